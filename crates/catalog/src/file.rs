@@ -1,0 +1,35 @@
+//! Reads the embedded table of instance types: comma-separated lines, `#` before a comment.
+
+use crate::{Architecture, InstanceType, UsdPerHour};
+
+/// Every line that is whole; the test of the crate proves that none of the embedded file is left out.
+pub(crate) fn read(text: &'static str) -> Vec<InstanceType> {
+    let mut types: Vec<InstanceType> = text.lines().filter_map(line).collect();
+    types.sort_unstable_by_key(|known| known.name);
+    types
+}
+
+fn line(line: &'static str) -> Option<InstanceType> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let mut fields = line.split(',');
+    Some(InstanceType {
+        name: fields.next()?,
+        architecture: match fields.next()? {
+            "x86_64" => Architecture::X86_64,
+            "arm64" => Architecture::Arm64,
+            _ => return None,
+        },
+        vcpu: fields.next()?.parse().ok()?,
+        memory_mib: fields.next()?.parse().ok()?,
+        baseline_mbps: fields.next()?.parse().ok()?,
+        peak_mbps: fields.next()?.parse().ok()?,
+        cards: fields.next()?.split('+').map(str::parse).collect::<Result<_, _>>().ok()?,
+        ipv4_per_interface: fields.next()?.parse().ok()?,
+        on_demand: match fields.next()? {
+            "" => None,
+            price => Some(UsdPerHour::parse(price)?),
+        },
+    })
+}
