@@ -1,0 +1,27 @@
+//! The engine: compares what a stack asks for with what stands in the cloud, and makes the difference go away.
+//!
+//! [`plan()`] is a pure function from a [`Graph`], what was [`Observed`] and the recorded [`State`] to a [`Plan`];
+//! [`apply()`] executes exactly that plan through a [`Provider`] and keeps the state in a [`StateStore`]. The engine knows
+//! no kind, no YAML and no AWS: kinds bring their [`Rules`].
+
+mod address;
+mod apply;
+mod diff;
+mod document;
+mod plan;
+mod provider;
+mod resource;
+mod rules;
+mod state;
+mod store;
+mod value;
+
+pub use crate::{
+    address::{Address, Index, InvalidAddress, KindName},
+    provider::{Observed, Provider, ProviderError, Remote, Resolved, Token},
+    resource::{Graph, GraphError, Lookup, Resource},
+    rules::{Attribute, Computed, Replacement, RuleBook, Rules},
+    state::{Recorded, State, StateError},
+    store::{FileStore, LockGuard, LockInfo, StateStore, StoreError},
+    value::{Map, Reference, Value, from_map, hex, to_map},
+};

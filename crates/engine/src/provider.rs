@@ -1,0 +1,97 @@
+//! The cloud as the engine sees it.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Graph, Map, State};
+
+/// One thing that stands in the cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// What the cloud calls it: `i-…`, an ARN, a name.
+    pub id: String,
+    /// What it looks like now, in the shape of the kind's attributes, computed ones included.
+    pub attributes: Map,
+}
+
+/// What the cloud says now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Everything that carries the stack's tags. Where an address has several, the first one is the current one and
+    /// the others are left-overs to delete.
+    pub remotes: BTreeMap<Address, Vec<Remote>>,
+    /// The attributes of every lookup that was found.
+    pub lookups: BTreeMap<Address, Map>,
+    /// What was seen and is worth telling, in a fixed order.
+    pub notes: Vec<String>,
+}
+
+/// A resource whose references are all replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Where it stands in the stack.
+    pub address: Address,
+    /// What it shall look like.
+    pub attributes: Map,
+}
+
+/// What makes a retried create find the first one: SHA-256 over stack, address and attributes, in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The token of a create in a stack.
+    pub fn new(stack: &str, resource: &Resolved) -> Self {
+        let attributes = crate::Value::Map(resource.attributes.clone()).digest();
+        Self(crate::Value::from(format!("{stack}\n{}\n{attributes}", resource.address)).digest())
+    }
+
+    /// The first `length` characters (64 at most): APIs differ in how long a token may be.
+    pub fn shortened(&self, length: usize) -> &str {
+        self.0.get(..length).unwrap_or(&self.0)
+    }
+}
+
+/// Why the cloud did not do as asked.
+#[derive(Debug, Clone)]
+pub struct ProviderError {
+    /// One sentence: the operation, the address, the cloud's code and message.
+    pub message: String,
+    /// What to do next.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for ProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ProviderError {}
+
+/// A cloud that the engine can read and change.
+pub trait Provider {
+    /// Reads everything that carries the stack's tags, and what the graph looks up, in bulk.
+    ///
+    /// What `recorded` holds and the tags do not show is read once more by its id before it counts as gone.
+    fn observe(
+        &self,
+        desired: &Graph,
+        recorded: &State,
+    ) -> impl Future<Output = Result<Observed, ProviderError>>;
+
+    /// Creates a resource, or finds the one that an earlier call with the same token created.
+    fn create(&self, resource: &Resolved, token: &Token) -> impl Future<Output = Result<Remote, ProviderError>>;
+
+    /// Changes the attributes at `paths` in place.
+    fn update(
+        &self,
+        remote: &Remote,
+        resource: &Resolved,
+        paths: &[String],
+    ) -> impl Future<Output = Result<Remote, ProviderError>>;
+
+    /// Deletes a resource; one that is gone already counts as deleted.
+    fn delete(&self, address: &Address, remote: &Remote) -> impl Future<Output = Result<(), ProviderError>>;
+}

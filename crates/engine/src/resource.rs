@@ -1,0 +1,224 @@
+//! What a stack asks for: resources to manage, lookups to read, and the graph they form.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
+use serde::Serialize;
+
+use crate::{Address, KindName, Map, Value};
+
+/// One thing in AWS that the stack manages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resource {
+    /// Where it stands in the stack.
+    pub address: Address,
+    /// What it shall look like; may hold references.
+    pub attributes: Map,
+    /// What must be there first, beside what the attributes refer to.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub after: BTreeSet<Address>,
+}
+
+impl Resource {
+    /// A resource that depends on nothing but what its attributes refer to.
+    pub fn new(address: Address, attributes: Map) -> Self {
+        Self { address, attributes, after: BTreeSet::new() }
+    }
+
+    /// The same, only once these are there.
+    #[must_use]
+    pub fn after(mut self, addresses: impl IntoIterator<Item = Address>) -> Self {
+        self.after.extend(addresses);
+        self
+    }
+
+    /// The resource's kind.
+    pub fn kind(&self) -> &KindName {
+        &self.address.kind
+    }
+
+    /// Everything this resource needs first.
+    pub fn dependencies(&self) -> BTreeSet<&Address> {
+        let mut found: BTreeSet<&Address> = self.after.iter().collect();
+        for value in self.attributes.values() {
+            value.visit_references(&mut |reference| {
+                found.insert(&reference.address);
+            });
+        }
+        found
+    }
+}
+
+/// One thing in AWS that the stack only looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lookup {
+    /// Where it stands in the stack; resources refer to its attributes.
+    pub address: Address,
+    /// How to find it; may refer to other lookups.
+    pub query: Map,
+}
+
+/// Everything one stack asks for, free of cycles and of references to nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Graph {
+    stack: String,
+    resources: BTreeMap<Address, Resource>,
+    lookups: BTreeMap<Address, Lookup>,
+}
+
+/// Resources that cannot form a graph.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    /// Two of the same address.
+    #[error("`{0}` is there twice")]
+    Duplicate(Address),
+    /// A reference or dependency to nothing.
+    #[error("`{from}` needs `{to}`, which is not in the stack")]
+    Dangling {
+        /// Who refers.
+        from: Address,
+        /// To what.
+        to: Address,
+    },
+    /// Resources that wait for each other, in order, the first one repeated at the end.
+    #[error("{} wait for each other", join(.0))]
+    Cycle(Vec<Address>),
+}
+
+fn join(cycle: &[Address]) -> String {
+    cycle.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(" → ")
+}
+
+impl Graph {
+    /// Puts resources and lookups together.
+    pub fn new(
+        stack: impl Into<String>,
+        resources: impl IntoIterator<Item = Resource>,
+        lookups: impl IntoIterator<Item = Lookup>,
+    ) -> Result<Self, GraphError> {
+        let mut graph = Self { stack: stack.into(), resources: BTreeMap::new(), lookups: BTreeMap::new() };
+        for lookup in lookups {
+            let address = lookup.address.clone();
+            if graph.lookups.insert(address.clone(), lookup).is_some() {
+                return Err(GraphError::Duplicate(address));
+            }
+        }
+        for resource in resources {
+            let address = resource.address.clone();
+            if graph.lookups.contains_key(&address) || graph.resources.insert(address.clone(), resource).is_some() {
+                return Err(GraphError::Duplicate(address));
+            }
+        }
+        graph.check()?;
+        Ok(graph)
+    }
+
+    fn check(&self) -> Result<(), GraphError> {
+        let mut edges: DiGraphMap<&Address, ()> = DiGraphMap::new();
+        for resource in self.resources.values() {
+            for to in resource.dependencies() {
+                if self.resources.contains_key(to) {
+                    edges.add_edge(&resource.address, to, ());
+                } else if !self.lookups.contains_key(to) {
+                    return Err(GraphError::Dangling { from: resource.address.clone(), to: to.clone() });
+                }
+            }
+        }
+        for component in tarjan_scc(&edges) {
+            let Some(&start) = component.iter().min() else { continue };
+            if component.len() > 1 || edges.contains_edge(start, start) {
+                return Err(GraphError::Cycle(cycle_through(start, &component, &edges)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The stack's name.
+    pub fn stack(&self) -> &str {
+        &self.stack
+    }
+
+    /// The resources by address.
+    pub fn resources(&self) -> &BTreeMap<Address, Resource> {
+        &self.resources
+    }
+
+    /// The lookups by address.
+    pub fn lookups(&self) -> &BTreeMap<Address, Lookup> {
+        &self.lookups
+    }
+
+    /// SHA-256 over everything the stack asks for.
+    pub fn digest(&self) -> String {
+        Value::from_serialize(self).unwrap_or(Value::Null).digest()
+    }
+
+    /// The addresses in an order in which each comes behind what it needs, the alphabet deciding between equals.
+    pub fn in_order(&self) -> Vec<&Address> {
+        let mut waiting: BTreeMap<&Address, BTreeSet<&Address>> = self
+            .resources
+            .values()
+            .map(|resource| {
+                let mut needs = resource.dependencies();
+                needs.retain(|address| self.resources.contains_key(*address));
+                (&resource.address, needs)
+            })
+            .collect();
+        let mut needed_by: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+        for (&address, needs) in &waiting {
+            for need in needs {
+                needed_by.entry(need).or_default().push(address);
+            }
+        }
+        let mut ready: BTreeSet<&Address> =
+            waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(&address, _)| address).collect();
+        let mut order = Vec::with_capacity(waiting.len());
+        while let Some(address) = ready.pop_first() {
+            order.push(address);
+            for dependent in needed_by.remove(address).unwrap_or_default() {
+                if let Some(needs) = waiting.get_mut(dependent) {
+                    needs.remove(address);
+                    if needs.is_empty() {
+                        ready.insert(dependent);
+                    }
+                }
+            }
+        }
+        order
+    }
+}
+
+/// The shortest way from `start` back to itself within its component.
+fn cycle_through<'a>(
+    start: &'a Address,
+    component: &[&'a Address],
+    edges: &DiGraphMap<&'a Address, ()>,
+) -> Vec<Address> {
+    let inside: BTreeSet<_> = component.iter().copied().collect();
+    let mut came_from: BTreeMap<&Address, &Address> = BTreeMap::new();
+    let mut queue = std::collections::VecDeque::from([start]);
+    'search: while let Some(here) = queue.pop_front() {
+        let mut next: Vec<_> = edges.neighbors(here).filter(|there| inside.contains(there)).collect();
+        next.sort();
+        for there in next {
+            if !came_from.contains_key(there) {
+                came_from.insert(there, here);
+                if there == start {
+                    break 'search;
+                }
+                queue.push_back(there);
+            }
+        }
+    }
+    let mut cycle = vec![start.clone()];
+    let mut here = start;
+    while let Some(&before) = came_from.get(here) {
+        cycle.push(before.clone());
+        if before == start {
+            break;
+        }
+        here = before;
+    }
+    cycle.reverse();
+    cycle
+}

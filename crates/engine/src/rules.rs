@@ -1,0 +1,130 @@
+//! What the engine must know of a kind: which attributes can change in place, which AWS decides, what compares how.
+
+use std::collections::BTreeMap;
+
+use crate::KindName;
+
+/// The rules of one kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// The kind's name.
+    pub kind: &'static str,
+    /// Kinds whose resources this kind may depend on: they are deleted after it.
+    pub depends_on: &'static [&'static str],
+    /// Rules of attributes by path, `data.image_id`; a rule holds for everything beneath its path.
+    /// What is not named here changes in place and compares as it is.
+    pub attributes: &'static [(&'static str, Attribute)],
+    /// Attributes that nobody asks for: AWS, or the engine, works them out.
+    pub computed: &'static [(&'static str, Computed)],
+    /// In which order a replacement happens.
+    pub replacement: Replacement,
+}
+
+/// How one attribute behaves. Start from [`Attribute::PLAIN`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each one is an independent property of an attribute")]
+pub struct Attribute {
+    /// A change of it replaces the resource.
+    pub immutable: bool,
+    /// A list whose order says nothing.
+    pub unordered: bool,
+    /// Text that holds JSON: it compares as JSON, as IAM means it.
+    pub json: bool,
+    /// Shown as changed or unchanged only.
+    pub sensitive: bool,
+    /// Needed to create the resource and of no interest afterwards.
+    pub create_only: bool,
+    /// It keeps its observed value while the attribute of this path stays as it is.
+    pub pinned_by: Option<&'static str>,
+}
+
+impl Attribute {
+    /// Changes in place, compares as it is.
+    pub const PLAIN: Self = Self {
+        immutable: false,
+        unordered: false,
+        json: false,
+        sensitive: false,
+        create_only: false,
+        pinned_by: None,
+    };
+    /// A change replaces the resource.
+    pub const IMMUTABLE: Self = Self { immutable: true, ..Self::PLAIN };
+    /// A list without order.
+    pub const UNORDERED: Self = Self { unordered: true, ..Self::PLAIN };
+    /// JSON in a text.
+    pub const JSON: Self = Self { json: true, ..Self::PLAIN };
+    /// Never shown.
+    pub const SENSITIVE: Self = Self { sensitive: true, ..Self::PLAIN };
+    /// Only for the create call.
+    pub const CREATE_ONLY: Self = Self { create_only: true, ..Self::PLAIN };
+
+    /// Pinned while the attribute at `path` stays the same.
+    #[must_use]
+    pub const fn pinned_by(self, path: &'static str) -> Self {
+        Self { pinned_by: Some(path), ..self }
+    }
+}
+
+/// Who decides a computed attribute, and when it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Computed {
+    /// AWS, once, at creation.
+    AtCreation,
+    /// AWS, again whenever one of these attributes is updated.
+    ChangesWith(&'static [&'static str]),
+    /// The engine: SHA-256 of this attribute's JSON, known as soon as the attribute is.
+    DigestOf(&'static str),
+}
+
+/// In which order a replacement happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replacement {
+    /// The old one goes first: both cannot stand beside each other.
+    DeleteFirst,
+    /// The old one goes first, and only one of the same name is replaced at a time.
+    DeleteFirstOneByOne,
+    /// The new one comes first; the old one goes once nothing needs it any more.
+    CreateFirst,
+}
+
+/// The rules of every kind.
+#[derive(Debug, Clone, Default)]
+pub struct RuleBook(BTreeMap<KindName, Rules>);
+
+impl RuleBook {
+    /// Collects the rules of kinds.
+    pub fn new(rules: impl IntoIterator<Item = Rules>) -> Self {
+        Self(rules.into_iter().map(|rules| (KindName::new(rules.kind), rules)).collect())
+    }
+
+    /// The rules of a kind.
+    pub fn get(&self, kind: &KindName) -> Option<&Rules> {
+        self.0.get(kind)
+    }
+
+    /// Whether a resource of `kind` may depend on one of `other`, directly or through further kinds.
+    pub fn may_depend(&self, kind: &KindName, other: &KindName) -> bool {
+        self.get(kind).is_some_and(|rules| {
+            rules.depends_on.iter().any(|&name| {
+                name == other.as_str() || (name != kind.as_str() && self.may_depend(&KindName::new(name), other))
+            })
+        })
+    }
+}
+
+impl Rules {
+    /// The rule of an attribute path: the longest path named that it lies under.
+    pub fn attribute(&self, path: &str) -> Attribute {
+        self.attributes
+            .iter()
+            .filter(|(rule, _)| path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+            .max_by_key(|(rule, _)| rule.len())
+            .map_or(Attribute::PLAIN, |(_, attribute)| *attribute)
+    }
+
+    /// How a computed attribute comes about.
+    pub fn computed(&self, name: &str) -> Option<Computed> {
+        self.computed.iter().find(|(computed, _)| *computed == name).map(|(_, computed)| *computed)
+    }
+}

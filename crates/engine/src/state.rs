@@ -1,0 +1,104 @@
+//! What was last applied: a cache that explains, never the truth.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Map};
+
+/// The state document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of the document's format: [`State::FORMAT`].
+    pub format: u32,
+    /// Which line of documents this is: made once, kept for good.
+    pub lineage: String,
+    /// Counts the documents of the line.
+    pub serial: u64,
+    /// The stack's name.
+    pub stack: String,
+    /// Digest of what the stack asked for when it was last applied to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Every resource applied.
+    pub resources: BTreeMap<Address, Recorded>,
+}
+
+/// What was last applied at one address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// What the cloud calls it.
+    pub id: String,
+    /// When it was applied, RFC 3339 in UTC.
+    pub applied_at: String,
+    /// What it looked like then, computed attributes included, sensitive ones as digests.
+    pub attributes: Map,
+}
+
+/// A text that is no state document.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// No JSON, or not of the document's shape.
+    #[error("the state is damaged")]
+    Damaged(#[from] serde_json::Error),
+    /// A newer format.
+    #[error("the state has format {0}; this version reads format {max}", max = State::FORMAT)]
+    Format(u32),
+    /// Somebody else's.
+    #[error("the state is of stack `{found}`, not of `{expected}`")]
+    Stack {
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+}
+
+impl State {
+    /// The format this version writes.
+    pub const FORMAT: u32 = 1;
+
+    /// The state of a stack that was never applied.
+    pub fn empty(stack: impl Into<String>) -> Self {
+        Self {
+            format: Self::FORMAT,
+            lineage: String::new(),
+            serial: 0,
+            stack: stack.into(),
+            digest: None,
+            resources: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a document of this stack.
+    pub fn parse(bytes: &[u8], stack: &str) -> Result<Self, StateError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = serde_json::from_slice(bytes)?;
+        if format != Self::FORMAT {
+            return Err(StateError::Format(format));
+        }
+        let state: Self = serde_json::from_slice(bytes)?;
+        if state.stack != stack {
+            return Err(StateError::Stack { found: state.stack, expected: stack.to_owned() });
+        }
+        Ok(state)
+    }
+
+    /// The document, indented, with a newline at its end.
+    pub fn to_document(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// The document that follows this one; a first one begins a lineage.
+    pub fn advance(&mut self) {
+        if self.lineage.is_empty() {
+            self.lineage = uuid::Uuid::new_v4().to_string();
+        }
+        self.serial += 1;
+    }
+}

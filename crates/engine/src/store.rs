@@ -1,0 +1,227 @@
+//! Where the state document is kept, and the lock that tells people who is working.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{State, StateError};
+
+/// Keeps one stack's state document.
+pub trait StateStore {
+    /// What frees the lock when it is dropped, or at the latest when the process ends.
+    type Guard: LockGuard;
+
+    /// The document, or an empty one where none was written yet.
+    fn load(&self) -> impl Future<Output = Result<State, StoreError>>;
+
+    /// Replaces the document; refuses when somebody else replaced it since it was loaded.
+    fn save(&self, state: &State) -> impl Future<Output = Result<(), StoreError>>;
+
+    /// Takes the lock, or says who has it.
+    fn lock(&self, info: &LockInfo) -> impl Future<Output = Result<Self::Guard, StoreError>>;
+}
+
+/// A lock that is held.
+pub trait LockGuard {
+    /// Gives the lock back.
+    fn release(self) -> impl Future<Output = Result<(), StoreError>>;
+}
+
+/// Who holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockInfo {
+    /// User name.
+    pub owner: String,
+    /// Host name.
+    pub host: String,
+    /// Process id.
+    pub process: u32,
+    /// What is being done: `apply`, `destroy`.
+    pub operation: String,
+    /// Since when, RFC 3339 in UTC.
+    pub since: String,
+}
+
+impl LockInfo {
+    /// Describes this process.
+    pub fn of_this_process(operation: impl Into<String>) -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+        Self {
+            owner: variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned()),
+            host: host.or_else(|| variable("HOSTNAME")).unwrap_or_else(|| "unknown".to_owned()),
+            process: std::process::id(),
+            operation: operation.into(),
+            since: jiff::Timestamp::now().to_string(),
+        }
+    }
+}
+
+/// Why the state could not be read, written or locked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system said no.
+    #[error("{action} `{place}` failed")]
+    Io {
+        /// What was tried, as in `reading`.
+        action: &'static str,
+        /// Where.
+        place: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The document is no state of this stack.
+    #[error("`{place}` is of no use")]
+    Document {
+        /// Where it lies.
+        place: String,
+        /// What is wrong with it.
+        source: StateError,
+    },
+    /// Somebody else is working.
+    #[error("`{place}` is locked{}", holder.as_ref().map(describe).unwrap_or_default())]
+    Locked {
+        /// Where the lock lies.
+        place: String,
+        /// Who holds it, where that could be read.
+        holder: Option<LockInfo>,
+    },
+    /// Somebody else wrote the document since it was loaded.
+    #[error("`{place}` was changed by somebody else since it was read")]
+    Moved {
+        /// Where it lies.
+        place: String,
+    },
+    /// The cloud's store said no.
+    #[error("{message}")]
+    Remote {
+        /// One sentence.
+        message: String,
+        /// What to do next.
+        help: Option<String>,
+    },
+}
+
+fn describe(holder: &LockInfo) -> String {
+    format!(
+        " by {}@{} (process {}), who runs `{}` since {}",
+        holder.owner, holder.host, holder.process, holder.operation, holder.since
+    )
+}
+
+/// A state document in a file, locked by a file beside it.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    path: PathBuf,
+    stack: String,
+}
+
+impl FileStore {
+    /// The document of a stack at a path; its folder is made when first needed.
+    pub fn new(path: impl Into<PathBuf>, stack: impl Into<String>) -> Self {
+        Self { path: path.into(), stack: stack.into() }
+    }
+
+    /// Where the document lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
+        move |source| StoreError::Io { action, place: path.display().to_string(), source }
+    }
+
+    fn read(&self) -> Result<Option<State>, StoreError> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Self::failed("reading", &self.path)(error)),
+        };
+        State::parse(&bytes, &self.stack)
+            .map(Some)
+            .map_err(|source| StoreError::Document { place: self.path.display().to_string(), source })
+    }
+}
+
+impl StateStore for FileStore {
+    type Guard = FileLock;
+
+    async fn load(&self) -> Result<State, StoreError> {
+        Ok(self.read()?.unwrap_or_else(|| State::empty(&self.stack)))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the state store is where files are written")]
+    async fn save(&self, state: &State) -> Result<(), StoreError> {
+        let document = state.to_document().map_err(|error| StoreError::Document {
+            place: self.path.display().to_string(),
+            source: error.into(),
+        })?;
+        fs::create_dir_all(self.folder()).map_err(Self::failed("making", self.folder()))?;
+        let temporary = self.path.with_extension(format!("json.{}.tmp", std::process::id()));
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(&document)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &self.path)?;
+            File::open(self.folder())?.sync_all()
+        };
+        write().map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            Self::failed("writing", &self.path)(error)
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the state store is where files are written")]
+    async fn lock(&self, info: &LockInfo) -> Result<FileLock, StoreError> {
+        let path = self.path.with_extension("lock");
+        fs::create_dir_all(self.folder()).map_err(Self::failed("making", self.folder()))?;
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(Self::failed("opening", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                return Err(StoreError::Locked { place: path.display().to_string(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(Self::failed("locking", &path)(error)),
+        }
+        let mut write = || {
+            file.set_len(0)?;
+            serde_json::to_writer(&mut file, info)?;
+            file.flush()
+        };
+        write().map_err(Self::failed("writing", &path))?;
+        Ok(FileLock { file })
+    }
+}
+
+/// A lock on a file. The operating system frees it with the process.
+#[derive(Debug)]
+pub struct FileLock {
+    file: File,
+}
+
+impl LockGuard for FileLock {
+    async fn release(self) -> Result<(), StoreError> {
+        // The file stays: taking it away would let two others lock two different files of its name.
+        let _ = self.file.set_len(0);
+        drop(self.file);
+        Ok(())
+    }
+}

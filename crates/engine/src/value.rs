@@ -1,0 +1,252 @@
+//! Attribute values, in which "only AWS can tell" is a value too.
+//!
+//! A [`Reference`] stands for an attribute of another resource until that resource is there. It is data: it serialises
+//! as `{"$reference": "instance.heavy[0]#private_ip"}`, and it is an edge of the graph. A concatenation serialises as
+//! `{"$concat": [...]}`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
+
+use crate::Address;
+
+/// Attributes by name.
+pub type Map = BTreeMap<String, Value>;
+
+/// One attribute value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "Json", into = "Json")]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number; AWS attributes know no others.
+    Number(i64),
+    /// Text.
+    Text(String),
+    /// Values in order.
+    List(Vec<Value>),
+    /// Values by name.
+    Map(Map),
+    /// What another resource's attribute will be.
+    Reference(Reference),
+    /// Texts and references, one behind the other.
+    Concat(Vec<Value>),
+}
+
+/// An attribute of a resource or lookup.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// Whose.
+    pub address: Address,
+    /// Which.
+    pub attribute: String,
+}
+
+impl Value {
+    /// A reference to an attribute.
+    pub fn reference(address: Address, attribute: impl Into<String>) -> Self {
+        Self::Reference(Reference { address, attribute: attribute.into() })
+    }
+
+    /// Texts and references one behind the other; only literals make a literal.
+    pub fn concat(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut joined: Vec<Self> = Vec::new();
+        let mut push = |part: Self| match (joined.last_mut(), part) {
+            (Some(Self::Text(text)), Self::Text(more)) => text.push_str(&more),
+            (_, part) => joined.push(part),
+        };
+        for part in parts {
+            match part {
+                Self::Concat(inner) => inner.into_iter().for_each(&mut push),
+                Self::Bool(truth) => push(Self::Text(truth.to_string())),
+                Self::Number(number) => push(Self::Text(number.to_string())),
+                part => push(part),
+            }
+        }
+        match joined.len() {
+            0 => Self::Text(String::new()),
+            1 if matches!(joined[0], Self::Text(_)) => joined.remove(0),
+            _ => Self::Concat(joined),
+        }
+    }
+
+    /// The text, if this is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is one.
+    pub fn as_number(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The map, if this is one.
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Self::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// The list, if this is one.
+    pub fn as_list(&self) -> Option<&[Self]> {
+        match self {
+            Self::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// Whether no part of it is unknown before apply.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Self::Reference(_) | Self::Concat(_) => false,
+            Self::List(list) => list.iter().all(Self::is_known),
+            Self::Map(map) => map.values().all(Self::is_known),
+            _ => true,
+        }
+    }
+
+    /// Calls `visit` with every reference inside.
+    pub fn visit_references<'a>(&'a self, visit: &mut impl FnMut(&'a Reference)) {
+        match self {
+            Self::Reference(reference) => visit(reference),
+            Self::List(parts) | Self::Concat(parts) => parts.iter().for_each(|part| part.visit_references(visit)),
+            Self::Map(map) => map.values().for_each(|part| part.visit_references(visit)),
+            _ => {}
+        }
+    }
+
+    /// This value with every reference replaced that `known` has an answer to.
+    #[must_use]
+    pub fn resolve(&self, known: &impl Fn(&Reference) -> Option<Self>) -> Self {
+        match self {
+            Self::Reference(reference) => known(reference).unwrap_or_else(|| self.clone()),
+            Self::List(list) => Self::List(list.iter().map(|part| part.resolve(known)).collect()),
+            Self::Map(map) => Self::Map(map.iter().map(|(key, part)| (key.clone(), part.resolve(known))).collect()),
+            Self::Concat(parts) => Self::concat(parts.iter().map(|part| part.resolve(known))),
+            _ => self.clone(),
+        }
+    }
+
+    /// A value of anything that serialises; [`Value`]s inside keep their references.
+    ///
+    /// # Errors
+    /// When the type does not serialise to JSON.
+    pub fn from_serialize(thing: &impl Serialize) -> serde_json::Result<Self> {
+        Ok(serde_json::to_value(thing)?.into())
+    }
+
+    /// The SHA-256 of the value's JSON, in hexadecimal.
+    pub fn digest(&self) -> String {
+        hex(&Sha256::digest(Json::from(self.clone()).to_string()))
+    }
+}
+
+/// Reads a typed struct back from attributes.
+///
+/// # Errors
+/// When an attribute is missing or of another type.
+pub fn from_map<T: DeserializeOwned>(map: &Map) -> serde_json::Result<T> {
+    serde_json::from_value(Json::from(Value::Map(map.clone())))
+}
+
+/// Attributes of a typed struct.
+///
+/// # Errors
+/// When it does not serialise to a JSON object.
+pub fn to_map(thing: &impl Serialize) -> serde_json::Result<Map> {
+    match Value::from_serialize(thing)? {
+        Value::Map(map) => Ok(map),
+        other => Err(serde::ser::Error::custom(format!("attributes are an object, not {other:?}"))),
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+const REFERENCE: &str = "$reference";
+const CONCAT: &str = "$concat";
+
+impl From<Json> for Value {
+    fn from(json: Json) -> Self {
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(truth) => Self::Bool(truth),
+            Json::Number(number) => {
+                number.as_i64().map_or_else(|| Self::Text(number.to_string()), Self::Number)
+            }
+            Json::String(text) => Self::Text(text),
+            Json::Array(list) => Self::List(list.into_iter().map(Self::from).collect()),
+            Json::Object(object) => {
+                if object.len() == 1 {
+                    if let Some(reference) = object.get(REFERENCE).and_then(Json::as_str).and_then(parse_reference) {
+                        return Self::Reference(reference);
+                    }
+                    if let Some(Json::Array(parts)) = object.get(CONCAT) {
+                        return Self::Concat(parts.iter().cloned().map(Self::from).collect());
+                    }
+                }
+                Self::Map(object.into_iter().map(|(key, value)| (key, Self::from(value))).collect())
+            }
+        }
+    }
+}
+
+fn parse_reference(text: &str) -> Option<Reference> {
+    let (address, attribute) = text.rsplit_once('#')?;
+    Some(Reference { address: address.parse().ok()?, attribute: attribute.to_owned() })
+}
+
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(truth) => Self::Bool(truth),
+            Value::Number(number) => Self::Number(number.into()),
+            Value::Text(text) => Self::String(text),
+            Value::List(list) => Self::Array(list.into_iter().map(Self::from).collect()),
+            Value::Map(map) => Self::Object(map.into_iter().map(|(key, value)| (key, Self::from(value))).collect()),
+            Value::Reference(Reference { address, attribute }) => {
+                Self::Object([(REFERENCE.to_owned(), Self::String(format!("{address}#{attribute}")))].into_iter().collect())
+            }
+            Value::Concat(parts) => Self::Object(
+                [(CONCAT.to_owned(), Self::Array(parts.into_iter().map(Self::from).collect()))].into_iter().collect(),
+            ),
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Reference> for Value {
+    fn from(reference: Reference) -> Self {
+        Self::Reference(reference)
+    }
+}

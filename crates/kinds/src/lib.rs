@@ -1,0 +1,95 @@
+//! The kinds of resources a stack consists of: their attributes as plain structs, and the rules by which they change.
+//!
+//! A struct's fields are the attributes of DESIGN by name; a field of type [`Value`] may refer to another resource
+//! until that one is there. [`rule_book`] collects the rules of all kinds for the engine, [`lookup`] holds what is only
+//! looked up.
+//!
+//! ```
+//! use trunnion_kinds::{LogGroup, rule_book};
+//! let group = LogGroup { name: "/trunnion/loadtest/control-plane".into(), retention_days: 30, tags: Default::default() };
+//! let attributes = trunnion_engine::to_map(&group)?;
+//! assert_eq!(attributes["retention_days"].as_number(), Some(30));
+//! assert!(rule_book().get(&LogGroup::KIND.into()).is_some());
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+pub mod lookup;
+
+mod ecs_cluster;
+mod ecs_service;
+mod ecs_task_definition;
+mod iam_instance_profile;
+mod iam_role;
+mod instance;
+mod launch_template;
+mod log_group;
+mod s3_bucket;
+mod s3_object;
+mod security_group;
+
+use std::collections::BTreeMap;
+
+use trunnion_engine::RuleBook;
+pub use trunnion_engine::Value;
+
+pub use crate::{
+    ecs_cluster::EcsCluster,
+    ecs_service::{Deployment, EcsService, ServiceNetwork},
+    ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount},
+    iam_instance_profile::IamInstanceProfile,
+    iam_role::IamRole,
+    instance::{Instance, InstanceInterface, STATE_RUNNING},
+    launch_template::{Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, Volume},
+    log_group::LogGroup,
+    s3_bucket::S3Bucket,
+    s3_object::S3Object,
+    security_group::{SecurityGroup, SecurityGroupRule},
+};
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// The tag that says which stack a resource belongs to.
+pub const STACK_TAG: &str = "trunnion:stack";
+
+/// The tag that says which resource of its stack it is.
+pub const ADDRESS_TAG: &str = "trunnion:address";
+
+/// The tag of an instance that says what it was launched from: the `digest` of its launch template.
+pub const TEMPLATE_TAG: &str = "trunnion:template";
+
+/// The IAM path of a stack's roles and instance profiles.
+pub fn iam_path(stack: &str) -> String {
+    format!("/trunnion/{stack}/")
+}
+
+/// The rules of all kinds.
+pub fn rule_book() -> RuleBook {
+    RuleBook::new([
+        EcsCluster::RULES,
+        EcsService::RULES,
+        EcsTaskDefinition::RULES,
+        IamInstanceProfile::RULES,
+        IamRole::RULES,
+        Instance::RULES,
+        LaunchTemplate::RULES,
+        LogGroup::RULES,
+        S3Bucket::RULES,
+        S3Object::RULES,
+        SecurityGroup::RULES,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_need_is_deleted_after_them() {
+        let book = rule_book();
+        let may = |kind: &str, other: &str| book.may_depend(&kind.into(), &other.into());
+        assert!(may("ecs_service", "iam_role"), "through the task definition");
+        assert!(may("instance", "security_group"));
+        assert!(!may("security_group", "instance"));
+    }
+}

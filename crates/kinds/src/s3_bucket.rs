@@ -1,0 +1,36 @@
+//! `s3_bucket`: where the generator binaries lie. It counts as created once the bucket is there.
+
+use serde::{Deserialize, Serialize};
+use trunnion_engine::{Attribute, Computed, Replacement, Rules};
+
+use crate::{Tags};
+
+/// A private bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct S3Bucket {
+    /// Its name, unique in the world.
+    pub name: String,
+    /// Whether old versions of objects are kept.
+    pub versioning: bool,
+    /// The server-side encryption of every object, as S3 spells it: `AES256`.
+    pub encryption: String,
+    /// Whether all four kinds of public access are blocked.
+    pub public_access_blocked: bool,
+    /// The bucket policy, as JSON.
+    pub policy: String,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+impl S3Bucket {
+    /// The kind's name.
+    pub const KIND: &str = "s3_bucket";
+    /// The kind's rules.
+    pub const RULES: Rules = Rules {
+        kind: Self::KIND,
+        depends_on: &[],
+        attributes: &[("name", Attribute::IMMUTABLE), ("policy", Attribute::JSON)],
+        computed: &[("arn", Computed::AtCreation)],
+        replacement: Replacement::CreateFirst,
+    };
+}

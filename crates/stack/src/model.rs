@@ -1,0 +1,192 @@
+//! The typed stack: what a valid stack file says, after its environment was merged in.
+//!
+//! Everything here was checked; a value of these types needs no second look.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use trunnion_catalog::{Architecture, InstanceType};
+
+/// One stack file, one environment.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// The stack's name, with `-<environment>` behind it where one was chosen: prefix of every name in AWS.
+    pub name: String,
+    /// The environment that was merged in.
+    pub environment: Option<String>,
+    /// AWS region, such as `eu-west-3`.
+    pub region: String,
+    /// The only AWS account (12 digits) in which this stack may change anything.
+    pub account: String,
+    /// The user's own tags, put on every resource.
+    pub tags: BTreeMap<String, String>,
+    /// Where the state lies.
+    pub state: StateLocation,
+    /// The network the hosts stand in.
+    pub network: Network,
+    /// What is baked into the boot template.
+    pub generator: Generator,
+    /// Pools by name.
+    pub pools: BTreeMap<String, Pool>,
+    /// The Gatling control plane.
+    pub control_plane: ControlPlane,
+    /// Private locations by id (`prl_…`).
+    pub locations: BTreeMap<String, Location>,
+    /// Where in the file everything stands, for messages about it.
+    pub sources: crate::Sources,
+}
+
+/// Where the state document lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateLocation {
+    /// A file of this machine.
+    File(PathBuf),
+    /// An object of a bucket: `s3://bucket/key`, where the key ends in `<stack>.json`.
+    S3 {
+        /// The bucket, which exists already.
+        bucket: String,
+        /// The object's key.
+        key: String,
+    },
+}
+
+/// The network that is looked up and never changed.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Which VPC.
+    pub vpc: Vpc,
+}
+
+/// How the VPC is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Vpc {
+    /// The region's default VPC.
+    Default,
+    /// This VPC.
+    Id(String),
+    /// The one VPC that carries this tag.
+    Tag {
+        /// The tag's key.
+        key: String,
+        /// The tag's value.
+        value: String,
+    },
+}
+
+/// What turns a bare host into a generator.
+#[derive(Debug, Clone)]
+pub struct Generator {
+    /// The generator binary of each architecture that a pool has; each file exists and is an ELF file of it.
+    pub binaries: BTreeMap<Architecture, PathBuf>,
+    /// The Java version, 11 to 25.
+    pub java: u8,
+    /// A boot template of the user's own; the built-in one without.
+    pub template: Option<PathBuf>,
+    /// Handed to the boot template: scalars as text.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Identical generator hosts.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// The instance type's facts.
+    pub instance_type: &'static InstanceType,
+    /// How many hosts.
+    pub count: u32,
+    /// Where its hosts stand.
+    pub placement: Placement,
+    /// The machine image.
+    pub image: Image,
+    /// Network interfaces per host.
+    pub interfaces: u32,
+    /// Private IPv4 addresses per interface, the primary one included.
+    pub addresses: u32,
+    /// Size of the root volume in GiB.
+    pub volume_gib: u32,
+    /// How the hosts are paid.
+    pub market: Market,
+}
+
+/// Where a pool's hosts stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// The VPC's subnet in this availability zone.
+    Zone(String),
+    /// This subnet.
+    Subnet(String),
+}
+
+/// Which machine image hosts boot from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// Amazon Linux 2023 for the pool's architecture, as its public SSM parameter says.
+    AmazonLinux2023,
+    /// This image.
+    Id(String),
+    /// The image whose id this SSM parameter holds.
+    Parameter(String),
+}
+
+/// How hosts are paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Market {
+    /// By the second, until we stop them.
+    OnDemand,
+    /// At the spot price, until AWS takes them back.
+    Spot,
+}
+
+/// The Gatling control plane, an ECS service on Fargate.
+#[derive(Debug, Clone)]
+pub struct ControlPlane {
+    /// Its container image.
+    pub image: String,
+    /// ARN of the secret that holds its token.
+    pub token: String,
+    /// How it reaches the hosts.
+    pub ssh: Ssh,
+    /// Whether the task gets a public address of its own.
+    pub public_ip: bool,
+    /// Fargate CPU units (1024 is one vCPU).
+    pub cpu: u32,
+    /// Fargate memory in MiB; a size that Fargate has for this `cpu`.
+    pub memory: u32,
+    /// Availability zones of its subnets; without any, those of the pools.
+    pub zones: Vec<String>,
+    /// How many days its log is kept; a period that CloudWatch Logs has.
+    pub log_retention_days: u32,
+}
+
+/// How the control plane reaches the hosts.
+#[derive(Debug, Clone)]
+pub struct Ssh {
+    /// The user it logs in as.
+    pub user: String,
+    /// ARN of the secret that holds its private key.
+    pub private_key: String,
+    /// The public key the hosts authorise, as one line of `authorized_keys`.
+    pub public_key: String,
+}
+
+/// A Gatling private location, backed by one pool.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// The pool's name.
+    pub pool: String,
+    /// What Gatling shows of it.
+    pub description: String,
+    /// What runs the simulations.
+    pub engine: Engine,
+    /// Options of the generators' JVM.
+    pub jvm_options: Vec<String>,
+    /// Java system properties of every run: scalars as text.
+    pub system_properties: BTreeMap<String, String>,
+}
+
+/// What runs the simulations of a location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Java, Kotlin and Scala.
+    Classic,
+    /// JavaScript and TypeScript, on `GraalVM`.
+    JavaScript,
+}
