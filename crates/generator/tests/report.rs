@@ -1,0 +1,89 @@
+//! The binary as a host runs it.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and writes its own files")]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+const CONFIG: &str = r#"{
+  "format": 1,
+  "stack": "loadtest",
+  "pool": "heavy",
+  "instance_type": "c6in.32xlarge",
+  "java": 21,
+  "interfaces": 8,
+  "addresses": 30,
+  "ssh": { "user": "gatling", "authorized_keys": ["ssh-ed25519 AAAA gatling"] }
+}"#;
+
+fn run(arguments: &[&str], config: Option<&Path>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trunnion-generator"));
+    command.args(arguments);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
+    command.output().unwrap()
+}
+
+fn told(bytes: &[u8], directory: &Path) -> String {
+    String::from_utf8(bytes.to_vec())
+        .unwrap()
+        .replace(env!("CARGO_PKG_VERSION"), "<version>")
+        .replace(&directory.display().to_string(), "<directory>")
+}
+
+#[test]
+fn it_tells_people_what_the_host_was_promised() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("generator.json");
+    std::fs::write(&config, CONFIG).unwrap();
+    let output = run(&["report"], Some(&config));
+    assert!(output.status.success());
+    insta::assert_snapshot!(told(&output.stdout, directory.path()), @r"
+    trunnion-generator <version>
+    stack      loadtest
+    pool       heavy, c6in.32xlarge
+    interfaces 8
+    addresses  30 on each interface, 240 in all
+    java       21
+    ssh        user gatling, 1 authorised key
+    ");
+}
+
+#[test]
+fn it_tells_programs_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("generator.json");
+    std::fs::write(&config, CONFIG).unwrap();
+    let output = run(&["report", "--json"], Some(&config));
+    assert!(output.status.success());
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["config"], serde_json::from_str::<serde_json::Value>(CONFIG).unwrap());
+    assert_eq!(document["all_addresses"], 240);
+    assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn a_config_it_cannot_use_fails_and_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("generator.json");
+    let missing = run(&["report"], Some(&config));
+    std::fs::write(&config, CONFIG.replace("\"java\"", "\"jva\"")).unwrap();
+    let misspelt = run(&["report"], Some(&config));
+    std::fs::write(&config, " ".repeat(70_000)).unwrap();
+    let endless = run(&["report"], Some(&config));
+    for output in [&missing, &misspelt, &endless] {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+    }
+    assert!(told(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
+    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: the config is not valid: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `ssh` at line 6 column 7");
+    insta::assert_snapshot!(told(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` is longer than 65536 bytes, which no config is");
+}
+
+#[test]
+fn it_knows_its_version() {
+    let output = run(&["--version"], None);
+    assert_eq!(told(&output.stdout, Path::new("/nowhere")), "trunnion-generator <version>\n");
+}
