@@ -72,6 +72,10 @@ fn tell(report: &Report) -> Result<(), Box<dyn Error>> {
 
 /// Why it came to this error, from the nearest cause to the first one.
 fn causes(error: &dyn Error) -> String {
-    let causes = iter::successors(error.source(), |&cause| cause.source());
-    causes.map(|cause| format!(": {cause}")).collect()
+    let mut causes = String::new();
+    for cause in iter::successors(error.source(), |&cause| cause.source()) {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+    }
+    causes
 }
