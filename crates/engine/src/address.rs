@@ -155,6 +155,9 @@ mod tests {
     fn hosts_are_ordered_by_number() {
         let mut hosts = [10, 9, 2].map(|number| Address::numbered("instance", "heavy", number));
         hosts.sort();
-        assert_eq!(hosts.map(|host| host.to_string()), ["instance.heavy[2]", "instance.heavy[9]", "instance.heavy[10]"]);
+        assert_eq!(
+            hosts.map(|host| host.to_string()),
+            ["instance.heavy[2]", "instance.heavy[9]", "instance.heavy[10]"]
+        );
     }
 }

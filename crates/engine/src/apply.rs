@@ -1,1 +1,435 @@
+//! Executes a plan, step by step as the plan says, as many at a time as do not wait for each other.
+//!
+//! It decides nothing: every step, its order and its attributes come from the plan; what was unknown then is taken from
+//! the answers of the steps before. Every success is recorded in the state. What depends on a failure is skipped and
+//! named. Once interrupted, it starts nothing new, finishes what runs, and saves.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Action, Address, Change, Computed, Map, Operation, Plan, Provider, ProviderError, Recorded, Reference, Remote,
+    Resolved, RuleBook, State, StateStore, StoreError, Token, Value, document::masked,
+};
+
+/// What apply tells while it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A step began.
+    Started {
+        /// What it is about.
+        address: Address,
+        /// What is done.
+        operation: Operation,
+    },
+    /// A step succeeded.
+    Finished {
+        /// What it is about.
+        address: Address,
+        /// What was done.
+        operation: Operation,
+        /// What the cloud calls it.
+        id: String,
+    },
+    /// A step failed.
+    Failed {
+        /// What it is about.
+        address: Address,
+        /// What was tried.
+        operation: Operation,
+        /// Why it failed.
+        error: ProviderError,
+    },
+    /// A step was not tried, because another one failed.
+    Skipped {
+        /// What it is about.
+        address: Address,
+        /// What would have been done.
+        operation: Operation,
+        /// Whose failure it is.
+        because: Address,
+    },
+    /// No further step is started.
+    Stopping,
+}
+
+/// Where events go. Every printer listens to the other end.
+#[derive(Debug, Clone)]
+pub struct Events(Option<mpsc::UnboundedSender<Event>>);
+
+impl Events {
+    /// A channel of events.
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    /// For callers who only want the outcome.
+    pub fn nowhere() -> Self {
+        Self(None)
+    }
+
+    fn send(&self, event: Event) {
+        if let Some(sender) = &self.0 {
+            // A listener that went away is no reason to stop.
+            let _ = sender.send(event);
+        }
+    }
+}
+
+/// How to apply.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many steps run at a time.
+    pub concurrency: usize,
+    /// Once cancelled, no further step is started.
+    pub interrupt: CancellationToken,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { concurrency: 64, interrupt: CancellationToken::new() }
+    }
+}
+
+/// How an apply ended. Partial failure is a result.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What stands now, as recorded.
+    pub state: State,
+    /// Steps that succeeded.
+    pub done: Vec<(Address, Operation)>,
+    /// Steps that failed.
+    pub failed: Vec<(Address, Operation, ProviderError)>,
+    /// Steps that were not tried because of a failure, with whose.
+    pub skipped: Vec<(Address, Operation, Address)>,
+    /// How many steps were not tried because of an interruption.
+    pub not_started: usize,
+    /// Why the state could not be saved. The cloud knows everything all the same: the next plan adopts it.
+    pub unsaved: Option<StoreError>,
+}
+
+impl Outcome {
+    /// Whether every step of the plan succeeded and the state was saved.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.skipped.is_empty() && self.not_started == 0 && self.unsaved.is_none()
+    }
+}
+
+/// How long successes may wait to be saved together: the cloud is the journal, the state a cache.
+const SAVE_AFTER: Duration = Duration::from_millis(250);
+
+/// Executes the plan. `state` is the document the plan was made with.
+pub async fn apply(
+    plan: &Plan,
+    provider: &impl Provider,
+    store: &impl StateStore,
+    rules: &RuleBook,
+    state: State,
+    events: &Events,
+    settings: &Settings,
+) -> Outcome {
+    let mut run = Run::new(plan, rules, state);
+    run.adopt();
+    let mut running = FuturesUnordered::new();
+    let mut last_saved: Option<Instant> = None;
+    loop {
+        while running.len() < settings.concurrency.max(1)
+            && !settings.interrupt.is_cancelled()
+            && run.outcome_so_far.unsaved.is_none()
+            && let Some(index) = run.ready.pop_first()
+        {
+            let (address, operation) = run.describe(index);
+            events.send(Event::Started { address: address.clone(), operation });
+            match run.prepare(index) {
+                Ok(work) => {
+                    running.push(perform(provider, &plan.stack, address, work).map(move |result| (index, result)));
+                }
+                Err(error) => run.finish(index, Err(error), events),
+            }
+        }
+        if running.is_empty() && (run.ready.is_empty() || settings.interrupt.is_cancelled() || run.cannot_save()) {
+            break;
+        }
+        tokio::select! {
+            biased;
+            Some((index, result)) = running.next(), if !running.is_empty() => run.finish(index, result, events),
+            () = settings.interrupt.cancelled(), if !run.is_stopping => {
+                run.is_stopping = true;
+                events.send(Event::Stopping);
+            }
+        }
+        if run.is_dirty && last_saved.is_none_or(|saved| saved.elapsed() >= SAVE_AFTER) {
+            run.save(store).await;
+            last_saved = Some(Instant::now());
+        }
+    }
+    run.end();
+    if run.is_dirty {
+        run.save(store).await;
+    }
+    run.outcome_so_far
+}
+
+enum Work {
+    Create(Resolved),
+    Update(Remote, Resolved, Vec<String>),
+    Delete(Remote),
+}
+
+async fn perform(
+    provider: &impl Provider,
+    stack: &str,
+    address: Address,
+    work: Work,
+) -> Result<Option<Remote>, ProviderError> {
+    match work {
+        Work::Create(resource) => provider.create(&resource, &Token::new(stack, &resource)).await.map(Some),
+        Work::Update(remote, resource, paths) => provider.update(&remote, &resource, &paths).await.map(Some),
+        Work::Delete(remote) => provider.delete(&address, &remote).await.map(|()| None),
+    }
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    rules: &'a RuleBook,
+    /// What each address looks like once its step is done: answers to references.
+    made: BTreeMap<&'a Address, Map>,
+    waiting_for: Vec<usize>,
+    needed_by: Vec<Vec<usize>>,
+    ready: BTreeSet<usize>,
+    settled: Vec<bool>,
+    is_dirty: bool,
+    is_stopping: bool,
+    outcome_so_far: Outcome,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, rules: &'a RuleBook, state: State) -> Self {
+        let mut needed_by = vec![Vec::new(); plan.steps.len()];
+        for (index, step) in plan.steps.iter().enumerate() {
+            for &need in &step.after {
+                if let Some(dependents) = needed_by.get_mut(need) {
+                    dependents.push(index);
+                }
+            }
+        }
+        let waiting_for: Vec<usize> = plan.steps.iter().map(|step| step.after.len()).collect();
+        let ready = (0..plan.steps.len()).filter(|&index| waiting_for[index] == 0).collect();
+        Self {
+            plan,
+            rules,
+            made: BTreeMap::new(),
+            waiting_for,
+            needed_by,
+            ready,
+            settled: vec![false; plan.steps.len()],
+            is_dirty: false,
+            is_stopping: false,
+            outcome_so_far: Outcome {
+                state,
+                done: Vec::new(),
+                failed: Vec::new(),
+                skipped: Vec::new(),
+                not_started: 0,
+                unsaved: None,
+            },
+        }
+    }
+
+    fn cannot_save(&self) -> bool {
+        self.outcome_so_far.unsaved.is_some()
+    }
+
+    /// Records what stands already as it shall, and forgets what stands nowhere any more.
+    fn adopt(&mut self) {
+        for change in self.plan.changes.iter().filter(|change| change.action == Action::None) {
+            let (Some(remote), Some(desired)) = (&change.remote, &change.desired) else { continue };
+            let shown = masked(desired, &change.address, self.rules);
+            let is_recorded = self.outcome_so_far.state.resources.get(&change.address).is_some_and(|recorded| {
+                recorded.id == remote.id
+                    && shown.iter().all(|(name, value)| recorded.attributes.get(name) == Some(value))
+            });
+            if !is_recorded {
+                self.record(change, remote);
+            }
+        }
+        if !self.plan.is_whole {
+            return;
+        }
+        let state = &mut self.outcome_so_far.state;
+        let present: BTreeSet<&Address> =
+            self.plan.changes.iter().filter(|change| change.remote.is_some()).map(|change| &change.address).collect();
+        let before = state.resources.len();
+        state.resources.retain(|address, _| present.contains(address));
+        self.is_dirty |= state.resources.len() != before;
+        if self.plan.steps.is_empty() && state.digest.as_ref() != Some(&self.plan.digest) {
+            state.digest = Some(self.plan.digest.clone());
+            self.is_dirty = true;
+        }
+    }
+
+    fn describe(&self, index: usize) -> (Address, Operation) {
+        let step = &self.plan.steps[index];
+        (self.plan.changes[step.change].address.clone(), step.operation)
+    }
+
+    /// Fills in what was unknown when the plan was made.
+    fn prepare(&self, index: usize) -> Result<Work, ProviderError> {
+        let step = &self.plan.steps[index];
+        let change = &self.plan.changes[step.change];
+        let remote = || {
+            change.remote.clone().ok_or_else(|| broken(&change.address, "the plan does not say which one stands there"))
+        };
+        if step.operation == Operation::Delete {
+            return Ok(Work::Delete(remote()?));
+        }
+        let desired = change
+            .desired
+            .as_ref()
+            .ok_or_else(|| broken(&change.address, "the plan does not say what it shall look like"))?;
+        let mut attributes = Map::new();
+        for (name, value) in desired {
+            let value = value.resolve(&|reference| self.known(reference));
+            if !value.is_known() {
+                return Err(broken(&change.address, &format!("nothing told its `{name}`")));
+            }
+            attributes.insert(name.clone(), value);
+        }
+        let resource = Resolved { address: change.address.clone(), attributes };
+        if step.operation == Operation::Create {
+            return Ok(Work::Create(resource));
+        }
+        let paths = change.differences.iter().map(|(difference, _)| difference.path.clone()).collect();
+        Ok(Work::Update(remote()?, resource, paths))
+    }
+
+    fn known(&self, reference: &Reference) -> Option<Value> {
+        let made = self.made.get(&reference.address)?;
+        let rules = self.rules.get(&reference.address.kind)?;
+        match rules.computed(&reference.attribute) {
+            Some(Computed::DigestOf(name)) => made.get(name).map(|value| value.digest().into()),
+            _ => made.get(&reference.attribute).cloned(),
+        }
+    }
+
+    fn finish(&mut self, index: usize, result: Result<Option<Remote>, ProviderError>, events: &Events) {
+        let (address, operation) = self.describe(index);
+        let change = &self.plan.changes[self.plan.steps[index].change];
+        self.settled[index] = true;
+        let result = result.and_then(|remote| match (&remote, &change.remote) {
+            (Some(new), Some(old)) if operation == Operation::Create && new.id == old.id => {
+                Err(broken(&address, &format!("`{}` cannot stand beside itself: delete it by hand", old.id)))
+            }
+            _ => Ok(remote),
+        });
+        match result {
+            Ok(remote) => {
+                let id = remote.as_ref().or(change.remote.as_ref()).map(|remote| remote.id.clone()).unwrap_or_default();
+                match remote {
+                    Some(remote) => self.record(change, &remote),
+                    None => self.forget(change),
+                }
+                self.outcome_so_far.done.push((address.clone(), operation));
+                events.send(Event::Finished { address, operation, id });
+                for dependent in std::mem::take(&mut self.needed_by[index]) {
+                    self.waiting_for[dependent] -= 1;
+                    if self.waiting_for[dependent] == 0 && !self.settled[dependent] {
+                        self.ready.insert(dependent);
+                    }
+                }
+            }
+            Err(error) => {
+                self.outcome_so_far.failed.push((address.clone(), operation, error.clone()));
+                events.send(Event::Failed { address: address.clone(), operation, error });
+                self.skip_dependents(index, &address, events);
+            }
+        }
+    }
+
+    fn skip_dependents(&mut self, index: usize, because: &Address, events: &Events) {
+        let mut queue = std::mem::take(&mut self.needed_by[index]);
+        queue.reverse();
+        while let Some(dependent) = queue.pop() {
+            if std::mem::replace(&mut self.settled[dependent], true) {
+                continue;
+            }
+            let (address, operation) = self.describe(dependent);
+            self.outcome_so_far.skipped.push((address.clone(), operation, because.clone()));
+            events.send(Event::Skipped { address, operation, because: because.clone() });
+            queue.extend(std::mem::take(&mut self.needed_by[dependent]).into_iter().rev());
+        }
+    }
+
+    fn record(&mut self, change: &'a Change, remote: &Remote) {
+        let mut attributes: Map = change
+            .desired
+            .iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), value.resolve(&|reference| self.known(reference))))
+            .collect();
+        let shown = masked(&attributes, &change.address, self.rules);
+        attributes.extend(
+            remote
+                .attributes
+                .iter()
+                .filter(|(name, _)| !shown.contains_key(*name))
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        self.made.insert(&change.address, attributes);
+        let mut attributes = shown;
+        attributes.extend(
+            masked(&remote.attributes, &change.address, self.rules)
+                .into_iter()
+                .filter(|(name, _)| change.desired.as_ref().is_none_or(|desired| !desired.contains_key(name))),
+        );
+        let recorded = Recorded {
+            id: remote.id.clone(),
+            applied_at: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second())
+                .unwrap_or_default()
+                .to_string(),
+            attributes,
+        };
+        self.outcome_so_far.state.resources.insert(change.address.clone(), recorded);
+        self.is_dirty = true;
+    }
+
+    fn forget(&mut self, change: &Change) {
+        let resources = &mut self.outcome_so_far.state.resources;
+        let is_this_one = |recorded: &Recorded| change.remote.as_ref().is_some_and(|remote| remote.id == recorded.id);
+        if resources.get(&change.address).is_some_and(is_this_one) {
+            resources.remove(&change.address);
+            self.is_dirty = true;
+        }
+    }
+
+    async fn save(&mut self, store: &impl StateStore) {
+        self.is_dirty = false;
+        self.outcome_so_far.state.advance();
+        if let Err(error) = store.save(&self.outcome_so_far.state).await {
+            self.outcome_so_far.unsaved = Some(error);
+        }
+    }
+
+    fn end(&mut self) {
+        self.outcome_so_far.not_started = self.settled.iter().filter(|settled| !**settled).count();
+        let outcome = &mut self.outcome_so_far;
+        if outcome.failed.is_empty() && outcome.not_started == 0 && self.plan.is_whole && !self.plan.steps.is_empty() {
+            outcome.state.digest = Some(self.plan.digest.clone());
+            self.is_dirty = true;
+        }
+    }
+}
+
+fn broken(address: &Address, what: &str) -> ProviderError {
+    ProviderError { message: format!("`{address}`: {what}"), help: Some("make a new plan and apply that".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,10 @@ mod value;
 
 pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
+    apply::{Event, Events, Outcome, Settings, apply},
+    diff::{Difference, differences, normalised_json},
+    document::{Document, DocumentChange, DocumentDifference, DocumentStep, Origin, StateReference, Summary},
+    plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan},
     provider::{Observed, Provider, ProviderError, Remote, Resolved, Token},
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Attribute, Computed, Replacement, RuleBook, Rules},

@@ -23,8 +23,8 @@ pub struct Observed {
     pub remotes: BTreeMap<Address, Vec<Remote>>,
     /// The attributes of every lookup that was found.
     pub lookups: BTreeMap<Address, Map>,
-    /// What was seen and is worth telling, in a fixed order.
-    pub notes: Vec<String>,
+    /// Every lookup that was not found, and why.
+    pub missing: BTreeMap<Address, ProviderError>,
 }
 
 /// A resource whose references are all replaced.
@@ -54,7 +54,7 @@ impl Token {
 }
 
 /// Why the cloud did not do as asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderError {
     /// One sentence: the operation, the address, the cloud's code and message.
     pub message: String,
@@ -75,11 +75,7 @@ pub trait Provider {
     /// Reads everything that carries the stack's tags, and what the graph looks up, in bulk.
     ///
     /// What `recorded` holds and the tags do not show is read once more by its id before it counts as gone.
-    fn observe(
-        &self,
-        desired: &Graph,
-        recorded: &State,
-    ) -> impl Future<Output = Result<Observed, ProviderError>>;
+    fn observe(&self, desired: &Graph, recorded: &State) -> impl Future<Output = Result<Observed, ProviderError>>;
 
     /// Creates a resource, or finds the one that an earlier call with the same token created.
     fn create(&self, resource: &Resolved, token: &Token) -> impl Future<Output = Result<Remote, ProviderError>>;

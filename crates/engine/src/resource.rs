@@ -76,9 +76,9 @@ pub enum GraphError {
     #[error("`{from}` needs `{to}`, which is not in the stack")]
     Dangling {
         /// Who refers.
-        from: Address,
+        from: Box<Address>,
         /// To what.
-        to: Address,
+        to: Box<Address>,
     },
     /// Resources that wait for each other, in order, the first one repeated at the end.
     #[error("{} wait for each other", join(.0))]
@@ -120,7 +120,10 @@ impl Graph {
                 if self.resources.contains_key(to) {
                     edges.add_edge(&resource.address, to, ());
                 } else if !self.lookups.contains_key(to) {
-                    return Err(GraphError::Dangling { from: resource.address.clone(), to: to.clone() });
+                    return Err(GraphError::Dangling {
+                        from: Box::new(resource.address.clone()),
+                        to: Box::new(to.clone()),
+                    });
                 }
             }
         }

@@ -40,14 +40,8 @@ pub struct Attribute {
 
 impl Attribute {
     /// Changes in place, compares as it is.
-    pub const PLAIN: Self = Self {
-        immutable: false,
-        unordered: false,
-        json: false,
-        sensitive: false,
-        create_only: false,
-        pinned_by: None,
-    };
+    pub const PLAIN: Self =
+        Self { immutable: false, unordered: false, json: false, sensitive: false, create_only: false, pinned_by: None };
     /// A change replaces the resource.
     pub const IMMUTABLE: Self = Self { immutable: true, ..Self::PLAIN };
     /// A list without order.
@@ -118,7 +112,9 @@ impl Rules {
     pub fn attribute(&self, path: &str) -> Attribute {
         self.attributes
             .iter()
-            .filter(|(rule, _)| path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+            .filter(|(rule, _)| {
+                path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            })
             .max_by_key(|(rule, _)| rule.len())
             .map_or(Attribute::PLAIN, |(_, attribute)| *attribute)
     }

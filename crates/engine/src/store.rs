@@ -163,10 +163,9 @@ impl StateStore for FileStore {
 
     #[expect(clippy::disallowed_methods, reason = "the state store is where files are written")]
     async fn save(&self, state: &State) -> Result<(), StoreError> {
-        let document = state.to_document().map_err(|error| StoreError::Document {
-            place: self.path.display().to_string(),
-            source: error.into(),
-        })?;
+        let document = state
+            .to_document()
+            .map_err(|error| StoreError::Document { place: self.path.display().to_string(), source: error.into() })?;
         fs::create_dir_all(self.folder()).map_err(Self::failed("making", self.folder()))?;
         let temporary = self.path.with_extension(format!("json.{}.tmp", std::process::id()));
         let write = || {
@@ -182,7 +181,6 @@ impl StateStore for FileStore {
         })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the state store is where files are written")]
     async fn lock(&self, info: &LockInfo) -> Result<FileLock, StoreError> {
         let path = self.path.with_extension("lock");
         fs::create_dir_all(self.folder()).map_err(Self::failed("making", self.folder()))?;

@@ -189,9 +189,7 @@ impl From<Json> for Value {
         match json {
             Json::Null => Self::Null,
             Json::Bool(truth) => Self::Bool(truth),
-            Json::Number(number) => {
-                number.as_i64().map_or_else(|| Self::Text(number.to_string()), Self::Number)
-            }
+            Json::Number(number) => number.as_i64().map_or_else(|| Self::Text(number.to_string()), Self::Number),
             Json::String(text) => Self::Text(text),
             Json::Array(list) => Self::List(list.into_iter().map(Self::from).collect()),
             Json::Object(object) => {
@@ -223,9 +221,9 @@ impl From<Value> for Json {
             Value::Text(text) => Self::String(text),
             Value::List(list) => Self::Array(list.into_iter().map(Self::from).collect()),
             Value::Map(map) => Self::Object(map.into_iter().map(|(key, value)| (key, Self::from(value))).collect()),
-            Value::Reference(Reference { address, attribute }) => {
-                Self::Object([(REFERENCE.to_owned(), Self::String(format!("{address}#{attribute}")))].into_iter().collect())
-            }
+            Value::Reference(Reference { address, attribute }) => Self::Object(
+                [(REFERENCE.to_owned(), Self::String(format!("{address}#{attribute}")))].into_iter().collect(),
+            ),
             Value::Concat(parts) => Self::Object(
                 [(CONCAT.to_owned(), Self::Array(parts.into_iter().map(Self::from).collect()))].into_iter().collect(),
             ),

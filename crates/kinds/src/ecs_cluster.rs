@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// An ECS cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// An ECS service on Fargate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// A revision of a task definition: Fargate, `awsvpc`, Linux on `x86_64`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

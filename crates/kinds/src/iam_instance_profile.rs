@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// An instance profile with its role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,11 +25,7 @@ impl IamInstanceProfile {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["iam_role"],
-        attributes: &[
-            ("name", Attribute::IMMUTABLE),
-            ("path", Attribute::IMMUTABLE),
-            ("roles", Attribute::UNORDERED),
-        ],
+        attributes: &[("name", Attribute::IMMUTABLE), ("path", Attribute::IMMUTABLE), ("roles", Attribute::UNORDERED)],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::DeleteFirst,
     };

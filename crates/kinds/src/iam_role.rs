@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// A role with its only policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

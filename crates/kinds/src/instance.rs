@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// `state` of a host as it shall be.
 pub const STATE_RUNNING: &str = "running";

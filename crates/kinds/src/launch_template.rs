@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// `default_version` when the newest version is the default one.
 pub const LATEST: &str = "latest";

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Replacement, Rules, Value};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// An object whose key says what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

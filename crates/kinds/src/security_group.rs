@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
-use crate::{Tags};
+use crate::Tags;
 
 /// A security group with all of its rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,6 @@ impl SecurityGroup {
             ("egress", Attribute::UNORDERED),
         ],
         computed: &[("id", Computed::AtCreation)],
-        replacement: Replacement::DeleteFirst,
+        replacement: Replacement::CreateFirst,
     };
 }
