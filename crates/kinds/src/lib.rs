@@ -41,7 +41,7 @@ pub use crate::{
     instance::{Instance, InstanceInterface, STATE_RUNNING},
     launch_template::{Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, Volume},
     log_group::LogGroup,
-    s3_bucket::S3Bucket,
+    s3_bucket::{S3Bucket, bucket_name},
     s3_object::S3Object,
     security_group::{SecurityGroup, SecurityGroupRule},
 };

@@ -22,6 +22,11 @@ pub struct S3Bucket {
     pub tags: Tags,
 }
 
+/// The name of a stack's bucket: the same wherever it is computed, so a bucket is found without any state.
+pub fn bucket_name(stack: &str, account: &str, region: &str) -> String {
+    format!("{stack}-{account}-{region}")
+}
+
 impl S3Bucket {
     /// The kind's name.
     pub const KIND: &str = "s3_bucket";
