@@ -83,12 +83,12 @@ pub enum StoreError {
         source: StateError,
     },
     /// Somebody else is working.
-    #[error("`{place}` is locked{}", holder.as_ref().map(describe).unwrap_or_default())]
+    #[error("`{place}` is locked{}", holder.as_deref().map(describe).unwrap_or_default())]
     Locked {
         /// Where the lock lies.
         place: String,
         /// Who holds it, where that could be read.
-        holder: Option<LockInfo>,
+        holder: Option<Box<LockInfo>>,
     },
     /// Somebody else wrote the document since it was loaded.
     #[error("`{place}` was changed by somebody else since it was read")]
