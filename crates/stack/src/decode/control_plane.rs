@@ -1,0 +1,278 @@
+//! The control plane: its container image, its secrets, its size and place.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{Field, Map, pools};
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    model::{ControlPlane, Placement, Ssh},
+    secrets,
+    shape::listed,
+    sources::shown_text,
+    words,
+};
+
+/// Key types that a control plane logs in with.
+const KEY_TYPES: [&str; 5] =
+    ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
+/// Fargate's sizes: CPU units, then memory in MiB from, to, in steps of (ECS developer guide, "Task size").
+const FARGATE: [(u32, u32, u32, u32); 7] = [
+    (256, 512, 2048, 512),
+    (512, 1024, 4096, 1024),
+    (1024, 2048, 8192, 1024),
+    (2048, 4096, 16384, 1024),
+    (4096, 8192, 30720, 1024),
+    (8192, 16384, 61440, 4096),
+    (16384, 32768, 122_880, 8192),
+];
+/// Periods of `PutRetentionPolicy` (CloudWatch Logs API reference).
+const RETENTION_DAYS: [u32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+pub(crate) fn read(
+    top: &Map,
+    region: Option<&str>,
+    account: Option<&str>,
+    pools: &pools::Pools,
+    findings: &mut Findings,
+) -> Option<ControlPlane> {
+    let field = findings.required(top, "control_plane", "{ image: …, token: …, ssh: … }")?;
+    let map = findings.map(&field)?;
+    let image = findings
+        .required(&map, "image", "gatlingcorp/control-plane:2026.42.2")
+        .and_then(|field| image(&field, findings));
+    let example = "arn:aws:secretsmanager:…";
+    let token = findings.required(&map, "token", example).and_then(|field| secret(&field, region, account, findings));
+    let ssh = findings
+        .required(&map, "ssh", "{ private_key: …, public_key: … }")
+        .and_then(|field| findings.map(&field))
+        .and_then(|map| ssh(&map, region, account, findings));
+    let public_ip = findings.boolean_or(&map, "public_ip", true);
+    let size = size(&map, findings);
+    let zones = zones(&map, region, pools, findings);
+    let log_retention_days = retention(&map, findings);
+    let (cpu, memory) = size?;
+    Some(ControlPlane {
+        image: image?,
+        token: token?,
+        ssh: ssh?,
+        public_ip: public_ip?,
+        cpu,
+        memory,
+        zones: zones?,
+        log_retention_days: log_retention_days?,
+    })
+}
+
+/// A container image that stays the same: with a version or a digest.
+fn image(field: &Field, findings: &mut Findings) -> Option<String> {
+    let text = findings.text(field)?;
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
+    if text.len() > 255 || !text.bytes().all(is_part) {
+        let says = format!("is `{}`, which is no container image", shown_text(text));
+        findings.about(field, "stack::malformed", says, "write `repository:tag` or `repository@sha256:…`");
+        return None;
+    }
+    if let Some((_, digest)) = text.split_once('@') {
+        let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+        if hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Some(text.to_owned());
+        }
+        findings.about(
+            field,
+            "stack::malformed",
+            "has a digest that is none",
+            "a digest is `sha256:` and 64 hex digits",
+        );
+        return None;
+    }
+    let name = text.rsplit('/').next().unwrap_or_default();
+    let says = match name.split_once(':') {
+        None => "names no version, so that every start may take another one",
+        Some((_, tag)) if tag == "latest" || tag.starts_with("latest-") => {
+            "takes `latest`, so that every start may take another version"
+        }
+        Some((name, tag)) if name.is_empty() || tag.is_empty() => "is no container image",
+        Some(_) => return Some(text.to_owned()),
+    };
+    let help = "pin a version, such as `gatlingcorp/control-plane:2026.42.2`";
+    findings.about(field, "stack::unpinned_image", says, help);
+    None
+}
+
+/// The ARN of a secret of this region and account. What is no ARN may be the secret itself and is never shown.
+fn secret(field: &Field, region: Option<&str>, account: Option<&str>, findings: &mut Findings) -> Option<String> {
+    if field.spelled().is_some_and(|spelled| !spelled.starts_with("arn:")) {
+        findings.hide(field.node.span.clone());
+    }
+    let text = findings.text(field)?;
+    if secrets::is_secret(text) {
+        // Told already, for the whole file.
+        return None;
+    }
+    let Some(arn) = words::Arn::parse(text) else {
+        let help = "put the value into Secrets Manager and write its ARN: `arn:aws:secretsmanager:…`";
+        findings.about(field, "stack::arn", "is no ARN of a secret; its value is not shown", help);
+        return None;
+    };
+    if !arn.is_secret() {
+        let says = format!("is an ARN of `{}`, but takes one of a Secrets Manager secret", shown_text(arn.service));
+        findings.about(
+            field,
+            "stack::arn",
+            says,
+            "it looks like `arn:aws:secretsmanager:<region>:<account>:secret:<name>`",
+        );
+        return None;
+    }
+    let (region, account) = (region?, account?);
+    let partition = words::partition_of(region);
+    for (what, theirs, ours) in
+        [("partition", arn.partition, partition), ("region", arn.region, region), ("account", arn.account, account)]
+    {
+        if theirs != ours {
+            let says = format!("is a secret of {what} `{}`, but the stack's is {ours}", shown_text(theirs));
+            let help = format!("make a secret in {ours} and write its ARN; an environment may name another one");
+            findings.about(field, "stack::arn", says, help);
+            return None;
+        }
+    }
+    Some(text.to_owned())
+}
+
+fn ssh(map: &Map, region: Option<&str>, account: Option<&str>, findings: &mut Findings) -> Option<Ssh> {
+    let user = match map.get("user") {
+        Some(field) => user(&field, findings),
+        None => Some("gatling".to_owned()),
+    };
+    let private_key = findings
+        .required(map, "private_key", "arn:aws:secretsmanager:…")
+        .and_then(|field| secret(&field, region, account, findings));
+    let public_key =
+        findings.required(map, "public_key", "ssh-ed25519 …").and_then(|field| public_key(&field, findings));
+    Some(Ssh { user: user?, private_key: private_key?, public_key: public_key? })
+}
+
+fn user(field: &Field, findings: &mut Findings) -> Option<String> {
+    let text = findings.text(field)?;
+    if words::is_user(text) {
+        return Some(text.to_owned());
+    }
+    let says = format!("is `{}`, which cannot be the user", shown_text(text));
+    let help = "take 1 to 32 lower-case letters, digits, `_` and `-`, no digit first, and not root";
+    findings.about(field, "stack::malformed", says, help);
+    None
+}
+
+/// One line of `authorized_keys`: type, key, comment.
+fn public_key(field: &Field, findings: &mut Findings) -> Option<String> {
+    if field.spelled().is_some_and(|spelled| !KEY_TYPES.iter().any(|known| spelled.trim().starts_with(known))) {
+        findings.hide(field.node.span.clone());
+    }
+    if field.spelled().is_some_and(secrets::is_secret) {
+        return None;
+    }
+    if field.spelled().is_some_and(|spelled| spelled.trim().lines().count() > 1) {
+        let help = "write the one line that ends in `.pub`; each stack has one key";
+        findings.about(field, "stack::public_key", "has several lines", help);
+        return None;
+    }
+    // A block scalar ends in a newline that is no part of the key.
+    let text = match field.spelled().filter(|_| field.node.type_in_words() == "text") {
+        Some(spelled) if !spelled.trim().is_empty() => findings.printable(field, spelled.trim())?,
+        _ => findings.text(field)?,
+    };
+    let mut words = text.split(' ').filter(|word| !word.is_empty());
+    let kind = words.next().unwrap_or_default();
+    if !KEY_TYPES.contains(&kind) {
+        let help = format!(
+            "write the one line that `ssh-keygen` puts into the `.pub` file: {}",
+            listed(&KEY_TYPES).replace(" and ", " or ")
+        );
+        findings.about(field, "stack::public_key", "is no public key of a known type; its value is not shown", help);
+        return None;
+    }
+    if !words.next().is_some_and(|body| is_key_of(kind, body)) {
+        let help = "copy the whole line of the `.pub` file";
+        findings.about(field, "stack::public_key", format!("is not a whole `{kind}` key"), help);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Whether the key's body says itself that it is of this type (RFC 4253: the type's name with its length in front).
+fn is_key_of(kind: &str, body: &str) -> bool {
+    let Ok(bytes) = STANDARD.decode(body) else { return false };
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return false };
+    let length = u32::from_be_bytes(*length) as usize;
+    length == kind.len() && rest.starts_with(kind.as_bytes()) && rest.len() >= kind.len() + 32
+}
+
+fn size(map: &Map, findings: &mut Findings) -> Option<(u32, u32)> {
+    let cpu = findings.integer_or(map, "cpu", 1024, &(1..=1 << 20));
+    let memory = findings.integer_or(map, "memory", 3072, &(1..=1 << 20));
+    let (cpu, memory) = (cpu?, memory?);
+    let Some((_, from, to, step)) = FARGATE.into_iter().find(|(known, ..)| *known == cpu) else {
+        let field = map.get("cpu")?;
+        let sizes = FARGATE.map(|(cpu, ..)| cpu.to_string()).join(", ");
+        findings.about(
+            &field,
+            "stack::fargate_size",
+            format!("is {cpu}, which Fargate does not have"),
+            format!("it has {sizes}"),
+        );
+        return None;
+    };
+    // 256 CPU units have 512, 1024 and 2048 MiB, but not 1536.
+    if (from..=to).contains(&memory) && memory % step == 0 && (cpu, memory) != (256, 1536) {
+        return Some((cpu, memory));
+    }
+    let field = map.get("memory").or_else(|| map.get("cpu"))?;
+    let message = format!("Fargate has no task with {cpu} CPU units and {memory} MiB of memory");
+    let help = if cpu == 256 {
+        "with 256 CPU units, `memory` is 512, 1024 or 2048".to_owned()
+    } else {
+        format!("with {cpu} CPU units, `memory` goes from {from} to {to} in steps of {step}")
+    };
+    findings.push(Diagnostic::new("stack::fargate_size", Some(field.place), message).with_help(help));
+    None
+}
+
+fn zones(map: &Map, region: Option<&str>, pools: &pools::Pools, findings: &mut Findings) -> Option<Vec<String>> {
+    let items = findings.items(map, "zones")?;
+    let read: Vec<Option<&str>> = items.iter().map(|item| pools::zone(item, region, findings)).collect();
+    let zones: Vec<&str> = read.into_iter().collect::<Option<_>>()?;
+    findings.written_twice(zones.iter().copied().zip(&items))?;
+    if !zones.is_empty() {
+        return Some(zones.into_iter().map(str::to_owned).collect());
+    }
+    let of_pools: BTreeSet<&String> = pools
+        .valid()
+        .values()
+        .filter_map(|pool| match &pool.placement {
+            Placement::Zone(zone) => Some(zone),
+            Placement::Subnet(_) => None,
+        })
+        .collect();
+    if of_pools.is_empty() && pools.is_whole() {
+        let message = "`control_plane` has no `zones`, and no pool names a zone to take";
+        let help = format!("add `zones: [{}a]`", region.unwrap_or("eu-west-3"));
+        findings.push(Diagnostic::new("stack::missing_key", Some(map.place.clone()), message).with_help(help));
+        return None;
+    }
+    Some(of_pools.into_iter().cloned().collect())
+}
+
+fn retention(map: &Map, findings: &mut Findings) -> Option<u32> {
+    let days = findings.integer_or(map, "log_retention_days", 30, &(1..=3653))?;
+    if RETENTION_DAYS.contains(&days) {
+        return Some(days);
+    }
+    let field = map.get("log_retention_days")?;
+    let longer = RETENTION_DAYS.into_iter().find(|known| *known > days).unwrap_or(3653);
+    let says = format!("is {days}, which CloudWatch Logs does not have");
+    findings.about(&field, "stack::retention", says, format!("the next longer period is {longer} days"));
+    None
+}

@@ -1,0 +1,277 @@
+//! From the merged tree to the typed stack, with every mistake on the way.
+//!
+//! In: a [`Node`]. Out: a [`Stack`], or nothing and the reasons among the findings. This room holds the readers of
+//! single values; the rooms beside it hold the sections of the file.
+
+mod control_plane;
+mod generator;
+mod locations;
+mod pools;
+mod top;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{Range, RangeInclusive},
+};
+
+pub(crate) use generator::reason;
+pub(crate) use top::{Decoded, Surroundings, stack};
+
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    shape::{listed, nearest},
+    sources::{is_unprintable, shown_text},
+    tree::{Entry, Node, ScalarKind, Value},
+};
+
+/// A key that is written, with its path.
+#[derive(Debug, Clone)]
+pub(crate) struct Field<'t> {
+    path: String,
+    place: Range<usize>,
+    node: &'t Node,
+}
+
+/// A map that is written, with its path.
+#[derive(Debug, Clone)]
+pub(crate) struct Map<'t> {
+    path: String,
+    place: Range<usize>,
+    entries: &'t [Entry],
+}
+
+impl<'t> Map<'t> {
+    fn get(&self, key: &str) -> Option<Field<'t>> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| self.field(entry))
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'t str, Field<'t>)> + '_ {
+        self.entries.iter().map(|entry| (entry.key.as_str(), self.field(entry)))
+    }
+
+    fn field(&self, entry: &'t Entry) -> Field<'t> {
+        let path = if self.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.path, entry.key) };
+        Field { path, place: entry.place(), node: &entry.value }
+    }
+
+    /// What it is called in a message.
+    fn shown(&self) -> String {
+        if self.path.is_empty() { "the stack".to_owned() } else { format!("`{}`", shown_text(&self.path)) }
+    }
+}
+
+impl Field<'_> {
+    /// What it is called in a message.
+    fn shown(&self) -> String {
+        format!("`{}`", shown_text(&self.path))
+    }
+
+    /// Its value as it is spelled, where it is a single one.
+    fn spelled(&self) -> Option<&str> {
+        match &self.node.value {
+            Value::Scalar(scalar) => Some(&scalar.text),
+            _ => None,
+        }
+    }
+}
+
+impl Findings {
+    /// An error about a key: the message goes on behind its name.
+    fn about(&mut self, field: &Field, code: &'static str, says: impl AsRef<str>, help: impl Into<String>) {
+        let message = format!("{} {}", field.shown(), says.as_ref());
+        self.push(Diagnostic::new(code, Some(field.place.clone()), message).with_help(help));
+    }
+
+    fn wrong_type(&mut self, field: &Field, wanted: &str, help: impl Into<String>) {
+        let says = format!("is {}, but takes {wanted}", field.node.type_in_words());
+        self.about(field, "stack::wrong_type", says, help);
+    }
+
+    /// The key, which has to be there.
+    fn required<'t>(&mut self, map: &Map<'t>, key: &str, example: &str) -> Option<Field<'t>> {
+        let found = map.get(key);
+        if found.is_none() {
+            let message = format!("{} has no `{key}`", map.shown());
+            let missing = Diagnostic::new("stack::missing_key", Some(map.place.clone()), message);
+            self.push(missing.with_help(format!("add `{key}: {example}`")));
+        }
+        found
+    }
+
+    /// Text of one line, not empty.
+    fn text<'t>(&mut self, field: &Field<'t>) -> Option<&'t str> {
+        let Value::Scalar(scalar) = &field.node.value else {
+            self.wrong_type(field, "text", "write a single value");
+            return None;
+        };
+        if scalar.kind != ScalarKind::Text {
+            let help = match scalar.kind {
+                ScalarKind::Null => "give it a value".to_owned(),
+                _ => format!("quote it: \"{}\"", shown_text(&scalar.text)),
+            };
+            self.wrong_type(field, "text", help);
+            return None;
+        }
+        self.printable(field, &scalar.text)?;
+        if scalar.text.trim().is_empty() {
+            self.about(field, "stack::wrong_type", "is empty", "give it a value");
+            return None;
+        }
+        Some(&scalar.text)
+    }
+
+    /// Refuses characters that would break lines or steer terminals.
+    fn printable<'t>(&mut self, field: &Field, text: &'t str) -> Option<&'t str> {
+        let Some(found) = text.chars().find(|&letter| is_unprintable(letter)) else { return Some(text) };
+        let says = format!("holds the control character U+{:04X}", u32::from(found));
+        self.about(field, "stack::control_character", says, "write it on one line, without control characters");
+        None
+    }
+
+    /// A whole number within a range.
+    fn integer(&mut self, field: &Field, range: &RangeInclusive<u32>) -> Option<u32> {
+        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        let integer = match &field.node.value {
+            Value::Scalar(scalar) => match scalar.kind {
+                ScalarKind::Integer(integer) => integer,
+                ScalarKind::Text if scalar.text.parse::<u32>().is_ok() => {
+                    self.wrong_type(field, &wanted, "leave the quotes out");
+                    return None;
+                }
+                _ => {
+                    self.wrong_type(field, &wanted, format!("write {wanted}"));
+                    return None;
+                }
+            },
+            _ => {
+                self.wrong_type(field, &wanted, format!("write {wanted}"));
+                return None;
+            }
+        };
+        let inside = u32::try_from(integer).ok().filter(|integer| range.contains(integer));
+        if inside.is_none() {
+            let says = format!("is {integer}, but takes {wanted}");
+            let nearest = if integer < i64::from(*range.start()) { range.start() } else { range.end() };
+            self.about(field, "stack::out_of_range", says, format!("the nearest it takes is {nearest}"));
+        }
+        inside
+    }
+
+    fn integer_or(&mut self, map: &Map, key: &str, default: u32, range: &RangeInclusive<u32>) -> Option<u32> {
+        match map.get(key) {
+            Some(field) => self.integer(&field, range),
+            None => Some(default),
+        }
+    }
+
+    fn boolean_or(&mut self, map: &Map, key: &str, default: bool) -> Option<bool> {
+        let Some(field) = map.get(key) else { return Some(default) };
+        if let Value::Scalar(scalar) = &field.node.value
+            && let ScalarKind::Bool(boolean) = scalar.kind
+        {
+            return Some(boolean);
+        }
+        let help = match field.spelled().map(str::to_lowercase).as_deref() {
+            Some("yes" | "on" | "y" | "1" | "true") => "write `true`, without quotes",
+            Some("no" | "off" | "n" | "0" | "false") => "write `false`, without quotes",
+            _ => "write `true` or `false`",
+        };
+        self.wrong_type(&field, "`true` or `false`", help);
+        None
+    }
+
+    /// One of a few words, or the first of them without the key.
+    fn choice_or_first<T: Copy>(&mut self, map: &Map, key: &str, choices: &[(&'static str, T)]) -> Option<T> {
+        let Some(field) = map.get(key) else { return choices.first().map(|(_, choice)| *choice) };
+        let text = self.text(&field)?;
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
+            return Some(*choice);
+        }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let help = match nearest(text, words.iter().copied()) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!("it takes {}", listed(&words).replace(" and ", " or ")),
+        };
+        self.about(&field, "stack::unknown_word", format!("does not know `{}`", shown_text(text)), help);
+        None
+    }
+
+    /// A map; nothing behind the colon is an empty one.
+    fn map<'t>(&mut self, field: &Field<'t>) -> Option<Map<'t>> {
+        if !field.node.is_null() && !matches!(field.node.value, Value::Map(_)) {
+            self.wrong_type(field, "a map", "write its keys on lines of their own below it, indented");
+            return None;
+        }
+        Some(Map { path: field.path.clone(), place: field.place.clone(), entries: field.node.entries() })
+    }
+
+    /// The map at a key, or an empty one without the key.
+    fn map_or_empty<'t>(&mut self, map: &Map<'t>, key: &str) -> Option<Map<'t>> {
+        match map.get(key) {
+            Some(field) => self.map(&field),
+            None => Some(Map { path: key.to_owned(), place: map.place.clone(), entries: &[] }),
+        }
+    }
+
+    /// Each item of a list at a key; none without it.
+    fn items<'t>(&mut self, map: &Map<'t>, key: &str) -> Option<Vec<Field<'t>>> {
+        let Some(field) = map.get(key) else { return Some(Vec::new()) };
+        match &field.node.value {
+            Value::List(items) => {
+                let item = |(at, node): (usize, &'t Node)| Field {
+                    path: format!("{}[{at}]", field.path),
+                    place: node.span.clone(),
+                    node,
+                };
+                Some(items.iter().enumerate().map(item).collect())
+            }
+            _ if field.node.is_null() => Some(Vec::new()),
+            _ => {
+                self.wrong_type(&field, "a list", "write it in brackets: `[…, …]`");
+                None
+            }
+        }
+    }
+
+    /// A map of the user's own keys to single values, each value as it is spelled.
+    fn scalars(
+        &mut self,
+        map: &Map,
+        key: &str,
+        mut check: impl FnMut(&mut Self, &str, &str, &Field) -> Option<()>,
+    ) -> Option<BTreeMap<String, String>> {
+        let map = self.map_or_empty(map, key)?;
+        let mut values = BTreeMap::new();
+        let mut whole = true;
+        for (key, field) in map.fields() {
+            let value = match field.spelled() {
+                Some(value) if !field.node.is_null() => self.printable(&field, value),
+                _ => {
+                    self.wrong_type(&field, "a single value", "write text, a number or a boolean");
+                    None
+                }
+            };
+            match value {
+                Some(value) if check(self, key, value, &field).is_some() => {
+                    values.insert(key.to_owned(), value.to_owned());
+                }
+                _ => whole = false,
+            }
+        }
+        whole.then_some(values)
+    }
+
+    /// Two places for the same thing.
+    fn written_twice<'f>(&mut self, fields: impl Iterator<Item = (&'f str, &'f Field<'f>)>) -> Option<()> {
+        let mut seen = BTreeSet::new();
+        let mut whole = true;
+        for (value, field) in fields {
+            if !seen.insert(value) {
+                let says = format!("names `{}` a second time", shown_text(value));
+                self.about(field, "stack::duplicate_value", says, "leave it out");
+                whole = false;
+            }
+        }
+        whole.then_some(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Takes the chosen environment out of the file and lays it over the rest.
+
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    merge,
+    shape::{listed, nearest},
+    sources::shown_text,
+    tree::{Node, Value},
+    words,
+};
+
+/// The tree of the chosen environment: the file without `environments`, and that environment over it.
+pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findings) -> Option<Node> {
+    let environments = match &mut root.value {
+        Value::Map(entries) => {
+            entries.iter().position(|entry| entry.key == "environments").map(|at| entries.remove(at))
+        }
+        _ => None,
+    };
+    let Some(environments) = environments else {
+        return match chosen {
+            Some(chosen) => {
+                findings.push(unknown(chosen, &[], None));
+                None
+            }
+            None => Some(root),
+        };
+    };
+    if !environments.value.is_null() && !matches!(environments.value.value, Value::Map(_)) {
+        let message = format!("`environments` is {}, but takes a map", environments.value.type_in_words());
+        let found = Diagnostic::new("stack::wrong_type", Some(environments.place()), message);
+        findings.push(found.with_help("write each environment below it: `staging: { … }`"));
+        return Some(root);
+    }
+    for entry in environments.value.entries() {
+        let shown = shown_text(&entry.key);
+        if !words::is_name(&entry.key, 28) {
+            let message = format!("`environments.{shown}` is no name for an environment");
+            let help =
+                "take lower-case letters, digits and hyphens, a letter first: it becomes part of the stack's name";
+            let found = Diagnostic::new("stack::malformed", Some(entry.key_span.clone()), message);
+            findings.push(found.with_help(help));
+        }
+        if !entry.value.is_null() && !matches!(entry.value.value, Value::Map(_)) {
+            let what = entry.value.type_in_words();
+            let message = format!("`environments.{shown}` is {what}, but takes a map");
+            let help = "write the keys that differ below it; none are a `{}`";
+            findings.push(Diagnostic::new("stack::wrong_type", Some(entry.place()), message).with_help(help));
+        }
+    }
+    let Some(chosen) = chosen else { return Some(root) };
+    let key_span = environments.key_span.clone();
+    let Value::Map(entries) = environments.value.value else {
+        findings.push(unknown(chosen, &[], Some(key_span)));
+        return None;
+    };
+    let names: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+    match entries.into_iter().find(|entry| entry.key == chosen) {
+        Some(entry) if matches!(entry.value.value, Value::Map(_)) => Some(merge::overlay(root, entry.value)),
+        Some(_) => Some(root),
+        None => {
+            findings.push(unknown(chosen, &names, Some(key_span)));
+            None
+        }
+    }
+}
+
+fn unknown(chosen: &str, names: &[String], span: Option<std::ops::Range<usize>>) -> Diagnostic {
+    let message = format!("there is no environment `{}`", shown_text(chosen));
+    let help = match nearest(chosen, names.iter().map(String::as_str)) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None if names.is_empty() => {
+            "the stack has no environments: leave it out, or add it under `environments`".to_owned()
+        }
+        None => format!("the environments are {}", listed(names)),
+    };
+    Diagnostic::new("stack::unknown_environment", span, message).with_help(help)
+}

@@ -1,0 +1,101 @@
+//! The stack language: one YAML file, one platform.
+//!
+//! In: a stack file and the name of an environment. Out: a [`Stack`], in which everything is checked and every default
+//! is filled in, or an [`Invalid`] with every mistake of the file and its place. Nothing here asks AWS.
+//!
+//! ```
+//! use trunnion_stack::{LoadOptions, Stack};
+//!
+//! let mistakes = Stack::parse("stack: Loadtest", "loadtest.yaml".as_ref(), None, &LoadOptions::default()).unwrap_err();
+//! assert!(mistakes.diagnostics()[0].message.starts_with("`stack` is `Loadtest`"));
+//! assert_eq!(mistakes.diagnostics()[0].line_and_column(), Some((1, 8)));
+//! ```
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod decode;
+mod diagnostic;
+mod environment;
+mod merge;
+mod model;
+mod read;
+mod schema;
+mod secrets;
+mod shape;
+mod sources;
+mod tree;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+pub use miette::{Severity, SourceSpan};
+
+pub use crate::{
+    diagnostic::{Diagnostic, Invalid},
+    model::*,
+    schema::json_schema,
+    sources::Sources,
+};
+
+/// What the caller knows of its surroundings.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Where the running executable lies: a file `trunnion-generator` there is the generator of stacks that name none.
+    pub executable_dir: Option<PathBuf>,
+}
+
+impl LoadOptions {
+    /// The surroundings of this process.
+    pub fn of_this_process() -> Self {
+        let executable = std::env::current_exe().ok();
+        LoadOptions { executable_dir: executable.and_then(|path| path.parent().map(Path::to_path_buf)) }
+    }
+}
+
+impl Stack {
+    /// Reads and checks a stack file of at most 1 MiB, in this environment if one is named.
+    pub fn load(path: &Path, environment: Option<&str>, options: &LoadOptions) -> Result<Stack, Invalid> {
+        let text = read::text(path)?;
+        Stack::parse(&text, path, environment, options)
+    }
+
+    /// Checks the text of a stack file. The path is what messages call it, and relative paths in it start beside it.
+    pub fn parse(text: &str, path: &Path, environment: Option<&str>, options: &LoadOptions) -> Result<Stack, Invalid> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut findings = diagnostic::Findings::default();
+        let decoded = decoded(text, path, environment, options, &mut findings);
+        let source = sources::shown_source(path, text, findings.hidden());
+        match decoded {
+            Some((decoded, root)) if findings.is_empty() => Ok(Stack {
+                name: decoded.name,
+                environment: environment.map(str::to_owned),
+                region: decoded.region,
+                account: decoded.account,
+                tags: decoded.tags,
+                state: decoded.state,
+                network: decoded.network,
+                generator: decoded.generator,
+                pools: decoded.pools,
+                control_plane: decoded.control_plane,
+                locations: decoded.locations,
+                sources: Sources::new(source, &root),
+            }),
+            _ => Err(findings.into_invalid(&source)),
+        }
+    }
+}
+
+fn decoded(
+    text: &str,
+    path: &Path,
+    environment: Option<&str>,
+    options: &LoadOptions,
+    findings: &mut diagnostic::Findings,
+) -> Option<(decode::Decoded, tree::Node)> {
+    let root = tree::read(text, findings)?;
+    secrets::refuse(&root, findings);
+    shape::check(&root, findings);
+    let root = environment::choose(root, environment, findings)?;
+    let around = decode::Surroundings { directory: path.parent().unwrap_or(Path::new("")), environment, options };
+    let decoded = decode::stack(&root, &around, findings)?;
+    Some((decoded, root))
+}

@@ -1,0 +1,56 @@
+//! Reads the stack file: a regular file of bounded size, in UTF-8.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+use crate::{
+    decode::reason,
+    diagnostic::{Diagnostic, Findings, Invalid},
+    sources::{shown_source, shown_text},
+};
+
+/// No stack file comes near this, and everything behind it takes time and memory by its length.
+const LARGEST: u64 = 1 << 20;
+
+pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
+    let name = shown_text(&path.display().to_string());
+    let wrong = |code, message: String, help: &str| {
+        let mut findings = Findings::default();
+        findings.push(Diagnostic::new(code, None, message).with_help(help));
+        findings.into_invalid_without_text(&name)
+    };
+    let unreadable = |error: &std::io::Error| {
+        let message = format!("`{name}` cannot be read: {}", reason(error));
+        wrong("stack::file", message, "name the stack file by its path")
+    };
+    let too_large = || {
+        let message = format!("`{name}` is larger than 1 MiB, which no stack is");
+        wrong("stack::file", message, "name the stack file by its path")
+    };
+    // Asked before opening: to open a pipe would wait for its other end.
+    let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
+    if !metadata.is_file() {
+        let what = if metadata.is_dir() { "a directory" } else { "no regular file" };
+        return Err(wrong("stack::file", format!("`{name}` is {what}"), "name the stack file itself"));
+    }
+    if metadata.len() > LARGEST {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(too_large());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let mut findings = Findings::default();
+        let found = Diagnostic::new("stack::not_utf8", Some(at..at), "the file is not UTF-8 from here on");
+        findings.push(found.with_help("save it as UTF-8 without UTF-16 or Latin-1 characters"));
+        findings.into_invalid(&shown_source(path, &String::from_utf8_lossy(error.as_bytes()), &[]))
+    })
+}

@@ -1,0 +1,290 @@
+//! The JSON Schema of stack files, for editors.
+//!
+//! The structs here are never made: they say to `schemars` what a file may hold, and their comments are what an editor
+//! shows. What a schema cannot say (a pool's interfaces fit its instance type) is checked on reading.
+
+#![expect(dead_code, reason = "the structs are only looked at by the derive")]
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, json_schema};
+use serde_json::Value;
+
+/// The JSON Schema of stack files, environments included.
+pub fn json_schema() -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    let mut root = settings.into_generator().into_root_schema_for::<StackFile>();
+    let mut overlay = root.as_value().clone();
+    take_requirements(&mut overlay);
+    if let Some(overlay) = overlay.as_object_mut() {
+        for only_of_root in ["$schema", "title", "description"] {
+            overlay.remove(only_of_root);
+        }
+    }
+    let environments = serde_json::json!({
+        "description": "What differs between environments, chosen with --env. Each is laid over the stack: maps are merged, everything else is replaced, null takes a key away. The stack's name gets the environment's behind it.",
+        "type": "object",
+        "propertyNames": { "pattern": "^[a-z][a-z0-9-]{0,27}$" },
+        "additionalProperties": overlay,
+    });
+    if let Some(properties) = root.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("environments".to_owned(), environments);
+    }
+    root.to_value()
+}
+
+/// An environment needs nothing, takes either of two keys, and may take a key away by null.
+fn take_requirements(schema: &mut Value) {
+    if let Some(object) = schema.as_object_mut() {
+        if object.contains_key("properties") || object.contains_key("additionalProperties") {
+            object.remove("required");
+            object.remove("minProperties");
+            object.remove("oneOf");
+        }
+        for key in ["properties", "patternProperties"] {
+            if let Some(properties) = object.get_mut(key).and_then(Value::as_object_mut) {
+                for property in properties.values_mut() {
+                    take_requirements(property);
+                    *property = serde_json::json!({ "anyOf": [property.take(), { "type": "null" }] });
+                }
+            }
+        }
+        if let Some(below) = object.get_mut("additionalProperties").filter(|below| below.is_object()) {
+            take_requirements(below);
+            *below = serde_json::json!({ "anyOf": [below.take(), { "type": "null" }] });
+        }
+    }
+}
+
+/// A Gatling load-testing platform on AWS: generator hosts, control plane and private locations.
+#[derive(JsonSchema)]
+#[schemars(title = "Trunnion stack", deny_unknown_fields)]
+struct StackFile {
+    /// Prefix of every name in AWS.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9-]{1,30}$"), example = &"loadtest")]
+    stack: String,
+    /// AWS region.
+    #[schemars(regex(pattern = "^[a-z]{2}(-[a-z]+){1,2}-[0-9]{1,2}$"), example = &"eu-west-3")]
+    region: String,
+    /// The AWS account, twelve digits in quotes. Any other one is refused before the first change.
+    #[schemars(regex(pattern = "^[0-9]{12}$"), example = &"123456789012")]
+    account: String,
+    /// Tags of every resource, beside those of Trunnion.
+    #[schemars(schema_with = "tags")]
+    tags: Option<BTreeMap<String, String>>,
+    /// Where the state lies: `s3://bucket/prefix`, or a directory, relative to this file. By default `.trunnion` beside
+    /// this file.
+    #[schemars(length(min = 1), example = &"s3://acme-trunnion/state")]
+    state: Option<String>,
+    network: Option<Network>,
+    generator: Option<Generator>,
+    /// Pools of identical generator hosts, by name.
+    #[schemars(schema_with = "pools")]
+    pools: BTreeMap<String, Pool>,
+    control_plane: ControlPlane,
+    /// Gatling private locations by id (`prl_…`), each backed by a pool of its own.
+    #[schemars(schema_with = "locations")]
+    locations: Option<BTreeMap<String, Location>>,
+}
+
+fn tags(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "maxProperties": 47,
+        "propertyNames": { "minLength": 1, "maxLength": 128, "not": { "pattern": "^([aA][wW][sS]|[tT][rR][uU][nN][nN][iI][oO][nN]):" } },
+        "additionalProperties": { "type": ["string", "number", "boolean"], "maxLength": 256 },
+    })
+}
+
+fn scalars(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
+}
+
+fn pools(generator: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": { "pattern": "^[a-z][a-z0-9-]{0,19}$" },
+        "additionalProperties": generator.subschema_for::<Pool>(),
+    })
+}
+
+fn locations(generator: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "propertyNames": { "pattern": "^prl_[0-9a-z_]{1,26}$" },
+        "additionalProperties": generator.subschema_for::<Location>(),
+    })
+}
+
+/// The network that is looked up and never changed.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Network {
+    /// `default`, a VPC's id, or the one tag that only this VPC has: `{ Name: loadtest }`.
+    #[schemars(schema_with = "vpc")]
+    vpc: Option<String>,
+}
+
+fn vpc(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "const": "default" },
+            { "type": "string", "pattern": "^vpc-([0-9a-f]{8}|[0-9a-f]{17})$" },
+            { "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": { "type": "string" } },
+        ],
+        "default": "default",
+    })
+}
+
+/// What turns a bare host into a generator.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Generator {
+    /// The generator binary, or one for each architecture. By default `trunnion-generator` beside the trunnion
+    /// executable.
+    #[schemars(schema_with = "binary")]
+    binary: Option<String>,
+    /// Java version of the hosts.
+    #[schemars(range(min = 11, max = 25), extend("default" = 21))]
+    java: Option<u8>,
+    /// A boot template of your own, relative to this file. By default the built-in one.
+    template: Option<String>,
+    /// Handed to the boot template.
+    #[schemars(schema_with = "scalars")]
+    variables: Option<BTreeMap<String, String>>,
+}
+
+fn binary(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "string", "minLength": 1 },
+            {
+                "type": "object",
+                "properties": { "x86_64": { "type": "string" }, "arm64": { "type": "string" } },
+                "additionalProperties": false,
+            },
+        ],
+    })
+}
+
+/// Identical generator hosts. Exactly one of `zone` and `subnet` says where they stand.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("oneOf" = [{ "required": ["zone"] }, { "required": ["subnet"] }]))]
+struct Pool {
+    /// EC2 instance type.
+    #[schemars(example = &"c6in.32xlarge")]
+    instance_type: String,
+    /// How many hosts.
+    #[schemars(range(min = 0, max = 1000), extend("default" = 1))]
+    count: Option<u32>,
+    /// Availability zone: the VPC's subnet in it is taken.
+    #[schemars(example = &"eu-west-3a")]
+    zone: Option<String>,
+    /// This subnet.
+    #[schemars(regex(pattern = "^subnet-([0-9a-f]{8}|[0-9a-f]{17})$"))]
+    subnet: Option<String>,
+    /// `al2023`, an image's id, or the SSM parameter that holds one.
+    #[schemars(schema_with = "image")]
+    image: Option<String>,
+    /// Network interfaces per host, spread over its network cards.
+    #[schemars(range(min = 1), extend("default" = 1))]
+    interfaces: Option<u32>,
+    /// Private IPv4 addresses per interface, the primary one included.
+    #[schemars(range(min = 1), extend("default" = 1))]
+    addresses: Option<u32>,
+    /// Size of the root volume in GiB.
+    #[schemars(range(min = 8, max = 16384), extend("default" = 30))]
+    volume_gib: Option<u32>,
+    /// How the hosts are paid.
+    #[schemars(extend("enum" = ["on-demand", "spot"], "default" = "on-demand"))]
+    market: Option<String>,
+}
+
+fn image(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "const": "al2023" },
+            { "type": "string", "pattern": "^ami-([0-9a-f]{8}|[0-9a-f]{17})$" },
+            {
+                "type": "object",
+                "properties": { "ssm": { "type": "string", "pattern": "^/[A-Za-z0-9_.\\-/]+$" } },
+                "required": ["ssm"],
+                "additionalProperties": false,
+            },
+        ],
+        "default": "al2023",
+    })
+}
+
+/// The Gatling control plane, an ECS service on Fargate.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ControlPlane {
+    /// Container image, pinned to a version or a digest.
+    #[schemars(example = &"gatlingcorp/control-plane:2026.42.2")]
+    image: String,
+    /// ARN of the secret that holds its token.
+    #[schemars(regex(pattern = "^arn:aws[a-z-]*:secretsmanager:"))]
+    token: String,
+    ssh: Ssh,
+    /// Whether the task gets a public address of its own; false behind a NAT gateway.
+    #[schemars(extend("default" = true))]
+    public_ip: Option<bool>,
+    /// Fargate CPU units; 1024 is one vCPU.
+    #[schemars(extend("enum" = [256, 512, 1024, 2048, 4096, 8192, 16384], "default" = 1024))]
+    cpu: Option<u32>,
+    /// Fargate memory in MiB, of a size that goes with `cpu`.
+    #[schemars(range(min = 512, max = 122_880), extend("default" = 3072))]
+    memory: Option<u32>,
+    /// Availability zones of its subnets. By default those of the pools.
+    #[schemars(extend("uniqueItems" = true))]
+    zones: Option<Vec<String>>,
+    /// How many days its log is kept.
+    #[schemars(extend(
+        "enum" = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+        "default" = 30
+    ))]
+    log_retention_days: Option<u32>,
+}
+
+/// How the control plane reaches the hosts.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Ssh {
+    /// The user it logs in as, who is made on the hosts.
+    #[schemars(regex(pattern = "^[a-z_][a-z0-9_-]{0,31}$"), extend("default" = "gatling"))]
+    user: Option<String>,
+    /// ARN of the secret that holds the private key.
+    #[schemars(regex(pattern = "^arn:aws[a-z-]*:secretsmanager:"))]
+    private_key: String,
+    /// The public key, as one line of `authorized_keys`.
+    #[schemars(regex(pattern = "^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) "))]
+    public_key: String,
+}
+
+/// A Gatling private location, backed by one pool.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Location {
+    /// The pool's name.
+    pool: String,
+    /// What Gatling shows of it.
+    description: Option<String>,
+    /// What runs the simulations.
+    #[schemars(extend("enum" = ["classic", "javascript"], "default" = "classic"))]
+    engine: Option<String>,
+    /// Options of the generators' JVM.
+    #[schemars(extend("examples" = [["-Xmx128g"]]))]
+    jvm_options: Option<Vec<String>>,
+    /// Java system properties of every run.
+    #[schemars(schema_with = "scalars")]
+    system_properties: Option<BTreeMap<String, String>>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Tells values that are secrets themselves from the ARNs of secrets. A secret in a stack file is refused and never shown.
+
+use std::ops::Range;
+
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    tree::{Node, Value},
+};
+
+/// What begins a secret: Gatling's tokens, AWS's access keys.
+const PREFIXES: [(&str, usize); 3] = [("cpt_", 8), ("AKIA", 20), ("ASIA", 20)];
+const PEM_BEGIN: &str = "-----BEGIN";
+const PEM_END: &str = "-----END";
+
+/// Finds every value of a file that is a secret by its looks, wherever it stands, and keeps it from being shown.
+pub(crate) fn refuse(node: &Node, findings: &mut Findings) {
+    match &node.value {
+        Value::Scalar(scalar) if is_secret(&scalar.text) => {
+            findings.hide(node.span.clone());
+            let message = "this looks like a secret itself; its value is not shown";
+            let help = "put it into Secrets Manager, write the ARN here, and replace the secret: it has been in a file";
+            findings.push(Diagnostic::new("stack::secret", Some(node.span.clone()), message).with_help(help));
+        }
+        Value::Scalar(_) => {}
+        Value::List(items) => items.iter().for_each(|item| refuse(item, findings)),
+        Value::Map(entries) => {
+            for entry in entries {
+                if is_secret(&entry.key) {
+                    findings.hide(entry.key_span.clone());
+                    let message = "this key looks like a secret; it is not shown";
+                    let found = Diagnostic::new("stack::secret", Some(entry.key_span.clone()), message);
+                    findings.push(found.with_help("take it out, and replace the secret: it has been in a file"));
+                }
+                refuse(&entry.value, findings);
+            }
+        }
+    }
+}
+
+/// Whether this value is a secret by its looks.
+pub(crate) fn is_secret(value: &str) -> bool {
+    places(value).next().is_some()
+}
+
+/// The places of everything in a text that is a secret by its looks.
+pub(crate) fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let tokens = PREFIXES.iter().flat_map(move |&(prefix, shortest)| {
+        text.match_indices(prefix).filter_map(move |(start, _)| {
+            let begins = !text[..start].ends_with(|before: char| before.is_ascii_alphanumeric());
+            let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+            let length = text[start..].find(|letter| !is_part(letter)).unwrap_or(text.len() - start);
+            (begins && length >= shortest).then_some(start..start + length)
+        })
+    });
+    tokens.chain(keys(text))
+}
+
+/// Private keys in PEM, each to its end line; one that never ends reaches to the end of the text.
+fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let start = from + text[from..].find(PEM_BEGIN)?;
+            let line = text[start..].lines().next().unwrap_or_default();
+            from = start + PEM_BEGIN.len();
+            if line.contains("PRIVATE KEY") {
+                let end = text[start..].find(PEM_END).map_or(text.len(), |end| {
+                    let end = start + end;
+                    text[end..].find('\n').map_or(text.len(), |newline| end + newline)
+                });
+                from = end.max(from);
+                return Some(start..end);
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_told_from_arns() {
+        for secret in
+            ["cpt_0123456789abcdef", "x cpt_abcdefgh", "-----BEGIN OPENSSH PRIVATE KEY-----", "AKIAABCDEFGHIJKLMNOP"]
+        {
+            assert!(is_secret(secret), "{secret}");
+        }
+        for fine in [
+            "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/cpt",
+            "cpt_x",
+            "-----BEGIN CERTIFICATE-----",
+            "",
+        ] {
+            assert!(!is_secret(fine), "{fine}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_hidden_to_its_end() {
+        let text = "a: |\n  -----BEGIN RSA PRIVATE KEY-----\n  AAAA\n  -----END RSA PRIVATE KEY-----\nb: 1";
+        let found: Vec<_> = places(text).map(|place| &text[place]).collect();
+        assert_eq!(found, ["-----BEGIN RSA PRIVATE KEY-----\n  AAAA\n  -----END RSA PRIVATE KEY-----"]);
+    }
+}

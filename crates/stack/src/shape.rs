@@ -1,0 +1,137 @@
+//! Which keys a stack file has, and where: one description for unknown keys, in the stack and in every environment.
+
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    sources::shown_text,
+    tree::Node,
+};
+
+/// What may stand below a key.
+pub(crate) enum Shape {
+    /// A value whose keys, if it has any, are the user's own.
+    Value,
+    /// These keys.
+    Keys(&'static [(&'static str, Shape)]),
+    /// Names that the user gives, each with this shape below it.
+    Named(&'static Shape),
+}
+
+use Shape::{Keys, Named, Value};
+
+const POOL: Shape = Keys(&[
+    ("instance_type", Value),
+    ("count", Value),
+    ("zone", Value),
+    ("subnet", Value),
+    ("image", Value),
+    ("interfaces", Value),
+    ("addresses", Value),
+    ("volume_gib", Value),
+    ("market", Value),
+]);
+const LOCATION: Shape = Keys(&[
+    ("pool", Value),
+    ("description", Value),
+    ("engine", Value),
+    ("jvm_options", Value),
+    ("system_properties", Value),
+]);
+const SSH: Shape = Keys(&[("user", Value), ("private_key", Value), ("public_key", Value)]);
+const CONTROL_PLANE: Shape = Keys(&[
+    ("image", Value),
+    ("token", Value),
+    ("ssh", SSH),
+    ("public_ip", Value),
+    ("cpu", Value),
+    ("memory", Value),
+    ("zones", Value),
+    ("log_retention_days", Value),
+]);
+const GENERATOR: Shape = Keys(&[
+    ("binary", Keys(&[("x86_64", Value), ("arm64", Value)])),
+    ("java", Value),
+    ("template", Value),
+    ("variables", Value),
+]);
+
+/// What an environment may hold.
+pub(crate) const OVERLAY: Shape = Keys(&[
+    ("stack", Value),
+    ("region", Value),
+    ("account", Value),
+    ("tags", Value),
+    ("state", Value),
+    ("network", Keys(&[("vpc", Value)])),
+    ("generator", GENERATOR),
+    ("pools", Named(&POOL)),
+    ("control_plane", CONTROL_PLANE),
+    ("locations", Named(&LOCATION)),
+]);
+
+/// Finds the keys that nothing reads, in the stack and in its environments.
+pub(crate) fn check(root: &Node, findings: &mut Findings) {
+    let Keys(keys) = OVERLAY else { return };
+    let mut known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
+    known.push("environments");
+    for entry in root.entries() {
+        if entry.key == "environments" {
+            for environment in entry.value.entries() {
+                below(&environment.value, &OVERLAY, &format!("environments.{}", environment.key), findings);
+            }
+        } else if let Some((_, shape)) = keys.iter().find(|(key, _)| *key == entry.key) {
+            below(&entry.value, shape, &entry.key, findings);
+        } else {
+            findings.push(unknown(&entry.key, entry.key_span.clone(), "", &known));
+        }
+    }
+}
+
+fn below(node: &Node, shape: &Shape, path: &str, findings: &mut Findings) {
+    for entry in node.entries() {
+        let path_below = format!("{path}.{}", entry.key);
+        match shape {
+            Value => return,
+            Named(shape) => below(&entry.value, shape, &path_below, findings),
+            Keys(keys) => match keys.iter().find(|(key, _)| *key == entry.key) {
+                Some((_, shape)) => below(&entry.value, shape, &path_below, findings),
+                None => {
+                    let known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
+                    findings.push(unknown(&entry.key, entry.key_span.clone(), path, &known));
+                }
+            },
+        }
+    }
+}
+
+fn unknown(key: &str, span: std::ops::Range<usize>, path: &str, known: &[&str]) -> Diagnostic {
+    let place = if path.is_empty() { "a stack".to_owned() } else { format!("`{}`", shown_text(path)) };
+    let message = format!("`{}` is no key of {place}", shown_text(key));
+    let help = match nearest(key, known.iter().copied()) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("its keys are {}", listed(known)),
+    };
+    Diagnostic::new("stack::unknown_key", Some(span), message).with_help(help)
+}
+
+/// The known word that was probably meant.
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    // Comparing costs the product of both lengths; nobody mistypes a word into one this long.
+    if word.len() > 64 {
+        return None;
+    }
+    let normal = word.to_lowercase().replace('-', "_");
+    known
+        .map(|known| (strsim::damerau_levenshtein(&normal, &known.to_lowercase().replace('-', "_")), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// Words as a list in a sentence, each in backticks.
+pub(crate) fn listed(words: &[impl AsRef<str>]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{}`", shown_text(word.as_ref()))).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}

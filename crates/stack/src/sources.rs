@@ -1,0 +1,123 @@
+//! Where in the stack file everything stands, so that later stages can point at it too.
+//!
+//! The text that is kept for showing has the bytes of the file at the same places, but nothing in it can move a
+//! terminal's cursor, turn text around, or be a secret.
+
+use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
+
+use miette::{NamedSource, SourceSpan};
+
+use crate::{
+    diagnostic::Diagnostic,
+    secrets,
+    tree::{Node, Value},
+};
+
+/// The stack file as it may be shown, and the place of every key in it after the environment was merged in.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    source: Arc<NamedSource<String>>,
+    spans: Arc<BTreeMap<String, Range<usize>>>,
+}
+
+impl Sources {
+    pub(crate) fn new(source: Arc<NamedSource<String>>, root: &Node) -> Self {
+        let mut spans = BTreeMap::new();
+        collect(root, "", &mut spans);
+        Sources { source, spans: Arc::new(spans) }
+    }
+
+    /// The file's name, as it was given.
+    pub fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// The file's text, fit to be shown.
+    pub fn text(&self) -> &str {
+        self.source.inner()
+    }
+
+    /// The place of a key path such as `pools.heavy.count` or `control_plane.zones[0]`: its value, or its key where
+    /// the value is a map or a list. What is not written (a default) stands where the nearest key around it does.
+    pub fn span(&self, path: &str) -> Option<SourceSpan> {
+        let mut path = path;
+        loop {
+            if let Some(span) = self.spans.get(path) {
+                return Some(span.clone().into());
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+
+    /// An error about the key at `path`.
+    pub fn diagnostic(
+        &self,
+        path: &str,
+        code: &'static str,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) -> Diagnostic {
+        let span = self.span(path).map(|span| span.offset()..span.offset() + span.len());
+        let mut found = Diagnostic::new(code, span, message).with_source(&self.source);
+        found.help = help;
+        found
+    }
+}
+
+fn collect(node: &Node, path: &str, spans: &mut BTreeMap<String, Range<usize>>) {
+    match &node.value {
+        Value::Scalar(_) => {}
+        Value::List(items) => {
+            for (at, item) in items.iter().enumerate() {
+                let path = format!("{path}[{at}]");
+                collect(item, &path, spans);
+                spans.insert(path, item.span.clone());
+            }
+        }
+        Value::Map(entries) => {
+            for entry in entries {
+                let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+                collect(&entry.value, &path, spans);
+                spans.insert(path, entry.place());
+            }
+        }
+    }
+}
+
+/// The file's text as it may be shown, byte for byte as long as it was.
+pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> Arc<NamedSource<String>> {
+    let mut masked = vec![false; text.len()];
+    for span in hidden.iter().cloned().chain(secrets::places(text)) {
+        if let Some(bytes) = masked.get_mut(span) {
+            bytes.fill(true);
+        }
+    }
+    let shown: String = text
+        .char_indices()
+        .map(|(at, letter)| match (letter, letter.len_utf8()) {
+            ('\n' | '\r' | '\t', _) => letter.to_string(),
+            (_, length) if masked.get(at) == Some(&true) => "*".repeat(length),
+            (_, length) if is_unprintable(letter) => "?".repeat(length),
+            _ => letter.to_string(),
+        })
+        .collect();
+    Arc::new(NamedSource::new(shown_text(&path.display().to_string()), shown))
+}
+
+/// Part of a message: no control characters, and not longer than a line.
+pub(crate) fn shown_text(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(100)
+        .map(|letter| if is_unprintable(letter) { char::REPLACEMENT_CHARACTER } else { letter })
+        .collect();
+    if shown.len() < text.len() && text.chars().nth(100).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Control characters, and those that turn the direction of text.
+pub(crate) fn is_unprintable(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}

@@ -1,0 +1,180 @@
+//! What single values look like: names, ids, zones, ARNs. Pure checks, no messages.
+
+/// Whether it begins with a lower-case letter, goes on with lower-case letters, digits and `-`, and has at most so many
+/// characters: the form of stack, environment and pool names.
+pub(crate) fn is_name(text: &str, longest: usize) -> bool {
+    text.len() <= longest
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// `^prl_[0-9a-z_]{1,26}$`.
+pub(crate) fn is_location_id(text: &str) -> bool {
+    text.strip_prefix("prl_").is_some_and(|rest| {
+        (1..=26).contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    })
+}
+
+/// A region such as `eu-west-3` or `us-gov-east-1`.
+pub(crate) fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [area, middle @ .., number] = parts.as_slice() else { return false };
+    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    area.len() == 2
+        && is_word(area)
+        && (1..=2).contains(&middle.len())
+        && middle.iter().all(is_word)
+        && (1..=2).contains(&number.len())
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a zone (`eu-west-3a`, `us-west-2-lax-1a`) has the form of a zone of this region.
+pub(crate) fn is_zone_of(zone: &str, region: &str) -> bool {
+    let Some(rest) = zone.strip_prefix(region) else { return false };
+    let is_plain = rest.len() == 1;
+    // Local and Wavelength zones carry their place between the region and the letter.
+    let is_local =
+        rest.starts_with('-') && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    (is_plain || is_local)
+        && rest.ends_with(|last: char| last.is_ascii_lowercase() || (is_local && last.is_ascii_digit()))
+}
+
+/// An account: twelve digits.
+pub(crate) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// An id such as `subnet-0123456789abcdef0` or, older, `subnet-01234567`.
+pub(crate) fn is_id(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')).is_some_and(|digits| {
+        matches!(digits.len(), 8 | 17)
+            && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    })
+}
+
+/// The name of an SSM parameter, as a path.
+pub(crate) fn is_parameter(text: &str) -> bool {
+    text.len() > 1
+        && text.len() <= 1011
+        && text.starts_with('/')
+        && !text.ends_with('/')
+        && !text.contains("//")
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte))
+}
+
+/// A bucket's name.
+pub(crate) fn is_bucket(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (3..=63).contains(&text.len())
+        && text.bytes().all(|byte| is_inner(byte) || byte == b'-' || byte == b'.')
+        && text.bytes().next().is_some_and(is_inner)
+        && text.bytes().next_back().is_some_and(is_inner)
+        && !text.contains("..")
+}
+
+/// A Linux user that logs in, so not root: `^[a-z_][a-z0-9_-]{0,31}$`.
+pub(crate) fn is_user(text: &str) -> bool {
+    (1..=32).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-')
+        && text != "root"
+}
+
+/// What AWS takes in tags everywhere: letters, digits, spaces and `_ . : / = + - @`.
+pub(crate) fn is_tag_text(text: &str) -> bool {
+    text.chars().all(|letter| letter.is_alphanumeric() || letter == ' ' || "_.:/=+-@".contains(letter))
+}
+
+/// A name that scripts, templates and Java take for a variable or a property; properties may have `.` and `-` inside.
+pub(crate) fn is_identifier(text: &str, inside: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || inside.contains(letter))
+}
+
+/// The parts of an ARN that a stack cares about.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arn<'t> {
+    pub(crate) partition: &'t str,
+    pub(crate) service: &'t str,
+    pub(crate) region: &'t str,
+    pub(crate) account: &'t str,
+    pub(crate) resource: &'t str,
+}
+
+impl<'t> Arn<'t> {
+    /// The parts of a text that has the form of an ARN.
+    pub(crate) fn parse(text: &'t str) -> Option<Self> {
+        let mut parts = text.splitn(6, ':');
+        let mut next = || parts.next();
+        (next()? == "arn").then_some(())?;
+        let (partition, service, region, account, resource) = (next()?, next()?, next()?, next()?, next()?);
+        Some(Arn { partition, service, region, account, resource })
+    }
+
+    /// Whether the rest is a Secrets Manager secret.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.service == "secretsmanager"
+            && self.resource.strip_prefix("secret:").is_some_and(|name| {
+                (1..=519).contains(&name.len())
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte))
+            })
+    }
+}
+
+/// The partition that a region belongs to.
+pub(crate) fn partition_of(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_and_zones() {
+        for region in ["eu-west-3", "us-gov-east-1", "ap-southeast-12", "cn-north-1"] {
+            assert!(is_region(region), "{region}");
+        }
+        for wrong in ["", "eu-west-3a", "eu-west", "europe-west-3", "EU-WEST-3", "eu--3", "eu-west-3-"] {
+            assert!(!is_region(wrong), "{wrong}");
+        }
+        assert!(is_zone_of("eu-west-3a", "eu-west-3"));
+        assert!(is_zone_of("us-west-2-lax-1a", "us-west-2"));
+        for wrong in ["eu-west-3", "eu-west-1a", "eu-west-3ab", "eu-west-3A", "eu-west-31", "a"] {
+            assert!(!is_zone_of(wrong, "eu-west-3"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ids_have_eight_or_seventeen_digits() {
+        assert!(is_id("vpc-0123456789abcdef0", "vpc") && is_id("ami-01234567", "ami"));
+        for wrong in ["vpc-", "vpc-0123", "vpc-0123456G", "subnet-01234567", "vpc01234567"] {
+            assert!(!is_id(wrong, "vpc"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn arns_have_six_parts() {
+        let arn = Arn::parse("arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf").unwrap();
+        assert_eq!((arn.region, arn.account), ("eu-west-3", "123456789012"));
+        assert!(arn.is_secret());
+        assert!(!Arn::parse("arn:aws:ssm:eu-west-3:123456789012:parameter/x").unwrap().is_secret());
+        assert_eq!(Arn::parse("arn:aws:s3"), None);
+        assert_eq!(Arn::parse("cpt_0123456789"), None);
+    }
+
+    #[test]
+    fn names_and_users() {
+        assert!(is_name("loadtest-dr", 31) && !is_name("Loadtest", 31) && !is_name("1st", 31) && !is_name("", 31));
+        assert!(is_location_id("prl_heavy_paris") && !is_location_id("prl_") && !is_location_id("heavy"));
+        assert!(is_user("gatling") && !is_user("root") && !is_user("Gatling") && !is_user(""));
+        assert!(is_bucket("acme-trunnion") && !is_bucket("Acme") && !is_bucket("a..b") && !is_bucket("-ab"));
+        assert!(is_parameter("/aws/service/ami") && !is_parameter("aws") && !is_parameter("/a//b"));
+    }
+}
