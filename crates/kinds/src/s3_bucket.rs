@@ -39,8 +39,3 @@ impl S3Bucket {
         replacement: Replacement::CreateFirst,
     };
 }
-
-/// The name of a stack's bucket. Account and region make it unique in the world.
-pub fn bucket_name(stack: &str, account: &str, region: &str) -> String {
-    format!("{stack}-{account}-{region}")
-}
