@@ -1,0 +1,114 @@
+//! The addresses, names and tags of a stack's resources, in one place so that all rooms agree on them.
+
+use trunnion_catalog::Architecture;
+use trunnion_engine::{Address, Value};
+use trunnion_kinds::{
+    ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, Instance, LaunchTemplate,
+    LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, lookup,
+};
+use trunnion_stack::{Placement, Stack};
+
+pub(crate) const GENERATOR: &str = "generator";
+pub(crate) const CONTROL_PLANE: &str = "control_plane";
+pub(crate) const LOAD: &str = "load";
+pub(crate) const EXECUTION: &str = "execution";
+const MAIN: &str = "main";
+
+pub(crate) fn bucket() -> Address {
+    Address::new(S3Bucket::KIND, "artifacts")
+}
+
+pub(crate) fn object(architecture: Architecture) -> Address {
+    Address::keyed(S3Object::KIND, GENERATOR, architecture.as_str())
+}
+
+pub(crate) fn security_group(name: &str) -> Address {
+    Address::new(SecurityGroup::KIND, name)
+}
+
+pub(crate) fn role(name: &str) -> Address {
+    Address::new(IamRole::KIND, name)
+}
+
+pub(crate) fn instance_profile() -> Address {
+    Address::new(IamInstanceProfile::KIND, GENERATOR)
+}
+
+pub(crate) fn launch_template(pool: &str) -> Address {
+    Address::new(LaunchTemplate::KIND, pool)
+}
+
+pub(crate) fn instance(pool: &str, number: u32) -> Address {
+    Address::numbered(Instance::KIND, pool, number)
+}
+
+pub(crate) fn log_group() -> Address {
+    Address::new(LogGroup::KIND, CONTROL_PLANE)
+}
+
+pub(crate) fn cluster() -> Address {
+    Address::new(EcsCluster::KIND, MAIN)
+}
+
+pub(crate) fn task_definition() -> Address {
+    Address::new(EcsTaskDefinition::KIND, CONTROL_PLANE)
+}
+
+pub(crate) fn service() -> Address {
+    Address::new(EcsService::KIND, CONTROL_PLANE)
+}
+
+pub(crate) fn vpc() -> Address {
+    Address::new(lookup::Vpc::KIND, MAIN)
+}
+
+/// Hosts and control plane in the same place share the lookup.
+pub(crate) fn subnet(placement: &Placement) -> Address {
+    let (Placement::Zone(key) | Placement::Subnet(key)) = placement;
+    Address::keyed(lookup::Subnet::KIND, MAIN, key)
+}
+
+pub(crate) fn image(pool: &str) -> Address {
+    Address::new(lookup::Image::KIND, pool)
+}
+
+pub(crate) fn instance_type(name: &str) -> Address {
+    Address::keyed(lookup::InstanceType::KIND, MAIN, name)
+}
+
+pub(crate) fn secret(name: &str) -> Address {
+    Address::new(lookup::Secret::KIND, name)
+}
+
+/// What another resource's attribute will be.
+pub(crate) fn of(address: Address, attribute: &str) -> Value {
+    Value::reference(address, attribute)
+}
+
+/// The name of a resource in AWS: `<stack>-<suffix>`.
+pub(crate) fn name(stack: &Stack, suffix: &str) -> String {
+    format!("{}-{suffix}", stack.name)
+}
+
+pub(crate) fn bucket_of(stack: &Stack) -> String {
+    bucket_name(&stack.name, &stack.account, &stack.region)
+}
+
+pub(crate) fn log_group_of(stack: &Stack) -> String {
+    format!("/trunnion/{}/control-plane", stack.name)
+}
+
+/// The user's tags and ours; ours win.
+pub(crate) fn tags(stack: &Stack, address: &Address) -> Tags {
+    let mut tags = stack.tags.clone();
+    tags.insert(STACK_TAG.to_owned(), stack.name.clone());
+    tags.insert(ADDRESS_TAG.to_owned(), address.to_string());
+    tags
+}
+
+/// The same for what AWS's console lists by its tag `Name`.
+pub(crate) fn tags_with_name(stack: &Stack, address: &Address, name: &str) -> Tags {
+    let mut tags = tags(stack, address);
+    tags.insert("Name".to_owned(), name.to_owned());
+    tags
+}

@@ -1,0 +1,48 @@
+//! Where the generator binaries lie: the bucket and its objects.
+
+use trunnion_engine::Resource;
+use trunnion_kinds::{S3Bucket, S3Object};
+use trunnion_stack::Stack;
+
+use crate::{
+    Binaries, BlueprintError,
+    address::{self, bucket_of, tags},
+    policy::{Policy, Statement, partition},
+    resource,
+};
+
+/// The bucket, and the binary of each architecture in it.
+pub(crate) fn resources(stack: &Stack, binaries: &Binaries) -> Result<Vec<Resource>, BlueprintError> {
+    let bucket = S3Bucket {
+        name: bucket_of(stack),
+        versioning: true,
+        encryption: "AES256".to_owned(),
+        public_access_blocked: true,
+        policy: bucket_policy(stack).compact()?,
+        tags: tags(stack, &address::bucket()),
+    };
+    let mut resources = vec![resource(address::bucket(), &bucket)?];
+    for (architecture, binary) in binaries.iter() {
+        let address = address::object(architecture);
+        let object = S3Object {
+            bucket: bucket.name.clone().into(),
+            key: binary.key(),
+            sha256: binary.sha256.clone(),
+            source: binary.path.display().to_string(),
+            tags: tags(stack, &address),
+        };
+        resources.push(resource(address, &object)?.after([address::bucket()]));
+    }
+    Ok(resources)
+}
+
+/// The policies of this room, by the path they are told under.
+pub(crate) fn policies(stack: &Stack) -> [(String, Policy); 1] {
+    [(format!("{}.policy", address::bucket()), bucket_policy(stack))]
+}
+
+fn bucket_policy(stack: &Stack) -> Policy {
+    let arn = format!("arn:{}:s3:::{}", partition(&stack.region), bucket_of(stack));
+    let insecure = ("Bool", "aws:SecureTransport", "false".to_owned());
+    Policy::new([Statement::deny("TlsOnly", "s3:*", vec![arn.clone(), format!("{arn}/*")], insecure)])
+}

@@ -1,0 +1,174 @@
+//! Baking: the boot template with a pool's facts in it is the user data of the pool's hosts.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use serde::Serialize;
+use tera::{Context, ErrorKind, Kwargs, State, Tera};
+use trunnion_catalog::Architecture;
+use trunnion_generator::{Config, Ssh};
+use trunnion_stack::{Engine, Pool, Stack};
+
+use crate::{Binaries, BlueprintError, address::bucket_of, error::BlueprintError as Error};
+
+/// How many bytes of user data AWS takes, before they are encoded.
+pub const USER_DATA_LIMIT: usize = 16_384;
+
+/// The built-in boot template.
+pub(crate) const BUILT_IN: &str = include_str!("../../../templates/boot.sh.tera");
+const BUILT_IN_NAME: &str = "the built-in boot template";
+/// The variables that the built-in template knows.
+const KNOWN_VARIABLES: &[&str] = &["packages"];
+const KNOWN_VARIABLES_IN_WORDS: &str = "`packages`";
+
+/// No template is this long, comments included.
+const LONGEST_TEMPLATE: u64 = 1024 * 1024;
+
+/// Open files of one process, as Gatling's operations page asks for.
+const DESCRIPTORS: u64 = 1_048_576;
+/// What the boot template raises `fs.nr_open` to.
+const MOST_DESCRIPTORS: u64 = 1_073_741_816;
+/// Ports of one address in the widest `ip_local_port_range`, 1024 to 65535.
+const PORTS: u64 = 64_512;
+
+/// What a boot template is handed; the head of the built-in one tells it to people.
+#[derive(Serialize)]
+struct Variables<'a> {
+    stack: &'a str,
+    region: &'a str,
+    pool: &'a str,
+    instance_type: &'a str,
+    architecture: Architecture,
+    interfaces: u32,
+    addresses: u32,
+    descriptors: u64,
+    java: u8,
+    javascript: bool,
+    generator: Artifact<'a>,
+    config: String,
+    ssh: SshAccess<'a>,
+    variables: &'a std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Artifact<'a> {
+    bucket: String,
+    key: String,
+    sha256: &'a str,
+}
+
+#[derive(Serialize)]
+struct SshAccess<'a> {
+    user: &'a str,
+    public_key: &'a str,
+}
+
+/// The user data of a pool's hosts: the boot template, rendered.
+pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<String, BlueprintError> {
+    let pool = stack.pools.get(pool_name).ok_or_else(|| Error::NoPool { pool: pool_name.to_owned() })?;
+    let (template_name, template) = template(stack)?;
+    let variables = variables(stack, pool_name, pool, binaries)?;
+    let failed = |error: &tera::Error| Error::render(template_name.clone(), error);
+    let context = Context::from_serialize(&variables).map_err(|error| failed(&error))?;
+    let mut tera = Tera::new();
+    tera.register_filter("quote", quote);
+    tera.add_raw_template(&template_name, &template).map_err(|error| failed(&error))?;
+    let text = tera.render(&template_name, &context).map_err(|error| failed(&error))?;
+    if text.len() > USER_DATA_LIMIT {
+        return Err(Error::UserDataTooLong { pool: pool_name.to_owned(), size: text.len(), limit: USER_DATA_LIMIT });
+    }
+    Ok(text)
+}
+
+/// The template's name for messages, and its text.
+fn template(stack: &Stack) -> Result<(String, String), BlueprintError> {
+    let Some(path) = &stack.generator.template else {
+        let unknown = stack.generator.variables.keys().find(|name| !KNOWN_VARIABLES.contains(&name.as_str()));
+        return match unknown {
+            Some(name) => Err(Error::UnknownVariable { name: name.clone(), known: KNOWN_VARIABLES_IN_WORDS }),
+            None => Ok((BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned())),
+        };
+    };
+    let text = read(path).map_err(|source| Error::Template { path: path.clone(), source })?;
+    if text.len() as u64 > LONGEST_TEMPLATE {
+        return Err(Error::TemplateTooLong { path: path.clone(), limit: LONGEST_TEMPLATE });
+    }
+    Ok((format!("`{}`", path.display()), text))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST_TEMPLATE + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn variables<'a>(
+    stack: &'a Stack,
+    pool_name: &'a str,
+    pool: &'a Pool,
+    binaries: &'a Binaries,
+) -> Result<Variables<'a>, BlueprintError> {
+    let ssh = &stack.control_plane.ssh;
+    let instance_type = pool.instance_type;
+    let binary = binaries.of_pool(pool_name, instance_type.architecture)?;
+    let config = Config {
+        format: Config::FORMAT,
+        stack: stack.name.clone(),
+        pool: pool_name.to_owned(),
+        instance_type: instance_type.name.to_owned(),
+        java: stack.generator.java,
+        interfaces: pool.interfaces,
+        addresses: pool.addresses,
+        ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
+    };
+    let ports = u64::from(pool.interfaces) * u64::from(pool.addresses) * PORTS;
+    Ok(Variables {
+        stack: &stack.name,
+        region: &stack.region,
+        pool: pool_name,
+        instance_type: instance_type.name,
+        architecture: instance_type.architecture,
+        interfaces: pool.interfaces,
+        addresses: pool.addresses,
+        descriptors: ports.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
+        java: stack.generator.java,
+        javascript: runs_javascript(stack, pool_name),
+        generator: Artifact { bucket: bucket_of(stack), key: binary.key(), sha256: &binary.sha256 },
+        config: config.to_json()?,
+        ssh: SshAccess { user: &ssh.user, public_key: &ssh.public_key },
+        variables: &stack.generator.variables,
+    })
+}
+
+/// Whether a location of the pool runs JavaScript simulations.
+pub(crate) fn runs_javascript(stack: &Stack, pool_name: &str) -> bool {
+    stack.locations.values().any(|location| location.pool == pool_name && location.engine == Engine::JavaScript)
+}
+
+/// One word for the shell: as it is where that is plain, and else between single quotes, in which bash knows no special
+/// character but the quote itself.
+fn quote(text: &str, _: Kwargs, _: &State) -> tera::TeraResult<String> {
+    if text.contains('\0') {
+        return Err(tera::Error::message("text for the shell cannot hold the character NUL"));
+    }
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "@%+=:,./-_".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Ok(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+impl BlueprintError {
+    fn render(template: String, error: &tera::Error) -> Self {
+        let (line, message) = match error.kind() {
+            ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report) => {
+                (Some(report.span().start_line), report.message().to_owned())
+            }
+            other => (None, other.to_string()),
+        };
+        Self::Render { template, line, message }
+    }
+}

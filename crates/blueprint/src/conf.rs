@@ -1,0 +1,81 @@
+//! The conf of the Gatling control plane: its locations, each with the hosts of its pool.
+//!
+//! Every location is of the type `dedicated`, the only one whose hosts may have several interfaces.
+
+use trunnion_engine::{Reference, Value};
+use trunnion_stack::{Engine, Location, Stack};
+
+use crate::{BlueprintError, address, hocon::Hocon};
+
+/// The directory that the control plane reads its conf from.
+pub(crate) const DIRECTORY: &str = "/app/conf";
+/// The conf itself.
+pub(crate) const CONF: &str = "/app/conf/control-plane.conf";
+/// The private key it reaches the hosts with.
+pub(crate) const PRIVATE_KEY: &str = "/app/conf/ssh-private-key";
+/// The environment variable with its token.
+pub(crate) const TOKEN: &str = "CONTROL_PLANE_TOKEN";
+/// The port it listens on.
+pub(crate) const PORT: u16 = 8080;
+
+/// The conf of the stack's control plane, with references to the hosts' primary private addresses.
+pub fn control_plane_conf(stack: &Stack) -> Result<Value, BlueprintError> {
+    let locations = stack.locations.iter().map(|(id, one)| location(stack, id, one)).collect();
+    let conf = Hocon::object([(
+        "control-plane",
+        Hocon::object([
+            ("token", Hocon::Substitution(TOKEN)),
+            ("description", Hocon::Text(format!("Trunnion stack {}", stack.name))),
+            (
+                "server",
+                Hocon::object([
+                    ("port", Hocon::Number(PORT.into())),
+                    ("bind-address", Hocon::Text("0.0.0.0".to_owned())),
+                ]),
+            ),
+            ("locations", Hocon::List(locations)),
+        ]),
+    )]);
+    Ok(conf.document()?)
+}
+
+fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
+    let text = |text: &str| Hocon::Text(text.to_owned());
+    let count = stack.pools.get(&location.pool).map_or(0, |pool| pool.count);
+    let host = |number| {
+        Hocon::Unknown(Reference {
+            address: address::instance(&location.pool, number),
+            attribute: "private_ip".to_owned(),
+        })
+    };
+    let properties = location.system_properties.iter().map(|(key, value)| (key.clone(), text(value)));
+    Hocon::object([
+        ("id", text(id)),
+        ("description", text(&location.description)),
+        ("type", text("dedicated")),
+        ("engine", text(engine(location.engine))),
+        (
+            "ssh",
+            Hocon::object([
+                ("user", text(&stack.control_plane.ssh.user)),
+                ("private-key", Hocon::object([("path", text(PRIVATE_KEY))])),
+            ]),
+        ),
+        ("hosts", Hocon::List((0..count).map(host).collect())),
+        ("jvm-options", Hocon::texts(&location.jvm_options)),
+        ("system-properties", Hocon::Object(properties.collect())),
+    ])
+}
+
+fn engine(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Classic => "classic",
+        Engine::JavaScript => "javascript",
+    }
+}
+
+/// A text for people, with `<instance.heavy[0].private_ip>` where something is not known yet.
+pub fn with_placeholders(value: &Value) -> String {
+    let known = value.resolve(&|reference| Some(format!("<{}.{}>", reference.address, reference.attribute).into()));
+    known.as_text().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,174 @@
+//! The Gatling control plane: an ECS service of one task on Fargate, which writes its conf and then reads it.
+
+use std::collections::BTreeMap;
+
+use trunnion_engine::{Lookup, Resource};
+use trunnion_kinds::{
+    Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HealthCheck, LogConfiguration, LogGroup, Mount,
+    ServiceNetwork, lookup,
+};
+use trunnion_stack::Stack;
+
+use crate::{
+    BlueprintError,
+    address::{self, CONTROL_PLANE, EXECUTION, log_group_of, name, of, tags},
+    conf::{self, control_plane_conf},
+    lookup as one_lookup,
+    network::control_plane_placements,
+    resource,
+    roles::secret,
+};
+
+/// The container that writes the conf before the control plane starts: anything with a shell, `chown` and `chmod`.
+const WRITER_IMAGE: &str = "busybox:1.37.0";
+const WRITER: &str = "conf";
+const MAIN: &str = "control-plane";
+const VOLUME: &str = "conf";
+/// The uid that the control plane runs as.
+const OWNER: &str = "1001";
+/// Fargate waits no longer; until then the control plane finishes what it builds or deploys.
+const LONGEST_STOP_SECONDS: i32 = 120;
+
+/// Log group, cluster, task definition and service.
+pub(crate) fn resources(stack: &Stack) -> Result<[Resource; 4], BlueprintError> {
+    Ok([log_group(stack)?, cluster(stack)?, task_definition(stack)?, service(stack)?])
+}
+
+/// The secrets, which must be there.
+pub(crate) fn lookups(stack: &Stack) -> Result<[Lookup; 2], BlueprintError> {
+    let one = |name, arn| one_lookup(address::secret(name), &lookup::Secret { arn: secret(arn) });
+    Ok([one("token", &stack.control_plane.token)?, one("ssh_private_key", &stack.control_plane.ssh.private_key)?])
+}
+
+fn log_group(stack: &Stack) -> Result<Resource, BlueprintError> {
+    let address = address::log_group();
+    let group = LogGroup {
+        name: log_group_of(stack),
+        retention_days: i32::try_from(stack.control_plane.log_retention_days).unwrap_or(i32::MAX),
+        tags: tags(stack, &address),
+    };
+    resource(address, &group)
+}
+
+fn cluster(stack: &Stack) -> Result<Resource, BlueprintError> {
+    let address = address::cluster();
+    let tags = tags(stack, &address);
+    resource(address, &EcsCluster { name: stack.name.clone(), tags })
+}
+
+fn task_definition(stack: &Stack) -> Result<Resource, BlueprintError> {
+    let address = address::task_definition();
+    let definition = EcsTaskDefinition {
+        family: name(stack, MAIN),
+        cpu: stack.control_plane.cpu,
+        memory: stack.control_plane.memory,
+        execution_role: of(address::role(EXECUTION), "arn"),
+        task_role: of(address::role(CONTROL_PLANE), "arn"),
+        volumes: vec![VOLUME.to_owned()],
+        containers: [(WRITER.to_owned(), writer(stack)?), (MAIN.to_owned(), main_container(stack))].into(),
+        tags: tags(stack, &address),
+    };
+    Ok(resource(address, &definition)?.after([address::log_group()]))
+}
+
+/// Writes the conf and the private key, which then belong to the control plane's user alone.
+fn writer(stack: &Stack) -> Result<Container, BlueprintError> {
+    let (conf, key) = (conf::CONF, conf::PRIVATE_KEY);
+    let script = format!(
+        "set -eu; umask 077; \
+         printf '%s' \"$CONTROL_PLANE_CONF\" > {conf}; \
+         printf '%s\\n' \"$SSH_PRIVATE_KEY\" > {key}; \
+         chown {OWNER} {conf} {key}; chmod 400 {conf} {key}"
+    );
+    Ok(Container {
+        image: WRITER_IMAGE.to_owned(),
+        essential: false,
+        entry_point: ["/bin/sh", "-c"].map(str::to_owned).into(),
+        command: vec![script],
+        user: None,
+        environment: [("CONTROL_PLANE_CONF".to_owned(), control_plane_conf(stack)?)].into(),
+        secrets: [("SSH_PRIVATE_KEY".to_owned(), stack.control_plane.ssh.private_key.clone())].into(),
+        mounts: vec![mount(false)],
+        depends_on: BTreeMap::new(),
+        ports: Vec::new(),
+        health_check: None,
+        stop_timeout_seconds: None,
+        log: log(stack, WRITER),
+    })
+}
+
+fn main_container(stack: &Stack) -> Container {
+    Container {
+        image: stack.control_plane.image.clone(),
+        essential: true,
+        entry_point: Vec::new(),
+        command: Vec::new(),
+        user: None,
+        environment: BTreeMap::new(),
+        secrets: [(conf::TOKEN.to_owned(), stack.control_plane.token.clone())].into(),
+        mounts: vec![mount(true)],
+        depends_on: [(WRITER.to_owned(), "SUCCESS".to_owned())].into(),
+        ports: vec![conf::PORT.into()],
+        health_check: Some(health_check()),
+        stop_timeout_seconds: Some(LONGEST_STOP_SECONDS),
+        log: log(stack, MAIN),
+    }
+}
+
+fn mount(read_only: bool) -> Mount {
+    Mount { volume: VOLUME.to_owned(), path: conf::DIRECTORY.to_owned(), read_only }
+}
+
+fn log(stack: &Stack, stream_prefix: &str) -> LogConfiguration {
+    LogConfiguration {
+        group: log_group_of(stack),
+        region: stack.region.clone(),
+        stream_prefix: stream_prefix.to_owned(),
+    }
+}
+
+/// Asks `/info` with whatever the image has.
+///
+/// Nobody promises what the image has beside its JVM: curl, wget (which busybox of an Alpine base brings) and bash (which
+/// opens TCP connections by itself) are tried in this order, by their presence and not by their failure, so that a sick
+/// control plane is not asked three times. Where none is there, nobody can ask; the answer is then "healthy", because
+/// ECS would otherwise kill a good control plane again and again, and the process's own end still ends the task.
+fn health_check() -> HealthCheck {
+    let port = conf::PORT;
+    let line = format!(
+        "if command -v curl >/dev/null; then curl -fsS -o /dev/null http://127.0.0.1:{port}/info; \
+         elif command -v wget >/dev/null; then wget -q -O /dev/null http://127.0.0.1:{port}/info; \
+         elif command -v bash >/dev/null; then bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port} && \
+         printf \"GET /info HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n\" >&3 && read -r _ code _ <&3 && [ \"$code\" = 200 ]'; \
+         fi || exit 1"
+    );
+    HealthCheck {
+        command: vec!["CMD-SHELL".to_owned(), line],
+        interval_seconds: 30,
+        timeout_seconds: 10,
+        // Two and a half minutes: a build may keep the CPU for a while.
+        retries: 5,
+        start_period_seconds: 120,
+    }
+}
+
+fn service(stack: &Stack) -> Result<Resource, BlueprintError> {
+    let address = address::service();
+    let placements = control_plane_placements(stack);
+    let service = EcsService {
+        name: name(stack, MAIN),
+        cluster: of(address::cluster(), "arn"),
+        task_definition: of(address::task_definition(), "arn"),
+        desired_count: 1,
+        network: ServiceNetwork {
+            subnets: placements.iter().map(|placement| of(address::subnet(placement), "id")).collect(),
+            security_groups: vec![of(address::security_group(CONTROL_PLANE), "id")],
+            public_ip: stack.control_plane.public_ip,
+        },
+        // Two control planes with one token must never run at once: the old one ends before the new one starts.
+        deployment: Deployment { minimum_healthy_percent: 0, maximum_percent: 100 },
+        tags: tags(stack, &address),
+    };
+    // Without its role's policy the task could not be started.
+    Ok(resource(address, &service)?.after([address::role(EXECUTION), address::log_group()]))
+}

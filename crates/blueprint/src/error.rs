@@ -1,0 +1,139 @@
+//! Why a stack cannot become resources.
+
+use std::{io, path::PathBuf};
+
+use trunnion_catalog::Architecture;
+use trunnion_engine::{Address, GraphError};
+
+/// Why a stack cannot become resources.
+#[derive(Debug, thiserror::Error)]
+pub enum BlueprintError {
+    /// A generator binary cannot be read.
+    #[error("cannot read the generator binary `{path}`")]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A generator binary is longer than any is.
+    #[error("the generator binary `{path}` has more than {limit} bytes")]
+    BinaryTooLong {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes are taken.
+        limit: u64,
+    },
+    /// There is no generator binary for a pool.
+    #[error("pool `{pool}` needs a generator binary for {architecture}, and none was read")]
+    NoBinary {
+        /// The pool.
+        pool: String,
+        /// Its architecture.
+        architecture: Architecture,
+    },
+    /// There is no such pool.
+    #[error("the stack has no pool `{pool}`")]
+    NoPool {
+        /// The name that was asked for.
+        pool: String,
+    },
+    /// The boot template cannot be read.
+    #[error("cannot read the boot template `{path}`")]
+    Template {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The boot template is longer than any is.
+    #[error("the boot template `{path}` has more than {limit} bytes")]
+    TemplateTooLong {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes are taken.
+        limit: u64,
+    },
+    /// The boot template does not render.
+    #[error("{template}{}: {message}", line_of(*.line))]
+    Render {
+        /// The template's file, or that it is the built-in one.
+        template: String,
+        /// The line it is about, where there is one.
+        line: Option<usize>,
+        /// What Tera says.
+        message: String,
+    },
+    /// The built-in boot template knows no such variable.
+    #[error("the built-in boot template knows no variable `{name}`, only {known}")]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The variables it knows.
+        known: &'static str,
+    },
+    /// The rendered user data is longer than AWS takes.
+    #[error("the user data of pool `{pool}` has {size} bytes, and AWS takes {limit}")]
+    UserDataTooLong {
+        /// The pool.
+        pool: String,
+        /// Its size in bytes.
+        size: usize,
+        /// How many bytes AWS takes.
+        limit: usize,
+    },
+    /// Attributes that are no JSON object.
+    #[error("the attributes of `{address}` cannot be written")]
+    Attributes {
+        /// The resource.
+        address: Box<Address>,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A document that cannot be written as JSON.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+    /// The resources do not form a graph.
+    #[error("the stack's resources do not fit together")]
+    Graph(#[from] GraphError),
+}
+
+impl BlueprintError {
+    pub(crate) fn attributes(address: &Address, source: serde_json::Error) -> Self {
+        Self::Attributes { address: Box::new(address.clone()), source }
+    }
+
+    /// The key of the stack file that the error is about, such as `generator.template`.
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Self::Binary { .. } | Self::BinaryTooLong { .. } | Self::NoBinary { .. } => {
+                Some("generator.binary".to_owned())
+            }
+            Self::Template { .. } | Self::TemplateTooLong { .. } | Self::Render { .. } => {
+                Some("generator.template".to_owned())
+            }
+            Self::UnknownVariable { name, .. } => Some(format!("generator.variables.{name}")),
+            Self::UserDataTooLong { .. } => Some("generator".to_owned()),
+            Self::NoPool { .. } | Self::Attributes { .. } | Self::Json(_) | Self::Graph(_) => None,
+        }
+    }
+
+    /// What to do next, where that is not the message itself.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Binary { .. } | Self::NoBinary { .. } => {
+                Some("build `trunnion-generator` for the pool's architecture and name its file in `generator.binary`")
+            }
+            Self::UserDataTooLong { .. } => {
+                Some("shorten the template or the variables, or put what is long into an image of your own")
+            }
+            Self::UnknownVariable { .. } => Some("remove it, or name a template of your own in `generator.template`"),
+            Self::Render { .. } => Some("the head of the built-in template lists every variable a template is handed"),
+            _ => None,
+        }
+    }
+}
+
+fn line_of(line: Option<usize>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
+}

@@ -1,0 +1,209 @@
+//! What cannot work, or will not work as meant, seen from what the lookups found. Nothing has been changed by then.
+
+use std::collections::BTreeMap;
+
+use trunnion_engine::{Address, Map, Observed};
+use trunnion_stack::{Image, Placement, Pool, Stack};
+
+use crate::{
+    address,
+    boot::runs_javascript,
+    network::{control_plane_placements, pool_placements},
+};
+
+/// Everything found, each list in the order of the stack.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What cannot work: a plan with one of these must not be applied.
+    pub errors: Vec<Finding>,
+    /// What will probably not work as meant.
+    pub warnings: Vec<Finding>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Its name, which never changes.
+    pub code: &'static str,
+    /// One sentence.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+    /// The key of the stack that it is about, such as `pools.heavy.count`.
+    pub path: String,
+}
+
+/// What the observed lookups and resources say about the stack. A lookup that was not found says nothing here.
+pub fn findings(stack: &Stack, observed: &Observed) -> Findings {
+    let mut found = Findings::default();
+    for (name, pool) in &stack.pools {
+        found.errors.extend(type_too_small(name, pool, observed));
+        found.errors.extend(no_graalvm(stack, name, pool));
+        found.warnings.extend(pool_unreachable(name, pool, observed));
+    }
+    room(stack, observed, &mut found.errors);
+    found.warnings.extend(control_plane_unreachable(stack, observed));
+    found
+}
+
+/// The region's own answer counts more than the catalog, by which the stack was checked.
+fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
+    let type_name = pool.instance_type.name;
+    let facts = observed.lookups.get(&address::instance_type(type_name))?;
+    let (key, asked, has) = [
+        ("interfaces", pool.interfaces, number(facts, "interfaces")?),
+        ("addresses", pool.addresses, number(facts, "addresses")?),
+    ]
+    .into_iter()
+    .find(|(_, asked, has)| i64::from(*asked) > *has)?;
+    Some(Finding {
+        code: "type_too_small",
+        message: format!("`pools.{name}.{key}` asks for {asked}, but AWS says that {type_name} takes {has}"),
+        help: format!("lower it to {has}, or take a larger instance type"),
+        path: format!("pools.{name}.{key}"),
+    })
+}
+
+/// The built-in template only makes sure that GraalVM is there, so the boot would fail.
+fn no_graalvm(stack: &Stack, name: &str, pool: &Pool) -> Option<Finding> {
+    let hopeless = pool.image == Image::AmazonLinux2023 && stack.generator.template.is_none();
+    (hopeless && runs_javascript(stack, name)).then(|| Finding {
+        code: "no_graalvm",
+        message: format!(
+            "a location of pool `{name}` runs JavaScript, which needs GraalVM, and Amazon Linux 2023 has none to install"
+        ),
+        help: format!("name an image with GraalVM in `pools.{name}.image`, or a template that fetches it"),
+        path: format!("pools.{name}.image"),
+    })
+}
+
+fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement))?;
+    let id = text(subnet, "id")?;
+    let why = match text(subnet, "default_route")? {
+        "none" => format!("{id} has no default route"),
+        "internet_gateway" if pool.interfaces > 1 => format!(
+            "the default route of {id} is an internet gateway, and AWS gives no public address to hosts with several \
+             interfaces"
+        ),
+        _ => return None,
+    };
+    Some(Finding {
+        code: "pool_unreachable",
+        message: format!("the hosts of pool `{name}` cannot reach api.gatling.io: {why}"),
+        help: "place the pool in a subnet whose default route is a NAT gateway or the like".to_owned(),
+        path: format!("pools.{name}.{}", placement_key(&pool.placement)),
+    })
+}
+
+fn placement_key(placement: &Placement) -> &'static str {
+    match placement {
+        Placement::Zone(_) => "zone",
+        Placement::Subnet(_) => "subnet",
+    }
+}
+
+fn control_plane_unreachable(stack: &Stack, observed: &Observed) -> Vec<Finding> {
+    let public_ip = stack.control_plane.public_ip;
+    let mut findings = Vec::new();
+    for placement in control_plane_placements(stack) {
+        let Some(subnet) = observed.lookups.get(&address::subnet(&placement)) else { continue };
+        let (Some(id), Some(route)) = (text(subnet, "id"), text(subnet, "default_route")) else { continue };
+        let (why, help, path) = match route {
+            "none" => (
+                format!("{id} has no default route"),
+                "choose zones whose subnets have one, to an internet gateway or a NAT gateway",
+                "control_plane.zones",
+            ),
+            "internet_gateway" if !public_ip => (
+                format!("the default route of {id} is an internet gateway, and its task has no public address"),
+                "set `control_plane.public_ip` to true, or choose zones whose subnets are behind a NAT gateway",
+                "control_plane.public_ip",
+            ),
+            _ => continue,
+        };
+        findings.push(Finding {
+            code: "control_plane_unreachable",
+            message: format!("the control plane cannot reach api.gatling.io: {why}"),
+            help: help.to_owned(),
+            path: path.to_owned(),
+        });
+    }
+    findings
+}
+
+/// Addresses that are still to be taken must be free: hosts that stand already hold theirs.
+fn room(stack: &Stack, observed: &Observed, errors: &mut Vec<Finding>) {
+    // By the subnet's id: a zone and an id may mean the same one.
+    let mut free: BTreeMap<&str, i64> = BTreeMap::new();
+    for placement in pool_placements(stack).into_iter().chain(control_plane_placements(stack)) {
+        let Some(subnet) = observed.lookups.get(&address::subnet(&placement)) else { continue };
+        if let (Some(id), Some(addresses)) = (text(subnet, "id"), number(subnet, "free_addresses")) {
+            free.insert(id, addresses);
+        }
+    }
+    for (name, pool) in &stack.pools {
+        let Some(id) = subnet_id(&pool.placement, observed) else { continue };
+        let Some(left) = free.get_mut(id) else { continue };
+        let each = i64::from(pool.interfaces) * i64::from(pool.addresses);
+        let held: i64 = (0..pool.count).map(|number| held(&address::instance(name, number), observed)).sum();
+        let needed = i64::from(pool.count) * each - held;
+        if needed > *left {
+            errors.push(pool_does_not_fit(name, pool, (id, *left), (each, held)));
+        }
+        *left = (*left - needed).max(0);
+    }
+    let stands = observed.remotes.get(&address::service()).is_some_and(|remotes| !remotes.is_empty());
+    let placements = control_plane_placements(stack);
+    let ids: Vec<&str> = placements.iter().filter_map(|placement| subnet_id(placement, observed)).collect();
+    if !stands && !ids.is_empty() && ids.iter().all(|id| free.get(id).is_none_or(|left| *left < 1)) {
+        errors.push(Finding {
+            code: "control_plane_does_not_fit",
+            message: format!("the control plane's task needs an address, and none is left free in {}", ids.join(", ")),
+            help: "name zones with room in `control_plane.zones`".to_owned(),
+            path: "control_plane.zones".to_owned(),
+        });
+    }
+}
+
+fn pool_does_not_fit(name: &str, pool: &Pool, (id, left): (&str, i64), (each, held): (i64, i64)) -> Finding {
+    let needed = i64::from(pool.count) * each - held;
+    let fit = ((left + held) / each.max(1)).clamp(0, i64::from(pool.count));
+    Finding {
+        code: "pool_does_not_fit",
+        message: format!(
+            "pool `{name}` needs {needed} more addresses ({} hosts with {} × {} each{}), but {id} has {left} free",
+            pool.count,
+            pool.interfaces,
+            pool.addresses,
+            if held > 0 { format!(", less {held} they have") } else { String::new() },
+        ),
+        help: match fit {
+            0 => "lower `interfaces` or `addresses`, or place the pool in a larger subnet".to_owned(),
+            1 => "1 host fits: lower `count`, `interfaces` or `addresses`, or take a larger subnet".to_owned(),
+            fit => format!("{fit} hosts fit: lower `count`, `interfaces` or `addresses`, or take a larger subnet"),
+        },
+        path: format!("pools.{name}.count"),
+    }
+}
+
+/// How many addresses a host holds already.
+fn held(address: &Address, observed: &Observed) -> i64 {
+    let standing = observed.remotes.get(address).and_then(|remotes| remotes.first());
+    let count = |remote: &trunnion_engine::Remote| {
+        Some(number(&remote.attributes, "interfaces")? * number(&remote.attributes, "addresses")?)
+    };
+    standing.and_then(count).unwrap_or(0)
+}
+
+fn subnet_id<'a>(placement: &Placement, observed: &'a Observed) -> Option<&'a str> {
+    text(observed.lookups.get(&address::subnet(placement))?, "id")
+}
+
+fn text<'a>(attributes: &'a Map, name: &str) -> Option<&'a str> {
+    attributes.get(name)?.as_text()
+}
+
+fn number(attributes: &Map, name: &str) -> Option<i64> {
+    attributes.get(name)?.as_number()
+}

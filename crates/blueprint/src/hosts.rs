@@ -1,0 +1,162 @@
+//! The generator hosts: a launch template for each pool and the instances launched from it.
+
+use std::collections::BTreeMap;
+
+use trunnion_catalog::InstanceType;
+use trunnion_engine::{Lookup, Resource};
+use trunnion_kinds::{
+    Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, STACK_TAG, STATE_RUNNING,
+    Volume, lookup,
+};
+use trunnion_stack::{Image, Pool, Stack};
+
+use crate::{
+    Binaries, BlueprintError,
+    address::{self, GENERATOR, LOAD, name, of, tags_with_name},
+    boot, lookup as one_lookup, resource,
+};
+
+/// Every pool's launch template and hosts.
+pub(crate) fn resources(stack: &Stack, binaries: &Binaries) -> Result<Vec<Resource>, BlueprintError> {
+    let mut resources = Vec::new();
+    for (pool_name, pool) in &stack.pools {
+        let user_data = boot(stack, pool_name, binaries)?;
+        resources.push(launch_template(stack, pool_name, pool, user_data)?);
+        for number in 0..pool.count {
+            resources.push(instance(stack, pool_name, pool, number)?);
+        }
+    }
+    Ok(resources)
+}
+
+/// Every pool's image and instance type.
+pub(crate) fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
+    let mut lookups = Vec::new();
+    let mut types: BTreeMap<&str, Lookup> = BTreeMap::new();
+    for (pool_name, pool) in &stack.pools {
+        let (parameter, id) = match &pool.image {
+            Image::Id(id) => (None, Some(id.clone())),
+            image => (Some(image_source(image, pool.instance_type)), None),
+        };
+        let architecture = pool.instance_type.architecture.to_string();
+        lookups.push(one_lookup(address::image(pool_name), &lookup::Image { parameter, id, architecture })?);
+        let type_name = pool.instance_type.name;
+        let query = lookup::InstanceType { name: type_name.to_owned() };
+        types.insert(type_name, one_lookup(address::instance_type(type_name), &query)?);
+    }
+    lookups.extend(types.into_values());
+    Ok(lookups)
+}
+
+/// What an image is asked for by: an SSM parameter or an id.
+fn image_source(image: &Image, instance_type: &InstanceType) -> String {
+    match image {
+        Image::AmazonLinux2023 => {
+            format!("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}", instance_type.architecture)
+        }
+        Image::Id(text) | Image::Parameter(text) => text.clone(),
+    }
+}
+
+fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: String) -> Result<Resource, BlueprintError> {
+    let address = address::launch_template(pool_name);
+    let name = name(stack, pool_name);
+    let data = LaunchTemplateData {
+        image_source: image_source(&pool.image, pool.instance_type),
+        image: of(address::image(pool_name), "id"),
+        instance_type: pool.instance_type.name.to_owned(),
+        instance_profile: of(address::instance_profile(), "arn"),
+        volume: Volume {
+            device: of(address::image(pool_name), "root_device"),
+            size_gib: pool.volume_gib,
+            volume_type: "gp3".to_owned(),
+            encrypted: true,
+            delete_on_termination: true,
+        },
+        // One hop: nothing that only runs on the host gets hold of its credentials.
+        metadata: Metadata { tokens: "required".to_owned(), hop_limit: 1 },
+        market: match pool.market {
+            trunnion_stack::Market::OnDemand => Market::OnDemand,
+            trunnion_stack::Market::Spot => Market::Spot,
+        },
+        interfaces: interfaces(pool),
+        // Only what never changes: a user's tag that changes must not replace hosts, so those come with each instance.
+        tags: [(STACK_TAG.to_owned(), stack.name.clone()), ("Name".to_owned(), name.clone())].into(),
+        user_data,
+    };
+    let tags = tags_with_name(stack, &address, &name);
+    let template = LaunchTemplate { name, data, default_version: LATEST.to_owned(), tags };
+    let binary = address::object(pool.instance_type.architecture);
+    Ok(resource(address, &template)?.after([binary]))
+}
+
+/// A pool's interfaces, spread evenly over the network cards. Device numbers count on each card: the primary interface
+/// is device 0 of card 0, and device 0 of the other cards stays free.
+fn interfaces(pool: &Pool) -> Vec<Interface> {
+    let subnet = of(address::subnet(&pool.placement), "id");
+    let mut found = Vec::new();
+    for (card, devices) in (0..).zip(spread(pool.interfaces, &pool.instance_type.cards)) {
+        let first = u32::from(card != 0);
+        for device in first..first + devices {
+            let group = if card == 0 && device == 0 { GENERATOR } else { LOAD };
+            found.push(Interface {
+                card,
+                device,
+                subnet: subnet.clone(),
+                security_groups: vec![of(address::security_group(group), "id")],
+                addresses: pool.addresses,
+            });
+        }
+    }
+    found
+}
+
+/// How many of `count` interfaces each card takes: one after the other in turn, as long as a card has room.
+fn spread(count: u32, cards: &[u32]) -> Vec<u32> {
+    let mut taken = vec![0; cards.len()];
+    let mut left = count;
+    while left > 0 {
+        let before = left;
+        for (taken, room) in taken.iter_mut().zip(cards) {
+            if left > 0 && *taken < *room {
+                *taken += 1;
+                left -= 1;
+            }
+        }
+        if left == before {
+            break;
+        }
+    }
+    taken
+}
+
+fn instance(stack: &Stack, pool_name: &str, pool: &Pool, number: u32) -> Result<Resource, BlueprintError> {
+    let template = address::launch_template(pool_name);
+    let address = address::instance(pool_name, number);
+    let instance = Instance {
+        launch_template: of(template.clone(), "id"),
+        version: of(template.clone(), "version"),
+        template: of(template, "digest"),
+        interfaces: pool.interfaces,
+        addresses: pool.addresses,
+        state: STATE_RUNNING.to_owned(),
+        tags: tags_with_name(stack, &address, &format!("{}-{number}", name(stack, pool_name))),
+    };
+    // The role and its policy must be there before the host asks for its binary.
+    Ok(resource(address, &instance)?.after([address::role(GENERATOR), address::instance_profile()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn interfaces_are_spread_evenly_as_long_as_there_is_room() {
+        assert_eq!(spread(8, &[8, 8]), [4, 4]);
+        assert_eq!(spread(9, &[8, 8]), [5, 4]);
+        assert_eq!(spread(16, &[8, 8]), [8, 8]);
+        assert_eq!(spread(6, &[1, 4, 4]), [1, 3, 2]);
+        assert_eq!(spread(15, &[15]), [15]);
+        assert_eq!(spread(1, &[8, 8]), [1, 0]);
+    }
+}
