@@ -4,6 +4,8 @@
 //! [`apply()`] executes exactly that plan through a [`Provider`] and keeps the state in a [`StateStore`]. The engine knows
 //! no kind, no YAML and no AWS: kinds bring their [`Rules`].
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
+
 mod address;
 mod apply;
 mod diff;
@@ -26,6 +28,6 @@ pub use crate::{
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Attribute, Computed, Replacement, RuleBook, Rules},
     state::{Recorded, State, StateError},
-    store::{FileStore, LockGuard, LockInfo, StateStore, StoreError},
+    store::{FileLock, FileStore, LockGuard, LockInfo, StateStore, StoreError},
     value::{Map, Reference, Value, from_map, hex, to_map},
 };

@@ -113,6 +113,11 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The graph of a stack that asks for nothing: everything of it is to go.
+    pub fn empty(stack: impl Into<String>) -> Self {
+        Self { stack: stack.into(), resources: BTreeMap::new(), lookups: BTreeMap::new() }
+    }
+
     fn check(&self) -> Result<(), GraphError> {
         let mut edges: DiGraphMap<&Address, ()> = DiGraphMap::new();
         for resource in self.resources.values() {

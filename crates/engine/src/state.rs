@@ -17,6 +17,9 @@ pub struct State {
     pub serial: u64,
     /// The stack's name.
     pub stack: String,
+    /// Which cloud it speaks of, as the caller names it: what was applied elsewhere explains nothing here.
+    #[serde(default)]
+    pub place: String,
     /// Digest of what the stack asked for when it was last applied to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -65,6 +68,7 @@ impl State {
             lineage: String::new(),
             serial: 0,
             stack: stack.into(),
+            place: String::new(),
             digest: None,
             resources: BTreeMap::new(),
         }

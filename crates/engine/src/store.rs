@@ -223,3 +223,43 @@ impl LockGuard for FileLock {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_document_reads_back_and_damage_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::new(folder.path().join("deep/test.json"), "test");
+        assert_eq!(store.load().await.unwrap(), State::empty("test"));
+        let mut state = State::empty("test");
+        state.advance();
+        store.save(&state).await.unwrap();
+        assert_eq!(store.load().await.unwrap(), state);
+        let names: Vec<_> =
+            fs::read_dir(folder.path().join("deep")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["test.json"], "no temporary file stays");
+
+        let other = FileStore::new(store.path(), "other");
+        assert!(matches!(other.load().await, Err(StoreError::Document { source: StateError::Stack { .. }, .. })));
+        for (text, expected) in [("{\"format\": 9}", "format 9"), ("not json", "damaged"), ("", "damaged")] {
+            #[expect(clippy::disallowed_methods, reason = "damage is made by hand")]
+            fs::write(store.path(), text).unwrap();
+            let Err(StoreError::Document { source, .. }) = store.load().await else { panic!("{text}") };
+            assert!(source.to_string().contains(expected), "{source}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_names_its_holder_and_goes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::new(folder.path().join("test.json"), "test");
+        let info = LockInfo::of_this_process("apply");
+        let guard = store.lock(&info).await.unwrap();
+        let Err(StoreError::Locked { holder, .. }) = store.lock(&info).await else { panic!("locked twice") };
+        assert_eq!(holder.as_deref(), Some(&info));
+        guard.release().await.unwrap();
+        let _held = store.lock(&info).await.unwrap();
+    }
+}

@@ -1,1 +1,80 @@
-fn main() {}
+//! The chores: `cargo xtask demo`, `cargo xtask bench`.
+
+mod bench;
+mod demo;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use clap::{Parser, Subcommand};
+
+/// What can be done.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The chores of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Build everything and apply `stacks/loadtest.yaml` to the sandbox
+    Demo,
+    /// Time a plan that changes nothing, for the reference stack and for 1,000 hosts, and `--help`
+    Bench,
+    /// Run a command once and print what it took, as JSON (used by `bench`)
+    #[command(hide = true)]
+    Measure {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+}
+
+/// Why a chore failed.
+type Failure = Box<dyn std::error::Error>;
+
+#[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Demo => demo::demo(),
+        Chore::Bench => bench::bench(),
+        Chore::Measure { command } => bench::measure(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
+}
+
+/// Builds the command and the generator, and says where they lie.
+fn build(profile: &str) -> Result<PathBuf, Failure> {
+    run(Command::new(env!("CARGO")).current_dir(root()).args([
+        "build",
+        "--quiet",
+        "--package",
+        "trunnion",
+        "--package",
+        "trunnion-generator",
+        "--profile",
+        profile,
+    ]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join(if profile == "dev" { "debug" } else { profile }))
+}
+
+/// Runs a command that must succeed.
+fn run(command: &mut Command) -> Result<(), Failure> {
+    let status = command.status().map_err(|error| format!("{command:?} did not start: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}").into()) }
+}

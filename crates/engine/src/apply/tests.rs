@@ -1,1 +1,239 @@
+//! Apply against a cloud in memory that can refuse, and a store in memory that can refuse too.
 
+use std::{cell::RefCell, collections::BTreeMap};
+
+use serde_json::json;
+
+use super::*;
+use crate::{Graph, LockGuard, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules, plan};
+
+const BOOK: [Rules; 2] = [
+    Rules {
+        kind: "base",
+        depends_on: &[],
+        attributes: &[],
+        computed: &[("id", Computed::AtCreation)],
+        replacement: Replacement::DeleteFirst,
+    },
+    Rules {
+        kind: "thing",
+        depends_on: &["base"],
+        attributes: &[],
+        computed: &[("id", Computed::AtCreation)],
+        replacement: Replacement::DeleteFirst,
+    },
+];
+
+#[derive(Default)]
+struct Cloud {
+    world: RefCell<BTreeMap<Address, Remote>>,
+    calls: RefCell<Vec<String>>,
+    refuses: Vec<&'static str>,
+    interrupts_at: Option<(&'static str, CancellationToken)>,
+}
+
+impl Cloud {
+    fn call(&self, what: &str, address: &Address) -> Result<(), ProviderError> {
+        let call = format!("{what} {address}");
+        self.calls.borrow_mut().push(call.clone());
+        if let Some((at, token)) = &self.interrupts_at
+            && *at == call
+        {
+            token.cancel();
+        }
+        if self.refuses.contains(&call.as_str()) {
+            return Err(ProviderError { message: "no".to_owned(), help: None });
+        }
+        Ok(())
+    }
+}
+
+impl Provider for Cloud {
+    async fn observe(&self, _: &Graph, _: &State) -> Result<Observed, ProviderError> {
+        let world = self.world.borrow();
+        let remotes = world.iter().map(|(address, remote)| (address.clone(), vec![remote.clone()])).collect();
+        Ok(Observed { remotes, ..Observed::default() })
+    }
+
+    async fn create(&self, resource: &Resolved, _: &Token) -> Result<Remote, ProviderError> {
+        self.call("create", &resource.address)?;
+        let mut attributes = resource.attributes.clone();
+        let id = format!("id-of-{}", resource.address);
+        attributes.insert("id".to_owned(), id.clone().into());
+        let remote = Remote { id, attributes };
+        self.world.borrow_mut().insert(resource.address.clone(), remote.clone());
+        Ok(remote)
+    }
+
+    async fn update(&self, remote: &Remote, resource: &Resolved, _: &[String]) -> Result<Remote, ProviderError> {
+        self.call("update", &resource.address)?;
+        let mut remote = remote.clone();
+        remote.attributes.extend(resource.attributes.clone());
+        self.world.borrow_mut().insert(resource.address.clone(), remote.clone());
+        Ok(remote)
+    }
+
+    async fn delete(&self, address: &Address, _: &Remote) -> Result<(), ProviderError> {
+        self.call("delete", address)?;
+        self.world.borrow_mut().remove(address);
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Memory {
+    saved: RefCell<Vec<State>>,
+    is_full: bool,
+}
+
+struct Free;
+
+impl LockGuard for Free {
+    async fn release(self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl StateStore for Memory {
+    type Guard = Free;
+
+    async fn load(&self) -> Result<State, StoreError> {
+        Ok(self.saved.borrow().last().cloned().unwrap_or_else(|| State::empty("test")))
+    }
+
+    async fn save(&self, state: &State) -> Result<(), StoreError> {
+        if self.is_full {
+            return Err(StoreError::Remote { message: "full".to_owned(), help: None });
+        }
+        self.saved.borrow_mut().push(state.clone());
+        Ok(())
+    }
+
+    async fn lock(&self, _: &LockInfo) -> Result<Free, StoreError> {
+        Ok(Free)
+    }
+}
+
+/// `base.a` and `base.b`; `thing.a[0]` and `thing.a[1]` on the first, `thing.b` on the second.
+fn graph() -> Graph {
+    let thing = |at: &str, base: &str| {
+        let attributes = json!({"base": {"$reference": format!("{base}#id")}});
+        let Value::Map(map) = Value::from(attributes) else { panic!("no map") };
+        Resource::new(at.parse().unwrap_or_else(|error| panic!("{error}")), map)
+    };
+    let base = |at: &str| Resource::new(at.parse().unwrap_or_else(|error| panic!("{error}")), Map::new());
+    let resources = [
+        base("base.a"),
+        base("base.b"),
+        thing("thing.a[0]", "base.a"),
+        thing("thing.a[1]", "base.a"),
+        thing("thing.b", "base.b"),
+    ];
+    Graph::new("test", resources, []).unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn run(desired: &Graph, cloud: &Cloud, store: &Memory, settings: &Settings) -> (Outcome, Vec<Event>) {
+    let rules = RuleBook::new(BOOK);
+    let state = store.load().await.unwrap_or_else(|error| panic!("{error}"));
+    let observed = cloud.observe(desired, &state).await.unwrap_or_else(|error| panic!("{error}"));
+    let plan =
+        plan(desired, &observed, &state, &rules, &PlanOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let (events, mut receiver) = Events::channel();
+    let outcome = apply(&plan, cloud, store, &rules, state, &events, settings).await;
+    drop(events);
+    let mut heard = Vec::new();
+    while let Some(event) = receiver.recv().await {
+        heard.push(event);
+    }
+    (outcome, heard)
+}
+
+#[tokio::test]
+async fn what_was_unknown_comes_from_the_steps_before() {
+    let (cloud, store) = (Cloud::default(), Memory::default());
+    let (outcome, heard) = run(&graph(), &cloud, &store, &Settings::default()).await;
+    assert!(outcome.is_complete());
+    assert_eq!(outcome.done.len(), 5);
+    assert_eq!(heard.len(), 10, "each step starts and finishes");
+    let address = "thing.a[1]".parse().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(cloud.world.borrow()[&address].attributes["base"], Value::from("id-of-base.a"));
+    let saved = store.load().await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(saved, outcome.state);
+    assert_eq!(saved.resources.len(), 5);
+    assert!(saved.digest.is_some() && !saved.lineage.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_apply_calls_and_saves_nothing() {
+    let (cloud, store) = (Cloud::default(), Memory::default());
+    run(&graph(), &cloud, &store, &Settings::default()).await;
+    let (calls, saves) = (cloud.calls.borrow().len(), store.saved.borrow().len());
+    let (outcome, heard) = run(&graph(), &cloud, &store, &Settings::default()).await;
+    assert!(outcome.is_complete() && heard.is_empty());
+    assert_eq!((cloud.calls.borrow().len(), store.saved.borrow().len()), (calls, saves));
+}
+
+#[tokio::test]
+async fn a_lost_state_is_built_again_from_what_stands() {
+    let cloud = Cloud::default();
+    let (first, _) = run(&graph(), &cloud, &Memory::default(), &Settings::default()).await;
+    let store = Memory::default();
+    let (second, _) = run(&graph(), &cloud, &store, &Settings::default()).await;
+    assert!(second.done.is_empty());
+    let ids = |state: &State| state.resources.iter().map(|(at, recorded)| (at.clone(), recorded.id.clone())).collect();
+    let (before, after): (Vec<_>, Vec<_>) = (ids(&first.state), ids(&second.state));
+    assert_eq!(before, after);
+    assert_eq!(first.state.digest, second.state.digest);
+}
+
+#[tokio::test]
+async fn what_depends_on_a_failure_is_skipped_and_the_rest_is_done() {
+    let cloud = Cloud { refuses: vec!["create base.a"], ..Cloud::default() };
+    let store = Memory::default();
+    let (outcome, _) = run(&graph(), &cloud, &store, &Settings::default()).await;
+    let names = |list: &[(Address, Operation)]| list.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&outcome.done), ["base.b", "thing.b"]);
+    assert_eq!(outcome.failed.len(), 1);
+    let skipped: Vec<String> =
+        outcome.skipped.iter().map(|(address, _, because)| format!("{address} because {because}")).collect();
+    assert_eq!(skipped, ["thing.a[0] because base.a", "thing.a[1] because base.a"]);
+    assert!(outcome.state.digest.is_none(), "not applied to the end");
+    let mended = Cloud { world: cloud.world, ..Cloud::default() };
+    let (outcome, _) = run(&graph(), &mended, &store, &Settings::default()).await;
+    assert!(outcome.is_complete());
+    assert_eq!(*mended.calls.borrow(), ["create base.a", "create thing.a[0]", "create thing.a[1]"]);
+}
+
+#[tokio::test]
+async fn an_interruption_starts_nothing_new_and_keeps_what_was_done() {
+    let interrupt = CancellationToken::new();
+    let cloud = Cloud { interrupts_at: Some(("create base.a", interrupt.clone())), ..Cloud::default() };
+    let store = Memory::default();
+    let settings = Settings { concurrency: 1, interrupt };
+    let (outcome, heard) = run(&graph(), &cloud, &store, &settings).await;
+    assert_eq!(*cloud.calls.borrow(), ["create base.a"]);
+    assert_eq!((outcome.done.len(), outcome.not_started), (1, 4));
+    assert!(heard.len() >= 2);
+    assert_eq!(store.load().await.unwrap_or_else(|error| panic!("{error}")).resources.len(), 1);
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_saved_stops_and_loses_nothing() {
+    let (cloud, store) = (Cloud::default(), Memory { is_full: true, ..Memory::default() });
+    let (outcome, _) = run(&graph(), &cloud, &store, &Settings { concurrency: 1, ..Settings::default() }).await;
+    assert!(outcome.unsaved.is_some() && !outcome.is_complete());
+    assert!(outcome.not_started > 0, "it starts nothing that it cannot record");
+    let (outcome, _) = run(&graph(), &cloud, &Memory::default(), &Settings::default()).await;
+    assert!(outcome.is_complete());
+    let creates = cloud.calls.borrow().len();
+    assert_eq!(creates, 5, "nothing is created twice");
+}
+
+#[tokio::test]
+async fn deletes_forget() {
+    let (cloud, store) = (Cloud::default(), Memory::default());
+    run(&graph(), &cloud, &store, &Settings::default()).await;
+    let (outcome, _) = run(&Graph::empty("test"), &cloud, &store, &Settings::default()).await;
+    assert!(outcome.is_complete());
+    assert!(outcome.state.resources.is_empty() && cloud.world.borrow().is_empty());
+}

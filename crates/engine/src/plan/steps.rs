@@ -1,6 +1,7 @@
 //! The steps of a plan and what each one waits for.
 //!
 //! - Making or changing something waits for what it refers to.
+//! - So does deleting something that is then made anew: it must not be gone when what it needs failed.
 //! - Deleting something waits until everything of a kind that may depend on its kind was made, changed or deleted.
 //! - Of hosts of one pool, the next one is deleted once the one before it was made anew: unless they all stand on
 //!   something that must itself be deleted before it is made anew, for then all of them have to go first.
@@ -30,23 +31,26 @@ pub(super) fn steps(desired: &Graph, changes: &[Change], rules: &RuleBook) -> Re
         .map(|(index, draft)| (address_of(draft), index))
         .collect();
 
+    let uprooted = uprooted(desired, changes, rules);
     for (index, draft) in drafts.iter().enumerate() {
-        if draft.operation != Operation::Delete
-            && let Some(resource) = desired.resources().get(address_of(draft))
-        {
+        let needs_its_needs = match draft.operation {
+            Operation::Create | Operation::Update => true,
+            Operation::Delete => !draft.is_late && !uprooted.contains(address_of(draft)),
+        };
+        if needs_its_needs && let Some(resource) = desired.resources().get(address_of(draft)) {
             edges[index].extend(resource.dependencies().into_iter().filter_map(|need| made_by.get(need)));
         }
         // The two halves of a replacement.
         let other = drafts.iter().position(|other| other.change == draft.change && other.operation != draft.operation);
         if let Some(other) = other {
-            let is_second = (draft.operation == Operation::Delete) == draft.is_late;
+            let is_second = if draft.operation == Operation::Delete { draft.is_late } else { !drafts[other].is_late };
             if is_second {
                 edges[index].insert(other);
             }
         }
     }
     wait_for_dependents(&drafts, changes, rules, &mut edges);
-    one_by_one(desired, &drafts, changes, rules, &mut edges);
+    one_by_one(&uprooted, &drafts, changes, rules, &mut edges);
     in_order(&drafts, changes, &edges)
 }
 
@@ -93,8 +97,13 @@ fn wait_for_dependents(drafts: &[Draft], changes: &[Change], rules: &RuleBook, e
     }
 }
 
-fn one_by_one(desired: &Graph, drafts: &[Draft], changes: &[Change], rules: &RuleBook, edges: &mut [BTreeSet<usize>]) {
-    let uprooted = uprooted(desired, changes, rules);
+fn one_by_one(
+    uprooted: &BTreeSet<&Address>,
+    drafts: &[Draft],
+    changes: &[Change],
+    rules: &RuleBook,
+    edges: &mut [BTreeSet<usize>],
+) {
     let mut before: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for (change, Change { address, action, .. }) in changes.iter().enumerate() {
         let is_rolling = *action == Action::Replace

@@ -1,1 +1,378 @@
+//! The plan by its golden output: what a person would be told, and the steps.
 
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::*;
+use crate::{Attribute, Lookup, Recorded};
+
+const BOOK: [Rules; 4] = [
+    Rules {
+        kind: "group",
+        depends_on: &[],
+        attributes: &[("name", Attribute::IMMUTABLE), ("rules", Attribute::UNORDERED)],
+        computed: &[("id", Computed::AtCreation)],
+        replacement: Replacement::CreateFirst,
+    },
+    Rules {
+        kind: "template",
+        depends_on: &["group"],
+        attributes: &[("name", Attribute::IMMUTABLE), ("data.image", Attribute::PLAIN.pinned_by("data.source"))],
+        computed: &[
+            ("id", Computed::AtCreation),
+            ("version", Computed::ChangesWith(&["data"])),
+            ("digest", Computed::DigestOf("data")),
+        ],
+        replacement: Replacement::DeleteFirst,
+    },
+    Rules {
+        kind: "host",
+        depends_on: &["template"],
+        attributes: &[("version", Attribute::CREATE_ONLY), ("template", Attribute::IMMUTABLE)],
+        computed: &[("ip", Computed::AtCreation)],
+        replacement: Replacement::DeleteFirstOneByOne,
+    },
+    Rules {
+        kind: "task",
+        depends_on: &["host"],
+        attributes: &[("conf", Attribute::IMMUTABLE)],
+        computed: &[("arn", Computed::AtCreation)],
+        replacement: Replacement::CreateFirst,
+    },
+];
+
+fn map(json: serde_json::Value) -> Map {
+    match Value::from(json) {
+        Value::Map(map) => map,
+        other => panic!("no map: {other:?}"),
+    }
+}
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn resource(at: &str, attributes: serde_json::Value) -> Resource {
+    Resource::new(address(at), map(attributes))
+}
+
+/// A group, a template in it, hosts of the template, a task that lists the hosts.
+fn stack(hosts: u32, user_data: &str) -> Graph {
+    let mut resources = vec![
+        resource("group.g", json!({"name": "g", "rules": ["a", "b"]})),
+        resource(
+            "template.t",
+            json!({"name": "t", "data": {
+                "group": {"$reference": "group.g#id"},
+                "source": "latest",
+                "image": {"$reference": "image.main#id"},
+                "user_data": user_data,
+            }}),
+        ),
+        resource(
+            "task.t",
+            json!({"conf": {"$concat": (0..hosts).map(|host| json!({"$reference": format!("host.h[{host}]#ip")})).collect::<Vec<_>>()}}),
+        ),
+    ];
+    resources.extend((0..hosts).map(|host| {
+        resource(
+            &format!("host.h[{host}]"),
+            json!({
+                "version": {"$reference": "template.t#version"},
+                "template": {"$reference": "template.t#digest"},
+                "tags": {"team": "a"},
+            }),
+        )
+    }));
+    let image = Lookup { address: address("image.main"), query: Map::new() };
+    Graph::new("test", resources, [image]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn data(image: &str, user_data: &str) -> serde_json::Value {
+    json!({"group": "g-1", "source": "latest", "image": image, "user_data": user_data})
+}
+
+fn remote(id: &str, attributes: serde_json::Value) -> Vec<Remote> {
+    vec![Remote { id: id.to_owned(), attributes: map(attributes) }]
+}
+
+/// What stands after `stack(hosts, user_data)` was applied, with image `ami-1`.
+fn applied(hosts: u32, user_data: &str) -> Observed {
+    let digest = Value::from(data("ami-1", user_data)).digest();
+    let conf: String = (0..hosts).map(|host| format!("10.0.0.{host}")).collect();
+    let mut observed = Observed::default();
+    observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));
+    observed.remotes.insert(address("group.g"), remote("g-1", json!({"name": "g", "rules": ["b", "a"], "id": "g-1"})));
+    observed.remotes.insert(
+        address("template.t"),
+        remote("lt-1", json!({"name": "t", "data": data("ami-1", user_data), "id": "lt-1", "version": 1})),
+    );
+    for host in 0..hosts {
+        observed.remotes.insert(
+            address(&format!("host.h[{host}]")),
+            remote(
+                &format!("i-{host}"),
+                json!({"template": digest, "ip": format!("10.0.0.{host}"), "tags": {"team": "a"}}),
+            ),
+        );
+    }
+    observed.remotes.insert(address("task.t"), remote("task:1", json!({"conf": conf, "arn": "task:1"})));
+    observed
+}
+
+fn record(observed: &Observed) -> State {
+    let mut state = State::empty("test");
+    for (address, remotes) in &observed.remotes {
+        let recorded = Recorded {
+            id: remotes[0].id.clone(),
+            applied_at: "2026-08-01T00:00:00Z".to_owned(),
+            attributes: remotes[0].attributes.clone(),
+        };
+        state.resources.insert(address.clone(), recorded);
+    }
+    state
+}
+
+fn planned(desired: &Graph, observed: &Observed, recorded: &State, options: &PlanOptions) -> Plan {
+    plan(desired, observed, recorded, &RuleBook::new(BOOK), options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn told(plan: &Plan) -> String {
+    let mut text = String::new();
+    for change in plan.pending() {
+        let _ = writeln!(text, "{:?} {} ({:?})", change.action, change.address, change.reason);
+        for (difference, cause) in &change.differences {
+            let force = if difference.forces_replacement { " forces replacement" } else { "" };
+            let _ = writeln!(text, "    {} {cause:?}{force}", difference.path);
+        }
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        let change = &plan.changes[step.change];
+        let _ = writeln!(text, "{index}: {:?} {} after {:?}", step.operation, change.address, step.after);
+    }
+    for note in &plan.notes {
+        let _ = writeln!(text, "note: {}", note.message);
+    }
+    text
+}
+
+fn told_of(desired: &Graph, observed: &Observed, recorded: &State) -> String {
+    told(&planned(desired, observed, recorded, &PlanOptions::default()))
+}
+
+#[test]
+fn nothing_there_creates_everything_in_order() {
+    let mut observed = Observed::default();
+    observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));
+    insta::assert_snapshot!(told_of(&stack(2, "v1"), &observed, &State::empty("test")), @r"
+    Create group.g (New)
+    Create host.h[0] (New)
+    Create host.h[1] (New)
+    Create task.t (New)
+    Create template.t (New)
+    0: Create group.g after []
+    1: Create template.t after [0]
+    2: Create host.h[0] after [1]
+    3: Create host.h[1] after [1]
+    4: Create task.t after [2, 3]
+    ");
+}
+
+#[test]
+fn what_is_as_it_shall_be_stays() {
+    let observed = applied(2, "v1");
+    for recorded in [State::empty("test"), record(&observed)] {
+        let plan = planned(&stack(2, "v1"), &observed, &recorded, &PlanOptions::default());
+        assert!(plan.is_empty(), "{}", told(&plan));
+    }
+}
+
+#[test]
+fn a_new_template_version_rolls_the_hosts_one_by_one() {
+    let observed = applied(3, "v1");
+    insta::assert_snapshot!(told_of(&stack(3, "v2"), &observed, &record(&observed)), @r"
+    Replace host.h[0] (Differs)
+        template Stack forces replacement
+    Replace host.h[1] (Differs)
+        template Stack forces replacement
+    Replace host.h[2] (Differs)
+        template Stack forces replacement
+    Replace task.t (Differs)
+        conf Stack forces replacement
+    Update template.t (Differs)
+        data.user_data Stack
+    0: Update template.t after []
+    1: Delete host.h[0] after [0]
+    2: Create host.h[0] after [0, 1]
+    3: Delete host.h[1] after [0, 2]
+    4: Create host.h[1] after [0, 3]
+    5: Delete host.h[2] after [0, 4]
+    6: Create host.h[2] after [0, 5]
+    7: Create task.t after [2, 4, 6]
+    8: Delete task.t after [7]
+    ");
+}
+
+#[test]
+fn hosts_that_are_not_wanted_go_after_nobody_lists_them() {
+    let observed = applied(3, "v1");
+    insta::assert_snapshot!(told_of(&stack(2, "v1"), &observed, &record(&observed)), @r"
+    Delete host.h[2] (NotInStack)
+    Replace task.t (Differs)
+        conf Stack forces replacement
+    0: Create task.t after []
+    1: Delete task.t after [0]
+    2: Delete host.h[2] after [0, 1]
+    ");
+}
+
+#[test]
+fn drift_is_told_from_a_changed_stack() {
+    let applied_state = record(&applied(2, "v1"));
+    let mut observed = applied(2, "v1");
+    observed.remotes.insert(address("group.g"), remote("g-1", json!({"name": "g", "rules": ["a", "c"], "id": "g-1"})));
+    observed.remotes.remove(&address("host.h[1]"));
+    insta::assert_snapshot!(told_of(&stack(2, "v1"), &observed, &applied_state), @r#"
+    Update group.g (Differs)
+        rules Outside { since: "2026-08-01T00:00:00Z" }
+    Create host.h[1] (Gone { id: "i-1", applied_at: "2026-08-01T00:00:00Z" })
+    Replace task.t (Differs)
+        conf Stack forces replacement
+    0: Update group.g after []
+    1: Create host.h[1] after []
+    2: Create task.t after [1]
+    3: Delete task.t after [2]
+    "#);
+}
+
+#[test]
+fn an_edited_template_is_healed_without_touching_its_hosts() {
+    let mut observed = applied(2, "v1");
+    let edited = json!({"name": "t", "data": data("ami-1", "hacked"), "id": "lt-1", "version": 2});
+    observed.remotes.insert(address("template.t"), remote("lt-1", edited));
+    insta::assert_snapshot!(told_of(&stack(2, "v1"), &observed, &record(&applied(2, "v1"))), @r#"
+    Update template.t (Differs)
+        data.user_data Outside { since: "2026-08-01T00:00:00Z" }
+    0: Update template.t after []
+    "#);
+}
+
+#[test]
+fn a_newer_image_is_a_note_until_it_is_asked_for() {
+    let mut observed = applied(1, "v1");
+    observed.lookups.insert(address("image.main"), map(json!({"id": "ami-2"})));
+    let recorded = record(&observed);
+    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &recorded), @"note: `template.t` stays with `data.image` ami-1; ami-2 is newer");
+    let options = PlanOptions { update_pinned: true, ..PlanOptions::default() };
+    let plan = planned(&stack(1, "v1"), &observed, &recorded, &options);
+    assert_eq!(plan.pending().count(), 3, "{}", told(&plan));
+}
+
+#[test]
+fn everything_goes_in_the_reverse_order() {
+    let observed = applied(2, "v1");
+    insta::assert_snapshot!(told_of(&Graph::empty("test"), &observed, &State::empty("test")), @r"
+    Delete group.g (NotInStack)
+    Delete host.h[0] (NotInStack)
+    Delete host.h[1] (NotInStack)
+    Delete task.t (NotInStack)
+    Delete template.t (NotInStack)
+    0: Delete task.t after []
+    1: Delete host.h[0] after [0]
+    2: Delete host.h[1] after [0]
+    3: Delete template.t after [0, 1, 2]
+    4: Delete group.g after [0, 1, 2, 3]
+    ");
+}
+
+#[test]
+fn a_left_over_goes_and_the_current_one_stays() {
+    let mut observed = applied(1, "v1");
+    let extra = Remote { id: "task:0".to_owned(), attributes: map(json!({"conf": "old"})) };
+    observed.remotes.entry(address("task.t")).or_default().push(extra);
+    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &record(&applied(1, "v1"))), @r"
+    Delete task.t (LeftOver)
+    0: Delete task.t after []
+    ");
+}
+
+#[test]
+fn targets_bring_what_they_need_and_nothing_else() {
+    let mut observed = Observed::default();
+    observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));
+    let options = PlanOptions { targets: vec![address("host.h")], ..PlanOptions::default() };
+    let plan = planned(&stack(2, "v1"), &observed, &State::empty("test"), &options);
+    let addresses: Vec<String> = plan.pending().map(|change| change.address.to_string()).collect();
+    assert_eq!(addresses, ["group.g", "host.h[0]", "host.h[1]", "template.t"]);
+    let options = PlanOptions { targets: vec![address("host.x")], ..PlanOptions::default() };
+    let error = plan_error(&stack(2, "v1"), &observed, &options);
+    assert_eq!(error, "`host.x` is neither in the stack nor in the cloud");
+}
+
+fn plan_error(desired: &Graph, observed: &Observed, options: &PlanOptions) -> String {
+    match plan(desired, observed, &State::empty("test"), &RuleBook::new(BOOK), options) {
+        Ok(plan) => panic!("planned: {}", told(&plan)),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn hosts_on_something_that_must_go_first_all_go_first() {
+    let mut observed = applied(2, "v1");
+    let renamed = json!({"name": "other", "data": data("ami-1", "v2"), "id": "lt-1", "version": 1});
+    observed.remotes.insert(address("template.t"), remote("lt-1", renamed));
+    let plan = planned(&stack(2, "v2"), &observed, &record(&observed), &PlanOptions::default());
+    insta::assert_snapshot!(told(&plan), @r"
+    Replace host.h[0] (Differs)
+        template Stack forces replacement
+    Replace host.h[1] (Differs)
+        template Stack forces replacement
+    Replace task.t (Differs)
+        conf Stack forces replacement
+    Replace template.t (Differs)
+        name Stack forces replacement
+    0: Delete host.h[0] after []
+    1: Delete host.h[1] after []
+    2: Delete template.t after [0, 1]
+    3: Create template.t after [2]
+    4: Create host.h[0] after [0, 3]
+    5: Create host.h[1] after [1, 3]
+    6: Create task.t after [4, 5]
+    7: Delete task.t after [6]
+    ");
+}
+
+#[test]
+fn cycles_are_named() {
+    let resources = [
+        resource("group.a", json!({"name": {"$reference": "group.b#id"}})),
+        resource("group.b", json!({"name": {"$reference": "group.c#id"}})),
+        resource("group.c", json!({"name": {"$reference": "group.a#id"}})),
+    ];
+    let error = Graph::new("test", resources, []).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "`group.a` → `group.b` → `group.c` → `group.a` wait for each other");
+    let error = Graph::new("test", [resource("group.a", json!({"name": {"$reference": "group.z#id"}}))], []);
+    assert_eq!(error.unwrap_err().to_string(), "`group.a` needs `group.z`, which is not in the stack");
+}
+
+#[test]
+fn the_document_hides_what_is_sensitive() {
+    let rules = Rules { attributes: &[("password", Attribute::SENSITIVE)], ..BOOK[0] };
+    let book = RuleBook::new([rules]);
+    let graph = |password: &str| {
+        Graph::new("test", [resource("group.g", json!({"password": password}))], [])
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
+    let observed = Observed {
+        remotes: [(address("group.g"), remote("g-1", json!({"password": "old secret"})))].into(),
+        ..Observed::default()
+    };
+    for observed in [observed, Observed::default()] {
+        let plan = plan(&graph("new secret"), &observed, &State::empty("test"), &book, &PlanOptions::default())
+            .unwrap_or_else(|error| panic!("{error}"));
+        let text = serde_json::to_string(&crate::Document::new(&plan, crate::Origin::default(), &book)).unwrap();
+        assert!(text.contains("sha256:") && !text.contains("secret\""), "{text}");
+        assert!(!text.contains("new secret") && !text.contains("old secret"), "{text}");
+    }
+}
