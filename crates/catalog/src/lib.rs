@@ -104,11 +104,13 @@ impl InstanceType {
     /// The type to take instead of this one for more interfaces or addresses than it has.
     ///
     /// One for general, compute or memory work that is no bare metal; with the same architecture before another, with
-    /// a known price before none (those are the ones made for networking), then the smallest and the fastest.
+    /// no less bandwidth before less, with a known price before none (those are the ones made for networking), then the
+    /// smallest and the fastest.
     pub fn larger(&self, interfaces: u32, addresses: u32) -> Option<&'static InstanceType> {
         instance_types().filter(|other| other.fits(interfaces, addresses) && other.is_general()).min_by_key(|other| {
             (
                 other.architecture != self.architecture,
+                other.baseline_mbps < self.baseline_mbps,
                 other.on_demand.is_none(),
                 other.vcpu,
                 other.memory_mib,

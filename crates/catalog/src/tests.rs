@@ -43,6 +43,8 @@ fn a_larger_type_has_the_same_architecture_if_it_can() {
     let intel = instance_type("c6in.8xlarge").unwrap();
     assert_eq!(intel.larger(16, 50).unwrap().name, "c6in.32xlarge");
     assert_eq!(intel.larger(20, 50).unwrap().architecture, Architecture::X86_64);
+    let fast = instance_type("c6in.32xlarge").unwrap();
+    assert!(fast.larger(20, 50).unwrap().baseline_mbps >= fast.baseline_mbps);
     assert_eq!(intel.larger(1000, 1), None);
     assert!(intel.fits(8, 30) && !intel.fits(9, 30) && !intel.fits(8, 31));
 }

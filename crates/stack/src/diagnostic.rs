@@ -2,7 +2,7 @@
 //!
 //! In: findings of every stage, in any order. Out: [`Invalid`], sorted by place, which `miette` can draw.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc};
 
 use miette::{LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
 
@@ -146,6 +146,7 @@ impl miette::Diagnostic for Invalid {
 pub(crate) struct Findings {
     list: Vec<Diagnostic>,
     hidden: Vec<Range<usize>>,
+    mistyped: BTreeSet<String>,
 }
 
 impl Findings {
@@ -158,6 +159,15 @@ impl Findings {
     /// Keeps these bytes of the file out of everything that is shown: they may be a secret.
     pub(crate) fn hide(&mut self, span: Range<usize>) {
         self.hidden.push(span);
+    }
+
+    /// Remembers that the key at this path is there, but mistyped, so that it is not told as missing too.
+    pub(crate) fn mistyped(&mut self, path: String) {
+        self.mistyped.insert(path);
+    }
+
+    pub(crate) fn is_mistyped(&self, path: &str) -> bool {
+        self.mistyped.contains(path)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

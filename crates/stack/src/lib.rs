@@ -7,8 +7,9 @@
 //! use trunnion_stack::{LoadOptions, Stack};
 //!
 //! let mistakes = Stack::parse("stack: Loadtest", "loadtest.yaml".as_ref(), None, &LoadOptions::default()).unwrap_err();
-//! assert!(mistakes.diagnostics()[0].message.starts_with("`stack` is `Loadtest`"));
-//! assert_eq!(mistakes.diagnostics()[0].line_and_column(), Some((1, 8)));
+//! let mistake = mistakes.diagnostics().last().unwrap();
+//! assert!(mistake.message.starts_with("`stack` is `Loadtest`"));
+//! assert_eq!(mistake.line_and_column(), Some((1, 8)));
 //! ```
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 

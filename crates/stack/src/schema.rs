@@ -8,51 +8,78 @@
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, json_schema};
-use serde_json::Value;
+use serde_json::{Map as JsonMap, Value, json};
 
 /// The JSON Schema of stack files, environments included.
 pub fn json_schema() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
-    let mut root = settings.into_generator().into_root_schema_for::<StackFile>();
-    let mut overlay = root.as_value().clone();
-    take_requirements(&mut overlay);
+    let mut root = settings.into_generator().into_root_schema_for::<StackFile>().to_value();
+    tidy(&mut root);
+    let mut overlay = root.clone();
+    loosen(&mut overlay);
     if let Some(overlay) = overlay.as_object_mut() {
         for only_of_root in ["$schema", "title", "description"] {
             overlay.remove(only_of_root);
         }
     }
-    let environments = serde_json::json!({
-        "description": "What differs between environments, chosen with --env. Each is laid over the stack: maps are merged, everything else is replaced, null takes a key away. The stack's name gets the environment's behind it.",
-        "type": "object",
+    let environments = json!({
+        "description": "What differs between environments, chosen with --env. Each is laid over the stack: maps are \
+            merged, everything else is replaced, null takes a key away. The stack's name gets the environment's behind \
+            it.",
+        "type": ["object", "null"],
         "propertyNames": { "pattern": "^[a-z][a-z0-9-]{0,27}$" },
         "additionalProperties": overlay,
     });
     if let Some(properties) = root.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("environments".to_owned(), environments);
     }
-    root.to_value()
+    root
 }
 
-/// An environment needs nothing, takes either of two keys, and may take a key away by null.
-fn take_requirements(schema: &mut Value) {
-    if let Some(object) = schema.as_object_mut() {
-        if object.contains_key("properties") || object.contains_key("additionalProperties") {
-            object.remove("required");
-            object.remove("minProperties");
-            object.remove("oneOf");
-        }
-        for key in ["properties", "patternProperties"] {
-            if let Some(properties) = object.get_mut(key).and_then(Value::as_object_mut) {
-                for property in properties.values_mut() {
-                    take_requirements(property);
-                    *property = serde_json::json!({ "anyOf": [property.take(), { "type": "null" }] });
-                }
-            }
-        }
-        if let Some(below) = object.get_mut("additionalProperties").filter(|below| below.is_object()) {
-            take_requirements(below);
-            *below = serde_json::json!({ "anyOf": [below.take(), { "type": "null" }] });
+/// The schemas of everything directly below a map.
+fn below(object: &mut JsonMap<String, Value>) -> impl Iterator<Item = &mut Value> {
+    object
+        .iter_mut()
+        .filter_map(|(key, value)| match key.as_str() {
+            "properties" => value.as_object_mut().map(|properties| properties.values_mut().collect::<Vec<_>>()),
+            "additionalProperties" => Some(vec![value]),
+            _ => None,
+        })
+        .flatten()
+}
+
+/// An optional key may be left out, but only maps and lists may be written without anything behind the colon.
+fn tidy(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(description) = object.get_mut("description")
+        && let Some(text) = description.as_str()
+    {
+        *description = Value::from(text.replace('\n', " "));
+    }
+    if object.get("default").is_some_and(Value::is_null) {
+        object.remove("default");
+    }
+    if let Some([Value::String(only), Value::String(_)]) =
+        object.get("type").and_then(Value::as_array).map(Vec::as_slice)
+        && !matches!(only.as_str(), "object" | "array")
+    {
+        let only = only.clone();
+        object.insert("type".to_owned(), Value::String(only));
+    }
+    below(object).for_each(tidy);
+}
+
+/// An environment needs nothing, and may take a key away by null.
+fn loosen(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    for requirement in ["required", "minProperties", "oneOf"] {
+        object.remove(requirement);
+    }
+    for below in below(object).filter(|below| below.is_object()) {
+        loosen(below);
+        if below["type"].as_array().is_none_or(|types| !types.contains(&json!("null"))) {
+            *below = json!({ "anyOf": [below.take(), { "type": "null" }] });
         }
     }
 }
@@ -71,7 +98,7 @@ struct StackFile {
     #[schemars(regex(pattern = "^[0-9]{12}$"), example = &"123456789012")]
     account: String,
     /// Tags of every resource, beside those of Trunnion.
-    #[schemars(schema_with = "tags")]
+    #[schemars(default, schema_with = "tags")]
     tags: Option<BTreeMap<String, String>>,
     /// Where the state lies: `s3://bucket/prefix`, or a directory, relative to this file. By default `.trunnion` beside
     /// this file.
@@ -84,7 +111,7 @@ struct StackFile {
     pools: BTreeMap<String, Pool>,
     control_plane: ControlPlane,
     /// Gatling private locations by id (`prl_…`), each backed by a pool of its own.
-    #[schemars(schema_with = "locations")]
+    #[schemars(default, schema_with = "locations")]
     locations: Option<BTreeMap<String, Location>>,
 }
 
@@ -126,7 +153,7 @@ fn locations(generator: &mut schemars::SchemaGenerator) -> Schema {
 #[schemars(deny_unknown_fields)]
 struct Network {
     /// `default`, a VPC's id, or the one tag that only this VPC has: `{ Name: loadtest }`.
-    #[schemars(schema_with = "vpc")]
+    #[schemars(default, schema_with = "vpc")]
     vpc: Option<String>,
 }
 
@@ -147,7 +174,7 @@ fn vpc(_: &mut schemars::SchemaGenerator) -> Schema {
 struct Generator {
     /// The generator binary, or one for each architecture. By default `trunnion-generator` beside the trunnion
     /// executable.
-    #[schemars(schema_with = "binary")]
+    #[schemars(default, schema_with = "binary")]
     binary: Option<String>,
     /// Java version of the hosts.
     #[schemars(range(min = 11, max = 25), extend("default" = 21))]
@@ -155,7 +182,7 @@ struct Generator {
     /// A boot template of your own, relative to this file. By default the built-in one.
     template: Option<String>,
     /// Handed to the boot template.
-    #[schemars(schema_with = "scalars")]
+    #[schemars(default, schema_with = "scalars")]
     variables: Option<BTreeMap<String, String>>,
 }
 
@@ -189,7 +216,7 @@ struct Pool {
     #[schemars(regex(pattern = "^subnet-([0-9a-f]{8}|[0-9a-f]{17})$"))]
     subnet: Option<String>,
     /// `al2023`, an image's id, or the SSM parameter that holds one.
-    #[schemars(schema_with = "image")]
+    #[schemars(default, schema_with = "image")]
     image: Option<String>,
     /// Network interfaces per host, spread over its network cards.
     #[schemars(range(min = 1), extend("default" = 1))]
@@ -282,7 +309,7 @@ struct Location {
     #[schemars(extend("examples" = [["-Xmx128g"]]))]
     jvm_options: Option<Vec<String>>,
     /// Java system properties of every run.
-    #[schemars(schema_with = "scalars")]
+    #[schemars(default, schema_with = "scalars")]
     system_properties: Option<BTreeMap<String, String>>,
 }
 

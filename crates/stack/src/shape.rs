@@ -3,7 +3,7 @@
 use crate::{
     diagnostic::{Diagnostic, Findings},
     sources::shown_text,
-    tree::Node,
+    tree::{Entry, Node},
 };
 
 /// What may stand below a key.
@@ -81,7 +81,7 @@ pub(crate) fn check(root: &Node, findings: &mut Findings) {
         } else if let Some((_, shape)) = keys.iter().find(|(key, _)| *key == entry.key) {
             below(&entry.value, shape, &entry.key, findings);
         } else {
-            findings.push(unknown(&entry.key, entry.key_span.clone(), "", &known));
+            unknown(entry, "", &known, findings);
         }
     }
 }
@@ -89,28 +89,33 @@ pub(crate) fn check(root: &Node, findings: &mut Findings) {
 fn below(node: &Node, shape: &Shape, path: &str, findings: &mut Findings) {
     for entry in node.entries() {
         let path_below = format!("{path}.{}", entry.key);
-        match shape {
+        let shape_below = match shape {
             Value => return,
-            Named(shape) => below(&entry.value, shape, &path_below, findings),
-            Keys(keys) => match keys.iter().find(|(key, _)| *key == entry.key) {
-                Some((_, shape)) => below(&entry.value, shape, &path_below, findings),
-                None => {
-                    let known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
-                    findings.push(unknown(&entry.key, entry.key_span.clone(), path, &known));
-                }
-            },
+            Named(shape) => Some(*shape),
+            Keys(keys) => keys.iter().find(|(key, _)| *key == entry.key).map(|(_, shape)| shape),
+        };
+        match (shape_below, shape) {
+            (Some(shape), _) => below(&entry.value, shape, &path_below, findings),
+            (None, Keys(keys)) => {
+                let known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
+                unknown(entry, path, &known, findings);
+            }
+            (None, _) => {}
         }
     }
 }
 
-fn unknown(key: &str, span: std::ops::Range<usize>, path: &str, known: &[&str]) -> Diagnostic {
+fn unknown(entry: &Entry, path: &str, known: &[&str], findings: &mut Findings) {
     let place = if path.is_empty() { "a stack".to_owned() } else { format!("`{}`", shown_text(path)) };
-    let message = format!("`{}` is no key of {place}", shown_text(key));
-    let help = match nearest(key, known.iter().copied()) {
-        Some(nearest) => format!("did you mean `{nearest}`?"),
+    let message = format!("`{}` is no key of {place}", shown_text(&entry.key));
+    let help = match nearest(&entry.key, known.iter().copied()) {
+        Some(nearest) => {
+            findings.mistyped(if path.is_empty() { nearest.to_owned() } else { format!("{path}.{nearest}") });
+            format!("did you mean `{nearest}`?")
+        }
         None => format!("its keys are {}", listed(known)),
     };
-    Diagnostic::new("stack::unknown_key", Some(span), message).with_help(help)
+    findings.push(Diagnostic::new("stack::unknown_key", Some(entry.key_span.clone()), message).with_help(help));
 }
 
 /// The known word that was probably meant.

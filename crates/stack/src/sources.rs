@@ -95,7 +95,7 @@ pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> 
     let shown: String = text
         .char_indices()
         .map(|(at, letter)| match (letter, letter.len_utf8()) {
-            ('\n' | '\r' | '\t', _) => letter.to_string(),
+            ('\n' | '\r' | '\t' | ' ', _) => letter.to_string(),
             (_, length) if masked.get(at) == Some(&true) => "*".repeat(length),
             (_, length) if is_unprintable(letter) => "?".repeat(length),
             _ => letter.to_string(),

@@ -205,7 +205,7 @@ impl<'t> Reader<'t, '_> {
         loop {
             match self.next()? {
                 (Event::SequenceEnd, span) => {
-                    return Ok(Node { span: start..span.end.max(start), value: Value::List(items) });
+                    return Ok(Node { span: self.written(start, span.end), value: Value::List(items) });
                 }
                 (event, span) => items.push(self.node(event, span, depth + 1)?),
             }
@@ -218,7 +218,7 @@ impl<'t> Reader<'t, '_> {
         let mut merged: Vec<Node> = Vec::new();
         let end = loop {
             let key = match self.next()? {
-                (Event::MappingEnd, span) => break span.end.max(start),
+                (Event::MappingEnd, span) => break span.end,
                 (event, span) => self.node(event, span, depth + 1)?,
             };
             let (event, span) = self.next()?;
@@ -243,7 +243,7 @@ impl<'t> Reader<'t, '_> {
         for node in merged {
             self.merge(node, &mut entries, &mut places)?;
         }
-        Ok(Node { span: start..end, value: Value::Map(entries) })
+        Ok(Node { span: self.written(start, end), value: Value::Map(entries) })
     }
 
     /// The text of a key; a key that is no text is a finding.
@@ -330,8 +330,12 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn bytes_of(&self, span: Span) -> Range<usize> {
-        let end = span.end.byte_offset().unwrap_or(0);
-        let start = span.start.byte_offset().unwrap_or(0).min(end);
+        self.written(span.start.byte_offset().unwrap_or(0), span.end.byte_offset().unwrap_or(0))
+    }
+
+    /// The bytes from start to end, without the blanks and newlines that the parser counts to what stands before them.
+    fn written(&self, start: usize, end: usize) -> Range<usize> {
+        let start = start.min(end);
         let written = self.text.get(start..end).unwrap_or_default().trim_end();
         start..start + written.len()
     }
@@ -340,12 +344,21 @@ impl<'t> Reader<'t, '_> {
         let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
         let at = (0..=at).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0);
         let line_start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let line = self.text[line_start..].lines().next().unwrap_or_default();
-        let indent = &line[..line.len() - line.trim_start().len()];
-        let help = if indent.contains('\t') {
-            "this line is indented with a tab; YAML indents with spaces"
-        } else if self.text[at..].starts_with(['@', '`', '%', '*', '&', '!']) {
+        // A tab is noticed where it stands, or at the end of the line before it.
+        let mut start = line_start;
+        for line in self.text[line_start..].split_inclusive('\n').take(2) {
+            let indent = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
+            if let Some(tab) = indent.find('\t') {
+                let message = "the YAML is malformed: a tab in the indentation";
+                let help = "indent this line with spaces, as deep as its neighbours";
+                return self.stop("stack::syntax", start + tab..start + tab + 1, message, help);
+            }
+            start += line.len();
+        }
+        let help = if self.text[at..].starts_with(['@', '`', '%', '&', '!']) {
             "a value that begins with this character needs quotes"
+        } else if self.text[at..].starts_with('*') {
+            "`*name` stands for the value that was marked with `&name` further up; text needs quotes"
         } else {
             "look at the indentation, the colons and the quotes of this line and of the one above it"
         };

@@ -11,6 +11,7 @@ use crate::{
     secrets,
     shape::listed,
     sources::shown_text,
+    tree::ScalarKind,
     words,
 };
 
@@ -107,11 +108,11 @@ fn secret(field: &Field, region: Option<&str>, account: Option<&str>, findings: 
     if field.spelled().is_some_and(|spelled| !spelled.starts_with("arn:")) {
         findings.hide(field.node.span.clone());
     }
-    let text = findings.text(field)?;
-    if secrets::is_secret(text) {
+    if field.spelled().is_some_and(secrets::is_secret) {
         // Told already, for the whole file.
         return None;
     }
+    let text = findings.text(field)?;
     let Some(arn) = words::Arn::parse(text) else {
         let help = "put the value into Secrets Manager and write its ARN: `arn:aws:secretsmanager:…`";
         findings.about(field, "stack::arn", "is no ARN of a secret; its value is not shown", help);
@@ -180,7 +181,7 @@ fn public_key(field: &Field, findings: &mut Findings) -> Option<String> {
         return None;
     }
     // A block scalar ends in a newline that is no part of the key.
-    let text = match field.spelled().filter(|_| field.node.type_in_words() == "text") {
+    let text = match field.spelled().filter(|_| field.kind() == Some(ScalarKind::Text)) {
         Some(spelled) if !spelled.trim().is_empty() => findings.printable(field, spelled.trim())?,
         _ => findings.text(field)?,
     };
@@ -211,8 +212,8 @@ fn is_key_of(kind: &str, body: &str) -> bool {
 }
 
 fn size(map: &Map, findings: &mut Findings) -> Option<(u32, u32)> {
-    let cpu = findings.integer_or(map, "cpu", 1024, &(1..=1 << 20));
-    let memory = findings.integer_or(map, "memory", 3072, &(1..=1 << 20));
+    let cpu = findings.integer_or(map, "cpu", 1024, &(1..=u32::MAX));
+    let memory = findings.integer_or(map, "memory", 3072, &(1..=u32::MAX));
     let (cpu, memory) = (cpu?, memory?);
     let Some((_, from, to, step)) = FARGATE.into_iter().find(|(known, ..)| *known == cpu) else {
         let field = map.get("cpu")?;

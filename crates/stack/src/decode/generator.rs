@@ -38,7 +38,7 @@ pub(crate) fn read(
         let is_identifier = words::is_identifier(key, "");
         if !is_identifier {
             let help = "take letters, digits and `_`, no digit first: templates read it as a name";
-            findings.about(field, "stack::malformed", "is no name for a variable", help);
+            findings.about_name(field, "stack::malformed", "is no name for a variable", help);
         }
         is_identifier.then_some(())
     });

@@ -70,7 +70,7 @@ fn location(id: &str, field: &Field, pools: &Pools, java: Option<u8>, findings: 
         let is_property = words::is_identifier(key, ".-");
         if !is_property {
             let help = "take letters, digits, `_`, `.` and `-`, no digit first";
-            findings.about(field, "stack::malformed", "is no name for a system property", help);
+            findings.about_name(field, "stack::malformed", "is no name for a system property", help);
         }
         is_property.then_some(())
     });

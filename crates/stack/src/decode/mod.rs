@@ -29,6 +29,7 @@ use crate::{
 pub(crate) struct Field<'t> {
     path: String,
     place: Range<usize>,
+    key_place: Range<usize>,
     node: &'t Node,
 }
 
@@ -51,7 +52,7 @@ impl<'t> Map<'t> {
 
     fn field(&self, entry: &'t Entry) -> Field<'t> {
         let path = if self.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.path, entry.key) };
-        Field { path, place: entry.place(), node: &entry.value }
+        Field { path, place: entry.place(), key_place: entry.key_span.clone(), node: &entry.value }
     }
 
     /// What it is called in a message.
@@ -64,6 +65,14 @@ impl Field<'_> {
     /// What it is called in a message.
     fn shown(&self) -> String {
         format!("`{}`", shown_text(&self.path))
+    }
+
+    /// What YAML makes of its value, where it is a single one.
+    fn kind(&self) -> Option<ScalarKind> {
+        match &self.node.value {
+            Value::Scalar(scalar) => Some(scalar.kind),
+            _ => None,
+        }
     }
 
     /// Its value as it is spelled, where it is a single one.
@@ -82,6 +91,12 @@ impl Findings {
         self.push(Diagnostic::new(code, Some(field.place.clone()), message).with_help(help));
     }
 
+    /// An error about the name that the user gave a key.
+    fn about_name(&mut self, field: &Field, code: &'static str, says: &str, help: &str) {
+        let field = Field { place: field.key_place.clone(), ..field.clone() };
+        self.about(&field, code, says, help);
+    }
+
     fn wrong_type(&mut self, field: &Field, wanted: &str, help: impl Into<String>) {
         let says = format!("is {}, but takes {wanted}", field.node.type_in_words());
         self.about(field, "stack::wrong_type", says, help);
@@ -90,7 +105,8 @@ impl Findings {
     /// The key, which has to be there.
     fn required<'t>(&mut self, map: &Map<'t>, key: &str, example: &str) -> Option<Field<'t>> {
         let found = map.get(key);
-        if found.is_none() {
+        let path = if map.path.is_empty() { key.to_owned() } else { format!("{}.{key}", map.path) };
+        if found.is_none() && !self.is_mistyped(&path) {
             let message = format!("{} has no `{key}`", map.shown());
             let missing = Diagnostic::new("stack::missing_key", Some(map.place.clone()), message);
             self.push(missing.with_help(format!("add `{key}: {example}`")));
@@ -130,23 +146,15 @@ impl Findings {
 
     /// A whole number within a range.
     fn integer(&mut self, field: &Field, range: &RangeInclusive<u32>) -> Option<u32> {
-        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
-        let integer = match &field.node.value {
-            Value::Scalar(scalar) => match scalar.kind {
-                ScalarKind::Integer(integer) => integer,
-                ScalarKind::Text if scalar.text.parse::<u32>().is_ok() => {
-                    self.wrong_type(field, &wanted, "leave the quotes out");
-                    return None;
-                }
-                _ => {
-                    self.wrong_type(field, &wanted, format!("write {wanted}"));
-                    return None;
-                }
-            },
-            _ => {
-                self.wrong_type(field, &wanted, format!("write {wanted}"));
-                return None;
-            }
+        let wanted = match *range.end() {
+            u32::MAX => format!("a whole number from {} up", range.start()),
+            end => format!("a whole number from {} to {end}", range.start()),
+        };
+        let Some(ScalarKind::Integer(integer)) = field.kind() else {
+            let is_quoted = field.spelled().is_some_and(|spelled| spelled.parse::<u32>().is_ok());
+            let help = if is_quoted { "leave the quotes out".to_owned() } else { format!("write {wanted}") };
+            self.wrong_type(field, &wanted, help);
+            return None;
         };
         let inside = u32::try_from(integer).ok().filter(|integer| range.contains(integer));
         if inside.is_none() {
@@ -166,9 +174,7 @@ impl Findings {
 
     fn boolean_or(&mut self, map: &Map, key: &str, default: bool) -> Option<bool> {
         let Some(field) = map.get(key) else { return Some(default) };
-        if let Value::Scalar(scalar) = &field.node.value
-            && let ScalarKind::Bool(boolean) = scalar.kind
-        {
+        if let Some(ScalarKind::Bool(boolean)) = field.kind() {
             return Some(boolean);
         }
         let help = match field.spelled().map(str::to_lowercase).as_deref() {
@@ -221,6 +227,7 @@ impl Findings {
                 let item = |(at, node): (usize, &'t Node)| Field {
                     path: format!("{}[{at}]", field.path),
                     place: node.span.clone(),
+                    key_place: node.span.clone(),
                     node,
                 };
                 Some(items.iter().enumerate().map(item).collect())

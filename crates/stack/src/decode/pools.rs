@@ -132,7 +132,7 @@ fn instance_type(field: &Field, findings: &mut Findings) -> Option<&'static Inst
 
 fn at_least_one(map: &Map, key: &str, findings: &mut Findings) -> Option<u32> {
     // The upper bound is the instance type's, which says more than a number.
-    findings.integer_or(map, key, 1, &(1..=u32::from(u16::MAX)))
+    findings.integer_or(map, key, 1, &(1..=u32::MAX))
 }
 
 fn fits(map: &Map, kind: &InstanceType, interfaces: u32, addresses: u32, findings: &mut Findings) -> Option<()> {
@@ -188,6 +188,9 @@ fn placement(map: &Map, region: Option<&str>, findings: &mut Findings) -> Option
                     .with_help("keep one of them: a subnet lies in one zone anyway")
                     .with_also(zone.place, "the zone"),
             );
+            None
+        }
+        (None, None) if ["zone", "subnet"].iter().any(|key| findings.is_mistyped(&format!("{}.{key}", map.path))) => {
             None
         }
         (None, None) => {

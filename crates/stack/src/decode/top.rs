@@ -11,7 +11,7 @@ use crate::{
     diagnostic::{Diagnostic, Findings},
     model::{ControlPlane, Generator, Location, Network, Pool, StateLocation, Vpc},
     sources::shown_text,
-    tree::{Node, Value},
+    tree::{Node, ScalarKind, Value},
     words,
 };
 
@@ -116,7 +116,7 @@ fn region(top: &Map, findings: &mut Findings) -> Option<String> {
 
 fn account(top: &Map, findings: &mut Findings) -> Option<String> {
     let field = findings.required(top, "account", "\"123456789012\"")?;
-    if let (Some(spelled), true) = (field.spelled(), field.node.type_in_words() != "text") {
+    if let Some(spelled) = field.spelled().filter(|_| field.kind() != Some(ScalarKind::Text)) {
         let is_digits = !spelled.is_empty() && spelled.bytes().all(|byte| byte.is_ascii_digit());
         let help = match spelled.len() {
             1..=12 if is_digits => format!("quote it, with its leading zeros: \"{spelled:0>12}\""),
@@ -137,29 +137,27 @@ fn account(top: &Map, findings: &mut Findings) -> Option<String> {
 fn tags(top: &Map, findings: &mut Findings) -> Option<BTreeMap<String, String>> {
     let tags = findings.scalars(top, "tags", |findings, key, value, field| {
         let lower = key.to_lowercase();
-        let (says, help) = if key.is_empty() {
-            ("has an empty key".to_owned(), "name the tag")
-        } else if lower.starts_with("aws:") {
-            ("begins with `aws:`, which AWS keeps for itself".to_owned(), "take another key")
+        if value.chars().count() > 256 || !words::is_tag_text(value) {
+            let help = "AWS takes 256 letters, digits, spaces and `_ . : / = + - @` at most";
+            findings.about(field, "stack::tag", "has a value that AWS does not take in tags", help);
+            return None;
+        }
+        let (says, help) = if lower.starts_with("aws:") {
+            ("begins with `aws:`, which AWS keeps for itself", "take another key")
         } else if lower.starts_with("trunnion:") {
-            ("begins with `trunnion:`, by which resources are found again".to_owned(), "take another key")
-        } else if key.chars().count() > 128 {
-            (format!("has a key of {} characters", key.chars().count()), "AWS takes 128 at most")
-        } else if value.chars().count() > 256 {
-            (format!("has a value of {} characters", value.chars().count()), "AWS takes 256 at most")
-        } else if !words::is_tag_text(key) || !words::is_tag_text(value) {
-            let help = "AWS takes letters, digits, spaces and `_ . : / = + - @`";
-            ("holds a character that AWS does not take in tags".to_owned(), help)
+            ("begins with `trunnion:`, by which resources are found again", "take another key")
+        } else if !(1..=128).contains(&key.chars().count()) || !words::is_tag_text(key) {
+            ("is no key that AWS takes for a tag", "take 1 to 128 letters, digits, spaces and `_ . : / = + - @`")
         } else {
             return Some(());
         };
-        findings.about(field, "stack::tag", says, help);
+        findings.about_name(field, "stack::tag", says, help);
         None
     })?;
     if tags.len() > MOST_TAGS {
         let field = top.get("tags")?;
         let help = "AWS takes 50 on a resource, and three of them are ours";
-        findings.about(&field, "stack::tag", format!("are {}, but {MOST_TAGS} fit", tags.len()), help);
+        findings.about(&field, "stack::tag", format!("holds {} tags, but {MOST_TAGS} fit", tags.len()), help);
         return None;
     }
     Some(tags)

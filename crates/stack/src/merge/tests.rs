@@ -75,7 +75,7 @@ fn any_tree() -> impl Strategy<Value = Node> {
             node(Value::List(texts.into_iter().map(item).collect()))
         }),
     ];
-    leaf.prop_recursive(4, 32, 4, move |below| map_of(below)).prop_flat_map(|below| map_of(Just(below)))
+    leaf.prop_recursive(4, 32, 4, map_of).prop_flat_map(|below| map_of(Just(below)))
 }
 
 fn map_of(below: impl Strategy<Value = Node> + 'static) -> impl Strategy<Value = Node> {

@@ -1,0 +1,141 @@
+//! Files that are no stack files: every one is answered with a mistake, none with a panic or a wait.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Command,
+};
+
+use proptest::prelude::*;
+use trunnion_stack::{Invalid, LoadOptions, Stack};
+
+const STACK: &str = r#"stack: loadtest
+region: eu-west-3
+account: "123456789012"
+tags: &tags { team: performance, cost-center: "42" }
+pools:
+  heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a, count: 4, interfaces: 8, addresses: 30 }
+control_plane:
+  image: gatlingcorp/control-plane:2026.42.2
+  token: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf
+  ssh:
+    private_key: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/ssh-AbCdEf
+    public_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMGVH7KsOWsGmhAFfFG3n0Tz6F5O47qcMX94zGVJZA1E gatling
+  zones: [eu-west-3a, eu-west-3b]
+locations:
+  prl_heavy_paris:
+    pool: heavy
+    description: |-
+      Paris
+environments:
+  staging: { pools: { heavy: { count: 1 } }, tags: { <<: *tags } }
+"#;
+
+fn parse(text: &str, environment: Option<&str>) -> Result<Stack, Invalid> {
+    Stack::parse(text, Path::new("loadtest.yaml"), environment, &LoadOptions::default())
+}
+
+fn load(path: &Path) -> Invalid {
+    Stack::load(path, None, &LoadOptions::default()).unwrap_err()
+}
+
+#[track_caller]
+fn only(invalid: &Invalid, code: &str) {
+    let codes: Vec<_> = invalid.diagnostics().iter().map(|found| found.code).collect();
+    assert_eq!(codes, [code], "{invalid:?}");
+}
+
+#[test]
+fn what_is_no_file_is_refused_without_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    only(&load(directory.path()), "stack::file");
+    only(&load(&directory.path().join("missing.yaml")), "stack::file");
+    only(&load(Path::new("/dev/zero")), "stack::file");
+    let pipe = directory.path().join("pipe.yaml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    only(&load(&pipe), "stack::file");
+}
+
+#[test]
+fn a_huge_file_is_refused_before_it_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("huge.yaml");
+    // A sparse terabyte: reading it would not end.
+    File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    only(&load(&path), "stack::file");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_with_their_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("latin1.yaml");
+    fs::write(&path, b"stack: loadtest\nregion: Z\xfcrich\n").unwrap();
+    let invalid = load(&path);
+    only(&invalid, "stack::not_utf8");
+    assert_eq!(invalid.diagnostics()[0].line_and_column(), Some((2, 10)));
+}
+
+#[test]
+fn a_thousand_mistakes_are_cut_off() {
+    let keys: Vec<String> = (0..5000).map(|at| format!("key{at}: 1")).collect();
+    let text = keys.join("\n");
+    let invalid = parse(&text, None).unwrap_err();
+    assert_eq!(invalid.diagnostics().len(), 100);
+    assert_eq!(invalid.to_string(), "`loadtest.yaml` has 100 mistakes or more");
+}
+
+#[test]
+fn nothing_of_a_file_steers_the_terminal() {
+    let text = "stack: \"a\\e[2J\"\nregion: x\u{202e}y\n\u{7}bell: \u{1b}[31m\n";
+    let invalid = parse(text, None).unwrap_err();
+    let mut drawn = String::new();
+    for found in invalid.diagnostics() {
+        let theme = miette::GraphicalTheme::unicode_nocolor();
+        miette::GraphicalReportHandler::new_themed(theme).render_report(&mut drawn, found).unwrap();
+    }
+    assert!(!drawn.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{drawn}");
+}
+
+#[test]
+fn the_stack_that_is_changed_below_has_a_single_mistake() {
+    only(&parse(STACK, None).unwrap_err(), "stack::missing_file");
+    only(&parse(STACK, Some("staging")).unwrap_err(), "stack::missing_file");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC*", environment in proptest::option::of("[a-z]{0,3}")) {
+        let _ = parse(&text, environment.as_deref());
+    }
+
+    #[test]
+    fn no_yaml_like_text_makes_it_panic(text in "[-a-c:&*!<>|'\"{}\\[\\],#?%@` \t\r\n0-9.~é\u{feff}]{0,200}") {
+        let _ = parse(&text, None);
+    }
+
+    #[test]
+    fn no_change_of_a_stack_makes_it_panic(
+        cuts in proptest::collection::vec((any::<proptest::sample::Index>(), 0..20_usize, "[-a-z:&*!<>|'\"{}\\[\\] \n\t0-9é]{0,6}"), 1..4),
+        environment in proptest::option::of(Just("staging")),
+    ) {
+        let mut letters: Vec<char> = STACK.chars().collect();
+        for (at, length, put) in cuts {
+            let at = at.index(letters.len() + 1);
+            let end = (at + length).min(letters.len());
+            letters.splice(at..end, put.chars());
+        }
+        let text: String = letters.into_iter().collect();
+        // No generator lies beside the tests, so there is always at least one mistake, and each can be drawn.
+        let invalid = parse(&text, environment).unwrap_err();
+        prop_assert!(!invalid.diagnostics().is_empty());
+        for found in invalid.diagnostics() {
+            prop_assert!(found.help.is_some(), "{} has no help", found);
+            let mut drawn = String::new();
+            let theme = miette::GraphicalTheme::unicode_nocolor();
+            prop_assert!(miette::GraphicalReportHandler::new_themed(theme).render_report(&mut drawn, found).is_ok());
+        }
+    }
+}

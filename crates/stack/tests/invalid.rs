@@ -1,0 +1,55 @@
+//! Every file of `tests/invalid` has one mistake, which is told as the golden file beside it says.
+//!
+//! A first line `# environment: x` chooses an environment. The generator beside the executable is one for `x86_64`.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use trunnion_stack::{Invalid, LoadOptions, Stack};
+
+mod common;
+
+/// What a terminal without colours shows of every mistake.
+fn drawn(invalid: &Invalid) -> String {
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(120);
+    let mut text = format!("{invalid}\n\n");
+    for found in invalid.diagnostics() {
+        handler.render_report(&mut text, found).unwrap();
+        writeln!(text).unwrap();
+    }
+    text
+}
+
+#[test]
+fn every_mistake_is_told_as_its_golden_file_says() {
+    let executable_dir = common::directory_with_generator(62);
+    let options = LoadOptions { executable_dir: Some(executable_dir.path().to_owned()) };
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/invalid");
+    let mut files: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    assert!(files.len() > 80, "only {} files", files.len());
+
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../../tests/invalid/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let _guard = settings.bind_to_scope();
+    for path in files {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let environment = text.lines().find_map(|line| line.strip_prefix("# environment: "));
+        // Called by its name alone, as from its own directory, so that the golden file says nothing of this machine.
+        let invalid = match Stack::load(&path, environment, &options) {
+            Ok(_) => panic!("{name} has no mistake"),
+            Err(invalid) => invalid,
+        };
+        let shown = drawn(&invalid).replace(path.to_str().unwrap(), &format!("{name}.yaml"));
+        insta::assert_snapshot!(name, shown);
+        for secret in ["cpt_0123", "hunter2", "b3BlbnNzaC1rZXk"] {
+            assert!(!shown.contains(secret), "{name} shows a secret");
+        }
+    }
+}

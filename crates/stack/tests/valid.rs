@@ -1,0 +1,200 @@
+//! What valid stack files become: every key, every default, environments, places.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use trunnion_stack::{Engine, Image, Invalid, LoadOptions, Market, Placement, Stack, StateLocation, Vpc};
+
+mod common;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMGVH7KsOWsGmhAFfFG3n0Tz6F5O47qcMX94zGVJZA1E";
+
+fn smallest() -> String {
+    format!(
+        "stack: loadtest
+region: eu-west-3
+account: \"123456789012\"
+pools:
+  heavy: {{ instance_type: c6in.32xlarge, zone: eu-west-3a }}
+control_plane:
+  image: gatlingcorp/control-plane:2026.42.2
+  token: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf
+  ssh:
+    private_key: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/ssh-AbCdEf
+    public_key: {KEY}
+"
+    )
+}
+
+/// Loads a stack file from a directory that holds generators of both architectures.
+fn load(text: &str, environment: Option<&str>) -> Result<(Stack, PathBuf), Invalid> {
+    let directory = common::directory_with_generator(62);
+    let path = directory.path().join("loadtest.yaml");
+    fs::write(&path, text).unwrap();
+    fs::write(directory.path().join("generator-arm64"), common::elf(183)).unwrap();
+    fs::write(directory.path().join("boot.sh.tera"), "#!/bin/sh").unwrap();
+    let options = LoadOptions { executable_dir: Some(directory.path().to_owned()) };
+    Stack::load(&path, environment, &options).map(|stack| (stack, directory.path().to_owned()))
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let (stack, directory) = load(&smallest(), None).unwrap();
+    assert_eq!((stack.name.as_str(), stack.environment.as_deref()), ("loadtest", None));
+    assert_eq!(stack.state, StateLocation::File(directory.join(".trunnion/loadtest.json")));
+    assert_eq!(stack.network.vpc, Vpc::Default);
+    assert_eq!(stack.generator.java, 21);
+    assert_eq!(stack.generator.template, None);
+    let binaries: Vec<_> = stack.generator.binaries.iter().collect();
+    assert_eq!(binaries, [(&trunnion_catalog::Architecture::X86_64, &directory.join("trunnion-generator"))]);
+    let pool = &stack.pools["heavy"];
+    assert_eq!(pool.instance_type.name, "c6in.32xlarge");
+    assert_eq!((pool.count, pool.interfaces, pool.addresses, pool.volume_gib), (1, 1, 1, 30));
+    assert_eq!((&pool.image, pool.market), (&Image::AmazonLinux2023, Market::OnDemand));
+    assert_eq!(pool.placement, Placement::Zone("eu-west-3a".to_owned()));
+    let control_plane = &stack.control_plane;
+    assert_eq!((control_plane.cpu, control_plane.memory, control_plane.log_retention_days), (1024, 3072, 30));
+    assert!(control_plane.public_ip);
+    assert_eq!(control_plane.zones, ["eu-west-3a"], "those of the pools");
+    assert_eq!((control_plane.ssh.user.as_str(), control_plane.ssh.public_key.as_str()), ("gatling", KEY));
+    assert!(stack.locations.is_empty() && stack.tags.is_empty());
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = smallest()
+        .replace(
+            "  heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a }",
+            "  heavy:
+    instance_type: c8gn.48xlarge
+    count: 4
+    subnet: subnet-0123456789abcdef0
+    image: { ssm: /golden/arm64 }
+    interfaces: 24
+    addresses: 50
+    volume_gib: 100
+    market: spot
+  light: { instance_type: c7i.xlarge, zone: eu-west-3b, count: 0, image: ami-0123456789abcdef0 }",
+        )
+        .replace(
+            "  ssh:\n",
+            "  public_ip: false
+  cpu: 2048
+  memory: 8192
+  zones: [eu-west-3c]
+  log_retention_days: 7
+  ssh:
+    user: load
+",
+        )
+        + "state: s3://acme-trunnion/state/
+tags: { team: performance, cost center: 1.10, spot: true }
+network: { vpc: { Name: loadtest } }
+generator:
+  binary: { x86_64: trunnion-generator, arm64: generator-arm64 }
+  java: 25
+  template: boot.sh.tera
+  variables: { proxy: \"http://proxy:3128\", retries: 03, ratio: 1.10 }
+locations:
+  prl_heavy_paris:
+    pool: heavy
+    description: Paris, four very large generators
+    engine: javascript
+    jvm_options: [-Xmx128g, -XX:+UseZGC]
+    system_properties: { load.profile: heavy, load.users: 1_000 }
+  prl_light: { pool: light }
+";
+    let (stack, directory) = load(&text, None).unwrap();
+    let key = "state/loadtest.json".to_owned();
+    assert_eq!(stack.state, StateLocation::S3 { bucket: "acme-trunnion".to_owned(), key });
+    assert_eq!(stack.tags["cost center"], "1.10", "as it is spelled");
+    assert_eq!(stack.network.vpc, Vpc::Tag { key: "Name".to_owned(), value: "loadtest".to_owned() });
+    assert_eq!(stack.generator.binaries.len(), 2);
+    assert_eq!(stack.generator.template, Some(directory.join("boot.sh.tera")));
+    assert_eq!(stack.generator.variables["retries"], "03");
+    let heavy = &stack.pools["heavy"];
+    assert_eq!((heavy.count, heavy.interfaces, heavy.addresses, heavy.volume_gib), (4, 24, 50, 100));
+    assert_eq!((&heavy.image, heavy.market), (&Image::Parameter("/golden/arm64".to_owned()), Market::Spot));
+    assert_eq!(heavy.placement, Placement::Subnet("subnet-0123456789abcdef0".to_owned()));
+    assert_eq!(stack.pools["light"].image, Image::Id("ami-0123456789abcdef0".to_owned()));
+    assert_eq!(stack.pools["light"].count, 0);
+    let control_plane = &stack.control_plane;
+    assert_eq!((control_plane.cpu, control_plane.memory, control_plane.log_retention_days), (2048, 8192, 7));
+    assert_eq!((control_plane.public_ip, control_plane.ssh.user.as_str()), (false, "load"));
+    assert_eq!(control_plane.zones, ["eu-west-3c"]);
+    let heavy = &stack.locations["prl_heavy_paris"];
+    assert_eq!((heavy.pool.as_str(), heavy.engine), ("heavy", Engine::JavaScript));
+    assert_eq!(heavy.description, "Paris, four very large generators");
+    assert_eq!(heavy.jvm_options, ["-Xmx128g", "-XX:+UseZGC"]);
+    assert_eq!(heavy.system_properties["load.users"], "1_000");
+    assert_eq!(stack.locations["prl_light"].description, "pool light");
+}
+
+#[test]
+fn an_environment_is_a_stack_of_its_own() {
+    let text = smallest()
+        + "environments:
+  staging: { pools: { heavy: { count: 2, subnet: subnet-01234567 } }, control_plane: { zones: [eu-west-3b] } }
+  same: {}
+";
+    let (stack, directory) = load(&text, Some("staging")).unwrap();
+    assert_eq!((stack.name.as_str(), stack.environment.as_deref()), ("loadtest-staging", Some("staging")));
+    assert_eq!(stack.state, StateLocation::File(directory.join(".trunnion/loadtest-staging.json")));
+    assert_eq!(stack.pools["heavy"].count, 2);
+    assert_eq!(stack.pools["heavy"].placement, Placement::Subnet("subnet-01234567".to_owned()));
+    assert_eq!(load(&text, Some("same")).unwrap().0.name, "loadtest-same");
+    assert_eq!(load(&text, None).unwrap().0.pools["heavy"].count, 1);
+}
+
+#[test]
+fn later_stages_can_point_at_the_file() {
+    let text = smallest() + "environments:\n  staging:\n    pools: { heavy: { count: 2 } }\n";
+    let (stack, _) = load(&text, Some("staging")).unwrap();
+    let sources = &stack.sources;
+    let shown = |path: &str| {
+        let span = sources.span(path).unwrap();
+        &sources.text()[span.offset()..span.offset() + span.len()]
+    };
+    assert_eq!(shown("pools.heavy.instance_type"), "c6in.32xlarge");
+    assert_eq!(shown("pools.heavy.addresses"), "heavy", "not written: the nearest key around it");
+    assert_eq!(shown("control_plane.ssh"), "ssh");
+    assert_eq!(sources.span("nothing.of.it"), None);
+    let found = sources.diagnostic("pools.heavy.count", "plan::subnet", "the subnet is full", Some("lower it".into()));
+    let line = text.lines().position(|line| line.contains("count: 2")).unwrap() + 1;
+    assert_eq!(found.line_and_column(), Some((line, 30)), "where the environment says it");
+    assert_eq!((found.to_string().as_str(), found.help.as_deref()), ("the subnet is full", Some("lower it")));
+}
+
+#[test]
+fn shared_settings_may_be_written_once() {
+    let text = smallest().replace(
+        "  heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a }",
+        "  heavy: &big { instance_type: c6in.32xlarge, zone: eu-west-3a }\n  other: { <<: *big, zone: eu-west-3b }",
+    );
+    let (stack, _) = load(&text, None).unwrap();
+    assert_eq!(stack.pools["other"].instance_type.name, "c6in.32xlarge");
+    assert_eq!(stack.control_plane.zones, ["eu-west-3a", "eu-west-3b"]);
+}
+
+#[test]
+fn bom_and_windows_line_ends_are_fine() {
+    let (stack, _) = load(&format!("\u{feff}{}", smallest().replace('\n', "\r\n")), None).unwrap();
+    assert_eq!(stack.control_plane.ssh.public_key, KEY);
+    let span = stack.sources.span("region").unwrap();
+    assert_eq!(&stack.sources.text()[span.offset()..span.offset() + span.len()], "eu-west-3");
+}
+
+#[test]
+fn a_generator_for_another_architecture_is_refused() {
+    let directory = common::directory_with_generator(183);
+    let options = LoadOptions { executable_dir: Some(directory.path().to_owned()) };
+    let invalid = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &options).unwrap_err();
+    assert_eq!(invalid.diagnostics()[0].code, "stack::generator_binary");
+    let without = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &LoadOptions::default()).unwrap_err();
+    assert_eq!(without.diagnostics()[0].code, "stack::missing_file");
+}
