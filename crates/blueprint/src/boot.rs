@@ -1,6 +1,7 @@
 //! Baking: the boot template with a pool's facts in it is the user data of the pool's hosts.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _},
     path::Path,
@@ -36,7 +37,7 @@ const PORTS: u64 = 64_512;
 
 /// What a boot template is handed; the head of the built-in one tells it to people.
 #[derive(Serialize)]
-struct Variables<'a> {
+struct BootContext<'a> {
     stack: &'a str,
     region: &'a str,
     pool: &'a str,
@@ -50,7 +51,7 @@ struct Variables<'a> {
     generator: Artifact<'a>,
     config: String,
     ssh: SshAccess<'a>,
-    variables: &'a std::collections::BTreeMap<String, String>,
+    variables: &'a BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -70,9 +71,9 @@ struct SshAccess<'a> {
 pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<String, BlueprintError> {
     let pool = stack.pools.get(pool_name).ok_or_else(|| Error::NoPool { pool: pool_name.to_owned() })?;
     let (template_name, template) = template(stack)?;
-    let variables = variables(stack, pool_name, pool, binaries)?;
+    let context = boot_context(stack, pool_name, pool, binaries)?;
     let failed = |error: &tera::Error| Error::render(template_name.clone(), error);
-    let context = Context::from_serialize(&variables).map_err(|error| failed(&error))?;
+    let context = Context::from_serialize(&context).map_err(|error| failed(&error))?;
     let mut tera = Tera::new();
     tera.register_filter("quote", quote);
     tera.add_raw_template(&template_name, &template).map_err(|error| failed(&error))?;
@@ -105,12 +106,12 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn variables<'a>(
+fn boot_context<'a>(
     stack: &'a Stack,
     pool_name: &'a str,
     pool: &'a Pool,
     binaries: &'a Binaries,
-) -> Result<Variables<'a>, BlueprintError> {
+) -> Result<BootContext<'a>, BlueprintError> {
     let ssh = &stack.control_plane.ssh;
     let instance_type = pool.instance_type;
     let binary = binaries.of_pool(pool_name, instance_type.architecture)?;
@@ -125,7 +126,7 @@ fn variables<'a>(
         ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
     };
     let ports = u64::from(pool.interfaces) * u64::from(pool.addresses) * PORTS;
-    Ok(Variables {
+    Ok(BootContext {
         stack: &stack.name,
         region: &stack.region,
         pool: pool_name,

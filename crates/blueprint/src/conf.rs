@@ -48,8 +48,7 @@ fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
             attribute: "private_ip".to_owned(),
         })
     };
-    let properties = location.system_properties.iter().map(|(key, value)| (key.clone(), text(value)));
-    Hocon::object([
+    let mut fields = vec![
         ("id", text(id)),
         ("description", text(&location.description)),
         ("type", text("dedicated")),
@@ -62,9 +61,16 @@ fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
             ]),
         ),
         ("hosts", Hocon::List((0..count).map(host).collect())),
-        ("jvm-options", Hocon::texts(&location.jvm_options)),
-        ("system-properties", Hocon::Object(properties.collect())),
-    ])
+    ];
+    // An empty list would say "no options" and not "as Gatling has them".
+    if !location.jvm_options.is_empty() {
+        fields.push(("jvm-options", Hocon::texts(&location.jvm_options)));
+    }
+    if !location.system_properties.is_empty() {
+        let properties = location.system_properties.iter().map(|(key, value)| (key.clone(), text(value)));
+        fields.push(("system-properties", Hocon::Object(properties.collect())));
+    }
+    Hocon::object(fields)
 }
 
 fn engine(engine: Engine) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use trunnion_engine::{Address, Map, Observed};
+use trunnion_engine::{Address, Graph, Map, Observed};
 use trunnion_stack::{Image, Placement, Pool, Stack};
 
 use crate::{
@@ -28,20 +28,21 @@ pub struct Finding {
     /// One sentence.
     pub message: String,
     /// What to do about it.
-    pub help: String,
+    pub help: Option<String>,
     /// The key of the stack that it is about, such as `pools.heavy.count`.
     pub path: String,
 }
 
-/// What the observed lookups and resources say about the stack. A lookup that was not found says nothing here.
-pub fn findings(stack: &Stack, observed: &Observed) -> Findings {
+/// What the observed lookups and resources say about the stack and the graph it became. A lookup that was not found says
+/// nothing here.
+pub fn findings(stack: &Stack, desired: &Graph, observed: &Observed) -> Findings {
     let mut found = Findings::default();
     for (name, pool) in &stack.pools {
         found.errors.extend(type_too_small(name, pool, observed));
         found.errors.extend(no_graalvm(stack, name, pool));
         found.warnings.extend(pool_unreachable(name, pool, observed));
     }
-    room(stack, observed, &mut found.errors);
+    room(stack, desired, observed, &mut found.errors);
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found
 }
@@ -59,7 +60,7 @@ fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Findin
     Some(Finding {
         code: "type_too_small",
         message: format!("`pools.{name}.{key}` asks for {asked}, but AWS says that {type_name} takes {has}"),
-        help: format!("lower it to {has}, or take a larger instance type"),
+        help: Some(format!("lower it to {has}, or take a larger instance type")),
         path: format!("pools.{name}.{key}"),
     })
 }
@@ -72,7 +73,7 @@ fn no_graalvm(stack: &Stack, name: &str, pool: &Pool) -> Option<Finding> {
         message: format!(
             "a location of pool `{name}` runs JavaScript, which needs GraalVM, and Amazon Linux 2023 has none to install"
         ),
-        help: format!("name an image with GraalVM in `pools.{name}.image`, or a template that fetches it"),
+        help: Some(format!("name an image with GraalVM in `pools.{name}.image`, or a template that fetches it")),
         path: format!("pools.{name}.image"),
     })
 }
@@ -91,7 +92,7 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
     Some(Finding {
         code: "pool_unreachable",
         message: format!("the hosts of pool `{name}` cannot reach api.gatling.io: {why}"),
-        help: "place the pool in a subnet whose default route is a NAT gateway or the like".to_owned(),
+        help: Some("place the pool in a subnet whose default route is a NAT gateway or the like".to_owned()),
         path: format!("pools.{name}.{}", placement_key(&pool.placement)),
     })
 }
@@ -125,7 +126,7 @@ fn control_plane_unreachable(stack: &Stack, observed: &Observed) -> Vec<Finding>
         findings.push(Finding {
             code: "control_plane_unreachable",
             message: format!("the control plane cannot reach api.gatling.io: {why}"),
-            help: help.to_owned(),
+            help: Some(help.to_owned()),
             path: path.to_owned(),
         });
     }
@@ -133,7 +134,7 @@ fn control_plane_unreachable(stack: &Stack, observed: &Observed) -> Vec<Finding>
 }
 
 /// Addresses that are still to be taken must be free: hosts that stand already hold theirs.
-fn room(stack: &Stack, observed: &Observed, errors: &mut Vec<Finding>) {
+fn room(stack: &Stack, desired: &Graph, observed: &Observed, errors: &mut Vec<Finding>) {
     // By the subnet's id: a zone and an id may mean the same one.
     let mut free: BTreeMap<&str, i64> = BTreeMap::new();
     for placement in pool_placements(stack).into_iter().chain(control_plane_placements(stack)) {
@@ -145,13 +146,13 @@ fn room(stack: &Stack, observed: &Observed, errors: &mut Vec<Finding>) {
     for (name, pool) in &stack.pools {
         let Some(id) = subnet_id(&pool.placement, observed) else { continue };
         let Some(left) = free.get_mut(id) else { continue };
-        let each = i64::from(pool.interfaces) * i64::from(pool.addresses);
-        let held: i64 = (0..pool.count).map(|number| held(&address::instance(name, number), observed)).sum();
-        let needed = i64::from(pool.count) * each - held;
-        if needed > *left {
-            errors.push(pool_does_not_fit(name, pool, (id, *left), (each, held)));
+        let hosts: Vec<Address> = (0..pool.count).map(|number| address::instance(name, number)).collect();
+        let wanted: i64 = hosts.iter().map(|host| wanted(host, desired)).sum();
+        let held: i64 = hosts.iter().map(|host| held(host, observed)).sum();
+        if wanted - held > *left {
+            errors.push(pool_does_not_fit(name, pool, id, Room { wanted, held, left: *left }));
         }
-        *left = (*left - needed).max(0);
+        *left = (*left - (wanted - held)).max(0);
     }
     let stands = observed.remotes.get(&address::service()).is_some_and(|remotes| !remotes.is_empty());
     let placements = control_plane_placements(stack);
@@ -160,40 +161,50 @@ fn room(stack: &Stack, observed: &Observed, errors: &mut Vec<Finding>) {
         errors.push(Finding {
             code: "control_plane_does_not_fit",
             message: format!("the control plane's task needs an address, and none is left free in {}", ids.join(", ")),
-            help: "name zones with room in `control_plane.zones`".to_owned(),
+            help: Some("name zones with room in `control_plane.zones`".to_owned()),
             path: "control_plane.zones".to_owned(),
         });
     }
 }
 
-fn pool_does_not_fit(name: &str, pool: &Pool, (id, left): (&str, i64), (each, held): (i64, i64)) -> Finding {
-    let needed = i64::from(pool.count) * each - held;
-    let fit = ((left + held) / each.max(1)).clamp(0, i64::from(pool.count));
+/// Addresses of a pool and of its subnet.
+struct Room {
+    wanted: i64,
+    held: i64,
+    left: i64,
+}
+
+fn pool_does_not_fit(name: &str, pool: &Pool, id: &str, Room { wanted, held, left }: Room) -> Finding {
+    let Pool { count, interfaces, addresses, .. } = pool;
+    let has = if held > 0 { format!(" and has {held}") } else { String::new() };
+    let each = i64::from(*interfaces) * i64::from(*addresses);
     Finding {
         code: "pool_does_not_fit",
         message: format!(
-            "pool `{name}` needs {needed} more addresses ({} hosts with {} × {} each{}), but {id} has {left} free",
-            pool.count,
-            pool.interfaces,
-            pool.addresses,
-            if held > 0 { format!(", less {held} they have") } else { String::new() },
+            "pool `{name}` takes {wanted} private addresses ({count} × {interfaces} interfaces × {addresses}){has}, but \
+             {id} has {left} free"
         ),
-        help: match fit {
+        help: Some(match (left + held) / each.max(1) {
             0 => "lower `interfaces` or `addresses`, or place the pool in a larger subnet".to_owned(),
-            1 => "1 host fits: lower `count`, `interfaces` or `addresses`, or take a larger subnet".to_owned(),
-            fit => format!("{fit} hosts fit: lower `count`, `interfaces` or `addresses`, or take a larger subnet"),
-        },
+            fit => format!("lower `count` to {fit}, or place the pool in a larger subnet"),
+        }),
         path: format!("pools.{name}.count"),
     }
+}
+
+/// How many addresses a host is to have.
+fn wanted(address: &Address, desired: &Graph) -> i64 {
+    desired.resources().get(address).and_then(|host| all_addresses(&host.attributes)).unwrap_or(0)
 }
 
 /// How many addresses a host holds already.
 fn held(address: &Address, observed: &Observed) -> i64 {
     let standing = observed.remotes.get(address).and_then(|remotes| remotes.first());
-    let count = |remote: &trunnion_engine::Remote| {
-        Some(number(&remote.attributes, "interfaces")? * number(&remote.attributes, "addresses")?)
-    };
-    standing.and_then(count).unwrap_or(0)
+    standing.and_then(|host| all_addresses(&host.attributes)).unwrap_or(0)
+}
+
+fn all_addresses(host: &Map) -> Option<i64> {
+    Some(number(host, "interfaces")? * number(host, "addresses")?)
 }
 
 fn subnet_id<'a>(placement: &Placement, observed: &'a Observed) -> Option<&'a str> {

@@ -24,8 +24,8 @@ pub(crate) enum Hocon {
 
 impl Hocon {
     /// An object of fixed keys.
-    pub(crate) fn object<const N: usize>(fields: [(&str, Hocon); N]) -> Self {
-        Self::Object(fields.map(|(key, value)| (key.to_owned(), value)).into())
+    pub(crate) fn object(fields: impl IntoIterator<Item = (&'static str, Hocon)>) -> Self {
+        Self::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
     /// Strings in order.
@@ -60,7 +60,7 @@ impl Writer {
                 self.text.push('"');
             }
             Hocon::Number(number) => self.text.push_str(&number.to_string()),
-            Hocon::Substitution(name) => self.text.push_str(&format!("${{?{name}}}")),
+            Hocon::Substitution(name) => self.text.extend(["${?", name, "}"]),
             Hocon::List(list) if list.is_empty() => self.text.push_str("[]"),
             Hocon::List(list) => {
                 self.text.push_str("[\n");

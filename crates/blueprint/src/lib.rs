@@ -4,8 +4,16 @@
 //! Gatling control plane, [`policies`] every IAM and bucket policy, and [`findings`] says what cannot work once the
 //! lookups have been read. All of it is pure: the same stack and binaries give the same bytes. The only files that are
 //! read are the generator binaries ([`Binaries::read`]) and a boot template of the user's own.
-
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
+//!
+//! What only AWS can tell is a reference until apply, and is shown as one:
+//!
+//! ```
+//! use trunnion_blueprint::with_placeholders;
+//! use trunnion_engine::Value;
+//! let host = Value::reference("instance.heavy[0]".parse()?, "private_ip");
+//! assert_eq!(with_placeholders(&host), "<instance.heavy[0].private_ip>");
+//! # Ok::<(), trunnion_engine::InvalidAddress>(())
+//! ```
 
 mod address;
 mod artifacts;

@@ -100,7 +100,7 @@ fn execution(stack: &Stack) -> Policy {
     let place = format!("{}:{}", stack.region, stack.account);
     let mut secrets = vec![secret(&stack.control_plane.token), secret(&stack.control_plane.ssh.private_key)];
     secrets.dedup();
-    let streams = format!("arn:{partition}:logs:{place}:log-group:{}:log-stream:*", log_group_of(stack));
+    let streams = format!("arn:{partition}:logs:{place}:log-group:{}:*", log_group_of(stack));
     let mut statements = vec![
         Statement::allow("ReadSecrets", ["secretsmanager:GetSecretValue"], secrets),
         Statement::allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], vec![streams]),

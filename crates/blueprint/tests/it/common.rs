@@ -1,0 +1,52 @@
+//! Stacks to make resources of: those of `stacks/`, beside a generator binary that is none.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use trunnion_blueprint::{Binaries, Binary};
+use trunnion_catalog::Architecture;
+use trunnion_stack::{LoadOptions, Stack};
+
+/// The digest of the reference binary.
+pub const SHA256: &str = "6a0c3f2d1b9e8d7c6b5a49382716051423324150697887a6b5c4d3e2f1009f8e";
+
+/// What the other binary is: enough of an ELF file for the stack to take it.
+fn elf(machine: u8) -> Vec<u8> {
+    let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, machine, 0, 1, 0, 0, 0];
+    bytes.resize(64, 0);
+    bytes
+}
+
+/// A directory with a generator binary for `x86_64`.
+pub fn executables() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("trunnion-generator"), elf(62)).unwrap();
+    directory
+}
+
+fn stacks() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacks")
+}
+
+/// A stack of `stacks/`.
+pub fn stack(name: &str, environment: Option<&str>) -> Stack {
+    parse(&std::fs::read_to_string(stacks().join(name)).unwrap(), environment)
+}
+
+/// A stack of this text.
+pub fn parse(text: &str, environment: Option<&str>) -> Stack {
+    let executables = executables();
+    let options = LoadOptions { executable_dir: Some(executables.path().to_owned()) };
+    match Stack::parse(text, Path::new("stack.yaml"), environment, &options) {
+        Ok(stack) => stack,
+        Err(invalid) => panic!("{invalid:?}"),
+    }
+}
+
+/// The reference binary of each architecture, at a place that no machine has.
+pub fn binaries() -> Binaries {
+    let binary = |architecture: Architecture| {
+        (architecture, Binary { path: format!("dist/{architecture}/generator").into(), sha256: SHA256.to_owned() })
+    };
+    Binaries::new([binary(Architecture::X86_64)])
+}

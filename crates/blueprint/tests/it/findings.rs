@@ -1,0 +1,163 @@
+//! What is found out once the lookups have been read.
+
+use std::fmt::Write as _;
+
+use trunnion_blueprint::{Finding, blueprint, findings};
+use trunnion_engine::{Map, Observed, Remote, Value};
+use trunnion_stack::{Engine, Stack};
+
+use crate::common;
+
+fn map<const N: usize>(fields: [(&str, Value); N]) -> Map {
+    fields.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// Both subnets of the reference stack, with a way to the world for everyone.
+fn observed(free_a: i64, free_b: i64) -> Observed {
+    let mut observed = Observed::default();
+    for (zone, id, free) in [("eu-west-3a", "subnet-0a", free_a), ("eu-west-3b", "subnet-0b", free_b)] {
+        let subnet = map([
+            ("id", id.into()),
+            ("zone", zone.into()),
+            ("free_addresses", Value::Number(free)),
+            ("default_route", "nat".into()),
+        ]);
+        observed.lookups.insert(format!("subnet.main[{zone}]").parse().unwrap(), subnet);
+    }
+    observed
+}
+
+fn route(observed: &mut Observed, to: &str) {
+    for subnet in observed.lookups.values_mut() {
+        subnet.insert("default_route".to_owned(), to.into());
+    }
+}
+
+fn host(interfaces: i64, addresses: i64) -> Vec<Remote> {
+    let attributes = map([("interfaces", Value::Number(interfaces)), ("addresses", Value::Number(addresses))]);
+    vec![Remote { id: "i-1".to_owned(), attributes }]
+}
+
+fn told(stack: &Stack, observed: &Observed) -> String {
+    let desired = blueprint(stack, &common::binaries()).unwrap();
+    let found = findings(stack, &desired, observed);
+    let mut text = String::new();
+    let mut tell = |severity: &str, one: &Finding| {
+        writeln!(text, "{severity}[{}] at {}: {}", one.code, one.path, one.message).unwrap();
+        one.help.iter().for_each(|help| writeln!(text, "  help: {help}").unwrap());
+    };
+    found.errors.iter().for_each(|one| tell("error", one));
+    found.warnings.iter().for_each(|one| tell("warning", one));
+    text
+}
+
+#[test]
+fn a_stack_that_fits_gives_no_finding() {
+    let stack = common::stack("loadtest.yaml", None);
+    // 4 × 240 in one subnet, 60 in the other, and the task in the one that has one left.
+    assert_eq!(told(&stack, &observed(960, 61)), "");
+}
+
+#[test]
+fn a_pool_that_does_not_fit_is_refused() {
+    let stack = common::stack("loadtest.yaml", None);
+    insta::assert_snapshot!(told(&stack, &observed(959, 59)), @r"
+    error[pool_does_not_fit] at pools.heavy.count: pool `heavy` takes 960 private addresses (4 × 8 interfaces × 30), but subnet-0a has 959 free
+      help: lower `count` to 3, or place the pool in a larger subnet
+    error[pool_does_not_fit] at pools.probe.count: pool `probe` takes 60 private addresses (1 × 4 interfaces × 15), but subnet-0b has 59 free
+      help: lower `interfaces` or `addresses`, or place the pool in a larger subnet
+    error[control_plane_does_not_fit] at control_plane.zones: the control plane's task needs an address, and none is left free in subnet-0a, subnet-0b
+      help: name zones with room in `control_plane.zones`
+    ");
+}
+
+#[test]
+fn standing_hosts_hold_their_addresses_already() {
+    let stack = common::stack("loadtest.yaml", None);
+    let mut observed = observed(240, 1000);
+    for number in 0..3 {
+        observed.remotes.insert(format!("instance.heavy[{number}]").parse().unwrap(), host(8, 30));
+    }
+    assert_eq!(told(&stack, &observed), "");
+    observed.remotes.insert("instance.heavy[2]".parse().unwrap(), host(8, 29));
+    insta::assert_snapshot!(told(&stack, &observed), @r"
+    error[pool_does_not_fit] at pools.heavy.count: pool `heavy` takes 960 private addresses (4 × 8 interfaces × 30) and has 712, but subnet-0a has 240 free
+      help: lower `count` to 3, or place the pool in a larger subnet
+    ");
+}
+
+#[test]
+fn the_control_plane_needs_an_address_too() {
+    let stack = common::stack("loadtest.yaml", None);
+    let mut full = observed(960, 60);
+    insta::assert_snapshot!(told(&stack, &full), @r"
+    error[control_plane_does_not_fit] at control_plane.zones: the control plane's task needs an address, and none is left free in subnet-0a, subnet-0b
+      help: name zones with room in `control_plane.zones`
+    ");
+    full.remotes.insert("ecs_service.control_plane".parse().unwrap(), host(0, 0));
+    assert_eq!(told(&stack, &full), "");
+}
+
+#[test]
+fn hosts_with_several_interfaces_do_not_reach_the_world_through_an_internet_gateway() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    let mut observed = observed(2000, 2000);
+    route(&mut observed, "internet_gateway");
+    insta::assert_snapshot!(told(&stack, &observed), @r"
+    warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach api.gatling.io: the default route of subnet-0a is an internet gateway, and AWS gives no public address to hosts with several interfaces
+      help: place the pool in a subnet whose default route is a NAT gateway or the like
+    warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach api.gatling.io: the default route of subnet-0b is an internet gateway, and AWS gives no public address to hosts with several interfaces
+      help: place the pool in a subnet whose default route is a NAT gateway or the like
+    ");
+    stack.control_plane.public_ip = false;
+    stack.pools.values_mut().for_each(|pool| pool.interfaces = 1);
+    insta::assert_snapshot!(told(&stack, &observed), @r"
+    warning[control_plane_unreachable] at control_plane.public_ip: the control plane cannot reach api.gatling.io: the default route of subnet-0a is an internet gateway, and its task has no public address
+      help: set `control_plane.public_ip` to true, or choose zones whose subnets are behind a NAT gateway
+    warning[control_plane_unreachable] at control_plane.public_ip: the control plane cannot reach api.gatling.io: the default route of subnet-0b is an internet gateway, and its task has no public address
+      help: set `control_plane.public_ip` to true, or choose zones whose subnets are behind a NAT gateway
+    ");
+}
+
+#[test]
+fn a_subnet_without_default_route_reaches_nothing() {
+    let stack = common::stack("loadtest.yaml", None);
+    let mut observed = observed(2000, 2000);
+    route(&mut observed, "none");
+    insta::assert_snapshot!(told(&stack, &observed), @r"
+    warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach api.gatling.io: subnet-0a has no default route
+      help: place the pool in a subnet whose default route is a NAT gateway or the like
+    warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach api.gatling.io: subnet-0b has no default route
+      help: place the pool in a subnet whose default route is a NAT gateway or the like
+    warning[control_plane_unreachable] at control_plane.zones: the control plane cannot reach api.gatling.io: subnet-0a has no default route
+      help: choose zones whose subnets have one, to an internet gateway or a NAT gateway
+    warning[control_plane_unreachable] at control_plane.zones: the control plane cannot reach api.gatling.io: subnet-0b has no default route
+      help: choose zones whose subnets have one, to an internet gateway or a NAT gateway
+    ");
+    route(&mut observed, "other");
+    assert_eq!(told(&stack, &observed), "", "whoever routes otherwise knows why");
+}
+
+#[test]
+fn aws_knows_instance_types_better_than_the_catalog() {
+    let stack = common::stack("loadtest.yaml", None);
+    let mut observed = observed(2000, 2000);
+    let facts = map([("interfaces", Value::Number(16)), ("addresses", Value::Number(20))]);
+    observed.lookups.insert("instance_type.main[c6in.32xlarge]".parse().unwrap(), facts);
+    insta::assert_snapshot!(told(&stack, &observed), @r"
+    error[type_too_small] at pools.heavy.addresses: `pools.heavy.addresses` asks for 30, but AWS says that c6in.32xlarge takes 20
+      help: lower it to 20, or take a larger instance type
+    ");
+}
+
+#[test]
+fn javascript_needs_graalvm() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    stack.locations.get_mut("prl_probe_paris").unwrap().engine = Engine::JavaScript;
+    insta::assert_snapshot!(told(&stack, &observed(2000, 2000)), @r"
+    error[no_graalvm] at pools.probe.image: a location of pool `probe` runs JavaScript, which needs GraalVM, and Amazon Linux 2023 has none to install
+      help: name an image with GraalVM in `pools.probe.image`, or a template that fetches it
+    ");
+    stack.pools.get_mut("probe").unwrap().image = trunnion_stack::Image::Id("ami-0123456789abcdef0".to_owned());
+    assert_eq!(told(&stack, &observed(2000, 2000)), "");
+}

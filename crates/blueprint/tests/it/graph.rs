@@ -1,0 +1,137 @@
+//! The resources of the stacks, as a reviewer reads them.
+
+use std::fmt::Write as _;
+
+use trunnion_blueprint::{Binaries, blueprint};
+use trunnion_engine::{Address, Graph, Map, Value};
+
+use crate::common;
+
+/// Every resource after what it needs, and every lookup with its query.
+fn outline(graph: &Graph) -> String {
+    let mut text = String::new();
+    for address in graph.in_order() {
+        writeln!(text, "{address}").unwrap();
+        for needed in graph.resources()[address].dependencies() {
+            writeln!(text, "    {needed}").unwrap();
+        }
+    }
+    for lookup in graph.lookups().values() {
+        writeln!(text, "look up {} {}", lookup.address, json(&Value::Map(lookup.query.clone()))).unwrap();
+    }
+    text
+}
+
+fn json(value: &Value) -> String {
+    serde_json::Value::from(value.clone()).to_string()
+}
+
+fn attributes<'a>(graph: &'a Graph, address: &str) -> &'a Map {
+    &graph.resources()[&address.parse::<Address>().unwrap()].attributes
+}
+
+fn at<'a>(map: &'a Map, path: &str) -> &'a Value {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let value = &map[first];
+    if rest.is_empty() { value } else { at(value.as_map().unwrap(), rest) }
+}
+
+#[test]
+fn the_reference_stack() {
+    let stack = common::stack("loadtest.yaml", None);
+    let graph = blueprint(&stack, &common::binaries()).unwrap();
+    insta::assert_snapshot!(outline(&graph));
+}
+
+#[test]
+fn every_attribute_of_the_minimal_stack() {
+    let stack = common::stack("minimal.yaml", None);
+    let graph = blueprint(&stack, &common::binaries()).unwrap();
+    let mut text = String::new();
+    for resource in graph.resources().values() {
+        let mut value = serde_json::Value::from(Value::Map(resource.attributes.clone()));
+        if let Some(user_data) = value.pointer_mut("/data/user_data") {
+            *user_data = "(boot.rs)".into();
+        }
+        writeln!(text, "{} {}\n", resource.address, serde_json::to_string_pretty(&value).unwrap()).unwrap();
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_same_stack_gives_the_same_bytes() {
+    let digest = || blueprint(&common::stack("loadtest.yaml", None), &common::binaries()).unwrap().digest();
+    assert_eq!(digest(), digest());
+}
+
+#[test]
+fn environments_are_stacks_of_their_own() {
+    for environment in ["staging", "dr"] {
+        let stack = common::stack("loadtest.yaml", Some(environment));
+        let graph = blueprint(&stack, &common::binaries()).unwrap();
+        let name = format!("loadtest-{environment}");
+        assert_eq!(graph.stack(), name);
+        for resource in graph.resources().values() {
+            let tags = resource.attributes["tags"].as_map().unwrap();
+            assert_eq!(tags["trunnion:stack"].as_text(), Some(&*name), "{}", resource.address);
+            assert_eq!(tags["trunnion:address"].as_text(), Some(&*resource.address.to_string()));
+            assert_eq!(tags["team"].as_text(), Some("performance"));
+        }
+    }
+}
+
+#[test]
+fn interfaces_stand_on_both_cards_and_only_the_primary_one_lets_ssh_in() {
+    let stack = common::stack("loadtest.yaml", None);
+    let graph = blueprint(&stack, &common::binaries()).unwrap();
+    let interfaces = at(attributes(&graph, "launch_template.heavy"), "data.interfaces").as_list().unwrap();
+    let told: Vec<(i64, i64, String)> = interfaces
+        .iter()
+        .map(|interface| {
+            let interface = interface.as_map().unwrap();
+            let number = |name: &str| interface[name].as_number().unwrap();
+            (number("card"), number("device"), json(&interface["security_groups"]))
+        })
+        .collect();
+    let group = |name: &str| format!(r#"[{{"$reference":"security_group.{name}#id"}}]"#);
+    let places: Vec<(i64, i64)> = told.iter().map(|(card, device, _)| (*card, *device)).collect();
+    assert_eq!(places, [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (1, 4)]);
+    assert_eq!(told[0].2, group("generator"));
+    assert!(told[1..].iter().all(|(_, _, groups)| *groups == group("load")));
+}
+
+#[test]
+fn a_users_tag_replaces_no_host() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    let data = |stack: &trunnion_stack::Stack| {
+        let graph = blueprint(stack, &common::binaries()).unwrap();
+        (
+            attributes(&graph, "launch_template.heavy")["data"].clone(),
+            attributes(&graph, "instance.heavy[0]")["tags"].clone(),
+        )
+    };
+    let (data_before, tags_before) = data(&stack);
+    stack.tags.insert("team".to_owned(), "another".to_owned());
+    let (data_after, tags_after) = data(&stack);
+    assert_eq!(data_before, data_after);
+    assert_ne!(tags_before, tags_after);
+}
+
+#[test]
+fn a_new_binary_changes_its_object_and_the_hosts() {
+    let directory = common::executables();
+    let mut stack = common::stack("loadtest.yaml", None);
+    let path = directory.path().join("trunnion-generator");
+    stack.generator.binaries.values_mut().for_each(|binary| binary.clone_from(&path));
+    let graph = |stack| blueprint(stack, &Binaries::read(stack).unwrap()).unwrap();
+    let before = graph(&stack);
+    std::fs::write(&path, "another binary").unwrap();
+    let after = graph(&stack);
+    // `printf 'another binary' | sha256sum`
+    let digest = "8f299512c037b0309d4e2635464db03d5e81b7000c279735a169e0dd0a7612c4";
+    let key = format!("generator/{digest}");
+    assert_eq!(attributes(&after, "s3_object.generator[x86_64]")["key"].as_text(), Some(&*key));
+    let user_data = |graph| at(attributes(graph, "launch_template.heavy"), "data.user_data").clone();
+    assert_ne!(user_data(&before), user_data(&after));
+    assert!(user_data(&after).as_text().unwrap().contains(digest));
+}
