@@ -4,6 +4,7 @@
 mod boot;
 mod common;
 mod conf;
+mod control_plane;
 mod findings;
 mod graph;
 mod policies;
