@@ -1,0 +1,253 @@
+//! Clusters: made once per name, inactive after they are deleted.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{bad_token, has, invalid, listed, page_size, tag, tag::Tag};
+use crate::{
+    call::{Call, Fault},
+    json::{input, page},
+    world::World,
+};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Cluster {
+    pub region: String,
+    pub name: String,
+    pub active: bool,
+    pub created: Timestamp,
+    pub tags: Vec<Tag>,
+    settings: Vec<Setting>,
+    configuration: Option<Value>,
+    capacity_providers: Vec<String>,
+    default_strategy: Vec<Value>,
+    service_connect: Option<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Setting {
+    name: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked {
+    #[serde(alias = "cluster")]
+    cluster_name: Option<String>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    settings: Option<Vec<Setting>>,
+    configuration: Option<Value>,
+    #[serde(default)]
+    capacity_providers: Vec<String>,
+    #[serde(default)]
+    default_capacity_provider_strategy: Vec<Value>,
+    service_connect_defaults: Option<Value>,
+}
+
+pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let asked: Asked = input(call)?;
+    let name = asked.cluster_name.unwrap_or_else(|| "default".to_owned());
+    check_name(&name)?;
+    tag::check(&asked.tags)?;
+    let settings = with_defaults(asked.settings)?;
+    let arn = arn(world, call, &name);
+    if let Some(cluster) = world.ecs.clusters.get(&arn).filter(|cluster| cluster.active) {
+        // An existing cluster is handed back as it is, its tags included, if what was asked for is what it is.
+        if cluster.settings != settings
+            || cluster.configuration != asked.configuration
+            || cluster.capacity_providers != asked.capacity_providers
+        {
+            return Err(invalid(
+                "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
+            ));
+        }
+    } else {
+        let row = Cluster {
+            region: call.region.clone(),
+            name,
+            active: true,
+            created: call.now,
+            tags: asked.tags,
+            settings,
+            configuration: asked.configuration,
+            capacity_providers: asked.capacity_providers,
+            default_strategy: asked.default_capacity_provider_strategy,
+            service_connect: asked.service_connect_defaults,
+        };
+        world.ecs.clusters.insert(arn.clone(), row);
+    }
+    Ok(json!({ "cluster": shown(world, call, &arn, true, true) }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Describe {
+    #[serde(default)]
+    clusters: Vec<String>,
+    #[serde(default)]
+    include: Vec<String>,
+}
+
+pub(super) fn describe(world: &World, call: &Call) -> Result<Value, Fault> {
+    let mut describe: Describe = input(call)?;
+    if describe.clusters.is_empty() {
+        describe.clusters.push("default".to_owned());
+    }
+    if describe.clusters.len() > 100 {
+        return Err(invalid("DescribeClusters supports up to 100 clusters."));
+    }
+    let (mut clusters, mut failures) = (Vec::new(), Vec::new());
+    for id in &describe.clusters {
+        let arn = arn(world, call, id);
+        match world.ecs.clusters.get(&arn) {
+            Some(cluster) if cluster.region == call.region && world.visible(cluster.created, call.now) => {
+                let (settings, tags) = (has(&describe.include, "SETTINGS"), has(&describe.include, "TAGS"));
+                clusters.push(shown(world, call, &arn, settings, tags));
+            }
+            _ => failures.push(json!({ "arn": arn, "reason": "MISSING" })),
+        }
+    }
+    Ok(json!({ "clusters": clusters, "failures": failures }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    max_results: Option<usize>,
+    next_token: Option<String>,
+}
+
+pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
+    let list: List = input(call)?;
+    let clusters = world
+        .ecs
+        .clusters
+        .iter()
+        .filter(|(_, cluster)| cluster.active && cluster.region == call.region)
+        .filter(|(_, cluster)| world.visible(cluster.created, call.now))
+        .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
+        .collect();
+    let limit = page_size(list.max_results)?;
+    let (clusters, next) = page(clusters, limit, list.next_token.as_deref(), false).ok_or_else(bad_token)?;
+    Ok(listed("clusterArns", clusters, next))
+}
+
+pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let asked: Asked = input(call)?;
+    let arn = active(world, call, asked.cluster_name.as_deref())?;
+    let settings = asked.settings.map(|settings| with_defaults(Some(settings))).transpose()?;
+    if let Some(cluster) = world.ecs.clusters.get_mut(&arn) {
+        if let Some(settings) = settings {
+            cluster.settings = settings;
+        }
+        cluster.configuration = asked.configuration.or(cluster.configuration.take());
+        cluster.service_connect = asked.service_connect_defaults.or(cluster.service_connect.take());
+    }
+    Ok(json!({ "cluster": shown(world, call, &arn, true, true) }))
+}
+
+pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let asked: Asked = input(call)?;
+    let Some(id) = asked.cluster_name else { return Err(invalid("Cluster cannot be empty.")) };
+    let arn = active(world, call, Some(&id))?;
+    let pace = world.pace();
+    let services = || world.ecs.services.values().filter(|service| service.cluster == arn);
+    if services().any(|service| service.deleted.is_none()) {
+        return Err(Fault::new(
+            "ClusterContainsServicesException",
+            "The Cluster cannot be deleted while Services are active.",
+        ));
+    }
+    if services().any(|service| service.has_tasks(call.now, pace)) {
+        return Err(Fault::new(
+            "ClusterContainsTasksException",
+            "The Cluster cannot be deleted while Tasks are active.",
+        ));
+    }
+    if let Some(cluster) = world.ecs.clusters.get_mut(&arn) {
+        cluster.active = false;
+    }
+    Ok(json!({ "cluster": shown(world, call, &arn, true, true) }))
+}
+
+/// The ARN of the active cluster of this name or ARN; the name is `default` if none is given.
+pub(super) fn active(world: &World, call: &Call, id: Option<&str>) -> Result<String, Fault> {
+    let arn = arn(world, call, id.unwrap_or("default"));
+    match world.ecs.clusters.get(&arn) {
+        Some(cluster) if cluster.active => Ok(arn),
+        Some(_) => Err(Fault::new("ClusterNotFoundException", "The referenced cluster was inactive.")),
+        None => Err(Fault::new("ClusterNotFoundException", "Cluster not found.")),
+    }
+}
+
+/// The ARN of the cluster of this name or ARN, active or not.
+pub(super) fn known(world: &World, call: &Call, id: Option<&str>) -> Result<String, Fault> {
+    let arn = arn(world, call, id.unwrap_or("default"));
+    match world.ecs.clusters.get(&arn) {
+        Some(_) => Ok(arn),
+        None => Err(Fault::new("ClusterNotFoundException", "Cluster not found.")),
+    }
+}
+
+fn arn(world: &World, call: &Call, id: &str) -> String {
+    if id.starts_with("arn:") {
+        return id.to_owned();
+    }
+    format!("arn:aws:ecs:{}:{}:cluster/{id}", call.region, world.account)
+}
+
+fn check_name(name: &str) -> Result<(), Fault> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 255 || !name.chars().all(allowed) {
+        return Err(invalid("Cluster name contains invalid characters."));
+    }
+    Ok(())
+}
+
+fn with_defaults(asked: Option<Vec<Setting>>) -> Result<Vec<Setting>, Fault> {
+    let asked = asked.unwrap_or_default();
+    for setting in &asked {
+        if setting.name != "containerInsights" || !matches!(setting.value.as_str(), "enabled" | "disabled" | "enhanced")
+        {
+            return Err(invalid(format!("Invalid cluster setting {}: {}.", setting.name, setting.value)));
+        }
+    }
+    if asked.is_empty() {
+        return Ok(vec![Setting { name: "containerInsights".to_owned(), value: "disabled".to_owned() }]);
+    }
+    Ok(asked)
+}
+
+fn shown(world: &World, call: &Call, arn: &str, settings: bool, tags: bool) -> Value {
+    let Some(cluster) = world.ecs.clusters.get(arn) else { return Value::Null };
+    let pace = world.pace();
+    let services: Vec<_> = world.ecs.services.values().filter(|service| service.cluster == arn).collect();
+    let count = |count: fn(&super::service::Counts) -> u64| -> u64 {
+        services.iter().map(|service| count(&service.counts(call.now, pace))).sum()
+    };
+    let active = services.iter().filter(|service| service.deleted.is_none()).count();
+    let mut shown = json!({
+        "clusterArn": arn,
+        "clusterName": cluster.name,
+        "status": if cluster.active { "ACTIVE" } else { "INACTIVE" },
+        "registeredContainerInstancesCount": 0,
+        "runningTasksCount": count(|counts| counts.running),
+        "pendingTasksCount": count(|counts| counts.pending),
+        "activeServicesCount": active,
+        "statistics": [],
+        "tags": if tags { json!(cluster.tags) } else { json!([]) },
+        "settings": if settings { json!(cluster.settings) } else { json!([]) },
+        "capacityProviders": cluster.capacity_providers,
+        "defaultCapacityProviderStrategy": cluster.default_strategy,
+    });
+    if let Some(configuration) = &cluster.configuration {
+        shown["configuration"] = configuration.clone();
+    }
+    if let Some(defaults) = &cluster.service_connect {
+        shown["serviceConnectDefaults"] = defaults.clone();
+    }
+    shown
+}

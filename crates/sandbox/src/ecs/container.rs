@@ -1,0 +1,189 @@
+//! What a task definition must be before it is registered, and what AWS fills in.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::client;
+use crate::call::Fault;
+
+/// Fargate's CPU units with their memory in MiB: smallest, largest, step (ECS developer guide, read August 2026).
+/// The smallest size, 256 units, takes 512, 1,024 or 2,048 MiB and is not in the table.
+const FARGATE_SIZES: [(u32, u32, u32, u32); 6] = [
+    (512, 1_024, 4_096, 1_024),
+    (1_024, 2_048, 8_192, 1_024),
+    (2_048, 4_096, 16_384, 1_024),
+    (4_096, 8_192, 30_720, 1_024),
+    (8_192, 16_384, 61_440, 4_096),
+    (16_384, 32_768, 122_880, 8_192),
+];
+
+/// Refuses a definition as AWS would.
+pub(super) fn check(body: &Map<String, Value>) -> Result<(), Fault> {
+    let containers = body.get("containerDefinitions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if containers.is_empty() {
+        return Err(client("Container.list cannot be empty."));
+    }
+    let fargate = body
+        .get("requiresCompatibilities")
+        .and_then(Value::as_array)
+        .is_some_and(|all| all.contains(&json!("FARGATE")));
+    check_roles(body, containers, fargate)?;
+    if fargate {
+        check_fargate(body)?;
+    }
+    let names: Vec<&str> = containers.iter().map(|container| text(container, "name")).collect();
+    if names.iter().collect::<BTreeSet<_>>().len() != names.len() {
+        return Err(client("Container name must be unique within a task definition."));
+    }
+    if !containers.iter().any(|container| container["essential"].as_bool().unwrap_or(true)) {
+        return Err(client("Invalid setting for container. At least one container should be essential."));
+    }
+    let volumes: Vec<&str> = items(body.get("volumes")).map(|volume| text(volume, "name")).collect();
+    containers.iter().try_for_each(|container| check_container(container, body, fargate, &names, &volumes))
+}
+
+fn check_roles(body: &Map<String, Value>, containers: &[Value], fargate: bool) -> Result<(), Fault> {
+    for member in ["taskRoleArn", "executionRoleArn"] {
+        let role = body.get(member).and_then(Value::as_str).unwrap_or_default();
+        let is_role = role.starts_with("arn:aws:iam::") && role.contains(":role/");
+        if !role.is_empty() && !is_role {
+            return Err(client("Role is not valid"));
+        }
+    }
+    if body.get("executionRoleArn").and_then(Value::as_str).is_some_and(|role| !role.is_empty()) {
+        return Ok(());
+    }
+    if containers.iter().any(|container| items(container.get("secrets")).next().is_some()) {
+        return Err(client(
+            "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.",
+        ));
+    }
+    if fargate && containers.iter().any(|container| container["logConfiguration"]["logDriver"] == "awslogs") {
+        return Err(client(
+            "Fargate requires task definition to have execution role ARN to support log driver awslogs.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_fargate(body: &Map<String, Value>) -> Result<(), Fault> {
+    if body.get("networkMode").and_then(Value::as_str) != Some("awsvpc") {
+        return Err(client("Fargate only supports network mode ‘awsvpc’."));
+    }
+    let number = |member: &str| body.get(member).and_then(Value::as_str).and_then(|text| text.parse::<u32>().ok());
+    let Some(cpu) = number("cpu") else {
+        return Err(client("Fargate requires that 'cpu' be defined at the task level."));
+    };
+    let Some(memory) = number("memory") else {
+        return Err(client("Fargate requires that 'memory' be defined at the task level."));
+    };
+    let fits = FARGATE_SIZES.iter().any(|(units, least, most, step)| {
+        *units == cpu && (*least..=*most).contains(&memory) && (memory - least).is_multiple_of(*step)
+    });
+    let fits_smallest = cpu == 256 && [512, 1_024, 2_048].contains(&memory);
+    if !fits && !fits_smallest {
+        return Err(client(
+            "No Fargate configuration exists for given values: \
+             check the supported combinations of task CPU and memory in the documentation.",
+        ));
+    }
+    let ephemeral = body.get("ephemeralStorage").and_then(|storage| storage["sizeInGiB"].as_u64());
+    if ephemeral.is_some_and(|gib| !(21..=200).contains(&gib)) {
+        return Err(client("Ephemeral storage must be between 21 and 200 GiB."));
+    }
+    Ok(())
+}
+
+fn check_container(
+    container: &Value,
+    body: &Map<String, Value>,
+    fargate: bool,
+    names: &[&str],
+    volumes: &[&str],
+) -> Result<(), Fault> {
+    let name = text(container, "name");
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() {
+        return Err(client("Container.name should not be null or empty."));
+    }
+    if name.len() > 255 || !name.chars().all(allowed) {
+        return Err(client("Container.name contains invalid characters."));
+    }
+    if text(container, "image").is_empty() {
+        return Err(client("Container.image should not be null or empty."));
+    }
+    let sized = container["memory"].is_u64() || container["memoryReservation"].is_u64() || body.contains_key("memory");
+    if !sized {
+        return Err(client(format!(
+            "Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must be specified."
+        )));
+    }
+    for dependency in items(container.get("dependsOn")) {
+        let on = text(dependency, "containerName");
+        if on == name || !names.contains(&on) {
+            return Err(client(format!("Container {name} depends on the container {on}, which is not in the task.")));
+        }
+        if !matches!(text(dependency, "condition"), "START" | "COMPLETE" | "SUCCESS" | "HEALTHY") {
+            return Err(client(format!("Invalid dependency condition of container {name}.")));
+        }
+    }
+    for mount in items(container.get("mountPoints")) {
+        let volume = text(mount, "sourceVolume");
+        if !volumes.contains(&volume) {
+            return Err(client(format!("Unknown volume '{volume}'.")));
+        }
+    }
+    for secret in items(container.get("secrets")) {
+        if text(secret, "name").is_empty() || text(secret, "valueFrom").is_empty() {
+            return Err(client(
+                "The secret name must be unique and not shared with any new or existing environment variables.",
+            ));
+        }
+    }
+    for mapping in items(container.get("portMappings")) {
+        let (inside, outside) = (mapping["containerPort"].as_u64(), mapping["hostPort"].as_u64());
+        if body.get("networkMode").and_then(Value::as_str) == Some("awsvpc") && outside.is_some() && outside != inside {
+            return Err(client(
+                "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
+            ));
+        }
+    }
+    if fargate && container["stopTimeout"].as_u64().is_some_and(|seconds| seconds > 120) {
+        return Err(client("stopTimeout must be between 2 and 120 seconds on Fargate."));
+    }
+    Ok(())
+}
+
+/// Fills in what AWS answers for members that were not given.
+pub(super) fn fill_defaults(body: &mut Map<String, Value>) {
+    let awsvpc = body.get("networkMode").and_then(Value::as_str) == Some("awsvpc");
+    let Some(Value::Array(containers)) = body.get_mut("containerDefinitions") else { return };
+    for container in containers.iter_mut().filter_map(Value::as_object_mut) {
+        container.entry("cpu").or_insert_with(|| json!(0));
+        container.entry("essential").or_insert_with(|| json!(true));
+        for list in ["portMappings", "environment", "mountPoints", "volumesFrom", "systemControls"] {
+            container.entry(list).or_insert_with(|| json!([]));
+        }
+        if let Some(Value::Array(mappings)) = container.get_mut("portMappings") {
+            for mapping in mappings.iter_mut().filter_map(Value::as_object_mut) {
+                mapping.entry("protocol").or_insert_with(|| json!("tcp"));
+                let inside = mapping.get("containerPort").cloned().unwrap_or_default();
+                mapping.entry("hostPort").or_insert_with(|| if awsvpc { inside } else { json!(0) });
+            }
+        }
+        if let Some(Value::Object(check)) = container.get_mut("healthCheck") {
+            for (member, seconds_or_times) in [("interval", 30), ("timeout", 5), ("retries", 3)] {
+                check.entry(member).or_insert_with(|| json!(seconds_or_times));
+            }
+        }
+    }
+}
+
+fn text<'v>(value: &'v Value, member: &str) -> &'v str {
+    value[member].as_str().unwrap_or_default()
+}
+
+fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    value.and_then(Value::as_array).into_iter().flatten()
+}

@@ -1,0 +1,442 @@
+//! Services: created once per name and cluster, rolled over to new definitions, drained when deleted.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    client, cluster,
+    definition::{self, Definition, Status},
+    invalid, service_view, tag,
+    tag::Tag,
+};
+use crate::{
+    call::{Call, Fault, Input},
+    json::{hex_id, input},
+    world::World,
+};
+
+/// What a service carries besides the members of `Service`, and is given back as it came.
+const KEPT: [&str; 16] = [
+    "launchType",
+    "capacityProviderStrategy",
+    "platformVersion",
+    "deploymentConfiguration",
+    "networkConfiguration",
+    "healthCheckGracePeriodSeconds",
+    "schedulingStrategy",
+    "deploymentController",
+    "enableECSManagedTags",
+    "propagateTags",
+    "enableExecuteCommand",
+    "availabilityZoneRebalancing",
+    "placementConstraints",
+    "placementStrategy",
+    "loadBalancers",
+    "serviceRegistries",
+];
+
+/// Those of them whose change makes tasks start anew.
+const ROLLING: [&str; 5] =
+    ["networkConfiguration", "platformVersion", "capacityProviderStrategy", "loadBalancers", "serviceRegistries"];
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Service {
+    pub region: String,
+    pub cluster: String,
+    pub name: String,
+    pub tags: Vec<Tag>,
+    pub body: Map<String, Value>,
+    pub created: Timestamp,
+    /// When it began to drain.
+    pub deleted: Option<Timestamp>,
+    pub primary: Deployment,
+    /// What the primary deployment takes over from.
+    pub previous: Option<Deployment>,
+    client_token: Option<String>,
+    /// The create request, by which a repetition is known.
+    request: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Deployment {
+    pub id: String,
+    /// The ARN of the task definition.
+    pub definition: String,
+    pub started: Timestamp,
+    pub desired: u64,
+    /// When `desired` was last changed, and how many tasks ran then.
+    pub scaled: Timestamp,
+    pub running_before: u64,
+    /// Why its tasks cannot start.
+    pub blocked: Option<String>,
+}
+
+/// Tasks of a service or a deployment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub running: u64,
+    pub pending: u64,
+}
+
+impl Deployment {
+    fn new(id: String, definition: String, desired: u64, now: Timestamp) -> Self {
+        Self { id, definition, started: now, desired, scaled: now, running_before: 0, blocked: None }
+    }
+
+    pub(super) fn is_complete(&self, now: Timestamp, pace: SignedDuration) -> bool {
+        self.blocked.is_none() && now >= self.started + pace
+    }
+
+    fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
+        let running = if self.blocked.is_some() {
+            0
+        } else if now >= self.scaled + pace {
+            self.desired
+        } else {
+            self.running_before.min(self.desired)
+        };
+        Counts { running, pending: self.desired - running }
+    }
+}
+
+impl Service {
+    /// How many tasks there are, of all deployments.
+    pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
+        if let Some(deleted) = self.deleted {
+            let running = if now < deleted + pace { self.primary.counts(deleted, pace).running } else { 0 };
+            return Counts { running, pending: 0 };
+        }
+        let (primary, previous) = self.deployment_counts(now, pace);
+        Counts { running: primary.running + previous.running, pending: primary.pending }
+    }
+
+    /// The tasks of the primary deployment and of the one before.
+    pub(super) fn deployment_counts(&self, now: Timestamp, pace: SignedDuration) -> (Counts, Counts) {
+        let primary = self.primary.counts(now, pace);
+        let minimum = self.body.get("deploymentConfiguration").and_then(|it| it["minimumHealthyPercent"].as_u64());
+        let overlaps = minimum.unwrap_or(100) > 0 && !self.primary.is_complete(now, pace);
+        let previous = self.previous.as_ref().filter(|_| overlaps);
+        let running = previous.map_or(0, |previous| previous.counts(self.primary.started, pace).running);
+        (primary, Counts { running, pending: 0 })
+    }
+
+    pub(super) fn has_tasks(&self, now: Timestamp, pace: SignedDuration) -> bool {
+        let counts = self.counts(now, pace);
+        counts.running + counts.pending > 0
+    }
+
+    /// Whether its tasks stand in this subnet or behind this security group.
+    pub(super) fn is_in_network(&self, id: &str) -> bool {
+        let Some(network) = self.body.get("networkConfiguration").map(|network| &network["awsvpcConfiguration"]) else {
+            return false;
+        };
+        ["subnets", "securityGroups"]
+            .iter()
+            .any(|member| network[*member].as_array().is_some_and(|ids| ids.iter().any(|one| one == id)))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked {
+    cluster: Option<String>,
+    #[serde(alias = "service")]
+    service_name: String,
+    task_definition: Option<String>,
+    desired_count: Option<u64>,
+    client_token: Option<String>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    #[serde(default)]
+    force_new_deployment: bool,
+    #[serde(default)]
+    force: bool,
+}
+
+pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let asked: Asked = input(call)?;
+    let request = request_of(call);
+    let name = asked.service_name;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 255 || !name.chars().all(allowed) {
+        return Err(invalid("Service name contains invalid characters."));
+    }
+    if asked.client_token.as_ref().is_some_and(|token| token.len() > 36 || !token.is_ascii()) {
+        return Err(invalid("clientToken must be at most 36 ASCII characters."));
+    }
+    tag::check(&asked.tags)?;
+    let cluster = cluster::active(world, call, asked.cluster.as_deref())?;
+    let arn = arn(&cluster, &name);
+    let pace = world.pace();
+    if let Some(service) = world.ecs.services.get(&arn) {
+        match service.deleted {
+            None => {
+                if asked.client_token.is_some()
+                    && asked.client_token == service.client_token
+                    && request == service.request
+                {
+                    return Ok(json!({ "service": service_view::shown(world, call, &arn, true) }));
+                }
+                return Err(invalid("Creation of service was not idempotent."));
+            }
+            Some(deleted) if call.now < deleted + pace => {
+                return Err(invalid("Unable to Start a service that is still Draining."));
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(definition) = asked.task_definition else { return Err(invalid("Task definition cannot be empty.")) };
+    let (definition, row) = usable(world, call, &definition)?;
+    let body = kept(call);
+    check_launch(&body, row)?;
+    check_network(&body, row)?;
+    let definition = definition.to_owned();
+    let desired = asked.desired_count.unwrap_or(0);
+    let id = deployment_id(&world.new_id("ecs-svc/"));
+    let mut primary = Deployment::new(id, definition, desired, call.now);
+    primary.blocked = blocked(world, call, &primary.definition);
+    let row = Service {
+        region: call.region.clone(),
+        cluster,
+        name,
+        tags: asked.tags,
+        body: with_defaults(body),
+        created: call.now,
+        deleted: None,
+        primary,
+        previous: None,
+        client_token: asked.client_token,
+        request,
+    };
+    world.ecs.services.insert(arn.clone(), row);
+    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+}
+
+pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let asked: Asked = input(call)?;
+    let cluster = cluster::active(world, call, asked.cluster.as_deref())?;
+    let arn = find(world, &cluster, &asked.service_name)?;
+    settle(world, call, &arn);
+    let Some(mut service) = world.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
+    if service.deleted.is_some() {
+        return Err(Fault::new("ServiceNotActiveException", "Service was not ACTIVE."));
+    }
+    let definition = asked.task_definition.unwrap_or_else(|| service.primary.definition.clone());
+    let (definition, row) = usable(world, call, &definition)?;
+    let definition = definition.to_owned();
+    let changes = kept(call);
+    if let Some(member) = ["launchType", "schedulingStrategy"].iter().find(|member| changes.contains_key(**member)) {
+        return Err(invalid(format!("{member} of a service cannot be changed.")));
+    }
+    let rolls = asked.force_new_deployment
+        || definition != service.primary.definition
+        || ROLLING
+            .iter()
+            .any(|member| changes.contains_key(*member) && changes.get(*member) != service.body.get(*member));
+    service.body.extend(changes);
+    check_network(&service.body, row)?;
+    service.body = with_defaults(service.body);
+
+    let pace = world.pace();
+    let desired = asked.desired_count.unwrap_or(service.primary.desired);
+    if rolls {
+        let id = deployment_id(&world.new_id("ecs-svc/"));
+        let mut primary = Deployment::new(id, definition, desired, call.now);
+        primary.blocked = blocked(world, call, &primary.definition);
+        service.previous = Some(std::mem::replace(&mut service.primary, primary));
+    } else if desired != service.primary.desired {
+        service.primary.running_before = service.primary.counts(call.now, pace).running;
+        service.primary.desired = desired;
+        service.primary.scaled = call.now;
+    }
+    world.ecs.services.insert(arn.clone(), service);
+    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+}
+
+pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let asked: Asked = input(call)?;
+    let cluster = cluster::known(world, call, asked.cluster.as_deref())?;
+    let arn = find(world, &cluster, &asked.service_name)?;
+    let pace = world.pace();
+    let Some(service) = world.ecs.services.get_mut(&arn) else { return Ok(Value::Null) };
+    match service.deleted {
+        Some(deleted) if call.now >= deleted + pace => return Err(not_found()),
+        Some(_) => {}
+        None if service.primary.desired > 0 && !asked.force => {
+            return Err(invalid("The service cannot be stopped while it is scaled above 0."));
+        }
+        None => service.deleted = Some(call.now),
+    }
+    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+}
+
+/// The ARN of a service by its name or ARN.
+pub(super) fn find(world: &World, cluster: &str, id: &str) -> Result<String, Fault> {
+    let arn = if id.starts_with("arn:") { id.to_owned() } else { arn(cluster, id) };
+    match world.ecs.services.get(&arn) {
+        Some(service) if service.cluster == cluster => Ok(arn),
+        _ => Err(not_found()),
+    }
+}
+
+pub(super) fn arn(cluster: &str, name: &str) -> String {
+    format!("{}/{name}", cluster.replacen(":cluster/", ":service/", 1))
+}
+
+/// Starts tasks that were waiting for something which is there by now.
+pub(super) fn settle(world: &mut World, call: &Call, arn: &str) {
+    let Some(service) = world.ecs.services.get(arn) else { return };
+    if service.deleted.is_some() || service.primary.blocked.is_none() {
+        return;
+    }
+    let blocked = blocked(world, call, &service.primary.definition.clone());
+    if blocked.is_none()
+        && let Some(service) = world.ecs.services.get_mut(arn)
+    {
+        service.primary.blocked = None;
+        service.primary.started = call.now;
+        service.primary.scaled = call.now;
+    }
+}
+
+fn not_found() -> Fault {
+    Fault::new("ServiceNotFoundException", "Service not found.")
+}
+
+fn usable<'w>(world: &'w World, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
+    let found = definition::find(world, call, id).ok_or_else(|| client("TaskDefinition not found."))?;
+    if found.1.status != Status::Active {
+        return Err(client("TaskDefinition is inactive"));
+    }
+    Ok(found)
+}
+
+fn kept(call: &Call) -> Map<String, Value> {
+    let Input::Json(Value::Object(asked)) = &call.input else { return Map::new() };
+    KEPT.iter().filter_map(|member| Some(((*member).to_owned(), asked.get(*member)?.clone()))).collect()
+}
+
+fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+    let launch_type = body.get("launchType").and_then(Value::as_str);
+    if launch_type.is_some() && body.get("capacityProviderStrategy").is_some_and(|it| *it != json!([])) {
+        return Err(invalid(
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+        ));
+    }
+    if launch_type == Some("FARGATE") && !definition.is_fargate() {
+        return Err(invalid("Task definition does not support launch_type FARGATE."));
+    }
+    Ok(())
+}
+
+fn check_network(body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+    let configuration =
+        body.get("networkConfiguration").map(|it| &it["awsvpcConfiguration"]).filter(|it| it.is_object());
+    if definition.text("networkMode") != "awsvpc" {
+        return match configuration {
+            Some(_) => {
+                Err(invalid("Network Configuration is not valid for the given networkMode of this task definition."))
+            }
+            None => Ok(()),
+        };
+    }
+    let Some(configuration) = configuration else {
+        return Err(invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified."));
+    };
+    let ids = |member: &str| configuration[member].as_array().map_or(&[][..], Vec::as_slice);
+    if ids("subnets").is_empty() {
+        return Err(invalid("subnets can not be empty."));
+    }
+    if ids("subnets").len() > 16 {
+        return Err(invalid("subnets can have at most 16 items."));
+    }
+    if ids("securityGroups").len() > 5 {
+        return Err(invalid("securityGroups can have at most 5 items."));
+    }
+    Ok(())
+}
+
+/// Why tasks of this definition would not start: AWS accepts the service and reports it in the events.
+fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
+    let definition = world.ecs.definitions.get(definition)?;
+    for member in ["executionRoleArn", "taskRoleArn"] {
+        let role = definition.text(member);
+        if !role.is_empty() && !world.iam.has_role_arn(role) {
+            return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
+        }
+    }
+    for container in definition.containers() {
+        let options = &container["logConfiguration"]["options"];
+        let creates = options["awslogs-create-group"] == "true";
+        if let Some(group) = options["awslogs-group"].as_str().filter(|_| !creates) {
+            let region = options["awslogs-region"].as_str().unwrap_or(&call.region);
+            if !world.logs.has_group(region, &world.account, group) {
+                return Some(format!(
+                    "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon \
+                     CloudWatch log group {group}."
+                ));
+            }
+        }
+        for secret in container["secrets"].as_array().into_iter().flatten() {
+            let from = secret["valueFrom"].as_str().unwrap_or_default();
+            if from.contains(":secretsmanager:") && !world.secrets.can_be_read(from, &world.account) {
+                return Some(format!(
+                    "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret \
+                     {from}."
+                ));
+            }
+        }
+    }
+    None
+}
+
+fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
+    body.entry("schedulingStrategy").or_insert_with(|| json!("REPLICA"));
+    body.entry("deploymentController").or_insert_with(|| json!({ "type": "ECS" }));
+    body.entry("enableECSManagedTags").or_insert_with(|| json!(false));
+    body.entry("enableExecuteCommand").or_insert_with(|| json!(false));
+    body.entry("propagateTags").or_insert_with(|| json!("NONE"));
+    body.entry("availabilityZoneRebalancing").or_insert_with(|| json!("ENABLED"));
+    for list in ["placementConstraints", "placementStrategy", "loadBalancers", "serviceRegistries"] {
+        body.entry(list).or_insert_with(|| json!([]));
+    }
+    if body.get("capacityProviderStrategy").is_none_or(|it| *it == json!([])) {
+        body.entry("launchType").or_insert_with(|| json!("EC2"));
+    }
+    if body.get("launchType") == Some(&json!("FARGATE")) {
+        body.entry("platformVersion").or_insert_with(|| json!("LATEST"));
+        body.insert("platformFamily".to_owned(), json!("Linux"));
+    }
+    let deployment = body.entry("deploymentConfiguration").or_insert_with(|| json!({}));
+    if let Some(deployment) = deployment.as_object_mut() {
+        deployment.entry("maximumPercent").or_insert_with(|| json!(200));
+        deployment.entry("minimumHealthyPercent").or_insert_with(|| json!(100));
+        deployment.entry("deploymentCircuitBreaker").or_insert_with(|| json!({ "enable": false, "rollback": false }));
+        deployment.entry("strategy").or_insert_with(|| json!("ROLLING"));
+        deployment.entry("bakeTimeInMinutes").or_insert_with(|| json!(0));
+    }
+    if let Some(network) = body.get_mut("networkConfiguration").and_then(|it| it.get_mut("awsvpcConfiguration"))
+        && let Some(network) = network.as_object_mut()
+    {
+        network.entry("assignPublicIp").or_insert_with(|| json!("DISABLED"));
+        network.entry("securityGroups").or_insert_with(|| json!([]));
+    }
+    body
+}
+
+/// The create request in one line, its token left out.
+fn request_of(call: &Call) -> String {
+    let Input::Json(document) = &call.input else { return String::new() };
+    let mut document = document.clone();
+    if let Some(members) = document.as_object_mut() {
+        members.remove("clientToken");
+    }
+    hex_id(&document.to_string(), 64)
+}
+
+/// Deployment ids are 19 decimal digits.
+fn deployment_id(seed: &str) -> String {
+    let number = u64::from_str_radix(&hex_id(seed, 15), 16).unwrap_or_default();
+    format!("ecs-svc/{number:019}")
+}

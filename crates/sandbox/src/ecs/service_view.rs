@@ -1,0 +1,329 @@
+//! What services, their deployments and their tasks look like from outside.
+
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    bad_token, cluster, has, invalid, listed, page_size,
+    service::{self, Deployment, Service},
+};
+use crate::{
+    call::{Call, Fault},
+    json::{epoch, hex_id, input, page, uuid_id},
+    world::World,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Describe {
+    cluster: Option<String>,
+    #[serde(default)]
+    services: Vec<String>,
+    #[serde(default)]
+    tasks: Vec<String>,
+    #[serde(default)]
+    include: Vec<String>,
+}
+
+pub(super) fn describe(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let describe: Describe = input(call)?;
+    if describe.services.is_empty() {
+        return Err(invalid("Services cannot be empty."));
+    }
+    if describe.services.len() > 10 {
+        return Err(invalid("Too many services supplied: at most 10 can be described in one call."));
+    }
+    let cluster = cluster::known(world, call, describe.cluster.as_deref())?;
+    let (mut services, mut failures) = (Vec::new(), Vec::new());
+    for id in &describe.services {
+        let found = service::find(world, &cluster, id).ok().filter(|arn| is_shown(world, call, arn));
+        if let Some(arn) = found {
+            service::settle(world, call, &arn);
+            services.push(shown(world, call, &arn, has(&describe.include, "TAGS")));
+        } else {
+            let arn = if id.starts_with("arn:") { id.clone() } else { service::arn(&cluster, id) };
+            failures.push(json!({ "arn": arn, "reason": "MISSING" }));
+        }
+    }
+    Ok(json!({ "services": services, "failures": failures }))
+}
+
+/// An inactive service can be described for a while; here for an hour.
+fn is_shown(world: &World, call: &Call, arn: &str) -> bool {
+    world.ecs.services.get(arn).is_some_and(|service| {
+        world.visible(service.created, call.now) && service.deleted.is_none_or(|deleted| call.now < deleted + 1.hour())
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    cluster: Option<String>,
+    launch_type: Option<String>,
+    service_name: Option<String>,
+    family: Option<String>,
+    desired_status: Option<String>,
+    max_results: Option<usize>,
+    next_token: Option<String>,
+}
+
+pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
+    let list: List = input(call)?;
+    let cluster = cluster::active(world, call, list.cluster.as_deref())?;
+    let pace = world.pace();
+    let services = world
+        .ecs
+        .services
+        .iter()
+        .filter(|(_, service)| service.cluster == cluster && world.visible(service.created, call.now))
+        .filter(|(_, service)| service.deleted.is_none_or(|deleted| call.now < deleted + pace))
+        .filter(|(_, service)| list.launch_type.as_ref().is_none_or(|wanted| service.body["launchType"] == **wanted))
+        .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
+        .collect();
+    let size = list.max_results.unwrap_or(10);
+    let (services, next) =
+        page(services, page_size(Some(size))?, list.next_token.as_deref(), false).ok_or_else(bad_token)?;
+    Ok(listed("serviceArns", services, next))
+}
+
+pub(super) fn list_tasks(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let list: List = input(call)?;
+    let cluster = cluster::active(world, call, list.cluster.as_deref())?;
+    if list.desired_status.as_deref() == Some("STOPPED") {
+        return Ok(listed("taskArns", Vec::new(), None));
+    }
+    let tasks = tasks(world, call, &cluster)
+        .into_iter()
+        .filter(|task| list.service_name.as_ref().is_none_or(|name| task["group"] == format!("service:{name}")))
+        .filter(|task| {
+            let definition = task["taskDefinitionArn"].as_str().unwrap_or_default();
+            list.family.as_ref().is_none_or(|family| definition.contains(&format!(":task-definition/{family}:")))
+        })
+        .map(|task| (task["taskArn"].as_str().unwrap_or_default().to_owned(), task["taskArn"].clone()))
+        .collect();
+    let limit = page_size(list.max_results)?;
+    let (tasks, next) = page(tasks, limit, list.next_token.as_deref(), false).ok_or_else(bad_token)?;
+    Ok(listed("taskArns", tasks, next))
+}
+
+pub(super) fn describe_tasks(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let describe: Describe = input(call)?;
+    let cluster = cluster::active(world, call, describe.cluster.as_deref())?;
+    if describe.tasks.is_empty() || describe.tasks.len() > 100 {
+        return Err(invalid("Tasks must have between 1 and 100 items."));
+    }
+    let mut all = tasks(world, call, &cluster);
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for id in &describe.tasks {
+        let is_it = |task: &Value| {
+            let arn = task["taskArn"].as_str().unwrap_or_default();
+            arn == id || arn.rsplit('/').next() == Some(id)
+        };
+        match all.iter().position(is_it) {
+            Some(index) => found.push(all.swap_remove(index)),
+            None => failures.push(json!({ "arn": id, "reason": "MISSING" })),
+        }
+    }
+    Ok(json!({ "tasks": found, "failures": failures }))
+}
+
+/// Every task of a cluster that is not stopped.
+fn tasks(world: &mut World, call: &Call, cluster: &str) -> Vec<Value> {
+    let rows = world.ecs.services.iter().filter(|(_, service)| service.cluster == cluster);
+    let arns: Vec<String> = rows.map(|(arn, _)| arn.to_owned()).collect();
+    for arn in &arns {
+        service::settle(world, call, arn);
+    }
+    let pace = world.pace();
+    let mut tasks = Vec::new();
+    for service in arns.iter().filter_map(|arn| world.ecs.services.get(arn)) {
+        if service.deleted.is_some() {
+            let running = service.counts(call.now, pace).running;
+            tasks.extend((0..running).map(|index| task(world, service, &service.primary, index, true)));
+            continue;
+        }
+        let (primary, previous) = service.deployment_counts(call.now, pace);
+        let all = primary.running + primary.pending;
+        tasks.extend((0..all).map(|index| task(world, service, &service.primary, index, index < primary.running)));
+        if let Some(deployment) = &service.previous {
+            tasks.extend((0..previous.running).map(|index| task(world, service, deployment, index, true)));
+        }
+    }
+    tasks
+}
+
+fn task(world: &World, service: &Service, deployment: &Deployment, index: u64, running: bool) -> Value {
+    let arn = format!("{}/{}", service.cluster.replacen(":cluster/", ":task/", 1), task_id(deployment, index));
+    let definition = world.ecs.definitions.get(&deployment.definition);
+    let status = if running { "RUNNING" } else { "PENDING" };
+    let containers: Vec<Value> = definition
+        .map_or(&[][..], |definition| definition.containers())
+        .iter()
+        .map(|container| {
+            let essential = container["essential"].as_bool().unwrap_or(true);
+            let status = if running && !essential { "STOPPED" } else { status };
+            json!({
+                "containerArn": format!(
+                    "{}/{}",
+                    arn.replacen(":task/", ":container/", 1),
+                    uuid_id(&format!("{arn} {}", container["name"]))
+                ),
+                "taskArn": arn,
+                "name": container["name"],
+                "image": container["image"],
+                "lastStatus": status,
+                "networkInterfaces": [],
+            })
+        })
+        .collect();
+    let mut task = json!({
+        "taskArn": arn,
+        "clusterArn": service.cluster,
+        "taskDefinitionArn": deployment.definition,
+        "containers": containers,
+        "createdAt": epoch(deployment.started),
+        "desiredStatus": "RUNNING",
+        "lastStatus": status,
+        "group": format!("service:{}", service.name),
+        "startedBy": deployment.id,
+        "launchType": service.body.get("launchType"),
+        "platformVersion": "1.4.0",
+        "platformFamily": "Linux",
+        "cpu": definition.map(|definition| definition.text("cpu")),
+        "memory": definition.map(|definition| definition.text("memory")),
+        "attachments": [],
+        "overrides": { "containerOverrides": [] },
+        "tags": [],
+        "version": 1,
+    });
+    if running {
+        task["connectivity"] = "CONNECTED".into();
+        task["startedAt"] = epoch(deployment.started + world.pace());
+    }
+    task
+}
+
+fn task_id(deployment: &Deployment, index: u64) -> String {
+    hex_id(&format!("{} {index}", deployment.id), 32)
+}
+
+/// A service as `DescribeServices` shows it.
+pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value {
+    let Some(service) = world.ecs.services.get(arn) else { return Value::Null };
+    let pace = world.pace();
+    let counts = service.counts(call.now, pace);
+    let status = match service.deleted {
+        None => "ACTIVE",
+        Some(deleted) if call.now < deleted + pace => "DRAINING",
+        Some(_) => "INACTIVE",
+    };
+    let mut shown = service.body.clone();
+    shown.extend([
+        ("serviceArn".to_owned(), arn.into()),
+        ("serviceName".to_owned(), service.name.as_str().into()),
+        ("clusterArn".to_owned(), service.cluster.as_str().into()),
+        ("status".to_owned(), status.into()),
+        ("desiredCount".to_owned(), if service.deleted.is_some() { 0 } else { service.primary.desired }.into()),
+        ("runningCount".to_owned(), counts.running.into()),
+        ("pendingCount".to_owned(), counts.pending.into()),
+        ("taskDefinition".to_owned(), service.primary.definition.as_str().into()),
+        ("createdAt".to_owned(), epoch(service.created)),
+        (
+            "deployments".to_owned(),
+            if service.deleted.is_some() { json!([]) } else { deployments(service, call, pace) },
+        ),
+        ("events".to_owned(), events(service, call, pace)),
+        (
+            "roleArn".to_owned(),
+            format!("arn:aws:iam::{}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS", world.account)
+                .into(),
+        ),
+        ("createdBy".to_owned(), format!("arn:aws:iam::{}:user/sandbox", world.account).into()),
+    ]);
+    if tags {
+        shown.insert("tags".to_owned(), json!(service.tags));
+    }
+    Value::Object(shown)
+}
+
+fn deployments(service: &Service, call: &Call, pace: SignedDuration) -> Value {
+    let complete = service.primary.is_complete(call.now, pace);
+    let (primary, previous) = service.deployment_counts(call.now, pace);
+    let mut all = vec![deployment(
+        service,
+        &service.primary,
+        "PRIMARY",
+        json!({
+            "desiredCount": service.primary.desired,
+            "runningCount": primary.running,
+            "pendingCount": primary.pending,
+            "rolloutState": if complete { "COMPLETED" } else { "IN_PROGRESS" },
+            "rolloutStateReason": format!(
+                "ECS deployment {} {}.",
+                service.primary.id,
+                if complete { "completed" } else { "in progress" }
+            ),
+        }),
+    )];
+    if let Some(before) = service.previous.as_ref().filter(|_| !complete) {
+        all.push(deployment(
+            service,
+            before,
+            "ACTIVE",
+            json!({
+                "desiredCount": previous.running,
+                "runningCount": previous.running,
+                "pendingCount": 0,
+                "rolloutState": "COMPLETED",
+                "rolloutStateReason": format!("ECS deployment {} completed.", before.id),
+            }),
+        ));
+    }
+    all.into()
+}
+
+fn deployment(service: &Service, deployment: &Deployment, status: &str, counts: Value) -> Value {
+    let mut shown = counts;
+    shown["id"] = deployment.id.as_str().into();
+    shown["status"] = status.into();
+    shown["taskDefinition"] = deployment.definition.as_str().into();
+    shown["failedTasks"] = 0.into();
+    shown["createdAt"] = epoch(deployment.started);
+    shown["updatedAt"] = epoch(deployment.scaled);
+    for member in ["launchType", "platformVersion", "platformFamily", "networkConfiguration"] {
+        if let Some(value) = service.body.get(member) {
+            shown[member] = value.clone();
+        }
+    }
+    shown
+}
+
+/// Newest first.
+fn events(service: &Service, call: &Call, pace: SignedDuration) -> Value {
+    let Service { name, primary, .. } = service;
+    let event = |at: Timestamp, text: String| {
+        let id = uuid_id(&format!("{} {text}", primary.id));
+        json!({ "id": id, "createdAt": epoch(at), "message": text })
+    };
+    let mut events = Vec::new();
+    if let Some(why) = &primary.blocked {
+        events.push(event(primary.started, format!("(service {name}) was unable to start a task. Reason: {why}")));
+        return events.into();
+    }
+    let done = primary.started + pace;
+    if let Some(deleted) = service.deleted {
+        events.push(event(deleted, format!("(service {name}) has begun draining.")));
+    }
+    if call.now >= done {
+        events.push(event(done, format!("(service {name}) has reached a steady state.")));
+        events.push(event(done, format!("(service {name}) (deployment {}) deployment completed.", primary.id)));
+    }
+    if primary.desired > 0 {
+        let tasks: Vec<String> =
+            (0..primary.desired).map(|index| format!("(task {})", task_id(primary, index))).collect();
+        let text = format!("(service {name}) has started {} tasks: {}.", primary.desired, tasks.join(" "));
+        events.push(event(primary.started, text));
+    }
+    events.into()
+}

@@ -1,0 +1,88 @@
+//! Tags of clusters, task definitions and services.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{client, invalid};
+use crate::{
+    call::{Call, Fault},
+    json::input,
+    world::World,
+};
+
+/// One tag, as ECS writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tag {
+    pub key: String,
+    #[serde(default)]
+    pub value: String,
+}
+
+/// Refuses what AWS refuses: more than 50 tags, the same key twice, reserved keys, overlong texts.
+pub(super) fn check(tags: &[Tag]) -> Result<(), Fault> {
+    if tags.len() > 50 {
+        return Err(invalid("The number of tags exceeds the limit of 50."));
+    }
+    for (index, tag) in tags.iter().enumerate() {
+        if tag.key.is_empty() || tag.key.chars().count() > 128 || tag.value.chars().count() > 256 {
+            return Err(invalid(format!("Tag key {:?} or its value has an invalid length.", tag.key)));
+        }
+        if tag.key.to_lowercase().starts_with("aws:") {
+            return Err(invalid("Tag keys starting with aws: are reserved for AWS use."));
+        }
+        if tags.iter().take(index).any(|earlier| earlier.key == tag.key) {
+            return Err(invalid(format!("Duplicate tag key {:?}.", tag.key)));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tagged {
+    resource_arn: String,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    #[serde(default)]
+    tag_keys: Vec<String>,
+}
+
+pub(super) fn tag(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let tagged: Tagged = input(call)?;
+    check(&tagged.tags)?;
+    let tags = tags_of(world, &tagged.resource_arn)?;
+    tags.retain(|tag| tagged.tags.iter().all(|new| new.key != tag.key));
+    tags.extend(tagged.tags);
+    Ok(json!({}))
+}
+
+pub(super) fn untag(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let tagged: Tagged = input(call)?;
+    tags_of(world, &tagged.resource_arn)?.retain(|tag| !tagged.tag_keys.contains(&tag.key));
+    Ok(json!({}))
+}
+
+pub(super) fn list(world: &mut World, call: &Call) -> Result<Value, Fault> {
+    let tagged: Tagged = input(call)?;
+    Ok(json!({ "tags": tags_of(world, &tagged.resource_arn)? }))
+}
+
+fn tags_of<'w>(world: &'w mut World, arn: &str) -> Result<&'w mut Vec<Tag>, Fault> {
+    let ecs = &mut world.ecs;
+    let kind = arn.splitn(6, ':').nth(5).and_then(|resource| resource.split('/').next());
+    match kind {
+        Some("cluster") => match ecs.clusters.get_mut(arn) {
+            Some(cluster) if cluster.active => Ok(&mut cluster.tags),
+            _ => Err(Fault::new("ClusterNotFoundException", "The specified cluster is inactive or does not exist.")),
+        },
+        Some("service") => match ecs.services.get_mut(arn) {
+            Some(service) if service.deleted.is_none() => Ok(&mut service.tags),
+            _ => Err(Fault::new("ServiceNotFoundException", "The specified service is inactive or does not exist.")),
+        },
+        Some("task-definition") => match ecs.definitions.get_mut(arn) {
+            Some(definition) => Ok(&mut definition.tags),
+            None => Err(client("The specified task definition does not exist.")),
+        },
+        _ => Err(invalid(format!("Invalid resource ARN: {arn}"))),
+    }
+}

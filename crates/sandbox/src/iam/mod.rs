@@ -1,0 +1,158 @@
+//! Identity and Access Management: roles, their policies, and instance profiles. Global: the same from every region.
+
+mod details;
+mod policy;
+mod profile;
+mod role;
+mod role_policy;
+mod tag;
+pub(crate) mod wire;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    call::{Call, Fault, Reply},
+    json::hex_id,
+    table::{AnyTable, Table},
+    world::World,
+};
+
+pub(crate) use profile::InstanceProfile;
+
+/// Roles and instance profiles of the account.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By name in lower case: names are unique regardless of case and path.
+    roles: Table<role::Role>,
+    /// By name in lower case.
+    profiles: Table<InstanceProfile>,
+}
+
+impl State {
+    /// Every table, for the journal.
+    pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
+        vec![("iam.roles", &mut self.roles), ("iam.profiles", &mut self.profiles)]
+    }
+
+    /// The instance profile of this name or ARN, with its role's name and when it was created.
+    pub(crate) fn instance_profile(&self, id: &str) -> Option<&InstanceProfile> {
+        self.profiles.values().find(|profile| profile.name == id || profile.arn == id)
+    }
+
+    /// Whether there is a role of this ARN.
+    pub(crate) fn has_role_arn(&self, arn: &str) -> bool {
+        self.roles.values().any(|role| role.arn == arn)
+    }
+}
+
+/// Answers one call.
+pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    match call.action.as_str() {
+        "CreateRole" => role::create(world, call),
+        "GetRole" => role::get(world, call),
+        "ListRoles" => role::list(world, call),
+        "UpdateRole" => role::update(world, call),
+        "UpdateAssumeRolePolicy" => role::update_trust(world, call),
+        "DeleteRole" => role::delete(world, call),
+        "PutRolePolicy" => role_policy::put(world, call),
+        "GetRolePolicy" => role_policy::get(world, call),
+        "DeleteRolePolicy" => role_policy::delete(world, call),
+        "ListRolePolicies" => role_policy::list(world, call),
+        "AttachRolePolicy" => role_policy::attach(world, call),
+        "DetachRolePolicy" => role_policy::detach(world, call),
+        "ListAttachedRolePolicies" => role_policy::list_attached(world, call),
+        "TagRole" => tag::tag_role(world, call),
+        "UntagRole" => tag::untag_role(world, call),
+        "ListRoleTags" => tag::list_role(world, call),
+        "CreateInstanceProfile" => profile::create(world, call),
+        "GetInstanceProfile" => profile::get(world, call),
+        "ListInstanceProfiles" => profile::list(world, call),
+        "ListInstanceProfilesForRole" => profile::list_for_role(world, call),
+        "DeleteInstanceProfile" => profile::delete(world, call),
+        "AddRoleToInstanceProfile" => profile::add_role(world, call),
+        "RemoveRoleFromInstanceProfile" => profile::remove_role(world, call),
+        "TagInstanceProfile" => tag::tag_profile(world, call),
+        "UntagInstanceProfile" => tag::untag_profile(world, call),
+        "ListInstanceProfileTags" => tag::list_profile(world, call),
+        "GetAccountAuthorizationDetails" => details::get(world, call),
+        other => Err(Fault::new("InvalidAction", format!("Could not find operation {other} for version 2010-05-08"))),
+    }
+}
+
+fn answer<T: Serialize>(call: &Call, result: &T) -> Result<Reply, Fault> {
+    wire::reply(call, "https://iam.amazonaws.com/doc/2010-05-08/", Some(result))
+}
+
+fn done(call: &Call) -> Result<Reply, Fault> {
+    wire::reply::<()>(call, "https://iam.amazonaws.com/doc/2010-05-08/", None)
+}
+
+fn no_such(message: impl Into<String>) -> Fault {
+    Fault::new("NoSuchEntity", message).with_status(404)
+}
+
+fn exists(message: impl Into<String>) -> Fault {
+    Fault::new("EntityAlreadyExists", message).with_status(409)
+}
+
+fn conflict(message: impl Into<String>) -> Fault {
+    Fault::new("DeleteConflict", message).with_status(409)
+}
+
+fn limit(message: impl Into<String>) -> Fault {
+    Fault::new("LimitExceeded", message).with_status(409)
+}
+
+fn validation(message: impl Into<String>) -> Fault {
+    Fault::new("ValidationError", message)
+}
+
+/// Unique ids as IAM writes them: four letters for the kind, 17 capitals and digits.
+fn unique_id(world: &mut World, kind: &str) -> String {
+    format!("{kind}{}", hex_id(&world.new_id(kind), 17).to_uppercase())
+}
+
+/// IAM writes whole seconds.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A name of a role, profile or inline policy.
+fn check_name(name: &str, member: &str, longest: usize) -> Result<(), Fault> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
+    if !name.chars().all(allowed) {
+        return Err(validation(format!(
+            "The specified value for {member} is invalid. It must contain only alphanumeric characters and/or the \
+             following: +=,.@_-"
+        )));
+    }
+    if name.len() > longest {
+        return Err(validation(format!(
+            "1 validation error detected: Value '{name}' at '{member}' failed to satisfy constraint: Member must have \
+             length less than or equal to {longest}"
+        )));
+    }
+    Ok(())
+}
+
+/// `/` or `/…/`.
+fn check_path(path: &str) -> Result<(), Fault> {
+    let visible = path.chars().all(|c| ('!'..='\u{7f}').contains(&c));
+    if !path.starts_with('/') || !path.ends_with('/') || !visible || path.len() > 512 || path.contains("//") {
+        return Err(validation(
+            "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric \
+             characters and/or / characters.",
+        ));
+    }
+    Ok(())
+}
+
+/// `PathPrefix` of a list call, `/` unless told.
+fn path_prefix(call: &Call) -> Result<&str, Fault> {
+    let prefix = wire::parameter(call, "PathPrefix").unwrap_or("/");
+    if !prefix.starts_with('/') {
+        return Err(validation("The specified value for pathPrefix is invalid. It must begin with the / character."));
+    }
+    Ok(prefix)
+}

@@ -1,0 +1,145 @@
+//! Policy documents: what IAM refuses before it stores one.
+
+use serde_json::{Map, Value};
+
+use crate::call::Fault;
+
+/// Refuses a document that cannot be a policy of identities.
+pub(super) fn check_identity(document: &str) -> Result<(), Fault> {
+    for statement in statements(document)? {
+        check_effect(&statement)?;
+        if !has_one_of(&statement, "Action", "NotAction") {
+            return Err(malformed("Policy statement must contain actions."));
+        }
+        if !has_one_of(&statement, "Resource", "NotResource") {
+            return Err(malformed("Policy statement must contain resources."));
+        }
+        if statement.contains_key("Principal") || statement.contains_key("NotPrincipal") {
+            return Err(malformed("Policy document should not specify a principal."));
+        }
+        check_actions(&statement)?;
+    }
+    Ok(())
+}
+
+/// Refuses a document that cannot say who may assume a role.
+pub(super) fn check_trust(document: &str) -> Result<(), Fault> {
+    for statement in statements(document)? {
+        check_effect(&statement)?;
+        if !statement.contains_key("Principal") && !statement.contains_key("NotPrincipal") {
+            return Err(malformed("Missing required field Principal"));
+        }
+        if !has_one_of(&statement, "Action", "NotAction") {
+            return Err(malformed("Missing required field Action"));
+        }
+        if let Some(member) = ["Resource", "NotResource"].into_iter().find(|member| statement.contains_key(*member)) {
+            return Err(malformed(format!("Has prohibited field {member}")));
+        }
+        let assumes = texts(statement.get("Action"))
+            .iter()
+            .all(|action| action.to_lowercase().starts_with("sts:") || action == "*");
+        if !assumes {
+            return Err(malformed("AssumeRole policy may only specify STS AssumeRole actions."));
+        }
+    }
+    Ok(())
+}
+
+fn statements(document: &str) -> Result<Vec<Map<String, Value>>, Fault> {
+    let parsed: Value = serde_json::from_str(document).map_err(|_| malformed("This policy contains invalid Json"))?;
+    let Value::Object(mut policy) = parsed else { return Err(malformed("Syntax errors in policy.")) };
+    if let Some(member) = policy.keys().find(|member| !["Version", "Id", "Statement"].contains(&member.as_str())) {
+        return Err(malformed(format!("Syntax errors in policy: unknown field {member}.")));
+    }
+    if policy.get("Version").is_some_and(|version| version != "2012-10-17" && version != "2008-10-17") {
+        return Err(malformed("The policy must contain a valid version string"));
+    }
+    let statements = match policy.remove("Statement") {
+        Some(Value::Array(statements)) => statements,
+        Some(statement @ Value::Object(_)) => vec![statement],
+        _ => return Err(malformed("Syntax errors in policy.")),
+    };
+    if statements.is_empty() {
+        return Err(malformed("Syntax errors in policy."));
+    }
+    statements
+        .into_iter()
+        .map(|statement| match statement {
+            Value::Object(statement) => Ok(statement),
+            _ => Err(malformed("Syntax errors in policy.")),
+        })
+        .collect()
+}
+
+fn check_effect(statement: &Map<String, Value>) -> Result<(), Fault> {
+    const KNOWN: [&str; 9] =
+        ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+    if let Some(member) = statement.keys().find(|member| !KNOWN.contains(&member.as_str())) {
+        return Err(malformed(format!("Syntax errors in policy: unknown field {member}.")));
+    }
+    match statement.get("Effect").and_then(Value::as_str) {
+        Some("Allow" | "Deny") => Ok(()),
+        Some(other) => Err(malformed(format!("Invalid effect: {other}"))),
+        None => Err(malformed("Missing required field Effect")),
+    }
+}
+
+fn check_actions(statement: &Map<String, Value>) -> Result<(), Fault> {
+    let actions = texts(statement.get("Action").or_else(|| statement.get("NotAction")));
+    match actions.iter().find(|action| *action != "*" && !action.contains(':')) {
+        Some(_) => Err(malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")),
+        None => Ok(()),
+    }?;
+    let resources = texts(statement.get("Resource").or_else(|| statement.get("NotResource")));
+    match resources.iter().find(|resource| *resource != "*" && !resource.starts_with("arn:")) {
+        Some(resource) => Err(malformed(format!("Resource {resource} must be in ARN format or \"*\"."))),
+        None => Ok(()),
+    }
+}
+
+fn has_one_of(statement: &Map<String, Value>, one: &str, other: &str) -> bool {
+    !texts(statement.get(one).or_else(|| statement.get(other))).is_empty()
+}
+
+fn texts(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn malformed(message: impl Into<String>) -> Fault {
+    Fault::new("MalformedPolicyDocument", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_identity, check_trust};
+
+    const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+        "Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    const READ: &str = r#"{"Version":"2012-10-17","Statement":
+        {"Effect":"Allow","Action":["s3:GetObject"],"Resource":"arn:aws:s3:::bucket/*"}}"#;
+
+    #[test]
+    fn each_kind_of_policy_is_accepted_in_its_own_place_only() {
+        check_trust(TRUST).unwrap();
+        check_identity(READ).unwrap();
+        assert_eq!(check_trust(READ).unwrap_err().code, "MalformedPolicyDocument");
+        assert_eq!(check_identity(TRUST).unwrap_err().code, "MalformedPolicyDocument");
+    }
+
+    #[test]
+    fn what_is_no_json_or_no_policy_is_refused() {
+        for document in ["{", "[]", "{}", r#"{"Statement":[]}"#, r#"{"Statement":[{"Effect":"Allow"}]}"#] {
+            assert_eq!(check_identity(document).unwrap_err().code, "MalformedPolicyDocument", "{document}");
+        }
+    }
+
+    #[test]
+    fn a_resource_that_is_no_arn_is_refused() {
+        let document = READ.replace("arn:aws:s3:::bucket/*", "bucket");
+        assert!(check_identity(&document).unwrap_err().message.contains("ARN format"));
+    }
+}

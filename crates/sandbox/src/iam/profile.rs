@@ -1,0 +1,178 @@
+//! Instance profiles: what carries a role to an instance, at most one.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer, check_name, check_path, conflict, done, exists, limit, moment, no_such, path_prefix, role,
+    tag::{self, Tag},
+    unique_id,
+    wire::{Members, paged, parameter, required},
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    world::World,
+};
+
+/// An instance profile.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct InstanceProfile {
+    /// Its name.
+    pub name: String,
+    /// Its path, `/` or `/…/`.
+    pub path: String,
+    /// `AIPA…`.
+    pub id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// When it was created; `RunInstances` knows it only some seconds later.
+    pub created: Timestamp,
+    /// The name of the role in it.
+    pub role: Option<String>,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Shown {
+    path: String,
+    instance_profile_name: String,
+    instance_profile_id: String,
+    arn: String,
+    create_date: String,
+    roles: Members<role::Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Members<Tag>>,
+}
+
+impl InstanceProfile {
+    /// What the lists show: the role in it, no tags.
+    pub(super) fn shown_in_list(&self, world: &World) -> Shown {
+        let role = self.role.as_ref().and_then(|name| role::find(world, name).ok());
+        Shown {
+            path: self.path.clone(),
+            instance_profile_name: self.name.clone(),
+            instance_profile_id: self.id.clone(),
+            arn: self.arn.clone(),
+            create_date: moment(self.created),
+            roles: role.map(role::Role::shown_in_list).into_iter().collect(),
+            tags: None,
+        }
+    }
+
+    fn shown(&self, world: &World) -> Shown {
+        Shown { tags: Some(self.tags.iter().cloned().collect()), ..self.shown_in_list(world) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct One {
+    instance_profile: Shown,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct List {
+    instance_profiles: Members<Shown>,
+    is_truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marker: Option<String>,
+}
+
+pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let name = required(call, "InstanceProfileName")?.to_owned();
+    let path = parameter(call, "Path").unwrap_or("/").to_owned();
+    check_name(&name, "instanceProfileName", 128)?;
+    check_path(&path)?;
+    let tags = tag::given(call)?;
+    if world.iam.profiles.get(&name.to_lowercase()).is_some() {
+        return Err(exists(format!("Instance Profile {name} already exists.")));
+    }
+    let profile = InstanceProfile {
+        arn: format!("arn:aws:iam::{}:instance-profile{path}{name}", world.account),
+        id: unique_id(world, "AIPA"),
+        path,
+        created: call.now,
+        role: None,
+        tags,
+        name,
+    };
+    let shown = One { instance_profile: profile.shown(world) };
+    world.iam.profiles.insert(profile.name.to_lowercase(), profile);
+    answer(call, &shown)
+}
+
+pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let profile = find(world, required(call, "InstanceProfileName")?)?;
+    if !world.visible(profile.created, call.now) {
+        return Err(unknown(&profile.name));
+    }
+    answer(call, &One { instance_profile: profile.shown(world) })
+}
+
+pub(super) fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let prefix = path_prefix(call)?;
+    listed(world, call, |profile| format!("{}{}", profile.path, profile.name).starts_with(prefix))
+}
+
+pub(super) fn list_for_role(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let role = role::find(world, required(call, "RoleName")?)?;
+    listed(world, call, |profile| profile.role.as_ref() == Some(&role.name))
+}
+
+fn listed(world: &World, call: &Call, wanted: impl Fn(&InstanceProfile) -> bool) -> Result<Reply, Fault> {
+    let profiles = world
+        .iam
+        .profiles
+        .values()
+        .filter(|profile| wanted(profile) && world.visible(profile.created, call.now))
+        .map(|profile| (profile.name.clone(), profile.shown_in_list(world)))
+        .collect();
+    let (instance_profiles, is_truncated, marker) = paged(call, profiles)?;
+    answer(call, &List { instance_profiles, is_truncated, marker })
+}
+
+pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let profile = find(world, required(call, "InstanceProfileName")?)?;
+    if profile.role.is_some() {
+        return Err(conflict("Cannot delete entity, must remove roles from instance profile first."));
+    }
+    let key = profile.name.to_lowercase();
+    world.iam.profiles.remove(&key);
+    done(call)
+}
+
+pub(super) fn add_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let role = role::find(world, required(call, "RoleName")?)?.name.clone();
+    let profile = find_mut(world, required(call, "InstanceProfileName")?)?;
+    if profile.role.is_some() {
+        return Err(limit("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1"));
+    }
+    profile.role = Some(role);
+    done(call)
+}
+
+pub(super) fn remove_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let role = required(call, "RoleName")?;
+    let profile = find_mut(world, required(call, "InstanceProfileName")?)?;
+    if profile.role.as_deref() != Some(role) {
+        return Err(no_such(format!("The role with name {role} is not in the instance profile {}.", profile.name)));
+    }
+    profile.role = None;
+    done(call)
+}
+
+pub(super) fn find<'w>(world: &'w World, name: &str) -> Result<&'w InstanceProfile, Fault> {
+    world.iam.profiles.get(&name.to_lowercase()).filter(|profile| profile.name == name).ok_or_else(|| unknown(name))
+}
+
+pub(super) fn find_mut<'w>(world: &'w mut World, name: &str) -> Result<&'w mut InstanceProfile, Fault> {
+    find(world, name)?;
+    world.iam.profiles.get_mut(&name.to_lowercase()).ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Fault {
+    no_such(format!("Instance Profile {name} cannot be found."))
+}

@@ -1,0 +1,231 @@
+//! Roles: who may assume them, and what hangs on them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer, check_name, check_path, conflict, done, exists, limit, moment, no_such, path_prefix, policy,
+    tag::{self, Tag},
+    unique_id, validation,
+    wire::{Members, paged, parameter, percent_encoded, required},
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    world::World,
+};
+
+/// Quota `ACLSizePerRole`: the length of a trust policy, white space not counted.
+const MAX_TRUST: usize = 2_048;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Role {
+    pub name: String,
+    pub path: String,
+    pub id: String,
+    pub arn: String,
+    pub created: Timestamp,
+    pub trust: String,
+    pub tags: Vec<Tag>,
+    /// Inline policies by name.
+    pub inline: BTreeMap<String, String>,
+    /// Managed policies by ARN, in the order attached.
+    pub attached: Vec<String>,
+    pub description: Option<String>,
+    pub max_session_seconds: u32,
+    pub permissions_boundary: Option<String>,
+}
+
+/// A role as the calls show it; what a call leaves out is `None`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Shown {
+    path: String,
+    role_name: String,
+    role_id: String,
+    arn: String,
+    create_date: String,
+    assume_role_policy_document: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_session_duration: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions_boundary: Option<Boundary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Members<Tag>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_last_used: Option<Nothing>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Boundary {
+    permissions_boundary_type: &'static str,
+    permissions_boundary_arn: String,
+}
+
+/// An empty element.
+#[derive(Serialize)]
+pub(super) struct Nothing {}
+
+impl Role {
+    /// What `ListRoles` and instance profiles show: no tags, no boundary, no last use.
+    pub(super) fn shown_in_list(&self) -> Shown {
+        Shown {
+            path: self.path.clone(),
+            role_name: self.name.clone(),
+            role_id: self.id.clone(),
+            arn: self.arn.clone(),
+            create_date: moment(self.created),
+            assume_role_policy_document: percent_encoded(&self.trust),
+            description: self.description.clone(),
+            max_session_duration: Some(self.max_session_seconds),
+            permissions_boundary: None,
+            tags: None,
+            role_last_used: None,
+        }
+    }
+
+    fn shown(&self) -> Shown {
+        let tags = (!self.tags.is_empty()).then(|| self.tags.iter().cloned().collect());
+        Shown { permissions_boundary: self.boundary(), tags, role_last_used: Some(Nothing {}), ..self.shown_in_list() }
+    }
+
+    pub(super) fn boundary(&self) -> Option<Boundary> {
+        let arn = self.permissions_boundary.clone()?;
+        Some(Boundary { permissions_boundary_type: "Policy", permissions_boundary_arn: arn })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct One {
+    role: Shown,
+}
+
+pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let name = required(call, "RoleName")?.to_owned();
+    let trust = required(call, "AssumeRolePolicyDocument")?.to_owned();
+    let path = parameter(call, "Path").unwrap_or("/").to_owned();
+    check_name(&name, "roleName", 64)?;
+    check_path(&path)?;
+    let tags = tag::given(call)?;
+    check_trust(&trust)?;
+    let max_session_seconds = session(call)?.unwrap_or(3_600);
+    if world.iam.roles.get(&name.to_lowercase()).is_some() {
+        return Err(exists(format!("Role with name {name} already exists.")));
+    }
+    let role = Role {
+        arn: format!("arn:aws:iam::{}:role{path}{name}", world.account),
+        id: unique_id(world, "AROA"),
+        path,
+        created: call.now,
+        trust,
+        tags,
+        inline: BTreeMap::new(),
+        attached: Vec::new(),
+        description: parameter(call, "Description").map(str::to_owned),
+        max_session_seconds,
+        permissions_boundary: parameter(call, "PermissionsBoundary").map(str::to_owned),
+        name,
+    };
+    let shown = One { role: Shown { role_last_used: None, ..role.shown() } };
+    world.iam.roles.insert(role.name.to_lowercase(), role);
+    answer(call, &shown)
+}
+
+pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let role = find(world, required(call, "RoleName")?)?;
+    if !world.visible(role.created, call.now) {
+        return Err(unknown(&role.name));
+    }
+    answer(call, &One { role: role.shown() })
+}
+
+pub(super) fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct List {
+        roles: Members<Shown>,
+        is_truncated: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        marker: Option<String>,
+    }
+    let prefix = path_prefix(call)?;
+    let roles = world
+        .iam
+        .roles
+        .values()
+        .filter(|role| format!("{}{}", role.path, role.name).starts_with(prefix))
+        .filter(|role| world.visible(role.created, call.now))
+        .map(|role| (role.name.clone(), role.shown_in_list()))
+        .collect();
+    let (roles, is_truncated, marker) = paged(call, roles)?;
+    answer(call, &List { roles, is_truncated, marker })
+}
+
+pub(super) fn update(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let (session, description) = (session(call)?, parameter(call, "Description").map(str::to_owned));
+    let role = find_mut(world, required(call, "RoleName")?)?;
+    role.description = description.or(role.description.take());
+    role.max_session_seconds = session.unwrap_or(role.max_session_seconds);
+    answer(call, &Nothing {})
+}
+
+pub(super) fn update_trust(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let trust = required(call, "PolicyDocument")?;
+    let role = find_mut(world, required(call, "RoleName")?)?;
+    check_trust(trust)?;
+    trust.clone_into(&mut role.trust);
+    done(call)
+}
+
+pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let role = find(world, required(call, "RoleName")?)?;
+    if world.iam.profiles.values().any(|profile| profile.role.as_ref() == Some(&role.name)) {
+        return Err(conflict("Cannot delete entity, must remove roles from instance profile first."));
+    }
+    if !role.inline.is_empty() {
+        return Err(conflict("Cannot delete entity, must delete policies first."));
+    }
+    if !role.attached.is_empty() {
+        return Err(conflict("Cannot delete entity, must detach all policies first."));
+    }
+    let key = role.name.to_lowercase();
+    world.iam.roles.remove(&key);
+    done(call)
+}
+
+pub(super) fn find<'w>(world: &'w World, name: &str) -> Result<&'w Role, Fault> {
+    world.iam.roles.get(&name.to_lowercase()).filter(|role| role.name == name).ok_or_else(|| unknown(name))
+}
+
+pub(super) fn find_mut<'w>(world: &'w mut World, name: &str) -> Result<&'w mut Role, Fault> {
+    find(world, name)?;
+    world.iam.roles.get_mut(&name.to_lowercase()).ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Fault {
+    no_such(format!("The role with name {name} cannot be found."))
+}
+
+fn check_trust(document: &str) -> Result<(), Fault> {
+    policy::check_trust(document)?;
+    if document.chars().filter(|c| !c.is_whitespace()).count() > MAX_TRUST {
+        return Err(limit(format!("Cannot exceed quota for ACLSizePerRole: {MAX_TRUST}")));
+    }
+    Ok(())
+}
+
+fn session(call: &Call) -> Result<Option<u32>, Fault> {
+    let Some(text) = parameter(call, "MaxSessionDuration") else { return Ok(None) };
+    match text.parse() {
+        Ok(seconds) if (3_600..=43_200).contains(&seconds) => Ok(Some(seconds)),
+        _ => Err(validation(format!(
+            "1 validation error detected: Value '{text}' at 'maxSessionDuration' failed to satisfy constraint: Member \
+             must have value between 3600 and 43200"
+        ))),
+    }
+}

@@ -1,0 +1,115 @@
+//! Tags of roles and instance profiles.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer, done, limit, profile, role, validation,
+    wire::{Members, paged, parameter, required, texts},
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    world::World,
+};
+
+/// One tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Tag {
+    pub key: String,
+    pub value: String,
+}
+
+/// `Tags.member.N.Key` and `.Value`, checked.
+pub(super) fn given(call: &Call) -> Result<Vec<Tag>, Fault> {
+    let mut tags: Vec<Tag> = Vec::new();
+    for index in 1.. {
+        let Some(key) = parameter(call, &format!("Tags.member.{index}.Key")) else { break };
+        let value = parameter(call, &format!("Tags.member.{index}.Value")).unwrap_or_default();
+        if key.chars().count() > 128 || value.chars().count() > 256 {
+            return Err(validation(format!("The tag key {key} or its value is too long.")));
+        }
+        if key.to_lowercase().starts_with("aws:") {
+            return Err(validation("aws: prefixed tag names are not allowed for external use."));
+        }
+        let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
+        if !key.chars().all(allowed) || !value.chars().all(allowed) {
+            return Err(validation(format!(
+                "The tag key {key} or its value contains characters that are not allowed."
+            )));
+        }
+        if tags.iter().any(|tag| tag.key.eq_ignore_ascii_case(key)) {
+            return Err(Fault::new(
+                "InvalidInput",
+                "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+            ));
+        }
+        tags.push(Tag { key: key.to_owned(), value: value.to_owned() });
+    }
+    check_count(&tags)?;
+    Ok(tags)
+}
+
+pub(super) fn tag_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let role = role::find_mut(world, required(call, "RoleName")?)?;
+    tag(&mut role.tags, call)
+}
+
+pub(super) fn untag_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let role = role::find_mut(world, required(call, "RoleName")?)?;
+    untag(&mut role.tags, call)
+}
+
+pub(super) fn list_role(world: &World, call: &Call) -> Result<Reply, Fault> {
+    list(&role::find(world, required(call, "RoleName")?)?.tags, call)
+}
+
+pub(super) fn tag_profile(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let profile = profile::find_mut(world, required(call, "InstanceProfileName")?)?;
+    tag(&mut profile.tags, call)
+}
+
+pub(super) fn untag_profile(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let profile = profile::find_mut(world, required(call, "InstanceProfileName")?)?;
+    untag(&mut profile.tags, call)
+}
+
+pub(super) fn list_profile(world: &World, call: &Call) -> Result<Reply, Fault> {
+    list(&profile::find(world, required(call, "InstanceProfileName")?)?.tags, call)
+}
+
+fn tag(tags: &mut Vec<Tag>, call: &Call) -> Result<Reply, Fault> {
+    let given = given(call)?;
+    let mut merged: Vec<Tag> = tags.clone();
+    merged.retain(|tag| given.iter().all(|new| !new.key.eq_ignore_ascii_case(&tag.key)));
+    merged.extend(given);
+    check_count(&merged)?;
+    *tags = merged;
+    done(call)
+}
+
+fn untag(tags: &mut Vec<Tag>, call: &Call) -> Result<Reply, Fault> {
+    let keys = texts(call, "TagKeys");
+    tags.retain(|tag| !keys.contains(&tag.key));
+    done(call)
+}
+
+fn list(tags: &[Tag], call: &Call) -> Result<Reply, Fault> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct List {
+        tags: Members<Tag>,
+        is_truncated: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        marker: Option<String>,
+    }
+    let tags = tags.iter().map(|tag| (tag.key.clone(), tag.clone())).collect();
+    let (tags, is_truncated, marker) = paged(call, tags)?;
+    answer(call, &List { tags, is_truncated, marker })
+}
+
+fn check_count(tags: &[Tag]) -> Result<(), Fault> {
+    if tags.len() > 50 {
+        return Err(limit("The number of tags has reached the maximum limit."));
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The query protocol of IAM and STS: form parameters in, one XML document out.
+
+use std::fmt::Write;
+
+use quick_xml::{
+    Writer,
+    events::{BytesEnd, BytesStart, Event},
+};
+use serde::Serialize;
+
+use crate::{
+    call::{Call, Fault, Input, Reply},
+    json::page,
+};
+
+/// A list as the query protocol writes it: `<member>` for each.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Members<T> {
+    member: Vec<T>,
+}
+
+impl<T> FromIterator<T> for Members<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self { member: items.into_iter().collect() }
+    }
+}
+
+/// A form parameter; an empty one counts as not given.
+pub(crate) fn parameter<'c>(call: &'c Call, name: &str) -> Option<&'c str> {
+    let Input::Query(parameters) = &call.input else { return None };
+    parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+}
+
+/// A form parameter that must be there.
+pub(crate) fn required<'c>(call: &'c Call, name: &str) -> Result<&'c str, Fault> {
+    parameter(call, name).ok_or_else(|| {
+        let member = name.chars().next().map(|c| c.to_ascii_lowercase()).into_iter().chain(name.chars().skip(1));
+        Fault::new(
+            "ValidationError",
+            format!(
+                "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null",
+                member.collect::<String>()
+            ),
+        )
+    })
+}
+
+/// `List.member.1`, `List.member.2` … as far as they go; `List` alone is an empty list.
+pub(crate) fn texts(call: &Call, list: &str) -> Vec<String> {
+    (1..).map_while(|index| parameter(call, &format!("{list}.member.{index}"))).map(str::to_owned).collect()
+}
+
+/// What a list call asks of its pages: `MaxItems` (100 unless told, 1,000 at most) and `Marker`.
+pub(crate) fn paged<T>(call: &Call, items: Vec<(String, T)>) -> Result<(Members<T>, bool, Option<String>), Fault> {
+    let limit = match parameter(call, "MaxItems") {
+        None => 100,
+        Some(text) => text.parse().ok().filter(|limit| (1..=1000).contains(limit)).ok_or_else(|| {
+            Fault::new(
+                "ValidationError",
+                format!(
+                    "1 validation error detected: Value '{text}' at 'maxItems' failed to satisfy constraint: Member \
+                     must have value less than or equal to 1000"
+                ),
+            )
+        })?,
+    };
+    let (rows, next) = page(items, limit, parameter(call, "Marker"), false)
+        .ok_or_else(|| Fault::new("ValidationError", "Invalid Marker."))?;
+    Ok((rows.into_iter().collect(), next.is_some(), next))
+}
+
+/// `<ActionResponse><ActionResult>…</ActionResult><ResponseMetadata>…`.
+pub(crate) fn reply<T: Serialize>(call: &Call, namespace: &str, result: Option<&T>) -> Result<Reply, Fault> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Metadata {
+        request_id: String,
+    }
+    let root = format!("{}Response", call.action);
+    let mut writer = Writer::new(Vec::new());
+    let mut write = || -> Result<(), Box<dyn std::error::Error>> {
+        writer.write_event(Event::Start(BytesStart::new(&*root).with_attributes([("xmlns", namespace)])))?;
+        if let Some(result) = result {
+            writer.write_serializable(&format!("{}Result", call.action), result)?;
+        }
+        let metadata = Metadata { request_id: call.request_id.clone() };
+        writer.write_serializable("ResponseMetadata", &metadata)?;
+        writer.write_event(Event::End(BytesEnd::new(&*root)))?;
+        Ok(())
+    };
+    write().map_err(|error| Fault::new("ServiceFailure", error.to_string()).with_status(500))?;
+    let document = String::from_utf8(writer.into_inner())
+        .map_err(|error| Fault::new("ServiceFailure", error.to_string()).with_status(500))?;
+    Ok(Reply::Xml(document))
+}
+
+/// Percent-encoding as IAM applies it to policy documents (RFC 3986: only unreserved characters stay).
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}

@@ -1,0 +1,102 @@
+//! What the JSON services share: reading a request into its type, AWS's timestamps, pages.
+
+use std::fmt::Write;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::call::{Call, Fault, Input};
+
+/// The request as its type; unknown members are passed over, as AWS does.
+pub(crate) fn input<T: DeserializeOwned>(call: &Call) -> Result<T, Fault> {
+    match &call.input {
+        Input::Json(document) => {
+            T::deserialize(document).map_err(|error| Fault::new("SerializationException", error.to_string()))
+        }
+        Input::Query(_) => Err(Fault::new("SerializationException", "a JSON document is expected")),
+    }
+}
+
+/// Seconds since the epoch with a fraction, as the JSON protocol writes timestamps.
+pub(crate) fn epoch(moment: Timestamp) -> Value {
+    Value::from(moment.as_duration().as_secs_f64())
+}
+
+/// The first hexadecimal digits of the SHA-256 of `text`: ids that look random and are not.
+pub(crate) fn hex_id(text: &str, digits: usize) -> String {
+    let mut id = hex(&Sha256::digest(text.as_bytes()));
+    id.truncate(digits);
+    id
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// `hex_id` in the shape of a UUID.
+pub(crate) fn uuid_id(text: &str) -> String {
+    let id = hex_id(text, 32);
+    format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..])
+}
+
+/// One page of `items`, which come with the key that orders them, and the token of the next page.
+///
+/// A token is the last key of its page, so that what is created or deleted between two pages shifts nothing. Gives
+/// `None` for a token that is not one.
+pub(crate) fn page<T>(
+    mut items: Vec<(String, T)>,
+    limit: usize,
+    token: Option<&str>,
+    descending: bool,
+) -> Option<(Vec<T>, Option<String>)> {
+    items.sort_by(|(left, _), (right, _)| if descending { right.cmp(left) } else { left.cmp(right) });
+    if let Some(token) = token.filter(|token| !token.is_empty()) {
+        let after = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+        items.retain(|(key, _)| if descending { *key < after } else { *key > after });
+    }
+    let next = if items.len() > limit {
+        items.truncate(limit);
+        items.last().map(|(key, _)| STANDARD.encode(key))
+    } else {
+        None
+    };
+    Some((items.into_iter().map(|(_, item)| item).collect(), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page;
+
+    fn keyed(keys: &[&str]) -> Vec<(String, String)> {
+        keys.iter().map(|key| ((*key).to_owned(), (*key).to_owned())).collect()
+    }
+
+    #[test]
+    fn pages_continue_where_the_last_one_ended_although_rows_went() {
+        let (first, token) = page(keyed(&["a", "b", "c", "d"]), 2, None, false).unwrap();
+        assert_eq!(first, ["a", "b"]);
+        let (second, token) = page(keyed(&["a", "c", "d"]), 2, token.as_deref(), false).unwrap();
+        assert_eq!(second, ["c", "d"]);
+        assert_eq!(token, None);
+    }
+
+    #[test]
+    fn a_foreign_token_is_refused() {
+        assert!(page(keyed(&["a"]), 2, Some("%"), false).is_none());
+    }
+
+    #[test]
+    fn descending_pages_go_down() {
+        let (first, token) = page(keyed(&["a", "b", "c"]), 2, None, true).unwrap();
+        assert_eq!(first, ["c", "b"]);
+        assert_eq!(page(keyed(&["a", "b", "c"]), 2, token.as_deref(), true).unwrap().0, ["a"]);
+    }
+}

@@ -1,0 +1,260 @@
+//! `CloudWatch` Logs: log groups, how long they keep, and their tags.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    call::{Call, Fault, Reply},
+    json::{input, page},
+    table::{AnyTable, Table},
+    world::World,
+};
+
+/// The days that `PutRetentionPolicy` accepts (its API reference, read August 2026).
+const RETENTION_DAYS: [u32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+/// The log groups of every region.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By ARN without `:*`.
+    groups: Table<LogGroup>,
+}
+
+impl State {
+    /// Every table, for the journal.
+    pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
+        vec![("logs.groups", &mut self.groups)]
+    }
+
+    /// Whether the region has a log group of this name.
+    pub(crate) fn has_group(&self, region: &str, account: &str, name: &str) -> bool {
+        self.groups.get(&arn(region, account, name)).is_some()
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LogGroup {
+    region: String,
+    name: String,
+    created: jiff::Timestamp,
+    retention_days: Option<u32>,
+    class: String,
+    kms_key_id: Option<String>,
+    tags: BTreeMap<String, String>,
+}
+
+/// Answers one call.
+pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    match call.action.as_str() {
+        "CreateLogGroup" => create(world, call),
+        "DescribeLogGroups" => describe(world, call),
+        "PutRetentionPolicy" => put_retention(world, call),
+        "DeleteRetentionPolicy" => delete_retention(world, call),
+        "DeleteLogGroup" => delete(world, call),
+        "ListTagsForResource" => list_tags(world, call),
+        "TagResource" => tag(world, call),
+        "UntagResource" => untag(world, call),
+        other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Create {
+    log_group_name: String,
+    log_group_class: Option<String>,
+    kms_key_id: Option<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let create: Create = input(call)?;
+    let name = create.log_group_name;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
+    if name.is_empty() || name.len() > 512 || !name.chars().all(allowed) {
+        return Err(invalid(format!(
+            "1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: Member must \
+             satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+"
+        )));
+    }
+    let id = arn(&call.region, &world.account, &name);
+    if world.logs.groups.get(&id).is_some() {
+        return Err(Fault::new("ResourceAlreadyExistsException", "The specified log group already exists"));
+    }
+    check_tags(&create.tags)?;
+    let row = LogGroup {
+        region: call.region.clone(),
+        name,
+        created: call.now,
+        retention_days: None,
+        class: create.log_group_class.unwrap_or_else(|| "STANDARD".to_owned()),
+        kms_key_id: create.kms_key_id,
+        tags: create.tags,
+    };
+    world.logs.groups.insert(id, row);
+    Ok(Reply::Json(json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Describe {
+    log_group_name_prefix: Option<String>,
+    log_group_name_pattern: Option<String>,
+    next_token: Option<String>,
+    limit: Option<usize>,
+}
+
+fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let describe: Describe = input(call)?;
+    if describe.log_group_name_prefix.is_some() && describe.log_group_name_pattern.is_some() {
+        return Err(invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."));
+    }
+    let limit = describe.limit.unwrap_or(50);
+    if !(1..=50).contains(&limit) {
+        return Err(invalid(format!(
+            "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have \
+             value less than or equal to 50"
+        )));
+    }
+    let prefix = describe.log_group_name_prefix.unwrap_or_default();
+    let pattern = describe.log_group_name_pattern.unwrap_or_default().to_lowercase();
+    let groups = world
+        .logs
+        .groups
+        .iter()
+        .filter(|(_, group)| group.region == call.region && group.name.starts_with(&prefix))
+        .filter(|(_, group)| group.name.to_lowercase().contains(&pattern))
+        .filter(|(_, group)| world.visible(group.created, call.now))
+        .map(|(id, group)| (group.name.clone(), shown(id, group)))
+        .collect();
+    let (groups, next) = page(groups, limit, describe.next_token.as_deref(), false)
+        .ok_or_else(|| invalid("The specified nextToken is invalid."))?;
+    let mut answer = json!({ "logGroups": groups });
+    if let Some(next) = next {
+        answer["nextToken"] = next.into();
+    }
+    Ok(Reply::Json(answer))
+}
+
+fn shown(id: &str, group: &LogGroup) -> Value {
+    let mut shown = json!({
+        "logGroupName": group.name,
+        "creationTime": group.created.as_millisecond(),
+        "metricFilterCount": 0,
+        "arn": format!("{id}:*"),
+        "storedBytes": 0,
+        "logGroupClass": group.class,
+        "logGroupArn": id,
+    });
+    if let Some(days) = group.retention_days {
+        shown["retentionInDays"] = days.into();
+    }
+    if let Some(key) = &group.kms_key_id {
+        shown["kmsKeyId"] = key.as_str().into();
+    }
+    shown
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    log_group_name: String,
+    retention_in_days: Option<u32>,
+}
+
+fn put_retention(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let named: Named = input(call)?;
+    let days = named.retention_in_days.unwrap_or_default();
+    if !RETENTION_DAYS.contains(&days) {
+        return Err(invalid(format!("The specified retention period {days} is not valid for the log group.")));
+    }
+    group_mut(world, call, &named.log_group_name)?.retention_days = Some(days);
+    Ok(Reply::Json(json!({})))
+}
+
+fn delete_retention(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let named: Named = input(call)?;
+    group_mut(world, call, &named.log_group_name)?.retention_days = None;
+    Ok(Reply::Json(json!({})))
+}
+
+fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let named: Named = input(call)?;
+    let id = arn(&call.region, &world.account, &named.log_group_name);
+    world.logs.groups.remove(&id).ok_or_else(no_such_group)?;
+    Ok(Reply::Json(json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tagged {
+    resource_arn: String,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+    #[serde(default)]
+    tag_keys: Vec<String>,
+}
+
+fn list_tags(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let Tagged { resource_arn, .. } = input(call)?;
+    let group = world.logs.groups.get(bare(&resource_arn)?).ok_or_else(no_such_resource)?;
+    Ok(Reply::Json(json!({ "tags": group.tags })))
+}
+
+fn tag(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let tagged: Tagged = input(call)?;
+    check_tags(&tagged.tags)?;
+    let group = world.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
+    group.tags.extend(tagged.tags);
+    Ok(Reply::Json(json!({})))
+}
+
+fn untag(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let tagged: Tagged = input(call)?;
+    let group = world.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
+    group.tags.retain(|key, _| !tagged.tag_keys.contains(key));
+    Ok(Reply::Json(json!({})))
+}
+
+/// The tag calls take the ARN without `:*` (their API reference says so, and AWS refuses the other).
+fn bare(arn: &str) -> Result<&str, Fault> {
+    if arn.ends_with(":*") || !arn.starts_with("arn:") {
+        return Err(invalid(format!("The resource ARN {arn} is not valid.")));
+    }
+    Ok(arn)
+}
+
+fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Fault> {
+    if tags.len() > 50 {
+        return Err(Fault::new("TooManyTagsException", "A resource can have no more than 50 tags."));
+    }
+    match tags.keys().find(|key| key.to_lowercase().starts_with("aws:")) {
+        Some(key) => Err(invalid(format!("The tag key {key} is reserved: aws: prefixed tag keys are not allowed."))),
+        None => Ok(()),
+    }
+}
+
+fn group_mut<'w>(world: &'w mut World, call: &Call, name: &str) -> Result<&'w mut LogGroup, Fault> {
+    let id = arn(&call.region, &world.account, name);
+    world.logs.groups.get_mut(&id).ok_or_else(no_such_group)
+}
+
+fn arn(region: &str, account: &str, name: &str) -> String {
+    format!("arn:aws:logs:{region}:{account}:log-group:{name}")
+}
+
+fn no_such_group() -> Fault {
+    Fault::new("ResourceNotFoundException", "The specified log group does not exist.")
+}
+
+fn no_such_resource() -> Fault {
+    Fault::new("ResourceNotFoundException", "The specified resource does not exist.")
+}
+
+fn invalid(message: impl Into<String>) -> Fault {
+    Fault::new("InvalidParameterException", message)
+}

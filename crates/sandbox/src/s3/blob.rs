@@ -1,0 +1,216 @@
+//! The bytes of objects, kept once per content under their SHA-256.
+//!
+//! A body is first received whole; it gets its name, and counts as kept, under the world's lock, in which unused bytes
+//! are also thrown away. So nobody can throw away what another is about to use.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures::StreamExt;
+use hyper::body::Bytes;
+use s3s::{
+    Body, S3Error, S3ErrorCode, S3Result,
+    crypto::{Checksum as _, Md5, Sha256},
+    dto::StreamingBlob,
+};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio_util::io::ReaderStream;
+
+use super::checksum::{Asked, Sums, sums};
+use crate::json::hex;
+
+/// What the name of a file begins with as long as its content is not known.
+const RECEIVED: &str = "received-";
+
+/// Where the bytes lie.
+#[derive(Debug)]
+pub(super) enum Blobs {
+    /// In memory, for as long as the process runs.
+    Memory(Mutex<HashMap<String, Bytes>>),
+    /// One file each.
+    Directory { path: PathBuf, received: AtomicU64 },
+}
+
+/// A body that was received and not yet kept.
+#[derive(Debug)]
+pub(super) struct Received {
+    place: Place,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
+    /// MD5 of the bytes.
+    pub md5: [u8; 16],
+    pub size: u64,
+    pub sums: Sums,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Bytes),
+    File(Unnamed),
+}
+
+/// A file that goes away unless it is given its name.
+#[derive(Debug)]
+struct Unnamed(PathBuf);
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        // Already renamed, or of no use to anybody.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Bytes that are about to be read; they stay readable although they be thrown away meanwhile.
+pub(super) enum Opened {
+    Memory(Bytes),
+    File(fs::File),
+}
+
+impl Blobs {
+    /// Under this directory, or in memory.
+    pub(super) fn open(data: Option<&Path>) -> Self {
+        let Some(data) = data else { return Self::Memory(Mutex::default()) };
+        let path = data.join("objects");
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(RECEIVED) {
+                // What a killed process was receiving. If it cannot go now, it is overwritten later.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Self::Directory { path, received: AtomicU64::new(0) }
+    }
+
+    /// Takes a body in, all of it, and computes what S3 wants to know of it.
+    pub(super) async fn receive(&self, body: Option<StreamingBlob>, asked: &Asked) -> S3Result<Received> {
+        let mut body = body.unwrap_or_else(|| StreamingBlob::from(Body::empty()));
+        let (mut md5, mut sha256, mut hasher) = (Md5::new(), Sha256::new(), asked.hasher());
+        let (mut buffer, mut size) = (Vec::new(), 0_u64);
+        let mut file = match self {
+            Self::Memory(_) => None,
+            Self::Directory { path, received } => {
+                let number = received.fetch_add(1, Ordering::Relaxed);
+                let unnamed = Unnamed(path.join(format!("{RECEIVED}{number}")));
+                tokio::fs::create_dir_all(path).await.map_err(S3Error::internal_error)?;
+                let file = tokio::fs::File::create(&unnamed.0).await.map_err(S3Error::internal_error)?;
+                Some((unnamed, file))
+            }
+        };
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| refused(&*error))?;
+            md5.update(&chunk);
+            sha256.update(&chunk);
+            hasher.update(&chunk);
+            size += chunk.len() as u64;
+            match &mut file {
+                Some((_, file)) => file.write_all(&chunk).await.map_err(S3Error::internal_error)?,
+                None => buffer.extend_from_slice(&chunk),
+            }
+        }
+        let place = match file {
+            Some((unnamed, mut file)) => {
+                file.flush().await.map_err(S3Error::internal_error)?;
+                Place::File(unnamed)
+            }
+            None => Place::Memory(buffer.into()),
+        };
+        let mut md5_bytes = [0; 16];
+        md5_bytes.copy_from_slice(md5.finalize().as_ref());
+        Ok(Received {
+            place,
+            sha256: hex(sha256.finalize().as_ref()),
+            md5: md5_bytes,
+            size,
+            sums: sums(hasher.finalize()),
+        })
+    }
+
+    /// Keeps a body under its name. To be called with the world locked.
+    pub(super) fn keep(&self, received: &Received) -> S3Result<()> {
+        match (self, &received.place) {
+            (Self::Memory(blobs), Place::Memory(bytes)) => {
+                let mut blobs = blobs.lock().unwrap_or_else(PoisonError::into_inner);
+                blobs.insert(received.sha256.clone(), bytes.clone());
+                Ok(())
+            }
+            (Self::Directory { path, .. }, Place::File(unnamed)) => {
+                fs::rename(&unnamed.0, path.join(&received.sha256)).map_err(S3Error::internal_error)
+            }
+            _ => Err(S3Error::new(S3ErrorCode::InternalError)),
+        }
+    }
+
+    /// Opens kept bytes. To be called with the world locked.
+    pub(super) fn open_kept(&self, sha256: &str) -> S3Result<Opened> {
+        match self {
+            Self::Memory(blobs) => {
+                let blobs = blobs.lock().unwrap_or_else(PoisonError::into_inner);
+                let bytes = blobs.get(sha256).cloned();
+                bytes.map(Opened::Memory).ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))
+            }
+            Self::Directory { path, .. } => {
+                fs::File::open(path.join(sha256)).map(Opened::File).map_err(S3Error::internal_error)
+            }
+        }
+    }
+
+    /// Throws bytes away. To be called with the world locked, when no row names them any more.
+    pub(super) fn remove(&self, sha256: &str) {
+        match self {
+            Self::Memory(blobs) => {
+                blobs.lock().unwrap_or_else(PoisonError::into_inner).remove(sha256);
+            }
+            Self::Directory { path, .. } => {
+                // A file that stays although nobody needs it does no harm.
+                let _ = fs::remove_file(path.join(sha256));
+            }
+        }
+    }
+}
+
+impl Opened {
+    /// The bytes from `start`, `length` of them, as a stream.
+    pub(super) async fn stream(self, start: u64, length: u64) -> S3Result<StreamingBlob> {
+        match self {
+            Self::Memory(bytes) => {
+                let range = usize::try_from(start).ok().zip(usize::try_from(start + length).ok());
+                let (start, end) = range.ok_or_else(|| S3Error::new(S3ErrorCode::InvalidRange))?;
+                Ok(StreamingBlob::from(Body::from(bytes.slice(start..end.min(bytes.len())))))
+            }
+            Self::File(file) => {
+                let mut file = tokio::fs::File::from_std(file);
+                file.seek(io::SeekFrom::Start(start)).await.map_err(S3Error::internal_error)?;
+                Ok(StreamingBlob::wrap(ReaderStream::with_capacity(file.take(length), 64 * 1024)))
+            }
+        }
+    }
+}
+
+/// The bytes of several blobs, one after the other.
+pub(super) async fn joined(parts: Vec<(Opened, u64)>) -> S3Result<StreamingBlob> {
+    let mut streams = Vec::new();
+    for (part, size) in parts {
+        streams.push(part.stream(0, size).await?);
+    }
+    let stream = futures::stream::iter(streams).flatten().map(|chunk| chunk.map_err(io::Error::other));
+    Ok(StreamingBlob::wrap(Pin::from(Box::new(stream))))
+}
+
+/// A body that broke off, or whose bytes are not those that were signed.
+fn refused(error: &(dyn std::error::Error + 'static)) -> S3Error {
+    let text = error.to_string();
+    if text.to_lowercase().contains("checksum") || text.to_lowercase().contains("mismatch") {
+        return S3Error::with_message(
+            S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()),
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        );
+    }
+    S3Error::with_message(S3ErrorCode::IncompleteBody, text)
+}

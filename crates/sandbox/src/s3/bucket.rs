@@ -1,0 +1,217 @@
+//! Buckets: where they are, when they may go.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use s3s::{
+    S3Error, S3ErrorCode, S3Result,
+    dto::{
+        BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
+        GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
+        ListBucketsOutput, Owner,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Context, custom, error, header, object};
+use crate::{
+    json::{hex_id, page},
+    world::World,
+};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Bucket {
+    pub region: String,
+    pub created: Timestamp,
+    pub versioning: Versioning,
+    /// `None` and no tags at all are the same to S3.
+    pub tags: BTreeMap<String, String>,
+    /// `AES256` or `aws:kms`, and the key.
+    pub encryption: (String, Option<String>),
+    pub keeps_kms_key: bool,
+    pub public_access_block: Option<[bool; 4]>,
+    pub ownership: Option<String>,
+    pub policy: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Versioning {
+    Never,
+    Enabled,
+    Suspended,
+}
+
+/// The bucket, if the request may see it: from its own region, and owned by whom the caller expects.
+pub(super) fn find<'w>(
+    world: &'w World,
+    context: &Context,
+    name: &str,
+    expected_owner: Option<&String>,
+) -> S3Result<&'w Bucket> {
+    let Some(bucket) = world.s3.buckets.get(name) else {
+        return Err(error(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"));
+    };
+    check_owner(world, expected_owner)?;
+    if bucket.region != context.region {
+        let mut error = error(
+            S3ErrorCode::PermanentRedirect,
+            "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all \
+             future requests to this endpoint.",
+        );
+        if let Some(region) = header(&bucket.region) {
+            error.set_headers([(BUCKET_REGION, region)].into_iter().collect());
+        }
+        return Err(error);
+    }
+    Ok(bucket)
+}
+
+const BUCKET_REGION: hyper::header::HeaderName = hyper::header::HeaderName::from_static("x-amz-bucket-region");
+
+/// `find`, to be changed.
+pub(super) fn find_mut<'w>(
+    world: &'w mut World,
+    context: &Context,
+    name: &str,
+    expected_owner: Option<&String>,
+) -> S3Result<&'w mut Bucket> {
+    find(world, context, name, expected_owner)?;
+    world.s3.buckets.get_mut(name).ok_or_else(|| S3Error::new(S3ErrorCode::NoSuchBucket))
+}
+
+pub(super) fn check_owner(world: &World, expected: Option<&String>) -> S3Result<()> {
+    match expected {
+        Some(expected) if *expected != world.account => Err(error(S3ErrorCode::AccessDenied, "Access Denied")),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn owner(world: &World) -> Owner {
+    Owner { display_name: None, id: Some(hex_id(&world.account, 64)) }
+}
+
+pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketInput) -> S3Result<CreateBucketOutput> {
+    let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
+    let constraint = constraint.as_ref().map(BucketLocationConstraint::as_str).filter(|text| !text.is_empty());
+    let region = match (context.region.as_str(), constraint) {
+        (_, Some("us-east-1")) => {
+            return Err(error(
+                S3ErrorCode::InvalidLocationConstraint,
+                "The specified location-constraint is not valid",
+            ));
+        }
+        ("us-east-1", constraint) => constraint.unwrap_or("us-east-1"),
+        (here, Some(constraint)) if here == constraint => here,
+        (_, Some(other)) => {
+            return Err(error(
+                S3ErrorCode::IllegalLocationConstraintException,
+                format!(
+                    "The {other} location constraint is incompatible for the region specific endpoint this request \
+                     was sent to."
+                ),
+            ));
+        }
+        (_, None) => {
+            return Err(error(
+                S3ErrorCode::IllegalLocationConstraintException,
+                "The unspecified location constraint is incompatible for the region specific endpoint this request \
+                 was sent to.",
+            ));
+        }
+    };
+    let location = Some(format!("/{}", input.bucket));
+    if let Some(bucket) = world.s3.buckets.get(&input.bucket) {
+        if bucket.region == "us-east-1" && region == "us-east-1" {
+            // The oldest region answers as if it had created the bucket, and changes nothing.
+            return Ok(CreateBucketOutput { location });
+        }
+        return Err(error(
+            S3ErrorCode::BucketAlreadyOwnedByYou,
+            "Your previous request to create the named bucket succeeded and you already own it.",
+        ));
+    }
+    let tags = object::checked_tags(context.create_tags.clone(), 50)?;
+    let bucket = Bucket {
+        region: region.to_owned(),
+        created: context.now,
+        versioning: if input.object_lock_enabled_for_bucket == Some(true) {
+            Versioning::Enabled
+        } else {
+            Versioning::Never
+        },
+        tags,
+        encryption: ("AES256".to_owned(), None),
+        keeps_kms_key: false,
+        // What every new bucket has had since April 2023.
+        public_access_block: Some([true; 4]),
+        ownership: Some(input.object_ownership.map_or("BucketOwnerEnforced".to_owned(), |it| it.as_str().to_owned())),
+        policy: None,
+    };
+    world.s3.buckets.insert(input.bucket, bucket);
+    Ok(CreateBucketOutput { location })
+}
+
+pub(super) fn delete(world: &mut World, context: &Context, input: DeleteBucketInput) -> S3Result<DeleteBucketOutput> {
+    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    if let Some((_, version)) = object::of_bucket(world, &input.bucket, "").first() {
+        let text = if version.version_id == object::NULL && !version.is_marker {
+            "The bucket you tried to delete is not empty"
+        } else {
+            "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
+        };
+        return Err(error(S3ErrorCode::BucketNotEmpty, text));
+    }
+    world.s3.buckets.remove(&input.bucket);
+    Ok(DeleteBucketOutput {})
+}
+
+pub(super) fn head(world: &mut World, context: &Context, input: HeadBucketInput) -> S3Result<HeadBucketOutput> {
+    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    Ok(HeadBucketOutput {
+        bucket_region: Some(bucket.region.clone()),
+        access_point_alias: Some(false),
+        ..Default::default()
+    })
+}
+
+/// Answers from every region, by which clients find out where a bucket is.
+pub(super) fn location(
+    world: &mut World,
+    _: &Context,
+    input: GetBucketLocationInput,
+) -> S3Result<GetBucketLocationOutput> {
+    let Some(bucket) = world.s3.buckets.get(&input.bucket) else {
+        return Err(error(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"));
+    };
+    check_owner(world, input.expected_bucket_owner.as_ref())?;
+    let constraint = (bucket.region != "us-east-1").then(|| BucketLocationConstraint::from(bucket.region.clone()));
+    Ok(GetBucketLocationOutput { location_constraint: constraint })
+}
+
+pub(super) fn list(world: &mut World, _: &Context, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
+    let prefix = input.prefix.clone().unwrap_or_default();
+    let buckets = world
+        .s3
+        .buckets
+        .iter()
+        .filter(|(name, _)| name.starts_with(&prefix))
+        .filter(|(_, bucket)| input.bucket_region.as_ref().is_none_or(|region| *region == bucket.region))
+        .map(|(name, bucket)| {
+            let shown = s3s::dto::Bucket {
+                bucket_region: Some(bucket.region.clone()),
+                creation_date: Some(object::moment(bucket.created)),
+                name: Some(name.to_owned()),
+            };
+            (name.to_owned(), shown)
+        })
+        .collect();
+    let limit = usize::try_from(input.max_buckets.unwrap_or(10_000)).unwrap_or(10_000).clamp(1, 10_000);
+    let (buckets, next) = page(buckets, limit, input.continuation_token.as_deref(), false)
+        .ok_or_else(|| custom("InvalidArgument", 400, "The continuation token provided is incorrect"))?;
+    Ok(ListBucketsOutput {
+        buckets: Some(buckets),
+        continuation_token: next,
+        owner: Some(owner(world)),
+        prefix: input.prefix,
+    })
+}

@@ -1,0 +1,346 @@
+//! What can be set on a bucket: versioning, tags, encryption, public access, policy, ownership.
+
+use s3s::{
+    S3ErrorCode, S3Result,
+    dto::{
+        BucketVersioningStatus, DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput,
+        DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput, DeleteBucketPolicyInput,
+        DeleteBucketPolicyOutput, DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeletePublicAccessBlockInput,
+        DeletePublicAccessBlockOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
+        GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
+        GetBucketTaggingInput, GetBucketTaggingOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
+        GetPublicAccessBlockInput, GetPublicAccessBlockOutput, ObjectOwnership, OwnershipControls,
+        OwnershipControlsRule, PublicAccessBlockConfiguration, PutBucketEncryptionInput, PutBucketEncryptionOutput,
+        PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
+        PutBucketTaggingInput, PutBucketTaggingOutput, PutBucketVersioningInput, PutBucketVersioningOutput,
+        PutPublicAccessBlockInput, PutPublicAccessBlockOutput, ServerSideEncryption, ServerSideEncryptionByDefault,
+        ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    },
+};
+use serde_json::Value;
+
+use super::{
+    Context,
+    bucket::{Versioning, find, find_mut},
+    custom, error, malformed_xml, object,
+};
+use crate::world::World;
+
+pub(super) fn put_versioning(
+    world: &mut World,
+    context: &Context,
+    input: PutBucketVersioningInput,
+) -> S3Result<PutBucketVersioningOutput> {
+    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    bucket.versioning = match input.versioning_configuration.status.as_ref().map(BucketVersioningStatus::as_str) {
+        Some("Enabled") => Versioning::Enabled,
+        Some("Suspended") => Versioning::Suspended,
+        _ => {
+            return Err(error(
+                S3ErrorCode::IllegalVersioningConfigurationException,
+                "The Versioning element must be specified",
+            ));
+        }
+    };
+    Ok(PutBucketVersioningOutput {})
+}
+
+pub(super) fn versioning(
+    world: &mut World,
+    context: &Context,
+    input: GetBucketVersioningInput,
+) -> S3Result<GetBucketVersioningOutput> {
+    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let status = match bucket.versioning {
+        Versioning::Never => None,
+        Versioning::Enabled => Some(BucketVersioningStatus::from_static(BucketVersioningStatus::ENABLED)),
+        Versioning::Suspended => Some(BucketVersioningStatus::from_static(BucketVersioningStatus::SUSPENDED)),
+    };
+    Ok(GetBucketVersioningOutput { mfa_delete: None, status })
+}
+
+pub(super) fn put_tagging(
+    world: &mut World,
+    context: &Context,
+    input: PutBucketTaggingInput,
+) -> S3Result<PutBucketTaggingOutput> {
+    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    bucket.tags = object::checked_tags(object::pairs(input.tagging.tag_set), 50)?;
+    Ok(PutBucketTaggingOutput {})
+}
+
+pub(super) fn tagging(
+    world: &mut World,
+    context: &Context,
+    input: GetBucketTaggingInput,
+) -> S3Result<GetBucketTaggingOutput> {
+    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    if bucket.tags.is_empty() {
+        return Err(error(S3ErrorCode::NoSuchTagSet, "The TagSet does not exist"));
+    }
+    Ok(GetBucketTaggingOutput { tag_set: object::tag_set(&bucket.tags) })
+}
+
+pub(super) fn delete_tagging(
+    world: &mut World,
+    context: &Context,
+    input: DeleteBucketTaggingInput,
+) -> S3Result<DeleteBucketTaggingOutput> {
+    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.tags.clear();
+    Ok(DeleteBucketTaggingOutput {})
+}
+
+pub(super) fn put_encryption(
+    world: &mut World,
+    context: &Context,
+    input: PutBucketEncryptionInput,
+) -> S3Result<PutBucketEncryptionOutput> {
+    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let rule = input.server_side_encryption_configuration.rules.into_iter().next();
+    let Some((default, bucket_key)) =
+        rule.and_then(|rule| Some((rule.apply_server_side_encryption_by_default?, rule.bucket_key_enabled)))
+    else {
+        return Err(malformed_xml());
+    };
+    let algorithm = default.sse_algorithm.as_str();
+    if !matches!(algorithm, "AES256" | "aws:kms" | "aws:kms:dsse") {
+        return Err(malformed_xml());
+    }
+    if algorithm == "AES256" && default.kms_master_key_id.is_some() {
+        return Err(error(
+            S3ErrorCode::InvalidArgument,
+            "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms",
+        ));
+    }
+    bucket.encryption = (algorithm.to_owned(), default.kms_master_key_id);
+    bucket.keeps_kms_key = bucket_key.unwrap_or(false);
+    Ok(PutBucketEncryptionOutput {})
+}
+
+/// Every bucket has an encryption; the one nobody chose is `AES256`.
+pub(super) fn encryption(
+    world: &mut World,
+    context: &Context,
+    input: GetBucketEncryptionInput,
+) -> S3Result<GetBucketEncryptionOutput> {
+    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let (algorithm, key) = bucket.encryption.clone();
+    let default =
+        ServerSideEncryptionByDefault { kms_master_key_id: key, sse_algorithm: ServerSideEncryption::from(algorithm) };
+    let rule = ServerSideEncryptionRule {
+        apply_server_side_encryption_by_default: Some(default),
+        bucket_key_enabled: Some(bucket.keeps_kms_key),
+    };
+    let configuration = ServerSideEncryptionConfiguration { rules: vec![rule] };
+    Ok(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(configuration) })
+}
+
+pub(super) fn delete_encryption(
+    world: &mut World,
+    context: &Context,
+    input: DeleteBucketEncryptionInput,
+) -> S3Result<DeleteBucketEncryptionOutput> {
+    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    bucket.encryption = ("AES256".to_owned(), None);
+    bucket.keeps_kms_key = false;
+    Ok(DeleteBucketEncryptionOutput {})
+}
+
+pub(super) fn put_public_access_block(
+    world: &mut World,
+    context: &Context,
+    input: PutPublicAccessBlockInput,
+) -> S3Result<PutPublicAccessBlockOutput> {
+    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let asked = input.public_access_block_configuration;
+    bucket.public_access_block = Some([
+        asked.block_public_acls.unwrap_or(false),
+        asked.ignore_public_acls.unwrap_or(false),
+        asked.block_public_policy.unwrap_or(false),
+        asked.restrict_public_buckets.unwrap_or(false),
+    ]);
+    Ok(PutPublicAccessBlockOutput {})
+}
+
+pub(super) fn public_access_block(
+    world: &mut World,
+    context: &Context,
+    input: GetPublicAccessBlockInput,
+) -> S3Result<GetPublicAccessBlockOutput> {
+    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let Some([acls, ignore, policy, restrict]) = bucket.public_access_block else {
+        return Err(custom(
+            "NoSuchPublicAccessBlockConfiguration",
+            404,
+            "The public access block configuration was not found",
+        ));
+    };
+    let configuration = PublicAccessBlockConfiguration {
+        block_public_acls: Some(acls),
+        ignore_public_acls: Some(ignore),
+        block_public_policy: Some(policy),
+        restrict_public_buckets: Some(restrict),
+    };
+    Ok(GetPublicAccessBlockOutput { public_access_block_configuration: Some(configuration) })
+}
+
+pub(super) fn delete_public_access_block(
+    world: &mut World,
+    context: &Context,
+    input: DeletePublicAccessBlockInput,
+) -> S3Result<DeletePublicAccessBlockOutput> {
+    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    bucket.public_access_block = None;
+    Ok(DeletePublicAccessBlockOutput {})
+}
+
+pub(super) fn put_policy(
+    world: &mut World,
+    context: &Context,
+    input: PutBucketPolicyInput,
+) -> S3Result<PutBucketPolicyOutput> {
+    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let public = check_policy(&input.bucket, &input.policy)?;
+    if public && bucket.public_access_block.is_some_and(|[_, _, block_policy, _]| block_policy) {
+        return Err(error(
+            S3ErrorCode::AccessDenied,
+            "User is not authorized to perform: s3:PutBucketPolicy because public policies are prevented by the \
+             BlockPublicPolicy setting in S3 Block Public Access.",
+        ));
+    }
+    bucket.policy = Some(input.policy);
+    Ok(PutBucketPolicyOutput {})
+}
+
+pub(super) fn policy(
+    world: &mut World,
+    context: &Context,
+    input: GetBucketPolicyInput,
+) -> S3Result<GetBucketPolicyOutput> {
+    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    match &bucket.policy {
+        Some(policy) => Ok(GetBucketPolicyOutput { policy: Some(policy.clone()) }),
+        None => Err(error(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist")),
+    }
+}
+
+pub(super) fn delete_policy(
+    world: &mut World,
+    context: &Context,
+    input: DeleteBucketPolicyInput,
+) -> S3Result<DeleteBucketPolicyOutput> {
+    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.policy = None;
+    Ok(DeleteBucketPolicyOutput {})
+}
+
+pub(super) fn put_ownership(
+    world: &mut World,
+    context: &Context,
+    input: PutBucketOwnershipControlsInput,
+) -> S3Result<PutBucketOwnershipControlsOutput> {
+    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let rule = input.ownership_controls.rules.into_iter().next();
+    let ownership = rule.map(|rule| rule.object_ownership.as_str().to_owned());
+    if !matches!(ownership.as_deref(), Some("BucketOwnerEnforced" | "BucketOwnerPreferred" | "ObjectWriter")) {
+        return Err(malformed_xml());
+    }
+    bucket.ownership = ownership;
+    Ok(PutBucketOwnershipControlsOutput {})
+}
+
+pub(super) fn ownership(
+    world: &mut World,
+    context: &Context,
+    input: GetBucketOwnershipControlsInput,
+) -> S3Result<GetBucketOwnershipControlsOutput> {
+    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let Some(ownership) = bucket.ownership.clone() else {
+        return Err(error(S3ErrorCode::OwnershipControlsNotFoundError, "The bucket ownership controls were not found"));
+    };
+    let rules = vec![OwnershipControlsRule { object_ownership: ObjectOwnership::from(ownership) }];
+    Ok(GetBucketOwnershipControlsOutput { ownership_controls: Some(OwnershipControls { rules }) })
+}
+
+pub(super) fn delete_ownership(
+    world: &mut World,
+    context: &Context,
+    input: DeleteBucketOwnershipControlsInput,
+) -> S3Result<DeleteBucketOwnershipControlsOutput> {
+    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.ownership = None;
+    Ok(DeleteBucketOwnershipControlsOutput {})
+}
+
+/// Refuses what is no policy of this bucket; gives whether it lets everybody in.
+fn check_policy(bucket: &str, policy: &str) -> S3Result<bool> {
+    let malformed = |text: &str| Err(error(S3ErrorCode::MalformedPolicy, text.to_owned()));
+    let Ok(document) = serde_json::from_str::<Value>(policy) else {
+        return malformed("Policies must be valid JSON and the first byte must be '{'");
+    };
+    let statements = match &document["Statement"] {
+        Value::Array(statements) => statements.clone(),
+        statement @ Value::Object(_) => vec![statement.clone()],
+        _ => return malformed("Missing required field Statement"),
+    };
+    if statements.is_empty() {
+        return malformed("Could not parse the policy: Statement is empty!");
+    }
+    let mut public = false;
+    for statement in &statements {
+        let effect = statement["Effect"].as_str().unwrap_or_default();
+        if !matches!(effect, "Allow" | "Deny") {
+            return malformed("Missing required field Effect");
+        }
+        if statement.get("Principal").is_none() && statement.get("NotPrincipal").is_none() {
+            return malformed("Missing required field Principal");
+        }
+        let actions = texts(statement.get("Action").or_else(|| statement.get("NotAction")));
+        if actions.is_empty() {
+            return malformed("Missing required field Action");
+        }
+        if actions.iter().any(|action| action != "*" && !action.to_lowercase().starts_with("s3:")) {
+            return malformed("Policy has invalid action");
+        }
+        let resources = texts(statement.get("Resource").or_else(|| statement.get("NotResource")));
+        let own = format!("arn:aws:s3:::{bucket}");
+        let is_own = |resource: &String| *resource == own || resource.starts_with(&format!("{own}/"));
+        if resources.is_empty() || !resources.iter().all(is_own) {
+            return malformed("Policy has invalid resource");
+        }
+        let principal = &statement["Principal"];
+        let everybody = principal == "*" || texts(principal.get("AWS")).iter().any(|one| one == "*");
+        public |= effect == "Allow" && everybody && statement.get("Condition").is_none();
+    }
+    Ok(public)
+}
+
+fn texts(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_policy;
+
+    fn policy(effect: &str, condition: &str) -> String {
+        let statement = format!(r#""Effect":"{effect}","Principal":"*","Action":"s3:*"{condition}"#);
+        format!(r#"{{"Statement":[{{{statement},"Resource":"arn:aws:s3:::b/*"}}]}}"#)
+    }
+
+    #[test]
+    fn only_what_lets_everybody_in_is_public() {
+        assert!(check_policy("b", &policy("Allow", "")).unwrap());
+        assert!(!check_policy("b", &policy("Deny", "")).unwrap());
+        assert!(
+            !check_policy("b", &policy("Allow", r#","Condition":{"Bool":{"aws:SecureTransport":"true"}}"#)).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_policy_of_another_bucket_is_refused() {
+        assert_eq!(check_policy("c", &policy("Deny", "")).unwrap_err().message(), Some("Policy has invalid resource"));
+    }
+}

@@ -1,0 +1,146 @@
+//! S3, on top of `s3s`, which speaks the protocol and checks the signatures; here are the buckets and objects.
+//!
+//! Rows lie in the world's tables; the bytes of objects lie under their SHA-256 in the data directory, or in memory.
+
+#![expect(clippy::needless_pass_by_value, reason = "operations take their input as s3s hands it over")]
+
+mod api;
+mod blob;
+mod bucket;
+mod bucket_settings;
+mod checksum;
+mod listing;
+mod multipart;
+mod object;
+mod read;
+mod route;
+mod write;
+
+use std::sync::Arc;
+
+use hyper::header::HeaderValue;
+use jiff::Timestamp;
+use s3s::{
+    HttpError, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result,
+    auth::{S3Auth, SecretKey},
+    service::{S3Service, S3ServiceBuilder},
+};
+
+use crate::{
+    ACCESS_KEY_ID, SECRET_ACCESS_KEY,
+    gate::Gate,
+    table::{AnyTable, Table},
+    world::{SharedWorld, World, lock},
+};
+use blob::Blobs;
+
+/// Buckets, object versions and uploads under way, of every region.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By name.
+    buckets: Table<bucket::Bucket>,
+    /// By bucket, key and age (`object::row_id`), so that a walk gives S3's own order.
+    versions: Table<object::Version>,
+    /// By upload id.
+    uploads: Table<multipart::Upload>,
+    /// By upload id and part number.
+    parts: Table<multipart::Part>,
+}
+
+impl State {
+    /// Every table, for the journal.
+    pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
+        vec![
+            ("s3.buckets", &mut self.buckets),
+            ("s3.versions", &mut self.versions),
+            ("s3.uploads", &mut self.uploads),
+            ("s3.parts", &mut self.parts),
+        ]
+    }
+}
+
+/// The S3 endpoint.
+#[derive(Debug, Clone)]
+pub struct Service {
+    inner: S3Service,
+}
+
+/// An S3 endpoint on this world behind this gate, with the bytes of objects where the world is kept.
+pub fn service(world: SharedWorld, gate: Gate) -> Service {
+    let blobs = Blobs::open(lock(&world).data_dir());
+    let mut builder = S3ServiceBuilder::new(Store { world, blobs: Arc::new(blobs) });
+    builder.set_auth(OneKey);
+    builder.set_access(gate);
+    Service { inner: builder.build() }
+}
+
+impl Service {
+    /// Answers one request, whose signature is still to be checked.
+    pub async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let request = route::with_create_tags(request).await?;
+        self.inner.call(request).await
+    }
+}
+
+/// The credentials that the whole sandbox accepts.
+struct OneKey;
+
+#[async_trait::async_trait]
+impl S3Auth for OneKey {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if access_key == ACCESS_KEY_ID {
+            return Ok(SecretKey::from(SECRET_ACCESS_KEY));
+        }
+        let text = "The AWS Access Key Id you provided does not exist in our records.";
+        Err(S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, text))
+    }
+}
+
+/// What the operations work on.
+#[derive(Clone)]
+struct Store {
+    world: SharedWorld,
+    blobs: Arc<Blobs>,
+}
+
+/// What an operation knows of its request besides the input.
+struct Context {
+    region: String,
+    now: Timestamp,
+    /// Tags of `CreateBucket`, which s3s does not know yet.
+    create_tags: Vec<(String, String)>,
+}
+
+impl Store {
+    /// Runs an operation with the world locked, and keeps what it changed before its answer goes out.
+    fn run<T>(&self, operation: impl FnOnce(&mut World) -> S3Result<T>) -> S3Result<T> {
+        let mut world = lock(&self.world);
+        let answer = operation(&mut world);
+        world.commit().map_err(S3Error::internal_error)?;
+        answer
+    }
+}
+
+/// One of S3's errors that `s3s` has no status for.
+fn custom(code: &'static str, status: u16, message: impl Into<String>) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message.into());
+    if let Ok(status) = hyper::StatusCode::from_u16(status) {
+        error.set_status_code(status);
+    }
+    error
+}
+
+fn error(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
+    S3Error::with_message(code, message.into())
+}
+
+fn malformed_xml() -> S3Error {
+    error(
+        S3ErrorCode::MalformedXML,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    )
+}
+
+fn header(value: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(value).ok()
+}

@@ -1,0 +1,192 @@
+//! Versions of objects: how they are ordered, found, added and removed.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use jiff::Timestamp;
+use s3s::{
+    S3ErrorCode, S3Result,
+    dto::{self, ETag, Tag, TagSet},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{blob::Blobs, bucket::Versioning, checksum::Sums, error};
+use crate::{json::hex_id, world::World};
+
+/// The version id of what was written while versioning was not on.
+pub(super) const NULL: &str = "null";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "S3's own name of it")]
+pub(super) struct Version {
+    pub bucket: String,
+    pub key: String,
+    pub version_id: String,
+    /// Grows from version to version of a key.
+    pub sequence: u64,
+    pub modified: Timestamp,
+    /// Whether it only says that the object was deleted.
+    pub is_marker: bool,
+    pub content: Stored,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What an object holds and how it is served.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Stored {
+    /// Names the bytes.
+    pub sha256: String,
+    pub size: u64,
+    /// Without quotes.
+    pub etag: String,
+    pub sums: Sums,
+    /// Whether the sums are of the parts' sums and not of the bytes.
+    pub composite: bool,
+    pub metadata: BTreeMap<String, String>,
+    pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_disposition: Option<String>,
+    pub content_language: Option<String>,
+    pub cache_control: Option<String>,
+    pub encryption: String,
+    pub kms_key: Option<String>,
+}
+
+impl Version {
+    pub(super) fn e_tag(&self) -> ETag {
+        ETag::Strong(self.content.etag.clone())
+    }
+
+    /// As it is told to clients: not at all in a bucket that never had versions.
+    pub(super) fn id_in(&self, versioning: Versioning) -> Option<String> {
+        (versioning != Versioning::Never).then(|| self.version_id.clone())
+    }
+}
+
+/// Every version of a bucket whose key begins with `prefix`, by key, the newest first.
+pub(super) fn of_bucket<'w>(world: &'w World, bucket: &str, prefix: &str) -> Vec<(&'w str, &'w Version)> {
+    let start = format!("{bucket}/{prefix}");
+    world.s3.versions.iter().filter(|(id, _)| id.starts_with(&start)).collect()
+}
+
+/// Every version of a key, the newest first.
+pub(super) fn of_key<'w>(
+    world: &'w World,
+    bucket: &str,
+    key: &str,
+) -> impl Iterator<Item = (&'w str, &'w Version)> + use<'w> {
+    of_bucket(world, bucket, &format!("{key}\0")).into_iter()
+}
+
+/// The current version of a key, a delete marker included.
+pub(super) fn current<'w>(world: &'w World, bucket: &str, key: &str) -> Option<&'w Version> {
+    of_key(world, bucket, key).next().map(|(_, version)| version)
+}
+
+/// What a new version is made of; its id, sequence and place follow from the bucket.
+pub(super) struct New {
+    pub bucket: String,
+    pub key: String,
+    pub now: Timestamp,
+    /// `None` makes a delete marker.
+    pub content: Option<Stored>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Adds a version, over the `null` one where the bucket keeps no more than that. Gives the id to tell the client.
+pub(super) fn add(world: &mut World, blobs: &Blobs, versioning: Versioning, new: New) -> Option<String> {
+    let latest = current(world, &new.bucket, &new.key).map_or(0, |version| version.sequence);
+    let clock = u64::try_from(new.now.as_nanosecond()).unwrap_or_default();
+    let version_id = match versioning {
+        Versioning::Enabled => hex_id(&world.new_id("version-"), 32),
+        Versioning::Never | Versioning::Suspended => NULL.to_owned(),
+    };
+    let overwritten = of_key(world, &new.bucket, &new.key)
+        .find(|(_, version)| version_id == NULL && version.version_id == NULL)
+        .map(|(id, _)| id.to_owned());
+    let version = Version {
+        bucket: new.bucket,
+        key: new.key,
+        version_id,
+        sequence: clock.max(latest + 1),
+        modified: new.now,
+        is_marker: new.content.is_none(),
+        content: new.content.unwrap_or_default(),
+        tags: new.tags,
+    };
+    let shown = version.id_in(versioning);
+    world.s3.versions.insert(row_id(&version), version);
+    if let Some(id) = overwritten {
+        remove(world, blobs, &id);
+    }
+    shown
+}
+
+/// Removes a version for good, and its bytes if nothing else holds them.
+pub(super) fn remove(world: &mut World, blobs: &Blobs, id: &str) {
+    if let Some(version) = world.s3.versions.remove(id) {
+        drop_unused(world, blobs, &version.content.sha256);
+    }
+}
+
+/// Throws bytes away that no version and no part holds.
+pub(super) fn drop_unused(world: &World, blobs: &Blobs, sha256: &str) {
+    let in_version = world.s3.versions.values().any(|version| version.content.sha256 == sha256);
+    let in_part = world.s3.parts.values().any(|part| part.sha256 == sha256);
+    if !sha256.is_empty() && !in_version && !in_part {
+        blobs.remove(sha256);
+    }
+}
+
+/// Rows sort by bucket, then key, then newest first. No key holds the character that ends it here.
+fn row_id(version: &Version) -> String {
+    format!("{}/{}\0{:016x}", version.bucket, version.key, u64::MAX - version.sequence)
+}
+
+/// Tags by key, as many as S3 takes; twice the same key is refused.
+pub(super) fn checked_tags(pairs: Vec<(String, String)>, most: usize) -> S3Result<BTreeMap<String, String>> {
+    if pairs.len() > most {
+        let text = format!("Object tags cannot be greater than {most}");
+        return Err(error(S3ErrorCode::Custom("BadRequest".into()), text));
+    }
+    let mut tags = BTreeMap::new();
+    for (key, value) in pairs {
+        if key.is_empty() || key.chars().count() > 128 {
+            return Err(error(S3ErrorCode::InvalidTag, "The TagKey you have provided is invalid"));
+        }
+        if value.chars().count() > 256 {
+            return Err(error(S3ErrorCode::InvalidTag, "The TagValue you have provided is invalid"));
+        }
+        if key.to_lowercase().starts_with("aws:") {
+            return Err(error(S3ErrorCode::InvalidTag, "System tags cannot be added/updated by requester"));
+        }
+        if tags.insert(key, value).is_some() {
+            return Err(error(S3ErrorCode::InvalidTag, "Cannot provide multiple Tags with the same key"));
+        }
+    }
+    Ok(tags)
+}
+
+/// The tags of an `x-amz-tagging` header.
+pub(super) fn tags_of_header(header: Option<&String>) -> S3Result<BTreeMap<String, String>> {
+    let Some(header) = header else { return Ok(BTreeMap::new()) };
+    let pairs = serde_urlencoded::from_str(header).map_err(|_| {
+        error(
+            S3ErrorCode::InvalidArgument,
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then \
+            URLEncoded URL query parameters without tag name duplicates.",
+        )
+    })?;
+    checked_tags(pairs, 10)
+}
+
+pub(super) fn pairs(tags: TagSet) -> Vec<(String, String)> {
+    tags.into_iter().map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect()
+}
+
+pub(super) fn tag_set(tags: &BTreeMap<String, String>) -> TagSet {
+    tags.iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
+}
+
+pub(super) fn moment(at: Timestamp) -> dto::Timestamp {
+    dto::Timestamp::from(SystemTime::from(at))
+}

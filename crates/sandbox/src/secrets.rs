@@ -1,0 +1,325 @@
+//! Secrets Manager: that a secret exists, and its value for those who ask for it.
+//!
+//! Two secrets, those of the reference stack, are there from the start in every region, with values that nobody can
+//! mistake for real ones. They are not rows: a deleted one is remembered instead.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    call::{Call, Fault, Reply},
+    json::{epoch, hex_id, input, page, uuid_id},
+    table::{AnyTable, Table},
+    world::World,
+};
+
+/// The secrets of the reference stack: name, the six characters that Secrets Manager appends, value.
+const SEEDED: [(&str, &str, &str); 2] = [
+    ("gatling/token", "AbCdEf", "cpt_sandbox"),
+    (
+        "gatling/ssh",
+        "AbCdEf",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nsandbox: not a key\n-----END OPENSSH PRIVATE KEY-----\n",
+    ),
+];
+
+/// The secrets of every region.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By ARN.
+    secrets: Table<Secret>,
+}
+
+impl State {
+    /// Every table, for the journal.
+    pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
+        vec![("secrets.secrets", &mut self.secrets)]
+    }
+
+    /// Whether a container may be given the secret of this ARN, which may go on after the secret's own
+    /// (`…:json-key:version-stage:version-id`).
+    pub(crate) fn can_be_read(&self, arn: &str, account: &str) -> bool {
+        let bare: Vec<&str> = arn.splitn(8, ':').take(7).collect();
+        let region = bare.get(3).copied().unwrap_or_default();
+        self.find(region, account, &bare.join(":")).is_some_and(|(_, secret)| secret.deleted.is_none())
+    }
+
+    /// By ARN, ARN without its last seven characters, or name.
+    fn find(&self, region: &str, account: &str, id: &str) -> Option<(String, Secret)> {
+        self.all(region, account).into_iter().find(|(arn, secret)| {
+            let partial = arn.len().checked_sub(7).and_then(|end| arn.get(..end));
+            arn == id || secret.name == id || partial == Some(id)
+        })
+    }
+
+    fn all(&self, region: &str, account: &str) -> Vec<(String, Secret)> {
+        let mut all: BTreeMap<String, Secret> = SEEDED
+            .iter()
+            .map(|(name, suffix, value)| (arn(region, account, name, suffix), Secret::seeded(region, name, value)))
+            .collect();
+        let rows = self.secrets.iter().filter(|(_, secret)| secret.region == region);
+        all.extend(rows.map(|(arn, secret)| (arn.to_owned(), secret.clone())));
+        all.into_iter().filter(|(_, secret)| !secret.purged).collect()
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Secret {
+    region: String,
+    name: String,
+    description: Option<String>,
+    kms_key_id: Option<String>,
+    text: Option<String>,
+    /// Base64, as it travels.
+    binary: Option<String>,
+    version: String,
+    tags: Vec<Value>,
+    created: Timestamp,
+    /// When it is to go; set by `DeleteSecret`.
+    deleted: Option<Timestamp>,
+    /// Deleted without recovery: kept only so that a seeded secret stays away.
+    purged: bool,
+}
+
+impl Secret {
+    fn seeded(region: &str, name: &str, value: &str) -> Self {
+        Self {
+            region: region.to_owned(),
+            name: name.to_owned(),
+            description: None,
+            kms_key_id: None,
+            text: Some(value.to_owned()),
+            binary: None,
+            version: uuid_id(&format!("{region} {name}")),
+            tags: Vec::new(),
+            created: Timestamp::UNIX_EPOCH,
+            deleted: None,
+            purged: false,
+        }
+    }
+}
+
+/// Answers one call.
+pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    match call.action.as_str() {
+        "DescribeSecret" => describe(world, call),
+        "GetSecretValue" => value(world, call),
+        "CreateSecret" => create(world, call),
+        "DeleteSecret" => delete(world, call),
+        "ListSecrets" => list(world, call),
+        other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Identified {
+    secret_id: String,
+    recovery_window_in_days: Option<i64>,
+    #[serde(default)]
+    force_delete_without_recovery: bool,
+}
+
+fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let Identified { secret_id, .. } = input(call)?;
+    let (arn, secret) = found(world, call, &secret_id)?;
+    let mut shown = shown(&arn, &secret);
+    shown["VersionIdsToStages"] = json!({ secret.version: ["AWSCURRENT"] });
+    Ok(Reply::Json(shown))
+}
+
+fn value(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let Identified { secret_id, .. } = input(call)?;
+    let (arn, secret) = found(world, call, &secret_id)?;
+    if secret.deleted.is_some() {
+        return Err(Fault::new(
+            "InvalidRequestException",
+            "You can't perform this operation on the secret because it was marked for deletion.",
+        ));
+    }
+    let mut answer = json!({
+        "ARN": arn,
+        "Name": secret.name,
+        "VersionId": secret.version,
+        "VersionStages": ["AWSCURRENT"],
+        "CreatedDate": epoch(secret.created),
+    });
+    if let Some(text) = secret.text {
+        answer["SecretString"] = text.into();
+    }
+    if let Some(binary) = secret.binary {
+        answer["SecretBinary"] = binary.into();
+    }
+    Ok(Reply::Json(answer))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Create {
+    name: String,
+    client_request_token: Option<String>,
+    description: Option<String>,
+    kms_key_id: Option<String>,
+    secret_string: Option<String>,
+    secret_binary: Option<String>,
+    #[serde(default)]
+    tags: Vec<Value>,
+}
+
+fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let create: Create = input(call)?;
+    if let Some((arn, before)) = world.secrets.find(&call.region, &world.account, &create.name) {
+        if before.deleted.is_some() {
+            return Err(Fault::new(
+                "InvalidRequestException",
+                "You can't create this secret because a secret with this name is already scheduled for deletion.",
+            ));
+        }
+        let same = create.secret_string == before.text && create.secret_binary == before.binary;
+        if same && create.client_request_token.as_ref() == Some(&before.version) {
+            return Ok(Reply::Json(json!({ "ARN": arn, "Name": before.name, "VersionId": before.version })));
+        }
+        return Err(Fault::new(
+            "ResourceExistsException",
+            format!("The operation failed because the secret {} already exists.", create.name),
+        ));
+    }
+    let suffix = hex_id(&world.new_id("secret-"), 6);
+    let arn = arn(&call.region, &world.account, &create.name, &suffix);
+    let version = create.client_request_token.unwrap_or_else(|| uuid_id(&arn));
+    let answer = json!({ "ARN": arn, "Name": create.name, "VersionId": version });
+    let row = Secret {
+        region: call.region.clone(),
+        name: create.name,
+        description: create.description,
+        kms_key_id: create.kms_key_id,
+        text: create.secret_string,
+        binary: create.secret_binary,
+        version,
+        tags: create.tags,
+        created: call.now,
+        deleted: None,
+        purged: false,
+    };
+    world.secrets.secrets.insert(arn, row);
+    Ok(Reply::Json(answer))
+}
+
+fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let delete: Identified = input(call)?;
+    let days = delete.recovery_window_in_days.unwrap_or(30);
+    if !(7..=30).contains(&days) {
+        return Err(Fault::new(
+            "InvalidParameterException",
+            "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).",
+        ));
+    }
+    let (arn, mut secret) = found(world, call, &delete.secret_id)?;
+    let at = if delete.force_delete_without_recovery {
+        secret.purged = true;
+        call.now
+    } else {
+        call.now + (days * 24).hours()
+    };
+    secret.deleted = Some(at);
+    let answer = json!({ "ARN": arn, "Name": secret.name, "DeletionDate": epoch(at) });
+    world.secrets.secrets.insert(arn, secret);
+    Ok(Reply::Json(answer))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct List {
+    next_token: Option<String>,
+    max_results: Option<usize>,
+    #[serde(default)]
+    include_planned_deletion: bool,
+    #[serde(default)]
+    filters: Vec<Filter>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Filter {
+    key: String,
+    #[serde(default)]
+    values: Vec<String>,
+}
+
+fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let list: List = input(call)?;
+    for filter in &list.filters {
+        if !matches!(filter.key.as_str(), "name" | "tag-key" | "tag-value") {
+            return Err(Fault::new(
+                "InvalidParameterException",
+                format!("The filter {} is not served here.", filter.key),
+            ));
+        }
+    }
+    let secrets = world
+        .secrets
+        .all(&call.region, &world.account)
+        .into_iter()
+        .filter(|(_, secret)| list.include_planned_deletion || secret.deleted.is_none())
+        .filter(|(_, secret)| list.filters.iter().all(|filter| filter.accepts(secret)))
+        .map(|(arn, secret)| {
+            let mut shown = shown(&arn, &secret);
+            shown["SecretVersionsToStages"] = json!({ secret.version: ["AWSCURRENT"] });
+            (arn, shown)
+        })
+        .collect();
+    let limit = list.max_results.unwrap_or(100).clamp(1, 100);
+    let (secrets, next) = page(secrets, limit, list.next_token.as_deref(), false)
+        .ok_or_else(|| Fault::new("InvalidNextTokenException", "The NextToken value is invalid."))?;
+    let mut answer = json!({ "SecretList": secrets });
+    if let Some(next) = next {
+        answer["NextToken"] = next.into();
+    }
+    Ok(Reply::Json(answer))
+}
+
+impl Filter {
+    fn accepts(&self, secret: &Secret) -> bool {
+        let of_tags = |member: &str| secret.tags.iter().filter_map(|tag| tag[member].as_str()).collect();
+        let have: Vec<&str> = match self.key.as_str() {
+            "tag-key" => of_tags("Key"),
+            "tag-value" => of_tags("Value"),
+            _ => vec![&secret.name],
+        };
+        self.values.iter().any(|value| have.iter().any(|have| have.starts_with(value.as_str())))
+    }
+}
+
+fn shown(arn: &str, secret: &Secret) -> Value {
+    let mut shown = json!({
+        "ARN": arn,
+        "Name": secret.name,
+        "CreatedDate": epoch(secret.created),
+        "LastChangedDate": epoch(secret.created),
+        "Tags": secret.tags,
+    });
+    if let Some(description) = &secret.description {
+        shown["Description"] = description.as_str().into();
+    }
+    if let Some(key) = &secret.kms_key_id {
+        shown["KmsKeyId"] = key.as_str().into();
+    }
+    if let Some(deleted) = secret.deleted {
+        shown["DeletedDate"] = epoch(deleted);
+    }
+    shown
+}
+
+fn found(world: &World, call: &Call, id: &str) -> Result<(String, Secret), Fault> {
+    world
+        .secrets
+        .find(&call.region, &world.account, id)
+        .ok_or_else(|| Fault::new("ResourceNotFoundException", "Secrets Manager can't find the specified secret."))
+}
+
+fn arn(region: &str, account: &str, name: &str, suffix: &str) -> String {
+    format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}-{suffix}")
+}

@@ -1,0 +1,157 @@
+//! Systems Manager's parameter store: what was put, and the public parameters that name the current AL2023 images.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    call::{Call, Fault, Reply},
+    ec2,
+    json::{epoch, input},
+    table::{AnyTable, Table},
+    world::World,
+};
+
+const AL2023: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
+
+/// The parameters that somebody put.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By ARN.
+    parameters: Table<Parameter>,
+}
+
+impl State {
+    /// Every table, for the journal.
+    pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
+        vec![("ssm.parameters", &mut self.parameters)]
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Parameter {
+    name: String,
+    kind: String,
+    value: String,
+    version: u64,
+    data_type: String,
+    modified: jiff::Timestamp,
+}
+
+/// Answers one call.
+pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    match call.action.as_str() {
+        "GetParameter" => get_parameter(world, call),
+        "GetParameters" => get_parameters(world, call),
+        "PutParameter" => put_parameter(world, call),
+        "DeleteParameter" => delete_parameter(world, call),
+        other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Names {
+    names: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Put {
+    name: String,
+    value: String,
+    #[serde(rename = "Type")]
+    kind: Option<String>,
+    data_type: Option<String>,
+    #[serde(default)]
+    overwrite: bool,
+}
+
+fn get_parameter(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let Named { name } = input(call)?;
+    let parameter = find(world, call, &name).ok_or_else(|| Fault::new("ParameterNotFound", ""))?;
+    Ok(Reply::Json(json!({ "Parameter": parameter })))
+}
+
+fn get_parameters(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let Names { names } = input(call)?;
+    if names.is_empty() || names.len() > 10 {
+        return Err(Fault::new(
+            "ValidationException",
+            "1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length less \
+             than or equal to 10",
+        ));
+    }
+    let (mut found, mut invalid) = (Vec::new(), Vec::new());
+    for name in names {
+        match find(world, call, &name) {
+            Some(parameter) => found.push(parameter),
+            None => invalid.push(name),
+        }
+    }
+    Ok(Reply::Json(json!({ "Parameters": found, "InvalidParameters": invalid })))
+}
+
+fn put_parameter(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let put: Put = input(call)?;
+    let id = arn(call, &world.account, &put.name);
+    let before = world.ssm.parameters.get(&id);
+    if before.is_some() && !put.overwrite {
+        return Err(Fault::new(
+            "ParameterAlreadyExists",
+            "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.",
+        ));
+    }
+    let Some(kind) = put.kind.or_else(|| before.map(|before| before.kind.clone())) else {
+        return Err(Fault::new("ValidationException", "A parameter type is required when you create a parameter."));
+    };
+    let version = before.map_or(1, |before| before.version + 1);
+    let data_type = put.data_type.unwrap_or_else(|| "text".to_owned());
+    let row = Parameter { name: put.name, kind, value: put.value, version, data_type, modified: call.now };
+    world.ssm.parameters.insert(id, row);
+    Ok(Reply::Json(json!({ "Version": version, "Tier": "Standard" })))
+}
+
+fn delete_parameter(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let Named { name } = input(call)?;
+    let id = arn(call, &world.account, &name);
+    match world.ssm.parameters.remove(&id) {
+        Some(_) => Ok(Reply::Json(json!({}))),
+        None => Err(Fault::new("ParameterNotFound", "")),
+    }
+}
+
+/// What was put by hand wins over what AWS publishes, so that a newer image can be published.
+fn find(world: &World, call: &Call, name: &str) -> Option<Value> {
+    let id = arn(call, &world.account, name);
+    if let Some(parameter) = world.ssm.parameters.get(&id) {
+        return Some(json!({
+            "Name": parameter.name,
+            "Type": parameter.kind,
+            "Value": parameter.value,
+            "Version": parameter.version,
+            "LastModifiedDate": epoch(parameter.modified),
+            "ARN": id,
+            "DataType": parameter.data_type,
+        }));
+    }
+    let image = ec2::seeded_image(&call.region, name.strip_prefix(AL2023)?)?;
+    Some(json!({
+        "Name": name,
+        "Type": "String",
+        "Value": image,
+        "Version": 1,
+        "LastModifiedDate": 1_767_225_600.0,
+        "ARN": format!("arn:aws:ssm:{}::parameter{name}", call.region),
+        "DataType": "text",
+    }))
+}
+
+fn arn(call: &Call, account: &str, name: &str) -> String {
+    format!("arn:aws:ssm:{}:{account}:parameter/{}", call.region, name.trim_start_matches('/'))
+}

@@ -1,0 +1,31 @@
+//! Security Token Service: who is calling.
+
+use serde::Serialize;
+
+use crate::{
+    call::{Call, Fault, Reply},
+    iam::wire::reply,
+    world::World,
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Identity {
+    arn: String,
+    user_id: &'static str,
+    account: String,
+}
+
+/// Answers one call.
+pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    if call.action != "GetCallerIdentity" {
+        return Err(Fault::new(
+            "InvalidAction",
+            format!("Could not find operation {} for version 2011-06-15", call.action),
+        ));
+    }
+    let account = world.account.clone();
+    let identity =
+        Identity { arn: format!("arn:aws:iam::{account}:user/sandbox"), user_id: "AIDASANDBOXSANDBOXSAN", account };
+    reply(call, "https://sts.amazonaws.com/doc/2011-06-15/", Some(&identity))
+}
