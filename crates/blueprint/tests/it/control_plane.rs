@@ -59,10 +59,15 @@ fn is_healthy(programs: &[PathBuf], answer: Option<&'static str>) -> bool {
     let server = answer.map(|answer| {
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = [0; 1024];
-            let length = stream.read(&mut asked).unwrap();
+            // To the empty line: what is left unread when the connection closes would reset it.
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                asked.extend(byte);
+            }
             stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8_lossy(&asked[..length]).into_owned()
+            String::from_utf8(asked).unwrap()
         })
     });
     let health_check = container("control-plane").health_check.unwrap();
