@@ -1,7 +1,9 @@
 //! Lays an environment over the stack it belongs to.
 //!
-//! Maps are merged key by key, everything else is replaced, and `null` takes a key away. What comes from the environment
-//! keeps its place there.
+//! Maps are merged key by key, everything else is replaced, and a written `null` takes a key away; nothing behind a colon
+//! leaves a map as it is. What comes from the environment keeps its place there.
+
+use std::collections::BTreeMap;
 
 use crate::tree::{Entry, Node, Value};
 
@@ -16,10 +18,12 @@ pub(crate) fn overlay(base: Node, over: Node) -> Node {
 }
 
 fn merge(base: Node, over: Node, path: &str) -> Node {
+    let is_nothing = over.is_null() && !over.is_written_null();
     match (base.value, over.value) {
         (Value::Map(entries), Value::Map(over)) if !CHOICES.contains(&path) => {
             Node { span: base.span, value: Value::Map(merge_entries(entries, over, path)) }
         }
+        (value @ Value::Map(_), _) if is_nothing => Node { span: base.span, value },
         (_, value) => Node { span: over.span, value: without_nulls(value) },
     }
 }
@@ -32,22 +36,27 @@ fn merge_entries(mut entries: Vec<Entry>, over: Vec<Entry>, path: &str) -> Vec<E
             }
         }
     }
+    let known: BTreeMap<String, usize> =
+        entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
+    let mut merged: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
     for entry in over {
-        let at = entries.iter().position(|known| known.key == entry.key);
-        match at {
-            _ if entry.value.is_null() => entries.retain(|known| known.key != entry.key),
-            Some(at) => {
-                let known = entries.swap_remove(at);
-                let path = path_below(path, &entry.key);
-                entries.push(Entry { value: merge(known.value, entry.value, &path), ..entry });
-            }
-            None => entries.push(Entry {
-                value: Node { span: entry.value.span, value: without_nulls(entry.value.value) },
-                ..entry
-            }),
+        let mut slot = known.get(&entry.key).and_then(|at| merged.get_mut(*at));
+        let base = slot.as_mut().and_then(|slot| slot.take()).map(|base| base.value);
+        let result = if entry.value.is_written_null() {
+            None
+        } else {
+            let value = match base {
+                Some(base) => merge(base, entry.value, &path_below(path, &entry.key)),
+                None => Node { span: entry.value.span, value: without_nulls(entry.value.value) },
+            };
+            Some(Entry { value, ..entry })
+        };
+        match slot {
+            Some(slot) => *slot = result,
+            None => merged.push(result),
         }
     }
-    entries
+    merged.into_iter().flatten().collect()
 }
 
 /// A value that has nothing below it in the base: what its nulls would take away is not there.

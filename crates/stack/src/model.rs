@@ -150,7 +150,7 @@ pub struct ControlPlane {
     pub cpu: u32,
     /// Fargate memory in MiB; a size that Fargate has for this `cpu`.
     pub memory: u32,
-    /// Availability zones of its subnets; without any, those of the pools.
+    /// Availability zones of its subnets, never none: those of the pools where the file names none.
     pub zones: Vec<String>,
     /// How many days its log is kept; a period that CloudWatch Logs has.
     pub log_retention_days: u32,

@@ -42,17 +42,38 @@ pub(crate) fn is_secret(value: &str) -> bool {
     places(value).next().is_some()
 }
 
-/// The places of everything in a text that is a secret by its looks.
-pub(crate) fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
+/// The places of everything in a text that is a secret by its looks. Takes time by the text's length only.
+fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
     let tokens = PREFIXES.iter().flat_map(move |&(prefix, shortest)| {
         text.match_indices(prefix).filter_map(move |(start, _)| {
-            let begins = !text[..start].ends_with(|before: char| before.is_ascii_alphanumeric());
-            let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+            // Inside of a word there is nothing to measure: the word was measured where it begins.
+            if text[..start].ends_with(is_part) {
+                return None;
+            }
             let length = text[start..].find(|letter| !is_part(letter)).unwrap_or(text.len() - start);
-            (begins && length >= shortest).then_some(start..start + length)
+            (length >= shortest).then_some(start..start + length)
         })
     });
     tokens.chain(keys(text))
+}
+
+/// The places in a stack file that nobody may see: secrets by their looks, and what stands behind the keys for ARNs of
+/// secrets without being an ARN. Also in a file that is no YAML, so by the text alone.
+pub(crate) fn hidden_places(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let named = ["token", "private_key"].into_iter().flat_map(move |name| {
+        text.match_indices(name).filter_map(move |(start, _)| {
+            let rest = text[start + name.len()..].trim_start_matches(['"', '\'', ' ']).strip_prefix(':')?;
+            // The value ends with its line; one of another length than the file's lines is not worth a second look.
+            let value = rest.trim_start_matches([' ', '"', '\'']);
+            let value = value.get(..value.find('\n').unwrap_or(value.len()))?;
+            let is_harmless =
+                value.trim().is_empty() || value.starts_with("arn:") || value.starts_with(['|', '>', '*']);
+            let start = text.len() - rest.len() + rest.find(value)?;
+            (!is_harmless).then_some(start..start + value.len())
+        })
+    });
+    places(text).chain(named)
 }
 
 /// Private keys in PEM, each to its end line; one that never ends reaches to the end of the text.
@@ -61,14 +82,15 @@ fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
     std::iter::from_fn(move || {
         loop {
             let start = from + text[from..].find(PEM_BEGIN)?;
-            let line = text[start..].lines().next().unwrap_or_default();
             from = start + PEM_BEGIN.len();
-            if line.contains("PRIVATE KEY") {
-                let end = text[start..].find(PEM_END).map_or(text.len(), |end| {
-                    let end = start + end;
+            // "OPENSSH", "ENCRYPTED" and the like stand between; nothing longer does.
+            let label: String = text[from..].chars().take(32).collect();
+            if label.contains("PRIVATE KEY") {
+                let end = text[from..].find(PEM_END).map_or(text.len(), |end| {
+                    let end = from + end;
                     text[end..].find('\n').map_or(text.len(), |newline| end + newline)
                 });
-                from = end.max(from);
+                from = end;
                 return Some(start..end);
             }
         }

@@ -87,20 +87,25 @@ fn collect(node: &Node, path: &str, spans: &mut BTreeMap<String, Range<usize>>) 
 /// The file's text as it may be shown, byte for byte as long as it was.
 pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> Arc<NamedSource<String>> {
     let mut masked = vec![false; text.len()];
-    for span in hidden.iter().cloned().chain(secrets::places(text)) {
+    for span in hidden.iter().cloned().chain(secrets::hidden_places(text)) {
         if let Some(bytes) = masked.get_mut(span) {
             bytes.fill(true);
         }
     }
-    let shown: String = text
-        .char_indices()
-        .map(|(at, letter)| match (letter, letter.len_utf8()) {
-            ('\n' | '\r' | '\t' | ' ', _) => letter.to_string(),
-            (_, length) if masked.get(at) == Some(&true) => "*".repeat(length),
-            (_, length) if is_unprintable(letter) => "?".repeat(length),
-            _ => letter.to_string(),
-        })
-        .collect();
+    let mut shown = String::with_capacity(text.len());
+    for (at, letter) in text.char_indices() {
+        let is_blank = matches!(letter, '\n' | '\r' | '\t' | ' ');
+        let instead = match masked.get(at) {
+            _ if is_blank => None,
+            Some(true) => Some('*'),
+            _ => is_unprintable(letter).then_some('?'),
+        };
+        match instead {
+            // As many as the letter has bytes, so that every place stays where it is.
+            Some(instead) => shown.extend(std::iter::repeat_n(instead, letter.len_utf8())),
+            None => shown.push(letter),
+        }
+    }
     Arc::new(NamedSource::new(shown_text(&path.display().to_string()), shown))
 }
 

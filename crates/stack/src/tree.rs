@@ -18,6 +18,8 @@ use crate::{
 
 /// Nesting that no stack file comes near.
 const DEEPEST: usize = 32;
+/// Longer than any key that is right: paths are made of keys, and messages of paths.
+const LONGEST_KEY: usize = 256;
 /// Bytes that all aliases of a file may copy together.
 const MOST_COPIED: usize = 1 << 20;
 
@@ -98,6 +100,11 @@ impl Node {
 
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(Scalar { kind: ScalarKind::Null, .. }))
+    }
+
+    /// Whether `null` or `~` is written out, and not nothing at all.
+    pub(crate) fn is_written_null(&self) -> bool {
+        self.is_null() && !self.span.is_empty()
     }
 
     fn bytes(&self) -> usize {
@@ -249,7 +256,13 @@ impl<'t> Reader<'t, '_> {
     /// The text of a key; a key that is no text is a finding.
     fn key<'k>(&mut self, key: &'k Node) -> Option<&'k str> {
         if let Value::Scalar(Scalar { text, kind: ScalarKind::Text }) = &key.value {
-            return Some(text);
+            if text.len() <= LONGEST_KEY {
+                return Some(text);
+            }
+            let message = format!("a key is longer than {LONGEST_KEY} bytes");
+            let found = Diagnostic::new("stack::key_type", Some(key.span.clone()), message);
+            self.findings.push(found.with_help("no key of a stack is longer; look for a missing colon"));
+            return None;
         }
         let help = match &key.value {
             Value::Scalar(scalar) if scalar.kind != ScalarKind::Null => {

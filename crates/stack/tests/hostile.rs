@@ -88,6 +88,28 @@ fn a_thousand_mistakes_are_cut_off() {
 }
 
 #[test]
+fn much_of_anything_takes_time_by_its_length_only() {
+    let many = |line: &dyn Fn(usize) -> String| (0..20_000).map(line).collect::<Vec<_>>().join("\n");
+    for text in [
+        format!("stack: {}", "cpt_".repeat(200_000)),
+        format!("stack: {}", "-----BEGIN ".repeat(90_000)),
+        format!("stack: {}", "token: ".repeat(140_000)),
+        format!("pools:\n{}", many(&|at| format!("  pool{at}: {{instance_type: c6in.{at}}}"))),
+        format!("locations:\n{}", many(&|at| format!("  prl_{at}: {{pool: pool{at}}}"))),
+        format!("pools: {{\"{}\": {{\n{}\n}}}}", "k".repeat(250), many(&|at| format!("k{at}: 1,"))),
+        format!("{}: {{\n{}\n}}", "k".repeat(500_000), many(&|at| format!("k{at}: 1,"))),
+        format!(
+            "tags:\n{}\nenvironments:\n  staging:\n    tags:\n{}",
+            many(&|at| format!("  t{at}: 1")),
+            many(&|at| format!("      t{at}: 2"))
+        ),
+    ] {
+        assert!(text.len() < 1 << 20);
+        assert!(!parse(&text, Some("staging")).unwrap_err().diagnostics().is_empty());
+    }
+}
+
+#[test]
 fn nothing_of_a_file_steers_the_terminal() {
     let text = "stack: \"a\\e[2J\"\nregion: x\u{202e}y\n\u{7}bell: \u{1b}[31m\n";
     let invalid = parse(text, None).unwrap_err();

@@ -11,6 +11,8 @@ use crate::{
     words,
 };
 
+/// Locations of a stack: each has a pool of its own.
+const MOST: usize = 100;
 /// The first Java that `GraalVM` runs JavaScript simulations with (Gatling asks for 21.0.2 or newer).
 const GRAAL: u8 = 21;
 
@@ -21,6 +23,13 @@ pub(crate) fn read(
     findings: &mut Findings,
 ) -> Option<BTreeMap<String, Location>> {
     let map = findings.map_or_empty(top, "locations")?;
+    if map.entries.len() > MOST
+        && let Some(field) = top.get("locations")
+    {
+        let says = format!("holds {} locations, but {MOST} fit", map.entries.len());
+        findings.about(&field, "stack::out_of_range", says, "split the stack: each one is planned as a whole");
+        return None;
+    }
     let mut locations = BTreeMap::new();
     let mut taken: BTreeMap<String, (String, Field)> = BTreeMap::new();
     for (id, field) in map.fields() {

@@ -14,6 +14,8 @@ use crate::{
     words,
 };
 
+/// Pools of a stack: more than anybody reads in a plan.
+const MOST: usize = 100;
 /// Hosts of a pool: none (the pool rests) to more than any account has.
 pub(crate) const COUNT: RangeInclusive<u32> = 0..=1000;
 /// Bounds of gp3 volumes, and of the image below.
@@ -68,6 +70,11 @@ pub(crate) fn read<'t>(top: &Map<'t>, region: Option<&str>, findings: &mut Findi
     if map.entries.is_empty() {
         let help = "name one: `heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a }`";
         findings.about(&field, "stack::missing_key", "holds no pool", help);
+        return pools;
+    }
+    if map.entries.len() > MOST {
+        let says = format!("holds {} pools, but {MOST} fit", map.entries.len());
+        findings.about(&field, "stack::out_of_range", says, "split the stack: each one is planned as a whole");
         return pools;
     }
     pools.whole = true;

@@ -43,6 +43,8 @@ fn maps_are_merged_and_everything_else_is_replaced() {
 fn null_takes_a_key_away() {
     merged("{pools: {a: {x: 1}, b: {}}}", "{pools: {a: null}}", "{pools: {b: {}}}");
     merged("{a: 1}", "{b: {c: null, d: 2}}", "{a: 1, b: {d: 2}}");
+    merged("{a: {b: 1}}", "{a: ~}", "{}");
+    merged("{a: {b: 1}}", "a:", "{a: {b: 1}}");
 }
 
 #[test]
