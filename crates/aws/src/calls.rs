@@ -1,0 +1,77 @@
+//! How many calls were made: a plan's cost in API calls can be told and tested.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// The calls made so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// How often each call was made, by the name IAM gives it (`ec2:DescribeInstances`), in order of names. A retry of
+    /// the SDK counts with its call.
+    pub by_operation: BTreeMap<String, u64>,
+    /// How many waves of concurrent calls the last observation took.
+    pub waves: u32,
+}
+
+impl Calls {
+    /// How many calls only read.
+    pub fn reads(&self) -> u64 {
+        self.count(true)
+    }
+
+    /// How many calls may have changed something.
+    pub fn writes(&self) -> u64 {
+        self.count(false)
+    }
+
+    fn count(&self, reads: bool) -> u64 {
+        self.by_operation.iter().filter(|(operation, _)| is_read(operation) == reads).map(|(_, count)| count).sum()
+    }
+}
+
+/// Whether a call, named as in `ec2:DescribeInstances`, changes nothing.
+pub(crate) fn is_read(operation: &str) -> bool {
+    let name = operation.split_once(':').map_or(operation, |(_, name)| name);
+    ["Describe", "Get", "Head", "List"].iter().any(|verb| name.starts_with(verb))
+}
+
+/// Counts calls as they are made.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(Mutex<Calls>);
+
+impl Counter {
+    pub fn count(&self, operation: &str) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = calls.by_operation.get_mut(operation) {
+            *count += 1;
+        } else {
+            calls.by_operation.insert(operation.to_owned(), 1);
+        }
+    }
+
+    pub fn set_waves(&self, waves: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).waves = waves;
+    }
+
+    pub fn snapshot(&self) -> Calls {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_are_told_apart() {
+        let counter = Counter::default();
+        for operation in ["ec2:DescribeInstances", "ec2:RunInstances", "s3:HeadBucket", "ec2:DescribeInstances"] {
+            counter.count(operation);
+        }
+        let calls = counter.snapshot();
+        assert_eq!((calls.reads(), calls.writes()), (3, 1));
+        assert_eq!(calls.by_operation["ec2:DescribeInstances"], 2);
+    }
+}

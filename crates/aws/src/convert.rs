@@ -1,0 +1,134 @@
+//! Between the kinds' structs, attributes, and tags.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde::{Serialize, de::DeserializeOwned};
+use trunnion_engine::{Map, Remote, Value, from_map, to_map};
+use trunnion_kinds::{STACK_TAG, Tags};
+
+use crate::error::Failure;
+
+/// What stands in the cloud: a kind's struct and what AWS worked out beside it.
+pub(crate) fn remote<'a>(
+    id: impl Into<String>,
+    attributes: &impl Serialize,
+    computed: impl IntoIterator<Item = (&'a str, Value)>,
+) -> Result<Remote, Failure> {
+    let mut attributes = to_map(attributes).map_err(|error| Failure::own(error.to_string(), None))?;
+    attributes.extend(computed.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    Ok(Remote { id: id.into(), attributes })
+}
+
+/// A kind's struct from attributes.
+pub(crate) fn typed<T: DeserializeOwned>(attributes: &Map) -> Result<T, Failure> {
+    from_map(attributes)
+        .map_err(|error| Failure::own(format!("the attributes do not have the shape of their kind ({error})"), None))
+}
+
+/// The text that a resolved value is.
+pub(crate) fn text(value: &Value) -> Result<&str, Failure> {
+    value.as_text().ok_or_else(|| Failure::own(format!("a text is needed where there is {value:?}"), None))
+}
+
+/// The texts that resolved values are.
+pub(crate) fn texts(values: &[Value]) -> Result<Vec<String>, Failure> {
+    values.iter().map(|value| text(value).map(str::to_owned)).collect()
+}
+
+/// Values of texts.
+pub(crate) fn values(texts: impl IntoIterator<Item = String>) -> Vec<Value> {
+    texts.into_iter().map(Value::from).collect()
+}
+
+/// A text attribute; empty where there is none.
+pub(crate) fn attribute<'a>(attributes: &'a Map, name: &str) -> &'a str {
+    attributes.get(name).and_then(Value::as_text).unwrap_or_default()
+}
+
+/// Whether one of the changed paths is the attribute, or lies in it.
+pub(crate) fn touches(paths: &[String], attribute: &str) -> bool {
+    paths
+        .iter()
+        .any(|path| path.strip_prefix(attribute).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+}
+
+/// Tags by key, without those that AWS itself sets.
+pub(crate) fn tags<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (Option<K>, Option<V>)>) -> Tags {
+    pairs
+        .into_iter()
+        .filter_map(|(key, value)| Some((key?.into(), value.map(Into::into).unwrap_or_default())))
+        .filter(|(key, _)| !key.starts_with("aws:"))
+        .collect()
+}
+
+/// The tags in a kind's attributes.
+pub(crate) fn tags_of(attributes: &Map) -> Tags {
+    let Some(Value::Map(tags)) = attributes.get("tags") else { return Tags::new() };
+    tags.iter().filter_map(|(key, value)| Some((key.clone(), value.as_text()?.to_owned()))).collect()
+}
+
+/// Whether tags say that something belongs to a stack.
+pub(crate) fn is_ours(tags: &Tags, stack: &str) -> bool {
+    tags.get(STACK_TAG).is_some_and(|tagged| tagged == stack)
+}
+
+/// What to set and what to remove to get from some tags to others.
+pub(crate) fn tag_changes(from: &Tags, to: &Tags) -> (Tags, Vec<String>) {
+    let set = to.iter().filter(|(key, value)| from.get(*key) != Some(*value));
+    let removed = from.keys().filter(|key| !to.contains_key(*key) && !key.starts_with("aws:"));
+    (set.map(|(key, value)| (key.clone(), value.clone())).collect(), removed.cloned().collect())
+}
+
+/// Text that AWS hands out percent-encoded, as IAM does with policies.
+pub(crate) fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let escaped = (byte == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        decoded.push(escaped.unwrap_or(byte));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Base64 of bytes.
+pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// The bytes of base64, where it is some.
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(pairs: &[(&str, &str)]) -> Tags {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn tags_change_by_what_differs_and_never_by_aws_own() {
+        let from = some(&[("a", "1"), ("b", "2"), ("c", "3"), ("aws:x", "y")]);
+        let (set, removed) = tag_changes(&from, &some(&[("a", "1"), ("b", "9"), ("d", "4")]));
+        assert_eq!(set, some(&[("b", "9"), ("d", "4")]));
+        assert_eq!(removed, ["c"]);
+    }
+
+    #[test]
+    fn policies_are_percent_decoded() {
+        assert_eq!(percent_decoded("%7B%22a%22%3A1%7D 100%"), "{\"a\":1} 100%");
+    }
+
+    #[test]
+    fn paths_touch_what_they_lie_in() {
+        let paths = ["tags.team".to_owned(), "ingress[0].peer".to_owned()];
+        assert!(touches(&paths, "tags") && touches(&paths, "ingress"));
+        assert!(!touches(&paths, "tag") && !touches(&paths, "egress"));
+    }
+}

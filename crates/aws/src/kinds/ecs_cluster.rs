@@ -1,0 +1,67 @@
+//! `ecs_cluster`. Creating one of the same name answers with the one that is there.
+
+use aws_sdk_ecs::types::ClusterField;
+use trunnion_engine::Remote;
+use trunnion_kinds::EcsCluster;
+
+use super::tagging::{change_ecs, from_ecs, to_ecs};
+use crate::{
+    Aws,
+    convert::{is_ours, remote, tags_of},
+    error::{Class, Failure, Told as _},
+};
+
+fn as_remote(arn: &str, cluster: &EcsCluster) -> Result<Remote, Failure> {
+    remote(arn, cluster, [("arn", arn.into())])
+}
+
+/// The active cluster of a name, whoever it belongs to.
+async fn find(aws: &Aws, name: &str) -> Result<Option<(String, EcsCluster)>, Failure> {
+    let call = aws.clients.ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
+    let answer = call.send().await.told("ecs:DescribeClusters")?;
+    let active = |cluster: &aws_sdk_ecs::types::Cluster| cluster.status.as_deref() != Some("INACTIVE");
+    Ok(answer.clusters.into_iter().flatten().find(active).map(|cluster| {
+        let name = cluster.cluster_name.unwrap_or_default();
+        (cluster.cluster_arn.unwrap_or_default(), EcsCluster { name, tags: from_ecs(cluster.tags) })
+    }))
+}
+
+/// The stack's cluster.
+pub(crate) async fn read(aws: &Aws) -> Result<Option<Remote>, Failure> {
+    match find(aws, &aws.connection.stack).await? {
+        Some((arn, cluster)) if is_ours(&cluster.tags, &aws.connection.stack) => as_remote(&arn, &cluster).map(Some),
+        _ => Ok(None),
+    }
+}
+
+pub(crate) async fn create(aws: &Aws, cluster: EcsCluster) -> Result<Remote, Failure> {
+    if let Some((arn, found)) = find(aws, &cluster.name).await? {
+        if !is_ours(&found.tags, &aws.connection.stack) {
+            return Err(Failure::foreign("the ECS cluster", &cluster.name));
+        }
+        change_ecs(aws, &arn, &found.tags, &cluster.tags).await?;
+        return as_remote(&arn, &cluster);
+    }
+    let call = aws.clients.ecs.create_cluster().cluster_name(&cluster.name).set_tags(Some(to_ecs(&cluster.tags)));
+    let answer = call.send().await.told("ecs:CreateCluster")?;
+    let arn = answer.cluster.and_then(|cluster| cluster.cluster_arn).unwrap_or_default();
+    as_remote(&arn, &cluster)
+}
+
+pub(crate) async fn update(aws: &Aws, remote: &Remote, cluster: EcsCluster) -> Result<Remote, Failure> {
+    change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &cluster.tags).await?;
+    as_remote(&remote.id, &cluster)
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    // Tasks of a deleted service take a moment to stop.
+    let deleted = aws
+        .patiently(&[Class::InUse], async || {
+            aws.clients.ecs.delete_cluster().cluster(&remote.id).send().await.told("ecs:DeleteCluster")
+        })
+        .await;
+    match deleted {
+        Err(failure) if failure.class != Class::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,281 @@
+//! `ecs_service`. Creating carries a client token; the name is unique in its cluster, once an earlier one has drained.
+
+use aws_sdk_ecs::types::{
+    AssignPublicIp, AwsVpcConfiguration, DeploymentCircuitBreaker, DeploymentConfiguration, LaunchType,
+    NetworkConfiguration, PropagateTags, Service, ServiceField,
+};
+use sha2::{Digest as _, Sha256};
+use trunnion_engine::{Remote, Token, Value, hex};
+use trunnion_kinds::{Deployment, EcsService, ServiceNetwork};
+
+use super::tagging::{change_ecs, from_ecs, to_ecs};
+use crate::{
+    Aws,
+    convert::{attribute, is_ours, remote, tags_of, text, texts, touches, values},
+    error::{Class, Failure, Told as _},
+    wait::Ended,
+};
+
+/// How many events a timeout quotes.
+const EVENTS: usize = 3;
+
+/// The service of a name, in whatever state; nothing where the cluster or the service is missing.
+async fn describe(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Service>, Failure> {
+    let call = aws.clients.ecs.describe_services().cluster(cluster).services(name).include(ServiceField::Tags);
+    match call.send().await.told("ecs:DescribeServices") {
+        Ok(answer) => Ok(answer.services.into_iter().flatten().next()),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn is_active(service: &Service) -> bool {
+    service.status.as_deref() == Some("ACTIVE")
+}
+
+/// The active service of a name in the stack's cluster, if it is ours.
+pub(crate) async fn read(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Remote>, Failure> {
+    let found = describe(aws, cluster, name).await?.filter(is_active);
+    let found = found.map(from_service).filter(|(_, service)| is_ours(&service.tags, &aws.connection.stack));
+    found.map(|(arn, service)| as_remote(&arn, &service)).transpose()
+}
+
+fn as_remote(arn: &str, service: &EcsService) -> Result<Remote, Failure> {
+    remote(arn, service, [("arn", arn.into())])
+}
+
+fn from_service(found: Service) -> (String, EcsService) {
+    let reference = |text: Option<String>| text.map_or(Value::Null, Value::from);
+    let network = found.network_configuration.and_then(|network| network.awsvpc_configuration);
+    let deployment = found.deployment_configuration;
+    let service = EcsService {
+        name: found.service_name.unwrap_or_default(),
+        cluster: reference(found.cluster_arn),
+        task_definition: reference(found.task_definition),
+        desired_count: found.desired_count,
+        network: ServiceNetwork {
+            public_ip: network.as_ref().and_then(|network| network.assign_public_ip.as_ref())
+                == Some(&AssignPublicIp::Enabled),
+            security_groups: network
+                .as_ref()
+                .and_then(|network| network.security_groups.clone())
+                .map_or_else(Vec::new, values),
+            subnets: network.map_or_else(Vec::new, |network| values(network.subnets)),
+        },
+        deployment: Deployment {
+            // ECS's own values where none is given.
+            minimum_healthy_percent: deployment.as_ref().and_then(|said| said.minimum_healthy_percent).unwrap_or(100),
+            maximum_percent: deployment.as_ref().and_then(|said| said.maximum_percent).unwrap_or(200),
+        },
+        tags: from_ecs(found.tags),
+    };
+    (found.service_arn.unwrap_or_default(), service)
+}
+
+fn network(service: &EcsService) -> Result<NetworkConfiguration, Failure> {
+    let vpc = AwsVpcConfiguration::builder()
+        .set_subnets(Some(texts(&service.network.subnets)?))
+        .set_security_groups(Some(texts(&service.network.security_groups)?))
+        .assign_public_ip(if service.network.public_ip { AssignPublicIp::Enabled } else { AssignPublicIp::Disabled })
+        .build()
+        .map_err(|error| Failure::own(error.to_string(), None))?;
+    Ok(NetworkConfiguration::builder().awsvpc_configuration(vpc).build())
+}
+
+fn deployment(service: &EcsService) -> Result<DeploymentConfiguration, Failure> {
+    // A control plane that does not start is to be seen, not to be hidden by a rollback.
+    let breaker = DeploymentCircuitBreaker::builder().enable(false).rollback(false).build();
+    Ok(DeploymentConfiguration::builder()
+        .minimum_healthy_percent(service.deployment.minimum_healthy_percent)
+        .maximum_percent(service.deployment.maximum_percent)
+        .deployment_circuit_breaker(breaker)
+        .build())
+}
+
+/// The token of the n-th try: ECS takes 36 characters.
+fn nth_token(token: &Token, n: u32) -> String {
+    hex(&Sha256::digest(format!("{}{n}", token.shortened(64)))).chars().take(36).collect()
+}
+
+pub(crate) async fn create(aws: &Aws, service: EcsService, token: &Token) -> Result<Remote, Failure> {
+    let cluster = text(&service.cluster)?;
+    let wait = aws.long_wait();
+    for n in 0.. {
+        let found = match call_create(aws, &service, &nth_token(token, n)).await {
+            // The token of a service that was deleted since.
+            Ok(made) if !is_active(&made) => continue,
+            Ok(made) => made,
+            Err(failure) if failure.message.to_ascii_lowercase().contains("draining") => {
+                if wait.look().await.is_err() {
+                    return Err(failure);
+                }
+                continue;
+            }
+            Err(failure) if failure.message.to_ascii_lowercase().contains("not idempotent") => {
+                match describe(aws, cluster, &service.name).await?.filter(is_active) {
+                    Some(found) => found,
+                    None => return Err(failure),
+                }
+            }
+            Err(failure) => return Err(failure),
+        };
+        let (arn, found) = from_service(found);
+        if !is_ours(&found.tags, &aws.connection.stack) {
+            return Err(Failure::foreign("the ECS service", &service.name));
+        }
+        let mut paths = Vec::new();
+        for (path, differs) in [
+            ("task_definition", found.task_definition != service.task_definition),
+            ("desired_count", found.desired_count != service.desired_count),
+            ("network", found.network.public_ip != service.network.public_ip),
+            ("deployment", found.deployment != service.deployment),
+        ] {
+            if differs {
+                paths.push(path.to_owned());
+            }
+        }
+        return update(aws, &as_remote(&arn, &found)?, service, &paths).await;
+    }
+    Err(Failure::own("every token was used", None))
+}
+
+async fn call_create(aws: &Aws, service: &EcsService, token: &str) -> Result<Service, Failure> {
+    let (network, deployment) = (network(service)?, deployment(service)?);
+    let (cluster, definition) = (text(&service.cluster)?, text(&service.task_definition)?);
+    aws.patiently(&[Class::Lag, Class::NotFound], async || {
+        let call = aws.clients.ecs.create_service().cluster(cluster).service_name(&service.name).client_token(token);
+        let call = call.task_definition(definition).desired_count(service.desired_count);
+        let call = call.launch_type(LaunchType::Fargate).network_configuration(network.clone());
+        let call = call.deployment_configuration(deployment.clone()).propagate_tags(PropagateTags::Service);
+        let answer = call.set_tags(Some(to_ecs(&service.tags))).send().await.told("ecs:CreateService")?;
+        let mut made = answer.service.ok_or_else(|| Failure::own("ECS names no service", None))?;
+        // The answer may leave them out.
+        if made.tags.as_ref().is_none_or(Vec::is_empty) {
+            made.tags = Some(to_ecs(&service.tags));
+        }
+        Ok(made)
+    })
+    .await
+}
+
+pub(crate) async fn update(
+    aws: &Aws,
+    remote: &Remote,
+    service: EcsService,
+    paths: &[String],
+) -> Result<Remote, Failure> {
+    let cluster = text(&service.cluster)?;
+    let named = |path: &str| touches(paths, path);
+    if ["task_definition", "desired_count", "network", "deployment"].into_iter().any(named) {
+        let network = named("network").then(|| network(&service)).transpose()?;
+        let deployment = named("deployment").then(|| deployment(&service)).transpose()?;
+        let definition = text(&service.task_definition)?;
+        aws.patiently(&[Class::Lag], async || {
+            let call = aws.clients.ecs.update_service().cluster(cluster).service(&service.name);
+            let call = call.set_task_definition(named("task_definition").then(|| definition.to_owned()));
+            let call = call.set_desired_count(named("desired_count").then_some(service.desired_count));
+            let call = call.set_network_configuration(network.clone()).set_deployment_configuration(deployment.clone());
+            call.send().await.told("ecs:UpdateService")
+        })
+        .await?;
+    }
+    change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &service.tags).await?;
+    if aws.connection.wait {
+        until_steady(aws, cluster, &service.name).await?;
+    }
+    as_remote(&remote.id, &service)
+}
+
+fn is_steady(service: &Service) -> bool {
+    let [deployment] = service.deployments() else { return false };
+    let state = deployment.rollout_state.as_ref().map(|state| state.as_str());
+    matches!(state, None | Some("COMPLETED")) && service.running_count == service.desired_count
+}
+
+/// Waits until the newest revision alone runs as often as it shall; an interrupted wait is none that failed.
+async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
+    let wait = aws.long_wait();
+    loop {
+        let found = describe(aws, cluster, name).await?;
+        if found.as_ref().is_some_and(is_steady) {
+            return Ok(());
+        }
+        match wait.look().await {
+            Ok(()) => {}
+            Err(Ended::Interrupted) => return Ok(()),
+            Err(Ended::OutOfPatience) => return Err(unsteady(found)),
+        }
+    }
+}
+
+fn unsteady(found: Option<Service>) -> Failure {
+    let Some(service) = found else { return Failure::own("the service is not there any more", None) };
+    let events: Vec<&str> = service.events().iter().filter_map(|event| event.message()).take(EVENTS).collect();
+    let told = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
+    Failure::own(
+        format!("the service runs {} of {} tasks after the wait{told}", service.running_count, service.desired_count),
+        "look at the log group of the control plane; the service stays, run it again to wait on".to_owned(),
+    )
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    let ecs = &aws.clients.ecs;
+    let cluster = attribute(&remote.attributes, "cluster");
+    let name = attribute(&remote.attributes, "name");
+    let gone = |failure: &Failure| failure.class == Class::NotFound;
+    let scaled = ecs.update_service().cluster(cluster).service(name).desired_count(0).send().await;
+    match scaled.told("ecs:UpdateService") {
+        Err(failure) if !gone(&failure) => return Err(failure),
+        _ => {}
+    }
+    let deleted = ecs.delete_service().cluster(cluster).service(name).force(true).send().await;
+    match deleted.told("ecs:DeleteService") {
+        Err(failure) if !gone(&failure) => return Err(failure),
+        _ => {}
+    }
+    // The cluster and the security groups behind it can go only after the last task.
+    let wait = aws.long_wait();
+    while describe(aws, cluster, name).await?.is_some_and(|service| service.status.as_deref() != Some("INACTIVE")) {
+        if let Err(ended) = wait.look().await {
+            let why = if ended == Ended::Interrupted { "the wait was interrupted" } else { "its tasks do not stop" };
+            return Err(Failure::own(
+                format!("the service is still draining: {why}"),
+                "run it again: it continues".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ecs::types::{Deployment as EcsDeployment, DeploymentRolloutState, ServiceEvent};
+
+    use super::*;
+
+    fn service(states: &[&str], running: i32) -> Service {
+        let deployments = states
+            .iter()
+            .map(|state| EcsDeployment::builder().rollout_state(DeploymentRolloutState::from(*state)).build());
+        let event = ServiceEvent::builder().message("unable to pull the image").build();
+        Service::builder()
+            .set_deployments(Some(deployments.collect()))
+            .desired_count(1)
+            .running_count(running)
+            .events(event)
+            .build()
+    }
+
+    #[test]
+    fn a_service_is_steady_once_one_complete_deployment_runs() {
+        assert!(is_steady(&service(&["COMPLETED"], 1)));
+        assert!(!is_steady(&service(&["COMPLETED"], 0)));
+        assert!(!is_steady(&service(&["IN_PROGRESS"], 1)));
+        assert!(!is_steady(&service(&["IN_PROGRESS", "COMPLETED"], 1)));
+    }
+
+    #[test]
+    fn a_timeout_quotes_what_ecs_says() {
+        assert!(unsteady(Some(service(&[], 0))).message.ends_with("ECS says: unable to pull the image"));
+    }
+}

@@ -1,0 +1,279 @@
+//! `ecs_task_definition`. Every registration mints a revision, so the newest one is looked at first: a killed try may
+//! have made it.
+
+use aws_sdk_ecs::types::{
+    Compatibility, ContainerCondition, ContainerDefinition, ContainerDependency, CpuArchitecture,
+    HealthCheck as EcsCheck, KeyValuePair, LogConfiguration as EcsLog, LogDriver, MountPoint, NetworkMode, OsFamily,
+    PortMapping, RuntimePlatform, Secret, TaskDefinition, TaskDefinitionField, TaskDefinitionStatus, TransportProtocol,
+    Volume,
+};
+use trunnion_engine::Remote;
+use trunnion_kinds::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount, Tags, Value};
+
+use super::tagging::{change_ecs, from_ecs, to_ecs};
+use crate::{
+    Aws,
+    convert::{is_ours, remote, tags_of, text},
+    error::{Class, Failure, Told as _},
+};
+
+/// The ARNs of a family's active revisions, the newest one first.
+pub(crate) async fn list(aws: &Aws, family: &str) -> Result<Vec<String>, Failure> {
+    let call = aws.clients.ecs.list_task_definitions().family_prefix(family).status(TaskDefinitionStatus::Active);
+    let mut pages = call.into_paginator().send();
+    let mut arns = Vec::new();
+    while let Some(page) = pages.next().await {
+        arns.extend(page.told("ecs:ListTaskDefinitions")?.task_definition_arns.into_iter().flatten());
+    }
+    // The prefix also matches longer names.
+    arns.retain(|arn| arn.rsplit('/').next().and_then(|name| name.split(':').next()) == Some(family));
+    arns.sort_by_key(|arn| std::cmp::Reverse(revision(arn)));
+    Ok(arns)
+}
+
+/// The revision that an ARN ends with.
+pub(crate) fn revision(arn: &str) -> u64 {
+    arn.rsplit(':').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// A revision by its ARN, or a family's newest active one by its name; nothing if it is not active.
+pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
+    let call = aws.clients.ecs.describe_task_definition().task_definition(name).include(TaskDefinitionField::Tags);
+    let answer = match call.send().await.told("ecs:DescribeTaskDefinition") {
+        Ok(answer) => answer,
+        // ECS says so for a family without any revision.
+        Err(failure) if failure.class == Class::NotFound || failure.code == "ClientException" => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let tags = from_ecs(answer.tags);
+    match answer.task_definition {
+        Some(found) if found.status == Some(TaskDefinitionStatus::Active) => {
+            let arn = found.task_definition_arn.clone().unwrap_or_default();
+            as_remote(&arn, &from_definition(found, tags)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn as_remote(arn: &str, definition: &EcsTaskDefinition) -> Result<Remote, Failure> {
+    remote(arn, definition, [("arn", arn.into())])
+}
+
+fn from_definition(found: TaskDefinition, tags: Tags) -> EcsTaskDefinition {
+    let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let role = |arn: Option<String>| arn.map_or(Value::Null, Value::from);
+    EcsTaskDefinition {
+        family: found.family.unwrap_or_default(),
+        cpu: number(found.cpu),
+        memory: number(found.memory),
+        execution_role: role(found.execution_role_arn),
+        task_role: role(found.task_role_arn),
+        volumes: found.volumes.into_iter().flatten().filter_map(|volume| volume.name).collect(),
+        containers: found
+            .container_definitions
+            .into_iter()
+            .flatten()
+            .map(|container| (container.name.clone().unwrap_or_default(), from_container(container)))
+            .collect(),
+        tags,
+    }
+}
+
+fn from_container(found: ContainerDefinition) -> Container {
+    let mut options = found.log_configuration.and_then(|log| log.options).unwrap_or_default();
+    let mut option = |name: &str| options.remove(name).unwrap_or_default();
+    Container {
+        image: found.image.unwrap_or_default(),
+        // What is not said is essential.
+        essential: found.essential.unwrap_or(true),
+        entry_point: found.entry_point.unwrap_or_default(),
+        command: found.command.unwrap_or_default(),
+        user: found.user,
+        environment: found
+            .environment
+            .into_iter()
+            .flatten()
+            .filter_map(|pair| Some((pair.name?, pair.value.unwrap_or_default().into())))
+            .collect(),
+        secrets: found.secrets.into_iter().flatten().map(|secret| (secret.name, secret.value_from)).collect(),
+        mounts: found.mount_points.into_iter().flatten().map(from_mount).collect(),
+        depends_on: found
+            .depends_on
+            .into_iter()
+            .flatten()
+            .map(|needed| (needed.container_name, needed.condition.as_str().to_owned()))
+            .collect(),
+        ports: found.port_mappings.into_iter().flatten().filter_map(|mapping| mapping.container_port).collect(),
+        health_check: found.health_check.map(|check| HealthCheck {
+            command: check.command,
+            // ECS's own values where none is given.
+            interval_seconds: check.interval.unwrap_or(30),
+            timeout_seconds: check.timeout.unwrap_or(5),
+            retries: check.retries.unwrap_or(3),
+            start_period_seconds: check.start_period.unwrap_or(0),
+        }),
+        stop_timeout_seconds: found.stop_timeout,
+        log: LogConfiguration {
+            group: option("awslogs-group"),
+            region: option("awslogs-region"),
+            stream_prefix: option("awslogs-stream-prefix"),
+        },
+    }
+}
+
+fn from_mount(mount: MountPoint) -> Mount {
+    Mount {
+        volume: mount.source_volume.unwrap_or_default(),
+        path: mount.container_path.unwrap_or_default(),
+        read_only: mount.read_only.unwrap_or(false),
+    }
+}
+
+fn to_container(name: &str, container: &Container) -> Result<ContainerDefinition, Failure> {
+    let built = |error: aws_sdk_ecs::error::BuildError| Failure::own(error.to_string(), None);
+    let mut definition = ContainerDefinition::builder()
+        .name(name)
+        .image(&container.image)
+        .essential(container.essential)
+        .set_entry_point(some(container.entry_point.clone()))
+        .set_command(some(container.command.clone()))
+        .set_user(container.user.clone())
+        .set_stop_timeout(container.stop_timeout_seconds);
+    for (name, value) in &container.environment {
+        definition = definition.environment(KeyValuePair::builder().name(name).value(text(value)?).build());
+    }
+    for (name, arn) in &container.secrets {
+        definition = definition.secrets(Secret::builder().name(name).value_from(arn).build().map_err(built)?);
+    }
+    for mount in &container.mounts {
+        let point = MountPoint::builder().source_volume(&mount.volume).container_path(&mount.path);
+        definition = definition.mount_points(point.read_only(mount.read_only).build());
+    }
+    for (name, condition) in &container.depends_on {
+        let needed = ContainerDependency::builder().container_name(name);
+        let needed = needed.condition(ContainerCondition::from(condition.as_str()));
+        definition = definition.depends_on(needed.build().map_err(built)?);
+    }
+    for &port in &container.ports {
+        let mapping = PortMapping::builder().container_port(port).protocol(TransportProtocol::Tcp);
+        definition = definition.port_mappings(mapping.build());
+    }
+    if let Some(check) = &container.health_check {
+        let asked = EcsCheck::builder()
+            .set_command(Some(check.command.clone()))
+            .interval(check.interval_seconds)
+            .timeout(check.timeout_seconds)
+            .retries(check.retries)
+            .start_period(check.start_period_seconds);
+        definition = definition.health_check(asked.build().map_err(built)?);
+    }
+    let log = EcsLog::builder()
+        .log_driver(LogDriver::Awslogs)
+        .options("awslogs-group", &container.log.group)
+        .options("awslogs-region", &container.log.region)
+        .options("awslogs-stream-prefix", &container.log.stream_prefix);
+    Ok(definition.log_configuration(log.build().map_err(built)?).build())
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+pub(crate) async fn create(aws: &Aws, definition: EcsTaskDefinition) -> Result<Remote, Failure> {
+    if let Some(newest) = read(aws, &definition.family).await? {
+        let tags = tags_of(&newest.attributes);
+        let content = |attributes: &trunnion_engine::Map| {
+            let mut attributes = attributes.clone();
+            attributes.retain(|name, _| name != "tags" && name != "arn");
+            attributes
+        };
+        let asked = as_remote("", &definition)?;
+        if is_ours(&tags, &aws.connection.stack) && content(&newest.attributes) == content(&asked.attributes) {
+            return update(aws, &newest, definition).await;
+        }
+    }
+    let containers = definition
+        .containers
+        .iter()
+        .map(|(name, container)| to_container(name, container))
+        .collect::<Result<Vec<_>, _>>()?;
+    let volumes = definition.volumes.iter().map(|name| Volume::builder().name(name).build()).collect();
+    let platform = RuntimePlatform::builder()
+        .operating_system_family(OsFamily::Linux)
+        .cpu_architecture(CpuArchitecture::X8664)
+        .build();
+    let (execution_role, task_role) = (text(&definition.execution_role)?, text(&definition.task_role)?);
+    let answer = aws
+        .patiently(&[Class::Lag], async || {
+            let call = aws.clients.ecs.register_task_definition().family(&definition.family);
+            let call = call.cpu(definition.cpu.to_string()).memory(definition.memory.to_string());
+            let call = call.execution_role_arn(execution_role).task_role_arn(task_role);
+            let call = call.network_mode(NetworkMode::Awsvpc).requires_compatibilities(Compatibility::Fargate);
+            let call = call.runtime_platform(platform.clone()).set_volumes(Some(Vec::clone(&volumes)));
+            let call = call.set_container_definitions(Some(containers.clone()));
+            let call = call.set_tags(Some(to_ecs(&definition.tags)));
+            call.send().await.told("ecs:RegisterTaskDefinition")
+        })
+        .await?;
+    let arn = answer.task_definition.and_then(|made| made.task_definition_arn).unwrap_or_default();
+    as_remote(&arn, &definition)
+}
+
+pub(crate) async fn update(aws: &Aws, remote: &Remote, definition: EcsTaskDefinition) -> Result<Remote, Failure> {
+    change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &definition.tags).await?;
+    as_remote(&remote.id, &definition)
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    let ecs = &aws.clients.ecs;
+    match ecs.deregister_task_definition().task_definition(&remote.id).send().await.told("ecs:DeregisterTaskDefinition")
+    {
+        // ECS says so for what is not active any more.
+        Err(failure) if failure.class != Class::NotFound && failure.code != "ClientException" => return Err(failure),
+        _ => {}
+    }
+    match ecs.delete_task_definitions().task_definitions(&remote.id).send().await.told("ecs:DeleteTaskDefinitions") {
+        Err(failure) if failure.class != Class::NotFound && failure.code != "ClientException" => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_is_registered_reads_back_as_it_was_asked() {
+        let container = Container {
+            image: "gatlingcorp/control-plane:2026.42.2".into(),
+            essential: true,
+            entry_point: vec![],
+            command: vec!["run".into()],
+            user: Some("1001".into()),
+            environment: BTreeMap::from([("A".to_owned(), Value::from("b"))]),
+            secrets: BTreeMap::from([("TOKEN".to_owned(), "arn:aws:secretsmanager:x".to_owned())]),
+            mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: true }],
+            depends_on: BTreeMap::from([("conf".to_owned(), "SUCCESS".to_owned())]),
+            ports: vec![8080],
+            health_check: Some(HealthCheck {
+                command: vec!["CMD-SHELL".into(), "true".into()],
+                interval_seconds: 30,
+                timeout_seconds: 5,
+                retries: 3,
+                start_period_seconds: 60,
+            }),
+            stop_timeout_seconds: Some(120),
+            log: LogConfiguration { group: "g".into(), region: "eu-west-3".into(), stream_prefix: "s".into() },
+        };
+        let sent = to_container("main", &container).unwrap();
+        assert_eq!(sent.name(), Some("main"));
+        assert_eq!(from_container(sent), container);
+    }
+
+    #[test]
+    fn a_revision_is_a_number() {
+        assert_eq!(revision("arn:aws:ecs:eu-west-3:123456789012:task-definition/a-control-plane:12"), 12);
+    }
+}

@@ -1,0 +1,131 @@
+//! `iam_instance_profile`. Its name is unique in the account; one of that name is ours if its path is.
+
+use std::collections::BTreeSet;
+
+use trunnion_engine::Remote;
+use trunnion_kinds::{IamInstanceProfile, Tags, Value};
+
+use super::tagging::{from_iam, to_iam};
+use crate::{
+    Aws,
+    convert::{remote, tag_changes, texts, values},
+    error::{Class, Failure, Told as _},
+};
+
+/// The names of the profiles under a path.
+pub(crate) async fn list(aws: &Aws, path: &str) -> Result<Vec<String>, Failure> {
+    let mut pages = aws.clients.iam.list_instance_profiles().path_prefix(path).into_paginator().send();
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.told("iam:ListInstanceProfiles")?;
+        names.extend(page.instance_profiles.into_iter().map(|profile| profile.instance_profile_name));
+    }
+    Ok(names)
+}
+
+async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamInstanceProfile)>, Failure> {
+    let call = aws.clients.iam.get_instance_profile().instance_profile_name(name);
+    match call.send().await.told("iam:GetInstanceProfile") {
+        Ok(answer) => Ok(answer.instance_profile.map(|profile| {
+            let mut roles: Vec<String> = profile.roles.into_iter().map(|role| role.role_name).collect();
+            roles.sort();
+            let found = IamInstanceProfile {
+                name: profile.instance_profile_name,
+                path: profile.path,
+                roles: values(roles),
+                tags: from_iam(profile.tags),
+            };
+            (profile.arn, found)
+        })),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn as_remote(arn: &str, profile: &IamInstanceProfile) -> Result<Remote, Failure> {
+    remote(&profile.name, profile, [("arn", arn.into())])
+}
+
+/// A profile by its name.
+pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
+    find(aws, name).await?.map(|(arn, profile)| as_remote(&arn, &profile)).transpose()
+}
+
+pub(crate) async fn create(aws: &Aws, profile: IamInstanceProfile) -> Result<Remote, Failure> {
+    let call = aws.clients.iam.create_instance_profile();
+    let call = call.instance_profile_name(&profile.name).path(&profile.path).set_tags(Some(to_iam(&profile.tags)?));
+    let (arn, found) = match call.send().await.told("iam:CreateInstanceProfile") {
+        Ok(answer) => {
+            let arn = answer.instance_profile.map(|made| made.arn).unwrap_or_default();
+            (arn, IamInstanceProfile { roles: Vec::new(), ..profile.clone() })
+        }
+        Err(failure) if failure.class == Class::AlreadyExists => match find(aws, &profile.name).await? {
+            Some((arn, found)) if found.path == profile.path => (arn, found),
+            _ => return Err(Failure::foreign("the instance profile", &profile.name)),
+        },
+        Err(failure) => return Err(failure),
+    };
+    converge(aws, &found.roles, &profile).await?;
+    change_tags(aws, &profile.name, &found.tags, &profile.tags).await?;
+    as_remote(&arn, &profile)
+}
+
+/// Removes the roles that do not belong in, then adds those that do: there is room for one only.
+async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Result<(), Failure> {
+    let iam = &aws.clients.iam;
+    let from: BTreeSet<String> = texts(from)?.into_iter().collect();
+    let to: BTreeSet<String> = texts(&profile.roles)?.into_iter().collect();
+    for role in from.difference(&to) {
+        remove_role(aws, &profile.name, role).await?;
+    }
+    for role in to.difference(&from) {
+        aws.patiently(&[Class::NotFound], async || {
+            let call = iam.add_role_to_instance_profile().instance_profile_name(&profile.name).role_name(role);
+            call.send().await.told("iam:AddRoleToInstanceProfile")
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Takes a role out of a profile.
+pub(crate) async fn remove_role(aws: &Aws, profile: &str, role: &str) -> Result<(), Failure> {
+    let call = aws.clients.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
+    match call.send().await.told("iam:RemoveRoleFromInstanceProfile") {
+        Err(failure) if failure.class != Class::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<(), Failure> {
+    let (set, removed) = tag_changes(from, to);
+    let iam = &aws.clients.iam;
+    if !set.is_empty() {
+        let call = iam.tag_instance_profile().instance_profile_name(name).set_tags(Some(to_iam(&set)?));
+        call.send().await.told("iam:TagInstanceProfile")?;
+    }
+    if !removed.is_empty() {
+        let call = iam.untag_instance_profile().instance_profile_name(name).set_tag_keys(Some(removed));
+        call.send().await.told("iam:UntagInstanceProfile")?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn update(aws: &Aws, remote: &Remote, profile: IamInstanceProfile) -> Result<Remote, Failure> {
+    let from: IamInstanceProfile = crate::convert::typed(&remote.attributes)?;
+    converge(aws, &from.roles, &profile).await?;
+    change_tags(aws, &profile.name, &from.tags, &profile.tags).await?;
+    as_remote(crate::convert::attribute(&remote.attributes, "arn"), &profile)
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    let Some((_, found)) = find(aws, &remote.id).await? else { return Ok(()) };
+    for role in texts(&found.roles)? {
+        remove_role(aws, &remote.id, &role).await?;
+    }
+    let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
+    match call.send().await.told("iam:DeleteInstanceProfile") {
+        Err(failure) if failure.class != Class::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}

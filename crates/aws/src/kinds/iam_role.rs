@@ -1,0 +1,205 @@
+//! `iam_role`. Its name is unique in the account; one of that name is ours if its path is.
+
+use trunnion_engine::Remote;
+use trunnion_kinds::{IamRole, Tags};
+
+use super::{
+    iam_instance_profile::remove_role,
+    tagging::{from_iam, to_iam},
+};
+use crate::{
+    Aws,
+    convert::{attribute, percent_decoded, remote, tag_changes, touches, typed},
+    error::{Class, Failure, Told as _},
+};
+
+/// The names of the roles under a path.
+pub(crate) async fn list(aws: &Aws, path: &str) -> Result<Vec<String>, Failure> {
+    let mut pages = aws.clients.iam.list_roles().path_prefix(path).into_paginator().send();
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await {
+        names.extend(page.told("iam:ListRoles")?.roles.into_iter().map(|role| role.role_name));
+    }
+    Ok(names)
+}
+
+fn as_remote(arn: &str, role: &IamRole) -> Result<Remote, Failure> {
+    remote(&role.name, role, [("arn", arn.into())])
+}
+
+/// A role by its name, with its policies.
+pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
+    find(aws, name).await?.map(|(arn, role)| as_remote(&arn, &role)).transpose()
+}
+
+async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamRole)>, Failure> {
+    let read = futures::try_join!(
+        Box::pin(async { aws.clients.iam.get_role().role_name(name).send().await.told("iam:GetRole") }),
+        Box::pin(inline_policies(aws, name)),
+        Box::pin(attached_policies(aws, name)),
+        Box::pin(policy(aws, name)),
+    );
+    let (role, mut inline, attached, policy) = match read {
+        Ok(read) => read,
+        Err(failure) if failure.class == Class::NotFound => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    inline.retain(|name| name != IamRole::POLICY);
+    Ok(role.role.map(|role| {
+        let found = IamRole {
+            name: role.role_name,
+            path: role.path,
+            description: role.description.unwrap_or_default(),
+            trust_policy: percent_decoded(&role.assume_role_policy_document.unwrap_or_default()),
+            policy,
+            other_policies: inline,
+            attached_policies: attached,
+            tags: from_iam(role.tags),
+        };
+        (role.arn, found)
+    }))
+}
+
+async fn policy(aws: &Aws, role: &str) -> Result<Option<String>, Failure> {
+    let call = aws.clients.iam.get_role_policy().role_name(role).policy_name(IamRole::POLICY);
+    match call.send().await.told("iam:GetRolePolicy") {
+        Ok(answer) => Ok(Some(percent_decoded(&answer.policy_document))),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn inline_policies(aws: &Aws, role: &str) -> Result<Vec<String>, Failure> {
+    let mut pages = aws.clients.iam.list_role_policies().role_name(role).into_paginator().send();
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await {
+        names.extend(page.told("iam:ListRolePolicies")?.policy_names);
+    }
+    names.sort();
+    Ok(names)
+}
+
+async fn attached_policies(aws: &Aws, role: &str) -> Result<Vec<String>, Failure> {
+    let mut pages = aws.clients.iam.list_attached_role_policies().role_name(role).into_paginator().send();
+    let mut arns = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.told("iam:ListAttachedRolePolicies")?;
+        arns.extend(page.attached_policies.into_iter().flatten().filter_map(|policy| policy.policy_arn));
+    }
+    arns.sort();
+    Ok(arns)
+}
+
+pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> {
+    let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
+    let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(to_iam(&role.tags)?));
+    let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
+    let (arn, found) = match call.send().await.told("iam:CreateRole") {
+        Ok(answer) => {
+            let arn = answer.role.map(|made| made.arn).unwrap_or_default();
+            let made =
+                IamRole { policy: None, other_policies: Vec::new(), attached_policies: Vec::new(), ..role.clone() };
+            (arn, made)
+        }
+        Err(failure) if failure.class == Class::AlreadyExists => match find(aws, &role.name).await? {
+            Some((arn, found)) if found.path == role.path => (arn, found),
+            _ => return Err(Failure::foreign("the IAM role", &role.name)),
+        },
+        Err(failure) => return Err(failure),
+    };
+    let differs = [
+        ("description", found.description != role.description),
+        ("trust_policy", found.trust_policy != role.trust_policy),
+    ];
+    let paths: Vec<String> =
+        differs.iter().filter(|(_, differs)| *differs).map(|(path, _)| (*path).to_owned()).collect();
+    converge(aws, &found, &role, &paths).await?;
+    as_remote(&arn, &role)
+}
+
+pub(crate) async fn update(aws: &Aws, remote: &Remote, role: IamRole, paths: &[String]) -> Result<Remote, Failure> {
+    converge(aws, &typed(&remote.attributes)?, &role, paths).await?;
+    as_remote(attribute(&remote.attributes, "arn"), &role)
+}
+
+/// Makes a role as asked: description and trust policy where `paths` name them, policies and tags where they differ.
+async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> Result<(), Failure> {
+    let iam = &aws.clients.iam;
+    let name = &to.name;
+    if touches(paths, "description") {
+        iam.update_role().role_name(name).description(&to.description).send().await.told("iam:UpdateRole")?;
+    }
+    if touches(paths, "trust_policy") {
+        let call = iam.update_assume_role_policy().role_name(name).policy_document(&to.trust_policy);
+        call.send().await.told("iam:UpdateAssumeRolePolicy")?;
+    }
+    if from.policy != to.policy {
+        if let Some(policy) = &to.policy {
+            aws.patiently(&[Class::NotFound], async || {
+                let call = iam.put_role_policy().role_name(name).policy_name(IamRole::POLICY).policy_document(policy);
+                call.send().await.told("iam:PutRolePolicy")
+            })
+            .await?;
+        } else {
+            delete_inline(aws, name, IamRole::POLICY).await?;
+        }
+    }
+    for policy in from.other_policies.iter().filter(|policy| !to.other_policies.contains(policy)) {
+        delete_inline(aws, name, policy).await?;
+    }
+    for policy in from.attached_policies.iter().filter(|policy| !to.attached_policies.contains(policy)) {
+        detach(aws, name, policy).await?;
+    }
+    for policy in to.attached_policies.iter().filter(|policy| !from.attached_policies.contains(policy)) {
+        let call = iam.attach_role_policy().role_name(name).policy_arn(policy);
+        call.send().await.told("iam:AttachRolePolicy")?;
+    }
+    change_tags(aws, name, &from.tags, &to.tags).await
+}
+
+async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<(), Failure> {
+    let (set, removed) = tag_changes(from, to);
+    let iam = &aws.clients.iam;
+    if !set.is_empty() {
+        iam.tag_role().role_name(name).set_tags(Some(to_iam(&set)?)).send().await.told("iam:TagRole")?;
+    }
+    if !removed.is_empty() {
+        iam.untag_role().role_name(name).set_tag_keys(Some(removed)).send().await.told("iam:UntagRole")?;
+    }
+    Ok(())
+}
+
+async fn delete_inline(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
+    let call = aws.clients.iam.delete_role_policy().role_name(role).policy_name(policy);
+    gone(call.send().await.told("iam:DeleteRolePolicy"))
+}
+
+async fn detach(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
+    let call = aws.clients.iam.detach_role_policy().role_name(role).policy_arn(policy);
+    gone(call.send().await.told("iam:DetachRolePolicy"))
+}
+
+fn gone<T>(result: Result<T, Failure>) -> Result<(), Failure> {
+    match result {
+        Err(failure) if failure.class != Class::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    let name = &remote.id;
+    let Some((_, role)) = find(aws, name).await? else { return Ok(()) };
+    for policy in &role.attached_policies {
+        detach(aws, name, policy).await?;
+    }
+    for policy in role.other_policies.iter().map(String::as_str).chain(role.policy.as_ref().map(|_| IamRole::POLICY)) {
+        delete_inline(aws, name, policy).await?;
+    }
+    let mut pages = aws.clients.iam.list_instance_profiles_for_role().role_name(name).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        for profile in page.told("iam:ListInstanceProfilesForRole")?.instance_profiles {
+            remove_role(aws, &profile.instance_profile_name, name).await?;
+        }
+    }
+    gone(aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole"))
+}

@@ -1,0 +1,387 @@
+//! `instance`. The client token finds the host of an earlier try; the shared look waits until it runs.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{
+    Filter, Instance as Ec2Instance, InstanceNetworkInterface, InstanceStateName, LaunchTemplateSpecification,
+    ResourceType,
+};
+use trunnion_engine::{Remote, Token, Value, hex};
+use trunnion_kinds::{Instance, InstanceInterface, STATE_RUNNING, TEMPLATE_TAG, Tags};
+
+use super::{
+    launch_template_data::unsigned,
+    tagging::{change_ec2, specification},
+};
+use crate::{
+    Aws,
+    convert::{remote, tags_of, text, touches, values},
+    error::{Class, Failure, Told as _},
+    hosts::by_ids,
+};
+
+/// How many hosts a page of a bulk read holds: with 240 addresses each, some tens of megabytes.
+const PAGE: i32 = 250;
+
+/// How many tokens are tried for one host: each one is a host of the same content that was terminated.
+const TOKENS: u32 = 50;
+
+const STATE_STOPPED: &str = "stopped";
+
+/// A host in the few bytes that are of interest.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub id: String,
+    state: InstanceStateName,
+    reason: Option<String>,
+    template: Option<String>,
+    launched_from: (Value, Value),
+    interfaces: Vec<InstanceInterface>,
+    volumes: Vec<String>,
+    pub tags: Tags,
+}
+
+impl From<Ec2Instance> for Host {
+    fn from(instance: Ec2Instance) -> Self {
+        let mut all: BTreeMap<String, String> = instance
+            .tags
+            .into_iter()
+            .flatten()
+            .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
+            .collect();
+        let template = all.remove(TEMPLATE_TAG);
+        // EC2 itself notes what an instance was launched from.
+        let mut noted = |key: &str| all.remove(key).map_or(Value::Null, Value::from);
+        let launched_from = (noted("aws:ec2launchtemplate:id"), noted("aws:ec2launchtemplate:version"));
+        all.retain(|key, _| !key.starts_with("aws:"));
+        let mut interfaces: Vec<_> = instance.network_interfaces.into_iter().flatten().map(interface).collect();
+        interfaces.sort_by_key(|interface| (interface.card, interface.device));
+        let mut volumes: Vec<String> =
+            instance.block_device_mappings.into_iter().flatten().filter_map(|mapping| mapping.ebs?.volume_id).collect();
+        volumes.sort();
+        Self {
+            id: instance.instance_id.unwrap_or_default(),
+            state: instance.state.and_then(|state| state.name).unwrap_or(InstanceStateName::Pending),
+            reason: instance.state_reason.and_then(|reason| reason.message),
+            template,
+            launched_from,
+            interfaces,
+            volumes,
+            tags: all,
+        }
+    }
+}
+
+fn interface(interface: InstanceNetworkInterface) -> InstanceInterface {
+    let attachment = interface.attachment.as_ref();
+    InstanceInterface {
+        card: unsigned(attachment.and_then(|attachment| attachment.network_card_index)),
+        device: unsigned(attachment.and_then(|attachment| attachment.device_index)),
+        private_ip: interface.private_ip_address.unwrap_or_default(),
+        addresses: u32::try_from(interface.private_ip_addresses.map_or(0, |addresses| addresses.len()))
+            .unwrap_or(u32::MAX),
+        id: interface.network_interface_id.unwrap_or_default(),
+    }
+}
+
+impl Host {
+    /// Whether it is, or may again become, a host.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.state, InstanceStateName::ShuttingDown | InstanceStateName::Terminated)
+    }
+
+    /// The host as the engine sees it.
+    pub fn remote(&self) -> Result<Remote, Failure> {
+        let state = match self.state {
+            InstanceStateName::Stopping | InstanceStateName::Stopped => STATE_STOPPED,
+            _ => STATE_RUNNING,
+        };
+        let (launch_template, version) = self.launched_from.clone();
+        let instance = Instance {
+            launch_template,
+            version,
+            template: self.template.clone().map_or(Value::Null, Value::from),
+            interfaces: u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX),
+            addresses: self.interfaces.iter().map(|interface| interface.addresses).min().unwrap_or(0),
+            state: state.to_owned(),
+            tags: self.tags.clone(),
+        };
+        let interfaces = Value::from_serialize(&self.interfaces).unwrap_or(Value::Null);
+        let primary = self.interfaces.first().map_or(Value::Null, |interface| interface.private_ip.as_str().into());
+        let computed = [
+            ("id", self.id.as_str().into()),
+            ("private_ip", primary),
+            ("network_interfaces", interfaces),
+            ("volumes", Value::List(values(self.volumes.clone()))),
+        ];
+        remote(&self.id, &instance, computed)
+    }
+
+    /// Refuses a host with fewer interfaces or addresses than promised.
+    fn check(&self, promised: &Instance) -> Result<(), Failure> {
+        let short = self.interfaces.iter().find(|interface| interface.addresses < promised.addresses);
+        let message = if self.interfaces.len() < promised.interfaces as usize {
+            format!("`{}` has {} network interfaces instead of {}", self.id, self.interfaces.len(), promised.interfaces)
+        } else if let Some(short) = short {
+            format!(
+                "interface `{}` of `{}` has {} private addresses instead of {}",
+                short.id, self.id, short.addresses, promised.addresses
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Failure::own(message, "run a plan: it shows what to replace".to_owned()))
+    }
+}
+
+/// The stack's hosts that are not going away.
+pub(crate) async fn read(aws: &Aws) -> Result<Vec<Host>, Failure> {
+    let tag = Filter::builder().name(format!("tag:{}", trunnion_kinds::STACK_TAG)).values(&aws.connection.stack);
+    let states = ["pending", "running", "stopping", "stopped"].map(str::to_owned);
+    let states = Filter::builder().name("instance-state-name").set_values(Some(states.into()));
+    list(aws, vec![tag.build(), states.build()]).await
+}
+
+async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<Host>, Failure> {
+    let call = aws.clients.ec2.describe_instances().set_filters(Some(filters));
+    let mut pages = call.into_paginator().page_size(PAGE).send();
+    let mut hosts = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.told("ec2:DescribeInstances")?;
+        let instances = page.reservations.into_iter().flatten().filter_map(|found| found.instances).flatten();
+        hosts.extend(instances.map(Host::from));
+    }
+    Ok(hosts)
+}
+
+/// The client token of the n-th try.
+fn nth_token(token: &Token, n: u32) -> String {
+    use sha2::{Digest as _, Sha256};
+    hex(&Sha256::digest(format!("{}{n}", token.shortened(64))))
+}
+
+pub(crate) async fn create(aws: &Aws, instance: Instance, token: &Token) -> Result<Remote, Failure> {
+    let mut host = None;
+    for n in 0..TOKENS {
+        host = run(aws, &instance, &nth_token(token, n)).await?;
+        if host.is_some() {
+            break;
+        }
+    }
+    let Some(mut host) = host else {
+        return Err(Failure::own(
+            format!("{TOKENS} hosts of the same content were terminated within the lifetime of their tokens"),
+            "wait an hour, and run it again".to_owned(),
+        ));
+    };
+    if aws.connection.wait {
+        host = until_running(aws, host).await?;
+    }
+    host.check(&instance)?;
+    host.remote()
+}
+
+/// Launches a host with a token; nothing if the host that the token stands for is gone already.
+async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Option<Host>, Failure> {
+    let template = LaunchTemplateSpecification::builder()
+        .launch_template_id(text(&instance.launch_template)?)
+        .version(text(&instance.version)?)
+        .build();
+    let mut tags = instance.tags.clone();
+    let others = [ResourceType::Volume, ResourceType::NetworkInterface].map(|kind| specification(kind, &tags));
+    tags.insert(TEMPLATE_TAG.to_owned(), text(&instance.template)?.to_owned());
+    let mut specifications = vec![specification(ResourceType::Instance, &tags)];
+    specifications.extend(others);
+    // A new instance profile, template or security group is not known everywhere at once.
+    let answer = aws
+        .patiently(&[Class::Lag], async || {
+            let call = aws.clients.ec2.run_instances().launch_template(template.clone()).client_token(token);
+            let call = call.min_count(1).max_count(1).set_tag_specifications(Some(specifications.clone()));
+            call.send().await.told("ec2:RunInstances").map_err(|failure| match failure.class {
+                Class::NotFound if failure.code.contains("LaunchTemplate") || failure.code.contains("Group") => {
+                    Failure { class: Class::Lag, ..failure }
+                }
+                _ => failure,
+            })
+        })
+        .await;
+    let host = match answer {
+        Ok(answer) => answer.instances.into_iter().flatten().next().map(Host::from),
+        Err(failure) if failure.code == "IdempotentInstanceTerminated" => None,
+        Err(failure) if failure.code == "IdempotentParameterMismatch" => {
+            let filter = Filter::builder().name("client-token").values(token).build();
+            if let Some(live) = list(aws, vec![filter]).await?.into_iter().find(Host::is_live) {
+                return Err(Failure {
+                    help: Some("plan again: it will be found and compared".to_owned()),
+                    message: format!("an earlier try launched `{}` with other parameters", live.id),
+                    ..failure
+                });
+            }
+            None
+        }
+        Err(failure) => return Err(failure),
+    };
+    Ok(host.filter(Host::is_live))
+}
+
+/// Waits until a host runs; an interrupted wait gives it as it is.
+async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
+    let wait = aws.long_wait();
+    while host.state != InstanceStateName::Running {
+        match next(aws, &host.id).await {
+            Ok(Some(seen)) => host = seen,
+            // A host launched just now may not be shown yet.
+            Ok(None) => {}
+            Err(Some(failure)) => return Err(failure),
+            Err(None) => return Ok(host),
+        }
+        if !host.is_live() {
+            let reason = host.reason.unwrap_or_else(|| "EC2 gives no reason".to_owned());
+            return Err(Failure::own(format!("`{}` was terminated while it started: {reason}", host.id), None));
+        }
+        if host.state != InstanceStateName::Running && wait.is_over() {
+            return Err(Failure::own(
+                format!("`{}` is still `{}`", host.id, host.state.as_str()),
+                "look at it in the EC2 console, and run it again: it is waited for".to_owned(),
+            ));
+        }
+    }
+    Ok(host)
+}
+
+/// The next look at a host; `Err(None)` when interrupted.
+async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Failure>> {
+    tokio::select! {
+        () = aws.connection.interrupt.cancelled() => Err(None),
+        answer = aws.hosts.next(id) => answer.map_err(Some),
+    }
+}
+
+/// Waits until a host is in a state, or gone.
+async fn until(aws: &Aws, id: &str, reached: impl Fn(&InstanceStateName) -> bool) -> Result<(), Failure> {
+    let wait = aws.long_wait();
+    loop {
+        match next(aws, id).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(host)) if reached(&host.state) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(failure) => {
+                let again = || "run it again: it continues".to_owned();
+                return Err(
+                    failure.unwrap_or_else(|| Failure::own(format!("the wait for `{id}` was interrupted"), again()))
+                );
+            }
+        }
+        if wait.is_over() {
+            let help = "look at it in the EC2 console, and run it again".to_owned();
+            return Err(Failure::own(format!("`{id}` does not change its state"), help));
+        }
+    }
+}
+
+pub(crate) async fn update(
+    aws: &Aws,
+    remote: &Remote,
+    instance: Instance,
+    paths: &[String],
+) -> Result<Remote, Failure> {
+    let id = &remote.id;
+    if touches(paths, "tags") {
+        let mut ids = vec![id.clone()];
+        let part = |value: &Value| value.as_text().map(str::to_owned);
+        let list = |name: &str| remote.attributes.get(name).and_then(Value::as_list).unwrap_or_default();
+        ids.extend(list("volumes").iter().filter_map(part));
+        let interfaces = list("network_interfaces").iter().filter_map(Value::as_map);
+        ids.extend(interfaces.filter_map(|interface| interface.get("id").and_then(part)));
+        change_ec2(aws, &ids, &tags_of(&remote.attributes), &instance.tags).await?;
+    }
+    if touches(paths, "state") && instance.state == STATE_RUNNING {
+        // One that is stopping can be started only once it has stopped.
+        until(aws, id, |state| *state != InstanceStateName::Stopping).await?;
+        aws.clients.ec2.start_instances().instance_ids(id).send().await.told("ec2:StartInstances")?;
+        if aws.connection.wait {
+            until(aws, id, |state| *state == InstanceStateName::Running).await?;
+        }
+    }
+    let mut changed = remote.clone();
+    let asked = trunnion_engine::to_map(&instance).map_err(|error| Failure::own(error.to_string(), None))?;
+    changed.attributes.extend(asked.into_iter().filter(|(name, _)| matches!(name.as_str(), "tags" | "state")));
+    Ok(changed)
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    let id = &remote.id;
+    match aws.clients.ec2.terminate_instances().instance_ids(id).send().await.told("ec2:TerminateInstances") {
+        Ok(_) => until(aws, id, |state| *state == InstanceStateName::Terminated).await,
+        Err(failure) if failure.class == Class::NotFound => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The live hosts of these ids, whatever their tags.
+pub(crate) async fn confirm(aws: &Aws, ids: &[String]) -> Result<Vec<Host>, Failure> {
+    let mut hosts = Vec::new();
+    for ids in ids.chunks(500) {
+        hosts.extend(by_ids(&aws.clients.ec2, ids).await?.into_values().filter(Host::is_live));
+    }
+    Ok(hosts)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::{InstanceNetworkInterfaceAttachment, InstancePrivateIpAddress, Tag};
+
+    use super::*;
+
+    fn host(addresses: &[usize]) -> Host {
+        let mut instance = Ec2Instance::builder().instance_id("i-1");
+        for (device, &count) in addresses.iter().enumerate() {
+            let attachment = InstanceNetworkInterfaceAttachment::builder().device_index(i32::try_from(device).unwrap());
+            let list = vec![InstancePrivateIpAddress::builder().build(); count];
+            let interface = InstanceNetworkInterface::builder()
+                .attachment(attachment.build())
+                .private_ip_address(format!("10.0.0.{device}"))
+                .set_private_ip_addresses(Some(list));
+            instance = instance.network_interfaces(interface.build());
+        }
+        let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
+        let tags = [
+            tag("team", "performance"),
+            tag(TEMPLATE_TAG, "abc"),
+            tag("aws:ec2launchtemplate:id", "lt-1"),
+            tag("aws:ec2launchtemplate:version", "3"),
+        ];
+        instance.set_tags(Some(tags.into())).build().into()
+    }
+
+    #[test]
+    fn technical_tags_become_attributes() {
+        let remote = host(&[30, 30]).remote().unwrap();
+        let text = |name: &str| remote.attributes[name].as_text().unwrap();
+        assert_eq!((text("template"), text("launch_template"), text("version")), ("abc", "lt-1", "3"));
+        assert_eq!(tags_of(&remote.attributes).into_keys().collect::<Vec<_>>(), ["team"]);
+        assert_eq!(text("private_ip"), "10.0.0.0");
+    }
+
+    #[test]
+    fn a_host_with_too_few_addresses_is_refused() {
+        let mut promised: Instance = crate::convert::typed(&host(&[30, 30]).remote().unwrap().attributes).unwrap();
+        assert!(host(&[30, 30]).check(&promised).is_ok());
+        assert!(host(&[30]).check(&promised).unwrap_err().message.contains("1 network interfaces instead of 2"));
+        assert!(host(&[30, 29]).check(&promised).unwrap_err().message.contains("29 private addresses instead of 30"));
+        promised.addresses = 20;
+        assert!(host(&[30, 30]).check(&promised).is_ok());
+    }
+
+    #[test]
+    fn every_try_has_its_own_token_and_it_is_the_same_every_time() {
+        let resolved = trunnion_engine::Resolved {
+            address: trunnion_engine::Address::numbered("instance", "heavy", 0),
+            attributes: trunnion_engine::Map::new(),
+        };
+        let token = Token::new("loadtest", &resolved);
+        assert_eq!(nth_token(&token, 1), nth_token(&token, 1));
+        assert_ne!(nth_token(&token, 0), nth_token(&token, 1));
+        assert_eq!(nth_token(&token, 0).len(), 64);
+    }
+}

@@ -1,0 +1,188 @@
+//! `launch_template`. Creating carries a client token; the name is unique, and one of that name is ours if its tags say so.
+
+use aws_sdk_ec2::types::{Filter, LaunchTemplate as Ec2Template, LaunchTemplateVersion, ResourceType};
+use trunnion_engine::{Map, Remote, Token, Value};
+use trunnion_kinds::{LATEST, LaunchTemplate, Tags};
+
+use super::{
+    launch_template_data::{description, from_version, to_request},
+    tagging::{change_ec2, from_ec2, specification},
+};
+use crate::{
+    Aws,
+    convert::{attribute, is_ours, remote, touches, typed},
+    error::{Class, Failure, Told as _},
+};
+
+/// A template without what its versions say.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    pub id: String,
+    name: String,
+    default: i64,
+    latest: i64,
+    pub tags: Tags,
+}
+
+impl From<Ec2Template> for Header {
+    fn from(template: Ec2Template) -> Self {
+        Self {
+            id: template.launch_template_id.unwrap_or_default(),
+            name: template.launch_template_name.unwrap_or_default(),
+            default: template.default_version_number.unwrap_or(1),
+            latest: template.latest_version_number.unwrap_or(1),
+            tags: from_ec2(template.tags),
+        }
+    }
+}
+
+/// The stack's templates.
+pub(crate) async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
+    let tag = Filter::builder().name(format!("tag:{}", trunnion_kinds::STACK_TAG)).values(&aws.connection.stack);
+    let call = aws.clients.ec2.describe_launch_templates().filters(tag.build());
+    let mut pages = call.into_paginator().page_size(200).send();
+    let mut templates = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.told("ec2:DescribeLaunchTemplates")?;
+        templates.extend(page.launch_templates.into_iter().flatten().map(Header::from));
+    }
+    Ok(templates)
+}
+
+async fn by_id(aws: &Aws, id: &str) -> Result<Option<Header>, Failure> {
+    let call = aws.clients.ec2.describe_launch_templates().launch_template_ids(id);
+    first(call.send().await.told("ec2:DescribeLaunchTemplates").map(|answer| answer.launch_templates))
+}
+
+async fn by_name(aws: &Aws, name: &str) -> Result<Option<Header>, Failure> {
+    let call = aws.clients.ec2.describe_launch_templates().launch_template_names(name);
+    first(call.send().await.told("ec2:DescribeLaunchTemplates").map(|answer| answer.launch_templates))
+}
+
+fn first(found: Result<Option<Vec<Ec2Template>>, Failure>) -> Result<Option<Header>, Failure> {
+    match found {
+        Ok(templates) => Ok(templates.into_iter().flatten().next().map(Header::from)),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn newest(aws: &Aws, id: &str) -> Result<Option<LaunchTemplateVersion>, Failure> {
+    let call = aws.clients.ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
+    match call.send().await.told("ec2:DescribeLaunchTemplateVersions") {
+        Ok(answer) => Ok(answer.launch_template_versions.into_iter().flatten().next()),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A template with what its newest version says.
+pub(crate) async fn detail(aws: &Aws, header: Header) -> Result<Option<Remote>, Failure> {
+    let Some(version) = newest(aws, &header.id).await? else { return Ok(None) };
+    together(header, version).map(Some)
+}
+
+/// A template by its id, whatever its tags, with what its newest version says.
+pub(crate) async fn confirm(aws: &Aws, id: &str) -> Result<Option<Remote>, Failure> {
+    match futures::try_join!(Box::pin(by_id(aws, id)), Box::pin(newest(aws, id)))? {
+        (Some(header), Some(version)) => together(header, version).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn together(header: Header, version: LaunchTemplateVersion) -> Result<Remote, Failure> {
+    let latest = version.version_number.unwrap_or(header.latest);
+    let template = LaunchTemplate {
+        name: header.name,
+        data: from_version(version),
+        default_version: if header.default == latest { LATEST.to_owned() } else { header.default.to_string() },
+        tags: header.tags,
+    };
+    as_remote(&header.id, latest, &template)
+}
+
+fn as_remote(id: &str, version: i64, template: &LaunchTemplate) -> Result<Remote, Failure> {
+    remote(id, template, [("id", id.into()), ("version", version.to_string().into())])
+}
+
+pub(crate) async fn create(aws: &Aws, template: LaunchTemplate, token: &Token) -> Result<Remote, Failure> {
+    let data = to_request(&template.data)?;
+    let create = async || {
+        let call = aws.clients.ec2.create_launch_template().launch_template_name(&template.name);
+        let call = call.client_token(token.shortened(64)).version_description(description(&template.data));
+        let tags = specification(ResourceType::LaunchTemplate, &template.tags);
+        call.launch_template_data(data.clone()).tag_specifications(tags).send().await.told("ec2:CreateLaunchTemplate")
+    };
+    match aws.patiently(&[Class::Lag], create).await {
+        Ok(answer) => {
+            let made = answer.launch_template.map(Header::from);
+            let id = made.ok_or_else(|| Failure::own("EC2 names no launch template", None))?.id;
+            as_remote(&id, 1, &template)
+        }
+        // Of an earlier try whose token has lapsed or whose template was to look otherwise.
+        Err(failure) if failure.class == Class::AlreadyExists || failure.code == "IdempotentParameterMismatch" => {
+            adopt(aws, template).await
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn adopt(aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
+    let found = by_name(aws, &template.name).await?.filter(|found| is_ours(&found.tags, &aws.connection.stack));
+    let Some(found) = found else { return Err(Failure::foreign("the launch template", &template.name)) };
+    let Some(remote) = detail(aws, found).await? else {
+        return Err(Failure::foreign("the launch template", &template.name));
+    };
+    let from: LaunchTemplate = typed(&remote.attributes)?;
+    let changed = [("data", from.data != template.data), ("default_version", true), ("tags", true)];
+    let paths: Vec<String> = changed.iter().filter(|(_, changed)| *changed).map(|(path, _)| (*path).into()).collect();
+    update(aws, &remote, template, &paths).await
+}
+
+pub(crate) async fn update(
+    aws: &Aws,
+    remote: &Remote,
+    template: LaunchTemplate,
+    paths: &[String],
+) -> Result<Remote, Failure> {
+    let ec2 = &aws.clients.ec2;
+    let id = &remote.id;
+    let mut version: i64 = attribute(&remote.attributes, "version").parse().unwrap_or(1);
+    if touches(paths, "data") {
+        let token = version_token(&remote.attributes, id, &template);
+        let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token.shortened(64));
+        let call = call.version_description(description(&template.data));
+        let call = call.launch_template_data(to_request(&template.data)?);
+        let answer = call.send().await.told("ec2:CreateLaunchTemplateVersion")?;
+        version = answer.launch_template_version.and_then(|made| made.version_number).unwrap_or(version + 1);
+    }
+    if touches(paths, "data") || touches(paths, "default_version") {
+        let default =
+            if template.default_version == LATEST { version.to_string() } else { template.default_version.clone() };
+        aws.patiently(&[Class::NotFound], async || {
+            let call = ec2.modify_launch_template().launch_template_id(id).default_version(&default);
+            call.send().await.told("ec2:ModifyLaunchTemplate")
+        })
+        .await?;
+    }
+    let from: LaunchTemplate = typed(&remote.attributes)?;
+    change_ec2(aws, std::slice::from_ref(id), &from.tags, &template.tags).await?;
+    as_remote(id, version, &template)
+}
+
+/// The same content behind the same newest version is the same version: a repeated call makes no second one.
+fn version_token(seen: &Map, id: &str, template: &LaunchTemplate) -> Token {
+    let content = Value::from_serialize(&template.data).map(|data| data.digest()).unwrap_or_default();
+    let address = trunnion_engine::Address::new(LaunchTemplate::KIND, id);
+    let attributes = [("content", content.as_str()), ("version", attribute(seen, "version"))];
+    let attributes = attributes.map(|(name, value)| (name.to_owned(), Value::from(value)));
+    Token::new("version", &trunnion_engine::Resolved { address, attributes: attributes.into() })
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
+    match call.send().await.told("ec2:DeleteLaunchTemplate") {
+        Err(failure) if failure.class != Class::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,120 @@
+//! `log_group`. Its name is unique; a group of that name is ours if its tags say so.
+
+use trunnion_engine::Remote;
+use trunnion_kinds::{LogGroup, Tags};
+
+use crate::{
+    Aws,
+    convert::{is_ours, remote, tag_changes, tags, tags_of, touches},
+    error::{Class, Failure, Told as _},
+};
+
+/// A group's ARN as resource calls take it: without the `:*` at the end.
+fn arn(aws: &Aws, name: &str) -> String {
+    format!("arn:{}:logs:{}:{}:log-group:{name}", aws.partition(), aws.connection.region, aws.connection.account)
+}
+
+fn as_remote(aws: &Aws, group: &LogGroup) -> Result<Remote, Failure> {
+    remote(&group.name, group, [("arn", arn(aws, &group.name).into())])
+}
+
+/// The groups under a prefix, without tags.
+pub(crate) async fn list(aws: &Aws, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
+    let call = aws.clients.logs.describe_log_groups().log_group_name_prefix(prefix);
+    let mut pages = call.into_paginator().send();
+    let mut groups = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.told("logs:DescribeLogGroups")?;
+        groups.extend(page.log_groups.into_iter().flatten().map(|group| LogGroup {
+            name: group.log_group_name.unwrap_or_default(),
+            retention_days: group.retention_in_days.unwrap_or(0),
+            tags: Tags::new(),
+        }));
+    }
+    Ok(groups)
+}
+
+async fn read_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
+    match aws
+        .clients
+        .logs
+        .list_tags_for_resource()
+        .resource_arn(arn(aws, name))
+        .send()
+        .await
+        .told("logs:ListTagsForResource")
+    {
+        Ok(answer) => Ok(Some(tags(answer.tags.into_iter().flatten().map(|(key, value)| (Some(key), Some(value)))))),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A group with its tags, if it is ours.
+pub(crate) async fn detail(aws: &Aws, mut group: LogGroup) -> Result<Option<Remote>, Failure> {
+    group.tags = match read_tags(aws, &group.name).await? {
+        Some(tags) if is_ours(&tags, &aws.connection.stack) => tags,
+        _ => return Ok(None),
+    };
+    as_remote(aws, &group).map(Some)
+}
+
+pub(crate) async fn create(aws: &Aws, group: LogGroup) -> Result<Remote, Failure> {
+    let call = aws.clients.logs.create_log_group().log_group_name(&group.name);
+    let made = call.set_tags(Some(group.tags.clone().into_iter().collect())).send().await.told("logs:CreateLogGroup");
+    match made {
+        Ok(_) => {}
+        Err(failure) if failure.class == Class::AlreadyExists => {
+            let found = read_tags(aws, &group.name).await?.unwrap_or_default();
+            if !is_ours(&found, &aws.connection.stack) {
+                return Err(Failure::foreign("the log group", &group.name));
+            }
+            change_tags(aws, &group.name, &found, &group.tags).await?;
+        }
+        Err(failure) => return Err(failure),
+    }
+    put_retention(aws, &group).await?;
+    as_remote(aws, &group)
+}
+
+async fn put_retention(aws: &Aws, group: &LogGroup) -> Result<(), Failure> {
+    let logs = &aws.clients.logs;
+    aws.patiently(&[Class::NotFound], async || {
+        if group.retention_days == 0 {
+            let call = logs.delete_retention_policy().log_group_name(&group.name);
+            return call.send().await.told("logs:DeleteRetentionPolicy").map(drop);
+        }
+        let call = logs.put_retention_policy().log_group_name(&group.name).retention_in_days(group.retention_days);
+        call.send().await.told("logs:PutRetentionPolicy").map(drop)
+    })
+    .await
+}
+
+async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<(), Failure> {
+    let (set, removed) = tag_changes(from, to);
+    let logs = &aws.clients.logs;
+    if !set.is_empty() {
+        let call = logs.tag_resource().resource_arn(arn(aws, name)).set_tags(Some(set.into_iter().collect()));
+        call.send().await.told("logs:TagResource")?;
+    }
+    if !removed.is_empty() {
+        let call = logs.untag_resource().resource_arn(arn(aws, name)).set_tag_keys(Some(removed));
+        call.send().await.told("logs:UntagResource")?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn update(aws: &Aws, remote: &Remote, group: LogGroup, paths: &[String]) -> Result<Remote, Failure> {
+    if touches(paths, "retention_days") {
+        put_retention(aws, &group).await?;
+    }
+    change_tags(aws, &group.name, &tags_of(&remote.attributes), &group.tags).await?;
+    as_remote(aws, &group)
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    match aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.told("logs:DeleteLogGroup") {
+        Err(failure) if failure.class != Class::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}

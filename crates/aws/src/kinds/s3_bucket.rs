@@ -1,0 +1,267 @@
+//! `s3_bucket`. Its name is unique in the world; a bucket that this account owns is ours if its tags say so, or if it has
+//! neither tags nor objects: then a try was ended right after creating it.
+
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, Delete, ObjectIdentifier,
+    ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration, ServerSideEncryption,
+    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    VersioningConfiguration,
+};
+use trunnion_engine::Remote;
+use trunnion_kinds::{S3Bucket, S3Object, Tags};
+
+use super::tagging::{from_s3, to_s3};
+use crate::{
+    Aws,
+    convert::{is_ours, remote, touches},
+    error::{Class, Failure, Told as _},
+};
+
+/// Whether a bucket is there and belongs to the stack's account.
+pub(crate) async fn exists(aws: &Aws, name: &str) -> Result<bool, Failure> {
+    let call = aws.clients.s3.head_bucket().bucket(name).expected_bucket_owner(&aws.connection.account);
+    match call.send().await.told("s3:HeadBucket") {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.class == Class::NotFound => Ok(false),
+        Err(failure) if failure.class == Class::Denied => Err(Failure {
+            message: format!("the bucket `{name}` belongs to another account, or this identity may not look at it"),
+            ..failure
+        }),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What is there, or nothing where AWS says there is none.
+fn maybe<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn read_tags(aws: &Aws, name: &str) -> Result<Tags, Failure> {
+    let answer = aws.clients.s3.get_bucket_tagging().bucket(name).send().await.told("s3:GetBucketTagging");
+    Ok(maybe(answer)?.map_or_else(Tags::new, |answer| from_s3(answer.tag_set)))
+}
+
+/// A bucket that is there, if it is ours.
+pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
+    let s3 = &aws.clients.s3;
+    let (tags, versioning, encryption, access, policy) = futures::try_join!(
+        Box::pin(read_tags(aws, name)),
+        Box::pin(async { maybe(s3.get_bucket_versioning().bucket(name).send().await.told("s3:GetBucketVersioning")) }),
+        Box::pin(async { maybe(s3.get_bucket_encryption().bucket(name).send().await.told("s3:GetBucketEncryption")) }),
+        Box::pin(async {
+            maybe(s3.get_public_access_block().bucket(name).send().await.told("s3:GetPublicAccessBlock"))
+        }),
+        Box::pin(async { maybe(s3.get_bucket_policy().bucket(name).send().await.told("s3:GetBucketPolicy")) }),
+    )?;
+    if !is_ours(&tags, &aws.connection.stack) {
+        return Ok(None);
+    }
+    let rule = encryption
+        .and_then(|answer| answer.server_side_encryption_configuration)
+        .and_then(|encryption| encryption.rules.into_iter().next());
+    let algorithm = rule.and_then(|rule| rule.apply_server_side_encryption_by_default).map(|rule| rule.sse_algorithm);
+    let blocked = access.and_then(|answer| answer.public_access_block_configuration).is_some_and(|access| {
+        [
+            access.block_public_acls,
+            access.block_public_policy,
+            access.ignore_public_acls,
+            access.restrict_public_buckets,
+        ]
+        .iter()
+        .all(|blocked| *blocked == Some(true))
+    });
+    let bucket = S3Bucket {
+        name: name.to_owned(),
+        versioning: versioning.and_then(|answer| answer.status) == Some(BucketVersioningStatus::Enabled),
+        encryption: algorithm.map_or_else(String::new, |algorithm| algorithm.as_str().to_owned()),
+        public_access_blocked: blocked,
+        policy: policy.and_then(|answer| answer.policy).unwrap_or_default(),
+        tags,
+    };
+    as_remote(aws, &bucket).map(Some)
+}
+
+fn as_remote(aws: &Aws, bucket: &S3Bucket) -> Result<Remote, Failure> {
+    let arn = format!("arn:{}:s3:::{}", aws.partition(), bucket.name);
+    remote(&bucket.name, bucket, [("arn", arn.into())])
+}
+
+pub(crate) async fn create(aws: &Aws, bucket: S3Bucket) -> Result<Remote, Failure> {
+    let region = &aws.connection.region;
+    let configuration = CreateBucketConfiguration::builder()
+        .set_location_constraint((region != "us-east-1").then(|| BucketLocationConstraint::from(region.as_str())))
+        .set_tags(Some(to_s3(&bucket.tags)?.tag_set))
+        .build();
+    let call = aws.clients.s3.create_bucket().bucket(&bucket.name).create_bucket_configuration(configuration);
+    match call.object_ownership(ObjectOwnership::BucketOwnerEnforced).send().await.told("s3:CreateBucket") {
+        Ok(_) => {}
+        Err(failure) if failure.code == "BucketAlreadyExists" => {
+            return Err(Failure::foreign("the bucket", &bucket.name));
+        }
+        Err(failure) if failure.class == Class::AlreadyExists => claim(aws, &bucket.name).await?,
+        Err(failure) => return Err(failure),
+    }
+    let all = ["tags", "public_access_blocked", "encryption", "versioning", "policy"].map(str::to_owned);
+    let ownership = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::BucketOwnerEnforced).build();
+    let ownership = ownership.and_then(|rule| OwnershipControls::builder().rules(rule).build());
+    let ownership = ownership.map_err(|error| Failure::own(error.to_string(), None))?;
+    aws.patiently(&[Class::NotFound], async || {
+        let call = aws.clients.s3.put_bucket_ownership_controls().bucket(&bucket.name);
+        call.ownership_controls(ownership.clone()).send().await.told("s3:PutBucketOwnershipControls")
+    })
+    .await?;
+    update(aws, bucket, &all).await
+}
+
+/// Makes sure that a bucket of this account is nobody else's.
+async fn claim(aws: &Aws, name: &str) -> Result<(), Failure> {
+    let tags = read_tags(aws, name).await?;
+    if is_ours(&tags, &aws.connection.stack) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()) {
+        return Ok(());
+    }
+    Err(Failure::foreign("the bucket", name))
+}
+
+pub(crate) async fn update(aws: &Aws, bucket: S3Bucket, paths: &[String]) -> Result<Remote, Failure> {
+    // A bucket created just now is not known everywhere, and S3 refuses two changes of one bucket at once.
+    for path in ["tags", "public_access_blocked", "encryption", "versioning", "policy"] {
+        if touches(paths, path) {
+            aws.patiently(&[Class::NotFound, Class::Precondition], async || put(aws, &bucket, path).await).await?;
+        }
+    }
+    as_remote(aws, &bucket)
+}
+
+async fn put(aws: &Aws, bucket: &S3Bucket, path: &str) -> Result<(), Failure> {
+    let s3 = &aws.clients.s3;
+    let name = &bucket.name;
+    let built = |error: aws_sdk_s3::error::BuildError| Failure::own(error.to_string(), None);
+    match path {
+        "tags" => {
+            let call = s3.put_bucket_tagging().bucket(name).tagging(to_s3(&bucket.tags)?);
+            call.send().await.told("s3:PutBucketTagging").map(drop)
+        }
+        "public_access_blocked" => {
+            let on = bucket.public_access_blocked;
+            let blocked = PublicAccessBlockConfiguration::builder()
+                .block_public_acls(on)
+                .block_public_policy(on)
+                .ignore_public_acls(on)
+                .restrict_public_buckets(on)
+                .build();
+            let call = s3.put_public_access_block().bucket(name).public_access_block_configuration(blocked);
+            call.send().await.told("s3:PutPublicAccessBlock").map(drop)
+        }
+        "encryption" => {
+            let algorithm = ServerSideEncryption::from(bucket.encryption.as_str());
+            let default = ServerSideEncryptionByDefault::builder().sse_algorithm(algorithm).build().map_err(built)?;
+            let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).build();
+            let configuration = ServerSideEncryptionConfiguration::builder().rules(rule).build().map_err(built)?;
+            let call = s3.put_bucket_encryption().bucket(name).server_side_encryption_configuration(configuration);
+            call.send().await.told("s3:PutBucketEncryption").map(drop)
+        }
+        "versioning" => {
+            let on =
+                if bucket.versioning { BucketVersioningStatus::Enabled } else { BucketVersioningStatus::Suspended };
+            let call = s3.put_bucket_versioning().bucket(name);
+            let call = call.versioning_configuration(VersioningConfiguration::builder().status(on).build());
+            call.send().await.told("s3:PutBucketVersioning").map(drop)
+        }
+        _ => {
+            let call = s3.put_bucket_policy().bucket(name).policy(&bucket.policy);
+            call.send().await.told("s3:PutBucketPolicy").map(drop)
+        }
+    }
+}
+
+/// One version of an object, or a delete marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub key: String,
+    id: Option<String>,
+    /// Whether the key reads as this version.
+    pub is_current: bool,
+}
+
+/// All versions and delete markers under a prefix.
+pub(crate) async fn versions(aws: &Aws, bucket: &str, prefix: &str) -> Result<Vec<Version>, Failure> {
+    let mut found = Vec::new();
+    let (mut key_marker, mut version_marker) = (None, None);
+    loop {
+        let call = aws.clients.s3.list_object_versions().bucket(bucket).prefix(prefix);
+        let call = call.set_key_marker(key_marker).set_version_id_marker(version_marker);
+        let page = match call.send().await.told("s3:ListObjectVersions") {
+            Ok(page) => page,
+            Err(failure) if failure.class == Class::NotFound => return Ok(found),
+            Err(failure) => return Err(failure),
+        };
+        found.extend(page.versions.into_iter().flatten().map(|version| Version {
+            key: version.key.unwrap_or_default(),
+            id: version.version_id,
+            is_current: version.is_latest == Some(true),
+        }));
+        found.extend(page.delete_markers.into_iter().flatten().map(|marker| Version {
+            key: marker.key.unwrap_or_default(),
+            id: marker.version_id,
+            is_current: false,
+        }));
+        if page.is_truncated != Some(true) {
+            return Ok(found);
+        }
+        (key_marker, version_marker) = (page.next_key_marker, page.next_version_id_marker);
+    }
+}
+
+/// Deletes versions and delete markers for good.
+pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version]) -> Result<(), Failure> {
+    let built = |error: aws_sdk_s3::error::BuildError| Failure::own(error.to_string(), None);
+    for versions in versions.chunks(1000) {
+        let ids = versions
+            .iter()
+            .map(|version| ObjectIdentifier::builder().key(&version.key).set_version_id(version.id.clone()).build())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(built)?;
+        let delete = Delete::builder().set_objects(Some(ids)).quiet(true).build().map_err(built)?;
+        let call = aws.clients.s3.delete_objects().bucket(bucket).delete(delete);
+        let answer = call.send().await.told("s3:DeleteObjects")?;
+        if let Some(error) = answer.errors.into_iter().flatten().next() {
+            let (code, said) = (error.code.unwrap_or_default(), error.message.unwrap_or_default());
+            return Err(Failure {
+                operation: "s3:DeleteObjects",
+                class: crate::error::classify(&code, &said),
+                message: format!("`{}`: {said}", error.key.unwrap_or_default()),
+                code,
+                help: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    let name = &remote.id;
+    let (ours, others): (Vec<_>, Vec<_>) =
+        versions(aws, name, "").await?.into_iter().partition(|version| version.key.starts_with(S3Object::PREFIX));
+    if !others.is_empty() {
+        let mut keys: Vec<&str> = others.iter().map(|version| version.key.as_str()).collect();
+        keys.dedup();
+        let count = keys.len();
+        keys.truncate(3);
+        let more = if count > keys.len() { format!(" and {} more", count - keys.len()) } else { String::new() };
+        return Err(Failure::own(
+            format!("the bucket `{name}` holds objects that are not of this stack: `{}`{more}", keys.join("`, `")),
+            "move them elsewhere, all of their versions too, and run it again".to_owned(),
+        ));
+    }
+    delete_versions(aws, name, &ours).await?;
+    let deleted = aws
+        .patiently(&[Class::Precondition], async || {
+            aws.clients.s3.delete_bucket().bucket(name).send().await.told("s3:DeleteBucket")
+        })
+        .await;
+    maybe(deleted).map(drop)
+}

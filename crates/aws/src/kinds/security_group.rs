@@ -1,0 +1,301 @@
+//! `security_group`. Its name is unique in the VPC; one of that name is ours if its tags say so.
+
+use aws_sdk_ec2::types::{
+    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Ec2Group, UserIdGroupPair,
+};
+use trunnion_engine::Remote;
+use trunnion_kinds::{SecurityGroup, SecurityGroupRule, Value};
+
+use super::tagging::{change_ec2, from_ec2, specification};
+use crate::{
+    Aws,
+    convert::{is_ours, remote, text, typed},
+    error::{Class, Failure, Told as _},
+};
+
+/// The groups that match a filter, whoever they belong to.
+async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<(String, SecurityGroup)>, Failure> {
+    let call = aws.clients.ec2.describe_security_groups().set_filters(Some(filters));
+    let mut pages = call.into_paginator().page_size(1000).send();
+    let mut groups = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.told("ec2:DescribeSecurityGroups")?;
+        groups.extend(page.security_groups.into_iter().flatten().map(from_group));
+    }
+    Ok(groups)
+}
+
+fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}
+
+/// The stack's groups.
+pub(crate) async fn read(aws: &Aws) -> Result<Vec<Remote>, Failure> {
+    let tag = filter(&format!("tag:{}", trunnion_kinds::STACK_TAG), &aws.connection.stack);
+    list(aws, vec![tag]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
+}
+
+/// The groups of these ids, whatever their tags.
+pub(crate) async fn by_ids(aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
+    let filter = Filter::builder().name("group-id").set_values(Some(ids)).build();
+    list(aws, vec![filter]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
+}
+
+fn as_remote(id: &str, group: &SecurityGroup) -> Result<Remote, Failure> {
+    remote(id, group, [("id", id.into())])
+}
+
+fn from_group(group: Ec2Group) -> (String, SecurityGroup) {
+    let converted = SecurityGroup {
+        name: group.group_name.unwrap_or_default(),
+        description: group.description.unwrap_or_default(),
+        vpc: group.vpc_id.unwrap_or_default().into(),
+        ingress: from_permissions(group.ip_permissions),
+        egress: from_permissions(group.ip_permissions_egress),
+        tags: from_ec2(group.tags),
+    };
+    (group.group_id.unwrap_or_default(), converted)
+}
+
+/// One rule for each peer, in a fixed order.
+fn from_permissions(permissions: Option<Vec<IpPermission>>) -> Vec<SecurityGroupRule> {
+    let mut rules = Vec::new();
+    for permission in permissions.into_iter().flatten() {
+        let protocol = permission.ip_protocol.unwrap_or_default();
+        let ports = if protocol == "-1" { (None, None) } else { (permission.from_port, permission.to_port) };
+        let mut push = |peer: Option<String>, description: Option<String>| {
+            rules.push(SecurityGroupRule {
+                protocol: protocol.clone(),
+                from_port: ports.0,
+                to_port: ports.1,
+                peer: peer.unwrap_or_default().into(),
+                description: description.unwrap_or_default(),
+            });
+        };
+        for range in permission.ip_ranges.into_iter().flatten() {
+            push(range.cidr_ip, range.description);
+        }
+        for range in permission.ipv6_ranges.into_iter().flatten() {
+            push(range.cidr_ipv6, range.description);
+        }
+        for list in permission.prefix_list_ids.into_iter().flatten() {
+            push(list.prefix_list_id, list.description);
+        }
+        for pair in permission.user_id_group_pairs.into_iter().flatten() {
+            push(pair.group_id, pair.description);
+        }
+    }
+    rules.sort_by(|a, b| {
+        let key = |rule: &SecurityGroupRule| (rule.protocol.clone(), rule.from_port, rule.to_port, rule.peer.clone());
+        key(a).cmp(&key(b)).then_with(|| a.description.cmp(&b.description))
+    });
+    rules
+}
+
+fn to_permission(rule: &SecurityGroupRule) -> Result<IpPermission, Failure> {
+    let peer = text(&rule.peer)?;
+    let said = Some(rule.description.clone()).filter(|text| !text.is_empty());
+    let permission =
+        IpPermission::builder().ip_protocol(&rule.protocol).set_from_port(rule.from_port).set_to_port(rule.to_port);
+    let permission = if peer.starts_with("sg-") {
+        permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(peer).set_description(said).build())
+    } else if peer.starts_with("pl-") {
+        permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(peer).set_description(said).build())
+    } else if peer.contains(':') {
+        permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(peer).set_description(said).build())
+    } else {
+        permission.ip_ranges(IpRange::builder().cidr_ip(peer).set_description(said).build())
+    };
+    Ok(permission.build())
+}
+
+fn to_permissions<'a>(rules: impl IntoIterator<Item = &'a SecurityGroupRule>) -> Result<Vec<IpPermission>, Failure> {
+    rules.into_iter().map(to_permission).collect()
+}
+
+/// Which list of rules.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    In,
+    Out,
+}
+
+async fn authorize(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Result<(), Failure> {
+    let ec2 = &aws.clients.ec2;
+    // A group is not known everywhere the moment it was created.
+    aws.patiently(&[Class::NotFound], async || match way {
+        Way::In => {
+            let call = ec2.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(rules.clone()));
+            call.send().await.told("ec2:AuthorizeSecurityGroupIngress").map(drop)
+        }
+        Way::Out => {
+            let call = ec2.authorize_security_group_egress().group_id(id).set_ip_permissions(Some(rules.clone()));
+            call.send().await.told("ec2:AuthorizeSecurityGroupEgress").map(drop)
+        }
+    })
+    .await
+}
+
+async fn revoke(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Result<(), Failure> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let ec2 = &aws.clients.ec2;
+    let revoked = match way {
+        Way::In => {
+            let call = ec2.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(rules));
+            call.send().await.told("ec2:RevokeSecurityGroupIngress").map(drop)
+        }
+        Way::Out => {
+            let call = ec2.revoke_security_group_egress().group_id(id).set_ip_permissions(Some(rules));
+            call.send().await.told("ec2:RevokeSecurityGroupEgress").map(drop)
+        }
+    };
+    match revoked {
+        Err(failure) if failure.class != Class::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// Brings one list of rules from what is there to what shall be: what is missing comes before what is too much goes.
+async fn converge(
+    aws: &Aws,
+    id: &str,
+    way: Way,
+    from: &[SecurityGroupRule],
+    to: &[SecurityGroupRule],
+) -> Result<(), Failure> {
+    let same = |a: &SecurityGroupRule, b: &SecurityGroupRule| {
+        (&a.protocol, a.from_port, a.to_port, &a.peer) == (&b.protocol, b.from_port, b.to_port, &b.peer)
+    };
+    let missing: Vec<_> = to.iter().filter(|rule| !from.contains(rule)).collect();
+    let extra = from.iter().filter(|rule| !to.contains(rule));
+    // AWS takes a rule that differs only in its description for a duplicate.
+    let (redescribed, extra): (Vec<_>, Vec<_>) = extra.partition(|rule| missing.iter().any(|other| same(rule, other)));
+    revoke(aws, id, way, to_permissions(redescribed)?).await?;
+    if !missing.is_empty() {
+        let permissions = to_permissions(missing)?;
+        match authorize(aws, id, way, permissions.clone()).await {
+            // One duplicate refuses the whole call: the others are added one by one.
+            Err(failure) if failure.class == Class::AlreadyExists => {
+                for permission in permissions {
+                    match authorize(aws, id, way, vec![permission]).await {
+                        Err(failure) if failure.class != Class::AlreadyExists => return Err(failure),
+                        _ => {}
+                    }
+                }
+            }
+            result => result?,
+        }
+    }
+    revoke(aws, id, way, to_permissions(extra)?).await
+}
+
+pub(crate) async fn create(aws: &Aws, group: SecurityGroup) -> Result<Remote, Failure> {
+    let vpc = text(&group.vpc)?;
+    let call = aws.clients.ec2.create_security_group().group_name(&group.name).description(&group.description);
+    let call = call.vpc_id(vpc).tag_specifications(specification(ResourceType::SecurityGroup, &group.tags));
+    let filters = match call.send().await.told("ec2:CreateSecurityGroup") {
+        Ok(answer) => vec![filter("group-id", answer.group_id.as_deref().unwrap_or_default())],
+        Err(failure) if failure.class == Class::AlreadyExists => {
+            vec![filter("group-name", &group.name), filter("vpc-id", vpc)]
+        }
+        Err(failure) => return Err(failure),
+    };
+    // What AWS put in by itself, or an earlier try, is read rather than assumed.
+    let wait = aws.short_wait();
+    let (id, found) = loop {
+        if let Some(found) = list(aws, filters.clone()).await?.pop() {
+            break found;
+        }
+        if wait.look().await.is_err() {
+            return Err(Failure::own(
+                format!("the security group `{}` was created, but AWS does not show it yet", group.name),
+                "run it again: it will be found".to_owned(),
+            ));
+        }
+    };
+    if !is_ours(&found.tags, &aws.connection.stack) {
+        return Err(Failure::foreign("the security group", &group.name));
+    }
+    apply(aws, &id, &found, &group).await
+}
+
+pub(crate) async fn update(aws: &Aws, remote: &Remote, group: SecurityGroup) -> Result<Remote, Failure> {
+    apply(aws, &remote.id, &typed(&remote.attributes)?, &group).await
+}
+
+async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) -> Result<Remote, Failure> {
+    converge(aws, id, Way::In, &from.ingress, &to.ingress).await?;
+    converge(aws, id, Way::Out, &from.egress, &to.egress).await?;
+    change_ec2(aws, &[id.to_owned()], &from.tags, &to.tags).await?;
+    as_remote(id, to)
+}
+
+pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    let id = &remote.id;
+    let group: SecurityGroup = typed(&remote.attributes)?;
+    // Groups that refer to each other could otherwise never go.
+    let to_groups = |rules: &[SecurityGroupRule]| {
+        let refers = |rule: &&SecurityGroupRule| matches!(&rule.peer, Value::Text(peer) if peer.starts_with("sg-"));
+        to_permissions(rules.iter().filter(refers))
+    };
+    revoke(aws, id, Way::In, to_groups(&group.ingress)?).await?;
+    revoke(aws, id, Way::Out, to_groups(&group.egress)?).await?;
+    // The interfaces of a terminated host stay for a moment.
+    let deleted = aws
+        .patiently(&[Class::InUse], async || {
+            aws.clients.ec2.delete_security_group().group_id(id).send().await.told("ec2:DeleteSecurityGroup")
+        })
+        .await;
+    match deleted {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.class == Class::NotFound => Ok(()),
+        Err(failure) if failure.class == Class::InUse => Err(Failure { help: users(aws, id).await, ..failure }),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Says which network interfaces still use a group.
+async fn users(aws: &Aws, id: &str) -> Option<String> {
+    let call = aws.clients.ec2.describe_network_interfaces().filters(filter("group-id", id));
+    let interfaces = call.send().await.ok()?.network_interfaces.unwrap_or_default();
+    let mut named: Vec<String> = interfaces
+        .iter()
+        .map(|interface| {
+            let id = interface.network_interface_id.as_deref().unwrap_or_default();
+            let holder = interface.attachment.as_ref().and_then(|attachment| attachment.instance_id.as_deref());
+            let holder = holder.or(interface.description.as_deref()).filter(|holder| !holder.is_empty());
+            holder.map_or_else(|| format!("`{id}`"), |holder| format!("`{id}` ({holder})"))
+        })
+        .collect();
+    if named.is_empty() {
+        return Some("rules of another security group may still refer to it: remove them, and run it again".to_owned());
+    }
+    named.sort();
+    named.truncate(5);
+    Some(format!("network interfaces still use it: {}; remove them, and run it again", named.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permission_for_several_peers_is_several_rules_in_a_fixed_order() {
+        let permission = IpPermission::builder()
+            .ip_protocol("tcp")
+            .from_port(22)
+            .to_port(22)
+            .user_id_group_pairs(UserIdGroupPair::builder().group_id("sg-1").description("control plane").build())
+            .ip_ranges(IpRange::builder().cidr_ip("10.0.0.0/8").build())
+            .build();
+        let all = IpPermission::builder().ip_protocol("-1").ipv6_ranges(Ipv6Range::builder().cidr_ipv6("::/0").build());
+        let rules = from_permissions(Some(vec![permission, all.build()]));
+        let told: Vec<_> =
+            rules.iter().map(|rule| (rule.protocol.as_str(), rule.from_port, text(&rule.peer).unwrap())).collect();
+        assert_eq!(told, [("-1", None, "::/0"), ("tcp", Some(22), "10.0.0.0/8"), ("tcp", Some(22), "sg-1")]);
+        let there_and_back = from_permissions(Some(to_permissions(&rules).unwrap()));
+        assert_eq!(there_and_back, rules);
+    }
+}

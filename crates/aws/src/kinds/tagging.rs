@@ -1,0 +1,98 @@
+//! Tags of EC2 resources and of ECS resources: read, given at creation, and changed.
+
+use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use trunnion_kinds::Tags;
+
+use crate::{
+    Aws,
+    convert::{tag_changes, tags},
+    error::{Class, Failure, Told as _},
+};
+
+/// EC2's tags by key.
+pub(crate) fn from_ec2(list: Option<Vec<Tag>>) -> Tags {
+    tags(list.into_iter().flatten().map(|tag| (tag.key, tag.value)))
+}
+
+/// Tags as EC2 takes them.
+pub(crate) fn to_ec2(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Tags for a resource that a create call makes.
+pub(crate) fn specification(resource: ResourceType, tags: &Tags) -> TagSpecification {
+    TagSpecification::builder().resource_type(resource).set_tags(Some(to_ec2(tags))).build()
+}
+
+/// Changes the tags of EC2 resources that all have the same.
+pub(crate) async fn change_ec2(aws: &Aws, ids: &[String], from: &Tags, to: &Tags) -> Result<(), Failure> {
+    let (set, removed) = tag_changes(from, to);
+    let ec2 = &aws.clients.ec2;
+    if !set.is_empty() {
+        aws.patiently(&[Class::NotFound], async || {
+            let call = ec2.create_tags().set_resources(Some(ids.to_vec())).set_tags(Some(to_ec2(&set)));
+            call.send().await.told("ec2:CreateTags")
+        })
+        .await?;
+    }
+    if !removed.is_empty() {
+        let keys = removed.iter().map(|key| Tag::builder().key(key).build()).collect();
+        let call = ec2.delete_tags().set_resources(Some(ids.to_vec())).set_tags(Some(keys));
+        call.send().await.told("ec2:DeleteTags")?;
+    }
+    Ok(())
+}
+
+/// ECS's tags by key.
+pub(crate) fn from_ecs(list: Option<Vec<aws_sdk_ecs::types::Tag>>) -> Tags {
+    tags(list.into_iter().flatten().map(|tag| (tag.key, tag.value)))
+}
+
+/// Tags as ECS takes them.
+pub(crate) fn to_ecs(tags: &Tags) -> Vec<aws_sdk_ecs::types::Tag> {
+    tags.iter().map(|(key, value)| aws_sdk_ecs::types::Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Changes the tags of an ECS resource.
+pub(crate) async fn change_ecs(aws: &Aws, arn: &str, from: &Tags, to: &Tags) -> Result<(), Failure> {
+    let (set, removed) = tag_changes(from, to);
+    let ecs = &aws.clients.ecs;
+    if !set.is_empty() {
+        let call = ecs.tag_resource().resource_arn(arn).set_tags(Some(to_ecs(&set)));
+        call.send().await.told("ecs:TagResource")?;
+    }
+    if !removed.is_empty() {
+        let call = ecs.untag_resource().resource_arn(arn).set_tag_keys(Some(removed));
+        call.send().await.told("ecs:UntagResource")?;
+    }
+    Ok(())
+}
+
+/// Tags as IAM takes them.
+pub(crate) fn to_iam(tags: &Tags) -> Result<Vec<aws_sdk_iam::types::Tag>, Failure> {
+    tags.iter()
+        .map(|(key, value)| aws_sdk_iam::types::Tag::builder().key(key).value(value).build())
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::own(error.to_string(), None))
+}
+
+/// IAM's tags by key.
+pub(crate) fn from_iam(list: Option<Vec<aws_sdk_iam::types::Tag>>) -> Tags {
+    tags(list.into_iter().flatten().map(|tag| (Some(tag.key), Some(tag.value))))
+}
+
+/// Tags as S3 takes them.
+pub(crate) fn to_s3(tags: &Tags) -> Result<aws_sdk_s3::types::Tagging, Failure> {
+    let own = |error: aws_sdk_s3::error::BuildError| Failure::own(error.to_string(), None);
+    let list = tags
+        .iter()
+        .map(|(key, value)| aws_sdk_s3::types::Tag::builder().key(key).value(value).build())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(own)?;
+    aws_sdk_s3::types::Tagging::builder().set_tag_set(Some(list)).build().map_err(own)
+}
+
+/// S3's tags by key.
+pub(crate) fn from_s3(list: Vec<aws_sdk_s3::types::Tag>) -> Tags {
+    tags(list.into_iter().map(|tag| (Some(tag.key), Some(tag.value))))
+}

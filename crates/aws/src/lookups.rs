@@ -1,0 +1,374 @@
+//! What a stack looks at and never changes: the network, images, instance types, secrets.
+//!
+//! A lookup that finds nothing does not stop the others: it is told with its reason, and the plan refuses with all of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_ec2::types::{Filter, Image as Ec2Image, Route, RouteState, RouteTable, Subnet as Ec2Subnet};
+use trunnion_engine::{Address, Graph, Map, Value};
+use trunnion_kinds::lookup::{Image, InstanceType, Secret, Subnet, Vpc};
+
+use crate::{
+    Aws,
+    convert::{text, typed},
+    error::{Class, Failure, Told as _},
+};
+
+/// What each lookup found, or why it found nothing.
+pub(crate) type Answers = Vec<(Address, Result<Map, Failure>)>;
+
+/// The lookups of a stack by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Queries {
+    vpcs: Vec<(Address, Vpc)>,
+    /// Their queries refer to the VPC.
+    subnets: Vec<(Address, Map)>,
+    images: Vec<(Address, Image)>,
+    types: Vec<(Address, InstanceType)>,
+    secrets: Vec<(Address, Secret)>,
+}
+
+impl Queries {
+    /// The lookups of a graph.
+    pub fn of(graph: &Graph) -> Result<Self, Failure> {
+        let mut queries = Self::default();
+        for lookup in graph.lookups().values() {
+            let (address, query) = (lookup.address.clone(), &lookup.query);
+            match address.kind.as_str() {
+                Vpc::KIND => queries.vpcs.push((address, typed(query)?)),
+                Subnet::KIND => queries.subnets.push((address, query.clone())),
+                Image::KIND => queries.images.push((address, typed(query)?)),
+                InstanceType::KIND => queries.types.push((address, typed(query)?)),
+                Secret::KIND => queries.secrets.push((address, typed(query)?)),
+                kind => return Err(Failure::own(format!("`{kind}` is no kind of lookup"), None)),
+            }
+        }
+        Ok(queries)
+    }
+
+    /// Whether something must be looked up once the first wave is read.
+    pub fn has_second(&self) -> bool {
+        !self.subnets.is_empty() || !self.images.is_empty()
+    }
+}
+
+fn attributes<const N: usize>(pairs: [(&str, Value); N]) -> Map {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn filter(name: impl Into<String>, values: Vec<String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+/// The VPCs.
+pub(crate) async fn vpcs(aws: &Aws, queries: &Queries) -> Result<Answers, Failure> {
+    let mut answers = Answers::new();
+    for (address, query) in &queries.vpcs {
+        let (filter, named) = match query {
+            Vpc::Default => (filter("is-default", vec!["true".into()]), "default VPC".to_owned()),
+            Vpc::Id(id) => (filter("vpc-id", vec![id.clone()]), format!("VPC `{id}`")),
+            Vpc::Tag { key, value } => {
+                (filter(format!("tag:{key}"), vec![value.clone()]), format!("VPC with the tag `{key}` = `{value}`"))
+            }
+        };
+        let call = aws.clients.ec2.describe_vpcs().filters(filter);
+        let mut found = call.send().await.told("ec2:DescribeVpcs")?.vpcs.unwrap_or_default();
+        let region = &aws.connection.region;
+        let answer = match (found.pop(), found.len()) {
+            (Some(vpc), 0) => Ok(attributes([
+                ("id", vpc.vpc_id.unwrap_or_default().into()),
+                ("cidr", vpc.cidr_block.unwrap_or_default().into()),
+            ])),
+            (None, _) => Err(Failure::own(
+                format!("there is no {named} in {region}"),
+                "name another one in `network.vpc`".to_owned(),
+            )),
+            (Some(_), others) => Err(Failure::own(
+                format!("there are {} of the {named} in {region}", others + 1),
+                "name one by its id in `network.vpc`".to_owned(),
+            )),
+        };
+        answers.push((address.clone(), answer));
+    }
+    Ok(answers)
+}
+
+/// The values of all SSM parameters that images are asked for by.
+pub(crate) async fn parameters(aws: &Aws, queries: &Queries) -> Result<HashMap<String, String>, Failure> {
+    let names: BTreeSet<String> = queries.images.iter().filter_map(|(_, image)| image.parameter.clone()).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    let mut found = HashMap::new();
+    for names in names.chunks(10) {
+        let call = aws.clients.ssm.get_parameters().set_names(Some(names.to_vec()));
+        let answer = call.send().await.told("ssm:GetParameters")?;
+        let parameters = answer.parameters.into_iter().flatten();
+        found.extend(parameters.filter_map(|parameter| Some((parameter.name?, parameter.value?))));
+    }
+    Ok(found)
+}
+
+/// The instance types.
+pub(crate) async fn types(aws: &Aws, queries: &Queries) -> Result<Answers, Failure> {
+    if queries.types.is_empty() {
+        return Ok(Answers::new());
+    }
+    let names: BTreeSet<String> = queries.types.iter().map(|(_, query)| query.name.clone()).collect();
+    let call = aws.clients.ec2.describe_instance_types().filters(filter("instance-type", names.into_iter().collect()));
+    let mut pages = call.into_paginator().send();
+    let mut found = HashMap::new();
+    while let Some(page) = pages.next().await {
+        for info in page.told("ec2:DescribeInstanceTypes")?.instance_types.into_iter().flatten() {
+            let Some(network) = info.network_info else { continue };
+            let name = info.instance_type.map(|name| name.as_str().to_owned()).unwrap_or_default();
+            // The sum over the cards; the total is what one card takes on older answers.
+            let cards = network.network_cards.iter().flatten();
+            let on_cards: i32 = cards.filter_map(|card| card.maximum_network_interfaces).sum();
+            let interfaces = on_cards.max(network.maximum_network_interfaces.unwrap_or(0));
+            found.insert(name, (interfaces, network.ipv4_addresses_per_interface.unwrap_or(0)));
+        }
+    }
+    let answer = |query: &InstanceType| match found.get(&query.name) {
+        Some(&(interfaces, addresses)) => Ok(attributes([
+            ("name", query.name.as_str().into()),
+            ("interfaces", Value::Number(interfaces.into())),
+            ("addresses", Value::Number(addresses.into())),
+        ])),
+        None => Err(Failure::own(
+            format!("the instance type `{}` is not offered in {}", query.name, aws.connection.region),
+            "take another `instance_type`, or another region".to_owned(),
+        )),
+    };
+    Ok(queries.types.iter().map(|(address, query)| (address.clone(), answer(query))).collect())
+}
+
+/// The secrets; their values are never asked for.
+pub(crate) async fn secrets(aws: &Aws, queries: &Queries) -> Result<Answers, Failure> {
+    let asked = queries.secrets.iter().map(|(address, query)| {
+        Box::pin(async move {
+            let call = aws.clients.secrets.describe_secret().secret_id(&query.arn);
+            let answer = match call.send().await.told("secretsmanager:DescribeSecret") {
+                Ok(answer) if answer.deleted_date.is_some() => Err(Failure::own(
+                    format!("the secret `{}` is being deleted", query.arn),
+                    "restore it, or name another one".to_owned(),
+                )),
+                Ok(_) => Ok(attributes([("arn", query.arn.as_str().into())])),
+                Err(failure) if failure.class == Class::NotFound => Err(Failure {
+                    help: Some("create it, or correct the ARN".to_owned()),
+                    message: format!("there is no secret `{}`", query.arn),
+                    ..failure
+                }),
+                Err(failure) if matches!(failure.class, Class::Credentials | Class::Unreachable) => {
+                    return Err(failure);
+                }
+                Err(failure) => Err(failure),
+            };
+            Ok((address.clone(), answer))
+        })
+    });
+    futures::future::try_join_all(asked).await
+}
+
+/// The subnets, with where their traffic goes. A subnet whose VPC was not found is left out.
+pub(crate) async fn subnets(aws: &Aws, queries: &Queries, known: &BTreeMap<Address, Map>) -> Result<Answers, Failure> {
+    let mut asked = Vec::new();
+    for (address, query) in &queries.subnets {
+        let resolved = Value::Map(query.clone())
+            .resolve(&|reference| known.get(&reference.address)?.get(&reference.attribute).cloned());
+        if let (Value::Map(query), true) = (&resolved, resolved.is_known()) {
+            asked.push((address, typed::<Subnet>(query)?));
+        }
+    }
+    if asked.is_empty() {
+        return Ok(Answers::new());
+    }
+    let vpcs: BTreeSet<String> =
+        asked.iter().map(|(_, query)| text(&query.vpc).map(str::to_owned)).collect::<Result<_, _>>()?;
+    let vpcs = filter("vpc-id", vpcs.into_iter().collect());
+    let (subnets, tables) =
+        futures::try_join!(Box::pin(all_subnets(aws, vpcs.clone())), Box::pin(all_tables(aws, vpcs)))?;
+    asked.into_iter().map(|(address, query)| Ok((address.clone(), subnet(&query, &subnets, &tables)?))).collect()
+}
+
+async fn all_subnets(aws: &Aws, vpcs: Filter) -> Result<Vec<Ec2Subnet>, Failure> {
+    let mut pages = aws.clients.ec2.describe_subnets().filters(vpcs).into_paginator().page_size(1000).send();
+    let mut subnets = Vec::new();
+    while let Some(page) = pages.next().await {
+        subnets.extend(page.told("ec2:DescribeSubnets")?.subnets.into_iter().flatten());
+    }
+    Ok(subnets)
+}
+
+async fn all_tables(aws: &Aws, vpcs: Filter) -> Result<Vec<RouteTable>, Failure> {
+    let mut pages = aws.clients.ec2.describe_route_tables().filters(vpcs).into_paginator().page_size(100).send();
+    let mut tables = Vec::new();
+    while let Some(page) = pages.next().await {
+        tables.extend(page.told("ec2:DescribeRouteTables")?.route_tables.into_iter().flatten());
+    }
+    Ok(tables)
+}
+
+fn subnet(query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable]) -> Result<Result<Map, Failure>, Failure> {
+    let vpc = text(&query.vpc)?;
+    let mut fit: Vec<&Ec2Subnet> = subnets
+        .iter()
+        .filter(|subnet| subnet.vpc_id.as_deref() == Some(vpc))
+        .filter(|subnet| query.id.is_none() || subnet.subnet_id == query.id)
+        .filter(|subnet| query.zone.is_none() || subnet.availability_zone == query.zone)
+        .collect();
+    if fit.len() > 1 {
+        let defaults = fit.iter().copied().filter(|subnet| subnet.default_for_az == Some(true));
+        fit = Some(defaults.collect::<Vec<_>>()).filter(|defaults| !defaults.is_empty()).unwrap_or(fit);
+    }
+    let place = match (&query.id, &query.zone) {
+        (Some(id), _) => format!("`{id}`"),
+        (None, Some(zone)) => format!("a subnet in {zone}"),
+        (None, None) => "a subnet".to_owned(),
+    };
+    Ok(match fit.as_slice() {
+        [found] => Ok(attributes([
+            ("id", found.subnet_id.clone().unwrap_or_default().into()),
+            ("zone", found.availability_zone.clone().unwrap_or_default().into()),
+            ("cidr", found.cidr_block.clone().unwrap_or_default().into()),
+            ("free_addresses", Value::Number(found.available_ip_address_count.unwrap_or(0).into())),
+            ("default_route", default_route(vpc, found.subnet_id.as_deref(), tables).into()),
+        ])),
+        [] => Err(Failure::own(
+            format!("`{vpc}` has no such subnet: {place}"),
+            "take another `zone`, or name a `subnet` of that VPC".to_owned(),
+        )),
+        several => {
+            let mut ids: Vec<&str> = several.iter().filter_map(|subnet| subnet.subnet_id.as_deref()).collect();
+            ids.sort_unstable();
+            Err(Failure::own(
+                format!("`{vpc}` has several of {place}: {}", ids.join(", ")),
+                "name one of them as `subnet`".to_owned(),
+            ))
+        }
+    })
+}
+
+/// Where a subnet's traffic to anywhere goes.
+fn default_route(vpc: &str, subnet: Option<&str>, tables: &[RouteTable]) -> &'static str {
+    let of_vpc = || tables.iter().filter(|table| table.vpc_id.as_deref() == Some(vpc));
+    let own = of_vpc().find(|table| {
+        table.associations().iter().any(|association| subnet.is_some() && association.subnet_id.as_deref() == subnet)
+    });
+    let main = || of_vpc().find(|table| table.associations().iter().any(|association| association.main == Some(true)));
+    let Some(table) = own.or_else(main) else { return "none" };
+    let default = |route: &&Route| {
+        route.destination_cidr_block.as_deref() == Some("0.0.0.0/0") && route.state != Some(RouteState::Blackhole)
+    };
+    match table.routes().iter().find(default) {
+        None => "none",
+        Some(route) if route.gateway_id.as_deref().is_some_and(|id| id.starts_with("igw-")) => "internet_gateway",
+        Some(route) if route.nat_gateway_id.is_some() => "nat",
+        Some(_) => "other",
+    }
+}
+
+/// The images, by the ids that the parameters hold or that the stack names.
+pub(crate) async fn images(
+    aws: &Aws,
+    queries: &Queries,
+    parameters: &HashMap<String, String>,
+) -> Result<Answers, Failure> {
+    let id_of = |image: &Image| match &image.parameter {
+        Some(parameter) => parameters.get(parameter).cloned(),
+        None => image.id.clone(),
+    };
+    let ids: BTreeSet<String> = queries.images.iter().filter_map(|(_, image)| id_of(image)).collect();
+    let found = images_by_id(aws, ids.into_iter().collect()).await?;
+    let answer = |query: &Image| {
+        let Some(id) = id_of(query) else {
+            let parameter = query.parameter.as_deref().unwrap_or_default();
+            return Err(Failure::own(
+                format!("there is no SSM parameter `{parameter}` in {}", aws.connection.region),
+                "correct `image`".to_owned(),
+            ));
+        };
+        let Some(image) = found.get(&id) else {
+            return Err(Failure::own(
+                format!("there is no image `{id}` in {}, or it is not shared with this account", aws.connection.region),
+                "correct `image`: ids differ from region to region".to_owned(),
+            ));
+        };
+        let architecture = image.architecture.as_ref().map_or("", |architecture| architecture.as_str());
+        if architecture != query.architecture {
+            return Err(Failure::own(
+                format!("the image `{id}` is for {architecture}, but the pool's hosts are {}", query.architecture),
+                format!("name an image for {}", query.architecture),
+            ));
+        }
+        Ok(attributes([
+            ("id", id.into()),
+            ("name", image.name.clone().unwrap_or_default().into()),
+            ("architecture", architecture.into()),
+            ("root_device", image.root_device_name.clone().unwrap_or_default().into()),
+        ]))
+    };
+    Ok(queries.images.iter().map(|(address, query)| (address.clone(), answer(query))).collect())
+}
+
+async fn images_by_id(aws: &Aws, mut ids: Vec<String>) -> Result<HashMap<String, Ec2Image>, Failure> {
+    while !ids.is_empty() {
+        let call = aws.clients.ec2.describe_images().set_image_ids(Some(ids.clone()));
+        match call.send().await.told("ec2:DescribeImages") {
+            Ok(answer) => {
+                let images = answer.images.into_iter().flatten();
+                return Ok(images.filter_map(|image| Some((image.image_id.clone()?, image))).collect());
+            }
+            // EC2 names the ids it does not know; the others are asked for again.
+            Err(failure) if failure.code.starts_with("InvalidAMIID") => {
+                let before = ids.len();
+                ids.retain(|id| !failure.message.contains(id.as_str()));
+                if ids.len() == before {
+                    return Err(failure);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(HashMap::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::RouteTableAssociation;
+
+    use super::*;
+
+    fn table(association: RouteTableAssociation, route: Option<Route>) -> RouteTable {
+        let table = RouteTable::builder().vpc_id("vpc-1").associations(association);
+        table.set_routes(route.map(|route| vec![route])).build()
+    }
+
+    #[test]
+    fn a_subnet_without_a_table_of_its_own_takes_the_main_one() {
+        let route = || Route::builder().destination_cidr_block("0.0.0.0/0");
+        let main =
+            table(RouteTableAssociation::builder().main(true).build(), Some(route().gateway_id("igw-1").build()));
+        let private = table(
+            RouteTableAssociation::builder().subnet_id("subnet-1").build(),
+            Some(route().nat_gateway_id("nat-1").build()),
+        );
+        let closed = table(RouteTableAssociation::builder().subnet_id("subnet-2").build(), None);
+        let tables = [main, private, closed];
+        assert_eq!(default_route("vpc-1", Some("subnet-1"), &tables), "nat");
+        assert_eq!(default_route("vpc-1", Some("subnet-2"), &tables), "none");
+        assert_eq!(default_route("vpc-1", Some("subnet-3"), &tables), "internet_gateway");
+        assert_eq!(default_route("vpc-2", Some("subnet-3"), &tables), "none");
+    }
+
+    #[test]
+    fn of_several_subnets_in_a_zone_the_default_one_is_taken() {
+        let of = |id: &str, default: bool| {
+            let subnet = Ec2Subnet::builder().subnet_id(id).vpc_id("vpc-1").availability_zone("eu-west-3a");
+            subnet.default_for_az(default).build()
+        };
+        let query = Subnet { vpc: "vpc-1".into(), zone: Some("eu-west-3a".into()), id: None };
+        let found = subnet(&query, &[of("subnet-1", false), of("subnet-2", true)], &[]).unwrap().unwrap();
+        assert_eq!(found["id"].as_text(), Some("subnet-2"));
+        let several = subnet(&query, &[of("subnet-2", false), of("subnet-1", false)], &[]).unwrap().unwrap_err();
+        assert!(several.message.ends_with("subnet-1, subnet-2"), "{}", several.message);
+    }
+}

@@ -1,0 +1,79 @@
+//! Patience: with AWS's consistency lag, with what is slow to let go, and with what is slow to start.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Aws,
+    error::{Class, Failure},
+};
+
+/// Why a wait ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The person asked for it.
+    Interrupted,
+    /// It took too long.
+    OutOfPatience,
+}
+
+/// A wait that ends by itself.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    aws: &'a Aws,
+    until: Instant,
+}
+
+impl Wait<'_> {
+    /// Whether patience is at its end.
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Waits until it is time to look again.
+    pub async fn look(&self) -> Result<(), Ended> {
+        if self.is_over() {
+            return Err(Ended::OutOfPatience);
+        }
+        tokio::select! {
+            () = self.aws.connection.interrupt.cancelled() => Err(Ended::Interrupted),
+            () = sleep(self.aws.connection.pace) => Ok(()),
+        }
+    }
+}
+
+impl Aws {
+    /// A wait for something that AWS is slow to learn of, or that is slow to let go.
+    pub(crate) fn short_wait(&self) -> Wait<'_> {
+        self.wait(self.connection.patience)
+    }
+
+    /// A wait for a host or a service.
+    pub(crate) fn long_wait(&self) -> Wait<'_> {
+        self.wait(self.connection.patience * 5)
+    }
+
+    fn wait(&self, patience: Duration) -> Wait<'_> {
+        Wait { aws: self, until: Instant::now() + patience }
+    }
+
+    /// Repeats a call while it fails with one of these classes.
+    pub(crate) async fn patiently<T>(
+        &self,
+        classes: &[Class],
+        mut call: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let wait = self.short_wait();
+        loop {
+            match call().await {
+                Err(failure) if failure.is(classes) => {
+                    if wait.look().await.is_err() {
+                        return Err(failure);
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+}
