@@ -1,0 +1,75 @@
+//! One request as the services see it, and what they answer.
+
+use jiff::Timestamp;
+
+use crate::query::Params;
+
+/// A request after its signature, service and action were read.
+#[derive(Debug)]
+pub struct Call {
+    /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`.
+    pub service: String,
+    /// The region of the credential scope.
+    pub region: String,
+    /// `Action` of a query request, or what follows the dot of `X-Amz-Target`.
+    pub action: String,
+    /// What was sent.
+    pub input: Input,
+    /// When the call arrived; every state that takes a moment is worked out from it.
+    pub now: Timestamp,
+    /// The id of this request, which answers in XML repeat.
+    pub request_id: String,
+}
+
+impl Call {
+    /// The form parameters; none when the request is a JSON document.
+    pub fn params(&self) -> Params<'_> {
+        match &self.input {
+            Input::Query(pairs) => Params::new(pairs),
+            Input::Json(_) => Params::new(&[]),
+        }
+    }
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum Input {
+    /// Form parameters of EC2, IAM and STS, in the order sent.
+    Query(Vec<(String, String)>),
+    /// The JSON document of ECS, SSM, Logs and Secrets Manager.
+    Json(serde_json::Value),
+}
+
+/// The body of a successful answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// A whole XML document.
+    Xml(String),
+    /// A JSON document (`application/x-amz-json-1.1`).
+    Json(serde_json::Value),
+}
+
+/// An error as AWS answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// HTTP status.
+    pub status: u16,
+    /// AWS's error code, such as `InvalidParameterValue`.
+    pub code: String,
+    /// AWS's text.
+    pub message: String,
+}
+
+impl Fault {
+    /// A client error (400) with AWS's code.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { status: 400, code: code.into(), message: message.into() }
+    }
+
+    /// The same fault under another HTTP status (IAM answers 404 and 409).
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+}

@@ -1,0 +1,154 @@
+//! What happens to a call before and beside its execution: it is counted, throttled, or made to go wrong.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use serde::Serialize;
+
+use crate::{
+    Effect, FaultRule,
+    call::Fault,
+    query::Params,
+    throttle::{self, Buckets},
+};
+
+/// How often an operation was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CallCount {
+    /// Calls so far, those that failed included.
+    pub count: u64,
+    /// Whether the operation changes anything.
+    pub mutating: bool,
+}
+
+/// The calls so far by `service:Action`.
+pub type Calls = BTreeMap<String, CallCount>;
+
+/// What is to become of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Execute and answer it.
+    Execute,
+    /// Execute it and close the connection.
+    ExecuteAndDrop,
+    /// Close the connection.
+    Drop,
+    /// Answer this.
+    Refuse(Fault),
+}
+
+/// Counts, buckets and faults.
+#[derive(Debug)]
+pub(crate) struct Control {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    calls: Calls,
+    faults: Vec<Armed>,
+    buckets: Option<Buckets>,
+}
+
+/// A rule with the calls it has seen.
+#[derive(Debug)]
+struct Armed {
+    rule: FaultRule,
+    seen: u64,
+}
+
+impl Control {
+    pub(crate) fn new(faults: Vec<FaultRule>, throttle: bool) -> Self {
+        let inner = Inner { calls: Calls::new(), faults: arm(faults), buckets: throttle.then(Buckets::default) };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// The calls so far.
+    pub(crate) fn calls(&self) -> Calls {
+        self.lock().calls.clone()
+    }
+
+    /// Puts new rules in the place of the old ones.
+    pub(crate) fn set_faults(&self, faults: Vec<FaultRule>) {
+        self.lock().faults = arm(faults);
+    }
+
+    /// Counts a call and says what is to become of it.
+    pub(crate) fn admit(&self, service: &str, region: &str, action: &str, params: &Params<'_>) -> Verdict {
+        let operation = format!("{service}:{action}");
+        let mut inner = self.lock();
+        let first = CallCount { count: 0, mutating: is_mutating(action) };
+        inner.calls.entry(operation.clone()).or_insert(first).count += 1;
+
+        if let Some(buckets) = &mut inner.buckets
+            && !buckets.take(service, region, action, params, Instant::now())
+        {
+            return Verdict::Refuse(throttle::refusal(service));
+        }
+        let mut verdict = Verdict::Execute;
+        for armed in inner.faults.iter_mut().filter(|armed| armed.rule.concerns(&operation)) {
+            armed.seen += 1;
+            let since = armed.seen.checked_sub(armed.rule.nth);
+            if verdict == Verdict::Execute && since.is_some_and(|since| since < armed.rule.times) {
+                verdict = Verdict::from(&armed.rule.effect);
+            }
+        }
+        verdict
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<&Effect> for Verdict {
+    fn from(effect: &Effect) -> Self {
+        match effect {
+            Effect::Error { code, status, message } => {
+                Self::Refuse(Fault::new(code, message.clone()).with_status(*status))
+            }
+            Effect::DropBefore => Self::Drop,
+            Effect::DropAfter => Self::ExecuteAndDrop,
+        }
+    }
+}
+
+impl FaultRule {
+    fn concerns(&self, operation: &str) -> bool {
+        match self.operation.strip_suffix('*') {
+            Some(start) => operation.starts_with(start),
+            None => self.operation == operation,
+        }
+    }
+}
+
+fn arm(faults: Vec<FaultRule>) -> Vec<Armed> {
+    faults.into_iter().map(|rule| Armed { rule, seen: 0 }).collect()
+}
+
+fn is_mutating(action: &str) -> bool {
+    !["Describe", "Get", "List", "Head"].iter().any(|verb| action.starts_with(verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Control, Verdict};
+    use crate::{Effect, FaultRule, query::Params};
+
+    #[test]
+    fn a_fault_strikes_the_calls_it_names_and_no_other() {
+        let rule = FaultRule { operation: "ec2:RunInstances".into(), nth: 2, times: 1, effect: Effect::DropAfter };
+        let control = Control::new(vec![rule], false);
+        let call = |action| control.admit("ec2", "eu-west-3", action, &Params::new(&[]));
+        assert_eq!(call("RunInstances"), Verdict::Execute);
+        assert_eq!(call("DescribeVpcs"), Verdict::Execute);
+        assert_eq!(call("RunInstances"), Verdict::ExecuteAndDrop);
+        assert_eq!(call("RunInstances"), Verdict::Execute);
+        let calls = control.calls();
+        assert_eq!(calls.get("ec2:RunInstances").map(|call| (call.count, call.mutating)), Some((3, true)));
+        assert_eq!(calls.get("ec2:DescribeVpcs").map(|call| (call.count, call.mutating)), Some((1, false)));
+    }
+}

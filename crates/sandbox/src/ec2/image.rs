@@ -1,0 +1,165 @@
+//! Machine images: Amazon's own, and those registered.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::{
+    document,
+    model::{Image, Tags},
+    select::{self, PageSize, Row, shown, text},
+    tag,
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    world::World,
+    xml::Xml,
+};
+
+impl Row for Image {
+    const PREFIX: &'static str = "ami-";
+    const KIND: &'static str = "image";
+    const NOUN: &'static str = "image id";
+    const NOT_FOUND: &'static str = "InvalidAMIID.NotFound";
+    const MALFORMED: &'static str = "InvalidAMIID.Malformed";
+    const IDS: &'static str = "ImageId";
+    const FILTERS: &'static [&'static str] = &[
+        "image-id",
+        "name",
+        "architecture",
+        "description",
+        "owner-alias",
+        "owner-id",
+        "state",
+        "is-public",
+        "image-type",
+        "root-device-name",
+        "root-device-type",
+        "virtualization-type",
+        "hypervisor",
+        "creation-date",
+    ];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, id: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        match filter {
+            "name" => text(&self.name),
+            "architecture" => text(&self.architecture),
+            "description" => self.description.iter().map(Cow::from).collect(),
+            "owner-alias" => self.owner_alias.iter().map(Cow::from).collect(),
+            "owner-id" => text(&self.owner),
+            "state" => text("available"),
+            "is-public" => shown(self.owner_alias.is_some()),
+            "image-type" => text("machine"),
+            "root-device-name" => text(&self.root_device),
+            "root-device-type" => text("ebs"),
+            "virtualization-type" => text("hvm"),
+            "hypervisor" => text("xen"),
+            "creation-date" => shown(self.created.strftime("%Y-%m-%dT%H:%M:%S.%3fZ")),
+            _ => text(id),
+        }
+    }
+}
+
+pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let owners = params.list("Owner");
+    let size = PageSize { least: 1, most: 1000, default: None };
+    let (page, next) = select::select(world, call, &world.ec2.images, size)?;
+    let is_owned = |image: &Image| {
+        let owns = |owner: &&str| match *owner {
+            "self" => image.owner == world.account,
+            owner => image.owner == owner || image.owner_alias.as_deref() == Some(owner),
+        };
+        owners.is_empty() || owners.iter().any(owns)
+    };
+    let page = page.into_iter().filter(|(_, image)| is_owned(image));
+    Ok(document(call, |xml| {
+        xml.list("imagesSet", "item", page, |xml, (id, image)| write(xml, id, image));
+        xml.optional("nextToken", next);
+    }))
+}
+
+fn write(xml: &mut Xml, id: &str, image: &Image) {
+    xml.text("imageId", id)
+        .text("imageLocation", format!("{}/{}", image.owner_alias.as_deref().unwrap_or(&image.owner), image.name))
+        .text("imageState", "available")
+        .text("imageOwnerId", &image.owner)
+        .optional("imageOwnerAlias", image.owner_alias.as_ref())
+        .moment("creationDate", image.created)
+        .plain("isPublic", image.owner_alias.is_some())
+        .text("architecture", &image.architecture)
+        .text("imageType", "machine")
+        .text("name", &image.name)
+        .optional("description", image.description.as_ref())
+        .text("rootDeviceType", "ebs")
+        .text("rootDeviceName", &image.root_device)
+        .list("blockDeviceMapping", "item", [&image.root_device], |xml, device| {
+            xml.text("deviceName", device).element("ebs", |xml| {
+                xml.text("snapshotId", &image.snapshot)
+                    .plain("volumeSize", image.root_size_gib)
+                    .plain("deleteOnTermination", true)
+                    .text("volumeType", "gp3")
+                    .plain("encrypted", false);
+            });
+        })
+        .text("virtualizationType", "hvm")
+        .text("hypervisor", "xen")
+        .plain("enaSupport", true)
+        .text("sriovNetSupport", "simple")
+        .text("bootMode", "uefi-preferred")
+        .text("imdsSupport", "v2.0")
+        .text("platformDetails", "Linux/UNIX")
+        .text("usageOperation", "RunInstances");
+    tag::write(xml, &image.tags);
+}
+
+pub(super) fn register(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let name = params.require("Name")?;
+    let is_taken = |image: &Image| image.name == name && image.region == call.region && image.owner == world.account;
+    if let Some((id, _)) = world.ec2.images.iter().find(|(_, image)| is_taken(image)) {
+        let message = format!("AMI name {name} is already in use by AMI {id}");
+        return Err(Fault::new("InvalidAMIName.Duplicate", message));
+    }
+    let architecture = params.get("Architecture").unwrap_or("x86_64");
+    if !matches!(architecture, "x86_64" | "arm64") {
+        let message = format!("Value ({architecture}) for parameter architecture is invalid.");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    let root_device = params.require("RootDeviceName")?;
+    let mappings = params.items("BlockDeviceMapping");
+    let root = mappings.iter().find(|mapping| mapping.get("DeviceName") == Some(root_device)).ok_or_else(|| {
+        let message = format!("No block device mapping found for the root device '{root_device}'");
+        Fault::new("InvalidBlockDeviceMapping", message)
+    })?;
+    let id = world.new_id(Image::PREFIX);
+    let image = Image {
+        region: call.region.clone(),
+        created: call.now,
+        name: name.to_owned(),
+        description: params.get("Description").map(str::to_owned),
+        architecture: architecture.to_owned(),
+        owner_alias: None,
+        owner: world.account.clone(),
+        root_device: root_device.to_owned(),
+        root_size_gib: root.number("Ebs.VolumeSize")?.unwrap_or(8),
+        snapshot: root.get("Ebs.SnapshotId").map_or_else(|| crate::world::id_of("snap-", &id), str::to_owned),
+        tags: tag::of_created::<Image>(&params)?,
+    };
+    world.ec2.images.insert(id.clone(), image);
+    Ok(document(call, |xml| {
+        xml.text("imageId", &id);
+    }))
+}

@@ -1,0 +1,191 @@
+//! The life of instances: time goes by, they are terminated, stopped and started.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    document,
+    model::{Instance, InstanceState, Interface},
+    select::{Row, find},
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    query::Params,
+    world::World,
+};
+
+/// How long a terminated instance can be seen.
+const AFTERLIFE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Moves every instance to where it is by `now`.
+pub(super) fn settle(world: &mut World, now: Timestamp) {
+    let due: Vec<String> = world
+        .ec2
+        .instances
+        .iter()
+        .filter(|(_, instance)| match instance.state {
+            InstanceState::Running | InstanceState::Stopped => false,
+            InstanceState::Terminated => now.duration_since(instance.since) >= AFTERLIFE,
+            InstanceState::Pending | InstanceState::ShuttingDown | InstanceState::Stopping => {
+                world.settled(instance.since, now)
+            }
+        })
+        .map(|(id, _)| id.to_owned())
+        .collect();
+    for id in due {
+        let Some(instance) = world.ec2.instances.get_mut(&id) else { continue };
+        match instance.state {
+            InstanceState::Pending => instance.state = InstanceState::Running,
+            InstanceState::Stopping => instance.state = InstanceState::Stopped,
+            InstanceState::ShuttingDown => {
+                instance.state = InstanceState::Terminated;
+                let interfaces = std::mem::take(&mut instance.interfaces);
+                let volumes = std::mem::take(&mut instance.volumes);
+                unplug(world, interfaces);
+                for volume in volumes.into_values() {
+                    let Some(row) = world.ec2.volumes.get_mut(&volume) else { continue };
+                    row.instance = None;
+                    if row.delete_on_termination {
+                        world.ec2.volumes.remove(&volume);
+                    }
+                }
+            }
+            InstanceState::Terminated => forget(world, &id),
+            InstanceState::Running | InstanceState::Stopped => {}
+        }
+    }
+}
+
+/// Frees the interfaces of an instance: those that go with it go, the others are available.
+fn unplug(world: &mut World, interfaces: Vec<String>) {
+    for id in interfaces {
+        let Some(Interface { attachment, .. }) = world.ec2.interfaces.get_mut(&id) else { continue };
+        if attachment.take().is_some_and(|attachment| attachment.delete_on_termination) {
+            world.ec2.interfaces.remove(&id);
+        }
+    }
+}
+
+fn forget(world: &mut World, id: &str) {
+    let Some(Instance { user_data: Some(digest), .. }) = world.ec2.instances.remove(id) else { return };
+    if !world.ec2.instances.values().any(|other| other.user_data.as_ref() == Some(&digest)) {
+        world.ec2.user_data.remove(&digest);
+    }
+}
+
+/// The ids of a call, all of them known.
+fn ids(world: &World, call: &Call, params: &Params<'_>) -> Result<Vec<String>, Fault> {
+    let mut ids: Vec<String> = params.list(Instance::IDS).into_iter().map(str::to_owned).collect();
+    if ids.is_empty() {
+        return Err(Fault::new("MissingParameter", "The request must contain the parameter InstanceId"));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    for id in &ids {
+        find(&world.ec2.instances, &call.region, id)?;
+    }
+    Ok(ids)
+}
+
+pub(super) fn terminate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let ids = ids(world, call, &call.params())?;
+    for id in &ids {
+        if find(&world.ec2.instances, &call.region, id)?.termination_protected {
+            return Err(Fault::new(
+                "OperationNotPermitted",
+                format!(
+                    "The instance '{id}' may not be terminated. Modify its 'disableApiTermination' instance attribute \
+                     and try again."
+                ),
+            ));
+        }
+    }
+    Ok(change(world, call, &ids, |state| match state {
+        InstanceState::ShuttingDown | InstanceState::Terminated => None,
+        _ => Some(InstanceState::ShuttingDown),
+    }))
+}
+
+pub(super) fn stop(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let ids = ids(world, call, &call.params())?;
+    for id in &ids {
+        let instance = find(&world.ec2.instances, &call.region, id)?;
+        if instance.spot {
+            let message = format!("You can't stop the Spot Instance '{id}' because it is of a one-time request.");
+            return Err(Fault::new("UnsupportedOperation", message));
+        }
+        if !matches!(instance.state, InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped) {
+            return Err(wrong_state(id, "stopped"));
+        }
+    }
+    Ok(change(world, call, &ids, |state| (state == InstanceState::Running).then_some(InstanceState::Stopping)))
+}
+
+pub(super) fn start(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let ids = ids(world, call, &call.params())?;
+    for id in &ids {
+        let state = find(&world.ec2.instances, &call.region, id)?.state;
+        if !matches!(state, InstanceState::Stopped | InstanceState::Pending | InstanceState::Running) {
+            return Err(wrong_state(id, "started"));
+        }
+    }
+    Ok(change(world, call, &ids, |state| (state == InstanceState::Stopped).then_some(InstanceState::Pending)))
+}
+
+fn wrong_state(id: &str, what: &str) -> Fault {
+    let message = format!("The instance '{id}' is not in a state from which it can be {what}.");
+    Fault::new("IncorrectInstanceState", message)
+}
+
+/// Moves the instances to what `next` says for their state, and answers with both states of each.
+fn change(
+    world: &mut World,
+    call: &Call,
+    ids: &[String],
+    next: impl Fn(InstanceState) -> Option<InstanceState>,
+) -> Reply {
+    let mut changes = Vec::with_capacity(ids.len());
+    for id in ids {
+        let Some(before) = world.ec2.instances.get(id).map(|instance| instance.state) else { continue };
+        let after = next(before);
+        if let Some(after) = after
+            && let Some(instance) = world.ec2.instances.get_mut(id)
+        {
+            instance.state = after;
+            instance.since = call.now;
+        }
+        changes.push((id, before, after.unwrap_or(before)));
+    }
+    document(call, |xml| {
+        xml.list("instancesSet", "item", changes, |xml, (id, before, after)| {
+            xml.text("instanceId", id);
+            for (name, state) in [("currentState", after), ("previousState", before)] {
+                xml.element(name, |xml| {
+                    xml.plain("code", state.code()).text("name", state.name());
+                });
+            }
+        });
+    })
+}
+
+pub(super) fn attribute(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("InstanceId")?;
+    let instance = find(&world.ec2.instances, &call.region, id)?;
+    let attribute = params.require("Attribute")?;
+    let value = match attribute {
+        "userData" => instance.user_data.as_ref().and_then(|digest| world.ec2.user_data.get(digest)).cloned(),
+        "instanceType" => Some(instance.instance_type.clone()),
+        "disableApiTermination" => Some(instance.termination_protected.to_string()),
+        "ebsOptimized" => Some(instance.ebs_optimized.to_string()),
+        "rootDeviceName" => Some(instance.root_device.clone()),
+        other => {
+            let message = format!("Value ({other}) for parameter attribute is invalid. Unknown attribute.");
+            return Err(Fault::new("InvalidParameterValue", message));
+        }
+    };
+    Ok(document(call, |xml| {
+        xml.text("instanceId", id).element(attribute, |xml| {
+            xml.optional("value", value);
+        });
+    }))
+}

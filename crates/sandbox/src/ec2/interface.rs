@@ -1,0 +1,372 @@
+//! Network interfaces and volumes: what instances bring with them.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+    net::Ipv4Addr,
+};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{
+    address::Addresses,
+    document, done,
+    model::{Interface, Tags, Volume},
+    placement,
+    select::{self, Row, THOUSAND, find, find_mut, shown, text},
+    tag,
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    world::World,
+    xml::Xml,
+};
+
+impl Row for Interface {
+    const PREFIX: &'static str = "eni-";
+    const KIND: &'static str = "network-interface";
+    const NOUN: &'static str = "networkInterface ID";
+    const NOT_FOUND: &'static str = "InvalidNetworkInterfaceID.NotFound";
+    const MALFORMED: &'static str = "InvalidNetworkInterfaceId.Malformed";
+    const IDS: &'static str = "NetworkInterfaceId";
+    const FILTERS: &'static [&'static str] = &[
+        "network-interface-id",
+        "subnet-id",
+        "vpc-id",
+        "group-id",
+        "availability-zone",
+        "status",
+        "description",
+        "interface-type",
+        "mac-address",
+        "owner-id",
+        "private-ip-address",
+        "addresses.private-ip-address",
+        "attachment.attachment-id",
+        "attachment.instance-id",
+        "attachment.device-index",
+        "attachment.status",
+    ];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        let attachment = self.attachment.as_ref();
+        match filter {
+            "subnet-id" => text(&self.subnet),
+            "vpc-id" => text(&self.vpc),
+            "group-id" => self.groups.iter().map(Cow::from).collect(),
+            "availability-zone" => text(&self.zone),
+            "status" => text(status(self)),
+            "description" => text(&self.description),
+            "interface-type" => text(&self.kind),
+            "mac-address" => shown(mac(id)),
+            "owner-id" => text(&world.account),
+            "private-ip-address" => shown(self.primary),
+            "addresses.private-ip-address" => {
+                std::iter::once(&self.primary).chain(&self.secondary.0).flat_map(shown).collect()
+            }
+            "attachment.attachment-id" => attachment.map_or_else(Vec::new, |attachment| text(&attachment.id)),
+            "attachment.instance-id" => attachment.map_or_else(Vec::new, |attachment| text(&attachment.instance)),
+            "attachment.device-index" => attachment.map_or_else(Vec::new, |attachment| shown(attachment.device)),
+            "attachment.status" => attachment.map_or_else(Vec::new, |_| text("attached")),
+            _ => text(id),
+        }
+    }
+}
+
+fn status(interface: &Interface) -> &'static str {
+    if interface.attachment.is_some() || interface.kind == "nat_gateway" { "in-use" } else { "available" }
+}
+
+/// The address of an interface on its link, which depends on its id only.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mac([u8; 5]);
+
+/// The address of the interface of this id on its link.
+pub(super) fn mac(id: &str) -> Mac {
+    let mut bytes = [0; 5];
+    for (byte, digest) in bytes.iter_mut().zip(Sha256::digest(id)) {
+        *byte = digest;
+    }
+    Mac(bytes)
+}
+
+impl Display for Mac {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [b, c, d, e, f] = self.0;
+        write!(formatter, "06:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+}
+
+/// Writes the name that Amazon's resolver knows a private address by.
+pub(super) fn write_name(xml: &mut Xml, region: &str, address: Ipv4Addr) {
+    let [a, b, c, d] = address.octets();
+    if region == "us-east-1" {
+        xml.plain("privateDnsName", format_args!("ip-{a}-{b}-{c}-{d}.ec2.internal"));
+    } else {
+        xml.plain("privateDnsName", format_args!("ip-{a}-{b}-{c}-{d}.{region}.compute.internal"));
+    }
+}
+
+/// Writes the groups of an interface.
+pub(super) fn group_set(xml: &mut Xml, world: &World, groups: &[String]) {
+    xml.list("groupSet", "item", groups, |xml, id| {
+        let name = world.ec2.groups.get(id).map(|group| group.name.as_str());
+        xml.text("groupId", id).optional("groupName", name);
+    });
+}
+
+/// Writes all addresses of an interface.
+pub(super) fn write_addresses(xml: &mut Xml, interface: &Interface) {
+    xml.plain("privateIpAddress", interface.primary);
+    write_name(xml, &interface.region, interface.primary);
+    let addresses =
+        std::iter::once((true, interface.primary)).chain(interface.secondary.0.iter().map(|address| (false, *address)));
+    xml.list("privateIpAddressesSet", "item", addresses, |xml, (is_primary, address)| {
+        xml.plain("primary", is_primary).plain("privateIpAddress", address);
+        write_name(xml, &interface.region, address);
+    });
+    if !interface.prefixes.0.is_empty() {
+        xml.list("ipv4PrefixSet", "item", &interface.prefixes.0, |xml, prefix| {
+            xml.plain("ipv4Prefix", format_args!("{prefix}/28"));
+        });
+    }
+}
+
+/// Writes the timeouts of connection tracking, if any was set.
+pub(super) fn write_tracking(xml: &mut Xml, interface: &Interface) {
+    let Some([tcp, udp_stream, udp]) = interface.tracking else { return };
+    xml.element("connectionTrackingConfiguration", |xml| {
+        let names = ["tcpEstablishedTimeout", "udpStreamTimeout", "udpTimeout"];
+        for (name, seconds) in names.into_iter().zip([tcp, udp_stream, udp]) {
+            if let Some(seconds) = seconds {
+                xml.plain(name, seconds);
+            }
+        }
+    });
+}
+
+pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(world, call, &world.ec2.interfaces, THOUSAND)?;
+    Ok(document(call, |xml| {
+        xml.list("networkInterfaceSet", "item", page, |xml, (id, interface)| write(xml, world, id, interface));
+        xml.optional("nextToken", next);
+    }))
+}
+
+fn write(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
+    let is_nat = interface.kind == "nat_gateway";
+    xml.text("networkInterfaceId", id)
+        .text("subnetId", &interface.subnet)
+        .text("vpcId", &interface.vpc)
+        .text("availabilityZone", &interface.zone)
+        .text("description", &interface.description)
+        .text("ownerId", &world.account)
+        .plain("requesterManaged", is_nat)
+        .text("status", status(interface))
+        .plain("macAddress", mac(id))
+        .text("interfaceType", &interface.kind)
+        .plain("sourceDestCheck", !is_nat);
+    group_set(xml, world, &interface.groups);
+    if let Some(attachment) = &interface.attachment {
+        xml.element("attachment", |xml| {
+            xml.text("attachmentId", &attachment.id)
+                .text("instanceId", &attachment.instance)
+                .text("instanceOwnerId", &world.account)
+                .plain("deviceIndex", attachment.device)
+                .plain("networkCardIndex", attachment.card)
+                .text("status", "attached")
+                .moment("attachTime", interface.created)
+                .plain("deleteOnTermination", attachment.delete_on_termination);
+            if let Some(queues) = attachment.queues {
+                xml.plain("enaQueueCount", queues);
+            }
+        });
+    }
+    write_tracking(xml, interface);
+    write_addresses(xml, interface);
+    xml.element("ipv6AddressesSet", |_| {});
+    tag::write(xml, &interface.tags);
+}
+
+/// How many IPv4 addresses and prefixes an interface can have, as its instance's type says.
+fn most_addresses(world: &World, interface: &Interface) -> usize {
+    let instance = interface.attachment.as_ref().and_then(|attachment| world.ec2.instances.get(&attachment.instance));
+    let instance_type = instance.and_then(|instance| trunnion_catalog::instance_type(&instance.instance_type));
+    instance_type.map_or(50, |kind| usize::try_from(kind.ipv4_per_interface).unwrap_or(usize::MAX))
+}
+
+pub(super) fn assign(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("NetworkInterfaceId")?;
+    let interface = find(&world.ec2.interfaces, &call.region, id)?;
+    let mut named = Vec::new();
+    for text in params.list("PrivateIpAddress") {
+        named.push(parse(text)?);
+    }
+    let count: usize = params.number("SecondaryPrivateIpAddressCount")?.unwrap_or_default();
+    let prefix_count: usize = params.number("Ipv4PrefixCount")?.unwrap_or_default();
+    let asked = [named.len(), count, prefix_count];
+    if asked.iter().filter(|count| **count > 0).count() != 1 {
+        let message = "The request must contain addresses, a count of addresses, or a count of prefixes";
+        return Err(Fault::new("InvalidParameterCombination", message));
+    }
+    let have = 1 + interface.secondary.0.len() + interface.prefixes.0.len();
+    if have + asked.iter().sum::<usize>() > most_addresses(world, interface) {
+        let message = "Number of private addresses will exceed limit.";
+        return Err(Fault::new("PrivateIpAddressLimitExceeded", message));
+    }
+    let subnet = interface.subnet.clone();
+    let mut plan = placement::plan(world, &subnet).ok_or_else(|| placement::exhausted(&subnet))?;
+    for address in &named {
+        if !plan.take(*address) {
+            return Err(Fault::new(
+                "InvalidParameterValue",
+                format!("Address {address} is in use or not in the subnet."),
+            ));
+        }
+    }
+    for _ in 0..count {
+        named.push(plan.next().ok_or_else(|| placement::exhausted(&subnet))?);
+    }
+    let mut prefixes = Vec::with_capacity(prefix_count);
+    for _ in 0..prefix_count {
+        prefixes.push(plan.next_prefix().ok_or_else(|| placement::exhausted(&subnet))?);
+    }
+    let interface = find_mut(&mut world.ec2.interfaces, &call.region, id)?;
+    interface.secondary.0.extend(&named);
+    interface.prefixes.0.extend(&prefixes);
+    Ok(document(call, |xml| {
+        xml.plain("return", true)
+            .text("networkInterfaceId", id)
+            .list("assignedPrivateIpAddressesSet", "item", named, |xml, address| {
+                xml.plain("privateIpAddress", address);
+            })
+            .list("assignedIpv4PrefixSet", "item", prefixes, |xml, prefix| {
+                xml.plain("ipv4Prefix", format_args!("{prefix}/28"));
+            });
+    }))
+}
+
+pub(super) fn unassign(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("NetworkInterfaceId")?;
+    let interface = find(&world.ec2.interfaces, &call.region, id)?;
+    let missing = || {
+        let message = "Some of the specified addresses are not assigned to the network interface";
+        Fault::new("InvalidParameterValue", message)
+    };
+    let drop = |have: &Addresses, doomed: Vec<Ipv4Addr>| {
+        let all = doomed.iter().all(|address| have.0.contains(address));
+        let left = have.0.iter().copied().filter(|address| !doomed.contains(address)).collect();
+        if all { Ok(Addresses(left)) } else { Err(missing()) }
+    };
+    let addresses = params.list("PrivateIpAddress").into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let prefixes = params
+        .list("Ipv4Prefix")
+        .into_iter()
+        .map(|prefix| parse(prefix.trim_end_matches("/28")))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (secondary, prefixes) = (drop(&interface.secondary, addresses)?, drop(&interface.prefixes, prefixes)?);
+    let interface = find_mut(&mut world.ec2.interfaces, &call.region, id)?;
+    interface.secondary = secondary;
+    interface.prefixes = prefixes;
+    Ok(done(call))
+}
+
+fn parse(text: &str) -> Result<Ipv4Addr, Fault> {
+    text.parse().map_err(|_| Fault::new("InvalidParameterValue", format!("Invalid IPv4 address: {text}")))
+}
+
+impl Row for Volume {
+    const PREFIX: &'static str = "vol-";
+    const KIND: &'static str = "volume";
+    const NOUN: &'static str = "volume";
+    const NOT_FOUND: &'static str = "InvalidVolume.NotFound";
+    const MALFORMED: &'static str = "InvalidParameterValue";
+    const IDS: &'static str = "VolumeId";
+    const FILTERS: &'static [&'static str] = &[
+        "volume-id",
+        "attachment.instance-id",
+        "attachment.device",
+        "availability-zone",
+        "status",
+        "size",
+        "volume-type",
+        "encrypted",
+        "snapshot-id",
+    ];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, id: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        match filter {
+            "attachment.instance-id" => self.instance.iter().map(Cow::from).collect(),
+            "attachment.device" => text(&self.device),
+            "availability-zone" => text(&self.zone),
+            "status" => text(if self.instance.is_some() { "in-use" } else { "available" }),
+            "size" => shown(self.size_gib),
+            "volume-type" => text(&self.kind),
+            "encrypted" => shown(self.encrypted),
+            "snapshot-id" => self.snapshot.iter().map(Cow::from).collect(),
+            _ => text(id),
+        }
+    }
+}
+
+pub(super) fn describe_volumes(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(world, call, &world.ec2.volumes, THOUSAND)?;
+    Ok(document(call, |xml| {
+        xml.list("volumeSet", "item", page, |xml, (id, volume)| write_volume(xml, id, volume));
+        xml.optional("nextToken", next);
+    }))
+}
+
+fn write_volume(xml: &mut Xml, id: &str, volume: &Volume) {
+    xml.text("volumeId", id)
+        .plain("size", volume.size_gib)
+        .text("snapshotId", volume.snapshot.as_deref().unwrap_or_default())
+        .text("availabilityZone", &volume.zone)
+        .text("status", if volume.instance.is_some() { "in-use" } else { "available" })
+        .moment("createTime", volume.created)
+        .text("volumeType", &volume.kind)
+        .plain("encrypted", volume.encrypted)
+        .plain("multiAttachEnabled", false);
+    if let Some(iops) = volume.iops {
+        xml.plain("iops", iops);
+    }
+    if let Some(throughput) = volume.throughput {
+        xml.plain("throughput", throughput);
+    }
+    xml.list("attachmentSet", "item", &volume.instance, |xml, instance| {
+        xml.text("volumeId", id)
+            .text("instanceId", instance)
+            .text("device", &volume.device)
+            .text("status", "attached")
+            .moment("attachTime", volume.created)
+            .plain("deleteOnTermination", volume.delete_on_termination);
+    });
+    tag::write(xml, &volume.tags);
+}

@@ -1,0 +1,207 @@
+//! `RunInstances`.
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    instance_view, launch_data,
+    launch_spec::{self, DeviceSpec, InterfaceSpec, Spec},
+    model::{Attachment, Flat, Instance, InstanceState, Interface, Volume},
+    placement::{Placed, place},
+    select::Row,
+    template, template_version,
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    query::Params,
+    world::World,
+};
+
+/// Parameters of `RunInstances` that launch templates do not have.
+const BESIDES: &[&str] = &[
+    "Action",
+    "Version",
+    "MinCount",
+    "MaxCount",
+    "ClientToken",
+    "DryRun",
+    "LaunchTemplate",
+    "SubnetId",
+    "PrivateIpAddress",
+];
+
+/// The SHA-256 of a text in hexadecimal.
+pub(super) fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    if let Some(ids) = template::earlier(world, call)? {
+        return again(world, call, &ids);
+    }
+    let (least, most) = counts(&params)?;
+    let request = launch_data::read(&params, "", BESIDES)?;
+    let base = from_template(world, call, &params)?;
+    let data = base.as_ref().map_or_else(|| request.clone(), |base| launch_data::merge(base, &request));
+    let tags = launch_spec::tags(base.as_ref(), &request)?;
+    let spec = launch_spec::read(world, call, &data, tags)?;
+    if most > 1 && spec.interfaces.iter().any(|interface| interface.primary.is_some()) {
+        let message = "A private IP address can be specified for one instance only";
+        return Err(Fault::new("InvalidParameterCombination", message));
+    }
+    let placed = place(world, &spec.interfaces, least, most)?;
+
+    let user_data = spec.user_data.as_ref().map(|text| (digest(text), text));
+    if let Some((key, text)) = &user_data
+        && world.ec2.user_data.get(key).is_none()
+    {
+        world.ec2.user_data.insert(key.clone(), (*text).clone());
+    }
+    let reservation = world.new_id("r-");
+    let mut ids = Vec::with_capacity(placed.len());
+    for (launch_index, placed) in (0..).zip(placed) {
+        let id = world.new_id(Instance::PREFIX);
+        let interfaces = spec
+            .interfaces
+            .iter()
+            .zip(placed)
+            .map(|(interface, placed)| plug_in(world, call, &spec, &id, interface, placed))
+            .collect();
+        let volumes =
+            spec.devices.iter().map(|device| (device.name.clone(), attach(world, call, &spec, &id, device))).collect();
+        let instance = Instance {
+            region: call.region.clone(),
+            created: call.now,
+            reservation: reservation.clone(),
+            launch_index,
+            token: params.get("ClientToken").filter(|token| !token.is_empty()).map(str::to_owned),
+            state: InstanceState::Pending,
+            since: call.now,
+            instance_type: spec.instance_type.name.to_owned(),
+            image: spec.image.clone(),
+            architecture: spec.instance_type.architecture.as_str().to_owned(),
+            root_device: spec.root_device.clone(),
+            profile: spec.profile.clone(),
+            vpc: spec.vpc.clone(),
+            subnet: spec.interfaces.first().map_or_else(String::new, |interface| interface.subnet.clone()),
+            zone: spec.zone.clone(),
+            interfaces,
+            volumes,
+            user_data: user_data.as_ref().map(|(key, _)| key.clone()),
+            metadata: spec.metadata.clone(),
+            tenancy: spec.tenancy.clone(),
+            spot: spec.spot,
+            monitoring: spec.monitoring,
+            ebs_optimized: spec.ebs_optimized,
+            termination_protected: spec.termination_protected,
+            tags: spec.instance_tags.clone(),
+        };
+        world.ec2.instances.insert(id.clone(), instance);
+        ids.push(id);
+    }
+    template::remember(world, call, ids.clone());
+    Ok(instance_view::reservation(world, call, &ids))
+}
+
+/// The answer to a call whose client token was used before.
+fn again(world: &World, call: &Call, ids: &[String]) -> Result<Reply, Fault> {
+    let is_gone =
+        |id: &String| {
+            world.ec2.instances.get(id).is_none_or(|instance| {
+                matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated)
+            })
+        };
+    if ids.iter().any(is_gone) {
+        return Err(Fault::new(
+            "IdempotentInstanceTerminated",
+            "The instance that was launched with this client token has been terminated.",
+        ));
+    }
+    Ok(instance_view::reservation(world, call, ids))
+}
+
+fn counts(params: &Params<'_>) -> Result<(u32, u32), Fault> {
+    let count = |name: &str| {
+        let missing = || Fault::new("MissingParameter", format!("The request must contain the parameter {name}"));
+        params.number::<u32>(name)?.ok_or_else(missing)
+    };
+    let (least, most) = (count("MinCount")?, count("MaxCount")?);
+    if least == 0 || least > most {
+        let message = format!("Value ({least}) for parameter minCount is invalid, with maxCount {most}");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    if most > 1000 {
+        let message = format!("You have requested more instances ({most}) than your current instance limit allows");
+        return Err(Fault::new("InstanceLimitExceeded", message));
+    }
+    Ok((least, most))
+}
+
+fn from_template(world: &World, call: &Call, params: &Params<'_>) -> Result<Option<Flat>, Fault> {
+    if !params.has("LaunchTemplate") {
+        return Ok(None);
+    }
+    let template = params.under("LaunchTemplate");
+    let id = template::named(world, call, &template)?;
+    let version = template_version::version(world, call, &id, template.get("Version"))?;
+    Ok(Some(version.data.clone()))
+}
+
+fn plug_in(
+    world: &mut World,
+    call: &Call,
+    spec: &Spec,
+    instance: &str,
+    interface: &InterfaceSpec,
+    placed: Placed,
+) -> String {
+    let id = world.new_id(Interface::PREFIX);
+    let attachment = Attachment {
+        id: world.new_id("eni-attach-"),
+        instance: instance.to_owned(),
+        card: interface.card,
+        device: interface.device,
+        delete_on_termination: interface.delete_on_termination,
+        queues: interface.queues,
+    };
+    let row = Interface {
+        region: call.region.clone(),
+        created: call.now,
+        vpc: spec.vpc.clone(),
+        subnet: interface.subnet.clone(),
+        zone: spec.zone.clone(),
+        description: interface.description.clone(),
+        kind: interface.kind.clone(),
+        groups: interface.groups.clone(),
+        primary: placed.primary,
+        secondary: placed.secondary,
+        prefixes: placed.prefixes,
+        attachment: Some(attachment),
+        tracking: interface.tracking,
+        tags: spec.interface_tags.clone(),
+    };
+    world.ec2.interfaces.insert(id.clone(), row);
+    id
+}
+
+fn attach(world: &mut World, call: &Call, spec: &Spec, instance: &str, device: &DeviceSpec) -> String {
+    let id = world.new_id(Volume::PREFIX);
+    let is_gp3 = device.kind == "gp3";
+    let row = Volume {
+        region: call.region.clone(),
+        created: call.now,
+        zone: spec.zone.clone(),
+        instance: Some(instance.to_owned()),
+        device: device.name.clone(),
+        delete_on_termination: device.delete_on_termination,
+        size_gib: device.size_gib,
+        kind: device.kind.clone(),
+        iops: device.iops.or(is_gp3.then_some(3000)),
+        throughput: device.throughput.or(is_gp3.then_some(125)),
+        encrypted: device.encrypted,
+        snapshot: device.snapshot.clone(),
+        tags: spec.volume_tags.clone(),
+    };
+    world.ec2.volumes.insert(id.clone(), row);
+    id
+}

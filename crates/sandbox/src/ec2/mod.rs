@@ -1,0 +1,151 @@
+//! EC2: the network, security groups, launch templates, instances with all their interfaces, and images.
+//!
+//! Query protocol, version 2016-11-15. Every row carries its region; ids are unique over all regions.
+
+mod address;
+mod image;
+mod instance;
+mod instance_type;
+mod instance_view;
+mod interface;
+mod launch;
+mod launch_data;
+mod launch_spec;
+mod model;
+mod network;
+mod placement;
+mod region;
+mod route;
+mod security_group;
+mod security_rule;
+mod select;
+mod tag;
+mod template;
+mod template_version;
+
+use crate::{
+    call::{Call, Fault, Reply},
+    table::{AnyTable, Table},
+    world::World,
+    xml::Xml,
+};
+
+pub use region::{seed, seeded_image};
+
+/// The resources of every region.
+#[derive(Debug, Default)]
+pub struct State {
+    vpcs: Table<model::Vpc>,
+    subnets: Table<model::Subnet>,
+    route_tables: Table<model::RouteTable>,
+    internet_gateways: Table<model::InternetGateway>,
+    nat_gateways: Table<model::NatGateway>,
+    groups: Table<model::SecurityGroup>,
+    rules: Table<model::Rule>,
+    templates: Table<model::LaunchTemplate>,
+    /// By template id and number, so that they stand in order.
+    versions: Table<model::LaunchTemplateVersion>,
+    instances: Table<model::Instance>,
+    interfaces: Table<model::Interface>,
+    volumes: Table<model::Volume>,
+    images: Table<model::Image>,
+    /// Base64 by SHA-256.
+    user_data: Table<String>,
+    /// By region, action and token.
+    tokens: Table<model::Token>,
+}
+
+impl State {
+    /// Every table, for the journal.
+    pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
+        vec![
+            ("ec2.vpcs", &mut self.vpcs),
+            ("ec2.subnets", &mut self.subnets),
+            ("ec2.route_tables", &mut self.route_tables),
+            ("ec2.internet_gateways", &mut self.internet_gateways),
+            ("ec2.nat_gateways", &mut self.nat_gateways),
+            ("ec2.groups", &mut self.groups),
+            ("ec2.rules", &mut self.rules),
+            ("ec2.templates", &mut self.templates),
+            ("ec2.versions", &mut self.versions),
+            ("ec2.instances", &mut self.instances),
+            ("ec2.interfaces", &mut self.interfaces),
+            ("ec2.volumes", &mut self.volumes),
+            ("ec2.images", &mut self.images),
+            ("ec2.user_data", &mut self.user_data),
+            ("ec2.tokens", &mut self.tokens),
+        ]
+    }
+}
+
+/// Answers one call.
+pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    instance::settle(world, call.now);
+    if call.params().bool("DryRun")? == Some(true) {
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(Fault::new("DryRunOperation", message).with_status(412));
+    }
+    match call.action.as_str() {
+        "DescribeAvailabilityZones" => region::describe_zones(call),
+        "DescribeVpcs" => network::describe_vpcs(world, call),
+        "CreateVpc" => network::create_vpc(world, call),
+        "DeleteVpc" => network::delete_vpc(world, call),
+        "DescribeSubnets" => network::describe_subnets(world, call),
+        "CreateSubnet" => network::create_subnet(world, call),
+        "DeleteSubnet" => network::delete_subnet(world, call),
+        "DescribeRouteTables" => route::describe_tables(world, call),
+        "CreateRouteTable" => route::create_table(world, call),
+        "AssociateRouteTable" => route::associate(world, call),
+        "CreateRoute" => route::create(world, call),
+        "ReplaceRoute" => route::replace(world, call),
+        "CreateNatGateway" => route::create_nat_gateway(world, call),
+        "CreateSecurityGroup" => security_group::create(world, call),
+        "DeleteSecurityGroup" => security_group::delete(world, call),
+        "DescribeSecurityGroups" => security_group::describe(world, call),
+        "DescribeSecurityGroupRules" => security_rule::describe(world, call),
+        "AuthorizeSecurityGroupIngress" => security_rule::authorize(world, call, false),
+        "AuthorizeSecurityGroupEgress" => security_rule::authorize(world, call, true),
+        "RevokeSecurityGroupIngress" => security_rule::revoke(world, call, false),
+        "RevokeSecurityGroupEgress" => security_rule::revoke(world, call, true),
+        "CreateLaunchTemplate" => template::create(world, call),
+        "ModifyLaunchTemplate" => template::modify(world, call),
+        "DeleteLaunchTemplate" => template::delete(world, call),
+        "DescribeLaunchTemplates" => template::describe(world, call),
+        "CreateLaunchTemplateVersion" => template_version::create(world, call),
+        "DescribeLaunchTemplateVersions" => template_version::describe(world, call),
+        "RunInstances" => launch::run(world, call),
+        "DescribeInstances" => instance_view::describe(world, call),
+        "DescribeInstanceAttribute" => instance::attribute(world, call),
+        "TerminateInstances" => instance::terminate(world, call),
+        "StopInstances" => instance::stop(world, call),
+        "StartInstances" => instance::start(world, call),
+        "DescribeNetworkInterfaces" => interface::describe(world, call),
+        "AssignPrivateIpAddresses" => interface::assign(world, call),
+        "UnassignPrivateIpAddresses" => interface::unassign(world, call),
+        "DescribeVolumes" => interface::describe_volumes(world, call),
+        "DescribeImages" => image::describe(world, call),
+        "RegisterImage" => image::register(world, call),
+        "DescribeInstanceTypes" => instance_type::describe(call),
+        "DescribeInstanceTypeOfferings" => instance_type::describe_offerings(call),
+        "CreateTags" => tag::create(world, call),
+        "DeleteTags" => tag::delete(world, call),
+        "DescribeTags" => tag::describe(world, call),
+        other => Err(Fault::new("InvalidAction", format!("The action {other} is not valid for this web service."))),
+    }
+}
+
+/// An answer: what `content` writes, in the element that the action names.
+fn document(call: &Call, content: impl FnOnce(&mut Xml)) -> Reply {
+    let root = format!("{}Response", call.action);
+    Reply::Xml(Xml::document(&root, "http://ec2.amazonaws.com/doc/2016-11-15/", |xml| {
+        xml.text("requestId", &call.request_id);
+        content(xml);
+    }))
+}
+
+/// The answer that says only that it is done.
+fn done(call: &Call) -> Reply {
+    document(call, |xml| {
+        xml.plain("return", true);
+    })
+}

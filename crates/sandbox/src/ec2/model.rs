@@ -1,0 +1,296 @@
+//! The rows of EC2: what is kept of each resource. What can be worked out from other rows is not kept.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::address::{Addresses, Cidr};
+
+/// Tags by key.
+pub(super) type Tags = BTreeMap<String, String>;
+
+/// Form parameters below a structure, with their names inside it.
+pub(super) type Flat = Vec<(String, String)>;
+
+/// A VPC.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Vpc {
+    pub region: String,
+    pub created: Timestamp,
+    pub cidr: Cidr,
+    pub is_default: bool,
+    pub tags: Tags,
+}
+
+/// A subnet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Subnet {
+    pub region: String,
+    pub created: Timestamp,
+    pub vpc: String,
+    pub zone: String,
+    pub cidr: Cidr,
+    pub is_default: bool,
+    pub tags: Tags,
+}
+
+/// A route table with its routes, the local one apart, and its associations.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct RouteTable {
+    pub region: String,
+    pub created: Timestamp,
+    pub vpc: String,
+    /// Set on the main route table of the VPC.
+    pub main_association: Option<String>,
+    /// Targets by destination.
+    pub routes: BTreeMap<String, String>,
+    /// Subnets by association id.
+    pub associations: BTreeMap<String, String>,
+    pub tags: Tags,
+}
+
+/// An internet gateway, attached to its VPC.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct InternetGateway {
+    pub region: String,
+    pub created: Timestamp,
+    pub vpc: String,
+    pub tags: Tags,
+}
+
+/// A NAT gateway. Its private address is that of its interface.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct NatGateway {
+    pub region: String,
+    pub created: Timestamp,
+    pub vpc: String,
+    pub subnet: String,
+    pub interface: String,
+    pub is_public: bool,
+    pub token: Option<String>,
+    pub tags: Tags,
+}
+
+/// A security group. Its rules are rows of their own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SecurityGroup {
+    pub region: String,
+    pub created: Timestamp,
+    pub vpc: String,
+    pub name: String,
+    pub description: String,
+    pub tags: Tags,
+}
+
+/// One rule of a security group.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Rule {
+    pub region: String,
+    pub created: Timestamp,
+    pub group: String,
+    pub is_egress: bool,
+    pub permission: Permission,
+    pub description: Option<String>,
+    pub tags: Tags,
+}
+
+/// What a rule allows; two rules of a group and a direction never allow the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Permission {
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, `-1`, or a number.
+    pub protocol: String,
+    /// First and last port, or ICMP type and code; none where the protocol has none.
+    pub ports: Option<(i32, i32)>,
+    pub peer: Peer,
+}
+
+/// Whom a rule lets through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Peer {
+    Ipv4(String),
+    Ipv6(String),
+    PrefixList(String),
+    Group(String),
+}
+
+/// A launch template. Its versions are rows of their own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct LaunchTemplate {
+    pub region: String,
+    pub created: Timestamp,
+    pub name: String,
+    pub default_version: u64,
+    pub latest_version: u64,
+    pub tags: Tags,
+}
+
+/// A version of a launch template.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct LaunchTemplateVersion {
+    pub region: String,
+    pub created: Timestamp,
+    pub template: String,
+    pub number: u64,
+    pub description: Option<String>,
+    pub data: Flat,
+}
+
+/// Where an instance is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum InstanceState {
+    Pending,
+    Running,
+    ShuttingDown,
+    Terminated,
+    Stopping,
+    Stopped,
+}
+
+impl InstanceState {
+    /// AWS's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// AWS's number.
+    pub(super) fn code(self) -> u16 {
+        match self {
+            Self::Pending => 0,
+            Self::Running => 16,
+            Self::ShuttingDown => 32,
+            Self::Terminated => 48,
+            Self::Stopping => 64,
+            Self::Stopped => 80,
+        }
+    }
+}
+
+/// An instance. Subnet, VPC and groups are those of its primary interface, but are kept for when that is gone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Instance {
+    pub region: String,
+    pub created: Timestamp,
+    pub reservation: String,
+    pub launch_index: u32,
+    pub token: Option<String>,
+    pub state: InstanceState,
+    pub since: Timestamp,
+    pub instance_type: String,
+    pub image: String,
+    pub architecture: String,
+    pub root_device: String,
+    /// ARN and id of the instance profile.
+    pub profile: Option<(String, String)>,
+    pub vpc: String,
+    pub subnet: String,
+    pub zone: String,
+    /// Ids, the primary one first.
+    pub interfaces: Vec<String>,
+    /// Ids by device name.
+    pub volumes: BTreeMap<String, String>,
+    /// SHA-256 of the user data, which many instances share.
+    pub user_data: Option<String>,
+    pub metadata: MetadataOptions,
+    pub tenancy: String,
+    pub spot: bool,
+    pub monitoring: bool,
+    pub ebs_optimized: bool,
+    pub termination_protected: bool,
+    pub tags: Tags,
+}
+
+/// The options of the instance metadata service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MetadataOptions {
+    pub tokens: String,
+    pub hop_limit: u32,
+    pub endpoint: String,
+    pub ipv6: String,
+    pub tags: String,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Interface {
+    pub region: String,
+    pub created: Timestamp,
+    pub vpc: String,
+    pub subnet: String,
+    pub zone: String,
+    pub description: String,
+    /// `interface`, `efa`, `nat_gateway`.
+    pub kind: String,
+    pub groups: Vec<String>,
+    pub primary: Ipv4Addr,
+    pub secondary: Addresses,
+    /// First addresses of the /28 prefixes.
+    pub prefixes: Addresses,
+    pub attachment: Option<Attachment>,
+    /// Seconds: established TCP, UDP streams, UDP.
+    pub tracking: Option<[Option<u32>; 3]>,
+    pub tags: Tags,
+}
+
+/// Where an interface is plugged in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Attachment {
+    pub id: String,
+    pub instance: String,
+    pub card: u32,
+    pub device: u32,
+    pub delete_on_termination: bool,
+    pub queues: Option<u32>,
+}
+
+/// A volume, attached to its instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Volume {
+    pub region: String,
+    pub created: Timestamp,
+    pub zone: String,
+    pub instance: Option<String>,
+    pub device: String,
+    pub delete_on_termination: bool,
+    pub size_gib: u32,
+    pub kind: String,
+    pub iops: Option<u32>,
+    pub throughput: Option<u32>,
+    pub encrypted: bool,
+    pub snapshot: Option<String>,
+    pub tags: Tags,
+}
+
+/// A machine image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Image {
+    pub region: String,
+    pub created: Timestamp,
+    pub name: String,
+    pub description: Option<String>,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// `amazon` for Amazon's own, else none.
+    pub owner_alias: Option<String>,
+    pub owner: String,
+    pub root_device: String,
+    pub root_size_gib: u32,
+    pub snapshot: String,
+    pub tags: Tags,
+}
+
+/// What a client token was used for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Token {
+    /// SHA-256 of the parameters.
+    pub fingerprint: String,
+    /// The ids of what was created.
+    pub ids: Vec<String>,
+}

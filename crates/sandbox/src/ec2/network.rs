@@ -1,0 +1,307 @@
+//! VPCs and subnets.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use jiff::Timestamp;
+
+use super::{
+    address::{Cidr, PREFIX_SIZE},
+    document, done,
+    model::{RouteTable, SecurityGroup, Subnet, Tags, Vpc},
+    region,
+    select::{self, Row, THOUSAND, find, shown, text},
+    tag,
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    world::{World, id_of},
+    xml::Xml,
+};
+
+impl Row for Vpc {
+    const PREFIX: &'static str = "vpc-";
+    const KIND: &'static str = "vpc";
+    const NOUN: &'static str = "vpc ID";
+    const NOT_FOUND: &'static str = "InvalidVpcID.NotFound";
+    const MALFORMED: &'static str = "InvalidVpcID.Malformed";
+    const IDS: &'static str = "VpcId";
+    const FILTERS: &'static [&'static str] =
+        &["vpc-id", "cidr", "cidr-block", "cidrBlock", "is-default", "isDefault", "state", "owner-id"];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        match filter {
+            "vpc-id" => text(id),
+            "is-default" | "isDefault" => shown(self.is_default),
+            "state" => text("available"),
+            "owner-id" => text(&world.account),
+            _ => shown(self.cidr),
+        }
+    }
+}
+
+pub(super) fn describe_vpcs(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(world, call, &world.ec2.vpcs, THOUSAND)?;
+    Ok(document(call, |xml| {
+        xml.list("vpcSet", "item", page, |xml, (id, vpc)| write_vpc(xml, world, id, vpc));
+        xml.optional("nextToken", next);
+    }))
+}
+
+fn write_vpc(xml: &mut Xml, world: &World, id: &str, vpc: &Vpc) {
+    xml.text("vpcId", id)
+        .text("ownerId", &world.account)
+        .text("state", "available")
+        .plain("cidrBlock", vpc.cidr)
+        .list("cidrBlockAssociationSet", "item", [vpc.cidr], |xml, cidr| {
+            xml.plain("cidrBlock", cidr).text("associationId", id_of("vpc-cidr-assoc-", id)).element(
+                "cidrBlockState",
+                |xml| {
+                    xml.text("state", "associated");
+                },
+            );
+        })
+        .text("dhcpOptionsId", id_of("dopt-", &vpc.region))
+        .text("instanceTenancy", "default")
+        .plain("isDefault", vpc.is_default);
+    tag::write(xml, &vpc.tags);
+}
+
+pub(super) fn create_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let text = params.require("CidrBlock")?;
+    let cidr = block(text)?;
+    if !(16..=28).contains(&cidr.prefix()) {
+        return Err(Fault::new("InvalidVpc.Range", format!("The CIDR '{text}' is invalid.")));
+    }
+    let vpc = Vpc {
+        region: call.region.clone(),
+        created: call.now,
+        cidr,
+        is_default: false,
+        tags: tag::of_created::<Vpc>(&params)?,
+    };
+    let id = world.new_id(Vpc::PREFIX);
+    let reply = document(call, |xml| {
+        xml.element("vpc", |xml| write_vpc(xml, world, &id, &vpc));
+    });
+    world.ec2.vpcs.insert(id.clone(), vpc);
+    let table = RouteTable {
+        region: call.region.clone(),
+        created: call.now,
+        vpc: id.clone(),
+        main_association: Some(world.new_id("rtbassoc-")),
+        routes: std::collections::BTreeMap::new(),
+        associations: std::collections::BTreeMap::new(),
+        tags: Tags::new(),
+    };
+    let table_id = world.new_id(RouteTable::PREFIX);
+    world.ec2.route_tables.insert(table_id, table);
+    region::default_group(world, &call.region, &id, call.now);
+    Ok(reply)
+}
+
+/// A VPC goes with its main route table and its default group, once nothing else is in it.
+pub(super) fn delete_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("VpcId")?;
+    find(&world.ec2.vpcs, &call.region, id)?;
+    let state = &mut world.ec2;
+    let is_empty = !state.subnets.values().any(|subnet| subnet.vpc == id)
+        && !state.internet_gateways.values().any(|gateway| gateway.vpc == id)
+        && !state.route_tables.values().any(|table| table.vpc == id && table.main_association.is_none())
+        && !state.groups.values().any(|group| group.vpc == id && group.name != "default");
+    if !is_empty {
+        return Err(dependency("vpc", id));
+    }
+    let tables: Vec<String> =
+        state.route_tables.iter().filter(|(_, table)| table.vpc == id).map(|(id, _)| id.to_owned()).collect();
+    for table in tables {
+        state.route_tables.remove(&table);
+    }
+    let group = id_of(SecurityGroup::PREFIX, id);
+    let rules: Vec<String> =
+        state.rules.iter().filter(|(_, rule)| rule.group == group).map(|(id, _)| id.to_owned()).collect();
+    for rule in rules {
+        state.rules.remove(&rule);
+    }
+    state.groups.remove(&group);
+    state.vpcs.remove(id);
+    Ok(done(call))
+}
+
+impl Row for Subnet {
+    const PREFIX: &'static str = "subnet-";
+    const KIND: &'static str = "subnet";
+    const NOUN: &'static str = "subnet ID";
+    const NOT_FOUND: &'static str = "InvalidSubnetID.NotFound";
+    const MALFORMED: &'static str = "InvalidSubnetID.Malformed";
+    const IDS: &'static str = "SubnetId";
+    const FILTERS: &'static [&'static str] = &[
+        "subnet-id",
+        "vpc-id",
+        "availability-zone",
+        "availabilityZone",
+        "availability-zone-id",
+        "availabilityZoneId",
+        "cidr",
+        "cidr-block",
+        "cidrBlock",
+        "default-for-az",
+        "defaultForAz",
+        "map-public-ip-on-launch",
+        "state",
+        "owner-id",
+    ];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        match filter {
+            "subnet-id" => text(id),
+            "vpc-id" => text(&self.vpc),
+            "availability-zone" | "availabilityZone" => text(&self.zone),
+            "availability-zone-id" | "availabilityZoneId" => shown(region::zone_id(&self.zone)),
+            "default-for-az" | "defaultForAz" | "map-public-ip-on-launch" => shown(self.is_default),
+            "state" => text("available"),
+            "owner-id" => text(&world.account),
+            _ => shown(self.cidr),
+        }
+    }
+}
+
+/// How many addresses of each subnet are in use, the five that AWS keeps not counted.
+fn used_addresses(world: &World) -> HashMap<&str, usize> {
+    let mut used: HashMap<&str, usize> = HashMap::new();
+    for interface in world.ec2.interfaces.values() {
+        *used.entry(&interface.subnet).or_default() +=
+            1 + interface.secondary.0.len() + PREFIX_SIZE * interface.prefixes.0.len();
+    }
+    used
+}
+
+pub(super) fn describe_subnets(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(world, call, &world.ec2.subnets, THOUSAND)?;
+    let used = used_addresses(world);
+    Ok(document(call, |xml| {
+        xml.list("subnetSet", "item", page, |xml, (id, subnet)| {
+            write_subnet(xml, world, id, subnet, used.get(id).copied().unwrap_or_default());
+        });
+        xml.optional("nextToken", next);
+    }))
+}
+
+fn write_subnet(xml: &mut Xml, world: &World, id: &str, subnet: &Subnet, used: usize) {
+    xml.text("subnetId", id)
+        .text("subnetArn", format!("arn:aws:ec2:{}:{}:subnet/{id}", subnet.region, world.account))
+        .text("state", "available")
+        .text("ownerId", &world.account)
+        .text("vpcId", &subnet.vpc)
+        .plain("cidrBlock", subnet.cidr)
+        .element("ipv6CidrBlockAssociationSet", |_| {})
+        .plain("availableIpAddressCount", subnet.cidr.size().saturating_sub(5 + used))
+        .text("availabilityZone", &subnet.zone)
+        .text("availabilityZoneId", region::zone_id(&subnet.zone))
+        .plain("defaultForAz", subnet.is_default)
+        .plain("mapPublicIpOnLaunch", subnet.is_default)
+        .plain("assignIpv6AddressOnCreation", false);
+    tag::write(xml, &subnet.tags);
+}
+
+pub(super) fn create_subnet(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let vpc_id = params.require("VpcId")?;
+    let vpc = find(&world.ec2.vpcs, &call.region, vpc_id)?;
+    let text = params.require("CidrBlock")?;
+    let cidr = block(text)?;
+    if !(16..=28).contains(&cidr.prefix()) || !vpc.cidr.contains(cidr) {
+        return Err(Fault::new("InvalidSubnet.Range", format!("The CIDR '{text}' is invalid.")));
+    }
+    if world.ec2.subnets.values().any(|subnet| subnet.vpc == vpc_id && subnet.cidr.overlaps(cidr)) {
+        let message = format!("The CIDR '{text}' conflicts with another subnet");
+        return Err(Fault::new("InvalidSubnet.Conflict", message));
+    }
+    let zone = match (params.get("AvailabilityZone"), params.get("AvailabilityZoneId")) {
+        (Some(zone), _) => region::zones(&call.region).find(|known| known == zone),
+        (None, Some(id)) => region::zones(&call.region).find(|known| region::zone_id(known) == id),
+        (None, None) => region::zones(&call.region).next(),
+    };
+    let Some(zone) = zone else {
+        return Err(Fault::new("InvalidParameterValue", "Value for parameter availabilityZone is invalid."));
+    };
+    let subnet = Subnet {
+        region: call.region.clone(),
+        created: call.now,
+        vpc: vpc_id.to_owned(),
+        zone,
+        cidr,
+        is_default: false,
+        tags: tag::of_created::<Subnet>(&params)?,
+    };
+    let id = world.new_id(Subnet::PREFIX);
+    let reply = document(call, |xml| {
+        xml.element("subnet", |xml| write_subnet(xml, world, &id, &subnet, 0));
+    });
+    world.ec2.subnets.insert(id, subnet);
+    Ok(reply)
+}
+
+pub(super) fn delete_subnet(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("SubnetId")?;
+    find(&world.ec2.subnets, &call.region, id)?;
+    if world.ec2.interfaces.values().any(|interface| interface.subnet == id) {
+        return Err(dependency("subnet", id));
+    }
+    let state = &mut world.ec2;
+    state.subnets.remove(id);
+    let associated: Vec<(String, String)> = state
+        .route_tables
+        .iter()
+        .flat_map(|(table, row)| row.associations.iter().map(move |(key, subnet)| (table, key, subnet)))
+        .filter(|(_, _, subnet)| *subnet == id)
+        .map(|(table, key, _)| (table.to_owned(), key.clone()))
+        .collect();
+    for (table, association) in associated {
+        if let Some(table) = state.route_tables.get_mut(&table) {
+            table.associations.remove(&association);
+        }
+    }
+    Ok(done(call))
+}
+
+/// What a delete answers while something needs the resource.
+pub(super) fn dependency(noun: &str, id: &str) -> Fault {
+    let message = format!("The {noun} '{id}' has dependencies and cannot be deleted.");
+    Fault::new("DependencyViolation", message)
+}
+
+fn block(text: &str) -> Result<Cidr, Fault> {
+    text.parse().map_err(|()| {
+        Fault::new(
+            "InvalidParameterValue",
+            format!("Value ({text}) for parameter cidrBlock is invalid. This is not a valid CIDR block."),
+        )
+    })
+}

@@ -1,0 +1,236 @@
+//! Security groups; their rules are in `security_rule`.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::{
+    document,
+    model::{Peer, Permission, Rule, SecurityGroup, Tags, Vpc},
+    select::{self, Row, THOUSAND, find, text},
+    tag,
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    query::Params,
+    world::World,
+    xml::Xml,
+};
+
+impl Row for SecurityGroup {
+    const PREFIX: &'static str = "sg-";
+    const KIND: &'static str = "security-group";
+    const NOUN: &'static str = "security group";
+    const NOT_FOUND: &'static str = "InvalidGroup.NotFound";
+    const MALFORMED: &'static str = "InvalidGroupId.Malformed";
+    const IDS: &'static str = "GroupId";
+    const FILTERS: &'static [&'static str] = &["group-id", "group-name", "vpc-id", "description", "owner-id"];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        match filter {
+            "group-name" => text(&self.name),
+            "vpc-id" => text(&self.vpc),
+            "description" => text(&self.description),
+            "owner-id" => text(&world.account),
+            _ => text(id),
+        }
+    }
+}
+
+pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let (name, description) = (params.require("GroupName")?, params.require("GroupDescription")?);
+    check_text("GroupName", name)?;
+    check_text("GroupDescription", description)?;
+    if name == "default" || name.starts_with("sg-") {
+        let message = format!("Cannot use reserved security group name: {name}");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    let vpc = match params.get("VpcId") {
+        Some(vpc) => {
+            find(&world.ec2.vpcs, &call.region, vpc)?;
+            vpc.to_owned()
+        }
+        None => default_vpc(world, &call.region)?,
+    };
+    let is_taken = |group: &SecurityGroup| group.vpc == vpc && group.name == name;
+    if world.ec2.groups.values().any(is_taken) {
+        let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
+        return Err(Fault::new("InvalidGroup.Duplicate", message));
+    }
+    let group = SecurityGroup {
+        region: call.region.clone(),
+        created: call.now,
+        vpc,
+        name: name.to_owned(),
+        description: description.to_owned(),
+        tags: tag::of_created::<SecurityGroup>(&params)?,
+    };
+    let id = world.new_id(SecurityGroup::PREFIX);
+    let reply = document(call, |xml| {
+        xml.plain("return", true).text("groupId", &id).text("securityGroupArn", arn(world, call, &id));
+        tag::write(xml, &group.tags);
+    });
+    world.ec2.groups.insert(id.clone(), group);
+    let everything_out =
+        Permission { protocol: "-1".to_owned(), ports: None, peer: Peer::Ipv4("0.0.0.0/0".to_owned()) };
+    let rule = Rule {
+        region: call.region.clone(),
+        created: call.now,
+        group: id,
+        is_egress: true,
+        permission: everything_out,
+        description: None,
+        tags: Tags::new(),
+    };
+    let rule_id = world.new_id(Rule::PREFIX);
+    world.ec2.rules.insert(rule_id, rule);
+    Ok(reply)
+}
+
+/// The id of the region's default VPC.
+fn default_vpc(world: &World, region: &str) -> Result<String, Fault> {
+    let mut vpcs = world.ec2.vpcs.iter();
+    vpcs.find(|(_, vpc): &(&str, &Vpc)| vpc.is_default && vpc.region == region)
+        .map(|(id, _)| id.to_owned())
+        .ok_or_else(|| Fault::new("VPCIdNotSpecified", "No default VPC for this user"))
+}
+
+fn check_text(name: &str, value: &str) -> Result<(), Fault> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
+    if value.len() <= 255 && value.chars().all(allowed) {
+        return Ok(());
+    }
+    let message = format!(
+        "Value ({value}) for parameter {name} is invalid. Character sets beyond ASCII are not supported, and 255 \
+         characters are the most."
+    );
+    Err(Fault::new("InvalidParameterValue", message))
+}
+
+/// The id that `GroupId` gives, or the group of the default VPC that `GroupName` names.
+pub(super) fn named(world: &World, call: &Call, params: &Params<'_>) -> Result<String, Fault> {
+    if let Some(id) = params.get("GroupId") {
+        find(&world.ec2.groups, &call.region, id)?;
+        return Ok(id.to_owned());
+    }
+    let name = params
+        .get("GroupName")
+        .ok_or_else(|| Fault::new("MissingParameter", "The request must contain the parameter groupName or groupId"))?;
+    let vpc = default_vpc(world, &call.region)?;
+    by_name(world, &vpc, name)
+}
+
+/// The group of this name in a VPC.
+pub(super) fn by_name(world: &World, vpc: &str, name: &str) -> Result<String, Fault> {
+    let group = world.ec2.groups.iter().find(|(_, group)| group.vpc == vpc && group.name == name);
+    group.map(|(id, _)| id.to_owned()).ok_or_else(|| {
+        Fault::new("InvalidGroup.NotFound", format!("The security group '{name}' does not exist in VPC '{vpc}'"))
+    })
+}
+
+/// A group is kept while an interface is in it or a rule of another group names it.
+pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let id = named(world, call, &call.params())?;
+    let state = &mut world.ec2;
+    if state.groups.get(&id).is_some_and(|group| group.name == "default") {
+        let message = format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
+        return Err(Fault::new("CannotDelete", message));
+    }
+    let in_use = state.interfaces.values().any(|interface| interface.groups.contains(&id));
+    let peer = Peer::Group(id.clone());
+    if in_use || state.rules.values().any(|rule| rule.group != id && rule.permission.peer == peer) {
+        return Err(Fault::new("DependencyViolation", format!("resource {id} has a dependent object")));
+    }
+    let rules: Vec<String> =
+        state.rules.iter().filter(|(_, rule)| rule.group == id).map(|(rule, _)| rule.to_owned()).collect();
+    for rule in rules {
+        state.rules.remove(&rule);
+    }
+    state.groups.remove(&id);
+    Ok(document(call, |xml| {
+        xml.plain("return", true).text("groupId", &id);
+    }))
+}
+
+pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let names = params.list("GroupName");
+    if !names.is_empty() {
+        let vpc = default_vpc(world, &call.region)?;
+        for name in &names {
+            by_name(world, &vpc, name)?;
+        }
+    }
+    let (page, next) = select::select(world, call, &world.ec2.groups, THOUSAND)?;
+    let page = page.into_iter().filter(|(_, group)| names.is_empty() || names.contains(&group.name.as_str()));
+    Ok(document(call, |xml| {
+        xml.list("securityGroupInfo", "item", page, |xml, (id, group)| write(xml, world, call, id, group));
+        xml.optional("nextToken", next);
+    }))
+}
+
+fn write(xml: &mut Xml, world: &World, call: &Call, id: &str, group: &SecurityGroup) {
+    xml.text("ownerId", &world.account)
+        .text("groupId", id)
+        .text("groupName", &group.name)
+        .text("groupDescription", &group.description)
+        .text("vpcId", &group.vpc)
+        .text("securityGroupArn", arn(world, call, id));
+    write_permissions(xml, world, "ipPermissions", id, false);
+    write_permissions(xml, world, "ipPermissionsEgress", id, true);
+    tag::write(xml, &group.tags);
+}
+
+/// The rules of a direction, those of one protocol and port range together.
+fn write_permissions(xml: &mut Xml, world: &World, name: &str, group: &str, is_egress: bool) {
+    let mut sets: Vec<(&str, Option<(i32, i32)>, Vec<&Rule>)> = Vec::new();
+    for rule in world.ec2.rules.values().filter(|rule| rule.group == group && rule.is_egress == is_egress) {
+        let Permission { protocol, ports, .. } = &rule.permission;
+        match sets.iter_mut().find(|(other, range, _)| other == protocol && range == ports) {
+            Some((_, _, rules)) => rules.push(rule),
+            None => sets.push((protocol, *ports, vec![rule])),
+        }
+    }
+    xml.list(name, "item", sets, |xml, (protocol, ports, rules)| {
+        xml.text("ipProtocol", protocol);
+        if let Some((from, to)) = ports {
+            xml.plain("fromPort", from).plain("toPort", to);
+        }
+        let of = |pick: fn(&Peer) -> Option<&String>| {
+            rules.iter().filter_map(move |rule| Some((pick(&rule.permission.peer)?, rule.description.as_ref())))
+        };
+        let groups = of(|peer| if let Peer::Group(id) = peer { Some(id) } else { None });
+        xml.list("groups", "item", groups, |xml, (id, description)| {
+            xml.text("userId", &world.account).text("groupId", id).optional("description", description);
+        });
+        let ranges = of(|peer| if let Peer::Ipv4(cidr) = peer { Some(cidr) } else { None });
+        xml.list("ipRanges", "item", ranges, |xml, (cidr, description)| {
+            xml.text("cidrIp", cidr).optional("description", description);
+        });
+        let ranges = of(|peer| if let Peer::Ipv6(cidr) = peer { Some(cidr) } else { None });
+        xml.list("ipv6Ranges", "item", ranges, |xml, (cidr, description)| {
+            xml.text("cidrIpv6", cidr).optional("description", description);
+        });
+        let lists = of(|peer| if let Peer::PrefixList(id) = peer { Some(id) } else { None });
+        xml.list("prefixListIds", "item", lists, |xml, (id, description)| {
+            xml.text("prefixListId", id).optional("description", description);
+        });
+    });
+}
+
+fn arn(world: &World, call: &Call, id: &str) -> String {
+    format!("arn:aws:ec2:{}:{}:security-group/{id}", call.region, world.account)
+}

@@ -1,0 +1,245 @@
+//! Tags: in create calls, on what exists, and as a list of their own.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use super::{
+    State, document, done,
+    model::Tags,
+    select::{Filters, PageSize, Pager, Row},
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    query::Params,
+    table::Table,
+    world::World,
+    xml::Xml,
+};
+
+/// No resource has more.
+const MOST_TAGS: usize = 50;
+
+/// Writes a `tagSet`.
+pub(super) fn write(xml: &mut Xml, tags: &Tags) {
+    xml.list("tagSet", "item", tags, |xml, (key, value)| {
+        xml.text("key", key).text("value", value);
+    });
+}
+
+/// The tags that `TagSpecification.N` gives each resource type, of which only those of `taggable` can be given any.
+pub(super) fn specified(params: &Params<'_>, taggable: &[&str]) -> Result<BTreeMap<String, Tags>, Fault> {
+    let mut by_type: BTreeMap<String, Tags> = BTreeMap::new();
+    for specification in params.items("TagSpecification") {
+        let resource_type = specification.require("ResourceType")?;
+        if !taggable.contains(&resource_type) {
+            return Err(Fault::new(
+                "InvalidParameterValue",
+                format!("'{resource_type}' is not a valid taggable resource type for this operation."),
+            ));
+        }
+        let tags = by_type.entry(resource_type.to_owned()).or_default();
+        for (key, value) in pairs(&specification)? {
+            if tags.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(Fault::new("InvalidParameterValue", format!("Duplicate tag key '{key}' specified.")));
+            }
+        }
+        check_count(tags)?;
+    }
+    Ok(by_type)
+}
+
+/// The tags that a create call gives the one resource it creates.
+pub(super) fn of_created<T: Row>(params: &Params<'_>) -> Result<Tags, Fault> {
+    Ok(specified(params, &[T::KIND])?.remove(T::KIND).unwrap_or_default())
+}
+
+fn pairs<'a>(params: &Params<'a>) -> Result<Vec<(&'a str, &'a str)>, Fault> {
+    let invalid = |message: String| Err(Fault::new("InvalidParameterValue", message));
+    let mut pairs = Vec::new();
+    for tag in params.items("Tag") {
+        let (key, value) = (tag.require("Key")?, tag.get("Value").unwrap_or_default());
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            return invalid("Tag keys starting with 'aws:' are reserved for internal use".to_owned());
+        }
+        if key.chars().count() > 128 {
+            return invalid(format!("Tag key exceeds the maximum length of 128 characters: {key}"));
+        }
+        if value.chars().count() > 256 {
+            return invalid(format!("Tag value exceeds the maximum length of 256 characters: {value}"));
+        }
+        pairs.push((key, value));
+    }
+    Ok(pairs)
+}
+
+fn check_count(tags: &Tags) -> Result<(), Fault> {
+    if tags.len() > MOST_TAGS {
+        return Err(Fault::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached."));
+    }
+    Ok(())
+}
+
+/// Everything that can be tagged, seen as ids with tags.
+trait Taggable {
+    fn prefix(&self) -> &'static str;
+    fn kind(&self) -> &'static str;
+    fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags>;
+    fn all<'t>(&'t self, world: &World, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
+}
+
+impl<T: Row> Taggable for Table<T> {
+    fn prefix(&self) -> &'static str {
+        T::PREFIX
+    }
+
+    fn kind(&self) -> &'static str {
+        T::KIND
+    }
+
+    fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags> {
+        self.get(id).filter(|row| row.region() == region)?;
+        self.get_mut(id).map(T::tags_mut)
+    }
+
+    fn all<'t>(&'t self, world: &World, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
+        let rows = self.iter().filter(|(_, row)| row.region() == call.region);
+        let visible = rows.filter(|(_, row)| world.visible(row.created(), call.now));
+        into.extend(visible.map(|(id, row)| (T::KIND, id, row.tags())));
+    }
+}
+
+fn tables(state: &State) -> [&dyn Taggable; 11] {
+    [
+        &state.vpcs,
+        &state.subnets,
+        &state.route_tables,
+        &state.internet_gateways,
+        &state.nat_gateways,
+        &state.groups,
+        &state.rules,
+        &state.templates,
+        &state.instances,
+        &state.interfaces,
+        &state.volumes,
+    ]
+}
+
+fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 12] {
+    [
+        &mut state.vpcs,
+        &mut state.subnets,
+        &mut state.route_tables,
+        &mut state.internet_gateways,
+        &mut state.nat_gateways,
+        &mut state.groups,
+        &mut state.rules,
+        &mut state.templates,
+        &mut state.instances,
+        &mut state.interfaces,
+        &mut state.volumes,
+        &mut state.images,
+    ]
+}
+
+fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut Tags, Fault> {
+    let table = tables_mut(state).into_iter().find(|table| id.starts_with(table.prefix()));
+    let Some(table) = table else {
+        return Err(Fault::new("InvalidID", format!("The ID '{id}' is not valid")));
+    };
+    let kind = table.kind();
+    table.tags_of(id, region).ok_or_else(|| {
+        let code = match kind {
+            "instance" => "InvalidInstanceID.NotFound",
+            "launch-template" => "InvalidLaunchTemplateId.NotFound",
+            "security-group" => "InvalidGroup.NotFound",
+            "network-interface" => "InvalidNetworkInterfaceID.NotFound",
+            "volume" => "InvalidVolume.NotFound",
+            "image" => "InvalidAMIID.NotFound",
+            _ => "InvalidID",
+        };
+        Fault::new(code, format!("The {kind} ID '{id}' does not exist"))
+    })
+}
+
+pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let (ids, pairs) = (ids(&params)?, pairs(&params)?);
+    if pairs.is_empty() {
+        return Err(Fault::new("MissingParameter", "The request must contain the parameter Tag"));
+    }
+    for id in &ids {
+        let mut tags = tags_of(&mut world.ec2, id, &call.region)?.clone();
+        tags.extend(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        check_count(&tags)?;
+    }
+    for id in ids {
+        let tags = tags_of(&mut world.ec2, id, &call.region)?;
+        tags.extend(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    }
+    Ok(done(call))
+}
+
+/// A tag given with a value goes only if it has that value; without tags all go.
+pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let ids = ids(&params)?;
+    let doomed = params.items("Tag");
+    for id in &ids {
+        tags_of(&mut world.ec2, id, &call.region)?;
+    }
+    for id in ids {
+        let tags = tags_of(&mut world.ec2, id, &call.region)?;
+        if doomed.is_empty() {
+            tags.clear();
+        }
+        for tag in &doomed {
+            let key = tag.require("Key")?;
+            if tag.get("Value").is_none_or(|value| tags.get(key).is_some_and(|have| have == value)) {
+                tags.remove(key);
+            }
+        }
+    }
+    Ok(done(call))
+}
+
+fn ids<'a>(params: &Params<'a>) -> Result<Vec<&'a str>, Fault> {
+    let ids = params.list("ResourceId");
+    if ids.is_empty() {
+        return Err(Fault::new("MissingParameter", "The request must contain the parameter resourceIdSet"));
+    }
+    Ok(ids)
+}
+
+pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let filters = Filters::of(&params, &["key", "value", "resource-id", "resource-type"])?;
+    let pager = Pager::of(&params, PageSize { least: 5, most: 1000, default: Some(1000) })?;
+    let mut resources = Vec::new();
+    for table in tables(&world.ec2) {
+        table.all(world, call, &mut resources);
+    }
+    let mut rows = Vec::new();
+    for (kind, id, tags) in &resources {
+        for (key, value) in *tags {
+            let one = Tags::from([(key.clone(), value.clone())]);
+            let accepted = filters.accept(&one, |filter| {
+                vec![Cow::Borrowed(match filter {
+                    "key" => key.as_str(),
+                    "value" => value.as_str(),
+                    "resource-id" => id,
+                    _ => kind,
+                })]
+            });
+            if accepted {
+                rows.push((format!("{id} {key}"), (*kind, *id, key, value)));
+            }
+        }
+    }
+    rows.sort_unstable();
+    let (page, next) = pager.page(rows.iter().map(|(key, row)| (key.as_str(), row)));
+    Ok(document(call, |xml| {
+        xml.list("tagSet", "item", page, |xml, (_, (kind, id, key, value))| {
+            xml.text("resourceId", id).text("resourceType", kind).text("key", key).text("value", value);
+        });
+        xml.optional("nextToken", next);
+    }))
+}

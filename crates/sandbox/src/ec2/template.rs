@@ -1,0 +1,262 @@
+//! Launch templates; their versions are in `template_version`.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::{
+    document, launch_data,
+    model::{LaunchTemplate, LaunchTemplateVersion, Tags, Token},
+    select::{self, Filters, PageSize, Pager, Row, find, shown, text},
+    tag,
+    template_version::version_key,
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    query::Params,
+    world::World,
+    xml::Xml,
+};
+
+/// The page size of templates and their versions.
+pub(super) const TWO_HUNDRED: PageSize = PageSize { least: 1, most: 200, default: Some(200) };
+
+impl Row for LaunchTemplate {
+    const PREFIX: &'static str = "lt-";
+    const KIND: &'static str = "launch-template";
+    const NOUN: &'static str = "launch template ID";
+    const NOT_FOUND: &'static str = "InvalidLaunchTemplateId.NotFound";
+    const MALFORMED: &'static str = "InvalidLaunchTemplateId.Malformed";
+    const IDS: &'static str = "LaunchTemplateId";
+    const FILTERS: &'static [&'static str] = &["launch-template-name", "create-time"];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, _: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        match filter {
+            "create-time" => shown(self.created.strftime("%Y-%m-%dT%H:%M:%S.%3fZ")),
+            _ => text(&self.name),
+        }
+    }
+}
+
+/// The id of the template that the call names by id or by name.
+pub(super) fn named(world: &World, call: &Call, params: &Params<'_>) -> Result<String, Fault> {
+    match (params.get("LaunchTemplateId"), params.get("LaunchTemplateName")) {
+        (Some(_), Some(_)) => Err(Fault::new(
+            "InvalidParameterCombination",
+            "Either a launch template ID or a launch template name must be specified in the request, not both",
+        )),
+        (Some(id), None) => find(&world.ec2.templates, &call.region, id).map(|_| id.to_owned()),
+        (None, Some(name)) => by_name(world, call, name).map(|(id, _)| id.to_owned()),
+        (None, None) => Err(Fault::new(
+            "MissingParameter",
+            "Either a launch template ID or a launch template name must be specified in the request",
+        )),
+    }
+}
+
+fn by_name<'w>(world: &'w World, call: &Call, name: &str) -> Result<(&'w str, &'w LaunchTemplate), Fault> {
+    let mut here = world.ec2.templates.iter().filter(|(_, template)| template.region == call.region);
+    here.find(|(_, template)| template.name == name).ok_or_else(|| {
+        Fault::new(
+            "InvalidLaunchTemplateName.NotFoundException",
+            "At least one of the launch templates specified in the request does not exist.",
+        )
+    })
+}
+
+pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    if let Some(ids) = earlier(world, call)? {
+        let known = ids.first().and_then(|id| world.ec2.templates.entry(id));
+        return Ok(one(world, call, known));
+    }
+    let name = params.require("LaunchTemplateName")?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "().-/_".contains(c);
+    if !(3..=128).contains(&name.len()) || !name.chars().all(allowed) {
+        return Err(Fault::new(
+            "InvalidLaunchTemplateName.MalformedException",
+            "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, and the \
+             following characters: - ( ) . / _.",
+        ));
+    }
+    if by_name(world, call, name).is_ok() {
+        let message = "Launch template name already in use.";
+        return Err(Fault::new("InvalidLaunchTemplateName.AlreadyExistsException", message));
+    }
+    let data = data(&params)?;
+    let template = LaunchTemplate {
+        region: call.region.clone(),
+        created: call.now,
+        name: name.to_owned(),
+        default_version: 1,
+        latest_version: 1,
+        tags: tag::of_created::<LaunchTemplate>(&params)?,
+    };
+    let id = world.new_id(LaunchTemplate::PREFIX);
+    let version = LaunchTemplateVersion {
+        region: call.region.clone(),
+        created: call.now,
+        template: id.clone(),
+        number: 1,
+        description: params.get("VersionDescription").map(str::to_owned),
+        data,
+    };
+    world.ec2.versions.insert(version_key(&id, 1), version);
+    world.ec2.templates.insert(id.clone(), template);
+    remember(world, call, vec![id.clone()]);
+    Ok(one(world, call, world.ec2.templates.entry(&id)))
+}
+
+/// The launch data of a call that makes a template or a version.
+pub(super) fn data(params: &Params<'_>) -> Result<super::model::Flat, Fault> {
+    let data = launch_data::read(&params.under("LaunchTemplateData"), "LaunchTemplateData.", &[])?;
+    if data.is_empty() {
+        return Err(Fault::new("MissingParameter", "The request must contain the parameter LaunchTemplateData"));
+    }
+    let stored = Params::new(&data);
+    tag::specified(&stored, &["instance", "volume", "network-interface", "spot-instances-request"])?;
+    Ok(data)
+}
+
+/// What a call with the same client token created, if there was one with the same parameters.
+pub(super) fn earlier(world: &World, call: &Call) -> Result<Option<Vec<String>>, Fault> {
+    let Some(key) = token_key(call)? else { return Ok(None) };
+    match world.ec2.tokens.get(&key) {
+        Some(token) if token.fingerprint == fingerprint(call) => Ok(Some(token.ids.clone())),
+        Some(_) => Err(Fault::new(
+            "IdempotentParameterMismatch",
+            "The client token you have provided is associated with a resource that was created with different \
+             parameters.",
+        )),
+        None => Ok(None),
+    }
+}
+
+/// Keeps what a call with a client token created.
+pub(super) fn remember(world: &mut World, call: &Call, ids: Vec<String>) {
+    if let Ok(Some(key)) = token_key(call) {
+        world.ec2.tokens.insert(key, Token { fingerprint: fingerprint(call), ids });
+    }
+}
+
+fn token_key(call: &Call) -> Result<Option<String>, Fault> {
+    let params = call.params();
+    let Some(token) = params.get("ClientToken").filter(|token| !token.is_empty()) else { return Ok(None) };
+    // CreateLaunchTemplateVersion documents 128; 64 is the common limit.
+    let most = if call.action.contains("LaunchTemplate") { 128 } else { 64 };
+    if token.len() > most || !token.is_ascii() {
+        let message = format!("The client token must have at most {most} ASCII characters.");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    Ok(Some(format!("{} {} {token}", call.region, call.action)))
+}
+
+fn fingerprint(call: &Call) -> String {
+    let params = call.params();
+    let mut text = String::new();
+    for (name, value) in params.pairs().filter(|(name, _)| *name != "ClientToken") {
+        text.extend([name, "=", value, "\n"]);
+    }
+    super::launch::digest(&text)
+}
+
+pub(super) fn modify(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = named(world, call, &params)?;
+    let version: u64 = params
+        .number("SetDefaultVersion")?
+        .ok_or_else(|| Fault::new("MissingParameter", "The request must contain the parameter SetDefaultVersion"))?;
+    if world.ec2.versions.get(&version_key(&id, version)).is_none() {
+        return Err(super::template_version::no_version(&id, &version.to_string()));
+    }
+    if let Some(template) = world.ec2.templates.get_mut(&id) {
+        template.default_version = version;
+    }
+    Ok(one(world, call, world.ec2.templates.entry(&id)))
+}
+
+pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let id = named(world, call, &call.params())?;
+    let reply = one(world, call, world.ec2.templates.entry(&id));
+    let state = &mut world.ec2;
+    let versions: Vec<String> =
+        state.versions.iter().filter(|(_, version)| version.template == id).map(|(key, _)| key.to_owned()).collect();
+    for version in versions {
+        state.versions.remove(&version);
+    }
+    state.templates.remove(&id);
+    // A token of a template that is gone must not give it again.
+    let tokens: Vec<String> = state
+        .tokens
+        .iter()
+        .filter(|(_, token)| token.ids.first() == Some(&id))
+        .map(|(key, _)| key.to_owned())
+        .collect();
+    for token in tokens {
+        state.tokens.remove(&token);
+    }
+    Ok(reply)
+}
+
+pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let names = params.list("LaunchTemplateName");
+    if names.is_empty() {
+        let (page, next) = select::select(world, call, &world.ec2.templates, TWO_HUNDRED)?;
+        return Ok(list(world, call, page, next));
+    }
+    let filters = Filters::of(&params, LaunchTemplate::FILTERS)?;
+    let mut named = Vec::new();
+    for name in names {
+        let (id, template) = by_name(world, call, name)?;
+        if !world.visible(template.created, call.now) {
+            return Err(Fault::new(
+                "InvalidLaunchTemplateName.NotFoundException",
+                "At least one of the launch templates specified in the request does not exist.",
+            ));
+        }
+        if filters.accept(&template.tags, |filter| template.values(id, world, filter)) {
+            named.push((id, template));
+        }
+    }
+    named.sort_unstable_by_key(|(id, _)| *id);
+    let (page, next) = Pager::of(&params, TWO_HUNDRED)?.page(named.into_iter());
+    Ok(list(world, call, page, next))
+}
+
+fn list(world: &World, call: &Call, page: Vec<(&str, &LaunchTemplate)>, next: Option<String>) -> Reply {
+    document(call, |xml| {
+        xml.list("launchTemplates", "item", page, |xml, (id, template)| write(xml, world, id, template));
+        xml.optional("nextToken", next);
+    })
+}
+
+fn one(world: &World, call: &Call, template: Option<(&str, &LaunchTemplate)>) -> Reply {
+    document(call, |xml| {
+        if let Some((id, template)) = template {
+            xml.element("launchTemplate", |xml| write(xml, world, id, template));
+        }
+    })
+}
+
+fn write(xml: &mut Xml, world: &World, id: &str, template: &LaunchTemplate) {
+    xml.text("launchTemplateId", id)
+        .text("launchTemplateName", &template.name)
+        .moment("createTime", template.created)
+        .text("createdBy", format!("arn:aws:iam::{}:root", world.account))
+        .plain("defaultVersionNumber", template.default_version)
+        .plain("latestVersionNumber", template.latest_version);
+    tag::write(xml, &template.tags);
+}

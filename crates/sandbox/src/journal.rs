@@ -1,0 +1,197 @@
+//! The file that keeps the world: one line per call that changed something.
+//!
+//! `world.jsonl` begins with a header; each further line is the JSON array of the rows one call touched. A line is
+//! handed to the kernel before the call is answered, so a killed process loses nothing it answered for; a line that a
+//! kill cut short is dropped, and with it the whole call. At open the file is replayed, and written anew when most of
+//! it is history. A lock on a file beside it keeps a second process out.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{SandboxError, table::AnyTable};
+
+const FORMAT: u32 = 1;
+
+/// Rewriting is worth it once this many more rows were replayed than are alive.
+const SPARE_ROWS: usize = 10_000;
+
+/// A table with the name it has in the journal.
+pub(crate) type NamedTable<'t> = (&'static str, &'t mut dyn AnyTable);
+
+/// The open journal of a data directory.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Held for as long as the world is open.
+    _lock: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header<'h> {
+    format: u32,
+    account: Cow<'h, str>,
+}
+
+#[derive(Serialize)]
+struct Written<'r> {
+    table: &'r str,
+    id: String,
+    row: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Read<'r> {
+    #[serde(borrow)]
+    table: Cow<'r, str>,
+    id: String,
+    #[serde(borrow)]
+    row: Option<&'r RawValue>,
+}
+
+impl Journal {
+    /// Locks `directory`, which is created if need be, and puts back into `tables` what its journal holds.
+    pub(crate) fn open(directory: &Path, account: &str, tables: Vec<NamedTable<'_>>) -> Result<Self, SandboxError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| SandboxError::File { path, source }
+        };
+        fs::create_dir_all(directory).map_err(failed(directory))?;
+        let lock = lock(directory)?;
+        let path = directory.join("world.jsonl");
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(failed(&path)(error)),
+        };
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut tables: BTreeMap<&'static str, &mut dyn AnyTable> = tables.into_iter().collect();
+        let replayed = replay(&path, text.get(..whole).unwrap_or_default(), account, &mut tables)?;
+        let alive: usize = tables.values().map(|table| table.rows()).sum();
+
+        if whole == 0 || replayed > 2 * alive + SPARE_ROWS {
+            rewrite(&path, account, &mut tables)?;
+        } else if whole < text.len() {
+            let file = OpenOptions::new().write(true).open(&path).map_err(failed(&path))?;
+            file.set_len(whole as u64).map_err(failed(&path))?;
+        }
+        let file = OpenOptions::new().append(true).open(&path).map_err(failed(&path))?;
+        Ok(Self { path, file, _lock: lock })
+    }
+
+    /// Writes what was touched in `tables` since the last call, as one line; nothing if nothing was.
+    pub(crate) fn append(&mut self, tables: Vec<NamedTable<'_>>) -> Result<(), SandboxError> {
+        let mut rows = Vec::new();
+        for (name, table) in tables {
+            collect(name, table, &mut rows)?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let line = line(&rows)?;
+        self.file.write_all(&line).map_err(|source| SandboxError::File { path: self.path.clone(), source })
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, SandboxError> {
+    let path = directory.join("lock");
+    let failed = |source| SandboxError::File { path: path.clone(), source };
+    let mut lock =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {
+            lock.set_len(0).map_err(failed)?;
+            write!(lock, "process {}", std::process::id()).map_err(failed)?;
+            Ok(lock)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+            Err(SandboxError::InUse { directory: directory.to_owned(), holder })
+        }
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn replay(
+    path: &Path,
+    text: &[u8],
+    account: &str,
+    tables: &mut BTreeMap<&'static str, &mut dyn AnyTable>,
+) -> Result<usize, SandboxError> {
+    let unreadable = |line: usize, reason: String| SandboxError::Journal { path: path.to_owned(), line, reason };
+    let mut rows = 0;
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+        let number = index + 1;
+        if index == 0 {
+            let header: Header<'_> =
+                serde_json::from_slice(line).map_err(|error| unreadable(number, error.to_string()))?;
+            if header.format != FORMAT {
+                return Err(unreadable(number, format!("format {} is not format {FORMAT}", header.format)));
+            }
+            if header.account != account {
+                return Err(SandboxError::OtherAccount {
+                    kept: header.account.into_owned(),
+                    asked: account.to_owned(),
+                });
+            }
+            continue;
+        }
+        let read: Vec<Read<'_>> =
+            serde_json::from_slice(line).map_err(|error| unreadable(number, error.to_string()))?;
+        rows += read.len();
+        for Read { table, id, row } in read {
+            let into = tables
+                .get_mut(table.as_ref())
+                .ok_or_else(|| unreadable(number, format!("there is no table `{table}`")))?;
+            into.restore(id, row).map_err(|error| unreadable(number, format!("table `{table}`: {error}")))?;
+        }
+    }
+    Ok(rows)
+}
+
+/// Writes the world as it is to a new file and puts it in the old one's place.
+fn rewrite(
+    path: &Path,
+    account: &str,
+    tables: &mut BTreeMap<&'static str, &mut dyn AnyTable>,
+) -> Result<(), SandboxError> {
+    let new = path.with_extension("jsonl.new");
+    let mut text = serde_json::to_vec(&Header { format: FORMAT, account: account.into() }).map_err(encoding)?;
+    text.push(b'\n');
+    for (name, table) in tables.iter_mut() {
+        let mut rows = Vec::new();
+        table.touch_all();
+        collect(name, *table, &mut rows)?;
+        if !rows.is_empty() {
+            text.extend(line(&rows)?);
+        }
+    }
+    let failed = |source| SandboxError::File { path: new.clone(), source };
+    fs::write(&new, text).map_err(failed)?;
+    fs::rename(&new, path).map_err(failed)
+}
+
+fn collect<'r>(name: &'r str, table: &mut dyn AnyTable, rows: &mut Vec<Written<'r>>) -> Result<(), SandboxError> {
+    let touched = table.take_touched().map_err(encoding)?;
+    rows.extend(touched.into_iter().map(|(id, row)| Written { table: name, id, row }));
+    Ok(())
+}
+
+fn line(rows: &[Written<'_>]) -> Result<Vec<u8>, SandboxError> {
+    let mut line = serde_json::to_vec(rows).map_err(encoding)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn encoding(source: serde_json::Error) -> SandboxError {
+    SandboxError::Encoding { source }
+}

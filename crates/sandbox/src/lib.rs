@@ -1,0 +1,55 @@
+//! An AWS look-alike on loopback, as small as the calls Trunnion makes and as strict as AWS where it relies on it.
+//!
+//! EC2, IAM, STS, ECS, Systems Manager parameters, CloudWatch Logs, Secrets Manager and S3 are served on one address,
+//! told apart by the credential scope of the signature, to any AWS client that is given the address as its endpoint
+//! and the credentials [`ACCESS_KEY_ID`] and [`SECRET_ACCESS_KEY`]. The world is kept in a directory or in memory.
+//!
+//! Listen on loopback: whoever reaches the address can do everything, and the credentials are known to all.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use trunnion_sandbox::{Options, Sandbox};
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let running = Sandbox::open(Options::default())?.serve(listener)?;
+//! assert!(running.endpoint().starts_with("http://127.0.0.1:"));
+//! assert!(running.calls().is_empty());
+//! running.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod call;
+mod control;
+mod ec2;
+mod ecs;
+mod gate;
+mod iam;
+mod journal;
+mod json;
+mod logs;
+mod options;
+mod query;
+mod s3;
+mod secrets;
+mod server;
+mod signature;
+mod ssm;
+mod sts;
+mod table;
+mod throttle;
+mod world;
+mod xml;
+
+pub use control::{CallCount, Calls};
+pub use options::{Effect, FaultRule, Options, SandboxError};
+pub use server::{Running, Sandbox};
+
+/// The access key id of the only credentials the sandbox accepts.
+pub const ACCESS_KEY_ID: &str = "sandbox";
+
+/// The secret access key of the only credentials the sandbox accepts.
+pub const SECRET_ACCESS_KEY: &str = "sandbox";

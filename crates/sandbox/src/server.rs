@@ -1,0 +1,435 @@
+//! The sandbox on a socket: connections, protocols, dispatch.
+//!
+//! A request comes in as bytes; its signature names the service and the region; the service's handler executes it
+//! under the world's lock; what it touched is in the journal before the answer goes out.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    http::request::Parts,
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use jiff::Timestamp;
+use s3s::Body;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use crate::{
+    Calls, FaultRule, Options, SandboxError,
+    call::{Call, Fault, Input, Reply},
+    control::{Control, Verdict},
+    ec2, ecs,
+    gate::{Gate, Slot},
+    iam, logs, s3, secrets,
+    signature::{Authorization, Denied},
+    ssm, sts,
+    world::{SharedWorld, World, lock},
+    xml::Xml,
+};
+
+/// No request of the query and JSON services is larger; S3 has its own limits.
+const BODY_LIMIT: usize = 64 * 1024 * 1024;
+
+/// A sandbox with its world, not yet serving.
+#[derive(Debug)]
+pub struct Sandbox {
+    world: World,
+    options: Options,
+}
+
+impl Sandbox {
+    /// Opens the world that the options name.
+    pub fn open(options: Options) -> Result<Self, SandboxError> {
+        let world = World::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
+        Ok(Self { world, options })
+    }
+
+    /// Serves on this listener, in the background of the current runtime, until it is shut down.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn serve(self, listener: TcpListener) -> Result<Running, SandboxError> {
+        let address = listener.local_addr().map_err(|source| SandboxError::Listener { source })?;
+        let control = Arc::new(Control::new(self.options.faults, self.options.throttle));
+        let world = SharedWorld::new(self.world.into());
+        let server = Arc::new(Server {
+            s3: s3::service(Arc::clone(&world), Gate::new(Arc::clone(&control))),
+            world,
+            control: Arc::clone(&control),
+            latency: self.options.latency,
+            requests: AtomicU64::new(0),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(accept(server, listener, stopped));
+        Ok(Running { address, control, stop, task })
+    }
+}
+
+/// A sandbox that serves. Dropping it leaves it serving; [`Running::shutdown`] ends it.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    control: Arc<Control>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as the endpoint URL that AWS clients take.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Calls {
+        self.control.calls()
+    }
+
+    /// Makes calls go wrong from now on; earlier rules are forgotten.
+    pub fn set_faults(&self, faults: Vec<FaultRule>) {
+        self.control.set_faults(faults);
+    }
+
+    /// Accepts nothing new, finishes what is under way, and closes the world.
+    pub async fn shutdown(self) {
+        // The server is gone already if nobody receives this.
+        let _ = self.stop.send(());
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the sandbox ended with a panic");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Server {
+    world: SharedWorld,
+    s3: s3::Service,
+    control: Arc<Control>,
+    latency: Duration,
+    requests: AtomicU64,
+}
+
+/// The connection is to be closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is dropped as a fault rule wants it")]
+struct Dropped;
+
+async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: others must be closed first.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            _ = &mut stopped => break,
+        };
+        // Answers are small and each is waited for.
+        let _ = stream.set_nodelay(true);
+        let server = Arc::clone(&server);
+        let service = service_fn(move |request| {
+            let server = Arc::clone(&server);
+            async move { server.answer(request, peer).await }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %peer, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+impl Server {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Dropped> {
+        let (parts, body) = request.into_parts();
+        if parts.uri.path().starts_with("/_sandbox/") {
+            return Ok(self.out_of_band(&parts, body, peer).await);
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let request_id = format!("00000000-0000-4000-8000-{number:012x}");
+        let protocol = Protocol::of(&parts);
+        let service = Authorization::of(&parts).map(|authorization| authorization.service.to_owned());
+        if service.as_deref() == Some("s3") || (service.is_none() && protocol == Protocol::Other) {
+            return self.answer_s3(Request::from_parts(parts, body)).await;
+        }
+        let shape = Shape { protocol, service: service.unwrap_or_default(), request_id };
+        let body = match Limited::new(body, BODY_LIMIT).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                tracing::debug!(%error, "a request's body cannot be read");
+                let message = format!("the request is larger than {BODY_LIMIT} bytes or was cut short");
+                return Ok(shape.fault(&Fault::new("RequestEntityTooLarge", message).with_status(413), &[]));
+            }
+        };
+        let call = match authentic_call(&parts, &body, &shape) {
+            Ok(call) => call,
+            Err(fault) => return Ok(shape.fault(&fault, &body)),
+        };
+        let verdict = self.control.admit(&call.service, &call.region, &call.action, &call.params());
+        match verdict {
+            Verdict::Drop => return Err(Dropped),
+            Verdict::Refuse(fault) => return Ok(shape.fault(&fault, &body)),
+            Verdict::Execute | Verdict::ExecuteAndDrop => {}
+        }
+        if !self.latency.is_zero() {
+            tokio::time::sleep(self.latency).await;
+        }
+        let call = Call { now: Timestamp::now(), ..call };
+        let response = match self.execute(&call) {
+            Ok(reply) => shape.reply(reply),
+            Err(fault) => shape.fault(&fault, &body),
+        };
+        tracing::debug!(service = call.service, action = call.action, status = response.status().as_u16(), "answered");
+        if verdict == Verdict::ExecuteAndDrop { Err(Dropped) } else { Ok(response) }
+    }
+
+    fn execute(&self, call: &Call) -> Result<Reply, Fault> {
+        let mut world = lock(&self.world);
+        if !matches!(call.service.as_str(), "iam" | "sts") {
+            world.enter(&call.region, call.now);
+        }
+        let reply = match call.service.as_str() {
+            "ec2" => ec2::handle(&mut world, call),
+            "iam" => iam::handle(&mut world, call),
+            "sts" => sts::handle(&mut world, call),
+            "ecs" => ecs::handle(&mut world, call),
+            "ssm" => ssm::handle(&mut world, call),
+            "logs" => logs::handle(&mut world, call),
+            "secretsmanager" => secrets::handle(&mut world, call),
+            other => {
+                Err(Fault::new("InvalidAction", format!("The service {other} is not served here.")).with_status(404))
+            }
+        };
+        world.commit().map_err(|error| lost(&error))?;
+        reply
+    }
+
+    async fn answer_s3(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
+        let slot = Slot::default();
+        request.extensions_mut().insert(Arc::clone(&slot));
+        if !self.latency.is_zero() {
+            tokio::time::sleep(self.latency).await;
+        }
+        let answered = self.s3.call(request.map(Body::from)).await;
+        if let Err(error) = lock(&self.world).commit() {
+            let fault = lost(&error);
+            return Ok(respond(fault.status, "text/plain", fault.message));
+        }
+        if matches!(slot.get(), Some(Verdict::Drop | Verdict::ExecuteAndDrop)) {
+            return Err(Dropped);
+        }
+        Ok(answered.unwrap_or_else(|error| {
+            tracing::error!(?error, "an S3 request failed without an answer");
+            respond(500, "text/plain", "internal error".to_owned())
+        }))
+    }
+
+    /// The calls that are the sandbox's own. They carry no signature, so they answer nobody from elsewhere, and no web
+    /// page, which could only ask with an `Origin`.
+    async fn out_of_band(&self, parts: &Parts, body: Incoming, peer: SocketAddr) -> Response<Body> {
+        let text = |status, message: &str| respond(status, "text/plain", message.to_owned());
+        if !peer.ip().to_canonical().is_loopback() || parts.headers.contains_key("origin") {
+            return text(403, "only for programs on this machine\n");
+        }
+        match (&parts.method, parts.uri.path()) {
+            (&Method::GET, "/_sandbox/calls") => match serde_json::to_string(&self.control.calls()) {
+                Ok(calls) => respond(200, "application/json", calls),
+                Err(error) => text(500, &error.to_string()),
+            },
+            (&Method::POST, "/_sandbox/faults") => {
+                let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
+                    return text(400, "the body cannot be read\n");
+                };
+                match serde_json::from_slice(&body.to_bytes()) {
+                    Ok(faults) => {
+                        self.control.set_faults(faults);
+                        text(204, "")
+                    }
+                    Err(error) => text(400, &format!("the body is not a list of fault rules: {error}\n")),
+                }
+            }
+            _ => text(404, "there is /_sandbox/calls to GET and /_sandbox/faults to POST\n"),
+        }
+    }
+}
+
+/// The journal cannot be written, so the call must not count as done.
+fn lost(error: &SandboxError) -> Fault {
+    tracing::error!(%error, "the world cannot be kept");
+    Fault::new("InternalError", format!("the sandbox cannot keep its world: {error}")).with_status(500)
+}
+
+/// How a request is written, as far as that shows without its signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Query,
+    Json,
+    /// S3, or nothing we know.
+    Other,
+}
+
+impl Protocol {
+    fn of(parts: &Parts) -> Self {
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !header("x-amz-target").is_empty() {
+            Self::Json
+        } else if header("content-type").starts_with("application/x-www-form-urlencoded")
+            || parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("Action=")))
+        {
+            Self::Query
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Reads a request of the query and JSON services once its signature is verified.
+fn authentic_call(parts: &Parts, body: &Bytes, shape: &Shape) -> Result<Call, Fault> {
+    let json = shape.protocol == Protocol::Json;
+    let Some(authorization) = Authorization::of(parts) else {
+        let code = if json { "MissingAuthenticationTokenException" } else { "MissingAuthenticationToken" };
+        return Err(Fault::new(code, "Request is missing Authentication Token").with_status(403));
+    };
+    let now = Timestamp::now();
+    authorization.verify(parts, body, now).map_err(|denied| match (denied, json) {
+        (Denied::UnknownKey, true) => {
+            Fault::new("UnrecognizedClientException", "The security token included in the request is invalid.")
+        }
+        (Denied::UnknownKey, false) => {
+            Fault::new("InvalidClientTokenId", "The security token included in the request is invalid.")
+                .with_status(403)
+        }
+        (Denied::WrongSignature, json) => Fault::new(
+            if json { "InvalidSignatureException" } else { "SignatureDoesNotMatch" },
+            "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
+             Access Key and signing method. Consult the service documentation for details.",
+        )
+        .with_status(if json { 400 } else { 403 }),
+        (Denied::Expired, json) => Fault::new(
+            if json { "InvalidSignatureException" } else { "SignatureDoesNotMatch" },
+            "Signature expired: the request was signed more than five minutes ago, or for a time to come.",
+        )
+        .with_status(if json { 400 } else { 403 }),
+    })?;
+    let (action, input) = if json {
+        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let document = if body.is_empty() { b"{}".as_slice() } else { body };
+        let document = serde_json::from_slice(document)
+            .map_err(|error| Fault::new("SerializationException", error.to_string()))?;
+        (target.rsplit('.').next().unwrap_or_default().to_owned(), Input::Json(document))
+    } else {
+        let text = if body.is_empty() { parts.uri.query().unwrap_or_default().as_bytes() } else { body };
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(text)
+            .map_err(|error| Fault::new("MalformedQueryString", error.to_string()))?;
+        let action = pairs.iter().find(|(name, _)| name == "Action").map(|(_, action)| action.clone());
+        let action =
+            action.ok_or_else(|| Fault::new("MissingAction", "The request must contain the parameter Action"))?;
+        (action, Input::Query(pairs))
+    };
+    Ok(Call {
+        service: authorization.service.to_owned(),
+        region: authorization.region.to_owned(),
+        action,
+        input,
+        now,
+        request_id: shape.request_id.clone(),
+    })
+}
+
+/// How the answer to a request is to be written.
+#[derive(Debug)]
+struct Shape {
+    protocol: Protocol,
+    /// Empty when the request is not signed.
+    service: String,
+    request_id: String,
+}
+
+impl Shape {
+    fn reply(&self, reply: Reply) -> Response<Body> {
+        let (kind, text) = match reply {
+            Reply::Xml(text) => ("text/xml;charset=UTF-8", text),
+            Reply::Json(document) => ("application/x-amz-json-1.1", document.to_string()),
+        };
+        self.with_id(respond(200, kind, text))
+    }
+
+    /// An error in the shape of the protocol; an unsigned EC2 request is known by its version only.
+    fn fault(&self, fault: &Fault, body: &[u8]) -> Response<Body> {
+        if self.protocol == Protocol::Json {
+            let document = serde_json::json!({ "__type": fault.code, "message": fault.message });
+            let mut response = respond(fault.status, "application/x-amz-json-1.1", document.to_string());
+            if let Ok(code) = fault.code.parse() {
+                response.headers_mut().insert("x-amzn-errortype", code);
+            }
+            return self.with_id(response);
+        }
+        let version = b"Version=2016-11-15";
+        let is_ec2 = self.service == "ec2"
+            || (self.service.is_empty() && body.windows(version.len()).any(|window| window == version));
+        let mut xml = Xml::new();
+        let error = |xml: &mut Xml| {
+            xml.element("Error", |xml| {
+                if !is_ec2 {
+                    xml.text("Type", if fault.status < 500 { "Sender" } else { "Receiver" });
+                }
+                xml.text("Code", &fault.code).text("Message", &fault.message);
+            });
+        };
+        if is_ec2 {
+            xml.element("Response", |xml| {
+                xml.element("Errors", error).text("RequestID", &self.request_id);
+            });
+        } else {
+            xml.element("ErrorResponse", |xml| {
+                error(xml);
+                xml.text("RequestId", &self.request_id);
+            });
+        }
+        self.with_id(respond(fault.status, "text/xml;charset=UTF-8", xml.into_string()))
+    }
+
+    fn with_id(&self, mut response: Response<Body>) -> Response<Body> {
+        if let Ok(id) = self.request_id.parse() {
+            response.headers_mut().insert("x-amzn-requestid", id);
+        }
+        response
+    }
+}
+
+fn respond(status: u16, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
+    response
+}

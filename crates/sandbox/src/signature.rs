@@ -1,0 +1,122 @@
+//! Signature version 4, as it comes in the `Authorization` header, verified against the sandbox's credentials.
+//!
+//! The rules are those of "Authenticating requests" in the IAM user guide.
+
+use std::fmt::Write;
+
+use hmac::{Hmac, KeyInit, Mac};
+use hyper::http::request::Parts;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use sha2::{Digest, Sha256};
+
+use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+
+/// How far a client's clock may be off.
+const SKEW_SECONDS: i64 = 300;
+
+/// What the `Authorization` header says.
+#[derive(Debug)]
+pub(crate) struct Authorization<'r> {
+    access_key: &'r str,
+    date: &'r str,
+    /// The region of the credential scope.
+    pub(crate) region: &'r str,
+    /// The service of the credential scope.
+    pub(crate) service: &'r str,
+    signed_headers: &'r str,
+    signature: &'r str,
+}
+
+/// Why a request is not authentic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// The key is not the sandbox's.
+    UnknownKey,
+    /// The signature is not the one that the secret key makes.
+    WrongSignature,
+    /// The request was signed too long ago or for a time to come.
+    Expired,
+}
+
+impl<'r> Authorization<'r> {
+    /// The parts of the header; `None` if there is no such header or it has another form.
+    pub(crate) fn of(parts: &'r Parts) -> Option<Self> {
+        let header = parts.headers.get("authorization")?.to_str().ok()?;
+        let fields = header.strip_prefix("AWS4-HMAC-SHA256")?;
+        let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
+        let scope: Vec<&str> = field("Credential")?.split('/').collect();
+        let [access_key, date, region, service, "aws4_request"] = scope[..] else { return None };
+        let (signed_headers, signature) = (field("SignedHeaders")?, field("Signature")?);
+        Some(Self { access_key, date, region, service, signed_headers, signature })
+    }
+
+    /// Whether the sandbox's secret key signed this request at about this time.
+    pub(crate) fn verify(&self, parts: &Parts, body: &[u8], now: Timestamp) -> Result<(), Denied> {
+        if self.access_key != ACCESS_KEY_ID {
+            return Err(Denied::UnknownKey);
+        }
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let time = header("x-amz-date").ok_or(Denied::WrongSignature)?;
+        let signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", time)
+            .and_then(|time| time.to_zoned(TimeZone::UTC))
+            .map_err(|_| Denied::WrongSignature)?;
+        if now.duration_since(signed_at.timestamp()).as_secs().abs() > SKEW_SECONDS {
+            return Err(Denied::Expired);
+        }
+        let content = match header("x-amz-content-sha256") {
+            Some("UNSIGNED-PAYLOAD") => "UNSIGNED-PAYLOAD".to_owned(),
+            _ => hex(&Sha256::digest(body)),
+        };
+        let canonical = self.canonical_request(parts, &content).ok_or(Denied::WrongSignature)?;
+        let (date, region, service) = (self.date, self.region, self.service);
+        let to_sign = format!(
+            "AWS4-HMAC-SHA256\n{time}\n{date}/{region}/{service}/aws4_request\n{}",
+            hex(&Sha256::digest(canonical))
+        );
+        let mut key = format!("AWS4{SECRET_ACCESS_KEY}").into_bytes();
+        for part in [date, region, service, "aws4_request", &to_sign] {
+            key = sign(&key, part).ok_or(Denied::WrongSignature)?;
+        }
+        if hex(&key) == self.signature { Ok(()) } else { Err(Denied::WrongSignature) }
+    }
+
+    fn canonical_request(&self, parts: &Parts, content: &str) -> Option<String> {
+        let mut query: Vec<String> = parts
+            .uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
+            .collect();
+        query.sort_unstable();
+        let mut headers = String::new();
+        for name in self.signed_headers.split(';') {
+            let mut values = Vec::new();
+            for value in parts.headers.get_all(name) {
+                values.push(value.to_str().ok()?.split_whitespace().collect::<Vec<_>>().join(" "));
+            }
+            if values.is_empty() {
+                return None;
+            }
+            // Writing to a string cannot fail.
+            let _ = writeln!(headers, "{name}:{}", values.join(","));
+        }
+        let (method, path, query) = (&parts.method, parts.uri.path(), query.join("&"));
+        Some(format!("{method}\n{path}\n{query}\n{headers}\n{}\n{content}", self.signed_headers))
+    }
+}
+
+fn sign(key: &[u8], text: &str) -> Option<Vec<u8>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
+    mac.update(text.as_bytes());
+    Some(mac.finalize().into_bytes().to_vec())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,131 @@
+//! One kind of thing in the sandbox's world, by id.
+//!
+//! A table remembers which rows a call touched, so that the journal writes those and nothing else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+
+/// Rows by id, in id order, with the ids touched since the journal last asked.
+#[derive(Debug)]
+pub struct Table<T> {
+    rows: BTreeMap<String, T>,
+    touched: BTreeSet<String>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), touched: BTreeSet::new() }
+    }
+}
+
+impl<T> Table<T> {
+    /// The row of this id.
+    pub fn get(&self, id: &str) -> Option<&T> {
+        self.rows.get(id)
+    }
+
+    /// The row of this id, to be changed; it counts as touched.
+    pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
+        let row = self.rows.get_mut(id)?;
+        self.touched.insert(id.to_owned());
+        Some(row)
+    }
+
+    /// Puts a row in, over an earlier one of the same id.
+    pub fn insert(&mut self, id: impl Into<String>, row: T) {
+        let id = id.into();
+        self.touched.insert(id.clone());
+        self.rows.insert(id, row);
+    }
+
+    /// Takes a row out.
+    pub fn remove(&mut self, id: &str) -> Option<T> {
+        let row = self.rows.remove(id)?;
+        self.touched.insert(id.to_owned());
+        Some(row)
+    }
+
+    /// Every row with its id, in id order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.rows.iter().map(|(id, row)| (id.as_str(), row))
+    }
+
+    /// The row of this id together with the table's own copy of the id.
+    pub fn entry(&self, id: &str) -> Option<(&str, &T)> {
+        self.rows.get_key_value(id).map(|(id, row)| (id.as_str(), row))
+    }
+
+    /// Every row, in id order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.rows.values()
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// A table as the journal sees it.
+pub trait AnyTable {
+    /// The rows touched since the last call, as JSON; a removed one is `None`.
+    fn take_touched(&mut self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>>;
+
+    /// Forgets which rows were touched.
+    fn forget_touched(&mut self);
+
+    /// Counts every row as touched, so that the journal can be written anew.
+    fn touch_all(&mut self);
+
+    /// Puts back a row that the journal holds, without counting it as touched.
+    fn restore(&mut self, id: String, row: Option<&RawValue>) -> serde_json::Result<()>;
+
+    /// How many rows there are.
+    fn rows(&self) -> usize;
+}
+
+impl<T: Debug + Serialize + DeserializeOwned> AnyTable for Table<T> {
+    fn take_touched(&mut self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>> {
+        std::mem::take(&mut self.touched)
+            .into_iter()
+            .map(|id| {
+                let row = self.rows.get(&id).map(to_raw_value).transpose()?;
+                Ok((id, row))
+            })
+            .collect()
+    }
+
+    fn forget_touched(&mut self) {
+        self.touched.clear();
+    }
+
+    fn touch_all(&mut self) {
+        self.touched = self.rows.keys().cloned().collect();
+    }
+
+    fn restore(&mut self, id: String, row: Option<&RawValue>) -> serde_json::Result<()> {
+        match row {
+            Some(row) => {
+                self.rows.insert(id, serde_json::from_str(row.get())?);
+            }
+            None => {
+                self.rows.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+}

@@ -1,0 +1,150 @@
+//! AWS's token buckets, per account and region.
+//!
+//! Capacities and refills are those of the EC2 and ECS guides on API throttling (August 2026). IAM publishes none; 15
+//! calls a second is what is commonly seen.
+
+use std::{collections::HashMap, time::Instant};
+
+use crate::{call::Fault, query::Params};
+
+/// The buckets in use, by region and name; a bucket is full when it is first asked.
+#[derive(Debug, Default)]
+pub(crate) struct Buckets {
+    levels: HashMap<(String, String), Level>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    tokens: f64,
+    at: Instant,
+}
+
+/// One bucket: its name, how much it holds, and how much comes back in a second.
+struct Bucket {
+    name: String,
+    capacity: f64,
+    refill: f64,
+}
+
+fn bucket(name: impl Into<String>, capacity: f64, refill: f64) -> Bucket {
+    Bucket { name: name.into(), capacity, refill }
+}
+
+impl Buckets {
+    /// Takes from every bucket that a call costs, or from none if one of them has too little.
+    pub(crate) fn take(
+        &mut self,
+        service: &str,
+        region: &str,
+        action: &str,
+        params: &Params<'_>,
+        now: Instant,
+    ) -> bool {
+        let costs = costs(service, action, params);
+        let mut after = Vec::with_capacity(costs.len());
+        for (bucket, cost) in costs {
+            let key = (region.to_owned(), bucket.name);
+            let level = self.levels.get(&key).copied().unwrap_or(Level { tokens: bucket.capacity, at: now });
+            let refilled = level.tokens + now.duration_since(level.at).as_secs_f64() * bucket.refill;
+            let tokens = refilled.min(bucket.capacity) - cost;
+            if tokens < 0.0 {
+                return false;
+            }
+            after.push((key, Level { tokens, at: now }));
+        }
+        self.levels.extend(after);
+        true
+    }
+}
+
+fn costs(service: &str, action: &str, params: &Params<'_>) -> Vec<(Bucket, f64)> {
+    match service {
+        "ec2" => ec2(action, params),
+        "ecs" => vec![(ecs(action), 1.0)],
+        "iam" => vec![(bucket("iam", 15.0, 15.0), 1.0)],
+        _ => Vec::new(),
+    }
+}
+
+fn ec2(action: &str, params: &Params<'_>) -> Vec<(Bucket, f64)> {
+    let name = |what: &str| format!("ec2:{what}");
+    let requests = match action {
+        "RunInstances" => bucket(name(action), 5.0, 2.0),
+        "CreateLaunchTemplateVersion" | "CreateNetworkInterface" | "TerminateInstances" => {
+            bucket(name(action), 100.0, 5.0)
+        }
+        "CreateTags" => bucket(name(action), 100.0, 10.0),
+        _ if !reads(action) => bucket(name(action), 50.0, 5.0),
+        "DescribeInstances" | "DescribeNetworkInterfaces" | "DescribeSecurityGroups" | "DescribeVolumes"
+            if params.get("MaxResults").is_none()
+                && !params.pairs().any(|(name, _)| name.starts_with("Filter.") || name.contains("Id.")) =>
+        {
+            bucket(name(&format!("{action} of everything")), 50.0, 10.0)
+        }
+        _ => bucket(name(action), 100.0, 20.0),
+    };
+    let mut costs = vec![(requests, 1.0)];
+    match action {
+        "RunInstances" => {
+            let instances = params.get("MaxCount").and_then(|count| count.parse().ok()).unwrap_or(1.0);
+            costs.push((bucket(name("instances run"), 1000.0, 2.0), instances));
+        }
+        "TerminateInstances" => {
+            let instances = u32::try_from(params.list("InstanceId").len()).unwrap_or(u32::MAX);
+            costs.push((bucket(name("instances terminated"), 1000.0, 20.0), f64::from(instances)));
+        }
+        _ => {}
+    }
+    costs
+}
+
+fn ecs(action: &str) -> Bucket {
+    let what = if action.contains("TaskDefinition") {
+        "task definition"
+    } else if action.contains("Service") {
+        "service"
+    } else if action.contains("Tag") || action.contains("Untag") {
+        "tag"
+    } else {
+        "cluster"
+    };
+    match (what, reads(action)) {
+        ("task definition", true) => bucket("ecs:task definition read", 50.0, 20.0),
+        ("task definition", false) => bucket("ecs:task definition modify", 20.0, 1.0),
+        ("service", true) => bucket("ecs:service read", 100.0, 20.0),
+        ("service", false) => bucket("ecs:service modify", 50.0, 5.0),
+        ("tag", false) => bucket("ecs:tag modify", 20.0, 10.0),
+        (_, true) => bucket("ecs:cluster read", 50.0, 20.0),
+        (_, false) => bucket("ecs:cluster modify", 20.0, 1.0),
+    }
+}
+
+fn reads(action: &str) -> bool {
+    ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb))
+}
+
+/// What a throttled call answers.
+pub(crate) fn refusal(service: &str) -> Fault {
+    match service {
+        "ec2" => Fault::new("RequestLimitExceeded", "Request limit exceeded.").with_status(503),
+        "iam" | "sts" => Fault::new("Throttling", "Rate exceeded"),
+        _ => Fault::new("ThrottlingException", "Rate exceeded"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Buckets;
+    use crate::query::Params;
+
+    #[test]
+    fn run_instances_takes_five_and_then_two_a_second() {
+        let mut buckets = Buckets::default();
+        let start = Instant::now();
+        let mut take = |now| buckets.take("ec2", "eu-west-3", "RunInstances", &Params::new(&[]), now);
+        assert_eq!((0..7).filter(|_| take(start)).count(), 5);
+        assert_eq!((0..7).filter(|_| take(start + Duration::from_secs(1))).count(), 2);
+    }
+}

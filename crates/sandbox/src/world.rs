@@ -1,0 +1,159 @@
+//! Everything the sandbox knows, of all services and regions, and how it is kept.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    SandboxError, ec2, ecs, iam,
+    journal::{Journal, NamedTable},
+    logs, s3, secrets, ssm,
+    table::Table,
+};
+
+/// The world as the server and the services share it. The lock is never held over an `await`.
+pub type SharedWorld = Arc<Mutex<World>>;
+
+/// Locks the world. A call that panicked while it held the lock changed rows one at a time, so what it left is sound.
+pub fn lock(world: &SharedWorld) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The state of every service.
+#[derive(Debug)]
+pub struct World {
+    /// The twelve digits of the account that everything belongs to.
+    pub account: String,
+    /// EC2.
+    pub ec2: ec2::State,
+    /// IAM, which has no regions.
+    pub iam: iam::State,
+    /// ECS.
+    pub ecs: ecs::State,
+    /// Systems Manager's parameters.
+    pub ssm: ssm::State,
+    /// CloudWatch Logs.
+    pub logs: logs::State,
+    /// Secrets Manager.
+    pub secrets: secrets::State,
+    /// S3.
+    pub s3: s3::State,
+    /// When each region was first used; its default network was made then.
+    regions: Table<Timestamp>,
+    /// How many ids were given out, under the one key `ids`.
+    counters: Table<u64>,
+    pace: SignedDuration,
+    lag: SignedDuration,
+    data: Option<PathBuf>,
+    journal: Option<Journal>,
+}
+
+impl World {
+    /// An empty world, or the one that `data` keeps.
+    ///
+    /// `pace` is how long a state that takes a moment takes, `lag` how long a new resource is not visible.
+    pub(crate) fn open(
+        account: String,
+        pace: Duration,
+        lag: Duration,
+        data: Option<PathBuf>,
+    ) -> Result<Self, SandboxError> {
+        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        let mut world = Self {
+            account,
+            ec2: ec2::State::default(),
+            iam: iam::State::default(),
+            ecs: ecs::State::default(),
+            ssm: ssm::State::default(),
+            logs: logs::State::default(),
+            secrets: secrets::State::default(),
+            s3: s3::State::default(),
+            regions: Table::default(),
+            counters: Table::default(),
+            pace: signed(pace),
+            lag: signed(lag),
+            data: None,
+            journal: None,
+        };
+        if let Some(directory) = data {
+            let account = world.account.clone();
+            world.journal = Some(Journal::open(&directory, &account, world.tables())?);
+            world.data = Some(directory);
+        }
+        Ok(world)
+    }
+
+    /// A new id of AWS's shape, `prefix` and 17 hexadecimal digits; the same ones in the same order in every new world.
+    pub fn new_id(&mut self, prefix: &str) -> String {
+        let count = self.counters.get("ids").map_or(1, |count| count + 1);
+        self.counters.insert("ids", count);
+        id_of(prefix, &count.to_string())
+    }
+
+    /// Whether something that began at `since` and takes a moment is done by `now`.
+    pub fn settled(&self, since: Timestamp, now: Timestamp) -> bool {
+        now.duration_since(since) >= self.pace
+    }
+
+    /// How long a state that takes a moment takes.
+    pub fn pace(&self) -> SignedDuration {
+        self.pace
+    }
+
+    /// Whether a resource created at `created` is visible by `now`, as the consistency lag has it.
+    pub fn visible(&self, created: Timestamp, now: Timestamp) -> bool {
+        now.duration_since(created) >= self.lag
+    }
+
+    /// The directory that keeps the world, if one does.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    /// Makes a region's default network when the region is used for the first time.
+    pub fn enter(&mut self, region: &str, now: Timestamp) {
+        if self.regions.get(region).is_none() {
+            self.regions.insert(region, now);
+            ec2::seed(self, region);
+        }
+    }
+
+    /// Writes to the journal what was touched since the last call. To be called before a call is answered.
+    pub(crate) fn commit(&mut self) -> Result<(), SandboxError> {
+        let Some(mut journal) = self.journal.take() else {
+            // Without a journal nobody asks what was touched, and the lists would grow.
+            for (_, table) in self.tables() {
+                table.forget_touched();
+            }
+            return Ok(());
+        };
+        let written = journal.append(self.tables());
+        self.journal = Some(journal);
+        written
+    }
+
+    fn tables(&mut self) -> Vec<NamedTable<'_>> {
+        let mut tables: Vec<NamedTable<'_>> =
+            vec![("world.regions", &mut self.regions), ("world.counters", &mut self.counters)];
+        tables.extend(self.ec2.tables());
+        tables.extend(self.iam.tables());
+        tables.extend(self.ecs.tables());
+        tables.extend(self.ssm.tables());
+        tables.extend(self.logs.tables());
+        tables.extend(self.secrets.tables());
+        tables.extend(self.s3.tables());
+        tables
+    }
+}
+
+/// An id of AWS's shape that depends on `seed` only: `prefix`, a zero and 16 hexadecimal digits.
+pub fn id_of(prefix: &str, seed: &str) -> String {
+    let digest = Sha256::digest(format!("{prefix}{seed}"));
+    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}0{digits}")
+}
