@@ -9,6 +9,13 @@ use crate::{
     words,
 };
 
+/// The names of the file's environments, in its order.
+pub(crate) fn names(root: &Node) -> Vec<String> {
+    let Value::Map(entries) = &root.value else { return Vec::new() };
+    let environments = entries.iter().find(|entry| entry.key == "environments");
+    environments.iter().flat_map(|entry| entry.value.entries()).map(|entry| entry.key.clone()).collect()
+}
+
 /// The tree of the chosen environment: the file without `environments`, and that environment over it.
 pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findings) -> Option<Node> {
     let environments = match &mut root.value {

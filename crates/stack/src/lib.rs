@@ -66,8 +66,9 @@ impl Stack {
         let decoded = decoded(text, path, environment, options, &mut findings);
         let source = sources::shown_source(path, text, findings.hidden());
         match decoded {
-            Some((decoded, root)) if findings.is_empty() => Ok(Stack {
+            Some((decoded, root, environments)) if findings.is_empty() => Ok(Stack {
                 name: decoded.name,
+                environments,
                 environment: environment.map(str::to_owned),
                 region: decoded.region,
                 account: decoded.account,
@@ -91,12 +92,13 @@ fn decoded(
     environment: Option<&str>,
     options: &LoadOptions,
     findings: &mut diagnostic::Findings,
-) -> Option<(decode::Decoded, tree::Node)> {
+) -> Option<(decode::Decoded, tree::Node, Vec<String>)> {
     let root = tree::read(text, findings)?;
     secrets::refuse(&root, findings);
     shape::check(&root, findings);
+    let environments = environment::names(&root);
     let root = environment::choose(root, environment, findings)?;
     let around = decode::Surroundings { directory: path.parent().unwrap_or(Path::new("")), environment, options };
     let decoded = decode::stack(&root, &around, findings)?;
-    Some((decoded, root))
+    Some((decoded, root, environments))
 }

@@ -13,6 +13,8 @@ pub struct Stack {
     pub name: String,
     /// The environment that was merged in.
     pub environment: Option<String>,
+    /// Every environment of the file.
+    pub environments: Vec<String>,
     /// AWS region, such as `eu-west-3`.
     pub region: String,
     /// The only AWS account (12 digits) in which this stack may change anything.

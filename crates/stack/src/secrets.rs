@@ -61,17 +61,24 @@ fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
 /// The places in a stack file that nobody may see: secrets by their looks, and what stands behind the keys for ARNs of
 /// secrets without being an ARN. Also in a file that is no YAML, so by the text alone.
 pub(crate) fn hidden_places(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let named = ["token", "private_key"].into_iter().flat_map(move |name| {
-        text.match_indices(name).filter_map(move |(start, _)| {
-            let rest = text[start + name.len()..].trim_start_matches(['"', '\'', ' ']).strip_prefix(':')?;
-            // The value ends with its line; one of another length than the file's lines is not worth a second look.
-            let value = rest.trim_start_matches([' ', '"', '\'']);
-            let value = value.get(..value.find('\n').unwrap_or(value.len()))?;
-            let is_harmless =
-                value.trim().is_empty() || value.starts_with("arn:") || value.starts_with(['|', '>', '*']);
-            let start = text.len() - rest.len() + rest.find(value)?;
-            (!is_harmless).then_some(start..start + value.len())
-        })
+    // Each value reaches to the end of its line, so that a line's first one covers the others.
+    let mut covered = 0;
+    let named = text.match_indices(':').filter_map(move |(colon, _)| {
+        if colon < covered {
+            return None;
+        }
+        let name = text[..colon].trim_end_matches(['"', '\'']);
+        if !["token", "private_key"].iter().any(|known| name.ends_with(known)) {
+            return None;
+        }
+        let value = text[colon + 1..].trim_start_matches([' ', '"', '\'']);
+        // Looked at before the line's end is searched, so that a line of many ARNs costs no more than one of them.
+        if value.is_empty() || value.starts_with("arn:") || value.starts_with(['\r', '\n', '|', '>', '*']) {
+            return None;
+        }
+        let start = text.len() - value.len();
+        covered = start + value.find('\n').unwrap_or(value.len());
+        Some(start..covered)
     });
     places(text).chain(named)
 }
@@ -116,6 +123,13 @@ mod tests {
         ] {
             assert!(!is_secret(fine), "{fine}");
         }
+    }
+
+    #[test]
+    fn what_stands_where_an_arn_belongs_is_hidden() {
+        let text = "a: {token: arn:aws:x, private_key: \"hunter2\"}\r\n token: hunter3\nkey: shown\ntoken: |\n";
+        let found: Vec<_> = hidden_places(text).map(|place| &text[place]).collect();
+        assert_eq!(found, ["hunter2\"}\r", "hunter3"]);
     }
 
     #[test]
