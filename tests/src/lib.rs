@@ -1,1 +1,207 @@
+//! A stage for end-to-end tests: a folder with a stack file, and the real `trunnion` run in it as a person would.
 
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test may panic")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A binary that `cargo test --workspace` built beside this test.
+pub fn binary(name: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let path = this.ancestors().nth(2).unwrap().join(name);
+    assert!(path.exists(), "`{}` is not there: run `cargo build --workspace` first", path.display());
+    path
+}
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A folder of its own with a stack file in it.
+#[derive(Debug)]
+pub struct Stage {
+    folder: TempDir,
+    endpoint: Option<String>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code.
+    pub code: i32,
+    /// What it gave.
+    pub stdout: String,
+    /// What it said.
+    pub stderr: String,
+}
+
+impl Stage {
+    /// With this text as `stack.yaml`.
+    pub fn new(stack: &str) -> Self {
+        let stage = Self { folder: tempfile::tempdir().unwrap(), endpoint: None };
+        stage.write("stack.yaml", stack);
+        stage
+    }
+
+    /// With a stack of the repository, such as `loadtest`.
+    pub fn with(stack: &str) -> Self {
+        Self::new(&fs::read_to_string(root().join("stacks").join(stack).with_extension("yaml")).unwrap())
+    }
+
+    /// The same, and every command talks to this sandbox.
+    #[must_use]
+    pub fn at(self, sandbox: &SandboxProcess) -> Self {
+        Self { endpoint: Some(sandbox.endpoint.clone()), ..self }
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file of the folder.
+    #[expect(clippy::disallowed_methods, reason = "a file in the test's own folder")]
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Changes the stack: `from` must be in it once.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path("stack.yaml")).unwrap();
+        assert_eq!(text.matches(from).count(), 1, "`{from}` is not in the stack once");
+        self.write("stack.yaml", text.replace(from, to));
+    }
+
+    /// A command in the folder, with nothing of this process's environment that could matter.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("trunnion"));
+        command.current_dir(self.folder.path()).env_clear().args(arguments).stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder.path());
+        if let Some(endpoint) = &self.endpoint {
+            command
+                .env("AWS_ENDPOINT_URL", endpoint)
+                .env("AWS_ACCESS_KEY_ID", "sandbox")
+                .env("AWS_SECRET_ACCESS_KEY", "sandbox");
+        }
+        command
+    }
+
+    /// Runs `trunnion`; with no sandbox to talk to, with the one inside the process where the command takes one.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        let mut arguments = arguments.to_vec();
+        if self.endpoint.is_none() && ["plan", "apply", "destroy", "show"].contains(&arguments[0]) {
+            arguments.push("--sandbox");
+        }
+        let output = self.command(&arguments).output().unwrap();
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs `trunnion`, which must succeed.
+    pub fn succeed(&self, arguments: &[&str]) -> Ended {
+        let ended = self.run(arguments);
+        assert_eq!(ended.code, 0, "{arguments:?}\n{}\n{}", ended.stdout, ended.stderr);
+        ended
+    }
+
+    /// What a plan would do, one line per resource that changes: `replace instance.heavy[0]`.
+    pub fn changes(&self, more: &[&str]) -> Vec<String> {
+        let ended = self.run(&[&["plan", "--json", "--detailed-exitcode"], more].concat());
+        let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
+        let changes: Vec<String> = document["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|change| change["action"] != "none")
+            .map(|change| format!("{} {}", change["action"].as_str().unwrap(), change["address"].as_str().unwrap()))
+            .collect();
+        assert_eq!(ended.code, if changes.is_empty() { 0 } else { 2 }, "{}", ended.stderr);
+        changes
+    }
+
+    /// Applies, and checks that nothing is left to do.
+    pub fn converge(&self, more: &[&str]) -> Ended {
+        let ended = self.succeed(&[&["apply", "--yes"], more].concat());
+        assert_eq!(self.changes(more), Vec::<String>::new());
+        ended
+    }
+}
+
+impl Ended {
+    /// Reads, writes and waves of the line that `-v` prints.
+    pub fn calls(&self) -> (u64, u64, u64) {
+        let line = self.stderr.lines().find(|line| line.starts_with("AWS calls:")).unwrap_or_else(|| panic!("{}", self.stderr));
+        let numbers: Vec<u64> =
+            line.split(|character: char| !character.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+        (numbers[0], numbers[1], numbers[2])
+    }
+}
+
+/// A `trunnion sandbox` in a process of its own.
+#[derive(Debug)]
+pub struct SandboxProcess {
+    process: Child,
+    /// Its URL.
+    pub endpoint: String,
+}
+
+impl SandboxProcess {
+    /// Starts one on any free port, its world in memory.
+    pub fn start(more: &[&str]) -> Self {
+        let mut process = Command::new(binary("trunnion"))
+            .args(["sandbox", "--listen", "127.0.0.1:0", "--quiet"])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let endpoint = line.trim().strip_prefix("export AWS_ENDPOINT_URL=").unwrap().to_owned();
+        Self { process, endpoint }
+    }
+
+    /// Makes calls go wrong: a list of fault rules as JSON.
+    pub fn faults(&self, rules: &Value) {
+        self.request("POST", "/_sandbox/faults", &rules.to_string());
+    }
+
+    /// How often each call was made, such as `ec2:RunInstances`.
+    pub fn calls(&self) -> Value {
+        serde_json::from_str(&self.request("GET", "/_sandbox/calls", "")).unwrap()
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> String {
+        let host = self.endpoint.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(host).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+}
+
+impl Drop for SandboxProcess {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

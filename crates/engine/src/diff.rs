@@ -74,6 +74,8 @@ fn compare(rules: &Rules, path: &str, before: Option<&Value>, after: Option<&Val
 fn sorted(list: &[Value]) -> Vec<&Value> {
     let mut list: Vec<_> = list.iter().collect();
     list.sort();
+    // Asking for the same twice is asking once.
+    list.dedup();
     list
 }
 

@@ -1,1 +1,39 @@
+//! Plans and applies a Gatling load-testing platform on AWS from one YAML file.
+//!
+//! The command `trunnion` can do nothing that this library cannot: load a [`Stack`], connect an [`Engine`] to AWS or to a
+//! sandbox, [`Engine::plan`], [`Engine::apply`].
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use trunnion::{Engine, Events, LoadOptions, Options, Request, Stack};
+//!
+//! let stack = Stack::load("stacks/minimal.yaml".as_ref(), None, &LoadOptions::of_this_process())?;
+//! let engine = Engine::connect(stack, Options::default()).await?;
+//! let planned = engine.plan(&Request::default()).await?;
+//! println!("{:?}", planned.document(&Default::default()).summary);
+//! let outcome = engine.apply(&planned, &Events::nowhere()).await;
+//! assert!(outcome.is_complete());
+//! # Ok(())
+//! # }
+//! ```
 
+mod engine;
+mod error;
+mod outputs;
+mod store;
+
+pub use trunnion_aws::Calls;
+pub use trunnion_blueprint as blueprint;
+pub use trunnion_engine::{
+    Action, Address, Document, Event, Events, InvalidAddress, LockInfo, Operation, Origin, Outcome, Plan, PlanError,
+    ProviderError, State, StoreError,
+};
+pub use trunnion_render as render;
+pub use trunnion_sandbox as sandbox;
+pub use trunnion_stack::{Invalid, LoadOptions, Stack, json_schema as stack_schema};
+
+pub use crate::{
+    engine::{Engine, Lock, Options, Planned, Request, desired},
+    error::Error,
+    outputs::{Host, Outputs},
+};

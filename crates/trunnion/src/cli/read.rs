@@ -1,0 +1,135 @@
+//! Commands that change nothing and need no plan: `validate`, `show`, `render`.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use trunnion::{Engine, Options, Origin, Outputs, Stack, blueprint};
+use trunnion_render::style;
+
+use super::{
+    DONE,
+    arguments::{Render, Rendered, Show, Validate},
+    failure::Failure,
+    output::Output,
+    plan::{connect, load},
+};
+
+pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failure> {
+    let file = &arguments.stack.file;
+    let stack = load(file, arguments.stack.env.as_deref())?;
+    check(&stack)?;
+    let mut checked = vec![stack.environment.clone().unwrap_or_else(|| "the base".to_owned())];
+    if arguments.stack.env.is_none() {
+        for environment in &stack.environments {
+            check(&load(file, Some(environment))?)?;
+            checked.push(environment.clone());
+        }
+    }
+    output.say(&format!("`{}` is valid ({})", file.display(), checked.join(", ")));
+    Ok(DONE)
+}
+
+/// What only shows once everything is rendered.
+fn check(stack: &Stack) -> Result<(), Failure> {
+    Ok(trunnion::desired(stack).map(|_| ())?)
+}
+
+pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure> {
+    let origin = Origin {
+        file: arguments.stack.file.display().to_string(),
+        environment: arguments.stack.env,
+        ..Origin::default()
+    };
+    let engine: Engine = connect(&origin, &arguments.cloud, Options::default()).await?;
+    let state = engine.state().await?;
+    let outputs = Outputs::new(engine.stack(), &state);
+    if arguments.json {
+        output.data(&format!("{:#}", json!({"state": state, "outputs": outputs})));
+    } else if state.resources.is_empty() {
+        output.say(&format!(
+            "Nothing of `{}` is recorded. If it was applied, the next apply finds it by its tags.",
+            outputs.stack
+        ));
+    } else {
+        let mut text = hosts(&outputs);
+        let _ = writeln!(text, "\n{}Resources{:#}", style::STRONG, style::STRONG);
+        let width = state.resources.keys().map(|address| address.to_string().len()).max().unwrap_or_default();
+        for (address, recorded) in &state.resources {
+            let _ = writeln!(
+                text,
+                "  {address:width$}  {}  {}{}{:#}",
+                recorded.id,
+                style::FAINT,
+                recorded.applied_at,
+                style::FAINT
+            );
+        }
+        output.data(&text);
+    }
+    engine.close().await;
+    Ok(DONE)
+}
+
+fn boot(stack: &Stack, pool: &str) -> Result<String, Failure> {
+    let boot = || blueprint::boot(stack, pool, &blueprint::Binaries::read(stack)?);
+    boot().map_err(refused(stack))
+}
+
+fn refused(stack: &Stack) -> impl Fn(blueprint::BlueprintError) -> Failure + '_ {
+    |error| trunnion::Error::blueprint(stack, error).into()
+}
+
+/// One line per host.
+pub(crate) fn hosts(outputs: &Outputs) -> String {
+    let mut text = format!("{}Hosts of {}{:#}\n", style::STRONG, outputs.stack, style::STRONG);
+    let width = |of: fn(&trunnion::Host) -> usize| outputs.hosts.iter().map(of).max().unwrap_or_default();
+    let (address_width, ip_width) = (width(|host| host.address.len()), width(|host| host.private_ip.len()));
+    for host in &outputs.hosts {
+        let _ = writeln!(
+            text,
+            "  {:address_width$}  {}  {:ip_width$}  {} interfaces  {} addresses  {}",
+            host.address,
+            host.id,
+            host.private_ip,
+            host.interfaces.len(),
+            host.addresses,
+            host.location.as_deref().unwrap_or("in no location"),
+        );
+    }
+    if let Some(control_plane) = &outputs.control_plane {
+        let _ = writeln!(text, "{}Control plane{:#}\n  {control_plane}", style::STRONG, style::STRONG);
+    }
+    text
+}
+
+pub(crate) fn render(arguments: &Render, output: Output) -> Result<u8, Failure> {
+    let stack = load(&arguments.stack.file, arguments.stack.env.as_deref())?;
+    match arguments.what {
+        Rendered::Boot => {
+            let pools: Vec<&str> = stack.pools.keys().map(String::as_str).collect();
+            let pool = match (&arguments.pool, pools.as_slice()) {
+                (Some(pool), _) => pool.as_str(),
+                (None, [only]) => only,
+                (None, _) => {
+                    return Err(Failure::with_help(
+                        "render::pool",
+                        format!("the stack has {} pools", pools.len()),
+                        format!("`--pool NAME`, with one of {}", pools.join(", ")),
+                    ));
+                }
+            };
+            output.data(&boot(&stack, pool)?);
+        }
+        Rendered::Conf => {
+            output.data(&blueprint::with_placeholders(&blueprint::control_plane_conf(&stack).map_err(refused(&stack))?))
+        }
+        Rendered::Policy => {
+            let mut text = String::new();
+            for (name, policy) in blueprint::policies(&stack).map_err(refused(&stack))? {
+                let _ = writeln!(text, "# {name}\n{policy}\n");
+            }
+            output.data(text.trim_end());
+        }
+    }
+    Ok(DONE)
+}

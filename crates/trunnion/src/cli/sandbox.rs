@@ -1,0 +1,45 @@
+//! `trunnion sandbox`.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use trunnion::sandbox::{ACCESS_KEY_ID, Options, SECRET_ACCESS_KEY, Sandbox};
+
+use super::{DONE, arguments, failure::Failure, output::Output, signals};
+
+pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Result<u8, Failure> {
+    let interrupt = signals::interrupt();
+    let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
+        Failure::with_help(
+            "sandbox::listen",
+            format!("listening on {} failed: {error}", arguments.listen),
+            "`--listen 127.0.0.1:0` takes any free port",
+        )
+    })?;
+    if !arguments.listen.ip().is_loopback() {
+        output.always_say("Everybody who reaches this address and knows the credentials below can use the sandbox.");
+    }
+    let options = Options {
+        data: arguments.data,
+        account: arguments.account,
+        pace: Duration::from_millis(arguments.pace),
+        latency: Duration::from_millis(arguments.latency),
+        consistency_lag: Duration::from_millis(arguments.consistency_lag),
+        throttle: arguments.throttle,
+        faults: Vec::new(),
+    };
+    let running = Sandbox::open(options).and_then(|sandbox| sandbox.serve(listener)).map_err(trunnion::Error::from)?;
+    output.data(&format!(
+        "export AWS_ENDPOINT_URL={}\nexport AWS_ACCESS_KEY_ID={ACCESS_KEY_ID}\nexport AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}\nunset AWS_SESSION_TOKEN AWS_PROFILE",
+        running.endpoint()
+    ));
+    output.say("The sandbox serves until Ctrl-C. The lines above point any AWS client at it.");
+    interrupt.cancelled().await;
+    let calls = running.calls();
+    running.shutdown().await;
+    output.say("Calls served:");
+    for (operation, calls) in &calls {
+        output.say(&format!("  {:>5}  {operation}{}", calls.count, if calls.mutating { "  (writes)" } else { "" }));
+    }
+    Ok(DONE)
+}

@@ -1,0 +1,197 @@
+//! A stack connected to a cloud.
+
+use std::path::PathBuf;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use trunnion_aws::{Aws, Calls, Connection, Endpoint, S3Store, Throttle};
+use trunnion_blueprint::Binaries;
+use trunnion_engine::{
+    Document, Events, FileStore, Graph, LockGuard as _, LockInfo, Note, Origin, Outcome, Plan, PlanOptions,
+    Provider as _, RuleBook, Settings, State, StateStore as _, apply, plan,
+};
+use trunnion_sandbox::{Running, Sandbox};
+use trunnion_stack::{Stack, StateLocation};
+
+use crate::{Error, store::Store};
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Start a sandbox inside this process instead of using AWS, its world kept in this folder.
+    pub sandbox: Option<PathBuf>,
+    /// Whether apply waits until hosts run and the service is stable.
+    pub wait: bool,
+    /// Once cancelled, apply starts nothing new, and ends every wait.
+    pub interrupt: CancellationToken,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sandbox: None, wait: true, interrupt: CancellationToken::new() }
+    }
+}
+
+/// What to plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Delete everything.
+    pub destroy: bool,
+    /// Only these addresses and what they need, or all.
+    pub targets: Vec<String>,
+    /// Take the newest images instead of those the launch templates hold.
+    pub update_images: bool,
+}
+
+/// A plan with the state it was made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// The state.
+    pub state: State,
+}
+
+impl Planned {
+    /// The plan document.
+    pub fn document(&self, origin: &Origin) -> Document {
+        Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book())
+    }
+}
+
+/// A stack connected to AWS or to a sandbox.
+#[derive(Debug)]
+pub struct Engine {
+    stack: Stack,
+    aws: Aws,
+    store: Store,
+    rules: RuleBook,
+    place: String,
+    interrupt: CancellationToken,
+    sandbox: Option<Running>,
+}
+
+impl Engine {
+    /// Connects a stack. No call is made yet.
+    pub async fn connect(stack: Stack, options: Options) -> Result<Self, Error> {
+        let sandbox = match &options.sandbox {
+            None => None,
+            Some(folder) => {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(Error::Listen)?;
+                let options = trunnion_sandbox::Options {
+                    data: Some(folder.clone()),
+                    account: stack.account.clone(),
+                    ..trunnion_sandbox::Options::default()
+                };
+                Some(Sandbox::open(options)?.serve(listener)?)
+            }
+        };
+        let endpoint = sandbox.as_ref().map(|running| Endpoint {
+            url: running.endpoint(),
+            access_key: trunnion_sandbox::ACCESS_KEY_ID.to_owned(),
+            secret_key: trunnion_sandbox::SECRET_ACCESS_KEY.to_owned(),
+        });
+        let is_sandbox = endpoint.is_some();
+        let connection = Connection {
+            stack: stack.name.clone(),
+            account: stack.account.clone(),
+            region: stack.region.clone(),
+            wait: options.wait,
+            throttle: if is_sandbox { Throttle::Off } else { Throttle::Aws },
+            endpoint,
+            pace: if is_sandbox { Connection::SANDBOX_PACE } else { Connection::AWS_PACE },
+            patience: if is_sandbox { Connection::SANDBOX_PATIENCE } else { Connection::AWS_PATIENCE },
+            interrupt: options.interrupt.clone(),
+        };
+        let aws = Aws::connect(connection).await?;
+        let store = match &stack.state {
+            StateLocation::File(path) => Store::File(FileStore::new(path, &stack.name)),
+            StateLocation::S3 { bucket, key } => Store::S3(S3Store::new(&aws, bucket, key)),
+        };
+        let cloud = if is_sandbox { "sandbox" } else { "aws" };
+        let place = format!("{cloud}/{}/{}", stack.account, stack.region);
+        Ok(Self { stack, aws, store, rules: trunnion_kinds::rule_book(), place, interrupt: options.interrupt, sandbox })
+    }
+
+    /// The stack.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// The AWS calls made so far.
+    pub fn calls(&self) -> Calls {
+        self.aws.calls()
+    }
+
+    /// The state, as it was last saved.
+    pub async fn state(&self) -> Result<State, Error> {
+        let mut state = self.store.load().await?;
+        if state.place != self.place {
+            // What was applied elsewhere explains nothing here.
+            state.resources.clear();
+            state.digest = None;
+            state.place.clone_from(&self.place);
+        }
+        Ok(state)
+    }
+
+    /// Reads AWS in bulk and plans.
+    pub async fn plan(&self, request: &Request) -> Result<Planned, Error> {
+        let targets = request.targets.iter().map(|target| target.parse()).collect::<Result<_, _>>()?;
+        let desired = if request.destroy { Graph::empty(&self.stack.name) } else { desired(&self.stack)? };
+        let state = self.state().await?;
+        let observed = self.aws.observe(&desired, &state).await?;
+        let options = PlanOptions { targets, update_pinned: request.update_images };
+        let mut plan = plan(&desired, &observed, &state, &self.rules, &options)?;
+        if !request.destroy {
+            let findings = trunnion_blueprint::findings(&self.stack, &desired, &observed);
+            if !findings.errors.is_empty() {
+                let refused = findings.errors.into_iter().map(|finding| {
+                    self.stack.sources.diagnostic(&finding.path, finding.code, finding.message, finding.help)
+                });
+                return Err(Error::Refused(refused.collect()));
+            }
+            plan.notes.extend(findings.warnings.into_iter().map(|finding| Note {
+                code: finding.code.to_owned(),
+                message: finding.message,
+                help: finding.help,
+            }));
+        }
+        Ok(Planned { plan, state })
+    }
+
+    /// Takes the lock for an operation; hold it from before the plan until after apply.
+    pub async fn lock(&self, operation: &str) -> Result<Lock, Error> {
+        Ok(Lock(self.store.lock(&LockInfo::of_this_process(operation)).await?))
+    }
+
+    /// Executes a plan. The caller holds the lock.
+    pub async fn apply(&self, planned: &Planned, events: &Events) -> Outcome {
+        let settings = Settings { interrupt: self.interrupt.clone(), ..Settings::default() };
+        apply(&planned.plan, &self.aws, &self.store, &self.rules, planned.state.clone(), events, &settings).await
+    }
+
+    /// Ends the connection, and the sandbox with it.
+    pub async fn close(self) {
+        if let Some(running) = self.sandbox {
+            running.shutdown().await;
+        }
+    }
+}
+
+/// Everything a stack asks for. Reads the generator binaries and the boot template, asks AWS nothing.
+pub fn desired(stack: &Stack) -> Result<Graph, Error> {
+    let desired = || trunnion_blueprint::blueprint(stack, &Binaries::read(stack)?);
+    desired().map_err(|error| Error::blueprint(stack, error))
+}
+
+/// The lock of a stack's state.
+#[derive(Debug)]
+pub struct Lock(crate::store::Lock);
+
+impl Lock {
+    /// Gives it back.
+    pub async fn release(self) -> Result<(), Error> {
+        Ok(self.0.release().await?)
+    }
+}

@@ -1,0 +1,150 @@
+//! Why something could not be done, with a code and the next step.
+
+use std::fmt;
+
+use miette::Diagnostic;
+use trunnion_blueprint::BlueprintError;
+use trunnion_engine::{Address, PlanError, ProviderError, StoreError};
+use trunnion_stack::Stack;
+
+/// Why the engine could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The stack cannot be turned into resources.
+    #[error(transparent)]
+    Blueprint(#[from] BlueprintError),
+    /// The stack asks for what its surroundings do not have.
+    #[error("the stack cannot be applied as it is")]
+    Refused(Vec<trunnion_stack::Diagnostic>),
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] trunnion_aws::ConnectError),
+    /// The sandbox did not start.
+    #[error(transparent)]
+    Sandbox(#[from] trunnion_sandbox::SandboxError),
+    /// The sandbox found no port.
+    #[error("the sandbox cannot listen on loopback")]
+    Listen(#[source] std::io::Error),
+    /// AWS could not be read.
+    #[error("{}", .0.message)]
+    Provider(#[from] ProviderError),
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The state could not be read, written or locked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A target that is no address.
+    #[error(transparent)]
+    Target(#[from] trunnion_engine::InvalidAddress),
+}
+
+/// A lookup that found nothing, told with its address.
+#[derive(Debug, thiserror::Error)]
+#[error("`{address}`: {}", .error.message)]
+struct Missing {
+    address: Address,
+    error: ProviderError,
+}
+
+impl Diagnostic for Missing {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new("plan::missing"))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.error.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+}
+
+impl Error {
+    /// A stack that cannot become resources, told at the key it is about where there is one.
+    pub fn blueprint(stack: &Stack, error: BlueprintError) -> Self {
+        match error.path() {
+            None => Self::Blueprint(error),
+            Some(path) => {
+                let help = error.help().map(str::to_owned);
+                let mut message = error.to_string();
+                if let Some(cause) = std::error::Error::source(&error) {
+                    message = format!("{message}: {cause}");
+                }
+                Self::Refused(vec![stack.sources.diagnostic(&path, "blueprint::stack", message, help)])
+            }
+        }
+    }
+
+    /// What is wrong in detail: one diagnostic each, or this error alone.
+    pub fn diagnostics(&self) -> Vec<Box<dyn Diagnostic + '_>> {
+        match self {
+            Self::Refused(list) => list.iter().cloned().map(|found| Box::new(found) as Box<dyn Diagnostic>).collect(),
+            Self::Plan(PlanError::Missing(missing)) => missing
+                .iter()
+                .map(|(address, error)| {
+                    Box::new(Missing { address: address.clone(), error: error.clone() }) as Box<dyn Diagnostic>
+                })
+                .collect(),
+            other => vec![Box::new(Told(other))],
+        }
+    }
+
+    fn told_code(&self) -> &'static str {
+        match self {
+            Self::Blueprint(_) => "blueprint",
+            Self::Refused(_) => "plan::refused",
+            Self::Connect(_) => "aws::connect",
+            Self::Sandbox(_) | Self::Listen(_) => "sandbox",
+            Self::Provider(_) => "aws",
+            Self::Plan(_) => "plan",
+            Self::Store(StoreError::Locked { .. }) => "state::locked",
+            Self::Store(_) => "state",
+            Self::Target(_) => "plan::target",
+        }
+    }
+
+    fn told_help(&self) -> Option<String> {
+        match self {
+            Self::Provider(error) => error.help.clone(),
+            Self::Blueprint(error) => error.help().map(str::to_owned),
+            Self::Store(StoreError::Remote { help, .. }) => help.clone(),
+            Self::Store(StoreError::Locked { .. }) => {
+                Some("wait until it is done; the lock goes with the process that holds it".to_owned())
+            }
+            Self::Store(StoreError::Document { place, .. }) => Some(format!(
+                "the state is only a cache: move `{place}` away, and the next plan finds everything by its tags"
+            )),
+            Self::Store(StoreError::Moved { .. }) => Some("plan again".to_owned()),
+            Self::Plan(PlanError::UnknownTarget(_)) => {
+                Some("`trunnion plan` without targets shows every address".to_owned())
+            }
+            Self::Target(_) => Some("`trunnion plan` without targets shows every address".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// The error as one diagnostic.
+#[derive(Debug)]
+struct Told<'a>(&'a Error);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Told<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Diagnostic for Told<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.0.told_code()))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.0.told_help().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+}

@@ -1,0 +1,75 @@
+//! What people need to know of an applied stack.
+
+use serde::Serialize;
+use trunnion_engine::{Map, State, Value, from_map};
+use trunnion_kinds::{EcsService, Instance, InstanceInterface};
+use trunnion_stack::Stack;
+
+/// What stands, as the state recorded it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outputs {
+    /// The stack's name.
+    pub stack: String,
+    /// Its region.
+    pub region: String,
+    /// Every host, by pool and number.
+    pub hosts: Vec<Host>,
+    /// ARN of the service that runs the control plane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<String>,
+}
+
+/// A generator host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// Its address in the stack.
+    pub address: String,
+    /// `i-…`
+    pub id: String,
+    /// Its primary private address: the one the control plane knows.
+    pub private_ip: String,
+    /// How many private IPv4 addresses all of its interfaces have together.
+    pub addresses: u32,
+    /// Its network interfaces.
+    pub interfaces: Vec<InstanceInterface>,
+    /// The Gatling location it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+}
+
+impl Outputs {
+    /// Reads them out of the state.
+    pub fn new(stack: &Stack, state: &State) -> Self {
+        let of_kind =
+            |kind: &'static str| state.resources.iter().filter(move |(address, _)| address.kind.as_str() == kind);
+        let hosts = of_kind(Instance::KIND)
+            .map(|(address, recorded)| {
+                let text = |name: &str| recorded.attributes.get(name).and_then(Value::as_text).unwrap_or_default();
+                let interfaces = interfaces(&recorded.attributes);
+                Host {
+                    address: address.to_string(),
+                    id: recorded.id.clone(),
+                    private_ip: text("private_ip").to_owned(),
+                    addresses: interfaces.iter().map(|interface| interface.addresses).sum(),
+                    interfaces,
+                    location: stack
+                        .locations
+                        .iter()
+                        .find(|(_, location)| location.pool == address.name)
+                        .map(|(id, _)| id.clone()),
+                }
+            })
+            .collect();
+        Self {
+            stack: stack.name.clone(),
+            region: stack.region.clone(),
+            hosts,
+            control_plane: of_kind(EcsService::KIND).next().map(|(_, recorded)| recorded.id.clone()),
+        }
+    }
+}
+
+fn interfaces(attributes: &Map) -> Vec<InstanceInterface> {
+    let list = attributes.get("network_interfaces").and_then(Value::as_list).unwrap_or_default();
+    list.iter().filter_map(Value::as_map).filter_map(|map| from_map(map).ok()).collect()
+}

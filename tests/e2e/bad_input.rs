@@ -1,0 +1,87 @@
+//! Whatever is wrong: a clear message, exit code 1, nothing changed.
+
+use trunnion_engine::{FileStore, LockInfo, StateStore as _};
+use trunnion_tests::Stage;
+
+fn refused(stage: &Stage, arguments: &[&str], expected: &[&str]) {
+    let ended = stage.run(arguments);
+    assert_eq!(ended.code, 1, "{arguments:?}\n{}\n{}", ended.stdout, ended.stderr);
+    for expected in expected {
+        assert!(ended.stderr.contains(expected), "`{expected}` in\n{}", ended.stderr);
+    }
+}
+
+#[test]
+fn without_a_terminal_nothing_is_asked_and_nothing_done() {
+    let stage = Stage::with("minimal");
+    refused(&stage, &["apply"], &["no terminal", "--yes"]);
+    refused(&stage, &["destroy"], &["--yes"]);
+    assert!(!stage.path(".trunnion/minimal.json").exists());
+}
+
+#[test]
+fn mistakes_are_shown_where_they_are() {
+    let stage = Stage::with("minimal");
+    stage.edit("instance_type: c7i.xlarge", "instanse_type: c7i.xlarge");
+    refused(&stage, &["plan"], &["instanse_type", "instance_type", "stack.yaml:9"]);
+    refused(&stage, &["validate"], &["instanse_type"]);
+}
+
+#[test]
+fn what_is_mistyped_is_an_error_like_any_other() {
+    let stage = Stage::with("minimal");
+    refused(&stage, &["plann"], &["plan"]);
+    refused(&stage, &["plan", "--env", "prod"], &["prod"]);
+    refused(&stage, &["plan", "nowhere.yaml"], &["nowhere.yaml"]);
+    refused(&stage, &["apply", "nowhere.json", "--yes"], &["nowhere.json"]);
+    stage.write("broken.json", "{");
+    refused(&stage, &["apply", "broken.json", "--yes"], &["is no plan document", "--out"]);
+    refused(&stage, &["plan", "--target", "nonsense"], &["`nonsense`"]);
+}
+
+#[test]
+fn a_pool_that_does_not_fit_its_subnet_is_refused_at_its_place() {
+    let stage = Stage::with("loadtest");
+    stage.edit("count: 4", "count: 40");
+    refused(&stage, &["plan"], &["40", "free", "stack.yaml:"]);
+}
+
+#[test]
+fn another_account_is_refused_before_the_first_change() {
+    let sandbox = trunnion_tests::SandboxProcess::start(&["--account", "210987654321"]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    refused(&stage, &["apply", "--yes"], &["210987654321", "123456789012"]);
+    assert!(!sandbox.calls().to_string().contains("Create"), "{}", sandbox.calls());
+}
+
+#[test]
+fn a_missing_secret_is_named() {
+    let stage = Stage::with("minimal");
+    stage.edit("secret:gatling/token-AbCdEf", "secret:gatling/other-AbCdEf");
+    refused(&stage, &["plan"], &["secret.token", "gatling/other-AbCdEf"]);
+}
+
+#[test]
+fn no_answer_is_told_with_what_to_do() {
+    let mut sandbox = trunnion_tests::SandboxProcess::start(&[]);
+    sandbox.endpoint = "http://127.0.0.1:9".to_owned();
+    let stage = Stage::with("minimal").at(&sandbox);
+    refused(&stage, &["plan"], &["help"]);
+}
+
+#[tokio::test]
+async fn a_locked_state_names_its_holder() {
+    let stage = Stage::with("minimal");
+    let store = FileStore::new(stage.path(".trunnion/minimal.json"), "minimal");
+    let _lock = store.lock(&LockInfo::of_this_process("a test")).await.unwrap();
+    refused(&stage, &["apply", "--yes"], &["locked", "a test"]);
+    assert_eq!(stage.run(&["plan"]).code, 0, "reading needs no lock");
+}
+
+#[test]
+fn a_damaged_state_is_told_and_left_alone() {
+    let stage = Stage::with("minimal");
+    stage.converge(&[]);
+    stage.write(".trunnion/minimal.json", "{ not json");
+    refused(&stage, &["apply", "--yes"], &["minimal.json", "only a cache"]);
+}

@@ -1,0 +1,118 @@
+//! Killed, interrupted, refused, cut off: nothing is lost, nothing is there twice, running again goes on.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Stdio},
+};
+
+use serde_json::json;
+use trunnion_tests::{SandboxProcess, Stage};
+
+/// Starts an apply and waits until it has said so many lines about its steps.
+fn apply_until(stage: &Stage, lines: usize) -> (Child, BufReader<std::process::ChildStderr>) {
+    let mut child = stage
+        .command(&["apply", "--yes"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut steps = 0;
+    let mut line = String::new();
+    while steps < lines && said.read_line(&mut line).unwrap() > 0 {
+        steps += usize::from(line.contains(": creating") || line.contains(": created"));
+        line.clear();
+    }
+    (child, said)
+}
+
+#[test]
+fn killed_anywhere_it_goes_on_without_loss_or_double() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("loadtest").at(&sandbox);
+    for lines in [1, 4, 9, 15, 21, 27, 33] {
+        let (mut child, _said) = apply_until(&stage, lines);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    stage.converge(&[]);
+    let runs = sandbox.calls();
+    stage.succeed(&["destroy", "--yes"]);
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new(), "{runs:#}");
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_once_it_finishes_what_runs_and_saves() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("loadtest").at(&sandbox);
+    let (mut child, mut said) = apply_until(&stage, 3);
+    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("Interrupted."), "{rest}");
+    assert!(stage.path(".trunnion/loadtest.json").exists());
+    stage.converge(&[]);
+}
+
+#[test]
+fn an_answer_that_never_came_creates_nothing_twice() {
+    let calls = [
+        "ec2:RunInstances",
+        "ec2:CreateLaunchTemplate",
+        "ec2:CreateSecurityGroup",
+        "ecs:CreateService",
+        "ecs:RegisterTaskDefinition",
+        "ecs:CreateCluster",
+        "iam:CreateRole",
+        "iam:CreateInstanceProfile",
+        "logs:CreateLogGroup",
+        "s3:PutObject",
+    ];
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    let rules: Vec<_> = calls.iter().map(|call| json!({"operation": call, "effect": "drop_after"})).collect();
+    sandbox.faults(&json!(rules));
+    // The SDK tries again by itself; where it does not, running again must do.
+    let first = stage.run(&["apply", "--yes"]);
+    sandbox.faults(&json!([]));
+    stage.converge(&[]);
+    stage.succeed(&["destroy", "--yes"]);
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new(), "{}", first.stderr);
+}
+
+#[test]
+fn a_failure_is_named_with_its_next_step_and_the_rest_is_done() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    sandbox.faults(&json!([{
+        "operation": "ec2:RunInstances",
+        "effect": {"error": {"status": 403, "code": "UnauthorizedOperation", "message": "You are not authorized to perform this operation."}},
+    }]));
+    let ended = stage.run(&["apply", "--yes"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("instance.small[0]: failed"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ec2:RunInstances"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ecs_service.control_plane: skipped"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 failed, 2 skipped"), "{}", ended.stderr);
+    sandbox.faults(&json!([]));
+    assert_eq!(
+        stage.changes(&[]),
+        [
+            "create ecs_service.control_plane",
+            "create ecs_task_definition.control_plane",
+            "create instance.small[0]"
+        ]
+    );
+    stage.converge(&[]);
+}
+
+#[test]
+fn throttled_and_lagging_aws_is_waited_for() {
+    let sandbox = SandboxProcess::start(&["--consistency-lag", "400", "--throttle"]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.converge(&[]);
+    stage.succeed(&["destroy", "--yes"]);
+}

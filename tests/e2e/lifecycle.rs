@@ -1,0 +1,127 @@
+//! From nothing to an applied platform, and back.
+
+use std::fs;
+
+use serde_json::Value;
+use trunnion_tests::Stage;
+
+#[test]
+fn apply_then_nothing_to_do_then_destroy() {
+    let stage = Stage::with("loadtest");
+    let first = stage.succeed(&["apply", "--yes"]);
+    for expected in ["instance.heavy[3]", "8 interfaces", "240 addresses", "prl_heavy_paris", "instance.probe[0]"] {
+        assert!(first.stdout.contains(expected), "{expected} in {}", first.stdout);
+    }
+
+    let again = stage.succeed(&["apply", "--yes", "-v"]);
+    assert!(again.stderr.contains("No changes"), "{}", again.stderr);
+    let (reads, writes, waves) = again.calls();
+    assert_eq!(writes, 0, "{}", again.stderr);
+    assert!(reads <= 40 && waves <= 3, "{reads} reads in {waves} waves\n{}", again.stderr);
+
+    let shown: Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
+    let hosts = shown["outputs"]["hosts"].as_array().unwrap();
+    assert_eq!(hosts.len(), 5);
+    assert_eq!(hosts[0]["interfaces"].as_array().unwrap().len(), 8);
+    let addresses: std::collections::BTreeSet<&str> =
+        hosts.iter().map(|host| host["private_ip"].as_str().unwrap()).collect();
+    assert_eq!(addresses.len(), 5, "every host has an address of its own");
+
+    stage.succeed(&["destroy", "--yes"]);
+    let all_anew = stage.changes(&[]);
+    assert!(all_anew.iter().all(|change| change.starts_with("create ")), "{all_anew:?}");
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new(), "nothing carries our tags any more");
+}
+
+#[test]
+fn the_number_of_calls_does_not_grow_with_the_hosts() {
+    let few = Stage::with("minimal");
+    let many = Stage::with("minimal");
+    many.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 40 }");
+    let calls = |stage: &Stage| {
+        stage.succeed(&["apply", "--yes"]);
+        stage.succeed(&["plan", "-v"]).calls()
+    };
+    assert_eq!(calls(&few), calls(&many));
+}
+
+#[test]
+fn a_deleted_state_is_no_loss() {
+    let stage = Stage::with("minimal");
+    stage.converge(&[]);
+    let state = stage.path(".trunnion/minimal.json");
+    let before: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    fs::remove_file(&state).unwrap();
+    assert_eq!(stage.changes(&[]), Vec::<String>::new());
+    let ended = stage.succeed(&["apply", "--yes", "-v"]);
+    assert_eq!(ended.calls().1, 0, "adopting writes nothing to AWS");
+    let after: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    let ids = |state: &Value| -> Vec<(String, String)> {
+        let resources = state["resources"].as_object().unwrap();
+        resources.iter().map(|(address, one)| (address.clone(), one["id"].to_string())).collect()
+    };
+    assert_eq!(ids(&before), ids(&after));
+    fs::remove_file(&state).unwrap();
+    stage.succeed(&["destroy", "--yes"]);
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());
+}
+
+#[test]
+fn two_plans_are_the_same_to_the_byte() {
+    let stage = Stage::with("loadtest");
+    let plan = |stage: &Stage| stage.succeed(&["plan", "--json"]).stdout;
+    assert_eq!(plan(&stage), plan(&stage));
+    stage.succeed(&["apply", "--yes"]);
+    stage.edit("count: 4", "count: 5");
+    assert_eq!(plan(&stage), plan(&stage));
+}
+
+#[test]
+fn a_written_plan_is_executed_or_refused() {
+    let stage = Stage::with("minimal");
+    stage.succeed(&["plan", "--out", "first.json"]);
+    stage.succeed(&["apply", "first.json", "--yes"]);
+    assert_eq!(stage.changes(&[]), Vec::<String>::new());
+
+    let again = stage.run(&["apply", "first.json", "--yes"]);
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("the world moved"), "{}", again.stderr);
+    assert!(again.stderr.contains("make a new plan"), "{}", again.stderr);
+
+    stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
+    stage.succeed(&["plan", "--out", "second.json"]);
+    stage.edit("count: 2", "count: 3");
+    let other_stack = stage.run(&["apply", "second.json", "--yes"]);
+    assert_eq!(other_stack.code, 1);
+    assert!(other_stack.stderr.contains("the stack asks for something else"), "{}", other_stack.stderr);
+    assert_eq!(stage.succeed(&["plan", "-v"]).calls().1, 0);
+}
+
+#[test]
+fn a_target_brings_what_it_needs_and_nothing_else() {
+    let stage = Stage::with("loadtest");
+    stage.succeed(&["apply", "--yes", "--target", "instance.probe"]);
+    let shown: Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
+    let hosts = shown["outputs"]["hosts"].as_array().unwrap();
+    assert_eq!(hosts.len(), 1, "{shown:#}");
+    let unknown = stage.run(&["plan", "--target", "instance.nobody"]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stderr.contains("`instance.nobody`"), "{}", unknown.stderr);
+    stage.converge(&[]);
+}
+
+#[test]
+fn hosts_that_need_not_be_waited_for_are_listed_all_the_same() {
+    let stage = Stage::with("minimal");
+    let ended = stage.succeed(&["apply", "--yes", "--no-wait"]);
+    assert!(ended.stdout.contains("instance.small[0]"), "{}", ended.stdout);
+    stage.converge(&[]);
+}
+
+#[test]
+fn the_outcome_is_data_when_asked_for() {
+    let stage = Stage::with("minimal");
+    let outcome: Value = serde_json::from_str(&stage.succeed(&["apply", "--yes", "--json"]).stdout).unwrap();
+    assert_eq!(outcome["failed"], serde_json::json!([]));
+    assert_eq!(outcome["outputs"]["hosts"][0]["location"], "prl_small");
+}

@@ -1,0 +1,8 @@
+//! The real binary, from outside, against the sandbox.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad_input;
+mod changes;
+mod interrupted;
+mod lifecycle;
