@@ -1,0 +1,276 @@
+"""The stage: a sandbox in a process of its own, and machines on which `trunnion` runs against it as a person would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+TRUNNION = BINARIES / "trunnion"
+GENERATOR = BINARIES / "trunnion-generator"
+REGION = "eu-west-3"
+ACCOUNT = "123456789012"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
+# Longer than anything takes here, so that a hang is a failure and not the end of the run.
+PATIENCE = 120
+
+
+def environment(endpoint: str, home: Path) -> dict[str, str]:
+    """What a command sees: nothing of this process's environment that could matter."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "USER": "conformance",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": REGION,
+        **CREDENTIALS,
+    }
+
+
+def until(condition, patience: float = 30):
+    """Asks again and again until the answer is a true one, and gives it."""
+    end = time.monotonic() + patience
+    while not (answer := condition()):
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+    return answer
+
+
+class Sandbox:
+    """`trunnion sandbox` on a free port, its world in a folder."""
+
+    def __init__(self, data: Path, *more: str):
+        self.data = data
+        command = [TRUNNION, "sandbox", "--listen", "127.0.0.1:0", "--data", data, "--pace", "100", "--quiet", *more]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        first = self.process.stdout.readline().strip()
+        assert first.startswith("export AWS_ENDPOINT_URL="), first
+        self.endpoint = first.split("=", 1)[1]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
+    def client(self, service: str, region: str = REGION, secret: str = "sandbox", key: str = "sandbox", **config):
+        """A boto3 client; errors come at once and are not tried again."""
+        return boto3.session.Session().client(
+            service,
+            region_name=region,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config),
+        )
+
+    def aws(self, *arguments: str):
+        """What the AWS CLI answers, read as JSON."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "awscli", "--output", "json", *arguments],
+            env=environment(self.endpoint, self.data.parent),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout) if ended.stdout.strip() else None
+
+    def calls(self) -> dict[str, int]:
+        """How often each call was made so far, as in `ec2:RunInstances`."""
+        with urllib.request.urlopen(f"{self.endpoint}/_sandbox/calls") as answer:
+            return {name: call["count"] for name, call in json.load(answer).items()}
+
+
+class Ended:
+    """How a command ended."""
+
+    def __init__(self, code: int, stdout: str, stderr: str):
+        self.code, self.stdout, self.stderr = code, stdout, stderr
+
+    @property
+    def said(self) -> str:
+        """What it said, its lines joined: long messages are wrapped."""
+        return " ".join(self.stderr.replace("│", " ").split())
+
+
+class Machine:
+    """A folder with a stack file in it, from which `trunnion` talks to a cloud."""
+
+    def __init__(self, folder: Path, endpoint: str, stack: str | None = None):
+        self.folder, self.endpoint = folder, endpoint
+        folder.mkdir(parents=True, exist_ok=True)
+        if stack is not None:
+            (folder / "stack.yaml").write_text(stack)
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [TRUNNION, *arguments],
+            cwd=self.folder,
+            env=environment(self.endpoint, self.folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> Ended:
+        with self.start(*arguments) as process:
+            try:
+                stdout, stderr = process.communicate(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise AssertionError(f"{arguments} hangs:\n{process.communicate()[1]}") from None
+        return Ended(process.returncode, stdout, stderr)
+
+    def succeed(self, *arguments: str) -> Ended:
+        ended = self.run(*arguments)
+        assert ended.code == 0, f"{arguments}\n{ended.stdout}\n{ended.stderr}"
+        return ended
+
+    def plan(self, *more: str) -> Plan:
+        ended = self.run("plan", "--json", "--detailed-exitcode", *more)
+        assert ended.code in (0, 2), ended.stderr
+        plan = Plan(json.loads(ended.stdout))
+        assert ended.code == (2 if plan.changes else 0), plan
+        return plan
+
+    def converge(self, *more: str) -> Ended:
+        """Applies, and checks that nothing is left to do."""
+        ended = self.succeed("apply", "--yes", *more)
+        again = self.plan()
+        assert not again.changes, f"{again}\nafter\n{ended.stderr}"
+        return ended
+
+    @property
+    def state(self) -> Path:
+        states = list((self.folder / ".trunnion").glob("*.json"))
+        assert len(states) == 1, states
+        return states[0]
+
+
+class Plan:
+    """A plan document, in the words of a test."""
+
+    def __init__(self, document: dict):
+        self.document = document
+        self.notes = {note["code"]: note["message"] for note in document["notes"]}
+
+    def _pending(self):
+        return [change for change in self.document["changes"] if change["action"] != "none"]
+
+    @property
+    def changes(self) -> set[str]:
+        """What would be done, as in `replace instance.heavy[0]`."""
+        return {f"{change['action']} {change['address']}" for change in self._pending()}
+
+    @property
+    def drift(self) -> set[str]:
+        """The addresses that were changed or deleted outside since the last apply."""
+
+        def is_drift(change):
+            causes = [difference["cause"] for difference in change.get("differences", [])]
+            return "gone" in change["reason"] or any("outside" in cause for cause in causes)
+
+        return {change["address"] for change in self._pending() if is_drift(change)}
+
+    def paths(self, address: str) -> set[str]:
+        """The attributes that make an address change."""
+        changes = [change for change in self._pending() if change["address"] == address]
+        return {difference["path"] for change in changes for difference in change.get("differences", [])}
+
+    def __str__(self):
+        lines = []
+        for change in self._pending():
+            lines.append(f"{change['action']} {change['address']}: {change['reason']}")
+            lines.extend(f"    {difference}"[:400] for difference in change.get("differences", []))
+        return "\n".join(lines)
+
+
+class World:
+    """An applied stack: its sandbox and the machine it was applied from."""
+
+    def __init__(self, folder: Path, stack: str | None = None, *more: str):
+        self.folder = folder
+        self.sandbox = Sandbox(folder / "world", *more)
+        self.machine = Machine(folder / "machine", self.sandbox.endpoint, stack)
+        self._clients = {}
+
+    def client(self, service: str):
+        if service not in self._clients:
+            self._clients[service] = self.sandbox.client(service)
+        return self._clients[service]
+
+    def copy_to(self, folder: Path) -> World:
+        """The same once more, as a world of its own; this one must be stopped."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return World(folder)
+
+    def stop(self):
+        self.sandbox.stop()
+
+
+def stack_file(name: str, *edits: tuple[str, str]) -> str:
+    """A stack of the repository with some edits: each `from` must be in it once."""
+    text = (ROOT / "stacks" / f"{name}.yaml").read_text()
+    for before, after in edits:
+        assert text.count(before) == 1, before
+        text = text.replace(before, after)
+    return text
+
+
+def tags(pairs) -> dict[str, str]:
+    """Tags by key, whichever way a service spells them."""
+    spelled = [{key.lower(): value for key, value in pair.items()} for pair in pairs]
+    return {pair["key"]: pair["value"] for pair in spelled}
+
+
+def instances(ec2, stack: str) -> dict[str, dict]:
+    """The live instances of a stack by their address."""
+    filters = [
+        {"Name": "tag:trunnion:stack", "Values": [stack]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+    ]
+    pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
+    found = [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
+    return {tags(one["Tags"])["trunnion:address"]: one for one in found}
+
+
+def group_id(ec2, name: str) -> str:
+    """The id of a security group by its name."""
+    (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])["SecurityGroups"]
+    return group["GroupId"]
+
+
+def left_over(world, stack: str) -> list[str]:
+    """Everything that still carries the stack's tags, path or names. Terminated instances are none."""
+    ec2, iam, ecs = world.client("ec2"), world.client("iam"), world.client("ecs")
+    ours = [{"Name": "tag:trunnion:stack", "Values": [stack]}]
+    path, name = f"/trunnion/{stack}/", f"{stack}-control-plane"
+    found = [one["InstanceId"] for one in instances(ec2, stack).values()]
+    found += [one["VolumeId"] for one in ec2.describe_volumes(Filters=ours)["Volumes"]]
+    found += [one["NetworkInterfaceId"] for one in ec2.describe_network_interfaces(Filters=ours)["NetworkInterfaces"]]
+    found += [one["GroupId"] for one in ec2.describe_security_groups(Filters=ours)["SecurityGroups"]]
+    found += [one["LaunchTemplateId"] for one in ec2.describe_launch_templates(Filters=ours)["LaunchTemplates"]]
+    found += [one["Arn"] for one in iam.list_roles(PathPrefix=path)["Roles"]]
+    found += [one["Arn"] for one in iam.list_instance_profiles(PathPrefix=path)["InstanceProfiles"]]
+    clusters = [one for one in ecs.describe_clusters(clusters=[stack])["clusters"] if one["status"] != "INACTIVE"]
+    found += [one["clusterArn"] for one in clusters]
+    for _ in clusters:
+        services = ecs.describe_services(cluster=stack, services=[name])["services"]
+        found += [one["serviceArn"] for one in services if one["status"] != "INACTIVE"]
+    found += ecs.list_task_definitions(familyPrefix=name, status="ACTIVE")["taskDefinitionArns"]
+    found += [one["arn"] for one in world.client("logs").describe_log_groups(logGroupNamePrefix=path)["logGroups"]]
+    found += [one["Name"] for one in world.client("s3").list_buckets()["Buckets"] if one["Name"].startswith(stack)]
+    return found

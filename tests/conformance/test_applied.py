@@ -1,0 +1,295 @@
+"""The applied reference stack, read back with the AWS CLI and boto3: everything is as the stack file asks for it."""
+
+import base64
+import hashlib
+import ipaddress
+import json
+
+import pytest
+from pyhocon import ConfigFactory
+
+from stage import ACCOUNT, GENERATOR, REGION, group_id, instances, tags
+
+BUCKET = f"loadtest-{ACCOUNT}-{REGION}"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/trunnion/loadtest/"
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:gatling"
+LOG_GROUP = "/trunnion/loadtest/control-plane"
+
+
+@pytest.fixture(scope="module")
+def hosts(reference):
+    return instances(reference.client("ec2"), "loadtest")
+
+
+@pytest.fixture(scope="module")
+def heavy(hosts):
+    return [hosts[f"instance.heavy[{number}]"] for number in range(4)]
+
+
+@pytest.fixture(scope="module")
+def definition(reference):
+    listed = reference.sandbox.aws("ecs", "list-task-definitions", "--family-prefix", "loadtest-control-plane")
+    (arn,) = listed["taskDefinitionArns"]
+    return reference.sandbox.aws("ecs", "describe-task-definition", "--task-definition", arn, "--include", "TAGS")
+
+
+@pytest.fixture(scope="module")
+def containers(definition):
+    return {one["name"]: one for one in definition["taskDefinition"]["containerDefinitions"]}
+
+
+def sha256() -> str:
+    return hashlib.sha256(GENERATOR.read_bytes()).hexdigest()
+
+
+def our_tags(address, **more):
+    ours = {"trunnion:stack": "loadtest", "trunnion:address": address}
+    return {"team": "performance", "cost-center": "quality", **ours, **more}
+
+
+def test_hosts_run_and_no_others(reference):
+    listed = reference.sandbox.aws(
+        "ec2", "describe-instances", "--filters", "Name=tag:trunnion:stack,Values=loadtest",
+        "--query", "Reservations[].Instances[].[Tags[?Key=='Name'].Value | [0], InstanceType, State.Name]",
+    )  # fmt: skip
+    heavy = [[f"loadtest-heavy-{number}", "c6in.32xlarge", "running"] for number in range(4)]
+    assert sorted(listed) == [*heavy, ["loadtest-probe-0", "c7i.xlarge", "running"]]
+
+
+def test_every_interface_has_its_addresses(reference, heavy):
+    subnet_id = heavy[0]["SubnetId"]
+    described = reference.sandbox.aws("ec2", "describe-subnets", "--subnet-ids", subnet_id)
+    (subnet,) = described["Subnets"]
+    assert subnet["AvailabilityZone"] == "eu-west-3a"
+    addresses = []
+    for host in heavy:
+        interfaces = host["NetworkInterfaces"]
+        places = [(one["Attachment"]["NetworkCardIndex"], one["Attachment"]["DeviceIndex"]) for one in interfaces]
+        assert sorted(places) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (1, 4)]
+        assert {one["SubnetId"] for one in interfaces} == {subnet_id}
+        assert all(one["Attachment"]["DeleteOnTermination"] for one in interfaces)
+        for interface in interfaces:
+            own = [one["PrivateIpAddress"] for one in interface["PrivateIpAddresses"]]
+            primary = [one["PrivateIpAddress"] for one in interface["PrivateIpAddresses"] if one["Primary"]]
+            assert len(own) == 30 and primary == [interface["PrivateIpAddress"]]
+            addresses += own
+    assert len(addresses) == len(set(addresses)) == 4 * 8 * 30
+    network = ipaddress.ip_network(subnet["CidrBlock"])
+    assert all(ipaddress.ip_address(address) in network for address in addresses)
+    # AWS keeps five addresses of every subnet.
+    taken_by_tasks = network.num_addresses - 5 - len(addresses) - subnet["AvailableIpAddressCount"]
+    assert 0 <= taken_by_tasks <= 1
+
+
+def test_only_the_primary_interface_can_be_reached(reference, heavy, hosts):
+    ec2 = reference.client("ec2")
+    generator, load = group_id(ec2, "loadtest-generator"), group_id(ec2, "loadtest-load")
+    control_plane = group_id(ec2, "loadtest-control-plane")
+    for host in [*heavy, hosts["instance.probe[0]"]]:
+        for interface in host["NetworkInterfaces"]:
+            attachment = interface["Attachment"]
+            is_primary = (attachment["NetworkCardIndex"], attachment["DeviceIndex"]) == (0, 0)
+            assert [group["GroupId"] for group in interface["Groups"]] == [generator if is_primary else load]
+    found = ec2.describe_security_groups(GroupIds=[generator, load, control_plane])["SecurityGroups"]
+    groups = {group["GroupId"]: group for group in found}
+    (ssh,) = groups[generator]["IpPermissions"]
+    assert (ssh["IpProtocol"], ssh["FromPort"], ssh["ToPort"], ssh["IpRanges"]) == ("tcp", 22, 22, [])
+    assert [pair["GroupId"] for pair in ssh["UserIdGroupPairs"]] == [control_plane]
+    assert groups[load]["IpPermissions"] == groups[control_plane]["IpPermissions"] == []
+    out = {
+        (rule["FromPort"], cidr["CidrIp"])
+        for rule in groups[control_plane]["IpPermissionsEgress"]
+        for cidr in rule["IpRanges"]
+    }
+    assert out == {(443, "0.0.0.0/0"), (22, "172.31.0.0/20"), (22, "172.31.16.0/20")}
+    for group, name in [(generator, "generator"), (load, "load"), (control_plane, "control-plane")]:
+        address = f"security_group.{name.replace('-', '_')}"
+        assert tags(groups[group]["Tags"]) == our_tags(address, Name=f"loadtest-{name}")
+
+
+def test_everything_of_a_host_says_whose_it_is(reference, heavy):
+    for number, host in enumerate(heavy):
+        expected = our_tags(f"instance.heavy[{number}]", Name=f"loadtest-heavy-{number}")
+        own = tags(host["Tags"])
+        assert own.pop("trunnion:template")
+        assert {key: value for key, value in own.items() if not key.startswith("aws:")} == expected
+        attached = [{"Name": "attachment.instance-id", "Values": [host["InstanceId"]]}]
+        volumes = reference.client("ec2").describe_volumes(Filters=attached)["Volumes"]
+        assert [(one["Size"], one["VolumeType"], one["Encrypted"]) for one in volumes] == [(100, "gp3", True)]
+        interfaces = reference.client("ec2").describe_network_interfaces(Filters=attached)["NetworkInterfaces"]
+        assert len(interfaces) == 8
+        assert all(tags(one["Tags"]) == expected for one in volumes)
+        assert all(tags(one["TagSet"]) == expected for one in interfaces)
+
+
+def test_launch_template_asks_for_it_all(reference, heavy):
+    described = reference.sandbox.aws(
+        "ec2", "describe-launch-template-versions", "--launch-template-name", "loadtest-heavy", "--versions", "$Latest"
+    )
+    (version,) = described["LaunchTemplateVersions"]
+    assert version["VersionNumber"] == 1 and version["DefaultVersion"]
+    data = version["LaunchTemplateData"]
+    assert data["InstanceType"] == "c6in.32xlarge"
+    assert data["MetadataOptions"]["HttpTokens"] == "required"
+    assert data["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    assert data["IamInstanceProfile"]["Arn"].endswith(":instance-profile/trunnion/loadtest/loadtest-generator")
+    assert [one["SecondaryPrivateIpAddressCount"] for one in data["NetworkInterfaces"]] == [29] * 8
+    assert not any(one.get("AssociatePublicIpAddress") for one in data["NetworkInterfaces"])
+    for host in heavy:
+        assert host["MetadataOptions"]["HttpTokens"] == "required"
+        assert host["IamInstanceProfile"]["Arn"] == data["IamInstanceProfile"]["Arn"]
+        assert host["ImageId"] == data["ImageId"]
+
+
+def test_user_data_fetches_the_generator_by_its_content(reference, heavy):
+    described = reference.client("ec2").describe_instance_attribute(
+        InstanceId=heavy[0]["InstanceId"], Attribute="userData"
+    )
+    user_data = base64.b64decode(described["UserData"]["Value"])
+    assert len(user_data) < 16 * 1024
+    text = user_data.decode()
+    assert text.startswith("#!/bin/bash\n")
+    assert f"s3://{BUCKET}/generator/{sha256()}" in text
+    assert f"sha256={sha256()}" in text
+
+
+def test_object_is_the_generator(reference):
+    listed = reference.sandbox.aws("s3api", "list-objects-v2", "--bucket", BUCKET)
+    assert [one["Key"] for one in listed["Contents"]] == [f"generator/{sha256()}"]
+    s3 = reference.client("s3")
+    body = s3.get_object(Bucket=BUCKET, Key=f"generator/{sha256()}")["Body"].read()
+    assert hashlib.sha256(body).hexdigest() == sha256()
+    tagged = s3.get_object_tagging(Bucket=BUCKET, Key=f"generator/{sha256()}")["TagSet"]
+    assert tags(tagged) == our_tags("s3_object.generator[x86_64]")
+
+
+def test_bucket_is_private(reference):
+    aws = reference.sandbox.aws
+    assert aws("s3api", "get-bucket-versioning", "--bucket", BUCKET) == {"Status": "Enabled"}
+    blocked = aws("s3api", "get-public-access-block", "--bucket", BUCKET)["PublicAccessBlockConfiguration"]
+    assert len(blocked) == 4 and all(blocked.values())
+    (rule,) = aws("s3api", "get-bucket-encryption", "--bucket", BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    policy = json.loads(aws("s3api", "get-bucket-policy", "--bucket", BUCKET)["Policy"])
+    (statement,) = policy["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    s3 = reference.client("s3")
+    assert tags(s3.get_bucket_tagging(Bucket=BUCKET)["TagSet"]) == our_tags("s3_bucket.artifacts")
+    assert s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == REGION
+
+
+def test_roles_may_do_what_they_need_and_no_more(reference):
+    iam = reference.client("iam")
+    found = iam.list_roles(PathPrefix="/trunnion/loadtest/")["Roles"]
+    roles = {role["RoleName"].removeprefix("loadtest-"): role for role in found}
+    assert roles.keys() == {"generator", "control-plane", "execution"}
+    trusted = {name: role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] for name, role in roles.items()}
+    tasks = {"Service": "ecs-tasks.amazonaws.com"}
+    assert trusted == {
+        "generator": {"Service": "ec2.amazonaws.com"},
+        "control-plane": tasks,
+        "execution": tasks,
+    }
+    allowed = {}
+    for name in roles:
+        attached = iam.list_attached_role_policies(RoleName=f"loadtest-{name}")["AttachedPolicies"]
+        assert attached == []
+        for policy in iam.list_role_policies(RoleName=f"loadtest-{name}")["PolicyNames"]:
+            document = iam.get_role_policy(RoleName=f"loadtest-{name}", PolicyName=policy)["PolicyDocument"]
+            for statement in document["Statement"]:
+                allowed.setdefault(name, {}).update({tuple(statement["Action"]): statement["Resource"]})
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{LOG_GROUP}:*"
+    assert allowed == {
+        "generator": {("s3:GetObject",): [f"arn:aws:s3:::{BUCKET}/generator/*"]},
+        "execution": {
+            ("secretsmanager:GetSecretValue",): [f"{SECRET}/token-AbCdEf", f"{SECRET}/ssh-AbCdEf"],
+            ("logs:CreateLogStream", "logs:PutLogEvents"): [group],
+        },
+    }
+    for name in roles:
+        address = f"iam_role.{name.replace('-', '_')}"
+        assert tags(iam.list_role_tags(RoleName=f"loadtest-{name}")["Tags"]) == our_tags(address)
+
+
+def test_instance_profile_has_its_role(reference):
+    listed = reference.sandbox.aws("iam", "list-instance-profiles", "--path-prefix", "/trunnion/loadtest/")
+    (profile,) = listed["InstanceProfiles"]
+    assert profile["InstanceProfileName"] == "loadtest-generator"
+    assert [role["Arn"] for role in profile["Roles"]] == [f"{ROLE}loadtest-generator"]
+
+
+def test_control_plane_knows_every_host(containers, hosts, monkeypatch):
+    pairs = {pair["name"]: pair["value"] for pair in containers["conf"]["environment"]}
+    text = pairs["CONTROL_PLANE_CONF"]
+    monkeypatch.setenv("CONTROL_PLANE_TOKEN", "what the task is given")
+    conf = ConfigFactory.parse_string(text)["control-plane"]
+    # In quotes it would stay as it is written.
+    assert conf["token"] == "what the task is given"
+    locations = {location["id"]: location for location in conf["locations"]}
+    for pool, name in [("heavy", "prl_heavy_paris"), ("probe", "prl_probe_paris")]:
+        ours = [host["PrivateIpAddress"] for address, host in sorted(hosts.items()) if f".{pool}[" in address]
+        assert locations[name]["hosts"] == ours
+        assert locations[name]["type"] == "dedicated"
+        assert locations[name]["ssh"]["user"] == "gatling"
+    assert len(locations["prl_heavy_paris"]["hosts"]) == 4
+    assert locations["prl_heavy_paris"]["jvm-options"] == ["-Xmx128g"]
+    assert dict(locations["prl_heavy_paris"]["system-properties"]) == {'"load.profile"': "heavy"}
+    key = locations["prl_heavy_paris"]["ssh"]["private-key"]["path"]
+    assert key in containers["conf"]["command"][0]
+
+
+def test_task_definition_hands_secrets_over_by_their_arn(definition, containers):
+    task = definition["taskDefinition"]
+    assert (task["networkMode"], task["requiresCompatibilities"]) == ("awsvpc", ["FARGATE"])
+    assert (task["cpu"], task["memory"]) == ("1024", "3072")
+    assert task["executionRoleArn"] == f"{ROLE}loadtest-execution"
+    assert task["taskRoleArn"] == f"{ROLE}loadtest-control-plane"
+    assert tags(definition["tags"]) == our_tags("ecs_task_definition.control_plane")
+    main, writer = containers["control-plane"], containers["conf"]
+    assert main["image"] == "gatlingcorp/control-plane:2026.42.2"
+    assert main["secrets"] == [{"name": "CONTROL_PLANE_TOKEN", "valueFrom": f"{SECRET}/token-AbCdEf"}]
+    assert writer["secrets"] == [{"name": "SSH_PRIVATE_KEY", "valueFrom": f"{SECRET}/ssh-AbCdEf"}]
+    assert main["dependsOn"] == [{"containerName": "conf", "condition": "SUCCESS"}]
+    assert main["stopTimeout"] == 120
+    assert "http://127.0.0.1:8080/info" in main["healthCheck"]["command"][1]
+    for container in (main, writer):
+        options = container["logConfiguration"]["options"]
+        assert (options["awslogs-group"], options["awslogs-region"]) == (LOG_GROUP, REGION)
+
+
+def test_service_replaces_its_one_task_and_never_runs_two(reference, definition):
+    described = reference.sandbox.aws(
+        "ecs", "describe-services", "--cluster", "loadtest", "--services", "loadtest-control-plane", "--include", "TAGS"
+    )
+    (service,) = described["services"]
+    assert (service["status"], service["desiredCount"], service["runningCount"]) == ("ACTIVE", 1, 1)
+    assert service["taskDefinition"] == definition["taskDefinition"]["taskDefinitionArn"]
+    deployment = service["deploymentConfiguration"]
+    assert (deployment["minimumHealthyPercent"], deployment["maximumPercent"]) == (0, 100)
+    network = service["networkConfiguration"]["awsvpcConfiguration"]
+    assert network["assignPublicIp"] == "ENABLED" and len(network["subnets"]) == 2
+    assert network["securityGroups"] == [group_id(reference.client("ec2"), "loadtest-control-plane")]
+    assert tags(service["tags"]) == our_tags("ecs_service.control_plane")
+
+
+def test_log_group_keeps_what_it_is_asked_to(reference):
+    described = reference.sandbox.aws("logs", "describe-log-groups", "--log-group-name-prefix", "/trunnion/")
+    assert [(one["logGroupName"], one["retentionInDays"]) for one in described["logGroups"]] == [(LOG_GROUP, 30)]
+    listed = reference.client("logs").list_tags_for_resource(
+        resourceArn=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{LOG_GROUP}"
+    )
+    assert listed["tags"] == our_tags("log_group.control_plane")
+
+
+def test_show_tells_the_same_as_aws(reference, hosts):
+    shown = json.loads(reference.machine.succeed("show", "--json").stdout)["outputs"]["hosts"]
+    told = {host["address"]: (host["id"], host["private_ip"], host["addresses"]) for host in shown}
+    expected = {
+        address: (
+            host["InstanceId"],
+            host["PrivateIpAddress"],
+            sum(len(one["PrivateIpAddresses"]) for one in host["NetworkInterfaces"]),
+        )
+        for address, host in hosts.items()
+    }
+    assert told == expected

@@ -1,0 +1,100 @@
+"""What was changed outside is told as such, exactly, and healed by the next apply."""
+
+import pytest
+
+from damages import DAMAGES
+from stage import group_id, instances, stack_file
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
+def test_damage_is_told_and_healed(loadtest, damage):
+    hosts_before = instances(loadtest.client("ec2"), "loadtest")
+    damage.do(loadtest)
+
+    plan = loadtest.machine.plan()
+    assert plan.changes == damage.heals | damage.follows, plan
+    assert plan.drift == damage.drift, plan
+    for address in damage.drift:
+        assert plan.paths(address) == damage.paths, plan
+
+    loadtest.machine.converge("--no-wait")
+    hosts_after = instances(loadtest.client("ec2"), "loadtest")
+    assert hosts_after.keys() == hosts_before.keys()
+    replaced = {name for name in hosts_after if hosts_after[name]["InstanceId"] != hosts_before[name]["InstanceId"]}
+    assert replaced == {change.split()[1] for change in damage.heals if change.startswith("create instance.")}
+
+
+def test_foreign_rule_is_gone_after_healing(loadtest):
+    ec2 = loadtest.client("ec2")
+    group = group_id(ec2, "loadtest-load")
+    everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[everything])
+    loadtest.machine.converge()
+    (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    assert found["IpPermissions"] == []
+    assert [len(rule["IpRanges"]) for rule in found["IpPermissionsEgress"]] == [1]
+
+
+def test_stopped_host_runs_again(loadtest):
+    ec2 = loadtest.client("ec2")
+    stopped = instances(ec2, "loadtest")["instance.probe[0]"]["InstanceId"]
+    ec2.stop_instances(InstanceIds=[stopped])
+    loadtest.machine.converge()
+    running = instances(ec2, "loadtest")["instance.probe[0]"]
+    assert (running["InstanceId"], running["State"]["Name"]) == (stopped, "running")
+
+
+def test_several_damages_at_once_are_told_together(loadtest):
+    chosen = {damage.name: damage for damage in DAMAGES}
+    names = ["stopped_host", "revoked_rule", "deleted_role_policy", "deleted_log_group", "deleted_bucket_policy"]
+    for name in names:
+        chosen[name].do(loadtest)
+    plan = loadtest.machine.plan()
+    assert plan.changes == set().union(*(chosen[name].heals for name in names)), plan
+    assert plan.drift == set().union(*(chosen[name].drift for name in names)), plan
+    loadtest.machine.converge()
+
+
+def newer_image(world) -> str:
+    """Registers an image and lets the parameter that names the newest one point to it."""
+    root = {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}
+    image = world.client("ec2").register_image(
+        Name="al2023-newer", Architecture="x86_64", RootDeviceName="/dev/xvda", BlockDeviceMappings=[root]
+    )["ImageId"]
+    name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+    world.client("ssm").put_parameter(Name=name, Value=image, Type="String", Overwrite=True)
+    return image
+
+
+def test_newer_image_is_only_a_note_until_it_is_asked_for(minimal):
+    image = newer_image(minimal)
+    plan = minimal.machine.plan()
+    assert not plan.changes, plan
+    assert image in plan.notes["plan::pinned"]
+
+    asked = {
+        "update launch_template.small",
+        "replace instance.small[0]",
+        "replace ecs_task_definition.control_plane",
+        "update ecs_service.control_plane",
+    }
+    assert minimal.machine.plan("--update-images").changes == asked
+    minimal.machine.converge("--update-images")
+    assert instances(minimal.client("ec2"), "minimal")["instance.small[0]"]["ImageId"] == image
+    assert "plan::pinned" not in minimal.machine.plan().notes
+
+
+def test_newer_image_is_taken_for_a_new_pool_only(minimal):
+    old = instances(minimal.client("ec2"), "minimal")["instance.small[0]"]["ImageId"]
+    new = newer_image(minimal)
+    (minimal.machine.folder / "stack.yaml").write_text(
+        stack_file(
+            "minimal",
+            ("\ncontrol_plane:", "  other: { instance_type: c7i.xlarge, zone: eu-west-3a }\n\ncontrol_plane:"),
+            ("\nlocations:\n", "\nlocations:\n  prl_other: { pool: other }\n"),
+        )
+    )
+    minimal.machine.converge("--no-wait")
+    hosts = instances(minimal.client("ec2"), "minimal")
+    images = {address: host["ImageId"] for address, host in hosts.items()}
+    assert images == {"instance.small[0]": old, "instance.other[0]": new}

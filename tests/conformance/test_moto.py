@@ -1,0 +1,92 @@
+"""The same life of a stack against moto, which knows nothing of the sandbox.
+
+Where moto is not as AWS is, the difference stands here with its reason, never in what is tested:
+
+- It gives an instance one interface, whatever its launch template says: the stack asks for one with one address.
+- It ends every secret's ARN with random letters: the secrets are created first, and the stack names what came out.
+"""
+
+import re
+import subprocess
+import sys
+import threading
+
+import boto3
+import pytest
+
+from stage import ACCOUNT, CREDENTIALS, REGION, Machine, left_over, stack_file, tags
+
+EDITS_OF_TYPE = ("{ instance_type: c7i.xlarge, zone: eu-west-3a }", "{ instance_type: c7i.xlarge, zone: eu-west-3a, interfaces: 1, addresses: 1 }")
+
+
+class Moto:
+    """A `moto_server` on a free port."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.requests = []
+        for line in self.process.stderr:
+            if found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", line):
+                self.endpoint = found[1]
+                break
+        # Nobody else reads its log, and a full pipe would stop it.
+        threading.Thread(target=lambda: self.requests.extend(self.process.stderr), daemon=True).start()
+
+    def client(self, service):
+        session = boto3.session.Session(*CREDENTIALS.values())
+        return session.client(service, region_name=REGION, endpoint_url=self.endpoint)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def moto():
+    moto = Moto()
+    yield moto
+    moto.stop()
+
+
+def stack(moto) -> str:
+    """The minimal stack, with secrets that are there."""
+    secrets = moto.client("secretsmanager")
+    edits = [EDITS_OF_TYPE]
+    for name in ("token", "ssh"):
+        arn = secrets.create_secret(Name=f"gatling/{name}", SecretString="conformance")["ARN"]
+        edits.append((f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:gatling/{name}-AbCdEf", arn))
+    return stack_file("minimal", *edits)
+
+
+def test_a_stack_comes_stays_and_goes(moto, tmp_path):
+    machine = Machine(tmp_path, moto.endpoint, stack(moto))
+    machine.converge()
+
+    ec2, ecs = moto.client("ec2"), moto.client("ecs")
+    ours = [{"Name": "tag:trunnion:stack", "Values": ["minimal"]}]
+    (reservation,) = ec2.describe_instances(Filters=ours)["Reservations"]
+    (host,) = reservation["Instances"]
+    assert tags(host["Tags"])["trunnion:address"] == "instance.small[0]"
+    (service,) = ecs.describe_services(cluster="minimal", services=["minimal-control-plane"])["services"]
+    definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+    conf = definition["containerDefinitions"][0]["environment"][0]["value"]
+    assert host["PrivateIpAddress"] in conf
+
+    machine.state.unlink()
+    assert not machine.plan().changes, "everything is found without the state"
+    machine.succeed("destroy", "--yes")
+    assert left_over(moto, "minimal") == []
+
+
+def test_drift_is_healed_there_too(moto, tmp_path):
+    machine = Machine(tmp_path, moto.endpoint, stack(moto))
+    machine.converge()
+    moto.client("iam").delete_role_policy(RoleName="minimal-generator", PolicyName="trunnion")
+    moto.client("logs").delete_log_group(logGroupName="/trunnion/minimal/control-plane")
+    plan = machine.plan()
+    assert plan.changes == {"update iam_role.generator", "create log_group.control_plane"}
+    assert plan.drift == {"iam_role.generator", "log_group.control_plane"}
+    machine.converge()

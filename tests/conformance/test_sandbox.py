@@ -1,0 +1,326 @@
+"""The sandbox answers as AWS does to any client: who may call, pages, tokens, limits, and what outlives it."""
+
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+from botocore import UNSIGNED
+from botocore.exceptions import ClientError
+
+from stage import PATIENCE, TRUNNION, Sandbox, instances, until
+
+QUESTIONS = {
+    "ec2": lambda client: client.describe_vpcs(),
+    "iam": lambda client: client.list_roles(),
+    "sts": lambda client: client.get_caller_identity(),
+    "s3": lambda client: client.list_buckets(),
+    "ecs": lambda client: client.list_clusters(),
+    "ssm": lambda client: client.get_parameters(Names=["/aws/service/x"]),
+    "logs": lambda client: client.describe_log_groups(),
+    "secretsmanager": lambda client: client.list_secrets(),
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    """One without anything in it."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "world")
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture(scope="module")
+def ec2(sandbox):
+    return sandbox.client("ec2")
+
+
+@pytest.fixture(scope="module")
+def image(ec2):
+    filters = [{"Name": "architecture", "Values": ["x86_64"]}]
+    (found,) = ec2.describe_images(Owners=["amazon"], Filters=filters)["Images"]
+    return found["ImageId"]
+
+
+@pytest.fixture(scope="module")
+def subnets(ec2):
+    return {one["AvailabilityZone"][-1]: one["SubnetId"] for one in ec2.describe_subnets()["Subnets"]}
+
+
+def code_of(call, *arguments, **parameters) -> str:
+    """The error code that a call answers."""
+    with pytest.raises(ClientError) as caught:
+        call(*arguments, **parameters)
+    return caught.value.response["Error"]["Code"]
+
+
+@pytest.mark.parametrize("service", QUESTIONS)
+def test_only_who_has_the_secret_is_answered(sandbox, service):
+    ask = QUESTIONS[service]
+    ask(sandbox.client(service))
+    assert code_of(ask, sandbox.client(service, secret="guessed")) in {
+        "SignatureDoesNotMatch",
+        "InvalidSignatureException",
+        "AuthFailure",
+    }
+    assert code_of(ask, sandbox.client(service, key="AKIDGUESSED")) in {
+        "InvalidClientTokenId",
+        "InvalidAccessKeyId",
+        "UnrecognizedClientException",
+        "AuthFailure",
+    }
+    assert code_of(ask, sandbox.client(service, signature_version=UNSIGNED)) in {
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "AccessDenied",
+    }
+
+
+def test_changed_body_is_refused(sandbox):
+    def swap(request, **_):
+        request.body = request.body.replace(b"DescribeVpcs", b"DescribeZzzz")
+
+    client = sandbox.client("ec2")
+    client.meta.events.register("before-send.ec2.DescribeVpcs", swap)
+    assert code_of(client.describe_vpcs) in {"SignatureDoesNotMatch", "AuthFailure"}
+
+
+@pytest.mark.parametrize("path", ["/", "/some-bucket/some-key", "/?Action=DescribeVpcs&Version=2016-11-15"])
+def test_plain_requests_are_refused(sandbox, path):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(sandbox.endpoint + path)
+    assert caught.value.code == 403
+
+
+def test_web_pages_cannot_reach_its_own_calls(sandbox):
+    request = urllib.request.Request(f"{sandbox.endpoint}/_sandbox/calls", headers={"Origin": "https://example.com"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 403
+
+
+def test_calls_are_counted(sandbox, ec2):
+    before = sandbox.calls().get("ec2:DescribeAvailabilityZones", 0)
+    for _ in range(3):
+        ec2.describe_availability_zones()
+    assert sandbox.calls()["ec2:DescribeAvailabilityZones"] == before + 3
+
+
+PAGED = {
+    "ec2:DescribeNetworkInterfaces": (["ec2", "describe-network-interfaces"], 7, "NetworkInterfaces"),
+    "ec2:DescribeSecurityGroupRules": (["ec2", "describe-security-group-rules"], 5, "SecurityGroupRules"),
+    "ec2:DescribeLaunchTemplates": (["ec2", "describe-launch-templates"], 1, "LaunchTemplates"),
+    "ec2:DescribeInstanceTypes": (["ec2", "describe-instance-types"], 5, "InstanceTypes"),
+    "iam:ListRoles": (["iam", "list-roles"], 1, "Roles"),
+    "iam:GetAccountAuthorizationDetails": (["iam", "get-account-authorization-details"], 1, "RoleDetailList"),
+    "s3:ListObjectsV2": (["s3api", "list-objects-v2", "--bucket", "pages"], 2, "Contents"),
+    "s3:ListObjectVersions": (["s3api", "list-object-versions", "--bucket", "pages"], 2, "Versions"),
+    "ecs:ListTaskDefinitions": (["ecs", "list-task-definitions"], 1, "taskDefinitionArns"),
+    "logs:DescribeLogGroups": (["logs", "describe-log-groups"], 1, "logGroups"),
+}
+
+
+@pytest.fixture(scope="module")
+def filled(applied_loadtest, tmp_path_factory):
+    """The reference stack with some more of what comes in pages."""
+    world = applied_loadtest.copy_to(tmp_path_factory.mktemp("filled"))
+    s3 = world.client("s3")
+    s3.create_bucket(Bucket="pages", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    for number in range(5):
+        s3.put_object(Bucket="pages", Key=f"folder/{number}", Body=b"x")
+        world.client("logs").create_log_group(logGroupName=f"/other/{number}")
+        container = {"name": "only", "image": "busybox:1.37.0"}
+        world.client("ecs").register_task_definition(family="other", containerDefinitions=[{**container, "memory": 64}])
+    yield world
+    world.stop()
+
+
+@pytest.mark.parametrize("operation", PAGED)
+def test_pages_hold_the_same_as_the_whole(filled, operation):
+    command, size, key = PAGED[operation]
+    sandbox = filled.sandbox
+    whole = sandbox.aws(*command)[key]
+    before = sandbox.calls()[operation]
+    paged = sandbox.aws(*command, "--page-size", str(size))[key]
+    assert paged == whole
+    assert sandbox.calls()[operation] - before >= -(-len(whole) // size) > 1
+
+
+def test_page_of_max_results_goes_on_where_it_ended(filled):
+    ec2 = filled.client("ec2")
+    first = ec2.describe_instances(MaxResults=5)
+    assert len(first["Reservations"]) == 5
+    page = ec2.describe_network_interfaces(MaxResults=10)
+    rest = ec2.describe_network_interfaces(MaxResults=10, NextToken=page["NextToken"])
+    ids = [one["NetworkInterfaceId"] for one in page["NetworkInterfaces"] + rest["NetworkInterfaces"]]
+    assert len(set(ids)) == 20
+    assert code_of(ec2.describe_network_interfaces, MaxResults=4) == "InvalidParameterValue"
+    assert code_of(ec2.describe_network_interfaces, MaxResults=10, NextToken="no-token") == "InvalidNextToken"
+
+
+def interfaces(subnet, count, card=0, first=0, secondary=0):
+    """Interfaces side by side on one network card."""
+    return [
+        {
+            "NetworkCardIndex": card,
+            "DeviceIndex": device,
+            "SubnetId": subnet,
+            "SecondaryPrivateIpAddressCount": secondary,
+            "DeleteOnTermination": True,
+        }
+        for device in range(first, first + count)
+    ]
+
+
+def test_repeated_token_is_the_same_instance(ec2, image, subnets):
+    asked = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnets["a"])
+    ids = [
+        ec2.run_instances(**asked, ClientToken="once-and-again")["Instances"][0]["InstanceId"] for _ in range(3)
+    ]
+    assert len(set(ids)) == 1
+    filters = [{"Name": "client-token", "Values": ["once-and-again"]}]
+    assert len(ec2.describe_instances(Filters=filters)["Reservations"]) == 1
+
+    other = {**asked, "InstanceType": "c7i.8xlarge"}
+    assert code_of(ec2.run_instances, **other, ClientToken="once-and-again") == "IdempotentParameterMismatch"
+    ec2.terminate_instances(InstanceIds=ids[:1])
+    assert code_of(ec2.run_instances, **asked, ClientToken="once-and-again") == "IdempotentInstanceTerminated"
+    another = ec2.run_instances(**asked, ClientToken="once-more")["Instances"][0]["InstanceId"]
+    assert another not in ids
+
+
+def test_repeated_token_is_the_same_launch_template(ec2, image):
+    asked = dict(LaunchTemplateName="once", LaunchTemplateData={"ImageId": image}, ClientToken="template")
+    ids = {ec2.create_launch_template(**asked)["LaunchTemplate"]["LaunchTemplateId"] for _ in range(2)}
+    assert len(ids) == 1
+    again = {**asked, "ClientToken": "another"}
+    assert code_of(ec2.create_launch_template, **again) == "InvalidLaunchTemplateName.AlreadyExistsException"
+
+
+# Per interface: instance type, interfaces, and the error that AWS answers.
+REFUSED = {
+    "a fifth interface on four": ("c7i.xlarge", [(5, 0, 0, 0)], "AttachmentLimitExceeded"),
+    "a ninth interface on a card of eight": ("c6in.32xlarge", [(9, 0, 0, 0)], "AttachmentLimitExceeded"),
+    "a ninth on the second card": ("c6in.32xlarge", [(1, 0, 0, 0), (9, 1, 1, 0)], "AttachmentLimitExceeded"),
+    "a card that is not there": ("c7i.xlarge", [(1, 0, 0, 0), (1, 1, 1, 0)], "InvalidParameterValue"),
+    "no primary interface": ("c7i.xlarge", [(1, 0, 1, 0)], "InvalidParameterCombination"),
+    "a sixteenth address of fifteen": ("c7i.xlarge", [(1, 0, 0, 15)], "PrivateIpAddressLimitExceeded"),
+    "a type that is not there": ("c7i.99xlarge", [(1, 0, 0, 0)], "InvalidParameterValue"),
+    "a type of another architecture": ("c7gn.4xlarge", [(1, 0, 0, 0)], "InvalidParameterValue"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_limits_of_types_and_cards_hold(ec2, image, subnets, what):
+    instance_type, cards, code = REFUSED[what]
+    asked = [
+        one
+        for count, card, first, secondary in cards
+        for one in interfaces(subnets["b"], count, card, first, secondary)
+    ]
+    run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType=instance_type, NetworkInterfaces=asked)
+    assert code_of(ec2.run_instances, **run) == code
+    if code == "AttachmentLimitExceeded":
+        # One less on the same card is taken.
+        launched = ec2.run_instances(**{**run, "NetworkInterfaces": asked[:-1]})
+        assert len(launched["Instances"][0]["NetworkInterfaces"]) == len(asked) - 1
+
+
+def test_full_subnet_takes_no_more(ec2, image):
+    (vpc,) = ec2.describe_vpcs()["Vpcs"]
+    zone = "eu-west-3c"
+    small = ec2.create_subnet(VpcId=vpc["VpcId"], CidrBlock="172.31.200.0/28", AvailabilityZone=zone)["Subnet"]
+    assert small["AvailableIpAddressCount"] == 11
+    run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge")
+    twelve = interfaces(small["SubnetId"], 1, secondary=11)
+    assert code_of(ec2.run_instances, **run, NetworkInterfaces=twelve) == "InsufficientFreeAddressesInSubnet"
+    eleven = interfaces(small["SubnetId"], 1, secondary=10)
+    ec2.run_instances(**run, NetworkInterfaces=eleven)
+    (found,) = ec2.describe_subnets(SubnetIds=[small["SubnetId"]])["Subnets"]
+    assert found["AvailableIpAddressCount"] == 0
+
+
+def test_user_data_has_its_limit(ec2, image, subnets):
+    run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnets["a"])
+    assert code_of(ec2.run_instances, **run, UserData="x" * 16_385) == "InvalidParameterValue"
+    ec2.run_instances(**run, UserData="x" * 16_384)
+
+
+def test_what_is_in_use_stays(loadtest):
+    ec2, iam, ecs, s3 = (loadtest.client(service) for service in ("ec2", "iam", "ecs", "s3"))
+    host = instances(ec2, "loadtest")["instance.heavy[0]"]
+    group = host["NetworkInterfaces"][0]["Groups"][0]["GroupId"]
+    assert code_of(ec2.delete_security_group, GroupId=group) == "DependencyViolation"
+    assert code_of(ec2.delete_subnet, SubnetId=host["SubnetId"]) == "DependencyViolation"
+    assert code_of(iam.delete_role, RoleName="loadtest-generator") == "DeleteConflict"
+    assert code_of(iam.delete_instance_profile, InstanceProfileName="loadtest-generator") == "DeleteConflict"
+    assert code_of(ecs.delete_cluster, cluster="loadtest") == "ClusterContainsServicesException"
+    assert code_of(s3.delete_bucket, Bucket=f"loadtest-{host['NetworkInterfaces'][0]['OwnerId']}-eu-west-3") == (
+        "BucketNotEmpty"
+    )
+
+
+def test_unknown_operations_and_parameters_are_refused(sandbox, ec2):
+    assert code_of(ec2.describe_spot_price_history) == "InvalidAction"
+    assert code_of(sandbox.client("dynamodb").list_tables) == "InvalidAction"
+
+
+def test_world_outlives_its_process(applied_minimal, tmp_path):
+    first = applied_minimal.copy_to(tmp_path)
+    before = instances(first.client("ec2"), "minimal")
+    roles = first.client("iam").list_roles()["Roles"]
+    first.client("s3").put_object(Bucket="minimal-123456789012-eu-west-3", Key="kept", Body=b"kept" * 10_000)
+    first.stop()
+
+    second = Sandbox(first.sandbox.data)
+    try:
+        assert instances(second.client("ec2"), "minimal") == before
+        assert second.client("iam").list_roles()["Roles"] == roles
+        kept = second.client("s3").get_object(Bucket="minimal-123456789012-eu-west-3", Key="kept")
+        assert kept["Body"].read() == b"kept" * 10_000
+    finally:
+        second.stop()
+
+
+def test_world_outlives_a_kill(fresh):
+    world = fresh(None)
+    ec2 = world.client("ec2")
+    (vpc,) = ec2.describe_vpcs()["Vpcs"]
+    made = [
+        ec2.create_security_group(GroupName=f"group-{number}", Description="x", VpcId=vpc["VpcId"])["GroupId"]
+        for number in range(20)
+    ]
+    world.sandbox.process.kill()
+    world.sandbox.process.wait(PATIENCE)
+    second = Sandbox(world.sandbox.data)
+    try:
+        found = second.client("ec2").describe_security_groups(GroupIds=made)["SecurityGroups"]
+        assert {one["GroupId"] for one in found} == set(made)
+    finally:
+        second.stop()
+
+
+def test_one_world_has_one_process(fresh):
+    world = fresh(None)
+    data = str(world.sandbox.data)
+    second = subprocess.run(
+        [TRUNNION, "sandbox", "--listen", "127.0.0.1:0", "--data", data],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert second.returncode == 1
+    assert "in use" in second.stderr
+
+
+def test_states_take_a_moment(ec2, image, subnets):
+    run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnets["a"])
+    launched = ec2.run_instances(**run)["Instances"][0]
+    assert launched["State"]["Name"] == "pending"
+
+    def state():
+        (found,) = ec2.describe_instances(InstanceIds=[launched["InstanceId"]])["Reservations"][0]["Instances"]
+        return found["State"]["Name"]
+
+    until(lambda: state() == "running")
+    stopping = ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])["TerminatingInstances"][0]
+    assert stopping["CurrentState"]["Name"] == "shutting-down"
+    until(lambda: state() == "terminated")

@@ -1,0 +1,96 @@
+"""What is baked and written down is right in the eyes of those who will read it: bash, cloud-init, JSON Schema."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from stage import ROOT, Machine, stack_file
+
+POOLS = [("loadtest", "heavy"), ("loadtest", "probe"), ("minimal", "small")]
+STACKS = sorted(path.stem for path in (ROOT / "stacks").glob("*.yaml"))
+
+# Asks the installed cloud-init what it takes a user data for, and what it would run. Its own interpreter has its modules.
+ASK_CLOUD_INIT = """
+import json, sys
+from cloudinit.user_data import UserDataProcessor
+parts = [part for part in UserDataProcessor(None).process(sys.stdin.buffer.read()).walk() if not part.is_multipart()]
+print(json.dumps([[part.get_content_type(), part.get_payload(decode=True).decode()] for part in parts]))
+"""
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Makes machines that reach no cloud."""
+    return lambda stack: Machine(tmp_path / "machine", "http://127.0.0.1:9", stack)
+
+
+def needed(program: str) -> str:
+    found = shutil.which(program)
+    assert found, f"`{program}` is needed: `.ci/run` installs it"
+    return found
+
+
+@pytest.mark.parametrize(("stack", "pool"), POOLS)
+def test_boot_script_passes_shellcheck(machine, tmp_path, stack, pool):
+    script = tmp_path / "boot.sh"
+    script.write_text(machine(stack_file(stack)).succeed("render", "boot", "--pool", pool).stdout)
+    checked = subprocess.run([needed("shellcheck"), script], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_boot_script_of_javascript_passes_shellcheck(machine, tmp_path):
+    text = stack_file("minimal", ("{ pool: small }", "{ pool: small, engine: javascript }"))
+    text += "\ngenerator: { java: 25, variables: { packages: \"htop it's-odd\" } }\n"
+    script = tmp_path / "boot.sh"
+    script.write_text(machine(text).succeed("render", "boot").stdout)
+    checked = subprocess.run([needed("shellcheck"), script], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(("stack", "pool"), POOLS)
+def test_cloud_init_takes_the_user_data_for_a_script(machine, stack, pool):
+    user_data = machine(stack_file(stack)).succeed("render", "boot", "--pool", pool).stdout
+    interpreter = Path(needed("cloud-init")).read_text().splitlines()[0].removeprefix("#!").split()[0]
+    asked = subprocess.run([interpreter, "-c", ASK_CLOUD_INIT], input=user_data, capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout) == [["text/x-shellscript", user_data]]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_stacks_follow_the_published_schema(stack):
+    schema = json.loads((ROOT / "schemas" / "stack.schema.json").read_text())
+    jsonschema.validators.validator_for(schema).check_schema(schema)
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    document = yaml.safe_load((ROOT / "stacks" / f"{stack}.yaml").read_text())
+    assert list(validator.iter_errors(document)) == []
+    document["pools"]["surplus"] = {"instance_typ": "c7i.xlarge"}
+    assert list(validator.iter_errors(document)), "the schema refuses nothing"
+
+
+@pytest.mark.parametrize("kind", ["stack", "plan"])
+def test_published_schemas_are_those_of_the_command(machine, kind):
+    published = json.loads((ROOT / "schemas" / f"{kind}.schema.json").read_text())
+    assert json.loads(machine(None).succeed("schema", kind).stdout) == published
+
+
+def test_plans_follow_the_published_schema(minimal):
+    schema = json.loads((ROOT / "schemas" / "plan.schema.json").read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    machine = minimal.machine
+    (machine.folder / "stack.yaml").write_text(
+        stack_file("minimal", ("zone: eu-west-3a }", "zone: eu-west-3a, count: 2, volume_gib: 60 }"))
+    )
+    minimal.client("iam").delete_role_policy(RoleName="minimal-generator", PolicyName="trunnion")
+    minimal.client("logs").delete_log_group(logGroupName="/trunnion/minimal/control-plane")
+    for name, more in [("plan.json", []), ("destroy.json", ["--destroy"])]:
+        machine.succeed("plan", "--out", name, *more)
+        document = json.loads((machine.folder / name).read_text())
+        assert list(validator.iter_errors(document)) == []
+        assert document["steps"]
+    del document["changes"][0]["action"]
+    assert list(validator.iter_errors(document)), "the schema refuses nothing"
