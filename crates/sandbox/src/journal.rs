@@ -159,6 +159,7 @@ fn replay(
 }
 
 /// Writes the world as it is to a new file and puts it in the old one's place.
+#[expect(clippy::disallowed_methods, reason = "the journal is where the sandbox's world is written")]
 fn rewrite(
     path: &Path,
     account: &str,

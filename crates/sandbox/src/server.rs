@@ -433,3 +433,6 @@ fn respond(status: u16, kind: &'static str, text: String) -> Response<Body> {
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::{
     SandboxError, ec2, ecs, iam,
     journal::{Journal, NamedTable},
-    logs, s3, secrets, ssm,
+    logs, s3, secrets,
+    signature::hex,
+    ssm,
     table::Table,
 };
 
@@ -154,6 +156,6 @@ impl World {
 /// An id of AWS's shape that depends on `seed` only: `prefix`, a zero and 16 hexadecimal digits.
 pub fn id_of(prefix: &str, seed: &str) -> String {
     let digest = Sha256::digest(format!("{prefix}{seed}"));
-    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(digest.get(..8).unwrap_or_default());
     format!("{prefix}0{digits}")
 }

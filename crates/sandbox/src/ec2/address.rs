@@ -154,7 +154,8 @@ impl Plan {
     /// Takes the /28 prefix that begins with this address.
     pub(super) fn take_prefix(&mut self, start: Ipv4Addr) -> bool {
         let Some(place) = self.cidr.place(start) else { return false };
-        (place..place + PREFIX_SIZE).fold(true, |all, place| self.take_place(place) && all)
+        let taken = (place..place + PREFIX_SIZE).filter(|place| self.take_place(*place)).count();
+        taken == PREFIX_SIZE
     }
 
     /// Takes the lowest free address.

@@ -174,7 +174,7 @@ pub(super) fn attribute(world: &World, call: &Call) -> Result<Reply, Fault> {
     let attribute = params.require("Attribute")?;
     let value = match attribute {
         "userData" => instance.user_data.as_ref().and_then(|digest| world.ec2.user_data.get(digest)).cloned(),
-        "instanceType" => Some(instance.instance_type.clone()),
+        "instanceType" => Some(instance.kind.clone()),
         "disableApiTermination" => Some(instance.termination_protected.to_string()),
         "ebsOptimized" => Some(instance.ebs_optimized.to_string()),
         "rootDeviceName" => Some(instance.root_device.clone()),

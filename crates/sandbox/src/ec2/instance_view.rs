@@ -74,7 +74,7 @@ impl Row for Instance {
         match filter {
             "instance-state-name" => text(self.state.name()),
             "instance-state-code" => shown(self.state.code()),
-            "instance-type" => text(&self.instance_type),
+            "instance-type" => text(&self.kind),
             "image-id" => text(&self.image),
             "architecture" => text(&self.architecture),
             "client-token" => self.token.iter().map(Cow::from).collect(),
@@ -164,7 +164,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, instance: &Instance) {
         })
         .plain("amiLaunchIndex", instance.launch_index)
         .element("productCodes", |_| {})
-        .text("instanceType", &instance.instance_type)
+        .text("instanceType", &instance.kind)
         .moment("launchTime", instance.created)
         .element("placement", |xml| {
             xml.text("availabilityZone", &instance.zone)

@@ -105,8 +105,8 @@ pub(super) fn mac(id: &str) -> Mac {
 
 impl Display for Mac {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [b, c, d, e, f] = self.0;
-        write!(formatter, "06:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+        formatter.write_str("06")?;
+        self.0.iter().try_for_each(|byte| write!(formatter, ":{byte:02x}"))
     }
 }
 
@@ -204,7 +204,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
 /// How many IPv4 addresses and prefixes an interface can have, as its instance's type says.
 fn most_addresses(world: &World, interface: &Interface) -> usize {
     let instance = interface.attachment.as_ref().and_then(|attachment| world.ec2.instances.get(&attachment.instance));
-    let instance_type = instance.and_then(|instance| trunnion_catalog::instance_type(&instance.instance_type));
+    let instance_type = instance.and_then(|instance| trunnion_catalog::instance_type(&instance.kind));
     instance_type.map_or(50, |kind| usize::try_from(kind.ipv4_per_interface).unwrap_or(usize::MAX))
 }
 

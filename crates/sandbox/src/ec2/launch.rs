@@ -13,6 +13,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     query::Params,
+    signature::hex,
     world::World,
 };
 
@@ -31,7 +32,7 @@ const BESIDES: &[&str] = &[
 
 /// The SHA-256 of a text in hexadecimal.
 pub(super) fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text))
 }
 
 pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
@@ -77,7 +78,7 @@ pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
             token: params.get("ClientToken").filter(|token| !token.is_empty()).map(str::to_owned),
             state: InstanceState::Pending,
             since: call.now,
-            instance_type: spec.instance_type.name.to_owned(),
+            kind: spec.instance_type.name.to_owned(),
             image: spec.image.clone(),
             architecture: spec.instance_type.architecture.as_str().to_owned(),
             root_device: spec.root_device.clone(),

@@ -21,6 +21,7 @@ const MOST_GROUPS: usize = 5;
 
 /// An instance to be, as often as it is wanted.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are AWS's own, and none depends on another")]
 pub(super) struct Spec {
     pub(super) instance_type: &'static InstanceType,
     pub(super) image: String,
@@ -322,6 +323,10 @@ fn check_cards(instance_type: &InstanceType, interfaces: &[InterfaceSpec]) -> Re
     let mut counts = vec![0_u32; instance_type.cards.len()];
     let mut earlier = None;
     for interface in interfaces {
+        if interface.card > 0 && interface.device == 0 {
+            let message = "Device index 0 is that of the primary network interface, on network card 0";
+            return Err(invalid(message.to_owned()));
+        }
         let place = (interface.card, interface.device);
         if earlier == Some(place) {
             let message =

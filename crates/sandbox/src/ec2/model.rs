@@ -95,13 +95,15 @@ pub(super) struct Rule {
     pub tags: Tags,
 }
 
+/// First and last port, or ICMP type and code; none where the protocol has none.
+pub(super) type Ports = Option<(i32, i32)>;
+
 /// What a rule allows; two rules of a group and a direction never allow the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Permission {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, `-1`, or a number.
     pub protocol: String,
-    /// First and last port, or ICMP type and code; none where the protocol has none.
-    pub ports: Option<(i32, i32)>,
+    pub ports: Ports,
     pub peer: Peer,
 }
 
@@ -175,6 +177,7 @@ impl InstanceState {
 
 /// An instance. Subnet, VPC and groups are those of its primary interface, but are kept for when that is gone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are AWS's own, and none depends on another")]
 pub(super) struct Instance {
     pub region: String,
     pub created: Timestamp,
@@ -183,7 +186,8 @@ pub(super) struct Instance {
     pub token: Option<String>,
     pub state: InstanceState,
     pub since: Timestamp,
-    pub instance_type: String,
+    /// Its instance type.
+    pub kind: String,
     pub image: String,
     pub architecture: String,
     pub root_device: String,

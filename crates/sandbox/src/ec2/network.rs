@@ -271,7 +271,8 @@ pub(super) fn delete_subnet(world: &mut World, call: &Call) -> Result<Reply, Fau
     let params = call.params();
     let id = params.require("SubnetId")?;
     find(&world.ec2.subnets, &call.region, id)?;
-    if world.ec2.interfaces.values().any(|interface| interface.subnet == id) {
+    let has_tasks = world.ecs.uses_network(id, call.now, world.pace());
+    if has_tasks || world.ec2.interfaces.values().any(|interface| interface.subnet == id) {
         return Err(dependency("subnet", id));
     }
     let state = &mut world.ec2;

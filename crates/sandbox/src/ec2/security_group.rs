@@ -1,12 +1,12 @@
 //! Security groups; their rules are in `security_rule`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 
 use super::{
     document,
-    model::{Peer, Permission, Rule, SecurityGroup, Tags, Vpc},
+    model::{Peer, Permission, Ports, Rule, SecurityGroup, Tags, Vpc},
     select::{self, Row, THOUSAND, find, text},
     tag,
 };
@@ -141,15 +141,16 @@ pub(super) fn by_name(world: &World, vpc: &str, name: &str) -> Result<String, Fa
     })
 }
 
-/// A group is kept while an interface is in it or a rule of another group names it.
+/// A group is kept while an interface or a task is in it or a rule of another group names it.
 pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let id = named(world, call, &call.params())?;
+    let has_tasks = world.ecs.uses_network(&id, call.now, world.pace());
     let state = &mut world.ec2;
     if state.groups.get(&id).is_some_and(|group| group.name == "default") {
         let message = format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
         return Err(Fault::new("CannotDelete", message));
     }
-    let in_use = state.interfaces.values().any(|interface| interface.groups.contains(&id));
+    let in_use = has_tasks || state.interfaces.values().any(|interface| interface.groups.contains(&id));
     let peer = Peer::Group(id.clone());
     if in_use || state.rules.values().any(|rule| rule.group != id && rule.permission.peer == peer) {
         return Err(Fault::new("DependencyViolation", format!("resource {id} has a dependent object")));
@@ -196,15 +197,11 @@ fn write(xml: &mut Xml, world: &World, call: &Call, id: &str, group: &SecurityGr
 
 /// The rules of a direction, those of one protocol and port range together.
 fn write_permissions(xml: &mut Xml, world: &World, name: &str, group: &str, is_egress: bool) {
-    let mut sets: Vec<(&str, Option<(i32, i32)>, Vec<&Rule>)> = Vec::new();
+    let mut sets: BTreeMap<(&str, Ports), Vec<&Rule>> = BTreeMap::new();
     for rule in world.ec2.rules.values().filter(|rule| rule.group == group && rule.is_egress == is_egress) {
-        let Permission { protocol, ports, .. } = &rule.permission;
-        match sets.iter_mut().find(|(other, range, _)| other == protocol && range == ports) {
-            Some((_, _, rules)) => rules.push(rule),
-            None => sets.push((protocol, *ports, vec![rule])),
-        }
+        sets.entry((&rule.permission.protocol, rule.permission.ports)).or_default().push(rule);
     }
-    xml.list(name, "item", sets, |xml, (protocol, ports, rules)| {
+    xml.list(name, "item", sets, |xml, ((protocol, ports), rules)| {
         xml.text("ipProtocol", protocol);
         if let Some((from, to)) = ports {
             xml.plain("fromPort", from).plain("toPort", to);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     address::Cidr,
     document,
-    model::{Peer, Permission, Rule, Tags},
+    model::{Peer, Permission, Ports, Rule, Tags},
     security_group::{by_name, named},
     select::{self, Row, THOUSAND, find, text},
     tag,
@@ -256,7 +256,7 @@ fn protocol(asked: &str) -> String {
     }
 }
 
-fn ports(set: &Params<'_>, protocol: &str) -> Result<Option<(i32, i32)>, Fault> {
+fn ports(set: &Params<'_>, protocol: &str) -> Result<Ports, Fault> {
     let invalid = |message: String| Err(Fault::new("InvalidParameterValue", message));
     let (from, to) = (set.number::<i32>("FromPort")?, set.number::<i32>("ToPort")?);
     match protocol {

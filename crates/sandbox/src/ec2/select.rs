@@ -221,6 +221,7 @@ pub(super) fn text(value: &str) -> Vec<Cow<'_, str>> {
 }
 
 /// A filter's value that is worked out.
+#[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and short texts they made for this")]
 pub(super) fn shown<'r>(value: impl ToString) -> Vec<Cow<'r, str>> {
     vec![Cow::Owned(value.to_string())]
 }

@@ -218,7 +218,7 @@ pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
         return Ok(list(world, call, page, next));
     }
     let filters = Filters::of(&params, LaunchTemplate::FILTERS)?;
-    let mut named = Vec::new();
+    let mut listed = Vec::new();
     for name in names {
         let (id, template) = by_name(world, call, name)?;
         if !world.visible(template.created, call.now) {
@@ -228,11 +228,11 @@ pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
             ));
         }
         if filters.accept(&template.tags, |filter| template.values(id, world, filter)) {
-            named.push((id, template));
+            listed.push((id, template));
         }
     }
-    named.sort_unstable_by_key(|(id, _)| *id);
-    let (page, next) = Pager::of(&params, TWO_HUNDRED)?.page(named.into_iter());
+    listed.sort_unstable_by_key(|(id, _)| *id);
+    let (page, next) = Pager::of(&params, TWO_HUNDRED)?.page(listed.into_iter());
     Ok(list(world, call, page, next))
 }
 
