@@ -100,3 +100,44 @@ mod tests {
         assert_eq!(page(keyed(&["a", "b", "c"]), 2, token.as_deref(), true).unwrap().0, ["a"]);
     }
 }
+
+/// What the services' tests share: a world whose pace is ten seconds, and calls at a chosen second.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use serde_json::Value;
+
+    use crate::{
+        call::{Call, Input},
+        world::World,
+    };
+
+    pub(crate) const PACE: i64 = 10;
+
+    pub(crate) fn world() -> World {
+        let pace = Duration::from_secs(PACE.unsigned_abs());
+        World::open("123456789012".to_owned(), pace, Duration::ZERO, None).unwrap()
+    }
+
+    pub(crate) fn call(action: &str, second: i64, input: Input) -> Call {
+        Call {
+            service: String::new(),
+            region: "eu-west-3".to_owned(),
+            action: action.to_owned(),
+            input,
+            now: Timestamp::from_second(1_780_000_000 + second).unwrap(),
+            request_id: "id".to_owned(),
+        }
+    }
+
+    pub(crate) fn json_call(action: &str, second: i64, document: Value) -> Call {
+        call(action, second, Input::Json(document))
+    }
+
+    pub(crate) fn query_call(action: &str, parameters: &[(&str, &str)]) -> Call {
+        let pairs = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        call(action, 0, Input::Query(pairs))
+    }
+}

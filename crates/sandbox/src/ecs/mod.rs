@@ -8,6 +8,8 @@ mod definition;
 mod service;
 mod service_view;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;

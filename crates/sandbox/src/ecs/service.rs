@@ -190,7 +190,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let (definition, row) = usable(world, call, &definition)?;
     let body = kept(call);
     check_launch(&body, row)?;
-    check_network(&body, row)?;
+    check_network(world, call, &body, row)?;
     let definition = definition.to_owned();
     let desired = asked.desired_count.unwrap_or(0);
     let id = deployment_id(&world.new_id("ecs-svc/"));
@@ -235,7 +235,7 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
             .iter()
             .any(|member| changes.contains_key(*member) && changes.get(*member) != service.body.get(*member));
     service.body.extend(changes);
-    check_network(&service.body, row)?;
+    check_network(world, call, &service.body, row)?;
     service.body = with_defaults(service.body);
 
     let pace = world.pace();
@@ -330,7 +330,7 @@ fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<()
     Ok(())
 }
 
-fn check_network(body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
     let configuration =
         body.get("networkConfiguration").map(|it| &it["awsvpcConfiguration"]).filter(|it| it.is_object());
     if definition.text("networkMode") != "awsvpc" {
@@ -353,6 +353,22 @@ fn check_network(body: &Map<String, Value>, definition: &Definition) -> Result<(
     }
     if ids("securityGroups").len() > 5 {
         return Err(invalid("securityGroups can have at most 5 items."));
+    }
+    let unknown = |member: &str| {
+        let known = |id: &Value| id.as_str().is_some_and(|id| world.ec2.has_network(&call.region, id));
+        ids(member).iter().find(|id| !known(id)).and_then(Value::as_str).map(str::to_owned)
+    };
+    if let Some(id) = unknown("subnets") {
+        return Err(invalid(format!(
+            "Error retrieving subnet information for [{id}]: The subnet ID '{id}' does not exist (ErrorCode: \
+             InvalidSubnetID.NotFound)"
+        )));
+    }
+    if let Some(id) = unknown("securityGroups") {
+        return Err(invalid(format!(
+            "Error retrieving security group information for [{id}]: The security group '{id}' does not exist \
+             (ErrorCode: InvalidGroup.NotFound)"
+        )));
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ mod profile;
 mod role;
 mod role_policy;
 mod tag;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 use jiff::Timestamp;

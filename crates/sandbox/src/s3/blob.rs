@@ -30,9 +30,15 @@ use crate::json::hex;
 /// What the name of a file begins with as long as its content is not known.
 const RECEIVED: &str = "received-";
 
-/// Where the bytes lie.
+/// Where the bytes lie, and which of them may have become useless.
 #[derive(Debug)]
-pub(super) enum Blobs {
+pub(super) struct Blobs {
+    store: Place,
+    released: Mutex<Vec<String>>,
+}
+
+#[derive(Debug)]
+enum Place {
     /// In memory, for as long as the process runs.
     Memory(Mutex<HashMap<String, Bytes>>),
     /// One file each.
@@ -42,7 +48,7 @@ pub(super) enum Blobs {
 /// A body that was received and not yet kept.
 #[derive(Debug)]
 pub(super) struct Received {
-    place: Place,
+    bytes: ReceivedBytes,
     /// SHA-256 of the bytes, in hexadecimal.
     pub sha256: String,
     /// MD5 of the bytes.
@@ -52,7 +58,7 @@ pub(super) struct Received {
 }
 
 #[derive(Debug)]
-enum Place {
+enum ReceivedBytes {
     Memory(Bytes),
     File(Unnamed),
 }
@@ -77,7 +83,8 @@ pub(super) enum Opened {
 impl Blobs {
     /// Under this directory, or in memory.
     pub(super) fn open(data: Option<&Path>) -> Self {
-        let Some(data) = data else { return Self::Memory(Mutex::default()) };
+        let released = Mutex::default();
+        let Some(data) = data else { return Self { store: Place::Memory(Mutex::default()), released } };
         let path = data.join("objects");
         for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(RECEIVED) {
@@ -85,7 +92,7 @@ impl Blobs {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        Self::Directory { path, received: AtomicU64::new(0) }
+        Self { store: Place::Directory { path, received: AtomicU64::new(0) }, released }
     }
 
     /// Takes a body in, all of it, and computes what S3 wants to know of it.
@@ -93,9 +100,9 @@ impl Blobs {
         let mut body = body.unwrap_or_else(|| StreamingBlob::from(Body::empty()));
         let (mut md5, mut sha256, mut hasher) = (Md5::new(), Sha256::new(), asked.hasher());
         let (mut buffer, mut size) = (Vec::new(), 0_u64);
-        let mut file = match self {
-            Self::Memory(_) => None,
-            Self::Directory { path, received } => {
+        let mut file = match &self.store {
+            Place::Memory(_) => None,
+            Place::Directory { path, received } => {
                 let number = received.fetch_add(1, Ordering::Relaxed);
                 let unnamed = Unnamed(path.join(format!("{RECEIVED}{number}")));
                 tokio::fs::create_dir_all(path).await.map_err(S3Error::internal_error)?;
@@ -114,17 +121,17 @@ impl Blobs {
                 None => buffer.extend_from_slice(&chunk),
             }
         }
-        let place = match file {
+        let bytes = match file {
             Some((unnamed, mut file)) => {
                 file.flush().await.map_err(S3Error::internal_error)?;
-                Place::File(unnamed)
+                ReceivedBytes::File(unnamed)
             }
-            None => Place::Memory(buffer.into()),
+            None => ReceivedBytes::Memory(buffer.into()),
         };
         let mut md5_bytes = [0; 16];
         md5_bytes.copy_from_slice(md5.finalize().as_ref());
         Ok(Received {
-            place,
+            bytes,
             sha256: hex(sha256.finalize().as_ref()),
             md5: md5_bytes,
             size,
@@ -133,14 +140,15 @@ impl Blobs {
     }
 
     /// Keeps a body under its name. To be called with the world locked.
+    #[expect(clippy::disallowed_methods, reason = "an object's name is its content, so there is nothing to lose")]
     pub(super) fn keep(&self, received: &Received) -> S3Result<()> {
-        match (self, &received.place) {
-            (Self::Memory(blobs), Place::Memory(bytes)) => {
+        match (&self.store, &received.bytes) {
+            (Place::Memory(blobs), ReceivedBytes::Memory(bytes)) => {
                 let mut blobs = blobs.lock().unwrap_or_else(PoisonError::into_inner);
                 blobs.insert(received.sha256.clone(), bytes.clone());
                 Ok(())
             }
-            (Self::Directory { path, .. }, Place::File(unnamed)) => {
+            (Place::Directory { path, .. }, ReceivedBytes::File(unnamed)) => {
                 fs::rename(&unnamed.0, path.join(&received.sha256)).map_err(S3Error::internal_error)
             }
             _ => Err(S3Error::new(S3ErrorCode::InternalError)),
@@ -149,25 +157,35 @@ impl Blobs {
 
     /// Opens kept bytes. To be called with the world locked.
     pub(super) fn open_kept(&self, sha256: &str) -> S3Result<Opened> {
-        match self {
-            Self::Memory(blobs) => {
+        match &self.store {
+            Place::Memory(blobs) => {
                 let blobs = blobs.lock().unwrap_or_else(PoisonError::into_inner);
                 let bytes = blobs.get(sha256).cloned();
                 bytes.map(Opened::Memory).ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))
             }
-            Self::Directory { path, .. } => {
+            Place::Directory { path, .. } => {
                 fs::File::open(path.join(sha256)).map(Opened::File).map_err(S3Error::internal_error)
             }
         }
     }
 
+    /// Notes bytes that a row no longer names. They stay until the journal says so too: a kill in between must find them.
+    pub(super) fn release(&self, sha256: &str) {
+        self.released.lock().unwrap_or_else(PoisonError::into_inner).push(sha256.to_owned());
+    }
+
+    /// What was released since the last call.
+    pub(super) fn take_released(&self) -> Vec<String> {
+        std::mem::take(&mut self.released.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Throws bytes away. To be called with the world locked, when no row names them any more.
     pub(super) fn remove(&self, sha256: &str) {
-        match self {
-            Self::Memory(blobs) => {
+        match &self.store {
+            Place::Memory(blobs) => {
                 blobs.lock().unwrap_or_else(PoisonError::into_inner).remove(sha256);
             }
-            Self::Directory { path, .. } => {
+            Place::Directory { path, .. } => {
                 // A file that stays although nobody needs it does no harm.
                 let _ = fs::remove_file(path.join(sha256));
             }

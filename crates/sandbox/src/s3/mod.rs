@@ -117,6 +117,7 @@ impl Store {
         let mut world = lock(&self.world);
         let answer = operation(&mut world);
         world.commit().map_err(S3Error::internal_error)?;
+        object::sweep(&world, &self.blobs);
         answer
     }
 }

@@ -129,7 +129,7 @@ pub(super) fn upload_part(
     let before = world.s3.parts.remove(&id);
     world.s3.parts.insert(id, part);
     if let Some(before) = before {
-        object::drop_unused(world, blobs, &before.sha256);
+        blobs.release(&before.sha256);
     }
     let mut output = UploadPartOutput {
         e_tag: Some(ETag::Strong(hex(&received.md5))),
@@ -281,7 +281,7 @@ fn forget(world: &mut World, blobs: &Blobs, id: &str) {
         world.s3.parts.iter().filter(|(_, part)| part.upload == id).map(|(id, _)| id.to_owned()).collect();
     for part in parts {
         if let Some(part) = world.s3.parts.remove(&part) {
-            object::drop_unused(world, blobs, &part.sha256);
+            blobs.release(&part.sha256);
         }
     }
 }

@@ -121,19 +121,21 @@ pub(super) fn add(world: &mut World, blobs: &Blobs, versioning: Versioning, new:
     shown
 }
 
-/// Removes a version for good, and its bytes if nothing else holds them.
+/// Removes a version for good.
 pub(super) fn remove(world: &mut World, blobs: &Blobs, id: &str) {
     if let Some(version) = world.s3.versions.remove(id) {
-        drop_unused(world, blobs, &version.content.sha256);
+        blobs.release(&version.content.sha256);
     }
 }
 
-/// Throws bytes away that no version and no part holds.
-pub(super) fn drop_unused(world: &World, blobs: &Blobs, sha256: &str) {
-    let in_version = world.s3.versions.values().any(|version| version.content.sha256 == sha256);
-    let in_part = world.s3.parts.values().any(|part| part.sha256 == sha256);
-    if !sha256.is_empty() && !in_version && !in_part {
-        blobs.remove(sha256);
+/// Throws released bytes away that no version and no part holds.
+pub(super) fn sweep(world: &World, blobs: &Blobs) {
+    for sha256 in blobs.take_released() {
+        let in_version = world.s3.versions.values().any(|version| version.content.sha256 == sha256);
+        let in_part = world.s3.parts.values().any(|part| part.sha256 == sha256);
+        if !sha256.is_empty() && !in_version && !in_part {
+            blobs.remove(&sha256);
+        }
     }
 }
 

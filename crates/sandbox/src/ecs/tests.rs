@@ -1,0 +1,216 @@
+//! Services over time: the clock is in the calls, so nothing waits.
+
+use serde_json::{Value, json};
+
+use super::handle;
+use crate::{
+    call::{Call, Fault, Reply},
+    ec2,
+    json::testing::{self, PACE, json_call, query_call},
+    logs,
+    world::World,
+};
+
+const TRUST: &str =
+    r#"{"Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+fn try_ask(world: &mut World, second: i64, action: &str, document: Value) -> Result<Value, Fault> {
+    handle(world, &json_call(action, second, document)).map(|reply| match reply {
+        Reply::Json(answer) => answer,
+        Reply::Xml(text) => panic!("{text}"),
+    })
+}
+
+fn ask(world: &mut World, second: i64, action: &str, document: Value) -> Value {
+    try_ask(world, second, action, document).unwrap()
+}
+
+fn definition() -> Value {
+    json!({
+        "family": "cp", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "1024",
+        "memory": "3072", "executionRoleArn": "arn:aws:iam::123456789012:role/execution",
+        "containerDefinitions": [{
+            "name": "cp", "image": "control-plane:1",
+            "logConfiguration": { "logDriver": "awslogs", "options": { "awslogs-group": "/cp" } },
+        }],
+    })
+}
+
+fn service(world: &mut World) -> Value {
+    let Ok(Reply::Xml(subnets)) = ec2::handle(world, &query_call("DescribeSubnets", &[])) else { panic!() };
+    let subnet = subnets.split("<subnetId>").nth(1).unwrap().split('<').next().unwrap();
+    json!({
+        "cluster": "main", "serviceName": "cp", "taskDefinition": "cp", "desiredCount": 1, "launchType": "FARGATE",
+        "clientToken": "token", "deploymentConfiguration": { "minimumHealthyPercent": 0, "maximumPercent": 100 },
+        "networkConfiguration": { "awsvpcConfiguration": { "subnets": [subnet] } },
+    })
+}
+
+/// A world with a cluster, a definition and what its tasks need.
+fn world() -> World {
+    let mut world = testing::world();
+    let first = json_call("", 0, Value::Null);
+    world.enter(&first.region, first.now);
+    let role = [("RoleName", "execution"), ("AssumeRolePolicyDocument", TRUST)];
+    crate::iam::handle(&mut world, &query_call("CreateRole", &role)).unwrap();
+    logs::handle(&mut world, &json_call("CreateLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
+    ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" }));
+    ask(&mut world, 0, "RegisterTaskDefinition", definition());
+    world
+}
+
+fn described(world: &mut World, second: i64) -> Value {
+    let asked = json!({ "cluster": "main", "services": ["cp"] });
+    ask(world, second, "DescribeServices", asked)["services"][0].clone()
+}
+
+#[test]
+fn a_rollout_completes_after_the_pace_and_not_before() {
+    let mut world = world();
+    let service = service(&mut world);
+    ask(&mut world, 0, "CreateService", service.clone());
+    let before = described(&mut world, PACE - 1);
+    assert_eq!((&before["runningCount"], &before["pendingCount"]), (&json!(0), &json!(1)));
+    assert_eq!(before["deployments"][0]["rolloutState"], "IN_PROGRESS");
+    let after = described(&mut world, PACE);
+    assert_eq!(after["runningCount"], 1);
+    assert_eq!(after["deployments"][0]["rolloutState"], "COMPLETED");
+}
+
+#[test]
+fn an_update_stops_the_old_task_first_where_nothing_has_to_stay_healthy() {
+    let mut world = world();
+    let service = service(&mut world);
+    ask(&mut world, 0, "CreateService", service.clone());
+    ask(&mut world, 20, "RegisterTaskDefinition", definition());
+    let update = json!({ "cluster": "main", "service": "cp", "taskDefinition": "cp" });
+    ask(&mut world, 20, "UpdateService", update);
+    let during = described(&mut world, 21);
+    assert_eq!(during["deployments"].as_array().unwrap().len(), 2);
+    assert_eq!(during["runningCount"], 0);
+    let after = described(&mut world, 20 + PACE);
+    assert_eq!(after["deployments"].as_array().unwrap().len(), 1);
+    assert!(after["taskDefinition"].as_str().unwrap().ends_with("cp:2"));
+}
+
+#[test]
+fn an_update_overlaps_the_tasks_where_all_have_to_stay_healthy() {
+    let mut world = world();
+    let mut overlapping = service(&mut world);
+    overlapping["deploymentConfiguration"]["minimumHealthyPercent"] = 100.into();
+    ask(&mut world, 0, "CreateService", overlapping);
+    ask(&mut world, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
+    assert_eq!(described(&mut world, 21)["runningCount"], 1);
+    assert_eq!(described(&mut world, 21)["pendingCount"], 1);
+    let tasks = ask(&mut world, 21, "ListTasks", json!({ "cluster": "main" }));
+    assert_eq!(tasks["taskArns"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_same_token_gives_the_same_service_and_another_is_refused() {
+    let mut world = world();
+    let service = service(&mut world);
+    let first = ask(&mut world, 0, "CreateService", service.clone());
+    let again = ask(&mut world, 1, "CreateService", service.clone());
+    assert_eq!(first["service"]["deployments"][0]["id"], again["service"]["deployments"][0]["id"]);
+    let mut other = service;
+    other["clientToken"] = "other".into();
+    let fault = try_ask(&mut world, 1, "CreateService", other).unwrap_err();
+    assert_eq!(fault.message, "Creation of service was not idempotent.");
+}
+
+#[test]
+fn a_deleted_service_drains_before_its_name_and_cluster_are_free() {
+    let mut world = world();
+    let service = service(&mut world);
+    ask(&mut world, 0, "CreateService", service.clone());
+    let delete = json!({ "cluster": "main", "service": "cp" });
+    let fault = try_ask(&mut world, 20, "DeleteService", delete.clone()).unwrap_err();
+    assert_eq!(fault.code, "InvalidParameterException");
+    let fault = try_ask(&mut world, 20, "DeleteCluster", json!({ "cluster": "main" })).unwrap_err();
+    assert_eq!(fault.code, "ClusterContainsServicesException");
+    ask(&mut world, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "desiredCount": 0 }));
+    let drained = ask(&mut world, 20, "DeleteService", delete);
+    assert_eq!(drained["service"]["status"], "DRAINING");
+    let fault = try_ask(&mut world, 21, "CreateService", service.clone()).unwrap_err();
+    assert_eq!(fault.message, "Unable to Start a service that is still Draining.");
+    assert_eq!(described(&mut world, 20 + PACE)["status"], "INACTIVE");
+    let again = ask(&mut world, 20 + PACE, "CreateService", service);
+    assert_eq!(again["service"]["status"], "ACTIVE");
+}
+
+#[test]
+fn tasks_whose_log_group_is_missing_wait_for_it_and_say_so() {
+    let mut world = world();
+    logs::handle(&mut world, &json_call("DeleteLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
+    let service = service(&mut world);
+    ask(&mut world, 0, "CreateService", service.clone());
+    let waiting = described(&mut world, 100);
+    assert_eq!(waiting["runningCount"], 0);
+    assert!(waiting["events"][0]["message"].as_str().unwrap().contains("log group /cp"));
+    logs::handle(&mut world, &json_call("CreateLogGroup", 100, json!({ "logGroupName": "/cp" }))).unwrap();
+    described(&mut world, 100);
+    assert_eq!(described(&mut world, 100 + PACE)["runningCount"], 1);
+}
+
+#[test]
+fn every_registration_mints_a_revision_and_none_is_given_twice() {
+    let mut world = world();
+    ask(&mut world, 0, "DeregisterTaskDefinition", json!({ "taskDefinition": "cp:1" }));
+    ask(&mut world, 0, "DeleteTaskDefinitions", json!({ "taskDefinitions": ["cp:1"] }));
+    let second = ask(&mut world, 100, "RegisterTaskDefinition", definition());
+    assert_eq!(second["taskDefinition"]["revision"], 2);
+    let fault = try_ask(&mut world, 100, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).unwrap_err();
+    assert_eq!(fault.message, "Unable to describe task definition.");
+}
+
+#[test]
+fn what_fargate_cannot_run_is_refused() {
+    let mut world = world();
+    for (member, value) in [("memory", json!("3000")), ("cpu", json!("1000")), ("networkMode", json!("bridge"))] {
+        let mut wrong = definition();
+        wrong[member] = value;
+        let fault = try_ask(&mut world, 0, "RegisterTaskDefinition", wrong).unwrap_err();
+        assert_eq!(fault.code, "ClientException", "{member}");
+    }
+}
+
+#[test]
+fn an_existing_cluster_is_handed_back_as_it_is() {
+    let mut world = world();
+    let tagged = json!({ "clusterName": "main", "tags": [{ "key": "a", "value": "b" }] });
+    assert_eq!(ask(&mut world, 1, "CreateCluster", tagged)["cluster"]["tags"], json!([]));
+    let other = json!({ "clusterName": "main", "settings": [{ "name": "containerInsights", "value": "enabled" }] });
+    assert_eq!(try_ask(&mut world, 1, "CreateCluster", other).unwrap_err().code, "InvalidParameterException");
+}
+
+#[test]
+fn a_security_group_is_kept_while_tasks_are_behind_it() {
+    let mut world = world();
+    let vpcs = ec2::handle(&mut world, &query_call("DescribeVpcs", &[])).unwrap();
+    let Reply::Xml(vpcs) = vpcs else { panic!() };
+    let vpc = vpcs.split("<vpcId>").nth(1).unwrap().split('<').next().unwrap();
+    let group = [("GroupName", "cp"), ("GroupDescription", "cp"), ("VpcId", vpc)];
+    let Ok(Reply::Xml(created)) = ec2::handle(&mut world, &query_call("CreateSecurityGroup", &group)) else { panic!() };
+    let group = created.split("<groupId>").nth(1).unwrap().split('<').next().unwrap();
+    let mut behind = service(&mut world);
+    behind["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"] = json!([group]);
+    ask(&mut world, 0, "CreateService", behind);
+    let delete = |world: &mut World, second| {
+        let call = query_call("DeleteSecurityGroup", &[("GroupId", group)]);
+        ec2::handle(world, &Call { now: json_call("", second, Value::Null).now, ..call })
+    };
+    assert_eq!(delete(&mut world, 20).unwrap_err().code, "DependencyViolation");
+    ask(&mut world, 20, "DeleteService", json!({ "cluster": "main", "service": "cp", "force": true }));
+    assert_eq!(delete(&mut world, 21).unwrap_err().code, "DependencyViolation");
+    delete(&mut world, 20 + PACE).unwrap();
+}
+
+#[test]
+fn a_subnet_that_is_not_there_is_refused() {
+    let mut world = world();
+    let mut nowhere = service(&mut world);
+    nowhere["networkConfiguration"]["awsvpcConfiguration"]["subnets"] = json!(["subnet-0123456789abcdef0"]);
+    let fault = try_ask(&mut world, 0, "CreateService", nowhere).unwrap_err();
+    assert!(fault.message.contains("InvalidSubnetID.NotFound"), "{}", fault.message);
+}
