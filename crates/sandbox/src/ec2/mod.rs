@@ -62,12 +62,6 @@ impl State {
             || self.groups.get(id).is_some_and(|group| group.region == region)
     }
 
-    /// Whether the region has a subnet or a security group of this id.
-    pub(crate) fn has_network(&self, region: &str, id: &str) -> bool {
-        self.subnets.get(id).is_some_and(|subnet| subnet.region == region)
-            || self.groups.get(id).is_some_and(|group| group.region == region)
-    }
-
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
         vec![
