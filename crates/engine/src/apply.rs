@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Action, Address, Change, Computed, Map, Operation, Plan, Provider, ProviderError, Recorded, Reference, Remote,
-    Resolved, RuleBook, State, StateStore, StoreError, Token, Value, document::masked,
+    Resolved, RuleBook, State, StateStore, StoreError, Token, Value, diff, document::masked,
 };
 
 /// What apply tells while it works.
@@ -145,6 +145,10 @@ pub async fn apply(
             && run.outcome_so_far.unsaved.is_none()
             && let Some(index) = run.ready.pop_first()
         {
+            if run.stays(index) {
+                run.settle(index);
+                continue;
+            }
             let (address, operation) = run.describe(index);
             events.send(Event::Started { address: address.clone(), operation });
             match run.prepare(index) {
@@ -205,6 +209,8 @@ struct Run<'a> {
     needed_by: Vec<Vec<usize>>,
     ready: BTreeSet<usize>,
     settled: Vec<bool>,
+    /// Changes whose new one turned out to be the one that stood there: nothing is left to delete.
+    kept: BTreeSet<usize>,
     is_dirty: bool,
     is_stopping: bool,
     outcome_so_far: Outcome,
@@ -230,6 +236,7 @@ impl<'a> Run<'a> {
             needed_by,
             ready,
             settled: vec![false; plan.steps.len()],
+            kept: BTreeSet::new(),
             is_dirty: false,
             is_stopping: false,
             outcome_so_far: Outcome {
@@ -319,13 +326,32 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether a step would delete what the step before it found to be as it shall.
+    fn stays(&self, index: usize) -> bool {
+        let step = &self.plan.steps[index];
+        step.operation == Operation::Delete && self.kept.contains(&step.change)
+    }
+
     fn finish(&mut self, index: usize, result: Result<Option<Remote>, ProviderError>, events: &Events) {
         let (address, operation) = self.describe(index);
-        let change = &self.plan.changes[self.plan.steps[index].change];
+        let change_index = self.plan.steps[index].change;
+        let change = &self.plan.changes[change_index];
         self.settled[index] = true;
         let result = result.and_then(|remote| match (&remote, &change.remote) {
-            (Some(new), Some(old)) if operation == Operation::Create && new.id == old.id => {
-                Err(broken(&address, &format!("`{}` cannot stand beside itself: delete it by hand", old.id)))
+            (Some(new), Some(old))
+                if operation == Operation::Create && new.id == old.id && change.is_create_first(self.rules) =>
+            {
+                // What was unknown came out as it was, so the old one is the new one; anything else cannot be.
+                let differ = |rules| diff::differences(rules, &new.attributes, &old.attributes);
+                let differences = self.rules.get(&address.kind).map(differ).unwrap_or_default();
+                if differences.iter().any(|difference| difference.forces_replacement) {
+                    return Err(broken(
+                        &address,
+                        &format!("`{}` cannot stand beside itself: delete it by hand", old.id),
+                    ));
+                }
+                self.kept.insert(change_index);
+                Ok(remote)
             }
             _ => Ok(remote),
         });
@@ -338,17 +364,23 @@ impl<'a> Run<'a> {
                 }
                 self.outcome_so_far.done.push((address.clone(), operation));
                 events.send(Event::Finished { address, operation, id });
-                for dependent in std::mem::take(&mut self.needed_by[index]) {
-                    self.waiting_for[dependent] -= 1;
-                    if self.waiting_for[dependent] == 0 && !self.settled[dependent] {
-                        self.ready.insert(dependent);
-                    }
-                }
+                self.settle(index);
             }
             Err(error) => {
                 self.outcome_so_far.failed.push((address.clone(), operation, error.clone()));
                 events.send(Event::Failed { address: address.clone(), operation, error });
                 self.skip_dependents(index, &address, events);
+            }
+        }
+    }
+
+    /// Lets what waited for a step go on.
+    fn settle(&mut self, index: usize) {
+        self.settled[index] = true;
+        for dependent in std::mem::take(&mut self.needed_by[index]) {
+            self.waiting_for[dependent] -= 1;
+            if self.waiting_for[dependent] == 0 && !self.settled[dependent] {
+                self.ready.insert(dependent);
             }
         }
     }

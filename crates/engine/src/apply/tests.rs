@@ -5,9 +5,9 @@ use std::{cell::RefCell, collections::BTreeMap};
 use serde_json::json;
 
 use super::*;
-use crate::{Graph, LockGuard, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules, plan};
+use crate::{Attribute, Graph, LockGuard, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules, plan};
 
-const BOOK: [Rules; 2] = [
+const BOOK: [Rules; 3] = [
     Rules {
         kind: "base",
         depends_on: &[],
@@ -21,6 +21,13 @@ const BOOK: [Rules; 2] = [
         attributes: &[],
         computed: &[("id", Computed::AtCreation)],
         replacement: Replacement::DeleteFirst,
+    },
+    Rules {
+        kind: "copy",
+        depends_on: &["base"],
+        attributes: &[("base", Attribute::IMMUTABLE), ("note", Attribute::IMMUTABLE)],
+        computed: &[("id", Computed::AtCreation)],
+        replacement: Replacement::CreateFirst,
     },
 ];
 
@@ -236,4 +243,31 @@ async fn deletes_forget() {
     let (outcome, _) = run(&Graph::empty("test"), &cloud, &store, &Settings::default()).await;
     assert!(outcome.is_complete());
     assert!(outcome.state.resources.is_empty() && cloud.world.borrow().is_empty());
+}
+
+/// `copy.c`, which is never there twice, on `base.a`.
+fn copy(note: &str) -> Graph {
+    let parsed = |at: &str| at.parse::<Address>().unwrap_or_else(|error| panic!("{error}"));
+    let attributes = json!({"base": {"$reference": "base.a#id"}, "note": note});
+    let Value::Map(attributes) = Value::from(attributes) else { panic!("no map") };
+    let resources = [Resource::new(parsed("base.a"), Map::new()), Resource::new(parsed("copy.c"), attributes)];
+    Graph::new("test", resources, []).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test]
+async fn a_replacement_that_turns_out_to_be_the_same_keeps_the_old_one() {
+    let (cloud, store) = (Cloud::default(), Memory::default());
+    let graph = copy("as it was");
+    run(&graph, &cloud, &store, &Settings::default()).await;
+    // Its id is unknown when the plan is made, and comes out as it was.
+    cloud.world.borrow_mut().retain(|address, _| address.kind.as_str() != "base");
+    cloud.calls.borrow_mut().clear();
+    let (outcome, heard) = run(&graph, &cloud, &store, &Settings::default()).await;
+    assert!(outcome.is_complete(), "{:?}", outcome.failed);
+    assert_eq!(*cloud.calls.borrow(), ["create base.a", "create copy.c"], "the old one is not deleted");
+    assert_eq!(heard.len(), 4, "what is not done is not told");
+    assert_eq!(outcome.state.resources.len(), 2);
+
+    let (outcome, _) = run(&copy("another"), &cloud, &store, &Settings::default()).await;
+    assert_eq!(outcome.failed.len(), 1, "one that had to become another cannot be the old one");
 }
