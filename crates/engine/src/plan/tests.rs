@@ -100,7 +100,7 @@ fn remote(id: &str, attributes: serde_json::Value) -> Vec<Remote> {
 /// What stands after `stack(hosts, user_data)` was applied, with image `ami-1`.
 fn applied(hosts: u32, user_data: &str) -> Observed {
     let digest = Value::from(data("ami-1", user_data)).digest();
-    let conf: String = (0..hosts).map(|host| format!("10.0.0.{host}")).collect();
+    let conf = (0..hosts).map(|host| format!("10.0.0.{host}")).collect::<Vec<_>>().concat();
     let mut observed = Observed::default();
     observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));
     observed.remotes.insert(address("group.g"), remote("g-1", json!({"name": "g", "rules": ["b", "a"], "id": "g-1"})));
