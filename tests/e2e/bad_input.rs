@@ -15,8 +15,10 @@ fn refused(stage: &Stage, arguments: &[&str], expected: &[&str]) {
 fn without_a_terminal_nothing_is_asked_and_nothing_done() {
     let stage = Stage::with("minimal");
     refused(&stage, &["apply"], &["no terminal", "--yes"]);
-    refused(&stage, &["destroy"], &["--yes"]);
     assert!(!stage.path(".trunnion/minimal.json").exists());
+    stage.converge(&[]);
+    refused(&stage, &["destroy"], &["no terminal", "--yes"]);
+    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "all of it still stands");
 }
 
 #[test]

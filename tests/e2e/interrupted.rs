@@ -10,12 +10,7 @@ use trunnion_tests::{SandboxProcess, Stage};
 
 /// Starts an apply and waits until it has said so many lines about its steps.
 fn apply_until(stage: &Stage, lines: usize) -> (Child, BufReader<std::process::ChildStderr>) {
-    let mut child = stage
-        .command(&["apply", "--yes"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = stage.command(&["apply", "--yes"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut steps = 0;
     let mut line = String::new();
@@ -100,11 +95,7 @@ fn a_failure_is_named_with_its_next_step_and_the_rest_is_done() {
     sandbox.faults(&json!([]));
     assert_eq!(
         stage.changes(&[]),
-        [
-            "create ecs_service.control_plane",
-            "create ecs_task_definition.control_plane",
-            "create instance.small[0]"
-        ]
+        ["create ecs_service.control_plane", "create ecs_task_definition.control_plane", "create instance.small[0]"]
     );
     stage.converge(&[]);
 }

@@ -142,7 +142,11 @@ impl Stage {
 impl Ended {
     /// Reads, writes and waves of the line that `-v` prints.
     pub fn calls(&self) -> (u64, u64, u64) {
-        let line = self.stderr.lines().find(|line| line.starts_with("AWS calls:")).unwrap_or_else(|| panic!("{}", self.stderr));
+        let line = self
+            .stderr
+            .lines()
+            .find(|line| line.starts_with("AWS calls:"))
+            .unwrap_or_else(|| panic!("{}", self.stderr));
         let numbers: Vec<u64> =
             line.split(|character: char| !character.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
         (numbers[0], numbers[1], numbers[2])

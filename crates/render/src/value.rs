@@ -11,10 +11,9 @@ const LONGEST: usize = 96;
 /// A value in one line, cut where it gets long.
 pub(crate) fn inline(value: &Json) -> String {
     match value {
-        Json::String(text) => {
-            let shown = Json::from(safe(text)).to_string();
-            cut(&shown)
-        }
+        // The first characters of a digest tell it from another one.
+        Json::String(text) if is_digest(text) => format!("{}…", &text[..12]),
+        Json::String(text) => cut(&Json::from(safe(text)).to_string()),
         Json::Object(object) if object.contains_key("$reference") && object.len() == 1 => UNKNOWN.to_owned(),
         Json::Object(object) if object.contains_key("$concat") && object.len() == 1 => UNKNOWN.to_owned(),
         Json::Array(list) => cut(&format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", "))),
@@ -54,6 +53,10 @@ pub(crate) fn safe(text: &str) -> String {
             },
         )
         .collect()
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn cut(text: &str) -> String {

@@ -5,6 +5,7 @@ use std::fmt;
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
 use trunnion_engine::{Address, PlanError, ProviderError, StoreError};
+use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
 
 /// Why the engine could not do what was asked.
@@ -105,6 +106,10 @@ impl Error {
     fn told_help(&self) -> Option<String> {
         match self {
             Self::Provider(error) => error.help.clone(),
+            Self::Sandbox(SandboxError::InUse { .. }) => Some("wait until the other command is done".to_owned()),
+            Self::Sandbox(SandboxError::Journal { .. }) => {
+                Some("a sandbox holds nothing of value: delete its folder and apply again".to_owned())
+            }
             Self::Blueprint(error) => error.help().map(str::to_owned),
             Self::Store(StoreError::Remote { help, .. }) => help.clone(),
             Self::Store(StoreError::Locked { .. }) => {

@@ -1,0 +1,25 @@
+//! Plan and apply without the command: `cargo run --example plan_and_apply -- stacks/minimal.yaml FOLDER`, where FOLDER
+//! keeps the sandbox's world. Without FOLDER it works on AWS.
+
+use std::{error::Error, path::PathBuf};
+
+use trunnion::{Engine, Events, LoadOptions, Options, Origin, Request, Stack};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let file = arguments.next().ok_or("name a stack file")?;
+    // Examples are built one folder below the command and its generator.
+    let programs = std::env::current_exe()?.ancestors().nth(2).map(PathBuf::from);
+    let stack = Stack::load(&file, None, &LoadOptions { executable_dir: programs })?;
+
+    let engine = Engine::connect(stack, Options { sandbox: arguments.next(), ..Options::default() }).await?;
+    let lock = engine.lock("apply").await?;
+    let planned = engine.plan(&Request::default()).await?;
+    eprintln!("{:?}", planned.document(&Origin::default()).summary);
+    let outcome = engine.apply(&planned, &Events::nowhere()).await;
+    lock.release().await?;
+    engine.close().await;
+
+    if outcome.is_complete() { Ok(()) } else { Err(format!("failed: {:?}", outcome.failed).into()) }
+}
