@@ -101,9 +101,13 @@ pub(crate) fn log_group_of(stack: &Stack) -> String {
 /// The user's tags and ours; ours win.
 pub(crate) fn tags(stack: &Stack, address: &Address) -> Tags {
     let mut tags = stack.tags.clone();
-    tags.insert(STACK_TAG.to_owned(), stack.name.clone());
-    tags.insert(ADDRESS_TAG.to_owned(), address.to_string());
+    tags.extend(own_tags(stack, address));
     tags
+}
+
+/// Only those that say whose it is: an object in S3 takes ten tags, and the user may have more.
+pub(crate) fn own_tags(stack: &Stack, address: &Address) -> Tags {
+    [(STACK_TAG.to_owned(), stack.name.clone()), (ADDRESS_TAG.to_owned(), address.to_string())].into()
 }
 
 /// The same for what AWS's console lists by its tag `Name`.

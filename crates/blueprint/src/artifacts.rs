@@ -6,7 +6,7 @@ use trunnion_stack::Stack;
 
 use crate::{
     Binaries, BlueprintError,
-    address::{self, bucket_of, tags},
+    address::{self, bucket_of, own_tags, tags},
     policy::{Policy, Statement, partition},
     resource,
 };
@@ -29,7 +29,7 @@ pub(crate) fn resources(stack: &Stack, binaries: &Binaries) -> Result<Vec<Resour
             key: binary.key(),
             sha256: binary.sha256.clone(),
             source: binary.path.display().to_string(),
-            tags: tags(stack, &address),
+            tags: own_tags(stack, &address),
         };
         resources.push(resource(address, &object)?.after([address::bucket()]));
     }

@@ -1,7 +1,7 @@
 //! What hosts and tasks may do: three roles and the instance profile, with no more than they need.
 
 use trunnion_engine::Resource;
-use trunnion_kinds::{IamInstanceProfile, IamRole, S3Object, iam_path};
+use trunnion_kinds::{IamInstanceProfile, IamRole, S3Object, iam_path, instance_profile_name};
 use trunnion_stack::Stack;
 
 use crate::{
@@ -37,7 +37,7 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     }
     let address = address::instance_profile();
     let profile = IamInstanceProfile {
-        name: role_name(stack, GENERATOR),
+        name: instance_profile_name(&stack.name),
         path: iam_path(&stack.name),
         roles: vec![role_name(stack, GENERATOR).into()],
         tags: tags(stack, &address),

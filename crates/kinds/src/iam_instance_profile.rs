@@ -18,6 +18,11 @@ pub struct IamInstanceProfile {
     pub tags: Tags,
 }
 
+/// The name of a stack's only instance profile.
+pub fn instance_profile_name(stack: &str) -> String {
+    format!("{stack}-generator")
+}
+
 impl IamInstanceProfile {
     /// The kind's name.
     pub const KIND: &str = "iam_instance_profile";

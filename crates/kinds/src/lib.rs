@@ -36,7 +36,7 @@ pub use crate::{
     ecs_cluster::EcsCluster,
     ecs_service::{Deployment, EcsService, ServiceNetwork},
     ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount},
-    iam_instance_profile::IamInstanceProfile,
+    iam_instance_profile::{IamInstanceProfile, instance_profile_name},
     iam_role::IamRole,
     instance::{Instance, InstanceInterface, STATE_RUNNING},
     launch_template::{Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, Volume},

@@ -16,7 +16,7 @@ pub struct S3Object {
     pub sha256: String,
     /// The local file that is uploaded.
     pub source: String,
-    /// Its tags.
+    /// Its tags, at most ten; its metadata say the same.
     pub tags: Tags,
 }
 
@@ -33,6 +33,7 @@ impl S3Object {
             ("bucket", Attribute::IMMUTABLE),
             ("key", Attribute::IMMUTABLE),
             ("source", Attribute::CREATE_ONLY),
+            ("tags", Attribute::CREATE_ONLY),
         ],
         computed: &[],
         replacement: Replacement::CreateFirst,

@@ -70,6 +70,10 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
     Ok(DONE)
 }
 
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn boot(stack: &Stack, pool: &str) -> Result<String, Failure> {
     let boot = || blueprint::boot(stack, pool, &blueprint::Binaries::read(stack)?);
     boot().map_err(refused(stack))
@@ -87,12 +91,12 @@ pub(crate) fn hosts(outputs: &Outputs) -> String {
     for host in &outputs.hosts {
         let _ = writeln!(
             text,
-            "  {:address_width$}  {}  {:ip_width$}  {} interfaces  {} addresses  {}",
+            "  {:address_width$}  {}  {:ip_width$}  {}  {}  {}",
             host.address,
             host.id,
             host.private_ip,
-            host.interfaces.len(),
-            host.addresses,
+            counted(host.interfaces.len(), "interface", "interfaces"),
+            counted(host.addresses as usize, "address", "addresses"),
             host.location.as_deref().unwrap_or("in no location"),
         );
     }
