@@ -43,7 +43,7 @@ impl Connection {
     /// The pace for a sandbox.
     pub const SANDBOX_PACE: Duration = Duration::from_millis(50);
     /// The patience with AWS.
-    pub const AWS_PATIENCE: Duration = Duration::from_secs(120);
+    pub const AWS_PATIENCE: Duration = Duration::from_mins(2);
     /// The patience with a sandbox.
     pub const SANDBOX_PATIENCE: Duration = Duration::from_secs(20);
 }
@@ -121,10 +121,10 @@ impl Clients {
         } else {
             aws_config::defaults(behavior).region(region).retry_config(retry).http_client(http).load().await
         };
-        Ok(Self::from_config(&config, Meter { counter }))
+        Ok(Self::from_config(&config, &Meter { counter }))
     }
 
-    fn from_config(config: &SdkConfig, meter: Meter) -> Self {
+    fn from_config(config: &SdkConfig, meter: &Meter) -> Self {
         // Bucket names as host names do not resolve on an endpoint of one's own.
         let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
         let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(path_style).interceptor(meter.clone());

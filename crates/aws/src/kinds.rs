@@ -59,7 +59,7 @@ pub(crate) async fn update(
         LaunchTemplate::KIND => Box::pin(launch_template::update(aws, remote, typed(attributes)?, paths)).await,
         LogGroup::KIND => Box::pin(log_group::update(aws, remote, typed(attributes)?, paths)).await,
         S3Bucket::KIND => Box::pin(s3_bucket::update(aws, typed(attributes)?, paths)).await,
-        S3Object::KIND => Box::pin(s3_object::update(aws, typed(attributes)?, paths)).await,
+        S3Object::KIND => Box::pin(s3_object::update(aws, typed(attributes)?)).await,
         SecurityGroup::KIND => Box::pin(security_group::update(aws, remote, typed(attributes)?)).await,
         kind => Err(unknown(kind)),
     }

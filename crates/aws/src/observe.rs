@@ -1,11 +1,11 @@
 //! Reading a stack, in three waves of concurrent calls at the most.
 //!
 //! 1. Who we are; the lookups that need nothing (VPC, SSM parameters, instance types, secrets); one bulk read for each
-//!    kind: hosts, security groups and launch templates by tag, roles, instance profiles and log groups by path or prefix,
-//!    bucket, cluster, service and task definitions by name.
+//!    kind: hosts, security groups and launch templates by tag, roles and log groups by path or prefix, bucket, instance
+//!    profile, cluster, service and task definitions by name.
 //! 2. What depends on those: subnets, routes and images; what the newest version of each template says; the bucket's
 //!    settings and its objects; the policies of roles; tags and contents that the bulk reads leave out.
-//! 3. Tags and checksums of objects; and by its id, whatever is recorded and was not seen: only then is it gone.
+//! 3. The policy of each role that has one; checksums of objects; and by its id, whatever is recorded and was not seen: only then is it gone.
 //!
 //! The number of calls does not grow with the number of hosts, except by pages.
 
@@ -15,7 +15,7 @@ use futures::future::{join, try_join_all};
 use trunnion_engine::{Address, Graph, Observed, ProviderError, Remote, State};
 use trunnion_kinds::{
     ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, Instance, LaunchTemplate,
-    LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, bucket_name, iam_path,
+    LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, iam_path, instance_profile_name,
 };
 
 use crate::{
@@ -48,12 +48,12 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     seen.put_all(SecurityGroup::KIND, first.groups);
     seen.put_all(EcsCluster::KIND, first.cluster);
     seen.put_all(EcsService::KIND, first.service);
+    seen.put_all(IamInstanceProfile::KIND, first.profiles);
 
     let second = Second {
         templates: first.templates,
         buckets: first.buckets,
         roles: first.roles,
-        profiles: first.profiles,
         log_groups: first.log_groups,
         definitions: first.definitions,
     };
@@ -92,9 +92,9 @@ struct First {
     hosts: Vec<Host>,
     groups: Vec<Remote>,
     templates: Vec<Header>,
-    buckets: Vec<String>,
+    buckets: Vec<(String, Tags)>,
     roles: Vec<String>,
-    profiles: Vec<String>,
+    profiles: Vec<Remote>,
     log_groups: Vec<trunnion_kinds::LogGroup>,
     cluster: Option<Remote>,
     service: Option<Remote>,
@@ -121,7 +121,7 @@ impl First {
             futures::try_join!(
                 Box::pin(buckets(aws, recorded)),
                 Box::pin(iam_role::list(aws, &path)),
-                Box::pin(iam_instance_profile::list(aws, &path)),
+                Box::pin(profiles(aws, recorded)),
                 Box::pin(log_group::list(aws, &path)),
                 Box::pin(ecs_cluster::read(aws)),
                 Box::pin(ecs_service::read(aws, stack, &control_plane)),
@@ -150,24 +150,38 @@ impl First {
     }
 }
 
-/// The names of the buckets that are there, of those that can be the stack's.
-async fn buckets(aws: &Aws, recorded: &State) -> Result<Vec<String>, Failure> {
+/// A name that follows from the stack's, and those of this kind that are recorded.
+fn names(recorded: &State, kind: &str, name: String) -> BTreeSet<String> {
+    let of_kind = recorded.resources.iter().filter(|(address, _)| address.kind.as_str() == kind);
+    of_kind.map(|(_, found)| found.id.clone()).chain([name]).collect()
+}
+
+/// The stack's buckets with their tags.
+async fn buckets(aws: &Aws, recorded: &State) -> Result<Vec<(String, Tags)>, Failure> {
     let connection = &aws.connection;
-    let mut names = BTreeSet::from([bucket_name(&connection.stack, &connection.account, &connection.region)]);
-    let of_kind = |address: &Address| address.kind.as_str() == S3Bucket::KIND;
-    names.extend(recorded.resources.iter().filter(|(address, _)| of_kind(address)).map(|(_, found)| found.id.clone()));
-    let asked = names
+    let name = bucket_name(&connection.stack, &connection.account, &connection.region);
+    let asked = names(recorded, S3Bucket::KIND, name).into_iter().map(|name| {
+        Box::pin(async move { Ok::<_, Failure>(s3_bucket::find(aws, &name).await?.map(|tags| (name, tags))) })
+    });
+    let found = try_join_all(asked).await?.into_iter().flatten();
+    Ok(found.filter(|(_, tags)| crate::convert::is_ours(tags, &connection.stack)).collect())
+}
+
+/// The stack's instance profiles: those in its path.
+async fn profiles(aws: &Aws, recorded: &State) -> Result<Vec<Remote>, Failure> {
+    let stack = &aws.connection.stack;
+    let asked = names(recorded, IamInstanceProfile::KIND, instance_profile_name(stack))
         .into_iter()
-        .map(|name| Box::pin(async move { Ok::<_, Failure>(s3_bucket::exists(aws, &name).await?.then_some(name)) }));
-    Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+        .map(|name| Box::pin(async move { iam_instance_profile::read(aws, &name).await }));
+    let found = try_join_all(asked).await?.into_iter().flatten();
+    Ok(found.filter(|profile| attribute(&profile.attributes, "path") == iam_path(stack)).collect())
 }
 
 /// What the second wave asks for, beside lookups.
 struct Second {
     templates: Vec<Header>,
-    buckets: Vec<String>,
+    buckets: Vec<(String, Tags)>,
     roles: Vec<String>,
-    profiles: Vec<String>,
     log_groups: Vec<trunnion_kinds::LogGroup>,
     definitions: Vec<String>,
 }
@@ -177,7 +191,6 @@ impl Second {
         !(self.templates.is_empty()
             && self.buckets.is_empty()
             && self.roles.is_empty()
-            && self.profiles.is_empty()
             && self.log_groups.is_empty()
             && self.definitions.is_empty())
     }
@@ -191,7 +204,7 @@ impl Second {
         seen: &mut Seen<'_>,
     ) -> Result<Vec<(String, String)>, Failure> {
         let buckets = &self.buckets;
-        let objects = buckets.iter().map(|bucket| {
+        let objects = buckets.iter().map(|(bucket, _)| {
             Box::pin(async move {
                 let keys = s3_object::list(aws, bucket).await?;
                 Ok::<_, Failure>(keys.into_iter().map(|key| (bucket.clone(), key)).collect::<Vec<_>>())
@@ -203,22 +216,20 @@ impl Second {
             Box::pin(async {
                 futures::try_join!(
                     try_join_all(self.templates.into_iter().map(|found| Box::pin(launch_template::detail(aws, found)))),
-                    try_join_all(buckets.iter().map(|name| Box::pin(s3_bucket::read(aws, name)))),
+                    try_join_all(buckets.iter().map(|(name, tags)| Box::pin(s3_bucket::read(aws, name, tags.clone())))),
                     try_join_all(objects),
                     try_join_all(self.roles.iter().map(|name| Box::pin(iam_role::read(aws, name)))),
-                    try_join_all(self.profiles.iter().map(|name| Box::pin(iam_instance_profile::read(aws, name)))),
                     try_join_all(self.log_groups.into_iter().map(|found| Box::pin(log_group::detail(aws, found)))),
                     try_join_all(self.definitions.iter().map(|arn| Box::pin(ecs_task_definition::read(aws, arn)))),
                 )
             }),
         )?;
-        let (templates, buckets, objects, roles, profiles, log_groups, definitions) = found;
+        let (templates, buckets, objects, roles, log_groups, definitions) = found;
         seen.lookups(subnets);
         seen.lookups(images);
         seen.put_all(LaunchTemplate::KIND, templates.into_iter().flatten());
-        seen.put_all(S3Bucket::KIND, buckets.into_iter().flatten());
+        seen.put_all(S3Bucket::KIND, buckets);
         seen.put_all(IamRole::KIND, roles.into_iter().flatten());
-        seen.put_all(IamInstanceProfile::KIND, profiles.into_iter().flatten());
         seen.put_all(LogGroup::KIND, log_groups.into_iter().flatten());
         let definitions = definitions.into_iter().flatten().filter(|found| seen.is_ours(found));
         let definitions: Vec<_> = definitions.collect();
@@ -237,15 +248,14 @@ async fn third(
     let path = iam_path(&aws.connection.stack);
     let ids = |kind: &str| unseen.get(kind).cloned().unwrap_or_default();
     let (hosts, groups) = (ids(Instance::KIND), ids(SecurityGroup::KIND));
-    let (templates, roles, profiles) = (ids(LaunchTemplate::KIND), ids(IamRole::KIND), ids(IamInstanceProfile::KIND));
+    let (templates, roles) = (ids(LaunchTemplate::KIND), ids(IamRole::KIND));
     let definitions = ids(EcsTaskDefinition::KIND);
-    let (found, hosts, groups, templates, roles, profiles, definitions) = futures::try_join!(
+    let (found, hosts, groups, templates, roles, definitions) = futures::try_join!(
         try_join_all(objects.iter().map(|(bucket, key)| Box::pin(s3_object::read(aws, bucket, key)))),
         Box::pin(instance::confirm(aws, &hosts)),
         Box::pin(async { if groups.is_empty() { Ok(Vec::new()) } else { security_group::by_ids(aws, groups).await } }),
         try_join_all(templates.iter().map(|id| Box::pin(launch_template::confirm(aws, id)))),
         try_join_all(roles.iter().map(|name| Box::pin(iam_role::read(aws, name)))),
-        try_join_all(profiles.iter().map(|name| Box::pin(iam_instance_profile::read(aws, name)))),
         try_join_all(definitions.iter().map(|arn| Box::pin(ecs_task_definition::read(aws, arn)))),
     )?;
     seen.put_all(S3Object::KIND, found.into_iter().flatten());
@@ -262,7 +272,6 @@ async fn third(
     // A name can be: here the path decides.
     let in_path = |remote: &Remote| attribute(&remote.attributes, "path") == path;
     seen.put_all(IamRole::KIND, roles.into_iter().flatten().filter(in_path));
-    seen.put_all(IamInstanceProfile::KIND, profiles.into_iter().flatten().filter(in_path));
     for definition in definitions.into_iter().flatten() {
         seen.put_recorded(EcsTaskDefinition::KIND, definition);
     }
@@ -340,14 +349,8 @@ impl<'a> Seen<'a> {
         for (address, recorded) in &self.recorded.resources {
             let kind = address.kind.as_str();
             // The others are read by their names in the first place.
-            let by_tag_or_path = [
-                Instance::KIND,
-                SecurityGroup::KIND,
-                LaunchTemplate::KIND,
-                IamRole::KIND,
-                IamInstanceProfile::KIND,
-                EcsTaskDefinition::KIND,
-            ];
+            let by_tag_or_path =
+                [Instance::KIND, SecurityGroup::KIND, LaunchTemplate::KIND, IamRole::KIND, EcsTaskDefinition::KIND];
             if by_tag_or_path.contains(&kind) && !seen.contains(&(kind, recorded.id.as_str())) {
                 unseen.entry(kind.to_owned()).or_default().push(recorded.id.clone());
             }

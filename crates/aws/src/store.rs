@@ -20,6 +20,7 @@ use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use trunnion_engine::{LockGuard, LockInfo, State, StateStore, StoreError};
+use uuid::Uuid;
 
 use crate::{
     Aws,
@@ -37,7 +38,7 @@ pub struct Lease {
 
 impl Default for Lease {
     fn default() -> Self {
-        Self { renewal: Duration::from_secs(20), stale_after: Duration::from_secs(120) }
+        Self { renewal: Duration::from_secs(20), stale_after: Duration::from_mins(2) }
     }
 }
 
@@ -218,12 +219,11 @@ impl StateStore for S3Store {
     async fn lock(&self, info: &LockInfo) -> Result<S3Lock, StoreError> {
         let key = self.lock_key();
         let failed = |failure| self.failed(failure);
-        let body = |renewal| {
-            serde_json::to_vec_pretty(&LockDocument { holder: info.clone(), renewal })
-                .map_err(|error| failed(Failure::own(error.to_string(), None)))
-        };
+        let document = LockDocument { holder: info.clone(), id: Uuid::new_v4().to_string(), renewal: 0 };
+        let body = serde_json::to_vec_pretty(&document);
+        let body = body.map_err(|error| failed(Failure::own(error.to_string(), None)))?;
         let locked = |holder| StoreError::Locked { place: format!("s3://{}/{key}", self.bucket), holder };
-        let version = match Box::pin(self.put(&key, body(0)?, None)).await {
+        let version = match Box::pin(self.put(&key, body.clone(), None)).await {
             Ok(version) => version,
             Err(failure) if failure.class == Class::Precondition => {
                 let found = Box::pin(self.get(&key)).await.map_err(failed)?;
@@ -236,7 +236,7 @@ impl StateStore for S3Store {
                         return Err(locked(holder.map(|document: LockDocument| Box::new(document.holder))));
                     }
                 };
-                match Box::pin(self.put(&key, body(0)?, follows)).await {
+                match Box::pin(self.put(&key, body, follows)).await {
                     Ok(version) => version,
                     Err(failure) if failure.class == Class::Precondition => return Err(locked(None)),
                     Err(failure) => return Err(failed(failure)),
@@ -245,7 +245,7 @@ impl StateStore for S3Store {
             Err(failure) => return Err(failed(failure)),
         };
         let version = Arc::new(tokio::sync::Mutex::new(Some(version)));
-        let renewing = tokio::spawn(renew(self.clone(), key.clone(), info.clone(), Arc::clone(&version)));
+        let renewing = tokio::spawn(renew(self.clone(), key.clone(), document, Arc::clone(&version)));
         Ok(S3Lock { store: self.clone(), key, version, renewing })
     }
 }
@@ -255,15 +255,23 @@ impl StateStore for S3Store {
 struct LockDocument {
     #[serde(flatten)]
     holder: LockInfo,
-    /// How often it was renewed: another content, and so another version, each time.
+    /// Which taking of the lock this is: S3's versions are digests of the content, so no two may be alike.
+    id: String,
+    /// How often it was renewed.
     renewal: u64,
 }
 
 /// Renews a lock until it is given back or somebody else has taken it over.
-async fn renew(store: S3Store, key: String, holder: LockInfo, version: Arc<tokio::sync::Mutex<Option<String>>>) {
-    for renewal in 1.. {
+async fn renew(
+    store: S3Store,
+    key: String,
+    mut document: LockDocument,
+    version: Arc<tokio::sync::Mutex<Option<String>>>,
+) {
+    loop {
         tokio::time::sleep(store.lease.renewal).await;
-        let Ok(body) = serde_json::to_vec_pretty(&LockDocument { holder: holder.clone(), renewal }) else { return };
+        document.renewal += 1;
+        let Ok(body) = serde_json::to_vec_pretty(&document) else { return };
         let mut held = version.lock().await;
         match Box::pin(store.put(&key, body, held.as_deref())).await {
             Ok(version) => *held = Some(version),

@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(buckets.take("ec2:RunInstances", now), Duration::from_millis(500));
         assert_eq!(buckets.take("ec2:RunInstances", now), Duration::from_secs(1));
         assert_eq!(buckets.take("ec2:DescribeInstances", now), Duration::ZERO);
-        assert_eq!(buckets.take("ec2:RunInstances", now + Duration::from_secs(60)), Duration::ZERO);
+        assert_eq!(buckets.take("ec2:RunInstances", now + Duration::from_mins(1)), Duration::ZERO);
     }
 
     #[test]

@@ -58,6 +58,20 @@ impl Aws {
         Wait { aws: self, until: Instant::now() + patience }
     }
 
+    /// Looks for something that is said to be there until AWS shows it, for a short while.
+    pub(crate) async fn until_seen<T>(
+        &self,
+        mut look: impl AsyncFnMut() -> Result<Option<T>, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let wait = self.short_wait();
+        loop {
+            let seen = look().await?;
+            if seen.is_some() || wait.look().await.is_err() {
+                return Ok(seen);
+            }
+        }
+    }
+
     /// Repeats a call while it fails with one of these classes.
     pub(crate) async fn patiently<T>(
         &self,

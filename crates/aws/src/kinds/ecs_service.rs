@@ -1,8 +1,8 @@
 //! `ecs_service`. Creating carries a client token; the name is unique in its cluster, once an earlier one has drained.
 
 use aws_sdk_ecs::types::{
-    AssignPublicIp, AwsVpcConfiguration, DeploymentCircuitBreaker, DeploymentConfiguration, LaunchType,
-    NetworkConfiguration, PropagateTags, Service, ServiceField,
+    AssignPublicIp, AwsVpcConfiguration, DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentRolloutState,
+    LaunchType, NetworkConfiguration, PropagateTags, Service, ServiceField,
 };
 use sha2::{Digest as _, Sha256};
 use trunnion_engine::{Remote, Token, Value, hex};
@@ -82,14 +82,14 @@ fn network(service: &EcsService) -> Result<NetworkConfiguration, Failure> {
     Ok(NetworkConfiguration::builder().awsvpc_configuration(vpc).build())
 }
 
-fn deployment(service: &EcsService) -> Result<DeploymentConfiguration, Failure> {
+fn deployment(service: &EcsService) -> DeploymentConfiguration {
     // A control plane that does not start is to be seen, not to be hidden by a rollback.
     let breaker = DeploymentCircuitBreaker::builder().enable(false).rollback(false).build();
-    Ok(DeploymentConfiguration::builder()
+    DeploymentConfiguration::builder()
         .minimum_healthy_percent(service.deployment.minimum_healthy_percent)
         .maximum_percent(service.deployment.maximum_percent)
         .deployment_circuit_breaker(breaker)
-        .build())
+        .build()
 }
 
 /// The token of the n-th try: ECS takes 36 characters.
@@ -140,7 +140,7 @@ pub(crate) async fn create(aws: &Aws, service: EcsService, token: &Token) -> Res
 }
 
 async fn call_create(aws: &Aws, service: &EcsService, token: &str) -> Result<Service, Failure> {
-    let (network, deployment) = (network(service)?, deployment(service)?);
+    let (network, deployment) = (network(service)?, deployment(service));
     let (cluster, definition) = (text(&service.cluster)?, text(&service.task_definition)?);
     aws.patiently(&[Class::Lag, Class::NotFound], async || {
         let call = aws.clients.ecs.create_service().cluster(cluster).service_name(&service.name).client_token(token);
@@ -168,7 +168,7 @@ pub(crate) async fn update(
     let named = |path: &str| touches(paths, path);
     if ["task_definition", "desired_count", "network", "deployment"].into_iter().any(named) {
         let network = named("network").then(|| network(&service)).transpose()?;
-        let deployment = named("deployment").then(|| deployment(&service)).transpose()?;
+        let deployment = named("deployment").then(|| deployment(&service));
         let definition = text(&service.task_definition)?;
         aws.patiently(&[Class::Lag], async || {
             let call = aws.clients.ecs.update_service().cluster(cluster).service(&service.name);
@@ -188,7 +188,7 @@ pub(crate) async fn update(
 
 fn is_steady(service: &Service) -> bool {
     let [deployment] = service.deployments() else { return false };
-    let state = deployment.rollout_state.as_ref().map(|state| state.as_str());
+    let state = deployment.rollout_state.as_ref().map(DeploymentRolloutState::as_str);
     matches!(state, None | Some("COMPLETED")) && service.running_count == service.desired_count
 }
 
@@ -249,7 +249,7 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ecs::types::{Deployment as EcsDeployment, DeploymentRolloutState, ServiceEvent};
+    use aws_sdk_ecs::types::{Deployment as EcsDeployment, ServiceEvent};
 
     use super::*;
 

@@ -12,17 +12,6 @@ use crate::{
     error::{Class, Failure, Told as _},
 };
 
-/// The names of the profiles under a path.
-pub(crate) async fn list(aws: &Aws, path: &str) -> Result<Vec<String>, Failure> {
-    let mut pages = aws.clients.iam.list_instance_profiles().path_prefix(path).into_paginator().send();
-    let mut names = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.told("iam:ListInstanceProfiles")?;
-        names.extend(page.instance_profiles.into_iter().map(|profile| profile.instance_profile_name));
-    }
-    Ok(names)
-}
-
 async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamInstanceProfile)>, Failure> {
     let call = aws.clients.iam.get_instance_profile().instance_profile_name(name);
     match call.send().await.told("iam:GetInstanceProfile") {
@@ -59,10 +48,12 @@ pub(crate) async fn create(aws: &Aws, profile: IamInstanceProfile) -> Result<Rem
             let arn = answer.instance_profile.map(|made| made.arn).unwrap_or_default();
             (arn, IamInstanceProfile { roles: Vec::new(), ..profile.clone() })
         }
-        Err(failure) if failure.class == Class::AlreadyExists => match find(aws, &profile.name).await? {
-            Some((arn, found)) if found.path == profile.path => (arn, found),
-            _ => return Err(Failure::foreign("the instance profile", &profile.name)),
-        },
+        Err(failure) if failure.class == Class::AlreadyExists => {
+            match aws.until_seen(async || find(aws, &profile.name).await).await? {
+                Some((arn, found)) if found.path == profile.path => (arn, found),
+                _ => return Err(Failure::foreign("the instance profile", &profile.name)),
+            }
+        }
         Err(failure) => return Err(failure),
     };
     converge(aws, &found.roles, &profile).await?;

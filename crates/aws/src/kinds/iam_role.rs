@@ -33,13 +33,17 @@ pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failur
 }
 
 async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamRole)>, Failure> {
+    let inline = async {
+        let names = inline_policies(aws, name).await?;
+        let policy = if names.iter().any(|name| name == IamRole::POLICY) { policy(aws, name).await? } else { None };
+        Ok((names, policy))
+    };
     let read = futures::try_join!(
         Box::pin(async { aws.clients.iam.get_role().role_name(name).send().await.told("iam:GetRole") }),
-        Box::pin(inline_policies(aws, name)),
+        Box::pin(inline),
         Box::pin(attached_policies(aws, name)),
-        Box::pin(policy(aws, name)),
     );
-    let (role, mut inline, attached, policy) = match read {
+    let (role, (mut inline, policy), attached) = match read {
         Ok(read) => read,
         Err(failure) if failure.class == Class::NotFound => return Ok(None),
         Err(failure) => return Err(failure),
@@ -101,10 +105,12 @@ pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> 
                 IamRole { policy: None, other_policies: Vec::new(), attached_policies: Vec::new(), ..role.clone() };
             (arn, made)
         }
-        Err(failure) if failure.class == Class::AlreadyExists => match find(aws, &role.name).await? {
-            Some((arn, found)) if found.path == role.path => (arn, found),
-            _ => return Err(Failure::foreign("the IAM role", &role.name)),
-        },
+        Err(failure) if failure.class == Class::AlreadyExists => {
+            match aws.until_seen(async || find(aws, &role.name).await).await? {
+                Some((arn, found)) if found.path == role.path => (arn, found),
+                _ => return Err(Failure::foreign("the IAM role", &role.name)),
+            }
+        }
         Err(failure) => return Err(failure),
     };
     let differs = [

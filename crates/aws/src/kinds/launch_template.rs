@@ -128,9 +128,10 @@ pub(crate) async fn create(aws: &Aws, template: LaunchTemplate, token: &Token) -
 }
 
 async fn adopt(aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
-    let found = by_name(aws, &template.name).await?.filter(|found| is_ours(&found.tags, &aws.connection.stack));
+    let found = aws.until_seen(async || by_name(aws, &template.name).await).await?;
+    let found = found.filter(|found| is_ours(&found.tags, &aws.connection.stack));
     let Some(found) = found else { return Err(Failure::foreign("the launch template", &template.name)) };
-    let Some(remote) = detail(aws, found).await? else {
+    let Some(remote) = aws.until_seen(async || detail(aws, found.clone()).await).await? else {
         return Err(Failure::foreign("the launch template", &template.name));
     };
     let from: LaunchTemplate = typed(&remote.attributes)?;

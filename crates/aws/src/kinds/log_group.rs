@@ -65,7 +65,7 @@ pub(crate) async fn create(aws: &Aws, group: LogGroup) -> Result<Remote, Failure
     match made {
         Ok(_) => {}
         Err(failure) if failure.class == Class::AlreadyExists => {
-            let found = read_tags(aws, &group.name).await?.unwrap_or_default();
+            let found = aws.until_seen(async || read_tags(aws, &group.name).await).await?.unwrap_or_default();
             if !is_ours(&found, &aws.connection.stack) {
                 return Err(Failure::foreign("the log group", &group.name));
             }

@@ -17,12 +17,13 @@ use crate::{
     error::{Class, Failure, Told as _},
 };
 
-/// Whether a bucket is there and belongs to the stack's account.
-pub(crate) async fn exists(aws: &Aws, name: &str) -> Result<bool, Failure> {
-    let call = aws.clients.s3.head_bucket().bucket(name).expected_bucket_owner(&aws.connection.account);
-    match call.send().await.told("s3:HeadBucket") {
-        Ok(_) => Ok(true),
-        Err(failure) if failure.class == Class::NotFound => Ok(false),
+/// The tags of a bucket that is there and belongs to the stack's account.
+pub(crate) async fn find(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
+    let call = aws.clients.s3.get_bucket_tagging().bucket(name).expected_bucket_owner(&aws.connection.account);
+    match call.send().await.told("s3:GetBucketTagging") {
+        Ok(answer) => Ok(Some(from_s3(answer.tag_set))),
+        Err(failure) if failure.code == "NoSuchTagSet" => Ok(Some(Tags::new())),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) if failure.class == Class::Denied => Err(Failure {
             message: format!("the bucket `{name}` belongs to another account, or this identity may not look at it"),
             ..failure
@@ -40,16 +41,10 @@ fn maybe<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
     }
 }
 
-async fn read_tags(aws: &Aws, name: &str) -> Result<Tags, Failure> {
-    let answer = aws.clients.s3.get_bucket_tagging().bucket(name).send().await.told("s3:GetBucketTagging");
-    Ok(maybe(answer)?.map_or_else(Tags::new, |answer| from_s3(answer.tag_set)))
-}
-
-/// A bucket that is there, if it is ours.
-pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
+/// A bucket that is there and is ours, as its tags say.
+pub(crate) async fn read(aws: &Aws, name: &str, tags: Tags) -> Result<Remote, Failure> {
     let s3 = &aws.clients.s3;
-    let (tags, versioning, encryption, access, policy) = futures::try_join!(
-        Box::pin(read_tags(aws, name)),
+    let (versioning, encryption, access, policy) = futures::try_join!(
         Box::pin(async { maybe(s3.get_bucket_versioning().bucket(name).send().await.told("s3:GetBucketVersioning")) }),
         Box::pin(async { maybe(s3.get_bucket_encryption().bucket(name).send().await.told("s3:GetBucketEncryption")) }),
         Box::pin(async {
@@ -57,9 +52,6 @@ pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failur
         }),
         Box::pin(async { maybe(s3.get_bucket_policy().bucket(name).send().await.told("s3:GetBucketPolicy")) }),
     )?;
-    if !is_ours(&tags, &aws.connection.stack) {
-        return Ok(None);
-    }
     let rule = encryption
         .and_then(|answer| answer.server_side_encryption_configuration)
         .and_then(|encryption| encryption.rules.into_iter().next());
@@ -82,7 +74,7 @@ pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failur
         policy: policy.and_then(|answer| answer.policy).unwrap_or_default(),
         tags,
     };
-    as_remote(aws, &bucket).map(Some)
+    as_remote(aws, &bucket)
 }
 
 fn as_remote(aws: &Aws, bucket: &S3Bucket) -> Result<Remote, Failure> {
@@ -119,7 +111,7 @@ pub(crate) async fn create(aws: &Aws, bucket: S3Bucket) -> Result<Remote, Failur
 
 /// Makes sure that a bucket of this account is nobody else's.
 async fn claim(aws: &Aws, name: &str) -> Result<(), Failure> {
-    let tags = read_tags(aws, name).await?;
+    let tags = find(aws, name).await?.unwrap_or_default();
     if is_ours(&tags, &aws.connection.stack) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()) {
         return Ok(());
     }

@@ -5,17 +5,21 @@ use std::io::{self, Read as _};
 use aws_sdk_s3::{primitives::ByteStream, types::ChecksumMode};
 use sha2::{Digest as _, Sha256};
 use trunnion_engine::{Remote, hex};
-use trunnion_kinds::{S3Object, Tags};
+use trunnion_kinds::{ADDRESS_TAG, S3Object, STACK_TAG, Tags};
 
 use super::{
     s3_bucket::{delete_versions, versions},
-    tagging::{from_s3, to_s3},
+    tagging::s3_tags,
 };
 use crate::{
     Aws,
-    convert::{attribute, base64, from_base64, is_ours, remote, text, touches},
+    convert::{attribute, base64, from_base64, is_ours, remote, text},
     error::{Class, Failure, Told as _},
 };
+
+/// The object's metadata that say whose it is: they come with its checksum, its tags would be another call.
+const STACK_METADATA: &str = "trunnion-stack";
+const ADDRESS_METADATA: &str = "trunnion-address";
 
 /// The keys under the prefix of our objects.
 pub(crate) async fn list(aws: &Aws, bucket: &str) -> Result<Vec<String>, Failure> {
@@ -29,20 +33,15 @@ fn as_remote(object: &S3Object) -> Result<Remote, Failure> {
 
 /// An object by its key, if it is ours.
 pub(crate) async fn read(aws: &Aws, bucket: &str, key: &str) -> Result<Option<Remote>, Failure> {
-    let s3 = &aws.clients.s3;
-    let read = futures::try_join!(
-        Box::pin(async { s3.get_object_tagging().bucket(bucket).key(key).send().await.told("s3:GetObjectTagging") }),
-        Box::pin(async {
-            let call = s3.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
-            call.send().await.told("s3:HeadObject")
-        }),
-    );
-    let (tagging, head) = match read {
-        Ok(read) => read,
+    let call = aws.clients.s3.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
+    let head = match call.send().await.told("s3:HeadObject") {
+        Ok(head) => head,
         Err(failure) if failure.class == Class::NotFound => return Ok(None),
         Err(failure) => return Err(failure),
     };
-    let tags = from_s3(tagging.tag_set);
+    let said = |name: &str| head.metadata.as_ref().and_then(|metadata| metadata.get(name)).cloned();
+    let (Some(stack), Some(address)) = (said(STACK_METADATA), said(ADDRESS_METADATA)) else { return Ok(None) };
+    let tags = Tags::from([(STACK_TAG.to_owned(), stack), (ADDRESS_TAG.to_owned(), address)]);
     if !is_ours(&tags, &aws.connection.stack) {
         return Ok(None);
     }
@@ -84,6 +83,8 @@ pub(crate) async fn create(aws: &Aws, object: S3Object) -> Result<Remote, Failur
         let call = aws.clients.s3.put_object().bucket(bucket).key(&object.key).body(body);
         // S3 checks the content against it: a file that changes while it is sent is refused.
         let call = call.checksum_sha256(base64(&found)).tagging(encoded(&object.tags));
+        let tag = |name: &str| object.tags.get(name).cloned().unwrap_or_default();
+        let call = call.metadata(STACK_METADATA, tag(STACK_TAG)).metadata(ADDRESS_METADATA, tag(ADDRESS_TAG));
         call.send().await.told("s3:PutObject")
     })
     .await?;
@@ -104,17 +105,14 @@ fn encoded(tags: &Tags) -> String {
             escaped
         })
     };
-    let pairs: Vec<String> = tags.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
+    let pairs: Vec<String> =
+        s3_tags(tags).iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
     pairs.join("&")
 }
 
-pub(crate) async fn update(aws: &Aws, object: S3Object, paths: &[String]) -> Result<Remote, Failure> {
-    if touches(paths, "sha256") {
-        return create(aws, object).await;
-    }
-    let call = aws.clients.s3.put_object_tagging().bucket(text(&object.bucket)?).key(&object.key);
-    call.tagging(to_s3(&object.tags)?).send().await.told("s3:PutObjectTagging")?;
-    as_remote(&object)
+/// Only the content of an object can differ: it is uploaded again.
+pub(crate) async fn update(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
+    create(aws, object).await
 }
 
 pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {

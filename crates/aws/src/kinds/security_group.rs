@@ -203,17 +203,12 @@ pub(crate) async fn create(aws: &Aws, group: SecurityGroup) -> Result<Remote, Fa
         Err(failure) => return Err(failure),
     };
     // What AWS put in by itself, or an earlier try, is read rather than assumed.
-    let wait = aws.short_wait();
-    let (id, found) = loop {
-        if let Some(found) = list(aws, filters.clone()).await?.pop() {
-            break found;
-        }
-        if wait.look().await.is_err() {
-            return Err(Failure::own(
-                format!("the security group `{}` was created, but AWS does not show it yet", group.name),
-                "run it again: it will be found".to_owned(),
-            ));
-        }
+    let found = aws.until_seen(async || Ok(list(aws, filters.clone()).await?.pop())).await?;
+    let Some((id, found)) = found else {
+        return Err(Failure::own(
+            format!("the security group `{}` was created, but AWS does not show it yet", group.name),
+            "run it again: it will be found".to_owned(),
+        ));
     };
     if !is_ours(&found.tags, &aws.connection.stack) {
         return Err(Failure::foreign("the security group", &group.name));

@@ -1,7 +1,7 @@
 //! Tags of EC2 resources and of ECS resources: read, given at creation, and changed.
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
-use trunnion_kinds::Tags;
+use trunnion_kinds::{ADDRESS_TAG, Tags};
 
 use crate::{
     Aws,
@@ -81,10 +81,19 @@ pub(crate) fn from_iam(list: Option<Vec<aws_sdk_iam::types::Tag>>) -> Tags {
     tags(list.into_iter().flatten().map(|tag| (Some(tag.key), Some(tag.value))))
 }
 
+/// Tags with the address as S3 takes it: brackets, which S3 refuses, become `s3_object.generator/x86_64`.
+pub(crate) fn s3_tags(tags: &Tags) -> Tags {
+    let mut tags = tags.clone();
+    if let Some(address) = tags.get_mut(ADDRESS_TAG) {
+        *address = address.replace('[', "/").replace(']', "");
+    }
+    tags
+}
+
 /// Tags as S3 takes them.
 pub(crate) fn to_s3(tags: &Tags) -> Result<aws_sdk_s3::types::Tagging, Failure> {
     let own = |error: aws_sdk_s3::error::BuildError| Failure::own(error.to_string(), None);
-    let list = tags
+    let list = s3_tags(tags)
         .iter()
         .map(|(key, value)| aws_sdk_s3::types::Tag::builder().key(key).value(value).build())
         .collect::<Result<Vec<_>, _>>()
@@ -92,7 +101,33 @@ pub(crate) fn to_s3(tags: &Tags) -> Result<aws_sdk_s3::types::Tagging, Failure> 
     aws_sdk_s3::types::Tagging::builder().set_tag_set(Some(list)).build().map_err(own)
 }
 
-/// S3's tags by key.
+/// S3's tags by key, the address as it is everywhere else.
 pub(crate) fn from_s3(list: Vec<aws_sdk_s3::types::Tag>) -> Tags {
-    tags(list.into_iter().map(|tag| (Some(tag.key), Some(tag.value))))
+    let mut tags = tags(list.into_iter().map(|tag| (Some(tag.key), Some(tag.value))));
+    if let Some(address) = tags.get_mut(ADDRESS_TAG)
+        && let Some((resource, index)) = address.split_once('/')
+    {
+        *address = format!("{resource}[{index}]");
+    }
+    tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_go_to_s3_without_brackets_and_come_back_with_them() {
+        for (address, in_s3) in [
+            ("s3_object.generator[x86_64]", "s3_object.generator/x86_64"),
+            ("s3_bucket.artifacts", "s3_bucket.artifacts"),
+        ] {
+            let ours =
+                Tags::from([(ADDRESS_TAG.to_owned(), address.to_owned()), ("team".to_owned(), "a/b".to_owned())]);
+            let tagging = to_s3(&ours).unwrap();
+            let written = tagging.tag_set.iter().find(|tag| tag.key == ADDRESS_TAG).unwrap();
+            assert_eq!(written.value, in_s3);
+            assert_eq!(from_s3(tagging.tag_set.clone()), ours);
+        }
+    }
 }

@@ -1,0 +1,319 @@
+//! Every kind is created, found, changed and deleted, against a sandbox.
+
+use std::collections::BTreeMap;
+
+use crate::common::{
+    self, at, bucket, cluster, connect, definition, group, instance, log_group, object, profile, role, rule, service,
+    template, text, world,
+};
+use trunnion_aws::{Aws, Connection};
+use trunnion_engine::{Address, Map, Provider as _, Recorded, Remote, State};
+use trunnion_sandbox::{Effect, FaultRule, Options};
+
+/// The attributes that a create call needs and nobody reads back.
+fn comparable(kind: &str, attributes: &Map) -> Map {
+    let left_out: &[&str] = match kind {
+        "instance" => &["launch_template", "version"],
+        "s3_object" => &["source"],
+        _ => &[],
+    };
+    attributes
+        .iter()
+        .filter(|(name, _)| !left_out.contains(&name.as_str()))
+        .map(|(a, b)| (a.clone(), b.clone()))
+        .collect()
+}
+
+/// Creates one of everything, each with two calls as after a kill.
+async fn create_all(world: &common::World, file: &std::path::Path, content: &[u8]) -> Vec<(Address, Remote)> {
+    let observed = world.observe().await;
+    assert!(observed.missing.is_empty(), "{:?}", observed.missing);
+    let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+    let mut made: Vec<(Address, Remote)> = Vec::new();
+    macro_rules! twice {
+        ($address:expr, $attributes:expr) => {{
+            let attributes = $attributes;
+            let first = world.create($address, &attributes).await;
+            let again = world.create($address, &attributes).await;
+            assert_eq!(first.id, again.id, "{}", $address);
+            made.push((at($address), again.clone()));
+            again
+        }};
+    }
+    twice!("s3_bucket.artifacts", bucket());
+    twice!("s3_object.generator[x86_64]", object(file, content));
+    let control = twice!("security_group.control_plane", group("control_plane", &vpc, vec![]));
+    let control = text(&control.attributes, "id");
+    let ssh = vec![rule("tcp", Some(22), control.clone(), "from the control plane")];
+    let hosts = twice!("security_group.generator", group("generator", &vpc, ssh));
+    twice!("iam_role.generator", role("generator", "ec2.amazonaws.com"));
+    let profile = twice!("iam_instance_profile.generator", profile());
+    let task_role = twice!("iam_role.control_plane", role("control_plane", "ecs-tasks.amazonaws.com"));
+    let task_role = text(&task_role.attributes, "arn");
+    let (hosts, profile) = (text(&hosts.attributes, "id"), text(&profile.attributes, "arn"));
+    let template = twice!("launch_template.heavy", template(&observed, &hosts, &profile));
+    for number in 0..2 {
+        let address = format!("instance.heavy[{number}]");
+        twice!(&address, instance(&template, number));
+    }
+    twice!("log_group.control_plane", log_group());
+    let cluster = twice!("ecs_cluster.main", cluster());
+    let definition = twice!("ecs_task_definition.control_plane", definition(&task_role));
+    twice!("ecs_service.control_plane", service(&cluster, &definition, &observed, &control));
+    made
+}
+
+async fn delete_all(aws: &Aws, made: &[(Address, Remote)]) {
+    for (address, remote) in made.iter().rev() {
+        aws.delete(address, remote).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_created_twice_is_there_once_reads_back_as_asked_and_goes() {
+    let world = world(Options::default()).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let content = b"a generator";
+    std::io::Write::write_all(&mut file, content).unwrap();
+    let made = create_all(&world, file.path(), content).await;
+
+    let observed = world.observe().await;
+    let addresses: Vec<String> = observed.remotes.keys().map(ToString::to_string).collect();
+    let mut expected: Vec<&Address> = made.iter().map(|(address, _)| address).collect();
+    expected.sort();
+    assert_eq!(addresses, expected.iter().map(ToString::to_string).collect::<Vec<_>>());
+    for (address, remote) in &made {
+        let found = &observed.remotes[address];
+        assert_eq!(found.len(), 1, "{address}");
+        let kind = address.kind.as_str();
+        assert_eq!(comparable(kind, &found[0].attributes), comparable(kind, &remote.attributes), "{address}");
+        assert_eq!(found[0].id, remote.id, "{address}");
+    }
+    assert!(world.aws.calls().waves <= 3);
+
+    // All that is there is found without any state, by another process too.
+    let again = connect(&world.running).await.observe(&common::lookups(), &State::empty(common::STACK)).await.unwrap();
+    assert_eq!(again, observed);
+
+    delete_all(&world.aws, &made).await;
+    let observed = world.observe().await;
+    assert!(observed.remotes.is_empty(), "{:?}", observed.remotes);
+    // What is gone already counts as deleted.
+    delete_all(&world.aws, &made).await;
+}
+
+#[tokio::test]
+async fn a_slow_cloud_is_waited_for() {
+    let lag = std::time::Duration::from_millis(400);
+    let world = world(Options { consistency_lag: lag, ..Options::default() }).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"a generator").unwrap();
+    let made = create_all(&world, file.path(), b"a generator").await;
+    delete_all(&world.aws, &made).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_leaves_nothing_twice() {
+    let world = world(Options::default()).await;
+    let operations = [
+        "ec2:RunInstances",
+        "ec2:CreateLaunchTemplate",
+        "ec2:CreateSecurityGroup",
+        "iam:CreateRole",
+        "iam:CreateInstanceProfile",
+        "ecs:CreateCluster",
+        "ecs:CreateService",
+        "logs:CreateLogGroup",
+        "s3:CreateBucket",
+    ];
+    let rule = |operation: &str| FaultRule { operation: operation.into(), nth: 1, times: 1, effect: Effect::DropAfter };
+    world.running.set_faults(operations.iter().map(|operation| rule(operation)).collect());
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"a generator").unwrap();
+    let made = create_all(&world, file.path(), b"a generator").await;
+    let observed = world.observe().await;
+    assert_eq!(observed.remotes.len(), made.len());
+    assert!(observed.remotes.values().all(|remotes| remotes.len() == 1));
+    delete_all(&world.aws, &made).await;
+}
+
+#[tokio::test]
+async fn changes_in_place_read_back() {
+    let world = world(Options::default()).await;
+    let observed = world.observe().await;
+    let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+
+    let asked = group("generator", &vpc, vec![rule("tcp", Some(22), "10.0.0.0/8".into(), "old")]);
+    let remote = world.create("security_group.generator", &asked).await;
+    let mut changed = asked.clone();
+    changed.ingress =
+        vec![rule("tcp", Some(22), "10.0.0.0/8".into(), "new"), rule("udp", Some(53), "10.1.0.0/16".into(), "")];
+    changed.egress = vec![rule("-1", None, "0.0.0.0/0".into(), "")];
+    changed.tags.insert("team".into(), "quality".into());
+    changed.tags.insert("cost".into(), "1".into());
+    let updated = world.update("security_group.generator", &remote, &changed, &["ingress", "egress", "tags"]).await;
+    assert_eq!(world.one("security_group.generator").await, updated);
+
+    let remote = world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
+    let mut changed = role("generator", "ecs-tasks.amazonaws.com");
+    changed.policy = None;
+    changed.description = "another".into();
+    changed.tags.remove("team");
+    let paths = ["trust_policy", "policy", "description", "tags.team"];
+    let updated = world.update("iam_role.generator", &remote, &changed, &paths).await;
+    assert_eq!(world.one("iam_role.generator").await, updated);
+
+    let remote = world.create("log_group.control_plane", &log_group()).await;
+    let mut changed = log_group();
+    changed.retention_days = 0;
+    let updated = world.update("log_group.control_plane", &remote, &changed, &["retention_days"]).await;
+    assert_eq!(world.one("log_group.control_plane").await, updated);
+
+    let remote = world.create("s3_bucket.artifacts", &bucket()).await;
+    let mut changed = bucket();
+    changed.tags.remove("team");
+    changed.policy = changed.policy.replace("s3:*", "s3:PutObject");
+    let updated = world.update("s3_bucket.artifacts", &remote, &changed, &["policy", "tags"]).await;
+    assert_eq!(world.one("s3_bucket.artifacts").await, updated);
+}
+
+#[tokio::test]
+async fn a_template_gets_a_new_default_version_and_hosts_are_launched_from_it() {
+    let world = world(Options::default()).await;
+    let observed = world.observe().await;
+    let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+    let hosts = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;
+    world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
+    let profile = world.create("iam_instance_profile.generator", &profile()).await;
+    let asked = template(&observed, &text(&hosts.attributes, "id"), &text(&profile.attributes, "arn"));
+    let first = world.create("launch_template.heavy", &asked).await;
+    let mut changed = asked.clone();
+    changed.data.user_data.push_str("echo again\n");
+    let second = world.update("launch_template.heavy", &first, &changed, &["data.user_data"]).await;
+    assert_eq!(second.attributes["version"].as_text(), Some("2"));
+    assert_eq!(world.one("launch_template.heavy").await, second);
+    // The same change once more, as after a kill, makes no third version.
+    world.update("launch_template.heavy", &first, &changed, &["data.user_data"]).await;
+    assert_eq!(world.one("launch_template.heavy").await, second);
+
+    let asked = instance(&second, 0);
+    let host = world.create("instance.heavy[0]", &asked).await;
+    let interfaces = host.attributes["network_interfaces"].as_list().unwrap();
+    assert_eq!(interfaces.len(), 2);
+    assert!(interfaces.iter().all(|interface| interface.as_map().unwrap()["addresses"].as_number() == Some(3)));
+    let mut changed = asked.clone();
+    changed.tags.insert("team".into(), "quality".into());
+    let updated = world.update("instance.heavy[0]", &host, &changed, &["tags.team"]).await;
+    let seen = world.one("instance.heavy[0]").await;
+    assert_eq!(comparable("instance", &seen.attributes), comparable("instance", &updated.attributes));
+
+    // A host of the same content as one that was terminated is another host.
+    world.aws.delete(&at("instance.heavy[0]"), &host).await.unwrap();
+    let next = world.create("instance.heavy[0]", &asked).await;
+    assert_ne!(next.id, host.id);
+    assert_eq!(world.one("instance.heavy[0]").await.id, next.id);
+}
+
+#[tokio::test]
+async fn reading_does_not_cost_more_calls_with_more_hosts() {
+    let world = world(Options::default()).await;
+    let observed = world.observe().await;
+    let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+    let hosts = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;
+    world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
+    let profile = world.create("iam_instance_profile.generator", &profile()).await;
+    let asked = template(&observed, &text(&hosts.attributes, "id"), &text(&profile.attributes, "arn"));
+    let template = world.create("launch_template.heavy", &asked).await;
+    let mut costs = Vec::new();
+    for count in [1, 4] {
+        for number in 0..count {
+            world.create(&format!("instance.heavy[{number}]"), &instance(&template, number)).await;
+        }
+        let reader = connect(&world.running).await;
+        let observed = reader.observe(&common::lookups(), &State::empty(common::STACK)).await.unwrap();
+        assert_eq!(
+            observed.remotes.keys().filter(|address| address.kind.as_str() == "instance").count(),
+            count as usize
+        );
+        let calls = reader.calls();
+        assert_eq!((calls.writes(), calls.waves, calls.by_operation["ec2:DescribeInstances"]), (0, 2, 1));
+        costs.push(calls.reads());
+    }
+    assert_eq!(costs[0], costs[1]);
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_not_touched() {
+    let world = world(Options::default()).await;
+    let mut other = bucket();
+    other.tags.insert("trunnion:stack".into(), "another".into());
+    let connection = Connection { stack: "another".into(), ..common::connection(&world.running) };
+    let another = Aws::connect(connection).await.unwrap();
+    let resource = common::resolved("s3_bucket.artifacts", &other);
+    let token = trunnion_engine::Token::new("another", &resource);
+    another.create(&resource, &token).await.unwrap();
+
+    assert!(!world.observe().await.remotes.contains_key(&at("s3_bucket.artifacts")));
+    let resource = common::resolved("s3_bucket.artifacts", &bucket());
+    let error = world.aws.create(&resource, &token).await.unwrap_err();
+    assert!(error.message.contains("does not belong to this stack"), "{error}");
+    assert!(error.message.starts_with("`s3_bucket.artifacts`: "), "{error}");
+}
+
+#[tokio::test]
+async fn lookups_that_find_nothing_are_told_together() {
+    use trunnion_engine::{Graph, Lookup, to_map};
+    use trunnion_kinds::lookup;
+    let world = world(Options::default()).await;
+    let of = |address: &str, query: Map| Lookup { address: at(address), query };
+    let image = lookup::Image { parameter: Some(common::PARAMETER.into()), id: None, architecture: "arm64".into() };
+    let secret = lookup::Secret { arn: common::TOKEN_SECRET.replace("token", "nothing") };
+    let graph = Graph::new(
+        common::STACK,
+        [],
+        [
+            of("vpc.main", to_map(&lookup::Vpc::Id("vpc-00000000000000000".into())).unwrap()),
+            of("image.al2023", to_map(&image).unwrap()),
+            of("instance_type.heavy", to_map(&lookup::InstanceType { name: "c6in.77xlarge".into() }).unwrap()),
+            of("secret.token", to_map(&secret).unwrap()),
+        ],
+    )
+    .unwrap();
+    let observed = world.aws.observe(&graph, &State::empty(common::STACK)).await.unwrap();
+    let missing: Vec<String> = observed.missing.keys().map(ToString::to_string).collect();
+    assert_eq!(missing, ["image.al2023", "instance_type.heavy", "secret.token", "vpc.main"]);
+    assert!(observed.missing[&at("image.al2023")].message.contains("is for x86_64"));
+    assert!(observed.lookups.is_empty());
+}
+
+#[tokio::test]
+async fn another_account_is_refused() {
+    let world = world(Options::default()).await;
+    let connection = Connection { account: "999999999999".into(), ..common::connection(&world.running) };
+    let aws = Aws::connect(connection).await.unwrap();
+    let error = aws.observe(&common::lookups(), &State::empty(common::STACK)).await.unwrap_err();
+    assert_eq!(error.message, "the credentials are of account 123456789012, but the stack is of account 999999999999");
+}
+
+#[tokio::test]
+async fn what_is_recorded_and_lost_its_tags_is_found_by_its_id() {
+    let world = world(Options::default()).await;
+    let observed = world.observe().await;
+    let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+    let asked = group("generator", &vpc, vec![]);
+    let remote = world.create("security_group.generator", &asked).await;
+    let mut bare = asked.clone();
+    bare.tags = BTreeMap::new();
+    world.update("security_group.generator", &remote, &bare, &["tags"]).await;
+    assert!(world.observe().await.remotes.is_empty());
+
+    let mut state = State::empty(common::STACK);
+    let gone = |id: &str| Recorded { id: id.into(), applied_at: String::new(), attributes: Map::new() };
+    state.resources.insert(at("security_group.generator"), gone(&remote.id));
+    state.resources.insert(at("instance.heavy[0]"), gone("i-00000000000000000"));
+    state.resources.insert(at("launch_template.heavy"), gone("lt-00000000000000000"));
+    state.resources.insert(at("iam_role.generator"), gone("loadtest-generator"));
+    let observed = world.aws.observe(&common::lookups(), &state).await.unwrap();
+    let found: Vec<String> = observed.remotes.keys().map(ToString::to_string).collect();
+    assert_eq!(found, ["security_group.generator"]);
+}
