@@ -43,7 +43,7 @@ async fn with_bucket(data: Option<&Path>) -> (Running, Client) {
     let s3 = client(&running, "eu-west-3", SECRET_ACCESS_KEY);
     let configuration = CreateBucketConfiguration::builder()
         .location_constraint(BucketLocationConstraint::from("eu-west-3"))
-        .tags(Tag::builder().key("trunnion:stack").value("loadtest & more").build().unwrap())
+        .tags(Tag::builder().key("trunnion:stack").value("loadtest + more").build().unwrap())
         .build();
     s3.create_bucket().bucket(BUCKET).create_bucket_configuration(configuration).send().await.unwrap();
     let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
@@ -78,7 +78,7 @@ fn is(status: u16, code: &str) -> (u16, String) {
 async fn tags_ride_in_the_create_call_of_a_bucket() {
     let (_running, s3) = with_bucket(None).await;
     let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.unwrap().tag_set;
-    assert_eq!((tags[0].key(), tags[0].value()), ("trunnion:stack", "loadtest & more"));
+    assert_eq!((tags[0].key(), tags[0].value()), ("trunnion:stack", "loadtest + more"));
 }
 
 #[tokio::test]

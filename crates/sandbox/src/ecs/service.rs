@@ -222,8 +222,12 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
     if service.deleted.is_some() {
         return Err(Fault::new("ServiceNotActiveException", "Service was not ACTIVE."));
     }
-    let definition = asked.task_definition.unwrap_or_else(|| service.primary.definition.clone());
-    let (definition, row) = usable(world, call, &definition)?;
+    let (definition, row) = match &asked.task_definition {
+        Some(id) => usable(world, call, id)?,
+        // A service that runs an inactive revision can still be scaled.
+        None => definition::find(world, call, &service.primary.definition)
+            .ok_or_else(|| client("TaskDefinition not found."))?,
+    };
     let definition = definition.to_owned();
     let changes = kept(call);
     if let Some(member) = ["launchType", "schedulingStrategy"].iter().find(|member| changes.contains_key(**member)) {

@@ -150,12 +150,14 @@ pub(super) fn checked_tags(pairs: Vec<(String, String)>, most: usize) -> S3Resul
         let text = format!("Object tags cannot be greater than {most}");
         return Err(error(S3ErrorCode::Custom("BadRequest".into()), text));
     }
+    // "Object tagging", Amazon S3 user guide, read August 2026.
+    let is_taken = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "+-=._:/@".contains(c));
     let mut tags = BTreeMap::new();
     for (key, value) in pairs {
-        if key.is_empty() || key.chars().count() > 128 {
+        if key.is_empty() || key.chars().count() > 128 || !is_taken(&key) {
             return Err(error(S3ErrorCode::InvalidTag, "The TagKey you have provided is invalid"));
         }
-        if value.chars().count() > 256 {
+        if value.chars().count() > 256 || !is_taken(&value) {
             return Err(error(S3ErrorCode::InvalidTag, "The TagValue you have provided is invalid"));
         }
         if key.to_lowercase().starts_with("aws:") {
