@@ -3,6 +3,11 @@
 Where moto is not as AWS is, the difference stands here with its reason, never in what is tested:
 
 - It gives an instance one interface, whatever its launch template says: the stack asks for one with one address.
+- It ignores the conditions of a bucket policy, so that "only over TLS" forbids everything: it keeps policies and does
+  not enforce them here.
+- It answers `GetBucketVersioning` with another root element than the API has.
+- It keeps the checksum of an object only if the request names the algorithm beside it.
+- It never starts a service's tasks: apply does not wait for them.
 - It ends every secret's ARN with random letters: the secrets are created first, and the stack names what came out.
 """
 
@@ -19,12 +24,39 @@ from stage import ACCOUNT, CREDENTIALS, REGION, Machine, left_over, stack_file, 
 EDITS_OF_TYPE = ("{ instance_type: c7i.xlarge, zone: eu-west-3a }", "{ instance_type: c7i.xlarge, zone: eu-west-3a, interfaces: 1, addresses: 1 }")
 
 
+# `moto_server` with the first three of these differences taken away.
+SERVER = """
+from moto.iam.access_control import PermissionResult
+from moto.s3.models import FakeBucket
+from moto.s3.responses import S3Response
+from moto.server import main
+from werkzeug.datastructures import Headers
+
+FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
+
+answer = S3Response.get_bucket_versioning
+def get_bucket_versioning(self):
+    status, headers, body = answer(self)
+    return status, headers, body.replace("GetBucketVersioningResponse", "VersioningConfiguration")
+S3Response.get_bucket_versioning = get_bucket_versioning
+
+keep = S3Response._get_checksum
+def get_checksum(self, response_headers):
+    if "x-amz-checksum-sha256" in self.headers:
+        self.headers = Headers(self.headers)
+        self.headers["x-amz-sdk-checksum-algorithm"] = "SHA256"
+    return keep(self, response_headers)
+S3Response._get_checksum = get_checksum
+main()
+"""
+
+
 class Moto:
     """A `moto_server` on a free port."""
 
     def __init__(self):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+            [sys.executable, "-c", SERVER, "-H", "127.0.0.1", "-p", "0"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.requests = []
@@ -63,7 +95,7 @@ def stack(moto) -> str:
 
 def test_a_stack_comes_stays_and_goes(moto, tmp_path):
     machine = Machine(tmp_path, moto.endpoint, stack(moto))
-    machine.converge()
+    machine.converge("--no-wait")
 
     ec2, ecs = moto.client("ec2"), moto.client("ecs")
     ours = [{"Name": "tag:trunnion:stack", "Values": ["minimal"]}]
@@ -83,10 +115,10 @@ def test_a_stack_comes_stays_and_goes(moto, tmp_path):
 
 def test_drift_is_healed_there_too(moto, tmp_path):
     machine = Machine(tmp_path, moto.endpoint, stack(moto))
-    machine.converge()
+    machine.converge("--no-wait")
     moto.client("iam").delete_role_policy(RoleName="minimal-generator", PolicyName="trunnion")
     moto.client("logs").delete_log_group(logGroupName="/trunnion/minimal/control-plane")
     plan = machine.plan()
     assert plan.changes == {"update iam_role.generator", "create log_group.control_plane"}
     assert plan.drift == {"iam_role.generator", "log_group.control_plane"}
-    machine.converge()
+    machine.converge("--no-wait")

@@ -78,7 +78,7 @@ def test_only_who_has_the_secret_is_answered(sandbox, service):
 
 def test_changed_body_is_refused(sandbox):
     def swap(request, **_):
-        request.body = request.body.replace(b"DescribeVpcs", b"DescribeZzzz")
+        request.body = request.body.replace("DescribeVpcs", "DescribeZzzz")
 
     client = sandbox.client("ec2")
     client.meta.events.register("before-send.ec2.DescribeVpcs", swap)
@@ -154,7 +154,8 @@ def test_page_of_max_results_goes_on_where_it_ended(filled):
     rest = ec2.describe_network_interfaces(MaxResults=10, NextToken=page["NextToken"])
     ids = [one["NetworkInterfaceId"] for one in page["NetworkInterfaces"] + rest["NetworkInterfaces"]]
     assert len(set(ids)) == 20
-    assert code_of(ec2.describe_network_interfaces, MaxResults=4) == "InvalidParameterValue"
+    unchecked = filled.sandbox.client("ec2", parameter_validation=False)
+    assert code_of(unchecked.describe_network_interfaces, MaxResults=4) == "InvalidParameterValue"
     assert code_of(ec2.describe_network_interfaces, MaxResults=10, NextToken="no-token") == "InvalidNextToken"
 
 
@@ -244,6 +245,16 @@ def test_user_data_has_its_limit(ec2, image, subnets):
     run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnets["a"])
     assert code_of(ec2.run_instances, **run, UserData="x" * 16_385) == "InvalidParameterValue"
     ec2.run_instances(**run, UserData="x" * 16_384)
+
+
+def test_tags_are_of_characters_that_s3_takes(sandbox):
+    s3 = sandbox.client("s3")
+    s3.create_bucket(Bucket="tagged", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    assert code_of(s3.put_object, Bucket="tagged", Key="x", Body=b"x", Tagging="address=host%5B0%5D") == "InvalidTag"
+    s3.put_object(Bucket="tagged", Key="x", Body=b"x", Tagging="address=host%2F0%20%C3%BC+-%3D._%3A%40")
+    bad = {"TagSet": [{"Key": "why?", "Value": "x"}]}
+    assert code_of(s3.put_object_tagging, Bucket="tagged", Key="x", Tagging=bad) == "InvalidTag"
+    assert code_of(s3.put_bucket_tagging, Bucket="tagged", Tagging=bad) == "InvalidTag"
 
 
 def test_what_is_in_use_stays(loadtest):
