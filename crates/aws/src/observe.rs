@@ -5,7 +5,8 @@
 //!    profile, cluster, service and task definitions by name.
 //! 2. What depends on those: subnets, routes and images; what the newest version of each template says; the bucket's
 //!    settings and its objects; the policies of roles; tags and contents that the bulk reads leave out.
-//! 3. The policy of each role that has one; checksums of objects; and by its id, whatever is recorded and was not seen: only then is it gone.
+//! 3. The policy of each role that has one; checksums of objects; and by its id, whatever is recorded and was not seen:
+//!    only then is it gone.
 //!
 //! The number of calls does not grow with the number of hosts, except by pages.
 

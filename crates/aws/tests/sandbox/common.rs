@@ -132,12 +132,14 @@ pub fn bucket() -> S3Bucket {
 pub fn object(source: &Path, content: &[u8]) -> S3Object {
     use sha2::Digest as _;
     let sha256 = trunnion_engine::hex(&sha2::Sha256::digest(content));
+    let mut tags = tags("s3_object.generator[x86_64]");
+    tags.retain(|key, _| [STACK_TAG, ADDRESS_TAG].contains(&key.as_str()));
     S3Object {
         bucket: bucket().name.into(),
         key: format!("generator/{sha256}"),
         sha256,
         source: source.display().to_string(),
-        tags: tags("s3_object.generator[x86_64]"),
+        tags,
     }
 }
 
