@@ -75,6 +75,15 @@ def host_without_the_tags_that_say_whose_it_is(world):
     world.client("ec2").delete_tags(Resources=[host(world, 3)], Tags=keys)
 
 
+@damage("replace instance.heavy[0]", paths=["addresses"], follows=NEW_DEFINITION)
+def host_with_an_address_less(world):
+    interface = instances(world.client("ec2"), "loadtest")["instance.heavy[0]"]["NetworkInterfaces"][1]
+    taken = next(one["PrivateIpAddress"] for one in interface["PrivateIpAddresses"] if not one["Primary"])
+    world.client("ec2").unassign_private_ip_addresses(
+        NetworkInterfaceId=interface["NetworkInterfaceId"], PrivateIpAddresses=[taken]
+    )
+
+
 @damage("update security_group.generator", paths=["ingress"])
 def revoked_rule(world):
     ec2 = world.client("ec2")
@@ -108,6 +117,11 @@ def new_version_of_a_launch_template_made_default(world):
     ec2.modify_launch_template(LaunchTemplateName=name, DefaultVersion="2")
 
 
+@damage("create launch_template.heavy")
+def deleted_launch_template(world):
+    world.client("ec2").delete_launch_template(LaunchTemplateName="loadtest-heavy")
+
+
 @damage("update launch_template.probe", paths=["tags.team"])
 def changed_tag_of_a_launch_template(world):
     ec2 = world.client("ec2")
@@ -133,6 +147,12 @@ def further_policy_and_a_tag_less_on_a_role(world):
     iam.untag_role(RoleName="loadtest-execution", TagKeys=["team"])
 
 
+@damage("update iam_role.execution", paths=["trust_policy"])
+def trust_in_somebody_else(world):
+    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    world.client("iam").update_assume_role_policy(RoleName="loadtest-execution", PolicyDocument=trust)
+
+
 @damage("create iam_role.control_plane", follows=NEW_DEFINITION)
 def deleted_role(world):
     world.client("iam").delete_role(RoleName="loadtest-control-plane")
@@ -147,6 +167,20 @@ def instance_profile_without_its_role(world):
 @damage("update ecs_service.control_plane", paths=["desired_count"])
 def service_scaled_to_nothing(world):
     world.client("ecs").update_service(**SERVICE, desiredCount=0)
+
+
+@damage("update ecs_service.control_plane", paths=["task_definition"])
+def service_with_another_task_definition(world):
+    ecs = world.client("ecs")
+    other = ecs.register_task_definition(
+        family="another",
+        cpu="256",
+        memory="512",
+        networkMode="awsvpc",
+        requiresCompatibilities=["FARGATE"],
+        containerDefinitions=[{"name": "only", "image": "busybox:1.37.0"}],
+    )
+    ecs.update_service(**SERVICE, taskDefinition=other["taskDefinition"]["taskDefinitionArn"])
 
 
 @damage("create ecs_service.control_plane")
@@ -207,6 +241,13 @@ def deleted_object(world):
 def object_with_another_content(world):
     s3 = world.client("s3")
     (found,) = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
-    kept = s3.get_object_tagging(Bucket=BUCKET, Key=found["Key"])["TagSet"]
-    s3.put_object(Bucket=BUCKET, Key=found["Key"], Body=b"#!/bin/sh\nexec something-else\n")
-    s3.put_object_tagging(Bucket=BUCKET, Key=found["Key"], Tagging={"TagSet": kept})
+    kept = s3.head_object(Bucket=BUCKET, Key=found["Key"])["Metadata"]
+    s3.put_object(Bucket=BUCKET, Key=found["Key"], Metadata=kept, Body=b"#!/bin/sh\nexec something-else\n")
+
+
+@damage("create s3_bucket.artifacts", "create s3_object.generator[x86_64]")
+def deleted_bucket_with_all_in_it(world):
+    s3 = world.client("s3")
+    for version in s3.list_object_versions(Bucket=BUCKET)["Versions"]:
+        s3.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
+    s3.delete_bucket(Bucket=BUCKET)

@@ -21,7 +21,7 @@ def test_damage_is_told_and_healed(loadtest, damage):
     hosts_after = instances(loadtest.client("ec2"), "loadtest")
     assert hosts_after.keys() == hosts_before.keys()
     replaced = {name for name in hosts_after if hosts_after[name]["InstanceId"] != hosts_before[name]["InstanceId"]}
-    assert replaced == {change.split()[1] for change in damage.heals if change.startswith("create instance.")}
+    assert replaced == {change.split()[1] for change in damage.heals if " instance." in change and "update" not in change}
 
 
 def test_foreign_rule_is_gone_after_healing(loadtest):
@@ -53,6 +53,13 @@ def test_several_damages_at_once_are_told_together(loadtest):
     assert plan.changes == set().union(*(chosen[name].heals for name in names)), plan
     assert plan.drift == set().union(*(chosen[name].drift for name in names)), plan
     loadtest.machine.converge()
+
+
+def test_deleted_secret_stops_the_plan_and_is_named(loadtest):
+    loadtest.client("secretsmanager").delete_secret(SecretId="gatling/token", RecoveryWindowInDays=7)
+    refused = loadtest.machine.run("apply", "--yes")
+    assert refused.code == 1
+    assert "secret.token" in refused.said and "is being deleted" in refused.said
 
 
 def newer_image(world) -> str:

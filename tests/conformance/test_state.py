@@ -37,12 +37,6 @@ def write(world, document, key=KEY):
     world.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps(document).encode())
 
 
-def lock_of_somebody_else(world):
-    since = "2026-08-01T10:00:00Z"
-    who = {"owner": "ada", "host": "build-7", "process": 4711, "operation": "apply", "since": since, "renewal": 3}
-    write(world, who, LOCK)
-
-
 def test_two_machines_see_the_same(shared, tmp_path):
     world = shared()
     world.machine.converge("--no-wait")
@@ -76,17 +70,22 @@ def test_deleted_state_is_no_loss(shared):
 
 
 def test_lock_of_somebody_else_refuses_and_names_them(shared):
-    world = shared()
-    world.machine.converge("--no-wait")
-    lock_of_somebody_else(world)
+    world = shared("--latency", "40")
+    with world.machine.start("apply", "--yes", "--no-wait") as killed:
+        until(lambda: read(world, LOCK))
+        killed.kill()
+    left = read(world, LOCK)
     for command in ("apply", "destroy"):
         refused = world.machine.run(command, "--yes")
         assert refused.code == 1
-        assert "ada@build-7 (process 4711)" in refused.said and "`apply`" in refused.said
-    assert not world.machine.plan().changes, "who only looks needs no lock"
-    assert read(world, LOCK)["owner"] == "ada", "the lock is still theirs"
+        assert f"(process {killed.pid})" in refused.said and "`apply`" in refused.said
+        assert "conformance@" in refused.said
+    assert read(world, LOCK) == left, "the lock is still theirs"
+    world.machine.plan()  # who only looks needs no lock
+
     world.client("s3").delete_object(Bucket=BUCKET, Key=LOCK)
-    world.machine.succeed("apply", "--yes")
+    world.machine.converge("--no-wait")
+    assert read(world, LOCK) is None
 
 
 def test_written_plan_is_refused_once_the_state_went_on(shared):

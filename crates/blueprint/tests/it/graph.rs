@@ -75,7 +75,10 @@ fn environments_are_stacks_of_their_own() {
             let tags = resource.attributes["tags"].as_map().unwrap();
             assert_eq!(tags["trunnion:stack"].as_text(), Some(&*name), "{}", resource.address);
             assert_eq!(tags["trunnion:address"].as_text(), Some(&*resource.address.to_string()));
-            assert_eq!(tags["team"].as_text(), Some("performance"));
+            // An object in S3 takes ten tags, so it gets none of the user's.
+            let team = tags.get("team").and_then(|tag| tag.as_text());
+            let expected = (resource.kind().as_str() != "s3_object").then_some("performance");
+            assert_eq!(team, expected, "{}", resource.address);
         }
     }
 }
