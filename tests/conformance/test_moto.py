@@ -21,8 +21,7 @@ import pytest
 
 from stage import ACCOUNT, CREDENTIALS, REGION, Machine, left_over, stack_file, tags
 
-EDITS_OF_TYPE = ("{ instance_type: c7i.xlarge, zone: eu-west-3a }", "{ instance_type: c7i.xlarge, zone: eu-west-3a, interfaces: 1, addresses: 1 }")
-
+ONE_INTERFACE = ("zone: eu-west-3a }", "zone: eu-west-3a, interfaces: 1, addresses: 1 }")
 
 # `moto_server` with the first three of these differences taken away.
 SERVER = """
@@ -86,7 +85,7 @@ def moto():
 def stack(moto) -> str:
     """The minimal stack, with secrets that are there."""
     secrets = moto.client("secretsmanager")
-    edits = [EDITS_OF_TYPE]
+    edits = [ONE_INTERFACE]
     for name in ("token", "ssh"):
         arn = secrets.create_secret(Name=f"gatling/{name}", SecretString="conformance")["ARN"]
         edits.append((f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:gatling/{name}-AbCdEf", arn))
