@@ -1,6 +1,7 @@
 """What somebody may do to an applied reference stack behind its back, and what the next plan must say to it."""
 
 import base64
+import json
 from dataclasses import dataclass
 from typing import Callable
 
@@ -149,7 +150,8 @@ def further_policy_and_a_tag_less_on_a_role(world):
 
 @damage("update iam_role.execution", paths=["trust_policy"])
 def trust_in_somebody_else(world):
-    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     world.client("iam").update_assume_role_policy(RoleName="loadtest-execution", PolicyDocument=trust)
 
 

@@ -1,5 +1,6 @@
 """Destroy leaves nothing of ours, whatever was damaged before, and touches nothing that is not ours."""
 
+import json
 import random
 
 import pytest
@@ -86,7 +87,8 @@ def test_what_is_not_ours_is_never_touched(minimal):
         SecurityGroupIds=[group],
         TagSpecifications=other_stack,
     )["Instances"][0]["InstanceId"]
-    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.create_role(RoleName="minimal-foreign", AssumeRolePolicyDocument=trust)
     logs.create_log_group(logGroupName="/trunnion/minimal-dr/control-plane")
 

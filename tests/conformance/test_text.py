@@ -14,7 +14,7 @@ from stage import ROOT, Machine, stack_file
 POOLS = [("loadtest", "heavy"), ("loadtest", "probe"), ("minimal", "small")]
 STACKS = sorted(path.stem for path in (ROOT / "stacks").glob("*.yaml"))
 
-# Asks the installed cloud-init what it takes a user data for, and what it would run. Its own interpreter has its modules.
+# Asks the installed cloud-init what it takes a user data for, and what it would run.
 ASK_CLOUD_INIT = """
 import json, sys
 from cloudinit.user_data import UserDataProcessor
@@ -55,6 +55,7 @@ def test_boot_script_of_javascript_passes_shellcheck(machine, tmp_path):
 @pytest.mark.parametrize(("stack", "pool"), POOLS)
 def test_cloud_init_takes_the_user_data_for_a_script(machine, stack, pool):
     user_data = machine(stack_file(stack)).succeed("render", "boot", "--pool", pool).stdout
+    # Only its own interpreter has its modules.
     interpreter = Path(needed("cloud-init")).read_text().splitlines()[0].removeprefix("#!").split()[0]
     asked = subprocess.run([interpreter, "-c", ASK_CLOUD_INIT], input=user_data, capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr

@@ -49,19 +49,19 @@ fn the_number_of_calls_does_not_grow_with_the_hosts() {
 fn a_deleted_state_is_no_loss() {
     let stage = Stage::with("minimal");
     stage.converge(&[]);
-    let state = stage.path(".trunnion/minimal.json");
-    let before: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
-    fs::remove_file(&state).unwrap();
+    let document = stage.path(".trunnion/minimal.json");
+    let before: Value = serde_json::from_slice(&fs::read(&document).unwrap()).unwrap();
+    fs::remove_file(&document).unwrap();
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
     let ended = stage.succeed(&["apply", "--yes", "-v"]);
     assert_eq!(ended.calls().1, 0, "adopting writes nothing to AWS");
-    let after: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    let after: Value = serde_json::from_slice(&fs::read(&document).unwrap()).unwrap();
     let ids = |state: &Value| -> Vec<(String, String)> {
         let resources = state["resources"].as_object().unwrap();
         resources.iter().map(|(address, one)| (address.clone(), one["id"].to_string())).collect()
     };
     assert_eq!(ids(&before), ids(&after));
-    fs::remove_file(&state).unwrap();
+    fs::remove_file(&document).unwrap();
     stage.succeed(&["destroy", "--yes"]);
     assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());
 }

@@ -1,7 +1,7 @@
 //! Plan and apply without the command: `cargo run --example plan_and_apply -- stacks/minimal.yaml FOLDER`, where FOLDER
 //! keeps the sandbox's world. Without FOLDER it works on AWS.
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, io::Write as _, path::PathBuf};
 
 use trunnion::{Engine, Events, LoadOptions, Options, Origin, Request, Stack};
 
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::connect(stack, Options { sandbox: arguments.next(), ..Options::default() }).await?;
     let lock = engine.lock("apply").await?;
     let planned = engine.plan(&Request::default()).await?;
-    eprintln!("{:?}", planned.document(&Origin::default()).summary);
+    std::io::stderr().write_fmt(format_args!("{:?}\n", planned.document(&Origin::default()).summary))?;
     let outcome = engine.apply(&planned, &Events::nowhere()).await;
     lock.release().await?;
     engine.close().await;

@@ -20,7 +20,10 @@ fn text(output: Output) -> String {
 fn the_whole_help() {
     let mut help = text(trunnion(&["--help"]));
     for command in ["validate", "plan", "apply", "destroy", "show", "render", "sandbox", "schema", "completions"] {
-        help += &format!("\n════ trunnion {command} --help\n\n{}", text(trunnion(&[command, "--help"])));
+        help += "\n════ trunnion ";
+        help += command;
+        help += " --help\n\n";
+        help += &text(trunnion(&[command, "--help"]));
     }
     insta::assert_snapshot!(help);
 }

@@ -24,12 +24,12 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
             file: arguments.file.display().to_string(),
             environment: arguments.env,
             destroy: false,
-            targets: arguments.plan.targets,
-            update_images: arguments.plan.update_images,
+            targets: arguments.scope.targets,
+            update_images: arguments.scope.update_images,
         };
         return execute(&origin, None, &arguments.cloud, &arguments.execute, output).await;
     }
-    if arguments.env.is_some() || arguments.plan.update_images || !arguments.plan.targets.is_empty() {
+    if arguments.env.is_some() || arguments.scope.update_images || !arguments.scope.targets.is_empty() {
         return Err(Failure::with_help(
             "apply::arguments",
             "a plan document says itself what it is about",
@@ -71,7 +71,7 @@ async fn execute(
             () = interrupt.cancelled() => return Err(Failure::Told(INTERRUPTED)),
         };
         let outcome = run(&engine, &planned, output).await;
-        tell(&engine, origin, &outcome, how, output)
+        Ok(tell(&engine, origin, &outcome, how, output))
     }
     .await;
     lock.release().await?;
@@ -135,7 +135,7 @@ async fn run(engine: &Engine, planned: &Planned, output: Output) -> Outcome {
     outcome
 }
 
-fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, output: Output) -> Result<u8, Failure> {
+fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, output: Output) -> u8 {
     let outputs = Outputs::new(engine.stack(), &outcome.state);
     if how.json {
         let step = |address: &trunnion::Address, operation| json!({"address": address, "operation": operation});
@@ -177,7 +177,7 @@ fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, outp
         if !outcome.done.is_empty() {
             output.say(&format!("{}Done.{:#} {summary}.", style::STRONG, style::STRONG));
         }
-        return Ok(DONE);
+        return DONE;
     }
     let interrupted = outcome.not_started > 0 && outcome.failed.is_empty() && outcome.unsaved.is_none();
     let what = if interrupted { "Interrupted." } else { "Not all was done." };
@@ -186,5 +186,5 @@ fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, outp
         style::STRONG,
         style::STRONG
     ));
-    Ok(if interrupted { INTERRUPTED } else { ERROR })
+    if interrupted { INTERRUPTED } else { ERROR }
 }

@@ -83,7 +83,7 @@ pub(crate) struct CloudArguments {
 
 /// What of the stack.
 #[derive(Debug, Args)]
-pub(crate) struct PlanArguments {
+pub(crate) struct Scope {
     /// Plan only this address and what it needs; `instance.heavy` means all of its hosts (repeatable)
     #[arg(long = "target", value_name = "ADDRESS")]
     pub(crate) targets: Vec<String>,
@@ -105,7 +105,7 @@ pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) cloud: CloudArguments,
     #[command(flatten)]
-    pub(crate) plan: PlanArguments,
+    pub(crate) scope: Scope,
     /// Plan the deletion of everything
     #[arg(long, conflicts_with = "update_images")]
     pub(crate) destroy: bool,
@@ -131,7 +131,7 @@ pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) cloud: CloudArguments,
     #[command(flatten)]
-    pub(crate) plan: PlanArguments,
+    pub(crate) scope: Scope,
     #[command(flatten)]
     pub(crate) execute: Execute,
 }

@@ -26,7 +26,7 @@ impl Output {
     }
 
     /// Data: exactly this, on stdout. A reader that went away is no error.
-    pub(crate) fn data(&self, text: &str) {
+    pub(crate) fn data(self, text: &str) {
         let mut out = AutoStream::new(io::stdout().lock(), self.color);
         let _ = out.write_all(text.as_bytes());
         if !text.ends_with('\n') {
@@ -36,40 +36,40 @@ impl Output {
     }
 
     /// Talk: one line on stderr, unless quiet was asked for.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn say(self, text: &str) {
         if !self.quiet {
             self.always_say(text);
         }
     }
 
     /// Talk that quiet does not silence.
-    pub(crate) fn always_say(&self, text: &str) {
+    pub(crate) fn always_say(self, text: &str) {
         let mut out = AutoStream::new(io::stderr().lock(), self.color);
         let _ = writeln!(out, "{text}");
     }
 
     /// Talk for `-v`.
-    pub(crate) fn detail(&self, text: &str) {
+    pub(crate) fn detail(self, text: &str) {
         if self.is_verbose() {
             self.always_say(text);
         }
     }
 
-    pub(crate) fn is_verbose(&self) -> bool {
+    pub(crate) fn is_verbose(self) -> bool {
         self.verbose > 0
     }
 
-    pub(crate) fn verbosity(&self) -> u8 {
+    pub(crate) fn verbosity(self) -> u8 {
         self.verbose
     }
 
     /// Whether progress can be drawn in place.
-    pub(crate) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
 
     /// An error or warning with its place and help, on stderr.
-    pub(crate) fn report(&self, diagnostic: &dyn Diagnostic) {
+    pub(crate) fn report(self, diagnostic: &dyn Diagnostic) {
         let is_colourful = match self.color {
             ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
             ColorChoice::Never => false,
@@ -86,7 +86,7 @@ impl Output {
     }
 
     /// Asks a question on the terminal. Nothing where there is nobody to answer.
-    pub(crate) async fn ask(&self, question: &str) -> Option<String> {
+    pub(crate) async fn ask(self, question: &str) -> Option<String> {
         if !io::stdin().is_terminal() {
             return None;
         }

@@ -17,8 +17,8 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
         file: arguments.stack.file.display().to_string(),
         environment: arguments.stack.env,
         destroy: arguments.destroy,
-        targets: arguments.plan.targets,
-        update_images: arguments.plan.update_images,
+        targets: arguments.scope.targets,
+        update_images: arguments.scope.update_images,
     };
     let options = Options { interrupt: signals::interrupt(), ..Options::default() };
     let interrupt = options.interrupt.clone();
@@ -100,7 +100,7 @@ pub(crate) fn compare(path: &Path, written: &Document, planned: &Planned) -> Res
         return Ok(());
     }
     let moved = written.moved(&now);
-    let shown = moved.iter().take(10).map(|what| format!("\n  {what}")).collect::<String>();
+    let shown: String = moved.iter().take(10).flat_map(|what| ["\n  ", what]).collect();
     let more = if moved.len() > 10 { format!("\n  and {} more", moved.len() - 10) } else { String::new() };
     Err(Failure::with_help(
         "plan::moved",

@@ -125,7 +125,8 @@ pub(crate) fn render(arguments: &Render, output: Output) -> Result<u8, Failure> 
             output.data(&boot(&stack, pool)?);
         }
         Rendered::Conf => {
-            output.data(&blueprint::with_placeholders(&blueprint::control_plane_conf(&stack).map_err(refused(&stack))?))
+            output
+                .data(&blueprint::with_placeholders(&blueprint::control_plane_conf(&stack).map_err(refused(&stack))?));
         }
         Rendered::Policy => {
             let mut text = String::new();
