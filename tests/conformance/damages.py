@@ -253,3 +253,32 @@ def deleted_bucket_with_all_in_it(world):
     for version in s3.list_object_versions(Bucket=BUCKET)["Versions"]:
         s3.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
     s3.delete_bucket(Bucket=BUCKET)
+
+
+OURS = ["trunnion:stack", "trunnion:address"]
+LOST = ['tags["trunnion:stack"]', 'tags["trunnion:address"]']
+
+
+@damage("update ecs_cluster.main", paths=LOST)
+def cluster_without_the_tags_that_say_whose_it_is(world):
+    ecs = world.client("ecs")
+    (cluster,) = ecs.describe_clusters(clusters=["loadtest"])["clusters"]
+    ecs.untag_resource(resourceArn=cluster["clusterArn"], tagKeys=OURS)
+
+
+@damage("update ecs_service.control_plane", paths=LOST)
+def service_without_the_tags_that_say_whose_it_is(world):
+    ecs = world.client("ecs")
+    (service,) = ecs.describe_services(cluster="loadtest", services=[SERVICE["service"]])["services"]
+    ecs.untag_resource(resourceArn=service["serviceArn"], tagKeys=OURS)
+
+
+@damage("update log_group.control_plane", paths=LOST)
+def log_group_without_the_tags_that_say_whose_it_is(world):
+    arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{LOG_GROUP}"
+    world.client("logs").untag_resource(resourceArn=arn, tagKeys=OURS)
+
+
+@damage("update s3_bucket.artifacts", paths=[*LOST, "tags.team", "tags.cost-center"])
+def bucket_without_tags(world):
+    world.client("s3").delete_bucket_tagging(Bucket=BUCKET)

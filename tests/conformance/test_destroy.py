@@ -9,8 +9,8 @@ from damages import BUCKET, DAMAGES
 from stage import ACCOUNT, REGION, group_id, instances, left_over, stack_file
 
 
-# Without a state nothing tells any more whose a host is whose tags were taken away.
-ONLY_WITH_STATE = {"host_without_the_tags_that_say_whose_it_is"}
+# Without a state nothing tells any more whose something is whose tags were taken away.
+ONLY_WITH_STATE = {damage.name for damage in DAMAGES if damage.name.endswith(("whose_it_is", "without_tags"))}
 
 
 def some_damages(seed: int, count: int, out_of: list):

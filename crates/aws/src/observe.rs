@@ -47,8 +47,8 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
         seen.put(Instance::KIND, host.remote().map_err(told)?);
     }
     seen.put_all(SecurityGroup::KIND, first.groups);
-    seen.put_all(EcsCluster::KIND, first.cluster);
-    seen.put_all(EcsService::KIND, first.service);
+    seen.put_ours(EcsCluster::KIND, first.cluster);
+    seen.put_ours(EcsService::KIND, first.service);
     seen.put_all(IamInstanceProfile::KIND, first.profiles);
 
     let second = Second {
@@ -165,7 +165,17 @@ async fn buckets(aws: &Aws, recorded: &State) -> Result<Vec<(String, Tags)>, Fai
         Box::pin(async move { Ok::<_, Failure>(s3_bucket::find(aws, &name).await?.map(|tags| (name, tags))) })
     });
     let found = try_join_all(asked).await?.into_iter().flatten();
-    Ok(found.filter(|(_, tags)| crate::convert::is_ours(tags, &connection.stack)).collect())
+    let is_recorded = |name: &str| {
+        recorded.resources.iter().any(|(address, found)| address.kind.as_str() == S3Bucket::KIND && found.id == name)
+    };
+    let ours = |(name, tags): &(String, Tags)| is_ours(tags, &connection.stack, || is_recorded(name));
+    Ok(found.filter(ours).collect())
+}
+
+/// Whether a resource is the stack's: by its tags, or, where they are gone, by the state that knows its id. What carries
+/// another stack's tag never is.
+fn is_ours(tags: &Tags, stack: &str, is_recorded: impl Fn() -> bool) -> bool {
+    tags.get(STACK_TAG).map_or_else(is_recorded, |tagged| tagged == stack)
 }
 
 /// The stack's instance profiles: those in its path.
@@ -231,10 +241,8 @@ impl Second {
         seen.put_all(LaunchTemplate::KIND, templates.into_iter().flatten());
         seen.put_all(S3Bucket::KIND, buckets);
         seen.put_all(IamRole::KIND, roles.into_iter().flatten());
-        seen.put_all(LogGroup::KIND, log_groups.into_iter().flatten());
-        let definitions = definitions.into_iter().flatten().filter(|found| seen.is_ours(found));
-        let definitions: Vec<_> = definitions.collect();
-        seen.put_all(EcsTaskDefinition::KIND, definitions);
+        seen.put_ours(LogGroup::KIND, log_groups.into_iter().flatten());
+        seen.put_ours(EcsTaskDefinition::KIND, definitions.into_iter().flatten());
         Ok(objects.into_iter().flatten().collect())
     }
 }
@@ -262,20 +270,14 @@ async fn third(
     seen.put_all(S3Object::KIND, found.into_iter().flatten());
     // An id of EC2 is never given to something else: what is recorded stays ours though its tags were taken away.
     for host in hosts {
-        seen.put_recorded(Instance::KIND, host.remote()?);
+        seen.put_ours(Instance::KIND, [host.remote()?]);
     }
-    for group in groups {
-        seen.put_recorded(SecurityGroup::KIND, group);
-    }
-    for template in templates.into_iter().flatten() {
-        seen.put_recorded(LaunchTemplate::KIND, template);
-    }
+    seen.put_ours(SecurityGroup::KIND, groups);
+    seen.put_ours(LaunchTemplate::KIND, templates.into_iter().flatten());
     // A name can be: here the path decides.
     let in_path = |remote: &Remote| attribute(&remote.attributes, "path") == path;
     seen.put_all(IamRole::KIND, roles.into_iter().flatten().filter(in_path));
-    for definition in definitions.into_iter().flatten() {
-        seen.put_recorded(EcsTaskDefinition::KIND, definition);
-    }
+    seen.put_ours(EcsTaskDefinition::KIND, definitions.into_iter().flatten());
     Ok(())
 }
 
@@ -310,10 +312,6 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn is_ours(&self, remote: &Remote) -> bool {
-        crate::convert::is_ours(&tags_of(&remote.attributes), self.stack)
-    }
-
     /// Puts a resource where its address tag says; else where the state knows its id.
     fn put(&mut self, kind: &str, remote: Remote) {
         let tagged = tags_of(&remote.attributes).get(ADDRESS_TAG).and_then(|tag| tag.parse::<Address>().ok());
@@ -330,11 +328,13 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Puts a resource that the state knows by its id, unless another stack has taken it.
-    fn put_recorded(&mut self, kind: &str, remote: Remote) {
-        let tags = tags_of(&remote.attributes);
-        if tags.get(STACK_TAG).is_none_or(|stack| stack == self.stack) {
-            self.put(kind, remote);
+    /// Puts those that are ours, of resources that were found by name or id.
+    fn put_ours(&mut self, kind: &str, remotes: impl IntoIterator<Item = Remote>) {
+        for remote in remotes {
+            let is_recorded = || self.by_id.contains_key(&(kind, remote.id.as_str()));
+            if is_ours(&tags_of(&remote.attributes), self.stack, is_recorded) {
+                self.put(kind, remote);
+            }
         }
     }
 

@@ -28,7 +28,7 @@ pub enum Error {
     #[error("the sandbox cannot listen on loopback")]
     Listen(#[source] std::io::Error),
     /// AWS could not be read.
-    #[error("{}", .0.message)]
+    #[error(transparent)]
     Provider(#[from] ProviderError),
     /// There is no plan.
     #[error(transparent)]
@@ -112,6 +112,9 @@ impl Error {
             }
             Self::Blueprint(error) => error.help().map(str::to_owned),
             Self::Store(StoreError::Remote { help, .. }) => help.clone(),
+            Self::Store(StoreError::Locked { place, .. }) if place.starts_with("s3://") => {
+                Some("wait until it is done; a lock that nobody renews is taken over after two minutes".to_owned())
+            }
             Self::Store(StoreError::Locked { .. }) => {
                 Some("wait until it is done; the lock goes with the process that holds it".to_owned())
             }

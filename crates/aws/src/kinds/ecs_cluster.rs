@@ -26,12 +26,9 @@ async fn find(aws: &Aws, name: &str) -> Result<Option<(String, EcsCluster)>, Fai
     }))
 }
 
-/// The stack's cluster.
+/// The cluster of the stack's name.
 pub(crate) async fn read(aws: &Aws) -> Result<Option<Remote>, Failure> {
-    match find(aws, &aws.connection.stack).await? {
-        Some((arn, cluster)) if is_ours(&cluster.tags, &aws.connection.stack) => as_remote(&arn, &cluster).map(Some),
-        _ => Ok(None),
-    }
+    find(aws, &aws.connection.stack).await?.map(|(arn, cluster)| as_remote(&arn, &cluster)).transpose()
 }
 
 pub(crate) async fn create(aws: &Aws, cluster: EcsCluster) -> Result<Remote, Failure> {

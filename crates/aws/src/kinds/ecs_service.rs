@@ -33,10 +33,9 @@ fn is_active(service: &Service) -> bool {
     service.status.as_deref() == Some("ACTIVE")
 }
 
-/// The active service of a name in the stack's cluster, if it is ours.
+/// The active service of a name in the stack's cluster.
 pub(crate) async fn read(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Remote>, Failure> {
-    let found = describe(aws, cluster, name).await?.filter(is_active);
-    let found = found.map(from_service).filter(|(_, service)| is_ours(&service.tags, &aws.connection.stack));
+    let found = describe(aws, cluster, name).await?.filter(is_active).map(from_service);
     found.map(|(arn, service)| as_remote(&arn, &service)).transpose()
 }
 

@@ -50,12 +50,10 @@ async fn read_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
     }
 }
 
-/// A group with its tags, if it is ours.
+/// A group with its tags.
 pub(crate) async fn detail(aws: &Aws, mut group: LogGroup) -> Result<Option<Remote>, Failure> {
-    group.tags = match read_tags(aws, &group.name).await? {
-        Some(tags) if is_ours(&tags, &aws.connection.stack) => tags,
-        _ => return Ok(None),
-    };
+    let Some(tags) = read_tags(aws, &group.name).await? else { return Ok(None) };
+    group.tags = tags;
     as_remote(aws, &group).map(Some)
 }
 

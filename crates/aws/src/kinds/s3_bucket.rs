@@ -41,7 +41,7 @@ fn maybe<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
     }
 }
 
-/// A bucket that is there and is ours, as its tags say.
+/// A bucket that is there and has these tags.
 pub(crate) async fn read(aws: &Aws, name: &str, tags: Tags) -> Result<Remote, Failure> {
     let s3 = &aws.clients.s3;
     let (versioning, encryption, access, policy) = futures::try_join!(
