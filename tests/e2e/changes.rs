@@ -109,3 +109,16 @@ fn an_environment_stands_beside_the_base() {
     stage.succeed(&["destroy", "--yes", "--env", "dr"]);
     assert_eq!(stage.changes(&[]), Vec::<String>::new(), "the base is as it was");
 }
+
+#[test]
+fn a_subnet_asked_for_by_zone_and_by_id_is_one() {
+    let stage = applied();
+    let shown: serde_json::Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
+    let interfaces = &shown["state"]["resources"]["launch_template.heavy"]["attributes"]["data"]["interfaces"];
+    let id = interfaces[0]["subnet"].as_str().unwrap();
+    stage.edit(
+        "    instance_type: c7i.xlarge\n    count: 1\n    zone: eu-west-3b",
+        &format!("    instance_type: c7i.xlarge\n    count: 1\n    subnet: {id}"),
+    );
+    stage.converge(&[]);
+}

@@ -151,7 +151,14 @@ pub(crate) async fn secrets(aws: &Aws, queries: &Queries) -> Result<Answers, Fai
                     format!("the secret `{}` is being deleted", query.arn),
                     "restore it, or name another one".to_owned(),
                 )),
-                Ok(_) => Ok(attributes([("arn", query.arn.as_str().into())])),
+                Ok(answer) => {
+                    let mut found = attributes([("arn", query.arn.as_str().into())]);
+                    // The default key `aws/secretsmanager` is not named, and needs no permission.
+                    if let Some(key) = answer.kms_key_id.filter(|key| !key.ends_with("alias/aws/secretsmanager")) {
+                        found.insert("kms_key".to_owned(), key.into());
+                    }
+                    Ok(found)
+                }
                 Err(failure) if failure.class == Class::NotFound => Err(Failure {
                     help: Some("create it, or correct the ARN".to_owned()),
                     message: format!("there is no secret `{}`", query.arn),

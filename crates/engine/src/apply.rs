@@ -309,6 +309,9 @@ impl<'a> Run<'a> {
             }
             attributes.insert(name.clone(), value);
         }
+        if let Some(rules) = self.rules.get(&change.address.kind) {
+            diff::drop_repeats(rules, &mut attributes);
+        }
         let resource = Resolved { address: change.address.clone(), attributes };
         if step.operation == Operation::Create {
             return Ok(Work::Create(resource));

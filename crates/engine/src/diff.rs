@@ -108,6 +108,18 @@ pub fn normalised_json(text: &str) -> Option<Json> {
     serde_json::from_str(text).ok().map(normalise)
 }
 
+/// Takes what is named twice out of lists without order: two subnets asked for differently may be the same one, and AWS
+/// takes no permission twice.
+pub fn drop_repeats(rules: &Rules, map: &mut Map) {
+    for (path, _) in rules.attributes.iter().filter(|(_, rule)| rule.unordered) {
+        if let Some(Value::List(list)) = at(map, path) {
+            let mut seen = BTreeSet::new();
+            let distinct = list.iter().filter(|value| seen.insert(*value)).cloned().collect();
+            put(map, path, Value::List(distinct));
+        }
+    }
+}
+
 /// The value at a path of plain names, `data.image_id`.
 pub fn at<'a>(map: &'a Map, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {

@@ -282,6 +282,7 @@ impl Planner<'_> {
             .iter()
             .map(|(name, value)| (name.clone(), value.resolve(&|reference| self.known(reference))))
             .collect();
+        diff::drop_repeats(rules, &mut wanted);
         let change = match remote {
             None => Change {
                 address: address.clone(),

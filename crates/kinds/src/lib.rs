@@ -1,6 +1,6 @@
 //! The kinds of resources a stack consists of: their attributes as plain structs, and the rules by which they change.
 //!
-//! A struct's fields are the attributes of DESIGN by name; a field of type [`Value`] may refer to another resource
+//! A struct's fields are the attributes by name; a field of type [`Value`] may refer to another resource
 //! until that one is there. [`rule_book`] collects the rules of all kinds for the engine, [`lookup`] holds what is only
 //! looked up.
 //!

@@ -78,7 +78,8 @@ impl InstanceType {
     pub const KIND: &str = "instance_type";
 }
 
-/// A secret that must exist; its value is never read. Finds `arn`.
+/// A secret that must exist; its value is never read. Finds `arn`, and `kms_key` where a key of the account's own
+/// encrypts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
     /// Its ARN.
