@@ -56,13 +56,6 @@ impl Diagnostic {
         self
     }
 
-    /// The same, as a warning.
-    #[must_use]
-    pub fn into_warning(mut self) -> Self {
-        self.severity = Severity::Warning;
-        self
-    }
-
     /// Line and column it is about, both counted from 1, the column in characters.
     pub fn line_and_column(&self) -> Option<(usize, usize)> {
         let text = self.source.as_ref()?.inner();
@@ -112,6 +105,21 @@ pub struct Invalid {
 }
 
 impl Invalid {
+    /// All mistakes of several looks at one file, each told once; nothing where there was none.
+    pub fn join(looks: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut looks = looks.into_iter();
+        let mut all = looks.next()?;
+        for found in looks.flat_map(|look| look.diagnostics) {
+            let is_told =
+                |told: &Diagnostic| (told.code, &told.message, told.span) == (found.code, &found.message, found.span);
+            if !all.diagnostics.iter().any(is_told) {
+                all.diagnostics.push(found);
+            }
+        }
+        all.diagnostics.sort_by_key(|found| found.span.map(|span| span.offset()));
+        Some(all)
+    }
+
     /// Every mistake, sorted by place; never empty.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics

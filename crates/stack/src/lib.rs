@@ -59,6 +59,14 @@ impl Stack {
         Stack::parse(&text, path, environment, options)
     }
 
+    /// The names of a file's environments; none where the file cannot be read far enough to tell.
+    pub fn environments_of(path: &Path) -> Vec<String> {
+        let Ok(text) = read::text(path) else { return Vec::new() };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let root = tree::read(text, &mut diagnostic::Findings::default());
+        root.map(|root| environment::names(&root)).unwrap_or_default()
+    }
+
     /// Checks the text of a stack file. The path is what messages call it, and relative paths in it start beside it.
     pub fn parse(text: &str, path: &Path, environment: Option<&str>, options: &LoadOptions) -> Result<Stack, Invalid> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);

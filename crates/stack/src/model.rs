@@ -152,7 +152,7 @@ pub struct ControlPlane {
     pub cpu: u32,
     /// Fargate memory in MiB; a size that Fargate has for this `cpu`.
     pub memory: u32,
-    /// Availability zones of its subnets, never none: those of the pools where the file names none.
+    /// Availability zones of its subnets; where there is none, it stands in the subnets of the pools.
     pub zones: Vec<String>,
     /// How many days its log is kept; a period that CloudWatch Logs has.
     pub log_retention_days: u32,

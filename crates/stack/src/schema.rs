@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, json_schema};
 use serde_json::{Map as JsonMap, Value, json};
 
+use crate::words::SYSTEM_USERS;
+
 /// The JSON Schema of stack files, environments included.
 pub fn json_schema() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
@@ -22,6 +24,8 @@ pub fn json_schema() -> Value {
         for only_of_root in ["$schema", "title", "description"] {
             overlay.remove(only_of_root);
         }
+        // One that differs by its name alone.
+        overlay.insert("type".to_owned(), json!(["object", "null"]));
     }
     let environments = json!({
         "description": "What differs between environments, chosen with --env. Each is laid over the stack: maps are \
@@ -124,9 +128,18 @@ fn tags(_: &mut schemars::SchemaGenerator) -> Schema {
     })
 }
 
-fn scalars(_: &mut schemars::SchemaGenerator) -> Schema {
+fn variables(_: &mut schemars::SchemaGenerator) -> Schema {
+    scalars("^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+}
+
+fn system_properties(_: &mut schemars::SchemaGenerator) -> Schema {
+    scalars("^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")
+}
+
+fn scalars(names: &str) -> Schema {
     json_schema!({
         "type": ["object", "null"],
+        "propertyNames": { "pattern": names },
         "additionalProperties": { "type": ["string", "number", "boolean"] },
     })
 }
@@ -182,7 +195,7 @@ struct Generator {
     /// A boot template of your own, relative to this file. By default the built-in one.
     template: Option<String>,
     /// Handed to the boot template.
-    #[schemars(default, schema_with = "scalars")]
+    #[schemars(default, schema_with = "variables")]
     variables: Option<BTreeMap<String, String>>,
 }
 
@@ -253,7 +266,12 @@ fn image(_: &mut schemars::SchemaGenerator) -> Schema {
 #[schemars(deny_unknown_fields)]
 struct ControlPlane {
     /// Container image, pinned to a version or a digest.
-    #[schemars(example = &"gatlingcorp/control-plane:2026.42.2")]
+    #[schemars(
+        length(max = 255),
+        regex(pattern = r"^([A-Za-z0-9._:/-]+@sha256:[0-9a-fA-F]{64}|([A-Za-z0-9._:-]*/)*[A-Za-z0-9._-]+:[A-Za-z0-9._:-]+)$"),
+        extend("not" = { "pattern": ":latest(-[A-Za-z0-9._:-]*)?$" }),
+        example = &"gatlingcorp/control-plane:2026.42.2"
+    )]
     image: String,
     /// ARN of the secret that holds its token.
     #[schemars(regex(pattern = "^arn:aws[a-z-]*:secretsmanager:"))]
@@ -268,7 +286,7 @@ struct ControlPlane {
     /// Fargate memory in MiB, of a size that goes with `cpu`.
     #[schemars(range(min = 512, max = 122_880), extend("default" = 3072))]
     memory: Option<u32>,
-    /// Availability zones of its subnets. By default those of the pools.
+    /// Availability zones of its subnets. By default it stands in the subnets of the pools.
     #[schemars(extend("uniqueItems" = true))]
     zones: Option<Vec<String>>,
     /// How many days its log is kept.
@@ -279,12 +297,20 @@ struct ControlPlane {
     log_retention_days: Option<u32>,
 }
 
+/// The names that [`crate::words::is_of_system`] knows, as a pattern.
+fn of_system() -> String {
+    format!("^({}|systemd-.*)$", SYSTEM_USERS.join("|"))
+}
+
 /// How the control plane reaches the hosts.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Ssh {
     /// The user it logs in as, who is made on the hosts.
-    #[schemars(regex(pattern = "^[a-z_][a-z0-9_-]{0,31}$"), extend("default" = "gatling"))]
+    #[schemars(
+        regex(pattern = "^[a-z_][a-z0-9_-]{0,31}$"),
+        extend("not" = { "pattern": of_system() }, "default" = "gatling")
+    )]
     user: Option<String>,
     /// ARN of the secret that holds the private key.
     #[schemars(regex(pattern = "^arn:aws[a-z-]*:secretsmanager:"))]
@@ -306,10 +332,10 @@ struct Location {
     #[schemars(extend("enum" = ["classic", "javascript"], "default" = "classic"))]
     engine: Option<String>,
     /// Options of the generators' JVM.
-    #[schemars(extend("examples" = [["-Xmx128g"]]))]
+    #[schemars(inner(regex(pattern = "^-[^ ]*$")), extend("examples" = [["-Xmx128g"]]))]
     jvm_options: Option<Vec<String>>,
     /// Java system properties of every run.
-    #[schemars(default, schema_with = "scalars")]
+    #[schemars(default, schema_with = "system_properties")]
     system_properties: Option<BTreeMap<String, String>>,
 }
 

@@ -73,12 +73,74 @@ pub(crate) fn is_bucket(text: &str) -> bool {
         && !text.contains("..")
 }
 
-/// A Linux user that logs in, so not root: `^[a-z_][a-z0-9_-]{0,31}$`.
+/// Users and groups that Amazon Linux 2023 has before anybody logs in (its `/etc/passwd` and `/etc/group`, and those of
+/// its usual services), beside `systemd-…`.
+pub(crate) const SYSTEM_USERS: &[&str] = &[
+    "adm",
+    "apache",
+    "audio",
+    "bin",
+    "cdrom",
+    "chrony",
+    "cwagent",
+    "daemon",
+    "dbus",
+    "dialout",
+    "disk",
+    "ec2-instance-connect",
+    "floppy",
+    "ftp",
+    "games",
+    "halt",
+    "input",
+    "kmem",
+    "kvm",
+    "libstoragemgmt",
+    "lock",
+    "lp",
+    "mail",
+    "man",
+    "mem",
+    "nginx",
+    "nobody",
+    "operator",
+    "polkitd",
+    "render",
+    "root",
+    "rpc",
+    "rpcuser",
+    "screen",
+    "sgx",
+    "shutdown",
+    "ssh_keys",
+    "sshd",
+    "stapdev",
+    "stapsys",
+    "stapusr",
+    "sync",
+    "sys",
+    "tape",
+    "tcpdump",
+    "tss",
+    "tty",
+    "unbound",
+    "users",
+    "utempter",
+    "utmp",
+    "video",
+    "wheel",
+];
+
+/// Whether a user or group of this name is the system's own.
+pub(crate) fn is_of_system(text: &str) -> bool {
+    SYSTEM_USERS.contains(&text) || text.starts_with("systemd-")
+}
+
+/// The name of a Linux user: `^[a-z_][a-z0-9_-]{0,31}$`.
 pub(crate) fn is_user(text: &str) -> bool {
     (1..=32).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-')
-        && text != "root"
 }
 
 /// What AWS takes in tags everywhere: letters, digits, spaces and `_ . : / = + - @`.
@@ -173,7 +235,11 @@ mod tests {
     fn names_and_users() {
         assert!(is_name("loadtest-dr", 31) && !is_name("Loadtest", 31) && !is_name("1st", 31) && !is_name("", 31));
         assert!(is_location_id("prl_heavy_paris") && !is_location_id("prl_") && !is_location_id("heavy"));
-        assert!(is_user("gatling") && !is_user("root") && !is_user("Gatling") && !is_user(""));
+        assert!(is_user("gatling") && is_user("ec2-user") && !is_user("1st") && !is_user("Gatling") && !is_user(""));
+        for theirs in ["root", "wheel", "nobody", "systemd-resolve"] {
+            assert!(is_of_system(theirs), "{theirs}");
+        }
+        assert!(!is_of_system("gatling") && !is_of_system("ec2-user"));
         assert!(is_bucket("acme-trunnion") && !is_bucket("Acme") && !is_bucket("a..b") && !is_bucket("-ab"));
         assert!(is_parameter("/aws/service/ami") && !is_parameter("aws") && !is_parameter("/a//b"));
     }

@@ -60,7 +60,7 @@ fn defaults_are_filled_in() {
     let control_plane = &stack.control_plane;
     assert_eq!((control_plane.cpu, control_plane.memory, control_plane.log_retention_days), (1024, 3072, 30));
     assert!(control_plane.public_ip);
-    assert_eq!(control_plane.zones, ["eu-west-3a"], "those of the pools");
+    assert!(control_plane.zones.is_empty(), "it stands where the pools do");
     assert_eq!((control_plane.ssh.user.as_str(), control_plane.ssh.public_key.as_str()), ("gatling", KEY));
     assert!(stack.locations.is_empty() && stack.tags.is_empty());
 }
@@ -171,6 +171,14 @@ fn later_stages_can_point_at_the_file() {
 }
 
 #[test]
+fn without_zones_the_control_plane_stands_where_the_pools_do() {
+    let text = smallest().replace("zone: eu-west-3a", "subnet: subnet-0123456789abcdef0");
+    let (stack, _) = load(&text, None).unwrap();
+    assert!(stack.control_plane.zones.is_empty(), "no zone is guessed");
+    assert_eq!(stack.pools["heavy"].placement, Placement::Subnet("subnet-0123456789abcdef0".to_owned()));
+}
+
+#[test]
 fn shared_settings_may_be_written_once() {
     let text = smallest().replace(
         "  heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a }",
@@ -178,7 +186,7 @@ fn shared_settings_may_be_written_once() {
     );
     let (stack, _) = load(&text, None).unwrap();
     assert_eq!(stack.pools["other"].instance_type.name, "c6in.32xlarge");
-    assert_eq!(stack.control_plane.zones, ["eu-west-3a", "eu-west-3b"]);
+    assert_eq!(stack.pools["other"].placement, Placement::Zone("eu-west-3b".to_owned()));
 }
 
 #[test]
@@ -197,4 +205,5 @@ fn a_generator_for_another_architecture_is_refused() {
     assert_eq!(invalid.diagnostics()[0].code, "stack::generator_binary");
     let without = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &LoadOptions::default()).unwrap_err();
     assert_eq!(without.diagnostics()[0].code, "stack::missing_file");
+    assert!(without.diagnostics()[0].help.as_deref().unwrap().contains("cargo build --package trunnion-generator"));
 }

@@ -1,13 +1,11 @@
 //! The control plane: its container image, its secrets, its size and place.
 
-use std::collections::BTreeSet;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Field, Map, pools};
 use crate::{
     diagnostic::{Diagnostic, Findings},
-    model::{ControlPlane, Placement, Ssh},
+    model::{ControlPlane, Ssh},
     secrets,
     shape::listed,
     sources::shown_text,
@@ -36,7 +34,6 @@ pub(crate) fn read(
     top: &Map,
     region: Option<&str>,
     account: Option<&str>,
-    pools: &pools::Pools,
     findings: &mut Findings,
 ) -> Option<ControlPlane> {
     let field = findings.required(top, "control_plane", "{ image: …, token: …, ssh: … }")?;
@@ -52,7 +49,7 @@ pub(crate) fn read(
         .and_then(|map| ssh(&map, region, account, findings));
     let public_ip = findings.boolean_or(&map, "public_ip", true);
     let size = size(&map, findings);
-    let zones = zones(&map, region, pools, findings);
+    let zones = zones(&map, region, findings);
     let log_retention_days = retention(&map, findings);
     let (cpu, memory) = size?;
     Some(ControlPlane {
@@ -158,11 +155,17 @@ fn ssh(map: &Map, region: Option<&str>, account: Option<&str>, findings: &mut Fi
 
 fn user(field: &Field, findings: &mut Findings) -> Option<String> {
     let text = findings.text(field)?;
+    if words::is_of_system(text) {
+        let says = format!("is `{}`, which belongs to the hosts' system", shown_text(text));
+        let help = "take a name of its own, such as `gatling`: who is not there yet is made";
+        findings.about(field, "stack::system_user", says, help);
+        return None;
+    }
     if words::is_user(text) {
         return Some(text.to_owned());
     }
     let says = format!("is `{}`, which cannot be the user", shown_text(text));
-    let help = "take 1 to 32 lower-case letters, digits, `_` and `-`, no digit first, and not root";
+    let help = "take 1 to 32 lower-case letters, digits, `_` and `-`, no digit first";
     findings.about(field, "stack::malformed", says, help);
     None
 }
@@ -241,29 +244,12 @@ fn size(map: &Map, findings: &mut Findings) -> Option<(u32, u32)> {
     None
 }
 
-fn zones(map: &Map, region: Option<&str>, pools: &pools::Pools, findings: &mut Findings) -> Option<Vec<String>> {
+fn zones(map: &Map, region: Option<&str>, findings: &mut Findings) -> Option<Vec<String>> {
     let items = findings.items(map, "zones")?;
     let read: Vec<Option<&str>> = items.iter().map(|item| pools::zone(item, region, findings)).collect();
     let zones: Vec<&str> = read.into_iter().collect::<Option<_>>()?;
     findings.written_twice(zones.iter().copied().zip(&items))?;
-    if !zones.is_empty() {
-        return Some(zones.into_iter().map(str::to_owned).collect());
-    }
-    let of_pools: BTreeSet<&String> = pools
-        .valid()
-        .values()
-        .filter_map(|pool| match &pool.placement {
-            Placement::Zone(zone) => Some(zone),
-            Placement::Subnet(_) => None,
-        })
-        .collect();
-    if of_pools.is_empty() && pools.is_whole() {
-        let message = "`control_plane` has no `zones`, and no pool names a zone to take";
-        let help = format!("add `zones: [{}a]`", region.unwrap_or("eu-west-3"));
-        findings.push(Diagnostic::new("stack::missing_key", Some(map.place.clone()), message).with_help(help));
-        return None;
-    }
-    Some(of_pools.into_iter().cloned().collect())
+    Some(zones.into_iter().map(str::to_owned).collect())
 }
 
 fn retention(map: &Map, findings: &mut Findings) -> Option<u32> {

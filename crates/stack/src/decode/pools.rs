@@ -49,11 +49,6 @@ impl<'t> Pools<'t> {
         &self.written
     }
 
-    /// Whether every one is right.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.whole
-    }
-
     /// All of them, if each is right.
     pub(crate) fn all(self) -> Option<BTreeMap<String, Pool>> {
         self.whole.then_some(self.valid)

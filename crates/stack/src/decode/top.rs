@@ -62,7 +62,7 @@ pub(crate) fn stack(root: &Node, around: &Surroundings, findings: &mut Findings)
     let network = network(&top, findings);
     let pools = pools::read(&top, region.as_deref(), findings);
     let generator = generator::read(&top, pools.valid(), around, findings);
-    let control_plane = control_plane::read(&top, region.as_deref(), account.as_deref(), &pools, findings);
+    let control_plane = control_plane::read(&top, region.as_deref(), account.as_deref(), findings);
     let locations = locations::read(&top, &pools, generator.as_ref().map(|generator| generator.java), findings);
     Some(Decoded {
         name: name?,
