@@ -248,7 +248,8 @@ fn subnet(query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable]) -> Resul
             ids.sort_unstable();
             Err(Failure::own(
                 format!("`{vpc}` has several of {place}: {}", ids.join(", ")),
-                "name one of them as `subnet`".to_owned(),
+                "name one of them as the pool's `subnet`; without `zones`, the control plane stands in the pools' subnets"
+                    .to_owned(),
             ))
         }
     })
