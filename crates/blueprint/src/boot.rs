@@ -13,7 +13,7 @@ use trunnion_catalog::Architecture;
 use trunnion_generator::{Config, Ssh};
 use trunnion_stack::{Engine, Pool, Stack};
 
-use crate::{Binaries, BlueprintError, address::bucket_of, error::BlueprintError as Error};
+use crate::{Binaries, BlueprintError, address::bucket_of, conf::EXECUTABLE_DIR, error::BlueprintError as Error};
 
 /// How many bytes of user data AWS takes, before they are encoded.
 pub const USER_DATA_LIMIT: usize = 16_384;
@@ -50,6 +50,7 @@ struct BootContext<'a> {
     javascript: bool,
     generator: Artifact<'a>,
     config: String,
+    executable_dir: &'static str,
     ssh: SshAccess<'a>,
     variables: &'a BTreeMap<String, String>,
 }
@@ -139,6 +140,7 @@ fn boot_context<'a>(
         javascript: runs_javascript(stack, pool_name),
         generator: Artifact { bucket: bucket_of(stack), key: binary.key(), sha256: &binary.sha256 },
         config: config.to_json()?,
+        executable_dir: EXECUTABLE_DIR,
         ssh: SshAccess { user: &ssh.user, public_key: &ssh.public_key },
         variables: &stack.generator.variables,
     })

@@ -18,6 +18,10 @@ pub(crate) const TOKEN: &str = "CONTROL_PLANE_TOKEN";
 /// The port it listens on.
 pub(crate) const PORT: u16 = 8080;
 
+/// Where Gatling unpacks its programs on the hosts. Its default is `/tmp`, which is half of the memory on Amazon Linux
+/// 2023; the boot template makes this one.
+pub(crate) const EXECUTABLE_DIR: &str = "/var/lib/gatling";
+
 /// The conf of the stack's control plane, with references to the hosts' primary private addresses.
 pub fn control_plane_conf(stack: &Stack) -> Result<Value, BlueprintError> {
     let locations = stack.locations.iter().map(|(id, one)| location(stack, id, one)).collect();
@@ -61,6 +65,7 @@ fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
             ]),
         ),
         ("hosts", Hocon::List((0..count).map(host).collect())),
+        ("executable-dir", text(EXECUTABLE_DIR)),
     ];
     // An empty list would say "no options" and not "as Gatling has them".
     if !location.jvm_options.is_empty() {

@@ -6,10 +6,13 @@ use trunnion_engine::{Address, Graph, Map, Observed};
 use trunnion_stack::{Image, Placement, Pool, Stack};
 
 use crate::{
-    address,
+    address::{self, EXECUTION},
     boot::runs_javascript,
     network::{control_plane_placements, pool_placements},
 };
+
+/// Versions of Amazon Corretto that Amazon Linux 2023 keeps (its user guide, "Amazon Corretto").
+const CORRETTO: [u8; 4] = [11, 17, 21, 25];
 
 /// Everything found, each list in the order of the stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,8 +45,10 @@ pub fn findings(stack: &Stack, desired: &Graph, observed: &Observed) -> Findings
         found.errors.extend(no_graalvm(stack, name, pool));
         found.warnings.extend(pool_unreachable(name, pool, observed));
     }
+    found.errors.extend(no_such_java(stack));
     room(stack, desired, observed, &mut found.errors);
     found.warnings.extend(control_plane_unreachable(stack, observed));
+    found.warnings.extend(secrets_with_keys(stack, observed));
     found
 }
 
@@ -67,8 +72,7 @@ fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Findin
 
 /// The built-in template only makes sure that GraalVM is there, so the boot would fail.
 fn no_graalvm(stack: &Stack, name: &str, pool: &Pool) -> Option<Finding> {
-    let hopeless = pool.image == Image::AmazonLinux2023 && stack.generator.template.is_none();
-    (hopeless && runs_javascript(stack, name)).then(|| Finding {
+    (is_all_built_in(stack, pool) && runs_javascript(stack, name)).then(|| Finding {
         code: "no_graalvm",
         message: format!(
             "a location of pool `{name}` runs JavaScript, which needs GraalVM, and Amazon Linux 2023 has none to install"
@@ -76,6 +80,27 @@ fn no_graalvm(stack: &Stack, name: &str, pool: &Pool) -> Option<Finding> {
         help: Some(format!("name an image with GraalVM in `pools.{name}.image`, or a template that fetches it")),
         path: format!("pools.{name}.image"),
     })
+}
+
+/// The built-in template installs the Java that the stack asks for, and Amazon Linux 2023 has only some of them.
+fn no_such_java(stack: &Stack) -> Option<Finding> {
+    let java = stack.generator.java;
+    let installs = |(name, pool): &(&String, &Pool)| is_all_built_in(stack, pool) && !runs_javascript(stack, name);
+    let (name, _) = stack.pools.iter().find(installs).filter(|_| !CORRETTO.contains(&java))?;
+    Some(Finding {
+        code: "no_such_java",
+        message: format!("Amazon Linux 2023 has no Java {java} to install for the hosts of pool `{name}`"),
+        help: Some(format!(
+            "take Java 11, 17, 21 or 25, or name an image with Java {java} in `pools.{name}.image`, or a template that \
+             fetches it"
+        )),
+        path: "generator.java".to_owned(),
+    })
+}
+
+/// Whether nobody but the built-in template puts anything onto the hosts.
+fn is_all_built_in(stack: &Stack, pool: &Pool) -> bool {
+    pool.image == Image::AmazonLinux2023 && stack.generator.template.is_none()
 }
 
 fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
@@ -91,7 +116,10 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
     };
     Some(Finding {
         code: "pool_unreachable",
-        message: format!("the hosts of pool `{name}` cannot reach api.gatling.io: {why}"),
+        message: format!(
+            "the hosts of pool `{name}` cannot reach the internet (api.gatling.io, package repositories, S3), so their \
+             boot fails: {why}"
+        ),
         help: Some("place the pool in a subnet whose default route is a NAT gateway or the like".to_owned()),
         path: format!("pools.{name}.{}", placement_key(&pool.placement)),
     })
@@ -131,6 +159,24 @@ fn control_plane_unreachable(stack: &Stack, observed: &Observed) -> Vec<Finding>
         });
     }
     findings
+}
+
+/// The execution role may read the secrets, but not use a key of somebody's own that encrypts them.
+fn secrets_with_keys(stack: &Stack, observed: &Observed) -> Vec<Finding> {
+    let secrets = [("token", "control_plane.token"), ("ssh_private_key", "control_plane.ssh.private_key")];
+    let finding = |(name, path): (&str, &str)| {
+        let secret = observed.lookups.get(&address::secret(name))?;
+        let (arn, key) = (text(secret, "arn")?, text(secret, "kms_key")?);
+        Some(Finding {
+            code: "secret_with_own_key",
+            message: format!(
+                "the secret `{arn}` is encrypted with the key `{key}`, which the execution role may not use"
+            ),
+            help: Some(format!("allow `{}` kms:Decrypt in the key's policy", address::name(stack, EXECUTION))),
+            path: path.to_owned(),
+        })
+    };
+    secrets.into_iter().filter_map(finding).collect()
 }
 
 /// Addresses that are still to be taken must be free: hosts that stand already hold theirs.

@@ -1,4 +1,4 @@
-//! From a [`Stack`] to the resources it becomes: DESIGN's section 5, as a [`Graph`] of desired resources and lookups.
+//! From a [`Stack`] to the resources it becomes, as ARCHITECTURE.md says: a [`Graph`] of desired resources and lookups.
 //!
 //! [`blueprint`] makes the whole graph, [`boot`] the user data of one pool, [`control_plane_conf`] the conf of the
 //! Gatling control plane, [`policies`] every IAM and bucket policy, and [`findings`] says what cannot work once the

@@ -27,12 +27,17 @@ restorecon() { :; }
 sysctl() { tell "sysctl $*"; }
 systemctl() { tell "systemctl $*"; }
 useradd() { tell "useradd $*"; }
-getent() { echo "gatling:x:1001:1001::$world/home:/bin/bash"; }
-id() { if [[ $1 == -u ]]; then return 1; fi; echo 1001; }
+getent() {
+  if [[ $1 == group ]]; then [[ -e $world/group ]]; return; fi
+  echo "gatling:x:1001:1001::$world/home:/bin/bash"
+}
+id() { if [[ $1 != -u ]]; then echo 1001; elif [[ -e $world/uid ]]; then cat "$world/uid"; else return 1; fi; }
+findmnt() { if [[ -e $world/mount ]]; then cat "$world/mount"; else echo rw,relatime; fi; }
+alternatives() { tell "alternatives $*"; echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$world/java"; }
 mktemp() { echo "$world/fresh"; }
 java() { if [[ -e $world/java ]]; then cat "$world/java"; else return 127; fi; }
 curl() { :; }
-dnf() { local word; for word in "$@"; do tell "dnf <$word>"; done; echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$world/java"; }
+dnf() { local word; for word in "$@"; do tell "dnf <$word>"; done; [[ -e $world/java ]] || echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$world/java"; }
 jq() { if [[ $2 == .ssh.user ]]; then echo gatling; else echo 'a key'; fi; }
 install() {
   tell "install $*"
@@ -53,6 +58,11 @@ struct World {
 impl World {
     /// Runs the boot script of a stack where S3 has this object and refuses it so many times first.
     fn boot(stack: &Stack, object: &str, refusals: usize) -> Self {
+        Self::boot_with(stack, object, refusals, &[])
+    }
+
+    /// The same where these files tell the stand-ins more.
+    fn boot_with(stack: &Stack, object: &str, refusals: usize, files: &[(&str, &str)]) -> Self {
         let binary = Binary { path: "generator".into(), sha256: SHA256.to_owned() };
         let script = boot(stack, "small", &Binaries::new([(Architecture::X86_64, binary)])).unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -60,7 +70,12 @@ impl World {
         write("object", object);
         write("refusals", &"no\n".repeat(refusals));
         write("calls", "");
-        write("script", &format!("world={}\n{STAND_INS}\n{script}", directory.path().display()));
+        for (name, text) in files {
+            write(name, text);
+        }
+        let place = directory.path().display().to_string();
+        let script = script.replace("/usr/lib/jvm", &place);
+        write("script", &format!("world={place}\n{STAND_INS}\n{script}"));
         let output = Command::new("bash").arg("script").current_dir(&directory).output().unwrap();
         Self { directory, output }
     }
@@ -104,13 +119,48 @@ fn a_host_boots() {
     writing the config
     fetching s3://minimal-123456789012-eu-west-3/generator/9123dcbb0b42652b0e105956c68d3ca2ff34584f324fa41a29aedd32b883e131
     letting the control plane in
-    starting the generator
+    reporting what this host was promised
     boot finished
     ");
     insta::assert_snapshot!(world.calls());
     let config = Config::parse(&world.file("generator.json")).unwrap();
     assert_eq!((&*config.pool, config.interfaces, &*config.ssh.user), ("small", 1, "gatling"));
     assert_eq!(world.file("authorized_keys"), "a key\n");
+}
+
+#[test]
+fn the_java_that_was_asked_for_is_chosen_among_several() {
+    let world =
+        World::boot_with(&minimal(), "generator", 0, &[("java", "openjdk version \"17.0.1\" 2021-10-19 LTS\n")]);
+    assert!(world.output.status.success(), "{:?}", world.output);
+    let chosen = "alternatives --set java <world>/java-21-amazon-corretto*/bin/java\n";
+    assert!(world.calls().contains(chosen), "{}", world.calls());
+}
+
+#[test]
+fn a_user_joins_the_group_of_its_name() {
+    let world = World::boot_with(&minimal(), "generator", 0, &[("group", "")]);
+    let call = "useradd --create-home --shell /bin/bash --gid gatling -- gatling\n";
+    assert!(world.calls().contains(call), "{}", world.calls());
+}
+
+#[test]
+fn a_user_of_the_system_is_left_alone() {
+    let world = World::boot_with(&minimal(), "generator", 0, &[("uid", "999\n")]);
+    assert_eq!(world.output.status.code(), Some(1));
+    assert!(world.log().contains("boot failed: the user gatling belongs to the system"), "{}", world.log());
+    assert!(!world.calls().contains("authorized_keys"));
+    let world = World::boot_with(&minimal(), "generator", 0, &[("uid", "1000\n")]);
+    assert!(world.output.status.success(), "{:?}", world.output);
+    assert!(!world.calls().contains("useradd") && world.calls().contains("authorized_keys"));
+}
+
+#[test]
+fn gatling_has_a_folder_that_programs_run_from() {
+    let world = World::boot(&minimal(), "generator", 0);
+    assert!(world.calls().contains("install -d -o gatling -g 1001 -m 0755 /var/lib/gatling\n"), "{}", world.calls());
+    let world = World::boot_with(&minimal(), "generator", 0, &[("mount", "rw,noexec,nosuid\n")]);
+    assert!(world.log().contains("boot failed: no program can run from /var/lib/gatling"), "{}", world.log());
 }
 
 #[test]
@@ -218,7 +268,7 @@ fn a_template_of_the_users_own_is_handed_the_same() {
 
 #[test]
 fn a_template_that_does_not_render_says_where() {
-    insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, descriptors, generator, instance_type, interfaces, java, javascript, pool, region, ssh, stack, variables");
+    insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, descriptors, executable_dir, generator, instance_type, interfaces, java, javascript, pool, region, ssh, stack, variables");
     insta::assert_snapshot!(with_template("one\n{% if stack %}\n").unwrap_err(), @"`<directory>/boot.tera`, line 3: Unexpected end of input");
     insta::assert_snapshot!(with_template("{{ variables.missing | quote }}").unwrap_err(), @"`<directory>/boot.tera`, line 1: Invalid type for the value, expected `&str` but got `undefined`");
     insta::assert_snapshot!(with_template(&"x".repeat(USER_DATA_LIMIT + 1)).unwrap_err(), @"the user data of pool `small` has 16385 bytes, and AWS takes 16384");

@@ -46,6 +46,7 @@ fn an_independent_reader_understands_it() {
     assert_eq!(location["id"], "prl_heavy_paris");
     assert_eq!(location["type"], "dedicated");
     assert_eq!(location["ssh"]["private-key"]["path"], "/app/conf/ssh-private-key");
+    assert_eq!(location["executable-dir"], "/var/lib/gatling", "which the boot template makes");
     assert_eq!(location["jvm-options"], serde_json::json!(["-Xmx128g"]));
     assert_eq!(location["system-properties"]["load.profile"], "heavy", "a dot makes no path of a key");
 }
@@ -81,7 +82,7 @@ proptest! {
         let none = serde_json::json!({});
         let read_properties = location.get("system-properties").unwrap_or(&none);
         prop_assert_eq!(read_properties, &serde_json::json!(properties));
-        prop_assert_eq!(location.as_object().unwrap().len(), if properties.is_empty() { 7 } else { 8 });
+        prop_assert_eq!(location.as_object().unwrap().len(), if properties.is_empty() { 8 } else { 9 });
         prop_assert_eq!(read.as_object().unwrap().len(), 1);
     }
 }

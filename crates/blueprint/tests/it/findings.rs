@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use trunnion_blueprint::{Finding, blueprint, findings};
 use trunnion_engine::{Map, Observed, Remote, Value};
-use trunnion_stack::{Engine, Stack};
+use trunnion_stack::{Engine, Image, Stack};
 
 use crate::common;
 
@@ -104,9 +104,9 @@ fn hosts_with_several_interfaces_do_not_reach_the_world_through_an_internet_gate
     let mut observed = observed(2000, 2000);
     route(&mut observed, "internet_gateway");
     insta::assert_snapshot!(told(&stack, &observed), @r"
-    warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach api.gatling.io: the default route of subnet-0a is an internet gateway, and AWS gives no public address to hosts with several interfaces
+    warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0a is an internet gateway, and AWS gives no public address to hosts with several interfaces
       help: place the pool in a subnet whose default route is a NAT gateway or the like
-    warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach api.gatling.io: the default route of subnet-0b is an internet gateway, and AWS gives no public address to hosts with several interfaces
+    warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0b is an internet gateway, and AWS gives no public address to hosts with several interfaces
       help: place the pool in a subnet whose default route is a NAT gateway or the like
     ");
     stack.control_plane.public_ip = false;
@@ -125,9 +125,9 @@ fn a_subnet_without_default_route_reaches_nothing() {
     let mut observed = observed(2000, 2000);
     route(&mut observed, "none");
     insta::assert_snapshot!(told(&stack, &observed), @r"
-    warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach api.gatling.io: subnet-0a has no default route
+    warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: subnet-0a has no default route
       help: place the pool in a subnet whose default route is a NAT gateway or the like
-    warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach api.gatling.io: subnet-0b has no default route
+    warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: subnet-0b has no default route
       help: place the pool in a subnet whose default route is a NAT gateway or the like
     warning[control_plane_unreachable] at control_plane.zones: the control plane cannot reach api.gatling.io: subnet-0a has no default route
       help: choose zones whose subnets have one, to an internet gateway or a NAT gateway
@@ -158,6 +158,40 @@ fn javascript_needs_graalvm() {
     error[no_graalvm] at pools.probe.image: a location of pool `probe` runs JavaScript, which needs GraalVM, and Amazon Linux 2023 has none to install
       help: name an image with GraalVM in `pools.probe.image`, or a template that fetches it
     ");
-    stack.pools.get_mut("probe").unwrap().image = trunnion_stack::Image::Id("ami-0123456789abcdef0".to_owned());
+    stack.pools.get_mut("probe").unwrap().image = Image::Id("ami-0123456789abcdef0".to_owned());
     assert_eq!(told(&stack, &observed(2000, 2000)), "");
+}
+
+#[test]
+fn amazon_linux_has_some_versions_of_java() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    stack.generator.java = 19;
+    insta::assert_snapshot!(told(&stack, &observed(2000, 2000)), @r"
+    error[no_such_java] at generator.java: Amazon Linux 2023 has no Java 19 to install for the hosts of pool `heavy`
+      help: take Java 11, 17, 21 or 25, or name an image with Java 19 in `pools.heavy.image`, or a template that fetches it
+    ");
+    for java in [11, 17, 21, 25] {
+        stack.generator.java = java;
+        assert_eq!(told(&stack, &observed(2000, 2000)), "", "{java}");
+    }
+    stack.generator.java = 19;
+    stack.pools.values_mut().for_each(|pool| pool.image = Image::Id("ami-0123456789abcdef0".to_owned()));
+    assert_eq!(told(&stack, &observed(2000, 2000)), "", "the image may bring it");
+    stack.pools.values_mut().for_each(|pool| pool.image = Image::AmazonLinux2023);
+    stack.generator.template = Some("boot.sh.tera".into());
+    let desired = blueprint(&common::stack("loadtest.yaml", None), &common::binaries()).unwrap();
+    assert_eq!(findings(&stack, &desired, &observed(2000, 2000)).errors, [], "the template may fetch it");
+}
+
+#[test]
+fn the_execution_role_may_not_use_keys_of_others() {
+    let stack = common::stack("loadtest.yaml", None);
+    let mut observed = observed(2000, 2000);
+    observed.lookups.insert("secret.token".parse().unwrap(), map([("arn", "arn:token".into())]));
+    let private_key = map([("arn", "arn:ssh".into()), ("kms_key", "arn:key".into())]);
+    observed.lookups.insert("secret.ssh_private_key".parse().unwrap(), private_key);
+    insta::assert_snapshot!(told(&stack, &observed), @r"
+    warning[secret_with_own_key] at control_plane.ssh.private_key: the secret `arn:ssh` is encrypted with the key `arn:key`, which the execution role may not use
+      help: allow `loadtest-execution` kms:Decrypt in the key's policy
+    ");
 }
