@@ -47,15 +47,63 @@ fn conf_and_key_are_written_for_the_control_plane_alone() {
     assert_eq!(file("ssh-private-key"), "first line\nlast line without an end\n");
 }
 
-/// Whether the health check says "healthy" where only these programs are there and the server answers so.
-fn is_healthy(programs: &[PathBuf], answer: Option<&'static str>) -> bool {
+/// What the health check ends with where its programs are in this directory and the port is this one.
+fn ask(directory: &Path, port: u16, stand_in_says: u8) -> bool {
+    let health_check = container("control-plane").health_check.unwrap();
+    assert_eq!(health_check.command[0], "CMD-SHELL");
+    let line = health_check.command[1].replace("8080", &port.to_string());
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &line]).env_clear().env("PATH", directory);
+    shell.env("CALLS", directory.join("calls")).env("SAYS", stand_in_says.to_string());
+    shell.output().unwrap().status.success()
+}
+
+/// Whether the health check says "healthy" where stand-ins of these programs say so, and what they were called with.
+fn asked(programs: &[&str], stand_in_says: u8) -> (bool, String) {
     let directory = tempfile::tempdir().unwrap();
     for program in programs {
-        symlink(program, directory.path().join(program.file_name().unwrap())).unwrap();
+        // A link to a program that stands already: one that was just written may still be held open by another test.
+        let stand_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/stand-in");
+        symlink(stand_in, directory.path().join(program)).unwrap();
     }
+    let is_healthy = ask(directory.path(), 8080, stand_in_says);
+    (is_healthy, fs::read_to_string(directory.path().join("calls")).unwrap_or_default())
+}
+
+const CURL: &str = "curl -fsS -o /dev/null http://127.0.0.1:8080/info\n";
+const WGET: &str = "wget -q -O /dev/null http://127.0.0.1:8080/info\n";
+
+#[test]
+fn any_of_three_programs_can_ask_for_its_health() {
+    for (program, call) in [("curl", CURL), ("wget", WGET)] {
+        assert_eq!(asked(&[program], 0), (true, call.to_owned()));
+        assert_eq!(asked(&[program], 8), (false, call.to_owned()), "asked once, and not in another way");
+    }
+    for says in [0, 1] {
+        let (is_healthy, calls) = asked(&["bash"], says);
+        assert_eq!(is_healthy, says == 0);
+        assert!(calls.starts_with("bash -c exec 3<>/dev/tcp/127.0.0.1/8080 &&"), "{calls}");
+        assert_eq!(calls.lines().count(), 1, "{calls}");
+    }
+}
+
+#[test]
+fn the_first_of_them_that_is_there_is_asked_alone() {
+    assert_eq!(asked(&["bash", "wget", "curl"], 1), (false, CURL.to_owned()));
+    assert_eq!(asked(&["bash", "wget"], 1), (false, WGET.to_owned()));
+}
+
+#[test]
+fn an_image_without_any_of_them_is_not_killed_for_it() {
+    assert_eq!(asked(&[], 1), (true, String::new()));
+}
+
+/// Whether bash finds a server healthy that answers so; without an answer the port is closed.
+fn bash_finds_healthy(answer: Option<&'static str>) -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    symlink(find("bash"), directory.path().join("bash")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // Without an answer the port is closed again.
     let server = answer.map(|answer| {
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
@@ -70,37 +118,21 @@ fn is_healthy(programs: &[PathBuf], answer: Option<&'static str>) -> bool {
             String::from_utf8(asked).unwrap()
         })
     });
-    let health_check = container("control-plane").health_check.unwrap();
-    assert_eq!(health_check.command[0], "CMD-SHELL");
-    let line = health_check.command[1].replace("8080", &port.to_string());
-    let output =
-        Command::new("/bin/sh").args(["-c", &line]).env_clear().env("PATH", directory.path()).output().unwrap();
-    if let Some(server) = server.filter(|_| !programs.is_empty()) {
+    let is_healthy = ask(directory.path(), port, 0);
+    if let Some(server) = server {
         assert!(server.join().unwrap().starts_with("GET /info HTTP/1."));
     }
-    output.status.success()
+    is_healthy
 }
 
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|place| place.join(program)).find(|file| Path::is_file(file))
-}
-
-#[test]
-fn any_of_three_programs_can_ask_for_its_health() {
-    const WELL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
-    const SICK: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let there: Vec<PathBuf> = ["curl", "wget", "bash"].into_iter().filter_map(find).collect();
-    assert!(there.iter().any(|program| program.ends_with("bash")));
-    for program in &there {
-        let program = std::slice::from_ref(program);
-        assert!(is_healthy(program, Some(WELL)), "{program:?}");
-        assert!(!is_healthy(program, Some(SICK)), "{program:?}");
-        assert!(!is_healthy(program, None), "{program:?}");
-    }
+fn find(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&path).map(|place| place.join(program)).find(|file| Path::is_file(file)).unwrap()
 }
 
 #[test]
-fn an_image_without_any_of_them_is_not_killed_for_it() {
-    assert!(is_healthy(&[], None));
+fn bash_reads_the_answer_by_itself() {
+    assert!(bash_finds_healthy(Some("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")));
+    assert!(!bash_finds_healthy(Some("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n")));
+    assert!(!bash_finds_healthy(None));
 }
