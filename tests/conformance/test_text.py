@@ -73,6 +73,60 @@ def test_stacks_follow_the_published_schema(stack):
     assert list(validator.iter_errors(document)), "the schema refuses nothing"
 
 
+# What JSON Schema cannot say: files beside the stack, instance types, what fits what, what one key says of another.
+ONLY_THE_READER_REFUSES = """
+account-as-a-number
+binary-for-another-architecture
+binary-for-one-architecture-of-two
+binary-that-is-a-directory
+binary-that-is-no-program
+control-character-in-a-description
+control-plane-zone-of-another-region
+duplicate-key
+environment-that-moves-the-region-alone
+environment-that-takes-a-needed-key-away
+javascript-on-an-old-java
+location-without-its-pool
+memory-that-fargate-does-not-have
+missing-binary
+missing-template
+mistake-inside-an-environment
+more-interfaces-than-any-type-has
+no-environments
+pool-in-two-locations
+public-key-cut-short
+secret-of-another-account
+secret-of-another-region
+several-public-keys
+stack-name-too-long-with-its-environment
+state-in-another-cloud
+state-in-no-bucket
+state-that-is-a-file
+state-with-dots
+tag-with-a-character-aws-does-not-take
+too-many-addresses
+too-many-interfaces
+unknown-environment
+unknown-instance-type
+yes-for-true
+zone-of-another-region
+"""
+
+
+def test_schema_refuses_what_it_can():
+    schema = json.loads((ROOT / "schemas" / "stack.schema.json").read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    accepted = []
+    for path in sorted((ROOT / "tests" / "invalid").glob("*.yaml")):
+        try:
+            document = yaml.safe_load(path.read_text())
+        except yaml.YAMLError:
+            continue
+        if validator.is_valid(document):
+            accepted.append(path.stem)
+    assert accepted == ONLY_THE_READER_REFUSES.split()
+
+
 @pytest.mark.parametrize("kind", ["stack", "plan"])
 def test_published_schemas_are_those_of_the_command(machine, kind):
     published = json.loads((ROOT / "schemas" / f"{kind}.schema.json").read_text())

@@ -141,6 +141,7 @@ fn an_environment_is_a_stack_of_its_own() {
         + "environments:
   staging: { pools: { heavy: { count: 2, subnet: subnet-01234567 } }, control_plane: { zones: [eu-west-3b] } }
   same: {}
+  bare:
 ";
     let (stack, directory) = load(&text, Some("staging")).unwrap();
     assert_eq!((stack.name.as_str(), stack.environment.as_deref()), ("loadtest-staging", Some("staging")));
@@ -148,6 +149,7 @@ fn an_environment_is_a_stack_of_its_own() {
     assert_eq!(stack.pools["heavy"].count, 2);
     assert_eq!(stack.pools["heavy"].placement, Placement::Subnet("subnet-01234567".to_owned()));
     assert_eq!(load(&text, Some("same")).unwrap().0.name, "loadtest-same");
+    assert_eq!(load(&text, Some("bare")).unwrap().0.name, "loadtest-bare");
     assert_eq!(load(&text, None).unwrap().0.pools["heavy"].count, 1);
 }
 

@@ -56,6 +56,7 @@ fn environments_have_the_same_keys_and_need_none() {
     let schema = json_schema();
     let overlay = &schema["properties"]["environments"]["additionalProperties"];
     same_keys(overlay, &OVERLAY, "environments.*");
+    assert_eq!(overlay["type"], json!(["object", "null"]), "it may have nothing but a name");
     assert!(!overlay.to_string().replace(r#""required":["ssm"]"#, "").contains(r#""required":"#), "{overlay}");
     assert_eq!(schema["required"], json!(["stack", "region", "account", "pools", "control_plane"]));
     assert_eq!(schema["properties"]["pools"]["additionalProperties"]["required"], json!(["instance_type"]));
