@@ -30,6 +30,31 @@ fn mistakes_are_shown_where_they_are() {
 }
 
 #[test]
+fn validate_tells_the_mistakes_of_every_environment_once() {
+    let stage = Stage::with("minimal");
+    stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, intrefaces: 1 }");
+    let base = std::fs::read_to_string(stage.path("stack.yaml")).unwrap();
+    let environments =
+        "environments:\n  one: { pools: { small: { volume_gib: 1 } } }\n  two: { control_plane: { cpu: 1 } }\n";
+    stage.write("stack.yaml", base + environments);
+    let ended = stage.run(&["validate"]);
+    assert_eq!(ended.code, 1);
+    for expected in ["intrefaces", "`pools.small.volume_gib`", "`control_plane.cpu`"] {
+        assert!(ended.stderr.contains(expected), "{expected} in {}", ended.stderr);
+    }
+    assert_eq!(ended.stderr.matches("stack::unknown_key").count(), 1, "{}", ended.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn data_that_cannot_be_written_is_an_error() {
+    let stage = Stage::with("minimal");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = stage.command(&["plan", "--json", "--sandbox"]).stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+}
+
+#[test]
 fn what_is_mistyped_is_an_error_like_any_other() {
     let stage = Stage::with("minimal");
     refused(&stage, &["plann"], &["plan"]);
@@ -39,6 +64,8 @@ fn what_is_mistyped_is_an_error_like_any_other() {
     stage.write("broken.json", "{");
     refused(&stage, &["apply", "broken.json", "--yes"], &["is no plan document", "--out"]);
     refused(&stage, &["plan", "--target", "nonsense"], &["`nonsense`"]);
+    refused(&stage, &["plan", "--out", "stack.yaml"], &["no .json file"]);
+    refused(&stage, &["sandbox", "--account", "12"], &["12 digits"]);
 }
 
 #[test]

@@ -52,6 +52,30 @@ fn interrupted_once_it_finishes_what_runs_and_saves() {
     stage.converge(&[]);
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_destroy_is_no_failure() {
+    let sandbox = SandboxProcess::start(&["--pace", "3000"]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.succeed(&["apply", "--yes", "--no-wait"]);
+    let mut command = stage.command(&["destroy", "--yes"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("ecs_service.control_plane: deleting") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0);
+    }
+    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("finishing what runs") && rest.contains("0 failed, 0 skipped"), "{rest}");
+    stage.succeed(&["destroy", "--yes"]);
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());
+}
+
 #[test]
 fn an_answer_that_never_came_creates_nothing_twice() {
     let calls = [

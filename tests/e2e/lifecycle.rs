@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use trunnion_tests::Stage;
+use trunnion_tests::{SandboxProcess, Stage};
 
 #[test]
 fn apply_then_nothing_to_do_then_destroy() {
@@ -79,13 +79,16 @@ fn two_plans_are_the_same_to_the_byte() {
 #[test]
 fn a_written_plan_is_executed_or_refused() {
     let stage = Stage::with("minimal");
-    stage.succeed(&["plan", "--out", "first.json"]);
+    let hint = stage.succeed(&["plan", "--out", "first.json"]).stderr;
+    assert!(hint.contains("`trunnion apply first.json --sandbox`"), "{hint}");
+    let elsewhere = stage.command(&["apply", "first.json", "--yes"]).output().unwrap();
+    assert_eq!(elsewhere.status.code(), Some(1), "a plan for the sandbox is not for AWS");
     stage.succeed(&["apply", "first.json", "--yes"]);
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
 
     let again = stage.run(&["apply", "first.json", "--yes"]);
     assert_eq!(again.code, 1);
-    assert!(again.stderr.contains("the world moved"), "{}", again.stderr);
+    assert!(again.stderr.contains("the plan of now is not that of `first.json`"), "{}", again.stderr);
     assert!(again.stderr.contains("make a new plan"), "{}", again.stderr);
 
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
@@ -124,4 +127,39 @@ fn the_outcome_is_data_when_asked_for() {
     let outcome: Value = serde_json::from_str(&stage.succeed(&["apply", "--yes", "--json"]).stdout).unwrap();
     assert_eq!(outcome["failed"], serde_json::json!([]));
     assert_eq!(outcome["outputs"]["hosts"][0]["location"], "prl_small");
+}
+
+#[test]
+fn a_sandbox_never_writes_over_the_state_of_aws() {
+    // A sandbox in another process is AWS as far as the command can tell.
+    let aws = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&aws);
+    stage.converge(&[]);
+    let document = || fs::read(stage.path(".trunnion/minimal.json")).unwrap();
+    let before = document();
+    stage.succeed(&["apply", "--yes", "--sandbox"]);
+    assert_eq!(document(), before);
+    assert!(stage.path(".trunnion/sandbox/minimal.json").exists());
+    assert_eq!(stage.changes(&["--sandbox"]), Vec::<String>::new());
+}
+
+#[test]
+fn a_state_in_a_bucket_does_not_keep_anybody_from_the_sandbox() {
+    let stage = Stage::with("minimal");
+    stage.edit("\npools:", "\nstate: s3://acme-trunnion/state\n\npools:");
+    stage.converge(&[]);
+}
+
+#[test]
+fn another_region_is_refused_while_the_first_one_stands() {
+    let stage = Stage::with("minimal");
+    stage.converge(&[]);
+    let text = fs::read_to_string(stage.path("stack.yaml")).unwrap();
+    stage.write("stack.yaml", text.replace("eu-west-3", "eu-west-1"));
+    let refused = stage.run(&["plan"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("are recorded in `sandbox/123456789012/eu-west-3`"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("help: destroy it there first"), "{}", refused.stderr);
+    stage.write("stack.yaml", text);
+    stage.succeed(&["destroy", "--yes"]);
 }

@@ -32,6 +32,8 @@ pub(crate) enum Class {
     Unreachable,
     /// A condition on the object's version did not hold.
     Precondition,
+    /// The person asked to stop.
+    Interrupted,
     /// Everything else.
     Other,
 }
@@ -147,8 +149,8 @@ const CREDENTIALS: &[&str] = &[
     "UnrecognizedClientException",
 ];
 
-/// Error codes of S3's conditional requests.
-const PRECONDITION: &[&str] = &["ConditionalRequestConflict", "PreconditionFailed"];
+/// Error codes of S3's conditional requests, and of two changes of one bucket at a time.
+const PRECONDITION: &[&str] = &["ConditionalRequestConflict", "OperationAborted", "PreconditionFailed"];
 
 /// The class of an error code. The message decides where AWS uses one code for many things.
 pub(crate) fn classify(code: &str, message: &str) -> Class {
@@ -184,6 +186,11 @@ impl Failure {
         Self { operation: "", class: Class::Other, code: String::new(), message: message.into(), help: help.into() }
     }
 
+    /// A wait that the person ended.
+    pub fn interrupted(what: impl Into<String>) -> Self {
+        Self { class: Class::Interrupted, ..Self::own(what, "run it again: it continues".to_owned()) }
+    }
+
     /// Something of that name is there and is not ours.
     pub fn foreign(what: &str, name: &str) -> Self {
         Self::own(
@@ -207,12 +214,18 @@ impl Failure {
             (operation, "") => format!("`{operation}` failed: {said}"),
             (operation, subject) => format!("`{operation}` for {subject} failed: {said}"),
         };
-        ProviderError { message, help }
+        ProviderError { is_interruption: self.class == Class::Interrupted, ..ProviderError::new(message, help) }
     }
 
     fn class_help(&self) -> Option<String> {
         let help = match self.class {
-            Class::Denied => format!("allow the action `{}` to the identity that runs this", action_of(self.operation)),
+            Class::Denied => {
+                // Tags and roles in a call need permissions of their own; AWS says which.
+                let named = self.message.split_once("not authorized to perform: ").map(|(_, rest)| rest);
+                let named = named.and_then(|rest| rest.split_whitespace().next()).filter(|action| action.contains(':'));
+                let action = named.unwrap_or_else(|| action_of(self.operation));
+                format!("allow the action `{action}` to the identity that runs this")
+            }
             Class::Credentials => match self.code.as_str() {
                 "RequestTimeTooSkewed" | "RequestExpired" | "InvalidSignatureException" => {
                     "set this machine's clock: AWS accepts a few minutes of difference; otherwise check the secret key"
@@ -313,7 +326,8 @@ where
 /// What is wrong with the credentials, and what helps.
 fn credentials(told: &str) -> (String, &'static str) {
     let lower = told.to_ascii_lowercase();
-    if lower.contains("sso") || lower.contains("token") {
+    let found_none = lower.contains("no credentials") || lower.contains("no providers in chain");
+    if !found_none && (lower.contains("sso") || lower.contains("token")) {
         (
             format!("the session of the AWS profile is not valid ({told})"),
             "run `aws sso login` for the profile, or fetch new temporary credentials",

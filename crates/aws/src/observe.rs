@@ -75,13 +75,10 @@ async fn check_account(aws: &Aws) -> Result<(), ProviderError> {
     if account == aws.connection.account {
         return Ok(());
     }
-    Err(ProviderError {
-        message: format!(
-            "the credentials are of account {account}, but the stack is of account {}",
-            aws.connection.account
-        ),
-        help: Some("choose another profile with `AWS_PROFILE`, or correct `account` in the stack file".to_owned()),
-    })
+    let message =
+        format!("the credentials are of account {account}, but the stack is of account {}", aws.connection.account);
+    let help = "choose another profile with `AWS_PROFILE`, or correct `account` in the stack file".to_owned();
+    Err(ProviderError::new(message, help))
 }
 
 /// What the first wave brings.

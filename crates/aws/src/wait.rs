@@ -81,11 +81,11 @@ impl Aws {
         let wait = self.short_wait();
         loop {
             match call().await {
-                Err(failure) if failure.is(classes) => {
-                    if wait.look().await.is_err() {
-                        return Err(failure);
-                    }
-                }
+                Err(failure) if failure.is(classes) => match wait.look().await {
+                    Ok(()) => {}
+                    Err(Ended::Interrupted) => return Err(Failure { class: Class::Interrupted, ..failure }),
+                    Err(Ended::OutOfPatience) => return Err(failure),
+                },
                 result => return result,
             }
         }

@@ -1,6 +1,6 @@
 //! What cannot work, or will not work as meant, seen from what the lookups found. Nothing has been changed by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trunnion_engine::{Address, Graph, Map, Observed};
 use trunnion_stack::{Image, Placement, Pool, Stack};
@@ -135,9 +135,14 @@ fn placement_key(placement: &Placement) -> &'static str {
 fn control_plane_unreachable(stack: &Stack, observed: &Observed) -> Vec<Finding> {
     let public_ip = stack.control_plane.public_ip;
     let mut findings = Vec::new();
+    let mut told = BTreeSet::new();
     for placement in control_plane_placements(stack) {
         let Some(subnet) = observed.lookups.get(&address::subnet(&placement)) else { continue };
         let (Some(id), Some(route)) = (text(subnet, "id"), text(subnet, "default_route")) else { continue };
+        // A pool's zone and another's subnet may be the same one.
+        if !told.insert(id) {
+            continue;
+        }
         let (why, help, path) = match route {
             "none" => (
                 format!("{id} has no default route"),
@@ -202,11 +207,12 @@ fn room(stack: &Stack, desired: &Graph, observed: &Observed, errors: &mut Vec<Fi
     }
     let stands = observed.remotes.get(&address::service()).is_some_and(|remotes| !remotes.is_empty());
     let placements = control_plane_placements(stack);
-    let ids: Vec<&str> = placements.iter().filter_map(|placement| subnet_id(placement, observed)).collect();
+    let ids: BTreeSet<&str> = placements.iter().filter_map(|placement| subnet_id(placement, observed)).collect();
+    let in_words = ids.iter().copied().collect::<Vec<_>>().join(", ");
     if !stands && !ids.is_empty() && ids.iter().all(|id| free.get(id).is_none_or(|left| *left < 1)) {
         errors.push(Finding {
             code: "control_plane_does_not_fit",
-            message: format!("the control plane's task needs an address, and none is left free in {}", ids.join(", ")),
+            message: format!("the control plane's task needs an address, and none is left free in {in_words}"),
             help: Some("name zones with room in `control_plane.zones`".to_owned()),
             path: "control_plane.zones".to_owned(),
         });

@@ -82,6 +82,7 @@ fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: Strin
         interfaces: interfaces(pool),
         // Only what never changes: a user's tag that changes must not replace hosts, so those come with each instance.
         tags: [(STACK_TAG.to_owned(), stack.name.clone()), ("Name".to_owned(), name.clone())].into(),
+        other: Vec::new(),
         user_data,
     };
     let tags = tags_with_name(stack, &address, &name);

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Action, Address, Change, Computed, Map, Operation, Plan, Provider, ProviderError, Recorded, Reference, Remote,
-    Resolved, RuleBook, State, StateStore, StoreError, Token, Value, diff, document::masked,
+    Resolved, RuleBook, State, StateStore, StoreError, Token, Value, diff, document::lasting,
 };
 
 /// What apply tells while it works.
@@ -54,6 +54,13 @@ pub enum Event {
         operation: Operation,
         /// Whose failure it is.
         because: Address,
+    },
+    /// A step was ended before its time, because the person asked to stop.
+    Interrupted {
+        /// What it is about.
+        address: Address,
+        /// What was being done.
+        operation: Operation,
     },
     /// No further step is started.
     Stopping,
@@ -109,7 +116,7 @@ pub struct Outcome {
     pub failed: Vec<(Address, Operation, ProviderError)>,
     /// Steps that were not tried because of a failure, with whose.
     pub skipped: Vec<(Address, Operation, Address)>,
-    /// How many steps were not tried because of an interruption.
+    /// How many steps were not tried, or not finished, because of an interruption.
     pub not_started: usize,
     /// Why the state could not be saved. The cloud knows everything all the same: the next plan adopts it.
     pub unsaved: Option<StoreError>,
@@ -158,16 +165,17 @@ pub async fn apply(
                 Err(error) => run.finish(index, Err(error), events),
             }
         }
+        if settings.interrupt.is_cancelled() && !run.is_stopping {
+            run.is_stopping = true;
+            events.send(Event::Stopping);
+        }
         if running.is_empty() && (run.ready.is_empty() || settings.interrupt.is_cancelled() || run.cannot_save()) {
             break;
         }
         tokio::select! {
             biased;
             Some((index, result)) = running.next(), if !running.is_empty() => run.finish(index, result, events),
-            () = settings.interrupt.cancelled(), if !run.is_stopping => {
-                run.is_stopping = true;
-                events.send(Event::Stopping);
-            }
+            () = settings.interrupt.cancelled(), if !run.is_stopping => {}
         }
         if run.is_dirty && last_saved.is_none_or(|saved| saved.elapsed() >= SAVE_AFTER) {
             run.save(store).await;
@@ -258,7 +266,7 @@ impl<'a> Run<'a> {
     fn adopt(&mut self) {
         for change in self.plan.changes.iter().filter(|change| change.action == Action::None) {
             let (Some(remote), Some(desired)) = (&change.remote, &change.desired) else { continue };
-            let shown = masked(desired, &change.address, self.rules);
+            let shown = lasting(desired, &change.address, self.rules);
             let is_recorded = self.outcome_so_far.state.resources.get(&change.address).is_some_and(|recorded| {
                 recorded.id == remote.id
                     && shown.iter().all(|(name, value)| recorded.attributes.get(name) == Some(value))
@@ -369,6 +377,11 @@ impl<'a> Run<'a> {
                 events.send(Event::Finished { address, operation, id });
                 self.settle(index);
             }
+            // It is not done, and nothing failed: like all that was not started, the next apply goes on with it.
+            Err(error) if error.is_interruption => {
+                self.settled[index] = false;
+                events.send(Event::Interrupted { address, operation });
+            }
             Err(error) => {
                 self.outcome_so_far.failed.push((address.clone(), operation, error.clone()));
                 events.send(Event::Failed { address: address.clone(), operation, error });
@@ -409,27 +422,17 @@ impl<'a> Run<'a> {
             .flatten()
             .map(|(name, value)| (name.clone(), value.resolve(&|reference| self.known(reference))))
             .collect();
-        let shown = masked(&attributes, &change.address, self.rules);
-        attributes.extend(
-            remote
-                .attributes
-                .iter()
-                .filter(|(name, _)| !shown.contains_key(*name))
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
+        let asked_for: BTreeSet<String> = attributes.keys().cloned().collect();
+        let computed = remote.attributes.iter().filter(|(name, _)| !asked_for.contains(*name));
+        attributes.extend(computed.map(|(name, value)| (name.clone(), value.clone())));
+        let shown = lasting(&attributes, &change.address, self.rules);
         self.made.insert(&change.address, attributes);
-        let mut attributes = shown;
-        attributes.extend(
-            masked(&remote.attributes, &change.address, self.rules)
-                .into_iter()
-                .filter(|(name, _)| change.desired.as_ref().is_none_or(|desired| !desired.contains_key(name))),
-        );
         let recorded = Recorded {
             id: remote.id.clone(),
             applied_at: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second())
                 .unwrap_or_default()
                 .to_string(),
-            attributes,
+            attributes: shown,
         };
         self.outcome_so_far.state.resources.insert(change.address.clone(), recorded);
         self.is_dirty = true;
@@ -463,7 +466,7 @@ impl<'a> Run<'a> {
 }
 
 fn broken(address: &Address, what: &str) -> ProviderError {
-    ProviderError { message: format!("`{address}`: {what}"), help: Some("make a new plan and apply that".to_owned()) }
+    ProviderError::new(format!("`{address}`: {what}"), "make a new plan and apply that".to_owned())
 }
 
 #[cfg(test)]

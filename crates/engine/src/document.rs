@@ -43,6 +43,9 @@ pub struct Origin {
     /// The environment chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// Whether it is a plan for the sandbox in the process.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sandbox: bool,
     /// Whether everything is to go.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub destroy: bool,
@@ -169,7 +172,7 @@ impl Document {
                     .desired
                     .as_ref()
                     .filter(|_| shown)
-                    .map(|desired| Value::Map(masked(desired, &change.address, rules)).into()),
+                    .map(|desired| Value::Map(lasting(desired, &change.address, rules)).into()),
                 observed_digest: change
                     .remote
                     .as_ref()
@@ -208,10 +211,15 @@ impl Document {
     /// The addresses of which `self` and a later plan of the same origin say different things, each with what moved.
     pub fn moved(&self, later: &Self) -> Vec<String> {
         let mut moved = Vec::new();
+        if self.stack != later.stack {
+            return vec![format!("it is a plan of `{}`, and the file is now the stack `{}`", self.stack, later.stack)];
+        }
         if self.digest != later.digest {
             moved.push("the stack asks for something else than it did".to_owned());
         }
-        if self.state != later.state {
+        if self.state.lineage != later.state.lineage {
+            moved.push("the state is another one".to_owned());
+        } else if self.state.serial != later.state.serial {
             moved.push(format!(
                 "the state is at serial {}, the plan was made at {}",
                 later.state.serial, self.state.serial
@@ -258,8 +266,17 @@ fn mask(value: &Value) -> Value {
     Value::Text(format!("sha256:{}", value.digest()))
 }
 
+/// Attributes without those that only a create call needs, with digests for what is sensitive.
+pub(crate) fn lasting(attributes: &Map, address: &Address, rules: &RuleBook) -> Map {
+    let mut shown = masked(attributes, address, rules);
+    if let Some(rules) = rules.get(&address.kind) {
+        shown.retain(|name, _| !rules.attribute(name).create_only);
+    }
+    shown
+}
+
 /// Attributes with digests for what is sensitive.
-pub(crate) fn masked(attributes: &Map, address: &Address, rules: &RuleBook) -> Map {
+fn masked(attributes: &Map, address: &Address, rules: &RuleBook) -> Map {
     fn walk(path: &str, value: &Value, rules: &crate::Rules) -> Value {
         if rules.attribute(path).sensitive && *value != Value::Null {
             return mask(value);

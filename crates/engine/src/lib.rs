@@ -24,7 +24,7 @@ pub use crate::{
     diff::{Difference, differences, normalised_json},
     document::{Document, DocumentChange, DocumentDifference, DocumentStep, Origin, StateReference, Summary},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan},
-    provider::{Observed, Provider, ProviderError, Remote, Resolved, Token},
+    provider::{Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Attribute, Computed, Replacement, RuleBook, Rules},
     state::{Recorded, State, StateError},

@@ -220,7 +220,7 @@ pub fn plan(
     let steps = steps::steps(desired, &changes, rules)?;
     Ok(Plan {
         stack: desired.stack().to_owned(),
-        digest: desired.digest(),
+        digest: desired.digest(rules),
         state: (recorded.lineage.clone(), recorded.serial),
         changes,
         steps,
@@ -307,7 +307,8 @@ impl Planner<'_> {
                     action,
                     reason: if is_changed { Reason::Differs } else { Reason::Unchanged },
                     differences: if is_changed { found.into_iter().zip(causes).collect() } else { Vec::new() },
-                    desired: Some(wanted),
+                    // What no target selects stays as it is, and is recorded so.
+                    desired: Some(if is_selected { wanted } else { remote.attributes.clone() }),
                     remote: Some(remote.clone()),
                 }
             }
@@ -350,12 +351,14 @@ impl Planner<'_> {
     fn hold_pins(&mut self, rules: &Rules, address: &Address, wanted: &mut Map, remote: &Remote) {
         for (path, rule) in rules.attributes {
             let Some(by) = rule.pinned_by else { continue };
-            let (Some(newest), Some(pin)) = (diff::at(wanted, path), diff::at(&remote.attributes, path)) else {
-                continue;
-            };
-            let is_same_source =
-                diff::at(wanted, by).is_some() && diff::at(wanted, by) == diff::at(&remote.attributes, by);
-            if newest == pin || !is_same_source || *pin == Value::Null || self.options.update_pinned {
+            // What was applied counts more than what stands there, which anybody may have edited.
+            let recorded = self.recorded.resources.get(address).filter(|recorded| recorded.id == remote.id);
+            let looks = recorded.map(|recorded| &recorded.attributes).into_iter().chain([&remote.attributes]);
+            let pin = looks
+                .filter(|look| diff::at(wanted, by).is_some() && diff::at(wanted, by) == diff::at(look, by))
+                .find_map(|look| diff::at(look, path).filter(|pin| **pin != Value::Null));
+            let (Some(newest), Some(pin)) = (diff::at(wanted, path), pin) else { continue };
+            if newest == pin || self.options.update_pinned {
                 continue;
             }
             if let (Some(newest), Some(pin)) = (newest.as_text(), pin.as_text()) {

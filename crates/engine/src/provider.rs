@@ -60,6 +60,24 @@ pub struct ProviderError {
     pub message: String,
     /// What to do next.
     pub help: Option<String>,
+    /// Whether nothing failed: a wait was ended because the person asked to stop.
+    pub is_interruption: bool,
+}
+
+impl ProviderError {
+    /// An error with its next step.
+    pub fn new(message: impl Into<String>, help: impl Into<Option<String>>) -> Self {
+        Self { message: plain(&message.into()), help: help.into(), is_interruption: false }
+    }
+}
+
+/// Text from outside without characters that would steer a terminal or turn text around.
+pub fn plain(text: &str) -> String {
+    let steers = |character: char| {
+        (character.is_control() && character != '\n' && character != '\t')
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|character| if steers(character) { '\u{fffd}' } else { character }).collect()
 }
 
 impl fmt::Display for ProviderError {

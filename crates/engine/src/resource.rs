@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 use serde::Serialize;
 
-use crate::{Address, KindName, Map, Value};
+use crate::{Address, KindName, Map, RuleBook, Value};
 
 /// One thing in AWS that the stack manages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -156,9 +156,16 @@ impl Graph {
         &self.lookups
     }
 
-    /// SHA-256 over everything the stack asks for.
-    pub fn digest(&self) -> String {
-        Value::from_serialize(self).unwrap_or(Value::Null).digest()
+    /// SHA-256 over everything the stack asks for, but for what only a create call needs: where a file lies on this
+    /// machine is none of the stack's business.
+    pub fn digest(&self, rules: &RuleBook) -> String {
+        let mut graph = self.clone();
+        for resource in graph.resources.values_mut() {
+            if let Some(rules) = rules.get(&resource.address.kind) {
+                resource.attributes.retain(|name, _| !rules.attribute(name).create_only);
+            }
+        }
+        Value::from_serialize(&graph).unwrap_or(Value::Null).digest()
     }
 
     /// The addresses in an order in which each comes behind what it needs, the alphabet deciding between equals.

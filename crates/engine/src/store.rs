@@ -56,7 +56,7 @@ impl LockInfo {
             host: host.or_else(|| variable("HOSTNAME")).unwrap_or_else(|| "unknown".to_owned()),
             process: std::process::id(),
             operation: operation.into(),
-            since: jiff::Timestamp::now().to_string(),
+            since: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default().to_string(),
         }
     }
 }

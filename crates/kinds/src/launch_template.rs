@@ -45,6 +45,8 @@ pub struct LaunchTemplateData {
     pub interfaces: Vec<Interface>,
     /// Tags of every instance, volume and interface launched from it.
     pub tags: Tags,
+    /// Names of settings beyond these: none. Somebody who edits the template may leave some.
+    pub other: Vec<String>,
     /// The boot template, in plain text (16,384 bytes at most).
     pub user_data: String,
 }

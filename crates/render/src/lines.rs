@@ -19,6 +19,11 @@ pub(crate) fn texts(before: &Json, after: &Json, is_json: bool) -> Option<(Strin
     (before.lines().count() > 1 || after.lines().count() > 1).then_some((before, after))
 }
 
+/// Whether a text is a JSON document.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<Json>(text).is_ok()
+}
+
 /// JSON over several lines; other text as it is.
 pub(crate) fn pretty(text: &str) -> String {
     serde_json::from_str::<Json>(text)

@@ -29,12 +29,17 @@ pub fn terminal(document: &Document) -> String {
         }
         let _ = writeln!(out, "{}{title}{:#}", style::STRONG, style::STRONG);
         for group in &groups {
-            append_group(&mut out, group);
+            append_group(&mut out, group, document.origin.destroy);
         }
         out.push('\n');
     }
     out.push_str(&notes(&document.notes));
-    let _ = writeln!(out, "{}", summary(&document.summary));
+    if document.origin.destroy && document.summary == Summary::default() {
+        let _ =
+            writeln!(out, "{}No changes.{:#} Nothing of `{}` is left.", style::STRONG, style::STRONG, document.stack);
+    } else {
+        let _ = writeln!(out, "{}", summary(&document.summary));
+    }
     out
 }
 
@@ -74,7 +79,7 @@ pub fn notes(notes: &[Note]) -> String {
     out
 }
 
-fn append_group(out: &mut String, group: &Group<'_>) {
+fn append_group(out: &mut String, group: &Group<'_>, is_destroy: bool) {
     let change = group.first;
     let (sign, style) = match change.action {
         Action::None => (" ", Style::new()),
@@ -84,7 +89,8 @@ fn append_group(out: &mut String, group: &Group<'_>) {
         Action::Delete => ("-", style::DELETE),
     };
     let _ = write!(out, "{style}{sign:>4}{style:#} {}{}{:#}", style::STRONG, group.title(), style::STRONG);
-    let about: Vec<String> = [count(group), id(group), reason(change)].into_iter().flatten().collect();
+    let about: Vec<String> =
+        [count(group), id(group), reason(change).filter(|_| !is_destroy)].into_iter().flatten().collect();
     if !about.is_empty() {
         let _ = write!(out, "  {}{}{:#}", style::FAINT, about.join(" · "), style::FAINT);
     }
@@ -114,7 +120,9 @@ fn id(group: &Group<'_>) -> Option<String> {
 
 fn reason(change: &DocumentChange) -> Option<String> {
     match &change.reason {
-        Reason::Gone { id, applied_at } => Some(format!("drift: {} of {applied_at} is gone", value::safe(id))),
+        Reason::Gone { id, applied_at } => {
+            Some(format!("drift: {} of {} is gone", value::safe(id), value::safe(applied_at)))
+        }
         Reason::NotInStack => Some("not in the stack any more".to_owned()),
         Reason::LeftOver => Some("a left-over: another one stands at its address".to_owned()),
         Reason::New | Reason::Differs | Reason::Unchanged => None,
@@ -140,11 +148,28 @@ fn append_attribute(out: &mut String, name: &str, value: &Json) {
         }
         return;
     }
-    let shown = match value::spelled_out(value) {
-        Some(text) if text.lines().count() > 1 => format!("{} lines", text.lines().count()),
-        _ => value::inline(value),
-    };
-    let _ = writeln!(out, "{NESTED}{}{name}{:#} {shown}", style::FAINT, style::FAINT);
+    let label = format!("{NESTED}{}{name}{:#}", style::FAINT, style::FAINT);
+    match (value, value::spelled_out(value)) {
+        // Whoever reviews a policy reads all of it.
+        (Json::String(text), _) if text.starts_with('{') && lines::is_json(text) => {
+            let _ = writeln!(out, "{label}");
+            for line in lines::pretty(text).lines() {
+                let _ = writeln!(out, "{NESTED}  {}", value::safe(line));
+            }
+        }
+        (Json::Array(list), _) if list.iter().any(|element| element.is_object() && !value::is_unknown(element)) => {
+            let _ = writeln!(out, "{label}");
+            for element in list {
+                let _ = writeln!(out, "{NESTED}  - {}", value::whole(element));
+            }
+        }
+        (_, Some(text)) if text.lines().count() > 1 => {
+            let _ = writeln!(out, "{label} {} lines", text.lines().count());
+        }
+        _ => {
+            let _ = writeln!(out, "{label} {}", value::inline(value));
+        }
+    }
 }
 
 fn append_difference(out: &mut String, difference: &DocumentDifference) {
@@ -154,7 +179,7 @@ fn append_difference(out: &mut String, difference: &DocumentDifference) {
         marks.push("forces replacement".to_owned());
     }
     if let Cause::Outside { since } = &difference.cause {
-        marks.push(format!("drift: changed outside since {since}"));
+        marks.push(format!("drift: changed outside since {}", value::safe(since)));
     }
     let marks = if marks.is_empty() {
         String::new()
@@ -188,6 +213,6 @@ fn append_difference(out: &mut String, difference: &DocumentDifference) {
 
 fn append_elements(out: &mut String, sign: char, style: Style, of: &[Json], but_not_of: &[Json]) {
     for element in of.iter().filter(|element| !but_not_of.contains(element)) {
-        let _ = writeln!(out, "{NESTED}  {style}{sign} {}{style:#}", value::inline(element));
+        let _ = writeln!(out, "{NESTED}  {style}{sign} {}{style:#}", value::whole(element));
     }
 }

@@ -1,6 +1,7 @@
 //! One attribute value on one line.
 
 use serde_json::Value as Json;
+pub(crate) use trunnion_engine::plain as safe;
 
 /// What stands where only apply can tell.
 pub(crate) const UNKNOWN: &str = "(known after apply)";
@@ -10,23 +11,30 @@ const LONGEST: usize = 96;
 
 /// A value in one line, cut where it gets long.
 pub(crate) fn inline(value: &Json) -> String {
+    cut(&whole(value))
+}
+
+/// A value in one line, however long.
+pub(crate) fn whole(value: &Json) -> String {
     match value {
         // The first characters of a digest tell it from another one.
         Json::String(text) if is_digest(text) => format!("{}…", &text[..12]),
-        Json::String(text) => cut(&Json::from(safe(text)).to_string()),
-        Json::Object(object) if object.contains_key("$reference") && object.len() == 1 => UNKNOWN.to_owned(),
-        Json::Object(object) if object.contains_key("$concat") && object.len() == 1 => UNKNOWN.to_owned(),
-        Json::Array(list) => cut(&format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", "))),
-        Json::Object(object) => cut(&format!(
+        Json::String(text) => Json::from(safe(text)).to_string(),
+        value if is_unknown(value) => UNKNOWN.to_owned(),
+        Json::Array(list) => format!("[{}]", list.iter().map(whole).collect::<Vec<_>>().join(", ")),
+        Json::Object(object) => format!(
             "{{ {} }}",
-            object
-                .iter()
-                .map(|(key, value)| format!("{}: {}", safe(key), inline(value)))
-                .collect::<Vec<_>>()
-                .join(", ")
-        )),
+            object.iter().map(|(key, value)| format!("{}: {}", safe(key), whole(value))).collect::<Vec<_>>().join(", ")
+        ),
         other => other.to_string(),
     }
+}
+
+/// Whether only apply can tell what it is.
+pub(crate) fn is_unknown(value: &Json) -> bool {
+    value.as_object().is_some_and(|object| {
+        object.len() == 1 && (object.contains_key("$reference") || object.contains_key("$concat"))
+    })
 }
 
 /// A text with its references spelled out: `(instance.heavy[0].private_ip, known after apply)`.
@@ -42,17 +50,6 @@ pub(crate) fn spelled_out(value: &Json) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Text without characters that would steer a terminal.
-pub(crate) fn safe(text: &str) -> String {
-    text.chars()
-        .map(
-            |character| {
-                if character.is_control() && character != '\n' && character != '\t' { '\u{fffd}' } else { character }
-            },
-        )
-        .collect()
 }
 
 fn is_digest(text: &str) -> bool {

@@ -1,6 +1,6 @@
 //! A stack connected to a cloud.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -104,12 +104,13 @@ impl Engine {
             interrupt: options.interrupt.clone(),
         };
         let aws = Aws::connect(connection).await?;
-        let store = match &stack.state {
-            StateLocation::File(path) => Store::File(FileStore::new(path, &stack.name)),
-            StateLocation::S3 { bucket, key } => Store::S3(S3Store::new(&aws, bucket, key)),
+        let cloud = if is_sandbox { SANDBOX } else { "aws/" };
+        let place = format!("{cloud}{}/{}", stack.account, stack.region);
+        let store = match (&stack.state, options.sandbox) {
+            (StateLocation::S3 { bucket, key }, None) => Store::S3(S3Store::new(&aws, bucket, key)),
+            (StateLocation::File(path), None) => Store::File(FileStore::new(path, &stack.name)),
+            (location, Some(folder)) => Store::File(sandbox_state(location, &folder, &stack.name).await),
         };
-        let cloud = if is_sandbox { "sandbox" } else { "aws" };
-        let place = format!("{cloud}/{}/{}", stack.account, stack.region);
         Ok(Self { stack, aws, store, rules: trunnion_kinds::rule_book(), place, interrupt: options.interrupt, sandbox })
     }
 
@@ -126,11 +127,19 @@ impl Engine {
     /// The state, as it was last saved.
     pub async fn state(&self) -> Result<State, Error> {
         let mut state = self.store.load().await?;
-        if state.place != self.place {
-            // What was applied elsewhere explains nothing here.
+        let is_of_a_sandbox = state.place.starts_with(SANDBOX) && !self.place.starts_with(SANDBOX);
+        if state.resources.is_empty() || is_of_a_sandbox {
+            // What was applied to a sandbox explains nothing here, and is no loss.
             state.resources.clear();
             state.digest = None;
             state.place.clone_from(&self.place);
+        }
+        if state.place != self.place {
+            return Err(Error::Elsewhere {
+                recorded: state.place,
+                count: state.resources.len(),
+                here: self.place.clone(),
+            });
         }
         Ok(state)
     }
@@ -176,6 +185,21 @@ impl Engine {
         if let Some(running) = self.sandbox {
             running.shutdown().await;
         }
+    }
+}
+
+/// How the place of a sandbox begins.
+const SANDBOX: &str = "sandbox/";
+
+/// The state of a sandbox lies where the stack's lies, so that it is found there; but never over one of AWS, and never in
+/// a bucket, for then it lies beside the sandbox's world.
+async fn sandbox_state(location: &StateLocation, folder: &Path, stack: &str) -> FileStore {
+    let beside = FileStore::new(folder.join(format!("{stack}.json")), stack);
+    let StateLocation::File(path) = location else { return beside };
+    let usual = FileStore::new(path, stack);
+    match usual.load().await {
+        Ok(state) if !state.resources.is_empty() && !state.place.starts_with(SANDBOX) => beside,
+        _ => usual,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
-use trunnion_engine::{Address, PlanError, ProviderError, StoreError};
+use trunnion_engine::{PlanError, ProviderError, StoreError};
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
 
@@ -33,6 +33,16 @@ pub enum Error {
     /// There is no plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The stack was applied to another account or region.
+    #[error("{count} resources of this stack are recorded in `{recorded}`, and the stack file now says `{here}`")]
+    Elsewhere {
+        /// Where it was applied.
+        recorded: String,
+        /// How many resources are recorded there.
+        count: usize,
+        /// What the stack file says now.
+        here: String,
+    },
     /// The state could not be read, written or locked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,9 +53,8 @@ pub enum Error {
 
 /// A lookup that found nothing, told with its address.
 #[derive(Debug, thiserror::Error)]
-#[error("`{address}`: {}", .error.message)]
+#[error("{}", .error.message)]
 struct Missing {
-    address: Address,
     error: ProviderError,
 }
 
@@ -80,10 +89,8 @@ impl Error {
         match self {
             Self::Refused(list) => list.iter().cloned().map(|found| Box::new(found) as Box<dyn Diagnostic>).collect(),
             Self::Plan(PlanError::Missing(missing)) => missing
-                .iter()
-                .map(|(address, error)| {
-                    Box::new(Missing { address: address.clone(), error: error.clone() }) as Box<dyn Diagnostic>
-                })
+                .values()
+                .map(|error| Box::new(Missing { error: error.clone() }) as Box<dyn Diagnostic>)
                 .collect(),
             other => vec![Box::new(Told(other))],
         }
@@ -97,6 +104,7 @@ impl Error {
             Self::Sandbox(_) | Self::Listen(_) => "sandbox",
             Self::Provider(_) => "aws",
             Self::Plan(_) => "plan",
+            Self::Elsewhere { .. } => "state::elsewhere",
             Self::Store(StoreError::Locked { .. }) => "state::locked",
             Self::Store(_) => "state",
             Self::Target(_) => "plan::target",
@@ -106,7 +114,9 @@ impl Error {
     fn told_help(&self) -> Option<String> {
         match self {
             Self::Provider(error) => error.help.clone(),
-            Self::Sandbox(SandboxError::InUse { .. }) => Some("wait until the other command is done".to_owned()),
+            Self::Sandbox(SandboxError::InUse { .. }) => {
+                Some("wait until the other command is done, or end the `trunnion sandbox` that serves it".to_owned())
+            }
             Self::Sandbox(SandboxError::Journal { .. }) => {
                 Some("a sandbox holds nothing of value: delete its folder and apply again".to_owned())
             }
@@ -122,6 +132,15 @@ impl Error {
                 "the state is only a cache: move `{place}` away, and the next plan finds everything by its tags"
             )),
             Self::Store(StoreError::Moved { .. }) => Some("plan again".to_owned()),
+            Self::Store(StoreError::Io { .. }) => {
+                Some("make the folder readable and writable, or name another place as `state`".to_owned())
+            }
+            Self::Elsewhere { .. } => Some(
+                "destroy it there first, or leave it and say what differs as an environment: that is a stack of its own".to_owned(),
+            ),
+            Self::Sandbox(SandboxError::File { .. }) => {
+                Some("make the folder readable and writable, or run it elsewhere".to_owned())
+            }
             Self::Plan(PlanError::UnknownTarget(_)) => {
                 Some("`trunnion plan` without targets shows every address".to_owned())
             }

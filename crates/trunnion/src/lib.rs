@@ -26,7 +26,7 @@ pub use trunnion_aws::Calls;
 pub use trunnion_blueprint as blueprint;
 pub use trunnion_engine::{
     Action, Address, Document, Event, Events, InvalidAddress, LockInfo, Operation, Origin, Outcome, Plan, PlanError,
-    ProviderError, State, StoreError,
+    ProviderError, State, StoreError, plain,
 };
 pub use trunnion_render as render;
 pub use trunnion_sandbox as sandbox;

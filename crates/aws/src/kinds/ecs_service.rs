@@ -188,10 +188,13 @@ pub(crate) async fn update(
 fn is_steady(service: &Service) -> bool {
     let [deployment] = service.deployments() else { return false };
     let state = deployment.rollout_state.as_ref().map(DeploymentRolloutState::as_str);
-    matches!(state, None | Some("COMPLETED")) && service.running_count == service.desired_count
+    // Right after an update, ECS may still show the deployment before it.
+    deployment.task_definition == service.task_definition
+        && matches!(state, None | Some("COMPLETED"))
+        && service.running_count == service.desired_count
 }
 
-/// Waits until the newest revision alone runs as often as it shall; an interrupted wait is none that failed.
+/// Waits until the newest revision alone runs as often as it shall.
 async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     let wait = aws.long_wait();
     loop {
@@ -201,7 +204,7 @@ async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failur
         }
         match wait.look().await {
             Ok(()) => {}
-            Err(Ended::Interrupted) => return Ok(()),
+            Err(Ended::Interrupted) => return Err(Failure::interrupted("the service is not steady yet")),
             Err(Ended::OutOfPatience) => return Err(unsteady(found)),
         }
     }
@@ -213,7 +216,7 @@ fn unsteady(found: Option<Service>) -> Failure {
     let told = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
     Failure::own(
         format!("the service runs {} of {} tasks after the wait{told}", service.running_count, service.desired_count),
-        "look at the log group of the control plane; the service stays, run it again to wait on".to_owned(),
+        "look at the log group of the control plane and at the service's events; the service itself stays".to_owned(),
     )
 }
 
@@ -236,11 +239,13 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     let wait = aws.long_wait();
     while describe(aws, cluster, name).await?.is_some_and(|service| service.status.as_deref() != Some("INACTIVE")) {
         if let Err(ended) = wait.look().await {
-            let why = if ended == Ended::Interrupted { "the wait was interrupted" } else { "its tasks do not stop" };
-            return Err(Failure::own(
-                format!("the service is still draining: {why}"),
-                "run it again: it continues".to_owned(),
-            ));
+            return Err(match ended {
+                Ended::Interrupted => Failure::interrupted("the service is still draining"),
+                Ended::OutOfPatience => Failure::own(
+                    "the service is still draining: its tasks do not stop",
+                    "run it again: it continues".to_owned(),
+                ),
+            });
         }
     }
     Ok(())

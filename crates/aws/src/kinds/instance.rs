@@ -224,7 +224,7 @@ async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Option<Host>
     Ok(host.filter(Host::is_live))
 }
 
-/// Waits until a host runs; an interrupted wait gives it as it is.
+/// Waits until a host runs.
 async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
     let wait = aws.long_wait();
     while host.state != InstanceStateName::Running {
@@ -233,7 +233,7 @@ async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
             // A host launched just now may not be shown yet.
             Ok(None) => {}
             Err(Some(failure)) => return Err(failure),
-            Err(None) => return Ok(host),
+            Err(None) => return Err(Failure::interrupted(format!("`{}` does not run yet", host.id))),
         }
         if !host.is_live() {
             let reason = host.reason.unwrap_or_else(|| "EC2 gives no reason".to_owned());
@@ -242,7 +242,7 @@ async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
         if host.state != InstanceStateName::Running && wait.is_over() {
             return Err(Failure::own(
                 format!("`{}` is still `{}`", host.id, host.state.as_str()),
-                "look at it in the EC2 console, and run it again: it is waited for".to_owned(),
+                "look at it in the EC2 console: it stays, and the next plan finds it".to_owned(),
             ));
         }
     }
@@ -266,9 +266,8 @@ async fn until(aws: &Aws, id: &str, reached: impl Fn(&InstanceStateName) -> bool
             Ok(Some(host)) if reached(&host.state) => return Ok(()),
             Ok(Some(_)) => {}
             Err(failure) => {
-                let again = || "run it again: it continues".to_owned();
                 return Err(
-                    failure.unwrap_or_else(|| Failure::own(format!("the wait for `{id}` was interrupted"), again()))
+                    failure.unwrap_or_else(|| Failure::interrupted(format!("`{id}` is still changing its state")))
                 );
             }
         }

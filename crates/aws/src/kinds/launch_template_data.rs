@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{
     LaunchTemplateInstanceMarketOptionsRequest, LaunchTemplateInstanceMetadataEndpointState,
     LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateInstanceNetworkInterfaceSpecification,
     LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, LaunchTemplateTagSpecificationRequest,
-    LaunchTemplateVersion, MarketType, RequestLaunchTemplateData, ResourceType, VolumeType,
+    LaunchTemplateVersion, MarketType, RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
 };
 use trunnion_kinds::{Interface, LaunchTemplateData, Market, Metadata, Value, Volume};
 
@@ -83,6 +83,24 @@ fn to_interface(interface: &Interface) -> Result<LaunchTemplateInstanceNetworkIn
         .build())
 }
 
+/// What a template says beyond what we ask for: instances would be launched with it.
+fn other(data: &ResponseLaunchTemplateData) -> Vec<String> {
+    let interfaces = data.network_interfaces.as_deref().unwrap_or_default();
+    [
+        ("block_devices", data.block_device_mappings.as_ref().is_some_and(|devices| devices.len() > 1)),
+        ("capacity_reservation", data.capacity_reservation_specification.is_some()),
+        ("kernel", data.kernel_id.is_some() || data.ram_disk_id.is_some()),
+        ("key_name", data.key_name.is_some()),
+        ("placement", data.placement.is_some()),
+        ("public_ip", interfaces.iter().any(|interface| interface.associate_public_ip_address == Some(true))),
+        ("security_groups", data.security_group_ids.as_ref().is_some_and(|groups| !groups.is_empty())),
+    ]
+    .into_iter()
+    .filter(|(_, is_set)| *is_set)
+    .map(|(name, _)| name.to_owned())
+    .collect()
+}
+
 /// The data of a version that AWS shows.
 pub(crate) fn from_version(version: LaunchTemplateVersion) -> LaunchTemplateData {
     let described = version.version_description.unwrap_or_default();
@@ -117,9 +135,11 @@ pub(crate) fn from_version(version: LaunchTemplateVersion) -> LaunchTemplateData
         market: if spot { Market::Spot } else { Market::OnDemand },
         interfaces: Vec::new(),
         tags: trunnion_kinds::Tags::new(),
+        other: Vec::new(),
         user_data: String::new(),
     };
     let Some(data) = data else { return converted };
+    converted.other = other(&data);
     converted.image = data.image_id.map_or(Value::Null, Value::from);
     converted.instance_type = data.instance_type.map(|name| name.as_str().to_owned()).unwrap_or_default();
     let profile = data.iam_instance_profile.and_then(|profile| profile.arn.or(profile.name));
@@ -149,7 +169,7 @@ fn from_interface(interface: LaunchTemplateInstanceNetworkInterfaceSpecification
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ec2::types::{LaunchTemplateInstanceMetadataOptions, ResponseLaunchTemplateData};
+    use aws_sdk_ec2::types::LaunchTemplateInstanceMetadataOptions;
 
     use super::*;
 

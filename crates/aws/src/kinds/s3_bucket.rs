@@ -83,6 +83,10 @@ fn as_remote(aws: &Aws, bucket: &S3Bucket) -> Result<Remote, Failure> {
 }
 
 pub(crate) async fn create(aws: &Aws, bucket: S3Bucket) -> Result<Remote, Failure> {
+    // In us-east-1, S3 answers a second create as if it were the first.
+    if find(aws, &bucket.name).await?.is_some() {
+        claim(aws, &bucket.name).await?;
+    }
     let region = &aws.connection.region;
     let configuration = CreateBucketConfiguration::builder()
         .set_location_constraint((region != "us-east-1").then(|| BucketLocationConstraint::from(region.as_str())))
@@ -234,10 +238,16 @@ pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version
     Ok(())
 }
 
+/// Whether a key is one that we give: `generator/` and a SHA-256.
+fn is_artifact(key: &str) -> bool {
+    let digest = key.strip_prefix(S3Object::PREFIX).unwrap_or_default();
+    digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     let name = &remote.id;
     let (ours, others): (Vec<_>, Vec<_>) =
-        versions(aws, name, "").await?.into_iter().partition(|version| version.key.starts_with(S3Object::PREFIX));
+        versions(aws, name, "").await?.into_iter().partition(|version| is_artifact(&version.key));
     if !others.is_empty() {
         let mut keys: Vec<&str> = others.iter().map(|version| version.key.as_str()).collect();
         keys.dedup();

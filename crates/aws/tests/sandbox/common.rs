@@ -219,6 +219,7 @@ pub fn template(observed: &Observed, group: &Value, profile: &Value) -> LaunchTe
             market: Market::OnDemand,
             interfaces: vec![interface(0), interface(1)],
             tags: BTreeMap::from([("team".to_owned(), "performance".to_owned())]),
+            other: Vec::new(),
             user_data: "#!/bin/bash\necho ready\n".into(),
         },
         default_version: LATEST.into(),

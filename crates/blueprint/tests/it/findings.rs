@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use trunnion_blueprint::{Finding, blueprint, findings};
 use trunnion_engine::{Map, Observed, Remote, Value};
-use trunnion_stack::{Engine, Image, Stack};
+use trunnion_stack::{Engine, Image, Placement, Stack};
 
 use crate::common;
 
@@ -194,4 +194,18 @@ fn the_execution_role_may_not_use_keys_of_others() {
     warning[secret_with_own_key] at control_plane.ssh.private_key: the secret `arn:ssh` is encrypted with the key `arn:key`, which the execution role may not use
       help: allow `loadtest-execution` kms:Decrypt in the key's policy
     ");
+}
+
+#[test]
+fn without_zones_the_control_plane_stands_in_the_pools_subnets() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    stack.control_plane.zones.clear();
+    stack.pools.get_mut("heavy").unwrap().placement = Placement::Subnet("subnet-0b".to_owned());
+    let mut observed = observed(0, 2000);
+    let same = observed.lookups[&"subnet.main[eu-west-3b]".parse().unwrap()].clone();
+    observed.lookups.insert("subnet.main[subnet-0b]".parse().unwrap(), same);
+    assert_eq!(told(&stack, &observed), "", "the other zone does not matter");
+    route(&mut observed, "none");
+    let told = told(&stack, &observed);
+    assert_eq!(told.matches("[control_plane_unreachable]").count(), 1, "{told}");
 }

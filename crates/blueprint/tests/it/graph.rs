@@ -60,7 +60,11 @@ fn every_attribute_of_the_minimal_stack() {
 
 #[test]
 fn the_same_stack_gives_the_same_bytes() {
-    let digest = || blueprint(&common::stack("loadtest.yaml", None), &common::binaries()).unwrap().digest();
+    let digest = || {
+        blueprint(&common::stack("loadtest.yaml", None), &common::binaries())
+            .unwrap()
+            .digest(&trunnion_kinds::rule_book())
+    };
     assert_eq!(digest(), digest());
 }
 

@@ -49,7 +49,7 @@ impl Cloud {
             token.cancel();
         }
         if self.refuses.contains(&call.as_str()) {
-            return Err(ProviderError { message: "no".to_owned(), help: None });
+            return Err(ProviderError::new("no", None));
         }
         Ok(())
     }

@@ -23,9 +23,10 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
         let origin = Origin {
             file: arguments.file.display().to_string(),
             environment: arguments.env,
-            destroy: false,
+            sandbox: arguments.cloud.sandbox,
             targets: arguments.scope.targets,
             update_images: arguments.scope.update_images,
+            ..Origin::default()
         };
         return execute(&origin, None, &arguments.cloud, &arguments.execute, output).await;
     }
@@ -38,6 +39,12 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
     }
     let document = read_document(&arguments.file)?;
     let origin = document.origin.clone();
+    if origin.sandbox != arguments.cloud.sandbox {
+        let (of, help) =
+            if origin.sandbox { ("the sandbox", "add `--sandbox`") } else { ("AWS", "leave `--sandbox` out") };
+        let message = format!("`{}` is a plan for {of}", arguments.file.display());
+        return Err(Failure::with_help("apply::arguments", message, help));
+    }
     execute(&origin, Some((&arguments.file, &document)), &arguments.cloud, &arguments.execute, output).await
 }
 
@@ -45,9 +52,9 @@ pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Fa
     let origin = Origin {
         file: arguments.stack.file.display().to_string(),
         environment: arguments.stack.env,
+        sandbox: arguments.cloud.sandbox,
         destroy: true,
-        targets: arguments.targets,
-        update_images: false,
+        ..Origin::default()
     };
     execute(&origin, None, &arguments.cloud, &arguments.execute, output).await
 }
@@ -68,13 +75,20 @@ async fn execute(
         // Until the first change there is nothing to finish: an interruption just ends it.
         let planned = tokio::select! {
             planned = agreed(&engine, origin, written, how, output) => planned?,
-            () = interrupt.cancelled() => return Err(Failure::Told(INTERRUPTED)),
+            () = interrupt.cancelled() => {
+                output.always_say("\nInterrupted. Nothing was changed.");
+                return Err(Failure::Told(INTERRUPTED));
+            }
         };
         let outcome = run(&engine, &planned, output).await;
-        Ok(tell(&engine, origin, &outcome, how, output))
+        tell(&engine, origin, &outcome, how, output)
     }
     .await;
-    lock.release().await?;
+    if let Err(error) = lock.release().await {
+        output.always_say(&format!(
+            "The lock could not be given back: {error}. Nobody renews it any more, so it ends by itself."
+        ));
+    }
     tell_calls(&engine, output);
     engine.close().await;
     result
@@ -93,10 +107,15 @@ async fn agreed(
         compare(path, document, &planned)?;
     }
     let document = planned.document(origin);
-    if !how.json || !planned.plan.is_empty() {
-        output.say(trunnion::render::terminal(&document).trim_end());
+    let readable = trunnion::render::terminal(&document);
+    let must_ask = !planned.plan.is_empty() && !how.yes;
+    if must_ask {
+        // Nobody agrees to what they have not seen.
+        output.always_say(readable.trim_end());
+    } else if !how.json || !planned.plan.is_empty() {
+        output.say(readable.trim_end());
     }
-    if !planned.plan.is_empty() && !how.yes {
+    if must_ask {
         consent(engine, origin, output).await?;
     }
     Ok(planned)
@@ -135,7 +154,7 @@ async fn run(engine: &Engine, planned: &Planned, output: Output) -> Outcome {
     outcome
 }
 
-fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, output: Output) -> u8 {
+fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, output: Output) -> Result<u8, Failure> {
     let outputs = Outputs::new(engine.stack(), &outcome.state);
     if how.json {
         let step = |address: &trunnion::Address, operation| json!({"address": address, "operation": operation});
@@ -152,9 +171,9 @@ fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, outp
                 "not_started": outcome.not_started,
                 "outputs": outputs,
             })
-        ));
+        ))?;
     } else if !origin.destroy && !outputs.hosts.is_empty() {
-        output.data(&hosts(&outputs));
+        output.data(&hosts(&outputs))?;
     }
     for (address, _, error) in &outcome.failed {
         if let Some(help) = &error.help {
@@ -170,14 +189,17 @@ fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, outp
         outcome.not_started
     );
     if let Some(error) = &outcome.unsaved {
-        output
-            .always_say(&format!("The state could not be saved: {error}. The next plan finds everything by its tags."));
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        let why: String = causes.map(|cause| format!(": {cause}")).collect();
+        output.always_say(&format!(
+            "The state could not be saved: {error}{why}. The next plan finds everything by its tags."
+        ));
     }
     if outcome.is_complete() {
         if !outcome.done.is_empty() {
             output.say(&format!("{}Done.{:#} {summary}.", style::STRONG, style::STRONG));
         }
-        return DONE;
+        return Ok(DONE);
     }
     let interrupted = outcome.not_started > 0 && outcome.failed.is_empty() && outcome.unsaved.is_none();
     let what = if interrupted { "Interrupted." } else { "Not all was done." };
@@ -186,5 +208,5 @@ fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, outp
         style::STRONG,
         style::STRONG
     ));
-    if interrupted { INTERRUPTED } else { ERROR }
+    Ok(if interrupted { INTERRUPTED } else { ERROR })
 }

@@ -107,13 +107,13 @@ pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) scope: Scope,
     /// Plan the deletion of everything
-    #[arg(long, conflicts_with = "update_images")]
+    #[arg(long, conflicts_with_all = ["update_images", "targets"])]
     pub(crate) destroy: bool,
     /// Print the plan document instead of the readable plan
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the plan document to this file, for `trunnion apply FILE`
-    #[arg(long, value_name = "FILE")]
+    /// Write the plan document to this .json file, for `trunnion apply FILE.json`
+    #[arg(long, value_name = "FILE.json")]
     pub(crate) out: Option<PathBuf>,
     /// Exit with 2 when there are changes
     #[arg(long)]
@@ -156,9 +156,6 @@ pub(crate) struct Destroy {
     pub(crate) stack: StackArguments,
     #[command(flatten)]
     pub(crate) cloud: CloudArguments,
-    /// Delete only this address; `instance.heavy` means all of its hosts (repeatable)
-    #[arg(long = "target", value_name = "ADDRESS")]
-    pub(crate) targets: Vec<String>,
     #[command(flatten)]
     pub(crate) execute: Execute,
 }
@@ -204,7 +201,7 @@ pub(crate) struct Sandbox {
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// The account everything happens in
-    #[arg(long, default_value = "123456789012", value_name = "ID")]
+    #[arg(long, default_value = "123456789012", value_name = "ID", value_parser = account)]
     pub(crate) account: String,
     /// How long asynchronous states take, in milliseconds
     #[arg(long, default_value_t = 300, value_name = "MS")]
@@ -218,6 +215,11 @@ pub(crate) struct Sandbox {
     /// Refuse calls beyond AWS's documented rates
     #[arg(long)]
     pub(crate) throttle: bool,
+}
+
+fn account(text: &str) -> Result<String, &'static str> {
+    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_account { Ok(text.to_owned()) } else { Err("an account has 12 digits") }
 }
 
 #[derive(Debug, Args)]

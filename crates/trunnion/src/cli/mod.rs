@@ -59,13 +59,13 @@ fn run(command: Command, output: Output) -> Result<u8, Failure> {
                 SchemaOf::Stack => trunnion::stack_schema(),
                 SchemaOf::Plan => trunnion::Document::json_schema(),
             };
-            output.data(&format!("{schema:#}"));
+            output.data(&format!("{schema:#}"))?;
             Ok(DONE)
         }
         Command::Completions(arguments) => {
             let mut script = Vec::new();
             clap_complete::generate(arguments.shell, &mut Arguments::command(), "trunnion", &mut script);
-            output.data(&String::from_utf8_lossy(&script));
+            output.data(&String::from_utf8_lossy(&script))?;
             Ok(DONE)
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anstream::{AutoStream, ColorChoice};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, ThemeStyles};
 
-use super::arguments::Talk;
+use super::{arguments::Talk, failure::Failure};
 
 /// Where everything is said.
 #[derive(Debug, Clone, Copy)]
@@ -25,14 +25,19 @@ impl Output {
         Self { color, quiet: talk.quiet, verbose: talk.verbose }
     }
 
-    /// Data: exactly this, on stdout. A reader that went away is no error.
-    pub(crate) fn data(self, text: &str) {
+    /// Data: exactly this, on stdout. A reader that went away is no error; anything else that loses it is.
+    pub(crate) fn data(self, text: &str) -> Result<(), Failure> {
         let mut out = AutoStream::new(io::stdout().lock(), self.color);
-        let _ = out.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = out.write_all(b"\n");
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes()));
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::with_help(
+                "output::stdout",
+                format!("writing to stdout failed: {error}"),
+                "send it somewhere with room",
+            )),
+            _ => Ok(()),
         }
-        let _ = out.flush();
     }
 
     /// Talk: one line on stderr, unless quiet was asked for.

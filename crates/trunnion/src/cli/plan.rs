@@ -16,27 +16,36 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
     let origin = Origin {
         file: arguments.stack.file.display().to_string(),
         environment: arguments.stack.env,
+        sandbox: arguments.cloud.sandbox,
         destroy: arguments.destroy,
         targets: arguments.scope.targets,
         update_images: arguments.scope.update_images,
     };
+    if let Some(path) = arguments.out.as_ref().filter(|path| path.extension().is_none_or(|end| end != "json")) {
+        let message = format!("`--out {}` names no .json file", path.display());
+        return Err(Failure::with_help("plan::out", message, "`trunnion apply` knows a plan by that ending"));
+    }
     let options = Options { interrupt: signals::interrupt(), ..Options::default() };
     let interrupt = options.interrupt.clone();
     let engine = connect(&origin, &arguments.cloud, options).await?;
     let request = request(&origin);
     let planned = tokio::select! {
         planned = engine.plan(&request) => planned?,
-        () = interrupt.cancelled() => return Err(Failure::Told(super::INTERRUPTED)),
+        () = interrupt.cancelled() => {
+            output.always_say("Interrupted. Nothing was changed.");
+            return Err(Failure::Told(super::INTERRUPTED));
+        }
     };
     let document = planned.document(&origin);
     if let Some(path) = &arguments.out {
         write_document(path, &document)?;
-        output.say(&format!("The plan is in `{0}`; `trunnion apply {0}` executes it.", path.display()));
+        let sandbox = if origin.sandbox { " --sandbox" } else { "" };
+        output.say(&format!("The plan is in `{0}`; `trunnion apply {0}{sandbox}` executes it.", path.display()));
     }
     if arguments.json {
-        output.data(&text(&document)?);
+        output.data(&text(&document)?)?;
     } else {
-        output.data(&trunnion::render::terminal(&document));
+        output.data(&trunnion::render::terminal(&document))?;
     }
     tell_calls(&engine, output);
     engine.close().await;
@@ -71,8 +80,10 @@ fn text(document: &Document) -> Result<String, Failure> {
 
 #[expect(clippy::disallowed_methods, reason = "the person named this file")]
 fn write_document(path: &Path, document: &Document) -> Result<(), Failure> {
-    std::fs::write(path, text(document)? + "\n")
-        .map_err(|error| Failure::new("plan::out", format!("writing `{}` failed: {error}", path.display())))
+    std::fs::write(path, text(document)? + "\n").map_err(|error| {
+        let message = format!("writing `{}` failed: {error}", path.display());
+        Failure::with_help("plan::out", message, "name a file in a folder that you may write to")
+    })
 }
 
 /// Reads a plan document back.
@@ -95,7 +106,8 @@ pub(crate) fn read_document(path: &Path) -> Result<Document, Failure> {
 
 /// Refuses when the plan of now is not the one that was written down.
 pub(crate) fn compare(path: &Path, written: &Document, planned: &Planned) -> Result<(), Failure> {
-    let now = planned.document(&written.origin);
+    // A note, of a newer image say, changes nothing of what would be done.
+    let now = Document { notes: written.notes.clone(), ..planned.document(&written.origin) };
     if now == *written {
         return Ok(());
     }
@@ -104,7 +116,7 @@ pub(crate) fn compare(path: &Path, written: &Document, planned: &Planned) -> Res
     let more = if moved.len() > 10 { format!("\n  and {} more", moved.len() - 10) } else { String::new() };
     Err(Failure::with_help(
         "plan::moved",
-        format!("the world moved since `{}` was written, so nothing was changed:{shown}{more}", path.display()),
+        format!("the plan of now is not that of `{}`, so nothing was changed:{shown}{more}", path.display()),
         "make a new plan, read it, and apply that",
     ))
 }

@@ -79,6 +79,11 @@ impl Progress {
                 let yellow = style::WARNING;
                 self.line(&format!("{yellow}! {address}: skipped{yellow:#}, because `{because}` failed"));
             }
+            Event::Interrupted { address, operation } => {
+                let took = self.settle(&address, operation);
+                let yellow = style::WARNING;
+                self.line(&format!("{yellow}! {address}: not waited for any longer{yellow:#} after {took}"));
+            }
             Event::Stopping => {
                 self.line("Interrupted: finishing what runs, starting nothing new. Once more stops at once.");
             }

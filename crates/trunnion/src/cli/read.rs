@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use trunnion::{Engine, Options, Origin, Outputs, Stack, blueprint};
+use trunnion::{Engine, Invalid, LoadOptions, Options, Origin, Outputs, Stack, blueprint, plain};
 use trunnion_render::style;
 
 use super::{
@@ -16,14 +16,21 @@ use super::{
 
 pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failure> {
     let file = &arguments.stack.file;
-    let stack = load(file, arguments.stack.env.as_deref())?;
-    check(&stack)?;
-    let mut checked = vec![stack.environment.clone().unwrap_or_else(|| "the base".to_owned())];
+    let mut environments = vec![arguments.stack.env.clone()];
     if arguments.stack.env.is_none() {
-        for environment in &stack.environments {
-            check(&load(file, Some(environment))?)?;
-            checked.push(environment.clone());
+        environments.extend(Stack::environments_of(file).into_iter().map(Some));
+    }
+    let mut mistakes = Vec::new();
+    let mut checked = Vec::new();
+    for environment in environments {
+        match Stack::load(file, environment.as_deref(), &LoadOptions::of_this_process()) {
+            Ok(stack) => check(&stack)?,
+            Err(invalid) => mistakes.push(invalid),
         }
+        checked.push(environment.unwrap_or_else(|| "the base".to_owned()));
+    }
+    if let Some(mistakes) = Invalid::join(mistakes) {
+        return Err(mistakes.into());
     }
     output.say(&format!("`{}` is valid ({})", file.display(), checked.join(", ")));
     Ok(DONE)
@@ -38,13 +45,14 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
     let origin = Origin {
         file: arguments.stack.file.display().to_string(),
         environment: arguments.stack.env,
+        sandbox: arguments.cloud.sandbox,
         ..Origin::default()
     };
     let engine: Engine = connect(&origin, &arguments.cloud, Options::default()).await?;
     let state = engine.state().await?;
     let outputs = Outputs::new(engine.stack(), &state);
     if arguments.json {
-        output.data(&format!("{:#}", json!({"state": state, "outputs": outputs})));
+        output.data(&format!("{:#}", json!({"state": state, "outputs": outputs})))?;
     } else if state.resources.is_empty() {
         output.say(&format!(
             "Nothing of `{}` is recorded. If it was applied, the next apply finds it by its tags.",
@@ -58,13 +66,13 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
             let _ = writeln!(
                 text,
                 "  {address:width$}  {}  {}{}{:#}",
-                recorded.id,
+                plain(&recorded.id),
                 style::FAINT,
-                recorded.applied_at,
+                plain(&recorded.applied_at),
                 style::FAINT
             );
         }
-        output.data(&text);
+        output.data(&text)?;
     }
     engine.close().await;
     Ok(DONE)
@@ -122,18 +130,19 @@ pub(crate) fn render(arguments: &Render, output: Output) -> Result<u8, Failure> 
                     ));
                 }
             };
-            output.data(&boot(&stack, pool)?);
+            output.data(&boot(&stack, pool)?)?;
         }
         Rendered::Conf => {
-            output
-                .data(&blueprint::with_placeholders(&blueprint::control_plane_conf(&stack).map_err(refused(&stack))?));
+            output.data(&blueprint::with_placeholders(
+                &blueprint::control_plane_conf(&stack).map_err(refused(&stack))?,
+            ))?;
         }
         Rendered::Policy => {
             let mut text = String::new();
             for (name, policy) in blueprint::policies(&stack).map_err(refused(&stack))? {
                 let _ = writeln!(text, "# {name}\n{policy}\n");
             }
-            output.data(text.trim_end());
+            output.data(text.trim_end())?;
         }
     }
     Ok(DONE)

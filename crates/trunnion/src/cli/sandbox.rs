@@ -30,9 +30,13 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
     };
     let running = Sandbox::open(options).and_then(|sandbox| sandbox.serve(listener)).map_err(trunnion::Error::from)?;
     output.data(&format!(
-        "export AWS_ENDPOINT_URL={}\nexport AWS_ACCESS_KEY_ID={ACCESS_KEY_ID}\nexport AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}\nunset AWS_SESSION_TOKEN AWS_PROFILE",
+        "export AWS_ENDPOINT_URL={}\n\
+         export AWS_ACCESS_KEY_ID={ACCESS_KEY_ID}\n\
+         export AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}\n\
+         export AWS_REGION=eu-west-3 AWS_DEFAULT_REGION=eu-west-3\n\
+         unset AWS_SESSION_TOKEN AWS_PROFILE",
         running.endpoint()
-    ));
+    ))?;
     output.say("The sandbox serves until Ctrl-C. The lines above point any AWS client at it.");
     interrupt.cancelled().await;
     let calls = running.calls();
