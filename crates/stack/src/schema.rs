@@ -122,7 +122,7 @@ struct StackFile {
 fn tags(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({
         "type": ["object", "null"],
-        "maxProperties": 47,
+        "maxProperties": 46,
         "propertyNames": { "minLength": 1, "maxLength": 128, "not": { "pattern": "^([aA][wW][sS]|[tT][rR][uU][nN][nN][iI][oO][nN]):" } },
         "additionalProperties": { "type": ["string", "number", "boolean"], "maxLength": 256 },
     })
