@@ -190,7 +190,7 @@ fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, outp
     );
     if let Some(error) = &outcome.unsaved {
         let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-        let why: String = causes.map(|cause| format!(": {cause}")).collect();
+        let why: String = causes.flat_map(|cause| [": ".to_owned(), cause.to_string()]).collect();
         output.always_say(&format!(
             "The state could not be saved: {error}{why}. The next plan finds everything by its tags."
         ));
