@@ -5,7 +5,7 @@
 use serde_json::json;
 use trunnion_engine::Document;
 
-fn document(changes: serde_json::Value, summary: serde_json::Value, destroy: bool) -> Document {
+fn document(changes: &serde_json::Value, summary: &serde_json::Value, destroy: bool) -> Document {
     serde_json::from_value(json!({
         "format": 1,
         "stack": "loadtest",
@@ -73,15 +73,13 @@ fn one_of_everything() {
         },
     ]);
     let summary = json!({"create": 2, "update": 1, "replace": 3, "delete": 1, "unchanged": 1});
-    insta::assert_snapshot!(told(&document(changes, summary, false)));
+    insta::assert_snapshot!(told(&document(&changes, &summary, false)));
 }
 
 #[test]
 fn nothing_is_told_in_one_line() {
     let nothing = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 0});
-    assert!(
-        told(&document(json!([]), nothing.clone(), true)).ends_with("No changes. Nothing of `loadtest` is left.\n")
-    );
+    assert!(told(&document(&json!([]), &nothing, true)).ends_with("No changes. Nothing of `loadtest` is left.\n"));
     let all = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 20});
-    assert!(told(&document(json!([]), all, false)).ends_with("No changes. 20 resources are as they shall be.\n"));
+    assert!(told(&document(&json!([]), &all, false)).ends_with("No changes. 20 resources are as they shall be.\n"));
 }
