@@ -128,6 +128,10 @@ fn a_failure_is_named_with_its_next_step_and_the_rest_is_done() {
 fn throttled_and_lagging_aws_is_waited_for() {
     let sandbox = SandboxProcess::start(&["--consistency-lag", "400", "--throttle"]);
     let stage = Stage::with("minimal").at(&sandbox);
+    // We pace ourselves, so a bucket alone may never be empty: others in the account empty it.
+    let busy = json!({"error": {"status": 503, "code": "RequestLimitExceeded", "message": "Request limit exceeded."}});
+    sandbox.faults(&json!([{"operation": "ec2:RunInstances", "times": 3, "effect": busy}]));
     stage.converge(&[]);
+    assert!(sandbox.calls()["ec2:RunInstances"]["count"].as_u64().unwrap() >= 4, "{:#}", sandbox.calls());
     stage.succeed(&["destroy", "--yes"]);
 }
