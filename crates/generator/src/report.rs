@@ -1,0 +1,44 @@
+//! `report`: what the host was promised, as the boot template baked it.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use clap::Args;
+use serde::Serialize;
+use trunnion_generator::{CONFIG_PATH, Config};
+
+use crate::cli::Failure;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The config that the boot template wrote
+    #[arg(long, value_name = "FILE", default_value = CONFIG_PATH)]
+    config: PathBuf,
+    /// Tell it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The report as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    version: &'static str,
+    config: &'a Config,
+    all_addresses: u64,
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<(), Failure> {
+    let config = Config::load(&arguments.config)?;
+    let mut stdout = io::stdout().lock();
+    if arguments.json {
+        let document = Document { version: VERSION, config: &config, all_addresses: config.all_addresses() };
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&document)?)?;
+    } else {
+        writeln!(stdout, "trunnion-generator {VERSION}\n{config}")?;
+    }
+    Ok(())
+}
