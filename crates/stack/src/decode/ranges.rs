@@ -53,10 +53,9 @@ pub(crate) fn range(field: &Field, findings: &mut Findings) -> Option<IpNet> {
         (Err(_), Ok(address)) => {
             (format!("is `{shown}`, an address and no range"), format!("write `{}`", IpNet::from(address)))
         }
-        (Err(_), Err(_)) => (
-            format!("is `{shown}`, which is no range of addresses"),
-            "write one such as `10.0.0.0/8`".to_owned(),
-        ),
+        (Err(_), Err(_)) => {
+            (format!("is `{shown}`, which is no range of addresses"), "write one such as `10.0.0.0/8`".to_owned())
+        }
     };
     findings.about(field, "stack::malformed", says, help);
     None
