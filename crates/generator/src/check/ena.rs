@@ -8,6 +8,7 @@ use super::{
     Check,
     kernel::{self, Driver},
 };
+use crate::layout::Layout;
 
 const AVAILABLE: &str = "conntrack_allowance_available";
 const EXCEEDED: &str = "_allowance_exceeded";
@@ -23,9 +24,12 @@ pub(crate) struct Ena {
     pub(crate) conntrack_available: Option<u64>,
 }
 
-/// Asks the driver of each interface; one that keeps no such statistics has neither of them.
-pub(crate) fn look<'a>(interfaces: impl Iterator<Item = &'a str>) -> Vec<Ena> {
-    interfaces.filter_map(|name| Some(read(name, kernel::driver(name).ok()?))).collect()
+impl Ena {
+    /// Asks the driver of each interface; one that keeps no such statistics has neither of them.
+    pub(crate) fn look(layout: &Layout) -> Vec<Self> {
+        let names = layout.interfaces.iter().map(|interface| interface.name.as_str());
+        names.filter_map(|name| Some(read(name, kernel::driver(name).ok()?))).collect()
+    }
 }
 
 fn read(interface: &str, driver: Driver) -> Ena {

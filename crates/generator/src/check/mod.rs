@@ -115,23 +115,19 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Looks at everything but what was handed in: a session of the SSH user is dear, and the program in the kernel may be
-    /// in other hands.
-    pub(crate) async fn look(
+    /// Looks at the rest: the service reads the network before it spreads, opens a session of the SSH user, which is dear,
+    /// not every time, and holds the program in the kernel itself.
+    pub(crate) fn look(
         layout: Result<&Layout, &str>,
+        network: Result<Network, String>,
         session: Result<Session, String>,
         spreading: Spreading,
     ) -> Self {
-        let network = match layout {
-            Ok(layout) => Network::look(layout).await.map_err(|error| error.to_string()),
-            Err(why) => Err(why.to_owned()),
-        };
-        let names = layout.into_iter().flat_map(|layout| &layout.interfaces).map(|interface| interface.name.as_str());
         Self {
             network,
             limits: Limits::look(),
             session,
-            ena: ena::look(names),
+            ena: layout.map(Ena::look).unwrap_or_default(),
             sshd: sshd::look(),
             spreading,
             probes: None,
@@ -203,7 +199,11 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
     let layout = host.layout().await.map_err(|error| format!("{error}{}", causes(&*error)));
     let layout = layout.as_ref().map_err(String::as_str);
     let session = Session::look(config).await;
-    let mut facts = Facts::look(layout, session, Spreading::look(config)).await;
+    let network = match layout {
+        Ok(layout) => Network::look(layout).await.map_err(|error| error.to_string()),
+        Err(why) => Err(why.to_owned()),
+    };
+    let mut facts = Facts::look(layout, network, session, Spreading::look(config));
     if let (Some(target), Ok(layout), Ok(network)) = (arguments.probe, layout, &facts.network) {
         facts.probes = Some(Probes::look(target, network.usable(layout)).await);
     }

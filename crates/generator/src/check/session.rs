@@ -88,6 +88,11 @@ impl Session {
         [self.hard.or(limits.nr_open), host].into_iter().flatten().min()
     }
 
+    /// Whether there is nothing in it that somebody would mend.
+    pub(crate) fn is_good(&self, config: &Config) -> bool {
+        self.programs.len() == 3 && self.executables == "yes" && self.java() == Some(config.java.into())
+    }
+
     /// The major version of Java: 17 of `17.0.9`, and 8 of `1.8.0_392`.
     fn java(&self) -> Option<u32> {
         let quoted = self.version.iter().find_map(|line| line.split_once(" version \"")?.1.split_once('"'))?.0;
