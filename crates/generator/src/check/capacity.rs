@@ -49,13 +49,8 @@ impl Capacity {
         let per_destination = addresses.saturating_mul(facts.limits.port_count());
         let descriptors = facts.session.as_ref().ok().and_then(|session| session.descriptors(&facts.limits));
         let conntrack = facts.limits.conntrack.and_then(|conntrack| conntrack.most);
-        let mut capacity = Self {
-            addresses,
-            per_destination,
-            total: per_destination,
-            limit: Limit::Ports,
-            total_if_tracked: None,
-        };
+        let mut capacity =
+            Self { addresses, per_destination, total: per_destination, limit: Limit::Ports, total_if_tracked: None };
         for (limit, most) in [
             (Limit::Descriptors, descriptors),
             (Limit::Memory, limits::memory_of(&facts.limits)),
@@ -65,8 +60,7 @@ impl Capacity {
                 (capacity.total, capacity.limit) = (most, limit);
             }
         }
-        capacity.total_if_tracked =
-            ena::conntrack_available(&facts.ena).map(|available| available.min(capacity.total));
+        capacity.total_if_tracked = ena::conntrack_available(&facts.ena).map(|available| available.min(capacity.total));
         capacity
     }
 }

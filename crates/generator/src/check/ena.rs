@@ -33,12 +33,8 @@ impl Ena {
 }
 
 fn read(interface: &str, driver: Driver) -> Ena {
-    let mut ena = Ena {
-        interface: interface.to_owned(),
-        driver: driver.name,
-        exceeded: Vec::new(),
-        conntrack_available: None,
-    };
+    let mut ena =
+        Ena { interface: interface.to_owned(), driver: driver.name, exceeded: Vec::new(), conntrack_available: None };
     for (name, value) in driver.statistics {
         if name == AVAILABLE {
             ena.conntrack_available = Some(value);

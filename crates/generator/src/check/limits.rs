@@ -91,12 +91,11 @@ fn ports_of(text: &str) -> Option<Ports> {
 }
 
 /// How many ports of the range a list such as `8080,9000-9100` takes out of it.
-fn reserved_in(ports: Ports, list: &str) -> u64 {
+fn reserved_in(range: Ports, list: &str) -> u64 {
     let taken = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let first: u16 = first.parse().ok()?;
-        let last: u16 = last.parse().ok()?;
-        Some(Ports { first: first.max(ports.first), last: last.min(ports.last) }.count())
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        let (low, high): (u16, u16) = (low.parse().ok()?, high.parse().ok()?);
+        Some(Ports { first: low.max(range.first), last: high.min(range.last) }.count())
     };
     list.trim().split(',').filter_map(taken).sum()
 }
@@ -131,7 +130,7 @@ pub(super) fn judge_memory(config: &Config, limits: &Limits) -> Check {
     let (Some(bytes), Some(most)) = (limits.memory_bytes, memory_of(limits)) else {
         return Check::failed(NAME, "the memory of this host cannot be read", "make sure that /proc is mounted");
     };
-    let message = format!("{:.1} GiB bear {most} connections", bytes as f64 / f64::from(1 << 30));
+    let message = format!("{} MiB bear {most} connections", bytes >> 20);
     if most < config.connections.total {
         let message = format!("{message}, {} were promised", config.connections.total);
         return Check::failed(NAME, message, "take an instance type with more memory");
@@ -141,7 +140,8 @@ pub(super) fn judge_memory(config: &Config, limits: &Limits) -> Check {
 
 pub(super) fn judge_conntrack(config: &Config, limits: &Limits) -> Check {
     const NAME: &str = "conntrack";
-    const HELP: &str = "raise `net.netfilter.nf_conntrack_max`, or remove the firewall rules that make the kernel track";
+    const HELP: &str =
+        "raise `net.netfilter.nf_conntrack_max`, or remove the firewall rules that make the kernel track";
     match limits.conntrack {
         None => Check::ok(NAME, "the kernel tracks no connections"),
         Some(Conntrack { entries, most: None }) => {
@@ -163,7 +163,8 @@ pub(super) fn judge_conntrack(config: &Config, limits: &Limits) -> Check {
 
 pub(super) fn clock(limits: &Limits) -> Check {
     const NAME: &str = "clock";
-    const HELP: &str = "start chronyd, which Amazon Linux sets to 169.254.169.123; response times stay right without it";
+    const HELP: &str =
+        "start chronyd, which Amazon Linux sets to 169.254.169.123; response times stay right without it";
     match limits.clock_is_synchronised {
         Some(true) => Check::ok(NAME, "synchronised"),
         Some(false) => Check::warning(NAME, "the kernel does not take the clock for synchronised", HELP),

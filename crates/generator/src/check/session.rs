@@ -30,7 +30,7 @@ fi
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 /// PAM, a shell and a Java start take less, also on a busy host.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// What the SSH user gets in a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

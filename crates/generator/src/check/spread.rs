@@ -1,22 +1,26 @@
 //! Whether connections are spread over the addresses that work, and how many addresses that leaves for one destination.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use trunnion_generator::{Config, Mode};
 
 use super::Check;
 use crate::{
     cli::causes,
-    spread::{Source, Spreader},
+    spread::{Options, Source, SpreadError, Spreader},
 };
+
+const ATTACH: &str = "run `trunnion-generator spread`";
 
 /// What there is in the kernel.
 #[derive(Debug, Clone)]
 pub(crate) enum Spreading {
     /// A program, with these sources.
     Attached(Vec<Source>),
-    /// None, and why.
-    Refused(String),
+    /// None, though the kernel takes it.
+    Absent,
+    /// None, why, and what to do about it.
+    Refused { why: String, help: Option<&'static str> },
     /// None, for the stack wants none.
     Unwanted,
 }
@@ -27,10 +31,20 @@ impl Spreading {
         if config.spread.mode != Mode::Kernel {
             return Self::Unwanted;
         }
-        match Spreader::open().and_then(|spreader| spreader.sources()) {
+        match Spreader::open(Path::new(Options::PINS)).and_then(|spreader| spreader.sources()) {
             Ok(sources) => Self::Attached(sources),
-            Err(error) => Self::Refused(format!("{error}{}", causes(&*error))),
+            Err(SpreadError::NotAttached { .. }) => match Spreader::probe() {
+                Ok(()) => Self::Absent,
+                Err(error) => error.into(),
+            },
+            Err(error) => error.into(),
         }
+    }
+}
+
+impl From<SpreadError> for Spreading {
+    fn from(error: SpreadError) -> Self {
+        Self::Refused { why: format!("{error}{}", causes(&error)), help: error.help() }
     }
 }
 
@@ -61,15 +75,13 @@ pub(super) fn judge(config: &Config, usable: &[IpAddr], spreading: &Spreading) -
             return Check::ok(NAME, message);
         }
         (Mode::Off, _) => return Check::ok(NAME, "off: the primary address is the only source"),
-        (Mode::Kernel, Spreading::Unwanted) => {
-            return Check::failed(NAME, "the kernel was not asked", "run `trunnion-generator spread`");
+        (Mode::Kernel, Spreading::Absent | Spreading::Unwanted) => {
+            let message = "nothing spreads connections: they all come from one address";
+            return Check::failed(NAME, message, ATTACH);
         }
-        (Mode::Kernel, Spreading::Refused(why)) => {
-            return Check::failed(
-                NAME,
-                format!("connections are not spread, they all come from one address: {why}"),
-                "run `trunnion-generator spread`; where the kernel refuses BPF, set `spread: simulation`",
-            );
+        (Mode::Kernel, Spreading::Refused { why, help }) => {
+            let message = format!("the kernel does not spread connections, they all come from one address: {why}");
+            return Check::failed(NAME, message, help.unwrap_or(ATTACH));
         }
         (Mode::Kernel, Spreading::Attached(sources)) => sources,
     };
@@ -85,13 +97,15 @@ pub(super) fn judge(config: &Config, usable: &[IpAddr], spreading: &Spreading) -
             .filter(|address| !usable.contains(address))
             .map(|address| format!("`{address}` is a source and cannot be used")),
     );
-    let help = "run `trunnion-generator spread`";
     if !details.is_empty() {
         let message = "the sources of connections are not the addresses that can be used";
-        return Check::failed(NAME, message, help).with(details);
+        return Check::failed(NAME, message, ATTACH).with(details);
     }
-    let draining: Vec<String> =
-        taken.iter().filter(|(_, draining)| **draining).map(|(address, _)| format!("`{address}` is draining")).collect();
+    let draining: Vec<String> = taken
+        .iter()
+        .filter(|(_, draining)| **draining)
+        .map(|(address, _)| format!("`{address}` is draining"))
+        .collect();
     if !draining.is_empty() {
         let help = "run `trunnion-generator spread --add ADDRESS` to take one up again";
         return Check::warning(NAME, "some addresses take no new connections", help).with(draining);

@@ -41,7 +41,8 @@ pub(super) fn judge(primary: Option<IpAddr>, listening: &Result<Vec<IpAddr>, Str
     if others.is_empty() {
         return Check::ok(NAME, format!("listens on port {PORT} of the primary address only"));
     }
-    let message = format!("something listens on port {PORT} of {} too, not of the primary address only", others.join(", "));
+    let message =
+        format!("something listens on port {PORT} of {} too, not of the primary address only", others.join(", "));
     Check::warning(NAME, message, HELP)
 }
 

@@ -11,12 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use trunnion_generator::{Config, Ports};
+use trunnion_generator::{Config, Mode, Ports};
 
 use super::{
     gatling::{self, Gatling},
     metrics,
-    shared::{Health, Shared, lock},
+    shared::{Health, Shared},
     sockets::{self, Counts},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
         limits::{self, Conntrack},
     },
     setup::users,
-    spread::Source,
+    spread::{Options, Source, Spreader},
 };
 
 /// An answer is used for this many times as long as it took to get.
@@ -139,7 +139,7 @@ impl Cache {
         let ports = limits.ports.unwrap_or(shared.config.ports);
         let sockets = self.sockets.get(|| sockets::count(&addresses, ports).map(Arc::new));
         let gatling = self.gatling.get(|| {
-            let uid = users::uid(&shared.config.ssh.user);
+            let uid = users::uid(&shared.config.ssh.user)?;
             Ok(uid.map(|uid| gatling::look(Path::new("/proc"), uid)).unwrap_or_default())
         });
         // What follows is what the text costs: the rest has a cost of its own.
@@ -150,7 +150,7 @@ impl Cache {
             sockets_age: self.sockets.age(),
             sockets,
             ports: limits.ports,
-            spread: lock(&shared.spreader).as_ref().and_then(|spreader| spreader.sources().ok()).unwrap_or_default(),
+            spread: spread(&shared.config),
             ena: shared.layout().map(|layout| Ena::look(&layout)).unwrap_or_default(),
             conntrack: limits.conntrack,
             open_files: limits.open_files,
@@ -166,6 +166,14 @@ impl Cache {
         self.text.set(Arc::clone(&text), begun, Instant::now());
         Some(text)
     }
+}
+
+/// What the program in the kernel counted, where there is one.
+fn spread(config: &Config) -> Vec<Source> {
+    if config.spread.mode != Mode::Kernel {
+        return Vec::new();
+    }
+    Spreader::open(Path::new(Options::PINS)).and_then(|spreader| spreader.sources()).unwrap_or_default()
 }
 
 /// Memory that TCP buffers take.

@@ -137,8 +137,7 @@ async fn respond(request: &Request<Incoming>, shared: &Shared, collector: &Arc<C
 
 fn health(shared: &Shared) -> Response<Full<Bytes>> {
     let health = shared.health();
-    let status =
-        if health.status == Status::Healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if health.status == Status::Healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_string(&health) {
         Ok(document) => response(status, "application/json", format!("{document}\n")),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the health cannot be told\n"),

@@ -1,6 +1,7 @@
 //! Brings the host to its layout and keeps it there: at start, when the kernel's network changes, and every minute.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +18,7 @@ use super::{
     believed::{Believed, Verdict},
     events::Events,
     notify, say,
-    shared::{Shared, lock},
+    shared::Shared,
 };
 use crate::{
     check::{self, Facts, Network, Report, Session, Spreading},
@@ -25,11 +26,11 @@ use crate::{
     host::Host,
     layout::Layout,
     setup::{self, Outcome},
-    spread::{self, Spreader},
+    spread::{self, Options, SpreadError, Spreader},
 };
 
 /// How often the metadata is read and everything checked though nothing happened.
-const SLOW: Duration = Duration::from_secs(60);
+const SLOW: Duration = Duration::from_mins(1);
 
 /// Changes come in bursts: what follows this soon after the first one is one with it.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -39,7 +40,7 @@ const APART: Duration = Duration::from_secs(1);
 
 /// A session of the SSH user starts PAM, a shell and Java, so its answer is used for a while; one that was not good is
 /// asked for again every minute.
-const SESSION: Duration = Duration::from_secs(15 * 60);
+const SESSION: Duration = Duration::from_mins(15);
 
 /// While the metadata service does not answer at start, it is asked at these intervals.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -53,18 +54,19 @@ pub(super) struct Keeper<'a> {
     primary: watch::Sender<Option<IpAddr>>,
     believed: Believed,
     is_set_up: bool,
+    spreader: Option<Spreader>,
     session: Option<(Instant, Result<Session, String>)>,
 }
 
 impl<'a> Keeper<'a> {
     pub(super) fn new(host: &'a Host, shared: Arc<Shared>, primary: watch::Sender<Option<IpAddr>>) -> Self {
-        Self { host, shared, primary, believed: Believed::default(), is_set_up: false, session: None }
+        Self { host, shared, primary, believed: Believed::default(), is_set_up: false, spreader: None, session: None }
     }
 
     /// Never ends but for an error that a restart may mend.
     pub(super) async fn keep(mut self) -> Result<(), Failure> {
         // Before anything is read, so that no change is missed.
-        let events = Events::new()?;
+        let mut events = Events::new()?;
         self.first_metadata().await;
         self.converge().await;
         let status = format!("{:?}", self.shared.health().status).to_lowercase();
@@ -96,7 +98,8 @@ impl<'a> Keeper<'a> {
         while !self.read_metadata().await {
             // Whoever asks how we are gets an answer meanwhile, on the address that DHCP gave us.
             let primary = check::primary_of_kernel().await;
-            self.primary.send_if_modified(|address| primary.is_some() && std::mem::replace(address, primary) != primary);
+            self.primary
+                .send_if_modified(|address| primary.is_some() && std::mem::replace(address, primary) != primary);
             notify(&[
                 NotifyState::Status("waits for the metadata service"),
                 NotifyState::ExtendTimeoutUsec((pause + SLOW).as_micros().try_into().unwrap_or(u32::MAX)),
@@ -201,59 +204,62 @@ impl<'a> Keeper<'a> {
 
     /// Takes out of the spread what the layout no longer has, before it goes away.
     fn leave(&self, layout: &Layout) {
-        let mut held = lock(&self.shared.spreader);
-        let Some(spreader) = &mut *held else { return };
-        let Ok(sources) = spreader.sources() else { return };
-        let stays = |address: &IpAddr| layout.addresses().any(|known| known == *address);
-        let kept: Vec<IpAddr> = sources.iter().map(|source| source.address).filter(stays).collect();
-        if kept.len() < sources.len() {
-            say(format_args!("spread: {} addresses are leaving", sources.len() - kept.len()));
-            if let Err(error) = spreader.sync(&kept, &spread::exceptions(&self.host.config, layout)) {
-                say(format_args!("spread: {error}{}", causes(&*error)));
+        let Some(spreader) = &self.spreader else { return };
+        let left = spreader.sources().and_then(|sources| {
+            let addresses: BTreeSet<IpAddr> = layout.addresses().collect();
+            let (kept, gone): (Vec<_>, Vec<_>) =
+                sources.iter().map(|source| source.address).partition(|address| addresses.contains(address));
+            if gone.is_empty() {
+                return Ok(());
             }
+            say(format_args!("spread: no new connections from {}", list(&gone)));
+            spreader.sync(&kept, &spread::except(&self.host.config, Some(layout)))
+        });
+        if let Err(error) = left {
+            say(format_args!("spread: {error}{}", causes(&error)));
         }
     }
 
     /// Makes the addresses that can be used the sources of new connections.
-    fn spread(&self, layout: &Layout, usable: &[IpAddr]) -> Spreading {
+    fn spread(&mut self, layout: &Layout, usable: &[IpAddr]) -> Spreading {
         if self.host.config.spread.mode != Mode::Kernel {
-            return Spreading::Unwanted;
+            return match spread::apply(&self.host.config, layout) {
+                Ok(_) => Spreading::Unwanted,
+                Err(error) => error.into(),
+            };
         }
-        let mut held = lock(&self.shared.spreader);
-        match self.try_spread(&mut held, layout, usable) {
-            Ok(spreading) => spreading,
-            Err(error) => {
-                // It may have been detached behind our back: the next time begins anew.
-                *held = None;
-                Spreading::Refused(format!("{error}{}", causes(&*error)))
-            }
-        }
+        self.try_spread(layout, usable).unwrap_or_else(|error| {
+            // It may have been detached behind our back: the next time begins anew.
+            self.spreader = None;
+            error.into()
+        })
     }
 
-    fn try_spread(
-        &self,
-        held: &mut Option<Spreader>,
-        layout: &Layout,
-        usable: &[IpAddr],
-    ) -> Result<Spreading, Failure> {
-        let spreader = match held {
+    fn try_spread(&mut self, layout: &Layout, usable: &[IpAddr]) -> Result<Spreading, SpreadError> {
+        let config = &self.host.config;
+        let spreader = match &mut self.spreader {
             Some(spreader) => spreader,
-            None => held.insert(Spreader::attach(&self.host.config)?),
+            none => none.insert(Spreader::attach(&Options::of_user(Some(spread::uid_of(&config.ssh.user)?)))?),
         };
         // With none, the network is broken for a moment, and the sources are the least of its troubles.
-        if !usable.is_empty() {
-            spreader.sync(usable, &spread::exceptions(&self.host.config, layout))?;
+        if usable.is_empty() {
+            return Ok(Spreading::Attached(spreader.sources()?));
         }
-        Ok(Spreading::Attached(spreader.sources()?))
+        let before: BTreeSet<IpAddr> = spreader.sources()?.iter().map(|source| source.address).collect();
+        spreader.sync(usable, &spread::except(config, Some(layout)))?;
+        let sources = spreader.sources()?;
+        let new: Vec<IpAddr> =
+            sources.iter().map(|source| source.address).filter(|address| !before.contains(address)).collect();
+        if !new.is_empty() {
+            say(format_args!("spread: connections may come from {} too", list(&new)));
+        }
+        Ok(Spreading::Attached(sources))
     }
 
     async fn session(&mut self) -> Result<Session, String> {
         if let Some((at, session)) = &self.session {
-            let lasts = if session.as_ref().is_ok_and(|session| session.is_good(&self.host.config)) {
-                SESSION
-            } else {
-                SLOW
-            };
+            let lasts =
+                if session.as_ref().is_ok_and(|session| session.is_good(&self.host.config)) { SESSION } else { SLOW };
             if at.elapsed() < lasts {
                 return session.clone();
             }
@@ -261,5 +267,14 @@ impl<'a> Keeper<'a> {
         let session = Session::look(&self.host.config).await;
         self.session = Some((Instant::now(), session.clone()));
         session
+    }
+}
+
+/// Some addresses, for a line of the journal.
+fn list(addresses: &[IpAddr]) -> String {
+    let named: Vec<String> = addresses.iter().take(8).map(ToString::to_string).collect();
+    match addresses.len().checked_sub(named.len()) {
+        None | Some(0) => named.join(", "),
+        Some(more) => format!("{} and {more} more", named.join(", ")),
     }
 }

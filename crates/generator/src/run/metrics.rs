@@ -5,18 +5,13 @@ use std::{fmt, net::IpAddr, time::Duration};
 use prometheus_client::{
     collector::Collector,
     encoding::{
-        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
-        text,
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet, text,
     },
     metrics::MetricType,
     registry::{Registry, Unit},
 };
 
-use super::{
-    collect::Snapshot,
-    shared::Status,
-    sockets::Counts,
-};
+use super::{collect::Snapshot, shared::Status, sockets::Counts};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -34,7 +29,13 @@ struct Families<'a>(DescriptorEncoder<'a>);
 
 impl Families<'_> {
     /// A gauge without labels, where there is a value.
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: Option<impl EncodeGaugeValue>) -> fmt::Result {
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: Option<impl EncodeGaugeValue>,
+    ) -> fmt::Result {
         match value {
             Some(value) => self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&value),
             None => Ok(()),
@@ -110,13 +111,24 @@ impl Snapshot {
         let mut info = families.0.encode_descriptor("generator", "What this host is.", None, MetricType::Info)?;
         info.encode_info(&labels.as_slice())?;
         let healthy = self.health.status == Status::Healthy;
-        families.gauge("healthy", "Whether it holds what it was promised and is not draining.", None, Some(number(healthy)))?;
+        families.gauge(
+            "healthy",
+            "Whether it holds what it was promised and is not draining.",
+            None,
+            Some(number(healthy)),
+        )?;
         let sound = self.health.is_sound();
-        families.gauge("sound", "Whether it holds what it was promised, draining or not.", None, Some(number(sound)))?;
+        families.gauge(
+            "sound",
+            "Whether it holds what it was promised, draining or not.",
+            None,
+            Some(number(sound)),
+        )?;
         let draining = self.health.status == Status::Draining;
         families.gauge("draining", "Whether it will be gone soon.", None, Some(number(draining)))?;
         let promised = config.connections;
-        let scopes = |destination: u64, total: u64| [([("scope", "destination")], destination), ([("scope", "total")], total)];
+        let scopes =
+            |destination: u64, total: u64| [([("scope", "destination")], destination), ([("scope", "total")], total)];
         families.gauges(
             "promised_connections",
             "Connections it was promised to hold, to one destination and in total.",
@@ -142,7 +154,8 @@ impl Snapshot {
     fn connections(&self, families: &mut Families<'_>) -> fmt::Result {
         let Some(sockets) = &self.sockets else { return Ok(()) };
         let states = |(address, counts): (&IpAddr, &Counts)| {
-            let states = [("established", counts.established), ("time_wait", counts.time_wait), ("other", counts.other)];
+            let states =
+                [("established", counts.established), ("time_wait", counts.time_wait), ("other", counts.other)];
             let address = address.to_string();
             states.map(|(state, count)| ([("address", address.clone()), ("state", state.to_owned())], count))
         };
@@ -215,9 +228,8 @@ impl Snapshot {
             None,
             exceeded,
         )?;
-        let available = self.ena.iter().filter_map(|ena| {
-            Some(([("interface", ena.interface.clone())], ena.conntrack_available?))
-        });
+        let available =
+            self.ena.iter().filter_map(|ena| Some(([("interface", ena.interface.clone())], ena.conntrack_available?)));
         families.gauges(
             "ena_conntrack_allowance_available",
             "Further connections that EC2 would track.",
@@ -237,9 +249,24 @@ impl Snapshot {
             self.conntrack.and_then(|conntrack| conntrack.most),
         )?;
         families.gauge("open_files", "Open files of the whole host.", None, self.open_files.map(|(open, _)| open))?;
-        families.gauge("open_files_limit", "Open files that the whole host may have.", None, self.open_files.map(|(_, most)| most))?;
-        families.gauge("memory_total", "Memory of the host.", Some(&Unit::Bytes), self.memory.map(|(total, _)| total))?;
-        families.gauge("memory_available", "Memory that programs can still have.", Some(&Unit::Bytes), self.memory.map(|(_, available)| available))?;
+        families.gauge(
+            "open_files_limit",
+            "Open files that the whole host may have.",
+            None,
+            self.open_files.map(|(_, most)| most),
+        )?;
+        families.gauge(
+            "memory_total",
+            "Memory of the host.",
+            Some(&Unit::Bytes),
+            self.memory.map(|(total, _)| total),
+        )?;
+        families.gauge(
+            "memory_available",
+            "Memory that programs can still have.",
+            Some(&Unit::Bytes),
+            self.memory.map(|(_, available)| available),
+        )?;
         families.gauge("tcp_memory", "Memory that TCP buffers take.", Some(&Unit::Bytes), self.tcp_memory_bytes)
     }
 
@@ -250,8 +277,18 @@ impl Snapshot {
             Some(&Unit::Seconds),
             self.cpu.iter().map(|&(mode, seconds)| ([("mode", mode)], seconds)),
         )?;
-        families.counter("process_cpu", "Processor time that this service took.", Some(&Unit::Seconds), self.own_cpu_seconds)?;
-        families.gauge("process_resident_memory", "Memory that this service takes.", Some(&Unit::Bytes), self.own_resident_bytes)
+        families.counter(
+            "process_cpu",
+            "Processor time that this service took.",
+            Some(&Unit::Seconds),
+            self.own_cpu_seconds,
+        )?;
+        families.gauge(
+            "process_resident_memory",
+            "Memory that this service takes.",
+            Some(&Unit::Bytes),
+            self.own_resident_bytes,
+        )
     }
 
     fn gatling(&self, families: &mut Families<'_>) -> fmt::Result {

@@ -14,19 +14,16 @@ use super::say;
 use crate::{
     check::{Capacity, Report, State},
     layout::Layout,
-    spread::Spreader,
 };
 
 /// A check older than this is none: the part of the service that keeps the host is stuck.
-const STALE: Duration = Duration::from_secs(5 * 60);
+const STALE: Duration = Duration::from_mins(5);
 
-/// What the parts of the service share. Every lock is held for a moment only, and never across an await.
+/// What the parts of the service share. The lock is held for a moment only, and never across an await.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
     known: Mutex<Known>,
-    /// The program in the kernel, once it is attached.
-    pub(super) spreader: Mutex<Option<Spreader>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,18 +69,14 @@ struct Failing {
     help: Option<String>,
 }
 
-/// A lock is taken although a thread panicked with it: what it guards is replaced as a whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, known: Mutex::default(), spreader: Mutex::new(None) }
+        Self { config, known: Mutex::default() }
     }
 
+    /// Taken although a thread panicked with it: each of its fields is replaced as a whole.
     fn known(&self) -> MutexGuard<'_, Known> {
-        lock(&self.known)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn layout(&self) -> Option<Arc<Layout>> {
@@ -114,7 +107,8 @@ impl Shared {
     pub(super) fn set_report(&self, report: Report) {
         let mut known = self.known();
         let before = known.report.take().map(|(report, _)| report);
-        let state = |name: &str| before.as_ref()?.checks.iter().find(|check| check.name == name).map(|check| check.state);
+        let state =
+            |name: &str| before.as_ref()?.checks.iter().find(|check| check.name == name).map(|check| check.state);
         for check in &report.checks {
             match (state(check.name), check.state) {
                 (before, now) if before == Some(now) => {}
@@ -130,7 +124,10 @@ impl Shared {
             }
         }
         if before.is_none_or(|before| before.healthy != report.healthy) {
-            say(format_args!("this host {}", if report.healthy { "holds what it was promised" } else { "is not ready" }));
+            say(format_args!(
+                "this host {}",
+                if report.healthy { "holds what it was promised" } else { "is not ready" }
+            ));
         }
         known.report = Some((report, Instant::now()));
     }
@@ -177,7 +174,8 @@ impl Shared {
             .iter()
             .map(|(name, why)| Failing { name, message: why.clone(), details: Vec::new(), help: None })
             .collect();
-        let failed = |name, message: &str| Failing { name, message: message.to_owned(), details: Vec::new(), help: None };
+        let failed =
+            |name, message: &str| Failing { name, message: message.to_owned(), details: Vec::new(), help: None };
         match &known.report {
             None => failing.push(failed("start", "this host was not checked yet")),
             Some((_, at)) if at.elapsed() > STALE => failing.push(failed("stale", "the last check is too old")),
