@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use trunnion_generator::Config;
+
 use crate::{
     cli::Failure,
     host::{self, Host},
@@ -32,6 +34,16 @@ pub(crate) struct Change {
     pub(crate) how: String,
 }
 
+/// How a setup ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Outcome {
+    pub(crate) changes: Vec<Change>,
+    /// What was left as it is for a reason that harms nobody.
+    pub(crate) warnings: Vec<String>,
+    /// What stands in the way of the host's promise and is not ours to change.
+    pub(crate) problems: Vec<String>,
+}
+
 pub(crate) async fn command(_arguments: &Arguments) -> Result<ExitCode, Failure> {
     Err("not written yet".into())
 }
@@ -42,11 +54,11 @@ pub(crate) async fn links() -> Result<Vec<Link>, Failure> {
 }
 
 /// Everything: network, limits, user and sshd.
-pub(crate) async fn setup(_host: &Host, _layout: &Layout) -> Result<Vec<Change>, Failure> {
+pub(crate) async fn setup(_host: &Host, _layout: &Layout) -> Result<Outcome, Failure> {
     Err("not written yet".into())
 }
 
 /// The network alone: links, addresses, rules and routes.
-pub(crate) async fn network(_layout: &Layout) -> Result<Vec<Change>, Failure> {
+pub(crate) async fn network(_config: &Config, _layout: &Layout) -> Result<Outcome, Failure> {
     Err("not written yet".into())
 }
