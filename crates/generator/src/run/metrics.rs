@@ -1,4 +1,4 @@
-//! The metrics in OpenMetrics text. Every name begins with `trunnion_`, and units stand in names.
+//! The metrics as `OpenMetrics` text. Every name begins with `trunnion_`, and units stand in names.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
