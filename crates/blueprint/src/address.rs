@@ -11,6 +11,7 @@ use trunnion_stack::{Placement, Stack};
 pub(crate) const GENERATOR: &str = "generator";
 pub(crate) const CONTROL_PLANE: &str = "control_plane";
 pub(crate) const LOAD: &str = "load";
+pub(crate) const UNTRACKED: &str = "untracked";
 pub(crate) const EXECUTION: &str = "execution";
 const MAIN: &str = "main";
 

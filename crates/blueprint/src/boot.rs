@@ -1,16 +1,18 @@
 //! Baking: the boot template with a pool's facts in it is the user data of the pool's hosts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read as _},
+    net::Ipv4Addr,
     path::Path,
 };
 
+use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 use tera::{Context, ErrorKind, Kwargs, State, Tera};
 use trunnion_catalog::Architecture;
-use trunnion_generator::{Config, Ssh};
+use trunnion_generator::{Config, Connections, Except, Mode, Ports, Spread, Ssh};
 use trunnion_stack::{Engine, Pool, Stack};
 
 use crate::{Binaries, BlueprintError, address::bucket_of, conf::EXECUTABLE_DIR, error::BlueprintError as Error};
@@ -30,10 +32,12 @@ const LONGEST_TEMPLATE: u64 = 1024 * 1024;
 
 /// Open files of one process, as Gatling's operations page asks for.
 const DESCRIPTORS: u64 = 1_048_576;
-/// What the boot template raises `fs.nr_open` to.
+/// What that page raises `fs.nr_open` to.
 const MOST_DESCRIPTORS: u64 = 1_073_741_816;
-/// Ports of one address in the widest `ip_local_port_range`, 1024 to 65535.
-const PORTS: u64 = 64_512;
+
+/// Where hosts and control plane reach Gatling's cloud (its documentation of private locations, read August 2026): what
+/// goes there is no load.
+const GATLING_CLOUD: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(18, 98, 64, 240), 29));
 
 /// What a boot template is handed; the head of the built-in one tells it to people.
 #[derive(Serialize)]
@@ -45,12 +49,11 @@ struct BootContext<'a> {
     architecture: Architecture,
     interfaces: u32,
     addresses: u32,
-    descriptors: u64,
     java: u8,
     javascript: bool,
     generator: Artifact<'a>,
     config: String,
-    executable_dir: &'static str,
+    metrics_port: u16,
     ssh: SshAccess<'a>,
     variables: &'a BTreeMap<String, String>,
 }
@@ -116,17 +119,6 @@ fn boot_context<'a>(
     let ssh = &stack.control_plane.ssh;
     let instance_type = pool.instance_type;
     let binary = binaries.of_pool(pool_name, instance_type.architecture)?;
-    let config = Config {
-        format: Config::FORMAT,
-        stack: stack.name.clone(),
-        pool: pool_name.to_owned(),
-        instance_type: instance_type.name.to_owned(),
-        java: stack.generator.java,
-        interfaces: pool.interfaces,
-        addresses: pool.addresses,
-        ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
-    };
-    let ports = u64::from(pool.interfaces) * u64::from(pool.addresses) * PORTS;
     Ok(BootContext {
         stack: &stack.name,
         region: &stack.region,
@@ -135,15 +127,53 @@ fn boot_context<'a>(
         architecture: instance_type.architecture,
         interfaces: pool.interfaces,
         addresses: pool.addresses,
-        descriptors: ports.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
         java: stack.generator.java,
         javascript: runs_javascript(stack, pool_name),
         generator: Artifact { bucket: bucket_of(stack), key: binary.key(), sha256: &binary.sha256 },
-        config: config.to_json()?,
-        executable_dir: EXECUTABLE_DIR,
+        config: config(stack, pool_name, pool).to_json()?,
+        metrics_port: stack.generator.metrics_port,
         ssh: SshAccess { user: &ssh.user, public_key: &ssh.public_key },
         variables: &stack.generator.variables,
     })
+}
+
+/// What the pool's hosts are promised.
+fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
+    let Pool { instance_type, interfaces, addresses, .. } = *pool;
+    let ssh = &stack.control_plane.ssh;
+    let spread = spread(stack);
+    let sources = spread.mode.sources(u64::from(interfaces) * u64::from(addresses));
+    let connections = Connections::promised(sources, instance_type.memory_mib << 20);
+    Config {
+        format: Config::FORMAT,
+        stack: stack.name.clone(),
+        pool: pool_name.to_owned(),
+        instance_type: instance_type.name.to_owned(),
+        java: stack.generator.java,
+        interfaces,
+        addresses,
+        ports: Ports::WIDEST,
+        connections,
+        descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
+        spread,
+        metrics_port: stack.generator.metrics_port,
+        executable_dir: EXECUTABLE_DIR.into(),
+        ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
+    }
+}
+
+fn spread(stack: &Stack) -> Spread {
+    let mode = match stack.generator.spread {
+        trunnion_stack::Spread::Kernel => Mode::Kernel,
+        trunnion_stack::Spread::Simulation => Mode::Simulation,
+        trunnion_stack::Spread::Off => Mode::Off,
+    };
+    let mut except: BTreeSet<Except> = [Except::Range(GATLING_CLOUD)].into();
+    except.extend(stack.generator.spread_except.iter().map(|except| match *except {
+        trunnion_stack::Except::OwnSubnets => Except::OwnSubnets,
+        trunnion_stack::Except::Range(range) => Except::Range(range),
+    }));
+    Spread { mode, except: except.into_iter().collect() }
 }
 
 /// Whether a location of the pool runs JavaScript simulations.

@@ -8,11 +8,11 @@ use trunnion_kinds::{
     Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, STACK_TAG, STATE_RUNNING,
     Volume, lookup,
 };
-use trunnion_stack::{Image, Pool, Stack};
+use trunnion_stack::{Image, Pool, Stack, Tracking};
 
 use crate::{
     Binaries, BlueprintError,
-    address::{self, GENERATOR, LOAD, name, of, tags_with_name},
+    address::{self, GENERATOR, LOAD, UNTRACKED, name, of, tags_with_name},
     boot, lookup as one_lookup, resource,
 };
 
@@ -99,7 +99,11 @@ fn interfaces(pool: &Pool) -> Vec<Interface> {
     for (card, devices) in (0..).zip(spread(pool.interfaces, &pool.instance_type.cards)) {
         let first = u32::from(card != 0);
         for device in first..first + devices {
-            let group = if card == 0 && device == 0 { GENERATOR } else { LOAD };
+            let group = match pool.tracking {
+                _ if card == 0 && device == 0 => GENERATOR,
+                Tracking::Tracked => LOAD,
+                Tracking::Untracked => UNTRACKED,
+            };
             found.push(Interface {
                 card,
                 device,

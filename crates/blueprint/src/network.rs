@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use trunnion_engine::{Lookup, Map, Resource, Value};
 use trunnion_kinds::{SecurityGroup, SecurityGroupRule, lookup};
-use trunnion_stack::{Placement, Stack, Vpc};
+use trunnion_stack::{Placement, Stack, Tracking, Vpc};
 
 use crate::{
     BlueprintError,
-    address::{self, CONTROL_PLANE, GENERATOR, LOAD, name, of, tags_with_name},
+    address::{self, CONTROL_PLANE, GENERATOR, LOAD, UNTRACKED, name, of, tags_with_name},
     lookup as one_lookup, resource,
 };
 
@@ -57,8 +57,9 @@ pub(crate) fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
     Ok(lookups)
 }
 
-/// The three groups: SSH goes from the control plane to the hosts' primary interface, and nothing else comes in.
-pub(crate) fn security_groups(stack: &Stack) -> Result<[Resource; 3], BlueprintError> {
+/// The groups: SSH goes from the control plane to the hosts' primary interface, metrics are read from there by whom the
+/// stack names, and nothing else comes in, unless a pool's load interfaces are to be untracked.
+pub(crate) fn security_groups(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> {
     let mut to_hosts = vec![rule(HTTPS, ANYWHERE.into(), "Gatling Enterprise, images, secrets and logs")];
     // The hosts' subnets and not their group: the groups would wait for each other.
     to_hosts.extend(
@@ -66,12 +67,25 @@ pub(crate) fn security_groups(stack: &Stack) -> Result<[Resource; 3], BlueprintE
             .iter()
             .map(|placement| rule(SSH, of(address::subnet(placement), "cidr"), "SSH to the generator hosts")),
     );
-    let from_control_plane = rule(SSH, of(address::security_group(CONTROL_PLANE), "id"), "SSH from the control plane");
-    Ok([
+    let mut to_primary =
+        vec![rule(SSH, of(address::security_group(CONTROL_PLANE), "id"), "SSH from the control plane")];
+    let metrics = i32::from(stack.generator.metrics_port);
+    to_primary.extend(
+        stack.generator.metrics_from.iter().map(|from| rule(metrics, from.to_string().into(), "Health and metrics")),
+    );
+    let wanted = |tracking: Tracking| stack.pools.values().any(|pool| pool.tracking == tracking);
+    let mut groups = vec![
         group(stack, CONTROL_PLANE, "Gatling control plane", vec![], to_hosts)?,
-        group(stack, GENERATOR, "Primary interfaces of generator hosts", vec![from_control_plane], vec![everything()])?,
-        group(stack, LOAD, "Further interfaces of generator hosts", vec![], vec![everything()])?,
-    ])
+        group(stack, GENERATOR, "Primary interfaces of generator hosts", to_primary, vec![everything()])?,
+    ];
+    if wanted(Tracking::Tracked) {
+        groups.push(group(stack, LOAD, "Further interfaces of generator hosts", vec![], vec![everything()])?);
+    }
+    if wanted(Tracking::Untracked) {
+        let description = "Further interfaces of generator hosts, open so that AWS tracks no connection";
+        groups.push(group(stack, UNTRACKED, description, vec![every_answer()], vec![everything()])?);
+    }
+    Ok(groups)
 }
 
 fn group(
@@ -96,6 +110,16 @@ fn rule(port: i32, peer: Value, description: &str) -> SecurityGroupRule {
         to_port: Some(port),
         peer,
         description: description.to_owned(),
+    }
+}
+
+/// AWS tracks no TCP flow that one rule lets out to everywhere, where another lets answers in from everywhere to any port
+/// from 0 to 65535 (EC2 User Guide, "Security group connection tracking", read August 2026). Load is TCP, so nothing else
+/// is let in.
+fn every_answer() -> SecurityGroupRule {
+    SecurityGroupRule {
+        from_port: Some(0),
+        ..rule(65_535, ANYWHERE.into(), "Answers to load, which is untracked because all are let in")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Mode;
+
 /// Kernel memory of one established and idle TCP connection, in bytes: 5.4 KB, as measured for 5,000,000 connections of
 /// one client host with 128 GB (published figure, read August 2026).
 pub const BYTES_PER_CONNECTION: u64 = 5_400;
@@ -30,19 +32,29 @@ impl Ports {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connections {
-    /// To one destination address and port: one for every local port of every address.
+    /// To one destination address and port: one for every local port of every address that connections come from.
     pub per_destination: u64,
     /// To all destinations together, as far as memory bears them.
     pub total: u64,
 }
 
 impl Connections {
-    /// What a host with this many addresses and an instance type with this much memory is promised to hold. The total is
-    /// never more than what the ports hold towards one destination. An operating system sees somewhat less than the memory
-    /// of its instance type, so a tenth of it does not count.
-    pub fn promised(addresses: u64, memory_bytes: u64) -> Self {
-        let per_destination = addresses.saturating_mul(Ports::WIDEST.count());
+    /// What a host whose connections come from this many addresses ([`Mode::sources`]), and whose instance type has this
+    /// much memory, is promised to hold. The total is never more than what the ports hold towards one destination. An
+    /// operating system sees somewhat less than the memory of its instance type, so a tenth of it does not count.
+    pub fn promised(sources: u64, memory_bytes: u64) -> Self {
+        let per_destination = sources.saturating_mul(Ports::WIDEST.count());
         Self { per_destination, total: per_destination.min(most_by_memory(memory_bytes / 10 * 9)) }
+    }
+}
+
+impl Mode {
+    /// How many of a host's addresses connections come from.
+    pub fn sources(self, addresses: u64) -> u64 {
+        match self {
+            Self::Kernel | Self::Simulation => addresses,
+            Self::Off => addresses.min(1),
+        }
     }
 }
 
@@ -61,6 +73,12 @@ mod tests {
         assert_eq!((large.per_destination, large.total), (15_482_880, 15_482_880));
         let small = Connections::promised(60, 8 << 30);
         assert_eq!((small.per_destination, small.total), (3_870_720, 715_827));
+    }
+
+    #[test]
+    fn without_spreading_one_address_is_all_there_is() {
+        let of = |mode: Mode| Connections::promised(mode.sources(240), 256 << 30).per_destination;
+        assert_eq!((of(Mode::Kernel), of(Mode::Simulation), of(Mode::Off)), (15_482_880, 15_482_880, 64_512));
     }
 
     #[test]

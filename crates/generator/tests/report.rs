@@ -7,13 +7,19 @@ use std::{
 };
 
 const CONFIG: &str = r#"{
-  "format": 1,
+  "format": 2,
   "stack": "loadtest",
   "pool": "heavy",
   "instance_type": "c6in.32xlarge",
   "java": 21,
   "interfaces": 8,
   "addresses": 30,
+  "ports": { "first": 1024, "last": 65535 },
+  "connections": { "per_destination": 15482880, "total": 15482880 },
+  "descriptors": 15482880,
+  "spread": { "mode": "kernel", "except": ["own-subnets", "18.98.64.240/29"] },
+  "metrics_port": 9464,
+  "executable_dir": "/var/lib/gatling",
   "ssh": { "user": "gatling", "authorized_keys": ["ssh-ed25519 AAAA gatling"] }
 }"#;
 
@@ -42,12 +48,16 @@ fn it_tells_people_what_the_host_was_promised() {
     assert!(output.status.success());
     insta::assert_snapshot!(told(&output.stdout, directory.path()), @r"
     trunnion-generator <version>
-    stack      loadtest
-    pool       heavy, c6in.32xlarge
-    interfaces 8
-    addresses  30 on each interface, 240 in all
-    java       21
-    ssh        user gatling, 1 authorised key
+    stack       loadtest
+    pool        heavy, c6in.32xlarge
+    interfaces  8
+    addresses   30 on each interface, 240 in all
+    ports       1024 to 65535 of each address
+    connections 15482880 to one destination, 15482880 in all
+    spread      kernel
+    metrics     port 9464
+    java        21
+    ssh         user gatling, 1 authorised key
     ");
 }
 
@@ -71,14 +81,17 @@ fn a_config_it_cannot_use_fails_and_says_why() {
     let missing = run(&["report"], Some(&config));
     std::fs::write(&config, CONFIG.replace("\"java\"", "\"jva\"")).unwrap();
     let misspelt = run(&["report"], Some(&config));
+    std::fs::write(&config, CONFIG.replace("own-subnets", "own_subnets")).unwrap();
+    let no_range = run(&["report"], Some(&config));
     std::fs::write(&config, " ".repeat(70_000)).unwrap();
     let endless = run(&["report"], Some(&config));
-    for output in [&missing, &misspelt, &endless] {
+    for output in [&missing, &misspelt, &no_range, &endless] {
         assert_eq!(output.status.code(), Some(1));
         assert!(output.stdout.is_empty());
     }
     assert!(told(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
-    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: the config is not valid: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `ssh` at line 6 column 7");
+    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: the config is not valid: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
+    insta::assert_snapshot!(told(&no_range.stderr, directory.path()), @"error: the config is not valid: invalid IP address syntax at line 12 column 58");
     insta::assert_snapshot!(told(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` is longer than 65536 bytes, which no config is");
 }
 

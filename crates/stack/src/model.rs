@@ -2,8 +2,9 @@
 //!
 //! Everything here was checked; a value of these types needs no second look.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+use ipnet::{IpNet, Ipv4Net};
 use trunnion_catalog::{Architecture, InstanceType};
 
 /// One stack file, one environment.
@@ -85,6 +86,47 @@ pub struct Generator {
     pub template: Option<PathBuf>,
     /// Handed to the boot template: scalars as text.
     pub variables: BTreeMap<String, String>,
+    /// Who picks the source address of an outgoing connection.
+    pub spread: Spread,
+    /// Destinations that keep a host's normal source address.
+    pub spread_except: Vec<Except>,
+    /// The TCP port of `/health` and `/metrics` on the primary address of every host.
+    pub metrics_port: u16,
+    /// Who may reach that port.
+    pub metrics_from: Vec<Ipv4Net>,
+}
+
+/// Who picks the source address of an outgoing connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// The kernel of the host, for every connection that binds no address itself.
+    Kernel,
+    /// The simulation, which names its local addresses.
+    Simulation,
+    /// Nobody: the primary address is the only source.
+    Off,
+}
+
+/// Destinations that keep a host's normal source address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Except {
+    /// The subnets that the host's own interfaces stand in.
+    OwnSubnets,
+    /// This range, which has no bits behind its prefix.
+    Range(IpNet),
+}
+
+impl Except {
+    pub(crate) const OWN_SUBNETS: &str = "own-subnets";
+}
+
+impl fmt::Display for Except {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnSubnets => f.write_str(Self::OWN_SUBNETS),
+            Self::Range(range) => range.fmt(f),
+        }
+    }
 }
 
 /// Identical generator hosts.
@@ -106,6 +148,17 @@ pub struct Pool {
     pub volume_gib: u32,
     /// How the hosts are paid.
     pub market: Market,
+    /// Whether AWS tracks the connections of the load interfaces; a pool with one interface has none.
+    pub tracking: Tracking,
+}
+
+/// Whether AWS tracks the connections of the load interfaces, which are all but the primary one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracking {
+    /// It does, so that nothing reaches them unasked; its allowance for the instance caps their connections.
+    Tracked,
+    /// It does not, because everything may reach them.
+    Untracked,
 }
 
 /// Where a pool's hosts stand.

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, json_schema};
 use serde_json::{Map as JsonMap, Value, json};
 
-use crate::words::SYSTEM_USERS;
+use crate::{
+    decode::{METRICS_PORT, METRICS_PORTS},
+    words::SYSTEM_USERS,
+};
 
 /// The JSON Schema of stack files, environments included.
 pub fn json_schema() -> Value {
@@ -197,6 +200,39 @@ struct Generator {
     /// Handed to the boot template.
     #[schemars(default, schema_with = "variables")]
     variables: Option<BTreeMap<String, String>>,
+    /// Who picks the source address of an outgoing connection: the kernel of the host, for every connection of Gatling
+    /// that binds no address itself; the simulation; or nobody, and all come from the primary address.
+    #[schemars(extend("enum" = ["kernel", "simulation", "off"], "default" = "kernel"))]
+    spread: Option<String>,
+    /// Destinations that keep a host's normal source address: ranges of IP addresses, or `own-subnets`.
+    #[schemars(default, schema_with = "spread_except")]
+    spread_except: Option<Vec<String>>,
+    /// TCP port of `/health` and `/metrics` on the primary address of every host.
+    #[schemars(extend("minimum" = METRICS_PORTS.start(), "maximum" = METRICS_PORTS.end(), "default" = METRICS_PORT))]
+    metrics_port: Option<u16>,
+    /// Networks that may reach that port, IPv4 and of /8 or narrower. By default nobody may.
+    #[schemars(default, schema_with = "metrics_from")]
+    metrics_from: Option<Vec<String>>,
+}
+
+fn spread_except(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "null"],
+        "items": { "type": "string", "pattern": "^(own-subnets|[0-9]+(\\.[0-9]+){3}/([1-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/[0-9]{1,3})$" },
+        "maxItems": 100,
+        "uniqueItems": true,
+        "examples": [["own-subnets", "10.20.0.0/16"]],
+    })
+}
+
+fn metrics_from(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "null"],
+        "items": { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+){3}/([89]|[12][0-9]|3[0-2])$" },
+        "maxItems": 50,
+        "uniqueItems": true,
+        "examples": [["10.0.0.0/8"]],
+    })
 }
 
 fn binary(_: &mut schemars::SchemaGenerator) -> Schema {
@@ -243,6 +279,11 @@ struct Pool {
     /// How the hosts are paid.
     #[schemars(extend("enum" = ["on-demand", "spot"], "default" = "on-demand"))]
     market: Option<String>,
+    /// Whether AWS tracks the connections of the load interfaces, which are all but the primary one. Untracked, its
+    /// allowance for the instance does not cap them, and everything that routes and network ACLs let through reaches
+    /// them.
+    #[schemars(extend("enum" = ["tracked", "untracked"], "default" = "tracked"))]
+    tracking: Option<String>,
 }
 
 fn image(_: &mut schemars::SchemaGenerator) -> Schema {

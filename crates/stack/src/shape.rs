@@ -28,6 +28,7 @@ const POOL: Shape = Keys(&[
     ("addresses", Value),
     ("volume_gib", Value),
     ("market", Value),
+    ("tracking", Value),
 ]);
 const LOCATION: Shape = Keys(&[
     ("pool", Value),
@@ -52,6 +53,10 @@ const GENERATOR: Shape = Keys(&[
     ("java", Value),
     ("template", Value),
     ("variables", Value),
+    ("spread", Value),
+    ("spread_except", Value),
+    ("metrics_port", Value),
+    ("metrics_from", Value),
 ]);
 
 /// What an environment may hold.

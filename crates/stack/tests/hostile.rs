@@ -15,9 +15,10 @@ use trunnion_stack::{Invalid, LoadOptions, Stack};
 const STACK: &str = r#"stack: loadtest
 region: eu-west-3
 account: "123456789012"
+generator: { spread: simulation, spread_except: [own-subnets, 10.0.0.0/8], metrics_port: 9464, metrics_from: [10.0.0.0/8] }
 tags: &tags { team: performance, cost-center: "42" }
 pools:
-  heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a, count: 4, interfaces: 8, addresses: 30 }
+  heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a, count: 4, interfaces: 8, addresses: 30, tracking: untracked }
 control_plane:
   image: gatlingcorp/control-plane:2026.42.2
   token: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf

@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use trunnion_stack::{Engine, Image, Invalid, LoadOptions, Market, Placement, Stack, StateLocation, Vpc};
+use trunnion_stack::{
+    Engine, Except, Image, Invalid, LoadOptions, Market, Placement, Spread, Stack, StateLocation, Tracking, Vpc,
+};
 
 mod common;
 
@@ -50,12 +52,15 @@ fn defaults_are_filled_in() {
     assert_eq!(stack.network.vpc, Vpc::Default);
     assert_eq!(stack.generator.java, 21);
     assert_eq!(stack.generator.template, None);
+    assert_eq!((stack.generator.spread, stack.generator.metrics_port), (Spread::Kernel, 9464));
+    assert!(stack.generator.spread_except.is_empty() && stack.generator.metrics_from.is_empty());
     let binaries: Vec<_> = stack.generator.binaries.iter().collect();
     assert_eq!(binaries, [(&trunnion_catalog::Architecture::X86_64, &directory.join("trunnion-generator"))]);
     let pool = &stack.pools["heavy"];
     assert_eq!(pool.instance_type.name, "c6in.32xlarge");
     assert_eq!((pool.count, pool.interfaces, pool.addresses, pool.volume_gib), (1, 1, 1, 30));
     assert_eq!((&pool.image, pool.market), (&Image::AmazonLinux2023, Market::OnDemand));
+    assert_eq!(pool.tracking, Tracking::Tracked);
     assert_eq!(pool.placement, Placement::Zone("eu-west-3a".to_owned()));
     let control_plane = &stack.control_plane;
     assert_eq!((control_plane.cpu, control_plane.memory, control_plane.log_retention_days), (1024, 3072, 30));
@@ -79,6 +84,7 @@ fn every_key_is_read() {
     addresses: 50
     volume_gib: 100
     market: spot
+    tracking: untracked
   light: { instance_type: c7i.xlarge, zone: eu-west-3b, count: 0, image: ami-0123456789abcdef0 }",
         )
         .replace(
@@ -100,6 +106,10 @@ generator:
   java: 25
   template: boot.sh.tera
   variables: { proxy: \"http://proxy:3128\", retries: 03, ratio: 1.10 }
+  spread: off
+  spread_except: [own-subnets, 10.20.0.0/16, \"2001:db8::/32\"]
+  metrics_port: 9100
+  metrics_from: [10.0.0.0/8, 192.168.7.1/32]
 locations:
   prl_heavy_paris:
     pool: heavy
@@ -117,9 +127,14 @@ locations:
     assert_eq!(stack.generator.binaries.len(), 2);
     assert_eq!(stack.generator.template, Some(directory.join("boot.sh.tera")));
     assert_eq!(stack.generator.variables["retries"], "03");
+    assert_eq!((stack.generator.spread, stack.generator.metrics_port), (Spread::Off, 9100));
+    let range = |text: &str| Except::Range(text.parse().unwrap());
+    assert_eq!(stack.generator.spread_except, [Except::OwnSubnets, range("10.20.0.0/16"), range("2001:db8::/32")]);
+    assert_eq!(stack.generator.metrics_from, ["10.0.0.0/8", "192.168.7.1/32"].map(|from| from.parse().unwrap()));
     let heavy = &stack.pools["heavy"];
     assert_eq!((heavy.count, heavy.interfaces, heavy.addresses, heavy.volume_gib), (4, 24, 50, 100));
     assert_eq!((&heavy.image, heavy.market), (&Image::Parameter("/golden/arm64".to_owned()), Market::Spot));
+    assert_eq!((heavy.tracking, stack.pools["light"].tracking), (Tracking::Untracked, Tracking::Tracked));
     assert_eq!(heavy.placement, Placement::Subnet("subnet-0123456789abcdef0".to_owned()));
     assert_eq!(stack.pools["light"].image, Image::Id("ami-0123456789abcdef0".to_owned()));
     assert_eq!(stack.pools["light"].count, 0);
@@ -151,6 +166,22 @@ fn an_environment_is_a_stack_of_its_own() {
     assert_eq!(load(&text, Some("same")).unwrap().0.name, "loadtest-same");
     assert_eq!(load(&text, Some("bare")).unwrap().0.name, "loadtest-bare");
     assert_eq!(load(&text, None).unwrap().0.pools["heavy"].count, 1);
+}
+
+#[test]
+fn an_environment_may_spread_and_track_otherwise() {
+    let text = smallest()
+        + "generator: { spread_except: [10.0.0.0/8], metrics_from: [10.1.0.0/16] }
+environments:
+  staging:
+    generator: { spread: simulation, spread_except: [own-subnets], metrics_from: null }
+    pools: { heavy: { interfaces: 2, tracking: untracked } }
+";
+    let (stack, _) = load(&text, Some("staging")).unwrap();
+    assert_eq!(stack.generator.spread, Spread::Simulation);
+    assert_eq!(stack.generator.spread_except, [Except::OwnSubnets], "a list is replaced");
+    assert!(stack.generator.metrics_from.is_empty(), "null takes it away");
+    assert_eq!(stack.pools["heavy"].tracking, Tracking::Untracked);
 }
 
 #[test]

@@ -1,7 +1,10 @@
-//! The chores: `cargo xtask demo`, `cargo xtask bench`.
+//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`.
 
 mod bench;
 mod demo;
+mod generator;
+#[cfg(target_os = "linux")]
+mod kernel;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +27,11 @@ enum Chore {
     Demo,
     /// Time a plan that changes nothing, for the reference stack and for 1,000 hosts, and `--help`
     Bench,
+    /// Build the generator as one static file in `dist/`
+    Generator(generator::Arguments),
+    /// Test the generator on this machine's kernel, in network namespaces; needs root
+    #[cfg(target_os = "linux")]
+    Kernel(kernel::Arguments),
     /// Run a command once and print what it took, as JSON (used by `bench`)
     #[command(hide = true)]
     Measure {
@@ -41,6 +49,12 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo => demo::demo(),
         Chore::Bench => bench::bench(),
+        Chore::Generator(arguments) => generator::generator(&arguments),
+        #[cfg(target_os = "linux")]
+        Chore::Kernel(arguments) => match kernel::kernel(&arguments) {
+            Ok(false) => return ExitCode::FAILURE,
+            result => result.map(drop),
+        },
         Chore::Measure { command } => bench::measure(&command),
     };
     match result {
@@ -69,8 +83,12 @@ fn build(profile: &str) -> Result<PathBuf, Failure> {
         "--profile",
         profile,
     ]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join(if profile == "dev" { "debug" } else { profile }))
+    Ok(target_folder().join(if profile == "dev" { "debug" } else { profile }))
+}
+
+/// Where Cargo puts what it builds.
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
 /// Runs a command that must succeed.

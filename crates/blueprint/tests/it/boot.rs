@@ -1,6 +1,8 @@
 //! The boot template: what it renders to, and what bash does with that where every command is a stand-in.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
 };
@@ -9,8 +11,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use trunnion_blueprint::{Binaries, Binary, USER_DATA_LIMIT, boot};
 use trunnion_catalog::Architecture;
-use trunnion_generator::Config;
-use trunnion_stack::{Engine, Stack};
+use trunnion_generator::{Config, Mode, Ports};
+use trunnion_stack::{Engine, Except, Spread, Stack};
 
 use crate::common;
 
@@ -23,22 +25,17 @@ tell() { printf '%s\n' "$*" >> "$world/calls"; }
 tee() { cat; }
 sleep() { tell "sleep $*"; }
 rm() { tell "rm $*"; }
-restorecon() { :; }
-sysctl() { tell "sysctl $*"; }
-systemctl() { tell "systemctl $*"; }
-useradd() { tell "useradd $*"; }
-getent() {
-  if [[ $1 == group ]]; then [[ -e $world/group ]]; return; fi
-  echo "gatling:x:1001:1001::$world/home:/bin/bash"
-}
-id() { if [[ $1 != -u ]]; then echo 1001; elif [[ -e $world/uid ]]; then cat "$world/uid"; else return 1; fi; }
-findmnt() { if [[ -e $world/mount ]]; then cat "$world/mount"; else echo rw,relatime; fi; }
+systemctl() { tell "systemctl $*"; [[ $1 != restart || ! -e $world/slow ]]; }
+ip() { tell "ip $*"; }
 alternatives() { tell "alternatives $*"; echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$world/java"; }
 mktemp() { echo "$world/fresh"; }
 java() { if [[ -e $world/java ]]; then cat "$world/java"; else return 127; fi; }
-curl() { :; }
+curl() {
+  tell "curl $*"
+  [[ ! -e $world/unhealthy ]] || { sed -i 1d "$world/unhealthy"; [[ ! -s $world/unhealthy ]] || return 22; }
+}
 dnf() { local word; for word in "$@"; do tell "dnf <$word>"; done; [[ -e $world/java ]] || echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$world/java"; }
-jq() { if [[ $2 == .ssh.user ]]; then echo gatling; else echo 'a key'; fi; }
+jq() { if [[ -e $world/lost ]]; then return 1; else echo 10.0.1.4; fi; }
 install() {
   tell "install $*"
   if [[ " $* " == *' /dev/stdin '* ]]; then cat > "$world/$(basename "${!#}")"; fi
@@ -61,12 +58,22 @@ impl World {
         Self::boot_with(stack, object, refusals, &[])
     }
 
+    /// Where the binary, once it was fetched, is this script.
+    fn boot_checked(files: &[(&str, &str)], check: &str) -> Self {
+        let check = format!("#!/bin/bash\n[[ $* == check ]] || exit 2\n{check}\n");
+        Self::boot_with(&minimal(), "generator", 0, &[files, &[("trunnion-generator", &check)]].concat())
+    }
+
     /// The same where these files tell the stand-ins more.
     fn boot_with(stack: &Stack, object: &str, refusals: usize, files: &[(&str, &str)]) -> Self {
         let binary = Binary { path: "generator".into(), sha256: SHA256.to_owned() };
         let script = boot(stack, "small", &Binaries::new([(Architecture::X86_64, binary)])).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        };
         write("object", object);
         write("refusals", &"no\n".repeat(refusals));
         write("calls", "");
@@ -74,7 +81,7 @@ impl World {
             write(name, text);
         }
         let place = directory.path().display().to_string();
-        let script = script.replace("/usr/lib/jvm", &place);
+        let script = script.replace("/usr/lib/jvm", &place).replace("/usr/local/bin/", &format!("{place}/"));
         write("script", &format!("world={place}\n{STAND_INS}\n{script}"));
         let output = Command::new("bash").arg("script").current_dir(&directory).output().unwrap();
         Self { directory, output }
@@ -86,6 +93,12 @@ impl World {
 
     fn calls(&self) -> String {
         self.file("calls").replace(&self.directory.path().display().to_string(), "<world>")
+    }
+
+    /// The log from this line on.
+    fn log_from(&self, line: &str) -> String {
+        let log = self.log();
+        log.find(line).map(|start| log[start..].to_owned()).unwrap_or_default()
     }
 
     /// The log without its times.
@@ -108,6 +121,54 @@ fn the_reference_stack() {
     insta::assert_snapshot!(script);
 }
 
+/// The config that is baked into a pool's boot script.
+fn config(stack: &Stack, pool: &str) -> Config {
+    let script = boot(stack, pool, &common::binaries()).unwrap();
+    let start = script.find("\n{\n").unwrap();
+    let end = script.find("\n}\nEND\n").unwrap();
+    Config::parse(&script[start..end + 2]).unwrap()
+}
+
+#[test]
+fn a_host_is_promised_what_its_addresses_and_its_memory_hold() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    let heavy = config(&stack, "heavy");
+    assert_eq!((heavy.connections.per_destination, heavy.connections.total), (15_482_880, 15_482_880));
+    assert_eq!((heavy.ports, heavy.descriptors), (Ports::WIDEST, 15_482_880));
+    let probe = config(&stack, "probe");
+    assert_eq!((probe.connections.per_destination, probe.connections.total), (3_870_720, 715_827), "8 GiB");
+    stack.generator.spread = Spread::Simulation;
+    assert_eq!(config(&stack, "heavy").connections, heavy.connections, "simulations name all addresses");
+    stack.generator.spread = Spread::Off;
+    let off = config(&stack, "heavy");
+    assert_eq!((off.connections.per_destination, off.connections.total), (64_512, 64_512), "one address is the source");
+    assert_eq!((off.descriptors, off.spread.mode), (1_048_576, Mode::Off), "never fewer than Gatling asks for");
+}
+
+#[test]
+fn what_goes_to_gatlings_cloud_is_never_spread() {
+    let mut stack = minimal();
+    let except = |stack: &Stack| {
+        let spread = config(stack, "small").spread;
+        assert_eq!(spread.mode, Mode::Kernel);
+        spread.except.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(except(&stack), ["18.98.64.240/29"]);
+    let range = |text: &str| Except::Range(text.parse().unwrap());
+    stack.generator.spread_except = vec![range("2001:db8::/32"), range("18.98.64.240/29"), Except::OwnSubnets];
+    assert_eq!(except(&stack), ["own-subnets", "18.98.64.240/29", "2001:db8::/32"]);
+}
+
+#[test]
+fn metrics_are_served_where_the_stack_says() {
+    let mut stack = minimal();
+    assert_eq!(config(&stack, "small").metrics_port, Config::METRICS_PORT, "the language has the same default");
+    stack.generator.metrics_port = 9100;
+    assert_eq!(config(&stack, "small").metrics_port, 9100);
+    let world = World::boot(&stack, "generator", 0);
+    assert!(world.calls().contains(" http://10.0.1.4:9100/health\n"), "{}", world.calls());
+}
+
 #[test]
 fn a_host_boots() {
     let world = World::boot(&minimal(), "generator", 0);
@@ -115,17 +176,16 @@ fn a_host_boots() {
     insta::assert_snapshot!(world.log(), @r"
     boot of a generator host: stack minimal, pool small
     installing java-21-amazon-corretto-headless
-    raising the limits of kernel and processes
     writing the config
     fetching s3://minimal-123456789012-eu-west-3/generator/9123dcbb0b42652b0e105956c68d3ca2ff34584f324fa41a29aedd32b883e131
-    letting the control plane in
-    reporting what this host was promised
+    starting the generator
+    this host holds what it was promised
     boot finished
     ");
     insta::assert_snapshot!(world.calls());
     let config = Config::parse(&world.file("generator.json")).unwrap();
     assert_eq!((&*config.pool, config.interfaces, &*config.ssh.user), ("small", 1, "gatling"));
-    assert_eq!(world.file("authorized_keys"), "a key\n");
+    assert_eq!(config.ssh.authorized_keys, [minimal().control_plane.ssh.public_key]);
 }
 
 #[test]
@@ -138,29 +198,40 @@ fn the_java_that_was_asked_for_is_chosen_among_several() {
 }
 
 #[test]
-fn a_user_joins_the_group_of_its_name() {
-    let world = World::boot_with(&minimal(), "generator", 0, &[("group", "")]);
-    let call = "useradd --create-home --shell /bin/bash --gid gatling -- gatling\n";
-    assert!(world.calls().contains(call), "{}", world.calls());
-}
-
-#[test]
-fn a_user_of_the_system_is_left_alone() {
-    let world = World::boot_with(&minimal(), "generator", 0, &[("uid", "999\n")]);
-    assert_eq!(world.output.status.code(), Some(1));
-    assert!(world.log().contains("boot failed: the user gatling belongs to the system"), "{}", world.log());
-    assert!(!world.calls().contains("authorized_keys"));
-    let world = World::boot_with(&minimal(), "generator", 0, &[("uid", "1000\n")]);
+fn a_host_that_is_healthy_late_is_waited_for() {
+    // The manager executed itself anew, and the first two answers are no.
+    let world = World::boot_with(&minimal(), "generator", 0, &[("slow", ""), ("unhealthy", "no\nno\nno\n")]);
     assert!(world.output.status.success(), "{:?}", world.output);
-    assert!(!world.calls().contains("useradd") && world.calls().contains("authorized_keys"));
+    assert_eq!(world.calls().matches("curl --fail").count(), 3, "{}", world.calls());
+    assert!(world.log().contains("trunnion-generator.service is not ready yet\n"), "{}", world.log());
 }
 
 #[test]
-fn gatling_has_a_folder_that_programs_run_from() {
-    let world = World::boot(&minimal(), "generator", 0);
-    assert!(world.calls().contains("install -d -o gatling -g 1001 -m 0755 /var/lib/gatling\n"), "{}", world.calls());
-    let world = World::boot_with(&minimal(), "generator", 0, &[("mount", "rw,noexec,nosuid\n")]);
-    assert!(world.log().contains("boot failed: no program can run from /var/lib/gatling"), "{}", world.log());
+fn a_host_that_does_not_hold_its_promise_fails_loudly() {
+    let never = "no\n".repeat(100);
+    let world = World::boot_checked(&[("unhealthy", &never)], "echo 'check: java 21 is missing'; exit 1");
+    assert_eq!(world.output.status.code(), Some(1));
+    insta::assert_snapshot!(world.log_from("starting the generator"), @r"
+    starting the generator
+    attempt 1 failed, next in 2 s: is_healthy
+    attempt 2 failed, next in 4 s: is_healthy
+    attempt 3 failed, next in 8 s: is_healthy
+    attempt 4 failed, next in 16 s: is_healthy
+    attempt 5 failed, next in 32 s: is_healthy
+    java 21 is missing
+    boot failed: this host does not hold what it was promised: see the check above and journalctl --unit trunnion-generator.service
+    ");
+    let world = World::boot_checked(&[("lost", "")], "exit 0");
+    assert_eq!(world.output.status.code(), Some(1), "no primary address to ask at");
+    insta::assert_snapshot!(world.log_from("starting the generator"), @r"
+    starting the generator
+    attempt 1 failed, next in 2 s: is_healthy
+    attempt 2 failed, next in 4 s: is_healthy
+    attempt 3 failed, next in 8 s: is_healthy
+    attempt 4 failed, next in 16 s: is_healthy
+    attempt 5 failed, next in 32 s: is_healthy
+    boot failed: trunnion-generator.service does not say that it is healthy: see journalctl --unit trunnion-generator.service
+    ");
 }
 
 #[test]
@@ -268,7 +339,7 @@ fn a_template_of_the_users_own_is_handed_the_same() {
 
 #[test]
 fn a_template_that_does_not_render_says_where() {
-    insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, descriptors, executable_dir, generator, instance_type, interfaces, java, javascript, pool, region, ssh, stack, variables");
+    insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, generator, instance_type, interfaces, java, javascript, metrics_port, pool, region, ssh, stack, variables");
     insta::assert_snapshot!(with_template("one\n{% if stack %}\n").unwrap_err(), @"`<directory>/boot.tera`, line 3: Unexpected end of input");
     insta::assert_snapshot!(with_template("{{ variables.missing | quote }}").unwrap_err(), @"`<directory>/boot.tera`, line 1: Invalid type for the value, expected `&str` but got `undefined`");
     insta::assert_snapshot!(with_template(&"x".repeat(USER_DATA_LIMIT + 1)).unwrap_err(), @"the user data of pool `small` has 16385 bytes, and AWS takes 16384");

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use trunnion_blueprint::{Binaries, blueprint};
 use trunnion_engine::{Address, Graph, Map, Value};
+use trunnion_stack::{Stack, Tracking};
 
 use crate::common;
 
@@ -107,10 +108,64 @@ fn interfaces_stand_on_both_cards_and_only_the_primary_one_lets_ssh_in() {
     assert!(told[1..].iter().all(|(_, _, groups)| *groups == group("load")));
 }
 
+/// The rules of a group that let something in: protocol, ports and peer.
+fn ingress(graph: &Graph, group: &str) -> Vec<String> {
+    let rules = attributes(graph, &format!("security_group.{group}"))["ingress"].as_list().unwrap();
+    let told = |rule: &Value| {
+        let rule = rule.as_map().unwrap();
+        let [protocol, from, to, peer] = ["protocol", "from_port", "to_port", "peer"].map(|name| json(&rule[name]));
+        format!("{protocol} {from}-{to} {peer}").replace('"', "")
+    };
+    rules.iter().map(told).collect()
+}
+
+#[test]
+fn untracked_load_interfaces_let_every_answer_in_and_the_primary_ones_do_not() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    let groups = |graph: &Graph, pool: &str| {
+        let interfaces = at(attributes(graph, &format!("launch_template.{pool}")), "data.interfaces").clone();
+        let group = |interface: &Value| json(&interface.as_map().unwrap()["security_groups"]);
+        interfaces.as_list().unwrap().iter().map(group).collect::<Vec<_>>()
+    };
+    let group = |name: &str| format!(r#"[{{"$reference":"security_group.{name}#id"}}]"#);
+    let exists = |graph: &Graph, name: &str| {
+        graph.resources().contains_key(&format!("security_group.{name}").parse::<Address>().unwrap())
+    };
+    let track = |stack: &mut Stack, tracking: [Tracking; 2]| {
+        for (pool, tracking) in ["heavy", "probe"].into_iter().zip(tracking) {
+            stack.pools.get_mut(pool).unwrap().tracking = tracking;
+        }
+        blueprint(stack, &common::binaries()).unwrap()
+    };
+
+    let both = track(&mut stack, [Tracking::Untracked, Tracking::Tracked]);
+    assert_eq!(groups(&both, "heavy")[0], group("generator"));
+    assert!(groups(&both, "heavy")[1..].iter().all(|one| *one == group("untracked")));
+    assert!(groups(&both, "probe")[1..].iter().all(|one| *one == group("load")));
+    assert_eq!(ingress(&both, "untracked"), ["tcp 0-65535 0.0.0.0/0"]);
+    assert!(ingress(&both, "load").is_empty());
+    assert_eq!(ingress(&both, "generator").len(), 1, "SSH alone");
+    let open = track(&mut stack, [Tracking::Untracked; 2]);
+    assert!(exists(&open, "untracked") && !exists(&open, "load"));
+    let closed = track(&mut stack, [Tracking::Tracked; 2]);
+    assert!(!exists(&closed, "untracked") && exists(&closed, "load"));
+}
+
+#[test]
+fn only_who_is_named_reads_metrics() {
+    let mut stack = common::stack("minimal.yaml", None);
+    let of = |stack: &Stack| ingress(&blueprint(stack, &common::binaries()).unwrap(), "generator");
+    let ssh = "tcp 22-22 {$reference:security_group.control_plane#id}";
+    assert_eq!(of(&stack), [ssh]);
+    stack.generator.metrics_port = 9100;
+    stack.generator.metrics_from = ["10.0.0.0/8", "192.168.7.1/32"].map(|from| from.parse().unwrap()).into();
+    assert_eq!(of(&stack), [ssh, "tcp 9100-9100 10.0.0.0/8", "tcp 9100-9100 192.168.7.1/32"]);
+}
+
 #[test]
 fn a_users_tag_replaces_no_host() {
     let mut stack = common::stack("loadtest.yaml", None);
-    let data = |stack: &trunnion_stack::Stack| {
+    let data = |stack: &Stack| {
         let graph = blueprint(stack, &common::binaries()).unwrap();
         (
             attributes(&graph, "launch_template.heavy")["data"].clone(),

@@ -4,15 +4,18 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Read,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use trunnion_catalog::Architecture;
 
-use super::{Field, Map, top::Surroundings};
+use super::{Field, Map, ranges, top::Surroundings};
 use crate::{
     diagnostic::{Diagnostic, Findings},
-    model::{Generator, Pool},
+    model::{Except, Generator, Pool, Spread},
+    shape::nearest,
     sources::shown_text,
     tree::Value,
     words,
@@ -20,6 +23,17 @@ use crate::{
 
 /// The file that is taken where no binary is named.
 const DEFAULT_BINARY: &str = "trunnion-generator";
+/// The words of `spread`, the default first.
+const SPREAD: [(&str, Spread); 3] =
+    [("kernel", Spread::Kernel), ("simulation", Spread::Simulation), ("off", Spread::Off)];
+/// Ranges of `spread_except`: every one is a line of the user data, which ends at 16,384 bytes.
+const MOST_EXCEPT: usize = 100;
+/// Where hosts serve metrics unless the stack says otherwise.
+pub(crate) const METRICS_PORT: u32 = 9_464;
+/// Ports of the system are not for us: 22 is that of sshd.
+pub(crate) const METRICS_PORTS: RangeInclusive<u32> = 1_024..=65_535;
+/// Ranges of `metrics_from`: every one is a rule of the group that also lets SSH in, and AWS takes 60 of them.
+const MOST_FROM: usize = 50;
 
 pub(crate) fn read(
     top: &Map,
@@ -42,7 +56,42 @@ pub(crate) fn read(
         }
         is_identifier.then_some(())
     });
-    Some(Generator { binaries: binaries?, java: java?, template: template?, variables: variables? })
+    let spread = findings.choice_or_first(&map, "spread", &SPREAD);
+    let spread_except = ranges::list(&map, "spread_except", MOST_EXCEPT, findings, except);
+    let metrics_port = findings.integer_or(&map, "metrics_port", METRICS_PORT, &METRICS_PORTS);
+    let metrics_from = ranges::list(&map, "metrics_from", MOST_FROM, findings, |field, findings| {
+        ranges::range(field, findings).and_then(|range| ranges::network(field, range, findings))
+    });
+    Some(Generator {
+        binaries: binaries?,
+        java: java?,
+        template: template?,
+        variables: variables?,
+        spread: spread?,
+        spread_except: spread_except?,
+        metrics_port: metrics_port.and_then(|port| u16::try_from(port).ok())?,
+        metrics_from: metrics_from?,
+    })
+}
+
+/// Destinations that are not spread.
+fn except(field: &Field, findings: &mut Findings) -> Option<Except> {
+    let text = findings.text(field)?;
+    if text == Except::OWN_SUBNETS {
+        return Some(Except::OwnSubnets);
+    }
+    if nearest(text, [Except::OWN_SUBNETS].into_iter()).is_some() {
+        let says = format!("does not know `{}`", shown_text(text));
+        findings.about(field, "stack::unknown_word", says, format!("did you mean `{}`?", Except::OWN_SUBNETS));
+        return None;
+    }
+    let range = ranges::range(field, findings)?;
+    if matches!(range, IpNet::V4(range) if range.prefix_len() == 0) {
+        let help = "write `spread: off` where no connection is to be spread";
+        findings.about(field, "stack::too_wide", "leaves nothing to spread", help);
+        return None;
+    }
+    Some(Except::Range(range))
 }
 
 fn binaries(

@@ -7,6 +7,7 @@ mod control_plane;
 mod generator;
 mod locations;
 mod pools;
+mod ranges;
 mod top;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
     ops::{Range, RangeInclusive},
 };
 
-pub(crate) use generator::reason;
+pub(crate) use generator::{METRICS_PORT, METRICS_PORTS, reason};
 pub(crate) use top::{Decoded, Surroundings, stack};
 
 use crate::{

@@ -7,7 +7,7 @@ use trunnion_catalog::InstanceType;
 use super::{Field, Map};
 use crate::{
     diagnostic::{Diagnostic, Findings},
-    model::{Image, Market, Placement, Pool},
+    model::{Image, Market, Placement, Pool, Tracking},
     shape::nearest,
     sources::shown_text,
     tree::Value,
@@ -105,6 +105,7 @@ fn pool(name: &str, field: &Field, region: Option<&str>, findings: &mut Findings
     let image = image(&map, findings);
     let volume_gib = findings.integer_or(&map, "volume_gib", 30, &VOLUME_GIB);
     let market = findings.choice_or_first(&map, "market", &[("on-demand", Market::OnDemand), ("spot", Market::Spot)]);
+    let tracking = tracking(&map, interfaces, findings);
     fits?;
     is_name.then_some(Pool {
         instance_type: instance_type?,
@@ -115,6 +116,7 @@ fn pool(name: &str, field: &Field, region: Option<&str>, findings: &mut Findings
         addresses: addresses?,
         volume_gib: volume_gib?,
         market: market?,
+        tracking: tracking?,
     })
 }
 
@@ -168,6 +170,21 @@ fn fits(map: &Map, kind: &InstanceType, interfaces: u32, addresses: u32, finding
         findings.about(&field, "stack::addresses", says, more(|kind| kind.ipv4_per_interface, takes));
     }
     kind.fits(interfaces, addresses).then_some(())
+}
+
+/// Whether AWS tracks the connections of the load interfaces.
+fn tracking(map: &Map, interfaces: Option<u32>, findings: &mut Findings) -> Option<Tracking> {
+    let words = [("tracked", Tracking::Tracked), ("untracked", Tracking::Untracked)];
+    let tracking = findings.choice_or_first(map, "tracking", &words)?;
+    if tracking == Tracking::Untracked
+        && interfaces == Some(1)
+        && let Some(field) = map.get("tracking")
+    {
+        let says = "is `untracked`, but a host with one interface has none for load: the primary one stays closed";
+        findings.about(&field, "stack::interfaces", says, "raise `interfaces`, or leave `tracking` out");
+        return None;
+    }
+    Some(tracking)
 }
 
 fn placement(map: &Map, region: Option<&str>, findings: &mut Findings) -> Option<Placement> {
