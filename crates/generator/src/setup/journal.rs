@@ -60,7 +60,7 @@ pub(super) struct Owned {
 pub(crate) struct Journal {
     before: Before,
     /// The folder; locked for as long as this lives.
-    _lock: File,
+    lock: File,
 }
 
 /// Why there is no journal.
@@ -92,7 +92,7 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Before::default(),
             Err(error) => return Err(FileError::new("read", Path::new(FILE))(error).into()),
         };
-        Ok(Self { before, _lock: lock })
+        Ok(Self { before, lock })
     }
 
     pub(super) fn before(&self) -> &Before {
@@ -159,9 +159,11 @@ impl Journal {
 
     /// Nothing is left to undo.
     pub(super) fn end(self) -> Result<(), FileError> {
+        let Self { lock, .. } = self;
         remove(Path::new(FILE))?;
         // The config's neighbours may have put something here.
         let _ = fs::remove_dir(FOLDER);
+        drop(lock);
         Ok(())
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) index: u32,
-    pub(super) address: IpAddr,
+    pub(super) ip: IpAddr,
     pub(super) length: u8,
     pub(super) ours: bool,
 }
@@ -195,19 +195,19 @@ impl Netlink {
 impl Address {
     fn message(&self) -> AddressMessage {
         let mut message = AddressMessage::default();
-        message.header.family = family(self.address);
+        message.header.family = family(self.ip);
         message.header.prefix_len = self.length;
         message.header.index = self.index;
         message.header.scope = AddressScope::Universe;
         // The routes of a subnet are ours to set: the kernel's own would double them where interfaces share a subnet.
         let mut flags = AddressFlags::Noprefixroute;
-        if self.address.is_ipv6() {
+        if self.ip.is_ipv6() {
             // EC2 gives no address twice, so nobody need be asked for it.
             flags |= AddressFlags::Nodad;
         }
         message.attributes = vec![
-            AddressAttribute::Local(self.address),
-            AddressAttribute::Address(self.address),
+            AddressAttribute::Local(self.ip),
+            AddressAttribute::Address(self.ip),
             AddressAttribute::Flags(flags),
             AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)),
         ];
@@ -254,7 +254,7 @@ impl Route {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "address {}/{}", self.address, self.length)
+        write!(f, "address {}/{}", self.ip, self.length)
     }
 }
 
@@ -350,7 +350,7 @@ fn address(message: &RouteNetlinkMessage) -> Option<Address> {
     let ours = AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL));
     Some(Address {
         index: message.header.index,
-        address: local.or(plain)?,
+        ip: local.or(plain)?,
         length: message.header.prefix_len,
         ours: message.attributes.contains(&ours),
     })

@@ -48,8 +48,8 @@ pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcom
             }
         }
     }
-    let text: String = sysctls.iter().map(|(name, value)| format!("{} = {value}\n", dotted(name))).collect();
-    outcome.put(&Wanted::system(Path::new(SYSCTL_FILE), &text), journal)?;
+    let lines: Vec<_> = sysctls.iter().map(|(name, value)| format!("{} = {value}\n", dotted(name))).collect();
+    outcome.put(&Wanted::system(Path::new(SYSCTL_FILE), &lines.concat()), journal)?;
     let text = format!("* - nofile {0}\nroot - nofile {0}\n", config.descriptors);
     outcome.put(&Wanted::system(Path::new(LIMITS_FILE), &text), journal)?;
     let text = format!("[Manager]\nDefaultLimitNOFILE={}\n", config.descriptors);

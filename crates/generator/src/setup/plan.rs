@@ -48,7 +48,7 @@ pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
     let holds = layout.addresses().filter(IpAddr::is_ipv4).count() as u64 >= promised;
     let mut plan = Plan::default();
     let mut corrections = Vec::new();
-    let mut stale = Vec::new();
+    let mut lost = Vec::new();
 
     let links = state.links.iter().filter(|link| !link.up);
     let links = links.filter(|link| layout.interfaces.iter().any(|interface| interface.index == link.link.index));
@@ -60,24 +60,24 @@ pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
         if layout.interfaces.iter().any(has_table) {
             plan.steps.push(Step::Remove(Object::Route(*route)));
         } else {
-            stale.push(Object::Route(*route));
+            lost.push(Object::Route(*route));
         }
     }
-    plan.addresses(&wanted, state, &mut corrections, &mut stale);
+    plan.addresses(&wanted, state, &mut corrections, &mut lost);
     plan.routes(&wanted, state);
-    plan.rules(&wanted, layout, state, &mut corrections, &mut stale);
+    plan.rules(&wanted, layout, state, &mut corrections, &mut lost);
 
     plan.steps.extend(corrections);
     if holds {
         // Rules before the tables they lead to, and both before their addresses.
-        stale.sort_by_key(|object| match object {
+        lost.sort_by_key(|object| match object {
             Object::Rule(_) => 0,
             Object::Route(_) => 1,
             Object::Address(_) => 2,
         });
-        plan.steps.extend(stale.into_iter().map(Step::Remove));
+        plan.steps.extend(lost.into_iter().map(Step::Remove));
     } else {
-        plan.kept = stale;
+        plan.kept = lost;
     }
     plan
 }
@@ -91,15 +91,15 @@ pub(super) fn undo(state: &State) -> Vec<Step> {
 }
 
 impl Plan {
-    fn addresses(&mut self, wanted: &Wanted, state: &State, corrections: &mut Vec<Step>, stale: &mut Vec<Object>) {
+    fn addresses(&mut self, wanted: &Wanted, state: &State, corrections: &mut Vec<Step>, lost: &mut Vec<Object>) {
         let mut found: HashMap<IpAddr, Vec<&Address>> = HashMap::new();
         for address in &state.addresses {
-            found.entry(address.address).or_default().push(address);
+            found.entry(address.ip).or_default().push(address);
         }
         let mut expected = HashMap::new();
         for address in &wanted.addresses {
-            expected.insert(address.address, address);
-            let found = found.get(&address.address).map_or(&[][..], Vec::as_slice);
+            expected.insert(address.ip, address);
+            let found = found.get(&address.ip).map_or(&[][..], Vec::as_slice);
             // What is not ours is as DHCP or somebody else put it: with the length that it has.
             if !found.iter().any(|found| found.index == address.index && (!found.ours || found == &address)) {
                 self.steps.push(Step::Add(Object::Address(*address)));
@@ -112,10 +112,10 @@ impl Plan {
             }
         }
         for address in state.addresses.iter().filter(|address| address.ours) {
-            match expected.get(&address.address) {
+            match expected.get(&address.ip) {
                 Some(expected) if *expected == address => {}
                 Some(_) => corrections.push(Step::Remove(Object::Address(*address))),
-                None => stale.push(Object::Address(*address)),
+                None => lost.push(Object::Address(*address)),
             }
         }
     }
@@ -152,7 +152,7 @@ impl Plan {
         layout: &Layout,
         state: &State,
         corrections: &mut Vec<Step>,
-        stale: &mut Vec<Object>,
+        lost: &mut Vec<Object>,
     ) {
         let key = |rule: &Rule| (rule.source, rule.table, rule.priority);
         let plain: Vec<&Rule> = state.rules.iter().filter(|rule| rule.plain).collect();
@@ -180,7 +180,7 @@ impl Plan {
             if addresses.iter().any(|address| rule.source.contains(address)) {
                 corrections.push(Step::Remove(Object::Rule(*rule)));
             } else {
-                stale.push(Object::Rule(*rule));
+                lost.push(Object::Rule(*rule));
             }
         }
     }
@@ -191,13 +191,13 @@ impl Wanted {
         let mut wanted = Self::default();
         for interface in &layout.interfaces {
             let index = interface.index;
-            for (position, &address) in interface.addresses.iter().enumerate() {
-                let length = match address {
+            for (position, &ip) in interface.addresses.iter().enumerate() {
+                let length = match ip {
                     IpAddr::V4(_) if position == 0 => interface.subnet.prefix_len(),
                     IpAddr::V4(_) => 32,
                     IpAddr::V6(_) => 128,
                 };
-                wanted.addresses.push(Address { index, address, length, ours: true });
+                wanted.addresses.push(Address { index, ip, length, ours: true });
             }
             wanted.way_out(interface, interface.subnet.into(), interface.gateway.into());
             if let Some((subnet, gateway)) = interface.ipv6

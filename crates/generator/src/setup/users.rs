@@ -53,7 +53,7 @@ pub(super) fn admit(config: &Config, journal: &mut Journal, outcome: &mut Outcom
     }
     let folder = user.home.join(".ssh");
     own_folder(&folder, &user, 0o700, journal, outcome)?;
-    let keys: String = config.ssh.authorized_keys.iter().map(|key| format!("{key}\n")).collect();
+    let keys = config.ssh.authorized_keys.iter().flat_map(|key| [key.as_str(), "\n"]).collect::<String>();
     let path = folder.join("authorized_keys");
     let changed =
         outcome.put(&Wanted { path: &path, text: &keys, mode: 0o600, owner: (user.uid, user.gid) }, journal)?;

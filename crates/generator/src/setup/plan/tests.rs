@@ -44,7 +44,7 @@ fn after(mut state: State, steps: &[Step]) -> State {
             Step::Remove(Object::Rule(rule)) => state.rules.retain(|found| found != rule),
             Step::Remove(Object::Route(route)) => state.routes.retain(|found| found != route),
             Step::Up(link) => {
-                state.links.iter_mut().filter(|found| found.link == *link).for_each(|found| found.up = true)
+                state.links.iter_mut().filter(|found| found.link == *link).for_each(|found| found.up = true);
             }
             Step::Down(_) => panic!("nothing is set down"),
         }
@@ -75,7 +75,7 @@ fn rule(source: &str, table: u32, priority: u32) -> Rule {
 
 fn address(index: u32, text: &str, ours: bool) -> Address {
     let net: IpNet = text.parse().unwrap();
-    Address { index, address: net.addr(), length: net.prefix_len(), ours }
+    Address { index, ip: net.addr(), length: net.prefix_len(), ours }
 }
 
 fn default(table: u32, gateway: &str, index: u32, metric: u32) -> Route {
@@ -144,7 +144,7 @@ fn what_is_ours_and_wrong_is_replaced() {
     let route = state.routes.iter_mut().find(|route| route.table == SECONDARY && route.gateway.is_some()).unwrap();
     route.gateway = Some("10.0.1.254".parse().unwrap());
     state.rules[0].table = 10_007;
-    state.addresses.iter_mut().find(|address| address.address.to_string() == "10.0.1.21").unwrap().index = 1;
+    state.addresses.iter_mut().find(|address| address.ip.to_string() == "10.0.1.21").unwrap().index = 1;
     let steps = plan(&layout(), 1_000, &state).steps;
     let expected = [
         "-route default via 10.0.1.254 in table 10001 2",
