@@ -6,6 +6,7 @@ mod command;
 mod imds;
 mod namespace;
 mod proof;
+mod run;
 mod stage;
 mod target;
 
@@ -33,7 +34,7 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, check::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, check::SCENES, run::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
