@@ -2,6 +2,7 @@
 //! one host and runs the real binary on it. Needs root; what it makes, it takes away again.
 
 mod boot;
+mod check;
 mod command;
 mod debian;
 mod imds;
@@ -34,7 +35,7 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, boot::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, boot::SCENES, check::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
