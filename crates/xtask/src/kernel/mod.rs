@@ -1,11 +1,13 @@
 //! `cargo xtask kernel`: the generator on a real kernel. Every scene builds network namespaces that look like a VPC around
 //! one host and runs the real binary on it. Needs root; what it makes, it takes away again.
 
-mod command;
+pub(crate) mod client;
+pub(crate) mod command;
 mod imds;
 mod namespace;
 mod proof;
-mod stage;
+mod spread;
+pub(crate) mod stage;
 mod target;
 
 use std::{
@@ -32,7 +34,7 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, spread::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
@@ -40,6 +42,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("java", "openjdk-17-jre-headless"),
+    ("javac", "openjdk-17-jdk-headless"),
     ("jq", "jq"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
