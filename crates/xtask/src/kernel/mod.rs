@@ -8,8 +8,11 @@ mod debian;
 mod imds;
 mod namespace;
 mod proof;
-mod stage;
+mod spread;
 mod target;
+pub(crate) mod client;
+pub(crate) mod command;
+pub(crate) mod stage;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -35,7 +38,7 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, boot::SCENES, check::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, boot::SCENES, check::SCENES, spread::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
@@ -44,6 +47,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("debootstrap", "debootstrap"),
     ("ip", "iproute2"),
     ("java", "openjdk-17-jre-headless"),
+    ("javac", "openjdk-17-jdk-headless"),
     ("jq", "jq"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
