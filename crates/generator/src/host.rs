@@ -9,6 +9,7 @@ use crate::{cli::Failure, imds::Imds, layout::Layout};
 
 /// Where config and truth come from.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub(crate) struct Arguments {
     /// The config that the boot template wrote
     #[arg(long, value_name = "FILE", default_value = CONFIG_PATH)]

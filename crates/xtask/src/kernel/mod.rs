@@ -5,6 +5,7 @@ mod command;
 mod imds;
 mod namespace;
 mod proof;
+mod setup;
 mod stage;
 mod target;
 
@@ -32,7 +33,7 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
