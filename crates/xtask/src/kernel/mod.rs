@@ -8,7 +8,9 @@ mod debian;
 mod imds;
 mod namespace;
 mod proof;
+mod setup;
 mod spread;
+mod stage;
 mod target;
 pub(crate) mod client;
 pub(crate) mod command;
@@ -38,7 +40,7 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, boot::SCENES, check::SCENES, spread::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, boot::SCENES, check::SCENES, spread::SCENES, setup::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
