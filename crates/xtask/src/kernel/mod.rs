@@ -3,18 +3,16 @@
 
 mod boot;
 mod check;
-mod command;
+pub(crate) mod client;
+pub(crate) mod command;
 mod debian;
 mod imds;
 mod namespace;
 mod proof;
 mod setup;
 mod spread;
-mod stage;
-mod target;
-pub(crate) mod client;
-pub(crate) mod command;
 pub(crate) mod stage;
+mod target;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -40,7 +38,7 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, boot::SCENES, check::SCENES, spread::SCENES, setup::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES, check::SCENES, boot::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
