@@ -1,6 +1,8 @@
-//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`.
+//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`, `capacity`.
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod capacity;
 mod demo;
 mod generator;
 #[cfg(target_os = "linux")]
@@ -32,6 +34,24 @@ enum Chore {
     /// Test the generator on this machine's kernel, in network namespaces; needs root
     #[cfg(target_os = "linux")]
     Kernel(kernel::Arguments),
+    /// Measure how many connections a host holds, and what spreading them costs; needs root and some minutes
+    #[cfg(target_os = "linux")]
+    Capacity,
+    /// Open connections and hold them (used by `capacity`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Hold(capacity::Holder),
+    /// Keep connections that come (used by `capacity`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Listen {
+        /// Where to listen.
+        address: std::net::SocketAddr,
+    },
+    /// Open connections and say how many (used by `kernel`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Connect(kernel::client::Arguments),
     /// Run a command once and print what it took, as JSON (used by `bench`)
     #[command(hide = true)]
     Measure {
@@ -55,6 +75,14 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             result => result.map(drop),
         },
+        #[cfg(target_os = "linux")]
+        Chore::Capacity => capacity::capacity(),
+        #[cfg(target_os = "linux")]
+        Chore::Hold(arguments) => capacity::hold(&arguments),
+        #[cfg(target_os = "linux")]
+        Chore::Listen { address } => capacity::listen(address),
+        #[cfg(target_os = "linux")]
+        Chore::Connect(arguments) => kernel::client::connect(arguments),
         Chore::Measure { command } => bench::measure(&command),
     };
     match result {
