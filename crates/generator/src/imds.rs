@@ -1,12 +1,66 @@
 //! The instance metadata service, IMDSv2 only: the truth about the host's interfaces, and AWS's notices to it.
+//!
+//! An answer is whole or it is an error: nobody who reads it can take a failure for an address that is gone.
+//!
+//! Paths and formats: EC2 User Guide, "Instance metadata categories" (`network/interfaces/macs/…`), "Use the Instance
+//! Metadata Service" (tokens), "Spot Instance interruption notices" (`spot/instance-action`) and "EC2 instance rebalance
+//! recommendations" (`events/recommendations/rebalance`), read August 2026.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{
+    Method, Request, StatusCode,
+    body::{Body as _, Bytes, Incoming},
+    client::conn::http1::{self, SendRequest},
+    header::{HOST, HeaderValue, TRANSFER_ENCODING},
+};
+use hyper_util::rt::TokioIo;
 use ipnet::{Ipv4Net, Ipv6Net};
+use serde::Deserialize;
+use tokio::{net::TcpStream, time};
+
+const TOKEN: &str = "/latest/api/token";
+const TOKEN_TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
+const MACS: &str = "/latest/meta-data/network/interfaces/macs/";
+const INTERRUPTION: &str = "/latest/meta-data/spot/instance-action";
+const REBALANCE: &str = "/latest/meta-data/events/recommendations/rebalance";
+
+/// How long a token is asked for, in seconds: the longest there is.
+const TTL: u64 = 21_600;
+/// A token this old is renewed. No read takes the hour that is left.
+const RENEWED_AFTER: Duration = Duration::from_secs(TTL - 3_600);
+/// One request, its answer included.
+const REQUEST: Duration = Duration::from_secs(2);
+/// One read: all requests of it, with retries and pauses.
+const READ: Duration = Duration::from_secs(30);
+/// How many requests of one read may be made again, and how long to wait before.
+const RETRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(300);
+/// No answer is this long: the longest one lists the addresses of one interface.
+const LONGEST: usize = 64 * 1024;
 
 /// A way to the metadata service.
 #[derive(Debug)]
-pub(crate) struct Imds {}
+pub(crate) struct Imds {
+    address: SocketAddr,
+    host: HeaderValue,
+    /// Good for later reads too.
+    token: Mutex<Option<Token>>,
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    value: HeaderValue,
+    since: Instant,
+}
 
 /// Everything the metadata service says of the host's interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,25 +97,305 @@ pub(crate) enum Notice {
 /// Why the metadata service gave no answer that can be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImdsError {
-    #[error("not written yet")]
-    NotYet,
+    #[error(
+        "`{0}` is no address of a metadata service, which looks like `http://169.254.169.254` or `http://[fd00:ec2::254]:80`"
+    )]
+    Address(String),
+    #[error("cannot reach the metadata service at {address}")]
+    Unreachable { address: SocketAddr, source: io::Error },
+    #[error("the metadata service broke off at `{path}`")]
+    Broken { path: String, source: hyper::Error },
+    #[error("the metadata service did not answer within {} s at `{path}`", REQUEST.as_secs())]
+    Silent { path: String },
+    #[error("reading the metadata took longer than {} s", READ.as_secs())]
+    Slow,
+    #[error("the metadata service answers `{path}` with {status}")]
+    Status { path: String, status: StatusCode },
+    #[error("the metadata service does not answer `{path}` with one whole text of at most {LONGEST} bytes")]
+    Body { path: String },
+    #[error("the metadata service answers `{path}` with `{text}`, which cannot be understood")]
+    NotUnderstood { path: String, text: String },
+    #[error("the metadata service names no network interface")]
+    NoInterface,
+}
+
+impl ImdsError {
+    /// Whether the same request may do better a moment later.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
+            // A token may have been revoked; too many requests are answered with 503, or so it was seen, with 429.
+            Self::Status { status, .. } => {
+                status.is_server_error()
+                    || *status == StatusCode::UNAUTHORIZED
+                    || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Imds {
     /// Where EC2 serves it.
     pub(crate) const ADDRESS: &str = "http://169.254.169.254";
 
-    pub(crate) fn new(_address: &str) -> Result<Self, ImdsError> {
-        Err(ImdsError::NotYet)
+    /// A way to the service at `http://IP`, `http://IP:port`, or the same with an IPv6 address in brackets. Names are not
+    /// resolved: the service has none.
+    pub(crate) fn new(address: &str) -> Result<Self, ImdsError> {
+        let wrong = || ImdsError::Address(address.to_owned());
+        let rest = address.strip_prefix("http://").ok_or_else(wrong)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let parsed = rest.parse::<SocketAddr>().ok().or_else(|| {
+            let ip: IpAddr = match rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                Some(inner) => inner.parse::<Ipv6Addr>().ok()?.into(),
+                None => rest.parse::<Ipv4Addr>().ok()?.into(),
+            };
+            Some(SocketAddr::new(ip, 80))
+        });
+        let host = HeaderValue::from_str(rest).map_err(|_| wrong())?;
+        Ok(Self { address: parsed.ok_or_else(wrong)?, host, token: Mutex::new(None) })
     }
 
     /// Everything it says of the host's interfaces; an error unless every answer was whole.
     pub(crate) async fn metadata(&self) -> Result<Metadata, ImdsError> {
-        Err(ImdsError::NotYet)
+        time::timeout(READ, self.read_metadata()).await.map_err(|_| ImdsError::Slow)?
     }
 
     /// What AWS is about to do with the host, if anything.
     pub(crate) async fn notice(&self) -> Result<Option<Notice>, ImdsError> {
-        Err(ImdsError::NotYet)
+        time::timeout(READ, self.read_notice()).await.map_err(|_| ImdsError::Slow)?
+    }
+
+    async fn read_metadata(&self) -> Result<Metadata, ImdsError> {
+        let mut read = Read::new(self);
+        let mut interfaces = Vec::new();
+        for line in read.must(MACS).await?.lines() {
+            let mac = line.trim().trim_end_matches('/');
+            let bytes = mac_bytes(mac).ok_or_else(|| not_understood(MACS, line))?;
+            interfaces.push(read.interface(mac, bytes).await?);
+        }
+        if interfaces.is_empty() {
+            return Err(ImdsError::NoInterface);
+        }
+        interfaces.sort_by_key(|interface| (interface.card, interface.device));
+        Ok(Metadata { interfaces })
+    }
+
+    async fn read_notice(&self) -> Result<Option<Notice>, ImdsError> {
+        #[derive(Deserialize)]
+        struct Interruption {
+            action: String,
+            time: String,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Rebalance {
+            notice_time: String,
+        }
+        let mut read = Read::new(self);
+        if let Some(text) = read.get(INTERRUPTION).await? {
+            let Interruption { action, time } =
+                serde_json::from_str(&text).map_err(|_| not_understood(INTERRUPTION, &text))?;
+            return Ok(Some(Notice::Interruption { action, time }));
+        }
+        if let Some(text) = read.get(REBALANCE).await? {
+            let Rebalance { notice_time: time } =
+                serde_json::from_str(&text).map_err(|_| not_understood(REBALANCE, &text))?;
+            return Ok(Some(Notice::Rebalance { time }));
+        }
+        Ok(None)
+    }
+
+    fn cached_token(&self) -> Option<HeaderValue> {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        token.as_ref().filter(|token| token.since.elapsed() < RENEWED_AFTER).map(|token| token.value.clone())
+    }
+
+    fn cache_token(&self, value: Option<HeaderValue>) {
+        let since = Instant::now();
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = value.map(|value| Token { value, since });
     }
 }
+
+/// One read: requests one after the other over one connection, for as long as it holds.
+struct Read<'a> {
+    imds: &'a Imds,
+    connection: Option<SendRequest<Empty<Bytes>>>,
+    retries: u32,
+}
+
+impl<'a> Read<'a> {
+    fn new(imds: &'a Imds) -> Self {
+        Self { imds, connection: None, retries: RETRIES }
+    }
+
+    async fn interface(&mut self, mac: &str, bytes: [u8; 6]) -> Result<Interface, ImdsError> {
+        let path = |name: &str| format!("{MACS}{mac}/{name}");
+        Ok(Interface {
+            mac: bytes,
+            // Only instance types with several cards have it.
+            card: self.all(&path("network-card")).await?.first().copied().unwrap_or(0),
+            device: self.one(&path("device-number")).await?,
+            subnet: self.one(&path("subnet-ipv4-cidr-block")).await?,
+            addresses: self.some(&path("local-ipv4s")).await?,
+            prefixes: self.all(&path("ipv4-prefix")).await?,
+            ipv6_subnets: self.all(&path("subnet-ipv6-cidr-blocks")).await?,
+            ipv6_addresses: self.all(&path("ipv6s")).await?,
+            ipv6_prefixes: self.all(&path("ipv6-prefix")).await?,
+        })
+    }
+
+    /// What must be there, once.
+    async fn one<T: FromStr>(&mut self, path: &str) -> Result<T, ImdsError> {
+        let text = self.must(path).await?;
+        text.trim().parse().map_err(|_| not_understood(path, &text))
+    }
+
+    /// What must be there, at least once.
+    async fn some<T: FromStr>(&mut self, path: &str) -> Result<Vec<T>, ImdsError> {
+        let text = self.must(path).await?;
+        let all = each(path, &text)?;
+        if all.is_empty() { Err(not_understood(path, &text)) } else { Ok(all) }
+    }
+
+    /// What may be there any number of times.
+    async fn all<T: FromStr>(&mut self, path: &str) -> Result<Vec<T>, ImdsError> {
+        each(path, &self.get(path).await?.unwrap_or_default())
+    }
+
+    async fn must(&mut self, path: &str) -> Result<String, ImdsError> {
+        let missing = || ImdsError::Status { path: path.to_owned(), status: StatusCode::NOT_FOUND };
+        self.get(path).await?.ok_or_else(missing)
+    }
+
+    /// The text at `path`, or none where there is nothing.
+    async fn get(&mut self, path: &str) -> Result<Option<String>, ImdsError> {
+        loop {
+            match self.attempt(path).await {
+                Ok(text) => return Ok(Some(text)),
+                Err(ImdsError::Status { path: at, status: StatusCode::NOT_FOUND }) if at == path => return Ok(None),
+                Err(error) if error.may_pass() && self.retries > 0 => {
+                    self.retries -= 1;
+                    // Whatever went wrong, neither connection nor token is trusted any more.
+                    self.connection = None;
+                    self.imds.cache_token(None);
+                    time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt(&mut self, path: &str) -> Result<String, ImdsError> {
+        let token = if let Some(token) = self.imds.cached_token() {
+            token
+        } else {
+            let text = self.request(Method::PUT, TOKEN, TOKEN_TTL, HeaderValue::from(TTL)).await?;
+            let mut token = HeaderValue::from_str(text.trim()).map_err(|_| not_understood(TOKEN, &text))?;
+            token.set_sensitive(true);
+            self.imds.cache_token(Some(token.clone()));
+            token
+        };
+        self.request(Method::GET, path, TOKEN_HEADER, token).await
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        header: &'static str,
+        value: HeaderValue,
+    ) -> Result<String, ImdsError> {
+        let silent = |_| ImdsError::Silent { path: path.to_owned() };
+        time::timeout(REQUEST, self.exchange(method, path, header, value)).await.map_err(silent)?
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        header: &'static str,
+        value: HeaderValue,
+    ) -> Result<String, ImdsError> {
+        let broken = |source| ImdsError::Broken { path: path.to_owned(), source };
+        let no_text = || ImdsError::Body { path: path.to_owned() };
+        let mut connection = match self.connection.take() {
+            Some(connection) if !connection.is_closed() => connection,
+            _ => self.connect().await.map_err(|error| error.at(path, self.imds.address))?,
+        };
+        connection.ready().await.map_err(broken)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.imds.host.clone())
+            .header(header, value)
+            .body(Empty::new())
+            .map_err(|_| not_understood(MACS, path))?;
+        let answer = connection.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        // Only an answer that says where it ends is known to be whole.
+        if answer.body().size_hint().exact().is_none() && !answer.headers().contains_key(TRANSFER_ENCODING) {
+            return Err(no_text());
+        }
+        let body = Limited::<Incoming>::new(answer.into_body(), LONGEST).collect().await;
+        let bytes = match body {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                return Err(match error.downcast::<hyper::Error>() {
+                    Ok(source) => broken(*source),
+                    Err(_) => no_text(),
+                });
+            }
+        };
+        self.connection = Some(connection);
+        if status != StatusCode::OK {
+            return Err(ImdsError::Status { path: path.to_owned(), status });
+        }
+        String::from_utf8(bytes.into()).map_err(|_| no_text())
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, Connect> {
+        let stream = TcpStream::connect(self.imds.address).await.map_err(Connect::Tcp)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Connect::Http)?;
+        // It ends with the sender, and its errors reach who waits for an answer.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+/// Why there is no connection.
+enum Connect {
+    Tcp(io::Error),
+    Http(hyper::Error),
+}
+
+impl Connect {
+    fn at(self, path: &str, address: SocketAddr) -> ImdsError {
+        match self {
+            Self::Tcp(source) => ImdsError::Unreachable { address, source },
+            Self::Http(source) => ImdsError::Broken { path: path.to_owned(), source },
+        }
+    }
+}
+
+fn not_understood(path: &str, text: &str) -> ImdsError {
+    ImdsError::NotUnderstood { path: path.to_owned(), text: text.chars().take(100).collect() }
+}
+
+/// One value on each line.
+fn each<T: FromStr>(path: &str, text: &str) -> Result<Vec<T>, ImdsError> {
+    text.lines().map(|line| line.trim().parse().map_err(|_| not_understood(path, line))).collect()
+}
+
+fn mac_bytes(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit()))?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,21 @@
 //! What the host should look like: every address with its interface, routing table and gateway. Pure: from the metadata
 //! and the links that are there.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::imds::Metadata;
+use crate::imds::{self, Metadata};
+
+/// The first table of secondary interfaces, numbered as amazon-ec2-net-utils does.
+const TABLES: u32 = 10_000;
+const TABLES_PER_CARD: u32 = 100;
+
+/// No delegated prefix is shorter: AWS gives out /28.
+const SHORTEST_PREFIX: u8 = 24;
 
 /// A network interface as the kernel knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,27 +44,233 @@ pub(crate) struct Interface {
     pub(crate) subnet: Ipv4Net,
     /// The VPC's router: the first address of the subnet.
     pub(crate) gateway: Ipv4Addr,
+    /// The subnet's IPv6 range with the VPC's router in it, which is its first address too, if it has one.
+    pub(crate) ipv6: Option<(Ipv6Net, Ipv6Addr)>,
     /// The routing table of a secondary interface, `10000 + 100 * card + device`; none for the primary one, whose routes
     /// are those of the main table.
     pub(crate) table: Option<u32>,
     /// Every load address, those of prefixes included; the interface's primary IPv4 address first.
     pub(crate) addresses: Vec<IpAddr>,
+    /// What the source rules of a secondary interface name: delegated prefixes whole, every other address alone.
+    pub(crate) sources: Vec<IpNet>,
 }
 
 /// Why no layout can be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LayoutError {
-    #[error("not written yet")]
-    NotYet,
+    #[error("the metadata names no interface that is device 0 of network card 0")]
+    NoPrimary,
+    #[error("the primary interface {mac} is not among the kernel's links")]
+    PrimaryMissing { mac: String },
+    #[error("the metadata gives device {device} of network card {card} to two interfaces")]
+    SameDevice { card: u32, device: u32 },
+    #[error("the metadata gives device {device} of network card {card}, which is more than any host has")]
+    ManyDevices { card: u32, device: u32 },
+    #[error("the metadata gives the address {address} twice")]
+    SameAddress { address: IpAddr },
+    #[error("the metadata gives {range} to an interface in subnet {subnet}, which does not hold it")]
+    OutsideSubnet { range: IpNet, subnet: IpNet },
+    #[error("the metadata delegates the prefix {prefix}, which has too many addresses to configure")]
+    LargePrefix { prefix: Ipv4Net },
 }
 
 impl Layout {
-    pub(crate) fn new(_metadata: &Metadata, _links: &[Link]) -> Result<Self, LayoutError> {
-        Err(LayoutError::NotYet)
+    /// The layout for what the metadata says, over the links that the kernel has.
+    pub(crate) fn new(metadata: &Metadata, links: &[Link]) -> Result<Self, LayoutError> {
+        let mut given: Vec<&imds::Interface> = metadata.interfaces.iter().collect();
+        given.sort_by_key(|interface| (interface.card, interface.device));
+        let first = given.first().filter(|first| (first.card, first.device) == (0, 0)).ok_or(LayoutError::NoPrimary)?;
+        let mut layout = Self { interfaces: Vec::new(), missing: Vec::new() };
+        let mut seen = BTreeSet::new();
+        let mut devices = BTreeSet::new();
+        for interface in &given {
+            let &imds::Interface { card, device, .. } = *interface;
+            if !devices.insert((card, device)) {
+                return Err(LayoutError::SameDevice { card, device });
+            }
+            let addresses = addresses(interface)?;
+            if let Some(&address) = addresses.iter().find(|&&address| !seen.insert(address)) {
+                return Err(LayoutError::SameAddress { address });
+            }
+            // A bridge or a VLAN on top of an interface may carry its MAC too; it came later.
+            match links.iter().filter(|link| link.mac == interface.mac).min_by_key(|link| link.index) {
+                Some(link) => layout.interfaces.push(Interface::new(interface, link, addresses)?),
+                None if interface.mac == first.mac => {
+                    return Err(LayoutError::PrimaryMissing { mac: mac(interface.mac) });
+                }
+                None => layout.missing.push(mac(interface.mac)),
+            }
+        }
+        Ok(layout)
     }
 
     /// Every load address of the host.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied())
+    }
+}
+
+impl Interface {
+    fn new(given: &imds::Interface, link: &Link, addresses: Vec<IpAddr>) -> Result<Self, LayoutError> {
+        let &imds::Interface { card, device, .. } = given;
+        let table = match (card, device) {
+            (0, 0) => None,
+            _ if device >= TABLES_PER_CARD || card >= TABLES / TABLES_PER_CARD => {
+                return Err(LayoutError::ManyDevices { card, device });
+            }
+            _ => Some(TABLES + TABLES_PER_CARD * card + device),
+        };
+        let prefixes = given.prefixes.iter().map(Ipv4Net::trunc);
+        let alone = addresses.iter().filter(|address| match address {
+            IpAddr::V4(address) => !given.prefixes.iter().any(|prefix| prefix.contains(address)),
+            IpAddr::V6(_) => true,
+        });
+        Ok(Self {
+            index: link.index,
+            name: link.name.clone(),
+            card,
+            device,
+            subnet: given.subnet.trunc(),
+            gateway: Ipv4Addr::from_bits(given.subnet.network().to_bits().saturating_add(1)),
+            ipv6: given
+                .ipv6_subnets
+                .first()
+                .map(|subnet| (subnet.trunc(), Ipv6Addr::from_bits(subnet.network().to_bits().saturating_add(1)))),
+            table,
+            sources: alone.map(|&address| address.into()).chain(prefixes.map(IpNet::from)).collect(),
+            addresses,
+        })
+    }
+}
+
+/// Every address of the interface, its prefixes expanded.
+///
+/// A delegated IPv6 prefix is a /80 with 2^48 addresses: none of them is configured. Whoever delegates one and wants
+/// addresses of it assigns them to the interface one by one.
+fn addresses(given: &imds::Interface) -> Result<Vec<IpAddr>, LayoutError> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for &address in &given.addresses {
+        within(Ipv4Net::from(address).into(), given.subnet.into())?;
+        addresses.push(address.into());
+    }
+    for &prefix in &given.prefixes {
+        if prefix.prefix_len() < SHORTEST_PREFIX {
+            return Err(LayoutError::LargePrefix { prefix });
+        }
+        within(prefix.into(), given.subnet.into())?;
+        // All of them: a delegated prefix is no subnet and has neither network nor broadcast address.
+        let first = prefix.network().to_bits();
+        let last = prefix.broadcast().to_bits();
+        addresses.extend((first..=last).map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))));
+    }
+    for &address in &given.ipv6_addresses {
+        if !given.ipv6_subnets.iter().any(|subnet| subnet.contains(&address)) {
+            let subnet = given.ipv6_subnets.first().map_or(IpNet::from(given.subnet), |&subnet| subnet.into());
+            return Err(LayoutError::OutsideSubnet { range: IpNet::from(IpAddr::from(address)), subnet });
+        }
+        addresses.push(address.into());
+    }
+    Ok(addresses)
+}
+
+fn within(range: IpNet, subnet: IpNet) -> Result<(), LayoutError> {
+    if subnet.contains(&range) { Ok(()) } else { Err(LayoutError::OutsideSubnet { range, subnet }) }
+}
+
+/// A MAC as it is written.
+pub(crate) fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(mac: u8, card: u32, device: u32) -> imds::Interface {
+        let third = card * 50 + device;
+        imds::Interface {
+            mac: [2, 0, 0, 0, 0, mac],
+            card,
+            device,
+            subnet: format!("10.0.{third}.0/24").parse().unwrap(),
+            addresses: vec![format!("10.0.{third}.5").parse().unwrap(), format!("10.0.{third}.6").parse().unwrap()],
+            prefixes: Vec::new(),
+            ipv6_subnets: Vec::new(),
+            ipv6_addresses: Vec::new(),
+            ipv6_prefixes: Vec::new(),
+        }
+    }
+
+    fn link(index: u32, mac: u8) -> Link {
+        Link { index, name: format!("ens{index}"), mac: [2, 0, 0, 0, 0, mac] }
+    }
+
+    fn layout(interfaces: Vec<imds::Interface>, links: &[Link]) -> Result<Layout, LayoutError> {
+        Layout::new(&Metadata { interfaces }, links)
+    }
+
+    #[test]
+    fn tables_and_gateways() {
+        let given = vec![interface(3, 1, 1), interface(2, 0, 1), interface(1, 0, 0)];
+        let links = [link(9, 2), link(5, 1), link(6, 2), link(7, 3)];
+        let layout = layout(given, &links).unwrap();
+        let found: Vec<_> = layout
+            .interfaces
+            .iter()
+            .map(|interface| (interface.name.as_str(), interface.table, interface.gateway.to_string()))
+            .collect();
+        let expected = [
+            ("ens5", None, "10.0.0.1".to_owned()),
+            ("ens6", Some(10_001), "10.0.1.1".to_owned()),
+            ("ens7", Some(10_101), "10.0.51.1".to_owned()),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(layout.addresses().count(), 6);
+    }
+
+    #[test]
+    fn a_prefix_is_expanded_and_has_one_rule() {
+        let mut second = interface(2, 0, 1);
+        second.prefixes = vec!["10.0.1.16/28".parse().unwrap()];
+        second.ipv6_subnets = vec!["2001:db8::/64".parse().unwrap()];
+        second.ipv6_addresses = vec!["2001:db8::5".parse().unwrap()];
+        second.ipv6_prefixes = vec!["2001:db8::1:0:0:0/80".parse().unwrap()];
+        let layout = layout(vec![interface(1, 0, 0), second], &[link(1, 1), link(2, 2)]).unwrap();
+        let second = &layout.interfaces[1];
+        assert_eq!(second.addresses.len(), 2 + 16 + 1);
+        assert_eq!(second.addresses[0].to_string(), "10.0.1.5");
+        assert_eq!(
+            (second.addresses[2].to_string(), second.addresses[17].to_string()),
+            ("10.0.1.16".into(), "10.0.1.31".into())
+        );
+        let sources: Vec<_> = second.sources.iter().map(ToString::to_string).collect();
+        assert_eq!(sources, ["10.0.1.5/32", "10.0.1.6/32", "2001:db8::5/128", "10.0.1.16/28"]);
+        assert_eq!(second.ipv6.unwrap().1.to_string(), "2001:db8::1");
+    }
+
+    #[test]
+    fn a_link_that_is_not_there_is_named() {
+        let given = vec![interface(1, 0, 0), interface(2, 0, 1)];
+        let found = layout(given.clone(), &[link(1, 1)]).unwrap();
+        assert_eq!((found.interfaces.len(), found.missing), (1, vec!["02:00:00:00:00:02".to_owned()]));
+        let error = layout(given, &[link(2, 2)]).unwrap_err();
+        assert_eq!(error, LayoutError::PrimaryMissing { mac: "02:00:00:00:00:01".into() });
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let links = [link(1, 1), link(2, 2)];
+        let refused = |interfaces| layout(interfaces, &links).unwrap_err().to_string();
+        assert!(refused(vec![interface(2, 0, 1)]).contains("device 0 of network card 0"));
+        assert!(refused(vec![interface(1, 0, 0), interface(2, 0, 0)]).contains("two interfaces"));
+        assert!(refused(vec![interface(1, 0, 0), interface(2, 0, 100)]).contains("more than any host"));
+        let mut second = interface(2, 0, 1);
+        second.addresses.push("10.0.2.1".parse().unwrap());
+        assert!(refused(vec![interface(1, 0, 0), second.clone()]).contains("does not hold it"));
+        second.addresses = vec!["10.0.1.5".parse().unwrap(); 2];
+        assert!(refused(vec![interface(1, 0, 0), second.clone()]).contains("twice"));
+        second.addresses.truncate(1);
+        second.prefixes = vec!["10.0.0.0/16".parse().unwrap()];
+        assert!(refused(vec![interface(1, 0, 0), second]).contains("too many addresses"));
     }
 }

@@ -1,7 +1,12 @@
-//! The chores: `cargo xtask demo`, `cargo xtask bench`.
+//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`, `capacity`.
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod capacity;
 mod demo;
+mod generator;
+#[cfg(target_os = "linux")]
+mod kernel;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +29,29 @@ enum Chore {
     Demo,
     /// Time a plan that changes nothing, for the reference stack and for 1,000 hosts, and `--help`
     Bench,
+    /// Build the generator as one static file in `dist/`
+    Generator(generator::Arguments),
+    /// Test the generator on this machine's kernel, in network namespaces; needs root
+    #[cfg(target_os = "linux")]
+    Kernel(kernel::Arguments),
+    /// Measure how many connections a host holds, and what spreading them costs; needs root and some minutes
+    #[cfg(target_os = "linux")]
+    Capacity,
+    /// Open connections and hold them (used by `capacity`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Hold(capacity::Holder),
+    /// Keep connections that come (used by `capacity`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Listen {
+        /// Where to listen.
+        address: std::net::SocketAddr,
+    },
+    /// Open connections and say how many (used by `kernel`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Connect(kernel::client::Arguments),
     /// Run a command once and print what it took, as JSON (used by `bench`)
     #[command(hide = true)]
     Measure {
@@ -41,6 +69,20 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo => demo::demo(),
         Chore::Bench => bench::bench(),
+        Chore::Generator(arguments) => generator::generator(&arguments),
+        #[cfg(target_os = "linux")]
+        Chore::Kernel(arguments) => match kernel::kernel(&arguments) {
+            Ok(false) => return ExitCode::FAILURE,
+            result => result.map(drop),
+        },
+        #[cfg(target_os = "linux")]
+        Chore::Capacity => capacity::capacity(),
+        #[cfg(target_os = "linux")]
+        Chore::Hold(arguments) => capacity::hold(&arguments),
+        #[cfg(target_os = "linux")]
+        Chore::Listen { address } => capacity::listen(address),
+        #[cfg(target_os = "linux")]
+        Chore::Connect(arguments) => kernel::client::connect(arguments),
         Chore::Measure { command } => bench::measure(&command),
     };
     match result {
@@ -69,8 +111,12 @@ fn build(profile: &str) -> Result<PathBuf, Failure> {
         "--profile",
         profile,
     ]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join(if profile == "dev" { "debug" } else { profile }))
+    Ok(target_folder().join(if profile == "dev" { "debug" } else { profile }))
+}
+
+/// Where Cargo puts what it builds.
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
 /// Runs a command that must succeed.
