@@ -231,7 +231,7 @@ impl<'a> Read<'a> {
 
     async fn interface(&mut self, mac: &str, bytes: [u8; 6]) -> Result<Interface, ImdsError> {
         let path = |name: &str| format!("{MACS}{mac}/{name}");
-        let interface = Interface {
+        Ok(Interface {
             mac: bytes,
             // Only instance types with several cards have it.
             card: self.all(&path("network-card")).await?.first().copied().unwrap_or(0),
@@ -242,8 +242,7 @@ impl<'a> Read<'a> {
             ipv6_subnets: self.all(&path("subnet-ipv6-cidr-blocks")).await?,
             ipv6_addresses: self.all(&path("ipv6s")).await?,
             ipv6_prefixes: self.all(&path("ipv6-prefix")).await?,
-        };
-        Ok(interface)
+        })
     }
 
     /// What must be there, once.
@@ -288,16 +287,14 @@ impl<'a> Read<'a> {
     }
 
     async fn attempt(&mut self, path: &str) -> Result<String, ImdsError> {
-        let token = match self.imds.cached_token() {
-            Some(token) => token,
-            None => {
-                let ttl = HeaderValue::from(TTL);
-                let text = self.request(Method::PUT, TOKEN, TOKEN_TTL, ttl).await?;
-                let mut token = HeaderValue::from_str(text.trim()).map_err(|_| not_understood(TOKEN, &text))?;
-                token.set_sensitive(true);
-                self.imds.cache_token(Some(token.clone()));
-                token
-            }
+        let token = if let Some(token) = self.imds.cached_token() {
+            token
+        } else {
+            let text = self.request(Method::PUT, TOKEN, TOKEN_TTL, HeaderValue::from(TTL)).await?;
+            let mut token = HeaderValue::from_str(text.trim()).map_err(|_| not_understood(TOKEN, &text))?;
+            token.set_sensitive(true);
+            self.imds.cache_token(Some(token.clone()));
+            token
         };
         self.request(Method::GET, path, TOKEN_HEADER, token).await
     }

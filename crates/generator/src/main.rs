@@ -1,4 +1,5 @@
 //! `trunnion-generator`: turns a bare host with many addresses into a load generator, and keeps it one.
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
 #[cfg(target_os = "linux")]
 mod check;

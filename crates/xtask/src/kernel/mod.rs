@@ -6,6 +6,7 @@ pub(crate) mod command;
 mod imds;
 mod namespace;
 mod proof;
+mod setup;
 mod spread;
 pub(crate) mod stage;
 mod target;
@@ -34,7 +35,7 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, spread::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[

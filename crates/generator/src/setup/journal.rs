@@ -1,0 +1,175 @@
+//! What setup found before it changed it, as far as file or kernel would forget: written before the change, read by
+//! `setup --undo`. What later runs find is what an earlier one made, so no entry is ever written over.
+//!
+//! Addresses, rules and routes are not in it: ours carry our protocol number in the kernel.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File, Permissions},
+    io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::files::{FileError, Wanted, remove};
+
+const FOLDER: &str = "/var/lib/trunnion";
+const FILE: &str = "/var/lib/trunnion/before.json";
+
+/// The host as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Before {
+    /// Kernel parameters by their path below `/proc/sys`.
+    pub(super) sysctls: BTreeMap<String, String>,
+    /// Interfaces that were down.
+    pub(super) down: BTreeSet<String>,
+    /// Files, or none where there was no file.
+    pub(super) files: BTreeMap<PathBuf, Option<Saved>>,
+    /// Folders that were not there, the outer ones first.
+    pub(super) folders: Vec<PathBuf>,
+    /// Folders that had another owner or mode.
+    pub(super) owned: BTreeMap<PathBuf, Owned>,
+    /// A user that was not there.
+    pub(super) user: Option<String>,
+    /// Units that were not masked.
+    pub(super) masked: BTreeSet<String>,
+    /// What systemd is still to be told: arguments of `systemctl`.
+    pub(super) pending: BTreeSet<String>,
+}
+
+/// A file as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    pub(super) text: String,
+    pub(super) owned: Owned,
+}
+
+/// Whose something was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owned {
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// The journal, which one process at a time has.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    before: Before,
+    /// The folder; locked for as long as this lives.
+    lock: File,
+}
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("`{FILE}` is not what an earlier setup wrote")]
+    Invalid(#[from] serde_json::Error),
+}
+
+impl Journal {
+    /// Waits until no other process has it.
+    pub(super) fn open() -> Result<Self, JournalError> {
+        let failed = || FileError::new("open", Path::new(FOLDER));
+        let lock = loop {
+            fs::create_dir_all(FOLDER).map_err(failed())?;
+            let folder = File::open(FOLDER).map_err(failed())?;
+            folder.lock().map_err(failed())?;
+            // The one before may have removed it.
+            let same = fs::metadata(FOLDER).is_ok_and(|now| folder.metadata().is_ok_and(|had| had.ino() == now.ino()));
+            if same {
+                break folder;
+            }
+        };
+        fs::set_permissions(FOLDER, Permissions::from_mode(0o755)).map_err(failed())?;
+        let before = match fs::read_to_string(FILE) {
+            Ok(text) => serde_json::from_str(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Before::default(),
+            Err(error) => return Err(FileError::new("read", Path::new(FILE))(error).into()),
+        };
+        Ok(Self { before, lock })
+    }
+
+    pub(super) fn before(&self) -> &Before {
+        &self.before
+    }
+
+    /// Adds to it; on disk when this returns.
+    pub(super) fn remember(&mut self, add: impl FnOnce(&mut Before)) -> Result<(), FileError> {
+        let mut before = self.before.clone();
+        add(&mut before);
+        if before != self.before {
+            let text = serde_json::to_string_pretty(&before)
+                .map_err(|error| FileError::new("write", Path::new(FILE))(error.into()))?;
+            Wanted { path: Path::new(FILE), text: &text, mode: 0o600, owner: (0, 0) }.write()?;
+            self.before = before;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remember_file(&mut self, path: &Path) -> Result<(), FileError> {
+        if self.before.files.contains_key(path) {
+            return Ok(());
+        }
+        let failed = || FileError::new("read", path);
+        let saved = match fs::symlink_metadata(path) {
+            Ok(found) if found.is_file() => {
+                Some(Saved { text: fs::read_to_string(path).map_err(failed())?, owned: Owned::of(&found) })
+            }
+            Ok(_) => return Err(failed()(io::Error::other("it is no regular file"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed()(error)),
+        };
+        self.remember(|before| {
+            before.files.insert(path.to_owned(), saved);
+        })
+    }
+
+    pub(super) fn remember_folders<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), FileError> {
+        self.remember(|before| {
+            for path in paths {
+                if !before.folders.contains(path) {
+                    before.folders.push(path.clone());
+                }
+            }
+        })
+    }
+
+    /// What `systemctl` is to be told once all is in place.
+    pub(super) fn pend(&mut self, arguments: &str) -> Result<(), FileError> {
+        self.remember(|before| {
+            before.pending.insert(arguments.to_owned());
+        })
+    }
+
+    pub(super) fn is_pending(&self, arguments: &str) -> bool {
+        self.before.pending.contains(arguments)
+    }
+
+    pub(super) fn told(&mut self, arguments: &str) -> Result<(), FileError> {
+        self.remember(|before| {
+            before.pending.remove(arguments);
+        })
+    }
+
+    /// Nothing is left to undo.
+    pub(super) fn end(self) -> Result<(), FileError> {
+        let Self { lock, .. } = self;
+        remove(Path::new(FILE))?;
+        // The config's neighbours may have put something here.
+        let _ = fs::remove_dir(FOLDER);
+        drop(lock);
+        Ok(())
+    }
+}
+
+impl Owned {
+    pub(super) fn of(found: &fs::Metadata) -> Self {
+        Self { mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid() }
+    }
+}

@@ -1,0 +1,81 @@
+//! The limits of kernel and processes, as Gatling's operations page asks for them (read August 2026), but for what this
+//! host's addresses need more.
+
+use std::path::Path;
+
+use trunnion_generator::Config;
+
+use super::{
+    Failure, Outcome,
+    files::{self, Wanted},
+    journal::Journal,
+};
+
+const SYSCTL_FILE: &str = "/etc/sysctl.d/90-trunnion.conf";
+const LIMITS_FILE: &str = "/etc/security/limits.d/90-trunnion.conf";
+const SYSTEMD_FILE: &str = "/etc/systemd/system.conf.d/90-trunnion.conf";
+
+/// The most descriptors that the kernel lets one process have; nobody has them all.
+const NR_OPEN: u64 = 1_073_741_816;
+const NR_OPEN_NAME: &str = "fs/nr_open";
+const PORTS_NAME: &str = "net/ipv4/ip_local_port_range";
+
+pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+    let sysctls = sysctls(config);
+    for (name, wanted) in &sysctls {
+        match files::sysctl(name)? {
+            None => outcome.warnings.push(format!("the kernel has no parameter `{}`", dotted(name))),
+            Some(found) if found == *wanted => {}
+            Some(found) if *name == NR_OPEN_NAME && found.parse().is_ok_and(|found: u64| found >= NR_OPEN) => {}
+            Some(found) => {
+                journal.remember(|before| {
+                    before.sysctls.entry((*name).to_owned()).or_insert_with(|| found.clone());
+                })?;
+                match files::set_sysctl(name, wanted) {
+                    Ok(()) => outcome.changed(format!("`{}`", dotted(name)), format!("set to `{wanted}`")),
+                    Err(error) => {
+                        let said = format!(
+                            "the kernel leaves `{}` at `{found}`: {error}{}",
+                            dotted(name),
+                            crate::cli::causes(&error)
+                        );
+                        let enough = *name != PORTS_NAME
+                            && (*name != NR_OPEN_NAME
+                                || found.parse().is_ok_and(|found: u64| found >= config.descriptors));
+                        if enough { outcome.warnings.push(said) } else { outcome.problems.push(said) }
+                    }
+                }
+            }
+        }
+    }
+    let lines: Vec<_> = sysctls.iter().map(|(name, value)| format!("{} = {value}\n", dotted(name))).collect();
+    outcome.put(&Wanted::system(Path::new(SYSCTL_FILE), &lines.concat()), journal)?;
+    let text = format!("* - nofile {0}\nroot - nofile {0}\n", config.descriptors);
+    outcome.put(&Wanted::system(Path::new(LIMITS_FILE), &text), journal)?;
+    let text = format!("[Manager]\nDefaultLimitNOFILE={}\n", config.descriptors);
+    let systemd = Wanted::system(Path::new(SYSTEMD_FILE), &text);
+    if !systemd.is_there()? {
+        journal.pend("daemon-reexec")?;
+    }
+    outcome.put(&systemd, journal)?;
+    Ok(())
+}
+
+/// Kernel parameters by their path below `/proc/sys`.
+fn sysctls(config: &Config) -> Vec<(&'static str, String)> {
+    vec![
+        (NR_OPEN_NAME, NR_OPEN.max(config.descriptors).to_string()),
+        ("net/core/optmem_max", "131072".into()),
+        (PORTS_NAME, format!("{} {}", config.ports.first, config.ports.last)),
+        ("net/ipv4/tcp_fin_timeout", "15".into()),
+        ("net/ipv4/tcp_max_tw_buckets", "8192".into()),
+        ("net/ipv4/tcp_rmem", "4096 131072 33554432".into()),
+        ("net/ipv4/tcp_slow_start_after_idle", "0".into()),
+        ("net/ipv4/tcp_tw_reuse", "1".into()),
+        ("net/ipv4/tcp_wmem", "4096 16384 4194304".into()),
+    ]
+}
+
+fn dotted(name: &str) -> String {
+    name.replace('/', ".")
+}

@@ -1,0 +1,232 @@
+use super::*;
+use crate::{
+    imds::{self, Metadata},
+    layout,
+    setup::kernel,
+};
+
+const SECONDARY: u32 = 10_001;
+
+/// A primary interface and a secondary one with a prefix, in one subnet.
+fn layout() -> Layout {
+    let interface = |device: u8, prefixes: &[&str]| imds::Interface {
+        mac: [2, 0, 0, 0, 0, device],
+        card: 0,
+        device: device.into(),
+        subnet: "10.0.1.0/24".parse().unwrap(),
+        addresses: vec![[10, 0, 1, 10 + device].into(), [10, 0, 1, 20 + device].into()],
+        prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        ipv6_subnets: vec!["2001:db8::/64".parse().unwrap()],
+        ipv6_addresses: vec![format!("2001:db8::1{device}").parse().unwrap()],
+        ipv6_prefixes: vec![],
+    };
+    let metadata = Metadata { interfaces: vec![interface(0, &[]), interface(1, &["10.0.1.32/28"])] };
+    Layout::new(&metadata, &[link(1).link, link(2).link]).unwrap()
+}
+
+fn link(index: u32) -> kernel::Link {
+    let mac = [2, 0, 0, 0, 0, u8::try_from(index).unwrap() - 1];
+    kernel::Link { link: layout::Link { index, name: format!("ens{index}"), mac }, up: true }
+}
+
+fn bare() -> State {
+    State { links: vec![link(1), link(2)], ..State::default() }
+}
+
+/// What the kernel has once the steps were taken.
+fn after(mut state: State, steps: &[Step]) -> State {
+    for step in steps {
+        match step {
+            Step::Add(Object::Address(address)) => state.addresses.push(*address),
+            Step::Add(Object::Rule(rule)) => state.rules.push(*rule),
+            Step::Add(Object::Route(route)) => state.routes.push(*route),
+            Step::Remove(Object::Address(address)) => state.addresses.retain(|found| found != address),
+            Step::Remove(Object::Rule(rule)) => state.rules.retain(|found| found != rule),
+            Step::Remove(Object::Route(route)) => state.routes.retain(|found| found != route),
+            Step::Up(link) => {
+                state.links.iter_mut().filter(|found| found.link == *link).for_each(|found| found.up = true);
+            }
+            Step::Down(_) => panic!("nothing is set down"),
+        }
+    }
+    state
+}
+
+fn whole() -> State {
+    after(bare(), &plan(&layout(), 0, &bare()).steps)
+}
+
+fn told(steps: &[Step]) -> Vec<String> {
+    let object = |sign: &str, object: &Object| match object.index() {
+        Some(index) => format!("{sign}{object} {index}"),
+        None => format!("{sign}{object}"),
+    };
+    let told = |step: &Step| match step {
+        Step::Add(added) => object("+", added),
+        Step::Remove(removed) => object("-", removed),
+        Step::Up(link) | Step::Down(link) => link.name.clone(),
+    };
+    steps.iter().map(told).collect()
+}
+
+fn rule(source: &str, table: u32, priority: u32) -> Rule {
+    Rule { source: source.parse().unwrap(), table, priority, ours: false, plain: true }
+}
+
+fn address(index: u32, text: &str, ours: bool) -> Address {
+    let net: IpNet = text.parse().unwrap();
+    Address { index, ip: net.addr(), length: net.prefix_len(), ours }
+}
+
+fn default(table: u32, gateway: &str, index: u32, metric: u32) -> Route {
+    let gateway: IpAddr = gateway.parse().unwrap();
+    let destination = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    Route {
+        table,
+        destination: destination.parse().unwrap(),
+        gateway: Some(gateway),
+        index: Some(index),
+        metric,
+        ours: false,
+    }
+}
+
+#[test]
+fn a_bare_host_gets_everything_once() {
+    let steps = plan(&layout(), 0, &bare()).steps;
+    let told = told(&steps);
+    assert_eq!(told.iter().filter(|step| step.starts_with("+address")).count(), 3 + 3 + 16);
+    assert_eq!(&told[..2], ["+address 10.0.1.10/24 1", "+address 10.0.1.20/32 1"]);
+    let rest: Vec<_> = told.iter().filter(|step| !step.starts_with("+address")).map(String::as_str).collect();
+    let expected = [
+        "+route 10.0.1.0/24 in the main table 1",
+        "+route default via 10.0.1.1 in the main table 1",
+        "+route 2001:db8::/64 in the main table 1",
+        "+route default via 2001:db8::1 in the main table 1",
+        "+route 10.0.1.0/24 in table 10001 2",
+        "+route default via 10.0.1.1 in table 10001 2",
+        "+route 2001:db8::/64 in table 10001 2",
+        "+route default via 2001:db8::1 in table 10001 2",
+        "+rule from 10.0.1.11/32 lookup 10001 of priority 10001",
+        "+rule from 10.0.1.21/32 lookup 10001 of priority 10001",
+        "+rule from 2001:db8::11/128 lookup 10001 of priority 10001",
+        "+rule from 10.0.1.32/28 lookup 10001 of priority 10001",
+    ];
+    assert_eq!(rest, expected);
+    assert_eq!(plan(&layout(), 0, &whole()), Plan::default());
+}
+
+#[test]
+fn links_go_up_first() {
+    let mut state = bare();
+    state.links[1].up = false;
+    assert_eq!(told(&plan(&layout(), 0, &state).steps)[0], "ens2");
+}
+
+#[test]
+fn what_is_right_stays_whoever_made_it() {
+    let mut state = whole();
+    for address in &mut state.addresses {
+        address.ours = false;
+        address.length = address.length.min(25);
+    }
+    state.rules.iter_mut().for_each(|rule| rule.ours = false);
+    state.routes.iter_mut().for_each(|route| {
+        route.ours = false;
+        route.metric = 512;
+    });
+    assert_eq!(plan(&layout(), 0, &state), Plan::default());
+}
+
+#[test]
+fn what_is_ours_and_wrong_is_replaced() {
+    let mut state = whole();
+    let route = state.routes.iter_mut().find(|route| route.table == SECONDARY && route.gateway.is_some()).unwrap();
+    route.gateway = Some("10.0.1.254".parse().unwrap());
+    state.rules[0].table = 10_007;
+    state.addresses.iter_mut().find(|address| address.ip.to_string() == "10.0.1.21").unwrap().index = 1;
+    let steps = plan(&layout(), 1_000, &state).steps;
+    let expected = [
+        "-route default via 10.0.1.254 in table 10001 2",
+        "+address 10.0.1.21/32 2",
+        "+route default via 10.0.1.1 in table 10001 2",
+        "+rule from 10.0.1.11/32 lookup 10001 of priority 10001",
+        "-address 10.0.1.21/32 1",
+        "-rule from 10.0.1.11/32 lookup 10007 of priority 10001",
+    ];
+    assert_eq!(told(&steps), expected);
+    assert_eq!(plan(&layout(), 0, &after(state, &steps)), Plan::default());
+}
+
+#[test]
+fn what_the_metadata_lost_goes_only_if_the_promise_holds() {
+    let mut smaller = layout();
+    smaller.interfaces[1].addresses.retain(|address| address.to_string() != "10.0.1.21");
+    smaller.interfaces[1].sources.retain(|source| source.to_string() != "10.0.1.21/32");
+    let lost = ["rule from 10.0.1.21/32 lookup 10001 of priority 10001", "address 10.0.1.21/32"];
+    let all = smaller.addresses().filter(IpAddr::is_ipv4).count() as u64;
+    let Plan { steps, kept, .. } = plan(&smaller, all, &whole());
+    assert_eq!(told(&steps), [format!("-{}", lost[0]), format!("-{} 2", lost[1])]);
+    assert_eq!(kept, []);
+    let Plan { steps, kept, .. } = plan(&smaller, all + 1, &whole());
+    assert_eq!(steps, []);
+    let mut kept: Vec<_> = kept.iter().map(ToString::to_string).collect();
+    kept.sort();
+    assert_eq!(kept, [lost[1], lost[0]]);
+}
+
+#[test]
+fn an_interface_that_is_lost_goes_whole() {
+    let mut smaller = layout();
+    smaller.interfaces.truncate(1);
+    let steps = plan(&smaller, 2, &whole()).steps;
+    let state = after(whole(), &steps);
+    assert_eq!(state.rules, []);
+    assert!(state.addresses.iter().all(|address| address.index == 1));
+    assert!(state.routes.iter().all(|route| route.table == MAIN));
+    assert_eq!(plan(&smaller, 3, &whole()).steps, []);
+}
+
+#[test]
+fn what_others_have_is_left_alone() {
+    let mut state = whole();
+    state.addresses.push(address(2, "192.168.7.7/24", false));
+    state.rules.push(rule("192.168.7.7/32", 77, 100));
+    state.rules.push(rule("0.0.0.0/0", 77, 100));
+    state.rules.push(rule("0.0.0.0/0", MAIN, 32_766));
+    state.rules.push(Rule { plain: false, ..rule("0.0.0.0/0", MAIN, 5) });
+    state.routes.push(default(77, "192.168.7.1", 2, 0));
+    state.routes.push(default(MAIN, "10.0.1.1", 1, 512));
+    assert_eq!(plan(&layout(), 0, &state), Plan::default());
+    let steps = undo(&state);
+    let left = after(state, &steps);
+    assert_eq!((left.addresses.len(), left.rules.len(), left.routes.len()), (1, 4, 2));
+}
+
+#[test]
+fn what_stands_in_the_way_is_named() {
+    let mut state = whole();
+    state.rules.push(rule("10.0.1.11/32", 77, 100));
+    state.rules.push(rule("10.0.0.0/8", MAIN, 10_001));
+    state.rules.push(rule("10.0.1.21/32", 77, 10_002));
+    state.addresses.push(address(1, "10.0.1.21/24", false));
+    state.routes.push(default(SECONDARY, "10.0.1.99", 2, 0));
+    let Plan { steps, problems, .. } = plan(&layout(), 0, &state);
+    assert_eq!(steps, []);
+    let has = |text: &str| problems.iter().filter(|problem| problem.contains(text)).count();
+    assert_eq!(has("rule from 10.0.1.11/32 lookup 77 of priority 100 comes before"), 1);
+    assert_eq!(has("rule from 10.0.0.0/8"), 3);
+    assert_eq!(has("address 10.0.1.21/24 is on ens1"), 1);
+    assert_eq!(has("via 10.0.1.99"), 1);
+    assert_eq!(problems.len(), 6);
+}
+
+#[test]
+fn the_router_that_made_itself_known_is_taken() {
+    let mut state = bare();
+    state.routes.push(default(MAIN, "fe80::1", 2, 1_024));
+    let steps = plan(&layout(), 0, &state).steps;
+    assert!(told(&steps).contains(&"+route default via fe80::1 in table 10001 2".to_owned()));
+    let state = after(state, &steps);
+    assert_eq!(plan(&layout(), 0, &state), Plan::default());
+}

@@ -1,0 +1,172 @@
+//! The SSH user: its account, its keys, and the folder that Gatling's programs run from.
+//!
+//! Accounts are read from `/etc/passwd`: a static binary has no name service switch.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+use trunnion_generator::Config;
+
+use super::{
+    Failure, Outcome,
+    files::{self, FileError, Wanted},
+    journal::{Journal, Owned},
+    systemd,
+};
+
+/// Users below belong to the system.
+const FIRST_UID: u32 = 1_000;
+
+/// How often `useradd` is tried again, and how long to wait before.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// An account of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct User {
+    uid: u32,
+    gid: u32,
+    home: PathBuf,
+}
+
+/// The uid of the user of this name, if there is one.
+pub(crate) fn uid(name: &str) -> io::Result<Option<u32>> {
+    Ok(find(&fs::read_to_string("/etc/passwd")?, name).map(|user| user.uid))
+}
+
+pub(super) fn exists(name: &str) -> io::Result<bool> {
+    uid(name).map(|uid| uid.is_some())
+}
+
+pub(super) fn admit(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+    let name = &config.ssh.user;
+    let user = match find(&passwd()?, name) {
+        Some(user) => user,
+        None => create(name, journal, outcome)?,
+    };
+    if user.uid < FIRST_UID {
+        return Err(
+            format!("the user `{name}` belongs to the system: take another one as `control_plane.ssh.user`").into()
+        );
+    }
+    // `useradd` may have been killed before it came to the home.
+    if journal.before().user.as_ref() == Some(name) || !user.home.exists() {
+        let mode = fs::metadata(&user.home).map_or(0o700, |found| found.mode() & 0o7777);
+        own_folder(&user.home, &user, mode, journal, outcome)?;
+    }
+    let folder = user.home.join(".ssh");
+    own_folder(&folder, &user, 0o700, journal, outcome)?;
+    let keys = config.ssh.authorized_keys.iter().flat_map(|key| [key.as_str(), "\n"]).collect::<String>();
+    let path = folder.join("authorized_keys");
+    let changed =
+        outcome.put(&Wanted { path: &path, text: &keys, mode: 0o600, owner: (user.uid, user.gid) }, journal)?;
+    if changed && Path::new("/usr/sbin/restorecon").exists() {
+        systemd::run(Command::new("/usr/sbin/restorecon").arg("-R").arg(&folder))?;
+    }
+    own_folder(&config.executable_dir, &user, 0o755, journal, outcome)?;
+    let executables = statvfs(&config.executable_dir).map_err(io::Error::from);
+    let executables = executables.map_err(FileError::new("read", &config.executable_dir))?;
+    if executables.flags().contains(FsFlags::ST_NOEXEC) {
+        let folder = config.executable_dir.display();
+        outcome.problems.push(format!("no program can run from `{folder}`: its file system is mounted noexec"));
+    }
+    Ok(())
+}
+
+fn create(name: &str, journal: &mut Journal, outcome: &mut Outcome) -> Result<User, Failure> {
+    journal.remember(|before| before.user = Some(name.to_owned()))?;
+    let mut command = Command::new("useradd");
+    command.args(["--create-home", "--shell", "/bin/bash"]);
+    // Without it, useradd refuses the name of a group.
+    let groups = Path::new("/etc/group");
+    let groups = fs::read_to_string(groups).map_err(FileError::new("read", groups))?;
+    if groups.lines().any(|line| line.split(':').next() == Some(name)) {
+        command.args(["--gid", name]);
+    }
+    command.arg("--").arg(name);
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        let result = systemd::run(&mut command);
+        // One that an earlier, killed setup began may be ahead, and holds the lock of the accounts.
+        if let Some(user) = find(&passwd()?, name) {
+            outcome.changed(format!("user `{name}`"), "created");
+            return Ok(user);
+        }
+        match (result, attempts.next()) {
+            (Err(_), Some(_)) => thread::sleep(PAUSE),
+            (Err(error), None) => return Err(error.into()),
+            (Ok(_), _) => return Err(format!("`useradd` created no user `{name}`").into()),
+        }
+    }
+}
+
+/// Makes the folder the user's.
+fn own_folder(
+    path: &Path,
+    user: &User,
+    mode: u32,
+    journal: &mut Journal,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    if !path.exists() {
+        files::folders(journal, path)?;
+    }
+    // A link would lead root to give away something else.
+    let found = fs::symlink_metadata(path).map_err(FileError::new("read", path))?;
+    if !found.is_dir() {
+        return Err(format!("`{}` is no folder", path.display()).into());
+    }
+    if (found.uid(), found.gid(), found.mode() & 0o7777) == (user.uid, user.gid, mode) {
+        return Ok(());
+    }
+    if !journal.before().folders.iter().any(|folder| folder == path) {
+        journal.remember(|before| {
+            before.owned.entry(path.to_owned()).or_insert_with(|| Owned::of(&found));
+        })?;
+    }
+    chown(path, Some(user.uid), Some(user.gid)).map_err(FileError::new("own", path))?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(FileError::new("own", path))?;
+    outcome.changed(format!("folder `{}`", path.display()), format!("owned by uid {}, mode {mode:04o}", user.uid));
+    Ok(())
+}
+
+fn passwd() -> Result<String, FileError> {
+    let path = Path::new("/etc/passwd");
+    fs::read_to_string(path).map_err(FileError::new("read", path))
+}
+
+/// The user of this name in the text of `/etc/passwd` (`passwd(5)`).
+fn find(passwd: &str, name: &str) -> Option<User> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_it = fields.next() == Some(name) && !name.is_empty();
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        let home = PathBuf::from(fields.nth(1)?);
+        is_it.then_some(User { uid, gid, home })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_found_by_their_whole_name() {
+        let text = "root:x:0:0:root:/root:/bin/bash\nbroken:x\n\ngatling:x:1001:1002:,,:/home/gatling:/bin/bash\n";
+        let gatling = User { uid: 1001, gid: 1002, home: "/home/gatling".into() };
+        assert_eq!(find(text, "gatling"), Some(gatling));
+        assert_eq!(find(text, "root").unwrap().uid, 0);
+        for name in ["gatlin", "gatling2", "broken", ""] {
+            assert_eq!(find(text, name), None, "{name}");
+        }
+    }
+}
