@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sd_notify::NotifyState;
 use tokio::{
     sync::watch,
     time::{self, sleep},
@@ -86,7 +85,7 @@ impl<'a> Keeper<'a> {
         let mut events = Events::new()?;
         self.first_metadata().await;
         self.converge(true).await;
-        notify(&[NotifyState::Ready, NotifyState::Status(self.shared.health().status.as_str())]);
+        notify(&format!("READY=1\nSTATUS={}", self.shared.health().status.as_str()));
         let mut slow = time::Instant::now() + self.refresh;
         loop {
             let mut whole = false;
@@ -104,7 +103,7 @@ impl<'a> Keeper<'a> {
             events.clear()?;
             // Our own changes wake us once more, when there is nothing left to do.
             self.converge(whole).await;
-            notify(&[NotifyState::Status(self.shared.health().status.as_str())]);
+            notify(&format!("STATUS={}", self.shared.health().status.as_str()));
             sleep(APART).await;
         }
     }
@@ -117,10 +116,8 @@ impl<'a> Keeper<'a> {
             let primary = check::primary_of_kernel().await;
             self.primary
                 .send_if_modified(|address| primary.is_some() && std::mem::replace(address, primary) != primary);
-            notify(&[
-                NotifyState::Status("waits for the metadata service"),
-                NotifyState::ExtendTimeoutUsec((pause + PATIENCE).as_micros().try_into().unwrap_or(u32::MAX)),
-            ]);
+            let more = (pause + PATIENCE).as_micros();
+            notify(&format!("STATUS=waits for the metadata service\nEXTEND_TIMEOUT_USEC={more}"));
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
