@@ -66,7 +66,7 @@ impl World {
 
     /// The same where these files tell the stand-ins more.
     fn boot_with(stack: &Stack, object: &str, refusals: usize, files: &[(&str, &str)]) -> Self {
-        let binary = Binary { path: "generator".into(), sha256: SHA256.to_owned() };
+        let binary = Binary { path: "generator".into(), sha256: SHA256.to_owned(), is_dynamic: false };
         let script = boot(stack, "small", &Binaries::new([(Architecture::X86_64, binary)])).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
