@@ -1,6 +1,8 @@
-//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`.
+//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`, `boot-vm`.
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod boot_vm;
 mod demo;
 mod generator;
 #[cfg(target_os = "linux")]
@@ -32,6 +34,9 @@ enum Chore {
     /// Test the generator on this machine's kernel, in network namespaces; needs root
     #[cfg(target_os = "linux")]
     Kernel(kernel::Arguments),
+    /// Boot a generator host in qemu, with a systemd, cloud-init and sshd of its own; needs root
+    #[cfg(target_os = "linux")]
+    BootVm,
     /// Run a command once and print what it took, as JSON (used by `bench`)
     #[command(hide = true)]
     Measure {
@@ -52,6 +57,11 @@ fn main() -> ExitCode {
         Chore::Generator(arguments) => generator::generator(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Kernel(arguments) => match kernel::kernel(&arguments) {
+            Ok(false) => return ExitCode::FAILURE,
+            result => result.map(drop),
+        },
+        #[cfg(target_os = "linux")]
+        Chore::BootVm => match boot_vm::boot_vm() {
             Ok(false) => return ExitCode::FAILURE,
             result => result.map(drop),
         },

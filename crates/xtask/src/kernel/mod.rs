@@ -1,12 +1,12 @@
 //! `cargo xtask kernel`: the generator on a real kernel. Every scene builds network namespaces that look like a VPC around
 //! one host and runs the real binary on it. Needs root; what it makes, it takes away again.
 
-mod command;
-mod imds;
-mod namespace;
+pub(crate) mod command;
+pub(crate) mod imds;
+pub(crate) mod namespace;
 mod proof;
-mod stage;
-mod target;
+pub(crate) mod stage;
+pub(crate) mod target;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -26,7 +26,7 @@ macro_rules! ensure {
         }
     };
 }
-use ensure;
+pub(crate) use ensure;
 
 /// A scene's name and what it does: it builds its stage, and fails with what it found.
 type Test = (&'static str, fn() -> Result<(), Failure>);
@@ -80,7 +80,7 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
         scenes.iter().for_each(|(name, _)| println!("{name}"));
         return Ok(true);
     }
-    check_tools()?;
+    check_tools(TOOLS)?;
     eprintln!("Building the static generator …");
     stage::set_binary(generator::build_static("dev")?);
     stage::clear_leftovers()?;
@@ -103,12 +103,12 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
 }
 
 /// Nothing is skipped: what is missing is told, all of it at once.
-fn check_tools() -> Result<(), Failure> {
+pub(crate) fn check_tools(tools: &[(&str, &str)]) -> Result<(), Failure> {
     if !geteuid().is_root() {
-        return Err("the kernel tests make network namespaces, which only root can: run them as root".into());
+        return Err("this makes network namespaces, which only root can: run it as root".into());
     }
     let is_there = |tool: &str| PATH.split(':').any(|folder| Path::new(folder).join(tool).exists());
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).collect();
+    let missing: Vec<_> = tools.iter().filter(|(tool, _)| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());
     }
