@@ -30,6 +30,8 @@ mkdir "$root/root/.aws"
 printf '[default]\nendpoint_url = %s\n' "$endpoint" > "$root/root/.aws/config"
 chroot "$root" systemctl enable systemd-networkd
 chroot "$root" systemctl mask apt-daily.timer apt-daily-upgrade.timer
+printf 'locale: C.UTF-8\n' > "$root/etc/cloud/cloud.cfg.d/95-locale.cfg"
+printf '127.0.0.1 localhost\n127.0.1.1 generator\n' > "$root/etc/hosts"
 : > "$root/etc/machine-id"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 cp "$root"/boot/vmlinuz-* "$(dirname "$image")/vmlinuz"
@@ -102,7 +104,7 @@ pub(super) fn seed(
     user_data: &str,
 ) -> Result<PathBuf, Failure> {
     let seed = folder.join("seed.img");
-    run(Command::new("mkfs.vfat").args(["-n", "cidata", "-C"]).arg(&seed).arg("1024").stdout(Stdio::null()))?;
+    run(Command::new("mkfs.vfat").args(["-n", "CIDATA", "-C"]).arg(&seed).arg("1024").stdout(Stdio::null()))?;
     let mut copy = Command::new("mcopy");
     copy.arg("-i").arg(&seed);
     for (name, text) in [("meta-data", meta_data), ("network-config", network_config), ("user-data", user_data)] {

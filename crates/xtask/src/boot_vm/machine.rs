@@ -18,6 +18,9 @@ use crate::{Failure, kernel::namespace::Namespace};
 const MEMORY_MIB: &str = "4096";
 const PROCESSORS: &str = "2";
 
+const KERNEL_ARGUMENTS: &str =
+    "root=/dev/vda rw console=ttyS0 panic=-1 systemd.log_color=0 systemd.show_status=error";
+
 /// qemu dies with this process, whatever ends this one.
 const QEMU: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"];
 
@@ -112,7 +115,7 @@ impl Machine {
             .arg(&hardware.image.kernel)
             .arg("-initrd")
             .arg(&hardware.image.initrd)
-            .args(["-append", &format!("root=/dev/vda rw console=ttyS0 panic=-1 {}", hardware.kernel_arguments)])
+            .args(["-append", &format!("{KERNEL_ARGUMENTS} {}", hardware.kernel_arguments)])
             .arg("-drive")
             .arg(format!("file={},format=raw,if=virtio,cache=unsafe", hardware.disk.display()))
             // Nothing else brings the entropy that sshd's keys want.
