@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use trunnion_generator::{CONFIG_PATH, Config};
+use trunnion_generator::{CONFIG_PATH, Config, ConfigError};
 
 use crate::{cli::Failure, imds::Imds, layout::Layout};
 
 /// Where config and truth come from.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub(crate) struct Arguments {
     /// The config that the boot template wrote
     #[arg(long, value_name = "FILE", default_value = CONFIG_PATH)]
@@ -16,6 +17,13 @@ pub(crate) struct Arguments {
     /// The instance metadata service
     #[arg(long, value_name = "URL", default_value = Imds::ADDRESS)]
     imds: String,
+}
+
+impl Arguments {
+    /// The config alone.
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.config)
+    }
 }
 
 /// The config and a way to the metadata.
@@ -27,7 +35,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(arguments: &Arguments) -> Result<Self, Failure> {
-        Ok(Self { config: Config::load(&arguments.config)?, imds: Imds::new(&arguments.imds)? })
+        Ok(Self { config: arguments.config()?, imds: Imds::new(&arguments.imds)? })
     }
 
     /// What the host should look like, from the metadata service and the links that are there.

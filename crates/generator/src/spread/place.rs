@@ -1,0 +1,154 @@
+//! Where the program lies while no process holds it (the pins, on a BPF file system), and where it is attached (a cgroup).
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use super::error::SpreadError;
+
+/// Where the BPF file system is mounted by convention.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// The folder of the pins, locked: one process at a time changes what is pinned there.
+#[derive(Debug)]
+pub(super) struct Pins {
+    path: PathBuf,
+    /// The lock ends with the descriptor.
+    _lock: File,
+}
+
+impl Pins {
+    /// Makes the folder, and mounts the BPF file system at its usual place where nobody did, as systemd would.
+    pub(super) fn make(path: &Path) -> Result<Self, SpreadError> {
+        if path.starts_with(BPFFS) && !is_bpffs(Path::new(BPFFS)) {
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RELATIME;
+            mount(Some("bpf"), BPFFS, Some("bpf"), flags, Some("mode=700")).map_err(|error| match error.into() {
+                refused if io::Error::kind(&refused) == io::ErrorKind::PermissionDenied => {
+                    SpreadError::Refused(refused)
+                }
+                source => SpreadError::Mount { path: BPFFS.into(), source },
+            })?;
+        }
+        fs::create_dir_all(path).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => SpreadError::Refused(source),
+            _ => SpreadError::Pins { path: path.to_owned(), source },
+        })?;
+        if !is_bpffs(path) {
+            return Err(SpreadError::NotBpffs { path: path.to_owned() });
+        }
+        Self::lock(path)
+    }
+
+    /// The folder as an earlier process left it.
+    pub(super) fn find(path: &Path) -> Result<Self, SpreadError> {
+        Self::lock(path).map_err(|error| match error {
+            SpreadError::Pins { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                SpreadError::NotAttached { path }
+            }
+            other => other,
+        })
+    }
+
+    fn lock(path: &Path) -> Result<Self, SpreadError> {
+        let lock = || {
+            let folder = File::open(path)?;
+            folder.lock()?;
+            Ok(folder)
+        };
+        let folder = lock().map_err(|source: io::Error| match source.kind() {
+            io::ErrorKind::PermissionDenied => SpreadError::Refused(source),
+            _ => SpreadError::Pins { path: path.to_owned(), source },
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: folder })
+    }
+
+    /// Where `name` is pinned, or would be.
+    pub(super) fn pin(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Takes a pin away; it may be gone already.
+    pub(super) fn remove(&self, name: &str) -> Result<(), SpreadError> {
+        match fs::remove_file(self.pin(name)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(SpreadError::failed("take a pin away", source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the pin `from` the name `to`, in one step, whatever was pinned there.
+    #[expect(clippy::disallowed_methods, reason = "a pin is no file: it is moved where the kernel keeps it")]
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), SpreadError> {
+        fs::rename(self.pin(from), self.pin(to)).map_err(|source| SpreadError::failed("rename a pin", source))
+    }
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// The root of the cgroup2 hierarchy, wherever it is mounted: on hosts with both hierarchies that is below the first one.
+pub(super) fn root_cgroup() -> Result<PathBuf, SpreadError> {
+    fs::read_to_string("/proc/self/mountinfo").ok().and_then(|text| cgroup2(&text)).ok_or(SpreadError::NoCgroup2)
+}
+
+/// The first cgroup2 of `/proc/self/mountinfo`; one whose root is mounted comes before one with a part of it.
+fn cgroup2(mountinfo: &str) -> Option<PathBuf> {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, place) = (fields.next()?, fields.next()?);
+        kind.starts_with("cgroup2 ").then(|| (root != "/", unescaped(place)))
+    });
+    mounts.min_by_key(|&(part, _)| part).map(|(_, place)| place.into())
+}
+
+/// Spaces, tabs, line ends and backslashes stand as three octal digits after a backslash.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                plain.push_str(part.get(3..).unwrap_or_default());
+            }
+            None => {
+                plain.push('\\');
+                plain.push_str(part);
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup2_hierarchy_is_found_wherever_it_is() {
+        let unified = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert_eq!(cgroup2(unified), Some("/sys/fs/cgroup".into()));
+        let mixed = "25 20 0:22 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                     26 25 0:23 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                     27 25 0:24 /part /over\\040there rw - cgroup2 cgroup2 rw\n\
+                     28 25 0:24 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(cgroup2(mixed), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(cgroup2(mixed.split("28 25").next().unwrap()), Some("/over there".into()));
+        assert_eq!(cgroup2("25 20 0:22 / /sys/fs/cgroup rw - cgroup cgroup rw,cpu\n"), None);
+    }
+
+    #[test]
+    fn a_backslash_that_escapes_nothing_stays() {
+        assert_eq!(unescaped(r"a\134b\0"), r"a\b\0");
+    }
+}

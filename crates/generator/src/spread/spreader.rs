@@ -1,0 +1,364 @@
+//! The program in the kernel, from outside: attach it, tell it the sources and exceptions, read what it counted.
+//!
+//! Nothing of it lives in this process. The maps and the links that keep the programs attached are pinned; whatever process
+//! comes next finds them there.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, LpmTrie, Map as TypedMap, MapData, MapError, MapInfo, lpm_trie::Key as PrefixKey},
+    programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramError, links::FdLink},
+};
+use ipnet::IpNet;
+
+use super::{
+    error::SpreadError,
+    maps::{Key, MOST_SOURCES, Map, Settings, address, always_except, family, key, prefix},
+    object_file::object_file,
+    place::{Pins, root_cgroup},
+    program::Hook,
+    sys,
+};
+
+/// Whose connections are spread, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// The user whose connections are spread; everybody's if there is none.
+    pub(crate) uid: Option<u32>,
+    /// The cgroup whose processes' connections are spread; the root of the cgroup2 hierarchy if there is none.
+    pub(crate) cgroup: Option<PathBuf>,
+    /// The folder on a BPF file system that keeps the program while no process holds it.
+    pub(crate) pins: PathBuf,
+}
+
+impl Options {
+    pub(crate) const PINS: &str = "/sys/fs/bpf/trunnion";
+
+    /// All processes of this user, everybody's if there is none; pins at their usual place.
+    pub(crate) fn of_user(uid: Option<u32>) -> Self {
+        Self { uid, cgroup: None, pins: Self::PINS.into() }
+    }
+}
+
+/// What the kernel counted for one source address since the program was first attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Source {
+    pub(crate) address: IpAddr,
+    /// Whether no new connection takes it.
+    pub(crate) draining: bool,
+    /// Connections that were given this source.
+    pub(crate) connections: u64,
+    /// Connections that the kernel did not let take it.
+    pub(crate) refused: u64,
+}
+
+/// The program in the kernel.
+#[derive(Debug)]
+pub(crate) struct Spreader {
+    pins: PathBuf,
+}
+
+impl Spreader {
+    /// Whether this kernel takes the program; attaches nothing and leaves nothing behind.
+    pub(crate) fn probe() -> Result<(), SpreadError> {
+        sys::netns_cookie().map_err(SpreadError::Unsupported)?;
+        let mut loaded = EbpfLoader::new().load(&object_file()?)?;
+        Hook::ALL.into_iter().try_for_each(|hook| Ok(program(&mut loaded, hook)?.load()?))
+    }
+
+    /// Loads and attaches the program, in the network namespace of this process. A program that an earlier process left is
+    /// replaced without a gap, and its sources, exceptions and counters stay.
+    pub(crate) fn attach(options: &Options) -> Result<Self, SpreadError> {
+        let netns_cookie = sys::netns_cookie().map_err(SpreadError::Unsupported)?;
+        let cgroup = options.cgroup.clone().map_or_else(root_cgroup, Ok)?;
+        let cgroup = File::open(&cgroup).map_err(|source| SpreadError::Cgroup { path: cgroup, source })?;
+        let pins = Pins::make(&options.pins)?;
+        let mut into_pins = EbpfLoader::new();
+        for map in Map::ALL {
+            remove_if_other(&pins, map)?;
+            into_pins.map_pin_path(map.name(), pins.pin(map.name()));
+        }
+        let mut loaded = into_pins.load(&object_file()?)?;
+        for hook in Hook::ALL {
+            program(&mut loaded, hook)?.load()?;
+        }
+        let mut settings: Array<_, Key> = typed(&pins, Map::Settings)?;
+        let bytes = Settings { uid: options.uid, netns_cookie }.bytes();
+        settings.set(0, bytes, 0).map_err(|error| SpreadError::map("write the settings", error))?;
+        for hook in Hook::ALL {
+            attach(program(&mut loaded, hook)?, &cgroup, &pins, hook)?;
+        }
+        Ok(Self { pins: options.pins.clone() })
+    }
+
+    /// What an earlier process left attached.
+    pub(crate) fn open(pins: &Path) -> Result<Self, SpreadError> {
+        let spreader = Self { pins: pins.to_owned() };
+        spreader.maps()?;
+        Ok(spreader)
+    }
+
+    /// Makes these the sources, and these and what is always excepted the exceptions. A source that was drained by hand
+    /// stays drained until it is added by hand. Connections that stand are not touched.
+    pub(crate) fn sync(&self, sources: &[IpAddr], except: &[IpNet]) -> Result<(), SpreadError> {
+        let mut maps = self.maps()?;
+        let sources: BTreeSet<IpAddr> = sources.iter().map(IpAddr::to_canonical).collect();
+        for ipv6 in [false, true] {
+            let count = sources.iter().filter(|address| address.is_ipv6() == ipv6).count();
+            if u32::try_from(count).is_ok_and(|count| count > MOST_SOURCES) {
+                return Err(SpreadError::TooMany(count));
+            }
+        }
+        maps.set_except(except)?;
+        let draining = maps.draining()?;
+        let gone: Vec<_> = maps.taken()?.into_iter().filter(|address| !sources.contains(address)).collect();
+        let mut dropped = gone.clone();
+        dropped.extend(&draining);
+        maps.drop_sources(&dropped)?;
+        for &address in &gone {
+            maps.taken.remove(&key(address)).map_err(|error| SpreadError::map("forget a source", error))?;
+        }
+        maps.take_sources(sources.iter().copied(), &draining)
+    }
+
+    /// Takes these addresses as sources, drained or new.
+    pub(crate) fn add(&self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
+        let mut maps = self.maps()?;
+        for &address in addresses {
+            match maps.draining.remove(&key(address)) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) if is_not_found(&error) => {}
+                Err(error) => return Err(SpreadError::map("end a drain", error)),
+            }
+        }
+        maps.take_sources(addresses.iter().map(IpAddr::to_canonical), &BTreeSet::new())
+    }
+
+    /// Keeps new connections off these sources. When this returns, no connection takes them any more; those that stand are
+    /// not touched.
+    pub(crate) fn drain(&self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
+        let mut maps = self.maps()?;
+        let known = maps.taken()?;
+        let addresses: Vec<_> = addresses.iter().map(IpAddr::to_canonical).collect();
+        if let Some(&unknown) = addresses.iter().find(|address| !known.contains(address)) {
+            return Err(SpreadError::NoSource(unknown));
+        }
+        for &address in &addresses {
+            maps.draining.insert(key(address), 1, 0).map_err(|error| SpreadError::map("begin a drain", error))?;
+        }
+        maps.drop_sources(&addresses)
+    }
+
+    /// Every source and what was counted for it, by address.
+    pub(crate) fn sources(&self) -> Result<Vec<Source>, SpreadError> {
+        let maps = self.maps()?;
+        let draining = maps.draining()?;
+        let sources = maps.taken.iter().map(|entry| {
+            let (key, [connections, refused]) = entry?;
+            let address = address(key);
+            Ok(Source { address, draining: draining.contains(&address), connections, refused })
+        });
+        let mut sources =
+            sources.collect::<Result<Vec<_>, _>>().map_err(|error| SpreadError::map("tell the sources", error))?;
+        sources.sort_unstable_by_key(|source| source.address);
+        Ok(sources)
+    }
+
+    /// Takes the program out of the kernel with all it knows. When this returns, no connection is spread any more; those
+    /// that stand are not touched.
+    pub(crate) fn detach(self) -> Result<(), SpreadError> {
+        let mut maps = self.maps()?;
+        // The kernel lets go of a link some time after its pin is gone; without sources the program does nothing meanwhile.
+        for family in [0, 1] {
+            maps.set_count(family, 0)?;
+        }
+        sys::wait_for_running_programs();
+        for hook in Hook::ALL {
+            maps.pins.remove(&successor(hook))?;
+            maps.pins.remove(hook.name())?;
+        }
+        Map::ALL.into_iter().try_for_each(|map| maps.pins.remove(map.name()))
+    }
+
+    /// The maps, locked against other processes.
+    fn maps(&self) -> Result<Maps, SpreadError> {
+        let pins = Pins::find(&self.pins)?;
+        let attached = Hook::ALL.into_iter().all(|hook| pins.pin(hook.name()).exists());
+        if !attached {
+            return Err(SpreadError::NotAttached { path: self.pins.clone() });
+        }
+        Ok(Maps {
+            counts: typed(&pins, Map::Counts)?,
+            sources: typed(&pins, Map::Sources)?,
+            taken: typed(&pins, Map::Taken)?,
+            draining: typed(&pins, Map::Draining)?,
+            except: typed(&pins, Map::Except)?,
+            pins,
+        })
+    }
+}
+
+/// The maps that this binary reads and writes while the program runs.
+struct Maps {
+    counts: Array<MapData, u32>,
+    sources: Array<MapData, Key>,
+    taken: HashMap<MapData, Key, [u64; 2]>,
+    draining: HashMap<MapData, Key, u32>,
+    except: LpmTrie<MapData, Key, u32>,
+    pins: Pins,
+}
+
+impl Maps {
+    /// Takes the addresses that are not sources yet, but for those that are `draining`.
+    fn take_sources(
+        &mut self,
+        addresses: impl Iterator<Item = IpAddr>,
+        draining: &BTreeSet<IpAddr>,
+    ) -> Result<(), SpreadError> {
+        let failed = |error| SpreadError::map("add a source", error);
+        let mut active: BTreeSet<_> = self.active(0)?.into_iter().chain(self.active(1)?).collect();
+        for address in addresses {
+            let key = key(address);
+            if let Err(MapError::KeyNotFound) = self.taken.get(&key, 0) {
+                self.taken.insert(key, [0, 0], 0).map_err(failed)?;
+            }
+            if draining.contains(&address) || !active.insert(address) {
+                continue;
+            }
+            let family = family(address);
+            let count = self.count(family)?;
+            if count >= MOST_SOURCES {
+                return Err(SpreadError::TooMany(active.len()));
+            }
+            self.sources.set(family * MOST_SOURCES + count, key, 0).map_err(failed)?;
+            self.set_count(family, count + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the addresses out of the turns, and waits until no connection can be about to take one. The last source moves
+    /// to the place of the dropped one before the number is lowered, so that there is never a hole among them.
+    fn drop_sources(&mut self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
+        let failed = |error| SpreadError::map("drain a source", error);
+        for family in [0, 1] {
+            let mut active = self.active(family)?;
+            for address in addresses {
+                let Some(at) = active.iter().position(|source| source == address) else { continue };
+                let (Ok(at_u32), Ok(last)) = (u32::try_from(at), u32::try_from(active.len() - 1)) else { continue };
+                active.swap_remove(at);
+                let first = family * MOST_SOURCES;
+                if let Some(&moved) = active.get(at) {
+                    self.sources.set(first + at_u32, key(moved), 0).map_err(failed)?;
+                }
+                self.set_count(family, last)?;
+                self.sources.set(first + last, Key::default(), 0).map_err(failed)?;
+            }
+        }
+        if !addresses.is_empty() {
+            sys::wait_for_running_programs();
+        }
+        Ok(())
+    }
+
+    /// The sources of a family that connections take, in the order of their turns.
+    fn active(&self, family: u32) -> Result<Vec<IpAddr>, SpreadError> {
+        let first = family * MOST_SOURCES;
+        let places = first..first + self.count(family)?.min(MOST_SOURCES);
+        places
+            .map(|place| self.sources.get(&place, 0).map(address))
+            .collect::<Result<_, _>>()
+            .map_err(|error| SpreadError::map("tell the sources", error))
+    }
+
+    fn count(&self, family: u32) -> Result<u32, SpreadError> {
+        self.counts.get(&family, 0).map_err(|error| SpreadError::map("count the sources", error))
+    }
+
+    fn set_count(&mut self, family: u32, count: u32) -> Result<(), SpreadError> {
+        self.counts.set(family, count, 0).map_err(|error| SpreadError::map("count the sources", error))
+    }
+
+    fn taken(&self) -> Result<BTreeSet<IpAddr>, SpreadError> {
+        let keys = self.taken.keys().map(|key| key.map(address));
+        keys.collect::<Result<_, _>>().map_err(|error| SpreadError::map("tell the sources", error))
+    }
+
+    fn draining(&self) -> Result<BTreeSet<IpAddr>, SpreadError> {
+        let keys = self.draining.keys().map(|key| key.map(address));
+        keys.collect::<Result<_, _>>().map_err(|error| SpreadError::map("tell the drained sources", error))
+    }
+
+    fn set_except(&mut self, except: &[IpNet]) -> Result<(), SpreadError> {
+        let failed = |error| SpreadError::map("change the exceptions", error);
+        let wanted: BTreeSet<_> = always_except().iter().chain(except).map(|&range| prefix(range)).collect();
+        let there = self.except.keys().map(|key| key.map(|key| (key.prefix_len(), key.data())));
+        let there: BTreeSet<_> = there.collect::<Result<_, _>>().map_err(failed)?;
+        for &(length, first) in wanted.difference(&there) {
+            self.except.insert(&PrefixKey::new(length, first), 1, 0).map_err(failed)?;
+        }
+        for &(length, first) in there.difference(&wanted) {
+            self.except.remove(&PrefixKey::new(length, first)).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn program(loaded: &mut Ebpf, hook: Hook) -> Result<&mut CgroupSockAddr, SpreadError> {
+    let program = loaded.program_mut(hook.name()).ok_or(ProgramError::NotLoaded)?;
+    Ok(<&mut CgroupSockAddr>::try_from(program as &mut Program)?)
+}
+
+/// Attaches the program and keeps it attached in place of an earlier one. Until the earlier one is gone, both run: the
+/// later one finds its socket bound and leaves it.
+fn attach(program: &mut CgroupSockAddr, cgroup: &File, pins: &Pins, hook: Hook) -> Result<(), SpreadError> {
+    let successor = successor(hook);
+    pins.remove(&successor)?;
+    // The kernel takes no flags here: by a link, a program always stands beside others.
+    let link = program.attach(cgroup, CgroupAttachMode::Single)?;
+    let link = program.take_link(link)?;
+    let link = FdLink::try_from(link).map_err(|error| SpreadError::link("keep the program attached", error))?;
+    link.pin(pins.pin(&successor)).map_err(|error| SpreadError::pin("keep the program attached", error))?;
+    pins.rename(&successor, hook.name())
+}
+
+/// The pin of a program that is about to replace another. The kernel refuses names with dots.
+fn successor(hook: Hook) -> String {
+    format!("{}-new", hook.name())
+}
+
+/// Takes away a map that another version of this binary made and this one cannot read.
+fn remove_if_other(pins: &Pins, map: Map) -> Result<(), SpreadError> {
+    let expected = map.definition();
+    match MapInfo::from_pin(pins.pin(map.name())) {
+        Ok(info)
+            if info.map_type().is_ok_and(|kind| kind as u32 == expected.kind)
+                && info.key_size() == expected.key_bytes
+                && info.value_size() == expected.value_bytes
+                && info.max_entries() == expected.entries
+                && info.map_flags() == expected.flags =>
+        {
+            Ok(())
+        }
+        Ok(_) => pins.remove(map.name()),
+        Err(error) if is_not_found(&error) => Ok(()),
+        Err(error) => Err(SpreadError::map("open a map", error)),
+    }
+}
+
+fn is_not_found(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// A pinned map with keys and values of known types.
+fn typed<T: TryFrom<TypedMap, Error = MapError>>(pins: &Pins, map: Map) -> Result<T, SpreadError> {
+    MapData::from_pin(pins.pin(map.name()))
+        .and_then(TypedMap::from_map_data)
+        .and_then(T::try_from)
+        .map_err(|error| SpreadError::map("open a map", error))
+}
