@@ -1,0 +1,91 @@
+//! How many connections the host holds as it is, and which limit binds.
+
+use serde::Serialize;
+use trunnion_generator::Config;
+
+use super::{Check, Facts, ena, limits};
+
+/// How many connections the host holds as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Capacity {
+    /// Addresses that connections to one IPv4 destination are spread over.
+    pub(crate) addresses: u64,
+    /// To one destination address and port: one for every local port of each of these addresses.
+    pub(crate) per_destination: u64,
+    /// To all destinations together; as in the promise, never more than `per_destination`.
+    pub(crate) total: u64,
+    /// What keeps the total from being larger.
+    pub(crate) limit: Limit,
+    /// The total, if EC2 tracks the connections: no more than its allowance leaves now. `None` where the network driver
+    /// does not tell. It does not bind: whether EC2 tracks them is up to the security groups, which the host cannot see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) total_if_tracked: Option<u64>,
+}
+
+/// What keeps the total from being larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Limit {
+    Ports,
+    Descriptors,
+    Memory,
+    Conntrack,
+}
+
+impl Limit {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ports => "ports",
+            Self::Descriptors => "descriptors",
+            Self::Memory => "memory",
+            Self::Conntrack => "conntrack",
+        }
+    }
+}
+
+impl Capacity {
+    /// With so many addresses to take; what could not be read does not bind.
+    pub(super) fn new(addresses: u64, facts: &Facts) -> Self {
+        let per_destination = addresses.saturating_mul(facts.limits.port_count());
+        let descriptors = facts.session.as_ref().ok().and_then(|session| session.descriptors(&facts.limits));
+        let conntrack = facts.limits.conntrack.and_then(|conntrack| conntrack.most);
+        let mut capacity =
+            Self { addresses, per_destination, total: per_destination, limit: Limit::Ports, total_if_tracked: None };
+        for (limit, most) in [
+            (Limit::Descriptors, descriptors),
+            (Limit::Memory, limits::memory_of(&facts.limits)),
+            (Limit::Conntrack, conntrack),
+        ] {
+            if let Some(most) = most.filter(|&most| most < capacity.total) {
+                (capacity.total, capacity.limit) = (most, limit);
+            }
+        }
+        capacity.total_if_tracked = ena::conntrack_available(&facts.ena).map(|available| available.min(capacity.total));
+        capacity
+    }
+}
+
+pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
+    const NAME: &str = "capacity";
+    let Capacity { addresses, per_destination, total, limit, .. } = *capacity;
+    let promised = config.connections;
+    let message = format!(
+        "{per_destination} connections to one destination, from {addresses} addresses, and {total} in all: {} bind",
+        match limit {
+            Limit::Ports => "the local ports",
+            Limit::Descriptors => "the open files of one process",
+            Limit::Memory => "the memory",
+            Limit::Conntrack => "the connections that the kernel tracks",
+        }
+    );
+    if per_destination >= promised.per_destination && total >= promised.total {
+        return Check::ok(NAME, message);
+    }
+    let help = if per_destination < promised.per_destination {
+        "mend what the checks above say of addresses, routes, spread and ports"
+    } else {
+        "raise the limit that binds"
+    };
+    let promise = format!("{} and {} were promised", promised.per_destination, promised.total);
+    Check::failed(NAME, format!("{message}; {promise}"), help)
+}
