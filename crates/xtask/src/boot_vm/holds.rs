@@ -32,21 +32,21 @@ pub(super) type Test = (&'static str, fn(&Guest<'_>) -> Result<(), Failure>);
 
 /// What holds after every boot.
 pub(super) const ALWAYS: &[Test] = &[
-    ("the_service_runs", Guest::service_runs),
-    ("the_host_is_healthy", Guest::is_healthy),
-    ("metrics_count_every_address", Guest::metrics),
-    ("sshd_listens_on_the_primary_address_only", Guest::sshd_listens_on_primary),
-    ("the_login_has_the_descriptors", Guest::login_has_descriptors),
-    ("programs_run_from_the_executable_folder", Guest::executable_folder),
-    ("connections_come_from_every_address_evenly", Guest::spreads_evenly),
-    ("others_keep_the_primary_address", Guest::others_keep_primary),
-    ("setup_finds_nothing_to_change", Guest::setup_again),
+    ("the_service_runs", |guest| guest.service_runs()),
+    ("the_host_is_healthy", |guest| guest.is_healthy()),
+    ("metrics_count_every_address", |guest| guest.metrics()),
+    ("sshd_listens_on_the_primary_address_only", |guest| guest.sshd_listens_on_primary()),
+    ("the_login_has_the_descriptors", |guest| guest.login_has_descriptors()),
+    ("programs_run_from_the_executable_folder", |guest| guest.executable_folder()),
+    ("connections_come_from_every_address_evenly", |guest| guest.spreads_evenly()),
+    ("others_keep_the_primary_address", |guest| guest.others_keep_primary()),
+    ("setup_finds_nothing_to_change", |guest| guest.setup_again()),
 ];
 
 /// What is put right again.
 pub(super) const DAMAGE: &[Test] = &[
-    ("a_killed_service_comes_back_and_the_spread_stays", Guest::killed_service),
-    ("a_restart_of_networkd_is_survived", Guest::networkd_restarts),
+    ("a_killed_service_comes_back_and_the_spread_stays", |guest| guest.killed_service()),
+    ("a_restart_of_networkd_is_survived", |guest| guest.networkd_restarts()),
 ];
 
 /// The machine as it is seen from outside.
