@@ -8,6 +8,8 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::Duration,
 };
 
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -22,6 +24,10 @@ use super::{
 
 /// Users below belong to the system.
 const FIRST_UID: u32 = 1_000;
+
+/// How often `useradd` is tried again, and how long to wait before.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// An account of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +56,11 @@ pub(super) fn admit(config: &Config, journal: &mut Journal, outcome: &mut Outcom
         return Err(
             format!("the user `{name}` belongs to the system: take another one as `control_plane.ssh.user`").into()
         );
+    }
+    // `useradd` may have been killed before it came to the home.
+    if journal.before().user.as_ref() == Some(name) || !user.home.exists() {
+        let mode = fs::metadata(&user.home).map_or(0o700, |found| found.mode() & 0o7777);
+        own_folder(&user.home, &user, mode, journal, outcome)?;
     }
     let folder = user.home.join(".ssh");
     own_folder(&folder, &user, 0o700, journal, outcome)?;
@@ -80,9 +91,21 @@ fn create(name: &str, journal: &mut Journal, outcome: &mut Outcome) -> Result<Us
     if groups.lines().any(|line| line.split(':').next() == Some(name)) {
         command.args(["--gid", name]);
     }
-    systemd::run(command.arg("--").arg(name))?;
-    outcome.changed(format!("user `{name}`"), "created");
-    find(&passwd()?, name).ok_or_else(|| format!("`useradd` created no user `{name}`").into())
+    command.arg("--").arg(name);
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        let result = systemd::run(&mut command);
+        // One that an earlier, killed setup began may be ahead, and holds the lock of the accounts.
+        if let Some(user) = find(&passwd()?, name) {
+            outcome.changed(format!("user `{name}`"), "created");
+            return Ok(user);
+        }
+        match (result, attempts.next()) {
+            (Err(_), Some(_)) => thread::sleep(PAUSE),
+            (Err(error), None) => return Err(error.into()),
+            (Ok(_), _) => return Err(format!("`useradd` created no user `{name}`").into()),
+        }
+    }
 }
 
 /// Makes the folder the user's.

@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod imds;
 pub(crate) mod namespace;
 mod proof;
+mod setup;
 pub(crate) mod stage;
 pub(crate) mod target;
 
@@ -32,7 +33,7 @@ pub(crate) use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[

@@ -1,0 +1,538 @@
+//! Scene 1: `setup` brings a bare host to all of its addresses, leaves alone what is not its own, converges wherever it was
+//! killed, and takes everything back.
+
+use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr, thread, time::Duration};
+
+use nix::sys::signal::Signal;
+
+use super::{
+    Test,
+    command::Ended,
+    ensure,
+    imds::Fault,
+    stage::{GENERATOR, Scene, Stage, target_ipv6},
+};
+use crate::Failure;
+
+pub(crate) const SCENES: &[Test] = &[
+    ("setup_reaches_the_target_from_every_address_of_one_subnet", one_subnet),
+    ("setup_reaches_the_target_from_every_address_of_several_subnets", several_subnets),
+    ("setup_reaches_the_target_from_four_hundred_addresses", four_hundred),
+    ("setup_is_taken_back_whole", taken_back),
+    ("setup_converges_wherever_it_was_killed", killed),
+    ("setup_undo_converges_wherever_it_was_killed", undo_killed),
+    ("setup_never_loses_an_address_to_a_failing_metadata_service", failing_metadata),
+    ("setup_drops_an_address_only_if_the_promise_holds", dropped_address),
+    ("setup_mends_what_somebody_else_broke", mended),
+    ("setup_leaves_alone_what_is_not_its_own", foreign),
+    ("setup_raises_the_limits_and_admits_the_user", files),
+    ("setup_tells_systemd_and_quiets_the_refresh", services),
+    ("setup_puts_back_what_sshd_refuses", refused_sshd),
+    ("setup_needs_root", not_root),
+];
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many moments of a setup or undo it is killed at, and how far they lie apart.
+const MOMENTS: u32 = 25;
+const APART: Duration = Duration::from_millis(4);
+
+/// Three interfaces, two of them in one subnet, the third on another card; prefixes and IPv6.
+fn mixed() -> Scene {
+    Scene { subnets: vec![0, 0, 1], cards: vec![0, 0, 1], prefixes: 1, ipv6: 2, ..Scene::one_subnet(3, 3) }
+}
+
+/// Without sshd, setup says so; everything else is silent.
+fn setup(stage: &Stage) -> Result<Ended, Failure> {
+    stage.generator(&["setup"])?.succeeded()
+}
+
+fn changes_nothing(stage: &Stage) -> Result<(), Failure> {
+    let told = setup(stage)?.stdout;
+    ensure!(told == "nothing to change\n", "a second setup says\n{told}");
+    let told = stage.generator(&["setup", "--json"])?.succeeded()?.stdout;
+    ensure!(told == "[]\n", "a second setup says\n{told}");
+    Ok(())
+}
+
+/// Everything that makes up the host's network, without what moves by itself.
+fn network(stage: &Stage) -> Result<String, Failure> {
+    let script = "{
+        ip -o link | sed -E 's/ (qdisc|qlen|mode|group) [^ ]+//g; s/ brd .*//'
+        ip -o -d addr | sed -E 's/valid_lft.*//'
+        ip -d rule; ip -6 -d rule
+        ip -d route show table all; ip -6 -d route show table all
+    } | sed -E 's/ expires [0-9]+sec//; s/[[:space:]]+$//'
+    grep -rs '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf | grep -v stable_secret | sort";
+    Ok(stage.script(script)?.succeeded()?.stdout)
+}
+
+/// The network, the limits, and every file that setup might touch.
+fn everything(stage: &Stage) -> Result<String, Failure> {
+    // Backups of the accounts and their lock are made by whoever touches those.
+    let script = "grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/core /proc/sys/fs/nr_open | grep -v /conf/ | sort
+    cd /
+    files() { find etc home var/lib/trunnion var/lib/gatling usr/local \\( -name '*-' -o -name .pwd.lock \\) -prune -o \"$@\" 2> /dev/null; }
+    files -printf '%p %y %m %U %G %l\\n' | sort
+    files -type f -print0 | sort -z | xargs -0 sha256sum";
+    Ok(format!("{}{}", network(stage)?, stage.script(script)?.succeeded()?.stdout))
+}
+
+/// Fails with the lines that differ.
+fn same(what: &str, before: &str, after: &str) -> Result<(), Failure> {
+    let (before, after): (BTreeSet<_>, BTreeSet<_>) = (before.lines().collect(), after.lines().collect());
+    let mut told = String::new();
+    before.difference(&after).try_for_each(|line| writeln!(told, "- {line}"))?;
+    after.difference(&before).try_for_each(|line| writeln!(told, "+ {line}"))?;
+    ensure!(told.is_empty(), "{what}:\n{told}");
+    Ok(())
+}
+
+/// Counts, on the host, packets of connections to this port that take another way than their address's own.
+fn watch(stage: &Stage, port: u16) -> Result<(), Failure> {
+    let (mut output, mut input) = (String::new(), String::new());
+    for interface in stage.imds().world().interfaces {
+        let name = &interface.name;
+        let own = interface.all_addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        writeln!(output, "ip saddr {{ {own} }} tcp dport {port} oifname != {name} counter name astray")?;
+        writeln!(output, "ip saddr {{ {own} }} tcp dport {port} oifname {name} counter name out_{name}")?;
+        writeln!(input, "ip daddr {{ {own} }} tcp sport {port} iifname != {name} counter name astray")?;
+        writeln!(input, "ip daddr {{ {own} }} tcp sport {port} iifname {name} counter name in_{name}")?;
+        if !interface.ipv6_addresses.is_empty() {
+            let own = interface.ipv6_addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            writeln!(output, "ip6 saddr {{ {own} }} tcp dport {port} oifname != {name} counter name astray")?;
+            writeln!(output, "ip6 saddr {{ {own} }} tcp dport {port} oifname {name} counter name out_{name}")?;
+            writeln!(input, "ip6 daddr {{ {own} }} tcp sport {port} iifname != {name} counter name astray")?;
+            writeln!(input, "ip6 daddr {{ {own} }} tcp sport {port} iifname {name} counter name in_{name}")?;
+        }
+    }
+    let mut rules = String::from("table inet watch {\n counter astray { }\n");
+    for interface in stage.imds().world().interfaces {
+        writeln!(rules, " counter out_{0} {{ }}\n counter in_{0} {{ }}", interface.name)?;
+    }
+    write!(rules, " chain o {{ type filter hook output priority 0;\n{output} }}\n")?;
+    write!(rules, " chain i {{ type filter hook input priority 0;\n{input} }}\n}}\n")?;
+    stage.host_namespace().run_with(&["nft", "-f", "-"], &rules)?.succeeded()?;
+    Ok(())
+}
+
+/// Packets by counter.
+fn counted(stage: &Stage, counter: &str) -> Result<u64, Failure> {
+    let json = stage.host(&["nft", "--json", "list", "counter", "inet", "watch", counter])?.succeeded()?.json()?;
+    let found =
+        json["nftables"].as_array().into_iter().flatten().find_map(|entry| entry["counter"]["packets"].as_u64());
+    Ok(found.ok_or("nft counts nothing")?)
+}
+
+/// From every address there is: a connection with it as its source arrives with it, and both ways lead through the
+/// address's own interface, under a strict reverse-path filter.
+fn every_address_reaches_the_target(stage: &Stage) -> Result<(), Failure> {
+    const CONNECT: &str = "
+import socket, sys
+host, port, own = sys.argv[1], int(sys.argv[2]), sys.stdin.read().split()
+for source in own:
+    with socket.create_connection((host, port), 10, (source, 0)) as connection:
+        assert connection.getsockname()[0] == source
+";
+    let world = stage.imds().world();
+    let server = stage.listen(1, 4000)?;
+    let server_ipv6 = stage.listen_ipv6(1, 4000)?;
+    watch(stage, 4000)?;
+    let own = stage.addresses();
+    let own_ipv6: Vec<_> = world.interfaces.iter().flat_map(|interface| interface.ipv6_addresses.clone()).collect();
+    let connect = |target: &str, own: &str| {
+        let command = ["python3", "-c", CONNECT, target, "4000"];
+        stage.host_namespace().run_with(&command, own)?.succeeded().map(drop)
+    };
+    let lines = |own: &[String]| own.join("\n");
+    connect(&server.address().ip().to_string(), &lines(&own.iter().map(ToString::to_string).collect::<Vec<_>>()))?;
+    connect(&target_ipv6(1).to_string(), &lines(&own_ipv6.iter().map(ToString::to_string).collect::<Vec<_>>()))?;
+    server.wait_for(own.len(), PATIENCE)?;
+    server_ipv6.wait_for(own_ipv6.len(), PATIENCE)?;
+    let came: BTreeSet<IpAddr> = server.by_source().into_keys().chain(server_ipv6.by_source().into_keys()).collect();
+    let all: BTreeSet<IpAddr> =
+        own.iter().map(|&own| own.into()).chain(own_ipv6.iter().map(|&own| own.into())).collect();
+    ensure!(came == all, "{came:?} came, not {all:?}");
+    ensure!(counted(stage, "astray")? == 0, "packets take the way of another interface");
+    for interface in &world.interfaces {
+        let strict = stage.read(&format!("/proc/sys/net/ipv4/conf/{}/rp_filter", interface.name));
+        let strict = strict.or_else(|_| {
+            stage
+                .script(&format!("cat /proc/sys/net/ipv4/conf/{}/rp_filter", interface.name))?
+                .succeeded()
+                .map(|ended| ended.stdout)
+        })?;
+        ensure!(strict.trim() == "1", "the reverse-path filter of {} is {strict}", interface.name);
+        for way in ["in", "out"] {
+            let packets = counted(stage, &format!("{way}_{}", interface.name))?;
+            // A handshake and an end are at least two packets each way.
+            let least = 2 * (interface.all_addresses().len() + interface.ipv6_addresses.len()) as u64;
+            ensure!(packets >= least, "{packets} packets of {least} went {way} through {}", interface.name);
+        }
+    }
+    stage.host(&["nft", "delete", "table", "inet", "watch"])?.succeeded()?;
+    Ok(())
+}
+
+fn reaches(scene: Scene) -> Result<(), Failure> {
+    let stage = Stage::new(scene)?;
+    setup(&stage)?;
+    every_address_reaches_the_target(&stage)?;
+    let before = network(&stage)?;
+    changes_nothing(&stage)?;
+    same("a second setup changes the network", &before, &network(&stage)?)
+}
+
+fn one_subnet() -> Result<(), Failure> {
+    reaches(Scene { prefixes: 1, ipv6: 2, ..Scene::one_subnet(3, 3) })
+}
+
+fn several_subnets() -> Result<(), Failure> {
+    reaches(mixed())
+}
+
+fn four_hundred() -> Result<(), Failure> {
+    reaches(Scene::one_subnet(8, 50))
+}
+
+fn taken_back() -> Result<(), Failure> {
+    let stage = Stage::new(mixed())?;
+    let before = everything(&stage)?;
+    setup(&stage)?;
+    ensure!(everything(&stage)? != before, "setup changed nothing");
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    same("what was before is not what is after", &before, &everything(&stage)?)?;
+    let told = stage.generator(&["setup", "--undo", "--json"])?.succeeded()?.stdout;
+    ensure!(told == "[]\n", "a second undo says\n{told}");
+    // All of it can be had again.
+    setup(&stage)?;
+    every_address_reaches_the_target(&stage)
+}
+
+/// Runs it and kills it after a while; whether it was still running.
+fn killed_after(stage: &Stage, arguments: &[&str], moment: Duration) -> Result<bool, Failure> {
+    let mut running = stage.start(&[&[GENERATOR], arguments].concat())?;
+    // The moment itself is what is tried here.
+    thread::sleep(moment);
+    let was_running = running.is_running()?;
+    running.signal(Signal::SIGKILL)?;
+    running.wait(PATIENCE)?;
+    Ok(was_running)
+}
+
+fn killed() -> Result<(), Failure> {
+    let stage = Stage::new(mixed())?;
+    let before = everything(&stage)?;
+    setup(&stage)?;
+    let whole = everything(&stage)?;
+    let mut cut = 0;
+    for moment in 0..MOMENTS {
+        stage.generator(&["setup", "--undo"])?.succeeded()?;
+        same(&format!("undo after a setup that was killed at moment {moment}"), &before, &everything(&stage)?)?;
+        cut += u32::from(killed_after(&stage, &["setup"], APART * moment)?);
+        if moment % 2 == 0 {
+            // What was begun can also be taken back at once.
+            continue;
+        }
+        setup(&stage)?;
+        same_but_ids(&format!("setup after it was killed at moment {moment}"), &whole, &everything(&stage)?)?;
+    }
+    ensure!(cut >= 5, "setup was cut short {cut} times only");
+    Ok(())
+}
+
+fn undo_killed() -> Result<(), Failure> {
+    let stage = Stage::new(mixed())?;
+    let before = everything(&stage)?;
+    let mut cut = 0;
+    for moment in 0..MOMENTS {
+        setup(&stage)?;
+        cut += u32::from(killed_after(&stage, &["setup", "--undo"], APART * moment)?);
+        stage.generator(&["setup", "--undo"])?.succeeded()?;
+        same(&format!("undo after it was killed at moment {moment}"), &before, &everything(&stage)?)?;
+    }
+    ensure!(cut >= 5, "undo was cut short {cut} times only");
+    Ok(())
+}
+
+/// Accounts that are made anew have another day and other sums; everything else is the same.
+fn same_but_ids(what: &str, before: &str, after: &str) -> Result<(), Failure> {
+    let kept = |text: &str| {
+        let lines = text.lines().filter(|line| !line.contains("before.json"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    same(what, &kept(before), &kept(after))
+}
+
+fn failing_metadata() -> Result<(), Failure> {
+    let stage = Stage::new(mixed())?;
+    let before = everything(&stage)?;
+    let imds = stage.imds();
+    // On a bare host, a failure leaves it bare.
+    imds.fail("", Fault::Status(500));
+    let told = stage.generator(&["setup"])?.ended_with(1)?.stderr;
+    ensure!(told.contains("metadata service answers") && told.contains("500"), "{told}");
+    imds.heal();
+    same("a setup without metadata changed something", &before, &everything(&stage)?)?;
+
+    setup(&stage)?;
+    let whole = everything(&stage)?;
+    let second = imds.world().interfaces.get(1).map(|second| second.mac.clone()).ok_or("no second interface")?;
+    let must_have = format!("{second}/local-ipv4s");
+    for (path, fault) in [
+        ("", Fault::Status(500)),
+        ("api/token", Fault::Status(403)),
+        ("", Fault::Silence),
+        ("interfaces/macs/", Fault::Empty),
+        (must_have.as_str(), Fault::Status(404)),
+        (must_have.as_str(), Fault::Status(503)),
+        (must_have.as_str(), Fault::Empty),
+        (must_have.as_str(), Fault::Cut),
+        ("/ipv4-prefix", Fault::Status(500)),
+        ("/ipv4-prefix", Fault::Cut),
+        ("/ipv6s", Fault::Silence),
+    ] {
+        imds.fail(path, fault);
+        let ended = stage.generator(&["setup"])?.ended_with(1)?;
+        imds.heal();
+        ensure!(ended.stdout.is_empty() && ended.stderr.starts_with("error: "), "{ended}");
+        same(&format!("{fault:?} at `{path}`"), &whole, &everything(&stage)?)?;
+    }
+    // What says nothing of prefixes looks like a host without any: they are kept for the promise, and named.
+    for fault in [Fault::Status(404), Fault::Empty] {
+        imds.fail("/ipv4-prefix", fault);
+        let ended = stage.generator(&["setup"])?.succeeded()?;
+        imds.heal();
+        ensure!(ended.stdout == "nothing to change\n", "{ended}");
+        ensure!(ended.stderr.matches("is kept").count() == 3 * 16 + 2, "{ended}");
+        same(&format!("{fault:?} of prefixes"), &whole, &everything(&stage)?)?;
+    }
+    // Tokens end, also those of others.
+    imds.forget_tokens();
+    changes_nothing(&stage)
+}
+
+fn dropped_address() -> Result<(), Failure> {
+    let stage = Stage::new(Scene::one_subnet(3, 4))?;
+    setup(&stage)?;
+    let whole = network(&stage)?;
+    stage.change(|world| {
+        if let Some(second) = world.interfaces.get_mut(1) {
+            second.addresses.pop();
+        }
+    })?;
+    let ended = stage.generator(&["setup"])?.succeeded()?;
+    ensure!(ended.stdout == "nothing to change\n", "{ended}");
+    for kept in ["rule from 10.0.1.13/32 lookup 10001", "address 10.0.1.13/32 on ens6"] {
+        ensure!(ended.stderr.contains(kept), "{ended}");
+    }
+    same("an address that the promise needs", &whole, &network(&stage)?)?;
+
+    stage.config(|config| config.addresses = 3)?;
+    let ended = stage.generator(&["setup"])?.succeeded()?;
+    let expected =
+        "rule from 10.0.1.13/32 lookup 10001 of priority 10001: removed\naddress 10.0.1.13/32 on ens6: removed\n";
+    ensure!(ended.stdout == expected, "{ended}");
+    changes_nothing(&stage)?;
+    every_address_reaches_the_target(&stage)
+}
+
+fn mended() -> Result<(), Failure> {
+    let stage = Stage::new(mixed())?;
+    setup(&stage)?;
+    let whole = network(&stage)?;
+    for broken in [
+        "ip addr del 10.0.1.12/32 dev ens6",
+        "ip addr flush dev ens6 scope global",
+        "ip link set ens7 down",
+        "ip rule del from 10.0.1.11 lookup 10001",
+        "ip rule flush; ip rule add from all lookup main pref 32766; ip rule add from all lookup default pref 32767",
+        "ip route flush table 10001",
+        "ip route replace default via 10.0.0.9 dev ens6 table 10001 proto 84",
+        "ip rule del from 10.0.1.11 lookup 10001; ip rule add from 10.0.1.11 lookup 10101 pref 10001 protocol 84",
+        "sysctl -q -w net.ipv4.conf.ens6.arp_ignore=0",
+    ] {
+        stage.script(broken)?.succeeded()?;
+        let ended = setup(&stage)?;
+        ensure!(ended.stdout != "nothing to change\n", "`{broken}` goes unseen");
+        same(&format!("after `{broken}`"), &whole, &network(&stage)?)?;
+    }
+    changes_nothing(&stage)?;
+    every_address_reaches_the_target(&stage)
+}
+
+fn foreign() -> Result<(), Failure> {
+    const FOREIGN: &str = "
+        ip link set ens6 up
+        ip addr add 192.168.7.7/24 dev ens6
+        ip addr add 10.0.1.11/20 dev ens6 noprefixroute
+        ip rule add from 192.168.7.7 lookup 77 pref 100
+        ip route add default via 192.168.7.1 dev ens6 table 77";
+    let stage = Stage::new(mixed())?;
+    stage.script(FOREIGN)?.succeeded()?;
+    let before = everything(&stage)?;
+    let told = setup(&stage)?.stdout;
+    // Somebody else's address with another length is right where it is.
+    ensure!(!told.contains("10.0.1.11/32 on ens6") && !told.contains("192.168.7.7"), "{told}");
+    every_address_reaches_the_target(&stage)?;
+    changes_nothing(&stage)?;
+
+    let blocking = "from 10.0.1.11 lookup 77 pref 200";
+    stage.script(&format!("ip rule add {blocking}"))?.succeeded()?;
+    let ended = stage.generator(&["setup"])?.ended_with(1)?;
+    ensure!(ended.stdout == "nothing to change\n", "{ended}");
+    ensure!(ended.stderr.contains("rule from 10.0.1.11/32 lookup 77 of priority 200 comes before"), "{ended}");
+    stage.script(&format!("ip rule del {blocking}"))?.succeeded()?;
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    same("what is not ours", &before, &everything(&stage)?)
+}
+
+fn files() -> Result<(), Failure> {
+    let stage = Stage::new(Scene::one_subnet(2, 2))?;
+    let config = stage.config(|_| {})?;
+    let before = everything(&stage)?;
+    setup(&stage)?;
+    let sysctls = stage.read("/etc/sysctl.d/90-trunnion.conf")?;
+    ensure!(sysctls.contains("net.ipv4.ip_local_port_range = 20000 20099\n"), "{sysctls}");
+    // What the kernel has is what the file says: loading it changes nothing.
+    let values = "cat /proc/sys/net/ipv4/{ip_local_port_range,tcp_fin_timeout,tcp_rmem,tcp_wmem} /proc/sys/net/core/optmem_max /proc/sys/fs/nr_open";
+    let now = stage.script(values)?.succeeded()?.stdout;
+    stage.script("sysctl --quiet --load=/etc/sysctl.d/90-trunnion.conf")?.succeeded()?;
+    ensure!(stage.script(values)?.succeeded()?.stdout == now, "the file and the kernel differ");
+    ensure!(now.starts_with("20000\t20099\n15\n4096\t131072\t33554432\n"), "{now}");
+    let limits = stage.read("/etc/security/limits.d/90-trunnion.conf")?;
+    ensure!(limits == "* - nofile 15000\nroot - nofile 15000\n", "{limits}");
+    let systemd = stage.read("/etc/systemd/system.conf.d/90-trunnion.conf")?;
+    ensure!(systemd == "[Manager]\nDefaultLimitNOFILE=15000\n", "{systemd}");
+    let keys = stage.as_user("gatling", &["bash", "-c", "cat ~gatling/.ssh/authorized_keys; stat -c '%U %a' ~gatling ~gatling/.ssh{,/authorized_keys} /var/lib/gatling"])?;
+    let expected = format!("{}\n", config.ssh.authorized_keys.concat());
+    let told = keys.succeeded()?.stdout;
+    ensure!(told.starts_with(&expected) && told.ends_with("gatling 700\ngatling 600\ngatling 755\n"), "{told}");
+    stage
+        .as_user(
+            "gatling",
+            &["bash", "-c", "cd /var/lib/gatling && printf '#!/bin/sh\n' > run && chmod +x run && ./run && rm run"],
+        )?
+        .succeeded()?;
+
+    // Another config is followed; nothing of the first host is forgotten.
+    stage.config(|config| {
+        config.descriptors = 16_000;
+        config.ssh.authorized_keys = vec!["ssh-ed25519 BBBB other".into()];
+    })?;
+    let told = setup(&stage)?.stdout;
+    ensure!(told.lines().count() == 3 && told.contains("authorized_keys"), "{told}");
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    stage.config(|_| {})?;
+    same("undo", &before, &everything(&stage)?)?;
+
+    // A user that was there keeps what it had.
+    stage.script("useradd --create-home gatling; mkdir ~gatling/.ssh; echo own > ~gatling/.ssh/authorized_keys; chown -R gatling: ~gatling/.ssh")?.succeeded()?;
+    let before = everything(&stage)?;
+    setup(&stage)?;
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    same("undo with a user that was there", &before, &everything(&stage)?)?;
+
+    stage.config(|config| config.ssh.user = "daemon".into())?;
+    let ended = stage.generator(&["setup"])?.ended_with(1)?;
+    ensure!(ended.stderr.contains("the user `daemon` belongs to the system"), "{ended}");
+    Ok(())
+}
+
+/// Programs that stand in for sshd and systemd: they say what they read and keep what they are told.
+const SSHD: &str = r#"#!/bin/bash
+shopt -s nullglob
+files=(/etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config)
+if [[ -e /run/refuse ]] && grep -qs ^ListenAddress /etc/ssh/sshd_config.d/*; then echo 'line 1: refused' >&2; exit 255; fi
+[[ $1 == -T ]] || exit 0
+echo 'port 22'
+mapfile -t listen < <(sed -n 's/^ListenAddress //p' "${files[@]}" 2> /dev/null)
+[[ -n ${listen[*]} ]] || listen=(0.0.0.0)
+printf 'listenaddress %s:22\n' "${listen[@]}"
+"#;
+const SYSTEMCTL: &str = "#!/bin/bash\n[[ $1 != is-active ]] || exit 3\necho \"$*\" >> /run/systemctl.log\n";
+
+fn with_services(stage: &Stage) -> Result<(), Failure> {
+    stage.write("/usr/sbin/sshd", SSHD)?;
+    stage.write("/usr/local/sbin/systemctl", SYSTEMCTL)?;
+    stage.make_folder("/run/systemd/system")?;
+    stage.write("/usr/lib/systemd/system/sshd.service", "[Service]\nExecStart=/usr/sbin/sshd -D\n")?;
+    stage.write("/usr/lib/systemd/system/refresh-policy-routes@.timer", "[Timer]\nOnUnitInactiveSec=60\n")?;
+    stage.script("chmod +x /usr/sbin/sshd /usr/local/sbin/systemctl; touch /run/systemctl.log")?.succeeded()?;
+    Ok(())
+}
+
+fn services() -> Result<(), Failure> {
+    let stage = Stage::new(Scene::one_subnet(2, 2))?;
+    with_services(&stage)?;
+    let before = everything(&stage)?;
+    setup(&stage)?;
+    let told = stage.read("/run/systemctl.log")?;
+    let expected = "daemon-reexec\ndaemon-reload\nstop refresh-policy-routes@ens5.timer\n\
+        stop refresh-policy-routes@ens6.timer\ntry-reload-or-restart sshd.service\n";
+    ensure!(told == expected, "systemd was told\n{told}");
+    for name in ["ens5", "ens6"] {
+        let unit = format!("/etc/systemd/system/refresh-policy-routes@{name}.timer");
+        ensure!(std::fs::read_link(stage.path(&unit))?.as_os_str() == "/dev/null", "{unit} is not masked");
+    }
+    let sshd = stage.read("/etc/ssh/sshd_config.d/00-trunnion.conf")?;
+    ensure!(sshd.contains("\nListenAddress 10.0.0.10\nUsePAM yes\n"), "{sshd}");
+    changes_nothing(&stage)?;
+    ensure!(stage.read("/run/systemctl.log")? == expected, "systemd was told again");
+
+    stage.write("/etc/ssh/sshd_config.d/50-other.conf", "ListenAddress 0.0.0.0\n")?;
+    let ended = stage.generator(&["setup"])?.ended_with(1)?;
+    ensure!(ended.stderr.contains("sshd also listens on 0.0.0.0:22"), "{ended}");
+    stage.script("rm /etc/ssh/sshd_config.d/50-other.conf /run/systemctl.log")?.succeeded()?;
+
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    let told = stage.read("/run/systemctl.log")?;
+    let expected = "daemon-reexec\ndaemon-reload\nstart refresh-policy-routes@ens5.timer\n\
+        start refresh-policy-routes@ens6.timer\ntry-reload-or-restart sshd.service\n";
+    ensure!(told == expected, "systemd was told\n{told}");
+    same("undo", &before, &everything(&stage)?)?;
+
+    // Killed before systemd is told, it is told by the next one.
+    for moment in 0..MOMENTS {
+        killed_after(&stage, &["setup"], APART * moment)?;
+        setup(&stage)?;
+        let told = stage.read("/run/systemctl.log")?;
+        for line in
+            ["daemon-reexec\n", "stop refresh-policy-routes@ens6.timer\n", "try-reload-or-restart sshd.service\n"]
+        {
+            ensure!(told.contains(line), "killed at moment {moment}, nobody told systemd to {line}");
+        }
+        stage.generator(&["setup", "--undo"])?.succeeded()?;
+        stage.script("rm /run/systemctl.log")?.succeeded()?;
+    }
+    same("undo after setups that were killed", &before, &everything(&stage)?)
+}
+
+fn refused_sshd() -> Result<(), Failure> {
+    let stage = Stage::new(Scene::one_subnet(2, 2))?;
+    with_services(&stage)?;
+    stage.write("/run/refuse", "")?;
+    let ended = stage.generator(&["setup"])?.ended_with(1)?;
+    ensure!(
+        ended.stderr.contains("sshd refuses its configuration") && ended.stderr.contains("line 1: refused"),
+        "{ended}"
+    );
+    ensure!(!stage.path("/etc/ssh/sshd_config.d/00-trunnion.conf").exists(), "the file that sshd refuses stays");
+    let told = stage.read("/run/systemctl.log")?;
+    ensure!(!told.contains("sshd.service"), "sshd was told to read what it refuses: {told}");
+    // All the rest was done.
+    every_address_reaches_the_target(&stage)?;
+    stage.script("rm /run/refuse")?.succeeded()?;
+    setup(&stage)?;
+    changes_nothing(&stage)
+}
+
+fn not_root() -> Result<(), Failure> {
+    let stage = Stage::new(Scene::one_subnet(1, 1))?;
+    let before = everything(&stage)?;
+    for arguments in [&["setup"][..], &["setup", "--undo"]] {
+        let ended = stage.as_user("nobody", &[&[GENERATOR], arguments].concat())?.ended_with(1)?;
+        ensure!(ended.stdout.is_empty() && ended.stderr.contains("only root may"), "{ended}");
+    }
+    same("a setup without rights", &before, &everything(&stage)?)
+}
