@@ -1,8 +1,10 @@
-//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`, `boot-vm`.
+//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`, `boot-vm`, `capacity`.
 
 mod bench;
 #[cfg(target_os = "linux")]
 mod boot_vm;
+#[cfg(target_os = "linux")]
+mod capacity;
 mod demo;
 mod generator;
 #[cfg(target_os = "linux")]
@@ -37,6 +39,24 @@ enum Chore {
     /// Boot a generator host in qemu, with a systemd, cloud-init and sshd of its own; needs root
     #[cfg(target_os = "linux")]
     BootVm,
+    /// Measure how many connections a host holds, and what spreading them costs; needs root and some minutes
+    #[cfg(target_os = "linux")]
+    Capacity,
+    /// Open connections and hold them (used by `capacity`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Hold(capacity::Holder),
+    /// Keep connections that come (used by `capacity`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Listen {
+        /// Where to listen.
+        address: std::net::SocketAddr,
+    },
+    /// Open connections and say how many (used by `kernel`)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Connect(kernel::client::Arguments),
     /// Run a command once and print what it took, as JSON (used by `bench`)
     #[command(hide = true)]
     Measure {
@@ -65,6 +85,14 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             result => result.map(drop),
         },
+        #[cfg(target_os = "linux")]
+        Chore::Capacity => capacity::capacity(),
+        #[cfg(target_os = "linux")]
+        Chore::Hold(arguments) => capacity::hold(&arguments),
+        #[cfg(target_os = "linux")]
+        Chore::Listen { address } => capacity::listen(address),
+        #[cfg(target_os = "linux")]
+        Chore::Connect(arguments) => kernel::client::connect(arguments),
         Chore::Measure { command } => bench::measure(&command),
     };
     match result {

@@ -28,8 +28,10 @@ pub(crate) enum SpreadError {
     Loader(#[source] Box<dyn Error + Send + Sync>),
     #[error("no cgroup2 file system is mounted")]
     NoCgroup2,
-    #[error("`{path}` cannot be opened as a cgroup")]
+    #[error("the cgroup `{path}` cannot be opened")]
     Cgroup { path: PathBuf, source: io::Error },
+    #[error("`{path}` is no folder of a cgroup2 file system")]
+    NotCgroup2 { path: PathBuf },
     #[error("`{path}` cannot be made or read")]
     Pins { path: PathBuf, source: io::Error },
     #[error("`{path}` does not lie on a BPF file system")]
@@ -66,7 +68,7 @@ impl SpreadError {
             Self::NoCgroup2 => {
                 "mount one with `mount -t cgroup2 none /sys/fs/cgroup/unified`, or name one with --cgroup"
             }
-            Self::Cgroup { .. } => "name a folder of a cgroup2 file system with --cgroup",
+            Self::Cgroup { .. } | Self::NotCgroup2 { .. } => "name one with --cgroup, or leave it to be found",
             Self::NotBpffs { .. } => "name a folder on a BPF file system with --pins",
             Self::NotAttached { .. } => "attach it with `trunnion-generator spread`",
             Self::TooMany(_) => "give the host fewer prefixes",

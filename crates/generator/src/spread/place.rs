@@ -8,7 +8,7 @@ use std::{
 
 use nix::{
     mount::{MsFlags, mount},
-    sys::statfs::{BPF_FS_MAGIC, statfs},
+    sys::statfs::{BPF_FS_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs, statfs},
 };
 
 use super::error::SpreadError;
@@ -93,6 +93,13 @@ impl Pins {
 
 fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// The folder of a cgroup2 file system.
+pub(super) fn open_cgroup(path: &Path) -> Result<File, SpreadError> {
+    let cgroup = File::open(path).map_err(|source| SpreadError::Cgroup { path: path.to_owned(), source })?;
+    let is_cgroup2 = fstatfs(&cgroup).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    is_cgroup2.then_some(cgroup).ok_or_else(|| SpreadError::NotCgroup2 { path: path.to_owned() })
 }
 
 /// The root of the cgroup2 hierarchy, wherever it is mounted: on hosts with both hierarchies that is below the first one.

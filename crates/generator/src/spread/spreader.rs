@@ -21,7 +21,7 @@ use super::{
     error::SpreadError,
     maps::{Key, MOST_SOURCES, Map, Settings, address, always_except, family, key, prefix},
     object_file::object_file,
-    place::{Pins, root_cgroup},
+    place::{Pins, open_cgroup, root_cgroup},
     program::Hook,
     sys,
 };
@@ -76,8 +76,7 @@ impl Spreader {
     /// replaced without a gap, and its sources, exceptions and counters stay.
     pub(crate) fn attach(options: &Options) -> Result<Self, SpreadError> {
         let netns_cookie = sys::netns_cookie().map_err(SpreadError::Unsupported)?;
-        let cgroup = options.cgroup.clone().map_or_else(root_cgroup, Ok)?;
-        let cgroup = File::open(&cgroup).map_err(|source| SpreadError::Cgroup { path: cgroup, source })?;
+        let cgroup = open_cgroup(&options.cgroup.clone().map_or_else(root_cgroup, Ok)?)?;
         let pins = Pins::make(&options.pins)?;
         let mut into_pins = EbpfLoader::new();
         for map in Map::ALL {

@@ -1,11 +1,13 @@
 //! `cargo xtask kernel`: the generator on a real kernel. Every scene builds network namespaces that look like a VPC around
 //! one host and runs the real binary on it. Needs root; what it makes, it takes away again.
 
+pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod imds;
 pub(crate) mod namespace;
 mod proof;
 mod setup;
+mod spread;
 pub(crate) mod stage;
 pub(crate) mod target;
 
@@ -33,7 +35,7 @@ pub(crate) use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
@@ -41,6 +43,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("java", "openjdk-17-jre-headless"),
+    ("javac", "openjdk-17-jdk-headless"),
     ("jq", "jq"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),

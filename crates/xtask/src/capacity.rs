@@ -1,0 +1,480 @@
+//! `cargo xtask capacity`: how many TCP connections one host holds to one destination, from one address and from sixteen,
+//! how fast they come about, and what spreading adds to each. Needs root and the machine for itself for some minutes.
+//!
+//! The host and the destination are namespaces of this machine with a router between them, so both ends of every connection
+//! are in the figures. A process has 20,000 descriptors or so at most, so many processes hold the connections; they are
+//! `xtask` itself. The destination keeps connections in the queue of its listening socket, where they are established and
+//! need no descriptor: it is the host that is measured.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::{
+    programs::loaded_programs,
+    sys::{Stats, enable_stats},
+};
+use clap::Args;
+use nix::sys::{
+    resource::{Resource, getrlimit},
+    socket::{Backlog, setsockopt, sockopt},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Failure, generator,
+    kernel::{
+        command::Service,
+        stage::{self, Scene, Stage},
+    },
+};
+
+/// How many connections are aimed at: more than was ever published for one client host on EC2 (600,000).
+const AIM: usize = 1_000_000;
+const ADDRESSES: u8 = 16;
+
+/// The longest that connections are opened for, from one address and from sixteen.
+const LONGEST: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(420)];
+
+/// Less free memory than this ends every opening of connections.
+const LEAST_FREE_BYTES: u64 = 2 << 30;
+
+/// Two processes open connections at a time.
+const AT_ONCE: usize = 2;
+
+/// How many connections are timed with and without spreading, and how often.
+const BATCH: usize = 8_000;
+const BATCHES: usize = 9;
+
+/// A holder tells its time for each so many connections.
+const STEP: usize = 500;
+
+/// Descriptors that a holder needs for itself.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+const XTASK: &str = "/usr/local/bin/xtask";
+const PORT: u16 = 8_080;
+
+/// What a holder does.
+#[derive(Debug, Args)]
+pub(crate) struct Holder {
+    destination: SocketAddr,
+    /// How many connections to open at most
+    most: usize,
+    /// For how many seconds to open connections at most
+    seconds: u64,
+    /// Hold them until this process is ended; otherwise close them at once
+    #[arg(long)]
+    hold: bool,
+}
+
+/// What a holder found.
+#[derive(Debug, Serialize, Deserialize)]
+struct Opened {
+    connections: usize,
+    /// Why it opened no more, if it wanted to.
+    end: Option<String>,
+    /// Microseconds since its start, for each [`STEP`] connections.
+    micros: Vec<u64>,
+}
+
+/// Opens connections and tells how it went.
+#[expect(clippy::print_stdout, reason = "the benchmark that starts it reads this")]
+pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let mut held = Vec::with_capacity(arguments.most);
+    let (mut end, mut micros) = (None, Vec::new());
+    while held.len() < arguments.most {
+        match TcpStream::connect(arguments.destination) {
+            Ok(stream) => held.push(stream),
+            Err(error) => {
+                end = Some(error.to_string());
+                break;
+            }
+        }
+        if held.len() % STEP == 0 {
+            micros.push(u64::try_from(begin.elapsed().as_micros())?);
+            if free_bytes()? < LEAST_FREE_BYTES {
+                end = Some("memory runs out".into());
+                break;
+            }
+            if begin.elapsed() > Duration::from_secs(arguments.seconds) {
+                end = Some("time is up".into());
+                break;
+            }
+        }
+    }
+    println!("{}", serde_json::to_string(&Opened { connections: held.len(), end, micros })?);
+    if arguments.hold {
+        // Far longer than the benchmark takes; it is ended before.
+        thread::sleep(Duration::from_secs(1_800));
+    }
+    for stream in &held {
+        // No connection lingers, so the next one finds every port free.
+        setsockopt(stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 })?;
+    }
+    Ok(())
+}
+
+/// Listens and keeps connections in the socket's queue until this process is ended.
+#[expect(clippy::print_stdout, reason = "the benchmark that starts it reads this")]
+pub(crate) fn listen(address: SocketAddr) -> Result<(), Failure> {
+    let listener = std::net::TcpListener::bind(address)?;
+    // Again, with as long a queue as the namespace allows.
+    nix::sys::socket::listen(&listener, Backlog::MAXALLOWABLE)?;
+    println!("ready");
+    thread::sleep(Duration::from_secs(1_800));
+    Ok(())
+}
+
+/// The figures of one filling.
+#[derive(Debug)]
+struct Filling {
+    connections: usize,
+    time: Duration,
+    end: String,
+    /// For each process in its order: what it opened.
+    opened: Vec<Opened>,
+    kernel_bytes: u64,
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+pub(crate) fn capacity() -> Result<(), Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("the benchmark makes network namespaces, which only root can: run it as root".into());
+    }
+    eprintln!("Building the static generator in release …");
+    stage::set_binary(generator::build_static("release")?);
+    stage::clear_leftovers()?;
+    let bench = Bench::new()?;
+
+    eprintln!("Timing connections with and without spreading …");
+    let cost = bench.cost()?;
+    eprintln!("Timing the program …");
+    let program = bench.program_nanos()?;
+    eprintln!("Filling one address …");
+    let one = bench.fill(usize::MAX, LONGEST[0], 1)?;
+    eprintln!("  {} connections in {:.0?}, then: {}", one.connections, one.time, one.end);
+    bench.spread()?;
+    eprintln!("Filling {ADDRESSES} addresses …");
+    let all = bench.fill(AIM, LONGEST[1], AT_ONCE)?;
+    eprintln!("  {} connections in {:.0?}, then: {}", all.connections, all.time, all.end);
+
+    println!("{}\n", machine()?);
+    println!("| what | one address | {ADDRESSES} addresses |\n|---|---|---|");
+    println!(
+        "| connections held to one destination | {} | {} ({:.1} times as many) |",
+        thousands(one.connections),
+        thousands(all.connections),
+        ratio(all.connections, one.connections)
+    );
+    println!("| opened in | {:.0?} | {:.0?} |", one.time, all.time);
+    println!("| what ended it | {} | {} |", one.end, all.end);
+    println!("| connections a second on average | {} | {} |", rate(&one), rate(&all));
+    println!(
+        "| kernel memory of a connection, both ends | {} bytes | {} bytes |",
+        thousands(per(one.kernel_bytes, one.connections)),
+        thousands(per(all.kernel_bytes, all.connections))
+    );
+    println!("\n| one address towards one destination | connections a second |\n|---|---|");
+    for (name, from, to) in [
+        ("empty (the first tenth)", 0, 10),
+        ("nearly half full", 40, 49),
+        ("just past half", 52, 60),
+        ("nearly full (the last tenth)", 90, 100),
+    ] {
+        println!("| {name} | {} |", rate_between(&one, from, to).map_or("not reached".into(), thousands));
+    }
+    println!("\n| spreading | microseconds per connect |\n|---|---|");
+    println!("| off | {:.2} (least), {:.2} (median) |", cost.off.least, cost.off.median);
+    println!("| on, {ADDRESSES} addresses | {:.2} (least), {:.2} (median) |", cost.on.least, cost.on.median);
+    println!(
+        "| added | {:.2} (least), {:.2} (median of the pairs' differences) |",
+        cost.on.least - cost.off.least,
+        cost.added
+    );
+    println!("| the program itself, by the kernel's own count | {:.2} |", program / 1_000.0);
+    Ok(())
+}
+
+/// A host with sixteen addresses on one interface, and a destination.
+struct Bench {
+    stage: Stage,
+    sources: Vec<String>,
+    destination: SocketAddr,
+}
+
+/// Microseconds.
+#[derive(Debug)]
+struct Spread {
+    least: f64,
+    median: f64,
+}
+
+#[derive(Debug)]
+struct Cost {
+    off: Spread,
+    on: Spread,
+    /// The median of what the two of each pair differ by.
+    added: f64,
+}
+
+impl Bench {
+    fn new() -> Result<Self, Failure> {
+        let stage = Stage::new(Scene { targets: 1, ..Scene::one_subnet(1, ADDRESSES) })?;
+        let mut script = String::from("sysctl -q -w net.ipv4.ip_local_port_range='1024 65535'\n");
+        let addresses = stage.addresses();
+        for address in addresses.iter().skip(1) {
+            script.push_str(&format!("ip addr add {address}/32 dev ens5\n"));
+        }
+        stage.script(&script)?.succeeded()?;
+        stage.target(0)?.sysctl(&["net.core.somaxconn=2000000", "net.ipv4.tcp_max_syn_backlog=200000"])?;
+        fs::copy(std::env::current_exe()?, stage.path(XTASK))?;
+        let destination = SocketAddr::from((stage::target_ipv4(0), PORT));
+        let sources = addresses.iter().map(Ipv4Addr::to_string).collect();
+        Ok(Self { stage, sources, destination })
+    }
+
+    /// A destination without connections; all it got end with it.
+    fn listen(&self) -> Result<Service, Failure> {
+        let target = self.stage.target(0)?;
+        let command =
+            target.command(&[&std::env::current_exe()?.display().to_string(), "listen", &self.destination.to_string()]);
+        let listener = Service::start(command, "listen".into(), target)?;
+        wait_for_line(&listener)?;
+        Ok(listener)
+    }
+
+    fn spread(&self) -> Result<(), Failure> {
+        let sources: Vec<&str> = self.sources.iter().map(String::as_str).collect();
+        self.stage.generator(&[&["spread", "--uid", "0", "--source"], &sources[..]].concat())?.succeeded().map(drop)
+    }
+
+    fn start_holder(&self, most: usize, seconds: u64, hold: bool) -> Result<Service, Failure> {
+        let (destination, most, seconds) = (self.destination.to_string(), most.to_string(), seconds.to_string());
+        let mut command = vec![XTASK, "hold", &destination, &most, &seconds];
+        command.extend(hold.then_some("--hold"));
+        self.stage.start(&command)
+    }
+
+    /// Microseconds per connect of one batch.
+    fn batch(&self) -> Result<f64, Failure> {
+        let ended = self.start_holder(BATCH, 60, false)?.wait(Duration::from_secs(90))?.succeeded()?;
+        let opened: Opened = serde_json::from_str(&ended.stdout)?;
+        match (opened.end, opened.micros.last()) {
+            (None, Some(&micros)) => Ok(micros as f64 / BATCH as f64),
+            (end, _) => Err(format!("a batch ended early: {end:?}").into()),
+        }
+    }
+
+    /// Batches without and with spreading by turns, so that whatever else changes changes both.
+    fn cost(&self) -> Result<Cost, Failure> {
+        let _listener = self.listen()?;
+        self.batch()?;
+        let (mut off, mut on) = (Vec::new(), Vec::new());
+        for _ in 0..BATCHES {
+            off.push(self.batch()?);
+            self.spread()?;
+            on.push(self.batch()?);
+            self.stage.generator(&["spread", "--detach"])?.succeeded()?;
+        }
+        let added = off.iter().zip(&on).map(|(off, on)| on - off).collect();
+        Ok(Cost { off: spread_of(off), on: spread_of(on), added: spread_of(added).median })
+    }
+
+    /// Nanoseconds that the kernel counts for a run of the program, over one batch.
+    fn program_nanos(&self) -> Result<f64, Failure> {
+        let _listener = self.listen()?;
+        self.spread()?;
+        self.batch()?;
+        let _counting = enable_stats(Stats::RunTime)?;
+        let before = runs();
+        self.batch()?;
+        let after = runs();
+        // The one that ran: others of its name belong to other hosts of this kind.
+        let nanos = after.iter().filter_map(|&(id, count, time)| {
+            let (_, count_before, time_before) = before.iter().find(|(before, ..)| *before == id)?;
+            let count = count.checked_sub(*count_before)?;
+            (count >= BATCH as u64).then(|| (time - *time_before).as_nanos() as f64 / count as f64)
+        });
+        let nanos = nanos.last().ok_or("the kernel counted no run of the program")?;
+        self.stage.generator(&["spread", "--detach"])?.succeeded()?;
+        Ok(nanos)
+    }
+
+    /// Opens this many connections and holds them all at once.
+    fn fill(&self, aim: usize, longest: Duration, at_once: usize) -> Result<Filling, Failure> {
+        let listener = self.listen()?;
+        let most = usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.1.min(1 << 20) - SPARE_DESCRIPTORS)?;
+        let kernel_before = kernel_bytes()?;
+        let begin = Instant::now();
+        let (mut holders, mut opened): (Vec<Service>, Vec<Opened>) = (Vec::new(), Vec::new());
+        let mut end = None;
+        while end.is_none() {
+            // Those that have told what they opened do nothing any more but hold it.
+            let planned: usize =
+                opened.iter().map(|one| one.connections).sum::<usize>() + (holders.len() - opened.len()) * most;
+            if holders.len() - opened.len() < at_once && planned < aim {
+                let left = longest.saturating_sub(begin.elapsed()).as_secs();
+                holders.push(self.start_holder(most.min(aim - planned), left, true)?);
+            } else if let Some(next) = holders.get(opened.len()) {
+                let one: Opened = serde_json::from_str(&wait_for_line(next)?)?;
+                end.clone_from(&one.end);
+                opened.push(one);
+            } else {
+                end = Some(format!("{} are enough", thousands(aim)));
+            }
+        }
+        for holder in holders.iter().skip(opened.len()) {
+            opened.push(serde_json::from_str(&wait_for_line(holder)?)?);
+        }
+        let time = begin.elapsed();
+        let connections: usize = opened.iter().map(|one| one.connections).sum();
+        let kernel_bytes = kernel_bytes()?.saturating_sub(kernel_before);
+        let standing = sockets(holders.first().ok_or("no process")?.id())?;
+        if standing < connections {
+            return Err(format!("of {connections} connections only {standing} stand").into());
+        }
+        // The destination first: it resets them all, so that no port of the host waits.
+        drop(listener);
+        Ok(Filling { connections, time, end: end.unwrap_or_default(), opened, kernel_bytes })
+    }
+}
+
+/// The first line that a process says.
+fn wait_for_line(service: &Service) -> Result<String, Failure> {
+    let end = Instant::now() + Duration::from_secs(600);
+    loop {
+        let (said, complained) = service.said()?;
+        if let Some((line, _)) = said.split_once('\n') {
+            return Ok(line.to_owned());
+        }
+        if !complained.is_empty() || Instant::now() > end {
+            return Err(format!("a process says nothing: {complained}").into());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sockets in use in the network namespace of a process.
+fn sockets(process: u32) -> Result<usize, Failure> {
+    let text = fs::read_to_string(format!("/proc/{process}/net/sockstat"))?;
+    let used = text.lines().find_map(|line| line.strip_prefix("TCP: inuse ")?.split(' ').next());
+    Ok(used.ok_or("no count of sockets")?.parse()?)
+}
+
+/// Id, runs and time of every program that spreads IPv4 connections on this machine.
+fn runs() -> Vec<(u32, u64, Duration)> {
+    let programs = loaded_programs().filter_map(Result::ok);
+    let ours = programs.filter(|program| program.name_as_str() == Some("connect4"));
+    ours.map(|program| (program.id(), program.run_count(), program.run_time())).collect()
+}
+
+fn spread_of(mut values: Vec<f64>) -> Spread {
+    values.sort_by(f64::total_cmp);
+    Spread {
+        least: values.first().copied().unwrap_or_default(),
+        median: values.get(values.len() / 2).copied().unwrap_or_default(),
+    }
+}
+
+fn rate(filling: &Filling) -> String {
+    thousands((filling.connections as f64 / filling.time.as_secs_f64()) as usize)
+}
+
+/// Connections a second between these hundredths of all that one process after the other opened.
+fn rate_between(filling: &Filling, from: usize, to: usize) -> Option<usize> {
+    let (from, to) = (filling.connections * from / 100, filling.connections * to / 100);
+    let (mut count, mut micros) = (0, 0);
+    let mut at = 0;
+    for opened in &filling.opened {
+        let mut last = 0;
+        for now in &opened.micros {
+            at += STEP;
+            if at > from && at <= to {
+                count += STEP;
+                micros += now - last;
+            }
+            last = *now;
+        }
+        // What came after the last full step.
+        at += opened.connections % STEP;
+    }
+    (micros > 0).then(|| (count as f64 * 1e6 / micros as f64) as usize)
+}
+
+fn ratio(one: usize, other: usize) -> f64 {
+    one as f64 / other.max(1) as f64
+}
+
+fn per(bytes: u64, connections: usize) -> usize {
+    usize::try_from(bytes).unwrap_or_default() / connections.max(1)
+}
+
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn memory(name: &str) -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split_whitespace().next()?.parse().ok());
+    kib.map(|kib: u64| kib * 1_024).ok_or_else(|| io::Error::other(format!("/proc/meminfo has no {name}")))
+}
+
+fn free_bytes() -> io::Result<u64> {
+    memory("MemAvailable")
+}
+
+fn kernel_bytes() -> io::Result<u64> {
+    memory("Slab")
+}
+
+/// Kernel, processors and memory, in a line.
+fn machine() -> Result<String, Failure> {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let processors = fs::read_to_string("/proc/cpuinfo")?;
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
+    let count = thread::available_parallelism()?;
+    let gib = memory("MemTotal")? as f64 / f64::from(1 << 30);
+    Ok(format!(
+        "Linux {}, {count} CPUs ({}), {gib:.0} GiB; host and destination on the same machine.",
+        kernel.trim(),
+        model.trim()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_in_groups() {
+        assert_eq!([0, 999, 1_000, 1_032_192].map(thousands), ["0", "999", "1,000", "1,032,192"]);
+    }
+
+    #[test]
+    fn rates_are_those_of_the_part_that_is_asked_for() {
+        // Two processes: 2,000 connections in a millisecond each, then 2,000 in ten milliseconds.
+        let opened =
+            |micros: u64| Opened { connections: 2_000, end: None, micros: (1..=4).map(|step| step * micros).collect() };
+        let filling = Filling {
+            connections: 4_000,
+            time: Duration::from_millis(11),
+            end: String::new(),
+            opened: vec![opened(250), opened(2_500)],
+            kernel_bytes: 0,
+        };
+        assert_eq!(rate_between(&filling, 0, 50), Some(2_000_000));
+        assert_eq!(rate_between(&filling, 50, 100), Some(200_000));
+        assert_eq!(rate_between(&filling, 99, 99), None);
+    }
+}

@@ -1,0 +1,494 @@
+//! Connections of programs that know nothing of it are spread over all addresses of a host, and only those.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use trunnion_generator::Mode;
+
+use super::{
+    Test,
+    command::Ended,
+    ensure,
+    imds::Imds,
+    stage::{GENERATOR, Scene, Stage},
+    target::Server,
+};
+use crate::Failure;
+
+pub(crate) const SCENES: &[Test] = &[
+    ("spread_lifts_the_ceiling_of_ports", spread_lifts_the_ceiling_of_ports),
+    ("spread_is_even", spread_is_even),
+    ("spread_serves_ipv6", spread_serves_ipv6),
+    ("spread_leaves_others_alone", spread_leaves_others_alone),
+    ("spread_drains_and_adds_under_load", spread_drains_and_adds_under_load),
+    ("spread_outlives_its_binary", spread_outlives_its_binary),
+    ("spread_says_why_it_cannot", spread_says_why_it_cannot),
+    ("spread_leaves_it_to_the_simulation", spread_leaves_it_to_the_simulation),
+];
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const PYTHON: &str = "/usr/local/share/client.py";
+const BOUND: &str = "/usr/local/share/bound.py";
+const LOAD: &str = "/usr/local/share/load.py";
+const JAVA: &str = "/usr/local/share/Client.java";
+const XTASK: &str = "/usr/local/bin/xtask";
+
+/// Ports that outgoing connections have of each address.
+const PORTS: usize = 100;
+
+/// A host with three interfaces, each with an address of each family that works, a user and the clients. Its network is
+/// set up by hand: what spreads must not depend on what sets up.
+struct Host {
+    stage: Stage,
+    sources: Vec<IpAddr>,
+    ipv6_sources: Vec<IpAddr>,
+}
+
+impl Host {
+    fn new() -> Result<Self, Failure> {
+        let stage = Stage::new(Scene { ipv6: 1, ..Scene::many_subnets(3, 1) })?;
+        let mut script = String::from(
+            "useradd --create-home gatling
+            useradd --create-home other
+            sysctl -q -w net.ipv4.ip_local_port_range='20000 20099' net.ipv4.conf.all.arp_ignore=1\n",
+        );
+        let interfaces = stage.imds().world().interfaces;
+        for (interface, table) in interfaces.iter().zip(10_000..).skip(1) {
+            let name = &interface.name;
+            let gateway = interface.subnet.hosts().next().ok_or("a subnet has addresses")?;
+            writeln!(script, "ip link set {name} up")?;
+            writeln!(script, "ip route add default via {gateway} dev {name} onlink table {table}")?;
+            writeln!(script, "ip -6 route add default via fe80::1 dev {name} table {table}")?;
+            for address in &interface.addresses {
+                writeln!(script, "ip addr add {address}/32 dev {name}; ip rule add from {address} lookup {table}")?;
+            }
+            for address in &interface.ipv6_addresses {
+                writeln!(script, "ip addr add {address}/128 dev {name} nodad")?;
+                writeln!(script, "ip -6 rule add from {address} lookup {table}")?;
+            }
+        }
+        stage.script(&script)?.succeeded()?;
+        stage.write(PYTHON, include_str!("clients/client.py"))?;
+        stage.write(BOUND, include_str!("clients/bound.py"))?;
+        stage.write(LOAD, include_str!("clients/load.py"))?;
+        stage.write(JAVA, include_str!("clients/Client.java"))?;
+        fs::copy(std::env::current_exe()?, stage.path(XTASK))?;
+        let sources = interfaces.iter().flat_map(|one| one.addresses.iter().copied().map(IpAddr::from)).collect();
+        let ipv6_sources =
+            interfaces.iter().flat_map(|one| one.ipv6_addresses.iter().copied().map(IpAddr::from)).collect();
+        Ok(Self { stage, sources, ipv6_sources })
+    }
+
+    fn primary(&self) -> Result<IpAddr, Failure> {
+        Ok(self.stage.primary_address()?.into())
+    }
+
+    /// Spreads over all addresses, with more arguments.
+    fn spread(&self, more: &[&str]) -> Result<Ended, Failure> {
+        let sources: Vec<String> = self.sources.iter().chain(&self.ipv6_sources).map(ToString::to_string).collect();
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+        self.stage.generator(&[&["spread", "--source"], &sources[..], more].concat())
+    }
+
+    /// What was counted for each source: connections, refusals, and whether it is draining.
+    fn counts(&self) -> Result<BTreeMap<IpAddr, (u64, u64, bool)>, Failure> {
+        let told = self.stage.generator(&["spread", "--show", "--json"])?.succeeded()?.json()?;
+        let sources = told["sources"].as_array().ok_or("no sources")?;
+        sources
+            .iter()
+            .map(|source| {
+                let number = |name: &str| source[name].as_u64().ok_or_else(|| format!("no `{name}` in {source}"));
+                let address = source["address"].as_str().ok_or("no address")?.parse()?;
+                Ok((address, (number("connections")?, number("refused")?, source["draining"] == true)))
+            })
+            .collect()
+    }
+
+    /// What all sources were counted together.
+    fn counted(&self) -> Result<u64, Failure> {
+        Ok(self.counts()?.values().map(|(connections, refused, _)| connections + refused).sum())
+    }
+
+    /// Runs a client as the SSH user to its end, and says how many connections it held at once.
+    fn client(&self, client: Client, order: Order, servers: &[Server]) -> Result<usize, Failure> {
+        let destinations: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
+        let destinations: Vec<&str> = destinations.iter().map(String::as_str).collect();
+        let most = "320";
+        let command: Vec<&str> = match client {
+            Client::Curl => return self.curl(servers),
+            Client::Python(kind) => vec!["python3", PYTHON, kind, order.name(), most],
+            Client::Java => vec!["java", "-XX:TieredStopAtLevel=1", JAVA, order.name(), most],
+            Client::Rust => vec![XTASK, "connect", order.name(), most],
+        };
+        let ended = self.stage.as_user("gatling", &[&command[..], &destinations].concat())?.succeeded()?;
+        let held = ended.json()?["held"].as_u64().ok_or_else(|| format!("{ended}\nsays nothing"))?;
+        Ok(usize::try_from(held)?)
+    }
+
+    /// A `curl` for each destination, with 300 transfers at once that are never answered.
+    fn curl(&self, servers: &[Server]) -> Result<usize, Failure> {
+        let mut script = String::new();
+        for server in servers {
+            writeln!(
+                script,
+                "curl -s -Z --parallel-immediate --parallel-max 300 --max-time 6 'http://{}/[1-300]' > /dev/null &",
+                server.address()
+            )?;
+        }
+        script.push_str("wait");
+        self.stage.as_user("gatling", &["bash", "-c", &script])?.succeeded()?;
+        Ok(servers.iter().map(|server| server.peers().len()).sum())
+    }
+
+    /// One destination, or three: two at one target and one at another.
+    fn destinations(&self, count: u8) -> Result<Vec<Server>, Failure> {
+        (0..count).map(|number| self.stage.listen(number / 2, 0)).collect()
+    }
+}
+
+/// A program that opens connections and never binds them.
+#[derive(Debug, Clone, Copy)]
+enum Client {
+    Curl,
+    Python(&'static str),
+    Rust,
+    Java,
+}
+
+const CLIENTS: [Client; 6] = [
+    Client::Curl,
+    Client::Python("plain"),
+    Client::Python("mapped"),
+    Client::Python("asyncio"),
+    Client::Rust,
+    Client::Java,
+];
+
+/// In which order a client visits several destinations.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    /// One connection to each, and again.
+    Turns,
+    /// All connections to one, then all to the next.
+    Rows,
+}
+
+impl Order {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Turns => "turns",
+            Self::Rows => "rows",
+        }
+    }
+}
+
+/// How far the sources of a server's connections are from having had the same number each: 0 is as even as it can be.
+fn unevenness(server: &Server, sources: &[IpAddr]) -> usize {
+    let by_source = server.by_source();
+    let counts = sources.iter().map(|source| by_source.get(source).copied().unwrap_or_default());
+    let (least, most) = counts.fold((usize::MAX, 0), |(least, most), count| (least.min(count), most.max(count)));
+    most.saturating_sub(least)
+}
+
+fn spread_lifts_the_ceiling_of_ports() -> Result<(), Failure> {
+    let host = Host::new()?;
+    let primary = BTreeMap::from([(host.primary()?, PORTS)]);
+    for client in CLIENTS {
+        for count in [1, 3] {
+            let servers = host.destinations(count)?;
+            let held = host.client(client, Order::Turns, &servers)?;
+            ensure!(held == PORTS * servers.len(), "{client:?} held {held} connections to {count} without spreading");
+            for server in &servers {
+                server.wait_for(PORTS, PATIENCE)?;
+                ensure!(server.by_source() == primary, "{client:?}: {:?} without spreading", server.by_source());
+            }
+        }
+    }
+    host.spread(&[])?.succeeded()?;
+    let each: BTreeMap<_, _> = host.sources.iter().map(|&source| (source, PORTS)).collect();
+    for client in CLIENTS {
+        for (count, order) in [(1, Order::Turns), (3, Order::Turns), (3, Order::Rows)] {
+            let servers = host.destinations(count)?;
+            let held = host.client(client, order, &servers)?;
+            ensure!(held == 3 * PORTS * servers.len(), "{client:?} held {held} connections to {count}, {order:?}");
+            for server in &servers {
+                server.wait_for(3 * PORTS, PATIENCE)?;
+                ensure!(server.by_source() == each, "{client:?}, {count}, {order:?}: {:?}", server.by_source());
+            }
+        }
+    }
+    // Every connection that came about was counted, and so was none that the kernel refused its source.
+    ensure!(host.counts()?.values().all(|(_, refused, draining)| *refused == 0 && !draining), "{:?}", host.counts()?);
+    Ok(())
+}
+
+fn spread_is_even() -> Result<(), Failure> {
+    let host = Host::new()?;
+    host.spread(&[])?.succeeded()?;
+    for order in [Order::Turns, Order::Rows] {
+        let servers = host.destinations(3)?;
+        let destinations: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
+        for _ in 0..2 {
+            let mut command = vec!["python3", PYTHON, "plain", order.name(), "50"];
+            command.extend(destinations.iter().map(String::as_str));
+            host.stage.as_user("gatling", &command)?.succeeded()?;
+        }
+        for server in &servers {
+            server.wait_for(100, PATIENCE)?;
+            ensure!(unevenness(server, &host.sources) <= 1, "{order:?}: {:?}", server.by_source());
+        }
+    }
+    // Many destinations with a connection or two each.
+    for each in [1, 2] {
+        let servers: Vec<_> = (0..30).map(|_| host.stage.listen(0, 0)).collect::<Result<_, _>>()?;
+        let destinations: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
+        let most = each.to_string();
+        let mut command = vec!["python3", PYTHON, "plain", "turns", &most];
+        command.extend(destinations.iter().map(String::as_str));
+        host.stage.as_user("gatling", &command)?.succeeded()?;
+        let mut all = BTreeMap::<IpAddr, usize>::new();
+        for server in &servers {
+            server.wait_for(each, PATIENCE)?;
+            for (source, count) in server.by_source() {
+                *all.entry(source).or_default() += count;
+            }
+        }
+        let even = host.sources.iter().map(|&source| (source, 10 * each)).collect();
+        ensure!(all == even, "30 destinations with {each} each: {all:?}");
+    }
+    Ok(())
+}
+
+fn spread_serves_ipv6() -> Result<(), Failure> {
+    let host = Host::new()?;
+    let servers = || (0..2).map(|target| host.stage.listen_ipv6(target, 0)).collect::<Result<Vec<_>, _>>();
+    let before = servers()?;
+    ensure!(host.client(Client::Python("plain"), Order::Turns, &before)? == 2 * PORTS, "more than there are ports");
+    host.spread(&[])?.succeeded()?;
+    let each: BTreeMap<_, _> = host.ipv6_sources.iter().map(|&source| (source, PORTS)).collect();
+    for client in [Client::Python("plain"), Client::Python("asyncio"), Client::Rust, Client::Java] {
+        let servers = servers()?;
+        let held = host.client(client, Order::Turns, &servers)?;
+        ensure!(held == 6 * PORTS, "{client:?} held {held} connections");
+        for server in &servers {
+            server.wait_for(3 * PORTS, PATIENCE)?;
+            ensure!(server.by_source() == each, "{client:?}: {:?}", server.by_source());
+        }
+    }
+    Ok(())
+}
+
+fn spread_leaves_others_alone() -> Result<(), Failure> {
+    let host = Host::new()?;
+    let stage = &host.stage;
+    let second = stage.listen(1, 0)?;
+    stage.config(|config| config.spread.except = second.address().ip().to_string().parse().into_iter().collect())?;
+    let range = format!("{}/32", second.address().ip());
+    host.spread(&["--except", &range])?.succeeded()?;
+    let only_primary = |server: &Server| Ok::<_, Failure>(server.by_source().into_keys().eq([host.primary()?]));
+
+    // Exceptions: a range, and the services of AWS at the link.
+    let metadata = SocketAddr::from((Imds::ADDRESS, 8_090));
+    let link_local = Server::start(stage.router(), metadata, false)?;
+    for server in [second, link_local] {
+        let address = server.address();
+        let servers = [server];
+        for client in [Client::Python("plain"), Client::Python("mapped"), Client::Rust] {
+            host.client(client, Order::Turns, &servers)?;
+            ensure!(only_primary(&servers[0])?, "{client:?}: {address} saw {:?}", servers[0].by_source());
+            servers[0].close_all();
+        }
+    }
+    ensure!(host.counted()? == 0, "an exception was counted: {:?}", host.counts()?);
+
+    // Another user, and a process that is not even on this host's network.
+    let server = stage.listen(0, 0)?;
+    let address = server.address().to_string();
+    stage.as_user("other", &["python3", PYTHON, "plain", "turns", "10", &address])?.succeeded()?;
+    server.wait_for(10, PATIENCE)?;
+    ensure!(only_primary(&server)?, "another user's connections came from {:?}", server.by_source());
+    let network = format!("--net=/proc/{}/ns/net", stage.router().id());
+    let elsewhere = ["nsenter", &network, "setpriv", "--reuid", "gatling", "--clear-groups"];
+    let ended = stage.host(&[&elsewhere[..], &["python3", PYTHON, "plain", "turns", "10", &address]].concat())?;
+    ensure!(ended.succeeded()?.json()?["held"] == 10, "a process of another network cannot connect");
+    ensure!(host.counted()? == 0, "others were counted: {:?}", host.counts()?);
+
+    // Sockets that are bound to something, and datagrams.
+    let own = host.sources.last().ok_or("no source")?.to_string();
+    let (primary, port) = (host.primary()?.to_string(), server.address().port().to_string());
+    let target = server.address().ip().to_string();
+    let told = stage.as_user("gatling", &["python3", BOUND, &target, &port, &own, "ens5"])?.succeeded()?.json()?;
+    let expected = serde_json::json!({
+        "address": own, "address without a port": own, "mapped address": own, "port": primary,
+        "port of both families": primary, "interface": primary, "datagrams": primary,
+    });
+    ensure!(told == expected, "bound sockets have {told}");
+    ensure!(host.counted()? == 0, "bound sockets were counted: {:?}", host.counts()?);
+
+    // Everybody, if that is wanted.
+    host.spread(&["--uid", "any"])?.succeeded()?;
+    let server = [stage.listen(0, 0)?];
+    stage
+        .as_user("other", &["python3", PYTHON, "plain", "turns", "9", &server[0].address().to_string()])?
+        .succeeded()?;
+    server[0].wait_for(9, PATIENCE)?;
+    ensure!(unevenness(&server[0], &host.sources) == 0, "{:?}", server[0].by_source());
+    Ok(())
+}
+
+fn spread_drains_and_adds_under_load() -> Result<(), Failure> {
+    let host = Host::new()?;
+    let stage = &host.stage;
+    stage.script("sysctl -q -w net.ipv4.ip_local_port_range='20000 39999'")?.succeeded()?;
+    host.spread(&[])?.succeeded()?;
+    let server = stage.listen(0, 0)?;
+    let load = stage.start_as_user("gatling", &["python3", LOAD, &server.address().to_string()])?;
+    let more = |count| server.wait_for(server.peers().len() + count, PATIENCE);
+    let drained = *host.sources.get(1).ok_or("no second source")?;
+    let text = drained.to_string();
+    let connections = || Ok::<_, Failure>(host.counts()?.get(&drained).ok_or("it is not told any more")?.0);
+    more(100)?;
+    for _ in 0..3 {
+        stage.generator(&["spread", "--drain", &text])?.succeeded()?;
+        let then = connections()?;
+        more(200)?;
+        ensure!(connections()? == then && then > 0, "{} connections more took it", connections()? - then);
+        // The same sources again: what was drained by hand stays drained.
+        host.spread(&[])?.succeeded()?;
+        more(200)?;
+        ensure!(connections()? == then, "it is not drained any more");
+        ensure!(host.counts()?[&drained].2, "it is not told as draining");
+        stage.generator(&["spread", "--add", &text])?.succeeded()?;
+        more(200)?;
+        ensure!(connections()? > then, "it is not taken again");
+    }
+    // All but one, and all: the normal source is left.
+    let all: Vec<String> = host.sources.iter().map(ToString::to_string).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    stage.generator(&[&["spread", "--drain"], &all[..]].concat())?.succeeded()?;
+    let then = host.counted()?;
+    more(100)?;
+    ensure!(host.counted()? == then, "a drained source was taken");
+    let primary = server.peers().len();
+    more(10)?;
+    let normal = host.primary()?;
+    ensure!(server.peers()[primary..].iter().all(|peer| peer.ip() == normal), "another source than the normal one");
+    stage.generator(&[&["spread", "--add"], &all[..]].concat())?.succeeded()?;
+    more(100)?;
+
+    stage.write("/tmp/enough", "")?;
+    let told = load.wait(PATIENCE)?.succeeded()?.json()?;
+    ensure!(told["failed"] == 0, "connections failed: {told}");
+    ensure!(told["held"] == told["standing"], "connections were lost: {told}");
+    let unknown = stage.generator(&["spread", "--drain", "192.0.2.1"])?.ended_with(1)?;
+    ensure!(unknown.stderr.starts_with("error: 192.0.2.1 is not among"), "{unknown}");
+    Ok(())
+}
+
+fn spread_outlives_its_binary() -> Result<(), Failure> {
+    let host = Host::new()?;
+    let stage = &host.stage;
+    stage.script("sysctl -q -w net.ipv4.ip_local_port_range='20000 39999'")?.succeeded()?;
+    host.spread(&[])?.succeeded()?;
+    // Every connection whose source is the primary address was not spread.
+    stage.generator(&["spread", "--drain", &host.primary()?.to_string()])?.succeeded()?;
+    let server = stage.listen(0, 0)?;
+    let load = stage.start_as_user("gatling", &["python3", LOAD, &server.address().to_string()])?;
+    let more = |count| server.wait_for(server.peers().len() + count, PATIENCE);
+    more(100)?;
+    for _ in 0..10 {
+        let before = host.counted()?;
+        host.spread(&[])?.succeeded()?;
+        ensure!(host.counted()? >= before, "counters were lost");
+        more(20)?;
+    }
+    // A map that another version left, of another layout, and a replacement that was broken off.
+    let pins = "/sys/fs/bpf/trunnion";
+    stage.script(&format!("mv {pins}/start {pins}/turns; mv {pins}/connect4 {pins}/connect4-new"))?.succeeded()?;
+    host.spread(&[])?.succeeded()?;
+    more(100)?;
+    let pinned = stage.host(&["ls", pins])?.succeeded()?.stdout;
+    ensure!(
+        pinned.split_whitespace().eq([
+            "connect4", "connect6", "counts", "draining", "except", "settings", "sources", "start", "taken", "turns"
+        ]),
+        "pinned are {pinned}"
+    );
+    let unspread = server.by_source().get(&host.primary()?).copied();
+    ensure!(unspread.is_none(), "{unspread:?} connections were not spread while the program was replaced");
+
+    let counted = host.counted()?;
+    ensure!(counted >= u64::try_from(server.peers().len())?, "counters were lost: {counted}");
+    stage.generator(&["spread", "--detach"])?.succeeded()?;
+    let last = server.peers().len();
+    more(50)?;
+    // The first one may have begun before.
+    let normal = host.primary()?;
+    ensure!(server.peers()[last + 1..].iter().all(|peer| peer.ip() == normal), "connections are still spread");
+    ensure!(stage.host(&["ls", pins])?.succeeded()?.stdout.is_empty(), "something is left");
+    stage.generator(&["spread", "--detach"])?.ended_with(1)?;
+    stage.write("/tmp/enough", "")?;
+    let told = load.wait(PATIENCE)?.succeeded()?.json()?;
+    ensure!(told["failed"] == 0 && told["held"] == told["standing"], "connections were lost: {told}");
+    Ok(())
+}
+
+fn spread_says_why_it_cannot() -> Result<(), Failure> {
+    let host = Host::new()?;
+    let stage = &host.stage;
+    let refused = |arguments: &[&str], message: &str, help: &str| {
+        let ended = stage.host(arguments)?.ended_with(1)?;
+        ensure!(ended.stderr.starts_with(&format!("error: {message}")), "not `{message}`: {ended}");
+        ensure!(ended.stderr.contains(&format!("\nhelp: {help}")), "not `{help}`: {ended}");
+        ensure!(ended.stdout.is_empty(), "{ended}");
+        Ok::<_, Failure>(())
+    };
+    let spread = [GENERATOR, "spread", "--source", "10.0.0.10"];
+    let with = |more: &[&'static str]| [&spread[..], more].concat();
+    let without = |capability: &'static str| {
+        let limits = ["setpriv", "--bounding-set", capability, "--inh-caps", capability];
+        [&limits[..], &spread[..]].concat()
+    };
+    let rights = "run it as root";
+    refused(&without("-all"), "the kernel refuses BPF to this process: Operation not permitted", rights)?;
+    let as_user = ["setpriv", "--reuid", "gatling", "--clear-groups"];
+    refused(&[&as_user[..], &spread[..]].concat(), "the kernel refuses BPF to this process", rights)?;
+    refused(&with(&["--cgroup", "/tmp"]), "`/tmp` is no folder of a cgroup2 file system", "name one")?;
+    refused(&with(&["--pins", "/tmp/pins"]), "`/tmp/pins` does not lie on a BPF file system", "name a folder")?;
+    refused(&[GENERATOR, "spread", "--show"], "nothing spreads connections here", "attach it with")?;
+    stage.script("userdel gatling")?.succeeded()?;
+    refused(&spread, "there is no user `gatling`", "run `trunnion-generator setup` first")?;
+    stage.script("umount /sys/fs/cgroup")?.succeeded()?;
+    refused(&with(&["--uid", "any"]), "no cgroup2 file system is mounted", "mount one")?;
+    Ok(())
+}
+
+fn spread_leaves_it_to_the_simulation() -> Result<(), Failure> {
+    let host = Host::new()?;
+    let stage = &host.stage;
+    let attached = || Ok::<_, Failure>(stage.generator(&["spread", "--show"])?.code == 0);
+    host.spread(&[])?.succeeded()?;
+    ensure!(attached()?, "nothing is attached");
+    stage.config(|config| config.spread.mode = Mode::Simulation)?;
+    let told = stage.generator(&["spread", "--source", "10.0.0.10", "10.0.16.10"])?.succeeded()?;
+    let pattern = r"^10\.0\.(?:0|16)\.10$";
+    let lines = format!(
+        "useAllLocalAddressesMatching(\"{}\")\n-Dtrunnion.local-addresses={pattern}\n",
+        pattern.replace('\\', "\\\\")
+    );
+    ensure!(told.stdout == lines && told.stderr.contains("RFC 1918"), "{told}");
+    ensure!(!attached()?, "it is still attached");
+    host.stage.config(|_| {})?;
+    host.spread(&[])?.succeeded()?;
+    stage.config(|config| config.spread.mode = Mode::Off)?;
+    let told = host.spread(&["--json"])?.succeeded()?.json()?;
+    ensure!(told == serde_json::json!({ "attached": false, "sources": [] }), "{told}");
+    ensure!(!attached()?, "it is still attached");
+    Ok(())
+}
