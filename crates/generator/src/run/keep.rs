@@ -1,4 +1,4 @@
-//! Brings the host to its layout and keeps it there: at start, when the kernel's network changes, and every minute.
+//! Brings the host to its layout and keeps it there: at start, when the kernel's network changes, and every now and then.
 
 use std::{
     collections::BTreeSet,
@@ -29,9 +29,6 @@ use crate::{
     spread::{self, Options, SpreadError, Spreader},
 };
 
-/// How often the metadata is read and everything checked though nothing happened.
-const SLOW: Duration = Duration::from_mins(1);
-
 /// Changes come in bursts: what follows this soon after the first one is one with it.
 const SETTLE: Duration = Duration::from_millis(200);
 
@@ -39,12 +36,15 @@ const SETTLE: Duration = Duration::from_millis(200);
 const APART: Duration = Duration::from_secs(1);
 
 /// A session of the SSH user starts PAM, a shell and Java, so its answer is used for a while; one that was not good is
-/// asked for again every minute.
+/// asked for again with the next refresh.
 const SESSION: Duration = Duration::from_mins(15);
 
 /// While the metadata service does not answer at start, it is asked at these intervals.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What the service manager gives us beyond a pause: a read that fails takes its time too.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Keeps the host as it should be.
 pub(super) struct Keeper<'a> {
@@ -53,14 +53,31 @@ pub(super) struct Keeper<'a> {
     /// Where the server listens.
     primary: watch::Sender<Option<IpAddr>>,
     believed: Believed,
-    is_set_up: bool,
+    /// What the last setup warned of, which is said once.
+    warnings: Vec<String>,
     spreader: Option<Spreader>,
     session: Option<(Instant, Result<Session, String>)>,
+    /// Between two reads of the metadata.
+    refresh: Duration,
 }
 
 impl<'a> Keeper<'a> {
-    pub(super) fn new(host: &'a Host, shared: Arc<Shared>, primary: watch::Sender<Option<IpAddr>>) -> Self {
-        Self { host, shared, primary, believed: Believed::default(), is_set_up: false, spreader: None, session: None }
+    pub(super) fn new(
+        host: &'a Host,
+        shared: Arc<Shared>,
+        primary: watch::Sender<Option<IpAddr>>,
+        refresh: Duration,
+    ) -> Self {
+        Self {
+            host,
+            shared,
+            primary,
+            believed: Believed::default(),
+            warnings: Vec::new(),
+            spreader: None,
+            session: None,
+            refresh,
+        }
     }
 
     /// Never ends but for an error that a restart may mend.
@@ -68,26 +85,26 @@ impl<'a> Keeper<'a> {
         // Before anything is read, so that no change is missed.
         let mut events = Events::new()?;
         self.first_metadata().await;
-        self.converge().await;
-        let status = format!("{:?}", self.shared.health().status).to_lowercase();
-        notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        let mut slow = time::Instant::now() + SLOW;
+        self.converge(true).await;
+        notify(&[NotifyState::Ready, NotifyState::Status(self.shared.health().status.as_str())]);
+        let mut slow = time::Instant::now() + self.refresh;
         loop {
+            let mut whole = false;
             tokio::select! {
                 changed = events.next() => {
                     changed?;
                     sleep(SETTLE).await;
                 }
                 () = time::sleep_until(slow) => {
-                    slow = time::Instant::now() + SLOW;
+                    slow = time::Instant::now() + self.refresh;
                     self.read_metadata().await;
+                    whole = !self.shared.health().is_sound();
                 }
             }
             events.clear()?;
             // Our own changes wake us once more, when there is nothing left to do.
-            self.converge().await;
-            let status = format!("{:?}", self.shared.health().status).to_lowercase();
-            notify(&[NotifyState::Status(&status)]);
+            self.converge(whole).await;
+            notify(&[NotifyState::Status(self.shared.health().status.as_str())]);
             sleep(APART).await;
         }
     }
@@ -102,7 +119,7 @@ impl<'a> Keeper<'a> {
                 .send_if_modified(|address| primary.is_some() && std::mem::replace(address, primary) != primary);
             notify(&[
                 NotifyState::Status("waits for the metadata service"),
-                NotifyState::ExtendTimeoutUsec((pause + SLOW).as_micros().try_into().unwrap_or(u32::MAX)),
+                NotifyState::ExtendTimeoutUsec((pause + PATIENCE).as_micros().try_into().unwrap_or(u32::MAX)),
             ]);
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -143,8 +160,8 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Brings the host to the metadata that is believed, and checks it.
-    async fn converge(&mut self) {
+    /// Brings the host to the metadata that is believed, as a `whole` or its network alone, and checks it.
+    async fn converge(&mut self, whole: bool) {
         let layout = match self.layout().await {
             Ok(layout) => {
                 self.shared.trouble("layout", None);
@@ -162,7 +179,7 @@ impl<'a> Keeper<'a> {
             std::mem::replace(address, primary) != primary
         });
         self.leave(&layout);
-        self.set_up(&layout).await;
+        self.set_up(&layout, whole).await;
         let network = Network::look(&layout).await.map_err(|error| error.to_string());
         let usable = network.as_ref().map(|network| network.usable(&layout)).unwrap_or_default();
         let spreading = self.spread(&layout, &usable);
@@ -180,26 +197,31 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Everything once, the network ever after.
-    async fn set_up(&mut self, layout: &Layout) {
-        let whole = !self.is_set_up;
-        let outcome =
-            if whole { setup::setup(self.host, layout).await } else { setup::network(&self.host.config, layout).await };
-        match outcome {
+    /// Everything at start, and again with each refresh while something is wrong; otherwise the network alone.
+    async fn set_up(&mut self, layout: &Layout, whole: bool) {
+        let (what, outcome) = if whole {
+            ("setup", setup::setup(self.host, layout).await)
+        } else {
+            ("network", setup::network(&self.host.config, layout).await)
+        };
+        let problem = match outcome {
             Ok(Outcome { changes, warnings, problems }) => {
                 for change in &changes {
-                    say(format_args!("setup: {} {}", change.what, change.how));
+                    say(format_args!("setup: {}: {}", change.what, change.how));
                 }
-                if whole {
-                    for warning in &warnings {
-                        say(format_args!("setup: warning: {warning}"));
-                    }
+                for warning in warnings.iter().filter(|warning| !self.warnings.contains(*warning)) {
+                    say(format_args!("setup: warning: {warning}"));
                 }
-                self.is_set_up |= problems.is_empty();
-                self.shared.trouble("setup", Some(problems.join("; ")).filter(|_| !problems.is_empty()));
+                self.warnings = warnings;
+                problems.join("; ")
             }
-            Err(error) => self.shared.trouble("setup", Some(format!("{error}{}", causes(&*error)))),
+            Err(error) => format!("{error}{}", causes(&*error)),
+        };
+        // Everything has the network in it.
+        if whole {
+            self.shared.trouble("network", None);
         }
+        self.shared.trouble(what, Some(problem).filter(|problem| !problem.is_empty()));
     }
 
     /// Takes out of the spread what the layout no longer has, before it goes away.

@@ -45,6 +45,9 @@ const NOTICES: Duration = Duration::from_secs(5);
 pub(crate) struct Arguments {
     #[command(flatten)]
     host: host::Arguments,
+    /// Seconds between two reads of the metadata, after which everything is checked though nothing happened
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    refresh: u64,
 }
 
 pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -56,7 +59,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = http::Server::new(&shared, Collector::new(Arc::clone(&shared)));
-    let keeper = Keeper::new(&host, Arc::clone(&shared), primary);
+    let keeper = Keeper::new(&host, Arc::clone(&shared), primary, Duration::from_secs(arguments.refresh));
     say(format_args!("trunnion-generator {} starts", env!("CARGO_PKG_VERSION")));
     tokio::select! {
         result = keeper.keep() => result?,

@@ -59,6 +59,16 @@ pub(super) enum Status {
     Draining,
 }
 
+impl Status {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Failing {
     name: &'static str,

@@ -158,9 +158,3 @@ pub(crate) async fn network(config: &Config, layout: &Layout) -> Result<Outcome,
     network::bring_about(config, layout, &mut journal, &mut outcome).await?;
     Ok(outcome)
 }
-
-pub(crate) mod users {
-    pub(crate) fn uid(_name: &str) -> std::io::Result<Option<u32>> {
-        Ok(None)
-    }
-}

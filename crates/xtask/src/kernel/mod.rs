@@ -1,6 +1,7 @@
 //! `cargo xtask kernel`: the generator on a real kernel. Every scene builds network namespaces that look like a VPC around
 //! one host and runs the real binary on it. Needs root; what it makes, it takes away again.
 
+mod check;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod imds;
@@ -35,7 +36,7 @@ pub(crate) use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES];
+const SCENES: &[&[Test]] = &[check::SCENES, proof::SCENES, setup::SCENES, spread::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
