@@ -280,8 +280,11 @@ impl<'a> Keeper<'a> {
 
     async fn session(&mut self) -> Result<Session, String> {
         if let Some((at, session)) = &self.session {
-            let lasts =
-                if session.as_ref().is_ok_and(|session| session.is_good(&self.host.config)) { SESSION } else { SLOW };
+            let lasts = if session.as_ref().is_ok_and(|session| session.is_good(&self.host.config)) {
+                SESSION
+            } else {
+                self.refresh
+            };
             if at.elapsed() < lasts {
                 return session.clone();
             }
