@@ -107,6 +107,7 @@ def test_interfaces_can_be_reached_as_far_as_they_must(reference, heavy, hosts):
     assert everything["IpProtocol"] == "-1"
     for rule in (answers, everything):
         assert [cidr["CidrIp"] for cidr in rule["IpRanges"]] == ["0.0.0.0/0"]
+    assert "routes and network ACLs alone keep others out" in answers["IpRanges"][0]["Description"]
     out = {
         (rule["FromPort"], cidr["CidrIp"])
         for rule in groups[control_plane]["IpPermissionsEgress"]

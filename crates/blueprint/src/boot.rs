@@ -13,7 +13,7 @@ use serde::Serialize;
 use tera::{Context, ErrorKind, Kwargs, State, Tera};
 use trunnion_catalog::Architecture;
 use trunnion_generator::{Config, Connections, Except, Mode, Ports, Spread, Ssh};
-use trunnion_stack::{Engine, Pool, Stack};
+use trunnion_stack::{Engine, Pool, Stack, Tracking};
 
 use crate::{Binaries, BlueprintError, address::bucket_of, conf::EXECUTABLE_DIR, error::BlueprintError as Error};
 
@@ -49,6 +49,7 @@ struct BootContext<'a> {
     architecture: Architecture,
     interfaces: u32,
     addresses: u32,
+    tracking: &'static str,
     java: u8,
     javascript: bool,
     generator: Artifact<'a>,
@@ -127,6 +128,10 @@ fn boot_context<'a>(
         architecture: instance_type.architecture,
         interfaces: pool.interfaces,
         addresses: pool.addresses,
+        tracking: match pool.tracking {
+            Tracking::Tracked => "tracked",
+            Tracking::Untracked => "untracked",
+        },
         java: stack.generator.java,
         javascript: runs_javascript(stack, pool_name),
         generator: Artifact { bucket: bucket_of(stack), key: binary.key(), sha256: &binary.sha256 },
