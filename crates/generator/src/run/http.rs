@@ -1,7 +1,8 @@
 //! `GET /health` and `GET /metrics` on the primary address. Nothing a client does takes more than a place for a while:
-//! there are few places, each is left after one answer, and a client that is slow loses it.
+//! there are few places, each is left after one answer, and a client that is slow loses it, at the latest when somebody
+//! else needs it. An answer takes milliseconds, so whoever just asks gets one, however many connections hang around.
 
-use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
@@ -14,7 +15,8 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 
@@ -24,8 +26,8 @@ use super::{
     shared::{Shared, Status},
 };
 
-/// Connections at once; further ones wait in the kernel.
-const PLACES: u32 = 32;
+/// Connections at once; for a further one, the oldest is closed.
+const PLACES: usize = 64;
 /// For a request to arrive.
 const REQUEST: Duration = Duration::from_secs(5);
 /// For a connection as a whole.
@@ -39,16 +41,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Server {
     shared: Arc<Shared>,
     collector: Arc<Collector>,
-    places: Arc<Semaphore>,
+    conversations: JoinSet<()>,
+    /// The same, the oldest first.
+    places: VecDeque<AbortHandle>,
 }
 
 impl Server {
     pub(super) fn new(shared: &Arc<Shared>, collector: Arc<Collector>) -> Self {
-        Self { shared: Arc::clone(shared), collector, places: Arc::new(Semaphore::new(PLACES as usize)) }
+        Self { shared: Arc::clone(shared), collector, conversations: JoinSet::new(), places: VecDeque::new() }
     }
 
     /// Listens on the primary address, whichever that is at the time. Never ends.
-    pub(super) async fn serve(&self, mut primary: watch::Receiver<Option<IpAddr>>) {
+    pub(super) async fn serve(&mut self, mut primary: watch::Receiver<Option<IpAddr>>) {
         let port = self.shared.config.metrics_port;
         let mut told = None;
         loop {
@@ -79,24 +83,31 @@ impl Server {
     }
 
     /// Waits for answers that are on their way.
-    pub(super) async fn finish(&self) {
-        let _ = timeout(LAST, self.places.acquire_many(PLACES)).await;
+    pub(super) async fn finish(mut self) {
+        // Those that take longer end with the process.
+        let _ = timeout(LAST, async { while self.conversations.join_next().await.is_some() {} }).await;
     }
 
-    async fn accept(&self, listener: &TcpListener) -> io::Error {
+    async fn accept(&mut self, listener: &TcpListener) -> io::Error {
         loop {
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { continue };
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 // The client's doing, not the listener's.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => return error,
             };
+            while self.conversations.try_join_next().is_some() {}
+            self.places.retain(|place| !place.is_finished());
+            if self.places.len() >= PLACES
+                && let Some(oldest) = self.places.pop_front()
+            {
+                oldest.abort();
+            }
             let (shared, collector) = (Arc::clone(&self.shared), Arc::clone(&self.collector));
-            tokio::spawn(async move {
+            self.places.push_back(self.conversations.spawn(async move {
+                // Whatever went wrong is between the client and its connection.
                 let _ = timeout(WHOLE, converse(stream, &shared, &collector)).await;
-                drop(place);
-            });
+            }));
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
     let (primary, addresses) = watch::channel(None);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = http::Server::new(&shared, Collector::new(Arc::clone(&shared)));
+    let mut server = http::Server::new(&shared, Collector::new(Arc::clone(&shared)));
     let keeper = Keeper::new(&host, Arc::clone(&shared), primary, Duration::from_secs(arguments.refresh));
     say(format_args!("trunnion-generator {} starts", env!("CARGO_PKG_VERSION")));
     tokio::select! {

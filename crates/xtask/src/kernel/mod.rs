@@ -1,12 +1,15 @@
 //! `cargo xtask kernel`: the generator on a real kernel. Every scene builds network namespaces that look like a VPC around
 //! one host and runs the real binary on it. Needs root; what it makes, it takes away again.
 
+mod boot;
 mod check;
 pub(crate) mod client;
 pub(crate) mod command;
+mod debian;
 pub(crate) mod imds;
 pub(crate) mod namespace;
 mod proof;
+mod run;
 mod setup;
 mod spread;
 pub(crate) mod stage;
@@ -36,12 +39,13 @@ pub(crate) use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[check::SCENES, proof::SCENES, setup::SCENES, spread::SCENES];
+const SCENES: &[&[Test]] = &[boot::SCENES, check::SCENES, proof::SCENES, run::SCENES, setup::SCENES, spread::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
     ("bash", "bash"),
     ("curl", "curl"),
+    ("debootstrap", "debootstrap"),
     ("ip", "iproute2"),
     ("java", "openjdk-17-jre-headless"),
     ("javac", "openjdk-17-jdk-headless"),
@@ -82,7 +86,9 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
         return Err(format!("no scene has `{}` in its name; `--list` tells them all", arguments.filter).into());
     }
     if arguments.list {
-        scenes.iter().for_each(|(name, _)| println!("{name}"));
+        for (name, _) in scenes {
+            println!("{name}");
+        }
         return Ok(true);
     }
     check_tools(TOOLS)?;
