@@ -6,7 +6,10 @@
 //! `xtask` itself. The destination keeps connections in the queue of its listening socket, where they are established and
 //! need no descriptor: it is the host that is measured.
 
+#![expect(clippy::cast_precision_loss, reason = "figures for people, of which a few digits count")]
+
 use std::{
+    fmt::Write as _,
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
     thread,
@@ -37,7 +40,7 @@ const AIM: usize = 1_000_000;
 const ADDRESSES: u8 = 16;
 
 /// The longest that connections are opened for, from one address and from sixteen.
-const LONGEST: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(420)];
+const LONGEST: [Duration; 2] = [Duration::from_mins(2), Duration::from_mins(7)];
 
 /// Less free memory than this ends every opening of connections.
 const LEAST_FREE_BYTES: u64 = 2 << 30;
@@ -110,7 +113,7 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
     println!("{}", serde_json::to_string(&Opened { connections: held.len(), end, micros })?);
     if arguments.hold {
         // Far longer than the benchmark takes; it is ended before.
-        thread::sleep(Duration::from_secs(1_800));
+        thread::sleep(Duration::from_mins(30));
     }
     for stream in &held {
         // No connection lingers, so the next one finds every port free.
@@ -126,7 +129,7 @@ pub(crate) fn listen(address: SocketAddr) -> Result<(), Failure> {
     // Again, with as long a queue as the namespace allows.
     nix::sys::socket::listen(&listener, Backlog::MAXALLOWABLE)?;
     println!("ready");
-    thread::sleep(Duration::from_secs(1_800));
+    thread::sleep(Duration::from_mins(30));
     Ok(())
 }
 
@@ -228,7 +231,7 @@ impl Bench {
         let mut script = String::from("sysctl -q -w net.ipv4.ip_local_port_range='1024 65535'\n");
         let addresses = stage.addresses();
         for address in addresses.iter().skip(1) {
-            script.push_str(&format!("ip addr add {address}/32 dev ens5\n"));
+            writeln!(script, "ip addr add {address}/32 dev ens5")?;
         }
         stage.script(&script)?.succeeded()?;
         stage.target(0)?.sysctl(&["net.core.somaxconn=2000000", "net.ipv4.tcp_max_syn_backlog=200000"])?;
@@ -295,12 +298,12 @@ impl Bench {
         self.batch()?;
         let after = runs();
         // The one that ran: others of its name belong to other hosts of this kind.
-        let nanos = after.iter().filter_map(|&(id, count, time)| {
+        let mut nanos = after.iter().filter_map(|&(id, count, time)| {
             let (_, count_before, time_before) = before.iter().find(|(before, ..)| *before == id)?;
-            let count = count.checked_sub(*count_before)?;
-            (count >= BATCH as u64).then(|| (time - *time_before).as_nanos() as f64 / count as f64)
+            let (count, time) = (count.checked_sub(*count_before)?, time.checked_sub(*time_before)?);
+            (count >= BATCH as u64).then(|| time.as_nanos() as f64 / count as f64)
         });
-        let nanos = nanos.last().ok_or("the kernel counted no run of the program")?;
+        let nanos = nanos.next_back().ok_or("the kernel counted no run of the program")?;
         self.stage.generator(&["spread", "--detach"])?.succeeded()?;
         Ok(nanos)
     }
@@ -346,7 +349,7 @@ impl Bench {
 
 /// The first line that a process says.
 fn wait_for_line(service: &Service) -> Result<String, Failure> {
-    let end = Instant::now() + Duration::from_secs(600);
+    let end = Instant::now() + Duration::from_mins(10);
     loop {
         let (said, complained) = service.said()?;
         if let Some((line, _)) = said.split_once('\n') {
@@ -382,7 +385,7 @@ fn spread_of(mut values: Vec<f64>) -> Spread {
 }
 
 fn rate(filling: &Filling) -> String {
-    thousands((filling.connections as f64 / filling.time.as_secs_f64()) as usize)
+    thousands(per_second(filling.connections, filling.time))
 }
 
 /// Connections a second between these hundredths of all that one process after the other opened.
@@ -403,7 +406,12 @@ fn rate_between(filling: &Filling, from: usize, to: usize) -> Option<usize> {
         // What came after the last full step.
         at += opened.connections % STEP;
     }
-    (micros > 0).then(|| (count as f64 * 1e6 / micros as f64) as usize)
+    (micros > 0).then(|| per_second(count, Duration::from_micros(micros)))
+}
+
+fn per_second(count: usize, time: Duration) -> usize {
+    let per_second = count as u128 * 1_000_000 / time.as_micros().max(1);
+    usize::try_from(per_second).unwrap_or(usize::MAX)
 }
 
 fn ratio(one: usize, other: usize) -> f64 {

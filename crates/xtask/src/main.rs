@@ -92,7 +92,10 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Chore::Listen { address } => capacity::listen(address),
         #[cfg(target_os = "linux")]
-        Chore::Connect(arguments) => kernel::client::connect(arguments),
+        Chore::Connect(arguments) => {
+            kernel::client::connect(arguments);
+            Ok(())
+        }
         Chore::Measure { command } => bench::measure(&command),
     };
     match result {

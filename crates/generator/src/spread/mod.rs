@@ -219,7 +219,12 @@ pub(crate) fn apply(config: &Config, layout: &Layout) -> Result<Option<Spreader>
 
 /// The destinations that the config excepts.
 pub(crate) fn except(config: &Config, layout: Option<&Layout>) -> Vec<IpNet> {
-    let subnets = || layout.iter().flat_map(|layout| &layout.interfaces).map(|interface| IpNet::V4(interface.subnet));
+    let subnets = || {
+        layout.iter().flat_map(|layout| &layout.interfaces).flat_map(|interface| {
+            let ipv6 = interface.ipv6.map(|(subnet, _)| IpNet::V6(subnet));
+            [IpNet::V4(interface.subnet)].into_iter().chain(ipv6)
+        })
+    };
     let mut ranges = Vec::new();
     for except in &config.spread.except {
         match except {

@@ -22,9 +22,12 @@ pub(crate) struct Simulation {
 
 impl Simulation {
     pub(crate) fn new(addresses: &[IpAddr]) -> Self {
-        let texts: BTreeSet<Vec<char>> = addresses.iter().map(|&address| java(address).chars().collect()).collect();
-        let tails: BTreeSet<&[char]> = texts.iter().map(Vec::as_slice).collect();
-        let pattern = format!("^{}$", pattern(&tails));
+        let texts: BTreeSet<Vec<String>> = addresses.iter().map(|&address| java(address)).collect();
+        let (ipv4, ipv6): (BTreeSet<&[String]>, _) =
+            texts.iter().map(Vec::as_slice).partition(|parts| parts.len() == 4);
+        let families = [(ipv4, r"\."), (ipv6, ":")].into_iter().filter(|(addresses, _)| !addresses.is_empty());
+        let families = families.map(|(addresses, separator)| of_addresses(&addresses, separator)).collect();
+        let pattern = format!("^{}$", one_of(families));
         let system_property = format!("-D{PROPERTY}={pattern}");
         Self { pattern, system_property }
     }
@@ -37,43 +40,71 @@ impl Simulation {
     }
 }
 
-/// An address as `InetAddress.getHostAddress` writes it: of IPv6 all eight groups, without leading zeros.
-fn java(address: IpAddr) -> String {
+/// The parts of an address as `InetAddress.getHostAddress` writes it: of IPv6 all eight groups, without leading zeros.
+fn java(address: IpAddr) -> Vec<String> {
     match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => address.segments().map(|group| format!("{group:x}")).join(":"),
+        IpAddr::V4(address) => address.octets().iter().map(ToString::to_string).collect(),
+        IpAddr::V6(address) => address.segments().iter().map(|group| format!("{group:x}")).collect(),
     }
 }
 
-/// A pattern that matches these texts and nothing else. Texts that begin alike share their beginning, and beginnings that
-/// go on alike share what follows.
-fn pattern(texts: &BTreeSet<&[char]>) -> String {
-    let mut tails: BTreeMap<char, BTreeSet<&[char]>> = BTreeMap::new();
-    for (first, tail) in texts.iter().filter_map(|text| text.split_first()) {
-        tails.entry(*first).or_default().insert(tail);
+/// A pattern that matches these addresses and nothing else. Addresses that begin alike share their beginning, and those
+/// that end alike share their ending.
+fn of_addresses(addresses: &BTreeSet<&[String]>, separator: &str) -> String {
+    let choices = choices(addresses, |rest| of_addresses(rest, separator));
+    one_of(
+        choices
+            .into_iter()
+            .map(|(rest, parts)| {
+                let texts: Vec<Vec<char>> = parts.iter().map(|part| part.chars().collect()).collect();
+                let part = of_texts(&texts.iter().map(Vec::as_slice).collect());
+                if rest.is_empty() { part } else { part + separator + &rest }
+            })
+            .collect(),
+    )
+}
+
+/// The same for texts without a separator.
+fn of_texts(texts: &BTreeSet<&[char]>) -> String {
+    let choices = choices(texts, of_texts);
+    let is_one_character = matches!(&choices[..], [(rest, _)] if rest.is_empty());
+    let is_group = choices.len() > 1;
+    let pattern = one_of(choices.into_iter().map(|(rest, firsts)| class(&firsts) + &rest).collect());
+    match texts.contains([].as_slice()) {
+        may_end if !may_end || pattern.is_empty() => pattern,
+        _ if is_one_character || is_group => pattern + "?",
+        _ => format!("(?:{pattern})?"),
     }
-    let mut beginnings: Vec<(String, Vec<char>)> = Vec::new();
-    for (first, tails) in tails {
-        let rest = pattern(&tails);
-        match beginnings.iter_mut().find(|(other, _)| *other == rest) {
-            Some((_, firsts)) => firsts.push(first),
-            None => beginnings.push((rest, vec![first])),
+}
+
+/// What sequences begin with, by the pattern of what follows.
+fn choices<T: Ord + Clone>(
+    sequences: &BTreeSet<&[T]>,
+    pattern: impl Fn(&BTreeSet<&[T]>) -> String,
+) -> Vec<(String, Vec<T>)> {
+    let mut rests: BTreeMap<&T, BTreeSet<&[T]>> = BTreeMap::new();
+    for (first, rest) in sequences.iter().filter_map(|sequence| sequence.split_first()) {
+        rests.entry(first).or_default().insert(rest);
+    }
+    let mut choices: Vec<(String, Vec<T>)> = Vec::new();
+    for (first, rest) in rests {
+        let rest = pattern(&rest);
+        match choices.iter_mut().find(|(other, _)| *other == rest) {
+            Some((_, firsts)) => firsts.push(first.clone()),
+            None => choices.push((rest, vec![first.clone()])),
         }
     }
-    let mut choices: Vec<String> = beginnings.iter().map(|(rest, firsts)| class(firsts) + rest).collect();
-    let may_end = texts.contains([].as_slice());
-    match (choices.len(), may_end) {
-        (0, _) => String::new(),
-        (1, false) => choices.remove(0),
-        (_, false) => format!("(?:{})", choices.join("|")),
-        (_, true) => format!("(?:{})?", choices.join("|")),
-    }
+    choices
+}
+
+fn one_of(mut choices: Vec<String>) -> String {
+    if choices.len() < 2 { choices.pop().unwrap_or_default() } else { format!("(?:{})", choices.join("|")) }
 }
 
 /// One of these characters, which are in order and differ.
 fn class(characters: &[char]) -> String {
     if let [one] = characters {
-        return if *one == '.' { "\\.".to_owned() } else { one.to_string() };
+        return one.to_string();
     }
     let mut class = String::from("[");
     for run in characters.chunk_by(|&one, &next| u32::from(one) + 1 == u32::from(next)) {
@@ -99,7 +130,9 @@ mod tests {
     fn patterns_are_short_and_anchored() {
         assert_eq!(of(&["10.0.1.7"]), r"^10\.0\.1\.7$");
         assert_eq!(of(&["10.0.1.7", "10.0.1.9"]), r"^10\.0\.1\.[79]$");
-        assert_eq!(of(&["10.0.1.1", "10.0.1.10", "10.0.1.2"]), r"^10\.0\.1\.(?:1(?:0)?|2)$");
+        assert_eq!(of(&["10.0.1.1", "10.0.1.10", "10.0.1.2"]), r"^10\.0\.1\.(?:10?|2)$");
+        assert_eq!(of(&["10.0.0.10", "10.0.16.10"]), r"^10\.0\.(?:0|16)\.10$");
+        assert_eq!(of(&["10.0.0.1", "2001:db8::1"]), r"^(?:10\.0\.0\.1|2001:db8:0:0:0:0:0:1)$");
         let prefix: Vec<String> = (16..32).map(|last| format!("10.0.1.{last}")).collect();
         let prefix: Vec<&str> = prefix.iter().map(String::as_str).collect();
         assert_eq!(of(&prefix), r"^10\.0\.1\.(?:1[6-9]|2[0-9]|3[01])$");

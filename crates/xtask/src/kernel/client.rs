@@ -5,8 +5,6 @@ use std::net::{SocketAddr, TcpStream};
 
 use clap::{Args, ValueEnum};
 
-use crate::Failure;
-
 /// What to connect to.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -26,7 +24,7 @@ enum Order {
 
 /// Opens connections until no more come about, holds all of them, and says how many there are.
 #[expect(clippy::print_stdout, reason = "the scene that starts it reads this")]
-pub(crate) fn connect(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) fn connect(arguments: Arguments) {
     let rows = match arguments.order {
         Order::Turns => vec![arguments.destinations],
         Order::Rows => arguments.destinations.into_iter().map(|one| vec![one]).collect(),
@@ -38,5 +36,4 @@ pub(crate) fn connect(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     println!("{}", serde_json::json!({ "held": held.len() }));
-    Ok(())
 }

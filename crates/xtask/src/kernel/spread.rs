@@ -4,11 +4,11 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use trunnion_generator::Mode;
+use trunnion_generator::{Except, Mode};
 
 use super::{
     Test,
@@ -24,6 +24,7 @@ pub(crate) const SCENES: &[Test] = &[
     ("spread_lifts_the_ceiling_of_ports", spread_lifts_the_ceiling_of_ports),
     ("spread_is_even", spread_is_even),
     ("spread_serves_ipv6", spread_serves_ipv6),
+    ("spread_takes_the_addresses_of_the_metadata", spread_takes_the_addresses_of_the_metadata),
     ("spread_leaves_others_alone", spread_leaves_others_alone),
     ("spread_drains_and_adds_under_load", spread_drains_and_adds_under_load),
     ("spread_outlives_its_binary", spread_outlives_its_binary),
@@ -52,7 +53,7 @@ struct Host {
 
 impl Host {
     fn new() -> Result<Self, Failure> {
-        let stage = Stage::new(Scene { ipv6: 1, ..Scene::many_subnets(3, 1) })?;
+        let stage = Stage::new(Scene { ipv6: 1, targets: 3, ..Scene::many_subnets(3, 1) })?;
         let mut script = String::from(
             "useradd --create-home gatling
             useradd --create-home other
@@ -117,9 +118,14 @@ impl Host {
 
     /// Runs a client as the SSH user to its end, and says how many connections it held at once.
     fn client(&self, client: Client, order: Order, servers: &[Server]) -> Result<usize, Failure> {
+        self.client_with(client, order, 3 * PORTS + 20, servers)
+    }
+
+    /// The same with this many tries at each destination.
+    fn client_with(&self, client: Client, order: Order, most: usize, servers: &[Server]) -> Result<usize, Failure> {
         let destinations: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
         let destinations: Vec<&str> = destinations.iter().map(String::as_str).collect();
-        let most = "320";
+        let most = &*most.to_string();
         let command: Vec<&str> = match client {
             Client::Curl => return self.curl(servers),
             Client::Python(kind) => vec!["python3", PYTHON, kind, order.name(), most],
@@ -284,26 +290,65 @@ fn spread_serves_ipv6() -> Result<(), Failure> {
     Ok(())
 }
 
+fn spread_takes_the_addresses_of_the_metadata() -> Result<(), Failure> {
+    let host = Host::new()?;
+    let stage = &host.stage;
+    stage.config(|config| config.spread.except = vec![Except::OwnSubnets])?;
+    let taken = || Ok::<_, Failure>(host.counts()?.into_keys().collect::<Vec<_>>());
+    stage.generator(&["spread"])?.succeeded()?;
+    let all: Vec<_> = host.sources.iter().chain(&host.ipv6_sources).copied().collect();
+    ensure!(taken()? == all, "{:?} are taken", taken()?);
+    // The host's own subnets, here the router in one of them.
+    let router = stage.imds().world().interfaces[0].subnet.hosts().next().ok_or("no router")?;
+    let own = Server::start(stage.router(), SocketAddr::from((router, 8_090)), false)?;
+    let other = stage.listen(0, 0)?;
+    let destinations = [own, other];
+    host.client(Client::Python("plain"), Order::Rows, &destinations)?;
+    let [own, other] = destinations;
+    ensure!(own.by_source().into_keys().eq([host.primary()?]), "the own subnet saw {:?}", own.by_source());
+    ensure!(other.by_source().len() == host.sources.len(), "another subnet saw {:?}", other.by_source());
+
+    // An address that is not on its interface yet, or not any more, is no source.
+    let new = Ipv4Addr::new(10, 0, 17, 99);
+    stage.change(|world| world.interfaces[1].addresses.push(new))?;
+    stage.generator(&["spread"])?.succeeded()?;
+    ensure!(taken()? == all, "{:?} are taken", taken()?);
+    stage.script(&format!("ip addr add {new}/32 dev ens6"))?.succeeded()?;
+    stage.generator(&["spread"])?.succeeded()?;
+    ensure!(taken()?.contains(&new.into()), "{:?} are taken", taken()?);
+    stage.script(&format!("ip addr del {new}/32 dev ens6"))?.succeeded()?;
+    // Until the next look, the kernel refuses it and the next one takes its turn.
+    let server = [stage.listen(1, 0)?];
+    let held = host.client(Client::Python("plain"), Order::Turns, &server)?;
+    ensure!(held == 3 * PORTS, "{held} connections while a source is gone");
+    let (connections, refused, _) = host.counts()?[&IpAddr::from(new)];
+    ensure!(connections == 0 && refused > 0, "{connections} took an address that is gone, {refused} were refused");
+    stage.generator(&["spread"])?.succeeded()?;
+    ensure!(taken()? == all, "{:?} are taken", taken()?);
+    Ok(())
+}
+
 fn spread_leaves_others_alone() -> Result<(), Failure> {
     let host = Host::new()?;
     let stage = &host.stage;
     let second = stage.listen(1, 0)?;
-    stage.config(|config| config.spread.except = second.address().ip().to_string().parse().into_iter().collect())?;
-    let range = format!("{}/32", second.address().ip());
+    let third = stage.listen(2, 0)?;
+    stage.config(|config| config.spread.except = vec![Except::Range(second.address().ip().into())])?;
+    let range = format!("{}/32", third.address().ip());
     host.spread(&["--except", &range])?.succeeded()?;
     let only_primary = |server: &Server| Ok::<_, Failure>(server.by_source().into_keys().eq([host.primary()?]));
 
-    // Exceptions: a range, and the services of AWS at the link.
+    // Exceptions: of the config, of the command, and the services of AWS at the link.
     let metadata = SocketAddr::from((Imds::ADDRESS, 8_090));
     let link_local = Server::start(stage.router(), metadata, false)?;
-    for server in [second, link_local] {
+    for server in [second, third, link_local] {
         let address = server.address();
         let servers = [server];
         for client in [Client::Python("plain"), Client::Python("mapped"), Client::Rust] {
-            host.client(client, Order::Turns, &servers)?;
-            ensure!(only_primary(&servers[0])?, "{client:?}: {address} saw {:?}", servers[0].by_source());
-            servers[0].close_all();
+            host.client_with(client, Order::Turns, 10, &servers)?;
         }
+        servers[0].wait_for(30, PATIENCE)?;
+        ensure!(only_primary(&servers[0])?, "{address} saw {:?}", servers[0].by_source());
     }
     ensure!(host.counted()? == 0, "an exception was counted: {:?}", host.counts()?);
 
@@ -423,8 +468,9 @@ fn spread_outlives_its_binary() -> Result<(), Failure> {
     let unspread = server.by_source().get(&host.primary()?).copied();
     ensure!(unspread.is_none(), "{unspread:?} connections were not spread while the program was replaced");
 
+    let came = u64::try_from(server.peers().len())?;
     let counted = host.counted()?;
-    ensure!(counted >= u64::try_from(server.peers().len())?, "counters were lost: {counted}");
+    ensure!(counted >= came, "{counted} of {came} connections were counted");
     stage.generator(&["spread", "--detach"])?.succeeded()?;
     let last = server.peers().len();
     more(50)?;
