@@ -196,18 +196,10 @@ impl Stage {
             World { interfaces, instance_type: "c7i.xlarge".into(), region: "eu-west-3".into(), ..World::default() };
         let imds = Imds::start(&router, world.clone())?;
         let stage = Self { imds, host, router, targets, scene, _globals: globals };
-<<<<<<< HEAD
         guard_sources(&stage.router, &world)?;
-        stage.make_folder("/usr/local/bin")?;
-        let binary = BINARY.get().ok_or("the generator is not built yet")?;
-        fs::copy(binary, stage.path(GENERATOR))?;
-        stage.config(|_| {})?;
-=======
-        stage.guard_sources(&world)?;
         if !stage.scene.booted {
             stage.install()?;
         }
->>>>>>> check
         Ok(stage)
     }
 
