@@ -70,12 +70,12 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
     let Capacity { addresses, per_destination, total, limit, .. } = *capacity;
     let promised = config.connections;
     let message = format!(
-        "{per_destination} connections to one destination, from {addresses} addresses, and {total} in all: {} bind",
+        "{per_destination} connections to one destination, from {addresses} addresses, and {total} in all: {}",
         match limit {
-            Limit::Ports => "the local ports",
-            Limit::Descriptors => "the open files of one process",
-            Limit::Memory => "the memory",
-            Limit::Conntrack => "the connections that the kernel tracks",
+            Limit::Ports => "the local ports bind",
+            Limit::Descriptors => "the open files of one process bind",
+            Limit::Memory => "the memory binds",
+            Limit::Conntrack => "the connections that the kernel tracks bind",
         }
     );
     if per_destination >= promised.per_destination && total >= promised.total {
