@@ -24,6 +24,9 @@ const UNIT: &str = "trunnion-generator.service";
 /// What Debian's cloud-init calls the user that EC2's key belongs to; it may use `sudo`.
 const ADMINISTRATOR: &str = "debian";
 
+/// What is damaged is put right again within this time, where qemu runs the machine's instructions itself.
+const REPAIR: Duration = Duration::from_mins(4);
+
 /// Connections from each address.
 const EACH: usize = 8;
 
@@ -188,7 +191,7 @@ impl Guest<'_> {
     fn killed_service(&self) -> Result<(), Failure> {
         self.as_root(&format!("systemctl kill --signal KILL {UNIT}"))?;
         self.spreads_evenly()?;
-        self.becomes_healthy(PATIENCE)?;
+        self.becomes_healthy(REPAIR)?;
         let shown = self.as_user(&format!("systemctl show --property NRestarts {UNIT}"), "")?;
         ensure!(shown == "NRestarts=1\n", "the service was not restarted once: {shown}");
         Ok(())
@@ -198,12 +201,12 @@ impl Guest<'_> {
     fn networkd_restarts(&self) -> Result<(), Failure> {
         let before = self.network()?;
         self.as_root("systemctl restart systemd-networkd")?;
-        self.until(PATIENCE, |guest| {
+        self.until(REPAIR, |guest| {
             let after = guest.network()?;
             ensure!(after == before, "the network was\n{before}\nand is\n{after}");
             Ok(())
         })?;
-        self.becomes_healthy(PATIENCE)?;
+        self.becomes_healthy(REPAIR)?;
         self.spreads_evenly()
     }
 
