@@ -147,7 +147,8 @@ impl Guest<'_> {
     fn executable_folder(&self) -> Result<(), Failure> {
         let program = self.config.executable_dir.join("probe");
         let program = program.display();
-        let script = format!("printf '#!/bin/sh\\necho it runs\\n' > {program}; chmod 700 {program}; {program}; rm {program}");
+        let script =
+            format!("printf '#!/bin/sh\\necho it runs\\n' > {program}; chmod 700 {program}; {program}; rm {program}");
         let said = self.as_user("bash -es", &script)?;
         ensure!(said == "it runs\n", "a program in the executable folder says: {said}");
         Ok(())
@@ -212,7 +213,7 @@ impl Guest<'_> {
 
     /// Addresses, rules and routes, as text that can be compared.
     fn network(&self) -> Result<String, Failure> {
-        self.as_user("ip -4 -oneline address | sed 's/ *valid_lft.*//' | sort; ip -4 rule; ip -4 route show table all | sort", "")
+        self.as_user("ip -4 -oneline address | sed 's/ *valid_lft.*//' | sort; ip -4 rule | sort; ip -4 route show table all | sort", "")
     }
 
     /// Keeps the journal of this boot, for somebody to read.

@@ -81,7 +81,11 @@ impl Image {
         let log = folder.join("root.log");
         let output = fs::File::create(&log)?;
         let mut command = Command::new("sh");
-        command.args(["-c", RECIPE, "sh"]).arg(root.path().join("root")).arg(&self.root).args([PACKAGES, vpc::ENDPOINT]);
+        command
+            .args(["-c", RECIPE, "sh"])
+            .arg(root.path().join("root"))
+            .arg(&self.root)
+            .args([PACKAGES, vpc::ENDPOINT]);
         command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         if command.status()?.success() {
             Ok(())
@@ -97,12 +101,7 @@ impl Image {
 }
 
 /// The disk by which cloud-init is told what the host is (`NoCloud`), in this folder.
-pub(super) fn seed(
-    folder: &Path,
-    meta_data: &str,
-    network_config: &str,
-    user_data: &str,
-) -> Result<PathBuf, Failure> {
+pub(super) fn seed(folder: &Path, meta_data: &str, network_config: &str, user_data: &str) -> Result<PathBuf, Failure> {
     let seed = folder.join("seed.img");
     run(Command::new("mkfs.vfat").args(["-n", "CIDATA", "-C"]).arg(&seed).arg("1024").stdout(Stdio::null()))?;
     let mut copy = Command::new("mcopy");

@@ -18,8 +18,7 @@ use crate::{Failure, kernel::namespace::Namespace};
 const MEMORY_MIB: &str = "4096";
 const PROCESSORS: &str = "2";
 
-const KERNEL_ARGUMENTS: &str =
-    "root=/dev/vda rw console=ttyS0 panic=-1 systemd.log_color=0 systemd.show_status=error";
+const KERNEL_ARGUMENTS: &str = "root=/dev/vda rw console=ttyS0 panic=-1 systemd.log_color=0 systemd.show_status=error";
 
 /// qemu dies with this process, whatever ends this one.
 const QEMU: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"];

@@ -132,7 +132,8 @@ impl Vpc {
             Ok(answer)
         })??;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without an end of its head")?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("an answer without a status")?;
+        let status =
+            head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("an answer without a status")?;
         Ok((status, body.to_owned()))
     }
 
@@ -148,10 +149,8 @@ impl Vpc {
         let options = ["-F", "/dev/null", "-i", &key, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"];
         // The machine makes its keys at its first boot, and nobody but it is in this network.
         let hosts = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"];
-        self.namespace.run_with(
-            &[&["ssh"], &options[..], &hosts, &["-o", "ConnectTimeout=20", &login, command]].concat(),
-            input,
-        )
+        self.namespace
+            .run_with(&[&["ssh"], &options[..], &hosts, &["-o", "ConnectTimeout=20", &login, command]].concat(), input)
     }
 }
 
