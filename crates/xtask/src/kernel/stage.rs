@@ -380,8 +380,7 @@ impl Stage {
 /// What AWS calls the source check: an interface sends from its own addresses only. The router calls its ends `eni0` and so
 /// on, in the order of the interfaces.
 pub(crate) fn guard_sources(router: &Namespace, world: &World) -> Result<(), Failure> {
-    let mut lines =
-        String::from("table bridge vpc\ndelete table bridge vpc\ntable bridge vpc {\n chain sources {\n");
+    let mut lines = String::from("table bridge vpc\ndelete table bridge vpc\ntable bridge vpc {\n chain sources {\n");
     lines.push_str("  type filter hook prerouting priority -300;\n");
     for (interface, number) in world.interfaces.iter().zip(0..) {
         let mut own: Vec<_> = interface.addresses.iter().map(ToString::to_string).collect();
