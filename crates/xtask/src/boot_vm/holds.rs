@@ -198,10 +198,12 @@ impl Guest<'_> {
         Ok(())
     }
 
-    /// networkd takes away rules and routes that it does not know, unless it is told not to.
+    /// networkd takes away addresses that it does not know, and also rules and routes unless it is told not to.
     fn networkd_restarts(&self) -> Result<(), Failure> {
         let before = self.network()?;
         self.as_root("systemctl restart systemd-networkd")?;
+        // Ends when networkd is done with its interfaces.
+        self.as_root("/usr/lib/systemd/systemd-networkd-wait-online --timeout 120")?;
         self.until(REPAIR, |guest| {
             let after = guest.network()?;
             ensure!(after == before, "the network was\n{before}\nand is\n{after}");

@@ -169,7 +169,9 @@ impl Machine {
 
     /// Presses the power button and waits until the machine is off.
     pub(super) fn power_off(mut self, patience: Duration) -> Result<(), Failure> {
-        UnixStream::connect(&self.monitor)?.write_all(b"system_powerdown\n")?;
+        // Held until the machine is off: what was not read when the connection ends is not done.
+        let mut monitor = UnixStream::connect(&self.monitor)?;
+        monitor.write_all(b"system_powerdown\n")?;
         let end = Instant::now() + patience;
         let mut said = self.console.said();
         while !said.1 {
