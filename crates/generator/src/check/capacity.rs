@@ -89,3 +89,48 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
     let promise = format!("{} and {} were promised", promised.per_destination, promised.total);
     Check::failed(NAME, format!("{message}; {promise}"), help)
 }
+
+#[cfg(test)]
+mod tests {
+    use trunnion_generator::Ports;
+
+    use super::*;
+    use crate::check::{
+        Ena, Session, Spreading,
+        limits::{Conntrack, Limits},
+    };
+
+    fn facts(hard: u64, memory_bytes: u64, most: Option<u64>) -> Facts {
+        Facts {
+            network: Err(String::new()),
+            limits: Limits {
+                ports: Some(Ports { first: 1, last: 100 }),
+                memory_bytes: Some(memory_bytes),
+                conntrack: Some(Conntrack { entries: 1, most }),
+                ..Limits::default()
+            },
+            session: Ok(Session::parse(&format!("hard {hard}\n"))),
+            ena: vec![Ena {
+                interface: "ens5".into(),
+                driver: "ena".into(),
+                exceeded: Vec::new(),
+                conntrack_available: Some(50),
+            }],
+            sshd: Ok(Vec::new()),
+            spreading: Spreading::Unwanted,
+            probes: None,
+        }
+    }
+
+    #[test]
+    fn the_smallest_limit_binds() {
+        let found = |facts: &Facts| {
+            let Capacity { per_destination, total, limit, total_if_tracked, .. } = Capacity::new(3, facts);
+            (per_destination, total, limit, total_if_tracked)
+        };
+        assert_eq!(found(&facts(1_000, 1 << 30, None)), (300, 300, Limit::Ports, Some(50)));
+        assert_eq!(found(&facts(200, 1 << 30, Some(250))), (300, 200, Limit::Descriptors, Some(50)));
+        assert_eq!(found(&facts(1_000, 1 << 30, Some(250))), (300, 250, Limit::Conntrack, Some(50)));
+        assert_eq!(found(&facts(1_000, 108_000, None)), (300, 10, Limit::Memory, Some(10)));
+    }
+}

@@ -65,7 +65,7 @@ impl Session {
         Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut session = Self::default();
         for (word, answer) in text.lines().filter_map(|line| line.split_once(' ')) {
             match word {

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sd_notify::NotifyState;
 use tokio::{
     sync::watch,
     time::{self, sleep},
@@ -53,6 +52,8 @@ pub(super) struct Keeper<'a> {
     /// Where the server listens.
     primary: watch::Sender<Option<IpAddr>>,
     believed: Believed,
+    /// Why the last read failed, if it did.
+    outage: Option<String>,
     /// What the last setup warned of, which is said once.
     warnings: Vec<String>,
     spreader: Option<Spreader>,
@@ -73,6 +74,7 @@ impl<'a> Keeper<'a> {
             shared,
             primary,
             believed: Believed::default(),
+            outage: None,
             warnings: Vec::new(),
             spreader: None,
             session: None,
@@ -86,7 +88,7 @@ impl<'a> Keeper<'a> {
         let mut events = Events::new()?;
         self.first_metadata().await;
         self.converge(true).await;
-        notify(&[NotifyState::Ready, NotifyState::Status(self.shared.health().status.as_str())]);
+        notify(&format!("READY=1\nSTATUS={}", self.shared.health().status.as_str()));
         let mut slow = time::Instant::now() + self.refresh;
         loop {
             let mut whole = false;
@@ -104,7 +106,7 @@ impl<'a> Keeper<'a> {
             events.clear()?;
             // Our own changes wake us once more, when there is nothing left to do.
             self.converge(whole).await;
-            notify(&[NotifyState::Status(self.shared.health().status.as_str())]);
+            notify(&format!("STATUS={}", self.shared.health().status.as_str()));
             sleep(APART).await;
         }
     }
@@ -117,10 +119,8 @@ impl<'a> Keeper<'a> {
             let primary = check::primary_of_kernel().await;
             self.primary
                 .send_if_modified(|address| primary.is_some() && std::mem::replace(address, primary) != primary);
-            notify(&[
-                NotifyState::Status("waits for the metadata service"),
-                NotifyState::ExtendTimeoutUsec((pause + PATIENCE).as_micros().try_into().unwrap_or(u32::MAX)),
-            ]);
+            let more = (pause + PATIENCE).as_micros();
+            notify(&format!("STATUS=waits for the metadata service\nEXTEND_TIMEOUT_USEC={more}"));
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -134,25 +134,24 @@ impl<'a> Keeper<'a> {
                 let why = format!("{error}{}", causes(&error));
                 if self.believed.current().is_none() {
                     self.shared.trouble("metadata", Some(why));
-                } else {
+                } else if self.outage.as_ref() != Some(&why) {
                     // What is known stays true; `/metrics` tells how old it is.
                     say(format_args!("metadata: {why}; nothing changes"));
+                    self.outage = Some(why);
                 }
                 false
             }
             Ok(metadata) => {
                 self.shared.metadata_read();
                 self.shared.trouble("metadata", None);
+                if self.outage.take().is_some() {
+                    say(format_args!("metadata: answers again"));
+                }
                 match self.believed.read(metadata) {
                     Verdict::Same => {}
                     Verdict::Taken => say(format_args!("metadata: taken over")),
                     Verdict::Doubted(left_out) => {
-                        let names: Vec<String> = left_out.iter().take(10).map(ToString::to_string).collect();
-                        say(format_args!(
-                            "metadata: leaves out {} addresses or prefixes, among them {}; the next read has to confirm it",
-                            left_out.len(),
-                            names.join(", ")
-                        ));
+                        say(format_args!("metadata: leaves out {}; the next read has to confirm it", list(&left_out)));
                     }
                 }
                 true
@@ -273,7 +272,7 @@ impl<'a> Keeper<'a> {
         let new: Vec<IpAddr> =
             sources.iter().map(|source| source.address).filter(|address| !before.contains(address)).collect();
         if !new.is_empty() {
-            say(format_args!("spread: connections may come from {} too", list(&new)));
+            say(format_args!("spread: connections come from {} too", list(&new)));
         }
         Ok(Spreading::Attached(sources))
     }
@@ -295,10 +294,10 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// Some addresses, for a line of the journal.
-fn list(addresses: &[IpAddr]) -> String {
-    let named: Vec<String> = addresses.iter().take(8).map(ToString::to_string).collect();
-    match addresses.len().checked_sub(named.len()) {
+/// Some addresses or ranges, for a line of the journal.
+fn list(some: &[impl ToString]) -> String {
+    let named: Vec<String> = some.iter().take(8).map(ToString::to_string).collect();
+    match some.len().checked_sub(named.len()) {
         None | Some(0) => named.join(", "),
         Some(more) => format!("{} and {more} more", named.join(", ")),
     }

@@ -16,15 +16,18 @@ mod shared;
 mod sockets;
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, Write as _},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
-use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -69,7 +72,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
         _ = interrupt.recv() => {}
     }
     shared.drain("the service was told to stop");
-    notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+    notify("STOPPING=1\nSTATUS=draining");
     server.finish().await;
     say(format_args!("trunnion-generator ends; what is set up and attached stays"));
     Ok(ExitCode::SUCCESS)
@@ -92,9 +95,15 @@ async fn notices(imds: &Imds, shared: &Shared) {
     }
 }
 
-/// Tells the service manager; without one, or where it does not listen, nothing is lost.
-fn notify(state: &[NotifyState<'_>]) {
-    let _ = sd_notify::notify(state);
+/// Tells the service manager, by the protocol of `sd_notify(3)`; without one, or where it does not listen, nothing is
+/// lost.
+fn notify(lines: &str) {
+    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match name.as_encoded_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&name),
+    };
+    let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(lines.as_bytes(), &address));
 }
 
 /// A line for the journal.

@@ -45,6 +45,9 @@ fn boot_ends_with_a_healthy_generator() -> Result<(), Failure> {
     ensure!(ended.stdout.contains("fetching s3://"), "it fetched nothing:\n{}", ended.stdout);
     ensure!(ended.stdout.contains("this host holds what it was promised"), "{}", ended.stdout);
     cloud.is_healthy(config.metrics_port)?;
+    let journal = stage.host(&["journalctl", "--no-pager", "--unit", "trunnion-generator"])?.succeeded()?.stdout;
+    ensure!(journal.contains("setup: user `gatling`: created"), "the setup says nothing:\n{journal}");
+    ensure!(!journal.contains("failed"), "the first setup failed:\n{journal}");
     let pid = cloud.main_process()?;
 
     // What Gatling starts has every address as its source, and equally often.

@@ -240,6 +240,11 @@ fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
     Checked::new(&stage, &[])?.failed(&["ports", "capacity"])?.says("ports", "without the 10 of")?;
     stage.host_namespace().sysctl(&["net.ipv4.ip_local_reserved_ports="])?;
 
+    // More memory promised than there is.
+    stage.config(|config| config.connections.total = 1 << 40)?;
+    Checked::new(&stage, &[])?.failed(&["descriptors", "memory", "capacity"])?.says("memory", "MiB bear")?;
+    stage.config(|_| {})?;
+
     // A filled table of tracked connections. Its size is the machine's, no namespace has one of its own: so this host is
     // shown a smaller one, while the connections in it are real.
     Checked::new(&stage, &[])?.failed(&[])?.says("conntrack", "tracks no connections")?;
@@ -269,11 +274,6 @@ fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
         .says("conntrack", "800 connections at most, 900 were")?;
     drop(streams);
     stage.script("umount /proc/sys/net/netfilter/nf_conntrack_max; nft delete table ip track")?.succeeded()?;
-
-    // More memory promised than there is.
-    stage.config(|config| config.connections.total = 1 << 40)?;
-    Checked::new(&stage, &[])?.failed(&["descriptors", "memory", "capacity"])?.says("memory", "MiB bear")?;
-    stage.config(|_| {})?;
 
     // Another Java, no Java, no jq; a folder that runs nothing; nobody to log in to.
     stage.config(|config| config.java = 21)?;

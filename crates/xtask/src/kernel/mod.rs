@@ -18,6 +18,7 @@ pub(crate) mod target;
 use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
+    process::{Command, Stdio},
 };
 
 use clap::Args;
@@ -28,7 +29,9 @@ use crate::{Failure, generator};
 /// Ends a scene with a message unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
-        if !$condition {
+        // Not turned round: a comparison with what is no number must fail too.
+        if $condition {
+        } else {
             return Err(format!($($message)+).into());
         }
     };
@@ -39,7 +42,7 @@ pub(crate) use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES, check::SCENES, run::SCENES, boot::SCENES];
+const SCENES: &[&[Test]] = &[boot::SCENES, check::SCENES, proof::SCENES, run::SCENES, setup::SCENES, spread::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
@@ -47,13 +50,14 @@ const TOOLS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("debootstrap", "debootstrap"),
     ("ip", "iproute2"),
-    ("java", "openjdk-17-jre-headless"),
+    ("java", "openjdk-17-jdk-headless"),
     ("javac", "openjdk-17-jdk-headless"),
     ("jq", "jq"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
     ("ping", "iputils-ping"),
     ("pivot_root", "util-linux"),
+    ("prometheus_client for python3", "python3-prometheus-client"),
     ("python3", "python3"),
     ("setpriv", "util-linux"),
     ("ss", "iproute2"),
@@ -120,6 +124,15 @@ pub(crate) fn check_tools(tools: &[(&str, &str)]) -> Result<(), Failure> {
     }
     let is_there = |tool: &str| PATH.split(':').any(|folder| Path::new(folder).join(tool).exists());
     let missing: Vec<_> = tools.iter().filter(|(tool, _)| !is_there(tool)).collect();
+    let is_there = |tool: &str| match tool.strip_suffix(" for python3") {
+        Some(module) => {
+            let mut import = Command::new("/usr/bin/python3");
+            import.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
+            import.status().is_ok_and(|status| status.success())
+        }
+        None => PATH.split(':').any(|folder| Path::new(folder).join(tool).exists()),
+    };
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());
     }
