@@ -5,6 +5,9 @@
 //! are in the figures. A process has 20,000 descriptors or so at most, so many processes hold the connections; they are
 //! `xtask` itself. The destination keeps connections in the queue of its listening socket, where they are established and
 //! need no descriptor: it is the host that is measured.
+//!
+//! Connections are opened as the generator's service lets them: with the two halves of the local ports coming first by
+//! turns. What it is like without that is measured, too.
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people, of which a few digits count")]
 
@@ -12,7 +15,8 @@ use std::{
     fmt::Write as _,
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    thread,
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -21,9 +25,12 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use clap::Args;
-use nix::sys::{
-    resource::{Resource, getrlimit},
-    socket::{Backlog, setsockopt, sockopt},
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::{
+        resource::{Resource, getrlimit},
+        socket::{Backlog, setsockopt, sockopt},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +47,7 @@ const AIM: usize = 1_000_000;
 const ADDRESSES: u8 = 16;
 
 /// The longest that connections are opened for, from one address and from sixteen.
-const LONGEST: [Duration; 2] = [Duration::from_mins(2), Duration::from_mins(7)];
+const LONGEST: [Duration; 2] = [Duration::from_mins(2), Duration::from_mins(5)];
 
 /// Less free memory than this ends every opening of connections.
 const LEAST_FREE_BYTES: u64 = 2 << 30;
@@ -52,8 +59,12 @@ const AT_ONCE: usize = 2;
 const BATCH: usize = 8_000;
 const BATCHES: usize = 9;
 
-/// A holder tells its time for each so many connections.
-const STEP: usize = 500;
+/// Local ports: those of even numbers first, and those of odd ones.
+const RANGES: [&str; 2] = ["1024 65535", "1025 65534"];
+const PORTS: usize = 64_512;
+
+/// How long a half of the ports comes first.
+const TURN: Duration = Duration::from_millis(250);
 
 /// Descriptors that a holder needs for itself.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -80,8 +91,7 @@ struct Opened {
     connections: usize,
     /// Why it opened no more, if it wanted to.
     end: Option<String>,
-    /// Microseconds since its start, for each [`STEP`] connections.
-    micros: Vec<u64>,
+    micros: u64,
 }
 
 /// Opens connections and tells how it went.
@@ -89,7 +99,7 @@ struct Opened {
 pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
     let begin = Instant::now();
     let mut held = Vec::with_capacity(arguments.most);
-    let (mut end, mut micros) = (None, Vec::new());
+    let mut end = None;
     while held.len() < arguments.most {
         match TcpStream::connect(arguments.destination) {
             Ok(stream) => held.push(stream),
@@ -98,18 +108,16 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
                 break;
             }
         }
-        if held.len() % STEP == 0 {
-            micros.push(u64::try_from(begin.elapsed().as_micros())?);
-            if free_bytes()? < LEAST_FREE_BYTES {
-                end = Some("memory runs out".into());
-                break;
-            }
-            if begin.elapsed() > Duration::from_secs(arguments.seconds) {
-                end = Some("time is up".into());
-                break;
-            }
+        if begin.elapsed() > Duration::from_secs(arguments.seconds) {
+            end = Some("time is up".into());
+            break;
+        }
+        if held.len() % 1_000 == 0 && free_bytes()? < LEAST_FREE_BYTES {
+            end = Some("memory runs out".into());
+            break;
         }
     }
+    let micros = u64::try_from(begin.elapsed().as_micros())?;
     println!("{}", serde_json::to_string(&Opened { connections: held.len(), end, micros })?);
     if arguments.hold {
         // Far longer than the benchmark takes; it is ended before.
@@ -139,8 +147,6 @@ struct Filling {
     connections: usize,
     time: Duration,
     end: String,
-    /// For each process in its order: what it opened.
-    opened: Vec<Opened>,
     kernel_bytes: u64,
 }
 
@@ -156,8 +162,13 @@ pub(crate) fn capacity() -> Result<(), Failure> {
 
     eprintln!("Timing connections with and without spreading …");
     let cost = bench.cost()?;
+    eprintln!("  {cost:?}");
     eprintln!("Timing the program …");
     let program = bench.program_nanos()?;
+    eprintln!("  {program:.0} ns");
+    eprintln!("Timing one address as it fills …");
+    let (plain, turned) = (bench.rates(false)?, bench.rates(true)?);
+    eprintln!("  {plain:?} with even ports first, {turned:?} with halves by turns");
     eprintln!("Filling one address …");
     let one = bench.fill(usize::MAX, LONGEST[0], 1)?;
     eprintln!("  {} connections in {:.0?}, then: {}", one.connections, one.time, one.end);
@@ -182,14 +193,12 @@ pub(crate) fn capacity() -> Result<(), Failure> {
         thousands(per(one.kernel_bytes, one.connections)),
         thousands(per(all.kernel_bytes, all.connections))
     );
-    println!("\n| one address towards one destination | connections a second |\n|---|---|");
-    for (name, from, to) in [
-        ("empty (the first tenth)", 0, 10),
-        ("nearly half full", 40, 49),
-        ("just past half", 52, 60),
-        ("nearly full (the last tenth)", 90, 100),
-    ] {
-        println!("| {name} | {} |", rate_between(&one, from, to).map_or("not reached".into(), thousands));
+    println!(
+        "\n| connections a second from one address, its ports towards the destination | even ports first | halves by turns |\n|---|---|---|"
+    );
+    for (name, (plain, turned)) in ["empty", "45 % used", "55 % used", "95 % used"].iter().zip(plain.iter().zip(turned))
+    {
+        println!("| {name} | {} | {} |", thousands(*plain), thousands(turned));
     }
     println!("\n| spreading | microseconds per connect |\n|---|---|");
     println!("| off | {:.2} (least), {:.2} (median) |", cost.off.least, cost.off.median);
@@ -241,7 +250,8 @@ impl Bench {
         Ok(Self { stage, sources, destination })
     }
 
-    /// A destination without connections; all it got end with it.
+    /// A destination without connections. All that it got are reset when it is dropped, which must be before their other
+    /// ends are closed: then no port of the host waits.
     fn listen(&self) -> Result<Service, Failure> {
         let target = self.stage.target(0)?;
         let command =
@@ -267,9 +277,9 @@ impl Bench {
     fn batch(&self) -> Result<f64, Failure> {
         let ended = self.start_holder(BATCH, 60, false)?.wait(Duration::from_secs(90))?.succeeded()?;
         let opened: Opened = serde_json::from_str(&ended.stdout)?;
-        match (opened.end, opened.micros.last()) {
-            (None, Some(&micros)) => Ok(micros as f64 / BATCH as f64),
-            (end, _) => Err(format!("a batch ended early: {end:?}").into()),
+        match opened.end {
+            None => Ok(opened.micros as f64 / BATCH as f64),
+            Some(end) => Err(format!("a batch ended early: {end}").into()),
         }
     }
 
@@ -308,10 +318,61 @@ impl Bench {
         Ok(nanos)
     }
 
+    /// Connections a second from one address whose ports towards the destination are empty, nearly half used, a little more
+    /// than half used, and nearly all used.
+    fn rates(&self, turning: bool) -> Result<[usize; 4], Failure> {
+        let listener = self.listen()?;
+        let turns = if turning { Some(self.turns()?) } else { None };
+        let mut filled = Filled { bench: self, holders: Vec::new(), connections: 0 };
+        let mut rates = [0; 4];
+        // The odd ports come first from a half on, so that what comes after is as if the host itself had come so far.
+        for (rate, (share, range)) in rates.iter_mut().zip([(0, 0), (45, 0), (55, 1), (95, 1)]) {
+            let aim = PORTS * share / 100;
+            let half = PORTS / 2;
+            if turns.is_none() && aim > half && filled.connections < half {
+                filled.until(half)?;
+            }
+            if turns.is_none() {
+                self.range(RANGES[range])?;
+            }
+            filled.until(aim)?;
+            if turns.is_none() {
+                self.range(RANGES[0])?;
+            }
+            *rate = filled.more(1_000, 4)?;
+        }
+        drop(turns);
+        drop(listener);
+        Ok(rates)
+    }
+
+    fn range(&self, range: &str) -> Result<(), Failure> {
+        self.stage.host_namespace().sysctl(&[&format!("net.ipv4.ip_local_port_range={range}")])
+    }
+
+    /// Lets the halves of the ports come first by turns, as the generator's service does, until it is dropped.
+    fn turns(&self) -> Result<Turns, Failure> {
+        let network = fs::File::open(format!("/proc/{}/ns/net", self.stage.host_namespace().id()))?;
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || -> io::Result<()> {
+            setns(network, CloneFlags::CLONE_NEWNET)?;
+            for range in RANGES.iter().cycle() {
+                set_port_range(range)?;
+                if stopped.recv_timeout(TURN) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+            }
+            set_port_range(RANGES[0])
+        });
+        Ok(Turns { stop: Some(stop), thread: Some(thread) })
+    }
+
     /// Opens this many connections and holds them all at once.
+    #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
     fn fill(&self, aim: usize, longest: Duration, at_once: usize) -> Result<Filling, Failure> {
         let listener = self.listen()?;
-        let most = usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.1.min(1 << 20) - SPARE_DESCRIPTORS)?;
+        let _turns = self.turns()?;
+        let most = most_of_a_process()?;
         let kernel_before = kernel_bytes()?;
         let begin = Instant::now();
         let (mut holders, mut opened): (Vec<Service>, Vec<Opened>) = (Vec::new(), Vec::new());
@@ -325,6 +386,11 @@ impl Bench {
                 holders.push(self.start_holder(most.min(aim - planned), left, true)?);
             } else if let Some(next) = holders.get(opened.len()) {
                 let one: Opened = serde_json::from_str(&wait_for_line(next)?)?;
+                eprintln!(
+                    "  {} after {:.0?}",
+                    thousands(opened.iter().map(|one| one.connections).sum::<usize>() + one.connections),
+                    begin.elapsed()
+                );
                 end.clone_from(&one.end);
                 opened.push(one);
             } else {
@@ -341,10 +407,64 @@ impl Bench {
         if standing < connections {
             return Err(format!("of {connections} connections only {standing} stand").into());
         }
-        // The destination first: it resets them all, so that no port of the host waits.
         drop(listener);
-        Ok(Filling { connections, time, end: end.unwrap_or_default(), opened, kernel_bytes })
+        Ok(Filling { connections, time, end: end.unwrap_or_default(), kernel_bytes })
     }
+}
+
+/// A thread that lets the halves of the ports come first by turns.
+struct Turns {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Drop for Turns {
+    #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !matches!(ended, Some(Ok(Ok(())))) {
+            eprintln!("warning: the halves of the ports did not take turns: {ended:?}");
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a kernel value of a namespace, which is no file")]
+fn set_port_range(range: &str) -> io::Result<()> {
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", range)
+}
+
+/// Connections that are opened one after the other.
+struct Filled<'a> {
+    bench: &'a Bench,
+    holders: Vec<Service>,
+    connections: usize,
+}
+
+impl Filled<'_> {
+    fn until(&mut self, aim: usize) -> Result<(), Failure> {
+        while self.connections < aim {
+            self.more((aim - self.connections).min(most_of_a_process()?), 60)?;
+        }
+        Ok(())
+    }
+
+    /// Opens this many more, but no longer than so many seconds; says how many a second.
+    fn more(&mut self, count: usize, seconds: u64) -> Result<usize, Failure> {
+        let holder = self.bench.start_holder(count, seconds, true)?;
+        let opened: Opened = serde_json::from_str(&wait_for_line(&holder)?)?;
+        self.holders.push(holder);
+        self.connections += opened.connections;
+        match opened.end.as_deref() {
+            None | Some("time is up") => Ok(per_second(opened.connections, Duration::from_micros(opened.micros))),
+            Some(end) => Err(format!("{} connections, then: {end}", self.connections).into()),
+        }
+    }
+}
+
+/// How many connections one process can hold.
+fn most_of_a_process() -> Result<usize, Failure> {
+    Ok(usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.1.min(1 << 20) - SPARE_DESCRIPTORS)?)
 }
 
 /// The first line that a process says.
@@ -386,27 +506,6 @@ fn spread_of(mut values: Vec<f64>) -> Spread {
 
 fn rate(filling: &Filling) -> String {
     thousands(per_second(filling.connections, filling.time))
-}
-
-/// Connections a second between these hundredths of all that one process after the other opened.
-fn rate_between(filling: &Filling, from: usize, to: usize) -> Option<usize> {
-    let (from, to) = (filling.connections * from / 100, filling.connections * to / 100);
-    let (mut count, mut micros) = (0, 0);
-    let mut at = 0;
-    for opened in &filling.opened {
-        let mut last = 0;
-        for now in &opened.micros {
-            at += STEP;
-            if at > from && at <= to {
-                count += STEP;
-                micros += now - last;
-            }
-            last = *now;
-        }
-        // What came after the last full step.
-        at += opened.connections % STEP;
-    }
-    (micros > 0).then(|| per_second(count, Duration::from_micros(micros)))
 }
 
 fn per_second(count: usize, time: Duration) -> usize {
@@ -467,22 +566,5 @@ mod tests {
     #[test]
     fn numbers_are_told_in_groups() {
         assert_eq!([0, 999, 1_000, 1_032_192].map(thousands), ["0", "999", "1,000", "1,032,192"]);
-    }
-
-    #[test]
-    fn rates_are_those_of_the_part_that_is_asked_for() {
-        // Two processes: 2,000 connections in a millisecond each, then 2,000 in ten milliseconds.
-        let opened =
-            |micros: u64| Opened { connections: 2_000, end: None, micros: (1..=4).map(|step| step * micros).collect() };
-        let filling = Filling {
-            connections: 4_000,
-            time: Duration::from_millis(11),
-            end: String::new(),
-            opened: vec![opened(250), opened(2_500)],
-            kernel_bytes: 0,
-        };
-        assert_eq!(rate_between(&filling, 0, 50), Some(2_000_000));
-        assert_eq!(rate_between(&filling, 50, 100), Some(200_000));
-        assert_eq!(rate_between(&filling, 99, 99), None);
     }
 }

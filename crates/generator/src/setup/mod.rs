@@ -22,7 +22,7 @@ use crate::{
     layout::{Layout, Link},
 };
 
-mod files;
+pub(crate) mod files;
 mod journal;
 mod kernel;
 mod limits;

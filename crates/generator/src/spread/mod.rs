@@ -6,6 +6,7 @@
 //! | `maps` | what the program and this binary share |
 //! | `object_file` | the program as the loader takes it |
 //! | `spreader`, `place`, `sys` | the program in the kernel, from outside |
+//! | `ports` | how ports stay quick to find |
 //! | `simulation` | what to do where the kernel shall not spread |
 
 mod error;
@@ -13,6 +14,7 @@ mod instructions;
 mod maps;
 mod object_file;
 mod place;
+mod ports;
 mod program;
 mod simulation;
 mod spreader;
@@ -20,7 +22,6 @@ mod sys;
 
 use std::{
     collections::HashSet,
-    fs,
     io::{self, Write as _},
     net::IpAddr,
     path::PathBuf,
@@ -35,6 +36,7 @@ use trunnion_generator::{Config, Except, Mode};
 
 pub(crate) use self::{
     error::SpreadError,
+    ports::PortTurns,
     simulation::Simulation,
     spreader::{Options, Source, Spreader},
 };
@@ -42,6 +44,7 @@ use crate::{
     cli::{Failure, causes},
     host::{self, Host},
     layout::Layout,
+    setup::users,
 };
 
 #[derive(Debug, Args)]
@@ -256,31 +259,13 @@ fn detach_if_attached(pins: &std::path::Path) -> Result<(), SpreadError> {
     }
 }
 
-/// The id of a local user. The host's users stand in a file; asking the C library would need its plugins.
-pub(crate) fn uid_of(user: &str) -> Result<u32, SpreadError> {
-    let text = fs::read_to_string("/etc/passwd").map_err(SpreadError::Users)?;
-    uid_in(&text, user).ok_or_else(|| SpreadError::NoUser { user: user.to_owned() })
-}
-
-fn uid_in(passwd: &str, user: &str) -> Option<u32> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(user)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    })
+fn uid_of(user: &str) -> Result<u32, SpreadError> {
+    users::uid(user).map_err(SpreadError::Users)?.ok_or_else(|| SpreadError::NoUser { user: user.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn users_are_found_by_their_whole_name() {
-        let passwd = "root:x:0:0:root:/root:/bin/bash\ngatling2:x:1002:1002::/:/bin/sh\ngatling:x:1001:1001::/home/g:/bin/bash\nbroken\n";
-        assert_eq!(uid_in(passwd, "gatling"), Some(1001));
-        assert_eq!(uid_in(passwd, "root"), Some(0));
-        assert_eq!(uid_in(passwd, "gat"), None);
-        assert_eq!(uid_in(passwd, "broken"), None);
-    }
 
     #[test]
     fn a_user_is_a_number_or_any() {
