@@ -176,9 +176,9 @@ def test_user_data_promises_what_the_stack_asks_for(reference, heavy, hosts):
 
     of_heavy, of_probe = config(heavy[0]), config(hosts["instance.probe[0]"])
     assert (of_heavy["format"], of_heavy["pool"], of_probe["pool"]) == (2, "heavy", "probe")
-    assert of_heavy["connections"]["per_destination"] == 8 * 30 * 64_512
-    assert of_probe["connections"]["per_destination"] == 4 * 15 * 64_512
-    assert of_probe["connections"]["total"] < of_probe["connections"]["per_destination"], "8 GiB hold no more"
+    assert of_heavy["connections"]["per_destination"] == 7 * 30 * 64_511
+    assert of_probe["connections"]["per_destination"] == 4 * 15 * 64_511
+    assert of_probe["connections"]["total"] < of_probe["connections"]["per_destination"], "EC2 tracks no more"
     for one in (of_heavy, of_probe):
         assert one["spread"] == {"mode": "kernel", "except": ["10.20.0.0/16", "18.98.64.240/29"]}
         assert (one["metrics_port"], one["executable_dir"]) == (9464, "/var/lib/gatling")

@@ -147,8 +147,12 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
     let Pool { instance_type, interfaces, addresses, .. } = *pool;
     let ssh = &stack.control_plane.ssh;
     let spread = spread(stack);
-    let sources = spread.mode.sources(u64::from(interfaces) * u64::from(addresses));
-    let connections = Connections::promised(sources, instance_type.memory_mib << 20);
+    let tracking = match pool.tracking {
+        Tracking::Tracked => trunnion_generator::Tracking::Tracked,
+        Tracking::Untracked => trunnion_generator::Tracking::Untracked,
+    };
+    let sources = spread.mode.sources(interfaces, addresses, tracking);
+    let connections = Connections::promised(sources, instance_type.memory_mib << 20, tracking);
     Config {
         format: Config::FORMAT,
         stack: stack.name.clone(),
@@ -157,6 +161,7 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
         java: stack.generator.java,
         interfaces,
         addresses,
+        tracking,
         ports: Ports::WIDEST,
         connections,
         descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),

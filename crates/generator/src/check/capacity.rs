@@ -1,9 +1,13 @@
 //! How many connections the host holds as it is, and which limit binds.
 
 use serde::Serialize;
-use trunnion_generator::Config;
+use trunnion_generator::{Config, Tracking};
 
-use super::{Check, Facts, ena, limits};
+use super::{
+    Check, Facts,
+    ena::{self, UNTRACKED},
+    limits,
+};
 
 /// How many connections the host holds as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -16,10 +20,6 @@ pub(crate) struct Capacity {
     pub(crate) total: u64,
     /// What keeps the total from being larger.
     pub(crate) limit: Limit,
-    /// The total, if EC2 tracks the connections: no more than its allowance leaves now. `None` where the network driver
-    /// does not tell. It does not bind: whether EC2 tracks them is up to the security groups, which the host cannot see.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) total_if_tracked: Option<u64>,
 }
 
 /// What keeps the total from being larger.
@@ -30,6 +30,7 @@ pub(crate) enum Limit {
     Descriptors,
     Memory,
     Conntrack,
+    Tracking,
 }
 
 impl Limit {
@@ -39,28 +40,32 @@ impl Limit {
             Self::Descriptors => "descriptors",
             Self::Memory => "memory",
             Self::Conntrack => "conntrack",
+            Self::Tracking => "tracking",
         }
     }
 }
 
 impl Capacity {
     /// With so many addresses to take; what could not be read does not bind.
-    pub(super) fn new(addresses: u64, facts: &Facts) -> Self {
+    pub(super) fn new(config: &Config, addresses: u64, facts: &Facts) -> Self {
         let per_destination = addresses.saturating_mul(facts.limits.port_count());
         let descriptors = facts.session.as_ref().ok().and_then(|session| session.descriptors(&facts.limits));
         let conntrack = facts.limits.conntrack.and_then(|conntrack| conntrack.most);
-        let mut capacity =
-            Self { addresses, per_destination, total: per_destination, limit: Limit::Ports, total_if_tracked: None };
+        let tracking = match config.tracking {
+            Tracking::Tracked => ena::trackable(&facts.ena, facts.limits.connections),
+            Tracking::Untracked => None,
+        };
+        let mut capacity = Self { addresses, per_destination, total: per_destination, limit: Limit::Ports };
         for (limit, most) in [
             (Limit::Descriptors, descriptors),
             (Limit::Memory, limits::memory_of(&facts.limits)),
             (Limit::Conntrack, conntrack),
+            (Limit::Tracking, tracking),
         ] {
             if let Some(most) = most.filter(|&most| most < capacity.total) {
                 (capacity.total, capacity.limit) = (most, limit);
             }
         }
-        capacity.total_if_tracked = ena::conntrack_available(&facts.ena).map(|available| available.min(capacity.total));
         capacity
     }
 }
@@ -76,6 +81,7 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
             Limit::Descriptors => "the open files of one process bind",
             Limit::Memory => "the memory binds",
             Limit::Conntrack => "the connections that the kernel tracks bind",
+            Limit::Tracking => "the connections that EC2 tracks bind",
         }
     );
     if per_destination >= promised.per_destination && total >= promised.total {
@@ -83,6 +89,8 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
     }
     let help = if per_destination < promised.per_destination {
         "mend what the checks above say of addresses, routes, spread and ports"
+    } else if limit == Limit::Tracking {
+        UNTRACKED
     } else {
         "raise the limit that binds"
     };

@@ -2,7 +2,7 @@
 //! an instance, and its driver counts what went beyond (EC2 User Guide, "Monitor network performance for ENA settings on
 //! your EC2 instance").
 
-use trunnion_generator::Config;
+use trunnion_generator::{Config, Tracking};
 
 use super::{
     Check,
@@ -12,6 +12,7 @@ use crate::layout::Layout;
 
 const AVAILABLE: &str = "conntrack_allowance_available";
 const EXCEEDED: &str = "_allowance_exceeded";
+pub(super) const UNTRACKED: &str = "set `tracking: untracked` for the pool, or take a larger instance type";
 
 /// The allowances of one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +46,13 @@ fn read(interface: &str, driver: Driver) -> Ena {
     ena
 }
 
-/// How many further connections EC2 would track for the instance.
-pub(crate) fn conntrack_available(ena: &[Ena]) -> Option<u64> {
-    ena.iter().filter_map(|interface| interface.conntrack_available).min()
+/// How many connections EC2 tracks for the instance: what its allowance leaves, and the connections that there are now.
+pub(super) fn trackable(ena: &[Ena], connections: u64) -> Option<u64> {
+    let available = ena.iter().filter_map(|interface| interface.conntrack_available).min()?;
+    Some(available.saturating_add(connections))
 }
 
-/// Never fails: what was exceeded is past, and whether connections are tracked at all is up to the security groups, which
-/// a host cannot see.
+/// Never fails: what was exceeded is past. How many connections can be tracked is a matter of the capacity.
 pub(super) fn judge(config: &Config, ena: &[Ena]) -> Check {
     const NAME: &str = "ena";
     let adapters = ena.iter().filter(|interface| interface.driver == "ena").count();
@@ -61,18 +62,14 @@ pub(super) fn judge(config: &Config, ena: &[Ena]) -> Check {
             details.push(format!("`{}`: {allowance} was exceeded by {count} packets since boot", interface.interface));
         }
     }
-    let available = conntrack_available(ena);
-    if let Some(available) = available.filter(|&available| available < config.connections.total) {
-        details.push(format!(
-            "{available} more connections can be tracked, {} were promised in all",
-            config.connections.total
-        ));
-    }
     if !details.is_empty() {
-        let help = "set `tracking: untracked` for the pool, or take a larger instance type";
+        let help = match config.tracking {
+            Tracking::Tracked => UNTRACKED,
+            Tracking::Untracked => "take a larger instance type",
+        };
         return Check::warning(NAME, "EC2's allowances limit this host", help).with(details);
     }
-    if adapters == 0 && available.is_none() {
+    if adapters == 0 {
         return Check::ok(NAME, "not an ENA interface among them, so there are no allowances to read");
     }
     Check::ok(NAME, format!("{adapters} ENA interfaces, no allowance exceeded"))
@@ -89,5 +86,7 @@ mod tests {
         let ena = read("ens5", Driver { name: "ena".into(), statistics });
         assert_eq!(ena.exceeded, [("bw_in".to_owned(), 2)]);
         assert_eq!(ena.conntrack_available, Some(136_812));
+        assert_eq!(trackable(&[ena], 188), Some(137_000));
+        assert_eq!(trackable(&[], 188), None);
     }
 }

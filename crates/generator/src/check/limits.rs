@@ -20,6 +20,8 @@ pub(crate) struct Limits {
     /// `None` where the kernel tracks no connections of this network namespace.
     pub(crate) conntrack: Option<Conntrack>,
     pub(crate) clock_is_synchronised: Option<bool>,
+    /// TCP sockets that are connected, or were a moment ago.
+    pub(crate) connections: u64,
 }
 
 /// The kernel's own connection tracking.
@@ -42,6 +44,7 @@ impl Limits {
             memory_bytes: memory("MemTotal"),
             conntrack: conntrack(),
             clock_is_synchronised: kernel::clock_is_synchronised().ok(),
+            connections: connections(&read("/proc/net/sockstat"), &read("/proc/net/sockstat6")),
         }
     }
 
@@ -85,6 +88,17 @@ pub(crate) fn conntrack() -> Option<Conntrack> {
     Some(Conntrack { entries, most })
 }
 
+/// In use, and in `TIME_WAIT`, of both families; the latter are counted as IPv4's.
+fn connections(sockstat: &str, sockstat6: &str) -> u64 {
+    let value = |text: &str, line: &str, word: &str| {
+        let line = text.lines().find_map(|found| found.strip_prefix(line))?;
+        let mut words = line.split_ascii_whitespace().skip_while(|found| *found != word);
+        words.nth(1)?.parse::<u64>().ok()
+    };
+    let counts = [value(sockstat, "TCP:", "inuse"), value(sockstat, "TCP:", "tw"), value(sockstat6, "TCP6:", "inuse")];
+    counts.into_iter().flatten().sum()
+}
+
 fn ports_of(text: &str) -> Option<Ports> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse);
     Some(Ports { first: numbers.next()?.ok()?, last: numbers.next()?.ok()? })
@@ -105,7 +119,7 @@ pub(super) fn ports(config: &Config, limits: &Limits) -> Check {
     let Some(ports) = limits.ports else {
         return Check::failed(NAME, "`net.ipv4.ip_local_port_range` cannot be read", "make sure that /proc is mounted");
     };
-    let (count, promised) = (limits.port_count(), config.ports.count());
+    let (count, promised) = (limits.port_count(), config.ports.count_without(config.metrics_port));
     let range = format!("{} to {}", ports.first, ports.last);
     if count < promised {
         let reserved = match limits.reserved_ports {
@@ -184,6 +198,13 @@ mod tests {
         assert_eq!(memory_in("MemTotal:       16 kB\nMemFree: 1 kB\n", "MemTotal"), Some(16_384));
         assert_eq!(memory_in("MemTotal: 16 MB\n", "MemTotal"), None);
         assert_eq!(memory_in("", "MemTotal"), None);
+    }
+
+    #[test]
+    fn connections_of_both_families_count() {
+        let sockstat = "sockets: used 9\nTCP: inuse 3 orphan 0 tw 2 alloc 4 mem 2\n";
+        assert_eq!(connections(sockstat, "TCP6: inuse 5\n"), 10);
+        assert_eq!(connections("", ""), 0);
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Report {
                         checks.push(network::interfaces(layout, network));
                         checks.push(network::addresses(layout, network));
                         checks.push(network::routes(layout, network));
-                        usable = network.usable(layout);
+                        usable = network.usable(layout.load_interfaces(config));
                     }
                 }
             }
@@ -177,7 +177,7 @@ impl Report {
         checks.push(limits::clock(&facts.limits));
         let primary = layout.ok().and_then(primary);
         checks.push(sshd::judge(primary, &facts.sshd));
-        let capacity = Capacity::new(sources, facts);
+        let capacity = Capacity::new(config, sources, facts);
         checks.push(capacity::judge(config, &capacity));
         Self { healthy: checks.iter().all(|check| check.state != State::Failed), checks, capacity }
     }
@@ -205,7 +205,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
     };
     let mut facts = Facts::look(layout, network, session, Spreading::look(config));
     if let (Some(target), Ok(layout), Ok(network)) = (arguments.probe, layout, &facts.network) {
-        facts.probes = Some(Probes::look(target, network.usable(layout)).await);
+        facts.probes = Some(Probes::look(target, network.usable(&layout.interfaces)).await);
     }
     let report = Report::new(config, layout, &facts);
     if arguments.json {

@@ -82,10 +82,10 @@ impl Network {
         Ok(network)
     }
 
-    /// The load addresses that stand on their own interface and leave through it.
-    pub(crate) fn usable(&self, layout: &Layout) -> Vec<IpAddr> {
+    /// The addresses that stand on their own interface, of these, and leave through it.
+    pub(crate) fn usable(&self, interfaces: &[Interface]) -> Vec<IpAddr> {
         let mut usable = Vec::new();
-        for interface in &layout.interfaces {
+        for interface in interfaces {
             let works = |address: &&IpAddr| {
                 self.links.get(&interface.index) == Some(&true)
                     && self.stands(interface, **address)

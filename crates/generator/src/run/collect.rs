@@ -187,18 +187,19 @@ fn tcp_memory(sockstat: &str) -> Option<u64> {
 fn cpu(stat: &str) -> Vec<(&'static str, f64)> {
     const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
     let numbers = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);
-    MODES.into_iter().zip(numbers.filter_map(|number| Some(seconds(number.parse().ok()?)))).collect()
+    MODES.into_iter().zip(numbers.map_while(|number| Some(seconds(number.parse().ok()?)))).collect()
 }
 
 /// What this process took: user and system time, the 14th and 15th word. The second one, the name, may hold spaces.
 fn own_cpu(stat: &str) -> Option<f64> {
-    let mut words = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11).map(str::parse::<u32>);
+    let mut words = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
     Some(seconds(words.next()?.ok()?) + seconds(words.next()?.ok()?))
 }
 
 /// Of clock ticks, which are hundredths on every platform that Linux runs on here.
-fn seconds(ticks: u32) -> f64 {
-    f64::from(ticks) / 100.0
+#[expect(clippy::cast_precision_loss, reason = "exact for three million years")]
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / 100.0
 }
 
 fn own_resident() -> Option<u64> {
@@ -233,6 +234,8 @@ mod tests {
         assert_eq!(tcp_memory("sockets: used 1\nTCP: inuse 3 orphan 0 tw 0 alloc 4 mem 2\n"), Some(2 * page_size()));
         assert_eq!(tcp_memory("sockets: used 1\n"), None);
         assert_eq!(cpu("cpu  100 200 x\ncpu0 1\n"), [("user", 1.0), ("nice", 2.0)]);
+        // What 128 processors idle in a year.
+        assert_eq!(cpu("cpu  0 0 0 403660800000\n")[3], ("idle", 4_036_608_000.0));
         assert_eq!(own_cpu("12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0"), Some(2.0));
         assert_eq!(own_cpu(""), None);
         assert!(own_cpu(&limits::read("/proc/self/stat")).is_some());

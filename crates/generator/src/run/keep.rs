@@ -180,7 +180,8 @@ impl<'a> Keeper<'a> {
         self.leave(&layout);
         self.set_up(&layout, whole).await;
         let network = Network::look(&layout).await.map_err(|error| error.to_string());
-        let usable = network.as_ref().map(|network| network.usable(&layout)).unwrap_or_default();
+        let usable = network.as_ref().map(|network| network.usable(layout.load_interfaces(&self.host.config)));
+        let usable = usable.unwrap_or_default();
         let spreading = self.spread(&layout, &usable);
         let session = self.session().await;
         let facts = Facts::look(Ok(&layout), network, session, spreading);

@@ -334,6 +334,7 @@ impl Stage {
             java: 17,
             interfaces,
             addresses,
+            tracking: trunnion_generator::Tracking::Tracked,
             ports,
             connections: Connections { per_destination: connections, total: connections },
             descriptors: 15_000,
