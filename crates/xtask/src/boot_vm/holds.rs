@@ -160,7 +160,7 @@ impl Guest<'_> {
         let target = self.vpc.target();
         target.close_all();
         self.as_user("python3 -", &client(wanted)?)?;
-        target.wait_for(wanted, Duration::from_secs(60))?;
+        target.wait_for(wanted, Duration::from_mins(1))?;
         let sources = target.by_source();
         target.close_all();
         for address in addresses {
@@ -175,7 +175,7 @@ impl Guest<'_> {
         let target = self.vpc.target();
         target.close_all();
         self.vpc.ssh(self.key, ADMINISTRATOR, "python3 -", &client(EACH)?)?.succeeded()?;
-        target.wait_for(EACH, Duration::from_secs(60))?;
+        target.wait_for(EACH, Duration::from_mins(1))?;
         let sources = target.by_source();
         target.close_all();
         let only = sources.len() == 1 && sources.contains_key(&self.vpc.primary()?.into());

@@ -183,7 +183,7 @@ fn sandbox(namespace: &Namespace, trunnion: &Path, data: &Path) -> Result<Servic
     let (trunnion, data) = (trunnion.to_string_lossy(), data.to_string_lossy());
     let command = namespace.command(&[&trunnion, "sandbox", "--listen", ENDPOINT_ADDRESS, "--data", &data]);
     let mut sandbox = Service::start(command, "trunnion sandbox".into(), namespace)?;
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while namespace.inside(|| TcpStream::connect(ENDPOINT_ADDRESS))?.is_err() {
         if !sandbox.is_running()? || Instant::now() > end {
             return Err(format!("the sandbox does not serve: {}", sandbox.said()?.1).into());
