@@ -122,8 +122,6 @@ pub(crate) fn check_tools(tools: &[(&str, &str)]) -> Result<(), Failure> {
     if !geteuid().is_root() {
         return Err("this makes network namespaces, which only root can: run it as root".into());
     }
-    let is_there = |tool: &str| PATH.split(':').any(|folder| Path::new(folder).join(tool).exists());
-    let missing: Vec<_> = tools.iter().filter(|(tool, _)| !is_there(tool)).collect();
     let is_there = |tool: &str| match tool.strip_suffix(" for python3") {
         Some(module) => {
             let mut import = Command::new("/usr/bin/python3");
@@ -132,7 +130,7 @@ pub(crate) fn check_tools(tools: &[(&str, &str)]) -> Result<(), Failure> {
         }
         None => PATH.split(':').any(|folder| Path::new(folder).join(tool).exists()),
     };
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).collect();
+    let missing: Vec<_> = tools.iter().filter(|(tool, _)| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());
     }
