@@ -260,7 +260,7 @@ fn detach_if_attached(pins: &std::path::Path) -> Result<(), SpreadError> {
     }
 }
 
-fn uid_of(user: &str) -> Result<u32, SpreadError> {
+pub(crate) fn uid_of(user: &str) -> Result<u32, SpreadError> {
     users::uid(user).map_err(SpreadError::Users)?.ok_or_else(|| SpreadError::NoUser { user: user.to_owned() })
 }
 
