@@ -61,7 +61,8 @@ pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcom
     let text = format!("[Manager]\nDefaultLimitNOFILE={}\n", config.descriptors);
     let systemd = Wanted::system(Path::new(SYSTEMD_FILE), &text);
     if !systemd.is_there()? {
-        journal.pend("daemon-reexec")?;
+        // systemd reads this file, too, when it reloads its units.
+        journal.pend("daemon-reload")?;
     }
     outcome.put(&systemd, journal)?;
     Ok(())

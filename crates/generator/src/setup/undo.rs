@@ -53,10 +53,7 @@ fn files(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
 
 /// What systemd is to be told when this file is as it was.
 fn consequence(path: &Path) -> Option<String> {
-    if path.starts_with("/etc/systemd/system.conf.d") {
-        return Some("daemon-reexec".to_owned());
-    }
-    if path.starts_with("/etc/systemd/system") {
+    if ["/etc/systemd/system", "/etc/systemd/system.conf.d"].iter().any(|folder| path.starts_with(folder)) {
         return Some("daemon-reload".to_owned());
     }
     sshd::reload_for(path)
