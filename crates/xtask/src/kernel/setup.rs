@@ -83,7 +83,7 @@ fn everything(stage: &Stage) -> Result<String, Failure> {
     let script = "set +e
     grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/core /proc/sys/fs/nr_open | grep -v /conf/ | sort
     cd /
-    files() { find etc home var/lib/trunnion var/lib/gatling usr/local \\( -name '*-' -o -name .pwd.lock \\) -prune -o \"$@\" 2> /dev/null; }
+    files() { find etc home var/lib/trunnion var/lib/gatling \\( -name '*-' -o -name .pwd.lock \\) -prune -o \"$@\" 2> /dev/null; }
     files -printf '%p %y %m %U %G %l\\n' | sort
     files -type f -print0 | sort -z | xargs -0 sha256sum; true";
     Ok(format!("{}{}", network(stage)?, stage.script(script)?.succeeded()?.stdout))
