@@ -34,6 +34,8 @@ pub(super) struct Before {
     pub(super) owned: BTreeMap<PathBuf, Owned>,
     /// A user that was not there.
     pub(super) user: Option<String>,
+    /// Its home, once it is being removed.
+    pub(super) home: Option<PathBuf>,
     /// Units that were not masked.
     pub(super) masked: BTreeSet<String>,
     /// What systemd is still to be told: arguments of `systemctl`.

@@ -6,7 +6,6 @@ use std::{
     io,
     os::unix::fs::{PermissionsExt as _, chown},
     path::Path,
-    process::Command,
 };
 
 use super::{Failure, Outcome, files, files::FileError, journal::Journal, network, sshd, systemd, users};
@@ -18,7 +17,8 @@ pub(super) async fn undo() -> Result<Outcome, Failure> {
     network::undo(&journal, &mut outcome).await?;
     sysctls(&journal, &mut outcome)?;
     unmask(&mut journal, &mut outcome)?;
-    user(&journal, &mut outcome)?;
+    let dismissed = users::dismiss(&mut journal, &mut outcome);
+    outcome.take(dismissed);
     folders(&journal, &mut outcome)?;
     systemd::tell(&mut journal, &mut outcome)?;
     if outcome.problems.is_empty() {
@@ -82,17 +82,6 @@ fn unmask(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
             journal.pend(&format!("start {unit}"))?;
             files::remove(&path)?;
             outcome.changed(format!("`{unit}`"), "unmasked");
-        }
-    }
-    Ok(())
-}
-
-fn user(journal: &Journal, outcome: &mut Outcome) -> Result<(), Failure> {
-    let Some(name) = &journal.before().user else { return Ok(()) };
-    if users::exists(name)? {
-        match systemd::run(Command::new("userdel").args(["--remove", "--", name])) {
-            Ok(_) => outcome.changed(format!("user `{name}`"), "removed"),
-            Err(error) => outcome.problems.push(error),
         }
     }
     Ok(())

@@ -25,8 +25,8 @@ use super::{
 /// Users below belong to the system.
 const FIRST_UID: u32 = 1_000;
 
-/// How often `useradd` is tried again, and how long to wait before.
-const ATTEMPTS: u32 = 3;
+/// How often a command of the accounts is tried again, and how long to wait before.
+const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// An account of this host.
@@ -40,10 +40,6 @@ struct User {
 /// The uid of the user of this name, if there is one.
 pub(crate) fn uid(name: &str) -> io::Result<Option<u32>> {
     Ok(find(&fs::read_to_string("/etc/passwd")?, name).map(|user| user.uid))
-}
-
-pub(super) fn exists(name: &str) -> io::Result<bool> {
-    uid(name).map(|uid| uid.is_some())
 }
 
 pub(super) fn admit(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
@@ -91,21 +87,52 @@ fn create(name: &str, journal: &mut Journal, outcome: &mut Outcome) -> Result<Us
     if groups.lines().any(|line| line.split(':').next() == Some(name)) {
         command.args(["--gid", name]);
     }
-    command.arg("--").arg(name);
-    let mut attempts = 0..ATTEMPTS;
-    loop {
-        let result = systemd::run(&mut command);
-        // One that an earlier, killed setup began may be ahead, and holds the lock of the accounts.
-        if let Some(user) = find(&passwd()?, name) {
-            outcome.changed(format!("user `{name}`"), "created");
-            return Ok(user);
-        }
-        match (result, attempts.next()) {
-            (Err(_), Some(_)) => thread::sleep(PAUSE),
-            (Err(error), None) => return Err(error.into()),
-            (Ok(_), _) => return Err(format!("`useradd` created no user `{name}`").into()),
+    until(command.arg("--").arg(name), |passwd| find(passwd, name).is_some())?;
+    outcome.changed(format!("user `{name}`"), "created");
+    find(&passwd()?, name).ok_or_else(|| format!("`useradd` created no user `{name}`").into())
+}
+
+/// Removes the user that setup created, its home included.
+pub(super) fn dismiss(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+    let Some(name) = journal.before().user.clone() else { return Ok(()) };
+    if let Some(user) = find(&passwd()?, &name) {
+        // `userdel` may be killed before it comes to the home.
+        journal.remember(|before| before.home = Some(user.home))?;
+        until(Command::new("userdel").args(["--remove", "--", &name]), |passwd| find(passwd, &name).is_none())?;
+        outcome.changed(format!("user `{name}`"), "removed");
+    }
+    if let Some(home) = &journal.before().home {
+        // One that was killed with an earlier undo may still be at it.
+        for attempt in 0.. {
+            match fs::remove_dir_all(home) {
+                Ok(()) => {
+                    outcome.changed(format!("folder `{}`", home.display()), "removed");
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !home.exists() => break,
+                Err(error) if attempt == ATTEMPTS => return Err(FileError::new("remove", home)(error).into()),
+                Err(_) => thread::sleep(PAUSE),
+            }
         }
     }
+    Ok(())
+}
+
+/// Runs a command of the accounts until they are as it is to make them. One that an earlier, killed setup began may be
+/// ahead, and holds their lock.
+fn until(command: &mut Command, done: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    for attempt in 0.. {
+        let result = systemd::run(command);
+        if done(&passwd()?) {
+            break;
+        }
+        match result {
+            Err(_) if attempt < ATTEMPTS => thread::sleep(PAUSE),
+            Err(error) => return Err(error.into()),
+            Ok(_) => break,
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folder the user's.

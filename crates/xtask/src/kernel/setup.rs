@@ -1,16 +1,19 @@
 //! Scene 1: `setup` brings a bare host to all of its addresses, leaves alone what is not its own, converges wherever it was
 //! killed, and takes everything back.
 
-use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr, thread, time::Duration};
+mod watch;
+
+use std::{collections::BTreeSet, fmt::Write as _, thread, time::Duration};
 
 use nix::sys::signal::Signal;
 
+use self::watch::every_address_reaches_the_target;
 use super::{
     Test,
     command::Ended,
     ensure,
     imds::Fault,
-    stage::{GENERATOR, Scene, Stage, target_ipv6},
+    stage::{GENERATOR, Scene, Stage},
 };
 use crate::Failure;
 
@@ -83,7 +86,7 @@ fn everything(stage: &Stage) -> Result<String, Failure> {
     let script = "set +e
     grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/core /proc/sys/fs/nr_open | grep -v /conf/ | sort
     cd /
-    files() { find etc home var/lib/trunnion var/lib/gatling usr/local \\( -name '*-' -o -name .pwd.lock \\) -prune -o \"$@\" 2> /dev/null; }
+    files() { find etc home var/lib/trunnion var/lib/gatling \\( -name '*-' -o -name .pwd.lock \\) -prune -o \"$@\" 2> /dev/null; }
     files -printf '%p %y %m %U %G %l\\n' | sort
     files -type f -print0 | sort -z | xargs -0 sha256sum; true";
     Ok(format!("{}{}", network(stage)?, stage.script(script)?.succeeded()?.stdout))
@@ -96,87 +99,6 @@ fn same(what: &str, before: &str, after: &str) -> Result<(), Failure> {
     before.difference(&after).try_for_each(|line| writeln!(told, "- {line}"))?;
     after.difference(&before).try_for_each(|line| writeln!(told, "+ {line}"))?;
     ensure!(told.is_empty(), "{what}:\n{told}");
-    Ok(())
-}
-
-/// Counts, on the host, packets of connections to this port that take another way than their address's own.
-fn watch(stage: &Stage, port: u16) -> Result<(), Failure> {
-    let (mut output, mut input) = (String::new(), String::new());
-    for interface in stage.imds().world().interfaces {
-        let name = &interface.name;
-        let own = interface.all_addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        writeln!(output, "ip saddr {{ {own} }} tcp dport {port} oifname != {name} counter name astray")?;
-        writeln!(output, "ip saddr {{ {own} }} tcp dport {port} oifname {name} counter name out_{name}")?;
-        writeln!(input, "ip daddr {{ {own} }} tcp sport {port} iifname != {name} counter name astray")?;
-        writeln!(input, "ip daddr {{ {own} }} tcp sport {port} iifname {name} counter name in_{name}")?;
-        if !interface.ipv6_addresses.is_empty() {
-            let own = interface.ipv6_addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            writeln!(output, "ip6 saddr {{ {own} }} tcp dport {port} oifname != {name} counter name astray")?;
-            writeln!(output, "ip6 saddr {{ {own} }} tcp dport {port} oifname {name} counter name out_{name}")?;
-            writeln!(input, "ip6 daddr {{ {own} }} tcp sport {port} iifname != {name} counter name astray")?;
-            writeln!(input, "ip6 daddr {{ {own} }} tcp sport {port} iifname {name} counter name in_{name}")?;
-        }
-    }
-    let mut rules = String::from("table inet watch {\n counter astray { }\n");
-    for interface in stage.imds().world().interfaces {
-        writeln!(rules, " counter out_{0} {{ }}\n counter in_{0} {{ }}", interface.name)?;
-    }
-    write!(rules, " chain o {{ type filter hook output priority 0;\n{output} }}\n")?;
-    write!(rules, " chain i {{ type filter hook input priority 0;\n{input} }}\n}}\n")?;
-    stage.host_namespace().run_with(&["nft", "-f", "-"], &rules)?.succeeded()?;
-    Ok(())
-}
-
-/// Packets by counter.
-fn counted(stage: &Stage, counter: &str) -> Result<u64, Failure> {
-    let json = stage.host(&["nft", "--json", "list", "counter", "inet", "watch", counter])?.succeeded()?.json()?;
-    let found =
-        json["nftables"].as_array().into_iter().flatten().find_map(|entry| entry["counter"]["packets"].as_u64());
-    Ok(found.ok_or("nft counts nothing")?)
-}
-
-/// From every address there is: a connection with it as its source arrives with it, and both ways lead through the
-/// address's own interface, under a strict reverse-path filter.
-fn every_address_reaches_the_target(stage: &Stage) -> Result<(), Failure> {
-    const CONNECT: &str = "
-import socket, sys
-host, port, own = sys.argv[1], int(sys.argv[2]), sys.stdin.read().split()
-for source in own:
-    with socket.create_connection((host, port), 10, (source, 0)) as connection:
-        assert connection.getsockname()[0] == source
-";
-    let world = stage.imds().world();
-    let server = stage.listen(1, 4000)?;
-    let server_ipv6 = stage.listen_ipv6(1, 4000)?;
-    watch(stage, 4000)?;
-    let own = stage.addresses();
-    let own_ipv6: Vec<_> = world.interfaces.iter().flat_map(|interface| interface.ipv6_addresses.clone()).collect();
-    let connect = |target: &str, own: &str| {
-        let command = ["python3", "-c", CONNECT, target, "4000"];
-        stage.host_namespace().run_with(&command, own)?.succeeded().map(drop)
-    };
-    let lines = |own: &[String]| own.join("\n");
-    connect(&server.address().ip().to_string(), &lines(&own.iter().map(ToString::to_string).collect::<Vec<_>>()))?;
-    connect(&target_ipv6(1).to_string(), &lines(&own_ipv6.iter().map(ToString::to_string).collect::<Vec<_>>()))?;
-    server.wait_for(own.len(), PATIENCE)?;
-    server_ipv6.wait_for(own_ipv6.len(), PATIENCE)?;
-    let came: BTreeSet<IpAddr> = server.by_source().into_keys().chain(server_ipv6.by_source().into_keys()).collect();
-    let all: BTreeSet<IpAddr> =
-        own.iter().map(|&own| own.into()).chain(own_ipv6.iter().map(|&own| own.into())).collect();
-    ensure!(came == all, "{came:?} came, not {all:?}");
-    ensure!(counted(stage, "astray")? == 0, "packets take the way of another interface");
-    for interface in &world.interfaces {
-        let parameter = format!("/proc/sys/net/ipv4/conf/{}/rp_filter", interface.name);
-        let strict = stage.host(&["cat", &parameter])?.succeeded()?.stdout;
-        ensure!(strict.trim() == "1", "the reverse-path filter of {} is {strict}", interface.name);
-        for way in ["in", "out"] {
-            let packets = counted(stage, &format!("{way}_{}", interface.name))?;
-            // A handshake and an end are at least two packets each way.
-            let least = 2 * (interface.all_addresses().len() + interface.ipv6_addresses.len()) as u64;
-            ensure!(packets >= least, "{packets} packets of {least} went {way} through {}", interface.name);
-        }
-    }
-    stage.host(&["nft", "delete", "table", "inet", "watch"])?.succeeded()?;
     Ok(())
 }
 
