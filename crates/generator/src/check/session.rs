@@ -13,7 +13,12 @@ use super::{Check, limits::Limits};
 const SCRIPT: &str = r#"
 echo "hard $(ulimit -Hn)"
 echo "soft $(ulimit -Sn)"
-for program in java jq curl; do echo "$program $(command -v "$program")"; done
+for program in java jq curl; do
+  path=$(command -v "$program")
+  # Bash also finds what nobody can run.
+  [[ -x $path ]] || path=
+  echo "$program $path"
+done
 java -version 2>&1 | while read -r line; do echo "version $line"; done
 trial=
 trap 'rm -f "$trial"' EXIT

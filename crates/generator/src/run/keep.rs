@@ -88,7 +88,8 @@ impl<'a> Keeper<'a> {
         let mut events = Events::new()?;
         self.first_metadata().await;
         self.converge(true).await;
-        notify(&format!("READY=1\nSTATUS={}", self.shared.health().status.as_str()));
+        let mut status = self.shared.health().status;
+        notify(&format!("READY=1\nSTATUS={}", status.as_str()));
         let mut slow = time::Instant::now() + self.refresh;
         loop {
             let mut whole = false;
@@ -106,7 +107,10 @@ impl<'a> Keeper<'a> {
             events.clear()?;
             // Our own changes wake us once more, when there is nothing left to do.
             self.converge(whole).await;
-            notify(&format!("STATUS={}", self.shared.health().status.as_str()));
+            let now = self.shared.health().status;
+            if std::mem::replace(&mut status, now) != now {
+                notify(&format!("STATUS={}", now.as_str()));
+            }
             sleep(APART).await;
         }
     }

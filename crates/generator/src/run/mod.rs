@@ -16,7 +16,9 @@ mod shared;
 mod sockets;
 
 use std::{
-    env, fmt,
+    env,
+    ffi::OsStr,
+    fmt,
     io::{self, Write as _},
     os::{
         linux::net::SocketAddrExt as _,
@@ -97,19 +99,45 @@ async fn notices(imds: &Imds, shared: &Shared) {
     }
 }
 
-/// Tells the service manager, by the protocol of `sd_notify(3)`; without one, or where it does not listen, nothing is
-/// lost.
+/// Tells the service manager, by the protocol of `sd_notify(3)`; without one, nothing is lost.
 fn notify(lines: &str) {
-    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return };
+    if let Some(name) = env::var_os("NOTIFY_SOCKET") {
+        // Where it does not listen, or has not read what came before, it is not told: it must not hold us up.
+        let _ = send(&name, lines);
+    }
+}
+
+fn send(name: &OsStr, lines: &str) -> io::Result<usize> {
     let address = match name.as_encoded_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
-        _ => SocketAddr::from_pathname(&name),
-    };
-    let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(lines.as_bytes(), &address));
+        _ => SocketAddr::from_pathname(name),
+    }?;
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(lines.as_bytes(), &address)
 }
 
 /// A line for the journal.
 fn say(line: fmt::Arguments<'_>) {
     // Where stderr is closed, there is nobody to tell.
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_manager_that_reads_nothing_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        send(path.as_os_str(), "READY=1").unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(manager.recv(&mut buffer).unwrap(), 7);
+        assert_eq!(&buffer[..7], b"READY=1");
+        let full = (0..100_000).find_map(|_| send(path.as_os_str(), "STATUS=healthy").err());
+        assert_eq!(full.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+        assert_eq!(send(OsStr::new("@no-such-manager"), "").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -129,7 +129,7 @@ fn addresses(stage: &Stage) -> Result<BTreeSet<String>, Failure> {
 
 /// Rules and routes of all tables.
 fn routing(stage: &Stage) -> Result<String, Failure> {
-    Ok(stage.script("ip rule | sort; ip route show table all | sed 's/ expires .*//' | sort")?.succeeded()?.stdout)
+    Ok(stage.script("ip rule | sort; ip -4 route show table all | sed 's/ expires .*//' | sort")?.succeeded()?.stdout)
 }
 
 /// The sources of the spread and what was counted for each.
@@ -341,7 +341,11 @@ fn run_outlives_an_outage_of_the_metadata() -> Result<(), Failure> {
     let server = stage.listen(0, 7000)?;
     stage.change(|world| world.interfaces[2].addresses.truncate(2))?;
     eventually(|| {
-        ensure!(addresses(&stage)?.len() == 8 && sources(&stage)?.len() == 8, "{gone} is still there");
+        ensure!(
+            addresses(&stage)?.len() == 8 && sources(&stage)?.len() == 8,
+            "{gone} is still there: {}",
+            service.said()?.1
+        );
         Ok(())
     })?;
     let log = service.said()?.1;
@@ -358,7 +362,8 @@ fn run_outlives_an_outage_of_the_metadata() -> Result<(), Failure> {
     // What AWS gives is taken at once.
     stage.change(|world| world.interfaces[1].addresses.push([10, 0, 1, 77].into()))?;
     eventually(|| {
-        ensure!(sources(&stage)?.contains_key("10.0.1.77"), "the new address is no source");
+        let sources = sources(&stage)?;
+        ensure!(sources.contains_key("10.0.1.77"), "the new address is no source: {sources:?}\n{}", service.said()?.1);
         Ok(())
     })?;
     let _holder = hold(&stage, server.address(), 9)?;
