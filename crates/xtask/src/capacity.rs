@@ -103,6 +103,10 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
     while held.len() < arguments.most {
         match TcpStream::connect(arguments.destination) {
             Ok(stream) => held.push(stream),
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                end = Some("no port is left".into());
+                break;
+            }
             Err(error) => {
                 end = Some(error.to_string());
                 break;
@@ -394,7 +398,7 @@ impl Bench {
                 end.clone_from(&one.end);
                 opened.push(one);
             } else {
-                end = Some(format!("{} are enough", thousands(aim)));
+                end = Some("as many as were aimed at".into());
             }
         }
         for holder in holders.iter().skip(opened.len()) {

@@ -143,7 +143,7 @@ impl Host {
         for server in servers {
             writeln!(
                 script,
-                "curl -s -Z --parallel-immediate --parallel-max 300 --max-time 6 'http://{}/[1-300]' > /dev/null &",
+                "curl -s -Z --parallel-immediate --parallel-max 300 --max-time 4 'http://{}/[1-300]' > /dev/null &",
                 server.address()
             )?;
         }
@@ -249,6 +249,14 @@ fn spread_is_even() -> Result<(), Failure> {
             server.wait_for(100, PATIENCE)?;
             ensure!(unevenness(server, &host.sources) <= 1, "{order:?}: {:?}", server.by_source());
         }
+    }
+    // Several processes at once, to a destination that none of them has been to.
+    for _ in 0..5 {
+        let server = host.stage.listen(0, 0)?;
+        let client = format!("python3 {PYTHON} plain turns 30 {} > /dev/null &\n", server.address());
+        host.stage.as_user("gatling", &["bash", "-c", &(client.repeat(8) + "wait")])?.succeeded()?;
+        server.wait_for(240, PATIENCE)?;
+        ensure!(unevenness(&server, &host.sources) == 0, "eight processes: {:?}", server.by_source());
     }
     // Many destinations with a connection or two each.
     for each in [1, 2] {
