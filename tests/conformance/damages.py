@@ -100,6 +100,15 @@ def foreign_rule(world):
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[SSH_FROM_ANYWHERE])
 
 
+@damage("update security_group.untracked", paths=["ingress"])
+def narrowed_rule(world):
+    ec2 = world.client("ec2")
+    group = group_id(ec2, "loadtest-untracked")
+    (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=found["IpPermissions"])
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[SSH_FROM_ANYWHERE])
+
+
 @damage("update launch_template.heavy", paths=["data.user_data", "data.image_source", "default_version"])
 def new_version_of_a_launch_template(world):
     name, user_data = "loadtest-heavy", base64.b64encode(b"#!/bin/sh\n# nothing\n").decode()

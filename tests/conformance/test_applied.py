@@ -81,28 +81,41 @@ def test_every_interface_has_its_addresses(reference, heavy):
     assert 0 <= taken_by_tasks <= 1
 
 
-def test_only_the_primary_interface_can_be_reached(reference, heavy, hosts):
+def test_interfaces_can_be_reached_as_far_as_they_must(reference, heavy, hosts):
     ec2 = reference.client("ec2")
     generator, load = group_id(ec2, "loadtest-generator"), group_id(ec2, "loadtest-load")
-    control_plane = group_id(ec2, "loadtest-control-plane")
+    untracked, control_plane = group_id(ec2, "loadtest-untracked"), group_id(ec2, "loadtest-control-plane")
     for host in [*heavy, hosts["instance.probe[0]"]]:
+        of_load = untracked if host in heavy else load
         for interface in host["NetworkInterfaces"]:
             attachment = interface["Attachment"]
             is_primary = (attachment["NetworkCardIndex"], attachment["DeviceIndex"]) == (0, 0)
-            assert [group["GroupId"] for group in interface["Groups"]] == [generator if is_primary else load]
-    found = ec2.describe_security_groups(GroupIds=[generator, load, control_plane])["SecurityGroups"]
+            assert [group["GroupId"] for group in interface["Groups"]] == [generator if is_primary else of_load]
+    found = ec2.describe_security_groups(GroupIds=[generator, load, untracked, control_plane])["SecurityGroups"]
     groups = {group["GroupId"]: group for group in found}
-    (ssh,) = groups[generator]["IpPermissions"]
+    ssh, metrics = sorted(groups[generator]["IpPermissions"], key=lambda rule: rule["FromPort"])
     assert (ssh["IpProtocol"], ssh["FromPort"], ssh["ToPort"], ssh["IpRanges"]) == ("tcp", 22, 22, [])
     assert [pair["GroupId"] for pair in ssh["UserIdGroupPairs"]] == [control_plane]
+    assert (metrics["IpProtocol"], metrics["FromPort"], metrics["ToPort"]) == ("tcp", 9464, 9464)
+    assert [cidr["CidrIp"] for cidr in metrics["IpRanges"]] == ["10.30.0.0/16"]
+    assert metrics["UserIdGroupPairs"] == metrics["Ipv6Ranges"] == metrics["PrefixListIds"] == []
     assert groups[load]["IpPermissions"] == groups[control_plane]["IpPermissions"] == []
+    # What AWS asks for, so that it tracks no flow of TCP: everything out, and every answer in.
+    (answers,) = groups[untracked]["IpPermissions"]
+    assert (answers["IpProtocol"], answers["FromPort"], answers["ToPort"]) == ("tcp", 0, 65535)
+    (everything,) = groups[untracked]["IpPermissionsEgress"]
+    assert everything["IpProtocol"] == "-1"
+    for rule in (answers, everything):
+        assert [cidr["CidrIp"] for cidr in rule["IpRanges"]] == ["0.0.0.0/0"]
+    assert "routes and network ACLs alone keep others out" in answers["IpRanges"][0]["Description"]
     out = {
         (rule["FromPort"], cidr["CidrIp"])
         for rule in groups[control_plane]["IpPermissionsEgress"]
         for cidr in rule["IpRanges"]
     }
     assert out == {(443, "0.0.0.0/0"), (22, "172.31.0.0/20"), (22, "172.31.16.0/20")}
-    for group, name in [(generator, "generator"), (load, "load"), (control_plane, "control-plane")]:
+    for name in ["generator", "load", "untracked", "control-plane"]:
+        group = group_id(ec2, f"loadtest-{name}")
         address = f"security_group.{name.replace('-', '_')}"
         assert tags(groups[group]["Tags"]) == our_tags(address, Name=f"loadtest-{name}")
 
@@ -151,6 +164,24 @@ def test_user_data_fetches_the_generator_by_its_content(reference, heavy):
     assert text.startswith("#!/bin/bash\n")
     assert f"s3://{BUCKET}/generator/{sha256()}" in text
     assert f"sha256={sha256()}" in text
+
+
+def test_user_data_promises_what_the_stack_asks_for(reference, heavy, hosts):
+    def config(host):
+        described = reference.client("ec2").describe_instance_attribute(
+            InstanceId=host["InstanceId"], Attribute="userData"
+        )
+        text = base64.b64decode(described["UserData"]["Value"]).decode()
+        return json.loads(text[text.index("\n{\n") : text.index("\n}\nEND\n") + 2])
+
+    of_heavy, of_probe = config(heavy[0]), config(hosts["instance.probe[0]"])
+    assert (of_heavy["format"], of_heavy["pool"], of_probe["pool"]) == (2, "heavy", "probe")
+    assert of_heavy["connections"]["per_destination"] == 7 * 30 * 64_511
+    assert of_probe["connections"]["per_destination"] == 4 * 15 * 64_511
+    assert of_probe["connections"]["total"] < of_probe["connections"]["per_destination"], "EC2 tracks no more"
+    for one in (of_heavy, of_probe):
+        assert one["spread"] == {"mode": "kernel", "except": ["10.20.0.0/16", "18.98.64.240/29"]}
+        assert (one["metrics_port"], one["executable_dir"]) == (9464, "/var/lib/gatling")
 
 
 def test_object_is_the_generator(reference):

@@ -95,6 +95,7 @@ more-interfaces-than-any-type-has
 no-environments
 pool-in-two-locations
 public-key-cut-short
+range-with-bits-behind-its-prefix
 secret-of-another-account
 secret-of-another-region
 several-public-keys
@@ -108,6 +109,7 @@ too-many-addresses
 too-many-interfaces
 unknown-environment
 unknown-instance-type
+untracked-with-one-interface
 yes-for-true
 zone-of-another-region
 """

@@ -63,6 +63,28 @@ fn another_generator_binary_rolls_every_pool() {
 }
 
 #[test]
+fn tracking_moves_the_load_interfaces_to_another_group() {
+    let stage = applied();
+    stage.edit("tracking: untracked", "tracking: tracked");
+    let template = own(&["update launch_template.heavy"]);
+    expect(&stage, &[&heavy("replace", 0..4), &template, &own(&["delete security_group.untracked"]), &own(&NEW_CONF)]);
+    stage.edit("tracking: tracked", "tracking: untracked");
+    expect(&stage, &[&heavy("replace", 0..4), &template, &own(&["create security_group.untracked"]), &own(&NEW_CONF)]);
+    stage.edit("    zone: eu-west-3b\n", "    zone: eu-west-3b\n    tracking: untracked\n");
+    let last = ["delete security_group.load", "update launch_template.probe", "replace instance.probe[0]"];
+    expect(&stage, &[&own(&last), &own(&NEW_CONF)]);
+}
+
+#[test]
+fn who_reads_metrics_changes_one_group_and_no_host() {
+    let stage = applied();
+    stage.edit("metrics_from: [10.30.0.0/16]", "metrics_from: [10.30.0.0/16, 10.31.7.0/24]");
+    expect(&stage, &[&own(&["update security_group.generator"])]);
+    stage.edit("metrics_from: [10.30.0.0/16, 10.31.7.0/24]", "metrics_from: []");
+    expect(&stage, &[&own(&["update security_group.generator"])]);
+}
+
+#[test]
 fn another_system_property_changes_the_conf_alone() {
     let stage = applied();
     stage.edit("\"load.profile\": heavy", "\"load.profile\": light");

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tera::{Context, ErrorKind, Kwargs, State, Tera};
 use trunnion_catalog::Architecture;
 use trunnion_generator::{Config, Connections, Except, Mode, Ports, Spread, Ssh};
-use trunnion_stack::{Engine, Pool, Stack};
+use trunnion_stack::{Engine, Pool, Stack, Tracking};
 
 use crate::{Binaries, BlueprintError, address::bucket_of, conf::EXECUTABLE_DIR, error::BlueprintError as Error};
 
@@ -49,6 +49,7 @@ struct BootContext<'a> {
     architecture: Architecture,
     interfaces: u32,
     addresses: u32,
+    tracking: &'static str,
     java: u8,
     javascript: bool,
     generator: Artifact<'a>,
@@ -127,6 +128,10 @@ fn boot_context<'a>(
         architecture: instance_type.architecture,
         interfaces: pool.interfaces,
         addresses: pool.addresses,
+        tracking: match pool.tracking {
+            Tracking::Tracked => "tracked",
+            Tracking::Untracked => "untracked",
+        },
         java: stack.generator.java,
         javascript: runs_javascript(stack, pool_name),
         generator: Artifact { bucket: bucket_of(stack), key: binary.key(), sha256: &binary.sha256 },
@@ -142,8 +147,12 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
     let Pool { instance_type, interfaces, addresses, .. } = *pool;
     let ssh = &stack.control_plane.ssh;
     let spread = spread(stack);
-    let sources = spread.mode.sources(u64::from(interfaces) * u64::from(addresses));
-    let connections = Connections::promised(sources, instance_type.memory_mib << 20);
+    let tracking = match pool.tracking {
+        Tracking::Tracked => trunnion_generator::Tracking::Tracked,
+        Tracking::Untracked => trunnion_generator::Tracking::Untracked,
+    };
+    let sources = spread.mode.sources(interfaces, addresses, tracking);
+    let connections = Connections::promised(sources, instance_type.memory_mib << 20, tracking);
     Config {
         format: Config::FORMAT,
         stack: stack.name.clone(),
@@ -152,6 +161,7 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
         java: stack.generator.java,
         interfaces,
         addresses,
+        tracking,
         ports: Ports::WIDEST,
         connections,
         descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trunnion_catalog::Architecture;
 use trunnion_engine::{Address, Graph, Map, Observed};
 use trunnion_stack::{Image, Placement, Pool, Stack};
 
 use crate::{
+    Binaries, Binary,
     address::{self, EXECUTION},
     boot::runs_javascript,
     network::{control_plane_placements, pool_placements},
@@ -36,9 +38,9 @@ pub struct Finding {
     pub path: String,
 }
 
-/// What the observed lookups and resources say about the stack and the graph it became. A lookup that was not found says
-/// nothing here.
-pub fn findings(stack: &Stack, desired: &Graph, observed: &Observed) -> Findings {
+/// What the binaries, the observed lookups and the resources say about the stack and the graph it became. A lookup that was
+/// not found says nothing here.
+pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &Observed) -> Findings {
     let mut found = Findings::default();
     for (name, pool) in &stack.pools {
         found.errors.extend(type_too_small(name, pool, observed));
@@ -49,6 +51,7 @@ pub fn findings(stack: &Stack, desired: &Graph, observed: &Observed) -> Findings
     room(stack, desired, observed, &mut found.errors);
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found.warnings.extend(secrets_with_keys(stack, observed));
+    found.warnings.extend(binaries_that_may_not_start(stack, binaries));
     found
 }
 
@@ -182,6 +185,26 @@ fn secrets_with_keys(stack: &Stack, observed: &Observed) -> Vec<Finding> {
         })
     };
     secrets.into_iter().filter_map(finding).collect()
+}
+
+/// Amazon Linux 2023 has glibc 2.34, and a newer one is what most machines have that binaries are built on.
+fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries) -> Vec<Finding> {
+    let finding = |(architecture, binary): (Architecture, &Binary)| {
+        let boots =
+            |pool: &&Pool| pool.instance_type.architecture == architecture && pool.image == Image::AmazonLinux2023;
+        stack.pools.values().find(boots).filter(|_| binary.is_dynamic)?;
+        Some(Finding {
+            code: "dynamic_generator",
+            message: format!(
+                "the generator binary `{}` is linked dynamically: it does not start on Amazon Linux 2023 where it needs a \
+                 newer C library",
+                binary.path.display()
+            ),
+            help: Some("build one that is linked statically with `cargo xtask generator`".to_owned()),
+            path: "generator.binary".to_owned(),
+        })
+    };
+    binaries.iter().filter_map(finding).collect()
 }
 
 /// Addresses that are still to be taken must be free: hosts that stand already hold theirs.

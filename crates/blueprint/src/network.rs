@@ -119,7 +119,11 @@ fn rule(port: i32, peer: Value, description: &str) -> SecurityGroupRule {
 fn every_answer() -> SecurityGroupRule {
     SecurityGroupRule {
         from_port: Some(0),
-        ..rule(65_535, ANYWHERE.into(), "Answers to load, which is untracked because all are let in")
+        ..rule(
+            65_535,
+            ANYWHERE.into(),
+            "Everything, so that AWS tracks no connection; routes and network ACLs alone keep others out",
+        )
     }
 }
 

@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Mode;
+use crate::{Config, Mode, Tracking};
 
 /// Kernel memory of one established and idle TCP connection, in bytes: 5.4 KB, as measured for 5,000,000 connections of
 /// one client host with 128 GB (published figure, read August 2026).
 pub const BYTES_PER_CONNECTION: u64 = 5_400;
+
+/// How many connections a host is promised to hold while EC2 tracks them. Its allowance is not published; AWS shows one
+/// instance with 136,812 ("Monitor network performance for ENA settings on your EC2 instance", read August 2026).
+const TRACKED_CONNECTIONS: u64 = 100_000;
 
 /// The local ports that outgoing connections take, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,11 @@ impl Ports {
     pub fn count(self) -> u64 {
         (u64::from(self.last) + 1).saturating_sub(u64::from(self.first))
     }
+
+    /// How many of them connections can take: a port that somebody listens on is left out, whatever the address.
+    pub fn count_without(self, listener: u16) -> u64 {
+        self.count().saturating_sub(u64::from((self.first..=self.last).contains(&listener)))
+    }
 }
 
 /// How many connections a host can hold.
@@ -40,21 +49,31 @@ pub struct Connections {
 
 impl Connections {
     /// What a host whose connections come from this many addresses ([`Mode::sources`]), and whose instance type has this
-    /// much memory, is promised to hold. The total is never more than what the ports hold towards one destination. An
+    /// much memory, is promised to hold. Its metrics take one port. The total is never more than what the ports hold towards one destination. An
     /// operating system sees somewhat less than the memory of its instance type, so a tenth of it does not count.
-    pub fn promised(sources: u64, memory_bytes: u64) -> Self {
-        let per_destination = sources.saturating_mul(Ports::WIDEST.count());
-        Self { per_destination, total: per_destination.min(most_by_memory(memory_bytes / 10 * 9)) }
+    pub fn promised(sources: u64, memory_bytes: u64, tracking: Tracking) -> Self {
+        let per_destination = sources.saturating_mul(Ports::WIDEST.count_without(Config::METRICS_PORT));
+        let total = per_destination.min(most_by_memory(memory_bytes / 10 * 9));
+        Self {
+            per_destination,
+            total: match tracking {
+                Tracking::Tracked => total.min(TRACKED_CONNECTIONS),
+                Tracking::Untracked => total,
+            },
+        }
     }
 }
 
 impl Mode {
-    /// How many of a host's addresses connections come from.
-    pub fn sources(self, addresses: u64) -> u64 {
-        match self {
-            Self::Kernel | Self::Simulation => addresses,
-            Self::Off => addresses.min(1),
-        }
+    /// How many of a host's addresses connections come from: all, but for those of the primary interface where the others
+    /// are untracked, because what comes from there would be tracked all the same.
+    pub fn sources(self, interfaces: u32, addresses: u32, tracking: Tracking) -> u64 {
+        let interfaces = match (self, tracking) {
+            (Self::Off, _) => return 1,
+            (_, Tracking::Untracked) => interfaces.saturating_sub(1).max(1),
+            (_, Tracking::Tracked) => interfaces,
+        };
+        u64::from(interfaces) * u64::from(addresses)
     }
 }
 
@@ -69,21 +88,31 @@ mod tests {
 
     #[test]
     fn ports_bind_on_large_hosts_and_memory_on_small_ones() {
-        let large = Connections::promised(240, 256 << 30);
-        assert_eq!((large.per_destination, large.total), (15_482_880, 15_482_880));
-        let small = Connections::promised(60, 8 << 30);
-        assert_eq!((small.per_destination, small.total), (3_870_720, 715_827));
+        let large = Connections::promised(240, 256 << 30, Tracking::Untracked);
+        assert_eq!((large.per_destination, large.total), (15_482_640, 15_482_640));
+        let small = Connections::promised(60, 8 << 30, Tracking::Untracked);
+        assert_eq!((small.per_destination, small.total), (3_870_660, 715_827));
     }
 
     #[test]
-    fn without_spreading_one_address_is_all_there_is() {
-        let of = |mode: Mode| Connections::promised(mode.sources(240), 256 << 30).per_destination;
-        assert_eq!((of(Mode::Kernel), of(Mode::Simulation), of(Mode::Off)), (15_482_880, 15_482_880, 64_512));
+    fn no_more_is_promised_than_ec2_is_known_to_track() {
+        let tracked = Connections::promised(240, 256 << 30, Tracking::Tracked);
+        assert_eq!((tracked.per_destination, tracked.total), (15_482_640, 100_000));
+        assert_eq!(Connections::promised(1, 256 << 30, Tracking::Tracked).total, 64_511);
+    }
+
+    #[test]
+    fn connections_come_from_what_is_spread_over() {
+        let tracked = |mode: Mode| mode.sources(8, 30, Tracking::Tracked);
+        assert_eq!((tracked(Mode::Kernel), tracked(Mode::Simulation), tracked(Mode::Off)), (240, 240, 1));
+        let untracked = |interfaces| Mode::Kernel.sources(interfaces, 30, Tracking::Untracked);
+        assert_eq!((untracked(8), untracked(2), untracked(1)), (210, 30, 30));
     }
 
     #[test]
     fn a_range_that_is_turned_round_holds_nothing() {
-        assert_eq!(Ports::WIDEST.count(), 64_512);
+        assert_eq!((Ports::WIDEST.count(), Ports::WIDEST.count_without(9_464)), (64_512, 64_511));
+        assert_eq!(Ports { first: 2_000, last: 2_099 }.count_without(9_464), 100);
         assert_eq!(Ports { first: 2, last: 1 }.count(), 0);
     }
 }

@@ -37,6 +37,8 @@ pub struct Config {
     pub interfaces: u32,
     /// How many private IPv4 addresses each interface has, the primary one included.
     pub addresses: u32,
+    /// Whether EC2 tracks the connections of its load interfaces.
+    pub tracking: Tracking,
     /// The local ports of every address that outgoing connections take.
     pub ports: Ports,
     /// How many connections it can hold.
@@ -51,6 +53,27 @@ pub struct Config {
     pub executable_dir: PathBuf,
     /// How the control plane logs in.
     pub ssh: Ssh,
+}
+
+/// Whether EC2 tracks the connections of the load interfaces, which are all but the primary one. Those of the primary one
+/// are always tracked, because its security group is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tracking {
+    /// It does, and its allowance caps them.
+    #[default]
+    Tracked,
+    /// It does not, because their security group lets everything in.
+    Untracked,
+}
+
+impl fmt::Display for Tracking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tracked => "tracked",
+            Self::Untracked => "untracked",
+        })
+    }
 }
 
 /// How outgoing connections come by their source address.
@@ -222,6 +245,7 @@ impl fmt::Display for Config {
         writeln!(f, "pool        {pool}, {instance_type}")?;
         writeln!(f, "interfaces  {interfaces}")?;
         writeln!(f, "addresses   {addresses} on each interface, {} in all", self.all_addresses())?;
+        writeln!(f, "tracking    {}", self.tracking)?;
         writeln!(f, "ports       {} to {} of each address", ports.first, ports.last)?;
         writeln!(f, "connections {} to one destination, {} in all", connections.per_destination, connections.total)?;
         writeln!(f, "spread      {}", spread.mode)?;
@@ -236,7 +260,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = r#"{"format":2,"stack":"s","pool":"p","instance_type":"c7i.xlarge","java":21,"interfaces":4,
-        "addresses":15,"ports":{"first":1024,"last":65535},"connections":{"per_destination":3870720,"total":715827},
+        "addresses":15,"tracking":"untracked","ports":{"first":1024,"last":65535},"connections":{"per_destination":3870720,"total":715827},
         "descriptors":3870720,"spread":{"mode":"kernel","except":["own-subnets","18.98.64.240/29"]},"metrics_port":9464,
         "executable_dir":"/var/lib/gatling","ssh":{"user":"gatling","authorized_keys":[]}}"#;
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use trunnion_generator::{Config, Mode, Tracking};
 
 use crate::imds::{self, Metadata};
 
@@ -104,7 +105,18 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Every load address of the host.
+    /// The interfaces that connections come from: all, but without the primary one where the others are untracked; the
+    /// primary one alone where nothing is spread.
+    pub(crate) fn load_interfaces(&self, config: &Config) -> &[Interface] {
+        let load = match (config.spread.mode, config.tracking) {
+            (Mode::Off, _) => self.interfaces.get(..1),
+            (_, Tracking::Untracked) if config.interfaces > 1 => self.interfaces.get(1..),
+            (_, Tracking::Tracked | Tracking::Untracked) => Some(&*self.interfaces),
+        };
+        load.unwrap_or_default()
+    }
+
+    /// Every address of the host.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied())
     }

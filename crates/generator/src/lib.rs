@@ -4,7 +4,8 @@
 //! `blueprint` fills a [`Config`] and bakes its JSON into the user data; [`Config::load`] reads it back on the host.
 //!
 //! ```
-//! use trunnion_generator::{Config, Connections, Ports, Spread, Ssh};
+//! use trunnion_generator::{Config, Connections, Mode, Ports, Spread, Ssh, Tracking};
+//! let sources = Mode::Kernel.sources(8, 30, Tracking::Untracked);
 //! let config = Config {
 //!     format: Config::FORMAT,
 //!     stack: "loadtest".into(),
@@ -13,15 +14,16 @@
 //!     java: 21,
 //!     interfaces: 8,
 //!     addresses: 30,
+//!     tracking: Tracking::Untracked,
 //!     ports: Ports::WIDEST,
-//!     connections: Connections::promised(8 * 30, 256 << 30),
-//!     descriptors: 15_482_880,
+//!     connections: Connections::promised(sources, 256 << 30, Tracking::Untracked),
+//!     descriptors: 13_547_310,
 //!     spread: Spread::default(),
 //!     metrics_port: Config::METRICS_PORT,
 //!     executable_dir: "/var/lib/gatling".into(),
 //!     ssh: Ssh { user: "gatling".into(), authorized_keys: vec!["ssh-ed25519 AAAA gatling".into()] },
 //! };
-//! assert_eq!(config.connections.per_destination, 15_482_880);
+//! assert_eq!(config.connections.per_destination, 13_547_310);
 //! assert_eq!(Config::parse(&config.to_json()?)?, config);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -31,4 +33,4 @@ mod capacity;
 mod config;
 
 pub use capacity::{BYTES_PER_CONNECTION, Connections, Ports, most_by_memory};
-pub use config::{CONFIG_PATH, Config, ConfigError, Except, Mode, Spread, Ssh};
+pub use config::{CONFIG_PATH, Config, ConfigError, Except, Mode, Spread, Ssh, Tracking};

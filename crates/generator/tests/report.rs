@@ -14,6 +14,7 @@ const CONFIG: &str = r#"{
   "java": 21,
   "interfaces": 8,
   "addresses": 30,
+  "tracking": "untracked",
   "ports": { "first": 1024, "last": 65535 },
   "connections": { "per_destination": 15482880, "total": 15482880 },
   "descriptors": 15482880,

@@ -238,5 +238,5 @@ fn a_generator_for_another_architecture_is_refused() {
     assert_eq!(invalid.diagnostics()[0].code, "stack::generator_binary");
     let without = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &LoadOptions::default()).unwrap_err();
     assert_eq!(without.diagnostics()[0].code, "stack::missing_file");
-    assert!(without.diagnostics()[0].help.as_deref().unwrap().contains("cargo build --package trunnion-generator"));
+    assert!(without.diagnostics()[0].help.as_deref().unwrap().contains("cargo xtask generator"));
 }

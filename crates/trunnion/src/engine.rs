@@ -147,13 +147,18 @@ impl Engine {
     /// Reads AWS in bulk and plans.
     pub async fn plan(&self, request: &Request) -> Result<Planned, Error> {
         let targets = request.targets.iter().map(|target| target.parse()).collect::<Result<_, _>>()?;
-        let desired = if request.destroy { Graph::empty(&self.stack.name) } else { desired(&self.stack)? };
+        // What is to be destroyed needs no binary.
+        let binaries = if request.destroy { None } else { Some(binaries(&self.stack)?) };
+        let desired = match &binaries {
+            Some(binaries) => desired_with(&self.stack, binaries)?,
+            None => Graph::empty(&self.stack.name),
+        };
         let state = self.state().await?;
         let observed = self.aws.observe(&desired, &state).await?;
         let options = PlanOptions { targets, update_pinned: request.update_images };
         let mut plan = plan(&desired, &observed, &state, &self.rules, &options)?;
-        if !request.destroy {
-            let findings = trunnion_blueprint::findings(&self.stack, &desired, &observed);
+        if let Some(binaries) = &binaries {
+            let findings = trunnion_blueprint::findings(&self.stack, binaries, &desired, &observed);
             if !findings.errors.is_empty() {
                 let refused = findings.errors.into_iter().map(|finding| {
                     self.stack.sources.diagnostic(&finding.path, finding.code, finding.message, finding.help)
@@ -205,8 +210,15 @@ async fn sandbox_state(location: &StateLocation, folder: &Path, stack: &str) -> 
 
 /// Everything a stack asks for. Reads the generator binaries and the boot template, asks AWS nothing.
 pub fn desired(stack: &Stack) -> Result<Graph, Error> {
-    let desired = || trunnion_blueprint::blueprint(stack, &Binaries::read(stack)?);
-    desired().map_err(|error| Error::blueprint(stack, error))
+    desired_with(stack, &binaries(stack)?)
+}
+
+fn binaries(stack: &Stack) -> Result<Binaries, Error> {
+    Binaries::read(stack).map_err(|error| Error::blueprint(stack, error))
+}
+
+fn desired_with(stack: &Stack, binaries: &Binaries) -> Result<Graph, Error> {
+    trunnion_blueprint::blueprint(stack, binaries).map_err(|error| Error::blueprint(stack, error))
 }
 
 /// The lock of a stack's state.

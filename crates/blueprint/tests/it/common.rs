@@ -46,7 +46,8 @@ pub fn parse(text: &str, environment: Option<&str>) -> Stack {
 /// The reference binary of each architecture, at a place that no machine has.
 pub fn binaries() -> Binaries {
     let binary = |architecture: Architecture| {
-        (architecture, Binary { path: format!("dist/{architecture}/generator").into(), sha256: SHA256.to_owned() })
+        let path = format!("dist/{architecture}/generator").into();
+        (architecture, Binary { path, sha256: SHA256.to_owned(), is_dynamic: false })
     };
     Binaries::new([binary(Architecture::X86_64)])
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use trunnion_blueprint::{Finding, blueprint, findings};
+use trunnion_blueprint::{Binaries, Finding, blueprint, findings};
 use trunnion_engine::{Map, Observed, Remote, Value};
 use trunnion_stack::{Engine, Image, Placement, Stack};
 
@@ -40,7 +40,7 @@ fn host(interfaces: i64, addresses: i64) -> Vec<Remote> {
 
 fn told(stack: &Stack, observed: &Observed) -> String {
     let desired = blueprint(stack, &common::binaries()).unwrap();
-    let found = findings(stack, &desired, observed);
+    let found = findings(stack, &common::binaries(), &desired, observed);
     let mut text = String::new();
     let mut tell = |severity: &str, one: &Finding| {
         writeln!(text, "{severity}[{}] at {}: {}", one.code, one.path, one.message).unwrap();
@@ -180,7 +180,8 @@ fn amazon_linux_has_some_versions_of_java() {
     stack.pools.values_mut().for_each(|pool| pool.image = Image::AmazonLinux2023);
     stack.generator.template = Some("boot.sh.tera".into());
     let desired = blueprint(&common::stack("loadtest.yaml", None), &common::binaries()).unwrap();
-    assert_eq!(findings(&stack, &desired, &observed(2000, 2000)).errors, [], "the template may fetch it");
+    let found = findings(&stack, &common::binaries(), &desired, &observed(2000, 2000));
+    assert_eq!(found.errors, [], "the template may fetch it");
 }
 
 #[test]
@@ -194,6 +195,44 @@ fn the_execution_role_may_not_use_keys_of_others() {
     warning[secret_with_own_key] at control_plane.ssh.private_key: the secret `arn:ssh` is encrypted with the key `arn:key`, which the execution role may not use
       help: allow `loadtest-execution` kms:Decrypt in the key's policy
     ");
+}
+
+#[test]
+fn a_binary_that_is_linked_dynamically_may_not_start() {
+    let directory = common::executables();
+    let mut stack = common::stack("loadtest.yaml", None);
+    let binary = |bytes: &[u8]| {
+        let path = directory.path().join("trunnion-generator");
+        std::fs::write(&path, bytes).unwrap();
+        let mut stack = stack.clone();
+        stack.generator.binaries.values_mut().for_each(|binary| binary.clone_from(&path));
+        Binaries::read(&stack).unwrap()
+    };
+    // The tests themselves are such programs, as cargo builds them for this machine.
+    let dynamic = binary(&std::fs::read(std::env::current_exe().unwrap()).unwrap());
+    // Two program headers of 56 bytes behind the header of the file: PT_LOAD, and then PT_INTERP or PT_NOTE.
+    let with_header = |kind: u8| {
+        let mut bytes = std::fs::read(directory.path().join("trunnion-generator")).unwrap();
+        bytes.truncate(64);
+        bytes[32] = 64;
+        (bytes[54], bytes[56]) = (56, 2);
+        bytes.resize(64 + 2 * 56, 0);
+        (bytes[64], bytes[120]) = (1, kind);
+        bytes
+    };
+    let (made, fixed) = (binary(&with_header(3)), binary(&with_header(4)));
+    let found = |stack: &Stack, binaries: &Binaries| {
+        let desired = blueprint(stack, &common::binaries()).unwrap();
+        findings(stack, binaries, &desired, &observed(2000, 2000)).warnings
+    };
+    for binaries in [&dynamic, &made] {
+        let [warning] = &found(&stack, binaries)[..] else { panic!("one warning is due") };
+        assert_eq!((warning.code, &*warning.path), ("dynamic_generator", "generator.binary"));
+        assert!(warning.message.contains("trunnion-generator` is linked dynamically"), "{}", warning.message);
+    }
+    assert_eq!(found(&stack, &fixed), []);
+    stack.pools.values_mut().for_each(|pool| pool.image = Image::Id("ami-0123456789abcdef0".to_owned()));
+    assert_eq!(found(&stack, &dynamic), [], "another image may have the C library for it");
 }
 
 #[test]

@@ -1,17 +1,113 @@
 //! `run`: the service. Sets up, spreads and checks, keeps it so, and serves `/health` and `/metrics`.
+//!
+//! Four things go on side by side on one thread: [`keep`] brings the host to its layout and checks it, [`notices`] asks
+//! what AWS is about to do with the host, [`http`] answers, and the signal that ends the service is awaited. They meet in
+//! [`Shared`]. Whatever ends it, what was set up and what is attached stays: connections outlive the service.
 
-use std::process::ExitCode;
+mod believed;
+mod collect;
+mod events;
+mod gatling;
+mod http;
+mod keep;
+
+mod metrics;
+mod shared;
+mod sockets;
+
+use std::{
+    env, fmt,
+    io::{self, Write as _},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 
-use crate::{cli::Failure, host};
+use self::{collect::Collector, keep::Keeper, shared::Shared};
+use crate::{
+    cli::Failure,
+    host::{self, Host},
+    imds::{Imds, Notice},
+};
+
+/// AWS advises to ask every five seconds (EC2 User Guide, "Spot Instance interruption notices").
+const NOTICES: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     host: host::Arguments,
+    /// Seconds between two reads of the metadata, after which everything is checked though nothing happened
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    refresh: u64,
 }
 
-pub(crate) async fn command(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err("not written yet".into())
+pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let host = Host::new(&arguments.host)?;
+    // A connection of its own: the two readers do not wait for each other.
+    let imds = Host::new(&arguments.host)?.imds;
+    let shared = Arc::new(Shared::new(host.config.clone()));
+    let (primary, addresses) = watch::channel(None);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut server = http::Server::new(&shared, Collector::new(Arc::clone(&shared)));
+    let keeper = Keeper::new(&host, Arc::clone(&shared), primary, Duration::from_secs(arguments.refresh));
+    say(format_args!("trunnion-generator {} starts", env!("CARGO_PKG_VERSION")));
+    tokio::select! {
+        result = keeper.keep() => result?,
+        () = notices(&imds, &shared) => {}
+        () = server.serve(addresses) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    shared.drain("the service was told to stop");
+    notify("STOPPING=1\nSTATUS=draining");
+    server.finish().await;
+    say(format_args!("trunnion-generator ends; what is set up and attached stays"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Follows what AWS says it is about to do with the host. A failed read changes nothing.
+async fn notices(imds: &Imds, shared: &Shared) {
+    let mut ticks = interval(NOTICES);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Ok(notice) = imds.notice().await {
+            shared.notice(notice.map(|notice| match notice {
+                Notice::Interruption { action, time } => format!("AWS will {action} this spot instance at {time}"),
+                Notice::Rebalance { time } => {
+                    format!("AWS recommends to rebalance: this spot instance is at risk since {time}")
+                }
+            }));
+        }
+    }
+}
+
+/// Tells the service manager, by the protocol of `sd_notify(3)`; without one, or where it does not listen, nothing is
+/// lost.
+fn notify(lines: &str) {
+    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match name.as_encoded_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&name),
+    };
+    let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(lines.as_bytes(), &address));
+}
+
+/// A line for the journal.
+fn say(line: fmt::Arguments<'_>) {
+    // Where stderr is closed, there is nobody to tell.
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }

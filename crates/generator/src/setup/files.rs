@@ -142,6 +142,6 @@ pub(crate) fn sysctl(name: &str) -> Result<Option<String>, FileError> {
 /// Sets a kernel parameter.
 pub(crate) fn set_sysctl(name: &str, value: &str) -> Result<(), FileError> {
     let path = Path::new("/proc/sys").join(name);
-    let opened = OpenOptions::new().write(true).open(&path);
+    let opened = OpenOptions::new().write(true).truncate(true).open(&path);
     opened.and_then(|mut file| file.write_all(value.as_bytes())).map_err(FileError::new("write", &path))
 }

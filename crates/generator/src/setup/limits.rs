@@ -19,9 +19,15 @@ const SYSTEMD_FILE: &str = "/etc/systemd/system.conf.d/90-trunnion.conf";
 const NR_OPEN: u64 = 1_073_741_816;
 const NR_OPEN_NAME: &str = "fs/nr_open";
 const PORTS_NAME: &str = "net/ipv4/ip_local_port_range";
+const RESERVED_NAME: &str = "net/ipv4/ip_local_reserved_ports";
 
 pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
-    let sysctls = sysctls(config);
+    let mut sysctls = sysctls(config);
+    if (config.ports.first..=config.ports.last).contains(&config.metrics_port) {
+        // Otherwise a connection may have the port when the service wants to listen on it again.
+        let others = files::sysctl(RESERVED_NAME)?.unwrap_or_default();
+        sysctls.push((RESERVED_NAME, with_port(&others, config.metrics_port)));
+    }
     for (name, wanted) in &sysctls {
         match files::sysctl(name)? {
             None => outcome.warnings.push(format!("the kernel has no parameter `{}`", dotted(name))),
@@ -76,6 +82,34 @@ fn sysctls(config: &Config) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// A list such as `8080,9000-9100`, with this port in it.
+fn with_port(list: &str, port: u16) -> String {
+    let holds = |part: &str| {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        low.parse().is_ok_and(|low: u16| low <= port) && high.parse().is_ok_and(|high: u16| port <= high)
+    };
+    let list = list.trim();
+    if list.split(',').any(holds) {
+        return list.to_owned();
+    }
+    // The kernel sorts it.
+    if list.is_empty() { port.to_string() } else { format!("{list},{port}") }
+}
+
 fn dotted(name: &str) -> String {
     name.replace('/', ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_ports_of_others_stay_reserved() {
+        assert_eq!(with_port("", 9_464), "9464");
+        assert_eq!(with_port("8080,9000-9100\n", 9_464), "8080,9000-9100,9464");
+        for list in ["9464", "80,9000-9500"] {
+            assert_eq!(with_port(list, 9_464), list);
+        }
+    }
 }

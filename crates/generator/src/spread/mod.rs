@@ -43,7 +43,7 @@ pub(crate) use self::{
 use crate::{
     cli::{Failure, causes},
     host::{self, Host},
-    layout::Layout,
+    layout::{Interface, Layout},
     setup::users,
 };
 
@@ -144,7 +144,7 @@ async fn obey(arguments: &Arguments) -> Result<(), Failure> {
         None
     };
     let sources = match &layout {
-        Some(layout) if arguments.source.is_empty() => present(layout)?,
+        Some(layout) if arguments.source.is_empty() => present(layout.load_interfaces(&config))?,
         _ => arguments.source.clone(),
     };
     match config.spread.mode {
@@ -213,7 +213,7 @@ pub(crate) fn apply(config: &Config, layout: &Layout) -> Result<Option<Spreader>
     match config.spread.mode {
         Mode::Kernel => {
             let spreader = Spreader::attach(&Options::of_user(Some(uid_of(&config.ssh.user)?)))?;
-            spreader.sync(&present(layout)?, &except(config, Some(layout)))?;
+            spreader.sync(&present(layout.load_interfaces(config))?, &except(config, Some(layout)))?;
             Ok(Some(spreader))
         }
         Mode::Simulation | Mode::Off => detach_if_attached(Options::PINS.as_ref()).map(|()| None),
@@ -239,7 +239,7 @@ pub(crate) fn except(config: &Config, layout: Option<&Layout>) -> Vec<IpNet> {
 }
 
 /// The load addresses that stand on the host's interfaces: the kernel refuses the others.
-pub(crate) fn present(layout: &Layout) -> Result<Vec<IpAddr>, SpreadError> {
+pub(crate) fn present(load: &[Interface]) -> Result<Vec<IpAddr>, SpreadError> {
     let interfaces = nix::ifaddrs::getifaddrs().map_err(|error| SpreadError::Interfaces(error.into()))?;
     let there: HashSet<IpAddr> = interfaces
         .filter_map(|interface| {
@@ -248,7 +248,8 @@ pub(crate) fn present(layout: &Layout) -> Result<Vec<IpAddr>, SpreadError> {
             v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
         })
         .collect();
-    Ok(layout.addresses().filter(|address| there.contains(address)).collect())
+    let addresses = load.iter().flat_map(|interface| interface.addresses.iter().copied());
+    Ok(addresses.filter(|address| there.contains(address)).collect())
 }
 
 fn detach_if_attached(pins: &std::path::Path) -> Result<(), SpreadError> {
@@ -259,7 +260,8 @@ fn detach_if_attached(pins: &std::path::Path) -> Result<(), SpreadError> {
     }
 }
 
-fn uid_of(user: &str) -> Result<u32, SpreadError> {
+/// The id of a local user, such as the SSH user.
+pub(crate) fn uid_of(user: &str) -> Result<u32, SpreadError> {
     users::uid(user).map_err(SpreadError::Users)?.ok_or_else(|| SpreadError::NoUser { user: user.to_owned() })
 }
 

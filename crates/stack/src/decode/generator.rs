@@ -110,8 +110,8 @@ fn binaries(
         let Some(path) = path.filter(|path| path.is_file()) else {
             let message =
                 format!("no `generator.binary` is named, and none lies beside trunnion as `{DEFAULT_BINARY}`");
-            let help = "build one with `cargo build --package trunnion-generator`, or name yours: `generator: { binary: \
-                        dist/trunnion-generator }`";
+            let help =
+                "build one with `cargo xtask generator` and name it: `generator: { binary: dist/trunnion-generator }`";
             findings.push(Diagnostic::new("stack::missing_file", Some(map.place.clone()), message).with_help(help));
             return None;
         };

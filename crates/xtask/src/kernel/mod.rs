@@ -1,11 +1,15 @@
 //! `cargo xtask kernel`: the generator on a real kernel. Every scene builds network namespaces that look like a VPC around
 //! one host and runs the real binary on it. Needs root; what it makes, it takes away again.
 
+mod boot;
+mod check;
 pub(crate) mod client;
 pub(crate) mod command;
+mod debian;
 mod imds;
 mod namespace;
 mod proof;
+mod run;
 mod setup;
 mod spread;
 pub(crate) mod stage;
@@ -14,6 +18,7 @@ mod target;
 use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
+    process::{Command, Stdio},
 };
 
 use clap::Args;
@@ -24,7 +29,9 @@ use crate::{Failure, generator};
 /// Ends a scene with a message unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
-        if !$condition {
+        // Not turned round: a comparison with what is no number must fail too.
+        if $condition {
+        } else {
             return Err(format!($($message)+).into());
         }
     };
@@ -35,20 +42,22 @@ use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES, check::SCENES, run::SCENES, boot::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
     ("bash", "bash"),
     ("curl", "curl"),
+    ("debootstrap", "debootstrap"),
     ("ip", "iproute2"),
-    ("java", "openjdk-17-jre-headless"),
+    ("java", "openjdk-17-jdk-headless"),
     ("javac", "openjdk-17-jdk-headless"),
     ("jq", "jq"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
     ("ping", "iputils-ping"),
     ("pivot_root", "util-linux"),
+    ("prometheus_client for python3", "python3-prometheus-client"),
     ("python3", "python3"),
     ("setpriv", "util-linux"),
     ("ss", "iproute2"),
@@ -81,7 +90,9 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
         return Err(format!("no scene has `{}` in its name; `--list` tells them all", arguments.filter).into());
     }
     if arguments.list {
-        scenes.iter().for_each(|(name, _)| println!("{name}"));
+        for (name, _) in scenes {
+            println!("{name}");
+        }
         return Ok(true);
     }
     check_tools()?;
@@ -111,7 +122,14 @@ fn check_tools() -> Result<(), Failure> {
     if !geteuid().is_root() {
         return Err("the kernel tests make network namespaces, which only root can: run them as root".into());
     }
-    let is_there = |tool: &str| PATH.split(':').any(|folder| Path::new(folder).join(tool).exists());
+    let is_there = |tool: &str| match tool.strip_suffix(" for python3") {
+        Some(module) => {
+            let mut import = Command::new("/usr/bin/python3");
+            import.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
+            import.status().is_ok_and(|status| status.success())
+        }
+        None => PATH.split(':').any(|folder| Path::new(folder).join(tool).exists()),
+    };
     let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());

@@ -2,17 +2,21 @@
 //! with this one, whatever ends this one, and the kernel takes away the rest.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use nix::sched::{CloneFlags, setns};
 
 use super::{PATH, command::Ended};
 use crate::Failure;
+
+/// Begins every holder: says which process it is, as this process sees it.
+const NAMED: &str = "read -r id rest < /proc/self/stat\n";
 
 /// Turns the namespace of mounts into a machine of its own: what is written stays in memory and leaves with the namespace.
 /// `$1` is the folder that the machine's root shows.
@@ -23,7 +27,19 @@ mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" overlay /mnt/root
 cd /mnt/root
 mkdir -p dev proc sys run mnt
-mount --rbind /dev dev
+mount -t tmpfs -o mode=755 tmpfs dev
+for node in full null random tty urandom zero; do
+  touch dev/$node
+  mount --bind /dev/$node dev/$node
+done
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin
+ln -s fd/1 dev/stdout
+ln -s fd/2 dev/stderr
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
@@ -34,57 +50,106 @@ cd /
 umount -l /mnt
 "#;
 /// Says that it stands, and then holds it until the other end of its standard input is closed.
-const HOLD: &str = "echo ready\nexec cat";
+const HOLD: &str = "echo \"ready $id\"\nexec cat";
+/// The same with a service manager in it, which its control group's end ends.
+const BOOT: &str = "echo \"ready $id\"\nexec env -i container=trunnion /lib/systemd/systemd > /dev/null 2>&1";
 
 /// A namespace and the process that holds it.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     name: String,
     holder: Child,
-    /// The host's control group, as this process sees it.
+    /// A process in it, by which `ip` and `nsenter` know it.
+    id: u32,
+    /// Which namespaces a command enters beside that of the network.
+    enters: &'static [&'static str],
+    /// A machine's control group, as this process sees it.
     cgroup: Option<PathBuf>,
+    /// The control group of the commands that come from outside.
+    visitors: Option<PathBuf>,
 }
 
 impl Namespace {
     /// A network namespace alone.
     pub(crate) fn network(name: &str) -> Result<Self, Failure> {
         let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-c", HOLD]);
-        Self::hold(name, command, None)
+        command.args(["--net", "sh", "-c"]).arg(format!("{NAMED}{HOLD}"));
+        Self::hold(name, command, None, &[])
     }
 
     /// A machine: network, mounts and control group of its own, on the files of `root`.
-    pub(crate) fn machine(name: &str, root: &Path, cgroup: PathBuf) -> Result<Self, Failure> {
-        std::fs::create_dir(&cgroup).map_err(|error| format!("cannot make {}: {error}", cgroup.display()))?;
-        let mut command = within(&cgroup);
+    pub(crate) fn machine(name: &str, root: &Path, cgroup: &Path) -> Result<Self, Failure> {
+        fs::create_dir(cgroup).map_err(|error| format!("cannot make {}: {error}", cgroup.display()))?;
+        let mut command = within(cgroup);
         command.args(["unshare", "--net", "--mount", "--cgroup", "sh", "-c"]);
-        command.arg(format!("{MACHINE}{HOLD}")).arg("sh").arg(root);
-        Self::hold(name, command, Some(cgroup))
+        command.arg(format!("{NAMED}{MACHINE}{HOLD}")).arg("sh").arg(root);
+        Self::hold(name, command, Some(cgroup), &["--mount", "--cgroup"])
     }
 
-    fn hold(name: &str, mut command: Command, cgroup: Option<PathBuf>) -> Result<Self, Failure> {
+    /// A machine that is booted, as far as a machine without a kernel of its own can be: systemd runs its processes.
+    pub(crate) fn booted_machine(name: &str, root: &Path, cgroup: &Path) -> Result<Self, Failure> {
+        fs::create_dir(cgroup).map_err(|error| format!("cannot make {}: {error}", cgroup.display()))?;
+        let mut command = Command::new("unshare");
+        // The process that waits stays outside of the control group, which systemd must find empty.
+        command.args(["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "sh", "-c"]);
+        command.arg(r#"echo 0 > "$1/cgroup.procs" && exec unshare --cgroup sh -c "$2" sh "$3""#);
+        command.arg("sh").arg(cgroup).arg(format!("{NAMED}{MACHINE}{BOOT}")).arg(root);
+        let enters = &["--mount", "--cgroup", "--pid", "--uts", "--ipc"];
+        let mut machine = Self::hold(name, command, Some(cgroup), enters)?;
+        let visitors = cgroup.join("visitors");
+        fs::create_dir(&visitors)?;
+        machine.visitors = Some(visitors);
+        machine.wait_until_booted()?;
+        Ok(machine)
+    }
+
+    fn wait_until_booted(&self) -> Result<(), Failure> {
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            // Until systemd listens, there is nobody to wait for.
+            let state = self.run(&["systemctl", "is-system-running", "--wait"])?;
+            match state.stdout.trim() {
+                "running" => return Ok(()),
+                "degraded" => {
+                    let failed = self.run(&["systemctl", "--failed", "--no-pager", "--plain"])?;
+                    return Err(format!("not every service of the {} started: {failed}", self.name).into());
+                }
+                _ if Instant::now() > end => return Err(format!("the {} does not boot: {state}", self.name).into()),
+                _ => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn hold(
+        name: &str,
+        mut command: Command,
+        cgroup: Option<&Path>,
+        enters: &'static [&'static str],
+    ) -> Result<Self, Failure> {
         let mut holder =
             command.env("PATH", PATH).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut ready = String::new();
+        let mut said = String::new();
         if let Some(stdout) = holder.stdout.take() {
-            BufReader::new(stdout).read_line(&mut ready)?;
+            BufReader::new(stdout).read_line(&mut said)?;
         }
-        if ready != "ready\n" {
+        let Some(id) = said.strip_prefix("ready ").and_then(|id| id.trim().parse().ok()) else {
             let mut why = String::new();
             if let Some(mut stderr) = holder.stderr.take() {
                 stderr.read_to_string(&mut why)?;
             }
             holder.wait()?;
             return Err(format!("the namespace of the {name} does not come about: {why}").into());
-        }
-        let namespace = Self { name: name.to_owned(), holder, cgroup };
+        };
+        let cgroup = cgroup.map(Path::to_owned);
+        let visitors = cgroup.clone();
+        let namespace = Self { name: name.to_owned(), holder, id, enters, cgroup, visitors };
         namespace.ip("link set lo up\n")?;
         Ok(namespace)
     }
 
-    /// The holder's process id, by which `ip` knows the namespace too.
+    /// A process in it, by which `ip` knows it too.
     pub(crate) fn id(&self) -> u32 {
-        self.holder.id()
+        self.id
     }
 
     /// Where this process sees a file of the machine.
@@ -92,17 +157,18 @@ impl Namespace {
         PathBuf::from(format!("/proc/{}/root", self.id())).join(path.trim_start_matches('/'))
     }
 
-    /// A command in the namespace, with an environment of its own. The process that is started becomes the program.
+    /// A command in the namespace, with an environment of its own. The process that is started becomes the program, but for
+    /// a booted machine, whose processes only see their own.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = match &self.cgroup {
+        let mut command = match &self.visitors {
             Some(cgroup) => {
                 let mut command = within(cgroup);
-                command.args(["nsenter", "--mount", "--cgroup"]);
+                command.arg("nsenter");
                 command
             }
             None => Command::new("nsenter"),
         };
-        command.arg("--net").arg("--target").arg(self.id().to_string()).arg("--").args(arguments);
+        command.args(self.enters).args(["--net", "--target", &self.id.to_string(), "--"]).args(arguments);
         command.env_clear().env("PATH", PATH).env("HOME", "/root").env("LC_ALL", "C");
         command
     }
@@ -132,7 +198,7 @@ impl Namespace {
 
     /// Does something in a thread that is in the namespace: a socket made there stays in it.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
-        let network = File::open(format!("/proc/{}/ns/net", self.id()))?;
+        let network = File::open(format!("/proc/{}/ns/net", self.id))?;
         let entered =
             thread::scope(|scope| scope.spawn(|| setns(network, CloneFlags::CLONE_NEWNET).map(|()| work())).join());
         Ok(entered.map_err(|_| "a thread in a namespace panicked")??)

@@ -111,6 +111,13 @@ fn stage_has_a_metadata_service() -> Result<(), Failure> {
     stage.change(|world| world.interruption = Some(("terminate".into(), "2026-11-23T08:22:00Z".into())))?;
     ensure!(get("meta-data/spot/instance-action")?.contains("terminate"), "there is no notice");
 
+    let server = stage.listen_ipv6(1, 0)?;
+    let address = server.address();
+    let stream = stage.host_namespace().inside(|| TcpStream::connect_timeout(&address, PATIENCE))??;
+    server.wait_for(1, PATIENCE)?;
+    let own: SocketAddr = server.peers().first().copied().ok_or("no client")?;
+    ensure!(own == stream.local_addr()? && own.is_ipv6(), "{own} came");
+
     let imds = stage.imds();
     let faults = [(Fault::Status(500), " 500"), (Fault::Empty, " 200"), (Fault::Silence, " 000"), (Fault::Cut, "")];
     for (fault, end) in faults {
@@ -147,7 +154,8 @@ fn stage_leaves_the_machine_alone() -> Result<(), Failure> {
             )?
             .succeeded()?;
         ensure!(stage.as_user("gatling", &["id", "-un"])?.succeeded()?.stdout == "gatling\n", "another user");
-        ensure!(!stage.generator(&["--version"])?.succeeded()?.stdout.is_empty(), "no version");
+        let version = stage.generator(&["--version"])?.succeeded()?.stdout;
+        ensure!(stage.generator_as_service(&["--version"])?.wait(PATIENCE)?.stdout == version, "another version");
         let says = "exec 3<> /dev/null; python3 -c '
 import os, socket
 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b\"READY=1\", \"\\0\" + os.environ[\"NOTIFY_SOCKET\"][1:])
@@ -156,7 +164,6 @@ socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b\"READY=1\", \"\\0\" + 
         service.wait_for_notice("READY=1", PATIENCE)?;
         ensure!(service.id() > 0 && service.said()?.1.is_empty(), "it complains");
         ensure!(stage.get(1, "/").is_err(), "something answers at port 1");
-        ensure!(SocketAddr::from((stage.primary_address()?, 1)).is_ipv4(), "no IPv4");
     }
     ensure!(outside("/etc/passwd")? == passwd, "/etc/passwd of this machine was changed");
     ensure!(outside("/proc/sys/net/core/optmem_max")? == optmem, "net.core.optmem_max was not put back");

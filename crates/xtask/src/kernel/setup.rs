@@ -42,6 +42,14 @@ fn mixed() -> Scene {
     Scene { subnets: vec![0, 0, 1], cards: vec![0, 0, 1], prefixes: 1, ipv6: 2, ..Scene::one_subnet(3, 3) }
 }
 
+/// A stage whose host has a limit of descriptors of its own: the kernel has one for the whole machine only.
+fn stage(scene: Scene) -> Result<Stage, Failure> {
+    let stage = Stage::new(scene)?;
+    let own = "echo 1048576 > /run/nr_open; mount --bind /run/nr_open /proc/sys/fs/nr_open";
+    stage.script(own)?.succeeded()?;
+    Ok(stage)
+}
+
 /// Without sshd, setup says so; everything else is silent.
 fn setup(stage: &Stage) -> Result<Ended, Failure> {
     stage.generator(&["setup"])?.succeeded()
@@ -55,26 +63,29 @@ fn changes_nothing(stage: &Stage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything that makes up the host's network, without what moves by itself.
+/// Everything that makes up the host's network, without what moves by itself: link-local addresses take a while to settle.
 fn network(stage: &Stage) -> Result<String, Failure> {
-    let script = "{
+    // Some files cannot be read, some tables are not there.
+    let script = "set +e
+    {
         ip -o link | sed -E 's/ (qdisc|qlen|mode|group) [^ ]+//g; s/ brd .*//'
         ip -o -d addr | sed -E 's/valid_lft.*//'
         ip -d rule; ip -6 -d rule
         ip -d route show table all; ip -6 -d route show table all
-    } | sed -E 's/ expires [0-9]+sec//; s/[[:space:]]+$//'
-    grep -rs '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf | grep -v stable_secret | sort";
+    } | sed -E '/ inet6 fe80/d; /^(local )?fe80/d; s/ expires [0-9]+sec//; s/[[:space:]]+$//'
+    grep -rs '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf | grep -v stable_secret | sort; true";
     Ok(stage.script(script)?.succeeded()?.stdout)
 }
 
 /// The network, the limits, and every file that setup might touch.
 fn everything(stage: &Stage) -> Result<String, Failure> {
     // Backups of the accounts and their lock are made by whoever touches those.
-    let script = "grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/core /proc/sys/fs/nr_open | grep -v /conf/ | sort
+    let script = "set +e
+    grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/core /proc/sys/fs/nr_open | grep -v /conf/ | sort
     cd /
     files() { find etc home var/lib/trunnion var/lib/gatling usr/local \\( -name '*-' -o -name .pwd.lock \\) -prune -o \"$@\" 2> /dev/null; }
     files -printf '%p %y %m %U %G %l\\n' | sort
-    files -type f -print0 | sort -z | xargs -0 sha256sum";
+    files -type f -print0 | sort -z | xargs -0 sha256sum; true";
     Ok(format!("{}{}", network(stage)?, stage.script(script)?.succeeded()?.stdout))
 }
 
@@ -155,13 +166,8 @@ for source in own:
     ensure!(came == all, "{came:?} came, not {all:?}");
     ensure!(counted(stage, "astray")? == 0, "packets take the way of another interface");
     for interface in &world.interfaces {
-        let strict = stage.read(&format!("/proc/sys/net/ipv4/conf/{}/rp_filter", interface.name));
-        let strict = strict.or_else(|_| {
-            stage
-                .script(&format!("cat /proc/sys/net/ipv4/conf/{}/rp_filter", interface.name))?
-                .succeeded()
-                .map(|ended| ended.stdout)
-        })?;
+        let parameter = format!("/proc/sys/net/ipv4/conf/{}/rp_filter", interface.name);
+        let strict = stage.host(&["cat", &parameter])?.succeeded()?.stdout;
         ensure!(strict.trim() == "1", "the reverse-path filter of {} is {strict}", interface.name);
         for way in ["in", "out"] {
             let packets = counted(stage, &format!("{way}_{}", interface.name))?;
@@ -175,7 +181,7 @@ for source in own:
 }
 
 fn reaches(scene: Scene) -> Result<(), Failure> {
-    let stage = Stage::new(scene)?;
+    let stage = stage(scene)?;
     setup(&stage)?;
     every_address_reaches_the_target(&stage)?;
     let before = network(&stage)?;
@@ -196,7 +202,7 @@ fn four_hundred() -> Result<(), Failure> {
 }
 
 fn taken_back() -> Result<(), Failure> {
-    let stage = Stage::new(mixed())?;
+    let stage = stage(mixed())?;
     let before = everything(&stage)?;
     setup(&stage)?;
     ensure!(everything(&stage)? != before, "setup changed nothing");
@@ -221,7 +227,7 @@ fn killed_after(stage: &Stage, arguments: &[&str], moment: Duration) -> Result<b
 }
 
 fn killed() -> Result<(), Failure> {
-    let stage = Stage::new(mixed())?;
+    let stage = stage(mixed())?;
     let before = everything(&stage)?;
     setup(&stage)?;
     let whole = everything(&stage)?;
@@ -242,7 +248,7 @@ fn killed() -> Result<(), Failure> {
 }
 
 fn undo_killed() -> Result<(), Failure> {
-    let stage = Stage::new(mixed())?;
+    let stage = stage(mixed())?;
     let before = everything(&stage)?;
     let mut cut = 0;
     for moment in 0..MOMENTS {
@@ -265,7 +271,7 @@ fn same_but_ids(what: &str, before: &str, after: &str) -> Result<(), Failure> {
 }
 
 fn failing_metadata() -> Result<(), Failure> {
-    let stage = Stage::new(mixed())?;
+    let stage = stage(mixed())?;
     let before = everything(&stage)?;
     let imds = stage.imds();
     // On a bare host, a failure leaves it bare.
@@ -313,7 +319,7 @@ fn failing_metadata() -> Result<(), Failure> {
 }
 
 fn dropped_address() -> Result<(), Failure> {
-    let stage = Stage::new(Scene::one_subnet(3, 4))?;
+    let stage = stage(Scene::one_subnet(3, 4))?;
     setup(&stage)?;
     let whole = network(&stage)?;
     stage.change(|world| {
@@ -338,7 +344,7 @@ fn dropped_address() -> Result<(), Failure> {
 }
 
 fn mended() -> Result<(), Failure> {
-    let stage = Stage::new(mixed())?;
+    let stage = stage(mixed())?;
     setup(&stage)?;
     let whole = network(&stage)?;
     for broken in [
@@ -346,7 +352,7 @@ fn mended() -> Result<(), Failure> {
         "ip addr flush dev ens6 scope global",
         "ip link set ens7 down",
         "ip rule del from 10.0.1.11 lookup 10001",
-        "ip rule flush; ip rule add from all lookup main pref 32766; ip rule add from all lookup default pref 32767",
+        "ip rule flush table 10001; ip rule flush table 10101",
         "ip route flush table 10001",
         "ip route replace default via 10.0.0.9 dev ens6 table 10001 proto 84",
         "ip rule del from 10.0.1.11 lookup 10001; ip rule add from 10.0.1.11 lookup 10101 pref 10001 protocol 84",
@@ -368,7 +374,7 @@ fn foreign() -> Result<(), Failure> {
         ip addr add 10.0.1.11/20 dev ens6 noprefixroute
         ip rule add from 192.168.7.7 lookup 77 pref 100
         ip route add default via 192.168.7.1 dev ens6 table 77";
-    let stage = Stage::new(mixed())?;
+    let stage = stage(mixed())?;
     stage.script(FOREIGN)?.succeeded()?;
     let before = everything(&stage)?;
     let told = setup(&stage)?.stdout;
@@ -388,7 +394,7 @@ fn foreign() -> Result<(), Failure> {
 }
 
 fn files() -> Result<(), Failure> {
-    let stage = Stage::new(Scene::one_subnet(2, 2))?;
+    let stage = stage(Scene::one_subnet(2, 2))?;
     let config = stage.config(|_| {})?;
     let before = everything(&stage)?;
     setup(&stage)?;
@@ -463,7 +469,7 @@ fn with_services(stage: &Stage) -> Result<(), Failure> {
 }
 
 fn services() -> Result<(), Failure> {
-    let stage = Stage::new(Scene::one_subnet(2, 2))?;
+    let stage = stage(Scene::one_subnet(2, 2))?;
     with_services(&stage)?;
     let before = everything(&stage)?;
     setup(&stage)?;
@@ -509,7 +515,7 @@ fn services() -> Result<(), Failure> {
 }
 
 fn refused_sshd() -> Result<(), Failure> {
-    let stage = Stage::new(Scene::one_subnet(2, 2))?;
+    let stage = stage(Scene::one_subnet(2, 2))?;
     with_services(&stage)?;
     stage.write("/run/refuse", "")?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
@@ -528,10 +534,10 @@ fn refused_sshd() -> Result<(), Failure> {
 }
 
 fn not_root() -> Result<(), Failure> {
-    let stage = Stage::new(Scene::one_subnet(1, 1))?;
+    let stage = stage(Scene::one_subnet(1, 1))?;
     let before = everything(&stage)?;
     for arguments in [&["setup"][..], &["setup", "--undo"]] {
-        let ended = stage.as_user("nobody", &[&[GENERATOR], arguments].concat())?.ended_with(1)?;
+        let ended = stage.as_user("daemon", &[&[GENERATOR], arguments].concat())?.ended_with(1)?;
         ensure!(ended.stdout.is_empty() && ended.stderr.contains("only root may"), "{ended}");
     }
     same("a setup without rights", &before, &everything(&stage)?)

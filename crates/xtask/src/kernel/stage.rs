@@ -51,10 +51,15 @@ const GLOBALS: &[&str] = &["/proc/sys/fs/nr_open", "/proc/sys/fs/file-max", "/pr
 
 static BINARY: OnceLock<PathBuf> = OnceLock::new();
 
-/// What every stage has as its generator.
+/// What the stages have as their generator.
 pub(crate) fn set_binary(path: PathBuf) {
     // The first one stays: there is only one.
     let _ = BINARY.set(path);
+}
+
+/// The static generator of this run.
+pub(crate) fn binary() -> Result<&'static Path, Failure> {
+    Ok(BINARY.get().ok_or("the generator is not built yet")?)
 }
 
 /// What stands on the stage.
@@ -74,6 +79,8 @@ pub(crate) struct Scene {
     pub(crate) targets: u8,
     /// What the host's files begin as.
     pub(crate) root: PathBuf,
+    /// Whether the host's systemd runs.
+    pub(crate) booted: bool,
 }
 
 impl Scene {
@@ -87,6 +94,7 @@ impl Scene {
             ipv6: 0,
             targets: 2,
             root: "/".into(),
+            booted: false,
         }
     }
 
@@ -160,7 +168,8 @@ impl Stage {
         let globals = Globals::save()?;
         let interfaces = scene.interfaces()?;
         let cgroup = cgroups()?.join(format!("{PREFIX}{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-        let host = Namespace::machine("host", &scene.root, cgroup)?;
+        let machine = if scene.booted { Namespace::booted_machine } else { Namespace::machine };
+        let host = machine("host", &scene.root, &cgroup)?;
         let router = Namespace::network("router")?;
         let target = |number| Namespace::network(&format!("target {number}"));
         let targets = (0..scene.targets).map(target).collect::<Result<Vec<_>, _>>()?;
@@ -188,11 +197,17 @@ impl Stage {
         let imds = Imds::start(&router, world.clone())?;
         let stage = Self { imds, host, router, targets, scene, _globals: globals };
         stage.guard_sources(&world)?;
-        stage.make_folder("/usr/local/bin")?;
-        let binary = BINARY.get().ok_or("the generator is not built yet")?;
-        fs::copy(binary, stage.path(GENERATOR))?;
-        stage.config(|_| {})?;
+        if !stage.scene.booted {
+            stage.install()?;
+        }
         Ok(stage)
+    }
+
+    /// Puts the generator and its config on the host, as the boot template does.
+    fn install(&self) -> Result<(), Failure> {
+        self.make_folder("/usr/local/bin")?;
+        fs::copy(binary()?, self.path(GENERATOR))?;
+        self.config(|_| {}).map(drop)
     }
 
     /// Runs a command on the host to its end.
@@ -319,6 +334,7 @@ impl Stage {
             java: 17,
             interfaces,
             addresses,
+            tracking: trunnion_generator::Tracking::Tracked,
             ports,
             connections: Connections { per_destination: connections, total: connections },
             descriptors: 15_000,
@@ -494,6 +510,12 @@ pub(crate) fn clear_leftovers() -> Result<(), Failure> {
 pub(crate) fn remove_cgroup(path: &Path) -> io::Result<()> {
     fs::write(path.join("cgroup.kill"), "1")?;
     let end = Instant::now() + Duration::from_secs(10);
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_cgroup(&entry.path())?;
+        }
+    }
     loop {
         match fs::remove_dir(path) {
             // Its processes are still going.

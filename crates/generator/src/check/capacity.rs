@@ -1,0 +1,144 @@
+//! How many connections the host holds as it is, and which limit binds.
+
+use serde::Serialize;
+use trunnion_generator::{Config, Tracking};
+
+use super::{
+    Check, Facts,
+    ena::{self, UNTRACKED},
+    limits,
+};
+
+/// How many connections the host holds as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Capacity {
+    /// Addresses that connections to one IPv4 destination are spread over.
+    pub(crate) addresses: u64,
+    /// To one destination address and port: one for every local port of each of these addresses.
+    pub(crate) per_destination: u64,
+    /// To all destinations together; as in the promise, never more than `per_destination`.
+    pub(crate) total: u64,
+    /// What keeps the total from being larger.
+    pub(crate) limit: Limit,
+}
+
+/// What keeps the total from being larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Limit {
+    Ports,
+    Descriptors,
+    Memory,
+    Conntrack,
+    Tracking,
+}
+
+impl Limit {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ports => "ports",
+            Self::Descriptors => "descriptors",
+            Self::Memory => "memory",
+            Self::Conntrack => "conntrack",
+            Self::Tracking => "tracking",
+        }
+    }
+}
+
+impl Capacity {
+    /// With so many addresses to take; what could not be read does not bind.
+    pub(super) fn new(config: &Config, addresses: u64, facts: &Facts) -> Self {
+        let per_destination = addresses.saturating_mul(facts.limits.port_count());
+        let descriptors = facts.session.as_ref().ok().and_then(|session| session.descriptors(&facts.limits));
+        let conntrack = facts.limits.conntrack.and_then(|conntrack| conntrack.most);
+        let tracking = match config.tracking {
+            Tracking::Tracked => ena::trackable(&facts.ena, facts.limits.connections),
+            Tracking::Untracked => None,
+        };
+        let mut capacity = Self { addresses, per_destination, total: per_destination, limit: Limit::Ports };
+        for (limit, most) in [
+            (Limit::Descriptors, descriptors),
+            (Limit::Memory, limits::memory_of(&facts.limits)),
+            (Limit::Conntrack, conntrack),
+            (Limit::Tracking, tracking),
+        ] {
+            if let Some(most) = most.filter(|&most| most < capacity.total) {
+                (capacity.total, capacity.limit) = (most, limit);
+            }
+        }
+        capacity
+    }
+}
+
+pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
+    const NAME: &str = "capacity";
+    let Capacity { addresses, per_destination, total, limit, .. } = *capacity;
+    let promised = config.connections;
+    let message = format!(
+        "{per_destination} connections to one destination, from {addresses} addresses, and {total} in all: {} bind",
+        match limit {
+            Limit::Ports => "the local ports",
+            Limit::Descriptors => "the open files of one process",
+            Limit::Memory => "the memory",
+            Limit::Conntrack => "the connections that the kernel tracks",
+            Limit::Tracking => "the connections that EC2 tracks",
+        }
+    );
+    if per_destination >= promised.per_destination && total >= promised.total {
+        return Check::ok(NAME, message);
+    }
+    let help = if per_destination < promised.per_destination {
+        "mend what the checks above say of addresses, routes, spread and ports"
+    } else if limit == Limit::Tracking {
+        UNTRACKED
+    } else {
+        "raise the limit that binds"
+    };
+    let promise = format!("{} and {} were promised", promised.per_destination, promised.total);
+    Check::failed(NAME, format!("{message}; {promise}"), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use trunnion_generator::Ports;
+
+    use super::*;
+    use crate::check::{
+        Ena, Session, Spreading,
+        limits::{Conntrack, Limits},
+    };
+
+    fn facts(hard: u64, memory_bytes: u64, most: Option<u64>) -> Facts {
+        Facts {
+            network: Err(String::new()),
+            limits: Limits {
+                ports: Some(Ports { first: 1, last: 100 }),
+                memory_bytes: Some(memory_bytes),
+                conntrack: Some(Conntrack { entries: 1, most }),
+                ..Limits::default()
+            },
+            session: Ok(Session::parse(&format!("hard {hard}\n"))),
+            ena: vec![Ena {
+                interface: "ens5".into(),
+                driver: "ena".into(),
+                exceeded: Vec::new(),
+                conntrack_available: Some(50),
+            }],
+            sshd: Ok(Vec::new()),
+            spreading: Spreading::Unwanted,
+            probes: None,
+        }
+    }
+
+    #[test]
+    fn the_smallest_limit_binds() {
+        let found = |facts: &Facts| {
+            let Capacity { per_destination, total, limit, total_if_tracked, .. } = Capacity::new(3, facts);
+            (per_destination, total, limit, total_if_tracked)
+        };
+        assert_eq!(found(&facts(1_000, 1 << 30, None)), (300, 300, Limit::Ports, Some(50)));
+        assert_eq!(found(&facts(200, 1 << 30, Some(250))), (300, 200, Limit::Descriptors, Some(50)));
+        assert_eq!(found(&facts(1_000, 1 << 30, Some(250))), (300, 250, Limit::Conntrack, Some(50)));
+        assert_eq!(found(&facts(1_000, 108_000, None)), (300, 10, Limit::Memory, Some(10)));
+    }
+}

@@ -1,0 +1,217 @@
+//! What the kernel allows: local ports, open files, memory, tracked connections; and whether its clock is right.
+
+use std::{fs, str::FromStr};
+
+use trunnion_generator::{Config, Ports, most_by_memory};
+
+use super::{Check, kernel};
+
+/// The kernel's limits; what is `None` could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) ports: Option<Ports>,
+    /// Ports of the range that only a socket which asks for them gets.
+    pub(crate) reserved_ports: u64,
+    /// Open files that any one process may be given.
+    pub(crate) nr_open: Option<u64>,
+    /// Open files of the whole host, and the most of them.
+    pub(crate) open_files: Option<(u64, u64)>,
+    pub(crate) memory_bytes: Option<u64>,
+    /// `None` where the kernel tracks no connections of this network namespace.
+    pub(crate) conntrack: Option<Conntrack>,
+    pub(crate) clock_is_synchronised: Option<bool>,
+    /// TCP sockets that are connected, or were a moment ago.
+    pub(crate) connections: u64,
+}
+
+/// The kernel's own connection tracking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conntrack {
+    pub(crate) entries: u64,
+    /// None where there is no limit.
+    pub(crate) most: Option<u64>,
+}
+
+impl Limits {
+    pub(crate) fn look() -> Self {
+        let ports = ports_of(&read("/proc/sys/net/ipv4/ip_local_port_range"));
+        let reserved = read("/proc/sys/net/ipv4/ip_local_reserved_ports");
+        Self {
+            ports,
+            reserved_ports: ports.map_or(0, |ports| reserved_in(ports, &reserved)),
+            nr_open: number("/proc/sys/fs/nr_open"),
+            open_files: open_files(),
+            memory_bytes: memory("MemTotal"),
+            conntrack: conntrack(),
+            clock_is_synchronised: kernel::clock_is_synchronised().ok(),
+            connections: connections(&read("/proc/net/sockstat"), &read("/proc/net/sockstat6")),
+        }
+    }
+
+    /// How many local ports of each address there are to take.
+    pub(crate) fn port_count(&self) -> u64 {
+        self.ports.map_or(0, |ports| ports.count().saturating_sub(self.reserved_ports))
+    }
+}
+
+/// What a file of `/proc` holds; nothing where there is none.
+pub(crate) fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn number<T: FromStr>(path: &str) -> Option<T> {
+    read(path).trim().parse().ok()
+}
+
+/// Files that are open on the whole host, and the most that may be.
+pub(crate) fn open_files() -> Option<(u64, u64)> {
+    let text = read("/proc/sys/fs/file-nr");
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    // The second number has been zero since Linux 2.6.
+    Some((numbers.next()?.ok()?, numbers.nth(1)?.ok()?))
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+pub(crate) fn memory(line: &str) -> Option<u64> {
+    memory_in(&read("/proc/meminfo"), line)
+}
+
+fn memory_in(text: &str, line: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':'))?;
+    rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Tracking is on where anything is tracked: the metadata service has just been asked, and its connection would be.
+pub(crate) fn conntrack() -> Option<Conntrack> {
+    let entries = number("/proc/sys/net/netfilter/nf_conntrack_count").filter(|&entries| entries > 0)?;
+    let most = number("/proc/sys/net/netfilter/nf_conntrack_max").filter(|&most| most > 0);
+    Some(Conntrack { entries, most })
+}
+
+/// In use, and in `TIME_WAIT`, of both families; the latter are counted as IPv4's.
+fn connections(sockstat: &str, sockstat6: &str) -> u64 {
+    let value = |text: &str, line: &str, word: &str| {
+        let line = text.lines().find_map(|found| found.strip_prefix(line))?;
+        let mut words = line.split_ascii_whitespace().skip_while(|found| *found != word);
+        words.nth(1)?.parse::<u64>().ok()
+    };
+    let counts = [value(sockstat, "TCP:", "inuse"), value(sockstat, "TCP:", "tw"), value(sockstat6, "TCP6:", "inuse")];
+    counts.into_iter().flatten().sum()
+}
+
+fn ports_of(text: &str) -> Option<Ports> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    Some(Ports { first: numbers.next()?.ok()?, last: numbers.next()?.ok()? })
+}
+
+/// How many ports of the range a list such as `8080,9000-9100` takes out of it.
+fn reserved_in(range: Ports, list: &str) -> u64 {
+    let taken = |part: &str| {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        let (low, high): (u16, u16) = (low.parse().ok()?, high.parse().ok()?);
+        Some(Ports { first: low.max(range.first), last: high.min(range.last) }.count())
+    };
+    list.trim().split(',').filter_map(taken).sum()
+}
+
+pub(super) fn ports(config: &Config, limits: &Limits) -> Check {
+    const NAME: &str = "ports";
+    let Some(ports) = limits.ports else {
+        return Check::failed(NAME, "`net.ipv4.ip_local_port_range` cannot be read", "make sure that /proc is mounted");
+    };
+    let (count, promised) = (limits.port_count(), config.ports.count_without(config.metrics_port));
+    let range = format!("{} to {}", ports.first, ports.last);
+    if count < promised {
+        let reserved = match limits.reserved_ports {
+            0 => String::new(),
+            reserved => format!(" without the {reserved} of `net.ipv4.ip_local_reserved_ports`"),
+        };
+        return Check::failed(
+            NAME,
+            format!("each address has {count} local ports, {range}{reserved}; {promised} were promised"),
+            "run `trunnion-generator setup`, and look for another file in /etc/sysctl.d that sets them",
+        );
+    }
+    Check::ok(NAME, format!("each address has {count}, {range}"))
+}
+
+pub(super) fn memory_of(limits: &Limits) -> Option<u64> {
+    limits.memory_bytes.map(most_by_memory)
+}
+
+pub(super) fn judge_memory(config: &Config, limits: &Limits) -> Check {
+    const NAME: &str = "memory";
+    let (Some(bytes), Some(most)) = (limits.memory_bytes, memory_of(limits)) else {
+        return Check::failed(NAME, "the memory of this host cannot be read", "make sure that /proc is mounted");
+    };
+    let message = format!("{} MiB bear {most} connections", bytes >> 20);
+    if most < config.connections.total {
+        let message = format!("{message}, {} were promised", config.connections.total);
+        return Check::failed(NAME, message, "take an instance type with more memory");
+    }
+    Check::ok(NAME, message)
+}
+
+pub(super) fn judge_conntrack(config: &Config, limits: &Limits) -> Check {
+    const NAME: &str = "conntrack";
+    const HELP: &str =
+        "raise `net.netfilter.nf_conntrack_max`, or remove the firewall rules that make the kernel track";
+    match limits.conntrack {
+        None => Check::ok(NAME, "the kernel tracks no connections"),
+        Some(Conntrack { entries, most: None }) => {
+            Check::ok(NAME, format!("the kernel tracks {entries} connections, without a limit"))
+        }
+        Some(Conntrack { entries, most: Some(most) }) if entries >= most => {
+            Check::failed(NAME, format!("the kernel's table is full: it tracks {entries} of {most} connections"), HELP)
+        }
+        Some(Conntrack { most: Some(most), .. }) if most < config.connections.total => Check::failed(
+            NAME,
+            format!("the kernel tracks {most} connections at most, {} were promised", config.connections.total),
+            HELP,
+        ),
+        Some(Conntrack { entries, most: Some(most) }) => {
+            Check::ok(NAME, format!("the kernel tracks {entries} of {most} connections"))
+        }
+    }
+}
+
+pub(super) fn clock(limits: &Limits) -> Check {
+    const NAME: &str = "clock";
+    const HELP: &str =
+        "start chronyd, which Amazon Linux sets to 169.254.169.123; response times stay right without it";
+    match limits.clock_is_synchronised {
+        Some(true) => Check::ok(NAME, "synchronised"),
+        Some(false) => Check::warning(NAME, "the kernel does not take the clock for synchronised", HELP),
+        None => Check::warning(NAME, "the kernel does not tell whether the clock is synchronised", HELP),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_proc_are_read() {
+        assert_eq!(ports_of("1024\t65535\n"), Some(Ports::WIDEST));
+        assert_eq!(ports_of("1024\n"), None);
+        assert_eq!(ports_of("1024 99999\n"), None);
+        assert_eq!(memory_in("MemTotal:       16 kB\nMemFree: 1 kB\n", "MemTotal"), Some(16_384));
+        assert_eq!(memory_in("MemTotal: 16 MB\n", "MemTotal"), None);
+        assert_eq!(memory_in("", "MemTotal"), None);
+    }
+
+    #[test]
+    fn connections_of_both_families_count() {
+        let sockstat = "sockets: used 9\nTCP: inuse 3 orphan 0 tw 2 alloc 4 mem 2\n";
+        assert_eq!(connections(sockstat, "TCP6: inuse 5\n"), 10);
+        assert_eq!(connections("", ""), 0);
+    }
+
+    #[test]
+    fn reserved_ports_count_only_within_the_range() {
+        let ports = Ports { first: 100, last: 199 };
+        assert_eq!(reserved_in(ports, "\n"), 0);
+        assert_eq!(reserved_in(ports, "99,100,150-159,190-300\n"), 1 + 10 + 10);
+        assert_eq!(reserved_in(ports, "nonsense,150-\n"), 0);
+    }
+}

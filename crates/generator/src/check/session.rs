@@ -1,0 +1,227 @@
+//! What the SSH user gets in a session of its own, asked in one: its limit of open files, the programs that Gatling needs,
+//! and whether it can run what it unpacks.
+
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
+
+use tokio::{process::Command, time::timeout};
+use trunnion_generator::Config;
+
+use super::{Check, limits::Limits};
+
+/// Prints a word, a space and the answer on a line for each thing asked. `runuser` opens a PAM session, as sshd does, so the
+/// limits are those of a login.
+const SCRIPT: &str = r#"
+echo "hard $(ulimit -Hn)"
+echo "soft $(ulimit -Sn)"
+for program in java jq curl; do echo "$program $(command -v "$program")"; done
+java -version 2>&1 | while read -r line; do echo "version $line"; done
+trial=
+trap 'rm -f "$trial"' EXIT
+if ! trial=$(mktemp "$1/.trunnion-check.XXXXXX" 2> /dev/null); then
+  echo "executables cannot be written to"
+elif printf '#!/bin/sh\n' > "$trial" && chmod u+x "$trial" && "$trial" 2> /dev/null; then
+  echo "executables yes"
+else
+  echo "executables runs no programs"
+fi
+"#;
+
+/// Where a command that comes by SSH looks for programs.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+/// PAM, a shell and a Java start take less, also on a busy host.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// What the SSH user gets in a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Session {
+    /// Most open files of a process; none where there is no limit but `fs.nr_open`.
+    hard: Option<u64>,
+    soft: Option<u64>,
+    /// By name, where each program lies.
+    programs: BTreeMap<String, String>,
+    /// What `java -version` printed.
+    version: Vec<String>,
+    /// Why the folder for executables is of no use, or `yes`.
+    executables: String,
+}
+
+impl Session {
+    /// Opens a session and asks.
+    pub(crate) async fn look(config: &Config) -> Result<Self, String> {
+        let mut command = Command::new("runuser");
+        command.args(["-u", &config.ssh.user, "--", "bash", "-c", SCRIPT, "bash"]).arg(&config.executable_dir);
+        command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = match timeout(LONGEST, command.output()).await {
+            Err(_) => return Err(format!("it did not end within {} s", LONGEST.as_secs())),
+            Ok(Err(error)) => return Err(format!("`runuser` does not start: {error}")),
+            Ok(Ok(output)) => output,
+        };
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(said.lines().next_back().map_or_else(|| output.status.to_string(), str::to_owned));
+        }
+        Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    pub(super) fn parse(text: &str) -> Self {
+        let mut session = Self::default();
+        for (word, answer) in text.lines().filter_map(|line| line.split_once(' ')) {
+            match word {
+                "hard" => session.hard = answer.parse().ok(),
+                "soft" => session.soft = answer.parse().ok(),
+                "version" => session.version.push(answer.to_owned()),
+                "executables" => answer.clone_into(&mut session.executables),
+                "java" | "jq" | "curl" if !answer.is_empty() => {
+                    session.programs.insert(word.to_owned(), answer.to_owned());
+                }
+                _ => {}
+            }
+        }
+        session
+    }
+
+    /// How many files one process of the user can have open: Java raises its soft limit to the hard one by itself.
+    pub(super) fn descriptors(&self, limits: &Limits) -> Option<u64> {
+        let host = limits.open_files.map(|(_, most)| most);
+        [self.hard.or(limits.nr_open), host].into_iter().flatten().min()
+    }
+
+    /// Whether there is nothing in it that somebody would mend.
+    pub(crate) fn is_good(&self, config: &Config) -> bool {
+        self.programs.len() == 3 && self.executables == "yes" && self.java() == Some(config.java.into())
+    }
+
+    /// The major version of Java: 17 of `17.0.9`, and 8 of `1.8.0_392`.
+    fn java(&self) -> Option<u32> {
+        let quoted = self.version.iter().find_map(|line| line.split_once(" version \"")?.1.split_once('"'))?.0;
+        let mut numbers = quoted.split(['.', '-', '_', '+']).map(str::parse);
+        match numbers.next()?.ok()? {
+            1 => numbers.next()?.ok(),
+            major => Some(major),
+        }
+    }
+}
+
+pub(super) fn judge(config: &Config, limits: &Limits, session: &Result<Session, String>) -> Vec<Check> {
+    let user = &config.ssh.user;
+    let session = match session {
+        Ok(session) => session,
+        Err(why) => {
+            return vec![Check::failed(
+                "session",
+                format!("`{user}` cannot open a session: {why}"),
+                "run this as root after `trunnion-generator setup`, which makes the user and its limits",
+            )];
+        }
+    };
+    vec![
+        Check::ok("session", format!("`{user}` can open one")),
+        descriptors(config, limits, session),
+        java(config, session),
+        program("jq", user, session),
+        program("curl", user, session),
+        executables(config, session),
+    ]
+}
+
+fn descriptors(config: &Config, limits: &Limits, session: &Session) -> Check {
+    const NAME: &str = "descriptors";
+    const HELP: &str = "run `trunnion-generator setup` and log in again; `UsePAM yes` must hold for sshd";
+    let promised = config.connections.total;
+    let user = &config.ssh.user;
+    let Some(most) = session.descriptors(limits) else {
+        return Check::failed(NAME, format!("the limit of open files of `{user}` cannot be told"), HELP);
+    };
+    if most >= promised {
+        return Check::ok(NAME, format!("a process of `{user}` can have {most} files open"));
+    }
+    match limits.open_files {
+        Some((_, host)) if host == most => Check::failed(
+            NAME,
+            format!("the whole host can have {most} files open, {promised} connections were promised"),
+            "raise `fs.file-max`",
+        ),
+        _ => Check::failed(
+            NAME,
+            format!("a process of `{user}` can have {most} files open, {promised} connections were promised"),
+            HELP,
+        ),
+    }
+}
+
+fn java(config: &Config, session: &Session) -> Check {
+    const NAME: &str = "java";
+    let promised = u32::from(config.java);
+    let install = format!("install `java-{promised}-amazon-corretto-headless`, and make it the one that `java` starts");
+    let Some(path) = session.programs.get(NAME) else {
+        return Check::failed(NAME, format!("`{}` finds no `java`", config.ssh.user), install);
+    };
+    match session.java() {
+        Some(version) if version == promised => Check::ok(NAME, format!("version {version}, `{path}`")),
+        Some(version) => {
+            Check::failed(NAME, format!("`{path}` is version {version}, {promised} was promised"), install)
+        }
+        None => Check::failed(NAME, format!("`{path} -version` does not tell its version"), install)
+            .with(session.version.iter().take(3).cloned().collect()),
+    }
+}
+
+fn program(name: &'static str, user: &str, session: &Session) -> Check {
+    match session.programs.get(name) {
+        Some(path) => Check::ok(name, format!("`{path}`")),
+        None => Check::failed(
+            name,
+            format!("`{user}` finds no `{name}`, which Gatling's start script needs"),
+            format!("install `{name}`"),
+        ),
+    }
+}
+
+fn executables(config: &Config, session: &Session) -> Check {
+    const NAME: &str = "executables";
+    let folder = config.executable_dir.display();
+    let user = &config.ssh.user;
+    match session.executables.as_str() {
+        "yes" => Check::ok(NAME, format!("`{user}` can run programs from `{folder}`")),
+        why => Check::failed(
+            NAME,
+            format!("`{user}` cannot use `{folder}`: it {}", if why.is_empty() { "was not tried" } else { why }),
+            "the folder must belong to the user, and its file system must not be mounted with `noexec`",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWERS: &str = "hard 15000\nsoft 1024\njava /usr/bin/java\njq \ncurl /usr/bin/curl\n\
+        version openjdk version \"17.0.9\" 2023-10-17\nversion OpenJDK Runtime Environment\nexecutables yes\n";
+
+    #[test]
+    fn a_session_tells_what_it_got() {
+        let session = Session::parse(ANSWERS);
+        assert_eq!((session.hard, session.soft, session.java()), (Some(15_000), Some(1024), Some(17)));
+        assert_eq!(session.programs.keys().collect::<Vec<_>>(), ["curl", "java"]);
+        assert_eq!(session.executables, "yes");
+    }
+
+    #[test]
+    fn java_says_its_version_in_several_ways() {
+        let java = |line: &str| Session::parse(&format!("version {line}\n")).java();
+        assert_eq!(java("java version \"1.8.0_392\""), Some(8));
+        assert_eq!(java("openjdk version \"21\" 2023-09-19 LTS"), Some(21));
+        assert_eq!(java("openjdk version \"25-ea\" 2025-09-16"), Some(25));
+        assert_eq!(java("bash: line 1: java: command not found"), None);
+    }
+
+    #[test]
+    fn the_smallest_limit_of_open_files_counts() {
+        let session = Session::parse("hard unlimited\n");
+        let limits = Limits { nr_open: Some(1_000), open_files: Some((1, 2_000)), ..Limits::default() };
+        assert_eq!(session.descriptors(&limits), Some(1_000));
+        assert_eq!(Session::parse("hard 3000\n").descriptors(&limits), Some(2_000));
+    }
+}

@@ -1,0 +1,114 @@
+//! Whether connections are spread over the addresses that work, and how many addresses that leaves for one destination.
+
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
+
+use trunnion_generator::{Config, Mode};
+
+use super::Check;
+use crate::{
+    cli::causes,
+    spread::{Options, Source, SpreadError, Spreader},
+};
+
+const ATTACH: &str = "run `trunnion-generator spread`";
+
+/// What there is in the kernel.
+#[derive(Debug, Clone)]
+pub(crate) enum Spreading {
+    /// A program, with these sources.
+    Attached(Vec<Source>),
+    /// None, though the kernel takes it.
+    Absent,
+    /// None, why, and what to do about it.
+    Refused { why: String, help: Option<&'static str> },
+    /// None, for the stack wants none.
+    Unwanted,
+}
+
+impl Spreading {
+    /// Asks the kernel, if the stack wants it to spread.
+    pub(crate) fn look(config: &Config) -> Self {
+        if config.spread.mode != Mode::Kernel {
+            return Self::Unwanted;
+        }
+        match Spreader::open(Path::new(Options::PINS)).and_then(|spreader| spreader.sources()) {
+            Ok(sources) => Self::Attached(sources),
+            Err(SpreadError::NotAttached { .. }) => match Spreader::probe() {
+                Ok(()) => Self::Absent,
+                Err(error) => error.into(),
+            },
+            Err(error) => error.into(),
+        }
+    }
+}
+
+impl From<SpreadError> for Spreading {
+    fn from(error: SpreadError) -> Self {
+        Self::Refused { why: format!("{error}{}", causes(&error)), help: error.help() }
+    }
+}
+
+/// How many addresses connections to one IPv4 destination come from.
+pub(super) fn sources(config: &Config, usable: &[IpAddr], spreading: &Spreading) -> u64 {
+    let usable = usable.iter().filter(|address| address.is_ipv4());
+    match (config.spread.mode, spreading) {
+        (Mode::Kernel, Spreading::Attached(sources)) => {
+            let taken = taken(sources);
+            usable.filter(|&address| taken.get(address) == Some(&false)).count() as u64
+        }
+        (Mode::Simulation, _) => usable.count() as u64,
+        // The primary address alone.
+        (Mode::Kernel | Mode::Off, _) => usable.take(1).count() as u64,
+    }
+}
+
+/// By address, whether it is draining.
+fn taken(sources: &[Source]) -> BTreeMap<IpAddr, bool> {
+    sources.iter().map(|source| (source.address, source.draining)).collect()
+}
+
+pub(super) fn judge(config: &Config, usable: &[IpAddr], spreading: &Spreading) -> Check {
+    const NAME: &str = "spread";
+    let sources = match (config.spread.mode, spreading) {
+        (Mode::Simulation, _) => {
+            let message = format!("the simulations choose among {} addresses themselves", usable.len());
+            return Check::ok(NAME, message);
+        }
+        (Mode::Off, _) => return Check::ok(NAME, "off: the primary address is the only source"),
+        (Mode::Kernel, Spreading::Absent | Spreading::Unwanted) => {
+            let message = "nothing spreads connections: they all come from one address";
+            return Check::failed(NAME, message, ATTACH);
+        }
+        (Mode::Kernel, Spreading::Refused { why, help }) => {
+            let message = format!("the kernel does not spread connections, they all come from one address: {why}");
+            return Check::failed(NAME, message, help.unwrap_or(ATTACH));
+        }
+        (Mode::Kernel, Spreading::Attached(sources)) => sources,
+    };
+    let taken = taken(sources);
+    let mut details: Vec<String> = usable
+        .iter()
+        .filter(|address| !taken.contains_key(address))
+        .map(|address| format!("`{address}` is no source"))
+        .collect();
+    details.extend(
+        taken
+            .keys()
+            .filter(|address| !usable.contains(address))
+            .map(|address| format!("`{address}` is a source and cannot be used")),
+    );
+    if !details.is_empty() {
+        let message = "the sources of connections are not the addresses that can be used";
+        return Check::failed(NAME, message, ATTACH).with(details);
+    }
+    let draining: Vec<String> = taken
+        .iter()
+        .filter(|(_, draining)| **draining)
+        .map(|(address, _)| format!("`{address}` is draining"))
+        .collect();
+    if !draining.is_empty() {
+        let help = "run `trunnion-generator spread --add ADDRESS` to take one up again";
+        return Check::warning(NAME, "some addresses take no new connections", help).with(draining);
+    }
+    Check::ok(NAME, format!("the kernel spreads connections over {} addresses", taken.len()))
+}

@@ -1,0 +1,66 @@
+//! Whether the control plane can log in: sshd listens on the primary address, and nowhere else.
+
+use std::net::IpAddr;
+
+use netlink_packet_sock_diag::inet::StateFlags;
+
+use super::{Check, sockets};
+
+/// The port that a dedicated location of Gatling connects to unless it is told another, which the stack cannot do.
+const PORT: u16 = 22;
+
+/// The addresses on which something listens on the port of SSH.
+pub(super) fn look() -> Result<Vec<IpAddr>, String> {
+    let mut addresses = Vec::new();
+    sockets::each_tcp(&StateFlags::LISTEN, |socket| {
+        if socket.socket_id.source_port == PORT {
+            addresses.push(socket.socket_id.source_address.to_canonical());
+        }
+    })
+    .map_err(|error| error.to_string())?;
+    addresses.sort();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+pub(super) fn judge(primary: Option<IpAddr>, listening: &Result<Vec<IpAddr>, String>) -> Check {
+    const NAME: &str = "sshd";
+    const HELP: &str = "run `trunnion-generator setup`, then `systemctl status sshd`";
+    let addresses = match listening {
+        Ok(addresses) => addresses,
+        Err(why) => return Check::failed(NAME, format!("the kernel does not list its listeners: {why}"), HELP),
+    };
+    let covers = |address: &IpAddr| address.is_unspecified() || Some(*address) == primary;
+    if !addresses.iter().any(covers) {
+        let wanted = primary.map_or_else(|| "any address".to_owned(), |address| format!("`{address}`"));
+        let message = format!("nothing listens on port {PORT} of {wanted}, so the control plane cannot log in");
+        return Check::failed(NAME, message, HELP);
+    }
+    let others: Vec<String> =
+        addresses.iter().filter(|&&address| Some(address) != primary).map(|address| format!("`{address}`")).collect();
+    if others.is_empty() {
+        return Check::ok(NAME, format!("listens on port {PORT} of the primary address only"));
+    }
+    let message =
+        format!("something listens on port {PORT} of {} too, not of the primary address only", others.join(", "));
+    Check::warning(NAME, message, HELP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::State;
+
+    #[test]
+    fn the_primary_address_must_be_among_the_listeners_and_should_be_alone() {
+        let primary: IpAddr = "10.0.1.4".parse().unwrap();
+        let everywhere: IpAddr = "::".parse().unwrap();
+        let other: IpAddr = "10.0.1.5".parse().unwrap();
+        let state = |listening: &[IpAddr]| judge(Some(primary), &Ok(listening.to_vec())).state;
+        assert_eq!(state(&[primary]), State::Ok);
+        assert_eq!(state(&[everywhere]), State::Warning);
+        assert_eq!(state(&[primary, other]), State::Warning);
+        assert_eq!(state(&[other]), State::Failed);
+        assert_eq!(state(&[]), State::Failed);
+    }
+}

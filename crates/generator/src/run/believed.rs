@@ -1,0 +1,124 @@
+//! Which metadata to believe. What grows is taken at once; what shrinks, only when two reads in a row say the same: a
+//! metadata service in trouble has been seen to leave out interfaces and addresses, and connections hang on them.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use crate::imds::Metadata;
+
+/// The metadata that is believed.
+#[derive(Debug, Default)]
+pub(super) struct Believed {
+    current: Option<Metadata>,
+    /// What the last read said, if that was less than `current`.
+    doubted: Option<Metadata>,
+}
+
+/// What became of a read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It says what was known.
+    Same,
+    Taken,
+    /// It leaves these out, and the next read has to confirm it.
+    Doubted(Vec<IpNet>),
+}
+
+impl Believed {
+    pub(super) fn current(&self) -> Option<&Metadata> {
+        self.current.as_ref()
+    }
+
+    /// A whole answer came.
+    pub(super) fn read(&mut self, metadata: Metadata) -> Verdict {
+        let doubted = self.doubted.take();
+        let Some(current) = &self.current else {
+            self.current = Some(metadata);
+            return Verdict::Taken;
+        };
+        if *current == metadata {
+            return Verdict::Same;
+        }
+        let named = given(&metadata);
+        let left_out: Vec<IpNet> = given(current).difference(&named).copied().collect();
+        if left_out.is_empty() || doubted.as_ref() == Some(&metadata) {
+            self.current = Some(metadata);
+            return Verdict::Taken;
+        }
+        self.doubted = Some(metadata);
+        Verdict::Doubted(left_out)
+    }
+
+    /// No whole answer came: reads before and after it are not in a row.
+    pub(super) fn failed(&mut self) {
+        self.doubted = None;
+    }
+}
+
+/// Every address and prefix.
+fn given(metadata: &Metadata) -> BTreeSet<IpNet> {
+    let mut given = BTreeSet::new();
+    for interface in &metadata.interfaces {
+        given.extend(interface.addresses.iter().map(|&address| IpNet::from(std::net::IpAddr::V4(address))));
+        given.extend(interface.prefixes.iter().copied().map(IpNet::V4));
+        given.extend(interface.ipv6_addresses.iter().map(|&address| IpNet::from(std::net::IpAddr::V6(address))));
+    }
+    given
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imds::Interface;
+
+    fn metadata(addresses: &[&str]) -> Metadata {
+        Metadata {
+            interfaces: vec![Interface {
+                mac: [2, 0, 0, 0, 0, 1],
+                card: 0,
+                device: 0,
+                subnet: "10.0.1.0/24".parse().unwrap(),
+                addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                prefixes: Vec::new(),
+                ipv6_subnets: Vec::new(),
+                ipv6_addresses: Vec::new(),
+                ipv6_prefixes: Vec::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn less_is_believed_when_it_is_said_twice_in_a_row() {
+        let (two, one) = (metadata(&["10.0.1.4", "10.0.1.5"]), metadata(&["10.0.1.4"]));
+        let mut believed = Believed::default();
+        assert_eq!(believed.read(two.clone()), Verdict::Taken);
+        assert_eq!(believed.read(two.clone()), Verdict::Same);
+        assert_eq!(believed.read(one.clone()), Verdict::Doubted(vec!["10.0.1.5/32".parse().unwrap()]));
+        assert_eq!(believed.current(), Some(&two));
+        assert_eq!(believed.read(one.clone()), Verdict::Taken);
+        assert_eq!(believed.current(), Some(&one));
+    }
+
+    #[test]
+    fn whatever_comes_between_two_reads_starts_over() {
+        let (two, one) = (metadata(&["10.0.1.4", "10.0.1.5"]), metadata(&["10.0.1.4"]));
+        let none = metadata(&[]);
+        let mut believed = Believed::default();
+        believed.read(two.clone());
+        believed.read(one.clone());
+        believed.failed();
+        assert!(matches!(believed.read(one.clone()), Verdict::Doubted(_)));
+        assert_eq!(believed.read(two.clone()), Verdict::Same);
+        assert!(matches!(believed.read(one.clone()), Verdict::Doubted(_)));
+        assert!(matches!(believed.read(none), Verdict::Doubted(_)));
+        assert_eq!(believed.current(), Some(&two));
+    }
+
+    #[test]
+    fn more_is_believed_at_once() {
+        let mut believed = Believed::default();
+        believed.read(metadata(&["10.0.1.4"]));
+        assert_eq!(believed.read(metadata(&["10.0.1.4", "10.0.1.5"])), Verdict::Taken);
+    }
+}

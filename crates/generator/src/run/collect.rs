@@ -1,0 +1,243 @@
+//! Collects what `/metrics` tells. Listing a million sockets takes a second of the kernel's time, and walking `/proc` is
+//! not free either: so every answer is used again for [`REST`] times as long as it took to get, which keeps the cost of
+//! being asked at 1 in [`REST`] of one core however often, and by however many, that is done.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use trunnion_generator::{Config, Mode, Ports};
+
+use super::{
+    gatling::{self, Gatling},
+    metrics,
+    shared::{Health, Shared},
+    sockets::{self, Counts},
+};
+use crate::{
+    check::{
+        Ena,
+        limits::{self, Conntrack},
+    },
+    setup::users,
+    spread::{Options, Source, Spreader},
+};
+
+/// An answer is used for this many times as long as it took to get.
+const REST: u32 = 20;
+
+/// Everything that `/metrics` tells at one moment; what is `None` could not be read.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) config: Config,
+    pub(super) health: Health,
+    pub(super) metadata_age: Option<Duration>,
+    pub(super) sockets: Option<Arc<BTreeMap<IpAddr, Counts>>>,
+    pub(super) sockets_age: Duration,
+    pub(super) ports: Option<Ports>,
+    pub(super) spread: Vec<Source>,
+    pub(super) ena: Vec<Ena>,
+    pub(super) conntrack: Option<Conntrack>,
+    pub(super) open_files: Option<(u64, u64)>,
+    pub(super) memory: Option<(u64, u64)>,
+    pub(super) tcp_memory_bytes: Option<u64>,
+    /// Seconds of the host's processors, by what they did.
+    pub(super) cpu: Vec<(&'static str, f64)>,
+    pub(super) own_cpu_seconds: Option<f64>,
+    pub(super) own_resident_bytes: Option<u64>,
+    pub(super) gatling: Gatling,
+}
+
+/// Hands out the metrics as text.
+#[derive(Debug)]
+pub(super) struct Collector {
+    shared: Arc<Shared>,
+    cache: tokio::sync::Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    text: Reused<Arc<str>>,
+    sockets: Reused<Arc<BTreeMap<IpAddr, Counts>>>,
+    gatling: Reused<Gatling>,
+}
+
+/// An answer, until when it is used, and when it was got.
+#[derive(Debug)]
+struct Reused<T>(Option<(T, Instant, Instant)>);
+
+impl<T> Default for Reused<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone> Reused<T> {
+    /// The answer of before, while it is used; otherwise the one that `fresh` gets.
+    fn get(&mut self, fresh: impl FnOnce() -> io::Result<T>) -> Option<T> {
+        if let Some(value) = self.value(Instant::now()) {
+            return Some(value);
+        }
+        let begun = Instant::now();
+        let value = fresh().ok()?;
+        self.set(value.clone(), begun, Instant::now());
+        Some(value)
+    }
+
+    fn value(&self, now: Instant) -> Option<T> {
+        self.0.as_ref().filter(|(_, until, _)| now < *until).map(|(value, ..)| value.clone())
+    }
+
+    fn set(&mut self, value: T, begun: Instant, done: Instant) {
+        let cost = done.saturating_duration_since(begun);
+        self.0 = Some((value, done + cost * REST, done));
+    }
+
+    fn age(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |(_, _, got)| got.elapsed())
+    }
+}
+
+impl Collector {
+    pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared, cache: tokio::sync::Mutex::default() })
+    }
+
+    /// The metrics as text. A client that goes away does not end what was begun for it, so that nobody can begin several
+    /// at once.
+    pub(super) async fn text(self: &Arc<Self>) -> Option<Arc<str>> {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut cache = this.cache.lock().await;
+            if let Some(text) = cache.text.value(Instant::now()) {
+                return Some(text);
+            }
+            let (shared, mut taken) = (Arc::clone(&this.shared), std::mem::take(&mut *cache));
+            // Off the loop, which has a network to keep.
+            let collected = tokio::task::spawn_blocking(move || {
+                let text = taken.collect(&shared);
+                (taken, text)
+            });
+            let (taken, text) = collected.await.ok()?;
+            *cache = taken;
+            text
+        })
+        .await
+        .ok()?
+    }
+}
+
+impl Cache {
+    fn collect(&mut self, shared: &Shared) -> Option<Arc<str>> {
+        let limits = limits::Limits::look();
+        let addresses = shared.addresses();
+        let ports = limits.ports.unwrap_or(shared.config.ports);
+        let sockets = self.sockets.get(|| sockets::count(&addresses, ports).map(Arc::new));
+        let gatling = self.gatling.get(|| {
+            let uid = users::uid(&shared.config.ssh.user)?;
+            Ok(uid.map(|uid| gatling::look(Path::new("/proc"), uid)).unwrap_or_default())
+        });
+        // What follows is what the text costs: the rest has a cost of its own.
+        let begun = Instant::now();
+        let snapshot = Snapshot {
+            health: shared.health(),
+            metadata_age: shared.metadata_age(),
+            sockets_age: self.sockets.age(),
+            sockets,
+            ports: limits.ports,
+            spread: spread(&shared.config),
+            ena: shared.layout().map(|layout| Ena::look(&layout)).unwrap_or_default(),
+            conntrack: limits.conntrack,
+            open_files: limits.open_files,
+            memory: limits.memory_bytes.zip(limits::memory("MemAvailable")),
+            tcp_memory_bytes: tcp_memory(&limits::read("/proc/net/sockstat")),
+            cpu: cpu(&limits::read("/proc/stat")),
+            own_cpu_seconds: own_cpu(&limits::read("/proc/self/stat")),
+            own_resident_bytes: own_resident(),
+            gatling: gatling.unwrap_or_default(),
+            config: shared.config.clone(),
+        };
+        let text: Arc<str> = metrics::encode(snapshot).ok()?.into();
+        self.text.set(Arc::clone(&text), begun, Instant::now());
+        Some(text)
+    }
+}
+
+/// What the program in the kernel counted, where there is one.
+fn spread(config: &Config) -> Vec<Source> {
+    if config.spread.mode != Mode::Kernel {
+        return Vec::new();
+    }
+    Spreader::open(Path::new(Options::PINS)).and_then(|spreader| spreader.sources()).unwrap_or_default()
+}
+
+/// Memory that TCP buffers take.
+fn tcp_memory(sockstat: &str) -> Option<u64> {
+    let line = sockstat.lines().find(|line| line.starts_with("TCP:"))?;
+    let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "mem");
+    words.nth(1)?.parse::<u64>().ok()?.checked_mul(page_size())
+}
+
+/// What the processors did since boot.
+fn cpu(stat: &str) -> Vec<(&'static str, f64)> {
+    const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
+    let numbers = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);
+    MODES.into_iter().zip(numbers.map_while(|number| Some(seconds(number.parse().ok()?)))).collect()
+}
+
+/// What this process took: user and system time, the 14th and 15th word. The second one, the name, may hold spaces.
+fn own_cpu(stat: &str) -> Option<f64> {
+    let mut words = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    Some(seconds(words.next()?.ok()?) + seconds(words.next()?.ok()?))
+}
+
+/// Of clock ticks, which are hundredths on every platform that Linux runs on here.
+#[expect(clippy::cast_precision_loss, reason = "exact for three million years")]
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / 100.0
+}
+
+fn own_resident() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    statm.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(page_size())
+}
+
+fn page_size() -> u64 {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .and_then(|size| u64::try_from(size).ok())
+        .unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_used_in_proportion_to_its_cost() {
+        let begun = Instant::now();
+        let done = begun + Duration::from_secs(1);
+        let mut answer = Reused::default();
+        answer.set(7, begun, done);
+        assert_eq!(answer.value(done + Duration::from_secs(19)), Some(7));
+        assert_eq!(answer.value(done + Duration::from_secs(20)), None);
+    }
+
+    #[test]
+    fn files_of_proc_are_read() {
+        assert_eq!(tcp_memory("sockets: used 1\nTCP: inuse 3 orphan 0 tw 0 alloc 4 mem 2\n"), Some(2 * page_size()));
+        assert_eq!(tcp_memory("sockets: used 1\n"), None);
+        assert_eq!(cpu("cpu  100 200 x\ncpu0 1\n"), [("user", 1.0), ("nice", 2.0)]);
+        // What 128 processors idle in a year.
+        assert_eq!(cpu("cpu  0 0 0 403660800000\n")[3], ("idle", 4_036_608_000.0));
+        assert_eq!(own_cpu("12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0"), Some(2.0));
+        assert_eq!(own_cpu(""), None);
+        assert!(own_cpu(&limits::read("/proc/self/stat")).is_some());
+    }
+}

@@ -1,0 +1,315 @@
+//! The metrics as `OpenMetrics` text. Every name begins with `trunnion_`, and units stand in names.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet, text,
+    },
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+use super::{collect::Snapshot, shared::Status, sockets::Counts};
+
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The snapshot as text.
+pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("trunnion");
+    registry.register_collector(Box::new(snapshot));
+    let mut document = String::new();
+    text::encode(&mut document, &registry)?;
+    Ok(document)
+}
+
+/// One family after the other.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    /// A gauge without labels, where there is a value.
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: Option<impl EncodeGaugeValue>,
+    ) -> fmt::Result {
+        match value {
+            Some(value) => self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&value),
+            None => Ok(()),
+        }
+    }
+
+    fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: Option<impl EncodeCounterValue>,
+    ) -> fmt::Result {
+        match value {
+            Some(value) => {
+                let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
+                metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A gauge with labels.
+    fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        values: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut metric: MetricEncoder<'_> = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        values.into_iter().try_for_each(|(labels, value)| metric.encode_family(&labels)?.encode_gauge(&value))
+    }
+
+    /// A counter with labels.
+    fn counters<L: EncodeLabelSet, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        values: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut metric: MetricEncoder<'_> = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        values.into_iter().try_for_each(|(labels, value)| {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
+        })
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families(encoder);
+        self.host(&mut families)?;
+        self.connections(&mut families)?;
+        self.spread(&mut families)?;
+        self.limits(&mut families)?;
+        self.processors(&mut families)?;
+        self.gatling(&mut families)
+    }
+}
+
+impl Snapshot {
+    fn host(&self, families: &mut Families<'_>) -> fmt::Result {
+        let config = &self.config;
+        let mode = config.spread.mode.to_string();
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("stack", &config.stack),
+            ("pool", &config.pool),
+            ("instance_type", &config.instance_type),
+            ("spread", &mode),
+        ];
+        let mut info = families.0.encode_descriptor("generator", "What this host is.", None, MetricType::Info)?;
+        info.encode_info(&labels.as_slice())?;
+        let healthy = self.health.status == Status::Healthy;
+        families.gauge(
+            "healthy",
+            "Whether it holds what it was promised and is not draining.",
+            None,
+            Some(number(healthy)),
+        )?;
+        let sound = self.health.is_sound();
+        families.gauge(
+            "sound",
+            "Whether it holds what it was promised, draining or not.",
+            None,
+            Some(number(sound)),
+        )?;
+        let draining = self.health.status == Status::Draining;
+        families.gauge("draining", "Whether it will be gone soon.", None, Some(number(draining)))?;
+        let promised = config.connections;
+        let scopes =
+            |destination: u64, total: u64| [([("scope", "destination")], destination), ([("scope", "total")], total)];
+        families.gauges(
+            "promised_connections",
+            "Connections it was promised to hold, to one destination and in total.",
+            None,
+            scopes(promised.per_destination, promised.total),
+        )?;
+        if let Some(capacity) = &self.health.capacity {
+            families.gauges(
+                "capacity_connections",
+                "Connections it can hold as the last check found it, to one destination and in total.",
+                None,
+                scopes(capacity.per_destination, capacity.total),
+            )?;
+        }
+        families.gauge(
+            "metadata_age",
+            "Time since the metadata service last gave a whole answer.",
+            Some(&Unit::Seconds),
+            self.metadata_age.map(|age| age.as_secs_f64()),
+        )
+    }
+
+    fn connections(&self, families: &mut Families<'_>) -> fmt::Result {
+        let Some(sockets) = &self.sockets else { return Ok(()) };
+        let states = |(address, counts): (&IpAddr, &Counts)| {
+            let states =
+                [("established", counts.established), ("time_wait", counts.time_wait), ("other", counts.other)];
+            let address = address.to_string();
+            states.map(|(state, count)| ([("address", address.clone()), ("state", state.to_owned())], count))
+        };
+        families.gauges(
+            "connections",
+            "TCP connections of each local address, by state.",
+            None,
+            sockets.iter().flat_map(states),
+        )?;
+        let by_address = |count: fn(&Counts) -> u64| {
+            sockets.iter().map(move |(address, counts)| ([("address", address.to_string())], count(counts)))
+        };
+        families.gauges(
+            "ports_used",
+            "Local ports of the range that a socket of the address has.",
+            None,
+            by_address(|counts| counts.ports),
+        )?;
+        families.gauges(
+            "ports_used_busiest_destination",
+            "Local ports of the range that the address uses towards the destination that has most of them.",
+            None,
+            by_address(|counts| counts.busiest),
+        )?;
+        families.gauge(
+            "ports_range",
+            "Local ports that each address has towards one destination.",
+            None,
+            self.ports.map(trunnion_generator::Ports::count),
+        )?;
+        families.gauge(
+            "connections_age",
+            "Time since the connections were counted.",
+            Some(&Unit::Seconds),
+            Some(self.sockets_age).as_ref().map(Duration::as_secs_f64),
+        )
+    }
+
+    fn spread(&self, families: &mut Families<'_>) -> fmt::Result {
+        let labels = |address: IpAddr| [("address", address.to_string())];
+        families.counters(
+            "spread_connections",
+            "Connections that were given this source address.",
+            None,
+            self.spread.iter().map(|source| (labels(source.address), source.connections)),
+        )?;
+        families.counters(
+            "spread_refused",
+            "Connections that the kernel did not let have this source address.",
+            None,
+            self.spread.iter().map(|source| (labels(source.address), source.refused)),
+        )?;
+        families.gauges(
+            "spread_draining",
+            "Whether no new connection is given this source address.",
+            None,
+            self.spread.iter().map(|source| (labels(source.address), number(source.draining))),
+        )
+    }
+
+    fn limits(&self, families: &mut Families<'_>) -> fmt::Result {
+        let exceeded = self.ena.iter().flat_map(|ena| {
+            ena.exceeded.iter().map(|(allowance, count)| {
+                ([("interface", ena.interface.clone()), ("allowance", allowance.clone())], *count)
+            })
+        });
+        families.counters(
+            "ena_allowance_exceeded_packets",
+            "Packets that were queued or dropped because they went beyond an allowance of EC2.",
+            None,
+            exceeded,
+        )?;
+        let available =
+            self.ena.iter().filter_map(|ena| Some(([("interface", ena.interface.clone())], ena.conntrack_available?)));
+        families.gauges(
+            "ena_conntrack_allowance_available",
+            "Further connections that EC2 would track.",
+            None,
+            available,
+        )?;
+        families.gauge(
+            "conntrack_entries",
+            "Connections that the kernel tracks.",
+            None,
+            self.conntrack.map(|conntrack| conntrack.entries),
+        )?;
+        families.gauge(
+            "conntrack_entries_limit",
+            "Connections that the kernel tracks at most.",
+            None,
+            self.conntrack.and_then(|conntrack| conntrack.most),
+        )?;
+        families.gauge("open_files", "Open files of the whole host.", None, self.open_files.map(|(open, _)| open))?;
+        families.gauge(
+            "open_files_limit",
+            "Open files that the whole host may have.",
+            None,
+            self.open_files.map(|(_, most)| most),
+        )?;
+        families.gauge(
+            "memory_total",
+            "Memory of the host.",
+            Some(&Unit::Bytes),
+            self.memory.map(|(total, _)| total),
+        )?;
+        families.gauge(
+            "memory_available",
+            "Memory that programs can still have.",
+            Some(&Unit::Bytes),
+            self.memory.map(|(_, available)| available),
+        )?;
+        families.gauge("tcp_memory", "Memory that TCP buffers take.", Some(&Unit::Bytes), self.tcp_memory_bytes)
+    }
+
+    fn processors(&self, families: &mut Families<'_>) -> fmt::Result {
+        families.counters(
+            "cpu",
+            "What the processors of the host did.",
+            Some(&Unit::Seconds),
+            self.cpu.iter().map(|&(mode, seconds)| ([("mode", mode)], seconds)),
+        )?;
+        families.counter(
+            "process_cpu",
+            "Processor time that this service took.",
+            Some(&Unit::Seconds),
+            self.own_cpu_seconds,
+        )?;
+        families.gauge(
+            "process_resident_memory",
+            "Memory that this service takes.",
+            Some(&Unit::Bytes),
+            self.own_resident_bytes,
+        )
+    }
+
+    fn gatling(&self, families: &mut Families<'_>) -> fmt::Result {
+        let gatling = &self.gatling;
+        families.gauge("gatling_running", "Whether Gatling runs.", None, Some(number(gatling.processes > 0)))?;
+        families.gauge("gatling_processes", "Processes of Gatling.", None, Some(gatling.processes))?;
+        families.gauge(
+            "gatling_open_files",
+            "Open files of the Gatling process that has most of them.",
+            None,
+            Some(gatling.open_files),
+        )?;
+        families.gauge(
+            "gatling_open_files_limit",
+            "Open files that this Gatling process may have.",
+            None,
+            gatling.open_files_limit,
+        )
+    }
+}
+
+fn number(truth: bool) -> u64 {
+    u64::from(truth)
+}

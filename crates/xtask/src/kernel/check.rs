@@ -1,0 +1,343 @@
+//! Scene 4: `check` names what is wrong, one thing at a time, with its exit code and help.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    Test,
+    command::{Ended, Service},
+    ensure,
+    imds::Fault,
+    stage::{GENERATOR, Scene, Stage},
+};
+use crate::Failure;
+
+pub(crate) const SCENES: &[Test] = &[
+    ("check_finds_a_good_host_good", check_finds_a_good_host_good),
+    ("check_names_what_is_wrong_with_the_network", check_names_what_is_wrong_with_the_network),
+    ("check_names_what_is_wrong_with_limits_and_programs", check_names_what_is_wrong_with_limits_and_programs),
+    ("check_says_why_nothing_is_spread", check_says_why_nothing_is_spread),
+];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Listens where sshd would, which the host does not have.
+const LISTEN: &str = "import socket, sys, time
+listener = socket.create_server((sys.argv[1], 22))
+print('ready', flush=True)
+time.sleep(600)";
+
+/// A stage on which everything is set up: three interfaces in two subnets, three addresses each, 100 ports.
+fn ready() -> Result<(Stage, Service), Failure> {
+    let stage = Stage::new(Scene { subnets: vec![0, 0, 1], ..Scene::one_subnet(3, 3) })?;
+    stage.generator(&["setup"])?.succeeded()?;
+    stage.generator(&["spread"])?.succeeded()?;
+    let sshd = listen(&stage)?;
+    Ok((stage, sshd))
+}
+
+/// Something that listens where the control plane logs in.
+pub(super) fn listen(stage: &Stage) -> Result<Service, Failure> {
+    let mut service = stage.start(&["python3", "-c", LISTEN, &stage.primary_address()?.to_string()])?;
+    let end = std::time::Instant::now() + PATIENCE;
+    while !service.said()?.0.contains("ready") {
+        ensure!(service.is_running()? && std::time::Instant::now() < end, "nothing listens: {:?}", service.said()?);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(service)
+}
+
+/// What `check` says, as JSON.
+struct Checked {
+    ended: Ended,
+    document: serde_json::Value,
+}
+
+impl Checked {
+    fn new(stage: &Stage, arguments: &[&str]) -> Result<Self, Failure> {
+        Self::of(stage.generator(&[&["check", "--json"], arguments].concat())?)
+    }
+
+    fn of(ended: Ended) -> Result<Self, Failure> {
+        let document = ended.json()?;
+        let healthy = document["healthy"] == true;
+        ensure!(ended.code == i32::from(!healthy), "the exit code belies the report: {ended}");
+        let failed: Vec<_> = checks(&document).filter(|check| check["state"] == "failed").collect();
+        ensure!(healthy == failed.is_empty(), "healthy with failed checks: {ended}");
+        for check in failed {
+            ensure!(check["help"].as_str().is_some_and(|help| help.len() > 5), "no help: {check}");
+        }
+        Ok(Self { ended, document })
+    }
+
+    /// The named checks failed, and no others.
+    fn failed(&self, names: &[&str]) -> Result<&Self, Failure> {
+        let failed: BTreeSet<_> = checks(&self.document)
+            .filter(|check| check["state"] == "failed")
+            .map(|check| &check["name"])
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|name| name.as_str())
+            .collect();
+        ensure!(failed == names.iter().copied().collect(), "{failed:?} failed, not {names:?}: {}", self.ended);
+        Ok(self)
+    }
+
+    /// The check says this somewhere: in its message, its details or its help.
+    fn says(&self, name: &str, text: &str) -> Result<&Self, Failure> {
+        let check = checks(&self.document).find(|check| check["name"] == name);
+        let said = check.map(ToString::to_string).unwrap_or_default();
+        ensure!(said.contains(text), "`{name}` does not say `{text}`: {said}");
+        Ok(self)
+    }
+
+    fn capacity(&self, addresses: u64, total: u64, limit: &str) -> Result<&Self, Failure> {
+        let capacity = &self.document["capacity"];
+        ensure!(
+            capacity["addresses"] == addresses && capacity["total"] == total && capacity["limit"] == limit,
+            "the capacity is {capacity}, not {total} from {addresses} addresses by {limit}"
+        );
+        Ok(self)
+    }
+}
+
+fn checks(document: &serde_json::Value) -> impl Iterator<Item = &serde_json::Value> {
+    document["checks"].as_array().into_iter().flatten()
+}
+
+fn check_finds_a_good_host_good() -> Result<(), Failure> {
+    let (stage, _sshd) = ready()?;
+    Checked::new(&stage, &[])?.failed(&[])?.capacity(9, 900, "ports")?.says("ena", "not an ENA interface")?;
+
+    // For people: a mark and a word in each line, nothing but text in a pipe.
+    let told = stage.generator(&["check"])?.succeeded()?.stdout;
+    ensure!(told.contains("✓ ok       routes "), "{told}");
+    ensure!(told.ends_with("This host holds what it was promised.\n") && !told.contains('\u{1b}'), "{told}");
+
+    // A real connection from every address; one that the network drops is named.
+    let server = stage.listen(0, 0)?;
+    let probe = ["--probe", &server.address().to_string()];
+    Checked::new(&stage, &probe)?.failed(&[])?.says("probe", "all 9 addresses")?;
+    let sources: BTreeSet<_> = server.peers().iter().map(std::net::SocketAddr::ip).collect();
+    ensure!(sources.len() == 9, "the probe came from {sources:?}");
+    let (address, interface) = (stage.addresses()[4], "eni1");
+    stage
+        .router()
+        .run_with(
+            &["nft", "-f", "-"],
+            &format!(
+                "add rule bridge vpc sources iifname \"{interface}\" ip saddr {address} tcp dport {} drop\n",
+                server.address().port()
+            ),
+        )?
+        .succeeded()?;
+    Checked::new(&stage, &probe)?
+        .failed(&["probe", "spread", "capacity"])?
+        .says("probe", &format!("`{address}` does not reach"))?
+        .capacity(8, 800, "ports")?;
+
+    // More was promised than there is.
+    stage.config(|config| config.connections.total = 1_000)?;
+    let told = stage.generator(&["check"])?.ended_with(1)?.stdout;
+    ensure!(told.contains("✗ failed   capacity") && told.contains("help: raise the limit that binds"), "{told}");
+    ensure!(told.contains("900 in all: the local ports bind; 900 and 1000 were promised"), "{told}");
+    ensure!(told.ends_with("This host is not ready: 1 check failed.\n"), "{told}");
+    Ok(())
+}
+
+fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
+    let (stage, _sshd) = ready()?;
+    let addresses = stage.addresses();
+    let [_, _, _, _, second, _, third, ..] = addresses[..] else { return Err("too few addresses".into()) };
+
+    // A missing address.
+    stage.host(&["ip", "addr", "del", &format!("{second}/32"), "dev", "ens6"])?.succeeded()?;
+    Checked::new(&stage, &[])?
+        .failed(&["addresses", "spread", "capacity"])?
+        .says("addresses", &format!("`{second}` is not on `ens6`: no interface has it"))?
+        .says("addresses", "run `trunnion-generator setup`")?
+        .capacity(8, 800, "ports")?;
+    // The same on another interface.
+    stage.host(&["ip", "addr", "add", &format!("{second}/32"), "dev", "ens7"])?.succeeded()?;
+    Checked::new(&stage, &[])?.says("addresses", &format!("`{second}` is not on `ens6`: it is on `ens7`"))?;
+    stage.host(&["ip", "addr", "del", &format!("{second}/32"), "dev", "ens7"])?.succeeded()?;
+    stage.generator(&["setup"])?.succeeded()?;
+    Checked::new(&stage, &[])?.failed(&[])?;
+
+    // A wrong rule, and a missing one.
+    let rule = |verb: &str, table: &str| {
+        stage.host(&["ip", "rule", verb, "from", &second.to_string(), "lookup", table, "priority", "10001"])
+    };
+    stage.script(&format!("ip rule add from {second} lookup main priority 9999"))?.succeeded()?;
+    Checked::new(&stage, &[])?.failed(&["routes", "spread", "capacity"])?.says(
+        "routes",
+        &format!("`{second}` leaves through `ens5` by table main, not through `ens6` by table 10001"),
+    )?;
+    stage.script(&format!("ip rule del from {second} lookup main priority 9999"))?.succeeded()?;
+    rule("del", "10001")?.succeeded()?;
+    Checked::new(&stage, &[])?.failed(&["routes", "spread", "capacity"])?.says(
+        "routes",
+        &format!("`{second}` leaves through `ens5` by table main, not through `ens6` by table 10001"),
+    )?;
+    stage.generator(&["setup"])?.succeeded()?;
+
+    // A table that leads nowhere.
+    stage.script("ip route flush table 10002; ip route add unreachable default table 10002")?.succeeded()?;
+    Checked::new(&stage, &[])?
+        .failed(&["routes", "spread", "capacity"])?
+        .says("routes", &format!("`{third}` has no way out, not through `ens7` by table 10002: "))?
+        .capacity(6, 600, "ports")?;
+    stage.script("ip route flush table 10002")?.succeeded()?;
+    stage.generator(&["setup"])?.succeeded()?;
+    Checked::new(&stage, &[])?.failed(&[])?;
+
+    // An interface that is down, and one that the kernel does not have.
+    stage.host(&["ip", "link", "set", "ens7", "down"])?.succeeded()?;
+    Checked::new(&stage, &[])?.says("interfaces", "`ens7` is down")?.failed(&[
+        "interfaces",
+        "routes",
+        "spread",
+        "capacity",
+    ])?;
+    stage.host(&["ip", "link", "del", "ens7"])?.succeeded()?;
+    Checked::new(&stage, &[])?
+        .failed(&["interfaces", "spread", "capacity"])?
+        .says("interfaces", "the interface with MAC address `02:00:00:00:01:02` is missing")?
+        .says("interfaces", "attach the interface")?
+        .capacity(6, 600, "ports")?;
+
+    // AWS gave less than was promised.
+    stage.change(|world| world.interfaces.truncate(2))?;
+    Checked::new(&stage, &[])?.says("metadata", "2 interfaces are attached, 3 were promised")?;
+
+    // AWS does not say.
+    stage.imds().fail("network/interfaces", Fault::Status(500));
+    Checked::new(&stage, &[])?.says("metadata", "the metadata service does not say")?.capacity(0, 0, "ports")?;
+    Ok(())
+}
+
+fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
+    let (stage, sshd) = ready()?;
+
+    // Too few descriptors, as a login of the SSH user gets them.
+    let limits = "/etc/security/limits.d/90-trunnion.conf";
+    let good = stage.read(limits)?;
+    stage.write(limits, "* - nofile 500\n")?;
+    Checked::new(&stage, &[])?
+        .failed(&["descriptors", "capacity"])?
+        .says("descriptors", "`gatling` can have 500 files open, 900 connections were promised")?
+        .capacity(9, 500, "descriptors")?;
+    stage.write(limits, &good)?;
+
+    // Fewer ports, by range and by reservation.
+    stage.host_namespace().sysctl(&["net.ipv4.ip_local_port_range=20000 20049"])?;
+    Checked::new(&stage, &[])?
+        .failed(&["ports", "capacity"])?
+        .says("ports", "50 local ports, 20000 to 20049; 100 were promised")?
+        .capacity(9, 450, "ports")?;
+    stage
+        .host_namespace()
+        .sysctl(&["net.ipv4.ip_local_port_range=20000 20099", "net.ipv4.ip_local_reserved_ports=80,20000-20009"])?;
+    Checked::new(&stage, &[])?.failed(&["ports", "capacity"])?.says("ports", "without the 10 of")?;
+    stage.host_namespace().sysctl(&["net.ipv4.ip_local_reserved_ports="])?;
+
+    // More memory promised than there is.
+    stage.config(|config| config.connections.total = 1 << 40)?;
+    Checked::new(&stage, &[])?.failed(&["descriptors", "memory", "capacity"])?.says("memory", "MiB bear")?;
+    stage.config(|_| {})?;
+
+    // A filled table of tracked connections. Its size is the machine's, no namespace has one of its own: so this host is
+    // shown a smaller one, while the connections in it are real.
+    Checked::new(&stage, &[])?.failed(&[])?.says("conntrack", "tracks no connections")?;
+    stage
+        .script(
+            "nft add table ip track
+        nft add chain ip track out '{ type filter hook output priority 0; }'
+        nft add rule ip track out ct state new accept",
+        )?
+        .succeeded()?;
+    Checked::new(&stage, &[])?.failed(&[])?.says("conntrack", "the kernel tracks ")?;
+    let server = stage.listen(0, 0)?;
+    let address = server.address();
+    let streams = stage.host_namespace().inside(|| {
+        (0..60).map(|_| std::net::TcpStream::connect_timeout(&address, PATIENCE)).collect::<Result<Vec<_>, _>>()
+    })??;
+    stage.write("/run/most", "50\n")?;
+    stage.host(&["mount", "--bind", "/run/most", "/proc/sys/net/netfilter/nf_conntrack_max"])?.succeeded()?;
+    Checked::new(&stage, &[])?
+        .failed(&["conntrack", "capacity"])?
+        .says("conntrack", "the kernel's table is full")?
+        .says("conntrack", "raise `net.netfilter.nf_conntrack_max`")?
+        .capacity(9, 50, "conntrack")?;
+    stage.write("/run/most", "800\n")?;
+    Checked::new(&stage, &[])?
+        .failed(&["conntrack", "capacity"])?
+        .says("conntrack", "800 connections at most, 900 were")?;
+    drop(streams);
+    stage.script("umount /proc/sys/net/netfilter/nf_conntrack_max; nft delete table ip track")?.succeeded()?;
+
+    // Another Java, no Java, no jq; a folder that runs nothing; nobody to log in to.
+    stage.config(|config| config.java = 21)?;
+    Checked::new(&stage, &[])?.failed(&["java"])?.says("java", "is version 17, 21 was promised")?;
+    stage.config(|_| {})?;
+    let hide = |program: &str| {
+        stage.script(&format!("mount --bind /dev/null \"$(readlink -f \"$(command -v {program})\")\""))?.succeeded()
+    };
+    hide("java")?;
+    Checked::new(&stage, &[])?
+        .failed(&["java"])?
+        .says("java", "`gatling` finds no `java`")?
+        .says("java", "install `java-17-amazon-corretto-headless`")?;
+    hide("jq")?;
+    Checked::new(&stage, &[])?.failed(&["java", "jq"])?.says("jq", "install `jq`")?;
+    stage.script("mount -t tmpfs -o noexec,mode=777 none /var/lib/gatling")?.succeeded()?;
+    Checked::new(&stage, &[])?.failed(&["java", "jq", "executables"])?.says("executables", "it runs no programs")?;
+    drop(sshd);
+    Checked::new(&stage, &[])?
+        .failed(&["java", "jq", "executables", "sshd"])?
+        .says("sshd", "nothing listens on port 22")?;
+
+    // A user that is not there.
+    stage.config(|config| config.ssh.user = "nobody-at-all".into())?;
+    Checked::new(&stage, &[])?.says("session", "`nobody-at-all` cannot open a session")?;
+    Ok(())
+}
+
+fn check_says_why_nothing_is_spread() -> Result<(), Failure> {
+    let stage = Stage::new(Scene::one_subnet(2, 3))?;
+    stage.generator(&["setup"])?.succeeded()?;
+    let _sshd = listen(&stage)?;
+
+    // The kernel would, but nobody asked.
+    Checked::new(&stage, &[])?
+        .failed(&["spread", "capacity"])?
+        .says("spread", "nothing spreads connections: they all come from one address")?
+        .says("spread", "run `trunnion-generator spread`")?
+        .capacity(1, 100, "ports")?;
+
+    // The kernel refuses.
+    let refused = ["setpriv", "--bounding-set", "-bpf,-sys_admin", GENERATOR, "check", "--json"];
+    Checked::of(stage.host(&refused)?)?
+        .failed(&["spread", "capacity"])?
+        .says("spread", "the kernel refuses BPF to this process")?
+        .says("spread", "CAP_BPF")?
+        .capacity(1, 100, "ports")?;
+
+    // One address drained by hand is no failure of the spread, but it is of the promise.
+    stage.generator(&["spread"])?.succeeded()?;
+    let drained = stage.addresses()[3].to_string();
+    stage.generator(&["spread", "--drain", &drained])?.succeeded()?;
+    Checked::new(&stage, &[])?
+        .failed(&["capacity"])?
+        .says("spread", &format!("`{drained}` is draining"))?
+        .capacity(5, 500, "ports")?;
+
+    // Where the stack wants no spread by the kernel.
+    stage.config(|config| config.spread.mode = trunnion_generator::Mode::Simulation)?;
+    Checked::new(&stage, &[])?.failed(&[])?.capacity(6, 600, "ports")?;
+    stage.config(|config| {
+        config.spread.mode = trunnion_generator::Mode::Off;
+        config.connections = trunnion_generator::Connections { per_destination: 100, total: 100 };
+    })?;
+    Checked::new(&stage, &[])?.failed(&[])?.capacity(1, 100, "ports")?.says("spread", "the only source")?;
+    Ok(())
+}

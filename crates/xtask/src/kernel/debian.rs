@@ -1,0 +1,112 @@
+//! The files of a host that boots: a small Debian with what a generator host has, made once and kept under the target
+//! folder.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Failure, root, run, target_folder};
+
+const RELEASE: &str = "bookworm";
+/// The Python of that release, for which the AWS CLI is fetched: Debian's own CLI knows no endpoints from the environment.
+const PYTHON: &str = "3.11";
+const PACKAGES: &str = "ca-certificates,curl,dbus,iproute2,iputils-ping,jq,openjdk-17-jre-headless,openssh-server,procps,\
+                        python3,systemd,systemd-sysv";
+
+/// Units that would change the machine around the stage, wait for hardware, or have nothing to do on a stage.
+const NOT_HERE: &[&str] = &[
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "console-getty.service",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "getty.target",
+    "kmod-static-nodes.service",
+    "modprobe@.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-binfmt.service",
+    "systemd-logind.service",
+    "systemd-modules-load.service",
+    "systemd-remount-fs.service",
+    "systemd-sysctl.service",
+    "systemd-tmpfiles-setup-dev.service",
+    "systemd-udevd.service",
+];
+
+const AWS: &str = "#!/bin/sh\nPYTHONPATH=/opt/aws exec python3 -m awscli \"$@\"\n";
+
+/// Where the files lie; the first time, they are fetched, which takes a minute or two.
+#[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+pub(crate) fn files() -> Result<PathBuf, Failure> {
+    let requirements = fs::read_to_string(root().join("tests/conformance/requirements.txt"))?;
+    let cli = requirements.lines().find(|line| line.starts_with("awscli==")).ok_or("no version of the AWS CLI")?;
+    let mut recipe = DefaultHasher::new();
+    (RELEASE, PYTHON, PACKAGES, NOT_HERE, AWS, cli).hash(&mut recipe);
+    let folder = target_folder().join("kernel");
+    let done = folder.join(format!("debian-{:016x}", recipe.finish()));
+    if done.exists() {
+        return Ok(done);
+    }
+    eprintln!("Fetching the Debian that the host boots …");
+    // It only gets its name when it is whole.
+    let draft = folder.join("draft");
+    if draft.exists() {
+        fs::remove_dir_all(&draft)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let log = folder.join("debootstrap.log");
+    let mut debootstrap = Command::new("debootstrap");
+    debootstrap.args(["--variant=minbase", "--include", PACKAGES, RELEASE]).arg(&draft);
+    run(debootstrap.stdout(create(&log)?))
+        .map_err(|error| format!("{error}\nhelp: it told why in `{}`", log.display()))?;
+    install_aws_cli(cli, &folder, &draft)?;
+    for unit in NOT_HERE {
+        let path = draft.join("etc/systemd/system").join(unit);
+        if path.is_symlink() {
+            fs::remove_file(&path)?;
+        }
+        symlink("/dev/null", path)?;
+    }
+    write(&draft.join("etc/hostname"), "generator\n")?;
+    rename(&draft, &done)?;
+    Ok(done)
+}
+
+fn install_aws_cli(version: &str, folder: &Path, draft: &Path) -> Result<(), Failure> {
+    let environment = folder.join("python");
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    run(Command::new(environment.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--python-version", PYTHON])
+        .args(["--platform", &format!("manylinux2014_{}", std::env::consts::ARCH), "--target"])
+        .arg(draft.join("opt/aws"))
+        .arg(version))?;
+    let aws = draft.join("usr/local/bin/aws");
+    write(&aws, AWS)?;
+    Ok(fs::set_permissions(aws, fs::Permissions::from_mode(0o755))?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "files under the target folder")]
+fn create(path: &Path) -> Result<fs::File, Failure> {
+    Ok(fs::File::create(path)?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "files under the target folder")]
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    Ok(fs::write(path, text)?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "files under the target folder")]
+fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
+    Ok(fs::rename(from, to)?)
+}

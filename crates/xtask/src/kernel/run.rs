@@ -1,0 +1,516 @@
+//! The service: it keeps the host, tells how it is, and leaves it in order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use trunnion_generator::{Config, Connections};
+
+use super::{
+    Test,
+    check::listen,
+    command::Service,
+    ensure,
+    imds::Fault,
+    stage::{Scene, Stage, target_ipv4},
+};
+use crate::Failure;
+
+pub(crate) const SCENES: &[Test] = &[
+    ("run_tells_how_the_host_is", run_tells_how_the_host_is),
+    ("run_gives_back_what_is_taken", run_gives_back_what_is_taken),
+    ("run_outlives_an_outage_of_the_metadata", run_outlives_an_outage_of_the_metadata),
+    ("run_waits_for_late_metadata", run_waits_for_late_metadata),
+    ("run_drains", run_drains),
+    ("run_withstands_hostile_clients", run_withstands_hostile_clients),
+    ("run_is_small_with_400_addresses", run_is_small_with_400_addresses),
+];
+
+const PORT: u16 = Config::METRICS_PORT;
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The most memory the service may take, in KiB.
+const MOST_MEMORY: u64 = 20_000;
+
+/// Connects that many times and holds.
+const HOLD: &str = "import socket, sys, time
+held = [socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) for _ in range(int(sys.argv[3]))]
+print('ready', flush=True)
+time.sleep(600)";
+
+/// The parser of the Prometheus project, as Debian packages it in python3-prometheus-client.
+const PARSE: &str = "import json, sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+families = text_string_to_metric_families(sys.stdin.read())
+print(json.dumps([[sample.name, sample.labels, sample.value] for family in families for sample in family.samples]))";
+
+/// A host with three interfaces in two subnets, three addresses each, and something that listens where sshd would.
+fn stage() -> Result<(Stage, Service), Failure> {
+    let stage = Stage::new(Scene { subnets: vec![0, 0, 1], ..Scene::one_subnet(3, 3) })?;
+    let sshd = listen(&stage)?;
+    Ok((stage, sshd))
+}
+
+/// The service, once it is ready.
+fn start(stage: &Stage, refresh: &str) -> Result<Service, Failure> {
+    let mut service = stage.generator_as_service(&["run", "--refresh", refresh])?;
+    service.wait_for_notice("READY=1", PATIENCE)?;
+    Ok(service)
+}
+
+/// Tries until it works.
+fn eventually<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < end => sleep(Duration::from_millis(50)),
+            result => return result,
+        }
+    }
+}
+
+/// `/health` answers with this status, and its body says this.
+fn health(stage: &Stage, status: u16, says: &str) -> Result<serde_json::Value, Failure> {
+    let (found, body) = stage.get(PORT, "/health")?;
+    ensure!(found == status && body.contains(says), "/health said {found}, not {status} with `{says}`: {body}");
+    Ok(serde_json::from_str(&body)?)
+}
+
+/// What `/metrics` tells, by name and labels.
+struct Metrics(BTreeMap<(String, BTreeMap<String, String>), f64>);
+
+impl Metrics {
+    fn new(stage: &Stage) -> Result<Self, Failure> {
+        let (status, body) = stage.get(PORT, "/metrics")?;
+        ensure!(status == 200, "/metrics said {status}: {body}");
+        let parsed = stage.host_namespace().run_with(&["python3", "-c", PARSE], &body)?.succeeded()?;
+        let samples: Vec<(String, BTreeMap<String, String>, f64)> = serde_json::from_str(&parsed.stdout)?;
+        Ok(Self(samples.into_iter().map(|(name, labels, value)| ((name, labels), value)).collect()))
+    }
+
+    /// The samples of that name whose labels have these among them.
+    fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
+        let matches = |found: &BTreeMap<String, String>| {
+            labels.iter().all(|(key, value)| found.get(*key).is_some_and(|found| found == value))
+        };
+        self.0.iter().filter(|((found, with), _)| found == name && matches(with)).map(|(_, value)| *value).collect()
+    }
+
+    fn is(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<&Self, Failure> {
+        let found = self.all(name, labels);
+        ensure!(found.len() == 1 && (found[0] - value).abs() < 1e-6, "{name} {labels:?} is {found:?}, not {value}");
+        Ok(self)
+    }
+
+    fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.all(name, labels).iter().sum()
+    }
+}
+
+fn is(found: f64, wanted: f64, what: &str) -> Result<(), Failure> {
+    ensure!((found - wanted).abs() < 1e-6, "{what} is {found}, not {wanted}");
+    Ok(())
+}
+
+/// The host's addresses but for loopback and link-local ones, with their interfaces.
+fn addresses(stage: &Stage) -> Result<BTreeSet<String>, Failure> {
+    let told = stage.host(&["ip", "-o", "-4", "addr", "show"])?.succeeded()?.stdout;
+    let words = told.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let (link, address) = (words.next()?, words.nth(1)?);
+        (link != "lo").then(|| format!("{link} {}", address.split('/').next().unwrap_or_default()))
+    });
+    Ok(words.collect())
+}
+
+/// Rules and routes of all tables.
+fn routing(stage: &Stage) -> Result<String, Failure> {
+    Ok(stage.script("ip rule | sort; ip route show table all | sed 's/ expires .*//' | sort")?.succeeded()?.stdout)
+}
+
+/// The sources of the spread and what was counted for each.
+fn sources(stage: &Stage) -> Result<BTreeMap<String, u64>, Failure> {
+    let told = stage.generator(&["spread", "--show", "--json"])?.succeeded()?.json()?;
+    let sources = told["sources"].as_array().into_iter().flatten();
+    Ok(sources
+        .filter_map(|source| Some((source["address"].as_str()?.to_owned(), source["connections"].as_u64()?)))
+        .collect())
+}
+
+/// Opens connections to a target as the SSH user, and holds them.
+fn hold(stage: &Stage, to: SocketAddr, count: usize) -> Result<Service, Failure> {
+    let mut service = stage.start_as_user(
+        "gatling",
+        &["python3", "-c", HOLD, &to.ip().to_string(), &to.port().to_string(), &count.to_string()],
+    )?;
+    eventually(|| {
+        let (stdout, stderr) = service.said()?;
+        ensure!(stdout.contains("ready"), "the connections do not stand: {stderr}");
+        Ok(())
+    })?;
+    ensure!(service.is_running()?, "the connections are gone");
+    Ok(service)
+}
+
+fn run_tells_how_the_host_is() -> Result<(), Failure> {
+    let (stage, sshd) = stage()?;
+    let mut service = start(&stage, "1")?;
+    service.wait_for_notice("STATUS=healthy", PATIENCE)?;
+    let told = health(&stage, 200, "\"status\":\"healthy\"")?;
+    ensure!(told["capacity"]["per_destination"] == 900 && told["failing"] == serde_json::json!([]), "{told}");
+
+    // Nothing but the primary address is served.
+    let second = SocketAddr::from((stage.addresses()[1], PORT));
+    let refused = stage.router().inside(|| TcpStream::connect_timeout(&second, Duration::from_secs(5)))?;
+    ensure!(refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused), "{second} is served");
+
+    // Ninety connections to one destination, then as many that are closed by this side.
+    let server = stage.listen(0, 7000)?;
+    let holder = hold(&stage, server.address(), 90)?;
+    let closing = stage.listen(1, 7001)?;
+    drop(hold(&stage, closing.address(), 45)?);
+    let primary = stage.primary_address()?.to_string();
+    let metrics = eventually(|| {
+        let metrics = Metrics::new(&stage)?;
+        let others = metrics.sum("trunnion_connections", &[("state", "time_wait")])
+            + metrics.sum("trunnion_connections", &[("state", "other")]);
+        ensure!(others >= 45.0, "{others} connections are on their way down, not 45");
+        Ok(metrics)
+    })?;
+    for address in stage.addresses().iter().map(ToString::to_string).filter(|address| *address != primary) {
+        let of = [("address", address.as_str())];
+        metrics
+            .is("trunnion_connections", &[("address", &address), ("state", "established")], 10.0)?
+            .is("trunnion_spread_connections_total", &of, 15.0)?
+            .is("trunnion_spread_refused_total", &of, 0.0)?
+            .is("trunnion_spread_draining", &of, 0.0)?
+            .is("trunnion_ports_used_busiest_destination", &of, 10.0)?;
+        let used = metrics.sum("trunnion_ports_used", &of);
+        ensure!((10.0..=15.0).contains(&used), "{used} ports of {address} are used");
+    }
+    // What the service itself asks of the metadata service comes from the primary address too.
+    let of_primary = metrics.sum("trunnion_connections", &[("address", &primary), ("state", "established")]);
+    ensure!((10.0..15.0).contains(&of_primary), "{of_primary} connections of the primary address");
+    metrics
+        .is("trunnion_healthy", &[], 1.0)?
+        .is("trunnion_draining", &[], 0.0)?
+        .is("trunnion_ports_range", &[], 100.0)?
+        .is("trunnion_promised_connections", &[("scope", "total")], 900.0)?
+        .is("trunnion_capacity_connections", &[("scope", "destination")], 900.0)?
+        .is("trunnion_gatling_running", &[], 0.0)?
+        .is("trunnion_generator_info", &[("pool", "stage"), ("spread", "kernel")], 1.0)?;
+    for name in [
+        "trunnion_cpu_seconds_total",
+        "trunnion_process_cpu_seconds_total",
+        "trunnion_process_resident_memory_bytes",
+        "trunnion_memory_available_bytes",
+        "trunnion_tcp_memory_bytes",
+        "trunnion_open_files",
+        "trunnion_metadata_age_seconds",
+    ] {
+        ensure!(!metrics.all(name, &[]).is_empty(), "there is no {name}");
+    }
+    drop(holder);
+    eventually(|| {
+        is(
+            Metrics::new(&stage)?.sum(
+                "trunnion_connections",
+                &[("state", "established"), ("address", &stage.addresses()[4].to_string())],
+            ),
+            0.0,
+            "what stands",
+        )
+    })?;
+
+    // A program of the SSH user that is called java stands in for Gatling.
+    stage.script("install -o gatling \"$(command -v sleep)\" /var/lib/gatling/java")?.succeeded()?;
+    let gatling = stage.start_as_user("gatling", &["/var/lib/gatling/java", "600"])?;
+    eventually(|| {
+        Metrics::new(&stage)?
+            .is("trunnion_gatling_running", &[], 1.0)?
+            .is("trunnion_gatling_processes", &[], 1.0)
+            .map(drop)
+    })?;
+    drop(gatling);
+    eventually(|| Metrics::new(&stage)?.is("trunnion_gatling_running", &[], 0.0).map(drop))?;
+
+    // A check that fails is told, and one that is mended too.
+    stage.host_namespace().sysctl(&["net.ipv4.ip_local_port_range=20000 20049"])?;
+    eventually(|| health(&stage, 503, "\"name\":\"ports\"").map(drop))?;
+    eventually(|| health(&stage, 200, "healthy").map(drop))?;
+    ensure!(service.said()?.1.contains("ip_local_port_range`: set to"), "{:?}", service.said()?);
+    drop(sshd);
+    eventually(|| {
+        let told = health(&stage, 503, "\"status\":\"unhealthy\"")?;
+        ensure!(told["failing"][0]["name"] == "sshd" && told["failing"][0]["help"].is_string(), "{told}");
+        Ok(())
+    })?;
+    Metrics::new(&stage)?.is("trunnion_healthy", &[], 0.0)?.is("trunnion_sound", &[], 0.0)?;
+    Ok(())
+}
+
+fn run_gives_back_what_is_taken() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    // It is the kernel that tells, not the clock.
+    let service = start(&stage, "3600")?;
+    let (all, routing_before) = (addresses(&stage)?, routing(&stage)?);
+    ensure!(all.len() == 9, "{all:?}");
+    let lost = stage.addresses()[4];
+    for taken in [
+        format!("ip addr del {lost}/32 dev ens6"),
+        format!("ip rule del from {lost}"),
+        "ip route flush table 10002".to_owned(),
+        "ip link set ens6 down".to_owned(),
+        "ip addr flush dev ens7".to_owned(),
+        "for priority in 10001 10002; do while ip rule del priority $priority 2> /dev/null; do :; done; done"
+            .to_owned(),
+    ] {
+        stage.script(&taken)?.succeeded()?;
+        eventually(|| {
+            let (now, routing_now) = (addresses(&stage)?, routing(&stage)?);
+            ensure!(now == all, "after `{taken}`: {now:?}, not {all:?}");
+            ensure!(routing_now == routing_before, "after `{taken}`: {routing_now}, not {routing_before}");
+            ensure!(sources(&stage)?.len() == 9, "after `{taken}`: {:?}", sources(&stage)?);
+            health(&stage, 200, "healthy").map(drop)
+        })
+        .map_err(|failure| format!("{failure}\n{}", service.said().map(|said| said.1).unwrap_or_default()))?;
+    }
+    // Every address still works.
+    let server = stage.listen(1, 7000)?;
+    let probe = ["check", "--probe", &server.address().to_string()];
+    stage.generator(&probe)?.succeeded()?;
+
+    // An interface that is unplugged, and comes back.
+    stage.host(&["ip", "link", "set", "ens7", "netns", &stage.router().id().to_string()])?.succeeded()?;
+    eventually(|| health(&stage, 503, "02:00:00:00:01:02").map(drop))?;
+    ensure!(sources(&stage)?.len() == 6, "{:?}", sources(&stage)?);
+    let host = stage.host_namespace().id().to_string();
+    stage.router().run(&["ip", "link", "set", "ens7", "netns", &host])?.succeeded()?;
+    eventually(|| health(&stage, 200, "healthy").map(drop))?;
+    ensure!(addresses(&stage)? == all && sources(&stage)?.len() == 9, "{:?}", addresses(&stage)?);
+
+    // A program taken out of the kernel behind its back is there again with the next event.
+    stage.generator(&["spread", "--detach"])?.succeeded()?;
+    stage.host(&["ip", "addr", "del", &format!("{lost}/32"), "dev", "ens6"])?.succeeded()?;
+    eventually(|| {
+        ensure!(sources(&stage)?.len() == 9, "not all sources are back");
+        Ok(())
+    })
+}
+
+fn run_outlives_an_outage_of_the_metadata() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    // The promise leaves room for an address that AWS takes back.
+    stage.config(|config| {
+        config.addresses = 2;
+        config.connections = Connections { per_destination: 600, total: 600 };
+    })?;
+    let service = start(&stage, "1")?;
+    let all = addresses(&stage)?;
+    let said = |text: &str| service.said().map(|said| said.1.matches(text).count());
+    for (part, fault) in [
+        ("", Fault::Status(500)),
+        ("02:00:00:00:00:01/local-ipv4s", Fault::Status(404)),
+        ("macs/", Fault::Empty),
+        ("local-ipv4s", Fault::Cut),
+    ] {
+        let before = said("nothing changes")?;
+        stage.imds().fail(part, fault);
+        eventually(|| {
+            ensure!(said("nothing changes")? > before, "no failed read is told: {:?}", service.said()?);
+            Ok(())
+        })?;
+        ensure!(addresses(&stage)? == all, "{fault:?} of `{part}` took addresses away");
+        // What is known is still kept.
+        let lost = stage.addresses()[7];
+        stage.host(&["ip", "addr", "del", &format!("{lost}/32"), "dev", "ens7"])?.succeeded()?;
+        eventually(|| {
+            ensure!(addresses(&stage)? == all && sources(&stage)?.len() == 9, "{lost} did not come back");
+            Ok(())
+        })?;
+        eventually(|| health(&stage, 200, "healthy").map(drop))?;
+        stage.imds().heal();
+    }
+
+    // What AWS takes back goes once it is said twice, and out of the spread first.
+    let gone = stage.addresses()[8];
+    let server = stage.listen(0, 7000)?;
+    stage.change(|world| world.interfaces[2].addresses.truncate(2))?;
+    eventually(|| {
+        ensure!(addresses(&stage)?.len() == 8 && sources(&stage)?.len() == 8, "{gone} is still there");
+        Ok(())
+    })?;
+    let log = service.said()?.1;
+    let place = |text: &str| log.find(text).ok_or_else(|| format!("`{text}` is not in {log}"));
+    ensure!(
+        place("the next read has to confirm it")? < place(&format!("spread: no new connections from {gone}"))?,
+        "{log}"
+    );
+    ensure!(
+        place("spread: no new connections from")? < place(&format!("setup: address {gone}/32 on ens7: removed"))?,
+        "{log}"
+    );
+
+    // What AWS gives is taken at once.
+    stage.change(|world| world.interfaces[1].addresses.push([10, 0, 1, 77].into()))?;
+    eventually(|| {
+        ensure!(sources(&stage)?.contains_key("10.0.1.77"), "the new address is no source");
+        Ok(())
+    })?;
+    let _holder = hold(&stage, server.address(), 9)?;
+    ensure!(server.by_source().len() == 9, "{:?}", server.by_source());
+    Ok(())
+}
+
+fn run_waits_for_late_metadata() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    stage.imds().fail("", Fault::Status(500));
+    let mut service = stage.generator_as_service(&["run"])?;
+    eventually(|| health(&stage, 503, "\"name\":\"metadata\"").map(drop))?;
+    ensure!(addresses(&stage)?.len() == 1, "it set up without knowing what");
+    stage.imds().heal();
+    service.wait_for_notice("READY=1", PATIENCE)?;
+    health(&stage, 200, "healthy").map(drop)
+}
+
+fn run_drains() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    let mut service = start(&stage, "60")?;
+    let primary = SocketAddr::from((stage.primary_address()?, PORT));
+    stage.change(|world| world.rebalance = Some("2026-11-23T08:22:00Z".into()))?;
+    eventually(|| health(&stage, 503, "\"status\":\"draining\",\"draining\":\"AWS recommends to rebalance").map(drop))?;
+    eventually(|| Metrics::new(&stage)?.is("trunnion_draining", &[], 1.0)?.is("trunnion_sound", &[], 1.0).map(drop))?;
+    stage.change(|world| world.interruption = Some(("terminate".into(), "2026-11-23T08:30:00Z".into())))?;
+    eventually(|| health(&stage, 503, "AWS will terminate this spot instance at 2026-11-23T08:30:00Z").map(drop))?;
+    stage.change(|world| (world.rebalance, world.interruption) = (None, None))?;
+    eventually(|| health(&stage, 200, "healthy").map(drop))?;
+
+    // A request that is on its way when the service ends is answered; connections stand, sources and addresses stay.
+    let server = stage.listen(0, 7000)?;
+    let _holder = hold(&stage, server.address(), 9)?;
+    let mut slow = stage.router().inside(|| TcpStream::connect_timeout(&primary, PATIENCE))??;
+    write!(slow, "GET /health HTTP/1.1\r\nHost: host\r\n")?;
+    // Connections are taken in turn: when this one is answered, that one was taken.
+    health(&stage, 200, "healthy")?;
+    let (all, counted) = (addresses(&stage)?, sources(&stage)?);
+    service.signal(Signal::SIGTERM)?;
+    service.wait_for_notice("STOPPING=1", PATIENCE)?;
+    write!(slow, "\r\n")?;
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"status\":\"draining\""), "{answer}");
+    let ended = service.wait(PATIENCE)?.ended_with(0)?;
+    ensure!(ended.stderr.contains("draining: the service was told to stop"), "{ended}");
+    ensure!(addresses(&stage)? == all && sources(&stage)? == counted, "something went with the service");
+    ensure!(server.standing()? == 9, "{} connections stand", server.standing()?);
+    let _more = hold(&stage, server.address(), 9)?;
+    ensure!(server.by_source().values().all(|&count| count == 2), "{:?}", server.by_source());
+
+    // The next one goes on from there.
+    let _service = start(&stage, "60")?;
+    let metrics = Metrics::new(&stage)?;
+    is(metrics.sum("trunnion_spread_connections_total", &[]), 18.0, "the number of spread connections")?;
+    ensure!(server.standing()? == 18, "{} connections stand", server.standing()?);
+    Ok(())
+}
+
+fn run_withstands_hostile_clients() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    let service = start(&stage, "60")?;
+    let primary = SocketAddr::from((stage.primary_address()?, PORT));
+    let connect = || stage.router().inside(|| TcpStream::connect_timeout(&primary, PATIENCE));
+    let converse = |request: &[u8]| -> Result<String, Failure> {
+        let mut stream = connect()??;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        // It may be closed before all of it is taken.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    for (request, begins) in [
+        ("POST /health HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 405 "),
+        ("GET /../etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 404 "),
+        ("GET /health?verbose HTTP/1.0\r\n\r\n", "HTTP/1.0 200 "),
+        ("nonsense\r\n\r\n", "HTTP/1.1 400 "),
+        ("HEAD /metrics HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 "),
+    ] {
+        let answer = converse(request.as_bytes())?;
+        ensure!(answer.starts_with(begins), "`{request}` was answered with {answer}");
+        ensure!(!request.starts_with("HEAD") || answer.ends_with("\r\n\r\n"), "HEAD has a body: {answer}");
+        ensure!(!request.starts_with("POST") || answer.contains("allow: GET, HEAD"), "{answer}");
+    }
+    let endless = format!("GET /health HTTP/1.1\r\nX: {}", "a".repeat(1 << 20));
+    let answer = converse(endless.as_bytes())?;
+    ensure!(!answer.contains(" 200 "), "a megabyte of header was taken: {answer}");
+
+    // Hundreds of connections that say nothing, half a request, or read nothing, while others just ask.
+    let mut hanging = Vec::new();
+    for number in 0..400 {
+        let mut stream = connect()??;
+        let _ = match number % 3 {
+            0 => Ok(()),
+            1 => write!(stream, "GET /health HTTP/1.1\r\nHost: h\r\n"),
+            _ => write!(stream, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"),
+        };
+        hanging.push(stream);
+        if number % 20 == 0 {
+            health(&stage, 200, "healthy")?;
+        }
+    }
+    for _ in 0..20 {
+        health(&stage, 200, "healthy")?;
+    }
+    let memory = memory(&service)?;
+    ensure!(memory < MOST_MEMORY, "the service takes {memory} KiB");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", service.id()))?.count();
+    ensure!(open < 120, "the service has {open} files open");
+    Ok(())
+}
+
+/// What the service takes, in KiB.
+fn memory(service: &Service) -> Result<u64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", service.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// What the service has taken of the processors so far, in hundredths of a second.
+fn processor(service: &Service) -> Result<u64, Failure> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", service.id()))?;
+    let words = stat.rsplit_once(')').ok_or("no name in stat")?.1.split_ascii_whitespace();
+    words.skip(11).take(2).map(|word| Ok(word.parse::<u64>()?)).sum()
+}
+
+#[expect(clippy::print_stderr, reason = "figures for the person who runs it")]
+fn run_is_small_with_400_addresses() -> Result<(), Failure> {
+    let stage = Stage::new(Scene::one_subnet(8, 50))?;
+    let _sshd = listen(&stage)?;
+    stage.config(|config| config.connections.total = 15_000)?;
+    let begun = Instant::now();
+    // Six times as often as it does by itself.
+    let service = start(&stage, "10")?;
+    let ready = begun.elapsed();
+    health(&stage, 200, "healthy")?;
+    ensure!(addresses(&stage)?.len() == 400 && sources(&stage)?.len() == 400, "not all addresses are there");
+    let target = SocketAddr::from((target_ipv4(0), 7000));
+    let _server = stage.listen(0, 7000)?;
+    let _holder = hold(&stage, target, 800)?;
+    for _ in 0..5 {
+        is(Metrics::new(&stage)?.sum("trunnion_spread_connections_total", &[]), 800.0, "what was spread")?;
+    }
+    let (begun, before) = (Instant::now(), processor(&service)?);
+    sleep(Duration::from_secs(20));
+    let (took, passed) = (processor(&service)? - before, begun.elapsed().as_millis() / 10);
+    let memory = memory(&service)?;
+    eprintln!(
+        "400 addresses: ready after {} ms, {memory} KiB resident, {took} of {passed} hundredths of a second of one core",
+        ready.as_millis()
+    );
+    ensure!(memory < MOST_MEMORY, "the service takes {memory} KiB");
+    Ok(())
+}
