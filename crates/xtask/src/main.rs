@@ -1,6 +1,8 @@
-//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`, `capacity`.
+//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`, `boot-vm`, `capacity`.
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod boot_vm;
 #[cfg(target_os = "linux")]
 mod capacity;
 mod demo;
@@ -34,6 +36,9 @@ enum Chore {
     /// Test the generator on this machine's kernel, in network namespaces; needs root
     #[cfg(target_os = "linux")]
     Kernel(kernel::Arguments),
+    /// Boot a generator host in qemu, with a systemd, cloud-init and sshd of its own; needs root
+    #[cfg(target_os = "linux")]
+    BootVm,
     /// Measure how many connections a host holds, and what spreading them costs; needs root and some minutes
     #[cfg(target_os = "linux")]
     Capacity,
@@ -72,6 +77,11 @@ fn main() -> ExitCode {
         Chore::Generator(arguments) => generator::generator(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Kernel(arguments) => match kernel::kernel(&arguments) {
+            Ok(false) => return ExitCode::FAILURE,
+            result => result.map(drop),
+        },
+        #[cfg(target_os = "linux")]
+        Chore::BootVm => match boot_vm::boot_vm() {
             Ok(false) => return ExitCode::FAILURE,
             result => result.map(drop),
         },

@@ -75,13 +75,13 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
     let Capacity { addresses, per_destination, total, limit, .. } = *capacity;
     let promised = config.connections;
     let message = format!(
-        "{per_destination} connections to one destination, from {addresses} addresses, and {total} in all: {} bind",
+        "{per_destination} connections to one destination, from {addresses} addresses, and {total} in all: {}",
         match limit {
-            Limit::Ports => "the local ports",
-            Limit::Descriptors => "the open files of one process",
-            Limit::Memory => "the memory",
-            Limit::Conntrack => "the connections that the kernel tracks",
-            Limit::Tracking => "the connections that EC2 tracks",
+            Limit::Ports => "the local ports bind",
+            Limit::Descriptors => "the open files of one process bind",
+            Limit::Memory => "the memory binds",
+            Limit::Conntrack => "the connections that the kernel tracks bind",
+            Limit::Tracking => "the connections that EC2 tracks bind",
         }
     );
     if per_destination >= promised.per_destination && total >= promised.total {
@@ -100,7 +100,7 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use trunnion_generator::Ports;
+    use trunnion_generator::{Connections, Mode, Ports, Spread, Ssh};
 
     use super::*;
     use crate::check::{
@@ -130,15 +130,44 @@ mod tests {
         }
     }
 
+    fn config(tracking: Tracking) -> Config {
+        Config {
+            format: Config::FORMAT,
+            stack: String::new(),
+            pool: String::new(),
+            instance_type: String::new(),
+            java: 21,
+            interfaces: 1,
+            addresses: 3,
+            tracking,
+            ports: Ports { first: 1, last: 100 },
+            connections: Connections { per_destination: 300, total: 300 },
+            descriptors: 300,
+            spread: Spread { mode: Mode::Kernel, except: Vec::new() },
+            metrics_port: Config::METRICS_PORT,
+            executable_dir: "/".into(),
+            ssh: Ssh { user: String::new(), authorized_keys: Vec::new() },
+        }
+    }
+
     #[test]
     fn the_smallest_limit_binds() {
-        let found = |facts: &Facts| {
-            let Capacity { per_destination, total, limit, total_if_tracked, .. } = Capacity::new(3, facts);
-            (per_destination, total, limit, total_if_tracked)
+        let found = |tracking, facts: &Facts| {
+            let Capacity { per_destination, total, limit, .. } = Capacity::new(&config(tracking), 3, facts);
+            (per_destination, total, limit)
         };
-        assert_eq!(found(&facts(1_000, 1 << 30, None)), (300, 300, Limit::Ports, Some(50)));
-        assert_eq!(found(&facts(200, 1 << 30, Some(250))), (300, 200, Limit::Descriptors, Some(50)));
-        assert_eq!(found(&facts(1_000, 1 << 30, Some(250))), (300, 250, Limit::Conntrack, Some(50)));
-        assert_eq!(found(&facts(1_000, 108_000, None)), (300, 10, Limit::Memory, Some(10)));
+        let untracked = |facts: &Facts| found(Tracking::Untracked, facts);
+        assert_eq!(untracked(&facts(1_000, 1 << 30, None)), (300, 300, Limit::Ports));
+        assert_eq!(untracked(&facts(200, 1 << 30, Some(250))), (300, 200, Limit::Descriptors));
+        assert_eq!(untracked(&facts(1_000, 1 << 30, Some(250))), (300, 250, Limit::Conntrack));
+        assert_eq!(untracked(&facts(1_000, 108_000, None)), (300, 10, Limit::Memory));
+        assert_eq!(found(Tracking::Tracked, &facts(1_000, 1 << 30, None)), (300, 50, Limit::Tracking));
+    }
+
+    #[test]
+    fn a_host_that_ec2_tracks_too_few_connections_of_is_told_the_way_out() {
+        let config = config(Tracking::Tracked);
+        let check = judge(&config, &Capacity::new(&config, 3, &facts(1_000, 1 << 30, None)));
+        assert_eq!((check.state, check.help.as_deref()), (crate::check::State::Failed, Some(UNTRACKED)));
     }
 }

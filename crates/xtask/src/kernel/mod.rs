@@ -6,14 +6,14 @@ mod check;
 pub(crate) mod client;
 pub(crate) mod command;
 mod debian;
-mod imds;
-mod namespace;
+pub(crate) mod imds;
+pub(crate) mod namespace;
 mod proof;
 mod run;
 mod setup;
 mod spread;
 pub(crate) mod stage;
-mod target;
+pub(crate) mod target;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -36,13 +36,13 @@ macro_rules! ensure {
         }
     };
 }
-use ensure;
+pub(crate) use ensure;
 
 /// A scene's name and what it does: it builds its stage, and fails with what it found.
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES, check::SCENES, run::SCENES, boot::SCENES];
+const SCENES: &[&[Test]] = &[boot::SCENES, check::SCENES, proof::SCENES, run::SCENES, setup::SCENES, spread::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[
@@ -95,7 +95,7 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
         }
         return Ok(true);
     }
-    check_tools()?;
+    check_tools(TOOLS)?;
     eprintln!("Building the static generator …");
     stage::set_binary(generator::build_static("dev")?);
     stage::clear_leftovers()?;
@@ -118,9 +118,9 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
 }
 
 /// Nothing is skipped: what is missing is told, all of it at once.
-fn check_tools() -> Result<(), Failure> {
+pub(crate) fn check_tools(tools: &[(&str, &str)]) -> Result<(), Failure> {
     if !geteuid().is_root() {
-        return Err("the kernel tests make network namespaces, which only root can: run them as root".into());
+        return Err("this makes network namespaces, which only root can: run it as root".into());
     }
     let is_there = |tool: &str| match tool.strip_suffix(" for python3") {
         Some(module) => {
@@ -130,7 +130,7 @@ fn check_tools() -> Result<(), Failure> {
         }
         None => PATH.split(':').any(|folder| Path::new(folder).join(tool).exists()),
     };
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).collect();
+    let missing: Vec<_> = tools.iter().filter(|(tool, _)| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());
     }

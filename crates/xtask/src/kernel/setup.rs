@@ -31,7 +31,7 @@ pub(crate) const SCENES: &[Test] = &[
     ("setup_needs_root", not_root),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How many moments of a setup or undo it is killed at, and how far they lie apart.
 const MOMENTS: u32 = 25;

@@ -196,7 +196,7 @@ impl Stage {
             World { interfaces, instance_type: "c7i.xlarge".into(), region: "eu-west-3".into(), ..World::default() };
         let imds = Imds::start(&router, world.clone())?;
         let stage = Self { imds, host, router, targets, scene, _globals: globals };
-        stage.guard_sources(&world)?;
+        guard_sources(&stage.router, &world)?;
         if !stage.scene.booted {
             stage.install()?;
         }
@@ -315,7 +315,7 @@ impl Stage {
     pub(crate) fn change(&self, change: impl FnOnce(&mut World)) -> Result<(), Failure> {
         let mut world = self.imds.world();
         change(&mut world);
-        self.guard_sources(&world)?;
+        guard_sources(&self.router, &world)?;
         self.imds.set_world(world);
         Ok(())
     }
@@ -376,25 +376,25 @@ impl Stage {
     pub(crate) fn read(&self, path: &str) -> Result<String, Failure> {
         Ok(fs::read_to_string(self.path(path)).map_err(|error| format!("{path}: {error}"))?)
     }
+}
 
-    /// What AWS calls the source check: an interface sends from its own addresses only.
-    fn guard_sources(&self, world: &World) -> Result<(), Failure> {
-        let mut lines =
-            String::from("table bridge vpc\ndelete table bridge vpc\ntable bridge vpc {\n chain sources {\n");
-        lines.push_str("  type filter hook prerouting priority -300;\n");
-        for (interface, number) in world.interfaces.iter().zip(0..) {
-            let mut own: Vec<_> = interface.addresses.iter().map(ToString::to_string).collect();
-            own.extend(interface.prefixes.iter().map(ToString::to_string));
-            writeln!(lines, "  iifname \"eni{number}\" ip saddr != {{ {} }} counter drop", own.join(", "))?;
-            let mut own: Vec<_> = interface.ipv6_addresses.iter().map(ToString::to_string).collect();
-            own.extend(interface.ipv6_prefixes.iter().map(ToString::to_string));
-            own.extend(["fe80::/10".to_owned(), "::".to_owned()]);
-            writeln!(lines, "  iifname \"eni{number}\" ip6 saddr != {{ {} }} counter drop", own.join(", "))?;
-        }
-        lines.push_str(" }\n}\n");
-        self.router.run_with(&["nft", "-f", "-"], &lines)?.succeeded()?;
-        Ok(())
+/// What AWS calls the source check: an interface sends from its own addresses only. The router calls its ends `eni0` and so
+/// on, in the order of the interfaces.
+pub(crate) fn guard_sources(router: &Namespace, world: &World) -> Result<(), Failure> {
+    let mut lines = String::from("table bridge vpc\ndelete table bridge vpc\ntable bridge vpc {\n chain sources {\n");
+    lines.push_str("  type filter hook prerouting priority -300;\n");
+    for (interface, number) in world.interfaces.iter().zip(0..) {
+        let mut own: Vec<_> = interface.addresses.iter().map(ToString::to_string).collect();
+        own.extend(interface.prefixes.iter().map(ToString::to_string));
+        writeln!(lines, "  iifname \"eni{number}\" ip saddr != {{ {} }} counter drop", own.join(", "))?;
+        let mut own: Vec<_> = interface.ipv6_addresses.iter().map(ToString::to_string).collect();
+        own.extend(interface.ipv6_prefixes.iter().map(ToString::to_string));
+        own.extend(["fe80::/10".to_owned(), "::".to_owned()]);
+        writeln!(lines, "  iifname \"eni{number}\" ip6 saddr != {{ {} }} counter drop", own.join(", "))?;
     }
+    lines.push_str(" }\n}\n");
+    router.run_with(&["nft", "-f", "-"], &lines)?.succeeded()?;
+    Ok(())
 }
 
 impl Interface {

@@ -1,0 +1,194 @@
+//! The world around the machine, in a network namespace of its own: two subnets with their router, the metadata service,
+//! AWS as the sandbox plays it, and a target that accepts and holds.
+//!
+//! ```text
+//!            ┌ eni0 ┐
+//!   machine  ├ eni1 ┤ bridge sub0: 10.0.0.1/20  ┐
+//!            │      ┘                           ├ router ── target 198.18.0.2, AWS 198.18.0.3
+//!            └ eni2 ─ bridge sub1: 10.0.16.1/20 ┘
+//! ```
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Failure,
+    kernel::{
+        command::{Ended, Service},
+        imds::{Imds, Interface, World},
+        namespace::Namespace,
+        stage,
+        target::Server,
+    },
+};
+
+/// Where the machine finds AWS.
+pub(super) const ENDPOINT: &str = "http://198.18.0.3:4600";
+const ENDPOINT_ADDRESS: &str = "198.18.0.3:4600";
+
+/// Where the machine finds the target.
+pub(super) const TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 0, 2), 8080);
+
+/// Private addresses of each interface, the primary one included.
+pub(super) const ADDRESSES: u8 = 5;
+
+/// What the sandbox takes as credentials.
+const CREDENTIALS: (&str, &str) = ("sandbox", "sandbox");
+
+/// The world around one machine; all of it goes when it is dropped.
+#[derive(Debug)]
+pub(super) struct Vpc {
+    // Before the namespace that they are in.
+    _imds: Imds,
+    _sandbox: Service,
+    target: Server,
+    namespace: Namespace,
+    interfaces: Vec<Interface>,
+}
+
+impl Vpc {
+    /// Builds it; the sandbox keeps its world in `data`.
+    pub(super) fn new(trunnion: &Path, data: &Path) -> Result<Self, Failure> {
+        let interfaces = interfaces()?;
+        let namespace = Namespace::network("VPC")?;
+        namespace.sysctl(&[
+            "net.ipv4.conf.all.rp_filter=1",
+            "net.ipv4.conf.default.rp_filter=1",
+            "net.ipv4.ip_forward=1",
+        ])?;
+        let mut lines = format!("addr add {}/32 dev lo\naddr add {}/32 dev lo\n", Imds::ADDRESS, TARGET.0);
+        lines.push_str("addr add 198.18.0.3/32 dev lo\n");
+        lines.push_str("link add sub0 type bridge\nlink set sub0 up\naddr add 10.0.0.1/20 dev sub0\n");
+        lines.push_str("link add sub1 type bridge\nlink set sub1 up\naddr add 10.0.16.1/20 dev sub1\n");
+        namespace.ip(&lines)?;
+        for (number, bridge) in ["sub0", "sub0", "sub1"].into_iter().enumerate() {
+            let tap = tap(number);
+            namespace.ip(&format!("tuntap add {tap} mode tap\nlink set {tap} master {bridge} up\n"))?;
+        }
+        let world = World {
+            interfaces: interfaces.clone(),
+            instance_type: "c7i.large".into(),
+            region: "eu-west-3".into(),
+            credentials: Some((CREDENTIALS.0.into(), CREDENTIALS.1.into())),
+            ..World::default()
+        };
+        stage::guard_sources(&namespace, &world)?;
+        let imds = Imds::start(&namespace, world)?;
+        let target = Server::start(&namespace, SocketAddr::from(TARGET), false)?;
+        let sandbox = sandbox(&namespace, trunnion, data)?;
+        Ok(Self { _imds: imds, _sandbox: sandbox, target, namespace, interfaces })
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(super) fn target(&self) -> &Server {
+        &self.target
+    }
+
+    /// The tap of each interface and its MAC address.
+    pub(super) fn taps(&self) -> Vec<(String, String)> {
+        self.interfaces.iter().enumerate().map(|(number, interface)| (tap(number), interface.mac.clone())).collect()
+    }
+
+    /// Every address of the machine, the primary one first.
+    pub(super) fn addresses(&self) -> Vec<Ipv4Addr> {
+        self.interfaces.iter().flat_map(Interface::all_addresses).collect()
+    }
+
+    pub(super) fn primary(&self) -> Result<Ipv4Addr, Failure> {
+        Ok(*self.addresses().first().ok_or("the machine has no address")?)
+    }
+
+    /// What DHCP would tell the machine of its first interface, in the language of cloud-init.
+    pub(super) fn network_config(&self) -> Result<String, Failure> {
+        let first = self.interfaces.first().ok_or("the machine has no interface")?;
+        let (address, length, mac) = (self.primary()?, first.subnet.prefix_len(), &first.mac);
+        Ok(format!(
+            "version: 2\n\
+             ethernets:\n\
+             \x20 primary:\n\
+             \x20   match: {{ macaddress: \"{mac}\" }}\n\
+             \x20   addresses: [\"{address}/{length}\"]\n\
+             \x20   routes: [{{ to: 0.0.0.0/0, via: 10.0.0.1 }}]\n"
+        ))
+    }
+
+    /// Asks the primary address over HTTP: the status and the body.
+    pub(super) fn get(&self, port: u16, path: &str) -> Result<(u16, String), Failure> {
+        let address = self.primary()?;
+        let answer = self.namespace.inside(|| -> io::Result<String> {
+            let patience = Duration::from_secs(10);
+            let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        })??;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without an end of its head")?;
+        let status =
+            head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("an answer without a status")?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// What comes of opening a TCP connection to the machine.
+    pub(super) fn connect(&self, address: Ipv4Addr, port: u16) -> Result<io::Result<TcpStream>, Failure> {
+        let patience = Duration::from_secs(10);
+        self.namespace.inside(|| TcpStream::connect_timeout(&SocketAddr::from((address, port)), patience))
+    }
+
+    /// Logs in with a key and runs a command with this on its standard input.
+    pub(super) fn ssh(&self, key: &Path, user: &str, command: &str, input: &str) -> Result<Ended, Failure> {
+        let (key, login) = (key.to_string_lossy(), format!("{user}@{}", self.primary()?));
+        let options = ["-F", "/dev/null", "-i", &key, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"];
+        // The machine makes its keys at its first boot, and nobody but it is in this network.
+        let hosts = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"];
+        self.namespace
+            .run_with(&[&["ssh"], &options[..], &hosts, &["-o", "ConnectTimeout=20", &login, command]].concat(), input)
+    }
+}
+
+fn tap(number: usize) -> String {
+    format!("eni{number}")
+}
+
+/// Two interfaces in one subnet, and one in another.
+fn interfaces() -> Result<Vec<Interface>, Failure> {
+    let mut interfaces = Vec::new();
+    for (device, subnet) in [(0_u8, 0_u8), (1, 0), (2, 16)] {
+        interfaces.push(Interface {
+            name: format!("eni{device}"),
+            mac: format!("02:00:00:00:00:{:02x}", device + 1),
+            card: 0,
+            device: device.into(),
+            subnet: format!("10.0.{subnet}.0/20").parse()?,
+            addresses: (0..ADDRESSES).map(|number| Ipv4Addr::new(10, 0, subnet + device, 10 + number)).collect(),
+            prefixes: Vec::new(),
+            ipv6_subnet: None,
+            ipv6_addresses: Vec::new(),
+            ipv6_prefixes: Vec::new(),
+        });
+    }
+    Ok(interfaces)
+}
+
+/// Starts the sandbox and waits until it answers.
+fn sandbox(namespace: &Namespace, trunnion: &Path, data: &Path) -> Result<Service, Failure> {
+    let (trunnion, data) = (trunnion.to_string_lossy(), data.to_string_lossy());
+    let command = namespace.command(&[&trunnion, "sandbox", "--listen", ENDPOINT_ADDRESS, "--data", &data]);
+    let mut sandbox = Service::start(command, "trunnion sandbox".into(), namespace)?;
+    let end = Instant::now() + Duration::from_mins(1);
+    while namespace.inside(|| TcpStream::connect(ENDPOINT_ADDRESS))?.is_err() {
+        if !sandbox.is_running()? || Instant::now() > end {
+            return Err(format!("the sandbox does not serve: {}", sandbox.said()?.1).into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(sandbox)
+}
