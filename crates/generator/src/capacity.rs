@@ -31,6 +31,14 @@ impl Ports {
         (u64::from(self.last) + 1).saturating_sub(u64::from(self.first))
     }
 
+    /// The same ports without the first and the last one. With them the other half of the ports comes first, see the service.
+    #[must_use]
+    pub fn moved(self) -> Self {
+        // A range with nothing between its ends stays.
+        let by = u16::from(self.last > self.first.saturating_add(2));
+        Self { first: self.first.saturating_add(by), last: self.last.saturating_sub(by) }
+    }
+
     /// How many of them connections can take: a port that somebody listens on is left out, whatever the address.
     pub fn count_without(self, listener: u16) -> u64 {
         self.count().saturating_sub(u64::from((self.first..=self.last).contains(&listener)))
@@ -113,6 +121,9 @@ mod tests {
     fn a_range_that_is_turned_round_holds_nothing() {
         assert_eq!((Ports::WIDEST.count(), Ports::WIDEST.count_without(9_464)), (64_512, 64_511));
         assert_eq!(Ports { first: 2_000, last: 2_099 }.count_without(9_464), 100);
+        assert_eq!(Ports::WIDEST.moved(), Ports { first: 1_025, last: 65_534 });
+        let narrow = Ports { first: 65_533, last: 65_535 };
+        assert_eq!(narrow.moved(), narrow);
         assert_eq!(Ports { first: 2, last: 1 }.count(), 0);
     }
 }

@@ -203,7 +203,7 @@ fn the_java_that_was_asked_for_is_chosen_among_several() {
 
 #[test]
 fn a_host_that_is_healthy_late_is_waited_for() {
-    // The manager executed itself anew, and the first two answers are no.
+    // The first start fails, and the first two answers are no.
     let world = World::boot_with(&minimal(), "generator", 0, &[("slow", ""), ("unhealthy", "no\nno\nno\n")]);
     assert!(world.output.status.success(), "{:?}", world.output);
     assert_eq!(world.calls().matches("curl --fail").count(), 3, "{}", world.calls());

@@ -33,8 +33,10 @@ pub(crate) struct Conntrack {
 }
 
 impl Limits {
-    pub(crate) fn look() -> Self {
+    pub(crate) fn look(config: &Config) -> Self {
         let ports = ports_of(&read("/proc/sys/net/ipv4/ip_local_port_range"));
+        // The service lets both have their turn.
+        let ports = if ports == Some(config.ports.moved()) { Some(config.ports) } else { ports };
         let reserved = read("/proc/sys/net/ipv4/ip_local_reserved_ports");
         Self {
             ports,

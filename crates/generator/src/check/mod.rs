@@ -118,6 +118,7 @@ impl Facts {
     /// Looks at the rest: the service reads the network before it spreads, opens a session of the SSH user, which is dear,
     /// not every time, and holds the program in the kernel itself.
     pub(crate) fn look(
+        config: &Config,
         layout: Result<&Layout, &str>,
         network: Result<Network, String>,
         session: Result<Session, String>,
@@ -125,7 +126,7 @@ impl Facts {
     ) -> Self {
         Self {
             network,
-            limits: Limits::look(),
+            limits: Limits::look(config),
             session,
             ena: layout.map(Ena::look).unwrap_or_default(),
             sshd: sshd::look(),
@@ -203,7 +204,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
         Ok(layout) => Network::look(layout).await.map_err(|error| error.to_string()),
         Err(why) => Err(why.to_owned()),
     };
-    let mut facts = Facts::look(layout, network, session, Spreading::look(config));
+    let mut facts = Facts::look(config, layout, network, session, Spreading::look(config));
     if let (Some(target), Ok(layout), Ok(network)) = (arguments.probe, layout, &facts.network) {
         facts.probes = Some(Probes::look(target, network.usable(&layout.interfaces)).await);
     }

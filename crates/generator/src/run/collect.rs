@@ -134,7 +134,7 @@ impl Collector {
 
 impl Cache {
     fn collect(&mut self, shared: &Shared) -> Option<Arc<str>> {
-        let limits = limits::Limits::look();
+        let limits = limits::Limits::look(&shared.config);
         let addresses = shared.addresses();
         let ports = limits.ports.unwrap_or(shared.config.ports);
         let sockets = self.sockets.get(|| sockets::count(&addresses, ports).map(Arc::new));

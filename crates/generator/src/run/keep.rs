@@ -184,7 +184,7 @@ impl<'a> Keeper<'a> {
         let usable = usable.unwrap_or_default();
         let spreading = self.spread(&layout, &usable);
         let session = self.session().await;
-        let facts = Facts::look(Ok(&layout), network, session, spreading);
+        let facts = Facts::look(&self.host.config, Ok(&layout), network, session, spreading);
         self.shared.set_report(Report::new(&self.host.config, Ok(&layout), &facts));
     }
 

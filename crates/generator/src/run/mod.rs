@@ -1,7 +1,7 @@
 //! `run`: the service. Sets up, spreads and checks, keeps it so, and serves `/health` and `/metrics`.
 //!
-//! Four things go on side by side on one thread: [`keep`] brings the host to its layout and checks it, [`notices`] asks
-//! what AWS is about to do with the host, [`http`] answers, and the signal that ends the service is awaited. They meet in
+//! Five things go on side by side on one thread: [`keep`] brings the host to its layout and checks it, [`notices`] asks
+//! what AWS is about to do with the host, [`http`] answers, [`port_turns`] keeps free ports near, and the signal that ends the service is awaited. They meet in
 //! [`Shared`]. Whatever ends it, what was set up and what is attached stays: connections outlive the service.
 
 mod believed;
@@ -10,8 +10,8 @@ mod events;
 mod gatling;
 mod http;
 mod keep;
-
 mod metrics;
+mod port_turns;
 mod shared;
 mod sockets;
 
@@ -67,10 +67,12 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
     tokio::select! {
         result = keeper.keep() => result?,
         () = notices(&imds, &shared) => {}
+        () = port_turns::turn(&host.config) => {}
         () = server.serve(addresses) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    port_turns::end(&host.config);
     shared.drain("the service was told to stop");
     notify("STOPPING=1\nSTATUS=draining");
     server.finish().await;

@@ -102,24 +102,29 @@ pub(crate) fn folders(journal: &mut Journal, folder: &Path) -> Result<(), FileEr
     Ok(())
 }
 
-/// Removes the file, and what a killed run left beside it. Says whether it was there.
-pub(super) fn remove(path: &Path) -> Result<bool, FileError> {
+/// Removes the file, and what a killed run left beside it.
+pub(super) fn remove(path: &Path) -> Result<(), FileError> {
     let _ = fs::remove_file(temporary(path));
     match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(FileError::new("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::new("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 
-/// Puts a file back as it was found, and says whether it was otherwise.
-pub(super) fn restore(path: &Path, saved: Option<&Saved>) -> Result<bool, FileError> {
-    let Some(Saved { text, owned }) = saved else { return remove(path) };
-    let wanted = Wanted { path, text, mode: owned.mode, owner: (owned.uid, owned.gid) };
-    if wanted.is_there()? {
-        return Ok(false);
+/// Whether a file is as it was found.
+pub(super) fn is_as_found(path: &Path, saved: Option<&Saved>) -> Result<bool, FileError> {
+    match saved {
+        Some(saved) => saved.wanted(path).is_there(),
+        None => Ok(fs::symlink_metadata(path).is_err()),
     }
-    wanted.write().map(|()| true)
+}
+
+/// Puts a file back as it was found.
+pub(super) fn restore(path: &Path, saved: Option<&Saved>) -> Result<(), FileError> {
+    match saved {
+        Some(saved) => saved.wanted(path).write(),
+        None => remove(path),
+    }
 }
 
 /// Beside the file, and not read by who reads `*.conf`.

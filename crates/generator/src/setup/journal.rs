@@ -168,6 +168,14 @@ impl Journal {
     }
 }
 
+impl Saved {
+    /// The file as it was at this path.
+    pub(super) fn wanted<'a>(&'a self, path: &'a Path) -> Wanted<'a> {
+        let Owned { mode, uid, gid } = self.owned;
+        Wanted { path, text: &self.text, mode, owner: (uid, gid) }
+    }
+}
+
 impl Owned {
     pub(super) fn of(found: &fs::Metadata) -> Self {
         Self { mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid() }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use trunnion_generator::Config;
+use trunnion_generator::{Config, Ports};
 
 use super::{
     Failure, Outcome,
@@ -32,6 +32,8 @@ pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcom
         match files::sysctl(name)? {
             None => outcome.warnings.push(format!("the kernel has no parameter `{}`", dotted(name))),
             Some(found) if found == *wanted => {}
+            // The service lets both have their turn.
+            Some(found) if *name == PORTS_NAME && found == range(config.ports.moved()) => {}
             Some(found) if *name == NR_OPEN_NAME && found.parse().is_ok_and(|found: u64| found >= NR_OPEN) => {}
             Some(found) => {
                 journal.remember(|before| {
@@ -61,7 +63,8 @@ pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcom
     let text = format!("[Manager]\nDefaultLimitNOFILE={}\n", config.descriptors);
     let systemd = Wanted::system(Path::new(SYSTEMD_FILE), &text);
     if !systemd.is_there()? {
-        journal.pend("daemon-reexec")?;
+        // systemd reads this file, too, when it reloads its units.
+        journal.pend("daemon-reload")?;
     }
     outcome.put(&systemd, journal)?;
     Ok(())
@@ -72,7 +75,7 @@ fn sysctls(config: &Config) -> Vec<(&'static str, String)> {
     vec![
         (NR_OPEN_NAME, NR_OPEN.max(config.descriptors).to_string()),
         ("net/core/optmem_max", "131072".into()),
-        (PORTS_NAME, format!("{} {}", config.ports.first, config.ports.last)),
+        (PORTS_NAME, range(config.ports)),
         ("net/ipv4/tcp_fin_timeout", "15".into()),
         ("net/ipv4/tcp_max_tw_buckets", "8192".into()),
         ("net/ipv4/tcp_rmem", "4096 131072 33554432".into()),
@@ -80,6 +83,10 @@ fn sysctls(config: &Config) -> Vec<(&'static str, String)> {
         ("net/ipv4/tcp_tw_reuse", "1".into()),
         ("net/ipv4/tcp_wmem", "4096 16384 4194304".into()),
     ]
+}
+
+fn range(ports: Ports) -> String {
+    format!("{} {}", ports.first, ports.last)
 }
 
 /// A list such as `8080,9000-9100`, with this port in it.

@@ -28,7 +28,7 @@ pub(super) async fn undo() -> Result<Outcome, Failure> {
 }
 
 fn files(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
-    // What an interrupted setup meant to tell is out of date, and what follows says it anew.
+    // What an interrupted setup wanted stopped is to go on.
     for arguments in journal.before().pending.clone() {
         if arguments.starts_with("stop ") {
             journal.told(&arguments)?;
@@ -39,26 +39,21 @@ fn files(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
         if saved.is_some() && !path.parent().is_some_and(Path::exists) {
             continue;
         }
-        let is_there = match &saved {
-            None => fs::symlink_metadata(&path).is_err(),
-            Some(_) => false,
-        };
-        if !is_there && let Some(arguments) = consequence(&path) {
+        if files::is_as_found(&path, saved.as_ref())? {
+            continue;
+        }
+        if let Some(arguments) = consequence(&path) {
             journal.pend(&arguments)?;
         }
-        if files::restore(&path, saved.as_ref())? {
-            outcome.changed(format!("`{}`", path.display()), if saved.is_some() { "put back" } else { "removed" });
-        }
+        files::restore(&path, saved.as_ref())?;
+        outcome.changed(format!("`{}`", path.display()), if saved.is_some() { "put back" } else { "removed" });
     }
     Ok(())
 }
 
 /// What systemd is to be told when this file is as it was.
 fn consequence(path: &Path) -> Option<String> {
-    if path.starts_with("/etc/systemd/system.conf.d") {
-        return Some("daemon-reexec".to_owned());
-    }
-    if path.starts_with("/etc/systemd/system") {
+    if ["/etc/systemd/system", "/etc/systemd/system.conf.d"].iter().any(|folder| path.starts_with(folder)) {
         return Some("daemon-reload".to_owned());
     }
     sshd::reload_for(path)

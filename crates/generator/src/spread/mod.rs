@@ -14,7 +14,6 @@ mod instructions;
 mod maps;
 mod object_file;
 mod place;
-mod ports;
 mod program;
 mod simulation;
 mod spreader;
@@ -36,7 +35,6 @@ use trunnion_generator::{Config, Except, Mode};
 
 pub(crate) use self::{
     error::SpreadError,
-    ports::PortTurns,
     simulation::Simulation,
     spreader::{Options, Source, Spreader},
 };

@@ -8,22 +8,23 @@ use std::{
 };
 
 use super::{vpc, write};
-use crate::{Failure, run};
+use crate::{Failure, root, run};
 
 /// What the root has beyond Debian's smallest one. `debootstrap` does not see through virtual packages, hence the backend
 /// that `cloud-init` needs by another name.
 const PACKAGES: &str = "cloud-init,curl,dbus,initramfs-tools,iproute2,jq,kmod,libpam-systemd,linux-image-cloud-amd64,\
     openjdk-17-jre-headless,openssh-server,procps,python3-cffi-backend,sudo,systemd,systemd-sysv,udev";
 
-/// Makes the folder `$1`, and from it the image `$2`. `$3` is the list of packages, `$4` where AWS is.
+/// Makes the folder `$1`, and from it the image `$2`. `$3` is the list of packages, `$4` where AWS is, `$5` the AWS CLI for
+/// pip.
 ///
 /// The AWS CLI is that of pip: Debian's own is too old to know `endpoint_url`. The primary interface is that of networkd,
 /// as in Amazon Linux.
 const RECIPE: &str = r#"
 set -eu
-root=$1 image=$2 packages=$3 endpoint=$4
+root=$1 image=$2 packages=$3 endpoint=$4 cli=$5
 debootstrap --variant=minbase --include="$packages" bookworm "$root"
-python3 -m pip install --quiet --no-compile --target "$root/opt/awscli" 'awscli<2'
+python3 -m pip install --quiet --no-compile --target "$root/opt/awscli" "$cli"
 printf '#!/bin/sh\nPYTHONPATH=/opt/awscli exec python3 /opt/awscli/bin/aws "$@"\n' > "$root/usr/local/bin/aws"
 chmod 755 "$root/usr/local/bin/aws"
 mkdir "$root/root/.aws"
@@ -55,7 +56,9 @@ impl Image {
     pub(super) fn new(folder: &Path) -> Result<Self, Failure> {
         let image =
             Self { kernel: folder.join("vmlinuz"), initrd: folder.join("initrd"), root: folder.join("root.ext4") };
-        let recipe = format!("{PACKAGES}\n{}\n{RECIPE}", vpc::ENDPOINT);
+        let requirements = fs::read_to_string(root().join("tests/conformance/requirements.txt"))?;
+        let cli = requirements.lines().find(|line| line.starts_with("awscli==")).ok_or("no version of the AWS CLI")?;
+        let recipe = format!("{PACKAGES}\n{}\n{cli}\n{RECIPE}", vpc::ENDPOINT);
         let made_by = folder.join("root.recipe");
         if fs::read_to_string(&made_by).is_ok_and(|made_by| made_by == recipe) {
             return Ok(image);
@@ -64,28 +67,28 @@ impl Image {
         if made_by.exists() {
             fs::remove_file(&made_by)?;
         }
-        image.make(folder)?;
+        image.make(folder, cli)?;
         // The last one: what it stands beside is whole.
         write(&made_by, &recipe)?;
         Ok(image)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the log of the making, in the target folder")]
-    fn make(&self, folder: &Path) -> Result<(), Failure> {
+    fn make(&self, folder: &Path, cli: &str) -> Result<(), Failure> {
         let pip = Command::new("python3").args(["-m", "pip", "--version"]).stdout(Stdio::null()).status()?;
         if !pip.success() {
             return Err("`python3 -m pip` is missing\nhelp: apt-get install python3-pip".into());
         }
         // On the same file system as the target folder, which has room for it.
-        let root = tempfile::tempdir_in(folder)?;
+        let draft = tempfile::tempdir_in(folder)?;
         let log = folder.join("root.log");
         let output = fs::File::create(&log)?;
         let mut command = Command::new("sh");
-        command
-            .args(["-c", RECIPE, "sh"])
-            .arg(root.path().join("root"))
-            .arg(&self.root)
-            .args([PACKAGES, vpc::ENDPOINT]);
+        command.args(["-c", RECIPE, "sh"]).arg(draft.path().join("root")).arg(&self.root).args([
+            PACKAGES,
+            vpc::ENDPOINT,
+            cli,
+        ]);
         command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         if command.status()?.success() {
             Ok(())

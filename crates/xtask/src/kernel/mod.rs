@@ -42,7 +42,7 @@ pub(crate) use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[boot::SCENES, check::SCENES, proof::SCENES, run::SCENES, setup::SCENES, spread::SCENES];
+const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES, check::SCENES, run::SCENES, boot::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[

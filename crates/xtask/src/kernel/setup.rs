@@ -34,8 +34,8 @@ pub(crate) const SCENES: &[Test] = &[
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How many moments of a setup or undo it is killed at, and how far they lie apart.
-const MOMENTS: u32 = 25;
-const APART: Duration = Duration::from_millis(4);
+const MOMENTS: u32 = 16;
+const APART: Duration = Duration::from_millis(6);
 
 /// Three interfaces, two of them in one subnet, the third on another card; prefixes and IPv6.
 fn mixed() -> Scene {
@@ -221,7 +221,9 @@ fn killed_after(stage: &Stage, arguments: &[&str], moment: Duration) -> Result<b
     // The moment itself is what is tried here.
     thread::sleep(moment);
     let was_running = running.is_running()?;
-    running.signal(Signal::SIGKILL)?;
+    if was_running {
+        running.signal(Signal::SIGKILL)?;
+    }
     running.wait(PATIENCE)?;
     Ok(was_running)
 }
@@ -241,7 +243,7 @@ fn killed() -> Result<(), Failure> {
             continue;
         }
         setup(&stage)?;
-        same_but_ids(&format!("setup after it was killed at moment {moment}"), &whole, &everything(&stage)?)?;
+        same(&format!("setup after it was killed at moment {moment}"), &whole, &everything(&stage)?)?;
     }
     ensure!(cut >= 5, "setup was cut short {cut} times only");
     Ok(())
@@ -259,15 +261,6 @@ fn undo_killed() -> Result<(), Failure> {
     }
     ensure!(cut >= 5, "undo was cut short {cut} times only");
     Ok(())
-}
-
-/// Accounts that are made anew have another day and other sums; everything else is the same.
-fn same_but_ids(what: &str, before: &str, after: &str) -> Result<(), Failure> {
-    let kept = |text: &str| {
-        let lines = text.lines().filter(|line| !line.contains("before.json"));
-        lines.collect::<Vec<_>>().join("\n")
-    };
-    same(what, &kept(before), &kept(after))
 }
 
 fn failing_metadata() -> Result<(), Failure> {
@@ -404,7 +397,8 @@ fn files() -> Result<(), Failure> {
     let values = "cat /proc/sys/net/ipv4/{ip_local_port_range,tcp_fin_timeout,tcp_rmem,tcp_wmem} /proc/sys/net/core/optmem_max /proc/sys/fs/nr_open";
     let now = stage.script(values)?.succeeded()?.stdout;
     stage.script("sysctl --quiet --load=/etc/sysctl.d/90-trunnion.conf")?.succeeded()?;
-    ensure!(stage.script(values)?.succeeded()?.stdout == now, "the file and the kernel differ");
+    let loaded = stage.script(values)?.succeeded()?.stdout;
+    ensure!(loaded.split_whitespace().eq(now.split_whitespace()), "the file and the kernel differ: {now}{loaded}");
     ensure!(now.starts_with("20000\t20099\n15\n4096\t131072\t33554432\n"), "{now}");
     let limits = stage.read("/etc/security/limits.d/90-trunnion.conf")?;
     ensure!(limits == "* - nofile 15000\nroot - nofile 15000\n", "{limits}");
@@ -474,7 +468,7 @@ fn services() -> Result<(), Failure> {
     let before = everything(&stage)?;
     setup(&stage)?;
     let told = stage.read("/run/systemctl.log")?;
-    let expected = "daemon-reexec\ndaemon-reload\nstop refresh-policy-routes@ens5.timer\n\
+    let expected = "daemon-reload\nstop refresh-policy-routes@ens5.timer\n\
         stop refresh-policy-routes@ens6.timer\ntry-reload-or-restart sshd.service\n";
     ensure!(told == expected, "systemd was told\n{told}");
     for name in ["ens5", "ens6"] {
@@ -493,7 +487,7 @@ fn services() -> Result<(), Failure> {
 
     stage.generator(&["setup", "--undo"])?.succeeded()?;
     let told = stage.read("/run/systemctl.log")?;
-    let expected = "daemon-reexec\ndaemon-reload\nstart refresh-policy-routes@ens5.timer\n\
+    let expected = "daemon-reload\nstart refresh-policy-routes@ens5.timer\n\
         start refresh-policy-routes@ens6.timer\ntry-reload-or-restart sshd.service\n";
     ensure!(told == expected, "systemd was told\n{told}");
     same("undo", &before, &everything(&stage)?)?;
@@ -504,7 +498,7 @@ fn services() -> Result<(), Failure> {
         setup(&stage)?;
         let told = stage.read("/run/systemctl.log")?;
         for line in
-            ["daemon-reexec\n", "stop refresh-policy-routes@ens6.timer\n", "try-reload-or-restart sshd.service\n"]
+            ["daemon-reload\n", "stop refresh-policy-routes@ens6.timer\n", "try-reload-or-restart sshd.service\n"]
         {
             ensure!(told.contains(line), "killed at moment {moment}, nobody told systemd to {line}");
         }
