@@ -258,6 +258,7 @@ fn detach_if_attached(pins: &std::path::Path) -> Result<(), SpreadError> {
     }
 }
 
+/// The id of a local user, such as the SSH user.
 pub(crate) fn uid_of(user: &str) -> Result<u32, SpreadError> {
     users::uid(user).map_err(SpreadError::Users)?.ok_or_else(|| SpreadError::NoUser { user: user.to_owned() })
 }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use trunnion_generator::{Except, Mode};
 
 use super::{
@@ -28,6 +29,7 @@ pub(crate) const SCENES: &[Test] = &[
     ("spread_leaves_others_alone", spread_leaves_others_alone),
     ("spread_drains_and_adds_under_load", spread_drains_and_adds_under_load),
     ("spread_outlives_its_binary", spread_outlives_its_binary),
+    ("spread_keeps_ports_at_hand", spread_keeps_ports_at_hand),
     ("spread_says_why_it_cannot", spread_says_why_it_cannot),
     ("spread_leaves_it_to_the_simulation", spread_leaves_it_to_the_simulation),
 ];
@@ -143,7 +145,7 @@ impl Host {
         for server in servers {
             writeln!(
                 script,
-                "curl -s -Z --parallel-immediate --parallel-max 300 --max-time 6 'http://{}/[1-300]' > /dev/null &",
+                "curl -s -Z --parallel-immediate --parallel-max 300 --max-time 4 'http://{}/[1-300]' > /dev/null &",
                 server.address()
             )?;
         }
@@ -249,6 +251,14 @@ fn spread_is_even() -> Result<(), Failure> {
             server.wait_for(100, PATIENCE)?;
             ensure!(unevenness(server, &host.sources) <= 1, "{order:?}: {:?}", server.by_source());
         }
+    }
+    // Several processes at once, to a destination that none of them has been to.
+    for _ in 0..5 {
+        let server = host.stage.listen(0, 0)?;
+        let client = format!("python3 {PYTHON} plain turns 30 {} > /dev/null &\n", server.address());
+        host.stage.as_user("gatling", &["bash", "-c", &(client.repeat(8) + "wait")])?.succeeded()?;
+        server.wait_for(240, PATIENCE)?;
+        ensure!(unevenness(&server, &host.sources) == 0, "eight processes: {:?}", server.by_source());
     }
     // Many destinations with a connection or two each.
     for each in [1, 2] {
@@ -482,6 +492,32 @@ fn spread_outlives_its_binary() -> Result<(), Failure> {
     stage.write("/tmp/enough", "")?;
     let told = load.wait(PATIENCE)?.succeeded()?.json()?;
     ensure!(told["failed"] == 0 && told["held"] == told["standing"], "connections were lost: {told}");
+    Ok(())
+}
+
+/// Below the half, Linux gives out ports of the parity that comes first; the service lets both come first by turns.
+fn spread_keeps_ports_at_hand() -> Result<(), Failure> {
+    const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+    let host = Host::new()?;
+    let stage = &host.stage;
+    let mut service = stage.generator_as_service(&["run"])?;
+    service.wait_for_notice("READY=1", PATIENCE)?;
+    let server = stage.listen(0, 0)?;
+    let address = server.address().to_string();
+    let is_odd = |peer: &SocketAddr| peer.port() % 2 == 1;
+    let both = |peers: &[SocketAddr]| peers.iter().any(is_odd) && !peers.iter().all(is_odd);
+    // A third of what there is, so that neither half is used up.
+    for _ in 0..PORTS / 3 {
+        stage.as_user("gatling", &["python3", PYTHON, "plain", "turns", "1", &address])?.succeeded()?;
+        if both(&server.peers()) {
+            break;
+        }
+    }
+    ensure!(both(&server.peers()), "all ports are of one parity: {:?}", server.peers());
+    service.signal(Signal::SIGTERM)?;
+    service.wait(PATIENCE)?.succeeded()?;
+    let range = stage.host(&["cat", RANGE])?.succeeded()?.stdout;
+    ensure!(range == "20000\t20099\n", "the service left {range}");
     Ok(())
 }
 
