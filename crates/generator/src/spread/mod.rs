@@ -6,7 +6,6 @@
 //! | `maps` | what the program and this binary share |
 //! | `object_file` | the program as the loader takes it |
 //! | `spreader`, `place`, `sys` | the program in the kernel, from outside |
-//! | `ports` | how ports stay quick to find |
 //! | `simulation` | what to do where the kernel shall not spread |
 
 mod error;

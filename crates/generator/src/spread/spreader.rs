@@ -317,7 +317,10 @@ fn program(loaded: &mut Ebpf, hook: Hook) -> Result<&mut CgroupSockAddr, SpreadE
 /// later one finds its socket bound and leaves it.
 fn attach(program: &mut CgroupSockAddr, cgroup: &File, pins: &Pins, hook: Hook) -> Result<(), SpreadError> {
     let successor = successor(hook);
-    pins.remove(&successor)?;
+    // Of a replacement that was broken off: it takes its place now, so that one is attached at any time.
+    if pins.pin(&successor).exists() {
+        pins.rename(&successor, hook.name())?;
+    }
     // The kernel takes no flags here: by a link, a program always stands beside others.
     let link = program.attach(cgroup, CgroupAttachMode::Single)?;
     let link = program.take_link(link)?;
