@@ -68,7 +68,7 @@ impl Spreader {
     /// Whether this kernel takes the program; attaches nothing and leaves nothing behind.
     pub(crate) fn probe() -> Result<(), SpreadError> {
         sys::netns_cookie().map_err(SpreadError::Unsupported)?;
-        let mut loaded = EbpfLoader::new().load(&object_file()?)?;
+        let mut loaded = loader().load(&object_file()?)?;
         Hook::ALL.into_iter().try_for_each(|hook| Ok(program(&mut loaded, hook)?.load()?))
     }
 
@@ -78,7 +78,7 @@ impl Spreader {
         let netns_cookie = sys::netns_cookie().map_err(SpreadError::Unsupported)?;
         let cgroup = open_cgroup(&options.cgroup.clone().map_or_else(root_cgroup, Ok)?)?;
         let pins = Pins::make(&options.pins)?;
-        let mut into_pins = EbpfLoader::new();
+        let mut into_pins = loader();
         for map in Map::ALL {
             remove_if_other(&pins, map)?;
             into_pins.map_pin_path(map.name(), pins.pin(map.name()));
@@ -306,6 +306,13 @@ impl Maps {
         }
         Ok(())
     }
+}
+
+/// The programs name no types of the kernel; reading them all would take 16 MB of memory for a moment.
+fn loader<'a>() -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader
 }
 
 fn program(loaded: &mut Ebpf, hook: Hook) -> Result<&mut CgroupSockAddr, SpreadError> {
