@@ -53,6 +53,7 @@ fn it_tells_people_what_the_host_was_promised() {
     pool        heavy, c6in.32xlarge
     interfaces  8
     addresses   30 on each interface, 240 in all
+    tracking    untracked
     ports       1024 to 65535 of each address
     connections 15482880 to one destination, 15482880 in all
     spread      kernel
@@ -91,8 +92,8 @@ fn a_config_it_cannot_use_fails_and_says_why() {
         assert!(output.stdout.is_empty());
     }
     assert!(told(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
-    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: the config is not valid: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
-    insta::assert_snapshot!(told(&no_range.stderr, directory.path()), @"error: the config is not valid: invalid IP address syntax at line 12 column 58");
+    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: the config is not valid: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
+    insta::assert_snapshot!(told(&no_range.stderr, directory.path()), @"error: the config is not valid: invalid IP address syntax at line 13 column 58");
     insta::assert_snapshot!(told(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` is longer than 65536 bytes, which no config is");
 }
 

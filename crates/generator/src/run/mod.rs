@@ -1,8 +1,9 @@
 //! `run`: the service. Sets up, spreads and checks, keeps it so, and serves `/health` and `/metrics`.
 //!
 //! Five things go on side by side on one thread: [`keep`] brings the host to its layout and checks it, [`notices`] asks
-//! what AWS is about to do with the host, [`http`] answers, [`port_turns`] keeps free ports near, and the signal that ends the service is awaited. They meet in
-//! [`Shared`]. Whatever ends it, what was set up and what is attached stays: connections outlive the service.
+//! what AWS is about to do with the host, [`http`] answers, [`port_turns`] keeps free ports near, and the signal that ends
+//! the service is awaited. They meet in [`Shared`]. Whatever ends it, what was set up and what is attached stays:
+//! connections outlive the service.
 
 mod believed;
 mod collect;
