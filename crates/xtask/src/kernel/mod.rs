@@ -76,6 +76,9 @@ pub(crate) struct Arguments {
     /// Only the scenes whose names have this in them
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
+    /// The Cargo profile to build the generator with
+    #[arg(long, default_value = "dev", value_name = "NAME")]
+    profile: String,
     /// Tell the names and run nothing
     #[arg(long)]
     list: bool,
@@ -97,7 +100,7 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
     }
     check_tools(TOOLS)?;
     eprintln!("Building the static generator …");
-    stage::set_binary(generator::build_static("dev")?);
+    stage::set_binary(generator::build_static(&arguments.profile)?);
     stage::clear_leftovers()?;
     let (mut passed, mut failed) = (0, 0);
     for (name, scene) in scenes {
