@@ -178,6 +178,10 @@ impl Stage {
         for namespace in targets.iter().chain([&host, &router]) {
             namespace.sysctl(&strict)?;
         }
+        if scene.ipv6 == 0 {
+            // Link-local addresses come when they like, and would be in what a scene compares.
+            host.sysctl(&["net.ipv6.conf.default.addr_gen_mode=1"])?;
+        }
         router.sysctl(&["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])?;
         router.ip(&router_lines(&scene, &interfaces, &host, &targets)?)?;
         for (target, number) in targets.iter().zip(0_u8..) {
