@@ -98,6 +98,7 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
     check_tools(TOOLS)?;
     eprintln!("Building the static generator …");
     stage::set_binary(generator::build_static("dev")?);
+    let _alone = stage::alone()?;
     stage::clear_leftovers()?;
     let (mut passed, mut failed) = (0, 0);
     for (name, scene) in scenes {

@@ -496,6 +496,13 @@ fn cgroups() -> Result<PathBuf, Failure> {
     Ok(path.ok_or("the unified hierarchy of control groups (`cgroup2`) is not mounted here")?.into())
 }
 
+/// Waits until no other run is under way, and keeps others waiting: two would put back each other's kernel values.
+pub(crate) fn alone() -> Result<fs::File, Failure> {
+    let hierarchy = fs::File::open(cgroups()?)?;
+    hierarchy.lock()?;
+    Ok(hierarchy)
+}
+
 /// Removes what a run left behind that was killed.
 pub(crate) fn clear_leftovers() -> Result<(), Failure> {
     for entry in fs::read_dir(cgroups()?)? {
