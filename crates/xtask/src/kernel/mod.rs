@@ -101,6 +101,7 @@ pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
     check_tools(TOOLS)?;
     eprintln!("Building the static generator …");
     stage::set_binary(generator::build_static(&arguments.profile)?);
+    let _alone = stage::alone()?;
     stage::clear_leftovers()?;
     let (mut passed, mut failed) = (0, 0);
     for (name, scene) in scenes {

@@ -178,6 +178,10 @@ impl Stage {
         for namespace in targets.iter().chain([&host, &router]) {
             namespace.sysctl(&strict)?;
         }
+        if scene.ipv6 == 0 {
+            // Link-local addresses come when they like, and would be in what a scene compares.
+            host.sysctl(&["net.ipv6.conf.default.addr_gen_mode=1"])?;
+        }
         router.sysctl(&["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])?;
         router.ip(&router_lines(&scene, &interfaces, &host, &targets)?)?;
         for (target, number) in targets.iter().zip(0_u8..) {
@@ -490,6 +494,13 @@ fn cgroups() -> Result<PathBuf, Failure> {
         mounts.lines().filter_map(|line| line.split_once(" - ")).find(|(_, kind)| kind.starts_with("cgroup2 "));
     let path = unified.and_then(|(mount, _)| mount.split(' ').nth(4));
     Ok(path.ok_or("the unified hierarchy of control groups (`cgroup2`) is not mounted here")?.into())
+}
+
+/// Waits until no other run is under way, and keeps others waiting: two would put back each other's kernel values.
+pub(crate) fn alone() -> Result<fs::File, Failure> {
+    let hierarchy = fs::File::open(cgroups()?)?;
+    hierarchy.lock()?;
+    Ok(hierarchy)
 }
 
 /// Removes what a run left behind that was killed.
