@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::files::{FileError, Wanted, remove};
+use super::files::{FileError, Wanted, remove, save};
 
 const FOLDER: &str = "/var/lib/trunnion";
 const FILE: &str = "/var/lib/trunnion/before.json";
@@ -118,15 +118,7 @@ impl Journal {
         if self.before.files.contains_key(path) {
             return Ok(());
         }
-        let failed = || FileError::new("read", path);
-        let saved = match fs::symlink_metadata(path) {
-            Ok(found) if found.is_file() => {
-                Some(Saved { text: fs::read_to_string(path).map_err(failed())?, owned: Owned::of(&found) })
-            }
-            Ok(_) => return Err(failed()(io::Error::other("it is no regular file"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed()(error)),
-        };
+        let saved = save(path)?;
         self.remember(|before| {
             before.files.insert(path.to_owned(), saved);
         })
