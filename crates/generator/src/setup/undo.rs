@@ -11,7 +11,7 @@ use super::{
 };
 
 pub(super) async fn undo() -> Result<Outcome, Failure> {
-    let mut journal = Journal::open()?;
+    let mut journal = Journal::open().await?;
     let mut outcome = Outcome::default();
     files(&mut journal, &mut outcome)?;
     network::undo(&journal, &mut outcome).await?;
