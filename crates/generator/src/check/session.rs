@@ -1,9 +1,13 @@
 //! What the SSH user gets in a session of its own, asked in one: its limit of open files, the programs that Gatling needs,
 //! and whether it can run what it unpacks.
 
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, io, process::Stdio, time::Duration};
 
-use tokio::{process::Command, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::Command,
+    time::timeout,
+};
 use trunnion_generator::Config;
 
 use super::{Check, limits::Limits};
@@ -37,6 +41,9 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
 /// PAM, a shell and a Java start take less, also on a busy host.
 const LONGEST: Duration = Duration::from_mins(1);
 
+/// No session prints this many bytes.
+const MOST: u64 = 64 * 1024;
+
 /// What the SSH user gets in a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Session {
@@ -54,20 +61,15 @@ pub(crate) struct Session {
 impl Session {
     /// Opens a session and asks.
     pub(crate) async fn look(config: &Config) -> Result<Self, String> {
-        let mut command = Command::new("runuser");
-        command.args(["-u", &config.ssh.user, "--", "bash", "-c", SCRIPT, "bash"]).arg(&config.executable_dir);
+        // Away from the terminal of whoever runs this: what the user runs could type into it.
+        let mut command = Command::new("setsid");
+        command.args(["runuser", "-u", &config.ssh.user, "--", "bash", "-c", SCRIPT, "bash"]);
+        command.arg(&config.executable_dir);
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let output = match timeout(LONGEST, command.output()).await {
-            Err(_) => return Err(format!("it did not end within {} s", LONGEST.as_secs())),
-            Ok(Err(error)) => return Err(format!("`runuser` does not start: {error}")),
-            Ok(Ok(output)) => output,
-        };
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(said.lines().next_back().map_or_else(|| output.status.to_string(), str::to_owned));
+        match timeout(LONGEST, answer(command)).await {
+            Err(_) => Err(format!("it did not end within {} s", LONGEST.as_secs())),
+            Ok(answer) => Ok(Self::parse(&answer?)),
         }
-        Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
     }
 
     pub(super) fn parse(text: &str) -> Self {
@@ -107,6 +109,35 @@ impl Session {
             major => Some(major),
         }
     }
+}
+
+/// What the command prints; an error is what it said at last. The user's other processes can meddle with its own, so it may
+/// print without end.
+async fn answer(mut command: Command) -> Result<String, String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let program = command.as_std().get_program().to_string_lossy().into_owned();
+    let mut child = command.spawn().map_err(|error| format!("`{program}` does not start: {error}"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    // The first of them that is too much ends both, and the command.
+    let (stdout, stderr) =
+        tokio::try_join!(whole(stdout), whole(stderr)).map_err(|error: io::Error| error.to_string())?;
+    let status = child.wait().await.map_err(|error| error.to_string())?;
+    if !status.success() {
+        return Err(stderr.lines().next_back().map_or_else(|| status.to_string(), str::to_owned));
+    }
+    Ok(stdout)
+}
+
+/// All of it, without what would move a terminal's cursor; an error if that is too much.
+async fn whole(from: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        from.take(MOST + 1).read_to_end(&mut bytes).await?;
+    }
+    if bytes.len() as u64 > MOST {
+        return Err(io::Error::other(format!("it prints more than {MOST} bytes")));
+    }
+    Ok(String::from_utf8_lossy(&bytes).chars().filter(|&c| c == '\n' || !c.is_control()).collect())
 }
 
 pub(super) fn judge(config: &Config, limits: &Limits, session: &Result<Session, String>) -> Vec<Check> {
@@ -228,5 +259,19 @@ mod tests {
         let limits = Limits { nr_open: Some(1_000), open_files: Some((1, 2_000)), ..Limits::default() };
         assert_eq!(session.descriptors(&limits), Some(1_000));
         assert_eq!(Session::parse("hard 3000\n").descriptors(&limits), Some(2_000));
+    }
+
+    #[tokio::test]
+    async fn what_prints_without_end_is_ended() {
+        let command = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        assert_eq!(answer(command("echo hard 7; echo more >&2")).await, Ok("hard 7\n".to_owned()));
+        assert_eq!(answer(command(r"echo one >&2; printf '\033[2Jtwo' >&2; exit 3")).await, Err("[2Jtwo".to_owned()));
+        for endless in ["while :; do echo more; done", "while :; do echo more >&2; done"] {
+            assert_eq!(answer(command(endless)).await, Err(format!("it prints more than {MOST} bytes")));
+        }
     }
 }

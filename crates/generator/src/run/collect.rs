@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyper::body::Bytes;
 use trunnion_generator::{Config, Mode, Ports};
 
 use super::{
@@ -62,7 +63,8 @@ pub(super) struct Collector {
 
 #[derive(Debug, Default)]
 struct Cache {
-    text: Reused<Arc<str>>,
+    /// Shared by all who are sent it.
+    text: Reused<Bytes>,
     sockets: Reused<Arc<BTreeMap<IpAddr, Counts>>>,
     gatling: Reused<Gatling>,
 }
@@ -110,7 +112,7 @@ impl Collector {
 
     /// The metrics as text. A client that goes away does not end what was begun for it, so that nobody can begin several
     /// at once.
-    pub(super) async fn text(self: &Arc<Self>) -> Option<Arc<str>> {
+    pub(super) async fn text(self: &Arc<Self>) -> Option<Bytes> {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let mut cache = this.cache.lock().await;
@@ -133,7 +135,7 @@ impl Collector {
 }
 
 impl Cache {
-    fn collect(&mut self, shared: &Shared) -> Option<Arc<str>> {
+    fn collect(&mut self, shared: &Shared) -> Option<Bytes> {
         let limits = limits::Limits::look(&shared.config);
         let addresses = shared.addresses();
         let ports = limits.ports.unwrap_or(shared.config.ports);
@@ -162,8 +164,8 @@ impl Cache {
             gatling: gatling.unwrap_or_default(),
             config: shared.config.clone(),
         };
-        let text: Arc<str> = metrics::encode(snapshot).ok()?.into();
-        self.text.set(Arc::clone(&text), begun, Instant::now());
+        let text = Bytes::from(metrics::encode(snapshot).ok()?);
+        self.text.set(text.clone(), begun, Instant::now());
         Some(text)
     }
 }

@@ -157,17 +157,17 @@ fn health(shared: &Shared) -> Response<Full<Bytes>> {
 
 async fn measured(collector: &Arc<Collector>) -> Response<Full<Bytes>> {
     match collector.text().await {
-        Some(metrics) => response(StatusCode::OK, metrics::CONTENT_TYPE, metrics.as_ref().to_owned()),
+        Some(metrics) => response(StatusCode::OK, metrics::CONTENT_TYPE, metrics),
         None => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be collected\n"),
     }
 }
 
 fn text(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
-    response(status, "text/plain; charset=utf-8", message.to_owned())
+    response(status, "text/plain; charset=utf-8", message)
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

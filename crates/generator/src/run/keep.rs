@@ -119,15 +119,18 @@ impl<'a> Keeper<'a> {
     async fn first_metadata(&mut self) {
         let mut pause = FIRST_PAUSE;
         while !self.read_metadata().await {
-            // Whoever asks how we are gets an answer meanwhile, on the address that DHCP gave us.
-            let primary = check::primary_of_kernel().await;
-            self.primary
-                .send_if_modified(|address| primary.is_some() && std::mem::replace(address, primary) != primary);
+            self.answer_anyway().await;
             let more = (pause + PATIENCE).as_micros();
             notify(&format!("STATUS=waits for the metadata service\nEXTEND_TIMEOUT_USEC={more}"));
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Whoever asks how we are gets an answer also while there is no layout, on the address that DHCP gave us.
+    async fn answer_anyway(&self) {
+        let primary = check::primary_of_kernel().await;
+        self.primary.send_if_modified(|address| primary.is_some() && std::mem::replace(address, primary) != primary);
     }
 
     /// Reads the metadata; says whether a whole answer came.
@@ -173,7 +176,7 @@ impl<'a> Keeper<'a> {
             Err(error) => {
                 self.shared.trouble("layout", Some(format!("{error}{}", causes(&*error))));
                 // The last one stays true.
-                let Some(layout) = self.shared.layout() else { return };
+                let Some(layout) = self.shared.layout() else { return self.answer_anyway().await };
                 layout
             }
         };

@@ -60,12 +60,13 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
     let host = Host::new(&arguments.host)?;
     // A connection of its own: the two readers do not wait for each other.
     let imds = Host::new(&arguments.host)?.imds;
-    let shared = Arc::new(Shared::new(host.config.clone()));
+    let refresh = Duration::from_secs(arguments.refresh);
+    let shared = Arc::new(Shared::new(host.config.clone(), refresh));
     let (primary, addresses) = watch::channel(None);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut server = http::Server::new(&shared, Collector::new(Arc::clone(&shared)));
-    let keeper = Keeper::new(&host, Arc::clone(&shared), primary, Duration::from_secs(arguments.refresh));
+    let keeper = Keeper::new(&host, Arc::clone(&shared), primary, refresh);
     say(format_args!("trunnion-generator {} starts", env!("CARGO_PKG_VERSION")));
     tokio::select! {
         result = keeper.keep() => result?,

@@ -16,13 +16,16 @@ use crate::{
     layout::Layout,
 };
 
-/// A check older than this is none: the part of the service that keeps the host is stuck.
+/// A check that should have been followed by another one so long ago is none: the part of the service that keeps the host
+/// is stuck.
 const STALE: Duration = Duration::from_mins(5);
 
 /// What the parts of the service share. The lock is held for a moment only, and never across an await.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
+    /// Between two checks where nothing happens.
+    refresh: Duration,
     known: Mutex<Known>,
 }
 
@@ -80,8 +83,8 @@ struct Failing {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config) -> Self {
-        Self { config, known: Mutex::default() }
+    pub(super) fn new(config: Config, refresh: Duration) -> Self {
+        Self { config, refresh, known: Mutex::default() }
     }
 
     /// Taken although a thread panicked with it: each of its fields is replaced as a whole.
@@ -188,7 +191,9 @@ impl Shared {
             |name, message: &str| Failing { name, message: message.to_owned(), details: Vec::new(), help: None };
         match &known.report {
             None => failing.push(failed("start", "this host was not checked yet")),
-            Some((_, at)) if at.elapsed() > STALE => failing.push(failed("stale", "the last check is too old")),
+            Some((_, at)) if at.elapsed() > self.refresh + STALE => {
+                failing.push(failed("stale", "the last check is too old"));
+            }
             Some((report, _)) => failing.extend(report.failing().map(|check| Failing {
                 name: check.name,
                 message: check.message.clone(),

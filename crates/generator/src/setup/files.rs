@@ -1,13 +1,28 @@
 //! The one place that writes files on the host: whole or not at all, and never before the journal knows what was there.
+//!
+//! Some of them lie in the SSH user's home, and that user runs whatever teams send it: what it puts in the place of a file
+//! or a folder, at whatever moment, must not lead root elsewhere. So a folder is opened first, and no link is followed from
+//! there.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write as _},
+    ffi::{OsStr, OsString},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
-use super::journal::{Journal, Saved};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat, renameat},
+    sys::stat::Mode,
+    unistd::{UnlinkatFlags, unlinkat},
+};
+
+use super::journal::{Journal, Owned, Saved};
+
+/// No file that setup replaces is this long.
+const LONGEST: u64 = 1 << 20;
 
 /// Why a file could not be brought about.
 #[derive(Debug, thiserror::Error)]
@@ -43,22 +58,24 @@ impl<'a> Wanted<'a> {
 
     /// Whether the file is so already.
     pub(crate) fn is_there(&self) -> Result<bool, FileError> {
-        let found = match fs::symlink_metadata(self.path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(FileError::new("read", self.path)(error)),
+        let failed = || FileError::new("read", self.path);
+        let folder = match Folder::above(self.path) {
+            Ok(folder) => folder,
+            Err(error) if is_no_folder(&error) => return Ok(false),
+            Err(error) => return Err(failed()(error)),
         };
-        let same = found.is_file()
-            && found.mode() & 0o7777 == self.mode
+        let Found::File(file, found) = folder.find(name(self.path)).map_err(failed())? else { return Ok(false) };
+        let same = found.mode() & 0o7777 == self.mode
             && (found.uid(), found.gid()) == self.owner
-            && fs::read(self.path).map_err(FileError::new("read", self.path))? == self.text.as_bytes();
+            && found.len() == self.text.len() as u64
+            && read(file).map_err(failed())? == self.text.as_bytes();
         Ok(same)
     }
 
     /// Makes it so and says whether it was not.
     pub(crate) fn put(&self, journal: &mut Journal) -> Result<bool, FileError> {
         // What a killed run left.
-        let _ = fs::remove_file(temporary(self.path));
+        let _ = Folder::above(self.path).and_then(|folder| folder.remove(&temporary(self.path)));
         if self.is_there()? {
             return Ok(false);
         }
@@ -71,20 +88,109 @@ impl<'a> Wanted<'a> {
     }
 
     /// Replaces the file in one step, whatever it was.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that writes files on the host")]
     pub(super) fn write(&self) -> Result<(), FileError> {
-        let temporary = temporary(self.path);
-        let failed = || FileError::new("write", self.path);
-        let _ = fs::remove_file(&temporary);
+        self.replace().map_err(FileError::new("write", self.path))
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let Folder(folder) = &Folder::above(self.path)?;
+        let temporary = &*temporary(self.path);
+        let _ = unlinkat(folder, temporary, UnlinkatFlags::NoRemoveDir);
         // It must be new: where others may write, they must not lead root elsewhere.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed())?;
-        file.write_all(self.text.as_bytes()).map_err(failed())?;
-        fchown(&file, Some(self.owner.0), Some(self.owner.1)).map_err(failed())?;
-        file.set_permissions(Permissions::from_mode(self.mode)).map_err(failed())?;
-        file.sync_all().map_err(failed())?;
-        fs::rename(&temporary, self.path).map_err(failed())?;
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed())
+        let new = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(folder, temporary, new, Mode::S_IRUSR | Mode::S_IWUSR)?);
+        file.write_all(self.text.as_bytes())?;
+        fchown(&file, Some(self.owner.0), Some(self.owner.1))?;
+        file.set_permissions(Permissions::from_mode(self.mode))?;
+        file.sync_all()?;
+        renameat(folder, temporary, folder, name(self.path))?;
+        folder.sync_all()
+    }
+}
+
+/// An open folder: whatever its path leads to by now, what is done to it is done to this one.
+#[derive(Debug)]
+pub(super) struct Folder(File);
+
+/// What a name stands for in a folder.
+enum Found {
+    Nothing,
+    File(File, Metadata),
+    /// A link, a folder or anything else.
+    Other,
+}
+
+impl Folder {
+    /// The folder of this path. A link in its place is an error, see [`is_no_folder`].
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map(Self)
+    }
+
+    /// The folder that this path lies in.
+    fn above(path: &Path) -> io::Result<Self> {
+        Self::open(path.parent().unwrap_or(Path::new("/")))
+    }
+
+    pub(super) fn owned(&self) -> io::Result<Owned> {
+        Ok(Owned::of(&self.0.metadata()?))
+    }
+
+    pub(super) fn give(&self, Owned { mode, uid, gid }: Owned) -> io::Result<()> {
+        fchown(&self.0, Some(uid), Some(gid))?;
+        self.0.set_permissions(Permissions::from_mode(mode))
+    }
+
+    fn find(&self, name: &OsStr) -> io::Result<Found> {
+        // A pipe must not keep us waiting.
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        match openat(&self.0, name, flags, Mode::empty()) {
+            Ok(file) => {
+                let file = File::from(file);
+                let found = file.metadata()?;
+                Ok(if found.is_file() { Found::File(file, found) } else { Found::Other })
+            }
+            Err(Errno::ENOENT) => Ok(Found::Nothing),
+            // A link; a socket.
+            Err(Errno::ELOOP | Errno::ENXIO) => Ok(Found::Other),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn remove(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+}
+
+/// Whether a folder could not be opened because there is none: nothing, a file or a link.
+pub(super) fn is_no_folder(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(libc::ELOOP)
+}
+
+fn name(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
+}
+
+fn read(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The file as it is, if there is one.
+pub(super) fn save(path: &Path) -> Result<Option<Saved>, FileError> {
+    let failed = || FileError::new("read", path);
+    match Folder::above(path).and_then(|folder| folder.find(name(path))).map_err(failed())? {
+        Found::Nothing => Ok(None),
+        Found::Other => Err(failed()(io::Error::other("it is no regular file"))),
+        Found::File(file, found) => {
+            let text = read(file).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+            Ok(Some(Saved { text: text.map_err(failed())?, owned: Owned::of(&found) }))
+        }
     }
 }
 
@@ -96,17 +202,21 @@ pub(crate) fn folders(journal: &mut Journal, folder: &Path) -> Result<(), FileEr
     }
     journal.remember_folders(missing.iter().rev())?;
     for folder in missing.iter().rev() {
-        fs::create_dir(folder).map_err(FileError::new("create", folder))?;
-        fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(FileError::new("create", folder))?;
+        let created = fs::create_dir(folder).and_then(|()| Folder::open(folder));
+        let created = created.and_then(|Folder(folder)| folder.set_permissions(Permissions::from_mode(0o755)));
+        created.map_err(FileError::new("create", folder))?;
     }
     Ok(())
 }
 
 /// Removes the file, and what a killed run left beside it.
 pub(super) fn remove(path: &Path) -> Result<(), FileError> {
-    let _ = fs::remove_file(temporary(path));
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::new("remove", path)(error)),
+    let removed = Folder::above(path).and_then(|folder| {
+        let _ = folder.remove(&temporary(path));
+        folder.remove(name(path))
+    });
+    match removed {
+        Err(error) if !is_no_folder(&error) => Err(FileError::new("remove", path)(error)),
         _ => Ok(()),
     }
 }
@@ -115,7 +225,12 @@ pub(super) fn remove(path: &Path) -> Result<(), FileError> {
 pub(super) fn is_as_found(path: &Path, saved: Option<&Saved>) -> Result<bool, FileError> {
     match saved {
         Some(saved) => saved.wanted(path).is_there(),
-        None => Ok(fs::symlink_metadata(path).is_err()),
+        // Where its folder is gone, or a link, so is the file.
+        None => Ok(match Folder::above(path).and_then(|folder| folder.find(name(path))) {
+            Ok(Found::Nothing) => true,
+            Ok(Found::File(..) | Found::Other) => false,
+            Err(error) => is_no_folder(&error),
+        }),
     }
 }
 
@@ -128,9 +243,11 @@ pub(super) fn restore(path: &Path, saved: Option<&Saved>) -> Result<(), FileErro
 }
 
 /// Beside the file, and not read by who reads `*.conf`.
-fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.trunnion"))
+fn temporary(path: &Path) -> OsString {
+    let mut temporary = OsString::from(".");
+    temporary.push(name(path));
+    temporary.push(".trunnion");
+    temporary
 }
 
 /// A kernel parameter such as `net/ipv4/tcp_tw_reuse`, its words with one space between them; none where the kernel has
@@ -149,4 +266,81 @@ pub(crate) fn set_sysctl(name: &str, value: &str) -> Result<(), FileError> {
     let path = Path::new("/proc/sys").join(name);
     let opened = OpenOptions::new().write(true).truncate(true).open(&path);
     opened.and_then(|mut file| file.write_all(value.as_bytes())).map_err(FileError::new("write", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    /// A file of ours in a folder of somebody's, and a folder of somebody else's with a file of the same name.
+    fn scene() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let base = tempfile::tempdir().unwrap();
+        let (own, other) = (base.path().join("own"), base.path().join("other"));
+        for folder in [&own, &other] {
+            fs::create_dir(folder).unwrap();
+        }
+        let other = other.join("keys");
+        wanted(&other, "theirs").write().unwrap();
+        (base, own.join("keys"), other)
+    }
+
+    fn wanted<'a>(path: &'a Path, text: &'a str) -> Wanted<'a> {
+        let owner = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        Wanted { path, text, mode: 0o600, owner }
+    }
+
+    #[test]
+    fn a_file_is_written_whole_and_found_again() {
+        let (_base, path, _) = scene();
+        let ours = wanted(&path, "ours");
+        assert!(!ours.is_there().unwrap());
+        assert_eq!(save(&path).unwrap(), None);
+        ours.write().unwrap();
+        assert!(ours.is_there().unwrap());
+        assert_eq!(save(&path).unwrap().unwrap().text, "ours");
+        remove(&path).unwrap();
+        assert!(is_as_found(&path, None).unwrap());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_became_a_link_leads_nowhere() {
+        let (_base, path, other) = scene();
+        fs::remove_dir(path.parent().unwrap()).unwrap();
+        symlink(other.parent().unwrap(), path.parent().unwrap()).unwrap();
+        assert!(!wanted(&path, "theirs").is_there().unwrap());
+        wanted(&path, "ours").write().unwrap_err();
+        save(&path).unwrap_err();
+        assert!(is_as_found(&path, None).unwrap());
+        remove(&path).unwrap();
+        assert_eq!(fs::read_to_string(other).unwrap(), "theirs");
+        assert!(is_no_folder(&Folder::open(path.parent().unwrap()).unwrap_err()));
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_file_is_not_read() {
+        let (_base, path, other) = scene();
+        symlink(&other, &path).unwrap();
+        assert!(!wanted(&path, "theirs").is_there().unwrap());
+        save(&path).unwrap_err();
+        wanted(&path, "ours").write().unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "theirs");
+        remove(&path).unwrap();
+        mkfifo(&path, Mode::S_IRUSR).unwrap();
+        assert!(!wanted(&path, "ours").is_there().unwrap());
+        save(&path).unwrap_err();
+    }
+
+    #[test]
+    fn a_file_as_large_as_the_disk_is_not_read() {
+        let (_base, path, _) = scene();
+        wanted(&path, "ours").write().unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(!wanted(&path, "ours").is_there().unwrap());
+        save(&path).unwrap_err();
+    }
 }

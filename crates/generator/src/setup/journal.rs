@@ -5,18 +5,24 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, Permissions},
+    fs::{self, DirBuilder, File, Permissions, TryLockError},
     io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
-use super::files::{FileError, Wanted, remove};
+use super::files::{FileError, Wanted, remove, save};
 
 const FOLDER: &str = "/var/lib/trunnion";
 const FILE: &str = "/var/lib/trunnion/before.json";
+
+/// How long another process may have it, and how often it is tried. Nothing that setup or undo waits for takes longer.
+const PATIENCE: Duration = Duration::from_mins(2);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The host as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -70,25 +76,35 @@ pub(crate) struct Journal {
 pub(crate) enum JournalError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("another setup or undo is at work, and has been for {} s", PATIENCE.as_secs())]
+    Busy,
     #[error("`{FILE}` is not what an earlier setup wrote")]
     Invalid(#[from] serde_json::Error),
 }
 
 impl Journal {
-    /// Waits until no other process has it.
-    pub(super) fn open() -> Result<Self, JournalError> {
+    /// Waits until no other process has it. The service has more to do than to wait, so this does not block.
+    pub(super) async fn open() -> Result<Self, JournalError> {
         let failed = || FileError::new("open", Path::new(FOLDER));
+        let begun = Instant::now();
         let lock = loop {
-            fs::create_dir_all(FOLDER).map_err(failed())?;
+            // Whoever can open it can lock it: root alone.
+            DirBuilder::new().recursive(true).mode(0o700).create(FOLDER).map_err(failed())?;
             let folder = File::open(FOLDER).map_err(failed())?;
-            folder.lock().map_err(failed())?;
-            // The one before may have removed it.
-            let same = fs::metadata(FOLDER).is_ok_and(|now| folder.metadata().is_ok_and(|had| had.ino() == now.ino()));
-            if same {
-                break folder;
+            match folder.try_lock() {
+                Ok(()) => {
+                    // The one before may have removed it.
+                    let had = folder.metadata().map_err(failed())?.ino();
+                    if fs::metadata(FOLDER).is_ok_and(|now| had == now.ino()) {
+                        break folder;
+                    }
+                }
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => sleep(PAUSE).await,
+                Err(TryLockError::WouldBlock) => return Err(JournalError::Busy),
+                Err(TryLockError::Error(error)) => return Err(failed()(error).into()),
             }
         };
-        fs::set_permissions(FOLDER, Permissions::from_mode(0o755)).map_err(failed())?;
+        lock.set_permissions(Permissions::from_mode(0o700)).map_err(failed())?;
         let before = match fs::read_to_string(FILE) {
             Ok(text) => serde_json::from_str(&text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Before::default(),
@@ -118,15 +134,7 @@ impl Journal {
         if self.before.files.contains_key(path) {
             return Ok(());
         }
-        let failed = || FileError::new("read", path);
-        let saved = match fs::symlink_metadata(path) {
-            Ok(found) if found.is_file() => {
-                Some(Saved { text: fs::read_to_string(path).map_err(failed())?, owned: Owned::of(&found) })
-            }
-            Ok(_) => return Err(failed()(io::Error::other("it is no regular file"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed()(error)),
-        };
+        let saved = save(path)?;
         self.remember(|before| {
             before.files.insert(path.to_owned(), saved);
         })

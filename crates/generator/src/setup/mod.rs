@@ -133,7 +133,7 @@ pub(crate) async fn links() -> Result<Vec<Link>, Failure> {
 /// Everything: network, limits, user and sshd.
 pub(crate) async fn setup(host: &Host, layout: &Layout) -> Result<Outcome, Failure> {
     let config = &host.config;
-    let mut journal = Journal::open()?;
+    let mut journal = Journal::open().await?;
     let mut outcome = Outcome::default();
     let missing = layout.missing.iter();
     outcome.warnings.extend(missing.map(|mac| format!("the metadata has an interface {mac}, and the kernel has not")));
@@ -153,7 +153,7 @@ pub(crate) async fn setup(host: &Host, layout: &Layout) -> Result<Outcome, Failu
 
 /// The network alone: links, addresses, rules and routes.
 pub(crate) async fn network(config: &Config, layout: &Layout) -> Result<Outcome, Failure> {
-    let mut journal = Journal::open()?;
+    let mut journal = Journal::open().await?;
     let mut outcome = Outcome::default();
     network::bring_about(config, layout, &mut journal, &mut outcome).await?;
     Ok(outcome)

@@ -1,17 +1,17 @@
 //! Takes everything back that setup changed, the last thing first, and the journal at the very end: killed half-way and run
 //! again, it goes on.
 
-use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::{PermissionsExt as _, chown},
-    path::Path,
+use std::{fs, io, path::Path};
+
+use super::{
+    Failure, Outcome, files,
+    files::{FileError, Folder},
+    journal::Journal,
+    network, sshd, systemd, users,
 };
 
-use super::{Failure, Outcome, files, files::FileError, journal::Journal, network, sshd, systemd, users};
-
 pub(super) async fn undo() -> Result<Outcome, Failure> {
-    let mut journal = Journal::open()?;
+    let mut journal = Journal::open().await?;
     let mut outcome = Outcome::default();
     files(&mut journal, &mut outcome)?;
     network::undo(&journal, &mut outcome).await?;
@@ -36,7 +36,8 @@ fn files(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     }
     for (path, saved) in journal.before().files.clone() {
         // A folder that is gone took its files along.
-        if saved.is_some() && !path.parent().is_some_and(Path::exists) {
+        let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        if saved.is_some() && !path.parent().is_some_and(is_folder) {
             continue;
         }
         if files::is_as_found(&path, saved.as_ref())? {
@@ -89,10 +90,13 @@ fn unmask(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
 
 fn folders(journal: &Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     for (path, owned) in &journal.before().owned {
-        let Ok(found) = fs::symlink_metadata(path) else { continue };
-        if found.is_dir() && super::journal::Owned::of(&found) != *owned {
-            chown(path, Some(owned.uid), Some(owned.gid)).map_err(FileError::new("own", path))?;
-            fs::set_permissions(path, Permissions::from_mode(owned.mode)).map_err(FileError::new("own", path))?;
+        let failed = || FileError::new("own", path);
+        let folder = match Folder::open(path) {
+            Err(error) if files::is_no_folder(&error) => continue,
+            other => other.map_err(failed())?,
+        };
+        if folder.owned().map_err(failed())? != *owned {
+            folder.give(*owned).map_err(failed())?;
             outcome.changed(format!("folder `{}`", path.display()), "given back");
         }
     }

@@ -3,9 +3,8 @@
 //! Accounts are read from `/etc/passwd`: a static binary has no name service switch.
 
 use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -17,7 +16,7 @@ use trunnion_generator::Config;
 
 use super::{
     Failure, Outcome,
-    files::{self, FileError, Wanted},
+    files::{self, FileError, Folder, Wanted},
     journal::{Journal, Owned},
     systemd,
 };
@@ -65,7 +64,8 @@ pub(super) fn admit(config: &Config, journal: &mut Journal, outcome: &mut Outcom
     let changed =
         outcome.put(&Wanted { path: &path, text: &keys, mode: 0o600, owner: (user.uid, user.gid) }, journal)?;
     if changed && Path::new("/usr/sbin/restorecon").exists() {
-        systemd::run(Command::new("/usr/sbin/restorecon").arg("-R").arg(&folder))?;
+        // These two alone: whatever else the user keeps there would hold us up.
+        systemd::run(Command::new("/usr/sbin/restorecon").args([&folder, &path]))?;
     }
     own_folder(&config.executable_dir, &user, 0o755, journal, outcome)?;
     let executables = statvfs(&config.executable_dir).map_err(io::Error::from);
@@ -143,24 +143,30 @@ fn own_folder(
     journal: &mut Journal,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    if !path.exists() {
-        files::folders(journal, path)?;
-    }
-    // A link would lead root to give away something else.
-    let found = fs::symlink_metadata(path).map_err(FileError::new("read", path))?;
-    if !found.is_dir() {
-        return Err(format!("`{}` is no folder", path.display()).into());
-    }
-    if (found.uid(), found.gid(), found.mode() & 0o7777) == (user.uid, user.gid, mode) {
+    let failed = || FileError::new("own", path);
+    let folder = match Folder::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            files::folders(journal, path)?;
+            Folder::open(path)
+        }
+        other => other,
+    };
+    let folder = match folder {
+        // A link would lead root to give away something else.
+        Err(error) if files::is_no_folder(&error) => return Err(format!("`{}` is no folder", path.display()).into()),
+        other => other.map_err(failed())?,
+    };
+    let found = folder.owned().map_err(failed())?;
+    let owned = Owned { mode, uid: user.uid, gid: user.gid };
+    if found == owned {
         return Ok(());
     }
     if !journal.before().folders.iter().any(|folder| folder == path) {
         journal.remember(|before| {
-            before.owned.entry(path.to_owned()).or_insert_with(|| Owned::of(&found));
+            before.owned.entry(path.to_owned()).or_insert(found);
         })?;
     }
-    chown(path, Some(user.uid), Some(user.gid)).map_err(FileError::new("own", path))?;
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(FileError::new("own", path))?;
+    folder.give(owned).map_err(failed())?;
     outcome.changed(format!("folder `{}`", path.display()), format!("owned by uid {}, mode {mode:04o}", user.uid));
     Ok(())
 }

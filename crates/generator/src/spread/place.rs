@@ -1,8 +1,9 @@
 //! Where the program lies while no process holds it (the pins, on a BPF file system), and where it is attached (a cgroup).
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -36,7 +37,8 @@ impl Pins {
                 source => SpreadError::Mount { path: BPFFS.into(), source },
             })?;
         }
-        fs::create_dir_all(path).map_err(|source| match source.kind() {
+        // Whoever can open it can lock it, and keep everybody else waiting: root alone.
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| match source.kind() {
             io::ErrorKind::PermissionDenied => SpreadError::Refused(source),
             _ => SpreadError::Pins { path: path.to_owned(), source },
         })?;

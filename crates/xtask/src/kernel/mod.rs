@@ -49,6 +49,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("bash", "bash"),
     ("curl", "curl"),
     ("debootstrap", "debootstrap"),
+    ("flock", "util-linux"),
     ("ip", "iproute2"),
     ("java", "openjdk-17-jdk-headless"),
     ("javac", "openjdk-17-jdk-headless"),

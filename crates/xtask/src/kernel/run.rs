@@ -26,6 +26,7 @@ pub(crate) const SCENES: &[Test] = &[
     ("run_gives_back_what_is_taken", run_gives_back_what_is_taken),
     ("run_outlives_an_outage_of_the_metadata", run_outlives_an_outage_of_the_metadata),
     ("run_waits_for_late_metadata", run_waits_for_late_metadata),
+    ("run_answers_although_the_metadata_cannot_be", run_answers_although_the_metadata_cannot_be),
     ("run_drains", run_drains),
     ("run_withstands_hostile_clients", run_withstands_hostile_clients),
     ("run_is_small_with_400_addresses", run_is_small_with_400_addresses),
@@ -380,6 +381,23 @@ fn run_waits_for_late_metadata() -> Result<(), Failure> {
     stage.imds().heal();
     service.wait_for_notice("READY=1", PATIENCE)?;
     health(&stage, 200, "healthy").map(drop)
+}
+
+fn run_answers_although_the_metadata_cannot_be() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    let give = |device| {
+        stage.change(|world| {
+            if let Some(second) = world.interfaces.get_mut(1) {
+                second.device = device;
+            }
+        })
+    };
+    give(0)?;
+    let _service = start(&stage, "1")?;
+    eventually(|| health(&stage, 503, "to two interfaces").map(drop))?;
+    ensure!(addresses(&stage)?.len() == 1, "it set up without knowing what");
+    give(1)?;
+    eventually(|| health(&stage, 200, "healthy").map(drop))
 }
 
 fn run_drains() -> Result<(), Failure> {

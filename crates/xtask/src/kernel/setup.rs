@@ -29,6 +29,7 @@ pub(crate) const SCENES: &[Test] = &[
     ("setup_mends_what_somebody_else_broke", mended),
     ("setup_leaves_alone_what_is_not_its_own", foreign),
     ("setup_raises_the_limits_and_admits_the_user", files),
+    ("setup_is_led_nowhere_by_the_user", hostile_user),
     ("setup_tells_systemd_and_quiets_the_refresh", services),
     ("setup_puts_back_what_sshd_refuses", refused_sshd),
     ("setup_needs_root", not_root),
@@ -381,6 +382,34 @@ fn with_services(stage: &Stage) -> Result<(), Failure> {
     stage.write("/usr/lib/systemd/system/sshd.service", "[Service]\nExecStart=/usr/sbin/sshd -D\n")?;
     stage.write("/usr/lib/systemd/system/refresh-policy-routes@.timer", "[Timer]\nOnUnitInactiveSec=60\n")?;
     stage.script("chmod +x /usr/sbin/sshd /usr/local/sbin/systemctl; touch /run/systemctl.log")?.succeeded()?;
+    Ok(())
+}
+
+/// The SSH user runs whatever teams send it: nothing that it puts in root's way leads root elsewhere, or holds it up.
+fn hostile_user() -> Result<(), Failure> {
+    let stage = stage(Scene::one_subnet(2, 2))?;
+    setup(&stage)?;
+    let as_user = |script: &str| stage.as_user("gatling", &["bash", "-c", script]);
+    let lock = as_user("cd /; exec 9< /var/lib/trunnion && flock --nonblock 9")?;
+    ensure!(lock.stderr.contains("Permission denied"), "the user can lock what root waits for: {lock}");
+    stage.script("mkdir -p /home/other/.ssh; echo theirs > /home/other/.ssh/authorized_keys")?;
+    let others = || Ok::<_, Failure>(stage.script("cd /home/other; find . -printf '%p %m %U\\n'; cat .ssh/*")?.stdout);
+    let before = others()?;
+
+    // A file of another kind is replaced, a folder of another kind is left to somebody who looks.
+    for (instead, code) in [
+        ("mkfifo ~gatling/.ssh/authorized_keys", 0),
+        ("truncate --size 1T ~gatling/.ssh/authorized_keys; chmod 600 ~gatling/.ssh/authorized_keys", 0),
+        ("ln -s /home/other/.ssh/authorized_keys ~gatling/.ssh", 0),
+        ("cd ~gatling; rm -r .ssh; ln -s /home/other/.ssh .ssh", 1),
+    ] {
+        as_user(&format!("rm -f ~gatling/.ssh/authorized_keys; {instead}"))?.succeeded()?;
+        let ended = stage.generator(&["setup"])?.ended_with(code)?;
+        ensure!(code == 0 || ended.stderr.contains("`/home/gatling/.ssh` is no folder"), "{instead}: {ended}");
+        ensure!(others()? == before, "{instead}: {}", others()?);
+    }
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    ensure!(others()? == before, "undo: {}", others()?);
     Ok(())
 }
 
