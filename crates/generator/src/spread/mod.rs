@@ -164,12 +164,12 @@ async fn obey(arguments: &Arguments) -> Result<(), Failure> {
             detach_if_attached(pins)?;
             let said = "nothing is spread by the kernel: the simulation names its local addresses\nwarning: Gatling \
                         from 3.12 on refuses to connect from a private address (RFC 1918) that a simulation named to a \
-                        public one; `mode: kernel` has no such limit";
+                        public one; `generator.spread: kernel` has no such limit";
             tell(arguments, said, false, Vec::new(), Some(Simulation::new(&sources)))
         }
         Mode::Off => {
             detach_if_attached(pins)?;
-            tell(arguments, "nothing is spread: `generator.spread.mode` is `off`", false, Vec::new(), None)
+            tell(arguments, "nothing is spread: `generator.spread` is `off`", false, Vec::new(), None)
         }
     }
 }
