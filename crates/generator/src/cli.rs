@@ -9,14 +9,20 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, report, run, setup, spread};
+use trunnion_generator::ConfigError;
+
+use crate::{check, imds::ImdsError, report, run, setup, spread, spread::SpreadError};
 
 /// Why a command failed.
 pub(crate) type Failure = Box<dyn Error>;
 
+const ENDS: &str = "\
+The service does all of it by itself: `systemctl status trunnion-generator`, `journalctl --unit trunnion-generator`.
+Exit codes: 0 done, and for `check` the host holds what it was promised; 1 error, or it does not; 2 wrong arguments.";
+
 /// Turns a host with many addresses into a load generator, and keeps it one
 #[derive(Debug, Parser)]
-#[command(name = "trunnion-generator", version, arg_required_else_help = true)]
+#[command(name = "trunnion-generator", version, arg_required_else_help = true, after_help = ENDS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -44,17 +50,35 @@ pub(crate) fn main() -> ExitCode {
                 match command {
                     Command::Report(arguments) => report::command(&arguments).map(|()| ExitCode::SUCCESS),
                     Command::Setup(arguments) => setup::command(&arguments).await,
-                    Command::Spread(arguments) => spread::command(&arguments).await,
+                    Command::Spread(arguments) => spread::command(&arguments).await.map(|()| ExitCode::SUCCESS),
                     Command::Check(arguments) => check::command(&arguments).await,
                     Command::Run(arguments) => run::command(&arguments).await,
                 }
             })
         });
     result.unwrap_or_else(|error| {
+        let help = help(&*error).map(|help| format!("\nhelp: {help}")).unwrap_or_default();
         // Where stderr is closed, the exit code says it alone.
-        let _ = writeln!(io::stderr(), "error: {error}{}", causes(&*error));
+        let _ = writeln!(io::stderr(), "error: {error}{}{help}", causes(&*error));
         ExitCode::FAILURE
     })
+}
+
+/// Data: this and a line end, on stdout. A reader that went away is no error; anything else that loses it is.
+pub(crate) fn data(text: &str) -> io::Result<()> {
+    // Without a terminal, or with `NO_COLOR`, colours are left out.
+    let mut stdout = anstream::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// What to do about it, where there is something to do.
+fn help(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let of_spread = || error.downcast_ref().and_then(SpreadError::help);
+    let of_imds = || error.downcast_ref().and_then(ImdsError::help);
+    error.downcast_ref().and_then(ConfigError::help).or_else(of_spread).or_else(of_imds)
 }
 
 /// Why it came to this error, from the nearest cause to the first one.

@@ -181,6 +181,14 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
+    /// The file holds no config.
+    #[error("`{path}` holds no valid config")]
+    InvalidFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: serde_json::Error,
+    },
     /// The text is no config.
     #[error("the config is not valid")]
     Invalid(#[from] serde_json::Error),
@@ -190,6 +198,21 @@ pub enum ConfigError {
         /// The format it has.
         found: u32,
     },
+}
+
+impl ConfigError {
+    /// What to do about it, where there is something to do.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreadable { .. } => {
+                Some("the boot template writes it: see /var/log/trunnion-boot.log, or name it with --config")
+            }
+            Self::OtherFormat { .. } => {
+                Some("take the binary that the boot template fetched: config and binary are baked together")
+            }
+            Self::TooLong { .. } | Self::InvalidFile { .. } | Self::Invalid(_) => None,
+        }
+    }
 }
 
 impl Config {
@@ -207,7 +230,10 @@ impl Config {
         if text.len() as u64 > LONGEST {
             return Err(ConfigError::TooLong { path: path.to_owned() });
         }
-        Self::parse(&text)
+        Self::parse(&text).map_err(|error| match error {
+            ConfigError::Invalid(source) => ConfigError::InvalidFile { path: path.to_owned(), source },
+            other => other,
+        })
     }
 
     /// Reads a config from its JSON.

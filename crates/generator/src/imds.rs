@@ -120,6 +120,19 @@ pub(crate) enum ImdsError {
 }
 
 impl ImdsError {
+    pub(crate) const OUT_OF_REACH: &str =
+        "make sure that the instance's metadata service is on and reachable at its link-local address";
+
+    /// What to do about it, where there is something to do.
+    pub(crate) fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } | Self::Slow | Self::Status { .. } => {
+                Some(Self::OUT_OF_REACH)
+            }
+            Self::Address(_) | Self::Body { .. } | Self::NotUnderstood { .. } | Self::NoInterface => None,
+        }
+    }
+
     /// Whether the same request may do better a moment later.
     fn may_pass(&self) -> bool {
         match self {

@@ -1,15 +1,12 @@
 //! `report`: what the host was promised, as the boot template baked it.
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 use trunnion_generator::{CONFIG_PATH, Config};
 
-use crate::cli::Failure;
+use crate::cli::{Failure, data};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -33,12 +30,11 @@ struct Document<'a> {
 
 pub(crate) fn command(arguments: &Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config)?;
-    let mut stdout = io::stdout().lock();
     if arguments.json {
         let document = Document { version: VERSION, config: &config, all_addresses: config.all_addresses() };
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&document)?)?;
+        data(&serde_json::to_string_pretty(&document)?)?;
     } else {
-        writeln!(stdout, "trunnion-generator {VERSION}\n{config}")?;
+        data(&format!("trunnion-generator {VERSION}\n{config}"))?;
     }
     Ok(())
 }

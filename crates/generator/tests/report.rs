@@ -92,9 +92,38 @@ fn a_config_it_cannot_use_fails_and_says_why() {
         assert!(output.stdout.is_empty());
     }
     assert!(told(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
-    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: the config is not valid: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
-    insta::assert_snapshot!(told(&no_range.stderr, directory.path()), @"error: the config is not valid: invalid IP address syntax at line 13 column 58");
+    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` holds no valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
+    insta::assert_snapshot!(told(&no_range.stderr, directory.path()), @"error: `<directory>/generator.json` holds no valid config: invalid IP address syntax at line 13 column 58");
     insta::assert_snapshot!(told(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` is longer than 65536 bytes, which no config is");
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("generator.json");
+    std::fs::write(&config, CONFIG).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut report = Command::new(env!("CARGO_BIN_EXE_trunnion-generator"));
+    let output = report.args(["report", "--config"]).arg(&config).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]));
+}
+
+#[test]
+fn a_command_without_its_config_says_where_it_comes_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("generator.json");
+    let missing = run(&["check"], Some(&config));
+    std::fs::write(&config, CONFIG.replace("\"format\": 2", "\"format\": 1")).unwrap();
+    let earlier = run(&["check"], Some(&config));
+    insta::assert_snapshot!(told(&missing.stderr, directory.path()), @r"
+    error: cannot read `<directory>/generator.json`: No such file or directory (os error 2)
+    help: the boot template writes it: see /var/log/trunnion-boot.log, or name it with --config
+    ");
+    insta::assert_snapshot!(told(&earlier.stderr, directory.path()), @r"
+    error: the config has format 1, this binary reads format 2
+    help: take the binary that the boot template fetched: config and binary are baked together
+    ");
 }
 
 #[test]

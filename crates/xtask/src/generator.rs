@@ -37,9 +37,9 @@ pub(crate) fn generator(arguments: &Arguments) -> Result<(), Failure> {
     let placed = folder.join(name);
     let bytes = fs::copy(built, &placed)?;
     let shown = placed.strip_prefix(root()).unwrap_or(&placed).display();
-    println!("{shown}: {:.1} MB, static, {target}", megabytes(bytes));
+    println!("{shown}: {:.1} MiB, static, {target}", mebibytes(bytes));
     if arguments.profile == "release" && bytes >= MOST_BYTES {
-        return Err(format!("`{shown}` is not smaller than {:.0} MB", megabytes(MOST_BYTES)).into());
+        return Err(format!("`{shown}` is not smaller than {:.0} MiB", mebibytes(MOST_BYTES)).into());
     }
     Ok(())
 }
@@ -99,6 +99,6 @@ fn elf_field<const SIZE: usize>(bytes: &[u8], at: u64) -> Option<[u8; SIZE]> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size for people, rounded to a tenth")]
-fn megabytes(bytes: u64) -> f64 {
+fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

@@ -18,7 +18,6 @@ mod sshd;
 mod text;
 
 use std::{
-    io::Write as _,
     net::{IpAddr, SocketAddr},
     process::ExitCode,
 };
@@ -36,8 +35,9 @@ pub(crate) use self::{
 };
 use self::{limits::Limits, probe::Probes};
 use crate::{
-    cli::{Failure, causes},
+    cli::{Failure, causes, data},
     host::{self, Host},
+    imds::ImdsError,
     layout::Layout,
 };
 
@@ -145,7 +145,7 @@ impl Report {
             Err(why) => checks.push(Check::failed(
                 "metadata",
                 format!("the metadata service does not say what this host should look like: {why}"),
-                "make sure that the instance's metadata service is on and reachable at its link-local address",
+                ImdsError::OUT_OF_REACH,
             )),
             Ok(layout) => {
                 checks.push(network::metadata(config, layout));
@@ -210,10 +210,9 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
     }
     let report = Report::new(config, layout, &facts);
     if arguments.json {
-        writeln!(std::io::stdout().lock(), "{}", serde_json::to_string_pretty(&report)?)?;
+        data(&serde_json::to_string_pretty(&report)?)?;
     } else {
-        // Without a terminal, or with `NO_COLOR`, the colours are left out.
-        anstream::stdout().lock().write_all(text::render(config, &report).as_bytes())?;
+        data(text::render(config, &report).trim_end())?;
     }
     Ok(if report.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -17,7 +17,7 @@ use self::{
     journal::Journal,
 };
 use crate::{
-    cli::{Failure, causes},
+    cli::{Failure, causes, data},
     host::{self, Host},
     layout::{Layout, Link},
 };
@@ -88,15 +88,13 @@ impl Outcome {
 
     /// Changes to stdout, the rest to stderr.
     fn tell(&self, json: bool) -> Result<ExitCode, Failure> {
-        let mut stdout = io::stdout().lock();
         if json {
-            writeln!(stdout, "{}", serde_json::to_string_pretty(&self.changes)?)?;
+            data(&serde_json::to_string_pretty(&self.changes)?)?;
         } else if self.changes.is_empty() {
-            writeln!(stdout, "nothing to change")?;
+            data("nothing to change")?;
         } else {
-            for Change { what, how } in &self.changes {
-                writeln!(stdout, "{what}: {how}")?;
-            }
+            let lines: Vec<String> = self.changes.iter().map(|Change { what, how }| format!("{what}: {how}")).collect();
+            data(&lines.join("\n"))?;
         }
         let mut stderr = io::stderr().lock();
         // Where stderr is closed, the exit code says it alone.

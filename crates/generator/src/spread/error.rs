@@ -60,10 +60,10 @@ impl SpreadError {
                 "run it as root with the capabilities CAP_BPF and CAP_NET_ADMIN; a kernel in lockdown, a seccomp filter or a security module can refuse it, too"
             }
             Self::Unsupported(_) => {
-                "take a kernel from 5.14 on with CONFIG_CGROUP_BPF, or set `generator.spread.mode: simulation`"
+                "take a kernel from 5.14 on with CONFIG_CGROUP_BPF, or set `generator.spread: simulation`"
             }
             Self::Rejected(_) | Self::Object(_) | Self::Loader(_) => {
-                "this is a fault of trunnion-generator: report it with the kernel's version, and set `generator.spread.mode: simulation` meanwhile"
+                "this is a fault of trunnion-generator: report it with the kernel's version, and set `generator.spread: simulation` meanwhile"
             }
             Self::NoCgroup2 => {
                 "mount one with `mount -t cgroup2 none /sys/fs/cgroup/unified`, or name one with --cgroup"

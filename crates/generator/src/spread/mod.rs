@@ -20,10 +20,10 @@ mod sys;
 
 use std::{
     collections::HashSet,
+    fmt::Write as _,
     io::{self, Write as _},
     net::IpAddr,
     path::PathBuf,
-    process::ExitCode,
     str::FromStr,
 };
 
@@ -38,7 +38,7 @@ pub(crate) use self::{
     spreader::{Options, Source, Spreader},
 };
 use crate::{
-    cli::{Failure, causes},
+    cli::{Failure, data},
     host::{self, Host},
     layout::{Interface, Layout},
     setup::users,
@@ -110,18 +110,7 @@ struct Document {
     simulation: Option<Simulation>,
 }
 
-pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    match obey(arguments).await {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(failure) => {
-            let Some(help) = failure.downcast_ref().and_then(SpreadError::help) else { return Err(failure) };
-            writeln!(io::stderr(), "error: {failure}{}\nhelp: {help}", causes(&*failure))?;
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-async fn obey(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { add, drain, pins, .. } = arguments;
     if arguments.detach {
         Spreader::open(pins)?.detach()?;
@@ -164,12 +153,12 @@ async fn obey(arguments: &Arguments) -> Result<(), Failure> {
             detach_if_attached(pins)?;
             let said = "nothing is spread by the kernel: the simulation names its local addresses\nwarning: Gatling \
                         from 3.12 on refuses to connect from a private address (RFC 1918) that a simulation named to a \
-                        public one; `mode: kernel` has no such limit";
+                        public one; `generator.spread: kernel` has no such limit";
             tell(arguments, said, false, Vec::new(), Some(Simulation::new(&sources)))
         }
         Mode::Off => {
             detach_if_attached(pins)?;
-            tell(arguments, "nothing is spread: `generator.spread.mode` is `off`", false, Vec::new(), None)
+            tell(arguments, "nothing is spread: `generator.spread` is `off`", false, Vec::new(), None)
         }
     }
 }
@@ -182,24 +171,24 @@ fn tell(
     sources: Vec<Source>,
     simulation: Option<Simulation>,
 ) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
     if arguments.json {
         let document = Document { attached, sources, simulation };
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&document)?)?;
-        return Ok(());
+        return Ok(data(&serde_json::to_string_pretty(&document)?)?);
     }
     if let Some(simulation) = simulation {
-        writeln!(stdout, "{}", simulation.lines())?;
+        data(&simulation.lines())?;
     }
     if arguments.show {
-        writeln!(stdout, "{:<39} {:<8} {:>12} {:>12}", "address", "state", "connections", "refused")?;
+        let mut table = format!("{:<39} {:<8} {:>12} {:>12}", "address", "state", "connections", "refused");
         for Source { address, draining, connections, refused } in sources {
             let state = if draining { "draining" } else { "taken" };
-            writeln!(stdout, "{address:<39} {state:<8} {connections:>12} {refused:>12}")?;
+            write!(table, "\n{address:<39} {state:<8} {connections:>12} {refused:>12}")?;
         }
+        data(&table)?;
     }
     if !said.is_empty() {
-        writeln!(io::stderr(), "{said}")?;
+        // Where stderr is closed, the exit code says it alone.
+        let _ = writeln!(io::stderr(), "{said}");
     }
     Ok(())
 }

@@ -190,14 +190,20 @@ impl Findings {
     /// One of a few words, or the first of them without the key.
     fn choice_or_first<T: Copy>(&mut self, map: &Map, key: &str, choices: &[(&'static str, T)]) -> Option<T> {
         let Some(field) = map.get(key) else { return choices.first().map(|(_, choice)| *choice) };
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let takes = || format!("it takes {}", listed(&words).replace(" and ", " or "));
+        // No quotes would make one of the words out of a number or a boolean.
+        if !matches!(&field.node.value, Value::Scalar(scalar) if scalar.kind == ScalarKind::Text) {
+            self.wrong_type(&field, "text", takes());
+            return None;
+        }
         let text = self.text(&field)?;
         if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
             return Some(*choice);
         }
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let help = match nearest(text, words.iter().copied()) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => format!("it takes {}", listed(&words).replace(" and ", " or ")),
+            None => takes(),
         };
         self.about(&field, "stack::unknown_word", format!("does not know `{}`", shown_text(text)), help);
         None
