@@ -106,7 +106,7 @@ generator:
   java: 25
   template: boot.sh.tera
   variables: { proxy: \"http://proxy:3128\", retries: 03, ratio: 1.10 }
-  spread: off
+  spread: simulation
   spread_except: [own-subnets, 10.20.0.0/16, \"2001:db8::/32\"]
   metrics_port: 9100
   metrics_from: [10.0.0.0/8, 192.168.7.1/32]
@@ -127,7 +127,7 @@ locations:
     assert_eq!(stack.generator.binaries.len(), 2);
     assert_eq!(stack.generator.template, Some(directory.join("boot.sh.tera")));
     assert_eq!(stack.generator.variables["retries"], "03");
-    assert_eq!((stack.generator.spread, stack.generator.metrics_port), (Spread::Off, 9100));
+    assert_eq!((stack.generator.spread, stack.generator.metrics_port), (Spread::Simulation, 9100));
     let range = |text: &str| Except::Range(text.parse().unwrap());
     assert_eq!(stack.generator.spread_except, [Except::OwnSubnets, range("10.20.0.0/16"), range("2001:db8::/32")]);
     assert_eq!(stack.generator.metrics_from, ["10.0.0.0/8", "192.168.7.1/32"].map(|from| from.parse().unwrap()));

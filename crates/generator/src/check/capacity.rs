@@ -26,6 +26,7 @@ pub(crate) struct Capacity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Limit {
+    Addresses,
     Ports,
     Descriptors,
     Memory,
@@ -36,6 +37,7 @@ pub(crate) enum Limit {
 impl Limit {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::Addresses => "addresses",
             Self::Ports => "ports",
             Self::Descriptors => "descriptors",
             Self::Memory => "memory",
@@ -55,7 +57,8 @@ impl Capacity {
             Tracking::Tracked => ena::trackable(&facts.ena, facts.limits.connections),
             Tracking::Untracked => None,
         };
-        let mut capacity = Self { addresses, per_destination, total: per_destination, limit: Limit::Ports };
+        let limit = if addresses == 0 { Limit::Addresses } else { Limit::Ports };
+        let mut capacity = Self { addresses, per_destination, total: per_destination, limit };
         for (limit, most) in [
             (Limit::Descriptors, descriptors),
             (Limit::Memory, limits::memory_of(&facts.limits)),
@@ -77,6 +80,7 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
     let message = format!(
         "{per_destination} connections to one destination, from {addresses} addresses, and {total} in all: {}",
         match limit {
+            Limit::Addresses => "no address can be used",
             Limit::Ports => "the local ports bind",
             Limit::Descriptors => "the open files of one process bind",
             Limit::Memory => "the memory binds",

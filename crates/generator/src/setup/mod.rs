@@ -34,6 +34,9 @@ mod systemd;
 mod undo;
 pub(crate) mod users;
 
+/// What keeps the host set up, as the boot template calls it.
+const SERVICE: &str = "trunnion-generator.service";
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -91,7 +94,9 @@ impl Outcome {
         if json {
             data(&serde_json::to_string_pretty(&self.changes)?)?;
         } else if self.changes.is_empty() {
-            data("nothing to change")?;
+            if self.problems.is_empty() {
+                data("nothing to change")?;
+            }
         } else {
             let lines: Vec<String> = self.changes.iter().map(|Change { what, how }| format!("{what}: {how}")).collect();
             data(&lines.join("\n"))?;
@@ -113,6 +118,11 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
         return Err("setup changes network, limits and users, which only root may: run it with `sudo`".into());
     }
     let outcome = if arguments.undo {
+        if systemd::runs() && systemd::systemctl(&format!("is-active {SERVICE}")).is_ok() {
+            return Err(
+                format!("`{SERVICE}` would set it up again: stop it first with `systemctl stop {SERVICE}`").into()
+            );
+        }
         undo::undo().await?
     } else {
         let host = Host::new(&arguments.host)?;

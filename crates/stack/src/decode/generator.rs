@@ -14,7 +14,7 @@ use trunnion_catalog::Architecture;
 use super::{Field, Map, ranges, top::Surroundings};
 use crate::{
     diagnostic::{Diagnostic, Findings},
-    model::{Except, Generator, Pool, Spread},
+    model::{Except, Generator, Pool, Spread, Tracking},
     shape::nearest,
     sources::shown_text,
     tree::Value,
@@ -56,7 +56,13 @@ pub(crate) fn read(
         }
         is_identifier.then_some(())
     });
-    let spread = findings.choice_or_first(&map, "spread", &SPREAD);
+    let spread = findings.choice_or_first(&map, "spread", &SPREAD).filter(|&spread| {
+        let opened = pools.iter().find(|(_, pool)| spread == Spread::Off && pool.tracking == Tracking::Untracked);
+        let (Some((name, _)), Some(field)) = (opened, map.get("spread")) else { return true };
+        let says = format!("is `off`, so pool `{name}` would open its load interfaces and use none of them");
+        findings.about(&field, "stack::interfaces", says, "leave `tracking` of the pool out, or `spread`");
+        false
+    });
     let spread_except = ranges::list(&map, "spread_except", MOST_EXCEPT, findings, except);
     let metrics_port = findings.integer_or(&map, "metrics_port", METRICS_PORT, &METRICS_PORTS);
     let metrics_from = ranges::list(&map, "metrics_from", MOST_FROM, findings, |field, findings| {
