@@ -57,8 +57,9 @@ pub struct Connections {
 
 impl Connections {
     /// What a host whose connections come from this many addresses ([`Mode::sources`]), and whose instance type has this
-    /// much memory, is promised to hold. Its metrics take one port. The total is never more than what the ports hold towards one destination. An
-    /// operating system sees somewhat less than the memory of its instance type, so a tenth of it does not count.
+    /// much memory, is promised to hold. Its metrics take one port. The total is never more than what the ports hold
+    /// towards one destination. An operating system sees somewhat less than the memory of its instance type, so a tenth
+    /// of it does not count.
     pub fn promised(sources: u64, memory_bytes: u64, tracking: Tracking) -> Self {
         let per_destination = sources.saturating_mul(Ports::WIDEST.count_without(Config::METRICS_PORT));
         let total = per_destination.min(most_by_memory(memory_bytes / 10 * 9));

@@ -113,7 +113,7 @@ struct Document {
 pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { add, drain, pins, .. } = arguments;
     if arguments.detach {
-        Spreader::open(pins)?.detach()?;
+        detach_if_attached(pins)?;
         return tell(arguments, "nothing is spread any more", false, Vec::new(), None);
     }
     if arguments.show || !add.is_empty() || !drain.is_empty() {
