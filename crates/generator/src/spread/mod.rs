@@ -113,7 +113,7 @@ struct Document {
 pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { add, drain, pins, .. } = arguments;
     if arguments.detach {
-        detach_if_attached(pins)?;
+        Spreader::detach(pins)?;
         return tell(arguments, "nothing is spread any more", false, Vec::new(), None);
     }
     if arguments.show || !add.is_empty() || !drain.is_empty() {
@@ -150,14 +150,14 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
             tell(arguments, &said, true, spreader.sources()?, None)
         }
         Mode::Simulation => {
-            detach_if_attached(pins)?;
+            Spreader::detach(pins)?;
             let said = "nothing is spread by the kernel: the simulation names its local addresses\nwarning: Gatling \
                         from 3.12 on refuses to connect from a private address (RFC 1918) that a simulation named to a \
                         public one; `generator.spread: kernel` has no such limit";
             tell(arguments, said, false, Vec::new(), Some(Simulation::new(&sources)))
         }
         Mode::Off => {
-            detach_if_attached(pins)?;
+            Spreader::detach(pins)?;
             tell(arguments, "nothing is spread: `generator.spread` is `off`", false, Vec::new(), None)
         }
     }
@@ -202,7 +202,7 @@ pub(crate) fn apply(config: &Config, layout: &Layout) -> Result<Option<Spreader>
             spreader.sync(&present(layout.load_interfaces(config))?, &except(config, Some(layout)))?;
             Ok(Some(spreader))
         }
-        Mode::Simulation | Mode::Off => detach_if_attached(Options::PINS.as_ref()).map(|()| None),
+        Mode::Simulation | Mode::Off => Spreader::detach(Options::PINS.as_ref()).map(|()| None),
     }
 }
 
@@ -236,14 +236,6 @@ pub(crate) fn present(load: &[Interface]) -> Result<Vec<IpAddr>, SpreadError> {
         .collect();
     let addresses = load.iter().flat_map(|interface| interface.addresses.iter().copied());
     Ok(addresses.filter(|address| there.contains(address)).collect())
-}
-
-fn detach_if_attached(pins: &std::path::Path) -> Result<(), SpreadError> {
-    match Spreader::open(pins) {
-        Ok(spreader) => spreader.detach(),
-        Err(SpreadError::NotAttached { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// The id of a local user, such as the SSH user.

@@ -169,20 +169,26 @@ impl Spreader {
         Ok(sources)
     }
 
-    /// Takes the program out of the kernel with all it knows. When this returns, no connection is spread any more; those
-    /// that stand are not touched.
-    pub(crate) fn detach(self) -> Result<(), SpreadError> {
-        let mut maps = self.maps()?;
+    /// Takes the program out of the kernel with all it knows, also what an earlier, killed detach left. When this returns, no
+    /// connection is spread any more; those that stand are not touched.
+    pub(crate) fn detach(pins: &Path) -> Result<(), SpreadError> {
+        let pins = match Pins::find(pins) {
+            Err(SpreadError::NotAttached { .. }) => return Ok(()),
+            found => found?,
+        };
         // The kernel lets go of a link some time after its pin is gone; without sources the program does nothing meanwhile.
-        for family in [0, 1] {
-            maps.set_count(family, 0)?;
+        if pins.pin(Map::Counts.name()).exists() {
+            let mut counts: Array<_, u32> = typed(&pins, Map::Counts)?;
+            for family in [0, 1] {
+                counts.set(family, 0, 0).map_err(|error| SpreadError::map("count the sources", error))?;
+            }
+            sys::wait_for_running_programs();
         }
-        sys::wait_for_running_programs();
         for hook in Hook::ALL {
-            maps.pins.remove(&successor(hook))?;
-            maps.pins.remove(hook.name())?;
+            pins.remove(&successor(hook))?;
+            pins.remove(hook.name())?;
         }
-        Map::ALL.into_iter().try_for_each(|map| maps.pins.remove(map.name()))
+        Map::ALL.into_iter().try_for_each(|map| pins.remove(map.name()))
     }
 
     /// The maps, locked against other processes.
@@ -198,7 +204,7 @@ impl Spreader {
             taken: typed(&pins, Map::Taken)?,
             draining: typed(&pins, Map::Draining)?,
             except: typed(&pins, Map::Except)?,
-            pins,
+            _pins: pins,
         })
     }
 }
@@ -210,7 +216,8 @@ struct Maps {
     taken: HashMap<MapData, Key, [u64; 2]>,
     draining: HashMap<MapData, Key, u32>,
     except: LpmTrie<MapData, Key, u32>,
-    pins: Pins,
+    /// The lock.
+    _pins: Pins,
 }
 
 impl Maps {

@@ -488,7 +488,12 @@ fn spread_outlives_its_binary() -> Result<(), Failure> {
     let normal = host.primary()?;
     ensure!(server.peers()[last + 1..].iter().all(|peer| peer.ip() == normal), "connections are still spread");
     ensure!(stage.host(&["ls", pins])?.succeeded()?.stdout.is_empty(), "something is left");
+    // Once more, and after one that was killed half-way.
     stage.generator(&["spread", "--detach"])?.succeeded()?;
+    host.spread(&[])?.succeeded()?;
+    stage.host(&["rm", &format!("{pins}/connect4")])?.succeeded()?;
+    stage.generator(&["spread", "--detach"])?.succeeded()?;
+    ensure!(stage.host(&["ls", pins])?.succeeded()?.stdout.is_empty(), "something is left of a killed detach");
     stage.write("/tmp/enough", "")?;
     let told = load.wait(PATIENCE)?.succeeded()?.json()?;
     ensure!(told["failed"] == 0 && told["held"] == told["standing"], "connections were lost: {told}");
