@@ -3,7 +3,12 @@
 
 mod watch;
 
-use std::{collections::BTreeSet, fmt::Write as _, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 
@@ -37,9 +42,8 @@ pub(crate) const SCENES: &[Test] = &[
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How many moments of a setup or undo it is killed at, and how far they lie apart.
+/// How many moments of a setup or undo it is killed at.
 const MOMENTS: u32 = 16;
-const APART: Duration = Duration::from_millis(6);
 
 /// Three interfaces, two of them in one subnet, the third on another card; prefixes and IPv6.
 fn mixed() -> Scene {
@@ -138,29 +142,54 @@ fn taken_back() -> Result<(), Failure> {
     every_address_reaches_the_target(&stage)
 }
 
-/// Runs it and kills it after a while; whether it was still running.
-fn killed_after(stage: &Stage, arguments: &[&str], moment: Duration) -> Result<bool, Failure> {
-    let mut running = stage.start(&[&[GENERATOR], arguments].concat())?;
-    // The moment itself is what is tried here.
-    thread::sleep(moment);
-    let was_running = running.is_running()?;
-    if was_running {
-        running.signal(Signal::SIGKILL)?;
+/// Kills a command at moments that are spread over the time it takes.
+struct Killer<'a> {
+    stage: &'a Stage,
+    arguments: &'a [&'a str],
+    /// How long the command takes.
+    whole: Duration,
+    cut: u32,
+}
+
+impl<'a> Killer<'a> {
+    /// Runs it to its end once, to learn how long it takes.
+    fn new(stage: &'a Stage, arguments: &'a [&'a str]) -> Result<Self, Failure> {
+        let begun = Instant::now();
+        stage.generator(arguments)?.succeeded()?;
+        Ok(Self { stage, arguments, whole: begun.elapsed(), cut: 0 })
     }
-    running.wait(PATIENCE)?;
-    Ok(was_running)
+
+    /// Runs it and kills it at this of all [`MOMENTS`].
+    fn kill(&mut self, moment: u32) -> Result<(), Failure> {
+        let mut running = self.stage.start(&[&[GENERATOR], self.arguments].concat())?;
+        // The moment itself is what is tried here.
+        thread::sleep(self.whole * moment / MOMENTS);
+        if running.is_running()? {
+            running.signal(Signal::SIGKILL)?;
+            self.cut += 1;
+        } else {
+            // It was quicker this time.
+            self.whole = self.whole * 2 / 3;
+        }
+        running.wait(PATIENCE)?;
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), Failure> {
+        ensure!(self.cut >= MOMENTS / 2, "`{}` was cut short {} times only", self.arguments.join(" "), self.cut);
+        Ok(())
+    }
 }
 
 fn killed() -> Result<(), Failure> {
     let stage = stage(mixed())?;
     let before = everything(&stage)?;
-    setup(&stage)?;
+    let mut killer = Killer::new(&stage, &["setup"])?;
     let whole = everything(&stage)?;
-    let mut cut = 0;
     for moment in 0..MOMENTS {
         stage.generator(&["setup", "--undo"])?.succeeded()?;
         same(&format!("undo after a setup that was killed at moment {moment}"), &before, &everything(&stage)?)?;
-        cut += u32::from(killed_after(&stage, &["setup"], APART * moment)?);
+        killer.kill(moment)?;
         if moment % 2 == 0 {
             // What was begun can also be taken back at once.
             continue;
@@ -168,22 +197,21 @@ fn killed() -> Result<(), Failure> {
         setup(&stage)?;
         same(&format!("setup after it was killed at moment {moment}"), &whole, &everything(&stage)?)?;
     }
-    ensure!(cut >= 5, "setup was cut short {cut} times only");
-    Ok(())
+    killer.finish()
 }
 
 fn undo_killed() -> Result<(), Failure> {
     let stage = stage(mixed())?;
     let before = everything(&stage)?;
-    let mut cut = 0;
+    setup(&stage)?;
+    let mut killer = Killer::new(&stage, &["setup", "--undo"])?;
     for moment in 0..MOMENTS {
         setup(&stage)?;
-        cut += u32::from(killed_after(&stage, &["setup", "--undo"], APART * moment)?);
+        killer.kill(moment)?;
         stage.generator(&["setup", "--undo"])?.succeeded()?;
         same(&format!("undo after it was killed at moment {moment}"), &before, &everything(&stage)?)?;
     }
-    ensure!(cut >= 5, "undo was cut short {cut} times only");
-    Ok(())
+    killer.finish()
 }
 
 fn failing_metadata() -> Result<(), Failure> {
