@@ -472,8 +472,11 @@ fn services() -> Result<(), Failure> {
     same("undo", &before, &everything(&stage)?)?;
 
     // Killed before systemd is told, it is told by the next one.
+    let mut killer = Killer::new(&stage, &["setup"])?;
     for moment in 0..MOMENTS {
-        killed_after(&stage, &["setup"], APART * moment)?;
+        stage.generator(&["setup", "--undo"])?.succeeded()?;
+        stage.script("rm /run/systemctl.log")?.succeeded()?;
+        killer.kill(moment)?;
         setup(&stage)?;
         let told = stage.read("/run/systemctl.log")?;
         for line in
@@ -481,9 +484,10 @@ fn services() -> Result<(), Failure> {
         {
             ensure!(told.contains(line), "killed at moment {moment}, nobody told systemd to {line}");
         }
-        stage.generator(&["setup", "--undo"])?.succeeded()?;
-        stage.script("rm /run/systemctl.log")?.succeeded()?;
     }
+    killer.finish()?;
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    stage.script("rm /run/systemctl.log")?.succeeded()?;
     same("undo after setups that were killed", &before, &everything(&stage)?)
 }
 
