@@ -109,7 +109,6 @@ too-many-addresses
 too-many-interfaces
 unknown-environment
 unknown-instance-type
-untracked-and-not-spread
 untracked-with-one-interface
 yes-for-true
 zone-of-another-region
