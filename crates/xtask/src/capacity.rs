@@ -244,7 +244,8 @@ impl Bench {
         }
         stage.script(&script)?.succeeded()?;
         stage.target(0)?.sysctl(&["net.core.somaxconn=2000000", "net.ipv4.tcp_max_syn_backlog=200000"])?;
-        fs::copy(std::env::current_exe()?, stage.path(XTASK))?;
+        // Also when cargo has put another one in its place meanwhile.
+        fs::copy("/proc/self/exe", stage.path(XTASK))?;
         let destination = SocketAddr::from((stage::target_ipv4(0), PORT));
         let sources = addresses.iter().map(Ipv4Addr::to_string).collect();
         Ok(Self { stage, sources, destination })

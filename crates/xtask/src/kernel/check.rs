@@ -211,7 +211,7 @@ fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
 
     // AWS does not say.
     stage.imds().fail("network/interfaces", Fault::Status(500));
-    Checked::new(&stage, &[])?.says("metadata", "the metadata service does not say")?.capacity(0, 0, "ports")?;
+    Checked::new(&stage, &[])?.says("metadata", "the metadata service does not say")?.capacity(0, 0, "addresses")?;
     Ok(())
 }
 

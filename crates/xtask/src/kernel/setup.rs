@@ -330,7 +330,7 @@ fn foreign() -> Result<(), Failure> {
     let blocking = "from 10.0.1.11 lookup 77 pref 200";
     stage.script(&format!("ip rule add {blocking}"))?.succeeded()?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
-    ensure!(ended.stdout == "nothing to change\n", "{ended}");
+    ensure!(ended.stdout.is_empty(), "{ended}");
     ensure!(ended.stderr.contains("rule from 10.0.1.11/32 lookup 77 of priority 200 comes before"), "{ended}");
     stage.script(&format!("ip rule del {blocking}"))?.succeeded()?;
     stage.generator(&["setup", "--undo"])?.succeeded()?;

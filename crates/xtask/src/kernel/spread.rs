@@ -81,7 +81,8 @@ impl Host {
         stage.write(BOUND, include_str!("clients/bound.py"))?;
         stage.write(LOAD, include_str!("clients/load.py"))?;
         stage.write(JAVA, include_str!("clients/Client.java"))?;
-        fs::copy(std::env::current_exe()?, stage.path(XTASK))?;
+        // Also when cargo has put another one in its place meanwhile.
+        fs::copy("/proc/self/exe", stage.path(XTASK))?;
         let sources = interfaces.iter().flat_map(|one| one.addresses.iter().copied().map(IpAddr::from)).collect();
         let ipv6_sources =
             interfaces.iter().flat_map(|one| one.ipv6_addresses.iter().copied().map(IpAddr::from)).collect();
