@@ -153,6 +153,9 @@ pub enum PlanError {
     /// Lookups that found nothing.
     #[error("{} of what the stack looks up was not found", .0.len())]
     Missing(BTreeMap<Address, ProviderError>),
+    /// Names that somebody else has.
+    #[error("{} of the names that the stack needs belong to something else", .0.len())]
+    Taken(BTreeMap<Address, ProviderError>),
     /// A kind without rules.
     #[error("there are no rules for `{0}`")]
     UnknownKind(KindName),
@@ -188,6 +191,14 @@ pub fn plan(
         return Err(PlanError::Missing(observed.missing.clone()));
     }
     let selected = selection(desired, observed, &options.targets)?;
+    let taken = observed.taken.iter().filter(|(address, _)| {
+        desired.resources().contains_key(*address)
+            && selected.as_ref().is_none_or(|selected| selected.contains(*address))
+    });
+    let taken: BTreeMap<_, _> = taken.map(|(address, error)| (address.clone(), error.clone())).collect();
+    if !taken.is_empty() {
+        return Err(PlanError::Taken(taken));
+    }
     let mut planner = Planner { observed, recorded, rules, options, changes: BTreeMap::new(), notes: Vec::new() };
     for address in desired.in_order() {
         if let Some(resource) = desired.resources().get(address) {
@@ -205,6 +216,7 @@ pub fn plan(
         }
         let (kept, reason) =
             if desired.resources().contains_key(address) { (1, Reason::LeftOver) } else { (0, Reason::NotInStack) };
+        let kept = if remotes.first().is_some_and(|remote| remote.is_spent) { 0 } else { kept };
         for remote in remotes.iter().skip(kept) {
             changes.entry(address.clone()).or_default().push(Change {
                 address: address.clone(),
@@ -273,7 +285,8 @@ impl Planner<'_> {
     fn plan_resource(&mut self, resource: &Resource, is_selected: bool) -> Result<(), PlanError> {
         let address = &resource.address;
         let rules = self.rules.get(&address.kind).ok_or_else(|| PlanError::UnknownKind(address.kind.clone()))?;
-        let remote = self.observed.remotes.get(address).and_then(|remotes| remotes.first());
+        let remote =
+            self.observed.remotes.get(address).and_then(|remotes| remotes.first()).filter(|remote| !remote.is_spent);
         if !is_selected && remote.is_none() {
             return Ok(());
         }

@@ -13,18 +13,28 @@ pub struct Remote {
     pub id: String,
     /// What it looks like now, in the shape of the kind's attributes, computed ones included.
     pub attributes: Map,
+    /// Whether it can only be deleted any more: it never stands for its address, which counts as empty without another one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_spent: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// What the cloud says now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Everything that carries the stack's tags. Where an address has several, the first one is the current one and
-    /// the others are left-overs to delete.
+    /// the others are left-overs to delete; those that are spent come last and are never the current one.
     pub remotes: BTreeMap<Address, Vec<Remote>>,
     /// The attributes of every lookup that was found.
     pub lookups: BTreeMap<Address, Map>,
     /// Every lookup that was not found, and why.
     pub missing: BTreeMap<Address, ProviderError>,
+    /// Every resource that cannot be created because its name belongs to somebody else, and to whom.
+    pub taken: BTreeMap<Address, ProviderError>,
 }
 
 /// A resource whose references are all replaced.

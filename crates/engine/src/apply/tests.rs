@@ -67,7 +67,7 @@ impl Provider for Cloud {
         let mut attributes = resource.attributes.clone();
         let id = format!("id-of-{}", resource.address);
         attributes.insert("id".to_owned(), id.clone().into());
-        let remote = Remote { id, attributes };
+        let remote = Remote { id, attributes, is_spent: false };
         self.world.borrow_mut().insert(resource.address.clone(), remote.clone());
         Ok(remote)
     }

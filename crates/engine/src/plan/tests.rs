@@ -94,7 +94,7 @@ fn data(image: &str, user_data: &str) -> serde_json::Value {
 }
 
 fn remote(id: &str, attributes: serde_json::Value) -> Vec<Remote> {
-    vec![Remote { id: id.to_owned(), attributes: map(attributes) }]
+    vec![Remote { id: id.to_owned(), attributes: map(attributes), is_spent: false }]
 }
 
 /// What stands after `stack(hosts, user_data)` was applied, with image `ami-1`.
@@ -289,12 +289,43 @@ fn everything_goes_in_the_reverse_order() {
 #[test]
 fn a_left_over_goes_and_the_current_one_stays() {
     let mut observed = applied(1, "v1");
-    let extra = Remote { id: "task:0".to_owned(), attributes: map(json!({"conf": "old"})) };
+    let extra = Remote { id: "task:0".to_owned(), attributes: map(json!({"conf": "old"})), is_spent: false };
     observed.remotes.entry(address("task.t")).or_default().push(extra);
     insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &record(&applied(1, "v1"))), @r"
     Delete task.t (LeftOver)
     0: Delete task.t after []
     ");
+}
+
+#[test]
+fn what_is_spent_goes_and_never_stands_for_its_address() {
+    let spent = Remote { is_spent: true, ..remote("task:0", json!({"conf": "10.0.0.0"})).remove(0) };
+    let mut observed = applied(1, "v1");
+    observed.remotes.entry(address("task.t")).or_default().push(spent.clone());
+    let state = record(&applied(1, "v1"));
+    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &state), @r"
+    Delete task.t (LeftOver)
+    0: Delete task.t after []
+    ");
+    observed.remotes.insert(address("task.t"), vec![spent]);
+    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &State::empty("test")), @r"
+    Create task.t (New)
+    Delete task.t (LeftOver)
+    0: Create task.t after []
+    1: Delete task.t after []
+    ");
+}
+
+#[test]
+fn a_name_that_somebody_else_has_refuses_the_plan_that_needs_it() {
+    let mut observed = Observed::default();
+    observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));
+    observed.taken.insert(address("task.t"), ProviderError::new("somebody has it", None));
+    let error = plan_error(&stack(1, "v1"), &observed, &PlanOptions::default());
+    assert_eq!(error, "1 of the names that the stack needs belong to something else");
+    let options = PlanOptions { targets: vec![address("host.h")], ..PlanOptions::default() };
+    planned(&stack(1, "v1"), &observed, &State::empty("test"), &options);
+    planned(&Graph::empty("test"), &observed, &State::empty("test"), &PlanOptions::default());
 }
 
 #[test]
