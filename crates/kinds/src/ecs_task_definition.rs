@@ -115,6 +115,7 @@ impl EcsTaskDefinition {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["iam_role", "log_group", "instance"],
+        blocks: &[],
         attributes: &[
             ("family", Attribute::IMMUTABLE),
             ("cpu", Attribute::IMMUTABLE),

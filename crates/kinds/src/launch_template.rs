@@ -108,6 +108,7 @@ impl LaunchTemplate {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["iam_instance_profile", "security_group", "s3_object"],
+        blocks: &[],
         attributes: &[
             ("name", Attribute::IMMUTABLE),
             ("data.image", Attribute::PLAIN.pinned_by("data.image_source")),

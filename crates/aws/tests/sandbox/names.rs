@@ -13,11 +13,7 @@ use crate::common::{
 fn wanted(observed: &Observed, arn: &str) -> Vec<Resolved> {
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let role_arn = "arn:aws:iam::123456789012:role/trunnion/another/loadtest-control_plane".into();
-    let remote = |arn: &str| trunnion_engine::Remote {
-        id: arn.to_owned(),
-        attributes: [("arn".to_owned(), arn.into())].into(),
-        is_spent: false,
-    };
+    let remote = |arn: &str| trunnion_engine::Remote::new(arn, [("arn".to_owned(), arn.into())].into());
     vec![
         resolved("s3_bucket.artifacts", &bucket()),
         resolved("security_group.generator", &group("generator", &vpc, vec![])),
