@@ -1,14 +1,17 @@
 //! `ecs_task_definition`. Every registration mints a revision, so the newest one is looked at first: a killed try may
 //! have made it.
 
-use aws_sdk_ecs::types::{
-    Compatibility, ContainerCondition, ContainerDefinition, ContainerDependency, CpuArchitecture,
-    Failure as EcsFailure, HealthCheck as EcsCheck, KeyValuePair, LogConfiguration as EcsLog, LogDriver, MountPoint,
-    NetworkMode, OsFamily, PortMapping, RuntimePlatform, Secret, SortOrder, TaskDefinition, TaskDefinitionField,
-    TaskDefinitionStatus, TransportProtocol, Volume,
+use aws_sdk_ecs::{
+    config::retry::RetryConfig,
+    types::{
+        Compatibility, ContainerCondition, ContainerDefinition, ContainerDependency, CpuArchitecture,
+        Failure as EcsFailure, HealthCheck as EcsCheck, KeyValuePair, LogConfiguration as EcsLog, LogDriver,
+        MountPoint, NetworkMode, OsFamily, PortMapping, RuntimePlatform, Secret, SortOrder, TaskDefinition,
+        TaskDefinitionField, TaskDefinitionStatus, TransportProtocol, Volume,
+    },
 };
 use futures::future::try_join_all;
-use trunnion_engine::Remote;
+use trunnion_engine::{Map, Remote};
 use trunnion_kinds::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount, Tags, Value};
 
 use super::tagging::{change_ecs, from_ecs, to_ecs};
@@ -246,43 +249,57 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 pub(crate) async fn create(aws: &Aws, definition: EcsTaskDefinition) -> Result<Remote, Failure> {
-    if let Some(newest) = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent) {
-        let tags = tags_of(&newest.attributes);
-        let content = |attributes: &trunnion_engine::Map| {
-            let mut attributes = attributes.clone();
-            attributes.retain(|name, _| name != "tags" && name != "arn");
-            attributes
-        };
-        let asked = as_remote("", &definition)?;
-        if is_ours(&tags, &aws.connection.stack) && content(&newest.attributes) == content(&asked.attributes) {
-            return update(aws, &newest, definition).await;
-        }
-    }
-    let containers = definition
-        .containers
-        .iter()
-        .map(|(name, container)| to_container(name, container))
-        .collect::<Result<Vec<_>, _>>()?;
+    let asked = as_remote("", &definition)?;
+    // Whenever it is not known whether a call registered a revision, the newest one is looked at before the next call.
+    let made = aws
+        .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], async || {
+            let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
+            if let Some(newest) = newest
+                && is_ours(&tags_of(&newest.attributes), &aws.connection.stack)
+                && content(&newest) == content(&asked)
+            {
+                return Ok(newest);
+            }
+            as_remote(&register(aws, &definition).await?, &definition)
+        })
+        .await?;
+    update(aws, &made, definition).await
+}
+
+/// What a revision consists of.
+fn content(revision: &Remote) -> Map {
+    let mut attributes = revision.attributes.clone();
+    attributes.retain(|name, _| name != "tags" && name != "arn");
+    attributes
+}
+
+/// Registers a revision with one call, and gives its ARN.
+async fn register(aws: &Aws, definition: &EcsTaskDefinition) -> Result<String, Failure> {
+    let containers = definition.containers.iter();
+    let containers =
+        containers.map(|(name, container)| to_container(name, container)).collect::<Result<Vec<_>, _>>()?;
     let volumes = definition.volumes.iter().map(|name| Volume::builder().name(name).build()).collect();
     let platform = RuntimePlatform::builder()
         .operating_system_family(OsFamily::Linux)
         .cpu_architecture(CpuArchitecture::X8664)
         .build();
-    let (execution_role, task_role) = (text(&definition.execution_role)?, text(&definition.task_role)?);
-    let answer = aws
-        .patiently(&[Class::Lag], async || {
-            let call = aws.clients.ecs.register_task_definition().family(&definition.family);
-            let call = call.cpu(definition.cpu.to_string()).memory(definition.memory.to_string());
-            let call = call.execution_role_arn(execution_role).task_role_arn(task_role);
-            let call = call.network_mode(NetworkMode::Awsvpc).requires_compatibilities(Compatibility::Fargate);
-            let call = call.runtime_platform(platform.clone()).set_volumes(Some(Vec::clone(&volumes)));
-            let call = call.set_container_definitions(Some(containers.clone()));
-            let call = call.set_tags(Some(to_ecs(&definition.tags)));
-            call.send().await.told("ecs:RegisterTaskDefinition")
-        })
-        .await?;
-    let arn = answer.task_definition.and_then(|made| made.task_definition_arn).unwrap_or_default();
-    as_remote(&arn, &definition)
+    let call = aws.clients.ecs.register_task_definition().family(&definition.family);
+    let call = call.cpu(definition.cpu.to_string()).memory(definition.memory.to_string());
+    let call = call.execution_role_arn(text(&definition.execution_role)?).task_role_arn(text(&definition.task_role)?);
+    let call = call.network_mode(NetworkMode::Awsvpc).requires_compatibilities(Compatibility::Fargate);
+    let call = call.runtime_platform(platform).set_volumes(Some(volumes)).set_container_definitions(Some(containers));
+    let call = call.set_tags(Some(to_ecs(&definition.tags)));
+    // Every repetition would register one more.
+    let once = aws_sdk_ecs::config::Builder::default().retry_config(RetryConfig::disabled());
+    let answer = call.customize().config_override(once).send().await.told("ecs:RegisterTaskDefinition");
+    let answer = answer.map_err(|failure| match failure.code.as_str() {
+        // Without a code, there was no answer.
+        "" | "ServerException" | "InternalError" | "InternalFailure" | "ServiceUnavailable" => {
+            Failure { class: Class::Unreachable, ..failure }
+        }
+        _ => failure,
+    })?;
+    Ok(answer.task_definition.and_then(|made| made.task_definition_arn).unwrap_or_default())
 }
 
 pub(crate) async fn update(aws: &Aws, remote: &Remote, definition: EcsTaskDefinition) -> Result<Remote, Failure> {

@@ -95,11 +95,13 @@ async fn a_partition_that_takes_no_tags_for_a_new_bucket_gets_them_after() {
     let resource = resolved("s3_bucket.artifacts", &bucket());
     let token = Token::new(common::STACK, &resource);
     world.aws.create(&resource, &token).await.unwrap_err();
+    let owned = || world.running.calls().contains_key("s3:PutBucketOwnershipControls");
+    assert!(!owned(), "it rides in the create call");
     // It is there without tags: the next try knows it by its name.
     world.running.set_faults(vec![]);
     let made = world.aws.create(&resource, &token).await.unwrap();
     assert_eq!(world.one("s3_bucket.artifacts").await, made);
-    assert_eq!(world.running.calls()["s3:PutBucketOwnershipControls"].count, 1, "only for a bucket that was there");
+    assert!(owned(), "a bucket that was there may have been created without it");
 }
 
 #[tokio::test]
