@@ -37,6 +37,7 @@ mod kinds;
 mod lookups;
 mod observe;
 mod store;
+mod taken;
 mod throttle;
 mod wait;
 

@@ -159,6 +159,9 @@ pub enum PlanError {
     /// Lookups that found nothing.
     #[error("{} of what the stack looks up was not found", .0.len())]
     Missing(BTreeMap<Address, ProviderError>),
+    /// Names that somebody else has.
+    #[error("{} of the names that the stack needs belong to something else", .0.len())]
+    Taken(BTreeMap<Address, ProviderError>),
     /// A kind without rules.
     #[error("there are no rules for `{0}`")]
     UnknownKind(KindName),
@@ -202,6 +205,14 @@ pub fn plan(
         return Err(PlanError::Missing(observed.missing.clone()));
     }
     let selected = selection(desired, observed, &options.targets)?;
+    let taken = observed.taken.iter().filter(|(address, _)| {
+        desired.resources().contains_key(*address)
+            && selected.as_ref().is_none_or(|selected| selected.contains(*address))
+    });
+    let taken: BTreeMap<_, _> = taken.map(|(address, error)| (address.clone(), error.clone())).collect();
+    if !taken.is_empty() {
+        return Err(PlanError::Taken(taken));
+    }
     let asked = asked(desired, observed, rules, &options.replace)?;
     let mut planner =
         Planner { observed, recorded, rules, options, asked, changes: BTreeMap::new(), notes: Vec::new() };

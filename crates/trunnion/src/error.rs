@@ -88,7 +88,7 @@ impl Error {
     pub fn diagnostics(&self) -> Vec<Box<dyn Diagnostic + '_>> {
         match self {
             Self::Refused(list) => list.iter().cloned().map(|found| Box::new(found) as Box<dyn Diagnostic>).collect(),
-            Self::Plan(PlanError::Missing(missing)) => missing
+            Self::Plan(PlanError::Missing(missing) | PlanError::Taken(missing)) => missing
                 .values()
                 .map(|error| Box::new(Missing { error: error.clone() }) as Box<dyn Diagnostic>)
                 .collect(),
