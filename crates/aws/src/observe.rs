@@ -82,7 +82,12 @@ fn in_path(remote: &Remote, path: &str) -> bool {
 /// Makes sure that the credentials are of the stack's account.
 async fn check_account(aws: &Aws) -> Result<(), ProviderError> {
     let answer = aws.clients.sts.get_caller_identity().send().await.told("sts:GetCallerIdentity");
-    let account = answer.map_err(|failure| failure.about(""))?.account.unwrap_or_default();
+    let answer = answer.map_err(|failure| failure.about(""))?;
+    if let Some(arn) = answer.arn {
+        // The first answer stays: the credentials are the same in every call.
+        let _ = aws.identity.set(arn);
+    }
+    let account = answer.account.unwrap_or_default();
     if account == aws.connection.account {
         return Ok(());
     }
