@@ -218,8 +218,9 @@ impl Second {
                 Ok::<_, Failure>(keys.into_iter().map(|key| (bucket.clone(), key)).collect::<Vec<_>>())
             })
         });
-        let (subnets, images, found) = futures::try_join!(
+        let (subnets, dns_servers, images, found) = futures::try_join!(
             Box::pin(lookups::subnets(aws, queries, &seen.observed.lookups)),
+            Box::pin(lookups::dns_servers(aws, &seen.observed.lookups)),
             Box::pin(lookups::images(aws, queries, parameters)),
             Box::pin(async {
                 futures::try_join!(
@@ -234,6 +235,7 @@ impl Second {
         )?;
         let (templates, buckets, objects, roles, log_groups, definitions) = found;
         seen.lookups(subnets);
+        seen.lookups(dns_servers);
         seen.lookups(images);
         seen.put_all(LaunchTemplate::KIND, templates.into_iter().flatten());
         seen.put_all(S3Bucket::KIND, buckets);

@@ -51,7 +51,7 @@ pub struct Container {
     pub environment: BTreeMap<String, Value>,
     /// Environment variables by the ARN of the secret that holds them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub secrets: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, Value>,
     /// Volumes it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,

@@ -259,7 +259,7 @@ pub fn definition(role: &Value) -> EcsTaskDefinition {
         command: vec![],
         user: None,
         environment: BTreeMap::from([("CONF".to_owned(), "control-plane {}".into())]),
-        secrets: BTreeMap::from([("TOKEN".to_owned(), TOKEN_SECRET.to_owned())]),
+        secrets: BTreeMap::from([("TOKEN".to_owned(), TOKEN_SECRET.into())]),
         mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: false }],
         depends_on: BTreeMap::new(),
         ports: vec![],

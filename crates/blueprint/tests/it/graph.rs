@@ -103,7 +103,7 @@ fn interfaces_stand_on_both_cards_and_only_the_primary_one_lets_ssh_in() {
         .collect();
     let group = |name: &str| format!(r#"[{{"$reference":"security_group.{name}#id"}}]"#);
     let places: Vec<(i64, i64)> = told.iter().map(|(card, device, _)| (*card, *device)).collect();
-    assert_eq!(places, [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (1, 4)]);
+    assert_eq!(places, [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)]);
     assert_eq!(told[0].2, group("generator"));
     assert!(told[1..].iter().all(|(_, _, groups)| *groups == group("untracked")));
 }

@@ -1,6 +1,7 @@
 //! Identity and Access Management: roles, their policies, and instance profiles. Global: the same from every region.
 
 mod details;
+mod evaluate;
 mod policy;
 mod profile;
 mod role;
@@ -40,11 +41,6 @@ impl State {
     /// The instance profile of this name or ARN, with its role's name and when it was created.
     pub(crate) fn instance_profile(&self, id: &str) -> Option<&InstanceProfile> {
         self.profiles.values().find(|profile| profile.name == id || profile.arn == id)
-    }
-
-    /// Whether there is a role of this ARN.
-    pub(crate) fn has_role_arn(&self, arn: &str) -> bool {
-        self.roles.values().any(|role| role.arn == arn)
     }
 }
 
