@@ -15,7 +15,7 @@ pub(crate) fn remote<'a>(
 ) -> Result<Remote, Failure> {
     let mut attributes = to_map(attributes).map_err(|error| Failure::own(error.to_string(), None))?;
     attributes.extend(computed.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    Ok(Remote { id: id.into(), attributes })
+    Ok(Remote::new(id, attributes))
 }
 
 /// A kind's struct from attributes.

@@ -14,8 +14,8 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Action, Address, Change, Computed, Map, Operation, Plan, Provider, ProviderError, Recorded, Reference, Remote,
-    Resolved, RuleBook, State, StateStore, StoreError, Token, Value, diff, document::lasting,
+    Action, Address, Change, Computed, KindName, Map, Operation, Plan, Provider, ProviderError, Recorded, Reference,
+    Remote, Resolved, RuleBook, State, StateStore, StoreError, Token, Value, diff, document::lasting,
 };
 
 /// What apply tells while it works.
@@ -217,8 +217,8 @@ struct Run<'a> {
     needed_by: Vec<Vec<usize>>,
     ready: BTreeSet<usize>,
     settled: Vec<bool>,
-    /// Changes whose new one turned out to be the one that stood there: nothing is left to delete.
-    kept: BTreeSet<usize>,
+    /// What a create of this run returned, made or found, by kind and id: none of it is deleted by this run.
+    ours: BTreeSet<(&'a KindName, String)>,
     is_dirty: bool,
     is_stopping: bool,
     outcome_so_far: Outcome,
@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
             needed_by,
             ready,
             settled: vec![false; plan.steps.len()],
-            kept: BTreeSet::new(),
+            ours: BTreeSet::new(),
             is_dirty: false,
             is_stopping: false,
             outcome_so_far: Outcome {
@@ -337,16 +337,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether a step would delete what the step before it found to be as it shall.
+    /// Whether a step would delete what a create of this run made or found.
     fn stays(&self, index: usize) -> bool {
         let step = &self.plan.steps[index];
-        step.operation == Operation::Delete && self.kept.contains(&step.change)
+        let change = &self.plan.changes[step.change];
+        let is_ours = |remote: &Remote| self.ours.contains(&(&change.address.kind, remote.id.clone()));
+        step.operation == Operation::Delete && change.remote.as_ref().is_some_and(is_ours)
     }
 
     fn finish(&mut self, index: usize, result: Result<Option<Remote>, ProviderError>, events: &Events) {
         let (address, operation) = self.describe(index);
-        let change_index = self.plan.steps[index].change;
-        let change = &self.plan.changes[change_index];
+        let change = &self.plan.changes[self.plan.steps[index].change];
         self.settled[index] = true;
         let result = result.and_then(|remote| match (&remote, &change.remote) {
             (Some(new), Some(old))
@@ -361,7 +362,6 @@ impl<'a> Run<'a> {
                         &format!("`{}` cannot stand beside itself: delete it by hand", old.id),
                     ));
                 }
-                self.kept.insert(change_index);
                 Ok(remote)
             }
             _ => Ok(remote),
@@ -370,7 +370,12 @@ impl<'a> Run<'a> {
             Ok(remote) => {
                 let id = remote.as_ref().or(change.remote.as_ref()).map(|remote| remote.id.clone()).unwrap_or_default();
                 match remote {
-                    Some(remote) => self.record(change, &remote),
+                    Some(remote) => {
+                        if operation == Operation::Create {
+                            self.ours.insert((&change.address.kind, remote.id.clone()));
+                        }
+                        self.record(change, &remote);
+                    }
                     None => self.forget(change),
                 }
                 self.outcome_so_far.done.push((address.clone(), operation));

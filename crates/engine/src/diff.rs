@@ -153,6 +153,7 @@ mod tests {
     const RULES: Rules = Rules {
         kind: "thing",
         depends_on: &[],
+        blocks: &[],
         attributes: &[
             ("name", Attribute::IMMUTABLE),
             ("rules", Attribute::UNORDERED),

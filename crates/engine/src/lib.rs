@@ -26,7 +26,7 @@ pub use crate::{
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan},
     provider::{Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
-    rules::{Attribute, Computed, Replacement, RuleBook, Rules},
+    rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},
     state::{Recorded, State, StateError},
     store::{FileLock, FileStore, LockGuard, LockInfo, StateStore, StoreError},
     value::{Map, Reference, Value, from_map, hex, to_map},

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Computed, Difference, Graph, KindName, Map, Observed, ProviderError, Reference, Remote, Replacement,
-    Resource, RuleBook, Rules, State, Value, diff,
+    Accepts, Address, Computed, Difference, Graph, KindName, Map, Observed, ProviderError, Reference, Remote,
+    Replacement, Resource, RuleBook, Rules, State, Value, diff,
 };
 
 /// What happens to one address.
@@ -33,8 +33,10 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// It is as it shall be.
+    /// It is as the stack asks.
     Unchanged,
+    /// No target selects it: it was not compared with what the stack asks for.
+    NotSelected,
     /// It is new in the stack.
     New,
     /// It was applied and is not there any more: somebody deleted it.
@@ -46,6 +48,8 @@ pub enum Reason {
     },
     /// It differs from what the stack asks for.
     Differs,
+    /// Its replacement was asked for by its address.
+    Asked,
     /// The stack does not ask for it any more.
     NotInStack,
     /// Another one stands at its address: a replacement that was interrupted, or somebody's copy.
@@ -145,6 +149,8 @@ pub struct PlanOptions {
     pub targets: Vec<Address>,
     /// Take the newest value of pinned attributes.
     pub update_pinned: bool,
+    /// Addresses that are replaced although nothing of them differs (`instance.heavy` means all of its hosts).
+    pub replace: Vec<Address>,
 }
 
 /// Why there is no plan.
@@ -159,6 +165,14 @@ pub enum PlanError {
     /// A target that is nowhere.
     #[error("`{0}` is neither in the stack nor in the cloud")]
     UnknownTarget(Address),
+    /// A replacement that was asked for and cannot be done.
+    #[error("`{address}` cannot be replaced by its address: {reason}")]
+    CannotReplace {
+        /// What was to be replaced.
+        address: Address,
+        /// Why it cannot be.
+        reason: String,
+    },
     /// Changes that wait for each other.
     #[error("the changes of {} wait for each other", .0.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(", "))]
     Knot(Vec<Address>),
@@ -188,7 +202,9 @@ pub fn plan(
         return Err(PlanError::Missing(observed.missing.clone()));
     }
     let selected = selection(desired, observed, &options.targets)?;
-    let mut planner = Planner { observed, recorded, rules, options, changes: BTreeMap::new(), notes: Vec::new() };
+    let asked = asked(desired, observed, rules, &options.replace)?;
+    let mut planner =
+        Planner { observed, recorded, rules, options, asked, changes: BTreeMap::new(), notes: Vec::new() };
     for address in desired.in_order() {
         if let Some(resource) = desired.resources().get(address) {
             let is_selected = selected.as_ref().is_none_or(|selected| selected.contains(address));
@@ -203,9 +219,9 @@ pub fn plan(
         if selected.as_ref().is_some_and(|selected| !selected.contains(address)) {
             continue;
         }
-        let (kept, reason) =
-            if desired.resources().contains_key(address) { (1, Reason::LeftOver) } else { (0, Reason::NotInStack) };
-        for remote in remotes.iter().skip(kept) {
+        let reason = if desired.resources().contains_key(address) { Reason::LeftOver } else { Reason::NotInStack };
+        let current = changes.get(address).and_then(|changes| changes.first()?.remote.as_ref()).map(|it| it.id.clone());
+        for remote in remotes.iter().filter(|remote| current.as_ref() != Some(&remote.id)) {
             changes.entry(address.clone()).or_default().push(Change {
                 address: address.clone(),
                 action: Action::Delete,
@@ -242,10 +258,7 @@ fn selection(
     let mut queue: Vec<&Address> = Vec::new();
     for target in targets {
         let before = queue.len();
-        let matches = |address: &&Address| {
-            *address == target || (target.index.is_none() && address.kind == target.kind && address.name == target.name)
-        };
-        queue.extend(desired.resources().keys().chain(observed.remotes.keys()).filter(matches));
+        queue.extend(desired.resources().keys().chain(observed.remotes.keys()).filter(|it| is_meant(it, target)));
         if queue.len() == before {
             return Err(PlanError::UnknownTarget(target.clone()));
         }
@@ -260,31 +273,81 @@ fn selection(
     Ok(Some(selected))
 }
 
+/// Whether a target means an address: `instance.heavy` means all hosts of the pool.
+fn is_meant(address: &Address, target: &Address) -> bool {
+    address == target || (target.index.is_none() && address.kind == target.kind && address.name == target.name)
+}
+
+/// The addresses whose replacement was asked for: each is in the stack, stands, and can go before its successor comes.
+fn asked(
+    desired: &Graph,
+    observed: &Observed,
+    rules: &RuleBook,
+    targets: &[Address],
+) -> Result<BTreeSet<Address>, PlanError> {
+    let mut asked = BTreeSet::new();
+    for target in targets {
+        let stands = |address: &&Address| is_meant(address, target) && observed.remotes.contains_key(*address);
+        let found: Vec<&Address> = desired.resources().keys().filter(stands).collect();
+        if found.is_empty() {
+            return Err(PlanError::UnknownTarget(target.clone()));
+        }
+        for address in found {
+            let refused = |reason: String| PlanError::CannotReplace { address: address.clone(), reason };
+            if rules.get(&address.kind).is_some_and(|rules| rules.replacement == Replacement::CreateFirst) {
+                let reason = "its successor comes first, and the two cannot differ in nothing";
+                return Err(refused(reason.to_owned()));
+            }
+            let needs_it = |other: &&Address| {
+                let dependencies = desired.resources().get(*other).map(Resource::dependencies).unwrap_or_default();
+                rules.blocks(&other.kind, &address.kind) && dependencies.contains(address)
+            };
+            if let Some(other) = observed.remotes.keys().find(needs_it) {
+                return Err(refused(format!("`{other}` stands on it")));
+            }
+            asked.insert(address.clone());
+        }
+    }
+    Ok(asked)
+}
+
+/// What would become of a resource if one of the remotes at its address were the current one.
+struct Candidate<'a> {
+    remote: &'a Remote,
+    wanted: Map,
+    differences: Vec<Difference>,
+    notes: Vec<Note>,
+}
+
+impl Candidate<'_> {
+    fn needs_replacement(&self) -> bool {
+        self.differences.iter().any(|difference| difference.forces_replacement)
+    }
+}
+
 struct Planner<'a> {
     observed: &'a Observed,
     recorded: &'a State,
     rules: &'a RuleBook,
     options: &'a PlanOptions,
+    asked: BTreeSet<Address>,
     changes: BTreeMap<Address, Vec<Change>>,
     notes: Vec<Note>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     fn plan_resource(&mut self, resource: &Resource, is_selected: bool) -> Result<(), PlanError> {
         let address = &resource.address;
         let rules = self.rules.get(&address.kind).ok_or_else(|| PlanError::UnknownKind(address.kind.clone()))?;
-        let remote = self.observed.remotes.get(address).and_then(|remotes| remotes.first());
-        if !is_selected && remote.is_none() {
-            return Ok(());
-        }
         let mut wanted: Map = resource
             .attributes
             .iter()
             .map(|(name, value)| (name.clone(), value.resolve(&|reference| self.known(reference))))
             .collect();
         diff::drop_repeats(rules, &mut wanted);
-        let change = match remote {
-            None => Change {
+        let change = match self.current(rules, address, wanted) {
+            Err(_) if !is_selected => return Ok(()),
+            Err(wanted) => Change {
                 address: address.clone(),
                 action: Action::Create,
                 reason: self.reason_to_create(address),
@@ -292,29 +355,62 @@ impl Planner<'_> {
                 desired: Some(wanted),
                 remote: None,
             },
-            Some(remote) => {
-                self.hold_pins(rules, address, &mut wanted, remote);
-                let found = diff::differences(rules, &wanted, &remote.attributes);
-                let action = match () {
-                    () if found.is_empty() || !is_selected => Action::None,
-                    () if found.iter().any(|difference| difference.forces_replacement) => Action::Replace,
-                    () => Action::Update,
+            Ok(Candidate { remote, .. }) if !is_selected => Change {
+                address: address.clone(),
+                action: Action::None,
+                reason: Reason::NotSelected,
+                differences: Vec::new(),
+                // What no target selects stays as it is, and is recorded so.
+                desired: Some(remote.attributes.clone()),
+                remote: Some(remote.clone()),
+            },
+            Ok(candidate) => {
+                let is_asked = self.asked.contains(address);
+                let (action, reason) = match () {
+                    () if candidate.needs_replacement() => (Action::Replace, Reason::Differs),
+                    () if is_asked => (Action::Replace, Reason::Asked),
+                    () if candidate.differences.is_empty() => (Action::None, Reason::Unchanged),
+                    () => (Action::Update, Reason::Differs),
                 };
-                let causes = self.causes(rules, address, remote, &found);
-                let is_changed = action != Action::None;
+                let Candidate { remote, wanted, differences, notes } = candidate;
+                let causes = self.causes(rules, address, remote, &differences);
+                self.notes.extend(notes);
                 Change {
                     address: address.clone(),
                     action,
-                    reason: if is_changed { Reason::Differs } else { Reason::Unchanged },
-                    differences: if is_changed { found.into_iter().zip(causes).collect() } else { Vec::new() },
-                    // What no target selects stays as it is, and is recorded so.
-                    desired: Some(if is_selected { wanted } else { remote.attributes.clone() }),
+                    reason,
+                    differences: differences.into_iter().zip(causes).collect(),
+                    desired: Some(wanted),
                     remote: Some(remote.clone()),
                 }
             }
         };
         self.changes.entry(address.clone()).or_default().push(change);
         Ok(())
+    }
+
+    /// The current one of those that stand at an address: the first that needs no replacement, else the first. So an
+    /// apply that was ended after it made a successor goes on with that one. Gives back what is wanted where none stands.
+    fn current(&self, rules: &Rules, address: &Address, wanted: Map) -> Result<Candidate<'a>, Map> {
+        let remotes = self.observed.remotes.get(address).map(Vec::as_slice).unwrap_or_default();
+        let mut remotes = remotes.iter().filter(|remote| !remote.is_spent);
+        let Some(first) = remotes.next() else { return Err(wanted) };
+        let others: Vec<(&Remote, Map)> = remotes.map(|remote| (remote, wanted.clone())).collect();
+        let first = self.candidate(rules, address, first, wanted);
+        if !first.needs_replacement() {
+            return Ok(first);
+        }
+        let mut others = others.into_iter().map(|(remote, wanted)| self.candidate(rules, address, remote, wanted));
+        Ok(others.find(|other| !other.needs_replacement()).unwrap_or(first))
+    }
+
+    fn candidate(&self, rules: &Rules, address: &Address, remote: &'a Remote, mut wanted: Map) -> Candidate<'a> {
+        let mut notes = Vec::new();
+        self.hold_pins(rules, address, &mut wanted, remote, &mut notes);
+        // What is accepted as a whole may hold pins.
+        hold_accepted(rules, &mut wanted, remote);
+        let differences = diff::differences(rules, &wanted, &remote.attributes);
+        Candidate { remote, wanted, differences, notes }
     }
 
     fn reason_to_create(&self, address: &Address) -> Reason {
@@ -348,12 +444,12 @@ impl Planner<'_> {
     }
 
     /// Pinned attributes keep what they are, and a note says what they could be.
-    fn hold_pins(&mut self, rules: &Rules, address: &Address, wanted: &mut Map, remote: &Remote) {
+    fn hold_pins(&self, rules: &Rules, address: &Address, wanted: &mut Map, remote: &Remote, notes: &mut Vec<Note>) {
         for (path, rule) in rules.attributes {
             let Some(by) = rule.pinned_by else { continue };
-            // What was applied counts more than what stands there, which anybody may have edited.
+            // What stands there counts; where somebody edited it away, what was applied does.
             let recorded = self.recorded.resources.get(address).filter(|recorded| recorded.id == remote.id);
-            let looks = recorded.map(|recorded| &recorded.attributes).into_iter().chain([&remote.attributes]);
+            let looks = [&remote.attributes].into_iter().chain(recorded.map(|recorded| &recorded.attributes));
             let pin = looks
                 .filter(|look| diff::at(wanted, by).is_some() && diff::at(wanted, by) == diff::at(look, by))
                 .find_map(|look| diff::at(look, path).filter(|pin| **pin != Value::Null));
@@ -362,7 +458,7 @@ impl Planner<'_> {
                 continue;
             }
             if let (Some(newest), Some(pin)) = (newest.as_text(), pin.as_text()) {
-                self.notes.push(Note {
+                notes.push(Note {
                     code: "plan::pinned".to_owned(),
                     message: format!("`{address}` stays with `{path}` {pin}; {newest} is newer"),
                     help: Some("`--update-images` takes the newest ones".to_owned()),
@@ -387,6 +483,20 @@ impl Planner<'_> {
                 if is_outside { Cause::Outside { since: recorded.applied_at.clone() } } else { Cause::Stack }
             })
             .collect()
+    }
+}
+
+/// Observed values that do as well as the desired ones stay, so that what refers to them sees them, too.
+fn hold_accepted(rules: &Rules, wanted: &mut Map, remote: &Remote) {
+    for (path, rule) in rules.attributes {
+        let Some(Accepts(accepts)) = rule.accepts else { continue };
+        let (Some(desired), Some(observed)) = (diff::at(wanted, path), diff::at(&remote.attributes, path)) else {
+            continue;
+        };
+        if desired != observed && accepts(desired, observed) {
+            let observed = observed.clone();
+            diff::put(wanted, path, observed);
+        }
     }
 }
 

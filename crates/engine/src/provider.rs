@@ -13,13 +13,23 @@ pub struct Remote {
     pub id: String,
     /// What it looks like now, in the shape of the kind's attributes, computed ones included.
     pub attributes: Map,
+    /// Whether it can only be deleted any more, such as a deregistered revision: it never counts as the current one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_spent: bool,
+}
+
+impl Remote {
+    /// One that can be the current one of its address.
+    pub fn new(id: impl Into<String>, attributes: Map) -> Self {
+        Self { id: id.into(), attributes, is_spent: false }
+    }
 }
 
 /// What the cloud says now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Everything that carries the stack's tags. Where an address has several, the first one is the current one and
-    /// the others are left-overs to delete.
+    /// Everything that carries the stack's tags. Where an address has several, the plan takes the one that needs no
+    /// replacement as the current one, the first of equals; the others are left-overs to delete.
     pub remotes: BTreeMap<Address, Vec<Remote>>,
     /// The attributes of every lookup that was found.
     pub lookups: BTreeMap<Address, Map>,

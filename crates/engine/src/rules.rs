@@ -1,8 +1,8 @@
 //! What the engine must know of a kind: which attributes can change in place, which AWS decides, what compares how.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use crate::KindName;
+use crate::{KindName, Value};
 
 /// The rules of one kind.
 #[derive(Debug, Clone, Copy)]
@@ -11,6 +11,8 @@ pub struct Rules {
     pub kind: &'static str,
     /// Kinds whose resources this kind may depend on: they are deleted after it.
     pub depends_on: &'static [&'static str],
+    /// Of those, the kinds of which the cloud refuses to delete a resource while one of this kind uses it.
+    pub blocks: &'static [&'static str],
     /// Rules of attributes by path, `data.image_id`; a rule holds for everything beneath its path.
     /// What is not named here changes in place and compares as it is.
     pub attributes: &'static [(&'static str, Attribute)],
@@ -21,7 +23,7 @@ pub struct Rules {
 }
 
 /// How one attribute behaves. Start from [`Attribute::PLAIN`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each one is an independent property of an attribute")]
 pub struct Attribute {
     /// A change of it replaces the resource.
@@ -36,12 +38,31 @@ pub struct Attribute {
     pub create_only: bool,
     /// It keeps its observed value while the attribute of this path stays as it is.
     pub pinned_by: Option<&'static str>,
+    /// Which observed values do as well as the desired one: they stay, and count as asked for.
+    pub accepts: Option<Accepts>,
+}
+
+/// Whether an observed value does as well as the desired one.
+#[derive(Clone, Copy)]
+pub struct Accepts(pub fn(desired: &Value, observed: &Value) -> bool);
+
+impl fmt::Debug for Accepts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Accepts")
+    }
 }
 
 impl Attribute {
     /// Changes in place, compares as it is.
-    pub const PLAIN: Self =
-        Self { immutable: false, unordered: false, json: false, sensitive: false, create_only: false, pinned_by: None };
+    pub const PLAIN: Self = Self {
+        immutable: false,
+        unordered: false,
+        json: false,
+        sensitive: false,
+        create_only: false,
+        pinned_by: None,
+        accepts: None,
+    };
     /// A change replaces the resource.
     pub const IMMUTABLE: Self = Self { immutable: true, ..Self::PLAIN };
     /// A list without order.
@@ -52,6 +73,15 @@ impl Attribute {
     pub const SENSITIVE: Self = Self { sensitive: true, ..Self::PLAIN };
     /// Only for the create call.
     pub const CREATE_ONLY: Self = Self { create_only: true, ..Self::PLAIN };
+
+    /// Only for the create call: whatever stands there stays.
+    pub const KEPT: Self = Self { accepts: Some(Accepts(|_, _| true)), ..Self::IMMUTABLE };
+
+    /// The same, and observed values that `accepts` says yes to (desired first) stay.
+    #[must_use]
+    pub const fn accepting(self, accepts: fn(&Value, &Value) -> bool) -> Self {
+        Self { accepts: Some(Accepts(accepts)), ..self }
+    }
 
     /// Pinned while the attribute at `path` stays the same.
     #[must_use]
@@ -95,6 +125,11 @@ impl RuleBook {
     /// The rules of a kind.
     pub fn get(&self, kind: &KindName) -> Option<&Rules> {
         self.0.get(kind)
+    }
+
+    /// Whether the cloud refuses to delete a resource of `other` while one of `kind` uses it.
+    pub fn blocks(&self, kind: &KindName, other: &KindName) -> bool {
+        self.get(kind).is_some_and(|rules| rules.blocks.contains(&other.as_str()))
     }
 
     /// Whether a resource of `kind` may depend on one of `other`, directly or through further kinds.

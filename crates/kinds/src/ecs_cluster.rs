@@ -21,6 +21,7 @@ impl EcsCluster {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &[],
+        blocks: &[],
         attributes: &[("name", Attribute::IMMUTABLE)],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::DeleteFirst,

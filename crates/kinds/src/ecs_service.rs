@@ -51,6 +51,7 @@ impl EcsService {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["ecs_cluster", "ecs_task_definition", "security_group"],
+        blocks: &["ecs_cluster", "security_group"],
         attributes: &[
             ("name", Attribute::IMMUTABLE),
             ("cluster", Attribute::IMMUTABLE),

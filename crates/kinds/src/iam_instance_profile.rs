@@ -30,6 +30,7 @@ impl IamInstanceProfile {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["iam_role"],
+        blocks: &["iam_role"],
         attributes: &[("name", Attribute::IMMUTABLE), ("path", Attribute::IMMUTABLE), ("roles", Attribute::UNORDERED)],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::DeleteFirst,

@@ -35,6 +35,7 @@ impl IamRole {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &[],
+        blocks: &[],
         attributes: &[
             ("name", Attribute::IMMUTABLE),
             ("path", Attribute::IMMUTABLE),

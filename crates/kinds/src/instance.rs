@@ -49,6 +49,7 @@ impl Instance {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["launch_template", "iam_instance_profile", "security_group", "s3_object"],
+        blocks: &["security_group"],
         attributes: &[
             ("launch_template", Attribute::CREATE_ONLY),
             ("version", Attribute::CREATE_ONLY),

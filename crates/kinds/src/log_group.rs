@@ -23,6 +23,7 @@ impl LogGroup {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &[],
+        blocks: &[],
         attributes: &[("name", Attribute::IMMUTABLE)],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::DeleteFirst,

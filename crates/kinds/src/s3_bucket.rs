@@ -34,6 +34,7 @@ impl S3Bucket {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &[],
+        blocks: &[],
         attributes: &[("name", Attribute::IMMUTABLE), ("policy", Attribute::JSON)],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::CreateFirst,

@@ -29,6 +29,7 @@ impl S3Object {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["s3_bucket"],
+        blocks: &["s3_bucket"],
         attributes: &[
             ("bucket", Attribute::IMMUTABLE),
             ("key", Attribute::IMMUTABLE),

@@ -47,6 +47,7 @@ impl SecurityGroup {
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["security_group"],
+        blocks: &[],
         attributes: &[
             ("name", Attribute::IMMUTABLE),
             ("description", Attribute::IMMUTABLE),

@@ -125,7 +125,8 @@ fn reason(change: &DocumentChange) -> Option<String> {
         }
         Reason::NotInStack => Some("not in the stack any more".to_owned()),
         Reason::LeftOver => Some("a left-over: another one stands at its address".to_owned()),
-        Reason::New | Reason::Differs | Reason::Unchanged => None,
+        Reason::Asked => Some("asked for with `--replace`".to_owned()),
+        Reason::New | Reason::Differs | Reason::Unchanged | Reason::NotSelected => None,
     }
 }
 

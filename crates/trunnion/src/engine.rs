@@ -41,6 +41,8 @@ pub struct Request {
     pub targets: Vec<String>,
     /// Take the newest images instead of those the launch templates hold.
     pub update_images: bool,
+    /// Replace what stands at these addresses although nothing of it differs.
+    pub replace: Vec<String>,
 }
 
 /// A plan with the state it was made with.
@@ -146,7 +148,8 @@ impl Engine {
 
     /// Reads AWS in bulk and plans.
     pub async fn plan(&self, request: &Request) -> Result<Planned, Error> {
-        let targets = request.targets.iter().map(|target| target.parse()).collect::<Result<_, _>>()?;
+        let addresses = |named: &[String]| named.iter().map(|address| address.parse()).collect::<Result<_, _>>();
+        let (targets, replace) = (addresses(&request.targets)?, addresses(&request.replace)?);
         // What is to be destroyed needs no binary.
         let binaries = if request.destroy { None } else { Some(binaries(&self.stack)?) };
         let desired = match &binaries {
@@ -157,7 +160,7 @@ impl Engine {
         let observed = self.aws.observe(&desired, &state).await?;
         let desired =
             trunnion_blueprint::complete(desired, &observed).map_err(|error| Error::blueprint(&self.stack, error))?;
-        let options = PlanOptions { targets, update_pinned: request.update_images };
+        let options = PlanOptions { targets, update_pinned: request.update_images, replace };
         let mut plan = plan(&desired, &observed, &state, &self.rules, &options)?;
         if let Some(binaries) = &binaries {
             let findings = trunnion_blueprint::findings(&self.stack, binaries, &desired, &observed);

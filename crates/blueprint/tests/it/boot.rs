@@ -351,7 +351,9 @@ fn a_template_of_a_windows_editor_reaches_the_hosts_as_any_other() {
 
 #[test]
 fn user_data_that_cloud_init_would_ignore_is_refused() {
-    for fine in ["#cloud-config\n", "#include\n", "## template: jinja\n#cloud-config\n", "content-type: multipart/mixed\n"] {
+    for fine in
+        ["#cloud-config\n", "#include\n", "## template: jinja\n#cloud-config\n", "content-type: multipart/mixed\n"]
+    {
         assert_eq!(with_template(fine).unwrap(), fine);
     }
     insta::assert_snapshot!(with_template("\n#!/bin/sh\n").unwrap_err(), @"");

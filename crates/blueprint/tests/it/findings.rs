@@ -35,7 +35,7 @@ fn route(observed: &mut Observed, to: &str) {
 
 fn host(interfaces: i64, addresses: i64) -> Vec<Remote> {
     let attributes = map([("interfaces", Value::Number(interfaces)), ("addresses", Value::Number(addresses))]);
-    vec![Remote { id: "i-1".to_owned(), attributes }]
+    vec![Remote::new("i-1", attributes)]
 }
 
 fn told(stack: &Stack, observed: &Observed) -> String {

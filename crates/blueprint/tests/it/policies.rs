@@ -64,10 +64,7 @@ fn a_key_of_a_secret_is_for_the_task_and_not_for_the_policy() {
     let definition = &graph.resources()[&"ecs_task_definition.control_plane".parse().unwrap()];
     let known = Value::Map(definition.attributes.clone()).resolve(&|_| Some(whole.into()));
     let known = serde_json::Value::from(known);
-    assert_eq!(
-        known["containers"]["control-plane"]["secrets"]["CONTROL_PLANE_TOKEN"],
-        format!("{whole}:cp_token::")
-    );
+    assert_eq!(known["containers"]["control-plane"]["secrets"]["CONTROL_PLANE_TOKEN"], format!("{whole}:cp_token::"));
     let query = serde_json::Value::from(Value::Map(graph.lookups()[&"secret.token".parse().unwrap()].query.clone()));
     assert_eq!(query["arn"], whole.strip_suffix("-AbCdEf").unwrap());
 }
@@ -117,19 +114,27 @@ fn an_image_of_ecr_is_pulled_from_its_repository_only() {
     assert!(!told(&stack).contains("ecr:CreateRepository"), "it is no cache");
     for (image, arn) in [
         ("210987654321.dkr-ecr.eu-west-1.on.aws/a/b:1", "arn:aws:ecr:eu-west-1:210987654321:repository/a/b"),
-        ("210987654321.dkr.ecr-fips.us-gov-west-1.amazonaws.com/a:1", "arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/a"),
+        (
+            "210987654321.dkr.ecr-fips.us-gov-west-1.amazonaws.com/a:1",
+            "arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/a",
+        ),
         ("210987654321.dkr.ecr.cn-north-1.amazonaws.com.cn/a:1", "arn:aws-cn:ecr:cn-north-1:210987654321:repository/a"),
-        ("210987654321.dkr.ecr.eusc-de-east-1.amazonaws.eu/a:1", "arn:aws-eusc:ecr:eusc-de-east-1:210987654321:repository/a"),
+        (
+            "210987654321.dkr.ecr.eusc-de-east-1.amazonaws.eu/a:1",
+            "arn:aws-eusc:ecr:eusc-de-east-1:210987654321:repository/a",
+        ),
     ] {
         stack.control_plane.image = image.to_owned();
         assert!(told(&stack).contains(&format!("\"{arn}\"")), "{image}");
     }
-    for other in ["210987654321.dkr.ecr.eu-west-1.amazonaws.com.evil.org/a:1", "x.dkr.ecr.eu-west-1.amazonaws.com/a:1"] {
+    for other in ["210987654321.dkr.ecr.eu-west-1.amazonaws.com.evil.org/a:1", "x.dkr.ecr.eu-west-1.amazonaws.com/a:1"]
+    {
         stack.control_plane.image = other.to_owned();
         assert!(!told(&stack).contains("ecr:"), "{other}");
     }
     // The image that writes the conf counts too, and a cache is filled by the first pull.
-    stack.control_plane.init_image = "210987654321.dkr.ecr.eu-west-1.amazonaws.com/docker-hub/library/busybox:1.37.0".to_owned();
+    stack.control_plane.init_image =
+        "210987654321.dkr.ecr.eu-west-1.amazonaws.com/docker-hub/library/busybox:1.37.0".to_owned();
     let told = told(&stack);
     let repository = "\"arn:aws:ecr:eu-west-1:210987654321:repository/docker-hub/library/busybox\"";
     assert_eq!(told.matches(repository).count(), 2, "{told}");

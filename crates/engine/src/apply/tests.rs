@@ -11,6 +11,7 @@ const BOOK: [Rules; 3] = [
     Rules {
         kind: "base",
         depends_on: &[],
+        blocks: &[],
         attributes: &[],
         computed: &[("id", Computed::AtCreation)],
         replacement: Replacement::DeleteFirst,
@@ -18,6 +19,7 @@ const BOOK: [Rules; 3] = [
     Rules {
         kind: "thing",
         depends_on: &["base"],
+        blocks: &[],
         attributes: &[],
         computed: &[("id", Computed::AtCreation)],
         replacement: Replacement::DeleteFirst,
@@ -25,6 +27,7 @@ const BOOK: [Rules; 3] = [
     Rules {
         kind: "copy",
         depends_on: &["base"],
+        blocks: &[],
         attributes: &[("base", Attribute::IMMUTABLE), ("note", Attribute::IMMUTABLE)],
         computed: &[("id", Computed::AtCreation)],
         replacement: Replacement::CreateFirst,
@@ -67,7 +70,7 @@ impl Provider for Cloud {
         let mut attributes = resource.attributes.clone();
         let id = format!("id-of-{}", resource.address);
         attributes.insert("id".to_owned(), id.clone().into());
-        let remote = Remote { id, attributes };
+        let remote = Remote::new(id, attributes);
         self.world.borrow_mut().insert(resource.address.clone(), remote.clone());
         Ok(remote)
     }
@@ -270,4 +273,24 @@ async fn a_replacement_that_turns_out_to_be_the_same_keeps_the_old_one() {
 
     let (outcome, _) = run(&copy("another"), &cloud, &store, &Settings::default()).await;
     assert_eq!(outcome.failed.len(), 1, "one that had to become another cannot be the old one");
+}
+
+#[tokio::test]
+async fn what_a_create_found_is_not_deleted() {
+    let (cloud, store) = (Cloud::default(), Memory::default());
+    let rules = RuleBook::new(BOOK);
+    run(&graph(), &cloud, &store, &Settings::default()).await;
+    let state = store.load().await.unwrap();
+    let mut observed = cloud.observe(&graph(), &state).await.unwrap();
+    // The plan believes that the only one is a left-over: the cloud showed another one as the current one, or none.
+    let address: Address = "thing.b".parse().unwrap();
+    observed.remotes.get_mut(&address).unwrap()[0].is_spent = true;
+    let plan = plan(&graph(), &observed, &state, &rules, &PlanOptions::default()).unwrap();
+    let steps: Vec<_> = plan.steps.iter().map(|step| step.operation).collect();
+    assert_eq!(steps, [Operation::Create, Operation::Delete]);
+    cloud.calls.borrow_mut().clear();
+    let outcome = apply(&plan, &cloud, &store, &rules, state, &Events::nowhere(), &Settings::default()).await;
+    assert!(outcome.is_complete(), "{outcome:?}");
+    assert_eq!(*cloud.calls.borrow(), ["create thing.b"]);
+    assert_eq!(outcome.state.resources[&address].id, "id-of-thing.b");
 }

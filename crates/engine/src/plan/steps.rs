@@ -1,14 +1,19 @@
 //! The steps of a plan and what each one waits for.
 //!
 //! - Making or changing something waits for what it refers to.
-//! - So does deleting something that is then made anew: it must not be gone when what it needs failed.
+//! - So does deleting something that is then made again: it must not be gone when what it needs failed.
 //! - Deleting something waits until everything of a kind that may depend on its kind was made, changed or deleted.
-//! - Of hosts of one pool, the next one is deleted once the one before it was made anew: unless they all stand on
-//!   something that must itself be deleted before it is made anew, for then all of them have to go first.
+//! - Of hosts of one pool, the next one is deleted once the one before it was made again: unless they all stand on
+//!   something that must itself be deleted before it is made again, for then all of them have to go first.
+//! - Nothing that is made waits for the deletion of a left-over.
+//!
+//! Where those waits would form a circle, the least important ones in it go ([`Weight`]), so that there is always an order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Change, Operation, PlanError, Step};
+use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
+
+use super::{Action, Change, Operation, PlanError, Reason, Step};
 use crate::{Address, Graph, Replacement, RuleBook};
 
 struct Draft {
@@ -18,9 +23,62 @@ struct Draft {
     is_late: bool,
 }
 
+/// How much depends on a wait. Of a circle, the waits of the lowest weight go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// Before something is replaced, what the stack does not ask for any more and may depend on it goes.
+    Tidy,
+    /// Before something is deleted to be made again, what may depend on it and is replaced as well goes.
+    Dependent,
+    /// Nothing is deleted to be made again before what it needs is there.
+    Cautious,
+    /// Without it a call would fail.
+    Needed,
+}
+
+/// What each draft waits for.
+struct Waits(Vec<BTreeMap<usize, Weight>>);
+
+impl Waits {
+    fn add(&mut self, index: usize, needs: impl IntoIterator<Item = usize>, weight: Weight) {
+        for need in needs {
+            let found = self.0[index].entry(need).or_insert(weight);
+            *found = weight.max(*found);
+        }
+    }
+
+    /// Takes waits out of every circle, the least important ones first.
+    fn untie(&mut self) {
+        loop {
+            let mut graph: DiGraphMap<usize, ()> = DiGraphMap::new();
+            for (index, needs) in self.0.iter().enumerate() {
+                for &need in needs.keys() {
+                    graph.add_edge(index, need, ());
+                }
+            }
+            let mut is_untied = true;
+            for circle in tarjan_scc(&graph).into_iter().filter(|circle| circle.len() > 1) {
+                let inside: BTreeSet<usize> = circle.into_iter().collect();
+                let weights =
+                    || inside.iter().flat_map(|&index| &self.0[index]).filter(|(need, _)| inside.contains(need));
+                let Some(least) = weights().map(|(_, weight)| *weight).min().filter(|it| *it < Weight::Needed) else {
+                    continue;
+                };
+                for &index in &inside {
+                    self.0[index].retain(|need, weight| !inside.contains(need) || *weight > least);
+                }
+                is_untied = false;
+            }
+            if is_untied {
+                return;
+            }
+        }
+    }
+}
+
 pub(super) fn steps(desired: &Graph, changes: &[Change], rules: &RuleBook) -> Result<Vec<Step>, PlanError> {
     let drafts = drafts(changes, rules);
-    let mut edges: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); drafts.len()];
+    let mut waits = Waits(vec![BTreeMap::new(); drafts.len()]);
     let address_of = |draft: &Draft| &changes[draft.change].address;
 
     // Which step brings an address to its desired state.
@@ -33,25 +91,41 @@ pub(super) fn steps(desired: &Graph, changes: &[Change], rules: &RuleBook) -> Re
 
     let uprooted = uprooted(desired, changes, rules);
     for (index, draft) in drafts.iter().enumerate() {
-        let needs_its_needs = match draft.operation {
-            Operation::Create | Operation::Update => true,
-            Operation::Delete => !draft.is_late && !uprooted.contains(address_of(draft)),
+        let weight = match draft.operation {
+            Operation::Create | Operation::Update => Some(Weight::Needed),
+            Operation::Delete if draft.is_late || uprooted.contains(address_of(draft)) => None,
+            Operation::Delete => Some(Weight::Cautious),
         };
-        if needs_its_needs && let Some(resource) = desired.resources().get(address_of(draft)) {
-            edges[index].extend(resource.dependencies().into_iter().filter_map(|need| made_by.get(need)));
+        if let Some(weight) = weight
+            && let Some(resource) = desired.resources().get(address_of(draft))
+        {
+            waits.add(index, resource.dependencies().into_iter().filter_map(|need| made_by.get(need).copied()), weight);
         }
-        // The two halves of a replacement.
-        let other = drafts.iter().position(|other| other.change == draft.change && other.operation != draft.operation);
-        if let Some(other) = other {
-            let is_second = if draft.operation == Operation::Delete { draft.is_late } else { !drafts[other].is_late };
-            if is_second {
-                edges[index].insert(other);
-            }
+        // The create at its address may find this very one, which then stays.
+        if draft.is_late
+            && let Some(&made) = made_by.get(address_of(draft))
+        {
+            waits.add(index, [made], Weight::Needed);
+        }
+        // The two halves of a replacement stand beside each other.
+        let beside = [index.checked_sub(1), Some(index + 1)].into_iter().flatten();
+        let other = beside.filter_map(|at| Some((at, drafts.get(at)?))).find(|(_, other)| other.change == draft.change);
+        if let Some((at, other)) = other
+            && draft.operation != Operation::Delete
+            && !other.is_late
+        {
+            waits.add(index, [at], Weight::Needed);
         }
     }
-    wait_for_dependents(&drafts, changes, rules, &mut edges);
-    one_by_one(&uprooted, &drafts, changes, rules, &mut edges);
-    in_order(&drafts, changes, &edges)
+    wait_for_dependents(&drafts, changes, rules, &mut waits);
+    one_by_one(&uprooted, &drafts, changes, rules, &mut waits);
+    match in_order(&drafts, changes, &waits) {
+        Err(PlanError::Knot(_)) => {
+            waits.untie();
+            in_order(&drafts, changes, &waits)
+        }
+        steps => steps,
+    }
 }
 
 fn drafts(changes: &[Change], rules: &RuleBook) -> Vec<Draft> {
@@ -77,7 +151,7 @@ fn drafts(changes: &[Change], rules: &RuleBook) -> Vec<Draft> {
 }
 
 /// Deletes wait for the kinds that may depend on theirs. Worked out kind by kind: a pool may have a thousand hosts.
-fn wait_for_dependents(drafts: &[Draft], changes: &[Change], rules: &RuleBook, edges: &mut [BTreeSet<usize>]) {
+fn wait_for_dependents(drafts: &[Draft], changes: &[Change], rules: &RuleBook, waits: &mut Waits) {
     let kind_of = |draft: &Draft| &changes[draft.change].address.kind;
     let mut by_kind: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (index, draft) in drafts.iter().enumerate() {
@@ -85,15 +159,34 @@ fn wait_for_dependents(drafts: &[Draft], changes: &[Change], rules: &RuleBook, e
     }
     for (index, draft) in drafts.iter().enumerate().filter(|(_, draft)| draft.operation == Operation::Delete) {
         let kind = kind_of(draft);
-        // What is deleted before it is made anew cannot wait for those that wait for the new one.
-        let can_wait_for = |other: &&usize| {
-            let other = &drafts[**other];
-            let is_gone_for_good = changes[other.change].action == Action::Delete;
-            draft.is_late || (other.operation == Operation::Delete && (is_gone_for_good || !other.is_late))
-        };
-        for (_, others) in by_kind.iter().filter(|(other, _)| **other != kind && rules.may_depend(other, kind)) {
-            edges[index].extend(others.iter().filter(can_wait_for));
+        for (other_kind, others) in by_kind.iter().filter(|(other, _)| **other != kind && rules.may_depend(other, kind))
+        {
+            let is_blocked = rules.blocks(other_kind, kind);
+            for &other in others {
+                let weight = if draft.is_late {
+                    Some(Weight::Needed)
+                } else {
+                    weight_of_dependent(&drafts[other], &changes[drafts[other].change], is_blocked)
+                };
+                if let Some(weight) = weight {
+                    waits.add(index, [other], weight);
+                }
+            }
         }
+    }
+}
+
+/// Why something that is deleted to be made again waits for a step of a kind that may depend on its kind. It cannot wait for
+/// those that wait for its successor.
+fn weight_of_dependent(draft: &Draft, change: &Change, is_blocked: bool) -> Option<Weight> {
+    match (draft.operation, change.action, &change.reason) {
+        (Operation::Delete, ..) if is_blocked && (!draft.is_late || change.action == Action::Delete) => {
+            Some(Weight::Needed)
+        }
+        (Operation::Delete, Action::Delete, Reason::LeftOver) => None,
+        (Operation::Delete, Action::Delete, _) => Some(Weight::Tidy),
+        (Operation::Delete, ..) if !draft.is_late => Some(Weight::Dependent),
+        _ => None,
     }
 }
 
@@ -102,8 +195,13 @@ fn one_by_one(
     drafts: &[Draft],
     changes: &[Change],
     rules: &RuleBook,
-    edges: &mut [BTreeSet<usize>],
+    waits: &mut Waits,
 ) {
+    let mut halves: BTreeMap<usize, [Option<usize>; 2]> = BTreeMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let half = usize::from(draft.operation == Operation::Create);
+        halves.entry(draft.change).or_default()[half] = Some(index);
+    }
     let mut before: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for (change, Change { address, action, .. }) in changes.iter().enumerate() {
         let is_rolling = *action == Action::Replace
@@ -112,11 +210,10 @@ fn one_by_one(
         if !is_rolling {
             continue;
         }
-        let half = |operation| drafts.iter().position(|draft| draft.change == change && draft.operation == operation);
-        if let (Some(delete), Some(create)) = (half(Operation::Delete), half(Operation::Create))
-            && let Some(create_before) = before.insert((address.kind.as_str(), &address.name), create)
+        if let Some([Some(delete), Some(create)]) = halves.get(&change)
+            && let Some(create_before) = before.insert((address.kind.as_str(), &address.name), *create)
         {
-            edges[delete].insert(create_before);
+            waits.add(*delete, [create_before], Weight::Needed);
         }
     }
 }
@@ -147,11 +244,11 @@ fn uprooted<'a>(desired: &'a Graph, changes: &[Change], rules: &RuleBook) -> BTr
 }
 
 /// Each step behind those it waits for, the order of addresses deciding between equals.
-fn in_order(drafts: &[Draft], changes: &[Change], edges: &[BTreeSet<usize>]) -> Result<Vec<Step>, PlanError> {
-    let mut waiting_for: Vec<usize> = edges.iter().map(BTreeSet::len).collect();
+fn in_order(drafts: &[Draft], changes: &[Change], Waits(waits): &Waits) -> Result<Vec<Step>, PlanError> {
+    let mut waiting_for: Vec<usize> = waits.iter().map(BTreeMap::len).collect();
     let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); drafts.len()];
-    for (index, needs) in edges.iter().enumerate() {
-        for &need in needs {
+    for (index, needs) in waits.iter().enumerate() {
+        for &need in needs.keys() {
             needed_by[need].push(index);
         }
     }
@@ -178,7 +275,7 @@ fn in_order(drafts: &[Draft], changes: &[Change], edges: &[BTreeSet<usize>]) -> 
     Ok(order
         .into_iter()
         .map(|index| {
-            let mut after: Vec<usize> = edges[index].iter().map(|&need| place[need]).collect();
+            let mut after: Vec<usize> = waits[index].keys().map(|&need| place[need]).collect();
             after.sort_unstable();
             Step { change: drafts[index].change, operation: drafts[index].operation, after }
         })

@@ -11,6 +11,7 @@ const BOOK: [Rules; 4] = [
     Rules {
         kind: "group",
         depends_on: &[],
+        blocks: &[],
         attributes: &[("name", Attribute::IMMUTABLE), ("rules", Attribute::UNORDERED)],
         computed: &[("id", Computed::AtCreation)],
         replacement: Replacement::CreateFirst,
@@ -18,6 +19,7 @@ const BOOK: [Rules; 4] = [
     Rules {
         kind: "template",
         depends_on: &["group"],
+        blocks: &[],
         attributes: &[("name", Attribute::IMMUTABLE), ("data.image", Attribute::PLAIN.pinned_by("data.source"))],
         computed: &[
             ("id", Computed::AtCreation),
@@ -29,6 +31,7 @@ const BOOK: [Rules; 4] = [
     Rules {
         kind: "host",
         depends_on: &["template"],
+        blocks: &[],
         attributes: &[("version", Attribute::CREATE_ONLY), ("template", Attribute::IMMUTABLE)],
         computed: &[("ip", Computed::AtCreation)],
         replacement: Replacement::DeleteFirstOneByOne,
@@ -36,6 +39,7 @@ const BOOK: [Rules; 4] = [
     Rules {
         kind: "task",
         depends_on: &["host"],
+        blocks: &[],
         attributes: &[("conf", Attribute::IMMUTABLE)],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::CreateFirst,
@@ -94,7 +98,7 @@ fn data(image: &str, user_data: &str) -> serde_json::Value {
 }
 
 fn remote(id: &str, attributes: serde_json::Value) -> Vec<Remote> {
-    vec![Remote { id: id.to_owned(), attributes: map(attributes) }]
+    vec![Remote::new(id, map(attributes))]
 }
 
 /// What stands after `stack(hosts, user_data)` was applied, with image `ami-1`.
@@ -289,12 +293,116 @@ fn everything_goes_in_the_reverse_order() {
 #[test]
 fn a_left_over_goes_and_the_current_one_stays() {
     let mut observed = applied(1, "v1");
-    let extra = Remote { id: "task:0".to_owned(), attributes: map(json!({"conf": "old"})) };
+    let extra = Remote::new("task:0", map(json!({"conf": "old"})));
     observed.remotes.entry(address("task.t")).or_default().push(extra);
     insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &record(&applied(1, "v1"))), @r"
     Delete task.t (LeftOver)
     0: Delete task.t after []
     ");
+}
+
+#[test]
+fn nothing_that_is_made_waits_for_the_deletion_of_a_left_over() {
+    let mut observed = applied(1, "v1");
+    let extra = Remote::new("task:0", map(json!({"conf": "old"})));
+    observed.remotes.entry(address("task.t")).or_default().push(extra);
+    let plan = planned(&stack(1, "v2"), &observed, &record(&applied(1, "v1")), &PlanOptions::default());
+    insta::assert_snapshot!(told(&plan), @r"
+    Replace host.h[0] (Differs)
+        template Stack forces replacement
+    Replace task.t (Differs)
+        conf Stack forces replacement
+    Delete task.t (LeftOver)
+    Update template.t (Differs)
+        data.user_data Stack
+    0: Update template.t after []
+    1: Delete host.h[0] after [0]
+    2: Create host.h[0] after [0, 1]
+    3: Create task.t after [2]
+    4: Delete task.t after [3]
+    5: Delete task.t after [3]
+    ");
+}
+
+#[test]
+fn of_several_the_one_that_needs_no_replacement_stays() {
+    let mut observed = applied(1, "v1");
+    let current = observed.remotes[&address("task.t")][0].clone();
+    let old = Remote::new("task:0", map(json!({"conf": "old", "arn": "task:0"})));
+    let spent = Remote { is_spent: true, ..Remote::new("task:2", current.attributes.clone()) };
+    let mut state = record(&observed);
+    // Even where the state knows the other one.
+    state.resources.get_mut(&address("task.t")).unwrap().id = "task:0".to_owned();
+    observed.remotes.insert(address("task.t"), vec![spent.clone(), old, current]);
+    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &state), @r"
+    Delete task.t (LeftOver)
+    Delete task.t (LeftOver)
+    0: Delete task.t after []
+    1: Delete task.t after []
+    ");
+    observed.remotes.insert(address("task.t"), vec![spent]);
+    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &state), @r#"
+    Create task.t (Gone { id: "task:0", applied_at: "2026-08-01T00:00:00Z" })
+    Delete task.t (LeftOver)
+    0: Create task.t after []
+    1: Delete task.t after [0]
+    "#);
+}
+
+#[test]
+fn what_does_as_well_as_what_is_asked_for_stays() {
+    let accepts: fn(&Value, &Value) -> bool =
+        |desired, observed| desired.as_text() == observed.as_text().map(str::trim);
+    let mut book = BOOK;
+    let rules: &'static [(&str, Attribute)] =
+        Box::leak(Box::new([("name", Attribute::KEPT), ("data.user_data", Attribute::PLAIN.accepting(accepts))]));
+    book[1].attributes = rules;
+    let book = RuleBook::new(book);
+    let mut observed = applied(2, "v1 ");
+    observed.remotes.get_mut(&address("template.t")).unwrap()[0].attributes.insert("name".to_owned(), "old".into());
+    let plan_of = |user_data| {
+        plan(&stack(2, user_data), &observed, &State::empty("test"), &book, &PlanOptions::default()).unwrap()
+    };
+    assert!(plan_of("v1").is_empty(), "its hosts see what stands, too: {}", told(&plan_of("v1")));
+    assert!(!plan_of("v2").is_empty());
+}
+
+#[test]
+fn a_replacement_can_be_asked_for() {
+    let observed = applied(2, "v1");
+    let replace = |at: &str| PlanOptions { replace: vec![address(at)], ..PlanOptions::default() };
+    let plan = planned(&stack(2, "v1"), &observed, &record(&observed), &replace("host.h[1]"));
+    insta::assert_snapshot!(told(&plan), @r"
+    Replace host.h[1] (Asked)
+    Replace task.t (Differs)
+        conf Stack forces replacement
+    0: Delete host.h[1] after []
+    1: Create host.h[1] after [0]
+    2: Create task.t after [1]
+    3: Delete task.t after [2]
+    ");
+    let error = plan_error(&stack(2, "v1"), &observed, &replace("host.h[7]"));
+    assert_eq!(error, "`host.h[7]` is neither in the stack nor in the cloud");
+    let error = plan_error(&stack(2, "v1"), &observed, &replace("task.t"));
+    assert_eq!(
+        error,
+        "`task.t` cannot be replaced by its address: its successor comes first, and the two cannot differ in nothing"
+    );
+}
+
+#[test]
+fn what_no_target_selects_is_not_called_unchanged() {
+    let observed = applied(1, "v1");
+    let options = PlanOptions { targets: vec![address("group.g")], ..PlanOptions::default() };
+    let plan = planned(&stack(1, "v2"), &observed, &record(&observed), &options);
+    let reasons: Vec<_> = plan.changes.iter().map(|change| (change.address.to_string(), &change.reason)).collect();
+    let expected = [
+        ("group.g", &Reason::Unchanged),
+        ("host.h[0]", &Reason::NotSelected),
+        ("task.t", &Reason::NotSelected),
+        ("template.t", &Reason::NotSelected),
+    ];
+    assert_eq!(reasons, expected.map(|(address, reason)| (address.to_owned(), reason)));
 }
 
 #[test]

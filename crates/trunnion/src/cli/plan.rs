@@ -70,7 +70,12 @@ fn sandbox_folder(stack: &Path) -> PathBuf {
 }
 
 pub(crate) fn request(origin: &Origin) -> Request {
-    Request { destroy: origin.destroy, targets: origin.targets.clone(), update_images: origin.update_images }
+    Request {
+        destroy: origin.destroy,
+        targets: origin.targets.clone(),
+        update_images: origin.update_images,
+        ..Request::default()
+    }
 }
 
 fn text(document: &Document) -> Result<String, Failure> {
