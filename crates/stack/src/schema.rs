@@ -380,7 +380,7 @@ struct ControlPlane {
     )]
     init_image: Option<String>,
     /// ARN of the secret that holds its token, with `:<json key>:<version stage>:<version id>` behind it where the token is
-    /// only a part of it.
+    /// only a part of it (in quotes, because it ends in a colon then).
     #[schemars(regex(pattern = "^arn:aws[a-z-]*:secretsmanager:"))]
     token: String,
     ssh: Ssh,

@@ -173,7 +173,8 @@ pub fn role(name: &str, service: &str) -> IamRole {
             r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
         ),
         policy: Some(
-            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}"#
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject",
+            "secretsmanager:GetSecretValue","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}]}"#
                 .into(),
         ),
         other_policies: vec![],

@@ -56,7 +56,11 @@ fn policies_name_the_arn_that_the_lookup_found() {
 #[test]
 fn a_key_of_a_secret_is_for_the_task_and_not_for_the_policy() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/loadtest.yaml")).unwrap();
-    let text = text.replacen("secret:gatling/token-AbCdEf", "secret:gatling/token:cp_token::", 1);
+    let text = text.replacen(
+        "token: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf",
+        "token: \"arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token:cp_token::\"",
+        1,
+    );
     let stack = common::parse(&text, None);
     let whole = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf";
     assert!(looked_up(&stack, "execution", whole).contains(&format!("\"{whole}\"")));

@@ -47,7 +47,7 @@ pub(super) fn read(
         }
         SecretName::MalformedPart(says) => {
             let help = "write `<ARN>:<json key>:<version stage>:<version id>`, where what is not needed stays empty: such as \
-                `…:secret:<name>:password::`";
+                `\"…:secret:<name>:password::\"`, in quotes";
             findings.about(field, "stack::arn", says, help);
             return None;
         }
