@@ -91,11 +91,7 @@ impl Aws {
 
     /// The partition that the region lies in, as ARNs spell it.
     fn partition(&self) -> &'static str {
-        match self.connection.region.split('-').next() {
-            Some("cn") => "aws-cn",
-            _ if self.connection.region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        trunnion_catalog::Partition::of(&self.connection.region).id
     }
 }
 

@@ -253,8 +253,9 @@ impl Second {
     ) -> Result<(), Failure> {
         let is_bucket_ours = |(name, tags): &(String, Tags)| seen.is_ours(S3Bucket::KIND, name, tags);
         let (buckets, others): (Vec<_>, Vec<_>) = self.buckets.into_iter().partition(is_bucket_ours);
-        let (subnets, images, found, objects, again, taken) = futures::try_join!(
+        let (subnets, dns_servers, images, found, objects, again, taken) = futures::try_join!(
             Box::pin(lookups::subnets(aws, queries, &seen.observed.lookups)),
+            Box::pin(lookups::dns_servers(aws, &seen.observed.lookups)),
             Box::pin(lookups::images(aws, queries, parameters)),
             Box::pin(async {
                 futures::try_join!(
@@ -271,6 +272,7 @@ impl Second {
         )?;
         let (templates, buckets, roles, log_groups, definitions) = found;
         seen.lookups(subnets);
+        seen.lookups(dns_servers);
         seen.lookups(images);
         seen.put_all(LaunchTemplate::KIND, templates.into_iter().flatten());
         seen.put_all(S3Bucket::KIND, buckets);

@@ -427,8 +427,9 @@ impl<'a> Planner<'a> {
 
     fn candidate(&self, rules: &Rules, address: &Address, remote: &'a Remote, mut wanted: Map) -> Candidate<'a> {
         let mut notes = Vec::new();
-        hold_accepted(rules, &mut wanted, remote);
         self.hold_pins(rules, address, &mut wanted, remote, &mut notes);
+        // What is accepted as a whole may hold pins.
+        hold_accepted(rules, &mut wanted, remote);
         let differences = diff::differences(rules, &wanted, &remote.attributes);
         Candidate { remote, wanted, differences, notes }
     }

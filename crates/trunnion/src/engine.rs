@@ -190,6 +190,8 @@ impl Engine {
         }
         let state = self.state().await?;
         let observed = self.aws.observe(&desired, &state).await?;
+        let desired =
+            trunnion_blueprint::complete(desired, &observed).map_err(|error| Error::blueprint(&self.stack, error))?;
         let options = PlanOptions { targets, update_pinned: request.update_images, replace };
         let mut plan = plan(&desired, &observed, &state, &self.rules, &options)
             .map_err(|error| explained(error, &desired, &observed))?;
