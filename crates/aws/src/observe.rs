@@ -82,7 +82,12 @@ fn in_path(remote: &Remote, path: &str) -> bool {
 /// Makes sure that the credentials are of the stack's account.
 async fn check_account(aws: &Aws) -> Result<(), ProviderError> {
     let answer = aws.clients.sts.get_caller_identity().send().await.told("sts:GetCallerIdentity");
-    let account = answer.map_err(|failure| failure.about(""))?.account.unwrap_or_default();
+    let answer = answer.map_err(|failure| failure.about(""))?;
+    if let Some(arn) = answer.arn {
+        // The first answer stays: the credentials are the same in every call.
+        let _ = aws.identity.set(arn);
+    }
+    let account = answer.account.unwrap_or_default();
     if account == aws.connection.account {
         return Ok(());
     }
@@ -248,8 +253,9 @@ impl Second {
     ) -> Result<(), Failure> {
         let is_bucket_ours = |(name, tags): &(String, Tags)| seen.is_ours(S3Bucket::KIND, name, tags);
         let (buckets, others): (Vec<_>, Vec<_>) = self.buckets.into_iter().partition(is_bucket_ours);
-        let (subnets, images, found, objects, again, taken) = futures::try_join!(
+        let (subnets, dns_servers, images, found, objects, again, taken) = futures::try_join!(
             Box::pin(lookups::subnets(aws, queries, &seen.observed.lookups)),
+            Box::pin(lookups::dns_servers(aws, &seen.observed.lookups)),
             Box::pin(lookups::images(aws, queries, parameters)),
             Box::pin(async {
                 futures::try_join!(
@@ -266,6 +272,7 @@ impl Second {
         )?;
         let (templates, buckets, roles, log_groups, definitions) = found;
         seen.lookups(subnets);
+        seen.lookups(dns_servers);
         seen.lookups(images);
         seen.put_all(LaunchTemplate::KIND, templates.into_iter().flatten());
         seen.put_all(S3Bucket::KIND, buckets);

@@ -263,8 +263,12 @@ impl Server {
         }
         let answered = self.s3.call(request.map(Body::from)).await;
         if let Err(error) = lock(&self.world).commit() {
-            let fault = lost(&error);
-            return Ok(respond(fault.status, "text/plain", fault.message));
+            let Fault { status, code, message } = lost(&error);
+            let mut xml = Xml::new();
+            xml.element("Error", |xml| {
+                xml.text("Code", &code).text("Message", &message);
+            });
+            return Ok(respond(status, "application/xml", xml.into_string()));
         }
         if matches!(slot.get(), Some(Verdict::Drop | Verdict::ExecuteAndDrop)) {
             return Err(Dropped);
@@ -311,7 +315,9 @@ impl Server {
 /// The journal cannot be written, so the call must not count as done.
 fn lost(error: &SandboxError) -> Fault {
     tracing::error!(%error, "the world cannot be kept");
-    Fault::new("InternalError", format!("the sandbox cannot keep its world: {error}")).with_status(500)
+    let why = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    // Clients try again after a 500, and for a long time; a full disk stays full.
+    Fault::new("SandboxCannotKeepItsData", format!("{error}{why}")).with_status(507)
 }
 
 /// How a request is written, as far as that shows without its signature.

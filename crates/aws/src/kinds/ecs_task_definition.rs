@@ -164,7 +164,7 @@ fn from_container(found: ContainerDefinition) -> Container {
             .flatten()
             .filter_map(|pair| Some((pair.name?, pair.value.unwrap_or_default().into())))
             .collect(),
-        secrets: found.secrets.into_iter().flatten().map(|secret| (secret.name, secret.value_from)).collect(),
+        secrets: found.secrets.into_iter().flatten().map(|secret| (secret.name, secret.value_from.into())).collect(),
         mounts: found.mount_points.into_iter().flatten().map(from_mount).collect(),
         depends_on: found
             .depends_on
@@ -212,7 +212,7 @@ fn to_container(name: &str, container: &Container) -> Result<ContainerDefinition
         definition = definition.environment(KeyValuePair::builder().name(name).value(text(value)?).build());
     }
     for (name, arn) in &container.secrets {
-        definition = definition.secrets(Secret::builder().name(name).value_from(arn).build().map_err(built)?);
+        definition = definition.secrets(Secret::builder().name(name).value_from(text(arn)?).build().map_err(built)?);
     }
     for mount in &container.mounts {
         let point = MountPoint::builder().source_volume(&mount.volume).container_path(&mount.path);
@@ -359,7 +359,7 @@ mod tests {
             command: vec!["run".into()],
             user: Some("1001".into()),
             environment: BTreeMap::from([("A".to_owned(), Value::from("b"))]),
-            secrets: BTreeMap::from([("TOKEN".to_owned(), "arn:aws:secretsmanager:x".to_owned())]),
+            secrets: BTreeMap::from([("TOKEN".to_owned(), Value::from("arn:aws:secretsmanager:x"))]),
             mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: true }],
             depends_on: BTreeMap::from([("conf".to_owned(), "SUCCESS".to_owned())]),
             ports: vec![8080],

@@ -1,7 +1,7 @@
 //! `iam_role`. Its name is unique in the account; one of that name is ours if its path is.
 
 use trunnion_engine::Remote;
-use trunnion_kinds::{IamRole, Tags};
+use trunnion_kinds::{IamRole, Tags, Value};
 
 use super::{
     iam_instance_profile::remove_role,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Aws,
-    convert::{attribute, percent_decoded, remote, tag_changes, touches, typed},
+    convert::{attribute, percent_decoded, remote, tag_changes, text, touches, typed},
     error::{Class, Failure, Told as _},
 };
 
@@ -73,10 +73,10 @@ async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamRole)>, Failur
     }))
 }
 
-async fn policy(aws: &Aws, role: &str) -> Result<Option<String>, Failure> {
+async fn policy(aws: &Aws, role: &str) -> Result<Option<Value>, Failure> {
     let call = aws.clients.iam.get_role_policy().role_name(role).policy_name(IamRole::POLICY);
     match call.send().await.told("iam:GetRolePolicy") {
-        Ok(answer) => Ok(Some(percent_decoded(&answer.policy_document))),
+        Ok(answer) => Ok(Some(percent_decoded(&answer.policy_document).into())),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -160,6 +160,7 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
     }
     if from.policy != to.policy {
         if let Some(policy) = &to.policy {
+            let policy = text(policy)?;
             aws.patiently(&[Class::NotFound, Class::Precondition], async || {
                 let call = iam.put_role_policy().role_name(name).policy_name(IamRole::POLICY).policy_document(policy);
                 call.send().await.told("iam:PutRolePolicy")

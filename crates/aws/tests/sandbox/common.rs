@@ -173,7 +173,8 @@ pub fn role(name: &str, service: &str) -> IamRole {
             r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
         ),
         policy: Some(
-            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}"#
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject",
+            "secretsmanager:GetSecretValue","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}]}"#
                 .into(),
         ),
         other_policies: vec![],
@@ -259,7 +260,7 @@ pub fn definition(role: &Value) -> EcsTaskDefinition {
         command: vec![],
         user: None,
         environment: BTreeMap::from([("CONF".to_owned(), "control-plane {}".into())]),
-        secrets: BTreeMap::from([("TOKEN".to_owned(), TOKEN_SECRET.to_owned())]),
+        secrets: BTreeMap::from([("TOKEN".to_owned(), TOKEN_SECRET.into())]),
         mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: false }],
         depends_on: BTreeMap::new(),
         ports: vec![],

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::*;
-use crate::{Attribute, Lookup, Recorded};
+use crate::{Attribute, Document, Lookup, Recorded};
 
 const BOOK: [Rules; 4] = [
     Rules {
@@ -403,6 +403,11 @@ fn what_no_target_selects_is_not_called_unchanged() {
         ("template.t", &Reason::NotSelected),
     ];
     assert_eq!(reasons, expected.map(|(address, reason)| (address.to_owned(), reason)));
+    let document = Document::new(&plan, crate::Origin::default(), &RuleBook::new(BOOK));
+    assert!(document.partial);
+    assert_eq!((document.summary.unchanged, document.summary.not_covered), (1, 3));
+    let addresses: Vec<&str> = document.changes.iter().map(|change| change.address.as_str()).collect();
+    assert_eq!(addresses, ["group.g"], "nothing is said of the others");
 }
 
 #[test]

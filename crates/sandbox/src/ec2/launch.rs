@@ -110,6 +110,7 @@ pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
             monitoring: spec.monitoring,
             ebs_optimized: spec.ebs_optimized,
             termination_protected: spec.termination_protected,
+            ends_after_launch: spec.ends_after_launch,
             tags: spec.instance_tags.clone(),
         };
         world.ec2.instances.insert(id.clone(), instance);

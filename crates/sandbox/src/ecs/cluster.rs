@@ -207,7 +207,7 @@ fn arn(world: &World, call: &Call, id: &str) -> String {
     if id.starts_with("arn:") {
         return id.to_owned();
     }
-    format!("arn:aws:ecs:{}:{}:cluster/{id}", call.region, world.account)
+    format!("{}:ecs:{}:{}:cluster/{id}", call.arn(), call.region, world.account)
 }
 
 fn check_name(name: &str) -> Result<(), Fault> {

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use trunnion_catalog::limits;
 
 use super::{
     client, cluster,
@@ -12,7 +13,7 @@ use super::{
     task,
 };
 use crate::{
-    call::{Call, Fault, Input},
+    call::{Call, Fault, Input, arn_of},
     json::{hex_id, input},
     world::World,
 };
@@ -375,7 +376,7 @@ fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definiti
     if ids("subnets").is_empty() {
         return Err(invalid("subnets can not be empty."));
     }
-    if ids("subnets").len() > 16 {
+    if ids("subnets").len() > limits::SERVICE_SUBNETS {
         return Err(invalid("subnets can have at most 16 items."));
     }
     if ids("securityGroups").len() > 5 {
@@ -405,10 +406,11 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
     let definition = world.ecs.definitions.get(definition)?;
     for member in ["executionRoleArn", "taskRoleArn"] {
         let role = definition.text(member);
-        if !role.is_empty() && !world.iam.has_role_arn(role) {
+        if !role.is_empty() && !world.iam.trusts(role, "ecs-tasks.amazonaws.com") {
             return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
         }
     }
+    let execution = definition.text("executionRoleArn");
     for container in definition.containers() {
         let options = &container["logConfiguration"]["options"];
         let creates = options["awslogs-create-group"] == "true";
@@ -420,13 +422,33 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
                      CloudWatch log group {group}."
                 ));
             }
+            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), world.account);
+            if !world.iam.allows(execution, "logs:CreateLogStream", &streams) {
+                return Some(format!(
+                    "ResourceInitializationError: failed to validate logger args: AccessDeniedException: {execution} is \
+                     not authorized to perform: logs:CreateLogStream on resource: {streams}"
+                ));
+            }
         }
         for secret in container["secrets"].as_array().into_iter().flatten() {
             let from = secret["valueFrom"].as_str().unwrap_or_default();
-            if from.contains(":secretsmanager:") && !world.secrets.can_be_read(from, &world.account) {
+            if !from.contains(":secretsmanager:") {
+                continue;
+            }
+            let allowed = world.secrets.readable(from, &world.account).and_then(|arn| {
+                // Access is evaluated for the whole ARN, however short the one that was asked by.
+                match world.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "AccessDeniedException: {execution} is not authorized to perform: \
+                         secretsmanager:GetSecretValue on resource: {arn}"
+                    )),
+                }
+            });
+            if let Err(reason) = allowed {
                 return Some(format!(
                     "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret \
-                     {from}."
+                     from asm: {reason}"
                 ));
             }
         }

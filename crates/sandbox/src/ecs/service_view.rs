@@ -256,10 +256,14 @@ pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value 
         ("events".to_owned(), events(service, call, pace)),
         (
             "roleArn".to_owned(),
-            format!("arn:aws:iam::{}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS", world.account)
-                .into(),
+            format!(
+                "{}:iam::{}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
+                call.arn(),
+                world.account
+            )
+            .into(),
         ),
-        ("createdBy".to_owned(), format!("arn:aws:iam::{}:user/sandbox", world.account).into()),
+        ("createdBy".to_owned(), format!("{}:iam::{}:user/sandbox", call.arn(), world.account).into()),
     ]);
     if tags {
         shown.insert("tags".to_owned(), json!(service.tags));

@@ -46,6 +46,16 @@ fn service(world: &mut World) -> Value {
     })
 }
 
+/// Lets the execution role do everything with what has such an ARN, and nothing else but write logs.
+fn allow(world: &mut World, arn: &str) {
+    let policy = format!(
+        r#"{{"Statement":[{{"Effect":"Allow","Action":"logs:*","Resource":"*"}},
+        {{"Effect":"Allow","Action":"*","Resource":"{arn}"}}]}}"#
+    );
+    let put = [("RoleName", "execution"), ("PolicyName", "all"), ("PolicyDocument", &policy)];
+    crate::iam::handle(world, &query_call("PutRolePolicy", &put)).unwrap();
+}
+
 /// A world with a cluster, a definition and what its tasks need.
 fn world() -> World {
     let mut world = testing::world();
@@ -53,6 +63,7 @@ fn world() -> World {
     world.enter(&first.region, first.now);
     let role = [("RoleName", "execution"), ("AssumeRolePolicyDocument", TRUST)];
     crate::iam::handle(&mut world, &query_call("CreateRole", &role)).unwrap();
+    allow(&mut world, "*");
     logs::handle(&mut world, &json_call("CreateLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
     // The first one has the service-linked role made.
     let early = try_ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" })).unwrap_err();
@@ -227,6 +238,85 @@ fn tasks_whose_log_group_is_missing_wait_for_it_and_say_so() {
     logs::handle(&mut world, &json_call("CreateLogGroup", 100, json!({ "logGroupName": "/cp" }))).unwrap();
     described(&mut world, 100);
     assert_eq!(described(&mut world, 100 + PACE)["runningCount"], 1);
+}
+
+const TOKEN: &str = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token";
+
+/// Why the task does not start that gets this secret, where its execution role may read the secret of another ARN.
+fn blocked(from: &str, allowed: &str) -> Option<String> {
+    let mut world = world();
+    allow(&mut world, allowed);
+    let create = json!({ "Name": "db", "SecretString": r#"{"password":"x"}"# });
+    crate::secrets::handle(&mut world, &json_call("CreateSecret", 0, create)).unwrap();
+    let Ok(Reply::Json(db)) =
+        crate::secrets::handle(&mut world, &json_call("DescribeSecret", 0, json!({ "SecretId": "db" })))
+    else {
+        panic!()
+    };
+    let mut with_secret = definition();
+    let from = from.replace("DB", db["ARN"].as_str().unwrap());
+    with_secret["containerDefinitions"][0]["secrets"] = json!([{ "name": "TOKEN", "valueFrom": from }]);
+    ask(&mut world, 0, "RegisterTaskDefinition", with_secret);
+    let service = service(&mut world);
+    ask(&mut world, 0, "CreateService", service);
+    let later = described(&mut world, PACE);
+    if later["runningCount"] == 1 {
+        return None;
+    }
+    Some(later["events"][0]["message"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_secret_is_read_only_where_the_policy_names_its_whole_arn() {
+    let whole = format!("{TOKEN}-AbCdEf");
+    assert_eq!(blocked(&whole, &whole), None);
+    assert_eq!(blocked(TOKEN, &whole), None, "a short ARN finds the secret all the same");
+    for from in [TOKEN, &whole] {
+        let reason = blocked(from, TOKEN).unwrap();
+        assert!(reason.contains("secretsmanager:GetSecretValue on resource: ") && reason.contains(&whole), "{reason}");
+    }
+    assert_eq!(blocked(TOKEN, &format!("{TOKEN}-??????")), None);
+}
+
+#[test]
+fn a_key_and_a_version_of_a_secret_must_be_there() {
+    assert_eq!(blocked("DB:password::", "*"), None);
+    assert_eq!(blocked("DB:password:AWSCURRENT:", "*"), None);
+    assert!(blocked("DB:user::", "*").unwrap().contains("did not contain json key user"));
+    assert!(blocked("DB:password:AWSPENDING:", "*").unwrap().contains("can't find the specified secret version"));
+    assert!(blocked("DB:password", "*").unwrap().contains("three fields"));
+    let short = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:db:password::";
+    assert!(blocked(short, "*").unwrap().contains("unexpected ARN format"));
+}
+
+#[test]
+fn a_role_that_may_not_write_logs_or_is_not_for_tasks_starts_nothing() {
+    let trust = TRUST.replace("ecs-tasks", "ec2");
+    let without_policy = ("DeleteRolePolicy", [("RoleName", "execution"), ("PolicyName", "all")]);
+    let for_hosts = ("UpdateAssumeRolePolicy", [("RoleName", "execution"), ("PolicyDocument", trust.as_str())]);
+    for ((action, parameters), reason) in
+        [(without_policy, "logs:CreateLogStream"), (for_hosts, "unable to assume the role")]
+    {
+        let mut world = world();
+        crate::iam::handle(&mut world, &query_call(action, &parameters)).unwrap();
+        let service = service(&mut world);
+        ask(&mut world, 0, "CreateService", service);
+        let later = described(&mut world, PACE);
+        assert_eq!(later["runningCount"], 0);
+        assert!(later["events"][0]["message"].to_string().contains(reason), "{}", later["events"]);
+    }
+}
+
+#[test]
+fn tags_outside_of_awss_pattern_are_refused() {
+    let mut world = world();
+    for (key, value) in [("e\u{301}", "a"), ("a", "a,b"), ("a", "aws:b"), ("aws:a", "b")] {
+        let tagged = json!({ "clusterName": "other", "tags": [{ "key": key, "value": value }] });
+        assert_eq!(try_ask(&mut world, 1, "CreateCluster", tagged).unwrap_err().code, "InvalidParameterException");
+        let group = json!({ "logGroupName": "/other", "tags": { key: value } });
+        let refused = logs::handle(&mut world, &json_call("CreateLogGroup", 0, group));
+        assert!(refused.is_err() || value == "aws:b", "{key} {value}");
+    }
 }
 
 #[test]

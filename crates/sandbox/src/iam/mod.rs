@@ -1,6 +1,7 @@
 //! Identity and Access Management: roles, their policies, and instance profiles. Global: the same from every region.
 
 mod details;
+mod evaluate;
 mod policy;
 mod profile;
 mod role;
@@ -45,11 +46,6 @@ impl State {
     /// Whether the account has the service-linked role of this name.
     pub(crate) fn has_service_role(&self, name: &str) -> bool {
         self.roles.get(&name.to_lowercase()).is_some()
-    }
-
-    /// Whether there is a role of this ARN.
-    pub(crate) fn has_role_arn(&self, arn: &str) -> bool {
-        self.roles.values().any(|role| role.arn == arn)
     }
 }
 

@@ -12,6 +12,7 @@ use s3s::{
     },
 };
 use serde::{Deserialize, Serialize};
+use trunnion_catalog::limits;
 
 use super::{Context, custom, error, header, in_progress, object};
 use crate::{
@@ -130,6 +131,10 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
             ));
         }
     };
+    if let Some(reserved) = limits::reserved_in_bucket(&input.bucket) {
+        let message = format!("The specified bucket is not valid: S3 keeps {reserved} for itself.");
+        return Err(error(S3ErrorCode::InvalidBucketName, message));
+    }
     let location = Some(format!("/{}", input.bucket));
     if let Some(bucket) = world.s3.buckets.get(&input.bucket) {
         if bucket.region == "us-east-1" && region == "us-east-1" {
