@@ -144,3 +144,20 @@ async fn a_group_is_waited_for_as_long_as_a_task_may_stop() {
     let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
     aws.delete(&at("security_group.generator"), &made).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_spot_host_without_its_service_role_is_named() {
+    let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
+    let observed = world.observe().await;
+    let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+    let hosts = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;
+    world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
+    let profile = world.create("iam_instance_profile.generator", &profile()).await;
+    let (hosts, profile) = (text(&hosts.attributes, "id"), text(&profile.attributes, "arn"));
+    let mut asked = common::template(&observed, &hosts, &profile);
+    asked.data.market = trunnion_kinds::Market::Spot;
+    let template = world.create("launch_template.heavy", &asked).await;
+    let resource = resolved("instance.heavy[0]", &common::instance(&template, 0));
+    let error = world.aws.create(&resource, &Token::new(common::STACK, &resource)).await.unwrap_err();
+    assert!(error.message.contains("AuthFailure.ServiceLinkedRoleCreationNotPermitted"), "{error}");
+}
