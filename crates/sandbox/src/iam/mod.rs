@@ -42,6 +42,16 @@ impl State {
     pub(crate) fn instance_profile(&self, id: &str) -> Option<&InstanceProfile> {
         self.profiles.values().find(|profile| profile.name == id || profile.arn == id)
     }
+
+    /// Whether the account has the service-linked role of this name.
+    pub(crate) fn has_service_role(&self, name: &str) -> bool {
+        self.roles.get(&name.to_lowercase()).is_some()
+    }
+}
+
+/// Makes the service-linked role of this name for a service, such as `ecs.amazonaws.com`.
+pub(crate) fn make_service_role(world: &mut World, name: &str, service: &str, now: Timestamp) {
+    role::make_service_role(world, name, service, now);
 }
 
 /// Answers one call.
