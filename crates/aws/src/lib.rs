@@ -30,14 +30,22 @@
 mod calls;
 mod connect;
 mod convert;
+mod credentials;
+mod environment;
 mod error;
 mod hosts;
 mod http;
 mod kinds;
 mod lookups;
+mod meter;
 mod observe;
+mod pace;
+mod profiles;
+mod proxy;
 mod store;
 mod throttle;
+mod trust;
+mod unanswered;
 mod wait;
 
 use std::sync::Arc;
@@ -47,15 +55,21 @@ use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote,
 pub use crate::{
     calls::Calls,
     connect::{ConnectError, Connection, Endpoint, Throttle},
+    environment::Environment,
     store::{Lease, S3Lock, S3Store},
+    trust::Bundle,
 };
-use crate::{connect::Clients, hosts::Hosts};
+use crate::{
+    connect::{Clients, Ways},
+    hosts::Hosts,
+};
 
 /// A stack's account and region, connected.
 #[derive(Debug)]
 pub struct Aws {
     connection: Connection,
     clients: Clients,
+    endpoint: Option<String>,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
 }
@@ -64,10 +78,21 @@ impl Aws {
     /// Connects by the ordinary chain of AWS (environment, profiles, SSO, web identity, instance role), or to the
     /// endpoint that the connection names and nothing of the environment. No call is made yet.
     pub async fn connect(connection: Connection) -> Result<Self, ConnectError> {
+        Self::connect_in(connection, &Environment::of_this_process()).await
+    }
+
+    /// The same in another environment than that of this process.
+    pub async fn connect_in(connection: Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let counter = Arc::new(calls::Counter::default());
-        let clients = Clients::connect(&connection, Arc::clone(&counter)).await?;
+        let ways = Box::pin(Ways::find(&connection, environment)).await?;
+        let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, counter, hosts })
+        Ok(Self { connection, clients, endpoint: ways.endpoint, counter, hosts })
+    }
+
+    /// The endpoint that all services are asked at, where one is configured; AWS's own without.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
     }
 
     /// The calls made so far.
