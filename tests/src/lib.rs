@@ -193,6 +193,13 @@ impl SandboxProcess {
         most.as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap_or(0)
     }
 
+    /// How many calls were made, and how many of them were refused because of the rates.
+    pub fn made_and_refused(&self) -> (u64, u64) {
+        let calls = self.calls();
+        let sum = |key: &str| calls.as_object().unwrap().values().map(|call| call[key].as_u64().unwrap()).sum();
+        (sum("count"), sum("refused"))
+    }
+
     fn request(&self, method: &str, path: &str, body: &str) -> String {
         let host = self.endpoint.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();

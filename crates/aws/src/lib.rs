@@ -30,16 +30,24 @@
 mod calls;
 mod connect;
 mod convert;
+mod credentials;
 mod endpoint;
+mod environment;
 mod error;
 mod hosts;
 mod http;
 mod kinds;
 mod lookups;
+mod meter;
 mod observe;
+mod pace;
+mod profiles;
+mod proxy;
 mod store;
 mod taken;
 mod throttle;
+mod trust;
+mod unanswered;
 mod wait;
 
 use std::sync::{Arc, OnceLock};
@@ -49,15 +57,21 @@ use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote,
 pub use crate::{
     calls::Calls,
     connect::{ConnectError, Connection, Endpoint, Throttle},
+    environment::Environment,
     store::{Lease, S3Lock, S3Store},
+    trust::Bundle,
 };
-use crate::{connect::Clients, hosts::Hosts};
+use crate::{
+    connect::{Clients, Ways},
+    hosts::Hosts,
+};
 
 /// A stack's account and region, connected.
 #[derive(Debug)]
 pub struct Aws {
     connection: Connection,
     clients: Clients,
+    endpoint: Option<String>,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
     /// Who makes the calls, once AWS said so.
@@ -68,10 +82,17 @@ impl Aws {
     /// Connects by the ordinary chain of AWS (environment, profiles, SSO, web identity, instance role), or to the
     /// endpoint that the connection names and nothing of the environment. No call is made yet.
     pub async fn connect(connection: Connection) -> Result<Self, ConnectError> {
+        Self::connect_in(connection, &Environment::of_this_process()).await
+    }
+
+    /// The same in another environment than that of this process.
+    pub async fn connect_in(connection: Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let counter = Arc::new(calls::Counter::default());
-        let clients = Clients::connect(&connection, Arc::clone(&counter)).await?;
+        let ways = Box::pin(Ways::find(&connection, environment)).await?;
+        let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, counter, hosts, identity: OnceLock::new() })
+        let endpoint = ways.endpoint.as_deref().and_then(endpoint::custom);
+        Ok(Self { connection, clients, endpoint, counter, hosts, identity: OnceLock::new() })
     }
 
     /// The calls made so far.
@@ -86,7 +107,7 @@ impl Aws {
 
     /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
     pub fn endpoint(&self) -> Option<&str> {
-        self.clients.endpoint.as_deref()
+        self.endpoint.as_deref()
     }
 
     /// The partition that the region lies in, as ARNs spell it.

@@ -20,6 +20,8 @@ use crate::{
 pub struct CallCount {
     /// Calls so far, those that failed included.
     pub count: u64,
+    /// How many of them were refused because of the rates.
+    pub refused: u64,
     /// Whether the operation changes anything.
     pub mutating: bool,
 }
@@ -99,12 +101,14 @@ impl Control {
     pub(crate) fn admit(&self, service: &str, region: &str, action: &str, params: &Params<'_>) -> Verdict {
         let operation = format!("{service}:{action}");
         let mut inner = self.lock();
-        let first = CallCount { count: 0, mutating: is_mutating(action) };
-        inner.calls.entry(operation.clone()).or_insert(first).count += 1;
-
-        if let Some(buckets) = &mut inner.buckets
+        let Inner { calls, buckets, .. } = &mut *inner;
+        let first = CallCount { count: 0, refused: 0, mutating: is_mutating(action) };
+        let call = calls.entry(operation.clone()).or_insert(first);
+        call.count += 1;
+        if let Some(buckets) = buckets
             && !buckets.take(service, region, action, params, Instant::now())
         {
+            call.refused += 1;
             return Verdict::Refuse(throttle::refusal(service));
         }
         let mut verdict = Verdict::Execute;

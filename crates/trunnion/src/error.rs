@@ -130,6 +130,7 @@ impl Error {
     fn told_help(&self) -> Option<String> {
         match self {
             Self::Provider(error) => error.help.clone(),
+            Self::Connect(error) => error.help(),
             Self::Sandbox(SandboxError::InUse { .. }) => {
                 Some("wait until the other command is done, or end the `trunnion sandbox` that serves it".to_owned())
             }

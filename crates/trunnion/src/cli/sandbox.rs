@@ -43,7 +43,9 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
     running.shutdown().await;
     output.say("Calls served:");
     for (operation, calls) in &calls {
-        output.say(&format!("  {:>5}  {operation}{}", calls.count, if calls.mutating { "  (writes)" } else { "" }));
+        let refused = if calls.refused > 0 { format!("  ({} refused)", calls.refused) } else { String::new() };
+        let writes = if calls.mutating { "  (writes)" } else { "" };
+        output.say(&format!("  {:>5}  {operation}{writes}{refused}", calls.count));
     }
     Ok(DONE)
 }
