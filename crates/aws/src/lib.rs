@@ -10,6 +10,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let aws = Aws::connect(Connection {
 //!     stack: "loadtest".into(),
+//!     home: "github.com/acme/infra/loadtest".into(),
 //!     account: "123456789012".into(),
 //!     region: "eu-west-3".into(),
 //!     wait: true,
@@ -36,6 +37,7 @@ mod http;
 mod kinds;
 mod lookups;
 mod observe;
+mod owner;
 mod store;
 mod throttle;
 mod wait;
@@ -47,9 +49,10 @@ use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote,
 pub use crate::{
     calls::Calls,
     connect::{ConnectError, Connection, Endpoint, Throttle},
+    owner::Adoption,
     store::{Lease, S3Lock, S3Store},
 };
-use crate::{connect::Clients, hosts::Hosts};
+use crate::{connect::Clients, hosts::Hosts, owner::Owner};
 
 /// A stack's account and region, connected.
 #[derive(Debug)]
@@ -58,6 +61,7 @@ pub struct Aws {
     clients: Clients,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
+    owner: Owner,
 }
 
 impl Aws {
@@ -67,7 +71,7 @@ impl Aws {
         let counter = Arc::new(calls::Counter::default());
         let clients = Clients::connect(&connection, Arc::clone(&counter)).await?;
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, counter, hosts })
+        Ok(Self { connection, clients, counter, hosts, owner: Owner::default() })
     }
 
     /// The calls made so far.

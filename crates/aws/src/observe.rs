@@ -2,11 +2,11 @@
 //!
 //! 1. Who we are; the lookups that need nothing (VPC, SSM parameters, instance types, secrets); one bulk read for each
 //!    kind: hosts, security groups and launch templates by tag, roles and log groups by path or prefix, bucket, instance
-//!    profile, cluster, service and task definitions by name.
+//!    profile, cluster, service and task definitions by name. Roles of other regions, which are in the same list, are left out.
 //! 2. What depends on those: subnets, routes and images; what the newest version of each template says; the bucket's
 //!    settings and its objects; the policies of roles; tags and contents that the bulk reads leave out.
-//! 3. The policy of each role that has one; checksums of objects; and by its id, whatever is recorded and was not seen:
-//!    only then is it gone.
+//! 3. The policy of each role that has one; checksums of objects; the instance profile by another name, where it was not
+//!    found; and by its id, whatever is recorded and was not seen: only then is it gone.
 //!
 //! The number of calls does not grow with the number of hosts, except by pages.
 
@@ -16,7 +16,7 @@ use futures::future::{join, try_join_all};
 use trunnion_engine::{Address, Graph, Observed, ProviderError, Remote, State};
 use trunnion_kinds::{
     ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, Instance, LaunchTemplate,
-    LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, iam_path, instance_profile_name,
+    LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, former_iam_path, iam_prefix,
 };
 
 use crate::{
@@ -49,7 +49,6 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     seen.put_all(SecurityGroup::KIND, first.groups);
     seen.put_ours(EcsCluster::KIND, first.cluster);
     seen.put_ours(EcsService::KIND, first.service);
-    seen.put_all(IamInstanceProfile::KIND, first.profiles);
 
     let second = Second {
         templates: first.templates,
@@ -61,9 +60,10 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     let any = second.is_any() || queries.has_second();
     let objects = second.read(aws, &queries, &first.parameters, &mut seen).await.map_err(told)?;
 
-    let unseen = seen.unseen();
-    let more = !objects.is_empty() || !unseen.is_empty();
-    third(aws, objects, unseen, &mut seen).await.map_err(told)?;
+    let rest = Rest { objects, unseen: seen.unseen(), profiles: seen.further_profiles(aws, &first.profiles) };
+    let more = !rest.is_empty();
+    let profiles = rest.read(aws, &mut seen).await.map_err(told)?;
+    seen.put_profiles(aws, first.profiles.into_iter().chain(profiles));
     aws.counter.set_waves(1 + u32::from(any) + u32::from(more));
     Ok(seen.observed())
 }
@@ -102,8 +102,7 @@ struct First {
 impl First {
     async fn read(aws: &Aws, queries: &Queries, recorded: &State) -> Result<Self, Failure> {
         let stack = aws.connection.stack.as_str();
-        let path = iam_path(stack);
-        let control_plane = format!("{stack}-control-plane");
+        let (prefix, control_plane) = (iam_prefix(stack), format!("{stack}-control-plane"));
         let network = async {
             futures::try_join!(
                 Box::pin(lookups::vpcs(aws, queries)),
@@ -118,9 +117,9 @@ impl First {
         let others = async {
             futures::try_join!(
                 Box::pin(buckets(aws, recorded)),
-                Box::pin(iam_role::list(aws, &path)),
-                Box::pin(profiles(aws, recorded)),
-                Box::pin(log_group::list(aws, &path)),
+                Box::pin(iam_role::list(aws)),
+                Box::pin(profiles(aws, iam_instance_profile::names(aws, recorded))),
+                Box::pin(log_group::list(aws, &prefix)),
                 Box::pin(ecs_cluster::read(aws)),
                 Box::pin(ecs_service::read(aws, stack, &control_plane)),
                 Box::pin(ecs_task_definition::list(aws, &control_plane)),
@@ -175,14 +174,10 @@ fn is_ours(tags: &Tags, stack: &str, is_recorded: impl Fn() -> bool) -> bool {
     tags.get(STACK_TAG).map_or_else(is_recorded, |tagged| tagged == stack)
 }
 
-/// The stack's instance profiles: those in its path.
-async fn profiles(aws: &Aws, recorded: &State) -> Result<Vec<Remote>, Failure> {
-    let stack = &aws.connection.stack;
-    let asked = names(recorded, IamInstanceProfile::KIND, instance_profile_name(stack))
-        .into_iter()
-        .map(|name| Box::pin(async move { iam_instance_profile::read(aws, &name).await }));
-    let found = try_join_all(asked).await?.into_iter().flatten();
-    Ok(found.filter(|profile| attribute(&profile.attributes, "path") == iam_path(stack)).collect())
+/// The instance profiles of these names, whoever they belong to.
+async fn profiles(aws: &Aws, names: impl IntoIterator<Item = String>) -> Result<Vec<Remote>, Failure> {
+    let asked = names.into_iter().map(|name| Box::pin(async move { iam_instance_profile::read(aws, &name).await }));
+    Ok(try_join_all(asked).await?.into_iter().flatten().collect())
 }
 
 /// What the second wave asks for, beside lookups.
@@ -237,10 +232,35 @@ impl Second {
         seen.lookups(images);
         seen.put_all(LaunchTemplate::KIND, templates.into_iter().flatten());
         seen.put_all(S3Bucket::KIND, buckets);
-        seen.put_all(IamRole::KIND, roles.into_iter().flatten());
+        seen.put_roles(aws, roles.into_iter().flatten());
         seen.put_ours(LogGroup::KIND, log_groups.into_iter().flatten());
         seen.put_ours(EcsTaskDefinition::KIND, definitions.into_iter().flatten());
         Ok(objects.into_iter().flatten().collect())
+    }
+}
+
+/// What the third wave asks for.
+struct Rest {
+    /// Bucket and key of each object.
+    objects: Vec<(String, String)>,
+    /// The ids by kind of what is recorded and was not seen.
+    unseen: BTreeMap<String, Vec<String>>,
+    /// Names that the instance profile may have.
+    profiles: Vec<String>,
+}
+
+impl Rest {
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.unseen.is_empty() && self.profiles.is_empty()
+    }
+
+    /// Reads it, and gives the instance profiles.
+    async fn read(self, aws: &Aws, seen: &mut Seen<'_>) -> Result<Vec<Remote>, Failure> {
+        let ((), profiles) = futures::try_join!(
+            Box::pin(third(aws, self.objects, self.unseen, seen)),
+            Box::pin(profiles(aws, self.profiles)),
+        )?;
+        Ok(profiles)
     }
 }
 
@@ -251,7 +271,6 @@ async fn third(
     unseen: BTreeMap<String, Vec<String>>,
     seen: &mut Seen<'_>,
 ) -> Result<(), Failure> {
-    let path = iam_path(&aws.connection.stack);
     let ids = |kind: &str| unseen.get(kind).cloned().unwrap_or_default();
     let (hosts, groups) = (ids(Instance::KIND), ids(SecurityGroup::KIND));
     let (templates, roles) = (ids(LaunchTemplate::KIND), ids(IamRole::KIND));
@@ -272,8 +291,7 @@ async fn third(
     seen.put_ours(SecurityGroup::KIND, groups);
     seen.put_ours(LaunchTemplate::KIND, templates.into_iter().flatten());
     // A name can be: here the path decides.
-    let in_path = |remote: &Remote| attribute(&remote.attributes, "path") == path;
-    seen.put_all(IamRole::KIND, roles.into_iter().flatten().filter(in_path));
+    seen.put_roles(aws, roles.into_iter().flatten());
     seen.put_ours(EcsTaskDefinition::KIND, definitions.into_iter().flatten());
     Ok(())
 }
@@ -333,6 +351,47 @@ impl<'a> Seen<'a> {
                 self.put(kind, remote);
             }
         }
+    }
+
+    /// Puts the roles that are of this region.
+    fn put_roles(&mut self, aws: &Aws, roles: impl IntoIterator<Item = Remote>) {
+        for role in roles {
+            let is_recorded = || self.by_id.contains_key(&(IamRole::KIND, role.id.as_str()));
+            if iam_role::is_of_region(aws, &role, is_recorded) {
+                self.put(IamRole::KIND, role);
+            }
+        }
+    }
+
+    /// The roles that were put.
+    fn roles(&self) -> impl Iterator<Item = &Remote> {
+        let remotes = self.observed.remotes.iter();
+        remotes.filter(|(address, _)| address.kind.as_str() == IamRole::KIND).flat_map(|(_, remotes)| remotes)
+    }
+
+    /// Those of some instance profiles that are of this region.
+    fn profiles(&self, aws: &Aws, found: impl IntoIterator<Item = Remote>) -> Vec<Remote> {
+        let roles: BTreeSet<String> = self.roles().map(|role| role.id.clone()).collect();
+        let is_ours = |profile: &Remote| {
+            let is_recorded = self.by_id.contains_key(&(IamInstanceProfile::KIND, profile.id.as_str()));
+            iam_instance_profile::is_of_region(aws, profile, &roles, is_recorded)
+        };
+        found.into_iter().filter(is_ours).collect()
+    }
+
+    /// The names by which to look for the instance profile where none was found.
+    fn further_profiles(&self, aws: &Aws, found: &[Remote]) -> Vec<String> {
+        if !self.profiles(aws, found.iter().cloned()).is_empty() {
+            return Vec::new();
+        }
+        let former = former_iam_path(self.stack);
+        let has_former_role = self.roles().any(|role| attribute(&role.attributes, "path") == former);
+        iam_instance_profile::further_names(aws, &iam_instance_profile::names(aws, self.recorded), has_former_role)
+    }
+
+    fn put_profiles(&mut self, aws: &Aws, found: impl IntoIterator<Item = Remote>) {
+        let ours = self.profiles(aws, found);
+        self.put_all(IamInstanceProfile::KIND, ours);
     }
 
     /// The ids by kind of what is recorded and was not seen.

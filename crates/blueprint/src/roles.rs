@@ -1,12 +1,12 @@
 //! What hosts and tasks may do: three roles and the instance profile, with no more than they need.
 
 use trunnion_engine::Resource;
-use trunnion_kinds::{IamInstanceProfile, IamRole, S3Object, iam_path, instance_profile_name};
+use trunnion_kinds::{IamInstanceProfile, IamRole, S3Object, iam_path, instance_profile_name, role_name};
 use trunnion_stack::Stack;
 
 use crate::{
     BlueprintError,
-    address::{self, CONTROL_PLANE, EXECUTION, GENERATOR, bucket_of, log_group_of, name, tags},
+    address::{self, CONTROL_PLANE, EXECUTION, GENERATOR, bucket_of, log_group_of, of, tags},
     policy::{Policy, Statement, domain, partition},
     resource,
 };
@@ -24,8 +24,8 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     for Role { which, description, trust, policy } in roles(stack) {
         let address = address::role(which);
         let role = IamRole {
-            name: role_name(stack, which),
-            path: iam_path(&stack.name),
+            name: role_name(&stack.name, &stack.region, &which.replace('_', "-")),
+            path: iam_path(&stack.name, &stack.region),
             description: format!("{description} of Trunnion stack {}", stack.name),
             trust_policy: trust.compact()?,
             policy: policy.map(|policy| policy.compact()).transpose()?,
@@ -37,9 +37,10 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     }
     let address = address::instance_profile();
     let profile = IamInstanceProfile {
-        name: instance_profile_name(&stack.name),
-        path: iam_path(&stack.name),
-        roles: vec![role_name(stack, GENERATOR).into()],
+        name: instance_profile_name(&stack.name, &stack.region),
+        path: iam_path(&stack.name, &stack.region),
+        // A role that is there keeps its name.
+        roles: vec![of(address::role(GENERATOR), "name")],
         tags: tags(stack, &address),
     };
     resources.push(resource(address, &profile)?.after([address::role(GENERATOR)]));
@@ -55,10 +56,6 @@ pub(crate) fn policies(stack: &Stack) -> Vec<(String, Policy)> {
         policies.extend(policy.map(|policy| (format!("{address}.policy"), policy)));
     }
     policies
-}
-
-fn role_name(stack: &Stack, which: &str) -> String {
-    name(stack, &which.replace('_', "-"))
 }
 
 fn roles(stack: &Stack) -> [Role; 3] {

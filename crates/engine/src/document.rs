@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::{
-    Address, Difference, Map, Plan, RuleBook, Value,
+    Address, Difference, Map, OtherHome, Plan, RuleBook, Value,
     plan::{Action, Cause, Note, Operation, Reason},
 };
 
@@ -33,6 +33,9 @@ pub struct Document {
     pub steps: Vec<DocumentStep>,
     /// What is worth telling.
     pub notes: Vec<Note>,
+    /// Whose resources it would take over: apply refuses unless a person agrees to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_homes: Vec<OtherHome>,
 }
 
 /// How a plan was asked for.
@@ -200,6 +203,7 @@ impl Document {
             changes,
             steps,
             notes: plan.notes.clone(),
+            other_homes: plan.other_homes.clone(),
         }
     }
 
@@ -224,6 +228,9 @@ impl Document {
                 "the state is at serial {}, the plan was made at {}",
                 later.state.serial, self.state.serial
             ));
+        }
+        if self.other_homes != later.other_homes {
+            moved.push("other homes hold its resources than did".to_owned());
         }
         let by_address = |document: &Self| -> BTreeMap<(String, Option<String>), DocumentChange> {
             let key = |change: &DocumentChange| (change.address.clone(), change.id.clone());

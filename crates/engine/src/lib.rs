@@ -10,6 +10,7 @@ mod address;
 mod apply;
 mod diff;
 mod document;
+mod home;
 mod plan;
 mod provider;
 mod resource;
@@ -23,6 +24,7 @@ pub use crate::{
     apply::{Event, Events, Outcome, Settings, apply},
     diff::{Difference, differences, normalised_json},
     document::{Document, DocumentChange, DocumentDifference, DocumentStep, Origin, StateReference, Summary},
+    home::{HomeRule, OtherHome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan},
     provider::{Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},

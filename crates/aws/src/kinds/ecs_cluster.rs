@@ -7,7 +7,7 @@ use trunnion_kinds::EcsCluster;
 use super::tagging::{change_ecs, from_ecs, to_ecs};
 use crate::{
     Aws,
-    convert::{is_ours, remote, tags_of},
+    convert::{remote, tags_of},
     error::{Class, Failure, Told as _},
 };
 
@@ -33,7 +33,7 @@ pub(crate) async fn read(aws: &Aws) -> Result<Option<Remote>, Failure> {
 
 pub(crate) async fn create(aws: &Aws, cluster: EcsCluster) -> Result<Remote, Failure> {
     if let Some((arn, found)) = find(aws, &cluster.name).await? {
-        if !is_ours(&found.tags, &aws.connection.stack) {
+        if !aws.owns(&found.tags) {
             return Err(Failure::foreign("the ECS cluster", &cluster.name));
         }
         change_ecs(aws, &arn, &found.tags, &cluster.tags).await?;

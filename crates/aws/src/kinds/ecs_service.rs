@@ -11,7 +11,7 @@ use trunnion_kinds::{Deployment, EcsService, ServiceNetwork};
 use super::tagging::{change_ecs, from_ecs, to_ecs};
 use crate::{
     Aws,
-    convert::{attribute, is_ours, remote, tags_of, text, texts, touches, values},
+    convert::{attribute, remote, tags_of, text, texts, touches, values},
     error::{Class, Failure, Told as _},
     wait::Ended,
 };
@@ -119,7 +119,7 @@ pub(crate) async fn create(aws: &Aws, service: EcsService, token: &Token) -> Res
             Err(failure) => return Err(failure),
         };
         let (arn, found) = from_service(found);
-        if !is_ours(&found.tags, &aws.connection.stack) {
+        if !aws.owns(&found.tags) {
             return Err(Failure::foreign("the ECS service", &service.name));
         }
         let mut paths = Vec::new();

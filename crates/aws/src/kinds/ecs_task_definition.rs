@@ -13,7 +13,7 @@ use trunnion_kinds::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration
 use super::tagging::{change_ecs, from_ecs, to_ecs};
 use crate::{
     Aws,
-    convert::{is_ours, remote, tags_of, text},
+    convert::{remote, tags_of, text},
     error::{Class, Failure, Told as _},
 };
 
@@ -188,7 +188,7 @@ pub(crate) async fn create(aws: &Aws, definition: EcsTaskDefinition) -> Result<R
             attributes
         };
         let asked = as_remote("", &definition)?;
-        if is_ours(&tags, &aws.connection.stack) && content(&newest.attributes) == content(&asked.attributes) {
+        if aws.owns(&tags) && content(&newest.attributes) == content(&asked.attributes) {
             return update(aws, &newest, definition).await;
         }
     }

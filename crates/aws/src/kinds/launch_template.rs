@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Aws,
-    convert::{attribute, is_ours, remote, touches, typed},
+    convert::{attribute, remote, touches, typed},
     error::{Class, Failure, Told as _},
 };
 
@@ -129,7 +129,7 @@ pub(crate) async fn create(aws: &Aws, template: LaunchTemplate, token: &Token) -
 
 async fn adopt(aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
     let found = aws.until_seen(async || by_name(aws, &template.name).await).await?;
-    let found = found.filter(|found| is_ours(&found.tags, &aws.connection.stack));
+    let found = found.filter(|found| aws.owns(&found.tags));
     let Some(found) = found else { return Err(Failure::foreign("the launch template", &template.name)) };
     let Some(remote) = aws.until_seen(async || detail(aws, found.clone()).await).await? else {
         return Err(Failure::foreign("the launch template", &template.name));

@@ -13,7 +13,7 @@ use trunnion_kinds::{S3Bucket, S3Object, Tags};
 use super::tagging::{from_s3, to_s3};
 use crate::{
     Aws,
-    convert::{is_ours, remote, touches},
+    convert::{remote, touches},
     error::{Class, Failure, Told as _},
 };
 
@@ -116,7 +116,7 @@ pub(crate) async fn create(aws: &Aws, bucket: S3Bucket) -> Result<Remote, Failur
 /// Makes sure that a bucket of this account is nobody else's.
 async fn claim(aws: &Aws, name: &str) -> Result<(), Failure> {
     let tags = find(aws, name).await?.unwrap_or_default();
-    if is_ours(&tags, &aws.connection.stack) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()) {
+    if aws.owns(&tags) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()) {
         return Ok(());
     }
     Err(Failure::foreign("the bucket", name))

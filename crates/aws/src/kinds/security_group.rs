@@ -9,7 +9,7 @@ use trunnion_kinds::{SecurityGroup, SecurityGroupRule, Value};
 use super::tagging::{change_ec2, from_ec2, specification};
 use crate::{
     Aws,
-    convert::{is_ours, remote, text, typed},
+    convert::{remote, text, typed},
     error::{Class, Failure, Told as _},
 };
 
@@ -210,7 +210,7 @@ pub(crate) async fn create(aws: &Aws, group: SecurityGroup) -> Result<Remote, Fa
             "run it again: it will be found".to_owned(),
         ));
     };
-    if !is_ours(&found.tags, &aws.connection.stack) {
+    if !aws.owns(&found.tags) {
         return Err(Failure::foreign("the security group", &group.name));
     }
     apply(aws, &id, &found, &group).await

@@ -219,7 +219,7 @@ async fn an_interruption_starts_nothing_new_and_keeps_what_was_done() {
     let interrupt = CancellationToken::new();
     let cloud = Cloud { interrupts_at: Some(("create base.a", interrupt.clone())), ..Cloud::default() };
     let store = Memory::default();
-    let settings = Settings { concurrency: 1, interrupt };
+    let settings = Settings { concurrency: 1, interrupt, ..Settings::default() };
     let (outcome, heard) = run(&graph(), &cloud, &store, &settings).await;
     assert_eq!(*cloud.calls.borrow(), ["create base.a"]);
     assert_eq!((outcome.done.len(), outcome.not_started), (1, 4));

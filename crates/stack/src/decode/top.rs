@@ -10,13 +10,15 @@ use crate::{
     LoadOptions,
     diagnostic::{Diagnostic, Findings},
     model::{ControlPlane, Generator, Location, Network, Pool, StateLocation, Vpc},
+    names,
     sources::shown_text,
     tree::{Node, ScalarKind, Value},
     words,
 };
 
-/// AWS takes 50 tags on a resource; `trunnion:stack`, `trunnion:address`, `Name` and, on hosts, `trunnion:template` are ours.
-const MOST_TAGS: usize = 46;
+/// AWS takes 50 tags on a resource; `trunnion:stack`, `trunnion:address`, `trunnion:home`, `Name` and, on hosts,
+/// `trunnion:template` are ours.
+const MOST_TAGS: usize = 45;
 
 /// What surrounds the file.
 pub(crate) struct Surroundings<'a> {
@@ -31,6 +33,7 @@ pub(crate) struct Surroundings<'a> {
 /// Everything of a [`crate::Stack`] but the places.
 pub(crate) struct Decoded {
     pub(crate) name: String,
+    pub(crate) former_name: Option<String>,
     pub(crate) region: String,
     pub(crate) account: String,
     pub(crate) tags: BTreeMap<String, String>,
@@ -58,14 +61,16 @@ pub(crate) fn stack(root: &Node, around: &Surroundings, findings: &mut Findings)
     let region = region(&top, findings);
     let account = account(&top, findings);
     let tags = tags(&top, findings);
-    let state = state(&top, name.as_deref(), around.directory, findings);
+    let state = state(&top, name.as_ref().map(|(name, _)| name.as_str()), around.directory, findings);
     let network = network(&top, findings);
     let pools = pools::read(&top, region.as_deref(), findings);
     let generator = generator::read(&top, pools.valid(), around, findings);
     let control_plane = control_plane::read(&top, region.as_deref(), account.as_deref(), findings);
     let locations = locations::read(&top, &pools, generator.as_ref().map(|generator| generator.java), findings);
+    let (name, former_name) = name?;
     Some(Decoded {
-        name: name?,
+        name,
+        former_name,
         region: region?,
         account: account?,
         tags: tags?,
@@ -78,24 +83,25 @@ pub(crate) fn stack(root: &Node, around: &Surroundings, findings: &mut Findings)
     })
 }
 
-fn name(top: &Map, environment: Option<&str>, findings: &mut Findings) -> Option<String> {
+/// The stack's name, and what earlier versions called it where that is another one.
+fn name(top: &Map, environment: Option<&str>, findings: &mut Findings) -> Option<(String, Option<String>)> {
     let field = findings.required(top, "stack", "loadtest")?;
     let text = findings.text(&field)?;
-    if text.len() < 2 || !words::is_name(text, 31) {
+    if text.len() < 2 || !words::is_name(text, names::LONGEST) {
         let says = format!("is `{}`, which no stack can be called", shown_text(text));
         let help = "take 2 to 31 lower-case letters, digits and hyphens, a letter first: such as `loadtest`";
         findings.about(&field, "stack::malformed", says, help);
         return None;
     }
-    let Some(environment) = environment else { return Some(text.to_owned()) };
-    let name = format!("{text}-{environment}");
-    if !words::is_name(&name, 31) {
+    let Some(environment) = environment else { return Some((text.to_owned(), None)) };
+    let (name, former) = names::joined(text, environment);
+    if !names::fits(&name) {
         let says = format!("becomes `{}` in this environment, which is no name for a stack", shown_text(&name));
-        let help = "take 31 characters at most for both and the hyphen: lower-case letters, digits and hyphens";
+        let help = "take 30 characters at most for both together: lower-case letters, digits and hyphens";
         findings.about(&field, "stack::malformed", says, help);
         return None;
     }
-    Some(name)
+    Some((name, former))
 }
 
 fn region(top: &Map, findings: &mut Findings) -> Option<String> {
@@ -156,7 +162,7 @@ fn tags(top: &Map, findings: &mut Findings) -> Option<BTreeMap<String, String>> 
     })?;
     if tags.len() > MOST_TAGS {
         let field = top.get("tags")?;
-        let help = "AWS takes 50 on a resource, and four of them are ours";
+        let help = "AWS takes 50 on a resource, and five of them are ours";
         findings.about(&field, "stack::tag", format!("holds {} tags, but {MOST_TAGS} fit", tags.len()), help);
         return None;
     }
