@@ -3,7 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Serialize, de::DeserializeOwned};
 use trunnion_engine::{Map, Remote, Value, from_map, to_map};
-use trunnion_kinds::Tags;
+use trunnion_kinds::{STACK_TAG, Tags};
 
 use crate::error::Failure;
 
@@ -64,6 +64,17 @@ pub(crate) fn tags<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<It
 pub(crate) fn tags_of(attributes: &Map) -> Tags {
     let Some(Value::Map(tags)) = attributes.get("tags") else { return Tags::new() };
     tags.iter().filter_map(|(key, value)| Some((key.clone(), value.as_text()?.to_owned()))).collect()
+}
+
+/// Whether tags say that something belongs to a stack of this name, whichever home it has ([`Aws::owns`](crate::Aws)).
+pub(crate) fn is_ours(tags: &Tags, stack: &str) -> bool {
+    belongs(tags, stack, || false)
+}
+
+/// Whether something belongs to a stack: by its tags, or, where they are gone, by the state that knows its id. What carries
+/// another stack's tag never does.
+pub(crate) fn belongs(tags: &Tags, stack: &str, is_recorded: impl FnOnce() -> bool) -> bool {
+    tags.get(STACK_TAG).map_or_else(is_recorded, |tagged| tagged == stack)
 }
 
 /// What to set and what to remove to get from some tags to others.

@@ -31,6 +31,7 @@
 mod calls;
 mod connect;
 mod convert;
+mod endpoint;
 mod error;
 mod hosts;
 mod http;
@@ -39,10 +40,11 @@ mod lookups;
 mod observe;
 mod owner;
 mod store;
+mod taken;
 mod throttle;
 mod wait;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
 
@@ -62,6 +64,8 @@ pub struct Aws {
     counter: Arc<calls::Counter>,
     hosts: Hosts,
     owner: Owner,
+    /// Who makes the calls, once AWS said so.
+    identity: OnceLock<String>,
 }
 
 impl Aws {
@@ -71,12 +75,23 @@ impl Aws {
         let counter = Arc::new(calls::Counter::default());
         let clients = Clients::connect(&connection, Arc::clone(&counter)).await?;
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, counter, hosts, owner: Owner::default() })
+        let owner = Owner::default();
+        Ok(Self { connection, clients, counter, hosts, owner, identity: OnceLock::new() })
     }
 
     /// The calls made so far.
     pub fn calls(&self) -> Calls {
         self.counter.snapshot()
+    }
+
+    /// The ARN of the identity that makes the calls; nothing before the first observation.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.get().map(String::as_str)
+    }
+
+    /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.clients.endpoint.as_deref()
     }
 
     /// The partition that the region lies in, as ARNs spell it.

@@ -2,9 +2,9 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use trunnion_kinds::{HOME_TAG, STACK_TAG, Tags};
+use trunnion_kinds::{HOME_TAG, Tags};
 
-use crate::Aws;
+use crate::{Aws, convert::is_ours};
 
 /// What a create may adopt beside what is of the stack's home.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,16 +28,11 @@ impl Aws {
     /// Whether tags say that something is this stack's, and of its home. What has no home is of an earlier version: the
     /// plan shows it, so that a create never meets it.
     pub(crate) fn owns(&self, tags: &Tags) -> bool {
-        if !is_of_stack(tags, &self.connection.stack) {
+        if !is_ours(tags, &self.connection.stack) {
             return false;
         }
         let adoption = self.owner.0.read().unwrap_or_else(PoisonError::into_inner);
         let is_home = |home: &String| *home == self.connection.home || adoption.former_home.as_ref() == Some(home);
         adoption.take_over || tags.get(HOME_TAG).is_some_and(is_home)
     }
-}
-
-/// Whether tags say that something belongs to a stack of this name, whichever home it has.
-pub(crate) fn is_of_stack(tags: &Tags, stack: &str) -> bool {
-    tags.get(STACK_TAG).is_some_and(|tagged| tagged == stack)
 }

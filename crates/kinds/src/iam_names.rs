@@ -43,9 +43,14 @@ pub fn instance_profile_name(stack: &str, region: &str) -> String {
     role_name(stack, region, "generator")
 }
 
+/// The name that earlier versions gave to a stack's role, in every region.
+pub fn former_role_name(stack: &str, which: &str) -> String {
+    format!("{stack}-{which}")
+}
+
 /// The name that earlier versions gave to a stack's only instance profile, in every region.
 pub fn former_instance_profile_name(stack: &str) -> String {
-    format!("{stack}-generator")
+    former_role_name(stack, "generator")
 }
 
 /// The region that the policies of a role are about, which an earlier version named without one: that of the ECS tasks which

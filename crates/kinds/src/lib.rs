@@ -39,8 +39,8 @@ pub use crate::{
     ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount},
     iam_instance_profile::IamInstanceProfile,
     iam_names::{
-        former_iam_path, former_instance_profile_name, iam_path, iam_prefix, instance_profile_name, region_of,
-        role_name,
+        former_iam_path, former_instance_profile_name, former_role_name, iam_path, iam_prefix, instance_profile_name,
+        region_of, role_name,
     },
     iam_role::IamRole,
     instance::{Instance, InstanceInterface, STATE_RUNNING},
