@@ -94,6 +94,11 @@ impl Aws {
         self.clients.endpoint.as_deref()
     }
 
+    /// Whether an earlier version applied a stack of this name and no other home: its launch templates are named otherwise.
+    pub async fn has_former_names(&self) -> Result<bool, ProviderError> {
+        Box::pin(kinds::launch_template::has_former(self)).await.map_err(|failure| failure.about(""))
+    }
+
     /// The partition that the region lies in, as ARNs spell it.
     fn partition(&self) -> &'static str {
         match self.connection.region.split('-').next() {

@@ -3,7 +3,7 @@
 //! Two stacks of one name see the same resources, because they are found by their tags. So each resource also says which
 //! home its stack has, and a plan names those of another home before anything is done to them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,17 @@ pub struct OtherHome {
     pub count: usize,
     /// Some of their addresses.
     pub addresses: Vec<String>,
+}
+
+impl fmt::Display for OtherHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (resources, belong, have) =
+            if self.count == 1 { ("resource", "belongs", "has") } else { ("resources", "belong", "have") };
+        match &self.home {
+            Some(home) => write!(f, "{} {resources} {belong} to the same stack of another home, `{home}`", self.count),
+            None => write!(f, "{} {resources} of an earlier version {have} no home yet", self.count),
+        }
+    }
 }
 
 impl OtherHome {
