@@ -28,6 +28,8 @@ use crate::{
 pub struct Connection {
     /// The stack's name.
     pub stack: String,
+    /// The stack's home: nothing of another one is adopted.
+    pub home: String,
     /// The account that everything must happen in.
     pub account: String,
     /// The region.

@@ -66,7 +66,7 @@ pub(crate) fn tags_of(attributes: &Map) -> Tags {
     tags.iter().filter_map(|(key, value)| Some((key.clone(), value.as_text()?.to_owned()))).collect()
 }
 
-/// Whether tags say that something belongs to a stack.
+/// Whether tags say that something belongs to a stack of this name, whichever home it has ([`Aws::owns`](crate::Aws)).
 pub(crate) fn is_ours(tags: &Tags, stack: &str) -> bool {
     belongs(tags, stack, || false)
 }

@@ -10,6 +10,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let aws = Aws::connect(Connection {
 //!     stack: "loadtest".into(),
+//!     home: "github.com/acme/infra/loadtest".into(),
 //!     account: "123456789012".into(),
 //!     region: "eu-west-3".into(),
 //!     wait: true,
@@ -40,6 +41,7 @@ mod kinds;
 mod lookups;
 mod meter;
 mod observe;
+mod owner;
 mod pace;
 mod profiles;
 mod proxy;
@@ -58,12 +60,14 @@ pub use crate::{
     calls::Calls,
     connect::{ConnectError, Connection, Endpoint, Throttle},
     environment::Environment,
+    owner::Adoption,
     store::{Lease, S3Lock, S3Store},
     trust::Bundle,
 };
 use crate::{
     connect::{Clients, Ways},
     hosts::Hosts,
+    owner::Owner,
 };
 
 /// A stack's account and region, connected.
@@ -74,6 +78,7 @@ pub struct Aws {
     endpoint: Option<String>,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
+    owner: Owner,
     /// Who makes the calls, once AWS said so.
     identity: OnceLock<String>,
 }
@@ -92,7 +97,8 @@ impl Aws {
         let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
         let endpoint = ways.endpoint.as_deref().and_then(endpoint::custom);
-        Ok(Self { connection, clients, endpoint, counter, hosts, identity: OnceLock::new() })
+        let owner = Owner::default();
+        Ok(Self { connection, clients, endpoint, counter, hosts, owner, identity: OnceLock::new() })
     }
 
     /// The calls made so far.
@@ -108,6 +114,11 @@ impl Aws {
     /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
+    }
+
+    /// Whether an earlier version applied a stack of this name and no other home: its launch templates are named otherwise.
+    pub async fn has_former_names(&self) -> Result<bool, ProviderError> {
+        Box::pin(kinds::launch_template::has_former(self)).await.map_err(|failure| failure.about(""))
     }
 
     /// The partition that the region lies in, as ARNs spell it.

@@ -2,11 +2,13 @@
 //!
 //! 1. Who we are; the lookups that need nothing (VPC, SSM parameters, instance types, secrets); one bulk read for each
 //!    kind: hosts, security groups and launch templates by tag, roles and log groups by path or prefix, bucket, instance
-//!    profile, cluster, service and task definitions by name.
+//!    profile, cluster, service and task definitions by name. Roles of other regions, which are in the same list, are left out.
 //! 2. What depends on those: subnets, routes and images; what the newest version of each template says; the bucket's
 //!    settings and its objects; the policies of roles; tags and contents that the bulk reads leave out; by its id, whatever
 //!    is recorded and was not seen, for only then is it gone; by its name, whatever is to be created (`taken.rs`).
 //! 3. As soon as the call before it is answered: the policy of each role that has one, the checksum of each object.
+//!
+//! Only where an earlier version made the instance profile and nothing tells it is one more call made behind these.
 //!
 //! The number of calls does not grow with the number of hosts, except by pages. Where AWS says only in one page how the
 //! next one is asked for, they come one after the other.
@@ -17,7 +19,7 @@ use futures::future::{join, try_join_all};
 use trunnion_engine::{Address, Graph, Observed, ProviderError, Remote, State};
 use trunnion_kinds::{
     ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, Instance, LaunchTemplate,
-    LogGroup, S3Bucket, S3Object, SecurityGroup, Tags, bucket_name, iam_path, instance_profile_name,
+    LogGroup, S3Bucket, S3Object, SecurityGroup, Tags, bucket_name, former_iam_path, iam_prefix,
 };
 
 use crate::{
@@ -55,10 +57,7 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     seen.put_all(SecurityGroup::KIND, first.groups);
     seen.put_ours(EcsCluster::KIND, first.cluster);
     seen.put_ours(EcsService::KIND, first.service);
-    let path = iam_path(&aws.connection.stack);
-    let (profiles, others): (Vec<_>, Vec<_>) = first.profiles.into_iter().partition(|found| in_path(found, &path));
-    seen.put_all(IamInstanceProfile::KIND, profiles);
-    seen.put_others(IamInstanceProfile::KIND, others);
+    let mut profiles = first.profiles;
 
     let second = Second {
         templates: first.templates,
@@ -71,12 +70,12 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     };
     let waves = second.waves(queries.has_second());
     second.read(aws, &queries, &first.parameters, &mut seen).await.map_err(told)?;
-    aws.counter.set_waves(1 + waves);
+    let further = seen.further_profiles(aws, &profiles);
+    let more = !further.is_empty();
+    profiles.extend(read_profiles(aws, further).await.map_err(told)?);
+    seen.put_profiles(aws, profiles);
+    aws.counter.set_waves(1 + waves + u32::from(more));
     Ok(seen.observed())
-}
-
-fn in_path(remote: &Remote, path: &str) -> bool {
-    attribute(&remote.attributes, "path") == path
 }
 
 /// Makes sure that the credentials are of the stack's account.
@@ -118,8 +117,7 @@ pub(crate) struct First {
 impl First {
     async fn read(aws: &Aws, queries: &Queries, recorded: &State) -> Result<Self, Failure> {
         let stack = aws.connection.stack.as_str();
-        let path = iam_path(stack);
-        let control_plane = format!("{stack}-control-plane");
+        let (prefix, control_plane) = (iam_prefix(stack), format!("{stack}-control-plane"));
         let network = async {
             futures::try_join!(
                 Box::pin(lookups::vpcs(aws, queries)),
@@ -134,9 +132,9 @@ impl First {
         let others = async {
             futures::try_join!(
                 Box::pin(buckets(aws, recorded)),
-                Box::pin(iam_role::list(aws, &path)),
-                Box::pin(profiles(aws, recorded)),
-                Box::pin(log_group::list(aws, &path)),
+                Box::pin(iam_role::list(aws)),
+                Box::pin(read_profiles(aws, iam_instance_profile::names(aws, recorded))),
+                Box::pin(log_group::list(aws, &prefix)),
                 Box::pin(ecs_cluster::read(aws)),
                 Box::pin(ecs_service::read(aws, stack, &control_plane)),
                 Box::pin(ecs_task_definition::list(aws, &control_plane)),
@@ -196,11 +194,9 @@ async fn buckets(aws: &Aws, recorded: &State) -> Result<Vec<(String, Tags)>, Fai
     Ok(try_join_all(asked).await?.into_iter().flatten().collect())
 }
 
-/// The instance profiles that are named as the stack's are.
-async fn profiles(aws: &Aws, recorded: &State) -> Result<Vec<Remote>, Failure> {
-    let asked = names(recorded, IamInstanceProfile::KIND, instance_profile_name(&aws.connection.stack))
-        .into_iter()
-        .map(|name| Box::pin(async move { iam_instance_profile::read(aws, &name).await }));
+/// The instance profiles of these names, whoever they belong to.
+async fn read_profiles(aws: &Aws, names: impl IntoIterator<Item = String>) -> Result<Vec<Remote>, Failure> {
+    let asked = names.into_iter().map(|name| Box::pin(async move { iam_instance_profile::read(aws, &name).await }));
     Ok(try_join_all(asked).await?.into_iter().flatten().collect())
 }
 
@@ -276,11 +272,11 @@ impl Second {
         seen.lookups(images);
         seen.put_all(LaunchTemplate::KIND, templates.into_iter().flatten());
         seen.put_all(S3Bucket::KIND, buckets);
-        seen.put_all(IamRole::KIND, roles.into_iter().flatten());
+        seen.put_roles(aws, roles.into_iter().flatten());
         seen.put_ours(LogGroup::KIND, log_groups.into_iter().flatten());
         seen.put_ours(EcsTaskDefinition::KIND, definitions);
         seen.put_objects(objects.into_iter().flatten());
-        seen.put_again(again)?;
+        seen.put_again(aws, again)?;
         seen.observed.taken.extend(taken);
         Ok(())
     }
@@ -389,6 +385,47 @@ impl<'a> Seen<'a> {
         }
     }
 
+    /// Puts the roles that are of this region.
+    fn put_roles(&mut self, aws: &Aws, roles: impl IntoIterator<Item = Remote>) {
+        for role in roles {
+            let is_recorded = || self.by_id.contains_key(&(IamRole::KIND, role.id.as_str()));
+            if iam_role::is_of_region(aws, &role, is_recorded) {
+                self.put(IamRole::KIND, role);
+            }
+        }
+    }
+
+    /// The roles that were put.
+    fn roles(&self) -> impl Iterator<Item = &Remote> {
+        let remotes = self.observed.remotes.iter();
+        remotes.filter(|(address, _)| address.kind.as_str() == IamRole::KIND).flat_map(|(_, remotes)| remotes)
+    }
+
+    /// Some instance profiles: those of this region, and the others.
+    fn profiles(&self, aws: &Aws, found: Vec<Remote>) -> (Vec<Remote>, Vec<Remote>) {
+        let roles: BTreeSet<String> = self.roles().map(|role| role.id.clone()).collect();
+        found.into_iter().partition(|profile| {
+            let is_recorded = self.by_id.contains_key(&(IamInstanceProfile::KIND, profile.id.as_str()));
+            iam_instance_profile::is_of_region(aws, profile, &roles, is_recorded)
+        })
+    }
+
+    /// The names by which to look for the instance profile where none was found.
+    fn further_profiles(&self, aws: &Aws, found: &[Remote]) -> Vec<String> {
+        if !self.profiles(aws, found.to_vec()).0.is_empty() {
+            return Vec::new();
+        }
+        let former = former_iam_path(self.stack);
+        let has_former_role = self.roles().any(|role| attribute(&role.attributes, "path") == former);
+        iam_instance_profile::further_names(aws, &iam_instance_profile::names(aws, self.recorded), has_former_role)
+    }
+
+    fn put_profiles(&mut self, aws: &Aws, found: Vec<Remote>) {
+        let (ours, others) = self.profiles(aws, found);
+        self.put_all(IamInstanceProfile::KIND, ours);
+        self.put_others(IamInstanceProfile::KIND, others);
+    }
+
     /// Puts objects, but none that is hidden behind a marker where the stack wants that very object.
     fn put_objects(&mut self, objects: impl IntoIterator<Item = Remote>) {
         let resources = self.desired.resources().values();
@@ -398,7 +435,7 @@ impl<'a> Seen<'a> {
         self.put_all(S3Object::KIND, objects.into_iter().filter(|one| !is_to_be_made(one)));
     }
 
-    fn put_again(&mut self, again: Again) -> Result<(), Failure> {
+    fn put_again(&mut self, aws: &Aws, again: Again) -> Result<(), Failure> {
         // An id of EC2 is never given to something else: what is recorded stays ours though its tags were taken away.
         for host in again.hosts {
             self.put_ours(Instance::KIND, [host.remote()?]);
@@ -406,8 +443,7 @@ impl<'a> Seen<'a> {
         self.put_ours(SecurityGroup::KIND, again.groups);
         self.put_ours(LaunchTemplate::KIND, again.templates);
         // A name can be: here the path decides.
-        let path = iam_path(self.stack);
-        self.put_all(IamRole::KIND, again.roles.into_iter().filter(|role| in_path(role, &path)));
+        self.put_roles(aws, again.roles);
         self.put_ours(EcsTaskDefinition::KIND, again.definitions);
         Ok(())
     }

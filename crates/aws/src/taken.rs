@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::try_join_all;
 use trunnion_engine::{Address, Graph, Map, ProviderError, Value};
 use trunnion_kinds::{
-    EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, LaunchTemplate, LogGroup, S3Bucket,
-    SecurityGroup, Tags, iam_path,
+    ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, LaunchTemplate, LogGroup,
+    S3Bucket, SecurityGroup, Tags, former_role_name, iam_path,
 };
 
 use crate::{
@@ -59,13 +59,18 @@ impl Wanted {
     pub fn of(desired: &Graph, first: &First) -> Self {
         let owned = |(address, name): (&Address, &str)| (address.clone(), name.to_owned());
         let roles: BTreeSet<&str> = first.roles.iter().map(String::as_str).collect();
-        let templates: BTreeSet<&str> = first.templates.iter().map(|template| template.name.as_str()).collect();
+        // A role or template of an earlier version keeps the name that it has.
+        let former = |address: &Address| former_role_name(desired.stack(), &address.name.replace('_', "-"));
+        let has_role =
+            |(address, name): &(&Address, &str)| roles.contains(name) || roles.contains(former(address).as_str());
+        let templates: BTreeSet<&str> =
+            first.templates.iter().filter_map(|found| found.tags.get(ADDRESS_TAG)).map(String::as_str).collect();
         let groups: BTreeSet<&str> = first.groups.iter().map(|group| attribute(&group.attributes, "name")).collect();
         let vpc = |address: &Address| desired.resources().get(address).and_then(|found| found.attributes.get("vpc"));
         Self {
-            roles: wanted_names(desired, IamRole::KIND).filter(|(_, name)| !roles.contains(name)).map(owned).collect(),
+            roles: wanted_names(desired, IamRole::KIND).filter(|wanted| !has_role(wanted)).map(owned).collect(),
             templates: wanted_names(desired, LaunchTemplate::KIND)
-                .filter(|(_, name)| !templates.contains(name))
+                .filter(|(address, _)| !templates.contains(address.to_string().as_str()))
                 .map(owned)
                 .collect(),
             groups: wanted_names(desired, SecurityGroup::KIND)
@@ -106,7 +111,7 @@ impl Wanted {
     }
 
     async fn roles(&self, aws: &Aws) -> Result<Vec<(Address, String)>, Failure> {
-        let path = iam_path(&aws.connection.stack);
+        let path = iam_path(&aws.connection.stack, &aws.connection.region);
         let asked = self.roles.iter().map(|(address, name)| {
             let path = &path;
             Box::pin(async move {

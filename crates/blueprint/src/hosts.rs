@@ -60,7 +60,7 @@ fn image_source(image: &Image, instance_type: &InstanceType) -> String {
 
 fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: String) -> Result<Resource, BlueprintError> {
     let address = address::launch_template(pool_name);
-    let name = name(stack, pool_name);
+    let shown = name(stack, pool_name);
     let data = LaunchTemplateData {
         image_source: image_source(&pool.image, pool.instance_type),
         image: of(address::image(pool_name), "id"),
@@ -81,11 +81,13 @@ fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: Strin
         },
         interfaces: interfaces(pool),
         // Only what never changes: a user's tag that changes must not replace hosts, so those come with each instance.
-        tags: [(STACK_TAG.to_owned(), stack.name.clone()), ("Name".to_owned(), name.clone())].into(),
+        tags: [(STACK_TAG.to_owned(), stack.name.clone()), ("Name".to_owned(), shown.clone())].into(),
         other: Vec::new(),
         user_data,
     };
-    let tags = tags_with_name(stack, &address, &name);
+    let tags = tags_with_name(stack, &address, &shown);
+    // Neither stacks nor pools have dots: `a` with the pool `b-c` and `a-b` with the pool `c` have two templates.
+    let name = format!("{}.{pool_name}", stack.name);
     let template = LaunchTemplate { name, data, default_version: LATEST.to_owned(), tags };
     let binary = address::object(pool.instance_type.architecture);
     Ok(resource(address, &template)?.after([binary]))

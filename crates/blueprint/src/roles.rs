@@ -2,12 +2,12 @@
 
 use trunnion_catalog::Partition;
 use trunnion_engine::{Reference, Resource};
-use trunnion_kinds::{IamInstanceProfile, IamRole, S3Object, iam_path, instance_profile_name};
+use trunnion_kinds::{IamInstanceProfile, IamRole, S3Object, iam_path, instance_profile_name, role_name};
 use trunnion_stack::{Secret, Stack};
 
 use crate::{
     BlueprintError,
-    address::{self, CONTROL_PLANE, EXECUTION, GENERATOR, bucket_of, log_group_of, name, tags},
+    address::{self, CONTROL_PLANE, EXECUTION, GENERATOR, bucket_of, log_group_of, of, tags},
     control_plane::{KEY_SECRET, TOKEN_SECRET},
     policy::{Policy, Statement, Target, partition},
     resource,
@@ -26,8 +26,8 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     for Role { which, description, trust, policy } in roles(stack) {
         let address = address::role(which);
         let role = IamRole {
-            name: role_name(stack, which),
-            path: iam_path(&stack.name),
+            name: role_name(&stack.name, &stack.region, &which.replace('_', "-")),
+            path: iam_path(&stack.name, &stack.region),
             description: format!("{description} of Trunnion stack {}", stack.name),
             trust_policy: trust.compact()?,
             policy: policy.map(|policy| policy.value()).transpose()?,
@@ -39,9 +39,10 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     }
     let address = address::instance_profile();
     let profile = IamInstanceProfile {
-        name: instance_profile_name(&stack.name),
-        path: iam_path(&stack.name),
-        roles: vec![role_name(stack, GENERATOR).into()],
+        name: instance_profile_name(&stack.name, &stack.region),
+        path: iam_path(&stack.name, &stack.region),
+        // A role that is there keeps its name.
+        roles: vec![of(address::role(GENERATOR), "name")],
         tags: tags(stack, &address),
     };
     resources.push(resource(address, &profile)?.after([address::role(GENERATOR)]));
@@ -57,10 +58,6 @@ pub(crate) fn policies(stack: &Stack) -> Vec<(String, Policy)> {
         policies.extend(policy.map(|policy| (format!("{address}.policy"), policy)));
     }
     policies
-}
-
-fn role_name(stack: &Stack, which: &str) -> String {
-    name(stack, &which.replace('_', "-"))
 }
 
 fn roles(stack: &Stack) -> [Role; 3] {

@@ -8,9 +8,9 @@ use crate::Tags;
 /// A role with its only policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IamRole {
-    /// Its name, unique in the account.
+    /// Its name, unique in the account; one that is there keeps it.
     pub name: String,
-    /// `/trunnion/<stack>/`.
+    /// `/trunnion/<stack>/<region>/`; one that is there keeps it.
     pub path: String,
     /// What it is for.
     pub description: String,
@@ -37,8 +37,8 @@ impl IamRole {
         depends_on: &[],
         blocks: &[],
         attributes: &[
-            ("name", Attribute::IMMUTABLE),
-            ("path", Attribute::IMMUTABLE),
+            ("name", Attribute::KEPT),
+            ("path", Attribute::KEPT),
             ("trust_policy", Attribute::JSON),
             ("policy", Attribute::JSON),
             ("other_policies", Attribute::UNORDERED),

@@ -14,7 +14,7 @@ pub const LATEST: &str = "latest";
 /// A launch template by its newest version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchTemplate {
-    /// Its name, unique in account and region.
+    /// `<stack>.<pool>`, unique in account and region; one that is there keeps its name.
     pub name: String,
     /// What its newest version says.
     pub data: LaunchTemplateData,
@@ -110,7 +110,7 @@ impl LaunchTemplate {
         depends_on: &["iam_instance_profile", "security_group", "s3_object"],
         blocks: &[],
         attributes: &[
-            ("name", Attribute::IMMUTABLE),
+            ("name", Attribute::KEPT),
             ("data.image", Attribute::PLAIN.pinned_by("data.image_source")),
             ("data.volume.device", Attribute::PLAIN.pinned_by("data.image_source")),
             // Behind the others, which may have brought the contents together by then.

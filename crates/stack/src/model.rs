@@ -10,8 +10,16 @@ use trunnion_catalog::{Architecture, InstanceType};
 /// One stack file, one environment.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// The stack's name, with `-<environment>` behind it where one was chosen: prefix of every name in AWS.
+    /// The stack's name, with `-<environment>` behind it where one was chosen, or `--<environment>` where one of the two has
+    /// a hyphen itself: prefix of every name in AWS.
     pub name: String,
+    /// What earlier versions called it, where that is another name: resources may still have it.
+    pub former_name: Option<String>,
+    /// Whose the stack is: the S3 URL of its state, else its repository and the folder in it, else its folder. At most 200
+    /// ASCII characters that every tag takes.
+    pub home: String,
+    /// The folder of the stack file.
+    pub folder: PathBuf,
     /// The environment that was merged in.
     pub environment: Option<String>,
     /// Every environment of the file.

@@ -7,7 +7,7 @@ use std::{
 
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
-use trunnion_engine::{Address, PlanError, ProviderError, State, StateError, StoreError};
+use trunnion_engine::{Address, OtherHome, PlanError, ProviderError, State, StateError, StoreError};
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
 
@@ -46,6 +46,9 @@ pub enum Error {
         /// What the stack file says now.
         here: String,
     },
+    /// The plan takes over resources of another home, and nobody agreed to it.
+    #[error("{}, so nothing was changed", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and "))]
+    OtherHome(Vec<OtherHome>),
     /// The state could not be read, written or locked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -121,6 +124,7 @@ impl Error {
             Self::Provider(_) => "aws",
             Self::Plan(_) => "plan",
             Self::Elsewhere { .. } => "state::elsewhere",
+            Self::OtherHome(_) => "apply::other_home",
             Self::Store(StoreError::Locked { .. }) => "state::locked",
             Self::Store(_) => "state",
             Self::Target { .. } | Self::UnknownAddress { .. } => "plan::target",
@@ -162,6 +166,16 @@ impl Error {
             Self::Sandbox(SandboxError::File { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
             Self::Elsewhere { .. } => Some(
                 "destroy it there first, or leave it and say what differs as an environment: that is a stack of its own".to_owned(),
+            ),
+            Self::OtherHome(homes) => Some(
+                if homes.iter().any(|other| other.home.is_some()) {
+                    "`--take-over` makes them this stack's, and the other one then has to ask for them; to leave them alone, \
+                     give this stack another name"
+                } else {
+                    "`--take-over` makes them this stack's, once and for all; to leave them alone, give this stack another \
+                     name"
+                }
+                .to_owned(),
             ),
             Self::Sandbox(SandboxError::File { .. }) => {
                 Some("make the folder readable and writable, or run it elsewhere".to_owned())

@@ -33,7 +33,7 @@ pub(crate) async fn read(aws: &Aws) -> Result<Option<Remote>, Failure> {
 
 pub(crate) async fn create(aws: &Aws, cluster: EcsCluster) -> Result<Remote, Failure> {
     if let Some((arn, found)) = find(aws, &cluster.name).await? {
-        if !is_ours(&found.tags, &aws.connection.stack) {
+        if !aws.owns(&found.tags) {
             return Err(Failure::foreign("the ECS cluster", &cluster.name));
         }
         change_ecs(aws, &arn, &found.tags, &cluster.tags).await?;

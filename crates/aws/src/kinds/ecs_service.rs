@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Aws,
-    convert::{attribute, is_ours, remote, tags_of, text, texts, touches, values},
+    convert::{attribute, remote, tags_of, text, texts, touches, values},
     error::{Class, Failure, Told as _},
     wait::Ended,
 };
@@ -157,7 +157,7 @@ async fn until_free(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Servi
 /// Makes a service that stands already as asked.
 async fn adopt(aws: &Aws, found: Service, service: EcsService) -> Result<Remote, Failure> {
     let (arn, found) = from_service(found);
-    if !is_ours(&found.tags, &aws.connection.stack) {
+    if !aws.owns(&found.tags) {
         return Err(Failure::foreign("the ECS service", &service.name));
     }
     let differs = [

@@ -255,7 +255,7 @@ pub(crate) async fn create(aws: &Aws, definition: EcsTaskDefinition) -> Result<R
         .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], async || {
             let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
             if let Some(newest) = newest
-                && is_ours(&tags_of(&newest.attributes), &aws.connection.stack)
+                && aws.owns(&tags_of(&newest.attributes))
                 && content(&newest) == content(&asked)
             {
                 return Ok(newest);

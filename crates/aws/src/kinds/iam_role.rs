@@ -1,7 +1,8 @@
-//! `iam_role`. Its name is unique in the account; one of that name is ours if its path is.
+//! `iam_role`. Its name is unique in the account and holds the region; one of that name is ours if its path and tags are.
+//! What an earlier version made has neither its region in its name nor in its path: [`is_of_region`] tells by its policies.
 
 use trunnion_engine::Remote;
-use trunnion_kinds::{IamRole, Tags, Value};
+use trunnion_kinds::{IamRole, Tags, Value, bucket_prefix, former_iam_path, iam_path, iam_prefix, region_of};
 
 use super::{
     iam_instance_profile::remove_role,
@@ -13,14 +14,40 @@ use crate::{
     error::{Class, Failure, Told as _},
 };
 
-/// The names of the roles under a path.
-pub(crate) async fn list(aws: &Aws, path: &str) -> Result<Vec<String>, Failure> {
-    let mut pages = aws.clients.iam.list_roles().path_prefix(path).into_paginator().send();
+/// The names of the stack's roles in this region, and of those that an earlier version made in a region that only their
+/// policies tell.
+pub(crate) async fn list(aws: &Aws) -> Result<Vec<String>, Failure> {
+    let connection = &aws.connection;
+    let (ours, former) = (iam_path(&connection.stack, &connection.region), former_iam_path(&connection.stack));
+    // The one prefix of both.
+    let mut pages = aws.clients.iam.list_roles().path_prefix(iam_prefix(&connection.stack)).into_paginator().send();
     let mut names = Vec::new();
     while let Some(page) = pages.next().await {
-        names.extend(page.told("iam:ListRoles")?.roles.into_iter().map(|role| role.role_name));
+        let found = page.told("iam:ListRoles")?.roles.into_iter().filter(|role| {
+            let trust = percent_decoded(role.assume_role_policy_document.as_deref().unwrap_or_default());
+            role.path == ours
+                || (role.path == former && region(aws, &[&trust]).is_none_or(|found| found == connection.region))
+        });
+        names.extend(found.map(|role| role.role_name));
     }
     Ok(names)
+}
+
+/// The region that policies of an earlier version are about.
+fn region<'p>(aws: &Aws, policies: &[&'p str]) -> Option<&'p str> {
+    region_of(policies, &bucket_prefix(&aws.connection.stack, &aws.connection.account))
+}
+
+/// Whether a role is in a path of the stack, and of this region: by its path, or as its policies or the state say.
+pub(crate) fn is_of_region(aws: &Aws, role: &Remote, is_recorded: impl Fn() -> bool) -> bool {
+    let connection = &aws.connection;
+    let path = attribute(&role.attributes, "path");
+    if path == iam_path(&connection.stack, &connection.region) {
+        return true;
+    }
+    let policies = ["trust_policy", "policy"].map(|name| attribute(&role.attributes, name));
+    path == former_iam_path(&connection.stack)
+        && region(aws, &policies).map_or_else(is_recorded, |found| found == connection.region)
 }
 
 /// The path of the role of this name, whoever it belongs to.
@@ -120,7 +147,7 @@ pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> 
         }
         Err(failure) if failure.class == Class::AlreadyExists => {
             match aws.until_seen(async || find(aws, &role.name).await).await? {
-                Some((arn, found)) if found.path == role.path => (arn, found),
+                Some((arn, found)) if found.path == role.path && aws.owns(&found.tags) => (arn, found),
                 _ => return Err(Failure::foreign("the IAM role", &role.name)),
             }
         }

@@ -5,7 +5,7 @@ use trunnion_kinds::{LogGroup, Tags};
 
 use crate::{
     Aws,
-    convert::{is_ours, remote, tag_changes, tags, tags_of, touches},
+    convert::{remote, tag_changes, tags, tags_of, touches},
     error::{Class, Failure, Told as _},
 };
 
@@ -67,7 +67,7 @@ pub(crate) async fn create(aws: &Aws, group: LogGroup) -> Result<Remote, Failure
         Ok(_) => {}
         Err(failure) if failure.class == Class::AlreadyExists => {
             let found = aws.until_seen(async || read_tags(aws, &group.name).await).await?.unwrap_or_default();
-            if !is_ours(&found, &aws.connection.stack) {
+            if !aws.owns(&found) {
                 return Err(Failure::foreign("the log group", &group.name));
             }
             change_tags(aws, &group.name, &found, &group.tags).await?;

@@ -13,7 +13,7 @@ use trunnion_kinds::{S3Bucket, S3Object, Tags};
 use super::tagging::{from_s3, to_s3};
 use crate::{
     Aws,
-    convert::{is_ours, remote, touches},
+    convert::{remote, touches},
     error::{Class, Failure, Told as _},
 };
 
@@ -154,7 +154,7 @@ async fn claim(aws: &Aws, name: &str) -> Result<(), Failure> {
 
 /// Whether a bucket of this account with these tags is the stack's, or of a try that ended right after creating it.
 pub(crate) async fn may_claim(aws: &Aws, name: &str, tags: &Tags) -> Result<bool, Failure> {
-    Ok(is_ours(tags, &aws.connection.stack) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()))
+    Ok(aws.owns(tags) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()))
 }
 
 pub(crate) async fn update(aws: &Aws, bucket: S3Bucket, paths: &[String]) -> Result<Remote, Failure> {

@@ -8,7 +8,7 @@ use std::{
 use aws_sdk_s3::{primitives::ByteStream, types::ChecksumMode};
 use sha2::{Digest as _, Sha256};
 use trunnion_engine::{Remote, hex};
-use trunnion_kinds::{ADDRESS_TAG, S3Object, STACK_TAG, Tags};
+use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, S3Object, STACK_TAG, Tags};
 
 use super::{
     s3_bucket::{delete_versions, versions},
@@ -23,6 +23,7 @@ use crate::{
 /// The object's metadata that say whose it is: they come with its checksum, its tags would be another call.
 const STACK_METADATA: &str = "trunnion-stack";
 const ADDRESS_METADATA: &str = "trunnion-address";
+const HOME_METADATA: &str = "trunnion-home";
 
 /// An object of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ fn as_remote(object: &S3Object) -> Result<Remote, Failure> {
     remote(format!("{}/{}", text(&object.bucket)?, object.key), object, [])
 }
 
-/// An object by its key, if it is ours.
+/// An object by its key, if it is the stack's. Whose home it is, its bucket says: its own metadata cannot change.
 pub(crate) async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Remote>, Failure> {
     let Key { key, version } = key;
     let call = aws.clients.s3.head_object().bucket(bucket).key(key).set_version_id(version.clone());
@@ -61,7 +62,8 @@ pub(crate) async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Re
     };
     let said = |name: &str| head.metadata.as_ref().and_then(|metadata| metadata.get(name)).cloned();
     let (Some(stack), Some(address)) = (said(STACK_METADATA), said(ADDRESS_METADATA)) else { return Ok(None) };
-    let tags = Tags::from([(STACK_TAG.to_owned(), stack), (ADDRESS_TAG.to_owned(), address)]);
+    let mut tags = Tags::from([(STACK_TAG.to_owned(), stack), (ADDRESS_TAG.to_owned(), address)]);
+    tags.extend(said(HOME_METADATA).map(|home| (HOME_TAG.to_owned(), home)));
     if !is_ours(&tags, &aws.connection.stack) {
         return Ok(None);
     }
@@ -105,6 +107,10 @@ pub(crate) async fn create(aws: &Aws, object: S3Object) -> Result<Remote, Failur
         let call = call.checksum_sha256(base64(&found)).tagging(encoded(&object.tags));
         let tag = |name: &str| object.tags.get(name).cloned().unwrap_or_default();
         let call = call.metadata(STACK_METADATA, tag(STACK_TAG)).metadata(ADDRESS_METADATA, tag(ADDRESS_TAG));
+        let call = match object.tags.get(HOME_TAG) {
+            Some(home) => call.metadata(HOME_METADATA, home),
+            None => call,
+        };
         call.send().await.told("s3:PutObject")
     })
     .await?;

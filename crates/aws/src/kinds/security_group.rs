@@ -223,7 +223,7 @@ pub(crate) async fn create(aws: &Aws, group: SecurityGroup) -> Result<Remote, Fa
             "run it again: it will be found".to_owned(),
         ));
     };
-    if !is_ours(&found.tags, &aws.connection.stack) {
+    if !aws.owns(&found.tags) {
         return Err(Failure::foreign("the security group", &group.name));
     }
     apply(aws, &id, &found, &group).await

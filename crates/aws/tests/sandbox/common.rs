@@ -8,14 +8,15 @@ use trunnion_engine::{
     Address, Graph, Lookup, Map, Observed, Provider as _, Remote, Resolved, Resource, State, Token, Value, to_map,
 };
 use trunnion_kinds::{
-    ADDRESS_TAG, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole,
-    Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, LogConfiguration, LogGroup, Market, Metadata,
-    Mount, S3Bucket, S3Object, STACK_TAG, SecurityGroup, SecurityGroupRule, ServiceNetwork, Tags, Volume, bucket_name,
-    lookup,
+    ADDRESS_TAG, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile,
+    IamRole, Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, LogConfiguration, LogGroup, Market,
+    Metadata, Mount, S3Bucket, S3Object, STACK_TAG, SecurityGroup, SecurityGroupRule, ServiceNetwork, Tags, Volume,
+    bucket_name, iam_path, instance_profile_name, lookup, role_name,
 };
 use trunnion_sandbox::{ACCESS_KEY_ID, Effect, FaultRule, Options, Running, SECRET_ACCESS_KEY, Sandbox};
 
 pub const STACK: &str = "loadtest";
+pub const HOME: &str = "github.com/acme/infra/loadtest";
 pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "eu-west-3";
 pub const PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
@@ -40,6 +41,7 @@ pub async fn connect(running: &Running) -> Aws {
 pub fn connection(running: &Running) -> Connection {
     Connection {
         stack: STACK.into(),
+        home: HOME.into(),
         account: ACCOUNT.into(),
         region: REGION.into(),
         wait: true,
@@ -60,7 +62,7 @@ pub fn at(text: &str) -> Address {
 }
 
 pub fn tags(address: &str) -> Tags {
-    [(STACK_TAG, STACK), (ADDRESS_TAG, address), ("team", "performance")]
+    [(STACK_TAG, STACK), (ADDRESS_TAG, address), (HOME_TAG, HOME), ("team", "performance")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
 }
@@ -133,7 +135,7 @@ pub fn object(source: &Path, content: &[u8]) -> S3Object {
     use sha2::Digest as _;
     let sha256 = trunnion_engine::hex(&sha2::Sha256::digest(content));
     let mut tags = tags("s3_object.generator[x86_64]");
-    tags.retain(|key, _| [STACK_TAG, ADDRESS_TAG].contains(&key.as_str()));
+    tags.retain(|key, _| [STACK_TAG, ADDRESS_TAG, HOME_TAG].contains(&key.as_str()));
     S3Object {
         bucket: bucket().name.into(),
         key: format!("generator/{sha256}"),
@@ -166,8 +168,8 @@ pub fn group(name: &str, vpc: &Value, ingress: Vec<SecurityGroupRule>) -> Securi
 
 pub fn role(name: &str, service: &str) -> IamRole {
     IamRole {
-        name: format!("{STACK}-{name}"),
-        path: format!("/trunnion/{STACK}/"),
+        name: role_name(STACK, REGION, name),
+        path: iam_path(STACK, REGION),
         description: format!("{name} of {STACK}"),
         trust_policy: format!(
             r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
@@ -185,8 +187,8 @@ pub fn role(name: &str, service: &str) -> IamRole {
 
 pub fn profile() -> IamInstanceProfile {
     IamInstanceProfile {
-        name: format!("{STACK}-generator"),
-        path: format!("/trunnion/{STACK}/"),
+        name: instance_profile_name(STACK, REGION),
+        path: iam_path(STACK, REGION),
         roles: vec![role("generator", "ec2.amazonaws.com").name.into()],
         tags: tags("iam_instance_profile.generator"),
     }
@@ -203,7 +205,7 @@ pub fn template(observed: &Observed, group: &Value, profile: &Value) -> LaunchTe
         addresses: 3,
     };
     LaunchTemplate {
-        name: format!("{STACK}-heavy"),
+        name: format!("{STACK}.heavy"),
         data: LaunchTemplateData {
             image_source: PARAMETER.into(),
             image: text(image, "id"),

@@ -312,7 +312,7 @@ async fn what_is_recorded_and_lost_its_tags_is_found_by_its_id() {
     state.resources.insert(at("security_group.generator"), gone(&remote.id));
     state.resources.insert(at("instance.heavy[0]"), gone("i-00000000000000000"));
     state.resources.insert(at("launch_template.heavy"), gone("lt-00000000000000000"));
-    state.resources.insert(at("iam_role.generator"), gone("loadtest-generator"));
+    state.resources.insert(at("iam_role.generator"), gone("loadtest.eu-west-3.generator"));
     let observed = world.aws.observe(&common::lookups(), &state).await.unwrap();
     let found: Vec<String> = observed.remotes.keys().map(ToString::to_string).collect();
     assert_eq!(found, ["security_group.generator"]);

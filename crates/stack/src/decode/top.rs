@@ -12,6 +12,7 @@ use crate::{
     LoadOptions,
     diagnostic::{Diagnostic, Findings},
     model::{ControlPlane, Generator, Location, Network, Pool, StateLocation, Vpc},
+    names,
     sources::shown_text,
     tree::{Node, ScalarKind, Value},
     words,
@@ -33,6 +34,7 @@ pub(crate) struct Surroundings<'a> {
 /// Everything of a [`crate::Stack`] but the places.
 pub(crate) struct Decoded {
     pub(crate) name: String,
+    pub(crate) former_name: Option<String>,
     pub(crate) region: String,
     pub(crate) account: String,
     pub(crate) tags: BTreeMap<String, String>,
@@ -60,7 +62,7 @@ pub(crate) fn stack(root: &Node, around: &Surroundings, findings: &mut Findings)
     let region = region(&top, findings);
     let account = account(&top, findings);
     let tags = tags::read(&top, findings);
-    let state = state(&top, name.as_deref(), around.directory, findings);
+    let state = state(&top, name.as_ref().map(|(name, _)| name.as_str()), around.directory, findings);
     let network = network(&top, findings);
     let pools = pools::read(&top, region.as_deref(), findings);
     let generator = generator::read(&top, pools.valid(), around, findings);
@@ -68,8 +70,10 @@ pub(crate) fn stack(root: &Node, around: &Surroundings, findings: &mut Findings)
     let locations = locations::read(&top, &pools, generator.as_ref().map(|generator| generator.java), findings);
     let zones = control_plane.as_ref().map(|control_plane| control_plane.zones.len());
     let fits = places::check(&top, pools.valid(), zones, network.as_ref(), findings);
+    let (name, former_name) = name?;
     Some(Decoded {
-        name: name?,
+        name,
+        former_name,
         region: region?,
         account: account?,
         tags: tags?,
@@ -82,27 +86,26 @@ pub(crate) fn stack(root: &Node, around: &Surroundings, findings: &mut Findings)
     })
 }
 
-fn name(top: &Map, environment: Option<&str>, findings: &mut Findings) -> Option<String> {
+/// The stack's name, and what earlier versions called it where that is another one.
+fn name(top: &Map, environment: Option<&str>, findings: &mut Findings) -> Option<(String, Option<String>)> {
     let field = findings.required(top, "stack", "loadtest")?;
     let text = findings.text(&field)?;
-    if text.len() < 2 || !words::is_name(text, 31) {
+    if text.len() < 2 || !words::is_name(text, names::LONGEST) {
         let says = format!("is `{}`, which no stack can be called", shown_text(text));
         let help = "take 2 to 31 lower-case letters, digits and hyphens, a letter first: such as `loadtest`";
         findings.about(&field, "stack::malformed", says, help);
         return None;
     }
-    let name = match environment {
-        None => text.to_owned(),
-        Some(environment) => format!("{text}-{environment}"),
-    };
-    if !words::is_name(&name, 31) {
+    let (name, former) =
+        environment.map_or_else(|| (text.to_owned(), None), |environment| names::joined(text, environment));
+    if environment.is_some() && !names::fits(&name) {
         let says = format!("becomes `{}` in this environment, which is no name for a stack", shown_text(&name));
-        let help = "take 31 characters at most for both and the hyphen: lower-case letters, digits and hyphens";
+        let help = "take 30 characters at most for both together: lower-case letters, digits and hyphens";
         findings.about(&field, "stack::malformed", says, help);
         return None;
     }
     reserved(&field, &name, findings)?;
-    Some(name)
+    Some((name, former))
 }
 
 /// Refuses what a service keeps for itself in the names that are made of the stack's: its bucket is called
