@@ -344,7 +344,8 @@ async fn a_vpc_tells_its_ipv6_range_and_its_dns_servers() {
         let before = world.running.calls();
         let found =
             world.aws.observe(&graph, &State::empty(common::STACK)).await.unwrap().lookups[&at("vpc.main")].clone();
-        let asked = |calls: &trunnion_sandbox::Calls| calls.get("ec2:DescribeDhcpOptions").copied().unwrap_or(0);
+        let asked =
+            |calls: &trunnion_sandbox::Calls| calls.get("ec2:DescribeDhcpOptions").map_or(0, |calls| calls.count);
         (found, asked(&world.running.calls()) - asked(&before))
     };
     let of_vpc = to_map(&lookup::Vpc::Id(vpc.clone())).unwrap();
