@@ -95,6 +95,13 @@ pub struct Case {
     pub trouble: Option<Trouble>,
 }
 
+/// How a case does not hold.
+pub struct Wrong {
+    pub why: String,
+    /// The case, and everything that was done.
+    pub story: String,
+}
+
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { applied, events, change, known, order, pace, trouble } = self;
@@ -104,8 +111,8 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    /// Runs the case; the error says what is wrong, and everything that was done.
-    pub fn run(&self) -> Result<(), String> {
+    /// Runs the case.
+    pub fn run(&self) -> Result<(), Wrong> {
         let (change, graph) = self.applied.change(self.change);
         let mut world = self.applied.world.clone();
         let is_another = graph.stack() != self.applied.kept.stack;
@@ -117,7 +124,7 @@ impl Case {
             None => self.apply(&mut judge, change, graph),
             Some(trouble) => self.in_trouble(&mut judge, change, graph, trouble),
         };
-        result.map_err(|why| format!("{self}\n  {why}\n{}", judge.story()))
+        result.map_err(|why| Wrong { story: format!("{self}\n  {why}\n{}", judge.story()), why })
     }
 
     /// How many calls the change takes where nothing goes wrong.

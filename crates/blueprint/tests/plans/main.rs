@@ -13,6 +13,7 @@ mod turns;
 mod worlds;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -21,23 +22,24 @@ use std::{
 };
 
 use crate::{
-    cases::{Applied, Case, Known, Trouble},
+    cases::{Applied, Case, Known, Trouble, Wrong},
     cloud::Fault,
     stacks::{BEFORE, Base, CHANGES, Change, REFERENCE_BEFORE, REFERENCE_CHANGES, TARGETED},
     turns::Pace,
     worlds::Event,
 };
 
-/// Runs cases on all cores, and fails with the first ones that do not hold.
+/// Runs cases on all cores, and fails with one case of each kind that does not hold.
 fn run(what: &str, cases: &[Case], at_least: usize) {
     let next = AtomicUsize::new(0);
-    let wrong = Mutex::new(Vec::new());
+    let wrong: Mutex<BTreeMap<String, (usize, String)>> = Mutex::default();
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(why) = case.run() {
-                        wrong.lock().unwrap().push(why);
+                    if let Err(Wrong { why, story }) = case.run() {
+                        let alike: String = why.chars().filter(|character| !character.is_ascii_digit()).collect();
+                        wrong.lock().unwrap().entry(alike).or_insert((0, story)).0 += 1;
                     }
                 }
             });
@@ -47,8 +49,9 @@ fn run(what: &str, cases: &[Case], at_least: usize) {
     println!("{what}: {} cases", cases.len());
     assert!(cases.len() >= at_least, "{} cases instead of {at_least}", cases.len());
     if !wrong.is_empty() {
-        let first: Vec<&str> = wrong.iter().map(String::as_str).take(5).collect();
-        panic!("{what}: {} of {} cases do not hold:\n\n{}", wrong.len(), cases.len(), first.join("\n\n"));
+        let count: usize = wrong.values().map(|(count, _)| count).sum();
+        let each: Vec<String> = wrong.values().map(|(count, story)| format!("{count} times: {story}")).collect();
+        panic!("{what}: {count} of {} cases do not hold.\n\n{}", cases.len(), each.join("\n\n"));
     }
 }
 

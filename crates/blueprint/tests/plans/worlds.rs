@@ -484,6 +484,9 @@ pub fn others(world: &mut World, stack: &str) {
         if kind == EcsService::KIND {
             set(&mut thing.attributes, "task_definition", "theirs");
         }
+        if thing.attributes.contains_key("roles") {
+            set(&mut thing.attributes, "roles", Value::List(vec!["theirs".into()]));
+        }
         thing.groups.clear();
         thing.profile.clear();
         thing.versions.clear();
