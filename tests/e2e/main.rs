@@ -6,3 +6,5 @@ mod bad_input;
 mod changes;
 mod interrupted;
 mod lifecycle;
+mod partitions;
+mod ways_of_aws;

@@ -30,6 +30,7 @@
 mod calls;
 mod connect;
 mod convert;
+mod endpoint;
 mod error;
 mod hosts;
 mod http;
@@ -37,10 +38,11 @@ mod kinds;
 mod lookups;
 mod observe;
 mod store;
+mod taken;
 mod throttle;
 mod wait;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
 
@@ -58,6 +60,8 @@ pub struct Aws {
     clients: Clients,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
+    /// Who makes the calls, once AWS said so.
+    identity: OnceLock<String>,
 }
 
 impl Aws {
@@ -67,7 +71,7 @@ impl Aws {
         let counter = Arc::new(calls::Counter::default());
         let clients = Clients::connect(&connection, Arc::clone(&counter)).await?;
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, counter, hosts })
+        Ok(Self { connection, clients, counter, hosts, identity: OnceLock::new() })
     }
 
     /// The calls made so far.
@@ -75,13 +79,19 @@ impl Aws {
         self.counter.snapshot()
     }
 
+    /// The ARN of the identity that makes the calls; nothing before the first observation.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.get().map(String::as_str)
+    }
+
+    /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.clients.endpoint.as_deref()
+    }
+
     /// The partition that the region lies in, as ARNs spell it.
     fn partition(&self) -> &'static str {
-        match self.connection.region.split('-').next() {
-            Some("cn") => "aws-cn",
-            _ if self.connection.region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        trunnion_catalog::Partition::of(&self.connection.region).id
     }
 }
 

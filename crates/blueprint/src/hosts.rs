@@ -91,14 +91,13 @@ fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: Strin
     Ok(resource(address, &template)?.after([binary]))
 }
 
-/// A pool's interfaces, spread evenly over the network cards. Device numbers count on each card: the primary interface
-/// is device 0 of card 0, and device 0 of the other cards stays free.
+/// A pool's interfaces, spread evenly over the network cards. Device numbers count from 0 on each card: EC2 ends a host
+/// whose device number reaches the number of interfaces that its card takes, so a full card has no number to spare.
 fn interfaces(pool: &Pool) -> Vec<Interface> {
     let subnet = of(address::subnet(&pool.placement), "id");
     let mut found = Vec::new();
     for (card, devices) in (0..).zip(spread(pool.interfaces, &pool.instance_type.cards)) {
-        let first = u32::from(card != 0);
-        for device in first..first + devices {
+        for device in 0..devices {
             let group = match pool.tracking {
                 _ if card == 0 && device == 0 => GENERATOR,
                 Tracking::Tracked => LOAD,

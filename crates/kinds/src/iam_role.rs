@@ -1,7 +1,7 @@
 //! `iam_role`: what a host or task may do. It counts as created once the role is there; its policy follows.
 
 use serde::{Deserialize, Serialize};
-use trunnion_engine::{Attribute, Computed, Replacement, Rules};
+use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
@@ -17,7 +17,7 @@ pub struct IamRole {
     /// Who may assume it, as JSON.
     pub trust_policy: String,
     /// What it may do, as JSON: the inline policy [`IamRole::POLICY`]; without one it may do nothing.
-    pub policy: Option<String>,
+    pub policy: Option<Value>,
     /// The names of further inline policies: none.
     pub other_policies: Vec<String>,
     /// The ARNs of attached policies: none.

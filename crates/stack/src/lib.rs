@@ -16,6 +16,7 @@
 mod decode;
 mod diagnostic;
 mod environment;
+mod excerpt;
 mod merge;
 mod model;
 mod read;
@@ -34,6 +35,7 @@ pub use crate::{
     diagnostic::{Diagnostic, Invalid},
     model::*,
     schema::json_schema,
+    secrets::may_be_secret,
     sources::Sources,
 };
 

@@ -7,18 +7,19 @@ use tokio_util::sync::CancellationToken;
 use trunnion_aws::{Aws, Calls, Connection, Endpoint, S3Store, Throttle};
 use trunnion_blueprint::Binaries;
 use trunnion_engine::{
-    Document, Events, FileStore, Graph, LockGuard as _, LockInfo, Note, Origin, Outcome, Plan, PlanOptions,
-    Provider as _, RuleBook, Settings, State, StateStore as _, apply, plan,
+    Address, Document, Events, FileStore, Graph, LockGuard as _, LockInfo, Note, Observed, Origin, Outcome, Place,
+    Plan, PlanError, PlanOptions, Provider as _, RuleBook, Settings, State, StateStore as _, apply, plan,
 };
 use trunnion_sandbox::{Running, Sandbox};
 use trunnion_stack::{Stack, StateLocation};
 
-use crate::{Error, store::Store};
+use crate::{Error, nearest::nearest, store::Store};
 
 /// How to connect.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Start a sandbox inside this process instead of using AWS, its world kept in this folder.
+    /// Start a sandbox inside this process instead of using AWS, its data kept in this folder. The data of a second account
+    /// is in a folder of its name inside.
     pub sandbox: Option<PathBuf>,
     /// Whether apply waits until hosts run and the service is stable.
     pub wait: bool,
@@ -52,12 +53,20 @@ pub struct Planned {
     pub plan: Plan,
     /// The state.
     pub state: State,
+    /// Where it was made.
+    pub place: Place,
+    /// Who made it, as the ARN that AWS knows it by.
+    pub identity: Option<String>,
 }
 
 impl Planned {
     /// The plan document.
     pub fn document(&self, origin: &Origin) -> Document {
-        Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book())
+        Document {
+            place: Some(self.place.clone()),
+            identity: self.identity.clone(),
+            ..Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book())
+        }
     }
 }
 
@@ -68,7 +77,7 @@ pub struct Engine {
     aws: Aws,
     store: Store,
     rules: RuleBook,
-    place: String,
+    place: Place,
     interrupt: CancellationToken,
     sandbox: Option<Running>,
 }
@@ -76,7 +85,8 @@ pub struct Engine {
 impl Engine {
     /// Connects a stack. No call is made yet.
     pub async fn connect(stack: Stack, options: Options) -> Result<Self, Error> {
-        let sandbox = match &options.sandbox {
+        let folder = options.sandbox.map(|folder| folder_of_account(folder, &stack.account));
+        let sandbox = match &folder {
             None => None,
             Some(folder) => {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(Error::Listen)?;
@@ -106,9 +116,13 @@ impl Engine {
             interrupt: options.interrupt.clone(),
         };
         let aws = Aws::connect(connection).await?;
-        let cloud = if is_sandbox { SANDBOX } else { "aws/" };
-        let place = format!("{cloud}{}/{}", stack.account, stack.region);
-        let store = match (&stack.state, options.sandbox) {
+        let endpoint = match (&folder, aws.endpoint()) {
+            (Some(folder), _) => trunnion_engine::Endpoint::Sandbox(folder.display().to_string()),
+            (None, Some(url)) => trunnion_engine::Endpoint::Url(url.to_owned()),
+            (None, None) => trunnion_engine::Endpoint::Aws,
+        };
+        let place = Place { account: stack.account.clone(), region: stack.region.clone(), endpoint };
+        let store = match (&stack.state, folder) {
             (StateLocation::S3 { bucket, key }, None) => Store::S3(S3Store::new(&aws, bucket, key)),
             (StateLocation::File(path), None) => Store::File(FileStore::new(path, &stack.name)),
             (location, Some(folder)) => Store::File(sandbox_state(location, &folder, &stack.name).await),
@@ -126,40 +140,61 @@ impl Engine {
         self.aws.calls()
     }
 
-    /// The state, as it was last saved.
+    /// Where it is connected to.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where the state is kept: a path, or an `s3://` URL.
+    pub fn state_location(&self) -> String {
+        self.store.location()
+    }
+
+    /// The state as it was last saved, wherever it was applied.
+    pub async fn recorded(&self) -> Result<State, Error> {
+        Ok(self.store.load().await?)
+    }
+
+    /// The state as it was last saved, as far as it speaks of the place that this is connected to.
     pub async fn state(&self) -> Result<State, Error> {
-        let mut state = self.store.load().await?;
-        let is_of_a_sandbox = state.place.starts_with(SANDBOX) && !self.place.starts_with(SANDBOX);
-        if state.resources.is_empty() || is_of_a_sandbox {
-            // What was applied to a sandbox explains nothing here, and is no loss.
-            state.resources.clear();
+        let mut state = self.recorded().await?;
+        let here = self.place.key();
+        match Recorded::of(&state.place, &self.place) {
+            _ if state.resources.is_empty() => {}
+            Recorded::Here => {}
+            Recorded::OfALookAlike => state.resources.clear(),
+            Recorded::Elsewhere => {
+                return Err(Error::Elsewhere { recorded: state.place, count: state.resources.len(), here });
+            }
+        }
+        if state.resources.is_empty() {
             state.digest = None;
-            state.place.clone_from(&self.place);
         }
-        if state.place != self.place {
-            return Err(Error::Elsewhere {
-                recorded: state.place,
-                count: state.resources.len(),
-                here: self.place.clone(),
-            });
-        }
+        state.place = here;
         Ok(state)
     }
 
     /// Reads AWS in bulk and plans.
     pub async fn plan(&self, request: &Request) -> Result<Planned, Error> {
-        let addresses = |named: &[String]| named.iter().map(|address| address.parse()).collect::<Result<_, _>>();
-        let (targets, replace) = (addresses(&request.targets)?, addresses(&request.replace)?);
         // What is to be destroyed needs no binary.
         let binaries = if request.destroy { None } else { Some(binaries(&self.stack)?) };
         let desired = match &binaries {
             Some(binaries) => desired_with(&self.stack, binaries)?,
             None => Graph::empty(&self.stack.name),
         };
+        let replace = addresses(&request.replace, &desired)?;
+        let mut targets = addresses(&request.targets, &desired)?;
+        if !targets.is_empty() {
+            // What is to be replaced is meant, too.
+            targets.extend(replace.iter().cloned());
+        }
         let state = self.state().await?;
         let observed = self.aws.observe(&desired, &state).await?;
+        let desired =
+            trunnion_blueprint::complete(desired, &observed).map_err(|error| Error::blueprint(&self.stack, error))?;
         let options = PlanOptions { targets, update_pinned: request.update_images, replace };
-        let mut plan = plan(&desired, &observed, &state, &self.rules, &options)?;
+        let mut plan = plan(&desired, &observed, &state, &self.rules, &options)
+            .map_err(|error| explained(error, &desired, &observed))?;
         if let Some(binaries) = &binaries {
             let findings = trunnion_blueprint::findings(&self.stack, binaries, &desired, &observed);
             if !findings.errors.is_empty() {
@@ -174,7 +209,8 @@ impl Engine {
                 help: finding.help,
             }));
         }
-        Ok(Planned { plan, state })
+        let identity = self.aws.identity().map(str::to_owned);
+        Ok(Planned { plan, state, place: self.place.clone(), identity })
     }
 
     /// Takes the lock for an operation; hold it from before the plan until after apply.
@@ -196,17 +232,60 @@ impl Engine {
     }
 }
 
-/// How the place of a sandbox begins.
-const SANDBOX: &str = "sandbox/";
+/// What a state speaks of, seen from a place.
+enum Recorded {
+    /// This place. An earlier version wrote `aws` for every endpoint outside the process, and the same look-alike may
+    /// serve at another port.
+    Here,
+    /// A sandbox or another look-alike: what was applied there explains nothing here, and is no loss.
+    OfALookAlike,
+    /// Another account or region.
+    Elsewhere,
+}
+
+impl Recorded {
+    fn of(recorded: &str, here: &Place) -> Self {
+        use trunnion_engine::Endpoint::{Aws, Sandbox, Url};
+        let Some(there) = Place::of_key(recorded) else { return Self::Elsewhere };
+        let is_same_account = there.account == here.account && there.region == here.region;
+        match (there.endpoint, &here.endpoint) {
+            (Sandbox(_), Aws | Url(_)) | (Url(_), Aws) => Self::OfALookAlike,
+            (Sandbox(_), Sandbox(_)) | (Aws, Aws) | (Aws | Url(_), Url(_)) if is_same_account => Self::Here,
+            _ => Self::Elsewhere,
+        }
+    }
+}
+
+/// The addresses that a person named.
+fn addresses(named: &[String], desired: &Graph) -> Result<Vec<Address>, Error> {
+    let known = || desired.resources().keys().map(ToString::to_string);
+    let parse = |name: &String| name.parse().map_err(|error| Error::Target { nearest: nearest(name, known()), error });
+    named.iter().map(parse).collect()
+}
+
+/// Names what is nearest to an address that is nowhere.
+fn explained(error: PlanError, desired: &Graph, observed: &Observed) -> Error {
+    let PlanError::UnknownTarget(address) = error else { return error.into() };
+    let known = desired.resources().keys().chain(observed.remotes.keys()).map(ToString::to_string);
+    Error::UnknownAddress { nearest: nearest(&address.to_string(), known), address }
+}
+
+/// The folder itself, unless it keeps the data of another account.
+fn folder_of_account(folder: PathBuf, account: &str) -> PathBuf {
+    match trunnion_sandbox::account_of(&folder) {
+        Some(kept) if kept != account => folder.join(account),
+        _ => folder,
+    }
+}
 
 /// The state of a sandbox lies where the stack's lies, so that it is found there; but never over one of AWS, and never in
-/// a bucket, for then it lies beside the sandbox's world.
+/// a bucket, for then it lies beside the sandbox's data.
 async fn sandbox_state(location: &StateLocation, folder: &Path, stack: &str) -> FileStore {
     let beside = FileStore::new(folder.join(format!("{stack}.json")), stack);
     let StateLocation::File(path) = location else { return beside };
     let usual = FileStore::new(path, stack);
     match usual.load().await {
-        Ok(state) if !state.resources.is_empty() && !state.place.starts_with(SANDBOX) => beside,
+        Ok(state) if !state.resources.is_empty() && !state.place.starts_with("sandbox/") => beside,
         _ => usual,
     }
 }
