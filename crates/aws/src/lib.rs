@@ -40,7 +40,10 @@ mod store;
 mod throttle;
 mod wait;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
 
@@ -49,7 +52,7 @@ pub use crate::{
     connect::{ConnectError, Connection, Endpoint, Throttle},
     store::{Lease, S3Lock, S3Store},
 };
-use crate::{connect::Clients, hosts::Hosts};
+use crate::{connect::Clients, hosts::Hosts, kinds::s3_object::Content};
 
 /// A stack's account and region, connected.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub struct Aws {
     clients: Clients,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
+    /// What objects are uploaded from, by SHA-256.
+    contents: Mutex<HashMap<String, Content>>,
 }
 
 impl Aws {
@@ -67,7 +72,16 @@ impl Aws {
         let counter = Arc::new(calls::Counter::default());
         let clients = Clients::connect(&connection, Arc::clone(&counter)).await?;
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, counter, hosts })
+        Ok(Self { connection, clients, counter, hosts, contents: Mutex::default() })
+    }
+
+    /// Hands over what the object of this SHA-256 is uploaded from, so that its file is not read once more.
+    pub fn supply(&self, sha256: impl Into<String>, content: Arc<Vec<u8>>) {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256.into(), content);
+    }
+
+    fn content(&self, sha256: &str) -> Option<Content> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
     }
 
     /// The calls made so far.

@@ -23,7 +23,7 @@ pub use crate::{
     apply::{Event, Events, Outcome, Settings, apply},
     diff::{Difference, differences, normalised_json},
     document::{Document, DocumentChange, DocumentDifference, DocumentStep, Origin, StateReference, Summary},
-    plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan},
+    plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
     provider::{Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},

@@ -25,15 +25,15 @@ mod store;
 pub use trunnion_aws::Calls;
 pub use trunnion_blueprint as blueprint;
 pub use trunnion_engine::{
-    Action, Address, Document, Event, Events, InvalidAddress, LockInfo, Operation, Origin, Outcome, Plan, PlanError,
-    ProviderError, State, StoreError, plain,
+    Action, Address, Document, Event, Events, InvalidAddress, LockInfo, Note, Operation, Origin, Outcome, Plan,
+    PlanError, ProviderError, State, StoreError, plain,
 };
 pub use trunnion_render as render;
 pub use trunnion_sandbox as sandbox;
 pub use trunnion_stack::{Invalid, LoadOptions, Stack, json_schema as stack_schema};
 
 pub use crate::{
-    engine::{Engine, Lock, Options, Planned, Request, desired},
+    engine::{Engine, Lock, Options, Planned, Request, check},
     error::Error,
     outputs::{Host, Outputs},
 };

@@ -15,6 +15,7 @@ use std::{
     ops::{Range, RangeInclusive},
 };
 
+pub use generator::built_for;
 pub(crate) use generator::{METRICS_PORT, METRICS_PORTS, reason};
 pub(crate) use top::{Decoded, Surroundings, stack};
 

@@ -26,15 +26,18 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
             sandbox: arguments.cloud.sandbox,
             targets: arguments.scope.targets,
             update_images: arguments.scope.update_images,
+            update_generator: arguments.scope.update_generator,
             ..Origin::default()
         };
         return execute(&origin, None, &arguments.cloud, &arguments.execute, output).await;
     }
-    if arguments.env.is_some() || arguments.scope.update_images || !arguments.scope.targets.is_empty() {
+    let scope = &arguments.scope;
+    let is_scoped = scope.update_images || scope.update_generator || !scope.targets.is_empty();
+    if arguments.env.is_some() || is_scoped {
         return Err(Failure::with_help(
             "apply::arguments",
             "a plan document says itself what it is about",
-            "leave `--env`, `--target` and `--update-images` out, or make a new plan with them",
+            "leave `--env`, `--target`, `--update-images` and `--update-generator` out, or make a new plan with them",
         ));
     }
     let document = read_document(&arguments.file)?;

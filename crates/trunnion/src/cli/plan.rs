@@ -20,6 +20,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
         destroy: arguments.destroy,
         targets: arguments.scope.targets,
         update_images: arguments.scope.update_images,
+        update_generator: arguments.scope.update_generator,
     };
     if let Some(path) = arguments.out.as_ref().filter(|path| path.extension().is_none_or(|end| end != "json")) {
         let message = format!("`--out {}` names no .json file", path.display());
@@ -74,6 +75,7 @@ pub(crate) fn request(origin: &Origin) -> Request {
         destroy: origin.destroy,
         targets: origin.targets.clone(),
         update_images: origin.update_images,
+        update_generator: origin.update_generator,
         ..Request::default()
     }
 }
