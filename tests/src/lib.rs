@@ -211,6 +211,12 @@ impl SandboxProcess {
         serde_json::from_str(&self.request("GET", "/_sandbox/calls", "")).unwrap()
     }
 
+    /// The most tasks of a service that were not STOPPED at once, of all services together.
+    pub fn most_tasks(&self) -> u64 {
+        let most: Value = serde_json::from_str(&self.request("GET", "/_sandbox/tasks", "")).unwrap();
+        most.as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap_or(0)
+    }
+
     fn request(&self, method: &str, path: &str, body: &str) -> String {
         let host = self.endpoint.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();

@@ -93,6 +93,8 @@ pub(crate) struct Clients {
     pub secrets: aws_sdk_secretsmanager::Client,
     pub ssm: aws_sdk_ssm::Client,
     pub sts: aws_sdk_sts::Client,
+    /// The URL of what answers instead of AWS.
+    pub endpoint: Option<String>,
 }
 
 impl Clients {
@@ -142,6 +144,7 @@ impl Clients {
             secrets: client!(aws_sdk_secretsmanager),
             ssm: client!(aws_sdk_ssm),
             sts: client!(aws_sdk_sts),
+            endpoint: crate::endpoint::custom(config),
         }
     }
 }

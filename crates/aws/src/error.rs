@@ -149,8 +149,14 @@ const CREDENTIALS: &[&str] = &[
     "UnrecognizedClientException",
 ];
 
-/// Error codes of S3's conditional requests, and of two changes of one bucket at a time.
-const PRECONDITION: &[&str] = &["ConditionalRequestConflict", "OperationAborted", "PreconditionFailed"];
+/// Error codes of S3's conditional requests, and of two changes of one thing at a time.
+const PRECONDITION: &[&str] = &[
+    "ConcurrentModification",
+    "ConcurrentTagAccess",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "PreconditionFailed",
+];
 
 /// The class of an error code. The message decides where AWS uses one code for many things.
 pub(crate) fn classify(code: &str, message: &str) -> Class {

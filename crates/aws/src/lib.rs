@@ -30,6 +30,7 @@
 mod calls;
 mod connect;
 mod convert;
+mod endpoint;
 mod error;
 mod hosts;
 mod http;
@@ -37,12 +38,13 @@ mod kinds;
 mod lookups;
 mod observe;
 mod store;
+mod taken;
 mod throttle;
 mod wait;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
@@ -63,6 +65,8 @@ pub struct Aws {
     hosts: Hosts,
     /// What objects are uploaded from, by SHA-256.
     contents: Mutex<HashMap<String, Content>>,
+    /// Who makes the calls, once AWS said so.
+    identity: OnceLock<String>,
 }
 
 impl Aws {
@@ -72,7 +76,8 @@ impl Aws {
         let counter = Arc::new(calls::Counter::default());
         let clients = Clients::connect(&connection, Arc::clone(&counter)).await?;
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, counter, hosts, contents: Mutex::default() })
+        let contents = Mutex::default();
+        Ok(Self { connection, clients, counter, hosts, contents, identity: OnceLock::new() })
     }
 
     /// Hands over what the object of this SHA-256 is uploaded from, so that its file is not read once more.
@@ -87,6 +92,16 @@ impl Aws {
     /// The calls made so far.
     pub fn calls(&self) -> Calls {
         self.counter.snapshot()
+    }
+
+    /// The ARN of the identity that makes the calls; nothing before the first observation.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.get().map(String::as_str)
+    }
+
+    /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.clients.endpoint.as_deref()
     }
 
     /// The partition that the region lies in, as ARNs spell it.

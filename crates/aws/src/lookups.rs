@@ -97,14 +97,13 @@ pub(crate) async fn vpcs(aws: &Aws, queries: &Queries) -> Result<Answers, Failur
 pub(crate) async fn parameters(aws: &Aws, queries: &Queries) -> Result<HashMap<String, String>, Failure> {
     let names: BTreeSet<String> = queries.images.iter().filter_map(|(_, image)| image.parameter.clone()).collect();
     let names: Vec<String> = names.into_iter().collect();
-    let mut found = HashMap::new();
-    for names in names.chunks(10) {
+    let asked = names.chunks(10).map(|names| {
         let call = aws.clients.ssm.get_parameters().set_names(Some(names.to_vec()));
-        let answer = call.send().await.told("ssm:GetParameters")?;
-        let parameters = answer.parameters.into_iter().flatten();
-        found.extend(parameters.filter_map(|parameter| Some((parameter.name?, parameter.value?))));
-    }
-    Ok(found)
+        Box::pin(async { call.send().await.told("ssm:GetParameters") })
+    });
+    let answers = futures::future::try_join_all(asked).await?;
+    let parameters = answers.into_iter().flat_map(|answer| answer.parameters.into_iter().flatten());
+    Ok(parameters.filter_map(|parameter| Some((parameter.name?, parameter.value?))).collect())
 }
 
 /// The instance types.

@@ -73,7 +73,8 @@ impl S3Store {
         Self { lease, ..self }
     }
 
-    fn place(&self) -> String {
+    /// `s3://bucket/key`
+    pub fn place(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 

@@ -76,18 +76,34 @@ impl Aws {
     pub(crate) async fn patiently<T>(
         &self,
         classes: &[Class],
-        mut call: impl AsyncFnMut() -> Result<T, Failure>,
+        call: impl AsyncFnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let wait = self.short_wait();
-        loop {
-            match call().await {
-                Err(failure) if failure.is(classes) => match wait.look().await {
-                    Ok(()) => {}
-                    Err(Ended::Interrupted) => return Err(Failure { class: Class::Interrupted, ..failure }),
-                    Err(Ended::OutOfPatience) => return Err(failure),
-                },
-                result => return result,
-            }
+        repeat(&self.short_wait(), classes, call).await
+    }
+
+    /// The same for as long as a host or a service may take: something else must end first.
+    pub(crate) async fn very_patiently<T>(
+        &self,
+        classes: &[Class],
+        call: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        repeat(&self.long_wait(), classes, call).await
+    }
+}
+
+async fn repeat<T>(
+    wait: &Wait<'_>,
+    classes: &[Class],
+    mut call: impl AsyncFnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    loop {
+        match call().await {
+            Err(failure) if failure.is(classes) => match wait.look().await {
+                Ok(()) => {}
+                Err(Ended::Interrupted) => return Err(Failure { class: Class::Interrupted, ..failure }),
+                Err(Ended::OutOfPatience) => return Err(failure),
+            },
+            result => return result,
         }
     }
 }

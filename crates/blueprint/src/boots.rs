@@ -160,6 +160,8 @@ impl Boots {
         let mut moved = Vec::new();
         for (at, remotes) in observed.remotes.iter_mut().filter(|(at, _)| at.kind.as_str() == S3Object::KIND) {
             let to = |remote: &Remote| asked.get(text(&remote.attributes, "key")).copied();
+            // What is hidden behind a marker comes to light by being uploaded once more.
+            remotes.retain(|remote| !(remote.is_spent && to(remote).is_some()));
             moved.extend(remotes.extract_if(.., |remote| to(remote).is_some_and(|to| to != at)));
         }
         for remote in moved {
@@ -324,7 +326,7 @@ impl Uploaded {
         let mut found = BTreeMap::new();
         for (address, remotes) in observed.remotes.iter().filter(|(address, _)| address.kind.as_str() == S3Object::KIND)
         {
-            for remote in remotes {
+            for remote in remotes.iter().filter(|remote| !remote.is_spent) {
                 // Other content under its key is not the binary.
                 let sha256 = text(&remote.attributes, "sha256");
                 if text(&remote.attributes, "key") == key(sha256) {

@@ -54,28 +54,27 @@ pub fn blueprint(stack: &Stack, binaries: &Binaries) -> Result<Graph, BlueprintE
 
 /// Everything the stack asks for, with hosts that boot this.
 pub fn blueprint_with(stack: &Stack, boots: &Boots) -> Result<Graph, BlueprintError> {
-    let mut resources = without_hosts(stack, boots)?;
+    let mut resources = artifacts::resources(stack, boots)?;
+    resources.extend(network::security_groups(stack)?);
+    resources.extend(roles::resources(stack)?);
     resources.extend(hosts::resources(stack, boots)?);
     resources.extend(control_plane::resources(stack)?);
     Ok(Graph::new(&stack.name, resources, lookups(stack)?)?)
 }
 
-/// What the stack asks for but its hosts and what depends on them, with every lookup: what is to be read of the cloud before
-/// it is known what hosts boot.
-pub fn outline(stack: &Stack) -> Result<Graph, BlueprintError> {
-    Ok(Graph::new(&stack.name, without_hosts(stack, &Boots::default())?, lookups(stack)?)?)
+/// What the stack asks for as far as it is known before the cloud was read: without what hosts boot. Names, lookups and what
+/// depends on what are those of [`blueprint_with`]; unless `is_whole`, one host stands for all of its pool.
+pub fn outline(stack: &Stack, is_whole: bool) -> Result<Graph, BlueprintError> {
+    let mut outlined = stack.clone();
+    if !is_whole {
+        outlined.pools.values_mut().for_each(|pool| pool.count = pool.count.min(1));
+    }
+    blueprint_with(&outlined, &Boots::without_binaries(stack)?)
 }
 
 /// What is wrong with a stack that only shows once everything is rendered. No binary is read for it.
 pub fn check(stack: &Stack) -> Result<(), BlueprintError> {
     blueprint_with(stack, &Boots::without_binaries(stack)?).map(|_| ())
-}
-
-fn without_hosts(stack: &Stack, boots: &Boots) -> Result<Vec<Resource>, BlueprintError> {
-    let mut resources = artifacts::resources(stack, boots)?;
-    resources.extend(network::security_groups(stack)?);
-    resources.extend(roles::resources(stack)?);
-    Ok(resources)
 }
 
 fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {

@@ -116,7 +116,9 @@ pub struct Outcome {
     pub failed: Vec<(Address, Operation, ProviderError)>,
     /// Steps that were not tried because of a failure, with whose.
     pub skipped: Vec<(Address, Operation, Address)>,
-    /// How many steps were not tried, or not finished, because of an interruption.
+    /// Steps that were under way when the interruption ended the wait for them: the cloud goes on with them.
+    pub interrupted: Vec<(Address, Operation)>,
+    /// How many steps were not started, because of an interruption or because the state could not be saved.
     pub not_started: usize,
     /// Why the state could not be saved. The cloud knows everything all the same: the next plan adopts it.
     pub unsaved: Option<StoreError>,
@@ -125,7 +127,13 @@ pub struct Outcome {
 impl Outcome {
     /// Whether every step of the plan succeeded and the state was saved.
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.skipped.is_empty() && self.not_started == 0 && self.unsaved.is_none()
+        self.is_executed() && self.unsaved.is_none()
+    }
+
+    /// Whether every step of the plan succeeded.
+    pub fn is_executed(&self) -> bool {
+        let is_left = self.not_started > 0 || !self.interrupted.is_empty();
+        self.failed.is_empty() && self.skipped.is_empty() && !is_left
     }
 }
 
@@ -252,6 +260,7 @@ impl<'a> Run<'a> {
                 done: Vec::new(),
                 failed: Vec::new(),
                 skipped: Vec::new(),
+                interrupted: Vec::new(),
                 not_started: 0,
                 unsaved: None,
             },
@@ -382,9 +391,9 @@ impl<'a> Run<'a> {
                 events.send(Event::Finished { address, operation, id });
                 self.settle(index);
             }
-            // It is not done, and nothing failed: like all that was not started, the next apply goes on with it.
+            // It is not done, and nothing failed: the next apply goes on with it.
             Err(error) if error.is_interruption => {
-                self.settled[index] = false;
+                self.outcome_so_far.interrupted.push((address.clone(), operation));
                 events.send(Event::Interrupted { address, operation });
             }
             Err(error) => {
@@ -463,7 +472,8 @@ impl<'a> Run<'a> {
     fn end(&mut self) {
         self.outcome_so_far.not_started = self.settled.iter().filter(|settled| !**settled).count();
         let outcome = &mut self.outcome_so_far;
-        if outcome.failed.is_empty() && outcome.not_started == 0 && self.plan.is_whole && !self.plan.steps.is_empty() {
+        let is_all = outcome.failed.is_empty() && outcome.interrupted.is_empty() && outcome.not_started == 0;
+        if is_all && self.plan.is_whole && !self.plan.steps.is_empty() {
             outcome.state.digest = Some(self.plan.digest.clone());
             self.is_dirty = true;
         }

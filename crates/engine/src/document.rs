@@ -1,6 +1,6 @@
 //! The plan document: the plan as JSON, versioned, with a published schema. Every human view of a plan is made from it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::{
 
 /// A plan as it is written down. Nothing in it depends on the time or place it was made at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 #[schemars(title = "Trunnion plan")]
 pub struct Document {
     /// Version of this format: 1.
@@ -21,6 +22,15 @@ pub struct Document {
     pub stack: String,
     /// How the plan was asked for: whoever applies it asks the same again and compares.
     pub origin: Origin,
+    /// Where it was made. A remark, but for the account, the region and the kind of endpoint: those are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// Who made it, as the ARN that the cloud knows it by. A remark: somebody else may apply the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Whether it covers targets only, and not the whole stack.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// The state it was made with.
     pub state: StateReference,
     /// SHA-256 of what the stack asks for.
@@ -37,8 +47,9 @@ pub struct Document {
 
 /// How a plan was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The stack file, as it was named.
+    /// The stack file: in a written plan, relative to the folder of the plan.
     pub file: String,
     /// The environment chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +63,9 @@ pub struct Origin {
     /// The only addresses planned for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
+    /// The addresses whose replacement was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replace: Vec<String>,
     /// Whether the newest images were asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub update_images: bool,
@@ -60,8 +74,81 @@ pub struct Origin {
     pub update_generator: bool,
 }
 
+/// Where a plan was made: which account and region, reached how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The account.
+    pub account: String,
+    /// The region.
+    pub region: String,
+    /// How it was reached.
+    pub endpoint: Endpoint,
+}
+
+/// What answers the calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// AWS itself.
+    Aws,
+    /// Something else that speaks AWS's protocols, at this URL.
+    Url(String),
+    /// The sandbox inside the process, its data in this folder.
+    Sandbox(String),
+}
+
+impl Place {
+    /// Whether both speak of the same account and region, reached in the same way. Another URL is the same way.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let kind = std::mem::discriminant(&self.endpoint) == std::mem::discriminant(&other.endpoint);
+        kind && self.account == other.account && self.region == other.region
+    }
+
+    /// How a state document names it: `aws/123456789012/eu-west-3`, `sandbox/…`, `http://127.0.0.1:4600/…`.
+    pub fn key(&self) -> String {
+        let endpoint = match &self.endpoint {
+            Endpoint::Aws => "aws",
+            Endpoint::Sandbox(_) => "sandbox",
+            Endpoint::Url(url) => url.trim_end_matches('/'),
+        };
+        format!("{endpoint}/{}/{}", self.account, self.region)
+    }
+
+    /// Reads what [`Place::key`] wrote; the folder of a sandbox is not in it.
+    pub fn of_key(key: &str) -> Option<Self> {
+        let mut parts = key.rsplitn(3, '/');
+        let (region, account, endpoint) = (parts.next()?, parts.next()?, parts.next()?);
+        let endpoint = match endpoint {
+            "aws" => Endpoint::Aws,
+            "sandbox" => Endpoint::Sandbox(String::new()),
+            url => Endpoint::Url(url.to_owned()),
+        };
+        Some(Self { account: account.to_owned(), region: region.to_owned(), endpoint })
+    }
+}
+
+/// `account 123456789012 · eu-west-3 · AWS`
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "account {} · {} · {}", self.account, self.region, self.endpoint)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aws => f.write_str("AWS"),
+            Self::Url(url) => f.write_str(url),
+            Self::Sandbox(folder) if folder.is_empty() => f.write_str("sandbox"),
+            Self::Sandbox(folder) => write!(f, "sandbox in {folder}"),
+        }
+    }
+}
+
 /// Which state document a plan was made with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct StateReference {
     /// Its line; empty before the first apply.
     pub lineage: String,
@@ -71,6 +158,7 @@ pub struct StateReference {
 
 /// How many resources each action concerns.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Summary {
     /// Made.
     pub create: usize,
@@ -82,10 +170,19 @@ pub struct Summary {
     pub delete: usize,
     /// Left as they are.
     pub unchanged: usize,
+    /// Addresses that no target covers: nothing is said of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_covered: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What happens to one resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DocumentChange {
     /// Its address, as in `instance.heavy[2]`.
     pub address: String,
@@ -109,6 +206,7 @@ pub struct DocumentChange {
 
 /// One attribute that differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DocumentDifference {
     /// Path of the attribute.
     pub path: String,
@@ -133,6 +231,7 @@ pub struct DocumentDifference {
 
 /// One step of apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DocumentStep {
     /// The address it is about.
     pub address: String,
@@ -149,9 +248,10 @@ impl Document {
 
     /// Writes a plan down. Sensitive values become digests.
     pub fn new(plan: &Plan, origin: Origin, rules: &RuleBook) -> Self {
-        let mut summary = Summary::default();
+        let mut summary = Summary { not_covered: plan.not_covered, ..Summary::default() };
         let mut changes = Vec::with_capacity(plan.changes.len());
-        for change in &plan.changes {
+        // What no target covers is in the plan for the sake of the others, which refer to it.
+        for change in plan.changes.iter().filter(|change| change.reason != Reason::NotSelected) {
             *match change.action {
                 Action::None => &mut summary.unchanged,
                 Action::Create => &mut summary.create,
@@ -197,6 +297,9 @@ impl Document {
             format: Self::FORMAT,
             stack: plan.stack.clone(),
             origin,
+            place: None,
+            identity: None,
+            partial: !plan.is_whole,
             state: StateReference { lineage, serial },
             digest: plan.digest.clone(),
             summary,
@@ -211,42 +314,117 @@ impl Document {
         schemars::schema_for!(Document).to_value()
     }
 
-    /// The addresses of which `self` and a later plan of the same origin say different things, each with what moved.
-    pub fn moved(&self, later: &Self) -> Vec<String> {
-        let mut moved = Vec::new();
+    /// Why a later plan of the same origin is not this one; nothing where it is. Notes and who made the plan do not count.
+    pub fn moved(&self, later: &Self) -> Option<Moved> {
         if self.stack != later.stack {
-            return vec![format!("it is a plan of `{}`, and the file is now the stack `{}`", self.stack, later.stack)];
+            let message = format!("it is a plan of `{}`, and the file is now the stack `{}`", self.stack, later.stack);
+            return Some(Moved::Stack(message));
         }
-        if self.digest != later.digest {
-            moved.push("the stack asks for something else than it did".to_owned());
+        if let (Some(made), Some(here)) = (&self.place, &later.place)
+            && !made.is_alike(here)
+        {
+            return Some(Moved::Place(format!("it was made for {made}, and this is {here}")));
         }
         if self.state.lineage != later.state.lineage {
-            moved.push("the state is another one".to_owned());
-        } else if self.state.serial != later.state.serial {
-            moved.push(format!(
-                "the state is at serial {}, the plan was made at {}",
-                later.state.serial, self.state.serial
-            ));
+            return Some(Moved::State(self.another_state(later)));
         }
-        let by_address = |document: &Self| -> BTreeMap<(String, Option<String>), DocumentChange> {
-            let key = |change: &DocumentChange| (change.address.clone(), change.id.clone());
-            document.changes.iter().map(|change| (key(change), change.clone())).collect()
+        let same = Self {
+            place: self.place.clone(),
+            identity: self.identity.clone(),
+            notes: self.notes.clone(),
+            ..later.clone()
         };
+        (same != *self).then(|| Moved::Content(self.different(&same)))
+    }
+
+    fn another_state(&self, later: &Self) -> String {
+        match (self.state.lineage.is_empty(), later.state.lineage.is_empty()) {
+            (false, true) => {
+                format!("it was made with a state, at serial {}, and there is no state here", self.state.serial)
+            }
+            (true, _) => format!(
+                "it was made without a state, and the state here is at serial {}: the stack was applied since, or this \
+                 is the state of another place",
+                later.state.serial
+            ),
+            (false, false) => "it was made with another state than the one here".to_owned(),
+        }
+    }
+
+    /// One sentence for each thing that is different. Since when an attribute differs, and why, follows from the state
+    /// and is no difference by itself.
+    fn different(&self, later: &Self) -> Vec<String> {
+        let mut different = Vec::new();
+        if self.digest != later.digest {
+            different.push("the stack asks for something else than it did".to_owned());
+        }
+        if self.state.serial != later.state.serial {
+            let (now, then) = (later.state.serial, self.state.serial);
+            different.push(format!("the state is at serial {now}, the plan was made at {then}"));
+        }
         let (before, now) = (by_address(self), by_address(later));
-        let mut addresses: Vec<&String> = before
-            .iter()
-            .filter(|(key, change)| now.get(key) != Some(change))
-            .chain(now.iter().filter(|(key, _)| !before.contains_key(key)))
-            .map(|((address, _), _)| address)
-            .collect();
+        let mut addresses: Vec<&String> = before.keys().chain(now.keys()).collect();
         addresses.sort();
         addresses.dedup();
-        moved.extend(addresses.into_iter().map(|address| format!("`{address}` is not as it was")));
-        if moved.is_empty() && self != later {
-            moved.push("the plan of now is another one".to_owned());
+        for address in addresses {
+            let changes = |of: &BTreeMap<_, Vec<DocumentChange>>| of.get(address).cloned().unwrap_or_default();
+            let (planned, would) = (changes(&before), changes(&now));
+            if planned == would {
+                continue;
+            }
+            let (planned, would) = (actions(&planned), actions(&would));
+            different.push(if planned == would {
+                format!("`{address}` is not as the plan saw it")
+            } else {
+                format!("`{address}`: the plan says {planned}, a fresh one says {would}")
+            });
         }
-        moved
+        if different.is_empty() {
+            different.push("a fresh plan says something else in its steps or reasons".to_owned());
+        }
+        different
     }
+}
+
+/// Why a plan made now is not the one that was written down: one sentence, or one for each thing that is different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// It is the plan of another stack.
+    Stack(String),
+    /// It was made for another account or region, or for a sandbox.
+    Place(String),
+    /// It was made with a state that is not the one here.
+    State(String),
+    /// The stack, the state or the cloud went on.
+    Content(Vec<String>),
+}
+
+/// The changes by address, without what only explains them.
+fn by_address(document: &Document) -> BTreeMap<String, Vec<DocumentChange>> {
+    let mut changes: BTreeMap<String, Vec<DocumentChange>> = BTreeMap::new();
+    for change in &document.changes {
+        let mut plain = DocumentChange { reason: Reason::Unchanged, ..change.clone() };
+        for difference in &mut plain.differences {
+            difference.cause = Cause::Unrecorded;
+        }
+        changes.entry(change.address.clone()).or_default().push(plain);
+    }
+    changes
+}
+
+/// `replace and delete`; an address may have a left-over beside the one that stays.
+fn actions(changes: &[DocumentChange]) -> String {
+    let words: Vec<&str> = changes
+        .iter()
+        .map(|change| match change.action {
+            Action::None => "no change",
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Replace => "replace",
+            Action::Delete => "delete",
+        })
+        .collect();
+    if words.is_empty() { "nothing of it".to_owned() } else { words.join(" and ") }
 }
 
 fn written(difference: &Difference, cause: &Cause, address: &Address, rules: &RuleBook) -> DocumentDifference {
@@ -301,3 +479,6 @@ fn masked(attributes: &Map, address: &Address, rules: &RuleBook) -> Map {
         _ => attributes.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,12 +22,15 @@ pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
     apply::{Event, Events, Outcome, Settings, apply},
     diff::{Difference, differences, normalised_json},
-    document::{Document, DocumentChange, DocumentDifference, DocumentStep, Origin, StateReference, Summary},
+    document::{
+        Document, DocumentChange, DocumentDifference, DocumentStep, Endpoint, Moved, Origin, Place, StateReference,
+        Summary,
+    },
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
     provider::{Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},
     state::{Recorded, State, StateError},
-    store::{FileLock, FileStore, LockGuard, LockInfo, StateStore, StoreError},
+    store::{FileLock, FileStore, LockGuard, LockInfo, StateStore, StoreError, replace_file},
     value::{Map, Reference, Value, from_map, hex, to_map},
 };

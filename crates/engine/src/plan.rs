@@ -31,7 +31,7 @@ pub enum Action {
 
 /// Why it happens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reason {
     /// It is as the stack asks.
     Unchanged,
@@ -58,7 +58,7 @@ pub enum Reason {
 
 /// Since when an attribute differs from what the stack asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Cause {
     /// The stack changed.
     Stack,
@@ -113,6 +113,7 @@ pub struct Step {
 
 /// Something worth telling that changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Note {
     /// `plan::pinned`, `blueprint::no_route`.
     pub code: String,
@@ -140,6 +141,8 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// Whether it speaks of the whole stack, and not only of targets.
     pub is_whole: bool,
+    /// How many addresses no target covers.
+    pub not_covered: usize,
 }
 
 /// How to plan.
@@ -159,6 +162,9 @@ pub enum PlanError {
     /// Lookups that found nothing.
     #[error("{} of what the stack looks up was not found", .0.len())]
     Missing(BTreeMap<Address, ProviderError>),
+    /// Names that somebody else has.
+    #[error("{} of the names that the stack needs belong to something else", .0.len())]
+    Taken(BTreeMap<Address, ProviderError>),
     /// A kind without rules.
     #[error("there are no rules for `{0}`")]
     UnknownKind(KindName),
@@ -202,6 +208,14 @@ pub fn plan(
         return Err(PlanError::Missing(observed.missing.clone()));
     }
     let selected = selection(desired, observed, &options.targets)?;
+    let taken = observed.taken.iter().filter(|(address, _)| {
+        desired.resources().contains_key(*address)
+            && selected.as_ref().is_none_or(|selected| selected.contains(*address))
+    });
+    let taken: BTreeMap<_, _> = taken.map(|(address, error)| (address.clone(), error.clone())).collect();
+    if !taken.is_empty() {
+        return Err(PlanError::Taken(taken));
+    }
     let asked = asked(desired, observed, rules, &options.replace)?;
     let mut planner =
         Planner { observed, recorded, rules, options, asked, changes: BTreeMap::new(), notes: Vec::new() };
@@ -241,7 +255,8 @@ pub fn plan(
         changes,
         steps,
         notes: planner.notes,
-        is_whole: options.targets.is_empty(),
+        is_whole: selected.is_none(),
+        not_covered: selected.as_ref().map_or(0, |selected| not_covered(desired, observed, selected)),
     })
 }
 
@@ -326,6 +341,12 @@ impl Candidate<'_> {
     fn needs_replacement(&self) -> bool {
         self.differences.iter().any(|difference| difference.forces_replacement)
     }
+}
+
+/// How many addresses are neither selected nor needed by what is.
+fn not_covered(desired: &Graph, observed: &Observed, selected: &BTreeSet<Address>) -> usize {
+    let all: BTreeSet<&Address> = desired.resources().keys().chain(observed.remotes.keys()).collect();
+    all.into_iter().filter(|address| !selected.contains(*address)).count()
 }
 
 struct Planner<'a> {

@@ -50,15 +50,28 @@ impl LockInfo {
     /// Describes this process.
     pub fn of_this_process(operation: impl Into<String>) -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let owner = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(variable).or_else(user_of_this_process);
         let host = fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
         Self {
-            owner: variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned()),
+            owner: owner.unwrap_or_else(|| "unknown".to_owned()),
             host: host.or_else(|| variable("HOSTNAME")).unwrap_or_else(|| "unknown".to_owned()),
             process: std::process::id(),
             operation: operation.into(),
             since: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default().to_string(),
         }
     }
+}
+
+/// The name of the user that the process runs as, or its number where it has no name, as in containers.
+fn user_of_this_process() -> Option<String> {
+    #[cfg(unix)]
+    {
+        let id = nix::unistd::geteuid();
+        let user = nix::unistd::User::from_uid(id).ok().flatten();
+        Some(user.map_or_else(|| format!("user {id}"), |user| user.name))
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// Why the state could not be read, written or locked.
@@ -132,10 +145,7 @@ impl FileStore {
     }
 
     fn folder(&self) -> &Path {
-        match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        }
+        folder_of(&self.path)
     }
 
     fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
@@ -161,24 +171,12 @@ impl StateStore for FileStore {
         Ok(self.read()?.unwrap_or_else(|| State::empty(&self.stack)))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the state store is where files are written")]
     async fn save(&self, state: &State) -> Result<(), StoreError> {
         let document = state
             .to_document()
             .map_err(|error| StoreError::Document { place: self.path.display().to_string(), source: error.into() })?;
         fs::create_dir_all(self.folder()).map_err(Self::failed("making", self.folder()))?;
-        let temporary = self.path.with_extension(format!("json.{}.tmp", std::process::id()));
-        let write = || {
-            let mut file = File::create(&temporary)?;
-            file.write_all(&document)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)?;
-            File::open(self.folder())?.sync_all()
-        };
-        write().map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            Self::failed("writing", &self.path)(error)
-        })
+        replace_file(&self.path, &document).map_err(Self::failed("writing", &self.path))
     }
 
     async fn lock(&self, info: &LockInfo) -> Result<FileLock, StoreError> {
@@ -205,7 +203,60 @@ impl StateStore for FileStore {
             file.flush()
         };
         write().map_err(Self::failed("writing", &path))?;
+        remove_temporaries(&self.path);
         Ok(FileLock { file })
+    }
+}
+
+/// Replaces a file as a whole or not at all: after an error, or a kill at any moment, it is the old one or the new one.
+///
+/// A new file gets the permissions that the process gives to new files, an old one keeps its own. What is no regular file,
+/// such as a pipe, is written to directly; of a symbolic link, what it points to is replaced.
+#[expect(clippy::disallowed_methods, reason = "the one place that replaces files")]
+pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let (path, permissions) = match fs::metadata(path) {
+        Ok(found) if !found.is_file() => return fs::write(path, content),
+        Ok(found) => (fs::canonicalize(path)?, Some(found.permissions())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), None),
+        Err(error) => return Err(error),
+    };
+    let temporary = temporary(&path, std::process::id())?;
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)?;
+        }
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        File::open(folder_of(&path))?.sync_all()
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// `name.json.4711.tmp` beside `name.json`.
+fn temporary(path: &Path, process: u32) -> io::Result<PathBuf> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+    name.push(format!(".{process}.tmp"));
+    Ok(path.with_file_name(name))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Removes what processes left that were killed while they replaced this file. The caller holds its lock.
+fn remove_temporaries(path: &Path) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
+    for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
+        let found = entry.file_name();
+        let process =
+            found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".tmp"));
+        if process.is_some_and(|process| process.parse::<u32>().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -249,6 +300,42 @@ mod tests {
             let Err(StoreError::Document { source, .. }) = store.load().await else { panic!("{text}") };
             assert!(source.to_string().contains(expected), "{source}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_goes_with_the_next_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::new(folder.path().join("test.json"), "test");
+        store.save(&State::empty("test")).await.unwrap();
+        let others = ["other.json.1.tmp", "test.json", "test.json.notes.tmp"];
+        for name in others.into_iter().chain(["test.json.4711.tmp"]) {
+            #[expect(clippy::disallowed_methods, reason = "what a kill leaves is made by hand")]
+            fs::write(folder.path().join(name), "half a").unwrap();
+        }
+        let _held = store.lock(&LockInfo::of_this_process("apply")).await.unwrap();
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+            .filter(|name| name != "test.lock")
+            .collect();
+        names.sort();
+        assert_eq!(names, others);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the file that is replaced is made by hand")]
+    fn a_replaced_file_keeps_its_permissions_and_its_links() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("plan.json"), folder.path().join("link.json"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("plan.json", &link).unwrap();
+        replace_file(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[tokio::test]

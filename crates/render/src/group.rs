@@ -12,22 +12,31 @@ pub(crate) struct Group<'a> {
 impl Group<'_> {
     /// `instance.heavy[0…3]`, or the address of the only one.
     pub(crate) fn title(&self) -> String {
-        let Some((base, _)) = split(&self.first.address).filter(|_| self.all.len() > 1) else {
-            return self.first.address.clone();
-        };
-        let mut runs: Vec<(u32, u32)> = Vec::new();
-        for index in self.all.iter().filter_map(|change| split(&change.address)).map(|(_, index)| index) {
-            match runs.last_mut() {
-                Some((_, last)) if *last + 1 == index => *last = index,
-                _ => runs.push((index, index)),
-            }
-        }
-        let runs: Vec<String> = runs
-            .into_iter()
-            .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}…{last}") })
-            .collect();
-        format!("{base}[{}]", runs.join(", "))
+        addresses(self.all.iter().map(|change| change.address.as_str()))
     }
+}
+
+/// Addresses in the order of their first ones, those of a pool together: `instance.heavy[0…3, 5], iam_role.generator`.
+pub fn addresses<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
+    let mut named: Vec<(&str, Vec<(u32, u32)>)> = Vec::new();
+    for address in all {
+        let (base, index) = split(address).map_or((address, None), |(base, index)| (base, Some(index)));
+        let known = named.iter_mut().rev().find(|(other, runs)| *other == base && index.is_some() == !runs.is_empty());
+        match (known, index) {
+            (Some((_, runs)), Some(index)) => match runs.last_mut() {
+                Some((_, last)) if last.checked_add(1) == Some(index) => *last = index,
+                _ => runs.push((index, index)),
+            },
+            (None, Some(index)) => named.push((base, vec![(index, index)])),
+            (_, None) => named.push((base, Vec::new())),
+        }
+    }
+    let one = |(base, runs): (&str, Vec<(u32, u32)>)| {
+        let run = |(first, last)| if first == last { format!("{first}") } else { format!("{first}…{last}") };
+        let runs: Vec<String> = runs.into_iter().map(run).collect();
+        if runs.is_empty() { base.to_owned() } else { format!("{base}[{}]", runs.join(", ")) }
+    };
+    named.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Puts changes of the same kind, name, action and content together, in the order of their first ones.

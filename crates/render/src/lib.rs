@@ -7,6 +7,9 @@
 //!     format: 1,
 //!     stack: "loadtest".into(),
 //!     origin: Origin { file: "loadtest.yaml".into(), ..Origin::default() },
+//!     place: None,
+//!     identity: None,
+//!     partial: false,
 //!     state: StateReference { lineage: String::new(), serial: 0 },
 //!     digest: String::new(),
 //!     summary: Summary { unchanged: 3, ..Summary::default() },
@@ -21,8 +24,14 @@ mod group;
 mod lines;
 mod terminal;
 mod value;
+mod visible;
+mod wrap;
 
-pub use crate::terminal::{notes, summary, terminal};
+pub use crate::{
+    group::addresses,
+    terminal::{head, notes, summary, terminal},
+    wrap::wrap,
+};
 
 /// The styles of terminal output. Colour never carries meaning alone: every line has its sign.
 pub mod style {

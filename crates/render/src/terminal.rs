@@ -1,21 +1,26 @@
-//! A plan for a terminal: what goes first, then what changes, then what comes, then one line that sums it up.
+//! A plan for a terminal: one line that says where it would be applied, then what goes, what changes and what comes, then
+//! one line that sums it up.
 
 use std::fmt::Write as _;
 
 use anstyle::Style;
 use serde_json::Value as Json;
-use trunnion_engine::{Action, Cause, Document, DocumentChange, DocumentDifference, Note, Reason, Summary};
+use trunnion_engine::{Action, Cause, Document, DocumentChange, DocumentDifference, Note, Reason};
 
 use crate::{
     group::{self, Group},
-    lines, style, value,
+    lines, style, value, visible,
 };
 
 const NESTED: &str = "        ";
 
 /// The whole plan, with ANSI styles.
 pub fn terminal(document: &Document) -> String {
-    let mut out = String::new();
+    let mut out = format!("{}\n", head(document));
+    if document.partial {
+        let _ = writeln!(out, "{}", partial(document));
+    }
+    out.push('\n');
     let sections = [
         ("Delete", Action::Delete),
         ("Replace", Action::Replace),
@@ -34,34 +39,82 @@ pub fn terminal(document: &Document) -> String {
         out.push('\n');
     }
     out.push_str(&notes(&document.notes));
-    if document.origin.destroy && document.summary == Summary::default() {
-        let _ =
-            writeln!(out, "{}No changes.{:#} Nothing of `{}` is left.", style::STRONG, style::STRONG, document.stack);
-    } else {
-        let _ = writeln!(out, "{}", summary(&document.summary));
-    }
+    let _ = writeln!(out, "{}", summary(document));
     out
 }
 
-/// One line: what would happen.
-pub fn summary(summary: &Summary) -> String {
-    let Summary { create, update, replace, delete, unchanged } = *summary;
-    if create + update + replace + delete == 0 {
-        return format!("{}No changes.{:#} {unchanged} resources are as they shall be.", style::STRONG, style::STRONG);
+/// One line: which stack it is, and where and by whom the plan would be applied.
+pub fn head(document: &Document) -> String {
+    let mut parts = vec![match &document.origin.environment {
+        Some(environment) => format!("environment {}", value::safe(environment)),
+        None => "no environment".to_owned(),
+    }];
+    parts.extend(document.place.as_ref().map(|place| value::safe(&place.to_string())));
+    parts.extend(document.identity.as_ref().map(|identity| format!("as {}", value::safe(identity))));
+    let strong = style::STRONG;
+    format!("{strong}Stack {}{strong:#} · {}", value::safe(&document.stack), parts.join(" · "))
+}
+
+/// What a plan for targets leaves out.
+fn partial(document: &Document) -> String {
+    let origin = &document.origin;
+    let named: Vec<String> =
+        origin.targets.iter().chain(&origin.replace).map(|target| format!("`{}`", value::safe(target))).collect();
+    let covered = match named.as_slice() {
+        [] => "the targets and what they need".to_owned(),
+        [only] => format!("{only} and what it needs"),
+        several => format!("{} and what they need", several.join(", ")),
+    };
+    let warning = style::WARNING;
+    format!("{warning}!{warning:#} This plan is partial: it covers {covered}. {} not planned.", others(document))
+}
+
+fn others(document: &Document) -> String {
+    match document.summary.not_covered {
+        0 => "No other address is".to_owned(),
+        1 => "1 other address is".to_owned(),
+        count => format!("{count} other addresses are"),
     }
+}
+
+/// One line: what would happen.
+pub fn summary(document: &Document) -> String {
+    let Document { summary, partial, .. } = document;
+    let strong = style::STRONG;
     let counts = [
-        (create, "to create", style::CREATE),
-        (update, "to update", style::UPDATE),
-        (replace, "to replace", style::DELETE),
-        (delete, "to delete", style::DELETE),
-        (unchanged, "unchanged", style::FAINT),
+        (summary.create, "to create", style::CREATE),
+        (summary.update, "to update", style::UPDATE),
+        (summary.replace, "to replace", style::DELETE),
+        (summary.delete, "to delete", style::DELETE),
+        (summary.unchanged, "unchanged", style::FAINT),
+        (summary.not_covered, "not planned", style::WARNING),
     ];
-    let parts: Vec<String> = counts
-        .iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, what, style)| format!("{style}{count} {what}{style:#}"))
-        .collect();
-    format!("{}Plan:{:#} {}", style::STRONG, style::STRONG, parts.join(", "))
+    if counts.iter().take(4).any(|(count, ..)| *count > 0) {
+        let parts: Vec<String> = counts
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, what, style)| format!("{style}{count} {what}{style:#}"))
+            .collect();
+        let plan = if *partial { "Partial plan:" } else { "Plan:" };
+        return format!("{strong}{plan}{strong:#} {}", parts.join(", "));
+    }
+    let unchanged = match summary.unchanged {
+        1 => "the one resource".to_owned(),
+        count => format!("all {count} resources"),
+    };
+    let matches = if summary.unchanged == 1 { "matches" } else { "match" };
+    match () {
+        () if *partial => {
+            let others = others(document);
+            format!(
+                "{strong}No changes to the targets{strong:#}: {unchanged} covered {matches} the stack. {others} not planned."
+            )
+        }
+        () if document.origin.destroy => {
+            format!("{strong}No changes{strong:#}: nothing of `{}` is left.", document.stack)
+        }
+        () => format!("{strong}No changes{strong:#}: {unchanged} {matches} the stack."),
+    }
 }
 
 /// What is worth telling beside the changes.
@@ -145,7 +198,7 @@ fn append_attribute(out: &mut String, name: &str, value: &Json) {
         && value::spelled_out(value).is_none()
     {
         for (key, value) in object {
-            append_attribute(out, &format!("{name}.{}", value::safe(key)), value);
+            append_attribute(out, &format!("{name}.{}", visible::line(key)), value);
         }
         return;
     }
@@ -174,7 +227,7 @@ fn append_attribute(out: &mut String, name: &str, value: &Json) {
 }
 
 fn append_difference(out: &mut String, difference: &DocumentDifference) {
-    let path = value::safe(&difference.path);
+    let path = visible::line(&difference.path);
     let mut marks = Vec::new();
     if difference.forces_replacement {
         marks.push("forces replacement".to_owned());
@@ -202,18 +255,39 @@ fn append_difference(out: &mut String, difference: &DocumentDifference) {
     }
     if let (Json::Array(before), Json::Array(after)) = (before, after) {
         let _ = writeln!(out, "{marks}");
-        append_elements(out, '-', style::DELETE, before, after);
-        append_elements(out, '+', style::CREATE, after, before);
+        append_elements(out, before, after);
         return;
     }
-    let shown = |value: &Json, absent: &str| {
-        if value.is_null() { absent.to_owned() } else { value::inline(value) }
+    let absent = "(none)";
+    let (shown_before, shown_after) = match (before.is_null(), after.is_null()) {
+        (false, false) => value::pair(before, after),
+        (true, _) => (absent.to_owned(), value::whole(after)),
+        (_, true) => (value::whole(before), absent.to_owned()),
     };
-    let _ = writeln!(out, " {} → {}{marks}", shown(before, "(none)"), shown(after, "(none)"));
+    if shown_before.chars().count() + shown_after.chars().count() <= value::LONGEST {
+        let _ = writeln!(out, " {shown_before} → {shown_after}{marks}");
+        return;
+    }
+    let _ = writeln!(out, "{marks}");
+    for (sign, style, shown) in [('-', style::DELETE, shown_before), ('+', style::CREATE, shown_after)] {
+        let _ = writeln!(out, "{NESTED}  {style}{sign} {shown}{style:#}");
+    }
 }
 
-fn append_elements(out: &mut String, sign: char, style: Style, of: &[Json], but_not_of: &[Json]) {
-    for element in of.iter().filter(|element| !but_not_of.contains(element)) {
-        let _ = writeln!(out, "{NESTED}  {style}{sign} {}{style:#}", value::whole(element));
+/// The elements that go and those that come; both lists as a whole where they hold the same ones in another order.
+fn append_elements(out: &mut String, before: &[Json], after: &[Json]) {
+    let without = |of: &[Json], other: &[Json]| -> Vec<Json> {
+        of.iter().filter(|element| !other.contains(element)).cloned().collect()
+    };
+    let (mut gone, mut come) = (without(before, after), without(after, before));
+    if gone.is_empty() && come.is_empty() {
+        (gone, come) = (vec![Json::from(before)], vec![Json::from(after)]);
+    }
+    let hides = gone.iter().any(|old| come.iter().any(|new| visible::is_alike(&value::whole(old), &value::whole(new))));
+    let shown = if hides { value::exact } else { value::whole };
+    for (sign, style, elements) in [('-', style::DELETE, gone), ('+', style::CREATE, come)] {
+        for element in &elements {
+            let _ = writeln!(out, "{NESTED}  {style}{sign} {}{style:#}", shown(element));
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io::{self, BufRead as _, BufReader, Read as _, Write},
     path::{Path, PathBuf},
 };
 
@@ -20,17 +20,33 @@ use crate::{SandboxError, table::AnyTable};
 
 const FORMAT: u32 = 1;
 
+/// The journal of a directory.
+const FILE: &str = "world.jsonl";
+
+/// The first line is far shorter.
+const LONGEST_HEADER: u64 = 4096;
+
 /// Rewriting is worth it once this many more rows were replayed than are alive.
 const SPARE_ROWS: usize = 10_000;
 
 /// A table with the name it has in the journal.
 pub(crate) type NamedTable<'t> = (&'static str, &'t mut dyn AnyTable);
 
+/// The account whose data is kept in a directory; nothing where there is none, or where it cannot be read.
+pub fn account_of(directory: &Path) -> Option<String> {
+    let mut header = String::new();
+    BufReader::new(File::open(directory.join(FILE)).ok()?.take(LONGEST_HEADER)).read_line(&mut header).ok()?;
+    let header: Header<'_> = serde_json::from_str(&header).ok()?;
+    Some(header.account.into_owned())
+}
+
 /// The open journal of a data directory.
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
+    /// Lines that could not be written yet.
+    pending: Vec<u8>,
     /// Held for as long as the world is open.
     _lock: File,
 }
@@ -66,7 +82,7 @@ impl Journal {
         };
         fs::create_dir_all(directory).map_err(failed(directory))?;
         let lock = lock(directory)?;
-        let path = directory.join("world.jsonl");
+        let path = directory.join(FILE);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -84,20 +100,37 @@ impl Journal {
             file.set_len(whole as u64).map_err(failed(&path))?;
         }
         let file = OpenOptions::new().append(true).open(&path).map_err(failed(&path))?;
-        Ok(Self { path, file, _lock: lock })
+        Ok(Self { path, file, pending: Vec::new(), _lock: lock })
     }
 
-    /// Writes what was touched in `tables` since the last call, as one line; nothing if nothing was.
+    /// Writes what was touched in `tables` since the last call, as one line; nothing if nothing was. What could not be
+    /// written, for want of room say, leaves no part of a line behind, and is written by a later call.
     pub(crate) fn append(&mut self, tables: Vec<NamedTable<'_>>) -> Result<(), SandboxError> {
         let mut rows = Vec::new();
         for (name, table) in tables {
             collect(name, table, &mut rows)?;
         }
-        if rows.is_empty() {
+        if !rows.is_empty() {
+            self.pending.extend(line(&rows)?);
+        }
+        if self.pending.is_empty() {
             return Ok(());
         }
-        let line = line(&rows)?;
-        self.file.write_all(&line).map_err(|source| SandboxError::File { path: self.path.clone(), source })
+        self.write_pending().map_err(|source| SandboxError::File { path: self.path.clone(), source })
+    }
+
+    fn write_pending(&mut self) -> io::Result<()> {
+        let end = self.file.metadata()?.len();
+        match self.file.write_all(&self.pending) {
+            Ok(()) => {
+                self.pending.clear();
+                Ok(())
+            }
+            Err(error) => {
+                self.file.set_len(end)?;
+                Err(error)
+            }
+        }
     }
 }
 

@@ -45,6 +45,7 @@ mod world;
 mod xml;
 
 pub use control::{CallCount, Calls};
+pub use journal::account_of;
 pub use options::{Effect, FaultRule, Options, SandboxError};
 pub use server::{Running, Sandbox};
 

@@ -49,6 +49,8 @@ pub struct World {
     regions: Table<Timestamp>,
     /// How many ids were given out, under the one key `ids`.
     counters: Table<u64>,
+    /// Whether the identity may have service-linked roles made.
+    pub makes_service_roles: bool,
     pace: SignedDuration,
     lag: SignedDuration,
     data: Option<PathBuf>,
@@ -77,6 +79,7 @@ impl World {
             s3: s3::State::default(),
             regions: Table::default(),
             counters: Table::default(),
+            makes_service_roles: true,
             pace: signed(pace),
             lag: signed(lag),
             data: None,
@@ -99,7 +102,7 @@ impl World {
 
     /// Whether something that began at `since` and takes a moment is done by `now`.
     pub fn settled(&self, since: Timestamp, now: Timestamp) -> bool {
-        now.duration_since(since) >= self.pace
+        has_passed(self.pace, since, now)
     }
 
     /// How long a state that takes a moment takes.
@@ -109,7 +112,7 @@ impl World {
 
     /// Whether a resource created at `created` is visible by `now`, as the consistency lag has it.
     pub fn visible(&self, created: Timestamp, now: Timestamp) -> bool {
-        now.duration_since(created) >= self.lag
+        has_passed(self.lag, created, now)
     }
 
     /// The directory that keeps the world, if one does.
@@ -153,9 +156,32 @@ impl World {
     }
 }
 
+/// Whether so much time has passed. What began in the future began before the clock was set back: it has.
+fn has_passed(time: SignedDuration, since: Timestamp, now: Timestamp) -> bool {
+    let passed = now.duration_since(since);
+    passed.is_negative() || passed >= time
+}
+
 /// An id of AWS's shape that depends on `seed` only: `prefix`, a zero and 16 hexadecimal digits.
 pub fn id_of(prefix: &str, seed: &str) -> String {
     let digest = Sha256::digest(format!("{prefix}{seed}"));
     let digits = hex(digest.get(..8).unwrap_or_default());
     format!("{prefix}0{digits}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nothing_young_again() {
+        let lag = Duration::from_secs(5);
+        let world = World::open("123456789012".to_owned(), lag, lag, None).unwrap();
+        let created = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
+        assert!(!world.visible(created, created) && !world.settled(created, created));
+        for hours in [23, 25] {
+            let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+            assert!(world.visible(created, now) && world.settled(created, now), "at hour {hours}");
+        }
+    }
 }

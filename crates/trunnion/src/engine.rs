@@ -10,18 +10,19 @@ use tokio_util::sync::CancellationToken;
 use trunnion_aws::{Aws, Calls, Connection, Endpoint, S3Store, Throttle};
 use trunnion_blueprint::{self as blueprint, Binaries, Boots, Standing};
 use trunnion_engine::{
-    Address, Document, Events, FileStore, Graph, LockGuard as _, LockInfo, Note, Observed, Origin, Outcome, Plan,
-    PlanError, PlanOptions, Provider as _, RuleBook, Settings, State, StateStore as _, apply, plan, selection,
+    Address, Document, Events, FileStore, Graph, LockGuard as _, LockInfo, Note, Observed, Origin, Outcome, Place,
+    Plan, PlanError, PlanOptions, Provider as _, RuleBook, Settings, State, StateStore as _, apply, plan, selection,
 };
 use trunnion_sandbox::{Running, Sandbox};
 use trunnion_stack::{Stack, StateLocation};
 
-use crate::{Error, store::Store};
+use crate::{Error, nearest::nearest, store::Store};
 
 /// How to connect.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Start a sandbox inside this process instead of using AWS, its world kept in this folder.
+    /// Start a sandbox inside this process instead of using AWS, its data kept in this folder. The data of a second account
+    /// is in a folder of its name inside.
     pub sandbox: Option<PathBuf>,
     /// Whether apply waits until hosts run and the service is stable.
     pub wait: bool,
@@ -57,12 +58,20 @@ pub struct Planned {
     pub plan: Plan,
     /// The state.
     pub state: State,
+    /// Where it was made.
+    pub place: Place,
+    /// Who made it, as the ARN that AWS knows it by.
+    pub identity: Option<String>,
 }
 
 impl Planned {
     /// The plan document.
     pub fn document(&self, origin: &Origin) -> Document {
-        Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book())
+        Document {
+            place: Some(self.place.clone()),
+            identity: self.identity.clone(),
+            ..Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book())
+        }
     }
 }
 
@@ -73,7 +82,7 @@ pub struct Engine {
     aws: Aws,
     store: Store,
     rules: RuleBook,
-    place: String,
+    place: Place,
     interrupt: CancellationToken,
     sandbox: Option<Running>,
 }
@@ -81,7 +90,8 @@ pub struct Engine {
 impl Engine {
     /// Connects a stack. No call is made yet.
     pub async fn connect(stack: Stack, options: Options) -> Result<Self, Error> {
-        let sandbox = match &options.sandbox {
+        let folder = options.sandbox.map(|folder| folder_of_account(folder, &stack.account));
+        let sandbox = match &folder {
             None => None,
             Some(folder) => {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(Error::Listen)?;
@@ -111,9 +121,13 @@ impl Engine {
             interrupt: options.interrupt.clone(),
         };
         let aws = Aws::connect(connection).await?;
-        let cloud = if is_sandbox { SANDBOX } else { "aws/" };
-        let place = format!("{cloud}{}/{}", stack.account, stack.region);
-        let store = match (&stack.state, options.sandbox) {
+        let endpoint = match (&folder, aws.endpoint()) {
+            (Some(folder), _) => trunnion_engine::Endpoint::Sandbox(folder.display().to_string()),
+            (None, Some(url)) => trunnion_engine::Endpoint::Url(url.to_owned()),
+            (None, None) => trunnion_engine::Endpoint::Aws,
+        };
+        let place = Place { account: stack.account.clone(), region: stack.region.clone(), endpoint };
+        let store = match (&stack.state, folder) {
             (StateLocation::S3 { bucket, key }, None) => Store::S3(S3Store::new(&aws, bucket, key)),
             (StateLocation::File(path), None) => Store::File(FileStore::new(path, &stack.name)),
             (location, Some(folder)) => Store::File(sandbox_state(location, &folder, &stack.name).await),
@@ -131,44 +145,50 @@ impl Engine {
         self.aws.calls()
     }
 
-    /// The state, as it was last saved.
+    /// Where it is connected to.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where the state is kept: a path, or an `s3://` URL.
+    pub fn state_location(&self) -> String {
+        self.store.location()
+    }
+
+    /// The state as it was last saved, wherever it was applied.
+    pub async fn recorded(&self) -> Result<State, Error> {
+        Ok(self.store.load().await?)
+    }
+
+    /// The state as it was last saved, as far as it speaks of the place that this is connected to.
     pub async fn state(&self) -> Result<State, Error> {
-        let mut state = self.store.load().await?;
-        let is_of_a_sandbox = state.place.starts_with(SANDBOX) && !self.place.starts_with(SANDBOX);
-        if state.resources.is_empty() || is_of_a_sandbox {
-            // What was applied to a sandbox explains nothing here, and is no loss.
-            state.resources.clear();
+        let mut state = self.recorded().await?;
+        let here = self.place.key();
+        match Recorded::of(&state.place, &self.place) {
+            _ if state.resources.is_empty() => {}
+            Recorded::Here => {}
+            Recorded::OfALookAlike => state.resources.clear(),
+            Recorded::Elsewhere => {
+                return Err(Error::Elsewhere { recorded: state.place, count: state.resources.len(), here });
+            }
+        }
+        if state.resources.is_empty() {
             state.digest = None;
-            state.place.clone_from(&self.place);
         }
-        if state.place != self.place {
-            return Err(Error::Elsewhere {
-                recorded: state.place,
-                count: state.resources.len(),
-                here: self.place.clone(),
-            });
-        }
+        state.place = here;
         Ok(state)
     }
 
     /// Reads AWS in bulk and plans.
     pub async fn plan(&self, request: &Request) -> Result<Planned, Error> {
-        let addresses =
-            |named: &[String]| named.iter().map(|address| address.parse()).collect::<Result<Vec<Address>, _>>();
-        let (targets, replace) = (addresses(&request.targets)?, addresses(&request.replace)?);
         let state = self.state().await?;
-        let aim = if request.destroy {
-            let desired = Graph::empty(&self.stack.name);
-            let observed = self.aws.observe(&desired, &state).await?;
-            Aim { desired, observed, binaries: None, note: None }
-        } else {
-            self.aim(&state, &targets, request.update_generator).await?
-        };
+        let Aim { desired, observed, binaries, note, targets, replace } = self.aim(&state, request).await?;
         let options = PlanOptions { targets, update_pinned: request.update_images, replace };
-        let mut plan = plan(&aim.desired, &aim.observed, &state, &self.rules, &options)?;
-        plan.notes.extend(aim.note);
-        if let Some(binaries) = &aim.binaries {
-            let findings = blueprint::findings(&self.stack, binaries, &aim.desired, &aim.observed);
+        let mut plan = plan(&desired, &observed, &state, &self.rules, &options)
+            .map_err(|error| explained(error, &desired, &observed))?;
+        plan.notes.extend(note);
+        if let Some(binaries) = &binaries {
+            let findings = blueprint::findings(&self.stack, binaries, &desired, &observed);
             if !findings.errors.is_empty() {
                 let refused = findings.errors.into_iter().map(|finding| {
                     self.stack.sources.diagnostic(&finding.path, finding.code, finding.message, finding.help)
@@ -181,15 +201,30 @@ impl Engine {
                 help: finding.help,
             }));
         }
-        Ok(Planned { plan, state })
+        let identity = self.aws.identity().map(str::to_owned);
+        Ok(Planned { plan, state, place: self.place.clone(), identity })
     }
 
     /// Looks at the cloud, and only then decides what hosts boot: what stands keeps its boot.
-    async fn aim(&self, state: &State, targets: &[Address], update: bool) -> Result<Aim, Error> {
+    async fn aim(&self, state: &State, request: &Request) -> Result<Aim, Error> {
         let stack = &self.stack;
         let refused = |error| Error::blueprint(stack, error);
-        let outline = blueprint::outline(stack).map_err(refused)?;
+        let is_scoped = !request.targets.is_empty() || !request.replace.is_empty();
+        let outline = match request.destroy {
+            true => Graph::empty(&stack.name),
+            false => blueprint::outline(stack, is_scoped).map_err(refused)?,
+        };
+        let replace = addresses(&request.replace, &outline)?;
+        let mut targets = addresses(&request.targets, &outline)?;
+        if !targets.is_empty() {
+            // What is to be replaced is meant, too.
+            targets.extend(replace.iter().cloned());
+        }
         let binaries = Arc::new(Binaries::of(stack));
+        if request.destroy {
+            let observed = self.aws.observe(&outline, state).await?;
+            return Ok(Aim { desired: outline, observed, binaries: None, note: None, targets, replace });
+        }
         // Hashing takes less time than the answers do.
         let hashing = tokio::task::spawn_blocking({
             let binaries = Arc::clone(&binaries);
@@ -201,12 +236,9 @@ impl Engine {
         if !observed.missing.is_empty() {
             return Err(PlanError::Missing(observed.missing).into());
         }
-        let selected = if targets.is_empty() {
-            None
-        } else {
-            let whole = Boots::without_binaries(stack).and_then(|boots| blueprint::blueprint_with(stack, &boots));
-            selection(&whole.map_err(refused)?, &observed, targets)?
-        };
+        let selected = selection(&outline, &observed, &targets);
+        let selected = selected.map_err(|error| explained(error, &outline, &observed))?;
+        let update = request.update_generator;
         let standing = Standing { observed: &observed, recorded: state, update, selected: selected.as_ref() };
         let boots = Boots::decide(stack, &binaries, &standing).map_err(refused)?;
         for sha256 in boots.uploads() {
@@ -216,7 +248,7 @@ impl Engine {
         }
         boots.spell_out(stack, &mut observed);
         let desired = blueprint::blueprint_with(stack, &boots).map_err(refused)?;
-        Ok(Aim { desired, observed, binaries: Some(binaries), note: boots.note() })
+        Ok(Aim { desired, observed, binaries: Some(binaries), note: boots.note(), targets, replace })
     }
 
     /// Takes the lock for an operation; hold it from before the plan until after apply.
@@ -238,17 +270,60 @@ impl Engine {
     }
 }
 
-/// How the place of a sandbox begins.
-const SANDBOX: &str = "sandbox/";
+/// What a state speaks of, seen from a place.
+enum Recorded {
+    /// This place. An earlier version wrote `aws` for every endpoint outside the process, and the same look-alike may
+    /// serve at another port.
+    Here,
+    /// A sandbox or another look-alike: what was applied there explains nothing here, and is no loss.
+    OfALookAlike,
+    /// Another account or region.
+    Elsewhere,
+}
+
+impl Recorded {
+    fn of(recorded: &str, here: &Place) -> Self {
+        use trunnion_engine::Endpoint::{Aws, Sandbox, Url};
+        let Some(there) = Place::of_key(recorded) else { return Self::Elsewhere };
+        let is_same_account = there.account == here.account && there.region == here.region;
+        match (there.endpoint, &here.endpoint) {
+            (Sandbox(_), Aws | Url(_)) | (Url(_), Aws) => Self::OfALookAlike,
+            (Sandbox(_), Sandbox(_)) | (Aws, Aws) | (Aws | Url(_), Url(_)) if is_same_account => Self::Here,
+            _ => Self::Elsewhere,
+        }
+    }
+}
+
+/// The addresses that a person named.
+fn addresses(named: &[String], desired: &Graph) -> Result<Vec<Address>, Error> {
+    let known = || desired.resources().keys().map(ToString::to_string);
+    let parse = |name: &String| name.parse().map_err(|error| Error::Target { nearest: nearest(name, known()), error });
+    named.iter().map(parse).collect()
+}
+
+/// Names what is nearest to an address that is nowhere.
+fn explained(error: PlanError, desired: &Graph, observed: &Observed) -> Error {
+    let PlanError::UnknownTarget(address) = error else { return error.into() };
+    let known = desired.resources().keys().chain(observed.remotes.keys()).map(ToString::to_string);
+    Error::UnknownAddress { nearest: nearest(&address.to_string(), known), address }
+}
+
+/// The folder itself, unless it keeps the data of another account.
+fn folder_of_account(folder: PathBuf, account: &str) -> PathBuf {
+    match trunnion_sandbox::account_of(&folder) {
+        Some(kept) if kept != account => folder.join(account),
+        _ => folder,
+    }
+}
 
 /// The state of a sandbox lies where the stack's lies, so that it is found there; but never over one of AWS, and never in
-/// a bucket, for then it lies beside the sandbox's world.
+/// a bucket, for then it lies beside the sandbox's data.
 async fn sandbox_state(location: &StateLocation, folder: &Path, stack: &str) -> FileStore {
     let beside = FileStore::new(folder.join(format!("{stack}.json")), stack);
     let StateLocation::File(path) = location else { return beside };
     let usual = FileStore::new(path, stack);
     match usual.load().await {
-        Ok(state) if !state.resources.is_empty() && !state.place.starts_with(SANDBOX) => beside,
+        Ok(state) if !state.resources.is_empty() && !state.place.starts_with("sandbox/") => beside,
         _ => usual,
     }
 }
@@ -259,6 +334,8 @@ struct Aim {
     observed: Observed,
     binaries: Option<Arc<Binaries>>,
     note: Option<Note>,
+    targets: Vec<Address>,
+    replace: Vec<Address>,
 }
 
 /// Checks what only shows once everything is rendered, and says what is wrong with the generator binaries that are at hand:

@@ -1,10 +1,13 @@
 //! Why something could not be done, with a code and the next step.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, ErrorKind},
+};
 
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
-use trunnion_engine::{PlanError, ProviderError, StoreError};
+use trunnion_engine::{Address, PlanError, ProviderError, State, StateError, StoreError};
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
 
@@ -46,9 +49,22 @@ pub enum Error {
     /// The state could not be read, written or locked.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A target that is no address.
-    #[error(transparent)]
-    Target(#[from] trunnion_engine::InvalidAddress),
+    /// Something that was named and is no address.
+    #[error("{error}")]
+    Target {
+        /// What was named.
+        error: trunnion_engine::InvalidAddress,
+        /// Addresses that are near to it.
+        nearest: Vec<String>,
+    },
+    /// An address that is neither in the stack nor in the cloud.
+    #[error("`{address}` is neither in the stack nor in the cloud")]
+    UnknownAddress {
+        /// What was named.
+        address: Address,
+        /// Addresses that are near to it.
+        nearest: Vec<String>,
+    },
 }
 
 /// A lookup that found nothing, told with its address.
@@ -88,7 +104,7 @@ impl Error {
     pub fn diagnostics(&self) -> Vec<Box<dyn Diagnostic + '_>> {
         match self {
             Self::Refused(list) => list.iter().cloned().map(|found| Box::new(found) as Box<dyn Diagnostic>).collect(),
-            Self::Plan(PlanError::Missing(missing)) => missing
+            Self::Plan(PlanError::Missing(missing) | PlanError::Taken(missing)) => missing
                 .values()
                 .map(|error| Box::new(Missing { error: error.clone() }) as Box<dyn Diagnostic>)
                 .collect(),
@@ -107,7 +123,7 @@ impl Error {
             Self::Elsewhere { .. } => "state::elsewhere",
             Self::Store(StoreError::Locked { .. }) => "state::locked",
             Self::Store(_) => "state",
-            Self::Target(_) => "plan::target",
+            Self::Target { .. } | Self::UnknownAddress { .. } => "plan::target",
         }
     }
 
@@ -128,26 +144,51 @@ impl Error {
             Self::Store(StoreError::Locked { .. }) => {
                 Some("wait until it is done; the lock goes with the process that holds it".to_owned())
             }
+            Self::Store(StoreError::Document { source: StateError::Format(format), .. }) if *format > State::FORMAT => {
+                Some("a newer version of trunnion wrote it: update trunnion".to_owned())
+            }
             Self::Store(StoreError::Document { place, .. }) => Some(format!(
                 "the state is only a cache: move `{place}` away, and the next plan finds everything by its tags"
             )),
             Self::Store(StoreError::Moved { .. }) => Some("plan again".to_owned()),
+            Self::Store(StoreError::Io { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
             Self::Store(StoreError::Io { .. }) => {
                 Some("make the folder readable and writable, or name another place as `state`".to_owned())
             }
+            Self::Sandbox(SandboxError::OtherAccount { kept, .. }) => {
+                Some(format!("name another folder with `--data`, or take `--account {kept}`"))
+            }
+            Self::Sandbox(SandboxError::File { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
             Self::Elsewhere { .. } => Some(
                 "destroy it there first, or leave it and say what differs as an environment: that is a stack of its own".to_owned(),
             ),
             Self::Sandbox(SandboxError::File { .. }) => {
                 Some("make the folder readable and writable, or run it elsewhere".to_owned())
             }
-            Self::Plan(PlanError::UnknownTarget(_)) => {
-                Some("`trunnion plan` without targets shows every address".to_owned())
+            Self::Plan(PlanError::CannotReplace { .. }) => {
+                Some("`--replace` is for hosts, such as `instance.heavy[0]`, and for what nothing stands on".to_owned())
             }
-            Self::Target(_) => Some("`trunnion plan` without targets shows every address".to_owned()),
+            Self::Target { nearest, .. } | Self::UnknownAddress { nearest, .. } => Some(addresses(nearest)),
             _ => None,
         }
     }
+}
+
+/// What helps where a disk, or the share of one, is full.
+pub(crate) const FREE_SPACE: &str = "free some space there, or name a place on another disk";
+
+/// Whether a write failed because there is no room.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+}
+
+fn addresses(nearest: &[String]) -> String {
+    let all = "`trunnion plan --json` lists every address";
+    if nearest.is_empty() {
+        return all.to_owned();
+    }
+    let near: Vec<String> = nearest.iter().map(|address| format!("`{address}`")).collect();
+    format!("similar: {}; {all}", near.join(", "))
 }
 
 /// The error as one diagnostic.

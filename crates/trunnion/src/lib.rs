@@ -19,14 +19,15 @@
 
 mod engine;
 mod error;
+mod nearest;
 mod outputs;
 mod store;
 
 pub use trunnion_aws::Calls;
 pub use trunnion_blueprint as blueprint;
 pub use trunnion_engine::{
-    Action, Address, Document, Event, Events, InvalidAddress, LockInfo, Note, Operation, Origin, Outcome, Plan,
-    PlanError, ProviderError, State, StoreError, plain,
+    Action, Address, Document, Endpoint, Event, Events, InvalidAddress, LockInfo, Moved, Note, Operation, Origin,
+    Outcome, Place, Plan, PlanError, ProviderError, State, StoreError, plain, replace_file,
 };
 pub use trunnion_render as render;
 pub use trunnion_sandbox as sandbox;
@@ -34,6 +35,6 @@ pub use trunnion_stack::{Invalid, LoadOptions, Stack, json_schema as stack_schem
 
 pub use crate::{
     engine::{Engine, Lock, Options, Planned, Request, check},
-    error::Error,
+    error::{Error, is_full},
     outputs::{Host, Outputs},
 };

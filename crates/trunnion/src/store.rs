@@ -10,6 +10,16 @@ pub(crate) enum Store {
     S3(S3Store),
 }
 
+impl Store {
+    /// A path, or an `s3://` URL.
+    pub(crate) fn location(&self) -> String {
+        match self {
+            Self::File(store) => store.path().display().to_string(),
+            Self::S3(store) => store.place(),
+        }
+    }
+}
+
 /// A lock of either.
 #[derive(Debug)]
 pub(crate) enum Lock {

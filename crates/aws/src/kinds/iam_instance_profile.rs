@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use trunnion_engine::Remote;
 use trunnion_kinds::{IamInstanceProfile, Tags, Value};
 
-use super::tagging::{from_iam, to_iam};
+use super::{
+    iam_role::{change, remove},
+    tagging::{from_iam, to_iam},
+};
 use crate::{
     Aws,
     convert::{remote, tag_changes, texts, values},
@@ -41,9 +44,12 @@ pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failur
 }
 
 pub(crate) async fn create(aws: &Aws, profile: IamInstanceProfile) -> Result<Remote, Failure> {
-    let call = aws.clients.iam.create_instance_profile();
-    let call = call.instance_profile_name(&profile.name).path(&profile.path).set_tags(Some(to_iam(&profile.tags)?));
-    let (arn, found) = match call.send().await.told("iam:CreateInstanceProfile") {
+    let tags = to_iam(&profile.tags)?;
+    let made = change(aws, async || {
+        let call = aws.clients.iam.create_instance_profile().instance_profile_name(&profile.name).path(&profile.path);
+        call.set_tags(Some(tags.clone())).send().await.told("iam:CreateInstanceProfile")
+    });
+    let (arn, found) = match made.await {
         Ok(answer) => {
             let arn = answer.instance_profile.map(|made| made.arn).unwrap_or_default();
             (arn, IamInstanceProfile { roles: Vec::new(), ..profile.clone() })
@@ -70,34 +76,50 @@ async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Re
         remove_role(aws, &profile.name, role).await?;
     }
     for role in to.difference(&from) {
-        aws.patiently(&[Class::NotFound], async || {
+        let added = aws.patiently(&[Class::NotFound, Class::Precondition], async || {
             let call = iam.add_role_to_instance_profile().instance_profile_name(&profile.name).role_name(role);
             call.send().await.told("iam:AddRoleToInstanceProfile")
-        })
-        .await?;
+        });
+        match added.await {
+            // The role that fills the only place may be this one: of a call whose answer was lost.
+            Err(failure) if failure.code == "LimitExceeded" => {
+                let (_, found) = find(aws, &profile.name).await?.ok_or_else(|| failure.clone())?;
+                if !texts(&found.roles)?.contains(role) {
+                    return Err(failure);
+                }
+            }
+            added => drop(added?),
+        }
     }
     Ok(())
 }
 
 /// Takes a role out of a profile.
 pub(crate) async fn remove_role(aws: &Aws, profile: &str, role: &str) -> Result<(), Failure> {
-    let call = aws.clients.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
-    match call.send().await.told("iam:RemoveRoleFromInstanceProfile") {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
-    }
+    remove(aws, async || {
+        let call = aws.clients.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
+        call.send().await.told("iam:RemoveRoleFromInstanceProfile")
+    })
+    .await
 }
 
 async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<(), Failure> {
     let (set, removed) = tag_changes(from, to);
     let iam = &aws.clients.iam;
     if !set.is_empty() {
-        let call = iam.tag_instance_profile().instance_profile_name(name).set_tags(Some(to_iam(&set)?));
-        call.send().await.told("iam:TagInstanceProfile")?;
+        let set = to_iam(&set)?;
+        change(aws, async || {
+            let call = iam.tag_instance_profile().instance_profile_name(name).set_tags(Some(set.clone()));
+            call.send().await.told("iam:TagInstanceProfile")
+        })
+        .await?;
     }
     if !removed.is_empty() {
-        let call = iam.untag_instance_profile().instance_profile_name(name).set_tag_keys(Some(removed));
-        call.send().await.told("iam:UntagInstanceProfile")?;
+        change(aws, async || {
+            let call = iam.untag_instance_profile().instance_profile_name(name).set_tag_keys(Some(removed.clone()));
+            call.send().await.told("iam:UntagInstanceProfile")
+        })
+        .await?;
     }
     Ok(())
 }
@@ -114,9 +136,9 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     for role in texts(&found.roles)? {
         remove_role(aws, &remote.id, &role).await?;
     }
-    let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
-    match call.send().await.told("iam:DeleteInstanceProfile") {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
-    }
+    remove(aws, async || {
+        let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
+        call.send().await.told("iam:DeleteInstanceProfile")
+    })
+    .await
 }

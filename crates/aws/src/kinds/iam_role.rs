@@ -23,6 +23,15 @@ pub(crate) async fn list(aws: &Aws, path: &str) -> Result<Vec<String>, Failure> 
     Ok(names)
 }
 
+/// The path of the role of this name, whoever it belongs to.
+pub(crate) async fn path_of(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
+    match aws.clients.iam.get_role().role_name(name).send().await.told("iam:GetRole") {
+        Ok(answer) => Ok(answer.role.map(|role| role.path)),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 fn as_remote(arn: &str, role: &IamRole) -> Result<Remote, Failure> {
     remote(&role.name, role, [("arn", arn.into())])
 }
@@ -95,10 +104,14 @@ async fn attached_policies(aws: &Aws, role: &str) -> Result<Vec<String>, Failure
 }
 
 pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> {
-    let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
-    let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(to_iam(&role.tags)?));
-    let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
-    let (arn, found) = match call.send().await.told("iam:CreateRole") {
+    let tags = to_iam(&role.tags)?;
+    let made = change(aws, async || {
+        let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
+        let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(tags.clone()));
+        let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
+        call.send().await.told("iam:CreateRole")
+    });
+    let (arn, found) = match made.await {
         Ok(answer) => {
             let arn = answer.role.map(|made| made.arn).unwrap_or_default();
             let made =
@@ -133,15 +146,21 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
     let iam = &aws.clients.iam;
     let name = &to.name;
     if touches(paths, "description") {
-        iam.update_role().role_name(name).description(&to.description).send().await.told("iam:UpdateRole")?;
+        change(aws, async || {
+            iam.update_role().role_name(name).description(&to.description).send().await.told("iam:UpdateRole")
+        })
+        .await?;
     }
     if touches(paths, "trust_policy") {
-        let call = iam.update_assume_role_policy().role_name(name).policy_document(&to.trust_policy);
-        call.send().await.told("iam:UpdateAssumeRolePolicy")?;
+        change(aws, async || {
+            let call = iam.update_assume_role_policy().role_name(name).policy_document(&to.trust_policy);
+            call.send().await.told("iam:UpdateAssumeRolePolicy")
+        })
+        .await?;
     }
     if from.policy != to.policy {
         if let Some(policy) = &to.policy {
-            aws.patiently(&[Class::NotFound], async || {
+            aws.patiently(&[Class::NotFound, Class::Precondition], async || {
                 let call = iam.put_role_policy().role_name(name).policy_name(IamRole::POLICY).policy_document(policy);
                 call.send().await.told("iam:PutRolePolicy")
             })
@@ -157,8 +176,10 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
         detach(aws, name, policy).await?;
     }
     for policy in to.attached_policies.iter().filter(|policy| !from.attached_policies.contains(policy)) {
-        let call = iam.attach_role_policy().role_name(name).policy_arn(policy);
-        call.send().await.told("iam:AttachRolePolicy")?;
+        change(aws, async || {
+            iam.attach_role_policy().role_name(name).policy_arn(policy).send().await.told("iam:AttachRolePolicy")
+        })
+        .await?;
     }
     change_tags(aws, name, &from.tags, &to.tags).await
 }
@@ -167,26 +188,45 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     let (set, removed) = tag_changes(from, to);
     let iam = &aws.clients.iam;
     if !set.is_empty() {
-        iam.tag_role().role_name(name).set_tags(Some(to_iam(&set)?)).send().await.told("iam:TagRole")?;
+        let set = to_iam(&set)?;
+        change(aws, async || {
+            iam.tag_role().role_name(name).set_tags(Some(set.clone())).send().await.told("iam:TagRole")
+        })
+        .await?;
     }
     if !removed.is_empty() {
-        iam.untag_role().role_name(name).set_tag_keys(Some(removed)).send().await.told("iam:UntagRole")?;
+        change(aws, async || {
+            iam.untag_role().role_name(name).set_tag_keys(Some(removed.clone())).send().await.told("iam:UntagRole")
+        })
+        .await?;
     }
     Ok(())
 }
 
 async fn delete_inline(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
-    let call = aws.clients.iam.delete_role_policy().role_name(role).policy_name(policy);
-    gone(call.send().await.told("iam:DeleteRolePolicy"))
+    remove(aws, async || {
+        let call = aws.clients.iam.delete_role_policy().role_name(role).policy_name(policy);
+        call.send().await.told("iam:DeleteRolePolicy")
+    })
+    .await
 }
 
 async fn detach(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
-    let call = aws.clients.iam.detach_role_policy().role_name(role).policy_arn(policy);
-    gone(call.send().await.told("iam:DetachRolePolicy"))
+    remove(aws, async || {
+        let call = aws.clients.iam.detach_role_policy().role_name(role).policy_arn(policy);
+        call.send().await.told("iam:DetachRolePolicy")
+    })
+    .await
 }
 
-fn gone<T>(result: Result<T, Failure>) -> Result<(), Failure> {
-    match result {
+/// A change of IAM, which refuses two changes of one thing at a time.
+pub(super) async fn change<T>(aws: &Aws, call: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    aws.patiently(&[Class::Precondition], call).await
+}
+
+/// A removal: what is gone already is done, and what was taken off a moment ago may still count as being there.
+pub(super) async fn remove<T>(aws: &Aws, call: impl AsyncFnMut() -> Result<T, Failure>) -> Result<(), Failure> {
+    match aws.patiently(&[Class::InUse, Class::Precondition], call).await {
         Err(failure) if failure.class != Class::NotFound => Err(failure),
         _ => Ok(()),
     }
@@ -207,5 +247,5 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
             remove_role(aws, &profile.instance_profile_name, name).await?;
         }
     }
-    gone(aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole"))
+    remove(aws, async || aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole")).await
 }

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Header {
     pub id: String,
-    name: String,
+    pub name: String,
     default: i64,
     latest: i64,
     pub tags: Tags,
@@ -40,6 +40,20 @@ impl From<Ec2Template> for Header {
 pub(crate) async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
     let tag = Filter::builder().name(format!("tag:{}", trunnion_kinds::STACK_TAG)).values(&aws.connection.stack);
     let call = aws.clients.ec2.describe_launch_templates().filters(tag.build());
+    let mut pages = call.into_paginator().page_size(200).send();
+    let mut templates = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.told("ec2:DescribeLaunchTemplates")?;
+        templates.extend(page.launch_templates.into_iter().flatten().map(Header::from));
+    }
+    Ok(templates)
+}
+
+/// The templates that have one of these names, whoever they belong to.
+pub(crate) async fn by_names(aws: &Aws, names: Vec<String>) -> Result<Vec<Header>, Failure> {
+    // As a filter: a name that is not there is no error.
+    let names = Filter::builder().name("launch-template-name").set_values(Some(names)).build();
+    let call = aws.clients.ec2.describe_launch_templates().filters(names);
     let mut pages = call.into_paginator().page_size(200).send();
     let mut templates = Vec::new();
     while let Some(page) = pages.next().await {

@@ -1,6 +1,6 @@
 //! `s3_object`. Its key says what it holds, so uploading it twice changes nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ChecksumMode};
 use trunnion_engine::{Remote, hex};
@@ -20,10 +20,25 @@ use crate::{
 const STACK_METADATA: &str = "trunnion-stack";
 const ADDRESS_METADATA: &str = "trunnion-address";
 
-/// The keys under the prefix of our objects.
-pub(crate) async fn list(aws: &Aws, bucket: &str) -> Result<Vec<String>, Failure> {
+/// An object of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    key: String,
+    /// One of its versions, where only earlier ones are left behind a marker: nobody sees them, and they keep the bucket.
+    version: Option<String>,
+}
+
+/// The objects under the prefix of ours, those that are hidden behind a marker included.
+pub(crate) async fn list(aws: &Aws, bucket: &str) -> Result<Vec<Key>, Failure> {
     let versions = versions(aws, bucket, S3Object::PREFIX).await?;
-    Ok(versions.into_iter().filter(|version| version.is_current).map(|version| version.key).collect())
+    let mut keys: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for version in versions.into_iter().filter(|version| !version.is_marker) {
+        let hidden = keys.entry(version.key).or_insert_with(|| version.id.clone());
+        if version.is_current {
+            *hidden = None;
+        }
+    }
+    Ok(keys.into_iter().map(|(key, version)| Key { key, version }).collect())
 }
 
 fn as_remote(object: &S3Object) -> Result<Remote, Failure> {
@@ -31,8 +46,10 @@ fn as_remote(object: &S3Object) -> Result<Remote, Failure> {
 }
 
 /// An object by its key, if it is ours.
-pub(crate) async fn read(aws: &Aws, bucket: &str, key: &str) -> Result<Option<Remote>, Failure> {
-    let call = aws.clients.s3.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
+pub(crate) async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Remote>, Failure> {
+    let Key { key, version } = key;
+    let call = aws.clients.s3.head_object().bucket(bucket).key(key).set_version_id(version.clone());
+    let call = call.checksum_mode(ChecksumMode::Enabled);
     let head = match call.send().await.told("s3:HeadObject") {
         Ok(head) => head,
         Err(failure) if failure.class == Class::NotFound => return Ok(None),
@@ -47,7 +64,7 @@ pub(crate) async fn read(aws: &Aws, bucket: &str, key: &str) -> Result<Option<Re
     let checksum = head.checksum_sha256.as_deref().and_then(from_base64).unwrap_or_default();
     let object =
         S3Object { bucket: bucket.into(), key: key.to_owned(), sha256: hex(&checksum), source: String::new(), tags };
-    as_remote(&object).map(Some)
+    Ok(Some(Remote { is_spent: version.is_some(), ..as_remote(&object)? }))
 }
 
 /// What is to be uploaded: the content that the plan was made with, which was read and hashed once; else the file.

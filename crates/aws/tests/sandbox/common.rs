@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Serialize;
 use trunnion_aws::{Aws, Connection, Endpoint, Throttle};
 use trunnion_engine::{
-    Address, Graph, Lookup, Map, Observed, Provider as _, Remote, Resolved, State, Token, Value, to_map,
+    Address, Graph, Lookup, Map, Observed, Provider as _, Remote, Resolved, Resource, State, Token, Value, to_map,
 };
 use trunnion_kinds::{
     ADDRESS_TAG, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole,
@@ -13,7 +13,7 @@ use trunnion_kinds::{
     Mount, S3Bucket, S3Object, STACK_TAG, SecurityGroup, SecurityGroupRule, ServiceNetwork, Tags, Volume, bucket_name,
     lookup,
 };
-use trunnion_sandbox::{ACCESS_KEY_ID, Options, Running, SECRET_ACCESS_KEY, Sandbox};
+use trunnion_sandbox::{ACCESS_KEY_ID, Effect, FaultRule, Options, Running, SECRET_ACCESS_KEY, Sandbox};
 
 pub const STACK: &str = "loadtest";
 pub const ACCOUNT: &str = "123456789012";
@@ -295,5 +295,56 @@ pub fn service(cluster: &Remote, definition: &Remote, observed: &Observed, group
         },
         deployment: Deployment { minimum_healthy_percent: 0, maximum_percent: 100 },
         tags: tags("ecs_service.control_plane"),
+    }
+}
+
+/// The graph of these resources, and of the lookups.
+pub fn desired(resources: impl IntoIterator<Item = Resolved>) -> Graph {
+    let resources = resources.into_iter().map(|one| Resource::new(one.address, one.attributes));
+    let lookups = lookups();
+    Graph::new(STACK, resources, lookups.lookups().values().cloned()).unwrap()
+}
+
+/// A call that answers this error so many times.
+pub fn refused(operation: &str, times: u64, status: u16, code: &str) -> FaultRule {
+    let effect = Effect::Error { code: code.into(), status, message: format!("{code}, as the test wants it.") };
+    FaultRule { operation: operation.into(), nth: 1, times, effect }
+}
+
+/// A control plane that runs.
+pub struct ControlPlane {
+    pub group: Remote,
+    pub role: Value,
+    pub cluster: Remote,
+    pub definition: Remote,
+    pub service: Remote,
+    pub asked: EcsService,
+}
+
+pub const SERVICE: &str = "ecs_service.control_plane";
+pub const DEFINITION: &str = "ecs_task_definition.control_plane";
+
+impl ControlPlane {
+    /// Creates everything that it needs, and waits until it runs.
+    pub async fn start(world: &World) -> Self {
+        let observed = world.observe().await;
+        let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+        let group = world.create("security_group.control_plane", &self::group("control_plane", &vpc, vec![])).await;
+        let role = world.create("iam_role.control_plane", &role("control_plane", "ecs-tasks.amazonaws.com")).await;
+        let role = text(&role.attributes, "arn");
+        world.create("log_group.control_plane", &log_group()).await;
+        let cluster = world.create("ecs_cluster.main", &cluster()).await;
+        let definition = world.create(DEFINITION, &definition(&role)).await;
+        let asked = service(&cluster, &definition, &observed, &text(&group.attributes, "id"));
+        let service = world.create(SERVICE, &asked).await;
+        Self { group, role, cluster, definition, service, asked }
+    }
+
+    /// The next revision, of another image.
+    pub async fn next_revision(&self, world: &World, version: &str) -> Value {
+        let mut changed = definition(&self.role);
+        changed.containers.get_mut("main").unwrap().image = format!("gatlingcorp/control-plane:{version}");
+        let made = world.create(DEFINITION, &changed).await;
+        text(&made.attributes, "arn")
     }
 }

@@ -40,6 +40,8 @@ struct Cloud {
     calls: RefCell<Vec<String>>,
     refuses: Vec<&'static str>,
     interrupts_at: Option<(&'static str, CancellationToken)>,
+    /// Whether the call that is interrupted ends its wait, too.
+    gives_up: bool,
 }
 
 impl Cloud {
@@ -50,6 +52,9 @@ impl Cloud {
             && *at == call
         {
             token.cancel();
+            if self.gives_up {
+                return Err(ProviderError { is_interruption: true, ..ProviderError::new("not waited for", None) });
+            }
         }
         if self.refuses.contains(&call.as_str()) {
             return Err(ProviderError::new("no", None));
@@ -225,6 +230,20 @@ async fn an_interruption_starts_nothing_new_and_keeps_what_was_done() {
     assert_eq!((outcome.done.len(), outcome.not_started), (1, 4));
     assert!(heard.len() >= 2);
     assert_eq!(store.load().await.unwrap_or_else(|error| panic!("{error}")).resources.len(), 1);
+}
+
+#[tokio::test]
+async fn what_ran_when_it_was_interrupted_is_not_counted_as_not_started() {
+    let interrupt = CancellationToken::new();
+    let interrupts_at = Some(("create base.b", interrupt.clone()));
+    let cloud = Cloud { interrupts_at, gives_up: true, ..Cloud::default() };
+    let store = Memory::default();
+    let (outcome, heard) = run(&graph(), &cloud, &store, &Settings { concurrency: 1, interrupt }).await;
+    let interrupted: Vec<String> = outcome.interrupted.iter().map(|(address, _)| address.to_string()).collect();
+    assert_eq!(interrupted, ["base.b"]);
+    assert_eq!(outcome.done.len() + outcome.interrupted.len() + outcome.not_started, 5);
+    assert!(!outcome.is_complete() && outcome.state.digest.is_none());
+    assert!(heard.iter().any(|event| matches!(event, Event::Interrupted { .. })));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::*;
-use crate::{Attribute, Lookup, Recorded};
+use crate::{Attribute, Document, Lookup, Recorded};
 
 const BOOK: [Rules; 4] = [
     Rules {
@@ -403,6 +403,23 @@ fn what_no_target_selects_is_not_called_unchanged() {
         ("template.t", &Reason::NotSelected),
     ];
     assert_eq!(reasons, expected.map(|(address, reason)| (address.to_owned(), reason)));
+    let document = Document::new(&plan, crate::Origin::default(), &RuleBook::new(BOOK));
+    assert!(document.partial);
+    assert_eq!((document.summary.unchanged, document.summary.not_covered), (1, 3));
+    let addresses: Vec<&str> = document.changes.iter().map(|change| change.address.as_str()).collect();
+    assert_eq!(addresses, ["group.g"], "nothing is said of the others");
+}
+
+#[test]
+fn a_name_that_somebody_else_has_refuses_the_plan_that_needs_it() {
+    let mut observed = Observed::default();
+    observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));
+    observed.taken.insert(address("task.t"), ProviderError::new("somebody has it", None));
+    let error = plan_error(&stack(1, "v1"), &observed, &PlanOptions::default());
+    assert_eq!(error, "1 of the names that the stack needs belong to something else");
+    let options = PlanOptions { targets: vec![address("host.h")], ..PlanOptions::default() };
+    planned(&stack(1, "v1"), &observed, &State::empty("test"), &options);
+    planned(&Graph::empty("test"), &observed, &State::empty("test"), &PlanOptions::default());
 }
 
 #[test]

@@ -144,6 +144,7 @@ pub(super) fn by_name(world: &World, vpc: &str, name: &str) -> Result<String, Fa
 /// A group is kept while an interface or a task is in it or a rule of another group names it.
 pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let id = named(world, call, &call.params())?;
+    crate::ecs::settle(world, call.now);
     let has_tasks = world.ecs.uses_network(&id, call.now, world.pace());
     let state = &mut world.ec2;
     if state.groups.get(&id).is_some_and(|group| group.name == "default") {

@@ -54,6 +54,9 @@ fn world() -> World {
     let role = [("RoleName", "execution"), ("AssumeRolePolicyDocument", TRUST)];
     crate::iam::handle(&mut world, &query_call("CreateRole", &role)).unwrap();
     logs::handle(&mut world, &json_call("CreateLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
+    // The first one has the service-linked role made.
+    let early = try_ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" })).unwrap_err();
+    assert!(early.message.contains("service linked role"), "{}", early.message);
     ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" }));
     ask(&mut world, 0, "RegisterTaskDefinition", definition());
     world
@@ -91,6 +94,79 @@ fn an_update_stops_the_old_task_first_where_nothing_has_to_stay_healthy() {
     let after = described(&mut world, 20 + PACE);
     assert_eq!(after["deployments"].as_array().unwrap().len(), 1);
     assert!(after["taskDefinition"].as_str().unwrap().ends_with("cp:2"));
+}
+
+/// The `lastStatus` of every task that is listed, whatever its `desiredStatus`.
+fn statuses(world: &mut World, second: i64) -> Vec<String> {
+    let mut statuses = Vec::new();
+    for desired in ["RUNNING", "STOPPED"] {
+        let listed = ask(world, second, "ListTasks", json!({ "cluster": "main", "desiredStatus": desired }));
+        if listed["taskArns"] != json!([]) {
+            let asked = json!({ "cluster": "main", "tasks": listed["taskArns"] });
+            let tasks = ask(world, second, "DescribeTasks", asked)["tasks"].clone();
+            statuses
+                .extend(tasks.as_array().unwrap().iter().map(|task| task["lastStatus"].as_str().unwrap().to_owned()));
+        }
+    }
+    statuses
+}
+
+#[test]
+fn an_old_task_that_is_stopping_does_not_keep_the_new_one_from_starting() {
+    let mut world = world();
+    let service = service(&mut world);
+    let mut slow = definition();
+    slow["containerDefinitions"][0]["stopTimeout"] = 120.into();
+    ask(&mut world, 0, "RegisterTaskDefinition", slow);
+    let created = ask(&mut world, 0, "CreateService", service);
+    ask(&mut world, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
+    assert_eq!(statuses(&mut world, 20 + PACE), ["RUNNING", "STOPPING"]);
+    assert_eq!(statuses(&mut world, 20 + 2 * PACE), ["RUNNING", "DEPROVISIONING"]);
+    assert_eq!(statuses(&mut world, 20 + 3 * PACE), ["RUNNING", "STOPPED"]);
+    let arn = created["service"]["serviceArn"].as_str().unwrap();
+    assert_eq!(world.ecs.most_tasks()[arn], 2);
+}
+
+#[test]
+fn tasks_of_a_deleted_service_outlive_it_and_hold_its_cluster() {
+    let mut world = world();
+    let service = service(&mut world);
+    let mut slow = definition();
+    slow["containerDefinitions"][0]["stopTimeout"] = 120.into();
+    ask(&mut world, 0, "RegisterTaskDefinition", slow);
+    ask(&mut world, 0, "CreateService", service.clone());
+    ask(&mut world, 20, "DeleteService", json!({ "cluster": "main", "service": "cp", "force": true }));
+    assert_eq!(described(&mut world, 20 + PACE)["status"], "INACTIVE");
+    assert_eq!(statuses(&mut world, 20 + PACE), ["STOPPING"]);
+    let named = json!({ "cluster": "main", "serviceName": "cp" });
+    assert_eq!(try_ask(&mut world, 20 + PACE, "ListTasks", named).unwrap_err().code, "ServiceNotFoundException");
+    let delete = |world: &mut World, second| try_ask(world, second, "DeleteCluster", json!({ "cluster": "main" }));
+    assert_eq!(delete(&mut world, 20 + PACE).unwrap_err().code, "ClusterContainsTasksException");
+    delete(&mut world, 20 + 3 * PACE).unwrap();
+}
+
+#[test]
+fn rebalancing_needs_room_above_what_is_desired() {
+    let mut world = world();
+    let mut service = service(&mut world);
+    service["availabilityZoneRebalancing"] = "ENABLED".into();
+    assert_eq!(try_ask(&mut world, 0, "CreateService", service.clone()).unwrap_err().code, "InvalidParameterException");
+    service["deploymentConfiguration"]["maximumPercent"] = 200.into();
+    ask(&mut world, 0, "CreateService", service);
+    let back = json!({ "cluster": "main", "service": "cp", "deploymentConfiguration": { "maximumPercent": 100 } });
+    assert_eq!(try_ask(&mut world, 0, "UpdateService", back).unwrap_err().code, "InvalidParameterException");
+}
+
+#[test]
+fn an_account_whose_role_may_not_be_made_has_clusters_and_no_services() {
+    let mut world = testing::world();
+    world.makes_service_roles = false;
+    let first = json_call("", 0, Value::Null);
+    world.enter(&first.region, first.now);
+    ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" }));
+    ask(&mut world, 0, "RegisterTaskDefinition", definition());
+    let service = service(&mut world);
+    assert!(try_ask(&mut world, 0, "CreateService", service).unwrap_err().message.contains("service linked role"));
 }
 
 #[test]

@@ -136,6 +136,28 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     answer(call, &shown)
 }
 
+/// A service makes its own role, which nobody else changes.
+pub(super) fn make_service_role(world: &mut World, name: &str, service: &str, now: Timestamp) {
+    let path = format!("/aws-service-role/{service}/");
+    let role = Role {
+        arn: format!("arn:aws:iam::{}:role{path}{name}", world.account),
+        id: unique_id(world, "AROA"),
+        path,
+        created: now,
+        trust: format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
+        ),
+        tags: Vec::new(),
+        inline: BTreeMap::new(),
+        attached: Vec::new(),
+        description: None,
+        max_session_seconds: 3_600,
+        permissions_boundary: None,
+        name: name.to_owned(),
+    };
+    world.iam.roles.insert(role.name.to_lowercase(), role);
+}
+
 pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
     let role = find(world, required(call, "RoleName")?)?;
     if !world.visible(role.created, call.now) {

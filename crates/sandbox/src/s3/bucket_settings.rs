@@ -64,8 +64,8 @@ pub(super) fn put_tagging(
     context: &Context,
     input: PutBucketTaggingInput,
 ) -> S3Result<PutBucketTaggingOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
-    bucket.tags = object::checked_tags(object::pairs(input.tagging.tag_set), 50)?;
+    let tags = object::checked_tags(object::pairs(input.tagging.tag_set), 50)?;
+    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.tags = tags;
     Ok(PutBucketTaggingOutput {})
 }
 

@@ -2,42 +2,67 @@
 
 use std::path::Path;
 
-use serde_json::json;
-use trunnion::{Document, Engine, Events, Options, Origin, Outcome, Outputs, Planned};
-use trunnion_render::style;
+use trunnion::{Document, Engine, Events, Options, Origin, Outcome, Planned};
 
 use super::{
-    DONE, ERROR, INTERRUPTED,
+    ERROR, INTERRUPTED,
     arguments::{Apply, CloudArguments, Destroy, Execute},
-    failure::Failure,
+    failure::{Failure, causes},
+    outcome,
     output::Output,
     plan::{compare, connect, read_document, request},
     progress::Progress,
-    read::hosts,
-    signals, tell_calls,
+    signals, stack_file, tell_calls,
+    waiting::patiently,
 };
+
+/// What is to be executed.
+struct Job<'a> {
+    /// The command, as it is typed.
+    verb: &'static str,
+    /// The stack file.
+    file: &'a Path,
+    origin: Origin,
+    /// A plan that was written down, with its file.
+    written: Option<(&'a Path, Document)>,
+    is_waited_for: bool,
+}
 
 pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failure> {
     let is_document = arguments.file.extension().is_some_and(|extension| extension == "json");
-    if !is_document {
-        let origin = Origin {
-            file: arguments.file.display().to_string(),
-            environment: arguments.env,
-            sandbox: arguments.cloud.sandbox,
-            targets: arguments.scope.targets,
-            update_images: arguments.scope.update_images,
-            update_generator: arguments.scope.update_generator,
-            ..Origin::default()
-        };
-        return execute(&origin, None, &arguments.cloud, &arguments.execute, output).await;
+    if is_document {
+        return apply_document(arguments, output).await;
     }
+    if arguments.stack.is_some() {
+        let message =
+            format!("`--stack` says where the stack file of a plan is, and `{}` is no plan", arguments.file.display());
+        return Err(Failure::with_help("apply::arguments", message, "leave `--stack` out"));
+    }
+    let origin = Origin {
+        file: arguments.file.display().to_string(),
+        environment: arguments.env,
+        sandbox: arguments.cloud.sandbox,
+        destroy: false,
+        targets: arguments.scope.targets,
+        replace: arguments.scope.replace,
+        update_images: arguments.scope.update_images,
+        update_generator: arguments.scope.update_generator,
+    };
+    let is_waited_for = !arguments.no_wait;
+    let job = Job { verb: "apply", file: &arguments.file, origin, written: None, is_waited_for };
+    execute(job, &arguments.cloud, &arguments.execute, output).await
+}
+
+async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure> {
     let scope = &arguments.scope;
-    let is_scoped = scope.update_images || scope.update_generator || !scope.targets.is_empty();
+    let is_updated = scope.update_images || scope.update_generator;
+    let is_scoped = is_updated || !scope.targets.is_empty() || !scope.replace.is_empty();
     if arguments.env.is_some() || is_scoped {
         return Err(Failure::with_help(
             "apply::arguments",
             "a plan document says itself what it is about",
-            "leave `--env`, `--target`, `--update-images` and `--update-generator` out, or make a new plan with them",
+            "leave `--env`, `--target`, `--replace`, `--update-images` and `--update-generator` out, or make a new plan with \
+             them",
         ));
     }
     let document = read_document(&arguments.file)?;
@@ -48,7 +73,13 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
         let message = format!("`{}` is a plan for {of}", arguments.file.display());
         return Err(Failure::with_help("apply::arguments", message, help));
     }
-    execute(&origin, Some((&arguments.file, &document)), &arguments.cloud, &arguments.execute, output).await
+    let file = match &arguments.stack {
+        Some(file) => file.clone(),
+        None => stack_file::of_plan(&arguments.file, &origin.file)?,
+    };
+    let written = Some((arguments.file.as_path(), document));
+    let job = Job { verb: "apply", file: &file, origin, written, is_waited_for: !arguments.no_wait };
+    execute(job, &arguments.cloud, &arguments.execute, output).await
 }
 
 pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Failure> {
@@ -59,37 +90,34 @@ pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Fa
         destroy: true,
         ..Origin::default()
     };
-    execute(&origin, None, &arguments.cloud, &arguments.execute, output).await
+    let is_waited_for = !arguments.no_wait;
+    let job = Job { verb: "destroy", file: &arguments.stack.file, origin, written: None, is_waited_for };
+    execute(job, &arguments.cloud, &arguments.execute, output).await
 }
 
-async fn execute(
-    origin: &Origin,
-    written: Option<(&Path, &Document)>,
-    cloud: &CloudArguments,
-    how: &Execute,
-    output: Output,
-) -> Result<u8, Failure> {
+async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Output) -> Result<u8, Failure> {
     let interrupt = signals::interrupt();
-    let options = Options { wait: !how.no_wait, interrupt: interrupt.clone(), ..Options::default() };
-    let engine = connect(origin, cloud, options).await?;
-    let operation = if origin.destroy { "destroy" } else { "apply" };
-    let lock = engine.lock(operation).await?;
+    let options = Options { wait: job.is_waited_for, interrupt: interrupt.clone(), ..Options::default() };
+    let engine = connect(job.verb, job.file, &job.origin, cloud, options, output).await?;
+    let operation = if job.origin.destroy { "destroy" } else { "apply" };
+    let lock = patiently(output, "waiting for the lock of the state", engine.lock(operation)).await?;
     let result = async {
         // Until the first change there is nothing to finish: an interruption just ends it.
         let planned = tokio::select! {
-            planned = agreed(&engine, origin, written, how, output) => planned?,
+            planned = agreed(&engine, &job, how, output) => planned?,
             () = interrupt.cancelled() => {
                 output.always_say("\nInterrupted. Nothing was changed.");
                 return Err(Failure::Told(INTERRUPTED));
             }
         };
         let outcome = run(&engine, &planned, output).await;
-        tell(&engine, origin, &outcome, how, output)
+        outcome::tell(&engine, &job.origin, &outcome, how, output)
     }
     .await;
     if let Err(error) = lock.release().await {
         output.always_say(&format!(
-            "The lock could not be given back: {error}. Nobody renews it any more, so it ends by itself."
+            "The lock could not be given back: {}. Nobody renews it any more, so it ends by itself.",
+            causes(&error)
         ));
     }
     tell_calls(&engine, output);
@@ -98,18 +126,13 @@ async fn execute(
 }
 
 /// The plan, once it was shown and agreed to.
-async fn agreed(
-    engine: &Engine,
-    origin: &Origin,
-    written: Option<(&Path, &Document)>,
-    how: &Execute,
-    output: Output,
-) -> Result<Planned, Failure> {
-    let planned = engine.plan(&request(origin)).await?;
-    if let Some((path, document)) = written {
-        compare(path, document, &planned)?;
+async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -> Result<Planned, Failure> {
+    let what = format!("reading {}", engine.place());
+    let planned = patiently(output, &what, engine.plan(&request(&job.origin))).await?;
+    if let Some((path, document)) = &job.written {
+        compare(path, document, &planned, &engine.state_location())?;
     }
-    let document = planned.document(origin);
+    let document = planned.document(&job.origin);
     let readable = trunnion::render::terminal(&document);
     let must_ask = !planned.plan.is_empty() && !how.yes;
     if must_ask {
@@ -119,19 +142,20 @@ async fn agreed(
         output.say(readable.trim_end());
     }
     if must_ask {
-        consent(engine, origin, output).await?;
+        consent(&document, output).await?;
     }
     Ok(planned)
 }
 
-async fn consent(engine: &Engine, origin: &Origin, output: Output) -> Result<(), Failure> {
-    let stack = &engine.stack().name;
-    let (question, expected) = if origin.destroy {
-        (format!("\nThis deletes it all. Type the stack's name ({stack}) to go on: "), stack.as_str())
+async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
+    let stack = &document.stack;
+    let (question, expected) = if document.origin.destroy {
+        (format!("This deletes all of it. Type the stack's name ({stack}) to go on: "), stack.as_str())
     } else {
-        (format!("\nApply this to `{stack}`? Type yes to go on: "), "yes")
+        ("Apply this plan? Type yes to go on: ".to_owned(), "yes")
     };
-    match output.ask(&question).await {
+    // The head of a long plan is out of sight by now.
+    match output.ask(&trunnion::render::head(document), &question).await {
         Some(answer) if answer == expected => Ok(()),
         Some(_) => {
             output.always_say("Nothing was changed.");
@@ -155,61 +179,4 @@ async fn run(engine: &Engine, planned: &Planned, output: Output) -> Outcome {
     };
     let (outcome, ()) = tokio::join!(apply, progress.follow(receiver));
     outcome
-}
-
-fn tell(engine: &Engine, origin: &Origin, outcome: &Outcome, how: &Execute, output: Output) -> Result<u8, Failure> {
-    let outputs = Outputs::new(engine.stack(), &outcome.state);
-    if how.json {
-        let step = |address: &trunnion::Address, operation| json!({"address": address, "operation": operation});
-        output.data(&format!(
-            "{:#}",
-            json!({
-                "done": outcome.done.iter().map(|(address, operation)| step(address, *operation)).collect::<Vec<_>>(),
-                "failed": outcome.failed.iter().map(|(address, operation, error)| {
-                    json!({"address": address, "operation": operation, "error": error.message, "help": error.help})
-                }).collect::<Vec<_>>(),
-                "skipped": outcome.skipped.iter().map(|(address, operation, because)| {
-                    json!({"address": address, "operation": operation, "because": because})
-                }).collect::<Vec<_>>(),
-                "not_started": outcome.not_started,
-                "outputs": outputs,
-            })
-        ))?;
-    } else if !origin.destroy && !outputs.hosts.is_empty() {
-        output.data(&hosts(&outputs))?;
-    }
-    for (address, _, error) in &outcome.failed {
-        if let Some(help) = &error.help {
-            output.always_say(&format!("{}help:{:#} {address}: {help}", style::STRONG, style::STRONG));
-        }
-    }
-    let summary = format!(
-        "{} of {} steps done, {} failed, {} skipped, {} not started",
-        outcome.done.len(),
-        outcome.done.len() + outcome.failed.len() + outcome.skipped.len() + outcome.not_started,
-        outcome.failed.len(),
-        outcome.skipped.len(),
-        outcome.not_started
-    );
-    if let Some(error) = &outcome.unsaved {
-        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-        let why: String = causes.flat_map(|cause| [": ".to_owned(), cause.to_string()]).collect();
-        output.always_say(&format!(
-            "The state could not be saved: {error}{why}. The next plan finds everything by its tags."
-        ));
-    }
-    if outcome.is_complete() {
-        if !outcome.done.is_empty() {
-            output.say(&format!("{}Done.{:#} {summary}.", style::STRONG, style::STRONG));
-        }
-        return Ok(DONE);
-    }
-    let interrupted = outcome.not_started > 0 && outcome.failed.is_empty() && outcome.unsaved.is_none();
-    let what = if interrupted { "Interrupted." } else { "Not all was done." };
-    output.always_say(&format!(
-        "{}{what}{:#} {summary}. Running the same again goes on from here.",
-        style::STRONG,
-        style::STRONG
-    ));
-    Ok(if interrupted { INTERRUPTED } else { ERROR })
 }

@@ -5,6 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+/// The stack file of a command that names none.
+pub(crate) const DEFAULT_STACK: &str = "stack.yaml";
+
 /// Plans and applies a Gatling load-testing platform on AWS from one YAML file.
 #[derive(Debug, Parser)]
 #[command(
@@ -66,7 +69,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct StackArguments {
     /// The stack file
-    #[arg(default_value = "stack.yaml", value_name = "STACK")]
+    #[arg(default_value = DEFAULT_STACK, value_name = "STACK")]
     pub(crate) file: PathBuf,
     /// The environment to merge in
     #[arg(long, value_name = "NAME")]
@@ -76,7 +79,7 @@ pub(crate) struct StackArguments {
 /// Which cloud.
 #[derive(Debug, Args)]
 pub(crate) struct CloudArguments {
-    /// Use an AWS look-alike inside this process; its world is kept in .trunnion/sandbox/ beside the stack file
+    /// Use an AWS look-alike inside this process; its data is kept in .trunnion/sandbox/ beside the stack file
     #[arg(long)]
     pub(crate) sandbox: bool,
 }
@@ -87,6 +90,9 @@ pub(crate) struct Scope {
     /// Plan only this address and what it needs; `instance.heavy` means all of its hosts (repeatable)
     #[arg(long = "target", value_name = "ADDRESS")]
     pub(crate) targets: Vec<String>,
+    /// Replace this resource, for example a host that is sick; `instance.heavy` means all of its hosts (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) replace: Vec<String>,
     /// Take the newest machine images instead of those the launch templates hold
     #[arg(long)]
     pub(crate) update_images: bool,
@@ -110,12 +116,12 @@ pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) scope: Scope,
     /// Plan the deletion of everything
-    #[arg(long, conflicts_with_all = ["update_images", "update_generator", "targets"])]
+    #[arg(long, conflicts_with_all = ["update_images", "update_generator", "targets", "replace"])]
     pub(crate) destroy: bool,
     /// Print the plan document instead of the readable plan
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the plan document to this .json file, for `trunnion apply FILE.json`
+    /// Write the plan document to this .json file, for `trunnion apply FILE.json` in any folder
     #[arg(long, value_name = "FILE.json")]
     pub(crate) out: Option<PathBuf>,
     /// Exit with 2 when there are changes
@@ -126,8 +132,11 @@ pub(crate) struct Plan {
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
     /// The stack file, or a plan document (.json) written by `trunnion plan --out`
-    #[arg(default_value = "stack.yaml", value_name = "STACK|PLAN")]
+    #[arg(default_value = DEFAULT_STACK, value_name = "STACK|PLAN")]
     pub(crate) file: PathBuf,
+    /// The stack file of a plan document, where it is not where the document says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stack: Option<PathBuf>,
     /// The environment to merge in
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
@@ -137,17 +146,17 @@ pub(crate) struct Apply {
     pub(crate) scope: Scope,
     #[command(flatten)]
     pub(crate) execute: Execute,
+    /// Do not wait until hosts run and the service is stable
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 /// How to execute a plan.
 #[derive(Debug, Args)]
 pub(crate) struct Execute {
     /// Do not ask
-    #[arg(short, long)]
+    #[arg(short, long, visible_alias = "auto-approve")]
     pub(crate) yes: bool,
-    /// Do not wait until hosts run and the service is stable
-    #[arg(long)]
-    pub(crate) no_wait: bool,
     /// Print the outcome as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -161,6 +170,9 @@ pub(crate) struct Destroy {
     pub(crate) cloud: CloudArguments,
     #[command(flatten)]
     pub(crate) execute: Execute,
+    /// Accepted for scripts; deletes are always waited for
+    #[arg(long, hide = true)]
+    pub(crate) no_wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -200,7 +212,7 @@ pub(crate) struct Sandbox {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:4600", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
-    /// Keep the world in this folder; without it, it lives as long as the process
+    /// Keep the data in this folder; without it, it is gone with the process
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// The account everything happens in

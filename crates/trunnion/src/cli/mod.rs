@@ -3,16 +3,20 @@
 mod apply;
 mod arguments;
 mod failure;
+mod habits;
+mod outcome;
 mod output;
 mod plan;
 mod progress;
 mod read;
 mod sandbox;
 mod signals;
+mod stack_file;
+mod waiting;
 
-use std::{future::Future, process::ExitCode};
+use std::{borrow::Cow, ffi::OsString, future::Future, path::Path, process::ExitCode};
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
 use trunnion::Engine;
 
 use self::{
@@ -31,17 +35,45 @@ pub(crate) const PENDING: u8 = 2;
 pub(crate) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let command = Arguments::command();
+    let typed = habits::with_two_dashes(std::env::args_os(), &command);
+    // Help and usage errors are coloured before anything is read.
+    let mut command = command.color(color_of(&typed));
+    let matches = command.try_get_matches_from_mut(typed);
+    let parsed = matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
+    let arguments = match parsed.map_err(|message| message.format(&mut command)) {
         Ok(arguments) => arguments,
-        Err(message) => {
-            // Help and versions are data; what was mistyped is an error like any other.
-            let _ = message.print();
-            return ExitCode::from(if message.use_stderr() { ERROR } else { DONE });
-        }
+        Err(message) => return refuse(&message, &command),
     };
     let output = Output::new(&arguments.talk);
     let result = run(arguments.command, output);
     ExitCode::from(result.unwrap_or_else(|failure| failure.tell(output)))
+}
+
+/// What `--color` says.
+fn color_of(typed: &[OsString]) -> ColorChoice {
+    let values = typed.iter().zip(typed.iter().skip(1).map(Some).chain([None])).filter_map(|(argument, next)| {
+        let argument = argument.to_str()?;
+        if argument == "--color" { next?.to_str() } else { argument.strip_prefix("--color=") }
+    });
+    values.last().and_then(|value| ColorChoice::from_str(value, true).ok()).unwrap_or(ColorChoice::Auto)
+}
+
+/// Help and versions are data; what was mistyped is an error like any other.
+fn refuse(message: &clap::Error, command: &clap::Command) -> ExitCode {
+    match habits::instead(message, command) {
+        Some(instead) => Output::plain().always_say(&instead),
+        None => {
+            let _ = message.print();
+        }
+    }
+    ExitCode::from(if message.use_stderr() { ERROR } else { DONE })
+}
+
+/// As one types it in a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    shlex::try_quote(&text).map(Cow::into_owned).unwrap_or(text)
 }
 
 fn run(command: Command, output: Output) -> Result<u8, Failure> {

@@ -1,4 +1,4 @@
-//! The one place that prints. stdout is data, stderr is talk.
+//! The one place that prints. Data goes to stdout, messages to stderr.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -6,6 +6,26 @@ use anstream::{AutoStream, ColorChoice};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, ThemeStyles};
 
 use super::{arguments::Talk, failure::Failure};
+
+/// No report is wider than this.
+const WIDEST: usize = 100;
+
+/// The columns of the terminal that this stream goes to.
+#[cfg(unix)]
+fn terminal_width(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    wide_enough(terminal_size::terminal_size_of(stream))
+}
+
+/// The columns of the terminal that this stream goes to.
+#[cfg(windows)]
+fn terminal_width(stream: impl std::os::windows::io::AsHandle) -> Option<usize> {
+    wide_enough(terminal_size::terminal_size_of(stream))
+}
+
+/// A terminal that does not know its width says 0; nothing is readable in less than 20 columns.
+fn wide_enough(size: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    size.map(|(width, _)| usize::from(width.0)).filter(|width| *width >= 20)
+}
 
 /// Where everything is said.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +45,11 @@ impl Output {
         Self { color, quiet: talk.quiet, verbose: talk.verbose }
     }
 
+    /// Before anything is known of how to talk.
+    pub(crate) fn plain() -> Self {
+        Self { color: ColorChoice::Auto, quiet: false, verbose: 0 }
+    }
+
     /// Data: exactly this, on stdout. A reader that went away is no error; anything else that loses it is.
     pub(crate) fn data(self, text: &str) -> Result<(), Failure> {
         let mut out = AutoStream::new(io::stdout().lock(), self.color);
@@ -40,6 +65,14 @@ impl Output {
         }
     }
 
+    /// Data that a person reads: on a terminal, its lines are as wide as that.
+    pub(crate) fn readable(self, text: &str) -> Result<(), Failure> {
+        match terminal_width(io::stdout()) {
+            Some(width) => self.data(&trunnion_render::wrap(text, width)),
+            None => self.data(text),
+        }
+    }
+
     /// Talk: one line on stderr, unless quiet was asked for.
     pub(crate) fn say(self, text: &str) {
         if !self.quiet {
@@ -49,8 +82,9 @@ impl Output {
 
     /// Talk that quiet does not silence.
     pub(crate) fn always_say(self, text: &str) {
+        let fitted = terminal_width(io::stderr()).map(|width| trunnion_render::wrap(text, width));
         let mut out = AutoStream::new(io::stderr().lock(), self.color);
-        let _ = writeln!(out, "{text}");
+        let _ = writeln!(out, "{}", fitted.as_deref().unwrap_or(text));
     }
 
     /// Talk for `-v`.
@@ -82,7 +116,8 @@ impl Output {
         };
         let mut theme = GraphicalTheme::unicode();
         theme.styles = if is_colourful { ThemeStyles::ansi() } else { ThemeStyles::none() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+        let width = terminal_width(io::stderr()).unwrap_or(WIDEST).min(WIDEST);
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
         let mut text = String::new();
         if handler.render_report(&mut text, diagnostic).is_err() {
             text = diagnostic.to_string();
@@ -90,11 +125,12 @@ impl Output {
         self.always_say(text.trim_end());
     }
 
-    /// Asks a question on the terminal. Nothing where there is nobody to answer.
-    pub(crate) async fn ask(self, question: &str) -> Option<String> {
+    /// Asks a question on the terminal, under a line that says what it is about. Nothing where there is nobody to answer.
+    pub(crate) async fn ask(self, about: &str, question: &str) -> Option<String> {
         if !io::stdin().is_terminal() {
             return None;
         }
+        self.always_say(&format!("\n{about}"));
         {
             let mut out = AutoStream::new(io::stderr().lock(), self.color);
             let _ = write!(out, "{question}");

@@ -2,36 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-use trunnion::{Document, Engine, LoadOptions, Options, Origin, Planned, Request, Stack};
+use trunnion::{Document, Engine, Moved, Options, Origin, Planned, Request};
 
 use super::{
     DONE, PENDING,
     arguments::{CloudArguments, Plan},
     failure::Failure,
     output::Output,
-    signals, tell_calls,
+    quoted, signals, stack_file, tell_calls,
+    waiting::patiently,
 };
 
 pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure> {
-    let origin = Origin {
-        file: arguments.stack.file.display().to_string(),
-        environment: arguments.stack.env,
-        sandbox: arguments.cloud.sandbox,
-        destroy: arguments.destroy,
-        targets: arguments.scope.targets,
-        update_images: arguments.scope.update_images,
-        update_generator: arguments.scope.update_generator,
-    };
+    let file = arguments.stack.file;
     if let Some(path) = arguments.out.as_ref().filter(|path| path.extension().is_none_or(|end| end != "json")) {
         let message = format!("`--out {}` names no .json file", path.display());
         return Err(Failure::with_help("plan::out", message, "`trunnion apply` knows a plan by that ending"));
     }
-    let options = Options { interrupt: signals::interrupt(), ..Options::default() };
-    let interrupt = options.interrupt.clone();
-    let engine = connect(&origin, &arguments.cloud, options).await?;
-    let request = request(&origin);
-    let planned = tokio::select! {
-        planned = engine.plan(&request) => planned?,
+    let named = arguments.out.as_ref().map_or_else(|| file.clone(), |out| stack_file::named_from(out, &file));
+    let origin = Origin {
+        file: named.display().to_string(),
+        environment: arguments.stack.env,
+        sandbox: arguments.cloud.sandbox,
+        destroy: arguments.destroy,
+        targets: arguments.scope.targets,
+        replace: arguments.scope.replace,
+        update_images: arguments.scope.update_images,
+        update_generator: arguments.scope.update_generator,
+    };
+    let interrupt = signals::interrupt();
+    let planned = async {
+        let options = Options { interrupt: interrupt.clone(), ..Options::default() };
+        let engine = connect("plan", &file, &origin, &arguments.cloud, options, output).await?;
+        let what = format!("reading {}", engine.place());
+        let planned = patiently(output, &what, engine.plan(&request(&origin))).await?;
+        Ok::<_, Failure>((engine, planned))
+    };
+    let (engine, planned) = tokio::select! {
+        planned = planned => planned?,
         () = interrupt.cancelled() => {
             output.always_say("Interrupted. Nothing was changed.");
             return Err(Failure::Told(super::INTERRUPTED));
@@ -41,28 +49,31 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
     if let Some(path) = &arguments.out {
         write_document(path, &document)?;
         let sandbox = if origin.sandbox { " --sandbox" } else { "" };
-        output.say(&format!("The plan is in `{0}`; `trunnion apply {0}{sandbox}` executes it.", path.display()));
+        let typed = quoted(path);
+        output.say(&format!("The plan is in `{}`; `trunnion apply {typed}{sandbox}` executes it.", path.display()));
     }
     if arguments.json {
         output.data(&text(&document)?)?;
     } else {
-        output.data(&trunnion::render::terminal(&document))?;
+        output.readable(&trunnion::render::terminal(&document))?;
     }
     tell_calls(&engine, output);
     engine.close().await;
     Ok(if arguments.detailed_exitcode && !planned.plan.is_empty() { PENDING } else { DONE })
 }
 
-/// Loads the stack a plan is about and connects it.
-pub(crate) async fn connect(origin: &Origin, cloud: &CloudArguments, options: Options) -> Result<Engine, Failure> {
-    let path = Path::new(&origin.file);
-    let stack = load(path, origin.environment.as_deref())?;
-    let sandbox = cloud.sandbox.then(|| sandbox_folder(path));
-    Ok(Engine::connect(stack, Options { sandbox, ..options }).await?)
-}
-
-pub(crate) fn load(path: &Path, environment: Option<&str>) -> Result<Stack, Failure> {
-    Ok(Stack::load(path, environment, &LoadOptions::of_this_process())?)
+/// Loads the stack file of a plan and connects it. `verb` is the command.
+pub(crate) async fn connect(
+    verb: &str,
+    file: &Path,
+    origin: &Origin,
+    cloud: &CloudArguments,
+    options: Options,
+    output: Output,
+) -> Result<Engine, Failure> {
+    let stack = stack_file::load(file, origin.environment.as_deref(), verb)?;
+    let sandbox = cloud.sandbox.then(|| sandbox_folder(file));
+    Ok(patiently(output, "connecting", Engine::connect(stack, Options { sandbox, ..options })).await?)
 }
 
 /// `.trunnion/sandbox` beside the stack file.
@@ -74,9 +85,9 @@ pub(crate) fn request(origin: &Origin) -> Request {
     Request {
         destroy: origin.destroy,
         targets: origin.targets.clone(),
+        replace: origin.replace.clone(),
         update_images: origin.update_images,
         update_generator: origin.update_generator,
-        ..Request::default()
     }
 }
 
@@ -85,11 +96,15 @@ fn text(document: &Document) -> Result<String, Failure> {
         .map_err(|error| Failure::new("plan::document", format!("the plan document cannot be written: {error}")))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the person named this file")]
 fn write_document(path: &Path, document: &Document) -> Result<(), Failure> {
-    std::fs::write(path, text(document)? + "\n").map_err(|error| {
+    trunnion::replace_file(path, (text(document)? + "\n").as_bytes()).map_err(|error| {
         let message = format!("writing `{}` failed: {error}", path.display());
-        Failure::with_help("plan::out", message, "name a file in a folder that you may write to")
+        let help = if trunnion::is_full(&error) {
+            "free some space there, or name a file on another disk; an earlier plan of that name is as it was"
+        } else {
+            "name a file in a folder that you may write to"
+        };
+        Failure::with_help("plan::out", message, help)
     })
 }
 
@@ -103,27 +118,50 @@ pub(crate) fn read_document(path: &Path) -> Result<Document, Failure> {
         )
     };
     let bytes = std::fs::read(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
-    let document: Document =
+    let document: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| failed(format!("is no plan document: {error}")))?;
-    if document.format != Document::FORMAT {
-        return Err(failed(format!("has format {}; this version reads format {}", document.format, Document::FORMAT)));
+    // The format first: what a newer one has more is no mistake of the file.
+    if let Some(format) = document.get("format").and_then(serde_json::Value::as_u64)
+        && format != u64::from(Document::FORMAT)
+    {
+        let message =
+            format!("`{}` has format {format}; this version reads format {}", path.display(), Document::FORMAT);
+        return Err(Failure::with_help(
+            "plan::document",
+            message,
+            "use the version of trunnion that wrote it, or plan again",
+        ));
     }
-    Ok(document)
+    serde_json::from_slice(&bytes).map_err(|error| failed(format!("is no plan document: {error}")))
 }
 
-/// Refuses when the plan of now is not the one that was written down.
-pub(crate) fn compare(path: &Path, written: &Document, planned: &Planned) -> Result<(), Failure> {
-    // A note, of a newer image say, changes nothing of what would be done.
-    let now = Document { notes: written.notes.clone(), ..planned.document(&written.origin) };
-    if now == *written {
-        return Ok(());
-    }
-    let moved = written.moved(&now);
-    let shown: String = moved.iter().take(10).flat_map(|what| ["\n  ", what]).collect();
-    let more = if moved.len() > 10 { format!("\n  and {} more", moved.len() - 10) } else { String::new() };
-    Err(Failure::with_help(
-        "plan::moved",
-        format!("the plan of now is not that of `{}`, so nothing was changed:{shown}{more}", path.display()),
-        "make a new plan, read it, and apply that",
-    ))
+/// Refuses when a fresh plan is not the one that was written down.
+pub(crate) fn compare(path: &Path, written: &Document, planned: &Planned, state: &str) -> Result<(), Failure> {
+    let Some(moved) = written.moved(&planned.document(&written.origin)) else { return Ok(()) };
+    let again = "make a new plan, read it, and apply that";
+    let path = path.display();
+    let (message, help) = match moved {
+        Moved::Stack(why) => (
+            format!("`{path}` cannot be applied: {why}"),
+            "name the stack file that it was made for with `--stack FILE`".to_owned(),
+        ),
+        Moved::Place(why) => (format!("`{path}` cannot be applied: {why}"), again.to_owned()),
+        Moved::State(why) if written.state.lineage.is_empty() => {
+            (format!("`{path}` cannot be applied: {why}"), again.to_owned())
+        }
+        Moved::State(why) => (
+            format!("`{path}` cannot be applied: {why}"),
+            format!(
+                "bring the state that the plan was made with to `{state}`, or keep it in S3 \
+                 (`state: s3://BUCKET/PREFIX` in the stack file); or {again}"
+            ),
+        ),
+        Moved::Content(different) => {
+            let shown: String = different.iter().take(10).flat_map(|what| ["\n  ", what]).collect();
+            let more =
+                if different.len() > 10 { format!("\n  and {} more", different.len() - 10) } else { String::new() };
+            (format!("a fresh plan is not that of `{path}`, so nothing was changed:{shown}{more}"), again.to_owned())
+        }
+    };
+    Err(Failure::with_help("plan::moved", message, help))
 }

@@ -1,25 +1,49 @@
-//! What apply is doing, as it happens: spinners with elapsed time on a terminal, one line per event elsewhere.
+//! What apply is doing, as it happens: spinners with elapsed time on a terminal, one line per event elsewhere, and there a
+//! line every so often about what still runs. Equal failures are told once.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use tokio::sync::mpsc::UnboundedReceiver;
-use trunnion::{Address, Event, Operation};
-use trunnion_render::style;
+use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
+use trunnion::{Address, Event, Operation, ProviderError};
+use trunnion_render::{addresses, style};
 
 use super::output::Output;
 
-/// How many running steps are drawn; the others are counted.
+/// How many running steps are drawn.
 const DRAWN: usize = 12;
+/// Time between two words about what still runs.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// So many steps that are skipped for one reason have a line each; more of them share one.
+const SKIPPED_ALONE: usize = 3;
 
-pub(crate) struct Progress {
-    output: Output,
+/// Where lines go.
+trait Lines {
+    /// A line that quiet silences.
+    fn say(&mut self, text: &str);
+    /// A line that quiet does not silence.
+    fn always_say(&mut self, text: &str);
+}
+
+impl Lines for Output {
+    fn say(&mut self, text: &str) {
+        Output::say(*self, text);
+    }
+
+    fn always_say(&mut self, text: &str) {
+        Output::always_say(*self, text);
+    }
+}
+
+pub(crate) struct Progress<L = Output> {
+    lines: L,
     total: usize,
     settled: usize,
     running: BTreeMap<(Address, Operation), (Instant, Option<ProgressBar>)>,
+    /// Failures by what they say, each with the first address and the others.
+    failures: Vec<(String, Address, Vec<Address>)>,
+    /// Steps that were skipped because of one address, not told yet.
+    skipped: Option<(Address, Vec<Address>)>,
     live: Option<(MultiProgress, ProgressBar)>,
 }
 
@@ -34,33 +58,65 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             (bars, bar)
         });
-        Self { output, total, settled: 0, running: BTreeMap::new(), live }
+        Self::with(output, total, live)
     }
 
     /// Tells every event until apply has no more.
-    pub(crate) async fn follow(mut self, mut events: UnboundedReceiver<Event>) {
-        while let Some(event) = events.recv().await {
-            self.tell(event);
+    pub(crate) async fn follow(self, events: UnboundedReceiver<Event>) {
+        self.run(events).await;
+    }
+}
+
+#[expect(private_bounds, reason = "only the tests have other lines")]
+impl<L: Lines> Progress<L> {
+    fn with(lines: L, total: usize, live: Option<(MultiProgress, ProgressBar)>) -> Self {
+        Self { lines, total, settled: 0, running: BTreeMap::new(), failures: Vec::new(), skipped: None, live }
+    }
+
+    async fn run(mut self, mut events: UnboundedReceiver<Event>) -> L {
+        let mut beats = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => self.tell(event),
+                    None => break,
+                },
+                now = beats.tick(), if self.live.is_none() => self.beat(now),
+            }
+            if events.is_empty() {
+                self.tell_skipped();
+            }
         }
-        if let Some((bars, bar)) = self.live {
+        self.tell_skipped();
+        self.tell_equal_failures();
+        if let Some((bars, bar)) = &self.live {
             bar.finish_and_clear();
             let _ = bars.clear();
         }
+        self.lines
     }
 
     fn tell(&mut self, event: Event) {
+        if let Event::Skipped { address, because, .. } = event {
+            self.settled += 1;
+            self.advance();
+            self.skip(address, because);
+            return;
+        }
+        self.tell_skipped();
         match event {
             Event::Started { address, operation } => {
                 let bar = self.draw(&address, operation);
                 if self.live.is_none() {
-                    self.line(&format!("{} {address}: {}", sign(operation), doing(operation)));
+                    self.say(&format!("{} {address}: {}", sign(operation), doing(operation)));
                 }
                 self.running.insert((address, operation), (Instant::now(), bar));
             }
             Event::Finished { address, operation, id } => {
                 let took = self.settle(&address, operation);
                 let style = colour(operation);
-                self.line(&format!(
+                self.say(&format!(
                     "{style}{}{style:#} {address}: {} {}{id} after {took}{:#}",
                     sign(operation),
                     done(operation),
@@ -68,25 +124,76 @@ impl Progress {
                     style::FAINT,
                 ));
             }
-            Event::Failed { address, operation, error } => {
-                let took = self.settle(&address, operation);
-                let red = style::DELETE;
-                self.line(&format!("{red}✗ {address}: failed{red:#} after {took}: {error}"));
-            }
-            Event::Skipped { address, because, .. } => {
-                self.settled += 1;
-                self.advance();
-                let yellow = style::WARNING;
-                self.line(&format!("{yellow}! {address}: skipped{yellow:#}, because `{because}` failed"));
-            }
+            Event::Failed { address, operation, error } => self.fail(address, operation, &error),
             Event::Interrupted { address, operation } => {
                 let took = self.settle(&address, operation);
                 let yellow = style::WARNING;
-                self.line(&format!("{yellow}! {address}: not waited for any longer{yellow:#} after {took}"));
+                self.say(&format!("{yellow}! {address}: not waited for any longer{yellow:#} after {took}"));
             }
             Event::Stopping => {
-                self.line("Interrupted: finishing what runs, starting nothing new. Once more stops at once.");
+                self.say("Interrupted: finishing what runs, starting nothing new. Once more stops at once.");
             }
+            Event::Skipped { .. } => {}
+        }
+    }
+
+    fn fail(&mut self, address: Address, operation: Operation, error: &ProviderError) {
+        let took = self.settle(&address, operation);
+        let cause = error.message.replace(&address.to_string(), "…");
+        match self.failures.iter_mut().find(|(known, ..)| *known == cause) {
+            Some((_, _, others)) => others.push(address),
+            None => {
+                let red = style::DELETE;
+                self.line(&format!("{red}✗ {address}: failed{red:#} after {took}: {error}"), L::always_say);
+                self.failures.push((cause, address, Vec::new()));
+            }
+        }
+    }
+
+    fn tell_equal_failures(&mut self) {
+        for (_, first, others) in std::mem::take(&mut self.failures) {
+            if !others.is_empty() {
+                let (red, count) = (style::DELETE, others.len());
+                let more =
+                    format!("{red}✗ {count} more failed{red:#} in the same way as `{first}`: {}", named(&others));
+                self.line(&more, L::always_say);
+            }
+        }
+    }
+
+    fn skip(&mut self, address: Address, because: Address) {
+        if self.skipped.as_ref().is_some_and(|(known, _)| *known != because) {
+            self.tell_skipped();
+        }
+        self.skipped.get_or_insert_with(|| (because, Vec::new())).1.push(address);
+    }
+
+    fn tell_skipped(&mut self) {
+        let Some((because, skipped)) = self.skipped.take() else { return };
+        let yellow = style::WARNING;
+        if skipped.len() > SKIPPED_ALONE {
+            let (count, all) = (skipped.len(), named(&skipped));
+            self.say(&format!("{yellow}! {count} steps skipped{yellow:#}, because `{because}` failed: {all}"));
+            return;
+        }
+        for address in skipped {
+            self.say(&format!("{yellow}! {address}: skipped{yellow:#}, because `{because}` failed"));
+        }
+    }
+
+    /// One line for each kind of operation of which steps have been running for long.
+    fn beat(&mut self, now: Instant) {
+        for operation in [Operation::Create, Operation::Update, Operation::Delete] {
+            let long: Vec<(&Address, Duration)> = self
+                .running
+                .iter()
+                .filter(|((_, running), _)| *running == operation)
+                .map(|((address, _), (since, _))| (address, now.saturating_duration_since(*since)))
+                .filter(|(_, elapsed)| *elapsed >= HEARTBEAT)
+                .collect();
+            let Some(longest) = long.iter().map(|(_, elapsed)| elapsed.as_secs()).max() else { continue };
+            let named = named(long.into_iter().map(|(address, _)| address));
+            self.say(&format!("  still {} `{named}`: {longest} s", doing(operation)));
         }
     }
 
@@ -119,12 +226,21 @@ impl Progress {
         }
     }
 
-    fn line(&self, text: &str) {
+    fn say(&mut self, text: &str) {
+        self.line(text, L::say);
+    }
+
+    fn line(&mut self, text: &str, say: fn(&mut L, &str)) {
         match &self.live {
-            Some((bars, _)) => bars.suspend(|| self.output.say(text)),
-            None => self.output.say(text),
+            Some((bars, _)) => bars.suspend(|| say(&mut self.lines, text)),
+            None => say(&mut self.lines, text),
         }
     }
+}
+
+fn named<'a>(all: impl IntoIterator<Item = &'a Address>) -> String {
+    let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
+    addresses(all.iter().map(String::as_str))
 }
 
 fn sign(operation: Operation) -> char {
@@ -156,5 +272,81 @@ fn done(operation: Operation) -> &'static str {
         Operation::Create => "created",
         Operation::Update => "updated",
         Operation::Delete => "deleted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    impl Lines for Vec<String> {
+        fn say(&mut self, text: &str) {
+            self.push(anstream::adapter::strip_str(text).to_string());
+        }
+
+        fn always_say(&mut self, text: &str) {
+            self.say(text);
+        }
+    }
+
+    fn host(number: u32) -> Address {
+        Address::numbered("instance", "heavy", number)
+    }
+
+    const CREATE: Operation = Operation::Create;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_is_spoken_of_from_time_to_time() {
+        let (events, receiver) = unbounded_channel();
+        let follow = Progress::with(Vec::new(), 3, None).run(receiver);
+        let apply = async move {
+            let send = |event| events.send(event).is_ok();
+            for number in [0, 1] {
+                send(Event::Started { address: host(number), operation: CREATE });
+            }
+            tokio::time::sleep(Duration::from_secs(25)).await;
+            send(Event::Finished { address: host(0), operation: CREATE, id: "i-0".to_owned() });
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            send(Event::Finished { address: host(1), operation: CREATE, id: "i-1".to_owned() });
+        };
+        let (lines, ()) = tokio::join!(follow, apply);
+        assert_eq!(
+            lines,
+            [
+                "+ instance.heavy[0]: creating",
+                "+ instance.heavy[1]: creating",
+                "  still creating `instance.heavy[0…1]`: 20 s",
+                "+ instance.heavy[0]: created i-0 after 25.0s",
+                "  still creating `instance.heavy[1]`: 40 s",
+                "+ instance.heavy[1]: created i-1 after 45.0s",
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn thirty_equal_failures_are_told_as_one() {
+        let (events, receiver) = unbounded_channel();
+        for number in 0..30 {
+            let address = host(number);
+            let error = ProviderError::new(format!("`ec2:RunInstances` for `{address}` failed: no"), None);
+            let _ = events.send(Event::Started { address: address.clone(), operation: CREATE });
+            let _ = events.send(Event::Failed { address, operation: CREATE, error });
+        }
+        for number in 30..35 {
+            let _ = events.send(Event::Skipped { address: host(number), operation: CREATE, because: host(0) });
+        }
+        drop(events);
+        let lines = Progress::with(Vec::new(), 35, None).run(receiver).await;
+        let lines: Vec<&String> = lines.iter().filter(|line| !line.contains("creating")).collect();
+        assert_eq!(
+            lines,
+            [
+                "✗ instance.heavy[0]: failed after 0.0s: `ec2:RunInstances` for `instance.heavy[0]` failed: no",
+                "! 5 steps skipped, because `instance.heavy[0]` failed: instance.heavy[30…34]",
+                "✗ 29 more failed in the same way as `instance.heavy[0]`: instance.heavy[1…29]",
+            ]
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use trunnion::{Engine, Invalid, LoadOptions, Note, Options, Origin, Outputs, Stack, blueprint, plain};
+use trunnion::{Engine, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, blueprint, plain};
 use trunnion_render::style;
 
 use super::{
@@ -11,11 +11,13 @@ use super::{
     arguments::{Render, Rendered, Show, Validate},
     failure::Failure,
     output::Output,
-    plan::{connect, load},
+    plan::connect,
+    stack_file,
 };
 
 pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failure> {
     let file = &arguments.stack.file;
+    stack_file::exists(file, "validate")?;
     let mut environments = vec![arguments.stack.env.clone()];
     if arguments.stack.env.is_none() {
         environments.extend(Stack::environments_of(file).into_iter().map(Some));
@@ -49,18 +51,34 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
         sandbox: arguments.cloud.sandbox,
         ..Origin::default()
     };
-    let engine: Engine = connect(&origin, &arguments.cloud, Options::default()).await?;
+    let file = &arguments.stack.file;
+    let engine: Engine = connect("show", file, &origin, &arguments.cloud, Options::default(), output).await?;
+    let recorded = engine.recorded().await?;
     let state = engine.state().await?;
     let outputs = Outputs::new(engine.stack(), &state);
     if arguments.json {
         output.data(&format!("{:#}", json!({"state": state, "outputs": outputs})))?;
+    } else if state.resources.is_empty() && !recorded.resources.is_empty() {
+        output.say(&format!(
+            "Nothing of `{}` is recorded for {}. What is recorded was applied to {}.",
+            outputs.stack,
+            engine.place(),
+            shown_place(&recorded.place)
+        ));
     } else if state.resources.is_empty() {
         output.say(&format!(
-            "Nothing of `{}` is recorded. If it was applied, the next apply finds it by its tags.",
+            "Nothing of `{}` is recorded. If it was applied, the next plan finds it by its tags.",
             outputs.stack
         ));
     } else {
-        let mut text = hosts(&outputs);
+        let mut text = format!(
+            "{}Stack {}{:#} · applied to {}\n\n",
+            style::STRONG,
+            outputs.stack,
+            style::STRONG,
+            shown_place(&recorded.place)
+        );
+        text += &hosts(&outputs);
         let _ = writeln!(text, "\n{}Resources{:#}", style::STRONG, style::STRONG);
         let width = state.resources.keys().map(|address| address.to_string().len()).max().unwrap_or_default();
         for (address, recorded) in &state.resources {
@@ -73,10 +91,14 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
                 style::FAINT
             );
         }
-        output.data(&text)?;
+        output.readable(&text)?;
     }
     engine.close().await;
     Ok(DONE)
+}
+
+fn shown_place(key: &str) -> String {
+    plain(&Place::of_key(key).map_or_else(|| key.to_owned(), |place| place.to_string()))
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
@@ -116,7 +138,12 @@ pub(crate) fn hosts(outputs: &Outputs) -> String {
 }
 
 pub(crate) fn render(arguments: &Render, output: Output) -> Result<u8, Failure> {
-    let stack = load(&arguments.stack.file, arguments.stack.env.as_deref())?;
+    let verb = match arguments.what {
+        Rendered::Boot => "render boot",
+        Rendered::Conf => "render conf",
+        Rendered::Policy => "render policy",
+    };
+    let stack = stack_file::load(&arguments.stack.file, arguments.stack.env.as_deref(), verb)?;
     match arguments.what {
         Rendered::Boot => {
             let pools: Vec<&str> = stack.pools.keys().map(String::as_str).collect();

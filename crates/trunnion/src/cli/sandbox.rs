@@ -26,7 +26,7 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
         latency: Duration::from_millis(arguments.latency),
         consistency_lag: Duration::from_millis(arguments.consistency_lag),
         throttle: arguments.throttle,
-        faults: Vec::new(),
+        ..Options::default()
     };
     let running = Sandbox::open(options).and_then(|sandbox| sandbox.serve(listener)).map_err(trunnion::Error::from)?;
     output.data(&format!(

@@ -1,35 +1,88 @@
-//! Ctrl-C and SIGTERM: the first one asks to stop, the second one stops.
+//! Ctrl-C, SIGTERM and a terminal that closes: the first one asks to stop, the second one stops.
 
 use tokio_util::sync::CancellationToken;
 
 use super::INTERRUPTED;
 
 /// A token that the first signal cancels. The second one ends the process at once: that loses nothing, because every
-/// create can be found again.
+/// create can be found again. A terminal that closes sends SIGHUP, often twice; it never ends the process at once.
 pub(crate) fn interrupt() -> CancellationToken {
     let token = CancellationToken::new();
+    // Listening begins here, not when the task first runs.
+    let Some(mut signals) = Signals::listen() else { return token };
     let cancelled = token.clone();
     tokio::spawn(async move {
-        next().await;
+        signals.first().await;
         cancelled.cancel();
-        next().await;
+        signals.second().await;
         #[expect(clippy::exit, reason = "the person asked a second time")]
         std::process::exit(i32::from(INTERRUPTED));
     });
     token
 }
 
-async fn next() {
-    #[cfg(unix)]
-    {
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    /// Nothing where the caller has it ignored, as `nohup` does.
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Option<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
+        let hangup = if is_hangup_ignored() { None } else { signal(SignalKind::hangup()).ok() };
+        let (interrupt, terminate) = (signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?);
+        Some(Self { interrupt, terminate, hangup })
+    }
+
+    async fn first(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
             }
-            return;
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = hangup => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+
+    async fn second(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Whether SIGHUP is ignored, by the kernel's list of ignored signals. Where there is none, it counts as not ignored.
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    const HANGUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & HANGUP != 0)
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Option<Self> {
+        Some(Self)
+    }
+
+    async fn first(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+
+    async fn second(&mut self) {
+        self.first().await;
+    }
 }

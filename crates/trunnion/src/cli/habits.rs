@@ -1,0 +1,122 @@
+//! What people type who know other tools: options with one dash, and commands that are called something else here.
+
+use std::ffi::OsString;
+
+use clap::{Command, error::ContextKind, error::ContextValue, error::ErrorKind};
+
+/// The arguments, long options with one dash made ones with two: `-auto-approve`, `-target=instance.probe`.
+pub(crate) fn with_two_dashes(arguments: impl Iterator<Item = OsString>, command: &Command) -> Vec<OsString> {
+    let long = long_options(command);
+    let mut is_option = true;
+    arguments
+        .map(|argument| {
+            is_option &= argument != "--";
+            let name = argument.to_str().filter(|_| is_option).and_then(|text| text.strip_prefix('-'));
+            let name = name.and_then(|text| text.split('=').next());
+            if !name.is_some_and(|name| long.iter().any(|known| known == name)) {
+                return argument;
+            }
+            let mut corrected = OsString::from("-");
+            corrected.push(&argument);
+            corrected
+        })
+        .collect()
+}
+
+/// Every long option of every command, `help` and `version` too.
+fn long_options(command: &Command) -> Vec<String> {
+    let commands = std::iter::once(command).chain(command.get_subcommands());
+    let mut long: Vec<String> = commands
+        .flat_map(Command::get_arguments)
+        .flat_map(|argument| argument.get_long_and_visible_aliases().unwrap_or_default())
+        .map(str::to_owned)
+        .collect();
+    long.extend(["help".to_owned(), "version".to_owned()]);
+    // `-y` and its like are short ones.
+    long.retain(|name| name.len() > 1);
+    long
+}
+
+/// What to say instead of clap's words about an unknown command: one line, or nothing if clap's words will do.
+pub(crate) fn instead(message: &clap::Error, command: &Command) -> Option<String> {
+    if message.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let Some(ContextValue::String(typed)) = message.get(ContextKind::InvalidSubcommand) else { return None };
+    let typed = trunnion::plain(typed);
+    if let Some(instead) = of_other_tools(&typed) {
+        return Some(format!("`trunnion {typed}` does not exist: {instead}"));
+    }
+    // clap would suggest `destroy` for `deploy`.
+    let near = command.get_subcommands().map(Command::get_name);
+    let near = near.filter(|name| strsim::damerau_levenshtein(&typed, name) <= 2);
+    let near = near.min_by_key(|name| strsim::damerau_levenshtein(&typed, name));
+    let next = near.map(|name| format!("did you mean `trunnion {name}`? ")).unwrap_or_default();
+    Some(format!("`trunnion {typed}` does not exist: {next}`trunnion --help` lists every command"))
+}
+
+fn of_other_tools(typed: &str) -> Option<&'static str> {
+    Some(match typed {
+        "init" | "get" | "providers" | "new" => "nothing needs to be set up; type `trunnion plan`",
+        "output" | "outputs" | "status" | "list" | "ls" | "ps" => {
+            "type `trunnion show`, or `trunnion show --json` in scripts"
+        }
+        "refresh" => "every plan reads AWS again; type `trunnion plan`",
+        "up" | "deploy" | "update" | "create" | "run" | "start" => "type `trunnion apply`",
+        "down" | "delete" | "remove" | "rm" | "teardown" | "undeploy" | "stop" => "type `trunnion destroy`",
+        "preview" | "diff" | "changes" => "type `trunnion plan`",
+        "version" => "type `trunnion --version`",
+        "fmt" | "format" | "lint" | "check" | "test" => {
+            "stack files are not reformatted; to check one, type `trunnion validate`"
+        }
+        "import" | "adopt" => "what carries the stack's tags is found by itself; type `trunnion plan`",
+        "state" | "stack" => "the state is only a cache; to read it, type `trunnion show --json`",
+        "workspace" | "env" | "environment" | "select" | "switch" => {
+            "environments are in the stack file; type `trunnion plan --env NAME`"
+        }
+        "console" | "graph" => "to see every resource and reference, type `trunnion plan --json`",
+        "synth" | "compile" | "template" => {
+            "type `trunnion render boot`, `trunnion render conf` or `trunnion render policy`"
+        }
+        "taint" | "untaint" | "replace" | "recreate" => "type `trunnion apply --replace ADDRESS`",
+        "force-unlock" | "unlock" | "cancel" => {
+            "the lock of a file ends with its process, and one in S3 is taken over two minutes after its last renewal; \
+             type `trunnion apply` then"
+        }
+        "login" | "logout" | "config" | "configure" => {
+            "credentials are those of the AWS CLI; type `aws sso login` or `aws configure`"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        Command::new("trunnion")
+            .subcommand(Command::new("plan").arg(clap::Arg::new("target").long("target").short('t')))
+            .subcommand(Command::new("destroy").arg(clap::Arg::new("yes").long("yes").visible_alias("auto-approve")))
+    }
+
+    #[test]
+    fn one_dash_is_enough_for_a_long_option_and_nothing_else_changes() {
+        let typed = ["trunnion", "-auto-approve", "-target=a.b", "--yes", "-y", "-vv", "-help", "--", "-target", "-"];
+        let expected =
+            ["trunnion", "--auto-approve", "--target=a.b", "--yes", "-y", "-vv", "--help", "--", "-target", "-"];
+        assert_eq!(with_two_dashes(typed.iter().map(OsString::from), &command()), expected);
+    }
+
+    #[test]
+    fn deploy_never_leads_to_destroy() {
+        let said = |typed: &str| {
+            let message = command().try_get_matches_from(["trunnion", typed]).err()?;
+            instead(&message, &command())
+        };
+        assert_eq!(said("deploy").as_deref(), Some("`trunnion deploy` does not exist: type `trunnion apply`"));
+        assert!(said("destry").is_some_and(|said| said.contains("did you mean `trunnion destroy`")));
+        assert!(said("dploy").is_some_and(|said| !said.contains("destroy")));
+        assert_eq!(said("plan"), None);
+    }
+}

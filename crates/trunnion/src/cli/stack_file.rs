@@ -1,0 +1,145 @@
+//! Which stack file a command is about: the one that is named, the one that a written plan names, or none, and then those
+//! that are near.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Component, Path, PathBuf},
+};
+
+use trunnion::{LoadOptions, Stack};
+
+use super::{arguments::DEFAULT_STACK, failure::Failure, quoted};
+
+/// How deep below the working directory stack files are looked for, how many entries are looked at, and how many are named.
+const DEPTH: usize = 3;
+const LOOKED_AT: usize = 2_000;
+const NAMED: usize = 8;
+
+/// Reads a stack. `verb` is the command, for the message that names the stack files that are near.
+pub(crate) fn load(path: &Path, environment: Option<&str>, verb: &str) -> Result<Stack, Failure> {
+    exists(path, verb)?;
+    Ok(Stack::load(path, environment, &LoadOptions::of_this_process())?)
+}
+
+/// Names the stack files that are near where no stack file is named and none has the usual name.
+pub(crate) fn exists(path: &Path, verb: &str) -> Result<(), Failure> {
+    if path != Path::new(DEFAULT_STACK) || fs::symlink_metadata(path).is_ok() {
+        return Ok(());
+    }
+    let mut found = Vec::new();
+    let mut budget = LOOKED_AT;
+    look_below(Path::new(""), DEPTH, &mut budget, &mut found);
+    found.sort_by_key(|path| (path.components().count(), path.clone()));
+    let typed: Vec<String> =
+        found.iter().take(NAMED).map(|path| format!("`trunnion {verb} {}`", quoted(path))).collect();
+    let more = if found.len() > NAMED { format!(", or one of {} more", found.len() - NAMED) } else { String::new() };
+    let help = match typed.as_slice() {
+        [] => format!("name the stack file by its path: `trunnion {verb} FILE`"),
+        [only] => format!("type {only}"),
+        several => format!("type {}{more}", several.join(", or ")),
+    };
+    let message = format!("no stack file is named, and there is no `{DEFAULT_STACK}` in this folder");
+    Err(Failure::with_help("stack::file", message, help))
+}
+
+/// Collects the stack files of a folder and of those below.
+fn look_below(folder: &Path, depth: usize, budget: &mut usize, found: &mut Vec<PathBuf>) {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut entries: Vec<_> = fs::read_dir(here).into_iter().flatten().flatten().take(*budget).collect();
+    *budget -= entries.len();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let is_hidden = name.to_string_lossy().starts_with('.') || name == "target" || name == "node_modules";
+        let path = folder.join(&name);
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth > 1 && !is_hidden => look_below(&path, depth - 1, budget, found),
+            Ok(kind) if kind.is_file() && is_stack(&path) => found.push(path),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a YAML file has a key `stack` at its top, by a look at its beginning.
+fn is_stack(path: &Path) -> bool {
+    const BEGINNING: u64 = 64 * 1024;
+    let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let Some(file) = fs::File::open(path).ok().filter(|_| is_yaml) else { return false };
+    let lines = BufReader::new(file.take(BEGINNING)).lines().map_while(Result::ok);
+    let mut is_stack = false;
+    for line in lines {
+        is_stack |= line.trim_start_matches('\u{feff}').starts_with("stack:");
+    }
+    is_stack
+}
+
+/// How a plan document in `plan` names a stack file: by the way from the plan's folder.
+pub(crate) fn named_from(plan: &Path, stack: &Path) -> PathBuf {
+    let (Some(folder), Some(stack_folder), Some(name)) = (whole(plan), whole(stack), stack.file_name()) else {
+        return stack.to_owned();
+    };
+    let shared = folder.components().zip(stack_folder.components()).take_while(|(one, other)| one == other).count();
+    if shared == 0 {
+        return stack_folder.join(name);
+    }
+    let up = folder.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(stack_folder.components().skip(shared)).collect::<PathBuf>().join(name)
+}
+
+/// The whole path of the folder that a file is in. The file itself may be a link, and stays one.
+fn whole(file: &Path) -> Option<PathBuf> {
+    fs::canonicalize(folder_of(file)).ok()
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Finds the stack file of a plan document: where the document says, seen from its own folder; else, for a document that
+/// was moved, by as much of that path as is there, from that folder and from the working directory. What is found is
+/// compared with the document later.
+pub(crate) fn of_plan(plan: &Path, named: &str) -> Result<PathBuf, Failure> {
+    let folder = plan.parent().unwrap_or(Path::new(""));
+    let named = Path::new(named);
+    let parts: Vec<_> = named.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    let ends = (0..parts.len()).map(|first| parts.iter().skip(first).collect::<PathBuf>());
+    let seen_from_folder = ends.clone().map(|end| folder.join(end));
+    let candidates = [folder.join(named), named.to_owned()].into_iter().chain(seen_from_folder).chain(ends);
+    let mut candidates = candidates.filter(|path| path.is_file());
+    candidates.next().ok_or_else(|| {
+        let message = format!(
+            "the stack file of `{}` is not there: the plan names it `{}`, seen from its own folder",
+            plan.display(),
+            trunnion::plain(&named.display().to_string())
+        );
+        Failure::with_help("plan::stack", message, "say where it is with `--stack FILE`")
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic, and writes its own files")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_names_its_stack_from_its_own_folder_and_finds_it_there_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir_all(at("infra/plans")).unwrap();
+        fs::write(at("infra/s.yaml"), "stack: s\n").unwrap();
+        assert_eq!(named_from(&at("infra/p.json"), &at("infra/s.yaml")), Path::new("s.yaml"));
+        assert_eq!(named_from(&at("infra/plans/p.json"), &at("infra/s.yaml")), Path::new("../s.yaml"));
+        assert_eq!(named_from(&at("p.json"), &at("infra/s.yaml")), Path::new("infra/s.yaml"));
+        for (plan, named) in [
+            ("infra/p.json", "s.yaml"),
+            ("infra/plans/p.json", "../s.yaml"),
+            ("infra/p.json", "/another/workspace/infra/s.yaml"),
+            ("p.json", "/another/workspace/infra/s.yaml"),
+        ] {
+            let found = of_plan(&at(plan), named).ok().unwrap();
+            assert_eq!(fs::canonicalize(found).unwrap(), fs::canonicalize(at("infra/s.yaml")).unwrap(), "{plan}");
+        }
+        assert!(of_plan(&at("infra/p.json"), "t.yaml").is_err());
+    }
+}
