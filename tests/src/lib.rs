@@ -31,6 +31,7 @@ pub fn root() -> &'static Path {
 pub struct Stage {
     folder: TempDir,
     endpoint: Option<String>,
+    machine: Option<TempDir>,
 }
 
 /// How a command ended.
@@ -47,7 +48,7 @@ pub struct Ended {
 impl Stage {
     /// With this text as `stack.yaml`.
     pub fn new(stack: &str) -> Self {
-        let stage = Self { folder: tempfile::tempdir().unwrap(), endpoint: None };
+        let stage = Self { folder: tempfile::tempdir().unwrap(), endpoint: None, machine: None };
         stage.write("stack.yaml", stack);
         stage
     }
@@ -61,6 +62,28 @@ impl Stage {
     #[must_use]
     pub fn at(self, sandbox: &SandboxProcess) -> Self {
         Self { endpoint: Some(sandbox.endpoint.clone()), ..self }
+    }
+
+    /// The same on a machine of its own, where this generator, or none, lies beside `trunnion`. Its folder is a clone of the
+    /// repository that all such machines have.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "files in the test's own folders")]
+    pub fn on_a_machine_with(mut self, generator: Option<&[u8]>) -> Self {
+        let trunnion = binary("trunnion");
+        let machine = tempfile::tempdir_in(trunnion.parent().unwrap()).unwrap();
+        let own = machine.path().join("trunnion");
+        fs::hard_link(&trunnion, &own).or_else(|_| fs::copy(&trunnion, &own).map(|_| ())).unwrap();
+        if let Some(generator) = generator {
+            fs::write(machine.path().join("trunnion-generator"), generator).unwrap();
+        }
+        self.machine = Some(machine);
+        for folder in [".git/objects", ".git/refs"] {
+            fs::create_dir_all(self.path(folder)).unwrap();
+        }
+        self.write(".git/HEAD", "ref: refs/heads/main\n");
+        let origin = "[remote \"origin\"]\n\turl = https://git.example.org/acme/load.git\n";
+        self.write(".git/config", format!("[core]\n\trepositoryformatversion = 0\n{origin}"));
+        self
     }
 
     /// A path in the folder.
@@ -83,7 +106,8 @@ impl Stage {
 
     /// A command in the folder, with nothing of this process's environment that could matter.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary("trunnion"));
+        let own = self.machine.as_ref().map(|machine| machine.path().join("trunnion"));
+        let mut command = Command::new(own.unwrap_or_else(|| binary("trunnion")));
         command.current_dir(self.folder.path()).env_clear().args(arguments).stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder.path());
         if let Some(endpoint) = &self.endpoint {

@@ -269,7 +269,10 @@ pub fn plan(
 }
 
 /// The addresses that targets select, with everything they need; nothing means all.
-fn selection(
+///
+/// # Errors
+/// When a target is neither in the stack nor in the cloud.
+pub fn selection(
     desired: &Graph,
     observed: &Observed,
     targets: &[Address],

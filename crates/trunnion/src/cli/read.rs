@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use trunnion::{Engine, Invalid, LoadOptions, Options, Origin, Outputs, Place, Stack, blueprint, plain};
+use trunnion::{Engine, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, blueprint, plain};
 use trunnion_render::style;
 
 use super::{
@@ -24,10 +24,13 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failu
     }
     let mut mistakes = Vec::new();
     let mut checked = Vec::new();
+    let mut doubts: Vec<Note> = Vec::new();
     for environment in environments {
         match Stack::load(file, environment.as_deref(), &LoadOptions::of_this_process()) {
             Ok(stack) => {
-                check(&stack)?;
+                doubts.extend(
+                    trunnion::check(&stack)?.into_iter().filter(|found| !doubts.contains(found)).collect::<Vec<_>>(),
+                );
                 warn(&stack, output);
             }
             Err(invalid) => mistakes.push(invalid),
@@ -37,13 +40,11 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failu
     if let Some(mistakes) = Invalid::join(mistakes) {
         return Err(mistakes.into());
     }
+    if !doubts.is_empty() {
+        output.say(trunnion::render::notes(&doubts).trim_end());
+    }
     output.say(&format!("`{}` is valid ({})", file.display(), checked.join(", ")));
     Ok(DONE)
-}
-
-/// What only shows once everything is rendered.
-fn check(stack: &Stack) -> Result<(), Failure> {
-    Ok(trunnion::desired(stack).map(|_| ())?)
 }
 
 /// What is valid, but probably not meant.
@@ -117,7 +118,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 }
 
 fn boot(stack: &Stack, pool: &str) -> Result<String, Failure> {
-    let boot = || blueprint::boot(stack, pool, &blueprint::Binaries::read(stack)?);
+    let boot = || blueprint::boot(stack, pool, &blueprint::Binaries::of(stack));
     boot().map_err(refused(stack))
 }
 
