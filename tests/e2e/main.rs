@@ -6,3 +6,4 @@ mod bad_input;
 mod changes;
 mod interrupted;
 mod lifecycle;
+mod people;

@@ -37,6 +37,7 @@ mod http;
 mod kinds;
 mod lookups;
 mod observe;
+mod recorded;
 mod store;
 mod throttle;
 mod wait;
