@@ -199,7 +199,10 @@ def deleted_service(world):
     world.client("ecs").delete_service(**SERVICE, force=True)
 
 
-@damage("create ecs_task_definition.control_plane", follows=["update ecs_service.control_plane"])
+@damage(
+    "create ecs_task_definition.control_plane",
+    follows=["delete ecs_task_definition.control_plane", "update ecs_service.control_plane"],
+)
 def deregistered_task_definition(world):
     ecs = world.client("ecs")
     (arn,) = ecs.list_task_definitions(familyPrefix="loadtest-control-plane")["taskDefinitionArns"]

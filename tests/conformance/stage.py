@@ -13,6 +13,7 @@ from pathlib import Path
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
@@ -45,6 +46,20 @@ def until(condition, patience: float = 30):
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.02)
     return answer
+
+
+def settled(call, **parameters):
+    """Calls again while S3 is still making the bucket, and gives the answer."""
+
+    def answer():
+        try:
+            return call(**parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "OperationAborted":
+                raise
+            return None
+
+    return until(answer)
 
 
 class Sandbox:
@@ -270,7 +285,8 @@ def left_over(world, stack: str) -> list[str]:
     for _ in clusters:
         services = ecs.describe_services(cluster=stack, services=[name])["services"]
         found += [one["serviceArn"] for one in services if one["status"] != "INACTIVE"]
-    found += ecs.list_task_definitions(familyPrefix=name, status="ACTIVE")["taskDefinitionArns"]
+    for status in ["ACTIVE", "INACTIVE"]:
+        found += ecs.list_task_definitions(familyPrefix=name, status=status)["taskDefinitionArns"]
     found += [one["arn"] for one in world.client("logs").describe_log_groups(logGroupNamePrefix=path)["logGroups"]]
     found += [one["Name"] for one in world.client("s3").list_buckets()["Buckets"] if one["Name"].startswith(stack)]
     return found

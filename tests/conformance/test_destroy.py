@@ -115,8 +115,10 @@ def test_names_that_somebody_else_has_are_refused_and_stay(fresh):
 
     ended = world.machine.run("apply", "--yes", "--no-wait")
     assert ended.code == 1
-    assert "security_group.load: failed" in ended.said
-    assert "s3_bucket.artifacts: failed" in ended.said
+    for name in ["minimal-load", bucket]:
+        assert f"`{name}`" in ended.said
+    assert world.machine.run("plan").code == 1, "the plan tells it, before anything is made"
+    assert not world.client("iam").list_roles(PathPrefix="/trunnion/")["Roles"]
     world.machine.succeed("destroy", "--yes")
     assert group_id(ec2, "minimal-load") == group
     assert s3.get_object(Bucket=bucket, Key="mine")["Body"].read() == b"mine"

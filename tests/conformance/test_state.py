@@ -5,7 +5,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from stage import REGION, Machine, stack_file, until
+from stage import REGION, Machine, settled, stack_file, until
 
 BUCKET, KEY, LOCK = "acme-trunnion", "state/minimal.json", "state/minimal.lock.json"
 IN_S3 = stack_file("minimal", ('account: "123456789012"', f'account: "123456789012"\nstate: s3://{BUCKET}/state'))
@@ -19,7 +19,7 @@ def shared(fresh):
         world = fresh(IN_S3, *more)
         s3 = world.client("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        settled(s3.put_bucket_versioning, Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         return world
 
     return make

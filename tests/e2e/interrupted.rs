@@ -135,3 +135,52 @@ fn throttled_and_lagging_aws_is_waited_for() {
     assert!(sandbox.calls()["ec2:RunInstances"]["count"].as_u64().unwrap() >= 4, "{:#}", sandbox.calls());
     stage.succeed(&["destroy", "--yes"]);
 }
+
+#[test]
+fn one_control_plane_at_a_time_over_a_whole_life() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.converge(&[]);
+    stage.edit("control-plane:2026.42.2", "control-plane:2026.43.0");
+    // Ended before the service is updated, while its old task stops, and when the new one starts.
+    for moment in ["ecs:RegisterTaskDefinition", "ecs:ListTasks", "ecs:DescribeTasks"] {
+        sandbox.faults(
+            &json!([{"operation": moment, "effect": {"error": {"status": 400, "code": "AccessDeniedException"}}}]),
+        );
+        assert_eq!(stage.run(&["apply", "--yes"]).code, 1, "{moment}");
+    }
+    sandbox.faults(&json!([{"operation": "ecs:UpdateService", "nth": 2, "effect": {"error": {"status": 400, "code": "AccessDeniedException"}}}]));
+    assert_eq!(stage.run(&["apply", "--yes"]).code, 1);
+    sandbox.faults(&json!([]));
+    std::fs::remove_file(stage.path(".trunnion/minimal.json")).unwrap();
+    stage.converge(&[]);
+    stage.edit("  token:", "  public_ip: false\n  token:");
+    stage.converge(&[]);
+    stage.succeed(&["destroy", "--yes"]);
+    stage.converge(&[]);
+    stage.succeed(&["destroy", "--yes"]);
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());
+    assert_eq!(sandbox.most_tasks(), 1);
+}
+
+#[test]
+fn a_revision_that_was_deregistered_and_not_deleted_is_finished() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.converge(&[]);
+    let refused = json!([{"operation": "ecs:DeleteTaskDefinitions", "effect": {"error": {"status": 400, "code": "AccessDeniedException"}}}]);
+    sandbox.faults(&refused);
+    stage.edit("control-plane:2026.42.2", "control-plane:2026.43.0");
+    assert_eq!(stage.run(&["apply", "--yes"]).code, 1);
+    assert_eq!(stage.changes(&[]), ["delete ecs_task_definition.control_plane"]);
+    stage.converge(&[]);
+    // The only one there is, by a destroy that is run again.
+    sandbox.faults(&refused);
+    assert_eq!(stage.run(&["destroy", "--yes"]).code, 1);
+    let left = stage.changes(&["--destroy"]);
+    assert!(left.contains(&"delete ecs_task_definition.control_plane".to_owned()), "{left:?}");
+    let anew = stage.changes(&[]);
+    assert!(anew.contains(&"create ecs_task_definition.control_plane".to_owned()), "{anew:?}");
+    stage.succeed(&["destroy", "--yes"]);
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());
+}

@@ -6,4 +6,6 @@ mod bad_input;
 mod changes;
 mod interrupted;
 mod lifecycle;
+mod partitions;
 mod people;
+mod ways_of_aws;

@@ -192,6 +192,19 @@ impl SandboxProcess {
         serde_json::from_str(&self.request("GET", "/_sandbox/calls", "")).unwrap()
     }
 
+    /// The most tasks of a service that were not STOPPED at once, of all services together.
+    pub fn most_tasks(&self) -> u64 {
+        let most: Value = serde_json::from_str(&self.request("GET", "/_sandbox/tasks", "")).unwrap();
+        most.as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap_or(0)
+    }
+
+    /// How many calls were made, and how many of them were refused because of the rates.
+    pub fn made_and_refused(&self) -> (u64, u64) {
+        let calls = self.calls();
+        let sum = |key: &str| calls.as_object().unwrap().values().map(|call| call[key].as_u64().unwrap()).sum();
+        (sum("count"), sum("refused"))
+    }
+
     fn request(&self, method: &str, path: &str, body: &str) -> String {
         let host = self.endpoint.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();

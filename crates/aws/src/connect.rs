@@ -2,14 +2,25 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
+};
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_http_client::tls::TlsContext;
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     calls::Counter,
-    http::{Client, Meter},
+    credentials::{Explained, Source},
+    environment::Environment,
+    http::{Client, Peer},
+    meter::Meter,
+    pace::{MOST_ATTEMPTS, Patience, Turnstile},
+    profiles::{Settings, check_url},
+    proxy::Proxies,
     throttle::Buckets,
+    trust::{self, Bundle},
 };
 
 /// Where to connect to, and how to behave there.
@@ -17,6 +28,8 @@ use crate::{
 pub struct Connection {
     /// The stack's name.
     pub stack: String,
+    /// The stack's home: nothing of another one is adopted.
+    pub home: String,
     /// The account that everything must happen in.
     pub account: String,
     /// The region.
@@ -27,8 +40,8 @@ pub struct Connection {
     pub throttle: Throttle,
     /// A sandbox with its credentials; AWS, and the environment's configuration, without.
     pub endpoint: Option<Endpoint>,
-    /// Time between two looks at something that takes a while: [`Connection::AWS_PACE`], or
-    /// [`Connection::SANDBOX_PACE`].
+    /// The longest time between two looks at something that takes a while: [`Connection::AWS_PACE`], or
+    /// [`Connection::SANDBOX_PACE`]. The first looks come sooner.
     pub pace: Duration,
     /// How long a retry goes on while AWS is slow to learn of something, or something is slow to let go; hosts and
     /// services get five times as long. [`Connection::AWS_PATIENCE`], or [`Connection::SANDBOX_PATIENCE`].
@@ -74,12 +87,134 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// Why no connection came about.
+/// Why no connection came about. Nobody was called yet.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// An endpoint that is no URL.
-    #[error("`{0}` is no `http://` or `https://` address")]
-    Endpoint(String),
+    #[error("{named_by} is `{url}`, which is no `http://` or `https://` address")]
+    Endpoint {
+        /// What it says.
+        url: String,
+        /// Who says it.
+        named_by: String,
+    },
+    /// A proxy that is no URL. It may hold a password, so it is not told.
+    #[error("`{variable}` names no proxy with an `http://` or `https://` address")]
+    Proxy {
+        /// The variable that names it.
+        variable: &'static str,
+    },
+    /// A file of certificate authorities that cannot be used.
+    #[error("{} names `{}`, which cannot be used: {why}", .bundle.named_by, .bundle.path)]
+    CaBundle {
+        /// The file.
+        bundle: Bundle,
+        /// What is wrong.
+        why: String,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+    /// A file of profiles that cannot be read.
+    #[error("{place} cannot be read: {why}")]
+    ConfigFile {
+        /// The file, with the line where it is known.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A profile that is nowhere.
+    #[error("there is no profile `{name}`, which `{variable}` names, in {}", list(.files))]
+    UnknownProfile {
+        /// Its name.
+        name: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// Where it was looked for.
+        files: Vec<String>,
+        /// The profiles that are there, in order.
+        known: Vec<String>,
+    },
+    /// A profile that takes its credentials from one that is nowhere.
+    #[error("the profile `{profile}` takes its credentials from `{from}`, and there is no such profile")]
+    UnknownSource {
+        /// The profile.
+        profile: String,
+        /// What its `source_profile` says.
+        from: String,
+    },
+    /// A profile that says nothing about credentials.
+    #[error("the profile `{name}` has no credentials in {}", list(.files))]
+    EmptyProfile {
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        files: Vec<String>,
+    },
+    /// A profile whose role wants a code that only a person can type.
+    #[error("the profile `{profile}` asks for a code (`mfa_serial` of `{asks}`), which only the AWS CLI can ask for")]
+    Mfa {
+        /// The profile.
+        profile: String,
+        /// The profile that says `mfa_serial`.
+        asks: String,
+    },
+    /// A profile with a session of `aws login`.
+    #[error("the profile `{profile}` has a session of `aws login`, which only the AWS CLI can use")]
+    LoginSession {
+        /// The profile.
+        profile: String,
+    },
+}
+
+fn list(files: &[String]) -> String {
+    files.iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(" and ")
+}
+
+impl ConnectError {
+    /// What to do next.
+    pub fn help(&self) -> Option<String> {
+        let help = match self {
+            Self::Endpoint { named_by, .. } => format!("correct or unset {named_by}"),
+            Self::Proxy { variable } => format!("write it as in `{variable}=http://proxy.example.com:3128`"),
+            Self::CaBundle { .. } => "name a file with certificates in PEM form".to_owned(),
+            Self::Tls(_) => return None,
+            Self::ConfigFile { .. } => "correct the file, or name another one in `AWS_CONFIG_FILE`".to_owned(),
+            Self::UnknownProfile { name, known, .. } => {
+                let near = known
+                    .iter()
+                    .map(|other| (strsim::jaro_winkler(name, other), other))
+                    .filter(|(similarity, _)| *similarity > 0.8)
+                    .max_by(|(a, _), (b, _)| a.total_cmp(b));
+                match near {
+                    Some((_, near)) => format!("did you mean `{near}`? There {}", are(known)),
+                    None if known.is_empty() => "there are no profiles: run `aws configure`, or unset it".to_owned(),
+                    None => format!("there {}", are(known)),
+                }
+            }
+            Self::UnknownSource { profile, .. } => format!("correct `source_profile` of the profile `{profile}`"),
+            Self::EmptyProfile { name, .. } => {
+                format!(
+                    "run `aws configure --profile {name}`, or unset `AWS_PROFILE` to use this machine's own identity"
+                )
+            }
+            Self::Mfa { profile, .. } | Self::LoginSession { profile } => {
+                format!("run `eval \"$(aws configure export-credentials --profile {profile} --format env)\"` first")
+            }
+        };
+        Some(help)
+    }
+}
+
+fn are(known: &[String]) -> String {
+    const MOST: usize = 12;
+    let shown = list(known.get(..MOST).unwrap_or(known)).replace(" and ", ", ");
+    match known.len() {
+        1 => format!("is {shown}"),
+        2..=MOST => format!("are {shown}"),
+        more => format!("are {shown} and {} more", more - MOST),
+    }
 }
 
 /// One client per service.
@@ -93,48 +228,116 @@ pub(crate) struct Clients {
     pub secrets: aws_sdk_secretsmanager::Client,
     pub ssm: aws_sdk_ssm::Client,
     pub sts: aws_sdk_sts::Client,
-    /// The URL of what answers instead of AWS.
+}
+
+/// How long a provider of credentials may take: a program that asks a person has this long, and a token service that is
+/// silent is given up long before.
+const CREDENTIALS: Duration = Duration::from_mins(2);
+
+/// What a connection is made of.
+pub(crate) struct Ways {
+    config: SdkConfig,
+    has_s3_endpoint: bool,
+    /// The endpoint of all services, where one is configured.
     pub endpoint: Option<String>,
+    /// The token buckets, where calls are paced.
+    pub buckets: Option<Arc<Buckets>>,
+}
+
+impl Ways {
+    /// To the endpoint of a connection, or as the environment and its profile say. Calls nobody.
+    pub async fn find(connection: &Connection, environment: &Environment) -> Result<Self, ConnectError> {
+        let buckets = (connection.throttle == Throttle::Aws).then(|| Arc::new(Buckets::default()));
+        match &connection.endpoint {
+            Some(endpoint) => Self::to_endpoint(connection, endpoint, buckets),
+            None => Self::of_environment(connection, environment, buckets).await,
+        }
+    }
+
+    fn to_endpoint(
+        connection: &Connection,
+        endpoint: &Endpoint,
+        buckets: Option<Arc<Buckets>>,
+    ) -> Result<Self, ConnectError> {
+        check_url(&endpoint.url, || "the endpoint".to_owned())?;
+        let peer = Peer { region: connection.region.clone(), source: Arc::new(Source::sandbox()) };
+        let http = Client::new(Proxies::default(), &TlsContext::default(), peer)?;
+        let credentials = Credentials::new(&endpoint.access_key, &endpoint.secret_key, None, None, "sandbox");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(connection.region.clone()))
+            .http_client(http)
+            .endpoint_url(&endpoint.url)
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        Ok(Self { config, has_s3_endpoint: true, endpoint: Some(endpoint.url.clone()), buckets })
+    }
+
+    async fn of_environment(
+        connection: &Connection,
+        environment: &Environment,
+        buckets: Option<Arc<Buckets>>,
+    ) -> Result<Self, ConnectError> {
+        let proxies = Proxies::of(environment)?;
+        let settings = Settings::read(environment).await?;
+        let trust = trust::context(settings.bundle.as_ref(), environment)?;
+        let source = Arc::new(settings.source);
+        let peer = Peer { region: connection.region.clone(), source: Arc::clone(&source) };
+        // Two tries of 15 seconds each: a silent token service is told about within a minute.
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).read_timeout(Duration::from_secs(15));
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .env(environment.with("AWS_PROFILE", &settings.profile).for_the_sdk())
+            .profile_name(&settings.profile)
+            .region(Region::new(connection.region.clone()))
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .timeout_config(timeouts.build())
+            .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS).build())
+            .http_client(Client::new(proxies, &trust, peer)?)
+            .load()
+            .await;
+        let credentials = config.credentials_provider();
+        let explained = credentials.map(|inner| SharedCredentialsProvider::new(Explained { inner, source }));
+        let mut builder = config.into_builder();
+        builder.set_credentials_provider(explained);
+        let config = builder.build();
+        Ok(Self { config, has_s3_endpoint: settings.has_s3_endpoint, endpoint: settings.endpoint, buckets })
+    }
 }
 
 impl Clients {
-    /// Clients for a connection; reads the environment's configuration unless an endpoint is given, calls nobody.
-    pub async fn connect(connection: &Connection, counter: Arc<Counter>) -> Result<Self, ConnectError> {
-        let buckets = (connection.throttle == Throttle::Aws).then(Buckets::default);
-        let http = Client::new(buckets);
-        let region = Region::new(connection.region.clone());
-        // EC2's throttling needs more than the standard three attempts; a short first pause keeps the whole bearable
-        // where nothing answers at all.
-        let retry = RetryConfig::standard().with_max_attempts(9).with_initial_backoff(Duration::from_millis(150));
-        let behavior = BehaviorVersion::v2026_01_12();
-        let config = if let Some(endpoint) = &connection.endpoint {
-            if !endpoint.url.starts_with("http://") && !endpoint.url.starts_with("https://") {
-                return Err(ConnectError::Endpoint(endpoint.url.clone()));
-            }
-            let credentials = Credentials::new(&endpoint.access_key, &endpoint.secret_key, None, None, "sandbox");
-            SdkConfig::builder()
-                .behavior_version(behavior)
-                .region(region)
-                .retry_config(retry)
-                .http_client(http)
-                .endpoint_url(&endpoint.url)
-                .credentials_provider(SharedCredentialsProvider::new(credentials))
-                .build()
-        } else {
-            aws_config::defaults(behavior).region(region).retry_config(retry).http_client(http).load().await
-        };
-        Ok(Self::from_config(&config, &Meter { counter }))
-    }
-
-    fn from_config(config: &SdkConfig, meter: &Meter) -> Self {
-        // Bucket names as host names do not resolve on an endpoint of one's own.
-        let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(path_style).interceptor(meter.clone());
-        macro_rules! client {
+    /// Clients that go these ways.
+    pub fn new(ways: &Ways, counter: Arc<Counter>, interrupt: &CancellationToken) -> Self {
+        let meter = Meter { counter };
+        let cache = ways.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().build());
+        let buckets = ways.buckets.clone();
+        let turnstile = Turnstile { cache, buckets: buckets.clone(), interrupt: interrupt.clone() };
+        let patience = Patience { buckets, interrupt: interrupt.clone() };
+        // How many attempts there are in fact, patience says; a short first pause keeps them bearable where nothing
+        // answers at all.
+        let retry = RetryConfig::standard()
+            .with_max_attempts(MOST_ATTEMPTS)
+            .with_initial_backoff(Duration::from_millis(150))
+            .with_max_backoff(Duration::from_secs(10));
+        // Retries for rates are not what the quota is there for.
+        let quota = || TokenBucket::builder().throttling_retry_cost(0).build();
+        macro_rules! config {
             ($sdk:ident) => {
-                $sdk::Client::from_conf($sdk::config::Builder::from(config).interceptor(meter.clone()).build())
+                $sdk::config::Builder::from(&ways.config)
+                    .retry_config(retry.clone())
+                    .retry_partition(RetryPartition::custom(stringify!($sdk)).token_bucket(quota()).build())
+                    .retry_classifier(patience.clone())
+                    .identity_cache(turnstile.clone())
+                    .interceptor(meter.clone())
             };
         }
+        macro_rules! client {
+            ($sdk:ident) => {
+                $sdk::Client::from_conf(config!($sdk).build())
+            };
+        }
+        // Bucket names as host names do not resolve on an endpoint of one's own.
+        let s3 = config!(aws_sdk_s3).force_path_style(ways.has_s3_endpoint);
         Self {
             ec2: client!(aws_sdk_ec2),
             ecs: client!(aws_sdk_ecs),
@@ -144,7 +347,6 @@ impl Clients {
             secrets: client!(aws_sdk_secretsmanager),
             ssm: client!(aws_sdk_ssm),
             sts: client!(aws_sdk_sts),
-            endpoint: crate::endpoint::custom(config),
         }
     }
 }

@@ -66,9 +66,15 @@ pub(crate) fn tags_of(attributes: &Map) -> Tags {
     tags.iter().filter_map(|(key, value)| Some((key.clone(), value.as_text()?.to_owned()))).collect()
 }
 
-/// Whether tags say that something belongs to a stack.
+/// Whether tags say that something belongs to a stack of this name, whichever home it has ([`Aws::owns`](crate::Aws)).
 pub(crate) fn is_ours(tags: &Tags, stack: &str) -> bool {
-    tags.get(STACK_TAG).is_some_and(|tagged| tagged == stack)
+    belongs(tags, stack, || false)
+}
+
+/// Whether something belongs to a stack: by its tags, or, where they are gone, by the state that knows its id. What carries
+/// another stack's tag never does.
+pub(crate) fn belongs(tags: &Tags, stack: &str, is_recorded: impl FnOnce() -> bool) -> bool {
+    tags.get(STACK_TAG).map_or_else(is_recorded, |tagged| tagged == stack)
 }
 
 /// What to set and what to remove to get from some tags to others.

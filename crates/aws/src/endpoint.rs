@@ -1,17 +1,13 @@
 //! What answers the calls: AWS, or something else that speaks its protocols.
 
-use aws_config::SdkConfig;
-
 /// How the names of AWS's own endpoints end, those of VPC endpoints included
 /// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>, read in 2026).
 const OF_AWS: &[&str] =
     &[".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn"];
 
-/// The URL that the environment or the profile names instead of AWS, without a password in it; nothing for AWS.
-pub(crate) fn custom(config: &SdkConfig) -> Option<String> {
-    let of_hosts = std::env::var("AWS_ENDPOINT_URL_EC2").ok().filter(|url| !url.is_empty());
-    let url = of_hosts.or_else(|| config.endpoint_url().map(str::to_owned))?;
-    (!is_of_aws(&url)).then(|| without_password(&url))
+/// A configured URL that names something else than AWS, without a password in it; nothing for AWS.
+pub(crate) fn custom(url: &str) -> Option<String> {
+    (!is_of_aws(url)).then(|| without_password(url))
 }
 
 fn is_of_aws(url: &str) -> bool {

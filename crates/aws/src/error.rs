@@ -1,13 +1,17 @@
 //! Why a call failed: AWS's error codes as sets with names, and the sentence a person reads.
 //!
 //! A [`Failure`] comes out of every SDK call through [`Told::told`]. Its [`Class`] decides what the code does next
-//! (retry, adopt, go on); [`Failure::about`] turns it into the engine's error.
+//! (retry, adopt, go on); [`Failure::about`] turns it into the engine's error. `error/sdk.rs` reads the SDK's errors,
+//! `error/help.rs` knows the next steps.
 
-use std::error::Error as StdError;
+mod help;
+mod sdk;
+#[cfg(test)]
+mod tests;
 
-use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use trunnion_engine::ProviderError;
+
+pub(crate) use self::{help::clock, sdk::Told};
 
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,19 +147,30 @@ const CREDENTIALS: &[&str] = &[
     "InvalidClientTokenId",
     "InvalidSignatureException",
     "MissingAuthenticationToken",
+    "OptInRequired",
     "RequestExpired",
     "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 ];
 
-/// Error codes of S3's conditional requests, and of two changes of one bucket at a time.
-const PRECONDITION: &[&str] = &["ConditionalRequestConflict", "OperationAborted", "PreconditionFailed"];
+/// Error codes of S3's conditional requests, and of two changes of one thing at a time.
+const PRECONDITION: &[&str] = &[
+    "ConcurrentModification",
+    "ConcurrentTagAccess",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "PreconditionFailed",
+];
 
 /// The class of an error code. The message decides where AWS uses one code for many things.
 pub(crate) fn classify(code: &str, message: &str) -> Class {
     let says = |part: &str| message.to_ascii_lowercase().contains(part);
     let of = |set: &[&str]| set.contains(&code);
+    // EC2 writes what its authentication found as a suffix; the role of spot instances is a permission.
+    if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted" {
+        return Class::Denied;
+    }
     // A new instance profile takes some seconds until EC2 accepts it, a new role until ECS can assume it.
     if code == "InvalidParameterValue" && (says("iaminstanceprofile") || says("iam instance profile")) {
         return Class::Lag;
@@ -206,8 +221,10 @@ impl Failure {
 
     /// The engine's error, naming what it is about: an address in backticks.
     pub fn about(self, subject: &str) -> ProviderError {
-        let help = self.help.clone().or_else(|| self.class_help());
-        let said = if self.code.is_empty() { self.message } else { format!("{}: {}", self.code, self.message) };
+        let help = self.help.clone().or_else(|| help::of(&self));
+        // AWS ends some of its messages with a full stop, and a sentence of ours may go on.
+        let message = self.message.trim_end_matches('.');
+        let said = if self.code.is_empty() { message.to_owned() } else { format!("{}: {message}", self.code) };
         let message = match (self.operation, subject) {
             ("", "") => said,
             ("", subject) => format!("{subject}: {said}"),
@@ -215,181 +232,5 @@ impl Failure {
             (operation, subject) => format!("`{operation}` for {subject} failed: {said}"),
         };
         ProviderError { is_interruption: self.class == Class::Interrupted, ..ProviderError::new(message, help) }
-    }
-
-    fn class_help(&self) -> Option<String> {
-        let help = match self.class {
-            Class::Denied => {
-                // Tags and roles in a call need permissions of their own; AWS says which.
-                let named = self.message.split_once("not authorized to perform: ").map(|(_, rest)| rest);
-                let named = named.and_then(|rest| rest.split_whitespace().next()).filter(|action| action.contains(':'));
-                let action = named.unwrap_or_else(|| action_of(self.operation));
-                format!("allow the action `{action}` to the identity that runs this")
-            }
-            Class::Credentials => match self.code.as_str() {
-                "RequestTimeTooSkewed" | "RequestExpired" | "InvalidSignatureException" => {
-                    "set this machine's clock: AWS accepts a few minutes of difference; otherwise check the secret key"
-                }
-                "ExpiredToken" | "ExpiredTokenException" => {
-                    "the session has ended: run `aws sso login`, or fetch new temporary credentials"
-                }
-                _ => "check the credentials: set `AWS_PROFILE`, or run `aws sso login`",
-            }
-            .to_owned(),
-            Class::Unreachable => "check the network, the region and `AWS_ENDPOINT_URL`".to_owned(),
-            Class::Throttled => "AWS asks for fewer calls: wait a minute and run it again".to_owned(),
-            Class::Capacity => {
-                "try another zone or instance type, ask for fewer hosts, or have the quota raised".to_owned()
-            }
-            Class::Lag => "AWS is slow to learn of what was just created: run it again".to_owned(),
-            Class::InUse => "something still uses it: run it again once that is gone".to_owned(),
-            _ => return None,
-        };
-        Some(help)
-    }
-}
-
-/// The IAM action behind a call; they differ in a few places.
-fn action_of(operation: &str) -> &str {
-    match operation {
-        "s3:HeadBucket" | "s3:ListObjectVersions" => "s3:ListBucket",
-        "s3:HeadObject" => "s3:GetObject",
-        "s3:DeleteObjects" => "s3:DeleteObjectVersion",
-        "s3:GetBucketEncryption" => "s3:GetEncryptionConfiguration",
-        "s3:PutBucketEncryption" => "s3:PutEncryptionConfiguration",
-        "s3:GetPublicAccessBlock" => "s3:GetBucketPublicAccessBlock",
-        "s3:PutPublicAccessBlock" => "s3:PutBucketPublicAccessBlock",
-        other => other,
-    }
-}
-
-/// Names the call whose result this is.
-pub(crate) trait Told<T> {
-    /// The result, its error classified.
-    fn told(self, operation: &'static str) -> Result<T, Failure>;
-}
-
-impl<T, E> Told<T> for Result<T, SdkError<E, Response>>
-where
-    E: ProvideErrorMetadata + StdError + 'static,
-{
-    fn told(self, operation: &'static str) -> Result<T, Failure> {
-        self.map_err(|error| from_sdk(operation, &error))
-    }
-}
-
-fn from_sdk<E>(operation: &'static str, error: &SdkError<E, Response>) -> Failure
-where
-    E: ProvideErrorMetadata + StdError + 'static,
-{
-    let failure = |class, code: &str, message: String, help: Option<&str>| Failure {
-        operation,
-        class,
-        code: code.to_owned(),
-        message,
-        help: help.map(str::to_owned),
-    };
-    match error {
-        SdkError::ServiceError(answer) => {
-            let status = answer.raw().status().as_u16();
-            // HEAD answers have no body to hold a code.
-            let code = answer.err().code().filter(|code| !code.is_empty()).unwrap_or(match status {
-                301 => "PermanentRedirect",
-                403 => "AccessDenied",
-                404 => "NotFound",
-                412 => "PreconditionFailed",
-                _ => "Unknown",
-            });
-            let message =
-                answer.err().message().map_or_else(|| format!("AWS answered with HTTP status {status}"), str::to_owned);
-            failure(classify(code, &message), code, message, None)
-        }
-        SdkError::DispatchFailure(dispatch) => {
-            let told = chain(error);
-            if dispatch.as_connector_error().is_some_and(|error| error.is_io() || error.is_timeout()) {
-                failure(Class::Unreachable, "", format!("the endpoint cannot be reached ({told})"), None)
-            } else {
-                let (message, help) = credentials(&told);
-                failure(Class::Credentials, "", message, Some(help))
-            }
-        }
-        SdkError::TimeoutError(_) => {
-            failure(Class::Unreachable, "", "the endpoint did not answer in time".to_owned(), None)
-        }
-        SdkError::ResponseError(_) => {
-            failure(Class::Unreachable, "", format!("the answer cannot be read ({})", chain(error)), None)
-        }
-        _ => failure(Class::Other, "", chain(error), None),
-    }
-}
-
-/// What is wrong with the credentials, and what helps.
-fn credentials(told: &str) -> (String, &'static str) {
-    let lower = told.to_ascii_lowercase();
-    let found_none = lower.contains("no credentials") || lower.contains("no providers in chain");
-    if !found_none && (lower.contains("sso") || lower.contains("token")) {
-        (
-            format!("the session of the AWS profile is not valid ({told})"),
-            "run `aws sso login` for the profile, or fetch new temporary credentials",
-        )
-    } else {
-        (
-            format!("no AWS credentials were found ({told})"),
-            "set `AWS_PROFILE` to a profile of `~/.aws/config`, or run `aws configure`; `--sandbox` needs none",
-        )
-    }
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn StdError) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !said.contains(&text) {
-            said.push_str(": ");
-            said.push_str(&text);
-        }
-        cause = error.source();
-    }
-    said
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_fall_into_classes() {
-        for (code, message, class) in [
-            ("InvalidInstanceID.NotFound", "", Class::NotFound),
-            ("InvalidNetworkInterfaceID.NotFound", "", Class::NotFound),
-            ("EntityAlreadyExists", "", Class::AlreadyExists),
-            ("RequestLimitExceeded", "", Class::Throttled),
-            ("DependencyViolation", "", Class::InUse),
-            ("InsufficientInstanceCapacity", "", Class::Capacity),
-            ("UnauthorizedOperation", "", Class::Denied),
-            ("ExpiredToken", "", Class::Credentials),
-            ("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.arn is invalid", Class::Lag),
-            ("InvalidParameterValue", "Value (x) for parameter groupId is invalid", Class::Other),
-            ("ClientException", "ECS was unable to assume the role 'x'", Class::Lag),
-            ("ClientException", "Container name is missing", Class::Other),
-        ] {
-            assert_eq!(classify(code, message), class, "{code} {message}");
-        }
-    }
-
-    #[test]
-    fn a_failure_names_the_call_the_address_and_the_missing_action() {
-        let failure = Failure {
-            operation: "s3:HeadBucket",
-            class: Class::Denied,
-            code: "AccessDenied".into(),
-            message: "no".into(),
-            help: None,
-        };
-        let error = failure.about("`s3_bucket.artifacts`");
-        assert_eq!(error.message, "`s3:HeadBucket` for `s3_bucket.artifacts` failed: AccessDenied: no");
-        assert!(error.help.is_some_and(|help| help.contains("`s3:ListBucket`")));
     }
 }

@@ -12,6 +12,7 @@ use tokio::{sync::oneshot, time::sleep};
 use crate::{
     error::{Class, Failure, Told as _},
     kinds::instance::Host,
+    wait::pause,
 };
 
 /// As many ids as one call asks for; with their interfaces and addresses its answer is some tens of megabytes.
@@ -53,10 +54,10 @@ impl Hosts {
         receiver.await.unwrap_or_else(|_| Err(Failure::own(format!("nobody looks at `{id}` any more"), None)))
     }
 
-    /// Looks once a tick until nobody waits.
+    /// Looks once a tick until nobody waits; the first ticks are short.
     async fn look(self) {
-        loop {
-            sleep(self.pace).await;
+        for tick in 0.. {
+            sleep(pause(tick, self.pace)).await;
             let mut asked = {
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 waiting.by_id.retain(|_, senders| senders.iter().any(|sender| !sender.is_closed()));

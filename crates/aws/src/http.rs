@@ -1,79 +1,62 @@
-//! The way of every request: it is counted, waits for its token, and goes out over plain HTTP or TLS.
+//! The way of every request: over plain HTTP or TLS, directly or through a proxy.
 //!
-//! An interceptor marks each request with its operation, for only there is it known; the connector, where waiting is
-//! possible, takes the token. A signature is good for five minutes, far longer than a bucket makes anyone wait. TLS roots
-//! are loaded with the first `https` request, never for a sandbox on loopback.
+//! All SDK clients and the providers of credentials share one [`Client`]. What comes back without being an answer of AWS
+//! leaves as an error that names the endpoint ([`Unanswered`]); what is an answer carries where it came from ([`Peer`]).
+//! TLS roots are loaded with the first `https` request, never for a sandbox on loopback.
 
-use std::{fmt, sync::Arc};
-
-use aws_smithy_http_client::{Builder, tls};
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        http::{
-            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-            SharedHttpConnector,
-        },
-        interceptors::{
-            Intercept,
-            context::{BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut},
-        },
-        orchestrator::{HttpRequest, Metadata},
-        runtime_components::RuntimeComponents,
-    },
+use std::{
+    collections::BTreeSet,
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{self, Poll},
+    time::Duration,
 };
-use aws_smithy_types::config_bag::ConfigBag;
-use tokio::time::Instant;
 
-use crate::{calls::Counter, throttle::Buckets};
+use aws_smithy_http_client::{
+    Builder, Connector as Hyper,
+    proxy::ProxyConfig,
+    tls::{self, TlsContext},
+};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use bytes::Bytes;
+use http::Uri;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
 
-/// Which call a request belongs to, as in `ec2:RunInstances`.
+use crate::{
+    connect::ConnectError,
+    credentials::Source,
+    pace::Turn,
+    proxy::{Proxies, Proxy},
+    unanswered::{Trouble, Unanswered, title},
+};
+
+/// How long a connection may take, with the proxy's and TLS's part.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer may be waited for.
+pub(crate) const READ: Duration = Duration::from_secs(25);
+/// How long an answer may take from its beginning to its end; one that stands still ends much sooner, by the SDK's guard.
+const WHOLE: Duration = Duration::from_mins(3);
+/// How long a page that is not AWS's is read for its title, and how large it may be.
+const PAGE: (Duration, u64) = (Duration::from_secs(3), 64 * 1024);
+
+/// Where an answer came from, and with whose credentials it was asked for.
 #[derive(Debug, Clone)]
-struct Operation(String);
-
-/// Counts calls and marks requests.
-#[derive(Debug, Clone)]
-pub(crate) struct Meter {
-    pub counter: Arc<Counter>,
-}
-
-fn operation(cfg: &ConfigBag) -> Option<String> {
-    let metadata = cfg.load::<Metadata>()?;
-    let service = match metadata.service() {
-        "CloudWatch Logs" => "logs".to_owned(),
-        other => other.to_ascii_lowercase().replace(' ', ""),
-    };
-    Some(format!("{service}:{}", metadata.name()))
-}
-
-impl Intercept for Meter {
-    fn name(&self) -> &'static str {
-        "Meter"
-    }
-
-    fn read_before_serialization(
-        &self,
-        _context: &BeforeSerializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        cfg: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(operation) = operation(cfg) {
-            self.counter.count(&operation);
-        }
-        Ok(())
-    }
-
-    fn modify_before_transmit(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        cfg: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(operation) = operation(cfg) {
-            context.request_mut().add_extension(Operation(operation));
-        }
-        Ok(())
-    }
+pub(crate) struct Peer {
+    /// The region of the stack.
+    pub region: String,
+    /// Where the credentials come from.
+    pub source: Arc<Source>,
 }
 
 /// The HTTP client that all SDK clients share.
@@ -81,7 +64,12 @@ impl Intercept for Meter {
 pub(crate) struct Client {
     plain: SharedHttpClient,
     secure: SharedHttpClient,
-    buckets: Option<Arc<Buckets>>,
+    /// Through the proxy for `http`, and through the one for `https`.
+    through: [Option<SharedHttpClient>; 2],
+    proxies: Proxies,
+    peer: Peer,
+    /// The hosts that have answered.
+    known: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl fmt::Debug for Client {
@@ -91,24 +79,66 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client that takes tokens from `buckets`, where there are some.
-    pub fn new(buckets: Option<Buckets>) -> Self {
-        let secure = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
-        Self {
+    /// A client that goes through these proxies and trusts these authorities.
+    pub fn new(proxies: Proxies, trust: &TlsContext, peer: Peer) -> Result<Self, ConnectError> {
+        let [http, https] = proxies.both();
+        let through = |proxy: Option<&Proxy>| proxy.map(|proxy| through(proxy, trust.clone())).transpose();
+        Ok(Self {
             plain: Builder::new().build_http(),
-            secure: Builder::new().tls_provider(secure).build_https(),
-            buckets: buckets.map(Arc::new),
+            secure: Builder::new().tls_provider(provider()).tls_context(trust.clone()).build_https(),
+            through: [through(http)?, through(https)?],
+            proxies,
+            peer,
+            known: Arc::default(),
+        })
+    }
+
+    /// The client and the proxy for a request.
+    fn route(&self, uri: &Uri) -> (&SharedHttpClient, Option<&Proxy>) {
+        let is_plain = uri.scheme_str() == Some("http");
+        let [http, https] = &self.through;
+        let through = if is_plain { http } else { https };
+        match (self.proxies.route(uri), through) {
+            (Some(proxy), Some(client)) => (client, Some(proxy)),
+            _ if is_plain => (&self.plain, None),
+            _ => (&self.secure, None),
+        }
+    }
+
+    fn is_strange(&self, host: &str) -> bool {
+        !self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
+    }
+
+    fn remember(&self, host: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(host) {
+            known.insert(host.to_owned());
         }
     }
 }
 
+fn provider() -> tls::Provider {
+    tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc)
+}
+
+fn through(proxy: &Proxy, trust: TlsContext) -> Result<SharedHttpClient, ConnectError> {
+    let config = ProxyConfig::all(proxy.url.as_str()).map_err(|_| ConnectError::Proxy { variable: proxy.variable })?;
+    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut builder = Hyper::builder().proxy_config(config.clone()).tls_provider(provider());
+        builder.set_connector_settings(settings.cloned());
+        builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        builder.tls_context(trust.clone()).build()
+    }))
+}
+
 impl HttpClient for Client {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector {
-            client: self.clone(),
-            settings: settings.clone(),
-            components: components.clone(),
-        })
+        // Not every provider of credentials asks for time-outs.
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(settings.connect_timeout().unwrap_or(CONNECT))
+            .read_timeout(settings.read_timeout().unwrap_or(READ))
+            .build();
+        SharedHttpConnector::new(Connector { client: self.clone(), settings, components: components.clone() })
     }
 }
 
@@ -121,18 +151,99 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = if request.uri().starts_with("http:") { &self.client.plain } else { &self.client.secure };
-        let connector = client.http_connector(&self.settings, &self.components);
-        let wait = match (&self.client.buckets, request.extension::<Operation>()) {
-            (Some(buckets), Some(Operation(operation))) => buckets.take(operation, Instant::now()),
-            _ => return connector.call(request),
+        let uri: Uri = match request.uri().parse() {
+            Ok(uri) => uri,
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(error)))),
         };
-        if wait.is_zero() {
-            return connector.call(request);
-        }
+        let (client, proxy) = self.client.route(&uri);
+        let host = host_of(&uri);
+        let proxy = proxy.cloned();
+        let turn = request.extension::<Turn>().cloned();
+        let answer = client.http_connector(&self.settings, &self.components).call(request);
+        let client = self.client.clone();
         HttpConnectorFuture::new(async move {
-            tokio::time::sleep(wait).await;
-            connector.call(request).await
+            let trouble = |trouble| Unanswered {
+                is_strange: client.is_strange(&host),
+                host: host.clone(),
+                proxy: proxy.clone(),
+                trouble,
+                turn: turn.clone(),
+            };
+            let mut answer = match answer.await {
+                Ok(answer) => answer,
+                Err(error) => return Err(trouble(Trouble::of(&error)).into_error(Some(&error))),
+            };
+            if let Some(page) = Trouble::of_answer(&answer) {
+                return Err(trouble(with_title(page, &mut answer).await).into_error(None));
+            }
+            client.remember(&host);
+            answer.add_extension(client.peer.clone());
+            if let Some(turn) = turn {
+                answer.add_extension(turn);
+            }
+            Ok(answer.map(|body| Bounded::new(body, WHOLE)))
         })
     }
+}
+
+/// Scheme, name and port of a request's endpoint.
+pub(crate) fn host_of(uri: &Uri) -> String {
+    format!(
+        "{}://{}",
+        uri.scheme_str().unwrap_or("https"),
+        uri.authority().map(http::uri::Authority::as_str).unwrap_or_default()
+    )
+}
+
+/// A body that must end in time.
+struct Bounded {
+    body: SdkBody,
+    until: Pin<Box<Sleep>>,
+}
+
+/// An answer takes too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer did not come to its end in time")]
+struct TooLong;
+
+impl Bounded {
+    fn new(body: SdkBody, time: Duration) -> SdkBody {
+        SdkBody::from_body_1_x(Self { body, until: Box::pin(tokio::time::sleep(time)) })
+    }
+}
+
+impl Body for Bounded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.until.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Some(Err(TooLong.into())));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Body::size_hint(&self.body)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        Body::is_end_stream(&self.body)
+    }
+}
+
+async fn with_title(page: Trouble, answer: &mut HttpResponse) -> Trouble {
+    let Trouble::Page { status, .. } = page else { return page };
+    let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
+    let title = match body.content_length() {
+        Some(length) if length > PAGE.1 => None,
+        _ => match tokio::time::timeout(PAGE.0, ByteStream::new(body).collect()).await {
+            Ok(Ok(bytes)) => title(&bytes.into_bytes()),
+            _ => None,
+        },
+    };
+    Trouble::Page { status, title }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod ecs_cluster;
 pub(crate) mod ecs_service;
 pub(crate) mod ecs_task_definition;
+pub(crate) mod ecs_tasks;
 pub(crate) mod iam_instance_profile;
 pub(crate) mod iam_role;
 pub(crate) mod instance;

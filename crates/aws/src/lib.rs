@@ -10,6 +10,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let aws = Aws::connect(Connection {
 //!     stack: "loadtest".into(),
+//!     home: "github.com/acme/infra/loadtest".into(),
 //!     account: "123456789012".into(),
 //!     region: "eu-west-3".into(),
 //!     wait: true,
@@ -30,16 +31,26 @@
 mod calls;
 mod connect;
 mod convert;
+mod credentials;
 mod endpoint;
+mod environment;
 mod error;
 mod hosts;
 mod http;
 mod kinds;
 mod lookups;
+mod meter;
 mod observe;
+mod owner;
+mod pace;
+mod profiles;
+mod proxy;
 mod recorded;
 mod store;
+mod taken;
 mod throttle;
+mod trust;
+mod unanswered;
 mod wait;
 
 use std::sync::{Arc, OnceLock};
@@ -49,17 +60,26 @@ use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote,
 pub use crate::{
     calls::Calls,
     connect::{ConnectError, Connection, Endpoint, Throttle},
+    environment::Environment,
+    owner::Adoption,
     store::{Lease, S3Lock, S3Store},
+    trust::Bundle,
 };
-use crate::{connect::Clients, hosts::Hosts};
+use crate::{
+    connect::{Clients, Ways},
+    hosts::Hosts,
+    owner::Owner,
+};
 
 /// A stack's account and region, connected.
 #[derive(Debug)]
 pub struct Aws {
     connection: Connection,
     clients: Clients,
+    endpoint: Option<String>,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
+    owner: Owner,
     /// Who makes the calls, once AWS said so.
     identity: OnceLock<String>,
 }
@@ -68,10 +88,18 @@ impl Aws {
     /// Connects by the ordinary chain of AWS (environment, profiles, SSO, web identity, instance role), or to the
     /// endpoint that the connection names and nothing of the environment. No call is made yet.
     pub async fn connect(connection: Connection) -> Result<Self, ConnectError> {
+        Self::connect_in(connection, &Environment::of_this_process()).await
+    }
+
+    /// The same in another environment than that of this process.
+    pub async fn connect_in(connection: Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let counter = Arc::new(calls::Counter::default());
-        let clients = Clients::connect(&connection, Arc::clone(&counter)).await?;
+        let ways = Box::pin(Ways::find(&connection, environment)).await?;
+        let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, counter, hosts, identity: OnceLock::new() })
+        let endpoint = ways.endpoint.as_deref().and_then(endpoint::custom);
+        let owner = Owner::default();
+        Ok(Self { connection, clients, endpoint, counter, hosts, owner, identity: OnceLock::new() })
     }
 
     /// The calls made so far.
@@ -86,16 +114,17 @@ impl Aws {
 
     /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
     pub fn endpoint(&self) -> Option<&str> {
-        self.clients.endpoint.as_deref()
+        self.endpoint.as_deref()
+    }
+
+    /// Whether an earlier version applied a stack of this name and no other home: its launch templates are named otherwise.
+    pub async fn has_former_names(&self) -> Result<bool, ProviderError> {
+        Box::pin(kinds::launch_template::has_former(self)).await.map_err(|failure| failure.about(""))
     }
 
     /// The partition that the region lies in, as ARNs spell it.
     fn partition(&self) -> &'static str {
-        match self.connection.region.split('-').next() {
-            Some("cn") => "aws-cn",
-            _ if self.connection.region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        trunnion_catalog::Partition::of(&self.connection.region).id
     }
 }
 

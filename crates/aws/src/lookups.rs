@@ -2,9 +2,15 @@
 //!
 //! A lookup that finds nothing does not stop the others: it is told with its reason, and the plan refuses with all of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
 
-use aws_sdk_ec2::types::{Filter, Image as Ec2Image, Route, RouteState, RouteTable, Subnet as Ec2Subnet};
+use aws_sdk_ec2::types::{
+    Filter, Image as Ec2Image, ImageState, Route, RouteState, RouteTable, Subnet as Ec2Subnet, Vpc as Ec2Vpc,
+    VpcCidrBlockStateCode, VpcIpv6CidrBlockAssociation,
+};
 use trunnion_engine::{Address, Graph, Map, Value};
 use trunnion_kinds::lookup::{Image, InstanceType, Secret, Subnet, Vpc};
 
@@ -75,10 +81,7 @@ pub(crate) async fn vpcs(aws: &Aws, queries: &Queries) -> Result<Answers, Failur
         let mut found = call.send().await.told("ec2:DescribeVpcs")?.vpcs.unwrap_or_default();
         let region = &aws.connection.region;
         let answer = match (found.pop(), found.len()) {
-            (Some(vpc), 0) => Ok(attributes([
-                ("id", vpc.vpc_id.unwrap_or_default().into()),
-                ("cidr", vpc.cidr_block.unwrap_or_default().into()),
-            ])),
+            (Some(vpc), 0) => Ok(found_vpc(vpc)),
             (None, _) => Err(Failure::own(
                 format!("there is no {named} in {region}"),
                 "name another one in `network.vpc`".to_owned(),
@@ -93,18 +96,71 @@ pub(crate) async fn vpcs(aws: &Aws, queries: &Queries) -> Result<Answers, Failur
     Ok(answers)
 }
 
+fn found_vpc(vpc: Ec2Vpc) -> Map {
+    let is_associated = |block: &VpcIpv6CidrBlockAssociation| {
+        let state = block.ipv6_cidr_block_state.as_ref().and_then(|state| state.state.as_ref());
+        state
+            .is_none_or(|state| matches!(state, VpcCidrBlockStateCode::Associated | VpcCidrBlockStateCode::Associating))
+    };
+    let has_ipv6 = vpc.ipv6_cidr_block_association_set().iter().any(is_associated);
+    let mut found = attributes([
+        ("id", vpc.vpc_id.unwrap_or_default().into()),
+        ("cidr", vpc.cidr_block.unwrap_or_default().into()),
+    ]);
+    if has_ipv6 {
+        found.insert("ipv6".to_owned(), Value::Bool(true));
+    }
+    // A region's default VPC asks Amazon's own DNS servers unless somebody changed that: a stack in it saves the call.
+    if vpc.is_default != Some(true)
+        && let Some(options) = vpc.dhcp_options_id.filter(|options| options != "default")
+    {
+        found.insert(DHCP_OPTIONS.to_owned(), options.into());
+    }
+    found
+}
+
+/// The attribute of a VPC that names its DHCP options, where they are to be read.
+const DHCP_OPTIONS: &str = "dhcp_options";
+
+/// The DNS servers of VPCs, where they are not Amazon's. Whoever may not read them has them in the stack.
+pub(crate) async fn dns_servers(aws: &Aws, known: &BTreeMap<Address, Map>) -> Result<Answers, Failure> {
+    let mut answers = Answers::new();
+    for (address, found) in known.iter().filter(|(address, _)| address.kind.as_str() == Vpc::KIND) {
+        let Some(options) = found.get(DHCP_OPTIONS).and_then(Value::as_text) else { continue };
+        let call = aws.clients.ec2.describe_dhcp_options().dhcp_options_ids(options);
+        let answer = match call.send().await.told("ec2:DescribeDhcpOptions") {
+            Ok(answer) => answer,
+            Err(failure) if matches!(failure.class, Class::Denied | Class::NotFound) => continue,
+            Err(failure) => return Err(failure),
+        };
+        let configurations =
+            answer.dhcp_options.into_iter().flatten().flat_map(|one| one.dhcp_configurations.unwrap_or_default());
+        let named = configurations.filter(|one| one.key.as_deref() == Some("domain-name-servers"));
+        let servers: BTreeSet<IpAddr> = named
+            .flat_map(|one| one.values.unwrap_or_default())
+            .filter_map(|value| value.value?.parse().ok())
+            .collect();
+        if !servers.is_empty() {
+            let servers = servers.iter().map(|server| Value::from(server.to_string())).collect();
+            let mut found = found.clone();
+            found.insert("dns_servers".to_owned(), Value::List(servers));
+            answers.push((address.clone(), Ok(found)));
+        }
+    }
+    Ok(answers)
+}
+
 /// The values of all SSM parameters that images are asked for by.
 pub(crate) async fn parameters(aws: &Aws, queries: &Queries) -> Result<HashMap<String, String>, Failure> {
     let names: BTreeSet<String> = queries.images.iter().filter_map(|(_, image)| image.parameter.clone()).collect();
     let names: Vec<String> = names.into_iter().collect();
-    let mut found = HashMap::new();
-    for names in names.chunks(10) {
+    let asked = names.chunks(10).map(|names| {
         let call = aws.clients.ssm.get_parameters().set_names(Some(names.to_vec()));
-        let answer = call.send().await.told("ssm:GetParameters")?;
-        let parameters = answer.parameters.into_iter().flatten();
-        found.extend(parameters.filter_map(|parameter| Some((parameter.name?, parameter.value?))));
-    }
-    Ok(found)
+        Box::pin(async { call.send().await.told("ssm:GetParameters") })
+    });
+    let answers = futures::future::try_join_all(asked).await?;
+    let parameters = answers.into_iter().flat_map(|answer| answer.parameters.into_iter().flatten());
+    Ok(parameters.filter_map(|parameter| Some((parameter.name?, parameter.value?))).collect())
 }
 
 /// The instance types.
@@ -152,7 +208,9 @@ pub(crate) async fn secrets(aws: &Aws, queries: &Queries) -> Result<Answers, Fai
                     "restore it, or name another one".to_owned(),
                 )),
                 Ok(answer) => {
-                    let mut found = attributes([("arn", query.arn.as_str().into())]);
+                    // The whole ARN, which policies must name.
+                    let arn = answer.arn.unwrap_or_else(|| query.arn.clone());
+                    let mut found = attributes([("arn", arn.into())]);
                     // The default key `aws/secretsmanager` is not named, and needs no permission.
                     if let Some(key) = answer.kms_key_id.filter(|key| !key.ends_with("alias/aws/secretsmanager")) {
                         found.insert("kms_key".to_owned(), key.into());
@@ -307,12 +365,24 @@ pub(crate) async fn images(
                 format!("name an image for {}", query.architecture),
             ));
         }
-        Ok(attributes([
+        // EC2 launches nothing from an image in any other state.
+        if let Some(state) = image.state.as_ref().filter(|state| **state != ImageState::Available) {
+            return Err(Failure::own(
+                format!("the image `{id}` is {}, and not available", state.as_str()),
+                "wait until it is, or name another one".to_owned(),
+            ));
+        }
+        let mut found = attributes([
             ("id", id.into()),
             ("name", image.name.clone().unwrap_or_default().into()),
             ("architecture", architecture.into()),
             ("root_device", image.root_device_name.clone().unwrap_or_default().into()),
-        ]))
+        ]);
+        let root = image.block_device_mappings().iter().find(|device| device.device_name == image.root_device_name);
+        if let Some(size) = root.and_then(|device| device.ebs.as_ref()?.volume_size) {
+            found.insert("root_size_gib".to_owned(), Value::Number(size.into()));
+        }
+        Ok(found)
     };
     Ok(queries.images.iter().map(|(address, query)| (address.clone(), answer(query))).collect())
 }

@@ -2,10 +2,15 @@
 //!
 //! One bucket per EC2 API, per category of ECS calls, and one per other service. Capacities and refills are the defaults
 //! of AWS's API guides (read August 2026); IAM publishes none, about 15 calls a second are commonly seen.
+//!
+//! Whoever takes a [`Ticket`] waits until the bucket was filled up to its number, so callers are served in order. A
+//! call that AWS refuses tells that somebody else takes from the same bucket: it is then empty, and is filled more
+//! slowly (times 0.6), and faster again with every second without a refusal. Two processes that each think they own
+//! the rate share it in this way.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,8 +23,25 @@ struct Size {
     per_second: f64,
 }
 
-const fn size(capacity: f64, per_second: f64) -> Size {
-    Size { capacity, per_second }
+/// A call that leaves a while before another can arrive right before it. AWS counts arrivals, so a server that counts
+/// exactly as AWS documents would refuse some of a bucket's worth of calls sent exactly at its rate. What half a second
+/// refills stays in the bucket for that (one token at least), and 2 % of the rate for clocks that differ in speed.
+const JITTER_SECONDS: f64 = 0.5;
+const SHARE_OF_THE_RATE: f64 = 0.98;
+
+/// What a refusal leaves of the rate, the least that is left after many, and how much of the full rate comes back in a
+/// second: after a single refusal it is whole again in 20 seconds.
+const AFTER_A_REFUSAL: f64 = 0.6;
+const LEAST_FACTOR: f64 = 1.0 / 16.0;
+const RECOVERY_PER_SECOND: f64 = 0.02;
+
+/// Refusals within this time are one event: they were all sent before the first answer came.
+const ONE_EVENT: Duration = Duration::from_secs(1);
+
+/// A bucket that AWS documents with these figures.
+fn size(capacity: f64, per_second: f64) -> Size {
+    let kept = (per_second * JITTER_SECONDS).max(1.0);
+    Size { capacity: (capacity - kept).max(1.0), per_second: per_second * SHARE_OF_THE_RATE }
 }
 
 /// The bucket a call takes from, and its size.
@@ -41,6 +63,10 @@ fn ec2(name: &str) -> Size {
         "RunInstances" => size(5.0, 2.0),
         "TerminateInstances" | "CreateLaunchTemplateVersion" | "CreateNetworkInterface" => size(100.0, 5.0),
         "CreateTags" => size(100.0, 10.0),
+        // Of these, calls with neither a filter nor pages have a smaller bucket, and ids count as no filter.
+        "DescribeInstances" | "DescribeNetworkInterfaces" | "DescribeSecurityGroups" | "DescribeVolumes" => {
+            size(50.0, 10.0)
+        }
         _ if crate::calls::is_read(name) => size(100.0, 20.0),
         _ => size(50.0, 5.0),
     }
@@ -52,33 +78,134 @@ fn ecs(name: &str) -> (&'static str, Size) {
         "TagResource" | "UntagResource" => ("tag-modify", size(20.0, 10.0)),
         _ if name.contains("TaskDefinition") && reads => ("task-definition-read", size(50.0, 20.0)),
         _ if name.contains("TaskDefinition") => ("task-definition-modify", size(20.0, 1.0)),
-        _ if name.contains("Cluster") && reads => ("cluster-read", size(50.0, 20.0)),
-        _ if name.contains("Cluster") => ("cluster-modify", size(20.0, 1.0)),
-        _ if reads => ("service-read", size(100.0, 20.0)),
-        _ => ("service-modify", size(50.0, 5.0)),
+        _ if name.contains("Service") && reads => ("service-read", size(100.0, 20.0)),
+        _ if name.contains("Service") => ("service-modify", size(50.0, 5.0)),
+        _ if reads => ("cluster-read", size(50.0, 20.0)),
+        _ => ("cluster-modify", size(20.0, 1.0)),
     }
 }
 
+/// A place in the queue of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ticket(f64);
+
+/// A bucket since its first call, in tokens.
 #[derive(Debug)]
 struct Level {
-    tokens: f64,
+    size: Size,
+    /// How many were filled in.
+    filled: f64,
+    /// How many tickets were given.
+    tickets: f64,
+    /// When `filled` was true.
     at: Instant,
+    /// The share of the full rate at which it is filled.
+    factor: f64,
+    /// When AWS last refused a call and the rate was lowered.
+    lowered: Option<Instant>,
+    /// Until when the retries of refused calls follow one another.
+    retries_until: Instant,
+}
+
+impl Level {
+    fn full(size: Size, now: Instant) -> Self {
+        Self { size, filled: size.capacity, tickets: 0.0, at: now, factor: 1.0, lowered: None, retries_until: now }
+    }
+
+    fn rate(&self) -> f64 {
+        self.size.per_second * self.factor
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let seconds = now.saturating_duration_since(self.at).as_secs_f64();
+        self.filled = (self.filled + seconds * self.rate()).min(self.tickets + self.size.capacity);
+        self.factor = (self.factor + seconds * RECOVERY_PER_SECOND).min(1.0);
+        self.at = self.at.max(now);
+    }
+
+    fn until(&self, tokens: f64) -> Duration {
+        if tokens <= self.filled { Duration::ZERO } else { seconds((tokens - self.filled) / self.rate()) }
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
 }
 
 /// The buckets of one account and region.
 #[derive(Debug, Default)]
-pub(crate) struct Buckets(Mutex<HashMap<String, Level>>);
+pub(crate) struct Buckets(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    levels: HashMap<String, Level>,
+    taken: u64,
+}
 
 impl Buckets {
-    /// Takes a token for a call and says how long to wait until it is there. Callers are served in order.
-    pub fn take(&self, operation: &str, now: Instant) -> Duration {
+    /// Takes a token for a call: a place in the queue for it.
+    pub fn take(&self, operation: &str, now: Instant) -> Ticket {
+        self.with(operation, now, |level| {
+            level.tickets += 1.0;
+            Ticket(level.tickets)
+        })
+    }
+
+    /// How long it is until a token that was taken is there; less with every call.
+    pub fn wait(&self, operation: &str, ticket: Ticket, now: Instant) -> Duration {
+        self.look(operation, now, |level| level.until(ticket.0))
+    }
+
+    /// Takes a token for a call that is sent once more, ahead of those that wait, and says how long it is until then.
+    pub fn take_again(&self, operation: &str, now: Instant) -> Duration {
+        self.with(operation, now, |level| {
+            level.filled -= 1.0;
+            if level.filled >= level.tickets { Duration::ZERO } else { seconds(1.0 / level.rate()) }
+        })
+    }
+
+    /// Takes a token for a call that AWS refused, ahead of those that wait, and says when to send it again. From now on
+    /// the bucket is filled more slowly.
+    pub fn refused(&self, operation: &str, now: Instant) -> Duration {
+        self.with(operation, now, |level| {
+            if level.lowered.is_none_or(|at| now.saturating_duration_since(at) >= ONE_EVENT) {
+                level.factor = (level.factor * AFTER_A_REFUSAL).max(LEAST_FACTOR);
+                level.lowered = Some(now);
+            }
+            level.filled = level.filled.min(level.tickets) - 1.0;
+            let pause = seconds((0.5 + fastrand::f64()) / level.rate());
+            level.retries_until = level.retries_until.max(now) + pause;
+            level.retries_until.saturating_duration_since(now)
+        })
+    }
+
+    /// How many tokens were taken.
+    #[cfg(test)]
+    pub fn taken(&self) -> u64 {
+        self.lock().taken
+    }
+
+    fn with<T>(&self, operation: &str, now: Instant, take: impl FnOnce(&mut Level) -> T) -> T {
+        let mut inner = self.lock();
+        inner.taken += 1;
+        take(inner.level(operation, now))
+    }
+
+    fn look<T>(&self, operation: &str, now: Instant, look: impl FnOnce(&mut Level) -> T) -> T {
+        look(self.lock().level(operation, now))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn level(&mut self, operation: &str, now: Instant) -> &mut Level {
         let (name, size) = bucket_of(operation);
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let level = buckets.entry(name).or_insert(Level { tokens: size.capacity, at: now });
-        let refill = now.saturating_duration_since(level.at).as_secs_f64() * size.per_second;
-        level.tokens = (level.tokens + refill).min(size.capacity) - 1.0;
-        level.at = now;
-        if level.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-level.tokens / size.per_second) }
+        let level = self.levels.entry(name).or_insert_with(|| Level::full(size, now));
+        level.refill(now);
+        level
     }
 }
 
@@ -86,22 +213,98 @@ impl Buckets {
 mod tests {
     use super::*;
 
+    const RUN: &str = "ec2:RunInstances";
+
+    /// Takes a token and says how long it has to wait.
+    fn take(buckets: &Buckets, operation: &str, now: Instant) -> f64 {
+        let ticket = buckets.take(operation, now);
+        buckets.wait(operation, ticket, now).as_secs_f64()
+    }
+
+    fn is_near(value: f64, expected: f64) -> bool {
+        (value - expected).abs() < 1e-6
+    }
+
     #[test]
     fn launches_wait_once_the_bucket_is_empty() {
         let buckets = Buckets::default();
         let now = Instant::now();
-        for _ in 0..5 {
-            assert_eq!(buckets.take("ec2:RunInstances", now), Duration::ZERO);
+        for _ in 0..4 {
+            assert!(is_near(take(&buckets, RUN, now), 0.0));
         }
-        assert_eq!(buckets.take("ec2:RunInstances", now), Duration::from_millis(500));
-        assert_eq!(buckets.take("ec2:RunInstances", now), Duration::from_secs(1));
-        assert_eq!(buckets.take("ec2:DescribeInstances", now), Duration::ZERO);
-        assert_eq!(buckets.take("ec2:RunInstances", now + Duration::from_mins(1)), Duration::ZERO);
+        assert!(is_near(take(&buckets, RUN, now), 1.0 / 1.96));
+        assert!(is_near(take(&buckets, RUN, now), 2.0 / 1.96));
+        assert!(is_near(take(&buckets, "ec2:DescribeInstances", now), 0.0));
+        assert!(is_near(take(&buckets, RUN, now + Duration::from_mins(1)), 0.0));
+        assert_eq!(buckets.taken(), 8);
+    }
+
+    #[test]
+    fn a_server_that_counts_exactly_refuses_no_call_that_is_late_by_half_a_second() {
+        for (operation, capacity, per_second) in
+            [(RUN, 5.0, 2.0), ("ec2:CreateTags", 100.0, 10.0), ("iam:CreateRole", 15.0, 15.0)]
+        {
+            let buckets = Buckets::default();
+            let start = Instant::now();
+            // Calls of the first half second arrive at its end, all at once.
+            let mut arrivals: Vec<f64> = (0..400)
+                .map(|_| take(&buckets, operation, start))
+                .map(|sent| if sent < 0.5 { 0.5 } else { sent })
+                .collect();
+            arrivals.sort_by(f64::total_cmp);
+            let (mut tokens, mut at) = (capacity, 0.0);
+            for arrival in arrivals {
+                tokens = f64::min(tokens + (arrival - at) * per_second, capacity) - 1.0;
+                at = arrival;
+                assert!(tokens >= 0.0, "{operation} at {arrival}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_empties_the_bucket_and_slows_it_down_until_it_recovers() {
+        let buckets = Buckets::default();
+        let now = Instant::now();
+        take(&buckets, RUN, now);
+        let again = buckets.refused(RUN, now).as_secs_f64();
+        assert!((0.4..1.4).contains(&again), "{again}");
+        // The retry's token and the next one, at 0.6 of the rate.
+        assert!(is_near(take(&buckets, RUN, now), 2.0 / (1.96 * 0.6)));
+        // Refusals of calls that were under way together are one event.
+        buckets.refused(RUN, now);
+        assert!(is_near(take(&buckets, RUN, now), 4.0 / (1.96 * 0.6)));
+        let later = now + Duration::from_mins(2);
+        for _ in 0..4 {
+            assert!(is_near(take(&buckets, RUN, later), 0.0));
+        }
+        assert!(is_near(take(&buckets, RUN, later), 1.0 / 1.96));
+    }
+
+    #[test]
+    fn who_waits_waits_longer_once_a_call_is_refused() {
+        let buckets = Buckets::default();
+        let now = Instant::now();
+        for _ in 0..4 {
+            buckets.take(RUN, now);
+        }
+        let ticket = buckets.take(RUN, now);
+        let before = buckets.wait(RUN, ticket, now);
+        buckets.refused(RUN, now);
+        assert!(buckets.wait(RUN, ticket, now) > before * 2);
+    }
+
+    #[test]
+    fn retries_of_many_refused_calls_follow_one_another() {
+        let buckets = Buckets::default();
+        let now = Instant::now();
+        let waits: Vec<Duration> = (0..10).map(|_| buckets.refused(RUN, now)).collect();
+        assert!(waits.is_sorted() && waits.last().is_some_and(|last| *last > Duration::from_secs(4)), "{waits:?}");
     }
 
     #[test]
     fn ecs_calls_share_the_bucket_of_their_category() {
         assert_eq!(bucket_of("ecs:RegisterTaskDefinition"), bucket_of("ecs:DeregisterTaskDefinition"));
         assert_ne!(bucket_of("ecs:RegisterTaskDefinition").0, bucket_of("ecs:CreateCluster").0);
+        assert_eq!(bucket_of("ecs:ListTasks"), bucket_of("ecs:DescribeClusters"));
     }
 }

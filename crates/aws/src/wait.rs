@@ -1,6 +1,9 @@
 //! Patience: with AWS's consistency lag, with what is slow to let go, and with what is slow to start.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 
@@ -18,11 +21,21 @@ pub(crate) enum Ended {
     OutOfPatience,
 }
 
+/// The first pause between two looks; each is half as long again as the one before, up to the pace of the connection.
+/// Much of what is waited for is there at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The pause before a look, counted from nought.
+pub(crate) fn pause(look: u32, pace: Duration) -> Duration {
+    FIRST_PAUSE.mul_f64(1.5_f64.powi(i32::try_from(look.min(32)).unwrap_or(32))).min(pace)
+}
+
 /// A wait that ends by itself.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
     aws: &'a Aws,
     until: Instant,
+    looks: AtomicU32,
 }
 
 impl Wait<'_> {
@@ -38,7 +51,7 @@ impl Wait<'_> {
         }
         tokio::select! {
             () = self.aws.connection.interrupt.cancelled() => Err(Ended::Interrupted),
-            () = sleep(self.aws.connection.pace) => Ok(()),
+            () = sleep(pause(self.looks.fetch_add(1, Ordering::Relaxed), self.aws.connection.pace)) => Ok(()),
         }
     }
 }
@@ -55,7 +68,7 @@ impl Aws {
     }
 
     fn wait(&self, patience: Duration) -> Wait<'_> {
-        Wait { aws: self, until: Instant::now() + patience }
+        Wait { aws: self, until: Instant::now() + patience, looks: AtomicU32::new(0) }
     }
 
     /// Looks for something that is said to be there until AWS shows it, for a short while.
@@ -76,18 +89,47 @@ impl Aws {
     pub(crate) async fn patiently<T>(
         &self,
         classes: &[Class],
-        mut call: impl AsyncFnMut() -> Result<T, Failure>,
+        call: impl AsyncFnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let wait = self.short_wait();
-        loop {
-            match call().await {
-                Err(failure) if failure.is(classes) => match wait.look().await {
-                    Ok(()) => {}
-                    Err(Ended::Interrupted) => return Err(Failure { class: Class::Interrupted, ..failure }),
-                    Err(Ended::OutOfPatience) => return Err(failure),
-                },
-                result => return result,
-            }
+        repeat(&self.short_wait(), classes, call).await
+    }
+
+    /// The same for as long as a host or a service may take: something else must end first.
+    pub(crate) async fn very_patiently<T>(
+        &self,
+        classes: &[Class],
+        call: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        repeat(&self.long_wait(), classes, call).await
+    }
+}
+
+async fn repeat<T>(
+    wait: &Wait<'_>,
+    classes: &[Class],
+    mut call: impl AsyncFnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    loop {
+        match call().await {
+            Err(failure) if failure.is(classes) => match wait.look().await {
+                Ok(()) => {}
+                Err(Ended::Interrupted) => return Err(Failure { class: Class::Interrupted, ..failure }),
+                Err(Ended::OutOfPatience) => return Err(failure),
+            },
+            result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_looks_come_quickly_and_the_last_ones_at_the_pace() {
+        let pauses: Vec<u128> = (0..9).map(|look| pause(look, Duration::from_secs(3)).as_millis()).collect();
+        assert_eq!(pauses, [250, 375, 562, 843, 1265, 1898, 2847, 3000, 3000]);
+        assert_eq!(pause(u32::MAX, Duration::from_secs(3)), Duration::from_secs(3));
+        assert_eq!(pause(0, Duration::from_millis(50)), Duration::from_millis(50));
     }
 }

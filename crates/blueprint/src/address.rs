@@ -3,8 +3,8 @@
 use trunnion_catalog::Architecture;
 use trunnion_engine::{Address, Value};
 use trunnion_kinds::{
-    ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, Instance, LaunchTemplate,
-    LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, lookup,
+    ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile, IamRole, Instance,
+    LaunchTemplate, LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, lookup,
 };
 use trunnion_stack::{Placement, Stack};
 
@@ -108,7 +108,8 @@ pub(crate) fn tags(stack: &Stack, address: &Address) -> Tags {
 
 /// Only those that say whose it is: an object in S3 takes ten tags, and the user may have more.
 pub(crate) fn own_tags(stack: &Stack, address: &Address) -> Tags {
-    [(STACK_TAG.to_owned(), stack.name.clone()), (ADDRESS_TAG.to_owned(), address.to_string())].into()
+    let tags = [(STACK_TAG, stack.name.clone()), (ADDRESS_TAG, address.to_string()), (HOME_TAG, stack.home.clone())];
+    tags.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
 /// The same for what AWS's console lists by its tag `Name`.

@@ -18,7 +18,7 @@ use trunnion_stack::{Engine, Pool, Stack, Tracking};
 use crate::{Binaries, BlueprintError, address::bucket_of, conf::EXECUTABLE_DIR, error::BlueprintError as Error};
 
 /// How many bytes of user data AWS takes, before they are encoded.
-pub const USER_DATA_LIMIT: usize = 16_384;
+pub const USER_DATA_LIMIT: usize = trunnion_catalog::limits::USER_DATA_BYTES;
 
 /// The built-in boot template.
 pub(crate) const BUILT_IN: &str = include_str!("../../../templates/boot.sh.tera");
@@ -83,6 +83,7 @@ pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<Strin
     tera.register_filter("quote", quote);
     tera.add_raw_template(&template_name, &template).map_err(|error| failed(&error))?;
     let text = tera.render(&template_name, &context).map_err(|error| failed(&error))?;
+    check_mark(&template_name, &text)?;
     if text.len() > USER_DATA_LIMIT {
         return Err(Error::UserDataTooLong { pool: pool_name.to_owned(), size: text.len(), limit: USER_DATA_LIMIT });
     }
@@ -102,7 +103,38 @@ fn template(stack: &Stack) -> Result<(String, String), BlueprintError> {
     if text.len() as u64 > LONGEST_TEMPLATE {
         return Err(Error::TemplateTooLong { path: path.clone(), limit: LONGEST_TEMPLATE });
     }
+    // An editor's mark at the beginning, and line ends of Windows, would reach the hosts otherwise, where cloud-init and
+    // shells do not understand them; and a checkout on Windows would replace the fleet.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n");
     Ok((format!("`{}`", path.display()), text))
+}
+
+/// How user data begins that cloud-init does something with (its documentation, "User data formats", read November 2026).
+/// What is zipped is no text.
+const MARKS: [&str; 8] = [
+    "#!",
+    "#cloud-config",
+    "#include",
+    "#cloud-boothook",
+    "#part-handler",
+    "## template: jinja",
+    "Content-Type:",
+    "MIME-Version:",
+];
+
+/// Refuses user data that cloud-init would ignore: the host would boot, and be no generator.
+fn check_mark(template: &str, user_data: &str) -> Result<(), BlueprintError> {
+    let is_known = MARKS.iter().any(|mark| {
+        user_data.get(..mark.len()).is_some_and(|start| {
+            // Headers of mail have no case; the other marks do.
+            start == *mark || (mark.ends_with(':') && start.eq_ignore_ascii_case(mark))
+        })
+    });
+    if is_known {
+        return Ok(());
+    }
+    let first = user_data.lines().next().unwrap_or_default().chars().take(60).collect();
+    Err(Error::NoCloudInit { template: template.to_owned(), first })
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -3,7 +3,7 @@
 //! Every location is of the type `dedicated`, the only one whose hosts may have several interfaces.
 
 use trunnion_engine::{Reference, Value};
-use trunnion_stack::{Engine, Location, Stack};
+use trunnion_stack::{ControlPlane, Engine, Location, Stack};
 
 use crate::{BlueprintError, address, hocon::Hocon};
 
@@ -65,7 +65,7 @@ fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
             ]),
         ),
         ("hosts", Hocon::List((0..count).map(host).collect())),
-        ("executable-dir", text(EXECUTABLE_DIR)),
+        (executable_dir_key(stack), text(EXECUTABLE_DIR)),
     ];
     // An empty list would say "no options" and not "as Gatling has them".
     if !location.jvm_options.is_empty() {
@@ -76,6 +76,15 @@ fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
         fields.push(("system-properties", Hocon::Object(properties.collect())));
     }
     Hocon::object(fields)
+}
+
+/// The key that says where Gatling unpacks its programs: an older control plane does not know the newer one, and would take
+/// `/tmp`. A version that its image does not tell is taken for a new one.
+fn executable_dir_key(stack: &Stack) -> &'static str {
+    match stack.control_plane.version() {
+        Some(version) if version < ControlPlane::FIRST_WITH_EXECUTABLE_DIR => "working-directory",
+        _ => "executable-dir",
+    }
 }
 
 fn engine(engine: Engine) -> &'static str {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use trunnion_engine::{Lookup, Resource};
+use trunnion_engine::{Lookup, Resource, Value};
 use trunnion_kinds::{
     Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HealthCheck, LogConfiguration, LogGroup, Mount,
     ServiceNetwork, lookup,
 };
-use trunnion_stack::Stack;
+use trunnion_stack::{Secret, Stack};
 
 use crate::{
     BlueprintError,
@@ -15,12 +15,13 @@ use crate::{
     conf::{self, control_plane_conf},
     lookup as one_lookup,
     network::control_plane_placements,
-    resource,
-    roles::secret,
+    resource, size,
 };
 
-/// The container that writes the conf before the control plane starts: anything with a shell, `chown` and `chmod`.
-const WRITER_IMAGE: &str = "busybox:1.37.0";
+/// The lookup of the secret that holds the control plane's token.
+pub(crate) const TOKEN_SECRET: &str = "token";
+/// The lookup of the secret that holds the private key of the hosts.
+pub(crate) const KEY_SECRET: &str = "ssh_private_key";
 const WRITER: &str = "conf";
 const MAIN: &str = "control-plane";
 const VOLUME: &str = "conf";
@@ -36,8 +37,8 @@ pub(crate) fn resources(stack: &Stack) -> Result<[Resource; 4], BlueprintError> 
 
 /// The secrets, which must be there.
 pub(crate) fn lookups(stack: &Stack) -> Result<[Lookup; 2], BlueprintError> {
-    let one = |name, arn| one_lookup(address::secret(name), &lookup::Secret { arn: secret(arn) });
-    Ok([one("token", &stack.control_plane.token)?, one("ssh_private_key", &stack.control_plane.ssh.private_key)?])
+    let one = |name, secret: &Secret| one_lookup(address::secret(name), &lookup::Secret { arn: secret.arn.clone() });
+    Ok([one(TOKEN_SECRET, &stack.control_plane.token)?, one(KEY_SECRET, &stack.control_plane.ssh.private_key)?])
 }
 
 fn log_group(stack: &Stack) -> Result<Resource, BlueprintError> {
@@ -68,10 +69,13 @@ fn task_definition(stack: &Stack) -> Result<Resource, BlueprintError> {
         containers: [(WRITER.to_owned(), writer(stack)?), (MAIN.to_owned(), main_container(stack))].into(),
         tags: tags(stack, &address),
     };
+    let secrets = [&stack.control_plane.token.arn, &stack.control_plane.ssh.private_key.arn];
+    size::check(&definition, secrets.into_iter().max_by_key(|arn| arn.len()).map_or("", String::as_str))?;
     Ok(resource(address, &definition)?.after([address::log_group()]))
 }
 
-/// Writes the conf and the private key, which then belong to the control plane's user alone.
+/// Writes the conf and the private key, which then belong to the control plane's user alone. Its image is anything with a
+/// shell, `chown` and `chmod`.
 fn writer(stack: &Stack) -> Result<Container, BlueprintError> {
     let (conf, key) = (conf::CONF, conf::PRIVATE_KEY);
     let script = format!(
@@ -81,13 +85,13 @@ fn writer(stack: &Stack) -> Result<Container, BlueprintError> {
          chown {OWNER} {conf} {key}; chmod 400 {conf} {key}"
     );
     Ok(Container {
-        image: WRITER_IMAGE.to_owned(),
+        image: stack.control_plane.init_image.clone(),
         essential: false,
         entry_point: ["/bin/sh", "-c"].map(str::to_owned).into(),
         command: vec![script],
         user: None,
         environment: [("CONTROL_PLANE_CONF".to_owned(), control_plane_conf(stack)?)].into(),
-        secrets: [("SSH_PRIVATE_KEY".to_owned(), stack.control_plane.ssh.private_key.clone())].into(),
+        secrets: [("SSH_PRIVATE_KEY".to_owned(), value_of(KEY_SECRET, &stack.control_plane.ssh.private_key))].into(),
         mounts: vec![mount(false)],
         depends_on: BTreeMap::new(),
         ports: Vec::new(),
@@ -105,13 +109,22 @@ fn main_container(stack: &Stack) -> Container {
         command: Vec::new(),
         user: None,
         environment: BTreeMap::new(),
-        secrets: [(conf::TOKEN.to_owned(), stack.control_plane.token.clone())].into(),
+        secrets: [(conf::TOKEN.to_owned(), value_of(TOKEN_SECRET, &stack.control_plane.token))].into(),
         mounts: vec![mount(true)],
         depends_on: [(WRITER.to_owned(), "SUCCESS".to_owned())].into(),
         ports: vec![conf::PORT.into()],
         health_check: Some(health_check()),
         stop_timeout_seconds: Some(LONGEST_STOP_SECONDS),
         log: log(stack, MAIN),
+    }
+}
+
+/// Where a container gets a secret from: the whole ARN of the secret, and what the stack names of it.
+fn value_of(lookup: &str, secret: &Secret) -> Value {
+    let whole = of(address::secret(lookup), "arn");
+    match &secret.part {
+        Some(part) => Value::concat([whole, Value::Text(format!(":{part}"))]),
+        None => whole,
     }
 }
 

@@ -72,6 +72,24 @@ pub enum BlueprintError {
         /// The variables it knows.
         known: &'static str,
     },
+    /// The rendered user data is nothing that cloud-init knows.
+    #[error("{template} gives user data that cloud-init ignores: it begins with {first:?}")]
+    NoCloudInit {
+        /// The template's file, or that it is the built-in one.
+        template: String,
+        /// How its first line begins.
+        first: String,
+    },
+    /// The control plane's task definition is longer than ECS takes.
+    #[error("the control plane's task definition has {size} bytes, {conf} of them its conf, and ECS takes {limit}")]
+    TaskDefinitionTooLong {
+        /// Its size in bytes.
+        size: usize,
+        /// How many of them are the conf.
+        conf: usize,
+        /// How many bytes ECS takes.
+        limit: usize,
+    },
     /// The rendered user data is longer than AWS takes.
     #[error("the user data of pool `{pool}` has {size} bytes, and AWS takes {limit}")]
     UserDataTooLong {
@@ -109,9 +127,10 @@ impl BlueprintError {
             Self::Binary { .. } | Self::BinaryTooLong { .. } | Self::NoBinary { .. } => {
                 Some("generator.binary".to_owned())
             }
-            Self::Template { .. } | Self::TemplateTooLong { .. } | Self::Render { .. } => {
+            Self::Template { .. } | Self::TemplateTooLong { .. } | Self::Render { .. } | Self::NoCloudInit { .. } => {
                 Some("generator.template".to_owned())
             }
+            Self::TaskDefinitionTooLong { .. } => Some("locations".to_owned()),
             Self::UnknownVariable { name, .. } => Some(format!("generator.variables.{name}")),
             Self::UserDataTooLong { .. } => Some("generator".to_owned()),
             Self::NoPool { .. } | Self::Attributes { .. } | Self::Json(_) | Self::Graph(_) => None,
@@ -127,6 +146,13 @@ impl BlueprintError {
             Self::UserDataTooLong { .. } => {
                 Some("shorten the template or the variables, or put what is long into an image of your own")
             }
+            Self::NoCloudInit { .. } => Some(
+                "let the first line of the template begin with `#!/bin/bash`, `#cloud-config` or another mark of cloud-init",
+            ),
+            Self::TaskDefinitionTooLong { .. } => Some(
+                "the conf names every host and every system property: take fewer and larger hosts or fewer properties, or \
+                 split the stack",
+            ),
             Self::UnknownVariable { .. } => Some("remove it, or name a template of your own in `generator.template`"),
             Self::Render { .. } => Some("the head of the built-in template lists every variable a template is handed"),
             _ => None,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trunnion_catalog::Architecture;
+use trunnion_catalog::{Architecture, limits::SERVICE_SUBNETS};
 use trunnion_engine::{Address, Graph, Map, Observed};
-use trunnion_stack::{Image, Placement, Pool, Stack};
+use trunnion_stack::{Image, Placement, Pool, Stack, may_be_secret};
 
 use crate::{
     Binaries, Binary,
@@ -44,14 +44,17 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     let mut found = Findings::default();
     for (name, pool) in &stack.pools {
         found.errors.extend(type_too_small(name, pool, observed));
+        found.errors.extend(volume_too_small(name, pool, observed));
         found.errors.extend(no_graalvm(stack, name, pool));
         found.warnings.extend(pool_unreachable(name, pool, observed));
     }
     found.errors.extend(no_such_java(stack));
+    found.errors.extend(too_many_subnets(stack, observed));
     room(stack, desired, observed, &mut found.errors);
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found.warnings.extend(secrets_with_keys(stack, observed));
     found.warnings.extend(binaries_that_may_not_start(stack, binaries));
+    found.warnings.extend(secrets_in_clear(stack));
     found
 }
 
@@ -71,6 +74,70 @@ fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Findin
         help: Some(format!("lower it to {has}, or take a larger instance type")),
         path: format!("pools.{name}.{key}"),
     })
+}
+
+/// EC2 makes no root volume that is smaller than the image's snapshot.
+fn volume_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
+    let image = observed.lookups.get(&address::image(name))?;
+    let least = number(image, "root_size_gib")?;
+    if i64::from(pool.volume_gib) >= least {
+        return None;
+    }
+    Some(Finding {
+        code: "volume_too_small",
+        message: format!(
+            "`pools.{name}.volume_gib` is {}, but the root volume of the image `{}` has {least} GiB",
+            pool.volume_gib,
+            text(image, "id").unwrap_or_default()
+        ),
+        help: Some(format!("raise it to {least}")),
+        path: format!("pools.{name}.volume_gib"),
+    })
+}
+
+/// A zone and an id may be the same subnet, so that only the lookups tell how many there are.
+fn too_many_subnets(stack: &Stack, observed: &Observed) -> Option<Finding> {
+    let placements = control_plane_placements(stack);
+    let ids: BTreeSet<&str> = placements.iter().filter_map(|placement| subnet_id(placement, observed)).collect();
+    (ids.len() > SERVICE_SUBNETS).then(|| Finding {
+        code: "too_many_subnets",
+        message: format!(
+            "the control plane would stand in the {} subnets of the pools, but ECS takes {SERVICE_SUBNETS}",
+            ids.len()
+        ),
+        help: Some(format!("name up to {SERVICE_SUBNETS} zones in `control_plane.zones`")),
+        path: "control_plane.zones".to_owned(),
+    })
+}
+
+/// What looks like a secret and goes in clear into the task definition, the hosts' user data, tags, state and plans.
+pub fn secrets_in_clear(stack: &Stack) -> Vec<Finding> {
+    let mut places: Vec<(String, &str)> = Vec::new();
+    places.extend(stack.tags.iter().map(|(key, value)| (format!("tags.{key}"), value.as_str())));
+    let variables = stack.generator.variables.iter();
+    places.extend(variables.map(|(key, value)| (format!("generator.variables.{key}"), value.as_str())));
+    for (id, location) in &stack.locations {
+        let options = location.jvm_options.iter().enumerate();
+        places.extend(options.map(|(at, option)| (format!("locations.{id}.jvm_options[{at}]"), option.as_str())));
+        let properties = location.system_properties.iter();
+        places
+            .extend(properties.map(|(key, value)| (format!("locations.{id}.system_properties.{key}"), value.as_str())));
+    }
+    let finding = |(path, value): (String, &str)| {
+        let name = path.rsplit('.').next().unwrap_or_default();
+        may_be_secret(name, value).then(|| Finding {
+            code: "secret_in_clear",
+            message: format!(
+                "`{path}` may hold a secret, which everybody sees who may read the task definition, the hosts, the tags or the \
+                 state"
+            ),
+            help: Some(
+                "let simulations fetch it from Secrets Manager, and replace it: it has been in a file".to_owned(),
+            ),
+            path,
+        })
+    };
+    places.into_iter().filter_map(finding).collect()
 }
 
 /// The built-in template only makes sure that GraalVM is there, so the boot would fail.

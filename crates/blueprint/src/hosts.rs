@@ -60,7 +60,7 @@ fn image_source(image: &Image, instance_type: &InstanceType) -> String {
 
 fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: String) -> Result<Resource, BlueprintError> {
     let address = address::launch_template(pool_name);
-    let name = name(stack, pool_name);
+    let shown = name(stack, pool_name);
     let data = LaunchTemplateData {
         image_source: image_source(&pool.image, pool.instance_type),
         image: of(address::image(pool_name), "id"),
@@ -81,24 +81,25 @@ fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: Strin
         },
         interfaces: interfaces(pool),
         // Only what never changes: a user's tag that changes must not replace hosts, so those come with each instance.
-        tags: [(STACK_TAG.to_owned(), stack.name.clone()), ("Name".to_owned(), name.clone())].into(),
+        tags: [(STACK_TAG.to_owned(), stack.name.clone()), ("Name".to_owned(), shown.clone())].into(),
         other: Vec::new(),
         user_data,
     };
-    let tags = tags_with_name(stack, &address, &name);
+    let tags = tags_with_name(stack, &address, &shown);
+    // Neither stacks nor pools have dots: `a` with the pool `b-c` and `a-b` with the pool `c` have two templates.
+    let name = format!("{}.{pool_name}", stack.name);
     let template = LaunchTemplate { name, data, default_version: LATEST.to_owned(), tags };
     let binary = address::object(pool.instance_type.architecture);
     Ok(resource(address, &template)?.after([binary]))
 }
 
-/// A pool's interfaces, spread evenly over the network cards. Device numbers count on each card: the primary interface
-/// is device 0 of card 0, and device 0 of the other cards stays free.
+/// A pool's interfaces, spread evenly over the network cards. Device numbers count from 0 on each card: EC2 ends a host
+/// whose device number reaches the number of interfaces that its card takes, so a full card has no number to spare.
 fn interfaces(pool: &Pool) -> Vec<Interface> {
     let subnet = of(address::subnet(&pool.placement), "id");
     let mut found = Vec::new();
     for (card, devices) in (0..).zip(spread(pool.interfaces, &pool.instance_type.cards)) {
-        let first = u32::from(card != 0);
-        for device in first..first + devices {
+        for device in 0..devices {
             let group = match pool.tracking {
                 _ if card == 0 && device == 0 => GENERATOR,
                 Tracking::Tracked => LOAD,

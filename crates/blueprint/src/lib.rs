@@ -28,6 +28,7 @@ mod hosts;
 mod network;
 mod policy;
 mod roles;
+mod size;
 
 use std::collections::BTreeMap;
 
@@ -40,7 +41,8 @@ pub use crate::{
     boot::{USER_DATA_LIMIT, boot},
     conf::{control_plane_conf, with_placeholders},
     error::BlueprintError,
-    findings::{Finding, Findings, findings},
+    findings::{Finding, Findings, findings, secrets_in_clear},
+    network::complete,
 };
 
 /// Everything the stack asks for.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use trunnion_engine::{Lookup, Map, Resource, Value};
+use trunnion_engine::{Graph, Lookup, Map, Observed, Resource, Value, from_map, to_map};
 use trunnion_kinds::{SecurityGroup, SecurityGroupRule, lookup};
 use trunnion_stack::{Placement, Stack, Tracking, Vpc};
 
@@ -13,8 +13,10 @@ use crate::{
 };
 
 const SSH: i32 = 22;
+const DNS: i32 = 53;
 const HTTPS: i32 = 443;
 const ANYWHERE: &str = "0.0.0.0/0";
+const ANYWHERE_IPV6: &str = "::/0";
 
 /// Where the pools' hosts stand, each place once.
 pub(crate) fn pool_placements(stack: &Stack) -> Vec<Placement> {
@@ -67,6 +69,7 @@ pub(crate) fn security_groups(stack: &Stack) -> Result<Vec<Resource>, BlueprintE
             .iter()
             .map(|placement| rule(SSH, of(address::subnet(placement), "cidr"), "SSH to the generator hosts")),
     );
+    to_hosts.extend(stack.network.dns_servers.iter().flat_map(|server| dns(&server.to_string())));
     let mut to_primary =
         vec![rule(SSH, of(address::security_group(CONTROL_PLANE), "id"), "SSH from the control plane")];
     let metrics = i32::from(stack.generator.metrics_port);
@@ -86,6 +89,46 @@ pub(crate) fn security_groups(stack: &Stack) -> Result<Vec<Resource>, BlueprintE
         groups.push(group(stack, UNTRACKED, description, vec![every_answer()], vec![everything()])?);
     }
     Ok(groups)
+}
+
+/// What the lookups add to the groups: in a VPC with a range of IPv6 addresses, what goes anywhere or comes from anywhere does
+/// so by IPv6 too; and the control plane reaches the DNS servers that the VPC's DHCP options name. Amazon's own need no rule
+/// (VPC User Guide, "Security groups": they do not filter traffic to and from the Amazon DNS).
+pub fn complete(desired: Graph, observed: &Observed) -> Result<Graph, BlueprintError> {
+    let Some(vpc) = observed.lookups.get(&address::vpc()) else { return Ok(desired) };
+    let has_ipv6 = vpc.get("ipv6") == Some(&Value::Bool(true));
+    let servers = vpc.get("dns_servers").and_then(Value::as_list).unwrap_or_default();
+    if !has_ipv6 && servers.is_empty() {
+        return Ok(desired);
+    }
+    let mut resources: Vec<Resource> = desired.resources().values().cloned().collect();
+    for resource in resources.iter_mut().filter(|resource| resource.kind().as_str() == SecurityGroup::KIND) {
+        let broken = |source| BlueprintError::attributes(&resource.address, source);
+        let mut group: SecurityGroup = from_map(&resource.attributes).map_err(broken)?;
+        if resource.address == address::security_group(CONTROL_PLANE) {
+            let rules = servers.iter().filter_map(Value::as_text).flat_map(dns);
+            let missing: Vec<_> = rules.filter(|rule| !group.egress.contains(rule)).collect();
+            group.egress.extend(missing);
+        }
+        if has_ipv6 {
+            for rules in [&mut group.ingress, &mut group.egress] {
+                let anywhere = rules.iter().filter(|rule| rule.peer == ANYWHERE.into());
+                let by_ipv6 =
+                    |rule: &SecurityGroupRule| SecurityGroupRule { peer: ANYWHERE_IPV6.into(), ..rule.clone() };
+                let added: Vec<_> = anywhere.map(by_ipv6).collect();
+                rules.extend(added);
+            }
+        }
+        resource.attributes = to_map(&group).map_err(broken)?;
+    }
+    Ok(Graph::new(desired.stack(), resources, desired.lookups().values().cloned())?)
+}
+
+/// Answers that do not fit into a datagram come by TCP.
+fn dns(server: &str) -> [SecurityGroupRule; 2] {
+    let range = format!("{server}/{}", if server.contains(':') { 128 } else { 32 });
+    let rule = rule(DNS, range.into(), "A DNS server of the VPC");
+    [SecurityGroupRule { protocol: "udp".to_owned(), ..rule.clone() }, rule]
 }
 
 fn group(

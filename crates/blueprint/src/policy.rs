@@ -1,8 +1,10 @@
-//! IAM policy documents, and the names that differ by AWS partition.
+//! IAM policy documents.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use trunnion_catalog::Partition;
+use trunnion_engine::{Reference, Value};
 
 /// A policy document.
 #[derive(Debug, Clone, Serialize)]
@@ -10,6 +12,37 @@ use serde::Serialize;
 pub(crate) struct Policy {
     version: &'static str,
     statement: Vec<Statement>,
+}
+
+/// What a statement is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// An ARN, or a pattern of ARNs.
+    Arn(String),
+    /// An ARN that only AWS can tell, with what people are shown of it meanwhile.
+    LookedUp { reference: Reference, shown: String },
+}
+
+impl From<String> for Target {
+    fn from(arn: String) -> Self {
+        Self::Arn(arn)
+    }
+}
+
+impl Target {
+    /// What stands for it in a document until it is known: no ARN holds such characters.
+    fn mark(&self) -> String {
+        match self {
+            Self::Arn(arn) => arn.clone(),
+            Self::LookedUp { reference, .. } => format!("<{}.{}>", reference.address, reference.attribute),
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.mark())
+    }
 }
 
 /// One statement of a policy.
@@ -22,7 +55,7 @@ pub(crate) struct Statement {
     principal: Option<Principal>,
     action: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    resource: Vec<String>,
+    resource: Vec<Target>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     condition: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
 }
@@ -58,10 +91,41 @@ impl Policy {
         serde_json::to_string(self)
     }
 
+    /// The same, with a reference wherever only AWS can tell an ARN.
+    pub(crate) fn value(&self) -> serde_json::Result<Value> {
+        let mut parts = vec![Value::Text(self.compact()?)];
+        for target in self.statement.iter().flat_map(|statement| &statement.resource) {
+            if let Target::LookedUp { reference, .. } = target {
+                let mark = target.mark();
+                parts = parts.into_iter().flat_map(|part| instead(part, &mark, reference)).collect();
+            }
+        }
+        Ok(Value::concat(parts))
+    }
+
     /// As people read it.
     pub(crate) fn pretty(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
+        let mut text = serde_json::to_string_pretty(self)?;
+        for target in self.statement.iter().flat_map(|statement| &statement.resource) {
+            if let Target::LookedUp { shown, .. } = target {
+                text = text.replace(&target.mark(), shown);
+            }
+        }
+        Ok(text)
     }
+}
+
+/// A text in pieces, with the reference in place of every mark.
+fn instead(part: Value, mark: &str, reference: &Reference) -> Vec<Value> {
+    let Value::Text(text) = part else { return vec![part] };
+    let mut pieces = Vec::new();
+    for (index, piece) in text.split(mark).enumerate() {
+        if index > 0 {
+            pieces.push(Value::Reference(reference.clone()));
+        }
+        pieces.push(piece.into());
+    }
+    pieces
 }
 
 /// Operator, key and value of a condition.
@@ -69,8 +133,13 @@ pub(crate) type Condition = (&'static str, &'static str, String);
 
 impl Statement {
     /// Allows actions on resources.
-    pub(crate) fn allow<const N: usize>(sid: &'static str, actions: [&'static str; N], resources: Vec<String>) -> Self {
-        Self { sid, effect: "Allow", action: actions.into(), resource: resources, ..Self::default() }
+    pub(crate) fn allow<const N: usize>(
+        sid: &'static str,
+        actions: [&'static str; N],
+        resources: impl IntoIterator<Item: Into<Target>>,
+    ) -> Self {
+        let resource = resources.into_iter().map(Into::into).collect();
+        Self { sid, effect: "Allow", action: actions.into(), resource, ..Self::default() }
     }
 
     /// Denies everyone an action on resources where the condition holds.
@@ -80,7 +149,7 @@ impl Statement {
             effect: "Deny",
             principal: Some(Principal::Aws("*")),
             action: vec![action],
-            resource: resources,
+            resource: resources.into_iter().map(Target::Arn).collect(),
             ..Self::default()
         };
         statement.require(condition);
@@ -94,16 +163,5 @@ impl Statement {
 
 /// The partition a region lies in: the first part of every ARN after `arn`.
 pub(crate) fn partition(region: &str) -> &'static str {
-    if region.starts_with("cn-") {
-        "aws-cn"
-    } else if region.starts_with("us-gov-") {
-        "aws-us-gov"
-    } else {
-        "aws"
-    }
-}
-
-/// The domain of a region's service endpoints and of EC2's service principal.
-pub(crate) fn domain(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+    Partition::of(region).id
 }

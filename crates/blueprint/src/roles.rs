@@ -1,13 +1,15 @@
 //! What hosts and tasks may do: three roles and the instance profile, with no more than they need.
 
-use trunnion_engine::Resource;
-use trunnion_kinds::{IamInstanceProfile, IamRole, S3Object, iam_path, instance_profile_name};
-use trunnion_stack::Stack;
+use trunnion_catalog::Partition;
+use trunnion_engine::{Reference, Resource};
+use trunnion_kinds::{IamInstanceProfile, IamRole, S3Object, iam_path, instance_profile_name, role_name};
+use trunnion_stack::{Secret, Stack};
 
 use crate::{
     BlueprintError,
-    address::{self, CONTROL_PLANE, EXECUTION, GENERATOR, bucket_of, log_group_of, name, tags},
-    policy::{Policy, Statement, domain, partition},
+    address::{self, CONTROL_PLANE, EXECUTION, GENERATOR, bucket_of, log_group_of, of, tags},
+    control_plane::{KEY_SECRET, TOKEN_SECRET},
+    policy::{Policy, Statement, Target, partition},
     resource,
 };
 
@@ -24,11 +26,11 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     for Role { which, description, trust, policy } in roles(stack) {
         let address = address::role(which);
         let role = IamRole {
-            name: role_name(stack, which),
-            path: iam_path(&stack.name),
+            name: role_name(&stack.name, &stack.region, &which.replace('_', "-")),
+            path: iam_path(&stack.name, &stack.region),
             description: format!("{description} of Trunnion stack {}", stack.name),
             trust_policy: trust.compact()?,
-            policy: policy.map(|policy| policy.compact()).transpose()?,
+            policy: policy.map(|policy| policy.value()).transpose()?,
             other_policies: Vec::new(),
             attached_policies: Vec::new(),
             tags: tags(stack, &address),
@@ -37,9 +39,10 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     }
     let address = address::instance_profile();
     let profile = IamInstanceProfile {
-        name: instance_profile_name(&stack.name),
-        path: iam_path(&stack.name),
-        roles: vec![role_name(stack, GENERATOR).into()],
+        name: instance_profile_name(&stack.name, &stack.region),
+        path: iam_path(&stack.name, &stack.region),
+        // A role that is there keeps its name.
+        roles: vec![of(address::role(GENERATOR), "name")],
         tags: tags(stack, &address),
     };
     resources.push(resource(address, &profile)?.after([address::role(GENERATOR)]));
@@ -57,10 +60,6 @@ pub(crate) fn policies(stack: &Stack) -> Vec<(String, Policy)> {
     policies
 }
 
-fn role_name(stack: &Stack, which: &str) -> String {
-    name(stack, &which.replace('_', "-"))
-}
-
 fn roles(stack: &Stack) -> [Role; 3] {
     let bucket = format!("arn:{}:s3:::{}", partition(&stack.region), bucket_of(stack));
     let objects = format!("{bucket}/{}*", S3Object::PREFIX);
@@ -68,7 +67,7 @@ fn roles(stack: &Stack) -> [Role; 3] {
         Role {
             which: GENERATOR,
             description: "Generator hosts",
-            trust: Policy::trust(format!("ec2.{}", domain(&stack.region)), []),
+            trust: Policy::trust(Partition::of(&stack.region).service_principal("ec2"), []),
             policy: Some(Policy::new([Statement::allow("ReadGenerator", ["s3:GetObject"], vec![objects])])),
         },
         Role {
@@ -92,39 +91,81 @@ fn tasks(stack: &Stack) -> Policy {
     let cluster = format!("arn:{}:ecs:{}:{}:*", partition(&stack.region), stack.region, stack.account);
     let conditions =
         [("ArnLike", "aws:SourceArn", cluster), ("StringEquals", "aws:SourceAccount", stack.account.clone())];
-    Policy::trust("ecs-tasks.amazonaws.com".to_owned(), conditions)
+    Policy::trust(Partition::of(&stack.region).service_principal("ecs-tasks"), conditions)
 }
 
 fn execution(stack: &Stack) -> Policy {
     let partition = partition(&stack.region);
     let place = format!("{}:{}", stack.region, stack.account);
-    let mut secrets = vec![secret(&stack.control_plane.token), secret(&stack.control_plane.ssh.private_key)];
-    secrets.dedup();
+    let (token, private_key) = (&stack.control_plane.token, &stack.control_plane.ssh.private_key);
+    let mut secrets = vec![target(TOKEN_SECRET, token)];
+    if private_key.arn != token.arn {
+        secrets.push(target(KEY_SECRET, private_key));
+    }
     let streams = format!("arn:{partition}:logs:{place}:log-group:{}:*", log_group_of(stack));
     let mut statements = vec![
         Statement::allow("ReadSecrets", ["secretsmanager:GetSecretValue"], secrets),
         Statement::allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], vec![streams]),
     ];
-    if let Some(repository) = ecr_repository(stack) {
+    let repositories = ecr_repositories(stack);
+    if !repositories.is_empty() {
         // The login has no ARN to name; it opens nothing that the second statement does not.
         statements.push(Statement::allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], vec!["*".to_owned()]));
         let pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"];
-        statements.push(Statement::allow("PullImage", pull, vec![repository]));
+        let caches: Vec<String> = repositories.iter().filter(|repository| is_cache(repository)).cloned().collect();
+        statements.push(Statement::allow("PullImage", pull, repositories));
+        if !caches.is_empty() {
+            // The first pull through a cache makes the repository and brings the image.
+            let fill = ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"];
+            statements.push(Statement::allow("FillCache", fill, caches));
+        }
     }
     Policy::new(statements)
 }
 
-/// The secret itself: ECS may name a key and a version of it behind its ARN, IAM knows the ARN only.
-pub(crate) fn secret(arn: &str) -> String {
-    arn.split(':').take(7).collect::<Vec<_>>().join(":")
+/// A secret in a policy: IAM knows it by its whole ARN alone, which may be longer than what the stack names.
+fn target(lookup: &str, secret: &Secret) -> Target {
+    let reference = Reference { address: address::secret(lookup), attribute: "arn".to_owned() };
+    let shown = if secret.is_whole() { secret.arn.clone() } else { format!("<the whole ARN of {}>", secret.arn) };
+    Target::LookedUp { reference, shown }
 }
 
-/// ARN of the repository that the control plane's image comes from, if that is one of ECR:
-/// `<account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>`.
-fn ecr_repository(stack: &Stack) -> Option<String> {
-    let (host, rest) = stack.control_plane.image.split_once('/')?;
-    let (account, host) = host.split_once(".dkr.ecr.")?;
-    let (region, _) = host.split_once(".amazonaws.com")?;
+/// The ARNs of the repositories of ECR that the containers' images come from, each once.
+fn ecr_repositories(stack: &Stack) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for image in [&stack.control_plane.image, &stack.control_plane.init_image] {
+        if let Some(arn) = ecr_repository(image)
+            && !found.contains(&arn)
+        {
+            found.push(arn);
+        }
+    }
+    found
+}
+
+/// The ARN of the repository that an image comes from, if that is one of ECR: `<account>.dkr.ecr.<region>.<domain>/<name>:<tag>`,
+/// or `<account>.dkr-ecr.<region>.<domain>` by its dual-stack endpoint (ECR User Guide, "Making requests over IPv6", read
+/// November 2026).
+fn ecr_repository(image: &str) -> Option<String> {
+    let (host, rest) = image.split_once('/')?;
+    let (account, host) = host.split_once('.')?;
+    let (endpoint, host) = ["dkr.ecr.", "dkr.ecr-fips.", "dkr-ecr.", "dkr-ecr-fips."]
+        .into_iter()
+        .find_map(|endpoint| Some((endpoint, host.strip_prefix(endpoint)?)))?;
+    let (region, domain) = host.split_once('.')?;
+    let partition = Partition::of(region);
+    let is_dual_stack = endpoint.starts_with("dkr-ecr");
+    let expected = if is_dual_stack { partition.dual_stack_domain } else { partition.domain };
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    if domain != expected || !is_account {
+        return None;
+    }
     let repository = rest.split(['@', ':']).next()?;
-    Some(format!("arn:{}:ecr:{region}:{account}:repository/{repository}", partition(region)))
+    Some(format!("arn:{}:ecr:{region}:{account}:repository/{repository}", partition.id))
+}
+
+/// Whether a repository caches an upstream one: its name has the upstream's own name behind a prefix.
+fn is_cache(repository: &str) -> bool {
+    let name = repository.split_once(":repository/").map_or(repository, |(_, name)| name);
+    ["/gatlingcorp/control-plane", "/library/busybox"].iter().any(|upstream| name.ends_with(upstream))
 }

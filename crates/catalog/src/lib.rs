@@ -1,4 +1,5 @@
-//! What an EC2 instance type can do: interfaces per network card, addresses, vCPU, memory, bandwidth, price.
+//! What an EC2 instance type can do: interfaces per network card, addresses, vCPU, memory, bandwidth, price. Beside them,
+//! AWS's partitions, and the limits of its services that a stack can meet.
 //!
 //! In: the name of an instance type. Out: its facts, from a dated file that is part of the program
 //! (`data/instance-types.csv`, whose header names its sources). Nothing here asks AWS.
@@ -11,13 +12,18 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod file;
+pub mod limits;
 mod money;
+mod partition;
 
 use std::{cmp::Reverse, fmt, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::money::UsdPerHour;
+pub use crate::{
+    money::UsdPerHour,
+    partition::{COMMERCIAL, PARTITIONS, Partition},
+};
 
 /// The day of the prices and of the bandwidth figures, and the region the prices are of.
 pub const PRICES_AS_OF: &str = "us-east-1, 2026-07-20";

@@ -97,11 +97,13 @@ pub struct Settings {
     pub concurrency: usize,
     /// Once cancelled, no further step is started.
     pub interrupt: CancellationToken,
+    /// The stack's home, which the state records.
+    pub home: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { concurrency: 64, interrupt: CancellationToken::new() }
+        Self { concurrency: 64, interrupt: CancellationToken::new(), home: None }
     }
 }
 
@@ -150,7 +152,7 @@ pub async fn apply(
     events: &Events,
     settings: &Settings,
 ) -> Outcome {
-    let mut run = Run::new(plan, rules, state);
+    let mut run = Run::new(plan, rules, state, settings.home.as_deref());
     run.adopt();
     let mut running = FuturesUnordered::new();
     let mut last_saved: Option<Instant> = None;
@@ -219,6 +221,7 @@ async fn perform(
 struct Run<'a> {
     plan: &'a Plan,
     rules: &'a RuleBook,
+    home: Option<&'a str>,
     /// What each address looks like once its step is done: answers to references.
     made: BTreeMap<&'a Address, Map>,
     waiting_for: Vec<usize>,
@@ -233,7 +236,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, rules: &'a RuleBook, state: State) -> Self {
+    fn new(plan: &'a Plan, rules: &'a RuleBook, state: State, home: Option<&'a str>) -> Self {
         let mut needed_by = vec![Vec::new(); plan.steps.len()];
         for (index, step) in plan.steps.iter().enumerate() {
             for &need in &step.after {
@@ -247,6 +250,7 @@ impl<'a> Run<'a> {
         Self {
             plan,
             rules,
+            home,
             made: BTreeMap::new(),
             waiting_for,
             needed_by,
@@ -283,6 +287,9 @@ impl<'a> Run<'a> {
             if !is_recorded {
                 self.record(change, remote);
             }
+        }
+        if self.outcome_so_far.state.home.is_none() || (self.plan.is_whole && self.plan.steps.is_empty()) {
+            self.settle_home();
         }
         if !self.plan.is_whole {
             return;
@@ -475,6 +482,16 @@ impl<'a> Run<'a> {
         let is_all = outcome.failed.is_empty() && outcome.interrupted.is_empty() && outcome.not_started == 0;
         if is_all && self.plan.is_whole && !self.plan.steps.is_empty() {
             outcome.state.digest = Some(self.plan.digest.clone());
+            self.is_dirty = true;
+            self.settle_home();
+        }
+    }
+
+    /// Records the home of today. Until everything carries it, the one recorded before still counts.
+    fn settle_home(&mut self) {
+        let recorded = &mut self.outcome_so_far.state.home;
+        if recorded.as_deref() != self.home && self.home.is_some() {
+            *recorded = self.home.map(str::to_owned);
             self.is_dirty = true;
         }
     }

@@ -79,7 +79,7 @@ fn sorted(list: &[Value]) -> Vec<&Value> {
     list
 }
 
-fn step_into(path: &str, key: &str) -> String {
+pub(crate) fn step_into(path: &str, key: &str) -> String {
     if !key.is_empty() && key.chars().all(|character| character.is_alphanumeric() || "_-".contains(character)) {
         format!("{path}.{key}")
     } else {

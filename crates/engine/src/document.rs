@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::{
-    Address, Difference, Map, Plan, RuleBook, Value,
+    Address, Difference, Map, OtherHome, Plan, RuleBook, Value,
     plan::{Action, Cause, Note, Operation, Reason},
 };
 
@@ -43,6 +43,9 @@ pub struct Document {
     pub steps: Vec<DocumentStep>,
     /// What is worth telling.
     pub notes: Vec<Note>,
+    /// Whose resources it would take over: apply refuses unless a person agrees to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_homes: Vec<OtherHome>,
 }
 
 /// How a plan was asked for.
@@ -303,6 +306,7 @@ impl Document {
             changes,
             steps,
             notes: plan.notes.clone(),
+            other_homes: plan.other_homes.clone(),
         }
     }
 
@@ -354,6 +358,9 @@ impl Document {
         let mut different = Vec::new();
         if self.digest != later.digest {
             different.push("the stack asks for something else than it did".to_owned());
+        }
+        if self.other_homes != later.other_homes {
+            different.push("other resources belong to another home than did".to_owned());
         }
         if self.state.serial != later.state.serial {
             let (now, then) = (later.state.serial, self.state.serial);

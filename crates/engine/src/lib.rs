@@ -10,6 +10,7 @@ mod address;
 mod apply;
 mod diff;
 mod document;
+mod home;
 mod plan;
 mod provider;
 mod resource;
@@ -26,6 +27,7 @@ pub use crate::{
         Document, DocumentChange, DocumentDifference, DocumentStep, Endpoint, Moved, Origin, Place, StateReference,
         Summary,
     },
+    home::{HomeRule, OtherHome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan},
     provider::{Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accepts, Address, Computed, Difference, Graph, KindName, Map, Observed, ProviderError, Reference, Remote,
-    Replacement, Resource, RuleBook, Rules, State, Value, diff,
+    Accepts, Address, Computed, Difference, Graph, KindName, Map, Observed, OtherHome, ProviderError, Reference,
+    Remote, Replacement, Resource, RuleBook, Rules, State, Value, diff, home,
 };
 
 /// What happens to one address.
@@ -139,6 +139,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is worth telling.
     pub notes: Vec<Note>,
+    /// Whose resources it would take over.
+    pub other_homes: Vec<OtherHome>,
     /// Whether it speaks of the whole stack, and not only of targets.
     pub is_whole: bool,
     /// How many addresses no target covers.
@@ -154,6 +156,8 @@ pub struct PlanOptions {
     pub update_pinned: bool,
     /// Addresses that are replaced although nothing of them differs (`instance.heavy` means all of its hosts).
     pub replace: Vec<Address>,
+    /// The stack's home; without one, nobody asks whose the resources are.
+    pub home: Option<String>,
 }
 
 /// Why there is no plan.
@@ -162,6 +166,9 @@ pub enum PlanError {
     /// Lookups that found nothing.
     #[error("{} of what the stack looks up was not found", .0.len())]
     Missing(BTreeMap<Address, ProviderError>),
+    /// Names that somebody else has.
+    #[error("{} of the names that the stack needs belong to something else", .0.len())]
+    Taken(BTreeMap<Address, ProviderError>),
     /// A kind without rules.
     #[error("there are no rules for `{0}`")]
     UnknownKind(KindName),
@@ -205,6 +212,14 @@ pub fn plan(
         return Err(PlanError::Missing(observed.missing.clone()));
     }
     let selected = selection(desired, observed, &options.targets)?;
+    let taken = observed.taken.iter().filter(|(address, _)| {
+        desired.resources().contains_key(*address)
+            && selected.as_ref().is_none_or(|selected| selected.contains(*address))
+    });
+    let taken: BTreeMap<_, _> = taken.map(|(address, error)| (address.clone(), error.clone())).collect();
+    if !taken.is_empty() {
+        return Err(PlanError::Taken(taken));
+    }
     let asked = asked(desired, observed, rules, &options.replace)?;
     let mut planner =
         Planner { observed, recorded, rules, options, asked, changes: BTreeMap::new(), notes: Vec::new() };
@@ -244,6 +259,10 @@ pub fn plan(
         changes,
         steps,
         notes: planner.notes,
+        other_homes: options
+            .home
+            .as_deref()
+            .map_or_else(Vec::new, |home| home::others(observed, recorded, rules, home)),
         is_whole: selected.is_none(),
         not_covered: selected.as_ref().map_or(0, |selected| not_covered(desired, observed, selected)),
     })
@@ -416,9 +435,18 @@ impl<'a> Planner<'a> {
 
     fn candidate(&self, rules: &Rules, address: &Address, remote: &'a Remote, mut wanted: Map) -> Candidate<'a> {
         let mut notes = Vec::new();
-        hold_accepted(rules, &mut wanted, remote);
         self.hold_pins(rules, address, &mut wanted, remote, &mut notes);
-        let differences = diff::differences(rules, &wanted, &remote.attributes);
+        // What is accepted as a whole may hold pins.
+        hold_accepted(rules, &mut wanted, remote);
+        let mut differences = diff::differences(rules, &wanted, &remote.attributes);
+        // A home that is missing comes along with the next change, where nobody has to be asked whose the resource is.
+        if let ([only], Some(rule)) = (differences.as_slice(), self.rules.home())
+            && only.path == home::path(rule)
+            && let Some(without) = home::without(rule, &wanted, remote, self.recorded, address)
+        {
+            wanted = without;
+            differences.clear();
+        }
         Candidate { remote, wanted, differences, notes }
     }
 

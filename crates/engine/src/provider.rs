@@ -35,6 +35,8 @@ pub struct Observed {
     pub lookups: BTreeMap<Address, Map>,
     /// Every lookup that was not found, and why.
     pub missing: BTreeMap<Address, ProviderError>,
+    /// Every resource that cannot be created because its name belongs to somebody else, and to whom.
+    pub taken: BTreeMap<Address, ProviderError>,
 }
 
 /// A resource whose references are all replaced.

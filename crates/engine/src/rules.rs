@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{KindName, Value};
+use crate::{HomeRule, KindName, Value};
 
 /// The rules of one kind.
 #[derive(Debug, Clone, Copy)]
@@ -114,17 +114,31 @@ pub enum Replacement {
 
 /// The rules of every kind.
 #[derive(Debug, Clone, Default)]
-pub struct RuleBook(BTreeMap<KindName, Rules>);
+pub struct RuleBook {
+    kinds: BTreeMap<KindName, Rules>,
+    home: Option<HomeRule>,
+}
 
 impl RuleBook {
     /// Collects the rules of kinds.
     pub fn new(rules: impl IntoIterator<Item = Rules>) -> Self {
-        Self(rules.into_iter().map(|rules| (KindName::new(rules.kind), rules)).collect())
+        Self { kinds: rules.into_iter().map(|rules| (KindName::new(rules.kind), rules)).collect(), home: None }
+    }
+
+    /// The same, where resources say which home their stack has.
+    #[must_use]
+    pub fn with_home(self, rule: HomeRule) -> Self {
+        Self { home: Some(rule), ..self }
+    }
+
+    /// How resources say which home their stack has.
+    pub fn home(&self) -> Option<HomeRule> {
+        self.home
     }
 
     /// The rules of a kind.
     pub fn get(&self, kind: &KindName) -> Option<&Rules> {
-        self.0.get(kind)
+        self.kinds.get(kind)
     }
 
     /// Whether the cloud refuses to delete a resource of `other` while one of `kind` uses it.

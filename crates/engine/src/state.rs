@@ -20,6 +20,10 @@ pub struct State {
     /// Which cloud it speaks of, as the caller names it: what was applied elsewhere explains nothing here.
     #[serde(default)]
     pub place: String,
+    /// The home that the stack has had since it was last applied to the end: what carries it is the stack's, also where the
+    /// home of today is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
     /// Digest of what the stack asked for when it was last applied to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -69,6 +73,7 @@ impl State {
             serial: 0,
             stack: stack.into(),
             place: String::new(),
+            home: None,
             digest: None,
             resources: BTreeMap::new(),
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
+use trunnion_engine::{Attribute, Computed, Map, Replacement, Rules, Value};
 
 use crate::Tags;
 
@@ -51,7 +51,7 @@ pub struct Container {
     pub environment: BTreeMap<String, Value>,
     /// Environment variables by the ARN of the secret that holds them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub secrets: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, Value>,
     /// Volumes it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
@@ -123,9 +123,52 @@ impl EcsTaskDefinition {
             ("execution_role", Attribute::IMMUTABLE),
             ("task_role", Attribute::IMMUTABLE),
             ("volumes", Attribute::IMMUTABLE),
-            ("containers", Attribute::IMMUTABLE),
+            ("containers", Attribute::IMMUTABLE.accepting(differs_in_writer)),
         ],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::CreateFirst,
     };
+}
+
+/// The image that writes the conf by default, and the same one of Docker Hub, which was the default once.
+const WRITERS: [&str; 2] = ["public.ecr.aws/docker/library/busybox:1.37.0", "busybox:1.37.0"];
+
+/// Whether containers differ in nothing but where the image comes from that writes the conf: no task is stopped for that
+/// alone. What is registered for another reason takes the default of today.
+fn differs_in_writer(desired: &Value, observed: &Value) -> bool {
+    const WRITER: &str = "conf";
+    let [today, once] = WRITERS;
+    let image = |containers: &Map, is: &str| {
+        let image = containers.get(WRITER).and_then(Value::as_map).and_then(|container| container.get("image"));
+        image.and_then(Value::as_text) == Some(is)
+    };
+    let (Value::Map(desired), Value::Map(observed)) = (desired, observed) else { return false };
+    if !image(desired, today) || !image(observed, once) {
+        return false;
+    }
+    let mut moved = observed.clone();
+    if let Some(Value::Map(container)) = moved.get_mut(WRITER) {
+        container.insert("image".to_owned(), today.into());
+    }
+    moved == *desired
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_writer_may_still_come_from_docker_hub() {
+        let containers = |writer: &str, main: &str| -> Value {
+            json!({ "conf": { "image": writer }, "control-plane": { "image": main } }).into()
+        };
+        let [today, once] = WRITERS;
+        let wanted = containers(today, "a");
+        assert!(differs_in_writer(&wanted, &containers(once, "a")));
+        assert!(!differs_in_writer(&wanted, &containers(once, "b")), "it is registered anew anyway");
+        assert!(!differs_in_writer(&wanted, &containers("busybox:1.36.0", "a")));
+        assert!(!differs_in_writer(&containers("mirror/busybox:1", "a"), &containers(once, "a")));
+    }
 }

@@ -8,19 +8,14 @@ use crate::Tags;
 /// An instance profile with its role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IamInstanceProfile {
-    /// Its name, unique in the account.
+    /// Its name, unique in the account; one that is there keeps it, for hosts are launched with it.
     pub name: String,
-    /// `/trunnion/<stack>/`.
+    /// `/trunnion/<stack>/<region>/`; one that is there keeps it.
     pub path: String,
     /// The names of its roles; AWS takes one.
     pub roles: Vec<Value>,
     /// Its tags.
     pub tags: Tags,
-}
-
-/// The name of a stack's only instance profile.
-pub fn instance_profile_name(stack: &str) -> String {
-    format!("{stack}-generator")
 }
 
 impl IamInstanceProfile {
@@ -31,7 +26,7 @@ impl IamInstanceProfile {
         kind: Self::KIND,
         depends_on: &["iam_role"],
         blocks: &["iam_role"],
-        attributes: &[("name", Attribute::IMMUTABLE), ("path", Attribute::IMMUTABLE), ("roles", Attribute::UNORDERED)],
+        attributes: &[("name", Attribute::KEPT), ("path", Attribute::KEPT), ("roles", Attribute::UNORDERED)],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::DeleteFirst,
     };

@@ -1,23 +1,23 @@
 //! `iam_role`: what a host or task may do. It counts as created once the role is there; its policy follows.
 
 use serde::{Deserialize, Serialize};
-use trunnion_engine::{Attribute, Computed, Replacement, Rules};
+use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
 /// A role with its only policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IamRole {
-    /// Its name, unique in the account.
+    /// Its name, unique in the account; one that is there keeps it.
     pub name: String,
-    /// `/trunnion/<stack>/`.
+    /// `/trunnion/<stack>/<region>/`; one that is there keeps it.
     pub path: String,
     /// What it is for.
     pub description: String,
     /// Who may assume it, as JSON.
     pub trust_policy: String,
     /// What it may do, as JSON: the inline policy [`IamRole::POLICY`]; without one it may do nothing.
-    pub policy: Option<String>,
+    pub policy: Option<Value>,
     /// The names of further inline policies: none.
     pub other_policies: Vec<String>,
     /// The ARNs of attached policies: none.
@@ -37,8 +37,8 @@ impl IamRole {
         depends_on: &[],
         blocks: &[],
         attributes: &[
-            ("name", Attribute::IMMUTABLE),
-            ("path", Attribute::IMMUTABLE),
+            ("name", Attribute::KEPT),
+            ("path", Attribute::KEPT),
             ("trust_policy", Attribute::JSON),
             ("policy", Attribute::JSON),
             ("other_policies", Attribute::UNORDERED),

@@ -4,7 +4,7 @@
 //! a default that is not the newest is drift.
 
 use serde::{Deserialize, Serialize};
-use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
+use trunnion_engine::{Attribute, Computed, Map, Replacement, Rules, Value};
 
 use crate::Tags;
 
@@ -14,7 +14,7 @@ pub const LATEST: &str = "latest";
 /// A launch template by its newest version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchTemplate {
-    /// Its name, unique in account and region.
+    /// `<stack>.<pool>`, unique in account and region; one that is there keeps its name.
     pub name: String,
     /// What its newest version says.
     pub data: LaunchTemplateData,
@@ -110,9 +110,11 @@ impl LaunchTemplate {
         depends_on: &["iam_instance_profile", "security_group", "s3_object"],
         blocks: &[],
         attributes: &[
-            ("name", Attribute::IMMUTABLE),
+            ("name", Attribute::KEPT),
             ("data.image", Attribute::PLAIN.pinned_by("data.image_source")),
             ("data.volume.device", Attribute::PLAIN.pinned_by("data.image_source")),
+            // Behind the others, which may have brought the contents together by then.
+            ("data", Attribute::PLAIN.accepting(is_numbered_otherwise)),
         ],
         computed: &[
             ("id", Computed::AtCreation),
@@ -121,4 +123,71 @@ impl LaunchTemplate {
         ],
         replacement: Replacement::DeleteFirst,
     };
+}
+
+/// Whether two contents differ in nothing but the numbers of devices on the further network cards, where each has place for
+/// the numbers observed. Such numbers began at 1 once; they launch the same hosts, so a fleet is not replaced for them.
+fn is_numbered_otherwise(desired: &Value, observed: &Value) -> bool {
+    let (Value::Map(desired), Value::Map(observed)) = (desired, observed) else { return false };
+    let without_interfaces = |data: &Map| {
+        let mut data = data.clone();
+        data.remove("interfaces");
+        data
+    };
+    let interfaces = |data: &Map| data.get("interfaces").and_then(Value::as_list).map(<[Value]>::to_vec);
+    let (Some(wanted), Some(found)) = (interfaces(desired), interfaces(observed)) else { return false };
+    let cards = desired.get("instance_type").and_then(Value::as_text).and_then(trunnion_catalog::instance_type);
+    let has_place = |card: i64, device: i64| {
+        let most = usize::try_from(card).ok().and_then(|card| cards?.cards.get(card).copied());
+        most.is_some_and(|most| device < i64::from(most))
+    };
+    let number = |interface: &Map, name: &str| interface.get(name).and_then(Value::as_number);
+    let same = |(wanted, found): (&Value, &Value)| {
+        let (Value::Map(wanted), Value::Map(found)) = (wanted, found) else { return false };
+        let (Some(card), Some(device)) = (number(found, "card"), number(found, "device")) else { return false };
+        if card == 0 {
+            return wanted == found;
+        }
+        let mut renumbered = found.clone();
+        renumbered.extend(wanted.get("device").map(|device| ("device".to_owned(), device.clone())));
+        has_place(card, device) && renumbered == *wanted
+    };
+    without_interfaces(desired) == without_interfaces(observed)
+        && wanted.len() == found.len()
+        && wanted.iter().zip(&found).all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn data(interfaces: &[(i64, i64)], user_data: &str) -> Value {
+        let interfaces: Vec<_> = interfaces
+            .iter()
+            .map(|(card, device)| json!({ "card": card, "device": device, "addresses": 30 }))
+            .collect();
+        json!({ "instance_type": "c6in.32xlarge", "user_data": user_data, "interfaces": interfaces }).into()
+    }
+
+    #[test]
+    fn devices_of_further_cards_may_be_numbered_from_one_where_they_have_place() {
+        let wanted = data(&[(0, 0), (0, 1), (1, 0), (1, 1)], "");
+        assert!(is_numbered_otherwise(&wanted, &data(&[(0, 0), (0, 1), (1, 1), (1, 2)], "")));
+        for (other, why) in [
+            (data(&[(0, 0), (0, 2), (1, 0), (1, 1)], ""), "the first card"),
+            (data(&[(0, 0), (0, 1), (1, 1), (1, 2)], "#!"), "the user data"),
+            (data(&[(0, 0), (0, 1), (1, 1)], ""), "an interface less"),
+            (data(&[(0, 0), (1, 0), (1, 1), (1, 2)], ""), "another card"),
+        ] {
+            assert!(!is_numbered_otherwise(&wanted, &other), "{why}");
+        }
+        let full = |first: i64| {
+            let places: Vec<_> =
+                (0..8).map(|device| (0, device)).chain((first..first + 8).map(|device| (1, device))).collect();
+            data(&places, "")
+        };
+        assert!(!is_numbered_otherwise(&full(0), &full(1)), "EC2 ends hosts of a full card that is numbered from one");
+    }
 }

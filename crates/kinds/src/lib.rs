@@ -19,6 +19,7 @@ mod ecs_cluster;
 mod ecs_service;
 mod ecs_task_definition;
 mod iam_instance_profile;
+mod iam_names;
 mod iam_role;
 mod instance;
 mod launch_template;
@@ -29,19 +30,23 @@ mod security_group;
 
 use std::collections::BTreeMap;
 
-use trunnion_engine::RuleBook;
 pub use trunnion_engine::Value;
+use trunnion_engine::{HomeRule, RuleBook};
 
 pub use crate::{
     ecs_cluster::EcsCluster,
     ecs_service::{Deployment, EcsService, ServiceNetwork},
     ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount},
-    iam_instance_profile::{IamInstanceProfile, instance_profile_name},
+    iam_instance_profile::IamInstanceProfile,
+    iam_names::{
+        former_iam_path, former_instance_profile_name, former_role_name, iam_path, iam_prefix, instance_profile_name,
+        region_of, role_name,
+    },
     iam_role::IamRole,
     instance::{Instance, InstanceInterface, STATE_RUNNING},
     launch_template::{Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, Volume},
     log_group::LogGroup,
-    s3_bucket::{S3Bucket, bucket_name},
+    s3_bucket::{S3Bucket, bucket_name, bucket_prefix},
     s3_object::S3Object,
     security_group::{SecurityGroup, SecurityGroupRule},
 };
@@ -55,13 +60,11 @@ pub const STACK_TAG: &str = "trunnion:stack";
 /// The tag that says which resource of its stack it is.
 pub const ADDRESS_TAG: &str = "trunnion:address";
 
+/// The tag that says which home its stack has: two stacks of one name are told apart by it.
+pub const HOME_TAG: &str = "trunnion:home";
+
 /// The tag of an instance that says what it was launched from: the `digest` of its launch template.
 pub const TEMPLATE_TAG: &str = "trunnion:template";
-
-/// The IAM path of a stack's roles and instance profiles.
-pub fn iam_path(stack: &str) -> String {
-    format!("/trunnion/{stack}/")
-}
 
 /// The rules of all kinds.
 pub fn rule_book() -> RuleBook {
@@ -78,6 +81,7 @@ pub fn rule_book() -> RuleBook {
         S3Object::RULES,
         SecurityGroup::RULES,
     ])
+    .with_home(HomeRule { tag: HOME_TAG, last: S3Bucket::KIND })
 }
 
 #[cfg(test)]

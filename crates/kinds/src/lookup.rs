@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Value;
 
-/// The network. Finds `id` (`vpc-…`) and `cidr`.
+/// The network. Finds `id` (`vpc-…`) and `cidr`; `ipv6` where it has a range of IPv6 addresses, and `dns_servers`, their
+/// addresses, where its DHCP options name others than Amazon's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Vpc {
@@ -47,7 +48,8 @@ impl Subnet {
     pub const KIND: &str = "subnet";
 }
 
-/// A machine image. Finds `id` (`ami-…`), `name`, `architecture` and `root_device` (`/dev/xvda`).
+/// A machine image. Finds `id` (`ami-…`), `name`, `architecture`, `root_device` (`/dev/xvda`) and, where AWS says it,
+/// `root_size_gib`, which a root volume has at least.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// The SSM parameter that holds its id.
@@ -78,11 +80,11 @@ impl InstanceType {
     pub const KIND: &str = "instance_type";
 }
 
-/// A secret that must exist; its value is never read. Finds `arn`, and `kms_key` where a key of the account's own
-/// encrypts it.
+/// A secret that must exist; its value is never read. Finds `arn`, the whole one, and `kms_key` where a key of the account's
+/// own encrypts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
-    /// Its ARN.
+    /// Its ARN, with or without the six characters that Secrets Manager appends.
     pub arn: String,
 }
 

@@ -24,7 +24,12 @@ pub struct S3Bucket {
 
 /// The name of a stack's bucket: the same wherever it is computed, so a bucket is found without any state.
 pub fn bucket_name(stack: &str, account: &str, region: &str) -> String {
-    format!("{stack}-{account}-{region}")
+    format!("{}{region}", bucket_prefix(stack, account))
+}
+
+/// The beginning of the names of a stack's buckets: the region follows.
+pub fn bucket_prefix(stack: &str, account: &str) -> String {
+    format!("{stack}-{account}-")
 }
 
 impl S3Bucket {

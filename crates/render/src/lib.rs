@@ -16,6 +16,7 @@
 //!     changes: vec![],
 //!     steps: vec![],
 //!     notes: vec![],
+//!     other_homes: vec![],
 //! };
 //! assert!(trunnion_render::terminal(&document).contains("No changes"));
 //! ```

@@ -20,6 +20,7 @@ pub fn terminal(document: &Document) -> String {
     if document.partial {
         let _ = writeln!(out, "{}", partial(document));
     }
+    out.push_str(&other_homes(document));
     out.push('\n');
     let sections = [
         ("Delete", Action::Delete),
@@ -53,6 +54,18 @@ pub fn head(document: &Document) -> String {
     parts.extend(document.identity.as_ref().map(|identity| format!("as {}", value::safe(identity))));
     let strong = style::STRONG;
     format!("{strong}Stack {}{strong:#} · {}", value::safe(&document.stack), parts.join(" · "))
+}
+
+/// Whose resources the plan takes over.
+fn other_homes(document: &Document) -> String {
+    let mut out = String::new();
+    for other in &document.other_homes {
+        let _ = writeln!(out, "{}!{:#} {}", style::WARNING, style::WARNING, value::safe(&other.to_string()));
+        let more = if other.count > other.addresses.len() { ", …" } else { "" };
+        let named = value::safe(&other.addresses.join(", "));
+        let _ = writeln!(out, "  {}{named}{more}{:#}", style::FAINT, style::FAINT);
+    }
+    out
 }
 
 /// What a plan for targets leaves out.

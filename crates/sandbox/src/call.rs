@@ -1,6 +1,7 @@
 //! One request as the services see it, and what they answer.
 
 use jiff::Timestamp;
+use trunnion_catalog::Partition;
 
 use crate::query::Params;
 
@@ -22,6 +23,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// How the ARNs of the call's region begin, such as `arn:aws-cn`.
+    pub fn arn(&self) -> String {
+        arn_of(&self.region)
+    }
+
     /// The form parameters; none when the request is a JSON document.
     pub fn params(&self) -> Params<'_> {
         match &self.input {
@@ -29,6 +35,11 @@ impl Call {
             Input::Json(_) => Params::new(&[]),
         }
     }
+}
+
+/// How the ARNs of a region begin: `arn` and the region's partition.
+pub fn arn_of(region: &str) -> String {
+    format!("arn:{}", Partition::of(region).id)
 }
 
 /// The body of a request.

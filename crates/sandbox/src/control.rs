@@ -20,6 +20,8 @@ use crate::{
 pub struct CallCount {
     /// Calls so far, those that failed included.
     pub count: u64,
+    /// How many of them were refused because of the rates.
+    pub refused: u64,
     /// Whether the operation changes anything.
     pub mutating: bool,
 }
@@ -49,6 +51,8 @@ pub(crate) struct Control {
 #[derive(Debug)]
 struct Inner {
     calls: Calls,
+    /// The place of the latest answered call in the longest row of calls that each began after another was answered.
+    in_a_row: u64,
     faults: Vec<Armed>,
     buckets: Option<Buckets>,
 }
@@ -62,13 +66,30 @@ struct Armed {
 
 impl Control {
     pub(crate) fn new(faults: Vec<FaultRule>, throttle: bool) -> Self {
-        let inner = Inner { calls: Calls::new(), faults: arm(faults), buckets: throttle.then(Buckets::default) };
+        let inner =
+            Inner { calls: Calls::new(), in_a_row: 0, faults: arm(faults), buckets: throttle.then(Buckets::default) };
         Self { inner: Mutex::new(inner) }
     }
 
     /// The calls so far.
     pub(crate) fn calls(&self) -> Calls {
         self.lock().calls.clone()
+    }
+
+    /// A call begins; gives its place in the row of those that followed on each other.
+    pub(crate) fn begin(&self) -> u64 {
+        self.lock().in_a_row + 1
+    }
+
+    /// The call at this place is answered.
+    pub(crate) fn end(&self, place: u64) {
+        let mut inner = self.lock();
+        inner.in_a_row = inner.in_a_row.max(place);
+    }
+
+    /// How many calls followed on each other.
+    pub(crate) fn calls_in_a_row(&self) -> u64 {
+        self.lock().in_a_row
     }
 
     /// Puts new rules in the place of the old ones.
@@ -80,12 +101,14 @@ impl Control {
     pub(crate) fn admit(&self, service: &str, region: &str, action: &str, params: &Params<'_>) -> Verdict {
         let operation = format!("{service}:{action}");
         let mut inner = self.lock();
-        let first = CallCount { count: 0, mutating: is_mutating(action) };
-        inner.calls.entry(operation.clone()).or_insert(first).count += 1;
-
-        if let Some(buckets) = &mut inner.buckets
+        let Inner { calls, buckets, .. } = &mut *inner;
+        let first = CallCount { count: 0, refused: 0, mutating: is_mutating(action) };
+        let call = calls.entry(operation.clone()).or_insert(first);
+        call.count += 1;
+        if let Some(buckets) = buckets
             && !buckets.take(service, region, action, params, Instant::now())
         {
+            call.refused += 1;
             return Verdict::Refuse(throttle::refusal(service));
         }
         let mut verdict = Verdict::Execute;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use trunnion_catalog::limits;
 
 use crate::{
-    call::{Call, Fault, Reply},
+    call::{Call, Fault, Reply, arn_of},
     json::{input, page},
     table::{AnyTable, Table},
     world::World,
@@ -229,10 +230,20 @@ fn bare(arn: &str) -> Result<&str, Fault> {
 }
 
 fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Fault> {
-    if tags.len() > 50 {
+    if tags.len() > limits::MOST_TAGS {
         return Err(Fault::new("TooManyTagsException", "A resource can have no more than 50 tags."));
     }
-    match tags.keys().find(|key| key.to_lowercase().starts_with("aws:")) {
+    let is_fit = |(key, value): &(&String, &String)| {
+        let fits = |text: &str, longest| text.chars().count() <= longest && limits::is_tag_text(text);
+        !key.is_empty() && fits(key, limits::LONGEST_TAG_KEY) && fits(value, limits::LONGEST_TAG_VALUE)
+    };
+    if let Some((key, _)) = tags.iter().find(|tag| !is_fit(tag)) {
+        return Err(invalid(format!(
+            "1 validation error detected: the tag {key} failed to satisfy constraint: Member must satisfy regular \
+             expression pattern: ^([\\p{{L}}\\p{{Z}}\\p{{N}}_.:/=+\\-@]+)$"
+        )));
+    }
+    match tags.keys().find(|key| limits::is_tag_of_aws(key)) {
         Some(key) => Err(invalid(format!("The tag key {key} is reserved: aws: prefixed tag keys are not allowed."))),
         None => Ok(()),
     }
@@ -244,7 +255,7 @@ fn group_mut<'w>(world: &'w mut World, call: &Call, name: &str) -> Result<&'w mu
 }
 
 fn arn(region: &str, account: &str, name: &str) -> String {
-    format!("arn:aws:logs:{region}:{account}:log-group:{name}")
+    format!("{}:logs:{region}:{account}:log-group:{name}", arn_of(region))
 }
 
 fn no_such_group() -> Fault {

@@ -19,6 +19,9 @@ pub struct Options {
     pub consistency_lag: Duration,
     /// How long every call takes at least.
     pub latency: Duration,
+    /// Whether the identity may have service-linked roles made, as AWS does with the first cluster and the first spot host
+    /// of an account.
+    pub makes_service_roles: bool,
     /// Calls that go wrong.
     pub faults: Vec<FaultRule>,
 }
@@ -32,6 +35,7 @@ impl Default for Options {
             throttle: false,
             consistency_lag: Duration::ZERO,
             latency: Duration::ZERO,
+            makes_service_roles: true,
             faults: Vec::new(),
         }
     }

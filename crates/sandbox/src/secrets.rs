@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    call::{Call, Fault, Reply},
+    call::{Call, Fault, Reply, arn_of},
     json::{epoch, hex_id, input, page, uuid_id},
     table::{AnyTable, Table},
     world::World,
@@ -39,12 +39,38 @@ impl State {
         vec![("secrets.secrets", &mut self.secrets)]
     }
 
-    /// Whether a container may be given the secret of this ARN, which may go on after the secret's own
-    /// (`…:json-key:version-stage:version-id`).
-    pub(crate) fn can_be_read(&self, arn: &str, account: &str) -> bool {
-        let bare: Vec<&str> = arn.splitn(8, ':').take(7).collect();
-        let region = bare.get(3).copied().unwrap_or_default();
-        self.find(region, account, &bare.join(":")).is_some_and(|(_, secret)| secret.deleted.is_none())
+    /// The whole ARN of the secret that a container is to be given, or why it cannot be. What is given may go on behind the
+    /// secret's ARN (`…:json-key:version-stage:version-id`), which must be the whole one then.
+    pub(crate) fn readable(&self, from: &str, account: &str) -> Result<String, String> {
+        let parts: Vec<&str> = from.split(':').collect();
+        let (bare, further) = parts.split_at(parts.len().min(7));
+        let (bare, region) = (bare.join(":"), parts.get(3).copied().unwrap_or_default());
+        let not_found = || "ResourceNotFoundException: Secrets Manager can't find the specified secret.".to_owned();
+        let (arn, secret) = self.find(region, account, &bare).ok_or_else(not_found)?;
+        if secret.deleted.is_some() {
+            return Err("InvalidRequestException: the secret was marked for deletion.".to_owned());
+        }
+        if further.is_empty() {
+            return Ok(arn);
+        }
+        let &[key, stage, version] = further else {
+            return Err(format!("invalid ARN: {from} has not exactly three fields behind the secret's name."));
+        };
+        if arn != bare {
+            return Err(format!("unexpected ARN format with parameters when trying to retrieve ASM secret: {from}"));
+        }
+        let is_other_version =
+            !matches!(stage, "" | "AWSCURRENT") || !(version.is_empty() || version == secret.version);
+        if is_other_version {
+            return Err(
+                "ResourceNotFoundException: Secrets Manager can't find the specified secret version.".to_owned()
+            );
+        }
+        let json = secret.text.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        if !key.is_empty() && json.is_none_or(|json| json.get(key).is_none()) {
+            return Err(format!("retrieved secret from Secrets Manager did not contain json key {key}"));
+        }
+        Ok(arn)
     }
 
     /// By ARN, ARN without its last seven characters, or name.
@@ -321,5 +347,5 @@ fn found(world: &World, call: &Call, id: &str) -> Result<(String, Secret), Fault
 }
 
 fn arn(region: &str, account: &str, name: &str, suffix: &str) -> String {
-    format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}-{suffix}")
+    format!("{}:secretsmanager:{region}:{account}:secret:{name}-{suffix}", arn_of(region))
 }

@@ -4,6 +4,7 @@
 //! under the world's lock; what it touched is in the journal before the answer goes out.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -53,7 +54,9 @@ pub struct Sandbox {
 impl Sandbox {
     /// Opens the world that the options name.
     pub fn open(options: Options) -> Result<Self, SandboxError> {
-        let world = World::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
+        let mut world =
+            World::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
+        world.makes_service_roles = options.makes_service_roles;
         Ok(Self { world, options })
     }
 
@@ -68,14 +71,14 @@ impl Sandbox {
         let world = SharedWorld::new(self.world.into());
         let server = Arc::new(Server {
             s3: s3::service(Arc::clone(&world), Gate::new(Arc::clone(&control))),
-            world,
+            world: Arc::clone(&world),
             control: Arc::clone(&control),
             latency: self.options.latency,
             requests: AtomicU64::new(0),
         });
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(accept(server, listener, stopped));
-        Ok(Running { address, control, stop, task })
+        Ok(Running { address, control, world, stop, task })
     }
 }
 
@@ -84,6 +87,7 @@ impl Sandbox {
 pub struct Running {
     address: SocketAddr,
     control: Arc<Control>,
+    world: SharedWorld,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -102,6 +106,16 @@ impl Running {
     /// The calls so far.
     pub fn calls(&self) -> Calls {
         self.control.calls()
+    }
+
+    /// The most tasks of each ECS service, by its ARN, that were not STOPPED at once since it serves.
+    pub fn most_tasks(&self) -> BTreeMap<String, u64> {
+        lock(&self.world).ecs.most_tasks().clone()
+    }
+
+    /// How many calls came one after the other so far: a call that begins after another one was answered follows on it.
+    pub fn calls_in_a_row(&self) -> u64 {
+        self.control.calls_in_a_row()
     }
 
     /// Makes calls go wrong from now on; earlier rules are forgotten.
@@ -175,6 +189,13 @@ impl Server {
         if parts.uri.path().starts_with("/_sandbox/") {
             return Ok(self.out_of_band(&parts, body, peer).await);
         }
+        let place = self.control.begin();
+        let answered = self.answer_aws(parts, body).await;
+        self.control.end(place);
+        answered
+    }
+
+    async fn answer_aws(&self, parts: Parts, body: Incoming) -> Result<Response<Body>, Dropped> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("00000000-0000-4000-8000-{number:012x}");
         let protocol = Protocol::of(&parts);
@@ -270,6 +291,10 @@ impl Server {
                 Ok(calls) => respond(200, "application/json", calls),
                 Err(error) => text(500, &error.to_string()),
             },
+            (&Method::GET, "/_sandbox/tasks") => match serde_json::to_string(lock(&self.world).ecs.most_tasks()) {
+                Ok(most) => respond(200, "application/json", most),
+                Err(error) => text(500, &error.to_string()),
+            },
             (&Method::POST, "/_sandbox/faults") => {
                 let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
                     return text(400, "the body cannot be read\n");
@@ -282,7 +307,7 @@ impl Server {
                     Err(error) => text(400, &format!("the body is not a list of fault rules: {error}\n")),
                 }
             }
-            _ => text(404, "there is /_sandbox/calls to GET and /_sandbox/faults to POST\n"),
+            _ => text(404, "there are /_sandbox/calls and /_sandbox/tasks to GET and /_sandbox/faults to POST\n"),
         }
     }
 }

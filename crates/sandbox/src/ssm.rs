@@ -147,11 +147,11 @@ fn find(world: &World, call: &Call, name: &str) -> Option<Value> {
         "Value": image,
         "Version": 1,
         "LastModifiedDate": 1_767_225_600.0,
-        "ARN": format!("arn:aws:ssm:{}::parameter{name}", call.region),
+        "ARN": format!("{}:ssm:{}::parameter{name}", call.arn(), call.region),
         "DataType": "text",
     }))
 }
 
 fn arn(call: &Call, account: &str, name: &str) -> String {
-    format!("arn:aws:ssm:{}:{account}:parameter/{}", call.region, name.trim_start_matches('/'))
+    format!("{}:ssm:{}:{account}:parameter/{}", call.arn(), call.region, name.trim_start_matches('/'))
 }

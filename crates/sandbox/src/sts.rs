@@ -25,7 +25,10 @@ pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         ));
     }
     let account = world.account.clone();
-    let identity =
-        Identity { arn: format!("arn:aws:iam::{account}:user/sandbox"), user_id: "AIDASANDBOXSANDBOXSAN", account };
+    let identity = Identity {
+        arn: format!("{}:iam::{account}:user/sandbox", call.arn()),
+        user_id: "AIDASANDBOXSANDBOXSAN",
+        account,
+    };
     reply(call, "https://sts.amazonaws.com/doc/2011-06-15/", Some(&identity))
 }

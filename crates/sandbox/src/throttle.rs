@@ -77,7 +77,8 @@ fn ec2(action: &str, params: &Params<'_>) -> Vec<(Bucket, f64)> {
         _ if !reads(action) => bucket(name(action), 50.0, 5.0),
         "DescribeInstances" | "DescribeNetworkInterfaces" | "DescribeSecurityGroups" | "DescribeVolumes"
             if params.get("MaxResults").is_none()
-                && !params.pairs().any(|(name, _)| name.starts_with("Filter.") || name.contains("Id.")) =>
+                // Whether ids count as a filter, AWS does not say: the smaller bucket is the stricter answer.
+                && !params.pairs().any(|(name, _)| name.starts_with("Filter.")) =>
         {
             bucket(name(&format!("{action} of everything")), 50.0, 10.0)
         }

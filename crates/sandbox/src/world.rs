@@ -49,6 +49,8 @@ pub struct World {
     regions: Table<Timestamp>,
     /// How many ids were given out, under the one key `ids`.
     counters: Table<u64>,
+    /// Whether the identity may have service-linked roles made.
+    pub makes_service_roles: bool,
     pace: SignedDuration,
     lag: SignedDuration,
     data: Option<PathBuf>,
@@ -77,6 +79,7 @@ impl World {
             s3: s3::State::default(),
             regions: Table::default(),
             counters: Table::default(),
+            makes_service_roles: true,
             pace: signed(pace),
             lag: signed(lag),
             data: None,

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc};
 
-use miette::{LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
+use miette::{LabeledSpan, Severity, SourceCode, SourceSpan};
+
+use crate::excerpt::{Shown, cut};
 
 /// How many mistakes are told at most: a hostile file may hold a hundred thousand of them.
 const MOST: usize = 100;
@@ -23,7 +25,7 @@ pub struct Diagnostic {
     /// An error stops the plan, a warning does not.
     pub severity: Severity,
     also: Option<(SourceSpan, &'static str)>,
-    source: Option<Arc<NamedSource<String>>>,
+    source: Option<Arc<Shown>>,
 }
 
 impl Diagnostic {
@@ -51,14 +53,14 @@ impl Diagnostic {
         self
     }
 
-    pub(crate) fn with_source(mut self, source: &Arc<NamedSource<String>>) -> Self {
+    pub(crate) fn with_source(mut self, source: &Arc<Shown>) -> Self {
         self.source = Some(Arc::clone(source));
         self
     }
 
     /// Line and column it is about, both counted from 1, the column in characters.
     pub fn line_and_column(&self) -> Option<(usize, usize)> {
-        let text = self.source.as_ref()?.inner();
+        let text = &self.source.as_ref()?.text;
         let before = text.get(..self.span?.offset())?;
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Some((before.matches('\n').count() + 1, before.get(line_start..)?.chars().count() + 1))
@@ -91,8 +93,8 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let here = LabeledSpan::new_primary_with_span(self.also.map(|_| "here".to_owned()), self.span?);
-        let also = self.also.map(|(span, label)| LabeledSpan::new_with_span(Some(label.to_owned()), span));
+        let here = LabeledSpan::new_primary_with_span(self.also.map(|_| "here".to_owned()), cut(self.span?));
+        let also = self.also.map(|(span, label)| LabeledSpan::new_with_span(Some(label.to_owned()), cut(span)));
         Some(Box::new(std::iter::once(here).chain(also)))
     }
 }
@@ -193,7 +195,7 @@ impl Findings {
     }
 
     /// The mistakes, sorted, each knowing its file.
-    pub(crate) fn into_invalid(self, source: &Arc<NamedSource<String>>) -> Invalid {
+    pub(crate) fn into_invalid(self, source: &Arc<Shown>) -> Invalid {
         let mut list = self.list;
         list.sort_by(|a, b| {
             let place = |found: &Diagnostic| found.span.map(|span| (span.offset(), span.len()));
@@ -201,7 +203,7 @@ impl Findings {
         });
         Invalid {
             diagnostics: list.into_iter().map(|found| found.with_source(source)).collect(),
-            name: source.name().to_owned(),
+            name: source.name.clone(),
         }
     }
 }

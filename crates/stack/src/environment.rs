@@ -2,7 +2,7 @@
 
 use crate::{
     diagnostic::{Diagnostic, Findings},
-    merge,
+    merge, names,
     shape::{listed, nearest},
     sources::shown_text,
     tree::{Node, Value},
@@ -41,10 +41,9 @@ pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findin
     }
     for entry in environments.value.entries() {
         let shown = shown_text(&entry.key);
-        if !words::is_name(&entry.key, 28) {
+        if !words::is_name(&entry.key, 28) || entry.key.contains(names::JOINT) {
             let message = format!("`environments.{shown}` is no name for an environment");
-            let help =
-                "take lower-case letters, digits and hyphens, a letter first: it becomes part of the stack's name";
+            let help = "take lower-case letters, digits and single hyphens, a letter first: it becomes part of the stack's name";
             let found = Diagnostic::new("stack::malformed", Some(entry.key_span.clone()), message);
             findings.push(found.with_help(help));
         }

@@ -16,8 +16,11 @@
 mod decode;
 mod diagnostic;
 mod environment;
+mod excerpt;
+mod home;
 mod merge;
 mod model;
+mod names;
 mod read;
 mod schema;
 mod secrets;
@@ -34,6 +37,7 @@ pub use crate::{
     diagnostic::{Diagnostic, Invalid},
     model::*,
     schema::json_schema,
+    secrets::may_be_secret,
     sources::Sources,
 };
 
@@ -74,8 +78,11 @@ impl Stack {
         let decoded = decoded(text, path, environment, options, &mut findings);
         let source = sources::shown_source(path, text, findings.hidden());
         match decoded {
-            Some((decoded, root, environments)) if findings.is_empty() => Ok(Stack {
+            Some((decoded, root, environments, home)) if findings.is_empty() => Ok(Stack {
                 name: decoded.name,
+                former_name: decoded.former_name,
+                home,
+                folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
                 environments,
                 environment: environment.map(str::to_owned),
                 region: decoded.region,
@@ -88,7 +95,8 @@ impl Stack {
                 control_plane: decoded.control_plane,
                 locations: decoded.locations,
                 sources: Sources::new(source, &root),
-            }),
+            }
+            .settled()),
             _ => Err(findings.into_invalid(&source)),
         }
     }
@@ -100,7 +108,7 @@ fn decoded(
     environment: Option<&str>,
     options: &LoadOptions,
     findings: &mut diagnostic::Findings,
-) -> Option<(decode::Decoded, tree::Node, Vec<String>)> {
+) -> Option<(decode::Decoded, tree::Node, Vec<String>, String)> {
     let root = tree::read(text, findings)?;
     secrets::refuse(&root, findings);
     shape::check(&root, findings);
@@ -108,5 +116,6 @@ fn decoded(
     let root = environment::choose(root, environment, findings)?;
     let around = decode::Surroundings { directory: path.parent().unwrap_or(Path::new("")), environment, options };
     let decoded = decode::stack(&root, &around, findings)?;
-    Some((decoded, root, environments))
+    let home = home::of(&decoded.state, around.directory).map_err(|found| findings.push(found)).ok()?;
+    Some((decoded, root, environments, home))
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything here was checked; a value of these types needs no second look.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use trunnion_catalog::{Architecture, InstanceType};
@@ -10,8 +10,16 @@ use trunnion_catalog::{Architecture, InstanceType};
 /// One stack file, one environment.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// The stack's name, with `-<environment>` behind it where one was chosen: prefix of every name in AWS.
+    /// The stack's name, with `-<environment>` behind it where one was chosen, or `--<environment>` where one of the two has
+    /// a hyphen itself: prefix of every name in AWS.
     pub name: String,
+    /// What earlier versions called it, where that is another name: resources may still have it.
+    pub former_name: Option<String>,
+    /// Whose the stack is: the S3 URL of its state, else its repository and the folder in it, else its folder. At most 200
+    /// ASCII characters that every tag takes.
+    pub home: String,
+    /// The folder of the stack file.
+    pub folder: PathBuf,
     /// The environment that was merged in.
     pub environment: Option<String>,
     /// Every environment of the file.
@@ -57,6 +65,8 @@ pub enum StateLocation {
 pub struct Network {
     /// Which VPC.
     pub vpc: Vpc,
+    /// DNS servers that the VPC's DHCP options name instead of Amazon's own, which needs no permission.
+    pub dns_servers: Vec<IpAddr>,
 }
 
 /// How the VPC is found.
@@ -195,8 +205,10 @@ pub enum Market {
 pub struct ControlPlane {
     /// Its container image.
     pub image: String,
-    /// ARN of the secret that holds its token.
-    pub token: String,
+    /// The image of the container that writes its conf before it starts.
+    pub init_image: String,
+    /// The secret that holds its token.
+    pub token: Secret,
     /// How it reaches the hosts.
     pub ssh: Ssh,
     /// Whether the task gets a public address of its own.
@@ -211,13 +223,58 @@ pub struct ControlPlane {
     pub log_retention_days: u32,
 }
 
+impl ControlPlane {
+    /// The first version that ECS can ask for its health: before, `/info` answers only where there is a repository for
+    /// private packages (Gatling's release notes, "Upgrading to 2025.20.6").
+    pub const FIRST_VERSION: [u32; 3] = [2025, 20, 6];
+    /// The first version that knows `executable-dir`; before, it is `working-directory` (the same, "Upgrading to 2026.4.0").
+    pub const FIRST_WITH_EXECUTABLE_DIR: [u32; 3] = [2026, 4, 0];
+
+    /// Which version the image is, where its tag says so: a copy in another registry keeps Gatling's name at its end.
+    pub fn version(&self) -> Option<[u32; 3]> {
+        Self::version_of(&self.image)
+    }
+
+    pub(crate) fn version_of(image: &str) -> Option<[u32; 3]> {
+        let image = image.split('@').next()?;
+        let (name, tag) = image.rsplit_once(':')?;
+        let before = name.strip_suffix("gatlingcorp/control-plane")?;
+        if !before.is_empty() && !before.ends_with('/') {
+            return None;
+        }
+        let mut numbers = tag.split('-').next()?.split('.').map(|number| number.parse().ok());
+        match (numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()) {
+            (Some(year), Some(week), Some(patch), None) => Some([year, week, patch]),
+            _ => None,
+        }
+    }
+}
+
+/// A secret of Secrets Manager, as the stack names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// The secret's ARN, which may lack the six characters that Secrets Manager appends to the name.
+    pub arn: String,
+    /// What is taken of it, where that is not the whole current value: `<json key>:<version stage>:<version id>`.
+    pub part: Option<String>,
+}
+
+impl Secret {
+    /// Whether the ARN ends as Secrets Manager's own do: in a hyphen and six letters or digits.
+    pub fn is_whole(&self) -> bool {
+        self.arn
+            .rsplit_once('-')
+            .is_some_and(|(_, end)| end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    }
+}
+
 /// How the control plane reaches the hosts.
 #[derive(Debug, Clone)]
 pub struct Ssh {
     /// The user it logs in as.
     pub user: String,
-    /// ARN of the secret that holds its private key.
-    pub private_key: String,
+    /// The secret that holds its private key.
+    pub private_key: Secret,
     /// The public key the hosts authorise, as one line of `authorized_keys`.
     pub public_key: String,
 }

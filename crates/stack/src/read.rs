@@ -9,14 +9,14 @@ use std::{
 use crate::{
     decode::reason,
     diagnostic::{Diagnostic, Findings, Invalid},
-    sources::{shown_source, shown_text},
+    sources::{shown_path, shown_source},
 };
 
 /// No stack file comes near this, and everything behind it takes time and memory by its length.
 const LARGEST: u64 = 1 << 20;
 
 pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
-    let name = shown_text(&path.display().to_string());
+    let name = shown_path(path);
     let wrong = |code, message: String, help: &str| {
         let mut findings = Findings::default();
         findings.push(Diagnostic::new(code, None, message).with_help(help));
@@ -46,11 +46,27 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
     if bytes.len() as u64 > LARGEST {
         return Err(too_large());
     }
+    if is_utf16(&bytes) {
+        let help =
+            "save it as UTF-8; in Windows PowerShell, `>` and `Out-File` write UTF-16 unless `-Encoding utf8` is given";
+        return Err(wrong("stack::not_utf8", format!("`{name}` is UTF-16, but a stack file is UTF-8"), help));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let mut findings = Findings::default();
         let found = Diagnostic::new("stack::not_utf8", Some(at..at), "the file is not UTF-8 from here on");
-        findings.push(found.with_help("save it as UTF-8 without UTF-16 or Latin-1 characters"));
+        findings.push(found.with_help("save it as UTF-8: it may be Latin-1 or Windows-1252 now"));
         findings.into_invalid(&shown_source(path, &String::from_utf8_lossy(error.as_bytes()), &[]))
     })
+}
+
+/// Whether bytes are text of two bytes each: by the mark at its beginning, or by the zeros beside its ASCII characters.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let starts = |pattern: [bool; 4]| {
+        bytes.len() >= 4 && bytes.iter().zip(pattern).all(|(byte, is_zero)| (*byte == 0) == is_zero)
+    };
+    bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || starts([false, true, false, true])
+        || starts([true, false, true, false])
 }

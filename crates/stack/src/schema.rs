@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, json_schema};
 use serde_json::{Map as JsonMap, Value, json};
 
 use crate::{
-    decode::{METRICS_PORT, METRICS_PORTS},
+    decode::{INIT_IMAGE, METRICS_PORT, METRICS_PORTS, MOST_TAGS},
     words::SYSTEM_USERS,
 };
 
@@ -41,7 +41,51 @@ pub fn json_schema() -> Value {
     if let Some(properties) = root.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("environments".to_owned(), environments);
     }
+    strict(&mut root);
     root
+}
+
+/// What strict validators such as Ajv take too: no format of their own, and one type each, with alternatives beside another.
+fn strict(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(strict),
+        Value::Object(object) => {
+            object.values_mut().for_each(strict);
+            if object.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+                object.remove("format");
+            }
+            let Some(Value::Array(types)) = object.get("type").cloned() else { return };
+            object.remove("type");
+            let mut around = JsonMap::new();
+            for annotation in ["description", "default", "examples"] {
+                around.extend(object.remove_entry(annotation));
+            }
+            let constraints = std::mem::take(object);
+            let one = |kind: Value| {
+                let mut one = JsonMap::new();
+                let fit = constraints.iter().filter(|(key, _)| speaks_of(key, &kind));
+                one.extend(fit.map(|(key, value)| (key.clone(), value.clone())));
+                one.insert("type".to_owned(), kind);
+                Value::Object(one)
+            };
+            around.insert("anyOf".to_owned(), types.into_iter().map(one).collect());
+            *object = around;
+        }
+        _ => {}
+    }
+}
+
+/// Whether a keyword says something of values of a type.
+fn speaks_of(keyword: &str, kind: &Value) -> bool {
+    let of = match keyword {
+        "pattern" | "minLength" | "maxLength" => "string",
+        "properties" | "additionalProperties" | "propertyNames" | "required" | "minProperties" | "maxProperties" => {
+            "object"
+        }
+        "items" | "maxItems" | "minItems" | "uniqueItems" => "array",
+        _ => return true,
+    };
+    kind == of
 }
 
 /// The schemas of everything directly below a map.
@@ -99,7 +143,7 @@ struct StackFile {
     #[schemars(regex(pattern = "^[a-z][a-z0-9-]{1,30}$"), example = &"loadtest")]
     stack: String,
     /// AWS region.
-    #[schemars(regex(pattern = "^[a-z]{2}(-[a-z]+){1,2}-[0-9]{1,2}$"), example = &"eu-west-3")]
+    #[schemars(regex(pattern = "^([a-z]{2}|eusc)(-[a-z]+){1,2}-[0-9]{1,2}$"), example = &"eu-west-3")]
     region: String,
     /// The AWS account, twelve digits in quotes. Any other one is refused before the first change.
     #[schemars(regex(pattern = "^[0-9]{12}$"), example = &"123456789012")]
@@ -125,7 +169,7 @@ struct StackFile {
 fn tags(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({
         "type": ["object", "null"],
-        "maxProperties": 46,
+        "maxProperties": MOST_TAGS,
         "propertyNames": { "minLength": 1, "maxLength": 128, "not": { "pattern": "^([aA][wW][sS]|[tT][rR][uU][nN][nN][iI][oO][nN]):" } },
         "additionalProperties": { "type": ["string", "number", "boolean"], "maxLength": 256 },
     })
@@ -171,6 +215,20 @@ struct Network {
     /// `default`, a VPC's id, or the one tag that only this VPC has: `{ Name: loadtest }`.
     #[schemars(default, schema_with = "vpc")]
     vpc: Option<String>,
+    /// DNS servers that the VPC's DHCP options name instead of Amazon's own: the control plane may ask them. By default they
+    /// are looked up for any VPC but the region's default one.
+    #[schemars(default, schema_with = "dns_servers")]
+    dns_servers: Option<Vec<String>>,
+}
+
+fn dns_servers(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "null"],
+        "items": { "type": "string", "pattern": "^([0-9]+(\\.[0-9]+){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$" },
+        "maxItems": 4,
+        "uniqueItems": true,
+        "examples": [["10.0.0.2"]],
+    })
 }
 
 fn vpc(_: &mut schemars::SchemaGenerator) -> Schema {
@@ -314,7 +372,15 @@ struct ControlPlane {
         example = &"gatlingcorp/control-plane:2026.42.2"
     )]
     image: String,
-    /// ARN of the secret that holds its token.
+    /// Image of the container that writes its conf before it starts: any with a shell, `chown` and `chmod`.
+    #[schemars(
+        length(max = 255),
+        regex(pattern = r"^([A-Za-z0-9._:/-]+@sha256:[0-9a-fA-F]{64}|([A-Za-z0-9._:-]*/)*[A-Za-z0-9._-]+:[A-Za-z0-9._:-]+)$"),
+        extend("not" = { "pattern": ":latest(-[A-Za-z0-9._:-]*)?$" }, "default" = INIT_IMAGE)
+    )]
+    init_image: Option<String>,
+    /// ARN of the secret that holds its token, with `:<json key>:<version stage>:<version id>` behind it where the token is
+    /// only a part of it (in quotes, because it ends in a colon then).
     #[schemars(regex(pattern = "^arn:aws[a-z-]*:secretsmanager:"))]
     token: String,
     ssh: Ssh,
@@ -353,7 +419,8 @@ struct Ssh {
         extend("not" = { "pattern": of_system() }, "default" = "gatling")
     )]
     user: Option<String>,
-    /// ARN of the secret that holds the private key.
+    /// ARN of the secret that holds the private key, with `:<json key>:<version stage>:<version id>` behind it where the key
+    /// is only a part of it.
     #[schemars(regex(pattern = "^arn:aws[a-z-]*:secretsmanager:"))]
     private_key: String,
     /// The public key, as one line of `authorized_keys`.

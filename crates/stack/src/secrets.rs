@@ -42,6 +42,42 @@ pub(crate) fn is_secret(value: &str) -> bool {
     places(value).next().is_some()
 }
 
+/// How secrets of other services begin, with the least length of one (their own documentation of secret scanning).
+const MARKS: [(&str, usize); 14] = [
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghs_", 20),
+    ("github_pat_", 20),
+    ("glpat-", 20),
+    ("xoxb-", 20),
+    ("xoxp-", 20),
+    ("sk_live_", 20),
+    ("rk_live_", 20),
+    ("npm_", 30),
+    ("dckr_pat_", 20),
+    ("hvs.", 20),
+    ("AIza", 35),
+    ("eyJhbGciOi", 30),
+];
+/// Words in names of what is secret.
+const NAMES: [&str; 9] =
+    ["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "private_key", "credential"];
+
+/// Whether a value may be a secret: by its own looks, by those of what it assigns (`-Ddb.password=…`), or by its name.
+pub fn may_be_secret(name: &str, value: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
+    let is_marked = value
+        .split(|letter| !is_part(letter))
+        .any(|word| MARKS.iter().any(|(mark, shortest)| word.starts_with(mark) && word.len() >= *shortest));
+    let (name, assigned) = value.split_once('=').unwrap_or((name, value));
+    let name = name.to_lowercase();
+    let is_named = NAMES.iter().any(|known| name.contains(known));
+    // A reference to a secret is none, and neither is a file, a number or a switch.
+    let is_reference = assigned.starts_with("arn:") || assigned.starts_with('/') || assigned.starts_with("${");
+    let is_plain = assigned.len() < 8 || assigned.parse::<f64>().is_ok();
+    is_marked || (is_named && !is_reference && !is_plain)
+}
+
 /// The places of everything in a text that is a secret by its looks. Takes time by the text's length only.
 fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
@@ -122,6 +158,28 @@ mod tests {
             "",
         ] {
             assert!(!is_secret(fine), "{fine}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_told_by_its_looks_or_its_name() {
+        for (name, value) in [
+            ("jvm_options[0]", "-Dgithub=ghp_0123456789abcdefABCD"),
+            ("jvm_options[1]", "-Ddb.password=correct horse"),
+            ("auth.token", "0123456789abcdef"),
+            ("url", "https://x:glpat-0123456789abcdef@example.org"),
+        ] {
+            assert!(may_be_secret(name, value), "{name} {value}");
+        }
+        for (name, value) in [
+            ("jvm_options[0]", "-Xmx128g"),
+            ("load.profile", "heavy"),
+            ("token.arn", "arn:aws:secretsmanager:eu-west-3:123456789012:secret:x"),
+            ("password.file", "/run/secrets/password"),
+            ("token.lifetime", "3600"),
+            ("cost-center", "quality-and-performance"),
+        ] {
+            assert!(!may_be_secret(name, value), "{name} {value}");
         }
     }
 

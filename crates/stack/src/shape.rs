@@ -40,6 +40,7 @@ const LOCATION: Shape = Keys(&[
 const SSH: Shape = Keys(&[("user", Value), ("private_key", Value), ("public_key", Value)]);
 const CONTROL_PLANE: Shape = Keys(&[
     ("image", Value),
+    ("init_image", Value),
     ("token", Value),
     ("ssh", SSH),
     ("public_ip", Value),
@@ -66,7 +67,7 @@ pub(crate) const OVERLAY: Shape = Keys(&[
     ("account", Value),
     ("tags", Value),
     ("state", Value),
-    ("network", Keys(&[("vpc", Value)])),
+    ("network", Keys(&[("vpc", Value), ("dns_servers", Value)])),
     ("generator", GENERATOR),
     ("pools", Named(&POOL)),
     ("control_plane", CONTROL_PLANE),
@@ -119,6 +120,10 @@ fn unknown(entry: &Entry, path: &str, known: &[&str], findings: &mut Findings) {
             format!("did you mean `{nearest}`?")
         }
         None => format!("its keys are {}", listed(known)),
+    };
+    let help = match entry.key.chars().find(|letter| !letter.is_ascii()) {
+        Some(letter) => format!("{help}; it holds U+{:04X}, which is no ASCII character", u32::from(letter)),
+        None => help,
     };
     findings.push(Diagnostic::new("stack::unknown_key", Some(entry.key_span.clone()), message).with_help(help));
 }

@@ -5,10 +5,11 @@
 
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
-use miette::{NamedSource, SourceSpan};
+use miette::SourceSpan;
 
 use crate::{
     diagnostic::Diagnostic,
+    excerpt::Shown,
     secrets,
     tree::{Node, Value},
 };
@@ -16,12 +17,12 @@ use crate::{
 /// The stack file as it may be shown, and the place of every key in it after the environment was merged in.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    source: Arc<NamedSource<String>>,
+    source: Arc<Shown>,
     spans: Arc<BTreeMap<String, Range<usize>>>,
 }
 
 impl Sources {
-    pub(crate) fn new(source: Arc<NamedSource<String>>, root: &Node) -> Self {
+    pub(crate) fn new(source: Arc<Shown>, root: &Node) -> Self {
         let mut spans = BTreeMap::new();
         collect(root, "", &mut spans);
         Sources { source, spans: Arc::new(spans) }
@@ -29,12 +30,12 @@ impl Sources {
 
     /// The file's name, as it was given.
     pub fn name(&self) -> &str {
-        self.source.name()
+        &self.source.name
     }
 
     /// The file's text, fit to be shown.
     pub fn text(&self) -> &str {
-        self.source.inner()
+        &self.source.text
     }
 
     /// The place of a key path such as `pools.heavy.count` or `control_plane.zones[0]`: its value, or its key where
@@ -85,7 +86,7 @@ fn collect(node: &Node, path: &str, spans: &mut BTreeMap<String, Range<usize>>) 
 }
 
 /// The file's text as it may be shown, byte for byte as long as it was.
-pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> Arc<NamedSource<String>> {
+pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> Arc<Shown> {
     let mut masked = vec![false; text.len()];
     for span in hidden.iter().cloned().chain(secrets::hidden_places(text)) {
         if let Some(bytes) = masked.get_mut(span) {
@@ -98,7 +99,7 @@ pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> 
         let instead = match masked.get(at) {
             _ if is_blank => None,
             Some(true) => Some('*'),
-            _ => is_unprintable(letter).then_some('?'),
+            _ => (is_unprintable(letter) || is_invisible(letter)).then_some('?'),
         };
         match instead {
             // As many as the letter has bytes, so that every place stays where it is.
@@ -106,23 +107,49 @@ pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> 
             None => shown.push(letter),
         }
     }
-    Arc::new(NamedSource::new(shown_text(&path.display().to_string()), shown))
+    Arc::new(Shown { name: shown_path(path), text: shown })
 }
 
-/// Part of a message: no control characters, and not longer than a line.
+/// Part of a message: no control characters, none that cannot be seen, and not longer than a line.
 pub(crate) fn shown_text(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(100)
-        .map(|letter| if is_unprintable(letter) { char::REPLACEMENT_CHARACTER } else { letter })
-        .collect();
-    if shown.len() < text.len() && text.chars().nth(100).is_some() {
+    let mut letters = text.chars();
+    let mut shown = visible(letters.by_ref().take(100));
+    if letters.next().is_some() {
         shown.push('…');
     }
     shown
 }
 
+/// The name of a file, whole: an editor is to find it.
+pub(crate) fn shown_path(path: &Path) -> String {
+    visible(path.display().to_string().chars())
+}
+
+fn visible(letters: impl Iterator<Item = char>) -> String {
+    letters.fold(String::new(), |mut shown, letter| {
+        if is_unprintable(letter) {
+            shown.push(char::REPLACEMENT_CHARACTER);
+        } else if is_invisible(letter) {
+            shown.push_str(&format!("<U+{:04X}>", u32::from(letter)));
+        } else {
+            shown.push(letter);
+        }
+        shown
+    })
+}
+
 /// Control characters, and those that turn the direction of text.
 pub(crate) fn is_unprintable(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+/// Spaces that are not the usual one, and what takes no room at all: beside other text nobody sees them.
+pub(crate) fn is_invisible(letter: char) -> bool {
+    match letter {
+        ' ' => false,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => true,
+        '\u{180b}'..='\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{206f}' => true,
+        '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}' => true,
+        other => other.is_whitespace() && !other.is_control(),
+    }
 }

@@ -372,6 +372,12 @@ impl<'t> Reader<'t, '_> {
             "a value that begins with this character needs quotes"
         } else if self.text[at..].starts_with('*') {
             "`*name` stands for the value that was marked with `&name` further up; text needs quotes"
+        } else if self.text[line_start..]
+            .lines()
+            .next()
+            .is_some_and(|line| line.contains(": arn:") && line.trim_end().ends_with(':'))
+        {
+            "a value that ends in a colon needs quotes"
         } else {
             "look at the indentation, the colons and the quotes of this line and of the one above it"
         };

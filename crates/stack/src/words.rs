@@ -16,12 +16,12 @@ pub(crate) fn is_location_id(text: &str) -> bool {
     })
 }
 
-/// A region such as `eu-west-3` or `us-gov-east-1`.
+/// A region such as `eu-west-3`, `us-gov-east-1` or `eusc-de-east-1`.
 pub(crate) fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [area, middle @ .., number] = parts.as_slice() else { return false };
     let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
-    area.len() == 2
+    (area.len() == 2 || *area == "eusc")
         && is_word(area)
         && (1..=2).contains(&middle.len())
         && middle.iter().all(is_word)
@@ -143,11 +143,6 @@ pub(crate) fn is_user(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-')
 }
 
-/// What AWS takes in tags everywhere: letters, digits, spaces and `_ . : / = + - @`.
-pub(crate) fn is_tag_text(text: &str) -> bool {
-    text.chars().all(|letter| letter.is_alphanumeric() || letter == ' ' || "_.:/=+-@".contains(letter))
-}
-
 /// A name that scripts, templates and Java take for a variable or a property; properties may have `.` and `-` inside.
 pub(crate) fn is_identifier(text: &str, inside: &str) -> bool {
     (1..=128).contains(&text.len())
@@ -175,23 +170,48 @@ impl<'t> Arn<'t> {
         Some(Arn { partition, service, region, account, resource })
     }
 
-    /// Whether the rest is a Secrets Manager secret.
-    pub(crate) fn is_secret(&self) -> bool {
-        self.service == "secretsmanager"
-            && self.resource.strip_prefix("secret:").is_some_and(|name| {
-                (1..=519).contains(&name.len())
-                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte))
-            })
+    /// Which secret of Secrets Manager it names.
+    pub(crate) fn secret(&self) -> SecretName<'t> {
+        let Some(rest) = self.resource.strip_prefix("secret:").filter(|_| self.service == "secretsmanager") else {
+            return SecretName::OtherService;
+        };
+        let (name, part) = rest.split_once(':').map_or((rest, None), |(name, part)| (name, Some(part)));
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte);
+        if !(1..=519).contains(&name.len()) || !name.bytes().all(is_part) {
+            return SecretName::Malformed;
+        }
+        let Some(part) = part else { return SecretName::Whole };
+        let fields: Vec<&str> = part.split(':').collect();
+        let &[key, stage, version] = fields.as_slice() else {
+            return SecretName::MalformedPart("has something behind the secret's name that is not three fields");
+        };
+        if key.is_empty() && stage.is_empty() && version.is_empty() {
+            return SecretName::MalformedPart("ends in three empty fields");
+        }
+        if !stage.is_empty() && !version.is_empty() {
+            return SecretName::MalformedPart("names both a stage and an id of the secret's version");
+        }
+        // `ClientRequestTokenType` and `SecretVersionStageType` of the API model of Secrets Manager.
+        if stage.chars().count() > 256 || !(version.is_empty() || (32..=64).contains(&version.len())) {
+            return SecretName::MalformedPart("names a version that no secret has");
+        }
+        SecretName::Part(part)
     }
 }
 
-/// The partition that a region belongs to.
-pub(crate) fn partition_of(region: &str) -> &'static str {
-    match region {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    }
+/// What an ARN says of a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SecretName<'t> {
+    /// All of its current version.
+    Whole,
+    /// `<json key>:<version stage>:<version id>` of it.
+    Part(&'t str),
+    /// It is no ARN of a secret.
+    OtherService,
+    /// No secret has such a name.
+    Malformed,
+    /// What stands behind the name is not right: this is why.
+    MalformedPart(&'static str),
 }
 
 #[cfg(test)]
@@ -200,7 +220,7 @@ mod tests {
 
     #[test]
     fn regions_and_zones() {
-        for region in ["eu-west-3", "us-gov-east-1", "ap-southeast-12", "cn-north-1"] {
+        for region in ["eu-west-3", "us-gov-east-1", "ap-southeast-12", "cn-north-1", "eusc-de-east-1"] {
             assert!(is_region(region), "{region}");
         }
         for wrong in ["", "eu-west-3a", "eu-west", "europe-west-3", "EU-WEST-3", "eu--3", "eu-west-3-"] {
@@ -225,10 +245,37 @@ mod tests {
     fn arns_have_six_parts() {
         let arn = Arn::parse("arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf").unwrap();
         assert_eq!((arn.region, arn.account), ("eu-west-3", "123456789012"));
-        assert!(arn.is_secret());
-        assert!(!Arn::parse("arn:aws:ssm:eu-west-3:123456789012:parameter/x").unwrap().is_secret());
+        assert_eq!(arn.secret(), SecretName::Whole);
+        let other = Arn::parse("arn:aws:ssm:eu-west-3:123456789012:parameter/x").unwrap();
+        assert_eq!(other.secret(), SecretName::OtherService);
         assert_eq!(Arn::parse("arn:aws:s3"), None);
         assert_eq!(Arn::parse("cpt_0123456789"), None);
+    }
+
+    #[test]
+    fn keys_and_versions_stand_behind_a_secret() {
+        let of = |rest: &'static str| Arn {
+            partition: "aws",
+            service: "secretsmanager",
+            region: "",
+            account: "",
+            resource: rest,
+        };
+        for part in ["cp_token::", ":AWSPREVIOUS:", "key:stage:", "::9d4cb84b-ad69-40c0-a0ab-cead36b967e8"] {
+            let resource: &'static str = format!("secret:x-AbCdEf:{part}").leak();
+            assert_eq!(of(resource).secret(), SecretName::Part(part));
+        }
+        for wrong in [
+            "secret:x:key",
+            "secret:x:::",
+            "secret:x:a:b:c:d",
+            "secret:x::s:9d4cb84b-ad69-40c0-a0ab-cead36b967e8",
+            "secret:x:::v1",
+        ] {
+            assert!(matches!(of(wrong).secret(), SecretName::MalformedPart(_)), "{wrong}");
+        }
+        assert_eq!(of("secret:x y").secret(), SecretName::Malformed);
+        assert_eq!(of("secret:").secret(), SecretName::Malformed);
     }
 
     #[test]

@@ -162,3 +162,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn utf_16_is_called_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("stack.yaml");
+    let little: Vec<u8> = STACK.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = STACK.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for bytes in [[b"\xff\xfe".as_slice(), &little].concat(), [b"\xfe\xff".as_slice(), &big].concat(), little, big] {
+        fs::write(&path, bytes).unwrap();
+        let invalid = load(&path);
+        only(&invalid, "stack::not_utf8");
+        assert!(invalid.diagnostics()[0].message.ends_with("is UTF-16, but a stack file is UTF-8"), "{invalid:?}");
+    }
+    fs::write(&path, b"stack: \xfcber").unwrap();
+    let invalid = load(&path);
+    assert!(invalid.diagnostics()[0].help.as_ref().unwrap().contains("Latin-1"), "{invalid:?}");
+}
+
+#[test]
+fn a_very_long_line_is_shown_around_its_mistake() {
+    let long = "x".repeat(100_000);
+    let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor()).with_width(100);
+    for (name, text) in [
+        ("a value", STACK.replace("team: performance", &format!("team: {long}"))),
+        ("behind it", STACK.replace("team: performance, cost-center", &format!("\"{long}\": y, cost-center"))),
+        ("beside it", STACK.replace("count: 4,", &format!("count: four, # {long}\n    "))),
+        ("in front", STACK.replace("count: 4,", &format!("image: {long}, count: four,"))),
+    ] {
+        let invalid = parse(&text, None).unwrap_err();
+        for found in invalid.diagnostics() {
+            let mut shown = String::new();
+            handler.render_report(&mut shown, found).unwrap();
+            assert!(shown.len() < 4_000, "{name}: {} bytes", shown.len());
+            let (line, column) = found.line_and_column().unwrap();
+            assert!(shown.contains(&format!("loadtest.yaml:{line}:{column}]")), "{name}: {line}:{column} in {shown}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! A first line `# environment: x` chooses an environment. The generator beside the executable is one for `x86_64`.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -49,4 +50,17 @@ fn every_mistake_is_told_as_its_golden_file_says() {
             assert!(!shown.contains(secret), "{name} shows a secret");
         }
     }
+}
+
+#[test]
+fn a_file_is_called_by_its_whole_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("a".repeat(100)).join("b".repeat(100));
+    fs::create_dir_all(&long).unwrap();
+    let path = long.join("stack.yaml");
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/invalid/region.yaml"), &path).unwrap();
+    let shown = drawn(&Stack::load(&path, None, &LoadOptions::default()).unwrap_err());
+    let path = path.to_str().unwrap();
+    assert!(shown.starts_with(&format!("`{path}` has ")), "{shown}");
+    assert!(shown.contains(&format!("\u{256d}\u{2500}[{path}:2:9]")), "{shown}");
 }

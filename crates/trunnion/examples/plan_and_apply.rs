@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let lock = engine.lock("apply").await?;
     let planned = engine.plan(&Request::default()).await?;
     std::io::stderr().write_fmt(format_args!("{:?}\n", planned.document(&Origin::default()).summary))?;
-    let outcome = engine.apply(&planned, &Events::nowhere()).await;
+    let outcome = engine.apply(&planned, &Events::nowhere()).await?;
     lock.release().await?;
     engine.close().await;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use trunnion_aws::{Aws, Calls, Connection, Endpoint, S3Store, Throttle};
+use trunnion_aws::{Adoption, Aws, Calls, Connection, Endpoint, S3Store, Throttle};
 use trunnion_blueprint::Binaries;
 use trunnion_engine::{
     Address, Document, Events, FileStore, Graph, LockGuard as _, LockInfo, Note, Observed, Origin, Outcome, Place,
@@ -57,6 +57,8 @@ pub struct Planned {
     pub place: Place,
     /// Who made it, as the ARN that AWS knows it by.
     pub identity: Option<String>,
+    /// Whether a person agreed to what the plan takes over from other homes. Without it, such a plan is not executed.
+    pub take_over: bool,
 }
 
 impl Planned {
@@ -83,7 +85,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Connects a stack. No call is made yet.
+    /// Connects a stack. No call is made yet, but for a stack that earlier versions gave another name: it keeps that name
+    /// where resources have it.
     pub async fn connect(stack: Stack, options: Options) -> Result<Self, Error> {
         let folder = options.sandbox.map(|folder| folder_of_account(folder, &stack.account));
         let sandbox = match &folder {
@@ -103,30 +106,14 @@ impl Engine {
             access_key: trunnion_sandbox::ACCESS_KEY_ID.to_owned(),
             secret_key: trunnion_sandbox::SECRET_ACCESS_KEY.to_owned(),
         });
-        let is_sandbox = endpoint.is_some();
-        let connection = Connection {
-            stack: stack.name.clone(),
-            account: stack.account.clone(),
-            region: stack.region.clone(),
-            wait: options.wait,
-            throttle: if is_sandbox { Throttle::Off } else { Throttle::Aws },
-            endpoint,
-            pace: if is_sandbox { Connection::SANDBOX_PACE } else { Connection::AWS_PACE },
-            patience: if is_sandbox { Connection::SANDBOX_PATIENCE } else { Connection::AWS_PATIENCE },
-            interrupt: options.interrupt.clone(),
-        };
-        let aws = Aws::connect(connection).await?;
-        let endpoint = match (&folder, aws.endpoint()) {
+        let cloud = Cloud { endpoint, folder, wait: options.wait, interrupt: options.interrupt.clone() };
+        let (stack, aws, store) = cloud.settled(stack).await?;
+        let endpoint = match (&cloud.folder, aws.endpoint()) {
             (Some(folder), _) => trunnion_engine::Endpoint::Sandbox(folder.display().to_string()),
             (None, Some(url)) => trunnion_engine::Endpoint::Url(url.to_owned()),
             (None, None) => trunnion_engine::Endpoint::Aws,
         };
         let place = Place { account: stack.account.clone(), region: stack.region.clone(), endpoint };
-        let store = match (&stack.state, folder) {
-            (StateLocation::S3 { bucket, key }, None) => Store::S3(S3Store::new(&aws, bucket, key)),
-            (StateLocation::File(path), None) => Store::File(FileStore::new(path, &stack.name)),
-            (location, Some(folder)) => Store::File(sandbox_state(location, &folder, &stack.name).await),
-        };
         Ok(Self { stack, aws, store, rules: trunnion_kinds::rule_book(), place, interrupt: options.interrupt, sandbox })
     }
 
@@ -158,6 +145,9 @@ impl Engine {
     /// The state as it was last saved, as far as it speaks of the place that this is connected to.
     pub async fn state(&self) -> Result<State, Error> {
         let mut state = self.recorded().await?;
+        if state.lineage.is_empty() {
+            state = self.beside().await.unwrap_or(state);
+        }
         let here = self.place.key();
         match Recorded::of(&state.place, &self.place) {
             _ if state.resources.is_empty() => {}
@@ -172,6 +162,18 @@ impl Engine {
         }
         state.place = here;
         Ok(state)
+    }
+
+    /// What the state beside the stack file says where the stack's own one in S3 is still empty: the stack moved there, and
+    /// what it applied before is still its own. It goes on as a new line of documents.
+    async fn beside(&self) -> Option<State> {
+        let StateLocation::S3 { .. } = self.stack.state else { return None };
+        let path = self.stack.folder.join(".trunnion").join(format!("{}.json", self.stack.name));
+        let mut state = FileStore::new(path, &self.stack.name).load().await.ok()?;
+        if !matches!(Recorded::of(&state.place, &self.place), Recorded::Here) {
+            state.resources.clear();
+        }
+        Some(State { lineage: String::new(), serial: 0, digest: None, ..state })
     }
 
     /// Reads AWS in bulk and plans.
@@ -190,7 +192,10 @@ impl Engine {
         }
         let state = self.state().await?;
         let observed = self.aws.observe(&desired, &state).await?;
-        let options = PlanOptions { targets, update_pinned: request.update_images, replace };
+        let desired =
+            trunnion_blueprint::complete(desired, &observed).map_err(|error| Error::blueprint(&self.stack, error))?;
+        let home = Some(self.stack.home.clone());
+        let options = PlanOptions { targets, update_pinned: request.update_images, replace, home };
         let mut plan = plan(&desired, &observed, &state, &self.rules, &options)
             .map_err(|error| explained(error, &desired, &observed))?;
         if let Some(binaries) = &binaries {
@@ -208,7 +213,7 @@ impl Engine {
             }));
         }
         let identity = self.aws.identity().map(str::to_owned);
-        Ok(Planned { plan, state, place: self.place.clone(), identity })
+        Ok(Planned { plan, state, place: self.place.clone(), identity, take_over: false })
     }
 
     /// Takes the lock for an operation; hold it from before the plan until after apply.
@@ -216,10 +221,17 @@ impl Engine {
         Ok(Lock(self.store.lock(&LockInfo::of_this_process(operation)).await?))
     }
 
-    /// Executes a plan. The caller holds the lock.
-    pub async fn apply(&self, planned: &Planned, events: &Events) -> Outcome {
-        let settings = Settings { interrupt: self.interrupt.clone(), ..Settings::default() };
-        apply(&planned.plan, &self.aws, &self.store, &self.rules, planned.state.clone(), events, &settings).await
+    /// Executes a plan. The caller holds the lock. A plan that takes over resources of another home is refused until
+    /// [`Planned::take_over`] says that a person agreed.
+    pub async fn apply(&self, planned: &Planned, events: &Events) -> Result<Outcome, Error> {
+        if !planned.take_over && !planned.plan.other_homes.is_empty() {
+            return Err(Error::OtherHome(planned.plan.other_homes.clone()));
+        }
+        self.aws.let_adopt(Adoption { former_home: planned.state.home.clone(), take_over: planned.take_over });
+        let settings =
+            Settings { interrupt: self.interrupt.clone(), home: Some(self.stack.home.clone()), ..Settings::default() };
+        let state = planned.state.clone();
+        Ok(apply(&planned.plan, &self.aws, &self.store, &self.rules, state, events, &settings).await)
     }
 
     /// Ends the connection, and the sandbox with it.
@@ -227,6 +239,56 @@ impl Engine {
         if let Some(running) = self.sandbox {
             running.shutdown().await;
         }
+    }
+}
+
+/// AWS, or a sandbox inside this process.
+struct Cloud {
+    endpoint: Option<Endpoint>,
+    /// Where the sandbox keeps its data.
+    folder: Option<PathBuf>,
+    wait: bool,
+    interrupt: CancellationToken,
+}
+
+impl Cloud {
+    /// The connection and the state of a stack.
+    async fn attach(&self, stack: &Stack) -> Result<(Aws, Store), Error> {
+        let is_sandbox = self.endpoint.is_some();
+        let connection = Connection {
+            stack: stack.name.clone(),
+            home: stack.home.clone(),
+            account: stack.account.clone(),
+            region: stack.region.clone(),
+            wait: self.wait,
+            throttle: if is_sandbox { Throttle::Off } else { Throttle::Aws },
+            endpoint: self.endpoint.clone(),
+            pace: if is_sandbox { Connection::SANDBOX_PACE } else { Connection::AWS_PACE },
+            patience: if is_sandbox { Connection::SANDBOX_PATIENCE } else { Connection::AWS_PATIENCE },
+            interrupt: self.interrupt.clone(),
+        };
+        let aws = Aws::connect(connection).await?;
+        let store = match (&stack.state, &self.folder) {
+            (StateLocation::S3 { bucket, key }, None) => Store::S3(S3Store::new(&aws, bucket, key)),
+            (StateLocation::File(path), None) => Store::File(FileStore::new(path, &stack.name)),
+            (location, Some(folder)) => Store::File(sandbox_state(location, folder, &stack.name).await),
+        };
+        Ok((aws, store))
+    }
+
+    /// The stack by its name, or by the one that earlier versions gave it, where its state or AWS has resources of that
+    /// name and its state none of the other.
+    async fn settled(&self, stack: Stack) -> Result<(Stack, Aws, Store), Error> {
+        let (aws, store) = self.attach(&stack).await?;
+        if let Some(former) = stack.under_former_name()
+            && store.load().await?.resources.is_empty()
+        {
+            let (former_aws, former_store) = self.attach(&former).await?;
+            if !former_store.load().await?.resources.is_empty() || former_aws.has_former_names().await? {
+                return Ok((former, former_aws, former_store));
+            }
+        }
+        Ok((stack, aws, store))
     }
 }
 

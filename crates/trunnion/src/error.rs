@@ -7,7 +7,7 @@ use std::{
 
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
-use trunnion_engine::{Address, PlanError, ProviderError, State, StateError, StoreError};
+use trunnion_engine::{Address, OtherHome, PlanError, ProviderError, State, StateError, StoreError};
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
 
@@ -46,6 +46,9 @@ pub enum Error {
         /// What the stack file says now.
         here: String,
     },
+    /// The plan takes over resources of another home, and nobody agreed to it.
+    #[error("{}, so nothing was changed", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and "))]
+    OtherHome(Vec<OtherHome>),
     /// The state could not be read, written or locked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -104,7 +107,7 @@ impl Error {
     pub fn diagnostics(&self) -> Vec<Box<dyn Diagnostic + '_>> {
         match self {
             Self::Refused(list) => list.iter().cloned().map(|found| Box::new(found) as Box<dyn Diagnostic>).collect(),
-            Self::Plan(PlanError::Missing(missing)) => missing
+            Self::Plan(PlanError::Missing(missing) | PlanError::Taken(missing)) => missing
                 .values()
                 .map(|error| Box::new(Missing { error: error.clone() }) as Box<dyn Diagnostic>)
                 .collect(),
@@ -121,6 +124,7 @@ impl Error {
             Self::Provider(_) => "aws",
             Self::Plan(_) => "plan",
             Self::Elsewhere { .. } => "state::elsewhere",
+            Self::OtherHome(_) => "apply::other_home",
             Self::Store(StoreError::Locked { .. }) => "state::locked",
             Self::Store(_) => "state",
             Self::Target { .. } | Self::UnknownAddress { .. } => "plan::target",
@@ -130,6 +134,7 @@ impl Error {
     fn told_help(&self) -> Option<String> {
         match self {
             Self::Provider(error) => error.help.clone(),
+            Self::Connect(error) => error.help(),
             Self::Sandbox(SandboxError::InUse { .. }) => {
                 Some("wait until the other command is done, or end the `trunnion sandbox` that serves it".to_owned())
             }
@@ -161,6 +166,16 @@ impl Error {
             Self::Sandbox(SandboxError::File { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
             Self::Elsewhere { .. } => Some(
                 "destroy it there first, or leave it and say what differs as an environment: that is a stack of its own".to_owned(),
+            ),
+            Self::OtherHome(homes) => Some(
+                if homes.iter().any(|other| other.home.is_some()) {
+                    "`--take-over` makes them this stack's, and the other one then has to ask for them; to leave them alone, \
+                     give this stack another name"
+                } else {
+                    "`--take-over` makes them this stack's, once and for all; to leave them alone, give this stack another \
+                     name"
+                }
+                .to_owned(),
             ),
             Self::Sandbox(SandboxError::File { .. }) => {
                 Some("make the folder readable and writable, or run it elsewhere".to_owned())

@@ -11,7 +11,7 @@
 //! let engine = Engine::connect(stack, Options::default()).await?;
 //! let planned = engine.plan(&Request::default()).await?;
 //! println!("{:?}", planned.document(&Default::default()).summary);
-//! let outcome = engine.apply(&planned, &Events::nowhere()).await;
+//! let outcome = engine.apply(&planned, &Events::nowhere()).await?;
 //! assert!(outcome.is_complete());
 //! # Ok(())
 //! # }
@@ -26,8 +26,8 @@ mod store;
 pub use trunnion_aws::Calls;
 pub use trunnion_blueprint as blueprint;
 pub use trunnion_engine::{
-    Action, Address, Document, Endpoint, Event, Events, InvalidAddress, LockInfo, Moved, Operation, Origin, Outcome,
-    Place, Plan, PlanError, ProviderError, State, StoreError, plain, replace_file,
+    Action, Address, Document, Endpoint, Event, Events, InvalidAddress, LockInfo, Moved, Operation, Origin, OtherHome,
+    Outcome, Place, Plan, PlanError, ProviderError, State, StoreError, plain, replace_file,
 };
 pub use trunnion_render as render;
 pub use trunnion_sandbox as sandbox;

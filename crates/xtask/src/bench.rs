@@ -1,10 +1,11 @@
 //! What a plan that changes nothing takes: own CPU time, time on the clock, and peak memory, each command in a process of
-//! its own. The sandbox runs inside the same process, so its share is in the figures.
+//! its own. The sandbox runs inside the same process, so its share is in the figures. With `--against`, another build is
+//! measured by turns with this one.
 
 use std::{
     fmt::Write as _,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
 };
@@ -14,6 +15,7 @@ use nix::sys::{
     time::TimeValLike as _,
 };
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::{Failure, build, root, run};
 
@@ -45,74 +47,130 @@ pub(crate) fn measure(command: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What to compare with.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Another release build of `trunnion`, its generator beside it: measured by turns with this one, each on a sandbox of
+    /// its own
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<PathBuf>,
+}
+
+/// A `trunnion` with a folder of its own, in which every stack is applied.
+struct Contender {
+    program: PathBuf,
+    folder: TempDir,
+}
+
+/// The stacks that plans are timed for: a name, and the hosts that the minimal stack gets; the reference stack has its own.
+const STACKS: [(&str, Option<u32>); 3] = [("reference", None), ("hosts-200", Some(200)), ("hosts-1000", Some(1000))];
+
+impl Contender {
+    fn new(program: PathBuf) -> Result<Self, Failure> {
+        let contender = Self { program, folder: tempfile::tempdir()? };
+        for (name, hosts) in STACKS {
+            let stack = contender.stack(name);
+            fs::create_dir_all(stack.parent().unwrap_or(&stack))?;
+            match hosts {
+                None => drop(fs::copy(root().join("stacks/loadtest.yaml"), &stack)?),
+                Some(hosts) => write(&stack, &many_hosts(hosts)?)?,
+            }
+            let mut apply = Command::new(&contender.program);
+            apply.arg("apply").arg(&stack).args(["--sandbox", "--yes", "--quiet"]).stdout(Stdio::null());
+            run(&mut apply)?;
+        }
+        Ok(contender)
+    }
+
+    fn stack(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name).join("stack.yaml")
+    }
+
+    fn plan(&self, name: &str) -> Vec<String> {
+        ["plan".to_owned(), self.stack(name).display().to_string(), "--sandbox".to_owned()].to_vec()
+    }
+
+    /// How many calls a plan makes.
+    fn calls(&self, name: &str) -> Result<String, Failure> {
+        let planned = Command::new(&self.program).args(self.plan(name)).arg("-v").output()?;
+        let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+        let line = said.lines().find_map(|line| line.split_once("AWS calls: ")).ok_or("`plan -v` tells no calls")?;
+        Ok(line.1.to_owned())
+    }
+}
+
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who runs it")]
-pub(crate) fn bench() -> Result<(), Failure> {
+pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
     eprintln!("Building in release …");
     let programs = build("release")?;
-    let trunnion = programs.join("trunnion");
-    let folder = tempfile::tempdir()?;
-    let reference = folder.path().join("reference.yaml");
-    fs::copy(root().join("stacks/loadtest.yaml"), &reference)?;
-    let thousand = folder.path().join("thousand/thousand.yaml");
-    fs::create_dir_all(folder.path().join("thousand"))?;
-    fs::copy(write(&folder.path().join("draft.yaml"), &thousand_hosts()?)?, &thousand)?;
-    for stack in [&reference, &thousand] {
-        eprintln!("Applying {} …", stack.display());
-        let mut apply = Command::new(&trunnion);
-        apply.arg("apply").arg(stack).args(["--sandbox", "--yes", "--quiet"]).stdout(Stdio::null());
-        run(&mut apply)?;
+    let others = arguments.against.iter().cloned();
+    let contenders = others.chain([programs.join("trunnion")]).map(|program| {
+        eprintln!("Applying with {} …", program.display());
+        Contender::new(program)
+    });
+    let contenders = contenders.collect::<Result<Vec<_>, _>>()?;
+    println!("| what | program | CPU | on the clock | peak memory |\n|---|---|---|---|---|");
+    let help = |_: &Contender| vec!["--help".to_owned()];
+    compare("`--help`", &contenders, help)?;
+    for (name, _) in STACKS {
+        compare(&format!("no-op plan, {name}"), &contenders, |contender| contender.plan(name))?;
     }
-    let text = |path: &Path| path.display().to_string();
-    let plan = |stack: &Path| ["plan".to_owned(), text(stack), "--sandbox".to_owned()].to_vec();
-    println!("| what | CPU | on the clock | peak memory |\n|---|---|---|---|");
-    let mut costs = Vec::new();
-    for (what, arguments) in [
-        ("`--help`", vec!["--help".to_owned()]),
-        ("no-op plan, reference stack", plan(&reference)),
-        ("no-op plan, 1,000 hosts", plan(&thousand)),
-    ] {
-        let cost = median(&trunnion, &arguments)?;
-        println!("| {what} | {} ms | {:.0} ms | {} MiB |", cost.cpu_ms, cost.wall_ms, cost.peak_mib);
-        costs.push(cost);
+    for (name, _) in STACKS {
+        for contender in &contenders {
+            println!("{name}, {}: {}", contender.program.display(), contender.calls(name)?);
+        }
     }
-    if let [help, small, large] = costs[..] {
-        println!(
-            "\nThe reference plan takes {:.1} times as long as `--help`, that of 1,000 hosts {:.1} times as long as the reference plan.",
-            small.wall_ms / help.wall_ms,
-            large.wall_ms / small.wall_ms
-        );
+    Ok(())
+}
+
+/// Runs a command of each contender by turns, and prints the medians, and the ratio of the last one to the first.
+#[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
+fn compare(what: &str, contenders: &[Contender], arguments: impl Fn(&Contender) -> Vec<String>) -> Result<(), Failure> {
+    let mut costs = vec![Vec::new(); contenders.len()];
+    for _ in 0..TIMES {
+        for (contender, costs) in contenders.iter().zip(&mut costs) {
+            costs.push(once(&contender.program, &arguments(contender))?);
+        }
+    }
+    let medians: Vec<Cost> = costs.into_iter().map(median).collect();
+    for (contender, cost) in contenders.iter().zip(&medians) {
+        let program = contender.program.display();
+        println!("| {what} | {program} | {} ms | {:.0} ms | {} MiB |", cost.cpu_ms, cost.wall_ms, cost.peak_mib);
+    }
+    if let [first, .., last] = medians[..] {
+        println!("| {what} | last to first | | {:.2} times | |", last.wall_ms / first.wall_ms);
     }
     Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a stack file made for this run, in a temporary folder")]
-fn write<'a>(path: &'a Path, text: &str) -> Result<&'a Path, Failure> {
-    fs::write(path, text)?;
-    Ok(path)
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    Ok(fs::write(path, text)?)
 }
 
-fn median(trunnion: &Path, arguments: &[String]) -> Result<Cost, Failure> {
-    let mut costs = Vec::new();
-    for _ in 0..TIMES {
-        let measured = Command::new(std::env::current_exe()?).arg("measure").arg(trunnion).args(arguments).output()?;
-        if !measured.status.success() {
-            return Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&measured.stderr)).into());
-        }
-        costs.push(serde_json::from_slice::<Cost>(&measured.stdout)?);
+fn once(trunnion: &Path, arguments: &[String]) -> Result<Cost, Failure> {
+    let measured = Command::new(std::env::current_exe()?).arg("measure").arg(trunnion).args(arguments).output()?;
+    if !measured.status.success() {
+        return Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&measured.stderr)).into());
     }
-    costs.sort_by(|a, b| a.wall_ms.total_cmp(&b.wall_ms));
-    Ok(costs[costs.len() / 2])
+    Ok(serde_json::from_slice(&measured.stdout)?)
 }
 
-/// The minimal stack with 1,000 hosts: as many addresses as the three default subnets of a region hold.
-fn thousand_hosts() -> Result<String, Failure> {
+fn median(mut costs: Vec<Cost>) -> Cost {
+    costs.sort_by(|a, b| a.wall_ms.total_cmp(&b.wall_ms));
+    costs[costs.len() / 2]
+}
+
+/// The minimal stack with many hosts, spread over the zones: as many addresses as three default subnets hold take 1,000.
+fn many_hosts(hosts: u32) -> Result<String, Failure> {
     let minimal = fs::read_to_string(root().join("stacks/minimal.yaml"))?;
     let (before, rest) = minimal.split_once("\npools:").ok_or("stacks/minimal.yaml has no pools")?;
     let after =
         rest.find("\ncontrol_plane:").map(|at| &rest[at..]).ok_or("stacks/minimal.yaml has no control plane")?;
     let after = after.split("\nlocations:").next().unwrap_or(after);
     let mut text = format!("{before}\npools:");
-    for (zone, count) in [("a", 334), ("b", 333), ("c", 333)] {
+    for (zone, before) in [("a", 0), ("b", 1), ("c", 2)] {
+        let count = (hosts + 2 - before) / 3;
         write!(
             text,
             "\n  zone-{zone}: {{ instance_type: c6in.32xlarge, count: {count}, zone: eu-west-3{zone}, interfaces: 4, addresses: 3 }}"

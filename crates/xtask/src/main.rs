@@ -29,8 +29,8 @@ struct Arguments {
 enum Chore {
     /// Build everything and apply `stacks/loadtest.yaml` to the sandbox
     Demo,
-    /// Time a plan that changes nothing, for the reference stack and for 1,000 hosts, and `--help`
-    Bench,
+    /// Time a plan that changes nothing, for the reference stack, 200 and 1,000 hosts, and `--help`
+    Bench(bench::Arguments),
     /// Build the generator as one static file in `dist/`
     Generator(generator::Arguments),
     /// Test the generator on this machine's kernel, in network namespaces; needs root
@@ -73,7 +73,7 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo => demo::demo(),
-        Chore::Bench => bench::bench(),
+        Chore::Bench(arguments) => bench::bench(&arguments),
         Chore::Generator(arguments) => generator::generator(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Kernel(arguments) => match kernel::kernel(&arguments) {

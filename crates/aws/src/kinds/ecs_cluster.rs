@@ -33,15 +33,29 @@ pub(crate) async fn read(aws: &Aws) -> Result<Option<Remote>, Failure> {
 
 pub(crate) async fn create(aws: &Aws, cluster: EcsCluster) -> Result<Remote, Failure> {
     if let Some((arn, found)) = find(aws, &cluster.name).await? {
-        if !is_ours(&found.tags, &aws.connection.stack) {
+        if !aws.owns(&found.tags) {
             return Err(Failure::foreign("the ECS cluster", &cluster.name));
         }
         change_ecs(aws, &arn, &found.tags, &cluster.tags).await?;
         return as_remote(&arn, &cluster);
     }
-    let call = aws.clients.ecs.create_cluster().cluster_name(&cluster.name).set_tags(Some(to_ecs(&cluster.tags)));
-    let answer = call.send().await.told("ecs:CreateCluster")?;
-    let arn = answer.cluster.and_then(|cluster| cluster.cluster_arn).unwrap_or_default();
+    // With the first cluster of an account, ECS makes its service-linked role, which takes a moment.
+    let answer = aws
+        .patiently(&[Class::Lag], async || {
+            let call = aws.clients.ecs.create_cluster().cluster_name(&cluster.name);
+            call.set_tags(Some(to_ecs(&cluster.tags))).send().await.told("ecs:CreateCluster")
+        })
+        .await?;
+    let made = answer.cluster;
+    let tags = from_ecs(made.as_ref().and_then(|made| made.tags.clone()));
+    let arn = made.and_then(|made| made.cluster_arn).unwrap_or_default();
+    // One that AWS did not show before is answered as it is.
+    if !tags.is_empty() {
+        if !is_ours(&tags, &aws.connection.stack) {
+            return Err(Failure::foreign("the ECS cluster", &cluster.name));
+        }
+        change_ecs(aws, &arn, &tags, &cluster.tags).await?;
+    }
     as_remote(&arn, &cluster)
 }
 
@@ -51,9 +65,9 @@ pub(crate) async fn update(aws: &Aws, remote: &Remote, cluster: EcsCluster) -> R
 }
 
 pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    // Tasks of a deleted service take a moment to stop.
+    // Tasks of a deleted service take some minutes to stop.
     let deleted = aws
-        .patiently(&[Class::InUse], async || {
+        .very_patiently(&[Class::InUse], async || {
             aws.clients.ecs.delete_cluster().cluster(&remote.id).send().await.told("ecs:DeleteCluster")
         })
         .await;

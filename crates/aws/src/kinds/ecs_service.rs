@@ -1,17 +1,26 @@
 //! `ecs_service`. Creating carries a client token; the name is unique in its cluster, once an earlier one has drained.
+//!
+//! Two control planes with one token must never run at once, and ECS does not prevent it (`ecs_tasks.rs`). So every way to a
+//! running task leads over none: the service is scaled to 0, its tasks are waited for until they are STOPPED, and what
+//! shall run is set together with its number. Whoever is killed in between leaves a service of 0 tasks, which the next plan
+//! sees as a difference.
 
 use aws_sdk_ecs::types::{
-    AssignPublicIp, AwsVpcConfiguration, DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentRolloutState,
-    LaunchType, NetworkConfiguration, PropagateTags, Service, ServiceField,
+    AssignPublicIp, AvailabilityZoneRebalancing, AwsVpcConfiguration, DeploymentCircuitBreaker,
+    DeploymentConfiguration, DeploymentRolloutState, LaunchType, NetworkConfiguration, PropagateTags, Service,
+    ServiceField,
 };
 use sha2::{Digest as _, Sha256};
 use trunnion_engine::{Remote, Token, Value, hex};
 use trunnion_kinds::{Deployment, EcsService, ServiceNetwork};
 
-use super::tagging::{change_ecs, from_ecs, to_ecs};
+use super::{
+    ecs_tasks::{Look, until_stopped},
+    tagging::{change_ecs, from_ecs, to_ecs},
+};
 use crate::{
     Aws,
-    convert::{attribute, is_ours, remote, tags_of, text, texts, touches, values},
+    convert::{attribute, remote, tags_of, text, texts, touches, values},
     error::{Class, Failure, Told as _},
     wait::Ended,
 };
@@ -98,44 +107,75 @@ fn nth_token(token: &Token, n: u32) -> String {
 
 pub(crate) async fn create(aws: &Aws, service: EcsService, token: &Token) -> Result<Remote, Failure> {
     let cluster = text(&service.cluster)?;
-    let wait = aws.long_wait();
+    let name = &service.name;
     for n in 0.. {
-        let found = match call_create(aws, &service, &nth_token(token, n)).await {
+        if let Some(found) = until_free(aws, cluster, name).await? {
+            return adopt(aws, found, service).await;
+        }
+        match call_create(aws, &service, &nth_token(token, n)).await {
             // The token of a service that was deleted since.
-            Ok(made) if !is_active(&made) => continue,
-            Ok(made) => made,
-            Err(failure) if failure.message.to_ascii_lowercase().contains("draining") => {
-                if wait.look().await.is_err() {
-                    return Err(failure);
-                }
-                continue;
+            Ok(made) if !is_active(&made) => {}
+            Ok(made) => return adopt(aws, made, service).await,
+            // Of a try that AWS does not show yet: the next look finds it.
+            Err(failure) if is_taken(&failure) => {
+                let seen = aws.until_seen(async || Ok(describe(aws, cluster, name).await?.filter(is_active))).await?;
+                return adopt(aws, seen.ok_or(failure)?, service).await;
             }
-            Err(failure) if failure.message.to_ascii_lowercase().contains("not idempotent") => {
-                match describe(aws, cluster, &service.name).await?.filter(is_active) {
-                    Some(found) => found,
-                    None => return Err(failure),
-                }
-            }
+            Err(failure) if is_draining(&failure) => {}
             Err(failure) => return Err(failure),
-        };
-        let (arn, found) = from_service(found);
-        if !is_ours(&found.tags, &aws.connection.stack) {
-            return Err(Failure::foreign("the ECS service", &service.name));
         }
-        let mut paths = Vec::new();
-        for (path, differs) in [
-            ("task_definition", found.task_definition != service.task_definition),
-            ("desired_count", found.desired_count != service.desired_count),
-            ("network", found.network.public_ip != service.network.public_ip),
-            ("deployment", found.deployment != service.deployment),
-        ] {
-            if differs {
-                paths.push(path.to_owned());
-            }
-        }
-        return update(aws, &as_remote(&arn, &found)?, service, &paths).await;
     }
     Err(Failure::own("every token was used", None))
+}
+
+fn is_draining(failure: &Failure) -> bool {
+    failure.message.to_ascii_lowercase().contains("draining")
+}
+
+fn is_taken(failure: &Failure) -> bool {
+    failure.message.to_ascii_lowercase().contains("not idempotent")
+}
+
+/// The active service of a name, or nothing once an earlier one of that name is gone with all of its tasks.
+async fn until_free(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Service>, Failure> {
+    let mut active = None;
+    until_stopped(aws, cluster, name, async || {
+        let found = describe(aws, cluster, name).await?;
+        Ok(match found {
+            Some(found) if is_active(&found) => {
+                active = Some(found);
+                Look::Enough
+            }
+            Some(found) if found.status.as_deref() == Some("DRAINING") => Look::Busy,
+            _ => Look::Quiet,
+        })
+    })
+    .await?;
+    Ok(active)
+}
+
+/// Makes a service that stands already as asked.
+async fn adopt(aws: &Aws, found: Service, service: EcsService) -> Result<Remote, Failure> {
+    let (arn, found) = from_service(found);
+    if !aws.owns(&found.tags) {
+        return Err(Failure::foreign("the ECS service", &service.name));
+    }
+    let differs = [
+        ("task_definition", found.task_definition != service.task_definition),
+        ("desired_count", found.desired_count != service.desired_count),
+        ("network", in_order(&found.network)? != in_order(&service.network)?),
+        ("deployment", found.deployment != service.deployment),
+    ];
+    let paths: Vec<String> = differs.iter().filter(|(_, differs)| *differs).map(|(path, _)| (*path).into()).collect();
+    update(aws, &as_remote(&arn, &found)?, service, &paths).await
+}
+
+/// A network whose lists can be compared: their order means nothing.
+fn in_order(network: &ServiceNetwork) -> Result<(bool, Vec<String>, Vec<String>), Failure> {
+    let (mut subnets, mut groups) = (texts(&network.subnets)?, texts(&network.security_groups)?);
+    subnets.sort();
+    groups.sort();
+    Ok((network.public_ip, subnets, groups))
 }
 
 async fn call_create(aws: &Aws, service: &EcsService, token: &str) -> Result<Service, Failure> {
@@ -146,6 +186,8 @@ async fn call_create(aws: &Aws, service: &EcsService, token: &str) -> Result<Ser
         let call = call.task_definition(definition).desired_count(service.desired_count);
         let call = call.launch_type(LaunchType::Fargate).network_configuration(network.clone());
         let call = call.deployment_configuration(deployment.clone()).propagate_tags(PropagateTags::Service);
+        // It would start a task beside the one that runs.
+        let call = call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled);
         let answer = call.set_tags(Some(to_ecs(&service.tags))).send().await.told("ecs:CreateService")?;
         let mut made = answer.service.ok_or_else(|| Failure::own("ECS names no service", None))?;
         // The answer may leave them out.
@@ -165,24 +207,55 @@ pub(crate) async fn update(
 ) -> Result<Remote, Failure> {
     let cluster = text(&service.cluster)?;
     let named = |path: &str| touches(paths, path);
-    if ["task_definition", "desired_count", "network", "deployment"].into_iter().any(named) {
-        let network = named("network").then(|| network(&service)).transpose()?;
-        let deployment = named("deployment").then(|| deployment(&service));
-        let definition = text(&service.task_definition)?;
-        aws.patiently(&[Class::Lag], async || {
-            let call = aws.clients.ecs.update_service().cluster(cluster).service(&service.name);
-            let call = call.set_task_definition(named("task_definition").then(|| definition.to_owned()));
-            let call = call.set_desired_count(named("desired_count").then_some(service.desired_count));
-            let call = call.set_network_configuration(network.clone()).set_deployment_configuration(deployment.clone());
-            call.send().await.told("ecs:UpdateService")
-        })
-        .await?;
+    // A new deployment configuration starts no task by itself (`UpdateService`, read November 2026).
+    if service.desired_count > 0 && ["task_definition", "desired_count", "network"].into_iter().any(named) {
+        stop(aws, cluster, &service.name).await?;
+        call_update(aws, &service, &[paths, &["desired_count".to_owned()]].concat()).await?;
+    } else if ["task_definition", "desired_count", "network", "deployment"].into_iter().any(named) {
+        call_update(aws, &service, paths).await?;
     }
     change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &service.tags).await?;
     if aws.connection.wait {
         until_steady(aws, cluster, &service.name).await?;
     }
     as_remote(&remote.id, &service)
+}
+
+async fn call_update(aws: &Aws, service: &EcsService, paths: &[String]) -> Result<(), Failure> {
+    let named = |path: &str| touches(paths, path);
+    let cluster = text(&service.cluster)?;
+    let network = named("network").then(|| network(service)).transpose()?;
+    let deployment = named("deployment").then(|| deployment(service));
+    let definition = text(&service.task_definition)?;
+    aws.patiently(&[Class::Lag], async || {
+        let call = aws.clients.ecs.update_service().cluster(cluster).service(&service.name);
+        let call = call.set_task_definition(named("task_definition").then(|| definition.to_owned()));
+        let call = call.set_desired_count(named("desired_count").then_some(service.desired_count));
+        let call = call.set_network_configuration(network.clone()).set_deployment_configuration(deployment.clone());
+        let call = call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled);
+        call.send().await.told("ecs:UpdateService").map(drop)
+    })
+    .await
+}
+
+/// Scales a service to 0 and waits until all of its tasks are STOPPED.
+async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
+    scale_to_none(aws, cluster, name).await?;
+    until_stopped(aws, cluster, name, async || {
+        let found = describe(aws, cluster, name).await?.filter(is_active);
+        let is_quiet = found
+            .is_none_or(|service| (service.desired_count, service.running_count, service.pending_count) == (0, 0, 0));
+        Ok(if is_quiet { Look::Quiet } else { Look::Busy })
+    })
+    .await
+}
+
+async fn scale_to_none(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
+    aws.patiently(&[Class::Lag], async || {
+        let call = aws.clients.ecs.update_service().cluster(cluster).service(name).desired_count(0);
+        call.send().await.told("ecs:UpdateService").map(drop)
+    })
+    .await
 }
 
 fn is_steady(service: &Service) -> bool {
@@ -225,8 +298,7 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     let cluster = attribute(&remote.attributes, "cluster");
     let name = attribute(&remote.attributes, "name");
     let gone = |failure: &Failure| failure.class == Class::NotFound;
-    let scaled = ecs.update_service().cluster(cluster).service(name).desired_count(0).send().await;
-    match scaled.told("ecs:UpdateService") {
+    match scale_to_none(aws, cluster, name).await {
         Err(failure) if !gone(&failure) => return Err(failure),
         _ => {}
     }
@@ -236,19 +308,12 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         _ => {}
     }
     // The cluster and the security groups behind it can go only after the last task.
-    let wait = aws.long_wait();
-    while describe(aws, cluster, name).await?.is_some_and(|service| service.status.as_deref() != Some("INACTIVE")) {
-        if let Err(ended) = wait.look().await {
-            return Err(match ended {
-                Ended::Interrupted => Failure::interrupted("the service is still draining"),
-                Ended::OutOfPatience => Failure::own(
-                    "the service is still draining: its tasks do not stop",
-                    "run it again: it continues".to_owned(),
-                ),
-            });
-        }
-    }
-    Ok(())
+    until_stopped(aws, cluster, name, async || {
+        let found = describe(aws, cluster, name).await?;
+        let is_gone = found.is_none_or(|service| service.status.as_deref() == Some("INACTIVE"));
+        Ok(if is_gone { Look::Quiet } else { Look::Busy })
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! `ecs_task_definition`. Every registration mints a revision, so the newest one is looked at first: a killed try may
 //! have made it.
 
-use aws_sdk_ecs::types::{
-    Compatibility, ContainerCondition, ContainerDefinition, ContainerDependency, CpuArchitecture,
-    HealthCheck as EcsCheck, KeyValuePair, LogConfiguration as EcsLog, LogDriver, MountPoint, NetworkMode, OsFamily,
-    PortMapping, RuntimePlatform, Secret, TaskDefinition, TaskDefinitionField, TaskDefinitionStatus, TransportProtocol,
-    Volume,
+use aws_sdk_ecs::{
+    config::retry::RetryConfig,
+    types::{
+        Compatibility, ContainerCondition, ContainerDefinition, ContainerDependency, CpuArchitecture,
+        Failure as EcsFailure, HealthCheck as EcsCheck, KeyValuePair, LogConfiguration as EcsLog, LogDriver,
+        MountPoint, NetworkMode, OsFamily, PortMapping, RuntimePlatform, Secret, SortOrder, TaskDefinition,
+        TaskDefinitionField, TaskDefinitionStatus, TransportProtocol, Volume,
+    },
 };
-use trunnion_engine::Remote;
+use futures::future::try_join_all;
+use trunnion_engine::{Map, Remote};
 use trunnion_kinds::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount, Tags, Value};
 
 use super::tagging::{change_ecs, from_ecs, to_ecs};
@@ -17,18 +21,81 @@ use crate::{
     error::{Class, Failure, Told as _},
 };
 
-/// The ARNs of a family's active revisions, the newest one first.
-pub(crate) async fn list(aws: &Aws, family: &str) -> Result<Vec<String>, Failure> {
+/// How many inactive revisions are described at once.
+const BATCH: usize = 10;
+
+/// The revisions of a family by their ARNs, the newest one first.
+#[derive(Debug, Default)]
+pub(crate) struct Revisions {
+    pub active: Vec<String>,
+    /// Those that were deregistered and not deleted: AWS keeps them for good, and shows them to who asks for them.
+    inactive: Vec<String>,
+}
+
+impl Revisions {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        self.active.iter().chain(&self.inactive)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.active.is_empty() && self.inactive.is_empty()
+    }
+}
+
+/// The revisions of a family; of the inactive ones, the hundred newest.
+pub(crate) async fn list(aws: &Aws, family: &str) -> Result<Revisions, Failure> {
+    let (active, inactive) = futures::try_join!(
+        Box::pin(list_active(aws, family)),
+        Box::pin(async {
+            let call = aws.clients.ecs.list_task_definitions().family_prefix(family).sort(SortOrder::Desc);
+            let answer = call.status(TaskDefinitionStatus::Inactive).send().await.told("ecs:ListTaskDefinitions")?;
+            Ok(answer.task_definition_arns.unwrap_or_default())
+        }),
+    )?;
+    Ok(Revisions { active: of_family(active, family), inactive: of_family(inactive, family) })
+}
+
+async fn list_active(aws: &Aws, family: &str) -> Result<Vec<String>, Failure> {
     let call = aws.clients.ecs.list_task_definitions().family_prefix(family).status(TaskDefinitionStatus::Active);
     let mut pages = call.into_paginator().send();
     let mut arns = Vec::new();
     while let Some(page) = pages.next().await {
         arns.extend(page.told("ecs:ListTaskDefinitions")?.task_definition_arns.into_iter().flatten());
     }
-    // The prefix also matches longer names.
+    Ok(arns)
+}
+
+/// Those that are of this family and of no longer name, the newest one first.
+fn of_family(mut arns: Vec<String>, family: &str) -> Vec<String> {
     arns.retain(|arn| arn.rsplit('/').next().and_then(|name| name.split(':').next()) == Some(family));
     arns.sort_by_key(|arn| std::cmp::Reverse(revision(arn)));
-    Ok(arns)
+    arns
+}
+
+/// What these revisions say. Of the inactive ones, which may be anybody's and many, the next ten are described only where
+/// some of the ten before were the stack's: its own are the newest ones.
+pub(crate) async fn detail(aws: &Aws, revisions: &Revisions) -> Result<Vec<Remote>, Failure> {
+    let describe = async |arns: &[String]| -> Result<Vec<Remote>, Failure> {
+        let found = try_join_all(arns.iter().map(|arn| Box::pin(read(aws, arn)))).await?;
+        Ok(found.into_iter().flatten().collect())
+    };
+    let inactive = async {
+        let mut all = Vec::new();
+        for arns in revisions.inactive.chunks(BATCH) {
+            let found = describe(arns).await?;
+            let is_last = !found.iter().any(|one| is_ours(&tags_of(&one.attributes), &aws.connection.stack));
+            all.extend(found);
+            if is_last {
+                break;
+            }
+        }
+        Ok(all)
+    };
+    let (mut found, inactive) = futures::try_join!(Box::pin(describe(&revisions.active)), Box::pin(inactive))?;
+    found.extend(inactive);
+    Ok(found)
 }
 
 /// The revision that an ARN ends with.
@@ -36,7 +103,8 @@ pub(crate) fn revision(arn: &str) -> u64 {
     arn.rsplit(':').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// A revision by its ARN, or a family's newest active one by its name; nothing if it is not active.
+/// A revision by its ARN, or a family's newest active one by its name; nothing if it is deleted. One that is not active
+/// can only be deleted.
 pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
     let call = aws.clients.ecs.describe_task_definition().task_definition(name).include(TaskDefinitionField::Tags);
     let answer = match call.send().await.told("ecs:DescribeTaskDefinition") {
@@ -47,9 +115,10 @@ pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failur
     };
     let tags = from_ecs(answer.tags);
     match answer.task_definition {
-        Some(found) if found.status == Some(TaskDefinitionStatus::Active) => {
+        Some(found) if found.status != Some(TaskDefinitionStatus::DeleteInProgress) => {
             let arn = found.task_definition_arn.clone().unwrap_or_default();
-            as_remote(&arn, &from_definition(found, tags)).map(Some)
+            let is_spent = found.status == Some(TaskDefinitionStatus::Inactive);
+            Ok(Some(Remote { is_spent, ..as_remote(&arn, &from_definition(found, tags))? }))
         }
         _ => Ok(None),
     }
@@ -95,7 +164,7 @@ fn from_container(found: ContainerDefinition) -> Container {
             .flatten()
             .filter_map(|pair| Some((pair.name?, pair.value.unwrap_or_default().into())))
             .collect(),
-        secrets: found.secrets.into_iter().flatten().map(|secret| (secret.name, secret.value_from)).collect(),
+        secrets: found.secrets.into_iter().flatten().map(|secret| (secret.name, secret.value_from.into())).collect(),
         mounts: found.mount_points.into_iter().flatten().map(from_mount).collect(),
         depends_on: found
             .depends_on
@@ -143,7 +212,7 @@ fn to_container(name: &str, container: &Container) -> Result<ContainerDefinition
         definition = definition.environment(KeyValuePair::builder().name(name).value(text(value)?).build());
     }
     for (name, arn) in &container.secrets {
-        definition = definition.secrets(Secret::builder().name(name).value_from(arn).build().map_err(built)?);
+        definition = definition.secrets(Secret::builder().name(name).value_from(text(arn)?).build().map_err(built)?);
     }
     for mount in &container.mounts {
         let point = MountPoint::builder().source_volume(&mount.volume).container_path(&mount.path);
@@ -180,43 +249,57 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 pub(crate) async fn create(aws: &Aws, definition: EcsTaskDefinition) -> Result<Remote, Failure> {
-    if let Some(newest) = read(aws, &definition.family).await? {
-        let tags = tags_of(&newest.attributes);
-        let content = |attributes: &trunnion_engine::Map| {
-            let mut attributes = attributes.clone();
-            attributes.retain(|name, _| name != "tags" && name != "arn");
-            attributes
-        };
-        let asked = as_remote("", &definition)?;
-        if is_ours(&tags, &aws.connection.stack) && content(&newest.attributes) == content(&asked.attributes) {
-            return update(aws, &newest, definition).await;
-        }
-    }
-    let containers = definition
-        .containers
-        .iter()
-        .map(|(name, container)| to_container(name, container))
-        .collect::<Result<Vec<_>, _>>()?;
+    let asked = as_remote("", &definition)?;
+    // Whenever it is not known whether a call registered a revision, the newest one is looked at before the next call.
+    let made = aws
+        .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], async || {
+            let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
+            if let Some(newest) = newest
+                && aws.owns(&tags_of(&newest.attributes))
+                && content(&newest) == content(&asked)
+            {
+                return Ok(newest);
+            }
+            as_remote(&register(aws, &definition).await?, &definition)
+        })
+        .await?;
+    update(aws, &made, definition).await
+}
+
+/// What a revision consists of.
+fn content(revision: &Remote) -> Map {
+    let mut attributes = revision.attributes.clone();
+    attributes.retain(|name, _| name != "tags" && name != "arn");
+    attributes
+}
+
+/// Registers a revision with one call, and gives its ARN.
+async fn register(aws: &Aws, definition: &EcsTaskDefinition) -> Result<String, Failure> {
+    let containers = definition.containers.iter();
+    let containers =
+        containers.map(|(name, container)| to_container(name, container)).collect::<Result<Vec<_>, _>>()?;
     let volumes = definition.volumes.iter().map(|name| Volume::builder().name(name).build()).collect();
     let platform = RuntimePlatform::builder()
         .operating_system_family(OsFamily::Linux)
         .cpu_architecture(CpuArchitecture::X8664)
         .build();
-    let (execution_role, task_role) = (text(&definition.execution_role)?, text(&definition.task_role)?);
-    let answer = aws
-        .patiently(&[Class::Lag], async || {
-            let call = aws.clients.ecs.register_task_definition().family(&definition.family);
-            let call = call.cpu(definition.cpu.to_string()).memory(definition.memory.to_string());
-            let call = call.execution_role_arn(execution_role).task_role_arn(task_role);
-            let call = call.network_mode(NetworkMode::Awsvpc).requires_compatibilities(Compatibility::Fargate);
-            let call = call.runtime_platform(platform.clone()).set_volumes(Some(Vec::clone(&volumes)));
-            let call = call.set_container_definitions(Some(containers.clone()));
-            let call = call.set_tags(Some(to_ecs(&definition.tags)));
-            call.send().await.told("ecs:RegisterTaskDefinition")
-        })
-        .await?;
-    let arn = answer.task_definition.and_then(|made| made.task_definition_arn).unwrap_or_default();
-    as_remote(&arn, &definition)
+    let call = aws.clients.ecs.register_task_definition().family(&definition.family);
+    let call = call.cpu(definition.cpu.to_string()).memory(definition.memory.to_string());
+    let call = call.execution_role_arn(text(&definition.execution_role)?).task_role_arn(text(&definition.task_role)?);
+    let call = call.network_mode(NetworkMode::Awsvpc).requires_compatibilities(Compatibility::Fargate);
+    let call = call.runtime_platform(platform).set_volumes(Some(volumes)).set_container_definitions(Some(containers));
+    let call = call.set_tags(Some(to_ecs(&definition.tags)));
+    // Every repetition would register one more.
+    let once = aws_sdk_ecs::config::Builder::default().retry_config(RetryConfig::disabled());
+    let answer = call.customize().config_override(once).send().await.told("ecs:RegisterTaskDefinition");
+    let answer = answer.map_err(|failure| match failure.code.as_str() {
+        // Without a code, there was no answer.
+        "" | "ServerException" | "InternalError" | "InternalFailure" | "ServiceUnavailable" => {
+            Failure { class: Class::Unreachable, ..failure }
+        }
+        _ => failure,
+    })?;
+    Ok(answer.task_definition.and_then(|made| made.task_definition_arn).unwrap_or_default())
 }
 
 pub(crate) async fn update(aws: &Aws, remote: &Remote, definition: EcsTaskDefinition) -> Result<Remote, Failure> {
@@ -225,17 +308,40 @@ pub(crate) async fn update(aws: &Aws, remote: &Remote, definition: EcsTaskDefini
 }
 
 pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    // ECS says `ClientException` for what is not there any more.
+    let is_gone = |failure: &Failure| failure.class == Class::NotFound || failure.code == "ClientException";
     let ecs = &aws.clients.ecs;
-    match ecs.deregister_task_definition().task_definition(&remote.id).send().await.told("ecs:DeregisterTaskDefinition")
-    {
-        // ECS says so for what is not active any more.
-        Err(failure) if failure.class != Class::NotFound && failure.code != "ClientException" => return Err(failure),
-        _ => {}
+    if !remote.is_spent {
+        let call = ecs.deregister_task_definition().task_definition(&remote.id);
+        match call.send().await.told("ecs:DeregisterTaskDefinition") {
+            Err(failure) if !is_gone(&failure) => return Err(failure),
+            _ => {}
+        }
     }
-    match ecs.delete_task_definitions().task_definitions(&remote.id).send().await.told("ecs:DeleteTaskDefinitions") {
-        Err(failure) if failure.class != Class::NotFound && failure.code != "ClientException" => Err(failure),
+    // A revision that was deregistered just now may still count as active.
+    let deleted = aws
+        .patiently(&[Class::Lag], async || {
+            let call = ecs.delete_task_definitions().task_definitions(&remote.id);
+            let answer = call.send().await.told("ecs:DeleteTaskDefinitions")?;
+            answer.failures.into_iter().flatten().next().map_or(Ok(()), |refused| Err(refusal(&refused)))
+        })
+        .await;
+    match deleted {
+        Err(failure) if !is_gone(&failure) => Err(failure),
         _ => Ok(()),
     }
+}
+
+/// Why a revision is not deleted: the answer says so where the call itself succeeds.
+fn refusal(refused: &EcsFailure) -> Failure {
+    let code = refused.reason.clone().unwrap_or_default();
+    let class = match code.as_str() {
+        "TASK_DEFINITION_ACTIVE" => Class::Lag,
+        "TASK_DEFINITION_NOT_FOUND" | "MISSING" => Class::NotFound,
+        _ => Class::Other,
+    };
+    let message = refused.detail.clone().unwrap_or_else(|| "ECS gives no detail".to_owned());
+    Failure { operation: "ecs:DeleteTaskDefinitions", class, code, message, help: None }
 }
 
 #[cfg(test)]
@@ -253,7 +359,7 @@ mod tests {
             command: vec!["run".into()],
             user: Some("1001".into()),
             environment: BTreeMap::from([("A".to_owned(), Value::from("b"))]),
-            secrets: BTreeMap::from([("TOKEN".to_owned(), "arn:aws:secretsmanager:x".to_owned())]),
+            secrets: BTreeMap::from([("TOKEN".to_owned(), Value::from("arn:aws:secretsmanager:x"))]),
             mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: true }],
             depends_on: BTreeMap::from([("conf".to_owned(), "SUCCESS".to_owned())]),
             ports: vec![8080],

@@ -1,14 +1,20 @@
-//! `iam_instance_profile`. Its name is unique in the account; one of that name is ours if its path is.
+//! `iam_instance_profile`. Its name is unique in the account and holds the region; one of that name is ours if its path and
+//! tags are.
 
 use std::collections::BTreeSet;
 
-use trunnion_engine::Remote;
-use trunnion_kinds::{IamInstanceProfile, Tags, Value};
+use trunnion_engine::{Address, Recorded, Remote, State};
+use trunnion_kinds::{
+    IamInstanceProfile, Tags, Value, former_iam_path, former_instance_profile_name, iam_path, instance_profile_name,
+};
 
-use super::tagging::{from_iam, to_iam};
+use super::{
+    iam_role::{change, remove},
+    tagging::{from_iam, to_iam},
+};
 use crate::{
-    Aws,
-    convert::{remote, tag_changes, texts, values},
+    Aws, Connection,
+    convert::{attribute, remote, tag_changes, texts, values},
     error::{Class, Failure, Told as _},
 };
 
@@ -40,17 +46,57 @@ pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failur
     find(aws, name).await?.map(|(arn, profile)| as_remote(&arn, &profile)).transpose()
 }
 
+/// The names to ask for in the first place: those that are recorded, or else the one that a profile would be made with.
+pub(crate) fn names(aws: &Aws, recorded: &State) -> BTreeSet<String> {
+    let of_kind = |(address, _): &(&Address, &Recorded)| address.kind.as_str() == IamInstanceProfile::KIND;
+    let mut names: BTreeSet<String> =
+        recorded.resources.iter().filter(of_kind).map(|(_, found)| found.id.clone()).collect();
+    if names.is_empty() {
+        names.insert(instance_profile_name(&aws.connection.stack, &aws.connection.region));
+    }
+    names
+}
+
+/// The names to ask for where none of those is the stack's profile in this region. One of an earlier version is only there
+/// beside its role.
+pub(crate) fn further_names(aws: &Aws, asked: &BTreeSet<String>, has_former_role: bool) -> Vec<String> {
+    let Connection { stack, region, .. } = &aws.connection;
+    let former = has_former_role.then(|| former_instance_profile_name(stack));
+    let names = [instance_profile_name(stack, region)].into_iter().chain(former);
+    names.filter(|name| !asked.contains(name)).collect()
+}
+
+/// Whether a profile is in a path of the stack, and of this region. The path of an earlier version tells no region: then the
+/// profile goes with the role in it, or, without any role of the stack, is the one that the state knows.
+pub(crate) fn is_of_region(aws: &Aws, profile: &Remote, roles: &BTreeSet<String>, is_recorded: bool) -> bool {
+    let Connection { stack, region, .. } = &aws.connection;
+    let path = attribute(&profile.attributes, "path");
+    if path != former_iam_path(stack) {
+        return path == iam_path(stack, region);
+    }
+    let inside: Vec<&str> = match profile.attributes.get("roles") {
+        Some(Value::List(roles)) => roles.iter().filter_map(Value::as_text).collect(),
+        _ => Vec::new(),
+    };
+    // Role and profile had the same name.
+    let former = former_instance_profile_name(stack);
+    inside.iter().any(|role| roles.contains(*role)) || (is_recorded && !inside.contains(&former.as_str()))
+}
+
 pub(crate) async fn create(aws: &Aws, profile: IamInstanceProfile) -> Result<Remote, Failure> {
-    let call = aws.clients.iam.create_instance_profile();
-    let call = call.instance_profile_name(&profile.name).path(&profile.path).set_tags(Some(to_iam(&profile.tags)?));
-    let (arn, found) = match call.send().await.told("iam:CreateInstanceProfile") {
+    let tags = to_iam(&profile.tags)?;
+    let made = change(aws, async || {
+        let call = aws.clients.iam.create_instance_profile().instance_profile_name(&profile.name).path(&profile.path);
+        call.set_tags(Some(tags.clone())).send().await.told("iam:CreateInstanceProfile")
+    });
+    let (arn, found) = match made.await {
         Ok(answer) => {
             let arn = answer.instance_profile.map(|made| made.arn).unwrap_or_default();
             (arn, IamInstanceProfile { roles: Vec::new(), ..profile.clone() })
         }
         Err(failure) if failure.class == Class::AlreadyExists => {
             match aws.until_seen(async || find(aws, &profile.name).await).await? {
-                Some((arn, found)) if found.path == profile.path => (arn, found),
+                Some((arn, found)) if found.path == profile.path && aws.owns(&found.tags) => (arn, found),
                 _ => return Err(Failure::foreign("the instance profile", &profile.name)),
             }
         }
@@ -70,34 +116,50 @@ async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Re
         remove_role(aws, &profile.name, role).await?;
     }
     for role in to.difference(&from) {
-        aws.patiently(&[Class::NotFound], async || {
+        let added = aws.patiently(&[Class::NotFound, Class::Precondition], async || {
             let call = iam.add_role_to_instance_profile().instance_profile_name(&profile.name).role_name(role);
             call.send().await.told("iam:AddRoleToInstanceProfile")
-        })
-        .await?;
+        });
+        match added.await {
+            // The role that fills the only place may be this one: of a call whose answer was lost.
+            Err(failure) if failure.code == "LimitExceeded" => {
+                let (_, found) = find(aws, &profile.name).await?.ok_or_else(|| failure.clone())?;
+                if !texts(&found.roles)?.contains(role) {
+                    return Err(failure);
+                }
+            }
+            added => drop(added?),
+        }
     }
     Ok(())
 }
 
 /// Takes a role out of a profile.
 pub(crate) async fn remove_role(aws: &Aws, profile: &str, role: &str) -> Result<(), Failure> {
-    let call = aws.clients.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
-    match call.send().await.told("iam:RemoveRoleFromInstanceProfile") {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
-    }
+    remove(aws, async || {
+        let call = aws.clients.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
+        call.send().await.told("iam:RemoveRoleFromInstanceProfile")
+    })
+    .await
 }
 
 async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<(), Failure> {
     let (set, removed) = tag_changes(from, to);
     let iam = &aws.clients.iam;
     if !set.is_empty() {
-        let call = iam.tag_instance_profile().instance_profile_name(name).set_tags(Some(to_iam(&set)?));
-        call.send().await.told("iam:TagInstanceProfile")?;
+        let set = to_iam(&set)?;
+        change(aws, async || {
+            let call = iam.tag_instance_profile().instance_profile_name(name).set_tags(Some(set.clone()));
+            call.send().await.told("iam:TagInstanceProfile")
+        })
+        .await?;
     }
     if !removed.is_empty() {
-        let call = iam.untag_instance_profile().instance_profile_name(name).set_tag_keys(Some(removed));
-        call.send().await.told("iam:UntagInstanceProfile")?;
+        change(aws, async || {
+            let call = iam.untag_instance_profile().instance_profile_name(name).set_tag_keys(Some(removed.clone()));
+            call.send().await.told("iam:UntagInstanceProfile")
+        })
+        .await?;
     }
     Ok(())
 }
@@ -106,7 +168,7 @@ pub(crate) async fn update(aws: &Aws, remote: &Remote, profile: IamInstanceProfi
     let from: IamInstanceProfile = crate::convert::typed(&remote.attributes)?;
     converge(aws, &from.roles, &profile).await?;
     change_tags(aws, &profile.name, &from.tags, &profile.tags).await?;
-    as_remote(crate::convert::attribute(&remote.attributes, "arn"), &profile)
+    as_remote(attribute(&remote.attributes, "arn"), &profile)
 }
 
 pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
@@ -114,9 +176,9 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     for role in texts(&found.roles)? {
         remove_role(aws, &remote.id, &role).await?;
     }
-    let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
-    match call.send().await.told("iam:DeleteInstanceProfile") {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
-    }
+    remove(aws, async || {
+        let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
+        call.send().await.told("iam:DeleteInstanceProfile")
+    })
+    .await
 }

@@ -1,7 +1,8 @@
-//! `iam_role`. Its name is unique in the account; one of that name is ours if its path is.
+//! `iam_role`. Its name is unique in the account and holds the region; one of that name is ours if its path and tags are.
+//! What an earlier version made has neither its region in its name nor in its path: [`is_of_region`] tells by its policies.
 
 use trunnion_engine::Remote;
-use trunnion_kinds::{IamRole, Tags};
+use trunnion_kinds::{IamRole, Tags, Value, bucket_prefix, former_iam_path, iam_path, iam_prefix, region_of};
 
 use super::{
     iam_instance_profile::remove_role,
@@ -9,18 +10,53 @@ use super::{
 };
 use crate::{
     Aws,
-    convert::{attribute, percent_decoded, remote, tag_changes, touches, typed},
+    convert::{attribute, percent_decoded, remote, tag_changes, text, touches, typed},
     error::{Class, Failure, Told as _},
 };
 
-/// The names of the roles under a path.
-pub(crate) async fn list(aws: &Aws, path: &str) -> Result<Vec<String>, Failure> {
-    let mut pages = aws.clients.iam.list_roles().path_prefix(path).into_paginator().send();
+/// The names of the stack's roles in this region, and of those that an earlier version made in a region that only their
+/// policies tell.
+pub(crate) async fn list(aws: &Aws) -> Result<Vec<String>, Failure> {
+    let connection = &aws.connection;
+    let (ours, former) = (iam_path(&connection.stack, &connection.region), former_iam_path(&connection.stack));
+    // The one prefix of both.
+    let mut pages = aws.clients.iam.list_roles().path_prefix(iam_prefix(&connection.stack)).into_paginator().send();
     let mut names = Vec::new();
     while let Some(page) = pages.next().await {
-        names.extend(page.told("iam:ListRoles")?.roles.into_iter().map(|role| role.role_name));
+        let found = page.told("iam:ListRoles")?.roles.into_iter().filter(|role| {
+            let trust = percent_decoded(role.assume_role_policy_document.as_deref().unwrap_or_default());
+            role.path == ours
+                || (role.path == former && region(aws, &[&trust]).is_none_or(|found| found == connection.region))
+        });
+        names.extend(found.map(|role| role.role_name));
     }
     Ok(names)
+}
+
+/// The region that policies of an earlier version are about.
+fn region<'p>(aws: &Aws, policies: &[&'p str]) -> Option<&'p str> {
+    region_of(policies, &bucket_prefix(&aws.connection.stack, &aws.connection.account))
+}
+
+/// Whether a role is in a path of the stack, and of this region: by its path, or as its policies or the state say.
+pub(crate) fn is_of_region(aws: &Aws, role: &Remote, is_recorded: impl Fn() -> bool) -> bool {
+    let connection = &aws.connection;
+    let path = attribute(&role.attributes, "path");
+    if path == iam_path(&connection.stack, &connection.region) {
+        return true;
+    }
+    let policies = ["trust_policy", "policy"].map(|name| attribute(&role.attributes, name));
+    path == former_iam_path(&connection.stack)
+        && region(aws, &policies).map_or_else(is_recorded, |found| found == connection.region)
+}
+
+/// The path of the role of this name, whoever it belongs to.
+pub(crate) async fn path_of(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
+    match aws.clients.iam.get_role().role_name(name).send().await.told("iam:GetRole") {
+        Ok(answer) => Ok(answer.role.map(|role| role.path)),
+        Err(failure) if failure.class == Class::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn as_remote(arn: &str, role: &IamRole) -> Result<Remote, Failure> {
@@ -64,10 +100,10 @@ async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamRole)>, Failur
     }))
 }
 
-async fn policy(aws: &Aws, role: &str) -> Result<Option<String>, Failure> {
+async fn policy(aws: &Aws, role: &str) -> Result<Option<Value>, Failure> {
     let call = aws.clients.iam.get_role_policy().role_name(role).policy_name(IamRole::POLICY);
     match call.send().await.told("iam:GetRolePolicy") {
-        Ok(answer) => Ok(Some(percent_decoded(&answer.policy_document))),
+        Ok(answer) => Ok(Some(percent_decoded(&answer.policy_document).into())),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -95,10 +131,14 @@ async fn attached_policies(aws: &Aws, role: &str) -> Result<Vec<String>, Failure
 }
 
 pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> {
-    let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
-    let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(to_iam(&role.tags)?));
-    let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
-    let (arn, found) = match call.send().await.told("iam:CreateRole") {
+    let tags = to_iam(&role.tags)?;
+    let made = change(aws, async || {
+        let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
+        let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(tags.clone()));
+        let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
+        call.send().await.told("iam:CreateRole")
+    });
+    let (arn, found) = match made.await {
         Ok(answer) => {
             let arn = answer.role.map(|made| made.arn).unwrap_or_default();
             let made =
@@ -107,7 +147,7 @@ pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> 
         }
         Err(failure) if failure.class == Class::AlreadyExists => {
             match aws.until_seen(async || find(aws, &role.name).await).await? {
-                Some((arn, found)) if found.path == role.path => (arn, found),
+                Some((arn, found)) if found.path == role.path && aws.owns(&found.tags) => (arn, found),
                 _ => return Err(Failure::foreign("the IAM role", &role.name)),
             }
         }
@@ -133,15 +173,22 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
     let iam = &aws.clients.iam;
     let name = &to.name;
     if touches(paths, "description") {
-        iam.update_role().role_name(name).description(&to.description).send().await.told("iam:UpdateRole")?;
+        change(aws, async || {
+            iam.update_role().role_name(name).description(&to.description).send().await.told("iam:UpdateRole")
+        })
+        .await?;
     }
     if touches(paths, "trust_policy") {
-        let call = iam.update_assume_role_policy().role_name(name).policy_document(&to.trust_policy);
-        call.send().await.told("iam:UpdateAssumeRolePolicy")?;
+        change(aws, async || {
+            let call = iam.update_assume_role_policy().role_name(name).policy_document(&to.trust_policy);
+            call.send().await.told("iam:UpdateAssumeRolePolicy")
+        })
+        .await?;
     }
     if from.policy != to.policy {
         if let Some(policy) = &to.policy {
-            aws.patiently(&[Class::NotFound], async || {
+            let policy = text(policy)?;
+            aws.patiently(&[Class::NotFound, Class::Precondition], async || {
                 let call = iam.put_role_policy().role_name(name).policy_name(IamRole::POLICY).policy_document(policy);
                 call.send().await.told("iam:PutRolePolicy")
             })
@@ -157,8 +204,10 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
         detach(aws, name, policy).await?;
     }
     for policy in to.attached_policies.iter().filter(|policy| !from.attached_policies.contains(policy)) {
-        let call = iam.attach_role_policy().role_name(name).policy_arn(policy);
-        call.send().await.told("iam:AttachRolePolicy")?;
+        change(aws, async || {
+            iam.attach_role_policy().role_name(name).policy_arn(policy).send().await.told("iam:AttachRolePolicy")
+        })
+        .await?;
     }
     change_tags(aws, name, &from.tags, &to.tags).await
 }
@@ -167,26 +216,45 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     let (set, removed) = tag_changes(from, to);
     let iam = &aws.clients.iam;
     if !set.is_empty() {
-        iam.tag_role().role_name(name).set_tags(Some(to_iam(&set)?)).send().await.told("iam:TagRole")?;
+        let set = to_iam(&set)?;
+        change(aws, async || {
+            iam.tag_role().role_name(name).set_tags(Some(set.clone())).send().await.told("iam:TagRole")
+        })
+        .await?;
     }
     if !removed.is_empty() {
-        iam.untag_role().role_name(name).set_tag_keys(Some(removed)).send().await.told("iam:UntagRole")?;
+        change(aws, async || {
+            iam.untag_role().role_name(name).set_tag_keys(Some(removed.clone())).send().await.told("iam:UntagRole")
+        })
+        .await?;
     }
     Ok(())
 }
 
 async fn delete_inline(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
-    let call = aws.clients.iam.delete_role_policy().role_name(role).policy_name(policy);
-    gone(call.send().await.told("iam:DeleteRolePolicy"))
+    remove(aws, async || {
+        let call = aws.clients.iam.delete_role_policy().role_name(role).policy_name(policy);
+        call.send().await.told("iam:DeleteRolePolicy")
+    })
+    .await
 }
 
 async fn detach(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
-    let call = aws.clients.iam.detach_role_policy().role_name(role).policy_arn(policy);
-    gone(call.send().await.told("iam:DetachRolePolicy"))
+    remove(aws, async || {
+        let call = aws.clients.iam.detach_role_policy().role_name(role).policy_arn(policy);
+        call.send().await.told("iam:DetachRolePolicy")
+    })
+    .await
 }
 
-fn gone<T>(result: Result<T, Failure>) -> Result<(), Failure> {
-    match result {
+/// A change of IAM, which refuses two changes of one thing at a time.
+pub(super) async fn change<T>(aws: &Aws, call: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    aws.patiently(&[Class::Precondition], call).await
+}
+
+/// A removal: what is gone already is done, and what was taken off a moment ago may still count as being there.
+pub(super) async fn remove<T>(aws: &Aws, call: impl AsyncFnMut() -> Result<T, Failure>) -> Result<(), Failure> {
+    match aws.patiently(&[Class::InUse, Class::Precondition], call).await {
         Err(failure) if failure.class != Class::NotFound => Err(failure),
         _ => Ok(()),
     }
@@ -207,5 +275,5 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
             remove_role(aws, &profile.instance_profile_name, name).await?;
         }
     }
-    gone(aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole"))
+    remove(aws, async || aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole")).await
 }

@@ -319,11 +319,9 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
 
 /// The live hosts of these ids, whatever their tags.
 pub(crate) async fn confirm(aws: &Aws, ids: &[String]) -> Result<Vec<Host>, Failure> {
-    let mut hosts = Vec::new();
-    for ids in ids.chunks(500) {
-        hosts.extend(by_ids(&aws.clients.ec2, ids).await?.into_values().filter(Host::is_live));
-    }
-    Ok(hosts)
+    let asked = ids.chunks(500).map(|ids| Box::pin(by_ids(&aws.clients.ec2, ids)));
+    let found = futures::future::try_join_all(asked).await?;
+    Ok(found.into_iter().flat_map(std::collections::BTreeMap::into_values).filter(Host::is_live).collect())
 }
 
 #[cfg(test)]

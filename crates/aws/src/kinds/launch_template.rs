@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{Filter, LaunchTemplate as Ec2Template, LaunchTemplateVersion, ResourceType};
 use trunnion_engine::{Map, Remote, Token, Value};
-use trunnion_kinds::{LATEST, LaunchTemplate, Tags};
+use trunnion_kinds::{HOME_TAG, LATEST, LaunchTemplate, Tags};
 
 use super::{
     launch_template_data::{description, from_version, to_request},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Aws,
-    convert::{attribute, is_ours, remote, touches, typed},
+    convert::{attribute, remote, touches, typed},
     error::{Class, Failure, Told as _},
 };
 
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Header {
     pub id: String,
-    name: String,
+    pub name: String,
     default: i64,
     latest: i64,
     pub tags: Tags,
@@ -47,6 +47,27 @@ pub(crate) async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
         templates.extend(page.launch_templates.into_iter().flatten().map(Header::from));
     }
     Ok(templates)
+}
+
+/// The templates that have one of these names, whoever they belong to.
+pub(crate) async fn by_names(aws: &Aws, names: Vec<String>) -> Result<Vec<Header>, Failure> {
+    // As a filter: a name that is not there is no error.
+    let names = Filter::builder().name("launch-template-name").set_values(Some(names)).build();
+    let call = aws.clients.ec2.describe_launch_templates().filters(names);
+    let mut pages = call.into_paginator().page_size(200).send();
+    let mut templates = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.told("ec2:DescribeLaunchTemplates")?;
+        templates.extend(page.launch_templates.into_iter().flatten().map(Header::from));
+    }
+    Ok(templates)
+}
+
+/// Whether one of the stack's templates has a name as earlier versions gave it, and no other home.
+pub(crate) async fn has_former(aws: &Aws) -> Result<bool, Failure> {
+    let prefix = format!("{}-", aws.connection.stack);
+    let is_home = |tags: &Tags| tags.get(HOME_TAG).is_none_or(|home| *home == aws.connection.home);
+    Ok(list(aws).await?.iter().any(|found| found.name.starts_with(&prefix) && is_home(&found.tags)))
 }
 
 async fn by_id(aws: &Aws, id: &str) -> Result<Option<Header>, Failure> {
@@ -129,7 +150,7 @@ pub(crate) async fn create(aws: &Aws, template: LaunchTemplate, token: &Token) -
 
 async fn adopt(aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
     let found = aws.until_seen(async || by_name(aws, &template.name).await).await?;
-    let found = found.filter(|found| is_ours(&found.tags, &aws.connection.stack));
+    let found = found.filter(|found| aws.owns(&found.tags));
     let Some(found) = found else { return Err(Failure::foreign("the launch template", &template.name)) };
     let Some(remote) = aws.until_seen(async || detail(aws, found.clone()).await).await? else {
         return Err(Failure::foreign("the launch template", &template.name));

@@ -5,7 +5,7 @@ use trunnion_kinds::{LogGroup, Tags};
 
 use crate::{
     Aws,
-    convert::{is_ours, remote, tag_changes, tags, tags_of, touches},
+    convert::{remote, tag_changes, tags, tags_of, touches},
     error::{Class, Failure, Told as _},
 };
 
@@ -58,13 +58,16 @@ pub(crate) async fn detail(aws: &Aws, mut group: LogGroup) -> Result<Option<Remo
 }
 
 pub(crate) async fn create(aws: &Aws, group: LogGroup) -> Result<Remote, Failure> {
-    let call = aws.clients.logs.create_log_group().log_group_name(&group.name);
-    let made = call.set_tags(Some(group.tags.clone().into_iter().collect())).send().await.told("logs:CreateLogGroup");
-    match made {
+    // CloudWatch refuses two changes of one group at a time.
+    let made = aws.patiently(&[Class::InUse], async || {
+        let call = aws.clients.logs.create_log_group().log_group_name(&group.name);
+        call.set_tags(Some(group.tags.clone().into_iter().collect())).send().await.told("logs:CreateLogGroup")
+    });
+    match made.await {
         Ok(_) => {}
         Err(failure) if failure.class == Class::AlreadyExists => {
             let found = aws.until_seen(async || read_tags(aws, &group.name).await).await?.unwrap_or_default();
-            if !is_ours(&found, &aws.connection.stack) {
+            if !aws.owns(&found) {
                 return Err(Failure::foreign("the log group", &group.name));
             }
             change_tags(aws, &group.name, &found, &group.tags).await?;
@@ -77,7 +80,7 @@ pub(crate) async fn create(aws: &Aws, group: LogGroup) -> Result<Remote, Failure
 
 async fn put_retention(aws: &Aws, group: &LogGroup) -> Result<(), Failure> {
     let logs = &aws.clients.logs;
-    aws.patiently(&[Class::NotFound], async || {
+    aws.patiently(&[Class::NotFound, Class::InUse], async || {
         if group.retention_days == 0 {
             let call = logs.delete_retention_policy().log_group_name(&group.name);
             return call.send().await.told("logs:DeleteRetentionPolicy").map(drop);
@@ -111,7 +114,10 @@ pub(crate) async fn update(aws: &Aws, remote: &Remote, group: LogGroup, paths: &
 }
 
 pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    match aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.told("logs:DeleteLogGroup") {
+    let deleted = aws.patiently(&[Class::InUse], async || {
+        aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.told("logs:DeleteLogGroup")
+    });
+    match deleted.await {
         Err(failure) if failure.class != Class::NotFound => Err(failure),
         _ => Ok(()),
     }

@@ -4,7 +4,7 @@
 use aws_sdk_s3::types::{
     BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, Delete, ObjectIdentifier,
     ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration, ServerSideEncryption,
-    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag,
     VersioningConfiguration,
 };
 use trunnion_engine::Remote;
@@ -13,7 +13,7 @@ use trunnion_kinds::{S3Bucket, S3Object, Tags};
 use super::tagging::{from_s3, to_s3};
 use crate::{
     Aws,
-    convert::{is_ours, remote, touches},
+    convert::{remote, touches},
     error::{Class, Failure, Told as _},
 };
 
@@ -84,42 +84,77 @@ fn as_remote(aws: &Aws, bucket: &S3Bucket) -> Result<Remote, Failure> {
 
 pub(crate) async fn create(aws: &Aws, bucket: S3Bucket) -> Result<Remote, Failure> {
     // In us-east-1, S3 answers a second create as if it were the first.
-    if find(aws, &bucket.name).await?.is_some() {
+    let mut is_adopted = find(aws, &bucket.name).await?.is_some();
+    if is_adopted {
         claim(aws, &bucket.name).await?;
     }
-    let region = &aws.connection.region;
-    let configuration = CreateBucketConfiguration::builder()
-        .set_location_constraint((region != "us-east-1").then(|| BucketLocationConstraint::from(region.as_str())))
-        .set_tags(Some(to_s3(&bucket.tags)?.tag_set))
-        .build();
-    let call = aws.clients.s3.create_bucket().bucket(&bucket.name).create_bucket_configuration(configuration);
-    match call.object_ownership(ObjectOwnership::BucketOwnerEnforced).send().await.told("s3:CreateBucket") {
-        Ok(_) => {}
+    match make(aws, &bucket).await {
+        Ok(()) => {}
         Err(failure) if failure.code == "BucketAlreadyExists" => {
             return Err(Failure::foreign("the bucket", &bucket.name));
         }
-        Err(failure) if failure.class == Class::AlreadyExists => claim(aws, &bucket.name).await?,
+        Err(failure) if failure.class == Class::AlreadyExists => {
+            claim(aws, &bucket.name).await?;
+            is_adopted = true;
+        }
+        Err(failure) if failure.class == Class::Precondition => {
+            return Err(Failure {
+                message: format!("the name `{}` is still being freed: {}", bucket.name, failure.message),
+                help: Some("S3 frees the name of a deleted bucket within an hour: run it again then".to_owned()),
+                ..failure
+            });
+        }
         Err(failure) => return Err(failure),
     }
+    if is_adopted {
+        own(aws, &bucket.name).await?;
+    }
     let all = ["tags", "public_access_blocked", "encryption", "versioning", "policy"].map(str::to_owned);
-    let ownership = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::BucketOwnerEnforced).build();
-    let ownership = ownership.and_then(|rule| OwnershipControls::builder().rules(rule).build());
-    let ownership = ownership.map_err(|error| Failure::own(error.to_string(), None))?;
-    aws.patiently(&[Class::NotFound], async || {
-        let call = aws.clients.s3.put_bucket_ownership_controls().bucket(&bucket.name);
-        call.ownership_controls(ownership.clone()).send().await.told("s3:PutBucketOwnershipControls")
-    })
-    .await?;
     update(aws, bucket, &all).await
+}
+
+/// Creates a bucket with its tags, or without where the partition does not take them in this call.
+async fn make(aws: &Aws, bucket: &S3Bucket) -> Result<(), Failure> {
+    let region = &aws.connection.region;
+    let tags = to_s3(&bucket.tags)?.tag_set;
+    let call = async |tags: Option<Vec<Tag>>| {
+        let place = (region != "us-east-1").then(|| BucketLocationConstraint::from(region.as_str()));
+        // An empty configuration is malformed.
+        let configuration = (place.is_some() || tags.is_some())
+            .then(|| CreateBucketConfiguration::builder().set_location_constraint(place).set_tags(tags).build());
+        let call = aws.clients.s3.create_bucket().bucket(&bucket.name).set_create_bucket_configuration(configuration);
+        call.object_ownership(ObjectOwnership::BucketOwnerEnforced).send().await.told("s3:CreateBucket").map(drop)
+    };
+    aws.very_patiently(&[Class::Precondition], async || match call(Some(tags.clone())).await {
+        Err(failure) if ["UnsupportedArgument", "MalformedXML", "NotImplemented"].contains(&failure.code.as_str()) => {
+            call(None).await
+        }
+        result => result,
+    })
+    .await
+}
+
+/// Gives every object of a bucket to the bucket's owner, as a bucket has it that is created by us.
+async fn own(aws: &Aws, name: &str) -> Result<(), Failure> {
+    let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::BucketOwnerEnforced).build();
+    let ownership = rule.and_then(|rule| OwnershipControls::builder().rules(rule).build());
+    let ownership = ownership.map_err(|error| Failure::own(error.to_string(), None))?;
+    aws.patiently(&[Class::NotFound, Class::Precondition], async || {
+        let call = aws.clients.s3.put_bucket_ownership_controls().bucket(name).ownership_controls(ownership.clone());
+        call.send().await.told("s3:PutBucketOwnershipControls").map(drop)
+    })
+    .await
 }
 
 /// Makes sure that a bucket of this account is nobody else's.
 async fn claim(aws: &Aws, name: &str) -> Result<(), Failure> {
     let tags = find(aws, name).await?.unwrap_or_default();
-    if is_ours(&tags, &aws.connection.stack) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()) {
-        return Ok(());
-    }
-    Err(Failure::foreign("the bucket", name))
+    if may_claim(aws, name, &tags).await? { Ok(()) } else { Err(Failure::foreign("the bucket", name)) }
+}
+
+/// Whether a bucket of this account with these tags is the stack's, or of a try that ended right after creating it.
+pub(crate) async fn may_claim(aws: &Aws, name: &str, tags: &Tags) -> Result<bool, Failure> {
+    Ok(aws.owns(tags) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()))
 }
 
 pub(crate) async fn update(aws: &Aws, bucket: S3Bucket, paths: &[String]) -> Result<Remote, Failure> {
@@ -178,9 +213,11 @@ async fn put(aws: &Aws, bucket: &S3Bucket, path: &str) -> Result<(), Failure> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
     pub key: String,
-    id: Option<String>,
+    pub id: Option<String>,
     /// Whether the key reads as this version.
     pub is_current: bool,
+    /// Whether it only says that the key was deleted.
+    pub is_marker: bool,
 }
 
 /// All versions and delete markers under a prefix.
@@ -199,11 +236,13 @@ pub(crate) async fn versions(aws: &Aws, bucket: &str, prefix: &str) -> Result<Ve
             key: version.key.unwrap_or_default(),
             id: version.version_id,
             is_current: version.is_latest == Some(true),
+            is_marker: false,
         }));
         found.extend(page.delete_markers.into_iter().flatten().map(|marker| Version {
             key: marker.key.unwrap_or_default(),
             id: marker.version_id,
             is_current: false,
+            is_marker: true,
         }));
         if page.is_truncated != Some(true) {
             return Ok(found);
@@ -222,8 +261,12 @@ pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version
             .collect::<Result<Vec<_>, _>>()
             .map_err(built)?;
         let delete = Delete::builder().set_objects(Some(ids)).quiet(true).build().map_err(built)?;
-        let call = aws.clients.s3.delete_objects().bucket(bucket).delete(delete);
-        let answer = call.send().await.told("s3:DeleteObjects")?;
+        let answer = aws
+            .patiently(&[Class::Precondition], async || {
+                let call = aws.clients.s3.delete_objects().bucket(bucket).delete(delete.clone());
+                call.send().await.told("s3:DeleteObjects")
+            })
+            .await?;
         if let Some(error) = answer.errors.into_iter().flatten().next() {
             let (code, said) = (error.code.unwrap_or_default(), error.message.unwrap_or_default());
             return Err(Failure {

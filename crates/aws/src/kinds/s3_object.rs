@@ -1,11 +1,14 @@
 //! `s3_object`. Its key says what it holds, so uploading it twice changes nothing.
 
-use std::io::{self, Read as _};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _},
+};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ChecksumMode};
 use sha2::{Digest as _, Sha256};
 use trunnion_engine::{Remote, hex};
-use trunnion_kinds::{ADDRESS_TAG, S3Object, STACK_TAG, Tags};
+use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, S3Object, STACK_TAG, Tags};
 
 use super::{
     s3_bucket::{delete_versions, versions},
@@ -20,20 +23,38 @@ use crate::{
 /// The object's metadata that say whose it is: they come with its checksum, its tags would be another call.
 const STACK_METADATA: &str = "trunnion-stack";
 const ADDRESS_METADATA: &str = "trunnion-address";
+const HOME_METADATA: &str = "trunnion-home";
 
-/// The keys under the prefix of our objects.
-pub(crate) async fn list(aws: &Aws, bucket: &str) -> Result<Vec<String>, Failure> {
+/// An object of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    key: String,
+    /// One of its versions, where only earlier ones are left behind a marker: nobody sees them, and they keep the bucket.
+    version: Option<String>,
+}
+
+/// The objects under the prefix of ours, those that are hidden behind a marker included.
+pub(crate) async fn list(aws: &Aws, bucket: &str) -> Result<Vec<Key>, Failure> {
     let versions = versions(aws, bucket, S3Object::PREFIX).await?;
-    Ok(versions.into_iter().filter(|version| version.is_current).map(|version| version.key).collect())
+    let mut keys: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for version in versions.into_iter().filter(|version| !version.is_marker) {
+        let hidden = keys.entry(version.key).or_insert_with(|| version.id.clone());
+        if version.is_current {
+            *hidden = None;
+        }
+    }
+    Ok(keys.into_iter().map(|(key, version)| Key { key, version }).collect())
 }
 
 fn as_remote(object: &S3Object) -> Result<Remote, Failure> {
     remote(format!("{}/{}", text(&object.bucket)?, object.key), object, [])
 }
 
-/// An object by its key, if it is ours.
-pub(crate) async fn read(aws: &Aws, bucket: &str, key: &str) -> Result<Option<Remote>, Failure> {
-    let call = aws.clients.s3.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
+/// An object by its key, if it is the stack's. Whose home it is, its bucket says: its own metadata cannot change.
+pub(crate) async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Remote>, Failure> {
+    let Key { key, version } = key;
+    let call = aws.clients.s3.head_object().bucket(bucket).key(key).set_version_id(version.clone());
+    let call = call.checksum_mode(ChecksumMode::Enabled);
     let head = match call.send().await.told("s3:HeadObject") {
         Ok(head) => head,
         Err(failure) if failure.class == Class::NotFound => return Ok(None),
@@ -41,14 +62,15 @@ pub(crate) async fn read(aws: &Aws, bucket: &str, key: &str) -> Result<Option<Re
     };
     let said = |name: &str| head.metadata.as_ref().and_then(|metadata| metadata.get(name)).cloned();
     let (Some(stack), Some(address)) = (said(STACK_METADATA), said(ADDRESS_METADATA)) else { return Ok(None) };
-    let tags = Tags::from([(STACK_TAG.to_owned(), stack), (ADDRESS_TAG.to_owned(), address)]);
+    let mut tags = Tags::from([(STACK_TAG.to_owned(), stack), (ADDRESS_TAG.to_owned(), address)]);
+    tags.extend(said(HOME_METADATA).map(|home| (HOME_TAG.to_owned(), home)));
     if !is_ours(&tags, &aws.connection.stack) {
         return Ok(None);
     }
     let checksum = head.checksum_sha256.as_deref().and_then(from_base64).unwrap_or_default();
     let object =
         S3Object { bucket: bucket.into(), key: key.to_owned(), sha256: hex(&checksum), source: String::new(), tags };
-    as_remote(&object).map(Some)
+    Ok(Some(Remote { is_spent: version.is_some(), ..as_remote(&object)? }))
 }
 
 /// The SHA-256 of a file, read piece by piece.
@@ -78,13 +100,17 @@ pub(crate) async fn create(aws: &Aws, object: S3Object) -> Result<Remote, Failur
             "plan again".to_owned(),
         ));
     }
-    aws.patiently(&[Class::NotFound], async || {
+    aws.patiently(&[Class::NotFound, Class::Precondition], async || {
         let body = ByteStream::from_path(&object.source).await.map_err(|error| unreadable(&error))?;
         let call = aws.clients.s3.put_object().bucket(bucket).key(&object.key).body(body);
         // S3 checks the content against it: a file that changes while it is sent is refused.
         let call = call.checksum_sha256(base64(&found)).tagging(encoded(&object.tags));
         let tag = |name: &str| object.tags.get(name).cloned().unwrap_or_default();
         let call = call.metadata(STACK_METADATA, tag(STACK_TAG)).metadata(ADDRESS_METADATA, tag(ADDRESS_TAG));
+        let call = match object.tags.get(HOME_TAG) {
+            Some(home) => call.metadata(HOME_METADATA, home),
+            None => call,
+        };
         call.send().await.told("s3:PutObject")
     })
     .await?;

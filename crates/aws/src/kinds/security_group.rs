@@ -1,10 +1,13 @@
 //! `security_group`. Its name is unique in the VPC; one of that name is ours if its tags say so.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ec2::types::{
-    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Ec2Group, UserIdGroupPair,
+    Filter, IpPermission, IpRange, Ipv6Range, NetworkInterface, PrefixListId, ResourceType, SecurityGroup as Ec2Group,
+    UserIdGroupPair,
 };
 use trunnion_engine::Remote;
-use trunnion_kinds::{SecurityGroup, SecurityGroupRule, Value};
+use trunnion_kinds::{SecurityGroup, SecurityGroupRule, Tags, Value};
 
 use super::tagging::{change_ec2, from_ec2, specification};
 use crate::{
@@ -35,9 +38,19 @@ pub(crate) async fn read(aws: &Aws) -> Result<Vec<Remote>, Failure> {
     list(aws, vec![tag]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
 }
 
+/// The names of groups in a VPC that are among these, whoever they belong to, with their tags.
+pub(crate) async fn by_names(aws: &Aws, vpc: &str, names: Vec<String>) -> Result<Vec<(String, Tags)>, Failure> {
+    let names = Filter::builder().name("group-name").set_values(Some(names)).build();
+    let found = list(aws, vec![filter("vpc-id", vpc), names]).await?;
+    Ok(found.into_iter().map(|(_, group)| (group.name, group.tags)).collect())
+}
+
 /// The groups of these ids, whatever their tags.
-pub(crate) async fn by_ids(aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
-    let filter = Filter::builder().name("group-id").set_values(Some(ids)).build();
+pub(crate) async fn by_ids(aws: &Aws, ids: &[String]) -> Result<Vec<Remote>, Failure> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter = Filter::builder().name("group-id").set_values(Some(ids.to_vec())).build();
     list(aws, vec![filter]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
 }
 
@@ -210,7 +223,7 @@ pub(crate) async fn create(aws: &Aws, group: SecurityGroup) -> Result<Remote, Fa
             "run it again: it will be found".to_owned(),
         ));
     };
-    if !is_ours(&found.tags, &aws.connection.stack) {
+    if !aws.owns(&found.tags) {
         return Err(Failure::foreign("the security group", &group.name));
     }
     apply(aws, &id, &found, &group).await
@@ -237,9 +250,9 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     };
     revoke(aws, id, Way::In, to_groups(&group.ingress)?).await?;
     revoke(aws, id, Way::Out, to_groups(&group.egress)?).await?;
-    // The interfaces of a terminated host stay for a moment.
+    // The interfaces of a terminated host stay for a moment, those of a task for as long as it may take to stop.
     let deleted = aws
-        .patiently(&[Class::InUse], async || {
+        .very_patiently(&[Class::InUse], async || {
             aws.clients.ec2.delete_security_group().group_id(id).send().await.told("ec2:DeleteSecurityGroup")
         })
         .await;
@@ -251,30 +264,85 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     }
 }
 
-/// Says which network interfaces still use a group.
+/// Says what still uses a group, and what helps: never to take an interface off a host.
 async fn users(aws: &Aws, id: &str) -> Option<String> {
     let call = aws.clients.ec2.describe_network_interfaces().filters(filter("group-id", id));
     let interfaces = call.send().await.ok()?.network_interfaces.unwrap_or_default();
-    let mut named: Vec<String> = interfaces
-        .iter()
-        .map(|interface| {
-            let id = interface.network_interface_id.as_deref().unwrap_or_default();
-            let holder = interface.attachment.as_ref().and_then(|attachment| attachment.instance_id.as_deref());
-            let holder = holder.or(interface.description.as_deref()).filter(|holder| !holder.is_empty());
-            holder.map_or_else(|| format!("`{id}`"), |holder| format!("`{id}` ({holder})"))
-        })
-        .collect();
-    if named.is_empty() {
-        return Some("rules of another security group may still refer to it: remove them, and run it again".to_owned());
+    Some(advice(&interfaces, &aws.connection.stack))
+}
+
+fn advice(interfaces: &[NetworkInterface], stack: &str) -> String {
+    let (mut hosts, mut tasks, mut others) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for interface in interfaces {
+        let id = interface.network_interface_id.as_deref().unwrap_or_default();
+        let host = interface.attachment.as_ref().and_then(|attachment| attachment.instance_id.as_deref());
+        let description = interface.description.as_deref().unwrap_or_default();
+        let is_own = is_ours(&from_ec2(interface.tag_set.clone()), stack);
+        match host {
+            Some(host) if is_own => hosts.insert(format!("`{host}`")),
+            Some(host) => others.insert(format!("`{host}` (`{id}`)")),
+            // What ECS attaches to a task says so.
+            None if description.contains(":ecs:") => tasks.insert(format!("`{id}`")),
+            None if description.is_empty() => others.insert(format!("`{id}`")),
+            None => others.insert(format!("`{id}` ({description})")),
+        };
     }
-    named.sort();
-    named.truncate(5);
-    Some(format!("network interfaces still use it: {}; remove them, and run it again", named.join(", ")))
+    let listed = |names: BTreeSet<String>| {
+        let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+        format!("{}{more}", names.into_iter().take(5).collect::<Vec<_>>().join(", "))
+    };
+    let mut advice = Vec::new();
+    if !hosts.is_empty() {
+        let hosts = listed(hosts);
+        advice.push(format!(
+            "hosts of this stack still use it: {hosts}; leave them as they are and run it again: a host goes before its groups"
+        ));
+    }
+    if !tasks.is_empty() {
+        advice.push(format!("ECS tasks still stop in it: {}; run it again in some minutes", listed(tasks)));
+    }
+    if !others.is_empty() {
+        advice.push(format!("{} use it and are not of this stack: give them another security group", listed(others)));
+    }
+    if advice.is_empty() {
+        advice
+            .push("rules of another security group may still refer to it: remove those rules, and run it again".into());
+    }
+    advice.join("; ")
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::types::{NetworkInterfaceAttachment, Tag};
+
     use super::*;
+
+    #[test]
+    fn a_group_in_use_names_its_users_and_leaves_live_hosts_alone() {
+        let interface = |id: &str, host: Option<&str>, stack: Option<&str>, description: &str| {
+            let attachment = host.map(|host| NetworkInterfaceAttachment::builder().instance_id(host).build());
+            let tag = stack.map(|stack| Tag::builder().key(trunnion_kinds::STACK_TAG).value(stack).build());
+            NetworkInterface::builder()
+                .network_interface_id(id)
+                .set_attachment(attachment)
+                .set_tag_set(tag.map(|tag| vec![tag]))
+                .description(description)
+                .build()
+        };
+        let own = advice(
+            &[interface("eni-1", Some("i-1"), Some("a"), ""), interface("eni-2", Some("i-1"), Some("a"), "")],
+            "a",
+        );
+        assert_eq!(
+            own,
+            "hosts of this stack still use it: `i-1`; leave them as they are and run it again: a host goes before its groups"
+        );
+        let task = advice(&[interface("eni-3", None, None, "arn:aws:ecs:eu-west-3:1:attachment/x")], "a");
+        assert_eq!(task, "ECS tasks still stop in it: `eni-3`; run it again in some minutes");
+        let other = advice(&[interface("eni-4", Some("i-4"), Some("b"), "")], "a");
+        assert_eq!(other, "`i-4` (`eni-4`) use it and are not of this stack: give them another security group");
+        assert!(advice(&[], "a").starts_with("rules of another security group"));
+    }
 
     #[test]
     fn a_permission_for_several_peers_is_several_rules_in_a_fixed_order() {

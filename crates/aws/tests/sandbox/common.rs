@@ -5,17 +5,18 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Serialize;
 use trunnion_aws::{Aws, Connection, Endpoint, Throttle};
 use trunnion_engine::{
-    Address, Graph, Lookup, Map, Observed, Provider as _, Remote, Resolved, State, Token, Value, to_map,
+    Address, Graph, Lookup, Map, Observed, Provider as _, Remote, Resolved, Resource, State, Token, Value, to_map,
 };
 use trunnion_kinds::{
-    ADDRESS_TAG, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole,
-    Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, LogConfiguration, LogGroup, Market, Metadata,
-    Mount, S3Bucket, S3Object, STACK_TAG, SecurityGroup, SecurityGroupRule, ServiceNetwork, Tags, Volume, bucket_name,
-    lookup,
+    ADDRESS_TAG, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile,
+    IamRole, Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, LogConfiguration, LogGroup, Market,
+    Metadata, Mount, S3Bucket, S3Object, STACK_TAG, SecurityGroup, SecurityGroupRule, ServiceNetwork, Tags, Volume,
+    bucket_name, iam_path, instance_profile_name, lookup, role_name,
 };
-use trunnion_sandbox::{ACCESS_KEY_ID, Options, Running, SECRET_ACCESS_KEY, Sandbox};
+use trunnion_sandbox::{ACCESS_KEY_ID, Effect, FaultRule, Options, Running, SECRET_ACCESS_KEY, Sandbox};
 
 pub const STACK: &str = "loadtest";
+pub const HOME: &str = "github.com/acme/infra/loadtest";
 pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "eu-west-3";
 pub const PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
@@ -40,6 +41,7 @@ pub async fn connect(running: &Running) -> Aws {
 pub fn connection(running: &Running) -> Connection {
     Connection {
         stack: STACK.into(),
+        home: HOME.into(),
         account: ACCOUNT.into(),
         region: REGION.into(),
         wait: true,
@@ -60,7 +62,7 @@ pub fn at(text: &str) -> Address {
 }
 
 pub fn tags(address: &str) -> Tags {
-    [(STACK_TAG, STACK), (ADDRESS_TAG, address), ("team", "performance")]
+    [(STACK_TAG, STACK), (ADDRESS_TAG, address), (HOME_TAG, HOME), ("team", "performance")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
 }
@@ -133,7 +135,7 @@ pub fn object(source: &Path, content: &[u8]) -> S3Object {
     use sha2::Digest as _;
     let sha256 = trunnion_engine::hex(&sha2::Sha256::digest(content));
     let mut tags = tags("s3_object.generator[x86_64]");
-    tags.retain(|key, _| [STACK_TAG, ADDRESS_TAG].contains(&key.as_str()));
+    tags.retain(|key, _| [STACK_TAG, ADDRESS_TAG, HOME_TAG].contains(&key.as_str()));
     S3Object {
         bucket: bucket().name.into(),
         key: format!("generator/{sha256}"),
@@ -166,14 +168,15 @@ pub fn group(name: &str, vpc: &Value, ingress: Vec<SecurityGroupRule>) -> Securi
 
 pub fn role(name: &str, service: &str) -> IamRole {
     IamRole {
-        name: format!("{STACK}-{name}"),
-        path: format!("/trunnion/{STACK}/"),
+        name: role_name(STACK, REGION, name),
+        path: iam_path(STACK, REGION),
         description: format!("{name} of {STACK}"),
         trust_policy: format!(
             r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
         ),
         policy: Some(
-            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}"#
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject",
+            "secretsmanager:GetSecretValue","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}]}"#
                 .into(),
         ),
         other_policies: vec![],
@@ -184,8 +187,8 @@ pub fn role(name: &str, service: &str) -> IamRole {
 
 pub fn profile() -> IamInstanceProfile {
     IamInstanceProfile {
-        name: format!("{STACK}-generator"),
-        path: format!("/trunnion/{STACK}/"),
+        name: instance_profile_name(STACK, REGION),
+        path: iam_path(STACK, REGION),
         roles: vec![role("generator", "ec2.amazonaws.com").name.into()],
         tags: tags("iam_instance_profile.generator"),
     }
@@ -202,7 +205,7 @@ pub fn template(observed: &Observed, group: &Value, profile: &Value) -> LaunchTe
         addresses: 3,
     };
     LaunchTemplate {
-        name: format!("{STACK}-heavy"),
+        name: format!("{STACK}.heavy"),
         data: LaunchTemplateData {
             image_source: PARAMETER.into(),
             image: text(image, "id"),
@@ -259,7 +262,7 @@ pub fn definition(role: &Value) -> EcsTaskDefinition {
         command: vec![],
         user: None,
         environment: BTreeMap::from([("CONF".to_owned(), "control-plane {}".into())]),
-        secrets: BTreeMap::from([("TOKEN".to_owned(), TOKEN_SECRET.to_owned())]),
+        secrets: BTreeMap::from([("TOKEN".to_owned(), TOKEN_SECRET.into())]),
         mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: false }],
         depends_on: BTreeMap::new(),
         ports: vec![],
@@ -295,5 +298,56 @@ pub fn service(cluster: &Remote, definition: &Remote, observed: &Observed, group
         },
         deployment: Deployment { minimum_healthy_percent: 0, maximum_percent: 100 },
         tags: tags("ecs_service.control_plane"),
+    }
+}
+
+/// The graph of these resources, and of the lookups.
+pub fn desired(resources: impl IntoIterator<Item = Resolved>) -> Graph {
+    let resources = resources.into_iter().map(|one| Resource::new(one.address, one.attributes));
+    let lookups = lookups();
+    Graph::new(STACK, resources, lookups.lookups().values().cloned()).unwrap()
+}
+
+/// A call that answers this error so many times.
+pub fn refused(operation: &str, times: u64, status: u16, code: &str) -> FaultRule {
+    let effect = Effect::Error { code: code.into(), status, message: format!("{code}, as the test wants it.") };
+    FaultRule { operation: operation.into(), nth: 1, times, effect }
+}
+
+/// A control plane that runs.
+pub struct ControlPlane {
+    pub group: Remote,
+    pub role: Value,
+    pub cluster: Remote,
+    pub definition: Remote,
+    pub service: Remote,
+    pub asked: EcsService,
+}
+
+pub const SERVICE: &str = "ecs_service.control_plane";
+pub const DEFINITION: &str = "ecs_task_definition.control_plane";
+
+impl ControlPlane {
+    /// Creates everything that it needs, and waits until it runs.
+    pub async fn start(world: &World) -> Self {
+        let observed = world.observe().await;
+        let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+        let group = world.create("security_group.control_plane", &self::group("control_plane", &vpc, vec![])).await;
+        let role = world.create("iam_role.control_plane", &role("control_plane", "ecs-tasks.amazonaws.com")).await;
+        let role = text(&role.attributes, "arn");
+        world.create("log_group.control_plane", &log_group()).await;
+        let cluster = world.create("ecs_cluster.main", &cluster()).await;
+        let definition = world.create(DEFINITION, &definition(&role)).await;
+        let asked = service(&cluster, &definition, &observed, &text(&group.attributes, "id"));
+        let service = world.create(SERVICE, &asked).await;
+        Self { group, role, cluster, definition, service, asked }
+    }
+
+    /// The next revision, of another image.
+    pub async fn next_revision(&self, world: &World, version: &str) -> Value {
+        let mut changed = definition(&self.role);
+        changed.containers.get_mut("main").unwrap().image = format!("gatlingcorp/control-plane:{version}");
+        let made = world.create(DEFINITION, &changed).await;
+        text(&made.attributes, "arn")
     }
 }

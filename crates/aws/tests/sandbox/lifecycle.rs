@@ -25,7 +25,7 @@ fn comparable(kind: &str, attributes: &Map) -> Map {
 }
 
 /// Creates one of everything, each with two calls as after a kill.
-async fn create_all(world: &common::World, file: &std::path::Path, content: &[u8]) -> Vec<(Address, Remote)> {
+pub async fn create_all(world: &common::World, file: &std::path::Path, content: &[u8]) -> Vec<(Address, Remote)> {
     let observed = world.observe().await;
     assert!(observed.missing.is_empty(), "{:?}", observed.missing);
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
@@ -63,7 +63,7 @@ async fn create_all(world: &common::World, file: &std::path::Path, content: &[u8
     made
 }
 
-async fn delete_all(aws: &Aws, made: &[(Address, Remote)]) {
+pub async fn delete_all(aws: &Aws, made: &[(Address, Remote)]) {
     for (address, remote) in made.iter().rev() {
         aws.delete(address, remote).await.unwrap();
     }
@@ -236,7 +236,7 @@ async fn reading_does_not_cost_more_calls_with_more_hosts() {
             count as usize
         );
         let calls = reader.calls();
-        assert_eq!((calls.writes(), calls.waves, calls.by_operation["ec2:DescribeInstances"]), (0, 2, 1));
+        assert_eq!((calls.writes(), calls.waves, calls.by_operation["ec2:DescribeInstances"]), (0, 3, 1));
         costs.push(calls.reads());
     }
     assert_eq!(costs[0], costs[1]);
@@ -312,8 +312,68 @@ async fn what_is_recorded_and_lost_its_tags_is_found_by_its_id() {
     state.resources.insert(at("security_group.generator"), gone(&remote.id));
     state.resources.insert(at("instance.heavy[0]"), gone("i-00000000000000000"));
     state.resources.insert(at("launch_template.heavy"), gone("lt-00000000000000000"));
-    state.resources.insert(at("iam_role.generator"), gone("loadtest-generator"));
+    state.resources.insert(at("iam_role.generator"), gone("loadtest.eu-west-3.generator"));
     let observed = world.aws.observe(&common::lookups(), &state).await.unwrap();
     let found: Vec<String> = observed.remotes.keys().map(ToString::to_string).collect();
     assert_eq!(found, ["security_group.generator"]);
+}
+
+/// A client of our own, for what a stack never makes.
+fn ec2(running: &trunnion_sandbox::Running) -> aws_sdk_ec2::Client {
+    let keys = (trunnion_sandbox::ACCESS_KEY_ID, trunnion_sandbox::SECRET_ACCESS_KEY);
+    let credentials = aws_sdk_ec2::config::Credentials::new(keys.0, keys.1, None, None, "test");
+    let config = aws_sdk_ec2::Config::builder()
+        .behavior_version(aws_sdk_ec2::config::BehaviorVersion::latest())
+        .region(aws_sdk_ec2::config::Region::new(common::REGION))
+        .credentials_provider(credentials)
+        .endpoint_url(running.endpoint());
+    aws_sdk_ec2::Client::from_conf(config.build())
+}
+
+#[tokio::test]
+async fn a_vpc_tells_its_ipv6_range_and_its_dns_servers() {
+    use aws_sdk_ec2::types::NewDhcpConfiguration;
+    use trunnion_engine::{Graph, Lookup, Value, to_map};
+    use trunnion_kinds::lookup;
+    let world = world(Options::default()).await;
+    let ec2 = ec2(&world.running);
+    let vpc = ec2.create_vpc().cidr_block("10.0.0.0/16").amazon_provided_ipv6_cidr_block(true).send().await.unwrap();
+    let vpc = vpc.vpc.unwrap().vpc_id.unwrap();
+    let look = async |query: Map| {
+        let graph = Graph::new(common::STACK, [], [Lookup { address: at("vpc.main"), query }]).unwrap();
+        let before = world.running.calls();
+        let found =
+            world.aws.observe(&graph, &State::empty(common::STACK)).await.unwrap().lookups[&at("vpc.main")].clone();
+        let asked =
+            |calls: &trunnion_sandbox::Calls| calls.get("ec2:DescribeDhcpOptions").map_or(0, |calls| calls.count);
+        (found, asked(&world.running.calls()) - asked(&before))
+    };
+    let of_vpc = to_map(&lookup::Vpc::Id(vpc.clone())).unwrap();
+    let (found, asked) = look(of_vpc.clone()).await;
+    assert_eq!((found.get("ipv6"), found.get("dns_servers"), asked), (Some(&Value::Bool(true)), None, 1));
+
+    let servers = NewDhcpConfiguration::builder().key("domain-name-servers").values("10.0.0.2").values("10.0.0.3");
+    let options = ec2.create_dhcp_options().dhcp_configurations(servers.build()).send().await.unwrap();
+    let options = options.dhcp_options.unwrap().dhcp_options_id.unwrap();
+    ec2.associate_dhcp_options().dhcp_options_id(&options).vpc_id(&vpc).send().await.unwrap();
+    let (found, _) = look(of_vpc.clone()).await;
+    assert_eq!(found["dns_servers"], Value::List(vec!["10.0.0.2".into(), "10.0.0.3".into()]));
+
+    // Whoever may not read them plans all the same; a default VPC costs no call.
+    let denied = Effect::Error { code: "UnauthorizedOperation".into(), status: 403, message: String::new() };
+    world.running.set_faults(vec![FaultRule {
+        operation: "ec2:DescribeDhcpOptions".into(),
+        nth: 1,
+        times: 1,
+        effect: denied,
+    }]);
+    assert_eq!(look(of_vpc).await.0.get("dns_servers"), None);
+    let (found, asked) = look(Map::from([("default".to_owned(), Value::Null)])).await;
+    assert_eq!((found.get("ipv6"), found.get("dns_servers"), asked), (None, None, 0));
+
+    // A new group lets everything out by IPv6 too, until it is as asked.
+    let made = world.create("security_group.generator", &group("generator", &vpc.as_str().into(), vec![])).await;
+    let shown = ec2.describe_security_groups().group_ids(&made.id).send().await.unwrap();
+    let egress = shown.security_groups()[0].ip_permissions_egress();
+    assert!(egress.iter().all(|rule| rule.ipv6_ranges().is_empty()), "{egress:?}");
 }

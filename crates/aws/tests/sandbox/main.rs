@@ -3,5 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
+mod control_plane;
+mod hidden;
 mod lifecycle;
+mod names;
+mod refusals;
+mod round_trips;
 mod store;

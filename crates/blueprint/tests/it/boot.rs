@@ -335,11 +335,29 @@ fn with_template(text: &str) -> Result<String, String> {
 
 #[test]
 fn a_template_of_the_users_own_is_handed_the_same() {
-    let text = "echo {{ variables.greeting | quote }} {{ pool }} {{ generator.sha256 }} {{ ssh.user }}";
-    assert_eq!(with_template(text).unwrap(), format!(r"echo 'it'\''s me' small {} gatling", common::SHA256));
+    let text = "#!/bin/sh\necho {{ variables.greeting | quote }} {{ pool }} {{ generator.sha256 }} {{ ssh.user }}";
+    assert_eq!(with_template(text).unwrap(), format!("#!/bin/sh\necho 'it'\\''s me' small {} gatling", common::SHA256));
     // The built-in one renders under the user's path too: nothing in it depends on its name.
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/boot.sh.tera");
     assert!(with_template(&std::fs::read_to_string(built_in).unwrap()).unwrap().starts_with("#!/bin/bash\n"));
+}
+
+#[test]
+fn a_template_of_a_windows_editor_reaches_the_hosts_as_any_other() {
+    let plain = with_template("#!/bin/sh\necho {{ pool }}\n").unwrap();
+    assert_eq!(with_template("\u{feff}#!/bin/sh\r\necho {{ pool }}\r\n").unwrap(), plain);
+    assert_eq!(plain, "#!/bin/sh\necho small\n");
+}
+
+#[test]
+fn user_data_that_cloud_init_would_ignore_is_refused() {
+    for fine in
+        ["#cloud-config\n", "#include\n", "## template: jinja\n#cloud-config\n", "content-type: multipart/mixed\n"]
+    {
+        assert_eq!(with_template(fine).unwrap(), fine);
+    }
+    insta::assert_snapshot!(with_template("\n#!/bin/sh\n").unwrap_err(), @r#"`<directory>/boot.tera` gives user data that cloud-init ignores: it begins with """#);
+    insta::assert_snapshot!(with_template("echo {{ pool }}\n").unwrap_err(), @r#"`<directory>/boot.tera` gives user data that cloud-init ignores: it begins with "echo small""#);
 }
 
 #[test]
@@ -347,8 +365,8 @@ fn a_template_that_does_not_render_says_where() {
     insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, generator, instance_type, interfaces, java, javascript, metrics_port, pool, region, ssh, stack, tracking, variables");
     insta::assert_snapshot!(with_template("one\n{% if stack %}\n").unwrap_err(), @"`<directory>/boot.tera`, line 3: Unexpected end of input");
     insta::assert_snapshot!(with_template("{{ variables.missing | quote }}").unwrap_err(), @"`<directory>/boot.tera`, line 1: Invalid type for the value, expected `&str` but got `undefined`");
-    insta::assert_snapshot!(with_template(&"x".repeat(USER_DATA_LIMIT + 1)).unwrap_err(), @"the user data of pool `small` has 16385 bytes, and AWS takes 16384");
-    assert_eq!(with_template(&"x".repeat(USER_DATA_LIMIT)).unwrap().len(), USER_DATA_LIMIT);
+    insta::assert_snapshot!(with_template(&format!("#!{}", "x".repeat(USER_DATA_LIMIT - 1))).unwrap_err(), @"the user data of pool `small` has 16385 bytes, and AWS takes 16384");
+    assert_eq!(with_template(&format!("#!{}", "x".repeat(USER_DATA_LIMIT - 2))).unwrap().len(), USER_DATA_LIMIT);
 }
 
 #[test]

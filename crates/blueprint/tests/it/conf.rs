@@ -51,6 +51,25 @@ fn an_independent_reader_understands_it() {
     assert_eq!(location["system-properties"]["load.profile"], "heavy", "a dot makes no path of a key");
 }
 
+#[test]
+fn an_older_control_plane_gets_the_key_that_it_knows() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    let key = |stack: &Stack| {
+        let location = read(&conf(stack))["control-plane"]["locations"][0].clone();
+        ["executable-dir", "working-directory"].map(|key| location[key] == "/var/lib/gatling")
+    };
+    for (image, has) in [
+        ("gatlingcorp/control-plane:2026.4.0", [true, false]),
+        ("gatlingcorp/control-plane:2026.3.9", [false, true]),
+        ("docker.io/gatlingcorp/control-plane:2025.37.0-builder", [false, true]),
+        ("mirror.example.org/control-plane:2025.37.0", [true, false]),
+        ("gatlingcorp/control-plane:edge", [true, false]),
+    ] {
+        stack.control_plane.image = image.to_owned();
+        assert_eq!(key(&stack), has, "{image}");
+    }
+}
+
 /// Text that would break out of a string if it could.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![

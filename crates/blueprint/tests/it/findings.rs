@@ -248,3 +248,59 @@ fn without_zones_the_control_plane_stands_in_the_pools_subnets() {
     let told = told(&stack, &observed);
     assert_eq!(told.matches("[control_plane_unreachable]").count(), 1, "{told}");
 }
+
+#[test]
+fn a_volume_holds_its_image() {
+    let stack = common::stack("loadtest.yaml", None);
+    let mut observed = observed(2000, 2000);
+    let image = |gib| map([("id", "ami-0123456789abcdef0".into()), ("root_size_gib", Value::Number(gib))]);
+    observed.lookups.insert("image.heavy".parse().unwrap(), image(100));
+    assert_eq!(told(&stack, &observed), "");
+    observed.lookups.insert("image.heavy".parse().unwrap(), image(101));
+    insta::assert_snapshot!(told(&stack, &observed), @r"
+    error[volume_too_small] at pools.heavy.volume_gib: `pools.heavy.volume_gib` is 100, but the root volume of the image `ami-0123456789abcdef0` has 101 GiB
+      help: raise it to 101
+    ");
+}
+
+#[test]
+fn secrets_in_clear_are_named() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    let location = stack.locations.get_mut("prl_heavy_paris").unwrap();
+    location.jvm_options.push("-Dgithub=ghp_0123456789abcdefABCD".to_owned());
+    location.system_properties.insert("db.password".to_owned(), "correct horse".to_owned());
+    stack.tags.insert("token".to_owned(), "0123456789abcdef".to_owned());
+    let told = told(&stack, &observed(2000, 2000));
+    for path in [
+        "locations.prl_heavy_paris.jvm_options[1]",
+        "locations.prl_heavy_paris.system_properties.db.password",
+        "tags.token",
+    ] {
+        assert!(told.contains(&format!("warning[secret_in_clear] at {path}: ")), "{path} in {told}");
+    }
+    assert!(!told.contains("ghp_") && !told.contains("horse") && !told.contains("0123456789"), "{told}");
+}
+
+#[test]
+fn subnets_are_counted_once_they_are_known() {
+    let mut stack = common::stack("loadtest.yaml", None);
+    stack.control_plane.zones.clear();
+    let probe = stack.pools["probe"].clone();
+    let mut observed = observed(2000, 2000);
+    for number in 0..15 {
+        let id = format!("subnet-{number}");
+        let pool = trunnion_stack::Pool { placement: Placement::Subnet(id.clone()), ..probe.clone() };
+        stack.pools.insert(format!("more-{number}"), pool);
+        let found =
+            map([("id", id.as_str().into()), ("free_addresses", Value::Number(2000)), ("default_route", "nat".into())]);
+        observed.lookups.insert(format!("subnet.main[{id}]").parse().unwrap(), found);
+    }
+    insta::assert_snapshot!(told(&stack, &observed), @r"
+    error[too_many_subnets] at control_plane.zones: the control plane would stand in the 17 subnets of the pools, but ECS takes 16
+      help: name up to 16 zones in `control_plane.zones`
+    ");
+    // The same subnet, asked for in two ways.
+    let zone = observed.lookups.get_mut(&"subnet.main[eu-west-3b]".parse().unwrap()).unwrap();
+    zone.insert("id".to_owned(), "subnet-0".into());
+    assert_eq!(told(&stack, &observed), "");
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use trunnion_blueprint::{Binaries, blueprint};
+use trunnion_blueprint::{Binaries, blueprint, complete};
 use trunnion_engine::{Address, Graph, Map, Value};
 use trunnion_stack::{Stack, Tracking};
 
@@ -103,17 +103,22 @@ fn interfaces_stand_on_both_cards_and_only_the_primary_one_lets_ssh_in() {
         .collect();
     let group = |name: &str| format!(r#"[{{"$reference":"security_group.{name}#id"}}]"#);
     let places: Vec<(i64, i64)> = told.iter().map(|(card, device, _)| (*card, *device)).collect();
-    assert_eq!(places, [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (1, 4)]);
+    assert_eq!(places, [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)]);
     assert_eq!(told[0].2, group("generator"));
     assert!(told[1..].iter().all(|(_, _, groups)| *groups == group("untracked")));
 }
 
 /// The rules of a group that let something in: protocol, ports and peer.
 fn ingress(graph: &Graph, group: &str) -> Vec<String> {
-    let rules = attributes(graph, &format!("security_group.{group}"))["ingress"].as_list().unwrap();
+    rules(graph, group, "ingress")
+}
+
+fn rules(graph: &Graph, group: &str, direction: &str) -> Vec<String> {
+    let rules = attributes(graph, &format!("security_group.{group}"))[direction].as_list().unwrap();
     let told = |rule: &Value| {
         let rule = rule.as_map().unwrap();
-        let [protocol, from, to, peer] = ["protocol", "from_port", "to_port", "peer"].map(|name| json(&rule[name]));
+        let [protocol, from, to, peer] =
+            ["protocol", "from_port", "to_port", "peer"].map(|name| rule.get(name).map_or("*".to_owned(), json));
         format!("{protocol} {from}-{to} {peer}").replace('"', "")
     };
     rules.iter().map(told).collect()
@@ -197,4 +202,70 @@ fn a_new_binary_changes_its_object_and_the_hosts() {
     let user_data = |graph| at(attributes(graph, "launch_template.heavy"), "data.user_data").clone();
     assert_ne!(user_data(&before), user_data(&after));
     assert!(user_data(&after).as_text().unwrap().contains(digest));
+}
+
+#[test]
+fn a_vpc_with_ipv6_lets_out_by_ipv6_what_goes_anywhere() {
+    let graph = blueprint(&common::stack("loadtest.yaml", None), &common::binaries()).unwrap();
+    let with = |attributes: &[(&str, Value)]| {
+        let vpc = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let mut observed = trunnion_engine::Observed::default();
+        observed.lookups.insert("vpc.main".parse().unwrap(), vpc);
+        complete(graph.clone(), &observed).unwrap()
+    };
+    let digest = |graph: &Graph| graph.digest(&trunnion_kinds::rule_book());
+    assert_eq!(digest(&with(&[("id", "vpc-1".into())])), digest(&graph), "without a range nothing changes");
+    let dual = with(&[("ipv6", Value::Bool(true))]);
+    for group in ["generator", "load", "untracked"] {
+        assert_eq!(rules(&dual, group, "egress"), ["-1 *-* 0.0.0.0/0", "-1 *-* ::/0"], "{group}");
+    }
+    assert_eq!(ingress(&dual, "untracked"), ["tcp 0-65535 0.0.0.0/0", "tcp 0-65535 ::/0"]);
+    assert_eq!(ingress(&dual, "generator"), ingress(&graph, "generator"), "SSH and metrics stay as they are");
+    assert_eq!(rules(&dual, "control_plane", "egress").last().unwrap(), "tcp 443-443 ::/0");
+}
+
+#[test]
+fn dns_servers_of_ones_own_are_reached() {
+    let mut stack = common::stack("minimal.yaml", None);
+    let plain = blueprint(&stack, &common::binaries()).unwrap();
+    let dns = ["udp 53-53 10.0.0.2/32", "tcp 53-53 10.0.0.2/32"];
+    let egress = |graph: &Graph| {
+        let mut rules = rules(graph, "control_plane", "egress");
+        rules.retain(|rule| rule.contains(" 53-53 "));
+        rules
+    };
+    let mut observed = trunnion_engine::Observed::default();
+    let vpc = [("dns_servers".to_owned(), Value::List(vec!["10.0.0.2".into()]))].into();
+    observed.lookups.insert("vpc.main".parse().unwrap(), vpc);
+    assert!(egress(&plain).is_empty());
+    assert_eq!(egress(&complete(plain, &observed).unwrap()), dns);
+    stack.network.dns_servers = vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+    let named = blueprint(&stack, &common::binaries()).unwrap();
+    let all = [dns.as_slice(), &["udp 53-53 fd00::2/128", "tcp 53-53 fd00::2/128"]].concat();
+    assert_eq!(egress(&named), all);
+    assert_eq!(egress(&complete(named, &observed).unwrap()), all, "none is there twice");
+}
+
+#[test]
+fn a_task_definition_that_is_too_long_is_refused_before_anything_is_made() {
+    let mut stack = common::stack("minimal.yaml", None);
+    let properties =
+        |count: usize| (0..count).map(|number| (format!("property-{number:04}"), "x".repeat(40))).collect();
+    let of = |stack: &Stack| blueprint(stack, &common::binaries()).map(|_| ());
+    stack.locations.get_mut("prl_small").unwrap().system_properties = properties(800);
+    of(&stack).unwrap();
+    stack.locations.get_mut("prl_small").unwrap().system_properties = properties(1000);
+    let error = of(&stack).unwrap_err();
+    assert_eq!(error.path().as_deref(), Some("locations"));
+    assert!(error.to_string().ends_with("and ECS takes 65536"), "{error}");
+    // Every host has a line of its own in the conf, though nobody knows its address yet.
+    stack.locations.get_mut("prl_small").unwrap().system_properties.clear();
+    let small = stack.pools["small"].clone();
+    for number in 0..3 {
+        let name = format!("more-{number}");
+        stack.pools.insert(name.clone(), trunnion_stack::Pool { count: 900, ..small.clone() });
+        let location = trunnion_stack::Location { pool: name, ..stack.locations["prl_small"].clone() };
+        stack.locations.insert(format!("prl_{number}"), location);
+    }
+    assert!(of(&stack).unwrap_err().to_string().starts_with("the control plane's task definition has "));
 }

@@ -224,7 +224,7 @@ async fn an_interruption_starts_nothing_new_and_keeps_what_was_done() {
     let interrupt = CancellationToken::new();
     let cloud = Cloud { interrupts_at: Some(("create base.a", interrupt.clone())), ..Cloud::default() };
     let store = Memory::default();
-    let settings = Settings { concurrency: 1, interrupt };
+    let settings = Settings { concurrency: 1, interrupt, ..Settings::default() };
     let (outcome, heard) = run(&graph(), &cloud, &store, &settings).await;
     assert_eq!(*cloud.calls.borrow(), ["create base.a"]);
     assert_eq!((outcome.done.len(), outcome.not_started), (1, 4));
@@ -238,7 +238,8 @@ async fn what_ran_when_it_was_interrupted_is_not_counted_as_not_started() {
     let interrupts_at = Some(("create base.b", interrupt.clone()));
     let cloud = Cloud { interrupts_at, gives_up: true, ..Cloud::default() };
     let store = Memory::default();
-    let (outcome, heard) = run(&graph(), &cloud, &store, &Settings { concurrency: 1, interrupt }).await;
+    let (outcome, heard) =
+        run(&graph(), &cloud, &store, &Settings { concurrency: 1, interrupt, ..Settings::default() }).await;
     let interrupted: Vec<String> = outcome.interrupted.iter().map(|(address, _)| address.to_string()).collect();
     assert_eq!(interrupted, ["base.b"]);
     assert_eq!(outcome.done.len() + outcome.interrupted.len() + outcome.not_started, 5);

@@ -6,6 +6,7 @@
 //! - Of hosts of one pool, the next one is deleted once the one before it was made again: unless they all stand on
 //!   something that must itself be deleted before it is made again, for then all of them have to go first.
 //! - Nothing that is made waits for the deletion of a left-over.
+//! - Of the kind that says when a take-over is complete, a change of its home waits for everything else, and nothing for it.
 //!
 //! Where those waits would form a circle, the least important ones in it go ([`Weight`]), so that there is always an order.
 
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 
 use super::{Action, Change, Operation, PlanError, Reason, Step};
-use crate::{Address, Graph, Replacement, RuleBook};
+use crate::{Address, Graph, Replacement, RuleBook, home};
 
 struct Draft {
     change: usize,
@@ -119,6 +120,7 @@ pub(super) fn steps(desired: &Graph, changes: &[Change], rules: &RuleBook) -> Re
     }
     wait_for_dependents(&drafts, changes, rules, &mut waits);
     one_by_one(&uprooted, &drafts, changes, rules, &mut waits);
+    put_last(&drafts, changes, rules, &mut waits);
     match in_order(&drafts, changes, &waits) {
         Err(PlanError::Knot(_)) => {
             waits.untie();
@@ -215,6 +217,18 @@ fn one_by_one(
         {
             waits.add(*delete, [create_before], Weight::Needed);
         }
+    }
+}
+
+/// Until the home of the last one changes, an interrupted take-over is seen as one.
+fn put_last(drafts: &[Draft], changes: &[Change], rules: &RuleBook, Waits(waits): &mut Waits) {
+    let is_last = |draft: &Draft| home::is_last(rules, &changes[draft.change]);
+    let (last, others): (Vec<usize>, Vec<usize>) = (0..drafts.len()).partition(|&index| is_last(&drafts[index]));
+    for &index in &last {
+        for needs in &mut *waits {
+            needs.remove(&index);
+        }
+        waits[index].extend(others.iter().map(|&other| (other, Weight::Needed)));
     }
 }
 

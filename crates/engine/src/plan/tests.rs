@@ -411,6 +411,18 @@ fn what_no_target_selects_is_not_called_unchanged() {
 }
 
 #[test]
+fn a_name_that_somebody_else_has_refuses_the_plan_that_needs_it() {
+    let mut observed = Observed::default();
+    observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));
+    observed.taken.insert(address("task.t"), ProviderError::new("somebody has it", None));
+    let error = plan_error(&stack(1, "v1"), &observed, &PlanOptions::default());
+    assert_eq!(error, "1 of the names that the stack needs belong to something else");
+    let options = PlanOptions { targets: vec![address("host.h")], ..PlanOptions::default() };
+    planned(&stack(1, "v1"), &observed, &State::empty("test"), &options);
+    planned(&Graph::empty("test"), &observed, &State::empty("test"), &PlanOptions::default());
+}
+
+#[test]
 fn targets_bring_what_they_need_and_nothing_else() {
     let mut observed = Observed::default();
     observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));

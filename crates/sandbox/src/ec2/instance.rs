@@ -34,6 +34,10 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
     for id in due {
         let Some(instance) = world.ec2.instances.get_mut(&id) else { continue };
         match instance.state {
+            InstanceState::Pending if instance.ends_after_launch => {
+                instance.state = InstanceState::ShuttingDown;
+                instance.since = now;
+            }
             InstanceState::Pending => instance.state = InstanceState::Running,
             InstanceState::Stopping => instance.state = InstanceState::Stopped,
             InstanceState::ShuttingDown => {

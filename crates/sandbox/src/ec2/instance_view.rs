@@ -195,10 +195,15 @@ fn write(xml: &mut Xml, world: &World, id: &str, instance: &Instance) {
     }
     match instance.state {
         InstanceState::ShuttingDown | InstanceState::Terminated => {
-            let message = "Client.UserInitiatedShutdown: User initiated shutdown";
-            xml.text("reason", format!("User initiated ({})", instance.since.strftime("%Y-%m-%d %H:%M:%S GMT")));
+            let (code, says, reason) = if instance.ends_after_launch {
+                ("Server.InternalError", "Internal error on launch", "Server.InternalError".to_owned())
+            } else {
+                let since = instance.since.strftime("%Y-%m-%d %H:%M:%S GMT");
+                ("Client.UserInitiatedShutdown", "User initiated shutdown", format!("User initiated ({since})"))
+            };
+            xml.text("reason", reason);
             xml.element("stateReason", |xml| {
-                xml.text("code", "Client.UserInitiatedShutdown").text("message", message);
+                xml.text("code", code).text("message", format!("{code}: {says}"));
             });
         }
         _ => {

@@ -30,6 +30,9 @@ const BESIDES: &[&str] = &[
     "PrivateIpAddress",
 ];
 
+/// The role that EC2 itself requests spot hosts with.
+const SPOT_ROLE: &str = "AWSServiceRoleForEC2Spot";
+
 /// The SHA-256 of a text in hexadecimal.
 pub(super) fn digest(text: &str) -> String {
     hex(&Sha256::digest(text))
@@ -49,6 +52,18 @@ pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     if most > 1 && spec.interfaces.iter().any(|interface| interface.primary.is_some()) {
         let message = "A private IP address can be specified for one instance only";
         return Err(Fault::new("InvalidParameterCombination", message));
+    }
+    if spec.spot && !world.iam.has_service_role(SPOT_ROLE) {
+        // The first spot host of an account has the role made (Amazon EC2 user guide, "Service-linked role for Spot Instance
+        // requests", read November 2026).
+        if !world.makes_service_roles {
+            return Err(Fault::new(
+                "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+                "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances.",
+            )
+            .with_status(403));
+        }
+        crate::iam::make_service_role(world, SPOT_ROLE, "spot.amazonaws.com", call.now);
     }
     let placed = place(world, &spec.interfaces, least, most)?;
 
@@ -95,6 +110,7 @@ pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
             monitoring: spec.monitoring,
             ebs_optimized: spec.ebs_optimized,
             termination_protected: spec.termination_protected,
+            ends_after_launch: spec.ends_after_launch,
             tags: spec.instance_tags.clone(),
         };
         world.ec2.instances.insert(id.clone(), instance);

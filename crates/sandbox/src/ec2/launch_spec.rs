@@ -31,6 +31,8 @@ pub(super) struct Spec {
     pub(super) zone: String,
     /// The primary one first.
     pub(super) interfaces: Vec<InterfaceSpec>,
+    /// Whether it is launched and then ended at once.
+    pub(super) ends_after_launch: bool,
     pub(super) devices: Vec<DeviceSpec>,
     pub(super) user_data: Option<String>,
     pub(super) metadata: MetadataOptions,
@@ -100,6 +102,7 @@ pub(super) fn read(world: &World, call: &Call, data: &Flat, tags: BTreeMap<Strin
     }
     let interfaces = interfaces(world, call, &params)?;
     check_cards(instance_type, &interfaces)?;
+    let ends_after_launch = ends_after_launch(instance_type, &interfaces);
     let (vpc, zone) = one_place(world, call, &params, &interfaces)?;
     check_groups(world, call, &vpc, &interfaces)?;
     let mut tags = tags;
@@ -112,6 +115,7 @@ pub(super) fn read(world: &World, call: &Call, data: &Flat, tags: BTreeMap<Strin
         vpc,
         zone,
         interfaces,
+        ends_after_launch,
         devices: devices(&params, image)?,
         user_data: params.get("UserData").filter(|text| !text.is_empty()).map(str::to_owned),
         metadata: metadata(&params)?,
@@ -323,10 +327,6 @@ fn check_cards(instance_type: &InstanceType, interfaces: &[InterfaceSpec]) -> Re
     let mut counts = vec![0_u32; instance_type.cards.len()];
     let mut earlier = None;
     for interface in interfaces {
-        if interface.card > 0 && interface.device == 0 {
-            let message = "Device index 0 is that of the primary network interface, on network card 0";
-            return Err(invalid(message.to_owned()));
-        }
         let place = (interface.card, interface.device);
         if earlier == Some(place) {
             let message =
@@ -353,6 +353,15 @@ fn check_cards(instance_type: &InstanceType, interfaces: &[InterfaceSpec]) -> Re
         }
     }
     Ok(())
+}
+
+/// Whether EC2 ends the instance after an answer that says it was launched: a device index is as high as the number of
+/// interfaces that its card takes (aws/aws-parallelcluster#4278; Karpenter's `compatibility.go` refuses the same).
+fn ends_after_launch(instance_type: &InstanceType, interfaces: &[InterfaceSpec]) -> bool {
+    interfaces.iter().any(|interface| {
+        let card = usize::try_from(interface.card).ok().and_then(|card| instance_type.cards.get(card));
+        card.is_none_or(|most| interface.device >= *most)
+    })
 }
 
 /// The VPC and the zone that all interfaces are in.

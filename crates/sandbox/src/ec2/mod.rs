@@ -3,6 +3,7 @@
 //! Query protocol, version 2016-11-15. Every row carries its region; ids are unique over all regions.
 
 mod address;
+mod dhcp;
 mod image;
 mod instance;
 mod instance_type;
@@ -36,6 +37,7 @@ pub use region::{seed, seeded_image};
 #[derive(Debug, Default)]
 pub struct State {
     vpcs: Table<model::Vpc>,
+    dhcp_options: Table<model::DhcpOptions>,
     subnets: Table<model::Subnet>,
     route_tables: Table<model::RouteTable>,
     internet_gateways: Table<model::InternetGateway>,
@@ -66,6 +68,7 @@ impl State {
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
         vec![
             ("ec2.vpcs", &mut self.vpcs),
+            ("ec2.dhcp_options", &mut self.dhcp_options),
             ("ec2.subnets", &mut self.subnets),
             ("ec2.route_tables", &mut self.route_tables),
             ("ec2.internet_gateways", &mut self.internet_gateways),
@@ -95,6 +98,10 @@ pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         "DescribeAvailabilityZones" => region::describe_zones(call),
         "DescribeVpcs" => network::describe_vpcs(world, call),
         "CreateVpc" => network::create_vpc(world, call),
+        "AssociateVpcCidrBlock" => network::associate_block(world, call),
+        "DescribeDhcpOptions" => dhcp::describe(world, call),
+        "CreateDhcpOptions" => dhcp::create(world, call),
+        "AssociateDhcpOptions" => dhcp::associate(world, call),
         "DeleteVpc" => network::delete_vpc(world, call),
         "DescribeSubnets" => network::describe_subnets(world, call),
         "CreateSubnet" => network::create_subnet(world, call),

@@ -19,7 +19,23 @@ pub(super) struct Vpc {
     pub region: String,
     pub created: Timestamp,
     pub cidr: Cidr,
+    /// Its range of IPv6 addresses, if it has one.
+    #[serde(default)]
+    pub ipv6: Option<String>,
+    /// Its DHCP options where they are not those of the region.
+    #[serde(default)]
+    pub dhcp_options: Option<String>,
     pub is_default: bool,
+    pub tags: Tags,
+}
+
+/// DHCP options.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct DhcpOptions {
+    pub region: String,
+    pub created: Timestamp,
+    /// Values by key.
+    pub options: BTreeMap<String, Vec<String>>,
     pub tags: Tags,
 }
 
@@ -208,6 +224,9 @@ pub(super) struct Instance {
     pub monitoring: bool,
     pub ebs_optimized: bool,
     pub termination_protected: bool,
+    /// Whether EC2 ends it by itself instead of running it.
+    #[serde(default)]
+    pub ends_after_launch: bool,
     pub tags: Tags,
 }
 

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use super::{
     address::{Cidr, PREFIX_SIZE},
-    document, done,
+    dhcp, document, done,
     model::{RouteTable, SecurityGroup, Subnet, Tags, Vpc},
     region,
-    select::{self, Row, THOUSAND, find, shown, text},
+    select::{self, Row, THOUSAND, find, find_mut, shown, text},
     tag,
 };
 use crate::{
-    call::{Call, Fault, Reply},
+    call::{Call, Fault, Reply, arn_of},
     world::{World, id_of},
     xml::Xml,
 };
@@ -72,7 +72,16 @@ fn write_vpc(xml: &mut Xml, world: &World, id: &str, vpc: &Vpc) {
                 },
             );
         })
-        .text("dhcpOptionsId", id_of("dopt-", &vpc.region))
+        .list("ipv6CidrBlockAssociationSet", "item", &vpc.ipv6, |xml, block| {
+            xml.text("ipv6CidrBlock", block)
+                .text("associationId", id_of("vpc-cidr-assoc-", block))
+                .text("networkBorderGroup", &vpc.region)
+                .text("ipv6Pool", "Amazon")
+                .element("ipv6CidrBlockState", |xml| {
+                    xml.text("state", "associated");
+                });
+        })
+        .text("dhcpOptionsId", dhcp::of_vpc(vpc))
         .text("instanceTenancy", "default")
         .plain("isDefault", vpc.is_default);
     tag::write(xml, &vpc.tags);
@@ -89,10 +98,14 @@ pub(super) fn create_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault>
         region: call.region.clone(),
         created: call.now,
         cidr,
+        ipv6: None,
+        dhcp_options: None,
         is_default: false,
         tags: tag::of_created::<Vpc>(&params)?,
     };
+    let with_ipv6 = params.bool("AmazonProvidedIpv6CidrBlock")? == Some(true);
     let id = world.new_id(Vpc::PREFIX);
+    let vpc = Vpc { ipv6: with_ipv6.then(|| ipv6_block(&id)), ..vpc };
     let reply = document(call, |xml| {
         xml.element("vpc", |xml| write_vpc(xml, world, &id, &vpc));
     });
@@ -110,6 +123,30 @@ pub(super) fn create_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault>
     world.ec2.route_tables.insert(table_id, table);
     region::default_group(world, &call.region, &id, call.now);
     Ok(reply)
+}
+
+/// A range of the size that Amazon gives to VPCs, of the addresses that documents use.
+fn ipv6_block(vpc: &str) -> String {
+    let digits = vpc.get(vpc.len().saturating_sub(4)..).unwrap_or_default();
+    let digits = digits.trim_start_matches('0');
+    format!("2001:db8:{}:1a00::/56", if digits.is_empty() { "0" } else { digits })
+}
+
+pub(super) fn associate_block(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("VpcId")?;
+    if params.bool("AmazonProvidedIpv6CidrBlock")? != Some(true) {
+        return Err(Fault::new("UnsupportedOperation", "Only Amazon's own ranges of IPv6 are served here."));
+    }
+    let block = ipv6_block(id);
+    find_mut(&mut world.ec2.vpcs, &call.region, id)?.ipv6 = Some(block.clone());
+    Ok(document(call, |xml| {
+        xml.text("vpcId", id).element("ipv6CidrBlockAssociation", |xml| {
+            xml.text("ipv6CidrBlock", &block).element("ipv6CidrBlockState", |xml| {
+                xml.text("state", "associating");
+            });
+        });
+    }))
 }
 
 /// A VPC goes with its main route table and its default group, once nothing else is in it.
@@ -214,7 +251,7 @@ pub(super) fn describe_subnets(world: &World, call: &Call) -> Result<Reply, Faul
 
 fn write_subnet(xml: &mut Xml, world: &World, id: &str, subnet: &Subnet, used: usize) {
     xml.text("subnetId", id)
-        .text("subnetArn", format!("arn:aws:ec2:{}:{}:subnet/{id}", subnet.region, world.account))
+        .text("subnetArn", format!("{}:ec2:{}:{}:subnet/{id}", arn_of(&subnet.region), subnet.region, world.account))
         .text("state", "available")
         .text("ownerId", &world.account)
         .text("vpcId", &subnet.vpc)

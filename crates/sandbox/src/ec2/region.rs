@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     address::Cidr,
-    document,
+    dhcp, document,
     model::{Image, InternetGateway, Peer, Permission, RouteTable, Rule, SecurityGroup, Subnet, Tags, Vpc},
     select::{Filters, Row as _},
 };
@@ -58,7 +58,8 @@ pub fn seed(world: &mut World, region: &str) {
     let state = &mut world.ec2;
 
     let vpc = id_of(Vpc::PREFIX, region);
-    let row = Vpc { region: owned(), created, cidr, is_default: true, tags: Tags::new() };
+    let row =
+        Vpc { region: owned(), created, cidr, ipv6: None, dhcp_options: None, is_default: true, tags: Tags::new() };
     state.vpcs.insert(vpc.clone(), row);
 
     let gateway = id_of(InternetGateway::PREFIX, region);
@@ -91,6 +92,7 @@ pub fn seed(world: &mut World, region: &str) {
     }
 
     default_group(world, region, &vpc, created);
+    dhcp::seed(world, region, created);
 
     for architecture in ["x86_64", "arm64"] {
         let Some(id) = seeded_image(region, architecture) else { continue };

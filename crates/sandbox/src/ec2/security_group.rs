@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
+use trunnion_catalog::limits;
 
 use super::{
     document,
@@ -54,7 +55,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let (name, description) = (params.require("GroupName")?, params.require("GroupDescription")?);
     check_text("GroupName", name)?;
     check_text("GroupDescription", description)?;
-    if name == "default" || name.starts_with("sg-") {
+    if name == "default" || name.starts_with(limits::RESERVED_GROUP_PREFIX) {
         let message = format!("Cannot use reserved security group name: {name}");
         return Err(Fault::new("InvalidParameterValue", message));
     }
@@ -83,20 +84,23 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         xml.plain("return", true).text("groupId", &id).text("securityGroupArn", arn(world, call, &id));
         tag::write(xml, &group.tags);
     });
+    let has_ipv6 = world.ec2.vpcs.get(&group.vpc).is_some_and(|vpc| vpc.ipv6.is_some());
     world.ec2.groups.insert(id.clone(), group);
-    let everything_out =
-        Permission { protocol: "-1".to_owned(), ports: None, peer: Peer::Ipv4("0.0.0.0/0".to_owned()) };
-    let rule = Rule {
-        region: call.region.clone(),
-        created: call.now,
-        group: id,
-        is_egress: true,
-        permission: everything_out,
-        description: None,
-        tags: Tags::new(),
-    };
-    let rule_id = world.new_id(Rule::PREFIX);
-    world.ec2.rules.insert(rule_id, rule);
+    // EC2 User Guide, "Security group rules": a VPC with a range of IPv6 gives new groups a second one.
+    let ipv6 = has_ipv6.then(|| Peer::Ipv6("::/0".to_owned()));
+    for peer in std::iter::once(Peer::Ipv4("0.0.0.0/0".to_owned())).chain(ipv6) {
+        let rule = Rule {
+            region: call.region.clone(),
+            created: call.now,
+            group: id.clone(),
+            is_egress: true,
+            permission: Permission { protocol: "-1".to_owned(), ports: None, peer },
+            description: None,
+            tags: Tags::new(),
+        };
+        let rule_id = world.new_id(Rule::PREFIX);
+        world.ec2.rules.insert(rule_id, rule);
+    }
     Ok(reply)
 }
 
@@ -144,6 +148,7 @@ pub(super) fn by_name(world: &World, vpc: &str, name: &str) -> Result<String, Fa
 /// A group is kept while an interface or a task is in it or a rule of another group names it.
 pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let id = named(world, call, &call.params())?;
+    crate::ecs::settle(world, call.now);
     let has_tasks = world.ecs.uses_network(&id, call.now, world.pace());
     let state = &mut world.ec2;
     if state.groups.get(&id).is_some_and(|group| group.name == "default") {
@@ -229,5 +234,5 @@ fn write_permissions(xml: &mut Xml, world: &World, name: &str, group: &str, is_e
 }
 
 fn arn(world: &World, call: &Call, id: &str) -> String {
-    format!("arn:aws:ec2:{}:{}:security-group/{id}", call.region, world.account)
+    format!("{}:ec2:{}:{}:security-group/{id}", call.arn(), call.region, world.account)
 }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, net::Ipv6Addr};
 
 use jiff::Timestamp;
+use trunnion_catalog::limits;
 
 use super::{
     address::Cidr,
@@ -13,14 +14,11 @@ use super::{
     tag,
 };
 use crate::{
-    call::{Call, Fault, Reply},
+    call::{Call, Fault, Reply, arn_of},
     query::Params,
     world::World,
     xml::Xml,
 };
-
-/// Rules of a group in one direction; AWS's default quota.
-const MOST_RULES: usize = 60;
 
 impl Row for Rule {
     const PREFIX: &'static str = "sgr-";
@@ -78,7 +76,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, rule: &Rule) {
     };
     xml.optional("description", rule.description.as_ref());
     tag::write(xml, &rule.tags);
-    let arn = format!("arn:aws:ec2:{}:{}:security-group-rule/{id}", rule.region, world.account);
+    let arn = format!("{}:ec2:{}:{}:security-group-rule/{id}", arn_of(&rule.region), rule.region, world.account);
     xml.text("securityGroupRuleArn", arn);
 }
 
@@ -101,7 +99,7 @@ pub(super) fn authorize(world: &mut World, call: &Call, is_egress: bool) -> Resu
             return Err(Fault::new("InvalidParameterValue", message));
         }
     }
-    if have.len() + wanted.len() > MOST_RULES {
+    if have.len() + wanted.len() > limits::SECURITY_GROUP_RULES {
         let message = "The maximum number of rules per security group has been reached.";
         return Err(Fault::new("RulesPerSecurityGroupLimitExceeded", message));
     }

@@ -12,7 +12,7 @@ use super::{
     template_version::version_key,
 };
 use crate::{
-    call::{Call, Fault, Reply},
+    call::{Call, Fault, Reply, arn_of},
     query::Params,
     world::World,
     xml::Xml,
@@ -255,7 +255,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, template: &LaunchTemplate) {
     xml.text("launchTemplateId", id)
         .text("launchTemplateName", &template.name)
         .moment("createTime", template.created)
-        .text("createdBy", format!("arn:aws:iam::{}:root", world.account))
+        .text("createdBy", format!("{}:iam::{}:root", arn_of(&template.region), world.account))
         .plain("defaultVersionNumber", template.default_version)
         .plain("latestVersionNumber", template.latest_version);
     tag::write(xml, &template.tags);

@@ -9,7 +9,7 @@ use super::{
     template::{self, TWO_HUNDRED, named},
 };
 use crate::{
-    call::{Call, Fault, Reply},
+    call::{Call, Fault, Reply, arn_of},
     query::Params,
     world::World,
     xml::Xml,
@@ -190,7 +190,7 @@ fn write(xml: &mut Xml, world: &World, version: &LaunchTemplateVersion) {
         .plain("versionNumber", version.number)
         .optional("versionDescription", version.description.as_ref())
         .moment("createTime", version.created)
-        .text("createdBy", format!("arn:aws:iam::{}:root", world.account))
+        .text("createdBy", format!("{}:iam::{}:root", arn_of(&version.region), world.account))
         .plain("defaultVersion", is_default(world, version));
     launch_data::write(xml, &version.data);
 }

@@ -50,8 +50,7 @@ fn interfaces(prefix: &str, subnet: &str, cards: &[u32], addresses: u32) -> Stri
     let mut query = String::new();
     let mut number = 0;
     for (card, count) in cards.iter().enumerate() {
-        let from = u32::from(card > 0);
-        for device in from..from + count {
+        for device in 0..*count {
             number += 1;
             let secondary = addresses - 1;
             let name = format!("{prefix}NetworkInterface.{number}");
@@ -253,4 +252,27 @@ fn regions_are_worlds_of_their_own() {
     let shown = ask(&mut world, "DescribeVpcs", "").unwrap();
     assert_eq!(all(&shown, "vpcId").len(), 1);
     assert_ne!(seeded_image("eu-west-1", "arm64"), seeded_image("eu-west-3", "arm64"));
+}
+
+#[test]
+fn every_card_counts_its_devices_from_zero_and_a_number_too_high_ends_the_instance() {
+    let mut world = world();
+    let zone_a = subnet(&mut world, "eu-west-3a");
+    let machine = machine("c6in.32xlarge");
+    let full = interfaces("", &zone_a, &[8, 8], 1);
+    let launched = ask(&mut world, "RunInstances", &format!("{machine}{full}")).unwrap();
+    let good = first(&launched, "instanceId").to_owned();
+    // The last interface of the second card gets the number that the card has no place for.
+    let beyond = full.replace("&NetworkInterface.16.DeviceIndex=7", "&NetworkInterface.16.DeviceIndex=8");
+    assert_ne!(beyond, full);
+    let launched = ask(&mut world, "RunInstances", &format!("{machine}{beyond}")).unwrap();
+    let bad = first(&launched, "instanceId").to_owned();
+    let mut state = |id: &str, second: i64| {
+        let shown = ask_at(&mut world, second, "DescribeInstances", &format!("InstanceId.1={id}")).unwrap();
+        let reason = shown.contains("<code>Server.InternalError</code>");
+        (first(&shown, "name").to_owned(), reason)
+    };
+    assert_eq!(state(&good, 100), ("running".to_owned(), false));
+    assert_eq!(state(&bad, 100), ("shutting-down".to_owned(), true));
+    assert_eq!(state(&bad, 200), ("terminated".to_owned(), true));
 }

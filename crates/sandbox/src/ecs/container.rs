@@ -18,8 +18,8 @@ const FARGATE_SIZES: [(u32, u32, u32, u32); 6] = [
     (16_384, 32_768, 122_880, 8_192),
 ];
 
-/// Refuses a definition as AWS would.
-pub(super) fn check(body: &Map<String, Value>) -> Result<(), Fault> {
+/// Refuses a definition as AWS would. `arn` is how ARNs of its region begin.
+pub(super) fn check(body: &Map<String, Value>, arn: &str) -> Result<(), Fault> {
     let containers = body.get("containerDefinitions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if containers.is_empty() {
         return Err(client("Container.list cannot be empty."));
@@ -28,7 +28,7 @@ pub(super) fn check(body: &Map<String, Value>) -> Result<(), Fault> {
         .get("requiresCompatibilities")
         .and_then(Value::as_array)
         .is_some_and(|all| all.contains(&json!("FARGATE")));
-    check_roles(body, containers, fargate)?;
+    check_roles(body, containers, fargate, arn)?;
     if fargate {
         check_fargate(body)?;
     }
@@ -43,10 +43,10 @@ pub(super) fn check(body: &Map<String, Value>) -> Result<(), Fault> {
     containers.iter().try_for_each(|container| check_container(container, body, fargate, &names, &volumes))
 }
 
-fn check_roles(body: &Map<String, Value>, containers: &[Value], fargate: bool) -> Result<(), Fault> {
+fn check_roles(body: &Map<String, Value>, containers: &[Value], fargate: bool, arn: &str) -> Result<(), Fault> {
     for member in ["taskRoleArn", "executionRoleArn"] {
         let role = body.get(member).and_then(Value::as_str).unwrap_or_default();
-        let is_role = role.starts_with("arn:aws:iam::") && role.contains(":role/");
+        let is_role = role.starts_with(&format!("{arn}:iam::")) && role.contains(":role/");
         if !role.is_empty() && !is_role {
             return Err(client("Role is not valid"));
         }

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use trunnion_catalog::limits;
 
 use super::{bad_token, client, container, has, invalid, listed, page_size, tag, tag::Tag};
 use crate::{
@@ -10,9 +11,6 @@ use crate::{
     json::{epoch, input, page},
     world::World,
 };
-
-/// A definition may be 64 KiB (Amazon ECS service quotas, read August 2026).
-const MAX_BYTES: usize = 65_536;
 
 /// What a registration may carry besides its family, containers and tags, and is given back as it came.
 const KEPT: [&str; 14] = [
@@ -100,15 +98,15 @@ pub(super) fn register(world: &mut World, call: &Call) -> Result<Value, Fault> {
     body.entry("placementConstraints").or_insert_with(|| json!([]));
     let containers = asked.get("containerDefinitions").and_then(Value::as_array).cloned().unwrap_or_default();
     body.insert("containerDefinitions".to_owned(), containers.into());
-    container::check(&body)?;
+    container::check(&body, &call.arn())?;
     container::fill_defaults(&mut body);
-    if Value::Object(body.clone()).to_string().len() > MAX_BYTES {
+    if Value::Object(body.clone()).to_string().len() > limits::TASK_DEFINITION_BYTES {
         return Err(client("Actual length of the task definition exceeds the maximum of 65536 bytes."));
     }
 
     let earlier = world.ecs.definitions.values().filter(|old| old.region == call.region && old.family == family);
     let revision = earlier.map(|old| old.revision).max().unwrap_or(0) + 1;
-    let arn = format!("arn:aws:ecs:{}:{}:task-definition/{family}:{revision}", call.region, world.account);
+    let arn = format!("{}:ecs:{}:{}:task-definition/{family}:{revision}", call.arn(), call.region, world.account);
     let row = Definition {
         region: call.region.clone(),
         family,
@@ -117,7 +115,7 @@ pub(super) fn register(world: &mut World, call: &Call) -> Result<Value, Fault> {
         tags,
         body,
         registered: call.now,
-        registered_by: format!("arn:aws:iam::{}:user/sandbox", world.account),
+        registered_by: format!("{}:iam::{}:user/sandbox", call.arn(), world.account),
         deregistered: None,
         delete_requested: None,
     };
@@ -258,7 +256,7 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
 
 /// By ARN, by `family:revision`, or the newest active revision of a family.
 pub(super) fn find<'w>(world: &'w World, call: &Call, id: &str) -> Option<(&'w str, &'w Definition)> {
-    let arn_prefix = format!("arn:aws:ecs:{}:{}:task-definition/", call.region, world.account);
+    let arn_prefix = format!("{}:ecs:{}:{}:task-definition/", call.arn(), call.region, world.account);
     let id = id.strip_prefix(&arn_prefix).unwrap_or(id);
     let rows = world.ecs.definitions.iter().filter(|(_, row)| row.region == call.region);
     match id.split_once(':') {

@@ -1,6 +1,7 @@
 //! Elastic Container Service: clusters, task definitions, services on Fargate and the tasks that these run.
 //!
-//! Tasks are no rows: what a service runs follows from its deployment, the time since, and the world's pace.
+//! Tasks that run are no rows: what a service runs follows from its deployment, the time since, and the world's pace.
+//! Those that were told to stop are (`task.rs`).
 
 mod cluster;
 mod container;
@@ -8,8 +9,11 @@ mod definition;
 mod service;
 mod service_view;
 mod tag;
+mod task;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -29,6 +33,10 @@ pub struct State {
     definitions: Table<definition::Definition>,
     /// By ARN, the inactive ones included.
     services: Table<service::Service>,
+    /// Tasks that were told to stop, by deployment and number.
+    leaving: Table<task::Leaving>,
+    /// Since this process began.
+    most_tasks: task::MostTasks,
 }
 
 impl State {
@@ -38,17 +46,26 @@ impl State {
             ("ecs.clusters", &mut self.clusters),
             ("ecs.definitions", &mut self.definitions),
             ("ecs.services", &mut self.services),
+            ("ecs.leaving", &mut self.leaving),
         ]
     }
 
-    /// Whether a service that still has tasks puts them behind this security group, or into this subnet.
+    /// Whether a task that is not STOPPED stands behind this security group, or in this subnet.
     pub(crate) fn uses_network(&self, id: &str, now: Timestamp, pace: SignedDuration) -> bool {
-        self.services.values().any(|service| service.has_tasks(now, pace) && service.is_in_network(id))
+        let is_left = |task: &task::Leaving| task.stage(now, pace) != task::Stage::Stopped;
+        self.services.values().any(|service| service.has_tasks() && service.network().iter().any(|one| one == id))
+            || self.leaving.values().any(|task| is_left(task) && task.network.iter().any(|one| one == id))
+    }
+
+    /// The most tasks that were not STOPPED at once, by the ARN of their service.
+    pub(crate) fn most_tasks(&self) -> &BTreeMap<String, u64> {
+        &self.most_tasks
     }
 }
 
 /// Answers one call.
 pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    settle(world, call.now);
     let answer = match call.action.as_str() {
         "CreateCluster" => cluster::create(world, call),
         "DescribeClusters" => cluster::describe(world, call),
@@ -73,7 +90,26 @@ pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         "ListTagsForResource" => tag::list(world, call),
         other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
     };
+    task::count(world, call.now);
     answer.map(Reply::Json)
+}
+
+/// Brings the tasks that are on their way out up to date.
+pub(crate) fn settle(world: &mut World, now: Timestamp) {
+    task::settle(world, now);
+}
+
+/// The role that ECS itself works with.
+const SERVICE_ROLE: &str = "AWSServiceRoleForECS";
+
+/// Whether ECS can work in this account. An account that has a cluster has had the role made.
+fn has_service_role(world: &World) -> bool {
+    let has_cluster = || world.makes_service_roles && world.ecs.clusters.values().next().is_some();
+    world.iam.has_service_role(SERVICE_ROLE) || has_cluster()
+}
+
+fn no_service_role() -> Fault {
+    invalid("Unable to assume the service linked role. Please verify that the ECS service linked role exists.")
 }
 
 fn client(message: impl Into<String>) -> Fault {

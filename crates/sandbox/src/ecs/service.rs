@@ -3,15 +3,17 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use trunnion_catalog::limits;
 
 use super::{
     client, cluster,
     definition::{self, Definition, Status},
-    invalid, service_view, tag,
+    has_service_role, invalid, no_service_role, service_view, tag,
     tag::Tag,
+    task,
 };
 use crate::{
-    call::{Call, Fault, Input},
+    call::{Call, Fault, Input, arn_of},
     json::{hex_id, input},
     world::World,
 };
@@ -70,6 +72,9 @@ pub(super) struct Deployment {
     pub running_before: u64,
     /// Why its tasks cannot start.
     pub blocked: Option<String>,
+    /// The number of its oldest task: how many of them were told to stop.
+    #[serde(default)]
+    pub first: u64,
 }
 
 /// Tasks of a service or a deployment.
@@ -81,14 +86,14 @@ pub(super) struct Counts {
 
 impl Deployment {
     fn new(id: String, definition: String, desired: u64, now: Timestamp) -> Self {
-        Self { id, definition, started: now, desired, scaled: now, running_before: 0, blocked: None }
+        Self { id, definition, started: now, desired, scaled: now, running_before: 0, blocked: None, first: 0 }
     }
 
     pub(super) fn is_complete(&self, now: Timestamp, pace: SignedDuration) -> bool {
         self.blocked.is_none() && now >= self.started + pace
     }
 
-    fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
+    pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
         let running = if self.blocked.is_some() {
             0
         } else if now >= self.scaled + pace {
@@ -101,39 +106,28 @@ impl Deployment {
 }
 
 impl Service {
-    /// How many tasks there are, of all deployments.
+    /// How many tasks of the primary deployment there are.
     pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
-        if let Some(deleted) = self.deleted {
-            let running = if now < deleted + pace { self.primary.counts(deleted, pace).running } else { 0 };
-            return Counts { running, pending: 0 };
-        }
-        let (primary, previous) = self.deployment_counts(now, pace);
-        Counts { running: primary.running + previous.running, pending: primary.pending }
+        if self.deleted.is_some() { Counts::default() } else { self.primary.counts(now, pace) }
     }
 
-    /// The tasks of the primary deployment and of the one before.
-    pub(super) fn deployment_counts(&self, now: Timestamp, pace: SignedDuration) -> (Counts, Counts) {
-        let primary = self.primary.counts(now, pace);
-        let minimum = self.body.get("deploymentConfiguration").and_then(|it| it["minimumHealthyPercent"].as_u64());
-        let overlaps = minimum.unwrap_or(100) > 0 && !self.primary.is_complete(now, pace);
-        let previous = self.previous.as_ref().filter(|_| overlaps);
-        let running = previous.map_or(0, |previous| previous.counts(self.primary.started, pace).running);
-        (primary, Counts { running, pending: 0 })
+    /// Whether it has drained after it was deleted.
+    pub(super) fn is_inactive(&self, now: Timestamp, pace: SignedDuration) -> bool {
+        self.deleted.is_some_and(|deleted| now >= deleted + pace)
     }
 
-    pub(super) fn has_tasks(&self, now: Timestamp, pace: SignedDuration) -> bool {
-        let counts = self.counts(now, pace);
-        counts.running + counts.pending > 0
+    /// Whether it has tasks that were not told to stop.
+    pub(super) fn has_tasks(&self) -> bool {
+        self.deleted.is_none() && self.primary.desired > 0
     }
 
-    /// Whether its tasks stand in this subnet or behind this security group.
-    pub(super) fn is_in_network(&self, id: &str) -> bool {
+    /// The subnets and security groups that its tasks stand in.
+    pub(super) fn network(&self) -> Vec<String> {
         let Some(network) = self.body.get("networkConfiguration").map(|network| &network["awsvpcConfiguration"]) else {
-            return false;
+            return Vec::new();
         };
-        ["subnets", "securityGroups"]
-            .iter()
-            .any(|member| network[*member].as_array().is_some_and(|ids| ids.iter().any(|one| one == id)))
+        let ids = ["subnets", "securityGroups"].into_iter().filter_map(|member| network[member].as_array()).flatten();
+        ids.filter_map(Value::as_str).map(str::to_owned).collect()
     }
 }
 
@@ -186,10 +180,14 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
             Some(_) => {}
         }
     }
+    if !has_service_role(world) {
+        return Err(no_service_role());
+    }
     let Some(definition) = asked.task_definition else { return Err(invalid("Task definition cannot be empty.")) };
     let (definition, row) = usable(world, call, &definition)?;
     let body = kept(call);
     check_launch(&body, row)?;
+    check_rebalancing(&body)?;
     check_network(world, call, &body, row)?;
     let definition = definition.to_owned();
     let desired = asked.desired_count.unwrap_or(0);
@@ -238,19 +236,30 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
         || ROLLING
             .iter()
             .any(|member| changes.contains_key(*member) && changes.get(*member) != service.body.get(*member));
+    let earlier = service.clone();
     service.body.extend(changes);
+    check_rebalancing(&service.body)?;
     check_network(world, call, &service.body, row)?;
     service.body = with_defaults(service.body);
 
     let pace = world.pace();
     let desired = asked.desired_count.unwrap_or(service.primary.desired);
     if rolls {
+        // Tasks that are told to stop count toward neither percentage, so their successors do not wait until they are
+        // STOPPED (aws/containers-roadmap issue 959).
+        let minimum = service.body.get("deploymentConfiguration").and_then(|it| it["minimumHealthyPercent"].as_u64());
+        let told = (minimum.unwrap_or(100) == 0 || desired == 0).then_some(call.now);
+        task::send_away(world, &earlier, earlier.primary.desired, told, call.now);
         let id = deployment_id(&world.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
         primary.blocked = blocked(world, call, &primary.definition);
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
     } else if desired != service.primary.desired {
         service.primary.running_before = service.primary.counts(call.now, pace).running;
+        if let Some(too_many) = service.primary.desired.checked_sub(desired) {
+            task::send_away(world, &earlier, too_many, Some(call.now), call.now);
+            service.primary.first += too_many;
+        }
         service.primary.desired = desired;
         service.primary.scaled = call.now;
     }
@@ -263,14 +272,19 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let cluster = cluster::known(world, call, asked.cluster.as_deref())?;
     let arn = find(world, &cluster, &asked.service_name)?;
     let pace = world.pace();
-    let Some(service) = world.ecs.services.get_mut(&arn) else { return Ok(Value::Null) };
+    let Some(service) = world.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     match service.deleted {
         Some(deleted) if call.now >= deleted + pace => return Err(not_found()),
         Some(_) => {}
         None if service.primary.desired > 0 && !asked.force => {
             return Err(invalid("The service cannot be stopped while it is scaled above 0."));
         }
-        None => service.deleted = Some(call.now),
+        None => {
+            task::send_away(world, &service, service.primary.desired, Some(call.now), call.now);
+            if let Some(service) = world.ecs.services.get_mut(&arn) {
+                service.deleted = Some(call.now);
+            }
+        }
     }
     Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
 }
@@ -334,6 +348,16 @@ fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<()
     Ok(())
 }
 
+/// Rebalancing starts a task before it stops another one, so it needs room above 100 % (Amazon ECS developer guide,
+/// "Balancing an Amazon ECS service across Availability Zones", read November 2026).
+fn check_rebalancing(body: &Map<String, Value>) -> Result<(), Fault> {
+    let maximum = body.get("deploymentConfiguration").and_then(|it| it["maximumPercent"].as_u64()).unwrap_or(200);
+    if maximum <= 100 && body.get("availabilityZoneRebalancing").is_some_and(|it| it == "ENABLED") {
+        return Err(invalid("Availability Zone rebalancing requires a maximumPercent greater than 100."));
+    }
+    Ok(())
+}
+
 fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
     let configuration =
         body.get("networkConfiguration").map(|it| &it["awsvpcConfiguration"]).filter(|it| it.is_object());
@@ -352,7 +376,7 @@ fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definiti
     if ids("subnets").is_empty() {
         return Err(invalid("subnets can not be empty."));
     }
-    if ids("subnets").len() > 16 {
+    if ids("subnets").len() > limits::SERVICE_SUBNETS {
         return Err(invalid("subnets can have at most 16 items."));
     }
     if ids("securityGroups").len() > 5 {
@@ -382,10 +406,11 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
     let definition = world.ecs.definitions.get(definition)?;
     for member in ["executionRoleArn", "taskRoleArn"] {
         let role = definition.text(member);
-        if !role.is_empty() && !world.iam.has_role_arn(role) {
+        if !role.is_empty() && !world.iam.trusts(role, "ecs-tasks.amazonaws.com") {
             return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
         }
     }
+    let execution = definition.text("executionRoleArn");
     for container in definition.containers() {
         let options = &container["logConfiguration"]["options"];
         let creates = options["awslogs-create-group"] == "true";
@@ -397,13 +422,33 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
                      CloudWatch log group {group}."
                 ));
             }
+            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), world.account);
+            if !world.iam.allows(execution, "logs:CreateLogStream", &streams) {
+                return Some(format!(
+                    "ResourceInitializationError: failed to validate logger args: AccessDeniedException: {execution} is \
+                     not authorized to perform: logs:CreateLogStream on resource: {streams}"
+                ));
+            }
         }
         for secret in container["secrets"].as_array().into_iter().flatten() {
             let from = secret["valueFrom"].as_str().unwrap_or_default();
-            if from.contains(":secretsmanager:") && !world.secrets.can_be_read(from, &world.account) {
+            if !from.contains(":secretsmanager:") {
+                continue;
+            }
+            let allowed = world.secrets.readable(from, &world.account).and_then(|arn| {
+                // Access is evaluated for the whole ARN, however short the one that was asked by.
+                match world.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "AccessDeniedException: {execution} is not authorized to perform: \
+                         secretsmanager:GetSecretValue on resource: {arn}"
+                    )),
+                }
+            });
+            if let Err(reason) = allowed {
                 return Some(format!(
                     "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret \
-                     {from}."
+                     from asm: {reason}"
                 ));
             }
         }
@@ -417,7 +462,8 @@ fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
     body.entry("enableECSManagedTags").or_insert_with(|| json!(false));
     body.entry("enableExecuteCommand").or_insert_with(|| json!(false));
     body.entry("propagateTags").or_insert_with(|| json!("NONE"));
-    body.entry("availabilityZoneRebalancing").or_insert_with(|| json!("ENABLED"));
+    // What is not compatible stays disabled; every service of ours is of that kind.
+    body.entry("availabilityZoneRebalancing").or_insert_with(|| json!("DISABLED"));
     for list in ["placementConstraints", "placementStrategy", "loadBalancers", "serviceRegistries"] {
         body.entry(list).or_insert_with(|| json!([]));
     }

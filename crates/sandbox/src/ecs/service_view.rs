@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     bad_token, cluster, has, invalid, listed, page_size,
     service::{self, Deployment, Service},
+    task::{Leaving, Stage},
 };
 use crate::{
     call::{Call, Fault},
@@ -90,11 +91,17 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
 pub(super) fn list_tasks(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
     let cluster = cluster::active(world, call, list.cluster.as_deref())?;
-    if list.desired_status.as_deref() == Some("STOPPED") {
-        return Ok(listed("taskArns", Vec::new(), None));
+    // A service that is gone is not there to be listed by (turbot/steampipe-plugin-aws issue 1415).
+    if let Some(name) = &list.service_name {
+        let arn = service::find(world, &cluster, name)?;
+        if world.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, world.pace())) {
+            return Err(Fault::new("ServiceNotFoundException", "Service not found."));
+        }
     }
+    let desired = list.desired_status.as_deref().unwrap_or("RUNNING");
     let tasks = tasks(world, call, &cluster)
         .into_iter()
+        .filter(|task| task["desiredStatus"] == desired)
         .filter(|task| list.service_name.as_ref().is_none_or(|name| task["group"] == format!("service:{name}")))
         .filter(|task| {
             let definition = task["taskDefinitionArn"].as_str().unwrap_or_default();
@@ -128,7 +135,7 @@ pub(super) fn describe_tasks(world: &mut World, call: &Call) -> Result<Value, Fa
     Ok(json!({ "tasks": found, "failures": failures }))
 }
 
-/// Every task of a cluster that is not stopped.
+/// Every task of a cluster, those that stopped a while ago included.
 fn tasks(world: &mut World, call: &Call, cluster: &str) -> Vec<Value> {
     let rows = world.ecs.services.iter().filter(|(_, service)| service.cluster == cluster);
     let arns: Vec<String> = rows.map(|(arn, _)| arn.to_owned()).collect();
@@ -137,32 +144,40 @@ fn tasks(world: &mut World, call: &Call, cluster: &str) -> Vec<Value> {
     }
     let pace = world.pace();
     let mut tasks = Vec::new();
-    for service in arns.iter().filter_map(|arn| world.ecs.services.get(arn)) {
-        if service.deleted.is_some() {
-            let running = service.counts(call.now, pace).running;
-            tasks.extend((0..running).map(|index| task(world, service, &service.primary, index, true)));
-            continue;
-        }
-        let (primary, previous) = service.deployment_counts(call.now, pace);
-        let all = primary.running + primary.pending;
-        tasks.extend((0..all).map(|index| task(world, service, &service.primary, index, index < primary.running)));
-        if let Some(deployment) = &service.previous {
-            tasks.extend((0..previous.running).map(|index| task(world, service, deployment, index, true)));
-        }
+    for service in arns.iter().filter_map(|arn| world.ecs.services.get(arn)).filter(|one| one.deleted.is_none()) {
+        let Deployment { id, definition, started, first, .. } = &service.primary;
+        let counts = service.counts(call.now, pace);
+        tasks.extend((0..counts.running + counts.pending).map(|index| {
+            let task = Leaving {
+                cluster: cluster.to_owned(),
+                service: service.name.clone(),
+                deployment: id.clone(),
+                number: first + index,
+                definition: definition.clone(),
+                created: *started,
+                launch_type: service.body.get("launchType").cloned(),
+                network: Vec::new(),
+                told: None,
+                stop_seconds: 0,
+            };
+            shown_task(world, &task, if index < counts.running { Stage::Running } else { Stage::Pending })
+        }));
     }
+    let leaving = world.ecs.leaving.values().filter(|task| task.cluster == cluster && task.is_shown(call.now));
+    tasks.extend(leaving.map(|task| shown_task(world, task, task.stage(call.now, pace))));
     tasks
 }
 
-fn task(world: &World, service: &Service, deployment: &Deployment, index: u64, running: bool) -> Value {
-    let arn = format!("{}/{}", service.cluster.replacen(":cluster/", ":task/", 1), task_id(deployment, index));
-    let definition = world.ecs.definitions.get(&deployment.definition);
-    let status = if running { "RUNNING" } else { "PENDING" };
+fn shown_task(world: &World, task: &Leaving, stage: Stage) -> Value {
+    let id = task_id(&task.deployment, task.number);
+    let arn = format!("{}/{id}", task.cluster.replacen(":cluster/", ":task/", 1));
+    let definition = world.ecs.definitions.get(&task.definition);
     let containers: Vec<Value> = definition
         .map_or(&[][..], |definition| definition.containers())
         .iter()
         .map(|container| {
             let essential = container["essential"].as_bool().unwrap_or(true);
-            let status = if running && !essential { "STOPPED" } else { status };
+            let status = if stage != Stage::Pending && !essential { "STOPPED" } else { stage.as_str() };
             json!({
                 "containerArn": format!(
                     "{}/{}",
@@ -177,17 +192,17 @@ fn task(world: &World, service: &Service, deployment: &Deployment, index: u64, r
             })
         })
         .collect();
-    let mut task = json!({
+    let mut shown = json!({
         "taskArn": arn,
-        "clusterArn": service.cluster,
-        "taskDefinitionArn": deployment.definition,
+        "clusterArn": task.cluster,
+        "taskDefinitionArn": task.definition,
         "containers": containers,
-        "createdAt": epoch(deployment.started),
-        "desiredStatus": "RUNNING",
-        "lastStatus": status,
-        "group": format!("service:{}", service.name),
-        "startedBy": deployment.id,
-        "launchType": service.body.get("launchType"),
+        "createdAt": epoch(task.created),
+        "desiredStatus": stage.desired(),
+        "lastStatus": stage.as_str(),
+        "group": format!("service:{}", task.service),
+        "startedBy": task.deployment,
+        "launchType": task.launch_type,
         "platformVersion": "1.4.0",
         "platformFamily": "Linux",
         "cpu": definition.map(|definition| definition.text("cpu")),
@@ -197,15 +212,18 @@ fn task(world: &World, service: &Service, deployment: &Deployment, index: u64, r
         "tags": [],
         "version": 1,
     });
-    if running {
-        task["connectivity"] = "CONNECTED".into();
-        task["startedAt"] = epoch(deployment.started + world.pace());
+    if stage != Stage::Pending {
+        shown["startedAt"] = epoch(task.created + world.pace());
     }
-    task
+    if let Some(told) = task.told.filter(|_| stage.desired() == "STOPPED") {
+        shown["stoppingAt"] = epoch(told);
+        shown["stopCode"] = "ServiceSchedulerInitiated".into();
+    }
+    shown
 }
 
-fn task_id(deployment: &Deployment, index: u64) -> String {
-    hex_id(&format!("{} {index}", deployment.id), 32)
+fn task_id(deployment: &str, number: u64) -> String {
+    hex_id(&format!("{deployment} {number}"), 32)
 }
 
 /// A service as `DescribeServices` shows it.
@@ -213,6 +231,8 @@ pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value 
     let Some(service) = world.ecs.services.get(arn) else { return Value::Null };
     let pace = world.pace();
     let counts = service.counts(call.now, pace);
+    let before = service.previous.as_ref().filter(|_| service.deleted.is_none());
+    let before = before.map_or(0, |before| running_of(world, before, call.now));
     let status = match service.deleted {
         None => "ACTIVE",
         Some(deleted) if call.now < deleted + pace => "DRAINING",
@@ -225,21 +245,25 @@ pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value 
         ("clusterArn".to_owned(), service.cluster.as_str().into()),
         ("status".to_owned(), status.into()),
         ("desiredCount".to_owned(), if service.deleted.is_some() { 0 } else { service.primary.desired }.into()),
-        ("runningCount".to_owned(), counts.running.into()),
+        ("runningCount".to_owned(), (counts.running + before).into()),
         ("pendingCount".to_owned(), counts.pending.into()),
         ("taskDefinition".to_owned(), service.primary.definition.as_str().into()),
         ("createdAt".to_owned(), epoch(service.created)),
         (
             "deployments".to_owned(),
-            if service.deleted.is_some() { json!([]) } else { deployments(service, call, pace) },
+            if service.deleted.is_some() { json!([]) } else { deployments(world, service, call) },
         ),
         ("events".to_owned(), events(service, call, pace)),
         (
             "roleArn".to_owned(),
-            format!("arn:aws:iam::{}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS", world.account)
-                .into(),
+            format!(
+                "{}:iam::{}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
+                call.arn(),
+                world.account
+            )
+            .into(),
         ),
-        ("createdBy".to_owned(), format!("arn:aws:iam::{}:user/sandbox", world.account).into()),
+        ("createdBy".to_owned(), format!("{}:iam::{}:user/sandbox", call.arn(), world.account).into()),
     ]);
     if tags {
         shown.insert("tags".to_owned(), json!(service.tags));
@@ -247,9 +271,16 @@ pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value 
     Value::Object(shown)
 }
 
-fn deployments(service: &Service, call: &Call, pace: SignedDuration) -> Value {
+/// How many tasks of an earlier deployment still run.
+fn running_of(world: &World, deployment: &Deployment, now: Timestamp) -> u64 {
+    let tasks = world.ecs.leaving.values().filter(|task| task.deployment == deployment.id);
+    tasks.filter(|task| task.stage(now, world.pace()) == Stage::Running).map(|_| 1).sum()
+}
+
+fn deployments(world: &World, service: &Service, call: &Call) -> Value {
+    let pace = world.pace();
     let complete = service.primary.is_complete(call.now, pace);
-    let (primary, previous) = service.deployment_counts(call.now, pace);
+    let primary = service.primary.counts(call.now, pace);
     let mut all = vec![deployment(
         service,
         &service.primary,
@@ -267,13 +298,14 @@ fn deployments(service: &Service, call: &Call, pace: SignedDuration) -> Value {
         }),
     )];
     if let Some(before) = service.previous.as_ref().filter(|_| !complete) {
+        let running = running_of(world, before, call.now);
         all.push(deployment(
             service,
             before,
             "ACTIVE",
             json!({
-                "desiredCount": previous.running,
-                "runningCount": previous.running,
+                "desiredCount": running,
+                "runningCount": running,
                 "pendingCount": 0,
                 "rolloutState": "COMPLETED",
                 "rolloutStateReason": format!("ECS deployment {} completed.", before.id),
@@ -320,8 +352,9 @@ fn events(service: &Service, call: &Call, pace: SignedDuration) -> Value {
         events.push(event(done, format!("(service {name}) (deployment {}) deployment completed.", primary.id)));
     }
     if primary.desired > 0 {
-        let tasks: Vec<String> =
-            (0..primary.desired).map(|index| format!("(task {})", task_id(primary, index))).collect();
+        let tasks: Vec<String> = (0..primary.desired)
+            .map(|index| format!("(task {})", task_id(&primary.id, primary.first + index)))
+            .collect();
         let text = format!("(service {name}) has started {} tasks: {}.", primary.desired, tasks.join(" "));
         events.push(event(primary.started, text));
     }

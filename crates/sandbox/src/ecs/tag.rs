@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use trunnion_catalog::limits;
 
 use super::{client, invalid};
 use crate::{
@@ -20,14 +21,20 @@ pub(super) struct Tag {
 
 /// Refuses what AWS refuses: more than 50 tags, the same key twice, reserved keys, overlong texts.
 pub(super) fn check(tags: &[Tag]) -> Result<(), Fault> {
-    if tags.len() > 50 {
+    if tags.len() > limits::MOST_TAGS {
         return Err(invalid("The number of tags exceeds the limit of 50."));
     }
     for (index, tag) in tags.iter().enumerate() {
         if tag.key.is_empty() || tag.key.chars().count() > 128 || tag.value.chars().count() > 256 {
             return Err(invalid(format!("Tag key {:?} or its value has an invalid length.", tag.key)));
         }
-        if tag.key.to_lowercase().starts_with("aws:") {
+        if !limits::is_tag_text(&tag.key) || !limits::is_tag_text(&tag.value) {
+            return Err(invalid(format!(
+                "Tag key {:?} or its value contains characters that are not allowed.",
+                tag.key
+            )));
+        }
+        if limits::is_tag_of_aws(&tag.key) || limits::is_tag_of_aws(&tag.value) {
             return Err(invalid("Tag keys starting with aws: are reserved for AWS use."));
         }
         if tags.iter().take(index).any(|earlier| earlier.key == tag.key) {

@@ -46,6 +46,16 @@ fn service(world: &mut World) -> Value {
     })
 }
 
+/// Lets the execution role do everything with what has such an ARN, and nothing else but write logs.
+fn allow(world: &mut World, arn: &str) {
+    let policy = format!(
+        r#"{{"Statement":[{{"Effect":"Allow","Action":"logs:*","Resource":"*"}},
+        {{"Effect":"Allow","Action":"*","Resource":"{arn}"}}]}}"#
+    );
+    let put = [("RoleName", "execution"), ("PolicyName", "all"), ("PolicyDocument", &policy)];
+    crate::iam::handle(world, &query_call("PutRolePolicy", &put)).unwrap();
+}
+
 /// A world with a cluster, a definition and what its tasks need.
 fn world() -> World {
     let mut world = testing::world();
@@ -53,7 +63,11 @@ fn world() -> World {
     world.enter(&first.region, first.now);
     let role = [("RoleName", "execution"), ("AssumeRolePolicyDocument", TRUST)];
     crate::iam::handle(&mut world, &query_call("CreateRole", &role)).unwrap();
+    allow(&mut world, "*");
     logs::handle(&mut world, &json_call("CreateLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
+    // The first one has the service-linked role made.
+    let early = try_ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" })).unwrap_err();
+    assert!(early.message.contains("service linked role"), "{}", early.message);
     ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" }));
     ask(&mut world, 0, "RegisterTaskDefinition", definition());
     world
@@ -91,6 +105,79 @@ fn an_update_stops_the_old_task_first_where_nothing_has_to_stay_healthy() {
     let after = described(&mut world, 20 + PACE);
     assert_eq!(after["deployments"].as_array().unwrap().len(), 1);
     assert!(after["taskDefinition"].as_str().unwrap().ends_with("cp:2"));
+}
+
+/// The `lastStatus` of every task that is listed, whatever its `desiredStatus`.
+fn statuses(world: &mut World, second: i64) -> Vec<String> {
+    let mut statuses = Vec::new();
+    for desired in ["RUNNING", "STOPPED"] {
+        let listed = ask(world, second, "ListTasks", json!({ "cluster": "main", "desiredStatus": desired }));
+        if listed["taskArns"] != json!([]) {
+            let asked = json!({ "cluster": "main", "tasks": listed["taskArns"] });
+            let tasks = ask(world, second, "DescribeTasks", asked)["tasks"].clone();
+            statuses
+                .extend(tasks.as_array().unwrap().iter().map(|task| task["lastStatus"].as_str().unwrap().to_owned()));
+        }
+    }
+    statuses
+}
+
+#[test]
+fn an_old_task_that_is_stopping_does_not_keep_the_new_one_from_starting() {
+    let mut world = world();
+    let service = service(&mut world);
+    let mut slow = definition();
+    slow["containerDefinitions"][0]["stopTimeout"] = 120.into();
+    ask(&mut world, 0, "RegisterTaskDefinition", slow);
+    let created = ask(&mut world, 0, "CreateService", service);
+    ask(&mut world, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
+    assert_eq!(statuses(&mut world, 20 + PACE), ["RUNNING", "STOPPING"]);
+    assert_eq!(statuses(&mut world, 20 + 2 * PACE), ["RUNNING", "DEPROVISIONING"]);
+    assert_eq!(statuses(&mut world, 20 + 3 * PACE), ["RUNNING", "STOPPED"]);
+    let arn = created["service"]["serviceArn"].as_str().unwrap();
+    assert_eq!(world.ecs.most_tasks()[arn], 2);
+}
+
+#[test]
+fn tasks_of_a_deleted_service_outlive_it_and_hold_its_cluster() {
+    let mut world = world();
+    let service = service(&mut world);
+    let mut slow = definition();
+    slow["containerDefinitions"][0]["stopTimeout"] = 120.into();
+    ask(&mut world, 0, "RegisterTaskDefinition", slow);
+    ask(&mut world, 0, "CreateService", service.clone());
+    ask(&mut world, 20, "DeleteService", json!({ "cluster": "main", "service": "cp", "force": true }));
+    assert_eq!(described(&mut world, 20 + PACE)["status"], "INACTIVE");
+    assert_eq!(statuses(&mut world, 20 + PACE), ["STOPPING"]);
+    let named = json!({ "cluster": "main", "serviceName": "cp" });
+    assert_eq!(try_ask(&mut world, 20 + PACE, "ListTasks", named).unwrap_err().code, "ServiceNotFoundException");
+    let delete = |world: &mut World, second| try_ask(world, second, "DeleteCluster", json!({ "cluster": "main" }));
+    assert_eq!(delete(&mut world, 20 + PACE).unwrap_err().code, "ClusterContainsTasksException");
+    delete(&mut world, 20 + 3 * PACE).unwrap();
+}
+
+#[test]
+fn rebalancing_needs_room_above_what_is_desired() {
+    let mut world = world();
+    let mut service = service(&mut world);
+    service["availabilityZoneRebalancing"] = "ENABLED".into();
+    assert_eq!(try_ask(&mut world, 0, "CreateService", service.clone()).unwrap_err().code, "InvalidParameterException");
+    service["deploymentConfiguration"]["maximumPercent"] = 200.into();
+    ask(&mut world, 0, "CreateService", service);
+    let back = json!({ "cluster": "main", "service": "cp", "deploymentConfiguration": { "maximumPercent": 100 } });
+    assert_eq!(try_ask(&mut world, 0, "UpdateService", back).unwrap_err().code, "InvalidParameterException");
+}
+
+#[test]
+fn an_account_whose_role_may_not_be_made_has_clusters_and_no_services() {
+    let mut world = testing::world();
+    world.makes_service_roles = false;
+    let first = json_call("", 0, Value::Null);
+    world.enter(&first.region, first.now);
+    ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" }));
+    ask(&mut world, 0, "RegisterTaskDefinition", definition());
+    let service = service(&mut world);
+    assert!(try_ask(&mut world, 0, "CreateService", service).unwrap_err().message.contains("service linked role"));
 }
 
 #[test]
@@ -151,6 +238,85 @@ fn tasks_whose_log_group_is_missing_wait_for_it_and_say_so() {
     logs::handle(&mut world, &json_call("CreateLogGroup", 100, json!({ "logGroupName": "/cp" }))).unwrap();
     described(&mut world, 100);
     assert_eq!(described(&mut world, 100 + PACE)["runningCount"], 1);
+}
+
+const TOKEN: &str = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token";
+
+/// Why the task does not start that gets this secret, where its execution role may read the secret of another ARN.
+fn blocked(from: &str, allowed: &str) -> Option<String> {
+    let mut world = world();
+    allow(&mut world, allowed);
+    let create = json!({ "Name": "db", "SecretString": r#"{"password":"x"}"# });
+    crate::secrets::handle(&mut world, &json_call("CreateSecret", 0, create)).unwrap();
+    let Ok(Reply::Json(db)) =
+        crate::secrets::handle(&mut world, &json_call("DescribeSecret", 0, json!({ "SecretId": "db" })))
+    else {
+        panic!()
+    };
+    let mut with_secret = definition();
+    let from = from.replace("DB", db["ARN"].as_str().unwrap());
+    with_secret["containerDefinitions"][0]["secrets"] = json!([{ "name": "TOKEN", "valueFrom": from }]);
+    ask(&mut world, 0, "RegisterTaskDefinition", with_secret);
+    let service = service(&mut world);
+    ask(&mut world, 0, "CreateService", service);
+    let later = described(&mut world, PACE);
+    if later["runningCount"] == 1 {
+        return None;
+    }
+    Some(later["events"][0]["message"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_secret_is_read_only_where_the_policy_names_its_whole_arn() {
+    let whole = format!("{TOKEN}-AbCdEf");
+    assert_eq!(blocked(&whole, &whole), None);
+    assert_eq!(blocked(TOKEN, &whole), None, "a short ARN finds the secret all the same");
+    for from in [TOKEN, &whole] {
+        let reason = blocked(from, TOKEN).unwrap();
+        assert!(reason.contains("secretsmanager:GetSecretValue on resource: ") && reason.contains(&whole), "{reason}");
+    }
+    assert_eq!(blocked(TOKEN, &format!("{TOKEN}-??????")), None);
+}
+
+#[test]
+fn a_key_and_a_version_of_a_secret_must_be_there() {
+    assert_eq!(blocked("DB:password::", "*"), None);
+    assert_eq!(blocked("DB:password:AWSCURRENT:", "*"), None);
+    assert!(blocked("DB:user::", "*").unwrap().contains("did not contain json key user"));
+    assert!(blocked("DB:password:AWSPENDING:", "*").unwrap().contains("can't find the specified secret version"));
+    assert!(blocked("DB:password", "*").unwrap().contains("three fields"));
+    let short = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:db:password::";
+    assert!(blocked(short, "*").unwrap().contains("unexpected ARN format"));
+}
+
+#[test]
+fn a_role_that_may_not_write_logs_or_is_not_for_tasks_starts_nothing() {
+    let trust = TRUST.replace("ecs-tasks", "ec2");
+    let without_policy = ("DeleteRolePolicy", [("RoleName", "execution"), ("PolicyName", "all")]);
+    let for_hosts = ("UpdateAssumeRolePolicy", [("RoleName", "execution"), ("PolicyDocument", trust.as_str())]);
+    for ((action, parameters), reason) in
+        [(without_policy, "logs:CreateLogStream"), (for_hosts, "unable to assume the role")]
+    {
+        let mut world = world();
+        crate::iam::handle(&mut world, &query_call(action, &parameters)).unwrap();
+        let service = service(&mut world);
+        ask(&mut world, 0, "CreateService", service);
+        let later = described(&mut world, PACE);
+        assert_eq!(later["runningCount"], 0);
+        assert!(later["events"][0]["message"].to_string().contains(reason), "{}", later["events"]);
+    }
+}
+
+#[test]
+fn tags_outside_of_awss_pattern_are_refused() {
+    let mut world = world();
+    for (key, value) in [("e\u{301}", "a"), ("a", "a,b"), ("a", "aws:b"), ("aws:a", "b")] {
+        let tagged = json!({ "clusterName": "other", "tags": [{ "key": key, "value": value }] });
+        assert_eq!(try_ask(&mut world, 1, "CreateCluster", tagged).unwrap_err().code, "InvalidParameterException");
+        let group = json!({ "logGroupName": "/other", "tags": { key: value } });
+        let refused = logs::handle(&mut world, &json_call("CreateLogGroup", 0, group));
+        assert!(refused.is_err() || value == "aws:b", "{key} {value}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Identity and Access Management: roles, their policies, and instance profiles. Global: the same from every region.
 
 mod details;
+mod evaluate;
 mod policy;
 mod profile;
 mod role;
@@ -42,10 +43,15 @@ impl State {
         self.profiles.values().find(|profile| profile.name == id || profile.arn == id)
     }
 
-    /// Whether there is a role of this ARN.
-    pub(crate) fn has_role_arn(&self, arn: &str) -> bool {
-        self.roles.values().any(|role| role.arn == arn)
+    /// Whether the account has the service-linked role of this name.
+    pub(crate) fn has_service_role(&self, name: &str) -> bool {
+        self.roles.get(&name.to_lowercase()).is_some()
     }
+}
+
+/// Makes the service-linked role of this name for a service, such as `ecs.amazonaws.com`.
+pub(crate) fn make_service_role(world: &mut World, name: &str, service: &str, now: Timestamp) {
+    role::make_service_role(world, name, service, now);
 }
 
 /// Answers one call.

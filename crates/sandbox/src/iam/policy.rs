@@ -1,6 +1,7 @@
 //! Policy documents: what IAM refuses before it stores one.
 
 use serde_json::{Map, Value};
+use trunnion_catalog::COMMERCIAL;
 
 use crate::call::Fault;
 
@@ -45,7 +46,7 @@ pub(super) fn check_trust(document: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn statements(document: &str) -> Result<Vec<Map<String, Value>>, Fault> {
+pub(super) fn statements(document: &str) -> Result<Vec<Map<String, Value>>, Fault> {
     let parsed: Value = serde_json::from_str(document).map_err(|_| malformed("This policy contains invalid Json"))?;
     let Value::Object(mut policy) = parsed else { return Err(malformed("Syntax errors in policy.")) };
     if let Some(member) = policy.keys().find(|member| !["Version", "Id", "Statement"].contains(&member.as_str())) {
@@ -69,6 +70,22 @@ fn statements(document: &str) -> Result<Vec<Map<String, Value>>, Fault> {
             _ => Err(malformed("Syntax errors in policy.")),
         })
         .collect()
+}
+
+/// Refuses services that are none in the partition of this region. Every service ends in `amazonaws.com`; in China, some
+/// have a second name. The European Sovereign Cloud answers so for `ec2.amazonaws.eu` (pulumi/pulumi-eks#2341).
+pub(super) fn check_principals(document: &str, region: &str) -> Result<(), Fault> {
+    let domains = [COMMERCIAL.domain, if region.starts_with("cn-") { "amazonaws.com.cn" } else { COMMERCIAL.domain }];
+    for statement in statements(document)? {
+        let services = texts(statement.get("Principal").and_then(|principal| principal.get("Service")));
+        let is_known = |service: &&String| {
+            domains.iter().any(|domain| service.strip_suffix(domain).is_some_and(|name| name.ends_with('.')))
+        };
+        if let Some(service) = services.iter().find(|service| !is_known(service)) {
+            return Err(malformed(format!("Invalid principal in policy: \"SERVICE\":\"{service}\"")));
+        }
+    }
+    Ok(())
 }
 
 fn check_effect(statement: &Map<String, Value>) -> Result<(), Fault> {
@@ -101,7 +118,7 @@ fn has_one_of(statement: &Map<String, Value>, one: &str, other: &str) -> bool {
     !texts(statement.get(one).or_else(|| statement.get(other))).is_empty()
 }
 
-fn texts(value: Option<&Value>) -> Vec<String> {
+pub(super) fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

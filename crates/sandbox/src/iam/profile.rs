@@ -91,7 +91,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         return Err(exists(format!("Instance Profile {name} already exists.")));
     }
     let profile = InstanceProfile {
-        arn: format!("arn:aws:iam::{}:instance-profile{path}{name}", world.account),
+        arn: format!("{}:iam::{}:instance-profile{path}{name}", call.arn(), world.account),
         id: unique_id(world, "AIPA"),
         path,
         created: call.now,

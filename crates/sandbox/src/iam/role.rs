@@ -112,13 +112,13 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     check_name(&name, "roleName", 64)?;
     check_path(&path)?;
     let tags = tag::given(call)?;
-    check_trust(&trust)?;
+    check_trust(&trust, &call.region)?;
     let max_session_seconds = session(call)?.unwrap_or(3_600);
     if world.iam.roles.get(&name.to_lowercase()).is_some() {
         return Err(exists(format!("Role with name {name} already exists.")));
     }
     let role = Role {
-        arn: format!("arn:aws:iam::{}:role{path}{name}", world.account),
+        arn: format!("{}:iam::{}:role{path}{name}", call.arn(), world.account),
         id: unique_id(world, "AROA"),
         path,
         created: call.now,
@@ -134,6 +134,28 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let shown = One { role: Shown { role_last_used: None, ..role.shown() } };
     world.iam.roles.insert(role.name.to_lowercase(), role);
     answer(call, &shown)
+}
+
+/// A service makes its own role, which nobody else changes.
+pub(super) fn make_service_role(world: &mut World, name: &str, service: &str, now: Timestamp) {
+    let path = format!("/aws-service-role/{service}/");
+    let role = Role {
+        arn: format!("arn:aws:iam::{}:role{path}{name}", world.account),
+        id: unique_id(world, "AROA"),
+        path,
+        created: now,
+        trust: format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
+        ),
+        tags: Vec::new(),
+        inline: BTreeMap::new(),
+        attached: Vec::new(),
+        description: None,
+        max_session_seconds: 3_600,
+        permissions_boundary: None,
+        name: name.to_owned(),
+    };
+    world.iam.roles.insert(role.name.to_lowercase(), role);
 }
 
 pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
@@ -177,7 +199,7 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Reply, Fault> {
 pub(super) fn update_trust(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let trust = required(call, "PolicyDocument")?;
     let role = find_mut(world, required(call, "RoleName")?)?;
-    check_trust(trust)?;
+    check_trust(trust, &call.region)?;
     trust.clone_into(&mut role.trust);
     done(call)
 }
@@ -211,8 +233,9 @@ fn unknown(name: &str) -> Fault {
     no_such(format!("The role with name {name} cannot be found."))
 }
 
-fn check_trust(document: &str) -> Result<(), Fault> {
+fn check_trust(document: &str, region: &str) -> Result<(), Fault> {
     policy::check_trust(document)?;
+    policy::check_principals(document, region)?;
     if document.chars().filter(|c| !c.is_whitespace()).count() > MAX_TRUST {
         return Err(limit(format!("Cannot exceed quota for ACLSizePerRole: {MAX_TRUST}")));
     }

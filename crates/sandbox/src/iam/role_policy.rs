@@ -90,7 +90,7 @@ pub(super) fn attach(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     check_arn(arn)?;
     let role = role::find_mut(world, required(call, "RoleName")?)?;
     // Only AWS's own managed policies exist here: nothing creates others.
-    if !arn.starts_with("arn:aws:iam::aws:policy/") {
+    if !arn.starts_with(&format!("{}:iam::aws:policy/", call.arn())) {
         return Err(no_such(format!("Policy {arn} does not exist or is not attachable.")));
     }
     if !role.attached.iter().any(|attached| attached == arn) {

@@ -1,6 +1,7 @@
 //! Tags of roles and instance profiles.
 
 use serde::{Deserialize, Serialize};
+use trunnion_catalog::limits;
 
 use super::{
     answer, done, limit, profile, role, validation,
@@ -25,19 +26,18 @@ pub(super) fn given(call: &Call) -> Result<Vec<Tag>, Fault> {
     for index in 1.. {
         let Some(key) = parameter(call, &format!("Tags.member.{index}.Key")) else { break };
         let value = parameter(call, &format!("Tags.member.{index}.Value")).unwrap_or_default();
-        if key.chars().count() > 128 || value.chars().count() > 256 {
+        if key.chars().count() > limits::LONGEST_TAG_KEY || value.chars().count() > limits::LONGEST_TAG_VALUE {
             return Err(validation(format!("The tag key {key} or its value is too long.")));
         }
-        if key.to_lowercase().starts_with("aws:") {
+        if limits::is_tag_of_aws(key) || limits::is_tag_of_aws(value) {
             return Err(validation("aws: prefixed tag names are not allowed for external use."));
         }
-        let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
-        if !key.chars().all(allowed) || !value.chars().all(allowed) {
+        if key.is_empty() || !limits::is_tag_text(key) || !limits::is_tag_text(value) {
             return Err(validation(format!(
                 "The tag key {key} or its value contains characters that are not allowed."
             )));
         }
-        if tags.iter().any(|tag| tag.key.eq_ignore_ascii_case(key)) {
+        if tags.iter().any(|tag| tag.key.to_lowercase() == key.to_lowercase()) {
             return Err(Fault::new(
                 "InvalidInput",
                 "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
@@ -108,7 +108,7 @@ fn list(tags: &[Tag], call: &Call) -> Result<Reply, Fault> {
 }
 
 fn check_count(tags: &[Tag]) -> Result<(), Fault> {
-    if tags.len() > 50 {
+    if tags.len() > limits::MOST_TAGS {
         return Err(limit("The number of tags has reached the maximum limit."));
     }
     Ok(())

@@ -12,8 +12,9 @@ use s3s::{
     },
 };
 use serde::{Deserialize, Serialize};
+use trunnion_catalog::limits;
 
-use super::{Context, custom, error, header, object};
+use super::{Context, custom, error, header, in_progress, object};
 use crate::{
     json::{hex_id, page},
     world::World,
@@ -32,6 +33,10 @@ pub(super) struct Bucket {
     pub public_access_block: Option<[bool; 4]>,
     pub ownership: Option<String>,
     pub policy: Option<String>,
+    /// Whether its first change is still to come. S3 may refuse that one while the bucket is being made
+    /// (hashicorp/terraform-provider-aws issue 7628); here it does so within two paces.
+    #[serde(default)]
+    pub is_new: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,8 +80,15 @@ pub(super) fn find_mut<'w>(
     name: &str,
     expected_owner: Option<&String>,
 ) -> S3Result<&'w mut Bucket> {
-    find(world, context, name, expected_owner)?;
-    world.s3.buckets.get_mut(name).ok_or_else(|| S3Error::new(S3ErrorCode::NoSuchBucket))
+    let is_new = find(world, context, name, expected_owner)?.is_new;
+    let pace = world.pace();
+    let found = world.s3.buckets.get_mut(name);
+    let found = found.ok_or_else(|| S3Error::new(S3ErrorCode::NoSuchBucket))?;
+    found.is_new = false;
+    if is_new && context.now < found.created + pace * 2 {
+        return Err(in_progress());
+    }
+    Ok(found)
 }
 
 pub(super) fn check_owner(world: &World, expected: Option<&String>) -> S3Result<()> {
@@ -119,6 +131,10 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
             ));
         }
     };
+    if let Some(reserved) = limits::reserved_in_bucket(&input.bucket) {
+        let message = format!("The specified bucket is not valid: S3 keeps {reserved} for itself.");
+        return Err(error(S3ErrorCode::InvalidBucketName, message));
+    }
     let location = Some(format!("/{}", input.bucket));
     if let Some(bucket) = world.s3.buckets.get(&input.bucket) {
         if bucket.region == "us-east-1" && region == "us-east-1" {
@@ -130,6 +146,16 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
             "Your previous request to create the named bucket succeeded and you already own it.",
         ));
     }
+    // A name stays taken for a while after its bucket is gone (aws/aws-cli issue 2593); here for two paces.
+    if world.s3.freed.get(&input.bucket).is_some_and(|freed| context.now < *freed + world.pace() * 2) {
+        return Err(in_progress());
+    }
+    // Only the commercial partition takes them (hashicorp/terraform-provider-aws issues 45566, 45684 and 45784).
+    let is_commercial = !["cn-", "us-gov-", "eusc-", "us-iso", "eu-iso"].iter().any(|start| region.starts_with(start));
+    if !is_commercial && !context.create_tags.is_empty() {
+        return Err(custom("UnsupportedArgument", 400, "The request contained an unsupported argument."));
+    }
+    world.s3.freed.remove(&input.bucket);
     let tags = object::checked_tags(context.create_tags.clone(), 50)?;
     let bucket = Bucket {
         region: region.to_owned(),
@@ -146,6 +172,7 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
         public_access_block: Some([true; 4]),
         ownership: Some(input.object_ownership.map_or("BucketOwnerEnforced".to_owned(), |it| it.as_str().to_owned())),
         policy: None,
+        is_new: true,
     };
     world.s3.buckets.insert(input.bucket, bucket);
     Ok(CreateBucketOutput { location })
@@ -162,6 +189,7 @@ pub(super) fn delete(world: &mut World, context: &Context, input: DeleteBucketIn
         return Err(error(S3ErrorCode::BucketNotEmpty, text));
     }
     world.s3.buckets.remove(&input.bucket);
+    world.s3.freed.insert(input.bucket, context.now);
     Ok(DeleteBucketOutput {})
 }
 

@@ -24,7 +24,7 @@ use super::{
     bucket::{Versioning, find, find_mut},
     custom, error, malformed_xml, object,
 };
-use crate::world::World;
+use crate::{call::arn_of, world::World};
 
 pub(super) fn put_versioning(
     world: &mut World,
@@ -64,8 +64,8 @@ pub(super) fn put_tagging(
     context: &Context,
     input: PutBucketTaggingInput,
 ) -> S3Result<PutBucketTaggingOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
-    bucket.tags = object::checked_tags(object::pairs(input.tagging.tag_set), 50)?;
+    let tags = object::checked_tags(object::pairs(input.tagging.tag_set), 50)?;
+    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.tags = tags;
     Ok(PutBucketTaggingOutput {})
 }
 
@@ -200,7 +200,7 @@ pub(super) fn put_policy(
     input: PutBucketPolicyInput,
 ) -> S3Result<PutBucketPolicyOutput> {
     let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
-    let public = check_policy(&input.bucket, &input.policy)?;
+    let public = check_policy(&input.bucket, &arn_of(&context.region), &input.policy)?;
     if public && bucket.public_access_block.is_some_and(|[_, _, block_policy, _]| block_policy) {
         return Err(error(
             S3ErrorCode::AccessDenied,
@@ -271,7 +271,7 @@ pub(super) fn delete_ownership(
 }
 
 /// Refuses what is no policy of this bucket; gives whether it lets everybody in.
-fn check_policy(bucket: &str, policy: &str) -> S3Result<bool> {
+fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bool> {
     let malformed = |text: &str| Err(error(S3ErrorCode::MalformedPolicy, text.to_owned()));
     let Ok(document) = serde_json::from_str::<Value>(policy) else {
         return malformed("Policies must be valid JSON and the first byte must be '{'");
@@ -301,7 +301,7 @@ fn check_policy(bucket: &str, policy: &str) -> S3Result<bool> {
             return malformed("Policy has invalid action");
         }
         let resources = texts(statement.get("Resource").or_else(|| statement.get("NotResource")));
-        let own = format!("arn:aws:s3:::{bucket}");
+        let own = format!("{arn}:s3:::{bucket}");
         let is_own = |resource: &String| *resource == own || resource.starts_with(&format!("{own}/"));
         if resources.is_empty() || !resources.iter().all(is_own) {
             return malformed("Policy has invalid resource");
@@ -332,15 +332,19 @@ mod tests {
 
     #[test]
     fn only_what_lets_everybody_in_is_public() {
-        assert!(check_policy("b", &policy("Allow", "")).unwrap());
-        assert!(!check_policy("b", &policy("Deny", "")).unwrap());
+        assert!(check_policy("b", "arn:aws", &policy("Allow", "")).unwrap());
+        assert!(!check_policy("b", "arn:aws", &policy("Deny", "")).unwrap());
         assert!(
-            !check_policy("b", &policy("Allow", r#","Condition":{"Bool":{"aws:SecureTransport":"true"}}"#)).unwrap()
+            !check_policy("b", "arn:aws", &policy("Allow", r#","Condition":{"Bool":{"aws:SecureTransport":"true"}}"#))
+                .unwrap()
         );
     }
 
     #[test]
     fn a_policy_of_another_bucket_is_refused() {
-        assert_eq!(check_policy("c", &policy("Deny", "")).unwrap_err().message(), Some("Policy has invalid resource"));
+        for (bucket, arn) in [("c", "arn:aws"), ("b", "arn:aws-cn")] {
+            let refused = check_policy(bucket, arn, &policy("Deny", "")).unwrap_err();
+            assert_eq!(refused.message(), Some("Policy has invalid resource"));
+        }
     }
 }

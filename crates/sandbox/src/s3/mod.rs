@@ -40,6 +40,8 @@ use blob::Blobs;
 pub struct State {
     /// By name.
     buckets: Table<bucket::Bucket>,
+    /// When each bucket that is gone was deleted, by name.
+    freed: Table<Timestamp>,
     /// By bucket, key and age (`object::row_id`), so that a walk gives S3's own order.
     versions: Table<object::Version>,
     /// By upload id.
@@ -53,6 +55,7 @@ impl State {
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
         vec![
             ("s3.buckets", &mut self.buckets),
+            ("s3.freed", &mut self.freed),
             ("s3.versions", &mut self.versions),
             ("s3.uploads", &mut self.uploads),
             ("s3.parts", &mut self.parts),
@@ -140,6 +143,15 @@ fn custom(code: &'static str, status: u16, message: impl Into<String>) -> S3Erro
 
 fn error(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
     S3Error::with_message(code, message.into())
+}
+
+/// Two changes of one bucket, or of one name, at once.
+fn in_progress() -> S3Error {
+    custom(
+        "OperationAborted",
+        409,
+        "A conflicting conditional operation is currently in progress against this resource. Please try again.",
+    )
 }
 
 fn malformed_xml() -> S3Error {

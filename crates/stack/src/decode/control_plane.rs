@@ -1,8 +1,9 @@
-//! The control plane: its container image, its secrets, its size and place.
+//! The control plane: its size and place, and how it reaches the hosts.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use trunnion_catalog::limits::SERVICE_SUBNETS;
 
-use super::{Field, Map, pools};
+use super::{Field, Map, images, pools, secret_arns};
 use crate::{
     diagnostic::{Diagnostic, Findings},
     model::{ControlPlane, Ssh},
@@ -40,9 +41,12 @@ pub(crate) fn read(
     let map = findings.map(&field)?;
     let image = findings
         .required(&map, "image", "gatlingcorp/control-plane:2026.42.2")
-        .and_then(|field| image(&field, findings));
+        .and_then(|field| images::control_plane(&field, findings));
+    let init_image = images::init_image(&map, findings);
     let example = "arn:aws:secretsmanager:…";
-    let token = findings.required(&map, "token", example).and_then(|field| secret(&field, region, account, findings));
+    let token = findings
+        .required(&map, "token", example)
+        .and_then(|field| secret_arns::read(&field, region, account, findings));
     let ssh = findings
         .required(&map, "ssh", "{ private_key: …, public_key: … }")
         .and_then(|field| findings.map(&field))
@@ -54,6 +58,7 @@ pub(crate) fn read(
     let (cpu, memory) = size?;
     Some(ControlPlane {
         image: image?,
+        init_image: init_image?,
         token: token?,
         ssh: ssh?,
         public_ip: public_ip?,
@@ -64,82 +69,6 @@ pub(crate) fn read(
     })
 }
 
-/// A container image that stays the same: with a version or a digest.
-fn image(field: &Field, findings: &mut Findings) -> Option<String> {
-    let text = findings.text(field)?;
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
-    if text.len() > 255 || !text.bytes().all(is_part) {
-        let says = format!("is `{}`, which is no container image", shown_text(text));
-        findings.about(field, "stack::malformed", says, "write `repository:tag` or `repository@sha256:…`");
-        return None;
-    }
-    if let Some((_, digest)) = text.split_once('@') {
-        let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-        if hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Some(text.to_owned());
-        }
-        findings.about(
-            field,
-            "stack::malformed",
-            "has a digest that is none",
-            "a digest is `sha256:` and 64 hex digits",
-        );
-        return None;
-    }
-    let name = text.rsplit('/').next().unwrap_or_default();
-    let says = match name.split_once(':') {
-        None => "names no version, so that every start may take another one",
-        Some((_, tag)) if tag == "latest" || tag.starts_with("latest-") => {
-            "takes `latest`, so that every start may take another version"
-        }
-        Some((name, tag)) if name.is_empty() || tag.is_empty() => "is no container image",
-        Some(_) => return Some(text.to_owned()),
-    };
-    let help = "pin a version, such as `gatlingcorp/control-plane:2026.42.2`";
-    findings.about(field, "stack::unpinned_image", says, help);
-    None
-}
-
-/// The ARN of a secret of this region and account. What is no ARN may be the secret itself and is never shown.
-fn secret(field: &Field, region: Option<&str>, account: Option<&str>, findings: &mut Findings) -> Option<String> {
-    if field.spelled().is_some_and(|spelled| !spelled.starts_with("arn:")) {
-        findings.hide(field.node.span.clone());
-    }
-    if field.spelled().is_some_and(secrets::is_secret) {
-        // Told already, for the whole file.
-        return None;
-    }
-    let text = findings.text(field)?;
-    let Some(arn) = words::Arn::parse(text) else {
-        let help = "put the value into Secrets Manager and write its ARN: `arn:aws:secretsmanager:…`";
-        findings.about(field, "stack::arn", "is no ARN of a secret; its value is not shown", help);
-        return None;
-    };
-    if !arn.is_secret() {
-        let says = format!("is an ARN of `{}`, but takes one of a Secrets Manager secret", shown_text(arn.service));
-        findings.about(
-            field,
-            "stack::arn",
-            says,
-            "it looks like `arn:aws:secretsmanager:<region>:<account>:secret:<name>`",
-        );
-        return None;
-    }
-    let (region, account) = (region?, account?);
-    let partition = words::partition_of(region);
-    for (what, theirs, ours) in
-        [("partition", arn.partition, partition), ("region", arn.region, region), ("account", arn.account, account)]
-    {
-        if theirs != ours {
-            let says = format!("is a secret of {what} `{}`, but the stack's is {ours}", shown_text(theirs));
-            let help = format!("make a secret in {ours} and write its ARN; an environment may name another one");
-            findings.about(field, "stack::arn", says, help);
-            return None;
-        }
-    }
-    Some(text.to_owned())
-}
-
 fn ssh(map: &Map, region: Option<&str>, account: Option<&str>, findings: &mut Findings) -> Option<Ssh> {
     let user = match map.get("user") {
         Some(field) => user(&field, findings),
@@ -147,7 +76,7 @@ fn ssh(map: &Map, region: Option<&str>, account: Option<&str>, findings: &mut Fi
     };
     let private_key = findings
         .required(map, "private_key", "arn:aws:secretsmanager:…")
-        .and_then(|field| secret(&field, region, account, findings));
+        .and_then(|field| secret_arns::read(&field, region, account, findings));
     let public_key =
         findings.required(map, "public_key", "ssh-ed25519 …").and_then(|field| public_key(&field, findings));
     Some(Ssh { user: user?, private_key: private_key?, public_key: public_key? })
@@ -249,6 +178,13 @@ fn zones(map: &Map, region: Option<&str>, findings: &mut Findings) -> Option<Vec
     let read: Vec<Option<&str>> = items.iter().map(|item| pools::zone(item, region, findings)).collect();
     let zones: Vec<&str> = read.into_iter().collect::<Option<_>>()?;
     findings.written_twice(zones.iter().copied().zip(&items))?;
+    if zones.len() > SERVICE_SUBNETS
+        && let Some(field) = map.get("zones")
+    {
+        let says = format!("holds {} zones, each with a subnet, but ECS takes {SERVICE_SUBNETS}", zones.len());
+        findings.about(&field, "stack::subnets", says, "leave some out: one is enough to run");
+        return None;
+    }
     Some(zones.into_iter().map(str::to_owned).collect())
 }
 

@@ -5,9 +5,13 @@
 
 mod control_plane;
 mod generator;
+mod images;
 mod locations;
+mod places;
 mod pools;
 mod ranges;
+mod secret_arns;
+mod tags;
 mod top;
 
 use std::{
@@ -16,6 +20,8 @@ use std::{
 };
 
 pub(crate) use generator::{METRICS_PORT, METRICS_PORTS, reason};
+pub(crate) use images::INIT_IMAGE;
+pub(crate) use tags::MOST as MOST_TAGS;
 pub(crate) use top::{Decoded, Surroundings, stack};
 
 use crate::{
@@ -24,6 +30,10 @@ use crate::{
     sources::{is_unprintable, shown_text},
     tree::{Entry, Node, ScalarKind, Value},
 };
+
+/// Mistakes in words that are ASCII alone: a letter that looks like one of those is told by its code point.
+const ASCII_ALONE: [&str; 5] =
+    ["stack::malformed", "stack::zone", "stack::unknown_word", "stack::unknown_pool", "stack::unknown_instance_type"];
 
 /// A key that is written, with its path.
 #[derive(Debug, Clone)]
@@ -76,6 +86,12 @@ impl Field<'_> {
         }
     }
 
+    /// The first letter of its value, or of its own name, that only looks like one of ASCII, or cannot be seen.
+    fn strange_letter(&self) -> Option<char> {
+        let mut letters = self.spelled().unwrap_or_default().chars().chain(self.path.chars());
+        letters.find(|letter| !letter.is_ascii())
+    }
+
     /// Its value as it is spelled, where it is a single one.
     fn spelled(&self) -> Option<&str> {
         match &self.node.value {
@@ -85,10 +101,23 @@ impl Field<'_> {
     }
 }
 
+/// Whether a number begins with a zero that says nothing: YAML 1.1 reads such a number as octal, YAML 1.2 as decimal.
+fn has_leading_zero(spelled: &str) -> bool {
+    let digits = spelled.trim_start_matches(['+', '-']);
+    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Findings {
     /// An error about a key: the message goes on behind its name.
     fn about(&mut self, field: &Field, code: &'static str, says: impl AsRef<str>, help: impl Into<String>) {
         let message = format!("{} {}", field.shown(), says.as_ref());
+        let strange = ASCII_ALONE.contains(&code).then(|| field.strange_letter()).flatten();
+        let help = match strange {
+            Some(letter) => {
+                format!("{}; it holds U+{:04X}, which is no ASCII character", help.into(), u32::from(letter))
+            }
+            None => help.into(),
+        };
         self.push(Diagnostic::new(code, Some(field.place.clone()), message).with_help(help));
     }
 
@@ -157,6 +186,14 @@ impl Findings {
             self.wrong_type(field, &wanted, help);
             return None;
         };
+        if let Some(spelled) = field.spelled().filter(|spelled| has_leading_zero(spelled)) {
+            let says = format!(
+                "is `{}`, which is {integer} to some YAML readers and another number to others",
+                shown_text(spelled)
+            );
+            self.about(field, "stack::leading_zero", says, format!("write {integer}, without zeros in front"));
+            return None;
+        }
         let inside = u32::try_from(integer).ok().filter(|integer| range.contains(integer));
         if inside.is_none() {
             let says = format!("is {integer}, but takes {wanted}");

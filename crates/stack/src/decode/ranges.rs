@@ -26,8 +26,8 @@ where
     if items.len() > most
         && let Some(field) = map.get(key)
     {
-        let says = format!("holds {} ranges, but {most} fit", items.len());
-        findings.about(&field, "stack::out_of_range", says, "join neighbours to a wider range");
+        let says = format!("holds {} items, but {most} fit", items.len());
+        findings.about(&field, "stack::out_of_range", says, "join neighbours, or leave some out");
         return None;
     }
     let read: Vec<(Option<T>, &Field)> = items.iter().map(|item| (read(item, findings), item)).collect();
@@ -35,6 +35,19 @@ where
         read.iter().filter_map(|(value, item)| Some((value.as_ref()?.to_string(), *item))).collect();
     findings.written_twice(shown.iter().map(|(shown, item)| (shown.as_str(), *item)))?;
     read.into_iter().map(|(value, _)| value).collect()
+}
+
+/// A list of single addresses, each named once.
+pub(crate) fn addresses(map: &Map, key: &str, most: usize, findings: &mut Findings) -> Option<Vec<IpAddr>> {
+    list(map, key, most, findings, |field, findings| {
+        let text = findings.text(field)?;
+        let address = text.parse::<IpAddr>().ok();
+        if address.is_none() {
+            let says = format!("is `{}`, which is no IP address", shown_text(text));
+            findings.about(field, "stack::malformed", says, "write one such as `10.0.0.2`");
+        }
+        address
+    })
 }
 
 /// A range of either family, without bits behind its prefix.

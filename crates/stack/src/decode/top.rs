@@ -5,18 +5,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Field, Map, control_plane, generator, locations, pools};
+use trunnion_catalog::{Partition, limits};
+
+use super::{Field, Map, control_plane, generator, locations, places, pools, ranges, tags};
 use crate::{
     LoadOptions,
     diagnostic::{Diagnostic, Findings},
     model::{ControlPlane, Generator, Location, Network, Pool, StateLocation, Vpc},
+    names,
     sources::shown_text,
     tree::{Node, ScalarKind, Value},
     words,
 };
 
-/// AWS takes 50 tags on a resource; `trunnion:stack`, `trunnion:address`, `Name` and, on hosts, `trunnion:template` are ours.
-const MOST_TAGS: usize = 46;
+/// DNS servers of a VPC: its DHCP options name four at most (VPC User Guide, "DHCP option set concepts").
+const MOST_DNS_SERVERS: usize = 4;
 
 /// What surrounds the file.
 pub(crate) struct Surroundings<'a> {
@@ -31,6 +34,7 @@ pub(crate) struct Surroundings<'a> {
 /// Everything of a [`crate::Stack`] but the places.
 pub(crate) struct Decoded {
     pub(crate) name: String,
+    pub(crate) former_name: Option<String>,
     pub(crate) region: String,
     pub(crate) account: String,
     pub(crate) tags: BTreeMap<String, String>,
@@ -57,51 +61,81 @@ pub(crate) fn stack(root: &Node, around: &Surroundings, findings: &mut Findings)
     let name = name(&top, around.environment, findings);
     let region = region(&top, findings);
     let account = account(&top, findings);
-    let tags = tags(&top, findings);
-    let state = state(&top, name.as_deref(), around.directory, findings);
+    let tags = tags::read(&top, findings);
+    let state = state(&top, name.as_ref().map(|(name, _)| name.as_str()), around.directory, findings);
     let network = network(&top, findings);
     let pools = pools::read(&top, region.as_deref(), findings);
     let generator = generator::read(&top, pools.valid(), around, findings);
     let control_plane = control_plane::read(&top, region.as_deref(), account.as_deref(), findings);
     let locations = locations::read(&top, &pools, generator.as_ref().map(|generator| generator.java), findings);
+    let zones = control_plane.as_ref().map(|control_plane| control_plane.zones.len());
+    let fits = places::check(&top, pools.valid(), zones, network.as_ref(), findings);
+    let (name, former_name) = name?;
     Some(Decoded {
-        name: name?,
+        name,
+        former_name,
         region: region?,
         account: account?,
         tags: tags?,
         state: state?,
         network: network?,
         generator: generator?,
-        pools: pools.all()?,
+        pools: fits.and(pools.all())?,
         control_plane: control_plane?,
         locations: locations?,
     })
 }
 
-fn name(top: &Map, environment: Option<&str>, findings: &mut Findings) -> Option<String> {
+/// The stack's name, and what earlier versions called it where that is another one.
+fn name(top: &Map, environment: Option<&str>, findings: &mut Findings) -> Option<(String, Option<String>)> {
     let field = findings.required(top, "stack", "loadtest")?;
     let text = findings.text(&field)?;
-    if text.len() < 2 || !words::is_name(text, 31) {
+    if text.len() < 2 || !words::is_name(text, names::LONGEST) {
         let says = format!("is `{}`, which no stack can be called", shown_text(text));
         let help = "take 2 to 31 lower-case letters, digits and hyphens, a letter first: such as `loadtest`";
         findings.about(&field, "stack::malformed", says, help);
         return None;
     }
-    let Some(environment) = environment else { return Some(text.to_owned()) };
-    let name = format!("{text}-{environment}");
-    if !words::is_name(&name, 31) {
+    let (name, former) =
+        environment.map_or_else(|| (text.to_owned(), None), |environment| names::joined(text, environment));
+    if environment.is_some() && !names::fits(&name) {
         let says = format!("becomes `{}` in this environment, which is no name for a stack", shown_text(&name));
-        let help = "take 31 characters at most for both and the hyphen: lower-case letters, digits and hyphens";
+        let help = "take 30 characters at most for both together: lower-case letters, digits and hyphens";
         findings.about(&field, "stack::malformed", says, help);
         return None;
     }
-    Some(name)
+    reserved(&field, &name, findings)?;
+    Some((name, former))
+}
+
+/// Refuses what a service keeps for itself in the names that are made of the stack's: its bucket is called
+/// `<stack>-<account>-<region>`, its security groups `<stack>-<group>`.
+fn reserved(field: &Field, name: &str, findings: &mut Findings) -> Option<()> {
+    let start = format!("{name}-");
+    let (what, reserved) = match limits::RESERVED_BUCKET_PREFIXES.iter().find(|reserved| start.starts_with(**reserved))
+    {
+        Some(reserved) => ("S3 keeps such names of buckets", *reserved),
+        None if start.starts_with(limits::RESERVED_GROUP_PREFIX) => {
+            ("EC2 keeps such names of security groups", limits::RESERVED_GROUP_PREFIX)
+        }
+        None => return Some(()),
+    };
+    let says = format!("becomes `{start}…` in the names of its resources, but {what} for itself: `{reserved}`");
+    findings.about(field, "stack::reserved", says, "take another name");
+    None
 }
 
 fn region(top: &Map, findings: &mut Findings) -> Option<String> {
     let field = findings.required(top, "region", "eu-west-3")?;
     let text = findings.text(&field)?;
     if words::is_region(text) {
+        if Partition::of(text).is_isolated {
+            let says = format!("is `{text}`, a region of an isolated partition of AWS");
+            let help =
+                "take a region that reaches api.gatling.io: the control plane and the hosts cannot work without it";
+            findings.about(&field, "stack::isolated_region", says, help);
+            return None;
+        }
         return Some(text.to_owned());
     }
     let without_letter = text.trim_end_matches(|last: char| last.is_ascii_lowercase());
@@ -132,35 +166,6 @@ fn account(top: &Map, findings: &mut Findings) -> Option<String> {
     let says = format!("is `{}`, which is no AWS account", shown_text(text));
     findings.about(&field, "stack::malformed", says, "write its twelve digits in quotes, without hyphens");
     None
-}
-
-fn tags(top: &Map, findings: &mut Findings) -> Option<BTreeMap<String, String>> {
-    let tags = findings.scalars(top, "tags", |findings, key, value, field| {
-        let lower = key.to_lowercase();
-        if value.chars().count() > 256 || !words::is_tag_text(value) {
-            let help = "AWS takes 256 letters, digits, spaces and `_ . : / = + - @` at most";
-            findings.about(field, "stack::tag", "has a value that AWS does not take in tags", help);
-            return None;
-        }
-        let (says, help) = if lower.starts_with("aws:") {
-            ("begins with `aws:`, which AWS keeps for itself", "take another key")
-        } else if lower.starts_with("trunnion:") {
-            ("begins with `trunnion:`, by which resources are found again", "take another key")
-        } else if !(1..=128).contains(&key.chars().count()) || !words::is_tag_text(key) {
-            ("is no key that AWS takes for a tag", "take 1 to 128 letters, digits, spaces and `_ . : / = + - @`")
-        } else {
-            return Some(());
-        };
-        findings.about_name(field, "stack::tag", says, help);
-        None
-    })?;
-    if tags.len() > MOST_TAGS {
-        let field = top.get("tags")?;
-        let help = "AWS takes 50 on a resource, and four of them are ours";
-        findings.about(&field, "stack::tag", format!("holds {} tags, but {MOST_TAGS} fit", tags.len()), help);
-        return None;
-    }
-    Some(tags)
 }
 
 fn state(top: &Map, name: Option<&str>, directory: &Path, findings: &mut Findings) -> Option<StateLocation> {
@@ -201,7 +206,13 @@ fn state(top: &Map, name: Option<&str>, directory: &Path, findings: &mut Finding
 
 fn network(top: &Map, findings: &mut Findings) -> Option<Network> {
     let network = findings.map_or_empty(top, "network")?;
-    let Some(field) = network.get("vpc") else { return Some(Network { vpc: Vpc::Default }) };
+    let dns_servers = ranges::addresses(&network, "dns_servers", MOST_DNS_SERVERS, findings);
+    let vpc = vpc(&network, findings);
+    Some(Network { vpc: vpc?, dns_servers: dns_servers? })
+}
+
+fn vpc(network: &Map, findings: &mut Findings) -> Option<Vpc> {
+    let Some(field) = network.get("vpc") else { return Some(Vpc::Default) };
     let vpc = match &field.node.value {
         Value::Map(_) => vpc_by_tag(&field, findings)?,
         _ => match findings.text(&field)? {
@@ -215,7 +226,7 @@ fn network(top: &Map, findings: &mut Findings) -> Option<Network> {
             }
         },
     };
-    Some(Network { vpc })
+    Some(vpc)
 }
 
 fn vpc_by_tag(field: &Field, findings: &mut Findings) -> Option<Vpc> {

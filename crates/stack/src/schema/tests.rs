@@ -54,10 +54,26 @@ fn schema_and_reader_know_the_same_keys() {
 #[test]
 fn environments_have_the_same_keys_and_need_none() {
     let schema = json_schema();
-    let overlay = &schema["properties"]["environments"]["additionalProperties"];
+    let overlay = &section(&schema["properties"]["environments"]).unwrap()["additionalProperties"];
     same_keys(overlay, &OVERLAY, "environments.*");
-    assert_eq!(overlay["type"], json!(["object", "null"]), "it may have nothing but a name");
+    assert_eq!(overlay["anyOf"][1], json!({ "type": "null" }), "it may have nothing but a name");
     assert!(!overlay.to_string().replace(r#""required":["ssm"]"#, "").contains(r#""required":"#), "{overlay}");
     assert_eq!(schema["required"], json!(["stack", "region", "account", "pools", "control_plane"]));
     assert_eq!(schema["properties"]["pools"]["additionalProperties"]["required"], json!(["instance_type"]));
+}
+
+#[test]
+fn strict_validators_find_one_type_each_and_no_format_of_ours() {
+    fn check(schema: &Value, path: &str) {
+        match schema {
+            Value::Object(object) => {
+                assert!(!object.get("type").is_some_and(Value::is_array), "{path} has several types");
+                assert!(!object.get("format").is_some_and(Value::is_string), "{path} has a format");
+                object.iter().for_each(|(key, below)| check(below, &format!("{path}.{key}")));
+            }
+            Value::Array(items) => items.iter().for_each(|item| check(item, path)),
+            _ => {}
+        }
+    }
+    check(&json_schema(), "stack");
 }

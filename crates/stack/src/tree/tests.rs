@@ -18,7 +18,7 @@ fn at<'n>(node: &'n Node, path: &[&str]) -> &'n Node {
 fn mistakes(text: &str) -> Vec<&'static str> {
     let mut findings = Findings::default();
     read(text, &mut findings);
-    let source = std::sync::Arc::new(miette::NamedSource::new("x", text.to_owned()));
+    let source = std::sync::Arc::new(crate::excerpt::Shown { name: "x".to_owned(), text: text.to_owned() });
     findings.into_invalid(&source).diagnostics().iter().map(|found| found.code).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trunnion::{Document, Engine, Events, Options, Origin, Outcome, Planned};
+use trunnion::{Document, Engine, Error, Events, Options, Origin, Outcome, Planned, plain};
 
 use super::{
     ERROR, INTERRUPTED,
@@ -107,7 +107,7 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
                 return Err(Failure::Told(INTERRUPTED));
             }
         };
-        let outcome = run(&engine, &planned, output).await;
+        let outcome = run(&engine, &planned, output).await?;
         outcome::tell(&engine, &job.origin, &outcome, how, output)
     }
     .await;
@@ -125,23 +125,50 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
 /// The plan, once it was shown and agreed to.
 async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -> Result<Planned, Failure> {
     let what = format!("reading {}", engine.place());
-    let planned = patiently(output, &what, engine.plan(&request(&job.origin))).await?;
+    let mut planned = patiently(output, &what, engine.plan(&request(&job.origin))).await?;
     if let Some((path, document)) = &job.written {
         compare(path, document, &planned, &engine.state_location())?;
     }
     let document = planned.document(&job.origin);
     let readable = trunnion::render::terminal(&document);
-    let must_ask = !planned.plan.is_empty() && !how.yes;
+    let takes_over = !document.other_homes.is_empty();
+    let must_ask = (!planned.plan.is_empty() || takes_over) && !how.yes;
     if must_ask {
         // Nobody agrees to what they have not seen.
         output.always_say(readable.trim_end());
     } else if !how.json || !planned.plan.is_empty() {
         output.say(readable.trim_end());
     }
+    planned.take_over = how.take_over;
+    if takes_over && !how.take_over {
+        if how.yes {
+            return Err(Error::OtherHome(document.other_homes).into());
+        }
+        consent_to_take_over(&document, output).await?;
+        planned.take_over = true;
+    }
     if must_ask {
         consent(&document, output).await?;
     }
     Ok(planned)
+}
+
+/// `--take-over` of a person at the keyboard.
+async fn consent_to_take_over(document: &Document, output: Output) -> Result<(), Failure> {
+    let others: Vec<String> = document.other_homes.iter().map(ToString::to_string).collect();
+    let question = format!("{}. Type take over to make them this stack's: ", plain(&others.join(", and ")));
+    match output.ask(&trunnion::render::head(document), &question).await {
+        Some(answer) if answer == "take over" => Ok(()),
+        Some(_) => {
+            output.always_say("Nothing was changed.");
+            Err(Failure::Told(ERROR))
+        }
+        None => Err(Failure::with_help(
+            "apply::consent",
+            "there is no terminal to ask on, so nothing was changed",
+            "`--take-over` together with `--yes` goes on without asking",
+        )),
+    }
 }
 
 async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
@@ -166,7 +193,7 @@ async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
     }
 }
 
-async fn run(engine: &Engine, planned: &Planned, output: Output) -> Outcome {
+async fn run(engine: &Engine, planned: &Planned, output: Output) -> Result<Outcome, Failure> {
     let (events, receiver) = Events::channel();
     let progress = Progress::new(output, planned.plan.steps.len());
     let apply = async {
@@ -175,5 +202,5 @@ async fn run(engine: &Engine, planned: &Planned, output: Output) -> Outcome {
         outcome
     };
     let (outcome, ()) = tokio::join!(apply, progress.follow(receiver));
-    outcome
+    Ok(outcome?)
 }

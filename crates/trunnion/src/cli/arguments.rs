@@ -154,6 +154,9 @@ pub(crate) struct Execute {
     /// Do not ask
     #[arg(short, long, visible_alias = "auto-approve")]
     pub(crate) yes: bool,
+    /// Take over resources that the stack of the same name has in another home: another repository, bucket or folder
+    #[arg(long)]
+    pub(crate) take_over: bool,
     /// Print the outcome as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -26,7 +26,10 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failu
     let mut checked = Vec::new();
     for environment in environments {
         match Stack::load(file, environment.as_deref(), &LoadOptions::of_this_process()) {
-            Ok(stack) => check(&stack)?,
+            Ok(stack) => {
+                check(&stack)?;
+                warn(&stack, output);
+            }
             Err(invalid) => mistakes.push(invalid),
         }
         checked.push(environment.unwrap_or_else(|| "the base".to_owned()));
@@ -41,6 +44,15 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failu
 /// What only shows once everything is rendered.
 fn check(stack: &Stack) -> Result<(), Failure> {
     Ok(trunnion::desired(stack).map(|_| ())?)
+}
+
+/// What is valid, but probably not meant.
+fn warn(stack: &Stack, output: Output) {
+    for found in trunnion_blueprint::secrets_in_clear(stack) {
+        let mut warning = stack.sources.diagnostic(&found.path, found.code, found.message, found.help);
+        warning.severity = trunnion_stack::Severity::Warning;
+        output.report(&warning);
+    }
 }
 
 pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure> {

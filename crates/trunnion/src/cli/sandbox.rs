@@ -26,7 +26,7 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
         latency: Duration::from_millis(arguments.latency),
         consistency_lag: Duration::from_millis(arguments.consistency_lag),
         throttle: arguments.throttle,
-        faults: Vec::new(),
+        ..Options::default()
     };
     let running = Sandbox::open(options).and_then(|sandbox| sandbox.serve(listener)).map_err(trunnion::Error::from)?;
     output.data(&format!(
@@ -43,7 +43,9 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
     running.shutdown().await;
     output.say("Calls served:");
     for (operation, calls) in &calls {
-        output.say(&format!("  {:>5}  {operation}{}", calls.count, if calls.mutating { "  (writes)" } else { "" }));
+        let refused = if calls.refused > 0 { format!("  ({} refused)", calls.refused) } else { String::new() };
+        let writes = if calls.mutating { "  (writes)" } else { "" };
+        output.say(&format!("  {:>5}  {operation}{writes}{refused}", calls.count));
     }
     Ok(DONE)
 }

@@ -1,0 +1,275 @@
+//! Where credentials come from, and why there are none: each way in which they fail has its own words and next step.
+//!
+//! [`Explained`] stands around the SDK's chain of providers. What it gives instead of their errors is a [`NoCredentials`],
+//! found again in the error of the call that wanted them.
+
+use std::{error::Error as StdError, sync::Arc};
+
+use aws_config::{imds::client::error::ImdsError, meta::ProviderChainError};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, error::CredentialsError, future},
+};
+use aws_sdk_sso::operation::get_role_credentials::GetRoleCredentialsError;
+use aws_sdk_sts::operation::{
+    assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
+};
+use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::unanswered::{Unanswered, chain, find};
+
+/// Where credentials come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// `AWS_ACCESS_KEY_ID` and its like.
+    Environment,
+    /// Keys in a profile.
+    Keys,
+    /// A session of IAM Identity Center.
+    Sso,
+    /// A session of `aws login`.
+    Login,
+    /// A program that a profile names.
+    Process,
+    /// A token file, as on Kubernetes.
+    WebIdentity,
+    /// A container's or machine's own, or none.
+    Elsewhere,
+    /// A sandbox's.
+    Sandbox,
+}
+
+/// The profile, and what it says about its credentials.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// The profile that is chosen.
+    pub profile: String,
+    /// The profile that has the credentials, which another one takes a role with.
+    pub base: String,
+    /// Where those come from.
+    pub origin: Origin,
+    /// The role that is taken with them.
+    pub role: Option<String>,
+}
+
+impl Source {
+    /// That of a sandbox.
+    pub fn sandbox() -> Self {
+        Self { profile: String::new(), base: String::new(), origin: Origin::Sandbox, role: None }
+    }
+
+    /// Where the keys are, as a person would look for them.
+    pub fn place(&self) -> String {
+        match self.origin {
+            Origin::Environment => "`AWS_ACCESS_KEY_ID` and its like in the environment".to_owned(),
+            Origin::Sandbox => "those that `trunnion sandbox` prints".to_owned(),
+            Origin::Elsewhere => "this machine's own".to_owned(),
+            _ => format!("profile `{}`", self.base),
+        }
+    }
+
+    /// What renews credentials that have expired.
+    pub fn renewal(&self) -> String {
+        let base = &self.base;
+        match self.origin {
+            Origin::Environment => {
+                "fetch new temporary credentials and export `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` again".to_owned()
+            }
+            Origin::Keys => format!("fetch new temporary credentials and write them into the profile `{base}`"),
+            Origin::Sso => format!("run `aws sso login --profile {base}`"),
+            Origin::Login => format!("run `aws login --profile {base}`"),
+            Origin::Process => format!("run the program that `credential_process` of the profile `{base}` names, and sign in"),
+            Origin::WebIdentity => "have the token in `AWS_WEB_IDENTITY_TOKEN_FILE` renewed".to_owned(),
+            Origin::Elsewhere => "run it again: this machine fetches new credentials by itself".to_owned(),
+            Origin::Sandbox => "use the credentials that `trunnion sandbox` prints".to_owned(),
+        }
+    }
+}
+
+/// Why there are no credentials.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct NoCredentials {
+    /// The sentence.
+    pub message: String,
+    /// What to do next.
+    pub help: String,
+    /// Whether it was for want of an answer.
+    pub is_unanswered: bool,
+}
+
+/// A chain of providers whose errors are explained.
+#[derive(Debug)]
+pub(crate) struct Explained<P> {
+    pub inner: P,
+    pub source: Arc<Source>,
+}
+
+impl<P: ProvideCredentials> ProvideCredentials for Explained<P> {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let credentials = self.inner.provide_credentials().await;
+            credentials.map_err(|error| {
+                tracing::debug!(error = chain(&error), "no credentials");
+                CredentialsError::provider_error(explain(&error, &self.source))
+            })
+        })
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.inner.fallback_on_interrupt()
+    }
+}
+
+/// What an error of the providers means.
+fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
+    let profile = &source.profile;
+    if let Some(unanswered) = find::<Unanswered>(error) {
+        return NoCredentials {
+            message: format!("the credentials of the profile `{profile}` cannot be fetched: {}", unanswered.message()),
+            help: unanswered.help(),
+            is_unanswered: true,
+        };
+    }
+    let of = |message: String, help: String| NoCredentials { message, help, is_unanswered: false };
+    if let Some(refused) = of_sts::<AssumeRoleError>(error, source) {
+        return refused;
+    }
+    if let Some(refused) = of_sts::<AssumeRoleWithWebIdentityError>(error, source) {
+        return refused;
+    }
+    if let Some(SdkError::ServiceError(answer)) = find::<SdkError<GetRoleCredentialsError, Response>>(error)
+        && !answer.err().is_unauthorized_exception()
+    {
+        let said = answer.err().message().unwrap_or("no reason given").trim_end_matches('.').to_owned();
+        return of(
+            format!("IAM Identity Center gives no credentials for the profile `{profile}`: {said}"),
+            format!(
+                "check `sso_account_id` and `sso_role_name` of the profile `{}`, and whether that role is assigned to you",
+                source.base
+            ),
+        );
+    }
+    if let CredentialsError::ProviderTimedOut(waited) = error {
+        let seconds = waited.timeout_duration().as_secs();
+        return of(
+            format!("the credentials of the profile `{profile}` did not come within {seconds} s"),
+            source.renewal(),
+        );
+    }
+    match source.origin {
+        Origin::Sso => of(
+            format!("the session of the profile `{}` with IAM Identity Center has expired or never began", source.base),
+            source.renewal(),
+        ),
+        Origin::Process => of_process(error, source),
+        _ if find::<ImdsError>(error).is_some() || matches!(error, CredentialsError::CredentialsNotLoaded(_)) => {
+            nowhere(error)
+        }
+        _ => of(
+            format!("the credentials of the profile `{profile}` cannot be used: {}", in_one_line(error)),
+            "correct the profile in `~/.aws/config` or `~/.aws/credentials`; `aws sts get-caller-identity` tries it"
+                .to_owned(),
+        ),
+    }
+}
+
+/// What STS says about a role.
+fn of_sts<E>(error: &CredentialsError, source: &Source) -> Option<NoCredentials>
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let SdkError::ServiceError(answer) = find::<SdkError<E, Response>>(error)? else { return None };
+    let code = answer.err().code().unwrap_or("Unknown");
+    let said = answer.err().message().unwrap_or("no reason given").trim_end_matches('.');
+    let role = source.role.as_deref().unwrap_or("of the web identity");
+    let help = match code {
+        "AccessDenied" | "AccessDeniedException" if source.origin == Origin::WebIdentity => {
+            "let the role's trust policy accept the token's issuer, audience and subject".to_owned()
+        }
+        "AccessDenied" | "AccessDeniedException" => format!(
+            "allow `sts:AssumeRole` to the identity of the profile `{}`, and name that identity in the role's trust policy (which may also ask for an external id or MFA)",
+            source.base
+        ),
+        "ExpiredToken" | "ExpiredTokenException" | "ExpiredIdToken" => source.renewal(),
+        _ => match crate::error::clock(answer.raw(), code, said) {
+            Some(help) => help,
+            None if matches!(
+                code,
+                "InvalidClientTokenId" | "SignatureDoesNotMatch" | "UnrecognizedClientException"
+            ) =>
+            {
+                format!("check the access key and its secret in the profile `{}`", source.base)
+            }
+            None => format!("correct the profile `{}`", source.profile),
+        },
+    };
+    Some(NoCredentials {
+        message: format!("the role `{role}` of the profile `{}` cannot be assumed: {code}: {said}", source.profile),
+        help,
+        is_unanswered: false,
+    })
+}
+
+/// How the program ended that was to print credentials. What it prints on stdout are secrets and is never told.
+fn of_process(error: &CredentialsError, source: &Source) -> NoCredentials {
+    // The SDK tells this in words alone.
+    let told = chain(error);
+    let ended = told.split_once("exited with code ").map(|(_, rest)| rest);
+    let how = match ended.map(|rest| rest.split_once(". Stderr: ").unwrap_or((rest, ""))) {
+        Some((status, stderr)) => {
+            let status = status.trim_start_matches("exit status: ");
+            let mut words = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            if let Some((end, _)) = words.char_indices().nth(300) {
+                words.truncate(end);
+            }
+            if words.is_empty() {
+                format!("ends with exit code {status} and says nothing on stderr")
+            } else {
+                format!("ends with exit code {status}: {words}")
+            }
+        }
+        None if told.contains("could not parse response") || told.contains("UTF-8") => {
+            "prints no document with `Version` 1, `AccessKeyId` and `SecretAccessKey`".to_owned()
+        }
+        None => "cannot be started".to_owned(),
+    };
+    NoCredentials {
+        message: format!("the program in `credential_process` of the profile `{}` {how}", source.base),
+        help: format!("run it by hand and correct what it says, or correct the profile `{}`", source.base),
+        is_unanswered: false,
+    }
+}
+
+/// Nobody has any.
+fn nowhere(error: &CredentialsError) -> NoCredentials {
+    // What a machine's own service answered is worth telling: everything else was simply not configured.
+    let status = match find::<ImdsError>(error) {
+        Some(ImdsError::ErrorResponse(answer)) => Some(answer.response().status().as_u16()),
+        Some(ImdsError::FailedToLoadToken(_)) => chain(error).contains("forbidden").then_some(403),
+        _ => None,
+    };
+    let tried: Vec<&str> = find::<ProviderChainError<CredentialsError>>(error)
+        .map(|chain| chain.attempts().iter().map(aws_config::meta::ProviderAttempt::name).collect())
+        .unwrap_or_default();
+    let metadata = match status {
+        Some(status) => format!("; this machine's metadata service answers with HTTP status {status}"),
+        None if tried.contains(&"Ec2InstanceMetadata") => "; this machine has no role either".to_owned(),
+        None => String::new(),
+    };
+    NoCredentials {
+        message: format!("no AWS credentials were found in the environment and in the profiles{metadata}"),
+        help: "set `AWS_PROFILE` to a profile of `~/.aws/config`, or run `aws configure`; `--sandbox` needs none"
+            .to_owned(),
+        is_unanswered: false,
+    }
+}
+
+/// An error with its causes, in one line.
+fn in_one_line(error: &CredentialsError) -> String {
+    chain(error).split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
+}

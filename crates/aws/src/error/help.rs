@@ -1,0 +1,177 @@
+//! The next step after a failure, by what AWS says.
+
+use std::time::SystemTime;
+
+use aws_smithy_runtime_api::http::Response;
+use aws_smithy_types::{DateTime, date_time::Format};
+
+use super::{Class, Failure};
+use crate::http::Peer;
+
+/// Regions that an account has from the beginning; every other one must be enabled first (AWS General Reference, "AWS
+/// Regions", read August 2026). Those of other partitions have no such choice.
+const ENABLED_REGIONS: &[&str] = &[
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// AWS takes a signature for five minutes; a difference below four is not what it complains of.
+const CLOCK_DIFFERENCE: u64 = 4 * 60;
+
+/// The next step after a failure whose class and code say enough.
+pub(super) fn of(failure: &Failure) -> Option<String> {
+    if let Some(help) = service_linked_role(failure) {
+        return Some(help);
+    }
+    let help = match failure.class {
+        Class::Denied => denied(&failure.message, failure.operation),
+        Class::Credentials => "check the credentials: set `AWS_PROFILE`, or run `aws sso login`".to_owned(),
+        Class::Unreachable => "check the network, `region` in the stack file and `AWS_ENDPOINT_URL`".to_owned(),
+        Class::Throttled => "AWS asks for fewer calls: wait a minute and run it again".to_owned(),
+        Class::Capacity => {
+            "try another zone or instance type, ask for fewer hosts, or have the quota raised".to_owned()
+        }
+        Class::Lag => "AWS is slow to learn of what was just created: run it again".to_owned(),
+        Class::InUse => "something still uses it: run it again once that is gone".to_owned(),
+        Class::NotFound if failure.code.starts_with("InvalidAMIID.") => {
+            "the image is gone: take the newest one with `--update-images`, or name another as `image` in the stack file"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(help)
+}
+
+/// The roles that AWS makes for a service by itself, where the identity may let it.
+fn service_linked_role(failure: &Failure) -> Option<String> {
+    let says = |part: &str| failure.message.to_ascii_lowercase().contains(part);
+    let service = if failure.code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted" {
+        "spot.amazonaws.com"
+    } else if says("service linked role") || says("service-linked role") {
+        if says("spot") { "spot.amazonaws.com" } else { "ecs.amazonaws.com" }
+    } else {
+        return None;
+    };
+    Some(format!(
+        "run `aws iam create-service-linked-role --aws-service-name {service}` once in this account, or allow `iam:CreateServiceLinkedRole` to the identity that runs this"
+    ))
+}
+
+/// What lifts a denial: a missing permission is added, an explicit deny is not outweighed by any.
+fn denied(message: &str, operation: &str) -> String {
+    // Tags and roles in a call need permissions of their own; AWS says which.
+    let named = message.split_once("not authorized to perform: ").map(|(_, rest)| rest);
+    let named = named.and_then(|rest| rest.split_whitespace().next()).filter(|action| action.contains(':'));
+    let action = named.unwrap_or_else(|| action_of(operation));
+    let lower = message.to_ascii_lowercase();
+    let says = |part: &str| lower.contains(part);
+    let is_explicit = says("explicit deny");
+    match () {
+        () if says("service control policy") || says("resource control policy") => format!(
+            "have the administrators of your AWS organization allow `{action}` in this account: a policy of the organization stands above every permission in it"
+        ),
+        () if says("permissions boundary") => {
+            format!("have `{action}` allowed in the permissions boundary of the identity that runs this")
+        }
+        () if says("session policy") => {
+            format!("begin the session with a policy that allows `{action}`")
+        }
+        () if says("vpc endpoint policy") => {
+            format!("allow `{action}` in the policy of the VPC endpoint that the call goes through")
+        }
+        () if says("resource-based policy") && is_explicit => {
+            format!("take out the statement that denies `{action}` from the policy of the resource")
+        }
+        () if is_explicit => format!(
+            "find the statement that denies `{action}` in the policies of the identity that runs this: as long as it applies (it may ask for MFA, a region or a tag), allowing the action does not help"
+        ),
+        () => format!("allow the action `{action}` to the identity that runs this"),
+    }
+}
+
+/// The IAM action behind a call; they differ in a few places.
+fn action_of(operation: &str) -> &str {
+    match operation {
+        "s3:HeadBucket" | "s3:ListObjectVersions" => "s3:ListBucket",
+        "s3:HeadObject" => "s3:GetObject",
+        "s3:DeleteObjects" => "s3:DeleteObjectVersion",
+        "s3:GetBucketEncryption" => "s3:GetEncryptionConfiguration",
+        "s3:PutBucketEncryption" => "s3:PutEncryptionConfiguration",
+        "s3:GetPublicAccessBlock" => "s3:GetBucketPublicAccessBlock",
+        "s3:PutPublicAccessBlock" => "s3:PutBucketPublicAccessBlock",
+        other => other,
+    }
+}
+
+/// What helps where AWS does not take the credentials, by what it answered and where they come from.
+pub(super) fn credentials(answer: &Response, code: &str, message: &str) -> Option<String> {
+    if let Some(help) = clock(answer, code, message) {
+        return Some(help);
+    }
+    let peer = answer.extension::<Peer>()?;
+    if matches!(code, "ExpiredToken" | "ExpiredTokenException") {
+        return Some(peer.source.renewal());
+    }
+    if code == "OptInRequired" {
+        return Some(format!("sign this account up for the service, and {}", enable(&peer.region)));
+    }
+    let check = match code {
+        "InvalidClientTokenId" | "InvalidAccessKeyId" | "UnrecognizedClientException" | "AuthFailure" => {
+            format!("check the access key and its session token ({})", peer.source.place())
+        }
+        "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => {
+            format!("check the secret access key ({})", peer.source.place())
+        }
+        _ => return None,
+    };
+    let has_a_choice = !ENABLED_REGIONS.contains(&peer.region.as_str())
+        && !["cn-", "us-gov-", "eusc-", "us-iso"].iter().any(|start| peer.region.starts_with(start));
+    Some(if has_a_choice { format!("{check}, or {}", enable(&peer.region)) } else { check })
+}
+
+fn enable(region: &str) -> String {
+    format!("enable the region in this account: `aws account enable-region --region-name {region}`")
+}
+
+/// What helps where AWS refuses a signature because of its time.
+pub(crate) fn clock(answer: &Response, code: &str, message: &str) -> Option<String> {
+    let date = answer.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+    let theirs = date.and_then(|date| SystemTime::try_from(date).ok());
+    let difference = theirs.and_then(|theirs| {
+        let ours = SystemTime::now();
+        let (side, difference) = match ours.duration_since(theirs) {
+            Ok(ahead) => ("ahead of", ahead),
+            Err(behind) => ("behind", behind.duration()),
+        };
+        (difference.as_secs() >= CLOCK_DIFFERENCE)
+            .then(|| format!("it is {} minutes {side} AWS's", difference.as_secs().div_ceil(60)))
+    });
+    let lower = message.to_ascii_lowercase();
+    let is_about_time = matches!(code, "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture")
+        || lower.contains("signature expired")
+        || lower.contains("signature not yet current");
+    let is_about_signature =
+        matches!(code, "AuthFailure" | "IncompleteSignature" | "InvalidSignatureException" | "SignatureDoesNotMatch");
+    match difference {
+        Some(difference) if is_about_time || is_about_signature => {
+            Some(format!("set this machine's clock: {difference}"))
+        }
+        None if is_about_time => Some("set this machine's clock: AWS accepts a difference of five minutes".to_owned()),
+        _ => None,
+    }
+}

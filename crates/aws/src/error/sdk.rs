@@ -1,0 +1,77 @@
+//! From an SDK's error to a [`Failure`].
+
+use std::error::Error as StdError;
+
+use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::{Class, Failure, classify, help};
+use crate::{
+    credentials::NoCredentials,
+    pace::Interrupted,
+    unanswered::{Unanswered, chain, find},
+};
+
+/// Names the call whose result this is.
+pub(crate) trait Told<T> {
+    /// The result, its error classified.
+    fn told(self, operation: &'static str) -> Result<T, Failure>;
+}
+
+impl<T, E> Told<T> for Result<T, SdkError<E, Response>>
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    fn told(self, operation: &'static str) -> Result<T, Failure> {
+        self.map_err(|error| from_sdk(operation, &error))
+    }
+}
+
+fn from_sdk<E>(operation: &'static str, error: &SdkError<E, Response>) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    if let SdkError::ServiceError(answer) = error {
+        return from_answer(operation, answer.err(), answer.raw());
+    }
+    let failure =
+        |class, message: String, help: Option<String>| Failure { operation, class, code: String::new(), message, help };
+    if find::<Interrupted>(error).is_some() {
+        return Failure { operation, ..Failure::interrupted("the call waited for its turn when it was interrupted") };
+    }
+    if let Some(none) = find::<NoCredentials>(error) {
+        let class = if none.is_unanswered { Class::Unreachable } else { Class::Credentials };
+        return failure(class, none.message.clone(), Some(none.help.clone()));
+    }
+    if let Some(unanswered) = find::<Unanswered>(error) {
+        return failure(Class::Unreachable, unanswered.message(), Some(unanswered.help()));
+    }
+    match error {
+        SdkError::DispatchFailure(_) => {
+            failure(Class::Unreachable, format!("the endpoint cannot be reached ({})", chain(error)), None)
+        }
+        SdkError::TimeoutError(_) => {
+            failure(Class::Unreachable, "the endpoint did not answer in time".to_owned(), None)
+        }
+        SdkError::ResponseError(_) => {
+            failure(Class::Unreachable, format!("the answer cannot be read ({})", chain(error)), None)
+        }
+        _ => failure(Class::Other, chain(error), None),
+    }
+}
+
+fn from_answer<E: ProvideErrorMetadata>(operation: &'static str, error: &E, answer: &Response) -> Failure {
+    let status = answer.status().as_u16();
+    // HEAD answers have no body to hold a code.
+    let code = error.code().filter(|code| !code.is_empty()).unwrap_or(match status {
+        301 => "PermanentRedirect",
+        403 => "AccessDenied",
+        404 => "NotFound",
+        412 => "PreconditionFailed",
+        _ => "Unknown",
+    });
+    let message = error.message().map_or_else(|| format!("AWS answered with HTTP status {status}"), str::to_owned);
+    let class = classify(code, &message);
+    let help = if class == Class::Credentials { help::credentials(answer, code, &message) } else { None };
+    Failure { operation, class, code: code.to_owned(), message, help }
+}

@@ -1,0 +1,127 @@
+//! What happens beside every call: it is counted, gets its time-outs, and its errors name the endpoint.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{
+            Intercept,
+            context::{
+                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+                BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextMut,
+            },
+        },
+        orchestrator::{Metadata, OrchestratorError},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::{
+    config_bag::{ConfigBag, Storable, StoreReplace},
+    timeout::TimeoutConfig,
+};
+
+use crate::{
+    calls::Counter,
+    http::{CONNECT, READ, host_of},
+    pace::Turn,
+    unanswered::{Trouble, Unanswered, chain, find},
+};
+
+/// What an upload may take beyond that: the slowest line that is waited for, in bytes a second. A line that stands still
+/// is noticed by the SDK's guard long before.
+const SLOWEST_LINE: u64 = 16 * 1024;
+
+/// Counts calls and accompanies each.
+#[derive(Debug, Clone)]
+pub(crate) struct Meter {
+    pub counter: Arc<Counter>,
+}
+
+/// The endpoint of the attempt under way.
+#[derive(Debug, Clone)]
+struct Host(String);
+
+impl Storable for Host {
+    type Storer = StoreReplace<Self>;
+}
+
+fn operation(cfg: &ConfigBag) -> Option<String> {
+    let metadata = cfg.load::<Metadata>()?;
+    let service = match metadata.service() {
+        "CloudWatch Logs" => "logs".to_owned(),
+        other => other.to_ascii_lowercase().replace(' ', ""),
+    };
+    Some(format!("{service}:{}", metadata.name()))
+}
+
+impl Intercept for Meter {
+    fn name(&self) -> &'static str {
+        "Meter"
+    }
+
+    fn read_before_serialization(
+        &self,
+        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(operation) = operation(cfg) {
+            self.counter.count(&operation);
+            cfg.interceptor_state().store_put(Turn::new(operation));
+        }
+        Ok(())
+    }
+
+    fn read_after_serialization(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let bytes = context.request().body().content_length().unwrap_or(0);
+        let upload = Duration::from_secs(bytes / SLOWEST_LINE);
+        // None for the whole attempt: the wait for a token would count (`pace.rs`).
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ + upload);
+        cfg.interceptor_state().store_put(timeouts.build());
+        Ok(())
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Ok(uri) = context.request().uri().parse() {
+            cfg.interceptor_state().store_put(Host(host_of(&uri)));
+        }
+        if let Some(turn) = cfg.load::<Turn>() {
+            context.request_mut().add_extension(turn.clone());
+        }
+        Ok(())
+    }
+
+    /// An upload that stood still, and an answer that ends in the middle, get the name of their endpoint.
+    fn modify_before_attempt_completion(
+        &self,
+        context: &mut FinalizerInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(host) = cfg.load::<Host>().map(|host| host.0.clone()) else { return Ok(()) };
+        let Some(Err(error)) = context.output_or_error_mut() else { return Ok(()) };
+        let trouble = match error.as_connector_error() {
+            Some(connector) if find::<Unanswered>(connector).is_some() || !connector.is_timeout() => return Ok(()),
+            Some(_) => Trouble::Silent,
+            None if error.is_timeout_error() => Trouble::Silent,
+            None if error.is_response_error() => Trouble::Cut,
+            None => return Ok(()),
+        };
+        tracing::debug!(host, error = chain(error), "no answer");
+        let turn = cfg.load::<Turn>().cloned();
+        let unanswered = Unanswered { host, proxy: None, is_strange: false, trouble, turn };
+        *error = OrchestratorError::connector(unanswered.into_error(None));
+        Ok(())
+    }
+}

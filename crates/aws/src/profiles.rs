@@ -1,0 +1,225 @@
+//! The profiles of `~/.aws`: which one is chosen, what it says about the connection, and where its credentials come
+//! from. Files are parsed by the SDK; what it takes in silence is refused here with its file and line.
+//!
+//! As with the AWS CLI, credentials in the environment win over a profile, and a profile that is named and does not
+//! exist is an error even then. Stricter than the AWS CLI, a named profile without credentials is an error too: the
+//! identity of the machine never stands in for it.
+
+use std::{io, path::PathBuf};
+
+use aws_config::profile::{self, Profile, ProfileSet};
+use aws_runtime::env_config::EnvConfigValue;
+use aws_types::os_shim_internal::Fs;
+
+use crate::{
+    connect::ConnectError,
+    credentials::{Origin, Source},
+    environment::Environment,
+    trust::Bundle,
+};
+
+/// The files that profiles stand in: variable and usual place.
+const FILES: [(&str, &str); 2] =
+    [("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")];
+
+/// A profile can take its credentials from another one; more than so many steps are a loop.
+const STEPS: usize = 16;
+
+/// What the environment and its profile say.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The name of the profile.
+    pub profile: String,
+    /// Where the credentials come from.
+    pub source: Source,
+    /// The authorities that are trusted.
+    pub bundle: Option<Bundle>,
+    /// Whether S3 has an endpoint of one's own.
+    pub has_s3_endpoint: bool,
+    /// The endpoint of all services, where one is configured.
+    pub endpoint: Option<String>,
+}
+
+impl Settings {
+    /// Those of an environment.
+    pub async fn read(environment: &Environment) -> Result<Self, ConnectError> {
+        let named = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]
+            .into_iter()
+            .find_map(|variable| environment.get(variable).map(|name| (variable, name.to_owned())));
+        let profile = named.as_ref().map_or_else(|| "default".to_owned(), |(_, name)| name.clone());
+        let set = load(environment, &profile).await?;
+        if let Some((variable, name)) = &named
+            && set.get_profile(name).is_none()
+        {
+            let mut known: Vec<String> = set.profiles().map(str::to_owned).collect();
+            known.sort();
+            return Err(ConnectError::UnknownProfile {
+                name: name.clone(),
+                variable,
+                files: FILES.map(|file| shown(environment, file)).to_vec(),
+                known,
+            });
+        }
+        let source = source(environment, &set, named.is_some())?;
+        let endpoints = Endpoints { environment, set: &set };
+        endpoints.check()?;
+        let bundle = environment.get("AWS_CA_BUNDLE").map(|path| (path, "AWS_CA_BUNDLE".to_owned()));
+        let bundle = bundle.or_else(|| {
+            let path = set.get("ca_bundle").filter(|path| !path.is_empty())?;
+            Some((path, format!("`ca_bundle` of the profile `{profile}`")))
+        });
+        Ok(Self {
+            source,
+            bundle: bundle.map(|(path, named_by)| Bundle { path: path.to_owned(), named_by }),
+            has_s3_endpoint: endpoints.of(Some("S3")).is_some(),
+            endpoint: endpoints.of(None),
+            profile,
+        })
+    }
+}
+
+fn shown(environment: &Environment, (variable, usual): (&str, &str)) -> String {
+    environment.get(variable).unwrap_or(usual).to_owned()
+}
+
+async fn load(environment: &Environment, profile: &str) -> Result<ProfileSet, ConnectError> {
+    for file in FILES {
+        let path: PathBuf = environment.path(&shown(environment, file));
+        // The SDK takes a file that it cannot read, or that is no UTF-8, for an empty one.
+        let broken = match std::fs::read(&path) {
+            Ok(bytes) => String::from_utf8(bytes).err().map(|_| "it is not UTF-8 text".to_owned()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = broken {
+            return Err(ConnectError::ConfigFile { place: format!("`{}`", path.display()), why });
+        }
+    }
+    #[expect(clippy::default_trait_access, reason = "the SDK's name of the type is deprecated")]
+    let files = Default::default();
+    let set = profile::load(&Fs::real(), &environment.for_the_sdk(), &files, Some(profile.to_owned().into())).await;
+    set.map_err(|error| {
+        // "error parsing PATH on line N:", and what is wrong on a line of its own.
+        let told = crate::unanswered::chain(&error);
+        let told = told.split_once("error parsing ").map_or(told.as_str(), |(_, rest)| rest);
+        let (place, why) = told.split_once(":\n").unwrap_or((told, "it cannot be parsed"));
+        let place = match place.rsplit_once(" on line ") {
+            Some((path, line)) => format!("line {line} of `{path}`"),
+            None => format!("`{place}`"),
+        };
+        ConnectError::ConfigFile { place, why: why.trim().to_owned() }
+    })
+}
+
+/// Where the credentials come from, or why there can be none.
+fn source(environment: &Environment, set: &ProfileSet, is_named: bool) -> Result<Source, ConnectError> {
+    let chosen = set.selected_profile();
+    let of = |origin| Source { profile: chosen.to_owned(), base: chosen.to_owned(), origin, role: None };
+    if environment.has("AWS_ACCESS_KEY_ID") && environment.has("AWS_SECRET_ACCESS_KEY") {
+        return Ok(of(Origin::Environment));
+    }
+    let mut found = of(Origin::Elsewhere);
+    let mut name = chosen.to_owned();
+    for _ in 0..STEPS {
+        let Some(profile) = set.get_profile(&name) else { break };
+        let has = |key: &str| profile.get(key).is_some_and(|value| !value.is_empty());
+        found.base.clone_from(&name);
+        let is_role = has("role_arn") && !has("web_identity_token_file");
+        if is_role && has("mfa_serial") {
+            return Err(ConnectError::Mfa { profile: chosen.to_owned(), asks: name });
+        }
+        if is_role && found.role.is_none() {
+            found.role = profile.get("role_arn").map(str::to_owned);
+        }
+        match profile.get("source_profile") {
+            Some(next) if is_role && next != name => {
+                if set.get_profile(next).is_none() {
+                    return Err(ConnectError::UnknownSource { profile: name, from: next.to_owned() });
+                }
+                next.clone_into(&mut name);
+            }
+            _ => {
+                found.origin = origin(profile);
+                break;
+            }
+        }
+    }
+    match found.origin {
+        Origin::Login => Err(ConnectError::LoginSession { profile: found.base }),
+        Origin::Elsewhere if is_named && !environment.has("AWS_WEB_IDENTITY_TOKEN_FILE") && found.role.is_none() => {
+            Err(ConnectError::EmptyProfile {
+                name: chosen.to_owned(),
+                files: FILES.map(|file| shown(environment, file)).to_vec(),
+            })
+        }
+        _ => Ok(found),
+    }
+}
+
+fn origin(profile: &Profile) -> Origin {
+    let has = |key: &str| profile.get(key).is_some_and(|value| !value.is_empty());
+    match () {
+        () if has("credential_source") => Origin::Elsewhere,
+        () if has("web_identity_token_file") => Origin::WebIdentity,
+        () if has("sso_account_id") && has("sso_role_name") => Origin::Sso,
+        () if has("aws_access_key_id") => Origin::Keys,
+        () if has("login_session") => Origin::Login,
+        () if has("credential_process") => Origin::Process,
+        () => Origin::Elsewhere,
+    }
+}
+
+/// The services that are called, the providers of credentials among them, by the ids of their models.
+const SERVICES: [&str; 10] =
+    ["EC2", "ECS", "IAM", "CloudWatch Logs", "S3", "Secrets Manager", "SSM", "STS", "SSO", "SSO OIDC"];
+
+/// The endpoints that are configured, read as the SDK reads them. Here they are checked, since it panics at some.
+struct Endpoints<'a> {
+    environment: &'a Environment,
+    set: &'a ProfileSet,
+}
+
+impl Endpoints<'_> {
+    fn are_ignored(&self) -> bool {
+        let variable = self.environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+        let value = variable.or_else(|| self.set.get("ignore_configured_endpoint_urls"));
+        value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// The endpoint of a service, or the one of all.
+    fn of(&self, service: Option<&str>) -> Option<String> {
+        if self.are_ignored() {
+            return None;
+        }
+        let value = EnvConfigValue::new().env("AWS_ENDPOINT_URL").profile("endpoint_url");
+        let value = if let Some(service) = service { value.service_id(service) } else { value };
+        let env = self.environment.for_the_sdk();
+        value.load(&env, Some(self.set)).map(|(url, _)| url.into_owned())
+    }
+
+    fn check(&self) -> Result<(), ConnectError> {
+        for service in SERVICES.map(Some).into_iter().chain([None]) {
+            if let Some(url) = self.of(service) {
+                check_url(&url, || self.who_names(&url))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn who_names(&self, url: &str) -> String {
+        let mut variables = self.environment.beginning_with("AWS_ENDPOINT_URL");
+        match variables.find(|(_, value)| *value == url) {
+            Some((name, _)) => format!("`{name}`"),
+            None => format!("`endpoint_url` of the profile `{}`", self.set.selected_profile()),
+        }
+    }
+}
+
+/// Refuses what can be no endpoint.
+pub(crate) fn check_url(url: &str, named_by: impl FnOnce() -> String) -> Result<(), ConnectError> {
+    let uri = url.parse::<http::Uri>().ok();
+    let is_right = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if is_right { Ok(()) } else { Err(ConnectError::Endpoint { url: url.to_owned(), named_by: named_by() }) }
+}

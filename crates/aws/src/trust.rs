@@ -1,0 +1,94 @@
+//! Whose certificates are trusted: a file of one's own, or what this machine trusts.
+
+use aws_smithy_http_client::tls::{TlsContext, TrustStore};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+use crate::{connect::ConnectError, environment::Environment};
+
+/// Where systems keep the authorities that they trust (the list of Go's `crypto/x509`).
+const SYSTEM_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// A file with certificates, and who names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// Its path.
+    pub path: String,
+    /// `AWS_CA_BUNDLE`, or `ca_bundle` of a profile.
+    pub named_by: String,
+}
+
+/// The authorities that are trusted: those of the bundle and no others, as with the AWS CLI, or those of this machine.
+pub(crate) fn context(bundle: Option<&Bundle>, environment: &Environment) -> Result<TlsContext, ConnectError> {
+    let store = match bundle {
+        Some(bundle) => of_bundle(bundle, environment)?,
+        None => of_this_machine(environment),
+    };
+    TlsContext::builder().with_trust_store(store).build().map_err(|error| ConnectError::Tls(error.to_string()))
+}
+
+fn of_bundle(bundle: &Bundle, environment: &Environment) -> Result<TrustStore, ConnectError> {
+    let refused = |why: String| ConnectError::CaBundle { bundle: bundle.clone(), why };
+    let bytes = std::fs::read(environment.path(&bundle.path)).map_err(|error| refused(error.to_string()))?;
+    let pem = usable(&bytes);
+    if pem.is_empty() {
+        return Err(refused("it holds no certificate in PEM form".to_owned()));
+    }
+    Ok(TrustStore::empty().with_pem_certificate(pem))
+}
+
+/// The SDK reads `SSL_CERT_FILE` and `SSL_CERT_DIR` by itself, and takes an empty one for a path.
+fn of_this_machine(environment: &Environment) -> TrustStore {
+    if environment.is_emptied("SSL_CERT_FILE") && !environment.has("SSL_CERT_DIR") {
+        for path in SYSTEM_BUNDLES {
+            let pem = std::fs::read(path).map(|bytes| usable(&bytes)).unwrap_or_default();
+            if !pem.is_empty() {
+                return TrustStore::empty().with_pem_certificate(pem);
+            }
+        }
+    }
+    TrustStore::default()
+}
+
+/// The certificates of a file that can be used, as PEM; the SDK panics at others.
+fn usable(bytes: &[u8]) -> String {
+    let mut roots = RootCertStore::empty();
+    let mut pem = String::new();
+    for certificate in CertificateDer::pem_slice_iter(bytes).filter_map(Result::ok) {
+        let encoded = STANDARD.encode(&certificate);
+        if roots.add(certificate).is_ok() {
+            pem.push_str("-----BEGIN CERTIFICATE-----\n");
+            pem.push_str(&encoded);
+            pem.push_str("\n-----END CERTIFICATE-----\n");
+        }
+    }
+    pem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_that_cannot_be_read_or_holds_nothing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let named_by = "AWS_CA_BUNDLE".to_owned();
+        let missing = Bundle { path: folder.path().join("none.pem").display().to_string(), named_by: named_by.clone() };
+        let environment = Environment::default();
+        assert!(matches!(of_bundle(&missing, &environment), Err(ConnectError::CaBundle { .. })));
+        let folder = Bundle { path: folder.path().display().to_string(), named_by: named_by.clone() };
+        assert!(matches!(of_bundle(&folder, &environment), Err(ConnectError::CaBundle { .. })));
+        let empty = Bundle { path: "/dev/null".to_owned(), named_by };
+        assert!(of_bundle(&empty, &environment).is_err_and(|error| error.to_string().contains("no certificate")));
+    }
+}

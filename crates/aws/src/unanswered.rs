@@ -1,0 +1,308 @@
+//! Why a request got no answer of AWS, told for a person: which host, which proxy, and what helps.
+//!
+//! [`Unanswered`] is what every [`ConnectorError`] of this crate's HTTP client carries, so that it can be found in an
+//! SDK's error again, however deep. What the layers below tell by type is asked by type; hyper and the SDK's connector
+//! keep the types of a few causes to themselves, and those are told apart by their fixed words.
+
+use std::{error::Error as StdError, io};
+
+use aws_smithy_runtime_api::{client::result::ConnectorError, http::Response};
+use aws_smithy_types::retry::ErrorKind;
+use rustls::CertificateError;
+
+use crate::{pace::Turn, proxy::Proxy};
+
+/// A request without an answer of AWS.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
+pub(crate) struct Unanswered {
+    /// Scheme, name and port of the endpoint.
+    pub host: String,
+    /// The proxy that the request went through.
+    pub proxy: Option<Proxy>,
+    /// Whether nothing has ever answered there.
+    pub is_strange: bool,
+    /// What went wrong.
+    pub trouble: Trouble,
+    /// The call that it went wrong for.
+    pub turn: Option<Turn>,
+}
+
+/// What can go wrong between here and an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The name of the endpoint, or of the proxy, is not known.
+    UnknownName,
+    /// Nothing listens there.
+    Refused,
+    /// There is no way to it; the cause in the system's words.
+    NoWay(String),
+    /// The connection did not come about in time.
+    NoConnection,
+    /// The connection came about, and no answer came in time.
+    Silent,
+    /// The connection was closed before an answer.
+    Closed,
+    /// The answer began, and did not come to its end.
+    Cut,
+    /// The certificate is not signed by anybody who is trusted here.
+    UnknownIssuer,
+    /// The certificate is refused for another reason.
+    Certificate(String),
+    /// What listens there speaks no TLS, or another one.
+    NoTls(String),
+    /// The proxy wants a user and a password, or others.
+    ProxyLogin,
+    /// The proxy does not connect to the endpoint.
+    ProxyRefuses,
+    /// A proxy or gateway answered in the place of AWS.
+    Page {
+        /// The HTTP status.
+        status: u16,
+        /// The page's title, where it has one.
+        title: Option<String>,
+    },
+    /// Anything else, with its causes.
+    Other(String),
+}
+
+impl Unanswered {
+    /// What a connector's error carries.
+    pub fn of(error: &ConnectorError) -> Option<&Self> {
+        find(error)
+    }
+
+    /// Whether another attempt would end in the same.
+    pub fn is_final(&self) -> bool {
+        match &self.trouble {
+            Trouble::UnknownIssuer
+            | Trouble::Certificate(_)
+            | Trouble::NoTls(_)
+            | Trouble::ProxyLogin
+            | Trouble::ProxyRefuses => true,
+            Trouble::Page { status, .. } => !is_passing(*status),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing came back at all, in all the time there was for it.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.trouble, Trouble::NoConnection | Trouble::Silent | Trouble::Cut)
+    }
+
+    /// The connector's error that carries this, of the same kind as its cause, so that the SDK retries as it would.
+    pub fn into_error(self, cause: Option<&ConnectorError>) -> ConnectorError {
+        let kind = match &self.trouble {
+            Trouble::Page { status, .. } if is_passing(*status) => Some(ErrorKind::TransientError),
+            _ => cause.and_then(ConnectorError::as_other),
+        };
+        match cause {
+            None if self.is_silent() => ConnectorError::timeout(self.into()),
+            Some(cause) if cause.is_timeout() => ConnectorError::timeout(self.into()),
+            Some(cause) if cause.is_io() => ConnectorError::io(self.into()),
+            Some(cause) if cause.is_user() => ConnectorError::user(self.into()),
+            _ => ConnectorError::other(self.into(), kind),
+        }
+    }
+
+    /// What went wrong, as a sentence without its end.
+    pub fn message(&self) -> String {
+        let Self { host, proxy, trouble, .. } = self;
+        let through = proxy.as_ref().map(|proxy| format!(" (through the proxy `{}`)", proxy.shown)).unwrap_or_default();
+        // Without an answer of the proxy, nobody knows of the endpoint yet.
+        let end = proxy.as_ref().map_or_else(|| format!("`{host}`"), |proxy| format!("the proxy `{}`", proxy.shown));
+        match trouble {
+            Trouble::UnknownName => format!("{end} has a name that this machine cannot resolve"),
+            Trouble::Refused => format!("{end} refuses the connection: nothing listens there"),
+            Trouble::NoWay(why) => format!("{end} cannot be reached ({why})"),
+            Trouble::NoConnection => format!("`{host}`{through} does not accept the connection in time"),
+            Trouble::Silent => format!("`{host}`{through} accepts the connection and does not answer in time"),
+            Trouble::Closed => format!("`{host}`{through} closes the connection before it answers"),
+            Trouble::Cut => format!("`{host}`{through} begins an answer and does not finish it"),
+            Trouble::UnknownIssuer => {
+                format!("`{host}`{through} shows a certificate that no authority trusted here has signed")
+            }
+            Trouble::Certificate(why) => format!("`{host}`{through} shows a certificate that is not valid: {why}"),
+            Trouble::NoTls(why) => format!("`{host}`{through} does not speak TLS as it must: {why}"),
+            Trouble::ProxyLogin => format!("{end} asks for a user and a password, or does not take those it was given"),
+            Trouble::ProxyRefuses => format!("{end} refuses to connect to `{host}`"),
+            Trouble::Page { status, title } => {
+                let title = title.as_ref().map(|title| format!(", \"{title}\"")).unwrap_or_default();
+                match proxy {
+                    Some(proxy) => format!(
+                        "the proxy `{}` answers in the place of `{host}`: HTTP status {status}{title}",
+                        proxy.shown
+                    ),
+                    None => {
+                        format!("`{host}` answers with a page that is not AWS's: HTTP status {status}{title}")
+                    }
+                }
+            }
+            Trouble::Other(why) => format!("`{host}`{through} cannot be reached ({why})"),
+        }
+    }
+
+    /// What to do next.
+    pub fn help(&self) -> String {
+        let variable = self.proxy.as_ref().map(|proxy| proxy.variable);
+        let bare = self.host.split_once("://").map_or(self.host.as_str(), |(_, host)| host);
+        let name = bare.rsplit_once(':').map_or(bare, |(name, _)| name);
+        match (&self.trouble, variable) {
+            (Trouble::UnknownName | Trouble::Refused | Trouble::NoWay(_), Some(variable)) => {
+                format!("correct or unset `{variable}`, or name `{name}` in `NO_PROXY`")
+            }
+            (Trouble::UnknownName, None) => {
+                "check `region` in the stack file, `AWS_ENDPOINT_URL` and this machine's name service; set `HTTPS_PROXY` where only a proxy knows the internet".to_owned()
+            }
+            (Trouble::Refused, None) => format!("start what must listen at `{bare}`, or correct `AWS_ENDPOINT_URL`"),
+            (Trouble::Page { status: 407, .. } | Trouble::ProxyLogin, Some(variable)) => {
+                format!("write them into `{variable}`, as in `http://USER:PASSWORD@proxy:3128`")
+            }
+            (Trouble::Page { .. } | Trouble::ProxyRefuses, Some(_)) => {
+                format!("have the proxy allow `{name}`, or name it in `NO_PROXY` where it can be reached directly")
+            }
+            (Trouble::Page { .. } | Trouble::ProxyLogin | Trouble::ProxyRefuses, None) => {
+                "check `AWS_ENDPOINT_URL`, and what stands between this machine and AWS: a gateway or a login page of the network".to_owned()
+            }
+            (Trouble::Silent | Trouble::Closed | Trouble::Cut | Trouble::NoConnection | Trouble::Other(_), Some(variable)) => {
+                format!("check whether the proxy in `{variable}` lets `{name}` through, and run it again")
+            }
+            (Trouble::Silent | Trouble::Closed | Trouble::Cut, None) => format!(
+                "check what listens at `{bare}` and what stands before it (`AWS_ENDPOINT_URL`, a firewall, a VPN), and run it again"
+            ),
+            (Trouble::NoConnection | Trouble::NoWay(_) | Trouble::Other(_), None) => {
+                "check the network, the firewall, `AWS_ENDPOINT_URL` and `region` in the stack file; set `HTTPS_PROXY` where only a proxy reaches the internet".to_owned()
+            }
+            (Trouble::UnknownIssuer, _) => {
+                "name the file with your company's certificate authority in `AWS_CA_BUNDLE`, or as `ca_bundle` of the profile".to_owned()
+            }
+            (Trouble::Certificate(_), _) => {
+                "check `AWS_ENDPOINT_URL` and this machine's clock, or have the certificate renewed".to_owned()
+            }
+            (Trouble::NoTls(_), _) => {
+                format!("check whether `{bare}` is meant to be reached by `http://`, and which proxy stands before it")
+            }
+        }
+    }
+}
+
+impl Trouble {
+    /// What a connector's error tells.
+    pub fn of(error: &ConnectorError) -> Self {
+        let told = chain(error);
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return of_tls(tls);
+        }
+        let says = |part: &str| told.contains(part);
+        // The words of hyper-util's tunnel, whose error type is not public.
+        let is_tunnel = says("tunnel error");
+        if is_tunnel && says("proxy authorization required") {
+            return Self::ProxyLogin;
+        }
+        if is_tunnel && (says("unsuccessful") || says("unexpected end of file") || says("headers too long")) {
+            return Self::ProxyRefuses;
+        }
+        // The words of the SDK's connector and of hyper-util's resolver.
+        if says("HTTP connect timeout") {
+            return Self::NoConnection;
+        }
+        if error.is_timeout() {
+            return Self::Silent;
+        }
+        if says("dns error") {
+            return Self::UnknownName;
+        }
+        match find::<io::Error>(error).map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => Self::Refused,
+            Some(
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof,
+            ) => Self::Closed,
+            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
+                Self::NoWay(find::<io::Error>(error).map(ToString::to_string).unwrap_or_default())
+            }
+            // The SDK marks an answer that never began as passing.
+            _ if error.as_other() == Some(ErrorKind::TransientError) || says("connection closed before") => {
+                Self::Closed
+            }
+            _ => Self::Other(told),
+        }
+    }
+
+    /// A page that is not AWS's, where an answer is one: HTML without the request id that each of AWS's answers has.
+    pub fn of_answer(response: &Response) -> Option<Self> {
+        let headers = response.headers();
+        let is_aws = ["x-amzn-requestid", "x-amz-request-id", "x-amz-id-2", "x-amzn-request-id"]
+            .iter()
+            .any(|name| headers.get(*name).is_some());
+        let status = response.status().as_u16();
+        let is_page = headers.get("content-type").is_some_and(|kind| kind.trim_start().starts_with("text/html"));
+        let is_proxys = status == 407 || headers.get("proxy-authenticate").is_some();
+        (!is_aws && (is_page || is_proxys)).then_some(Self::Page { status, title: None })
+    }
+}
+
+fn of_tls(error: &rustls::Error) -> Trouble {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Trouble::UnknownIssuer,
+        rustls::Error::InvalidCertificate(why) => Trouble::Certificate(match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "it is not valid yet".to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "it is for another name".to_owned()
+            }
+            // Self-made certificates that are no authority.
+            other => other.to_string(),
+        }),
+        other => Trouble::NoTls(other.to_string()),
+    }
+}
+
+/// The title of a page, in one line.
+pub(crate) fn title(page: &[u8]) -> Option<String> {
+    let page = String::from_utf8_lossy(page);
+    let lower = page.to_ascii_lowercase();
+    let start = lower.find("<title")?;
+    let start = start + lower.get(start..)?.find('>')? + 1;
+    let end = start + lower.get(start..)?.find("</title")?;
+    let words: Vec<&str> = page.get(start..end)?.split_whitespace().collect();
+    let title: String = words.join(" ").chars().filter(|character| !character.is_control()).take(80).collect();
+    (!title.is_empty()).then_some(title)
+}
+
+/// A state of the network that may be gone a moment later.
+fn is_passing(status: u16) -> bool {
+    matches!(status, 500 | 502 | 503 | 504)
+}
+
+/// The first cause of this type; what an [`io::Error`] was made of counts as its cause.
+pub(crate) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    fn next<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+        match error.downcast_ref::<io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    }
+    std::iter::successors(Some(error), |error| next(*error))
+}
+
+/// An error with its causes, each said once.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut said = String::new();
+    for cause in causes(error) {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            said.push_str(if said.is_empty() { "" } else { ": " });
+            said.push_str(&text);
+        }
+    }
+    said
+}

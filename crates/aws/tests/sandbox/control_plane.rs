@@ -1,0 +1,155 @@
+//! One control plane at a time, counted by the sandbox: whatever changes, and whatever is killed in between.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trunnion_aws::{Aws, Connection};
+use trunnion_engine::{Provider as _, ProviderError, Remote};
+use trunnion_kinds::EcsService;
+use trunnion_sandbox::Options;
+
+use crate::common::{self, ControlPlane, DEFINITION, SERVICE, World, at, refused, resolved, world};
+
+/// The most tasks of the service that were not STOPPED at once.
+fn most(world: &World) -> Vec<u64> {
+    world.running.most_tasks().into_values().collect()
+}
+
+fn count(world: &World, operation: &str) -> u64 {
+    world.running.calls().get(operation).map_or(0, |calls| calls.count)
+}
+
+/// The same world through a process whose waits end at once.
+async fn impatient(world: &World) -> Aws {
+    let interrupt = CancellationToken::new();
+    interrupt.cancel();
+    Aws::connect(Connection { interrupt, ..common::connection(&world.running) }).await.unwrap()
+}
+
+async fn update(aws: &Aws, remote: &Remote, asked: &EcsService, paths: &[&str]) -> Result<Remote, ProviderError> {
+    let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
+    aws.update(remote, &resolved(SERVICE, asked), &paths).await
+}
+
+#[tokio::test]
+async fn nothing_that_changes_it_makes_a_second_one() {
+    let world = world(Options::default()).await;
+    let mut plane = ControlPlane::start(&world).await;
+    plane.asked.task_definition = plane.next_revision(&world, "2").await;
+    world.update(SERVICE, &plane.service, &plane.asked, &["task_definition"]).await;
+    plane.asked.network.public_ip = false;
+    world.update(SERVICE, &plane.service, &plane.asked, &["network.public_ip"]).await;
+    plane.asked.deployment.maximum_percent = 200;
+    world.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent"]).await;
+    plane.asked.deployment.maximum_percent = 100;
+    plane.asked.task_definition = plane.next_revision(&world, "3").await;
+    world.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent", "task_definition"]).await;
+    let before = world.one(SERVICE).await;
+    assert_eq!(before.attributes["task_definition"], plane.asked.task_definition);
+
+    world.aws.delete(&at(SERVICE), &before).await.unwrap();
+    world.create(SERVICE, &plane.asked).await;
+    assert_eq!(most(&world), [1]);
+}
+
+#[tokio::test]
+async fn one_that_was_killed_on_the_way_goes_on_and_is_one() {
+    let world = world(Options::default()).await;
+    let mut plane = ControlPlane::start(&world).await;
+    plane.asked.task_definition = plane.next_revision(&world, "2").await;
+
+    // Killed while the old task stops.
+    let killed =
+        update(&impatient(&world).await, &plane.service, &plane.asked, &["task_definition"]).await.unwrap_err();
+    assert!(killed.is_interruption && killed.message.contains(" is still "), "{killed}");
+    let seen = world.one(SERVICE).await;
+    assert_eq!(seen.attributes["desired_count"].as_number(), Some(0), "the next plan sees a difference");
+    // The call that starts the new one is refused.
+    world.running.set_faults(vec![trunnion_sandbox::FaultRule {
+        nth: 2,
+        ..refused("ecs:UpdateService", 1, 403, "AccessDeniedException")
+    }]);
+    update(&world.aws, &seen, &plane.asked, &["desired_count", "task_definition"]).await.unwrap_err();
+    let seen = world.one(SERVICE).await;
+    assert_eq!(seen.attributes["desired_count"].as_number(), Some(0));
+    // Now by a process that does not know that the service is there.
+    let adopted = world.create(SERVICE, &plane.asked).await;
+    assert_eq!(world.one(SERVICE).await, adopted);
+    assert_eq!(most(&world), [1]);
+
+    // Killed right after the delete: the name is not free before the last task has stopped.
+    let killed = impatient(&world).await.delete(&at(SERVICE), &adopted).await.unwrap_err();
+    assert!(killed.is_interruption, "{killed}");
+    world.create(SERVICE, &plane.asked).await;
+    assert_eq!(most(&world), [1]);
+}
+
+#[tokio::test]
+async fn one_that_was_adopted_with_another_network_is_stopped_first() {
+    let world = world(Options::default()).await;
+    let mut plane = ControlPlane::start(&world).await;
+    let vpc = common::text(&world.observe().await.lookups[&at("vpc.main")], "id");
+    let other = world.create("security_group.other", &common::group("other", &vpc, vec![])).await;
+    plane.asked.network.security_groups = vec![common::text(&other.attributes, "id")];
+    let adopted = world.create(SERVICE, &plane.asked).await;
+    assert_eq!(world.one(SERVICE).await.attributes["network"], adopted.attributes["network"]);
+    assert_eq!(most(&world), [1]);
+}
+
+#[tokio::test]
+async fn a_tag_is_changed_while_it_runs() {
+    let world = world(Options::default()).await;
+    let mut plane = ControlPlane::start(&world).await;
+    plane.asked.tags.insert("team".into(), "quality".into());
+    let before = count(&world, "ecs:UpdateService");
+    world.update(SERVICE, &plane.service, &plane.asked, &["tags.team"]).await;
+    // Adopted as it is, it is not touched either.
+    world.create(SERVICE, &plane.asked).await;
+    assert_eq!(count(&world, "ecs:UpdateService"), before);
+    // A deployment configuration starts nothing: one call, and none that scales.
+    plane.asked.deployment.maximum_percent = 200;
+    world.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent"]).await;
+    assert_eq!(count(&world, "ecs:UpdateService"), before + 1);
+}
+
+#[tokio::test]
+async fn a_delete_ends_when_cluster_and_groups_are_free() {
+    let world = world(Options::default()).await;
+    let plane = ControlPlane::start(&world).await;
+    world.aws.delete(&at(SERVICE), &plane.service).await.unwrap();
+    world.aws.delete(&at("ecs_cluster.main"), &plane.cluster).await.unwrap();
+    world.aws.delete(&at("security_group.control_plane"), &plane.group).await.unwrap();
+    let calls = world.running.calls();
+    assert_eq!((calls["ecs:DeleteCluster"].count, calls["ec2:DeleteSecurityGroup"].count), (1, 1));
+}
+
+#[tokio::test]
+async fn what_a_stopping_task_holds_is_waited_for() {
+    let world = world(Options::default()).await;
+    let plane = ControlPlane::start(&world).await;
+    impatient(&world).await.delete(&at(SERVICE), &plane.service).await.unwrap_err();
+    // The service may be gone by now, its task is not; and a short patience is not enough for it.
+    let patience = Duration::from_millis(300);
+    let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
+    aws.delete(&at("ecs_cluster.main"), &plane.cluster).await.unwrap();
+    aws.delete(&at("security_group.control_plane"), &plane.group).await.unwrap();
+    assert!(world.running.calls()["ecs:DeleteCluster"].count > 1);
+}
+
+#[tokio::test]
+async fn a_service_role_that_may_not_be_made_is_named() {
+    let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
+    let patience = Duration::from_millis(300);
+    let connection = Connection { patience, ..common::connection(&world.running) };
+    let world = World { aws: Aws::connect(connection).await.unwrap(), ..world };
+    let observed = world.observe().await;
+    let vpc = common::text(&observed.lookups[&at("vpc.main")], "id");
+    let group = world.create("security_group.control_plane", &common::group("control_plane", &vpc, vec![])).await;
+    let role = world.create("iam_role.control_plane", &common::role("control_plane", "ecs-tasks.amazonaws.com")).await;
+    let cluster = world.create("ecs_cluster.main", &common::cluster()).await;
+    let definition = world.create(DEFINITION, &common::definition(&common::text(&role.attributes, "arn"))).await;
+    let asked = common::service(&cluster, &definition, &observed, &common::text(&group.attributes, "id"));
+    let resource = resolved(SERVICE, &asked);
+    let error = world.aws.create(&resource, &trunnion_engine::Token::new(common::STACK, &resource)).await.unwrap_err();
+    assert!(error.message.contains("service linked role"), "{error}");
+}

@@ -1,0 +1,163 @@
+//! AWS's own ways to say "not yet", "not both at once" and "that was done before".
+
+use std::time::Duration;
+
+use trunnion_aws::{Aws, Connection};
+use trunnion_engine::{Provider as _, Token};
+use trunnion_sandbox::{Effect, FaultRule, Options};
+
+use crate::{
+    common::{self, World, at, bucket, group, profile, refused, resolved, role, text, world},
+    lifecycle::{create_all, delete_all},
+};
+
+/// Everything that is created, changed and deleted, in a world where calls go wrong.
+async fn live_through(world: &World) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"a generator").unwrap();
+    let made = create_all(world, file.path(), b"a generator").await;
+    let observed = world.observe().await;
+    assert_eq!(observed.remotes.len(), made.len());
+    assert!(observed.remotes.values().all(|remotes| remotes.len() == 1), "{:?}", observed.remotes);
+    let mut changed = role("generator", "ec2.amazonaws.com");
+    changed.description = "changed".into();
+    changed.trust_policy = changed.trust_policy.replace("ec2.", "ssm.");
+    changed.policy = None;
+    changed.attached_policies = vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".into()];
+    changed.tags.remove("team");
+    changed.tags.insert("cost".into(), "1".into());
+    let remote = &observed.remotes[&at("iam_role.generator")][0];
+    world.update("iam_role.generator", remote, &changed, &["description", "trust_policy", "policy", "tags"]).await;
+    let mut changed = profile();
+    changed.tags.remove("team");
+    changed.tags.insert("cost".into(), "1".into());
+    let remote = &observed.remotes[&at("iam_instance_profile.generator")][0];
+    world.update("iam_instance_profile.generator", remote, &changed, &["tags"]).await;
+    delete_all(&world.aws, &made).await;
+    let left = world.observe().await.remotes;
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// The calls of a life that change something.
+async fn mutating() -> Vec<String> {
+    let world = world(Options::default()).await;
+    live_through(&world).await;
+    let calls = world.running.calls().into_iter().filter(|(_, calls)| calls.mutating);
+    calls.map(|(operation, _)| operation).collect()
+}
+
+#[tokio::test]
+async fn every_call_may_lose_its_answer() {
+    let calls = mutating().await;
+    assert!(calls.len() > 35, "{calls:?}");
+    let world = world(Options::default()).await;
+    let rule = |call: &String| FaultRule { operation: call.clone(), nth: 1, times: 1, effect: Effect::DropAfter };
+    world.running.set_faults(calls.iter().map(rule).collect());
+    live_through(&world).await;
+}
+
+#[tokio::test]
+async fn two_changes_at_once_are_waited_for() {
+    let world = world(Options::default()).await;
+    let rules = mutating().await.into_iter().filter_map(|call| match call.split_once(':')? {
+        ("iam", _) => Some(refused(&call, 2, 409, "ConcurrentModification")),
+        ("s3", _) => Some(refused(&call, 2, 409, "OperationAborted")),
+        ("logs", name) if name != "TagResource" => Some(refused(&call, 2, 400, "OperationAbortedException")),
+        _ => None,
+    });
+    world.running.set_faults(rules.collect());
+    live_through(&world).await;
+}
+
+#[tokio::test]
+async fn what_was_taken_off_a_role_a_moment_ago_is_waited_for() {
+    let world = world(Options::default()).await;
+    let rules = ["iam:DeleteRole", "iam:DeleteInstanceProfile"].map(|call| refused(call, 2, 409, "DeleteConflict"));
+    world.running.set_faults(rules.into());
+    live_through(&world).await;
+}
+
+#[tokio::test]
+async fn a_profile_with_another_role_is_not_taken_for_done() {
+    let world = world(Options::default()).await;
+    world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
+    world.running.set_faults(vec![refused("iam:AddRoleToInstanceProfile", 1, 409, "LimitExceeded")]);
+    let resource = resolved("iam_instance_profile.generator", &profile());
+    let error = world.aws.create(&resource, &Token::new(common::STACK, &resource)).await.unwrap_err();
+    assert!(error.message.contains("LimitExceeded"), "{error}");
+}
+
+#[tokio::test]
+async fn a_partition_that_takes_no_tags_for_a_new_bucket_gets_them_after() {
+    let world = world(Options::default()).await;
+    let no_tags = || refused("s3:CreateBucket", 1, 400, "UnsupportedArgument");
+    world.running.set_faults(vec![no_tags(), refused("s3:PutBucketTagging", 9, 403, "AccessDenied")]);
+    let resource = resolved("s3_bucket.artifacts", &bucket());
+    let token = Token::new(common::STACK, &resource);
+    world.aws.create(&resource, &token).await.unwrap_err();
+    let owned = || world.running.calls().contains_key("s3:PutBucketOwnershipControls");
+    assert!(!owned(), "it rides in the create call");
+    // It is there without tags: the next try knows it by its name.
+    world.running.set_faults(vec![]);
+    let made = world.aws.create(&resource, &token).await.unwrap();
+    assert_eq!(world.one("s3_bucket.artifacts").await, made);
+    assert!(owned(), "a bucket that was there may have been created without it");
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_freed_in_time_is_told() {
+    let world = world(Options { pace: Duration::from_hours(1), ..Options::default() }).await;
+    let patience = Duration::from_millis(100);
+    let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
+    let resource = resolved("s3_bucket.artifacts", &bucket());
+    let token = Token::new(common::STACK, &resource);
+    let made = aws.create(&resource, &token).await.unwrap();
+    aws.delete(&resource.address, &made).await.unwrap();
+    let error = aws.create(&resource, &token).await.unwrap_err();
+    assert!(error.message.contains("is still being freed"), "{error}");
+    assert!(error.help.is_some_and(|help| help.contains("within an hour")));
+}
+
+#[tokio::test]
+async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
+    let world = world(Options::default()).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"a generator").unwrap();
+    let made = create_all(&world, file.path(), b"a generator").await;
+    let patience = Duration::from_millis(50);
+    let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
+    let of = |address: &str| &made.iter().find(|(made, _)| *made == at(address)).unwrap().1;
+    let address = at("security_group.generator");
+    let error = aws.delete(&address, of("security_group.generator")).await.unwrap_err();
+    let help = error.help.unwrap();
+    assert!(help.contains(&of("instance.heavy[0]").id) && help.contains("leave them as they are"), "{help}");
+}
+
+#[tokio::test]
+async fn a_group_is_waited_for_as_long_as_a_task_may_stop() {
+    let world = world(Options::default()).await;
+    let vpc = text(&world.observe().await.lookups[&at("vpc.main")], "id");
+    let made = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;
+    world.running.set_faults(vec![refused("ec2:DeleteSecurityGroup", 20, 400, "DependencyViolation")]);
+    // Twenty looks of 50 ms are more than this, and less than the five times as much that a task gets.
+    let patience = Duration::from_millis(500);
+    let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
+    aws.delete(&at("security_group.generator"), &made).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_spot_host_without_its_service_role_is_named() {
+    let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
+    let observed = world.observe().await;
+    let vpc = text(&observed.lookups[&at("vpc.main")], "id");
+    let hosts = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;
+    world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
+    let profile = world.create("iam_instance_profile.generator", &profile()).await;
+    let (hosts, profile) = (text(&hosts.attributes, "id"), text(&profile.attributes, "arn"));
+    let mut asked = common::template(&observed, &hosts, &profile);
+    asked.data.market = trunnion_kinds::Market::Spot;
+    let template = world.create("launch_template.heavy", &asked).await;
+    let resource = resolved("instance.heavy[0]", &common::instance(&template, 0));
+    let error = world.aws.create(&resource, &Token::new(common::STACK, &resource)).await.unwrap_err();
+    assert!(error.message.contains("AuthFailure.ServiceLinkedRoleCreationNotPermitted"), "{error}");
+}

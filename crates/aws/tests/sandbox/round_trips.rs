@@ -1,0 +1,37 @@
+//! How many round trips reading takes, counted by the sandbox.
+
+use std::time::Duration;
+
+use trunnion_engine::{Map, Provider as _, Recorded, State};
+use trunnion_sandbox::Options;
+
+use crate::{
+    common::{self, at, world},
+    lifecycle::create_all,
+};
+
+#[tokio::test]
+async fn reading_takes_three_round_trips() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = || Options { data: Some(directory.path().to_owned()), ..Options::default() };
+    let quick = world(options()).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"a generator").unwrap();
+    let made = create_all(&quick, file.path(), b"a generator").await;
+    quick.running.shutdown().await;
+
+    // Far longer than it takes to send what belongs to one wave.
+    let slow = world(Options { latency: Duration::from_secs(1), ..options() }).await;
+    // With what is recorded and gone, and what is wanted and not there.
+    let mut state = State::empty(common::STACK);
+    let gone = |id: &str| Recorded { id: id.into(), applied_at: String::new(), attributes: Map::new() };
+    state.resources.insert(at("security_group.gone"), gone("sg-00000000000000000"));
+    state.resources.insert(at("instance.heavy[9]"), gone("i-00000000000000000"));
+    state.resources.insert(at("iam_role.gone"), gone("loadtest-gone"));
+    let wanted = common::desired([common::resolved("iam_role.new", &common::role("new", "ec2.amazonaws.com"))]);
+    let before = slow.running.calls_in_a_row();
+    let observed = slow.aws.observe(&wanted, &state).await.unwrap();
+    assert_eq!(observed.remotes.len(), made.len());
+    // AWS names one unknown id at a time, and the others are asked for again: of hosts that are gone.
+    assert_eq!((slow.running.calls_in_a_row() - before, slow.aws.calls().waves), (3, 3));
+}

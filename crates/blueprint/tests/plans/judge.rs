@@ -1,0 +1,247 @@
+//! Plans, executes, and judges what stands then.
+
+use std::{cell::RefCell, collections::BTreeSet, fmt::Write as _};
+
+use trunnion_engine::{
+    Action, Address, Events, Graph, LockGuard, LockInfo, Operation, Outcome, Plan, PlanOptions, Replacement, RuleBook,
+    Settings, State, StateStore, StoreError, apply, plan,
+};
+use trunnion_kinds::{
+    EcsService, EcsTaskDefinition, IamInstanceProfile, Instance, LaunchTemplate, SecurityGroup, rule_book,
+};
+
+use crate::cloud::{Cloud, Fault, Thing, World, confs, texts};
+
+/// A state in memory.
+pub struct Memory(RefCell<State>);
+
+/// A lock that nobody else wants.
+pub struct Free;
+
+impl LockGuard for Free {
+    async fn release(self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl StateStore for Memory {
+    type Guard = Free;
+
+    async fn load(&self) -> Result<State, StoreError> {
+        Ok(self.0.borrow().clone())
+    }
+
+    async fn save(&self, state: &State) -> Result<(), StoreError> {
+        self.0.replace(state.clone());
+        Ok(())
+    }
+
+    async fn lock(&self, _: &LockInfo) -> Result<Free, StoreError> {
+        Ok(Free)
+    }
+}
+
+/// One who plans and applies, with a state, in a cloud.
+pub struct Judge {
+    pub cloud: Cloud,
+    pub state: State,
+    rules: RuleBook,
+    /// What was done so far, to read.
+    story: RefCell<String>,
+}
+
+impl Judge {
+    pub fn new(cloud: Cloud, state: State) -> Self {
+        Self { cloud, state, rules: rule_book(), story: RefCell::default() }
+    }
+
+    /// What was done so far.
+    pub fn story(self) -> String {
+        self.story.into_inner()
+    }
+
+    fn plan(&self, desired: &Graph, options: &PlanOptions) -> Result<Plan, String> {
+        let observed = self.cloud.look(desired, &self.state);
+        let plan = plan(desired, &observed, &self.state, &self.rules, options)
+            .map_err(|error| format!("there is no plan: {error}"))?;
+        for (index, step) in plan.steps.iter().enumerate() {
+            if step.after.iter().any(|&before| before >= index) {
+                return Err(format!("step {index} waits for one behind it"));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Plans and applies. Without a fault, everything has to succeed.
+    pub fn apply(&mut self, desired: &Graph, options: &PlanOptions, fault: Option<Fault>) -> Result<(), String> {
+        self.cloud.world.borrow_mut().settle();
+        let plan = self.plan(desired, options)?;
+        self.tell(&plan);
+        self.cloud.begin(fault);
+        self.watch(desired, &plan);
+        let store = Memory(RefCell::new(self.state.clone()));
+        let (events, settings) = (Events::nowhere(), Settings::default());
+        let state = self.state.clone();
+        let outcome = self.cloud.drive(apply(&plan, &self.cloud, &store, &self.rules, state, &events, &settings));
+        self.state = store.0.into_inner();
+        let run = self.cloud.run.borrow();
+        let mut story = self.story.borrow_mut();
+        let _ = writeln!(story, "  calls:\n    {}", run.log.join("\n    "));
+        if let Some(wrong) = run.wrong.first() {
+            return Err(wrong.clone());
+        }
+        match outcome {
+            Some(outcome) if fault.is_none() && !outcome.is_complete() => Err(incomplete(&outcome)),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many calls an apply makes.
+    pub fn calls(&self) -> usize {
+        self.cloud.run.borrow().calls
+    }
+
+    /// Tells the cloud which hosts are replaced one after the other: those of a pool of which nothing must go before it is
+    /// made again.
+    fn watch(&self, desired: &Graph, plan: &Plan) {
+        let goes_first = |address: &Address| {
+            self.rules.get(&address.kind).is_some_and(|rules| rules.replacement == Replacement::DeleteFirst)
+        };
+        let replaced = plan.changes.iter().filter(|change| change.action == Action::Replace);
+        let uprooting: BTreeSet<&Address> =
+            replaced.clone().map(|it| &it.address).filter(|it| goes_first(it)).collect();
+        let mut run = self.cloud.run.borrow_mut();
+        for change in replaced.filter(|change| change.address.kind.as_str() == Instance::KIND) {
+            if !stands_on(desired, &change.address, &uprooting)
+                && let Some(remote) = &change.remote
+            {
+                run.rolling.insert(remote.id.clone(), change.address.clone());
+            }
+        }
+        run.wanted = desired.resources().keys().cloned().collect();
+    }
+
+    /// Nothing is left to do.
+    pub fn is_done(&self, desired: &Graph, options: &PlanOptions) -> Result<(), String> {
+        self.cloud.world.borrow_mut().settle();
+        let plan = self.plan(desired, options)?;
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.tell(&plan);
+        Err("the next plan is not empty".to_owned())
+    }
+
+    fn tell(&self, plan: &Plan) {
+        let story = &mut *self.story.borrow_mut();
+        let _ = writeln!(story, "  plan:");
+        for change in plan.pending() {
+            let id = change.remote.as_ref().map(|remote| remote.id.as_str()).unwrap_or_default();
+            let _ = writeln!(story, "    {:?} {} {id} ({:?})", change.action, change.address, change.reason);
+            for (difference, _) in change.differences.iter().take(6) {
+                let value = |value: &Option<trunnion_engine::Value>| {
+                    let text = value.clone().map(|it| serde_json::Value::from(it).to_string()).unwrap_or_default();
+                    text.chars().take(60).collect::<String>()
+                };
+                let (before, after) = (value(&difference.before), value(&difference.after));
+                let _ = writeln!(story, "        {}: {before} -> {after}", difference.path);
+            }
+        }
+        for (index, step) in plan.steps.iter().enumerate() {
+            let change = &plan.changes[step.change];
+            let id = match (step.operation, &change.remote) {
+                (Operation::Delete, Some(remote)) => remote.id.as_str(),
+                _ => "",
+            };
+            let _ =
+                writeln!(story, "    [{index}] {:?} {} {id} after {:?}", step.operation, change.address, step.after);
+        }
+    }
+
+    /// Adds a line to the story.
+    pub fn note(&self, text: &str) {
+        let _ = writeln!(self.story.borrow_mut(), "  {text}");
+    }
+
+    /// What the stack asks for stands, once, on things that are there; nothing else of the stack does.
+    pub fn stands(&self, desired: &Graph) -> Result<(), String> {
+        let world = self.cloud.world.borrow();
+        let mut found: BTreeSet<Address> = BTreeSet::new();
+        for ((kind, id), thing) in &world.things {
+            if !World::is_of(kind, thing, desired.stack()) {
+                continue;
+            }
+            let address = thing.address().filter(|address| desired.resources().contains_key(address));
+            let Some(address) = address.filter(|_| !thing.is_inactive) else {
+                return Err(format!("{kind} {id} is left over"));
+            };
+            if !found.insert(address.clone()) {
+                return Err(format!("there are two of {address}"));
+            }
+            works(&world, kind, thing).map_err(|why| format!("{address}: {why}"))?;
+        }
+        match desired.resources().keys().find(|address| !found.contains(address)) {
+            Some(missing) => Err(format!("{missing} is missing")),
+            None => lists_its_hosts(&world, desired),
+        }
+    }
+}
+
+fn incomplete(outcome: &Outcome) -> String {
+    let failed: Vec<String> = outcome.failed.iter().map(|(address, _, error)| format!("{address}: {error}")).collect();
+    format!("the apply is not complete: {}; {} not started", failed.join(", "), outcome.not_started)
+}
+
+/// Whether a resource needs one of these, directly or through others.
+fn stands_on(desired: &Graph, address: &Address, what: &BTreeSet<&Address>) -> bool {
+    desired.resources().get(address).is_some_and(|resource| {
+        resource.dependencies().into_iter().any(|need| what.contains(need) || stands_on(desired, need, what))
+    })
+}
+
+/// What a thing uses is there.
+fn works(world: &World, kind: &str, thing: &Thing) -> Result<(), String> {
+    match kind {
+        Instance::KIND => {
+            let is_gone = |group: &&String| world.get(SecurityGroup::KIND, group).is_none();
+            if let Some(group) = thing.groups.iter().find(is_gone) {
+                return Err(format!("its group {group} is gone"));
+            }
+            let is_its_profile = |(_, profile): &(&str, &Thing)| profile.text("arn") == thing.profile;
+            match world.of_kind(IamInstanceProfile::KIND).find(is_its_profile) {
+                Some((_, profile)) if !texts(&profile.attributes, "roles").is_empty() => Ok(()),
+                _ => Err("it has no role".to_owned()),
+            }
+        }
+        LaunchTemplate::KIND => match thing.versions.last() {
+            Some(newest) if thing.attributes.get("data") == Some(newest) => Ok(()),
+            _ => Err("its newest version says something else".to_owned()),
+        },
+        EcsService::KIND => match world.get(EcsTaskDefinition::KIND, thing.text("task_definition")) {
+            Some(definition) if !definition.is_inactive => Ok(()),
+            _ => Err("its revision cannot be started".to_owned()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// The conf that runs lists the hosts that stand.
+fn lists_its_hosts(world: &World, desired: &Graph) -> Result<(), String> {
+    let mine = |kind: &'static str| world.of_kind(kind).filter(|(_, thing)| thing.stack() == Some(desired.stack()));
+    let Some((_, service)) = mine(EcsService::KIND).next() else { return Ok(()) };
+    let Some(definition) = world.get(EcsTaskDefinition::KIND, service.text("task_definition")) else { return Ok(()) };
+    let listed = |address: &str| confs(definition).filter(|conf| conf.contains(&format!("\"{address}\""))).count();
+    let needed: BTreeSet<&Address> = desired
+        .resources()
+        .values()
+        .filter(|resource| resource.kind().as_str() == EcsTaskDefinition::KIND)
+        .flat_map(trunnion_engine::Resource::dependencies)
+        .collect();
+    for (id, host) in mine(Instance::KIND) {
+        let is_needed = host.address().is_some_and(|address| needed.contains(&address));
+        if is_needed != (listed(host.text("private_ip")) > 0) {
+            return Err(format!("the control plane and {id} do not fit: listed or not"));
+        }
+    }
+    Ok(())
+}

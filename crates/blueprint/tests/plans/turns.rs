@@ -1,0 +1,115 @@
+//! Who makes the next call: apply runs many steps at once, and every order in which their calls can reach the cloud has
+//! to work.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use trunnion_engine::Operation;
+
+/// Which of the calls that could be made next is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// The one that has waited longest.
+    Oldest,
+    /// The one that came last.
+    Newest,
+    /// Those of deletes.
+    Deletes,
+    /// Those of creates and updates.
+    Makes,
+    /// Any, by this seed.
+    Mixed(u64),
+}
+
+impl Pace {
+    pub const ALL: [Self; 6] =
+        [Self::Oldest, Self::Newest, Self::Deletes, Self::Makes, Self::Mixed(0x5eed), Self::Mixed(0xcafe)];
+
+    fn rank(self, operation: Operation, number: u64) -> u64 {
+        let is_delete = operation == Operation::Delete;
+        match self {
+            Self::Oldest => number,
+            Self::Newest => u64::MAX / 4 - number,
+            Self::Deletes => number + if is_delete { 0 } else { 1 << 32 },
+            Self::Makes => number + if is_delete { 1 << 32 } else { 0 },
+            Self::Mixed(seed) => (number ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2,
+        }
+    }
+}
+
+/// When a call may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// In its turn.
+    InTurn,
+    /// Once nothing else can be done: the cloud is slow to let go.
+    AtLast,
+}
+
+struct Waiter {
+    number: u64,
+    rank: u64,
+    waker: Waker,
+}
+
+/// Those who wait to make a call.
+pub struct Turns {
+    pace: Pace,
+    next: Cell<u64>,
+    granted: Cell<Option<u64>>,
+    waiting: RefCell<Vec<Waiter>>,
+}
+
+impl Turns {
+    pub fn new(pace: Pace) -> Self {
+        Self { pace, next: Cell::new(0), granted: Cell::new(None), waiting: RefCell::default() }
+    }
+
+    /// Waits until the next call is the caller's.
+    pub async fn take(&self, operation: Operation, when: When) {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let rank = match when {
+            When::InTurn => self.pace.rank(operation, number),
+            When::AtLast => u64::MAX / 2 + number,
+        };
+        let mut is_waiting = false;
+        poll_fn(|context| {
+            if self.granted.get() == Some(number) {
+                self.granted.set(None);
+                return Poll::Ready(());
+            }
+            if !is_waiting {
+                is_waiting = true;
+                self.waiting.borrow_mut().push(Waiter { number, rank, waker: context.waker().clone() });
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Runs something whose calls take turns; nothing once `is_over`, which is as if its process had been killed.
+    pub fn run<T>(&self, future: impl Future<Output = T>, is_over: impl Fn() -> bool) -> Option<T> {
+        let mut future = pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            let polled = future.as_mut().poll(&mut context);
+            if is_over() {
+                return None;
+            }
+            if let Poll::Ready(result) = polled {
+                return Some(result);
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            let first = (0..waiting.len()).min_by_key(|&index| waiting[index].rank);
+            let Some(first) = first else { panic!("it waits, and no call is open") };
+            let first = waiting.swap_remove(first);
+            self.granted.set(Some(first.number));
+            first.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! AWS's partitions: which one a region lies in, and what is spelled differently there.
+//!
+//! Ids, domains and the forms of regions are those of `partitions.json`, which every AWS SDK carries (read November 2026).
+
+/// A partition: regions with accounts, ARNs and domains of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// As ARNs spell it, such as `aws-cn`.
+    pub id: &'static str,
+    /// What AWS calls it.
+    pub name: &'static str,
+    /// The domain of its service endpoints, and of ECR's registries.
+    pub domain: &'static str,
+    /// The domain of its dual-stack endpoints for registries and the like.
+    pub dual_stack_domain: &'static str,
+    /// Whether its regions are cut off from the internet.
+    pub is_isolated: bool,
+    /// How its regions begin.
+    prefix: &'static str,
+}
+
+/// The partition of every region that belongs to no other one.
+pub const COMMERCIAL: Partition = Partition {
+    id: "aws",
+    name: "AWS",
+    domain: "amazonaws.com",
+    dual_stack_domain: "on.aws",
+    is_isolated: false,
+    prefix: "",
+};
+
+const CHINA: Partition = Partition {
+    id: "aws-cn",
+    name: "AWS China",
+    domain: "amazonaws.com.cn",
+    dual_stack_domain: "on.amazonwebservices.com.cn",
+    is_isolated: false,
+    prefix: "cn-",
+};
+
+const GOV_CLOUD: Partition = Partition {
+    id: "aws-us-gov",
+    name: "AWS GovCloud (US)",
+    domain: "amazonaws.com",
+    dual_stack_domain: "on.aws",
+    is_isolated: false,
+    prefix: "us-gov-",
+};
+
+const EUROPEAN_SOVEREIGN: Partition = Partition {
+    id: "aws-eusc",
+    name: "AWS European Sovereign Cloud",
+    domain: "amazonaws.eu",
+    dual_stack_domain: "on.amazonwebservices.eu",
+    is_isolated: false,
+    prefix: "eusc-",
+};
+
+const fn isolated(id: &'static str, prefix: &'static str, domain: &'static str) -> Partition {
+    Partition { id, name: "an isolated AWS partition", domain, dual_stack_domain: domain, is_isolated: true, prefix }
+}
+
+/// Every partition; the commercial one, whose regions have no prefix of their own, is the last.
+pub const PARTITIONS: [Partition; 8] = [
+    CHINA,
+    GOV_CLOUD,
+    EUROPEAN_SOVEREIGN,
+    isolated("aws-iso", "us-iso-", "c2s.ic.gov"),
+    isolated("aws-iso-b", "us-isob-", "sc2s.sgov.gov"),
+    isolated("aws-iso-e", "eu-isoe-", "cloud.adc-e.uk"),
+    isolated("aws-iso-f", "us-isof-", "csp.hci.ic.gov"),
+    COMMERCIAL,
+];
+
+impl Partition {
+    /// The partition that a region lies in.
+    pub fn of(region: &str) -> Self {
+        PARTITIONS.into_iter().find(|partition| region.starts_with(partition.prefix)).unwrap_or(COMMERCIAL)
+    }
+
+    /// The principal by which a service assumes a role, such as `ecs-tasks.amazonaws.com`.
+    ///
+    /// It ends in `amazonaws.com` in every partition, the European Sovereign Cloud included, where IAM refuses
+    /// `ec2.amazonaws.eu` as an "Invalid principal in policy" (pulumi/pulumi-eks#2341). In China, EC2's own has its domain.
+    pub fn service_principal(self, service: &str) -> String {
+        let domain = if self.id == CHINA.id && service == "ec2" { self.domain } else { COMMERCIAL.domain };
+        format!("{service}.{domain}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_region_lies_in_one_partition() {
+        for (region, id, domain) in [
+            ("eu-west-3", "aws", "amazonaws.com"),
+            ("us-east-1", "aws", "amazonaws.com"),
+            ("cn-northwest-1", "aws-cn", "amazonaws.com.cn"),
+            ("us-gov-east-1", "aws-us-gov", "amazonaws.com"),
+            ("eusc-de-east-1", "aws-eusc", "amazonaws.eu"),
+            ("us-iso-east-1", "aws-iso", "c2s.ic.gov"),
+            ("us-isob-east-1", "aws-iso-b", "sc2s.sgov.gov"),
+            ("us-isof-south-1", "aws-iso-f", "csp.hci.ic.gov"),
+            ("eu-isoe-west-1", "aws-iso-e", "cloud.adc-e.uk"),
+        ] {
+            let partition = Partition::of(region);
+            assert_eq!((partition.id, partition.domain), (id, domain), "{region}");
+            assert_eq!(partition.is_isolated, id.starts_with("aws-iso"), "{region}");
+        }
+    }
+
+    #[test]
+    fn services_are_principals_of_the_commercial_domain_but_for_ec2_in_china() {
+        let of = |region| ["ec2", "ecs-tasks"].map(|service| Partition::of(region).service_principal(service));
+        for region in ["eu-west-3", "us-gov-west-1", "eusc-de-east-1"] {
+            assert_eq!(of(region), ["ec2.amazonaws.com", "ecs-tasks.amazonaws.com"], "{region}");
+        }
+        assert_eq!(of("cn-north-1"), ["ec2.amazonaws.com.cn", "ecs-tasks.amazonaws.com"]);
+    }
+}

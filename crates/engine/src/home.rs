@@ -1,0 +1,118 @@
+//! Whose the resources of a stack are: those of this home, of another one, or of none yet.
+//!
+//! Two stacks of one name see the same resources, because they are found by their tags. So each resource also says which
+//! home its stack has, and a plan names those of another home before anything is done to them.
+
+use std::{collections::BTreeMap, fmt};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Action, Address, Change, Map, Observed, Recorded, Remote, RuleBook, State, Value, diff};
+
+/// How resources say which home their stack has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HomeRule {
+    /// The tag that says it, in the attribute `tags`.
+    pub tag: &'static str,
+    /// The kind whose home changes after everything else was done: until then, a take-over is not complete.
+    pub last: &'static str,
+}
+
+/// Resources of the stack that are not of its home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OtherHome {
+    /// Their home; without one, an earlier version applied them, and the state does not know them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
+    /// How many they are.
+    pub count: usize,
+    /// Some of their addresses.
+    pub addresses: Vec<String>,
+}
+
+impl fmt::Display for OtherHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (resources, belong, have) =
+            if self.count == 1 { ("resource", "belongs", "has") } else { ("resources", "belong", "have") };
+        match &self.home {
+            Some(home) => write!(f, "{} {resources} {belong} to the same stack of another home, `{home}`", self.count),
+            None => write!(f, "{} {resources} of an earlier version {have} no home yet", self.count),
+        }
+    }
+}
+
+impl OtherHome {
+    /// How many addresses are named.
+    const NAMED: usize = 3;
+}
+
+/// The home that the tags of something say.
+fn tagged<'a>(attributes: &'a Map, tag: &str) -> Option<&'a str> {
+    attributes.get("tags")?.as_map()?.get(tag)?.as_text()
+}
+
+/// The homes of what was observed, beside the stack's own: its home of today, and the one that its state recorded. What has
+/// no home is the stack's where the state knows its id.
+pub(crate) fn others(observed: &Observed, recorded: &State, rules: &RuleBook, home: &str) -> Vec<OtherHome> {
+    let Some(rule) = rules.home() else { return Vec::new() };
+    let mut others: BTreeMap<Option<&str>, Vec<&Address>> = BTreeMap::new();
+    for (address, remotes) in &observed.remotes {
+        // What carries its tags from its creation on goes with what it is in; what is spent is only cleared away.
+        let is_counted = rules.get(&address.kind).is_some_and(|rules| !rules.attribute("tags").create_only);
+        for remote in remotes.iter().filter(|remote| is_counted && !remote.is_spent) {
+            let is_ours = match tagged(&remote.attributes, rule.tag) {
+                Some(found) => found == home || recorded.home.as_deref() == Some(found),
+                None => knows(recorded, address, remote),
+            };
+            if !is_ours {
+                others.entry(tagged(&remote.attributes, rule.tag)).or_default().push(address);
+            }
+        }
+    }
+    let named = |addresses: &[&Address]| addresses.iter().take(OtherHome::NAMED).map(ToString::to_string).collect();
+    let other = |(home, addresses): (Option<&str>, Vec<&Address>)| OtherHome {
+        home: home.map(crate::plain),
+        count: addresses.len(),
+        addresses: named(&addresses),
+    };
+    others.into_iter().map(other).collect()
+}
+
+/// Whether the state knows a resource by its id.
+fn knows(recorded: &State, address: &Address, remote: &Remote) -> bool {
+    let is_it = |(at, found): (&Address, &Recorded)| at.kind == address.kind && found.id == remote.id;
+    recorded.resources.get_key_value(address).is_some_and(is_it) || recorded.resources.iter().any(is_it)
+}
+
+/// Takes the home out of what is wanted of a resource that has none yet: the state knows that it is the stack's, so its home
+/// is no reason to change it.
+pub(crate) fn without(rule: HomeRule, wanted: &Map, remote: &Remote, recorded: &State, at: &Address) -> Option<Map> {
+    if tagged(&remote.attributes, rule.tag).is_some() || !knows(recorded, at, remote) {
+        return None;
+    }
+    let mut wanted = wanted.clone();
+    match wanted.get_mut("tags") {
+        Some(Value::Map(tags)) => tags.remove(rule.tag)?,
+        _ => return None,
+    };
+    Some(wanted)
+}
+
+/// The path of the difference that a change of the home is.
+pub(crate) fn path(rule: HomeRule) -> String {
+    diff::step_into("tags", rule.tag)
+}
+
+/// Whether a change gives the resource that comes last its home.
+pub(crate) fn is_last(rules: &RuleBook, change: &Change) -> bool {
+    rules.home().is_some_and(|rule| {
+        let path = path(rule);
+        change.address.kind.as_str() == rule.last
+            && change.action == Action::Update
+            && change.differences.iter().any(|(difference, _)| difference.path == path)
+    })
+}
+
+#[cfg(test)]
+mod tests;

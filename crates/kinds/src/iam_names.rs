@@ -1,0 +1,92 @@
+//! Names of a stack in IAM, which knows no regions: each name and path says its region.
+//!
+//! Dots stand between the parts, because no part has one: `a.eu-west-3.generator` is never the name of another stack's role,
+//! and never one that an earlier version gave. Those had neither region nor dots (`a-generator` in `/trunnion/a/`). What has
+//! such a name keeps it, because hosts are launched with it; [`region_of`] says in which region it is in use.
+
+use sha2::{Digest as _, Sha256};
+
+/// IAM takes 64 characters for a role's name, 128 for an instance profile's.
+const LONGEST: usize = 64;
+
+/// How many characters of a digest end a name that would be too long.
+const DIGEST: usize = 8;
+
+/// The beginning of every path of a stack.
+pub fn iam_prefix(stack: &str) -> String {
+    format!("/trunnion/{stack}/")
+}
+
+/// The path of a stack's roles and instance profiles in a region.
+pub fn iam_path(stack: &str, region: &str) -> String {
+    format!("{}{region}/", iam_prefix(stack))
+}
+
+/// The path that earlier versions gave, in every region.
+pub fn former_iam_path(stack: &str) -> String {
+    iam_prefix(stack)
+}
+
+/// The name of a stack's role in a region: `loadtest.eu-west-3.control-plane`.
+pub fn role_name(stack: &str, region: &str, which: &str) -> String {
+    let name = format!("{stack}.{region}.{which}");
+    if name.len() <= LONGEST {
+        return name;
+    }
+    let digest: String = Sha256::digest(&name).iter().map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = name.chars().take(LONGEST - 1 - DIGEST).collect();
+    format!("{kept}.{}", digest.get(..DIGEST).unwrap_or_default())
+}
+
+/// The name of a stack's only instance profile in a region.
+pub fn instance_profile_name(stack: &str, region: &str) -> String {
+    role_name(stack, region, "generator")
+}
+
+/// The name that earlier versions gave to a stack's role, in every region.
+pub fn former_role_name(stack: &str, which: &str) -> String {
+    format!("{stack}-{which}")
+}
+
+/// The name that earlier versions gave to a stack's only instance profile, in every region.
+pub fn former_instance_profile_name(stack: &str) -> String {
+    former_role_name(stack, "generator")
+}
+
+/// The region that the policies of a role are about, which an earlier version named without one: that of the ECS tasks which
+/// may assume it, or of the stack's bucket which it reads. Other ARNs, of an image's repository say, tell nothing.
+pub fn region_of<'p>(policies: &[&'p str], bucket_prefix: &str) -> Option<&'p str> {
+    let bucket = format!(":::{bucket_prefix}");
+    policies.iter().find_map(|policy| {
+        let after = [":ecs:", &bucket].into_iter().find_map(|before| policy.split_once(before));
+        let (_, rest) = after?;
+        let end = rest.find(|next: char| !next.is_ascii_alphanumeric() && next != '-').unwrap_or(rest.len());
+        rest.get(..end).filter(|region| !region.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_names_fit_and_stay_apart() {
+        let stack = "abcdefghijklmnopqrstuvwxyz--abcd";
+        assert_eq!(role_name(stack, "ap-southeast-1", "control-plane").len(), 61);
+        let long = role_name(stack, "ap-southeast-and-further-1", "control-plane");
+        assert_eq!(long.len(), LONGEST);
+        assert_ne!(long, role_name(stack, "ap-southeast-and-further-1", "control-plant"));
+        assert_eq!(role_name("loadtest", "eu-west-3", "execution"), "loadtest.eu-west-3.execution");
+    }
+
+    #[test]
+    fn a_policy_tells_its_region() {
+        let region = |policies: &[&'static str]| region_of(policies, "loadtest-123456789012-");
+        assert_eq!(region(&[r#"{"aws:SourceArn":"arn:aws:ecs:eu-west-3:123456789012:*"}"#]), Some("eu-west-3"));
+        let bucket = r#"{"Resource":["arn:aws:s3:::loadtest-123456789012-us-gov-east-1/generator/*"]}"#;
+        assert_eq!(region(&[r#"{"Service":"ec2.amazonaws.com"}"#, bucket]), Some("us-gov-east-1"));
+        assert_eq!(region(&[r#"{"Resource":"arn:aws:ecr:eu-west-1:123456789012:repository/x"}"#]), None);
+        assert_eq!(region(&[r#"{"Resource":"arn:aws:s3:::another-123456789012-eu-west-3"}"#]), None);
+        assert_eq!(region(&[]), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! DHCP options: which DNS servers the machines of a VPC ask.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use jiff::Timestamp;
+
+use super::{
+    document, done,
+    model::{DhcpOptions, Tags, Vpc},
+    select::{self, Row, THOUSAND, find, find_mut, text},
+    tag,
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    world::{World, id_of},
+    xml::Xml,
+};
+
+/// What a VPC is told to ask where nobody says otherwise.
+const AMAZON: &str = "AmazonProvidedDNS";
+
+impl Row for DhcpOptions {
+    const PREFIX: &'static str = "dopt-";
+    const KIND: &'static str = "dhcp-options";
+    const NOUN: &'static str = "dhcpOption ID";
+    const NOT_FOUND: &'static str = "InvalidDhcpOptionID.NotFound";
+    const MALFORMED: &'static str = "InvalidDhcpOptionsId.Malformed";
+    const IDS: &'static str = "DhcpOptionsId";
+    const FILTERS: &'static [&'static str] = &["dhcp-options-id", "key", "value", "owner-id"];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        match filter {
+            "key" => self.options.keys().map(Cow::from).collect(),
+            "value" => self.options.values().flatten().map(Cow::from).collect(),
+            "owner-id" => text(&world.account),
+            _ => text(id),
+        }
+    }
+}
+
+/// The options that a VPC has.
+pub(super) fn of_vpc(vpc: &Vpc) -> String {
+    vpc.dhcp_options.clone().unwrap_or_else(|| id_of(DhcpOptions::PREFIX, &vpc.region))
+}
+
+/// Makes the options that every VPC of a region has at first.
+pub(super) fn seed(world: &mut World, region: &str, created: Timestamp) {
+    let options = BTreeMap::from([
+        ("domain-name".to_owned(), vec![format!("{region}.compute.internal")]),
+        ("domain-name-servers".to_owned(), vec![AMAZON.to_owned()]),
+    ]);
+    let row = DhcpOptions { region: region.to_owned(), created, options, tags: Tags::new() };
+    world.ec2.dhcp_options.insert(id_of(DhcpOptions::PREFIX, region), row);
+}
+
+pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(world, call, &world.ec2.dhcp_options, THOUSAND)?;
+    Ok(document(call, |xml| {
+        xml.list("dhcpOptionsSet", "item", page, |xml, (id, row)| write(xml, world, id, row));
+        xml.optional("nextToken", next);
+    }))
+}
+
+fn write(xml: &mut Xml, world: &World, id: &str, row: &DhcpOptions) {
+    xml.text("dhcpOptionsId", id).text("ownerId", &world.account).list(
+        "dhcpConfigurationSet",
+        "item",
+        &row.options,
+        |xml, (key, values)| {
+            xml.text("key", key).list("valueSet", "item", values, |xml, value| {
+                xml.text("value", value);
+            });
+        },
+    );
+    tag::write(xml, &row.tags);
+}
+
+pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let mut options = BTreeMap::new();
+    for option in params.items("DhcpConfiguration") {
+        let key = option.require("Key")?;
+        let values: Vec<String> = option.list("Value").into_iter().map(str::to_owned).collect();
+        if key == "domain-name-servers" && values.len() > 4 {
+            return Err(Fault::new("InvalidParameterValue", "You can specify up to four domain name servers."));
+        }
+        options.insert(key.to_owned(), values);
+    }
+    let row = DhcpOptions {
+        region: call.region.clone(),
+        created: call.now,
+        options,
+        tags: tag::of_created::<DhcpOptions>(&params)?,
+    };
+    let id = world.new_id(DhcpOptions::PREFIX);
+    let reply = document(call, |xml| {
+        xml.element("dhcpOptions", |xml| write(xml, world, &id, &row));
+    });
+    world.ec2.dhcp_options.insert(id, row);
+    Ok(reply)
+}
+
+/// `default` takes them away, and leaves none at all.
+pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let (options, vpc) = (params.require("DhcpOptionsId")?, params.require("VpcId")?);
+    if options != "default" {
+        find(&world.ec2.dhcp_options, &call.region, options)?;
+    }
+    find_mut(&mut world.ec2.vpcs, &call.region, vpc)?.dhcp_options = Some(options.to_owned());
+    Ok(done(call))
+}

@@ -1,0 +1,104 @@
+//! The one name of a stack and its environment: prefix of every name in AWS, and the name of the state's document.
+//!
+//! Without hyphens in either of them they are joined by one hyphen. With hyphens two are needed: `a` with `b-c` and `a-b`
+//! with `c` would else be one stack. An environment's name has no two hyphens in a row, so the last two tell them apart.
+
+use std::fs;
+
+use crate::{
+    model::{Stack, StateLocation},
+    words,
+};
+
+/// The longest name of a stack without an environment, or joined by one hyphen.
+pub(crate) const LONGEST: usize = 31;
+
+/// What joins a stack and its environment where one of them has a hyphen itself.
+pub(crate) const JOINT: &str = "--";
+
+/// The name of a stack in an environment, and what earlier versions called it where that is another one.
+pub(crate) fn joined(stack: &str, environment: &str) -> (String, Option<String>) {
+    let simple = format!("{stack}-{environment}");
+    if stack.contains('-') || environment.contains('-') {
+        (format!("{stack}{JOINT}{environment}"), Some(simple))
+    } else {
+        (simple, None)
+    }
+}
+
+/// Whether a joined name is not too long: the second hyphen does not count.
+pub(crate) fn fits(name: &str) -> bool {
+    words::is_name(name, LONGEST + usize::from(name.contains(JOINT)))
+}
+
+impl Stack {
+    /// The same stack by the name that earlier versions gave it, where they gave it another one. Whoever finds resources
+    /// under that name goes on with it: a resource keeps its name.
+    pub fn under_former_name(&self) -> Option<Self> {
+        let name = self.former_name.clone()?;
+        let file = format!("{name}.json");
+        let state = match &self.state {
+            StateLocation::File(path) => StateLocation::File(path.with_file_name(file)),
+            StateLocation::S3 { bucket, key } => {
+                let key = key.rsplit_once('/').map_or(file.clone(), |(prefix, _)| format!("{prefix}/{file}"));
+                StateLocation::S3 { bucket: bucket.clone(), key }
+            }
+        };
+        Some(Self { name, former_name: None, state, ..self.clone() })
+    }
+
+    /// By its former name where a state file of that name says that resources have it.
+    pub(crate) fn settled(self) -> Self {
+        match self.under_former_name() {
+            Some(former) if former.has_recorded_resources() => former,
+            _ => self,
+        }
+    }
+
+    /// Whether the state file records resources; one that cannot be read may.
+    fn has_recorded_resources(&self) -> bool {
+        let StateLocation::File(path) = &self.state else { return false };
+        if !fs::metadata(path).is_ok_and(|found| found.is_file()) {
+            return false;
+        }
+        let document = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+        document.is_none_or(|document| document["resources"].as_object().is_none_or(|found| !found.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_without_hyphens_stay_as_they_were() {
+        assert_eq!(joined("loadtest", "staging"), ("loadtest-staging".to_owned(), None));
+        assert_eq!(joined("a", "b-c"), ("a--b-c".to_owned(), Some("a-b-c".to_owned())));
+        assert_eq!(joined("a-b", "c"), ("a-b--c".to_owned(), Some("a-b-c".to_owned())));
+    }
+
+    #[test]
+    fn what_fitted_before_still_fits() {
+        let (stack, environment) = ("abcdefghijklmno", "abcdefghijklmno");
+        assert!(fits(&joined(stack, environment).0) && !fits(&joined(stack, "abcdefghijklmnop").0));
+        let (stack, environment) = ("abcdefg-ijklmno", "abcdefghijklmno");
+        assert!(fits(&joined(stack, environment).0) && !fits(&joined(stack, "abcdefghijklmnop").0));
+    }
+
+    proptest! {
+        #[test]
+        fn two_pairs_never_join_to_one_name(
+            pairs in prop::collection::vec(("[a-b](-{0,3}[a-b]?){0,2}", "[a-b](-?[a-b]){0,2}-?"), 2..40)
+        ) {
+            let mut seen = BTreeMap::new();
+            for pair in pairs {
+                let earlier = seen.insert(joined(&pair.0, &pair.1).0, pair.clone());
+                prop_assert!(earlier.as_ref().is_none_or(|earlier| *earlier == pair), "{:?} and {:?}", earlier, pair);
+            }
+        }
+    }
+}
