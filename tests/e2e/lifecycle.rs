@@ -88,7 +88,7 @@ fn a_written_plan_is_executed_or_refused() {
 
     let again = stage.run(&["apply", "first.json", "--yes"]);
     assert_eq!(again.code, 1);
-    assert!(again.stderr.contains("the plan of now is not that of `first.json`"), "{}", again.stderr);
+    assert!(again.stderr.contains("`first.json` cannot be applied: it was made without a state"), "{}", again.stderr);
     assert!(again.stderr.contains("make a new plan"), "{}", again.stderr);
 
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");

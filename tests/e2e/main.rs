@@ -8,4 +8,5 @@ mod changes;
 mod interrupted;
 mod lifecycle;
 mod partitions;
+mod people;
 mod ways_of_aws;

@@ -164,6 +164,11 @@ impl Stage {
 }
 
 impl Ended {
+    /// What it said, its lines joined: long messages are wrapped.
+    pub fn said(&self) -> String {
+        self.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// Reads, writes and waves of the line that `-v` prints.
     pub fn calls(&self) -> (u64, u64, u64) {
         let line = self

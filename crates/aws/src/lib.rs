@@ -45,6 +45,7 @@ mod owner;
 mod pace;
 mod profiles;
 mod proxy;
+mod recorded;
 mod store;
 mod taken;
 mod throttle;

@@ -41,6 +41,7 @@ use crate::{
 /// Reads everything that belongs to the stack, and what it looks up.
 pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Result<Observed, ProviderError> {
     let told = |failure: Failure| failure.about("");
+    let recorded = &*crate::recorded::credible(aws, recorded);
     let queries = Queries::of(desired).map_err(told)?;
     let (identity, first) = join(Box::pin(check_account(aws)), Box::pin(First::read(aws, &queries, recorded))).await;
     identity?;

@@ -60,6 +60,9 @@ pub enum Reply {
     Json(serde_json::Value),
 }
 
+/// The code of the sandbox's own error: its data cannot be written.
+pub const CANNOT_KEEP: &str = "SandboxCannotKeepItsData";
+
 /// An error as AWS answers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -75,6 +78,12 @@ impl Fault {
     /// A client error (400) with AWS's code.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { status: 400, code: code.into(), message: message.into() }
+    }
+
+    /// The data of the sandbox cannot be written, for want of room say. Not a 500, which clients try again and again.
+    pub fn not_kept(error: &dyn std::error::Error) -> Self {
+        let why = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::new(CANNOT_KEEP, format!("the sandbox cannot keep its data: {error}{why}")).with_status(507)
     }
 
     /// The same fault under another HTTP status (IAM answers 404 and 409).

@@ -315,9 +315,7 @@ impl Server {
 /// The journal cannot be written, so the call must not count as done.
 fn lost(error: &SandboxError) -> Fault {
     tracing::error!(%error, "the world cannot be kept");
-    let why = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    // Clients try again after a 500, and for a long time; a full disk stays full.
-    Fault::new("SandboxCannotKeepItsData", format!("{error}{why}")).with_status(507)
+    Fault::not_kept(error)
 }
 
 /// How a request is written, as far as that shows without its signature.

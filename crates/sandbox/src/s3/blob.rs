@@ -24,7 +24,10 @@ use s3s::{
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
-use super::checksum::{Asked, Sums, sums};
+use super::{
+    checksum::{Asked, Sums, sums},
+    not_kept,
+};
 use crate::json::hex;
 
 /// What the name of a file begins with as long as its content is not known.
@@ -105,8 +108,8 @@ impl Blobs {
             Place::Directory { path, received } => {
                 let number = received.fetch_add(1, Ordering::Relaxed);
                 let unnamed = Unnamed(path.join(format!("{RECEIVED}{number}")));
-                tokio::fs::create_dir_all(path).await.map_err(S3Error::internal_error)?;
-                let file = tokio::fs::File::create(&unnamed.0).await.map_err(S3Error::internal_error)?;
+                tokio::fs::create_dir_all(path).await.map_err(|error| not_kept(&error))?;
+                let file = tokio::fs::File::create(&unnamed.0).await.map_err(|error| not_kept(&error))?;
                 Some((unnamed, file))
             }
         };
@@ -117,13 +120,13 @@ impl Blobs {
             hasher.update(&chunk);
             size += chunk.len() as u64;
             match &mut file {
-                Some((_, file)) => file.write_all(&chunk).await.map_err(S3Error::internal_error)?,
+                Some((_, file)) => file.write_all(&chunk).await.map_err(|error| not_kept(&error))?,
                 None => buffer.extend_from_slice(&chunk),
             }
         }
         let bytes = match file {
             Some((unnamed, mut file)) => {
-                file.flush().await.map_err(S3Error::internal_error)?;
+                file.flush().await.map_err(|error| not_kept(&error))?;
                 ReceivedBytes::File(unnamed)
             }
             None => ReceivedBytes::Memory(buffer.into()),
@@ -149,7 +152,7 @@ impl Blobs {
                 Ok(())
             }
             (Place::Directory { path, .. }, ReceivedBytes::File(unnamed)) => {
-                fs::rename(&unnamed.0, path.join(&received.sha256)).map_err(S3Error::internal_error)
+                fs::rename(&unnamed.0, path.join(&received.sha256)).map_err(|error| not_kept(&error))
             }
             _ => Err(S3Error::new(S3ErrorCode::InternalError)),
         }

@@ -28,6 +28,7 @@ use s3s::{
 
 use crate::{
     ACCESS_KEY_ID, SECRET_ACCESS_KEY,
+    call::{CANNOT_KEEP, Fault},
     gate::Gate,
     table::{AnyTable, Table},
     world::{SharedWorld, World, lock},
@@ -119,10 +120,16 @@ impl Store {
     fn run<T>(&self, operation: impl FnOnce(&mut World) -> S3Result<T>) -> S3Result<T> {
         let mut world = lock(&self.world);
         let answer = operation(&mut world);
-        world.commit().map_err(S3Error::internal_error)?;
+        world.commit().map_err(|error| not_kept(&error))?;
         object::sweep(&world, &self.blobs);
         answer
     }
+}
+
+/// What was sent, or what it changed, cannot be kept.
+fn not_kept(error: &dyn std::error::Error) -> S3Error {
+    let fault = Fault::not_kept(error);
+    custom(CANNOT_KEEP, fault.status, fault.message)
 }
 
 /// One of S3's errors that `s3s` has no status for.

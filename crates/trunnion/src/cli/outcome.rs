@@ -9,6 +9,7 @@ use super::{
     arguments::Execute,
     failure::{Failure, causes},
     output::Output,
+    progress::named,
     read::hosts,
 };
 
@@ -71,15 +72,14 @@ fn counts(outcome: &Outcome) -> String {
 
 /// Each next step once, with the addresses that it is for.
 fn helps(failed: &[(Address, Operation, ProviderError)]) -> Vec<(String, &str)> {
-    let mut helps: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut helps: Vec<(&str, Vec<&Address>)> = Vec::new();
     for (address, _, error) in failed {
         let Some(help) = error.help.as_deref() else { continue };
         match helps.iter_mut().find(|(known, _)| *known == help) {
-            Some((_, addresses)) => addresses.push(address.to_string()),
-            None => helps.push((help, vec![address.to_string()])),
+            Some((_, addresses)) => addresses.push(address),
+            None => helps.push((help, vec![address])),
         }
     }
-    let named = |addresses: Vec<String>| trunnion_render::addresses(addresses.iter().map(String::as_str));
     helps.into_iter().map(|(help, addresses)| (named(addresses), help)).collect()
 }
 

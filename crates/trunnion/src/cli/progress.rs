@@ -8,7 +8,10 @@ use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 use trunnion::{Address, Event, Operation, ProviderError};
 use trunnion_render::{addresses, style};
 
-use super::output::Output;
+use super::{
+    output::Output,
+    waiting::{Clock, Ticks},
+};
 
 /// How many running steps are drawn.
 const DRAWN: usize = 12;
@@ -63,7 +66,7 @@ impl Progress {
 
     /// Tells every event until apply has no more.
     pub(crate) async fn follow(self, events: UnboundedReceiver<Event>) {
-        self.run(events).await;
+        self.run(events, Clock::new(HEARTBEAT, HEARTBEAT)).await;
     }
 }
 
@@ -73,16 +76,15 @@ impl<L: Lines> Progress<L> {
         Self { lines, total, settled: 0, running: BTreeMap::new(), failures: Vec::new(), skipped: None, live }
     }
 
-    async fn run(mut self, mut events: UnboundedReceiver<Event>) -> L {
-        let mut beats = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    async fn run(mut self, mut events: UnboundedReceiver<Event>, mut ticks: impl Ticks) -> L {
         loop {
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    Some(event) => self.tell(event),
+                    Some(event) => self.tell(event, ticks.now()),
                     None => break,
                 },
-                now = beats.tick(), if self.live.is_none() => self.beat(now),
+                now = ticks.tick(), if self.live.is_none() => self.beat(now),
             }
             if events.is_empty() {
                 self.tell_skipped();
@@ -97,7 +99,7 @@ impl<L: Lines> Progress<L> {
         self.lines
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: Event, now: Instant) {
         if let Event::Skipped { address, because, .. } = event {
             self.settled += 1;
             self.advance();
@@ -111,10 +113,10 @@ impl<L: Lines> Progress<L> {
                 if self.live.is_none() {
                     self.say(&format!("{} {address}: {}", sign(operation), doing(operation)));
                 }
-                self.running.insert((address, operation), (Instant::now(), bar));
+                self.running.insert((address, operation), (now, bar));
             }
             Event::Finished { address, operation, id } => {
-                let took = self.settle(&address, operation);
+                let took = self.settle(&address, operation, now);
                 let style = colour(operation);
                 self.say(&format!(
                     "{style}{}{style:#} {address}: {} {}{id} after {took}{:#}",
@@ -124,9 +126,9 @@ impl<L: Lines> Progress<L> {
                     style::FAINT,
                 ));
             }
-            Event::Failed { address, operation, error } => self.fail(address, operation, &error),
+            Event::Failed { address, operation, error } => self.fail(address, operation, &error, now),
             Event::Interrupted { address, operation } => {
-                let took = self.settle(&address, operation);
+                let took = self.settle(&address, operation, now);
                 let yellow = style::WARNING;
                 self.say(&format!("{yellow}! {address}: not waited for any longer{yellow:#} after {took}"));
             }
@@ -137,8 +139,8 @@ impl<L: Lines> Progress<L> {
         }
     }
 
-    fn fail(&mut self, address: Address, operation: Operation, error: &ProviderError) {
-        let took = self.settle(&address, operation);
+    fn fail(&mut self, address: Address, operation: Operation, error: &ProviderError, now: Instant) {
+        let took = self.settle(&address, operation, now);
         let cause = error.message.replace(&address.to_string(), "…");
         match self.failures.iter_mut().find(|(known, ..)| *known == cause) {
             Some((_, _, others)) => others.push(address),
@@ -209,14 +211,14 @@ impl<L: Lines> Progress<L> {
         Some(bar)
     }
 
-    fn settle(&mut self, address: &Address, operation: Operation) -> String {
+    fn settle(&mut self, address: &Address, operation: Operation, now: Instant) -> String {
         self.settled += 1;
         let running = self.running.remove(&(address.clone(), operation));
         if let Some((_, Some(bar))) = &running {
             bar.finish_and_clear();
         }
         self.advance();
-        let took = running.map(|(since, _)| since.elapsed()).unwrap_or_default();
+        let took = running.map(|(since, _)| now.saturating_duration_since(since)).unwrap_or_default();
         format!("{:.1}s", took.as_secs_f64())
     }
 
@@ -238,7 +240,10 @@ impl<L: Lines> Progress<L> {
     }
 }
 
-fn named<'a>(all: impl IntoIterator<Item = &'a Address>) -> String {
+/// Addresses in their order, those of a pool together.
+pub(crate) fn named<'a>(all: impl IntoIterator<Item = &'a Address>) -> String {
+    let mut all: Vec<&Address> = all.into_iter().collect();
+    all.sort();
     let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
     addresses(all.iter().map(String::as_str))
 }
@@ -280,6 +285,7 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
+    use crate::cli::waiting::tests::Script;
 
     impl Lines for Vec<String> {
         fn say(&mut self, text: &str) {
@@ -297,19 +303,37 @@ mod tests {
 
     const CREATE: Operation = Operation::Create;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_takes_long_is_spoken_of_from_time_to_time() {
         let (events, receiver) = unbounded_channel();
-        let follow = Progress::with(Vec::new(), 3, None).run(receiver);
+        let script = Script::new();
+        let follow = Progress::with(Vec::new(), 3, None).run(receiver, script.clone());
+        let heard = || async {
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        };
         let apply = async move {
             let send = |event| events.send(event).is_ok();
+            let finished =
+                |number| Event::Finished { address: host(number), operation: CREATE, id: format!("i-{number}") };
             for number in [0, 1] {
                 send(Event::Started { address: host(number), operation: CREATE });
             }
-            tokio::time::sleep(Duration::from_secs(25)).await;
-            send(Event::Finished { address: host(0), operation: CREATE, id: "i-0".to_owned() });
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            send(Event::Finished { address: host(1), operation: CREATE, id: "i-1".to_owned() });
+            heard().await;
+            script.pass(20);
+            script.ring();
+            heard().await;
+            script.pass(5);
+            send(finished(0));
+            send(Event::Started { address: host(2), operation: CREATE });
+            heard().await;
+            script.pass(15);
+            script.ring();
+            heard().await;
+            script.pass(5);
+            send(finished(1));
+            heard().await;
         };
         let (lines, ()) = tokio::join!(follow, apply);
         assert_eq!(
@@ -319,13 +343,14 @@ mod tests {
                 "+ instance.heavy[1]: creating",
                 "  still creating `instance.heavy[0…1]`: 20 s",
                 "+ instance.heavy[0]: created i-0 after 25.0s",
+                "+ instance.heavy[2]: creating",
                 "  still creating `instance.heavy[1]`: 40 s",
                 "+ instance.heavy[1]: created i-1 after 45.0s",
             ]
         );
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn thirty_equal_failures_are_told_as_one() {
         let (events, receiver) = unbounded_channel();
         for number in 0..30 {
@@ -338,7 +363,7 @@ mod tests {
             let _ = events.send(Event::Skipped { address: host(number), operation: CREATE, because: host(0) });
         }
         drop(events);
-        let lines = Progress::with(Vec::new(), 35, None).run(receiver).await;
+        let lines = Progress::with(Vec::new(), 35, None).run(receiver, Script::new()).await;
         let lines: Vec<&String> = lines.iter().filter(|line| !line.contains("creating")).collect();
         assert_eq!(
             lines,

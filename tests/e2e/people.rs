@@ -1,0 +1,491 @@
+//! What a person at the keyboard meets: where one is, what one typed, what a plan leaves out, and how an apply tells what
+//! happens.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
+    process::Stdio,
+};
+
+use serde_json::{Value, json};
+use trunnion_tests::{Ended, SandboxProcess, Stage, binary};
+
+fn refused(stage: &Stage, arguments: &[&str], expected: &[&str]) -> Ended {
+    let ended = stage.run(arguments);
+    assert_eq!(ended.code, 1, "{arguments:?}\n{}\n{}", ended.stdout, ended.stderr);
+    for expected in expected {
+        assert!(ended.said().contains(expected), "`{expected}` in\n{}", ended.stderr);
+    }
+    ended
+}
+
+#[test]
+fn the_words_of_other_tools_get_one_line_that_says_what_to_type() {
+    let stage = Stage::with("minimal");
+    for (typed, instead) in [
+        ("deploy", "`trunnion apply`"),
+        ("up", "`trunnion apply`"),
+        ("init", "`trunnion plan`"),
+        ("preview", "`trunnion plan`"),
+        ("refresh", "`trunnion plan`"),
+        ("output", "`trunnion show`"),
+        ("down", "`trunnion destroy`"),
+        ("version", "`trunnion --version`"),
+        ("taint", "`trunnion apply --replace ADDRESS`"),
+        ("workspace", "`trunnion plan --env NAME`"),
+        ("fmt", "`trunnion validate`"),
+        ("state", "`trunnion show --json`"),
+        ("force-unlock", "two minutes"),
+    ] {
+        let ended = refused(&stage, &[typed, "something"], &[instead]);
+        assert_eq!((ended.stderr.lines().count(), ended.stdout.as_str()), (1, ""), "{}", ended.stderr);
+        assert!(typed == "down" || !ended.stderr.contains("destroy"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn one_dash_and_auto_approve_do() {
+    let stage = Stage::with("minimal");
+    stage.succeed(&["plan", "-target=instance.small", "-out=plan.json"]);
+    stage.succeed(&["apply", "-auto-approve", "plan.json"]);
+    stage.succeed(&["apply", "--auto-approve"]);
+    assert_eq!(stage.changes(&["-destroy"]).len(), 15);
+    let help = stage.run(&["destroy", "-help"]).stdout;
+    assert!(help.contains("--auto-approve") && !help.contains("--no-wait"), "{help}");
+    stage.succeed(&["destroy", "-auto-approve"]);
+}
+
+#[test]
+fn colours_are_as_asked_for_in_help_and_usage_errors_too() {
+    let stage = Stage::with("minimal");
+    for (arguments, is_coloured) in [
+        (vec!["--help", "--color", "always"], true),
+        (vec!["plan", "--color=always", "--nonsense"], true),
+        (vec!["--help", "--color=never"], false),
+        (vec!["--color", "never", "plan", "--nonsense"], false),
+    ] {
+        let ended = stage.run(&arguments);
+        assert_eq!((ended.stdout + &ended.stderr).contains('\u{1b}'), is_coloured, "{arguments:?}");
+    }
+}
+
+#[test]
+fn without_a_stack_file_those_that_are_near_are_named() {
+    let stage = Stage::with("minimal");
+    fs::create_dir_all(stage.path("a/b/c/d")).unwrap();
+    fs::create_dir_all(stage.path("target")).unwrap();
+    for name in ["a/load test.yaml", "a/b/c/deep.yml", "a/b/c/d/too-deep.yaml", "target/built.yaml"] {
+        fs::copy(stage.path("stack.yaml"), stage.path(name)).unwrap();
+    }
+    stage.write("a/values.yaml", "replicas: 1\n");
+    fs::remove_file(stage.path("stack.yaml")).unwrap();
+    let ended = refused(&stage, &["plan"], &["`trunnion plan 'a/load test.yaml'`"]);
+    for other in ["values.yaml", "too-deep", "built.yaml"] {
+        assert!(!ended.stderr.contains(other), "{}", ended.stderr);
+    }
+    refused(&stage, &["validate"], &["`trunnion validate 'a/load test.yaml'`"]);
+    refused(&stage, &["render", "conf"], &["`trunnion render conf 'a/load test.yaml'`"]);
+    fs::remove_dir_all(stage.path("a")).unwrap();
+    refused(&stage, &["show"], &["`trunnion show FILE`"]);
+}
+
+#[test]
+fn every_plan_begins_with_where_and_by_whom() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    let head = format!(
+        "Stack minimal · no environment · account 123456789012 · eu-west-3 · {} \
+         · as arn:aws:iam::123456789012:user/sandbox",
+        sandbox.endpoint
+    );
+    assert_eq!(stage.succeed(&["plan"]).stdout.lines().next(), Some(head.as_str()));
+    let applied = stage.succeed(&["apply", "--yes"]);
+    assert_eq!(applied.stderr.lines().next(), Some(head.as_str()));
+    let document: Value = serde_json::from_str(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
+    assert_eq!(document["place"]["endpoint"], json!({"url": sandbox.endpoint}));
+    assert_eq!(document["identity"], "arn:aws:iam::123456789012:user/sandbox");
+}
+
+#[test]
+fn what_was_applied_elsewhere_is_never_shown_as_aws() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.succeed(&["apply", "--yes"]);
+    let place = format!("account 123456789012 · eu-west-3 · {}", sandbox.endpoint);
+    let shown = stage.succeed(&["show"]).stdout;
+    assert_eq!(shown.lines().next(), Some(format!("Stack minimal · applied to {place}").as_str()));
+
+    let mut command = stage.command(&["show"]);
+    let output = command.env_remove("AWS_ENDPOINT_URL").output().unwrap();
+    let (shown, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(shown, "", "nothing of it stands on AWS");
+    assert!(said.contains(&format!("What is recorded was applied to {place}.")), "{said}");
+    assert!(said.contains("account 123456789012 · eu-west-3 · AWS"), "{said}");
+}
+
+#[test]
+fn a_state_of_an_earlier_version_is_of_this_endpoint() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.converge(&[]);
+    let state = fs::read_to_string(stage.path(".trunnion/minimal.json")).unwrap();
+    let earlier = state.replace(&format!("{}/", sandbox.endpoint), "aws/");
+    assert_ne!(state, earlier);
+    stage.write(".trunnion/minimal.json", earlier);
+    stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, volume_gib: 60 }");
+    let document: Value = serde_json::from_str(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
+    let causes = document["changes"].to_string();
+    assert!(causes.contains("\"cause\":\"stack\"") && !causes.contains("unrecorded"), "{causes}");
+}
+
+#[test]
+fn a_partial_plan_says_what_it_leaves_out() {
+    let stage = Stage::with("loadtest");
+    stage.succeed(&["apply", "--yes"]);
+    stage.edit("count: 4", "count: 5");
+    let ended = stage.succeed(&["plan", "--target", "instance.probe"]);
+    assert!(ended.stdout.contains("! This plan is partial: it covers `instance.probe`"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("No changes to the targets: all "), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("No changes:"), "{}", ended.stdout);
+    let document: Value =
+        serde_json::from_str(&stage.succeed(&["plan", "--target", "instance.probe", "--json"]).stdout).unwrap();
+    assert_eq!(document["partial"], true);
+    let (covered, others) =
+        (document["summary"]["unchanged"].as_u64().unwrap(), document["summary"]["not_covered"].as_u64().unwrap());
+    assert_eq!(covered + others, 22, "of 22 addresses: {}", document["summary"]);
+    assert!(ended.stdout.contains(&format!("{others} other addresses are not planned")), "{}", ended.stdout);
+}
+
+#[test]
+fn one_sick_host_is_replaced_by_its_address() {
+    let stage = Stage::with("loadtest");
+    stage.succeed(&["apply", "--yes"]);
+    let ids = || -> Vec<String> {
+        let shown: Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
+        let hosts = shown["outputs"]["hosts"].as_array().unwrap().clone();
+        hosts.iter().map(|host| host["id"].to_string()).collect()
+    };
+    let before = ids();
+    let plan = stage.succeed(&["plan", "--replace", "instance.heavy[2]", "--out", "plan.json"]).stdout;
+    assert!(plan.contains("-/+ instance.heavy[2]") && plan.contains("asked for with `--replace`"), "{plan}");
+    stage.succeed(&["apply", "--yes", "plan.json"]);
+    let after = ids();
+    let moved: Vec<usize> = (0..5).filter(|&host| before[host] != after[host]).collect();
+    assert_eq!(moved, [2], "{before:?} {after:?}");
+    stage.succeed(&["apply", "--yes", "-replace=instance.probe[0]", "--target", "iam_role.generator"]);
+    assert_ne!(ids()[4], before[4], "what is to be replaced is meant, too");
+    assert_eq!(stage.changes(&[]), Vec::<String>::new());
+
+    refused(&stage, &["plan", "--replace", "instance.heavy[7]"], &["`instance.heavy[7]`", "similar: `instance.heavy["]);
+    refused(&stage, &["plan", "--target", "instance.havy"], &["`instance.havy`", "similar: `instance.heavy["]);
+    refused(&stage, &["plan", "--target", "instance.heavy[3"], &["is no address", "similar: `instance.heavy[3]`"]);
+    refused(&stage, &["plan", "--replace", "ecs_service.control_plane", "--destroy"], &["cannot be used with"]);
+}
+
+#[test]
+fn a_written_plan_applies_from_any_folder() {
+    let stage = Stage::with("minimal");
+    fs::create_dir(stage.path("infra")).unwrap();
+    fs::rename(stage.path("stack.yaml"), stage.path("infra/stack one.yaml")).unwrap();
+    let hint = stage.succeed(&["plan", "infra/stack one.yaml", "--out", "infra/plan 1.json"]).stderr;
+    assert!(hint.contains("`trunnion apply 'infra/plan 1.json' --sandbox`"), "{hint}");
+    let run = |folder: &str, arguments: &[&str]| {
+        let mut command = stage.command(arguments);
+        let output = command.current_dir(stage.path(folder)).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let whole = stage.path("infra/plan 1.json");
+    let (code, said) = run("/", &["apply", whole.to_str().unwrap(), "--sandbox"]);
+    assert!(code == Some(1) && said.contains("no terminal to ask on"), "{said}");
+    let (code, said) = run("infra", &["apply", "plan 1.json", "--yes", "--sandbox"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(stage.path("infra/.trunnion/minimal.json").exists());
+}
+
+#[test]
+fn a_written_plan_finds_the_stack_file_of_another_workspace_or_is_told_where_it_is() {
+    let sandbox = SandboxProcess::start(&[]);
+    let first = Stage::with("minimal").at(&sandbox);
+    // A plan beside its stack, named by its whole path as a script would.
+    let (stack, plan) = (first.path("stack.yaml"), first.path("plan.json"));
+    first.succeed(&["plan", stack.to_str().unwrap(), "--out", plan.to_str().unwrap()]);
+    let second = Stage::with("minimal").at(&sandbox);
+    fs::copy(&plan, second.path("plan.json")).unwrap();
+    fs::create_dir(second.path("plans")).unwrap();
+    fs::copy(&plan, second.path("plans/plan.json")).unwrap();
+    fs::rename(second.path("stack.yaml"), second.path("plans/renamed.yaml")).unwrap();
+    refused(&second, &["apply", "--yes", "plans/plan.json"], &["stack file", "`stack.yaml`", "`--stack FILE`"]);
+    second.succeed(&["apply", "--yes", "plans/plan.json", "--stack", "plans/renamed.yaml"]);
+    refused(&second, &["apply", "--yes", "plans/renamed.yaml", "--stack", "x.yaml"], &["is no plan"]);
+}
+
+#[test]
+fn a_plan_without_its_state_is_refused_for_that_reason_alone() {
+    let sandbox = SandboxProcess::start(&[]);
+    let planned = Stage::with("minimal").at(&sandbox);
+    planned.succeed(&["apply", "--yes"]);
+    planned.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
+    planned.succeed(&["plan", "--out", "plan.json"]);
+    let elsewhere = Stage::with("minimal").at(&sandbox);
+    for name in ["stack.yaml", "plan.json"] {
+        fs::copy(planned.path(name), elsewhere.path(name)).unwrap();
+    }
+    let expected =
+        ["made with a state, at serial", "there is no state here", ".trunnion/minimal.json`", "state: s3://"];
+    let ended = refused(&elsewhere, &["apply", "--yes", "plan.json"], &expected);
+    assert!(!ended.said().contains("instance"), "no untrue reason beside it: {}", ended.stderr);
+    fs::copy(planned.path(".trunnion/minimal.json"), elsewhere.path(".trunnion/minimal.json")).unwrap();
+    elsewhere.succeed(&["apply", "--yes", "plan.json"]);
+}
+
+#[test]
+fn a_plan_says_nothing_that_is_not_understood() {
+    let stage = Stage::with("minimal");
+    stage.succeed(&["plan", "--out", "plan.json"]);
+    let mut document: Value = serde_json::from_slice(&fs::read(stage.path("plan.json")).unwrap()).unwrap();
+    document["changes"][0]["approved"] = json!(true);
+    stage.write("plan.json", document.to_string());
+    refused(&stage, &["apply", "--yes", "plan.json"], &["unknown field `approved`"]);
+    document["format"] = json!(2);
+    stage.write("plan.json", document.to_string());
+    refused(&stage, &["apply", "--yes", "plan.json"], &["has format 2", "use the version of trunnion that wrote it"]);
+}
+
+/// Runs `trunnion` where no file can be longer than so many blocks of 512 bytes.
+#[cfg(unix)]
+fn with_little_room(stage: &Stage, blocks: u32, arguments: &[&str]) -> Ended {
+    let script = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
+    let mut command = stage.command(&[]);
+    let environment: Vec<_> =
+        command.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
+    let folder = command.get_current_dir().unwrap().to_owned();
+    command = std::process::Command::new("sh");
+    command.env_clear().envs(environment).current_dir(folder).stdin(Stdio::null());
+    let output = command.arg("-c").arg(script).arg(binary("trunnion")).args(arguments).output().unwrap();
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_plan_is_written_whole_or_not_at_all() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.succeed(&["plan", "--out", "plan.json"]);
+    let before = fs::read(stage.path("plan.json")).unwrap();
+    stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
+    let ended = with_little_room(&stage, 1, &["plan", "--out", "plan.json"]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.said().contains("free some space"), "{}", ended.stderr);
+    assert_eq!(fs::read(stage.path("plan.json")).unwrap(), before);
+    let names: Vec<_> = fs::read_dir(stage.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{names:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_unsaved_state_is_said_as_such() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    let ended = with_little_room(&stage, 1, &["apply", "--yes"]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let said = ended.said();
+    assert!(said.contains("The state could not be saved: writing `"), "{said}");
+    assert!(!said.contains("..") && said.contains("not started"), "{said}");
+    stage.converge(&[]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_sandbox_without_room_says_so_at_once_and_goes_on_later() {
+    let stage = Stage::with("minimal");
+    // Room for some calls, and then for no more.
+    for blocks in [1, 16, 64] {
+        let ended = with_little_room(&stage, blocks, &["apply", "--yes", "--sandbox"]);
+        assert_eq!(ended.code, 1, "{}", ended.stderr);
+        let said = ended.said();
+        assert!(said.contains("File too large") && !said.contains("HTTP status 500"), "{said}");
+    }
+    stage.converge(&[]);
+}
+
+#[test]
+fn one_folder_keeps_the_data_of_several_accounts() {
+    let stage = Stage::with("minimal");
+    let stack = fs::read_to_string(stage.path("stack.yaml")).unwrap();
+    let token =
+        stack.lines().find(|line| line.contains("token:")).unwrap().trim().replace("123456789012", "999999999999");
+    stage.write(
+        "stack.yaml",
+        format!(
+            "{stack}\nenvironments:\n  prod:\n    account: \"999999999999\"\n    control_plane:\n      \
+             token: arn:aws:secretsmanager:eu-west-3:999999999999:secret:gatling/token-AbCdEf\n      \
+             ssh: {{ private_key: arn:aws:secretsmanager:eu-west-3:999999999999:secret:gatling/ssh-AbCdEf }}\n"
+        ),
+    );
+    stage.converge(&[]);
+    stage.converge(&["--env", "prod"]);
+    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "the first one stands");
+    let plan = stage.succeed(&["plan", "--env", "prod"]).stdout;
+    assert!(plan.contains("account 999999999999 · eu-west-3 · sandbox in .trunnion/sandbox/999999999999"), "{plan}");
+}
+
+#[test]
+fn equal_failures_are_one() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 12 }");
+    let denied = json!({"error": {"status": 403, "code": "UnauthorizedOperation", "message": "You are not authorized to perform this operation."}});
+    sandbox.faults(&json!([{"operation": "ec2:RunInstances", "times": 1000, "effect": denied}]));
+    let ended = stage.run(&["apply", "--yes"]);
+    assert_eq!(ended.code, 1);
+    let lines = |with: &str| ended.stderr.lines().filter(|line| line.contains(with)).count();
+    assert_eq!((lines("✗"), lines("help: instance.")), (2, 1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("11 more failed in the same way as `instance.small["), "{}", ended.stderr);
+    assert_eq!(lines("instance.small[0…11]: "), 1, "one help for all of them: {}", ended.stderr);
+    assert!(ended.stderr.contains("12 failed, 2 skipped"), "{}", ended.stderr);
+}
+
+/// Starts an apply that waits for its host, and reads until it does.
+#[cfg(target_os = "linux")]
+fn waiting_apply(stage: &Stage, hangup: &str) -> (std::process::Child, BufReader<std::process::ChildStderr>) {
+    let inner = stage.command(&["apply", "--yes"]);
+    let mut command = std::process::Command::new("env");
+    command.arg(hangup).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(inner.get_current_dir().unwrap()).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("instance.small[0]: creating") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0);
+    }
+    (child, said)
+}
+
+#[cfg(target_os = "linux")]
+fn hang_up(child: &std::process::Child) {
+    let status = std::process::Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_terminal_is_as_clean_as_ctrl_c() {
+    let sandbox = SandboxProcess::start(&["--pace", "600000"]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    let (mut child, mut said) = waiting_apply(&stage, "--default-signal=HUP");
+    // A shell and the kernel both send it.
+    hang_up(&child);
+    hang_up(&child);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("Interrupted.") && rest.contains("1 begun and not waited for"), "{rest}");
+    let state: Value = serde_json::from_slice(&fs::read(stage.path(".trunnion/minimal.json")).unwrap()).unwrap();
+    assert!(!state["resources"].as_object().unwrap().is_empty());
+    assert_eq!(fs::read(stage.path(".trunnion/minimal.lock")).unwrap(), b"", "the lock is given back");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nohup_keeps_it_going() {
+    let sandbox = SandboxProcess::start(&["--pace", "2000"]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    let (mut child, mut said) = waiting_apply(&stage, "--ignore-signal=HUP");
+    hang_up(&child);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+}
+
+#[test]
+fn a_silent_endpoint_is_spoken_of_while_it_is_waited_for() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let stage = Stage::with("minimal");
+    let mut command = stage.command(&["plan"]);
+    command.env("AWS_ENDPOINT_URL", &endpoint).env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(line, format!("Still reading account 123456789012 · eu-west-3 · {endpoint}: 5 s\n"));
+}
+
+#[test]
+fn a_damaged_state_is_only_a_damaged_cache() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("loadtest").at(&sandbox);
+    stage.converge(&[]);
+    let path = stage.path(".trunnion/loadtest.json");
+    let state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for address in state["resources"].as_object().unwrap().keys() {
+        for damage in ["", "%"] {
+            let mut damaged = state.clone();
+            let id = damaged["resources"][address]["id"].as_str().unwrap().to_owned();
+            damaged["resources"][address]["id"] = json!(format!("{damage}{}", id.get(1..).unwrap()));
+            stage.write(".trunnion/loadtest.json", damaged.to_string());
+            assert_eq!(stage.changes(&[]), Vec::<String>::new(), "{address} with `{damage}`");
+        }
+    }
+}
+
+#[test]
+fn a_state_of_a_newer_version_asks_for_an_update() {
+    let stage = Stage::with("minimal");
+    fs::create_dir(stage.path(".trunnion")).unwrap();
+    stage.write(".trunnion/minimal.json", "{\"format\": 7}");
+    refused(&stage, &["plan"], &["format 7", "update trunnion"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_holder_of_a_lock_has_a_name_without_the_environment() {
+    let sandbox = SandboxProcess::start(&["--pace", "600000"]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    let (mut child, _said) = waiting_apply(&stage, "--default-signal=HUP");
+    let lock: Value = serde_json::from_slice(&fs::read(stage.path(".trunnion/minimal.lock")).unwrap()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let uid = std::process::Command::new("id").arg("-un").output().unwrap();
+    assert_eq!(lock["owner"], String::from_utf8(uid.stdout).unwrap().trim());
+}
+
+/// What a command shows on a terminal of so many columns, without styles.
+#[cfg(target_os = "linux")]
+fn on_a_terminal(stage: &Stage, columns: u32, command: &str) -> Vec<String> {
+    let mut script = stage.command(&[]);
+    let environment: Vec<_> =
+        script.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    script = std::process::Command::new("script");
+    script.env_clear().envs(environment).current_dir(stage.path("")).stdin(Stdio::null());
+    let line = format!("stty cols {columns}; exec {} {command} --color never", binary("trunnion").display());
+    let output = script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{shown}");
+    shown.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_narrow_terminal_breaks_between_words_and_a_pipe_breaks_nothing() {
+    let stage = Stage::with("minimal");
+    stage.succeed(&["apply", "--yes"]);
+    for command in ["plan --sandbox", "show --sandbox", "plan --sandbox --destroy"] {
+        let shown = on_a_terminal(&stage, 60, command);
+        let widest = shown.iter().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(60), "{shown:#?}");
+        assert!(shown.iter().any(|line| line.starts_with("    ")), "{shown:#?}");
+    }
+    let piped = stage.succeed(&["plan"]).stdout;
+    assert!(piped.lines().any(|line| line.chars().count() > 100), "{piped}");
+    let data = on_a_terminal(&stage, 60, "plan --sandbox --json");
+    assert!(serde_json::from_str::<Value>(&data.join("\n")).is_ok(), "{data:#?}");
+}
