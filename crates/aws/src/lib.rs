@@ -87,7 +87,7 @@ impl Aws {
         let ways = Box::pin(Ways::find(&connection, environment)).await?;
         let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        Ok(Self { connection, clients, endpoint: ways.endpoint, counter, hosts })
+        Ok(Self { connection, clients, endpoint: ways.endpoints.of_all().map(str::to_owned), counter, hosts })
     }
 
     /// The endpoint that all services are asked at, where one is configured; AWS's own without.
