@@ -4,5 +4,7 @@
 
 mod bad_input;
 mod changes;
+mod connecting;
 mod interrupted;
 mod lifecycle;
+mod pacing;
