@@ -5,8 +5,10 @@
 mod bad_input;
 mod boot;
 mod changes;
+mod connecting;
 mod interrupted;
 mod lifecycle;
+mod pacing;
 mod partitions;
 mod people;
 mod ways_of_aws;

@@ -2,16 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test may panic")]
 
+mod network;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use self::network::{Authority, Network, Proxy};
 
 /// A binary that `cargo test --workspace` built beside this test.
 pub fn binary(name: &str) -> PathBuf {
@@ -119,18 +123,19 @@ impl Stage {
         command
     }
 
+    /// Runs `trunnion` with these variables and no sandbox but what they name.
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+        let mut command = self.command(arguments);
+        Ended::of(&command.envs(variables.iter().copied()).output().unwrap())
+    }
+
     /// Runs `trunnion`; with no sandbox to talk to, with the one inside the process where the command takes one.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         let mut arguments = arguments.to_vec();
         if self.endpoint.is_none() && ["plan", "apply", "destroy", "show"].contains(&arguments[0]) {
             arguments.push("--sandbox");
         }
-        let output = self.command(&arguments).output().unwrap();
-        Ended {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ended::of(&self.command(&arguments).output().unwrap())
     }
 
     /// Runs `trunnion`, which must succeed.
@@ -169,6 +174,12 @@ impl Ended {
         self.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
+    /// How a process ended.
+    pub fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
     /// Reads, writes and waves of the line that `-v` prints.
     pub fn calls(&self) -> (u64, u64, u64) {
         let line = self
@@ -191,6 +202,11 @@ pub struct SandboxProcess {
 }
 
 impl SandboxProcess {
+    /// Where it listens: address and port.
+    pub fn address(&self) -> &str {
+        self.endpoint.strip_prefix("http://").unwrap()
+    }
+
     /// Starts one on any free port, its world in memory.
     pub fn start(more: &[&str]) -> Self {
         let mut process = Command::new(binary("trunnion"))

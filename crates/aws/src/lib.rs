@@ -103,7 +103,7 @@ impl Aws {
         let ways = Box::pin(Ways::find(&connection, environment)).await?;
         let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        let endpoint = ways.endpoint.as_deref().and_then(endpoint::custom);
+        let endpoint = ways.endpoints.of_all().and_then(endpoint::custom);
         let (owner, contents) = (Owner::default(), Mutex::default());
         Ok(Self { connection, clients, endpoint, counter, hosts, owner, contents, identity: OnceLock::new() })
     }
