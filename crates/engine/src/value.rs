@@ -106,6 +106,16 @@ impl Value {
         }
     }
 
+    /// Whether it is this text, or holds it.
+    pub(crate) fn names(&self, text: &str) -> bool {
+        match self {
+            Self::Text(own) => own == text,
+            Self::List(parts) | Self::Concat(parts) => parts.iter().any(|part| part.names(text)),
+            Self::Map(map) => map.values().any(|part| part.names(text)),
+            _ => false,
+        }
+    }
+
     /// Whether no part of it is unknown before apply.
     pub fn is_known(&self) -> bool {
         match self {
