@@ -92,19 +92,19 @@ const DUPLICATES: &[(&str, &[Variant])] = &[
 
 /// Of each kind, what makes pairs.
 const PAIRED: &[(&str, &[Variant])] = &[
-    ("ecs_cluster.main", &[OlderOther, Unaddressed]),
-    ("ecs_service.control_plane", &[OlderOther, NotInStack]),
-    ("ecs_task_definition.control_plane", &[OlderEqual, NewerEqual, NewerOther, SpentOther, Unaddressed]),
-    ("iam_instance_profile.generator", &[NewerOther, NotInStack]),
-    ("iam_role.generator", &[OlderEqual, Unaddressed]),
-    ("instance.heavy[0]", &[OlderEqual, NewerEqual, OlderOther, NewerOther, Unaddressed]),
-    ("instance.probe[0]", &[NewerEqual, NotInStack]),
-    ("launch_template.heavy", &[OlderOther, NotInStack]),
+    ("ecs_cluster.main", &[OlderOther]),
+    ("ecs_service.control_plane", &[NotInStack]),
+    ("ecs_task_definition.control_plane", &[OlderOther, NewerEqual, SpentOther]),
+    ("iam_instance_profile.generator", &[NewerOther]),
+    ("iam_role.generator", &[OlderEqual]),
+    ("instance.heavy[0]", &[OlderOther, NewerEqual]),
+    ("instance.probe[0]", &[Unaddressed]),
+    ("launch_template.heavy", &[NotInStack]),
     ("log_group.control_plane", &[NewerOther]),
     ("s3_bucket.artifacts", &[OlderEqual]),
-    ("s3_object.generator[x86_64]", &[OlderOther, NewerOther]),
-    ("security_group.control_plane", &[OlderEqual, InAnotherVpc]),
-    ("security_group.generator", &[NewerOther, InAnotherVpc, Unaddressed]),
+    ("s3_object.generator[x86_64]", &[NewerOther]),
+    ("security_group.control_plane", &[OlderEqual]),
+    ("security_group.generator", &[NewerOther, InAnotherVpc]),
 ];
 
 fn listed(list: &[(&'static str, &'static [Variant])]) -> Vec<Event> {

@@ -485,6 +485,21 @@ fn of_a_kind_that_refers_to_itself_the_one_that_is_referred_to_goes_last() {
     assert!(order(&observed).contains("2: Delete group.c after []"), "{}", order(&observed));
 }
 
+#[test]
+fn a_digest_is_that_of_the_json_with_all_names_in_the_order_of_the_alphabet() {
+    use sha2::{Digest as _, Sha256};
+    let graph = stack(12, "v1");
+    let json = |graph: &Graph| serde_json::Value::from(Value::from_serialize(graph).unwrap()).to_string();
+    let expected = crate::hex(&Sha256::digest(json(&graph)));
+    assert_eq!(graph.digest(&RuleBook::default()), expected);
+    let book = RuleBook::new(BOOK);
+    assert_ne!(graph.digest(&book), expected, "what only a create needs is left out");
+    let mut resources: Vec<Resource> = graph.resources().values().cloned().collect();
+    resources.iter_mut().filter(|it| it.kind().as_str() == "host").for_each(|it| drop(it.attributes.remove("version")));
+    let without = Graph::new("test", resources, graph.lookups().values().cloned()).unwrap();
+    assert_eq!(graph.digest(&book), crate::hex(&Sha256::digest(json(&without))));
+}
+
 fn plan_error(desired: &Graph, observed: &Observed, options: &PlanOptions) -> String {
     match plan(desired, observed, &State::empty("test"), &RuleBook::new(BOOK), options) {
         Ok(plan) => panic!("planned: {}", told(&plan)),
