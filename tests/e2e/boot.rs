@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use trunnion_tests::{Ended, SandboxProcess, Stage, root};
 
 /// A generator binary as far as `trunnion` looks at it: the first bytes of an ELF file for `x86_64`, and something more.
@@ -17,17 +18,22 @@ fn generator(build: &str) -> Vec<u8> {
 const A: &str = "95c2cb8cf640b7313101c0944aeeea2aa4df87433493a31fdbc2e2cfab53ada5";
 const B: &str = "076bb60886fd588f2344892a38d69a97299b8c61f544aeca5c89c591aa6a528a";
 
-fn laptop(sandbox: &SandboxProcess, generator: Option<&str>) -> Stage {
+/// The reference stack on a machine of its own.
+fn machine(generator: Option<&str>) -> Stage {
     let bytes = generator.map(self::generator);
-    Stage::with("loadtest").at(sandbox).on_a_machine_with(bytes.as_deref())
+    Stage::with("loadtest").on_a_machine_with(bytes.as_deref())
+}
+
+fn laptop(world: &TempDir, generator: Option<&str>) -> Stage {
+    machine(generator).in_world(world.path())
 }
 
 /// A world to which the machine with generator `a` applied the reference stack, and that machine.
-fn applied() -> (SandboxProcess, Stage) {
-    let sandbox = SandboxProcess::start(&[]);
-    let first = laptop(&sandbox, Some("a"));
+fn applied() -> (TempDir, Stage) {
+    let world = tempfile::tempdir().unwrap();
+    let first = laptop(&world, Some("a"));
     first.converge(&[]);
-    (sandbox, first)
+    (world, first)
 }
 
 const NEW_CONF: [&str; 2] = ["replace ecs_task_definition.control_plane", "update ecs_service.control_plane"];
@@ -72,9 +78,9 @@ fn refused(stage: &Stage, arguments: &[&str], expected: &[&str]) {
 
 #[test]
 fn another_machine_changes_nothing_and_says_what_it_would_take() {
-    let (sandbox, first) = applied();
+    let (world, first) = applied();
     assert_eq!(notes(&first), Vec::<String>::new());
-    let second = laptop(&sandbox, Some("b"));
+    let second = laptop(&world, Some("b"));
     expect(&second, &[], NOTHING, &[]);
     let [note] = &notes(&second)[..] else { panic!("one note is due") };
     for expected in ["`heavy`", "`probe`", &A[..12], &B[..12]] {
@@ -108,7 +114,7 @@ fn a_state_in_a_bucket_is_shared_as_well() {
     // Its bucket is there to lay the other stack's state into.
     Stage::with("minimal").at(&sandbox).on_a_machine_with(Some(&generator("a"))).converge(&[]);
     let with_state = |build| {
-        let stage = laptop(&sandbox, Some(build));
+        let stage = machine(Some(build)).at(&sandbox);
         stage.edit("\npools:", "\nstate: s3://minimal-123456789012-eu-west-3/state\n\npools:");
         stage
     };
@@ -122,16 +128,16 @@ fn a_state_in_a_bucket_is_shared_as_well() {
 
 #[test]
 fn a_scale_up_boots_what_its_neighbours_run() {
-    let (sandbox, _first) = applied();
+    let (world, _first) = applied();
     for generator in [Some("b"), None] {
-        let second = laptop(&sandbox, generator);
+        let second = laptop(&world, generator);
         let from = if generator.is_some() { "count: 5" } else { "count: 6" };
         second.edit("count: 4", from);
         let host = if generator.is_some() { "instance.heavy[4]" } else { "instance.heavy[5]" };
         expect(&second, &[], &[&[&format!("create {host}")], &NEW_CONF], &[]);
         second.converge(&[]);
         let of = |address: &str| recorded(&second, address)["attributes"].clone();
-        assert_eq!(of(host)["version"], "1");
+        assert_eq!(of("launch_template.heavy")["version"], "1", "no version was made");
         assert_eq!(of(host)["template"], of("instance.heavy[0]")["template"]);
         let user_data = of("launch_template.heavy")["data"]["user_data"].as_str().unwrap().to_owned();
         assert!(user_data.contains(A), "{user_data}");
@@ -140,8 +146,8 @@ fn a_scale_up_boots_what_its_neighbours_run() {
 
 #[test]
 fn a_changed_input_takes_the_newest_for_its_pool_and_the_other_keeps_its_binary() {
-    let (sandbox, first) = applied();
-    let second = laptop(&sandbox, Some("b"));
+    let (world, first) = applied();
+    let second = laptop(&world, Some("b"));
     second.edit("addresses: 15", "addresses: 14");
     let own = format!("create s3_object.generator[x86_64-{}]", &B[..12]);
     let probe = ["update launch_template.probe", "replace instance.probe[0]"];
@@ -179,8 +185,8 @@ fn a_changed_input_takes_the_newest_for_its_pool_and_the_other_keeps_its_binary(
 
 #[test]
 fn a_new_pool_takes_the_newest_and_the_others_keep_theirs() {
-    let (sandbox, _first) = applied();
-    let second = laptop(&sandbox, Some("b"));
+    let (world, _first) = applied();
+    let second = laptop(&world, Some("b"));
     second.edit("\ncontrol_plane:", "  extra:\n    instance_type: c7i.xlarge\n    zone: eu-west-3c\n\ncontrol_plane:");
     second.edit("\nlocations:\n", "\nlocations:\n  prl_extra: { pool: extra }\n");
     let own = format!("create s3_object.generator[x86_64-{}]", &B[..12]);
@@ -194,8 +200,8 @@ fn a_new_pool_takes_the_newest_and_the_others_keep_theirs() {
 
 #[test]
 fn no_binary_is_needed_once_one_was_applied() {
-    let sandbox = SandboxProcess::start(&[]);
-    let none = laptop(&sandbox, None);
+    let world = tempfile::tempdir().unwrap();
+    let none = laptop(&world, None);
     let valid = none.succeed(&["validate"]);
     assert!(
         valid.stderr.contains("is not there") && valid.stderr.contains("cargo xtask generator"),
@@ -203,7 +209,7 @@ fn no_binary_is_needed_once_one_was_applied() {
         valid.stderr
     );
     refused(&none, &["plan"], &["`heavy`", "is not there", "cargo xtask generator"]);
-    laptop(&sandbox, Some("a")).converge(&[]);
+    laptop(&world, Some("a")).converge(&[]);
     expect(&none, &[], NOTHING, &[]);
     assert_eq!(notes(&none), Vec::<String>::new());
     none.succeed(&["apply", "--yes"]);
@@ -215,15 +221,16 @@ fn no_binary_is_needed_once_one_was_applied() {
     none.write("wrong", generator("x").into_iter().map(|byte| if byte == 62 { 183 } else { byte }).collect::<Vec<_>>());
     none.edit("dist/nowhere", "wrong");
     refused(&none, &["validate"], &["is built for arm64"]);
+    none.edit("wrong", "nowhere");
     none.succeed(&["destroy", "--yes"]);
 }
 
 #[test]
 fn a_stack_may_name_its_generator() {
-    let (sandbox, first) = applied();
+    let (world, first) = applied();
     let name = |stage: &Stage, sha256: &str| stage.edit("generator:\n", &format!("generator:\n  sha256: {sha256}\n"));
     // What runs may be named, and then it comes from the bucket.
-    let none = laptop(&sandbox, None);
+    let none = laptop(&world, None);
     name(&none, A);
     expect(&none, &[], NOTHING, &[]);
     none.edit("addresses: 15", "addresses: 14");
@@ -234,7 +241,7 @@ fn a_stack_may_name_its_generator() {
     first.edit("addresses: 15", "addresses: 14");
     name(&first, B);
     refused(&first, &["plan"], &["`heavy`", A, B, "generator.sha256"]);
-    let second = laptop(&sandbox, Some("b"));
+    let second = laptop(&world, Some("b"));
     second.edit("addresses: 15", "addresses: 14");
     name(&second, B);
     second.converge(&[]);
@@ -244,8 +251,8 @@ fn a_stack_may_name_its_generator() {
 
 #[test]
 fn a_target_takes_no_binary_from_under_the_other_pools() {
-    let (sandbox, _first) = applied();
-    let second = laptop(&sandbox, Some("b"));
+    let (world, _first) = applied();
+    let second = laptop(&world, Some("b"));
     let more = ["--update-generator", "--target", "launch_template.heavy"];
     let own = format!("create s3_object.generator[x86_64-{}]", &B[..12]);
     expect(&second, &more, &[&[&own, "update launch_template.heavy"]], &[]);
@@ -258,8 +265,14 @@ fn a_target_takes_no_binary_from_under_the_other_pools() {
 
 #[test]
 fn a_run_that_was_ended_half_way_leaves_both_binaries_until_the_next_one() {
-    let (sandbox, _first) = applied();
-    let second = laptop(&sandbox, Some("b"));
+    let sandbox = SandboxProcess::start(&[]);
+    let on = |build| {
+        let stage = machine(Some(build)).at(&sandbox);
+        stage.edit("count: 4", "count: 1");
+        stage
+    };
+    on("a").converge(&[]);
+    let second = on("b");
     // Both binaries are at one address by then, and one pool names each.
     let fault = serde_json::json!([{
         "operation": "ec2:CreateLaunchTemplateVersion", "nth": 2,
@@ -278,11 +291,11 @@ fn a_run_that_was_ended_half_way_leaves_both_binaries_until_the_next_one() {
 
 #[test]
 fn a_written_plan_takes_the_generator_that_it_was_made_with() {
-    let (sandbox, first) = applied();
-    let second = laptop(&sandbox, Some("b"));
+    let (world, first) = applied();
+    let second = laptop(&world, Some("b"));
     second.succeed(&["plan", "--update-generator", "--out", "update.json"]);
     first.write("update.json", fs::read(second.path("update.json")).unwrap());
-    refused(&first, &["apply", "update.json", "--yes"], &["the plan of now is not that of"]);
+    refused(&first, &["apply", "update.json", "--yes"], &["cannot be applied"]);
     refused(&second, &["apply", "update.json", "--yes", "--update-generator"], &["says itself"]);
     second.succeed(&["apply", "update.json", "--yes"]);
     expect(&second, &[], NOTHING, &[]);
@@ -329,6 +342,11 @@ fn a_world_of_the_first_version_is_left_as_it_is_and_grows() {
         assert_eq!(of("instance.heavy[4]"), of("instance.heavy[0]"));
         let version = recorded(&stage, "launch_template.heavy")["attributes"]["version"].clone();
         assert_eq!(version, "1", "no version was made");
-        stage.converge(&["--update-generator"]);
+        // One host of it takes the newest, and what the others boot stays.
+        let own = ["--update-generator", "--target", "instance.probe"];
+        stage.succeed(&[&["apply", "--yes"][..], &own].concat());
+        assert_eq!(stage.changes(&[]), NEW_CONF);
+        let [note] = &notes(&stage)[..] else { panic!("one note is due") };
+        assert!(note.contains("`heavy`") && !note.contains("`probe`"), "{note}");
     }
 }

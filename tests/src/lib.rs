@@ -90,6 +90,14 @@ impl Stage {
         self
     }
 
+    /// The same, and the sandbox inside its commands keeps its data in this folder, which other stages may share.
+    #[must_use]
+    pub fn in_world(self, world: &Path) -> Self {
+        fs::create_dir_all(self.path(".trunnion")).unwrap();
+        std::os::unix::fs::symlink(world, self.path(".trunnion/sandbox")).unwrap();
+        self
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

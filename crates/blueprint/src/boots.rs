@@ -107,17 +107,25 @@ impl Boots {
             needed.push((pool.instance_type.architecture, boot.generator.clone(), name.as_str()));
             boots.pools.insert(name.clone(), PoolBoot { user_data, boot: Some(boot) });
         }
+        let mut objects = Vec::new();
         for (architecture, sha256, pool) in needed {
-            let source = if uploaded.holds(&sha256) { String::new() } else { source(stack, binaries, pool, &sha256)? };
-            boots.put(uploaded.address(&sha256), architecture.as_str(), Artifact { sha256, source });
+            let is_there = uploaded.holds(&sha256);
+            let source = if is_there { String::new() } else { source(stack, binaries, pool, &sha256)? };
+            objects.push((architecture.as_str().to_owned(), Artifact { sha256, source }));
         }
-        // What templates name that this plan does not touch stays where it is.
+        // What templates name that this plan does not touch stays, too.
         for (at, sha256) in uploaded.named_by(&unselected(standing)) {
-            let index = match &at.index {
+            let architecture = match &at.index {
                 Some(Index::Key(key)) => key.split('-').next().unwrap_or_default().to_owned(),
                 _ => "other".to_owned(),
             };
-            boots.put(Some(at), &index, Artifact { sha256, source: String::new() });
+            objects.push((architecture, Artifact { sha256, source: String::new() }));
+        }
+        // Those that are there first: they keep their addresses.
+        let (there, new): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|(_, object)| uploaded.holds(&object.sha256));
+        for (architecture, object) in there.into_iter().chain(new) {
+            boots.put(uploaded.address(&object.sha256), &architecture, object);
         }
         Ok(boots)
     }
@@ -410,3 +418,6 @@ fn digests_in(text: &str) -> impl Iterator<Item = &str> {
     text.split(move |letter: char| !letter.is_ascii_alphanumeric())
         .filter(move |word| word.len() == 64 && word.chars().all(is_digit))
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,8 +112,9 @@ pub(crate) async fn create(aws: &Aws, object: S3Object) -> Result<Remote, Failur
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    (text.len() == 64).then(|| (0..64).step_by(2).map(pair).collect()).flatten()
+    is_digest.then(|| (0..64).step_by(2).map(pair).collect()).flatten()
 }
 
 /// Tags as a query string.
@@ -159,7 +160,7 @@ mod tests {
     fn a_digest_is_read_from_its_digits() {
         let digits = "9123dcbb0b42652b0e105956c68d3ca2ff34584f324fa41a29aedd32b883e131";
         assert_eq!(from_hex(digits).map(|bytes| hex(&bytes)).as_deref(), Some(digits));
-        for odd in ["", "9123", "é".repeat(32).as_str(), "+".repeat(64).as_str()] {
+        for odd in ["", "9123", "é".repeat(32).as_str(), "+1".repeat(32).as_str()] {
             assert_eq!(from_hex(odd), None, "{odd}");
         }
     }

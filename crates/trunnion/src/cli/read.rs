@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use trunnion::{Engine, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, blueprint, plain};
+use trunnion::{Engine, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, State, blueprint, plain};
 use trunnion_render::style;
 
 use super::{
@@ -91,6 +91,7 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
             shown_place(&recorded.place)
         );
         text += &hosts(&outputs);
+        text += &boots(&state);
         let _ = writeln!(text, "\n{}Resources{:#}", style::STRONG, style::STRONG);
         let width = state.resources.keys().map(|address| address.to_string().len()).max().unwrap_or_default();
         for (address, recorded) in &state.resources {
@@ -107,6 +108,20 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
     }
     engine.close().await;
     Ok(DONE)
+}
+
+/// What the hosts of each pool boot, as far as that is recorded.
+fn boots(state: &State) -> String {
+    let mut text = String::new();
+    for (address, recorded) in &state.resources {
+        let boot = recorded.attributes.get("boot").and_then(|boot| boot.as_map());
+        let word = |name: &str| boot?.get(name)?.as_text();
+        if let (Some(generator), Some(trunnion)) = (word("generator"), word("trunnion")) {
+            let short = generator.get(..12).unwrap_or(generator);
+            let _ = writeln!(text, "  {}  {}  Trunnion {}", plain(&address.name), plain(short), plain(trunnion));
+        }
+    }
+    if text.is_empty() { text } else { format!("{}Generators{:#}\n{text}", style::STRONG, style::STRONG) }
 }
 
 fn shown_place(key: &str) -> String {
