@@ -4,5 +4,6 @@
 
 mod bad_input;
 mod changes;
+mod homes;
 mod interrupted;
 mod lifecycle;
