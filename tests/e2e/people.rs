@@ -317,8 +317,6 @@ fn a_sandbox_without_room_says_so_at_once_and_goes_on_later() {
 fn one_folder_keeps_the_data_of_several_accounts() {
     let stage = Stage::with("minimal");
     let stack = fs::read_to_string(stage.path("stack.yaml")).unwrap();
-    let token =
-        stack.lines().find(|line| line.contains("token:")).unwrap().trim().replace("123456789012", "999999999999");
     stage.write(
         "stack.yaml",
         format!(

@@ -15,6 +15,7 @@ use crate::{
 fn connection(url: &str) -> Connection {
     Connection {
         stack: "loadtest".into(),
+        home: "example.org/acme/loadtest".into(),
         account: "123456789012".into(),
         region: "eu-west-3".into(),
         wait: true,

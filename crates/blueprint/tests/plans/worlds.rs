@@ -485,7 +485,7 @@ pub fn others(world: &mut World, stack: &str) {
             }
         }
         if thing.attributes.contains_key("path") {
-            set(&mut thing.attributes, "path", iam_path("theirs"));
+            set(&mut thing.attributes, "path", iam_path("theirs", "eu-west-3"));
         }
         if kind == EcsService::KIND {
             set(&mut thing.attributes, "task_definition", "theirs");

@@ -150,7 +150,7 @@ impl World {
     /// Whether something belongs to a stack: IAM's by its path, everything else by its tag.
     pub fn is_of(kind: &str, thing: &Thing, stack: &str) -> bool {
         match kind {
-            IamRole::KIND | IamInstanceProfile::KIND => thing.text("path") == iam_path(stack),
+            IamRole::KIND | IamInstanceProfile::KIND => thing.text("path") == iam_path(stack, "eu-west-3"),
             _ => thing.stack() == Some(stack),
         }
     }
