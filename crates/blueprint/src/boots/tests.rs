@@ -209,7 +209,7 @@ fn the_digest_of_a_stack_never_changes() {
     let text = include_str!("../../../../tests/upgrade/stack.yaml");
     let stack = Stack::parse(text, Path::new("stack.yaml"), None, &LoadOptions::default()).unwrap();
     assert_eq!(inputs_of(&stack, "heavy"), "dc0e6e0ae70261422ced9fbe604d24dbe85c6ecd24a0c39063f9c4a6d6379415");
-    assert_eq!(inputs_of(&stack, "probe"), "PROBE");
+    assert_eq!(inputs_of(&stack, "probe"), "b2a6ec5cd74a527126c107ef6e328774fcf7ff5fac1de9f344bccd5f5468b85f");
     assert_eq!(inputs::seal("inputs", "user data"), "7587609d6f9b8c8642e3dae6f90eabd7");
 }
 
