@@ -152,6 +152,10 @@ fn a_template_of_ones_own_is_an_input() {
     assert_eq!(boots.of("heavy").unwrap().boot.as_ref().unwrap().generator, A);
 }
 
+fn heavy(stack: &mut Stack) -> &mut Pool {
+    stack.pools.get_mut("heavy").unwrap()
+}
+
 #[test]
 fn every_key_of_the_stack_that_reaches_the_boot_is_an_input_and_no_other() {
     let changed = |change: &dyn Fn(&mut Stack)| {
@@ -159,9 +163,6 @@ fn every_key_of_the_stack_that_reaches_the_boot_is_an_input_and_no_other() {
         change(&mut other);
         inputs_of(&other, "heavy") != inputs_of(&stack(), "heavy")
     };
-    fn heavy(stack: &mut Stack) -> &mut Pool {
-        stack.pools.get_mut("heavy").unwrap()
-    }
     let inputs: [&dyn Fn(&mut Stack); 15] = [
         &|stack| stack.name.push('x'),
         &|stack| stack.region.push('x'),
