@@ -21,7 +21,7 @@ pub enum BlueprintError {
         why: Unusable,
     },
     /// Hosts are to boot one generator binary, the bucket does not hold it, and there is only another one or none.
-    #[error("the hosts of pool `{pool}` boot the generator binary {wanted}, which the bucket does not hold, and {}", instead(.found, .why))]
+    #[error("the hosts of pool `{pool}` boot the generator binary {wanted}, which the bucket does not hold, and {}", instead(.found.as_ref(), .why.as_ref()))]
     OtherBinary {
         /// The first pool that needs it.
         pool: String,
@@ -172,7 +172,7 @@ fn line_of(line: Option<usize>) -> String {
     line.map(|line| format!(", line {line}")).unwrap_or_default()
 }
 
-fn instead(found: &Option<(PathBuf, String)>, why: &Option<Unusable>) -> String {
+fn instead(found: Option<&(PathBuf, String)>, why: Option<&Unusable>) -> String {
     match (found, why) {
         (Some((path, sha256)), _) => format!("`{}` is {sha256}", path.display()),
         (None, Some(why)) => why.to_string(),

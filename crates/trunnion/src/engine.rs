@@ -213,9 +213,10 @@ impl Engine {
         let stack = &self.stack;
         let refused = |error| Error::blueprint(stack, error);
         let is_scoped = !request.targets.is_empty() || !request.replace.is_empty();
-        let outline = match request.destroy {
-            true => Graph::empty(&stack.name),
-            false => blueprint::outline(stack, is_scoped).map_err(refused)?,
+        let outline = if request.destroy {
+            Graph::empty(&stack.name)
+        } else {
+            blueprint::outline(stack, is_scoped).map_err(refused)?
         };
         let replace = addresses(&request.replace, &outline)?;
         let mut targets = addresses(&request.targets, &outline)?;
