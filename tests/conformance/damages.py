@@ -111,7 +111,7 @@ def narrowed_rule(world):
 
 @damage("update launch_template.heavy", paths=["data.user_data", "data.image_source", "default_version"])
 def new_version_of_a_launch_template(world):
-    name, user_data = "loadtest-heavy", base64.b64encode(b"#!/bin/sh\n# nothing\n").decode()
+    name, user_data = "loadtest.heavy", base64.b64encode(b"#!/bin/sh\n# nothing\n").decode()
     world.client("ec2").create_launch_template_version(
         LaunchTemplateName=name, SourceVersion="1", LaunchTemplateData={"UserData": user_data}
     )
@@ -119,7 +119,7 @@ def new_version_of_a_launch_template(world):
 
 @damage("update launch_template.probe", paths=["data.user_data", "data.image_source"])
 def new_version_of_a_launch_template_made_default(world):
-    name, user_data = "loadtest-probe", base64.b64encode(b"#!/bin/sh\n# nothing\n").decode()
+    name, user_data = "loadtest.probe", base64.b64encode(b"#!/bin/sh\n# nothing\n").decode()
     ec2 = world.client("ec2")
     ec2.create_launch_template_version(
         LaunchTemplateName=name, SourceVersion="1", LaunchTemplateData={"UserData": user_data}
@@ -129,49 +129,49 @@ def new_version_of_a_launch_template_made_default(world):
 
 @damage("create launch_template.heavy")
 def deleted_launch_template(world):
-    world.client("ec2").delete_launch_template(LaunchTemplateName="loadtest-heavy")
+    world.client("ec2").delete_launch_template(LaunchTemplateName="loadtest.heavy")
 
 
 @damage("update launch_template.probe", paths=["tags.team"])
 def changed_tag_of_a_launch_template(world):
     ec2 = world.client("ec2")
-    (found,) = ec2.describe_launch_templates(LaunchTemplateNames=["loadtest-probe"])["LaunchTemplates"]
+    (found,) = ec2.describe_launch_templates(LaunchTemplateNames=["loadtest.probe"])["LaunchTemplates"]
     ec2.create_tags(Resources=[found["LaunchTemplateId"]], Tags=[{"Key": "team", "Value": "another"}])
 
 
 @damage("update iam_role.generator", paths=["policy"])
 def deleted_role_policy(world):
-    world.client("iam").delete_role_policy(RoleName="loadtest-generator", PolicyName="trunnion")
+    world.client("iam").delete_role_policy(RoleName="loadtest.eu-west-3.generator", PolicyName="trunnion")
 
 
 @damage("update iam_role.control_plane", paths=["attached_policies"])
 def attached_foreign_policy(world):
-    world.client("iam").attach_role_policy(RoleName="loadtest-control-plane", PolicyArn=ADMINISTRATOR)
+    world.client("iam").attach_role_policy(RoleName="loadtest.eu-west-3.control-plane", PolicyArn=ADMINISTRATOR)
 
 
 @damage("update iam_role.execution", paths=["other_policies", "tags.team"])
 def further_policy_and_a_tag_less_on_a_role(world):
     iam = world.client("iam")
     everything = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
-    iam.put_role_policy(RoleName="loadtest-execution", PolicyName="more", PolicyDocument=everything)
-    iam.untag_role(RoleName="loadtest-execution", TagKeys=["team"])
+    iam.put_role_policy(RoleName="loadtest.eu-west-3.execution", PolicyName="more", PolicyDocument=everything)
+    iam.untag_role(RoleName="loadtest.eu-west-3.execution", TagKeys=["team"])
 
 
 @damage("update iam_role.execution", paths=["trust_policy"])
 def trust_in_somebody_else(world):
     statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    world.client("iam").update_assume_role_policy(RoleName="loadtest-execution", PolicyDocument=trust)
+    world.client("iam").update_assume_role_policy(RoleName="loadtest.eu-west-3.execution", PolicyDocument=trust)
 
 
 @damage("create iam_role.control_plane", follows=NEW_DEFINITION)
 def deleted_role(world):
-    world.client("iam").delete_role(RoleName="loadtest-control-plane")
+    world.client("iam").delete_role(RoleName="loadtest.eu-west-3.control-plane")
 
 
 @damage("update iam_instance_profile.generator", paths=["roles"])
 def instance_profile_without_its_role(world):
-    name = "loadtest-generator"
+    name = "loadtest.eu-west-3.generator"
     world.client("iam").remove_role_from_instance_profile(InstanceProfileName=name, RoleName=name)
 
 

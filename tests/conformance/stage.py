@@ -120,12 +120,17 @@ class Ended:
         return " ".join(self.stderr.replace("│", " ").split())
 
 
+HOME = "github.com/acme/infra"
+
+
 class Machine:
     """A folder with a stack file in it, from which `trunnion` talks to a cloud."""
 
     def __init__(self, folder: Path, endpoint: str, stack: str | None = None):
         self.folder, self.endpoint = folder, endpoint
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".git").mkdir(parents=True, exist_ok=True)
+        # Clones of one repository: whoever runs `trunnion` in one of them works on the same stack.
+        (folder / ".git" / "config").write_text(f'[remote "origin"]\n\turl = git@{HOME.replace("/", ":", 1)}.git\n')
         if stack is not None:
             (folder / "stack.yaml").write_text(stack)
 

@@ -8,10 +8,12 @@ import json
 import pytest
 from pyhocon import ConfigFactory
 
-from stage import ACCOUNT, GENERATOR, REGION, group_id, instances, tags
+from stage import ACCOUNT, GENERATOR, HOME, REGION, group_id, instances, tags
 
 BUCKET = f"loadtest-{ACCOUNT}-{REGION}"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/trunnion/loadtest/"
+PATH = f"/trunnion/loadtest/{REGION}/"
+NAME = f"loadtest.{REGION}."
+ROLE = f"arn:aws:iam::{ACCOUNT}:role{PATH}{NAME}"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:gatling"
 LOG_GROUP = "/trunnion/loadtest/control-plane"
 
@@ -43,7 +45,7 @@ def sha256() -> str:
 
 
 def our_tags(address, **more):
-    ours = {"trunnion:stack": "loadtest", "trunnion:address": address}
+    ours = {"trunnion:stack": "loadtest", "trunnion:address": address, "trunnion:home": HOME}
     return {"team": "performance", "cost-center": "quality", **ours, **more}
 
 
@@ -137,7 +139,7 @@ def test_everything_of_a_host_says_whose_it_is(reference, heavy):
 
 def test_launch_template_asks_for_it_all(reference, heavy):
     described = reference.sandbox.aws(
-        "ec2", "describe-launch-template-versions", "--launch-template-name", "loadtest-heavy", "--versions", "$Latest"
+        "ec2", "describe-launch-template-versions", "--launch-template-name", "loadtest.heavy", "--versions", "$Latest"
     )
     (version,) = described["LaunchTemplateVersions"]
     assert version["VersionNumber"] == 1 and version["DefaultVersion"]
@@ -145,7 +147,7 @@ def test_launch_template_asks_for_it_all(reference, heavy):
     assert data["InstanceType"] == "c6in.32xlarge"
     assert data["MetadataOptions"]["HttpTokens"] == "required"
     assert data["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
-    assert data["IamInstanceProfile"]["Arn"].endswith(":instance-profile/trunnion/loadtest/loadtest-generator")
+    assert data["IamInstanceProfile"]["Arn"].endswith(f":instance-profile{PATH}{NAME}generator")
     assert [one["SecondaryPrivateIpAddressCount"] for one in data["NetworkInterfaces"]] == [29] * 8
     assert not any(one.get("AssociatePublicIpAddress") for one in data["NetworkInterfaces"])
     for host in heavy:
@@ -192,7 +194,14 @@ def test_object_is_the_generator(reference):
     assert hashlib.sha256(body).hexdigest() == sha256()
     tagged = s3.get_object_tagging(Bucket=BUCKET, Key=f"generator/{sha256()}")["TagSet"]
     # S3 takes no brackets in tags, and ten tags at most.
-    assert tags(tagged) == {"trunnion:stack": "loadtest", "trunnion:address": "s3_object.generator/x86_64"}
+    ours = {"trunnion:stack": "loadtest", "trunnion:home": HOME}
+    assert tags(tagged) == {"trunnion:address": "s3_object.generator/x86_64", **ours}
+    metadata = s3.head_object(Bucket=BUCKET, Key=f"generator/{sha256()}")["Metadata"]
+    assert metadata == {
+        "trunnion-stack": "loadtest",
+        "trunnion-address": "s3_object.generator[x86_64]",
+        "trunnion-home": HOME,
+    }
 
 
 def test_bucket_is_private(reference):
@@ -212,8 +221,8 @@ def test_bucket_is_private(reference):
 
 def test_roles_may_do_what_they_need_and_no_more(reference):
     iam = reference.client("iam")
-    found = iam.list_roles(PathPrefix="/trunnion/loadtest/")["Roles"]
-    roles = {role["RoleName"].removeprefix("loadtest-"): role for role in found}
+    found = iam.list_roles(PathPrefix=PATH)["Roles"]
+    roles = {role["RoleName"].removeprefix(NAME): role for role in found}
     assert roles.keys() == {"generator", "control-plane", "execution"}
     trusted = {name: role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] for name, role in roles.items()}
     tasks = {"Service": "ecs-tasks.amazonaws.com"}
@@ -224,10 +233,10 @@ def test_roles_may_do_what_they_need_and_no_more(reference):
     }
     allowed = {}
     for name in roles:
-        attached = iam.list_attached_role_policies(RoleName=f"loadtest-{name}")["AttachedPolicies"]
+        attached = iam.list_attached_role_policies(RoleName=f"{NAME}{name}")["AttachedPolicies"]
         assert attached == []
-        for policy in iam.list_role_policies(RoleName=f"loadtest-{name}")["PolicyNames"]:
-            document = iam.get_role_policy(RoleName=f"loadtest-{name}", PolicyName=policy)["PolicyDocument"]
+        for policy in iam.list_role_policies(RoleName=f"{NAME}{name}")["PolicyNames"]:
+            document = iam.get_role_policy(RoleName=f"{NAME}{name}", PolicyName=policy)["PolicyDocument"]
             for statement in document["Statement"]:
                 allowed.setdefault(name, {}).update({tuple(statement["Action"]): statement["Resource"]})
     group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{LOG_GROUP}:*"
@@ -240,14 +249,14 @@ def test_roles_may_do_what_they_need_and_no_more(reference):
     }
     for name in roles:
         address = f"iam_role.{name.replace('-', '_')}"
-        assert tags(iam.list_role_tags(RoleName=f"loadtest-{name}")["Tags"]) == our_tags(address)
+        assert tags(iam.list_role_tags(RoleName=f"{NAME}{name}")["Tags"]) == our_tags(address)
 
 
 def test_instance_profile_has_its_role(reference):
-    listed = reference.sandbox.aws("iam", "list-instance-profiles", "--path-prefix", "/trunnion/loadtest/")
+    listed = reference.sandbox.aws("iam", "list-instance-profiles", "--path-prefix", PATH)
     (profile,) = listed["InstanceProfiles"]
-    assert profile["InstanceProfileName"] == "loadtest-generator"
-    assert [role["Arn"] for role in profile["Roles"]] == [f"{ROLE}loadtest-generator"]
+    assert profile["InstanceProfileName"] == f"{NAME}generator"
+    assert [role["Arn"] for role in profile["Roles"]] == [f"{ROLE}generator"]
 
 
 def test_control_plane_knows_every_host(containers, hosts, monkeypatch):
@@ -274,8 +283,8 @@ def test_task_definition_hands_secrets_over_by_their_arn(definition, containers)
     task = definition["taskDefinition"]
     assert (task["networkMode"], task["requiresCompatibilities"]) == ("awsvpc", ["FARGATE"])
     assert (task["cpu"], task["memory"]) == ("1024", "3072")
-    assert task["executionRoleArn"] == f"{ROLE}loadtest-execution"
-    assert task["taskRoleArn"] == f"{ROLE}loadtest-control-plane"
+    assert task["executionRoleArn"] == f"{ROLE}execution"
+    assert task["taskRoleArn"] == f"{ROLE}control-plane"
     assert tags(definition["tags"]) == our_tags("ecs_task_definition.control_plane")
     main, writer = containers["control-plane"], containers["conf"]
     assert main["image"] == "gatlingcorp/control-plane:2026.42.2"

@@ -115,7 +115,7 @@ def test_a_stack_comes_stays_and_goes(moto, tmp_path):
 def test_drift_is_healed_there_too(moto, tmp_path):
     machine = Machine(tmp_path, moto.endpoint, stack(moto))
     machine.converge("--no-wait")
-    moto.client("iam").delete_role_policy(RoleName="minimal-generator", PolicyName="trunnion")
+    moto.client("iam").delete_role_policy(RoleName="minimal.eu-west-3.generator", PolicyName="trunnion")
     moto.client("logs").delete_log_group(logGroupName="/trunnion/minimal/control-plane")
     plan = machine.plan()
     assert plan.changes == {"update iam_role.generator", "create log_group.control_plane"}

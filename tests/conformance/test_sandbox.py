@@ -263,8 +263,8 @@ def test_what_is_in_use_stays(loadtest):
     group = host["NetworkInterfaces"][0]["Groups"][0]["GroupId"]
     assert code_of(ec2.delete_security_group, GroupId=group) == "DependencyViolation"
     assert code_of(ec2.delete_subnet, SubnetId=host["SubnetId"]) == "DependencyViolation"
-    assert code_of(iam.delete_role, RoleName="loadtest-generator") == "DeleteConflict"
-    assert code_of(iam.delete_instance_profile, InstanceProfileName="loadtest-generator") == "DeleteConflict"
+    assert code_of(iam.delete_role, RoleName="loadtest.eu-west-3.generator") == "DeleteConflict"
+    assert code_of(iam.delete_instance_profile, InstanceProfileName="loadtest.eu-west-3.generator") == "DeleteConflict"
     assert code_of(ecs.delete_cluster, cluster="loadtest") == "ClusterContainsServicesException"
     assert code_of(s3.delete_bucket, Bucket=f"loadtest-{host['NetworkInterfaces'][0]['OwnerId']}-eu-west-3") == (
         "BucketNotEmpty"

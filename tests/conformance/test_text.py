@@ -142,7 +142,7 @@ def test_plans_follow_the_published_schema(minimal):
     (machine.folder / "stack.yaml").write_text(
         stack_file("minimal", ("zone: eu-west-3a }", "zone: eu-west-3a, count: 2, volume_gib: 60 }"))
     )
-    minimal.client("iam").delete_role_policy(RoleName="minimal-generator", PolicyName="trunnion")
+    minimal.client("iam").delete_role_policy(RoleName="minimal.eu-west-3.generator", PolicyName="trunnion")
     minimal.client("logs").delete_log_group(logGroupName="/trunnion/minimal/control-plane")
     for name, more in [("plan.json", []), ("destroy.json", ["--destroy"])]:
         machine.succeed("plan", "--out", name, *more)

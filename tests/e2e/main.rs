@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bad_input;
+mod boot;
 mod changes;
+mod connecting;
+mod homes;
 mod interrupted;
 mod lifecycle;
+mod pacing;
 mod partitions;
 mod people;
 mod ways_of_aws;

@@ -2,16 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test may panic")]
 
+mod network;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use self::network::{Authority, Network, Proxy};
 
 /// A binary that `cargo test --workspace` built beside this test.
 pub fn binary(name: &str) -> PathBuf {
@@ -31,6 +35,7 @@ pub fn root() -> &'static Path {
 pub struct Stage {
     folder: TempDir,
     endpoint: Option<String>,
+    machine: Option<TempDir>,
 }
 
 /// How a command ended.
@@ -47,7 +52,7 @@ pub struct Ended {
 impl Stage {
     /// With this text as `stack.yaml`.
     pub fn new(stack: &str) -> Self {
-        let stage = Self { folder: tempfile::tempdir().unwrap(), endpoint: None };
+        let stage = Self { folder: tempfile::tempdir().unwrap(), endpoint: None, machine: None };
         stage.write("stack.yaml", stack);
         stage
     }
@@ -61,6 +66,36 @@ impl Stage {
     #[must_use]
     pub fn at(self, sandbox: &SandboxProcess) -> Self {
         Self { endpoint: Some(sandbox.endpoint.clone()), ..self }
+    }
+
+    /// The same on a machine of its own, where this generator, or none, lies beside `trunnion`. Its folder is a clone of the
+    /// repository that all such machines have.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "files in the test's own folders")]
+    pub fn on_a_machine_with(mut self, generator: Option<&[u8]>) -> Self {
+        let trunnion = binary("trunnion");
+        let machine = tempfile::tempdir_in(trunnion.parent().unwrap()).unwrap();
+        let own = machine.path().join("trunnion");
+        fs::hard_link(&trunnion, &own).or_else(|_| fs::copy(&trunnion, &own).map(|_| ())).unwrap();
+        if let Some(generator) = generator {
+            fs::write(machine.path().join("trunnion-generator"), generator).unwrap();
+        }
+        self.machine = Some(machine);
+        for folder in [".git/objects", ".git/refs"] {
+            fs::create_dir_all(self.path(folder)).unwrap();
+        }
+        self.write(".git/HEAD", "ref: refs/heads/main\n");
+        let origin = "[remote \"origin\"]\n\turl = https://git.example.org/acme/load.git\n";
+        self.write(".git/config", format!("[core]\n\trepositoryformatversion = 0\n{origin}"));
+        self
+    }
+
+    /// The same, and the sandbox inside its commands keeps its data in this folder, which other stages may share.
+    #[must_use]
+    pub fn in_world(self, world: &Path) -> Self {
+        fs::create_dir_all(self.path(".trunnion")).unwrap();
+        std::os::unix::fs::symlink(world, self.path(".trunnion/sandbox")).unwrap();
+        self
     }
 
     /// A path in the folder.
@@ -83,7 +118,8 @@ impl Stage {
 
     /// A command in the folder, with nothing of this process's environment that could matter.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary("trunnion"));
+        let own = self.machine.as_ref().map(|machine| machine.path().join("trunnion"));
+        let mut command = Command::new(own.unwrap_or_else(|| binary("trunnion")));
         command.current_dir(self.folder.path()).env_clear().args(arguments).stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder.path());
         if let Some(endpoint) = &self.endpoint {
@@ -95,18 +131,19 @@ impl Stage {
         command
     }
 
+    /// Runs `trunnion` with these variables and no sandbox but what they name.
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+        let mut command = self.command(arguments);
+        Ended::of(&command.envs(variables.iter().copied()).output().unwrap())
+    }
+
     /// Runs `trunnion`; with no sandbox to talk to, with the one inside the process where the command takes one.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         let mut arguments = arguments.to_vec();
         if self.endpoint.is_none() && ["plan", "apply", "destroy", "show"].contains(&arguments[0]) {
             arguments.push("--sandbox");
         }
-        let output = self.command(&arguments).output().unwrap();
-        Ended {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ended::of(&self.command(&arguments).output().unwrap())
     }
 
     /// Runs `trunnion`, which must succeed.
@@ -145,6 +182,12 @@ impl Ended {
         self.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
+    /// How a process ended.
+    pub fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
     /// Reads, writes and waves of the line that `-v` prints.
     pub fn calls(&self) -> (u64, u64, u64) {
         let line = self
@@ -167,6 +210,11 @@ pub struct SandboxProcess {
 }
 
 impl SandboxProcess {
+    /// Where it listens: address and port.
+    pub fn address(&self) -> &str {
+        self.endpoint.strip_prefix("http://").unwrap()
+    }
+
     /// Starts one on any free port, its world in memory.
     pub fn start(more: &[&str]) -> Self {
         let mut process = Command::new(binary("trunnion"))

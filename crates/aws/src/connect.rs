@@ -17,7 +17,7 @@ use crate::{
     http::{Client, Peer},
     meter::Meter,
     pace::{MOST_ATTEMPTS, Patience, Turnstile},
-    profiles::{Settings, check_url},
+    profiles::{Endpoints, Settings, check_url},
     proxy::Proxies,
     throttle::Buckets,
     trust::{self, Bundle},
@@ -125,7 +125,7 @@ pub enum ConnectError {
         why: String,
     },
     /// A profile that is nowhere.
-    #[error("there is no profile `{name}`, which `{variable}` names, in {}", list(.files))]
+    #[error("`{variable}` names the profile `{name}`, which is neither in {}", list(.files).replace(" and ", " nor in "))]
     UnknownProfile {
         /// Its name.
         name: String,
@@ -181,7 +181,7 @@ impl ConnectError {
             Self::CaBundle { .. } => "name a file with certificates in PEM form".to_owned(),
             Self::Tls(_) => return None,
             Self::ConfigFile { .. } => "correct the file, or name another one in `AWS_CONFIG_FILE`".to_owned(),
-            Self::UnknownProfile { name, known, .. } => {
+            Self::UnknownProfile { name, known, variable, .. } => {
                 let near = known
                     .iter()
                     .map(|other| (strsim::jaro_winkler(name, other), other))
@@ -189,7 +189,9 @@ impl ConnectError {
                     .max_by(|(a, _), (b, _)| a.total_cmp(b));
                 match near {
                     Some((_, near)) => format!("did you mean `{near}`? There {}", are(known)),
-                    None if known.is_empty() => "there are no profiles: run `aws configure`, or unset it".to_owned(),
+                    None if known.is_empty() => {
+                        format!("there are no profiles: run `aws configure`, or unset `{variable}`")
+                    }
                     None => format!("there {}", are(known)),
                 }
             }
@@ -237,9 +239,8 @@ const CREDENTIALS: Duration = Duration::from_mins(2);
 /// What a connection is made of.
 pub(crate) struct Ways {
     config: SdkConfig,
-    has_s3_endpoint: bool,
-    /// The endpoint of all services, where one is configured.
-    pub endpoint: Option<String>,
+    /// Other endpoints than AWS's own.
+    pub endpoints: Endpoints,
     /// The token buckets, where calls are paced.
     pub buckets: Option<Arc<Buckets>>,
 }
@@ -267,10 +268,9 @@ impl Ways {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(connection.region.clone()))
             .http_client(http)
-            .endpoint_url(&endpoint.url)
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .build();
-        Ok(Self { config, has_s3_endpoint: true, endpoint: Some(endpoint.url.clone()), buckets })
+        Ok(Self { config, endpoints: Endpoints::all(&endpoint.url), buckets })
     }
 
     async fn of_environment(
@@ -283,7 +283,7 @@ impl Ways {
         let trust = trust::context(settings.bundle.as_ref(), environment)?;
         let source = Arc::new(settings.source);
         let peer = Peer { region: connection.region.clone(), source: Arc::clone(&source) };
-        // Two tries of 15 seconds each: a silent token service is told about within a minute.
+        // Three tries of 15 seconds each: a silent token service is told about within a minute.
         let timeouts =
             TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).read_timeout(Duration::from_secs(15));
         let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -297,11 +297,11 @@ impl Ways {
             .load()
             .await;
         let credentials = config.credentials_provider();
-        let explained = credentials.map(|inner| SharedCredentialsProvider::new(Explained { inner, source }));
+        let explained = credentials.map(|inner| SharedCredentialsProvider::new(Explained::new(inner, source)));
         let mut builder = config.into_builder();
         builder.set_credentials_provider(explained);
         let config = builder.build();
-        Ok(Self { config, has_s3_endpoint: settings.has_s3_endpoint, endpoint: settings.endpoint, buckets })
+        Ok(Self { config, endpoints: settings.endpoints, buckets })
     }
 }
 
@@ -321,32 +321,35 @@ impl Clients {
             .with_max_backoff(Duration::from_secs(10));
         // Retries for rates are not what the quota is there for.
         let quota = || TokenBucket::builder().throttling_retry_cost(0).build();
+        let endpoint = |service: &str| ways.endpoints.of(service).map(str::to_owned);
         macro_rules! config {
-            ($sdk:ident) => {
-                $sdk::config::Builder::from(&ways.config)
+            ($sdk:ident, $service:literal) => {{
+                let mut builder = $sdk::config::Builder::from(&ways.config);
+                builder.set_endpoint_url(endpoint($service));
+                builder
                     .retry_config(retry.clone())
-                    .retry_partition(RetryPartition::custom(stringify!($sdk)).token_bucket(quota()).build())
+                    .retry_partition(RetryPartition::custom($service).token_bucket(quota()).build())
                     .retry_classifier(patience.clone())
                     .identity_cache(turnstile.clone())
                     .interceptor(meter.clone())
-            };
+            }};
         }
         macro_rules! client {
-            ($sdk:ident) => {
-                $sdk::Client::from_conf(config!($sdk).build())
+            ($sdk:ident, $service:literal) => {
+                $sdk::Client::from_conf(config!($sdk, $service).build())
             };
         }
         // Bucket names as host names do not resolve on an endpoint of one's own.
-        let s3 = config!(aws_sdk_s3).force_path_style(ways.has_s3_endpoint);
+        let s3 = config!(aws_sdk_s3, "S3").force_path_style(endpoint("S3").is_some());
         Self {
-            ec2: client!(aws_sdk_ec2),
-            ecs: client!(aws_sdk_ecs),
-            iam: client!(aws_sdk_iam),
-            logs: client!(aws_sdk_cloudwatchlogs),
+            ec2: client!(aws_sdk_ec2, "EC2"),
+            ecs: client!(aws_sdk_ecs, "ECS"),
+            iam: client!(aws_sdk_iam, "IAM"),
+            logs: client!(aws_sdk_cloudwatchlogs, "CloudWatch Logs"),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
-            secrets: client!(aws_sdk_secretsmanager),
-            ssm: client!(aws_sdk_ssm),
-            sts: client!(aws_sdk_sts),
+            secrets: client!(aws_sdk_secretsmanager, "Secrets Manager"),
+            ssm: client!(aws_sdk_ssm, "SSM"),
+            sts: client!(aws_sdk_sts, "STS"),
         }
     }
 }

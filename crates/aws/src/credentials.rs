@@ -3,7 +3,11 @@
 //! [`Explained`] stands around the SDK's chain of providers. What it gives instead of their errors is a [`NoCredentials`],
 //! found again in the error of the call that wanted them.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{
+    error::Error as StdError,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use aws_config::{imds::client::error::ImdsError, meta::ProviderChainError};
 use aws_credential_types::{
@@ -16,6 +20,7 @@ use aws_sdk_sts::operation::{
 };
 use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::time::Instant;
 
 use crate::unanswered::{Unanswered, chain, find};
 
@@ -99,11 +104,27 @@ pub(crate) struct NoCredentials {
     pub is_unanswered: bool,
 }
 
+/// How long a failure counts: many calls ask at once, and the SDK would ask the providers anew for each of them, one
+/// after the other.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 /// A chain of providers whose errors are explained.
 #[derive(Debug)]
 pub(crate) struct Explained<P> {
-    pub inner: P,
-    pub source: Arc<Source>,
+    inner: P,
+    source: Arc<Source>,
+    failed: Mutex<Option<(Instant, NoCredentials)>>,
+}
+
+impl<P> Explained<P> {
+    /// Around this chain, which gives the credentials of this source.
+    pub fn new(inner: P, source: Arc<Source>) -> Self {
+        Self { inner, source, failed: Mutex::new(None) }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<(Instant, NoCredentials)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<P: ProvideCredentials> ProvideCredentials for Explained<P> {
@@ -112,10 +133,17 @@ impl<P: ProvideCredentials> ProvideCredentials for Explained<P> {
         Self: 'a,
     {
         future::ProvideCredentials::new(async {
+            if let Some((at, failure)) = &*self.failed()
+                && at.elapsed() < AGAIN_AFTER
+            {
+                return Err(CredentialsError::provider_error(failure.clone()));
+            }
             let credentials = self.inner.provide_credentials().await;
             credentials.map_err(|error| {
                 tracing::debug!(error = chain(&error), "no credentials");
-                CredentialsError::provider_error(explain(&error, &self.source))
+                let failure = explain(&error, &self.source);
+                *self.failed() = Some((Instant::now(), failure.clone()));
+                CredentialsError::provider_error(failure)
             })
         })
     }
@@ -258,7 +286,7 @@ fn nowhere(error: &CredentialsError) -> NoCredentials {
         .unwrap_or_default();
     let metadata = match status {
         Some(status) => format!("; this machine's metadata service answers with HTTP status {status}"),
-        None if tried.contains(&"Ec2InstanceMetadata") => "; this machine has no role either".to_owned(),
+        None if tried.contains(&"Ec2InstanceMetadata") => ", and this machine offers none".to_owned(),
         None => String::new(),
     };
     NoCredentials {

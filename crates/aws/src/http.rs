@@ -31,7 +31,7 @@ use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use bytes::Bytes;
 use http::Uri;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::{
     connect::ConnectError,
@@ -45,7 +45,8 @@ use crate::{
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer may be waited for.
 pub(crate) const READ: Duration = Duration::from_secs(25);
-/// How long an answer may take from its beginning to its end; one that stands still ends much sooner, by the SDK's guard.
+/// How long an answer may stand still, and how long it may take from its beginning to its end.
+pub(crate) const STANDSTILL: Duration = Duration::from_secs(15);
 const WHOLE: Duration = Duration::from_mins(3);
 /// How long a page that is not AWS's is read for its title, and how large it may be.
 const PAGE: (Duration, u64) = (Duration::from_secs(3), 64 * 1024);
@@ -181,7 +182,7 @@ impl HttpConnector for Connector {
             if let Some(turn) = turn {
                 answer.add_extension(turn);
             }
-            Ok(answer.map(|body| Bounded::new(body, WHOLE)))
+            Ok(answer.map(Bounded::new))
         })
     }
 }
@@ -195,10 +196,11 @@ pub(crate) fn host_of(uri: &Uri) -> String {
     )
 }
 
-/// A body that must end in time.
+/// A body that must go on and end in time.
 struct Bounded {
     body: SdkBody,
-    until: Pin<Box<Sleep>>,
+    goes_on: Pin<Box<Sleep>>,
+    ends: Pin<Box<Sleep>>,
 }
 
 /// An answer takes too long.
@@ -207,8 +209,9 @@ struct Bounded {
 struct TooLong;
 
 impl Bounded {
-    fn new(body: SdkBody, time: Duration) -> SdkBody {
-        SdkBody::from_body_1_x(Self { body, until: Box::pin(tokio::time::sleep(time)) })
+    fn new(body: SdkBody) -> SdkBody {
+        let sleep = |time| Box::pin(tokio::time::sleep(time));
+        SdkBody::from_body_1_x(Self { body, goes_on: sleep(STANDSTILL), ends: sleep(WHOLE) })
     }
 }
 
@@ -220,10 +223,14 @@ impl Body for Bounded {
         mut self: Pin<&mut Self>,
         context: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.until.as_mut().poll(context).is_ready() {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            self.goes_on.as_mut().reset(Instant::now() + STANDSTILL);
+            return Poll::Ready(frame);
+        }
+        if self.goes_on.as_mut().poll(context).is_ready() || self.ends.as_mut().poll(context).is_ready() {
             return Poll::Ready(Some(Err(TooLong.into())));
         }
-        Pin::new(&mut self.body).poll_frame(context)
+        Poll::Pending
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -53,7 +53,10 @@ mod trust;
 mod unanswered;
 mod wait;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
 
@@ -68,6 +71,7 @@ pub use crate::{
 use crate::{
     connect::{Clients, Ways},
     hosts::Hosts,
+    kinds::s3_object::Content,
     owner::Owner,
 };
 
@@ -80,6 +84,8 @@ pub struct Aws {
     counter: Arc<calls::Counter>,
     hosts: Hosts,
     owner: Owner,
+    /// What objects are uploaded from, by SHA-256.
+    contents: Mutex<HashMap<String, Content>>,
     /// Who makes the calls, once AWS said so.
     identity: OnceLock<String>,
 }
@@ -97,9 +103,18 @@ impl Aws {
         let ways = Box::pin(Ways::find(&connection, environment)).await?;
         let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        let endpoint = ways.endpoint.as_deref().and_then(endpoint::custom);
-        let owner = Owner::default();
-        Ok(Self { connection, clients, endpoint, counter, hosts, owner, identity: OnceLock::new() })
+        let endpoint = ways.endpoints.of_all().and_then(endpoint::custom);
+        let (owner, contents) = (Owner::default(), Mutex::default());
+        Ok(Self { connection, clients, endpoint, counter, hosts, owner, contents, identity: OnceLock::new() })
+    }
+
+    /// Hands over what the object of this SHA-256 is uploaded from, so that its file is not read once more.
+    pub fn supply(&self, sha256: impl Into<String>, content: Arc<Vec<u8>>) {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256.into(), content);
+    }
+
+    fn content(&self, sha256: &str) -> Option<Content> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
     }
 
     /// The calls made so far.

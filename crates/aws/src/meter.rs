@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::{
         },
         orchestrator::{Metadata, OrchestratorError},
         runtime_components::RuntimeComponents,
+        stalled_stream_protection::StalledStreamProtectionConfig,
     },
 };
 use aws_smithy_types::{
@@ -23,14 +24,17 @@ use aws_smithy_types::{
 
 use crate::{
     calls::Counter,
-    http::{CONNECT, READ, host_of},
+    http::{CONNECT, READ, STANDSTILL, host_of},
     pace::Turn,
     unanswered::{Trouble, Unanswered, chain, find},
 };
 
 /// What an upload may take beyond that: the slowest line that is waited for, in bytes a second. A line that stands still
-/// is noticed by the SDK's guard long before.
+/// is noticed long before.
 const SLOWEST_LINE: u64 = 16 * 1024;
+
+/// From how many bytes on the sending of a request is guarded against a standstill.
+const GUARDED: u64 = 64 * 1024;
 
 /// Counts calls and accompanies each.
 #[derive(Debug, Clone)]
@@ -83,7 +87,15 @@ impl Intercept for Meter {
         let upload = Duration::from_secs(bytes / SLOWEST_LINE);
         // None for the whole attempt: the wait for a token would count (`pace.rs`).
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ + upload);
-        cfg.interceptor_state().store_put(timeouts.build());
+        // The SDK's guard of uploads counts a connection that does not come about, too, and knows no name for it: the
+        // connection's own time-out comes first, and a small request needs no guard. Answers are guarded in `http.rs`.
+        let guard = StalledStreamProtectionConfig::enabled()
+            .upload_enabled(bytes >= GUARDED)
+            .download_enabled(false)
+            .grace_period(STANDSTILL);
+        let state = cfg.interceptor_state();
+        state.store_put(timeouts.build());
+        state.store_put(guard.build());
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //!
 //! [`Patience`] bounds the retries of the SDK's standard strategy:
 //! - What AWS refuses because of its rates is sent again for ten minutes: two processes can be at work in one account.
-//! - What gets no answer at all is sent again for 20 seconds; a host that never answered and refuses the connection gets
+//! - What gets no answer at all is sent again for half a minute; a host that never answered and refuses the connection gets
 //!   three tries.
 //! - Everything else gets nine, out of the quota of the standard strategy.
 
@@ -23,6 +23,7 @@ use aws_smithy_runtime_api::{
     client::{
         identity::{IdentityFuture, ResolveCachedIdentity, SharedIdentityCache, SharedIdentityResolver},
         interceptors::context::InterceptorContext,
+        result::ConnectorError,
         retries::{
             RequestAttempts,
             classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority, RetryReason},
@@ -46,7 +47,7 @@ use crate::{
 const PATIENCE_WITH_RATES: Duration = Duration::from_mins(10);
 
 /// After this time, a call that got no answer at all is not sent again.
-const PATIENCE_WITH_SILENCE: Duration = Duration::from_secs(20);
+const PATIENCE_WITH_SILENCE: Duration = Duration::from_secs(30);
 
 /// How often a call is sent that fails in another way, and how often where nothing has ever answered.
 const TRIES: u32 = 9;
@@ -91,6 +92,10 @@ struct State {
     resumes: Option<Instant>,
     /// How many attempts ended in anything else.
     failed: u32,
+    /// The attempt under way, counted from one.
+    attempt: u32,
+    /// The attempt that was last judged, and whether it is the last one: the SDK asks more than once.
+    judged: Option<(u32, bool)>,
 }
 
 impl Turn {
@@ -151,7 +156,9 @@ impl Turnstile {
                 }
             }
         }
-        turn.state().began.get_or_insert_with(Instant::now);
+        let mut state = turn.state();
+        state.began.get_or_insert_with(Instant::now);
+        state.attempt = attempt;
         Ok(waited)
     }
 }
@@ -196,29 +203,27 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    fn with_rates(&self, turn: &Turn) -> RetryAction {
+    /// Whether an attempt that AWS refused because of its rates was the last one.
+    fn ends_refused(&self, turn: &Turn, state: &mut State) -> bool {
         let now = Instant::now();
-        let mut state = turn.state();
         let since = now.saturating_duration_since(*state.refused.get_or_insert(now));
         if since >= PATIENCE_WITH_RATES || turn.ends_with(&self.interrupt) {
-            return RetryAction::RetryForbidden;
+            return true;
         }
         if let Some(buckets) = &self.buckets {
             state.resumes = Some(now + buckets.refused(&turn.operation, now));
         }
-        RetryAction::NoActionIndicated
+        false
     }
 
-    fn with_failures(turn: &Turn, error: Option<&Unanswered>) -> RetryAction {
-        let mut state = turn.state();
+    /// Whether an attempt that failed in another way was the last one.
+    fn ends_failed(state: &mut State, is_silent: bool, error: Option<&Unanswered>) -> bool {
         state.failed += 1;
-        let is_silent = error.is_some_and(Unanswered::is_silent);
         let is_strange = error.is_some_and(|error| error.is_strange);
-        let is_enough = error.is_some_and(Unanswered::is_final)
+        error.is_some_and(Unanswered::is_final)
             || (is_silent && state.began.is_some_and(|began| began.elapsed() >= PATIENCE_WITH_SILENCE))
             || state.failed >= TRIES
-            || (is_strange && !is_silent && state.failed >= TRIES_OF_A_STRANGER);
-        if is_enough { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
+            || (is_strange && !is_silent && state.failed >= TRIES_OF_A_STRANGER)
     }
 }
 
@@ -237,11 +242,18 @@ impl ClassifyRetry for Patience {
             return RetryAction::RetryForbidden;
         };
         let is_refused = matches!(reason, RetryReason::RetryableError { kind: ErrorKind::ThrottlingError, .. });
-        match (is_refused, is_quota(context)) {
-            (true, true) => RetryAction::RetryForbidden,
-            (true, false) => self.with_rates(turn),
-            (false, _) => Self::with_failures(turn, unanswered),
-        }
+        let is_silent = error.is_timeout_error()
+            || error.is_response_error()
+            || error.as_connector_error().is_some_and(ConnectorError::is_timeout);
+        let mut state = turn.state();
+        let is_last = match state.judged {
+            Some((attempt, is_last)) if attempt == state.attempt => is_last,
+            _ if is_refused && is_quota(context) => true,
+            _ if is_refused => self.ends_refused(turn, &mut state),
+            _ => Self::ends_failed(&mut state, is_silent, unanswered),
+        };
+        state.judged = Some((state.attempt, is_last));
+        if is_last { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
     }
 
     fn name(&self) -> &'static str {
@@ -262,3 +274,6 @@ fn is_quota(context: &InterceptorContext) -> bool {
     let body = context.response().and_then(|response| response.body().bytes()).unwrap_or_default();
     String::from_utf8_lossy(body).contains("LimitExceededException")
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,16 +5,17 @@
 //! exist is an error even then. Stricter than the AWS CLI, a named profile without credentials is an error too: the
 //! identity of the machine never stands in for it.
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use aws_config::profile::{self, Profile, ProfileSet};
-use aws_runtime::env_config::EnvConfigValue;
+use aws_runtime::env_config::property::PropertiesKey;
 use aws_types::os_shim_internal::Fs;
 
 use crate::{
     connect::ConnectError,
     credentials::{Origin, Source},
     environment::Environment,
+    proxy::is_place,
     trust::Bundle,
 };
 
@@ -34,10 +35,8 @@ pub(crate) struct Settings {
     pub source: Source,
     /// The authorities that are trusted.
     pub bundle: Option<Bundle>,
-    /// Whether S3 has an endpoint of one's own.
-    pub has_s3_endpoint: bool,
-    /// The endpoint of all services, where one is configured.
-    pub endpoint: Option<String>,
+    /// Other endpoints than AWS's own.
+    pub endpoints: Endpoints,
 }
 
 impl Settings {
@@ -61,9 +60,8 @@ impl Settings {
             });
         }
         let source = source(environment, &set, named.is_some())?;
-        let endpoints = Endpoints { environment, set: &set };
-        endpoints.check()?;
-        let bundle = environment.get("AWS_CA_BUNDLE").map(|path| (path, "AWS_CA_BUNDLE".to_owned()));
+        let endpoints = Endpoints::read(environment, &set)?;
+        let bundle = environment.get("AWS_CA_BUNDLE").map(|path| (path, "`AWS_CA_BUNDLE`".to_owned()));
         let bundle = bundle.or_else(|| {
             let path = set.get("ca_bundle").filter(|path| !path.is_empty())?;
             Some((path, format!("`ca_bundle` of the profile `{profile}`")))
@@ -71,8 +69,7 @@ impl Settings {
         Ok(Self {
             source,
             bundle: bundle.map(|(path, named_by)| Bundle { path: path.to_owned(), named_by }),
-            has_s3_endpoint: endpoints.of(Some("S3")).is_some(),
-            endpoint: endpoints.of(None),
+            endpoints,
             profile,
         })
     }
@@ -173,53 +170,87 @@ fn origin(profile: &Profile) -> Origin {
 const SERVICES: [&str; 10] =
     ["EC2", "ECS", "IAM", "CloudWatch Logs", "S3", "Secrets Manager", "SSM", "STS", "SSO", "SSO OIDC"];
 
-/// The endpoints that are configured, read as the SDK reads them. Here they are checked, since it panics at some.
-struct Endpoints<'a> {
-    environment: &'a Environment,
-    set: &'a ProfileSet,
+/// The endpoints that are configured.
+///
+/// The SDK reads them as well, but panics at some that are none, and looks for a service whose id has a space under a
+/// name with `-` in `services` sections, where it is documented (and read by the AWS CLI) with `_`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Endpoints {
+    of_all: Option<String>,
+    of_services: BTreeMap<&'static str, String>,
 }
 
-impl Endpoints<'_> {
-    fn are_ignored(&self) -> bool {
-        let variable = self.environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
-        let value = variable.or_else(|| self.set.get("ignore_configured_endpoint_urls"));
-        value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+impl Endpoints {
+    /// One and the same for all services.
+    pub fn all(url: &str) -> Self {
+        Self { of_all: Some(url.to_owned()), of_services: BTreeMap::new() }
     }
 
-    /// The endpoint of a service, or the one of all.
-    fn of(&self, service: Option<&str>) -> Option<String> {
-        if self.are_ignored() {
-            return None;
+    fn read(environment: &Environment, set: &ProfileSet) -> Result<Self, ConnectError> {
+        let ignored = environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+        let ignored = ignored.or_else(|| set.get("ignore_configured_endpoint_urls"));
+        if ignored.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return Ok(Self::default());
         }
-        let value = EnvConfigValue::new().env("AWS_ENDPOINT_URL").profile("endpoint_url");
-        let value = if let Some(service) = service { value.service_id(service) } else { value };
-        let env = self.environment.for_the_sdk();
-        value.load(&env, Some(self.set)).map(|(url, _)| url.into_owned())
+        let of_profile = || set.get("endpoint_url").filter(|url| !url.is_empty());
+        let of_all = environment.get("AWS_ENDPOINT_URL");
+        let found = Self {
+            of_services: SERVICES
+                .into_iter()
+                .filter_map(|service| {
+                    let variable = format!("AWS_ENDPOINT_URL_{}", service.to_uppercase().replace(' ', "_"));
+                    let url = environment.get(&variable).map(str::to_owned);
+                    // A variable wins over the profile, also one for all services.
+                    let url = url.or_else(|| if of_all.is_some() { None } else { in_section(set, service) })?;
+                    Some((service, url))
+                })
+                .collect(),
+            of_all: of_all.or_else(of_profile).map(str::to_owned),
+        };
+        for url in found.of_all.iter().chain(found.of_services.values()) {
+            check_url(url, || who_names(environment, set, url))?;
+        }
+        Ok(found)
     }
 
-    fn check(&self) -> Result<(), ConnectError> {
-        for service in SERVICES.map(Some).into_iter().chain([None]) {
-            if let Some(url) = self.of(service) {
-                check_url(&url, || self.who_names(&url))?;
-            }
-        }
-        Ok(())
+    /// The endpoint of a service, by the id of its model.
+    pub fn of(&self, service: &str) -> Option<&str> {
+        self.of_services.get(service).or(self.of_all.as_ref()).map(String::as_str)
     }
 
-    fn who_names(&self, url: &str) -> String {
-        let mut variables = self.environment.beginning_with("AWS_ENDPOINT_URL");
-        match variables.find(|(_, value)| *value == url) {
-            Some((name, _)) => format!("`{name}`"),
-            None => format!("`endpoint_url` of the profile `{}`", self.set.selected_profile()),
-        }
+    /// The endpoint of all services that have none of their own.
+    pub fn of_all(&self) -> Option<&str> {
+        self.of_all.as_deref()
+    }
+}
+
+/// The endpoint of a service in the `services` section of the chosen profile.
+fn in_section(set: &ProfileSet, service: &str) -> Option<String> {
+    let section = set.get("services")?;
+    ["_", "-"].into_iter().find_map(|space| {
+        let key = PropertiesKey::builder()
+            .section_key("services")
+            .section_name(section)
+            .property_name(service.to_lowercase().replace(' ', space))
+            .sub_property_name("endpoint_url");
+        set.other_sections().get(&key.build().ok()?).filter(|url| !url.is_empty()).cloned()
+    })
+}
+
+fn who_names(environment: &Environment, set: &ProfileSet, url: &str) -> String {
+    let mut variables = environment.beginning_with("AWS_ENDPOINT_URL");
+    match variables.find(|(_, value)| *value == url) {
+        Some((name, _)) => format!("`{name}`"),
+        None => format!("`endpoint_url` of the profile `{}`", set.selected_profile()),
     }
 }
 
 /// Refuses what can be no endpoint.
 pub(crate) fn check_url(url: &str, named_by: impl FnOnce() -> String) -> Result<(), ConnectError> {
     let uri = url.parse::<http::Uri>().ok();
-    let is_right = uri.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-    });
+    let is_right = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && is_place(&uri));
     if is_right { Ok(()) } else { Err(ConnectError::Endpoint { url: url.to_owned(), named_by: named_by() }) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,17 @@ impl Proxies {
     }
 }
 
+/// Whether a URL has a host, and a port that is a number if it has one.
+pub(crate) fn is_place(uri: &Uri) -> bool {
+    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    // The colons of an IPv6 address stand in brackets.
+    match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => !host.is_empty() && port.parse::<u16>().is_ok(),
+        _ => !place.is_empty(),
+    }
+}
+
 fn is_local(host: &str) -> bool {
     host == "localhost"
         || METADATA.contains(&host)
@@ -100,7 +111,7 @@ impl Proxy {
         let authority = uri.authority().ok_or_else(refused)?.as_str();
         let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
         match uri.scheme_str() {
-            Some(scheme @ ("http" | "https")) if uri.host().is_some_and(|host| !host.is_empty()) => Ok(Some(Self {
+            Some(scheme @ ("http" | "https")) if is_place(&uri) => Ok(Some(Self {
                 shown: format!("{scheme}://{place}"),
                 url: format!("{scheme}://{authority}"),
                 variable,

@@ -24,7 +24,7 @@ const SYSTEM_BUNDLES: &[&str] = &[
 pub struct Bundle {
     /// Its path.
     pub path: String,
-    /// `AWS_CA_BUNDLE`, or `ca_bundle` of a profile.
+    /// `AWS_CA_BUNDLE`, or `ca_bundle` of a profile, in backticks.
     pub named_by: String,
 }
 

@@ -1,6 +1,5 @@
 //! The addresses, names and tags of a stack's resources, in one place so that all rooms agree on them.
 
-use trunnion_catalog::Architecture;
 use trunnion_engine::{Address, Value};
 use trunnion_kinds::{
     ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile, IamRole, Instance,
@@ -19,8 +18,9 @@ pub(crate) fn bucket() -> Address {
     Address::new(S3Bucket::KIND, "artifacts")
 }
 
-pub(crate) fn object(architecture: Architecture) -> Address {
-    Address::keyed(S3Object::KIND, GENERATOR, architecture.as_str())
+/// A generator binary: `x86_64`, and where pools of one architecture boot several, the others as `x86_64-0123456789ab`.
+pub(crate) fn object(key: &str) -> Address {
+    Address::keyed(S3Object::KIND, GENERATOR, key)
 }
 
 pub(crate) fn security_group(name: &str) -> Address {

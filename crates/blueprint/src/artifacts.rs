@@ -5,14 +5,15 @@ use trunnion_kinds::{S3Bucket, S3Object};
 use trunnion_stack::Stack;
 
 use crate::{
-    Binaries, BlueprintError,
+    BlueprintError, Boots,
     address::{self, bucket_of, own_tags, tags},
+    binaries::key,
     policy::{Policy, Statement, partition},
     resource,
 };
 
-/// The bucket, and the binary of each architecture in it.
-pub(crate) fn resources(stack: &Stack, binaries: &Binaries) -> Result<Vec<Resource>, BlueprintError> {
+/// The bucket, and in it every generator binary that hosts boot.
+pub(crate) fn resources(stack: &Stack, boots: &Boots) -> Result<Vec<Resource>, BlueprintError> {
     let bucket = S3Bucket {
         name: bucket_of(stack),
         versioning: true,
@@ -22,16 +23,15 @@ pub(crate) fn resources(stack: &Stack, binaries: &Binaries) -> Result<Vec<Resour
         tags: tags(stack, &address::bucket()),
     };
     let mut resources = vec![resource(address::bucket(), &bucket)?];
-    for (architecture, binary) in binaries.iter() {
-        let address = address::object(architecture);
+    for (address, artifact) in boots.objects() {
         let object = S3Object {
             bucket: bucket.name.clone().into(),
-            key: binary.key(),
-            sha256: binary.sha256.clone(),
-            source: binary.path.display().to_string(),
-            tags: own_tags(stack, &address),
+            key: key(&artifact.sha256),
+            sha256: artifact.sha256.clone(),
+            source: artifact.source.clone(),
+            tags: own_tags(stack, address),
         };
-        resources.push(resource(address, &object)?.after([address::bucket()]));
+        resources.push(resource(address.clone(), &object)?.after([address::bucket()]));
     }
     Ok(resources)
 }

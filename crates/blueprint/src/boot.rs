@@ -15,7 +15,9 @@ use trunnion_catalog::Architecture;
 use trunnion_generator::{Config, Connections, Except, Mode, Ports, Spread, Ssh};
 use trunnion_stack::{Engine, Pool, Stack, Tracking};
 
-use crate::{Binaries, BlueprintError, address::bucket_of, conf::EXECUTABLE_DIR, error::BlueprintError as Error};
+use crate::{
+    Binaries, BlueprintError, address::bucket_of, binaries::key, conf::EXECUTABLE_DIR, error::BlueprintError as Error,
+};
 
 /// How many bytes of user data AWS takes, before they are encoded.
 pub const USER_DATA_LIMIT: usize = trunnion_catalog::limits::USER_DATA_BYTES;
@@ -72,22 +74,64 @@ struct SshAccess<'a> {
     public_key: &'a str,
 }
 
-/// The user data of a pool's hosts: the boot template, rendered.
+/// The user data of a pool's hosts: the boot template, rendered with the newest generator binary.
 pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<String, BlueprintError> {
-    let pool = stack.pools.get(pool_name).ok_or_else(|| Error::NoPool { pool: pool_name.to_owned() })?;
-    let (template_name, template) = template(stack)?;
-    let context = boot_context(stack, pool_name, pool, binaries)?;
-    let failed = |error: &tera::Error| Error::render(template_name.clone(), error);
-    let context = Context::from_serialize(&context).map_err(|error| failed(&error))?;
-    let mut tera = Tera::new();
-    tera.register_filter("quote", quote);
-    tera.add_raw_template(&template_name, &template).map_err(|error| failed(&error))?;
-    let text = tera.render(&template_name, &context).map_err(|error| failed(&error))?;
-    check_mark(&template_name, &text)?;
-    if text.len() > USER_DATA_LIMIT {
-        return Err(Error::UserDataTooLong { pool: pool_name.to_owned(), size: text.len(), limit: USER_DATA_LIMIT });
+    let script = Script::read(stack)?;
+    let architecture = pool(stack, pool_name)?.instance_type.architecture;
+    script.render(pool_name, newest(pool_name, architecture, binaries)?)
+}
+
+/// The digest of the generator binary that a pool's hosts boot once they boot the newest.
+pub(crate) fn newest<'b>(
+    pool_name: &str,
+    architecture: Architecture,
+    binaries: &'b Binaries,
+) -> Result<&'b str, BlueprintError> {
+    binaries.newest(architecture).map_err(|why| Error::NoBinary { pool: pool_name.to_owned(), architecture, why })
+}
+
+fn pool<'s>(stack: &'s Stack, name: &str) -> Result<&'s Pool, BlueprintError> {
+    stack.pools.get(name).ok_or_else(|| Error::NoPool { pool: name.to_owned() })
+}
+
+/// The boot template of a stack, to be rendered for any pool and any generator binary.
+pub(crate) struct Script<'s> {
+    stack: &'s Stack,
+    name: String,
+    text: String,
+    tera: Tera,
+}
+
+impl<'s> Script<'s> {
+    pub(crate) fn read(stack: &'s Stack) -> Result<Self, BlueprintError> {
+        let (name, text) = template(stack)?;
+        let mut tera = Tera::new();
+        tera.register_filter("quote", quote);
+        tera.add_raw_template(&name, &text).map_err(|error| Error::render(name.clone(), &error))?;
+        Ok(Self { stack, name, text, tera })
     }
-    Ok(text)
+
+    /// The template's text, where it is the stack's own.
+    pub(crate) fn own(&self) -> Option<&str> {
+        self.stack.generator.template.is_some().then_some(self.text.as_str())
+    }
+
+    /// The user data of a pool's hosts with the generator binary of this digest.
+    pub(crate) fn render(&self, pool_name: &str, sha256: &str) -> Result<String, BlueprintError> {
+        let context = boot_context(self.stack, pool_name, pool(self.stack, pool_name)?, sha256)?;
+        let failed = |error: &tera::Error| Error::render(self.name.clone(), error);
+        let context = Context::from_serialize(&context).map_err(|error| failed(&error))?;
+        let text = self.tera.render(&self.name, &context).map_err(|error| failed(&error))?;
+        check_mark(&self.name, &text)?;
+        if text.len() > USER_DATA_LIMIT {
+            return Err(Error::UserDataTooLong {
+                pool: pool_name.to_owned(),
+                size: text.len(),
+                limit: USER_DATA_LIMIT,
+            });
+        }
+        Ok(text)
+    }
 }
 
 /// The template's name for messages, and its text.
@@ -147,11 +191,10 @@ fn boot_context<'a>(
     stack: &'a Stack,
     pool_name: &'a str,
     pool: &'a Pool,
-    binaries: &'a Binaries,
+    sha256: &'a str,
 ) -> Result<BootContext<'a>, BlueprintError> {
     let ssh = &stack.control_plane.ssh;
     let instance_type = pool.instance_type;
-    let binary = binaries.of_pool(pool_name, instance_type.architecture)?;
     Ok(BootContext {
         stack: &stack.name,
         region: &stack.region,
@@ -160,18 +203,23 @@ fn boot_context<'a>(
         architecture: instance_type.architecture,
         interfaces: pool.interfaces,
         addresses: pool.addresses,
-        tracking: match pool.tracking {
-            Tracking::Tracked => "tracked",
-            Tracking::Untracked => "untracked",
-        },
+        tracking: tracking(pool),
         java: stack.generator.java,
         javascript: runs_javascript(stack, pool_name),
-        generator: Artifact { bucket: bucket_of(stack), key: binary.key(), sha256: &binary.sha256 },
+        generator: Artifact { bucket: bucket_of(stack), key: key(sha256), sha256 },
         config: config(stack, pool_name, pool).to_json()?,
         metrics_port: stack.generator.metrics_port,
         ssh: SshAccess { user: &ssh.user, public_key: &ssh.public_key },
         variables: &stack.generator.variables,
     })
+}
+
+/// A pool's tracking, as templates are handed it.
+pub(crate) fn tracking(pool: &Pool) -> &'static str {
+    match pool.tracking {
+        Tracking::Tracked => "tracked",
+        Tracking::Untracked => "untracked",
+    }
 }
 
 /// What the pool's hosts are promised.

@@ -5,31 +5,35 @@ use std::{io, path::PathBuf};
 use trunnion_catalog::Architecture;
 use trunnion_engine::{Address, GraphError};
 
+use crate::binaries::Unusable;
+
 /// Why a stack cannot become resources.
 #[derive(Debug, thiserror::Error)]
 pub enum BlueprintError {
-    /// A generator binary cannot be read.
-    #[error("cannot read the generator binary `{path}`")]
-    Binary {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A generator binary is longer than any is.
-    #[error("the generator binary `{path}` has more than {limit} bytes")]
-    BinaryTooLong {
-        /// The file.
-        path: PathBuf,
-        /// How many bytes are taken.
-        limit: u64,
-    },
-    /// There is no generator binary for a pool.
-    #[error("pool `{pool}` needs a generator binary for {architecture}, and none was read")]
+    /// Hosts are to boot a generator binary that cannot be had.
+    #[error("the hosts of pool `{pool}` boot a generator binary for {architecture}, and {why}")]
     NoBinary {
-        /// The pool.
+        /// The first pool that needs it.
         pool: String,
         /// Its architecture.
+        architecture: Architecture,
+        /// Where it was looked for, and what is wrong there.
+        why: Unusable,
+    },
+    /// Hosts are to boot one generator binary, the bucket does not hold it, and there is only another one or none.
+    #[error("the hosts of pool `{pool}` boot the generator binary {wanted}, which the bucket does not hold, and {}", instead(.found, .why))]
+    OtherBinary {
+        /// The first pool that needs it.
+        pool: String,
+        /// The SHA-256 that is needed.
+        wanted: String,
+        /// The file that is there, and its SHA-256.
+        found: Option<(PathBuf, String)>,
+        /// What is wrong where it was looked for, if there is none.
+        why: Option<Unusable>,
+        /// Whether the stack names the digest.
+        is_named: bool,
+        /// The pool's architecture.
         architecture: Architecture,
     },
     /// There is no such pool.
@@ -124,9 +128,8 @@ impl BlueprintError {
     /// The key of the stack file that the error is about, such as `generator.template`.
     pub fn path(&self) -> Option<String> {
         match self {
-            Self::Binary { .. } | Self::BinaryTooLong { .. } | Self::NoBinary { .. } => {
-                Some("generator.binary".to_owned())
-            }
+            Self::NoBinary { .. } | Self::OtherBinary { is_named: false, .. } => Some("generator.binary".to_owned()),
+            Self::OtherBinary { .. } => Some("generator.sha256".to_owned()),
             Self::Template { .. } | Self::TemplateTooLong { .. } | Self::Render { .. } | Self::NoCloudInit { .. } => {
                 Some("generator.template".to_owned())
             }
@@ -140,9 +143,14 @@ impl BlueprintError {
     /// What to do next, where that is not the message itself.
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::Binary { .. } | Self::NoBinary { .. } => {
-                Some("build `trunnion-generator` for the pool's architecture and name its file in `generator.binary`")
+            Self::NoBinary { architecture, .. } => Some(how_to_build(*architecture)),
+            Self::OtherBinary { is_named: true, .. } => {
+                Some("name the file with that SHA-256 in `generator.binary`, or correct `generator.sha256`")
             }
+            Self::OtherBinary { .. } => Some(
+                "name the file with that SHA-256 in `generator.binary` and apply again, or let `--update-generator` take \
+                 the newest one",
+            ),
             Self::UserDataTooLong { .. } => {
                 Some("shorten the template or the variables, or put what is long into an image of your own")
             }
@@ -162,4 +170,25 @@ impl BlueprintError {
 
 fn line_of(line: Option<usize>) -> String {
     line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
+fn instead(found: &Option<(PathBuf, String)>, why: &Option<Unusable>) -> String {
+    match (found, why) {
+        (Some((path, sha256)), _) => format!("`{}` is {sha256}", path.display()),
+        (None, Some(why)) => why.to_string(),
+        (None, None) => "there is none on this machine".to_owned(),
+    }
+}
+
+/// How to come to a generator binary for an architecture.
+pub(crate) fn how_to_build(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => {
+            "build one with `cargo xtask generator` and name it: `generator: { binary: dist/trunnion-generator }`"
+        }
+        Architecture::Arm64 => {
+            "build one with `cargo xtask generator --target aarch64-unknown-linux-gnu` and name it: `generator: { binary: \
+             dist/trunnion-generator-arm64 }`"
+        }
+    }
 }

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trunnion_catalog::{Architecture, limits::SERVICE_SUBNETS};
-use trunnion_engine::{Address, Graph, Map, Observed};
+use trunnion_engine::{Address, Graph, Map, Note, Observed};
+use trunnion_kinds::S3Object;
 use trunnion_stack::{Image, Placement, Pool, Stack, may_be_secret};
 
 use crate::{
-    Binaries, Binary,
+    Binaries, Binary, Unusable,
     address::{self, EXECUTION},
     boot::runs_javascript,
+    error::how_to_build,
     network::{control_plane_placements, pool_placements},
 };
 
@@ -53,7 +55,7 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     room(stack, desired, observed, &mut found.errors);
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found.warnings.extend(secrets_with_keys(stack, observed));
-    found.warnings.extend(binaries_that_may_not_start(stack, binaries));
+    found.warnings.extend(binaries_that_may_not_start(stack, binaries, desired));
     found.warnings.extend(secrets_in_clear(stack));
     found
 }
@@ -255,8 +257,10 @@ fn secrets_with_keys(stack: &Stack, observed: &Observed) -> Vec<Finding> {
 }
 
 /// Amazon Linux 2023 has glibc 2.34, and a newer one is what most machines have that binaries are built on.
-fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries) -> Vec<Finding> {
+fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries, desired: &Graph) -> Vec<Finding> {
+    let objects = || desired.resources().values().filter(|resource| resource.kind().as_str() == S3Object::KIND);
     let finding = |(architecture, binary): (Architecture, &Binary)| {
+        objects().find(|object| text(&object.attributes, "sha256") == Some(&*binary.sha256))?;
         let boots =
             |pool: &&Pool| pool.instance_type.architecture == architecture && pool.image == Image::AmazonLinux2023;
         stack.pools.values().find(boots).filter(|_| binary.is_dynamic)?;
@@ -271,7 +275,7 @@ fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries) -> Vec<Findin
             path: "generator.binary".to_owned(),
         })
     };
-    binaries.iter().filter_map(finding).collect()
+    binaries.known().filter_map(finding).collect()
 }
 
 /// Addresses that are still to be taken must be free: hosts that stand already hold theirs.
@@ -359,4 +363,18 @@ fn text<'a>(attributes: &'a Map, name: &str) -> Option<&'a str> {
 
 fn number(attributes: &Map, name: &str) -> Option<i64> {
     attributes.get(name)?.as_number()
+}
+
+/// What is wrong with the generator binaries that are at hand. A plan refuses them only where it boots hosts with them.
+pub fn doubts(stack: &Stack) -> Vec<Note> {
+    let doubt = |(architecture, why): (Architecture, Unusable)| {
+        // Whose digest is named may lie in the bucket.
+        let is_named = stack.generator.sha256.contains_key(&architecture);
+        (!is_named).then(|| Note {
+            code: "blueprint::generator".to_owned(),
+            message: format!("a pool that is new or changed boots a generator binary for {architecture}, and {why}"),
+            help: Some(how_to_build(architecture).to_owned()),
+        })
+    };
+    Binaries::of(stack).doubts().into_iter().filter_map(doubt).collect()
 }

@@ -11,17 +11,16 @@ use trunnion_kinds::{
 use trunnion_stack::{Image, Pool, Stack, Tracking};
 
 use crate::{
-    Binaries, BlueprintError,
+    BlueprintError, Boots,
     address::{self, GENERATOR, LOAD, UNTRACKED, name, of, tags_with_name},
-    boot, lookup as one_lookup, resource,
+    lookup as one_lookup, resource,
 };
 
 /// Every pool's launch template and hosts.
-pub(crate) fn resources(stack: &Stack, binaries: &Binaries) -> Result<Vec<Resource>, BlueprintError> {
+pub(crate) fn resources(stack: &Stack, boots: &Boots) -> Result<Vec<Resource>, BlueprintError> {
     let mut resources = Vec::new();
     for (pool_name, pool) in &stack.pools {
-        let user_data = boot(stack, pool_name, binaries)?;
-        resources.push(launch_template(stack, pool_name, pool, user_data)?);
+        resources.push(launch_template(stack, pool_name, pool, boots)?);
         for number in 0..pool.count {
             resources.push(instance(stack, pool_name, pool, number)?);
         }
@@ -48,6 +47,11 @@ pub(crate) fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
     Ok(lookups)
 }
 
+/// What a pool's image is asked for by.
+pub(crate) fn image_source_of(pool: &Pool) -> String {
+    image_source(&pool.image, pool.instance_type)
+}
+
 /// What an image is asked for by: an SSM parameter or an id.
 fn image_source(image: &Image, instance_type: &InstanceType) -> String {
     match image {
@@ -58,11 +62,13 @@ fn image_source(image: &Image, instance_type: &InstanceType) -> String {
     }
 }
 
-fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: String) -> Result<Resource, BlueprintError> {
+fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, boots: &Boots) -> Result<Resource, BlueprintError> {
     let address = address::launch_template(pool_name);
+    // A pool that is not planned for has none.
+    let (user_data, boot) = boots.of(pool_name).cloned().map(|of| (of.user_data, of.boot)).unwrap_or_default();
     let shown = name(stack, pool_name);
     let data = LaunchTemplateData {
-        image_source: image_source(&pool.image, pool.instance_type),
+        image_source: image_source_of(pool),
         image: of(address::image(pool_name), "id"),
         instance_type: pool.instance_type.name.to_owned(),
         instance_profile: of(address::instance_profile(), "arn"),
@@ -88,9 +94,8 @@ fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, user_data: Strin
     let tags = tags_with_name(stack, &address, &shown);
     // Neither stacks nor pools have dots: `a` with the pool `b-c` and `a-b` with the pool `c` have two templates.
     let name = format!("{}.{pool_name}", stack.name);
-    let template = LaunchTemplate { name, data, default_version: LATEST.to_owned(), tags };
-    let binary = address::object(pool.instance_type.architecture);
-    Ok(resource(address, &template)?.after([binary]))
+    let template = LaunchTemplate { name, data, boot, default_version: LATEST.to_owned(), tags };
+    Ok(resource(address, &template)?.after(boots.object_of(pool_name)))
 }
 
 /// A pool's interfaces, spread evenly over the network cards. Device numbers count from 0 on each card: EC2 ends a host

@@ -1,9 +1,10 @@
 //! From a [`Stack`] to the resources it becomes, as ARCHITECTURE.md says: a [`Graph`] of desired resources and lookups.
 //!
-//! [`blueprint`] makes the whole graph, [`boot`] the user data of one pool, [`control_plane_conf`] the conf of the
+//! [`blueprint`] makes the whole graph where nothing stands yet; where something does, [`Boots`] says first what hosts keep
+//! booting, and [`blueprint_with`] makes the graph. [`outline`] is enough to look at the cloud by. [`boot`] the user data of one pool, [`control_plane_conf`] the conf of the
 //! Gatling control plane, [`policies`] every IAM and bucket policy, and [`findings`] says what cannot work once the
 //! lookups have been read. All of it is pure: the same stack and binaries give the same bytes. The only files that are
-//! read are the generator binaries ([`Binaries::read`]) and a boot template of the user's own.
+//! read are the generator binaries ([`Binaries::of`]) and a boot template of the user's own.
 //!
 //! What only AWS can tell is a reference until apply, and is shown as one:
 //!
@@ -19,12 +20,14 @@ mod address;
 mod artifacts;
 mod binaries;
 mod boot;
+mod boots;
 mod conf;
 mod control_plane;
 mod error;
 mod findings;
 mod hocon;
 mod hosts;
+mod inputs;
 mod network;
 mod policy;
 mod roles;
@@ -37,25 +40,50 @@ use trunnion_engine::{Address, Graph, Lookup, Resource, to_map};
 use trunnion_stack::Stack;
 
 pub use crate::{
-    binaries::{Binaries, Binary},
+    binaries::{Binaries, Binary, Unusable},
     boot::{USER_DATA_LIMIT, boot},
+    boots::{Boots, Standing},
     conf::{control_plane_conf, with_placeholders},
     error::BlueprintError,
-    findings::{Finding, Findings, findings, secrets_in_clear},
+    findings::{Finding, Findings, doubts, findings, secrets_in_clear},
     network::complete,
 };
 
-/// Everything the stack asks for.
+/// Everything the stack asks for where nothing of it stands.
 pub fn blueprint(stack: &Stack, binaries: &Binaries) -> Result<Graph, BlueprintError> {
-    let mut resources = artifacts::resources(stack, binaries)?;
+    blueprint_with(stack, &Boots::newest(stack, binaries)?)
+}
+
+/// Everything the stack asks for, with hosts that boot this.
+pub fn blueprint_with(stack: &Stack, boots: &Boots) -> Result<Graph, BlueprintError> {
+    let mut resources = artifacts::resources(stack, boots)?;
     resources.extend(network::security_groups(stack)?);
     resources.extend(roles::resources(stack)?);
-    resources.extend(hosts::resources(stack, binaries)?);
+    resources.extend(hosts::resources(stack, boots)?);
     resources.extend(control_plane::resources(stack)?);
+    Ok(Graph::new(&stack.name, resources, lookups(stack)?)?)
+}
+
+/// What the stack asks for as far as it is known before the cloud was read: without what hosts boot. Names, lookups and what
+/// depends on what are those of [`blueprint_with`]; unless `is_whole`, one host stands for all of its pool.
+pub fn outline(stack: &Stack, is_whole: bool) -> Result<Graph, BlueprintError> {
+    let mut outlined = stack.clone();
+    if !is_whole {
+        outlined.pools.values_mut().for_each(|pool| pool.count = pool.count.min(1));
+    }
+    blueprint_with(&outlined, &Boots::without_binaries(stack)?)
+}
+
+/// What is wrong with a stack that only shows once everything is rendered. No binary is read for it.
+pub fn check(stack: &Stack) -> Result<(), BlueprintError> {
+    blueprint_with(stack, &Boots::without_binaries(stack)?).map(|_| ())
+}
+
+fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
     let mut lookups = network::lookups(stack)?;
     lookups.extend(hosts::lookups(stack)?);
     lookups.extend(control_plane::lookups(stack)?);
-    Ok(Graph::new(&stack.name, resources, lookups)?)
+    Ok(lookups)
 }
 
 /// Every policy of the stack as JSON to read: `iam_role.generator.policy`, `iam_role.generator.trust_policy`,

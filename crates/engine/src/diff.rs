@@ -35,7 +35,7 @@ pub fn differences(rules: &Rules, desired: &Map, observed: &Map) -> Vec<Differen
 fn compare(rules: &Rules, path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Difference>) {
     let present = |value: Option<&Value>| value.is_some_and(|value| *value != Value::Null);
     let rule = rules.attribute(path);
-    if rule.create_only || before == after || (!present(before) && !present(after)) {
+    if rule.create_only || before == after || (!present(before) && (rule.optional || !present(after))) {
         return;
     }
     match (before, after) {

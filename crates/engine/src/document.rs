@@ -72,6 +72,9 @@ pub struct Origin {
     /// Whether the newest images were asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub update_images: bool,
+    /// Whether the newest generator and boot script were asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub update_generator: bool,
 }
 
 /// Where a plan was made: which account and region, reached how.

@@ -28,7 +28,7 @@ pub use crate::{
         Summary,
     },
     home::{HomeRule, OtherHome},
-    plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan},
+    plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
     provider::{Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},

@@ -229,7 +229,9 @@ pub fn plan(
             planner.plan_resource(resource, is_selected)?;
         }
     }
+    let mut notes = planner.notes;
     let mut changes = planner.changes;
+    let held = selected.as_ref().map(|selected| held(observed, selected, rules)).unwrap_or_default();
     for (address, remotes) in &observed.remotes {
         if rules.get(&address.kind).is_none() {
             return Err(PlanError::UnknownKind(address.kind.clone()));
@@ -240,6 +242,10 @@ pub fn plan(
         let reason = if desired.resources().contains_key(address) { Reason::LeftOver } else { Reason::NotInStack };
         let current = changes.get(address).and_then(|changes| changes.first()?.remote.as_ref()).map(|it| it.id.clone());
         for remote in remotes.iter().filter(|remote| current.as_ref() != Some(&remote.id)) {
+            if held.contains(address.kind.as_str()) {
+                notes.push(held_note(address, &remote.id));
+                continue;
+            }
             changes.entry(address.clone()).or_default().push(Change {
                 address: address.clone(),
                 action: Action::Delete,
@@ -251,14 +257,17 @@ pub fn plan(
         }
     }
     let changes: Vec<Change> = changes.into_values().flatten().collect();
-    let steps = steps::steps(desired, &changes, rules)?;
+    let stays = |change: &&Change| change.is_create_first(rules) && held.contains(change.address.kind.as_str());
+    let staying = changes.iter().filter(stays);
+    notes.extend(staying.filter_map(|change| Some(held_note(&change.address, &change.remote.as_ref()?.id))));
+    let steps = steps::steps(desired, &changes, rules, &held)?;
     Ok(Plan {
         stack: desired.stack().to_owned(),
         digest: desired.digest(rules),
         state: (recorded.lineage.clone(), recorded.serial),
         changes,
         steps,
-        notes: planner.notes,
+        notes,
         other_homes: options
             .home
             .as_deref()
@@ -269,7 +278,10 @@ pub fn plan(
 }
 
 /// The addresses that targets select, with everything they need; nothing means all.
-fn selection(
+///
+/// # Errors
+/// When a target is neither in the stack nor in the cloud.
+pub fn selection(
     desired: &Graph,
     observed: &Observed,
     targets: &[Address],
@@ -296,12 +308,26 @@ fn selection(
     Ok(Some(selected))
 }
 
+/// The kinds of which nothing is deleted: something that no target selects may stand on it.
+fn held(observed: &Observed, selected: &BTreeSet<Address>, rules: &RuleBook) -> BTreeSet<&'static str> {
+    let others = observed.remotes.keys().filter(|address| !selected.contains(*address));
+    others.filter_map(|address| rules.get(&address.kind)).flat_map(|rules| rules.depends_on).copied().collect()
+}
+
+fn held_note(address: &Address, id: &str) -> Note {
+    Note {
+        code: "plan::held".to_owned(),
+        message: format!("`{id}` at `{address}` stays for now: what no target covers may still use it"),
+        help: Some("apply the whole stack to delete it".to_owned()),
+    }
+}
+
 /// Whether a target means an address: `instance.heavy` means all hosts of the pool.
 fn is_meant(address: &Address, target: &Address) -> bool {
     address == target || (target.index.is_none() && address.kind == target.kind && address.name == target.name)
 }
 
-/// The addresses whose replacement was asked for: each is in the stack, stands, and can go before its successor comes.
+/// The addresses whose replacement was asked for: each is in the stack, and can go before its successor comes.
 fn asked(
     desired: &Graph,
     observed: &Observed,
@@ -310,12 +336,12 @@ fn asked(
 ) -> Result<BTreeSet<Address>, PlanError> {
     let mut asked = BTreeSet::new();
     for target in targets {
-        let stands = |address: &&Address| is_meant(address, target) && observed.remotes.contains_key(*address);
-        let found: Vec<&Address> = desired.resources().keys().filter(stands).collect();
+        let found: Vec<&Address> = desired.resources().keys().filter(|address| is_meant(address, target)).collect();
         if found.is_empty() {
             return Err(PlanError::UnknownTarget(target.clone()));
         }
-        for address in found {
+        // What is gone is made again anyway.
+        for address in found.into_iter().filter(|address| observed.remotes.contains_key(*address)) {
             let refused = |reason: String| PlanError::CannotReplace { address: address.clone(), reason };
             if rules.get(&address.kind).is_some_and(|rules| rules.replacement == Replacement::CreateFirst) {
                 let reason = "its successor comes first, and the two cannot differ in nothing";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 use serde::Serialize;
 
-use crate::{Address, KindName, Map, RuleBook, Value};
+use crate::{Address, KindName, Map, RuleBook, Value, value::digest};
 
 /// One thing in AWS that the stack manages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,6 +64,22 @@ pub struct Graph {
     stack: String,
     resources: BTreeMap<Address, Resource>,
     lookups: BTreeMap<Address, Lookup>,
+}
+
+/// A graph as it is digested: names in the order of the alphabet, on every level.
+#[derive(Serialize)]
+struct Compared<'a> {
+    lookups: BTreeMap<String, &'a Lookup>,
+    resources: BTreeMap<String, ComparedResource<'a>>,
+    stack: &'a str,
+}
+
+#[derive(Serialize)]
+struct ComparedResource<'a> {
+    address: &'a Address,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    after: &'a BTreeSet<Address>,
+    attributes: BTreeMap<&'a String, &'a Value>,
 }
 
 /// Resources that cannot form a graph.
@@ -159,13 +175,15 @@ impl Graph {
     /// SHA-256 over everything the stack asks for, but for what only a create call needs: where a file lies on this
     /// machine is none of the stack's business.
     pub fn digest(&self, rules: &RuleBook) -> String {
-        let mut graph = self.clone();
-        for resource in graph.resources.values_mut() {
-            if let Some(rules) = rules.get(&resource.address.kind) {
-                resource.attributes.retain(|name, _| !rules.attribute(name).create_only);
-            }
-        }
-        Value::from_serialize(&graph).unwrap_or(Value::Null).digest()
+        let resources = self.resources.values().map(|resource| {
+            let rules = rules.get(&resource.address.kind);
+            let is_compared = |name: &str| rules.is_none_or(|rules| !rules.attribute(name).create_only);
+            let attributes = resource.attributes.iter().filter(|(name, _)| is_compared(name)).collect();
+            let Resource { address, after, .. } = resource;
+            (address.to_string(), ComparedResource { address, after, attributes })
+        });
+        let lookups = self.lookups.values().map(|lookup| (lookup.address.to_string(), lookup));
+        digest(&Compared { lookups: lookups.collect(), resources: resources.collect(), stack: &self.stack })
     }
 
     /// The addresses in an order in which each comes behind what it needs, the alphabet deciding between equals.

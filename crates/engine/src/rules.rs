@@ -36,6 +36,8 @@ pub struct Attribute {
     pub sensitive: bool,
     /// Needed to create the resource and of no interest afterwards.
     pub create_only: bool,
+    /// Where it is absent, that is no difference; it comes with the next change of something else.
+    pub optional: bool,
     /// It keeps its observed value while the attribute of this path stays as it is.
     pub pinned_by: Option<&'static str>,
     /// Which observed values do as well as the desired one: they stay, and count as asked for.
@@ -60,6 +62,7 @@ impl Attribute {
         json: false,
         sensitive: false,
         create_only: false,
+        optional: false,
         pinned_by: None,
         accepts: None,
     };
@@ -73,6 +76,9 @@ impl Attribute {
     pub const SENSITIVE: Self = Self { sensitive: true, ..Self::PLAIN };
     /// Only for the create call.
     pub const CREATE_ONLY: Self = Self { create_only: true, ..Self::PLAIN };
+
+    /// Changes in place; absent is as good.
+    pub const OPTIONAL: Self = Self { optional: true, ..Self::PLAIN };
 
     /// Only for the create call: whatever stands there stays.
     pub const KEPT: Self = Self { accepts: Some(Accepts(|_, _| true)), ..Self::IMMUTABLE };

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
@@ -16,8 +16,8 @@ use crate::Address;
 pub type Map = BTreeMap<String, Value>;
 
 /// One attribute value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "Json", into = "Json")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "Json")]
 pub enum Value {
     /// Nothing.
     Null,
@@ -106,6 +106,16 @@ impl Value {
         }
     }
 
+    /// Whether it is this text, or holds it.
+    pub(crate) fn names(&self, text: &str) -> bool {
+        match self {
+            Self::Text(own) => own == text,
+            Self::List(parts) | Self::Concat(parts) => parts.iter().any(|part| part.names(text)),
+            Self::Map(map) => map.values().any(|part| part.names(text)),
+            _ => false,
+        }
+    }
+
     /// Whether no part of it is unknown before apply.
     pub fn is_known(&self) -> bool {
         match self {
@@ -148,8 +158,14 @@ impl Value {
 
     /// The SHA-256 of the value's JSON, in hexadecimal.
     pub fn digest(&self) -> String {
-        hex(&Sha256::digest(Json::from(self.clone()).to_string()))
+        digest(self)
     }
+}
+
+/// The SHA-256 of something's JSON, in hexadecimal.
+pub(crate) fn digest(thing: &impl Serialize) -> String {
+    // What is digested has texts for keys, and so is JSON.
+    hex(&Sha256::digest(serde_json::to_vec(thing).unwrap_or_default()))
 }
 
 /// Reads a typed struct back from attributes.
@@ -210,6 +226,23 @@ impl From<Json> for Value {
 fn parse_reference(text: &str) -> Option<Reference> {
     let (address, attribute) = text.rsplit_once('#')?;
     Some(Reference { address: address.parse().ok()?, attribute: attribute.to_owned() })
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(truth) => serializer.serialize_bool(*truth),
+            Self::Number(number) => serializer.serialize_i64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(list) => serializer.collect_seq(list),
+            Self::Map(map) => serializer.collect_map(map),
+            Self::Reference(Reference { address, attribute }) => {
+                serializer.collect_map([(REFERENCE, format!("{address}#{attribute}"))])
+            }
+            Self::Concat(parts) => serializer.collect_map([(CONCAT, parts)]),
+        }
+    }
 }
 
 impl From<Value> for Json {

@@ -11,7 +11,7 @@ use trunnion_generator::{Config, Mode, Tracking};
 
 use crate::imds::{self, Metadata};
 
-/// The first table of secondary interfaces, numbered as amazon-ec2-net-utils does.
+/// The table of the primary interface, and where those of the others begin, numbered as amazon-ec2-net-utils does.
 const TABLES: u32 = 10_000;
 const TABLES_PER_CARD: u32 = 100;
 
@@ -47,12 +47,11 @@ pub(crate) struct Interface {
     pub(crate) gateway: Ipv4Addr,
     /// The subnet's IPv6 range with the VPC's router in it, which is its first address too, if it has one.
     pub(crate) ipv6: Option<(Ipv6Net, Ipv6Addr)>,
-    /// The routing table of a secondary interface, `10000 + 100 * card + device`; none for the primary one, whose routes
-    /// are those of the main table.
-    pub(crate) table: Option<u32>,
+    /// The routing table of its addresses, `10000 + 100 * card + device`.
+    pub(crate) table: u32,
     /// Every load address, those of prefixes included; the interface's primary IPv4 address first.
     pub(crate) addresses: Vec<IpAddr>,
-    /// What the source rules of a secondary interface name: delegated prefixes whole, every other address alone.
+    /// The same for source rules: delegated prefixes whole, every other address alone.
     pub(crate) sources: Vec<IpNet>,
 }
 
@@ -116,6 +115,11 @@ impl Layout {
         load.unwrap_or_default()
     }
 
+    /// Whether the host has one interface alone, so that everything leaves through it.
+    pub(crate) fn has_one_interface(&self) -> bool {
+        self.interfaces.len() + self.missing.len() == 1
+    }
+
     /// Every address of the host.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied())
@@ -123,15 +127,23 @@ impl Layout {
 }
 
 impl Interface {
+    /// Whether it is the host's primary interface.
+    pub(crate) fn is_primary(&self) -> bool {
+        (self.card, self.device) == (0, 0)
+    }
+
+    /// Its subnets with the VPC's router in each: that of IPv4, and that of IPv6 if it has addresses of it.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = (IpNet, IpAddr)> + '_ {
+        let ipv6 = self.ipv6.filter(|_| self.addresses.iter().any(IpAddr::is_ipv6));
+        let ipv6 = ipv6.map(|(subnet, gateway)| (IpNet::from(subnet), IpAddr::from(gateway)));
+        std::iter::once((self.subnet.into(), self.gateway.into())).chain(ipv6)
+    }
+
     fn new(given: &imds::Interface, link: &Link, addresses: Vec<IpAddr>) -> Result<Self, LayoutError> {
         let &imds::Interface { card, device, .. } = given;
-        let table = match (card, device) {
-            (0, 0) => None,
-            _ if device >= TABLES_PER_CARD || card >= TABLES / TABLES_PER_CARD => {
-                return Err(LayoutError::ManyDevices { card, device });
-            }
-            _ => Some(TABLES + TABLES_PER_CARD * card + device),
-        };
+        if device >= TABLES_PER_CARD || card >= TABLES / TABLES_PER_CARD {
+            return Err(LayoutError::ManyDevices { card, device });
+        }
         let prefixes = given.prefixes.iter().map(Ipv4Net::trunc);
         let alone = addresses.iter().filter(|address| match address {
             IpAddr::V4(address) => !given.prefixes.iter().any(|prefix| prefix.contains(address)),
@@ -148,7 +160,7 @@ impl Interface {
                 .ipv6_subnets
                 .first()
                 .map(|subnet| (subnet.trunc(), Ipv6Addr::from_bits(subnet.network().to_bits().saturating_add(1)))),
-            table,
+            table: TABLES + TABLES_PER_CARD * card + device,
             sources: alone.map(|&address| address.into()).chain(prefixes.map(IpNet::from)).collect(),
             addresses,
         })
@@ -232,9 +244,9 @@ mod tests {
             .map(|interface| (interface.name.as_str(), interface.table, interface.gateway.to_string()))
             .collect();
         let expected = [
-            ("ens5", None, "10.0.0.1".to_owned()),
-            ("ens6", Some(10_001), "10.0.1.1".to_owned()),
-            ("ens7", Some(10_101), "10.0.51.1".to_owned()),
+            ("ens5", 10_000, "10.0.0.1".to_owned()),
+            ("ens6", 10_001, "10.0.1.1".to_owned()),
+            ("ens7", 10_101, "10.0.51.1".to_owned()),
         ];
         assert_eq!(found, expected);
         assert_eq!(layout.addresses().count(), 6);

@@ -18,10 +18,25 @@ pub struct LaunchTemplate {
     pub name: String,
     /// What its newest version says.
     pub data: LaunchTemplateData,
+    /// Where `data.user_data` comes from; nothing in versions that an earlier Trunnion or somebody else made.
+    pub boot: Option<Boot>,
     /// [`LATEST`], or the number of the default version where that is an older one.
     pub default_version: String,
     /// Tags of the template itself.
     pub tags: Tags,
+}
+
+/// Where the user data of a version comes from. It is kept in the version's description, beside the data: hosts compare by
+/// the data alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// The version of Trunnion that rendered it.
+    pub trunnion: String,
+    /// SHA-256 of the generator binary that it starts, in hexadecimal.
+    pub generator: String,
+    /// Digest of the stack's own inputs and of the user data that they became. Equal inputs with other user data, or the
+    /// other way round, have another one.
+    pub digest: String,
 }
 
 /// What a version of the template says.
@@ -101,6 +116,20 @@ pub struct Interface {
     pub addresses: u32,
 }
 
+/// How a version's description names an image source that is too long for it.
+pub fn shortened_source(source: &str) -> String {
+    format!("sha256:{}", Value::from(source).digest())
+}
+
+/// How many characters of a source earlier versions kept in a description.
+const KEPT_OF_SOURCE: usize = 249;
+
+/// Whether an image source as a version's description keeps it stands for this one.
+pub fn stands_for(kept: &str, source: &str) -> bool {
+    let is_cut = || kept.chars().count() == KEPT_OF_SOURCE && source.starts_with(kept);
+    kept == source || kept == shortened_source(source) || is_cut()
+}
+
 impl LaunchTemplate {
     /// The kind's name.
     pub const KIND: &str = "launch_template";
@@ -111,6 +140,7 @@ impl LaunchTemplate {
         blocks: &[],
         attributes: &[
             ("name", Attribute::KEPT),
+            ("boot", Attribute::OPTIONAL),
             ("data.image", Attribute::PLAIN.pinned_by("data.image_source")),
             ("data.volume.device", Attribute::PLAIN.pinned_by("data.image_source")),
             // Behind the others, which may have brought the contents together by then.
@@ -118,7 +148,7 @@ impl LaunchTemplate {
         ],
         computed: &[
             ("id", Computed::AtCreation),
-            ("version", Computed::ChangesWith(&["data", "default_version"])),
+            ("version", Computed::ChangesWith(&["data", "boot", "default_version"])),
             ("digest", Computed::DigestOf("data")),
         ],
         replacement: Replacement::DeleteFirst,

@@ -44,7 +44,10 @@ pub use crate::{
     },
     iam_role::IamRole,
     instance::{Instance, InstanceInterface, STATE_RUNNING},
-    launch_template::{Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, Volume},
+    launch_template::{
+        Boot, Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, Volume, shortened_source,
+        stands_for,
+    },
     log_group::LogGroup,
     s3_bucket::{S3Bucket, bucket_name, bucket_prefix},
     s3_object::S3Object,

@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 pub use miette::{Severity, SourceSpan};
 
 pub use crate::{
+    decode::built_for,
     diagnostic::{Diagnostic, Invalid},
     model::*,
     schema::json_schema,
@@ -44,7 +45,7 @@ pub use crate::{
 /// What the caller knows of its surroundings.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Where the running executable lies: a file `trunnion-generator` there is the generator of stacks that name none.
+    /// Where the running executable lies: `trunnion-generator` there is the generator binary of stacks that name none.
     pub executable_dir: Option<PathBuf>,
 }
 

@@ -88,8 +88,11 @@ pub enum Vpc {
 /// What turns a bare host into a generator.
 #[derive(Debug, Clone)]
 pub struct Generator {
-    /// The generator binary of each architecture that a pool has; each file exists and is an ELF file of it.
+    /// Where the generator binary of each architecture that a pool has is to lie. Only what a plan boots hosts with must be
+    /// there, so none of these files need exist.
     pub binaries: BTreeMap<Architecture, PathBuf>,
+    /// The SHA-256 of the generator binary, in hexadecimal, of each architecture for which the stack names it.
+    pub sha256: BTreeMap<Architecture, String>,
     /// The Java version, 11 to 25.
     pub java: u8,
     /// A boot template of the user's own; the built-in one without.

@@ -246,10 +246,14 @@ fn vpc(_: &mut schemars::SchemaGenerator) -> Schema {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Generator {
-    /// The generator binary, or one for each architecture. By default `trunnion-generator` beside the trunnion
-    /// executable.
+    /// Where the generator binary lies, or one file for each architecture. By default `trunnion-generator` beside the trunnion
+    /// executable. Hosts keep the binary that they were first applied with until `--update-generator`.
     #[schemars(default, schema_with = "binary")]
     binary: Option<String>,
+    /// The SHA-256 of the generator binary, or one for each architecture: hosts boot that one and no other. By default that of
+    /// the file.
+    #[schemars(default, schema_with = "sha256")]
+    sha256: Option<String>,
     /// Java version of the hosts.
     #[schemars(range(min = 11, max = 25), extend("default" = 21))]
     java: Option<u8>,
@@ -300,6 +304,20 @@ fn binary(_: &mut schemars::SchemaGenerator) -> Schema {
             {
                 "type": "object",
                 "properties": { "x86_64": { "type": "string" }, "arm64": { "type": "string" } },
+                "additionalProperties": false,
+            },
+        ],
+    })
+}
+
+fn sha256(_: &mut schemars::SchemaGenerator) -> Schema {
+    let digest = json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$" });
+    json_schema!({
+        "anyOf": [
+            digest,
+            {
+                "type": "object",
+                "properties": { "x86_64": digest, "arm64": digest },
                 "additionalProperties": false,
             },
         ],

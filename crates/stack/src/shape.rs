@@ -51,6 +51,7 @@ const CONTROL_PLANE: Shape = Keys(&[
 ]);
 const GENERATOR: Shape = Keys(&[
     ("binary", Keys(&[("x86_64", Value), ("arm64", Value)])),
+    ("sha256", Keys(&[("x86_64", Value), ("arm64", Value)])),
     ("java", Value),
     ("template", Value),
     ("variables", Value),

@@ -123,9 +123,8 @@ fn nothing_of_a_file_steers_the_terminal() {
 }
 
 #[test]
-fn the_stack_that_is_changed_below_has_a_single_mistake() {
-    only(&parse(STACK, None).unwrap_err(), "stack::missing_file");
-    only(&parse(STACK, Some("staging")).unwrap_err(), "stack::missing_file");
+fn the_stack_that_is_changed_below_has_no_mistake() {
+    assert!(parse(STACK, None).is_ok() && parse(STACK, Some("staging")).is_ok());
 }
 
 proptest! {
@@ -151,8 +150,8 @@ proptest! {
             letters.splice(at..end, put.chars());
         }
         let text: String = letters.into_iter().collect();
-        // No generator lies beside the tests, so there is always at least one mistake, and each can be drawn.
-        let invalid = parse(&text, environment).unwrap_err();
+        // Every mistake can be drawn.
+        let Err(invalid) = parse(&text, environment) else { return Ok(()) };
         prop_assert!(!invalid.diagnostics().is_empty());
         for found in invalid.diagnostics() {
             prop_assert!(found.help.is_some(), "{} has no help", found);

@@ -230,13 +230,61 @@ fn bom_and_windows_line_ends_are_fine() {
     assert_eq!(&stack.sources.text()[span.offset()..span.offset() + span.len()], "eu-west-3");
 }
 
+/// The mistakes of the smallest stack with this section, in a directory with generators of both architectures.
+fn mistakes(generator: &str) -> Vec<(&'static str, String)> {
+    let loaded = load(&(smallest() + "generator:\n  " + generator + "\n"), None);
+    let told = |invalid: Invalid| {
+        invalid.diagnostics().iter().map(|found| (found.code, found.message.clone())).collect::<Vec<_>>()
+    };
+    loaded.err().map(told).unwrap_or_default()
+}
+
 #[test]
-fn a_generator_for_another_architecture_is_refused() {
-    let directory = common::directory_with_generator(183);
-    let options = LoadOptions { executable_dir: Some(directory.path().to_owned()) };
-    let invalid = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &options).unwrap_err();
-    assert_eq!(invalid.diagnostics()[0].code, "stack::generator_binary");
-    let without = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &LoadOptions::default()).unwrap_err();
-    assert_eq!(without.diagnostics()[0].code, "stack::missing_file");
-    assert!(without.diagnostics()[0].help.as_deref().unwrap().contains("cargo xtask generator"));
+fn a_named_generator_for_another_architecture_is_refused() {
+    let says = "is built for arm64, but the hosts of pool `heavy` are x86_64";
+    let [(code, message)] = &mistakes("binary: generator-arm64")[..] else { panic!("one mistake is due") };
+    assert_eq!(*code, "stack::generator_binary");
+    assert!(message.ends_with(says), "{message}");
+    let [(code, _)] = mistakes("binary: { x86_64: generator-arm64 }")[..] else { panic!("one mistake is due") };
+    assert_eq!(code, "stack::generator_binary");
+}
+
+#[test]
+fn a_generator_that_is_not_there_may_never_be_needed() {
+    let text = smallest() + "generator: { binary: dist/nowhere }\n";
+    let (stack, directory) = load(&text, None).unwrap();
+    let x86_64 = trunnion_catalog::Architecture::X86_64;
+    assert_eq!(stack.generator.binaries[&x86_64], directory.join("dist/nowhere"));
+    // Beside the executable lies one for another machine, or none; or nobody knows where that is.
+    for around in [common::directory_with_generator(183), tempfile::tempdir().unwrap()] {
+        let options = LoadOptions { executable_dir: Some(around.path().to_owned()) };
+        let stack = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &options).unwrap();
+        assert_eq!(stack.generator.binaries[&x86_64], around.path().join("trunnion-generator"));
+    }
+    let stack = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &LoadOptions::default()).unwrap();
+    assert!(stack.generator.binaries.is_empty());
+}
+
+#[test]
+fn a_stack_may_name_the_digest_of_its_generator() {
+    let digest = "9123dcbb0b42652b0e105956c68d3ca2ff34584f324fa41a29aedd32b883e131";
+    let (stack, _) = load(&smallest(), None).unwrap();
+    assert!(stack.generator.sha256.is_empty());
+    for written in [digest.to_owned(), format!("{{ x86_64: {digest}, arm64: unread }}")] {
+        let (stack, _) = load(&format!("{}generator: {{ sha256: {written} }}\n", smallest()), None).unwrap();
+        let named: Vec<_> = stack.generator.sha256.into_iter().collect();
+        assert_eq!(named, [(trunnion_catalog::Architecture::X86_64, digest.to_owned())]);
+    }
+    for written in [&digest[1..], &digest.to_uppercase(), "latest"] {
+        assert_eq!(mistakes(&format!("sha256: {written}"))[0].0, "stack::malformed", "{written}");
+    }
+    assert_eq!(mistakes(&format!("sha256: {{ arm64: {digest} }}"))[0].0, "stack::missing_key");
+    let two = smallest()
+        .replace("\ncontrol_plane:", "\n  arm: { instance_type: c7gn.4xlarge, zone: eu-west-3a }\ncontrol_plane:");
+    let binaries = "binary: { x86_64: trunnion-generator, arm64: generator-arm64 }";
+    for written in [digest.to_owned(), format!("{{ x86_64: {digest}, arm64: {digest} }}")] {
+        let text = format!("{two}generator:\n  {binaries}\n  sha256: {written}\n");
+        let refused = load(&text, None).unwrap_err();
+        assert!(refused.diagnostics()[0].message.contains("which no two binaries are"), "{refused:?}");
+    }
 }

@@ -1,14 +1,17 @@
 //! A stack connected to a cloud.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trunnion_aws::{Adoption, Aws, Calls, Connection, Endpoint, S3Store, Throttle};
-use trunnion_blueprint::Binaries;
+use trunnion_blueprint::{self as blueprint, Binaries, Boots, Standing};
 use trunnion_engine::{
     Address, Document, Events, FileStore, Graph, LockGuard as _, LockInfo, Note, Observed, Origin, Outcome, Place,
-    Plan, PlanError, PlanOptions, Provider as _, RuleBook, Settings, State, StateStore as _, apply, plan,
+    Plan, PlanError, PlanOptions, Provider as _, RuleBook, Settings, State, StateStore as _, apply, plan, selection,
 };
 use trunnion_sandbox::{Running, Sandbox};
 use trunnion_stack::{Stack, StateLocation};
@@ -42,6 +45,8 @@ pub struct Request {
     pub targets: Vec<String>,
     /// Take the newest images instead of those the launch templates hold.
     pub update_images: bool,
+    /// Take the newest generator and boot script instead of those that the launch templates hold.
+    pub update_generator: bool,
     /// Replace what stands at these addresses although nothing of it differs.
     pub replace: Vec<String>,
 }
@@ -178,28 +183,15 @@ impl Engine {
 
     /// Reads AWS in bulk and plans.
     pub async fn plan(&self, request: &Request) -> Result<Planned, Error> {
-        // What is to be destroyed needs no binary.
-        let binaries = if request.destroy { None } else { Some(binaries(&self.stack)?) };
-        let desired = match &binaries {
-            Some(binaries) => desired_with(&self.stack, binaries)?,
-            None => Graph::empty(&self.stack.name),
-        };
-        let replace = addresses(&request.replace, &desired)?;
-        let mut targets = addresses(&request.targets, &desired)?;
-        if !targets.is_empty() {
-            // What is to be replaced is meant, too.
-            targets.extend(replace.iter().cloned());
-        }
         let state = self.state().await?;
-        let observed = self.aws.observe(&desired, &state).await?;
-        let desired =
-            trunnion_blueprint::complete(desired, &observed).map_err(|error| Error::blueprint(&self.stack, error))?;
+        let Aim { desired, observed, binaries, note, targets, replace } = self.aim(&state, request).await?;
         let home = Some(self.stack.home.clone());
         let options = PlanOptions { targets, update_pinned: request.update_images, replace, home };
         let mut plan = plan(&desired, &observed, &state, &self.rules, &options)
             .map_err(|error| explained(error, &desired, &observed))?;
+        plan.notes.extend(note);
         if let Some(binaries) = &binaries {
-            let findings = trunnion_blueprint::findings(&self.stack, binaries, &desired, &observed);
+            let findings = blueprint::findings(&self.stack, binaries, &desired, &observed);
             if !findings.errors.is_empty() {
                 let refused = findings.errors.into_iter().map(|finding| {
                     self.stack.sources.diagnostic(&finding.path, finding.code, finding.message, finding.help)
@@ -214,6 +206,53 @@ impl Engine {
         }
         let identity = self.aws.identity().map(str::to_owned);
         Ok(Planned { plan, state, place: self.place.clone(), identity, take_over: false })
+    }
+
+    /// Looks at the cloud, and only then decides what hosts boot: what stands keeps its boot.
+    async fn aim(&self, state: &State, request: &Request) -> Result<Aim, Error> {
+        let stack = &self.stack;
+        let refused = |error| Error::blueprint(stack, error);
+        let is_scoped = !request.targets.is_empty() || !request.replace.is_empty();
+        let outline = match request.destroy {
+            true => Graph::empty(&stack.name),
+            false => blueprint::outline(stack, is_scoped).map_err(refused)?,
+        };
+        let replace = addresses(&request.replace, &outline)?;
+        let mut targets = addresses(&request.targets, &outline)?;
+        if !targets.is_empty() {
+            // What is to be replaced is meant, too.
+            targets.extend(replace.iter().cloned());
+        }
+        let binaries = Arc::new(Binaries::of(stack));
+        if request.destroy {
+            let observed = self.aws.observe(&outline, state).await?;
+            return Ok(Aim { desired: outline, observed, binaries: None, note: None, targets, replace });
+        }
+        // Hashing takes less time than the answers do.
+        let hashing = tokio::task::spawn_blocking({
+            let binaries = Arc::clone(&binaries);
+            move || binaries.read()
+        });
+        let mut observed = self.aws.observe(&outline, state).await?;
+        // Where it was not hashed, it is once it is needed.
+        let _ = hashing.await;
+        if !observed.missing.is_empty() {
+            return Err(PlanError::Missing(observed.missing).into());
+        }
+        let selected = selection(&outline, &observed, &targets);
+        let selected = selected.map_err(|error| explained(error, &outline, &observed))?;
+        let update = request.update_generator;
+        let standing = Standing { observed: &observed, recorded: state, update, selected: selected.as_ref() };
+        let boots = Boots::decide(stack, &binaries, &standing).map_err(refused)?;
+        for sha256 in boots.uploads() {
+            if let Some(content) = binaries.content(sha256) {
+                self.aws.supply(sha256, content);
+            }
+        }
+        boots.spell_out(stack, &mut observed);
+        let desired = blueprint::blueprint_with(stack, &boots).map_err(refused)?;
+        let desired = blueprint::complete(desired, &observed).map_err(refused)?;
+        Ok(Aim { desired, observed, binaries: Some(binaries), note: boots.note(), targets, replace })
     }
 
     /// Takes the lock for an operation; hold it from before the plan until after apply.
@@ -350,17 +389,21 @@ async fn sandbox_state(location: &StateLocation, folder: &Path, stack: &str) -> 
     }
 }
 
-/// Everything a stack asks for. Reads the generator binaries and the boot template, asks AWS nothing.
-pub fn desired(stack: &Stack) -> Result<Graph, Error> {
-    desired_with(stack, &binaries(stack)?)
+/// What a plan starts from.
+struct Aim {
+    desired: Graph,
+    observed: Observed,
+    binaries: Option<Arc<Binaries>>,
+    note: Option<Note>,
+    targets: Vec<Address>,
+    replace: Vec<Address>,
 }
 
-fn binaries(stack: &Stack) -> Result<Binaries, Error> {
-    Binaries::read(stack).map_err(|error| Error::blueprint(stack, error))
-}
-
-fn desired_with(stack: &Stack, binaries: &Binaries) -> Result<Graph, Error> {
-    trunnion_blueprint::blueprint(stack, binaries).map_err(|error| Error::blueprint(stack, error))
+/// Checks what only shows once everything is rendered, and says what is wrong with the generator binaries that are at hand:
+/// hosts that stand need none. Asks AWS nothing.
+pub fn check(stack: &Stack) -> Result<Vec<Note>, Error> {
+    blueprint::check(stack).map_err(|error| Error::blueprint(stack, error))?;
+    Ok(blueprint::doubts(stack))
 }
 
 /// The lock of a stack's state.

@@ -26,15 +26,15 @@ mod store;
 pub use trunnion_aws::Calls;
 pub use trunnion_blueprint as blueprint;
 pub use trunnion_engine::{
-    Action, Address, Document, Endpoint, Event, Events, InvalidAddress, LockInfo, Moved, Operation, Origin, OtherHome,
-    Outcome, Place, Plan, PlanError, ProviderError, State, StoreError, plain, replace_file,
+    Action, Address, Document, Endpoint, Event, Events, InvalidAddress, LockInfo, Moved, Note, Operation, Origin,
+    OtherHome, Outcome, Place, Plan, PlanError, ProviderError, State, StoreError, plain, replace_file,
 };
 pub use trunnion_render as render;
 pub use trunnion_sandbox as sandbox;
 pub use trunnion_stack::{Invalid, LoadOptions, Stack, json_schema as stack_schema};
 
 pub use crate::{
-    engine::{Engine, Lock, Options, Planned, Request, desired},
+    engine::{Engine, Lock, Options, Planned, Request, check},
     error::{Error, is_full},
     outputs::{Host, Outputs},
 };

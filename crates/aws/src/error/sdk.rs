@@ -60,7 +60,7 @@ where
     }
 }
 
-fn from_answer<E: ProvideErrorMetadata>(operation: &'static str, error: &E, answer: &Response) -> Failure {
+pub(super) fn from_answer<E: ProvideErrorMetadata>(operation: &'static str, error: &E, answer: &Response) -> Failure {
     let status = answer.status().as_u16();
     // HEAD answers have no body to hold a code.
     let code = error.code().filter(|code| !code.is_empty()).unwrap_or(match status {

@@ -1,4 +1,13 @@
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::http::Response;
+use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+
 use super::*;
+use crate::{
+    credentials::{Origin, Source},
+    http::Peer,
+};
 
 #[test]
 fn codes_fall_into_classes() {
@@ -93,4 +102,48 @@ fn service_linked_roles_are_named_with_the_command_that_makes_them() {
 fn an_image_that_is_gone_names_the_flag_that_takes_another() {
     let help = failure("ec2:RunInstances", "InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist").about("");
     assert!(help.help.is_some_and(|help| help.contains("`--update-images`")));
+}
+
+/// What a call's failure becomes that AWS answered with this code and message, for credentials of this origin.
+fn answered(region: &str, origin: Origin, code: &str, message: &str, date: Option<&str>) -> String {
+    let mut answer = Response::new(400.try_into().unwrap(), SdkBody::empty());
+    if let Some(date) = date {
+        answer.headers_mut().insert("date", date.to_owned());
+    }
+    let source = Source { profile: "deploy".into(), base: "keys".into(), origin, role: None };
+    answer.add_extension(Peer { region: region.into(), source: Arc::new(source) });
+    let metadata = ErrorMetadata::builder().code(code).message(message).build();
+    sdk::from_answer("sts:GetCallerIdentity", &metadata, &answer).about("").help.unwrap()
+}
+
+#[test]
+fn credentials_that_aws_does_not_take_have_a_next_step_for_each_cause() {
+    let long_ago = Some("Tue, 29 Oct 2019 16:56:32 GMT");
+    for (region, origin, code, message, date, helps) in [
+        ("eu-west-3", Origin::Sso, "ExpiredToken", "expired", None, "aws sso login --profile keys"),
+        ("eu-west-3", Origin::Environment, "ExpiredToken", "expired", None, "export `AWS_ACCESS_KEY_ID`"),
+        ("eu-west-3", Origin::Keys, "ExpiredTokenException", "expired", None, "the profile `keys`"),
+        ("eu-west-3", Origin::Process, "ExpiredToken", "expired", None, "`credential_process`"),
+        ("eu-west-3", Origin::Keys, "InvalidClientTokenId", "invalid", None, "check the access key"),
+        ("eu-south-1", Origin::Keys, "InvalidClientTokenId", "invalid", None, "enable-region --region-name eu-south-1"),
+        ("eu-south-1", Origin::Keys, "AuthFailure", "not able to validate", None, "enable-region"),
+        ("eu-south-1", Origin::Keys, "OptInRequired", "You are not subscribed", None, "enable-region"),
+        ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "does not match", None, "secret access key"),
+        ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "Signature expired: 2026 is now earlier", None, "clock"),
+        ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "Signature not yet current: 2026", None, "clock"),
+        ("eu-west-3", Origin::Keys, "RequestTimeTooSkewed", "The difference", None, "clock"),
+        ("eu-west-3", Origin::Keys, "AuthFailure", "not able to validate", long_ago, "minutes ahead of AWS's"),
+        ("eu-west-3", Origin::Keys, "RequestTimeTooSkewed", "The difference", long_ago, "minutes ahead of AWS's"),
+    ] {
+        let help = answered(region, origin, code, message, date);
+        assert!(help.contains(helps), "{region} {code} {message}: {help}");
+        let is_foreign = region == "eu-west-3" && help.contains("enable-region");
+        assert!(!is_foreign, "{help}");
+    }
+}
+
+#[test]
+fn a_full_stop_of_aws_ends_no_sentence_of_ours() {
+    let error = failure("s3:PutObject", "ExpiredToken", "The provided token has expired.").about("`s3://b/k`");
+    assert_eq!(error.message, "`s3:PutObject` for `s3://b/k` failed: ExpiredToken: The provided token has expired");
 }

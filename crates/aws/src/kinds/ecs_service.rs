@@ -253,6 +253,8 @@ async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
 async fn scale_to_none(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     aws.patiently(&[Class::Lag], async || {
         let call = aws.clients.ecs.update_service().cluster(cluster).service(name).desired_count(0);
+        // An earlier version left it to ECS, which refuses every update of a service that rebalances and has no room to.
+        let call = call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled);
         call.send().await.told("ecs:UpdateService").map(drop)
     })
     .await

@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{Filter, LaunchTemplate as Ec2Template, LaunchTemplateVersion, ResourceType};
 use trunnion_engine::{Map, Remote, Token, Value};
-use trunnion_kinds::{HOME_TAG, LATEST, LaunchTemplate, Tags};
+use trunnion_kinds::{HOME_TAG, LATEST, LaunchTemplate, Tags, stands_for};
 
 use super::{
     launch_template_data::{description, from_version, to_request},
@@ -113,9 +113,11 @@ pub(crate) async fn confirm(aws: &Aws, id: &str) -> Result<Option<Remote>, Failu
 
 fn together(header: Header, version: LaunchTemplateVersion) -> Result<Remote, Failure> {
     let latest = version.version_number.unwrap_or(header.latest);
+    let (data, boot) = from_version(version);
     let template = LaunchTemplate {
         name: header.name,
-        data: from_version(version),
+        data,
+        boot,
         default_version: if header.default == latest { LATEST.to_owned() } else { header.default.to_string() },
         tags: header.tags,
     };
@@ -130,7 +132,7 @@ pub(crate) async fn create(aws: &Aws, template: LaunchTemplate, token: &Token) -
     let data = to_request(&template.data)?;
     let create = async || {
         let call = aws.clients.ec2.create_launch_template().launch_template_name(&template.name);
-        let call = call.client_token(token.shortened(64)).version_description(description(&template.data));
+        let call = call.client_token(token.shortened(64)).version_description(description(&template));
         let tags = specification(ResourceType::LaunchTemplate, &template.tags);
         call.launch_template_data(data.clone()).tag_specifications(tags).send().await.told("ec2:CreateLaunchTemplate")
     };
@@ -155,7 +157,10 @@ async fn adopt(aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
     let Some(remote) = aws.until_seen(async || detail(aws, found.clone()).await).await? else {
         return Err(Failure::foreign("the launch template", &template.name));
     };
-    let from: LaunchTemplate = typed(&remote.attributes)?;
+    let mut from: LaunchTemplate = typed(&remote.attributes)?;
+    if stands_for(&from.data.image_source, &template.data.image_source) {
+        from.data.image_source.clone_from(&template.data.image_source);
+    }
     let changed = [("data", from.data != template.data), ("default_version", true), ("tags", true)];
     let paths: Vec<String> = changed.iter().filter(|(_, changed)| *changed).map(|(path, _)| (*path).into()).collect();
     update(aws, &remote, template, &paths).await
@@ -170,15 +175,16 @@ pub(crate) async fn update(
     let ec2 = &aws.clients.ec2;
     let id = &remote.id;
     let mut version: i64 = attribute(&remote.attributes, "version").parse().unwrap_or(1);
-    if touches(paths, "data") {
+    let says_more = touches(paths, "data") || touches(paths, "boot");
+    if says_more {
         let token = version_token(&remote.attributes, id, &template);
         let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token.shortened(64));
-        let call = call.version_description(description(&template.data));
+        let call = call.version_description(description(&template));
         let call = call.launch_template_data(to_request(&template.data)?);
         let answer = call.send().await.told("ec2:CreateLaunchTemplateVersion")?;
         version = answer.launch_template_version.and_then(|made| made.version_number).unwrap_or(version + 1);
     }
-    if touches(paths, "data") || touches(paths, "default_version") {
+    if says_more || touches(paths, "default_version") {
         let default =
             if template.default_version == LATEST { version.to_string() } else { template.default_version.clone() };
         aws.patiently(&[Class::NotFound], async || {
@@ -192,11 +198,13 @@ pub(crate) async fn update(
     as_remote(id, version, &template)
 }
 
-/// The same content behind the same newest version is the same version: a repeated call makes no second one.
+/// The same content and description behind the same newest version are the same version: a repeated call makes no second one.
 fn version_token(seen: &Map, id: &str, template: &LaunchTemplate) -> Token {
     let content = Value::from_serialize(&template.data).map(|data| data.digest()).unwrap_or_default();
     let address = trunnion_engine::Address::new(LaunchTemplate::KIND, id);
-    let attributes = [("content", content.as_str()), ("version", attribute(seen, "version"))];
+    let description = description(template);
+    let seen = attribute(seen, "version");
+    let attributes = [("content", content.as_str()), ("description", description.as_str()), ("version", seen)];
     let attributes = attributes.map(|(name, value)| (name.to_owned(), Value::from(value)));
     Token::new("version", &trunnion_engine::Resolved { address, attributes: attributes.into() })
 }

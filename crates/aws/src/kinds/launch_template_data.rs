@@ -8,7 +8,9 @@ use aws_sdk_ec2::types::{
     LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, LaunchTemplateTagSpecificationRequest,
     LaunchTemplateVersion, MarketType, RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
 };
-use trunnion_kinds::{Interface, LaunchTemplateData, Market, Metadata, Value, Volume};
+use trunnion_kinds::{
+    Boot, Interface, LaunchTemplate, LaunchTemplateData, Market, Metadata, Value, Volume, shortened_source,
+};
 
 use super::tagging::{from_ec2, to_ec2};
 use crate::{
@@ -16,12 +18,43 @@ use crate::{
     error::Failure,
 };
 
-/// What a version's description begins with; the source of the image follows.
+/// What stands in a version's description, in this order and with spaces between: where its user data comes from, and the
+/// source of the image, which an earlier Trunnion wrote alone.
+const TRUNNION: &str = "trunnion=";
+const GENERATOR: &str = "generator=";
+const BOOT: &str = "boot=";
 const IMAGE: &str = "image=";
+/// How many characters EC2 takes as a description (its API reference, `CreateLaunchTemplateVersion`).
+const LONGEST_DESCRIPTION: usize = 255;
 
-/// A version's description: it keeps what the image was asked for by.
-pub(crate) fn description(data: &LaunchTemplateData) -> String {
-    format!("{IMAGE}{}", data.image_source).chars().take(255).collect()
+/// A version's description: it keeps what the image was asked for by, and where the user data comes from.
+pub(crate) fn description(template: &LaunchTemplate) -> String {
+    let boot = template.boot.as_ref().map(|Boot { trunnion, generator, digest }| {
+        format!("{TRUNNION}{trunnion} {GENERATOR}{generator} {BOOT}{digest} ")
+    });
+    let boot = boot.unwrap_or_default();
+    let source = &template.data.image_source;
+    let whole = format!("{boot}{IMAGE}{source}");
+    if whole.chars().count() <= LONGEST_DESCRIPTION {
+        return whole;
+    }
+    format!("{boot}{IMAGE}{}", shortened_source(source)).chars().take(LONGEST_DESCRIPTION).collect()
+}
+
+/// What a version's description says of its user data and of the source of its image.
+pub(crate) fn from_description(description: &str) -> (Option<Boot>, String) {
+    let mut rest = description;
+    let mut word = |name: &str| {
+        let (value, behind) = rest.strip_prefix(name)?.split_once(' ')?;
+        rest = behind;
+        Some(value.to_owned())
+    };
+    let words = [TRUNNION, GENERATOR, BOOT].map(&mut word);
+    let boot = match words {
+        [Some(trunnion), Some(generator), Some(digest)] => Some(Boot { trunnion, generator, digest }),
+        _ => None,
+    };
+    (boot, rest.strip_prefix(IMAGE).unwrap_or_default().to_owned())
 }
 
 /// A number for the API, whose numbers are signed.
@@ -101,9 +134,9 @@ fn other(data: &ResponseLaunchTemplateData) -> Vec<String> {
     .collect()
 }
 
-/// The data of a version that AWS shows.
-pub(crate) fn from_version(version: LaunchTemplateVersion) -> LaunchTemplateData {
-    let described = version.version_description.unwrap_or_default();
+/// The data of a version that AWS shows, and where its user data comes from.
+pub(crate) fn from_version(version: LaunchTemplateVersion) -> (LaunchTemplateData, Option<Boot>) {
+    let (boot, image_source) = from_description(version.version_description.as_deref().unwrap_or_default());
     let data = version.launch_template_data;
     let mapping = data.as_ref().and_then(|data| data.block_device_mappings.as_ref()?.first().cloned());
     let ebs = mapping.as_ref().and_then(|mapping| mapping.ebs.as_ref());
@@ -113,7 +146,7 @@ pub(crate) fn from_version(version: LaunchTemplateVersion) -> LaunchTemplateData
         .and_then(|data| data.instance_market_options.as_ref()?.market_type.as_ref())
         .is_some_and(|market| *market == MarketType::Spot);
     let mut converted = LaunchTemplateData {
-        image_source: described.strip_prefix(IMAGE).unwrap_or_default().to_owned(),
+        image_source,
         image: Value::Null,
         instance_type: String::new(),
         instance_profile: Value::Null,
@@ -138,7 +171,7 @@ pub(crate) fn from_version(version: LaunchTemplateVersion) -> LaunchTemplateData
         other: Vec::new(),
         user_data: String::new(),
     };
-    let Some(data) = data else { return converted };
+    let Some(data) = data else { return (converted, boot) };
     converted.other = other(&data);
     converted.image = data.image_id.map_or(Value::Null, Value::from);
     converted.instance_type = data.instance_type.map(|name| name.as_str().to_owned()).unwrap_or_default();
@@ -152,7 +185,7 @@ pub(crate) fn from_version(version: LaunchTemplateVersion) -> LaunchTemplateData
     let user_data = data.user_data.unwrap_or_default();
     // What is no text cannot be what we put there: it is shown as it lies.
     converted.user_data = from_base64(&user_data).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(user_data);
-    converted
+    (converted, boot)
 }
 
 fn from_interface(interface: LaunchTemplateInstanceNetworkInterfaceSpecification) -> Interface {
@@ -190,11 +223,47 @@ mod tests {
             .version_description("image=/aws/service/al2023")
             .launch_template_data(data.build())
             .build();
-        let data = from_version(version);
+        let (data, boot) = from_version(version);
+        assert_eq!(boot, None, "an earlier version kept the image's source alone");
         assert_eq!(data.image_source, "/aws/service/al2023");
         assert_eq!(data.user_data, "#!/bin/bash\n");
         assert_eq!(data.metadata.tokens, "required");
         let interfaces: Vec<_> = data.interfaces.iter().map(|found| (found.device, found.addresses)).collect();
         assert_eq!(interfaces, [(0, 1), (1, 30)]);
+    }
+
+    fn template(source: &str, boot: Option<Boot>) -> LaunchTemplate {
+        let (mut data, _) = from_version(LaunchTemplateVersion::builder().build());
+        data.image_source = source.to_owned();
+        LaunchTemplate {
+            name: "loadtest-heavy".to_owned(),
+            data,
+            boot,
+            default_version: trunnion_kinds::LATEST.to_owned(),
+            tags: trunnion_kinds::Tags::new(),
+        }
+    }
+
+    #[test]
+    fn a_description_holds_where_user_data_and_image_come_from() {
+        let boot = Boot { trunnion: "0.1.0".to_owned(), generator: "ab".repeat(32), digest: "cd".repeat(16) };
+        let source = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
+        let text = description(&template(source, Some(boot.clone())));
+        assert_eq!(from_description(&text), (Some(boot.clone()), source.to_owned()), "{text}");
+        assert_eq!(description(&template(source, None)), format!("image={source}"), "as it always was");
+        for odd in ["", "image", "trunnion=0.1.0", "trunnion=0.1.0 image=ami-1", "by hand"] {
+            assert_eq!(from_description(odd).0, None, "{odd}");
+        }
+
+        // A name in Systems Manager may have 1,011 characters.
+        let long = format!("/{}", "a".repeat(1010));
+        let text = description(&template(&long, Some(boot.clone())));
+        assert!(text.len() <= LONGEST_DESCRIPTION, "{text}");
+        let (read, kept) = from_description(&text);
+        assert_eq!(read, Some(boot));
+        assert!(trunnion_kinds::stands_for(&kept, &long), "{kept}");
+        assert!(!trunnion_kinds::stands_for(&kept, &format!("{long}b")), "{kept}");
+        let cut: String = format!("image={long}").chars().take(LONGEST_DESCRIPTION).collect();
+        assert!(trunnion_kinds::stands_for(&from_description(&cut).1, &long), "an earlier version cut it");
     }
 }

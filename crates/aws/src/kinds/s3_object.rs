@@ -1,12 +1,8 @@
 //! `s3_object`. Its key says what it holds, so uploading it twice changes nothing.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Read as _},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ChecksumMode};
-use sha2::{Digest as _, Sha256};
 use trunnion_engine::{Remote, hex};
 use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, S3Object, STACK_TAG, Tags};
 
@@ -73,48 +69,52 @@ pub(crate) async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Re
     Ok(Some(Remote { is_spent: version.is_some(), ..as_remote(&object)? }))
 }
 
-/// The SHA-256 of a file, read piece by piece.
-fn digest(path: &str) -> io::Result<Vec<u8>> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut piece = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(hasher.finalize().to_vec()),
-            length => hasher.update(&piece[..length]),
-        }
+/// What is to be uploaded: the content that the plan was made with, which was read and hashed once; else the file.
+async fn body(aws: &Aws, object: &S3Object) -> Result<ByteStream, Failure> {
+    let unreadable = |why: &str| {
+        let message = format!("the generator binary `{}` cannot be read: {why}", object.source);
+        Failure::own(message, "plan again, where the file is".to_owned())
+    };
+    match aws.content(&object.sha256) {
+        Some(content) => Ok(ByteStream::from(content.to_vec())),
+        None if object.source.is_empty() => Err(unreadable("the plan needed none")),
+        None => ByteStream::from_path(&object.source).await.map_err(|error| unreadable(&error.to_string())),
     }
 }
 
 pub(crate) async fn create(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
     let bucket = text(&object.bucket)?;
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Failure::own(format!("`{}` cannot be read: {error}", object.source), "check the path and plan again".to_owned())
-    };
-    let source = object.source.clone();
-    let found = tokio::task::spawn_blocking(move || digest(&source)).await;
-    let found = found.map_err(|error| unreadable(&error))?.map_err(|error| unreadable(&error))?;
-    if hex(&found) != object.sha256 {
-        return Err(Failure::own(
-            format!("`{}` changed since the plan: its SHA-256 is {} now", object.source, hex(&found)),
-            "plan again".to_owned(),
-        ));
+    let digest = from_hex(&object.sha256)
+        .ok_or_else(|| Failure::own(format!("`{}` is no SHA-256", object.sha256), "plan again".to_owned()))?;
+    let sent = aws
+        .patiently(&[Class::NotFound, Class::Precondition], async || {
+            let call = aws.clients.s3.put_object().bucket(bucket).key(&object.key).body(body(aws, &object).await?);
+            // S3 checks the content against it: a file that is another one by now, or changes while it is sent, is refused.
+            let call = call.checksum_sha256(base64(&digest)).tagging(encoded(&object.tags));
+            let tag = |name: &str| object.tags.get(name).cloned().unwrap_or_default();
+            let call = call.metadata(STACK_METADATA, tag(STACK_TAG)).metadata(ADDRESS_METADATA, tag(ADDRESS_TAG));
+            let call = match object.tags.get(HOME_TAG) {
+                Some(home) => call.metadata(HOME_METADATA, home),
+                None => call,
+            };
+            call.send().await.told("s3:PutObject")
+        })
+        .await;
+    match sent {
+        // Both are what S3 calls content that is not of the digest (its API reference, "Error responses").
+        Err(failure) if ["BadDigest", "XAmzContentSHA256Mismatch"].contains(&&*failure.code) => {
+            let message =
+                format!("`{}` changed since the plan: its SHA-256 is not {} now", object.source, object.sha256);
+            Err(Failure::own(message, "plan again".to_owned()))
+        }
+        sent => sent.and_then(|_| as_remote(&object)),
     }
-    aws.patiently(&[Class::NotFound, Class::Precondition], async || {
-        let body = ByteStream::from_path(&object.source).await.map_err(|error| unreadable(&error))?;
-        let call = aws.clients.s3.put_object().bucket(bucket).key(&object.key).body(body);
-        // S3 checks the content against it: a file that changes while it is sent is refused.
-        let call = call.checksum_sha256(base64(&found)).tagging(encoded(&object.tags));
-        let tag = |name: &str| object.tags.get(name).cloned().unwrap_or_default();
-        let call = call.metadata(STACK_METADATA, tag(STACK_TAG)).metadata(ADDRESS_METADATA, tag(ADDRESS_TAG));
-        let call = match object.tags.get(HOME_TAG) {
-            Some(home) => call.metadata(HOME_METADATA, home),
-            None => call,
-        };
-        call.send().await.told("s3:PutObject")
-    })
-    .await?;
-    as_remote(&object)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    is_digest.then(|| (0..64).step_by(2).map(pair).collect()).flatten()
 }
 
 /// Tags as a query string.
@@ -149,9 +149,21 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     delete_versions(aws, bucket, &versions).await
 }
 
+/// Content by its digest, as a plan was made with it.
+pub(crate) type Content = Arc<Vec<u8>>;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_is_read_from_its_digits() {
+        let digits = "9123dcbb0b42652b0e105956c68d3ca2ff34584f324fa41a29aedd32b883e131";
+        assert_eq!(from_hex(digits).map(|bytes| hex(&bytes)).as_deref(), Some(digits));
+        for odd in ["", "9123", "é".repeat(32).as_str(), "+1".repeat(32).as_str()] {
+            assert_eq!(from_hex(odd), None, "{odd}");
+        }
+    }
 
     #[test]
     fn tags_are_a_query_string() {

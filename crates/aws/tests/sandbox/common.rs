@@ -8,7 +8,7 @@ use trunnion_engine::{
     Address, Graph, Lookup, Map, Observed, Provider as _, Remote, Resolved, Resource, State, Token, Value, to_map,
 };
 use trunnion_kinds::{
-    ADDRESS_TAG, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile,
+    ADDRESS_TAG, Boot, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile,
     IamRole, Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, LogConfiguration, LogGroup, Market,
     Metadata, Mount, S3Bucket, S3Object, STACK_TAG, SecurityGroup, SecurityGroupRule, ServiceNetwork, Tags, Volume,
     bucket_name, iam_path, instance_profile_name, lookup, role_name,
@@ -225,6 +225,11 @@ pub fn template(observed: &Observed, group: &Value, profile: &Value) -> LaunchTe
             other: Vec::new(),
             user_data: "#!/bin/bash\necho ready\n".into(),
         },
+        boot: Some(Boot {
+            trunnion: "0.1.0".into(),
+            generator: object(Path::new("generator"), b"generator").sha256,
+            digest: "0123456789abcdef0123456789abcdef".into(),
+        }),
         default_version: LATEST.into(),
         tags: tags("launch_template.heavy"),
     }

@@ -206,7 +206,9 @@ fn a_binary_that_is_linked_dynamically_may_not_start() {
         std::fs::write(&path, bytes).unwrap();
         let mut stack = stack.clone();
         stack.generator.binaries.values_mut().for_each(|binary| binary.clone_from(&path));
-        Binaries::read(&stack).unwrap()
+        let binaries = Binaries::of(&stack);
+        binaries.read();
+        binaries
     };
     // The tests themselves are such programs, as cargo builds them for this machine.
     let dynamic = binary(&std::fs::read(std::env::current_exe().unwrap()).unwrap());
@@ -222,7 +224,7 @@ fn a_binary_that_is_linked_dynamically_may_not_start() {
     };
     let (made, fixed) = (binary(&with_header(3)), binary(&with_header(4)));
     let found = |stack: &Stack, binaries: &Binaries| {
-        let desired = blueprint(stack, &common::binaries()).unwrap();
+        let desired = blueprint(stack, binaries).unwrap();
         findings(stack, binaries, &desired, &observed(2000, 2000)).warnings
     };
     for binaries in [&dynamic, &made] {
@@ -231,6 +233,9 @@ fn a_binary_that_is_linked_dynamically_may_not_start() {
         assert!(warning.message.contains("trunnion-generator` is linked dynamically"), "{}", warning.message);
     }
     assert_eq!(found(&stack, &fixed), []);
+    let another = blueprint(&stack, &common::binaries()).unwrap();
+    let unused = findings(&stack, &dynamic, &another, &observed(2000, 2000)).warnings;
+    assert_eq!(unused, [], "no host boots it");
     stack.pools.values_mut().for_each(|pool| pool.image = Image::Id("ami-0123456789abcdef0".to_owned()));
     assert_eq!(found(&stack, &dynamic), [], "another image may have the C library for it");
 }

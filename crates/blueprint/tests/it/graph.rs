@@ -191,17 +191,17 @@ fn a_new_binary_changes_its_object_and_the_hosts() {
     let mut stack = common::stack("loadtest.yaml", None);
     let path = directory.path().join("trunnion-generator");
     stack.generator.binaries.values_mut().for_each(|binary| binary.clone_from(&path));
-    let graph = |stack| blueprint(stack, &Binaries::read(stack).unwrap()).unwrap();
+    let graph = |stack| blueprint(stack, &Binaries::of(stack)).unwrap();
     let before = graph(&stack);
-    std::fs::write(&path, "another binary").unwrap();
+    let binary = [&std::fs::read(&path).unwrap()[..], b"another binary"].concat();
+    std::fs::write(&path, &binary).unwrap();
     let after = graph(&stack);
-    // `printf 'another binary' | sha256sum`
-    let digest = "8f299512c037b0309d4e2635464db03d5e81b7000c279735a169e0dd0a7612c4";
+    let digest = trunnion_engine::hex(&<sha2::Sha256 as sha2::Digest>::digest(&binary));
     let key = format!("generator/{digest}");
     assert_eq!(attributes(&after, "s3_object.generator[x86_64]")["key"].as_text(), Some(&*key));
     let user_data = |graph| at(attributes(graph, "launch_template.heavy"), "data.user_data").clone();
     assert_ne!(user_data(&before), user_data(&after));
-    assert!(user_data(&after).as_text().unwrap().contains(digest));
+    assert!(user_data(&after).as_text().unwrap().contains(&digest));
 }
 
 #[test]

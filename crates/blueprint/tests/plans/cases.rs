@@ -42,7 +42,7 @@ impl Applied {
         let nothing = Change::NOTHING;
         let (earlier, now) = (stacks::graph(base, before), stacks::graph(base, &nothing));
         let world = World::starting_at(0x1234_5000);
-        let mut judge = Judge::new(Cloud::new(world, 0, Pace::Oldest), State::empty(now.stack()));
+        let mut judge = Judge::new(Cloud::new(world, 0, Pace::Oldest, true), State::empty(now.stack()));
         let mut states = Vec::new();
         for graph in [&earlier, &now] {
             let applied = judge.apply(graph, &PlanOptions::default(), None);
@@ -111,26 +111,37 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    /// Runs the case.
+    /// Runs the case, and once more to tell the story where it does not hold.
     pub fn run(&self) -> Result<(), Wrong> {
+        match self.attempt(false) {
+            (Ok(()), _) => Ok(()),
+            (Err(why), _) => {
+                let (_, story) = self.attempt(true);
+                Err(Wrong { story: format!("{self}\n  {why}\n{story}"), why })
+            }
+        }
+    }
+
+    fn attempt(&self, is_telling: bool) -> (Result<(), String>, String) {
         let (change, graph) = self.applied.change(self.change);
         let mut world = self.applied.world.clone();
         let is_another = graph.stack() != self.applied.kept.stack;
         worlds::happen(&mut world, &self.applied.kept.stack, &self.events);
         world.newest_image += u32::from(change.is_image_published);
         let state = if is_another { State::empty(graph.stack()) } else { self.applied.state(self.known) };
-        let mut judge = Judge::new(Cloud::new(world, self.order, self.pace), state);
+        let mut judge = Judge::new(Cloud::new(world, self.order, self.pace, is_telling), state);
         let result = match self.trouble {
             None => self.apply(&mut judge, change, graph),
             Some(trouble) => self.in_trouble(&mut judge, change, graph, trouble),
         };
-        result.map_err(|why| Wrong { story: format!("{self}\n  {why}\n{}", judge.story()), why })
+        (result, judge.story())
     }
 
     /// How many calls the change takes where nothing goes wrong.
     pub fn calls(&self) -> usize {
         let (change, graph) = self.applied.change(self.change);
-        let mut judge = Judge::new(Cloud::new(self.applied.world.clone(), 0, self.pace), self.applied.kept.clone());
+        let cloud = Cloud::new(self.applied.world.clone(), 0, self.pace, false);
+        let mut judge = Judge::new(cloud, self.applied.kept.clone());
         judge.apply(graph, &change.options(), None).unwrap();
         judge.calls()
     }
@@ -161,7 +172,11 @@ impl Case {
         change: &Change,
         before: &BTreeMap<Address, usize>,
     ) -> Result<(), String> {
-        let concerned = [change.hosts, worlds::hosts_of(&self.events)];
+        let mut concerned = vec![change.hosts, worlds::hosts_of(&self.events)];
+        // A template that is gone told which image its hosts have.
+        if change.is_image_published && self.events.contains(&Event::Gone("launch_template.heavy")) {
+            concerned.push(Hosts::Of("heavy"));
+        }
         for (address, count) in &*judge.cloud.launched.borrow() {
             let may = concerned.iter().any(|hosts| match hosts {
                 Hosts::None => false,

@@ -3,8 +3,8 @@
 use std::{cell::RefCell, collections::BTreeSet, fmt::Write as _};
 
 use trunnion_engine::{
-    Action, Address, Events, Graph, LockGuard, LockInfo, Operation, Outcome, Plan, PlanOptions, Replacement, RuleBook,
-    Settings, State, StateStore, StoreError, apply, plan,
+    Action, Address, Events, Graph, LockGuard, LockInfo, Operation, Outcome, Plan, PlanOptions, Remote, Replacement,
+    RuleBook, Settings, State, StateStore, StoreError, Value, apply, plan,
 };
 use trunnion_kinds::{
     EcsService, EcsTaskDefinition, IamInstanceProfile, Instance, LaunchTemplate, SecurityGroup, rule_book,
@@ -60,6 +60,13 @@ impl Judge {
         self.story.into_inner()
     }
 
+    /// Adds to the story, where it is read.
+    fn tell(&self, what: impl FnOnce(&mut String)) {
+        if self.cloud.is_telling {
+            what(&mut self.story.borrow_mut());
+        }
+    }
+
     fn plan(&self, desired: &Graph, options: &PlanOptions) -> Result<Plan, String> {
         let observed = self.cloud.look(desired, &self.state);
         let plan = plan(desired, &observed, &self.state, &self.rules, options)
@@ -76,7 +83,7 @@ impl Judge {
     pub fn apply(&mut self, desired: &Graph, options: &PlanOptions, fault: Option<Fault>) -> Result<(), String> {
         self.cloud.world.borrow_mut().settle();
         let plan = self.plan(desired, options)?;
-        self.tell(&plan);
+        self.tell(|story| write_plan(story, &plan));
         self.cloud.begin(fault);
         self.watch(desired, &plan);
         let store = Memory(RefCell::new(self.state.clone()));
@@ -85,8 +92,7 @@ impl Judge {
         let outcome = self.cloud.drive(apply(&plan, &self.cloud, &store, &self.rules, state, &events, &settings));
         self.state = store.0.into_inner();
         let run = self.cloud.run.borrow();
-        let mut story = self.story.borrow_mut();
-        let _ = writeln!(story, "  calls:\n    {}", run.log.join("\n    "));
+        self.note(&format!("calls:\n    {}", run.log.join("\n    ")));
         if let Some(wrong) = run.wrong.first() {
             return Err(wrong.clone());
         }
@@ -107,14 +113,15 @@ impl Judge {
         let goes_first = |address: &Address| {
             self.rules.get(&address.kind).is_some_and(|rules| rules.replacement == Replacement::DeleteFirst)
         };
-        let replaced = plan.changes.iter().filter(|change| change.action == Action::Replace);
-        let uprooting: BTreeSet<&Address> =
-            replaced.clone().map(|it| &it.address).filter(|it| goes_first(it)).collect();
+        let replaced: Vec<_> = plan.changes.iter().filter(|change| change.action == Action::Replace).collect();
+        let first: Vec<_> = replaced.iter().filter(|change| goes_first(&change.address)).collect();
+        let uprooted = standing_on(desired, first.iter().map(|change| &change.address).collect());
+        let key = |address: &Address, remote: &Remote| (address.kind.as_str().to_owned(), remote.id.clone());
         let mut run = self.cloud.run.borrow_mut();
-        for change in replaced.filter(|change| change.address.kind.as_str() == Instance::KIND) {
-            if !stands_on(desired, &change.address, &uprooting)
-                && let Some(remote) = &change.remote
-            {
+        run.going_first = first.iter().filter_map(|it| Some(key(&it.address, it.remote.as_ref()?))).collect();
+        run.is_partial = !plan.is_whole;
+        for change in replaced.iter().filter(|change| change.address.kind.as_str() == Instance::KIND) {
+            if let Some(remote) = change.remote.as_ref().filter(|_| !uprooted.contains(&change.address)) {
                 run.rolling.insert(remote.id.clone(), change.address.clone());
             }
         }
@@ -128,39 +135,13 @@ impl Judge {
         if plan.is_empty() {
             return Ok(());
         }
-        self.tell(&plan);
+        self.tell(|story| write_plan(story, &plan));
         Err("the next plan is not empty".to_owned())
-    }
-
-    fn tell(&self, plan: &Plan) {
-        let story = &mut *self.story.borrow_mut();
-        let _ = writeln!(story, "  plan:");
-        for change in plan.pending() {
-            let id = change.remote.as_ref().map(|remote| remote.id.as_str()).unwrap_or_default();
-            let _ = writeln!(story, "    {:?} {} {id} ({:?})", change.action, change.address, change.reason);
-            for (difference, _) in change.differences.iter().take(6) {
-                let value = |value: &Option<trunnion_engine::Value>| {
-                    let text = value.clone().map(|it| serde_json::Value::from(it).to_string()).unwrap_or_default();
-                    text.chars().take(60).collect::<String>()
-                };
-                let (before, after) = (value(&difference.before), value(&difference.after));
-                let _ = writeln!(story, "        {}: {before} -> {after}", difference.path);
-            }
-        }
-        for (index, step) in plan.steps.iter().enumerate() {
-            let change = &plan.changes[step.change];
-            let id = match (step.operation, &change.remote) {
-                (Operation::Delete, Some(remote)) => remote.id.as_str(),
-                _ => "",
-            };
-            let _ =
-                writeln!(story, "    [{index}] {:?} {} {id} after {:?}", step.operation, change.address, step.after);
-        }
     }
 
     /// Adds a line to the story.
     pub fn note(&self, text: &str) {
-        let _ = writeln!(self.story.borrow_mut(), "  {text}");
+        self.tell(|story| story.push_str(&format!("  {text}\n")));
     }
 
     /// What the stack asks for stands, once, on things that are there; nothing else of the stack does.
@@ -187,16 +168,44 @@ impl Judge {
     }
 }
 
+fn write_plan(story: &mut String, plan: &Plan) {
+    let _ = writeln!(story, "  plan:");
+    for change in plan.pending() {
+        let id = change.remote.as_ref().map(|remote| remote.id.as_str()).unwrap_or_default();
+        let _ = writeln!(story, "    {:?} {} {id} ({:?})", change.action, change.address, change.reason);
+        for (difference, _) in change.differences.iter().take(6) {
+            let value = |value: &Option<Value>| {
+                let text = value.clone().map(|it| serde_json::Value::from(it).to_string()).unwrap_or_default();
+                text.chars().take(60).collect::<String>()
+            };
+            let (before, after) = (value(&difference.before), value(&difference.after));
+            let _ = writeln!(story, "        {}: {before} -> {after}", difference.path);
+        }
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        let change = &plan.changes[step.change];
+        let id = match (step.operation, &change.remote) {
+            (Operation::Delete, Some(remote)) => remote.id.as_str(),
+            _ => "",
+        };
+        let _ = writeln!(story, "    [{index}] {:?} {} {id} after {:?}", step.operation, change.address, step.after);
+    }
+}
+
 fn incomplete(outcome: &Outcome) -> String {
     let failed: Vec<String> = outcome.failed.iter().map(|(address, _, error)| format!("{address}: {error}")).collect();
     format!("the apply is not complete: {}; {} not started", failed.join(", "), outcome.not_started)
 }
 
-/// Whether a resource needs one of these, directly or through others.
-fn stands_on(desired: &Graph, address: &Address, what: &BTreeSet<&Address>) -> bool {
-    desired.resources().get(address).is_some_and(|resource| {
-        resource.dependencies().into_iter().any(|need| what.contains(need) || stands_on(desired, need, what))
-    })
+/// What needs one of these, directly or through others, and these.
+fn standing_on<'a>(desired: &'a Graph, what: BTreeSet<&'a Address>) -> BTreeSet<&'a Address> {
+    let mut found = what;
+    for address in desired.in_order() {
+        if desired.resources()[address].dependencies().iter().any(|need| found.contains(need)) {
+            found.insert(address);
+        }
+    }
+    found
 }
 
 /// What a thing uses is there.

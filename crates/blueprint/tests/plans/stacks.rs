@@ -124,6 +124,7 @@ impl Change {
             targets: self.targets.iter().copied().map(address).collect(),
             update_pinned: self.update_pinned,
             replace: Some(self.replace).filter(|text| !text.is_empty()).map(address).into_iter().collect(),
+            ..PlanOptions::default()
         }
     }
 

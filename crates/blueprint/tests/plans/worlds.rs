@@ -92,19 +92,19 @@ const DUPLICATES: &[(&str, &[Variant])] = &[
 
 /// Of each kind, what makes pairs.
 const PAIRED: &[(&str, &[Variant])] = &[
-    ("ecs_cluster.main", &[OlderOther, Unaddressed]),
-    ("ecs_service.control_plane", &[OlderOther, NotInStack]),
-    ("ecs_task_definition.control_plane", &[OlderEqual, NewerEqual, NewerOther, SpentOther, Unaddressed]),
-    ("iam_instance_profile.generator", &[NewerOther, NotInStack]),
-    ("iam_role.generator", &[OlderEqual, Unaddressed]),
-    ("instance.heavy[0]", &[OlderEqual, NewerEqual, OlderOther, NewerOther, Unaddressed]),
-    ("instance.probe[0]", &[NewerEqual, NotInStack]),
-    ("launch_template.heavy", &[OlderOther, NotInStack]),
+    ("ecs_cluster.main", &[OlderOther]),
+    ("ecs_service.control_plane", &[NotInStack]),
+    ("ecs_task_definition.control_plane", &[OlderOther, NewerEqual, SpentOther]),
+    ("iam_instance_profile.generator", &[NewerOther]),
+    ("iam_role.generator", &[OlderEqual]),
+    ("instance.heavy[0]", &[OlderOther, NewerEqual]),
+    ("instance.probe[0]", &[Unaddressed]),
+    ("launch_template.heavy", &[NotInStack]),
     ("log_group.control_plane", &[NewerOther]),
     ("s3_bucket.artifacts", &[OlderEqual]),
-    ("s3_object.generator[x86_64]", &[OlderOther, NewerOther]),
-    ("security_group.control_plane", &[OlderEqual, InAnotherVpc]),
-    ("security_group.generator", &[NewerOther, InAnotherVpc, Unaddressed]),
+    ("s3_object.generator[x86_64]", &[NewerOther]),
+    ("security_group.control_plane", &[OlderEqual]),
+    ("security_group.generator", &[NewerOther, InAnotherVpc]),
 ];
 
 fn listed(list: &[(&'static str, &'static [Variant])]) -> Vec<Event> {
@@ -185,6 +185,8 @@ pub fn hosts_of(events: &[Event]) -> Hosts {
     let mut hosts = Hosts::None;
     for event in events {
         match event {
+            // A host keeps no profile that was deleted.
+            Event::Gone("iam_instance_profile.generator") => return Hosts::All,
             Event::Moved(address, _) if all.contains(address) => return Hosts::All,
             Event::Moved("launch_template.heavy" | "instance.heavy[0]", _)
             | Event::Gone("instance.heavy[0]" | "instance.heavy[1]") => hosts = Hosts::Of("heavy"),
@@ -433,9 +435,13 @@ fn stand_on_each_other(world: &mut World) {
     let role = by_hand(IamRole::KIND);
     let cluster = by_hand(EcsCluster::KIND);
     let revision = by_hand(EcsTaskDefinition::KIND);
+    let hosts: Vec<_> = world.of_kind(Instance::KIND).filter(|(_, host)| !host.is_by_hand).collect();
+    let hosts: Vec<_> = hosts.into_iter().map(|(_, host)| (host.address(), host.text("template").to_owned())).collect();
+    let stays = |host: &Thing| hosts.contains(&(host.address(), host.text("template").to_owned()));
     for ((kind, _), thing) in world.things.iter_mut().filter(|(_, thing)| thing.is_by_hand) {
         match kind.as_str() {
-            Instance::KIND => {
+            // One that may stay stands on what its template says.
+            Instance::KIND if !stays(thing) => {
                 thing.groups.extend(group.clone().map(|(group, _)| group));
                 if let Some((_, arn)) = &profile {
                     thing.profile.clone_from(arn);
@@ -479,7 +485,7 @@ pub fn others(world: &mut World, stack: &str) {
             }
         }
         if thing.attributes.contains_key("path") {
-            set(&mut thing.attributes, "path", iam_path("theirs"));
+            set(&mut thing.attributes, "path", iam_path("theirs", "eu-west-3"));
         }
         if kind == EcsService::KIND {
             set(&mut thing.attributes, "task_definition", "theirs");
@@ -487,6 +493,7 @@ pub fn others(world: &mut World, stack: &str) {
         if thing.attributes.contains_key("roles") {
             set(&mut thing.attributes, "roles", Value::List(vec!["theirs".into()]));
         }
+        thing.token.clear();
         thing.groups.clear();
         thing.profile.clear();
         thing.versions.clear();

@@ -2,7 +2,8 @@
 //!
 //! - Making or changing something waits for what it refers to.
 //! - So does deleting something that is then made again: it must not be gone when what it needs failed.
-//! - Deleting something waits until everything of a kind that may depend on its kind was made, changed or deleted.
+//! - Deleting something waits until everything of a kind that may depend on its kind was made, changed or deleted; of its
+//!   own kind, until what refers to it was.
 //! - Of hosts of one pool, the next one is deleted once the one before it was made again: unless they all stand on
 //!   something that must itself be deleted before it is made again, for then all of them have to go first.
 //! - Nothing that is made waits for the deletion of a left-over.
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 
 use super::{Action, Change, Operation, PlanError, Reason, Step};
-use crate::{Address, Graph, Replacement, RuleBook, home};
+use crate::{Address, Graph, KindName, Replacement, RuleBook, home};
 
 struct Draft {
     change: usize,
@@ -77,8 +78,14 @@ impl Waits {
     }
 }
 
-pub(super) fn steps(desired: &Graph, changes: &[Change], rules: &RuleBook) -> Result<Vec<Step>, PlanError> {
-    let drafts = drafts(changes, rules);
+/// The steps of changes. Of kinds that are `held`, no predecessor is deleted.
+pub(super) fn steps(
+    desired: &Graph,
+    changes: &[Change],
+    rules: &RuleBook,
+    held: &BTreeSet<&str>,
+) -> Result<Vec<Step>, PlanError> {
+    let drafts = drafts(changes, rules, held);
     let mut waits = Waits(vec![BTreeMap::new(); drafts.len()]);
     let address_of = |draft: &Draft| &changes[draft.change].address;
 
@@ -119,6 +126,7 @@ pub(super) fn steps(desired: &Graph, changes: &[Change], rules: &RuleBook) -> Re
         }
     }
     wait_for_dependents(&drafts, changes, rules, &mut waits);
+    wait_for_alike(&drafts, changes, rules, &mut waits);
     one_by_one(&uprooted, &drafts, changes, rules, &mut waits);
     put_last(&drafts, changes, rules, &mut waits);
     match in_order(&drafts, changes, &waits) {
@@ -130,7 +138,7 @@ pub(super) fn steps(desired: &Graph, changes: &[Change], rules: &RuleBook) -> Re
     }
 }
 
-fn drafts(changes: &[Change], rules: &RuleBook) -> Vec<Draft> {
+fn drafts(changes: &[Change], rules: &RuleBook, held: &BTreeSet<&str>) -> Vec<Draft> {
     let mut drafts = Vec::new();
     for (change, what) in changes.iter().enumerate() {
         let mut push = |operation, is_late| drafts.push(Draft { change, operation, is_late });
@@ -141,7 +149,9 @@ fn drafts(changes: &[Change], rules: &RuleBook) -> Vec<Draft> {
             Action::Delete => push(Operation::Delete, true),
             Action::Replace if what.is_create_first(rules) => {
                 push(Operation::Create, false);
-                push(Operation::Delete, true);
+                if !held.contains(what.address.kind.as_str()) {
+                    push(Operation::Delete, true);
+                }
             }
             Action::Replace => {
                 push(Operation::Delete, false);
@@ -175,6 +185,26 @@ fn wait_for_dependents(drafts: &[Draft], changes: &[Change], rules: &RuleBook, w
                 }
             }
         }
+    }
+}
+
+/// Of a kind whose resources may refer to each other, one is deleted once those that refer to it were changed or deleted.
+fn wait_for_alike(drafts: &[Draft], changes: &[Change], rules: &RuleBook, waits: &mut Waits) {
+    let refers = |kind: &KindName| rules.get(kind).is_some_and(|it| it.depends_on.contains(&kind.as_str()));
+    for (index, draft) in drafts.iter().enumerate().filter(|(_, draft)| draft.operation == Operation::Delete) {
+        let Change { address, remote: Some(remote), .. } = &changes[draft.change] else { continue };
+        if !refers(&address.kind) {
+            continue;
+        }
+        let ends = |(other, draft): &(usize, &Draft)| {
+            let change = &changes[draft.change];
+            *other != index
+                && change.address.kind == address.kind
+                && draft.operation != Operation::Create
+                && change.remote.as_ref().is_some_and(|other| other.attributes.values().any(|it| it.names(&remote.id)))
+        };
+        let others: Vec<usize> = drafts.iter().enumerate().filter(ends).map(|(other, _)| other).collect();
+        waits.add(index, others, Weight::Cautious);
     }
 }
 

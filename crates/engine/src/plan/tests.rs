@@ -381,6 +381,10 @@ fn a_replacement_can_be_asked_for() {
     2: Create task.t after [1]
     3: Delete task.t after [2]
     ");
+    let mut gone = observed.clone();
+    gone.remotes.remove(&address("host.h[1]"));
+    let plan = planned(&stack(2, "v1"), &gone, &State::empty("test"), &replace("host.h[1]"));
+    assert!(told(&plan).starts_with("Create host.h[1] (New)"), "what is gone is made again anyway: {}", told(&plan));
     let error = plan_error(&stack(2, "v1"), &observed, &replace("host.h[7]"));
     assert_eq!(error, "`host.h[7]` is neither in the stack nor in the cloud");
     let error = plan_error(&stack(2, "v1"), &observed, &replace("task.t"));
@@ -433,6 +437,67 @@ fn targets_bring_what_they_need_and_nothing_else() {
     let options = PlanOptions { targets: vec![address("host.x")], ..PlanOptions::default() };
     let error = plan_error(&stack(2, "v1"), &observed, &options);
     assert_eq!(error, "`host.x` is neither in the stack nor in the cloud");
+}
+
+#[test]
+fn nothing_is_deleted_that_something_not_selected_may_stand_on() {
+    let mut observed = applied(1, "v1");
+    let old = json!({"name": "old", "rules": ["a", "b"], "id": "g-1"});
+    let older = Remote::new("g-0", map(json!({"name": "older", "rules": [], "id": "g-0"})));
+    observed.remotes.insert(address("group.g"), [remote("g-1", old), vec![older]].concat());
+    let options = |at: &str| PlanOptions { targets: vec![address(at)], ..PlanOptions::default() };
+    let state = record(&observed);
+    insta::assert_snapshot!(told(&planned(&stack(1, "v1"), &observed, &state, &options("group.g"))), @r"
+    Replace group.g (Differs)
+        name Stack forces replacement
+    0: Create group.g after []
+    note: `g-0` at `group.g` stays for now: what no target covers may still use it
+    note: `g-1` at `group.g` stays for now: what no target covers may still use it
+    ");
+    let plan = planned(&stack(1, "v1"), &observed, &state, &options("task.t"));
+    let deleted = plan.steps.iter().filter(|step| step.operation == Operation::Delete);
+    let deleted: Vec<_> = deleted.map(|step| plan.changes[step.change].address.to_string()).collect();
+    assert_eq!(deleted, ["host.h[0]", "task.t", "group.g", "group.g"], "the task needs them all");
+}
+
+#[test]
+fn of_a_kind_that_refers_to_itself_the_one_that_is_referred_to_goes_last() {
+    let mut book = BOOK;
+    book[0].depends_on = &["group"];
+    let group = |id: &str, peer: &str| remote(id, json!({"name": id, "rules": [{"peer": peer}], "id": id}));
+    let mut observed = Observed::default();
+    for (at, id, peer) in [("group.a", "g-a", "g-c"), ("group.b", "g-b", "g-a"), ("group.c", "g-c", "everywhere")] {
+        observed.remotes.insert(address(at), group(id, peer));
+    }
+    let order = |observed: &Observed| {
+        let (nothing, state, options) = (Graph::empty("test"), State::empty("test"), PlanOptions::default());
+        told(&plan(&nothing, observed, &state, &RuleBook::new(book), &options).unwrap())
+    };
+    insta::assert_snapshot!(order(&observed), @r"
+    Delete group.a (NotInStack)
+    Delete group.b (NotInStack)
+    Delete group.c (NotInStack)
+    0: Delete group.b after []
+    1: Delete group.a after [0]
+    2: Delete group.c after [1]
+    ");
+    observed.remotes.insert(address("group.c"), group("g-c", "g-b"));
+    assert!(order(&observed).contains("2: Delete group.c after []"), "{}", order(&observed));
+}
+
+#[test]
+fn a_digest_is_that_of_the_json_with_all_names_in_the_order_of_the_alphabet() {
+    use sha2::{Digest as _, Sha256};
+    let graph = stack(12, "v1");
+    let json = |graph: &Graph| serde_json::Value::from(Value::from_serialize(graph).unwrap()).to_string();
+    let expected = crate::hex(&Sha256::digest(json(&graph)));
+    assert_eq!(graph.digest(&RuleBook::default()), expected);
+    let book = RuleBook::new(BOOK);
+    assert_ne!(graph.digest(&book), expected, "what only a create needs is left out");
+    let mut resources: Vec<Resource> = graph.resources().values().cloned().collect();
+    resources.iter_mut().filter(|it| it.kind().as_str() == "host").for_each(|it| drop(it.attributes.remove("version")));
+    let without = Graph::new("test", resources, graph.lookups().values().cloned()).unwrap();
+    assert_eq!(graph.digest(&book), crate::hex(&Sha256::digest(json(&without))));
 }
 
 fn plan_error(desired: &Graph, observed: &Observed, options: &PlanOptions) -> String {

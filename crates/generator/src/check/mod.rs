@@ -16,6 +16,7 @@ pub(crate) mod sockets;
 mod spread;
 mod sshd;
 mod text;
+mod ways;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -1,27 +1,20 @@
 //! The network as the kernel has it, against the layout: interfaces, addresses, and the way that each address takes.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use futures::TryStreamExt as _;
 use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags},
     link::LinkFlags,
-    route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage},
 };
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::Handle;
 use trunnion_generator::Config;
 
-use super::Check;
+use super::{
+    Check,
+    ways::{self, MAIN, Taken, Way},
+};
 use crate::layout::{Interface, Layout};
-
-/// Where routes are looked up to: addresses of documentation (RFC 5737, RFC 3849), which stand for all the world.
-const FAR4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const FAR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-
-const MAIN: u32 = 254;
 
 const SETUP: &str = "run `trunnion-generator setup`";
 
@@ -32,23 +25,15 @@ pub(crate) struct Network {
     links: BTreeMap<u32, bool>,
     /// By address, the indices of the interfaces that have it; addresses that cannot be used yet are not among them.
     addresses: BTreeMap<IpAddr, Vec<u32>>,
-    /// The way that a connection bound to an address takes.
-    ways: BTreeMap<IpAddr, Way>,
-}
-
-/// The way that a connection takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Way {
-    Through {
-        interface: u32,
-        table: u32,
-    },
-    /// Why there is none.
-    None(String),
+    /// By address, the ways that connections bound to it take, one to each kind of destination.
+    ways: BTreeMap<IpAddr, Vec<Way>>,
+    /// The ways of connections that bind no address.
+    unbound: Vec<Way>,
 }
 
 impl Network {
-    /// Asks the kernel: one dump of links, one of addresses, and a route lookup for each address of the layout.
+    /// Asks the kernel: one dump each of links, addresses and routes, and for each address of the layout a route lookup to
+    /// each kind of destination.
     pub(crate) async fn look(layout: &Layout) -> Result<Self, rtnetlink::Error> {
         let handle = connect()?;
         let mut network = Self::default();
@@ -76,8 +61,18 @@ impl Network {
                 network.addresses.entry(address).or_default().push(message.header.index);
             }
         }
+        let destinations = ways::destinations(&handle, layout, &network.addresses).await?;
+        let of_family = |ipv4| destinations.iter().filter(move |destination| destination.is_ipv4() == ipv4);
         for address in layout.addresses().filter(|address| network.addresses.contains_key(address)) {
-            network.ways.insert(address, way(&handle, address).await);
+            let ways = ways::ways(&handle, Some(address), of_family(address.is_ipv4())).await;
+            network.ways.insert(address, ways);
+        }
+        let primary = layout.interfaces.first().map_or(&[][..], |primary| &primary.addresses);
+        for ipv4 in [true, false] {
+            // What the primary interface has nothing of, the main table need not lead anywhere.
+            if primary.iter().any(|address| address.is_ipv4() == ipv4) {
+                network.unbound.extend(ways::ways(&handle, None, of_family(ipv4)).await);
+            }
         }
         Ok(network)
     }
@@ -96,25 +91,44 @@ impl Network {
         usable
     }
 
+    fn has(&self, index: u32, address: IpAddr) -> bool {
+        self.addresses.get(&address).is_some_and(|indices| indices.contains(&index))
+    }
+
     fn stands(&self, interface: &Interface, address: IpAddr) -> bool {
-        self.addresses.get(&address).is_some_and(|indices| indices.contains(&interface.index))
+        self.has(interface.index, address)
     }
 
     fn leaves(&self, interface: &Interface, address: IpAddr) -> bool {
-        matches!(self.ways.get(&address), Some(Way::Through { interface: index, .. }) if *index == interface.index)
+        let ways = self.ways.get(&address);
+        ways.is_some_and(|ways| ways.iter().all(|way| way.leads_through(interface.index)))
+    }
+
+    /// How the address leaves, if that is not through its own interface.
+    fn astray(&self, layout: &Layout, interface: &Interface, address: IpAddr) -> Option<String> {
+        let expected = format!("not through `{}`", interface.name);
+        let Some(ways) = self.ways.get(&address) else { return Some("was not looked up".to_owned()) };
+        let mut wrong = ways.iter().filter(|way| !way.leads_through(interface.index));
+        let Way { destination, taken } = wrong.next()?;
+        let more = match wrong.count() {
+            0 => String::new(),
+            more => format!(" and {more} other destinations"),
+        };
+        Some(match taken {
+            Taken::Through { interface, table, .. } => format!(
+                "leaves through {} by table {} to `{destination}`{more}, {expected}",
+                name(layout, *interface),
+                table_name(*table)
+            ),
+            Taken::None(why) => format!("has no way to `{destination}`{more}, {expected}: {why}"),
+        })
     }
 }
 
 /// The address that the kernel gives to connections into the world that bind none: the primary one, also while the
 /// metadata service says nothing.
 pub(crate) async fn primary_of_kernel() -> Option<IpAddr> {
-    let handle = connect().ok()?;
-    let message = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(FAR4, 32).build();
-    let route = handle.route().get(message).execute().try_next().await.ok()??;
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-        _ => None,
-    })
+    ways::unbound_source(&connect().ok()?).await
 }
 
 fn connect() -> Result<Handle, rtnetlink::Error> {
@@ -123,38 +137,6 @@ fn connect() -> Result<Handle, rtnetlink::Error> {
     // It ends by itself when the handle is gone.
     tokio::spawn(connection);
     Ok(handle)
-}
-
-/// What `ip route get <far> from <address>` says.
-async fn way(handle: &Handle, address: IpAddr) -> Way {
-    let mut message: RouteMessage = match address {
-        IpAddr::V4(address) => {
-            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(FAR4, 32).source_prefix(address, 32).build()
-        }
-        IpAddr::V6(address) => {
-            RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(FAR6, 128).source_prefix(address, 128).build()
-        }
-    };
-    // The table in which the route was found, not the one of the cached result.
-    message.header.flags |= RouteFlags::LookupTable;
-    let route = match handle.route().get(message).execute().try_next().await {
-        Ok(Some(route)) => route,
-        Ok(None) => return Way::None("the kernel does not answer".to_owned()),
-        Err(rtnetlink::Error::NetlinkError(error)) => return Way::None(error.to_io().to_string()),
-        Err(error) => return Way::None(error.to_string()),
-    };
-    let (mut interface, mut table) = (None, u32::from(route.header.table));
-    for attribute in &route.attributes {
-        match attribute {
-            RouteAttribute::Oif(index) => interface = Some(*index),
-            RouteAttribute::Table(number) => table = *number,
-            _ => {}
-        }
-    }
-    match interface {
-        Some(interface) => Way::Through { interface, table },
-        None => Way::None("its route names no interface".to_owned()),
-    }
 }
 
 /// Whether the metadata names as many interfaces and addresses as were promised.
@@ -223,29 +205,43 @@ pub(super) fn addresses(layout: &Layout, network: &Network) -> Check {
     Check::failed(NAME, format!("{} of {all} are not on their interfaces", details.len()), SETUP).with(details)
 }
 
-/// Whether every address that is there leaves through its own interface.
+/// Whether every address that is there leaves through its own interface, wherever it goes, and whether connections that bind
+/// none have a way.
 pub(super) fn routes(layout: &Layout, network: &Network) -> Check {
     const NAME: &str = "routes";
     let (mut details, mut right) = (Vec::new(), 0_u64);
     for interface in &layout.interfaces {
-        let expected = format!("through `{}` by table {}", interface.name, table_name(interface.table.unwrap_or(MAIN)));
         for address in interface.addresses.iter().filter(|&&address| network.stands(interface, address)) {
-            match network.ways.get(address) {
-                Some(Way::Through { interface: index, .. }) if *index == interface.index => right += 1,
-                Some(Way::Through { interface: index, table }) => details.push(format!(
-                    "`{address}` leaves through {} by table {}, not {expected}",
-                    name(layout, *index),
-                    table_name(*table)
-                )),
-                Some(Way::None(why)) => details.push(format!("`{address}` has no way out, not {expected}: {why}")),
-                None => details.push(format!("`{address}` was not looked up")),
+            match network.astray(layout, interface, *address) {
+                None => right += 1,
+                Some(why) => details.push(format!("`{address}` {why}")),
             }
+        }
+    }
+    let wrong = details.len();
+    for Way { destination, taken } in &network.unbound {
+        match taken {
+            Taken::None(why) => {
+                details.push(format!("connections that bind no address have no way to `{destination}`: {why}"));
+            }
+            Taken::Through { interface, source: Some(source), .. } if !network.has(*interface, *source) => {
+                details.push(format!(
+                    "connections that bind no address leave through {} to `{destination}` with the source `{source}`, \
+                     which is not on it",
+                    name(layout, *interface)
+                ));
+            }
+            Taken::Through { .. } => {}
         }
     }
     if details.is_empty() {
         return Check::ok(NAME, format!("all {right} addresses that are there leave through their own interface"));
     }
-    let message = format!("{} addresses do not leave through their own interface", details.len());
+    let message = if wrong == 0 {
+        "connections that bind no address cannot go everywhere".to_owned()
+    } else {
+        format!("{wrong} addresses do not leave through their own interface")
+    };
     Check::failed(NAME, message, SETUP).with(details)
 }
 

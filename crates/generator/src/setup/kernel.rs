@@ -63,6 +63,8 @@ pub(super) struct Rule {
     pub(super) source: IpNet,
     pub(super) table: u32,
     pub(super) priority: u32,
+    /// Whether it takes no default route, so that the lookup goes on with the next rule (`suppress_prefixlength 0`).
+    pub(super) without_default: bool,
     pub(super) ours: bool,
     /// Whether it selects by nothing but the source, and does nothing but look into a table.
     pub(super) plain: bool,
@@ -230,6 +232,9 @@ impl Rule {
             RuleAttribute::Priority(self.priority),
             RuleAttribute::Protocol(RouteProtocol::Other(PROTOCOL)),
         ];
+        if self.without_default {
+            message.attributes.push(RuleAttribute::SuppressPrefixLen(0));
+        }
         message
     }
 }
@@ -263,8 +268,9 @@ impl fmt::Display for Address {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, table, priority, .. } = self;
-        write!(f, "rule from {source} lookup {table} of priority {priority}")
+        let Self { source, table, priority, without_default, .. } = self;
+        let but = if *without_default { " without its default route" } else { "" };
+        write!(f, "rule from {source} lookup {table}{but} of priority {priority}")
     }
 }
 
@@ -365,6 +371,7 @@ fn rule(message: &RouteNetlinkMessage) -> Option<Rule> {
     let mut source = everything(header.family)?;
     let mut table = u32::from(header.table);
     let mut priority = 0;
+    let mut without_default = false;
     let mut ours = false;
     let mut plain = header.action == RuleAction::ToTable
         && (header.dst_len, header.tos) == (0, 0)
@@ -377,11 +384,12 @@ fn rule(message: &RouteNetlinkMessage) -> Option<Rule> {
             RuleAttribute::Protocol(protocol) => ours = *protocol == RouteProtocol::Other(PROTOCOL),
             // The kernel tells both of every rule; this is its word for none.
             RuleAttribute::SuppressPrefixLen(u32::MAX) | RuleAttribute::SuppressIfGroup(u32::MAX) => {}
+            RuleAttribute::SuppressPrefixLen(0) => without_default = true,
             _ => plain = false,
         }
     }
     let source = IpNet::new(source, header.src_len).ok()?;
-    Some(Rule { source, table, priority, ours, plain })
+    Some(Rule { source, table, priority, without_default, ours, plain })
 }
 
 fn route(message: &RouteNetlinkMessage) -> Option<Route> {

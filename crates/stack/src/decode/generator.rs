@@ -1,9 +1,9 @@
 //! The generator: its binaries, one for each architecture that the pools have, and what is baked with them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io::Read,
+    io::{self, Read as _},
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use trunnion_catalog::Architecture;
 
 use super::{Field, Map, ranges, top::Surroundings};
 use crate::{
-    diagnostic::{Diagnostic, Findings},
+    diagnostic::Findings,
     model::{Except, Generator, Pool, Spread, Tracking},
     shape::nearest,
     sources::shown_text,
@@ -42,7 +42,9 @@ pub(crate) fn read(
     findings: &mut Findings,
 ) -> Option<Generator> {
     let map = findings.map_or_empty(top, "generator")?;
-    let binaries = binaries(&map, pools, around, findings);
+    let needed = needed(pools);
+    let binaries = binaries(&map, &needed, around, findings);
+    let sha256 = sha256(&map, &needed, findings);
     let java = findings.integer_or(&map, "java", 21, &(11..=25)).and_then(|java| u8::try_from(java).ok());
     let template = match map.get("template") {
         Some(field) => file(&field, around.directory, findings).map(Some),
@@ -70,6 +72,7 @@ pub(crate) fn read(
     });
     Some(Generator {
         binaries: binaries?,
+        sha256: sha256?,
         java: java?,
         template: template?,
         variables: variables?,
@@ -100,107 +103,156 @@ fn except(field: &Field, findings: &mut Findings) -> Option<Except> {
     Some(Except::Range(range))
 }
 
-fn binaries(
-    map: &Map,
-    pools: &BTreeMap<String, Pool>,
-    around: &Surroundings,
-    findings: &mut Findings,
-) -> Option<BTreeMap<Architecture, PathBuf>> {
-    // The first pool of each architecture, for the messages.
+/// The architectures that the pools have, each with its first pool, for the messages.
+fn needed(pools: &BTreeMap<String, Pool>) -> BTreeMap<Architecture, &str> {
     let mut needed: BTreeMap<Architecture, &str> = BTreeMap::new();
     for (name, pool) in pools {
         needed.entry(pool.instance_type.architecture).or_insert(name);
     }
-    let Some(field) = map.get("binary") else {
-        let path = around.options.executable_dir.as_ref().map(|directory| directory.join(DEFAULT_BINARY));
-        let Some(path) = path.filter(|path| path.is_file()) else {
-            let message =
-                format!("no `generator.binary` is named, and none lies beside trunnion as `{DEFAULT_BINARY}`");
-            let help =
-                "build one with `cargo xtask generator` and name it: `generator: { binary: dist/trunnion-generator }`";
-            findings.push(Diagnostic::new("stack::missing_file", Some(map.place.clone()), message).with_help(help));
-            return None;
-        };
-        let of_default = |says: String| format!("`{DEFAULT_BINARY}` beside trunnion {says}");
-        return serve_all(path, &needed, |says, help| {
-            let found = Diagnostic::new("stack::generator_binary", Some(map.place.clone()), of_default(says));
-            findings.push(found.with_help(help));
-        });
-    };
-    if let Value::Map(_) = field.node.value {
-        return by_architecture(&field, &needed, around.directory, findings);
-    }
-    let path = file(&field, around.directory, findings)?;
-    serve_all(path, &needed, |says, help| findings.about(&field, "stack::generator_binary", says, help))
+    needed
 }
 
-/// One binary for every pool.
-fn serve_all(
-    path: PathBuf,
+/// Where the binary of each architecture is to lie. A named file that is there must be the right one. One that is not there
+/// may never be needed, and nor may the one beside the executable: that shows once a plan boots hosts with it.
+fn binaries(
+    map: &Map,
     needed: &BTreeMap<Architecture, &str>,
-    mut wrong: impl FnMut(String, String),
+    around: &Surroundings,
+    findings: &mut Findings,
 ) -> Option<BTreeMap<Architecture, PathBuf>> {
-    let built_for = match built_for(&path) {
+    let for_all = |path: PathBuf| needed.keys().map(|&architecture| (architecture, path.clone())).collect();
+    let Some(field) = map.get("binary") else {
+        let path = around.options.executable_dir.as_ref().map(|directory| directory.join(DEFAULT_BINARY));
+        return Some(path.map(for_all).unwrap_or_default());
+    };
+    if let Value::Map(_) = field.node.value {
+        return by_architecture(&field, needed, findings, "<path>", |field, architecture, findings| {
+            let path = binary(field, around.directory, findings)?;
+            serves(&path, &[(architecture, "")].into(), field, findings).then_some(path)
+        });
+    }
+    let path = binary(&field, around.directory, findings)?;
+    serves(&path, needed, &field, findings).then(|| for_all(path))
+}
+
+/// The digests that the stack names.
+fn sha256(
+    map: &Map,
+    needed: &BTreeMap<Architecture, &str>,
+    findings: &mut Findings,
+) -> Option<BTreeMap<Architecture, String>> {
+    let Some(field) = map.get("sha256") else { return Some(BTreeMap::new()) };
+    let several = |field: &Field, findings: &mut Findings| {
+        let says = "is the same for every architecture, which no two binaries are";
+        findings.about(field, "stack::malformed", says, "give each its own: `sha256: { x86_64: …, arm64: … }`");
+    };
+    if let Value::Map(_) = field.node.value {
+        let read = |field: &Field, _, findings: &mut Findings| digest(field, findings);
+        let found = by_architecture(&field, needed, findings, "<digest>", read)?;
+        if found.len() > 1 && found.values().collect::<BTreeSet<_>>().len() == 1 {
+            several(&field, findings);
+            return None;
+        }
+        return Some(found);
+    }
+    let digest = digest(&field, findings)?;
+    if needed.len() > 1 {
+        several(&field, findings);
+        return None;
+    }
+    Some(needed.keys().map(|&architecture| (architecture, digest.clone())).collect())
+}
+
+/// A SHA-256 as `sha256sum` prints it.
+fn digest(field: &Field, findings: &mut Findings) -> Option<String> {
+    let text = findings.text(field)?;
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_digest {
+        let says = format!("is `{}`, which is no SHA-256", shown_text(text));
+        findings.about(field, "stack::malformed", says, "write its 64 lower-case digits, as `sha256sum` prints them");
+    }
+    is_digest.then(|| text.to_owned())
+}
+
+/// One for each architecture that the pools have; the others are not looked at.
+fn by_architecture<T>(
+    field: &Field,
+    needed: &BTreeMap<Architecture, &str>,
+    findings: &mut Findings,
+    what: &str,
+    read: impl Fn(&Field, Architecture, &mut Findings) -> Option<T>,
+) -> Option<BTreeMap<Architecture, T>> {
+    let map = findings.map(field)?;
+    let mut found = BTreeMap::new();
+    for (&architecture, pool) in needed {
+        let Some(field) = map.get(architecture.as_str()) else {
+            let says = format!("has none for {architecture}, which the hosts of pool `{pool}` are");
+            findings.about(field, "stack::missing_key", says, format!("add `{architecture}: {what}`"));
+            continue;
+        };
+        if let Some(one) = read(&field, architecture, findings) {
+            found.insert(architecture, one);
+        }
+    }
+    (found.len() == needed.len()).then_some(found)
+}
+
+/// Whether a binary is for these architectures, as far as it is there.
+fn serves(path: &Path, needed: &BTreeMap<Architecture, &str>, field: &Field, findings: &mut Findings) -> bool {
+    let mut header = [0; HEADER];
+    let built_for = match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+        Err(_) => Err(NO_PROGRAM.to_owned()),
+        Ok(()) => built_for(&header),
+    };
+    let mut wrong = |says: String, help: &str| findings.about(field, "stack::generator_binary", says, help);
+    let built_for = match built_for {
         Ok(built_for) => built_for,
         Err(says) => {
-            wrong(says, "name the trunnion-generator that was built for the hosts".to_owned());
-            return None;
+            wrong(says, "name the trunnion-generator that was built for the hosts");
+            return false;
         }
     };
     let mut fits = true;
     for (architecture, pool) in needed.iter().filter(|(architecture, _)| **architecture != built_for) {
-        let help = "give one for each architecture: `binary: { x86_64: …, arm64: … }`".to_owned();
-        wrong(format!("is built for {built_for}, but the hosts of pool `{pool}` are {architecture}"), help);
         fits = false;
-    }
-    fits.then(|| BTreeMap::from([(built_for, path)]))
-}
-
-/// A binary for each architecture that the pools have; the others are not looked at.
-fn by_architecture(
-    field: &Field,
-    needed: &BTreeMap<Architecture, &str>,
-    directory: &Path,
-    findings: &mut Findings,
-) -> Option<BTreeMap<Architecture, PathBuf>> {
-    let map = findings.map(field)?;
-    let mut binaries = BTreeMap::new();
-    for (architecture, pool) in needed {
-        let Some(field) = map.get(architecture.as_str()) else {
-            let says = format!("has none for {architecture}, which the hosts of pool `{pool}` are");
-            findings.about(field, "stack::missing_key", says, format!("add `{architecture}: <path>`"));
-            continue;
-        };
-        let Some(path) = file(&field, directory, findings) else { continue };
-        match built_for(&path) {
-            Ok(built_for) if built_for == *architecture => {
-                binaries.insert(*architecture, path);
-            }
-            Ok(built_for) => {
-                let help = format!("name the one that was built for {architecture}");
-                findings.about(&field, "stack::generator_binary", format!("is built for {built_for}"), help);
-            }
-            Err(says) => {
-                let help = "name the trunnion-generator that was built for the hosts";
-                findings.about(&field, "stack::generator_binary", says, help);
-            }
+        if pool.is_empty() {
+            wrong(format!("is built for {built_for}"), &format!("name the one that was built for {architecture}"));
+        } else {
+            let help = "give one for each architecture: `binary: { x86_64: …, arm64: … }`";
+            wrong(format!("is built for {built_for}, but the hosts of pool `{pool}` are {architecture}"), help);
         }
     }
-    (binaries.len() == needed.len()).then_some(binaries)
+    fits
 }
 
-/// The architecture that an ELF file is built for, read from its first bytes; else what is wrong with it.
-fn built_for(path: &Path) -> Result<Architecture, String> {
-    let mut header = [0; 20];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    if read.is_err() || !header.starts_with(b"\x7fELF") {
-        return Err("is no Linux program (its first bytes are not those of an ELF file)".to_owned());
-    }
+/// How many bytes of an ELF file [`built_for`] looks at.
+const HEADER: usize = 20;
+const NO_PROGRAM: &str = "is no Linux program (its first bytes are not those of an ELF file)";
+
+/// The architecture that an ELF file is built for, read from its first 20 bytes; else what is wrong with it, such as "is no
+/// Linux program".
+///
+/// # Errors
+/// When it is no program for hosts that EC2 has.
+pub fn built_for(head: &[u8]) -> Result<Architecture, String> {
+    let (Some(header), true) = (head.first_chunk::<HEADER>(), head.starts_with(b"\x7fELF")) else {
+        return Err(NO_PROGRAM.to_owned());
+    };
     // e_ident: 64 bit, little-endian; then e_machine (ELF-64 object file format, AMD64 and AArch64 supplements).
     match (header[4], header[5], u16::from_le_bytes([header[18], header[19]])) {
         (2, 1, 62) => Ok(Architecture::X86_64),
         (2, 1, 183) => Ok(Architecture::Arm64),
         (_, _, machine) => Err(format!("is built for a machine that EC2 does not have (ELF machine {machine})")),
+    }
+}
+
+/// Where a binary is to lie, by its path from the stack file: a regular file, if it is there.
+fn binary(field: &Field, directory: &Path, findings: &mut Findings) -> Option<PathBuf> {
+    let path = directory.join(findings.text(field)?);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(path),
+        _ => file(field, directory, findings),
     }
 }
 

@@ -19,6 +19,7 @@ use std::{
     ops::{Range, RangeInclusive},
 };
 
+pub use generator::built_for;
 pub(crate) use generator::{METRICS_PORT, METRICS_PORTS, reason};
 pub(crate) use images::INIT_IMAGE;
 pub(crate) use tags::MOST as MOST_TAGS;

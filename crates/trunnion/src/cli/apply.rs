@@ -46,6 +46,7 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
         targets: arguments.scope.targets,
         replace: arguments.scope.replace,
         update_images: arguments.scope.update_images,
+        update_generator: arguments.scope.update_generator,
     };
     let is_waited_for = !arguments.no_wait;
     let job = Job { verb: "apply", file: &arguments.file, origin, written: None, is_waited_for };
@@ -54,12 +55,14 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
 
 async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure> {
     let scope = &arguments.scope;
-    let is_scoped = scope.update_images || !scope.targets.is_empty() || !scope.replace.is_empty();
+    let is_updated = scope.update_images || scope.update_generator;
+    let is_scoped = is_updated || !scope.targets.is_empty() || !scope.replace.is_empty();
     if arguments.env.is_some() || is_scoped {
         return Err(Failure::with_help(
             "apply::arguments",
             "a plan document says itself what it is about",
-            "leave `--env`, `--target`, `--replace` and `--update-images` out, or make a new plan with them",
+            "leave `--env`, `--target`, `--replace`, `--update-images` and `--update-generator` out, or make a new plan with \
+             them",
         ));
     }
     let document = read_document(&arguments.file)?;

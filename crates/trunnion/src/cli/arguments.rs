@@ -96,6 +96,9 @@ pub(crate) struct Scope {
     /// Take the newest machine images instead of those the launch templates hold
     #[arg(long)]
     pub(crate) update_images: bool,
+    /// Take the newest generator and boot script instead of those that the launch templates hold
+    #[arg(long)]
+    pub(crate) update_generator: bool,
 }
 
 #[derive(Debug, Args)]
@@ -113,7 +116,7 @@ pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) scope: Scope,
     /// Plan the deletion of everything
-    #[arg(long, conflicts_with_all = ["update_images", "targets", "replace"])]
+    #[arg(long, conflicts_with_all = ["update_images", "update_generator", "targets", "replace"])]
     pub(crate) destroy: bool,
     /// Print the plan document instead of the readable plan
     #[arg(long)]

@@ -28,6 +28,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
         targets: arguments.scope.targets,
         replace: arguments.scope.replace,
         update_images: arguments.scope.update_images,
+        update_generator: arguments.scope.update_generator,
     };
     let interrupt = signals::interrupt();
     let planned = async {
@@ -86,6 +87,7 @@ pub(crate) fn request(origin: &Origin) -> Request {
         targets: origin.targets.clone(),
         replace: origin.replace.clone(),
         update_images: origin.update_images,
+        update_generator: origin.update_generator,
     }
 }
 

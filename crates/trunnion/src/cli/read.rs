@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use trunnion::{Engine, Invalid, LoadOptions, Options, Origin, Outputs, Place, Stack, blueprint, plain};
+use trunnion::{Engine, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, State, blueprint, plain};
 use trunnion_render::style;
 
 use super::{
@@ -24,10 +24,13 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failu
     }
     let mut mistakes = Vec::new();
     let mut checked = Vec::new();
+    let mut doubts: Vec<Note> = Vec::new();
     for environment in environments {
         match Stack::load(file, environment.as_deref(), &LoadOptions::of_this_process()) {
             Ok(stack) => {
-                check(&stack)?;
+                doubts.extend(
+                    trunnion::check(&stack)?.into_iter().filter(|found| !doubts.contains(found)).collect::<Vec<_>>(),
+                );
                 warn(&stack, output);
             }
             Err(invalid) => mistakes.push(invalid),
@@ -37,13 +40,11 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failu
     if let Some(mistakes) = Invalid::join(mistakes) {
         return Err(mistakes.into());
     }
+    if !doubts.is_empty() {
+        output.say(trunnion::render::notes(&doubts).trim_end());
+    }
     output.say(&format!("`{}` is valid ({})", file.display(), checked.join(", ")));
     Ok(DONE)
-}
-
-/// What only shows once everything is rendered.
-fn check(stack: &Stack) -> Result<(), Failure> {
-    Ok(trunnion::desired(stack).map(|_| ())?)
 }
 
 /// What is valid, but probably not meant.
@@ -90,6 +91,7 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
             shown_place(&recorded.place)
         );
         text += &hosts(&outputs);
+        text += &boots(&state);
         let _ = writeln!(text, "\n{}Resources{:#}", style::STRONG, style::STRONG);
         let width = state.resources.keys().map(|address| address.to_string().len()).max().unwrap_or_default();
         for (address, recorded) in &state.resources {
@@ -108,6 +110,20 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
     Ok(DONE)
 }
 
+/// What the hosts of each pool boot, as far as that is recorded.
+fn boots(state: &State) -> String {
+    let mut text = String::new();
+    for (address, recorded) in &state.resources {
+        let boot = recorded.attributes.get("boot").and_then(|boot| boot.as_map());
+        let word = |name: &str| boot?.get(name)?.as_text();
+        if let (Some(generator), Some(trunnion)) = (word("generator"), word("trunnion")) {
+            let short = generator.get(..12).unwrap_or(generator);
+            let _ = writeln!(text, "  {}  {}  Trunnion {}", plain(&address.name), plain(short), plain(trunnion));
+        }
+    }
+    if text.is_empty() { text } else { format!("{}Generators{:#}\n{text}", style::STRONG, style::STRONG) }
+}
+
 fn shown_place(key: &str) -> String {
     plain(&Place::of_key(key).map_or_else(|| key.to_owned(), |place| place.to_string()))
 }
@@ -117,7 +133,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 }
 
 fn boot(stack: &Stack, pool: &str) -> Result<String, Failure> {
-    let boot = || blueprint::boot(stack, pool, &blueprint::Binaries::read(stack)?);
+    let boot = || blueprint::boot(stack, pool, &blueprint::Binaries::of(stack));
     boot().map_err(refused(stack))
 }
 

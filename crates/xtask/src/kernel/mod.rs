@@ -14,6 +14,7 @@ mod setup;
 mod spread;
 pub(crate) mod stage;
 pub(crate) mod target;
+mod ways;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -42,7 +43,8 @@ pub(crate) use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// Every scene there is; each file names its own.
-const SCENES: &[&[Test]] = &[proof::SCENES, setup::SCENES, spread::SCENES, check::SCENES, run::SCENES, boot::SCENES];
+const SCENES: &[&[Test]] =
+    &[proof::SCENES, setup::SCENES, ways::SCENES, spread::SCENES, check::SCENES, run::SCENES, boot::SCENES];
 
 /// What the scenes call, and the Debian package that brings it.
 const TOOLS: &[(&str, &str)] = &[

@@ -43,7 +43,7 @@ pub(crate) const SCENES: &[Test] = &[
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How many moments of a setup or undo it is killed at.
-const MOMENTS: u32 = 16;
+pub(super) const MOMENTS: u32 = 16;
 
 /// Three interfaces, two of them in one subnet, the third on another card; prefixes and IPv6.
 fn mixed() -> Scene {
@@ -72,7 +72,7 @@ fn changes_nothing(stage: &Stage) -> Result<(), Failure> {
 }
 
 /// Everything that makes up the host's network, without what moves by itself: link-local addresses take a while to settle.
-fn network(stage: &Stage) -> Result<String, Failure> {
+pub(super) fn network(stage: &Stage) -> Result<String, Failure> {
     // Some files cannot be read, some tables are not there.
     let script = "set +e
     {
@@ -86,7 +86,7 @@ fn network(stage: &Stage) -> Result<String, Failure> {
 }
 
 /// The network, the limits, and every file that setup might touch.
-fn everything(stage: &Stage) -> Result<String, Failure> {
+pub(super) fn everything(stage: &Stage) -> Result<String, Failure> {
     // Backups of the accounts and their lock are made by whoever touches those.
     let script = "set +e
     grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/core /proc/sys/fs/nr_open | grep -v /conf/ | sort
@@ -98,7 +98,7 @@ fn everything(stage: &Stage) -> Result<String, Failure> {
 }
 
 /// Fails with the lines that differ.
-fn same(what: &str, before: &str, after: &str) -> Result<(), Failure> {
+pub(super) fn same(what: &str, before: &str, after: &str) -> Result<(), Failure> {
     let (before, after): (BTreeSet<_>, BTreeSet<_>) = (before.lines().collect(), after.lines().collect());
     let mut told = String::new();
     before.difference(&after).try_for_each(|line| writeln!(told, "- {line}"))?;
@@ -143,7 +143,7 @@ fn taken_back() -> Result<(), Failure> {
 }
 
 /// Kills a command at moments that are spread over the time it takes.
-struct Killer<'a> {
+pub(super) struct Killer<'a> {
     stage: &'a Stage,
     arguments: &'a [&'a str],
     /// How long the command takes.
@@ -153,14 +153,14 @@ struct Killer<'a> {
 
 impl<'a> Killer<'a> {
     /// Runs it to its end once, to learn how long it takes.
-    fn new(stage: &'a Stage, arguments: &'a [&'a str]) -> Result<Self, Failure> {
+    pub(super) fn new(stage: &'a Stage, arguments: &'a [&'a str]) -> Result<Self, Failure> {
         let begun = Instant::now();
         stage.generator(arguments)?.succeeded()?;
         Ok(Self { stage, arguments, whole: begun.elapsed(), cut: 0 })
     }
 
     /// Runs it and kills it at this of all [`MOMENTS`].
-    fn kill(&mut self, moment: u32) -> Result<(), Failure> {
+    pub(super) fn kill(&mut self, moment: u32) -> Result<(), Failure> {
         let mut running = self.stage.start(&[&[GENERATOR], self.arguments].concat())?;
         // The moment itself is what is tried here.
         thread::sleep(self.whole * moment / MOMENTS);
@@ -175,7 +175,7 @@ impl<'a> Killer<'a> {
         Ok(())
     }
 
-    fn finish(&self) -> Result<(), Failure> {
+    pub(super) fn finish(&self) -> Result<(), Failure> {
         ensure!(self.cut >= MOMENTS / 2, "`{}` was cut short {} times only", self.arguments.join(" "), self.cut);
         Ok(())
     }

@@ -16,8 +16,11 @@ fn host_with<'a>(world: &'a World, profile: &'a str) -> Option<&'a str> {
 }
 
 /// The launch template whose hosts would not find an object.
-fn template_of<'a>(world: &'a World, key: &str) -> Option<&'a str> {
-    let names_it = |template: &Thing| network::objects_named(template.text("data.user_data")).any(|named| named == key);
+fn template_of<'a>(world: &'a World, bucket: &str, key: &str) -> Option<&'a str> {
+    let names_it = |template: &Thing| {
+        let user_data = template.text("data.user_data");
+        user_data.contains(bucket) && network::objects_named(user_data).any(|named| named == key)
+    };
     world.of_kind(LaunchTemplate::KIND).find(|(_, template)| names_it(template)).map(|(id, _)| id)
 }
 
@@ -52,13 +55,15 @@ impl Hand<'_> {
         if !self.has(ROLE, id) {
             return Ok(());
         }
+        // AWS lets go of a role that is in use.
+        let goes_first = self.is_going_first(ROLE, id);
         self.call("DeleteRolePolicy", id, |world| world.set(ROLE, id, "policy", None)).await?;
         let with_it = |profile: &Thing| texts(&profile.attributes, "roles").iter().any(|role| role == id);
         let profile = self.cloud.world.borrow().find(PROFILE, with_it).map(|(profile, _)| profile);
         if let Some(profile) = profile {
             let remove = |world: &mut World| {
                 let arn = world.get(PROFILE, &profile).map(|found| found.text("arn").to_owned()).unwrap_or_default();
-                if let Some(host) = host_with(world, &arn) {
+                if let Some(host) = host_with(world, &arn).filter(|_| !goes_first) {
                     return Err(format!("{host} would lose its role"));
                 }
                 world.set(PROFILE, &profile, "roles", Some(&Value::List(Vec::new())))
@@ -70,7 +75,7 @@ impl Hand<'_> {
                 return Err(format!("DeleteConflict: {profile} has it"));
             }
             let arn = world.get(ROLE, id).map(|role| role.text("arn").to_owned()).unwrap_or_default();
-            if let Some(service) = control_plane::role_user(world, &arn) {
+            if let Some(service) = control_plane::role_user(world, &arn).filter(|_| !goes_first) {
                 return Err(format!("the tasks of {service} have it"));
             }
             world.remove(ROLE, id);
@@ -119,9 +124,10 @@ impl Hand<'_> {
         let Ok(found) = self.remote(PROFILE, id) else { return Ok(()) };
         let arn = text(&found.attributes, "arn");
         // AWS lets it go; the host is then without credentials.
+        let goes_first = self.is_going_first(PROFILE, id);
         let is_free = |world: &World| match host_with(world, arn) {
-            Some(host) => Err(format!("{host} would lose its role")),
-            None => Ok(()),
+            Some(host) if !goes_first => Err(format!("{host} would lose its role")),
+            _ => Ok(()),
         };
         if !texts(&found.attributes, "roles").is_empty() {
             let remove = |world: &mut World| {
@@ -205,8 +211,8 @@ impl Hand<'_> {
 
     pub(super) async fn delete_object(&self, id: &str) -> Result<(), ProviderError> {
         let Ok(found) = self.remote(OBJECT, id) else { return Ok(()) };
-        let key = text(&found.attributes, "key");
-        let delete = |world: &mut World| match template_of(world, key) {
+        let (bucket, key) = (text(&found.attributes, "bucket"), text(&found.attributes, "key"));
+        let delete = |world: &mut World| match template_of(world, bucket, key) {
             Some(template) => Err(format!("hosts of {template} boot with it")),
             None => Ok(drop(world.remove(OBJECT, id))),
         };

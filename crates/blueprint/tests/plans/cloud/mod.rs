@@ -150,7 +150,7 @@ impl World {
     /// Whether something belongs to a stack: IAM's by its path, everything else by its tag.
     pub fn is_of(kind: &str, thing: &Thing, stack: &str) -> bool {
         match kind {
-            IamRole::KIND | IamInstanceProfile::KIND => thing.text("path") == iam_path(stack),
+            IamRole::KIND | IamInstanceProfile::KIND => thing.text("path") == iam_path(stack, "eu-west-3"),
             _ => thing.stack() == Some(stack),
         }
     }
@@ -187,6 +187,20 @@ pub struct Run {
     down: BTreeSet<Address>,
     /// Addresses that the stack asks for.
     pub wanted: BTreeSet<Address>,
+    /// Whether only a part of the stack is applied.
+    pub is_partial: bool,
+    /// What goes before it is made again, by kind and id: what uses it does without for a while.
+    pub going_first: BTreeSet<(String, String)>,
+    /// Whether calls are written down.
+    is_telling: bool,
+}
+
+impl Run {
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if self.is_telling {
+            self.log.push(what());
+        }
+    }
 }
 
 /// The cloud.
@@ -198,11 +212,14 @@ pub struct Cloud {
     /// Which order of things at one address is shown.
     order: usize,
     turns: Turns,
+    /// Whether calls are written down.
+    pub is_telling: bool,
 }
 
 impl Cloud {
-    pub fn new(world: World, order: usize, pace: Pace) -> Self {
+    pub fn new(world: World, order: usize, pace: Pace, is_telling: bool) -> Self {
         Self {
+            is_telling,
             world: RefCell::new(world),
             run: RefCell::default(),
             launched: RefCell::default(),
@@ -213,7 +230,7 @@ impl Cloud {
 
     /// Begins a run with this fault.
     pub fn begin(&self, fault: Option<Fault>) {
-        *self.run.borrow_mut() = Run { fault, ..Run::default() };
+        *self.run.borrow_mut() = Run { fault, is_telling: self.is_telling, ..Run::default() };
     }
 
     /// Runs something that makes calls; nothing if its process was killed.
@@ -234,7 +251,7 @@ impl Cloud {
         run.calls += 1;
         let calls = run.calls;
         let fails = |run: &mut Run, why: &str| {
-            run.log.push(format!("{calls:>3} {call} {subject}: {why}"));
+            run.tell(|| format!("{calls:>3} {call} {subject}: {why}"));
             Err(ProviderError::new(format!("{call} {subject}: {why}"), None))
         };
         if run.fault == Some(Fault::Refused(calls)) {
@@ -252,7 +269,7 @@ impl Cloud {
         }
         run.is_killed = run.fault == Some(Fault::Killed(calls));
         run.is_offline = run.fault == Some(Fault::Offline(calls));
-        run.log.push(format!("{calls:>3} {call} {subject}"));
+        run.tell(|| format!("{calls:>3} {call} {subject}"));
         Ok(done)
     }
 
@@ -280,15 +297,18 @@ impl Cloud {
             }
         }
         if let Some(service) = listed
+            && !run.is_partial
             && address.is_some_and(|address| !run.wanted.contains(address))
         {
             run.wrong.push(format!("{id} goes while the control plane of {service} lists it"));
         }
     }
 
-    fn note_launched(&self, address: &Address) {
+    fn note_up(&self, address: &Address, is_new: bool) {
         self.run.borrow_mut().down.remove(address);
-        *self.launched.borrow_mut().entry(address.clone()).or_default() += 1;
+        if is_new {
+            *self.launched.borrow_mut().entry(address.clone()).or_default() += 1;
+        }
     }
 
     /// What is seen of a stack, as the real provider puts it together.
@@ -450,6 +470,11 @@ impl Hand<'_> {
         let world = self.cloud.world.borrow();
         let gone = || ProviderError::new(format!("{kind} {id} is gone"), None);
         Ok(Remote::new(id, world.get(kind, id).ok_or_else(gone)?.attributes.clone()))
+    }
+
+    /// Whether it is made again once it is gone.
+    fn is_going_first(&self, kind: &str, id: &str) -> bool {
+        self.cloud.run.borrow().going_first.contains(&(kind.to_owned(), id.to_owned()))
     }
 
     fn has(&self, kind: &str, id: &str) -> bool {

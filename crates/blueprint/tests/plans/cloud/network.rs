@@ -194,9 +194,7 @@ impl Hand<'_> {
             Ok((id, true))
         });
         let (id, is_new) = launched.await?;
-        if is_new {
-            self.cloud.note_launched(address);
-        }
+        self.cloud.note_up(address, is_new);
         self.remote(HOST, &id)
     }
 

@@ -5,6 +5,7 @@ use crate::{
     setup::kernel,
 };
 
+const PRIMARY_TABLE: u32 = 10_000;
 const SECONDARY: u32 = 10_001;
 
 /// A primary interface and a secondary one with a prefix, in one subnet.
@@ -70,7 +71,7 @@ fn told(steps: &[Step]) -> Vec<String> {
 }
 
 fn rule(source: &str, table: u32, priority: u32) -> Rule {
-    Rule { source: source.parse().unwrap(), table, priority, ours: false, plain: true }
+    Rule { source: source.parse().unwrap(), table, priority, without_default: false, ours: false, plain: true }
 }
 
 fn address(index: u32, text: &str, ours: bool) -> Address {
@@ -101,12 +102,22 @@ fn a_bare_host_gets_everything_once() {
     let expected = [
         "+route 10.0.1.0/24 in the main table 1",
         "+route default via 10.0.1.1 in the main table 1",
+        "+route 10.0.1.0/24 in table 10000 1",
+        "+route default via 10.0.1.1 in table 10000 1",
         "+route 2001:db8::/64 in the main table 1",
         "+route default via 2001:db8::1 in the main table 1",
+        "+route 2001:db8::/64 in table 10000 1",
+        "+route default via 2001:db8::1 in table 10000 1",
         "+route 10.0.1.0/24 in table 10001 2",
         "+route default via 10.0.1.1 in table 10001 2",
         "+route 2001:db8::/64 in table 10001 2",
         "+route default via 2001:db8::1 in table 10001 2",
+        "+rule from 10.0.1.0/24 lookup 10000 without its default route of priority 20000",
+        "+rule from 10.0.1.0/24 lookup 254 without its default route of priority 20001",
+        "+rule from 10.0.1.0/24 lookup 10000 of priority 20002",
+        "+rule from 2001:db8::/64 lookup 10000 without its default route of priority 20000",
+        "+rule from 2001:db8::/64 lookup 254 without its default route of priority 20001",
+        "+rule from 2001:db8::/64 lookup 10000 of priority 20002",
         "+rule from 10.0.1.11/32 lookup 10001 of priority 10001",
         "+rule from 10.0.1.21/32 lookup 10001 of priority 10001",
         "+rule from 2001:db8::11/128 lookup 10001 of priority 10001",
@@ -143,7 +154,7 @@ fn what_is_ours_and_wrong_is_replaced() {
     let mut state = whole();
     let route = state.routes.iter_mut().find(|route| route.table == SECONDARY && route.gateway.is_some()).unwrap();
     route.gateway = Some("10.0.1.254".parse().unwrap());
-    state.rules[0].table = 10_007;
+    state.rules.iter_mut().find(|rule| rule.source.to_string() == "10.0.1.11/32").unwrap().table = 10_007;
     state.addresses.iter_mut().find(|address| address.ip.to_string() == "10.0.1.21").unwrap().index = 1;
     let steps = plan(&layout(), 1_000, &state).steps;
     let expected = [
@@ -179,6 +190,7 @@ fn what_the_metadata_lost_goes_only_if_the_promise_holds() {
 fn an_interface_that_is_lost_goes_whole() {
     let mut smaller = layout();
     smaller.interfaces.truncate(1);
+    // With one interface alone, nothing can lead elsewhere.
     let steps = plan(&smaller, 2, &whole()).steps;
     let state = after(whole(), &steps);
     assert_eq!(state.rules, []);
@@ -195,12 +207,13 @@ fn what_others_have_is_left_alone() {
     state.rules.push(rule("0.0.0.0/0", 77, 100));
     state.rules.push(rule("0.0.0.0/0", MAIN, 32_766));
     state.rules.push(Rule { plain: false, ..rule("0.0.0.0/0", MAIN, 5) });
+    state.rules.push(Rule { without_default: true, ..rule("0.0.0.0/0", MAIN, 32_764) });
     state.routes.push(default(77, "192.168.7.1", 2, 0));
     state.routes.push(default(MAIN, "10.0.1.1", 1, 512));
     assert_eq!(plan(&layout(), 0, &state), Plan::default());
     let steps = undo(&state);
     let left = after(state, &steps);
-    assert_eq!((left.addresses.len(), left.rules.len(), left.routes.len()), (1, 4, 2));
+    assert_eq!((left.addresses.len(), left.rules.len(), left.routes.len()), (1, 5, 2));
 }
 
 #[test]
@@ -209,16 +222,18 @@ fn what_stands_in_the_way_is_named() {
     state.rules.push(rule("10.0.1.11/32", 77, 100));
     state.rules.push(rule("10.0.0.0/8", MAIN, 10_001));
     state.rules.push(rule("10.0.1.21/32", 77, 10_002));
+    state.rules.push(Rule { without_default: true, ..rule("10.0.1.20/32", MAIN, 200) });
     state.addresses.push(address(1, "10.0.1.21/24", false));
     state.routes.push(default(SECONDARY, "10.0.1.99", 2, 0));
     let Plan { steps, problems, .. } = plan(&layout(), 0, &state);
     assert_eq!(steps, []);
     let has = |text: &str| problems.iter().filter(|problem| problem.contains(text)).count();
     assert_eq!(has("rule from 10.0.1.11/32 lookup 77 of priority 100 comes before"), 1);
-    assert_eq!(has("rule from 10.0.0.0/8"), 3);
+    assert_eq!(has("rule from 10.0.0.0/8"), 4);
     assert_eq!(has("address 10.0.1.21/24 is on ens1"), 1);
     assert_eq!(has("via 10.0.1.99"), 1);
-    assert_eq!(problems.len(), 6);
+    assert_eq!(has("lookup 254 without its default route of priority 200 comes before"), 1);
+    assert_eq!(problems.len(), 8);
 }
 
 #[test]
@@ -229,4 +244,81 @@ fn the_router_that_made_itself_known_is_taken() {
     assert!(told(&steps).contains(&"+route default via fe80::1 in table 10001 2".to_owned()));
     let state = after(state, &steps);
     assert_eq!(plan(&layout(), 0, &state), Plan::default());
+}
+
+fn connected(destination: &str, index: u32, metric: u32) -> Route {
+    let destination = destination.parse().unwrap();
+    Route { table: MAIN, destination, gateway: None, index: Some(index), metric, ours: false }
+}
+
+/// What the table of the primary interface has.
+fn of_primary(state: &State) -> Vec<String> {
+    let routes = plan(&layout(), 0, state).steps.into_iter().filter_map(|step| match step {
+        Step::Add(Object::Route(route)) if route.table == PRIMARY_TABLE => Some(route.to_string()),
+        _ => None,
+    });
+    routes.collect()
+}
+
+#[test]
+fn the_primary_interface_goes_its_own_way_wherever_the_main_table_leads() {
+    let mut state = bare();
+    state.routes.extend([
+        connected("10.0.1.0/24", 2, 522),
+        connected("10.0.1.1/32", 2, 522),
+        connected("10.0.0.0/16", 2, 522),
+        connected("198.18.0.0/24", 2, 522),
+        // The primary interface comes first there, or something else does.
+        connected("198.18.1.0/24", 2, 522),
+        connected("198.18.1.0/24", 1, 512),
+        connected("198.18.2.0/24", 1, 512),
+        connected("172.17.0.0/16", 7, 0),
+        connected("198.18.3.0/24", 2, 5),
+        connected("198.18.3.0/24", 7, 0),
+        connected("2001:db8:1::/48", 2, 1_024),
+        connected("fe80::/64", 2, 256),
+        default(MAIN, "10.0.1.1", 2, 522),
+    ]);
+    let expected = [
+        "route 10.0.1.0/24 in table 10000",
+        "route default via 10.0.1.1 in table 10000",
+        "route 10.0.0.0/16 via 10.0.1.1 in table 10000",
+        "route 198.18.0.0/24 via 10.0.1.1 in table 10000",
+        "route 2001:db8::/64 in table 10000",
+        "route default via 2001:db8::1 in table 10000",
+        "route 2001:db8:1::/48 via 2001:db8::1 in table 10000",
+    ];
+    assert_eq!(of_primary(&state), expected);
+    let state = after(state.clone(), &plan(&layout(), 0, &state).steps);
+    assert_eq!(plan(&layout(), 0, &state), Plan::default());
+}
+
+#[test]
+fn the_primary_interface_keeps_the_router_that_the_main_table_names_for_it() {
+    let expected = |router: &str| format!("route default via {router} in table 10000");
+    let mut state = bare();
+    state.routes.push(default(MAIN, "10.0.1.77", 1, 512));
+    state.routes.push(default(MAIN, "10.0.1.88", 1, 600));
+    assert!(of_primary(&state).contains(&expected("10.0.1.77")));
+    // One that it does not reach by itself is none.
+    state.routes.push(default(MAIN, "10.9.9.9", 1, 0));
+    assert!(of_primary(&state).contains(&expected("10.0.1.1")));
+}
+
+#[test]
+fn a_route_that_has_the_place_of_ours_is_named_once() {
+    let mut state = whole();
+    let ours = state.routes.iter_mut().find(|route| route.table == PRIMARY_TABLE && route.gateway.is_none()).unwrap();
+    (ours.index, ours.ours) = (Some(2), false);
+    let Plan { steps, problems, .. } = plan(&layout(), 0, &state);
+    assert_eq!(steps, []);
+    assert_eq!(problems.len(), 1);
+}
+
+#[test]
+fn undo_takes_the_first_rule_of_a_source_last() {
+    let steps = told(&undo(&whole()));
+    let place = |rule: &str| steps.iter().position(|step| step.contains(rule)).unwrap();
+    assert!(place("from 10.0.1.0/24 lookup 10000 of priority 20002") < place("from 10.0.1.0/24 lookup 254"));
+    assert!(place("from 10.0.1.0/24 lookup 254") < place("from 10.0.1.0/24 lookup 10000 without"));
 }

