@@ -183,6 +183,16 @@ fn one_sick_host_is_replaced_by_its_address() {
     refused(&stage, &["plan", "--replace", "ecs_service.control_plane", "--destroy"], &["cannot be used with"]);
 }
 
+/// The same stack in two clones of one repository.
+fn two_clones(sandbox: &SandboxProcess) -> [Stage; 2] {
+    [(), ()].map(|()| {
+        let stage = Stage::with("minimal").at(sandbox);
+        fs::create_dir(stage.path(".git")).unwrap();
+        stage.write(".git/config", "[remote \"origin\"]\n\turl = https://example.org/acme/stacks.git\n");
+        stage
+    })
+}
+
 #[test]
 fn a_written_plan_applies_from_any_folder() {
     let stage = Stage::with("minimal");
@@ -206,11 +216,10 @@ fn a_written_plan_applies_from_any_folder() {
 #[test]
 fn a_written_plan_finds_the_stack_file_of_another_workspace_or_is_told_where_it_is() {
     let sandbox = SandboxProcess::start(&[]);
-    let first = Stage::with("minimal").at(&sandbox);
+    let [first, second] = two_clones(&sandbox);
     // A plan beside its stack, named by its whole path as a script would.
     let (stack, plan) = (first.path("stack.yaml"), first.path("plan.json"));
     first.succeed(&["plan", stack.to_str().unwrap(), "--out", plan.to_str().unwrap()]);
-    let second = Stage::with("minimal").at(&sandbox);
     fs::copy(&plan, second.path("plan.json")).unwrap();
     fs::create_dir(second.path("plans")).unwrap();
     fs::copy(&plan, second.path("plans/plan.json")).unwrap();
@@ -223,11 +232,10 @@ fn a_written_plan_finds_the_stack_file_of_another_workspace_or_is_told_where_it_
 #[test]
 fn a_plan_without_its_state_is_refused_for_that_reason_alone() {
     let sandbox = SandboxProcess::start(&[]);
-    let planned = Stage::with("minimal").at(&sandbox);
+    let [planned, elsewhere] = two_clones(&sandbox);
     planned.succeed(&["apply", "--yes"]);
     planned.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
     planned.succeed(&["plan", "--out", "plan.json"]);
-    let elsewhere = Stage::with("minimal").at(&sandbox);
     for name in ["stack.yaml", "plan.json"] {
         fs::copy(planned.path(name), elsewhere.path(name)).unwrap();
     }

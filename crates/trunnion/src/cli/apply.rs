@@ -98,17 +98,17 @@ pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Fa
 async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Output) -> Result<u8, Failure> {
     let interrupt = signals::interrupt();
     let options = Options { wait: job.is_waited_for, interrupt: interrupt.clone(), ..Options::default() };
-    let engine = connect(job.verb, job.file, &job.origin, cloud, options, output).await?;
+    let engine = tokio::select! {
+        engine = connect(job.verb, job.file, &job.origin, cloud, options, output) => engine?,
+        () = interrupt.cancelled() => return Err(nothing_changed(output)),
+    };
     let operation = if job.origin.destroy { "destroy" } else { "apply" };
     let lock = patiently(output, "waiting for the lock of the state", engine.lock(operation)).await?;
     let result = async {
         // Until the first change there is nothing to finish: an interruption just ends it.
         let planned = tokio::select! {
             planned = agreed(&engine, &job, how, output) => planned?,
-            () = interrupt.cancelled() => {
-                output.always_say("\nInterrupted. Nothing was changed.");
-                return Err(Failure::Told(INTERRUPTED));
-            }
+            () = interrupt.cancelled() => return Err(nothing_changed(output)),
         };
         let outcome = run(&engine, &planned, output).await?;
         outcome::tell(&engine, &job.origin, &outcome, how, output)
@@ -123,6 +123,11 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
     tell_calls(&engine, output);
     engine.close().await;
     result
+}
+
+fn nothing_changed(output: Output) -> Failure {
+    output.always_say("\nInterrupted. Nothing was changed.");
+    Failure::Told(INTERRUPTED)
 }
 
 /// The plan, once it was shown and agreed to.

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use tokio::time::{Instant, Interval};
 
 use super::output::Output;
@@ -31,7 +31,7 @@ pub(crate) async fn patiently<T>(output: Output, what: &str, work: impl Future<O
 }
 
 fn spinner(what: &str, waited: Duration) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_elapsed(waited);
+    let bar = ProgressBar::new_spinner().with_elapsed(waited).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
         bar.set_style(style);
     }
