@@ -23,7 +23,7 @@ fn refused(stage: &Stage, variables: &[(&str, &str)], parts: &[&str]) {
     for part in parts {
         assert!(said.contains(part), "{variables:?}\n`{part}` is not in: {said}");
     }
-    assert!(!said.contains("panicked") && !said.contains("Error {"), "{said}");
+    assert!(!["panicked", "Error {", "hush"].iter().any(|part| said.contains(part)), "{said}");
 }
 
 #[test]
@@ -213,8 +213,6 @@ fn each_way_without_credentials_has_its_own_words() {
     );
     let of = |profile: &str, more: &[(&str, &str)], parts: &[&str]| {
         refused(&stage, &[&[("AWS_PROFILE", profile), NO_METADATA][..], more].concat(), parts);
-        let ended = plan(&stage, &[&[("AWS_PROFILE", profile), NO_METADATA][..], more].concat());
-        assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
     };
     of("program", &[], &["`credential_process` of the profile `program`", "exit code 3: the vault is locked"]);
     of("odd-program", &[], &["prints no document with `Version` 1"]);

@@ -173,8 +173,16 @@ fn page(status: &str, title: &str) -> String {
 
 /// A request up to its empty line, and what came with it.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> {
+    // The first byte of a greeting in TLS, which has no empty line.
+    const HANDSHAKE: u8 = 0x16;
     let mut head = Vec::new();
-    while !head.windows(4).any(|window| window == b"\r\n\r\n") && stream.read_buf(&mut head).await? > 0 {}
+    let is_whole =
+        |head: &[u8]| head.first() == Some(&HANDSHAKE) || head.windows(4).any(|window| window == b"\r\n\r\n");
+    while !is_whole(&head) {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
