@@ -366,9 +366,16 @@ struct Candidate<'a> {
     wanted: Map,
     differences: Vec<Difference>,
     notes: Vec<Note>,
+    /// Whether something of it is not as asked for, but does as well.
+    is_accepted: bool,
 }
 
 impl Candidate<'_> {
+    /// How far it is from what is asked for.
+    fn distance(&self) -> (bool, bool, bool) {
+        (self.needs_replacement(), !self.differences.is_empty(), self.is_accepted)
+    }
+
     fn needs_replacement(&self) -> bool {
         self.differences.iter().any(|difference| difference.forces_replacement)
     }
@@ -427,7 +434,7 @@ impl<'a> Planner<'a> {
                     () if candidate.differences.is_empty() => (Action::None, Reason::Unchanged),
                     () => (Action::Update, Reason::Differs),
                 };
-                let Candidate { remote, wanted, differences, notes } = candidate;
+                let Candidate { remote, wanted, differences, notes, .. } = candidate;
                 let causes = self.causes(rules, address, remote, &differences);
                 self.notes.extend(notes);
                 Change {
@@ -444,26 +451,29 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// The current one of those that stand at an address: the first that needs no replacement, else the first. So an
-    /// apply that was ended after it made a successor goes on with that one. Gives back what is wanted where none stands.
+    /// The current one of those that stand at an address: one that needs no replacement before one that does, then one that
+    /// differs in nothing, then one that was asked for as it is and not only does as well; the first of equals. So an apply
+    /// that was ended after it made a successor goes on with that one. Gives back what is wanted where none stands.
     fn current(&self, rules: &Rules, address: &Address, wanted: Map) -> Result<Candidate<'a>, Map> {
         let remotes = self.observed.remotes.get(address).map(Vec::as_slice).unwrap_or_default();
         let mut remotes = remotes.iter().filter(|remote| !remote.is_spent);
         let Some(first) = remotes.next() else { return Err(wanted) };
         let others: Vec<(&Remote, Map)> = remotes.map(|remote| (remote, wanted.clone())).collect();
-        let first = self.candidate(rules, address, first, wanted);
-        if !first.needs_replacement() {
-            return Ok(first);
-        }
-        let mut others = others.into_iter().map(|(remote, wanted)| self.candidate(rules, address, remote, wanted));
-        Ok(others.find(|other| !other.needs_replacement()).unwrap_or(first))
+        let candidate = |(remote, wanted)| self.candidate(rules, address, remote, wanted);
+        let first = candidate((first, wanted));
+        Ok(others.into_iter().map(candidate).fold(
+            first,
+            |best, other| {
+                if other.distance() < best.distance() { other } else { best }
+            },
+        ))
     }
 
     fn candidate(&self, rules: &Rules, address: &Address, remote: &'a Remote, mut wanted: Map) -> Candidate<'a> {
         let mut notes = Vec::new();
         self.hold_pins(rules, address, &mut wanted, remote, &mut notes);
         // What is accepted as a whole may hold pins.
-        hold_accepted(rules, &mut wanted, remote);
+        let is_accepted = hold_accepted(rules, &mut wanted, remote);
         let mut differences = diff::differences(rules, &wanted, &remote.attributes);
         // A home that is missing comes along with the next change, where nobody has to be asked whose the resource is.
         if let ([only], Some(rule)) = (differences.as_slice(), self.rules.home())
@@ -473,7 +483,7 @@ impl<'a> Planner<'a> {
             wanted = without;
             differences.clear();
         }
-        Candidate { remote, wanted, differences, notes }
+        Candidate { remote, wanted, differences, notes, is_accepted }
     }
 
     fn reason_to_create(&self, address: &Address) -> Reason {
@@ -549,8 +559,9 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Observed values that do as well as the desired ones stay, so that what refers to them sees them, too.
-fn hold_accepted(rules: &Rules, wanted: &mut Map, remote: &Remote) {
+/// Observed values that do as well as the desired ones stay, so that what refers to them sees them, too. Says whether any did.
+fn hold_accepted(rules: &Rules, wanted: &mut Map, remote: &Remote) -> bool {
+    let mut is_accepted = false;
     for (path, rule) in rules.attributes {
         let Some(Accepts(accepts)) = rule.accepts else { continue };
         let (Some(desired), Some(observed)) = (diff::at(wanted, path), diff::at(&remote.attributes, path)) else {
@@ -559,8 +570,10 @@ fn hold_accepted(rules: &Rules, wanted: &mut Map, remote: &Remote) {
         if desired != observed && accepts(desired, observed) {
             let observed = observed.clone();
             diff::put(wanted, path, observed);
+            is_accepted = true;
         }
     }
+    is_accepted
 }
 
 fn lies_under(path: &str, parent: &str) -> bool {

@@ -68,7 +68,15 @@ fn each(applied: &Arc<Applied>, worlds: &[Vec<Event>], changes: &[Change], known
                 let n = at + change_at + known_at;
                 let pace = Pace::ALL[n % Pace::ALL.len()];
                 let (applied, events, change) = (applied.clone(), events.clone(), change.name);
-                cases.push(Case { applied, events, change, known, order: at + change_at / 2, pace, trouble: None });
+                cases.push(Case {
+                    applied,
+                    events,
+                    change,
+                    known,
+                    order: at + change_at / 2 + known_at,
+                    pace,
+                    trouble: None,
+                });
             }
         }
     }

@@ -1,8 +1,10 @@
 //! The stacks that are planned, and what may change in them.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
-use tempfile::TempDir;
 use trunnion_blueprint::{Binaries, Binary, blueprint};
 use trunnion_catalog::Architecture;
 use trunnion_engine::{Address, Graph, PlanOptions};
@@ -275,8 +277,8 @@ pub fn graph(base: Base, change: &Change) -> Graph {
         text = text.replace(from, to);
     }
     let folder = folder();
-    let options = LoadOptions { executable_dir: Some(folder.path().to_owned()) };
-    let stack = match Stack::parse(&text, &folder.path().join("stack.yaml"), None, &options) {
+    let options = LoadOptions { executable_dir: Some(folder.to_owned()) };
+    let stack = match Stack::parse(&text, &folder.join("stack.yaml"), None, &options) {
         Ok(stack) => stack,
         Err(invalid) => panic!("{}: {invalid:?}", change.name),
     };
@@ -288,12 +290,17 @@ pub fn graph(base: Base, change: &Change) -> Graph {
     blueprint(&stack, &Binaries::new([(Architecture::X86_64, binary)])).unwrap()
 }
 
-/// A folder with a boot template, and enough of an ELF file for the stack to take it as the generator.
-fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let mut elf = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
-    elf.resize(64, 0);
-    std::fs::write(folder.path().join("trunnion-generator"), elf).unwrap();
-    std::fs::write(folder.path().join("boot.tera"), BOOT).unwrap();
-    folder
+/// A folder with a boot template, and enough of an ELF file for the stack to take it as the generator. It is always the
+/// same one: a stack in another folder would have another home.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plans");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut elf = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
+        elf.resize(64, 0);
+        std::fs::write(folder.join("trunnion-generator"), elf).unwrap();
+        std::fs::write(folder.join("boot.tera"), BOOT).unwrap();
+        folder
+    })
 }

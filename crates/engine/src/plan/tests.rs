@@ -368,6 +368,27 @@ fn what_does_as_well_as_what_is_asked_for_stays() {
 }
 
 #[test]
+fn of_several_that_need_no_replacement_the_one_nearest_to_what_is_asked_for_stays() {
+    let mut book = BOOK;
+    book[1].attributes = const { &[("name", Attribute::KEPT)] };
+    let mut observed = applied(1, "v1");
+    let own = observed.remotes[&address("template.t")][0].clone();
+    let named = |name: &str| {
+        let mut attributes = own.attributes.clone();
+        attributes.insert("name".to_owned(), name.into());
+        attributes
+    };
+    let kept = Remote::new("lt-0", named("another"));
+    let mut edited = Remote::new("lt-2", named("t"));
+    edited.attributes.insert("data".to_owned(), Value::from(data("ami-1", "edited")));
+    observed.remotes.insert(address("template.t"), vec![edited, kept, own]);
+    let (state, options) = (State::empty("test"), PlanOptions::default());
+    let plan = plan(&stack(1, "v1"), &observed, &state, &RuleBook::new(book), &options).unwrap();
+    let deleted: Vec<&str> = plan.pending().filter_map(|change| Some(change.remote.as_ref()?.id.as_str())).collect();
+    assert_eq!(deleted, ["lt-2", "lt-0"], "{}", told(&plan));
+}
+
+#[test]
 fn a_replacement_can_be_asked_for() {
     let observed = applied(2, "v1");
     let replace = |at: &str| PlanOptions { replace: vec![address(at)], ..PlanOptions::default() };

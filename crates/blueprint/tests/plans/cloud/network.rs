@@ -125,7 +125,8 @@ impl Hand<'_> {
         });
         let (id, is_found) = made.await?;
         if is_found {
-            let is_other = self.remote(TEMPLATE, &id)?.attributes.get("data") != Some(&data);
+            let found = self.remote(TEMPLATE, &id)?.attributes;
+            let is_other = ["data", "boot"].iter().any(|name| found.get(*name) != wanted.get(*name));
             let paths: &[&str] = if is_other { &["data", "default_version"] } else { &["default_version"] };
             let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
             return self.update_template(&id, wanted, &paths).await;
@@ -139,14 +140,17 @@ impl Hand<'_> {
         wanted: &Map,
         paths: &[String],
     ) -> Result<Remote, ProviderError> {
-        if touches(paths, "data") {
+        // What a version was made from is kept beside what it says, so another version says it.
+        let says_more = touches(paths, "data") || touches(paths, "boot");
+        if says_more {
+            let boot = wanted.get("boot").cloned().unwrap_or(Value::Null);
             let data = wanted.get("data").cloned().unwrap_or(Value::Null);
             let add = |world: &mut World| {
                 let template = world.get_mut(TEMPLATE, id)?;
                 let before = template.versions.len().to_string();
                 template.versions.push(data.clone());
                 let newest = template.versions.len().to_string();
-                let pairs = [("data", data), ("version", newest.into())];
+                let pairs = [("data", data), ("boot", boot), ("version", newest.into())];
                 template.attributes.extend(pairs.map(|(name, value)| (name.to_owned(), value)));
                 // Until another call makes the new one the default.
                 if template.text("default_version") == LATEST {
@@ -156,7 +160,7 @@ impl Hand<'_> {
             };
             self.call("CreateLaunchTemplateVersion", id, add).await?;
         }
-        if touches(paths, "data") || touches(paths, "default_version") {
+        if says_more || touches(paths, "default_version") {
             self.put("ModifyLaunchTemplate", (TEMPLATE, id), "default_version", wanted).await?;
         }
         self.put_tags(TEMPLATE, id, wanted).await
