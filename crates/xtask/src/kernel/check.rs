@@ -175,7 +175,7 @@ fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
     rule("del", "10001")?.succeeded()?;
     Checked::new(&stage, &[])?
         .failed(&["routes", "spread", "capacity"])?
-        .says("routes", &format!("`{second}` leaves through `ens5` by table main to `192.0.2.1` and "))?;
+        .says("routes", &format!("`{second}` leaves through `ens5` by table 10000 to `192.0.2.1` and "))?;
     stage.generator(&["setup"])?.succeeded()?;
 
     // A table that leads nowhere.
