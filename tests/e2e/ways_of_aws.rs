@@ -17,16 +17,13 @@ fn a_secret_without_its_last_characters_is_found_and_read() {
 }
 
 #[test]
-fn a_key_that_a_secret_does_not_have_is_said_by_the_service() {
+fn a_key_of_a_secret_reaches_the_task_behind_the_whole_arn() {
     let stage = Stage::with("minimal");
-    stage.edit(
-        &format!("arn:aws:secretsmanager:eu-west-3:123456789012:{TOKEN}"),
-        &format!("\"arn:aws:secretsmanager:eu-west-3:123456789012:{TOKEN}:cp_token::\""),
-    );
+    let arn = "arn:aws:secretsmanager:eu-west-3:123456789012";
+    stage.edit(&format!("{arn}:{TOKEN}"), &format!("\"{arn}:secret:gatling/token:cp_token::\""));
     stage.succeed(&["validate"]);
-    let ended = stage.run(&["apply", "--yes"]);
-    assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("did not contain json key cp_token"), "{}", ended.stderr);
+    let plan = stage.succeed(&["plan", "--json"]).stdout;
+    assert!(plan.contains(&format!("\"{arn}:{TOKEN}:cp_token::\"")), "{plan}");
 }
 
 #[test]
@@ -46,8 +43,8 @@ fn the_image_that_writes_the_conf_may_move_without_a_new_task() {
     stage.converge(&[]);
     stage.edit("  init_image: busybox:1.37.0\n", "");
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
-    // Once it is registered for another reason, it takes the default.
-    stage.edit("control_plane:\n", "control_plane:\n  cpu: 2048\n  memory: 4096\n");
+    // Once the containers change otherwise, they take the default.
+    stage.edit("{ pool: small }", "{ pool: small, description: moved }");
     stage.converge(&[]);
     assert!(stage.succeed(&["show", "--json"]).stdout.contains("public.ecr.aws/docker/library/busybox:1.37.0"));
 }
@@ -61,7 +58,11 @@ fn what_ecs_would_refuse_is_refused_before_anything_is_made() {
     for arguments in [["validate"].as_slice(), &["plan"], &["apply", "--yes"]] {
         let ended = stage.run(arguments);
         assert_eq!(ended.code, 1);
-        assert!(ended.stderr.contains("ECS takes 65536") && ended.stderr.len() < 8_000, "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("the control plane's task definition has ") && ended.stderr.len() < 8_000,
+            "{}",
+            ended.stderr
+        );
     }
     assert!(!stage.path(".trunnion/minimal.json").exists());
 }

@@ -134,7 +134,7 @@ impl EcsTaskDefinition {
 const WRITERS: [&str; 2] = ["public.ecr.aws/docker/library/busybox:1.37.0", "busybox:1.37.0"];
 
 /// Whether containers differ in nothing but where the image comes from that writes the conf: no task is stopped for that
-/// alone. What is registered for another reason takes the default of today.
+/// alone. Containers that change otherwise take the default of today.
 fn differs_in_writer(desired: &Value, observed: &Value) -> bool {
     const WRITER: &str = "conf";
     let [today, once] = WRITERS;

@@ -326,7 +326,10 @@ fn sha256(_: &mut schemars::SchemaGenerator) -> Schema {
 
 /// Identical generator hosts. Exactly one of `zone` and `subnet` says where they stand.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, extend("oneOf" = [{ "required": ["zone"] }, { "required": ["subnet"] }]))]
+#[schemars(deny_unknown_fields, extend("oneOf" = [
+    { "properties": { "zone": true }, "required": ["zone"] },
+    { "properties": { "subnet": true }, "required": ["subnet"] },
+]))]
 struct Pool {
     /// EC2 instance type.
     #[schemars(example = &"c6in.32xlarge")]

@@ -52,6 +52,8 @@ fn warn(stack: &Stack, output: Output) {
     for found in trunnion_blueprint::secrets_in_clear(stack) {
         let mut warning = stack.sources.diagnostic(&found.path, found.code, found.message, found.help);
         warning.severity = trunnion_stack::Severity::Warning;
+        // The path says where it is; the line itself would show what may be a secret.
+        warning.span = None;
         output.report(&warning);
     }
 }
