@@ -223,10 +223,10 @@ fn a_written_plan_finds_the_stack_file_of_another_workspace_or_is_told_where_it_
     fs::copy(&plan, second.path("plan.json")).unwrap();
     fs::create_dir(second.path("plans")).unwrap();
     fs::copy(&plan, second.path("plans/plan.json")).unwrap();
-    fs::rename(second.path("stack.yaml"), second.path("plans/renamed.yaml")).unwrap();
+    fs::rename(second.path("stack.yaml"), second.path("renamed.yaml")).unwrap();
     refused(&second, &["apply", "--yes", "plans/plan.json"], &["stack file", "`stack.yaml`", "`--stack FILE`"]);
-    second.succeed(&["apply", "--yes", "plans/plan.json", "--stack", "plans/renamed.yaml"]);
-    refused(&second, &["apply", "--yes", "plans/renamed.yaml", "--stack", "x.yaml"], &["is no plan"]);
+    second.succeed(&["apply", "--yes", "plans/plan.json", "--stack", "renamed.yaml"]);
+    refused(&second, &["apply", "--yes", "renamed.yaml", "--stack", "x.yaml"], &["is no plan"]);
 }
 
 #[test]
@@ -472,7 +472,7 @@ fn on_a_terminal(stage: &Stage, columns: u32, command: &str) -> Vec<String> {
         script.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     script = std::process::Command::new("script");
     script.env_clear().envs(environment).current_dir(stage.path("")).stdin(Stdio::null());
-    let line = format!("stty cols {columns}; exec {} {command} --color never", binary("trunnion").display());
+    let line = format!("stty cols {columns} rows 24; exec {} {command} --color never", binary("trunnion").display());
     let output = script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{shown}");

@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(10);
 pub(crate) async fn patiently<T>(output: Output, what: &str, work: impl Future<Output = T>) -> T {
     let mut bar: Option<ProgressBar> = None;
     let result = beat(Clock::new(FIRST, EVERY), work, |waited| {
-        let text = format!("Still {what}: {} s", waited.as_secs());
+        let text = format!("Still {what}: {:.0} s", waited.as_secs_f64());
         if !output.is_live() {
             output.say(&text);
         } else if bar.is_none() {
