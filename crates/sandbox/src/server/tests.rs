@@ -107,7 +107,10 @@ async fn calls_are_counted_and_faults_set_from_outside_but_not_by_web_pages() {
     let running = serve(Options::default()).await;
     query(&running, CREATE_GROUP).await.unwrap();
     let (status, calls) = out_of_band(&running, "GET", "/_sandbox/calls", "", "").await.unwrap();
-    assert_eq!((status, calls.as_str()), (200, r#"{"ec2:CreateSecurityGroup":{"count":1,"refused":0,"mutating":true}}"#));
+    assert_eq!(
+        (status, calls.as_str()),
+        (200, r#"{"ec2:CreateSecurityGroup":{"count":1,"refused":0,"mutating":true}}"#)
+    );
     let rules = r#"[{"operation":"ec2:*","effect":"drop_before"}]"#;
     let foreign = out_of_band(&running, "POST", "/_sandbox/faults", "origin: http://a.example\r\n", rules).await;
     assert_eq!(foreign.unwrap().0, 403);
