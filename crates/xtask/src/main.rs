@@ -1,4 +1,4 @@
-//! The chores: `cargo xtask demo`, `bench`, `generator`, `kernel`, `boot-vm`, `capacity`.
+//! The chores: `cargo xtask demo`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`, `capacity`.
 
 mod bench;
 #[cfg(target_os = "linux")]
@@ -9,6 +9,7 @@ mod demo;
 mod generator;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod pacing;
 
 use std::{
     path::{Path, PathBuf},
@@ -31,6 +32,8 @@ enum Chore {
     Demo,
     /// Time a plan that changes nothing, for the reference stack, 200 and 1,000 hosts, and `--help`
     Bench(bench::Arguments),
+    /// Apply, change and destroy many hosts with AWS's throttling on, and count what is refused; takes some minutes
+    Pacing(pacing::Arguments),
     /// Build the generator as one static file in `dist/`
     Generator(generator::Arguments),
     /// Test the generator on this machine's kernel, in network namespaces; needs root
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo => demo::demo(),
         Chore::Bench(arguments) => bench::bench(&arguments),
+        Chore::Pacing(arguments) => pacing::pacing(&arguments),
         Chore::Generator(arguments) => generator::generator(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Kernel(arguments) => match kernel::kernel(&arguments) {
