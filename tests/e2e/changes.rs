@@ -47,7 +47,7 @@ fn another_instance_type_rolls_the_pool() {
 }
 
 #[test]
-fn another_generator_binary_rolls_every_pool() {
+fn another_generator_binary_rolls_every_pool_once_it_is_asked_for() {
     let stage = applied();
     let mut bytes = fs::read(binary("trunnion-generator")).unwrap();
     bytes.extend_from_slice(b"another build");
@@ -59,7 +59,13 @@ fn another_generator_binary_rolls_every_pool() {
         "update launch_template.probe",
         "replace instance.probe[0]",
     ];
-    expect(&stage, &[&heavy("replace", 0..4), &own(&others), &own(&NEW_CONF)]);
+    assert_eq!(stage.changes(&[]), Vec::<String>::new());
+    let mut expected = [heavy("replace", 0..4), own(&others), own(&NEW_CONF)].concat();
+    let mut found = stage.changes(&["--update-generator"]);
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    stage.converge(&["--update-generator"]);
 }
 
 #[test]

@@ -194,6 +194,7 @@ fn two_clones(sandbox: &SandboxProcess) -> [Stage; 2] {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a file in the test's own folder")]
 fn a_written_plan_applies_from_any_folder() {
     let stage = Stage::with("minimal");
     fs::create_dir(stage.path("infra")).unwrap();
@@ -214,6 +215,7 @@ fn a_written_plan_applies_from_any_folder() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a file in the test's own folder")]
 fn a_written_plan_finds_the_stack_file_of_another_workspace_or_is_told_where_it_is() {
     let sandbox = SandboxProcess::start(&[]);
     let [first, second] = two_clones(&sandbox);

@@ -50,8 +50,11 @@ struct Source {
     path: Option<PathBuf>,
     /// The digest that the stack names.
     named: Option<String>,
-    read: OnceLock<Result<(Binary, Arc<Vec<u8>>), Unusable>>,
+    read: OnceLock<Read>,
 }
+
+/// The binary with its bytes, or why it cannot be used.
+type Read = Result<(Binary, Arc<Vec<u8>>), Unusable>;
 
 impl Binaries {
     /// The binary of every architecture that a pool of the stack has. No file is read yet.

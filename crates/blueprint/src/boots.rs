@@ -186,7 +186,7 @@ impl Boots {
                     && let Some(Value::Text(kept)) = data.get_mut("image_source")
                     && stands_for(kept, &source)
                 {
-                    *kept = source.clone();
+                    kept.clone_from(&source);
                 }
             }
         }
@@ -194,7 +194,7 @@ impl Boots {
 
     /// What `--update-generator` would change, as one note.
     pub fn note(&self) -> Option<Note> {
-        let mut alike: BTreeMap<(&(String, String), &(String, String)), Vec<&str>> = BTreeMap::new();
+        let mut alike: BTreeMap<_, Vec<&str>> = BTreeMap::new();
         for Held { pool, has, newest } in &self.held {
             alike.entry((has, newest)).or_default().push(pool);
         }

@@ -49,6 +49,7 @@ pub struct Document {
 }
 
 /// How a plan was asked for.
+#[expect(clippy::struct_excessive_bools, reason = "each one is an independent flag of the command")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {

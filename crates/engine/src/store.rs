@@ -63,6 +63,7 @@ impl LockInfo {
 }
 
 /// The name of the user that the process runs as, or its number where it has no name, as in containers.
+#[cfg_attr(unix, expect(clippy::unnecessary_wraps, reason = "other systems have no such number"))]
 fn user_of_this_process() -> Option<String> {
     #[cfg(unix)]
     {

@@ -5,6 +5,7 @@
 //! such a name keeps it, because hosts are launched with it; [`region_of`] says in which region it is in use.
 
 use sha2::{Digest as _, Sha256};
+use trunnion_engine::hex;
 
 /// IAM takes 64 characters for a role's name, 128 for an instance profile's.
 const LONGEST: usize = 64;
@@ -33,7 +34,7 @@ pub fn role_name(stack: &str, region: &str, which: &str) -> String {
     if name.len() <= LONGEST {
         return name;
     }
-    let digest: String = Sha256::digest(&name).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&Sha256::digest(&name));
     let kept: String = name.chars().take(LONGEST - 1 - DIGEST).collect();
     format!("{kept}.{}", digest.get(..DIGEST).unwrap_or_default())
 }

@@ -21,7 +21,7 @@ pub fn addresses<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
     let mut named: Vec<(&str, Vec<(u32, u32)>)> = Vec::new();
     for address in all {
         let (base, index) = split(address).map_or((address, None), |(base, index)| (base, Some(index)));
-        let known = named.iter_mut().rev().find(|(other, runs)| *other == base && index.is_some() == !runs.is_empty());
+        let known = named.iter_mut().rev().find(|(other, runs)| *other == base && index.is_some() != runs.is_empty());
         match (known, index) {
             (Some((_, runs)), Some(index)) => match runs.last_mut() {
                 Some((_, last)) if last.checked_add(1) == Some(index) => *last = index,

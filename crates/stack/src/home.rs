@@ -8,6 +8,7 @@
 //! stands in an address beside host and path may be a secret, and goes nowhere, not even into a message.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -30,7 +31,7 @@ const LARGEST: u64 = 1 << 20;
 const CODE: &str = "stack::home";
 
 /// The home of the stack whose file lies in this folder.
-pub(crate) fn of(state: &StateLocation, folder: &Path) -> Result<String, Diagnostic> {
+pub(crate) fn of(state: &StateLocation, folder: &Path) -> Result<String, Box<Diagnostic>> {
     if let StateLocation::S3 { bucket, key } = state {
         let prefix = key.rsplit_once('/').map(|(prefix, _)| format!("/{prefix}")).unwrap_or_default();
         return Ok(as_tag(&format!("s3://{bucket}{prefix}")));
@@ -43,13 +44,13 @@ pub(crate) fn of(state: &StateLocation, folder: &Path) -> Result<String, Diagnos
 }
 
 /// The home that the repository around a folder gives it: nothing without a repository or without an `origin`.
-fn repository(folder: &Path) -> Result<Option<String>, Diagnostic> {
+fn repository(folder: &Path) -> Result<Option<String>, Box<Diagnostic>> {
     for root in folder.ancestors() {
         let Some(config) = config_of(&root.join(".git"))? else { continue };
         let Some(origin) = origin(&config)? else { return Ok(None) };
         let address = address(&origin, root).ok_or_else(|| {
             let message = format!("the address of the remote `origin` in `{}` is of no known form", shown(&config));
-            trouble(message, "correct it with `git remote set-url origin`")
+            trouble(&message, "correct it with `git remote set-url origin`")
         })?;
         let inside = folder.strip_prefix(root).unwrap_or(Path::new(""));
         let parts = inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
@@ -59,7 +60,7 @@ fn repository(folder: &Path) -> Result<Option<String>, Diagnostic> {
 }
 
 /// The configuration of the repository whose `.git` this is; nothing where there is none.
-fn config_of(dot_git: &Path) -> Result<Option<PathBuf>, Diagnostic> {
+fn config_of(dot_git: &Path) -> Result<Option<PathBuf>, Box<Diagnostic>> {
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |error: io::Error| unreadable(&path, &error)
@@ -96,7 +97,7 @@ fn config_of(dot_git: &Path) -> Result<Option<PathBuf>, Diagnostic> {
 }
 
 /// The address of the remote `origin`: the first one, from which Git fetches. An empty one takes back those before it.
-fn origin(config: &Path) -> Result<Option<String>, Diagnostic> {
+fn origin(config: &Path) -> Result<Option<String>, Box<Diagnostic>> {
     let text = match regular(config).and_then(|()| fs::read(config)) {
         Ok(text) => text,
         Err(error) if is_absent(&error) => return Ok(None),
@@ -196,7 +197,10 @@ fn as_tag(home: &str) -> String {
         return home.to_owned();
     }
     let plain = home.chars().map(|letter| if is_plain(letter) { letter } else { '_' });
-    let digest: String = Sha256::digest(home).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = Sha256::digest(home).iter().fold(String::new(), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    });
     format!("{}-{}", plain.take(LONGEST - 1 - DIGEST).collect::<String>(), &digest[..DIGEST])
 }
 
@@ -214,21 +218,21 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
+fn unreadable(path: &Path, error: &io::Error) -> Box<Diagnostic> {
     let why = if error.get_ref().is_some() { error.to_string() } else { reason(error) };
     let message = format!("`{}` cannot be read: {why}", shown(path));
-    trouble(message, "make it readable")
+    trouble(&message, "make it readable")
 }
 
-fn malformed(path: &Path, what: &str) -> Diagnostic {
-    trouble(format!("`{}` {what}", shown(path)), "repair it: `git remote get-url origin` must give the address")
+fn malformed(path: &Path, what: &str) -> Box<Diagnostic> {
+    trouble(&format!("`{}` {what}", shown(path)), "repair it: `git remote get-url origin` must give the address")
 }
 
 /// The repository is there and does not tell which one it is: another home would make the stack somebody else's.
-fn trouble(message: String, first: &str) -> Diagnostic {
+fn trouble(message: &str, first: &str) -> Box<Diagnostic> {
     let help = format!("{first}; a stack with `state: s3://bucket/prefix` does not need it");
-    Diagnostic::new(CODE, None, format!("{message}, so it is not known which repository the stack belongs to"))
-        .with_help(help)
+    let says = format!("{message}, so it is not known which repository the stack belongs to");
+    Box::new(Diagnostic::new(CODE, None, says).with_help(help))
 }
 
 fn shown(path: &Path) -> String {

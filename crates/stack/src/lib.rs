@@ -117,6 +117,6 @@ fn decoded(
     let root = environment::choose(root, environment, findings)?;
     let around = decode::Surroundings { directory: path.parent().unwrap_or(Path::new("")), environment, options };
     let decoded = decode::stack(&root, &around, findings)?;
-    let home = home::of(&decoded.state, around.directory).map_err(|found| findings.push(found)).ok()?;
+    let home = home::of(&decoded.state, around.directory).map_err(|found| findings.push(*found)).ok()?;
     Some((decoded, root, environments, home))
 }

@@ -3,7 +3,7 @@
 //! The text that is kept for showing has the bytes of the file at the same places, but nothing in it can move a
 //! terminal's cursor, turn text around, or be a secret.
 
-use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, ops::Range, path::Path, sync::Arc};
 
 use miette::SourceSpan;
 
@@ -130,7 +130,7 @@ fn visible(letters: impl Iterator<Item = char>) -> String {
         if is_unprintable(letter) {
             shown.push(char::REPLACEMENT_CHARACTER);
         } else if is_invisible(letter) {
-            shown.push_str(&format!("<U+{:04X}>", u32::from(letter)));
+            let _ = write!(shown, "<U+{:04X}>", u32::from(letter));
         } else {
             shown.push(letter);
         }
@@ -147,9 +147,23 @@ pub(crate) fn is_unprintable(letter: char) -> bool {
 pub(crate) fn is_invisible(letter: char) -> bool {
     match letter {
         ' ' => false,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => true,
-        '\u{180b}'..='\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{206f}' => true,
-        '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}' => true,
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{17b4}'
+        | '\u{17b5}'
+        | '\u{180b}'..='\u{180e}'
+        | '\u{200b}'..='\u{200d}'
+        | '\u{2028}'
+        | '\u{2029}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{e0000}'..='\u{e0fff}' => true,
         other => other.is_whitespace() && !other.is_control(),
     }
 }

@@ -231,7 +231,7 @@ fn current(world: &World, stack: &str, at: &str) -> (String, String) {
         *kind == address.kind.as_str() && thing.stack() == Some(stack) && thing.address().as_ref() == Some(&address)
     };
     let found = world.things.iter().filter(is_it).min_by_key(|(_, thing)| thing.is_by_hand);
-    found.map(|(key, _)| key.clone()).unwrap_or_else(|| panic!("nothing stands at {at}"))
+    found.map_or_else(|| panic!("nothing stands at {at}"), |(key, _)| key.clone())
 }
 
 fn set(attributes: &mut Map, name: &str, value: impl Into<Value>) {

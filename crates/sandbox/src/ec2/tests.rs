@@ -261,16 +261,16 @@ fn every_card_counts_its_devices_from_zero_and_a_number_too_high_ends_the_instan
     let machine = machine("c6in.32xlarge");
     let full = interfaces("", &zone_a, &[8, 8], 1);
     let launched = ask(&mut world, "RunInstances", &format!("{machine}{full}")).unwrap();
-    let good = first(&launched, "instanceId").to_owned();
+    let good = first(&launched, "instanceId").clone();
     // The last interface of the second card gets the number that the card has no place for.
     let beyond = full.replace("&NetworkInterface.16.DeviceIndex=7", "&NetworkInterface.16.DeviceIndex=8");
     assert_ne!(beyond, full);
     let launched = ask(&mut world, "RunInstances", &format!("{machine}{beyond}")).unwrap();
-    let bad = first(&launched, "instanceId").to_owned();
+    let bad = first(&launched, "instanceId").clone();
     let mut state = |id: &str, second: i64| {
         let shown = ask_at(&mut world, second, "DescribeInstances", &format!("InstanceId.1={id}")).unwrap();
         let reason = shown.contains("<code>Server.InternalError</code>");
-        (first(&shown, "name").to_owned(), reason)
+        (first(&shown, "name").clone(), reason)
     };
     assert_eq!(state(&good, 100), ("running".to_owned(), false));
     assert_eq!(state(&bad, 100), ("shutting-down".to_owned(), true));

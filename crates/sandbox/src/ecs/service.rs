@@ -437,13 +437,13 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
             }
             let allowed = world.secrets.readable(from, &world.account).and_then(|arn| {
                 // Access is evaluated for the whole ARN, however short the one that was asked by.
-                match world.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
-                    true => Ok(()),
-                    false => Err(format!(
-                        "AccessDeniedException: {execution} is not authorized to perform: \
-                         secretsmanager:GetSecretValue on resource: {arn}"
-                    )),
+                if world.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
+                    return Ok(());
                 }
+                Err(format!(
+                    "AccessDeniedException: {execution} is not authorized to perform: secretsmanager:GetSecretValue on \
+                     resource: {arn}"
+                ))
             });
             if let Err(reason) = allowed {
                 return Some(format!(

@@ -50,7 +50,7 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
     };
     let is_waited_for = !arguments.no_wait;
     let job = Job { verb: "apply", file: &arguments.file, origin, written: None, is_waited_for };
-    execute(job, &arguments.cloud, &arguments.execute, output).await
+    Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
 async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure> {
@@ -79,7 +79,7 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure>
     };
     let written = Some((arguments.file.as_path(), document));
     let job = Job { verb: "apply", file: &file, origin, written, is_waited_for: !arguments.no_wait };
-    execute(job, &arguments.cloud, &arguments.execute, output).await
+    Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
 pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Failure> {
@@ -92,7 +92,7 @@ pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Fa
     };
     let is_waited_for = !arguments.no_wait;
     let job = Job { verb: "destroy", file: &arguments.stack.file, origin, written: None, is_waited_for };
-    execute(job, &arguments.cloud, &arguments.execute, output).await
+    Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
 async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Output) -> Result<u8, Failure> {

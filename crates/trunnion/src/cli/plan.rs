@@ -33,7 +33,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
     let interrupt = signals::interrupt();
     let planned = async {
         let options = Options { interrupt: interrupt.clone(), ..Options::default() };
-        let engine = connect("plan", &file, &origin, &arguments.cloud, options, output).await?;
+        let engine = Box::pin(connect("plan", &file, &origin, &arguments.cloud, options, output)).await?;
         let what = format!("reading {}", engine.place());
         let planned = patiently(output, &what, engine.plan(&request(&origin))).await?;
         Ok::<_, Failure>((engine, planned))
@@ -73,7 +73,7 @@ pub(crate) async fn connect(
 ) -> Result<Engine, Failure> {
     let stack = stack_file::load(file, origin.environment.as_deref(), verb)?;
     let sandbox = cloud.sandbox.then(|| sandbox_folder(file));
-    Ok(patiently(output, "connecting", Engine::connect(stack, Options { sandbox, ..options })).await?)
+    Ok(Box::pin(patiently(output, "connecting", Engine::connect(stack, Options { sandbox, ..options }))).await?)
 }
 
 /// `.trunnion/sandbox` beside the stack file.

@@ -336,7 +336,7 @@ impl Cloud {
         for (address, remotes) in &mut observed.remotes {
             let recorded = recorded.resources.get(address).map(|found| found.id.as_str());
             remotes.sort_by_cached_key(|remote| {
-                let revision = remote.id.rsplit_once("/").map_or(0, |(_, name)| control_plane::revision(name));
+                let revision = remote.id.rsplit_once('/').map_or(0, |(_, name)| control_plane::revision(name));
                 (std::cmp::Reverse(revision), recorded != Some(remote.id.as_str()), remote.id.clone())
             });
             arrange(remotes, self.order);
