@@ -291,6 +291,6 @@ def log_group_without_the_tags_that_say_whose_it_is(world):
     world.client("logs").untag_resource(resourceArn=arn, tagKeys=OURS)
 
 
-@damage("update s3_bucket.artifacts", paths=[*LOST, "tags.team", "tags.cost-center"])
+@damage("update s3_bucket.artifacts", paths=[*LOST, 'tags["trunnion:home"]', "tags.team", "tags.cost-center"])
 def bucket_without_tags(world):
     world.client("s3").delete_bucket_tagging(Bucket=BUCKET)

@@ -76,11 +76,11 @@ def test_stacks_follow_the_published_schema(stack):
 # What JSON Schema cannot say: files beside the stack, instance types, what fits what, what one key says of another.
 ONLY_THE_READER_REFUSES = """
 account-as-a-number
-binary-for-another-architecture
 binary-for-one-architecture-of-two
 binary-that-is-a-directory
 binary-that-is-no-program
 control-character-in-a-description
+control-plane-that-is-too-old
 control-plane-zone-of-another-region
 duplicate-key
 environment-that-moves-the-region-alone
@@ -88,23 +88,37 @@ environment-that-takes-a-needed-key-away
 javascript-on-an-old-java
 location-without-its-pool
 memory-that-fargate-does-not-have
-missing-binary
 missing-template
 mistake-inside-an-environment
 more-interfaces-than-any-type-has
+more-subnets-than-a-group-has-rules
+more-subnets-than-a-service-takes
+more-zones-than-a-service-takes
 no-environments
+number-with-a-leading-zero
 pool-in-two-locations
 public-key-cut-short
 range-with-bits-behind-its-prefix
+region-of-an-isolated-partition
 secret-of-another-account
+secret-of-another-partition
 secret-of-another-region
+secret-that-none-can-be
+secret-with-a-stage-and-a-version
+secret-with-half-a-part
 several-public-keys
+stack-name-that-s3-keeps-with-a-hyphen
+stack-name-that-s3-keeps
+stack-name-that-security-groups-cannot-have
 stack-name-too-long-with-its-environment
 state-in-another-cloud
 state-in-no-bucket
 state-that-is-a-file
 state-with-dots
 tag-with-a-character-aws-does-not-take
+tag-with-a-combining-mark
+tag-with-a-value-of-aws
+tags-that-differ-in-case
 too-many-addresses
 too-many-interfaces
 unknown-environment
@@ -112,6 +126,7 @@ unknown-instance-type
 untracked-with-one-interface
 yes-for-true
 zone-of-another-region
+zone-with-a-cyrillic-letter
 """
 
 
