@@ -129,9 +129,9 @@ fn a_state_of_an_earlier_version_is_of_this_endpoint() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.converge(&[]);
-    let state = fs::read_to_string(stage.path(".trunnion/minimal.json")).unwrap();
-    let earlier = state.replace(&format!("{}/", sandbox.endpoint), "aws/");
-    assert_ne!(state, earlier);
+    let saved = fs::read_to_string(stage.path(".trunnion/minimal.json")).unwrap();
+    let earlier = saved.replace(&format!("{}/", sandbox.endpoint), "aws/");
+    assert_ne!(saved, earlier);
     stage.write(".trunnion/minimal.json", earlier);
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, volume_gib: 60 }");
     let document: Value = serde_json::from_str(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
@@ -395,8 +395,8 @@ fn a_closed_terminal_is_as_clean_as_ctrl_c() {
     said.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
     assert!(rest.contains("Interrupted.") && rest.contains("1 begun and not waited for"), "{rest}");
-    let state: Value = serde_json::from_slice(&fs::read(stage.path(".trunnion/minimal.json")).unwrap()).unwrap();
-    assert!(!state["resources"].as_object().unwrap().is_empty());
+    let saved: Value = serde_json::from_slice(&fs::read(stage.path(".trunnion/minimal.json")).unwrap()).unwrap();
+    assert!(!saved["resources"].as_object().unwrap().is_empty());
     assert_eq!(fs::read(stage.path(".trunnion/minimal.lock")).unwrap(), b"", "the lock is given back");
 }
 
@@ -433,10 +433,10 @@ fn a_damaged_state_is_only_a_damaged_cache() {
     let stage = Stage::with("loadtest").at(&sandbox);
     stage.converge(&[]);
     let path = stage.path(".trunnion/loadtest.json");
-    let state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    for address in state["resources"].as_object().unwrap().keys() {
+    let saved: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for address in saved["resources"].as_object().unwrap().keys() {
         for damage in ["", "%"] {
-            let mut damaged = state.clone();
+            let mut damaged = saved.clone();
             let id = damaged["resources"][address]["id"].as_str().unwrap().to_owned();
             damaged["resources"][address]["id"] = json!(format!("{damage}{}", id.get(1..).unwrap()));
             stage.write(".trunnion/loadtest.json", damaged.to_string());

@@ -182,7 +182,7 @@ impl HttpConnector for Connector {
             if let Some(turn) = turn {
                 answer.add_extension(turn);
             }
-            Ok(answer.map(Bounded::new))
+            Ok(answer.map(Bounded::around))
         })
     }
 }
@@ -209,7 +209,7 @@ struct Bounded {
 struct TooLong;
 
 impl Bounded {
-    fn new(body: SdkBody) -> SdkBody {
+    fn around(body: SdkBody) -> SdkBody {
         let sleep = |time| Box::pin(tokio::time::sleep(time));
         SdkBody::from_body_1_x(Self { body, goes_on: sleep(STANDSTILL), ends: sleep(WHOLE) })
     }

@@ -99,8 +99,8 @@ fn is_local(host: &str) -> bool {
 
 impl Proxy {
     fn of(environment: &Environment, names: [&'static str; 2]) -> Result<Option<Self>, ConnectError> {
-        let named = names.into_iter().find_map(|name| environment.get(name).map(|value| (name, value.trim())));
-        let Some((variable, value)) = named else { return Ok(None) };
+        let set = names.into_iter().find_map(|name| environment.get(name).map(|value| (name, value.trim())));
+        let Some((variable, value)) = set else { return Ok(None) };
         let url = match value {
             _ if value.contains("://") => value.to_owned(),
             _ if value.starts_with("//") => format!("http:{value}"),
