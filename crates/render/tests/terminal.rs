@@ -119,7 +119,7 @@ fn what_differs_never_looks_alike() {
     ];
     let mut shown = String::new();
     for (name, before, after) in cases {
-        shown += &format!("{name}\n{}\n", difference(&before, &after));
+        shown.extend([name, "\n", &difference(&before, &after), "\n"]);
     }
     insta::assert_snapshot!(shown);
 }

@@ -3,7 +3,6 @@
 //! A first line `# environment: x` chooses an environment. The generator beside the executable is one for `x86_64`.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
 
 use std::{fmt::Write as _, fs, path::Path};
 

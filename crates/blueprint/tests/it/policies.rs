@@ -22,6 +22,7 @@ fn the_reference_stack() {
 }
 
 /// What a secret's lookup finds where the stack names its whole ARN.
+#[expect(clippy::unnecessary_wraps, reason = "this is how references are resolved")]
 fn arn(stack: &Stack, reference: &Reference) -> Option<Value> {
     let control_plane = &stack.control_plane;
     match format!("{}#{}", reference.address, reference.attribute).as_str() {

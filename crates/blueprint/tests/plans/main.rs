@@ -3,6 +3,12 @@
 //!
 //! The stacks, their graphs and the rules of kinds are the real ones; the cloud is a model that refuses what AWS refuses.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and writes its own files")]
+#![expect(
+    clippy::unit_arg,
+    clippy::struct_excessive_bools,
+    clippy::format_push_string,
+    reason = "a model in few words"
+)]
 #![expect(clippy::print_stdout, reason = "a test says how many cases it ran")]
 
 mod cases;

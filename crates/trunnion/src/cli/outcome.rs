@@ -1,5 +1,7 @@
 //! How an apply ended, for people and as JSON.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 use trunnion::{Address, Engine, Operation, Origin, Outcome, Outputs, ProviderError};
 use trunnion_render::style;
@@ -64,7 +66,7 @@ fn counts(outcome: &Outcome) -> String {
     let mut text = format!("{done} of {total} steps done, {failed} failed, {skipped} skipped");
     for (count, what) in [(interrupted, "begun and not waited for"), (not_started, "not started")] {
         if count > 0 {
-            text += &format!(", {count} {what}");
+            let _ = write!(text, ", {count} {what}");
         }
     }
     text

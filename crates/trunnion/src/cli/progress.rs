@@ -142,14 +142,13 @@ impl<L: Lines> Progress<L> {
     fn fail(&mut self, address: Address, operation: Operation, error: &ProviderError, now: Instant) {
         let took = self.settle(&address, operation, now);
         let cause = error.message.replace(&address.to_string(), "…");
-        match self.failures.iter_mut().find(|(known, ..)| *known == cause) {
-            Some((_, _, others)) => others.push(address),
-            None => {
-                let red = style::DELETE;
-                self.line(&format!("{red}✗ {address}: failed{red:#} after {took}: {error}"), L::always_say);
-                self.failures.push((cause, address, Vec::new()));
-            }
+        if let Some((_, _, others)) = self.failures.iter_mut().find(|(known, ..)| *known == cause) {
+            others.push(address);
+            return;
         }
+        let red = style::DELETE;
+        self.line(&format!("{red}✗ {address}: failed{red:#} after {took}: {error}"), L::always_say);
+        self.failures.push((cause, address, Vec::new()));
     }
 
     fn tell_equal_failures(&mut self) {
