@@ -309,7 +309,7 @@ impl Clients {
     /// Clients that go these ways.
     pub fn new(ways: &Ways, counter: Arc<Counter>, interrupt: &CancellationToken) -> Self {
         let meter = Meter { counter };
-        let cache = ways.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().build());
+        let cache = ways.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
         let buckets = ways.buckets.clone();
         let turnstile = Turnstile { cache, buckets: buckets.clone(), interrupt: interrupt.clone() };
         let patience = Patience { buckets, interrupt: interrupt.clone() };
