@@ -8,7 +8,6 @@
 //! stands in an address beside host and path may be a secret, and goes nowhere, not even into a message.
 
 use std::{
-    fmt::Write as _,
     fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -17,7 +16,7 @@ use gix_config::{File, Source, file::Metadata};
 use gix_url::{Scheme, Url};
 use sha2::{Digest as _, Sha256};
 
-use crate::{decode::reason, diagnostic::Diagnostic, model::StateLocation, sources::shown_text};
+use crate::{diagnostic::Diagnostic, language::reason, model::StateLocation, sources::shown_text};
 
 /// The longest home: tags take 256 characters.
 const LONGEST: usize = 200;
@@ -197,11 +196,8 @@ fn as_tag(home: &str) -> String {
         return home.to_owned();
     }
     let plain = home.chars().map(|letter| if is_plain(letter) { letter } else { '_' });
-    let digest = Sha256::digest(home).iter().fold(String::new(), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    });
-    format!("{}-{}", plain.take(LONGEST - 1 - DIGEST).collect::<String>(), &digest[..DIGEST])
+    let digest: String = Sha256::digest(home).iter().take(DIGEST / 2).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{digest}", plain.take(LONGEST - 1 - DIGEST).collect::<String>())
 }
 
 /// Opening a pipe would wait for its other end.

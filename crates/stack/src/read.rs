@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    decode::reason,
     diagnostic::{Diagnostic, Findings, Invalid},
+    language::reason,
     sources::{shown_path, shown_source},
 };
 

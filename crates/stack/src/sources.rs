@@ -77,12 +77,17 @@ fn collect(node: &Node, path: &str, spans: &mut BTreeMap<String, Range<usize>>) 
         }
         Value::Map(entries) => {
             for entry in entries {
-                let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+                let path = path_below(path, &entry.key);
                 collect(&entry.value, &path, spans);
                 spans.insert(path, entry.place());
             }
         }
     }
+}
+
+/// The path of a key below this one.
+pub(crate) fn path_below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// The file's text as it may be shown, byte for byte as long as it was.

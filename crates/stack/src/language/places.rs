@@ -1,26 +1,23 @@
-//! In how many subnets a stack stands: a service and a security group each take so many.
+//! How many subnets a stack has: a service and a security group each take a limited number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use trunnion_catalog::limits::{SECURITY_GROUP_RULES, SERVICE_SUBNETS};
 
-use super::Map;
-use crate::{
-    diagnostic::Findings,
-    model::{Network, Placement, Pool},
-};
+use super::{Around, Network};
+use crate::{diagnostic::Findings, field::Map, model::Placement};
 
-/// Finds what is too much whatever the lookups say. Two zones are two subnets, and so are two ids; a zone and an id may be
+/// Finds what is too much, whatever the lookups find. Two zones are two subnets, and so are two ids; a zone and an id may be
 /// the same one.
 pub(super) fn check(
     top: &Map,
-    pools: &BTreeMap<String, Pool>,
+    around: &Around,
     zones: Option<usize>,
     network: Option<&Network>,
     findings: &mut Findings,
 ) -> Option<()> {
     let (mut by_zone, mut by_id) = (BTreeSet::new(), BTreeSet::new());
-    for pool in pools.values() {
+    for pool in around.pools.iter().flat_map(|pools| pools.valid.values()) {
         match &pool.placement {
             Placement::Zone(zone) => by_zone.insert(zone),
             Placement::Subnet(id) => by_id.insert(id),
