@@ -60,7 +60,7 @@ impl<'t> Map<'t> {
 }
 
 impl<'t> Field<'t> {
-    /// The keys below it, where it is a map; whether it may be one, is not asked.
+    /// The keys below it, where it is a map; this does not check that it may be one.
     pub(crate) fn keys(&self) -> Vec<(&'t str, Field<'t>)> {
         let map = Map { path: self.path.clone(), place: self.place.clone(), entries: self.node.entries() };
         map.fields().collect()
@@ -226,7 +226,7 @@ impl Findings {
         None
     }
 
-    /// A map; nothing behind the colon is an empty one.
+    /// A map; nothing after the colon is an empty one.
     pub(crate) fn map<'t>(&mut self, field: &Field<'t>) -> Option<Map<'t>> {
         if !field.node.is_null() && !matches!(field.node.value, Value::Map(_)) {
             self.wrong_type(field, "a map", "write its keys on lines of their own below it, indented");
@@ -235,7 +235,7 @@ impl Findings {
         Some(Map { path: field.path.clone(), place: field.place.clone(), entries: field.node.entries() })
     }
 
-    /// Each item of a list; nothing behind the colon is an empty one.
+    /// Each item of a list; nothing after the colon is an empty one.
     pub(crate) fn items<'t>(&mut self, field: &Field<'t>) -> Option<Vec<Field<'t>>> {
         match &field.node.value {
             Value::List(items) => {

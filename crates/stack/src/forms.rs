@@ -14,7 +14,7 @@ pub(crate) struct Form {
 
 impl Form {
     /// A pattern, which JSON Schema knows too (ECMA-262), and the same in words.
-    #[expect(clippy::expect_used, reason = "every pattern stands in this crate, and a test reads each")]
+    #[expect(clippy::expect_used, reason = "every pattern is a constant of this crate, and a test compiles each")]
     pub(crate) fn new(pattern: impl Into<String>, words: impl Into<String>) -> Self {
         let pattern = pattern.into();
         let regex = Regex::new(&pattern).expect("a pattern of this crate is a regular expression");
@@ -79,10 +79,10 @@ pub(crate) const LONGEST_STACK_NAME: usize = 31;
 
 forms! {
     STACK_NAME = Form::name(2, LONGEST_STACK_NAME);
-    /// Two hyphens in a row are refused besides: they join the names of a stack and its environment.
+    /// Two hyphens in a row are refused, too: they join the names of a stack and its environment.
     ENVIRONMENT_NAME = Form::name(1, 28);
     POOL_NAME = Form::name(1, 20);
-    LOCATION_ID = Form::new("^prl_[0-9a-z_]{1,26}$", "`prl_`, then 1 to 26 lower-case letters, digits and `_`");
+    LOCATION_ID = Form::new("^prl_[0-9a-z_]{1,26}$", "`prl_` followed by 1 to 26 lower-case letters, digits and `_`");
     /// A region such as `eu-west-3`, `us-gov-east-1` or `eusc-de-east-1`.
     REGION = Form::new("^([a-z]{2}|eusc)(-[a-z]+){1,2}-[0-9]{1,2}$", "a region's name, such as `eu-west-3`");
     ACCOUNT = Form::new("^[0-9]{12}$", "12 digits");
@@ -92,7 +92,7 @@ forms! {
     /// The name of an SSM parameter, as a path.
     PARAMETER = Form::new(
         "^(/[A-Za-z0-9_.-]+)+$",
-        "a path: letters, digits and `_ . -` between single slashes, a slash first",
+        "letters, digits and `_ . -` between single slashes, a slash first",
     );
     BUCKET = Form::new("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "3 to 63 lower-case letters, digits, `.` and `-`");
     /// The name of a Linux user.
@@ -109,7 +109,7 @@ forms! {
         "^([A-Za-z0-9._:/-]+@sha256:[0-9a-fA-F]{64}|([A-Za-z0-9._:-]*/)*[A-Za-z0-9._-]+:[A-Za-z0-9._:-]+)$",
         "`repository:tag` or `repository@sha256:…`",
     );
-    /// A tag that names another image every day.
+    /// A tag that may name another image tomorrow.
     LATEST = Form::new(":latest(-[A-Za-z0-9._:-]*)?$", "`latest`");
 }
 
@@ -137,9 +137,10 @@ pub(crate) fn is_zone_of(zone: &str, region: &str) -> bool {
         && rest.ends_with(|last: char| last.is_ascii_lowercase() || (is_local && last.is_ascii_digit()))
 }
 
-/// A pattern that matches these letters in either case, for readers of JSON Schema, which cannot say so.
+/// A pattern that matches a word in upper and lower case. JSON Schema has no flag for that.
 pub(crate) fn in_any_case(word: &str) -> String {
-    word.chars().map(|letter| format!("[{}{}]", letter.to_ascii_lowercase(), letter.to_ascii_uppercase())).collect()
+    let either = |letter: char| ['[', letter.to_ascii_lowercase(), letter.to_ascii_uppercase(), ']'];
+    word.chars().flat_map(either).collect()
 }
 
 /// A pattern that matches the numbers from one to another.

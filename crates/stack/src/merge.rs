@@ -1,6 +1,6 @@
 //! Lays an environment over the stack it belongs to.
 //!
-//! Maps are merged key by key, everything else is replaced, and a written `null` takes a key away; nothing behind a colon
+//! Maps are merged key by key, everything else is replaced, and a written `null` removes a key; nothing after a colon
 //! leaves a map as it is. What comes from the environment keeps its place there.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::{
 /// What the language says about a place in the file.
 #[derive(Clone, Copy)]
 enum Place<'a> {
-    /// These keys may stand here.
+    /// A map with these keys.
     Keys(&'a Description),
     /// Names of the user, each with these keys below it.
     Names(&'a Description),
@@ -42,8 +42,8 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The key that a written key takes away, because exactly one of the two has to be there.
-    fn taken_away_by(self, key: &str) -> Option<&'a str> {
+    /// The key that a written key replaces, because exactly one of the two has to be there.
+    fn replaced_by(self, key: &str) -> Option<&'a str> {
         let Place::Keys(section) = self else { return None };
         match section.key(key)?.absent {
             Absent::Either(other) => Some(other),
@@ -69,7 +69,7 @@ fn merge(base: Node, over: Node, place: Place) -> Node {
 }
 
 fn merge_entries(mut entries: Vec<Entry>, over: Vec<Entry>, place: Place) -> Vec<Entry> {
-    for other in over.iter().filter_map(|entry| place.taken_away_by(&entry.key)) {
+    for other in over.iter().filter_map(|entry| place.replaced_by(&entry.key)) {
         if !over.iter().any(|entry| entry.key == other) {
             entries.retain(|entry| entry.key != other);
         }
@@ -97,7 +97,7 @@ fn merge_entries(mut entries: Vec<Entry>, over: Vec<Entry>, place: Place) -> Vec
     merged.into_iter().flatten().collect()
 }
 
-/// A value that has nothing below it in the base: what its nulls would take away is not there.
+/// A value that has nothing below it in the base: its nulls have nothing to remove.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Map(entries) => Value::Map(merge_entries(Vec::new(), entries, Place::Unknown)),

@@ -1,6 +1,6 @@
 //! The typed stack: what a valid stack file says, after its environment was merged in. Everything in it was checked.
 //!
-//! The sections are structs of [`crate::language`], where each field stands beside the key that it is read from. Here are the
+//! The sections are structs of [`crate::language`], where each field is declared with the key that it is read from. Here are the
 //! stack itself and the values that are more than text and numbers.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
@@ -12,12 +12,12 @@ pub use crate::language::{ControlPlane, Generator, Location, Network, Pool, Ssh}
 /// One stack file, one environment.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// The stack's name, with `-<environment>` behind it where one was chosen, or `--<environment>` where one of the two has
+    /// The stack's name, followed by `-<environment>` where one was chosen, or by `--<environment>` where one of the two has
     /// a hyphen itself: prefix of every name in AWS.
     pub name: String,
     /// What earlier versions called it, where that is another name: resources may still have it.
     pub former_name: Option<String>,
-    /// Whose the stack is: the S3 URL of its state, else its repository and the folder in it, else its folder. At most 200
+    /// Who owns the stack: the S3 URL of its state, else its repository and the folder in it, else its folder. At most 200
     /// ASCII characters that every tag takes.
     pub home: String,
     /// The folder of the stack file.
@@ -32,9 +32,9 @@ pub struct Stack {
     pub account: String,
     /// The user's own tags, put on every resource.
     pub tags: BTreeMap<String, String>,
-    /// Where the state lies.
+    /// Where the state is.
     pub state: StateLocation,
-    /// The network the hosts stand in.
+    /// The network that the hosts are in.
     pub network: Network,
     /// What is baked into the boot template.
     pub generator: Generator,
@@ -44,11 +44,11 @@ pub struct Stack {
     pub control_plane: ControlPlane,
     /// Private locations by id (`prl_…`).
     pub locations: BTreeMap<String, Location>,
-    /// Where in the file everything stands, for messages about it.
+    /// The place of every key in the file, for messages about it.
     pub sources: crate::Sources,
 }
 
-/// Where the state document lies.
+/// Where the state document is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateLocation {
     /// A file of this machine.
@@ -92,9 +92,9 @@ pub enum Spread {
 /// Destinations that keep a host's normal source address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Except {
-    /// The subnets that the host's own interfaces stand in.
+    /// The subnets of the host's own interfaces.
     OwnSubnets,
-    /// This range, which has no bits behind its prefix.
+    /// This range, which has no bits after its prefix.
     Range(IpNet),
 }
 
@@ -120,7 +120,7 @@ pub enum Tracking {
     Untracked,
 }
 
-/// Where a pool's hosts stand.
+/// Where a pool's hosts are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
     /// The VPC's subnet in this availability zone.

@@ -1,7 +1,7 @@
 //! The one name of a stack and its environment: prefix of every name in AWS, and the name of the state's document.
 //!
 //! Without hyphens in either of them they are joined by one hyphen. With hyphens two are needed: `a` with `b-c` and `a-b`
-//! with `c` would else be one stack. An environment's name has no two hyphens in a row, so the last two tell them apart.
+//! with `c` would otherwise be one stack. An environment's name has no two hyphens in a row, so the last two tell them apart.
 
 use std::fs;
 

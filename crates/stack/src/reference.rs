@@ -10,6 +10,9 @@ use crate::{
     sources::path_below,
 };
 
+/// The column of the remarks in an example. A longer line has its remark right after it.
+const REMARKS: usize = 56;
+
 const HEAD: &str = "\
 # The stack file
 
@@ -27,7 +30,7 @@ const WRITING: &str = "\
 - Text that YAML would read as something else needs quotes: `account: \"123456789012\"`. So does a value that ends in a colon.
 - A list or a map that is not required may be empty: `zones:` is the same as `zones: []`.
 - Relative paths start at the folder of the stack file.
-- Secrets never stand in the file. It names their ARNs in Secrets Manager.
+- Secrets are never written into the file. It names their ARNs in Secrets Manager.
 - With `# yaml-language-server: $schema=…/stack.schema.json` as the first line, editors complete and check the file.
   `trunnion schema stack` prints that schema.
 ";
@@ -39,7 +42,7 @@ pub fn reference() -> String {
         write!(text, "\n## The shortest stack\n\nOnly what is required:\n\n```yaml\n{}```\n", example(Of::Required));
     let _ = write!(
         text,
-        "\n## Every key at a glance\n\nWith example values. The comments say what holds without the key.\n\n```yaml\n{}```\n",
+        "\n## Every key at a glance\n\nEach key has an example value. The comment says what holds without the key.\n\n```yaml\n{}```\n",
         example(Of::Everything)
     );
     let _ = write!(text, "\n{WRITING}");
@@ -59,50 +62,51 @@ enum Of {
 
 /// A stack file of the keys' own examples.
 fn example(of: Of) -> String {
+    let mut lines = Vec::new();
+    example_of(&STACK, of, "", &mut lines);
     let mut text = String::new();
-    example_of(&STACK, of, 0, &mut text);
+    for (line, remark) in lines {
+        let _ = match of {
+            Of::Required => writeln!(text, "{line}"),
+            Of::Everything if remark.is_empty() => writeln!(text, "{line}"),
+            Of::Everything => writeln!(text, "{line:REMARKS$}  # {remark}"),
+        };
+    }
     text
 }
 
-fn example_of(section: &Description, of: Of, indent: usize, text: &mut String) {
-    let blank = " ".repeat(2 * indent);
+/// Each line, with what holds without its key.
+fn example_of(section: &Description, of: Of, indent: &str, lines: &mut Vec<(String, String)>) {
     for (at, entry) in section.keys.iter().enumerate() {
-        let is_second = matches!(entry.absent, Absent::Either(other)
-            if section.keys.iter().take(at).any(|earlier| earlier.name == other));
+        let before = section.keys.get(..at).unwrap_or_default();
+        // Of two keys of which exactly one is needed, the second one is a comment.
+        let is_second = matches!(entry.absent, Absent::Either(other) if before.iter().any(|key| key.name == other));
         let is_required = matches!(entry.absent, Absent::Required | Absent::Either(_)) && !is_second;
         if of == Of::Required && !is_required {
             continue;
         }
-        let remark = match of {
-            Of::Required => String::new(),
-            Of::Everything => without(entry, ""),
-        };
-        let hidden = if is_second { "# " } else { "" };
-        let line = match entry.examples.first() {
-            Some(example) => format!("{blank}{hidden}{}: {example}", entry.name),
-            None => format!("{blank}{hidden}{}:", entry.name),
-        };
-        let remark = if remark.is_empty() { remark } else { format!("  # {remark}") };
-        let _ = writeln!(text, "{line}{remark}");
+        let mark = if is_second { "# " } else { "" };
+        let value = entry.examples.first().map(|example| format!(" {example}")).unwrap_or_default();
+        lines.push((format!("{indent}{mark}{}:{value}", entry.name), without(entry).replace('`', "")));
         match &entry.kind.below {
-            Below::Keys(section) if entry.examples.is_empty() => example_of(section, of, indent + 1, text),
+            Below::Keys(section) if value.is_empty() => example_of(section, of, &format!("{indent}  "), lines),
             Below::Named(named) => {
-                let _ = writeln!(text, "{blank}  {}:", named.example);
-                example_of(&named.each, of, indent + 2, text);
+                lines.push((format!("{indent}  {}:", named.example), String::new()));
+                example_of(&named.each, of, &format!("{indent}    "), lines);
             }
             _ => {}
         }
     }
 }
 
-/// What holds without a key, with this mark around what a file would have.
-fn without(entry: &Entry, mark: &str) -> String {
+/// What holds without a key.
+fn without(entry: &Entry) -> String {
     match entry.absent {
         Absent::Required => "required".to_owned(),
-        Absent::Either(other) => format!("required, or {mark}{other}{mark} instead"),
+        Absent::Either(other) => format!("required, or `{other}` instead"),
+        // A section: the keys below it have defaults.
         Absent::Value("{}") => String::new(),
-        Absent::Value(value) => format!("default: {mark}{value}{mark}"),
-        Absent::Otherwise(words) if mark.is_empty() => format!("default: {}", words.replace('`', "")),
+        Absent::Value(value) => format!("default: `{value}`"),
         Absent::Otherwise(words) => format!("default: {words}"),
     }
 }
@@ -117,13 +121,13 @@ fn keys(section: &Description, path: &str, text: &mut String) {
                 keys(section, &path, text);
             }
             Below::Named(named) => {
-                let _ = write!(text, "\n## `{path}`\n\n{}\n\n{}", about(entry), facts(entry, &[]));
+                let _ = write!(text, "\n## `{path}`\n\n{}\n\n{}", about(entry), facts(entry));
                 let path = path_below(&path, named.placeholder);
                 let _ = write!(text, "\n{}\n", named.each.about);
                 keys(&named.each, &path, text);
             }
             Below::Keys(_) | Below::Anything => {
-                let _ = write!(text, "\n### `{path}`\n\n{}\n\n{}", entry.about, facts(entry, entry.examples));
+                let _ = write!(text, "\n### `{path}`\n\n{}\n\n{}", entry.about, facts(entry));
                 if let Below::Keys(section) = &entry.kind.below {
                     keys(section, &path, text);
                 }
@@ -139,35 +143,33 @@ fn about(entry: &Entry) -> String {
 }
 
 /// Type, bounds, default and examples as a list.
-fn facts(entry: &Entry, examples: &[&str]) -> String {
+fn facts(entry: &Entry) -> String {
+    let holds = without(entry);
+    let default = match holds.strip_prefix("default: ") {
+        Some(default) => default.to_owned(),
+        None => format!("none ({holds})"),
+    };
+    let examples: Vec<String> = entry.examples.iter().map(|example| format!("`{}: {example}`", entry.name)).collect();
+    let facts = [
+        ("Type", std::slice::from_ref(&entry.kind.name)),
+        ("Allowed", &entry.kind.bounds),
+        ("Default", &[default]),
+        (if examples.len() > 1 { "Examples" } else { "Example" }, &examples),
+    ];
     let mut text = String::new();
-    match entry.kind.bounds.as_slice() {
-        [] => {
-            let _ = writeln!(text, "- **Type:** {}", entry.kind.name);
-        }
-        [only] => {
-            let _ = writeln!(text, "- **Type:** {}\n- **Bounds:** {only}", entry.kind.name);
-        }
-        several => {
-            let _ = writeln!(text, "- **Type:** {}\n- **Bounds:**", entry.kind.name);
-            for bounds in several {
-                let _ = writeln!(text, "  - {bounds}");
+    for (label, values) in facts {
+        match values {
+            [] => {}
+            [only] => {
+                let _ = writeln!(text, "- **{label}:** {only}");
+            }
+            several => {
+                let _ = writeln!(text, "- **{label}:**");
+                for one in several {
+                    let _ = writeln!(text, "  - {one}");
+                }
             }
         }
-    }
-    let holds = without(entry, "`");
-    match holds.strip_prefix("default: ") {
-        Some(default) => {
-            let _ = writeln!(text, "- **Default:** {default}");
-        }
-        None => {
-            let _ = writeln!(text, "- **Default:** none, it is {holds}");
-        }
-    }
-    let label = if examples.len() > 1 { "Examples" } else { "Example" };
-    let shown: Vec<String> = examples.iter().map(|example| format!("`{}: {example}`", entry.name)).collect();
-    if !shown.is_empty() {
-        let _ = writeln!(text, "- **{label}:** {}", shown.join(", "));
     }
     text
 }
@@ -201,11 +203,12 @@ What differs between environments of the same platform, by name. May be left out
 - A pool's `zone` takes the place of its `subnet`, and the other way round.
 - `null` or `~` removes a key. Nothing after the colon leaves a map as it is.
 
-Each environment is a stack of its own, beside the one without an environment: it has resources and a state of its own.
+Each environment is a stack of its own, next to the one without an environment. It has its own resources and its own state.
 
 - Its name is the stack's name, a hyphen and the environment's: `loadtest-staging`. Where one of the two has a hyphen itself, two
   hyphens join them: `loadtest{joint}same-again`.
-- An environment's name has {name}, and no two hyphens in a row. Both names have {pair} characters together at most.
+- An environment's name has {name}, and no two hyphens in a row.
+  Both names have {pair} characters together at most.
 - All environments are searched for unknown keys and for secrets, whichever is chosen. The rest of an environment is checked once
   it is chosen, and by `trunnion validate`.
 ",

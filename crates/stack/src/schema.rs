@@ -1,7 +1,7 @@
 //! The JSON Schema of stack files, for editors, made from the declarations of the keys.
 //!
 //! What a schema cannot say (a pool's interfaces fit its instance type) is checked on reading. Strict validators such as Ajv take
-//! it too: each schema has one type, with alternatives beside it, and no format of its own.
+//! it too: each schema has one type, alternatives are in `anyOf`, and no format is our own.
 
 use serde_json::{Map as JsonMap, Value, json};
 
@@ -69,7 +69,7 @@ fn section(section: &Description, of: Of) -> Value {
     schema
 }
 
-/// What may stand behind a key.
+/// The values of a key.
 fn property(entry: &Entry, of: Of) -> Value {
     let mut schema = json!({ "description": entry.about });
     if let (Absent::Value(value), Of::Stack, true) = (entry.absent, of, !entry.kind.forms.is_empty()) {

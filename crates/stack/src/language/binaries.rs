@@ -23,7 +23,7 @@ use crate::{
 const DEFAULT_BINARY: &str = "trunnion-generator";
 
 /// Where the binary of each architecture is. A named file that is there must be the right one. One that is not there
-/// may never be needed, and nor may the one beside the executable: that shows once a plan boots hosts with it.
+/// may never be needed, like the one next to the executable: a plan that boots hosts with it reports it.
 pub(super) struct Binaries;
 
 impl Kind for Binaries {
@@ -117,15 +117,15 @@ fn path() -> Described {
 fn for_each_architecture(one: fn() -> Described, example: &'static [&'static str]) -> Described {
     let key = |architecture: Architecture| Entry {
         name: architecture.as_str(),
-        about: format!("The one for hosts of {architecture}."),
-        absent: Absent::Otherwise("no pool may have such hosts"),
+        about: format!("The one for hosts that are {architecture}."),
+        absent: Absent::Otherwise("none: then no pool can have such hosts"),
         examples: example,
         kind: one(),
     };
     let about = "One for each architecture that a pool has.".to_owned();
     let below = Below::Keys(Description { about, keys: Architecture::ALL.map(key).into() });
     let one = one();
-    Described { name: format!("{}, or a map of architectures to such", one.name), below, ..one }
+    Described { name: format!("{}, or a map with one for each architecture", one.name), below, ..one }
 }
 
 /// The architectures that the pools have, each with its first pool, for the messages.
@@ -221,7 +221,7 @@ pub fn built_for(head: &[u8]) -> Result<Architecture, String> {
     }
 }
 
-/// Where a binary is to lie, by its path from the stack file: a regular file, if it is there.
+/// The place of a binary, by its path from the stack file: a regular file, if it is there.
 fn binary(field: &Field, directory: &Path, findings: &mut Findings) -> Option<PathBuf> {
     let path = directory.join(findings.text(field)?);
     match fs::metadata(&path) {

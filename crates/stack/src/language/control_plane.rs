@@ -136,12 +136,12 @@ fn size(map: &Map, cpu: u32, memory: u32, findings: &mut Findings) -> Option<()>
         return None;
     };
     // 256 CPU units have 512, 1024 and 2048 MiB, but not 1536.
-    if (from..=to).contains(&memory) && memory % step == 0 && (cpu, memory) != (256, 1536) {
+    if (from..=to).contains(&memory) && memory.is_multiple_of(step) && (cpu, memory) != (256, 1536) {
         return Some(());
     }
     let field = map.get("memory").or_else(|| map.get("cpu"))?;
     let message = format!("Fargate has no task with {cpu} CPU units and {memory} MiB of memory");
-    let help = format!("with {cpu} CPU units, `memory` is {}", sizes(cpu));
+    let help = format!("with {cpu} CPU units, `memory` can be {}", sizes(cpu));
     findings.push(Diagnostic::new("stack::fargate_size", Some(field.place), message).with_help(help));
     None
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-/// Keys that stand beside each other.
+/// The keys of one map.
 #[derive(Debug)]
 pub(crate) struct Description {
     /// What the map that holds them is.
@@ -37,7 +37,7 @@ pub(crate) enum Absent {
     Otherwise(&'static str),
 }
 
-/// What may stand behind a key.
+/// The values of a key.
 #[derive(Debug, Default)]
 pub(crate) struct Described {
     /// Its type, such as `whole number`.
@@ -47,7 +47,7 @@ pub(crate) struct Described {
     /// The JSON Schema of each form that it can have, apart from a map with keys below.
     pub(crate) forms: Vec<Value>,
     pub(crate) below: Below,
-    /// Whether nothing behind the colon is the same as an empty one.
+    /// Whether nothing after the colon is the same as an empty one.
     pub(crate) may_be_empty: bool,
     /// Whether an environment replaces it as a whole, also where both are maps.
     pub(crate) is_replaced: bool,

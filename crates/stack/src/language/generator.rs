@@ -30,7 +30,7 @@ section! {
         /// exist.
         binaries as "binary": BTreeMap<Architecture, PathBuf> = or_else(
             Binaries,
-            "`trunnion-generator` beside the `trunnion` executable",
+            "`trunnion-generator` next to the `trunnion` executable",
             default_binaries,
         ).such_as(&["dist/trunnion-generator", "{ x86_64: dist/x86_64/generator, arm64: dist/arm64/generator }"]),
         /// The SHA-256 of the generator binary, or one for each architecture. Hosts boot that binary and no other. Once it is in the
@@ -56,7 +56,7 @@ section! {
             Word(&[
                 ("kernel", Spread::Kernel, "the host gives each connection of Gatling one of its addresses in turn"),
                 ("simulation", Spread::Simulation, "the simulation names its local addresses"),
-                ("off", Spread::Off, "nobody: every connection comes from the primary address"),
+                ("off", Spread::Off, "nobody does, so that every connection comes from the primary address"),
             ]),
             "kernel",
         ).such_as(&["simulation"]),

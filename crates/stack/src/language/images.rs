@@ -39,7 +39,7 @@ impl Kind for MachineImage {
             let text = findings.text(&parameter)?;
             if !forms::is_parameter(text) {
                 let says = format!("is `{}`, which is no path of an SSM parameter", shown_text(text));
-                let help = "begin it with a slash: letters, digits and `_ . -` between single slashes";
+                let help = format!("write {}", forms::PARAMETER.words());
                 findings.about(&parameter, "stack::malformed", says, help);
                 return None;
             }
@@ -62,7 +62,7 @@ impl Kind for MachineImage {
             bounds: vec![
                 "`al2023`: Amazon Linux 2023 for the pool's architecture".to_owned(),
                 format!("an id: {}", forms::MACHINE_IMAGE.words()),
-                format!("`ssm`: the name of the SSM parameter that holds an id, {}", forms::PARAMETER.words()),
+                format!("`ssm`: the path of the SSM parameter that holds an id; {}", forms::PARAMETER.words()),
             ],
             forms: vec![
                 json!({ "const": "al2023" }),
@@ -105,7 +105,7 @@ impl Kind for Pinned {
             findings.about(field, "stack::malformed", says, format!("write {}", forms::CONTAINER_IMAGE.words()));
         } else if text.contains('@') {
             let help = "a digest is `sha256:` and 64 hex digits";
-            findings.about(field, "stack::malformed", "has a digest that is none", help);
+            findings.about(field, "stack::malformed", "has a malformed digest", help);
         } else {
             let says = if forms::LATEST.fits(text) {
                 "takes `latest`, so that every start may take another version"

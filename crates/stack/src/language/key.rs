@@ -1,4 +1,4 @@
-//! One key of a section: what may stand behind it, and what holds without it.
+//! One key of a section: its values, and what holds without it.
 
 use super::{
     Around,
@@ -43,7 +43,7 @@ enum Without<V> {
     Missing(&'static str),
     /// This value holds, as a file would have it.
     Value(&'static str),
-    /// What the words say, made from what stands around.
+    /// What the words say. It is made from the map that has no such key, and from what is known around it.
     Otherwise(&'static str, fn(&Map, &Around) -> V),
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn optional<K: Kind>(kind: K, words: &'static str) -> Key<Maybe<K>> {
     or_else(Maybe(kind), words, |_, _| None)
 }
 
-/// A key that may be left out: then its value is made from what stands around, as the words say.
+/// A key that may be left out: then its value is made as the words say.
 pub(crate) fn or_else<K: Kind>(kind: K, words: &'static str, make: fn(&Map, &Around) -> K::Value) -> Key<K> {
     Key { kind, without: Without::Otherwise(words, make), examples: &[] }
 }

@@ -151,7 +151,7 @@ impl Limit {
 pub(super) struct List<K> {
     pub(super) item: K,
     pub(super) limit: Option<Limit>,
-    /// Whether each item may stand in it only once.
+    /// Whether each item may be in it only once.
     pub(super) is_distinct: bool,
 }
 

@@ -42,8 +42,8 @@ use crate::LoadOptions;
 /// Every key of a stack, and of an environment.
 pub(crate) static STACK: LazyLock<Description> = LazyLock::new(Top::describe);
 
-/// What stands around a key. What another key says is nothing where it was not read yet or has a mistake, which is reported
-/// there: then nothing is judged by it.
+/// What is known while a key is read. The value of another key is missing where it was not read yet or has a mistake. That
+/// mistake is reported there, and nothing is judged by the missing value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Around<'a> {
     /// Relative paths are relative to this one.

@@ -17,7 +17,8 @@ use crate::{diagnostic::Findings, field::Field, forms, model::Vpc, sources::show
 section! {
     /// The network that the hosts are in. It is looked up and never changed.
     pub struct Network {
-        /// The VPC: `default` is the region's default VPC; an id names it; a tag finds the only VPC that has it.
+        /// The VPC of the hosts and of the control plane: the region's default one, the one with this id, or the only one with this
+        /// tag.
         vpc: Vpc = or(VpcName, "default").such_as(&["vpc-0123456789abcdef0", "{ Name: loadtest }"]),
         /// DNS servers that the VPC's DHCP options name instead of Amazon's own. The control plane's security group lets it ask
         /// them.

@@ -27,7 +27,7 @@ pub(super) fn check(
     let field = top.get("pools")?;
     if zones == Some(0) && subnets > SERVICE_SUBNETS {
         let says =
-            format!("stand in {subnets} subnets, and so would the control plane, but ECS takes {SERVICE_SUBNETS}");
+            format!("are in {subnets} subnets, and so would be the control plane, but ECS takes {SERVICE_SUBNETS}");
         let help = format!("name up to {SERVICE_SUBNETS} zones in `control_plane.zones`");
         findings.about(&field, "stack::subnets", says, help);
         return None;
@@ -36,7 +36,7 @@ pub(super) fn check(
     let rules = 1 + subnets + 2 * network.map_or(0, |network| network.dns_servers.len());
     if rules > SECURITY_GROUP_RULES {
         let says = format!(
-            "stand in {subnets} subnets, so that the control plane's security group needs {rules} rules, but AWS takes \
+            "are in {subnets} subnets, so that the control plane's security group needs {rules} rules, but AWS takes \
              {SECURITY_GROUP_RULES}"
         );
         findings.about(&field, "stack::subnets", says, "place the pools in fewer subnets, or split the stack");

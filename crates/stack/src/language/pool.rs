@@ -113,7 +113,7 @@ impl Reader for Place {
                 let message = format!("{} has both a `zone` and a `subnet`", map.shown());
                 findings.push(
                     Diagnostic::new("stack::either_or", Some(subnet.place), message)
-                        .with_help("keep one of them: a subnet lies in one zone anyway")
+                        .with_help("keep one of them: a subnet is in one zone anyway")
                         .with_also(zone.place, "the zone"),
                 );
                 None

@@ -106,7 +106,7 @@ fn text(bounds: &str, pattern: &str) -> Described {
     }
 }
 
-/// A range of either family, without bits behind its prefix.
+/// A range of either family, without bits after its prefix.
 fn range(field: &Field, findings: &mut Findings) -> Option<IpNet> {
     let text = findings.text(field)?;
     let shown = shown_text(text);
@@ -116,7 +116,7 @@ fn range(field: &Field, findings: &mut Findings) -> Option<IpNet> {
         }
         (Ok(range), _) if range == range.trunc() => return Some(range),
         (Ok(range), _) => (
-            format!("is `{shown}`, which has bits behind its prefix"),
+            format!("is `{shown}`, which has bits after its prefix"),
             format!("write `{}`, or `{}` for the one address", range.trunc(), IpNet::from(range.addr())),
         ),
         (Err(_), Ok(address)) => {

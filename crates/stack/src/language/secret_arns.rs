@@ -113,7 +113,7 @@ impl<'t> Arn<'t> {
         let Some(part) = part else { return SecretName::Whole };
         let fields: Vec<&str> = part.split(':').collect();
         let &[key, stage, version] = fields.as_slice() else {
-            return SecretName::MalformedPart("has something behind the secret's name that is not three fields");
+            return SecretName::MalformedPart("has something after the secret's name that is not three fields");
         };
         if key.is_empty() && stage.is_empty() && version.is_empty() {
             return SecretName::MalformedPart("ends in three empty fields");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_versions_stand_behind_a_secret() {
+    fn keys_and_versions_follow_a_secret() {
         let of = |rest: &'static str| Arn {
             partition: "aws",
             service: "secretsmanager",

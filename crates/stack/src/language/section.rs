@@ -12,7 +12,7 @@ pub(crate) trait Section: Sized {
     /// Every key.
     fn describe() -> Description;
 
-    /// Reads every key, also behind a mistake in another one.
+    /// Reads every key, even where another one has a mistake.
     fn read(map: &Map, around: &Around, findings: &mut Findings) -> Option<Self>;
 }
 
@@ -21,9 +21,9 @@ pub(super) fn entries<T>(reader: &impl Reader<Value = T>, name: &'static str, do
     reader.describe(name, doc)
 }
 
-/// Declares a section: its struct in the model, and behind each field what it is read from.
+/// Declares a section: its struct in the model, and for each field what it is read from.
 ///
-/// A field is read from the key of its name, or from the one behind `as`. The first paragraph of its comment describes the
+/// A field is read from the key of its name, or of the one after `as`. The first paragraph of its comment describes the
 /// key to people who write stack files. In `check`, each field is there as an `Option`: nothing where it has a mistake.
 macro_rules! section {
     (

@@ -34,7 +34,7 @@ keys! {
         account: String = required(Account, "\"123456789012\"").such_as(&["\"123456789012\""]),
         /// Tags of every resource, in addition to those of Trunnion. Their values are text, as they are spelled.
         tags: BTreeMap<String, String> = or_empty(Tags, "none").such_as(&["{ team: performance, cost-center: quality }"]),
-        /// Where the state is: a folder, or a bucket with a prefix. The state is a cache, which makes plans exact.
+        /// Where the state is. It is only a cache: without it, the next plan finds everything by its tags.
         state: StateLocation = or(State, ".trunnion").such_as(&["s3://acme-trunnion/state"]),
         /// The network that the hosts are in. It is looked up and never changed.
         network: Network = or(Nested::new(), "{}"),
@@ -90,7 +90,7 @@ pub(crate) struct Decoded {
     pub(crate) locations: BTreeMap<String, Location>,
 }
 
-/// Reads the merged tree. Every section is read, also behind a mistake in another one.
+/// Reads the merged tree. Every section is read, even where another one has a mistake.
 pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Option<Decoded> {
     let Value::Map(entries) = &root.value else {
         let message = format!("the stack file is {}, but a stack is a map", root.type_in_words());

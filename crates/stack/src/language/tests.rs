@@ -32,7 +32,7 @@ fn join(path: &[String], more: &[&str]) -> Path {
     path.iter().cloned().chain(more.iter().map(|&key| key.to_owned())).collect()
 }
 
-/// A stack file: the values behind its keys.
+/// A stack file: the values of its keys.
 #[derive(Debug, Clone)]
 struct File(BTreeMap<Path, String>);
 
@@ -128,7 +128,7 @@ fn every_key_has_an_effect() {
     for (path, entry) in every_key() {
         let without = smallest.without(&path);
         if entry.examples.is_empty() {
-            // A section: what stands below it has an effect.
+            // A section: the keys below it have an effect.
             let has_keys = smallest.0.keys().any(|found| found.starts_with(&path));
             assert!(!has_keys || outcome(&smallest, None) != outcome(&without, None), "{path:?} has no effect");
         }
