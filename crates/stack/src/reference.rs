@@ -87,7 +87,7 @@ fn example_of(section: &Description, of: Of, indent: &str, lines: &mut Vec<(Stri
         }
         let mark = if is_second { "# " } else { "" };
         let value = entry.examples.first().map(|example| format!(" {example}")).unwrap_or_default();
-        lines.push((format!("{indent}{mark}{}:{value}", entry.name), without(entry).replace('`', "")));
+        lines.push((format!("{indent}{mark}{}:{value}", entry.name), remark(entry)));
         match &entry.kind.below {
             Below::Keys(section) if value.is_empty() => example_of(section, of, &format!("{indent}  "), lines),
             Below::Named(named) => {
@@ -99,15 +99,22 @@ fn example_of(section: &Description, of: Of, indent: &str, lines: &mut Vec<(Stri
     }
 }
 
-/// What holds without a key.
-fn without(entry: &Entry) -> String {
+/// What holds without a key: its default, or why it has none.
+fn without(entry: &Entry) -> Result<String, String> {
     match entry.absent {
-        Absent::Required => "required".to_owned(),
-        Absent::Either(other) => format!("required, or `{other}` instead"),
-        // A section: the keys below it have defaults.
-        Absent::Value("{}") => String::new(),
-        Absent::Value(value) => format!("default: `{value}`"),
-        Absent::Otherwise(words) => format!("default: {words}"),
+        Absent::Required => Err("required".to_owned()),
+        Absent::Either(other) => Err(format!("required, or `{other}` instead")),
+        Absent::Value(value) => Ok(format!("`{value}`")),
+        Absent::Otherwise(words) => Ok(words.to_owned()),
+    }
+}
+
+/// The same on one line; nothing for a section whose keys have defaults.
+fn remark(entry: &Entry) -> String {
+    match without(entry) {
+        Ok(_) if entry.absent == Absent::Value("{}") => String::new(),
+        Ok(default) => format!("default: {}", default.replace('`', "")),
+        Err(why) => why.replace('`', ""),
     }
 }
 
@@ -144,11 +151,7 @@ fn about(entry: &Entry) -> String {
 
 /// Type, bounds, default and examples as a list.
 fn facts(entry: &Entry) -> String {
-    let holds = without(entry);
-    let default = match holds.strip_prefix("default: ") {
-        Some(default) => default.to_owned(),
-        None => format!("none ({holds})"),
-    };
+    let default = without(entry).unwrap_or_else(|why| format!("none ({why})"));
     let examples: Vec<String> = entry.examples.iter().map(|example| format!("`{}: {example}`", entry.name)).collect();
     let facts = [
         ("Type", std::slice::from_ref(&entry.kind.name)),

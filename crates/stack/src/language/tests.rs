@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
 use super::{Absent, Below, Description, Entry, STACK};
 use crate::{LoadOptions, decoded, diagnostic::Findings, environment::ENVIRONMENTS, sources};
@@ -80,7 +80,7 @@ impl File {
                 let key = path[..depth].to_vec();
                 if !lines.contains_key(&key) {
                     let value = if depth == path.len() { value } else { "" };
-                    text += &format!("{}{}: {value}\n", "  ".repeat(depth - 1), path[depth - 1]);
+                    let _ = writeln!(text, "{}{}: {value}", "  ".repeat(depth - 1), path[depth - 1]);
                     lines.insert(key, lines.len() + 1);
                 }
             }
