@@ -117,7 +117,7 @@ fn path() -> Described {
 fn for_each_architecture(one: fn() -> Described, example: &'static [&'static str]) -> Described {
     let key = |architecture: Architecture| Entry {
         name: architecture.as_str(),
-        about: format!("The one for hosts that are {architecture}."),
+        about: format!("The one for {architecture} hosts."),
         absent: Absent::Otherwise("none: then no pool can have such hosts"),
         examples: example,
         kind: one(),

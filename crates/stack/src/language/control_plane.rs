@@ -56,7 +56,8 @@ section! {
         cpu: u32 = or(Cpu, "1024").such_as(&["2048"]),
         /// Fargate memory in MiB.
         memory: u32 = or(Memory, "3072").such_as(&["4096"]),
-        /// Availability zones of the control plane's subnets.
+        /// Availability zones of the control plane's subnets. In a VPC with several subnets per zone, leave it out and give each pool a
+        /// `subnet`.
         zones: Vec<String> = or_empty(List { item: Zone, limit: Some(ZONES), is_distinct: true }, "the subnets of the pools")
             .such_as(&["[eu-west-3a, eu-west-3b]"]),
         /// How many days CloudWatch Logs keeps the log.

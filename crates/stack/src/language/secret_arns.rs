@@ -69,7 +69,9 @@ impl Kind for SecretArn {
         Described {
             name: "text".to_owned(),
             bounds: vec![
-                "the ARN of a Secrets Manager secret in the stack's region and account".to_owned(),
+                "the ARN of a Secrets Manager secret in the stack's region and account, with or without the six characters that \
+                 Secrets Manager appends to the name"
+                    .to_owned(),
                 "`:<json key>:<version stage>:<version id>` may follow where only a part of the secret is needed, with quotes \
                  around the whole"
                     .to_owned(),
