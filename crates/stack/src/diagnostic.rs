@@ -8,7 +8,7 @@ use miette::{LabeledSpan, Severity, SourceCode, SourceSpan};
 
 use crate::excerpt::{Shown, cut};
 
-/// How many mistakes are told at most: a hostile file may hold a hundred thousand of them.
+/// How many mistakes are reported at most: a hostile file may have a hundred thousand of them.
 const MOST: usize = 100;
 
 /// One mistake, or one warning, about one place of a stack file. `Display` is its one sentence.
@@ -20,7 +20,7 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do next.
     pub help: Option<String>,
-    /// The bytes it is about; none where the file as a whole is.
+    /// The bytes it is about; none where it is about the whole file.
     pub span: Option<SourceSpan>,
     /// An error stops the plan, a warning does not.
     pub severity: Severity,
@@ -47,7 +47,7 @@ impl Diagnostic {
         self
     }
 
-    /// Points at a second place and says what stands there.
+    /// Points at a second place, with a label.
     pub(crate) fn with_also(mut self, span: Range<usize>, label: &'static str) -> Self {
         self.also = Some((span.into(), label));
         self
@@ -107,14 +107,15 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// All mistakes of several looks at one file, each told once; nothing where there was none.
-    pub fn join(looks: impl IntoIterator<Item = Self>) -> Option<Self> {
-        let mut looks = looks.into_iter();
-        let mut all = looks.next()?;
-        for found in looks.flat_map(|look| look.diagnostics) {
-            let is_told =
-                |told: &Diagnostic| (told.code, &told.message, told.span) == (found.code, &found.message, found.span);
-            if !all.diagnostics.iter().any(is_told) {
+    /// All mistakes that several readings of one file found, each once; nothing where there was no reading.
+    pub fn join(readings: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut readings = readings.into_iter();
+        let mut all = readings.next()?;
+        for found in readings.flat_map(|reading| reading.diagnostics) {
+            let is_same = |known: &Diagnostic| {
+                (known.code, &known.message, known.span) == (found.code, &found.message, found.span)
+            };
+            if !all.diagnostics.iter().any(is_same) {
                 all.diagnostics.push(found);
             }
         }
@@ -171,7 +172,7 @@ impl Findings {
         self.hidden.push(span);
     }
 
-    /// Remembers that the key at this path is there, but mistyped, so that it is not told as missing too.
+    /// Remembers that the key at this path is there, but mistyped, so that it is not reported as missing, too.
     pub(crate) fn mistyped(&mut self, path: String) {
         self.mistyped.insert(path);
     }

@@ -2,26 +2,31 @@
 
 use crate::{
     diagnostic::{Diagnostic, Findings},
-    merge, names,
+    forms, merge, names,
     shape::{listed, nearest},
     sources::shown_text,
     tree::{Node, Value},
-    words,
 };
+
+/// What they are.
+pub(crate) const ABOUT: &str = "What differs between environments of the same platform. `--env` chooses one, which is laid over \
+    the stack: maps are merged, everything else is replaced, and `null` removes a key. The environment's name is appended to the \
+    stack's.";
+
+/// The key that holds them.
+pub(crate) const ENVIRONMENTS: &str = "environments";
 
 /// The names of the file's environments, in its order.
 pub(crate) fn names(root: &Node) -> Vec<String> {
     let Value::Map(entries) = &root.value else { return Vec::new() };
-    let environments = entries.iter().find(|entry| entry.key == "environments");
+    let environments = entries.iter().find(|entry| entry.key == ENVIRONMENTS);
     environments.iter().flat_map(|entry| entry.value.entries()).map(|entry| entry.key.clone()).collect()
 }
 
 /// The tree of the chosen environment: the file without `environments`, and that environment over it.
 pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findings) -> Option<Node> {
     let environments = match &mut root.value {
-        Value::Map(entries) => {
-            entries.iter().position(|entry| entry.key == "environments").map(|at| entries.remove(at))
-        }
+        Value::Map(entries) => entries.iter().position(|entry| entry.key == ENVIRONMENTS).map(|at| entries.remove(at)),
         _ => None,
     };
     let Some(environments) = environments else {
@@ -41,9 +46,10 @@ pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findin
     }
     for entry in environments.value.entries() {
         let shown = shown_text(&entry.key);
-        if !words::is_name(&entry.key, 28) || entry.key.contains(names::JOINT) {
+        if !forms::ENVIRONMENT_NAME.fits(&entry.key) || entry.key.contains(names::JOINT) {
             let message = format!("`environments.{shown}` is no name for an environment");
-            let help = "take lower-case letters, digits and single hyphens, a letter first: it becomes part of the stack's name";
+            let words = forms::ENVIRONMENT_NAME.words();
+            let help = format!("take {words}, and no two hyphens in a row: it becomes part of the stack's name");
             let found = Diagnostic::new("stack::malformed", Some(entry.key_span.clone()), message);
             findings.push(found.with_help(help));
         }

@@ -1,4 +1,4 @@
-//! The part of a file that a message shows: lines as they are, but no more of a very long one than what stands around the
+//! The part of a file that a message shows: lines as they are, but of a very long one only what is around the
 //! mistake.
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};

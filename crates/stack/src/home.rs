@@ -1,14 +1,13 @@
-//! Whose a stack is: its home, which every resource carries as the tag `trunnion:home`.
+//! Who owns a stack: its home, which every resource carries as the tag `trunnion:home`.
 //!
-//! In: where the state lies, and the folder of the stack file. Out: the state's S3 URL where there is one; else the
+//! In: where the state is, and the folder of the stack file. Out: the state's S3 URL where there is one; else the
 //! address of the repository's `origin` and the folder within the repository, as `host/owner/name/path`; else the folder.
 //! So two clones of one repository have one home, and the same name in another repository has another one.
 //!
-//! Only `.git/config` is read, as it is: no `include`, no `insteadOf`, nothing of the user's own configuration. What
-//! stands in an address beside host and path may be a secret, and goes nowhere, not even into a message.
+//! Only `.git/config` is read, as it is: no `include`, no `insteadOf`, nothing of the user's own configuration. Other
+//! parts of an address than host and path may be a secret: they are never used, not even in a message.
 
 use std::{
-    fmt::Write as _,
     fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -17,12 +16,12 @@ use gix_config::{File, Source, file::Metadata};
 use gix_url::{Scheme, Url};
 use sha2::{Digest as _, Sha256};
 
-use crate::{decode::reason, diagnostic::Diagnostic, model::StateLocation, sources::shown_text};
+use crate::{diagnostic::Diagnostic, language::reason, model::StateLocation, sources::shown_text};
 
 /// The longest home: tags take 256 characters.
 const LONGEST: usize = 200;
 
-/// How many characters of a digest tell two homes apart that were changed or cut.
+/// How many hexadecimal digits of a digest distinguish two homes that were changed or cut: those of 64 bits.
 const DIGEST: usize = 16;
 
 /// No configuration of a repository comes near this.
@@ -30,7 +29,7 @@ const LARGEST: u64 = 1 << 20;
 
 const CODE: &str = "stack::home";
 
-/// The home of the stack whose file lies in this folder.
+/// The home of the stack whose file is in this folder.
 pub(crate) fn of(state: &StateLocation, folder: &Path) -> Result<String, Box<Diagnostic>> {
     if let StateLocation::S3 { bucket, key } = state {
         let prefix = key.rsplit_once('/').map(|(prefix, _)| format!("/{prefix}")).unwrap_or_default();
@@ -197,11 +196,8 @@ fn as_tag(home: &str) -> String {
         return home.to_owned();
     }
     let plain = home.chars().map(|letter| if is_plain(letter) { letter } else { '_' });
-    let digest = Sha256::digest(home).iter().fold(String::new(), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    });
-    format!("{}-{}", plain.take(LONGEST - 1 - DIGEST).collect::<String>(), &digest[..DIGEST])
+    let digest = Sha256::digest(home).first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+    format!("{}-{digest:0DIGEST$x}", plain.take(LONGEST - 1 - DIGEST).collect::<String>())
 }
 
 /// Opening a pipe would wait for its other end.
@@ -228,7 +224,7 @@ fn malformed(path: &Path, what: &str) -> Box<Diagnostic> {
     trouble(&format!("`{}` {what}", shown(path)), "repair it: `git remote get-url origin` must give the address")
 }
 
-/// The repository is there and does not tell which one it is: another home would make the stack somebody else's.
+/// The repository is there, but which one it is cannot be read: another home would give the stack to somebody else.
 fn trouble(message: &str, first: &str) -> Box<Diagnostic> {
     let help = format!("{first}; a stack with `state: s3://bucket/prefix` does not need it");
     let says = format!("{message}, so it is not known which repository the stack belongs to");

@@ -13,44 +13,47 @@
 //! ```
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
-mod decode;
 mod diagnostic;
 mod environment;
 mod excerpt;
+mod field;
+mod forms;
 mod home;
+mod language;
 mod merge;
 mod model;
 mod names;
 mod read;
+mod reference;
 mod schema;
 mod secrets;
 mod shape;
 mod sources;
 mod tree;
-mod words;
 
 use std::path::{Path, PathBuf};
 
 pub use miette::{Severity, SourceSpan};
 
 pub use crate::{
-    decode::built_for,
     diagnostic::{Diagnostic, Invalid},
+    language::built_for,
     model::*,
+    reference::reference,
     schema::json_schema,
     secrets::may_be_secret,
     sources::Sources,
 };
 
-/// What the caller knows of its surroundings.
+/// What the caller knows about the machine.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Where the running executable lies: `trunnion-generator` there is the generator binary of stacks that name none.
+    /// The folder of the running executable: `trunnion-generator` in it is the generator binary of stacks that name none.
     pub executable_dir: Option<PathBuf>,
 }
 
 impl LoadOptions {
-    /// The surroundings of this process.
+    /// Those of this process.
     pub fn of_this_process() -> Self {
         let executable = std::env::current_exe().ok();
         LoadOptions { executable_dir: executable.and_then(|path| path.parent().map(Path::to_path_buf)) }
@@ -64,7 +67,7 @@ impl Stack {
         Stack::parse(&text, path, environment, options)
     }
 
-    /// The names of a file's environments; none where the file cannot be read far enough to tell.
+    /// The names of a file's environments; none where the file cannot be read so far.
     pub fn environments_of(path: &Path) -> Vec<String> {
         let Ok(text) = read::text(path) else { return Vec::new() };
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -72,7 +75,7 @@ impl Stack {
         root.map(|root| environment::names(&root)).unwrap_or_default()
     }
 
-    /// Checks the text of a stack file. The path is what messages call it, and relative paths in it start beside it.
+    /// Checks the text of a stack file. Messages name it by the path, and relative paths in it start at its folder.
     pub fn parse(text: &str, path: &Path, environment: Option<&str>, options: &LoadOptions) -> Result<Stack, Invalid> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut findings = diagnostic::Findings::default();
@@ -109,14 +112,14 @@ fn decoded(
     environment: Option<&str>,
     options: &LoadOptions,
     findings: &mut diagnostic::Findings,
-) -> Option<(decode::Decoded, tree::Node, Vec<String>, String)> {
+) -> Option<(language::Decoded, tree::Node, Vec<String>, String)> {
     let root = tree::read(text, findings)?;
     secrets::refuse(&root, findings);
     shape::check(&root, findings);
     let environments = environment::names(&root);
     let root = environment::choose(root, environment, findings)?;
-    let around = decode::Surroundings { directory: path.parent().unwrap_or(Path::new("")), environment, options };
-    let decoded = decode::stack(&root, &around, findings)?;
+    let around = language::Around::new(path.parent().unwrap_or(Path::new("")), environment, options);
+    let decoded = language::read(&root, &around, findings)?;
     let home = home::of(&decoded.state, around.directory).map_err(|found| findings.push(*found)).ok()?;
     Some((decoded, root, environments, home))
 }

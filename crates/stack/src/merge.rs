@@ -1,39 +1,77 @@
 //! Lays an environment over the stack it belongs to.
 //!
-//! Maps are merged key by key, everything else is replaced, and a written `null` takes a key away; nothing behind a colon
+//! Maps are merged key by key, everything else is replaced, and a written `null` removes a key; nothing after a colon
 //! leaves a map as it is. What comes from the environment keeps its place there.
 
 use std::collections::BTreeMap;
 
-use crate::tree::{Entry, Node, Value};
+use crate::{
+    language::{Absent, Below, Described, Description, STACK},
+    tree::{Entry, Node, Value},
+};
 
-/// Values that are one choice of several: never merged, although some choices are maps.
-const CHOICES: [&str; 2] = ["network.vpc", "pools.*.image"];
-/// Keys of which a pool has exactly one: naming the one takes the other away.
-const EITHER_OR: [(&str, &str); 2] = [("zone", "subnet"), ("subnet", "zone")];
+/// What the language says about a place in the file.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// A map with these keys.
+    Keys(&'a Description),
+    /// Names of the user, each with these keys below it.
+    Names(&'a Description),
+    /// One value of several, of which some are maps: it is never merged.
+    Replaced,
+    /// Nothing.
+    Unknown,
+}
+
+impl<'a> Place<'a> {
+    fn of(kind: &'a Described) -> Self {
+        match &kind.below {
+            _ if kind.is_replaced => Place::Replaced,
+            Below::Keys(section) => Place::Keys(section),
+            Below::Named(named) => Place::Names(&named.each),
+            Below::Anything => Place::Unknown,
+        }
+    }
+
+    /// The place one key further down.
+    fn below(self, key: &str) -> Self {
+        match self {
+            Place::Keys(section) => section.key(key).map_or(Place::Unknown, |entry| Place::of(&entry.kind)),
+            Place::Names(each) => Place::Keys(each),
+            Place::Replaced | Place::Unknown => Place::Unknown,
+        }
+    }
+
+    /// The key that a written key replaces, because exactly one of the two has to be there.
+    fn replaced_by(self, key: &str) -> Option<&'a str> {
+        let Place::Keys(section) = self else { return None };
+        match section.key(key)?.absent {
+            Absent::Either(other) => Some(other),
+            _ => None,
+        }
+    }
+}
 
 /// The stack's tree with the environment's tree laid over it.
 pub(crate) fn overlay(base: Node, over: Node) -> Node {
-    merge(base, over, "")
+    merge(base, over, Place::Keys(&STACK))
 }
 
-fn merge(base: Node, over: Node, path: &str) -> Node {
+fn merge(base: Node, over: Node, place: Place) -> Node {
     let is_nothing = over.is_null() && !over.is_written_null();
     match (base.value, over.value) {
-        (Value::Map(entries), Value::Map(over)) if !CHOICES.contains(&path) => {
-            Node { span: base.span, value: Value::Map(merge_entries(entries, over, path)) }
+        (Value::Map(entries), Value::Map(over)) if !matches!(place, Place::Replaced) => {
+            Node { span: base.span, value: Value::Map(merge_entries(entries, over, place)) }
         }
         (value @ Value::Map(_), _) if is_nothing => Node { span: base.span, value },
         (_, value) => Node { span: over.span, value: without_nulls(value) },
     }
 }
 
-fn merge_entries(mut entries: Vec<Entry>, over: Vec<Entry>, path: &str) -> Vec<Entry> {
-    if path == "pools.*" {
-        for (named, other) in EITHER_OR {
-            if over.iter().any(|entry| entry.key == named) && !over.iter().any(|entry| entry.key == other) {
-                entries.retain(|entry| entry.key != other);
-            }
+fn merge_entries(mut entries: Vec<Entry>, over: Vec<Entry>, place: Place) -> Vec<Entry> {
+    for other in over.iter().filter_map(|entry| place.replaced_by(&entry.key)) {
+        if !over.iter().any(|entry| entry.key == other) {
+            entries.retain(|entry| entry.key != other);
         }
     }
     let known: BTreeMap<String, usize> =
@@ -46,7 +84,7 @@ fn merge_entries(mut entries: Vec<Entry>, over: Vec<Entry>, path: &str) -> Vec<E
             None
         } else {
             let value = match base {
-                Some(base) => merge(base, entry.value, &path_below(path, &entry.key)),
+                Some(base) => merge(base, entry.value, place.below(&entry.key)),
                 None => Node { span: entry.value.span, value: without_nulls(entry.value.value) },
             };
             Some(Entry { value, ..entry })
@@ -59,20 +97,11 @@ fn merge_entries(mut entries: Vec<Entry>, over: Vec<Entry>, path: &str) -> Vec<E
     merged.into_iter().flatten().collect()
 }
 
-/// A value that has nothing below it in the base: what its nulls would take away is not there.
+/// A value that has nothing below it in the base: its nulls have nothing to remove.
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Map(entries) => Value::Map(merge_entries(Vec::new(), entries, "")),
+        Value::Map(entries) => Value::Map(merge_entries(Vec::new(), entries, Place::Unknown)),
         other => other,
-    }
-}
-
-/// The path one key further down, with `*` for the names that users give.
-fn path_below(path: &str, key: &str) -> String {
-    match path {
-        "" => key.to_owned(),
-        "pools" => "pools.*".to_owned(),
-        path => format!("{path}.{key}"),
     }
 }
 

@@ -1,21 +1,23 @@
-//! The typed stack: what a valid stack file says, after its environment was merged in.
+//! The typed stack: what a valid stack file says, after its environment was merged in. Everything in it was checked.
 //!
-//! Everything here was checked; a value of these types needs no second look.
+//! The sections are structs of [`crate::language`], where each field is declared with the key that it is read from. Here are the
+//! stack itself and the values that are more than text and numbers.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use ipnet::{IpNet, Ipv4Net};
-use trunnion_catalog::{Architecture, InstanceType};
+use ipnet::IpNet;
+
+pub use crate::language::{ControlPlane, Generator, Location, Network, Pool, Ssh};
 
 /// One stack file, one environment.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// The stack's name, with `-<environment>` behind it where one was chosen, or `--<environment>` where one of the two has
+    /// The stack's name, followed by `-<environment>` where one was chosen, or by `--<environment>` where one of the two has
     /// a hyphen itself: prefix of every name in AWS.
     pub name: String,
     /// What earlier versions called it, where that is another name: resources may still have it.
     pub former_name: Option<String>,
-    /// Whose the stack is: the S3 URL of its state, else its repository and the folder in it, else its folder. At most 200
+    /// Who owns the stack: the S3 URL of its state, else its repository and the folder in it, else its folder. At most 200
     /// ASCII characters that every tag takes.
     pub home: String,
     /// The folder of the stack file.
@@ -30,9 +32,9 @@ pub struct Stack {
     pub account: String,
     /// The user's own tags, put on every resource.
     pub tags: BTreeMap<String, String>,
-    /// Where the state lies.
+    /// Where the state is.
     pub state: StateLocation,
-    /// The network the hosts stand in.
+    /// The network that the hosts are in.
     pub network: Network,
     /// What is baked into the boot template.
     pub generator: Generator,
@@ -42,11 +44,11 @@ pub struct Stack {
     pub control_plane: ControlPlane,
     /// Private locations by id (`prl_…`).
     pub locations: BTreeMap<String, Location>,
-    /// Where in the file everything stands, for messages about it.
+    /// The place of every key in the file, for messages about it.
     pub sources: crate::Sources,
 }
 
-/// Where the state document lies.
+/// Where the state document is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateLocation {
     /// A file of this machine.
@@ -58,15 +60,6 @@ pub enum StateLocation {
         /// The object's key.
         key: String,
     },
-}
-
-/// The network that is looked up and never changed.
-#[derive(Debug, Clone)]
-pub struct Network {
-    /// Which VPC.
-    pub vpc: Vpc,
-    /// DNS servers that the VPC's DHCP options name instead of Amazon's own, which needs no permission.
-    pub dns_servers: Vec<IpAddr>,
 }
 
 /// How the VPC is found.
@@ -85,30 +78,6 @@ pub enum Vpc {
     },
 }
 
-/// What turns a bare host into a generator.
-#[derive(Debug, Clone)]
-pub struct Generator {
-    /// Where the generator binary of each architecture that a pool has is to lie. Only what a plan boots hosts with must be
-    /// there, so none of these files need exist.
-    pub binaries: BTreeMap<Architecture, PathBuf>,
-    /// The SHA-256 of the generator binary, in hexadecimal, of each architecture for which the stack names it.
-    pub sha256: BTreeMap<Architecture, String>,
-    /// The Java version, 11 to 25.
-    pub java: u8,
-    /// A boot template of the user's own; the built-in one without.
-    pub template: Option<PathBuf>,
-    /// Handed to the boot template: scalars as text.
-    pub variables: BTreeMap<String, String>,
-    /// Who picks the source address of an outgoing connection.
-    pub spread: Spread,
-    /// Destinations that keep a host's normal source address.
-    pub spread_except: Vec<Except>,
-    /// The TCP port of `/health` and `/metrics` on the primary address of every host.
-    pub metrics_port: u16,
-    /// Who may reach that port.
-    pub metrics_from: Vec<Ipv4Net>,
-}
-
 /// Who picks the source address of an outgoing connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spread {
@@ -123,9 +92,9 @@ pub enum Spread {
 /// Destinations that keep a host's normal source address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Except {
-    /// The subnets that the host's own interfaces stand in.
+    /// The subnets of the host's own interfaces.
     OwnSubnets,
-    /// This range, which has no bits behind its prefix.
+    /// This range, which has no bits after its prefix.
     Range(IpNet),
 }
 
@@ -142,29 +111,6 @@ impl fmt::Display for Except {
     }
 }
 
-/// Identical generator hosts.
-#[derive(Debug, Clone)]
-pub struct Pool {
-    /// The instance type's facts.
-    pub instance_type: &'static InstanceType,
-    /// How many hosts.
-    pub count: u32,
-    /// Where its hosts stand.
-    pub placement: Placement,
-    /// The machine image.
-    pub image: Image,
-    /// Network interfaces per host.
-    pub interfaces: u32,
-    /// Private IPv4 addresses per interface, the primary one included.
-    pub addresses: u32,
-    /// Size of the root volume in GiB.
-    pub volume_gib: u32,
-    /// How the hosts are paid.
-    pub market: Market,
-    /// Whether AWS tracks the connections of the load interfaces; a pool with one interface has none.
-    pub tracking: Tracking,
-}
-
 /// Whether AWS tracks the connections of the load interfaces, which are all but the primary one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tracking {
@@ -174,7 +120,7 @@ pub enum Tracking {
     Untracked,
 }
 
-/// Where a pool's hosts stand.
+/// Where a pool's hosts are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
     /// The VPC's subnet in this availability zone.
@@ -201,29 +147,6 @@ pub enum Market {
     OnDemand,
     /// At the spot price, until AWS takes them back.
     Spot,
-}
-
-/// The Gatling control plane, an ECS service on Fargate.
-#[derive(Debug, Clone)]
-pub struct ControlPlane {
-    /// Its container image.
-    pub image: String,
-    /// The image of the container that writes its conf before it starts.
-    pub init_image: String,
-    /// The secret that holds its token.
-    pub token: Secret,
-    /// How it reaches the hosts.
-    pub ssh: Ssh,
-    /// Whether the task gets a public address of its own.
-    pub public_ip: bool,
-    /// Fargate CPU units (1024 is one vCPU).
-    pub cpu: u32,
-    /// Fargate memory in MiB; a size that Fargate has for this `cpu`.
-    pub memory: u32,
-    /// Availability zones of its subnets; where there is none, it stands in the subnets of the pools.
-    pub zones: Vec<String>,
-    /// How many days its log is kept; a period that CloudWatch Logs has.
-    pub log_retention_days: u32,
 }
 
 impl ControlPlane {
@@ -269,32 +192,6 @@ impl Secret {
             .rsplit_once('-')
             .is_some_and(|(_, end)| end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric()))
     }
-}
-
-/// How the control plane reaches the hosts.
-#[derive(Debug, Clone)]
-pub struct Ssh {
-    /// The user it logs in as.
-    pub user: String,
-    /// The secret that holds its private key.
-    pub private_key: Secret,
-    /// The public key the hosts authorise, as one line of `authorized_keys`.
-    pub public_key: String,
-}
-
-/// A Gatling private location, backed by one pool.
-#[derive(Debug, Clone)]
-pub struct Location {
-    /// The pool's name.
-    pub pool: String,
-    /// What Gatling shows of it.
-    pub description: String,
-    /// What runs the simulations.
-    pub engine: Engine,
-    /// Options of the generators' JVM.
-    pub jvm_options: Vec<String>,
-    /// Java system properties of every run: scalars as text.
-    pub system_properties: BTreeMap<String, String>,
 }
 
 /// What runs the simulations of a location.

@@ -1,17 +1,17 @@
 //! The one name of a stack and its environment: prefix of every name in AWS, and the name of the state's document.
 //!
 //! Without hyphens in either of them they are joined by one hyphen. With hyphens two are needed: `a` with `b-c` and `a-b`
-//! with `c` would else be one stack. An environment's name has no two hyphens in a row, so the last two tell them apart.
+//! with `c` would otherwise be one stack. An environment's name has no two hyphens in a row, so the last two tell them apart.
 
 use std::fs;
 
 use crate::{
+    forms::LONGEST_STACK_NAME,
     model::{Stack, StateLocation},
-    words,
 };
 
-/// The longest name of a stack without an environment, or joined by one hyphen.
-pub(crate) const LONGEST: usize = 31;
+/// How many characters the names of a stack and its environment have together at most: a hyphen joins them.
+pub(crate) const LONGEST_PAIR: usize = LONGEST_STACK_NAME - 1;
 
 /// What joins a stack and its environment where one of them has a hyphen itself.
 pub(crate) const JOINT: &str = "--";
@@ -26,14 +26,14 @@ pub(crate) fn joined(stack: &str, environment: &str) -> (String, Option<String>)
     }
 }
 
-/// Whether a joined name is not too long: the second hyphen does not count.
+/// Whether a joined name is short enough. The second hyphen does not count.
 pub(crate) fn fits(name: &str) -> bool {
-    words::is_name(name, LONGEST + usize::from(name.contains(JOINT)))
+    name.len() <= LONGEST_STACK_NAME + usize::from(name.contains(JOINT))
 }
 
 impl Stack {
-    /// The same stack by the name that earlier versions gave it, where they gave it another one. Whoever finds resources
-    /// under that name goes on with it: a resource keeps its name.
+    /// The same stack by the name that earlier versions gave it, where they gave it another one. A caller that finds
+    /// resources under that name continues with it, because a resource keeps its name.
     pub fn under_former_name(&self) -> Option<Self> {
         let name = self.former_name.clone()?;
         let file = format!("{name}.json");

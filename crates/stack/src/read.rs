@@ -7,12 +7,12 @@ use std::{
 };
 
 use crate::{
-    decode::reason,
     diagnostic::{Diagnostic, Findings, Invalid},
+    language::reason,
     sources::{shown_path, shown_source},
 };
 
-/// No stack file comes near this, and everything behind it takes time and memory by its length.
+/// No stack file is nearly this large, and reading takes time and memory in proportion to the length.
 const LARGEST: u64 = 1 << 20;
 
 pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
@@ -30,7 +30,7 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
         let message = format!("`{name}` is larger than 1 MiB, which no stack is");
         wrong("stack::file", message, "name the stack file by its path")
     };
-    // Asked before opening: to open a pipe would wait for its other end.
+    // This comes before opening, because opening a pipe would wait for its other end.
     let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !metadata.is_file() {
         let what = if metadata.is_dir() { "a directory" } else { "no regular file" };
@@ -60,7 +60,7 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
     })
 }
 
-/// Whether bytes are text of two bytes each: by the mark at its beginning, or by the zeros beside its ASCII characters.
+/// Whether bytes are UTF-16: by the byte order mark, or by the zeros next to ASCII characters.
 fn is_utf16(bytes: &[u8]) -> bool {
     let starts = |pattern: [bool; 4]| {
         bytes.len() >= 4 && bytes.iter().zip(pattern).all(|(byte, is_zero)| (*byte == 0) == is_zero)

@@ -1,4 +1,4 @@
-//! Tells values that are secrets themselves from the ARNs of secrets. A secret in a stack file is refused and never shown.
+//! Distinguishes values that are secrets themselves from the ARNs of secrets. A secret in a stack file is refused and never shown.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ const PREFIXES: [(&str, usize); 3] = [("cpt_", 8), ("AKIA", 20), ("ASIA", 20)];
 const PEM_BEGIN: &str = "-----BEGIN";
 const PEM_END: &str = "-----END";
 
-/// Finds every value of a file that is a secret by its looks, wherever it stands, and keeps it from being shown.
+/// Finds every value of a file that looks like a secret, at any key, and keeps it from being shown.
 pub(crate) fn refuse(node: &Node, findings: &mut Findings) {
     match &node.value {
         Value::Scalar(scalar) if is_secret(&scalar.text) => {
@@ -94,7 +94,7 @@ fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
     tokens.chain(keys(text))
 }
 
-/// The places in a stack file that nobody may see: secrets by their looks, and what stands behind the keys for ARNs of
+/// The places in a stack file that nobody may see: what looks like a secret, and the values at keys for ARNs of
 /// secrets without being an ARN. Also in a file that is no YAML, so by the text alone.
 pub(crate) fn hidden_places(text: &str) -> impl Iterator<Item = Range<usize>> {
     // Each value reaches to the end of its line, so that a line's first one covers the others.
@@ -126,7 +126,7 @@ fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
         loop {
             let start = from + text[from..].find(PEM_BEGIN)?;
             from = start + PEM_BEGIN.len();
-            // "OPENSSH", "ENCRYPTED" and the like stand between; nothing longer does.
+            // "OPENSSH", "ENCRYPTED" and the like come between; nothing longer does.
             let label: String = text[from..].chars().take(32).collect();
             if label.contains("PRIVATE KEY") {
                 let end = text[from..].find(PEM_END).map_or(text.len(), |end| {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_told_from_arns() {
+    fn secrets_are_not_confused_with_arns() {
         for secret in
             ["cpt_0123456789abcdef", "x cpt_abcdefgh", "-----BEGIN OPENSSH PRIVATE KEY-----", "AKIAABCDEFGHIJKLMNOP"]
         {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_secret_is_told_by_its_looks_or_its_name() {
+    fn what_may_be_a_secret_is_known_by_its_looks_or_its_name() {
         for (name, value) in [
             ("jvm_options[0]", "-Dgithub=ghp_0123456789abcdefABCD"),
             ("jvm_options[1]", "-Ddb.password=correct horse"),

@@ -1,113 +1,41 @@
-//! Which keys a stack file has, and where: one description for unknown keys, in the stack and in every environment.
+//! Finds keys that the language does not have, in the stack and in every environment.
 
 use crate::{
     diagnostic::{Diagnostic, Findings},
-    sources::shown_text,
+    environment::ENVIRONMENTS,
+    language::{Below, Description, STACK},
+    sources::{path_below, shown_text},
     tree::{Entry, Node},
 };
 
-/// What may stand below a key.
-pub(crate) enum Shape {
-    /// A value whose keys, if it has any, are the user's own.
-    Value,
-    /// These keys.
-    Keys(&'static [(&'static str, Shape)]),
-    /// Names that the user gives, each with this shape below it.
-    Named(&'static Shape),
-}
-
-use Shape::{Keys, Named, Value};
-
-const POOL: Shape = Keys(&[
-    ("instance_type", Value),
-    ("count", Value),
-    ("zone", Value),
-    ("subnet", Value),
-    ("image", Value),
-    ("interfaces", Value),
-    ("addresses", Value),
-    ("volume_gib", Value),
-    ("market", Value),
-    ("tracking", Value),
-]);
-const LOCATION: Shape = Keys(&[
-    ("pool", Value),
-    ("description", Value),
-    ("engine", Value),
-    ("jvm_options", Value),
-    ("system_properties", Value),
-]);
-const SSH: Shape = Keys(&[("user", Value), ("private_key", Value), ("public_key", Value)]);
-const CONTROL_PLANE: Shape = Keys(&[
-    ("image", Value),
-    ("init_image", Value),
-    ("token", Value),
-    ("ssh", SSH),
-    ("public_ip", Value),
-    ("cpu", Value),
-    ("memory", Value),
-    ("zones", Value),
-    ("log_retention_days", Value),
-]);
-const GENERATOR: Shape = Keys(&[
-    ("binary", Keys(&[("x86_64", Value), ("arm64", Value)])),
-    ("sha256", Keys(&[("x86_64", Value), ("arm64", Value)])),
-    ("java", Value),
-    ("template", Value),
-    ("variables", Value),
-    ("spread", Value),
-    ("spread_except", Value),
-    ("metrics_port", Value),
-    ("metrics_from", Value),
-]);
-
-/// What an environment may hold.
-pub(crate) const OVERLAY: Shape = Keys(&[
-    ("stack", Value),
-    ("region", Value),
-    ("account", Value),
-    ("tags", Value),
-    ("state", Value),
-    ("network", Keys(&[("vpc", Value), ("dns_servers", Value)])),
-    ("generator", GENERATOR),
-    ("pools", Named(&POOL)),
-    ("control_plane", CONTROL_PLANE),
-    ("locations", Named(&LOCATION)),
-]);
-
 /// Finds the keys that nothing reads, in the stack and in its environments.
 pub(crate) fn check(root: &Node, findings: &mut Findings) {
-    let Keys(keys) = OVERLAY else { return };
-    let mut known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
-    known.push("environments");
     for entry in root.entries() {
-        if entry.key == "environments" {
+        if entry.key == ENVIRONMENTS {
             for environment in entry.value.entries() {
-                below(&environment.value, &OVERLAY, &format!("environments.{}", environment.key), findings);
+                below(&environment.value, &STACK, &path_below(ENVIRONMENTS, &environment.key), &[], findings);
             }
-        } else if let Some((_, shape)) = keys.iter().find(|(key, _)| *key == entry.key) {
-            below(&entry.value, shape, &entry.key, findings);
-        } else {
-            unknown(entry, "", &known, findings);
         }
     }
+    below(root, &STACK, "", &[ENVIRONMENTS], findings);
 }
 
-fn below(node: &Node, shape: &Shape, path: &str, findings: &mut Findings) {
-    for entry in node.entries() {
-        let path_below = format!("{path}.{}", entry.key);
-        let shape_below = match shape {
-            Value => return,
-            Named(shape) => Some(*shape),
-            Keys(keys) => keys.iter().find(|(key, _)| *key == entry.key).map(|(_, shape)| shape),
-        };
-        match (shape_below, shape) {
-            (Some(shape), _) => below(&entry.value, shape, &path_below, findings),
-            (None, Keys(keys)) => {
-                let known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
+fn below(node: &Node, section: &Description, path: &str, more: &[&str], findings: &mut Findings) {
+    for entry in node.entries().iter().filter(|entry| !more.contains(&entry.key.as_str())) {
+        let here = path_below(path, &entry.key);
+        match section.key(&entry.key).map(|known| &known.kind.below) {
+            Some(Below::Anything) => {}
+            Some(Below::Keys(section)) => below(&entry.value, section, &here, &[], findings),
+            Some(Below::Named(named)) => {
+                for entry in entry.value.entries() {
+                    below(&entry.value, &named.each, &path_below(&here, &entry.key), &[], findings);
+                }
+            }
+            None => {
+                let known: Vec<&str> =
+                    section.keys.iter().map(|known| known.name).chain(more.iter().copied()).collect();
                 unknown(entry, path, &known, findings);
             }
-            (None, _) => {}
         }
     }
 }
@@ -117,7 +45,7 @@ fn unknown(entry: &Entry, path: &str, known: &[&str], findings: &mut Findings) {
     let message = format!("`{}` is no key of {place}", shown_text(&entry.key));
     let help = match nearest(&entry.key, known.iter().copied()) {
         Some(nearest) => {
-            findings.mistyped(if path.is_empty() { nearest.to_owned() } else { format!("{path}.{nearest}") });
+            findings.mistyped(path_below(path, nearest));
             format!("did you mean `{nearest}`?")
         }
         None => format!("its keys are {}", listed(known)),
@@ -141,6 +69,15 @@ pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> O
         .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
+}
+
+/// Words as a choice in a sentence, each in backticks.
+pub(crate) fn either(words: &[impl AsRef<str>]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{}`", word.as_ref())).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
 }
 
 /// Words as a list in a sentence, each in backticks.

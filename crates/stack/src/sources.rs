@@ -1,4 +1,4 @@
-//! Where in the stack file everything stands, so that later stages can point at it too.
+//! The place of every key in the stack file, so that later stages can point at it, too.
 //!
 //! The text that is kept for showing has the bytes of the file at the same places, but nothing in it can move a
 //! terminal's cursor, turn text around, or be a secret.
@@ -33,13 +33,13 @@ impl Sources {
         &self.source.name
     }
 
-    /// The file's text, fit to be shown.
+    /// The file's text as it may be shown.
     pub fn text(&self) -> &str {
         &self.source.text
     }
 
     /// The place of a key path such as `pools.heavy.count` or `control_plane.zones[0]`: its value, or its key where
-    /// the value is a map or a list. What is not written (a default) stands where the nearest key around it does.
+    /// the value is a map or a list. What is not written (a default) has the place of the nearest key around it.
     pub fn span(&self, path: &str) -> Option<SourceSpan> {
         let mut path = path;
         loop {
@@ -77,12 +77,17 @@ fn collect(node: &Node, path: &str, spans: &mut BTreeMap<String, Range<usize>>) 
         }
         Value::Map(entries) => {
             for entry in entries {
-                let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+                let path = path_below(path, &entry.key);
                 collect(&entry.value, &path, spans);
                 spans.insert(path, entry.place());
             }
         }
     }
+}
+
+/// The path of a key below this one.
+pub(crate) fn path_below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// The file's text as it may be shown, byte for byte as long as it was.
@@ -120,7 +125,7 @@ pub(crate) fn shown_text(text: &str) -> String {
     shown
 }
 
-/// The name of a file, whole: an editor is to find it.
+/// The whole name of a file, so that an editor can find it.
 pub(crate) fn shown_path(path: &Path) -> String {
     visible(path.display().to_string().chars())
 }
@@ -143,7 +148,7 @@ pub(crate) fn is_unprintable(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
-/// Spaces that are not the usual one, and what takes no room at all: beside other text nobody sees them.
+/// Spaces other than the usual one, and characters without width: nobody sees them next to other text.
 pub(crate) fn is_invisible(letter: char) -> bool {
     match letter {
         ' ' => false,

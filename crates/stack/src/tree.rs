@@ -2,7 +2,7 @@
 //!
 //! In: YAML text. Out: one [`Node`], with aliases and merge keys (`<<`) already resolved. The parser's events are read
 //! directly, because a scalar's own spelling matters (`java: 021`, a variable `1.10`) and because every duplicate key
-//! is to be told, not the first one only. Depth and the size of what aliases copy are bounded.
+//! is reported, not only the first one. Depth and the size of what aliases copy are bounded.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -133,7 +133,7 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
     Reader { text, parser, anchors: HashMap::new(), copied: 0, findings }.document().ok()
 }
 
-/// Reading cannot go on; why, is among the findings.
+/// Reading cannot continue. The reason is among the findings.
 struct Stopped;
 
 #[derive(Clone)]
@@ -168,7 +168,7 @@ impl<'t> Reader<'t, '_> {
                 (Event::StreamEnd, _) => return Ok(root),
                 (Event::DocumentStart(..), span) => {
                     let message = "the file holds more than one YAML document";
-                    let help = "keep one stack per file; what differs between two of them belongs into `environments`";
+                    let help = "keep one stack per file; what differs between two of them belongs in `environments`";
                     return Err(self.stop("stack::several_documents", span, message, help));
                 }
                 _ => {}
@@ -275,7 +275,7 @@ impl<'t> Reader<'t, '_> {
         None
     }
 
-    /// Adds what a merge key brings: keys that stand in the map itself win, then the earlier ones.
+    /// Adds what a merge key brings: keys of the map itself win, then the earlier ones.
     fn merge(
         &mut self,
         node: Node,
@@ -305,7 +305,7 @@ impl<'t> Reader<'t, '_> {
     fn alias(&mut self, anchor: usize, span: Range<usize>, depth: usize) -> Result<Node, Stopped> {
         let Some(Anchored { node, bytes, height }) = self.anchors.get(&anchor).cloned() else {
             let help = "write the value out";
-            return Err(self.stop("stack::alias", span, "this alias stands inside of what it stands for", help));
+            return Err(self.stop("stack::alias", span, "this alias is inside the value that it stands for", help));
         };
         if depth + height > DEEPEST {
             return Err(self.too_deep(span));
@@ -346,7 +346,7 @@ impl<'t> Reader<'t, '_> {
         self.written(span.start.byte_offset().unwrap_or(0), span.end.byte_offset().unwrap_or(0))
     }
 
-    /// The bytes from start to end, without the blanks and newlines that the parser counts to what stands before them.
+    /// The bytes from start to end, without the blanks and newlines at the end, which the parser counts.
     fn written(&self, start: usize, end: usize) -> Range<usize> {
         let start = start.min(end);
         let written = self.text.get(start..end).unwrap_or_default().trim_end();
@@ -357,7 +357,7 @@ impl<'t> Reader<'t, '_> {
         let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
         let at = (0..=at).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0);
         let line_start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        // A tab is noticed where it stands, or at the end of the line before it.
+        // The parser notices a tab at its place, or at the end of the line before it.
         let mut start = line_start;
         for line in self.text[line_start..].split_inclusive('\n').take(2) {
             let indent = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];

@@ -70,7 +70,7 @@ fn a_huge_file_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_told_with_their_place() {
+fn bytes_that_are_no_text_are_reported_with_their_place() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("latin1.yaml");
     fs::write(&path, b"stack: loadtest\nregion: Z\xfcrich\n").unwrap();
@@ -185,8 +185,8 @@ fn a_very_long_line_is_shown_around_its_mistake() {
     let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor()).with_width(100);
     for (name, text) in [
         ("a value", STACK.replace("team: performance", &format!("team: {long}"))),
-        ("behind it", STACK.replace("team: performance, cost-center", &format!("\"{long}\": y, cost-center"))),
-        ("beside it", STACK.replace("count: 4,", &format!("count: four, # {long}\n    "))),
+        ("after it", STACK.replace("team: performance, cost-center", &format!("\"{long}\": y, cost-center"))),
+        ("next to it", STACK.replace("count: 4,", &format!("count: four, # {long}\n    "))),
         ("in front", STACK.replace("count: 4,", &format!("image: {long}, count: four,"))),
     ] {
         let invalid = parse(&text, None).unwrap_err();

@@ -1,6 +1,6 @@
-//! Every file of `tests/invalid` has one mistake, which is told as the golden file beside it says.
+//! Every file of `tests/invalid` has one mistake, which is reported as its golden file shows.
 //!
-//! A first line `# environment: x` chooses an environment. The generator beside the executable is one for `x86_64`.
+//! A first line `# environment: x` chooses an environment. The generator next to the executable is one for `x86_64`.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -23,7 +23,7 @@ fn drawn(invalid: &Invalid) -> String {
 }
 
 #[test]
-fn every_mistake_is_told_as_its_golden_file_says() {
+fn every_mistake_is_reported_as_its_golden_file_shows() {
     let executable_dir = common::directory_with_generator(62);
     let options = LoadOptions { executable_dir: Some(executable_dir.path().to_owned()) };
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/invalid");

@@ -65,7 +65,7 @@ fn defaults_are_filled_in() {
     let control_plane = &stack.control_plane;
     assert_eq!((control_plane.cpu, control_plane.memory, control_plane.log_retention_days), (1024, 3072, 30));
     assert!(control_plane.public_ip);
-    assert!(control_plane.zones.is_empty(), "it stands where the pools do");
+    assert!(control_plane.zones.is_empty(), "it is where the pools are");
     assert_eq!((control_plane.ssh.user.as_str(), control_plane.ssh.public_key.as_str()), ("gatling", KEY));
     assert!(stack.locations.is_empty() && stack.tags.is_empty());
 }
@@ -204,7 +204,7 @@ fn later_stages_can_point_at_the_file() {
 }
 
 #[test]
-fn without_zones_the_control_plane_stands_where_the_pools_do() {
+fn without_zones_the_control_plane_is_where_the_pools_are() {
     let text = smallest().replace("zone: eu-west-3a", "subnet: subnet-0123456789abcdef0");
     let (stack, _) = load(&text, None).unwrap();
     assert!(stack.control_plane.zones.is_empty(), "no zone is guessed");
@@ -233,10 +233,10 @@ fn bom_and_windows_line_ends_are_fine() {
 /// The mistakes of the smallest stack with this section, in a directory with generators of both architectures.
 fn mistakes(generator: &str) -> Vec<(&'static str, String)> {
     let loaded = load(&(smallest() + "generator:\n  " + generator + "\n"), None);
-    let told = |invalid: Invalid| {
+    let found = |invalid: Invalid| {
         invalid.diagnostics().iter().map(|found| (found.code, found.message.clone())).collect::<Vec<_>>()
     };
-    loaded.err().map(told).unwrap_or_default()
+    loaded.err().map(found).unwrap_or_default()
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn a_generator_that_is_not_there_may_never_be_needed() {
     let (stack, directory) = load(&text, None).unwrap();
     let x86_64 = trunnion_catalog::Architecture::X86_64;
     assert_eq!(stack.generator.binaries[&x86_64], directory.join("dist/nowhere"));
-    // Beside the executable lies one for another machine, or none; or nobody knows where that is.
+    // Next to the executable is one for another machine, or none; or nobody knows where the executable is.
     for around in [common::directory_with_generator(183), tempfile::tempdir().unwrap()] {
         let options = LoadOptions { executable_dir: Some(around.path().to_owned()) };
         let stack = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &options).unwrap();

@@ -122,7 +122,7 @@ fn an_address_that_cannot_be_understood_is_an_error_that_does_not_show_it() {
 }
 
 #[test]
-fn no_home_holds_what_stands_beside_host_and_path() {
+fn no_home_has_more_of_an_address_than_host_and_path() {
     for url in ["https://s3cret:s3cret@h/a", "ssh://s3cret@h:22/a", "s3cret@h:a", "https://h/a?s3cret=s3cret#s3cret"] {
         let repository = with_origin(url);
         assert_eq!(home_in(&repository.path().join("repo")).as_deref(), Ok("h/a"), "{url}");

@@ -1,63 +1,29 @@
-//! The schema and the reader know the same keys, and the published file is fresh.
+//! The schema has the right bounds for environments, and strict validators take it.
 
 use super::*;
-use crate::shape::{OVERLAY, Shape};
-
-#[test]
-fn the_published_schema_is_fresh() {
-    let published = include_str!("../../../../schemas/stack.schema.json");
-    let published: Value = serde_json::from_str(published).unwrap();
-    assert!(
-        published == json_schema(),
-        "schemas/stack.schema.json is old: refresh it with `cargo run -- schema > schemas/stack.schema.json`"
-    );
-}
 
 /// The map among the choices that a schema gives.
-fn section(schema: &Value) -> Option<&Value> {
-    if schema.get("properties").or(schema.get("additionalProperties")).is_some() {
-        return Some(schema);
-    }
-    schema.get("anyOf")?.as_array()?.iter().find_map(section)
-}
-
-/// The schema has exactly the keys of the shape, at every place.
-fn same_keys(schema: &Value, shape: &Shape, path: &str) {
-    if let Shape::Value = shape {
-        return;
-    }
-    let Some(schema) = section(schema) else { panic!("{path} has no keys") };
-    match shape {
-        Shape::Value => {}
-        Shape::Named(below) => same_keys(&schema["additionalProperties"], below, &format!("{path}.*")),
-        Shape::Keys(keys) => {
-            let properties = schema["properties"].as_object().unwrap_or_else(|| panic!("{path} has no properties"));
-            let mut known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
-            let mut published: Vec<&str> =
-                properties.keys().map(String::as_str).filter(|key| *key != "environments").collect();
-            known.sort_unstable();
-            published.sort_unstable();
-            assert_eq!(known, published, "keys of {path}");
-            assert_eq!(schema["additionalProperties"], Value::Bool(false), "{path} takes any key");
-            for (key, below) in *keys {
-                same_keys(&properties[*key], below, &format!("{path}.{key}"));
-            }
-        }
-    }
-}
-
-#[test]
-fn schema_and_reader_know_the_same_keys() {
-    same_keys(&json_schema(), &OVERLAY, "stack");
+fn map_of(schema: &Value) -> &Value {
+    let is_map = |schema: &&Value| schema.get("properties").or(schema.get("additionalProperties")).is_some();
+    let choices = schema["anyOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+    std::iter::once(schema).chain(choices).find(is_map).unwrap_or_else(|| panic!("{schema} has no map"))
 }
 
 #[test]
 fn environments_have_the_same_keys_and_need_none() {
+    fn keys(schema: &Value) -> Vec<&String> {
+        map_of(schema)["properties"].as_object().unwrap().keys().collect()
+    }
     let schema = json_schema();
-    let overlay = &section(&schema["properties"]["environments"]).unwrap()["additionalProperties"];
-    same_keys(overlay, &OVERLAY, "environments.*");
+    let overlay = &map_of(&schema["properties"][ENVIRONMENTS])["additionalProperties"];
+    let (mut of_stack, of_environment) = (keys(&schema), keys(overlay));
+    of_stack.retain(|key| *key != ENVIRONMENTS);
+    assert_eq!(of_stack, of_environment);
+    let generators = [&schema, overlay].map(|schema| keys(&map_of(schema)["properties"]["generator"]));
+    assert_eq!(generators[0], generators[1]);
     assert_eq!(overlay["anyOf"][1], json!({ "type": "null" }), "it may have nothing but a name");
     assert!(!overlay.to_string().replace(r#""required":["ssm"]"#, "").contains(r#""required":"#), "{overlay}");
+    assert!(!overlay.to_string().contains(r#""default":"#), "without the key, the stack's own value holds: {overlay}");
     assert_eq!(schema["required"], json!(["stack", "region", "account", "pools", "control_plane"]));
     assert_eq!(schema["properties"]["pools"]["additionalProperties"]["required"], json!(["instance_type"]));
 }
@@ -76,4 +42,20 @@ fn strict_validators_find_one_type_each_and_no_format_of_ours() {
         }
     }
     check(&json_schema(), "stack");
+}
+
+#[test]
+fn a_section_has_at_most_one_pair_of_which_one_is_needed() {
+    fn check(section: &Description) {
+        let either = section.keys.iter().filter(|entry| matches!(entry.absent, Absent::Either(_)));
+        assert!(matches!(either.count(), 0 | 2), "{section:?}");
+        for entry in &section.keys {
+            match &entry.kind.below {
+                Below::Anything => {}
+                Below::Keys(section) => check(section),
+                Below::Named(named) => check(&named.each),
+            }
+        }
+    }
+    check(&STACK);
 }

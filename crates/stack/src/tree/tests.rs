@@ -71,7 +71,7 @@ fn aliases_and_merge_keys_are_resolved() {
 }
 
 #[test]
-fn every_duplicate_is_told() {
+fn every_duplicate_is_reported() {
     assert_eq!(mistakes("a: 1\na: 2\nb: {c: 1, c: 2}\n"), ["stack::duplicate_key", "stack::duplicate_key"]);
 }
 

@@ -1,26 +1,23 @@
-//! In how many subnets a stack stands: a service and a security group each take so many.
+//! How many subnets a stack has: a service and a security group each take a limited number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use trunnion_catalog::limits::{SECURITY_GROUP_RULES, SERVICE_SUBNETS};
 
-use super::Map;
-use crate::{
-    diagnostic::Findings,
-    model::{Network, Placement, Pool},
-};
+use super::{Around, Network};
+use crate::{diagnostic::Findings, field::Map, model::Placement};
 
-/// Finds what is too much whatever the lookups say. Two zones are two subnets, and so are two ids; a zone and an id may be
+/// Finds what is too much, whatever the lookups find. Two zones are two subnets, and so are two ids; a zone and an id may be
 /// the same one.
 pub(super) fn check(
     top: &Map,
-    pools: &BTreeMap<String, Pool>,
+    around: &Around,
     zones: Option<usize>,
     network: Option<&Network>,
     findings: &mut Findings,
 ) -> Option<()> {
     let (mut by_zone, mut by_id) = (BTreeSet::new(), BTreeSet::new());
-    for pool in pools.values() {
+    for pool in around.pools.iter().flat_map(|pools| pools.valid.values()) {
         match &pool.placement {
             Placement::Zone(zone) => by_zone.insert(zone),
             Placement::Subnet(id) => by_id.insert(id),
@@ -30,7 +27,7 @@ pub(super) fn check(
     let field = top.get("pools")?;
     if zones == Some(0) && subnets > SERVICE_SUBNETS {
         let says =
-            format!("stand in {subnets} subnets, and so would the control plane, but ECS takes {SERVICE_SUBNETS}");
+            format!("are in {subnets} subnets, and so would be the control plane, but ECS takes {SERVICE_SUBNETS}");
         let help = format!("name up to {SERVICE_SUBNETS} zones in `control_plane.zones`");
         findings.about(&field, "stack::subnets", says, help);
         return None;
@@ -39,7 +36,7 @@ pub(super) fn check(
     let rules = 1 + subnets + 2 * network.map_or(0, |network| network.dns_servers.len());
     if rules > SECURITY_GROUP_RULES {
         let says = format!(
-            "stand in {subnets} subnets, so that the control plane's security group needs {rules} rules, but AWS takes \
+            "are in {subnets} subnets, so that the control plane's security group needs {rules} rules, but AWS takes \
              {SECURITY_GROUP_RULES}"
         );
         findings.about(&field, "stack::subnets", says, "place the pools in fewer subnets, or split the stack");

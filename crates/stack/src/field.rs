@@ -1,86 +1,78 @@
-//! From the merged tree to the typed stack, with every mistake on the way.
-//!
-//! In: a [`Node`]. Out: a [`Stack`], or nothing and the reasons among the findings. This room holds the readers of
-//! single values; the rooms beside it hold the sections of the file.
-
-mod control_plane;
-mod generator;
-mod images;
-mod locations;
-mod places;
-mod pools;
-mod ranges;
-mod secret_arns;
-mod tags;
-mod top;
+//! Reads single values of the tree: text, numbers, lists, maps. Every mistake is a finding with its place and the next step.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::{Range, RangeInclusive},
 };
 
-pub use generator::built_for;
-pub(crate) use generator::{METRICS_PORT, METRICS_PORTS, reason};
-pub(crate) use images::INIT_IMAGE;
-pub(crate) use tags::MOST as MOST_TAGS;
-pub(crate) use top::{Decoded, Surroundings, stack};
-
 use crate::{
     diagnostic::{Diagnostic, Findings},
-    shape::{listed, nearest},
-    sources::{is_unprintable, shown_text},
+    shape::{either, nearest},
+    sources::{is_unprintable, path_below, shown_text},
     tree::{Entry, Node, ScalarKind, Value},
 };
 
-/// Mistakes in words that are ASCII alone: a letter that looks like one of those is told by its code point.
+/// Mistakes in words that are ASCII only. A letter that only looks like one of ASCII is named by its code point.
 const ASCII_ALONE: [&str; 5] =
     ["stack::malformed", "stack::zone", "stack::unknown_word", "stack::unknown_pool", "stack::unknown_instance_type"];
 
 /// A key that is written, with its path.
 #[derive(Debug, Clone)]
 pub(crate) struct Field<'t> {
-    path: String,
-    place: Range<usize>,
-    key_place: Range<usize>,
-    node: &'t Node,
+    pub(crate) path: String,
+    pub(crate) place: Range<usize>,
+    pub(crate) key_place: Range<usize>,
+    pub(crate) node: &'t Node,
 }
 
 /// A map that is written, with its path.
 #[derive(Debug, Clone)]
 pub(crate) struct Map<'t> {
-    path: String,
-    place: Range<usize>,
-    entries: &'t [Entry],
+    pub(crate) path: String,
+    pub(crate) place: Range<usize>,
+    pub(crate) entries: &'t [Entry],
 }
 
 impl<'t> Map<'t> {
-    fn get(&self, key: &str) -> Option<Field<'t>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Field<'t>> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| self.field(entry))
     }
 
-    fn fields(&self) -> impl Iterator<Item = (&'t str, Field<'t>)> + '_ {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'t str, Field<'t>)> + '_ {
         self.entries.iter().map(|entry| (entry.key.as_str(), self.field(entry)))
     }
 
-    fn field(&self, entry: &'t Entry) -> Field<'t> {
-        let path = if self.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.path, entry.key) };
+    pub(crate) fn field(&self, entry: &'t Entry) -> Field<'t> {
+        let path = path_below(&self.path, &entry.key);
         Field { path, place: entry.place(), key_place: entry.key_span.clone(), node: &entry.value }
     }
 
-    /// What it is called in a message.
-    fn shown(&self) -> String {
+    /// A key that is not written, with the value that holds then.
+    pub(crate) fn absent<'n>(&self, key: &str, node: &'n Node) -> Field<'n> {
+        let (place, key_place) = (self.place.clone(), self.place.clone());
+        Field { path: path_below(&self.path, key), place, key_place, node }
+    }
+
+    /// Its path as a message shows it.
+    pub(crate) fn shown(&self) -> String {
         if self.path.is_empty() { "the stack".to_owned() } else { format!("`{}`", shown_text(&self.path)) }
     }
 }
 
-impl Field<'_> {
-    /// What it is called in a message.
-    fn shown(&self) -> String {
+impl<'t> Field<'t> {
+    /// The keys below it, where it is a map; this does not check that it may be one.
+    pub(crate) fn keys(&self) -> Vec<(&'t str, Field<'t>)> {
+        let map = Map { path: self.path.clone(), place: self.place.clone(), entries: self.node.entries() };
+        map.fields().collect()
+    }
+
+    /// Its path as a message shows it.
+    pub(crate) fn shown(&self) -> String {
         format!("`{}`", shown_text(&self.path))
     }
 
     /// What YAML makes of its value, where it is a single one.
-    fn kind(&self) -> Option<ScalarKind> {
+    pub(crate) fn kind(&self) -> Option<ScalarKind> {
         match &self.node.value {
             Value::Scalar(scalar) => Some(scalar.kind),
             _ => None,
@@ -88,13 +80,13 @@ impl Field<'_> {
     }
 
     /// The first letter of its value, or of its own name, that only looks like one of ASCII, or cannot be seen.
-    fn strange_letter(&self) -> Option<char> {
+    pub(crate) fn strange_letter(&self) -> Option<char> {
         let mut letters = self.spelled().unwrap_or_default().chars().chain(self.path.chars());
         letters.find(|letter| !letter.is_ascii())
     }
 
     /// Its value as it is spelled, where it is a single one.
-    fn spelled(&self) -> Option<&str> {
+    pub(crate) fn spelled(&self) -> Option<&str> {
         match &self.node.value {
             Value::Scalar(scalar) => Some(&scalar.text),
             _ => None,
@@ -109,8 +101,8 @@ fn has_leading_zero(spelled: &str) -> bool {
 }
 
 impl Findings {
-    /// An error about a key: the message goes on behind its name.
-    fn about(&mut self, field: &Field, code: &'static str, says: impl AsRef<str>, help: impl Into<String>) {
+    /// An error about a key. The message continues after the name of the key.
+    pub(crate) fn about(&mut self, field: &Field, code: &'static str, says: impl AsRef<str>, help: impl Into<String>) {
         let message = format!("{} {}", field.shown(), says.as_ref());
         let strange = ASCII_ALONE.contains(&code).then(|| field.strange_letter()).flatten();
         let help = match strange {
@@ -123,30 +115,27 @@ impl Findings {
     }
 
     /// An error about the name that the user gave a key.
-    fn about_name(&mut self, field: &Field, code: &'static str, says: &str, help: &str) {
+    pub(crate) fn about_name(&mut self, field: &Field, code: &'static str, says: &str, help: &str) {
         let field = Field { place: field.key_place.clone(), ..field.clone() };
         self.about(&field, code, says, help);
     }
 
-    fn wrong_type(&mut self, field: &Field, wanted: &str, help: impl Into<String>) {
+    pub(crate) fn wrong_type(&mut self, field: &Field, wanted: &str, help: impl Into<String>) {
         let says = format!("is {}, but takes {wanted}", field.node.type_in_words());
         self.about(field, "stack::wrong_type", says, help);
     }
 
-    /// The key, which has to be there.
-    fn required<'t>(&mut self, map: &Map<'t>, key: &str, example: &str) -> Option<Field<'t>> {
-        let found = map.get(key);
-        let path = if map.path.is_empty() { key.to_owned() } else { format!("{}.{key}", map.path) };
-        if found.is_none() && !self.is_mistyped(&path) {
+    /// A required key that is not there. One that is there but mistyped is reported already.
+    pub(crate) fn missing(&mut self, map: &Map, key: &str, sketch: &str) {
+        if !self.is_mistyped(&path_below(&map.path, key)) {
             let message = format!("{} has no `{key}`", map.shown());
             let missing = Diagnostic::new("stack::missing_key", Some(map.place.clone()), message);
-            self.push(missing.with_help(format!("add `{key}: {example}`")));
+            self.push(missing.with_help(format!("add `{key}: {sketch}`")));
         }
-        found
     }
 
     /// Text of one line, not empty.
-    fn text<'t>(&mut self, field: &Field<'t>) -> Option<&'t str> {
+    pub(crate) fn text<'t>(&mut self, field: &Field<'t>) -> Option<&'t str> {
         let Value::Scalar(scalar) = &field.node.value else {
             self.wrong_type(field, "text", "write a single value");
             return None;
@@ -168,7 +157,7 @@ impl Findings {
     }
 
     /// Refuses characters that would break lines or steer terminals.
-    fn printable<'t>(&mut self, field: &Field, text: &'t str) -> Option<&'t str> {
+    pub(crate) fn printable<'t>(&mut self, field: &Field, text: &'t str) -> Option<&'t str> {
         let Some(found) = text.chars().find(|&letter| is_unprintable(letter)) else { return Some(text) };
         let says = format!("holds the control character U+{:04X}", u32::from(found));
         self.about(field, "stack::control_character", says, "write it on one line, without control characters");
@@ -176,7 +165,7 @@ impl Findings {
     }
 
     /// A whole number within a range.
-    fn integer(&mut self, field: &Field, range: &RangeInclusive<u32>) -> Option<u32> {
+    pub(crate) fn integer(&mut self, field: &Field, range: &RangeInclusive<u32>) -> Option<u32> {
         let wanted = match *range.end() {
             u32::MAX => format!("a whole number from {} up", range.start()),
             end => format!("a whole number from {} to {end}", range.start()),
@@ -204,15 +193,7 @@ impl Findings {
         inside
     }
 
-    fn integer_or(&mut self, map: &Map, key: &str, default: u32, range: &RangeInclusive<u32>) -> Option<u32> {
-        match map.get(key) {
-            Some(field) => self.integer(&field, range),
-            None => Some(default),
-        }
-    }
-
-    fn boolean_or(&mut self, map: &Map, key: &str, default: bool) -> Option<bool> {
-        let Some(field) = map.get(key) else { return Some(default) };
+    pub(crate) fn boolean(&mut self, field: &Field) -> Option<bool> {
         if let Some(ScalarKind::Bool(boolean)) = field.kind() {
             return Some(boolean);
         }
@@ -221,34 +202,32 @@ impl Findings {
             Some("no" | "off" | "n" | "0" | "false") => "write `false`, without quotes",
             _ => "write `true` or `false`",
         };
-        self.wrong_type(&field, "`true` or `false`", help);
+        self.wrong_type(field, "`true` or `false`", help);
         None
     }
 
-    /// One of a few words, or the first of them without the key.
-    fn choice_or_first<T: Copy>(&mut self, map: &Map, key: &str, choices: &[(&'static str, T)]) -> Option<T> {
-        let Some(field) = map.get(key) else { return choices.first().map(|(_, choice)| *choice) };
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let takes = || format!("it takes {}", listed(&words).replace(" and ", " or "));
+    /// One of a few words.
+    pub(crate) fn word(&mut self, field: &Field, words: &[&str]) -> Option<usize> {
+        let takes = || format!("it takes {}", either(words));
         // No quotes would make one of the words out of a number or a boolean.
         if !matches!(&field.node.value, Value::Scalar(scalar) if scalar.kind == ScalarKind::Text) {
-            self.wrong_type(&field, "text", takes());
+            self.wrong_type(field, "text", takes());
             return None;
         }
-        let text = self.text(&field)?;
-        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
-            return Some(*choice);
+        let text = self.text(field)?;
+        if let Some(at) = words.iter().position(|word| *word == text) {
+            return Some(at);
         }
         let help = match nearest(text, words.iter().copied()) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None => takes(),
         };
-        self.about(&field, "stack::unknown_word", format!("does not know `{}`", shown_text(text)), help);
+        self.about(field, "stack::unknown_word", format!("does not know `{}`", shown_text(text)), help);
         None
     }
 
-    /// A map; nothing behind the colon is an empty one.
-    fn map<'t>(&mut self, field: &Field<'t>) -> Option<Map<'t>> {
+    /// A map; nothing after the colon is an empty one.
+    pub(crate) fn map<'t>(&mut self, field: &Field<'t>) -> Option<Map<'t>> {
         if !field.node.is_null() && !matches!(field.node.value, Value::Map(_)) {
             self.wrong_type(field, "a map", "write its keys on lines of their own below it, indented");
             return None;
@@ -256,17 +235,8 @@ impl Findings {
         Some(Map { path: field.path.clone(), place: field.place.clone(), entries: field.node.entries() })
     }
 
-    /// The map at a key, or an empty one without the key.
-    fn map_or_empty<'t>(&mut self, map: &Map<'t>, key: &str) -> Option<Map<'t>> {
-        match map.get(key) {
-            Some(field) => self.map(&field),
-            None => Some(Map { path: key.to_owned(), place: map.place.clone(), entries: &[] }),
-        }
-    }
-
-    /// Each item of a list at a key; none without it.
-    fn items<'t>(&mut self, map: &Map<'t>, key: &str) -> Option<Vec<Field<'t>>> {
-        let Some(field) = map.get(key) else { return Some(Vec::new()) };
+    /// Each item of a list; nothing after the colon is an empty one.
+    pub(crate) fn items<'t>(&mut self, field: &Field<'t>) -> Option<Vec<Field<'t>>> {
         match &field.node.value {
             Value::List(items) => {
                 let item = |(at, node): (usize, &'t Node)| Field {
@@ -279,20 +249,19 @@ impl Findings {
             }
             _ if field.node.is_null() => Some(Vec::new()),
             _ => {
-                self.wrong_type(&field, "a list", "write it in brackets: `[…, …]`");
+                self.wrong_type(field, "a list", "write it in brackets: `[…, …]`");
                 None
             }
         }
     }
 
     /// A map of the user's own keys to single values, each value as it is spelled.
-    fn scalars(
+    pub(crate) fn scalars(
         &mut self,
-        map: &Map,
-        key: &str,
+        field: &Field,
         mut check: impl FnMut(&mut Self, &str, &str, &Field) -> Option<()>,
     ) -> Option<BTreeMap<String, String>> {
-        let map = self.map_or_empty(map, key)?;
+        let map = self.map(field)?;
         let mut values = BTreeMap::new();
         let mut whole = true;
         for (key, field) in map.fields() {
@@ -313,8 +282,8 @@ impl Findings {
         whole.then_some(values)
     }
 
-    /// Two places for the same thing.
-    fn written_twice<'f>(&mut self, fields: impl Iterator<Item = (&'f str, &'f Field<'f>)>) -> Option<()> {
+    /// Refuses values that are the same.
+    pub(crate) fn written_twice<'f>(&mut self, fields: impl Iterator<Item = (&'f str, &'f Field<'f>)>) -> Option<()> {
         let mut seen = BTreeSet::new();
         let mut whole = true;
         for (value, field) in fields {

@@ -1,0 +1,256 @@
+//! The generator's binaries: one for each architecture that the pools have, by path or by digest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use trunnion_catalog::Architecture;
+
+use super::{Absent, Around, Below, Described, Description, Entry, key::Kind, kinds::shaped};
+use crate::{
+    diagnostic::Findings,
+    field::{Field, Map},
+    forms,
+    sources::shown_text,
+    tree::Value,
+};
+
+/// The file that is taken where no binary is named.
+const DEFAULT_BINARY: &str = "trunnion-generator";
+
+/// Where the binary of each architecture is. A named file that is there must be the right one. One that is not there
+/// may never be needed, like the one next to the executable: a plan that boots hosts with it reports it.
+pub(super) struct Binaries;
+
+impl Kind for Binaries {
+    type Value = BTreeMap<Architecture, PathBuf>;
+
+    fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<Self::Value> {
+        let needed = &needed(around);
+        let for_all = |path: PathBuf| needed.keys().map(|&architecture| (architecture, path.clone())).collect();
+        if let Value::Map(_) = field.node.value {
+            return by_architecture(field, needed, findings, "<path>", |field, architecture, findings| {
+                let path = binary(field, around.directory, findings)?;
+                serves(&path, &[(architecture, "")].into(), field, findings).then_some(path)
+            });
+        }
+        let path = binary(field, around.directory, findings)?;
+        serves(&path, needed, field, findings).then(|| for_all(path))
+    }
+
+    fn describe(&self) -> Described {
+        for_each_architecture(path, &["dist/generator"])
+    }
+}
+
+/// The binaries of a stack that names none.
+pub(super) fn default_binaries(_: &Map, around: &Around) -> BTreeMap<Architecture, PathBuf> {
+    let path = around.options.executable_dir.as_ref().map(|directory| directory.join(DEFAULT_BINARY));
+    path.map(|path| needed(around).keys().map(|&one| (one, path.clone())).collect()).unwrap_or_default()
+}
+
+/// The digests that the stack names.
+pub(super) struct Digests;
+
+impl Kind for Digests {
+    type Value = BTreeMap<Architecture, String>;
+
+    fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<Self::Value> {
+        let needed = &needed(around);
+        let several = |field: &Field, findings: &mut Findings| {
+            let says = "is the same for every architecture, which no two binaries are";
+            findings.about(field, "stack::malformed", says, "give each its own: `sha256: { x86_64: …, arm64: … }`");
+        };
+        if let Value::Map(_) = field.node.value {
+            let read = |field: &Field, _, findings: &mut Findings| digest(field, findings);
+            let found = by_architecture(field, needed, findings, "<digest>", read)?;
+            if found.len() > 1 && found.values().collect::<BTreeSet<_>>().len() == 1 {
+                several(field, findings);
+                return None;
+            }
+            return Some(found);
+        }
+        let digest = digest(field, findings)?;
+        if needed.len() > 1 {
+            several(field, findings);
+            return None;
+        }
+        Some(needed.keys().map(|&architecture| (architecture, digest.clone())).collect())
+    }
+
+    fn describe(&self) -> Described {
+        let one = || shaped(&forms::DIGEST);
+        for_each_architecture(one, &["9123dcbb0b42652b0e105956c68d3ca2ff34584f324fa41a29aedd32b883e131"])
+    }
+}
+
+/// A file that is there, by its path from the stack file.
+pub(super) struct File;
+
+impl Kind for File {
+    type Value = PathBuf;
+
+    fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<PathBuf> {
+        file(field, around.directory, findings)
+    }
+
+    fn describe(&self) -> Described {
+        path()
+    }
+}
+
+/// A path, as data.
+fn path() -> Described {
+    Described {
+        name: "path".to_owned(),
+        bounds: vec!["relative to the stack file".to_owned()],
+        forms: vec![json!({ "type": "string", "minLength": 1 })],
+        ..Described::default()
+    }
+}
+
+/// One value for all architectures, or one for each of them, as data.
+fn for_each_architecture(one: fn() -> Described, example: &'static [&'static str]) -> Described {
+    let key = |architecture: Architecture| Entry {
+        name: architecture.as_str(),
+        about: format!("The one for {architecture} hosts."),
+        absent: Absent::Otherwise("none: then no pool can have such hosts"),
+        examples: example,
+        kind: one(),
+    };
+    let about = "One for each architecture that a pool has.".to_owned();
+    let below = Below::Keys(Description { about, keys: Architecture::ALL.map(key).into() });
+    let one = one();
+    Described { name: format!("{}, or a map with one for each architecture", one.name), below, ..one }
+}
+
+/// The architectures that the pools have, each with its first pool, for the messages.
+fn needed<'a>(around: &Around<'a>) -> BTreeMap<Architecture, &'a str> {
+    let mut needed: BTreeMap<Architecture, &str> = BTreeMap::new();
+    for (name, pool) in around.pools.iter().flat_map(|pools| &pools.valid) {
+        needed.entry(pool.instance_type.architecture).or_insert(name);
+    }
+    needed
+}
+
+/// A SHA-256 as `sha256sum` prints it.
+fn digest(field: &Field, findings: &mut Findings) -> Option<String> {
+    let text = findings.text(field)?;
+    let is_digest = forms::DIGEST.fits(text);
+    if !is_digest {
+        let says = format!("is `{}`, which is no SHA-256", shown_text(text));
+        findings.about(field, "stack::malformed", says, "write its 64 lower-case digits, as `sha256sum` prints them");
+    }
+    is_digest.then(|| text.to_owned())
+}
+
+/// One for each architecture that the pools have; the others are not looked at.
+fn by_architecture<T>(
+    field: &Field,
+    needed: &BTreeMap<Architecture, &str>,
+    findings: &mut Findings,
+    what: &str,
+    read: impl Fn(&Field, Architecture, &mut Findings) -> Option<T>,
+) -> Option<BTreeMap<Architecture, T>> {
+    let map = findings.map(field)?;
+    let mut found = BTreeMap::new();
+    for (&architecture, pool) in needed {
+        let Some(field) = map.get(architecture.as_str()) else {
+            let says = format!("has none for {architecture}, which the hosts of pool `{pool}` are");
+            findings.about(field, "stack::missing_key", says, format!("add `{architecture}: {what}`"));
+            continue;
+        };
+        if let Some(one) = read(&field, architecture, findings) {
+            found.insert(architecture, one);
+        }
+    }
+    (found.len() == needed.len()).then_some(found)
+}
+
+/// Whether a binary is for these architectures, as far as it is there.
+fn serves(path: &Path, needed: &BTreeMap<Architecture, &str>, field: &Field, findings: &mut Findings) -> bool {
+    let mut header = [0; HEADER];
+    let built_for = match fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+        Err(_) => Err(NO_PROGRAM.to_owned()),
+        Ok(()) => built_for(&header),
+    };
+    let mut wrong = |says: String, help: &str| findings.about(field, "stack::generator_binary", says, help);
+    let built_for = match built_for {
+        Ok(built_for) => built_for,
+        Err(says) => {
+            wrong(says, "name the trunnion-generator that was built for the hosts");
+            return false;
+        }
+    };
+    let mut fits = true;
+    for (architecture, pool) in needed.iter().filter(|(architecture, _)| **architecture != built_for) {
+        fits = false;
+        if pool.is_empty() {
+            wrong(format!("is built for {built_for}"), &format!("name the one that was built for {architecture}"));
+        } else {
+            let help = "give one for each architecture: `binary: { x86_64: …, arm64: … }`";
+            wrong(format!("is built for {built_for}, but the hosts of pool `{pool}` are {architecture}"), help);
+        }
+    }
+    fits
+}
+
+/// How many bytes of an ELF file [`built_for`] looks at.
+const HEADER: usize = 20;
+const NO_PROGRAM: &str = "is no Linux program (its first bytes are not those of an ELF file)";
+
+/// The architecture that an ELF file is built for, read from its first 20 bytes; else what is wrong with it, such as "is no
+/// Linux program".
+///
+/// # Errors
+/// When it is no program for hosts that EC2 has.
+pub fn built_for(head: &[u8]) -> Result<Architecture, String> {
+    let (Some(header), true) = (head.first_chunk::<HEADER>(), head.starts_with(b"\x7fELF")) else {
+        return Err(NO_PROGRAM.to_owned());
+    };
+    // e_ident: 64 bit, little-endian; then e_machine (ELF-64 object file format, AMD64 and AArch64 supplements).
+    match (header[4], header[5], u16::from_le_bytes([header[18], header[19]])) {
+        (2, 1, 62) => Ok(Architecture::X86_64),
+        (2, 1, 183) => Ok(Architecture::Arm64),
+        (_, _, machine) => Err(format!("is built for a machine that EC2 does not have (ELF machine {machine})")),
+    }
+}
+
+/// The place of a binary, by its path from the stack file: a regular file, if it is there.
+fn binary(field: &Field, directory: &Path, findings: &mut Findings) -> Option<PathBuf> {
+    let path = directory.join(findings.text(field)?);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(path),
+        _ => file(field, directory, findings),
+    }
+}
+
+/// A regular file, by its path from the stack file.
+fn file(field: &Field, directory: &Path, findings: &mut Findings) -> Option<PathBuf> {
+    let text = findings.text(field)?;
+    let path = directory.join(text);
+    let (says, help) = match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => return Some(path),
+        Ok(_) => (format!("is `{}`, which is no regular file", shown_text(text)), "name a file"),
+        Err(error) => (
+            format!("is `{}`, which cannot be read: {}", shown_text(text), reason(&error)),
+            "relative paths start at the directory of the stack file",
+        ),
+    };
+    findings.about(field, "stack::missing_file", says, help);
+    None
+}
+
+/// Why a file cannot be read, without the system's error number.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission is denied".to_owned(),
+        kind => kind.to_string(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Images: machine images of hosts, and container images, which are pinned.
+
+use serde_json::json;
+
+use super::{Around, Described, key::Kind, kinds::shaped};
+use crate::{
+    diagnostic::Findings,
+    field::Field,
+    forms,
+    model::{ControlPlane, Image},
+    sources::shown_text,
+    tree::Value,
+};
+
+/// The longest name of a container image, in bytes.
+const LONGEST: usize = 255;
+/// A version of the control plane that works.
+pub(super) const CONTROL_PLANE: &str = "gatlingcorp/control-plane:2026.42.2";
+/// What writes the conf unless the stack names another image: Docker Hub's own `busybox`, from a registry that limits
+/// anonymous pulls much later than Docker Hub does.
+pub(super) const BUSYBOX: &str = "public.ecr.aws/docker/library/busybox:1.37.0";
+
+/// The image that hosts boot from.
+pub(super) struct MachineImage;
+
+impl Kind for MachineImage {
+    type Value = Image;
+
+    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<Image> {
+        const HELP: &str = "write `al2023`, an id such as `ami-0123456789abcdef0`, or `{ ssm: /path/of/a/parameter }`";
+        if let Value::Map(_) = &field.node.value {
+            let map = findings.map(field)?;
+            let mut unknown = map.fields().filter(|(key, _)| *key != "ssm").peekable();
+            if unknown.peek().is_some() || map.entries.is_empty() {
+                findings.about(field, "stack::wrong_type", "is a map, but not one with the key `ssm` alone", HELP);
+                return None;
+            }
+            let parameter = map.get("ssm")?;
+            let text = findings.text(&parameter)?;
+            if !forms::is_parameter(text) {
+                let says = format!("is `{}`, which is no path of an SSM parameter", shown_text(text));
+                let help = format!("write {}", forms::PARAMETER.words());
+                findings.about(&parameter, "stack::malformed", says, help);
+                return None;
+            }
+            return Some(Image::Parameter(text.to_owned()));
+        }
+        match findings.text(field)? {
+            "al2023" => Some(Image::AmazonLinux2023),
+            id if forms::MACHINE_IMAGE.fits(id) => Some(Image::Id(id.to_owned())),
+            other => {
+                let says = format!("is `{}`, which is no image", shown_text(other));
+                findings.about(field, "stack::malformed", says, HELP);
+                None
+            }
+        }
+    }
+
+    fn describe(&self) -> Described {
+        Described {
+            name: "text, or a map with the key `ssm`".to_owned(),
+            bounds: vec![
+                "`al2023`: Amazon Linux 2023 for the pool's architecture".to_owned(),
+                format!("an id: {}", forms::MACHINE_IMAGE.words()),
+                format!("`ssm`: the path of the SSM parameter that holds an id; {}", forms::PARAMETER.words()),
+            ],
+            forms: vec![
+                json!({ "const": "al2023" }),
+                json!({ "type": "string", "pattern": forms::MACHINE_IMAGE.pattern() }),
+                json!({
+                    "type": "object",
+                    "properties": { "ssm": {
+                        "type": "string",
+                        "pattern": forms::PARAMETER.pattern(),
+                        "maxLength": forms::LONGEST_PARAMETER,
+                    } },
+                    "required": ["ssm"],
+                    "additionalProperties": false,
+                }),
+            ],
+            is_replaced: true,
+            ..Described::default()
+        }
+    }
+}
+
+/// A container image that stays the same: with a version or a digest.
+pub(super) struct Pinned {
+    /// One that is pinned.
+    pub(super) example: &'static str,
+}
+
+impl Kind for Pinned {
+    type Value = String;
+
+    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<String> {
+        let text = findings.text(field)?;
+        if text.len() <= LONGEST && forms::CONTAINER_IMAGE.fits(text) && !forms::LATEST.fits(text) {
+            return Some(text.to_owned());
+        }
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
+        let (_, tag) = text.rsplit('/').next().unwrap_or_default().split_once(':').unwrap_or_default();
+        if text.len() > LONGEST || !text.bytes().all(is_part) {
+            let says = format!("is `{}`, which is no container image", shown_text(text));
+            findings.about(field, "stack::malformed", says, format!("write {}", forms::CONTAINER_IMAGE.words()));
+        } else if text.contains('@') {
+            let help = "a digest is `sha256:` and 64 hex digits";
+            findings.about(field, "stack::malformed", "has a malformed digest", help);
+        } else {
+            let says = if forms::LATEST.fits(text) {
+                "takes `latest`, so that every start may take another version"
+            } else if tag.is_empty() {
+                "names no version, so that every start may take another one"
+            } else {
+                "is no container image"
+            };
+            findings.about(field, "stack::unpinned_image", says, format!("pin a version, such as `{}`", self.example));
+        }
+        None
+    }
+
+    fn describe(&self) -> Described {
+        let mut described = shaped(&forms::CONTAINER_IMAGE);
+        described.bounds.extend(["no `latest`".to_owned(), format!("at most {LONGEST} characters")]);
+        for form in &mut described.forms {
+            form["maxLength"] = json!(LONGEST);
+            form["not"] = json!({ "pattern": forms::LATEST.pattern() });
+        }
+        described
+    }
+}
+
+/// The image of a control plane that ECS can ask for its health.
+pub(super) struct ControlPlaneImage;
+
+const PINNED: Pinned = Pinned { example: CONTROL_PLANE };
+
+impl Kind for ControlPlaneImage {
+    type Value = String;
+
+    fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<String> {
+        let image = PINNED.read(field, around, findings)?;
+        let first = ControlPlane::FIRST_VERSION;
+        match ControlPlane::version_of(&image) {
+            Some(version) if version < first => {
+                let [year, week, patch] = first;
+                let says = format!(
+                    "takes a control plane before {year}.{week}.{patch}, which answers `/info` only where it has a repository, \
+                     so that ECS would count it as unhealthy and restart it again and again"
+                );
+                findings.about(
+                    field,
+                    "stack::control_plane_version",
+                    says,
+                    "take a newer version, such as `2026.42.2`",
+                );
+                None
+            }
+            _ => Some(image),
+        }
+    }
+
+    fn describe(&self) -> Described {
+        let mut described = PINNED.describe();
+        let [year, week, patch] = ControlPlane::FIRST_VERSION;
+        described.bounds.push(format!("version {year}.{week}.{patch} or newer"));
+        described
+    }
+}

@@ -1,0 +1,231 @@
+//! The pools: instance type, place, image, interfaces and addresses.
+
+use serde_json::json;
+use trunnion_catalog::InstanceType;
+
+use super::{
+    Absent, Around, Described, Entry,
+    images::MachineImage,
+    key::{Kind, Reader, or, required},
+    kinds::{Integer, Shaped, Word, shaped},
+    section::section,
+};
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    field::{Field, Map},
+    forms,
+    model::{Image, Market, Placement, Tracking},
+    sources::{path_below, shown_text},
+};
+
+section! {
+    /// Identical generator hosts. Exactly one of `zone` and `subnet` says where they are.
+    pub struct Pool {
+        /// EC2 instance type. It decides how many interfaces and addresses a host can have.
+        instance_type: &'static InstanceType = required(InstanceTypeName, "c6in.32xlarge").such_as(&["c6in.32xlarge"]),
+        /// How many hosts. With 0, the pool stays in the file without any host.
+        count: u32 = or(Integer(0..=1000), "1").such_as(&["4"]),
+        /// Where its hosts are.
+        placement: Placement = Place,
+        /// The machine image: Amazon Linux 2023, an image's id, or the SSM parameter that holds one. What `al2023` or a parameter
+        /// names stays the same until `--update-images`.
+        image: Image = or(MachineImage, "al2023").such_as(&["ami-0123456789abcdef0", "{ ssm: /golden/generator }"]),
+        /// Network interfaces per host, spread over its network cards. The instance type limits them.
+        interfaces: u32 = or(Integer(1..=u32::MAX), "1").such_as(&["8"]),
+        /// Private IPv4 addresses per interface, the primary one included. The instance type limits them.
+        addresses: u32 = or(Integer(1..=u32::MAX), "1").such_as(&["30"]),
+        /// Size of the root volume in GiB.
+        volume_gib: u32 = or(Integer(8..=16_384), "30").such_as(&["100"]),
+        /// How the hosts are paid.
+        market: Market = or(
+            Word(&[
+                ("on-demand", Market::OnDemand, "by the second"),
+                ("spot", Market::Spot, "at the spot price, until AWS takes them back"),
+            ]),
+            "on-demand",
+        ).such_as(&["spot"]),
+        /// Whether AWS tracks the connections of the load interfaces, which are all but the primary one. AWS's allowance for the
+        /// instance caps tracked connections. Untracked ones have no such cap, but everything that routes and network ACLs let through
+        /// reaches those interfaces.
+        tracking: Tracking = or(
+            Word(&[
+                ("tracked", Tracking::Tracked, "nothing from outside reaches them"),
+                ("untracked", Tracking::Untracked, "for pools with more than one interface"),
+            ]),
+            "tracked",
+        ).such_as(&["untracked"]),
+    }
+    check(map, _around, findings) {
+        let fits = match (instance_type, interfaces, addresses) {
+            (Some(kind), Some(interfaces), Some(addresses)) => fits(map, kind, interfaces, addresses, findings),
+            _ => None,
+        };
+        has_load_interface(map, tracking, interfaces, findings).and(fits)
+    }
+}
+
+struct InstanceTypeName;
+
+impl Kind for InstanceTypeName {
+    type Value = &'static InstanceType;
+
+    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<&'static InstanceType> {
+        let text = findings.text(field)?;
+        let known = trunnion_catalog::instance_type(text);
+        if known.is_none() {
+            let help = match trunnion_catalog::nearest(text) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "take a Linux type that EC2 has, such as `c6in.32xlarge`".to_owned(),
+            };
+            let says = format!("is `{}`, which is no known instance type", shown_text(text));
+            findings.about(field, "stack::unknown_instance_type", says, help);
+        }
+        known
+    }
+
+    fn describe(&self) -> Described {
+        Described {
+            name: "text".to_owned(),
+            bounds: vec!["a type that EC2 offers with Linux".to_owned()],
+            forms: vec![json!({ "type": "string" })],
+            ..Described::default()
+        }
+    }
+}
+
+/// Where the hosts of a pool are: one of two keys.
+struct Place;
+
+const SUBNET: Shaped = Shaped {
+    form: &forms::SUBNET,
+    otherwise: "no subnet's id",
+    help: "write an id such as `subnet-0123456789abcdef0`, or name a `zone` instead",
+};
+
+impl Reader for Place {
+    type Value = Placement;
+
+    fn read(&self, _: &str, map: &Map, around: &Around, findings: &mut Findings) -> Option<Placement> {
+        match (map.get("zone"), map.get("subnet")) {
+            (Some(zone), None) => Zone.read(&zone, around, findings).map(Placement::Zone),
+            (None, Some(subnet)) => SUBNET.read(&subnet, around, findings).map(Placement::Subnet),
+            (Some(zone), Some(subnet)) => {
+                let message = format!("{} has both a `zone` and a `subnet`", map.shown());
+                findings.push(
+                    Diagnostic::new("stack::either_or", Some(subnet.place), message)
+                        .with_help("keep one of them: a subnet is in one zone anyway")
+                        .with_also(zone.place, "the zone"),
+                );
+                None
+            }
+            (None, None) if ["zone", "subnet"].iter().any(|key| findings.is_mistyped(&path_below(&map.path, key))) => {
+                None
+            }
+            (None, None) => {
+                let message = format!("{} has neither a `zone` nor a `subnet`", map.shown());
+                let help = format!("say where its hosts are: `zone: {}a`", around.region.unwrap_or("eu-west-3"));
+                findings.push(Diagnostic::new("stack::missing_key", Some(map.place.clone()), message).with_help(help));
+                None
+            }
+        }
+    }
+
+    fn describe(&self, _: &'static str, _: &[&str]) -> Vec<Entry> {
+        vec![
+            Entry {
+                name: "zone",
+                about: "Availability zone of the hosts: they are put into the VPC's subnet in it. In a VPC with several subnets \
+                        per zone, name a `subnet` instead."
+                    .to_owned(),
+                absent: Absent::Either("subnet"),
+                examples: &["eu-west-3a"],
+                kind: Zone.describe(),
+            },
+            Entry {
+                name: "subnet",
+                about: "Subnet of the hosts. A pool with more than one interface needs one whose default route is a NAT gateway: AWS \
+                        gives such hosts no public address."
+                    .to_owned(),
+                absent: Absent::Either("zone"),
+                examples: &["subnet-0123456789abcdef0"],
+                kind: shaped(&forms::SUBNET),
+            },
+        ]
+    }
+}
+
+/// A zone of the stack's region.
+pub(super) struct Zone;
+
+impl Kind for Zone {
+    type Value = String;
+
+    fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<String> {
+        let text = findings.text(field)?;
+        // Where the region itself has a mistake, that one is reported.
+        let region = around.region?;
+        if forms::is_zone_of(text, region) {
+            return Some(text.to_owned());
+        }
+        let says = format!("is `{}`, which is no zone of {region}", shown_text(text));
+        findings.about(field, "stack::zone", says, format!("write one such as `{region}a`"));
+        None
+    }
+
+    fn describe(&self) -> Described {
+        Described {
+            name: "text".to_owned(),
+            bounds: vec!["a zone of the stack's region".to_owned()],
+            forms: vec![json!({ "type": "string" })],
+            ..Described::default()
+        }
+    }
+}
+
+fn fits(map: &Map, kind: &InstanceType, interfaces: u32, addresses: u32, findings: &mut Findings) -> Option<()> {
+    let more = |addresses_or_interfaces: fn(&InstanceType) -> u32, most: u32| {
+        let lower = format!("lower it to {most}");
+        match kind.larger(interfaces, addresses) {
+            Some(larger) => {
+                let other = if larger.architecture == kind.architecture {
+                    String::new()
+                } else {
+                    format!(" ({})", larger.architecture)
+                };
+                format!("{lower}, or take {}{other}, which takes {}", larger.name, addresses_or_interfaces(larger))
+            }
+            None => lower,
+        }
+    };
+    if interfaces > kind.max_interfaces()
+        && let Some(field) = map.get("interfaces")
+    {
+        let takes = kind.interfaces_in_words();
+        let says = format!("asks for {interfaces} network interfaces, but {} takes {takes}", kind.name);
+        let help = more(InstanceType::max_interfaces, kind.max_interfaces());
+        findings.about(&field, "stack::interfaces", says, help);
+    }
+    if addresses > kind.ipv4_per_interface
+        && let Some(field) = map.get("addresses")
+    {
+        let takes = kind.ipv4_per_interface;
+        let says = format!("asks for {addresses} IPv4 addresses per interface, but {} takes {takes}", kind.name);
+        findings.about(&field, "stack::addresses", says, more(|kind| kind.ipv4_per_interface, takes));
+    }
+    kind.fits(interfaces, addresses).then_some(())
+}
+
+/// An untracked pool needs an interface that carries load alone.
+fn has_load_interface(
+    map: &Map,
+    tracking: Option<Tracking>,
+    interfaces: Option<u32>,
+    findings: &mut Findings,
+) -> Option<()> {
+    if let (Some(Tracking::Untracked), Some(1), Some(field)) = (tracking, interfaces, map.get("tracking")) {
+        let says = "is `untracked`, but a host with one interface has none for load: the primary one stays closed";
+        findings.about(&field, "stack::interfaces", says, "raise `interfaces`, or leave `tracking` out");
+        return None;
+    }
+    Some(())
+}

@@ -1,0 +1,189 @@
+//! The ARNs of secrets, with what may follow them: `…:secret:<name>:<json key>:<version stage>:<version id>`.
+
+use serde_json::json;
+use trunnion_catalog::Partition;
+
+use super::{Around, Described, key::Kind};
+use crate::{diagnostic::Findings, field::Field, model::Secret, secrets, sources::shown_text};
+
+/// A secret of this region and account. What is no ARN may be the secret itself and is never shown.
+pub(super) struct SecretArn;
+
+impl Kind for SecretArn {
+    type Value = Secret;
+
+    fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<Secret> {
+        if field.spelled().is_some_and(|spelled| !spelled.starts_with("arn:")) {
+            findings.hide(field.node.span.clone());
+        }
+        if field.spelled().is_some_and(secrets::is_secret) {
+            // Reported already, for the whole file.
+            return None;
+        }
+        let text = findings.text(field)?;
+        let Some(arn) = Arn::parse(text) else {
+            let help = "put the value into Secrets Manager and write its ARN: `arn:aws:secretsmanager:…`";
+            findings.about(field, "stack::arn", "is no ARN of a secret; its value is not shown", help);
+            return None;
+        };
+        let part = match arn.secret() {
+            SecretName::Whole => None,
+            SecretName::Part(part) => Some(part.to_owned()),
+            SecretName::OtherService => {
+                let says =
+                    format!("is an ARN of `{}`, but takes one of a Secrets Manager secret", shown_text(arn.service));
+                let help = "it looks like `arn:aws:secretsmanager:<region>:<account>:secret:<name>`";
+                findings.about(field, "stack::arn", says, help);
+                return None;
+            }
+            SecretName::Malformed => {
+                let says = "names no secret that Secrets Manager can have";
+                let help = "its name has up to 512 letters, digits and `/ _ + = . @ -`; copy the ARN from the console";
+                findings.about(field, "stack::arn", says, help);
+                return None;
+            }
+            SecretName::MalformedPart(says) => {
+                let help = "write `<ARN>:<json key>:<version stage>:<version id>`, where what is not needed stays empty: such as \
+                    `\"…:secret:<name>:password::\"`, in quotes";
+                findings.about(field, "stack::arn", says, help);
+                return None;
+            }
+        };
+        let (region, account) = (around.region?, around.account?);
+        let partition = Partition::of(region).id;
+        for (what, theirs, ours) in
+            [("partition", arn.partition, partition), ("region", arn.region, region), ("account", arn.account, account)]
+        {
+            if theirs != ours {
+                let says = format!("is a secret of {what} `{}`, but the stack's is {ours}", shown_text(theirs));
+                let help = format!("make a secret in {ours} and write its ARN; an environment may name another one");
+                findings.about(field, "stack::arn", says, help);
+                return None;
+            }
+        }
+        let end = text.len() - part.as_ref().map_or(0, |part| part.len() + 1);
+        Some(Secret { arn: text.get(..end)?.to_owned(), part })
+    }
+
+    fn describe(&self) -> Described {
+        Described {
+            name: "text".to_owned(),
+            bounds: vec![
+                "the ARN of a Secrets Manager secret in the stack's region and account, with or without the six characters that \
+                 Secrets Manager appends to the name"
+                    .to_owned(),
+                "`:<json key>:<version stage>:<version id>` may follow where only a part of the secret is needed, with quotes \
+                 around the whole"
+                    .to_owned(),
+            ],
+            forms: vec![json!({ "type": "string", "pattern": "^arn:aws[a-z-]*:secretsmanager:" })],
+            ..Described::default()
+        }
+    }
+}
+
+/// The parts of an ARN that a stack cares about.
+#[derive(Debug, PartialEq, Eq)]
+struct Arn<'t> {
+    partition: &'t str,
+    service: &'t str,
+    region: &'t str,
+    account: &'t str,
+    resource: &'t str,
+}
+
+impl<'t> Arn<'t> {
+    /// The parts of a text that has the form of an ARN.
+    fn parse(text: &'t str) -> Option<Self> {
+        let mut parts = text.splitn(6, ':');
+        let mut next = || parts.next();
+        (next()? == "arn").then_some(())?;
+        let (partition, service, region, account, resource) = (next()?, next()?, next()?, next()?, next()?);
+        Some(Arn { partition, service, region, account, resource })
+    }
+
+    /// Which secret of Secrets Manager it names.
+    fn secret(&self) -> SecretName<'t> {
+        let Some(rest) = self.resource.strip_prefix("secret:").filter(|_| self.service == "secretsmanager") else {
+            return SecretName::OtherService;
+        };
+        let (name, part) = rest.split_once(':').map_or((rest, None), |(name, part)| (name, Some(part)));
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte);
+        if !(1..=519).contains(&name.len()) || !name.bytes().all(is_part) {
+            return SecretName::Malformed;
+        }
+        let Some(part) = part else { return SecretName::Whole };
+        let fields: Vec<&str> = part.split(':').collect();
+        let &[key, stage, version] = fields.as_slice() else {
+            return SecretName::MalformedPart("has something after the secret's name that is not three fields");
+        };
+        if key.is_empty() && stage.is_empty() && version.is_empty() {
+            return SecretName::MalformedPart("ends in three empty fields");
+        }
+        if !stage.is_empty() && !version.is_empty() {
+            return SecretName::MalformedPart("names both a stage and an id of the secret's version");
+        }
+        // `ClientRequestTokenType` and `SecretVersionStageType` of the API model of Secrets Manager.
+        if stage.chars().count() > 256 || !(version.is_empty() || (32..=64).contains(&version.len())) {
+            return SecretName::MalformedPart("names a version that no secret has");
+        }
+        SecretName::Part(part)
+    }
+}
+
+/// What an ARN says of a secret.
+#[derive(Debug, PartialEq, Eq)]
+enum SecretName<'t> {
+    /// All of its current version.
+    Whole,
+    /// `<json key>:<version stage>:<version id>` of it.
+    Part(&'t str),
+    /// It is no ARN of a secret.
+    OtherService,
+    /// No secret has such a name.
+    Malformed,
+    /// What follows the name is malformed, for this reason.
+    MalformedPart(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arns_have_six_parts() {
+        let arn = Arn::parse("arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf").unwrap();
+        assert_eq!((arn.region, arn.account), ("eu-west-3", "123456789012"));
+        assert_eq!(arn.secret(), SecretName::Whole);
+        let other = Arn::parse("arn:aws:ssm:eu-west-3:123456789012:parameter/x").unwrap();
+        assert_eq!(other.secret(), SecretName::OtherService);
+        assert_eq!(Arn::parse("arn:aws:s3"), None);
+        assert_eq!(Arn::parse("cpt_0123456789"), None);
+    }
+
+    #[test]
+    fn keys_and_versions_follow_a_secret() {
+        let of = |rest: &'static str| Arn {
+            partition: "aws",
+            service: "secretsmanager",
+            region: "",
+            account: "",
+            resource: rest,
+        };
+        for part in ["cp_token::", ":AWSPREVIOUS:", "key:stage:", "::9d4cb84b-ad69-40c0-a0ab-cead36b967e8"] {
+            let resource: &'static str = format!("secret:x-AbCdEf:{part}").leak();
+            assert_eq!(of(resource).secret(), SecretName::Part(part));
+        }
+        for wrong in [
+            "secret:x:key",
+            "secret:x:::",
+            "secret:x:a:b:c:d",
+            "secret:x::s:9d4cb84b-ad69-40c0-a0ab-cead36b967e8",
+            "secret:x:::v1",
+        ] {
+            assert!(matches!(of(wrong).secret(), SecretName::MalformedPart(_)), "{wrong}");
+        }
+        assert_eq!(of("secret:x y").secret(), SecretName::Malformed);
+        assert_eq!(of("secret:").secret(), SecretName::Malformed);
+    }
+}

@@ -1,0 +1,327 @@
+//! The top of the file: name, region, account, tags, state, and the sections.
+
+use std::{collections::BTreeMap, marker::PhantomData, path::Path};
+
+use serde_json::json;
+use trunnion_catalog::{Partition, limits};
+
+use super::{
+    Around, ControlPlane, Described, Generator, Location, Network, Pool,
+    key::{Kind, or, or_empty, required},
+    kinds::{Limit, Named, Nested, Readings, shaped},
+    location, places,
+    section::keys,
+    tags::Tags,
+};
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    field::{Field, Map},
+    forms,
+    model::StateLocation,
+    names,
+    sources::shown_text,
+    tree::{Node, ScalarKind, Value},
+};
+
+keys! {
+    /// A Gatling load-testing platform on AWS: generator hosts, control plane and private locations.
+    Top {
+        /// The stack's name: prefix of every name in AWS.
+        stack: String = required(Name, "loadtest").such_as(&["loadtest"]),
+        /// AWS region.
+        region: String = required(Region, "eu-west-3").such_as(&["eu-west-3"]),
+        /// The AWS account, in quotes. Credentials of any other account are refused before the first change.
+        account: String = required(Account, "\"123456789012\"").such_as(&["\"123456789012\""]),
+        /// Tags of every resource, in addition to those of Trunnion. Their values are text, as they are spelled.
+        tags: BTreeMap<String, String> = or_empty(Tags, "none").such_as(&["{ team: performance, cost-center: quality }"]),
+        /// Where the state is. It is only a cache: without it, the next plan finds everything by its tags.
+        state: StateLocation = or(State, ".trunnion").such_as(&["s3://acme-trunnion/state"]),
+        /// The network that the hosts are in. It is looked up and never changed.
+        network: Network = or(Nested::new(), "{}"),
+        /// What turns a bare host into a generator.
+        generator: Generator = or(Nested::new(), "{}"),
+        /// Pools of identical generator hosts, by name.
+        pools: Readings<Pool> = required(POOLS, "{ heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a } }"),
+        /// The Gatling control plane, an ECS service on Fargate.
+        control_plane: ControlPlane = required(Nested::new(), "{ image: …, token: …, ssh: … }"),
+        /// Gatling private locations by id, each backed by a pool of its own.
+        locations: Readings<Location> = or_empty(LOCATIONS, "none"),
+    }
+}
+
+const POOLS: Named<Pool> = Named {
+    placeholder: "<pool>",
+    example: "heavy",
+    names: &forms::POOL_NAME,
+    otherwise: "is no name for a pool",
+    none: Some(("holds no pool", "name one: `heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a }`")),
+    limit: at_most_100(|found, most| format!("holds {found} pools, but {most} fit")),
+    of: PhantomData,
+};
+/// Each location has a pool of its own.
+const LOCATIONS: Named<Location> = Named {
+    placeholder: "<location>",
+    example: "prl_heavy_paris",
+    names: &forms::LOCATION_ID,
+    otherwise: "is no id of a private location",
+    none: None,
+    limit: at_most_100(|found, most| format!("holds {found} locations, but {most} fit")),
+    of: PhantomData,
+};
+
+/// More than anybody reads in a plan.
+const fn at_most_100(says: fn(usize, usize) -> String) -> Limit {
+    Limit { most: 100, code: "stack::out_of_range", says, help: "split the stack: each one is planned as a whole" }
+}
+
+/// Everything of a [`crate::Stack`] but the places.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) name: String,
+    pub(crate) former_name: Option<String>,
+    pub(crate) region: String,
+    pub(crate) account: String,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) state: StateLocation,
+    pub(crate) network: Network,
+    pub(crate) generator: Generator,
+    pub(crate) pools: BTreeMap<String, Pool>,
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) locations: BTreeMap<String, Location>,
+}
+
+/// Reads the merged tree. Every section is read, even where another one has a mistake.
+pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Option<Decoded> {
+    let Value::Map(entries) = &root.value else {
+        let message = format!("the stack file is {}, but a stack is a map", root.type_in_words());
+        let found = Diagnostic::new("stack::wrong_type", Some(root.span.clone()), message);
+        findings.push(found.with_help("begin with `stack: <name>`"));
+        return None;
+    };
+    // What is missing at the top is missing from the file as a whole: point at its first key.
+    let place = entries.first().map_or(0..0, |first| first.key_span.clone());
+    let top = Map { path: String::new(), place, entries };
+
+    let name = Top::stack(&top, around, findings).and_then(|name| joined(&top, name, around.environment, findings));
+    let region = Top::region(&top, around, findings);
+    let account = Top::account(&top, around, findings);
+    let around = &Around {
+        name: name.as_ref().map(|(name, _)| name.as_str()),
+        region: region.as_deref(),
+        account: account.as_deref(),
+        ..*around
+    };
+    let tags = Top::tags(&top, around, findings);
+    let state = Top::state(&top, around, findings);
+    let network = Top::network(&top, around, findings);
+    let pools = Top::pools(&top, around, findings);
+    let around = &Around { pools: pools.as_ref(), ..*around };
+    let generator = Top::generator(&top, around, findings);
+    let control_plane = Top::control_plane(&top, around, findings);
+    let around = &Around { java: generator.as_ref().map(|generator| generator.java), ..*around };
+    let locations = Top::locations(&top, around, findings);
+    let fits = location::share_no_pool(&top, around, findings);
+    let zones = control_plane.as_ref().map(|control_plane| control_plane.zones.len());
+    let fits = places::check(&top, around, zones, network.as_ref(), findings).and(fits);
+    let (name, former_name) = name?;
+    fits?;
+    Some(Decoded {
+        name,
+        former_name,
+        region: region?,
+        account: account?,
+        tags: tags?,
+        state: state?,
+        network: network?,
+        generator: generator?,
+        pools: pools?.all()?,
+        control_plane: control_plane?,
+        locations: locations?.all()?,
+    })
+}
+
+/// The stack's own name.
+struct Name;
+
+impl Kind for Name {
+    type Value = String;
+
+    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<String> {
+        let text = findings.text(field)?;
+        if !forms::STACK_NAME.fits(text) {
+            let says = format!("is `{}`, which no stack can be called", shown_text(text));
+            let help = format!("take {}: such as `loadtest`", forms::STACK_NAME.words());
+            findings.about(field, "stack::malformed", says, help);
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    fn describe(&self) -> Described {
+        let mut described = shaped(&forms::STACK_NAME);
+        let pair = names::LONGEST_PAIR;
+        described.bounds.push(format!("at most {pair} characters together with the name of an environment"));
+        described
+    }
+}
+
+/// The stack's name with its environment, and what earlier versions called it where that is another one.
+fn joined(
+    top: &Map,
+    name: String,
+    environment: Option<&str>,
+    findings: &mut Findings,
+) -> Option<(String, Option<String>)> {
+    let field = top.get("stack")?;
+    let (name, former) = match environment {
+        Some(environment) => names::joined(&name, environment),
+        None => (name, None),
+    };
+    if environment.is_some() && !names::fits(&name) {
+        let says = format!("becomes `{}` in this environment, which is no name for a stack", shown_text(&name));
+        let most = names::LONGEST_PAIR;
+        let help = format!("take {most} characters at most for both together: lower-case letters, digits and hyphens");
+        findings.about(&field, "stack::malformed", says, help);
+        return None;
+    }
+    reserved(&field, &name, findings)?;
+    Some((name, former))
+}
+
+/// Refuses what a service keeps for itself in the names that are made of the stack's: its bucket is called
+/// `<stack>-<account>-<region>`, its security groups `<stack>-<group>`.
+fn reserved(field: &Field, name: &str, findings: &mut Findings) -> Option<()> {
+    let start = format!("{name}-");
+    let (what, reserved) = match limits::RESERVED_BUCKET_PREFIXES.iter().find(|reserved| start.starts_with(**reserved))
+    {
+        Some(reserved) => ("S3 keeps such names of buckets", *reserved),
+        None if start.starts_with(limits::RESERVED_GROUP_PREFIX) => {
+            ("EC2 keeps such names of security groups", limits::RESERVED_GROUP_PREFIX)
+        }
+        None => return Some(()),
+    };
+    let says = format!("becomes `{start}…` in the names of its resources, but {what} for itself: `{reserved}`");
+    findings.about(field, "stack::reserved", says, "take another name");
+    None
+}
+
+struct Region;
+
+impl Kind for Region {
+    type Value = String;
+
+    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<String> {
+        let text = findings.text(field)?;
+        if forms::REGION.fits(text) {
+            if Partition::of(text).is_isolated {
+                let says = format!("is `{text}`, a region of an isolated partition of AWS");
+                let help =
+                    "take a region that reaches api.gatling.io: the control plane and the hosts cannot work without it";
+                findings.about(field, "stack::isolated_region", says, help);
+                return None;
+            }
+            return Some(text.to_owned());
+        }
+        let without_letter = text.trim_end_matches(|last: char| last.is_ascii_lowercase());
+        let help = if forms::REGION.fits(without_letter) {
+            format!("that is an availability zone; its region is `{without_letter}`")
+        } else {
+            "write it as AWS does, such as `eu-west-3`".to_owned()
+        };
+        findings.about(field, "stack::malformed", format!("is `{}`, which is no region", shown_text(text)), help);
+        None
+    }
+
+    fn describe(&self) -> Described {
+        let mut described = shaped(&forms::REGION);
+        described.bounds.push("no region of an isolated partition".to_owned());
+        described
+    }
+}
+
+struct Account;
+
+impl Kind for Account {
+    type Value = String;
+
+    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<String> {
+        if let Some(spelled) = field.spelled().filter(|_| field.kind() != Some(ScalarKind::Text)) {
+            let is_digits = !spelled.is_empty() && spelled.bytes().all(|byte| byte.is_ascii_digit());
+            let help = match spelled.len() {
+                1..=12 if is_digits => format!("quote it, with its leading zeros: \"{spelled:0>12}\""),
+                _ => "write twelve digits in quotes, such as \"123456789012\"".to_owned(),
+            };
+            findings.wrong_type(field, "text", help);
+            return None;
+        }
+        let text = findings.text(field)?;
+        if forms::ACCOUNT.fits(text) {
+            return Some(text.to_owned());
+        }
+        let says = format!("is `{}`, which is no AWS account", shown_text(text));
+        findings.about(field, "stack::malformed", says, "write its twelve digits in quotes, without hyphens");
+        None
+    }
+
+    fn describe(&self) -> Described {
+        shaped(&forms::ACCOUNT)
+    }
+}
+
+/// The longest prefix in a bucket: S3 takes keys of 1,024 bytes, and a file's name follows.
+const LONGEST_PREFIX: usize = 900;
+
+struct State;
+
+impl Kind for State {
+    type Value = StateLocation;
+
+    fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<StateLocation> {
+        // Without a valid name there is no stack; the location's own mistakes are still found.
+        let file = format!("{}.json", around.name.unwrap_or("stack"));
+        let text = findings.text(field)?;
+        let Some((scheme, rest)) = text.split_once("://") else {
+            if Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+                let help = format!("name the directory; the file in it is called `{file}`");
+                findings.about(field, "stack::state", "names a file, but takes a directory", help);
+                return None;
+            }
+            return Some(StateLocation::File(around.directory.join(text).join(file)));
+        };
+        if scheme != "s3" {
+            let says = format!("does not know `{}://`", shown_text(scheme));
+            findings.about(field, "stack::state", says, "write `s3://bucket/prefix`, or a directory");
+            return None;
+        }
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if !forms::is_bucket(bucket) {
+            let says = format!("names the bucket `{}`, which no bucket can be called", shown_text(bucket));
+            findings.about(field, "stack::state", says, "write `s3://bucket/prefix`");
+            return None;
+        }
+        let prefix = prefix.trim_end_matches('/');
+        if prefix.len() > LONGEST_PREFIX
+            || (!prefix.is_empty() && prefix.split('/').any(|part| matches!(part, "" | "." | "..")))
+        {
+            let help = "write `s3://bucket/prefix`, with single slashes and no dots alone between them";
+            findings.about(field, "stack::state", "has a prefix that no object can have safely", help);
+            return None;
+        }
+        let key = if prefix.is_empty() { file } else { format!("{prefix}/{file}") };
+        Some(StateLocation::S3 { bucket: bucket.to_owned(), key })
+    }
+
+    fn describe(&self) -> Described {
+        Described {
+            name: "text".to_owned(),
+            bounds: vec![
+                "a folder, relative to the stack file".to_owned(),
+                format!(
+                    "`s3://bucket/prefix`: a bucket in the stack's region, a prefix of at most {LONGEST_PREFIX} characters"
+                ),
+            ],
+            forms: vec![json!({ "type": "string", "minLength": 1 })],
+            ..Described::default()
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The user's own tags: what every service that they are put on takes.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use serde_json::json;
+use trunnion_catalog::limits::{self, LONGEST_TAG_KEY, LONGEST_TAG_VALUE, MOST_TAGS, TAG_OF_AWS};
+
+use super::{Around, Described, key::Kind, kinds::Limit};
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    field::Field,
+    forms::in_any_case,
+    sources::shown_text,
+};
+
+/// How no key of a user's own tag begins.
+const TAG_OF_TRUNNION: &str = "trunnion:";
+/// Beside them, a resource has up to five tags of Trunnion: `trunnion:stack`, `trunnion:address`, `trunnion:home`, `Name` and,
+/// on hosts, `trunnion:template`.
+const LIMIT: Limit = Limit {
+    most: MOST_TAGS - 5,
+    code: "stack::tag",
+    says: |found, most| format!("holds {found} tags, but {most} fit"),
+    help: "leave some out: AWS limits the tags of a resource, and five of them are Trunnion's own",
+};
+const SIGNS: &str = "letters, digits, spaces and `_ . : / = + - @`";
+
+pub(super) struct Tags;
+
+impl Kind for Tags {
+    type Value = BTreeMap<String, String>;
+
+    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<Self::Value> {
+        let tags = findings.scalars(field, tag);
+        let are_distinct = are_distinct(field, findings);
+        let tags = tags.filter(|_| are_distinct)?;
+        LIMIT.holds(tags.len(), field, findings)?;
+        Some(tags)
+    }
+
+    fn describe(&self) -> Described {
+        let reserved = [TAG_OF_AWS, TAG_OF_TRUNNION].map(in_any_case).join("|");
+        Described {
+            name: "map of keys to single values".to_owned(),
+            bounds: vec![
+                format!("at most {} tags", LIMIT.most),
+                format!(
+                    "each key: 1 to {LONGEST_TAG_KEY} {SIGNS}, not beginning with `{TAG_OF_AWS}` or `{TAG_OF_TRUNNION}`"
+                ),
+                format!("each value: at most {LONGEST_TAG_VALUE} {SIGNS}, not beginning with `{TAG_OF_AWS}`"),
+                "no two keys that differ in case alone".to_owned(),
+            ],
+            forms: vec![json!({
+                "type": "object",
+                "maxProperties": LIMIT.most,
+                "propertyNames": {
+                    "minLength": 1,
+                    "maxLength": LONGEST_TAG_KEY,
+                    "not": { "pattern": format!("^({reserved})") },
+                },
+                "additionalProperties": { "anyOf": [
+                    {
+                        "type": "string",
+                        "maxLength": LONGEST_TAG_VALUE,
+                        "not": { "pattern": format!("^{}", in_any_case(TAG_OF_AWS)) },
+                    },
+                    { "type": "number" },
+                    { "type": "boolean" },
+                ] },
+            })],
+            may_be_empty: true,
+            ..Described::default()
+        }
+    }
+}
+
+fn tag(findings: &mut Findings, key: &str, value: &str, field: &Field) -> Option<()> {
+    if value.chars().count() > LONGEST_TAG_VALUE || !limits::is_tag_text(value) {
+        let help = format!("AWS takes {LONGEST_TAG_VALUE} {SIGNS} at most");
+        findings.about(field, "stack::tag", "has a value that AWS does not take in tags", help);
+        return None;
+    }
+    if limits::is_tag_of_aws(value) {
+        let says = format!("has a value that begins with `{TAG_OF_AWS}`, which AWS keeps for itself");
+        findings.about(field, "stack::tag", says, "take another value");
+        return None;
+    }
+    let another = "take another key".to_owned();
+    let (says, help) = if limits::is_tag_of_aws(key) {
+        (format!("begins with `{TAG_OF_AWS}`, which AWS keeps for itself"), another)
+    } else if key.to_lowercase().starts_with(TAG_OF_TRUNNION) {
+        (format!("begins with `{TAG_OF_TRUNNION}`, by which resources are found again"), another)
+    } else if !(1..=LONGEST_TAG_KEY).contains(&key.chars().count()) || !limits::is_tag_text(key) {
+        ("is no key that AWS takes for a tag".to_owned(), format!("take 1 to {LONGEST_TAG_KEY} {SIGNS}"))
+    } else {
+        return Some(());
+    };
+    findings.about_name(field, "stack::tag", &says, &help);
+    None
+}
+
+/// IAM takes keys that differ in case alone for the same key (IAM User Guide, "Rules for tagging in IAM and AWS STS").
+fn are_distinct(field: &Field, findings: &mut Findings) -> bool {
+    let mut seen: BTreeMap<String, (&str, Range<usize>)> = BTreeMap::new();
+    let mut are_distinct = true;
+    for (key, field) in field.keys() {
+        if let Some((first, place)) = seen.get(&key.to_lowercase()) {
+            let message = format!("{} differs from `{}` in case alone", field.shown(), shown_text(first));
+            let found = Diagnostic::new("stack::tag", Some(field.key_place), message);
+            findings.push(
+                found
+                    .with_help("keep one of the two: IAM takes them for the same key")
+                    .with_also(place.clone(), "the other one"),
+            );
+            are_distinct = false;
+        } else {
+            seen.insert(key.to_lowercase(), (key, field.key_place));
+        }
+    }
+    are_distinct
+}
