@@ -6,6 +6,7 @@ mod bad_input;
 mod boot;
 mod changes;
 mod connecting;
+mod documents;
 mod homes;
 mod interrupted;
 mod lifecycle;

@@ -1,0 +1,98 @@
+//! The documents: every link leads to a file or a heading that is there, and every command shown is one that the
+//! programs take.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use trunnion_tests::{binary, root};
+
+fn documents() -> Vec<PathBuf> {
+    let at_top = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "crates/README.md"].map(|name| root().join(name));
+    let folder = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let documents: Vec<PathBuf> = at_top.into_iter().chain(folder).collect();
+    assert!(documents.len() > 8, "{documents:?}");
+    documents
+}
+
+/// A heading as the fragment of a link names it.
+fn fragment(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    kept.chars().filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_')).collect::<String>().replace(' ', "-")
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.starts_with("http") {
+                continue;
+            }
+            count += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            let leads = fs::read_to_string(&target).is_ok_and(|text| {
+                heading.is_empty() || text.lines().any(|line| line.starts_with('#') && fragment(line) == heading)
+            });
+            if !leads {
+                wrong.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(count > 10, "{count} links");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What stands in backticks and in blocks of code.
+fn code(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut is_block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            is_block = !is_block;
+        } else if is_block {
+            found.push(line.trim_start_matches("$ ").to_owned());
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_command_shown_is_one_that_there_is() {
+    let mut wrong = Vec::new();
+    let mut helps: BTreeMap<(String, String), Option<String>> = BTreeMap::new();
+    let mut count = 0;
+    for document in documents() {
+        for shown in code(&fs::read_to_string(&document).unwrap()) {
+            let words: Vec<&str> = shown.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
+            let [program @ ("trunnion" | "trunnion-generator"), command, rest @ ..] = words.as_slice() else { continue };
+            // A unit of systemd, or any command.
+            if !command.chars().all(|it| it.is_ascii_lowercase() || it == '-') || command.starts_with('-') {
+                continue;
+            }
+            count += 1;
+            let key = ((*program).to_owned(), (*command).to_owned());
+            let help = helps.entry(key).or_insert_with(|| help(&binary(program), command));
+            let unknown = |flag: &&&str| !help.as_ref().is_some_and(|help| help.contains(**flag));
+            let flags = rest.iter().filter(|word| word.starts_with("--"));
+            if help.is_none() || flags.filter(unknown).count() > 0 {
+                wrong.push(format!("{}: {shown}", document.display()));
+            }
+        }
+    }
+    assert!(count > 20, "{count} commands");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn help(program: &Path, command: &str) -> Option<String> {
+    let answer = Command::new(program).args([command, "--help"]).output().unwrap();
+    answer.status.success().then(|| String::from_utf8(answer.stdout).unwrap())
+}
