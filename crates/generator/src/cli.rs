@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use trunnion_generator::ConfigError;
+use trunnion_host::ConfigError;
 
 use crate::{check, imds::ImdsError, report, run, setup, spread, spread::SpreadError};
 

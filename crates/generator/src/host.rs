@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use trunnion_generator::{CONFIG_PATH, Config, ConfigError};
+use trunnion_host::{CONFIG_PATH, Config, ConfigError};
 
 use crate::{cli::Failure, imds::Imds, layout::Layout};
 

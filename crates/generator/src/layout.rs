@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use trunnion_generator::{Config, Mode, Tracking};
+use trunnion_host::{Config, Mode, Tracking};
 
 use crate::imds::{self, Metadata};
 

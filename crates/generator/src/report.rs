@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use trunnion_generator::{CONFIG_PATH, Config};
+use trunnion_host::{CONFIG_PATH, Config};
 
 use crate::cli::{Failure, data};
 

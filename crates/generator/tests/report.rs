@@ -92,9 +92,9 @@ fn a_config_it_cannot_use_fails_and_says_why() {
         assert!(output.stdout.is_empty());
     }
     assert!(told(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
-    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` holds no valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
-    insta::assert_snapshot!(told(&no_range.stderr, directory.path()), @"error: `<directory>/generator.json` holds no valid config: invalid IP address syntax at line 13 column 58");
-    insta::assert_snapshot!(told(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` is longer than 65536 bytes, which no config is");
+    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
+    insta::assert_snapshot!(told(&no_range.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: invalid IP address syntax at line 13 column 58");
+    insta::assert_snapshot!(told(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` has more than 65536 bytes, which is too long for a config");
 }
 
 #[test]
@@ -118,11 +118,11 @@ fn a_command_without_its_config_says_where_it_comes_from() {
     let earlier = run(&["check"], Some(&config));
     insta::assert_snapshot!(told(&missing.stderr, directory.path()), @r"
     error: cannot read `<directory>/generator.json`: No such file or directory (os error 2)
-    help: the boot template writes it: see /var/log/trunnion-boot.log, or name it with --config
+    help: the boot template writes it: see /var/log/trunnion-boot.log, or name another file with --config
     ");
     insta::assert_snapshot!(told(&earlier.stderr, directory.path()), @r"
     error: the config has format 1, this binary reads format 2
-    help: take the binary that the boot template fetched: config and binary are baked together
+    help: use the binary that the boot template downloaded: config and binary have the same version
     ");
 }
 

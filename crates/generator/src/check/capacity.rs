@@ -1,7 +1,7 @@
 //! How many connections the host holds as it is, and which limit binds.
 
 use serde::Serialize;
-use trunnion_generator::{Config, Tracking};
+use trunnion_host::{Config, Tracking};
 
 use super::{
     Check, Facts,
@@ -104,7 +104,7 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use trunnion_generator::{Connections, Mode, Ports, Spread, Ssh};
+    use trunnion_host::{Connections, Mode, Ports, Spread, Ssh};
 
     use super::*;
     use crate::check::{

@@ -2,7 +2,7 @@
 //! an instance, and its driver counts what went beyond (EC2 User Guide, "Monitor network performance for ENA settings on
 //! your EC2 instance").
 
-use trunnion_generator::{Config, Tracking};
+use trunnion_host::{Config, Tracking};
 
 use super::{
     Check,

@@ -2,7 +2,7 @@
 
 use std::{fs, str::FromStr};
 
-use trunnion_generator::{Config, Ports, most_by_memory};
+use trunnion_host::{Config, Ports, most_by_memory};
 
 use super::{Check, kernel};
 
@@ -36,7 +36,7 @@ impl Limits {
     pub(crate) fn look(config: &Config) -> Self {
         let ports = ports_of(&read("/proc/sys/net/ipv4/ip_local_port_range"));
         // The service lets both have their turn.
-        let ports = if ports == Some(config.ports.moved()) { Some(config.ports) } else { ports };
+        let ports = if ports == Some(config.ports.alternate()) { Some(config.ports) } else { ports };
         let reserved = read("/proc/sys/net/ipv4/ip_local_reserved_ports");
         Self {
             ports,

@@ -25,7 +25,7 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 pub(crate) use self::{
     capacity::Capacity,

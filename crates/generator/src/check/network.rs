@@ -8,7 +8,7 @@ use netlink_packet_route::{
     link::LinkFlags,
 };
 use rtnetlink::Handle;
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{
     Check,

@@ -8,7 +8,7 @@ use tokio::{
     process::Command,
     time::timeout,
 };
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{Check, limits::Limits};
 

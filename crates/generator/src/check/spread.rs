@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-use trunnion_generator::{Config, Mode};
+use trunnion_host::{Config, Mode};
 
 use super::Check;
 use crate::{

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{Check, Report, State};
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hyper::body::Bytes;
-use trunnion_generator::{Config, Mode, Ports};
+use trunnion_host::{Config, Mode, Ports};
 
 use super::{
     gatling::{self, Gatling},

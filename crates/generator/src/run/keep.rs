@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
     time::{self, sleep},
 };
-use trunnion_generator::Mode;
+use trunnion_host::Mode;
 
 use super::{
     believed::{Believed, Verdict},

@@ -184,7 +184,7 @@ impl Snapshot {
             "ports_range",
             "Local ports that each address has towards one destination.",
             None,
-            self.ports.map(trunnion_generator::Ports::count),
+            self.ports.map(trunnion_host::Ports::count),
         )?;
         families.gauge(
             "connections_age",

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
-use trunnion_generator::{Config, Mode, Ports};
+use trunnion_host::{Config, Mode, Ports};
 
 use super::say;
 use crate::{
@@ -39,7 +39,8 @@ pub(super) async fn turn(config: &Config) {
 
 /// Puts the range where it was promised.
 pub(super) fn end(config: &Config) {
-    if config.spread.mode == Mode::Kernel && sysctl(RANGE).is_ok_and(|found| found == Some(text(config.ports.moved())))
+    if config.spread.mode == Mode::Kernel
+        && sysctl(RANGE).is_ok_and(|found| found == Some(text(config.ports.alternate())))
     {
         // The check says so where it fails.
         let _ = set_sysctl(RANGE, &text(config.ports));
@@ -48,7 +49,7 @@ pub(super) fn end(config: &Config) {
 
 /// The other half's turn. A range that somebody else set is left to the check to tell.
 fn swap(ports: Ports) -> Result<(), FileError> {
-    let (here, there) = (text(ports), text(ports.moved()));
+    let (here, there) = (text(ports), text(ports.alternate()));
     match sysctl(RANGE)? {
         Some(found) if found == here => set_sysctl(RANGE, &there),
         Some(found) if found == there => set_sysctl(RANGE, &here),

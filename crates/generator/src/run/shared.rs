@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
-use trunnion_generator::{Config, Connections};
+use trunnion_host::{Config, Connections};
 
 use super::say;
 use crate::{

@@ -11,7 +11,7 @@ use netlink_packet_sock_diag::{
     constants::{TCP_ESTABLISHED, TCP_TIME_WAIT},
     inet::{InetResponseHeader, SocketId, StateFlags},
 };
-use trunnion_generator::Ports;
+use trunnion_host::Ports;
 
 use crate::check::sockets::each_tcp;
 

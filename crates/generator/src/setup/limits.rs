@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use trunnion_generator::{Config, Ports};
+use trunnion_host::{Config, Ports};
 
 use super::{
     Failure, Outcome,
@@ -33,7 +33,7 @@ pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcom
             None => outcome.warnings.push(format!("the kernel has no parameter `{}`", dotted(name))),
             Some(found) if found == *wanted => {}
             // The service lets both have their turn.
-            Some(found) if *name == PORTS_NAME && found == range(config.ports.moved()) => {}
+            Some(found) if *name == PORTS_NAME && found == range(config.ports.alternate()) => {}
             Some(found) if *name == NR_OPEN_NAME && found.parse().is_ok_and(|found: u64| found >= NR_OPEN) => {}
             Some(found) => {
                 journal.remember(|before| {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use self::{
     files::{FileError, Wanted},

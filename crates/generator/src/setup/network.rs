@@ -1,6 +1,6 @@
 //! Brings the kernel's network to the layout, or back.
 
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{
     Failure, Outcome, files,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use nix::sys::statvfs::{FsFlags, statvfs};
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{
     Failure, Outcome,

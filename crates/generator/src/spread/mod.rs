@@ -30,7 +30,7 @@ use std::{
 use clap::Args;
 use ipnet::IpNet;
 use serde::Serialize;
-use trunnion_generator::{Config, Except, Mode};
+use trunnion_host::{Config, Except, Mode};
 
 pub(crate) use self::{
     error::SpreadError,

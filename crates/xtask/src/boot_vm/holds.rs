@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{
     PATIENCE,

@@ -134,7 +134,7 @@ struct Stack {
     world: PathBuf,
     user_data: String,
     /// The config in the user data.
-    config: trunnion_generator::Config,
+    config: trunnion_host::Config,
     key: PathBuf,
 }
 
@@ -179,7 +179,7 @@ impl Stack {
         }
         let user_data = String::from_utf8(boot.stdout)?;
         let config = config(&user_data).ok_or("the user data has no config in it")?;
-        let config = trunnion_generator::Config::parse(&config)?;
+        let config = trunnion_host::Config::parse(&config)?;
         Ok(Self { world: folder.join(".trunnion/sandbox"), user_data, config, key })
     }
 

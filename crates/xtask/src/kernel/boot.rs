@@ -185,11 +185,11 @@ impl Cloud {
     }
 
     /// Gives the host its user data, and says what config is in it.
-    fn hand_out(&self, user_data: &str) -> Result<trunnion_generator::Config, Failure> {
+    fn hand_out(&self, user_data: &str) -> Result<trunnion_host::Config, Failure> {
         self.stage.change(|world| world.user_data = Some(user_data.to_owned()))?;
         let config = user_data.split_once("\n{\n").and_then(|(_, rest)| rest.split_once("\n}\n"));
         let (config, _) = config.ok_or("the user data holds no config")?;
-        Ok(trunnion_generator::Config::parse(&format!("{{\n{config}\n}}"))?)
+        Ok(trunnion_host::Config::parse(&format!("{{\n{config}\n}}"))?)
     }
 
     /// Fetches the user data from the metadata service and executes it, as cloud-init does.

@@ -330,11 +330,11 @@ fn check_says_why_nothing_is_spread() -> Result<(), Failure> {
         .capacity(5, 500, "ports")?;
 
     // Where the stack wants no spread by the kernel.
-    stage.config(|config| config.spread.mode = trunnion_generator::Mode::Simulation)?;
+    stage.config(|config| config.spread.mode = trunnion_host::Mode::Simulation)?;
     Checked::new(&stage, &[])?.failed(&[])?.capacity(6, 600, "ports")?;
     stage.config(|config| {
-        config.spread.mode = trunnion_generator::Mode::Off;
-        config.connections = trunnion_generator::Connections { per_destination: 100, total: 100 };
+        config.spread.mode = trunnion_host::Mode::Off;
+        config.connections = trunnion_host::Connections { per_destination: 100, total: 100 };
     })?;
     Checked::new(&stage, &[])?.failed(&[])?.capacity(1, 100, "ports")?.says("spread", "the only source")?;
     Ok(())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use trunnion_generator::{Config, Connections};
+use trunnion_host::{Config, Connections};
 
 use super::{
     Test,

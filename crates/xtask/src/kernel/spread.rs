@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use trunnion_generator::{Except, Mode};
+use trunnion_host::{Except, Mode};
 
 use super::{
     Test,

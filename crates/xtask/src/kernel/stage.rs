@@ -26,7 +26,7 @@ use std::{
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use trunnion_generator::{CONFIG_PATH, Config, Connections, Ports, Spread, Ssh};
+use trunnion_host::{CONFIG_PATH, Config, Connections, Ports, Spread, Ssh};
 
 use super::{
     command::{Ended, Service},
@@ -338,7 +338,7 @@ impl Stage {
             java: 17,
             interfaces,
             addresses,
-            tracking: trunnion_generator::Tracking::Tracked,
+            tracking: trunnion_host::Tracking::Tracked,
             ports,
             connections: Connections { per_destination: connections, total: connections },
             descriptors: 15_000,

@@ -294,7 +294,7 @@ fn eventually_kept(stage: &Stage, service: &Service, after: &str) -> Result<(), 
     let end = Instant::now() + PATIENCE;
     loop {
         let attempt = every_reply_comes(stage).and_then(|()| {
-            let (status, body) = stage.get(trunnion_generator::Config::METRICS_PORT, "/health")?;
+            let (status, body) = stage.get(trunnion_host::Config::METRICS_PORT, "/health")?;
             ensure!(status == 200, "/health said {body}");
             changes_nothing(stage)
         });
