@@ -30,7 +30,7 @@ use trunnion_host::{CONFIG_PATH, Config, Connections, Ports, Spread, Ssh};
 
 use super::{
     command::{Ended, Service},
-    imds::{Imds, Interface, World},
+    imds::{Imds, Interface, Metadata},
     namespace::Namespace,
     target::Server,
 };
@@ -196,11 +196,15 @@ impl Stage {
             ))?;
         }
         host.ip(&dhcp_lines(&interfaces)?)?;
-        let world =
-            World { interfaces, instance_type: "c7i.xlarge".into(), region: "eu-west-3".into(), ..World::default() };
-        let imds = Imds::start(&router, world.clone())?;
+        let metadata = Metadata {
+            interfaces,
+            instance_type: "c7i.xlarge".into(),
+            region: "eu-west-3".into(),
+            ..Metadata::default()
+        };
+        let imds = Imds::start(&router, metadata.clone())?;
         let stage = Self { imds, host, router, targets, scene, _globals: globals };
-        guard_sources(&stage.router, &world)?;
+        guard_sources(&stage.router, &metadata)?;
         if !stage.scene.booted {
             stage.install()?;
         }
@@ -305,22 +309,22 @@ impl Stage {
         Ok((status, body.to_owned()))
     }
 
-    /// Every load address of the host, as the metadata service tells them; those of prefixes are among them.
+    /// All load addresses of the host in the metadata, with those of prefixes.
     pub(crate) fn addresses(&self) -> Vec<Ipv4Addr> {
-        self.imds.world().interfaces.iter().flat_map(Interface::all_addresses).collect()
+        self.imds.metadata().interfaces.iter().flat_map(Interface::all_addresses).collect()
     }
 
     /// The address that the host has before any setup.
     pub(crate) fn primary_address(&self) -> Result<Ipv4Addr, Failure> {
-        Ok(*self.imds.world().interfaces.first().and_then(|first| first.addresses.first()).ok_or("no address")?)
+        Ok(*self.imds.metadata().interfaces.first().and_then(|first| first.addresses.first()).ok_or("no address")?)
     }
 
-    /// Changes what AWS knows of the host: what the metadata service tells, and the sources the network lets through.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut World)) -> Result<(), Failure> {
-        let mut world = self.imds.world();
-        change(&mut world);
-        guard_sources(&self.router, &world)?;
-        self.imds.set_world(world);
+    /// Changes the metadata, and the source addresses that the network accepts.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Metadata)) -> Result<(), Failure> {
+        let mut metadata = self.imds.metadata();
+        change(&mut metadata);
+        guard_sources(&self.router, &metadata)?;
+        self.imds.set_metadata(metadata);
         Ok(())
     }
 
@@ -384,10 +388,10 @@ impl Stage {
 
 /// What AWS calls the source check: an interface sends from its own addresses only. The router calls its ends `eni0` and so
 /// on, in the order of the interfaces.
-pub(crate) fn guard_sources(router: &Namespace, world: &World) -> Result<(), Failure> {
+pub(crate) fn guard_sources(router: &Namespace, metadata: &Metadata) -> Result<(), Failure> {
     let mut lines = String::from("table bridge vpc\ndelete table bridge vpc\ntable bridge vpc {\n chain sources {\n");
     lines.push_str("  type filter hook prerouting priority -300;\n");
-    for (interface, number) in world.interfaces.iter().zip(0..) {
+    for (interface, number) in metadata.interfaces.iter().zip(0..) {
         let mut own: Vec<_> = interface.addresses.iter().map(ToString::to_string).collect();
         own.extend(interface.prefixes.iter().map(ToString::to_string));
         writeln!(lines, "  iifname \"eni{number}\" ip saddr != {{ {} }} counter drop", own.join(", "))?;
