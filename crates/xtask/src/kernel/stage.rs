@@ -19,7 +19,7 @@ use std::{
     process,
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU16, AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -159,10 +159,14 @@ pub(crate) struct Stage {
     router: Namespace,
     targets: Vec<Namespace>,
     scene: Scene,
+    /// The next port of a server that takes any.
+    port: AtomicU16,
     _globals: Globals,
 }
 
 impl Stage {
+    const FIRST_PORT: u16 = 30_000;
+
     pub(crate) fn new(scene: Scene) -> Result<Self, Failure> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let globals = Globals::save()?;
@@ -203,7 +207,8 @@ impl Stage {
             ..Metadata::default()
         };
         let imds = Imds::start(&router, metadata.clone())?;
-        let stage = Self { imds, host, router, targets, scene, _globals: globals };
+        let port = AtomicU16::new(Self::FIRST_PORT);
+        let stage = Self { imds, host, router, targets, scene, port, _globals: globals };
         guard_sources(&stage.router, &metadata)?;
         if !stage.scene.booted {
             stage.install()?;
@@ -278,17 +283,23 @@ impl Stage {
 
     /// A server in a target's namespace that accepts and holds; port 0 takes any.
     pub(crate) fn listen(&self, target: u8, port: u16) -> Result<Server, Failure> {
-        Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), port)), false)
+        Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), self.port(port))), false)
     }
 
     /// The same on the target's IPv6 address.
     pub(crate) fn listen_ipv6(&self, target: u8, port: u16) -> Result<Server, Failure> {
-        Server::start(self.target(target)?, SocketAddr::from((target_ipv6(target), port)), false)
+        Server::start(self.target(target)?, SocketAddr::from((target_ipv6(target), self.port(port))), false)
     }
 
     /// A server that also answers HTTP requests with the client's address.
     pub(crate) fn serve(&self, target: u8, port: u16) -> Result<Server, Failure> {
-        Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), port)), true)
+        Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), self.port(port))), true)
+    }
+
+    /// This port, or for 0 one that no server of the stage had before: a destination that is used again still has turns in the
+    /// spread program, and connections in `TIME_WAIT`.
+    fn port(&self, port: u16) -> u16 {
+        if port == 0 { self.port.fetch_add(1, Ordering::Relaxed) } else { port }
     }
 
     /// Asks the host's primary address over HTTP, from the router: the status and the body.
