@@ -12,7 +12,7 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 use tera::{Context, ErrorKind, Kwargs, State, Tera};
 use trunnion_catalog::Architecture;
-use trunnion_generator::{Config, Connections, Except, Mode, Ports, Spread, Ssh};
+use trunnion_host::{Config, Connections, Except, Mode, Ports, Spread, Ssh};
 use trunnion_stack::{Engine, Pool, Stack, Tracking};
 
 use crate::{
@@ -228,8 +228,8 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
     let ssh = &stack.control_plane.ssh;
     let spread = spread(stack);
     let tracking = match pool.tracking {
-        Tracking::Tracked => trunnion_generator::Tracking::Tracked,
-        Tracking::Untracked => trunnion_generator::Tracking::Untracked,
+        Tracking::Tracked => trunnion_host::Tracking::Tracked,
+        Tracking::Untracked => trunnion_host::Tracking::Untracked,
     };
     let sources = spread.mode.sources(interfaces, addresses, tracking);
     let connections = Connections::promised(sources, instance_type.memory_mib << 20, tracking);

@@ -1,13 +1,18 @@
-//! What every command that looks at the host begins with: its config, its metadata, its links.
+//! What every command that reads the host starts from: its config, its metadata and its links.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use trunnion_generator::{CONFIG_PATH, Config, ConfigError};
+use trunnion_host::{CONFIG_PATH, Config, ConfigError};
 
-use crate::{cli::Failure, imds::Imds, layout::Layout};
+use crate::{
+    failure::Failure,
+    imds::Imds,
+    layout::{Layout, Link},
+    netlink::Netlink,
+};
 
-/// Where config and truth come from.
+/// Where config and metadata come from.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub(crate) struct Arguments {
@@ -20,13 +25,13 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// The config alone.
+    /// Reads the config alone.
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         Config::load(&self.config)
     }
 }
 
-/// The config and a way to the metadata.
+/// The config, and a client of the metadata service.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) config: Config,
@@ -38,9 +43,14 @@ impl Host {
         Ok(Self { config: arguments.config()?, imds: Imds::new(&arguments.imds)? })
     }
 
-    /// What the host should look like, from the metadata service and the links that are there.
+    /// The network that the host should have, from its metadata and its links.
     pub(crate) async fn layout(&self) -> Result<Layout, Failure> {
         let metadata = self.imds.metadata().await?;
-        Ok(Layout::new(&metadata, &crate::setup::links().await?)?)
+        Ok(Layout::new(&metadata, &links().await?)?)
     }
+}
+
+/// The links of the kernel, without the loopback.
+pub(crate) async fn links() -> Result<Vec<Link>, Failure> {
+    Ok(Netlink::open()?.links().await?.into_iter().map(|link| link.identity).collect())
 }

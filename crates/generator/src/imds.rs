@@ -1,6 +1,6 @@
-//! The instance metadata service, IMDSv2 only: the truth about the host's interfaces, and AWS's notices to it.
+//! A client of the instance metadata service (IMDSv2 only): the host's interfaces as EC2 knows them, and notices of AWS.
 //!
-//! An answer is whole or it is an error: nobody who reads it can take a failure for an address that is gone.
+//! An incomplete answer is an error, so that a failure never looks like an address that is gone.
 //!
 //! Paths and formats: EC2 User Guide, "Instance metadata categories" (`network/interfaces/macs/…`), "Use the Instance
 //! Metadata Service" (tokens), "Spot Instance interruption notices" (`spot/instance-action`) and "EC2 instance rebalance
@@ -33,26 +33,26 @@ const MACS: &str = "/latest/meta-data/network/interfaces/macs/";
 const INTERRUPTION: &str = "/latest/meta-data/spot/instance-action";
 const REBALANCE: &str = "/latest/meta-data/events/recommendations/rebalance";
 
-/// How long a token is asked for, in seconds: the longest there is.
+/// The lifetime of a token in seconds: the longest that the service allows.
 const TTL: u64 = 21_600;
-/// A token this old is renewed. No read takes the hour that is left.
+/// The age at which a token is renewed. A read takes less than the hour that is left.
 const RENEWED_AFTER: Duration = Duration::from_secs(TTL - 3_600);
-/// One request, its answer included.
+/// The longest time of one request with its answer.
 const REQUEST: Duration = Duration::from_secs(2);
-/// One read: all requests of it, with retries and pauses.
+/// The longest time of one read: all its requests, with retries and pauses.
 const READ: Duration = Duration::from_secs(30);
-/// How many requests of one read may be made again, and how long to wait before.
+/// How many requests of one read are retried, and the pause before each retry.
 const RETRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(300);
-/// No answer is this long: the longest one lists the addresses of one interface.
+/// Longer answers are an error. The longest one lists the addresses of one interface.
 const LONGEST: usize = 64 * 1024;
 
-/// A way to the metadata service.
+/// A client of the metadata service.
 #[derive(Debug)]
 pub(crate) struct Imds {
     address: SocketAddr,
     host: HeaderValue,
-    /// Good for later reads too.
+    /// Kept for later reads.
     token: Mutex<Option<Token>>,
 }
 
@@ -62,21 +62,21 @@ struct Token {
     since: Instant,
 }
 
-/// Everything the metadata service says of the host's interfaces.
+/// The host's interfaces in the metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Metadata {
-    /// By card and device; the first one is the primary interface.
+    /// By card and device; the first is the primary interface.
     pub(crate) interfaces: Vec<Interface>,
 }
 
-/// What the metadata service says of one interface.
+/// One interface in the metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interface {
     pub(crate) mac: [u8; 6],
     pub(crate) card: u32,
     pub(crate) device: u32,
     pub(crate) subnet: Ipv4Net,
-    /// Private IPv4 addresses, the primary one first; addresses of prefixes are not among them.
+    /// Private IPv4 addresses, the primary one first, without those of prefixes.
     pub(crate) addresses: Vec<Ipv4Addr>,
     /// Delegated prefixes.
     pub(crate) prefixes: Vec<Ipv4Net>,
@@ -85,7 +85,7 @@ pub(crate) struct Interface {
     pub(crate) ipv6_prefixes: Vec<Ipv6Net>,
 }
 
-/// What AWS is about to do with the host.
+/// A notice of AWS about the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// A spot instance will be stopped, terminated or hibernated.
@@ -94,28 +94,28 @@ pub(crate) enum Notice {
     Rebalance { time: String },
 }
 
-/// Why the metadata service gave no answer that can be used.
+/// Why the metadata cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImdsError {
     #[error(
-        "`{0}` is no address of a metadata service, which looks like `http://169.254.169.254` or `http://[fd00:ec2::254]:80`"
+        "`{0}` is not the address of a metadata service, such as `http://169.254.169.254` or `http://[fd00:ec2::254]:80`"
     )]
     Address(String),
     #[error("cannot reach the metadata service at {address}")]
     Unreachable { address: SocketAddr, source: io::Error },
-    #[error("the metadata service broke off at `{path}`")]
+    #[error("the metadata service closed the connection at `{path}`")]
     Broken { path: String, source: hyper::Error },
     #[error("the metadata service did not answer within {} s at `{path}`", REQUEST.as_secs())]
     Silent { path: String },
     #[error("reading the metadata took longer than {} s", READ.as_secs())]
     Slow,
-    #[error("the metadata service answers `{path}` with {status}")]
+    #[error("the metadata service answered `{path}` with {status}")]
     Status { path: String, status: StatusCode },
-    #[error("the metadata service does not answer `{path}` with one whole text of at most {LONGEST} bytes")]
+    #[error("the metadata service did not answer `{path}` with a complete text of at most {LONGEST} bytes")]
     Body { path: String },
-    #[error("the metadata service answers `{path}` with `{text}`, which cannot be understood")]
+    #[error("the metadata service answered `{path}` with `{text}`, which is not a valid value")]
     NotUnderstood { path: String, text: String },
-    #[error("the metadata service names no network interface")]
+    #[error("the metadata has no network interface")]
     NoInterface,
 }
 
@@ -123,7 +123,7 @@ impl ImdsError {
     pub(crate) const OUT_OF_REACH: &str =
         "make sure that the instance's metadata service is on and reachable at its link-local address";
 
-    /// What to do about it, where there is something to do.
+    /// What to do next, for errors that a user can resolve.
     pub(crate) fn help(&self) -> Option<&'static str> {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } | Self::Slow | Self::Status { .. } => {
@@ -133,11 +133,11 @@ impl ImdsError {
         }
     }
 
-    /// Whether the same request may do better a moment later.
+    /// Whether a retry of the request can succeed.
     fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
-            // A token may have been revoked; too many requests are answered with 503, or so it was seen, with 429.
+            // A revoked token is answered with 401. Too many requests are answered with 503, or, as observed, with 429.
             Self::Status { status, .. } => {
                 status.is_server_error()
                     || *status == StatusCode::UNAUTHORIZED
@@ -149,11 +149,11 @@ impl ImdsError {
 }
 
 impl Imds {
-    /// Where EC2 serves it.
+    /// The address on EC2.
     pub(crate) const ADDRESS: &str = "http://169.254.169.254";
 
-    /// A way to the service at `http://IP`, `http://IP:port`, or the same with an IPv6 address in brackets. Names are not
-    /// resolved: the service has none.
+    /// A client of the service at `http://IP` or `http://IP:port`, with an IPv6 address in brackets. Names are not resolved,
+    /// because the service has none.
     pub(crate) fn new(address: &str) -> Result<Self, ImdsError> {
         let wrong = || ImdsError::Address(address.to_owned());
         let rest = address.strip_prefix("http://").ok_or_else(wrong)?;
@@ -169,12 +169,12 @@ impl Imds {
         Ok(Self { address: parsed.ok_or_else(wrong)?, host, token: Mutex::new(None) })
     }
 
-    /// Everything it says of the host's interfaces; an error unless every answer was whole.
+    /// Reads the host's interfaces. One incomplete answer makes it an error.
     pub(crate) async fn metadata(&self) -> Result<Metadata, ImdsError> {
         time::timeout(READ, self.read_metadata()).await.map_err(|_| ImdsError::Slow)?
     }
 
-    /// What AWS is about to do with the host, if anything.
+    /// Reads the notice of AWS, if there is one.
     pub(crate) async fn notice(&self) -> Result<Option<Notice>, ImdsError> {
         time::timeout(READ, self.read_notice()).await.map_err(|_| ImdsError::Slow)?
     }
@@ -230,7 +230,7 @@ impl Imds {
     }
 }
 
-/// One read: requests one after the other over one connection, for as long as it holds.
+/// One read: requests one after the other, over one connection while it is open.
 struct Read<'a> {
     imds: &'a Imds,
     connection: Option<SendRequest<Empty<Bytes>>>,
@@ -246,7 +246,7 @@ impl<'a> Read<'a> {
         let path = |name: &str| format!("{MACS}{mac}/{name}");
         Ok(Interface {
             mac: bytes,
-            // Only instance types with several cards have it.
+            // Only instance types with several cards have this path.
             card: self.all(&path("network-card")).await?.first().copied().unwrap_or(0),
             device: self.one(&path("device-number")).await?,
             subnet: self.one(&path("subnet-ipv4-cidr-block")).await?,
@@ -258,20 +258,20 @@ impl<'a> Read<'a> {
         })
     }
 
-    /// What must be there, once.
+    /// A value that must be there.
     async fn one<T: FromStr>(&mut self, path: &str) -> Result<T, ImdsError> {
         let text = self.must(path).await?;
         text.trim().parse().map_err(|_| not_understood(path, &text))
     }
 
-    /// What must be there, at least once.
+    /// A list that must have at least one value.
     async fn some<T: FromStr>(&mut self, path: &str) -> Result<Vec<T>, ImdsError> {
         let text = self.must(path).await?;
         let all = each(path, &text)?;
         if all.is_empty() { Err(not_understood(path, &text)) } else { Ok(all) }
     }
 
-    /// What may be there any number of times.
+    /// A list that can be empty or missing.
     async fn all<T: FromStr>(&mut self, path: &str) -> Result<Vec<T>, ImdsError> {
         each(path, &self.get(path).await?.unwrap_or_default())
     }
@@ -281,7 +281,7 @@ impl<'a> Read<'a> {
         self.get(path).await?.ok_or_else(missing)
     }
 
-    /// The text at `path`, or none where there is nothing.
+    /// The text at `path`; `None` if the service answers 404.
     async fn get(&mut self, path: &str) -> Result<Option<String>, ImdsError> {
         loop {
             match self.attempt(path).await {
@@ -289,7 +289,7 @@ impl<'a> Read<'a> {
                 Err(ImdsError::Status { path: at, status: StatusCode::NOT_FOUND }) if at == path => return Ok(None),
                 Err(error) if error.may_pass() && self.retries > 0 => {
                     self.retries -= 1;
-                    // Whatever went wrong, neither connection nor token is trusted any more.
+                    // The retry uses a new connection and a new token.
                     self.connection = None;
                     self.imds.cache_token(None);
                     time::sleep(PAUSE).await;
@@ -346,7 +346,7 @@ impl<'a> Read<'a> {
             .map_err(|_| not_understood(MACS, path))?;
         let answer = connection.send_request(request).await.map_err(broken)?;
         let status = answer.status();
-        // Only an answer that says where it ends is known to be whole.
+        // Without a length or chunks, a cut answer looks complete.
         if answer.body().size_hint().exact().is_none() && !answer.headers().contains_key(TRANSFER_ENCODING) {
             return Err(no_text());
         }
@@ -370,13 +370,13 @@ impl<'a> Read<'a> {
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, Connect> {
         let stream = TcpStream::connect(self.imds.address).await.map_err(Connect::Tcp)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Connect::Http)?;
-        // It ends with the sender, and its errors reach who waits for an answer.
+        // The task ends with the sender. Its errors are reported by the request.
         tokio::spawn(connection);
         Ok(sender)
     }
 }
 
-/// Why there is no connection.
+/// Why a connection failed.
 enum Connect {
     Tcp(io::Error),
     Http(hyper::Error),
@@ -395,7 +395,7 @@ fn not_understood(path: &str, text: &str) -> ImdsError {
     ImdsError::NotUnderstood { path: path.to_owned(), text: text.chars().take(100).collect() }
 }
 
-/// One value on each line.
+/// Parses one value on each line.
 fn each<T: FromStr>(path: &str, text: &str) -> Result<Vec<T>, ImdsError> {
     text.lines().map(|line| line.trim().parse().map_err(|_| not_understood(path, line))).collect()
 }

@@ -1,5 +1,5 @@
-//! What the host should look like: every address with its interface, routing table and gateway. Pure: from the metadata
-//! and the links that are there.
+//! The network that the host should have: every address with its interface, routing table and router. Pure: from the
+//! metadata and the links of the kernel.
 
 use std::{
     collections::BTreeSet,
@@ -7,18 +7,18 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use trunnion_generator::{Config, Mode, Tracking};
+use trunnion_host::{Config, Mode, Tracking};
 
 use crate::imds::{self, Metadata};
 
-/// The table of the primary interface, and where those of the others begin, numbered as amazon-ec2-net-utils does.
+/// The number of the primary interface's routing table. Those of the others follow, as amazon-ec2-net-utils numbers them.
 const TABLES: u32 = 10_000;
 const TABLES_PER_CARD: u32 = 100;
 
-/// No delegated prefix is shorter: AWS gives out /28.
+/// Shorter delegated prefixes are an error. AWS delegates /28.
 const SHORTEST_PREFIX: u8 = 24;
 
-/// A network interface as the kernel knows it.
+/// A network interface of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) index: u32,
@@ -26,16 +26,16 @@ pub(crate) struct Link {
     pub(crate) mac: [u8; 6],
 }
 
-/// What the host should look like.
+/// The network that the host should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// By card and device; the first one is the primary interface.
+    /// By card and device; the first is the primary interface.
     pub(crate) interfaces: Vec<Interface>,
-    /// Interfaces that the metadata names and the kernel does not have, as `aa:bb:cc:dd:ee:ff`.
+    /// MAC addresses of interfaces that are in the metadata but not in the kernel, as `aa:bb:cc:dd:ee:ff`.
     pub(crate) missing: Vec<String>,
 }
 
-/// What one interface should look like.
+/// The network that one interface should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interface {
     pub(crate) index: u32,
@@ -45,37 +45,37 @@ pub(crate) struct Interface {
     pub(crate) subnet: Ipv4Net,
     /// The VPC's router: the first address of the subnet.
     pub(crate) gateway: Ipv4Addr,
-    /// The subnet's IPv6 range with the VPC's router in it, which is its first address too, if it has one.
+    /// The IPv6 range of the subnet, if it has one, and the VPC's router: the first address of that range.
     pub(crate) ipv6: Option<(Ipv6Net, Ipv6Addr)>,
     /// The routing table of its addresses, `10000 + 100 * card + device`.
     pub(crate) table: u32,
-    /// Every load address, those of prefixes included; the interface's primary IPv4 address first.
+    /// All addresses, with those of prefixes; the primary IPv4 address is the first.
     pub(crate) addresses: Vec<IpAddr>,
-    /// The same for source rules: delegated prefixes whole, every other address alone.
+    /// The same addresses as ranges for source rules: one for each prefix and one for each other address.
     pub(crate) sources: Vec<IpNet>,
 }
 
-/// Why no layout can be made.
+/// Why the metadata makes no layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LayoutError {
-    #[error("the metadata names no interface that is device 0 of network card 0")]
+    #[error("the metadata has no interface that is device 0 of network card 0")]
     NoPrimary,
-    #[error("the primary interface {mac} is not among the kernel's links")]
+    #[error("the kernel has no link for the primary interface {mac}")]
     PrimaryMissing { mac: String },
-    #[error("the metadata gives device {device} of network card {card} to two interfaces")]
+    #[error("the metadata has two interfaces that are device {device} of network card {card}")]
     SameDevice { card: u32, device: u32 },
-    #[error("the metadata gives device {device} of network card {card}, which is more than any host has")]
+    #[error("the metadata has device {device} of network card {card}, more than any host has")]
     ManyDevices { card: u32, device: u32 },
-    #[error("the metadata gives the address {address} twice")]
+    #[error("the metadata has the address {address} twice")]
     SameAddress { address: IpAddr },
-    #[error("the metadata gives {range} to an interface in subnet {subnet}, which does not hold it")]
+    #[error("the metadata has {range} on an interface in subnet {subnet}, which does not contain it")]
     OutsideSubnet { range: IpNet, subnet: IpNet },
-    #[error("the metadata delegates the prefix {prefix}, which has too many addresses to configure")]
+    #[error("the metadata has the delegated prefix {prefix}, which has too many addresses to configure")]
     LargePrefix { prefix: Ipv4Net },
 }
 
 impl Layout {
-    /// The layout for what the metadata says, over the links that the kernel has.
+    /// The layout of this metadata on these links.
     pub(crate) fn new(metadata: &Metadata, links: &[Link]) -> Result<Self, LayoutError> {
         let mut given: Vec<&imds::Interface> = metadata.interfaces.iter().collect();
         given.sort_by_key(|interface| (interface.card, interface.device));
@@ -92,7 +92,7 @@ impl Layout {
             if let Some(&address) = addresses.iter().find(|&&address| !seen.insert(address)) {
                 return Err(LayoutError::SameAddress { address });
             }
-            // A bridge or a VLAN on top of an interface may carry its MAC too; it came later.
+            // A bridge or VLAN on top of an interface can have its MAC, too. It has a higher index.
             match links.iter().filter(|link| link.mac == interface.mac).min_by_key(|link| link.index) {
                 Some(link) => layout.interfaces.push(Interface::new(interface, link, addresses)?),
                 None if interface.mac == first.mac => {
@@ -104,8 +104,8 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The interfaces that connections come from: all, but without the primary one where the others are untracked; the
-    /// primary one alone where nothing is spread.
+    /// The interfaces whose addresses are sources of connections: all; without the primary one if the others are untracked;
+    /// the primary one alone if connections are not spread.
     pub(crate) fn load_interfaces(&self, config: &Config) -> &[Interface] {
         let load = match (config.spread.mode, config.tracking) {
             (Mode::Off, _) => self.interfaces.get(..1),
@@ -115,9 +115,14 @@ impl Layout {
         load.unwrap_or_default()
     }
 
-    /// Whether the host has one interface alone, so that everything leaves through it.
+    /// Whether the host has one interface only, through which all packets leave.
     pub(crate) fn has_one_interface(&self) -> bool {
         self.interfaces.len() + self.missing.len() == 1
+    }
+
+    /// The primary address of the primary interface.
+    pub(crate) fn primary_address(&self) -> Option<IpAddr> {
+        self.interfaces.first()?.addresses.first().copied()
     }
 
     /// Every address of the host.
@@ -132,7 +137,7 @@ impl Interface {
         (self.card, self.device) == (0, 0)
     }
 
-    /// Its subnets with the VPC's router in each: that of IPv4, and that of IPv6 if it has addresses of it.
+    /// The subnet of each family that the interface has addresses of, with the VPC's router in it.
     pub(crate) fn subnets(&self) -> impl Iterator<Item = (IpNet, IpAddr)> + '_ {
         let ipv6 = self.ipv6.filter(|_| self.addresses.iter().any(IpAddr::is_ipv6));
         let ipv6 = ipv6.map(|(subnet, gateway)| (IpNet::from(subnet), IpAddr::from(gateway)));
@@ -167,10 +172,10 @@ impl Interface {
     }
 }
 
-/// Every address of the interface, its prefixes expanded.
+/// All addresses of the interface, with those of its prefixes.
 ///
-/// A delegated IPv6 prefix is a /80 with 2^48 addresses: none of them is configured. Whoever delegates one and wants
-/// addresses of it assigns them to the interface one by one.
+/// A delegated IPv6 prefix is a /80 with 2^48 addresses, and none of them is configured. Assign single addresses of it to the
+/// interface instead.
 fn addresses(given: &imds::Interface) -> Result<Vec<IpAddr>, LayoutError> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for &address in &given.addresses {
@@ -182,7 +187,7 @@ fn addresses(given: &imds::Interface) -> Result<Vec<IpAddr>, LayoutError> {
             return Err(LayoutError::LargePrefix { prefix });
         }
         within(prefix.into(), given.subnet.into())?;
-        // All of them: a delegated prefix is no subnet and has neither network nor broadcast address.
+        // All addresses: a delegated prefix is not a subnet, so it has no network or broadcast address.
         let first = prefix.network().to_bits();
         let last = prefix.broadcast().to_bits();
         addresses.extend((first..=last).map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))));
@@ -201,7 +206,7 @@ fn within(range: IpNet, subnet: IpNet) -> Result<(), LayoutError> {
     if subnet.contains(&range) { Ok(()) } else { Err(LayoutError::OutsideSubnet { range, subnet }) }
 }
 
-/// A MAC as it is written.
+/// The usual notation of a MAC address.
 pub(crate) fn mac(bytes: [u8; 6]) -> String {
     bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
@@ -273,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_is_not_there_is_named() {
+    fn a_missing_link_is_reported() {
         let given = vec![interface(1, 0, 0), interface(2, 0, 1)];
         let found = layout(given.clone(), &[link(1, 1)]).unwrap();
         assert_eq!((found.interfaces.len(), found.missing), (1, vec!["02:00:00:00:00:02".to_owned()]));
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn impossible_metadata_is_refused() {
         let links = [link(1, 1), link(2, 2)];
         let refused = |interfaces| layout(interfaces, &links).unwrap_err().to_string();
         assert!(refused(vec![interface(2, 0, 1)]).contains("device 0 of network card 0"));
@@ -290,7 +295,7 @@ mod tests {
         assert!(refused(vec![interface(1, 0, 0), interface(2, 0, 100)]).contains("more than any host"));
         let mut second = interface(2, 0, 1);
         second.addresses.push("10.0.2.1".parse().unwrap());
-        assert!(refused(vec![interface(1, 0, 0), second.clone()]).contains("does not hold it"));
+        assert!(refused(vec![interface(1, 0, 0), second.clone()]).contains("does not contain it"));
         second.addresses = vec!["10.0.1.5".parse().unwrap(); 2];
         assert!(refused(vec![interface(1, 0, 0), second.clone()]).contains("twice"));
         second.addresses.truncate(1);

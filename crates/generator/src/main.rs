@@ -1,16 +1,34 @@
-//! `trunnion-generator`: turns a bare host with many addresses into a load generator, and keeps it one.
+//! `trunnion-generator`: makes a host with many addresses a load generator, and keeps it one.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `cli` | the command line |
+//! | `report`, `setup`, `spread`, `check`, `run` | the commands |
+//! | `host`, `imds`, `layout` | the config, the metadata and the network that the host should have |
+//! | `netlink`, `sysctl`, `accounts` | the network, the parameters and the users that the host has |
+//! | `failure`, `output` | errors and stdout |
+//!
+//! Modules do not import each other in a circle, which a test holds.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
+#[cfg(target_os = "linux")]
+mod accounts;
 #[cfg(target_os = "linux")]
 mod check;
 #[cfg(target_os = "linux")]
 mod cli;
+#[cfg(target_os = "linux")]
+mod failure;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
 mod imds;
 #[cfg(target_os = "linux")]
 mod layout;
+#[cfg(target_os = "linux")]
+mod netlink;
+#[cfg(target_os = "linux")]
+mod output;
 #[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]
@@ -19,6 +37,8 @@ mod run;
 mod setup;
 #[cfg(target_os = "linux")]
 mod spread;
+#[cfg(target_os = "linux")]
+mod sysctl;
 
 use std::process::ExitCode;
 

@@ -1,12 +1,12 @@
-//! `report`: what the host was promised, as the boot template baked it.
+//! `report`: prints what the host was promised, from the config that the boot template wrote.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use trunnion_generator::{CONFIG_PATH, Config};
+use trunnion_host::{CONFIG_PATH, Config};
 
-use crate::cli::{Failure, data};
+use crate::{failure::Failure, output::data};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     /// The config that the boot template wrote
     #[arg(long, value_name = "FILE", default_value = CONFIG_PATH)]
     config: PathBuf,
-    /// Tell it as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }

@@ -33,7 +33,7 @@ fn run(arguments: &[&str], config: Option<&Path>) -> Output {
     command.output().unwrap()
 }
 
-fn told(bytes: &[u8], directory: &Path) -> String {
+fn text(bytes: &[u8], directory: &Path) -> String {
     String::from_utf8(bytes.to_vec())
         .unwrap()
         .replace(env!("CARGO_PKG_VERSION"), "<version>")
@@ -41,13 +41,13 @@ fn told(bytes: &[u8], directory: &Path) -> String {
 }
 
 #[test]
-fn it_tells_people_what_the_host_was_promised() {
+fn the_promise_is_printed_as_text() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("generator.json");
     std::fs::write(&config, CONFIG).unwrap();
     let output = run(&["report"], Some(&config));
     assert!(output.status.success());
-    insta::assert_snapshot!(told(&output.stdout, directory.path()), @r"
+    insta::assert_snapshot!(text(&output.stdout, directory.path()), @r"
     trunnion-generator <version>
     stack       loadtest
     pool        heavy, c6in.32xlarge
@@ -64,7 +64,7 @@ fn it_tells_people_what_the_host_was_promised() {
 }
 
 #[test]
-fn it_tells_programs_too() {
+fn the_promise_is_printed_as_json() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("generator.json");
     std::fs::write(&config, CONFIG).unwrap();
@@ -77,7 +77,7 @@ fn it_tells_programs_too() {
 }
 
 #[test]
-fn a_config_it_cannot_use_fails_and_says_why() {
+fn an_invalid_config_is_an_error_with_its_cause() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("generator.json");
     let missing = run(&["report"], Some(&config));
@@ -91,14 +91,14 @@ fn a_config_it_cannot_use_fails_and_says_why() {
         assert_eq!(output.status.code(), Some(1));
         assert!(output.stdout.is_empty());
     }
-    assert!(told(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
-    insta::assert_snapshot!(told(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` holds no valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
-    insta::assert_snapshot!(told(&no_range.stderr, directory.path()), @"error: `<directory>/generator.json` holds no valid config: invalid IP address syntax at line 13 column 58");
-    insta::assert_snapshot!(told(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` is longer than 65536 bytes, which no config is");
+    assert!(text(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
+    insta::assert_snapshot!(text(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
+    insta::assert_snapshot!(text(&no_range.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: invalid IP address syntax at line 13 column 58");
+    insta::assert_snapshot!(text(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` has more than 65536 bytes, which is too long for a config");
 }
 
 #[test]
-fn a_reader_that_went_away_is_no_error() {
+fn a_closed_pipe_is_no_error() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("generator.json");
     std::fs::write(&config, CONFIG).unwrap();
@@ -110,24 +110,24 @@ fn a_reader_that_went_away_is_no_error() {
 }
 
 #[test]
-fn a_command_without_its_config_says_where_it_comes_from() {
+fn a_missing_config_is_an_error_with_help() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("generator.json");
     let missing = run(&["check"], Some(&config));
     std::fs::write(&config, CONFIG.replace("\"format\": 2", "\"format\": 1")).unwrap();
     let earlier = run(&["check"], Some(&config));
-    insta::assert_snapshot!(told(&missing.stderr, directory.path()), @r"
+    insta::assert_snapshot!(text(&missing.stderr, directory.path()), @r"
     error: cannot read `<directory>/generator.json`: No such file or directory (os error 2)
-    help: the boot template writes it: see /var/log/trunnion-boot.log, or name it with --config
+    help: the boot template writes it: see /var/log/trunnion-boot.log, or name another file with --config
     ");
-    insta::assert_snapshot!(told(&earlier.stderr, directory.path()), @r"
+    insta::assert_snapshot!(text(&earlier.stderr, directory.path()), @r"
     error: the config has format 1, this binary reads format 2
-    help: take the binary that the boot template fetched: config and binary are baked together
+    help: use the binary that the boot template downloaded: config and binary have the same version
     ");
 }
 
 #[test]
-fn it_knows_its_version() {
+fn the_version_is_printed() {
     let output = run(&["--version"], None);
-    assert_eq!(told(&output.stdout, Path::new("/nowhere")), "trunnion-generator <version>\n");
+    assert_eq!(text(&output.stdout, Path::new("/nowhere")), "trunnion-generator <version>\n");
 }

@@ -94,7 +94,7 @@ struct Opened {
     micros: u64,
 }
 
-/// Opens connections and tells how it went.
+/// Opens connections and prints how many it opened.
 #[expect(clippy::print_stdout, reason = "the benchmark that starts it reads this")]
 pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
     let begin = Instant::now();

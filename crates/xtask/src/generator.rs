@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     profile: String,
 }
 
-/// Builds the binary, puts it into `dist/` and tells its size.
+/// Builds the binary, copies it to `dist/` and prints its size.
 #[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 pub(crate) fn generator(arguments: &Arguments) -> Result<(), Failure> {
     let target = arguments.target.clone().map_or_else(host_triple, Ok)?;
@@ -66,8 +66,8 @@ fn build(target: &str, profile: &str) -> Result<PathBuf, Failure> {
 /// The target that this machine's compiler builds for.
 fn host_triple() -> Result<String, Failure> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let told = Command::new(rustc).arg("-vV").output()?;
-    let text = String::from_utf8(told.stdout)?;
+    let output = Command::new(rustc).arg("-vV").output()?;
+    let text = String::from_utf8(output.stdout)?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.ok_or("`rustc -vV` names no host")?.to_owned())
 }

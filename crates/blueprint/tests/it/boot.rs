@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use trunnion_blueprint::{Binaries, Binary, USER_DATA_LIMIT, boot};
 use trunnion_catalog::Architecture;
-use trunnion_generator::{Config, Mode, Ports};
+use trunnion_host::{Config, Mode, Ports};
 use trunnion_stack::{Engine, Except, Spread, Stack};
 
 use crate::common;

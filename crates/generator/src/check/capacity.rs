@@ -1,28 +1,29 @@
-//! How many connections the host holds as it is, and which limit binds.
+//! How many connections the host can hold now, and which limit decides that.
 
 use serde::Serialize;
-use trunnion_generator::{Config, Tracking};
+use trunnion_host::{Config, Tracking};
 
 use super::{
-    Check, Facts,
     ena::{self, UNTRACKED},
+    facts::Facts,
     limits,
+    verdict::Check,
 };
 
-/// How many connections the host holds as it is.
+/// How many connections the host can hold now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Capacity {
-    /// Addresses that connections to one IPv4 destination are spread over.
+    /// Source addresses of connections to one IPv4 destination.
     pub(crate) addresses: u64,
-    /// To one destination address and port: one for every local port of each of these addresses.
+    /// To one destination address and port: one for each local port of each of these addresses.
     pub(crate) per_destination: u64,
-    /// To all destinations together; as in the promise, never more than `per_destination`.
+    /// To all destinations together: at most `per_destination`, as in the promise.
     pub(crate) total: u64,
-    /// What keeps the total from being larger.
+    /// What limits the total.
     pub(crate) limit: Limit,
 }
 
-/// What keeps the total from being larger.
+/// What limits the total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Limit {
@@ -48,7 +49,7 @@ impl Limit {
 }
 
 impl Capacity {
-    /// With so many addresses to take; what could not be read does not bind.
+    /// The capacity with this many source addresses. A limit that could not be read does not count.
     pub(super) fn new(config: &Config, addresses: u64, facts: &Facts) -> Self {
         let per_destination = addresses.saturating_mul(facts.limits.port_count());
         let descriptors = facts.session.as_ref().ok().and_then(|session| session.descriptors(&facts.limits));
@@ -81,22 +82,22 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
         "{per_destination} connections to one destination, from {addresses} addresses, and {total} in all: {}",
         match limit {
             Limit::Addresses => "no address can be used",
-            Limit::Ports => "the local ports bind",
-            Limit::Descriptors => "the open files of one process bind",
-            Limit::Memory => "the memory binds",
-            Limit::Conntrack => "the connections that the kernel tracks bind",
-            Limit::Tracking => "the connections that EC2 tracks bind",
+            Limit::Ports => "limited by the local ports",
+            Limit::Descriptors => "limited by the open files of one process",
+            Limit::Memory => "limited by the memory",
+            Limit::Conntrack => "limited by the connections that the kernel can track",
+            Limit::Tracking => "limited by the connections that EC2 can track",
         }
     );
     if per_destination >= promised.per_destination && total >= promised.total {
         return Check::ok(NAME, message);
     }
     let help = if per_destination < promised.per_destination {
-        "mend what the checks above say of addresses, routes, spread and ports"
+        "resolve the failed checks of addresses, routes, spread and ports above"
     } else if limit == Limit::Tracking {
         UNTRACKED
     } else {
-        "raise the limit that binds"
+        "raise that limit"
     };
     let promise = format!("{} and {} were promised", promised.per_destination, promised.total);
     Check::failed(NAME, format!("{message}; {promise}"), help)
@@ -104,12 +105,15 @@ pub(super) fn judge(config: &Config, capacity: &Capacity) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use trunnion_generator::{Connections, Mode, Ports, Spread, Ssh};
+    use trunnion_host::{Connections, Mode, Ports, Spread, Ssh};
 
     use super::*;
     use crate::check::{
-        Ena, Session, Spreading,
+        ena::Ena,
         limits::{Conntrack, Limits},
+        session::Session,
+        spread::Spreading,
+        verdict::State,
     };
 
     fn facts(hard: u64, memory_bytes: u64, most: Option<u64>) -> Facts {
@@ -155,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_limit_binds() {
+    fn the_smallest_limit_counts() {
         let found = |tracking, facts: &Facts| {
             let Capacity { per_destination, total, limit, .. } = Capacity::new(&config(tracking), 3, facts);
             (per_destination, total, limit)
@@ -169,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_ec2_tracks_too_few_connections_of_is_told_the_way_out() {
+    fn the_help_for_too_few_tracked_connections_is_an_untracked_pool() {
         let config = config(Tracking::Tracked);
         let check = judge(&config, &Capacity::new(&config, 3, &facts(1_000, 1 << 30, None)));
-        assert_eq!((check.state, check.help.as_deref()), (crate::check::State::Failed, Some(UNTRACKED)));
+        assert_eq!((check.state, check.help.as_deref()), (State::Failed, Some(UNTRACKED)));
     }
 }

@@ -1,18 +1,18 @@
-//! What the Elastic Network Adapter allows, and what it refused: EC2 limits bandwidth, packets and tracked connections of
-//! an instance, and its driver counts what went beyond (EC2 User Guide, "Monitor network performance for ENA settings on
-//! your EC2 instance").
+//! The allowances of the Elastic Network Adapter: EC2 limits bandwidth, packets and tracked connections of an instance, and
+//! the driver counts the packets that exceeded a limit (EC2 User Guide, "Monitor network performance for ENA settings on your
+//! EC2 instance").
 
-use trunnion_generator::{Config, Tracking};
+use trunnion_host::{Config, Tracking};
 
 use super::{
-    Check,
     kernel::{self, Driver},
+    verdict::Check,
 };
 use crate::layout::Layout;
 
 const AVAILABLE: &str = "conntrack_allowance_available";
 const EXCEEDED: &str = "_allowance_exceeded";
-pub(super) const UNTRACKED: &str = "set `tracking: untracked` for the pool, or take a larger instance type";
+pub(super) const UNTRACKED: &str = "set `tracking: untracked` for the pool, or use a larger instance type";
 
 /// The allowances of one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +21,12 @@ pub(crate) struct Ena {
     pub(crate) driver: String,
     /// Packets that were queued or dropped, by allowance: `bw_in`, `bw_out`, `pps`, `conntrack`, `linklocal`.
     pub(crate) exceeded: Vec<(String, u64)>,
-    /// How many further connections may be tracked; the same on all interfaces, for it is the instance's.
+    /// How many further connections EC2 can track. It is a figure of the instance, the same on all interfaces.
     pub(crate) conntrack_available: Option<u64>,
 }
 
 impl Ena {
-    /// Asks the driver of each interface; one that keeps no such statistics has neither of them.
+    /// Asks the driver of each interface. Other drivers than ENA have no allowances.
     pub(crate) fn look(layout: &Layout) -> Vec<Self> {
         let names = layout.interfaces.iter().map(|interface| interface.name.as_str());
         names.filter_map(|name| Some(read(name, kernel::driver(name).ok()?))).collect()
@@ -46,31 +46,32 @@ fn read(interface: &str, driver: Driver) -> Ena {
     ena
 }
 
-/// How many connections EC2 tracks for the instance: what its allowance leaves, and the connections that there are now.
+/// How many connections EC2 can track for the instance: those that its allowance leaves, plus those that exist.
 pub(super) fn trackable(ena: &[Ena], connections: u64) -> Option<u64> {
     let available = ena.iter().filter_map(|interface| interface.conntrack_available).min()?;
     Some(available.saturating_add(connections))
 }
 
-/// Never fails: what was exceeded is past. How many connections can be tracked is a matter of the capacity.
+/// A warning at most: an allowance that was exceeded in the past says nothing about now. The tracked connections are part of
+/// the capacity.
 pub(super) fn judge(config: &Config, ena: &[Ena]) -> Check {
     const NAME: &str = "ena";
     let adapters = ena.iter().filter(|interface| interface.driver == "ena").count();
     let mut details = Vec::new();
     for interface in ena {
         for (allowance, count) in interface.exceeded.iter().filter(|(_, count)| *count > 0) {
-            details.push(format!("`{}`: {allowance} was exceeded by {count} packets since boot", interface.interface));
+            details.push(format!("`{}`: {count} packets since boot exceeded `{allowance}`", interface.interface));
         }
     }
     if !details.is_empty() {
         let help = match config.tracking {
             Tracking::Tracked => UNTRACKED,
-            Tracking::Untracked => "take a larger instance type",
+            Tracking::Untracked => "use a larger instance type",
         };
-        return Check::warning(NAME, "EC2's allowances limit this host", help).with(details);
+        return Check::warning(NAME, "this host exceeded allowances of EC2", help).with(details);
     }
     if adapters == 0 {
-        return Check::ok(NAME, "not an ENA interface among them, so there are no allowances to read");
+        return Check::ok(NAME, "no ENA interface, so there are no allowances to read");
     }
     Check::ok(NAME, format!("{adapters} ENA interfaces, no allowance exceeded"))
 }
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn allowances_are_told_from_other_statistics() {
+    fn other_statistics_are_no_allowances() {
         let statistics = [("tx_timeout", 1), ("bw_in_allowance_exceeded", 2), (AVAILABLE, 136_812)];
         let statistics = statistics.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let ena = read("ens5", Driver { name: "ena".into(), statistics });

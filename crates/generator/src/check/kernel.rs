@@ -1,5 +1,5 @@
-//! Two questions that Linux answers by pointers alone: a driver's own statistics, and whether the clock is synchronised.
-#![expect(unsafe_code, reason = "SIOCETHTOOL and adjtimex take pointers; nothing safe wraps them")]
+//! Two system calls that no crate wraps: the statistics of a network driver, and whether the clock is synchronised.
+#![expect(unsafe_code, reason = "SIOCETHTOOL and adjtimex take pointers, and no crate wraps them safely")]
 
 use std::{io, mem, net::UdpSocket, os::fd::AsRawFd as _};
 
@@ -10,15 +10,15 @@ const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSTATS: u32 = 0x1d;
 const ETH_SS_STATS: u32 = 1;
 const ETH_GSTRING_LEN: usize = 32;
-/// `struct ethtool_drvinfo`, and two places in it.
+/// The size of `struct ethtool_drvinfo`, and the ranges of two of its fields.
 const DRVINFO: usize = 196;
 const DRIVER: std::ops::Range<usize> = 4..36;
 const N_STATS: std::ops::Range<usize> = 180..184;
 
-/// No driver has more statistics than this. ENA has some thirty for each queue.
+/// More statistics are an error. ENA has about 30 for each queue.
 const MOST: usize = 8_192;
 
-/// An interface's driver and the statistics that it keeps itself.
+/// The driver of an interface, and its own statistics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Driver {
     pub(crate) name: String,
@@ -26,7 +26,7 @@ pub(crate) struct Driver {
     pub(crate) statistics: Vec<(String, u64)>,
 }
 
-/// The driver of an interface and the statistics that it keeps itself.
+/// Reads the driver of an interface, and its own statistics.
 pub(crate) fn driver(interface: &str) -> io::Result<Driver> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let mut info = vec![0; DRVINFO.div_ceil(8)];
@@ -40,8 +40,9 @@ pub(crate) fn driver(interface: &str) -> io::Result<Driver> {
     if count > MOST {
         return Err(io::Error::other(format!("`{interface}` has {count} statistics")));
     }
-    // The kernel writes as many as the driver has at that moment, whatever we ask for. A driver's number changes with its
-    // queues at most, so there is room for twice what any has. Pages that are not written take no memory.
+    // The kernel writes as many statistics as the driver has at that moment, not as many as we ask for. The number only
+    // changes with the number of queues, so the buffers have twice the size that any driver needs. Pages that the kernel
+    // does not write take no memory.
     let mut names = vec![0; 2 * MOST * ETH_GSTRING_LEN / 8 + 2];
     ask(&socket, interface, ETHTOOL_GSTRINGS, ETH_SS_STATS, as_u32(count), &mut names)?;
     let mut values = vec![0; 2 * MOST + 1];
@@ -51,11 +52,11 @@ pub(crate) fn driver(interface: &str) -> io::Result<Driver> {
     Ok(Driver { name, statistics: names.zip(values.into_iter().skip(1)).take(count).collect() })
 }
 
-/// Whether the kernel takes its clock for synchronised, as NTP or PTP daemons tell it.
+/// Whether the clock is synchronised, as an NTP or PTP daemon last reported it to the kernel.
 pub(crate) fn clock_is_synchronised() -> io::Result<bool> {
     // SAFETY: `timex` is plain numbers, for which zero is a value.
     let mut timex: libc::timex = unsafe { mem::zeroed() };
-    // SAFETY: it points to a whole `timex` of ours, which lives until the call is over; no mode is set, so the kernel only
+    // SAFETY: it points to a whole `timex` of ours, which lives until the call returns; `modes` is zero, so the kernel only
     // writes to it.
     let state = unsafe { libc::adjtimex(&raw mut timex) };
     if state < 0 {
@@ -64,7 +65,7 @@ pub(crate) fn clock_is_synchronised() -> io::Result<bool> {
     Ok(state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0)
 }
 
-/// Asks the driver: a command, and up to two numbers that follow it, at the head of a buffer that holds the answer.
+/// Sends a command and up to two numbers to the driver. They are at the beginning of the buffer that gets the answer.
 fn ask(
     socket: &UdpSocket,
     interface: &str,
@@ -87,8 +88,8 @@ fn ask(
         *slot = libc::c_char::from_ne_bytes([byte]);
     }
     request.ifr_ifru.ifru_data = buffer.as_mut_ptr().cast();
-    // SAFETY: the request is ours and names a buffer of ours, aligned to 8 and alive until the call is over, with room for
-    // all that the kernel writes for these commands (see `driver`).
+    // SAFETY: the request is ours and points to a buffer of ours, aligned to 8 bytes and alive until the call returns, and
+    // large enough for all that the kernel writes for these commands (see `driver`).
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -1,42 +1,42 @@
-//! What the kernel allows: local ports, open files, memory, tracked connections; and whether its clock is right.
+//! Limits of the kernel: local ports, open files, memory and tracked connections; and whether the clock is synchronised.
 
 use std::{fs, str::FromStr};
 
-use trunnion_generator::{Config, Ports, most_by_memory};
+use trunnion_host::{Config, Ports, most_by_memory};
 
-use super::{Check, kernel};
+use super::{kernel, verdict::Check};
 
-/// The kernel's limits; what is `None` could not be read.
+/// Limits of the kernel. A field that is `None` could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) ports: Option<Ports>,
-    /// Ports of the range that only a socket which asks for them gets.
+    /// Ports of the range that outgoing connections do not use (`ip_local_reserved_ports`).
     pub(crate) reserved_ports: u64,
-    /// Open files that any one process may be given.
+    /// The highest limit of open files that a process can have.
     pub(crate) nr_open: Option<u64>,
-    /// Open files of the whole host, and the most of them.
+    /// Open files of the whole host, and their limit.
     pub(crate) open_files: Option<(u64, u64)>,
     pub(crate) memory_bytes: Option<u64>,
     /// `None` where the kernel tracks no connections of this network namespace.
     pub(crate) conntrack: Option<Conntrack>,
     pub(crate) clock_is_synchronised: Option<bool>,
-    /// TCP sockets that are connected, or were a moment ago.
+    /// TCP sockets in use or in `TIME_WAIT`.
     pub(crate) connections: u64,
 }
 
-/// The kernel's own connection tracking.
+/// The connection tracking of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Conntrack {
     pub(crate) entries: u64,
-    /// None where there is no limit.
+    /// `None` if there is no limit.
     pub(crate) most: Option<u64>,
 }
 
 impl Limits {
     pub(crate) fn look(config: &Config) -> Self {
         let ports = ports_of(&read("/proc/sys/net/ipv4/ip_local_port_range"));
-        // The service lets both have their turn.
-        let ports = if ports == Some(config.ports.moved()) { Some(config.ports) } else { ports };
+        // The service alternates between the two.
+        let ports = if ports == Some(config.ports.alternate()) { Some(config.ports) } else { ports };
         let reserved = read("/proc/sys/net/ipv4/ip_local_reserved_ports");
         Self {
             ports,
@@ -50,13 +50,13 @@ impl Limits {
         }
     }
 
-    /// How many local ports of each address there are to take.
+    /// How many local ports of each address outgoing connections can use.
     pub(crate) fn port_count(&self) -> u64 {
         self.ports.map_or(0, |ports| ports.count().saturating_sub(self.reserved_ports))
     }
 }
 
-/// What a file of `/proc` holds; nothing where there is none.
+/// The content of a file in `/proc`; empty if it cannot be read.
 pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
@@ -65,7 +65,7 @@ fn number<T: FromStr>(path: &str) -> Option<T> {
     read(path).trim().parse().ok()
 }
 
-/// Files that are open on the whole host, and the most that may be.
+/// Open files of the whole host, and their limit.
 pub(crate) fn open_files() -> Option<(u64, u64)> {
     let text = read("/proc/sys/fs/file-nr");
     let mut numbers = text.split_ascii_whitespace().map(str::parse);
@@ -83,14 +83,14 @@ fn memory_in(text: &str, line: &str) -> Option<u64> {
     rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Tracking is on where anything is tracked: the metadata service has just been asked, and its connection would be.
+/// The kernel tracks connections if it has entries: our own connection to the metadata service would be one.
 pub(crate) fn conntrack() -> Option<Conntrack> {
     let entries = number("/proc/sys/net/netfilter/nf_conntrack_count").filter(|&entries| entries > 0)?;
     let most = number("/proc/sys/net/netfilter/nf_conntrack_max").filter(|&most| most > 0);
     Some(Conntrack { entries, most })
 }
 
-/// In use, and in `TIME_WAIT`, of both families; the latter are counted as IPv4's.
+/// Sockets in use and in `TIME_WAIT`, of both families. The kernel counts all of the latter as IPv4.
 fn connections(sockstat: &str, sockstat6: &str) -> u64 {
     let value = |text: &str, line: &str, word: &str| {
         let line = text.lines().find_map(|found| found.strip_prefix(line))?;
@@ -106,7 +106,7 @@ fn ports_of(text: &str) -> Option<Ports> {
     Some(Ports { first: numbers.next()?.ok()?, last: numbers.next()?.ok()? })
 }
 
-/// How many ports of the range a list such as `8080,9000-9100` takes out of it.
+/// How many ports of the range are in a list such as `8080,9000-9100`.
 fn reserved_in(range: Ports, list: &str) -> u64 {
     let taken = |part: &str| {
         let (low, high) = part.split_once('-').unwrap_or((part, part));
@@ -119,7 +119,7 @@ fn reserved_in(range: Ports, list: &str) -> u64 {
 pub(super) fn ports(config: &Config, limits: &Limits) -> Check {
     const NAME: &str = "ports";
     let Some(ports) = limits.ports else {
-        return Check::failed(NAME, "`net.ipv4.ip_local_port_range` cannot be read", "make sure that /proc is mounted");
+        return Check::failed(NAME, "cannot read `net.ipv4.ip_local_port_range`", "make sure that /proc is mounted");
     };
     let (count, promised) = (limits.port_count(), config.ports.count_without(config.metrics_port));
     let range = format!("{} to {}", ports.first, ports.last);
@@ -131,7 +131,7 @@ pub(super) fn ports(config: &Config, limits: &Limits) -> Check {
         return Check::failed(
             NAME,
             format!("each address has {count} local ports, {range}{reserved}; {promised} were promised"),
-            "run `trunnion-generator setup`, and look for another file in /etc/sysctl.d that sets them",
+            "run `trunnion-generator setup`, and remove files in /etc/sysctl.d that set other values",
         );
     }
     Check::ok(NAME, format!("each address has {count}, {range}"))
@@ -144,12 +144,12 @@ pub(super) fn memory_of(limits: &Limits) -> Option<u64> {
 pub(super) fn judge_memory(config: &Config, limits: &Limits) -> Check {
     const NAME: &str = "memory";
     let (Some(bytes), Some(most)) = (limits.memory_bytes, memory_of(limits)) else {
-        return Check::failed(NAME, "the memory of this host cannot be read", "make sure that /proc is mounted");
+        return Check::failed(NAME, "cannot read the memory size of this host", "make sure that /proc is mounted");
     };
-    let message = format!("{} MiB bear {most} connections", bytes >> 20);
+    let message = format!("{} MiB are enough for {most} connections", bytes >> 20);
     if most < config.connections.total {
         let message = format!("{message}, {} were promised", config.connections.total);
-        return Check::failed(NAME, message, "take an instance type with more memory");
+        return Check::failed(NAME, message, "use an instance type with more memory");
     }
     Check::ok(NAME, message)
 }
@@ -157,15 +157,17 @@ pub(super) fn judge_memory(config: &Config, limits: &Limits) -> Check {
 pub(super) fn judge_conntrack(config: &Config, limits: &Limits) -> Check {
     const NAME: &str = "conntrack";
     const HELP: &str =
-        "raise `net.netfilter.nf_conntrack_max`, or remove the firewall rules that make the kernel track";
+        "raise `net.netfilter.nf_conntrack_max`, or remove the firewall rules that turn on connection tracking";
     match limits.conntrack {
         None => Check::ok(NAME, "the kernel tracks no connections"),
         Some(Conntrack { entries, most: None }) => {
             Check::ok(NAME, format!("the kernel tracks {entries} connections, without a limit"))
         }
-        Some(Conntrack { entries, most: Some(most) }) if entries >= most => {
-            Check::failed(NAME, format!("the kernel's table is full: it tracks {entries} of {most} connections"), HELP)
-        }
+        Some(Conntrack { entries, most: Some(most) }) if entries >= most => Check::failed(
+            NAME,
+            format!("the connection table of the kernel is full: {entries} of {most} entries"),
+            HELP,
+        ),
         Some(Conntrack { most: Some(most), .. }) if most < config.connections.total => Check::failed(
             NAME,
             format!("the kernel tracks {most} connections at most, {} were promised", config.connections.total),
@@ -179,12 +181,11 @@ pub(super) fn judge_conntrack(config: &Config, limits: &Limits) -> Check {
 
 pub(super) fn clock(limits: &Limits) -> Check {
     const NAME: &str = "clock";
-    const HELP: &str =
-        "start chronyd, which Amazon Linux sets to 169.254.169.123; response times stay right without it";
+    const HELP: &str = "start chronyd, which Amazon Linux configures for 169.254.169.123; without it, timestamps can be wrong, but response times are right";
     match limits.clock_is_synchronised {
         Some(true) => Check::ok(NAME, "synchronised"),
-        Some(false) => Check::warning(NAME, "the kernel does not take the clock for synchronised", HELP),
-        None => Check::warning(NAME, "the kernel does not tell whether the clock is synchronised", HELP),
+        Some(false) => Check::warning(NAME, "the clock is not synchronised", HELP),
+        None => Check::warning(NAME, "cannot read from the kernel whether the clock is synchronised", HELP),
     }
 }
 

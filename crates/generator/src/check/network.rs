@@ -1,89 +1,66 @@
-//! The network as the kernel has it, against the layout: interfaces, addresses, and the way that each address takes.
+//! Compares the kernel's network with the layout: interfaces, addresses, and the way that connections of each address take.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, io, net::IpAddr};
 
-use futures::TryStreamExt as _;
-use netlink_packet_route::{
-    address::{AddressAttribute, AddressFlags},
-    link::LinkFlags,
-};
-use rtnetlink::Handle;
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{
-    Check,
-    ways::{self, MAIN, Taken, Way},
+    verdict::Check,
+    ways::{self, Taken, Way},
 };
-use crate::layout::{Interface, Layout};
+use crate::{
+    layout::{Interface, Layout},
+    netlink::{MAIN, Netlink},
+};
 
 const SETUP: &str = "run `trunnion-generator setup`";
 
-/// The network as the kernel has it.
+/// The kernel's network.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Network {
-    /// By index, whether it is up and has a carrier.
+    /// By index, whether the link is up and has a carrier.
     links: BTreeMap<u32, bool>,
-    /// By address, the indices of the interfaces that have it; addresses that cannot be used yet are not among them.
+    /// By address, the indices of the interfaces that have it. Addresses that sockets cannot use are left out.
     addresses: BTreeMap<IpAddr, Vec<u32>>,
-    /// By address, the ways that connections bound to it take, one to each kind of destination.
+    /// By address, the ways of connections bound to it, one to each kind of destination.
     ways: BTreeMap<IpAddr, Vec<Way>>,
     /// The ways of connections that bind no address.
     unbound: Vec<Way>,
 }
 
 impl Network {
-    /// Asks the kernel: one dump each of links, addresses and routes, and for each address of the layout a route lookup to
-    /// each kind of destination.
-    pub(crate) async fn look(layout: &Layout) -> Result<Self, rtnetlink::Error> {
-        let handle = connect()?;
+    /// Reads it: one dump each of links, addresses and routes, and for each address of the layout a route lookup to each kind
+    /// of destination.
+    pub(crate) async fn look(layout: &Layout) -> io::Result<Self> {
+        let netlink = Netlink::open()?;
         let mut network = Self::default();
-        let mut links = handle.link().get().execute();
-        while let Some(link) = links.try_next().await? {
-            let works = LinkFlags::Up | LinkFlags::LowerUp;
-            network.links.insert(link.header.index, link.header.flags.contains(works));
+        network.links.extend(netlink.links().await?.into_iter().map(|link| (link.identity.index, link.works)));
+        for address in netlink.addresses().await?.into_iter().filter(|address| address.usable) {
+            network.addresses.entry(address.ip).or_default().push(address.index);
         }
-        let mut addresses = handle.address().get().execute();
-        while let Some(message) = addresses.try_next().await? {
-            let (mut local, mut peer, mut unusable) = (None, None, false);
-            for attribute in &message.attributes {
-                match attribute {
-                    AddressAttribute::Local(address) => local = Some(*address),
-                    AddressAttribute::Address(address) => peer = Some(*address),
-                    AddressAttribute::Flags(flags) => {
-                        unusable = flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed)
-                            && !flags.contains(AddressFlags::Optimistic);
-                    }
-                    _ => {}
-                }
-            }
-            // Where there is a peer, as on a tunnel, `Address` is the peer's.
-            if let Some(address) = local.or(peer).filter(|_| !unusable) {
-                network.addresses.entry(address).or_default().push(message.header.index);
-            }
-        }
-        let destinations = ways::destinations(&handle, layout, &network.addresses).await?;
+        let destinations = ways::destinations(&netlink, layout, &network.addresses).await?;
         let of_family = |ipv4| destinations.iter().filter(move |destination| destination.is_ipv4() == ipv4);
         for address in layout.addresses().filter(|address| network.addresses.contains_key(address)) {
-            let ways = ways::ways(&handle, Some(address), of_family(address.is_ipv4())).await;
+            let ways = ways::ways(&netlink, Some(address), of_family(address.is_ipv4())).await;
             network.ways.insert(address, ways);
         }
         let primary = layout.interfaces.first().map_or(&[][..], |primary| &primary.addresses);
         for ipv4 in [true, false] {
-            // What the primary interface has nothing of, the main table need not lead anywhere.
+            // Without a primary address of a family, the host needs no routes of that family.
             if primary.iter().any(|address| address.is_ipv4() == ipv4) {
-                network.unbound.extend(ways::ways(&handle, None, of_family(ipv4)).await);
+                network.unbound.extend(ways::ways(&netlink, None, of_family(ipv4)).await);
             }
         }
         Ok(network)
     }
 
-    /// The addresses that stand on their own interface, of these, and leave through it.
+    /// The addresses of these interfaces that the kernel has, on a working interface, and whose connections leave through it.
     pub(crate) fn usable(&self, interfaces: &[Interface]) -> Vec<IpAddr> {
         let mut usable = Vec::new();
         for interface in interfaces {
             let works = |address: &&IpAddr| {
                 self.links.get(&interface.index) == Some(&true)
-                    && self.stands(interface, **address)
+                    && self.has(interface.index, **address)
                     && self.leaves(interface, **address)
             };
             usable.extend(interface.addresses.iter().filter(works));
@@ -95,17 +72,13 @@ impl Network {
         self.addresses.get(&address).is_some_and(|indices| indices.contains(&index))
     }
 
-    fn stands(&self, interface: &Interface, address: IpAddr) -> bool {
-        self.has(interface.index, address)
-    }
-
     fn leaves(&self, interface: &Interface, address: IpAddr) -> bool {
         let ways = self.ways.get(&address);
         ways.is_some_and(|ways| ways.iter().all(|way| way.leads_through(interface.index)))
     }
 
-    /// How the address leaves, if that is not through its own interface.
-    fn astray(&self, layout: &Layout, interface: &Interface, address: IpAddr) -> Option<String> {
+    /// How connections of the address leave, if that is not through its own interface.
+    fn wrong_way(&self, layout: &Layout, interface: &Interface, address: IpAddr) -> Option<String> {
         let expected = format!("not through `{}`", interface.name);
         let Some(ways) = self.ways.get(&address) else { return Some("was not looked up".to_owned()) };
         let mut wrong = ways.iter().filter(|way| !way.leads_through(interface.index));
@@ -120,26 +93,18 @@ impl Network {
                 name(layout, *interface),
                 table_name(*table)
             ),
-            Taken::None(why) => format!("has no way to `{destination}`{more}, {expected}: {why}"),
+            Taken::None(why) => format!("has no route to `{destination}`{more}, {expected}: {why}"),
         })
     }
 }
 
-/// The address that the kernel gives to connections into the world that bind none: the primary one, also while the
-/// metadata service says nothing.
+/// The primary address as the kernel knows it, for the time before there is metadata: the source address of connections that
+/// bind none and leave the VPC.
 pub(crate) async fn primary_of_kernel() -> Option<IpAddr> {
-    ways::unbound_source(&connect().ok()?).await
+    ways::unbound_source(&Netlink::open().ok()?).await
 }
 
-fn connect() -> Result<Handle, rtnetlink::Error> {
-    let (connection, handle, _) =
-        rtnetlink::new_connection().map_err(|error| rtnetlink::Error::NamespaceError(error.to_string()))?;
-    // It ends by itself when the handle is gone.
-    tokio::spawn(connection);
-    Ok(handle)
-}
-
-/// Whether the metadata names as many interfaces and addresses as were promised.
+/// Whether the metadata has as many interfaces and addresses as were promised.
 pub(super) fn metadata(config: &Config, layout: &Layout) -> Check {
     const NAME: &str = "metadata";
     let mut details = Vec::new();
@@ -150,21 +115,19 @@ pub(super) fn metadata(config: &Config, layout: &Layout) -> Check {
     for interface in &layout.interfaces {
         let addresses = interface.addresses.iter().filter(|address| address.is_ipv4()).count();
         if (addresses as u64) < u64::from(config.addresses) {
-            details.push(format!(
-                "`{}` was given {addresses} addresses, {} were promised",
-                interface.name, config.addresses
-            ));
+            details.push(format!("`{}` has {addresses} addresses, {} were promised", interface.name, config.addresses));
         }
     }
     if details.is_empty() {
         let addresses = layout.addresses().count();
         return Check::ok(NAME, format!("{named} interfaces with {addresses} addresses, as promised"));
     }
-    let message = "the metadata service names less than was promised";
-    Check::failed(NAME, message, "the launch template gives every host its interfaces: replace this host").with(details)
+    let message = "the metadata has fewer interfaces or addresses than were promised";
+    Check::failed(NAME, message, "replace this host: the launch template gives a new one all interfaces and addresses")
+        .with(details)
 }
 
-/// Whether every interface is there and up.
+/// Whether every interface exists and is up.
 pub(super) fn interfaces(layout: &Layout, network: &Network) -> Check {
     const NAME: &str = "interfaces";
     let named = layout.interfaces.len() + layout.missing.len();
@@ -185,12 +148,12 @@ pub(super) fn interfaces(layout: &Layout, network: &Network) -> Check {
     Check::failed(NAME, format!("{} of {named} cannot be used", details.len()), help).with(details)
 }
 
-/// Whether every address stands on its interface.
+/// Whether every address is on its interface.
 pub(super) fn addresses(layout: &Layout, network: &Network) -> Check {
     const NAME: &str = "addresses";
     let mut details = Vec::new();
     for interface in &layout.interfaces {
-        for address in interface.addresses.iter().filter(|&&address| !network.stands(interface, address)) {
+        for address in interface.addresses.iter().filter(|&&address| !network.has(interface.index, address)) {
             let found = match network.addresses.get(address).and_then(|indices| indices.first()) {
                 Some(index) => format!("it is on {}", name(layout, *index)),
                 None => "no interface has it".to_owned(),
@@ -205,14 +168,14 @@ pub(super) fn addresses(layout: &Layout, network: &Network) -> Check {
     Check::failed(NAME, format!("{} of {all} are not on their interfaces", details.len()), SETUP).with(details)
 }
 
-/// Whether every address that is there leaves through its own interface, wherever it goes, and whether connections that bind
-/// none have a way.
+/// Whether connections of every present address leave through its interface, to every kind of destination, and whether
+/// connections that bind no address have a route.
 pub(super) fn routes(layout: &Layout, network: &Network) -> Check {
     const NAME: &str = "routes";
     let (mut details, mut right) = (Vec::new(), 0_u64);
     for interface in &layout.interfaces {
-        for address in interface.addresses.iter().filter(|&&address| network.stands(interface, address)) {
-            match network.astray(layout, interface, *address) {
+        for address in interface.addresses.iter().filter(|&&address| network.has(interface.index, address)) {
+            match network.wrong_way(layout, interface, *address) {
                 None => right += 1,
                 Some(why) => details.push(format!("`{address}` {why}")),
             }
@@ -222,7 +185,7 @@ pub(super) fn routes(layout: &Layout, network: &Network) -> Check {
     for Way { destination, taken } in &network.unbound {
         match taken {
             Taken::None(why) => {
-                details.push(format!("connections that bind no address have no way to `{destination}`: {why}"));
+                details.push(format!("connections that bind no address have no route to `{destination}`: {why}"));
             }
             Taken::Through { interface, source: Some(source), .. } if !network.has(*interface, *source) => {
                 details.push(format!(
@@ -235,10 +198,10 @@ pub(super) fn routes(layout: &Layout, network: &Network) -> Check {
         }
     }
     if details.is_empty() {
-        return Check::ok(NAME, format!("all {right} addresses that are there leave through their own interface"));
+        return Check::ok(NAME, format!("all {right} present addresses leave through their own interface"));
     }
     let message = if wrong == 0 {
-        "connections that bind no address cannot go everywhere".to_owned()
+        "connections that bind no address do not reach every destination".to_owned()
     } else {
         format!("{wrong} addresses do not leave through their own interface")
     };

@@ -1,4 +1,4 @@
-//! Real connections: one from each address to a target that the caller names.
+//! Test connections: one from each address to a target that the caller names.
 
 use std::{
     collections::BTreeMap,
@@ -10,17 +10,17 @@ use std::{
 use futures::{StreamExt as _, stream};
 use tokio::{net::TcpSocket, time::timeout};
 
-use super::Check;
+use super::verdict::Check;
 
 const AT_ONCE: usize = 64;
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// How the connections went.
+/// The results of the test connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Probes {
     target: SocketAddr,
     tried: usize,
-    /// By address, why it reached nothing.
+    /// By address, why its connection failed.
     pub(super) failed: BTreeMap<IpAddr, String>,
 }
 
@@ -39,7 +39,7 @@ impl Probes {
     }
 }
 
-/// A socket that is bound is left alone by the spread, so the answer is of this address.
+/// The spread program ignores a bound socket, so the connection comes from this address.
 async fn connect(address: IpAddr, target: SocketAddr) -> io::Result<()> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(SocketAddr::new(address, 0))?;
@@ -50,12 +50,16 @@ pub(super) fn judge(probes: &Probes) -> Check {
     const NAME: &str = "probe";
     let Probes { target, tried, failed } = probes;
     if *tried == 0 {
-        return Check::failed(NAME, format!("no address can be used to reach `{target}`"), "mend the checks above");
+        return Check::failed(
+            NAME,
+            format!("no usable address can reach `{target}`"),
+            "resolve the failed checks above first",
+        );
     }
     if failed.is_empty() {
         return Check::ok(NAME, format!("all {tried} addresses reach `{target}`"));
     }
     let details = failed.iter().map(|(address, why)| format!("`{address}` does not reach `{target}`: {why}")).collect();
-    let help = "look at the target, the security groups and network ACLs, and the subnets' route tables";
+    let help = "check the target, the security groups, the network ACLs and the route tables of the subnets";
     Check::failed(NAME, format!("{} of {tried} addresses do not reach `{target}`", failed.len()), help).with(details)
 }

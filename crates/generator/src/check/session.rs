@@ -1,5 +1,5 @@
-//! What the SSH user gets in a session of its own, asked in one: its limit of open files, the programs that Gatling needs,
-//! and whether it can run what it unpacks.
+//! Opens a session of the SSH user and looks around in it: the limit of open files, the programs that Gatling needs, and
+//! whether programs run from the folder in which Gatling unpacks them.
 
 use std::{collections::BTreeMap, io, process::Stdio, time::Duration};
 
@@ -8,18 +8,18 @@ use tokio::{
     process::Command,
     time::timeout,
 };
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
-use super::{Check, limits::Limits};
+use super::{limits::Limits, verdict::Check};
 
-/// Prints a word, a space and the answer on a line for each thing asked. `runuser` opens a PAM session, as sshd does, so the
-/// limits are those of a login.
+/// Prints lines of a word, a space and an answer. `runuser` opens a PAM session, as sshd does, so the limits are those of a
+/// login.
 const SCRIPT: &str = r#"
 echo "hard $(ulimit -Hn)"
 echo "soft $(ulimit -Sn)"
 for program in java jq curl; do
   path=$(command -v "$program")
-  # Bash also finds what nobody can run.
+  # Bash also finds files that cannot be executed.
   [[ -x $path ]] || path=
   echo "$program $path"
 done
@@ -27,7 +27,7 @@ java -version 2>&1 | while read -r line; do echo "version $line"; done
 trial=
 trap 'rm -f "$trial"' EXIT
 if ! trial=$(mktemp "$1/.trunnion-check.XXXXXX" 2> /dev/null); then
-  echo "executables cannot be written to"
+  echo "executables is not writable"
 elif printf '#!/bin/sh\n' > "$trial" && chmod u+x "$trial" && "$trial" 2> /dev/null; then
   echo "executables yes"
 else
@@ -35,39 +35,39 @@ else
 fi
 "#;
 
-/// Where a command that comes by SSH looks for programs.
+/// The search path of commands that come by SSH.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
-/// PAM, a shell and a Java start take less, also on a busy host.
+/// PAM, a shell and the start of Java take less, even on a busy host.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// No session prints this many bytes.
+/// A session that prints more bytes is an error.
 const MOST: u64 = 64 * 1024;
 
-/// What the SSH user gets in a session.
+/// What a session of the SSH user gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// Most open files of a process; none where there is no limit but `fs.nr_open`.
+    /// The hard limit of open files; `None` if there is none but `fs.nr_open`.
     hard: Option<u64>,
     soft: Option<u64>,
-    /// By name, where each program lies.
+    /// Paths of programs, by name.
     programs: BTreeMap<String, String>,
-    /// What `java -version` printed.
+    /// The lines that `java -version` printed.
     version: Vec<String>,
-    /// Why the folder for executables is of no use, or `yes`.
+    /// `yes`, or what is wrong with the folder for executables.
     executables: String,
 }
 
 impl Session {
-    /// Opens a session and asks.
+    /// Opens a session and runs [`SCRIPT`].
     pub(crate) async fn look(config: &Config) -> Result<Self, String> {
-        // Away from the terminal of whoever runs this: what the user runs could type into it.
+        // `setsid` detaches it from the terminal: programs of the user could otherwise insert input there.
         let mut command = Command::new("setsid");
         command.args(["runuser", "-u", &config.ssh.user, "--", "bash", "-c", SCRIPT, "bash"]);
         command.arg(&config.executable_dir);
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
         match timeout(LONGEST, answer(command)).await {
-            Err(_) => Err(format!("it did not end within {} s", LONGEST.as_secs())),
+            Err(_) => Err(format!("it did not finish within {} s", LONGEST.as_secs())),
             Ok(answer) => Ok(Self::parse(&answer?)),
         }
     }
@@ -89,18 +89,18 @@ impl Session {
         session
     }
 
-    /// How many files one process of the user can have open: Java raises its soft limit to the hard one by itself.
+    /// How many files one process of the user can open. Java raises its soft limit to the hard limit.
     pub(super) fn descriptors(&self, limits: &Limits) -> Option<u64> {
         let host = limits.open_files.map(|(_, most)| most);
         [self.hard.or(limits.nr_open), host].into_iter().flatten().min()
     }
 
-    /// Whether there is nothing in it that somebody would mend.
+    /// Whether all programs and the folder are as promised, so that the session need not be opened again soon.
     pub(crate) fn is_good(&self, config: &Config) -> bool {
         self.programs.len() == 3 && self.executables == "yes" && self.java() == Some(config.java.into())
     }
 
-    /// The major version of Java: 17 of `17.0.9`, and 8 of `1.8.0_392`.
+    /// The major version of Java: 17 for `17.0.9`, 8 for `1.8.0_392`.
     fn java(&self) -> Option<u32> {
         let quoted = self.version.iter().find_map(|line| line.split_once(" version \"")?.1.split_once('"'))?.0;
         let mut numbers = quoted.split(['.', '-', '_', '+']).map(str::parse);
@@ -111,14 +111,14 @@ impl Session {
     }
 }
 
-/// What the command prints; an error is what it said at last. The user's other processes can meddle with its own, so it may
-/// print without end.
+/// The stdout of the command; if it fails, the error is the last line of its stderr. Other processes of the user can interfere
+/// with the session, so its output is limited.
 async fn answer(mut command: Command) -> Result<String, String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let mut child = command.spawn().map_err(|error| format!("`{program}` does not start: {error}"))?;
+    let mut child = command.spawn().map_err(|error| format!("cannot start `{program}`: {error}"))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    // The first of them that is too much ends both, and the command.
+    // If one of them is too long, both end, and the command is killed.
     let (stdout, stderr) =
         tokio::try_join!(whole(stdout), whole(stderr)).map_err(|error: io::Error| error.to_string())?;
     let status = child.wait().await.map_err(|error| error.to_string())?;
@@ -128,14 +128,14 @@ async fn answer(mut command: Command) -> Result<String, String> {
     Ok(stdout)
 }
 
-/// All of it, without what would move a terminal's cursor; an error if that is too much.
+/// The whole text without control characters; an error if it is too long.
 async fn whole(from: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
     let mut bytes = Vec::new();
     if let Some(from) = from {
         from.take(MOST + 1).read_to_end(&mut bytes).await?;
     }
     if bytes.len() as u64 > MOST {
-        return Err(io::Error::other(format!("it prints more than {MOST} bytes")));
+        return Err(io::Error::other(format!("it printed more than {MOST} bytes")));
     }
     Ok(String::from_utf8_lossy(&bytes).chars().filter(|&c| c == '\n' || !c.is_control()).collect())
 }
@@ -148,12 +148,12 @@ pub(super) fn judge(config: &Config, limits: &Limits, session: &Result<Session, 
             return vec![Check::failed(
                 "session",
                 format!("`{user}` cannot open a session: {why}"),
-                "run this as root after `trunnion-generator setup`, which makes the user and its limits",
+                "run `trunnion-generator setup` first, which creates the user, and run the check as root",
             )];
         }
     };
     vec![
-        Check::ok("session", format!("`{user}` can open one")),
+        Check::ok("session", format!("`{user}` can open a session")),
         descriptors(config, limits, session),
         java(config, session),
         program("jq", user, session),
@@ -164,24 +164,24 @@ pub(super) fn judge(config: &Config, limits: &Limits, session: &Result<Session, 
 
 fn descriptors(config: &Config, limits: &Limits, session: &Session) -> Check {
     const NAME: &str = "descriptors";
-    const HELP: &str = "run `trunnion-generator setup` and log in again; `UsePAM yes` must hold for sshd";
+    const HELP: &str = "run `trunnion-generator setup` and log in again; sshd needs `UsePAM yes`";
     let promised = config.connections.total;
     let user = &config.ssh.user;
     let Some(most) = session.descriptors(limits) else {
-        return Check::failed(NAME, format!("the limit of open files of `{user}` cannot be told"), HELP);
+        return Check::failed(NAME, format!("cannot read the limit of open files of `{user}`"), HELP);
     };
     if most >= promised {
-        return Check::ok(NAME, format!("a process of `{user}` can have {most} files open"));
+        return Check::ok(NAME, format!("a process of `{user}` can open {most} files"));
     }
     match limits.open_files {
         Some((_, host)) if host == most => Check::failed(
             NAME,
-            format!("the whole host can have {most} files open, {promised} connections were promised"),
+            format!("the whole host can open {most} files, {promised} connections were promised"),
             "raise `fs.file-max`",
         ),
         _ => Check::failed(
             NAME,
-            format!("a process of `{user}` can have {most} files open, {promised} connections were promised"),
+            format!("a process of `{user}` can open {most} files, {promised} connections were promised"),
             HELP,
         ),
     }
@@ -190,7 +190,8 @@ fn descriptors(config: &Config, limits: &Limits, session: &Session) -> Check {
 fn java(config: &Config, session: &Session) -> Check {
     const NAME: &str = "java";
     let promised = u32::from(config.java);
-    let install = format!("install `java-{promised}-amazon-corretto-headless`, and make it the one that `java` starts");
+    let install =
+        format!("install `java-{promised}-amazon-corretto-headless`, and make sure that `java` starts this version");
     let Some(path) = session.programs.get(NAME) else {
         return Check::failed(NAME, format!("`{}` finds no `java`", config.ssh.user), install);
     };
@@ -199,7 +200,7 @@ fn java(config: &Config, session: &Session) -> Check {
         Some(version) => {
             Check::failed(NAME, format!("`{path}` is version {version}, {promised} was promised"), install)
         }
-        None => Check::failed(NAME, format!("`{path} -version` does not tell its version"), install)
+        None => Check::failed(NAME, format!("`{path} -version` does not print its version"), install)
             .with(session.version.iter().take(3).cloned().collect()),
     }
 }
@@ -223,8 +224,8 @@ fn executables(config: &Config, session: &Session) -> Check {
         "yes" => Check::ok(NAME, format!("`{user}` can run programs from `{folder}`")),
         why => Check::failed(
             NAME,
-            format!("`{user}` cannot use `{folder}`: it {}", if why.is_empty() { "was not tried" } else { why }),
-            "the folder must belong to the user, and its file system must not be mounted with `noexec`",
+            format!("`{user}` cannot use `{folder}`: it {}", if why.is_empty() { "was not tested" } else { why }),
+            "make the user the owner of the folder, and mount its file system without `noexec`",
         ),
     }
 }
@@ -237,7 +238,7 @@ mod tests {
         version openjdk version \"17.0.9\" 2023-10-17\nversion OpenJDK Runtime Environment\nexecutables yes\n";
 
     #[test]
-    fn a_session_tells_what_it_got() {
+    fn the_answers_of_a_session_are_read() {
         let session = Session::parse(ANSWERS);
         assert_eq!((session.hard, session.soft, session.java()), (Some(15_000), Some(1024), Some(17)));
         assert_eq!(session.programs.keys().collect::<Vec<_>>(), ["curl", "java"]);
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn java_says_its_version_in_several_ways() {
+    fn java_prints_its_version_in_several_forms() {
         let java = |line: &str| Session::parse(&format!("version {line}\n")).java();
         assert_eq!(java("java version \"1.8.0_392\""), Some(8));
         assert_eq!(java("openjdk version \"21\" 2023-09-19 LTS"), Some(21));
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_prints_without_end_is_ended() {
+    async fn a_session_that_prints_without_end_is_killed() {
         let command = |script: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
@@ -271,7 +272,7 @@ mod tests {
         assert_eq!(answer(command("echo hard 7; echo more >&2")).await, Ok("hard 7\n".to_owned()));
         assert_eq!(answer(command(r"echo one >&2; printf '\033[2Jtwo' >&2; exit 3")).await, Err("[2Jtwo".to_owned()));
         for endless in ["while :; do echo more; done", "while :; do echo more >&2; done"] {
-            assert_eq!(answer(command(endless)).await, Err(format!("it prints more than {MOST} bytes")));
+            assert_eq!(answer(command(endless)).await, Err(format!("it printed more than {MOST} bytes")));
         }
     }
 }

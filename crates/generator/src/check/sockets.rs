@@ -1,4 +1,4 @@
-//! TCP sockets as the kernel lists them, by `sock_diag`: streamed, so that a million of them take no memory here.
+//! TCP sockets, read from the kernel by `sock_diag`. They are streamed: a million of them takes no memory here.
 
 use std::io;
 
@@ -10,11 +10,11 @@ use netlink_packet_sock_diag::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 
-/// The kernel fills at most this much at once.
+/// The kernel sends at most this many bytes at once.
 const BUFFER: usize = 32 * 1024;
 
-/// Hands every TCP socket of the network namespace in one of these states to `each`, IPv4 and then IPv6. Blocks until the
-/// kernel has told all.
+/// Calls `each` for every TCP socket of the network namespace in one of these states, IPv4 and then IPv6. Blocks until the
+/// kernel has listed all.
 pub(crate) fn each_tcp(states: &StateFlags, mut each: impl FnMut(&InetResponseHeader)) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
@@ -50,7 +50,7 @@ fn send(socket: &Socket, request: InetRequest) -> io::Result<()> {
     socket.send(&bytes, 0).map(|_| ())
 }
 
-/// Reads the messages of one datagram; false once the last one was among them.
+/// Reads the messages of one datagram; false if the last message was among them.
 fn read(mut bytes: &[u8], each: &mut impl FnMut(&InetResponseHeader)) -> io::Result<bool> {
     while !bytes.is_empty() {
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(bytes).map_err(io::Error::other)?;

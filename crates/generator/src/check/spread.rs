@@ -1,32 +1,32 @@
-//! Whether connections are spread over the addresses that work, and how many addresses that leaves for one destination.
+//! Whether connections are spread over all usable addresses, and how many addresses connections to one destination have.
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-use trunnion_generator::{Config, Mode};
+use trunnion_host::{Config, Mode};
 
-use super::Check;
+use super::verdict::Check;
 use crate::{
-    cli::causes,
+    failure::causes,
     spread::{Options, Source, SpreadError, Spreader},
 };
 
 const ATTACH: &str = "run `trunnion-generator spread`";
 
-/// What there is in the kernel.
+/// The state of the spread program in the kernel.
 #[derive(Debug, Clone)]
 pub(crate) enum Spreading {
-    /// A program, with these sources.
+    /// It is attached, with these sources.
     Attached(Vec<Source>),
-    /// None, though the kernel takes it.
+    /// It is not attached, although the kernel accepts it.
     Absent,
-    /// None, why, and what to do about it.
+    /// The kernel refuses it: why, and what to do next.
     Refused { why: String, help: Option<&'static str> },
-    /// None, for the stack wants none.
+    /// The stack does not ask for it.
     Unwanted,
 }
 
 impl Spreading {
-    /// Asks the kernel, if the stack wants it to spread.
+    /// Asks the kernel, if the stack asks for the program.
     pub(crate) fn look(config: &Config) -> Self {
         if config.spread.mode != Mode::Kernel {
             return Self::Unwanted;
@@ -48,7 +48,7 @@ impl From<SpreadError> for Spreading {
     }
 }
 
-/// How many addresses connections to one IPv4 destination come from.
+/// The number of source addresses of connections to one IPv4 destination.
 pub(super) fn sources(config: &Config, usable: &[IpAddr], spreading: &Spreading) -> u64 {
     let usable = usable.iter().filter(|address| address.is_ipv4());
     match (config.spread.mode, spreading) {
@@ -71,16 +71,16 @@ pub(super) fn judge(config: &Config, usable: &[IpAddr], spreading: &Spreading) -
     const NAME: &str = "spread";
     let sources = match (config.spread.mode, spreading) {
         (Mode::Simulation, _) => {
-            let message = format!("the simulations choose among {} addresses themselves", usable.len());
+            let message = format!("the simulations choose among {} addresses", usable.len());
             return Check::ok(NAME, message);
         }
         (Mode::Off, _) => return Check::ok(NAME, "off: the primary address is the only source"),
         (Mode::Kernel, Spreading::Absent | Spreading::Unwanted) => {
-            let message = "nothing spreads connections: they all come from one address";
+            let message = "connections are not spread: all come from one address";
             return Check::failed(NAME, message, ATTACH);
         }
         (Mode::Kernel, Spreading::Refused { why, help }) => {
-            let message = format!("the kernel does not spread connections, they all come from one address: {why}");
+            let message = format!("connections are not spread, all come from one address: {why}");
             return Check::failed(NAME, message, help.unwrap_or(ATTACH));
         }
         (Mode::Kernel, Spreading::Attached(sources)) => sources,
@@ -89,16 +89,16 @@ pub(super) fn judge(config: &Config, usable: &[IpAddr], spreading: &Spreading) -
     let mut details: Vec<String> = usable
         .iter()
         .filter(|address| !taken.contains_key(address))
-        .map(|address| format!("`{address}` is no source"))
+        .map(|address| format!("`{address}` can be used, but is not a source"))
         .collect();
     details.extend(
         taken
             .keys()
             .filter(|address| !usable.contains(address))
-            .map(|address| format!("`{address}` is a source and cannot be used")),
+            .map(|address| format!("`{address}` is a source, but cannot be used")),
     );
     if !details.is_empty() {
-        let message = "the sources of connections are not the addresses that can be used";
+        let message = "the source addresses are not the usable addresses";
         return Check::failed(NAME, message, ATTACH).with(details);
     }
     let draining: Vec<String> = taken
@@ -107,8 +107,8 @@ pub(super) fn judge(config: &Config, usable: &[IpAddr], spreading: &Spreading) -
         .map(|(address, _)| format!("`{address}` is draining"))
         .collect();
     if !draining.is_empty() {
-        let help = "run `trunnion-generator spread --add ADDRESS` to take one up again";
-        return Check::warning(NAME, "some addresses take no new connections", help).with(draining);
+        let help = "to use an address again, run `trunnion-generator spread --add ADDRESS`";
+        return Check::warning(NAME, "some addresses get no new connections", help).with(draining);
     }
     Check::ok(NAME, format!("the kernel spreads connections over {} addresses", taken.len()))
 }

@@ -1,15 +1,15 @@
-//! Whether the control plane can log in: sshd listens on the primary address, and nowhere else.
+//! Whether the control plane can log in: sshd must listen on the primary address, and should listen on no other.
 
 use std::net::IpAddr;
 
 use netlink_packet_sock_diag::inet::StateFlags;
 
-use super::{Check, sockets};
+use super::{sockets, verdict::Check};
 
-/// The port that a dedicated location of Gatling connects to unless it is told another, which the stack cannot do.
+/// The port to which the control plane connects. Gatling can be configured to use another, but the stack cannot.
 const PORT: u16 = 22;
 
-/// The addresses on which something listens on the port of SSH.
+/// The addresses on which a program listens on the SSH port.
 pub(super) fn look() -> Result<Vec<IpAddr>, String> {
     let mut addresses = Vec::new();
     sockets::each_tcp(&StateFlags::LISTEN, |socket| {
@@ -28,7 +28,9 @@ pub(super) fn judge(primary: Option<IpAddr>, listening: &Result<Vec<IpAddr>, Str
     const HELP: &str = "run `trunnion-generator setup`, then `systemctl status sshd`";
     let addresses = match listening {
         Ok(addresses) => addresses,
-        Err(why) => return Check::failed(NAME, format!("the kernel does not list its listeners: {why}"), HELP),
+        Err(why) => {
+            return Check::failed(NAME, format!("cannot read the listening sockets from the kernel: {why}"), HELP);
+        }
     };
     let covers = |address: &IpAddr| address.is_unspecified() || Some(*address) == primary;
     if !addresses.iter().any(covers) {
@@ -42,14 +44,14 @@ pub(super) fn judge(primary: Option<IpAddr>, listening: &Result<Vec<IpAddr>, Str
         return Check::ok(NAME, format!("listens on port {PORT} of the primary address only"));
     }
     let message =
-        format!("something listens on port {PORT} of {} too, not of the primary address only", others.join(", "));
+        format!("a program listens on port {PORT} of {}, too, and not only of the primary address", others.join(", "));
     Check::warning(NAME, message, HELP)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::State;
+    use crate::check::verdict::State;
 
     #[test]
     fn the_primary_address_must_be_among_the_listeners_and_should_be_alone() {

@@ -1,19 +1,22 @@
-//! The report for people: a line for each check, what is wrong below it, and the capacity at the end.
+//! The report as text: a line for each check with its details and help below, and the capacity at the end.
 
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
-use super::{Check, Report, State};
+use super::{
+    report::Report,
+    verdict::{Check, State},
+};
 
-/// Details of one check that are shown; JSON has them all.
+/// How many details of one check are shown. JSON has all of them.
 const MOST_DETAILS: usize = 12;
 
 /// The report as text with colours.
 pub(super) fn render(config: &Config, report: &Report) -> String {
     let mut text = String::new();
-    // Writing to a `String` does not fail.
+    // Writing to a `String` cannot fail.
     let _ = write(&mut text, config, report);
     text
 }
@@ -34,7 +37,7 @@ fn write(text: &mut String, config: &Config, report: &Report) -> fmt::Result {
             writeln!(text, "{indent}{detail}")?;
         }
         if let Some(more) = details.len().checked_sub(MOST_DETAILS).filter(|&more| more > 0) {
-            writeln!(text, "{indent}and {more} more, which `--json` tells")?;
+            writeln!(text, "{indent}and {more} more: see `--json`")?;
         }
         if let Some(help) = help {
             let style = Style::new().bold();

@@ -1,26 +1,24 @@
-//! The ways that connections take, asked of the kernel: from every address to every kind of destination. Which rule and
-//! which table decide is left to the kernel.
+//! The ways that connections take, from every address to every kind of destination. The kernel looks them up, with the rules
+//! and tables that it has.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use futures::TryStreamExt as _;
 use ipnet::IpNet;
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType};
-use rtnetlink::{Handle, RouteMessageBuilder};
 
-use crate::layout::{Interface, Layout};
+use crate::{
+    layout::{Interface, Layout},
+    netlink::{self, MAIN, Netlink},
+};
 
-/// Off-link: addresses of documentation (RFC 5737, RFC 3849), which stand for all the world.
+/// Destinations outside the VPC: addresses for documentation (RFC 5737, RFC 3849), to which no packet is sent.
 const FAR4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const FAR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0xffff, 0, 0, 0, 1);
 
-/// The kernel's main routing table.
-pub(super) const MAIN: u32 = 254;
-
-/// So many ranges of the main table are destinations, beside those of the subnets: DHCP brings a handful.
+/// How many ranges of the main table are looked up, beside the subnets. DHCP adds a handful.
 const MOST_RANGES: usize = 64;
 
 /// A way to a destination.
@@ -36,10 +34,10 @@ pub(super) enum Taken {
     Through {
         interface: u32,
         table: u32,
-        /// The source that the kernel gives to a connection that binds none.
+        /// The source address of a connection that binds none.
         source: Option<IpAddr>,
     },
-    /// Why there is none.
+    /// Why there is no way.
     None(String),
 }
 
@@ -50,41 +48,41 @@ impl Way {
     }
 }
 
-/// The address that the kernel gives to connections into the world that bind none.
-pub(super) async fn unbound_source(handle: &Handle) -> Option<IpAddr> {
-    match way(handle, None, FAR4.into()).await.taken {
+/// The source address of connections that bind none and leave the VPC.
+pub(super) async fn unbound_source(netlink: &Netlink) -> Option<IpAddr> {
+    match way(netlink, None, FAR4.into()).await.taken {
         Taken::Through { source, .. } => source,
         Taken::None(_) => None,
     }
 }
 
-/// The ways from this address, or of connections that bind none, to each of these destinations of the family.
+/// The ways from this address, or of connections that bind none, to each of these destinations.
 pub(super) async fn ways(
-    handle: &Handle,
+    netlink: &Netlink,
     source: Option<IpAddr>,
     destinations: impl Iterator<Item = &IpAddr>,
 ) -> Vec<Way> {
     let mut ways = Vec::new();
     for &destination in destinations {
-        ways.push(way(handle, source, destination).await);
+        ways.push(way(netlink, source, destination).await);
     }
     ways
 }
 
-/// One destination of each kind: off-link, the router and a neighbour in each subnet of the host, and whatever else the main
-/// table routes through an interface of the layout. None is an address of the host.
+/// One destination of each kind: outside the VPC, the router and a neighbour in each subnet of the host, and an address of
+/// every other range that the main table routes through an interface of the layout. None is an address of the host.
 pub(super) async fn destinations(
-    handle: &Handle,
+    netlink: &Netlink,
     layout: &Layout,
     own: &BTreeMap<IpAddr, Vec<u32>>,
-) -> Result<Vec<IpAddr>, rtnetlink::Error> {
+) -> io::Result<Vec<IpAddr>> {
     let mut destinations = vec![FAR4.into(), FAR6.into()];
     let subnets: BTreeSet<_> = layout.interfaces.iter().flat_map(Interface::subnets).collect();
     for (subnet, router) in &subnets {
         destinations.push(*router);
         destinations.extend(neighbour(*subnet, own));
     }
-    let mut ranges = routed(handle, layout).await?;
+    let mut ranges = routed(netlink, layout).await?;
     ranges.retain(|range| !subnets.iter().any(|(subnet, _)| subnet == range));
     destinations.extend(ranges.iter().take(MOST_RANGES).filter_map(|range| neighbour(*range, own)));
     let mut seen = BTreeSet::new();
@@ -97,80 +95,25 @@ fn neighbour(range: IpNet, own: &BTreeMap<IpAddr, Vec<u32>>) -> Option<IpAddr> {
     range.hosts().rev().find(|address| !own.contains_key(address))
 }
 
-/// What the main table routes through the layout's interfaces, but for default routes and what each link has for itself.
-async fn routed(handle: &Handle, layout: &Layout) -> Result<BTreeSet<IpNet>, rtnetlink::Error> {
+/// The ranges that the main table routes through interfaces of the layout, without default and link-local routes.
+async fn routed(netlink: &Netlink, layout: &Layout) -> io::Result<BTreeSet<IpNet>> {
     let mut ranges = BTreeSet::new();
-    let mut routes = handle.route().get(RouteMessage::default()).execute();
-    while let Some(route) = routes.try_next().await? {
-        let (mut destination, mut interface, mut table) = (None, None, u32::from(route.header.table));
-        for attribute in &route.attributes {
-            match attribute {
-                RouteAttribute::Destination(address) => destination = ip(address),
-                RouteAttribute::Oif(index) => interface = Some(*index),
-                RouteAttribute::Table(number) => table = *number,
-                _ => {}
-            }
-        }
-        let range = destination.and_then(|address| IpNet::new(address, route.header.destination_prefix_length).ok());
-        let is_ours = layout.interfaces.iter().any(|known| interface == Some(known.index));
-        let of_link = |range: &IpNet| matches!(range.addr(), IpAddr::V6(address) if address.is_unicast_link_local());
-        let is_unicast = route.header.kind == RouteType::Unicast && !route.header.flags.contains(RouteFlags::Cloned);
-        if table == MAIN && is_ours && is_unicast {
-            ranges.extend(range.filter(|range| range.prefix_len() > 0 && !of_link(range)));
+    let of_link = |range: &IpNet| matches!(range.addr(), IpAddr::V6(address) if address.is_unicast_link_local());
+    for route in netlink.routes().await?.into_iter().filter(|route| route.table == MAIN) {
+        let is_known = layout.interfaces.iter().any(|interface| route.index == Some(interface.index));
+        if is_known && route.destination.prefix_len() > 0 && !of_link(&route.destination) {
+            ranges.insert(route.destination);
         }
     }
     Ok(ranges)
 }
 
-/// What `ip route get <destination> from <source>` says.
-async fn way(handle: &Handle, source: Option<IpAddr>, destination: IpAddr) -> Way {
-    let taken = match ask(handle, source, destination).await {
-        Ok(Some(route)) => read(&route),
+async fn way(netlink: &Netlink, source: Option<IpAddr>, destination: IpAddr) -> Way {
+    let taken = match netlink.way(source, destination).await {
+        Ok(Some(netlink::Way { index: Some(interface), table, source })) => Taken::Through { interface, table, source },
+        Ok(Some(netlink::Way { index: None, .. })) => Taken::None("its route names no interface".to_owned()),
         Ok(None) => Taken::None("the kernel does not answer".to_owned()),
-        Err(rtnetlink::Error::NetlinkError(error)) => Taken::None(error.to_io().to_string()),
         Err(error) => Taken::None(error.to_string()),
     };
     Way { destination, taken }
-}
-
-async fn ask(
-    handle: &Handle,
-    source: Option<IpAddr>,
-    destination: IpAddr,
-) -> Result<Option<RouteMessage>, rtnetlink::Error> {
-    let mut message = match destination {
-        IpAddr::V4(address) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build(),
-        IpAddr::V6(address) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, 128).build(),
-    };
-    if let Some(source) = source {
-        message.header.source_prefix_length = if source.is_ipv4() { 32 } else { 128 };
-        message.attributes.push(RouteAttribute::Source(source.into()));
-    }
-    // The table in which the route was found, not the one of the cached result.
-    message.header.flags |= RouteFlags::LookupTable;
-    handle.route().get(message).execute().try_next().await
-}
-
-fn read(route: &RouteMessage) -> Taken {
-    let (mut interface, mut table, mut source) = (None, u32::from(route.header.table), None);
-    for attribute in &route.attributes {
-        match attribute {
-            RouteAttribute::Oif(index) => interface = Some(*index),
-            RouteAttribute::Table(number) => table = *number,
-            RouteAttribute::PrefSource(address) => source = ip(address),
-            _ => {}
-        }
-    }
-    match interface {
-        Some(interface) => Taken::Through { interface, table, source },
-        None => Taken::None("its route names no interface".to_owned()),
-    }
-}
-
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some((*address).into()),
-        RouteAddress::Inet6(address) => Some((*address).into()),
-        _ => None,
-    }
 }

@@ -1,4 +1,4 @@
-//! Against a small server that says what it is told to, on the loopback.
+//! Tests against a small server on the loopback, with answers that each test sets.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use tokio::{
 
 use super::*;
 
-/// Answers by path; what is not there is not found. Each failure is used up by one request for its path.
+/// Answers by path; all other paths are answered with 404. Each failure applies to one request for its path.
 #[derive(Default, Clone)]
 struct Answers {
     texts: BTreeMap<String, String>,
@@ -45,7 +45,7 @@ fn full() -> Answers {
     answers
 }
 
-/// Serves the answers; gives a way to them and counts the tokens handed out.
+/// Serves the answers. A client for them, and the number of tokens that it was given.
 async fn serve(answers: Answers) -> (Imds, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let imds = Imds::new(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
@@ -126,7 +126,7 @@ async fn a_whole_answer_is_read_by_card_and_device() {
 }
 
 #[tokio::test]
-async fn a_passing_failure_is_tried_again() {
+async fn a_failed_request_is_retried() {
     for failure in [
         "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
@@ -141,17 +141,22 @@ async fn a_passing_failure_is_tried_again() {
 }
 
 #[tokio::test]
-async fn half_an_answer_is_none() {
+async fn an_incomplete_answer_is_an_error() {
     let path = format!("{MACS}02:00:00:00:00:0b/local-ipv4s");
     let cases: [(&str, Option<&str>, &[&str], &str); 8] = [
         (&path, None, &[], "with 404"),
-        (&path, Some(""), &[], "cannot be understood"),
-        (&path, Some("10.0.2.5\n10.0.2."), &[], "`10.0.2.`, which cannot be understood"),
-        (MACS, Some(""), &[], "names no network interface"),
-        (MACS, Some("02:00:00:00:00\n"), &[], "cannot be understood"),
+        (&path, Some(""), &[], "is not a valid value"),
+        (&path, Some("10.0.2.5\n10.0.2."), &[], "`10.0.2.`, which is not a valid value"),
+        (MACS, Some(""), &[], "has no network interface"),
+        (MACS, Some("02:00:00:00:00\n"), &[], "is not a valid value"),
         (&path, Some("10.0.2.5"), &["HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n"; 9], "with 500"),
-        (&path, Some("10.0.2.5"), &["HTTP/1.1 200 OK\r\n\r\n10.0.2.5"; 9], "one whole text"),
-        (&path, Some("10.0.2.5"), &["HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n10.0"; 9], "broke off"),
+        (&path, Some("10.0.2.5"), &["HTTP/1.1 200 OK\r\n\r\n10.0.2.5"; 9], "a complete text"),
+        (
+            &path,
+            Some("10.0.2.5"),
+            &["HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n10.0"; 9],
+            "closed the connection",
+        ),
     ];
     for (path, text, failures, message) in cases {
         let mut answers = full();

@@ -1,5 +1,5 @@
-//! Which metadata to believe. What grows is taken at once; what shrinks, only when two reads in a row say the same: a
-//! metadata service in trouble has been seen to leave out interfaces and addresses, and connections hang on them.
+//! Decides which metadata to believe. Additions are believed at once. Addresses that are gone are believed once two reads in
+//! a row agree: a metadata service with problems can leave out interfaces and addresses, and connections depend on them.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,20 @@ use crate::imds::Metadata;
 #[derive(Debug, Default)]
 pub(super) struct Believed {
     current: Option<Metadata>,
-    /// What the last read said, if that was less than `current`.
+    /// The metadata of the last read, if addresses of `current` were gone from it.
     doubted: Option<Metadata>,
 }
 
-/// What became of a read.
+/// What a read means for the believed metadata.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It says what was known.
+    /// It is the believed metadata.
     Same,
-    Taken,
-    /// It leaves these out, and the next read has to confirm it.
+    /// It is the first metadata, and now believed.
+    First,
+    /// It differs, and is now believed.
+    Changed,
+    /// These are gone from it. It is not believed unless the next read agrees.
     Doubted(Vec<IpNet>),
 }
 
@@ -30,33 +33,33 @@ impl Believed {
         self.current.as_ref()
     }
 
-    /// A whole answer came.
+    /// Takes the metadata of a read.
     pub(super) fn read(&mut self, metadata: Metadata) -> Verdict {
         let doubted = self.doubted.take();
         let Some(current) = &self.current else {
             self.current = Some(metadata);
-            return Verdict::Taken;
+            return Verdict::First;
         };
         if *current == metadata {
             return Verdict::Same;
         }
         let named = given(&metadata);
-        let left_out: Vec<IpNet> = given(current).difference(&named).copied().collect();
-        if left_out.is_empty() || doubted.as_ref() == Some(&metadata) {
+        let gone: Vec<IpNet> = given(current).difference(&named).copied().collect();
+        if gone.is_empty() || doubted.as_ref() == Some(&metadata) {
             self.current = Some(metadata);
-            return Verdict::Taken;
+            return Verdict::Changed;
         }
         self.doubted = Some(metadata);
-        Verdict::Doubted(left_out)
+        Verdict::Doubted(gone)
     }
 
-    /// No whole answer came: reads before and after it are not in a row.
+    /// A read failed: the reads before and after it are not in a row.
     pub(super) fn failed(&mut self) {
         self.doubted = None;
     }
 }
 
-/// Every address and prefix.
+/// All addresses and prefixes.
 fn given(metadata: &Metadata) -> BTreeSet<IpNet> {
     let mut given = BTreeSet::new();
     for interface in &metadata.interfaces {
@@ -89,19 +92,19 @@ mod tests {
     }
 
     #[test]
-    fn less_is_believed_when_it_is_said_twice_in_a_row() {
+    fn a_gone_address_is_believed_once_two_reads_agree() {
         let (two, one) = (metadata(&["10.0.1.4", "10.0.1.5"]), metadata(&["10.0.1.4"]));
         let mut believed = Believed::default();
-        assert_eq!(believed.read(two.clone()), Verdict::Taken);
+        assert_eq!(believed.read(two.clone()), Verdict::First);
         assert_eq!(believed.read(two.clone()), Verdict::Same);
         assert_eq!(believed.read(one.clone()), Verdict::Doubted(vec!["10.0.1.5/32".parse().unwrap()]));
         assert_eq!(believed.current(), Some(&two));
-        assert_eq!(believed.read(one.clone()), Verdict::Taken);
+        assert_eq!(believed.read(one.clone()), Verdict::Changed);
         assert_eq!(believed.current(), Some(&one));
     }
 
     #[test]
-    fn whatever_comes_between_two_reads_starts_over() {
+    fn anything_between_two_reads_starts_over() {
         let (two, one) = (metadata(&["10.0.1.4", "10.0.1.5"]), metadata(&["10.0.1.4"]));
         let none = metadata(&[]);
         let mut believed = Believed::default();
@@ -116,9 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn more_is_believed_at_once() {
+    fn an_additional_address_is_believed_at_once() {
         let mut believed = Believed::default();
         believed.read(metadata(&["10.0.1.4"]));
-        assert_eq!(believed.read(metadata(&["10.0.1.4", "10.0.1.5"])), Verdict::Taken);
+        assert_eq!(believed.read(metadata(&["10.0.1.4", "10.0.1.5"])), Verdict::Changed);
     }
 }

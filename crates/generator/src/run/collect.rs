@@ -1,6 +1,6 @@
-//! Collects what `/metrics` tells. Listing a million sockets takes a second of the kernel's time, and walking `/proc` is
-//! not free either: so every answer is used again for [`REST`] times as long as it took to get, which keeps the cost of
-//! being asked at 1 in [`REST`] of one core however often, and by however many, that is done.
+//! Collects the values of `/metrics`. The kernel needs a second to list a million sockets, and reading `/proc` takes time,
+//! too. So a value is used for [`REUSE`] times as long as it took to get: collecting never takes more than one part in
+//! [`REUSE`] of one core, however many clients ask, and however often.
 
 use std::{
     collections::BTreeMap,
@@ -12,49 +12,24 @@ use std::{
 };
 
 use hyper::body::Bytes;
-use trunnion_generator::{Config, Mode, Ports};
+use trunnion_host::{Config, Mode};
 
 use super::{
     gatling::{self, Gatling},
-    metrics,
-    shared::{Health, Shared},
+    metrics::{self, Snapshot},
+    shared::Shared,
     sockets::{self, Counts},
 };
 use crate::{
-    check::{
-        Ena,
-        limits::{self, Conntrack},
-    },
-    setup::users,
+    accounts,
+    check::{Ena, limits},
     spread::{Options, Source, Spreader},
 };
 
-/// An answer is used for this many times as long as it took to get.
-const REST: u32 = 20;
+/// A value is used for this many times as long as it took to get.
+const REUSE: u32 = 20;
 
-/// Everything that `/metrics` tells at one moment; what is `None` could not be read.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) config: Config,
-    pub(super) health: Health,
-    pub(super) metadata_age: Option<Duration>,
-    pub(super) sockets: Option<Arc<BTreeMap<IpAddr, Counts>>>,
-    pub(super) sockets_age: Duration,
-    pub(super) ports: Option<Ports>,
-    pub(super) spread: Vec<Source>,
-    pub(super) ena: Vec<Ena>,
-    pub(super) conntrack: Option<Conntrack>,
-    pub(super) open_files: Option<(u64, u64)>,
-    pub(super) memory: Option<(u64, u64)>,
-    pub(super) tcp_memory_bytes: Option<u64>,
-    /// Seconds of the host's processors, by what they did.
-    pub(super) cpu: Vec<(&'static str, f64)>,
-    pub(super) own_cpu_seconds: Option<f64>,
-    pub(super) own_resident_bytes: Option<u64>,
-    pub(super) gatling: Gatling,
-}
-
-/// Hands out the metrics as text.
+/// Provides the metrics as text.
 #[derive(Debug)]
 pub(super) struct Collector {
     shared: Arc<Shared>,
@@ -63,13 +38,13 @@ pub(super) struct Collector {
 
 #[derive(Debug, Default)]
 struct Cache {
-    /// Shared by all who are sent it.
+    /// Shared by all answers that contain it.
     text: Reused<Bytes>,
     sockets: Reused<Arc<BTreeMap<IpAddr, Counts>>>,
     gatling: Reused<Gatling>,
 }
 
-/// An answer, until when it is used, and when it was got.
+/// A value, until when it is used, and when it was collected.
 #[derive(Debug)]
 struct Reused<T>(Option<(T, Instant, Instant)>);
 
@@ -80,7 +55,7 @@ impl<T> Default for Reused<T> {
 }
 
 impl<T: Clone> Reused<T> {
-    /// The answer of before, while it is used; otherwise the one that `fresh` gets.
+    /// The last value while it is used, otherwise that of `fresh`.
     fn get(&mut self, fresh: impl FnOnce() -> io::Result<T>) -> Option<T> {
         if let Some(value) = self.value(Instant::now()) {
             return Some(value);
@@ -97,7 +72,7 @@ impl<T: Clone> Reused<T> {
 
     fn set(&mut self, value: T, begun: Instant, done: Instant) {
         let cost = done.saturating_duration_since(begun);
-        self.0 = Some((value, done + cost * REST, done));
+        self.0 = Some((value, done + cost * REUSE, done));
     }
 
     fn age(&self) -> Duration {
@@ -110,8 +85,8 @@ impl Collector {
         Arc::new(Self { shared, cache: tokio::sync::Mutex::default() })
     }
 
-    /// The metrics as text. A client that goes away does not end what was begun for it, so that nobody can begin several
-    /// at once.
+    /// The metrics as text. If the client closes its connection, the collection continues, so that clients cannot start
+    /// several at once.
     pub(super) async fn text(self: &Arc<Self>) -> Option<Bytes> {
         let this = Arc::clone(self);
         tokio::spawn(async move {
@@ -120,7 +95,7 @@ impl Collector {
                 return Some(text);
             }
             let (shared, mut taken) = (Arc::clone(&this.shared), std::mem::take(&mut *cache));
-            // Off the loop, which has a network to keep.
+            // On another thread: this one must keep the network.
             let collected = tokio::task::spawn_blocking(move || {
                 let text = taken.collect(&shared);
                 (taken, text)
@@ -141,10 +116,10 @@ impl Cache {
         let ports = limits.ports.unwrap_or(shared.config.ports);
         let sockets = self.sockets.get(|| sockets::count(&addresses, ports).map(Arc::new));
         let gatling = self.gatling.get(|| {
-            let uid = users::uid(&shared.config.ssh.user)?;
-            Ok(uid.map(|uid| gatling::look(Path::new("/proc"), uid)).unwrap_or_default())
+            let user = accounts::user(&shared.config.ssh.user).map_err(io::Error::other)?;
+            Ok(user.map(|user| gatling::look(Path::new("/proc"), user.uid)).unwrap_or_default())
         });
-        // What follows is what the text costs: the rest has a cost of its own.
+        // The time of the text begins here: sockets and processes have their own.
         let begun = Instant::now();
         let snapshot = Snapshot {
             health: shared.health(),
@@ -170,7 +145,7 @@ impl Cache {
     }
 }
 
-/// What the program in the kernel counted, where there is one.
+/// The counters of the spread program, if there is one.
 fn spread(config: &Config) -> Vec<Source> {
     if config.spread.mode != Mode::Kernel {
         return Vec::new();
@@ -178,27 +153,27 @@ fn spread(config: &Config) -> Vec<Source> {
     Spreader::open(Path::new(Options::PINS)).and_then(|spreader| spreader.sources()).unwrap_or_default()
 }
 
-/// Memory that TCP buffers take.
+/// The memory of TCP buffers.
 fn tcp_memory(sockstat: &str) -> Option<u64> {
     let line = sockstat.lines().find(|line| line.starts_with("TCP:"))?;
     let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "mem");
     words.nth(1)?.parse::<u64>().ok()?.checked_mul(page_size())
 }
 
-/// What the processors did since boot.
+/// The time of the processors since boot, by mode.
 fn cpu(stat: &str) -> Vec<(&'static str, f64)> {
     const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
     let numbers = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);
     MODES.into_iter().zip(numbers.map_while(|number| Some(seconds(number.parse().ok()?)))).collect()
 }
 
-/// What this process took: user and system time, the 14th and 15th word. The second one, the name, may hold spaces.
+/// User and system time of this process: the 14th and 15th word. The second word, the name, can contain spaces.
 fn own_cpu(stat: &str) -> Option<f64> {
     let mut words = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
     Some(seconds(words.next()?.ok()?) + seconds(words.next()?.ok()?))
 }
 
-/// Of clock ticks, which are hundredths on every platform that Linux runs on here.
+/// Converts clock ticks, which are hundredths of a second on x86-64 and arm64.
 #[expect(clippy::cast_precision_loss, reason = "exact for three million years")]
 fn seconds(ticks: u64) -> f64 {
     ticks as f64 / 100.0
@@ -222,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_used_in_proportion_to_its_cost() {
+    fn a_value_is_used_in_proportion_to_its_cost() {
         let begun = Instant::now();
         let done = begun + Duration::from_secs(1);
         let mut answer = Reused::default();
@@ -236,7 +211,7 @@ mod tests {
         assert_eq!(tcp_memory("sockets: used 1\nTCP: inuse 3 orphan 0 tw 0 alloc 4 mem 2\n"), Some(2 * page_size()));
         assert_eq!(tcp_memory("sockets: used 1\n"), None);
         assert_eq!(cpu("cpu  100 200 x\ncpu0 1\n"), [("user", 1.0), ("nice", 2.0)]);
-        // What 128 processors idle in a year.
+        // The idle time of 128 processors in a year.
         assert_eq!(cpu("cpu  0 0 0 403660800000\n")[3], ("idle", 4_036_608_000.0));
         assert_eq!(own_cpu("12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0"), Some(2.0));
         assert_eq!(own_cpu(""), None);

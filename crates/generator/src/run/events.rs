@@ -1,6 +1,6 @@
-//! When the kernel's network changes: links, addresses, routes and rules of both families, as rtnetlink's multicast groups
-//! tell. What changed does not matter, for whoever is woken compares everything; so messages are not even parsed, and an
-//! overflow is an event like any other.
+//! Waits for changes of the kernel's network: links, addresses, routes and rules of both families, by the multicast groups of
+//! rtnetlink. The messages are not parsed, because the service compares everything after each change; so an overflow is an
+//! event like any other.
 
 use std::{future::poll_fn, io};
 
@@ -10,7 +10,7 @@ use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE
 /// `RTNLGRP_IPV6_ROUTE` and `RTNLGRP_IPV6_RULE` of linux/rtnetlink.h.
 const GROUPS: [u32; 7] = [1, 5, 7, 8, 9, 11, 19];
 
-/// A wait for changes.
+/// A subscription to changes.
 pub(super) struct Events(TokioSocket);
 
 impl Events {
@@ -21,7 +21,7 @@ impl Events {
         Ok(Self(socket))
     }
 
-    /// Waits until something has changed since it was last asked.
+    /// Waits for a change since the last call of this or [`Events::clear`].
     pub(super) async fn next(&mut self) -> io::Result<()> {
         let mut buffer = [0; 64];
         match poll_fn(|context| self.0.poll_recv(context, &mut &mut buffer[..])).await {
@@ -31,7 +31,7 @@ impl Events {
         }
     }
 
-    /// Forgets what has changed until now.
+    /// Drops the changes until now.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         let mut buffer = [0; 64];
         loop {

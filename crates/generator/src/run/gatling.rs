@@ -1,5 +1,5 @@
-//! Whether Gatling runs: a process of the SSH user that is Java, or says that it is Gatling by its name. The control plane
-//! starts its load generators by SSH, so there is no service to ask.
+//! Whether Gatling runs: a process of the SSH user whose name is `java`, or contains `gatling`. The control plane starts load
+//! generators by SSH, so there is no service to ask.
 
 use std::{
     fs,
@@ -7,16 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Gatling's processes.
+/// The processes of Gatling.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Gatling {
     pub(super) processes: u64,
-    /// Open files of the process that has most of them, and its limit.
+    /// Open files of the process that has most of them, and its soft limit.
     pub(super) open_files: u64,
     pub(super) open_files_limit: Option<u64>,
 }
 
-/// Looks for processes of this user below `/proc`.
+/// Looks for processes of this user in `/proc`.
 pub(super) fn look(proc: &Path, uid: u32) -> Gatling {
     let mut gatling = Gatling::default();
     let Ok(entries) = fs::read_dir(proc) else { return gatling };
@@ -35,15 +35,14 @@ pub(super) fn look(proc: &Path, uid: u32) -> Gatling {
     gatling
 }
 
-/// By its short name alone: on the command line of the user's own sshd stands the name of the user, and in that one
-/// `gatling` as well.
+/// By the short name only. The command line of the user's sshd contains the name of the user, which is often `gatling`.
 fn is_gatling(process: &Path) -> bool {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
     let name = name.trim_end();
     name == "java" || name.contains("gatling")
 }
 
-/// How many files a process has open. From Linux 6.2 on, the folder's size says so; before, it has to be listed.
+/// The number of open files of a process. From Linux 6.2 on, it is the size of the folder; before, the folder must be listed.
 fn open_files(process: &Path) -> u64 {
     let folder: PathBuf = process.join("fd");
     match fs::metadata(&folder).map(|metadata| metadata.len()) {
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_runs_gatling_where_there_are_no_processes() {
+    fn without_processes_gatling_does_not_run() {
         assert_eq!(look(Path::new("/nonexistent"), 0), Gatling::default());
     }
 }

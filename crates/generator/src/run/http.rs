@@ -1,6 +1,8 @@
-//! `GET /health` and `GET /metrics` on the primary address. Nothing a client does takes more than a place for a while:
-//! there are few places, each is left after one answer, and a client that is slow loses it, at the latest when somebody
-//! else needs it. An answer takes milliseconds, so whoever just asks gets one, however many connections hang around.
+//! Serves `GET /health` and `GET /metrics` on the primary address.
+//!
+//! Clients cannot exhaust the server: the number of connections is limited, each connection gets one answer, slow ones time
+//! out, and a new connection closes the oldest one if there are too many. An answer takes milliseconds, so a client that
+//! sends its request at once gets one however many idle connections there are.
 
 use std::{collections::VecDeque, convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -22,39 +24,40 @@ use tokio::{
 
 use super::{
     collect::Collector,
-    metrics, say,
+    journal::say,
+    metrics,
     shared::{Shared, Status},
 };
 
-/// Connections at once; for a further one, the oldest is closed.
-const PLACES: usize = 64;
-/// For a request to arrive.
+/// The most connections at once. A further one closes the oldest.
+const MOST_CONNECTIONS: usize = 64;
+/// The time in which a request must arrive.
 const REQUEST: Duration = Duration::from_secs(5);
-/// For a connection as a whole.
+/// The time after which a connection is closed.
 const WHOLE: Duration = Duration::from_secs(20);
-/// For answers that are on their way when the service ends.
+/// How long the service waits for answers in progress when it stops.
 const LAST: Duration = Duration::from_secs(10);
-/// Before an address that cannot be listened on is tried again.
+/// The pause before the next attempt to listen.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The server.
 pub(super) struct Server {
     shared: Arc<Shared>,
     collector: Arc<Collector>,
-    conversations: JoinSet<()>,
-    /// The same, the oldest first.
-    places: VecDeque<AbortHandle>,
+    connections: JoinSet<()>,
+    /// Their handles, the oldest first.
+    handles: VecDeque<AbortHandle>,
 }
 
 impl Server {
     pub(super) fn new(shared: &Arc<Shared>, collector: Arc<Collector>) -> Self {
-        Self { shared: Arc::clone(shared), collector, conversations: JoinSet::new(), places: VecDeque::new() }
+        Self { shared: Arc::clone(shared), collector, connections: JoinSet::new(), handles: VecDeque::new() }
     }
 
-    /// Listens on the primary address, whichever that is at the time. Never ends.
+    /// Listens on the primary address, and follows its changes. Never ends.
     pub(super) async fn serve(&mut self, mut primary: watch::Receiver<Option<IpAddr>>) {
         let port = self.shared.config.metrics_port;
-        let mut told = None;
+        let mut logged = None;
         loop {
             let Some(address) = *primary.borrow_and_update() else {
                 if primary.changed().await.is_err() {
@@ -64,8 +67,8 @@ impl Server {
             };
             let error = match TcpListener::bind((address, port)).await {
                 Ok(listener) => {
-                    say(format_args!("serves /health and /metrics on {address}:{port}"));
-                    told = None;
+                    say(format_args!("serving /health and /metrics on {address}:{port}"));
+                    logged = None;
                     tokio::select! {
                         error = self.accept(&listener) => error,
                         _ = primary.changed() => continue,
@@ -74,46 +77,46 @@ impl Server {
                 Err(error) => error,
             };
             let problem = format!("cannot serve on {address}:{port}: {error}");
-            if told.as_ref() != Some(&problem) {
-                say(format_args!("{problem}; tries again"));
-                told = Some(problem);
+            if logged.as_ref() != Some(&problem) {
+                say(format_args!("{problem}; trying again every second"));
+                logged = Some(problem);
             }
             sleep(PAUSE).await;
         }
     }
 
-    /// Waits for answers that are on their way.
+    /// Waits for answers in progress.
     pub(super) async fn finish(mut self) {
         // Those that take longer end with the process.
-        let _ = timeout(LAST, async { while self.conversations.join_next().await.is_some() {} }).await;
+        let _ = timeout(LAST, async { while self.connections.join_next().await.is_some() {} }).await;
     }
 
     async fn accept(&mut self, listener: &TcpListener) -> io::Error {
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
-                // The client's doing, not the listener's.
+                // The client closed it; the listener still works.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => return error,
             };
-            while self.conversations.try_join_next().is_some() {}
-            self.places.retain(|place| !place.is_finished());
-            if self.places.len() >= PLACES
-                && let Some(oldest) = self.places.pop_front()
+            while self.connections.try_join_next().is_some() {}
+            self.handles.retain(|handle| !handle.is_finished());
+            if self.handles.len() >= MOST_CONNECTIONS
+                && let Some(oldest) = self.handles.pop_front()
             {
                 oldest.abort();
             }
             let (shared, collector) = (Arc::clone(&self.shared), Arc::clone(&self.collector));
-            self.places.push_back(self.conversations.spawn(async move {
-                // Whatever went wrong is between the client and its connection.
-                let _ = timeout(WHOLE, converse(stream, &shared, &collector)).await;
+            self.handles.push_back(self.connections.spawn(async move {
+                // An error only concerns this client.
+                let _ = timeout(WHOLE, serve_one(stream, &shared, &collector)).await;
             }));
         }
     }
 }
 
-/// One request and its answer.
-async fn converse(stream: TcpStream, shared: &Shared, collector: &Arc<Collector>) -> hyper::Result<()> {
+/// Reads one request and answers it.
+async fn serve_one(stream: TcpStream, shared: &Shared, collector: &Arc<Collector>) -> hyper::Result<()> {
     let service = service_fn(|request: Request<Incoming>| async move {
         Ok::<_, Infallible>(respond(&request, shared, collector).await)
     });
@@ -129,17 +132,17 @@ async fn converse(stream: TcpStream, shared: &Shared, collector: &Arc<Collector>
 async fn respond(request: &Request<Incoming>, shared: &Shared, collector: &Arc<Collector>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !matches!(path, "/health" | "/metrics") {
-        return text(StatusCode::NOT_FOUND, "there are /health and /metrics\n");
+        return text(StatusCode::NOT_FOUND, "not found: use /health or /metrics\n");
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD are allowed\n");
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET or HEAD\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     let mut response = if path == "/health" { health(shared) } else { measured(collector).await };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if request.method() == Method::HEAD {
-        // The body of an answer to HEAD is not sent; its length is.
+        // An answer to HEAD has the length of the body, but no body.
         let length = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
@@ -151,14 +154,14 @@ fn health(shared: &Shared) -> Response<Full<Bytes>> {
     let status = if health.status == Status::Healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_string(&health) {
         Ok(document) => response(status, "application/json", format!("{document}\n")),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the health cannot be told\n"),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "cannot serialise the health\n"),
     }
 }
 
 async fn measured(collector: &Arc<Collector>) -> Response<Full<Bytes>> {
     match collector.text().await {
         Some(metrics) => response(StatusCode::OK, metrics::CONTENT_TYPE, metrics),
-        None => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be collected\n"),
+        None => text(StatusCode::INTERNAL_SERVER_ERROR, "cannot collect the metrics\n"),
     }
 }
 

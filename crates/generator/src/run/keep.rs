@@ -1,4 +1,4 @@
-//! Brings the host to its layout and keeps it there: at start, when the kernel's network changes, and every now and then.
+//! Sets up and checks the host: at start, when the kernel's network changes, and with each refresh.
 
 use std::{
     collections::BTreeSet,
@@ -11,50 +11,51 @@ use tokio::{
     sync::watch,
     time::{self, sleep},
 };
-use trunnion_generator::Mode;
+use trunnion_host::Mode;
 
 use super::{
     believed::{Believed, Verdict},
     events::Events,
-    notify, say,
+    journal::say,
+    notify::notify,
     shared::Shared,
 };
 use crate::{
     check::{self, Facts, Network, Report, Session, Spreading},
-    cli::{Failure, causes},
-    host::Host,
+    failure::{Failure, causes},
+    host::{self, Host},
     layout::Layout,
     setup::{self, Outcome},
     spread::{self, Options, SpreadError, Spreader},
 };
 
-/// Changes come in bursts: what follows this soon after the first one is one with it.
+/// Changes come in bursts: those that follow the first one within this time are handled together.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// No sooner after the last time, whatever the kernel says: a network that keeps changing must not keep us busy.
+/// The least time between two rounds, so that a network that keeps changing does not keep the service busy.
 const APART: Duration = Duration::from_secs(1);
 
-/// A session of the SSH user starts PAM, a shell and Java, so its answer is used for a while; one that was not good is
-/// asked for again with the next refresh.
+/// How long the result of a session is used, because a session starts PAM, a shell and Java. A bad result is used until the
+/// next refresh only.
 const SESSION: Duration = Duration::from_mins(15);
 
-/// While the metadata service does not answer at start, it is asked at these intervals.
+/// The pauses between reads at start while the metadata service does not answer: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What the service manager gives us beyond a pause: a read that fails takes its time too.
+/// How much longer than a pause the service manager is asked to wait: a read that fails takes time, too.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Keeps the host as it should be.
+/// Sets up and checks the host, again and again.
 pub(super) struct Keeper<'a> {
     host: &'a Host,
     shared: Arc<Shared>,
-    /// Where the server listens.
+    /// The address on which the server listens.
     primary: watch::Sender<Option<IpAddr>>,
     believed: Believed,
-    /// Why the last read failed, if it did.
+    /// Why the last read of the metadata failed, if it did.
     outage: Option<String>,
-    /// What the last setup warned of, which is said once.
+    /// The warnings of the last setup. Each is logged once.
     warnings: Vec<String>,
     spreader: Option<Spreader>,
     session: Option<(Instant, Result<Session, String>)>,
@@ -82,9 +83,9 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Never ends but for an error that a restart may mend.
+    /// Ends only with an error that a restart can resolve.
     pub(super) async fn keep(mut self) -> Result<(), Failure> {
-        // Before anything is read, so that no change is missed.
+        // Before the first read, so that no change is missed.
         let mut events = Events::new()?;
         self.first_metadata().await;
         self.converge(true).await;
@@ -105,7 +106,7 @@ impl<'a> Keeper<'a> {
                 }
             }
             events.clear()?;
-            // Our own changes wake us once more, when there is nothing left to do.
+            // Our own changes cause another round, which finds nothing to change.
             self.converge(whole).await;
             let now = self.shared.health().status;
             if std::mem::replace(&mut status, now) != now {
@@ -115,25 +116,25 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// A start does not fail for a metadata service that is late: it is asked until it answers.
+    /// Reads the metadata until the service answers.
     async fn first_metadata(&mut self) {
         let mut pause = FIRST_PAUSE;
         while !self.read_metadata().await {
-            self.answer_anyway().await;
+            self.serve_without_layout().await;
             let more = (pause + PATIENCE).as_micros();
-            notify(&format!("STATUS=waits for the metadata service\nEXTEND_TIMEOUT_USEC={more}"));
+            notify(&format!("STATUS=waiting for the metadata service\nEXTEND_TIMEOUT_USEC={more}"));
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Whoever asks how we are gets an answer also while there is no layout, on the address that DHCP gave us.
-    async fn answer_anyway(&self) {
+    /// Makes the server listen on the address that DHCP configured, so that `/health` answers before there is a layout.
+    async fn serve_without_layout(&self) {
         let primary = check::primary_of_kernel().await;
         self.primary.send_if_modified(|address| primary.is_some() && std::mem::replace(address, primary) != primary);
     }
 
-    /// Reads the metadata; says whether a whole answer came.
+    /// Reads the metadata; whether the read succeeded.
     async fn read_metadata(&mut self) -> bool {
         match self.host.imds.metadata().await {
             Err(error) => {
@@ -142,8 +143,8 @@ impl<'a> Keeper<'a> {
                 if self.believed.current().is_none() {
                     self.shared.trouble("metadata", Some(why));
                 } else if self.outage.as_ref() != Some(&why) {
-                    // What is known stays true; `/metrics` tells how old it is.
-                    say(format_args!("metadata: {why}; nothing changes"));
+                    // `/metrics` has the age of the metadata.
+                    say(format_args!("metadata: read failed ({why}); keeping the addresses known so far"));
                     self.outage = Some(why);
                 }
                 false
@@ -152,13 +153,16 @@ impl<'a> Keeper<'a> {
                 self.shared.metadata_read();
                 self.shared.trouble("metadata", None);
                 if self.outage.take().is_some() {
-                    say(format_args!("metadata: answers again"));
+                    say(format_args!("metadata: read again"));
                 }
                 match self.believed.read(metadata) {
                     Verdict::Same => {}
-                    Verdict::Taken => say(format_args!("metadata: taken over")),
-                    Verdict::Doubted(left_out) => {
-                        say(format_args!("metadata: leaves out {}; the next read has to confirm it", list(&left_out)));
+                    Verdict::First => say(format_args!("metadata: read")),
+                    Verdict::Changed => say(format_args!("metadata: changed; applying it")),
+                    Verdict::Doubted(gone) => {
+                        let (are, them) = if gone.len() == 1 { ("is", "it") } else { ("are", "them") };
+                        let gone = list(&gone);
+                        say(format_args!("metadata: {gone} {are} gone; removing {them} if the next read agrees"));
                     }
                 }
                 true
@@ -166,7 +170,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Brings the host to the metadata that is believed, as a `whole` or its network alone, and checks it.
+    /// Sets up the host for the believed metadata, as a `whole` or its network alone, and checks it.
     async fn converge(&mut self, whole: bool) {
         let layout = match self.layout().await {
             Ok(layout) => {
@@ -175,16 +179,16 @@ impl<'a> Keeper<'a> {
             }
             Err(error) => {
                 self.shared.trouble("layout", Some(format!("{error}{}", causes(&*error))));
-                // The last one stays true.
-                let Some(layout) = self.shared.layout() else { return self.answer_anyway().await };
+                // The last layout stays in use.
+                let Some(layout) = self.shared.layout() else { return self.serve_without_layout().await };
                 layout
             }
         };
         self.primary.send_if_modified(|address| {
-            let primary = check::primary(&layout);
+            let primary = layout.primary_address();
             std::mem::replace(address, primary) != primary
         });
-        self.leave(&layout);
+        self.drop_sources(&layout);
         self.set_up(&layout, whole).await;
         let network = Network::look(&layout).await.map_err(|error| error.to_string());
         let usable = network.as_ref().map(|network| network.usable(layout.load_interfaces(&self.host.config)));
@@ -196,15 +200,15 @@ impl<'a> Keeper<'a> {
     }
 
     async fn layout(&self) -> Result<Arc<Layout>, Failure> {
-        let metadata = self.believed.current().ok_or("the metadata was never read")?;
-        let layout = Layout::new(metadata, &setup::links().await?)?;
+        let metadata = self.believed.current().ok_or("the metadata was not read yet")?;
+        let layout = Layout::new(metadata, &host::links().await?)?;
         match self.shared.layout() {
             Some(known) if *known == layout => Ok(known),
             _ => Ok(self.shared.set_layout(layout)),
         }
     }
 
-    /// Everything at start, and again with each refresh while something is wrong; otherwise the network alone.
+    /// Sets up everything at start, and with each refresh while something is wrong. Otherwise the network alone.
     async fn set_up(&mut self, layout: &Layout, whole: bool) {
         let (what, outcome) = if whole {
             ("setup", setup::setup(self.host, layout).await)
@@ -224,15 +228,15 @@ impl<'a> Keeper<'a> {
             }
             Err(error) => format!("{error}{}", causes(&*error)),
         };
-        // Everything has the network in it.
+        // A whole setup includes the network.
         if whole {
             self.shared.trouble("network", None);
         }
         self.shared.trouble(what, Some(problem).filter(|problem| !problem.is_empty()));
     }
 
-    /// Takes out of the spread what the layout no longer has, before it goes away.
-    fn leave(&self, layout: &Layout) {
+    /// Removes addresses from the sources that the layout no longer has, before setup removes them from the host.
+    fn drop_sources(&self, layout: &Layout) {
         let Some(spreader) = &self.spreader else { return };
         let left = spreader.sources().and_then(|sources| {
             let addresses: BTreeSet<IpAddr> = layout.addresses().collect();
@@ -241,7 +245,7 @@ impl<'a> Keeper<'a> {
             if gone.is_empty() {
                 return Ok(());
             }
-            say(format_args!("spread: no new connections from {}", list(&gone)));
+            say(format_args!("spread: removed source {}", list(&gone)));
             spreader.sync(&kept, &spread::except(&self.host.config, Some(layout)))
         });
         if let Err(error) = left {
@@ -249,16 +253,16 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Makes the addresses that can be used the sources of new connections.
+    /// Makes the usable addresses the sources of new connections.
     fn spread(&mut self, layout: &Layout, usable: &[IpAddr]) -> Spreading {
         if self.host.config.spread.mode != Mode::Kernel {
-            return match spread::apply(&self.host.config, layout) {
-                Ok(_) => Spreading::Unwanted,
+            return match Spreader::detach(Options::PINS.as_ref()) {
+                Ok(()) => Spreading::Unwanted,
                 Err(error) => error.into(),
             };
         }
         self.try_spread(layout, usable).unwrap_or_else(|error| {
-            // It may have been detached behind our back: the next time begins anew.
+            // Somebody may have detached it: the next round attaches it again.
             self.spreader = None;
             error.into()
         })
@@ -270,7 +274,7 @@ impl<'a> Keeper<'a> {
             Some(spreader) => spreader,
             none => none.insert(Spreader::attach(&Options::of_user(Some(spread::uid_of(&config.ssh.user)?)))?),
         };
-        // With none, the network is broken for a moment, and the sources are the least of its troubles.
+        // Without usable addresses, the network is broken for a moment. The sources stay, so that they need not be added again.
         if usable.is_empty() {
             return Ok(Spreading::Attached(spreader.sources()?));
         }
@@ -280,7 +284,7 @@ impl<'a> Keeper<'a> {
         let new: Vec<IpAddr> =
             sources.iter().map(|source| source.address).filter(|address| !before.contains(address)).collect();
         if !new.is_empty() {
-            say(format_args!("spread: connections come from {} too", list(&new)));
+            say(format_args!("spread: added source {}", list(&new)));
         }
         Ok(Spreading::Attached(sources))
     }
@@ -302,7 +306,7 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// Some addresses or ranges, for a line of the journal.
+/// The first of these addresses or ranges, and the number of the others.
 fn list(some: &[impl ToString]) -> String {
     let named: Vec<String> = some.iter().take(8).map(ToString::to_string).collect();
     match some.len().checked_sub(named.len()) {

@@ -1,6 +1,6 @@
-//! The metrics as `OpenMetrics` text. Every name begins with `trunnion_`, and units stand in names.
+//! The metrics as `OpenMetrics` text. Every name begins with `trunnion_`, and contains the unit.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -11,9 +11,41 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{collect::Snapshot, shared::Status, sockets::Counts};
+use trunnion_host::{Config, Ports};
+
+use super::{
+    gatling::Gatling,
+    shared::{Health, Status},
+    sockets::Counts,
+};
+use crate::{
+    check::{Ena, limits::Conntrack},
+    spread::Source,
+};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The values of `/metrics` at one moment. A value that is `None` could not be read.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) config: Config,
+    pub(super) health: Health,
+    pub(super) metadata_age: Option<Duration>,
+    pub(super) sockets: Option<Arc<BTreeMap<IpAddr, Counts>>>,
+    pub(super) sockets_age: Duration,
+    pub(super) ports: Option<Ports>,
+    pub(super) spread: Vec<Source>,
+    pub(super) ena: Vec<Ena>,
+    pub(super) conntrack: Option<Conntrack>,
+    pub(super) open_files: Option<(u64, u64)>,
+    pub(super) memory: Option<(u64, u64)>,
+    pub(super) tcp_memory_bytes: Option<u64>,
+    /// Seconds of the host's processors, by mode.
+    pub(super) cpu: Vec<(&'static str, f64)>,
+    pub(super) own_cpu_seconds: Option<f64>,
+    pub(super) own_resident_bytes: Option<u64>,
+    pub(super) gatling: Gatling,
+}
 
 /// The snapshot as text.
 pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
@@ -24,11 +56,11 @@ pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
     Ok(document)
 }
 
-/// One family after the other.
+/// Encodes families of metrics.
 struct Families<'a>(DescriptorEncoder<'a>);
 
 impl Families<'_> {
-    /// A gauge without labels, where there is a value.
+    /// A gauge without labels, if there is a value.
     fn gauge(
         &mut self,
         name: &str,
@@ -108,44 +140,45 @@ impl Snapshot {
             ("instance_type", &config.instance_type),
             ("spread", &mode),
         ];
-        let mut info = families.0.encode_descriptor("generator", "What this host is.", None, MetricType::Info)?;
+        let mut info =
+            families.0.encode_descriptor("generator", "Versions and names of this host.", None, MetricType::Info)?;
         info.encode_info(&labels.as_slice())?;
         let healthy = self.health.status == Status::Healthy;
         families.gauge(
             "healthy",
-            "Whether it holds what it was promised and is not draining.",
+            "Whether the host holds what it was promised and is not draining.",
             None,
             Some(number(healthy)),
         )?;
         let sound = self.health.is_sound();
         families.gauge(
             "sound",
-            "Whether it holds what it was promised, draining or not.",
+            "Whether the host holds what it was promised, draining or not.",
             None,
             Some(number(sound)),
         )?;
         let draining = self.health.status == Status::Draining;
-        families.gauge("draining", "Whether it will be gone soon.", None, Some(number(draining)))?;
+        families.gauge("draining", "Whether the host is draining: it stops soon.", None, Some(number(draining)))?;
         let promised = config.connections;
         let scopes =
             |destination: u64, total: u64| [([("scope", "destination")], destination), ([("scope", "total")], total)];
         families.gauges(
             "promised_connections",
-            "Connections it was promised to hold, to one destination and in total.",
+            "Connections that the host was promised to hold, to one destination and in total.",
             None,
             scopes(promised.per_destination, promised.total),
         )?;
         if let Some(capacity) = &self.health.capacity {
             families.gauges(
                 "capacity_connections",
-                "Connections it can hold as the last check found it, to one destination and in total.",
+                "Connections that the host can hold by the last check, to one destination and in total.",
                 None,
                 scopes(capacity.per_destination, capacity.total),
             )?;
         }
         families.gauge(
             "metadata_age",
-            "Time since the metadata service last gave a whole answer.",
+            "Time since the metadata was last read.",
             Some(&Unit::Seconds),
             self.metadata_age.map(|age| age.as_secs_f64()),
         )
@@ -170,21 +203,21 @@ impl Snapshot {
         };
         families.gauges(
             "ports_used",
-            "Local ports of the range that a socket of the address has.",
+            "Local ports of the range that sockets of the address use.",
             None,
             by_address(|counts| counts.ports),
         )?;
         families.gauges(
             "ports_used_busiest_destination",
-            "Local ports of the range that the address uses towards the destination that has most of them.",
+            "Local ports of the range that connections of the address to its busiest destination use.",
             None,
             by_address(|counts| counts.busiest),
         )?;
         families.gauge(
             "ports_range",
-            "Local ports that each address has towards one destination.",
+            "Local ports that each address has for connections to one destination.",
             None,
-            self.ports.map(trunnion_generator::Ports::count),
+            self.ports.map(Ports::count),
         )?;
         families.gauge(
             "connections_age",
@@ -198,19 +231,19 @@ impl Snapshot {
         let labels = |address: IpAddr| [("address", address.to_string())];
         families.counters(
             "spread_connections",
-            "Connections that were given this source address.",
+            "Connections that got this source address.",
             None,
             self.spread.iter().map(|source| (labels(source.address), source.connections)),
         )?;
         families.counters(
             "spread_refused",
-            "Connections that the kernel did not let have this source address.",
+            "Connections for which the kernel refused this source address.",
             None,
             self.spread.iter().map(|source| (labels(source.address), source.refused)),
         )?;
         families.gauges(
             "spread_draining",
-            "Whether no new connection is given this source address.",
+            "Whether new connections no longer get this source address.",
             None,
             self.spread.iter().map(|source| (labels(source.address), number(source.draining))),
         )
@@ -224,7 +257,7 @@ impl Snapshot {
         });
         families.counters(
             "ena_allowance_exceeded_packets",
-            "Packets that were queued or dropped because they went beyond an allowance of EC2.",
+            "Packets that were queued or dropped because they exceeded an allowance of EC2.",
             None,
             exceeded,
         )?;
@@ -232,7 +265,7 @@ impl Snapshot {
             self.ena.iter().filter_map(|ena| Some(([("interface", ena.interface.clone())], ena.conntrack_available?)));
         families.gauges(
             "ena_conntrack_allowance_available",
-            "Further connections that EC2 would track.",
+            "Further connections that EC2 can track.",
             None,
             available,
         )?;
@@ -244,14 +277,14 @@ impl Snapshot {
         )?;
         families.gauge(
             "conntrack_entries_limit",
-            "Connections that the kernel tracks at most.",
+            "The most connections that the kernel can track.",
             None,
             self.conntrack.and_then(|conntrack| conntrack.most),
         )?;
         families.gauge("open_files", "Open files of the whole host.", None, self.open_files.map(|(open, _)| open))?;
         families.gauge(
             "open_files_limit",
-            "Open files that the whole host may have.",
+            "The limit of open files of the whole host.",
             None,
             self.open_files.map(|(_, most)| most),
         )?;
@@ -263,29 +296,29 @@ impl Snapshot {
         )?;
         families.gauge(
             "memory_available",
-            "Memory that programs can still have.",
+            "Memory that is available for programs.",
             Some(&Unit::Bytes),
             self.memory.map(|(_, available)| available),
         )?;
-        families.gauge("tcp_memory", "Memory that TCP buffers take.", Some(&Unit::Bytes), self.tcp_memory_bytes)
+        families.gauge("tcp_memory", "Memory of TCP buffers.", Some(&Unit::Bytes), self.tcp_memory_bytes)
     }
 
     fn processors(&self, families: &mut Families<'_>) -> fmt::Result {
         families.counters(
             "cpu",
-            "What the processors of the host did.",
+            "Time of the host's processors, by mode.",
             Some(&Unit::Seconds),
             self.cpu.iter().map(|&(mode, seconds)| ([("mode", mode)], seconds)),
         )?;
         families.counter(
             "process_cpu",
-            "Processor time that this service took.",
+            "Processor time of this service.",
             Some(&Unit::Seconds),
             self.own_cpu_seconds,
         )?;
         families.gauge(
             "process_resident_memory",
-            "Memory that this service takes.",
+            "Memory of this service.",
             Some(&Unit::Bytes),
             self.own_resident_bytes,
         )
@@ -303,7 +336,7 @@ impl Snapshot {
         )?;
         families.gauge(
             "gatling_open_files_limit",
-            "Open files that this Gatling process may have.",
+            "The limit of open files of that Gatling process.",
             None,
             gatling.open_files_limit,
         )

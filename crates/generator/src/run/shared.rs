@@ -1,4 +1,4 @@
-//! What the parts of the service share: what is known of the host, and how it is.
+//! What the tasks of the service share: the facts about the host, and its health.
 
 use std::{
     collections::BTreeMap,
@@ -8,23 +8,22 @@ use std::{
 };
 
 use serde::Serialize;
-use trunnion_generator::{Config, Connections};
+use trunnion_host::{Config, Connections};
 
-use super::say;
+use super::journal::say;
 use crate::{
     check::{Capacity, Report, State},
     layout::Layout,
 };
 
-/// A check that should have been followed by another one so long ago is none: the part of the service that keeps the host
-/// is stuck.
+/// How late the next check can be before the last one no longer counts: the task that checks the host is stuck then.
 const STALE: Duration = Duration::from_mins(5);
 
-/// What the parts of the service share. The lock is held for a moment only, and never across an await.
+/// What the tasks of the service share. The lock is never held across an await.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
-    /// Between two checks where nothing happens.
+    /// The longest time between two checks.
     refresh: Duration,
     known: Mutex<Known>,
 }
@@ -34,13 +33,13 @@ struct Known {
     layout: Option<Arc<Layout>>,
     metadata_read: Option<Instant>,
     report: Option<(Report, Instant)>,
-    /// What went wrong besides the checks, by what was tried.
+    /// Failures besides those of the checks, by what failed.
     troubles: BTreeMap<&'static str, String>,
     stopping: Option<String>,
     notice: Option<String>,
 }
 
-/// How the host is, for `/health`.
+/// The health of the host, as `/health` serves it.
 #[derive(Debug, Serialize)]
 pub(super) struct Health {
     pub(super) status: Status,
@@ -87,7 +86,7 @@ impl Shared {
         Self { config, refresh, known: Mutex::default() }
     }
 
-    /// Taken although a thread panicked with it: each of its fields is replaced as a whole.
+    /// Ignores that a thread panicked with the lock: each field is replaced as a whole, so none is half-written.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,17 +105,17 @@ impl Shared {
         self.layout().map(|layout| layout.addresses().collect()).unwrap_or_default()
     }
 
-    /// The metadata was read as a whole.
+    /// Notes that the metadata was read.
     pub(super) fn metadata_read(&self) {
         self.known().metadata_read = Some(Instant::now());
     }
 
-    /// How long ago the metadata was read as a whole.
+    /// The time since the metadata was last read.
     pub(super) fn metadata_age(&self) -> Option<Duration> {
         Some(self.known().metadata_read?.elapsed())
     }
 
-    /// Says what has changed since the last check.
+    /// Takes the report of a check, and logs what changed since the one before.
     pub(super) fn set_report(&self, report: Report) {
         let mut known = self.known();
         let before = known.report.take().map(|(report, _)| report);
@@ -145,7 +144,7 @@ impl Shared {
         known.report = Some((report, Instant::now()));
     }
 
-    /// Something went wrong, or no longer does.
+    /// Notes and logs that something failed, or no longer fails.
     pub(super) fn trouble(&self, what: &'static str, why: Option<String>) {
         let mut known = self.known();
         match why {
@@ -162,19 +161,19 @@ impl Shared {
         }
     }
 
-    /// The service ends.
+    /// Notes and logs that the service stops.
     pub(super) fn drain(&self, why: &str) {
         say(format_args!("draining: {why}"));
         self.known().stopping = Some(why.to_owned());
     }
 
-    /// AWS said what it is about to do, or that it is about to do nothing.
+    /// Notes and logs the notice of AWS, or that there is none any more.
     pub(super) fn notice(&self, notice: Option<String>) {
         let mut known = self.known();
         if known.notice != notice {
             match &notice {
                 Some(notice) => say(format_args!("draining: {notice}")),
-                None => say(format_args!("no longer draining: AWS took its notice back")),
+                None => say(format_args!("no longer draining: AWS withdrew its notice")),
             }
             known.notice = notice;
         }
@@ -190,9 +189,9 @@ impl Shared {
         let failed =
             |name, message: &str| Failing { name, message: message.to_owned(), details: Vec::new(), help: None };
         match &known.report {
-            None => failing.push(failed("start", "this host was not checked yet")),
+            None => failing.push(failed("start", "this host has not been checked yet")),
             Some((_, at)) if at.elapsed() > self.refresh + STALE => {
-                failing.push(failed("stale", "the last check is too old"));
+                failing.push(failed("stale", "the last check is too old: the service is stuck"));
             }
             Some((report, _)) => failing.extend(report.failing().map(|check| Failing {
                 name: check.name,
@@ -219,7 +218,7 @@ impl Shared {
 }
 
 impl Health {
-    /// Whether nothing is wrong with the host, draining or not.
+    /// Whether nothing fails, draining or not.
     pub(super) fn is_sound(&self) -> bool {
         self.failing.is_empty()
     }

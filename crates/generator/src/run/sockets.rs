@@ -1,4 +1,4 @@
-//! How many connections each address has, and how many of its ports they take.
+//! Counts the connections of each address, and the ports that they use.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,28 +11,28 @@ use netlink_packet_sock_diag::{
     constants::{TCP_ESTABLISHED, TCP_TIME_WAIT},
     inet::{InetResponseHeader, SocketId, StateFlags},
 };
-use trunnion_generator::Ports;
+use trunnion_host::Ports;
 
 use crate::check::sockets::each_tcp;
 
-/// Pairs of address and destination that are told apart, which bounds the memory. With more of them the busiest
-/// destination may be missed, but then no single one is what binds.
+/// How many pairs of address and destination are counted, to limit the memory. With more pairs, the busiest destination can be
+/// missed, but then no single destination is near its limit.
 const MOST_PAIRS: usize = 65_536;
 
-/// The sockets of one address.
+/// The TCP sockets of one address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) established: u64,
     pub(super) time_wait: u64,
-    /// On their way up or down.
+    /// In all other states: opening or closing.
     pub(super) other: u64,
-    /// Local ports of the range that some socket has.
+    /// Local ports of the range that a socket uses.
     pub(super) ports: u64,
-    /// Local ports of the range towards the destination that has most of them.
+    /// Local ports of the range that connections to the busiest destination use.
     pub(super) busiest: u64,
 }
 
-/// Counts the sockets of these addresses; of the range's ports, all 65,536 at most.
+/// Counts the sockets of these addresses.
 pub(super) fn count(addresses: &[IpAddr], ports: Ports) -> io::Result<BTreeMap<IpAddr, Counts>> {
     let mut tally = Tally::new(addresses, ports);
     each_tcp(&StateFlags::all().difference(StateFlags::LISTEN | StateFlags::CLOSE), |socket| tally.add(socket))?;
@@ -43,14 +43,14 @@ struct Tally {
     ports: Ports,
     hasher: RandomState,
     addresses: HashMap<IpAddr, Entry>,
-    /// By the hash of address and destination. Two that share one hash would count as one, which is harmless and rare.
+    /// By the hash of address and destination. Two pairs with the same hash count as one, which is rare and harmless.
     pairs: HashMap<u64, u64>,
 }
 
 #[derive(Default)]
 struct Entry {
     counts: Counts,
-    /// One bit for each port: 8 KiB, for addresses that have a socket.
+    /// One bit for each port, 8 KiB. Empty for addresses without sockets.
     ports: Vec<u64>,
 }
 
@@ -62,7 +62,7 @@ impl Tally {
 
     fn add(&mut self, socket: &InetResponseHeader) {
         let SocketId { source_port, source_address, destination_port, destination_address, .. } = socket.socket_id;
-        // Java's sockets are IPv6 ones that carry IPv4 in mapped addresses.
+        // Java's sockets are IPv6 sockets with IPv4 addresses mapped to IPv6.
         let source = source_address.to_canonical();
         let Some(Entry { counts, ports }) = self.addresses.get_mut(&source) else { return };
         match socket.state {
@@ -80,14 +80,14 @@ impl Tally {
             counts.ports += 1;
         }
         let pair = self.hasher.hash_one((source, destination_address.to_canonical(), destination_port));
-        let room = self.pairs.len() < MOST_PAIRS;
-        let towards = match self.pairs.get_mut(&pair) {
-            Some(towards) => towards,
-            None if room => self.pairs.entry(pair).or_default(),
+        let has_space = self.pairs.len() < MOST_PAIRS;
+        let used = match self.pairs.get_mut(&pair) {
+            Some(used) => used,
+            None if has_space => self.pairs.entry(pair).or_default(),
             None => return,
         };
-        *towards += 1;
-        counts.busiest = counts.busiest.max(*towards);
+        *used += 1;
+        counts.busiest = counts.busiest.max(*used);
     }
 
     fn finish(self) -> BTreeMap<IpAddr, Counts> {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_is_turned_round_has_no_ports() {
+    fn a_reversed_range_has_no_ports() {
         let own: IpAddr = "10.0.1.4".parse().unwrap();
         let mut tally = Tally::new(&[own], Ports { first: 200, last: 100 });
         tally.add(&socket(TCP_ESTABLISHED, "10.0.1.4", 150, "10.9.0.1"));

@@ -1,8 +1,8 @@
-//! The one place that writes files on the host: whole or not at all, and never before the journal knows what was there.
+//! The one place that writes files on the host. A file is replaced as a whole, in one step.
 //!
-//! Some of them lie in the SSH user's home, and that user runs whatever teams send it: what it puts in the place of a file
-//! or a folder, at whatever moment, must not lead root elsewhere. So a folder is opened first, and no link is followed from
-//! there.
+//! Some files are in the home of the SSH user, who runs the simulations of many teams and is not trusted: a link that it
+//! puts in place of a file or folder, at any moment, must not redirect what root does. So a folder is opened first, and
+//! from there no link is followed.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,26 +19,12 @@ use nix::{
     unistd::{UnlinkatFlags, unlinkat},
 };
 
-use super::journal::{Journal, Owned, Saved};
+use serde::{Deserialize, Serialize};
 
-/// No file that setup replaces is this long.
+use crate::failure::FileError;
+
+/// Longer files are an error. Setup replaces none that is this long.
 const LONGEST: u64 = 1 << 20;
-
-/// Why a file could not be brought about.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{path}`")]
-pub(crate) struct FileError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
-impl FileError {
-    pub(crate) fn new(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self { action, path, source }
-    }
-}
 
 /// A file as it should be.
 #[derive(Debug, Clone)]
@@ -46,17 +32,17 @@ pub(crate) struct Wanted<'a> {
     pub(crate) path: &'a Path,
     pub(crate) text: &'a str,
     pub(crate) mode: u32,
-    /// Its user and group.
+    /// User and group.
     pub(crate) owner: (u32, u32),
 }
 
 impl<'a> Wanted<'a> {
-    /// A file of the system's: everybody reads, root writes.
+    /// A file of the system: everybody can read it, root can write it.
     pub(crate) fn system(path: &'a Path, text: &'a str) -> Self {
         Self { path, text, mode: 0o644, owner: (0, 0) }
     }
 
-    /// Whether the file is so already.
+    /// Whether the file is as wanted.
     pub(crate) fn is_there(&self) -> Result<bool, FileError> {
         let failed = || FileError::new("read", self.path);
         let folder = match Folder::above(self.path) {
@@ -72,22 +58,12 @@ impl<'a> Wanted<'a> {
         Ok(same)
     }
 
-    /// Makes it so and says whether it was not.
-    pub(crate) fn put(&self, journal: &mut Journal) -> Result<bool, FileError> {
-        // What a killed run left.
+    /// Removes what a killed run left beside the file.
+    pub(super) fn clean(&self) {
         let _ = Folder::above(self.path).and_then(|folder| folder.remove(&temporary(self.path)));
-        if self.is_there()? {
-            return Ok(false);
-        }
-        if let Some(folder) = self.path.parent() {
-            folders(journal, folder)?;
-        }
-        journal.remember_file(self.path)?;
-        self.write()?;
-        Ok(true)
     }
 
-    /// Replaces the file in one step, whatever it was.
+    /// Replaces the file in one step, whatever is in its place.
     pub(super) fn write(&self) -> Result<(), FileError> {
         self.replace().map_err(FileError::new("write", self.path))
     }
@@ -96,7 +72,7 @@ impl<'a> Wanted<'a> {
         let Folder(folder) = &Folder::above(self.path)?;
         let temporary = &*temporary(self.path);
         let _ = unlinkat(folder, temporary, UnlinkatFlags::NoRemoveDir);
-        // It must be new: where others may write, they must not lead root elsewhere.
+        // With O_EXCL, a link that somebody else put there is an error.
         let new = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut file = File::from(openat(folder, temporary, new, Mode::S_IRUSR | Mode::S_IWUSR)?);
         file.write_all(self.text.as_bytes())?;
@@ -108,11 +84,40 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// An open folder: whatever its path leads to by now, what is done to it is done to this one.
+/// A file as setup found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    pub(super) text: String,
+    pub(super) owned: Owned,
+}
+
+/// Mode, user and group of a file or folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owned {
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Saved {
+    /// The same file, to be written to this path.
+    pub(super) fn wanted<'a>(&'a self, path: &'a Path) -> Wanted<'a> {
+        let Owned { mode, uid, gid } = self.owned;
+        Wanted { path, text: &self.text, mode, owner: (uid, gid) }
+    }
+}
+
+impl Owned {
+    pub(super) fn of(found: &fs::Metadata) -> Self {
+        Self { mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid() }
+    }
+}
+
+/// An open folder. Operations act on it even if its path leads elsewhere by now.
 #[derive(Debug)]
 pub(super) struct Folder(File);
 
-/// What a name stands for in a folder.
+/// What a folder has under a name.
 enum Found {
     Nothing,
     File(File, Metadata),
@@ -121,13 +126,13 @@ enum Found {
 }
 
 impl Folder {
-    /// The folder of this path. A link in its place is an error, see [`is_no_folder`].
+    /// Opens the folder at this path. A link in its place is an error, see [`is_no_folder`].
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
         OpenOptions::new().read(true).custom_flags(flags).open(path).map(Self)
     }
 
-    /// The folder that this path lies in.
+    /// Opens the folder that contains this path.
     fn above(path: &Path) -> io::Result<Self> {
         Self::open(path.parent().unwrap_or(Path::new("/")))
     }
@@ -142,7 +147,7 @@ impl Folder {
     }
 
     fn find(&self, name: &OsStr) -> io::Result<Found> {
-        // A pipe must not keep us waiting.
+        // Without O_NONBLOCK, opening a pipe waits for its writer.
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         match openat(&self.0, name, flags, Mode::empty()) {
             Ok(file) => {
@@ -162,7 +167,7 @@ impl Folder {
     }
 }
 
-/// Whether a folder could not be opened because there is none: nothing, a file or a link.
+/// Whether a folder could not be opened because its place is empty, or has a file or a link.
 pub(super) fn is_no_folder(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         || error.raw_os_error() == Some(libc::ELOOP)
@@ -176,17 +181,17 @@ fn read(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST {
-        return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
+        return Err(io::Error::other(format!("it has more than {LONGEST} bytes")));
     }
     Ok(bytes)
 }
 
-/// The file as it is, if there is one.
+/// Reads a file with its mode and owner, if there is one.
 pub(super) fn save(path: &Path) -> Result<Option<Saved>, FileError> {
     let failed = || FileError::new("read", path);
     match Folder::above(path).and_then(|folder| folder.find(name(path))).map_err(failed())? {
         Found::Nothing => Ok(None),
-        Found::Other => Err(failed()(io::Error::other("it is no regular file"))),
+        Found::Other => Err(failed()(io::Error::other("it is not a regular file"))),
         Found::File(file, found) => {
             let text = read(file).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
             Ok(Some(Saved { text: text.map_err(failed())?, owned: Owned::of(&found) }))
@@ -194,19 +199,18 @@ pub(super) fn save(path: &Path) -> Result<Option<Saved>, FileError> {
     }
 }
 
-/// Makes the folder and those above it, as the system's.
-pub(crate) fn folders(journal: &mut Journal, folder: &Path) -> Result<(), FileError> {
-    let missing: Vec<PathBuf> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    journal.remember_folders(missing.iter().rev())?;
-    for folder in missing.iter().rev() {
-        let created = fs::create_dir(folder).and_then(|()| Folder::open(folder));
-        let created = created.and_then(|Folder(folder)| folder.set_permissions(Permissions::from_mode(0o755)));
-        created.map_err(FileError::new("create", folder))?;
-    }
-    Ok(())
+/// The folders of this path that do not exist, the outermost first.
+pub(super) fn missing_folders(path: &Path) -> Vec<PathBuf> {
+    let mut missing: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
+    missing.reverse();
+    missing
+}
+
+/// Makes one folder that belongs to root and that everybody can read.
+pub(super) fn make_folder(path: &Path) -> Result<(), FileError> {
+    let created = fs::create_dir(path).and_then(|()| Folder::open(path));
+    let created = created.and_then(|Folder(folder)| folder.set_permissions(Permissions::from_mode(0o755)));
+    created.map_err(FileError::new("create", path))
 }
 
 /// Removes the file, and what a killed run left beside it.
@@ -221,11 +225,11 @@ pub(super) fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Whether a file is as it was found.
+/// Whether a file is as setup found it.
 pub(super) fn is_as_found(path: &Path, saved: Option<&Saved>) -> Result<bool, FileError> {
     match saved {
         Some(saved) => saved.wanted(path).is_there(),
-        // Where its folder is gone, or a link, so is the file.
+        // Without the folder, or with a link in its place, the file is gone, too.
         None => Ok(match Folder::above(path).and_then(|folder| folder.find(name(path))) {
             Ok(Found::Nothing) => true,
             Ok(Found::File(..) | Found::Other) => false,
@@ -234,7 +238,7 @@ pub(super) fn is_as_found(path: &Path, saved: Option<&Saved>) -> Result<bool, Fi
     }
 }
 
-/// Puts a file back as it was found.
+/// Restores a file to what setup found.
 pub(super) fn restore(path: &Path, saved: Option<&Saved>) -> Result<(), FileError> {
     match saved {
         Some(saved) => saved.wanted(path).write(),
@@ -242,30 +246,12 @@ pub(super) fn restore(path: &Path, saved: Option<&Saved>) -> Result<(), FileErro
     }
 }
 
-/// Beside the file, and not read by who reads `*.conf`.
+/// A name in the same folder that programs which read `*.conf` ignore.
 fn temporary(path: &Path) -> OsString {
     let mut temporary = OsString::from(".");
     temporary.push(name(path));
     temporary.push(".trunnion");
     temporary
-}
-
-/// A kernel parameter such as `net/ipv4/tcp_tw_reuse`, its words with one space between them; none where the kernel has
-/// no such parameter.
-pub(crate) fn sysctl(name: &str) -> Result<Option<String>, FileError> {
-    let path = Path::new("/proc/sys").join(name);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text.split_whitespace().collect::<Vec<_>>().join(" "))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(FileError::new("read", &path)(error)),
-    }
-}
-
-/// Sets a kernel parameter.
-pub(crate) fn set_sysctl(name: &str, value: &str) -> Result<(), FileError> {
-    let path = Path::new("/proc/sys").join(name);
-    let opened = OpenOptions::new().write(true).truncate(true).open(&path);
-    opened.and_then(|mut file| file.write_all(value.as_bytes())).map_err(FileError::new("write", &path))
 }
 
 #[cfg(test)]
@@ -276,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// A file of ours in a folder of somebody's, and a folder of somebody else's with a file of the same name.
+    /// The path of a file in one folder, and a file of the same name in another folder, which must not change.
     fn scene() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let base = tempfile::tempdir().unwrap();
         let (own, other) = (base.path().join("own"), base.path().join("other"));
@@ -294,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_whole_and_found_again() {
+    fn a_written_file_is_found_again() {
         let (_base, path, _) = scene();
         let ours = wanted(&path, "ours");
         assert!(!ours.is_there().unwrap());
@@ -308,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_became_a_link_leads_nowhere() {
+    fn a_link_in_place_of_a_folder_is_not_followed() {
         let (_base, path, other) = scene();
         fs::remove_dir(path.parent().unwrap()).unwrap();
         symlink(other.parent().unwrap(), path.parent().unwrap()).unwrap();
@@ -322,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_place_of_a_file_is_not_read() {
+    fn a_link_or_pipe_in_place_of_a_file_is_not_read() {
         let (_base, path, other) = scene();
         symlink(&other, &path).unwrap();
         assert!(!wanted(&path, "theirs").is_there().unwrap());

@@ -1,7 +1,7 @@
-//! What setup found before it changed it, as far as file or kernel would forget: written before the change, read by
-//! `setup --undo`. What later runs find is what an earlier one made, so no entry is ever written over.
+//! The journal of setup: values, files and folders as they were before setup changed them. An entry is on disk before the
+//! change, and `setup --undo` reads it. The first entry stays: what a later run finds is what an earlier run made.
 //!
-//! Addresses, rules and routes are not in it: ours carry our protocol number in the kernel.
+//! Addresses, rules and routes are not in it: those that setup adds carry its protocol number in the kernel.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,85 +15,72 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use super::files::{FileError, Wanted, remove, save};
+use super::files::{Owned, Saved, Wanted, make_folder, missing_folders, remove, save};
+use crate::failure::FileError;
 
 const FOLDER: &str = "/var/lib/trunnion";
 const FILE: &str = "/var/lib/trunnion/before.json";
 
-/// How long another process may have it, and how often it is tried. Nothing that setup or undo waits for takes longer.
+/// How long to wait for another process that has the journal, and the pause between two attempts. Setup and undo take less.
 const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The host as it was found.
+/// The host as setup found it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Before {
     /// Kernel parameters by their path below `/proc/sys`.
     pub(super) sysctls: BTreeMap<String, String>,
-    /// Interfaces that were down.
+    /// Names of interfaces that were down.
     pub(super) down: BTreeSet<String>,
-    /// Files, or none where there was no file.
+    /// Files by path; `None` where there was no file.
     pub(super) files: BTreeMap<PathBuf, Option<Saved>>,
-    /// Folders that were not there, the outer ones first.
+    /// Folders that setup made, the outer ones first.
     pub(super) folders: Vec<PathBuf>,
-    /// Folders that had another owner or mode.
+    /// Mode and owner of folders whose mode or owner setup changed.
     pub(super) owned: BTreeMap<PathBuf, Owned>,
-    /// A user that was not there.
+    /// The user that setup created.
     pub(super) user: Option<String>,
-    /// Its home, once it is being removed.
+    /// The home of that user, once undo removes it.
     pub(super) home: Option<PathBuf>,
-    /// Units that were not masked.
+    /// Units that setup masked.
     pub(super) masked: BTreeSet<String>,
-    /// What systemd is still to be told: arguments of `systemctl`.
+    /// Arguments of `systemctl` that are still to be run.
     pub(super) pending: BTreeSet<String>,
 }
 
-/// A file as it was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Saved {
-    pub(super) text: String,
-    pub(super) owned: Owned,
-}
-
-/// Whose something was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Owned {
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-}
-
-/// The journal, which one process at a time has.
+/// The journal. One process has it at a time.
 #[derive(Debug)]
 pub(crate) struct Journal {
     before: Before,
-    /// The folder; locked for as long as this lives.
+    /// The folder of the journal; its lock ends with this value.
     lock: File,
 }
 
-/// Why there is no journal.
+/// Why the journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("another setup or undo is at work, and has been for {} s", PATIENCE.as_secs())]
+    #[error("another setup or undo has been running for {} s", PATIENCE.as_secs())]
     Busy,
-    #[error("`{FILE}` is not what an earlier setup wrote")]
+    #[error("`{FILE}` is damaged: it is not the journal that an earlier setup wrote")]
     Invalid(#[from] serde_json::Error),
 }
 
 impl Journal {
-    /// Waits until no other process has it. The service has more to do than to wait, so this does not block.
+    /// Opens the journal, and waits while another process has it. It does not block the thread, because the service does
+    /// other things meanwhile.
     pub(super) async fn open() -> Result<Self, JournalError> {
         let failed = || FileError::new("open", Path::new(FOLDER));
         let begun = Instant::now();
         let lock = loop {
-            // Whoever can open it can lock it: root alone.
+            // A process that can open the folder can lock it, so only root may open it.
             DirBuilder::new().recursive(true).mode(0o700).create(FOLDER).map_err(failed())?;
             let folder = File::open(FOLDER).map_err(failed())?;
             match folder.try_lock() {
                 Ok(()) => {
-                    // The one before may have removed it.
+                    // The process that had the lock may have removed the folder.
                     let had = folder.metadata().map_err(failed())?.ino();
                     if fs::metadata(FOLDER).is_ok_and(|now| had == now.ino()) {
                         break folder;
@@ -117,7 +104,7 @@ impl Journal {
         &self.before
     }
 
-    /// Adds to it; on disk when this returns.
+    /// Adds to the journal. The entry is on disk when this returns.
     pub(super) fn remember(&mut self, add: impl FnOnce(&mut Before)) -> Result<(), FileError> {
         let mut before = self.before.clone();
         add(&mut before);
@@ -130,7 +117,34 @@ impl Journal {
         Ok(())
     }
 
-    pub(super) fn remember_file(&mut self, path: &Path) -> Result<(), FileError> {
+    /// Writes a file unless it is already as wanted; whether it wrote.
+    pub(super) fn put(&mut self, wanted: &Wanted<'_>) -> Result<bool, FileError> {
+        wanted.clean();
+        if wanted.is_there()? {
+            return Ok(false);
+        }
+        if let Some(folder) = wanted.path.parent() {
+            self.make_folders(folder)?;
+        }
+        self.remember_file(wanted.path)?;
+        wanted.write()?;
+        Ok(true)
+    }
+
+    /// Makes the folder and those above it.
+    pub(super) fn make_folders(&mut self, folder: &Path) -> Result<(), FileError> {
+        let missing = missing_folders(folder);
+        self.remember(|before| {
+            for path in &missing {
+                if !before.folders.contains(path) {
+                    before.folders.push(path.clone());
+                }
+            }
+        })?;
+        missing.iter().try_for_each(|folder| make_folder(folder))
+    }
+
+    fn remember_file(&mut self, path: &Path) -> Result<(), FileError> {
         if self.before.files.contains_key(path) {
             return Ok(());
         }
@@ -140,17 +154,7 @@ impl Journal {
         })
     }
 
-    pub(super) fn remember_folders<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), FileError> {
-        self.remember(|before| {
-            for path in paths {
-                if !before.folders.contains(path) {
-                    before.folders.push(path.clone());
-                }
-            }
-        })
-    }
-
-    /// What `systemctl` is to be told once all is in place.
+    /// Notes arguments of `systemctl`, to be run once all files are in place.
     pub(super) fn pend(&mut self, arguments: &str) -> Result<(), FileError> {
         self.remember(|before| {
             before.pending.insert(arguments.to_owned());
@@ -161,33 +165,20 @@ impl Journal {
         self.before.pending.contains(arguments)
     }
 
-    pub(super) fn told(&mut self, arguments: &str) -> Result<(), FileError> {
+    /// Removes arguments from those to be run.
+    pub(super) fn done(&mut self, arguments: &str) -> Result<(), FileError> {
         self.remember(|before| {
             before.pending.remove(arguments);
         })
     }
 
-    /// Nothing is left to undo.
+    /// Removes the journal: nothing is left to undo.
     pub(super) fn end(self) -> Result<(), FileError> {
         let Self { lock, .. } = self;
         remove(Path::new(FILE))?;
-        // The config's neighbours may have put something here.
+        // It stays if others put something into it.
         let _ = fs::remove_dir(FOLDER);
         drop(lock);
         Ok(())
-    }
-}
-
-impl Saved {
-    /// The file as it was at this path.
-    pub(super) fn wanted<'a>(&'a self, path: &'a Path) -> Wanted<'a> {
-        let Owned { mode, uid, gid } = self.owned;
-        Wanted { path, text: &self.text, mode, owner: (uid, gid) }
-    }
-}
-
-impl Owned {
-    pub(super) fn of(found: &fs::Metadata) -> Self {
-        Self { mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid() }
     }
 }

@@ -1,52 +1,48 @@
-//! The limits of kernel and processes, as Gatling's operations page asks for them (read August 2026), but for what this
-//! host's addresses need more.
+//! The limits of kernel and processes: those of Gatling's operations page (read August 2026), raised where the addresses of
+//! this host need more.
 
 use std::path::Path;
 
-use trunnion_generator::{Config, Ports};
+use trunnion_host::{Config, Ports};
 
-use super::{
-    Failure, Outcome,
-    files::{self, Wanted},
-    journal::Journal,
+use super::{files::Wanted, journal::Journal, outcome::Outcome};
+use crate::{
+    failure::{Failure, causes},
+    sysctl,
 };
 
 const SYSCTL_FILE: &str = "/etc/sysctl.d/90-trunnion.conf";
 const LIMITS_FILE: &str = "/etc/security/limits.d/90-trunnion.conf";
 const SYSTEMD_FILE: &str = "/etc/systemd/system.conf.d/90-trunnion.conf";
 
-/// The most descriptors that the kernel lets one process have; nobody has them all.
+/// The highest limit of open files that the kernel accepts for one process.
 const NR_OPEN: u64 = 1_073_741_816;
 const NR_OPEN_NAME: &str = "fs/nr_open";
 const PORTS_NAME: &str = "net/ipv4/ip_local_port_range";
 const RESERVED_NAME: &str = "net/ipv4/ip_local_reserved_ports";
 
-pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+pub(super) fn set_up(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut sysctls = sysctls(config);
     if (config.ports.first..=config.ports.last).contains(&config.metrics_port) {
-        // Otherwise a connection may have the port when the service wants to listen on it again.
-        let others = files::sysctl(RESERVED_NAME)?.unwrap_or_default();
+        // Without the reservation, a connection can hold the port when the service restarts.
+        let others = sysctl::get(RESERVED_NAME)?.unwrap_or_default();
         sysctls.push((RESERVED_NAME, with_port(&others, config.metrics_port)));
     }
     for (name, wanted) in &sysctls {
-        match files::sysctl(name)? {
+        match sysctl::get(name)? {
             None => outcome.warnings.push(format!("the kernel has no parameter `{}`", dotted(name))),
             Some(found) if found == *wanted => {}
-            // The service lets both have their turn.
-            Some(found) if *name == PORTS_NAME && found == range(config.ports.moved()) => {}
+            // The service alternates between the two.
+            Some(found) if *name == PORTS_NAME && found == range(config.ports.alternate()) => {}
             Some(found) if *name == NR_OPEN_NAME && found.parse().is_ok_and(|found: u64| found >= NR_OPEN) => {}
             Some(found) => {
                 journal.remember(|before| {
                     before.sysctls.entry((*name).to_owned()).or_insert_with(|| found.clone());
                 })?;
-                match files::set_sysctl(name, wanted) {
+                match sysctl::set(name, wanted) {
                     Ok(()) => outcome.changed(format!("`{}`", dotted(name)), format!("set to `{wanted}`")),
                     Err(error) => {
-                        let said = format!(
-                            "the kernel leaves `{}` at `{found}`: {error}{}",
-                            dotted(name),
-                            crate::cli::causes(&error)
-                        );
+                        let said = format!("`{}` stays `{found}`: {error}{}", dotted(name), causes(&error));
                         let enough = *name != PORTS_NAME
                             && (*name != NR_OPEN_NAME
                                 || found.parse().is_ok_and(|found: u64| found >= config.descriptors));
@@ -63,14 +59,14 @@ pub(super) fn raise(config: &Config, journal: &mut Journal, outcome: &mut Outcom
     let text = format!("[Manager]\nDefaultLimitNOFILE={}\n", config.descriptors);
     let systemd = Wanted::system(Path::new(SYSTEMD_FILE), &text);
     if !systemd.is_there()? {
-        // systemd reads this file, too, when it reloads its units.
+        // `daemon-reload` also makes systemd read this file.
         journal.pend("daemon-reload")?;
     }
     outcome.put(&systemd, journal)?;
     Ok(())
 }
 
-/// Kernel parameters by their path below `/proc/sys`.
+/// The kernel parameters to set, by their path below `/proc/sys`.
 fn sysctls(config: &Config) -> Vec<(&'static str, String)> {
     vec![
         (NR_OPEN_NAME, NR_OPEN.max(config.descriptors).to_string()),
@@ -89,7 +85,7 @@ fn range(ports: Ports) -> String {
     format!("{} {}", ports.first, ports.last)
 }
 
-/// A list such as `8080,9000-9100`, with this port in it.
+/// Adds the port to a list such as `8080,9000-9100`, unless the list has it.
 fn with_port(list: &str, port: u16) -> String {
     let holds = |part: &str| {
         let (low, high) = part.split_once('-').unwrap_or((part, part));
@@ -99,7 +95,7 @@ fn with_port(list: &str, port: u16) -> String {
     if list.split(',').any(holds) {
         return list.to_owned();
     }
-    // The kernel sorts it.
+    // The kernel sorts the list.
     if list.is_empty() { port.to_string() } else { format!("{list},{port}") }
 }
 
@@ -112,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reserved_ports_of_others_stay_reserved() {
+    fn ports_that_are_reserved_already_stay_in_the_list() {
         assert_eq!(with_port("", 9_464), "9464");
         assert_eq!(with_port("8080,9000-9100\n", 9_464), "8080,9000-9100,9464");
         for list in ["9464", "80,9000-9500"] {

@@ -1,168 +1,95 @@
-//! `setup`: brings the host to its layout, and everything else that many connections need. Says what it changed; what is
-//! already so is left alone.
+//! `setup`: gives the host the network of its layout, and the limits, user and sshd settings that many connections need. It
+//! prints what it changed, and changes nothing that is already right.
 //!
-//! Killed at any point and run again, it ends where it would have: every step looks at what is there first, what files or
-//! the kernel would forget is in the journal before it is changed, and what is ours in the kernel carries our number.
+//! It can be killed at any point and run again, with the same result: every step first looks at what is there, earlier
+//! values are in the journal before they are overwritten, and objects that it adds to the kernel carry its protocol number.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Args;
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
-use self::{
-    files::{FileError, Wanted},
-    journal::Journal,
-};
+use self::journal::Journal;
+pub(crate) use self::outcome::Outcome;
 use crate::{
-    cli::{Failure, causes, data},
+    failure::Failure,
     host::{self, Host},
-    layout::{Layout, Link},
+    layout::Layout,
 };
 
-pub(crate) mod files;
+mod files;
 mod journal;
-mod kernel;
 mod limits;
 mod network;
+mod outcome;
 mod plan;
 mod refresh;
 mod sshd;
 mod systemd;
 mod undo;
-pub(crate) mod users;
+mod users;
 
-/// What keeps the host set up, as the boot template calls it.
+/// The unit that the boot template writes for `trunnion-generator run`.
 const SERVICE: &str = "trunnion-generator.service";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     host: host::Arguments,
-    /// Take back what earlier setups changed
+    /// Undo what earlier setups changed
     #[arg(long)]
     undo: bool,
-    /// Tell it as JSON
+    /// Print the changes as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// One thing that setup changed: what, and to what.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Change {
-    /// Such as `address 10.0.1.7/32 on ens6`.
-    pub(crate) what: String,
-    /// Such as `added`.
-    pub(crate) how: String,
-}
-
-/// How a setup ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Outcome {
-    pub(crate) changes: Vec<Change>,
-    /// What was left as it is for a reason that harms nobody.
-    pub(crate) warnings: Vec<String>,
-    /// What stands in the way of the host's promise and could not be changed, or is not ours to change.
-    pub(crate) problems: Vec<String>,
-}
-
-impl Outcome {
-    fn changed(&mut self, what: impl Into<String>, how: impl Into<String>) {
-        self.changes.push(Change { what: what.into(), how: how.into() });
-    }
-
-    /// Makes the file so and says whether it was not.
-    fn put(&mut self, wanted: &Wanted<'_>, journal: &mut Journal) -> Result<bool, FileError> {
-        let written = wanted.put(journal)?;
-        if written {
-            self.changed(format!("`{}`", wanted.path.display()), "written");
-        }
-        Ok(written)
-    }
-
-    /// A step that failed does not keep the others from being taken.
-    fn take(&mut self, step: Result<(), Failure>) {
-        if let Err(error) = step {
-            self.problems.push(format!("{error}{}", causes(&*error)));
-        }
-    }
-
-    /// Changes to stdout, the rest to stderr.
-    fn tell(&self, json: bool) -> Result<ExitCode, Failure> {
-        if json {
-            data(&serde_json::to_string_pretty(&self.changes)?)?;
-        } else if self.changes.is_empty() {
-            if self.problems.is_empty() {
-                data("nothing to change")?;
-            }
-        } else {
-            let lines: Vec<String> = self.changes.iter().map(|Change { what, how }| format!("{what}: {how}")).collect();
-            data(&lines.join("\n"))?;
-        }
-        let mut stderr = io::stderr().lock();
-        // Where stderr is closed, the exit code says it alone.
-        for warning in &self.warnings {
-            let _ = writeln!(stderr, "warning: {warning}");
-        }
-        for problem in &self.problems {
-            let _ = writeln!(stderr, "error: {problem}");
-        }
-        Ok(if self.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
 pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if !nix::unistd::geteuid().is_root() {
-        return Err("setup changes network, limits and users, which only root may: run it with `sudo`".into());
+        return Err("only root can change the network, limits and users: run it with `sudo`".into());
     }
     let outcome = if arguments.undo {
         if systemd::runs() && systemd::systemctl(&format!("is-active {SERVICE}")).is_ok() {
-            return Err(
-                format!("`{SERVICE}` would set it up again: stop it first with `systemctl stop {SERVICE}`").into()
-            );
+            return Err(format!(
+                "`{SERVICE}` runs and would set up the host again: run `systemctl stop {SERVICE}` first"
+            )
+            .into());
         }
         undo::undo().await?
     } else {
         let host = Host::new(&arguments.host)?;
-        // Whole or not at all: where the metadata cannot be read, nothing has been touched yet.
+        // Before the first change: without metadata, setup changes nothing.
         let layout = host.layout().await?;
         setup(&host, &layout).await?
     };
-    outcome.tell(arguments.json)
+    outcome.print(arguments.json)
 }
 
-/// The interfaces that the kernel has, but for the loopback.
-pub(crate) async fn links() -> Result<Vec<Link>, Failure> {
-    Ok(kernel::Netlink::open()?.links().await?.into_iter().map(|link| link.link).collect())
-}
-
-/// Everything: network, limits, user and sshd.
+/// Sets up everything: network, limits, user and sshd.
 pub(crate) async fn setup(host: &Host, layout: &Layout) -> Result<Outcome, Failure> {
     let config = &host.config;
     let mut journal = Journal::open().await?;
     let mut outcome = Outcome::default();
     let missing = layout.missing.iter();
-    outcome.warnings.extend(missing.map(|mac| format!("the metadata has an interface {mac}, and the kernel has not")));
-    let step = refresh::off(layout, &mut journal, &mut outcome);
+    outcome.warnings.extend(missing.map(|mac| format!("interface {mac} is in the metadata, but not in the kernel")));
+    let step = refresh::disable(layout, &mut journal, &mut outcome);
     outcome.take(step);
-    let step = limits::raise(config, &mut journal, &mut outcome);
+    let step = limits::set_up(config, &mut journal, &mut outcome);
     outcome.take(step);
-    let step = network::bring_about(config, layout, &mut journal, &mut outcome).await;
+    let step = network::set_up(config, layout, &mut journal, &mut outcome).await;
     outcome.take(step);
-    let step = users::admit(config, &mut journal, &mut outcome);
+    let step = users::set_up(config, &mut journal, &mut outcome);
     outcome.take(step);
-    let step = sshd::listen(layout, &mut journal, &mut outcome);
+    let step = sshd::set_up(layout, &mut journal, &mut outcome);
     outcome.take(step);
-    systemd::tell(&mut journal, &mut outcome)?;
+    systemd::run_pending(&mut journal, &mut outcome)?;
     Ok(outcome)
 }
 
-/// The network alone: links, addresses, rules and routes.
+/// Sets up the network alone: links, addresses, rules and routes.
 pub(crate) async fn network(config: &Config, layout: &Layout) -> Result<Outcome, Failure> {
     let mut journal = Journal::open().await?;
     let mut outcome = Outcome::default();
-    network::bring_about(config, layout, &mut journal, &mut outcome).await?;
+    network::set_up(config, layout, &mut journal, &mut outcome).await?;
     Ok(outcome)
 }

@@ -1,8 +1,14 @@
-//! What has to change for the kernel's network to be the layout. Pure: from the layout and what the kernel has.
+//! Plans the changes that make the kernel's network match the layout. Pure: from the layout and the state of the kernel.
 //!
-//! What is present and right stays untouched, whoever made it. What is ours and wrong is replaced. What is wrong and not
-//! ours is left alone and named as a problem. What is ours and no longer in the layout goes only if what remains still
-//! holds the host's promise: metadata that lost an address must not cost the host that address.
+//! An object is ours if it carries our protocol number, and foreign otherwise.
+//!
+//! | | ours | foreign |
+//! |---|---|---|
+//! | right | stays | stays |
+//! | wrong | is replaced | stays, and is reported as a problem |
+//!
+//! Our objects that the layout no longer has are removed only if the remaining addresses still hold the promise: metadata
+//! that leaves out an address by mistake must not remove it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -11,34 +17,36 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::kernel::{Address, MAIN, Object, Route, Rule, State, Step};
-use crate::layout::{Interface, Layout};
+use crate::{
+    layout::{Interface, Layout},
+    netlink::{Address, MAIN, Object, Route, Rule, State, Step},
+};
 
-/// The metric of what we add to the main table: whatever DHCP or router advertisements bring goes first.
+/// The metric of our routes in the main table. Routes of DHCP and router advertisements have lower ones and come first.
 const FALLBACK: u32 = 20_000;
-/// The metric in tables of our own; to IPv6 the kernel gives this one where none is named.
+/// The metrics in our own tables. For IPv6, it is the kernel's default.
 const METRIC_V4: u32 = 0;
 const METRIC_V6: u32 = 1_024;
 
-/// The first of three priorities of the primary interface's rules. They come after those of all secondary interfaces, which
-/// may stand in its subnet.
+/// The first of three priorities of the primary interface's rules. They come after the rules of the secondary interfaces,
+/// whose addresses can be in the primary interface's subnet.
 const PRIMARY: u32 = 20_000;
 
 /// The kernel's table of local addresses.
 const LOCAL: u32 = 255;
 
-/// What has to change, and what cannot.
+/// The changes, and what prevents others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// In the order in which they are safe.
+    /// In an order in which each step is possible and keeps connections working.
     pub(super) steps: Vec<Step>,
-    /// What is ours, no longer in the layout, and kept for the promise.
+    /// Objects of ours that the layout no longer has, but the promise needs.
     pub(super) kept: Vec<Object>,
-    /// What stands in the way and is not ours.
+    /// Foreign objects that prevent the layout.
     pub(super) problems: Vec<String>,
 }
 
-/// Everything of the layout, as if all of it were ours.
+/// All objects of the layout, marked as ours.
 #[derive(Debug, Default)]
 struct Wanted {
     addresses: Vec<Address>,
@@ -46,7 +54,7 @@ struct Wanted {
     routes: Vec<Route>,
 }
 
-/// What has to change; `promised` is how many IPv4 addresses the host was promised.
+/// Plans the changes. `promised` is the number of IPv4 addresses that the host was promised.
 pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
     let wanted = Wanted::new(layout, state);
     let holds = layout.addresses().filter(IpAddr::is_ipv4).count() as u64 >= promised;
@@ -55,10 +63,10 @@ pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
     let mut lost = Vec::new();
 
     let links = state.links.iter().filter(|link| !link.up);
-    let links = links.filter(|link| layout.interfaces.iter().any(|interface| interface.index == link.link.index));
-    plan.steps.extend(links.map(|link| Step::Up(link.link.clone())));
+    let links = links.filter(|link| layout.interfaces.iter().any(|interface| interface.index == link.identity.index));
+    plan.steps.extend(links.map(|link| Step::Up(link.identity.clone())));
 
-    // Routes that are wrong go first: they may stand where the right ones go.
+    // Wrong routes are removed first: they can occupy the place of the right ones.
     for route in state.routes.iter().filter(|route| route.ours && !wanted.routes.contains(route)) {
         let has_table = layout.interfaces.iter().any(|interface| interface.table == route.table);
         if route.table == MAIN || has_table && !layout.has_one_interface() {
@@ -73,7 +81,7 @@ pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
 
     plan.steps.extend(corrections);
     if holds {
-        // Rules before the tables they lead to, and both before their addresses.
+        // Rules before the routes of their tables, and both before the addresses.
         lost.sort_by_key(|object| match object {
             Object::Rule(_) => 0,
             Object::Route(_) => 1,
@@ -86,8 +94,8 @@ pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
     plan
 }
 
-/// Takes back everything that is ours, of the rules the last one first: as long as the last one of a source is there, it needs
-/// those before it.
+/// The steps that remove all objects of ours. Rules are removed in reverse order: the last rule of a source needs the rules
+/// before it.
 pub(super) fn undo(state: &State) -> Vec<Step> {
     let rules = state.rules.iter().rev().filter(|rule| rule.ours).map(|rule| Object::Rule(*rule));
     let routes = state.routes.iter().filter(|route| route.ours).map(|route| Object::Route(*route));
@@ -105,20 +113,20 @@ impl Plan {
         for address in &wanted.addresses {
             expected.insert(address.ip, address);
             let found = found.get(&address.ip).map_or(&[][..], Vec::as_slice);
-            // What is not ours is as DHCP or somebody else put it: with the length that it has.
-            if !found.iter().any(|found| found.index == address.index && (!found.ours || found == &address)) {
+            // A foreign address, such as that of DHCP, is right with any prefix length.
+            if !found.iter().any(|found| found.index == address.index && (!found.ours || found.is(address))) {
                 self.steps.push(Step::Add(Object::Address(*address)));
             }
             for elsewhere in found.iter().filter(|found| !found.ours && found.index != address.index) {
                 self.problems.push(format!(
-                    "{elsewhere} is on {} and not where the metadata has it: remove it there",
+                    "{elsewhere} is on {}, but the metadata has it on another interface: remove it from {0}",
                     name(state, elsewhere.index)
                 ));
             }
         }
         for address in state.addresses.iter().filter(|address| address.ours) {
             match expected.get(&address.ip) {
-                Some(expected) if *expected == address => {}
+                Some(expected) if address.is(expected) => {}
                 Some(_) => corrections.push(Step::Remove(Object::Address(*address))),
                 None => lost.push(Object::Address(*address)),
             }
@@ -130,7 +138,7 @@ impl Plan {
             let here = |found: &&Route| found.table == route.table && found.destination == route.destination;
             let right = |found: &Route| {
                 if route.table == MAIN && route.gateway.is_some() {
-                    // The host has its way out, whatever it is.
+                    // Any default route of the main table will do.
                     return true;
                 }
                 found.index == route.index && found.gateway == route.gateway
@@ -138,7 +146,7 @@ impl Plan {
             let others = || state.routes.iter().filter(here).filter(|found| !found.ours);
             let best = others().filter(|found| right(found)).map(|found| found.metric).min();
             let ours = state.routes.contains(route);
-            // The kernel takes no second route of the same metric.
+            // The kernel refuses a second route with the same destination and metric.
             let has_place = !others().any(|found| found.metric == route.metric);
             if best.is_none() && !ours && has_place {
                 self.steps.push(Step::Add(Object::Route(*route)));
@@ -146,7 +154,7 @@ impl Plan {
             if route.table != MAIN {
                 let metric = if ours { route.metric } else { best.unwrap_or(route.metric) };
                 for wrong in others().filter(|found| !right(found) && found.metric <= metric) {
-                    let wrong = format!("{wrong} leads elsewhere than {route}: remove it");
+                    let wrong = format!("{wrong} takes precedence over {route} and leads elsewhere: remove it");
                     self.problems.push(wrong);
                 }
             }
@@ -165,7 +173,7 @@ impl Plan {
         let plain: Vec<&Rule> = state.rules.iter().filter(|rule| rule.plain).collect();
         let present: HashSet<_> = plain.iter().map(|rule| key(rule)).collect();
         let expected: HashSet<_> = wanted.rules.iter().map(key).collect();
-        // What sends all sources into a table may find nothing there and go on; the main table has a way for everything.
+        // A rule for all sources whose table has no matching route does not matter; the main table matches everything.
         let takes_some = |rule: &Rule| rule.source.prefix_len() > 0 || rule.table == MAIN;
         let foreign = plain.iter().filter(|rule| !rule.ours && rule.table != LOCAL && takes_some(rule));
         let foreign: Vec<&&Rule> = foreign.filter(|rule| !expected.contains(&key(rule))).collect();
@@ -184,7 +192,7 @@ impl Plan {
                     && (found.source.contains(source) || source.contains(&found.source))
             });
             for found in before {
-                let problem = format!("{found} comes before {rule} and is not ours: remove it");
+                let problem = format!("{found} takes precedence over {rule}: remove it");
                 if !self.problems.contains(&problem) {
                     self.problems.push(problem);
                 }
@@ -192,7 +200,7 @@ impl Plan {
         }
         let addresses: Vec<IpAddr> = layout.addresses().collect();
         for rule in state.rules.iter().rev().filter(|rule| rule.ours && !expected.contains(&key(rule))) {
-            // What the primary interface had beside others goes when they go.
+            // The primary interface needs rules only beside other interfaces.
             let is_of_primary = layout.has_one_interface()
                 && (rule.table == MAIN || layout.interfaces.iter().any(|primary| primary.table == rule.table));
             if !is_of_primary && addresses.iter().any(|address| rule.source.contains(address)) {
@@ -237,25 +245,27 @@ impl Wanted {
                 IpAddr::V4(_) => 32,
                 IpAddr::V6(_) => 128,
             };
-            self.addresses.push(Address { index: interface.index, ip, length, ours: true });
+            self.addresses.push(Address { index: interface.index, ip, length, ours: true, usable: true });
         }
     }
 
-    /// The subnet, and everything else through its router.
+    /// Adds a route to the subnet, and a default route through its router.
     fn way_out(&mut self, place: (u32, u32), index: u32, subnet: IpNet, router: IpAddr) {
-        // The router is found through the subnet, so the subnet comes first.
+        // The kernel accepts the router only once there is a route to it.
         self.route(place, index, subnet, None);
         self.route(place, index, everything(router), Some(router));
     }
 
-    /// In this table, with this metric.
+    /// Adds a route to this table, with this metric.
     fn route(&mut self, (table, metric): (u32, u32), index: u32, destination: IpNet, gateway: Option<IpAddr>) {
         self.routes.push(Route { table, destination, gateway, index: Some(index), metric, ours: true });
     }
 
-    /// A secondary interface's addresses have its table alone. What else comes from the primary interface's subnets is its
-    /// own, and has three rules: between the routes of its table and that table's default route comes what the main table
-    /// knows of others, such as a bridge to containers.
+    /// Adds the rules of one interface.
+    ///
+    /// Addresses of a secondary interface use the interface's table alone. All other addresses of the primary interface's
+    /// subnets belong to the primary interface. They have three rules: the routes of its table except the default route,
+    /// the main table except its default route (such as a bridge to containers), and the default route of its table.
     fn rules(&mut self, layout: &Layout, interface: &Interface) {
         let table = interface.table;
         let rule = |&source: &IpNet, table, priority, without_default| Rule {
@@ -280,14 +290,14 @@ impl Wanted {
         }
     }
 
-    /// The rule that sends this source of the interface out.
+    /// The rule that decides the default route of this source.
     fn rule_of(&self, interface: &Interface, source: &IpNet) -> Option<&Rule> {
         let of_source = |rule: &&Rule| rule.table == interface.table && rule.source.contains(source);
         self.rules.iter().filter(of_source).find(|rule| !rule.without_default)
     }
 }
 
-/// The range of all addresses of this one's family.
+/// The range of all addresses of the same family.
 fn everything(address: IpAddr) -> IpNet {
     match address {
         IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
@@ -295,8 +305,8 @@ fn everything(address: IpAddr) -> IpNet {
     }
 }
 
-/// Where the interface's way out leads: to the IPv6 router that made itself known on it, which EC2's does with its
-/// link-local address; for the primary interface to the router in its subnet that the main table names; else to the VPC's.
+/// The router of the interface's default route. For IPv6, the one that advertised itself with its link-local address, as EC2's
+/// does. For IPv4 on the primary interface, the one that the main table names, if it is in the subnet. Otherwise the VPC's.
 fn router(state: &State, interface: &Interface, subnet: IpNet, vpc: IpAddr) -> IpAddr {
     let others = state.routes.iter().filter(|route| !route.ours && route.destination == everything(vpc));
     let others = others.filter(|route| route.index == Some(interface.index));
@@ -311,8 +321,8 @@ fn router(state: &State, interface: &Interface, subnet: IpNet, vpc: IpAddr) -> I
     named.unwrap_or(vpc)
 }
 
-/// The destinations that the main table may lead to through a secondary interface: the subnets of those interfaces, and
-/// whatever else is routed there. The primary interface's addresses must not take such a route. Of the family of this subnet.
+/// The destinations that the main table can route through a secondary interface: the subnets of those interfaces, and other
+/// ranges. The primary interface's addresses must not take such a route. Only those of the family of `primary`.
 fn elsewhere(layout: &Layout, state: &State, primary: IpNet) -> BTreeSet<IpNet> {
     let is_wanted = |range: &IpNet| range.addr().is_ipv4() == primary.addr().is_ipv4() && !primary.contains(range);
     let secondary = || layout.interfaces.iter().filter(|interface| !interface.is_primary());
@@ -321,7 +331,7 @@ fn elsewhere(layout: &Layout, state: &State, primary: IpNet) -> BTreeSet<IpNet> 
     let mut first: BTreeMap<IpNet, &Route> = BTreeMap::new();
     for route in state.routes.iter().filter(|route| route.table == MAIN && !route.ours) {
         let first = first.entry(route.destination).or_insert(route);
-        // Of two with one metric, the kernel takes the one that it tells first.
+        // Of two routes with the same metric, the kernel uses the one that it lists first.
         if route.metric < first.metric {
             *first = route;
         }
@@ -336,14 +346,14 @@ fn elsewhere(layout: &Layout, state: &State, primary: IpNet) -> BTreeSet<IpNet> 
     routed.map(|route| route.destination).chain(subnets.iter().copied()).collect()
 }
 
-/// Whether it is an IPv6 address that each link has for itself.
+/// Whether it is a link-local IPv6 address.
 fn is_link_local(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 fn name(state: &State, index: u32) -> String {
-    let link = state.links.iter().find(|link| link.link.index == index);
-    link.map_or_else(|| format!("interface {index}"), |link| link.link.name.clone())
+    let link = state.links.iter().find(|link| link.identity.index == index);
+    link.map_or_else(|| format!("interface {index}"), |link| link.identity.name.clone())
 }
 
 #[cfg(test)]

@@ -1,25 +1,23 @@
-//! Keeps others from taking back what setup gives.
+//! Keeps other programs from removing what setup adds.
 //!
-//! amazon-ec2-net-utils reads the metadata every minute (`refresh-policy-routes@<interface>.timer`) and takes a failure for
-//! an address that is gone. systemd-networkd removes routes and rules that it does not know whenever it starts.
+//! amazon-ec2-net-utils reads the metadata every minute (`refresh-policy-routes@<interface>.timer`), and removes addresses if
+//! a read fails. systemd-networkd removes routes and rules of others whenever it starts.
 
 use std::{fs, io, os::unix::fs::symlink, path::Path};
 
-use super::{
-    Failure, Outcome,
-    files::{FileError, Wanted},
-    journal::Journal,
-    systemd,
+use super::{files::Wanted, journal::Journal, outcome::Outcome, systemd};
+use crate::{
+    failure::{Failure, FileError},
+    layout::Layout,
 };
-use crate::layout::Layout;
 
 const TEMPLATE: &str = "refresh-policy-routes@.timer";
 const NETWORKD: &str = "systemd-networkd.service";
 const NETWORKD_FILE: &str = "/etc/systemd/networkd.conf.d/90-trunnion.conf";
-/// Read when networkd starts, which is when it matters; it is not restarted for it, because it would drop its leases.
+/// networkd reads it when it starts, which is when it removes routes. We do not restart it: that would drop its leases.
 const NETWORKD_TEXT: &str = "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\n";
 
-pub(super) fn off(layout: &Layout, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+pub(super) fn disable(layout: &Layout, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     if systemd::has_unit(NETWORKD) {
         outcome.put(&Wanted::system(Path::new(NETWORKD_FILE), NETWORKD_TEXT), journal)?;
     }
@@ -33,7 +31,10 @@ pub(super) fn off(layout: &Layout, journal: &mut Journal, outcome: &mut Outcome)
             Ok(target) if target == Path::new("/dev/null") => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             _ => {
-                outcome.problems.push(format!("`{}` is there, so `{unit}` is not masked", path.display()));
+                outcome.problems.push(format!(
+                    "`{}` is not a link to /dev/null, so `{unit}` is not masked: remove it",
+                    path.display()
+                ));
                 continue;
             }
         }
@@ -42,7 +43,7 @@ pub(super) fn off(layout: &Layout, journal: &mut Journal, outcome: &mut Outcome)
             before.pending.insert("daemon-reload".to_owned());
             before.pending.insert(format!("stop {unit}"));
         })?;
-        // As `systemctl mask` does, which is of no use where systemd does not run.
+        // `systemctl mask` does the same, but only where systemd runs.
         symlink("/dev/null", &path).map_err(FileError::new("create", &path))?;
         outcome.changed(format!("`{unit}`"), "masked");
     }

@@ -1,4 +1,4 @@
-//! sshd listens on the primary address only: every other address is for load.
+//! Makes sshd listen on the primary address only. All other addresses are for load.
 
 use std::{
     net::IpAddr,
@@ -7,24 +7,24 @@ use std::{
 };
 
 use super::{
-    Failure, Outcome,
     files::{self, Wanted},
     journal::Journal,
+    outcome::Outcome,
     systemd,
 };
-use crate::layout::Layout;
+use crate::{failure::Failure, layout::Layout};
 
-/// sshd takes the first value of every keyword but `ListenAddress`, so ours comes before what distributions bring, such as
-/// `50-redhat.conf`. Values of `ListenAddress` add up, wherever they stand: those of others are looked for afterwards.
+/// sshd uses the first value of each keyword, so this file sorts before those of distributions, such as `50-redhat.conf`. The
+/// exception is `ListenAddress`: sshd uses all of its values, and [`other_listeners`] finds those of other files.
 const FILE: &str = "/etc/ssh/sshd_config.d/00-trunnion.conf";
 const PROGRAMS: [&str; 2] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"];
-/// As Amazon Linux and Debian call it.
+/// The names of the unit on Amazon Linux and on Debian.
 const UNITS: [&str; 2] = ["sshd.service", "ssh.service"];
 const SOCKETS: [&str; 2] = ["sshd.socket", "ssh.socket"];
-/// An address to listen on must be there when sshd starts.
+/// sshd can only listen on an address that exists when it starts.
 const ORDER: &str = "[Unit]\nAfter=network-online.target\nWants=network-online.target\n";
 
-pub(super) fn listen(layout: &Layout, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+pub(super) fn set_up(layout: &Layout, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     let Some(&address) = layout.interfaces.first().and_then(|primary| primary.addresses.first()) else {
         return Err("the primary interface has no address".into());
     };
@@ -42,7 +42,7 @@ pub(super) fn listen(layout: &Layout, journal: &mut Journal, outcome: &mut Outco
         }
         outcome.put(&order, journal)?;
     }
-    let text = format!("# Every other address of this host is for load.\nListenAddress {address}\nUsePAM yes\n");
+    let text = format!("# All other addresses of this host are for load.\nListenAddress {address}\nUsePAM yes\n");
     let wanted = Wanted::system(Path::new(FILE), &text);
     let was_there = wanted.is_there()?;
     if let Some(reload) = reload.as_deref().filter(|_| !was_there) {
@@ -53,23 +53,23 @@ pub(super) fn listen(layout: &Layout, journal: &mut Journal, outcome: &mut Outco
     if untried && let Err(error) = systemd::run(Command::new(sshd).arg("-t")) {
         files::restore(Path::new(FILE), journal.before().files.get(Path::new(FILE)).and_then(Option::as_ref))?;
         if let Some(reload) = &reload {
-            journal.told(reload)?;
+            journal.done(reload)?;
         }
-        outcome.changed(format!("`{FILE}`"), "put back");
-        return Err(format!("sshd refuses its configuration with `{FILE}`: {error}").into());
+        outcome.changed(format!("`{FILE}`"), "restored");
+        return Err(format!("sshd rejects its configuration with `{FILE}`, so the file was restored: {error}").into());
     }
     let effective = systemd::run(Command::new(sshd).arg("-T"))?;
     outcome.problems.extend(other_listeners(&effective, address));
     if systemd::runs() {
         let active = SOCKETS.into_iter().find(|socket| systemd::systemctl(&format!("is-active {socket}")).is_ok());
         if let Some(socket) = active {
-            outcome.problems.push(format!("`{socket}` listens in sshd's place, on addresses of its own: disable it"));
+            outcome.problems.push(format!("`{socket}` listens instead of sshd, on other addresses: disable it"));
         }
     }
     Ok(())
 }
 
-/// What `sshd -T` tells of addresses that are not the one to listen on.
+/// The problems in the output of `sshd -T`: it must list the primary address, and no other.
 fn other_listeners(effective: &str, address: IpAddr) -> Vec<String> {
     let listeners: Vec<&str> = effective.lines().filter_map(|line| line.strip_prefix("listenaddress ")).collect();
     let is_ours = |listener: &&str| {
@@ -78,7 +78,7 @@ fn other_listeners(effective: &str, address: IpAddr) -> Vec<String> {
     };
     if !listeners.iter().any(is_ours) {
         let problem = format!(
-            "sshd does not read `{FILE}`: begin `/etc/ssh/sshd_config` with `Include /etc/ssh/sshd_config.d/*.conf`"
+            "sshd does not read `{FILE}`: add `Include /etc/ssh/sshd_config.d/*.conf` as the first line of `/etc/ssh/sshd_config`"
         );
         return vec![problem];
     }
@@ -88,7 +88,7 @@ fn other_listeners(effective: &str, address: IpAddr) -> Vec<String> {
         .collect()
 }
 
-/// What systemd is told once sshd's configuration is another.
+/// The arguments of `systemctl` that make sshd read its configuration.
 fn reload(unit: &str) -> String {
     format!("try-reload-or-restart {unit}")
 }
@@ -97,7 +97,7 @@ fn drop_in(unit: &str) -> PathBuf {
     systemd::mask(&format!("{unit}.d")).join("90-trunnion.conf")
 }
 
-/// What systemd is told once this file is as it was.
+/// The arguments of `systemctl` to run after this file was restored, if it is ours.
 pub(super) fn reload_for(path: &Path) -> Option<String> {
     if path != Path::new(FILE) {
         return None;

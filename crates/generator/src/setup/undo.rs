@@ -1,13 +1,18 @@
-//! Takes everything back that setup changed, the last thing first, and the journal at the very end: killed half-way and run
-//! again, it goes on.
+//! `setup --undo`: undoes the changes of setup in reverse order, and removes the journal last. It can be killed at any point
+//! and run again.
 
 use std::{fs, io, path::Path};
 
 use super::{
-    Failure, Outcome, files,
-    files::{FileError, Folder},
+    files::{self, Folder},
     journal::Journal,
-    network, sshd, systemd, users,
+    network,
+    outcome::Outcome,
+    sshd, systemd, users,
+};
+use crate::{
+    failure::{Failure, FileError, causes},
+    sysctl,
 };
 
 pub(super) async fn undo() -> Result<Outcome, Failure> {
@@ -17,10 +22,10 @@ pub(super) async fn undo() -> Result<Outcome, Failure> {
     network::undo(&journal, &mut outcome).await?;
     sysctls(&journal, &mut outcome)?;
     unmask(&mut journal, &mut outcome)?;
-    let dismissed = users::dismiss(&mut journal, &mut outcome);
-    outcome.take(dismissed);
+    let removed = users::undo(&mut journal, &mut outcome);
+    outcome.take(removed);
     folders(&journal, &mut outcome)?;
-    systemd::tell(&mut journal, &mut outcome)?;
+    systemd::run_pending(&mut journal, &mut outcome)?;
     if outcome.problems.is_empty() {
         journal.end()?;
     }
@@ -28,14 +33,14 @@ pub(super) async fn undo() -> Result<Outcome, Failure> {
 }
 
 fn files(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
-    // What an interrupted setup wanted stopped is to go on.
+    // Units that an interrupted setup did not stop yet keep running.
     for arguments in journal.before().pending.clone() {
         if arguments.starts_with("stop ") {
-            journal.told(&arguments)?;
+            journal.done(&arguments)?;
         }
     }
     for (path, saved) in journal.before().files.clone() {
-        // A folder that is gone took its files along.
+        // Where the folder is gone, there is nothing to restore.
         let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
         if saved.is_some() && !path.parent().is_some_and(is_folder) {
             continue;
@@ -47,12 +52,12 @@ fn files(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
             journal.pend(&arguments)?;
         }
         files::restore(&path, saved.as_ref())?;
-        outcome.changed(format!("`{}`", path.display()), if saved.is_some() { "put back" } else { "removed" });
+        outcome.changed(format!("`{}`", path.display()), if saved.is_some() { "restored" } else { "removed" });
     }
     Ok(())
 }
 
-/// What systemd is to be told when this file is as it was.
+/// The arguments of `systemctl` to run after this file was restored.
 fn consequence(path: &Path) -> Option<String> {
     if ["/etc/systemd/system", "/etc/systemd/system.conf.d"].iter().any(|folder| path.starts_with(folder)) {
         return Some("daemon-reload".to_owned());
@@ -62,13 +67,13 @@ fn consequence(path: &Path) -> Option<String> {
 
 fn sysctls(journal: &Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     for (name, value) in &journal.before().sysctls {
-        // A parameter of an interface goes with it.
-        if files::sysctl(name)?.is_none_or(|found| found == *value) {
+        // The parameters of an interface vanish with it.
+        if sysctl::get(name)?.is_none_or(|found| found == *value) {
             continue;
         }
-        match files::set_sysctl(name, value) {
-            Ok(()) => outcome.changed(format!("`{}`", name.replace('/', ".")), format!("set back to `{value}`")),
-            Err(error) => outcome.problems.push(format!("{error}{}", crate::cli::causes(&error))),
+        match sysctl::set(name, value) {
+            Ok(()) => outcome.changed(format!("`{}`", name.replace('/', ".")), format!("restored to `{value}`")),
+            Err(error) => outcome.problems.push(format!("{error}{}", causes(&error))),
         }
     }
     Ok(())
@@ -79,7 +84,7 @@ fn unmask(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
         let path = systemd::mask(&unit);
         if fs::read_link(&path).is_ok_and(|target| target == Path::new("/dev/null")) {
             journal.pend("daemon-reload")?;
-            // By the alphabet it comes after `daemon-reload`.
+            // Runs after `daemon-reload`, in alphabetical order.
             journal.pend(&format!("start {unit}"))?;
             files::remove(&path)?;
             outcome.changed(format!("`{unit}`"), "unmasked");
@@ -97,7 +102,7 @@ fn folders(journal: &Journal, outcome: &mut Outcome) -> Result<(), Failure> {
         };
         if folder.owned().map_err(failed())? != *owned {
             folder.give(*owned).map_err(failed())?;
-            outcome.changed(format!("folder `{}`", path.display()), "given back");
+            outcome.changed(format!("folder `{}`", path.display()), "mode and owner restored");
         }
     }
     for path in journal.before().folders.iter().rev() {
@@ -105,7 +110,7 @@ fn folders(journal: &Journal, outcome: &mut Outcome) -> Result<(), Failure> {
             Ok(()) => outcome.changed(format!("folder `{}`", path.display()), "removed"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                outcome.warnings.push(format!("`{}` is kept: others put something there", path.display()));
+                outcome.warnings.push(format!("folder `{}` is kept: it is not empty", path.display()));
             }
             Err(error) => return Err(FileError::new("remove", path)(error).into()),
         }

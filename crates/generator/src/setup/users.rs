@@ -1,58 +1,41 @@
-//! The SSH user: its account, its keys, and the folder that Gatling's programs run from.
-//!
-//! Accounts are read from `/etc/passwd`: a static binary has no name service switch.
+//! The SSH user: its account, its keys, and the folder from which Gatling's programs run.
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, process::Command, thread, time::Duration};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{
-    Failure, Outcome,
-    files::{self, FileError, Folder, Wanted},
-    journal::{Journal, Owned},
+    files::{self, Folder, Owned, Wanted},
+    journal::Journal,
+    outcome::Outcome,
     systemd,
 };
+use crate::{
+    accounts::{self, User},
+    failure::{Failure, FileError},
+};
 
-/// Users below belong to the system.
+/// Lower user ids belong to accounts of the system.
 const FIRST_UID: u32 = 1_000;
 
-/// How often a command of the accounts is tried again, and how long to wait before.
+/// How often a command that changes accounts is tried again, and the pause before each attempt.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// An account of this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct User {
-    uid: u32,
-    gid: u32,
-    home: PathBuf,
-}
-
-/// The uid of the user of this name, if there is one.
-pub(crate) fn uid(name: &str) -> io::Result<Option<u32>> {
-    Ok(find(&fs::read_to_string("/etc/passwd")?, name).map(|user| user.uid))
-}
-
-pub(super) fn admit(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+/// Creates the user if there is none, and gives it its keys and folders.
+pub(super) fn set_up(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     let name = &config.ssh.user;
-    let user = match find(&passwd()?, name) {
+    let user = match accounts::user(name)? {
         Some(user) => user,
         None => create(name, journal, outcome)?,
     };
     if user.uid < FIRST_UID {
         return Err(
-            format!("the user `{name}` belongs to the system: take another one as `control_plane.ssh.user`").into()
+            format!("`{name}` is an account of the system: name another user in `control_plane.ssh.user`").into()
         );
     }
-    // `useradd` may have been killed before it came to the home.
+    // A killed `useradd` can leave the home without its owner.
     if journal.before().user.as_ref() == Some(name) || !user.home.exists() {
         let mode = fs::metadata(&user.home).map_or(0o700, |found| found.mode() & 0o7777);
         own_folder(&user.home, &user, mode, journal, outcome)?;
@@ -64,7 +47,7 @@ pub(super) fn admit(config: &Config, journal: &mut Journal, outcome: &mut Outcom
     let changed =
         outcome.put(&Wanted { path: &path, text: &keys, mode: 0o600, owner: (user.uid, user.gid) }, journal)?;
     if changed && Path::new("/usr/sbin/restorecon").exists() {
-        // These two alone: whatever else the user keeps there would hold us up.
+        // These two paths only: restoring everything in the folder could take long.
         systemd::run(Command::new("/usr/sbin/restorecon").args([&folder, &path]))?;
     }
     own_folder(&config.executable_dir, &user, 0o755, journal, outcome)?;
@@ -72,7 +55,7 @@ pub(super) fn admit(config: &Config, journal: &mut Journal, outcome: &mut Outcom
     let executables = executables.map_err(FileError::new("read", &config.executable_dir))?;
     if executables.flags().contains(FsFlags::ST_NOEXEC) {
         let folder = config.executable_dir.display();
-        outcome.problems.push(format!("no program can run from `{folder}`: its file system is mounted noexec"));
+        outcome.problems.push(format!("programs cannot run from `{folder}`: its file system is mounted with `noexec`"));
     }
     Ok(())
 }
@@ -81,28 +64,28 @@ fn create(name: &str, journal: &mut Journal, outcome: &mut Outcome) -> Result<Us
     journal.remember(|before| before.user = Some(name.to_owned()))?;
     let mut command = Command::new("useradd");
     command.args(["--create-home", "--shell", "/bin/bash"]);
-    // Without it, useradd refuses the name of a group.
+    // Without `--gid`, useradd refuses the name of an existing group.
     let groups = Path::new("/etc/group");
     let groups = fs::read_to_string(groups).map_err(FileError::new("read", groups))?;
     if groups.lines().any(|line| line.split(':').next() == Some(name)) {
         command.args(["--gid", name]);
     }
-    until(command.arg("--").arg(name), |passwd| find(passwd, name).is_some())?;
+    until(command.arg("--").arg(name), || Ok(accounts::user(name)?.is_some()))?;
     outcome.changed(format!("user `{name}`"), "created");
-    find(&passwd()?, name).ok_or_else(|| format!("`useradd` created no user `{name}`").into())
+    accounts::user(name)?.ok_or_else(|| format!("`useradd` created no user `{name}`").into())
 }
 
-/// Removes the user that setup created, its home included.
-pub(super) fn dismiss(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
+/// Removes the user that setup created, with its home.
+pub(super) fn undo(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     let Some(name) = journal.before().user.clone() else { return Ok(()) };
-    if let Some(user) = find(&passwd()?, &name) {
-        // `userdel` may be killed before it comes to the home.
+    if let Some(user) = accounts::user(&name)? {
+        // A killed `userdel` can leave the home.
         journal.remember(|before| before.home = Some(user.home))?;
-        until(Command::new("userdel").args(["--remove", "--", &name]), |passwd| find(passwd, &name).is_none())?;
+        until(Command::new("userdel").args(["--remove", "--", &name]), || Ok(accounts::user(&name)?.is_none()))?;
         outcome.changed(format!("user `{name}`"), "removed");
     }
     if let Some(home) = &journal.before().home {
-        // One that was killed with an earlier undo may still be at it.
+        // A `userdel` of an earlier, killed undo can still be removing files.
         for attempt in 0.. {
             match fs::remove_dir_all(home) {
                 Ok(()) => {
@@ -118,12 +101,12 @@ pub(super) fn dismiss(journal: &mut Journal, outcome: &mut Outcome) -> Result<()
     Ok(())
 }
 
-/// Runs a command of the accounts until they are as it is to make them. One that an earlier, killed setup began may be
-/// ahead, and holds their lock.
-fn until(command: &mut Command, done: impl Fn(&str) -> bool) -> Result<(), Failure> {
+/// Runs a command that changes accounts until `done`. A command of an earlier, killed setup can still run, hold the lock of
+/// the accounts and make the same change.
+fn until(command: &mut Command, done: impl Fn() -> Result<bool, FileError>) -> Result<(), Failure> {
     for attempt in 0.. {
         let result = systemd::run(command);
-        if done(&passwd()?) {
+        if done()? {
             break;
         }
         match result {
@@ -135,7 +118,7 @@ fn until(command: &mut Command, done: impl Fn(&str) -> bool) -> Result<(), Failu
     Ok(())
 }
 
-/// Makes the folder the user's.
+/// Makes the user the owner of the folder, and creates it if there is none.
 fn own_folder(
     path: &Path,
     user: &User,
@@ -146,14 +129,16 @@ fn own_folder(
     let failed = || FileError::new("own", path);
     let folder = match Folder::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            files::folders(journal, path)?;
+            journal.make_folders(path)?;
             Folder::open(path)
         }
         other => other,
     };
     let folder = match folder {
-        // A link would lead root to give away something else.
-        Err(error) if files::is_no_folder(&error) => return Err(format!("`{}` is no folder", path.display()).into()),
+        // With a link in its place, root would change the owner of something else.
+        Err(error) if files::is_no_folder(&error) => {
+            return Err(format!("`{}` is not a folder: remove it", path.display()).into());
+        }
         other => other.map_err(failed())?,
     };
     let found = folder.owned().map_err(failed())?;
@@ -169,37 +154,4 @@ fn own_folder(
     folder.give(owned).map_err(failed())?;
     outcome.changed(format!("folder `{}`", path.display()), format!("owned by uid {}, mode {mode:04o}", user.uid));
     Ok(())
-}
-
-fn passwd() -> Result<String, FileError> {
-    let path = Path::new("/etc/passwd");
-    fs::read_to_string(path).map_err(FileError::new("read", path))
-}
-
-/// The user of this name in the text of `/etc/passwd` (`passwd(5)`).
-fn find(passwd: &str, name: &str) -> Option<User> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let is_it = fields.next() == Some(name) && !name.is_empty();
-        let uid = fields.nth(1)?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
-        let home = PathBuf::from(fields.nth(1)?);
-        is_it.then_some(User { uid, gid, home })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accounts_are_found_by_their_whole_name() {
-        let text = "root:x:0:0:root:/root:/bin/bash\nbroken:x\n\ngatling:x:1001:1002:,,:/home/gatling:/bin/bash\n";
-        let gatling = User { uid: 1001, gid: 1002, home: "/home/gatling".into() };
-        assert_eq!(find(text, "gatling"), Some(gatling));
-        assert_eq!(find(text, "root").unwrap().uid, 0);
-        for name in ["gatlin", "gatling2", "broken", ""] {
-            assert_eq!(find(text, name), None, "{name}");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Why connections cannot be spread, and what to do about it.
+//! Why connections cannot be spread, and what to do next.
 
 use std::{error::Error, io, net::IpAddr, path::PathBuf};
 
@@ -11,76 +11,77 @@ use aya::{
 };
 
 use super::maps::MOST_SOURCES;
+use crate::failure::FileError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpreadError {
-    #[error("the kernel refuses BPF to this process")]
+    #[error("the kernel does not allow this process to use BPF")]
     Refused(#[source] io::Error),
     #[error("this kernel cannot spread connections")]
     Unsupported(#[source] io::Error),
     #[error("the kernel's verifier rejects the program:\n{0}")]
     Rejected(String),
-    #[error("the kernel fails to {what}")]
+    #[error("the kernel failed to {what}")]
     Failed { what: &'static str, source: io::Error },
-    #[error("the program cannot be put into an object: {0}")]
+    #[error("cannot build the object file of the program: {0}")]
     Object(String),
     #[error("the loader rejects the program")]
     Loader(#[source] Box<dyn Error + Send + Sync>),
     #[error("no cgroup2 file system is mounted")]
     NoCgroup2,
-    #[error("the cgroup `{path}` cannot be opened")]
+    #[error("cannot open the cgroup `{path}`")]
     Cgroup { path: PathBuf, source: io::Error },
-    #[error("`{path}` is no folder of a cgroup2 file system")]
+    #[error("`{path}` is not a folder of a cgroup2 file system")]
     NotCgroup2 { path: PathBuf },
-    #[error("`{path}` cannot be made or read")]
+    #[error("cannot create or read `{path}`")]
     Pins { path: PathBuf, source: io::Error },
-    #[error("`{path}` does not lie on a BPF file system")]
+    #[error("`{path}` is not on a BPF file system")]
     NotBpffs { path: PathBuf },
-    #[error("no BPF file system can be mounted at `{path}`")]
+    #[error("cannot mount a BPF file system at `{path}`")]
     Mount { path: PathBuf, source: io::Error },
-    #[error("nothing spreads connections here: `{path}` holds no program")]
+    #[error("connections are not spread: there is no program in `{path}`")]
     NotAttached { path: PathBuf },
-    #[error("{0} addresses of one family are more than the {MOST_SOURCES} that connections can be spread over")]
+    #[error("connections can be spread over {MOST_SOURCES} addresses of one family at most, not over {0}")]
     TooMany(usize),
-    #[error("{0} is not among the source addresses")]
+    #[error("{0} is not a source address")]
     NoSource(IpAddr),
     #[error("there is no user `{user}`")]
     NoUser { user: String },
-    #[error("`/etc/passwd` cannot be read")]
-    Users(#[source] io::Error),
-    #[error("the host's addresses cannot be read")]
-    Interfaces(#[source] io::Error),
+    #[error(transparent)]
+    Users(FileError),
+    #[error("cannot read the addresses of this host from the kernel")]
+    Addresses(#[source] io::Error),
 }
 
 impl SpreadError {
-    /// What to do about it, where there is something to do.
+    /// What to do next, for errors that a user can resolve.
     pub(crate) fn help(&self) -> Option<&'static str> {
         Some(match self {
             Self::Refused(_) => {
-                "run it as root with the capabilities CAP_BPF and CAP_NET_ADMIN; a kernel in lockdown, a seccomp filter or a security module can refuse it, too"
+                "run this as root with the capabilities CAP_BPF and CAP_NET_ADMIN; kernel lockdown, a seccomp filter or a security module can also deny it"
             }
             Self::Unsupported(_) => {
-                "take a kernel from 5.14 on with CONFIG_CGROUP_BPF, or set `generator.spread: simulation`"
+                "use a kernel from 5.14 on with CONFIG_CGROUP_BPF, or set `generator.spread: simulation`"
             }
             Self::Rejected(_) | Self::Object(_) | Self::Loader(_) => {
-                "this is a fault of trunnion-generator: report it with the kernel's version, and set `generator.spread: simulation` meanwhile"
+                "this is a bug in trunnion-generator: report it with the version of the kernel, and set `generator.spread: simulation` until it is fixed"
             }
             Self::NoCgroup2 => {
                 "mount one with `mount -t cgroup2 none /sys/fs/cgroup/unified`, or name one with --cgroup"
             }
-            Self::Cgroup { .. } | Self::NotCgroup2 { .. } => "name one with --cgroup, or leave it to be found",
+            Self::Cgroup { .. } | Self::NotCgroup2 { .. } => "name another one with --cgroup, or leave out --cgroup",
             Self::NotBpffs { .. } => "name a folder on a BPF file system with --pins",
-            Self::NotAttached { .. } => "attach it with `trunnion-generator spread`",
-            Self::TooMany(_) => "give the host fewer prefixes",
-            Self::NoSource(_) => "see them with `trunnion-generator spread --show`",
+            Self::NotAttached { .. } => "run `trunnion-generator spread`",
+            Self::TooMany(_) => "delegate fewer prefixes to the host",
+            Self::NoSource(_) => "list the source addresses with `trunnion-generator spread --show`",
             Self::NoUser { .. } => "run `trunnion-generator setup` first, or name a user id with --uid",
-            Self::Failed { .. } | Self::Pins { .. } | Self::Mount { .. } | Self::Users(_) | Self::Interfaces(_) => {
+            Self::Failed { .. } | Self::Pins { .. } | Self::Mount { .. } | Self::Users(_) | Self::Addresses(_) => {
                 return None;
             }
         })
     }
 
-    /// Tells a refusal from other failures to `what`.
+    /// The error of a failed system call. `what` completes "failed to".
     pub(super) fn failed(what: &'static str, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::PermissionDenied {
             Self::Refused(source)
@@ -117,7 +118,7 @@ impl SpreadError {
 impl From<EbpfError> for SpreadError {
     fn from(error: EbpfError) -> Self {
         match error {
-            EbpfError::MapError(error) => Self::map("make the maps", error),
+            EbpfError::MapError(error) => Self::map("create the maps", error),
             EbpfError::ProgramError(error) => error.into(),
             other => Self::Loader(other.into()),
         }
@@ -136,7 +137,7 @@ impl From<ProgramError> for SpreadError {
                 }
             }
             ProgramError::SyscallError(SyscallError { io_error, .. }) => Self::failed("attach the program", io_error),
-            ProgramError::MapError(error) => Self::map("make the maps", error),
+            ProgramError::MapError(error) => Self::map("create the maps", error),
             other => Self::Loader(other.into()),
         }
     }

@@ -1,13 +1,12 @@
-//! BPF instructions by name: a small assembler. In go instructions in the order in which they run, out comes the code of a
-//! program and the places in it that name a map.
+//! A small assembler for BPF. It encodes instructions in the order of the calls, and lists those that name a map.
 //!
 //! The encodings are those of the kernel's `Documentation/bpf/standardization/instruction-set.rst`. Jumps only lead
 //! forward, so every program ends.
 
 use super::maps::Map;
 
-/// A register. `R10` points past the end of the stack and cannot be written; calls take `R1` to `R5`, answer in `R0` and
-/// leave `R6` to `R9` as they were.
+/// A register. `R10` points past the end of the stack and is read-only. A call takes its arguments in `R1` to `R5`, returns its
+/// result in `R0` and preserves `R6` to `R9`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Register {
     R0,
@@ -43,7 +42,7 @@ pub(super) enum Helper {
     GetNetnsCookie = 122,
 }
 
-/// A place that jumps lead to.
+/// The target of jumps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Label(usize);
 
@@ -52,17 +51,17 @@ pub(super) struct Label(usize);
 pub(super) struct Code {
     /// Its instructions, eight bytes each.
     pub(super) bytes: Vec<u8>,
-    /// Where in the bytes a map is named, and which.
+    /// The offsets of instructions that name a map, and the map.
     pub(super) maps: Vec<(u64, Map)>,
 }
 
-/// A program in the making.
+/// A program that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     instructions: Vec<Instruction>,
     maps: Vec<(u64, Map)>,
     labels: usize,
-    /// Instructions that jump to a label which has no place yet.
+    /// Indices of jumps to labels that are not placed yet.
     jumps: Vec<(usize, Label)>,
 }
 
@@ -75,7 +74,7 @@ struct Instruction {
     value: i32,
 }
 
-// Classes, and what they do.
+// Classes of instructions, and operations.
 const LOAD_MEMORY: u8 = 0x61;
 const STORE_VALUE: u8 = 0x62;
 const STORE_REGISTER: u8 = 0x63;
@@ -85,7 +84,7 @@ const CALCULATE: u8 = 0x07;
 const CALCULATE_32: u8 = 0x04;
 const JUMP: u8 = 0x05;
 const JUMP_32: u8 = 0x06;
-// With a register instead of a value.
+// The second operand is a register instead of a value.
 const BY_REGISTER: u8 = 0x08;
 const ADD: u8 = 0x00;
 const OR: u8 = 0x40;
@@ -99,13 +98,13 @@ const ATOMIC_ADD: i32 = 0x00;
 const ATOMIC_FETCH_ADD: i32 = 0x01;
 
 impl Assembler {
-    /// A label without a place.
+    /// A new label, not placed yet.
     pub(super) fn label(&mut self) -> Label {
         self.labels += 1;
         Label(self.labels)
     }
 
-    /// Gives `label` its place: before the next instruction.
+    /// Places `label` before the next instruction.
     pub(super) fn place(&mut self, label: Label) {
         let here = self.instructions.len();
         let instructions = &mut self.instructions;
@@ -151,7 +150,7 @@ impl Assembler {
         self.push(CALCULATE | OR | BY_REGISTER, to as u8, by as u8, 0, 0);
     }
 
-    /// `to %= by`, without a sign
+    /// `to %= by`, unsigned
     pub(super) fn remainder(&mut self, to: Register, by: Register) {
         self.push(CALCULATE | REMAINDER | BY_REGISTER, to as u8, by as u8, 0, 0);
     }
@@ -171,17 +170,17 @@ impl Assembler {
         self.push(STORE_VALUE | size as u8, base as u8, 0, offset, value);
     }
 
-    /// `base[offset] += by`, all eight bytes at once
+    /// `base[offset] += by`, eight bytes, atomically
     pub(super) fn add_in_memory(&mut self, base: Register, offset: i16, by: Register) {
         self.push(STORE_ATOMIC | Size::Double as u8, base as u8, by as u8, offset, ATOMIC_ADD);
     }
 
-    /// `base[offset] += by`, all eight bytes at once; `by` becomes what was there before
+    /// `base[offset] += by`, eight bytes, atomically; `by` becomes the earlier value
     pub(super) fn fetch_and_add(&mut self, base: Register, offset: i16, by: Register) {
         self.push(STORE_ATOMIC | Size::Double as u8, base as u8, by as u8, offset, ATOMIC_FETCH_ADD);
     }
 
-    /// `to = the map`; the loader writes its descriptor into the two instructions that this takes
+    /// `to = the map`; two instructions, into which the loader writes the map's descriptor
     pub(super) fn load_map(&mut self, to: Register, map: Map) {
         self.maps.push((self.instructions.len() as u64 * 8, map));
         self.push(LOAD_MAP, to as u8, 0, 0, 0);
@@ -223,7 +222,7 @@ impl Assembler {
         self.push(JUMP | EXIT, 0, 0, 0, 0);
     }
 
-    /// The program, or nothing if a jump leads nowhere.
+    /// The program; `None` if a label was not placed.
     pub(super) fn finish(self) -> Option<Code> {
         let bytes = self.instructions.iter().flat_map(|instruction| instruction.bytes()).collect();
         self.jumps.is_empty().then_some(Code { bytes, maps: self.maps })
@@ -251,9 +250,9 @@ impl Instruction {
 mod tests {
     use super::*;
 
-    /// The bytes are those that `llvm-mc -triple bpfel -mcpu=v3 -show-encoding` gives.
+    /// The bytes are those of `llvm-mc -triple bpfel -mcpu=v3 -show-encoding`.
     #[test]
-    fn instructions_are_encoded_as_others_encode_them() {
+    fn instructions_are_encoded_as_llvm_encodes_them() {
         use Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
         let mut code = Assembler::default();
         let end = code.label();

@@ -1,7 +1,7 @@
-//! The maps that the program in the kernel and this binary share, and the bytes in them.
+//! The maps that the program in the kernel and this binary share, and the layout of their keys and values.
 //!
-//! Every address is one of IPv6, an IPv4 address as `::ffff:a.b.c.d`: so one map serves both families, and a socket of
-//! either family that connects to an IPv4 address is treated alike.
+//! All addresses are stored as IPv6 addresses, an IPv4 address as `::ffff:a.b.c.d`. So one map serves both families, and
+//! connections to IPv4 addresses are treated the same on sockets of both families.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,29 +13,29 @@ pub(super) const MOST_SOURCES: u32 = 16_384;
 /// A map by its purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Map {
-    /// Whom the program serves: one [`Settings`].
+    /// Whose connections are spread: one [`Settings`].
     Settings,
-    /// How many sources there are: of IPv4 at 0, of IPv6 at 1. It is raised after a source was written and lowered before
-    /// one is cleared, so that no connection finds an empty place.
+    /// The numbers of sources: of IPv4 at 0, of IPv6 at 1. A number is raised after a source was written, and lowered before
+    /// one is cleared, so that no connection finds an empty slot.
     Counts,
     /// The sources: of IPv4 from 0 on, of IPv6 from [`MOST_SOURCES`] on.
     Sources,
-    /// For each source, how many connections took it and how many could not.
+    /// By source, how many connections got it, and for how many the kernel refused it.
     Taken,
-    /// Sources that were drained by hand. The program does not look here.
+    /// Sources that were drained by hand. Only this binary uses this map.
     Draining,
-    /// Destinations that keep the host's normal source, by prefix.
+    /// Prefixes of destinations whose connections keep the host's normal source.
     Except,
-    /// For each destination, whose turn it is. Old destinations make room for new ones.
+    /// By destination, the number of the next source. The least recently used destinations are evicted.
     Turns,
-    /// Whose turn it is at the next new destination.
+    /// The number of the first source for the next new destination.
     Start,
 }
 
-/// What the kernel must know to make a map.
+/// The definition from which the kernel creates a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Definition {
-    /// As in `enum bpf_map_type`.
+    /// A value of `enum bpf_map_type`.
     pub(super) kind: u32,
     pub(super) key_bytes: u32,
     pub(super) value_bytes: u32,
@@ -43,14 +43,14 @@ pub(super) struct Definition {
     pub(super) flags: u32,
 }
 
-/// An address as the maps hold it.
+/// An address in the maps.
 pub(super) type Key = [u8; 16];
 
 const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 const LRU_HASH: u32 = 9;
 const LPM_TRIE: u32 = 11;
-/// `BPF_F_NO_PREALLOC`: memory for an entry only when there is one.
+/// `BPF_F_NO_PREALLOC`: memory is allocated for each entry when it is added.
 const GROWING: u32 = 1;
 
 impl Map {
@@ -65,7 +65,7 @@ impl Map {
         Self::Start,
     ];
 
-    /// Its name in the object and among the pins.
+    /// Its name in the object file, and the name of its pin.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Settings => "settings",
@@ -94,17 +94,17 @@ impl Map {
     }
 }
 
-/// Whom the program serves.
+/// Whose connections are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// The user whose connections are spread; everybody's if there is none.
+    /// The user whose connections are spread; `None` for all users.
     pub(super) uid: Option<u32>,
     /// The network namespace in which connections are spread.
     pub(super) netns_cookie: u64,
 }
 
 impl Settings {
-    // Where the program finds it.
+    // The offsets that the program reads.
     pub(super) const UID: i16 = 0;
     pub(super) const ANY_UID: i16 = 4;
     pub(super) const NETNS_COOKIE: i16 = 8;
@@ -116,7 +116,7 @@ impl Settings {
     }
 }
 
-/// Where the sources of a family begin, and where their number stands: 0 for IPv4, 1 for IPv6.
+/// The number of a family in [`Map::Counts`] and [`Map::Sources`]: 0 for IPv4, 1 for IPv6.
 pub(super) fn family(address: IpAddr) -> u32 {
     u32::from(address.is_ipv6())
 }
@@ -132,14 +132,14 @@ pub(super) fn address(key: Key) -> IpAddr {
     Ipv6Addr::from(key).to_canonical()
 }
 
-/// The length of a prefix among IPv6 addresses, and its first address.
+/// The length and first address of a prefix, in IPv6 notation.
 pub(super) fn prefix(range: IpNet) -> (u32, Key) {
     let before = if range.addr().is_ipv4() { 96 } else { 0 };
     (before + u32::from(range.prefix_len()), key(range.network()))
 }
 
-/// The destinations that never get another source: the host itself, its links and the services of AWS on them, and what is
-/// no single host.
+/// The destinations to which connections are never spread: the host itself, link-local addresses with the services of AWS on
+/// them, and multicast and broadcast addresses.
 pub(super) fn always_except() -> Vec<IpNet> {
     let v4 = |a, b, length| IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), length);
     let v6 = |a, b, length| IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0)), length);
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_come_back_as_they_went_in() {
+    fn a_key_has_the_address_that_it_was_made_of() {
         for text in ["10.0.1.7", "2001:db8::7"] {
             let one: IpAddr = text.parse().unwrap();
             assert_eq!(address(key(one)), one);
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_of_ipv4_lie_below_the_mapped_one() {
+    fn a_prefix_of_ipv4_is_below_the_prefix_of_mapped_addresses() {
         let (length, first) = prefix("18.98.64.243/29".parse().unwrap());
         assert_eq!((length, address(first)), (125, "18.98.64.240".parse().unwrap()));
         assert_eq!(prefix("fd00:ec2::/32".parse().unwrap()).0, 32);
     }
 
     #[test]
-    fn settings_lie_where_the_program_reads_them() {
+    fn settings_are_at_the_offsets_that_the_program_reads() {
         let bytes = Settings { uid: Some(0x0403_0201), netns_cookie: 0x0807_0605 }.bytes();
         assert_eq!(bytes, [1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8, 0, 0, 0, 0]);
         assert_eq!(Settings { uid: None, netns_cookie: 0 }.bytes()[..8], [0, 0, 0, 0, 1, 0, 0, 0]);

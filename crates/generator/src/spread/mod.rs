@@ -1,12 +1,12 @@
-//! `spread`: gives every outgoing connection of the SSH user's processes a source address in turn.
+//! `spread`: gives the outgoing connections of the SSH user's processes one source address after the other.
 //!
-//! | room | what for |
+//! | module | what is in it |
 //! |---|---|
 //! | `program`, `instructions` | the program that the kernel runs, and the assembler it is written with |
-//! | `maps` | what the program and this binary share |
-//! | `object_file` | the program as the loader takes it |
-//! | `spreader`, `place`, `sys` | the program in the kernel, from outside |
-//! | `simulation` | what to do where the kernel shall not spread |
+//! | `maps` | the data that the program and this binary share |
+//! | `object_file` | the program in the format of the loader |
+//! | `spreader`, `place`, `sys` | attaches the program, and reads and writes its data |
+//! | `simulation` | the settings of a simulation that chooses its addresses itself |
 
 mod error;
 mod instructions;
@@ -30,7 +30,7 @@ use std::{
 use clap::Args;
 use ipnet::IpNet;
 use serde::Serialize;
-use trunnion_generator::{Config, Except, Mode};
+use trunnion_host::{Config, Except, Mode};
 
 pub(crate) use self::{
     error::SpreadError,
@@ -38,45 +38,47 @@ pub(crate) use self::{
     spreader::{Options, Source, Spreader},
 };
 use crate::{
-    cli::{Failure, data},
+    accounts,
+    failure::Failure,
     host::{self, Host},
     layout::{Interface, Layout},
-    setup::users,
+    netlink::Netlink,
+    output::data,
 };
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("deed").multiple(false).args(["add", "drain", "detach", "show"]))]
+#[command(group = clap::ArgGroup::new("action").multiple(false).args(["add", "drain", "detach", "show"]))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     host: host::Arguments,
-    /// Take these addresses as sources, drained or new
+    /// Use these addresses as sources, drained or new
     #[arg(long, value_name = "ADDRESS", num_args = 1..)]
     add: Vec<IpAddr>,
-    /// Keep new connections off these addresses
+    /// Give new connections none of these addresses
     #[arg(long, value_name = "ADDRESS", num_args = 1..)]
     drain: Vec<IpAddr>,
-    /// Spread nothing any more
+    /// Stop spreading connections
     #[arg(long)]
     detach: bool,
-    /// Tell the source addresses and what was counted for them
+    /// Print the source addresses with their counters
     #[arg(long)]
     show: bool,
-    /// Spread over these addresses instead of those that the metadata service names
-    #[arg(long, value_name = "ADDRESS", num_args = 1.., conflicts_with = "deed")]
+    /// Spread over these addresses instead of those in the metadata
+    #[arg(long, value_name = "ADDRESS", num_args = 1.., conflicts_with = "action")]
     source: Vec<IpAddr>,
-    /// Leave connections to these ranges alone, beside those that the config excepts
-    #[arg(long, value_name = "RANGE", num_args = 1.., conflicts_with = "deed")]
+    /// Do not spread connections to these ranges, in addition to those in the config
+    #[arg(long, value_name = "RANGE", num_args = 1.., conflicts_with = "action")]
     except: Vec<IpNet>,
     /// Spread the connections of this user id, or of `any` user [default: the SSH user of the config]
-    #[arg(long, conflicts_with = "deed")]
+    #[arg(long, conflicts_with = "action")]
     uid: Option<Uid>,
     /// Spread the connections of this cgroup's processes [default: the root of the cgroup2 hierarchy]
-    #[arg(long, value_name = "DIR", conflicts_with = "deed")]
+    #[arg(long, value_name = "DIR", conflicts_with = "action")]
     cgroup: Option<PathBuf>,
-    /// Keep the program in this folder of a BPF file system
+    /// Pin the program in this folder of a BPF file system
     #[arg(long, value_name = "DIR", default_value = Options::PINS)]
     pins: PathBuf,
-    /// Tell it as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -95,17 +97,17 @@ impl FromStr for Uid {
         if text == "any" {
             return Ok(Self::Any);
         }
-        text.parse().map(Self::One).map_err(|_| "a user id or `any` stands here".to_owned())
+        text.parse().map(Self::One).map_err(|_| "expected a user id or `any`".to_owned())
     }
 }
 
-/// What is told as JSON.
+/// The result as JSON.
 #[derive(Serialize)]
 struct Document {
     /// Whether the program is attached.
     attached: bool,
     sources: Vec<Source>,
-    /// What to do instead, in the mode `simulation`.
+    /// The settings of the simulation, in the mode `simulation`.
     #[serde(skip_serializing_if = "Option::is_none")]
     simulation: Option<Simulation>,
 }
@@ -114,13 +116,13 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { add, drain, pins, .. } = arguments;
     if arguments.detach {
         Spreader::detach(pins)?;
-        return tell(arguments, "nothing is spread any more", false, Vec::new(), None);
+        return print(arguments, "connections are no longer spread", false, Vec::new(), None);
     }
     if arguments.show || !add.is_empty() || !drain.is_empty() {
         let spreader = Spreader::open(pins)?;
         spreader.add(add)?;
         spreader.drain(drain)?;
-        return tell(arguments, "", true, spreader.sources()?, None);
+        return print(arguments, "", true, spreader.sources()?, None);
     }
     let config = arguments.host.config()?;
     let needs_layout = arguments.source.is_empty() || config.spread.except.contains(&Except::OwnSubnets);
@@ -130,7 +132,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
         None
     };
     let sources = match &layout {
-        Some(layout) if arguments.source.is_empty() => present(layout.load_interfaces(&config))?,
+        Some(layout) if arguments.source.is_empty() => present(layout.load_interfaces(&config)).await?,
         _ => arguments.source.clone(),
     };
     match config.spread.mode {
@@ -145,26 +147,26 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
             except.extend(&arguments.except);
             let spreader = Spreader::attach(&options)?;
             spreader.sync(&sources, &except)?;
-            let whose = uid.map_or("everybody".to_owned(), |uid| format!("user id {uid}"));
+            let whose = uid.map_or("all users".to_owned(), |uid| format!("user id {uid}"));
             let said = format!("connections of {whose} are spread over {} source addresses", sources.len());
-            tell(arguments, &said, true, spreader.sources()?, None)
+            print(arguments, &said, true, spreader.sources()?, None)
         }
         Mode::Simulation => {
             Spreader::detach(pins)?;
-            let said = "nothing is spread by the kernel: the simulation names its local addresses\nwarning: Gatling \
-                        from 3.12 on refuses to connect from a private address (RFC 1918) that a simulation named to a \
+            let said = "the kernel does not spread connections: the simulation chooses its local addresses\nwarning: if a \
+                        simulation chooses a private address (RFC 1918), Gatling from 3.12 on refuses to connect to a \
                         public one; `generator.spread: kernel` has no such limit";
-            tell(arguments, said, false, Vec::new(), Some(Simulation::new(&sources)))
+            print(arguments, said, false, Vec::new(), Some(Simulation::new(&sources)))
         }
         Mode::Off => {
             Spreader::detach(pins)?;
-            tell(arguments, "nothing is spread: `generator.spread` is `off`", false, Vec::new(), None)
+            print(arguments, "connections are not spread: `generator.spread` is `off`", false, Vec::new(), None)
         }
     }
 }
 
-/// Data goes to stdout, what was `said` to stderr.
-fn tell(
+/// Prints data to stdout, and `said` to stderr.
+fn print(
     arguments: &Arguments,
     said: &str,
     attached: bool,
@@ -187,26 +189,13 @@ fn tell(
         data(&table)?;
     }
     if !said.is_empty() {
-        // Where stderr is closed, the exit code says it alone.
+        // Where stderr is closed, the exit code still reports the success.
         let _ = writeln!(io::stderr(), "{said}");
     }
     Ok(())
 }
 
-/// Spreads as the config says over the addresses of the layout that the host has. Nothing is there to look at where the
-/// kernel shall not spread.
-pub(crate) fn apply(config: &Config, layout: &Layout) -> Result<Option<Spreader>, SpreadError> {
-    match config.spread.mode {
-        Mode::Kernel => {
-            let spreader = Spreader::attach(&Options::of_user(Some(uid_of(&config.ssh.user)?)))?;
-            spreader.sync(&present(layout.load_interfaces(config))?, &except(config, Some(layout)))?;
-            Ok(Some(spreader))
-        }
-        Mode::Simulation | Mode::Off => Spreader::detach(Options::PINS.as_ref()).map(|()| None),
-    }
-}
-
-/// The destinations that the config excepts.
+/// The destinations to which connections are not spread, by the config.
 pub(crate) fn except(config: &Config, layout: Option<&Layout>) -> Vec<IpNet> {
     let subnets = || {
         layout.iter().flat_map(|layout| &layout.interfaces).flat_map(|interface| {
@@ -224,23 +213,19 @@ pub(crate) fn except(config: &Config, layout: Option<&Layout>) -> Vec<IpNet> {
     ranges
 }
 
-/// The load addresses that stand on the host's interfaces: the kernel refuses the others.
-pub(crate) fn present(load: &[Interface]) -> Result<Vec<IpAddr>, SpreadError> {
-    let interfaces = nix::ifaddrs::getifaddrs().map_err(|error| SpreadError::Interfaces(error.into()))?;
-    let there: HashSet<IpAddr> = interfaces
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|address| address.ip().into());
-            v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
-        })
-        .collect();
+/// The addresses of these interfaces that the kernel has. It refuses others as sources.
+async fn present(load: &[Interface]) -> Result<Vec<IpAddr>, SpreadError> {
+    let addresses = async { Netlink::open()?.addresses().await };
+    let present: HashSet<IpAddr> =
+        addresses.await.map_err(SpreadError::Addresses)?.into_iter().map(|address| address.ip).collect();
     let addresses = load.iter().flat_map(|interface| interface.addresses.iter().copied());
-    Ok(addresses.filter(|address| there.contains(address)).collect())
+    Ok(addresses.filter(|address| present.contains(address)).collect())
 }
 
 /// The id of a local user, such as the SSH user.
 pub(crate) fn uid_of(user: &str) -> Result<u32, SpreadError> {
-    users::uid(user).map_err(SpreadError::Users)?.ok_or_else(|| SpreadError::NoUser { user: user.to_owned() })
+    let found = accounts::user(user).map_err(SpreadError::Users)?;
+    found.map(|found| found.uid).ok_or_else(|| SpreadError::NoUser { user: user.to_owned() })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The two programs as an ELF object in memory, as `aya` takes them: a section for each program, one with the definitions
-//! of the maps, and a relocation wherever an instruction names a map.
+//! The two programs as an ELF object in memory, the input of `aya`: a section for each program, one with the definitions of
+//! the maps, and a relocation for each instruction that names a map.
 
 use object::{
     Architecture, BinaryFormat, Endianness, RelocationEncoding, RelocationFlags, RelocationKind, SectionKind,
@@ -13,7 +13,7 @@ use super::{
     program::{Hook, program},
 };
 
-/// None of the helpers that the programs call asks for a licence of its own.
+/// The helpers that the programs call are available with any licence.
 const LICENSE: &[u8] = b"MIT\0";
 
 pub(super) fn object_file() -> Result<Vec<u8>, SpreadError> {
@@ -32,7 +32,7 @@ pub(super) fn object_file() -> Result<Vec<u8>, SpreadError> {
 }
 
 fn add_program(object: &mut Object<'_>, hook: Hook, maps: &[(Map, SymbolId)]) -> Result<(), object::write::Error> {
-    // A program that jumps to nowhere has no code, and the loader says so.
+    // A program with a jump to nowhere has no code, and the loader reports it.
     let Some(code) = program(hook) else { return Ok(()) };
     let name = format!("cgroup/{}", hook.name()).into_bytes();
     let section = object.add_section(Vec::new(), name, SectionKind::Text);
@@ -65,7 +65,7 @@ fn symbol(object: &mut Object<'_>, name: &str, section: SectionId, kind: SymbolK
 }
 
 impl Definition {
-    /// As in a section named `maps`.
+    /// The bytes in a section named `maps`.
     fn bytes(self) -> [u8; 20] {
         let Self { kind, key_bytes, value_bytes, entries, flags } = self;
         let mut bytes = [0; 20];

@@ -1,4 +1,4 @@
-//! Where the program lies while no process holds it (the pins, on a BPF file system), and where it is attached (a cgroup).
+//! The folder of a BPF file system to which the program is pinned, and the cgroup to which it is attached.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -14,19 +14,19 @@ use nix::{
 
 use super::error::SpreadError;
 
-/// Where the BPF file system is mounted by convention.
+/// The usual mount point of the BPF file system.
 const BPFFS: &str = "/sys/fs/bpf";
 
-/// The folder of the pins, locked: one process at a time changes what is pinned there.
+/// The folder of the pins, locked: one process at a time can change the pins.
 #[derive(Debug)]
 pub(super) struct Pins {
     path: PathBuf,
-    /// The lock ends with the descriptor.
+    /// The lock ends when this is closed.
     _lock: File,
 }
 
 impl Pins {
-    /// Makes the folder, and mounts the BPF file system at its usual place where nobody did, as systemd would.
+    /// Creates the folder. Mounts the BPF file system at its usual place if it is not mounted, as systemd does.
     pub(super) fn make(path: &Path) -> Result<Self, SpreadError> {
         if path.starts_with(BPFFS) && !is_bpffs(Path::new(BPFFS)) {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RELATIME;
@@ -37,7 +37,7 @@ impl Pins {
                 source => SpreadError::Mount { path: BPFFS.into(), source },
             })?;
         }
-        // Whoever can open it can lock it, and keep everybody else waiting: root alone.
+        // A process that can open the folder can lock it and block others, so only root may open it.
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| match source.kind() {
             io::ErrorKind::PermissionDenied => SpreadError::Refused(source),
             _ => SpreadError::Pins { path: path.to_owned(), source },
@@ -48,7 +48,7 @@ impl Pins {
         Self::lock(path)
     }
 
-    /// The folder as an earlier process left it.
+    /// Opens the folder that an earlier process created.
     pub(super) fn find(path: &Path) -> Result<Self, SpreadError> {
         Self::lock(path).map_err(|error| match error {
             SpreadError::Pins { path, source } if source.kind() == io::ErrorKind::NotFound => {
@@ -71,23 +71,21 @@ impl Pins {
         Ok(Self { path: path.to_owned(), _lock: folder })
     }
 
-    /// Where `name` is pinned, or would be.
+    /// The path of the pin `name`.
     pub(super) fn pin(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Takes a pin away; it may be gone already.
+    /// Removes a pin, if it is there.
     pub(super) fn remove(&self, name: &str) -> Result<(), SpreadError> {
         match fs::remove_file(self.pin(name)) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(SpreadError::failed("take a pin away", source))
-            }
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SpreadError::failed("remove a pin", source)),
             _ => Ok(()),
         }
     }
 
-    /// Gives the pin `from` the name `to`, in one step, whatever was pinned there.
-    #[expect(clippy::disallowed_methods, reason = "a pin is no file: it is moved where the kernel keeps it")]
+    /// Renames the pin `from` to `to`, and replaces a pin of that name, in one step.
+    #[expect(clippy::disallowed_methods, reason = "a pin is an object of the kernel, not a file")]
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), SpreadError> {
         fs::rename(self.pin(from), self.pin(to)).map_err(|source| SpreadError::failed("rename a pin", source))
     }
@@ -97,19 +95,19 @@ fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// The folder of a cgroup2 file system.
+/// Opens a folder of a cgroup2 file system.
 pub(super) fn open_cgroup(path: &Path) -> Result<File, SpreadError> {
     let cgroup = File::open(path).map_err(|source| SpreadError::Cgroup { path: path.to_owned(), source })?;
     let is_cgroup2 = fstatfs(&cgroup).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
     is_cgroup2.then_some(cgroup).ok_or_else(|| SpreadError::NotCgroup2 { path: path.to_owned() })
 }
 
-/// The root of the cgroup2 hierarchy, wherever it is mounted: on hosts with both hierarchies that is below the first one.
+/// The mount point of the cgroup2 hierarchy. On hosts with both hierarchies, it is below that of the first.
 pub(super) fn root_cgroup() -> Result<PathBuf, SpreadError> {
     fs::read_to_string("/proc/self/mountinfo").ok().and_then(|text| cgroup2(&text)).ok_or(SpreadError::NoCgroup2)
 }
 
-/// The first cgroup2 of `/proc/self/mountinfo`; one whose root is mounted comes before one with a part of it.
+/// The first cgroup2 mount in `/proc/self/mountinfo`, preferably one of the whole hierarchy.
 fn cgroup2(mountinfo: &str) -> Option<PathBuf> {
     let mounts = mountinfo.lines().filter_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
@@ -120,7 +118,7 @@ fn cgroup2(mountinfo: &str) -> Option<PathBuf> {
     mounts.min_by_key(|&(part, _)| part).map(|(_, place)| place.into())
 }
 
-/// Spaces, tabs, line ends and backslashes stand as three octal digits after a backslash.
+/// Decodes spaces, tabs, line ends and backslashes, which are three octal digits after a backslash.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -141,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cgroup2_hierarchy_is_found_wherever_it_is() {
+    fn the_cgroup2_hierarchy_is_found_at_any_mount_point() {
         let unified = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
         assert_eq!(cgroup2(unified), Some("/sys/fs/cgroup".into()));
         let mixed = "25 20 0:22 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\

@@ -1,22 +1,22 @@
-//! The program that the kernel runs at every `connect()`: picks the source address of a connection that has none.
+//! The program that the kernel runs at every `connect()`: it chooses the source address of a connection that has none.
 //!
-//! It lets every connection go on; all it does beside is to bind an address to the socket, with port 0, for which the
-//! kernel picks the port once it knows the destination. In words:
+//! It never refuses a connection. It only binds an address to the socket, with port 0: the kernel chooses the port later, when
+//! it knows the destination. In pseudocode:
 //!
 //! ```text
-//! leave alone what is not TCP, not of our network namespace, not of our user,
-//!             bound already, or going to an exception
-//! turn := the destination's, or for a new destination the common one, which then moves on
+//! return unless the socket is TCP, of our network namespace and our user,
+//!               not bound, and the destination is not an exception
+//! turn := the counter of the destination; a new destination gets the value of a common counter, which is then increased
 //! three times:
-//!     source := sources[turn mod their number], and the turn moves on
-//!     if the kernel binds the source: count it and be done
+//!     source := sources[turn mod number of sources]; increase turn
+//!     if the kernel binds the source: count the connection and return
 //!     else count the refusal
-//! go on with the normal source
+//! return: the connection gets the normal source
 //! ```
 //!
-//! Turns are kept for each destination: with a single turn, three destinations visited one after the other would each get
-//! the same one of three sources every time. New destinations begin where a common turn stands, so that many destinations
-//! with one connection each are spread evenly, too.
+//! Each destination has its own counter. With a single one, a client that connects to three destinations in a fixed order
+//! would use the same one of three sources for each of them. New destinations start at a common counter, so that many
+//! destinations with one connection each are spread evenly, too.
 
 use super::{
     instructions::{
@@ -27,19 +27,19 @@ use super::{
     maps::{MOST_SOURCES, Map, Settings},
 };
 
-/// Where the kernel runs the program.
+/// The points at which the kernel runs the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hook {
     /// At `connect()` of an IPv4 socket.
     Connect4,
-    /// At `connect()` of an IPv6 socket, also to an IPv4 address in `::ffff:0:0/96`, as Java does it.
+    /// At `connect()` of an IPv6 socket, including connections to IPv4 addresses in `::ffff:0:0/96`, which Java uses.
     Connect6,
 }
 
 impl Hook {
     pub(super) const ALL: [Self; 2] = [Self::Connect4, Self::Connect6];
 
-    /// Its name in the object and among the pins.
+    /// Its name in the object file, and the name of its pin.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Connect4 => "connect4",
@@ -48,7 +48,7 @@ impl Hook {
     }
 }
 
-/// How often a connection whose source the kernel refuses is offered the next one.
+/// How many sources are tried for one connection.
 const TRIES: usize = 3;
 
 /// Fields of `struct bpf_sock_addr`.
@@ -69,12 +69,12 @@ mod socket {
     pub(super) const SOURCE_PORT: i16 = 44;
 }
 
-/// What lies where on the stack, below `R10`.
+/// Offsets on the stack, below `R10`.
 mod stack {
-    /// The key of a map of numbers.
+    /// The key of an array.
     pub(super) const NUMBER: i16 = -4;
-    /// The destination's address and port: the key of [`Map::Turns`](super::Map::Turns). Its address with the length
-    /// before it: the key of [`Map::Except`](super::Map::Except).
+    /// The destination's address and port, the key of [`Map::Turns`](super::Map::Turns). With the prefix length before it,
+    /// the address is the key of [`Map::Except`](super::Map::Except).
     pub(super) const DESTINATION: i16 = -24;
     pub(super) const DESTINATION_PORT: i16 = DESTINATION + 16;
     pub(super) const EXCEPT: i16 = DESTINATION - 4;
@@ -92,24 +92,24 @@ const SOCK_STREAM: i32 = 1;
 const IPPROTO_TCP: i32 = 6;
 /// The third word of `::ffff:a.b.c.d`.
 const MAPPED: i32 = i32::from_ne_bytes([0, 0, 0xff, 0xff]);
-/// `BPF_NOEXIST`: the first to come sets the turn.
+/// `BPF_NOEXIST`: of two concurrent first connections, one sets the counter.
 const UNLESS_THERE: i32 = 1;
 
-/// The program for `hook`; nothing only if it jumps to nowhere, which the tests rule out.
+/// The program for `hook`; `None` if a jump leads nowhere, which the tests rule out.
 pub(super) fn program(hook: Hook) -> Option<Code> {
     let mut code = Assembler::default();
     let leave = code.label();
-    // The context stays in R6 until the end.
+    // R6: the context.
     code.copy(R6, R1);
     only_tcp(&mut code, leave);
     only_ours(&mut code, leave);
     only_unbound(&mut code, hook, leave);
-    // The destination's family stays in R9: 0 for IPv4, 1 for IPv6.
+    // R9: the family of the destination, 0 for IPv4, 1 for IPv6.
     read_destination(&mut code, hook);
     only_unexcepted(&mut code, leave);
-    // The number of sources stays in R8.
+    // R8: the number of sources.
     count_sources(&mut code, leave);
-    // Where the turn is kept stays in R7.
+    // R7: a pointer to the counter.
     find_turn(&mut code, leave);
     for _ in 0..TRIES {
         let next = code.label();
@@ -119,7 +119,7 @@ pub(super) fn program(hook: Hook) -> Option<Code> {
         code.place(next);
     }
     code.place(leave);
-    // 1 lets the connection go on, 0 would refuse it.
+    // 1 allows the connection, 0 would refuse it.
     code.set(R0, 1);
     code.exit();
     code.finish()
@@ -151,7 +151,7 @@ fn only_ours(code: &mut Assembler, leave: Label) {
     code.jump_unless_same(R0, R1, leave);
 }
 
-/// A socket that is bound to an address, a port or an interface keeps what its program asked for.
+/// Skips sockets that are bound to an address, a port or an interface.
 fn only_unbound(code: &mut Assembler, hook: Hook, leave: Label) {
     code.load(Double, R7, R6, context::SOCKET);
     let addresses = match hook {
@@ -207,7 +207,7 @@ fn count_sources(code: &mut Assembler, leave: Label) {
     code.jump_if(R0, 0, leave);
     code.load(Word, R8, R0, 0);
     code.jump_if(R8, 0, leave);
-    // From here on R9 is where the sources of the family begin.
+    // R9: from here on, the index of the family's first source.
     let ipv4 = code.label();
     code.jump_if(R9, 0, ipv4);
     code.set(R9, MOST_SOURCES.cast_signed());
@@ -232,9 +232,9 @@ fn find_turn(code: &mut Assembler, leave: Label) {
     point_to(code, R3, stack::TURN);
     code.set(R4, UNLESS_THERE);
     code.call(Helper::MapUpdate);
-    // Of two first connections at once the later one finds the other's turn here.
+    // The counter that this connection or a concurrent one added.
     look_up(code, Map::Turns, stack::DESTINATION);
-    // Where no room could be made for the destination, the common turn serves it.
+    // If it could not be added, the common counter is used.
     code.jump_if(R0, 0, found);
     code.copy(R7, R0);
     code.place(found);
@@ -252,12 +252,12 @@ fn take_source(code: &mut Assembler, next: Label, leave: Label) {
     code.load(Double, R2, R0, 8);
     code.store(Double, R10, stack::SOURCE, R1);
     code.store(Double, R10, stack::SOURCE + 8, R2);
-    // A place that was cleared meanwhile.
+    // A slot that was cleared meanwhile.
     code.or(R1, R2);
     code.jump_if(R1, 0, next);
 }
 
-/// The answer is in R0: 0 when the kernel bound the source.
+/// Binds the source. The result is in R0: 0 if the kernel accepted it.
 fn bind(code: &mut Assembler, hook: Hook) {
     let length = match hook {
         Hook::Connect4 => {
@@ -286,7 +286,7 @@ fn bind(code: &mut Assembler, hook: Hook) {
     code.call(Helper::Bind);
 }
 
-/// Counts the answer in R0 for the source; goes on to `next` if it was a refusal, and leaves if not.
+/// Counts the result in R0 for the source. After a refusal it continues at `next`, otherwise at `leave`.
 fn count(code: &mut Assembler, next: Label, leave: Label) {
     let refused = code.label();
     code.jump_unless(R0, 0, refused);
@@ -302,13 +302,14 @@ fn count(code: &mut Assembler, next: Label, leave: Label) {
     code.add_in_memory(R0, 8, R1);
 }
 
-/// `R0 = map[the key on the stack]`, 0 if there is none.
+/// `R0 = &map[the key on the stack]`, 0 if there is no entry.
 fn look_up(code: &mut Assembler, map: Map, key: i16) {
     code.load_map(R1, map);
     point_to(code, R2, key);
     code.call(Helper::MapLookup);
 }
 
+/// `to = &stack[place]`
 fn point_to(code: &mut Assembler, to: Register, place: i16) {
     code.copy(to, R10);
     code.add(to, i32::from(place));
@@ -322,10 +323,10 @@ mod tests {
     fn every_jump_leads_somewhere_and_every_key_is_whole() {
         for hook in Hook::ALL {
             let code = program(hook).unwrap();
-            // It runs at every connection.
+            // It runs at every connection, so it must stay small.
             assert!(code.bytes.len() / 8 < 300, "{}", code.bytes.len() / 8);
             for (_, map) in code.maps {
-                assert_ne!(map, Map::Draining, "only this binary looks there");
+                assert_ne!(map, Map::Draining, "only this binary uses this map");
             }
         }
         assert_eq!(stack::DESTINATION_PORT + 4, stack::NUMBER);

@@ -1,4 +1,4 @@
-//! What a simulation says to spread its connections by itself, where the kernel shall not.
+//! The settings with which a simulation spreads its connections itself, for `generator.spread: simulation`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,12 +11,12 @@ use serde::Serialize;
 /// The system property from which a simulation can read the pattern.
 const PROPERTY: &str = "trunnion.local-addresses";
 
-/// What a simulation says to spread its connections by itself.
+/// The settings with which a simulation spreads its connections itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Simulation {
-    /// Matches the load addresses and nothing else, as Java writes addresses.
+    /// A pattern that matches the load addresses in Java's notation, and nothing else.
     pub(crate) pattern: String,
-    /// The argument of Java that gives the pattern to a simulation.
+    /// The argument of Java that passes the pattern to a simulation.
     pub(crate) system_property: String,
 }
 
@@ -32,7 +32,7 @@ impl Simulation {
         Self { pattern, system_property }
     }
 
-    /// The two ways to use it, for people.
+    /// The two ways to use it: in the simulation's source, and as an argument of Java.
     pub(crate) fn lines(&self) -> String {
         let Self { pattern, system_property } = self;
         let quoted = pattern.replace('\\', "\\\\");
@@ -40,7 +40,7 @@ impl Simulation {
     }
 }
 
-/// The parts of an address as `InetAddress.getHostAddress` writes it: of IPv6 all eight groups, without leading zeros.
+/// The parts of an address in the notation of `InetAddress.getHostAddress`: for IPv6 all eight groups, without leading zeros.
 fn java(address: IpAddr) -> Vec<String> {
     match address {
         IpAddr::V4(address) => address.octets().iter().map(ToString::to_string).collect(),
@@ -48,8 +48,7 @@ fn java(address: IpAddr) -> Vec<String> {
     }
 }
 
-/// A pattern that matches these addresses and nothing else. Addresses that begin alike share their beginning, and those
-/// that end alike share their ending.
+/// A pattern that matches these addresses and nothing else. Common beginnings and common endings of addresses occur once in it.
 fn of_addresses(addresses: &BTreeSet<&[String]>, separator: &str) -> String {
     let choices = choices(addresses, |rest| of_addresses(rest, separator));
     one_of(
@@ -77,7 +76,7 @@ fn of_texts(texts: &BTreeSet<&[char]>) -> String {
     }
 }
 
-/// What sequences begin with, by the pattern of what follows.
+/// The first elements of the sequences, grouped by the pattern of the rest.
 fn choices<T: Ord + Clone>(
     sequences: &BTreeSet<&[T]>,
     pattern: impl Fn(&BTreeSet<&[T]>) -> String,
@@ -101,7 +100,7 @@ fn one_of(mut choices: Vec<String>) -> String {
     if choices.len() < 2 { choices.pop().unwrap_or_default() } else { format!("(?:{})", choices.join("|")) }
 }
 
-/// One of these characters, which are in order and differ.
+/// A pattern for one of these characters, which are sorted and distinct.
 fn class(characters: &[char]) -> String {
     if let [one] = characters {
         return one.to_string();
@@ -112,7 +111,7 @@ fn class(characters: &[char]) -> String {
             [first, _, .., last] => write!(class, "{first}-{last}"),
             few => few.iter().try_for_each(|one| write!(class, "{one}")),
         };
-        debug_assert!(written.is_ok(), "a String takes everything");
+        debug_assert!(written.is_ok(), "writing to a String cannot fail");
     }
     class + "]"
 }
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_whose_addresses_end_alike_share_the_ending() {
+    fn a_common_ending_occurs_once() {
         let addresses: Vec<String> =
             (1..=8).flat_map(|subnet| (10..60).map(move |last| format!("10.0.{subnet}.{last}"))).collect();
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
@@ -148,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn no_address_is_matched_by_nothing_but_the_empty_text() {
+    fn without_addresses_only_the_empty_text_matches() {
         assert_eq!(of(&[]), "^$");
     }
 
     #[test]
-    fn people_get_it_as_java_source_and_as_an_argument() {
+    fn it_is_printed_as_java_source_and_as_an_argument() {
         let simulation = Simulation::new(&["10.0.1.7".parse().unwrap()]);
         insta::assert_snapshot!(simulation.lines(), @r#"
         useAllLocalAddressesMatching("^10\\.0\\.1\\.7$")

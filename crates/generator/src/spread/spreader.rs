@@ -1,7 +1,7 @@
-//! The program in the kernel, from outside: attach it, tell it the sources and exceptions, read what it counted.
+//! Attaches the program to the kernel, sets its sources and exceptions, and reads its counters.
 //!
-//! Nothing of it lives in this process. The maps and the links that keep the programs attached are pinned; whatever process
-//! comes next finds them there.
+//! This process keeps none of it: the maps, and the links that keep the programs attached, are pinned to a BPF file system,
+//! where the next process finds them.
 
 use std::{
     collections::BTreeSet,
@@ -29,32 +29,32 @@ use super::{
 /// Whose connections are spread, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// The user whose connections are spread; everybody's if there is none.
+    /// The user whose connections are spread; `None` for all users.
     pub(crate) uid: Option<u32>,
-    /// The cgroup whose processes' connections are spread; the root of the cgroup2 hierarchy if there is none.
+    /// The cgroup whose processes' connections are spread; `None` for the root of the cgroup2 hierarchy.
     pub(crate) cgroup: Option<PathBuf>,
-    /// The folder on a BPF file system that keeps the program while no process holds it.
+    /// The folder on a BPF file system to which the program is pinned.
     pub(crate) pins: PathBuf,
 }
 
 impl Options {
     pub(crate) const PINS: &str = "/sys/fs/bpf/trunnion";
 
-    /// All processes of this user, everybody's if there is none; pins at their usual place.
+    /// For all processes of this user, or of all users, with the default folder.
     pub(crate) fn of_user(uid: Option<u32>) -> Self {
         Self { uid, cgroup: None, pins: Self::PINS.into() }
     }
 }
 
-/// What the kernel counted for one source address since the program was first attached.
+/// A source address, with its counters since the program was first attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Source {
     pub(crate) address: IpAddr,
-    /// Whether no new connection takes it.
+    /// Whether new connections no longer get it.
     pub(crate) draining: bool,
-    /// Connections that were given this source.
+    /// Connections that got this source.
     pub(crate) connections: u64,
-    /// Connections that the kernel did not let take it.
+    /// Connections for which the kernel refused it.
     pub(crate) refused: u64,
 }
 
@@ -65,15 +65,15 @@ pub(crate) struct Spreader {
 }
 
 impl Spreader {
-    /// Whether this kernel takes the program; attaches nothing and leaves nothing behind.
+    /// Tests whether this kernel accepts the program, without attaching it.
     pub(crate) fn probe() -> Result<(), SpreadError> {
         sys::netns_cookie().map_err(SpreadError::Unsupported)?;
         let mut loaded = loader().load(&object_file()?)?;
         Hook::ALL.into_iter().try_for_each(|hook| Ok(program(&mut loaded, hook)?.load()?))
     }
 
-    /// Loads and attaches the program, in the network namespace of this process. A program that an earlier process left is
-    /// replaced without a gap, and its sources, exceptions and counters stay.
+    /// Loads and attaches the program, for the network namespace of this process. The program of an earlier process is
+    /// replaced without a gap; its sources, exceptions and counters stay.
     pub(crate) fn attach(options: &Options) -> Result<Self, SpreadError> {
         let netns_cookie = sys::netns_cookie().map_err(SpreadError::Unsupported)?;
         let cgroup = open_cgroup(&options.cgroup.clone().map_or_else(root_cgroup, Ok)?)?;
@@ -96,15 +96,15 @@ impl Spreader {
         Ok(Self { pins: options.pins.clone() })
     }
 
-    /// What an earlier process left attached.
+    /// Opens the program that an earlier process attached.
     pub(crate) fn open(pins: &Path) -> Result<Self, SpreadError> {
         let spreader = Self { pins: pins.to_owned() };
         spreader.maps()?;
         Ok(spreader)
     }
 
-    /// Makes these the sources, and these and what is always excepted the exceptions. A source that was drained by hand
-    /// stays drained until it is added by hand. Connections that stand are not touched.
+    /// Sets the sources, and the exceptions in addition to those that always hold. A source that was drained by hand stays
+    /// drained until it is added by hand. Established connections are not affected.
     pub(crate) fn sync(&self, sources: &[IpAddr], except: &[IpNet]) -> Result<(), SpreadError> {
         let mut maps = self.maps()?;
         let sources: BTreeSet<IpAddr> = sources.iter().map(IpAddr::to_canonical).collect();
@@ -121,12 +121,12 @@ impl Spreader {
         dropped.extend(&draining);
         maps.drop_sources(&dropped)?;
         for &address in &gone {
-            maps.taken.remove(&key(address)).map_err(|error| SpreadError::map("forget a source", error))?;
+            maps.taken.remove(&key(address)).map_err(|error| SpreadError::map("remove a source", error))?;
         }
         maps.take_sources(sources.iter().copied(), &draining)
     }
 
-    /// Takes these addresses as sources, drained or new.
+    /// Adds these addresses to the sources, drained or new.
     pub(crate) fn add(&self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
         let mut maps = self.maps()?;
         for &address in addresses {
@@ -139,8 +139,7 @@ impl Spreader {
         maps.take_sources(addresses.iter().map(IpAddr::to_canonical), &BTreeSet::new())
     }
 
-    /// Keeps new connections off these sources. When this returns, no connection takes them any more; those that stand are
-    /// not touched.
+    /// Drains these sources. When this returns, no new connection can get them. Established connections are not affected.
     pub(crate) fn drain(&self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
         let mut maps = self.maps()?;
         let known = maps.taken()?;
@@ -154,7 +153,7 @@ impl Spreader {
         maps.drop_sources(&addresses)
     }
 
-    /// Every source and what was counted for it, by address.
+    /// All sources with their counters, by address.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, SpreadError> {
         let maps = self.maps()?;
         let draining = maps.draining()?;
@@ -164,19 +163,19 @@ impl Spreader {
             Ok(Source { address, draining: draining.contains(&address), connections, refused })
         });
         let mut sources =
-            sources.collect::<Result<Vec<_>, _>>().map_err(|error| SpreadError::map("tell the sources", error))?;
+            sources.collect::<Result<Vec<_>, _>>().map_err(|error| SpreadError::map("read the sources", error))?;
         sources.sort_unstable_by_key(|source| source.address);
         Ok(sources)
     }
 
-    /// Takes the program out of the kernel with all it knows, also what an earlier, killed detach left. When this returns, no
-    /// connection is spread any more; those that stand are not touched.
+    /// Detaches the program and removes its data, and what an earlier, killed detach left. When this returns, connections are
+    /// no longer spread. Established connections are not affected.
     pub(crate) fn detach(pins: &Path) -> Result<(), SpreadError> {
         let pins = match Pins::find(pins) {
             Err(SpreadError::NotAttached { .. }) => return Ok(()),
             found => found?,
         };
-        // The kernel lets go of a link some time after its pin is gone; without sources the program does nothing meanwhile.
+        // The kernel detaches a program some time after its pin is removed. Without sources, the program does nothing.
         if pins.pin(Map::Counts.name()).exists() {
             let mut counts: Array<_, u32> = typed(&pins, Map::Counts)?;
             for family in [0, 1] {
@@ -221,7 +220,7 @@ struct Maps {
 }
 
 impl Maps {
-    /// Takes the addresses that are not sources yet, but for those that are `draining`.
+    /// Adds those of the addresses that are neither sources yet nor `draining`.
     fn take_sources(
         &mut self,
         addresses: impl Iterator<Item = IpAddr>,
@@ -248,8 +247,8 @@ impl Maps {
         Ok(())
     }
 
-    /// Takes the addresses out of the turns, and waits until no connection can be about to take one. The last source moves
-    /// to the place of the dropped one before the number is lowered, so that there is never a hole among them.
+    /// Removes the addresses from the sources, and waits until no connection can get one any more. The last source is copied
+    /// over the slot of the removed one before the number of sources is lowered, so that no slot is ever empty.
     fn drop_sources(&mut self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
         let failed = |error| SpreadError::map("drain a source", error);
         for family in [0, 1] {
@@ -272,14 +271,14 @@ impl Maps {
         Ok(())
     }
 
-    /// The sources of a family that connections take, in the order of their turns.
+    /// The sources of a family that are not drained, in the order of their slots.
     fn active(&self, family: u32) -> Result<Vec<IpAddr>, SpreadError> {
         let first = family * MOST_SOURCES;
-        let places = first..first + self.count(family)?.min(MOST_SOURCES);
-        places
-            .map(|place| self.sources.get(&place, 0).map(address))
+        let slots = first..first + self.count(family)?.min(MOST_SOURCES);
+        slots
+            .map(|slot| self.sources.get(&slot, 0).map(address))
             .collect::<Result<_, _>>()
-            .map_err(|error| SpreadError::map("tell the sources", error))
+            .map_err(|error| SpreadError::map("read the sources", error))
     }
 
     fn count(&self, family: u32) -> Result<u32, SpreadError> {
@@ -292,12 +291,12 @@ impl Maps {
 
     fn taken(&self) -> Result<BTreeSet<IpAddr>, SpreadError> {
         let keys = self.taken.keys().map(|key| key.map(address));
-        keys.collect::<Result<_, _>>().map_err(|error| SpreadError::map("tell the sources", error))
+        keys.collect::<Result<_, _>>().map_err(|error| SpreadError::map("read the sources", error))
     }
 
     fn draining(&self) -> Result<BTreeSet<IpAddr>, SpreadError> {
         let keys = self.draining.keys().map(|key| key.map(address));
-        keys.collect::<Result<_, _>>().map_err(|error| SpreadError::map("tell the drained sources", error))
+        keys.collect::<Result<_, _>>().map_err(|error| SpreadError::map("read the drained sources", error))
     }
 
     fn set_except(&mut self, except: &[IpNet]) -> Result<(), SpreadError> {
@@ -315,7 +314,7 @@ impl Maps {
     }
 }
 
-/// The programs name no types of the kernel; reading them all would take 16 MB of memory for a moment.
+/// The programs use no types of the kernel, so its type information (16 MB in memory) is not loaded.
 fn loader<'a>() -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
@@ -327,15 +326,15 @@ fn program(loaded: &mut Ebpf, hook: Hook) -> Result<&mut CgroupSockAddr, SpreadE
     Ok(<&mut CgroupSockAddr>::try_from(program as &mut Program)?)
 }
 
-/// Attaches the program and keeps it attached in place of an earlier one. Until the earlier one is gone, both run: the
-/// later one finds its socket bound and leaves it.
+/// Attaches the program in place of an earlier one. For a moment both run: the second to run finds the socket bound, and
+/// leaves it as it is.
 fn attach(program: &mut CgroupSockAddr, cgroup: &File, pins: &Pins, hook: Hook) -> Result<(), SpreadError> {
     let successor = successor(hook);
-    // Of a replacement that was broken off: it takes its place now, so that one is attached at any time.
+    // The pin of an interrupted replacement. It replaces the earlier one now, so that a program is attached at any time.
     if pins.pin(&successor).exists() {
         pins.rename(&successor, hook.name())?;
     }
-    // The kernel takes no flags here: by a link, a program always stands beside others.
+    // The kernel accepts no flags here: a program that is attached by a link always allows others beside it.
     let link = program.attach(cgroup, CgroupAttachMode::Single)?;
     let link = program.take_link(link)?;
     let link = FdLink::try_from(link).map_err(|error| SpreadError::link("keep the program attached", error))?;
@@ -343,12 +342,12 @@ fn attach(program: &mut CgroupSockAddr, cgroup: &File, pins: &Pins, hook: Hook) 
     pins.rename(&successor, hook.name())
 }
 
-/// The pin of a program that is about to replace another. The kernel refuses names with dots.
+/// The name of the pin of a program that replaces another. The kernel refuses names with dots.
 fn successor(hook: Hook) -> String {
     format!("{}-new", hook.name())
 }
 
-/// Takes away a map that another version of this binary made and this one cannot read.
+/// Removes a map whose definition is not the one of this version of the binary.
 fn remove_if_other(pins: &Pins, map: Map) -> Result<(), SpreadError> {
     let expected = map.definition();
     match MapInfo::from_pin(pins.pin(map.name())) {
@@ -371,7 +370,7 @@ fn is_not_found(error: &MapError) -> bool {
     matches!(error, MapError::SyscallError(error) if error.io_error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// A pinned map with keys and values of known types.
+/// Opens a pinned map.
 fn typed<T: TryFrom<TypedMap, Error = MapError>>(pins: &Pins, map: Map) -> Result<T, SpreadError> {
     MapData::from_pin(pins.pin(map.name()))
         .and_then(TypedMap::from_map_data)

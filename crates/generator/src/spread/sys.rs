@@ -1,10 +1,10 @@
-//! Two questions to the kernel that no crate asks for us.
-#![expect(unsafe_code, reason = "a socket option and a system call that neither nix nor aya knows")]
+//! Two system calls that no crate wraps.
+#![expect(unsafe_code, reason = "a socket option and a system call that neither nix nor aya wraps")]
 
 use std::{io, net::UdpSocket, os::fd::AsRawFd as _, ptr};
 
-/// The number of the network namespace that this process is in, as BPF programs see it. Never used twice until the host
-/// restarts.
+/// The cookie of this process's network namespace, which BPF programs can read. No two namespaces have the same one until the
+/// host restarts.
 pub(super) fn netns_cookie() -> io::Result<u64> {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))?;
     let mut cookie = 0_u64;
@@ -23,10 +23,10 @@ pub(super) fn netns_cookie() -> io::Result<u64> {
     if answer == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Waits until every run of a BPF program that began before has ended.
+/// Waits for the end of all runs of BPF programs that are in progress.
 ///
-/// `MEMBARRIER_CMD_GLOBAL` waits for a grace period of RCU, and BPF programs of cgroups run inside RCU's read side. Where
-/// the kernel has none (`nohz_full`), programs have long ended all the same: they take less than a microsecond.
+/// `MEMBARRIER_CMD_GLOBAL` waits for an RCU grace period, and BPF programs of cgroups run in RCU read-side critical sections.
+/// A kernel with `nohz_full` does not support the command. A run takes less than a microsecond, so it has ended by then anyway.
 pub(super) fn wait_for_running_programs() {
     // SAFETY: the call takes three numbers and touches no memory of this process.
     unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };

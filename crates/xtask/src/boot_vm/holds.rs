@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use trunnion_generator::Config;
+use trunnion_host::Config;
 
 use super::{
     PATIENCE,
@@ -198,7 +198,7 @@ impl Guest<'_> {
         Ok(())
     }
 
-    /// networkd takes away addresses that it does not know, and also rules and routes unless it is told not to.
+    /// networkd removes addresses that it does not know, and rules and routes, too, unless its configuration forbids that.
     fn networkd_restarts(&self) -> Result<(), Failure> {
         let before = self.network()?;
         self.as_root("systemctl restart systemd-networkd")?;

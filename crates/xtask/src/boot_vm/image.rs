@@ -79,7 +79,7 @@ impl Image {
         if !pip.success() {
             return Err("`python3 -m pip` is missing\nhelp: apt-get install python3-pip".into());
         }
-        // On the same file system as the target folder, which has room for it.
+        // On the file system of the target folder, which has space for it.
         let draft = tempfile::tempdir_in(folder)?;
         let log = folder.join("root.log");
         let output = fs::File::create(&log)?;
@@ -103,7 +103,7 @@ impl Image {
     }
 }
 
-/// The disk by which cloud-init is told what the host is (`NoCloud`), in this folder.
+/// The disk in this folder from which cloud-init reads the data of the host (`NoCloud`).
 pub(super) fn seed(folder: &Path, meta_data: &str, network_config: &str, user_data: &str) -> Result<PathBuf, Failure> {
     let seed = folder.join("seed.img");
     run(Command::new("mkfs.vfat").args(["-n", "CIDATA", "-C"]).arg(&seed).arg("1024").stdout(Stdio::null()))?;

@@ -62,7 +62,7 @@ pub(crate) fn boot_vm() -> Result<bool, Failure> {
     // Not in memory: the machine's disk is in it.
     let run = tempfile::tempdir_in(&folder)?;
     let stack = Stack::apply(run.path(), &trunnion, &generator)?;
-    let vpc = Vpc::new(&trunnion, &stack.world)?;
+    let vpc = Vpc::new(&trunnion, &stack.sandbox)?;
     let accelerator = Accelerator::find(&image)?;
     let disk = run.path().join("disk.ext4");
     image.copy_root(&disk)?;
@@ -130,11 +130,11 @@ impl Report {
 /// A stack of one host, applied to a sandbox.
 #[derive(Debug)]
 struct Stack {
-    /// The sandbox's world, with the generator in its bucket.
-    world: PathBuf,
+    /// The data folder of the sandbox, with the generator in its bucket.
+    sandbox: PathBuf,
     user_data: String,
     /// The config in the user data.
-    config: trunnion_generator::Config,
+    config: trunnion_host::Config,
     key: PathBuf,
 }
 
@@ -179,11 +179,11 @@ impl Stack {
         }
         let user_data = String::from_utf8(boot.stdout)?;
         let config = config(&user_data).ok_or("the user data has no config in it")?;
-        let config = trunnion_generator::Config::parse(&config)?;
-        Ok(Self { world: folder.join(".trunnion/sandbox"), user_data, config, key })
+        let config = trunnion_host::Config::parse(&config)?;
+        Ok(Self { sandbox: folder.join(".trunnion/sandbox"), user_data, config, key })
     }
 
-    /// The instance and its default user's key, as EC2 tells them.
+    /// The instance and the key of its default user, in EC2's format.
     fn meta_data(&self) -> Result<String, Failure> {
         let document = serde_json::json!({
             "instance-id": "i-0123456789abcdef0",

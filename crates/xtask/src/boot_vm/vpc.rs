@@ -1,4 +1,4 @@
-//! The world around the machine, in a network namespace of its own: two subnets with their router, the metadata service,
+//! The VPC around the machine, in a network namespace of its own: two subnets with their router, the metadata service,
 //! AWS as the sandbox plays it, and a target that accepts and holds.
 //!
 //! ```text
@@ -19,7 +19,7 @@ use crate::{
     Failure,
     kernel::{
         command::{Ended, Service},
-        imds::{Imds, Interface, World},
+        imds::{Imds, Interface, Metadata},
         namespace::Namespace,
         stage,
         target::Server,
@@ -39,7 +39,7 @@ pub(super) const ADDRESSES: u8 = 5;
 /// What the sandbox takes as credentials.
 const CREDENTIALS: (&str, &str) = ("sandbox", "sandbox");
 
-/// The world around one machine; all of it goes when it is dropped.
+/// The VPC around one machine. Dropping it removes all of it.
 #[derive(Debug)]
 pub(super) struct Vpc {
     // Before the namespace that they are in.
@@ -51,7 +51,7 @@ pub(super) struct Vpc {
 }
 
 impl Vpc {
-    /// Builds it; the sandbox keeps its world in `data`.
+    /// Builds it. The sandbox keeps its data in `data`.
     pub(super) fn new(trunnion: &Path, data: &Path) -> Result<Self, Failure> {
         let interfaces = interfaces()?;
         let namespace = Namespace::network("VPC")?;
@@ -69,15 +69,15 @@ impl Vpc {
             let tap = tap(number);
             namespace.ip(&format!("tuntap add {tap} mode tap\nlink set {tap} master {bridge} up\n"))?;
         }
-        let world = World {
+        let metadata = Metadata {
             interfaces: interfaces.clone(),
             instance_type: "c7i.large".into(),
             region: "eu-west-3".into(),
             credentials: Some((CREDENTIALS.0.into(), CREDENTIALS.1.into())),
-            ..World::default()
+            ..Metadata::default()
         };
-        stage::guard_sources(&namespace, &world)?;
-        let imds = Imds::start(&namespace, world)?;
+        stage::guard_sources(&namespace, &metadata)?;
+        let imds = Imds::start(&namespace, metadata)?;
         let target = Server::start(&namespace, SocketAddr::from(TARGET), false)?;
         let sandbox = sandbox(&namespace, trunnion, data)?;
         Ok(Self { _imds: imds, _sandbox: sandbox, target, namespace, interfaces })
@@ -105,7 +105,7 @@ impl Vpc {
         Ok(*self.addresses().first().ok_or("the machine has no address")?)
     }
 
-    /// What DHCP would tell the machine of its first interface, in the language of cloud-init.
+    /// The network configuration for cloud-init that DHCP would give for the first interface.
     pub(super) fn network_config(&self) -> Result<String, Failure> {
         let first = self.interfaces.first().ok_or("the machine has no interface")?;
         let (address, length, mac) = (self.primary()?, first.subnet.prefix_len(), &first.mac);

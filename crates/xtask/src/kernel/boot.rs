@@ -69,8 +69,8 @@ fn boot_ends_with_a_healthy_generator() -> Result<(), Failure> {
     let primary = stage.primary_address()?;
     let ssh = ["ssh", "-i", KEY, "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes"];
     let login = format!("gatling@{primary}");
-    let told = stage.host(&[&ssh[..], &[&login, "id -un; ulimit -Hn"]].concat())?.succeeded()?.stdout;
-    ensure!(told == format!("gatling\n{}\n", config.descriptors), "the login says {told}");
+    let output = stage.host(&[&ssh[..], &[&login, "id -un; ulimit -Hn"]].concat())?.succeeded()?.stdout;
+    ensure!(output == format!("gatling\n{}\n", config.descriptors), "the login says {output}");
     let listeners = stage.host(&["ss", "-Hltn", "sport = 22"])?.succeeded()?.stdout;
     let listeners: Vec<_> = listeners.lines().filter_map(|line| line.split_whitespace().nth(3)).collect();
     ensure!(listeners == [format!("{primary}:22")], "sshd listens on {listeners:?}");
@@ -79,7 +79,7 @@ fn boot_ends_with_a_healthy_generator() -> Result<(), Failure> {
     let again = cloud.boot()?.succeeded()?;
     ensure!(!again.stdout.contains("fetching"), "it fetched again:\n{}", again.stdout);
     cloud.is_healthy(config.metrics_port)?;
-    ensure!(cloud.main_process()? != pid, "the service was not started anew");
+    ensure!(cloud.main_process()? != pid, "the service was not restarted");
     let changes = stage.generator(&["setup", "--json"])?.succeeded()?.json()?;
     ensure!(changes.as_array().is_some_and(Vec::is_empty), "the boot left something to set up: {changes}");
     Ok(())
@@ -124,7 +124,7 @@ impl Cloud {
         let trunnion = trunnion()?;
         let scene = Scene { root: debian::files()?, booted: true, ..Scene::one_subnet(3, 4) };
         let stage = Stage::new(scene)?;
-        stage.change(|world| world.credentials = Some((CREDENTIALS.0.into(), CREDENTIALS.1.into())))?;
+        stage.change(|metadata| metadata.credentials = Some((CREDENTIALS.0.into(), CREDENTIALS.1.into())))?;
         stage.host(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "control-plane", "-f", KEY])?.succeeded()?;
         let public_key = stage.read(&format!("{KEY}.pub"))?;
         let folder = tempfile::tempdir()?;
@@ -185,11 +185,11 @@ impl Cloud {
     }
 
     /// Gives the host its user data, and says what config is in it.
-    fn hand_out(&self, user_data: &str) -> Result<trunnion_generator::Config, Failure> {
-        self.stage.change(|world| world.user_data = Some(user_data.to_owned()))?;
+    fn hand_out(&self, user_data: &str) -> Result<trunnion_host::Config, Failure> {
+        self.stage.change(|metadata| metadata.user_data = Some(user_data.to_owned()))?;
         let config = user_data.split_once("\n{\n").and_then(|(_, rest)| rest.split_once("\n}\n"));
         let (config, _) = config.ok_or("the user data holds no config")?;
-        Ok(trunnion_generator::Config::parse(&format!("{{\n{config}\n}}"))?)
+        Ok(trunnion_host::Config::parse(&format!("{{\n{config}\n}}"))?)
     }
 
     /// Fetches the user data from the metadata service and executes it, as cloud-init does.

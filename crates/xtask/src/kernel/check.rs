@@ -106,12 +106,12 @@ fn checks(document: &serde_json::Value) -> impl Iterator<Item = &serde_json::Val
 
 fn check_finds_a_good_host_good() -> Result<(), Failure> {
     let (stage, _sshd) = ready()?;
-    Checked::new(&stage, &[])?.failed(&[])?.capacity(9, 900, "ports")?.says("ena", "not an ENA interface")?;
+    Checked::new(&stage, &[])?.failed(&[])?.capacity(9, 900, "ports")?.says("ena", "no ENA interface")?;
 
     // For people: a mark and a word in each line, nothing but text in a pipe.
-    let told = stage.generator(&["check"])?.succeeded()?.stdout;
-    ensure!(told.contains("✓ ok       routes "), "{told}");
-    ensure!(told.ends_with("This host holds what it was promised.\n") && !told.contains('\u{1b}'), "{told}");
+    let output = stage.generator(&["check"])?.succeeded()?.stdout;
+    ensure!(output.contains("✓ ok       routes "), "{output}");
+    ensure!(output.ends_with("This host holds what it was promised.\n") && !output.contains('\u{1b}'), "{output}");
 
     // A real connection from every address; one that the network drops is named.
     let server = stage.listen(0, 0)?;
@@ -137,10 +137,10 @@ fn check_finds_a_good_host_good() -> Result<(), Failure> {
 
     // More was promised than there is.
     stage.config(|config| config.connections.total = 1_000)?;
-    let told = stage.generator(&["check"])?.ended_with(1)?.stdout;
-    ensure!(told.contains("✗ failed   capacity") && told.contains("help: raise the limit that binds"), "{told}");
-    ensure!(told.contains("900 in all: the local ports bind; 900 and 1000 were promised"), "{told}");
-    ensure!(told.ends_with("This host is not ready: 1 check failed.\n"), "{told}");
+    let output = stage.generator(&["check"])?.ended_with(1)?.stdout;
+    ensure!(output.contains("✗ failed   capacity") && output.contains("help: raise that limit"), "{output}");
+    ensure!(output.contains("900 in all: limited by the local ports; 900 and 1000 were promised"), "{output}");
+    ensure!(output.ends_with("This host is not ready: 1 check failed.\n"), "{output}");
     Ok(())
 }
 
@@ -182,7 +182,7 @@ fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
     stage.script("ip route flush table 10002; ip route add unreachable default table 10002")?.succeeded()?;
     Checked::new(&stage, &[])?
         .failed(&["routes", "spread", "capacity"])?
-        .says("routes", &format!("`{third}` has no way to `192.0.2.1` and "))?
+        .says("routes", &format!("`{third}` has no route to `192.0.2.1` and "))?
         .capacity(6, 600, "ports")?;
     stage.script("ip route flush table 10002")?.succeeded()?;
     stage.generator(&["setup"])?.succeeded()?;
@@ -204,12 +204,16 @@ fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
         .capacity(6, 600, "ports")?;
 
     // AWS gave less than was promised.
-    stage.change(|world| world.interfaces.truncate(2))?;
+    stage.change(|metadata| metadata.interfaces.truncate(2))?;
     Checked::new(&stage, &[])?.says("metadata", "2 interfaces are attached, 3 were promised")?;
 
     // AWS does not say.
     stage.imds().fail("network/interfaces", Fault::Status(500));
-    Checked::new(&stage, &[])?.says("metadata", "the metadata service does not say")?.capacity(0, 0, "addresses")?;
+    Checked::new(&stage, &[])?.says("metadata", "cannot read from the metadata which addresses")?.capacity(
+        0,
+        0,
+        "addresses",
+    )?;
     Ok(())
 }
 
@@ -222,7 +226,7 @@ fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
     stage.write(limits, "* - nofile 500\n")?;
     Checked::new(&stage, &[])?
         .failed(&["descriptors", "capacity"])?
-        .says("descriptors", "`gatling` can have 500 files open, 900 connections were promised")?
+        .says("descriptors", "`gatling` can open 500 files, 900 connections were promised")?
         .capacity(9, 500, "descriptors")?;
     stage.write(limits, &good)?;
 
@@ -240,7 +244,7 @@ fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
 
     // More memory promised than there is.
     stage.config(|config| config.connections.total = 1 << 40)?;
-    Checked::new(&stage, &[])?.failed(&["descriptors", "memory", "capacity"])?.says("memory", "MiB bear")?;
+    Checked::new(&stage, &[])?.failed(&["descriptors", "memory", "capacity"])?.says("memory", "MiB are enough for")?;
     stage.config(|_| {})?;
 
     // A filled table of tracked connections. Its size is the machine's, no namespace has one of its own: so this host is
@@ -263,7 +267,7 @@ fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
     stage.host(&["mount", "--bind", "/run/most", "/proc/sys/net/netfilter/nf_conntrack_max"])?.succeeded()?;
     Checked::new(&stage, &[])?
         .failed(&["conntrack", "capacity"])?
-        .says("conntrack", "the kernel's table is full")?
+        .says("conntrack", "the connection table of the kernel is full")?
         .says("conntrack", "raise `net.netfilter.nf_conntrack_max`")?
         .capacity(9, 50, "conntrack")?;
     stage.write("/run/most", "800\n")?;
@@ -308,7 +312,7 @@ fn check_says_why_nothing_is_spread() -> Result<(), Failure> {
     // The kernel would, but nobody asked.
     Checked::new(&stage, &[])?
         .failed(&["spread", "capacity"])?
-        .says("spread", "nothing spreads connections: they all come from one address")?
+        .says("spread", "connections are not spread: all come from one address")?
         .says("spread", "run `trunnion-generator spread`")?
         .capacity(1, 100, "ports")?;
 
@@ -316,7 +320,7 @@ fn check_says_why_nothing_is_spread() -> Result<(), Failure> {
     let refused = ["setpriv", "--bounding-set", "-bpf,-sys_admin", GENERATOR, "check", "--json"];
     Checked::of(stage.host(&refused)?)?
         .failed(&["spread", "capacity"])?
-        .says("spread", "the kernel refuses BPF to this process")?
+        .says("spread", "the kernel does not allow this process to use BPF")?
         .says("spread", "CAP_BPF")?
         .capacity(1, 100, "ports")?;
 
@@ -330,11 +334,11 @@ fn check_says_why_nothing_is_spread() -> Result<(), Failure> {
         .capacity(5, 500, "ports")?;
 
     // Where the stack wants no spread by the kernel.
-    stage.config(|config| config.spread.mode = trunnion_generator::Mode::Simulation)?;
+    stage.config(|config| config.spread.mode = trunnion_host::Mode::Simulation)?;
     Checked::new(&stage, &[])?.failed(&[])?.capacity(6, 600, "ports")?;
     stage.config(|config| {
-        config.spread.mode = trunnion_generator::Mode::Off;
-        config.connections = trunnion_generator::Connections { per_destination: 100, total: 100 };
+        config.spread.mode = trunnion_host::Mode::Off;
+        config.connections = trunnion_host::Connections { per_destination: 100, total: 100 };
     })?;
     Checked::new(&stage, &[])?.failed(&[])?.capacity(1, 100, "ports")?.says("spread", "the only source")?;
     Ok(())

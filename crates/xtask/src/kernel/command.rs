@@ -81,7 +81,7 @@ fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
-/// A command that runs on: what it says is kept, and it is told where to notify, as a service manager does.
+/// A command that keeps running, with its output in files and a socket for its notifications, as a service manager provides.
 #[derive(Debug)]
 pub(crate) struct Service {
     command: String,
@@ -118,10 +118,10 @@ impl Service {
     pub(crate) fn wait_for_notice(&mut self, line: &str, patience: Duration) -> Result<(), Failure> {
         let end = Instant::now() + patience;
         let mut buffer = [0; 4096];
-        while !self.notified.iter().any(|told| told.starts_with(line)) {
+        while !self.notified.iter().any(|notified| notified.starts_with(line)) {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || !self.is_running()? {
-                return Err(format!("{} has not notified {line}", self.told()?).into());
+                return Err(format!("{} has not notified {line}", self.output()?).into());
             }
             // Short, so that its end is seen too.
             self.notices.set_read_timeout(Some(left.min(Duration::from_millis(100))))?;
@@ -154,7 +154,7 @@ impl Service {
                 return Ok(Ended { command: self.command.clone(), code: code(status), stdout, stderr });
             }
             if Instant::now() > end {
-                return Err(format!("{} does not end", self.told()?).into());
+                return Err(format!("{} does not end", self.output()?).into());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -167,7 +167,7 @@ impl Service {
         Ok((text(read("stdout")?), text(read("stderr")?)))
     }
 
-    fn told(&self) -> Result<String, Failure> {
+    fn output(&self) -> Result<String, Failure> {
         let (stdout, stderr) = self.said()?;
         Ok(format!("`{}`\nstdout: {stdout}\nstderr: {stderr}\n", self.command))
     }

@@ -68,8 +68,7 @@ pub(crate) fn files() -> Result<PathBuf, Failure> {
     let log = folder.join("debootstrap.log");
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", "--include", PACKAGES, RELEASE]).arg(&draft);
-    run(debootstrap.stdout(create(&log)?))
-        .map_err(|error| format!("{error}\nhelp: it told why in `{}`", log.display()))?;
+    run(debootstrap.stdout(create(&log)?)).map_err(|error| format!("{error}\nhelp: its log is `{}`", log.display()))?;
     install_aws_cli(cli, &folder, &draft)?;
     for unit in NOT_HERE {
         let path = draft.join("etc/systemd/system").join(unit);

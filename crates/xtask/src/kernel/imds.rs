@@ -1,5 +1,5 @@
-//! An instance metadata service as EC2 has it, version 2 only: for one host whose world can change at any time, and with
-//! faults on request.
+//! An instance metadata service like EC2's, version 2 only, for one host. Its metadata can change at any time, and it can
+//! be made to fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,9 +17,9 @@ use nix::sys::socket;
 use super::{namespace::Namespace, target::read_head};
 use crate::Failure;
 
-/// The host and everything AWS would tell it.
+/// The host as EC2 knows it: everything that is in its metadata.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct World {
+pub(crate) struct Metadata {
     /// The primary interface first.
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) instance_type: String,
@@ -66,7 +66,7 @@ pub(crate) enum Fault {
 
 #[derive(Debug, Default)]
 struct State {
-    world: World,
+    metadata: Metadata,
     /// Part of a path and the fault of the requests that have it, the latest one first.
     faults: Vec<(String, Fault)>,
     /// Every request, as in `GET /latest/meta-data/mac`.
@@ -100,10 +100,10 @@ impl Imds {
     /// Where EC2 serves it.
     pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-    pub(crate) fn start(router: &Namespace, world: World) -> Result<Self, Failure> {
+    pub(crate) fn start(router: &Namespace, metadata: Metadata) -> Result<Self, Failure> {
         let listener = router.inside(|| TcpListener::bind(SocketAddr::from((Self::ADDRESS, 80))))??;
         let shared = Arc::new(Shared::default());
-        shared.state().world = world;
+        shared.state().metadata = metadata;
         let accepting = {
             let (listener, shared) = (listener.try_clone()?, Arc::clone(&shared));
             thread::spawn(move || {
@@ -120,14 +120,14 @@ impl Imds {
         Ok(Self { listener, accepting: Some(accepting), shared })
     }
 
-    /// What it tells now.
-    pub(crate) fn world(&self) -> World {
-        self.shared.state().world.clone()
+    /// The current metadata.
+    pub(crate) fn metadata(&self) -> Metadata {
+        self.shared.state().metadata.clone()
     }
 
-    /// Changes what it tells. [`super::stage::Stage::change`] also tells the network of it.
-    pub(crate) fn set_world(&self, world: World) {
-        self.shared.state().world = world;
+    /// Changes the metadata. [`super::stage::Stage::change`] also changes the network.
+    pub(crate) fn set_metadata(&self, metadata: Metadata) {
+        self.shared.state().metadata = metadata;
     }
 
     /// From now on, every request with this part in its path has this fault; `""` is in all of them.
@@ -292,7 +292,7 @@ impl State {
 
     /// A value, or the names below a folder.
     fn read(&self, path: &str) -> Answer {
-        let values = self.world.values();
+        let values = self.metadata.values();
         if let Some(value) = values.get(path) {
             return Answer::new(200, value);
         }
@@ -306,7 +306,7 @@ impl State {
     }
 }
 
-impl World {
+impl Metadata {
     /// Every path that has a value.
     fn values(&self) -> BTreeMap<String, String> {
         let mut values = BTreeMap::new();
@@ -334,7 +334,7 @@ impl World {
             });
             put("iam/security-credentials/generator", document.to_string());
         }
-        // Types with a single network card do not tell its number.
+        // Types with a single network card have no number of it.
         let several_cards = self.interfaces.iter().any(|interface| interface.card > 0);
         for (interface, number) in self.interfaces.iter().zip(0..) {
             for (name, value) in interface.values(number, several_cards) {
@@ -354,7 +354,7 @@ impl World {
 }
 
 impl Interface {
-    /// What EC2 tells of an interface; a list that is empty has no entry at all.
+    /// The entries of an interface. An empty list has no entry.
     fn values(&self, number: u32, several_cards: bool) -> Vec<(&'static str, String)> {
         let mut values = vec![
             ("device-number", self.device.to_string()),

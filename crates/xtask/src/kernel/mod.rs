@@ -1,5 +1,5 @@
-//! `cargo xtask kernel`: the generator on a real kernel. Every scene builds network namespaces that look like a VPC around
-//! one host and runs the real binary on it. Needs root; what it makes, it takes away again.
+//! `cargo xtask kernel`: tests of the generator on a real kernel. Each scene builds network namespaces that look like a VPC
+//! around one host, and runs the binary there. It needs root, and removes everything that it created.
 
 mod boot;
 mod check;
@@ -17,12 +17,12 @@ pub(crate) mod target;
 mod ways;
 
 use std::{
-    panic::{self, AssertUnwindSafe},
     path::Path,
     process::{Command, Stdio},
 };
 
 use clap::Args;
+use libtest_mimic::{Failed, FormatSetting, Trial};
 use nix::unistd::geteuid;
 
 use crate::{Failure, generator};
@@ -30,7 +30,7 @@ use crate::{Failure, generator};
 /// Ends a scene with a message unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
-        // Not turned round: a comparison with what is no number must fail too.
+        // Not negated: a comparison with NaN must fail, too.
         if $condition {
         } else {
             return Err(format!($($message)+).into());
@@ -39,14 +39,14 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// A scene's name and what it does: it builds its stage, and fails with what it found.
+/// The name of a scene, and its function: it builds a stage, and an error is what it found.
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
-/// Every scene there is; each file names its own.
+/// All scenes; each file lists its own.
 const SCENES: &[&[Test]] =
     &[proof::SCENES, setup::SCENES, ways::SCENES, spread::SCENES, check::SCENES, run::SCENES, boot::SCENES];
 
-/// What the scenes call, and the Debian package that brings it.
+/// The programs that the scenes call, and their Debian packages.
 const TOOLS: &[(&str, &str)] = &[
     ("bash", "bash"),
     ("curl", "curl"),
@@ -70,64 +70,71 @@ const TOOLS: &[(&str, &str)] = &[
     ("useradd", "passwd"),
 ];
 
-/// Where a host looks for programs.
+/// The search path of a host.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Which scenes.
+/// Which scenes to run, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Only the scenes whose names have this in them
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    filter: String,
+    /// Run only the scenes whose names contain this text
+    filter: Option<String>,
+    /// Run only the scene with exactly this name
+    #[arg(long, requires = "filter")]
+    exact: bool,
+    /// Skip the scenes whose names contain this text; can be repeated
+    #[arg(long, value_name = "TEXT")]
+    skip: Vec<String>,
+    /// List the names of the scenes, and run none
+    #[arg(long)]
+    list: bool,
+    /// How to print the results
+    #[arg(long)]
+    format: Option<FormatSetting>,
     /// The Cargo profile to build the generator with
     #[arg(long, default_value = "dev", value_name = "NAME")]
     profile: String,
-    /// Tell the names and run nothing
-    #[arg(long)]
-    list: bool,
 }
 
-/// Runs the scenes and says whether all of them passed.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+impl Arguments {
+    fn harness(&self) -> libtest_mimic::Arguments {
+        libtest_mimic::Arguments {
+            filter: self.filter.clone(),
+            exact: self.exact,
+            skip: self.skip.clone(),
+            list: self.list,
+            format: self.format,
+            // Scenes change kernel values of the whole machine, so they run one after the other.
+            test_threads: Some(1),
+            ..libtest_mimic::Arguments::default()
+        }
+    }
+}
+
+/// Runs the scenes. Whether all of them passed.
+#[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
 pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
+    let harness = arguments.harness();
+    let scenes = SCENES.iter().copied().flatten();
     let scenes: Vec<_> =
-        SCENES.iter().copied().flatten().filter(|(name, _)| name.contains(&arguments.filter)).collect();
-    if scenes.is_empty() {
-        return Err(format!("no scene has `{}` in its name; `--list` tells them all", arguments.filter).into());
+        scenes.map(|&(name, scene)| Trial::test(name, move || scene().map_err(Failed::from))).collect();
+    if scenes.iter().all(|scene| harness.is_filtered_out(scene)) {
+        return Err("no scene is left to run; `--list` lists all".into());
     }
     if arguments.list {
-        for (name, _) in scenes {
-            println!("{name}");
-        }
-        return Ok(true);
+        return Ok(!libtest_mimic::run(&harness, scenes).has_failed());
     }
     check_tools(TOOLS)?;
     eprintln!("Building the static generator …");
     stage::set_binary(generator::build_static(&arguments.profile)?);
     let _alone = stage::alone()?;
     stage::clear_leftovers()?;
-    let (mut passed, mut failed) = (0, 0);
-    for (name, scene) in scenes {
-        let result = panic::catch_unwind(AssertUnwindSafe(scene)).unwrap_or_else(|_| Err("it panicked".into()));
-        match result {
-            Ok(()) => {
-                passed += 1;
-                println!("test {name} ... ok");
-            }
-            Err(failure) => {
-                failed += 1;
-                println!("test {name} ... FAILED\n{failure}\n");
-            }
-        }
-    }
-    println!("{passed} passed, {failed} failed");
-    Ok(failed == 0)
+    Ok(!libtest_mimic::run(&harness, scenes).has_failed())
 }
 
-/// Nothing is skipped: what is missing is told, all of it at once.
+/// An error that lists all missing tools at once: no scene is skipped.
 pub(crate) fn check_tools(tools: &[(&str, &str)]) -> Result<(), Failure> {
     if !geteuid().is_root() {
-        return Err("this makes network namespaces, which only root can: run it as root".into());
+        return Err("only root can create network namespaces: run this as root".into());
     }
     let is_there = |tool: &str| match tool.strip_suffix(" for python3") {
         Some(module) => {

@@ -43,7 +43,7 @@ fn stage_is_a_vpc() -> Result<(), Failure> {
     ensure!(up("ens5") && !up("ens6") && !up("ens7"), "{links}");
 
     // The second interface by hand: it works with its own address, and with no other one.
-    let [_, second, _] = &stage.imds().world().interfaces[..] else { return Err("not three interfaces".into()) };
+    let [_, second, _] = &stage.imds().metadata().interfaces[..] else { return Err("not three interfaces".into()) };
     let [own, other] = second.addresses[..] else { return Err("not two addresses".into()) };
     let foreign = "10.0.1.99";
     stage
@@ -60,7 +60,7 @@ fn stage_is_a_vpc() -> Result<(), Failure> {
     let curl = |source: &str| stage.host(&["curl", "-sS", "--interface", source, "--max-time", "2", &server.url()]);
     ensure!(curl(&other.to_string())?.succeeded()?.stdout.starts_with(&format!("{other}:")), "another source");
     curl(foreign)?.ended_with(28)?;
-    stage.change(|world| world.interfaces[1].addresses.push([10, 0, 1, 99].into()))?;
+    stage.change(|metadata| metadata.interfaces[1].addresses.push([10, 0, 1, 99].into()))?;
     curl(foreign)?.succeeded()?;
 
     let holding = stage.listen(0, 0)?;
@@ -104,11 +104,11 @@ fn stage_has_a_metadata_service() -> Result<(), Failure> {
         ("subnet-ipv4-cidr-block", "10.0.16.0/20"),
         ("subnet-ipv6-cidr-blocks", "2001:db8:0:1::/64"),
     ] {
-        let told = get(&format!("{second}/{name}"))?;
-        ensure!(told == format!("{value} 200"), "{name} is {told}");
+        let output = get(&format!("{second}/{name}"))?;
+        ensure!(output == format!("{value} 200"), "{name} is {output}");
     }
     ensure!(get("meta-data/spot/instance-action")?.ends_with("404"), "there is a notice");
-    stage.change(|world| world.interruption = Some(("terminate".into(), "2026-11-23T08:22:00Z".into())))?;
+    stage.change(|metadata| metadata.interruption = Some(("terminate".into(), "2026-11-23T08:22:00Z".into())))?;
     ensure!(get("meta-data/spot/instance-action")?.contains("terminate"), "there is no notice");
 
     let server = stage.listen_ipv6(1, 0)?;
@@ -122,8 +122,8 @@ fn stage_has_a_metadata_service() -> Result<(), Failure> {
     let faults = [(Fault::Status(500), " 500"), (Fault::Empty, " 200"), (Fault::Silence, " 000"), (Fault::Cut, "")];
     for (fault, end) in faults {
         imds.fail("/mac", fault);
-        let told = get("meta-data/mac")?;
-        ensure!(told.ends_with(end) && (end != " 200" || told == end), "{fault:?} gave {told}");
+        let output = get("meta-data/mac")?;
+        ensure!(output.ends_with(end) && (end != " 200" || output == end), "{fault:?} gave {output}");
         imds.heal();
     }
     ensure!(get("meta-data/mac")? == "02:00:00:00:00:00 200", "it does not heal");

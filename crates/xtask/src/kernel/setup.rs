@@ -31,11 +31,11 @@ pub(crate) const SCENES: &[Test] = &[
     ("setup_undo_converges_wherever_it_was_killed", undo_killed),
     ("setup_never_loses_an_address_to_a_failing_metadata_service", failing_metadata),
     ("setup_drops_an_address_only_if_the_promise_holds", dropped_address),
-    ("setup_mends_what_somebody_else_broke", mended),
+    ("setup_repairs_what_somebody_else_broke", repaired),
     ("setup_leaves_alone_what_is_not_its_own", foreign),
     ("setup_raises_the_limits_and_admits_the_user", files),
     ("setup_is_led_nowhere_by_the_user", hostile_user),
-    ("setup_tells_systemd_and_quiets_the_refresh", services),
+    ("setup_calls_systemctl_and_masks_the_refresh", services),
     ("setup_puts_back_what_sshd_refuses", refused_sshd),
     ("setup_needs_root", not_root),
 ];
@@ -64,10 +64,10 @@ fn setup(stage: &Stage) -> Result<Ended, Failure> {
 }
 
 fn changes_nothing(stage: &Stage) -> Result<(), Failure> {
-    let told = setup(stage)?.stdout;
-    ensure!(told == "nothing to change\n", "a second setup says\n{told}");
-    let told = stage.generator(&["setup", "--json"])?.succeeded()?.stdout;
-    ensure!(told == "[]\n", "a second setup says\n{told}");
+    let output = setup(stage)?.stdout;
+    ensure!(output == "nothing to change\n", "a second setup says\n{output}");
+    let output = stage.generator(&["setup", "--json"])?.succeeded()?.stdout;
+    ensure!(output == "[]\n", "a second setup says\n{output}");
     Ok(())
 }
 
@@ -87,7 +87,7 @@ pub(super) fn network(stage: &Stage) -> Result<String, Failure> {
 
 /// The network, the limits, and every file that setup might touch.
 pub(super) fn everything(stage: &Stage) -> Result<String, Failure> {
-    // Backups of the accounts and their lock are made by whoever touches those.
+    // Programs that change accounts leave backups and a lock.
     let script = "set +e
     grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/core /proc/sys/fs/nr_open | grep -v /conf/ | sort
     cd /
@@ -100,10 +100,10 @@ pub(super) fn everything(stage: &Stage) -> Result<String, Failure> {
 /// Fails with the lines that differ.
 pub(super) fn same(what: &str, before: &str, after: &str) -> Result<(), Failure> {
     let (before, after): (BTreeSet<_>, BTreeSet<_>) = (before.lines().collect(), after.lines().collect());
-    let mut told = String::new();
-    before.difference(&after).try_for_each(|line| writeln!(told, "- {line}"))?;
-    after.difference(&before).try_for_each(|line| writeln!(told, "+ {line}"))?;
-    ensure!(told.is_empty(), "{what}:\n{told}");
+    let mut output = String::new();
+    before.difference(&after).try_for_each(|line| writeln!(output, "- {line}"))?;
+    after.difference(&before).try_for_each(|line| writeln!(output, "+ {line}"))?;
+    ensure!(output.is_empty(), "{what}:\n{output}");
     Ok(())
 }
 
@@ -135,8 +135,8 @@ fn taken_back() -> Result<(), Failure> {
     ensure!(everything(&stage)? != before, "setup changed nothing");
     stage.generator(&["setup", "--undo"])?.succeeded()?;
     same("what was before is not what is after", &before, &everything(&stage)?)?;
-    let told = stage.generator(&["setup", "--undo", "--json"])?.succeeded()?.stdout;
-    ensure!(told == "[]\n", "a second undo says\n{told}");
+    let output = stage.generator(&["setup", "--undo", "--json"])?.succeeded()?.stdout;
+    ensure!(output == "[]\n", "a second undo says\n{output}");
     // All of it can be had again.
     setup(&stage)?;
     every_address_reaches_the_target(&stage)
@@ -220,14 +220,14 @@ fn failing_metadata() -> Result<(), Failure> {
     let imds = stage.imds();
     // On a bare host, a failure leaves it bare.
     imds.fail("", Fault::Status(500));
-    let told = stage.generator(&["setup"])?.ended_with(1)?.stderr;
-    ensure!(told.contains("metadata service answers") && told.contains("500"), "{told}");
+    let output = stage.generator(&["setup"])?.ended_with(1)?.stderr;
+    ensure!(output.contains("metadata service answered") && output.contains("500"), "{output}");
     imds.heal();
     same("a setup without metadata changed something", &before, &everything(&stage)?)?;
 
     setup(&stage)?;
     let whole = everything(&stage)?;
-    let second = imds.world().interfaces.get(1).map(|second| second.mac.clone()).ok_or("no second interface")?;
+    let second = imds.metadata().interfaces.get(1).map(|second| second.mac.clone()).ok_or("no second interface")?;
     let must_have = format!("{second}/local-ipv4s");
     for (path, fault) in [
         ("", Fault::Status(500)),
@@ -266,8 +266,8 @@ fn dropped_address() -> Result<(), Failure> {
     let stage = stage(Scene::one_subnet(3, 4))?;
     setup(&stage)?;
     let whole = network(&stage)?;
-    stage.change(|world| {
-        if let Some(second) = world.interfaces.get_mut(1) {
+    stage.change(|metadata| {
+        if let Some(second) = metadata.interfaces.get_mut(1) {
             second.addresses.pop();
         }
     })?;
@@ -287,7 +287,7 @@ fn dropped_address() -> Result<(), Failure> {
     every_address_reaches_the_target(&stage)
 }
 
-fn mended() -> Result<(), Failure> {
+fn repaired() -> Result<(), Failure> {
     let stage = stage(mixed())?;
     setup(&stage)?;
     let whole = network(&stage)?;
@@ -321,9 +321,9 @@ fn foreign() -> Result<(), Failure> {
     let stage = stage(mixed())?;
     stage.script(FOREIGN)?.succeeded()?;
     let before = everything(&stage)?;
-    let told = setup(&stage)?.stdout;
+    let output = setup(&stage)?.stdout;
     // Somebody else's address with another length is right where it is.
-    ensure!(!told.contains("10.0.1.11/32 on ens6") && !told.contains("192.168.7.7"), "{told}");
+    ensure!(!output.contains("10.0.1.11/32 on ens6") && !output.contains("192.168.7.7"), "{output}");
     every_address_reaches_the_target(&stage)?;
     changes_nothing(&stage)?;
 
@@ -331,7 +331,7 @@ fn foreign() -> Result<(), Failure> {
     stage.script(&format!("ip rule add {blocking}"))?.succeeded()?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
     ensure!(ended.stdout.is_empty(), "{ended}");
-    ensure!(ended.stderr.contains("rule from 10.0.1.11/32 lookup 77 of priority 200 comes before"), "{ended}");
+    ensure!(ended.stderr.contains("rule from 10.0.1.11/32 lookup 77 of priority 200 takes precedence over"), "{ended}");
     stage.script(&format!("ip rule del {blocking}"))?.succeeded()?;
     stage.generator(&["setup", "--undo"])?.succeeded()?;
     same("what is not ours", &before, &everything(&stage)?)
@@ -357,8 +357,8 @@ fn files() -> Result<(), Failure> {
     ensure!(systemd == "[Manager]\nDefaultLimitNOFILE=15000\n", "{systemd}");
     let keys = stage.as_user("gatling", &["bash", "-c", "cat ~gatling/.ssh/authorized_keys; stat -c '%U %a' ~gatling ~gatling/.ssh{,/authorized_keys} /var/lib/gatling"])?;
     let expected = format!("{}\n", config.ssh.authorized_keys.concat());
-    let told = keys.succeeded()?.stdout;
-    ensure!(told.starts_with(&expected) && told.ends_with("gatling 700\ngatling 600\ngatling 755\n"), "{told}");
+    let output = keys.succeeded()?.stdout;
+    ensure!(output.starts_with(&expected) && output.ends_with("gatling 700\ngatling 600\ngatling 755\n"), "{output}");
     stage
         .as_user(
             "gatling",
@@ -371,8 +371,8 @@ fn files() -> Result<(), Failure> {
         config.descriptors = 16_000;
         config.ssh.authorized_keys = vec!["ssh-ed25519 BBBB other".into()];
     })?;
-    let told = setup(&stage)?.stdout;
-    ensure!(told.lines().count() == 3 && told.contains("authorized_keys"), "{told}");
+    let output = setup(&stage)?.stdout;
+    ensure!(output.lines().count() == 3 && output.contains("authorized_keys"), "{output}");
     stage.generator(&["setup", "--undo"])?.succeeded()?;
     stage.config(|_| {})?;
     same("undo", &before, &everything(&stage)?)?;
@@ -386,11 +386,11 @@ fn files() -> Result<(), Failure> {
 
     stage.config(|config| config.ssh.user = "daemon".into())?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
-    ensure!(ended.stderr.contains("the user `daemon` belongs to the system"), "{ended}");
+    ensure!(ended.stderr.contains("`daemon` is an account of the system"), "{ended}");
     Ok(())
 }
 
-/// Programs that stand in for sshd and systemd: they say what they read and keep what they are told.
+/// Fakes of sshd and systemctl. sshd prints what it reads; systemctl logs its arguments.
 const SSHD: &str = r#"#!/bin/bash
 shopt -s nullglob
 files=(/etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config)
@@ -433,7 +433,7 @@ fn hostile_user() -> Result<(), Failure> {
     ] {
         as_user(&format!("rm -f ~gatling/.ssh/authorized_keys; {instead}"))?.succeeded()?;
         let ended = stage.generator(&["setup"])?.ended_with(code)?;
-        ensure!(code == 0 || ended.stderr.contains("`/home/gatling/.ssh` is no folder"), "{instead}: {ended}");
+        ensure!(code == 0 || ended.stderr.contains("`/home/gatling/.ssh` is not a folder"), "{instead}: {ended}");
         ensure!(others()? == before, "{instead}: {}", others()?);
     }
     stage.generator(&["setup", "--undo"])?.succeeded()?;
@@ -446,10 +446,10 @@ fn services() -> Result<(), Failure> {
     with_services(&stage)?;
     let before = everything(&stage)?;
     setup(&stage)?;
-    let told = stage.read("/run/systemctl.log")?;
+    let output = stage.read("/run/systemctl.log")?;
     let expected = "daemon-reload\nstop refresh-policy-routes@ens5.timer\n\
         stop refresh-policy-routes@ens6.timer\ntry-reload-or-restart sshd.service\n";
-    ensure!(told == expected, "systemd was told\n{told}");
+    ensure!(output == expected, "systemctl was called with\n{output}");
     for name in ["ens5", "ens6"] {
         let unit = format!("/etc/systemd/system/refresh-policy-routes@{name}.timer");
         ensure!(std::fs::read_link(stage.path(&unit))?.as_os_str() == "/dev/null", "{unit} is not masked");
@@ -457,7 +457,7 @@ fn services() -> Result<(), Failure> {
     let sshd = stage.read("/etc/ssh/sshd_config.d/00-trunnion.conf")?;
     ensure!(sshd.contains("\nListenAddress 10.0.0.10\nUsePAM yes\n"), "{sshd}");
     changes_nothing(&stage)?;
-    ensure!(stage.read("/run/systemctl.log")? == expected, "systemd was told again");
+    ensure!(stage.read("/run/systemctl.log")? == expected, "systemctl was called again");
 
     stage.write("/etc/ssh/sshd_config.d/50-other.conf", "ListenAddress 0.0.0.0\n")?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
@@ -465,24 +465,24 @@ fn services() -> Result<(), Failure> {
     stage.script("rm /etc/ssh/sshd_config.d/50-other.conf /run/systemctl.log")?.succeeded()?;
 
     stage.generator(&["setup", "--undo"])?.succeeded()?;
-    let told = stage.read("/run/systemctl.log")?;
+    let output = stage.read("/run/systemctl.log")?;
     let expected = "daemon-reload\nstart refresh-policy-routes@ens5.timer\n\
         start refresh-policy-routes@ens6.timer\ntry-reload-or-restart sshd.service\n";
-    ensure!(told == expected, "systemd was told\n{told}");
+    ensure!(output == expected, "systemctl was called with\n{output}");
     same("undo", &before, &everything(&stage)?)?;
 
-    // Killed before systemd is told, it is told by the next one.
+    // A setup that is killed before it calls systemctl leaves that to the next one.
     let mut killer = Killer::new(&stage, &["setup"])?;
     for moment in 0..MOMENTS {
         stage.generator(&["setup", "--undo"])?.succeeded()?;
         stage.script("rm /run/systemctl.log")?.succeeded()?;
         killer.kill(moment)?;
         setup(&stage)?;
-        let told = stage.read("/run/systemctl.log")?;
+        let output = stage.read("/run/systemctl.log")?;
         for line in
             ["daemon-reload\n", "stop refresh-policy-routes@ens6.timer\n", "try-reload-or-restart sshd.service\n"]
         {
-            ensure!(told.contains(line), "killed at moment {moment}, nobody told systemd to {line}");
+            ensure!(output.contains(line), "killed at moment {moment}, systemctl was not called with {line}");
         }
     }
     killer.finish()?;
@@ -497,12 +497,12 @@ fn refused_sshd() -> Result<(), Failure> {
     stage.write("/run/refuse", "")?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
     ensure!(
-        ended.stderr.contains("sshd refuses its configuration") && ended.stderr.contains("line 1: refused"),
+        ended.stderr.contains("sshd rejects its configuration") && ended.stderr.contains("line 1: refused"),
         "{ended}"
     );
     ensure!(!stage.path("/etc/ssh/sshd_config.d/00-trunnion.conf").exists(), "the file that sshd refuses stays");
-    let told = stage.read("/run/systemctl.log")?;
-    ensure!(!told.contains("sshd.service"), "sshd was told to read what it refuses: {told}");
+    let output = stage.read("/run/systemctl.log")?;
+    ensure!(!output.contains("sshd.service"), "sshd was reloaded with a file that it rejects: {output}");
     // All the rest was done.
     every_address_reaches_the_target(&stage)?;
     stage.script("rm /run/refuse")?.succeeded()?;
@@ -515,7 +515,7 @@ fn not_root() -> Result<(), Failure> {
     let before = everything(&stage)?;
     for arguments in [&["setup"][..], &["setup", "--undo"]] {
         let ended = stage.as_user("daemon", &[&[GENERATOR], arguments].concat())?.ended_with(1)?;
-        ensure!(ended.stdout.is_empty() && ended.stderr.contains("only root may"), "{ended}");
+        ensure!(ended.stdout.is_empty() && ended.stderr.contains("only root can"), "{ended}");
     }
     same("a setup without rights", &before, &everything(&stage)?)
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use trunnion_generator::{Except, Mode};
+use trunnion_host::{Except, Mode};
 
 use super::{
     Test,
@@ -61,7 +61,7 @@ impl Host {
             useradd --create-home other
             sysctl -q -w net.ipv4.ip_local_port_range='20000 20099' net.ipv4.conf.all.arp_ignore=1\n",
         );
-        let interfaces = stage.imds().world().interfaces;
+        let interfaces = stage.imds().metadata().interfaces;
         for (interface, table) in interfaces.iter().zip(10_000..).skip(1) {
             let name = &interface.name;
             let gateway = interface.subnet.hosts().next().ok_or("a subnet has addresses")?;
@@ -102,8 +102,8 @@ impl Host {
 
     /// What was counted for each source: connections, refusals, and whether it is draining.
     fn counts(&self) -> Result<BTreeMap<IpAddr, (u64, u64, bool)>, Failure> {
-        let told = self.stage.generator(&["spread", "--show", "--json"])?.succeeded()?.json()?;
-        let sources = told["sources"].as_array().ok_or("no sources")?;
+        let output = self.stage.generator(&["spread", "--show", "--json"])?.succeeded()?.json()?;
+        let sources = output["sources"].as_array().ok_or("no sources")?;
         sources
             .iter()
             .map(|source| {
@@ -310,7 +310,7 @@ fn spread_takes_the_addresses_of_the_metadata() -> Result<(), Failure> {
     let all: Vec<_> = host.sources.iter().chain(&host.ipv6_sources).copied().collect();
     ensure!(taken()? == all, "{:?} are taken", taken()?);
     // The host's own subnets, here the router in one of them.
-    let router = stage.imds().world().interfaces[0].subnet.hosts().next().ok_or("no router")?;
+    let router = stage.imds().metadata().interfaces[0].subnet.hosts().next().ok_or("no router")?;
     let own = Server::start(stage.router(), SocketAddr::from((router, 8_090)), false)?;
     let other = stage.listen(0, 0)?;
     let destinations = [own, other];
@@ -321,7 +321,7 @@ fn spread_takes_the_addresses_of_the_metadata() -> Result<(), Failure> {
 
     // An address that is not on its interface yet, or not any more, is no source.
     let new = Ipv4Addr::new(10, 0, 17, 99);
-    stage.change(|world| world.interfaces[1].addresses.push(new))?;
+    stage.change(|metadata| metadata.interfaces[1].addresses.push(new))?;
     stage.generator(&["spread"])?.succeeded()?;
     ensure!(taken()? == all, "{:?} are taken", taken()?);
     stage.script(&format!("ip addr add {new}/32 dev ens6"))?.succeeded()?;
@@ -379,12 +379,12 @@ fn spread_leaves_others_alone() -> Result<(), Failure> {
     let own = host.sources.last().ok_or("no source")?.to_string();
     let (primary, port) = (host.primary()?.to_string(), server.address().port().to_string());
     let target = server.address().ip().to_string();
-    let told = stage.as_user("gatling", &["python3", BOUND, &target, &port, &own, "ens5"])?.succeeded()?.json()?;
+    let output = stage.as_user("gatling", &["python3", BOUND, &target, &port, &own, "ens5"])?.succeeded()?.json()?;
     let expected = serde_json::json!({
         "address": own, "address without a port": own, "mapped address": own, "port": primary,
         "port of both families": primary, "interface": primary, "datagrams": primary,
     });
-    ensure!(told == expected, "bound sockets have {told}");
+    ensure!(output == expected, "bound sockets have {output}");
     ensure!(host.counted()? == 0, "bound sockets were counted: {:?}", host.counts()?);
 
     // Everybody, if that is wanted.
@@ -408,7 +408,7 @@ fn spread_drains_and_adds_under_load() -> Result<(), Failure> {
     let more = |count| server.wait_for(server.peers().len() + count, PATIENCE);
     let drained = *host.sources.get(1).ok_or("no second source")?;
     let text = drained.to_string();
-    let connections = || Ok::<_, Failure>(host.counts()?.get(&drained).ok_or("it is not told any more")?.0);
+    let connections = || Ok::<_, Failure>(host.counts()?.get(&drained).ok_or("it is no longer listed")?.0);
     more(100)?;
     for _ in 0..3 {
         stage.generator(&["spread", "--drain", &text])?.succeeded()?;
@@ -419,7 +419,7 @@ fn spread_drains_and_adds_under_load() -> Result<(), Failure> {
         host.spread(&[])?.succeeded()?;
         more(200)?;
         ensure!(connections()? == then, "it is not drained any more");
-        ensure!(host.counts()?[&drained].2, "it is not told as draining");
+        ensure!(host.counts()?[&drained].2, "it is not listed as draining");
         stage.generator(&["spread", "--add", &text])?.succeeded()?;
         more(200)?;
         ensure!(connections()? > then, "it is not taken again");
@@ -439,11 +439,11 @@ fn spread_drains_and_adds_under_load() -> Result<(), Failure> {
     more(100)?;
 
     stage.write("/tmp/enough", "")?;
-    let told = load.wait(PATIENCE)?.succeeded()?.json()?;
-    ensure!(told["failed"] == 0, "connections failed: {told}");
-    ensure!(told["held"] == told["standing"], "connections were lost: {told}");
+    let output = load.wait(PATIENCE)?.succeeded()?.json()?;
+    ensure!(output["failed"] == 0, "connections failed: {output}");
+    ensure!(output["held"] == output["standing"], "connections were lost: {output}");
     let unknown = stage.generator(&["spread", "--drain", "192.0.2.1"])?.ended_with(1)?;
-    ensure!(unknown.stderr.starts_with("error: 192.0.2.1 is not among"), "{unknown}");
+    ensure!(unknown.stderr.starts_with("error: 192.0.2.1 is not a source address"), "{unknown}");
     Ok(())
 }
 
@@ -496,8 +496,8 @@ fn spread_outlives_its_binary() -> Result<(), Failure> {
     stage.generator(&["spread", "--detach"])?.succeeded()?;
     ensure!(stage.host(&["ls", pins])?.succeeded()?.stdout.is_empty(), "something is left of a killed detach");
     stage.write("/tmp/enough", "")?;
-    let told = load.wait(PATIENCE)?.succeeded()?.json()?;
-    ensure!(told["failed"] == 0 && told["held"] == told["standing"], "connections were lost: {told}");
+    let output = load.wait(PATIENCE)?.succeeded()?.json()?;
+    ensure!(output["failed"] == 0 && output["held"] == output["standing"], "connections were lost: {output}");
     Ok(())
 }
 
@@ -543,13 +543,13 @@ fn spread_says_why_it_cannot() -> Result<(), Failure> {
         let limits = ["setpriv", "--bounding-set", capability, "--inh-caps", capability];
         [&limits[..], &spread[..]].concat()
     };
-    let rights = "run it as root";
-    refused(&without("-all"), "the kernel refuses BPF to this process: Operation not permitted", rights)?;
+    let rights = "run this as root";
+    refused(&without("-all"), "the kernel does not allow this process to use BPF: Operation not permitted", rights)?;
     let as_user = ["setpriv", "--reuid", "gatling", "--clear-groups"];
-    refused(&[&as_user[..], &spread[..]].concat(), "the kernel refuses BPF to this process", rights)?;
-    refused(&with(&["--cgroup", "/tmp"]), "`/tmp` is no folder of a cgroup2 file system", "name one")?;
-    refused(&with(&["--pins", "/tmp/pins"]), "`/tmp/pins` does not lie on a BPF file system", "name a folder")?;
-    refused(&[GENERATOR, "spread", "--show"], "nothing spreads connections here", "attach it with")?;
+    refused(&[&as_user[..], &spread[..]].concat(), "the kernel does not allow this process to use BPF", rights)?;
+    refused(&with(&["--cgroup", "/tmp"]), "`/tmp` is not a folder of a cgroup2 file system", "name another one")?;
+    refused(&with(&["--pins", "/tmp/pins"]), "`/tmp/pins` is not on a BPF file system", "name a folder")?;
+    refused(&[GENERATOR, "spread", "--show"], "connections are not spread", "run `trunnion-generator spread`")?;
     stage.script("userdel gatling")?.succeeded()?;
     refused(&spread, "there is no user `gatling`", "run `trunnion-generator setup` first")?;
     stage.script("umount /sys/fs/cgroup")?.succeeded()?;
@@ -564,19 +564,19 @@ fn spread_leaves_it_to_the_simulation() -> Result<(), Failure> {
     host.spread(&[])?.succeeded()?;
     ensure!(attached()?, "nothing is attached");
     stage.config(|config| config.spread.mode = Mode::Simulation)?;
-    let told = stage.generator(&["spread", "--source", "10.0.0.10", "10.0.16.10"])?.succeeded()?;
+    let output = stage.generator(&["spread", "--source", "10.0.0.10", "10.0.16.10"])?.succeeded()?;
     let pattern = r"^10\.0\.(?:0|16)\.10$";
     let lines = format!(
         "useAllLocalAddressesMatching(\"{}\")\n-Dtrunnion.local-addresses={pattern}\n",
         pattern.replace('\\', "\\\\")
     );
-    ensure!(told.stdout == lines && told.stderr.contains("RFC 1918"), "{told}");
+    ensure!(output.stdout == lines && output.stderr.contains("RFC 1918"), "{output}");
     ensure!(!attached()?, "it is still attached");
     host.stage.config(|_| {})?;
     host.spread(&[])?.succeeded()?;
     stage.config(|config| config.spread.mode = Mode::Off)?;
-    let told = host.spread(&["--json"])?.succeeded()?.json()?;
-    ensure!(told == serde_json::json!({ "attached": false, "sources": [] }), "{told}");
+    let output = host.spread(&["--json"])?.succeeded()?.json()?;
+    ensure!(output == serde_json::json!({ "attached": false, "sources": [] }), "{output}");
     ensure!(!attached()?, "it is still attached");
     Ok(())
 }

@@ -19,18 +19,18 @@ use std::{
     process,
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU16, AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use trunnion_generator::{CONFIG_PATH, Config, Connections, Ports, Spread, Ssh};
+use trunnion_host::{CONFIG_PATH, Config, Connections, Ports, Spread, Ssh};
 
 use super::{
     command::{Ended, Service},
-    imds::{Imds, Interface, World},
+    imds::{Imds, Interface, Metadata},
     namespace::Namespace,
     target::Server,
 };
@@ -159,10 +159,14 @@ pub(crate) struct Stage {
     router: Namespace,
     targets: Vec<Namespace>,
     scene: Scene,
+    /// The next port of a server that takes any.
+    port: AtomicU16,
     _globals: Globals,
 }
 
 impl Stage {
+    const FIRST_PORT: u16 = 30_000;
+
     pub(crate) fn new(scene: Scene) -> Result<Self, Failure> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let globals = Globals::save()?;
@@ -196,11 +200,16 @@ impl Stage {
             ))?;
         }
         host.ip(&dhcp_lines(&interfaces)?)?;
-        let world =
-            World { interfaces, instance_type: "c7i.xlarge".into(), region: "eu-west-3".into(), ..World::default() };
-        let imds = Imds::start(&router, world.clone())?;
-        let stage = Self { imds, host, router, targets, scene, _globals: globals };
-        guard_sources(&stage.router, &world)?;
+        let metadata = Metadata {
+            interfaces,
+            instance_type: "c7i.xlarge".into(),
+            region: "eu-west-3".into(),
+            ..Metadata::default()
+        };
+        let imds = Imds::start(&router, metadata.clone())?;
+        let port = AtomicU16::new(Self::FIRST_PORT);
+        let stage = Self { imds, host, router, targets, scene, port, _globals: globals };
+        guard_sources(&stage.router, &metadata)?;
         if !stage.scene.booted {
             stage.install()?;
         }
@@ -274,17 +283,23 @@ impl Stage {
 
     /// A server in a target's namespace that accepts and holds; port 0 takes any.
     pub(crate) fn listen(&self, target: u8, port: u16) -> Result<Server, Failure> {
-        Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), port)), false)
+        Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), self.port(port))), false)
     }
 
     /// The same on the target's IPv6 address.
     pub(crate) fn listen_ipv6(&self, target: u8, port: u16) -> Result<Server, Failure> {
-        Server::start(self.target(target)?, SocketAddr::from((target_ipv6(target), port)), false)
+        Server::start(self.target(target)?, SocketAddr::from((target_ipv6(target), self.port(port))), false)
     }
 
     /// A server that also answers HTTP requests with the client's address.
     pub(crate) fn serve(&self, target: u8, port: u16) -> Result<Server, Failure> {
-        Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), port)), true)
+        Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), self.port(port))), true)
+    }
+
+    /// This port, or for 0 one that no server of the stage had before: a destination that is used again still has turns in the
+    /// spread program, and connections in `TIME_WAIT`.
+    fn port(&self, port: u16) -> u16 {
+        if port == 0 { self.port.fetch_add(1, Ordering::Relaxed) } else { port }
     }
 
     /// Asks the host's primary address over HTTP, from the router: the status and the body.
@@ -305,22 +320,22 @@ impl Stage {
         Ok((status, body.to_owned()))
     }
 
-    /// Every load address of the host, as the metadata service tells them; those of prefixes are among them.
+    /// All load addresses of the host in the metadata, with those of prefixes.
     pub(crate) fn addresses(&self) -> Vec<Ipv4Addr> {
-        self.imds.world().interfaces.iter().flat_map(Interface::all_addresses).collect()
+        self.imds.metadata().interfaces.iter().flat_map(Interface::all_addresses).collect()
     }
 
     /// The address that the host has before any setup.
     pub(crate) fn primary_address(&self) -> Result<Ipv4Addr, Failure> {
-        Ok(*self.imds.world().interfaces.first().and_then(|first| first.addresses.first()).ok_or("no address")?)
+        Ok(*self.imds.metadata().interfaces.first().and_then(|first| first.addresses.first()).ok_or("no address")?)
     }
 
-    /// Changes what AWS knows of the host: what the metadata service tells, and the sources the network lets through.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut World)) -> Result<(), Failure> {
-        let mut world = self.imds.world();
-        change(&mut world);
-        guard_sources(&self.router, &world)?;
-        self.imds.set_world(world);
+    /// Changes the metadata, and the source addresses that the network accepts.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Metadata)) -> Result<(), Failure> {
+        let mut metadata = self.imds.metadata();
+        change(&mut metadata);
+        guard_sources(&self.router, &metadata)?;
+        self.imds.set_metadata(metadata);
         Ok(())
     }
 
@@ -338,7 +353,7 @@ impl Stage {
             java: 17,
             interfaces,
             addresses,
-            tracking: trunnion_generator::Tracking::Tracked,
+            tracking: trunnion_host::Tracking::Tracked,
             ports,
             connections: Connections { per_destination: connections, total: connections },
             descriptors: 15_000,
@@ -384,10 +399,10 @@ impl Stage {
 
 /// What AWS calls the source check: an interface sends from its own addresses only. The router calls its ends `eni0` and so
 /// on, in the order of the interfaces.
-pub(crate) fn guard_sources(router: &Namespace, world: &World) -> Result<(), Failure> {
+pub(crate) fn guard_sources(router: &Namespace, metadata: &Metadata) -> Result<(), Failure> {
     let mut lines = String::from("table bridge vpc\ndelete table bridge vpc\ntable bridge vpc {\n chain sources {\n");
     lines.push_str("  type filter hook prerouting priority -300;\n");
-    for (interface, number) in world.interfaces.iter().zip(0..) {
+    for (interface, number) in metadata.interfaces.iter().zip(0..) {
         let mut own: Vec<_> = interface.addresses.iter().map(ToString::to_string).collect();
         own.extend(interface.prefixes.iter().map(ToString::to_string));
         writeln!(lines, "  iifname \"eni{number}\" ip saddr != {{ {} }} counter drop", own.join(", "))?;

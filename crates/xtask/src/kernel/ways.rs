@@ -84,7 +84,7 @@ const NO_WAY_OUT: &str = "ip route del default dev ens5; ip -6 route del default
 /// A stage with neighbours in each subnet, on whose host others were at work before.
 fn stage(scene: Scene, before: &[&str]) -> Result<Stage, Failure> {
     let stage = Stage::new(scene)?;
-    let subnets: BTreeSet<_> = stage.imds().world().interfaces.iter().map(|interface| interface.subnet).collect();
+    let subnets: BTreeSet<_> = stage.imds().metadata().interfaces.iter().map(|interface| interface.subnet).collect();
     stage.router().ip("addr add 10.0.15.200/20 dev sub0\naddr add 2001:db8::c8/64 dev sub0 nodad\n")?;
     if subnets.len() > 1 {
         stage.router().ip("addr add 10.0.31.200/20 dev sub1\naddr add 2001:db8:0:1::c8/64 dev sub1 nodad\n")?;
@@ -95,7 +95,7 @@ fn stage(scene: Scene, before: &[&str]) -> Result<Stage, Failure> {
 
 /// The host's addresses of both families.
 fn own(stage: &Stage) -> Vec<IpAddr> {
-    let interfaces = stage.imds().world().interfaces;
+    let interfaces = stage.imds().metadata().interfaces;
     let ipv6 = interfaces.iter().flat_map(|interface| interface.ipv6_addresses.clone());
     stage.addresses().into_iter().map(IpAddr::from).chain(ipv6.map(IpAddr::from)).collect()
 }
@@ -115,9 +115,9 @@ fn every_reply_comes(stage: &Stage) -> Result<(), Failure> {
     let own = own(stage);
     // One that listens on the unspecified address of IPv6 takes both families.
     let host = Server::start(stage.host_namespace(), SocketAddr::from(([0_u16; 8], PORT)), false)?;
-    let told = stage.router().run(&["ip", "-o", "addr"])?.succeeded()?.stdout;
+    let output = stage.router().run(&["ip", "-o", "addr"])?.succeeded()?.stdout;
     let neighbours: Vec<_> =
-        NEIGHBOURS.into_iter().filter(|neighbour| told.contains(&format!(" {neighbour}/"))).collect();
+        NEIGHBOURS.into_iter().filter(|neighbour| output.contains(&format!(" {neighbour}/"))).collect();
     ensure!(neighbours.len() >= 3, "the neighbours are {neighbours:?}");
     answers(&host, stage.router(), &neighbours, &own)?;
     for target in 0..2 {
@@ -128,8 +128,8 @@ fn every_reply_comes(stage: &Stage) -> Result<(), Failure> {
 }
 
 fn changes_nothing(stage: &Stage) -> Result<(), Failure> {
-    let told = stage.generator(&["setup"])?.succeeded()?.stdout;
-    ensure!(told == "nothing to change\n", "a second setup says\n{told}");
+    let output = stage.generator(&["setup"])?.succeeded()?.stdout;
+    ensure!(output == "nothing to change\n", "a second setup says\n{output}");
     Ok(())
 }
 
@@ -198,7 +198,7 @@ fn containers() -> Result<(), Failure> {
          addr add fd00:17::2/64 dev eth0 nodad\n\
          route add default via 172.17.0.1\n\
          route add default via fd00:17::1\n")?;
-    let first = stage.imds().world().interfaces.first().cloned().ok_or("no interface")?;
+    let first = stage.imds().metadata().interfaces.first().cloned().ok_or("no interface")?;
     let mut primary: Vec<IpAddr> = first.all_addresses().into_iter().map(IpAddr::from).collect();
     primary.extend(first.ipv6_addresses.iter().map(|&address| IpAddr::from(address)));
     let host = Server::start(stage.host_namespace(), SocketAddr::from(([0_u16; 8], PORT)), false)?;
@@ -217,7 +217,7 @@ fn checked() -> Result<(), Failure> {
     good.failed(&[])?;
     // Capacity counts IPv4.
     let (lost, lost_ipv6) = (&["routes", "spread", "capacity"][..], &["routes", "spread"][..]);
-    for (broken, lost, says, mended) in [
+    for (broken, lost, says, repaired) in [
         // What every address of the primary interface has of its own is gone.
         (
             "while ip rule del table 10000; do :; done; while ip rule del priority 20001; do :; done",
@@ -257,7 +257,7 @@ fn checked() -> Result<(), Failure> {
             .failed(lost)
             .and_then(|checked| checked.says("routes", says))
             .map_err(|failure| format!("after `{broken}`: {failure}"))?;
-        stage.script(mended)?.succeeded()?;
+        stage.script(repaired)?.succeeded()?;
         stage.generator(&["setup"])?.succeeded()?;
         Checked::new(&stage, &[])?.failed(&[]).map_err(|failure| format!("`{broken}` stays: {failure}"))?;
         changes_nothing(&stage)?;
@@ -269,7 +269,7 @@ fn checked() -> Result<(), Failure> {
     stage.script(&format!("{metadata}; while ip -4 route del default 2> /dev/null; do :; done"))?.succeeded()?;
     Checked::new(&stage, &[])?
         .failed(&["routes"])?
-        .says("routes", "that bind no address have no way to `192.0.2.1`")?;
+        .says("routes", "that bind no address have no route to `192.0.2.1`")?;
     stage.generator(&["setup"])?.succeeded()?;
     Checked::new(&stage, &[])?.failed(&[])?;
     stage.script("ip route add default via 10.0.0.1 dev ens6 src 10.0.0.10 metric 1")?.succeeded()?;
@@ -284,7 +284,7 @@ fn checked() -> Result<(), Failure> {
     Checked::new(&stage, &[])?.failed(lost)?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
     ensure!(ended.stdout.is_empty(), "{ended}");
-    let named = "rule from 10.0.0.10/32 lookup 254 of priority 100 comes before";
+    let named = "rule from 10.0.0.10/32 lookup 254 of priority 100 takes precedence over";
     ensure!(ended.stderr.matches(named).count() == 1, "{ended}");
     Ok(())
 }
@@ -294,7 +294,7 @@ fn eventually_kept(stage: &Stage, service: &Service, after: &str) -> Result<(), 
     let end = Instant::now() + PATIENCE;
     loop {
         let attempt = every_reply_comes(stage).and_then(|()| {
-            let (status, body) = stage.get(trunnion_generator::Config::METRICS_PORT, "/health")?;
+            let (status, body) = stage.get(trunnion_host::Config::METRICS_PORT, "/health")?;
             ensure!(status == 200, "/health said {body}");
             changes_nothing(stage)
         });
@@ -309,7 +309,7 @@ fn eventually_kept(stage: &Stage, service: &Service, after: &str) -> Result<(), 
 fn kept() -> Result<(), Failure> {
     let stage = stage(scene(), &[])?;
     let _sshd = listen(&stage)?;
-    // It is the kernel that tells, not the clock.
+    // With a refresh this long, only an event of the kernel can be the cause.
     let mut service = stage.generator_as_service(&["run", "--refresh", "3600"])?;
     service.wait_for_notice("READY=1", PATIENCE)?;
     eventually_kept(&stage, &service, "the start")?;

@@ -1,8 +1,7 @@
 use super::*;
 use crate::{
     imds::{self, Metadata},
-    layout,
-    setup::kernel,
+    layout, netlink,
 };
 
 const PRIMARY_TABLE: u32 = 10_000;
@@ -22,19 +21,19 @@ fn layout() -> Layout {
         ipv6_prefixes: vec![],
     };
     let metadata = Metadata { interfaces: vec![interface(0, &[]), interface(1, &["10.0.1.32/28"])] };
-    Layout::new(&metadata, &[link(1).link, link(2).link]).unwrap()
+    Layout::new(&metadata, &[link(1).identity, link(2).identity]).unwrap()
 }
 
-fn link(index: u32) -> kernel::Link {
+fn link(index: u32) -> netlink::Link {
     let mac = [2, 0, 0, 0, 0, u8::try_from(index).unwrap() - 1];
-    kernel::Link { link: layout::Link { index, name: format!("ens{index}"), mac }, up: true }
+    netlink::Link { identity: layout::Link { index, name: format!("ens{index}"), mac }, up: true, works: true }
 }
 
 fn bare() -> State {
     State { links: vec![link(1), link(2)], ..State::default() }
 }
 
-/// What the kernel has once the steps were taken.
+/// The state of the kernel after these steps.
 fn after(mut state: State, steps: &[Step]) -> State {
     for step in steps {
         match step {
@@ -45,7 +44,7 @@ fn after(mut state: State, steps: &[Step]) -> State {
             Step::Remove(Object::Rule(rule)) => state.rules.retain(|found| found != rule),
             Step::Remove(Object::Route(route)) => state.routes.retain(|found| found != route),
             Step::Up(link) => {
-                state.links.iter_mut().filter(|found| found.link == *link).for_each(|found| found.up = true);
+                state.links.iter_mut().filter(|found| found.identity == *link).for_each(|found| found.up = true);
             }
             Step::Down(_) => panic!("nothing is set down"),
         }
@@ -57,17 +56,17 @@ fn whole() -> State {
     after(bare(), &plan(&layout(), 0, &bare()).steps)
 }
 
-fn told(steps: &[Step]) -> Vec<String> {
+fn listed(steps: &[Step]) -> Vec<String> {
     let object = |sign: &str, object: &Object| match object.index() {
         Some(index) => format!("{sign}{object} {index}"),
         None => format!("{sign}{object}"),
     };
-    let told = |step: &Step| match step {
+    let listed = |step: &Step| match step {
         Step::Add(added) => object("+", added),
         Step::Remove(removed) => object("-", removed),
         Step::Up(link) | Step::Down(link) => link.name.clone(),
     };
-    steps.iter().map(told).collect()
+    steps.iter().map(listed).collect()
 }
 
 fn rule(source: &str, table: u32, priority: u32) -> Rule {
@@ -76,7 +75,7 @@ fn rule(source: &str, table: u32, priority: u32) -> Rule {
 
 fn address(index: u32, text: &str, ours: bool) -> Address {
     let net: IpNet = text.parse().unwrap();
-    Address { index, ip: net.addr(), length: net.prefix_len(), ours }
+    Address { index, ip: net.addr(), length: net.prefix_len(), ours, usable: true }
 }
 
 fn default(table: u32, gateway: &str, index: u32, metric: u32) -> Route {
@@ -95,10 +94,10 @@ fn default(table: u32, gateway: &str, index: u32, metric: u32) -> Route {
 #[test]
 fn a_bare_host_gets_everything_once() {
     let steps = plan(&layout(), 0, &bare()).steps;
-    let told = told(&steps);
-    assert_eq!(told.iter().filter(|step| step.starts_with("+address")).count(), 3 + 3 + 16);
-    assert_eq!(&told[..2], ["+address 10.0.1.10/24 1", "+address 10.0.1.20/32 1"]);
-    let rest: Vec<_> = told.iter().filter(|step| !step.starts_with("+address")).map(String::as_str).collect();
+    let listed = listed(&steps);
+    assert_eq!(listed.iter().filter(|step| step.starts_with("+address")).count(), 3 + 3 + 16);
+    assert_eq!(&listed[..2], ["+address 10.0.1.10/24 1", "+address 10.0.1.20/32 1"]);
+    let rest: Vec<_> = listed.iter().filter(|step| !step.starts_with("+address")).map(String::as_str).collect();
     let expected = [
         "+route 10.0.1.0/24 in the main table 1",
         "+route default via 10.0.1.1 in the main table 1",
@@ -131,11 +130,11 @@ fn a_bare_host_gets_everything_once() {
 fn links_go_up_first() {
     let mut state = bare();
     state.links[1].up = false;
-    assert_eq!(told(&plan(&layout(), 0, &state).steps)[0], "ens2");
+    assert_eq!(listed(&plan(&layout(), 0, &state).steps)[0], "ens2");
 }
 
 #[test]
-fn what_is_right_stays_whoever_made_it() {
+fn right_objects_stay_ours_and_foreign() {
     let mut state = whole();
     for address in &mut state.addresses {
         address.ours = false;
@@ -150,7 +149,7 @@ fn what_is_right_stays_whoever_made_it() {
 }
 
 #[test]
-fn what_is_ours_and_wrong_is_replaced() {
+fn our_wrong_objects_are_replaced() {
     let mut state = whole();
     let route = state.routes.iter_mut().find(|route| route.table == SECONDARY && route.gateway.is_some()).unwrap();
     route.gateway = Some("10.0.1.254".parse().unwrap());
@@ -165,19 +164,19 @@ fn what_is_ours_and_wrong_is_replaced() {
         "-address 10.0.1.21/32 1",
         "-rule from 10.0.1.11/32 lookup 10007 of priority 10001",
     ];
-    assert_eq!(told(&steps), expected);
+    assert_eq!(listed(&steps), expected);
     assert_eq!(plan(&layout(), 0, &after(state, &steps)), Plan::default());
 }
 
 #[test]
-fn what_the_metadata_lost_goes_only_if_the_promise_holds() {
+fn addresses_that_are_gone_are_removed_only_if_the_promise_holds() {
     let mut smaller = layout();
     smaller.interfaces[1].addresses.retain(|address| address.to_string() != "10.0.1.21");
     smaller.interfaces[1].sources.retain(|source| source.to_string() != "10.0.1.21/32");
     let lost = ["rule from 10.0.1.21/32 lookup 10001 of priority 10001", "address 10.0.1.21/32"];
     let all = smaller.addresses().filter(IpAddr::is_ipv4).count() as u64;
     let Plan { steps, kept, .. } = plan(&smaller, all, &whole());
-    assert_eq!(told(&steps), [format!("-{}", lost[0]), format!("-{} 2", lost[1])]);
+    assert_eq!(listed(&steps), [format!("-{}", lost[0]), format!("-{} 2", lost[1])]);
     assert_eq!(kept, []);
     let Plan { steps, kept, .. } = plan(&smaller, all + 1, &whole());
     assert_eq!(steps, []);
@@ -187,10 +186,10 @@ fn what_the_metadata_lost_goes_only_if_the_promise_holds() {
 }
 
 #[test]
-fn an_interface_that_is_lost_goes_whole() {
+fn everything_of_a_gone_interface_is_removed() {
     let mut smaller = layout();
     smaller.interfaces.truncate(1);
-    // With one interface alone, nothing can lead elsewhere.
+    // With one interface only, all packets leave through it.
     let steps = plan(&smaller, 2, &whole()).steps;
     let state = after(whole(), &steps);
     assert_eq!(state.rules, []);
@@ -200,7 +199,7 @@ fn an_interface_that_is_lost_goes_whole() {
 }
 
 #[test]
-fn what_others_have_is_left_alone() {
+fn foreign_objects_stay() {
     let mut state = whole();
     state.addresses.push(address(2, "192.168.7.7/24", false));
     state.rules.push(rule("192.168.7.7/32", 77, 100));
@@ -217,7 +216,7 @@ fn what_others_have_is_left_alone() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_named() {
+fn foreign_objects_that_prevent_the_layout_are_problems() {
     let mut state = whole();
     state.rules.push(rule("10.0.1.11/32", 77, 100));
     state.rules.push(rule("10.0.0.0/8", MAIN, 10_001));
@@ -228,20 +227,20 @@ fn what_stands_in_the_way_is_named() {
     let Plan { steps, problems, .. } = plan(&layout(), 0, &state);
     assert_eq!(steps, []);
     let has = |text: &str| problems.iter().filter(|problem| problem.contains(text)).count();
-    assert_eq!(has("rule from 10.0.1.11/32 lookup 77 of priority 100 comes before"), 1);
+    assert_eq!(has("rule from 10.0.1.11/32 lookup 77 of priority 100 takes precedence over"), 1);
     assert_eq!(has("rule from 10.0.0.0/8"), 4);
     assert_eq!(has("address 10.0.1.21/24 is on ens1"), 1);
     assert_eq!(has("via 10.0.1.99"), 1);
-    assert_eq!(has("lookup 254 without its default route of priority 200 comes before"), 1);
+    assert_eq!(has("lookup 254 without its default route of priority 200 takes precedence over"), 1);
     assert_eq!(problems.len(), 8);
 }
 
 #[test]
-fn the_router_that_made_itself_known_is_taken() {
+fn the_router_that_advertised_itself_is_used() {
     let mut state = bare();
     state.routes.push(default(MAIN, "fe80::1", 2, 1_024));
     let steps = plan(&layout(), 0, &state).steps;
-    assert!(told(&steps).contains(&"+route default via fe80::1 in table 10001 2".to_owned()));
+    assert!(listed(&steps).contains(&"+route default via fe80::1 in table 10001 2".to_owned()));
     let state = after(state, &steps);
     assert_eq!(plan(&layout(), 0, &state), Plan::default());
 }
@@ -251,7 +250,7 @@ fn connected(destination: &str, index: u32, metric: u32) -> Route {
     Route { table: MAIN, destination, gateway: None, index: Some(index), metric, ours: false }
 }
 
-/// What the table of the primary interface has.
+/// The routes in the table of the primary interface.
 fn of_primary(state: &State) -> Vec<String> {
     let routes = plan(&layout(), 0, state).steps.into_iter().filter_map(|step| match step {
         Step::Add(Object::Route(route)) if route.table == PRIMARY_TABLE => Some(route.to_string()),
@@ -261,14 +260,14 @@ fn of_primary(state: &State) -> Vec<String> {
 }
 
 #[test]
-fn the_primary_interface_goes_its_own_way_wherever_the_main_table_leads() {
+fn the_primary_interface_uses_its_own_table_whatever_the_main_table_has() {
     let mut state = bare();
     state.routes.extend([
         connected("10.0.1.0/24", 2, 522),
         connected("10.0.1.1/32", 2, 522),
         connected("10.0.0.0/16", 2, 522),
         connected("198.18.0.0/24", 2, 522),
-        // The primary interface comes first there, or something else does.
+        // The route of the primary interface has the lower metric there, or the other route.
         connected("198.18.1.0/24", 2, 522),
         connected("198.18.1.0/24", 1, 512),
         connected("198.18.2.0/24", 1, 512),
@@ -294,19 +293,19 @@ fn the_primary_interface_goes_its_own_way_wherever_the_main_table_leads() {
 }
 
 #[test]
-fn the_primary_interface_keeps_the_router_that_the_main_table_names_for_it() {
+fn the_primary_interface_uses_the_router_of_the_main_table() {
     let expected = |router: &str| format!("route default via {router} in table 10000");
     let mut state = bare();
     state.routes.push(default(MAIN, "10.0.1.77", 1, 512));
     state.routes.push(default(MAIN, "10.0.1.88", 1, 600));
     assert!(of_primary(&state).contains(&expected("10.0.1.77")));
-    // One that it does not reach by itself is none.
+    // A router outside of its subnet is not used.
     state.routes.push(default(MAIN, "10.9.9.9", 1, 0));
     assert!(of_primary(&state).contains(&expected("10.0.1.1")));
 }
 
 #[test]
-fn a_route_that_has_the_place_of_ours_is_named_once() {
+fn a_route_in_the_place_of_ours_is_one_problem() {
     let mut state = whole();
     let ours = state.routes.iter_mut().find(|route| route.table == PRIMARY_TABLE && route.gateway.is_none()).unwrap();
     (ours.index, ours.ours) = (Some(2), false);
@@ -316,8 +315,8 @@ fn a_route_that_has_the_place_of_ours_is_named_once() {
 }
 
 #[test]
-fn undo_takes_the_first_rule_of_a_source_last() {
-    let steps = told(&undo(&whole()));
+fn undo_removes_the_first_rule_of_a_source_last() {
+    let steps = listed(&undo(&whole()));
     let place = |rule: &str| steps.iter().position(|step| step.contains(rule)).unwrap();
     assert!(place("from 10.0.1.0/24 lookup 10000 of priority 20002") < place("from 10.0.1.0/24 lookup 254"));
     assert!(place("from 10.0.1.0/24 lookup 254") < place("from 10.0.1.0/24 lookup 10000 without"));

@@ -14,7 +14,7 @@ use crate::{
 /// Counts, on the host, packets of connections to this port that take another way than their address's own.
 fn watch(stage: &Stage, port: u16) -> Result<(), Failure> {
     let (mut output, mut input) = (String::new(), String::new());
-    for interface in stage.imds().world().interfaces {
+    for interface in stage.imds().metadata().interfaces {
         let name = &interface.name;
         let own = interface.all_addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         writeln!(output, "ip saddr {{ {own} }} tcp dport {port} oifname != {name} counter name astray")?;
@@ -30,7 +30,7 @@ fn watch(stage: &Stage, port: u16) -> Result<(), Failure> {
         }
     }
     let mut rules = String::from("table inet watch {\n counter astray { }\n");
-    for interface in stage.imds().world().interfaces {
+    for interface in stage.imds().metadata().interfaces {
         writeln!(rules, " counter out_{0} {{ }}\n counter in_{0} {{ }}", interface.name)?;
     }
     write!(rules, " chain o {{ type filter hook output priority 0;\n{output} }}\n")?;
@@ -57,12 +57,12 @@ for source in own:
     with socket.create_connection((host, port), 10, (source, 0)) as connection:
         assert connection.getsockname()[0] == source
 ";
-    let world = stage.imds().world();
+    let metadata = stage.imds().metadata();
     let server = stage.listen(1, 4000)?;
     let server_ipv6 = stage.listen_ipv6(1, 4000)?;
     watch(stage, 4000)?;
     let own = stage.addresses();
-    let own_ipv6: Vec<_> = world.interfaces.iter().flat_map(|interface| interface.ipv6_addresses.clone()).collect();
+    let own_ipv6: Vec<_> = metadata.interfaces.iter().flat_map(|interface| interface.ipv6_addresses.clone()).collect();
     let connect = |target: &str, own: &str| {
         let command = ["python3", "-c", CONNECT, target, "4000"];
         stage.host_namespace().run_with(&command, own)?.succeeded().map(drop)
@@ -77,7 +77,7 @@ for source in own:
         own.iter().map(|&own| own.into()).chain(own_ipv6.iter().map(|&own| own.into())).collect();
     ensure!(came == all, "{came:?} came, not {all:?}");
     ensure!(counted(stage, "astray")? == 0, "packets take the way of another interface");
-    for interface in &world.interfaces {
+    for interface in &metadata.interfaces {
         let parameter = format!("/proc/sys/net/ipv4/conf/{}/rp_filter", interface.name);
         let strict = stage.host(&["cat", &parameter])?.succeeded()?.stdout;
         ensure!(strict.trim() == "1", "the reverse-path filter of {} is {strict}", interface.name);

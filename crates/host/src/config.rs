@@ -16,24 +16,24 @@ use crate::{Connections, Ports};
 /// Where the boot template writes the config.
 pub const CONFIG_PATH: &str = "/etc/trunnion/generator.json";
 
-/// No config is this long: user data ends at 16,384 bytes.
+/// Longer files are refused. User data, which holds the config, ends at 16,384 bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// What a generator host was promised.
+/// What one generator host is promised, and how it is set up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The layout of this document: [`Config::FORMAT`].
+    /// The version of this format: [`Config::FORMAT`].
     pub format: u32,
     /// The stack the host belongs to.
     pub stack: String,
-    /// Its pool.
+    /// The pool of that stack.
     pub pool: String,
-    /// Its EC2 instance type.
+    /// The EC2 instance type.
     pub instance_type: String,
-    /// The Java version its simulations run on.
+    /// The major version of Java that its simulations run on.
     pub java: u8,
-    /// How many network interfaces it has.
+    /// How many network interfaces the host has.
     pub interfaces: u32,
     /// How many private IPv4 addresses each interface has, the primary one included.
     pub addresses: u32,
@@ -41,15 +41,15 @@ pub struct Config {
     pub tracking: Tracking,
     /// The local ports of every address that outgoing connections take.
     pub ports: Ports,
-    /// How many connections it can hold.
+    /// How many connections the host can hold.
     pub connections: Connections,
-    /// Open files that one process may have.
+    /// The limit of open files of one process.
     pub descriptors: u64,
-    /// How outgoing connections come by their source address.
+    /// How outgoing connections get their source address.
     pub spread: Spread,
     /// The TCP port of `GET /health` and `GET /metrics` on the primary address.
     pub metrics_port: u16,
-    /// Folder of the programs that Gatling unpacks on the host.
+    /// The folder in which Gatling unpacks its programs on the host.
     pub executable_dir: PathBuf,
     /// How the control plane logs in.
     pub ssh: Ssh,
@@ -60,10 +60,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tracking {
-    /// It does, and its allowance caps them.
+    /// EC2 tracks them, and its allowance limits their number.
     #[default]
     Tracked,
-    /// It does not, because their security group lets everything in.
+    /// EC2 does not track them, because their security group lets all TCP in.
     Untracked,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for Tracking {
     }
 }
 
-/// How outgoing connections come by their source address.
+/// How outgoing connections get their source address.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
@@ -93,7 +93,7 @@ pub enum Mode {
     /// The kernel, for every connection of the SSH user's processes that binds no address itself.
     #[default]
     Kernel,
-    /// The simulation, which names its local addresses.
+    /// The simulation, which names its local addresses itself.
     Simulation,
     /// Nobody: the primary address is the only source.
     Off,
@@ -113,7 +113,7 @@ impl fmt::Display for Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Except {
-    /// The subnets that the host's own interfaces stand in.
+    /// The subnets of the host's own interfaces.
     OwnSubnets,
     /// This range.
     Range(IpNet),
@@ -158,13 +158,13 @@ impl From<Except> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ssh {
-    /// The user it logs in as.
+    /// The user as which it logs in.
     pub user: String,
-    /// The keys it may show, each one line of `authorized_keys`.
+    /// The keys with which it may log in, each one line of `authorized_keys`.
     pub authorized_keys: Vec<String>,
 }
 
-/// Why a config cannot be used.
+/// Why a config cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -172,43 +172,43 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system answered.
         source: io::Error,
     },
     /// The file is longer than a config can be.
-    #[error("`{path}` is longer than {LONGEST} bytes, which no config is")]
+    #[error("`{path}` has more than {LONGEST} bytes, which is too long for a config")]
     TooLong {
         /// The file.
         path: PathBuf,
     },
-    /// The file holds no config.
-    #[error("`{path}` holds no valid config")]
+    /// The content of the file is not a config.
+    #[error("`{path}` is not a valid config")]
     InvalidFile {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
         source: serde_json::Error,
     },
-    /// The text is no config.
+    /// The text is not a config.
     #[error("the config is not valid")]
     Invalid(#[from] serde_json::Error),
-    /// The config is of another time.
+    /// The config was written for another version of the binary.
     #[error("the config has format {found}, this binary reads format {}", Config::FORMAT)]
     OtherFormat {
-        /// The format it has.
+        /// The format that the config names.
         found: u32,
     },
 }
 
 impl ConfigError {
-    /// What to do about it, where there is something to do.
+    /// What to do next, for errors that a user can resolve.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Unreadable { .. } => {
-                Some("the boot template writes it: see /var/log/trunnion-boot.log, or name it with --config")
+                Some("the boot template writes it: see /var/log/trunnion-boot.log, or name another file with --config")
             }
             Self::OtherFormat { .. } => {
-                Some("take the binary that the boot template fetched: config and binary are baked together")
+                Some("use the binary that the boot template downloaded: config and binary have the same version")
             }
             Self::TooLong { .. } | Self::InvalidFile { .. } | Self::Invalid(_) => None,
         }
@@ -216,10 +216,10 @@ impl ConfigError {
 }
 
 impl Config {
-    /// The only format there is.
+    /// The format that this version reads and writes.
     pub const FORMAT: u32 = 2;
 
-    /// Where metrics are served unless the stack says otherwise.
+    /// The default of [`Config::metrics_port`].
     pub const METRICS_PORT: u16 = 9_464;
 
     /// Reads the config file at `path`.
@@ -238,7 +238,7 @@ impl Config {
 
     /// Reads a config from its JSON.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        /// The format comes first: what else a later one holds is not known here.
+        /// The format is read first: a later format may have other fields.
         #[derive(Deserialize)]
         struct Head {
             format: u32,
@@ -250,19 +250,19 @@ impl Config {
         Ok(serde_json::from_str(text)?)
     }
 
-    /// The config as JSON, one field per line; no line but the braces begins without a space.
+    /// The config as JSON, one field per line. Every line between the outer braces begins with a space.
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }
 
-    /// How many private IPv4 addresses the host has over all its interfaces.
+    /// How many private IPv4 addresses the host has on all its interfaces together.
     pub fn all_addresses(&self) -> u64 {
         u64::from(self.interfaces) * u64::from(self.addresses)
     }
 }
 
 impl fmt::Display for Config {
-    /// For people: a line for each thing promised, the last one without a line end.
+    /// For people: one line for each promise, without a line end after the last one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stack, pool, instance_type, java, interfaces, addresses, ports, connections, spread, ssh, .. } =
             self;
@@ -291,15 +291,17 @@ mod tests {
         "executable_dir":"/var/lib/gatling","ssh":{"user":"gatling","authorized_keys":[]}}"#;
 
     #[test]
-    fn what_is_not_known_is_refused() {
+    fn an_unknown_field_is_refused() {
         assert_eq!(Config::parse(TEXT).unwrap().all_addresses(), 60);
         let with_more = TEXT.replacen("\"pool\"", "\"pol\":1,\"pool\"", 1);
-        let Err(ConfigError::Invalid(error)) = Config::parse(&with_more) else { panic!("it was taken") };
+        let Err(ConfigError::Invalid(error)) = Config::parse(&with_more) else {
+            panic!("the unknown field is accepted")
+        };
         assert!(error.to_string().contains("unknown field `pol`"));
     }
 
     #[test]
-    fn a_later_format_is_told_from_a_broken_config() {
+    fn a_later_format_has_its_own_error() {
         let later = r#"{"format":3,"something":"else"}"#;
         assert!(matches!(Config::parse(later), Err(ConfigError::OtherFormat { found: 3 })));
         assert!(matches!(Config::parse("{"), Err(ConfigError::Invalid(_))));

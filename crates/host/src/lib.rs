@@ -1,10 +1,10 @@
-//! What a generator host was promised, and what its addresses can hold: the part of the generator that `blueprint`
-//! shares with the `trunnion-generator` binary.
+//! What a generator host is promised, and how many connections its addresses can hold.
 //!
-//! `blueprint` fills a [`Config`] and bakes its JSON into the user data; [`Config::load`] reads it back on the host.
+//! `blueprint` fills a [`Config`] and puts its JSON into the user data; the `trunnion-generator` binary reads it on the host
+//! with [`Config::load`]. This crate is what both share: plain data, on every platform, without anything of the binary's.
 //!
 //! ```
-//! use trunnion_generator::{Config, Connections, Mode, Ports, Spread, Ssh, Tracking};
+//! use trunnion_host::{Config, Connections, Mode, Ports, Spread, Ssh, Tracking};
 //! let sources = Mode::Kernel.sources(8, 30, Tracking::Untracked);
 //! let config = Config {
 //!     format: Config::FORMAT,

@@ -1,4 +1,4 @@
-//! How many connections a host can hold: what the plan promises by it, and what the host's own check compares with.
+//! How many connections a host can hold: the figures that a plan promises, and that the host's own check compares with.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub const BYTES_PER_CONNECTION: u64 = 5_400;
 /// instance with 136,812 ("Monitor network performance for ENA settings on your EC2 instance", read August 2026).
 const TRACKED_CONNECTIONS: u64 = 100_000;
 
-/// The local ports that outgoing connections take, both ends included.
+/// The range of local ports for outgoing connections, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ports {
@@ -23,23 +23,24 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// What Gatling's operations page asks for (read August 2026): all but the ports of the system.
+    /// The range that Gatling's operations page asks for (read August 2026): all but the system ports.
     pub const WIDEST: Self = Self { first: 1024, last: 65_535 };
 
-    /// How many ports that is.
+    /// The number of ports; 0 if `last` is below `first`.
     pub fn count(self) -> u64 {
         (u64::from(self.last) + 1).saturating_sub(u64::from(self.first))
     }
 
-    /// The same ports without the first and the last one. With them the other half of the ports comes first, see the service.
+    /// The range without its first and its last port. Linux prefers ports of the parity of the first port, so this range
+    /// prefers the other half of the ports; the service alternates between the two.
     #[must_use]
-    pub fn moved(self) -> Self {
-        // A range with nothing between its ends stays.
+    pub fn alternate(self) -> Self {
+        // A range of three ports or fewer stays as it is.
         let by = u16::from(self.last > self.first.saturating_add(2));
         Self { first: self.first.saturating_add(by), last: self.last.saturating_sub(by) }
     }
 
-    /// How many of them connections can take: a port that somebody listens on is left out, whatever the address.
+    /// The number of ports for outgoing connections while `listener` is reserved for a server.
     pub fn count_without(self, listener: u16) -> u64 {
         self.count().saturating_sub(u64::from((self.first..=self.last).contains(&listener)))
     }
@@ -49,17 +50,18 @@ impl Ports {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connections {
-    /// To one destination address and port: one for every local port of every address that connections come from.
+    /// To one destination address and port: one for each local port of each source address.
     pub per_destination: u64,
-    /// To all destinations together, as far as memory bears them.
+    /// To all destinations together: limited by memory, and by EC2 where it tracks connections.
     pub total: u64,
 }
 
 impl Connections {
-    /// What a host whose connections come from this many addresses ([`Mode::sources`]), and whose instance type has this
-    /// much memory, is promised to hold. Its metrics take one port. The total is never more than what the ports hold
-    /// towards one destination. An operating system sees somewhat less than the memory of its instance type, so a tenth
-    /// of it does not count.
+    /// The promise for a host with this many source addresses ([`Mode::sources`]) and an instance type with this much
+    /// memory.
+    ///
+    /// The port of the metrics is left out. The total is at most what the ports hold to one destination. The operating
+    /// system sees less memory than the instance type has, so 10 % of it is left out.
     pub fn promised(sources: u64, memory_bytes: u64, tracking: Tracking) -> Self {
         let per_destination = sources.saturating_mul(Ports::WIDEST.count_without(Config::METRICS_PORT));
         let total = per_destination.min(most_by_memory(memory_bytes / 10 * 9));
@@ -74,8 +76,8 @@ impl Connections {
 }
 
 impl Mode {
-    /// How many of a host's addresses connections come from: all, but for those of the primary interface where the others
-    /// are untracked, because what comes from there would be tracked all the same.
+    /// The number of source addresses of a host: all, without those of the primary interface if the other interfaces are
+    /// untracked. EC2 tracks every connection of the primary interface, because its security group is closed.
     pub fn sources(self, interfaces: u32, addresses: u32, tracking: Tracking) -> u64 {
         let interfaces = match (self, tracking) {
             (Self::Off, _) => return 1,
@@ -86,7 +88,7 @@ impl Mode {
     }
 }
 
-/// How many connections fit into half of the memory; the other half is for the simulations.
+/// The number of connections that half of the memory holds. The other half is for the simulations.
 pub fn most_by_memory(memory_bytes: u64) -> u64 {
     memory_bytes / 2 / BYTES_PER_CONNECTION
 }
@@ -96,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_bind_on_large_hosts_and_memory_on_small_ones() {
+    fn ports_limit_large_hosts_and_memory_limits_small_ones() {
         let large = Connections::promised(240, 256 << 30, Tracking::Untracked);
         assert_eq!((large.per_destination, large.total), (15_482_640, 15_482_640));
         let small = Connections::promised(60, 8 << 30, Tracking::Untracked);
@@ -104,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_promised_than_ec2_is_known_to_track() {
+    fn a_tracked_host_is_promised_what_ec2_is_known_to_track() {
         let tracked = Connections::promised(240, 256 << 30, Tracking::Tracked);
         assert_eq!((tracked.per_destination, tracked.total), (15_482_640, 100_000));
         assert_eq!(Connections::promised(1, 256 << 30, Tracking::Tracked).total, 64_511);
     }
 
     #[test]
-    fn connections_come_from_what_is_spread_over() {
+    fn the_sources_are_the_addresses_that_connections_are_spread_over() {
         let tracked = |mode: Mode| mode.sources(8, 30, Tracking::Tracked);
         assert_eq!((tracked(Mode::Kernel), tracked(Mode::Simulation), tracked(Mode::Off)), (240, 240, 1));
         let untracked = |interfaces| Mode::Kernel.sources(interfaces, 30, Tracking::Untracked);
@@ -119,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_is_turned_round_holds_nothing() {
+    fn a_reversed_range_has_no_ports() {
         assert_eq!((Ports::WIDEST.count(), Ports::WIDEST.count_without(9_464)), (64_512, 64_511));
         assert_eq!(Ports { first: 2_000, last: 2_099 }.count_without(9_464), 100);
-        assert_eq!(Ports::WIDEST.moved(), Ports { first: 1_025, last: 65_534 });
+        assert_eq!(Ports::WIDEST.alternate(), Ports { first: 1_025, last: 65_534 });
         let narrow = Ports { first: 65_533, last: 65_535 };
-        assert_eq!(narrow.moved(), narrow);
+        assert_eq!(narrow.alternate(), narrow);
         assert_eq!(Ports { first: 2, last: 1 }.count(), 0);
     }
 }

@@ -1,0 +1,12 @@
+//! Lines for the journal of the service, on stderr.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+};
+
+/// Writes a line.
+pub(super) fn say(line: fmt::Arguments<'_>) {
+    // Where stderr is closed, nobody reads the journal.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
