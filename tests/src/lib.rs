@@ -157,7 +157,7 @@ impl Stage {
     pub fn changes(&self, more: &[&str]) -> Vec<String> {
         let ended = self.run(&[&["plan", "--json", "--detailed-exitcode"], more].concat());
         let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
-        let changes: Vec<String> = document["changes"]
+        let changes: Vec<String> = document["compared"]["changes"]
             .as_array()
             .unwrap()
             .iter()

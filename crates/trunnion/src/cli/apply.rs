@@ -66,7 +66,7 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure>
         ));
     }
     let document = read_document(&arguments.file)?;
-    let origin = document.origin.clone();
+    let origin = document.compared.origin.clone();
     if origin.sandbox != arguments.cloud.sandbox {
         let (of, help) =
             if origin.sandbox { ("the sandbox", "add `--sandbox`") } else { ("AWS", "leave `--sandbox` out") };
@@ -139,7 +139,7 @@ async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -
     }
     let document = planned.document(&job.origin);
     let readable = trunnion::render::terminal(&document);
-    let takes_over = !document.other_homes.is_empty();
+    let takes_over = !document.compared.other_homes.is_empty();
     let must_ask = (!planned.plan.is_empty() || takes_over) && !how.yes;
     if must_ask {
         // Nobody agrees to what they have not seen.
@@ -150,7 +150,7 @@ async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -
     planned.take_over = how.take_over;
     if takes_over && !how.take_over {
         if how.yes {
-            return Err(Error::OtherHome(document.other_homes).into());
+            return Err(Error::OtherHome(document.compared.other_homes).into());
         }
         consent_to_take_over(&document, output).await?;
         planned.take_over = true;
@@ -163,7 +163,7 @@ async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -
 
 /// `--take-over` of a person at the keyboard.
 async fn consent_to_take_over(document: &Document, output: Output) -> Result<(), Failure> {
-    let others: Vec<String> = document.other_homes.iter().map(ToString::to_string).collect();
+    let others: Vec<String> = document.compared.other_homes.iter().map(ToString::to_string).collect();
     let question = format!("{}. Type take over to make them this stack's: ", plain(&others.join(", and ")));
     match output.ask(&trunnion::render::head(document), &question).await {
         Some(answer) if answer == "take over" => Ok(()),
@@ -180,8 +180,8 @@ async fn consent_to_take_over(document: &Document, output: Output) -> Result<(),
 }
 
 async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
-    let stack = &document.stack;
-    let (question, expected) = if document.origin.destroy {
+    let stack = &document.compared.stack;
+    let (question, expected) = if document.compared.origin.destroy {
         (format!("This deletes all of it. Type the stack's name ({stack}) to go on: "), stack.as_str())
     } else {
         ("Apply this plan? Type yes to go on: ".to_owned(), "yes")

@@ -243,8 +243,7 @@ impl<L: Lines> Progress<L> {
 pub(crate) fn named<'a>(all: impl IntoIterator<Item = &'a Address>) -> String {
     let mut all: Vec<&Address> = all.into_iter().collect();
     all.sort();
-    let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
-    addresses(all.iter().map(String::as_str))
+    addresses(all)
 }
 
 fn sign(operation: Operation) -> char {
