@@ -265,7 +265,9 @@ fn a_plan_says_nothing_that_is_not_understood() {
     ] {
         document["format"] = format;
         stage.write("plan.json", document.to_string());
-        refused(&stage, &["apply", "--yes", "plan.json"], &expected);
+        for verb in ["apply", "show"] {
+            refused(&stage, &[verb, "plan.json"], &expected);
+        }
     }
 }
 
@@ -308,11 +310,16 @@ fn a_plan_is_written_whole_or_not_at_all() {
 fn an_unsaved_state_is_said_as_such() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
-    let ended = with_little_room(&stage, 1, &["apply", "--yes"]);
+    let ended = with_little_room(&stage, 1, &["apply", "--yes", "--json"]);
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     let said = ended.said();
     assert!(said.contains("The state could not be saved: writing `"), "{said}");
     assert!(!said.contains("..") && said.contains("not started"), "{said}");
+    let events = ended.events();
+    let outcome = &events.last().unwrap()["outcome"];
+    assert_eq!((&outcome["result"], &outcome["failed"]), (&json!("unsaved"), &json!([])), "{outcome:#}");
+    assert!(outcome["unsaved"].as_str().is_some_and(|why| why.starts_with("writing `")), "{outcome:#}");
+    assert!(outcome["not_started"].as_u64().is_some_and(|count| count > 0), "{outcome:#}");
     stage.converge(&[]);
 }
 

@@ -27,7 +27,8 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Trunnion plan")]
 pub struct Document {
-    /// Version of this format: [`Document::FORMAT`].
+    /// Version of this format.
+    #[schemars(extend("pattern" = r"^2\.[0-9]+$"))]
     pub format: Format,
     /// What is compared when the plan is applied: a fresh plan has to be equal in all of it.
     pub compared: Compared,

@@ -17,12 +17,16 @@ pub fn terminal(document: &Document) -> String {
     let mut page = Page::default();
     page.head(&tree.head);
     page.end();
-    tree.warnings.iter().for_each(|remark| page.remark(remark));
+    for warning in &tree.warnings {
+        page.remark(warning);
+    }
     page.end();
     for section in &tree.sections {
         page.put(Role::Strong, title(section.action));
         page.end();
-        section.entries.iter().for_each(|entry| page.entry(entry));
+        for entry in &section.entries {
+            page.entry(entry);
+        }
         page.end();
     }
     page.notes(&tree.notes);
@@ -118,7 +122,9 @@ impl Page {
     }
 
     fn notes(&mut self, notes: &[Remark]) {
-        notes.iter().for_each(|note| self.remark(note));
+        for note in notes {
+            self.remark(note);
+        }
         if !notes.is_empty() {
             self.end();
         }
@@ -137,7 +143,9 @@ impl Page {
             self.put(Role::Faint, about.join(" · "));
         }
         self.end();
-        entry.rows.iter().for_each(|row| self.row(row));
+        for row in &entry.rows {
+            self.row(row);
+        }
     }
 
     fn row(&mut self, row: &Row) {
@@ -163,7 +171,9 @@ impl Page {
         }
         self.end();
         if let Content::Lines(lines) = &row.content {
-            lines.iter().for_each(|line| self.line(line));
+            for line in lines {
+                self.line(line);
+            }
         }
     }
 

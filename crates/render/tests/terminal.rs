@@ -103,9 +103,9 @@ fn differing(before: &serde_json::Value, after: &serde_json::Value) -> Document 
 
 /// What stands between the address and the notes.
 fn difference(before: &serde_json::Value, after: &serde_json::Value) -> String {
-    let told = shown(&differing(before, after));
-    let told = told.split_once("  arn\n").unwrap().1;
-    told.split_once("\n\n!").unwrap().0.to_owned()
+    let text = shown(&differing(before, after));
+    let text = text.split_once("  arn\n").unwrap().1;
+    text.split_once("\n\n!").unwrap().0.to_owned()
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn what_differs_never_looks_alike() {
 
 #[test]
 fn json_in_other_words_is_shown_as_text() {
-    let told = shown(&differing(&json!("{\"a\": 1}"), &json!("{\"a\":1}")));
-    assert!(told.contains(r#"value "{\"a\": 1}" → "{\"a\":1}"  whitespace only"#), "{told}");
+    let text = shown(&differing(&json!("{\"a\": 1}"), &json!("{\"a\":1}")));
+    assert!(text.contains(r#"value "{\"a\": 1}" → "{\"a\":1}"  whitespace only"#), "{text}");
 }
 
 #[test]
@@ -154,19 +154,19 @@ fn a_change_of_a_long_policy_names_its_statement_and_counts_what_is_folded() {
     let mut document = differing(&policy("old"), &policy("new"));
     insta::assert_snapshot!(shown(&document));
     document.compared.changes[0].differences[0].after = None;
-    let told = shown(&document);
-    assert!(told.contains("\n          - {\n          -   \"Statement\": [\n"), "{told}");
+    let text = shown(&document);
+    assert!(text.contains("\n          - {\n          -   \"Statement\": [\n"), "{text}");
 }
 
 #[test]
 fn what_a_group_folds_is_counted() {
     let hosts: Vec<_> = (0..9).map(host).collect();
-    let told = shown(&document(
+    let text = shown(&document(
         &json!(hosts),
         &json!({"create": 0, "update": 0, "replace": 9, "delete": 0, "unchanged": 0}),
         false,
     ));
-    assert!(told.contains("-/+ instance.heavy[0…8]  9 alike · i-0, i-8 and 7 more\n"), "{told}");
+    assert!(text.contains("-/+ instance.heavy[0…8]  9 alike · i-0, i-8 and 7 more\n"), "{text}");
 }
 
 #[test]
@@ -175,13 +175,13 @@ fn hosts_that_differ_in_another_way_stand_alone() {
     hosts[1]["desired"]["tags"]["Name"] = json!("another-1");
     hosts[2]["differences"][0]["path"] = json!("interfaces[2]");
     hosts[3]["differences"][0]["after"] = json!({"$reference": "launch_template.other#digest"});
-    let told = shown(&document(
+    let text = shown(&document(
         &json!(hosts),
         &json!({"create": 0, "update": 0, "replace": 4, "delete": 0, "unchanged": 0}),
         false,
     ));
     for number in 0..4 {
-        assert!(told.contains(&format!("-/+ instance.heavy[{number}]  i-{number}\n")), "{told}");
+        assert!(text.contains(&format!("-/+ instance.heavy[{number}]  i-{number}\n")), "{text}");
     }
 }
 
@@ -218,12 +218,12 @@ fn a_partial_plan_says_so_and_never_that_all_is_well() {
     );
     document.compared.partial = true;
     document.compared.origin.targets = vec!["instance.probe".to_owned()];
-    let told = shown(&document);
+    let text = shown(&document);
     let partial =
         "! This plan is partial: it covers `instance.probe` and what it needs. 12 other addresses are not planned.";
-    assert_eq!(told.lines().nth(1), Some(partial));
-    assert!(!told.contains("No changes:"), "{told}");
-    assert!(told.ends_with(
+    assert_eq!(text.lines().nth(1), Some(partial));
+    assert!(!text.contains("No changes:"), "{text}");
+    assert!(text.ends_with(
         "No changes to the targets: all 3 resources covered match the stack. 12 other addresses are not planned.\n"
     ));
 }

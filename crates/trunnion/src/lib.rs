@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod nearest;
 mod outputs;
+pub mod report;
 mod store;
 
 pub use trunnion_aws::Calls;

@@ -27,7 +27,7 @@ pub enum Endpoint {
     Sandbox(String),
 }
 
-/// A [`Place`] as far as it is compared: a look-alike at another URL, or a sandbox in another folder, is the same place.
+/// A place as far as it is compared: a look-alike at another URL, or a sandbox in another folder, is the same place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedPlace {

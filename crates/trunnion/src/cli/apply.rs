@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
-use trunnion::{Document, Engine, Error, Events, Options, Origin, Outcome, Planned, plain};
+use trunnion::{Document, Engine, Error, Events, Options, Origin, Outcome, Planned, plain, report::causes};
 
 use super::{
     ERROR, INTERRUPTED,
     arguments::{Apply, CloudArguments, Destroy, Execute},
-    failure::{Failure, causes},
+    failure::Failure,
     outcome,
     output::Output,
     plan::{compare, connect, read_document, request},
     progress::Progress,
-    signals, stack_file, tell_calls,
+    signals, stack_file,
+    stream::Stream,
+    tell_calls,
     waiting::patiently,
 };
 
@@ -110,8 +112,8 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
             planned = agreed(&engine, &job, how, output) => planned?,
             () = interrupt.cancelled() => return Err(nothing_changed(output)),
         };
-        let outcome = run(&engine, &planned, output).await?;
-        outcome::tell(&engine, &job.origin, &outcome, how, output)
+        let (outcome, stream) = run(&engine, &planned, how, output).await?;
+        outcome::tell(&engine, &job.origin, &outcome, stream, output)
     }
     .await;
     if let Err(error) = lock.release().await {
@@ -201,14 +203,21 @@ async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
     }
 }
 
-async fn run(engine: &Engine, planned: &Planned, output: Output) -> Result<Outcome, Failure> {
+async fn run(
+    engine: &Engine,
+    planned: &Planned,
+    how: &Execute,
+    output: Output,
+) -> Result<(Outcome, Option<Stream>), Failure> {
     let (events, receiver) = Events::channel();
-    let progress = Progress::new(output, planned.plan.steps.len());
+    let steps = planned.plan.steps.len();
+    let stream = if how.json { Some(Stream::begin(output, &planned.plan.stack, steps)?) } else { None };
+    let progress = Progress::new(output, steps, stream);
     let apply = async {
         let outcome = engine.apply(planned, &events).await;
         drop(events);
         outcome
     };
-    let (outcome, ()) = tokio::join!(apply, progress.follow(receiver));
-    Ok(outcome?)
+    let (outcome, stream) = tokio::join!(apply, progress.follow(receiver));
+    Ok((outcome?, stream))
 }
