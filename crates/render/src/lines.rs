@@ -43,8 +43,27 @@ struct Source {
     owner: Option<usize>,
 }
 
+/// A text line by line. A line belongs to the last one before it that names something, such as `id = "prl_paris"`, in the
+/// same indented block or in one around it.
 fn split(text: &str) -> Vec<Source> {
-    text.split_inclusive('\n').map(|line| Source { text: line.to_owned(), owner: None }).collect()
+    let mut owners: Vec<(usize, usize)> = Vec::new();
+    let line = |(index, line): (usize, &str)| {
+        let content = line.trim_start_matches(' ');
+        let indent = line.len() - content.len();
+        owners.retain(|(depth, _)| *depth <= indent || content.trim().is_empty());
+        if indent > 0 && is_identity(content) {
+            owners.retain(|(depth, _)| *depth < indent);
+            owners.push((indent, index));
+        }
+        Source { text: line.to_owned(), owner: owners.last().map(|(_, index)| *index) }
+    };
+    text.split_inclusive('\n').enumerate().map(line).collect()
+}
+
+/// Whether a line of a text says what something is called: `name: x`, `id = "x"`.
+fn is_identity(line: &str) -> bool {
+    let key = line.split_once([':', '=']).map(|(key, _)| key.trim().trim_matches('"'));
+    key.is_some_and(|key| IDENTITIES.iter().any(|identity| key.eq_ignore_ascii_case(identity)))
 }
 
 /// A JSON document over several lines, each of which knows the line that names the object it is in.

@@ -159,6 +159,29 @@ fn a_change_of_a_long_policy_names_its_statement_and_counts_what_is_folded() {
 }
 
 #[test]
+fn a_change_of_a_long_text_names_the_block_that_it_is_in() {
+    let location = |id: &str, last: &str| {
+        format!(
+            "  {{\n    id = \"{id}\"\n    type = \"dedicated\"\n    java = 25\n    ips = [\n      \"10.0.0.1\"\n      \"{last}\"\n    ]\n  }}\n"
+        )
+    };
+    let conf =
+        |last: &str| json!(format!("locations = [\n{}{}]\n", location("prl_a", "10.0.0.2"), location("prl_b", last)));
+    let expected = r#"        value
+          ⋮ 11 lines unchanged
+                id = "prl_b"
+          ⋮ 2 lines unchanged
+                ips = [
+                  "10.0.0.1"
+          -       "10.0.1.2"
+          +       "10.0.1.3"
+                ]
+              }
+            ]"#;
+    assert_eq!(difference(&conf("10.0.1.2"), &conf("10.0.1.3")), expected);
+}
+
+#[test]
 fn what_a_group_folds_is_counted() {
     let hosts: Vec<_> = (0..9).map(host).collect();
     let text = shown(&document(
