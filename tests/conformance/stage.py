@@ -184,8 +184,8 @@ class Plan:
     """A plan document, in the words of a test."""
 
     def __init__(self, document: dict):
-        self.document = document
-        self.notes = {note["code"]: note["message"] for note in document["notes"]}
+        self.document = document["compared"]
+        self.notes = {note["code"]: note["message"] for note in document["remarks"]["notes"]}
 
     def _pending(self):
         return [change for change in self.document["changes"] if change["action"] != "none"]

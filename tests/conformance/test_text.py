@@ -144,7 +144,7 @@ def test_schema_refuses_what_it_can():
     assert accepted == ONLY_THE_READER_REFUSES.split()
 
 
-@pytest.mark.parametrize("kind", ["stack", "plan"])
+@pytest.mark.parametrize("kind", ["stack", "plan", "outcome", "event"])
 def test_published_schemas_are_those_of_the_command(machine, kind):
     published = json.loads((ROOT / "schemas" / f"{kind}.schema.json").read_text())
     assert json.loads(machine(None).succeed("schema", kind).stdout) == published
@@ -163,6 +163,20 @@ def test_plans_follow_the_published_schema(minimal):
         machine.succeed("plan", "--out", name, *more)
         document = json.loads((machine.folder / name).read_text())
         assert list(validator.iter_errors(document)) == []
-        assert document["steps"]
-    del document["changes"][0]["action"]
+        assert document["compared"]["steps"]
+    del document["compared"]["changes"][0]["action"]
     assert list(validator.iter_errors(document)), "the schema refuses nothing"
+
+
+def test_events_and_the_outcome_follow_the_published_schemas(machine):
+    def validator(kind):
+        schema = json.loads((ROOT / "schemas" / f"{kind}.schema.json").read_text())
+        return jsonschema.validators.validator_for(schema)(schema)
+
+    ended = machine(stack_file("minimal")).succeed("apply", "--yes", "--json", "--sandbox")
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert {event["event"] for event in events} >= {"begun", "started", "finished", "ended"}
+    assert [error for event in events for error in validator("event").iter_errors(event)] == []
+    assert list(validator("outcome").iter_errors(events[-1]["outcome"])) == []
+    del events[-1]["outcome"]["result"]
+    assert list(validator("event").iter_errors(events[-1])), "the schema refuses nothing"

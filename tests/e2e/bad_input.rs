@@ -62,7 +62,7 @@ fn what_is_mistyped_is_an_error_like_any_other() {
     refused(&stage, &["plan", "nowhere.yaml"], &["nowhere.yaml"]);
     refused(&stage, &["apply", "nowhere.json", "--yes"], &["nowhere.json"]);
     stage.write("broken.json", "{");
-    refused(&stage, &["apply", "broken.json", "--yes"], &["is no plan document", "--out"]);
+    refused(&stage, &["apply", "broken.json", "--yes"], &["is not a plan document", "--out"]);
     refused(&stage, &["plan", "--target", "nonsense"], &["`nonsense`"]);
     refused(&stage, &["plan", "--out", "stack.yaml"], &["no .json file"]);
     refused(&stage, &["sandbox", "--account", "12"], &["12 digits"]);

@@ -55,7 +55,7 @@ const NOTHING: &[&[&str]] = &[];
 /// The messages of a plan's notes about generators.
 fn notes(stage: &Stage) -> Vec<String> {
     let document: Value = serde_json::from_str(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
-    let notes = document["notes"].as_array().unwrap().iter();
+    let notes = document["remarks"]["notes"].as_array().unwrap().iter();
     let ours = notes.filter(|note| note["code"] == "plan::generator");
     ours.map(|note| note["message"].as_str().unwrap().to_owned()).collect()
 }

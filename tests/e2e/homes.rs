@@ -40,7 +40,7 @@ fn refused(ended: &Ended, expected: &[&str]) {
 fn homes(stage: &Stage, more: &[&str]) -> Vec<(Option<String>, u64)> {
     let ended = stage.run(&[&["plan", "--json"], more].concat());
     let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
-    let homes = document["other_homes"].as_array().cloned().unwrap_or_default();
+    let homes = document["compared"]["other_homes"].as_array().cloned().unwrap_or_default();
     let home = |other: &Value| (other["home"].as_str().map(str::to_owned), other["count"].as_u64().unwrap());
     homes.iter().map(home).collect()
 }

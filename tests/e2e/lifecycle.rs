@@ -83,6 +83,11 @@ fn a_written_plan_is_executed_or_refused() {
     assert!(hint.contains("`trunnion apply first.json --sandbox`"), "{hint}");
     let elsewhere = stage.command(&["apply", "first.json", "--yes"]).output().unwrap();
     assert_eq!(elsewhere.status.code(), Some(1), "a plan for the sandbox is not for AWS");
+    // Remarks may differ, also those of a later version.
+    let mut document: Value = serde_json::from_slice(&fs::read(stage.path("first.json")).unwrap()).unwrap();
+    document["format"] = "2.9".into();
+    document["remarks"] = serde_json::json!({"identity": "somebody else", "cost": {"per_hour": 3}});
+    stage.write("first.json", document.to_string());
     stage.succeed(&["apply", "first.json", "--yes"]);
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
 
@@ -124,9 +129,32 @@ fn hosts_that_need_not_be_waited_for_are_listed_all_the_same() {
 #[test]
 fn the_outcome_is_data_when_asked_for() {
     let stage = Stage::with("minimal");
-    let outcome: Value = serde_json::from_str(&stage.succeed(&["apply", "--yes", "--json"]).stdout).unwrap();
-    assert_eq!(outcome["failed"], serde_json::json!([]));
+    let events = stage.succeed(&["apply", "--yes", "--json"]).events();
+    assert_eq!((&events[0]["event"], &events[0]["format"]), (&"begun".into(), &"1.0".into()), "{events:?}");
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count() as u64;
+    assert_eq!([of("started"), of("finished")], [events[0]["steps"].as_u64().unwrap(); 2], "{events:?}");
+    let Some((ended, before)) = events.split_last() else { panic!("there is no event") };
+    assert!(before.iter().all(|event| event["event"] != "ended") && ended["event"] == "ended", "{events:?}");
+    let outcome = &ended["outcome"];
+    assert_eq!((&outcome["result"], &outcome["failed"]), (&"complete".into(), &serde_json::json!([])));
     assert_eq!(outcome["outputs"]["hosts"][0]["location"], "prl_small");
+
+    let again = stage.succeed(&["apply", "--yes", "--json"]).events();
+    assert_eq!(again.len(), 2, "{again:?}");
+}
+
+#[test]
+fn a_written_plan_is_shown_later_as_it_was_then() {
+    let stage = Stage::with("minimal");
+    let planned = stage.succeed(&["plan", "--out", "plan.json"]).stdout;
+    let written = fs::read_to_string(stage.path("plan.json")).unwrap();
+    stage.converge(&[]);
+    fs::remove_file(stage.path("stack.yaml")).unwrap();
+    // Without a stack file, a state or a connection.
+    assert_eq!(stage.run(&["show", "plan.json"]).stdout, planned);
+    assert_eq!(stage.run(&["show", "plan.json", "--json"]).stdout, written);
+    let refused = stage.run(&["show", "plan.json", "--env", "prod"]);
+    assert!(refused.code == 1 && refused.stderr.contains("leave `--env` out"), "{}", refused.stderr);
 }
 
 #[test]

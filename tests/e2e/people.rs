@@ -103,8 +103,9 @@ fn every_plan_begins_with_where_and_by_whom() {
     let applied = stage.succeed(&["apply", "--yes"]);
     assert_eq!(applied.stderr.lines().next(), Some(head.as_str()));
     let document: Value = serde_json::from_str(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
-    assert_eq!(document["place"]["endpoint"], json!({"url": sandbox.endpoint}));
-    assert_eq!(document["identity"], "arn:aws:iam::123456789012:user/sandbox");
+    assert_eq!(document["compared"]["place"]["endpoint"], "url");
+    assert_eq!(document["remarks"]["endpoint"], json!(sandbox.endpoint));
+    assert_eq!(document["remarks"]["identity"], "arn:aws:iam::123456789012:user/sandbox");
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn a_state_of_an_earlier_version_is_of_this_endpoint() {
     stage.write(".trunnion/minimal.json", earlier);
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, volume_gib: 60 }");
     let document: Value = serde_json::from_str(&stage.succeed(&["plan", "--json"]).stdout).unwrap();
-    let causes = document["changes"].to_string();
+    let causes = document["compared"]["changes"].to_string();
     assert!(causes.contains("\"cause\":\"stack\"") && !causes.contains("unrecorded"), "{causes}");
 }
 
@@ -150,10 +151,10 @@ fn a_partial_plan_says_what_it_leaves_out() {
     assert!(!ended.stdout.contains("No changes:"), "{}", ended.stdout);
     let document: Value =
         serde_json::from_str(&stage.succeed(&["plan", "--target", "instance.probe", "--json"]).stdout).unwrap();
-    assert_eq!(document["partial"], true);
-    let (covered, others) =
-        (document["summary"]["unchanged"].as_u64().unwrap(), document["summary"]["not_covered"].as_u64().unwrap());
-    assert_eq!(covered + others, 22, "of 22 addresses: {}", document["summary"]);
+    assert_eq!(document["compared"]["partial"], true);
+    let summary = &document["compared"]["summary"];
+    let (covered, others) = (summary["unchanged"].as_u64().unwrap(), summary["not_covered"].as_u64().unwrap());
+    assert_eq!(covered + others, 22, "of 22 addresses: {summary}");
     assert!(ended.stdout.contains(&format!("{others} other addresses are not planned")), "{}", ended.stdout);
 }
 
@@ -254,12 +255,20 @@ fn a_plan_says_nothing_that_is_not_understood() {
     let stage = Stage::with("minimal");
     stage.succeed(&["plan", "--out", "plan.json"]);
     let mut document: Value = serde_json::from_slice(&fs::read(stage.path("plan.json")).unwrap()).unwrap();
-    document["changes"][0]["approved"] = json!(true);
+    document["compared"]["changes"][0]["approved"] = json!(true);
     stage.write("plan.json", document.to_string());
     refused(&stage, &["apply", "--yes", "plan.json"], &["unknown field `approved`"]);
-    document["format"] = json!(2);
-    stage.write("plan.json", document.to_string());
-    refused(&stage, &["apply", "--yes", "plan.json"], &["has format 2", "use the version of trunnion that wrote it"]);
+    for (format, expected) in [
+        (json!(1), ["has format 1, which only an earlier version of trunnion reads", "make a new plan with"]),
+        (json!("2.9"), ["has format 2.9 of a later version", "use the version of trunnion that wrote it"]),
+        (json!("3.0"), ["has format 3.0 of a later version", "use the version of trunnion that wrote it"]),
+    ] {
+        document["format"] = format;
+        stage.write("plan.json", document.to_string());
+        for verb in ["apply", "show"] {
+            refused(&stage, &[verb, "plan.json"], &expected);
+        }
+    }
 }
 
 /// Runs `trunnion` where no file can be longer than so many blocks of 512 bytes.
@@ -301,11 +310,16 @@ fn a_plan_is_written_whole_or_not_at_all() {
 fn an_unsaved_state_is_said_as_such() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
-    let ended = with_little_room(&stage, 1, &["apply", "--yes"]);
+    let ended = with_little_room(&stage, 1, &["apply", "--yes", "--json"]);
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     let said = ended.said();
     assert!(said.contains("The state could not be saved: writing `"), "{said}");
     assert!(!said.contains("..") && said.contains("not started"), "{said}");
+    let events = ended.events();
+    let outcome = &events.last().unwrap()["outcome"];
+    assert_eq!((&outcome["result"], &outcome["failed"]), (&json!("unsaved"), &json!([])), "{outcome:#}");
+    assert!(outcome["unsaved"].as_str().is_some_and(|why| why.starts_with("writing `")), "{outcome:#}");
+    assert!(outcome["not_started"].as_u64().is_some_and(|count| count > 0), "{outcome:#}");
     stage.converge(&[]);
 }
 

@@ -157,7 +157,7 @@ impl Stage {
     pub fn changes(&self, more: &[&str]) -> Vec<String> {
         let ended = self.run(&[&["plan", "--json", "--detailed-exitcode"], more].concat());
         let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
-        let changes: Vec<String> = document["changes"]
+        let changes: Vec<String> = document["compared"]["changes"]
             .as_array()
             .unwrap()
             .iter()
@@ -177,6 +177,12 @@ impl Stage {
 }
 
 impl Ended {
+    /// What `apply --json` wrote, one event a line.
+    pub fn events(&self) -> Vec<Value> {
+        let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stdout.lines().map(event).collect()
+    }
+
     /// What it said, its lines joined: long messages are wrapped.
     pub fn said(&self) -> String {
         self.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,7 +1,8 @@
 //! Where a resource stands in a stack: `launch_template.heavy`, `instance.heavy[2]`, `s3_object.generator[arm64]`.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{borrow::Cow, cmp::Ordering, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The kind of a resource, as in `launch_template`.
@@ -134,6 +135,20 @@ impl Serialize for Address {
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Address {
+    fn schema_name() -> Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": r"^[^.\[\]]+\.[^.\[\]]+(\[.+\])?$",
+            "description": "An address such as `launch_template.heavy` or `instance.heavy[2]`."
+        })
     }
 }
 

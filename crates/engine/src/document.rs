@@ -1,33 +1,53 @@
 //! The plan document: the plan as JSON, versioned, with a published schema. Every human view of a plan is made from it.
+//!
+//! It has two parts. [`Compared`] is what a reviewer agrees to: the same inputs give the same bytes, and a written plan is
+//! applied only where a fresh plan has the same ones. [`Remarks`] explain it and may differ.
 
-use std::{collections::BTreeMap, fmt};
+mod format;
+mod moved;
+mod place;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+pub use self::{
+    format::Format,
+    moved::Moved,
+    place::{ComparedPlace, Endpoint, EndpointKind, Place},
+};
 use crate::{
     Address, Difference, Map, OtherHome, Plan, RuleBook, Value,
-    plan::{Action, Cause, Note, Operation, Reason},
+    plan::{Action, Cause, Change, Note, Operation, Reason},
+    value::JsonText,
 };
 
-/// A plan as it is written down. Nothing in it depends on the time or place it was made at.
+/// A plan as it is written down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Trunnion plan")]
 pub struct Document {
-    /// Version of this format: 1.
-    pub format: u32,
+    /// Version of this format.
+    #[schemars(extend("pattern" = r"^2\.[0-9]+$"))]
+    pub format: Format,
+    /// What is compared when the plan is applied: a fresh plan has to be equal in all of it.
+    pub compared: Compared,
+    /// What explains the plan and may differ when it is applied. A reader ignores what it does not know here.
+    #[serde(default)]
+    pub remarks: Remarks,
+}
+
+/// The part of a plan that is compared when it is applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Compared {
     /// The stack's name.
     pub stack: String,
-    /// How the plan was asked for: whoever applies it asks the same again and compares.
+    /// How the plan was asked for: apply asks the same again.
     pub origin: Origin,
-    /// Where it was made. A remark, but for the account, the region and the kind of endpoint: those are compared.
+    /// Where it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
-    /// Who made it, as the ARN that the cloud knows it by. A remark: somebody else may apply the plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<String>,
+    pub place: Option<ComparedPlace>,
     /// Whether it covers targets only, and not the whole stack.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
@@ -41,11 +61,23 @@ pub struct Document {
     pub changes: Vec<DocumentChange>,
     /// What apply does, each step behind those it waits for.
     pub steps: Vec<DocumentStep>,
-    /// What is worth telling.
-    pub notes: Vec<Note>,
     /// Whose resources it would take over: apply refuses unless a person agrees to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_homes: Vec<OtherHome>,
+}
+
+/// The part of a plan that explains it: whoever applies the plan may be somebody else, and see other notes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Remarks {
+    /// Who made the plan, as the ARN that the cloud knows it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Where the calls went: the URL of something that is not AWS, or the folder of a sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// What a person should know beside the changes.
+    #[serde(default)]
+    pub notes: Vec<Note>,
 }
 
 /// How a plan was asked for.
@@ -61,13 +93,13 @@ pub struct Origin {
     /// Whether it is a plan for the sandbox in the process.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sandbox: bool,
-    /// Whether everything is to go.
+    /// Whether it deletes everything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub destroy: bool,
-    /// The only addresses planned for.
+    /// The only addresses planned for, as they were typed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
-    /// The addresses whose replacement was asked for.
+    /// The addresses whose replacement was asked for, as they were typed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replace: Vec<String>,
     /// Whether the newest images were asked for.
@@ -76,78 +108,6 @@ pub struct Origin {
     /// Whether the newest generator and boot script were asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub update_generator: bool,
-}
-
-/// Where a plan was made: which account and region, reached how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Place {
-    /// The account.
-    pub account: String,
-    /// The region.
-    pub region: String,
-    /// How it was reached.
-    pub endpoint: Endpoint,
-}
-
-/// What answers the calls.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Endpoint {
-    /// AWS itself.
-    Aws,
-    /// Something else that speaks AWS's protocols, at this URL.
-    Url(String),
-    /// The sandbox inside the process, its data in this folder.
-    Sandbox(String),
-}
-
-impl Place {
-    /// Whether both speak of the same account and region, reached in the same way. Another URL is the same way.
-    pub fn is_alike(&self, other: &Self) -> bool {
-        let kind = std::mem::discriminant(&self.endpoint) == std::mem::discriminant(&other.endpoint);
-        kind && self.account == other.account && self.region == other.region
-    }
-
-    /// How a state document names it: `aws/123456789012/eu-west-3`, `sandbox/…`, `http://127.0.0.1:4600/…`.
-    pub fn key(&self) -> String {
-        let endpoint = match &self.endpoint {
-            Endpoint::Aws => "aws",
-            Endpoint::Sandbox(_) => "sandbox",
-            Endpoint::Url(url) => url.trim_end_matches('/'),
-        };
-        format!("{endpoint}/{}/{}", self.account, self.region)
-    }
-
-    /// Reads what [`Place::key`] wrote; the folder of a sandbox is not in it.
-    pub fn of_key(key: &str) -> Option<Self> {
-        let mut parts = key.rsplitn(3, '/');
-        let (region, account, endpoint) = (parts.next()?, parts.next()?, parts.next()?);
-        let endpoint = match endpoint {
-            "aws" => Endpoint::Aws,
-            "sandbox" => Endpoint::Sandbox(String::new()),
-            url => Endpoint::Url(url.to_owned()),
-        };
-        Some(Self { account: account.to_owned(), region: region.to_owned(), endpoint })
-    }
-}
-
-/// `account 123456789012 · eu-west-3 · AWS`
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "account {} · {} · {}", self.account, self.region, self.endpoint)
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Aws => f.write_str("AWS"),
-            Self::Url(url) => f.write_str(url),
-            Self::Sandbox(folder) if folder.is_empty() => f.write_str("sandbox"),
-            Self::Sandbox(folder) => write!(f, "sandbox in {folder}"),
-        }
-    }
 }
 
 /// Which state document a plan was made with.
@@ -164,11 +124,11 @@ pub struct StateReference {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
-    /// Made.
+    /// Created.
     pub create: usize,
     /// Changed in place.
     pub update: usize,
-    /// Deleted and made anew.
+    /// Deleted and created again.
     pub replace: usize,
     /// Deleted.
     pub delete: usize,
@@ -189,7 +149,7 @@ fn is_zero(count: &usize) -> bool {
 #[serde(deny_unknown_fields)]
 pub struct DocumentChange {
     /// Its address, as in `instance.heavy[2]`.
-    pub address: String,
+    pub address: Address,
     /// What happens.
     pub action: Action,
     /// Why.
@@ -197,13 +157,16 @@ pub struct DocumentChange {
     /// What the cloud calls the one that stands there now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Its name or its tag `Name`, where its id does not end with it; absent where nothing happens to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The attributes that make it happen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<DocumentDifference>,
-    /// What a new resource will look like; a reference is `{"$reference": "address#attribute"}`.
+    /// What a new resource will look like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub desired: Option<Json>,
-    /// SHA-256 of what stands there now: apply refuses when it is something else by then.
+    pub desired: Option<Map>,
+    /// SHA-256 of what stands there now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_digest: Option<String>,
 }
@@ -216,10 +179,10 @@ pub struct DocumentDifference {
     pub path: String,
     /// What it is; absent where it is not there; a digest where it is sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Json>,
-    /// What it shall be; absent where it shall go; a digest where it is sensitive.
+    pub before: Option<Value>,
+    /// What it becomes; absent where it goes; a digest where it is sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Json>,
+    pub after: Option<Value>,
     /// Since when it differs.
     pub cause: Cause,
     /// Whether it forces a replacement.
@@ -228,9 +191,6 @@ pub struct DocumentDifference {
     /// Whether it is sensitive.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sensitive: bool,
-    /// Whether its text holds JSON.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub json: bool,
 }
 
 /// One step of apply.
@@ -238,7 +198,7 @@ pub struct DocumentDifference {
 #[serde(deny_unknown_fields)]
 pub struct DocumentStep {
     /// The address it is about.
-    pub address: String,
+    pub address: Address,
     /// What is done.
     pub operation: Operation,
     /// Positions, from 0, of the steps that must have succeeded before.
@@ -246,9 +206,44 @@ pub struct DocumentStep {
     pub after: Vec<usize>,
 }
 
+/// Why a text cannot be read as a plan document, as the end of a sentence that begins with the name of its file.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// No JSON, or something else in JSON.
+    #[error("is not a plan document: {0}")]
+    Damaged(#[source] serde_json::Error),
+    /// The format of an earlier version.
+    #[error("has format {0}, which only an earlier version of trunnion reads; this version reads format {ours}", ours = Document::FORMAT)]
+    Earlier(String),
+    /// The format of a later version.
+    #[error("has format {0} of a later version of trunnion; this version reads format {ours}", ours = Document::FORMAT)]
+    Later(Format),
+    /// A later minor version, with something to agree to that this version does not know.
+    #[error("has format {format} of a later version of trunnion, with something that this version, which reads format {ours}, does not know: {source}", ours = Document::FORMAT)]
+    Unknown {
+        /// The document's format.
+        format: Format,
+        /// What is not known.
+        source: serde_json::Error,
+    },
+}
+
+impl DocumentError {
+    /// What to do next.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Damaged(_) => "`trunnion plan STACK --out FILE` writes one",
+            Self::Earlier(_) => "make a new plan with `trunnion plan STACK --out FILE`",
+            Self::Later(_) | Self::Unknown { .. } => {
+                "use the version of trunnion that wrote it, or make a new plan with `trunnion plan STACK --out FILE`"
+            }
+        }
+    }
+}
+
 impl Document {
-    /// The format this version writes and reads.
-    pub const FORMAT: u32 = 1;
+    /// The format that this version writes. Version 1 had no parts, and a plain number as its version.
+    pub const FORMAT: Format = Format { major: 2, minor: 0 };
 
     /// Writes a plan down. Sensitive values become digests.
     pub fn new(plan: &Plan, origin: Origin, rules: &RuleBook) -> Self {
@@ -263,191 +258,155 @@ impl Document {
                 Action::Replace => &mut summary.replace,
                 Action::Delete => &mut summary.delete,
             } += 1;
-            let is_touched = change.action != Action::None;
-            let shown = matches!(change.action, Action::Create | Action::Replace);
-            changes.push(DocumentChange {
-                address: change.address.to_string(),
-                action: change.action,
-                reason: change.reason.clone(),
-                id: change.remote.as_ref().map(|remote| remote.id.clone()),
-                differences: change
-                    .differences
-                    .iter()
-                    .map(|(difference, cause)| written(difference, cause, &change.address, rules))
-                    .collect(),
-                desired: change
-                    .desired
-                    .as_ref()
-                    .filter(|_| shown)
-                    .map(|desired| Value::Map(lasting(desired, &change.address, rules)).into()),
-                observed_digest: change
-                    .remote
-                    .as_ref()
-                    .filter(|_| is_touched)
-                    .map(|remote| Value::Map(remote.attributes.clone()).digest()),
-            });
+            changes.push(DocumentChange::new(change, rules));
         }
-        let steps = plan
-            .steps
-            .iter()
-            .map(|step| DocumentStep {
-                address: plan.changes[step.change].address.to_string(),
-                operation: step.operation,
-                after: step.after.clone(),
-            })
-            .collect();
+        let step = |step: &crate::Step| DocumentStep {
+            address: plan.changes[step.change].address.clone(),
+            operation: step.operation,
+            after: step.after.clone(),
+        };
         let (lineage, serial) = plan.state.clone();
-        Self {
-            format: Self::FORMAT,
+        let compared = Compared {
             stack: plan.stack.clone(),
             origin,
             place: None,
-            identity: None,
             partial: !plan.is_whole,
             state: StateReference { lineage, serial },
             digest: plan.digest.clone(),
             summary,
             changes,
-            steps,
-            notes: plan.notes.clone(),
+            steps: plan.steps.iter().map(step).collect(),
             other_homes: plan.other_homes.clone(),
+        };
+        Self { format: Self::FORMAT, compared, remarks: Remarks { notes: plan.notes.clone(), ..Remarks::default() } }
+    }
+
+    /// The same plan with where and by whom it was made.
+    #[must_use]
+    pub fn made(mut self, place: &Place, identity: Option<String>) -> Self {
+        self.compared.place = Some(place.compared());
+        self.remarks.endpoint = place.endpoint.address().map(str::to_owned);
+        self.remarks.identity = identity;
+        self
+    }
+
+    /// Where it was made.
+    pub fn place(&self) -> Option<Place> {
+        self.compared.place.as_ref().map(|place| place.at(self.remarks.endpoint.as_deref()))
+    }
+
+    /// Reads a document of this major version. Remarks that this version does not know are ignored; anything else that it
+    /// does not know refuses the document, because nobody can apply what they do not understand.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let json: Json = serde_json::from_slice(bytes).map_err(DocumentError::Damaged)?;
+        // The format first: what another one has more or less is no mistake of the file.
+        let format = match json.get("format") {
+            Some(Json::Number(number)) => return Err(DocumentError::Earlier(number.to_string())),
+            Some(format) => Format::deserialize(format).map_err(DocumentError::Damaged)?,
+            None => Self::FORMAT,
+        };
+        if format.major < Self::FORMAT.major {
+            return Err(DocumentError::Earlier(format.to_string()));
         }
+        if format.major > Self::FORMAT.major {
+            return Err(DocumentError::Later(format));
+        }
+        Self::deserialize(&json).map_err(|source| {
+            if format > Self::FORMAT {
+                DocumentError::Unknown { format, source }
+            } else {
+                DocumentError::Damaged(source)
+            }
+        })
+    }
+
+    /// The document as JSON, indented, with a newline at its end.
+    pub fn to_text(&self) -> serde_json::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// The schema of the document.
     pub fn json_schema() -> Json {
         schemars::schema_for!(Document).to_value()
     }
+}
 
-    /// Why a later plan of the same origin is not this one; nothing where it is. Notes and who made the plan do not count.
-    pub fn moved(&self, later: &Self) -> Option<Moved> {
-        if self.stack != later.stack {
-            let message = format!("it is a plan of `{}`, and the file is now the stack `{}`", self.stack, later.stack);
-            return Some(Moved::Stack(message));
-        }
-        if let (Some(made), Some(here)) = (&self.place, &later.place)
-            && !made.is_alike(here)
-        {
-            return Some(Moved::Place(format!("it was made for {made}, and this is {here}")));
-        }
-        if self.state.lineage != later.state.lineage {
-            return Some(Moved::State(self.another_state(later)));
-        }
-        let same = Self {
-            place: self.place.clone(),
-            identity: self.identity.clone(),
-            notes: self.notes.clone(),
-            ..later.clone()
+impl DocumentChange {
+    fn new(change: &Change, rules: &RuleBook) -> Self {
+        let Change { address, action, reason, differences, desired, remote } = change;
+        let is_touched = *action != Action::None;
+        let is_new = matches!(action, Action::Create | Action::Replace);
+        let remote = remote.as_ref();
+        let id = remote.map(|remote| remote.id.clone());
+        let name = || {
+            let attributes = remote.map(|remote| &remote.attributes).or(desired.as_ref()).filter(|_| is_touched)?;
+            let name = name_of(&lasting(attributes, address, rules))?.to_owned();
+            id.as_ref().is_none_or(|id| !id.ends_with(&name)).then_some(name)
         };
-        (same != *self).then(|| Moved::Content(self.different(&same)))
+        let spelled = |desired: &Map| -> Map {
+            let lasting = lasting(desired, address, rules);
+            lasting.iter().map(|(name, value)| (name.clone(), shown(value, name, address, rules))).collect()
+        };
+        Self {
+            address: address.clone(),
+            action: *action,
+            reason: reason.clone(),
+            name: name(),
+            id,
+            differences: differences
+                .iter()
+                .map(|(difference, cause)| DocumentDifference::new(difference, cause, address, rules))
+                .collect(),
+            desired: desired.as_ref().filter(|_| is_new).map(spelled),
+            observed_digest: remote.filter(|_| is_touched).map(|remote| Value::Map(remote.attributes.clone()).digest()),
+        }
     }
+}
 
-    fn another_state(&self, later: &Self) -> String {
-        match (self.state.lineage.is_empty(), later.state.lineage.is_empty()) {
-            (false, true) => {
-                format!("it was made with a state, at serial {}, and there is no state here", self.state.serial)
+/// What people call something.
+fn name_of(attributes: &Map) -> Option<&str> {
+    let tag = || attributes.get("tags")?.as_map()?.get("Name");
+    attributes.get("name").or_else(tag)?.as_text()
+}
+
+impl DocumentDifference {
+    fn new(difference: &Difference, cause: &Cause, address: &Address, rules: &RuleBook) -> Self {
+        let Difference { path, before, after, forces_replacement, sensitive } = difference;
+        let (before, after) = if *sensitive {
+            (before.as_ref().map(mask), after.as_ref().map(mask))
+        } else {
+            let shown = |value: &Option<Value>| value.as_ref().map(|value| shown(value, path, address, rules));
+            match (shown(before), shown(after)) {
+                // Both as JSON, or both as text; and as text where they are the same JSON in different words.
+                (Some(Value::Json(one)), Some(Value::Json(other))) if one != other => {
+                    (Some(Value::Json(one)), Some(Value::Json(other)))
+                }
+                (Some(_), Some(_)) => (before.clone(), after.clone()),
+                only => only,
             }
-            (true, _) => format!(
-                "it was made without a state, and the state here is at serial {}: the stack was applied since, or this \
-                 is the state of another place",
-                later.state.serial
-            ),
-            (false, false) => "it was made with another state than the one here".to_owned(),
+        };
+        Self {
+            path: path.clone(),
+            before,
+            after,
+            cause: cause.clone(),
+            forces_replacement: *forces_replacement,
+            sensitive: *sensitive,
         }
     }
-
-    /// One sentence for each thing that is different. Since when an attribute differs, and why, follows from the state
-    /// and is no difference by itself.
-    fn different(&self, later: &Self) -> Vec<String> {
-        let mut different = Vec::new();
-        if self.digest != later.digest {
-            different.push("the stack asks for something else than it did".to_owned());
-        }
-        if self.other_homes != later.other_homes {
-            different.push("other resources belong to another home than did".to_owned());
-        }
-        if self.state.serial != later.state.serial {
-            let (now, then) = (later.state.serial, self.state.serial);
-            different.push(format!("the state is at serial {now}, the plan was made at {then}"));
-        }
-        let (before, now) = (by_address(self), by_address(later));
-        let mut addresses: Vec<&String> = before.keys().chain(now.keys()).collect();
-        addresses.sort();
-        addresses.dedup();
-        for address in addresses {
-            let changes = |of: &BTreeMap<_, Vec<DocumentChange>>| of.get(address).cloned().unwrap_or_default();
-            let (planned, would) = (changes(&before), changes(&now));
-            if planned == would {
-                continue;
-            }
-            let (planned, would) = (actions(&planned), actions(&would));
-            different.push(if planned == would {
-                format!("`{address}` is not as the plan saw it")
-            } else {
-                format!("`{address}`: the plan says {planned}, a fresh one says {would}")
-            });
-        }
-        if different.is_empty() {
-            different.push("a fresh plan says something else in its steps or reasons".to_owned());
-        }
-        different
-    }
 }
 
-/// Why a plan made now is not the one that was written down: one sentence, or one for each thing that is different.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Moved {
-    /// It is the plan of another stack.
-    Stack(String),
-    /// It was made for another account or region, or for a sandbox.
-    Place(String),
-    /// It was made with a state that is not the one here.
-    State(String),
-    /// The stack, the state or the cloud went on.
-    Content(Vec<String>),
-}
-
-/// The changes by address, without what only explains them.
-fn by_address(document: &Document) -> BTreeMap<String, Vec<DocumentChange>> {
-    let mut changes: BTreeMap<String, Vec<DocumentChange>> = BTreeMap::new();
-    for change in &document.changes {
-        let mut plain = DocumentChange { reason: Reason::Unchanged, ..change.clone() };
-        for difference in &mut plain.differences {
-            difference.cause = Cause::Unrecorded;
-        }
-        changes.entry(change.address.clone()).or_default().push(plain);
-    }
-    changes
-}
-
-/// `replace and delete`; an address may have a left-over beside the one that stays.
-fn actions(changes: &[DocumentChange]) -> String {
-    let words: Vec<&str> = changes
-        .iter()
-        .map(|change| match change.action {
-            Action::None => "no change",
-            Action::Create => "create",
-            Action::Update => "update",
-            Action::Replace => "replace",
-            Action::Delete => "delete",
-        })
-        .collect();
-    if words.is_empty() { "nothing of it".to_owned() } else { words.join(" and ") }
-}
-
-fn written(difference: &Difference, cause: &Cause, address: &Address, rules: &RuleBook) -> DocumentDifference {
-    let rule = rules.get(&address.kind).map(|rules| rules.attribute(&difference.path)).unwrap_or_default();
-    let show = |value: &Option<Value>| {
-        value.as_ref().map(|value| if difference.sensitive { mask(value).into() } else { value.clone().into() })
-    };
-    DocumentDifference {
-        path: difference.path.clone(),
-        before: show(&difference.before),
-        after: show(&difference.after),
-        cause: cause.clone(),
-        forces_replacement: difference.forces_replacement,
-        sensitive: difference.sensitive,
-        json: rule.json,
+/// A value as a document shows it: text that holds JSON is that JSON.
+fn shown(value: &Value, path: &str, address: &Address, rules: &RuleBook) -> Value {
+    let is_json = |path: &str| rules.get(&address.kind).is_some_and(|rules| rules.attribute(path).json);
+    match value {
+        Value::Text(text) if is_json(path) => JsonText::parse(text).map_or_else(|| value.clone(), Value::Json),
+        Value::Map(map) => Value::Map(
+            map.iter()
+                .map(|(key, value)| (key.clone(), shown(value, &format!("{path}.{key}"), address, rules)))
+                .collect(),
+        ),
+        other => other.clone(),
     }
 }
 

@@ -28,7 +28,7 @@ pub struct OtherHome {
     /// How many they are.
     pub count: usize,
     /// Some of their addresses.
-    pub addresses: Vec<String>,
+    pub addresses: Vec<Address>,
 }
 
 impl fmt::Display for OtherHome {
@@ -70,7 +70,7 @@ pub(crate) fn others(observed: &Observed, recorded: &State, rules: &RuleBook, ho
             }
         }
     }
-    let named = |addresses: &[&Address]| addresses.iter().take(OtherHome::NAMED).map(ToString::to_string).collect();
+    let named = |addresses: &[&Address]| addresses.iter().take(OtherHome::NAMED).map(|&at| at.clone()).collect();
     let other = |(home, addresses): (Option<&str>, Vec<&Address>)| OtherHome {
         home: home.map(crate::plain),
         count: addresses.len(),

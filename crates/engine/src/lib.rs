@@ -24,8 +24,8 @@ pub use crate::{
     apply::{Event, Events, Outcome, Settings, apply},
     diff::{Difference, differences, normalised_json},
     document::{
-        Document, DocumentChange, DocumentDifference, DocumentStep, Endpoint, Moved, Origin, Place, StateReference,
-        Summary,
+        Compared, ComparedPlace, Document, DocumentChange, DocumentDifference, DocumentError, DocumentStep, Endpoint,
+        EndpointKind, Format, Moved, Origin, Place, Remarks, StateReference, Summary,
     },
     home::{HomeRule, OtherHome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
@@ -34,5 +34,5 @@ pub use crate::{
     rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},
     state::{Recorded, State, StateError},
     store::{FileLock, FileStore, LockGuard, LockInfo, StateStore, StoreError, replace_file},
-    value::{Map, Reference, Value, from_map, hex, to_map},
+    value::{JsonText, Map, Reference, Value, from_map, hex, to_map},
 };

@@ -111,9 +111,8 @@ pub struct Step {
     pub after: Vec<usize>,
 }
 
-/// Something worth telling that changes nothing.
+/// Something that a person should know and that changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Note {
     /// `plan::pinned`, `blueprint::no_route`.
     pub code: String,

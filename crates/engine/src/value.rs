@@ -2,10 +2,11 @@
 //!
 //! A [`Reference`] stands for an attribute of another resource until that resource is there. It is data: it serialises
 //! as `{"$reference": "instance.heavy[0]#private_ip"}`, and it is an edge of the graph. A concatenation serialises as
-//! `{"$concat": [...]}`.
+//! `{"$concat": [...]}`, and text that is shown as the JSON it holds as `{"$json": ...}`.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
@@ -35,6 +36,50 @@ pub enum Value {
     Reference(Reference),
     /// Texts and references, one behind the other.
     Concat(Vec<Value>),
+    /// Text that holds a JSON document, as that document. Only plan documents have it: what is compared and applied is the
+    /// text.
+    Json(JsonText),
+}
+
+/// A JSON object or array that an attribute holds as text, such as a policy. Equal are those that are written alike.
+#[derive(Debug, Clone)]
+pub struct JsonText(Json);
+
+impl JsonText {
+    /// The document that a text holds, if it is an object or an array.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().and_then(Self::of)
+    }
+
+    fn of(json: Json) -> Option<Self> {
+        (json.is_object() || json.is_array()).then_some(Self(json))
+    }
+
+    /// The document.
+    pub fn document(&self) -> &Json {
+        &self.0
+    }
+}
+
+impl PartialEq for JsonText {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for JsonText {}
+
+impl PartialOrd for JsonText {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for JsonText {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Objects are equal whatever the order of their keys, and have no order of their own.
+        self.0.to_string().cmp(&other.0.to_string())
+    }
 }
 
 /// An attribute of a resource or lookup.
@@ -199,6 +244,21 @@ pub fn hex(bytes: &[u8]) -> String {
 
 const REFERENCE: &str = "$reference";
 const CONCAT: &str = "$concat";
+const JSON: &str = "$json";
+
+impl JsonSchema for Value {
+    fn schema_name() -> Cow<'static, str> {
+        "Value".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Any JSON without fractions. `{\"$reference\": \"ADDRESS#ATTRIBUTE\"}` is what an attribute of another \
+                            resource will be, `{\"$concat\": [...]}` texts and references one behind the other, \
+                            `{\"$json\": ...}` text that holds this JSON document."
+        })
+    }
+}
 
 impl From<Json> for Value {
     fn from(json: Json) -> Self {
@@ -215,6 +275,9 @@ impl From<Json> for Value {
                     }
                     if let Some(Json::Array(parts)) = object.get(CONCAT) {
                         return Self::Concat(parts.iter().cloned().map(Self::from).collect());
+                    }
+                    if let Some(text) = object.get(JSON).cloned().and_then(JsonText::of) {
+                        return Self::Json(text);
                     }
                 }
                 Self::Map(object.into_iter().map(|(key, value)| (key, Self::from(value))).collect())
@@ -241,6 +304,7 @@ impl Serialize for Value {
                 serializer.collect_map([(REFERENCE, format!("{address}#{attribute}"))])
             }
             Self::Concat(parts) => serializer.collect_map([(CONCAT, parts)]),
+            Self::Json(JsonText(document)) => serializer.collect_map([(JSON, document)]),
         }
     }
 }
@@ -260,6 +324,7 @@ impl From<Value> for Json {
             Value::Concat(parts) => Self::Object(
                 [(CONCAT.to_owned(), Self::Array(parts.into_iter().map(Self::from).collect()))].into_iter().collect(),
             ),
+            Value::Json(JsonText(document)) => Self::Object([(JSON.to_owned(), document)].into_iter().collect()),
         }
     }
 }

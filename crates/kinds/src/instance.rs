@@ -1,5 +1,6 @@
 //! `instance`: a generator host. It counts as created once `RunInstances` answered; the token finds it again.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
@@ -28,7 +29,7 @@ pub struct Instance {
 }
 
 /// One element of the computed attribute `network_interfaces`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceInterface {
     /// `eni-…`
     pub id: String,

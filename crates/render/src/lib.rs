@@ -1,29 +1,33 @@
 //! Makes a plan document readable. What a person sees comes from the same document that a machine reads, so the two
 //! cannot disagree.
 //!
+//! It goes in two steps: [`Tree`] is what is to be seen of a document, decided and spelled out, without any markup;
+//! [`terminal()`] writes such a tree for a terminal. Another form of output is another writer of the same tree.
+//!
 //! ```
-//! use trunnion_engine::{Document, Origin, Summary, StateReference};
-//! let document = Document {
-//!     format: 1,
-//!     stack: "loadtest".into(),
-//!     origin: Origin { file: "loadtest.yaml".into(), ..Origin::default() },
-//!     place: None,
-//!     identity: None,
-//!     partial: false,
-//!     state: StateReference { lineage: String::new(), serial: 0 },
-//!     digest: String::new(),
-//!     summary: Summary { unchanged: 3, ..Summary::default() },
-//!     changes: vec![],
-//!     steps: vec![],
-//!     notes: vec![],
-//!     other_homes: vec![],
-//! };
-//! assert!(trunnion_render::terminal(&document).contains("No changes"));
+//! use trunnion_engine::Document;
+//! let document = Document::parse(br#"{
+//!     "format": "2.0",
+//!     "compared": {
+//!         "stack": "loadtest",
+//!         "origin": {"file": "loadtest.yaml"},
+//!         "state": {"lineage": "", "serial": 0},
+//!         "digest": "",
+//!         "summary": {"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 3},
+//!         "changes": [],
+//!         "steps": []
+//!     }
+//! }"#)?;
+//! assert!(trunnion_render::terminal(&document).contains("all 3 resources match the stack"));
+//! # Ok::<(), trunnion_engine::DocumentError>(())
 //! ```
 
+mod entry;
 mod group;
 mod lines;
+pub mod style;
 mod terminal;
+pub mod tree;
 mod value;
 mod visible;
 mod wrap;
@@ -31,23 +35,6 @@ mod wrap;
 pub use crate::{
     group::addresses,
     terminal::{head, notes, summary, terminal},
+    tree::Tree,
     wrap::wrap,
 };
-
-/// The styles of terminal output. Colour never carries meaning alone: every line has its sign.
-pub mod style {
-    use anstyle::{AnsiColor, Style};
-
-    /// What is made.
-    pub const CREATE: Style = AnsiColor::Green.on_default();
-    /// What changes.
-    pub const UPDATE: Style = AnsiColor::Yellow.on_default();
-    /// What goes.
-    pub const DELETE: Style = AnsiColor::Red.on_default();
-    /// What comes first to the eye.
-    pub const STRONG: Style = Style::new().bold();
-    /// What may be passed over.
-    pub const FAINT: Style = Style::new().dimmed();
-    /// What deserves a second look.
-    pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
-}

@@ -1,75 +1,197 @@
-//! Differences of long texts, line by line.
-
-use std::fmt::Write as _;
+//! Texts and JSON documents line by line, and their differences with a little of what surrounds them.
 
 use serde_json::Value as Json;
 use similar::{Change, ChangeTag, TextDiff};
+use trunnion_engine::{JsonText, Value};
 
-use crate::{style, value, visible};
+use crate::{
+    tree::{Line, Part},
+    value, visible,
+};
 
 /// How many unchanged lines stand around a change.
 const CONTEXT: usize = 2;
 
-/// Both texts if the difference is worth showing by lines: one of them has several, or holds JSON.
-pub(crate) fn texts(before: &Json, after: &Json, is_json: bool) -> Option<(String, String)> {
-    let (before, after) = (value::spelled_out(before)?, value::spelled_out(after)?);
-    if is_json {
-        let (shown_before, shown_after) = (pretty(&before), pretty(&after));
-        // Equal documents in different words: those are the difference then.
-        return if shown_before == shown_after { None } else { Some((shown_before, shown_after)) };
-    }
-    (before.lines().count() > 1 || after.lines().count() > 1).then_some((before, after))
+/// Keys that say which one of several objects it is.
+const IDENTITIES: [&str; 3] = ["sid", "id", "name"];
+
+/// The lines of a new JSON document.
+pub(crate) fn of_json(text: &JsonText) -> impl Iterator<Item = String> {
+    spread(text.document()).into_iter().map(|line| value::safe(line.text.trim_end()))
 }
 
-/// Whether a text is a JSON document.
-pub(crate) fn is_json(text: &str) -> bool {
-    serde_json::from_str::<Json>(text).is_ok()
-}
-
-/// JSON over several lines; other text as it is.
-pub(crate) fn pretty(text: &str) -> String {
-    serde_json::from_str::<Json>(text)
-        .ok()
-        .and_then(|json| serde_json::to_string_pretty(&json).ok())
-        .unwrap_or_else(|| text.to_owned())
-}
-
-/// Appends the changed lines with a little of what surrounds them.
-pub(crate) fn append(out: &mut String, before: &str, after: &str, indent: &str) {
-    let diff = TextDiff::from_lines(before, after);
-    for (index, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
-        if index > 0 {
-            let _ = writeln!(out, "{indent}{}⋮{:#}", style::FAINT, style::FAINT);
+/// The lines that differ where a difference is worth showing by lines: one of the texts has several, or they are JSON.
+pub(crate) fn between(before: Option<&Value>, after: Option<&Value>) -> Option<Vec<Line>> {
+    let spread = |value: &JsonText| spread(value.document());
+    match (before, after) {
+        (Some(Value::Json(before)), Some(Value::Json(after))) => Some(differences(&spread(before), &spread(after))),
+        (Some(Value::Json(before)), None) => Some(differences(&spread(before), &[])),
+        (None, Some(Value::Json(after))) => Some(differences(&[], &spread(after))),
+        (Some(before), Some(after)) => {
+            let (before, after) = (value::spelled_out(before)?, value::spelled_out(after)?);
+            let is_long = before.lines().count() > 1 || after.lines().count() > 1;
+            is_long.then(|| differences(&split(&before), &split(&after)))
         }
-        for operation in group {
-            let changes: Vec<Change<&str>> = diff.iter_changes(operation).collect();
-            let is_exact = hides_a_difference(&changes);
-            for change in changes {
-                append_line(out, change, is_exact, indent);
+        _ => None,
+    }
+}
+
+/// A line with its line end.
+struct Source {
+    text: String,
+    /// Which line says what this one belongs to.
+    owner: Option<usize>,
+}
+
+/// A text line by line. A line belongs to the last one before it that names something, such as `id = "prl_paris"`, in the
+/// same indented block or in one around it.
+fn split(text: &str) -> Vec<Source> {
+    let mut owners: Vec<(usize, usize)> = Vec::new();
+    let line = |(index, line): (usize, &str)| {
+        let content = line.trim_start_matches(' ');
+        let indent = line.len() - content.len();
+        owners.retain(|(depth, _)| *depth <= indent || content.trim().is_empty());
+        if indent > 0 && is_identity(content) {
+            owners.retain(|(depth, _)| *depth < indent);
+            owners.push((indent, index));
+        }
+        Source { text: line.to_owned(), owner: owners.last().map(|(_, index)| *index) }
+    };
+    text.split_inclusive('\n').enumerate().map(line).collect()
+}
+
+/// Whether a line of a text says what something is called: `name: x`, `id = "x"`.
+fn is_identity(line: &str) -> bool {
+    let key = line.split_once([':', '=']).map(|(key, _)| key.trim().trim_matches('"'));
+    key.is_some_and(|key| IDENTITIES.iter().any(|identity| key.eq_ignore_ascii_case(identity)))
+}
+
+/// A JSON document over several lines, each of which knows the line that names the object it is in.
+fn spread(json: &Json) -> Vec<Source> {
+    let mut lines = Vec::new();
+    write(&mut lines, json, 0, "", "");
+    lines
+}
+
+fn write(lines: &mut Vec<Source>, json: &Json, depth: usize, key: &str, comma: &str) {
+    let indent = "  ".repeat(depth);
+    let comma_after = |index: usize, count: usize| if index + 1 < count { "," } else { "" };
+    let line = |text: &str| Source { text: format!("{indent}{text}\n"), owner: None };
+    match json {
+        Json::Array(list) if !list.is_empty() => {
+            lines.push(line(&format!("{key}[")));
+            for (index, element) in list.iter().enumerate() {
+                write(lines, element, depth + 1, "", comma_after(index, list.len()));
+            }
+            lines.push(line(&format!("]{comma}")));
+        }
+        Json::Object(object) if !object.is_empty() => {
+            let first = lines.len();
+            let mut owner = None;
+            lines.push(line(&format!("{key}{{")));
+            for (index, (name, element)) in object.iter().enumerate() {
+                if element.is_string() && IDENTITIES.iter().any(|identity| name.eq_ignore_ascii_case(identity)) {
+                    owner = owner.or(Some(lines.len()));
+                }
+                write(
+                    lines,
+                    element,
+                    depth + 1,
+                    &format!("{}: ", Json::from(name.as_str())),
+                    comma_after(index, object.len()),
+                );
+            }
+            lines.push(line(&format!("}}{comma}")));
+            for line in lines.iter_mut().skip(first) {
+                line.owner = line.owner.or(owner);
+            }
+        }
+        other => lines.push(line(&format!("{key}{other}{comma}"))),
+    }
+}
+
+/// One line of a comparison.
+struct Compared<'a> {
+    change: Change<&'a str>,
+    /// Whether every character of it is beyond doubt.
+    is_exact: bool,
+    is_shown: bool,
+}
+
+/// The changed lines with a little of what surrounds them and what says where they are; how many others there are.
+fn differences(before: &[Source], after: &[Source]) -> Vec<Line> {
+    let texts = |sources: &'_ [Source]| -> Vec<String> { sources.iter().map(|line| line.text.clone()).collect() };
+    let (old, new) = (texts(before), texts(after));
+    let (old, new): (Vec<&str>, Vec<&str>) =
+        (old.iter().map(String::as_str).collect(), new.iter().map(String::as_str).collect());
+    let diff = TextDiff::from_slices(&old, &new);
+    let mut all: Vec<Compared<'_>> = Vec::new();
+    for operation in diff.ops() {
+        let changes: Vec<Change<&str>> = diff.iter_changes(operation).collect();
+        let is_exact = hides_a_difference(&changes);
+        all.extend(changes.into_iter().map(|change| Compared { change, is_exact, is_shown: false }));
+    }
+    choose(&mut all, before, after);
+    let has_end = |lines: &[&str]| lines.last().is_none_or(|last| last.ends_with('\n'));
+    let is_end_changed = has_end(&old) != has_end(&new);
+    let mut lines = Vec::new();
+    for run in all.chunk_by(|one, other| one.is_shown == other.is_shown) {
+        match run {
+            // Counting one line takes as much space as showing it.
+            [first, _, ..] if !first.is_shown => lines.push(Line::Unchanged(run.len(), Part::Line)),
+            shown => {
+                for compared in shown {
+                    lines.push(line(compared));
+                    if is_end_changed && !compared.change.value().ends_with('\n') {
+                        lines.push(Line::NoLineEnd);
+                    }
+                }
             }
         }
     }
+    lines
 }
 
-/// Whether a line that goes looks like one that comes, and is another one.
+/// Marks the lines that are shown.
+fn choose(all: &mut [Compared<'_>], before: &[Source], after: &[Source]) {
+    for index in 0..all.len() {
+        let change = all[index].change;
+        let (lines, own) = match change.tag() {
+            ChangeTag::Equal => continue,
+            ChangeTag::Delete => (before, change.old_index()),
+            ChangeTag::Insert => (after, change.new_index()),
+        };
+        let last = all.len().min(index + CONTEXT + 1);
+        all[index.saturating_sub(CONTEXT)..last].iter_mut().for_each(|compared| compared.is_shown = true);
+        let owner = own.and_then(|own| lines.get(own)?.owner);
+        let is_owner = |compared: &&mut Compared<'_>| match change.tag() {
+            ChangeTag::Insert => owner.is_some() && compared.change.new_index() == owner,
+            _ => owner.is_some() && compared.change.old_index() == owner,
+        };
+        if let Some(owner) = all.iter_mut().find(is_owner) {
+            owner.is_shown = true;
+        }
+    }
+}
+
+/// Whether a line that goes looks like one that comes, and is another one. A line end is seen anyway.
 fn hides_a_difference(changes: &[Change<&str>]) -> bool {
-    let lines = |tag| changes.iter().filter(move |change| change.tag() == tag).map(Change::value);
+    let lines = |tag| {
+        let of_tag = changes.iter().filter(move |change| change.tag() == tag);
+        of_tag.map(|change| change.value().strip_suffix('\n').unwrap_or(change.value()))
+    };
     lines(ChangeTag::Delete).any(|old| {
         let shown = visible::changed_line(old);
         lines(ChangeTag::Insert).any(|new| old != new && visible::is_alike(&shown, &visible::changed_line(new)))
     })
 }
 
-fn append_line(out: &mut String, change: Change<&str>, is_exact: bool, indent: &str) {
-    let (sign, style) = match change.tag() {
-        ChangeTag::Delete => ('-', style::DELETE),
-        ChangeTag::Insert => ('+', style::CREATE),
-        ChangeTag::Equal => (' ', style::FAINT),
-    };
-    let line = match change.tag() {
-        ChangeTag::Equal => value::safe(change.value().trim_end_matches(['\n', '\r'])),
-        _ if is_exact => visible::exact_line(change.value()),
-        _ => visible::changed_line(change.value()),
-    };
-    let _ = writeln!(out, "{indent}{style}{sign} {line}{style:#}");
+fn line(compared: &Compared<'_>) -> Line {
+    let text = compared.change.value();
+    let changed = |text| if compared.is_exact { visible::exact_line(text) } else { visible::changed_line(text) };
+    match compared.change.tag() {
+        ChangeTag::Equal => Line::Same(value::safe(text.trim_end_matches(['\n', '\r']))),
+        ChangeTag::Delete => Line::Gone(changed(text)),
+        ChangeTag::Insert => Line::Come(changed(text)),
+    }
 }

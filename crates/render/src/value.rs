@@ -1,76 +1,80 @@
 //! One attribute value on one line.
 
-use serde_json::Value as Json;
 pub(crate) use trunnion_engine::plain as safe;
+use trunnion_engine::{Reference, Value};
 
 use crate::visible;
 
 /// What stands where only apply can tell.
-pub(crate) const UNKNOWN: &str = "(known after apply)";
+const UNKNOWN: &str = "(known after apply)";
 
 /// The longest a value gets in one line: what is new is cut there, and what differs has a line for each side.
 pub(crate) const LONGEST: usize = 96;
 
 /// A value in one line, cut where it gets long. For what is new: a difference is never cut.
-pub(crate) fn inline(value: &Json) -> String {
+pub(crate) fn inline(value: &Value) -> String {
     cut(&whole(value))
 }
 
 /// A value in one line, however long; of a digest, the first characters, which tell it from another one.
-pub(crate) fn whole(value: &Json) -> String {
+pub(crate) fn whole(value: &Value) -> String {
     one_line(value, false)
 }
 
 /// What was and what will be, each in one line, so that a reader sees the difference: if the usual way shows both alike,
 /// digests are whole, and characters that are not ASCII are escaped.
-pub(crate) fn pair(before: &Json, after: &Json) -> (String, String) {
+pub(crate) fn pair(before: &Value, after: &Value) -> (String, String) {
     let usual = (whole(before), whole(after));
     if visible::is_alike(&usual.0, &usual.1) { (exact(before), exact(after)) } else { usual }
 }
 
 /// A value in one line, nothing shortened, only ASCII.
-pub(crate) fn exact(value: &Json) -> String {
+pub(crate) fn exact(value: &Value) -> String {
     one_line(value, true)
 }
 
-fn one_line(value: &Json, is_exact: bool) -> String {
+fn one_line(value: &Value, is_exact: bool) -> String {
     match value {
-        Json::String(text) if is_digest(text) && !is_exact => format!("{}…", &text[..12]),
-        Json::String(text) => visible::quoted(text, is_exact),
-        value if is_unknown(value) && is_exact => spelled_out(value).unwrap_or_else(|| UNKNOWN.to_owned()),
-        value if is_unknown(value) => UNKNOWN.to_owned(),
-        Json::Array(list) => {
+        Value::Null => "null".to_owned(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) if is_digest(text) && !is_exact => {
+            format!("{}…", text.chars().take(12).collect::<String>())
+        }
+        Value::Text(text) => visible::quoted(text, is_exact),
+        Value::Json(text) => visible::quoted(&text.document().to_string(), is_exact),
+        Value::Reference(_) | Value::Concat(_) if is_exact => {
+            spelled_out(value).map_or_else(|| UNKNOWN.to_owned(), |text| visible::exact_line(&text))
+        }
+        Value::Reference(_) | Value::Concat(_) => UNKNOWN.to_owned(),
+        Value::List(list) => {
             format!("[{}]", list.iter().map(|value| one_line(value, is_exact)).collect::<Vec<_>>().join(", "))
         }
-        Json::Object(object) => {
+        Value::Map(map) => {
             let key = |key: &str| if is_exact { visible::quoted(key, true) } else { visible::line(key) };
-            let pairs = object.iter().map(|(name, value)| format!("{}: {}", key(name), one_line(value, is_exact)));
+            let pairs = map.iter().map(|(name, value)| format!("{}: {}", key(name), one_line(value, is_exact)));
             format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
         }
-        other => other.to_string(),
     }
-}
-
-/// Whether only apply can tell what it is.
-pub(crate) fn is_unknown(value: &Json) -> bool {
-    value.as_object().is_some_and(|object| {
-        object.len() == 1 && (object.contains_key("$reference") || object.contains_key("$concat"))
-    })
 }
 
 /// A text with its references spelled out: `(instance.heavy[0].private_ip, known after apply)`.
-pub(crate) fn spelled_out(value: &Json) -> Option<String> {
+pub(crate) fn spelled_out(value: &Value) -> Option<String> {
     match value {
-        Json::String(text) => Some(text.clone()),
-        Json::Object(object) if object.len() == 1 => {
-            if let Some(Json::Array(parts)) = object.get("$concat") {
-                return parts.iter().map(spelled_out).collect();
-            }
-            let reference = object.get("$reference")?.as_str()?;
-            Some(format!("({}, known after apply)", reference.replacen('#', ".", 1)))
+        Value::Text(text) => Some(text.clone()),
+        Value::Concat(parts) => parts.iter().map(spelled_out).collect(),
+        Value::Reference(Reference { address, attribute }) => {
+            Some(format!("({address}.{attribute}, known after apply)"))
         }
         _ => None,
     }
+}
+
+/// Whether two texts are the same once spaces, tabs and line ends are taken out of both.
+pub(crate) fn differ_in_whitespace_only(before: &Value, after: &Value) -> bool {
+    let (Some(before), Some(after)) = (spelled_out(before), spelled_out(after)) else { return false };
+    let inked = |text: &str| text.chars().filter(|character| !character.is_whitespace()).collect::<String>();
+    before != after && inked(&before) == inked(&after)
 }
 
 fn is_digest(text: &str) -> bool {
@@ -78,10 +82,10 @@ fn is_digest(text: &str) -> bool {
 }
 
 fn cut(text: &str) -> String {
-    if text.chars().count() <= LONGEST {
+    let length = text.chars().count();
+    if length <= LONGEST {
         return text.to_owned();
     }
-    let mut shown: String = text.chars().take(LONGEST - 1).collect();
-    shown.push('…');
-    shown
+    let shown: String = text.chars().take(LONGEST - 1).collect();
+    format!("{shown}… and {} more characters", length - (LONGEST - 1))
 }

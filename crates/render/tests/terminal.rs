@@ -3,24 +3,27 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use serde_json::json;
-use trunnion_engine::Document;
+use trunnion_engine::{Action, Document, Endpoint, OtherHome, Place};
+use trunnion_render::tree::{Mark, Section, Tree};
 
 fn document(changes: &serde_json::Value, summary: &serde_json::Value, destroy: bool) -> Document {
     serde_json::from_value(json!({
-        "format": 1,
-        "stack": "loadtest",
-        "origin": {"file": "loadtest.yaml", "destroy": destroy},
-        "state": {"lineage": "", "serial": 0},
-        "digest": "",
-        "summary": summary,
-        "changes": changes,
-        "steps": [],
-        "notes": [{"code": "plan::pinned", "message": "an image is\u{1b}[2J newer", "help": "take it"}],
+        "format": "2.0",
+        "compared": {
+            "stack": "loadtest",
+            "origin": {"file": "loadtest.yaml", "destroy": destroy},
+            "state": {"lineage": "", "serial": 0},
+            "digest": "",
+            "summary": summary,
+            "changes": changes,
+            "steps": [],
+        },
+        "remarks": {"notes": [{"code": "plan::pinned", "message": "an image is\u{1b}[2J newer", "help": "take it"}]},
     }))
     .unwrap()
 }
 
-fn told(document: &Document) -> String {
+fn shown(document: &Document) -> String {
     anstream::adapter::strip_str(&trunnion_render::terminal(document)).to_string()
 }
 
@@ -43,45 +46,50 @@ fn host(number: u32) -> serde_json::Value {
 
 #[test]
 fn one_of_everything() {
-    let policy = r#"{"Statement":[{"Action":"s3:GetObject","Effect":"Allow"}]}"#;
+    let policy = |action: &str| json!({"$json": {"Statement": [{"Action": action, "Effect": "Allow"}]}});
+    let tags = json!({"team": "a", "Name": "loadtest-heavy-9"});
     let changes = json!([
         {"address": "ecs_cluster.main", "action": "none", "reason": "unchanged", "id": "arn"},
         {
             "address": "iam_role.generator", "action": "create", "reason": "new",
-            "desired": {"name": "loadtest-generator", "policy": policy, "tags": {"team": "a"}, "other_policies": []},
+            "desired": {"name": "loadtest-generator", "policy": policy("s3:GetObject"), "tags": tags, "other_policies": []},
+        },
+        {
+            "address": "instance.heavy[9]", "action": "create", "reason": "new", "name": "loadtest-heavy-9",
+            "desired": {"template": "x".repeat(200), "tags": tags, "user_data": "one\ntwo\n"},
         },
         host(0), host(1), host(3),
         {
-            "address": "instance.old[0]", "action": "delete", "reason": "not_in_stack", "id": "i-9",
+            "address": "instance.old[0]", "action": "delete", "reason": "not_in_stack", "id": "i-9", "name": "loadtest-old-0",
         },
         {
             "address": "log_group.control_plane", "action": "create",
             "reason": {"gone": {"id": "/trunnion/x", "applied_at": "2026-08-01T00:00:00Z"}}, "desired": {"retention_days": 30},
         },
         {
-            "address": "security_group.load", "action": "update", "reason": "differs", "id": "sg-1",
+            "address": "security_group.load", "action": "update", "reason": "differs", "id": "sg-1", "name": "loadtest-load",
             "differences": [
                 {
                     "path": "ingress", "cause": {"outside": {"since": "2026-08-01T00:00:00Z"}},
-                    "before": [{"peer": "0.0.0.0/0", "protocol": "tcp"}], "after": [],
+                    "before": [{"peer": "0.0.0.0/0", "protocol": "tcp"}, "kept"], "after": ["kept"],
                 },
                 {"path": "password", "before": "sha256:1", "after": "sha256:2", "cause": "stack", "sensitive": true},
-                {"path": "policy", "before": policy, "after": policy.replace("Get", "Put"), "cause": "unrecorded", "json": true},
+                {"path": "policy", "before": policy("s3:GetObject"), "after": policy("s3:PutObject"), "cause": "unrecorded"},
                 {"path": "tags.owner", "before": "me", "cause": "unrecorded"},
                 {"path": "user_data", "before": "one\ntwo\nthree\n", "after": "one\n2\nthree\n", "cause": "stack"},
             ],
         },
     ]);
-    let summary = json!({"create": 2, "update": 1, "replace": 3, "delete": 1, "unchanged": 1});
-    insta::assert_snapshot!(told(&document(&changes, &summary, false)));
+    let summary = json!({"create": 3, "update": 1, "replace": 3, "delete": 1, "unchanged": 1});
+    insta::assert_snapshot!(shown(&document(&changes, &summary, false)));
 }
 
 #[test]
-fn nothing_is_told_in_one_line() {
+fn nothing_to_do_is_one_line() {
     let nothing = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 0});
-    assert!(told(&document(&json!([]), &nothing, true)).ends_with("No changes: nothing of `loadtest` is left.\n"));
+    assert!(shown(&document(&json!([]), &nothing, true)).ends_with("No changes: nothing of `loadtest` is left.\n"));
     let all = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 20});
-    assert!(told(&document(&json!([]), &all, false)).ends_with("No changes: all 20 resources match the stack.\n"));
+    assert!(shown(&document(&json!([]), &all, false)).ends_with("No changes: all 20 resources match the stack.\n"));
 }
 
 /// One change of `address` in the shape of the document, its one difference between these two values.
@@ -95,9 +103,9 @@ fn differing(before: &serde_json::Value, after: &serde_json::Value) -> Document 
 
 /// What stands between the address and the notes.
 fn difference(before: &serde_json::Value, after: &serde_json::Value) -> String {
-    let told = told(&differing(before, after));
-    let told = told.split_once("  arn\n").unwrap().1;
-    told.split_once("\n\n!").unwrap().0.to_owned()
+    let text = shown(&differing(before, after));
+    let text = text.split_once("  arn\n").unwrap().1;
+    text.split_once("\n\n!").unwrap().0.to_owned()
 }
 
 #[test]
@@ -111,9 +119,11 @@ fn what_differs_never_looks_alike() {
         ("lists of long words", json!([digest('1')]), json!([digest('2')])),
         ("another order", json!(["subnet-1", "subnet-2"]), json!(["subnet-2", "subnet-1"])),
         ("a letter of another alphabet", json!("eu-west-3a"), json!("eu-west-3\u{430}")),
+        ("spaces", json!("team a"), json!("team  a")),
         ("no ink", json!("team a"), json!("team\u{a0}a\u{200b}")),
         ("line ends", json!("one\ntwo\n"), json!("one\r\ntwo\r\n")),
         ("the end of the last line", json!("one\ntwo"), json!("one\ntwo\n")),
+        ("the last line and its end", json!("one\ntwo"), json!("one\n2\n")),
         ("tabs and spaces", json!("if\n    a\n"), json!("if\n\ta  \n")),
         ("a written and a real line end", json!("a\\r\nb\n"), json!("a\r\nb\n")),
     ];
@@ -125,36 +135,98 @@ fn what_differs_never_looks_alike() {
 }
 
 #[test]
-fn a_json_document_that_only_looks_different_is_shown_as_it_is() {
-    let mut document = differing(&json!("{\"a\": 1}"), &json!("{\"a\":1}"));
-    document.changes[0].differences[0].json = true;
-    let told = told(&document);
-    assert!(told.contains(r#"value "{\"a\": 1}" → "{\"a\":1}""#), "{told}");
+fn json_in_other_words_is_shown_as_text() {
+    let text = shown(&differing(&json!("{\"a\": 1}"), &json!("{\"a\":1}")));
+    assert!(text.contains(r#"value "{\"a\": 1}" → "{\"a\":1}"  whitespace only"#), "{text}");
+}
+
+#[test]
+fn a_change_of_a_long_policy_names_its_statement_and_counts_what_is_folded() {
+    let policy = |bucket: &str| {
+        let statement = |sid: &str, bucket: &str| {
+            json!({
+                "Sid": sid, "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
+                "Resource": [format!("arn:aws:s3:::{bucket}")],
+            })
+        };
+        json!({"$json": {"Statement": [statement("Logs", "logs"), statement("Binaries", bucket), statement("Keys", "keys")]}})
+    };
+    let mut document = differing(&policy("old"), &policy("new"));
+    insta::assert_snapshot!(shown(&document));
+    document.compared.changes[0].differences[0].after = None;
+    let text = shown(&document);
+    assert!(text.contains("\n          - {\n          -   \"Statement\": [\n"), "{text}");
+}
+
+#[test]
+fn a_change_of_a_long_text_names_the_block_that_it_is_in() {
+    let location = |id: &str, last: &str| {
+        format!(
+            "  {{\n    id = \"{id}\"\n    type = \"dedicated\"\n    java = 25\n    ips = [\n      \"10.0.0.1\"\n      \"{last}\"\n    ]\n  }}\n"
+        )
+    };
+    let conf =
+        |last: &str| json!(format!("locations = [\n{}{}]\n", location("prl_a", "10.0.0.2"), location("prl_b", last)));
+    let expected = r#"        value
+          ⋮ 11 lines unchanged
+                id = "prl_b"
+          ⋮ 2 lines unchanged
+                ips = [
+                  "10.0.0.1"
+          -       "10.0.1.2"
+          +       "10.0.1.3"
+                ]
+              }
+            ]"#;
+    assert_eq!(difference(&conf("10.0.1.2"), &conf("10.0.1.3")), expected);
+}
+
+#[test]
+fn what_a_group_folds_is_counted() {
+    let hosts: Vec<_> = (0..9).map(host).collect();
+    let text = shown(&document(
+        &json!(hosts),
+        &json!({"create": 0, "update": 0, "replace": 9, "delete": 0, "unchanged": 0}),
+        false,
+    ));
+    assert!(text.contains("-/+ instance.heavy[0…8]  9 alike · i-0, i-8 and 7 more\n"), "{text}");
+}
+
+#[test]
+fn hosts_that_differ_in_another_way_stand_alone() {
+    let mut hosts: Vec<_> = (0..4).map(host).collect();
+    hosts[1]["desired"]["tags"]["Name"] = json!("another-1");
+    hosts[2]["differences"][0]["path"] = json!("interfaces[2]");
+    hosts[3]["differences"][0]["after"] = json!({"$reference": "launch_template.other#digest"});
+    let text = shown(&document(
+        &json!(hosts),
+        &json!({"create": 0, "update": 0, "replace": 4, "delete": 0, "unchanged": 0}),
+        false,
+    ));
+    for number in 0..4 {
+        assert!(text.contains(&format!("-/+ instance.heavy[{number}]  i-{number}\n")), "{text}");
+    }
 }
 
 #[test]
 fn the_head_says_where_and_by_whom() {
     let mut document =
         document(&json!([]), &json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 15}), false);
-    let place = |endpoint: serde_json::Value| {
-        let place = json!({"account": "123456789012", "region": "eu-west-3", "endpoint": endpoint});
-        Some(serde_json::from_value(place).unwrap())
-    };
-    document.place = place(json!("aws"));
-    document.identity = Some("arn:aws:sts::123456789012:assumed-role/admin/ana".to_owned());
-    let head = |document: &Document| told(document).lines().next().unwrap().to_owned();
+    let place = |endpoint| Place { account: "123456789012".to_owned(), region: "eu-west-3".to_owned(), endpoint };
+    let ana = "arn:aws:sts::123456789012:assumed-role/admin/ana";
+    document = document.made(&place(Endpoint::Aws), Some(ana.to_owned()));
+    let head = |document: &Document| shown(document).lines().next().unwrap().to_owned();
     assert_eq!(
         head(&document),
         "Stack loadtest · no environment · account 123456789012 · eu-west-3 · AWS \
          · as arn:aws:sts::123456789012:assumed-role/admin/ana"
     );
-    document.origin.environment = Some("prod".to_owned());
-    document.identity = None;
+    document.compared.origin.environment = Some("prod".to_owned());
     for (endpoint, shown) in [
-        (json!({"url": "http://127.0.0.1:4600"}), "http://127.0.0.1:4600"),
-        (json!({"sandbox": ".trunnion/sandbox"}), "sandbox in .trunnion/sandbox"),
+        (Endpoint::Url("http://127.0.0.1:4600".to_owned()), "http://127.0.0.1:4600"),
+        (Endpoint::Sandbox(".trunnion/sandbox".to_owned()), "sandbox in .trunnion/sandbox"),
     ] {
-        document.place = place(endpoint);
+        document = document.made(&place(endpoint), None);
         let expected = format!("Stack loadtest · environment prod · account 123456789012 · eu-west-3 · {shown}");
         assert_eq!(head(&document), expected);
     }
@@ -167,14 +239,14 @@ fn a_partial_plan_says_so_and_never_that_all_is_well() {
         &json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 3, "not_covered": 12}),
         false,
     );
-    document.partial = true;
-    document.origin.targets = vec!["instance.probe".to_owned()];
-    let told = told(&document);
+    document.compared.partial = true;
+    document.compared.origin.targets = vec!["instance.probe".to_owned()];
+    let text = shown(&document);
     let partial =
         "! This plan is partial: it covers `instance.probe` and what it needs. 12 other addresses are not planned.";
-    assert_eq!(told.lines().nth(1), Some(partial));
-    assert!(!told.contains("No changes:"), "{told}");
-    assert!(told.ends_with(
+    assert_eq!(text.lines().nth(1), Some(partial));
+    assert!(!text.contains("No changes:"), "{text}");
+    assert!(text.ends_with(
         "No changes to the targets: all 3 resources covered match the stack. 12 other addresses are not planned.\n"
     ));
 }
@@ -182,5 +254,29 @@ fn a_partial_plan_says_so_and_never_that_all_is_well() {
 #[test]
 fn addresses_of_a_pool_stand_together() {
     let all = ["instance.a[0]", "iam_role.x", "instance.a[1]", "instance.a[2]", "instance.a[5]", "iam_role.y"];
-    assert_eq!(trunnion_render::addresses(all), "instance.a[0…2, 5], iam_role.x, iam_role.y");
+    let all = all.map(|address| address.parse().unwrap());
+    assert_eq!(trunnion_render::addresses(&all), "instance.a[0…2, 5], iam_role.x, iam_role.y");
+}
+
+#[test]
+fn the_tree_has_no_markup_and_nothing_that_steers_a_terminal() {
+    let document = document(
+        &json!([host(0)]),
+        &json!({"create": 0, "update": 0, "replace": 1, "delete": 0, "unchanged": 0}),
+        false,
+    );
+    let tree = Tree::of(&document);
+    assert!(!format!("{tree:?}").contains("\\u{1b}"), "{tree:?}");
+    assert!(trunnion_render::terminal(&document).contains('\u{1b}'));
+    let [Section { action: Action::Replace, entries }] = tree.sections.as_slice() else { panic!("{tree:?}") };
+    assert_eq!(entries[0].rows[0].marks, [Mark::ForcesReplacement]);
+}
+
+#[test]
+fn homes_say_how_many_they_do_not_name() {
+    let mut document =
+        document(&json!([]), &json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 0}), false);
+    let named = ["instance.a[0]", "instance.a[1]", "iam_role.x"].map(|address| address.parse().unwrap()).to_vec();
+    document.compared.other_homes = vec![OtherHome { home: None, count: 14, addresses: named }];
+    assert!(shown(&document).contains("\n  instance.a[0…1], iam_role.x and 11 more\n"), "{}", shown(&document));
 }

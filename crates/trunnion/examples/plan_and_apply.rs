@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::connect(stack, Options { sandbox: arguments.next(), ..Options::default() }).await?;
     let lock = engine.lock("apply").await?;
     let planned = engine.plan(&Request::default()).await?;
-    std::io::stderr().write_fmt(format_args!("{:?}\n", planned.document(&Origin::default()).summary))?;
+    std::io::stderr().write_fmt(format_args!("{:?}\n", planned.document(&Origin::default()).compared.summary))?;
     let outcome = engine.apply(&planned, &Events::nowhere()).await?;
     lock.release().await?;
     engine.close().await;

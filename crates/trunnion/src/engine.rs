@@ -69,11 +69,7 @@ pub struct Planned {
 impl Planned {
     /// The plan document.
     pub fn document(&self, origin: &Origin) -> Document {
-        Document {
-            place: Some(self.place.clone()),
-            identity: self.identity.clone(),
-            ..Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book())
-        }
+        Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book()).made(&self.place, self.identity.clone())
     }
 }
 

@@ -10,7 +10,7 @@
 //! let stack = Stack::load("stacks/minimal.yaml".as_ref(), None, &LoadOptions::of_this_process())?;
 //! let engine = Engine::connect(stack, Options::default()).await?;
 //! let planned = engine.plan(&Request::default()).await?;
-//! println!("{:?}", planned.document(&Default::default()).summary);
+//! println!("{:?}", planned.document(&Default::default()).compared.summary);
 //! let outcome = engine.apply(&planned, &Events::nowhere()).await?;
 //! assert!(outcome.is_complete());
 //! # Ok(())
@@ -21,13 +21,15 @@ mod engine;
 mod error;
 mod nearest;
 mod outputs;
+pub mod report;
 mod store;
 
 pub use trunnion_aws::Calls;
 pub use trunnion_blueprint as blueprint;
 pub use trunnion_engine::{
-    Action, Address, Document, Endpoint, Event, Events, InvalidAddress, LockInfo, Moved, Note, Operation, Origin,
-    OtherHome, Outcome, Place, Plan, PlanError, ProviderError, State, StoreError, plain, replace_file,
+    Action, Address, Compared, Document, DocumentError, Endpoint, Event, Events, Format, InvalidAddress, LockInfo,
+    Moved, Note, Operation, Origin, OtherHome, Outcome, Place, Plan, PlanError, ProviderError, Remarks, State,
+    StoreError, plain, replace_file,
 };
 pub use trunnion_render as render;
 pub use trunnion_sandbox as sandbox;

@@ -1,12 +1,13 @@
 //! What people need to know of an applied stack.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use trunnion_engine::{Map, State, Value, from_map};
 use trunnion_kinds::{EcsService, Instance, InstanceInterface};
 use trunnion_stack::Stack;
 
 /// What stands, as the state recorded it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outputs {
     /// The stack's name.
     pub stack: String,
@@ -15,12 +16,12 @@ pub struct Outputs {
     /// Every host, by pool and number.
     pub hosts: Vec<Host>,
     /// ARN of the service that runs the control plane.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane: Option<String>,
 }
 
 /// A generator host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// Its address in the stack.
     pub address: String,
@@ -33,7 +34,7 @@ pub struct Host {
     /// Its network interfaces.
     pub interfaces: Vec<InstanceInterface>,
     /// The Gatling location it belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
 }
 

@@ -30,7 +30,7 @@ fn the_whole_help() {
 
 #[test]
 fn the_schemas_in_the_repository_are_those_of_the_command() {
-    for name in ["stack", "plan"] {
+    for name in ["stack", "plan", "outcome", "event"] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../schemas/{name}.schema.json"));
         let stored = std::fs::read_to_string(&path).unwrap();
         assert_eq!(

@@ -103,7 +103,8 @@ fn what_has_another_home_is_named_and_would_get_this_one() {
     for state in [State::empty("test"), state(Some("here"), &ALL), state(None, &ALL)] {
         let plan = planned(&stack("here"), &standing(Some("elsewhere")), &state);
         assert_eq!(others(&plan), [(Some("elsewhere"), 3)]);
-        assert_eq!(plan.other_homes[0].addresses, ["bucket.b", "thing.one", "thing.two"]);
+        let named: Vec<String> = plan.other_homes[0].addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(named, ["bucket.b", "thing.one", "thing.two"]);
         assert_eq!(pending(&plan), UPDATES);
     }
     let gone = planned(&Graph::empty("test"), &standing(Some("elsewhere")), &State::empty("test"));

@@ -429,9 +429,10 @@ fn what_no_target_selects_is_not_called_unchanged() {
     ];
     assert_eq!(reasons, expected.map(|(address, reason)| (address.to_owned(), reason)));
     let document = Document::new(&plan, crate::Origin::default(), &RuleBook::new(BOOK));
-    assert!(document.partial);
-    assert_eq!((document.summary.unchanged, document.summary.not_covered), (1, 3));
-    let addresses: Vec<&str> = document.changes.iter().map(|change| change.address.as_str()).collect();
+    let compared = document.compared;
+    assert!(compared.partial);
+    assert_eq!((compared.summary.unchanged, compared.summary.not_covered), (1, 3));
+    let addresses: Vec<String> = compared.changes.iter().map(|change| change.address.to_string()).collect();
     assert_eq!(addresses, ["group.g"], "nothing is said of the others");
 }
 
@@ -586,4 +587,33 @@ fn the_document_hides_what_is_sensitive() {
         assert!(text.contains("sha256:") && !text.contains("secret\""), "{text}");
         assert!(!text.contains("new secret") && !text.contains("old secret"), "{text}");
     }
+}
+
+#[test]
+fn the_document_holds_json_as_json_and_names_what_it_speaks_of() {
+    let rules = Rules { attributes: &[("policy", Attribute::JSON)], ..BOOK[0] };
+    let book = RuleBook::new([rules]);
+    let graph = |policy: &str| {
+        let group = resource("group.g", json!({"name": "load", "policy": policy}));
+        Graph::new("test", [group], []).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let written = |desired: &str, observed: &Observed| {
+        let plan = plan(&graph(desired), observed, &State::empty("test"), &book, &PlanOptions::default());
+        let document = Document::new(&plan.unwrap_or_else(|error| panic!("{error}")), crate::Origin::default(), &book);
+        serde_json::to_value(&document.compared.changes[0]).unwrap()
+    };
+    let new = written(r#"{"b": 1, "a": 2}"#, &Observed::default());
+    assert_eq!(new["desired"]["policy"].to_string(), r#"{"$json":{"b":1,"a":2}}"#);
+    assert_eq!(new["name"], "load");
+    let observed = Observed {
+        remotes: [(address("group.g"), remote("sg-1", json!({"name": "load", "policy": r#"{"a": 1}"#})))].into(),
+        ..Observed::default()
+    };
+    let changed = written(r#"{"a": 2}"#, &observed);
+    assert_eq!((&changed["id"], &changed["name"]), (&json!("sg-1"), &json!("load")));
+    let sides = |change: &serde_json::Value| {
+        (change["differences"][0]["before"].clone(), change["differences"][0]["after"].clone())
+    };
+    assert_eq!(sides(&changed), (json!({"$json": {"a": 1}}), json!({"$json": {"a": 2}})));
+    assert_eq!(sides(&written("no JSON", &observed)), (json!(r#"{"a": 1}"#), json!("no JSON")), "both as text");
 }

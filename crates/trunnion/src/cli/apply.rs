@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
-use trunnion::{Document, Engine, Error, Events, Options, Origin, Outcome, Planned, plain};
+use trunnion::{Document, Engine, Error, Events, Options, Origin, Outcome, Planned, plain, report::causes};
 
 use super::{
     ERROR, INTERRUPTED,
     arguments::{Apply, CloudArguments, Destroy, Execute},
-    failure::{Failure, causes},
+    failure::Failure,
     outcome,
     output::Output,
     plan::{compare, connect, read_document, request},
     progress::Progress,
-    signals, stack_file, tell_calls,
+    signals, stack_file,
+    stream::Stream,
+    tell_calls,
     waiting::patiently,
 };
 
@@ -66,7 +68,7 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure>
         ));
     }
     let document = read_document(&arguments.file)?;
-    let origin = document.origin.clone();
+    let origin = document.compared.origin.clone();
     if origin.sandbox != arguments.cloud.sandbox {
         let (of, help) =
             if origin.sandbox { ("the sandbox", "add `--sandbox`") } else { ("AWS", "leave `--sandbox` out") };
@@ -110,8 +112,8 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
             planned = agreed(&engine, &job, how, output) => planned?,
             () = interrupt.cancelled() => return Err(nothing_changed(output)),
         };
-        let outcome = run(&engine, &planned, output).await?;
-        outcome::tell(&engine, &job.origin, &outcome, how, output)
+        let (outcome, stream) = run(&engine, &planned, how, output).await?;
+        outcome::tell(&engine, &job.origin, &outcome, stream, output)
     }
     .await;
     if let Err(error) = lock.release().await {
@@ -139,7 +141,7 @@ async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -
     }
     let document = planned.document(&job.origin);
     let readable = trunnion::render::terminal(&document);
-    let takes_over = !document.other_homes.is_empty();
+    let takes_over = !document.compared.other_homes.is_empty();
     let must_ask = (!planned.plan.is_empty() || takes_over) && !how.yes;
     if must_ask {
         // Nobody agrees to what they have not seen.
@@ -150,7 +152,7 @@ async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -
     planned.take_over = how.take_over;
     if takes_over && !how.take_over {
         if how.yes {
-            return Err(Error::OtherHome(document.other_homes).into());
+            return Err(Error::OtherHome(document.compared.other_homes).into());
         }
         consent_to_take_over(&document, output).await?;
         planned.take_over = true;
@@ -163,7 +165,7 @@ async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -
 
 /// `--take-over` of a person at the keyboard.
 async fn consent_to_take_over(document: &Document, output: Output) -> Result<(), Failure> {
-    let others: Vec<String> = document.other_homes.iter().map(ToString::to_string).collect();
+    let others: Vec<String> = document.compared.other_homes.iter().map(ToString::to_string).collect();
     let question = format!("{}. Type take over to make them this stack's: ", plain(&others.join(", and ")));
     match output.ask(&trunnion::render::head(document), &question).await {
         Some(answer) if answer == "take over" => Ok(()),
@@ -180,8 +182,8 @@ async fn consent_to_take_over(document: &Document, output: Output) -> Result<(),
 }
 
 async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
-    let stack = &document.stack;
-    let (question, expected) = if document.origin.destroy {
+    let stack = &document.compared.stack;
+    let (question, expected) = if document.compared.origin.destroy {
         (format!("This deletes all of it. Type the stack's name ({stack}) to go on: "), stack.as_str())
     } else {
         ("Apply this plan? Type yes to go on: ".to_owned(), "yes")
@@ -201,14 +203,21 @@ async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
     }
 }
 
-async fn run(engine: &Engine, planned: &Planned, output: Output) -> Result<Outcome, Failure> {
+async fn run(
+    engine: &Engine,
+    planned: &Planned,
+    how: &Execute,
+    output: Output,
+) -> Result<(Outcome, Option<Stream>), Failure> {
     let (events, receiver) = Events::channel();
-    let progress = Progress::new(output, planned.plan.steps.len());
+    let steps = planned.plan.steps.len();
+    let stream = if how.json { Some(Stream::begin(output, &planned.plan.stack, steps)?) } else { None };
+    let progress = Progress::new(output, steps, stream);
     let apply = async {
         let outcome = engine.apply(planned, &events).await;
         drop(events);
         outcome
     };
-    let (outcome, ()) = tokio::join!(apply, progress.follow(receiver));
-    Ok(outcome?)
+    let (outcome, stream) = tokio::join!(apply, progress.follow(receiver));
+    Ok((outcome?, stream))
 }

@@ -29,16 +29,16 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// How to talk.
+/// What is printed, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Talk {
     /// When to use colours; NO_COLOR is honoured
     #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: ColorChoice,
-    /// Say less: only results and errors
+    /// Print only results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more: the AWS calls made; twice: every request
+    /// Print the AWS calls made; twice: log every request
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -53,13 +53,13 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Delete everything that belongs to the stack
     Destroy(Destroy),
-    /// Show what was applied: hosts, addresses, locations
+    /// Show what was applied, or a plan that was written before
     Show(Show),
-    /// Print what would be baked, to read it
+    /// Print a generated file: the boot script, the control plane's configuration or the policies
     Render(Render),
     /// Serve an AWS look-alike on loopback, for any AWS client
     Sandbox(Sandbox),
-    /// Print the JSON Schema of stack files or of plan documents
+    /// Print the JSON Schema of stack files, plan documents, events or outcomes
     Schema(Schema),
     /// Print completions for a shell
     Completions(Completions),
@@ -160,7 +160,7 @@ pub(crate) struct Execute {
     /// Take over resources that the stack of the same name has in another home: another repository, bucket or folder
     #[arg(long)]
     pub(crate) take_over: bool,
-    /// Print the outcome as JSON
+    /// Print what happens as JSON, one event a line and the outcome in the last one
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -180,11 +180,15 @@ pub(crate) struct Destroy {
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    #[command(flatten)]
-    pub(crate) stack: StackArguments,
+    /// The stack file, or a plan document (.json) written by `trunnion plan --out`
+    #[arg(default_value = DEFAULT_STACK, value_name = "STACK|PLAN")]
+    pub(crate) file: PathBuf,
+    /// The environment to merge in
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
     #[command(flatten)]
     pub(crate) cloud: CloudArguments,
-    /// Print state and outputs as JSON
+    /// Print state and outputs, or the plan document, as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -253,6 +257,10 @@ pub(crate) enum SchemaOf {
     Stack,
     /// Plan documents
     Plan,
+    /// Outcomes, in the last line of `apply --json`
+    Outcome,
+    /// Events, the lines of `apply --json`
+    Event,
 }
 
 #[derive(Debug, Args)]

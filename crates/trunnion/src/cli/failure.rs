@@ -58,13 +58,6 @@ impl Failure {
     }
 }
 
-/// An error and what caused it, without a full stop at the end.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |cause| cause.source());
-    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    text.trim_end_matches('.').to_owned()
-}
-
 impl From<Invalid> for Failure {
     fn from(invalid: Invalid) -> Self {
         Self::Invalid(invalid)

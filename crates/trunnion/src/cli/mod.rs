@@ -12,6 +12,7 @@ mod read;
 mod sandbox;
 mod signals;
 mod stack_file;
+mod stream;
 mod waiting;
 
 use std::{borrow::Cow, ffi::OsString, future::Future, path::Path, process::ExitCode};
@@ -90,6 +91,8 @@ fn run(command: Command, output: Output) -> Result<u8, Failure> {
             let schema = match arguments.of {
                 SchemaOf::Stack => trunnion::stack_schema(),
                 SchemaOf::Plan => trunnion::Document::json_schema(),
+                SchemaOf::Outcome => trunnion::report::Report::json_schema(),
+                SchemaOf::Event => trunnion::report::Line::json_schema(),
             };
             output.data(&format!("{schema:#}"))?;
             Ok(DONE)

@@ -1,33 +1,28 @@
-//! How an apply ended, for people and as JSON.
+//! How an apply ended.
 
 use std::fmt::Write as _;
 
-use serde_json::json;
-use trunnion::{Address, Engine, Operation, Origin, Outcome, Outputs, ProviderError};
+use trunnion::{
+    Address, Engine, Operation, Origin, Outcome, Outputs, ProviderError,
+    report::{Ending, Report, causes},
+};
 use trunnion_render::style;
 
-use super::{
-    DONE, ERROR, INTERRUPTED,
-    arguments::Execute,
-    failure::{Failure, causes},
-    output::Output,
-    progress::named,
-    read::hosts,
-};
+use super::{DONE, ERROR, INTERRUPTED, failure::Failure, output::Output, progress::named, read::hosts, stream::Stream};
 
 pub(crate) fn tell(
     engine: &Engine,
     origin: &Origin,
     outcome: &Outcome,
-    how: &Execute,
+    stream: Option<Stream>,
     output: Output,
 ) -> Result<u8, Failure> {
     let outputs = Outputs::new(engine.stack(), &outcome.state);
-    if how.json {
-        output.data(&format!("{:#}", as_json(outcome, &outputs)))?;
-    } else if !origin.destroy && !outputs.hosts.is_empty() {
-        output.readable(&hosts(&outputs))?;
-    }
+    let data = match stream {
+        Some(stream) => stream.end(Report::new(outcome, outputs)),
+        None if origin.destroy || outputs.hosts.is_empty() => Ok(()),
+        None => output.readable(&hosts(&outputs)),
+    };
     for (addresses, help) in helps(&outcome.failed) {
         output.always_say(&format!("{}help:{:#} {addresses}: {help}", style::STRONG, style::STRONG));
     }
@@ -45,16 +40,17 @@ pub(crate) fn tell(
         _ if outcome.is_executed() => output.always_say(&line),
         _ => output.always_say(&format!("{line} Running the same again goes on from here.")),
     }
-    Ok(code)
+    // What was lost of the data is an error, and hides nothing of the above.
+    data.map(|()| code)
 }
 
 /// The exit code, and how it ended in a few words.
 fn ended(outcome: &Outcome) -> (u8, &'static str) {
-    match () {
-        () if outcome.is_complete() => (DONE, "Done."),
-        () if outcome.is_executed() => (ERROR, "Done, but the state is not saved."),
-        () if outcome.failed.is_empty() && outcome.unsaved.is_none() => (INTERRUPTED, "Interrupted."),
-        () => (ERROR, "Not all was done."),
+    match Ending::of(outcome) {
+        Ending::Complete => (DONE, "Done."),
+        Ending::Unsaved if outcome.is_executed() => (ERROR, "Done, but the state is not saved."),
+        Ending::Unsaved | Ending::Failed => (ERROR, "Not all was done."),
+        Ending::Interrupted => (INTERRUPTED, "Interrupted."),
     }
 }
 
@@ -83,26 +79,6 @@ fn helps(failed: &[(Address, Operation, ProviderError)]) -> Vec<(String, &str)> 
         }
     }
     helps.into_iter().map(|(help, addresses)| (named(addresses), help)).collect()
-}
-
-fn as_json(outcome: &Outcome, outputs: &Outputs) -> serde_json::Value {
-    let step = |address: &Address, operation: Operation| json!({"address": address, "operation": operation});
-    let steps = |list: &[(Address, Operation)]| -> Vec<serde_json::Value> {
-        list.iter().map(|(address, operation)| step(address, *operation)).collect()
-    };
-    json!({
-        "done": steps(&outcome.done),
-        "failed": outcome.failed.iter().map(|(address, operation, error)| {
-            json!({"address": address, "operation": operation, "error": error.message, "help": error.help})
-        }).collect::<Vec<_>>(),
-        "skipped": outcome.skipped.iter().map(|(address, operation, because)| {
-            json!({"address": address, "operation": operation, "because": because})
-        }).collect::<Vec<_>>(),
-        "interrupted": steps(&outcome.interrupted),
-        "not_started": outcome.not_started,
-        "unsaved": outcome.unsaved.as_ref().map(|error| causes(error)),
-        "outputs": outputs,
-    })
 }
 
 #[cfg(test)]

@@ -91,13 +91,14 @@ pub(crate) fn request(origin: &Origin) -> Request {
     }
 }
 
-fn text(document: &Document) -> Result<String, Failure> {
-    serde_json::to_string_pretty(document)
+pub(crate) fn text(document: &Document) -> Result<String, Failure> {
+    document
+        .to_text()
         .map_err(|error| Failure::new("plan::document", format!("the plan document cannot be written: {error}")))
 }
 
 fn write_document(path: &Path, document: &Document) -> Result<(), Failure> {
-    trunnion::replace_file(path, (text(document)? + "\n").as_bytes()).map_err(|error| {
+    trunnion::replace_file(path, text(document)?.as_bytes()).map_err(|error| {
         let message = format!("writing `{}` failed: {error}", path.display());
         let help = if trunnion::is_full(&error) {
             "free some space there, or name a file on another disk; an earlier plan of that name is as it was"
@@ -110,34 +111,18 @@ fn write_document(path: &Path, document: &Document) -> Result<(), Failure> {
 
 /// Reads a plan document back.
 pub(crate) fn read_document(path: &Path) -> Result<Document, Failure> {
-    let failed = |what: String| {
-        Failure::with_help(
-            "plan::document",
-            format!("`{}` {what}", path.display()),
-            "`trunnion plan STACK --out FILE` writes one",
-        )
-    };
-    let bytes = std::fs::read(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
-    let document: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| failed(format!("is no plan document: {error}")))?;
-    // The format first: what a newer one has more is no mistake of the file.
-    if let Some(format) = document.get("format").and_then(serde_json::Value::as_u64)
-        && format != u64::from(Document::FORMAT)
-    {
-        let message =
-            format!("`{}` has format {format}; this version reads format {}", path.display(), Document::FORMAT);
-        return Err(Failure::with_help(
-            "plan::document",
-            message,
-            "use the version of trunnion that wrote it, or plan again",
-        ));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| failed(format!("is no plan document: {error}")))
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let message = format!("`{shown}` cannot be read: {error}");
+        Failure::with_help("plan::document", message, "`trunnion plan STACK --out FILE` writes a plan document")
+    })?;
+    Document::parse(&bytes)
+        .map_err(|error| Failure::with_help("plan::document", format!("`{shown}` {error}"), error.help()))
 }
 
 /// Refuses when a fresh plan is not the one that was written down.
 pub(crate) fn compare(path: &Path, written: &Document, planned: &Planned, state: &str) -> Result<(), Failure> {
-    let Some(moved) = written.moved(&planned.document(&written.origin)) else { return Ok(()) };
+    let Some(moved) = written.moved(&planned.document(&written.compared.origin)) else { return Ok(()) };
     let again = "make a new plan, read it, and apply that";
     let path = path.display();
     let (message, help) = match moved {
@@ -146,7 +131,7 @@ pub(crate) fn compare(path: &Path, written: &Document, planned: &Planned, state:
             "name the stack file that it was made for with `--stack FILE`".to_owned(),
         ),
         Moved::Place(why) => (format!("`{path}` cannot be applied: {why}"), again.to_owned()),
-        Moved::State(why) if written.state.lineage.is_empty() => {
+        Moved::State(why) if written.compared.state.lineage.is_empty() => {
             (format!("`{path}` cannot be applied: {why}"), again.to_owned())
         }
         Moved::State(why) => (

@@ -10,6 +10,7 @@ use trunnion_render::{addresses, style};
 
 use super::{
     output::Output,
+    stream::Stream,
     waiting::{Clock, Ticks},
 };
 
@@ -48,10 +49,12 @@ pub(crate) struct Progress<L = Output> {
     /// Steps that were skipped because of one address, not told yet.
     skipped: Option<(Address, Vec<Address>)>,
     live: Option<(MultiProgress, ProgressBar)>,
+    /// Where each event goes as JSON, too.
+    stream: Option<Stream>,
 }
 
 impl Progress {
-    pub(crate) fn new(output: Output, total: usize) -> Self {
+    pub(crate) fn new(output: Output, total: usize, stream: Option<Stream>) -> Self {
         let live = output.is_live().then(|| {
             let bars = MultiProgress::new();
             let bar = bars.add(ProgressBar::new(total as u64));
@@ -61,30 +64,43 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             (bars, bar)
         });
-        Self::with(output, total, live)
+        Self::with(output, total, live, stream)
     }
 
-    /// Tells every event until apply has no more.
-    pub(crate) async fn follow(self, events: UnboundedReceiver<Event>) {
-        self.run(events, Clock::new(HEARTBEAT, HEARTBEAT)).await;
+    /// Shows every event until apply has no more. Gives the stream back for its last line.
+    pub(crate) async fn follow(self, events: UnboundedReceiver<Event>) -> Option<Stream> {
+        self.run(events, Clock::new(HEARTBEAT, HEARTBEAT)).await.1
     }
 }
 
 #[expect(private_bounds, reason = "only the tests have other lines")]
 impl<L: Lines> Progress<L> {
-    fn with(lines: L, total: usize, live: Option<(MultiProgress, ProgressBar)>) -> Self {
-        Self { lines, total, settled: 0, running: BTreeMap::new(), failures: Vec::new(), skipped: None, live }
+    fn with(lines: L, total: usize, live: Option<(MultiProgress, ProgressBar)>, stream: Option<Stream>) -> Self {
+        Self { lines, total, settled: 0, running: BTreeMap::new(), failures: Vec::new(), skipped: None, live, stream }
     }
 
-    async fn run(mut self, mut events: UnboundedReceiver<Event>, mut ticks: impl Ticks) -> L {
+    async fn run(mut self, mut events: UnboundedReceiver<Event>, mut ticks: impl Ticks) -> (L, Option<Stream>) {
         loop {
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    Some(event) => self.tell(event, ticks.now()),
+                    Some(event) => {
+                        let now = ticks.now();
+                        if let Some(stream) = &mut self.stream {
+                            stream.event(&event, now);
+                        }
+                        self.tell(event, now);
+                    }
                     None => break,
                 },
-                now = ticks.tick(), if self.live.is_none() => self.beat(now),
+                now = ticks.tick() => {
+                    if let Some(stream) = &mut self.stream {
+                        stream.beat(now);
+                    }
+                    if self.live.is_none() {
+                        self.beat(now);
+                    }
+                }
             }
             if events.is_empty() {
                 self.tell_skipped();
@@ -96,7 +112,7 @@ impl<L: Lines> Progress<L> {
             bar.finish_and_clear();
             let _ = bars.clear();
         }
-        self.lines
+        (self.lines, self.stream)
     }
 
     fn tell(&mut self, event: Event, now: Instant) {
@@ -130,7 +146,7 @@ impl<L: Lines> Progress<L> {
             Event::Interrupted { address, operation } => {
                 let took = self.settle(&address, operation, now);
                 let yellow = style::WARNING;
-                self.say(&format!("{yellow}! {address}: not waited for any longer{yellow:#} after {took}"));
+                self.say(&format!("{yellow}! {address}: wait stopped{yellow:#} after {took}; the resource stays and the next apply continues"));
             }
             Event::Stopping => {
                 self.say("Interrupted: finishing what runs, starting nothing new. Once more stops at once.");
@@ -243,8 +259,7 @@ impl<L: Lines> Progress<L> {
 pub(crate) fn named<'a>(all: impl IntoIterator<Item = &'a Address>) -> String {
     let mut all: Vec<&Address> = all.into_iter().collect();
     all.sort();
-    let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
-    addresses(all.iter().map(String::as_str))
+    addresses(all)
 }
 
 fn sign(operation: Operation) -> char {
@@ -284,7 +299,7 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
-    use crate::cli::waiting::tests::Script;
+    use crate::cli::{stream::tests::stream, waiting::tests::Script};
 
     impl Lines for Vec<String> {
         fn say(&mut self, text: &str) {
@@ -306,7 +321,8 @@ mod tests {
     async fn what_takes_long_is_spoken_of_from_time_to_time() {
         let (events, receiver) = unbounded_channel();
         let script = Script::new();
-        let follow = Progress::with(Vec::new(), 3, None).run(receiver, script.clone());
+        let (stream, written) = stream(3);
+        let follow = Progress::with(Vec::new(), 3, None, stream).run(receiver, script.clone());
         let heard = || async {
             for _ in 0..4 {
                 tokio::task::yield_now().await;
@@ -334,7 +350,7 @@ mod tests {
             send(finished(1));
             heard().await;
         };
-        let (lines, ()) = tokio::join!(follow, apply);
+        let ((lines, _), ()) = tokio::join!(follow, apply);
         assert_eq!(
             lines,
             [
@@ -346,6 +362,15 @@ mod tests {
                 "  still creating `instance.heavy[1]`: 40 s",
                 "+ instance.heavy[1]: created i-1 after 45.0s",
             ]
+        );
+        let event = |line: &String| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            line["event"].as_str().map(str::to_owned)
+        };
+        let events: Vec<String> = written.borrow().iter().filter_map(event).collect();
+        assert_eq!(
+            events,
+            ["begun", "started", "started", "heartbeat", "finished", "started", "heartbeat", "finished"]
         );
     }
 
@@ -362,7 +387,7 @@ mod tests {
             let _ = events.send(Event::Skipped { address: host(number), operation: CREATE, because: host(0) });
         }
         drop(events);
-        let lines = Progress::with(Vec::new(), 35, None).run(receiver, Script::new()).await;
+        let (lines, _) = Progress::with(Vec::new(), 35, None, None).run(receiver, Script::new()).await;
         let lines: Vec<&String> = lines.iter().filter(|line| !line.contains("creating")).collect();
         assert_eq!(
             lines,

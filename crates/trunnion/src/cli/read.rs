@@ -11,7 +11,7 @@ use super::{
     arguments::{Render, Rendered, Show, Validate},
     failure::Failure,
     output::Output,
-    plan::connect,
+    plan::{connect, read_document, text},
     stack_file,
 };
 
@@ -59,13 +59,16 @@ fn warn(stack: &Stack, output: Output) {
 }
 
 pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure> {
+    if arguments.file.extension().is_some_and(|extension| extension == "json") {
+        return show_plan(&arguments, output);
+    }
     let origin = Origin {
-        file: arguments.stack.file.display().to_string(),
-        environment: arguments.stack.env,
+        file: arguments.file.display().to_string(),
+        environment: arguments.env,
         sandbox: arguments.cloud.sandbox,
         ..Origin::default()
     };
-    let file = &arguments.stack.file;
+    let file = &arguments.file;
     let engine: Engine = Box::pin(connect("show", file, &origin, &arguments.cloud, Options::default(), output)).await?;
     let recorded = engine.recorded().await?;
     let state = engine.state().await?;
@@ -109,6 +112,21 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
         output.readable(&text)?;
     }
     engine.close().await;
+    Ok(DONE)
+}
+
+/// A written plan as it was when it was made. Nothing is read but its file.
+fn show_plan(arguments: &Show, output: Output) -> Result<u8, Failure> {
+    if arguments.env.is_some() {
+        let message = format!("`{}` is a plan document, which names its environment", arguments.file.display());
+        return Err(Failure::with_help("show::arguments", message, "leave `--env` out"));
+    }
+    let document = read_document(&arguments.file)?;
+    if arguments.json {
+        output.data(&text(&document)?)?;
+    } else {
+        output.readable(&trunnion::render::terminal(&document))?;
+    }
     Ok(DONE)
 }
 
