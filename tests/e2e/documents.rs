@@ -21,7 +21,10 @@ fn documents() -> Vec<PathBuf> {
 /// A heading as the fragment of a link names it.
 fn fragment(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().to_lowercase();
-    kept.chars().filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_')).collect::<String>().replace(' ', "-")
+    kept.chars()
+        .filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'))
+        .collect::<String>()
+        .replace(' ', "-")
 }
 
 #[test]
@@ -73,7 +76,9 @@ fn every_command_shown_is_one_that_there_is() {
     for document in documents() {
         for shown in code(&fs::read_to_string(&document).unwrap()) {
             let words: Vec<&str> = shown.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
-            let [program @ ("trunnion" | "trunnion-generator"), command, rest @ ..] = words.as_slice() else { continue };
+            let [program @ ("trunnion" | "trunnion-generator"), command, rest @ ..] = words.as_slice() else {
+                continue;
+            };
             // A unit of systemd, or any command.
             if !command.chars().all(|it| it.is_ascii_lowercase() || it == '-') || command.starts_with('-') {
                 continue;

@@ -1,14 +1,13 @@
 //! From a profile, or a sandbox, to clients.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
 };
-use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_http_client::tls::TlsContext;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     calls::Counter,
@@ -25,6 +24,7 @@ use crate::{
 
 /// Where to connect to, and how to behave there.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Connection {
     /// The stack's name.
     pub stack: String,
@@ -38,16 +38,17 @@ pub struct Connection {
     pub wait: bool,
     /// Whether calls are paced.
     pub throttle: Throttle,
-    /// A sandbox with its credentials; AWS, and the environment's configuration, without.
-    pub endpoint: Option<Endpoint>,
+    /// The URL of what speaks AWS's protocols instead of AWS.
+    pub endpoint: Option<String>,
+    /// Credentials instead of those that the environment and its profile name. Together with an endpoint, nothing of the
+    /// environment counts.
+    pub credentials: Option<SharedCredentialsProvider>,
     /// The longest time between two looks at something that takes a while: [`Connection::AWS_PACE`], or
     /// [`Connection::SANDBOX_PACE`]. The first looks come sooner.
     pub pace: Duration,
     /// How long a retry goes on while AWS is slow to learn of something, or something is slow to let go; hosts and
     /// services get five times as long. [`Connection::AWS_PATIENCE`], or [`Connection::SANDBOX_PATIENCE`].
     pub patience: Duration,
-    /// Ends every wait when it is cancelled; what was created stays and is found again.
-    pub interrupt: CancellationToken,
 }
 
 impl Connection {
@@ -59,6 +60,41 @@ impl Connection {
     pub const AWS_PATIENCE: Duration = Duration::from_mins(2);
     /// The patience with a sandbox.
     pub const SANDBOX_PATIENCE: Duration = Duration::from_secs(20);
+
+    /// To AWS, as the environment says.
+    pub fn new(
+        stack: impl Into<String>,
+        home: impl Into<String>,
+        account: impl Into<String>,
+        region: impl Into<String>,
+    ) -> Self {
+        Self {
+            stack: stack.into(),
+            home: home.into(),
+            account: account.into(),
+            region: region.into(),
+            wait: true,
+            throttle: Throttle::Aws,
+            endpoint: None,
+            credentials: None,
+            pace: Self::AWS_PACE,
+            patience: Self::AWS_PATIENCE,
+        }
+    }
+
+    /// The same to a sandbox, which knows this key.
+    #[must_use]
+    pub fn to_sandbox(self, url: impl Into<String>, access_key: &str, secret_key: &str) -> Self {
+        let credentials = Credentials::new(access_key, secret_key, None, None, "sandbox");
+        Self {
+            throttle: Throttle::Off,
+            endpoint: Some(url.into()),
+            credentials: Some(SharedCredentialsProvider::new(credentials)),
+            pace: Self::SANDBOX_PACE,
+            patience: Self::SANDBOX_PATIENCE,
+            ..self
+        }
+    }
 }
 
 /// Whether calls are paced on our side.
@@ -68,23 +104,6 @@ pub enum Throttle {
     Aws,
     /// Not at all.
     Off,
-}
-
-/// A service that speaks AWS's protocols.
-#[derive(Clone)]
-pub struct Endpoint {
-    /// Its URL.
-    pub url: String,
-    /// The access key it knows.
-    pub access_key: String,
-    /// The secret that belongs to it.
-    pub secret_key: String,
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
-    }
 }
 
 /// Why no connection came about. Nobody was called yet.
@@ -246,38 +265,45 @@ pub(crate) struct Ways {
 }
 
 impl Ways {
-    /// To the endpoint of a connection, or as the environment and its profile say. Calls nobody.
+    /// As the connection says, and the environment and its profile where the connection does not. Calls nobody.
     pub async fn find(connection: &Connection, environment: &Environment) -> Result<Self, ConnectError> {
-        let buckets = (connection.throttle == Throttle::Aws).then(|| Arc::new(Buckets::default()));
-        match &connection.endpoint {
-            Some(endpoint) => Self::to_endpoint(connection, endpoint, buckets),
-            None => Self::of_environment(connection, environment, buckets).await,
+        let endpoints = match &connection.endpoint {
+            Some(url) => {
+                check_url(url, || "the endpoint".to_owned())?;
+                Some(Endpoints::all(url))
+            }
+            None => None,
+        };
+        let mut ways = match &connection.credentials {
+            Some(credentials) => Self::with_credentials(connection, environment, credentials)?,
+            None => Self::of_environment(connection, environment).await?,
+        };
+        if let Some(endpoints) = endpoints {
+            ways.endpoints = endpoints;
         }
+        Ok(ways)
     }
 
-    fn to_endpoint(
+    fn with_credentials(
         connection: &Connection,
-        endpoint: &Endpoint,
-        buckets: Option<Arc<Buckets>>,
+        environment: &Environment,
+        credentials: &SharedCredentialsProvider,
     ) -> Result<Self, ConnectError> {
-        check_url(&endpoint.url, || "the endpoint".to_owned())?;
-        let peer = Peer { region: connection.region.clone(), source: Arc::new(Source::sandbox()) };
-        let http = Client::new(Proxies::default(), &TlsContext::default(), peer)?;
-        let credentials = Credentials::new(&endpoint.access_key, &endpoint.secret_key, None, None, "sandbox");
+        let peer = Peer { region: connection.region.clone(), source: Arc::new(Source::given()) };
+        let (proxies, trust) = match connection.endpoint {
+            Some(_) => (Proxies::default(), TlsContext::default()),
+            None => (Proxies::of(environment)?, trust::context(None, environment)?),
+        };
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(connection.region.clone()))
-            .http_client(http)
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(Client::new(proxies, &trust, peer)?)
+            .credentials_provider(credentials.clone())
             .build();
-        Ok(Self { config, endpoints: Endpoints::all(&endpoint.url), buckets })
+        Ok(Self { config, endpoints: Endpoints::default(), buckets: buckets(connection) })
     }
 
-    async fn of_environment(
-        connection: &Connection,
-        environment: &Environment,
-        buckets: Option<Arc<Buckets>>,
-    ) -> Result<Self, ConnectError> {
+    async fn of_environment(connection: &Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let proxies = Proxies::of(environment)?;
         let settings = Settings::read(environment).await?;
         let trust = trust::context(settings.bundle.as_ref(), environment)?;
@@ -301,18 +327,23 @@ impl Ways {
         let mut builder = config.into_builder();
         builder.set_credentials_provider(explained);
         let config = builder.build();
-        Ok(Self { config, endpoints: settings.endpoints, buckets })
+        Ok(Self { config, endpoints: settings.endpoints, buckets: buckets(connection) })
     }
+}
+
+fn buckets(connection: &Connection) -> Option<Arc<Buckets>> {
+    (connection.throttle == Throttle::Aws).then(Arc::default)
 }
 
 impl Clients {
     /// Clients that go these ways.
-    pub fn new(ways: &Ways, counter: Arc<Counter>, interrupt: &CancellationToken) -> Self {
+    pub fn new(ways: &Ways, counter: Arc<Counter>) -> Self {
         let meter = Meter { counter };
-        let cache = ways.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
+        let cache =
+            ways.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
         let buckets = ways.buckets.clone();
-        let turnstile = Turnstile { cache, buckets: buckets.clone(), interrupt: interrupt.clone() };
-        let patience = Patience { buckets, interrupt: interrupt.clone() };
+        let turnstile = Turnstile { cache, buckets: buckets.clone() };
+        let patience = Patience { buckets };
         // How many attempts there are in fact, patience says; a short first pause keeps them bearable where nothing
         // answers at all.
         let retry = RetryConfig::standard()

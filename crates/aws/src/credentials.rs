@@ -22,7 +22,10 @@ use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::Instant;
 
-use crate::unanswered::{Unanswered, chain, find};
+use crate::{
+    error::Class,
+    unanswered::{Unanswered, chain, find},
+};
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +44,8 @@ pub(crate) enum Origin {
     WebIdentity,
     /// A container's or machine's own, or none.
     Elsewhere,
-    /// A sandbox's.
-    Sandbox,
+    /// What a program brings that uses this library.
+    Given,
 }
 
 /// The profile, and what it says about its credentials.
@@ -59,17 +62,17 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// That of a sandbox.
-    pub fn sandbox() -> Self {
-        Self { profile: String::new(), base: String::new(), origin: Origin::Sandbox, role: None }
+    /// That of credentials which a program brings.
+    pub fn given() -> Self {
+        Self { profile: String::new(), base: String::new(), origin: Origin::Given, role: None }
     }
 
     /// Where the keys are, as a person would look for them.
     pub fn place(&self) -> String {
         match self.origin {
             Origin::Environment => "`AWS_ACCESS_KEY_ID` and its like in the environment".to_owned(),
-            Origin::Sandbox => "those that `trunnion sandbox` prints".to_owned(),
             Origin::Elsewhere => "this machine's own".to_owned(),
+            Origin::Given => "those that the program was given".to_owned(),
             _ => format!("profile `{}`", self.base),
         }
     }
@@ -87,7 +90,7 @@ impl Source {
             Origin::Process => format!("run the program that `credential_process` of the profile `{base}` names, and sign in"),
             Origin::WebIdentity => "have the token in `AWS_WEB_IDENTITY_TOKEN_FILE` renewed".to_owned(),
             Origin::Elsewhere => "run it again: this machine fetches new credentials by itself".to_owned(),
-            Origin::Sandbox => "use the credentials that `trunnion sandbox` prints".to_owned(),
+            Origin::Given => "give the program new credentials".to_owned(),
         }
     }
 }
@@ -100,8 +103,8 @@ pub(crate) struct NoCredentials {
     pub message: String,
     /// What to do next.
     pub help: String,
-    /// Whether it was for want of an answer.
-    pub is_unanswered: bool,
+    /// What kind of failure it is.
+    pub class: Class,
 }
 
 /// How long a failure counts: many calls ask at once, and the SDK would ask the providers anew for each of them, one
@@ -160,10 +163,10 @@ fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
         return NoCredentials {
             message: format!("the credentials of the profile `{profile}` cannot be fetched: {}", unanswered.message()),
             help: unanswered.help(),
-            is_unanswered: true,
+            class: Class::Unreachable,
         };
     }
-    let of = |message: String, help: String| NoCredentials { message, help, is_unanswered: false };
+    let of = |message: String, help: String| NoCredentials { message, help, class: Class::Credentials };
     if let Some(refused) = of_sts::<AssumeRoleError>(error, source) {
         return refused;
     }
@@ -190,10 +193,16 @@ fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
         );
     }
     match source.origin {
-        Origin::Sso => of(
-            format!("the session of the profile `{}` with IAM Identity Center has expired or never began", source.base),
-            source.renewal(),
-        ),
+        Origin::Sso => NoCredentials {
+            class: Class::ExpiredCredentials,
+            ..of(
+                format!(
+                    "the session of the profile `{}` with IAM Identity Center has expired or never began",
+                    source.base
+                ),
+                source.renewal(),
+            )
+        },
         Origin::Process => of_process(error, source),
         _ if find::<ImdsError>(error).is_some() || matches!(error, CredentialsError::CredentialsNotLoaded(_)) => {
             nowhere(error)
@@ -239,7 +248,7 @@ where
     Some(NoCredentials {
         message: format!("the role `{role}` of the profile `{}` cannot be assumed: {code}: {said}", source.profile),
         help,
-        is_unanswered: false,
+        class: if code.starts_with("Expired") { Class::ExpiredCredentials } else { Class::Credentials },
     })
 }
 
@@ -269,7 +278,7 @@ fn of_process(error: &CredentialsError, source: &Source) -> NoCredentials {
     NoCredentials {
         message: format!("the program in `credential_process` of the profile `{}` {how}", source.base),
         help: format!("run it by hand and correct what it says, or correct the profile `{}`", source.base),
-        is_unanswered: false,
+        class: Class::Credentials,
     }
 }
 
@@ -293,7 +302,7 @@ fn nowhere(error: &CredentialsError) -> NoCredentials {
         message: format!("no AWS credentials were found in the environment and in the profiles{metadata}"),
         help: "set `AWS_PROFILE` to a profile of `~/.aws/config`, or run `aws configure`; `--sandbox` needs none"
             .to_owned(),
-        is_unanswered: false,
+        class: Class::Credentials,
     }
 }
 

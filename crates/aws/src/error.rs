@@ -2,45 +2,20 @@
 //!
 //! A [`Failure`] comes out of every SDK call through [`Told::told`]. Its [`Class`] decides what the code does next
 //! (retry, adopt, go on); [`Failure::about`] turns it into the engine's error. `error/sdk.rs` reads the SDK's errors,
-//! `error/help.rs` knows the next steps.
+//! `error/help.rs` knows the next steps where AWS's code or message says more than the class.
 
 mod help;
 mod sdk;
 #[cfg(test)]
 mod tests;
 
+use std::{error::Error, sync::Arc};
+
 use trunnion_engine::ProviderError;
 
-pub(crate) use self::{help::clock, sdk::Told};
+pub(crate) use trunnion_engine::ErrorClass as Class;
 
-/// What kind of failure it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// It is not there.
-    NotFound,
-    /// One of that name is there already.
-    AlreadyExists,
-    /// Too many calls; the SDK's retries were used up.
-    Throttled,
-    /// AWS has not yet heard of what it just created.
-    Lag,
-    /// Something else still needs it.
-    InUse,
-    /// AWS has no room for it, or a quota is reached.
-    Capacity,
-    /// The identity may not do that.
-    Denied,
-    /// There is no identity, or it is no longer valid.
-    Credentials,
-    /// The endpoint did not answer.
-    Unreachable,
-    /// A condition on the object's version did not hold.
-    Precondition,
-    /// The person asked to stop.
-    Interrupted,
-    /// Everything else.
-    Other,
-}
+pub(crate) use self::{help::clock, sdk::Told};
 
 /// A call that failed.
 #[derive(Debug, Clone)]
@@ -55,6 +30,10 @@ pub(crate) struct Failure {
     pub message: String,
     /// What to do next, where we know better than the class does.
     pub help: Option<String>,
+    /// What AWS's support finds the call by.
+    pub request_id: Option<String>,
+    /// The SDK's error.
+    pub source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// Error codes that say "not there".
@@ -120,17 +99,34 @@ const IN_USE: &[&str] = &[
     "UpdateInProgressException",
 ];
 
-/// Error codes that say "no room", or "no more".
+/// Error codes that say "none left at the moment".
 const CAPACITY: &[&str] = &[
-    "InstanceLimitExceeded",
     "InsufficientAddressCapacity",
     "InsufficientFreeAddressesInSubnet",
     "InsufficientHostCapacity",
     "InsufficientInstanceCapacity",
-    "MaxSpotInstanceCountExceeded",
     "SpotMaxPriceTooLow",
     "Unsupported",
+];
+
+/// ECS and CloudWatch Logs say so of a quota, and the SDK takes it for a refusal because of rates.
+pub(crate) const LIMIT_EXCEEDED: &str = "LimitExceededException";
+
+/// Error codes that say "the account may not have more".
+const QUOTA: &[&str] = &[
+    "AddressLimitExceeded",
+    "InstanceLimitExceeded",
+    LIMIT_EXCEEDED,
+    "LimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    "NetworkInterfaceLimitExceeded",
+    "RulesPerSecurityGroupLimitExceeded",
+    "SecurityGroupLimitExceeded",
+    "SecurityGroupsPerInterfaceLimitExceeded",
+    "ServiceQuotaExceededException",
+    "TooManyBuckets",
     "VcpuLimitExceeded",
+    "VolumeLimitExceeded",
 ];
 
 /// Error codes that say "you may not".
@@ -140,8 +136,6 @@ const DENIED: &[&str] =
 /// Error codes that say "I do not know you".
 const CREDENTIALS: &[&str] = &[
     "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
     "IncompleteSignature",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
@@ -153,6 +147,9 @@ const CREDENTIALS: &[&str] = &[
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 ];
+
+/// Error codes that say "I knew you until lately".
+const EXPIRED_CREDENTIALS: &[&str] = &["ExpiredToken", "ExpiredTokenException"];
 
 /// Error codes of S3's conditional requests, and of two changes of one thing at a time.
 const PRECONDITION: &[&str] = &[
@@ -186,8 +183,10 @@ pub(crate) fn classify(code: &str, message: &str) -> Class {
         () if of(THROTTLED) => Class::Throttled,
         () if of(IN_USE) => Class::InUse,
         () if of(CAPACITY) => Class::Capacity,
+        () if of(QUOTA) => Class::Quota,
         () if of(DENIED) => Class::Denied,
         () if of(CREDENTIALS) => Class::Credentials,
+        () if of(EXPIRED_CREDENTIALS) => Class::ExpiredCredentials,
         () if of(PRECONDITION) => Class::Precondition,
         // `InvalidInstanceID.NotFound` has many relatives.
         () if code.ends_with(".NotFound") || code.ends_with(".NotFoundException") => Class::NotFound,
@@ -198,12 +197,25 @@ pub(crate) fn classify(code: &str, message: &str) -> Class {
 impl Failure {
     /// A failure that no call answered with.
     pub fn own(message: impl Into<String>, help: impl Into<Option<String>>) -> Self {
-        Self { operation: "", class: Class::Other, code: String::new(), message: message.into(), help: help.into() }
+        Self {
+            operation: "",
+            class: Class::Other,
+            code: String::new(),
+            message: message.into(),
+            help: help.into(),
+            request_id: None,
+            source: None,
+        }
+    }
+
+    /// A call that got no answer of AWS.
+    pub fn of_call(operation: &'static str, class: Class, message: impl Into<String>) -> Self {
+        Self { operation, class, ..Self::own(message, None) }
     }
 
     /// A wait that the person ended.
     pub fn interrupted(what: impl Into<String>) -> Self {
-        Self { class: Class::Interrupted, ..Self::own(what, "run it again: it continues".to_owned()) }
+        Self { class: Class::Interrupted, ..Self::own(what, None) }
     }
 
     /// Something of that name is there and is not ours.
@@ -231,6 +243,17 @@ impl Failure {
             (operation, "") => format!("`{operation}` failed: {said}"),
             (operation, subject) => format!("`{operation}` for {subject} failed: {said}"),
         };
-        ProviderError { is_interruption: self.class == Class::Interrupted, ..ProviderError::new(message, help) }
+        let mut error = ProviderError::new(message, help).with_class(self.class);
+        if !self.operation.is_empty() {
+            error = error.with_operation(self.operation);
+        }
+        if !self.code.is_empty() {
+            error = error.with_code(self.code);
+        }
+        error.request_id = self.request_id;
+        match self.source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
     }
 }

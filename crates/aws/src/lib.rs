@@ -6,21 +6,10 @@
 //! kill at any point: by a client token, or by a unique name whose owner the tags tell.
 //!
 //! ```no_run
-//! use trunnion_aws::{Aws, Connection, Endpoint, Throttle};
+//! use trunnion_aws::{Aws, Connection};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let aws = Aws::connect(Connection {
-//!     stack: "loadtest".into(),
-//!     home: "github.com/acme/infra/loadtest".into(),
-//!     account: "123456789012".into(),
-//!     region: "eu-west-3".into(),
-//!     wait: true,
-//!     throttle: Throttle::Aws,
-//!     endpoint: None,
-//!     pace: Connection::AWS_PACE,
-//!     patience: Connection::AWS_PATIENCE,
-//!     interrupt: Default::default(),
-//! })
-//! .await?;
+//! let home = "github.com/acme/infra/loadtest";
+//! let aws = Aws::connect(Connection::new("loadtest", home, "123456789012", "eu-west-3")).await?;
 //! # let _ = aws.calls();
 //! # Ok(())
 //! # }
@@ -30,6 +19,7 @@
 
 mod calls;
 mod connect;
+mod context;
 mod convert;
 mod credentials;
 mod endpoint;
@@ -58,21 +48,25 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use trunnion_engine::{Address, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
+use trunnion_engine::{Address, Context, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
+
+pub use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider},
+};
 
 pub use crate::{
     calls::Calls,
-    connect::{ConnectError, Connection, Endpoint, Throttle},
+    connect::{ConnectError, Connection, Throttle},
     environment::Environment,
-    owner::Adoption,
     store::{Lease, S3Lock, S3Store},
     trust::Bundle,
 };
 use crate::{
     connect::{Clients, Ways},
+    context::within,
     hosts::Hosts,
     kinds::s3_object::Content,
-    owner::Owner,
 };
 
 /// A stack's account and region, connected.
@@ -83,7 +77,6 @@ pub struct Aws {
     endpoint: Option<String>,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
-    owner: Owner,
     /// What objects are uploaded from, by SHA-256.
     contents: Mutex<HashMap<String, Content>>,
     /// Who makes the calls, once AWS said so.
@@ -101,16 +94,11 @@ impl Aws {
     pub async fn connect_in(connection: Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let counter = Arc::new(calls::Counter::default());
         let ways = Box::pin(Ways::find(&connection, environment)).await?;
-        let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
+        let clients = Clients::new(&ways, Arc::clone(&counter));
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
         let endpoint = ways.endpoints.of_all().and_then(endpoint::custom);
-        let (owner, contents) = (Owner::default(), Mutex::default());
-        Ok(Self { connection, clients, endpoint, counter, hosts, owner, contents, identity: OnceLock::new() })
-    }
-
-    /// Hands over what the object of this SHA-256 is uploaded from, so that its file is not read once more.
-    pub fn supply(&self, sha256: impl Into<String>, content: Arc<Vec<u8>>) {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256.into(), content);
+        let contents = Mutex::default();
+        Ok(Self { connection, clients, endpoint, counter, hosts, contents, identity: OnceLock::new() })
     }
 
     fn content(&self, sha256: &str) -> Option<Content> {
@@ -120,11 +108,6 @@ impl Aws {
     /// The calls made so far.
     pub fn calls(&self) -> Calls {
         self.counter.snapshot()
-    }
-
-    /// The ARN of the identity that makes the calls; nothing before the first observation.
-    pub fn identity(&self) -> Option<&str> {
-        self.identity.get().map(String::as_str)
     }
 
     /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
@@ -144,20 +127,38 @@ impl Aws {
 }
 
 impl Provider for Aws {
-    async fn observe(&self, desired: &Graph, recorded: &State) -> Result<Observed, ProviderError> {
-        Box::pin(observe::observe(self, desired, recorded)).await
+    async fn observe(&self, desired: &Graph, recorded: &State, context: &Context) -> Result<Observed, ProviderError> {
+        within(context, Box::pin(observe::observe(self, desired, recorded))).await
     }
 
-    async fn create(&self, resource: &Resolved, token: &Token) -> Result<Remote, ProviderError> {
-        kinds::create(self, resource, token).await.map_err(|failure| failure.about(&quoted(&resource.address)))
+    async fn create(&self, resource: &Resolved, token: &Token, context: &Context) -> Result<Remote, ProviderError> {
+        let made = within(context, kinds::create(self, resource, token)).await;
+        made.map_err(|failure| failure.about(&quoted(&resource.address)))
     }
 
-    async fn update(&self, remote: &Remote, resource: &Resolved, paths: &[String]) -> Result<Remote, ProviderError> {
-        kinds::update(self, remote, resource, paths).await.map_err(|failure| failure.about(&quoted(&resource.address)))
+    async fn update(
+        &self,
+        remote: &Remote,
+        resource: &Resolved,
+        paths: &[String],
+        context: &Context,
+    ) -> Result<Remote, ProviderError> {
+        let changed = within(context, kinds::update(self, remote, resource, paths)).await;
+        changed.map_err(|failure| failure.about(&quoted(&resource.address)))
     }
 
-    async fn delete(&self, address: &Address, remote: &Remote) -> Result<(), ProviderError> {
-        kinds::delete(self, address, remote).await.map_err(|failure| failure.about(&quoted(address)))
+    async fn delete(&self, address: &Address, remote: &Remote, context: &Context) -> Result<(), ProviderError> {
+        let deleted = within(context, kinds::delete(self, address, remote)).await;
+        deleted.map_err(|failure| failure.about(&quoted(address)))
+    }
+
+    fn supply(&self, sha256: &str, content: Arc<Vec<u8>>) {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256.to_owned(), content);
+    }
+
+    /// An ARN.
+    fn identity(&self) -> Option<String> {
+        self.identity.get().cloned()
     }
 }
 

@@ -222,7 +222,9 @@ pub(crate) async fn secrets(aws: &Aws, queries: &Queries) -> Result<Answers, Fai
                     message: format!("there is no secret `{}`", query.arn),
                     ..failure
                 }),
-                Err(failure) if matches!(failure.class, Class::Credentials | Class::Unreachable) => {
+                Err(failure)
+                    if matches!(failure.class, Class::Credentials | Class::ExpiredCredentials | Class::Unreachable) =>
+                {
                     return Err(failure);
                 }
                 Err(failure) => Err(failure),

@@ -36,9 +36,10 @@ use aws_smithy_types::{
     retry::ErrorKind,
 };
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
+    context::{interrupted, is_interrupted},
+    error::LIMIT_EXCEEDED,
     throttle::{Buckets, Ticket},
     unanswered::Unanswered,
 };
@@ -106,11 +107,6 @@ impl Turn {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Whether an interruption ends its waits. What was done must still be saved, which S3's calls do.
-    fn ends_with(&self, interrupt: &CancellationToken) -> bool {
-        interrupt.is_cancelled() && !self.operation.starts_with("s3:")
-    }
 }
 
 /// The identity cache at which each attempt waits for its turn.
@@ -118,7 +114,6 @@ impl Turn {
 pub(crate) struct Turnstile {
     pub cache: SharedIdentityCache,
     pub buckets: Option<Arc<Buckets>>,
-    pub interrupt: CancellationToken,
 }
 
 /// The token of an attempt.
@@ -146,12 +141,12 @@ impl Turnstile {
                 if wait.is_zero() {
                     break;
                 }
-                if turn.ends_with(&self.interrupt) {
+                if is_interrupted() {
                     return Err(Interrupted);
                 }
                 waited = true;
                 tokio::select! {
-                    () = self.interrupt.cancelled(), if !self.interrupt.is_cancelled() => {}
+                    () = interrupted() => {}
                     () = tokio::time::sleep(wait.min(SLICE)) => {}
                 }
             }
@@ -199,7 +194,6 @@ impl ResolveCachedIdentity for Turnstile {
 #[derive(Debug, Clone)]
 pub(crate) struct Patience {
     pub buckets: Option<Arc<Buckets>>,
-    pub interrupt: CancellationToken,
 }
 
 impl Patience {
@@ -207,7 +201,7 @@ impl Patience {
     fn ends_refused(&self, turn: &Turn, state: &mut State) -> bool {
         let now = Instant::now();
         let since = now.saturating_duration_since(*state.refused.get_or_insert(now));
-        if since >= PATIENCE_WITH_RATES || turn.ends_with(&self.interrupt) {
+        if since >= PATIENCE_WITH_RATES || is_interrupted() {
             return true;
         }
         if let Some(buckets) = &self.buckets {
@@ -268,11 +262,10 @@ impl ClassifyRetry for Patience {
     }
 }
 
-/// `LimitExceededException`, which the SDK counts among the refusals for rates, is a quota at ECS and CloudWatch Logs:
-/// sending the call again changes nothing.
+/// Whether the SDK takes a quota for a refusal because of rates: sending the call again changes nothing.
 fn is_quota(context: &InterceptorContext) -> bool {
     let body = context.response().and_then(|response| response.body().bytes()).unwrap_or_default();
-    String::from_utf8_lossy(body).contains("LimitExceededException")
+    String::from_utf8_lossy(body).contains(LIMIT_EXCEEDED)
 }
 
 #[cfg(test)]

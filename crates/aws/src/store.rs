@@ -4,7 +4,10 @@
 //! more, as after a kill, is taken over. S3's clock decides, so the clocks of two machines need not agree.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -18,8 +21,11 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
-use trunnion_engine::{LockGuard, LockInfo, State, StateStore, StoreError};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+use trunnion_engine::{LockInfo, State, StateLock, StateStore, StoreError};
 use uuid::Uuid;
 
 use crate::{
@@ -50,8 +56,16 @@ pub struct S3Store {
     key: String,
     stack: String,
     lease: Lease,
-    /// The version that the next write follows; none where there was no document.
-    version: Arc<Mutex<Option<String>>>,
+    /// The document that was read or written last; none where there was none.
+    last: Arc<Mutex<Option<Version>>>,
+}
+
+/// Which document it is, and what S3 knows it by.
+#[derive(Debug, Clone)]
+struct Version {
+    lineage: String,
+    serial: u64,
+    tag: String,
 }
 
 impl S3Store {
@@ -63,7 +77,7 @@ impl S3Store {
             key: key.into(),
             stack: aws.connection.stack.clone(),
             lease: Lease::default(),
-            version: Arc::default(),
+            last: Arc::default(),
         }
     }
 
@@ -73,21 +87,17 @@ impl S3Store {
         Self { lease, ..self }
     }
 
-    /// `s3://bucket/key`
-    pub fn place(&self) -> String {
-        format!("s3://{}/{}", self.bucket, self.key)
-    }
-
     fn lock_key(&self) -> String {
         format!("{}.lock.json", self.key.strip_suffix(".json").unwrap_or(&self.key))
     }
 
-    fn remember(&self, version: Option<String>) {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    fn remember(&self, state: &State, tag: Option<String>) {
+        let version = tag.map(|tag| Version { lineage: state.lineage.clone(), serial: state.serial, tag });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 
-    fn remembered(&self) -> Option<String> {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn remembered(&self) -> Option<Version> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn failed(&self, failure: Failure) -> StoreError {
@@ -100,8 +110,8 @@ impl S3Store {
             }
             _ => None,
         };
-        let error = failure.about(&format!("`{}`", self.place()));
-        StoreError::Remote { message: error.message, help: help.or(error.help) }
+        let error = Failure { help: help.or_else(|| failure.help.clone()), ..failure };
+        StoreError::Remote(error.about(&format!("`{}`", self.location())))
     }
 
     /// The bytes and version at a key.
@@ -115,12 +125,9 @@ impl S3Store {
         };
         let version = answer.e_tag.unwrap_or_default();
         let age = answer.last_modified.and_then(|at| date.since(&at)).unwrap_or_default();
-        let bytes = answer.body.collect().await.map_err(|error| Failure {
-            operation: "s3:GetObject",
-            class: Class::Unreachable,
-            code: String::new(),
-            message: format!("the object was not received to its end ({error})"),
-            help: None,
+        let bytes = answer.body.collect().await.map_err(|error| {
+            let message = format!("the object was not received to its end ({error})");
+            Failure::of_call("s3:GetObject", Class::Unreachable, message)
         })?;
         Ok(Some(Found { bytes: bytes.to_vec(), version, age }))
     }
@@ -186,35 +193,20 @@ impl Intercept for ServerDate {
 }
 
 impl StateStore for S3Store {
-    type Guard = S3Lock;
+    type Lock = S3Lock;
 
     async fn load(&self) -> Result<State, StoreError> {
-        match Box::pin(self.get(&self.key)).await.map_err(|failure| self.failed(failure))? {
-            None => {
-                self.remember(None);
-                Ok(State::empty(&self.stack))
-            }
+        let found = Box::pin(self.get(&self.key)).await.map_err(|failure| self.failed(failure))?;
+        let (state, tag) = match found {
+            None => (State::empty(&self.stack), None),
             Some(found) => {
                 let state = State::parse(&found.bytes, &self.stack)
-                    .map_err(|source| StoreError::Document { place: self.place(), source })?;
-                self.remember(Some(found.version));
-                Ok(state)
+                    .map_err(|source| StoreError::Document { place: self.location(), source })?;
+                (state, Some(found.version))
             }
-        }
-    }
-
-    async fn save(&self, state: &State) -> Result<(), StoreError> {
-        let document =
-            state.to_document().map_err(|error| StoreError::Document { place: self.place(), source: error.into() })?;
-        let follows = self.remembered();
-        match Box::pin(self.put(&self.key, document, follows.as_deref())).await {
-            Ok(version) => {
-                self.remember(Some(version));
-                Ok(())
-            }
-            Err(failure) if failure.class == Class::Precondition => Err(StoreError::Moved { place: self.place() }),
-            Err(failure) => Err(self.failed(failure)),
-        }
+        };
+        self.remember(&state, tag);
+        Ok(state)
     }
 
     async fn lock(&self, info: &LockInfo) -> Result<S3Lock, StoreError> {
@@ -224,6 +216,7 @@ impl StateStore for S3Store {
         let body = serde_json::to_vec_pretty(&document);
         let body = body.map_err(|error| failed(Failure::own(error.to_string(), None)))?;
         let locked = |holder| StoreError::Locked { place: format!("s3://{}/{key}", self.bucket), holder };
+        let began = Instant::now();
         let version = match Box::pin(self.put(&key, body.clone(), None)).await {
             Ok(version) => version,
             Err(failure) if failure.class == Class::Precondition => {
@@ -245,9 +238,16 @@ impl StateStore for S3Store {
             }
             Err(failure) => return Err(failed(failure)),
         };
-        let version = Arc::new(tokio::sync::Mutex::new(Some(version)));
-        let renewing = tokio::spawn(renew(self.clone(), key.clone(), document, Arc::clone(&version)));
-        Ok(S3Lock { store: self.clone(), key, version, renewing })
+        let held = Arc::new(Held { is_lost: AtomicBool::new(false), renewed: Mutex::new(began) });
+        let (release, released) = oneshot::channel();
+        let holding = Holding { store: self.clone(), key, document, version, held: Arc::clone(&held) };
+        tokio::spawn(holding.until(released));
+        Ok(S3Lock { store: self.clone(), held, release })
+    }
+
+    /// `s3://bucket/key`
+    fn location(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.key)
     }
 }
 
@@ -262,57 +262,143 @@ struct LockDocument {
     renewal: u64,
 }
 
-/// Renews a lock until it is given back or somebody else has taken it over.
-async fn renew(
+/// What is known of a lock without asking S3.
+#[derive(Debug)]
+struct Held {
+    is_lost: AtomicBool,
+    /// When the last renewal that succeeded was begun.
+    renewed: Mutex<Instant>,
+}
+
+/// How a lock is given back: the answer goes to who asked for it.
+type Release = oneshot::Sender<Result<(), StoreError>>;
+
+/// Renews a lock and gives it back.
+struct Holding {
     store: S3Store,
     key: String,
-    mut document: LockDocument,
-    version: Arc<tokio::sync::Mutex<Option<String>>>,
-) {
-    loop {
-        tokio::time::sleep(store.lease.renewal).await;
-        document.renewal += 1;
-        let Ok(body) = serde_json::to_vec_pretty(&document) else { return };
-        let mut held = version.lock().await;
-        match Box::pin(store.put(&key, body, held.as_deref())).await {
-            Ok(version) => *held = Some(version),
-            Err(failure) if failure.class == Class::Precondition => {
-                tracing::warn!(key, "the lock was taken over: the state will be saved only if nobody else has");
-                *held = None;
-                return;
+    document: LockDocument,
+    /// The version of the lock object that is ours.
+    version: String,
+    held: Arc<Held>,
+}
+
+impl Holding {
+    /// Until somebody gives it back or drops it, or somebody else has taken it over.
+    async fn until(mut self, mut released: oneshot::Receiver<Release>) {
+        let every = self.store.lease.renewal;
+        let mut renewals = interval_at(Instant::now() + every, every);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // A renewal under way ends first: its version is the one to delete.
+            tokio::select! {
+                biased;
+                asked = &mut released => {
+                    let result = self.give_back().await;
+                    if let Ok(answer) = asked {
+                        let _ = answer.send(result);
+                    }
+                    return;
+                }
+                _ = renewals.tick() => {
+                    if !self.renew().await {
+                        self.held.is_lost.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                }
             }
-            // The next renewal comes before the lock is stale.
-            Err(failure) => tracing::debug!(key, message = failure.message, "renewing the lock failed"),
         }
     }
-}
 
-/// A lock that is held; dropped without [`LockGuard::release`], it is no longer renewed.
-#[derive(Debug)]
-pub struct S3Lock {
-    store: S3Store,
-    key: String,
-    /// The version of the lock object that is ours; none once it was taken over.
-    version: Arc<tokio::sync::Mutex<Option<String>>>,
-    renewing: JoinHandle<()>,
-}
+    /// Whether it is still ours.
+    async fn renew(&mut self) -> bool {
+        self.document.renewal += 1;
+        let Ok(body) = serde_json::to_vec_pretty(&self.document) else { return true };
+        let began = Instant::now();
+        match Box::pin(self.store.put(&self.key, body, Some(&self.version))).await {
+            Ok(version) => {
+                self.version = version;
+                *self.held.renewed.lock().unwrap_or_else(PoisonError::into_inner) = began;
+            }
+            Err(failure) if failure.class == Class::Precondition => match self.ours().await {
+                Ok(Some(version)) => self.version = version,
+                Ok(None) => {
+                    tracing::warn!(self.key, "the lock was taken over: nothing more is changed");
+                    return false;
+                }
+                Err(failure) => tracing::debug!(self.key, message = failure.message, "reading the lock failed"),
+            },
+            // The next renewal comes before the lock is stale.
+            Err(failure) => tracing::debug!(self.key, message = failure.message, "renewing the lock failed"),
+        }
+        true
+    }
 
-impl LockGuard for S3Lock {
-    async fn release(self) -> Result<(), StoreError> {
-        // Waits for a renewal under way: its version is the one to delete.
-        let held = self.version.lock().await.take();
-        self.renewing.abort();
-        let Some(version) = held else { return Ok(()) };
-        let call = self.store.s3.delete_object().bucket(&self.store.bucket).key(&self.key).if_match(version);
+    /// The version of the lock object where it is still ours: the answer to a renewal before may have been lost.
+    async fn ours(&self) -> Result<Option<String>, Failure> {
+        let found = Box::pin(self.store.get(&self.key)).await?;
+        let document = |found: &Found| serde_json::from_slice::<LockDocument>(&found.bytes).ok();
+        let is_ours = |found: &Found| document(found).is_some_and(|document| document.id == self.document.id);
+        Ok(found.filter(is_ours).map(|found| found.version))
+    }
+
+    async fn give_back(self) -> Result<(), StoreError> {
+        let Self { store, key, version, .. } = self;
+        let call = store.s3.delete_object().bucket(&store.bucket).key(&key).if_match(version);
         match call.send().await.told("s3:DeleteObject") {
-            Err(failure) if !failure.is(&[Class::NotFound, Class::Precondition]) => Err(self.store.failed(failure)),
+            Err(failure) if !failure.is(&[Class::NotFound, Class::Precondition]) => Err(store.failed(failure)),
             _ => Ok(()),
         }
     }
 }
 
-impl Drop for S3Lock {
-    fn drop(&mut self) {
-        self.renewing.abort();
+/// A lock that is held. Dropped, it is given back as long as the runtime lives; otherwise it is no longer renewed.
+#[derive(Debug)]
+pub struct S3Lock {
+    store: S3Store,
+    held: Arc<Held>,
+    release: oneshot::Sender<Release>,
+}
+
+/// S3 tells ages in whole seconds.
+const GRAIN: Duration = Duration::from_secs(1);
+
+impl StateLock for S3Lock {
+    async fn save(&self, state: &State) -> Result<(), StoreError> {
+        let (store, place) = (&self.store, || self.store.location());
+        if !self.is_held() {
+            return Err(StoreError::Lost { place: place() });
+        }
+        let document =
+            state.to_document().map_err(|error| StoreError::Document { place: place(), source: error.into() })?;
+        let follows = match store.remembered() {
+            // Somebody else's document was read since.
+            Some(last) if !state.follows(Some((&last.lineage, last.serial))) => {
+                return Err(StoreError::Moved { place: place() });
+            }
+            last => last.map(|last| last.tag),
+        };
+        match Box::pin(store.put(&store.key, document, follows.as_deref())).await {
+            Ok(tag) => {
+                store.remember(state, Some(tag));
+                Ok(())
+            }
+            Err(failure) if failure.class == Class::Precondition => Err(StoreError::Moved { place: place() }),
+            Err(failure) => Err(store.failed(failure)),
+        }
+    }
+
+    /// Nobody has taken it over, nor may yet: the last renewal is not too long ago.
+    fn is_held(&self) -> bool {
+        let renewed = *self.held.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasts = self.store.lease.stale_after.saturating_sub(GRAIN);
+        !self.held.is_lost.load(Ordering::Relaxed) && renewed.elapsed() < lasts
+    }
+
+    async fn release(self) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        // Nobody is there once it was lost, and there is nothing to give back.
+        let _ = self.release.send(answer);
+        answered.await.unwrap_or(Ok(()))
     }
 }

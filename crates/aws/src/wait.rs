@@ -1,4 +1,7 @@
 //! Patience: with AWS's consistency lag, with what is slow to let go, and with what is slow to start.
+//!
+//! What is repeated is `|| async { … }` and not `async || { … }`: of the latter, the compiler does not see that its futures
+//! can move between threads.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -8,7 +11,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Aws,
+    Aws, context,
     error::{Class, Failure},
 };
 
@@ -50,7 +53,7 @@ impl Wait<'_> {
             return Err(Ended::OutOfPatience);
         }
         tokio::select! {
-            () = self.aws.connection.interrupt.cancelled() => Err(Ended::Interrupted),
+            () = context::interrupted() => Err(Ended::Interrupted),
             () = sleep(pause(self.looks.fetch_add(1, Ordering::Relaxed), self.aws.connection.pace)) => Ok(()),
         }
     }
@@ -72,10 +75,10 @@ impl Aws {
     }
 
     /// Looks for something that is said to be there until AWS shows it, for a short while.
-    pub(crate) async fn until_seen<T>(
-        &self,
-        mut look: impl AsyncFnMut() -> Result<Option<T>, Failure>,
-    ) -> Result<Option<T>, Failure> {
+    pub(crate) async fn until_seen<T, F>(&self, mut look: impl FnMut() -> F) -> Result<Option<T>, Failure>
+    where
+        F: Future<Output = Result<Option<T>, Failure>>,
+    {
         let wait = self.short_wait();
         loop {
             let seen = look().await?;
@@ -86,29 +89,26 @@ impl Aws {
     }
 
     /// Repeats a call while it fails with one of these classes.
-    pub(crate) async fn patiently<T>(
-        &self,
-        classes: &[Class],
-        call: impl AsyncFnMut() -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub(crate) async fn patiently<T, F>(&self, classes: &[Class], call: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         repeat(&self.short_wait(), classes, call).await
     }
 
     /// The same for as long as a host or a service may take: something else must end first.
-    pub(crate) async fn very_patiently<T>(
-        &self,
-        classes: &[Class],
-        call: impl AsyncFnMut() -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub(crate) async fn very_patiently<T, F>(&self, classes: &[Class], call: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         repeat(&self.long_wait(), classes, call).await
     }
 }
 
-async fn repeat<T>(
-    wait: &Wait<'_>,
-    classes: &[Class],
-    mut call: impl AsyncFnMut() -> Result<T, Failure>,
-) -> Result<T, Failure> {
+async fn repeat<T, F>(wait: &Wait<'_>, classes: &[Class], mut call: impl FnMut() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     loop {
         match call().await {
             Err(failure) if failure.is(classes) => match wait.look().await {

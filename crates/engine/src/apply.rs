@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     time::Duration,
 };
 
@@ -14,8 +15,9 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Action, Address, Change, Computed, KindName, Map, Operation, Plan, Provider, ProviderError, Recorded, Reference,
-    Remote, Resolved, RuleBook, State, StateStore, StoreError, Token, Value, diff, document::lasting,
+    Action, Address, Adoption, Change, Computed, Context, ExitCode, KindName, Map, Operation, Plan, Provider,
+    ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, StoreError, Token,
+    Value, diff, document::lasting,
 };
 
 /// What apply tells while it works.
@@ -70,9 +72,12 @@ pub enum Event {
 #[derive(Debug, Clone)]
 pub struct Events(Option<mpsc::UnboundedSender<Event>>);
 
+/// Where events come from. It ends once every [`Events`] of its channel is dropped.
+pub type EventReceiver = mpsc::UnboundedReceiver<Event>;
+
 impl Events {
     /// A channel of events.
-    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
+    pub fn channel() -> (Self, EventReceiver) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(Some(sender)), receiver)
     }
@@ -92,18 +97,34 @@ impl Events {
 
 /// How to apply.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Settings {
     /// How many steps run at a time.
     pub concurrency: usize,
-    /// Once cancelled, no further step is started.
+    /// Once cancelled, no further step is started, and every wait ends.
     pub interrupt: CancellationToken,
     /// The stack's home, which the state records.
     pub home: Option<String>,
+    /// What creates may take over.
+    pub adoption: Adoption,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { concurrency: 64, interrupt: CancellationToken::new(), home: None }
+        Self::new(CancellationToken::new())
+    }
+}
+
+impl Settings {
+    /// Until this token is cancelled.
+    pub fn new(interrupt: CancellationToken) -> Self {
+        Self { concurrency: 64, interrupt, home: None, adoption: Adoption::default() }
+    }
+
+    /// The same for a stack of this home.
+    #[must_use]
+    pub fn with_home(self, home: impl Into<String>, adoption: Adoption) -> Self {
+        Self { home: Some(home.into()), adoption, ..self }
     }
 }
 
@@ -137,29 +158,48 @@ impl Outcome {
         let is_left = self.not_started > 0 || !self.interrupted.is_empty();
         self.failed.is_empty() && self.skipped.is_empty() && !is_left
     }
+
+    /// The exit code of a command that ends with it.
+    pub fn exit_code(&self) -> ExitCode {
+        match () {
+            () if self.is_complete() => ExitCode::Done,
+            () if !self.is_executed() && self.failed.is_empty() && self.unsaved.is_none() => ExitCode::Interrupted,
+            () => ExitCode::Error,
+        }
+    }
 }
 
 /// How long successes may wait to be saved together: the cloud is the journal, the state a cache.
 const SAVE_AFTER: Duration = Duration::from_millis(250);
 
-/// Executes the plan. `state` is the document the plan was made with.
-pub async fn apply(
+/// Executes the plan under a lock. `state` is the document the plan was made with. Once the lock is lost, it drops what
+/// runs, as a kill would, and changes nothing more.
+pub(crate) async fn apply(
     plan: &Plan,
     provider: &impl Provider,
-    store: &impl StateStore,
+    session: &Session<impl StateStore>,
     rules: &RuleBook,
     state: State,
     events: &Events,
     settings: &Settings,
 ) -> Outcome {
+    let context = Context::new(settings.interrupt.clone()).with_adoption(settings.adoption.clone());
+    let mut lost = pin!(session.lost().fuse());
     let mut run = Run::new(plan, rules, state, settings.home.as_deref());
     run.adopt();
     let mut running = FuturesUnordered::new();
     let mut last_saved: Option<Instant> = None;
     loop {
+        if let Err(error) = session.held()
+            && !run.cannot_save()
+        {
+            running.clear();
+            run.lose(error, events);
+        }
         while running.len() < settings.concurrency.max(1)
             && !settings.interrupt.is_cancelled()
-            && run.outcome_so_far.unsaved.is_none()
+            && session.held().is_ok()
+            && !run.cannot_save()
             && let Some(index) = run.ready.pop_first()
         {
             if run.stays(index) {
@@ -168,9 +208,11 @@ pub async fn apply(
             }
             let (address, operation) = run.describe(index);
             events.send(Event::Started { address: address.clone(), operation });
+            run.under_way.insert(index);
             match run.prepare(index) {
                 Ok(work) => {
-                    running.push(perform(provider, &plan.stack, address, work).map(move |result| (index, result)));
+                    let work = perform(provider, &plan.stack, address, work, &context);
+                    running.push(work.map(move |result| (index, result)));
                 }
                 Err(error) => run.finish(index, Err(error), events),
             }
@@ -186,15 +228,16 @@ pub async fn apply(
             biased;
             Some((index, result)) = running.next(), if !running.is_empty() => run.finish(index, result, events),
             () = settings.interrupt.cancelled(), if !run.is_stopping => {}
+            () = &mut lost => {}
         }
         if run.is_dirty && last_saved.is_none_or(|saved| saved.elapsed() >= SAVE_AFTER) {
-            run.save(store).await;
+            run.save(session).await;
             last_saved = Some(Instant::now());
         }
     }
     run.end();
     if run.is_dirty {
-        run.save(store).await;
+        run.save(session).await;
     }
     run.outcome_so_far
 }
@@ -210,11 +253,12 @@ async fn perform(
     stack: &str,
     address: Address,
     work: Work,
+    context: &Context,
 ) -> Result<Option<Remote>, ProviderError> {
     match work {
-        Work::Create(resource) => provider.create(&resource, &Token::new(stack, &resource)).await.map(Some),
-        Work::Update(remote, resource, paths) => provider.update(&remote, &resource, &paths).await.map(Some),
-        Work::Delete(remote) => provider.delete(&address, &remote).await.map(|()| None),
+        Work::Create(resource) => provider.create(&resource, &Token::new(stack, &resource), context).await.map(Some),
+        Work::Update(remote, resource, paths) => provider.update(&remote, &resource, &paths, context).await.map(Some),
+        Work::Delete(remote) => provider.delete(&address, &remote, context).await.map(|()| None),
     }
 }
 
@@ -227,6 +271,7 @@ struct Run<'a> {
     waiting_for: Vec<usize>,
     needed_by: Vec<Vec<usize>>,
     ready: BTreeSet<usize>,
+    under_way: BTreeSet<usize>,
     settled: Vec<bool>,
     /// What a create of this run returned, made or found, by kind and id: none of it is deleted by this run.
     ours: BTreeSet<(&'a KindName, String)>,
@@ -255,6 +300,7 @@ impl<'a> Run<'a> {
             waiting_for,
             needed_by,
             ready,
+            under_way: BTreeSet::new(),
             settled: vec![false; plan.steps.len()],
             ours: BTreeSet::new(),
             is_dirty: false,
@@ -273,6 +319,18 @@ impl<'a> Run<'a> {
 
     fn cannot_save(&self) -> bool {
         self.outcome_so_far.unsaved.is_some()
+    }
+
+    /// Without the lock nothing more is changed, the state included. What was under way may be done or not.
+    fn lose(&mut self, error: StoreError, events: &Events) {
+        for index in std::mem::take(&mut self.under_way) {
+            let (address, operation) = self.describe(index);
+            self.settled[index] = true;
+            self.outcome_so_far.interrupted.push((address.clone(), operation));
+            events.send(Event::Interrupted { address, operation });
+        }
+        self.outcome_so_far.unsaved = Some(error);
+        self.is_dirty = false;
     }
 
     /// Records what stands already as it shall, and forgets what stands nowhere any more.
@@ -365,6 +423,7 @@ impl<'a> Run<'a> {
         let (address, operation) = self.describe(index);
         let change = &self.plan.changes[self.plan.steps[index].change];
         self.settled[index] = true;
+        self.under_way.remove(&index);
         let result = result.and_then(|remote| match (&remote, &change.remote) {
             (Some(new), Some(old))
                 if operation == Operation::Create && new.id == old.id && change.is_create_first(self.rules) =>
@@ -399,7 +458,7 @@ impl<'a> Run<'a> {
                 self.settle(index);
             }
             // It is not done, and nothing failed: the next apply goes on with it.
-            Err(error) if error.is_interruption => {
+            Err(error) if error.is_interruption() => {
                 self.outcome_so_far.interrupted.push((address.clone(), operation));
                 events.send(Event::Interrupted { address, operation });
             }
@@ -468,11 +527,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn save(&mut self, store: &impl StateStore) {
+    async fn save(&mut self, session: &Session<impl StateStore>) {
         self.is_dirty = false;
-        self.outcome_so_far.state.advance();
-        if let Err(error) = store.save(&self.outcome_so_far.state).await {
-            self.outcome_so_far.unsaved = Some(error);
+        let outcome = &mut self.outcome_so_far;
+        let (lineage, serial) = (outcome.state.lineage.clone(), outcome.state.serial);
+        outcome.state.advance();
+        if let Err(error) = session.save(&outcome.state).await {
+            // The number is still free; what is tried at the end says nothing better than the first error.
+            (outcome.state.lineage, outcome.state.serial) = (lineage, serial);
+            outcome.unsaved.get_or_insert(error);
         }
     }
 
@@ -502,4 +565,4 @@ fn broken(address: &Address, what: &str) -> ProviderError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

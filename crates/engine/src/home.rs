@@ -47,6 +47,15 @@ impl OtherHome {
     const NAMED: usize = 3;
 }
 
+/// What a create may take over beside what is of the stack's home.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adoption {
+    /// The home that the state recorded: an earlier one of the same stack.
+    pub former_home: Option<String>,
+    /// Whatever is of the stack's name, because a person agreed to a take-over.
+    pub take_over: bool,
+}
+
 /// The home that the tags of something say.
 fn tagged<'a>(attributes: &'a Map, tag: &str) -> Option<&'a str> {
     attributes.get("tags")?.as_map()?.get(tag)?.as_text()

@@ -1,13 +1,17 @@
 //! The engine: compares what a stack asks for with what stands in the cloud, and makes the difference go away.
 //!
-//! [`plan()`] is a pure function from a [`Graph`], what was [`Observed`] and the recorded [`State`] to a [`Plan`];
-//! [`apply()`] executes exactly that plan through a [`Provider`] and keeps the state in a [`StateStore`]. The engine knows
-//! no kind, no YAML and no AWS: kinds bring their [`Rules`].
+//! [`plan()`] is a pure function from a [`Graph`], what was [`Observed`] and the recorded [`State`] to a [`Plan`]. A
+//! [`Session`] holds the lock of the state; it executes exactly that plan through a [`Provider`] and keeps the state in a
+//! [`StateStore`]. The engine knows no kind, no YAML and no AWS: kinds bring their [`Rules`]. A failure has an
+//! [`ErrorClass`], which says whether to try again.
+//!
+//! [`Session`] has an example of all of this.
 
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod address;
 mod apply;
+mod class;
 mod diff;
 mod document;
 mod home;
@@ -15,24 +19,27 @@ mod plan;
 mod provider;
 mod resource;
 mod rules;
+mod session;
 mod state;
 mod store;
 mod value;
 
 pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
-    apply::{Event, Events, Outcome, Settings, apply},
+    apply::{Event, EventReceiver, Events, Outcome, Settings},
+    class::{ErrorClass, ExitCode},
     diff::{Difference, differences, normalised_json},
     document::{
         Compared, ComparedPlace, Document, DocumentChange, DocumentDifference, DocumentError, DocumentStep, Endpoint,
         EndpointKind, Format, Moved, Origin, Place, Remarks, StateReference, Summary,
     },
-    home::{HomeRule, OtherHome},
+    home::{Adoption, HomeRule, OtherHome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
-    provider::{Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
+    provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},
+    session::Session,
     state::{Recorded, State, StateError},
-    store::{FileLock, FileStore, LockGuard, LockInfo, StateStore, StoreError, replace_file},
+    store::{FileLock, FileStore, LockInfo, StateLock, StateStore, StoreError, replace_file},
     value::{JsonText, Map, Reference, Value, from_map, hex, to_map},
 };

@@ -148,6 +148,7 @@ pub struct Plan {
 
 /// How to plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// Only these addresses (`instance.heavy` means all of its hosts) and what they need; everything if empty.
     pub targets: Vec<Address>,

@@ -1,10 +1,11 @@
 //! The cloud as the engine sees it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, error::Error, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
-use crate::{Address, Graph, Map, State};
+use crate::{Address, Adoption, ErrorClass, Graph, Map, State};
 
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,23 +66,86 @@ impl Token {
     }
 }
 
-/// Why the cloud did not do as asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why the cloud did not do as asked. Two of them are equal if they say the same: neither [`ProviderError::request_id`] nor
+/// the source counts.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ProviderError {
-    /// One sentence: the operation, the address, the cloud's code and message.
+    /// What kind of failure it is.
+    pub class: ErrorClass,
+    /// The call as the cloud's permissions name it: `ec2:RunInstances`; none where no call failed.
+    pub operation: Option<String>,
+    /// The cloud's code: `InsufficientInstanceCapacity`.
+    pub code: Option<String>,
+    /// What the cloud's support finds the call by.
+    pub request_id: Option<String>,
+    /// One sentence that needs nothing beside it: the operation, the address, the cloud's code and message.
     pub message: String,
     /// What to do next.
     pub help: Option<String>,
-    /// Whether nothing failed: a wait was ended because the person asked to stop.
-    pub is_interruption: bool,
+    /// [`ProviderError::message`] says what it says.
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl ProviderError {
-    /// An error with its next step.
+    /// An error of the class [`ErrorClass::Other`] with its next step.
     pub fn new(message: impl Into<String>, help: impl Into<Option<String>>) -> Self {
-        Self { message: plain(&message.into()), help: help.into(), is_interruption: false }
+        Self {
+            class: ErrorClass::Other,
+            operation: None,
+            code: None,
+            request_id: None,
+            message: plain(&message.into()),
+            help: help.into(),
+            source: None,
+        }
+    }
+
+    /// The same in a class, which has a next step where none is known yet.
+    #[must_use]
+    pub fn with_class(self, class: ErrorClass) -> Self {
+        let help = self.help.or_else(|| class.help().map(str::to_owned));
+        Self { class, help, ..self }
+    }
+
+    /// The same with the call that failed.
+    #[must_use]
+    pub fn with_operation(self, operation: impl Into<String>) -> Self {
+        Self { operation: Some(operation.into()), ..self }
+    }
+
+    /// The same with the cloud's code.
+    #[must_use]
+    pub fn with_code(self, code: impl Into<String>) -> Self {
+        Self { code: Some(code.into()), ..self }
+    }
+
+    /// The same with the number that the cloud gave the request.
+    #[must_use]
+    pub fn with_request_id(self, request_id: impl Into<String>) -> Self {
+        Self { request_id: Some(request_id.into()), ..self }
+    }
+
+    /// The same with the error that it was made from.
+    #[must_use]
+    pub fn with_source(self, source: Arc<dyn Error + Send + Sync>) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// Whether nothing failed: a wait was ended because the person asked to stop.
+    pub fn is_interruption(&self) -> bool {
+        self.class == ErrorClass::Interrupted
     }
 }
+
+impl PartialEq for ProviderError {
+    fn eq(&self, other: &Self) -> bool {
+        let said = |error: &Self| (error.class, error.operation.clone(), error.code.clone(), error.help.clone());
+        self.message == other.message && said(self) == said(other)
+    }
+}
+
+impl Eq for ProviderError {}
 
 /// Text from outside without characters that would steer a terminal or turn text around.
 pub fn plain(text: &str) -> String {
@@ -98,17 +162,54 @@ impl fmt::Display for ProviderError {
     }
 }
 
-impl std::error::Error for ProviderError {}
+impl Error for ProviderError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// What holds for all calls of one plan or apply.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Context {
+    /// Ends every wait once it is cancelled. What was created stays, and is found again.
+    pub interrupt: CancellationToken,
+    /// What a create may take over where it finds something in its place.
+    pub adoption: Adoption,
+}
+
+impl Context {
+    /// With this token.
+    pub fn new(interrupt: CancellationToken) -> Self {
+        Self { interrupt, ..Self::default() }
+    }
+
+    /// The same with what creates may take over.
+    #[must_use]
+    pub fn with_adoption(self, adoption: Adoption) -> Self {
+        Self { adoption, ..self }
+    }
+}
 
 /// A cloud that the engine can read and change.
-pub trait Provider {
+pub trait Provider: Send + Sync {
     /// Reads everything that carries the stack's tags, and what the graph looks up, in bulk.
     ///
     /// What `recorded` holds and the tags do not show is read once more by its id before it counts as gone.
-    fn observe(&self, desired: &Graph, recorded: &State) -> impl Future<Output = Result<Observed, ProviderError>>;
+    fn observe(
+        &self,
+        desired: &Graph,
+        recorded: &State,
+        context: &Context,
+    ) -> impl Future<Output = Result<Observed, ProviderError>> + Send;
 
     /// Creates a resource, or finds the one that an earlier call with the same token created.
-    fn create(&self, resource: &Resolved, token: &Token) -> impl Future<Output = Result<Remote, ProviderError>>;
+    fn create(
+        &self,
+        resource: &Resolved,
+        token: &Token,
+        context: &Context,
+    ) -> impl Future<Output = Result<Remote, ProviderError>> + Send;
 
     /// Changes the attributes at `paths` in place.
     fn update(
@@ -116,8 +217,24 @@ pub trait Provider {
         remote: &Remote,
         resource: &Resolved,
         paths: &[String],
-    ) -> impl Future<Output = Result<Remote, ProviderError>>;
+        context: &Context,
+    ) -> impl Future<Output = Result<Remote, ProviderError>> + Send;
 
     /// Deletes a resource; one that is gone already counts as deleted.
-    fn delete(&self, address: &Address, remote: &Remote) -> impl Future<Output = Result<(), ProviderError>>;
+    fn delete(
+        &self,
+        address: &Address,
+        remote: &Remote,
+        context: &Context,
+    ) -> impl Future<Output = Result<(), ProviderError>> + Send;
+
+    /// Hands over what the object of this SHA-256 is made from, so that nobody has to read its file once more.
+    fn supply(&self, sha256: &str, content: Arc<Vec<u8>>) {
+        let _ = (sha256, content);
+    }
+
+    /// Who makes the calls, as the cloud names it; nothing before the cloud said so.
+    fn identity(&self) -> Option<String> {
+        None
+    }
 }

@@ -103,6 +103,17 @@ impl State {
         Ok(bytes)
     }
 
+    /// Which document of which line it is.
+    pub fn version(&self) -> (&str, u64) {
+        (&self.lineage, self.serial)
+    }
+
+    /// Whether this document is the next one after `earlier`, the one that is kept; after none, it is a first one.
+    pub fn follows(&self, earlier: Option<(&str, u64)>) -> bool {
+        let (lineage, serial) = earlier.unwrap_or_default();
+        (lineage.is_empty() || lineage == self.lineage) && Some(self.serial) == serial.checked_add(1)
+    }
+
     /// The document that follows this one; a first one begins a lineage.
     pub fn advance(&mut self) {
         if self.lineage.is_empty() {

@@ -4,32 +4,52 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{State, StateError};
+use crate::{ProviderError, State, StateError};
 
-/// Keeps one stack's state document.
-pub trait StateStore {
-    /// What frees the lock when it is dropped, or at the latest when the process ends.
-    type Guard: LockGuard;
+/// Keeps one stack's state document. It is written under its lock only.
+pub trait StateStore: Send + Sync {
+    /// What is held while somebody works, and what writes the document.
+    type Lock: StateLock;
 
     /// The document, or an empty one where none was written yet.
-    fn load(&self) -> impl Future<Output = Result<State, StoreError>>;
-
-    /// Replaces the document; refuses when somebody else replaced it since it was loaded.
-    fn save(&self, state: &State) -> impl Future<Output = Result<(), StoreError>>;
+    fn load(&self) -> impl Future<Output = Result<State, StoreError>> + Send;
 
     /// Takes the lock, or says who has it.
-    fn lock(&self, info: &LockInfo) -> impl Future<Output = Result<Self::Guard, StoreError>>;
+    fn lock(&self, info: &LockInfo) -> impl Future<Output = Result<Self::Lock, StoreError>> + Send;
+
+    /// Where the document is kept, for messages: a path, a URL.
+    fn location(&self) -> String;
 }
 
-/// A lock that is held.
-pub trait LockGuard {
-    /// Gives the lock back.
-    fn release(self) -> impl Future<Output = Result<(), StoreError>>;
+/// A lock that is held. Dropping it gives it back, too, at the latest when the process ends.
+pub trait StateLock: Send + Sync {
+    /// Replaces the document, but only the one that [`State::follows`]: [`StoreError::Moved`] where somebody else
+    /// replaced it, [`StoreError::Lost`] where the lock is not held any more.
+    fn save(&self, state: &State) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether the lock is still held, as far as is known without waiting: nothing is begun without it.
+    fn is_held(&self) -> bool;
+
+    /// Waits until the lock is lost.
+    fn lost(&self) -> impl Future<Output = ()> + Send {
+        async {
+            while self.is_held() {
+                tokio::time::sleep(LOOK_AT_LOCK).await;
+            }
+        }
+    }
+
+    /// Gives the lock back, and waits for that. One that was lost is no error.
+    fn release(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
+
+/// How often a lock is looked at while a step runs.
+const LOOK_AT_LOCK: Duration = Duration::from_millis(250);
 
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +97,7 @@ fn user_of_this_process() -> Option<String> {
 
 /// Why the state could not be read, written or locked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The file system said no.
     #[error("{action} `{place}` failed")]
@@ -110,14 +131,15 @@ pub enum StoreError {
         /// Where it lies.
         place: String,
     },
-    /// The cloud's store said no.
-    #[error("{message}")]
-    Remote {
-        /// One sentence.
-        message: String,
-        /// What to do next.
-        help: Option<String>,
+    /// The lock is not held any more: somebody else may be at work.
+    #[error("the lock of `{place}` was lost: somebody else took it over, or it was deleted")]
+    Lost {
+        /// Where the document is kept.
+        place: String,
     },
+    /// The cloud's store said no.
+    #[error("{0}")]
+    Remote(ProviderError),
 }
 
 fn describe(holder: &LockInfo) -> String {
@@ -161,23 +183,31 @@ impl FileStore {
         };
         State::parse(&bytes, &self.stack)
             .map(Some)
-            .map_err(|source| StoreError::Document { place: self.path.display().to_string(), source })
+            .map_err(|source| StoreError::Document { place: self.location(), source })
+    }
+
+    /// Replaces the document. The caller holds the lock, so nobody who asks for it writes in between.
+    fn replace(&self, state: &State) -> Result<(), StoreError> {
+        let kept = self.read()?;
+        if kept.as_ref() == Some(state) {
+            return Ok(());
+        }
+        if !state.follows(kept.as_ref().map(State::version)) {
+            return Err(StoreError::Moved { place: self.location() });
+        }
+        let document = state
+            .to_document()
+            .map_err(|error| StoreError::Document { place: self.location(), source: error.into() })?;
+        fs::create_dir_all(self.folder()).map_err(Self::failed("making", self.folder()))?;
+        replace_file(&self.path, &document).map_err(Self::failed("writing", &self.path))
     }
 }
 
 impl StateStore for FileStore {
-    type Guard = FileLock;
+    type Lock = FileLock;
 
     async fn load(&self) -> Result<State, StoreError> {
         Ok(self.read()?.unwrap_or_else(|| State::empty(&self.stack)))
-    }
-
-    async fn save(&self, state: &State) -> Result<(), StoreError> {
-        let document = state
-            .to_document()
-            .map_err(|error| StoreError::Document { place: self.path.display().to_string(), source: error.into() })?;
-        fs::create_dir_all(self.folder()).map_err(Self::failed("making", self.folder()))?;
-        replace_file(&self.path, &document).map_err(Self::failed("writing", &self.path))
     }
 
     async fn lock(&self, info: &LockInfo) -> Result<FileLock, StoreError> {
@@ -205,7 +235,11 @@ impl StateStore for FileStore {
         };
         write().map_err(Self::failed("writing", &path))?;
         remove_temporaries(&self.path);
-        Ok(FileLock { file })
+        Ok(FileLock { file, path, store: self.clone() })
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
     }
 }
 
@@ -265,89 +299,49 @@ fn remove_temporaries(path: &Path) {
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
+    path: PathBuf,
+    store: FileStore,
 }
 
-impl LockGuard for FileLock {
+impl StateLock for FileLock {
+    async fn save(&self, state: &State) -> Result<(), StoreError> {
+        if !self.is_held() {
+            return Err(StoreError::Lost { place: self.store.location() });
+        }
+        self.store.replace(state)
+    }
+
+    /// Nobody can take it over, but somebody can delete or replace the file: then two hold two files of one name.
+    fn is_held(&self) -> bool {
+        match (self.file.metadata(), fs::metadata(&self.path)) {
+            (Ok(held), Ok(there)) => is_same_file(&held, &there),
+            _ => false,
+        }
+    }
+
     async fn release(self) -> Result<(), StoreError> {
-        // The file stays: taking it away would let two others lock two different files of its name.
-        let _ = self.file.set_len(0);
-        drop(self.file);
         Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_document_reads_back_and_damage_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FileStore::new(folder.path().join("deep/test.json"), "test");
-        assert_eq!(store.load().await.unwrap(), State::empty("test"));
-        let mut state = State::empty("test");
-        state.advance();
-        store.save(&state).await.unwrap();
-        assert_eq!(store.load().await.unwrap(), state);
-        let names: Vec<_> =
-            fs::read_dir(folder.path().join("deep")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["test.json"], "no temporary file stays");
-
-        let other = FileStore::new(store.path(), "other");
-        assert!(matches!(other.load().await, Err(StoreError::Document { source: StateError::Stack { .. }, .. })));
-        for (text, expected) in [("{\"format\": 9}", "format 9"), ("not json", "damaged"), ("", "damaged")] {
-            #[expect(clippy::disallowed_methods, reason = "damage is made by hand")]
-            fs::write(store.path(), text).unwrap();
-            let Err(StoreError::Document { source, .. }) = store.load().await else { panic!("{text}") };
-            assert!(source.to_string().contains(expected), "{source}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_a_killed_process_left_goes_with_the_next_lock() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FileStore::new(folder.path().join("test.json"), "test");
-        store.save(&State::empty("test")).await.unwrap();
-        let others = ["other.json.1.tmp", "test.json", "test.json.notes.tmp"];
-        for name in others.into_iter().chain(["test.json.4711.tmp"]) {
-            #[expect(clippy::disallowed_methods, reason = "what a kill leaves is made by hand")]
-            fs::write(folder.path().join(name), "half a").unwrap();
-        }
-        let _held = store.lock(&LockInfo::of_this_process("apply")).await.unwrap();
-        let mut names: Vec<_> = fs::read_dir(folder.path())
-            .unwrap()
-            .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
-            .filter(|name| name != "test.lock")
-            .collect();
-        names.sort();
-        assert_eq!(names, others);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "the file that is replaced is made by hand")]
-    fn a_replaced_file_keeps_its_permissions_and_its_links() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("plan.json"), folder.path().join("link.json"));
-        fs::write(&file, "old").unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        std::os::unix::fs::symlink("plan.json", &link).unwrap();
-        replace_file(&link, b"new").unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[tokio::test]
-    async fn a_lock_names_its_holder_and_goes_with_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FileStore::new(folder.path().join("test.json"), "test");
-        let info = LockInfo::of_this_process("apply");
-        let guard = store.lock(&info).await.unwrap();
-        let Err(StoreError::Locked { holder, .. }) = store.lock(&info).await else { panic!("locked twice") };
-        assert_eq!(holder.as_deref(), Some(&info));
-        guard.release().await.unwrap();
-        let _held = store.lock(&info).await.unwrap();
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // The file stays: taking it away would let two others lock two different files of its name.
+        let _ = self.file.set_len(0);
     }
 }
+
+#[cfg(unix)]
+fn is_same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// A file that is open cannot be deleted there.
+#[cfg(not(unix))]
+fn is_same_file(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! Plan and apply without the command: `cargo run --example plan_and_apply -- stacks/minimal.yaml FOLDER`, where FOLDER
-//! keeps the sandbox's world. Without FOLDER it works on AWS.
+//! keeps the sandbox's data. Without FOLDER it works on AWS.
 
 use std::{error::Error, io::Write as _, path::PathBuf};
 
-use trunnion::{Engine, Events, LoadOptions, Options, Origin, Request, Stack};
+use trunnion::{CancellationToken, Engine, Events, LoadOptions, Options, Origin, Request, Stack};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -13,12 +13,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let programs = std::env::current_exe()?.ancestors().nth(2).map(PathBuf::from);
     let stack = Stack::load(&file, None, &LoadOptions { executable_dir: programs })?;
 
-    let engine = Engine::connect(stack, Options { sandbox: arguments.next(), ..Options::default() }).await?;
-    let lock = engine.lock("apply").await?;
-    let planned = engine.plan(&Request::default()).await?;
-    std::io::stderr().write_fmt(format_args!("{:?}\n", planned.document(&Origin::default()).compared.summary))?;
-    let outcome = engine.apply(&planned, &Events::nowhere()).await?;
-    lock.release().await?;
+    let options = arguments.next().map_or_else(Options::new, Options::in_sandbox);
+    let engine = Engine::connect(stack, options).await?;
+    let interrupt = CancellationToken::new();
+    let mut session = engine.lock("apply").await?;
+    let plan = session.plan(&Request::new(), &interrupt).await?;
+    std::io::stderr().write_fmt(format_args!("{:?}\n", plan.document(&Origin::default()).compared.summary))?;
+    let outcome = plan.apply(&Events::nowhere(), &interrupt).await?;
+    session.release().await?;
     engine.close().await;
 
     if outcome.is_complete() { Ok(()) } else { Err(format!("failed: {:?}", outcome.failed).into()) }

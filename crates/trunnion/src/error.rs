@@ -7,9 +7,13 @@ use std::{
 
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
-use trunnion_engine::{Address, OtherHome, PlanError, ProviderError, State, StateError, StoreError};
+use trunnion_engine::{
+    Address, ErrorClass, ExitCode, OtherHome, PlanError, ProviderError, State, StateError, StoreError,
+};
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
+
+use crate::session::Stale;
 
 /// Why the engine could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,12 @@ pub enum Error {
     /// The plan takes over resources of another home, and nobody agreed to it.
     #[error("{}, so nothing was changed", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and "))]
     OtherHome(Vec<OtherHome>),
+    /// A plan that was written down is not what a fresh plan says.
+    #[error(transparent)]
+    Stale(Stale),
+    /// It was interrupted before the first change.
+    #[error("interrupted, so nothing was changed")]
+    Interrupted,
     /// The state could not be read, written or locked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,6 +125,20 @@ impl Error {
         }
     }
 
+    /// What kind of failure it is, where the cloud or a person ended it.
+    pub fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Provider(error) | Self::Store(StoreError::Remote(error)) => Some(error.class),
+            Self::Interrupted => Some(ErrorClass::Interrupted),
+            _ => None,
+        }
+    }
+
+    /// The exit code of a command that ends because of it.
+    pub fn exit_code(&self) -> ExitCode {
+        self.class().map_or(ExitCode::Error, ErrorClass::exit_code)
+    }
+
     fn told_code(&self) -> &'static str {
         match self {
             Self::Blueprint(_) => "blueprint",
@@ -125,7 +149,10 @@ impl Error {
             Self::Plan(_) => "plan",
             Self::Elsewhere { .. } => "state::elsewhere",
             Self::OtherHome(_) => "apply::other_home",
+            Self::Stale(_) => "plan::moved",
+            Self::Interrupted => "interrupted",
             Self::Store(StoreError::Locked { .. }) => "state::locked",
+            Self::Store(StoreError::Lost { .. }) => "state::lost",
             Self::Store(_) => "state",
             Self::Target { .. } | Self::UnknownAddress { .. } => "plan::target",
         }
@@ -133,7 +160,7 @@ impl Error {
 
     fn told_help(&self) -> Option<String> {
         match self {
-            Self::Provider(error) => error.help.clone(),
+            Self::Provider(error) | Self::Store(StoreError::Remote(error)) => error.help.clone(),
             Self::Connect(error) => error.help(),
             Self::Sandbox(SandboxError::InUse { .. }) => {
                 Some("wait until the other command is done, or end the `trunnion sandbox` that serves it".to_owned())
@@ -142,7 +169,10 @@ impl Error {
                 Some("a sandbox holds nothing of value: delete its folder and apply again".to_owned())
             }
             Self::Blueprint(error) => error.help().map(str::to_owned),
-            Self::Store(StoreError::Remote { help, .. }) => help.clone(),
+            Self::Stale(stale) => Some(stale.help()),
+            Self::Store(StoreError::Lost { .. }) => {
+                Some("wait until nobody else is at work on this stack, and run it again: it continues".to_owned())
+            }
             Self::Store(StoreError::Locked { place, .. }) if place.starts_with("s3://") => {
                 Some("wait until it is done; a lock that nobody renews is taken over after two minutes".to_owned())
             }
@@ -218,7 +248,11 @@ impl fmt::Display for Told<'_> {
 
 impl std::error::Error for Told<'_> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        match self.0 {
+            // Its sentence says what the SDK's errors say.
+            Error::Provider(_) => None,
+            other => other.source(),
+        }
     }
 }
 

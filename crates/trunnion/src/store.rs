@@ -1,34 +1,28 @@
 //! The state store a stack names: a file or an object of a bucket.
 
 use trunnion_aws::{S3Lock, S3Store};
-use trunnion_engine::{FileLock, FileStore, LockGuard, LockInfo, State, StateStore, StoreError};
+use trunnion_engine::{FileLock, FileStore, LockInfo, State, StateLock, StateStore, StoreError};
 
 /// Either of the two.
 #[derive(Debug)]
-pub(crate) enum Store {
+pub enum Store {
+    /// A file of this machine.
     File(FileStore),
+    /// An object of a bucket.
     S3(S3Store),
 }
 
-impl Store {
-    /// A path, or an `s3://` URL.
-    pub(crate) fn location(&self) -> String {
-        match self {
-            Self::File(store) => store.path().display().to_string(),
-            Self::S3(store) => store.place(),
-        }
-    }
-}
-
-/// A lock of either.
+/// The lock of a [`Store`].
 #[derive(Debug)]
-pub(crate) enum Lock {
+pub enum StoreLock {
+    /// Of a file.
     File(FileLock),
+    /// Of an object.
     S3(S3Lock),
 }
 
 impl StateStore for Store {
-    type Guard = Lock;
+    type Lock = StoreLock;
 
     async fn load(&self) -> Result<State, StoreError> {
         match self {
@@ -37,22 +31,36 @@ impl StateStore for Store {
         }
     }
 
-    async fn save(&self, state: &State) -> Result<(), StoreError> {
-        match self {
-            Self::File(store) => store.save(state).await,
-            Self::S3(store) => store.save(state).await,
-        }
+    async fn lock(&self, info: &LockInfo) -> Result<StoreLock, StoreError> {
+        Ok(match self {
+            Self::File(store) => StoreLock::File(store.lock(info).await?),
+            Self::S3(store) => StoreLock::S3(store.lock(info).await?),
+        })
     }
 
-    async fn lock(&self, info: &LockInfo) -> Result<Lock, StoreError> {
-        Ok(match self {
-            Self::File(store) => Lock::File(store.lock(info).await?),
-            Self::S3(store) => Lock::S3(store.lock(info).await?),
-        })
+    fn location(&self) -> String {
+        match self {
+            Self::File(store) => store.location(),
+            Self::S3(store) => store.location(),
+        }
     }
 }
 
-impl LockGuard for Lock {
+impl StateLock for StoreLock {
+    async fn save(&self, state: &State) -> Result<(), StoreError> {
+        match self {
+            Self::File(lock) => lock.save(state).await,
+            Self::S3(lock) => lock.save(state).await,
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        match self {
+            Self::File(lock) => lock.is_held(),
+            Self::S3(lock) => lock.is_held(),
+        }
+    }
+
     async fn release(self) -> Result<(), StoreError> {
         match self {
             Self::File(lock) => lock.release().await,

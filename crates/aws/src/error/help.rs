@@ -33,21 +33,15 @@ const ENABLED_REGIONS: &[&str] = &[
 /// AWS takes a signature for five minutes; a difference below four is not what it complains of.
 const CLOCK_DIFFERENCE: u64 = 4 * 60;
 
-/// The next step after a failure whose class and code say enough.
+/// The next step after a failure where AWS's code, message or operation says more than the class.
 pub(super) fn of(failure: &Failure) -> Option<String> {
     if let Some(help) = service_linked_role(failure) {
         return Some(help);
     }
     let help = match failure.class {
         Class::Denied => denied(&failure.message, failure.operation),
-        Class::Credentials => "check the credentials: set `AWS_PROFILE`, or run `aws sso login`".to_owned(),
+        Class::Credentials | Class::ExpiredCredentials => "check the credentials: set `AWS_PROFILE`, or run `aws sso login`".to_owned(),
         Class::Unreachable => "check the network, `region` in the stack file and `AWS_ENDPOINT_URL`".to_owned(),
-        Class::Throttled => "AWS asks for fewer calls: wait a minute and run it again".to_owned(),
-        Class::Capacity => {
-            "try another zone or instance type, ask for fewer hosts, or have the quota raised".to_owned()
-        }
-        Class::Lag => "AWS is slow to learn of what was just created: run it again".to_owned(),
-        Class::InUse => "something still uses it: run it again once that is gone".to_owned(),
         Class::NotFound if failure.code.starts_with("InvalidAMIID.") => {
             "the image is gone: take the newest one with `--update-images`, or name another as `image` in the stack file"
                 .to_owned()

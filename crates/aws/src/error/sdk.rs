@@ -1,9 +1,10 @@
 //! From an SDK's error to a [`Failure`].
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, sync::Arc};
 
 use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId as _;
 
 use super::{Class, Failure, classify, help};
 use crate::{
@@ -20,10 +21,13 @@ pub(crate) trait Told<T> {
 
 impl<T, E> Told<T> for Result<T, SdkError<E, Response>>
 where
-    E: ProvideErrorMetadata + StdError + 'static,
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     fn told(self, operation: &'static str) -> Result<T, Failure> {
-        self.map_err(|error| from_sdk(operation, &error))
+        self.map_err(|error| {
+            let failure = from_sdk(operation, &error);
+            Failure { source: Some(Arc::new(error)), ..failure }
+        })
     }
 }
 
@@ -35,13 +39,12 @@ where
         return from_answer(operation, answer.err(), answer.raw());
     }
     let failure =
-        |class, message: String, help: Option<String>| Failure { operation, class, code: String::new(), message, help };
+        |class, message: String, help: Option<String>| Failure { help, ..Failure::of_call(operation, class, message) };
     if find::<Interrupted>(error).is_some() {
         return Failure { operation, ..Failure::interrupted("the call waited for its turn when it was interrupted") };
     }
     if let Some(none) = find::<NoCredentials>(error) {
-        let class = if none.is_unanswered { Class::Unreachable } else { Class::Credentials };
-        return failure(class, none.message.clone(), Some(none.help.clone()));
+        return failure(none.class, none.message.clone(), Some(none.help.clone()));
     }
     if let Some(unanswered) = find::<Unanswered>(error) {
         return failure(Class::Unreachable, unanswered.message(), Some(unanswered.help()));
@@ -72,6 +75,8 @@ pub(super) fn from_answer<E: ProvideErrorMetadata>(operation: &'static str, erro
     });
     let message = error.message().map_or_else(|| format!("AWS answered with HTTP status {status}"), str::to_owned);
     let class = classify(code, &message);
-    let help = if class == Class::Credentials { help::credentials(answer, code, &message) } else { None };
-    Failure { operation, class, code: code.to_owned(), message, help }
+    let is_about_credentials = matches!(class, Class::Credentials | Class::ExpiredCredentials);
+    let help = if is_about_credentials { help::credentials(answer, code, &message) } else { None };
+    let request_id = error.meta().request_id().map(str::to_owned);
+    Failure { code: code.to_owned(), help, request_id, ..Failure::of_call(operation, class, message) }
 }

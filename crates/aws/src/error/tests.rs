@@ -19,7 +19,10 @@ fn codes_fall_into_classes() {
         ("DependencyViolation", "", Class::InUse),
         ("InsufficientInstanceCapacity", "", Class::Capacity),
         ("UnauthorizedOperation", "", Class::Denied),
-        ("ExpiredToken", "", Class::Credentials),
+        ("ExpiredToken", "", Class::ExpiredCredentials),
+        ("InvalidClientTokenId", "", Class::Credentials),
+        ("VcpuLimitExceeded", "", Class::Quota),
+        ("LimitExceededException", "", Class::Quota),
         ("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.arn is invalid", Class::Lag),
         ("InvalidParameterValue", "Value (x) for parameter groupId is invalid", Class::Other),
         ("ClientException", "ECS was unable to assume the role 'x'", Class::Lag),
@@ -30,7 +33,7 @@ fn codes_fall_into_classes() {
 }
 
 fn failure(operation: &'static str, code: &str, message: &str) -> Failure {
-    Failure { operation, class: classify(code, message), code: code.into(), message: message.into(), help: None }
+    Failure { code: code.into(), ..Failure::of_call(operation, classify(code, message), message) }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) async fn create(aws: &Aws, cluster: EcsCluster) -> Result<Remote, Fai
     }
     // With the first cluster of an account, ECS makes its service-linked role, which takes a moment.
     let answer = aws
-        .patiently(&[Class::Lag], async || {
+        .patiently(&[Class::Lag], || async {
             let call = aws.clients.ecs.create_cluster().cluster_name(&cluster.name);
             call.set_tags(Some(to_ecs(&cluster.tags))).send().await.told("ecs:CreateCluster")
         })
@@ -67,7 +67,7 @@ pub(crate) async fn update(aws: &Aws, remote: &Remote, cluster: EcsCluster) -> R
 pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     // Tasks of a deleted service take some minutes to stop.
     let deleted = aws
-        .very_patiently(&[Class::InUse], async || {
+        .very_patiently(&[Class::InUse], || async {
             aws.clients.ecs.delete_cluster().cluster(&remote.id).send().await.told("ecs:DeleteCluster")
         })
         .await;

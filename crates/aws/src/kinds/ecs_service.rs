@@ -5,6 +5,8 @@
 //! shall run is set together with its number. Whoever is killed in between leaves a service of 0 tasks, which the next plan
 //! sees as a difference.
 
+use std::sync::OnceLock;
+
 use aws_sdk_ecs::types::{
     AssignPublicIp, AvailabilityZoneRebalancing, AwsVpcConfiguration, DeploymentCircuitBreaker,
     DeploymentConfiguration, DeploymentRolloutState, LaunchType, NetworkConfiguration, PropagateTags, Service,
@@ -118,7 +120,8 @@ pub(crate) async fn create(aws: &Aws, service: EcsService, token: &Token) -> Res
             Ok(made) => return adopt(aws, made, service).await,
             // Of a try that AWS does not show yet: the next look finds it.
             Err(failure) if is_taken(&failure) => {
-                let seen = aws.until_seen(async || Ok(describe(aws, cluster, name).await?.filter(is_active))).await?;
+                let seen =
+                    aws.until_seen(|| async { Ok(describe(aws, cluster, name).await?.filter(is_active)) }).await?;
                 return adopt(aws, seen.ok_or(failure)?, service).await;
             }
             Err(failure) if is_draining(&failure) => {}
@@ -138,12 +141,13 @@ fn is_taken(failure: &Failure) -> bool {
 
 /// The active service of a name, or nothing once an earlier one of that name is gone with all of its tasks.
 async fn until_free(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Service>, Failure> {
-    let mut active = None;
-    until_stopped(aws, cluster, name, async || {
+    let active = OnceLock::new();
+    until_stopped(aws, cluster, name, || async {
         let found = describe(aws, cluster, name).await?;
         Ok(match found {
             Some(found) if is_active(&found) => {
-                active = Some(found);
+                // The first one ends the wait.
+                let _ = active.set(found);
                 Look::Enough
             }
             Some(found) if found.status.as_deref() == Some("DRAINING") => Look::Busy,
@@ -151,7 +155,7 @@ async fn until_free(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Servi
         })
     })
     .await?;
-    Ok(active)
+    Ok(active.into_inner())
 }
 
 /// Makes a service that stands already as asked.
@@ -181,7 +185,7 @@ fn in_order(network: &ServiceNetwork) -> Result<(bool, Vec<String>, Vec<String>)
 async fn call_create(aws: &Aws, service: &EcsService, token: &str) -> Result<Service, Failure> {
     let (network, deployment) = (network(service)?, deployment(service));
     let (cluster, definition) = (text(&service.cluster)?, text(&service.task_definition)?);
-    aws.patiently(&[Class::Lag, Class::NotFound], async || {
+    aws.patiently(&[Class::Lag, Class::NotFound], || async {
         let call = aws.clients.ecs.create_service().cluster(cluster).service_name(&service.name).client_token(token);
         let call = call.task_definition(definition).desired_count(service.desired_count);
         let call = call.launch_type(LaunchType::Fargate).network_configuration(network.clone());
@@ -227,7 +231,7 @@ async fn call_update(aws: &Aws, service: &EcsService, paths: &[String]) -> Resul
     let network = named("network").then(|| network(service)).transpose()?;
     let deployment = named("deployment").then(|| deployment(service));
     let definition = text(&service.task_definition)?;
-    aws.patiently(&[Class::Lag], async || {
+    aws.patiently(&[Class::Lag], || async {
         let call = aws.clients.ecs.update_service().cluster(cluster).service(&service.name);
         let call = call.set_task_definition(named("task_definition").then(|| definition.to_owned()));
         let call = call.set_desired_count(named("desired_count").then_some(service.desired_count));
@@ -241,7 +245,7 @@ async fn call_update(aws: &Aws, service: &EcsService, paths: &[String]) -> Resul
 /// Scales a service to 0 and waits until all of its tasks are STOPPED.
 async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     scale_to_none(aws, cluster, name).await?;
-    until_stopped(aws, cluster, name, async || {
+    until_stopped(aws, cluster, name, || async {
         let found = describe(aws, cluster, name).await?.filter(is_active);
         let is_quiet = found
             .is_none_or(|service| (service.desired_count, service.running_count, service.pending_count) == (0, 0, 0));
@@ -251,7 +255,7 @@ async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
 }
 
 async fn scale_to_none(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
-    aws.patiently(&[Class::Lag], async || {
+    aws.patiently(&[Class::Lag], || async {
         let call = aws.clients.ecs.update_service().cluster(cluster).service(name).desired_count(0);
         // An earlier version left it to ECS, which refuses every update of a service that rebalances and has no room to.
         let call = call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled);
@@ -310,7 +314,7 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         _ => {}
     }
     // The cluster and the security groups behind it can go only after the last task.
-    until_stopped(aws, cluster, name, async || {
+    until_stopped(aws, cluster, name, || async {
         let found = describe(aws, cluster, name).await?;
         let is_gone = found.is_none_or(|service| service.status.as_deref() == Some("INACTIVE"));
         Ok(if is_gone { Look::Quiet } else { Look::Busy })

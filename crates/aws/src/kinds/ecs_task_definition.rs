@@ -252,7 +252,7 @@ pub(crate) async fn create(aws: &Aws, definition: EcsTaskDefinition) -> Result<R
     let asked = as_remote("", &definition)?;
     // Whenever it is not known whether a call registered a revision, the newest one is looked at before the next call.
     let made = aws
-        .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], async || {
+        .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], || async {
             let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
             if let Some(newest) = newest
                 && aws.owns(&tags_of(&newest.attributes))
@@ -320,7 +320,7 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     }
     // A revision that was deregistered just now may still count as active.
     let deleted = aws
-        .patiently(&[Class::Lag], async || {
+        .patiently(&[Class::Lag], || async {
             let call = ecs.delete_task_definitions().task_definitions(&remote.id);
             let answer = call.send().await.told("ecs:DeleteTaskDefinitions")?;
             answer.failures.into_iter().flatten().next().map_or(Ok(()), |refused| Err(refusal(&refused)))
@@ -341,7 +341,7 @@ fn refusal(refused: &EcsFailure) -> Failure {
         _ => Class::Other,
     };
     let message = refused.detail.clone().unwrap_or_else(|| "ECS gives no detail".to_owned());
-    Failure { operation: "ecs:DeleteTaskDefinitions", class, code, message, help: None }
+    Failure { code, ..Failure::of_call("ecs:DeleteTaskDefinitions", class, message) }
 }
 
 #[cfg(test)]

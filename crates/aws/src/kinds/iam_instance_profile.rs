@@ -85,7 +85,7 @@ pub(crate) fn is_of_region(aws: &Aws, profile: &Remote, roles: &BTreeSet<String>
 
 pub(crate) async fn create(aws: &Aws, profile: IamInstanceProfile) -> Result<Remote, Failure> {
     let tags = to_iam(&profile.tags)?;
-    let made = change(aws, async || {
+    let made = change(aws, || async {
         let call = aws.clients.iam.create_instance_profile().instance_profile_name(&profile.name).path(&profile.path);
         call.set_tags(Some(tags.clone())).send().await.told("iam:CreateInstanceProfile")
     });
@@ -95,7 +95,7 @@ pub(crate) async fn create(aws: &Aws, profile: IamInstanceProfile) -> Result<Rem
             (arn, IamInstanceProfile { roles: Vec::new(), ..profile.clone() })
         }
         Err(failure) if failure.class == Class::AlreadyExists => {
-            match aws.until_seen(async || find(aws, &profile.name).await).await? {
+            match aws.until_seen(|| find(aws, &profile.name)).await? {
                 Some((arn, found)) if found.path == profile.path && aws.owns(&found.tags) => (arn, found),
                 _ => return Err(Failure::foreign("the instance profile", &profile.name)),
             }
@@ -116,7 +116,7 @@ async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Re
         remove_role(aws, &profile.name, role).await?;
     }
     for role in to.difference(&from) {
-        let added = aws.patiently(&[Class::NotFound, Class::Precondition], async || {
+        let added = aws.patiently(&[Class::NotFound, Class::Precondition], || async {
             let call = iam.add_role_to_instance_profile().instance_profile_name(&profile.name).role_name(role);
             call.send().await.told("iam:AddRoleToInstanceProfile")
         });
@@ -136,7 +136,7 @@ async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Re
 
 /// Takes a role out of a profile.
 pub(crate) async fn remove_role(aws: &Aws, profile: &str, role: &str) -> Result<(), Failure> {
-    remove(aws, async || {
+    remove(aws, || async {
         let call = aws.clients.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
         call.send().await.told("iam:RemoveRoleFromInstanceProfile")
     })
@@ -148,14 +148,14 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     let iam = &aws.clients.iam;
     if !set.is_empty() {
         let set = to_iam(&set)?;
-        change(aws, async || {
+        change(aws, || async {
             let call = iam.tag_instance_profile().instance_profile_name(name).set_tags(Some(set.clone()));
             call.send().await.told("iam:TagInstanceProfile")
         })
         .await?;
     }
     if !removed.is_empty() {
-        change(aws, async || {
+        change(aws, || async {
             let call = iam.untag_instance_profile().instance_profile_name(name).set_tag_keys(Some(removed.clone()));
             call.send().await.told("iam:UntagInstanceProfile")
         })
@@ -176,7 +176,7 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     for role in texts(&found.roles)? {
         remove_role(aws, &remote.id, &role).await?;
     }
-    remove(aws, async || {
+    remove(aws, || async {
         let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
         call.send().await.told("iam:DeleteInstanceProfile")
     })

@@ -132,7 +132,7 @@ async fn attached_policies(aws: &Aws, role: &str) -> Result<Vec<String>, Failure
 
 pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> {
     let tags = to_iam(&role.tags)?;
-    let made = change(aws, async || {
+    let made = change(aws, || async {
         let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
         let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(tags.clone()));
         let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
@@ -146,7 +146,7 @@ pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> 
             (arn, made)
         }
         Err(failure) if failure.class == Class::AlreadyExists => {
-            match aws.until_seen(async || find(aws, &role.name).await).await? {
+            match aws.until_seen(|| find(aws, &role.name)).await? {
                 Some((arn, found)) if found.path == role.path && aws.owns(&found.tags) => (arn, found),
                 _ => return Err(Failure::foreign("the IAM role", &role.name)),
             }
@@ -173,13 +173,13 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
     let iam = &aws.clients.iam;
     let name = &to.name;
     if touches(paths, "description") {
-        change(aws, async || {
+        change(aws, || async {
             iam.update_role().role_name(name).description(&to.description).send().await.told("iam:UpdateRole")
         })
         .await?;
     }
     if touches(paths, "trust_policy") {
-        change(aws, async || {
+        change(aws, || async {
             let call = iam.update_assume_role_policy().role_name(name).policy_document(&to.trust_policy);
             call.send().await.told("iam:UpdateAssumeRolePolicy")
         })
@@ -188,7 +188,7 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
     if from.policy != to.policy {
         if let Some(policy) = &to.policy {
             let policy = text(policy)?;
-            aws.patiently(&[Class::NotFound, Class::Precondition], async || {
+            aws.patiently(&[Class::NotFound, Class::Precondition], || async {
                 let call = iam.put_role_policy().role_name(name).policy_name(IamRole::POLICY).policy_document(policy);
                 call.send().await.told("iam:PutRolePolicy")
             })
@@ -204,7 +204,7 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
         detach(aws, name, policy).await?;
     }
     for policy in to.attached_policies.iter().filter(|policy| !from.attached_policies.contains(policy)) {
-        change(aws, async || {
+        change(aws, || async {
             iam.attach_role_policy().role_name(name).policy_arn(policy).send().await.told("iam:AttachRolePolicy")
         })
         .await?;
@@ -217,13 +217,13 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     let iam = &aws.clients.iam;
     if !set.is_empty() {
         let set = to_iam(&set)?;
-        change(aws, async || {
+        change(aws, || async {
             iam.tag_role().role_name(name).set_tags(Some(set.clone())).send().await.told("iam:TagRole")
         })
         .await?;
     }
     if !removed.is_empty() {
-        change(aws, async || {
+        change(aws, || async {
             iam.untag_role().role_name(name).set_tag_keys(Some(removed.clone())).send().await.told("iam:UntagRole")
         })
         .await?;
@@ -232,7 +232,7 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
 }
 
 async fn delete_inline(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
-    remove(aws, async || {
+    remove(aws, || async {
         let call = aws.clients.iam.delete_role_policy().role_name(role).policy_name(policy);
         call.send().await.told("iam:DeleteRolePolicy")
     })
@@ -240,7 +240,7 @@ async fn delete_inline(aws: &Aws, role: &str, policy: &str) -> Result<(), Failur
 }
 
 async fn detach(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
-    remove(aws, async || {
+    remove(aws, || async {
         let call = aws.clients.iam.detach_role_policy().role_name(role).policy_arn(policy);
         call.send().await.told("iam:DetachRolePolicy")
     })
@@ -248,12 +248,18 @@ async fn detach(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
 }
 
 /// A change of IAM, which refuses two changes of one thing at a time.
-pub(super) async fn change<T>(aws: &Aws, call: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) async fn change<T, F>(aws: &Aws, call: impl FnMut() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     aws.patiently(&[Class::Precondition], call).await
 }
 
 /// A removal: what is gone already is done, and what was taken off a moment ago may still count as being there.
-pub(super) async fn remove<T>(aws: &Aws, call: impl AsyncFnMut() -> Result<T, Failure>) -> Result<(), Failure> {
+pub(super) async fn remove<T, F>(aws: &Aws, call: impl FnMut() -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     match aws.patiently(&[Class::InUse, Class::Precondition], call).await {
         Err(failure) if failure.class != Class::NotFound => Err(failure),
         _ => Ok(()),
@@ -275,5 +281,5 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
             remove_role(aws, &profile.instance_profile_name, name).await?;
         }
     }
-    remove(aws, async || aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole")).await
+    remove(aws, || async { aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole") }).await
 }

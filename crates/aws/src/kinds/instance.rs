@@ -14,7 +14,7 @@ use super::{
     tagging::{change_ec2, specification},
 };
 use crate::{
-    Aws,
+    Aws, context,
     convert::{remote, tags_of, text, touches, values},
     error::{Class, Failure, Told as _},
     hosts::by_ids,
@@ -194,7 +194,7 @@ async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Option<Host>
     specifications.extend(others);
     // A new instance profile, template or security group is not known everywhere at once.
     let answer = aws
-        .patiently(&[Class::Lag], async || {
+        .patiently(&[Class::Lag], || async {
             let call = aws.clients.ec2.run_instances().launch_template(template.clone()).client_token(token);
             let call = call.min_count(1).max_count(1).set_tag_specifications(Some(specifications.clone()));
             call.send().await.told("ec2:RunInstances").map_err(|failure| match failure.class {
@@ -252,7 +252,7 @@ async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
 /// The next look at a host; `Err(None)` when interrupted.
 async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Failure>> {
     tokio::select! {
-        () = aws.connection.interrupt.cancelled() => Err(None),
+        () = context::interrupted() => Err(None),
         answer = aws.hosts.next(id) => answer.map_err(Some),
     }
 }

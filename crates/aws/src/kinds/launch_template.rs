@@ -130,7 +130,7 @@ fn as_remote(id: &str, version: i64, template: &LaunchTemplate) -> Result<Remote
 
 pub(crate) async fn create(aws: &Aws, template: LaunchTemplate, token: &Token) -> Result<Remote, Failure> {
     let data = to_request(&template.data)?;
-    let create = async || {
+    let create = || async {
         let call = aws.clients.ec2.create_launch_template().launch_template_name(&template.name);
         let call = call.client_token(token.shortened(64)).version_description(description(&template));
         let tags = specification(ResourceType::LaunchTemplate, &template.tags);
@@ -151,10 +151,10 @@ pub(crate) async fn create(aws: &Aws, template: LaunchTemplate, token: &Token) -
 }
 
 async fn adopt(aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
-    let found = aws.until_seen(async || by_name(aws, &template.name).await).await?;
+    let found = aws.until_seen(|| by_name(aws, &template.name)).await?;
     let found = found.filter(|found| aws.owns(&found.tags));
     let Some(found) = found else { return Err(Failure::foreign("the launch template", &template.name)) };
-    let Some(remote) = aws.until_seen(async || detail(aws, found.clone()).await).await? else {
+    let Some(remote) = aws.until_seen(|| detail(aws, found.clone())).await? else {
         return Err(Failure::foreign("the launch template", &template.name));
     };
     let mut from: LaunchTemplate = typed(&remote.attributes)?;
@@ -187,7 +187,7 @@ pub(crate) async fn update(
     if says_more || touches(paths, "default_version") {
         let default =
             if template.default_version == LATEST { version.to_string() } else { template.default_version.clone() };
-        aws.patiently(&[Class::NotFound], async || {
+        aws.patiently(&[Class::NotFound], || async {
             let call = ec2.modify_launch_template().launch_template_id(id).default_version(&default);
             call.send().await.told("ec2:ModifyLaunchTemplate")
         })

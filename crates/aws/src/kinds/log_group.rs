@@ -59,14 +59,14 @@ pub(crate) async fn detail(aws: &Aws, mut group: LogGroup) -> Result<Option<Remo
 
 pub(crate) async fn create(aws: &Aws, group: LogGroup) -> Result<Remote, Failure> {
     // CloudWatch refuses two changes of one group at a time.
-    let made = aws.patiently(&[Class::InUse], async || {
+    let made = aws.patiently(&[Class::InUse], || async {
         let call = aws.clients.logs.create_log_group().log_group_name(&group.name);
         call.set_tags(Some(group.tags.clone().into_iter().collect())).send().await.told("logs:CreateLogGroup")
     });
     match made.await {
         Ok(_) => {}
         Err(failure) if failure.class == Class::AlreadyExists => {
-            let found = aws.until_seen(async || read_tags(aws, &group.name).await).await?.unwrap_or_default();
+            let found = aws.until_seen(|| read_tags(aws, &group.name)).await?.unwrap_or_default();
             if !aws.owns(&found) {
                 return Err(Failure::foreign("the log group", &group.name));
             }
@@ -80,7 +80,7 @@ pub(crate) async fn create(aws: &Aws, group: LogGroup) -> Result<Remote, Failure
 
 async fn put_retention(aws: &Aws, group: &LogGroup) -> Result<(), Failure> {
     let logs = &aws.clients.logs;
-    aws.patiently(&[Class::NotFound, Class::InUse], async || {
+    aws.patiently(&[Class::NotFound, Class::InUse], || async {
         if group.retention_days == 0 {
             let call = logs.delete_retention_policy().log_group_name(&group.name);
             return call.send().await.told("logs:DeleteRetentionPolicy").map(drop);
@@ -114,7 +114,7 @@ pub(crate) async fn update(aws: &Aws, remote: &Remote, group: LogGroup, paths: &
 }
 
 pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let deleted = aws.patiently(&[Class::InUse], async || {
+    let deleted = aws.patiently(&[Class::InUse], || async {
         aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.told("logs:DeleteLogGroup")
     });
     match deleted.await {

@@ -125,11 +125,15 @@ async fn make(aws: &Aws, bucket: &S3Bucket) -> Result<(), Failure> {
         let call = aws.clients.s3.create_bucket().bucket(&bucket.name).set_create_bucket_configuration(configuration);
         call.object_ownership(ObjectOwnership::BucketOwnerEnforced).send().await.told("s3:CreateBucket").map(drop)
     };
-    aws.very_patiently(&[Class::Precondition], async || match call(Some(tags.clone())).await {
-        Err(failure) if ["UnsupportedArgument", "MalformedXML", "NotImplemented"].contains(&failure.code.as_str()) => {
-            call(None).await
+    aws.very_patiently(&[Class::Precondition], || async {
+        match call(Some(tags.clone())).await {
+            Err(failure)
+                if ["UnsupportedArgument", "MalformedXML", "NotImplemented"].contains(&failure.code.as_str()) =>
+            {
+                call(None).await
+            }
+            result => result,
         }
-        result => result,
     })
     .await
 }
@@ -139,7 +143,7 @@ async fn own(aws: &Aws, name: &str) -> Result<(), Failure> {
     let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::BucketOwnerEnforced).build();
     let ownership = rule.and_then(|rule| OwnershipControls::builder().rules(rule).build());
     let ownership = ownership.map_err(|error| Failure::own(error.to_string(), None))?;
-    aws.patiently(&[Class::NotFound, Class::Precondition], async || {
+    aws.patiently(&[Class::NotFound, Class::Precondition], || async {
         let call = aws.clients.s3.put_bucket_ownership_controls().bucket(name).ownership_controls(ownership.clone());
         call.send().await.told("s3:PutBucketOwnershipControls").map(drop)
     })
@@ -161,7 +165,7 @@ pub(crate) async fn update(aws: &Aws, bucket: S3Bucket, paths: &[String]) -> Res
     // A bucket created just now is not known everywhere, and S3 refuses two changes of one bucket at once.
     for path in ["tags", "public_access_blocked", "encryption", "versioning", "policy"] {
         if touches(paths, path) {
-            aws.patiently(&[Class::NotFound, Class::Precondition], async || put(aws, &bucket, path).await).await?;
+            aws.patiently(&[Class::NotFound, Class::Precondition], || put(aws, &bucket, path)).await?;
         }
     }
     as_remote(aws, &bucket)
@@ -262,20 +266,16 @@ pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version
             .map_err(built)?;
         let delete = Delete::builder().set_objects(Some(ids)).quiet(true).build().map_err(built)?;
         let answer = aws
-            .patiently(&[Class::Precondition], async || {
+            .patiently(&[Class::Precondition], || async {
                 let call = aws.clients.s3.delete_objects().bucket(bucket).delete(delete.clone());
                 call.send().await.told("s3:DeleteObjects")
             })
             .await?;
         if let Some(error) = answer.errors.into_iter().flatten().next() {
             let (code, said) = (error.code.unwrap_or_default(), error.message.unwrap_or_default());
-            return Err(Failure {
-                operation: "s3:DeleteObjects",
-                class: crate::error::classify(&code, &said),
-                message: format!("`{}`: {said}", error.key.unwrap_or_default()),
-                code,
-                help: None,
-            });
+            let class = crate::error::classify(&code, &said);
+            let message = format!("`{}`: {said}", error.key.unwrap_or_default());
+            return Err(Failure { code, ..Failure::of_call("s3:DeleteObjects", class, message) });
         }
     }
     Ok(())
@@ -304,7 +304,7 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     }
     delete_versions(aws, name, &ours).await?;
     let deleted = aws
-        .patiently(&[Class::Precondition], async || {
+        .patiently(&[Class::Precondition], || async {
             aws.clients.s3.delete_bucket().bucket(name).send().await.told("s3:DeleteBucket")
         })
         .await;

@@ -87,7 +87,7 @@ pub(crate) async fn create(aws: &Aws, object: S3Object) -> Result<Remote, Failur
     let digest = from_hex(&object.sha256)
         .ok_or_else(|| Failure::own(format!("`{}` is no SHA-256", object.sha256), "plan again".to_owned()))?;
     let sent = aws
-        .patiently(&[Class::NotFound, Class::Precondition], async || {
+        .patiently(&[Class::NotFound, Class::Precondition], || async {
             let call = aws.clients.s3.put_object().bucket(bucket).key(&object.key).body(body(aws, &object).await?);
             // S3 checks the content against it: a file that is another one by now, or changes while it is sent, is refused.
             let call = call.checksum_sha256(base64(&digest)).tagging(encoded(&object.tags));

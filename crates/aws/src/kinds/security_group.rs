@@ -136,14 +136,16 @@ enum Way {
 async fn authorize(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Result<(), Failure> {
     let ec2 = &aws.clients.ec2;
     // A group is not known everywhere the moment it was created.
-    aws.patiently(&[Class::NotFound], async || match way {
-        Way::In => {
-            let call = ec2.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(rules.clone()));
-            call.send().await.told("ec2:AuthorizeSecurityGroupIngress").map(drop)
-        }
-        Way::Out => {
-            let call = ec2.authorize_security_group_egress().group_id(id).set_ip_permissions(Some(rules.clone()));
-            call.send().await.told("ec2:AuthorizeSecurityGroupEgress").map(drop)
+    aws.patiently(&[Class::NotFound], || async {
+        match way {
+            Way::In => {
+                let call = ec2.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(rules.clone()));
+                call.send().await.told("ec2:AuthorizeSecurityGroupIngress").map(drop)
+            }
+            Way::Out => {
+                let call = ec2.authorize_security_group_egress().group_id(id).set_ip_permissions(Some(rules.clone()));
+                call.send().await.told("ec2:AuthorizeSecurityGroupEgress").map(drop)
+            }
         }
     })
     .await
@@ -216,7 +218,7 @@ pub(crate) async fn create(aws: &Aws, group: SecurityGroup) -> Result<Remote, Fa
         Err(failure) => return Err(failure),
     };
     // What AWS put in by itself, or an earlier try, is read rather than assumed.
-    let found = aws.until_seen(async || Ok(list(aws, filters.clone()).await?.pop())).await?;
+    let found = aws.until_seen(|| async { Ok(list(aws, filters.clone()).await?.pop()) }).await?;
     let Some((id, found)) = found else {
         return Err(Failure::own(
             format!("the security group `{}` was created, but AWS does not show it yet", group.name),
@@ -252,7 +254,7 @@ pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
     revoke(aws, id, Way::Out, to_groups(&group.egress)?).await?;
     // The interfaces of a terminated host stay for a moment, those of a task for as long as it may take to stop.
     let deleted = aws
-        .very_patiently(&[Class::InUse], async || {
+        .very_patiently(&[Class::InUse], || async {
             aws.clients.ec2.delete_security_group().group_id(id).send().await.told("ec2:DeleteSecurityGroup")
         })
         .await;

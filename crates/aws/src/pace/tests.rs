@@ -2,38 +2,26 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{io::AsyncReadExt as _, net::TcpListener};
 use tokio_util::sync::CancellationToken;
+use trunnion_engine::Context;
 use trunnion_sandbox::{ACCESS_KEY_ID, Effect, FaultRule, Options, Running, SECRET_ACCESS_KEY, Sandbox};
 
 use super::*;
 use crate::{
     calls::Counter,
-    connect::{Clients, Connection, Endpoint, Throttle, Ways},
+    connect::{Clients, Connection, Throttle, Ways},
+    context::within,
     environment::{self, Environment},
     error::{Class, Failure, Told as _},
 };
 
 fn connection(url: &str) -> Connection {
-    Connection {
-        stack: "loadtest".into(),
-        home: "example.org/acme/loadtest".into(),
-        account: "123456789012".into(),
-        region: "eu-west-3".into(),
-        wait: true,
-        throttle: Throttle::Aws,
-        endpoint: Some(Endpoint {
-            url: url.into(),
-            access_key: ACCESS_KEY_ID.into(),
-            secret_key: SECRET_ACCESS_KEY.into(),
-        }),
-        pace: Connection::SANDBOX_PACE,
-        patience: Connection::SANDBOX_PATIENCE,
-        interrupt: CancellationToken::new(),
-    }
+    let connection = Connection::new("loadtest", "example.org/acme/loadtest", "123456789012", "eu-west-3");
+    Connection { throttle: Throttle::Aws, ..connection.to_sandbox(url, ACCESS_KEY_ID, SECRET_ACCESS_KEY) }
 }
 
 async fn connect(connection: &Connection, environment: &Environment) -> (Ways, Clients) {
     let ways = Ways::find(connection, environment).await.unwrap();
-    let clients = Clients::new(&ways, Arc::new(Counter::default()), &connection.interrupt);
+    let clients = Clients::new(&ways, Arc::new(Counter::default()));
     (ways, clients)
 }
 
@@ -124,8 +112,13 @@ async fn an_interruption_ends_the_wait_for_a_token() {
     for _ in 0..10_000 {
         buckets.take("ec2:DescribeVpcs", Instant::now());
     }
-    let call = tokio::spawn(async move { clients.ec2.describe_vpcs().send().await.told("ec2:DescribeVpcs") });
-    connection.interrupt.cancel();
+    let interrupt = CancellationToken::new();
+    let context = Context::new(interrupt.clone());
+    let call =
+        tokio::spawn(
+            async move { within(&context, clients.ec2.describe_vpcs().send()).await.told("ec2:DescribeVpcs") },
+        );
+    interrupt.cancel();
     assert_eq!(call.await.unwrap().map(|_| ()).unwrap_err().class, Class::Interrupted);
     assert!(running.calls().is_empty());
 }
@@ -149,7 +142,7 @@ async fn mute(first_words: &'static [u8]) -> String {
 
 /// The failure of a call, and how long it took by a clock that passes whenever nobody has anything to do.
 async fn failure_of(environment: &Environment) -> (Failure, Duration) {
-    let connection = Connection { endpoint: None, ..connection("") };
+    let connection = Connection { endpoint: None, credentials: None, ..connection("") };
     let (_, clients) = connect(&connection, environment).await;
     let began = Instant::now();
     let failure = clients.sts.get_caller_identity().send().await.told("sts:GetCallerIdentity").unwrap_err();

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
-use trunnion_aws::{Aws, Connection, Endpoint, Throttle};
+use trunnion_aws::{Aws, Connection};
 use trunnion_engine::{
-    Address, Graph, Lookup, Map, Observed, Provider as _, Remote, Resolved, Resource, State, Token, Value, to_map,
+    Address, Context, Graph, Lookup, Map, Observed, Provider as _, Remote, Resolved, Resource, State, Token, Value,
+    to_map,
 };
 use trunnion_kinds::{
     ADDRESS_TAG, Boot, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile,
@@ -35,26 +36,14 @@ pub async fn world(options: Options) -> World {
 }
 
 pub async fn connect(running: &Running) -> Aws {
-    Aws::connect(connection(running)).await.unwrap()
+    connect_with(running, |_| {}).await
 }
 
-pub fn connection(running: &Running) -> Connection {
-    Connection {
-        stack: STACK.into(),
-        home: HOME.into(),
-        account: ACCOUNT.into(),
-        region: REGION.into(),
-        wait: true,
-        throttle: Throttle::Off,
-        endpoint: Some(Endpoint {
-            url: running.endpoint(),
-            access_key: ACCESS_KEY_ID.into(),
-            secret_key: SECRET_ACCESS_KEY.into(),
-        }),
-        pace: Connection::SANDBOX_PACE,
-        patience: Connection::SANDBOX_PATIENCE,
-        interrupt: tokio_util::sync::CancellationToken::new(),
-    }
+pub async fn connect_with(running: &Running, change: impl FnOnce(&mut Connection)) -> Aws {
+    let mut connection =
+        Connection::new(STACK, HOME, ACCOUNT, REGION).to_sandbox(running.endpoint(), ACCESS_KEY_ID, SECRET_ACCESS_KEY);
+    change(&mut connection);
+    Aws::connect(connection).await.unwrap()
 }
 
 pub fn at(text: &str) -> Address {
@@ -90,16 +79,16 @@ impl World {
     pub async fn create(&self, address: &str, attributes: &impl Serialize) -> Remote {
         let resource = resolved(address, attributes);
         let token = Token::new(STACK, &resource);
-        self.aws.create(&resource, &token).await.unwrap()
+        self.aws.create(&resource, &token, &Context::default()).await.unwrap()
     }
 
     pub async fn update(&self, address: &str, remote: &Remote, attributes: &impl Serialize, paths: &[&str]) -> Remote {
         let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
-        self.aws.update(remote, &resolved(address, attributes), &paths).await.unwrap()
+        self.aws.update(remote, &resolved(address, attributes), &paths, &Context::default()).await.unwrap()
     }
 
     pub async fn observe(&self) -> Observed {
-        self.aws.observe(&lookups(), &State::empty(STACK)).await.unwrap()
+        self.aws.observe(&lookups(), &State::empty(STACK), &Context::default()).await.unwrap()
     }
 
     /// What is observed at an address; there must be one.

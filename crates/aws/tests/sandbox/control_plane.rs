@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use trunnion_aws::{Aws, Connection};
-use trunnion_engine::{Provider as _, ProviderError, Remote};
+use trunnion_aws::Aws;
+use trunnion_engine::{Context, Provider as _, ProviderError, Remote};
 use trunnion_kinds::EcsService;
 use trunnion_sandbox::Options;
 
@@ -19,16 +19,22 @@ fn count(world: &World, operation: &str) -> u64 {
     world.running.calls().get(operation).map_or(0, |calls| calls.count)
 }
 
-/// The same world through a process whose waits end at once.
-async fn impatient(world: &World) -> Aws {
+/// In a process whose waits end at once.
+fn interrupted() -> Context {
     let interrupt = CancellationToken::new();
     interrupt.cancel();
-    Aws::connect(Connection { interrupt, ..common::connection(&world.running) }).await.unwrap()
+    Context::new(interrupt)
 }
 
-async fn update(aws: &Aws, remote: &Remote, asked: &EcsService, paths: &[&str]) -> Result<Remote, ProviderError> {
+async fn update(
+    aws: &Aws,
+    remote: &Remote,
+    asked: &EcsService,
+    paths: &[&str],
+    context: &Context,
+) -> Result<Remote, ProviderError> {
     let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
-    aws.update(remote, &resolved(SERVICE, asked), &paths).await
+    aws.update(remote, &resolved(SERVICE, asked), &paths, context).await
 }
 
 #[tokio::test]
@@ -47,7 +53,7 @@ async fn nothing_that_changes_it_makes_a_second_one() {
     let before = world.one(SERVICE).await;
     assert_eq!(before.attributes["task_definition"], plane.asked.task_definition);
 
-    world.aws.delete(&at(SERVICE), &before).await.unwrap();
+    world.aws.delete(&at(SERVICE), &before, &Context::default()).await.unwrap();
     world.create(SERVICE, &plane.asked).await;
     assert_eq!(most(&world), [1]);
 }
@@ -60,8 +66,8 @@ async fn one_that_was_killed_on_the_way_goes_on_and_is_one() {
 
     // Killed while the old task stops.
     let killed =
-        update(&impatient(&world).await, &plane.service, &plane.asked, &["task_definition"]).await.unwrap_err();
-    assert!(killed.is_interruption && killed.message.contains(" is still "), "{killed}");
+        update(&world.aws, &plane.service, &plane.asked, &["task_definition"], &interrupted()).await.unwrap_err();
+    assert!(killed.is_interruption() && killed.message.contains(" is still "), "{killed}");
     let seen = world.one(SERVICE).await;
     assert_eq!(seen.attributes["desired_count"].as_number(), Some(0), "the next plan sees a difference");
     // The call that starts the new one is refused.
@@ -69,7 +75,9 @@ async fn one_that_was_killed_on_the_way_goes_on_and_is_one() {
         nth: 2,
         ..refused("ecs:UpdateService", 1, 403, "AccessDeniedException")
     }]);
-    update(&world.aws, &seen, &plane.asked, &["desired_count", "task_definition"]).await.unwrap_err();
+    update(&world.aws, &seen, &plane.asked, &["desired_count", "task_definition"], &Context::default())
+        .await
+        .unwrap_err();
     let seen = world.one(SERVICE).await;
     assert_eq!(seen.attributes["desired_count"].as_number(), Some(0));
     // Now by a process that does not know that the service is there.
@@ -78,8 +86,8 @@ async fn one_that_was_killed_on_the_way_goes_on_and_is_one() {
     assert_eq!(most(&world), [1]);
 
     // Killed right after the delete: the name is not free before the last task has stopped.
-    let killed = impatient(&world).await.delete(&at(SERVICE), &adopted).await.unwrap_err();
-    assert!(killed.is_interruption, "{killed}");
+    let killed = world.aws.delete(&at(SERVICE), &adopted, &interrupted()).await.unwrap_err();
+    assert!(killed.is_interruption(), "{killed}");
     world.create(SERVICE, &plane.asked).await;
     assert_eq!(most(&world), [1]);
 }
@@ -116,9 +124,9 @@ async fn a_tag_is_changed_while_it_runs() {
 async fn a_delete_ends_when_cluster_and_groups_are_free() {
     let world = world(Options::default()).await;
     let plane = ControlPlane::start(&world).await;
-    world.aws.delete(&at(SERVICE), &plane.service).await.unwrap();
-    world.aws.delete(&at("ecs_cluster.main"), &plane.cluster).await.unwrap();
-    world.aws.delete(&at("security_group.control_plane"), &plane.group).await.unwrap();
+    world.aws.delete(&at(SERVICE), &plane.service, &Context::default()).await.unwrap();
+    world.aws.delete(&at("ecs_cluster.main"), &plane.cluster, &Context::default()).await.unwrap();
+    world.aws.delete(&at("security_group.control_plane"), &plane.group, &Context::default()).await.unwrap();
     let calls = world.running.calls();
     assert_eq!((calls["ecs:DeleteCluster"].count, calls["ec2:DeleteSecurityGroup"].count), (1, 1));
 }
@@ -127,12 +135,12 @@ async fn a_delete_ends_when_cluster_and_groups_are_free() {
 async fn what_a_stopping_task_holds_is_waited_for() {
     let world = world(Options::default()).await;
     let plane = ControlPlane::start(&world).await;
-    impatient(&world).await.delete(&at(SERVICE), &plane.service).await.unwrap_err();
+    world.aws.delete(&at(SERVICE), &plane.service, &interrupted()).await.unwrap_err();
     // The service may be gone by now, its task is not; and a short patience is not enough for it.
     let patience = Duration::from_millis(300);
-    let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
-    aws.delete(&at("ecs_cluster.main"), &plane.cluster).await.unwrap();
-    aws.delete(&at("security_group.control_plane"), &plane.group).await.unwrap();
+    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
+    aws.delete(&at("ecs_cluster.main"), &plane.cluster, &Context::default()).await.unwrap();
+    aws.delete(&at("security_group.control_plane"), &plane.group, &Context::default()).await.unwrap();
     assert!(world.running.calls()["ecs:DeleteCluster"].count > 1);
 }
 
@@ -140,8 +148,8 @@ async fn what_a_stopping_task_holds_is_waited_for() {
 async fn a_service_role_that_may_not_be_made_is_named() {
     let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
     let patience = Duration::from_millis(300);
-    let connection = Connection { patience, ..common::connection(&world.running) };
-    let world = World { aws: Aws::connect(connection).await.unwrap(), ..world };
+    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
+    let world = World { aws, ..world };
     let observed = world.observe().await;
     let vpc = common::text(&observed.lookups[&at("vpc.main")], "id");
     let group = world.create("security_group.control_plane", &common::group("control_plane", &vpc, vec![])).await;
@@ -150,6 +158,10 @@ async fn a_service_role_that_may_not_be_made_is_named() {
     let definition = world.create(DEFINITION, &common::definition(&common::text(&role.attributes, "arn"))).await;
     let asked = common::service(&cluster, &definition, &observed, &common::text(&group.attributes, "id"));
     let resource = resolved(SERVICE, &asked);
-    let error = world.aws.create(&resource, &trunnion_engine::Token::new(common::STACK, &resource)).await.unwrap_err();
+    let error = world
+        .aws
+        .create(&resource, &trunnion_engine::Token::new(common::STACK, &resource), &Context::default())
+        .await
+        .unwrap_err();
     assert!(error.message.contains("service linked role"), "{error}");
 }

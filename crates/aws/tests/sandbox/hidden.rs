@@ -1,6 +1,6 @@
 //! What AWS keeps out of sight is found and finished.
 
-use trunnion_engine::{Provider as _, State};
+use trunnion_engine::{Context, Provider as _, State};
 use trunnion_sandbox::Options;
 
 use crate::common::{
@@ -12,7 +12,7 @@ async fn a_revision_that_is_not_deleted_yet_is_a_left_over() {
     let world = world(Options::default()).await;
     let plane = ControlPlane::start(&world).await;
     world.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
-    world.aws.delete(&at(DEFINITION), &plane.definition).await.unwrap_err();
+    world.aws.delete(&at(DEFINITION), &plane.definition, &Context::default()).await.unwrap_err();
 
     let seen = world.one(DEFINITION).await;
     assert!(seen.is_spent && seen.id == plane.definition.id, "{seen:?}");
@@ -24,7 +24,7 @@ async fn a_revision_that_is_not_deleted_yet_is_a_left_over() {
         both.iter().map(|one| (one.id.as_str(), one.is_spent)).collect::<Vec<_>>(),
         [(next.id.as_str(), false), (seen.id.as_str(), true)]
     );
-    world.aws.delete(&at(DEFINITION), &seen).await.unwrap();
+    world.aws.delete(&at(DEFINITION), &seen, &Context::default()).await.unwrap();
     assert_eq!(world.one(DEFINITION).await.id, next.id);
 }
 
@@ -36,7 +36,7 @@ async fn a_recorded_revision_that_is_inactive_is_known_without_its_tags() {
     bare.tags.clear();
     world.update(DEFINITION, &plane.definition, &bare, &["tags"]).await;
     world.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
-    world.aws.delete(&at(DEFINITION), &plane.definition).await.unwrap_err();
+    world.aws.delete(&at(DEFINITION), &plane.definition, &Context::default()).await.unwrap_err();
     assert!(!world.observe().await.remotes.contains_key(&at(DEFINITION)));
     let mut state = State::empty(common::STACK);
     let recorded = trunnion_engine::Recorded {
@@ -45,7 +45,7 @@ async fn a_recorded_revision_that_is_inactive_is_known_without_its_tags() {
         attributes: trunnion_engine::Map::new(),
     };
     state.resources.insert(at(DEFINITION), recorded);
-    let observed = world.aws.observe(&common::lookups(), &state).await.unwrap();
+    let observed = world.aws.observe(&common::lookups(), &state, &Context::default()).await.unwrap();
     assert!(observed.remotes[&at(DEFINITION)][0].is_spent);
 }
 
@@ -60,10 +60,10 @@ async fn inactive_revisions_of_others_cost_a_few_calls() {
         theirs.memory = 4096;
         world.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
         let made = world.create(DEFINITION, &theirs).await;
-        world.aws.delete(&at(DEFINITION), &made).await.unwrap_err();
+        world.aws.delete(&at(DEFINITION), &made, &Context::default()).await.unwrap_err();
     }
     let reader = connect(&world.running).await;
-    let observed = reader.observe(&common::lookups(), &State::empty(common::STACK)).await.unwrap();
+    let observed = reader.observe(&common::lookups(), &State::empty(common::STACK), &Context::default()).await.unwrap();
     assert_eq!(observed.remotes[&at(DEFINITION)].len(), 1);
     assert_eq!(reader.calls().by_operation["ecs:DescribeTaskDefinition"], 1 + 10);
     assert_eq!(reader.calls().by_operation["ecs:ListTaskDefinitions"], 2);
@@ -100,9 +100,9 @@ async fn an_object_behind_a_marker_is_a_left_over_unless_it_is_wanted() {
     let seen = world.one(address).await;
     assert!(seen.is_spent && seen.id == made.id, "{seen:?}");
     let wanted = common::desired([resolved(address, &asked)]);
-    let observed = world.aws.observe(&wanted, &State::empty(common::STACK)).await.unwrap();
+    let observed = world.aws.observe(&wanted, &State::empty(common::STACK), &Context::default()).await.unwrap();
     assert!(!observed.remotes.contains_key(&at(address)), "it is made anew and not deleted");
-    world.aws.delete(&at(address), &seen).await.unwrap();
+    world.aws.delete(&at(address), &seen, &Context::default()).await.unwrap();
     let left = s3.list_object_versions().bucket(bucket().name).send().await.unwrap();
     assert!(left.versions().is_empty() && left.delete_markers().is_empty());
 }

@@ -6,8 +6,8 @@ use crate::common::{
     self, at, bucket, cluster, connect, definition, group, instance, log_group, object, profile, role, rule, service,
     template, text, world,
 };
-use trunnion_aws::{Aws, Connection};
-use trunnion_engine::{Address, Map, Provider as _, Recorded, Remote, State};
+use trunnion_aws::Aws;
+use trunnion_engine::{Address, Context, Map, Provider as _, Recorded, Remote, State};
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
 /// The attributes that a create call needs and nobody reads back.
@@ -65,7 +65,7 @@ pub async fn create_all(world: &common::World, file: &std::path::Path, content: 
 
 pub async fn delete_all(aws: &Aws, made: &[(Address, Remote)]) {
     for (address, remote) in made.iter().rev() {
-        aws.delete(address, remote).await.unwrap();
+        aws.delete(address, remote, &Context::default()).await.unwrap();
     }
 }
 
@@ -92,7 +92,11 @@ async fn what_is_created_twice_is_there_once_reads_back_as_asked_and_goes() {
     assert!(world.aws.calls().waves <= 3);
 
     // All that is there is found without any state, by another process too.
-    let again = connect(&world.running).await.observe(&common::lookups(), &State::empty(common::STACK)).await.unwrap();
+    let again = connect(&world.running)
+        .await
+        .observe(&common::lookups(), &State::empty(common::STACK), &Context::default())
+        .await
+        .unwrap();
     assert_eq!(again, observed);
 
     delete_all(&world.aws, &made).await;
@@ -208,7 +212,7 @@ async fn a_template_gets_a_new_default_version_and_hosts_are_launched_from_it() 
     assert_eq!(comparable("instance", &seen.attributes), comparable("instance", &updated.attributes));
 
     // A host of the same content as one that was terminated is another host.
-    world.aws.delete(&at("instance.heavy[0]"), &host).await.unwrap();
+    world.aws.delete(&at("instance.heavy[0]"), &host, &Context::default()).await.unwrap();
     let next = world.create("instance.heavy[0]", &asked).await;
     assert_ne!(next.id, host.id);
     assert_eq!(world.one("instance.heavy[0]").await.id, next.id);
@@ -230,7 +234,8 @@ async fn reading_does_not_cost_more_calls_with_more_hosts() {
             world.create(&format!("instance.heavy[{number}]"), &instance(&template, number)).await;
         }
         let reader = connect(&world.running).await;
-        let observed = reader.observe(&common::lookups(), &State::empty(common::STACK)).await.unwrap();
+        let observed =
+            reader.observe(&common::lookups(), &State::empty(common::STACK), &Context::default()).await.unwrap();
         assert_eq!(
             observed.remotes.keys().filter(|address| address.kind.as_str() == "instance").count(),
             count as usize
@@ -247,15 +252,14 @@ async fn what_is_not_ours_is_not_touched() {
     let world = world(Options::default()).await;
     let mut other = bucket();
     other.tags.insert("trunnion:stack".into(), "another".into());
-    let connection = Connection { stack: "another".into(), ..common::connection(&world.running) };
-    let another = Aws::connect(connection).await.unwrap();
+    let another = common::connect_with(&world.running, |connection| connection.stack = "another".into()).await;
     let resource = common::resolved("s3_bucket.artifacts", &other);
     let token = trunnion_engine::Token::new("another", &resource);
-    another.create(&resource, &token).await.unwrap();
+    another.create(&resource, &token, &Context::default()).await.unwrap();
 
     assert!(!world.observe().await.remotes.contains_key(&at("s3_bucket.artifacts")));
     let resource = common::resolved("s3_bucket.artifacts", &bucket());
-    let error = world.aws.create(&resource, &token).await.unwrap_err();
+    let error = world.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
     assert!(error.message.contains("does not belong to this stack"), "{error}");
     assert!(error.message.starts_with("`s3_bucket.artifacts`: "), "{error}");
 }
@@ -279,7 +283,7 @@ async fn lookups_that_find_nothing_are_told_together() {
         ],
     )
     .unwrap();
-    let observed = world.aws.observe(&graph, &State::empty(common::STACK)).await.unwrap();
+    let observed = world.aws.observe(&graph, &State::empty(common::STACK), &Context::default()).await.unwrap();
     let missing: Vec<String> = observed.missing.keys().map(ToString::to_string).collect();
     assert_eq!(missing, ["image.al2023", "instance_type.heavy", "secret.token", "vpc.main"]);
     assert!(observed.missing[&at("image.al2023")].message.contains("is for x86_64"));
@@ -289,9 +293,8 @@ async fn lookups_that_find_nothing_are_told_together() {
 #[tokio::test]
 async fn another_account_is_refused() {
     let world = world(Options::default()).await;
-    let connection = Connection { account: "999999999999".into(), ..common::connection(&world.running) };
-    let aws = Aws::connect(connection).await.unwrap();
-    let error = aws.observe(&common::lookups(), &State::empty(common::STACK)).await.unwrap_err();
+    let aws = common::connect_with(&world.running, |connection| connection.account = "999999999999".into()).await;
+    let error = aws.observe(&common::lookups(), &State::empty(common::STACK), &Context::default()).await.unwrap_err();
     assert_eq!(error.message, "the credentials are of account 123456789012, but the stack is of account 999999999999");
 }
 
@@ -313,7 +316,7 @@ async fn what_is_recorded_and_lost_its_tags_is_found_by_its_id() {
     state.resources.insert(at("instance.heavy[0]"), gone("i-00000000000000000"));
     state.resources.insert(at("launch_template.heavy"), gone("lt-00000000000000000"));
     state.resources.insert(at("iam_role.generator"), gone("loadtest.eu-west-3.generator"));
-    let observed = world.aws.observe(&common::lookups(), &state).await.unwrap();
+    let observed = world.aws.observe(&common::lookups(), &state, &Context::default()).await.unwrap();
     let found: Vec<String> = observed.remotes.keys().map(ToString::to_string).collect();
     assert_eq!(found, ["security_group.generator"]);
 }
@@ -342,8 +345,9 @@ async fn a_vpc_tells_its_ipv6_range_and_its_dns_servers() {
     let look = async |query: Map| {
         let graph = Graph::new(common::STACK, [], [Lookup { address: at("vpc.main"), query }]).unwrap();
         let before = world.running.calls();
-        let found =
-            world.aws.observe(&graph, &State::empty(common::STACK)).await.unwrap().lookups[&at("vpc.main")].clone();
+        let found = world.aws.observe(&graph, &State::empty(common::STACK), &Context::default()).await.unwrap().lookups
+            [&at("vpc.main")]
+            .clone();
         let asked =
             |calls: &trunnion_sandbox::Calls| calls.get("ec2:DescribeDhcpOptions").map_or(0, |calls| calls.count);
         (found, asked(&world.running.calls()) - asked(&before))

@@ -1,7 +1,7 @@
 //! Names that somebody else has are found by reading.
 
-use trunnion_aws::{Adoption, Aws, Connection};
-use trunnion_engine::{Graph, Observed, Provider as _, Resolved, State, Token};
+use trunnion_aws::{Aws, Connection};
+use trunnion_engine::{Adoption, Context, Graph, Observed, Provider as _, Resolved, State, Token};
 use trunnion_sandbox::Options;
 
 use crate::common::{
@@ -31,15 +31,14 @@ fn wanted(observed: &Observed, arn: &str) -> Vec<Resolved> {
 }
 
 async fn observe(aws: &Aws, desired: &Graph) -> Observed {
-    aws.observe(desired, &State::empty(common::STACK)).await.unwrap()
+    aws.observe(desired, &State::empty(common::STACK), &Context::default()).await.unwrap()
 }
 
 #[tokio::test]
 async fn every_name_that_another_stack_has_is_told_at_once() {
     let world = world(Options::default()).await;
     let observed = world.observe().await;
-    let connection = Connection { stack: "another".into(), ..common::connection(&world.running) };
-    let another = Aws::connect(connection).await.unwrap();
+    let another = common::connect_with(&world.running, |connection| connection.stack = "another".into()).await;
     let mut arns: std::collections::BTreeMap<String, trunnion_engine::Value> = std::collections::BTreeMap::new();
     let path = |attributes: &mut trunnion_engine::Map| {
         if attributes.contains_key("path") {
@@ -80,7 +79,7 @@ async fn every_name_that_another_stack_has_is_told_at_once() {
             }
             _ => {}
         }
-        let made = another.create(&resource, &Token::new("another", &resource)).await.unwrap();
+        let made = another.create(&resource, &Token::new("another", &resource), &Context::default()).await.unwrap();
         let known = if address.starts_with("security_group") { "id" } else { "arn" };
         if let Some(found) = made.attributes.get(known) {
             arns.insert(address, found.clone());
@@ -120,7 +119,7 @@ async fn names_are_asked_for_only_where_they_are_to_be_created() {
     assert_eq!(first.calls().by_operation["ec2:DescribeSecurityGroups"], 2);
     assert_eq!(first.calls().by_operation["iam:GetRole"], 1);
     for resource in &asked {
-        world.aws.create(resource, &Token::new(common::STACK, resource)).await.unwrap();
+        world.aws.create(resource, &Token::new(common::STACK, resource), &Context::default()).await.unwrap();
     }
     let again = connect(&world.running).await;
     assert_eq!(observe(&again, &desired).await.remotes.len(), 2);
@@ -129,7 +128,12 @@ async fn names_are_asked_for_only_where_they_are_to_be_created() {
 }
 
 /// One of every kind that is found by its name, created by this connection, with its home.
-async fn create_all(aws: &Aws, observed: &Observed, home: &str) -> Vec<(String, Result<String, String>)> {
+async fn create_all(
+    aws: &Aws,
+    observed: &Observed,
+    home: &str,
+    context: &Context,
+) -> Vec<(String, Result<String, String>)> {
     let mut made: std::collections::BTreeMap<String, trunnion_engine::Remote> = std::collections::BTreeMap::new();
     let mut ends = Vec::new();
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
@@ -173,7 +177,7 @@ async fn create_all(aws: &Aws, observed: &Observed, home: &str) -> Vec<(String, 
         if let Some(trunnion_engine::Value::Map(tags)) = resource.attributes.get_mut("tags") {
             tags.insert("trunnion:home".to_owned(), home.into());
         }
-        let end = aws.create(&resource, &Token::new(home, &resource)).await;
+        let end = aws.create(&resource, &Token::new(home, &resource), context).await;
         ends.push((
             address.to_owned(),
             end.as_ref().map(|remote| remote.id.clone()).map_err(|error| error.message.clone()),
@@ -189,15 +193,15 @@ async fn create_all(aws: &Aws, observed: &Observed, home: &str) -> Vec<(String, 
 async fn a_create_adopts_nothing_of_another_home_unless_it_is_taken_over() {
     let world = world(Options::default()).await;
     let observed = world.observe().await;
-    let connection = || Connection { home: "github.com/acme/other".into(), ..common::connection(&world.running) };
-    let other = Aws::connect(connection()).await.unwrap();
-    let theirs = create_all(&other, &observed, "github.com/acme/other").await;
+    let elsewhere = |connection: &mut Connection| connection.home = "github.com/acme/other".into();
+    let other = common::connect_with(&world.running, elsewhere).await;
+    let theirs = create_all(&other, &observed, "github.com/acme/other", &Context::default()).await;
     assert!(theirs.iter().all(|(_, end)| end.is_ok()), "{theirs:?}");
     // The same home goes on with what it finds.
-    assert_eq!(create_all(&other, &observed, "github.com/acme/other").await, theirs);
+    assert_eq!(create_all(&other, &observed, "github.com/acme/other", &Context::default()).await, theirs);
 
     let before = world.running.calls();
-    for (address, end) in create_all(&world.aws, &observed, common::HOME).await {
+    for (address, end) in create_all(&world.aws, &observed, common::HOME, &Context::default()).await {
         match (address.as_str(), end) {
             // The role that it would name is another's.
             ("ecs_task_definition.control_plane" | "ecs_service.control_plane", Err(_)) => {}
@@ -215,7 +219,7 @@ async fn a_create_adopts_nothing_of_another_home_unless_it_is_taken_over() {
         [Adoption { former_home: former, take_over: false }, Adoption { former_home: None, take_over: true }]
     {
         let aws = connect(&world.running).await;
-        aws.let_adopt(adoption);
-        assert_eq!(create_all(&aws, &observed, "github.com/acme/other").await, theirs);
+        let context = Context::default().with_adoption(adoption);
+        assert_eq!(create_all(&aws, &observed, "github.com/acme/other", &context).await, theirs);
     }
 }

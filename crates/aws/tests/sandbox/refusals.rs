@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use trunnion_aws::{Aws, Connection};
-use trunnion_engine::{Provider as _, Token};
+use trunnion_engine::{Context, ErrorClass, Provider as _, Token};
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
 use crate::{
@@ -78,12 +77,34 @@ async fn what_was_taken_off_a_role_a_moment_ago_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_what_kind_it_is_and_which_call_it_was() {
+    let world = world(Options::default()).await;
+    for (code, status, class) in [
+        ("UnauthorizedOperation", 403, ErrorClass::Denied),
+        ("SecurityGroupLimitExceeded", 400, ErrorClass::Quota),
+        ("InvalidVpcID.NotFound", 400, ErrorClass::NotFound),
+        ("ExpiredToken", 400, ErrorClass::ExpiredCredentials),
+        ("AuthFailure", 401, ErrorClass::Credentials),
+    ] {
+        world.running.set_faults(vec![refused("ec2:CreateSecurityGroup", 9, status, code)]);
+        let resource = resolved("security_group.generator", &group("generator", &"vpc-1".into(), Vec::new()));
+        let token = Token::new(common::STACK, &resource);
+        let error = world.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
+        assert_eq!((error.class, error.code.as_deref()), (class, Some(code)), "{error:?}");
+        assert_eq!(error.operation.as_deref(), Some("ec2:CreateSecurityGroup"));
+        assert!(error.request_id.is_some() && std::error::Error::source(&error).is_some(), "{error:?}");
+        assert!(error.help.is_some() || class == ErrorClass::NotFound, "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_profile_with_another_role_is_not_taken_for_done() {
     let world = world(Options::default()).await;
     world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
     world.running.set_faults(vec![refused("iam:AddRoleToInstanceProfile", 1, 409, "LimitExceeded")]);
     let resource = resolved("iam_instance_profile.generator", &profile());
-    let error = world.aws.create(&resource, &Token::new(common::STACK, &resource)).await.unwrap_err();
+    let error =
+        world.aws.create(&resource, &Token::new(common::STACK, &resource), &Context::default()).await.unwrap_err();
     assert!(error.message.contains("LimitExceeded"), "{error}");
 }
 
@@ -94,12 +115,12 @@ async fn a_partition_that_takes_no_tags_for_a_new_bucket_gets_them_after() {
     world.running.set_faults(vec![no_tags(), refused("s3:PutBucketTagging", 9, 403, "AccessDenied")]);
     let resource = resolved("s3_bucket.artifacts", &bucket());
     let token = Token::new(common::STACK, &resource);
-    world.aws.create(&resource, &token).await.unwrap_err();
+    world.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
     let owned = || world.running.calls().contains_key("s3:PutBucketOwnershipControls");
     assert!(!owned(), "it rides in the create call");
     // It is there without tags: the next try knows it by its name.
     world.running.set_faults(vec![]);
-    let made = world.aws.create(&resource, &token).await.unwrap();
+    let made = world.aws.create(&resource, &token, &Context::default()).await.unwrap();
     assert_eq!(world.one("s3_bucket.artifacts").await, made);
     assert!(owned(), "a bucket that was there may have been created without it");
 }
@@ -108,12 +129,12 @@ async fn a_partition_that_takes_no_tags_for_a_new_bucket_gets_them_after() {
 async fn a_name_that_is_not_freed_in_time_is_told() {
     let world = world(Options { pace: Duration::from_hours(1), ..Options::default() }).await;
     let patience = Duration::from_millis(100);
-    let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
+    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
     let resource = resolved("s3_bucket.artifacts", &bucket());
     let token = Token::new(common::STACK, &resource);
-    let made = aws.create(&resource, &token).await.unwrap();
-    aws.delete(&resource.address, &made).await.unwrap();
-    let error = aws.create(&resource, &token).await.unwrap_err();
+    let made = aws.create(&resource, &token, &Context::default()).await.unwrap();
+    aws.delete(&resource.address, &made, &Context::default()).await.unwrap();
+    let error = aws.create(&resource, &token, &Context::default()).await.unwrap_err();
     assert!(error.message.contains("is still being freed"), "{error}");
     assert!(error.help.is_some_and(|help| help.contains("within an hour")));
 }
@@ -125,10 +146,10 @@ async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let made = create_all(&world, file.path(), b"a generator").await;
     let patience = Duration::from_millis(50);
-    let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
+    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
     let of = |address: &str| &made.iter().find(|(made, _)| *made == at(address)).unwrap().1;
     let address = at("security_group.generator");
-    let error = aws.delete(&address, of("security_group.generator")).await.unwrap_err();
+    let error = aws.delete(&address, of("security_group.generator"), &Context::default()).await.unwrap_err();
     let help = error.help.unwrap();
     assert!(help.contains(&of("instance.heavy[0]").id) && help.contains("leave them as they are"), "{help}");
 }
@@ -141,8 +162,8 @@ async fn a_group_is_waited_for_as_long_as_a_task_may_stop() {
     world.running.set_faults(vec![refused("ec2:DeleteSecurityGroup", 20, 400, "DependencyViolation")]);
     // Twenty looks of 50 ms are more than this, and less than the five times as much that a task gets.
     let patience = Duration::from_millis(500);
-    let aws = Aws::connect(Connection { patience, ..common::connection(&world.running) }).await.unwrap();
-    aws.delete(&at("security_group.generator"), &made).await.unwrap();
+    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
+    aws.delete(&at("security_group.generator"), &made, &Context::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -158,6 +179,7 @@ async fn a_spot_host_without_its_service_role_is_named() {
     asked.data.market = trunnion_kinds::Market::Spot;
     let template = world.create("launch_template.heavy", &asked).await;
     let resource = resolved("instance.heavy[0]", &common::instance(&template, 0));
-    let error = world.aws.create(&resource, &Token::new(common::STACK, &resource)).await.unwrap_err();
+    let error =
+        world.aws.create(&resource, &Token::new(common::STACK, &resource), &Context::default()).await.unwrap_err();
     assert!(error.message.contains("AuthFailure.ServiceLinkedRoleCreationNotPermitted"), "{error}");
 }

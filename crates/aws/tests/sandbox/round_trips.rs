@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trunnion_engine::{Map, Provider as _, Recorded, State};
+use trunnion_engine::{Context, Map, Provider as _, Recorded, State};
 use trunnion_sandbox::Options;
 
 use crate::{
@@ -30,7 +30,7 @@ async fn reading_takes_three_round_trips() {
     state.resources.insert(at("iam_role.gone"), gone("loadtest-gone"));
     let wanted = common::desired([common::resolved("iam_role.new", &common::role("new", "ec2.amazonaws.com"))]);
     let before = slow.running.calls_in_a_row();
-    let observed = slow.aws.observe(&wanted, &state).await.unwrap();
+    let observed = slow.aws.observe(&wanted, &state, &Context::default()).await.unwrap();
     assert_eq!(observed.remotes.len(), made.len());
     // AWS names one unknown id at a time, and the others are asked for again: of hosts that are gone.
     assert_eq!((slow.running.calls_in_a_row() - before, slow.aws.calls().waves), (3, 3));

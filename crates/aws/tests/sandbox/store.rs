@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::common::{self, STACK, bucket, connect, world};
-use trunnion_aws::{Lease, S3Store};
-use trunnion_engine::{LockGuard as _, LockInfo, State, StateStore as _, StoreError};
+use trunnion_aws::{Lease, S3Lock, S3Store};
+use trunnion_engine::{ErrorClass, LockInfo, State, StateLock as _, StateStore as _, StoreError};
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
 const KEY: &str = "state/loadtest.json";
@@ -15,6 +15,23 @@ async fn two_stores(world: &common::World) -> (S3Store, S3Store) {
     (S3Store::new(&world.aws, &bucket, KEY), S3Store::new(&other, &bucket, KEY))
 }
 
+/// The lock of a store that takes over whatever lock there is.
+async fn seized(store: &S3Store) -> S3Lock {
+    let store = store.clone().with_lease(Lease { stale_after: Duration::ZERO, ..Lease::default() });
+    loop {
+        match store.lock(&LockInfo::of_this_process("destroy")).await {
+            Ok(lock) => return lock,
+            // It was renewed between a look and the write.
+            Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn locked(store: &S3Store) -> S3Lock {
+    store.lock(&LockInfo::of_this_process("apply")).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_document_is_replaced_only_by_who_read_the_last_one() {
     let world = world(Options::default()).await;
@@ -22,19 +39,28 @@ async fn a_document_is_replaced_only_by_who_read_the_last_one() {
     let mut state = one.load().await.unwrap();
     assert_eq!(state, State::empty(STACK));
     other.load().await.unwrap();
+    let lock = locked(&one).await;
     state.advance();
-    one.save(&state).await.unwrap();
+    lock.save(&state).await.unwrap();
     state.advance();
-    one.save(&state).await.unwrap();
+    lock.save(&state).await.unwrap();
+    lock.release().await.unwrap();
+    let lock = locked(&other).await;
     // What lies there already is what was to be written: nothing is lost.
-    other.save(&state).await.unwrap();
+    lock.save(&state).await.unwrap();
     let mut others = other.load().await.unwrap();
     assert_eq!(others, state);
     others.advance();
-    other.save(&others).await.unwrap();
+    lock.save(&others).await.unwrap();
+    lock.release().await.unwrap();
+    let lock = locked(&one).await;
     state.advance();
     state.digest = Some("another".into());
-    assert!(matches!(one.save(&state).await, Err(StoreError::Moved { .. })));
+    assert!(matches!(lock.save(&state).await, Err(StoreError::Moved { .. })));
+    // Nor is it once somebody in this process has read the newer one.
+    one.load().await.unwrap();
+    assert!(matches!(lock.save(&state).await, Err(StoreError::Moved { .. })));
+    assert_eq!(one.load().await.unwrap(), others);
 }
 
 #[tokio::test]
@@ -43,9 +69,10 @@ async fn a_lost_answer_to_a_write_is_no_conflict() {
     let (one, _) = two_stores(&world).await;
     let mut state = one.load().await.unwrap();
     state.advance();
+    let lock = locked(&one).await;
     let rule = FaultRule { operation: "s3:PutObject".into(), nth: 1, times: 1, effect: Effect::DropAfter };
     world.running.set_faults(vec![rule]);
-    one.save(&state).await.unwrap();
+    lock.save(&state).await.unwrap();
     assert_eq!(one.load().await.unwrap(), state);
 }
 
@@ -66,39 +93,104 @@ async fn a_lock_is_held_by_one_and_names_its_holder() {
 async fn a_lock_that_nobody_renews_is_taken_over() {
     let world = world(Options::default()).await;
     let (one, other) = two_stores(&world).await;
+    // As after a kill: the object stays.
+    std::mem::forget(locked(&one).await);
     let info = LockInfo::of_this_process("apply");
-    // Dropped as by a kill: the object stays.
-    drop(one.lock(&info).await.unwrap());
     assert!(matches!(other.lock(&info).await, Err(StoreError::Locked { .. })));
-    let impatient = other.with_lease(Lease { stale_after: Duration::ZERO, ..Lease::default() });
-    let guard = impatient.lock(&info).await.unwrap();
-    guard.release().await.unwrap();
-    one.lock(&info).await.unwrap();
+    seized(&other).await.release().await.unwrap();
+    locked(&one).await;
+}
+
+#[tokio::test]
+async fn a_lock_that_is_dropped_is_given_back() {
+    let world = world(Options::default()).await;
+    let (one, other) = two_stores(&world).await;
+    drop(locked(&one).await);
+    loop {
+        match other.lock(&LockInfo::of_this_process("apply")).await {
+            Ok(_) => return,
+            // It is on its way.
+            Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[tokio::test]
 async fn who_lost_the_lock_does_not_free_it_for_others() {
     let world = world(Options::default()).await;
     let (one, other) = two_stores(&world).await;
-    let info = LockInfo::of_this_process("apply");
-    let lost = one.lock(&info).await.unwrap();
-    let taken = LockInfo { operation: "destroy".into(), ..info.clone() };
-    let impatient = other.with_lease(Lease { stale_after: Duration::ZERO, ..Lease::default() });
-    let held = impatient.lock(&taken).await.unwrap();
+    let lost = locked(&one).await;
+    let held = seized(&other).await;
     lost.release().await.unwrap();
-    assert!(matches!(one.lock(&info).await, Err(StoreError::Locked { .. })));
+    assert!(matches!(one.lock(&LockInfo::of_this_process("apply")).await, Err(StoreError::Locked { .. })));
     held.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_lost_the_lock_learns_of_it_and_writes_nothing_more() {
+    let world = world(Options::default()).await;
+    let (one, other) = two_stores(&world).await;
+    let mut state = one.load().await.unwrap();
+    state.advance();
+    let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
+    let lost = locked(&one.with_lease(lease)).await;
+    lost.save(&state).await.unwrap();
+    let held = seized(&other).await;
+    lost.lost().await;
+    let written = state.clone();
+    state.advance();
+    let Err(StoreError::Lost { place }) = lost.save(&state).await else { unreachable!("it is not lost") };
+    assert!(place.ends_with("/state/loadtest.json"), "{place}");
+    lost.release().await.unwrap();
+    assert_eq!(other.load().await.unwrap(), written);
+    held.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_renewal_loses_no_lock() {
+    let world = world(Options::default()).await;
+    let (one, _) = two_stores(&world).await;
+    let renewals = || world.running.calls().get("s3:PutObject").map_or(0, |calls| calls.count);
+    let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
+    let lock = locked(&one.with_lease(lease)).await;
+    // Done, and so said neither by its answer nor by that to its repetition.
+    let before = renewals();
+    let rule = |nth, effect| FaultRule { operation: "s3:PutObject".into(), nth, times: 1, effect };
+    let denied = Effect::Error { code: "AccessDenied".into(), status: 403, message: String::new() };
+    world.running.set_faults(vec![rule(1, Effect::DropAfter), rule(2, denied)]);
+    while renewals() < before + 6 {
+        assert!(lock.is_held());
+        tokio::task::yield_now().await;
+    }
+    lock.release().await.unwrap();
+}
+
+/// A lock that could not be renewed for so long that somebody else may have it is lost, too.
+#[tokio::test]
+async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
+    let world = world(Options::default()).await;
+    let (one, _) = two_stores(&world).await;
+    let lease = Lease { renewal: Duration::from_hours(1), stale_after: Duration::from_mins(2) };
+    let lock = locked(&one.with_lease(lease)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(115)).await;
+    assert!(lock.is_held());
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(!lock.is_held());
 }
 
 #[tokio::test]
 async fn a_missing_bucket_is_told_with_what_to_do() {
     let world = world(Options::default()).await;
-    let Err(StoreError::Remote { message, help }) = S3Store::new(&world.aws, "nowhere", KEY).load().await else {
+    let Err(StoreError::Remote(error)) = S3Store::new(&world.aws, "nowhere", KEY).load().await else {
         unreachable!("there is no such bucket")
     };
+    assert_eq!((error.class, error.code.as_deref()), (ErrorClass::NotFound, Some("NoSuchBucket")));
+    assert_eq!(error.operation.as_deref(), Some("s3:GetObject"));
     assert!(
-        message.starts_with("`s3:GetObject` for `s3://nowhere/state/loadtest.json` failed: NoSuchBucket"),
-        "{message}"
+        error.message.starts_with("`s3:GetObject` for `s3://nowhere/state/loadtest.json` failed: NoSuchBucket"),
+        "{error}"
     );
-    assert!(help.unwrap().contains("create the bucket"));
+    assert!(error.help.unwrap().contains("create the bucket"));
 }

@@ -1,43 +1,63 @@
 //! Plans, executes, and judges what stands then.
 
-use std::{cell::RefCell, collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    future::pending,
+    sync::{Arc, LazyLock},
+};
 
 use trunnion_engine::{
-    Action, Address, Events, Graph, LockGuard, LockInfo, Operation, Outcome, Plan, PlanOptions, Remote, Replacement,
-    RuleBook, Settings, State, StateStore, StoreError, Value, apply, plan,
+    Action, Address, Events, Graph, LockInfo, Operation, Outcome, Plan, PlanOptions, Remote, Replacement, RuleBook,
+    Session, Settings, State, StateLock, StateStore, StoreError, Value, plan,
 };
 use trunnion_kinds::{
     EcsService, EcsTaskDefinition, IamInstanceProfile, Instance, LaunchTemplate, SecurityGroup, rule_book,
 };
 
-use crate::cloud::{Cloud, Fault, Thing, World, confs, texts};
+use crate::{
+    cloud::{Cloud, Fault, Thing, World, confs, texts},
+    shared::Shared,
+};
 
-/// A state in memory.
-pub struct Memory(RefCell<State>);
+/// A state in memory, whose lock nobody else wants.
+#[derive(Clone)]
+pub struct Memory(Arc<Shared<State>>);
 
-/// A lock that nobody else wants.
-pub struct Free;
-
-impl LockGuard for Free {
-    async fn release(self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
+static ME: LazyLock<LockInfo> = LazyLock::new(|| LockInfo::of_this_process("test"));
 
 impl StateStore for Memory {
-    type Guard = Free;
+    type Lock = Self;
 
     async fn load(&self) -> Result<State, StoreError> {
         Ok(self.0.borrow().clone())
     }
 
+    async fn lock(&self, _: &LockInfo) -> Result<Self, StoreError> {
+        Ok(self.clone())
+    }
+
+    fn location(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+impl StateLock for Memory {
     async fn save(&self, state: &State) -> Result<(), StoreError> {
-        self.0.replace(state.clone());
+        state.clone_into(&mut self.0.borrow_mut());
         Ok(())
     }
 
-    async fn lock(&self, _: &LockInfo) -> Result<Free, StoreError> {
-        Ok(Free)
+    fn is_held(&self) -> bool {
+        true
+    }
+
+    async fn lost(&self) {
+        pending::<()>().await;
+    }
+
+    async fn release(self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -47,12 +67,12 @@ pub struct Judge {
     pub state: State,
     rules: RuleBook,
     /// What was done so far, to read.
-    story: RefCell<String>,
+    story: Shared<String>,
 }
 
 impl Judge {
     pub fn new(cloud: Cloud, state: State) -> Self {
-        Self { cloud, state, rules: rule_book(), story: RefCell::default() }
+        Self { cloud, state, rules: rule_book(), story: Shared::default() }
     }
 
     /// What was done so far.
@@ -86,11 +106,15 @@ impl Judge {
         self.tell(|story| write_plan(story, &plan));
         self.cloud.begin(fault);
         self.watch(desired, &plan);
-        let store = Memory(RefCell::new(self.state.clone()));
+        let store = Memory(Arc::new(Shared::new(self.state.clone())));
         let (events, settings) = (Events::nowhere(), Settings::default());
-        let state = self.state.clone();
-        let outcome = self.cloud.drive(apply(&plan, &self.cloud, &store, &self.rules, state, &events, &settings));
-        self.state = store.0.into_inner();
+        let work = async {
+            let mut session = Session::begin(Arc::new(store.clone()), &ME).await?;
+            let state = session.read().await?;
+            session.apply(&plan, state, &self.cloud, &self.rules, &events, &settings).await
+        };
+        let outcome = self.cloud.drive(work).transpose().map_err(|error| error.to_string())?;
+        self.state = store.0.borrow().clone();
         let run = self.cloud.run.borrow();
         self.note(&format!("calls:\n    {}", run.log.join("\n    ")));
         if let Some(wrong) = run.wrong.first() {

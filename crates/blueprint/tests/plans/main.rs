@@ -14,6 +14,7 @@
 mod cases;
 mod cloud;
 mod judge;
+mod shared;
 mod stacks;
 mod turns;
 mod worlds;

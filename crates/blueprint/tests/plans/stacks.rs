@@ -122,12 +122,11 @@ impl Change {
 
     pub fn options(&self) -> PlanOptions {
         let address = |text: &str| text.parse::<Address>().unwrap();
-        PlanOptions {
-            targets: self.targets.iter().copied().map(address).collect(),
-            update_pinned: self.update_pinned,
-            replace: Some(self.replace).filter(|text| !text.is_empty()).map(address).into_iter().collect(),
-            ..PlanOptions::default()
-        }
+        let mut options = PlanOptions::default();
+        options.targets = self.targets.iter().copied().map(address).collect();
+        options.update_pinned = self.update_pinned;
+        options.replace = Some(self.replace).filter(|text| !text.is_empty()).map(address).into_iter().collect();
+        options
     }
 
     /// Whether a second plan with the same options would do the same again.

@@ -2,13 +2,14 @@
 //! to work.
 
 use std::{
-    cell::{Cell, RefCell},
     future::poll_fn,
     pin::pin,
     task::{Context, Poll, Waker},
 };
 
 use trunnion_engine::Operation;
+
+use crate::shared::Shared;
 
 /// Which of the calls that could be made next is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,28 +60,30 @@ struct Waiter {
 /// Those who wait to make a call.
 pub struct Turns {
     pace: Pace,
-    next: Cell<u64>,
-    granted: Cell<Option<u64>>,
-    waiting: RefCell<Vec<Waiter>>,
+    next: Shared<u64>,
+    granted: Shared<Option<u64>>,
+    waiting: Shared<Vec<Waiter>>,
 }
 
 impl Turns {
     pub fn new(pace: Pace) -> Self {
-        Self { pace, next: Cell::new(0), granted: Cell::new(None), waiting: RefCell::default() }
+        Self { pace, next: Shared::new(0), granted: Shared::new(None), waiting: Shared::default() }
     }
 
     /// Waits until the next call is the caller's.
     pub async fn take(&self, operation: Operation, when: When) {
-        let number = self.next.get();
-        self.next.set(number + 1);
+        let number = {
+            let mut next = self.next.borrow_mut();
+            *next += 1;
+            *next - 1
+        };
         let rank = match when {
             When::InTurn => self.pace.rank(operation, number),
             When::AtLast => u64::MAX / 2 + number,
         };
         let mut is_waiting = false;
         poll_fn(|context| {
-            if self.granted.get() == Some(number) {
-                self.granted.set(None);
+            if self.granted.borrow_mut().take_if(|granted| *granted == number).is_some() {
                 return Poll::Ready(());
             }
             if !is_waiting {
@@ -108,7 +111,7 @@ impl Turns {
             let first = (0..waiting.len()).min_by_key(|&index| waiting[index].rank);
             let Some(first) = first else { panic!("it waits, and no call is open") };
             let first = waiting.swap_remove(first);
-            self.granted.set(Some(first.number));
+            *self.granted.borrow_mut() = Some(first.number);
             first.waker.wake();
         }
     }

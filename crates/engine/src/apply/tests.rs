@@ -1,11 +1,19 @@
 //! Apply against a cloud in memory that can refuse, and a store in memory that can refuse too.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde_json::json;
 
 use super::*;
-use crate::{Attribute, Graph, LockGuard, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules, plan};
+use crate::{
+    Attribute, ErrorClass, Graph, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules, StateLock, plan,
+};
 
 const BOOK: [Rules; 3] = [
     Rules {
@@ -36,24 +44,26 @@ const BOOK: [Rules; 3] = [
 
 #[derive(Default)]
 struct Cloud {
-    world: RefCell<BTreeMap<Address, Remote>>,
-    calls: RefCell<Vec<String>>,
+    world: Mutex<BTreeMap<Address, Remote>>,
+    calls: Mutex<Vec<String>>,
     refuses: Vec<&'static str>,
     interrupts_at: Option<(&'static str, CancellationToken)>,
     /// Whether the call that is interrupted ends its wait, too.
     gives_up: bool,
+    /// During this call the lock is lost, and its answer never comes.
+    loses_at: Option<(&'static str, Arc<AtomicBool>)>,
 }
 
 impl Cloud {
     fn call(&self, what: &str, address: &Address) -> Result<(), ProviderError> {
         let call = format!("{what} {address}");
-        self.calls.borrow_mut().push(call.clone());
+        self.calls.lock().unwrap().push(call.clone());
         if let Some((at, token)) = &self.interrupts_at
             && *at == call
         {
             token.cancel();
             if self.gives_up {
-                return Err(ProviderError { is_interruption: true, ..ProviderError::new("not waited for", None) });
+                return Err(ProviderError::new("not waited for", None).with_class(ErrorClass::Interrupted));
             }
         }
         if self.refuses.contains(&call.as_str()) {
@@ -61,72 +71,107 @@ impl Cloud {
         }
         Ok(())
     }
+
+    async fn lose(&self, what: &str, address: &Address) {
+        if let Some((at, is_lost)) = &self.loses_at
+            && *at == format!("{what} {address}")
+        {
+            is_lost.store(true, Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Provider for Cloud {
-    async fn observe(&self, _: &Graph, _: &State) -> Result<Observed, ProviderError> {
-        let world = self.world.borrow();
+    async fn observe(&self, _: &Graph, _: &State, _: &Context) -> Result<Observed, ProviderError> {
+        let world = self.world.lock().unwrap();
         let remotes = world.iter().map(|(address, remote)| (address.clone(), vec![remote.clone()])).collect();
         Ok(Observed { remotes, ..Observed::default() })
     }
 
-    async fn create(&self, resource: &Resolved, _: &Token) -> Result<Remote, ProviderError> {
+    async fn create(&self, resource: &Resolved, _: &Token, _: &Context) -> Result<Remote, ProviderError> {
         self.call("create", &resource.address)?;
+        self.lose("create", &resource.address).await;
         let mut attributes = resource.attributes.clone();
         let id = format!("id-of-{}", resource.address);
         attributes.insert("id".to_owned(), id.clone().into());
         let remote = Remote::new(id, attributes);
-        self.world.borrow_mut().insert(resource.address.clone(), remote.clone());
+        self.world.lock().unwrap().insert(resource.address.clone(), remote.clone());
         Ok(remote)
     }
 
-    async fn update(&self, remote: &Remote, resource: &Resolved, _: &[String]) -> Result<Remote, ProviderError> {
+    async fn update(
+        &self,
+        remote: &Remote,
+        resource: &Resolved,
+        _: &[String],
+        _: &Context,
+    ) -> Result<Remote, ProviderError> {
         self.call("update", &resource.address)?;
         let mut remote = remote.clone();
         remote.attributes.extend(resource.attributes.clone());
-        self.world.borrow_mut().insert(resource.address.clone(), remote.clone());
+        self.world.lock().unwrap().insert(resource.address.clone(), remote.clone());
         Ok(remote)
     }
 
-    async fn delete(&self, address: &Address, _: &Remote) -> Result<(), ProviderError> {
+    async fn delete(&self, address: &Address, _: &Remote, _: &Context) -> Result<(), ProviderError> {
         self.call("delete", address)?;
-        self.world.borrow_mut().remove(address);
+        self.world.lock().unwrap().remove(address);
         Ok(())
     }
 }
 
-#[derive(Default)]
-struct Memory {
-    saved: RefCell<Vec<State>>,
+/// A state in memory, and its lock.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory {
+    pub(crate) saved: Arc<Mutex<Vec<State>>>,
     is_full: bool,
+    is_lost: Arc<AtomicBool>,
 }
 
-struct Free;
+impl Memory {
+    /// With this document.
+    pub(crate) fn of(state: &State) -> Self {
+        Self { saved: Arc::new(Mutex::new(vec![state.clone()])), ..Self::default() }
+    }
+}
 
-impl LockGuard for Free {
+impl StateStore for Memory {
+    type Lock = Self;
+
+    async fn load(&self) -> Result<State, StoreError> {
+        Ok(self.saved.lock().unwrap().last().cloned().unwrap_or_else(|| State::empty("test")))
+    }
+
+    async fn lock(&self, _: &LockInfo) -> Result<Self, StoreError> {
+        Ok(self.clone())
+    }
+
+    fn location(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+impl StateLock for Memory {
+    async fn save(&self, state: &State) -> Result<(), StoreError> {
+        if self.is_full {
+            return Err(StoreError::Remote(ProviderError::new("full", None)));
+        }
+        self.saved.lock().unwrap().push(state.clone());
+        Ok(())
+    }
+
+    fn is_held(&self) -> bool {
+        !self.is_lost.load(Ordering::Relaxed)
+    }
+
     async fn release(self) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
-impl StateStore for Memory {
-    type Guard = Free;
-
-    async fn load(&self) -> Result<State, StoreError> {
-        Ok(self.saved.borrow().last().cloned().unwrap_or_else(|| State::empty("test")))
-    }
-
-    async fn save(&self, state: &State) -> Result<(), StoreError> {
-        if self.is_full {
-            return Err(StoreError::Remote { message: "full".to_owned(), help: None });
-        }
-        self.saved.borrow_mut().push(state.clone());
-        Ok(())
-    }
-
-    async fn lock(&self, _: &LockInfo) -> Result<Free, StoreError> {
-        Ok(Free)
-    }
+pub(crate) async fn session(store: &Memory) -> Session<Memory> {
+    Session::begin(Arc::new(store.clone()), &LockInfo::of_this_process("test")).await.unwrap()
 }
 
 /// `base.a` and `base.b`; `thing.a[0]` and `thing.a[1]` on the first, `thing.b` on the second.
@@ -149,12 +194,13 @@ fn graph() -> Graph {
 
 async fn run(desired: &Graph, cloud: &Cloud, store: &Memory, settings: &Settings) -> (Outcome, Vec<Event>) {
     let rules = RuleBook::new(BOOK);
-    let state = store.load().await.unwrap_or_else(|error| panic!("{error}"));
-    let observed = cloud.observe(desired, &state).await.unwrap_or_else(|error| panic!("{error}"));
+    let mut session = session(store).await;
+    let state = session.read().await.unwrap();
+    let observed = cloud.observe(desired, &state, &Context::default()).await.unwrap();
     let plan =
         plan(desired, &observed, &state, &rules, &PlanOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     let (events, mut receiver) = Events::channel();
-    let outcome = apply(&plan, cloud, store, &rules, state, &events, settings).await;
+    let outcome = session.apply(&plan, state, cloud, &rules, &events, settings).await.unwrap();
     drop(events);
     let mut heard = Vec::new();
     while let Some(event) = receiver.recv().await {
@@ -171,7 +217,7 @@ async fn what_was_unknown_comes_from_the_steps_before() {
     assert_eq!(outcome.done.len(), 5);
     assert_eq!(heard.len(), 10, "each step starts and finishes");
     let address = "thing.a[1]".parse().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(cloud.world.borrow()[&address].attributes["base"], Value::from("id-of-base.a"));
+    assert_eq!(cloud.world.lock().unwrap()[&address].attributes["base"], Value::from("id-of-base.a"));
     let saved = store.load().await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(saved, outcome.state);
     assert_eq!(saved.resources.len(), 5);
@@ -182,10 +228,10 @@ async fn what_was_unknown_comes_from_the_steps_before() {
 async fn a_second_apply_calls_and_saves_nothing() {
     let (cloud, store) = (Cloud::default(), Memory::default());
     run(&graph(), &cloud, &store, &Settings::default()).await;
-    let (calls, saves) = (cloud.calls.borrow().len(), store.saved.borrow().len());
+    let (calls, saves) = (cloud.calls.lock().unwrap().len(), store.saved.lock().unwrap().len());
     let (outcome, heard) = run(&graph(), &cloud, &store, &Settings::default()).await;
     assert!(outcome.is_complete() && heard.is_empty());
-    assert_eq!((cloud.calls.borrow().len(), store.saved.borrow().len()), (calls, saves));
+    assert_eq!((cloud.calls.lock().unwrap().len(), store.saved.lock().unwrap().len()), (calls, saves));
 }
 
 #[tokio::test]
@@ -213,10 +259,10 @@ async fn what_depends_on_a_failure_is_skipped_and_the_rest_is_done() {
         outcome.skipped.iter().map(|(address, _, because)| format!("{address} because {because}")).collect();
     assert_eq!(skipped, ["thing.a[0] because base.a", "thing.a[1] because base.a"]);
     assert!(outcome.state.digest.is_none(), "not applied to the end");
-    let mended = Cloud { world: cloud.world, ..Cloud::default() };
-    let (outcome, _) = run(&graph(), &mended, &store, &Settings::default()).await;
+    let repaired = Cloud { world: cloud.world, ..Cloud::default() };
+    let (outcome, _) = run(&graph(), &repaired, &store, &Settings::default()).await;
     assert!(outcome.is_complete());
-    assert_eq!(*mended.calls.borrow(), ["create base.a", "create thing.a[0]", "create thing.a[1]"]);
+    assert_eq!(*repaired.calls.lock().unwrap(), ["create base.a", "create thing.a[0]", "create thing.a[1]"]);
 }
 
 #[tokio::test]
@@ -226,7 +272,7 @@ async fn an_interruption_starts_nothing_new_and_keeps_what_was_done() {
     let store = Memory::default();
     let settings = Settings { concurrency: 1, interrupt, ..Settings::default() };
     let (outcome, heard) = run(&graph(), &cloud, &store, &settings).await;
-    assert_eq!(*cloud.calls.borrow(), ["create base.a"]);
+    assert_eq!(*cloud.calls.lock().unwrap(), ["create base.a"]);
     assert_eq!((outcome.done.len(), outcome.not_started), (1, 4));
     assert!(heard.len() >= 2);
     assert_eq!(store.load().await.unwrap_or_else(|error| panic!("{error}")).resources.len(), 1);
@@ -244,6 +290,7 @@ async fn what_ran_when_it_was_interrupted_is_not_counted_as_not_started() {
     assert_eq!(interrupted, ["base.b"]);
     assert_eq!(outcome.done.len() + outcome.interrupted.len() + outcome.not_started, 5);
     assert!(!outcome.is_complete() && outcome.state.digest.is_none());
+    assert_eq!(outcome.exit_code(), ExitCode::Interrupted);
     assert!(heard.iter().any(|event| matches!(event, Event::Interrupted { .. })));
 }
 
@@ -255,7 +302,7 @@ async fn a_state_that_cannot_be_saved_stops_and_loses_nothing() {
     assert!(outcome.not_started > 0, "it starts nothing that it cannot record");
     let (outcome, _) = run(&graph(), &cloud, &Memory::default(), &Settings::default()).await;
     assert!(outcome.is_complete());
-    let creates = cloud.calls.borrow().len();
+    let creates = cloud.calls.lock().unwrap().len();
     assert_eq!(creates, 5, "nothing is created twice");
 }
 
@@ -265,7 +312,7 @@ async fn deletes_forget() {
     run(&graph(), &cloud, &store, &Settings::default()).await;
     let (outcome, _) = run(&Graph::empty("test"), &cloud, &store, &Settings::default()).await;
     assert!(outcome.is_complete());
-    assert!(outcome.state.resources.is_empty() && cloud.world.borrow().is_empty());
+    assert!(outcome.state.resources.is_empty() && cloud.world.lock().unwrap().is_empty());
 }
 
 /// `copy.c`, which is never there twice, on `base.a`.
@@ -283,11 +330,11 @@ async fn a_replacement_that_turns_out_to_be_the_same_keeps_the_old_one() {
     let graph = copy("as it was");
     run(&graph, &cloud, &store, &Settings::default()).await;
     // Its id is unknown when the plan is made, and comes out as it was.
-    cloud.world.borrow_mut().retain(|address, _| address.kind.as_str() != "base");
-    cloud.calls.borrow_mut().clear();
+    cloud.world.lock().unwrap().retain(|address, _| address.kind.as_str() != "base");
+    cloud.calls.lock().unwrap().clear();
     let (outcome, heard) = run(&graph, &cloud, &store, &Settings::default()).await;
     assert!(outcome.is_complete(), "{:?}", outcome.failed);
-    assert_eq!(*cloud.calls.borrow(), ["create base.a", "create copy.c"], "the old one is not deleted");
+    assert_eq!(*cloud.calls.lock().unwrap(), ["create base.a", "create copy.c"], "the old one is not deleted");
     assert_eq!(heard.len(), 4, "what is not done is not told");
     assert_eq!(outcome.state.resources.len(), 2);
 
@@ -300,17 +347,37 @@ async fn what_a_create_found_is_not_deleted() {
     let (cloud, store) = (Cloud::default(), Memory::default());
     let rules = RuleBook::new(BOOK);
     run(&graph(), &cloud, &store, &Settings::default()).await;
-    let state = store.load().await.unwrap();
-    let mut observed = cloud.observe(&graph(), &state).await.unwrap();
+    let mut session = session(&store).await;
+    let state = session.read().await.unwrap();
+    let mut observed = cloud.observe(&graph(), &state, &Context::default()).await.unwrap();
     // The plan believes that the only one is a left-over: the cloud showed another one as the current one, or none.
     let address: Address = "thing.b".parse().unwrap();
     observed.remotes.get_mut(&address).unwrap()[0].is_spent = true;
     let plan = plan(&graph(), &observed, &state, &rules, &PlanOptions::default()).unwrap();
     let steps: Vec<_> = plan.steps.iter().map(|step| step.operation).collect();
     assert_eq!(steps, [Operation::Create, Operation::Delete]);
-    cloud.calls.borrow_mut().clear();
-    let outcome = apply(&plan, &cloud, &store, &rules, state, &Events::nowhere(), &Settings::default()).await;
+    cloud.calls.lock().unwrap().clear();
+    let outcome = session.apply(&plan, state, &cloud, &rules, &Events::nowhere(), &Settings::default()).await.unwrap();
     assert!(outcome.is_complete(), "{outcome:?}");
-    assert_eq!(*cloud.calls.borrow(), ["create thing.b"]);
+    assert_eq!(*cloud.calls.lock().unwrap(), ["create thing.b"]);
     assert_eq!(outcome.state.resources[&address].id, "id-of-thing.b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_lock_is_lost_drops_what_runs_and_changes_nothing_more() {
+    let store = Memory::default();
+    let loses_at = Some(("create base.b", Arc::clone(&store.is_lost)));
+    let cloud = Cloud { loses_at, ..Cloud::default() };
+    let settings = Settings { concurrency: 1, ..Settings::default() };
+    let desired = graph();
+    let work = run(&desired, &cloud, &store, &settings);
+    let (outcome, heard) = tokio::time::timeout(Duration::from_mins(1), work).await.unwrap();
+    assert!(matches!(&outcome.unsaved, Some(StoreError::Lost { place }) if place == "memory"), "{outcome:?}");
+    assert_eq!(*cloud.calls.lock().unwrap(), ["create base.a", "create base.b"]);
+    let interrupted: Vec<String> = outcome.interrupted.iter().map(|(address, _)| address.to_string()).collect();
+    assert_eq!((interrupted, outcome.done.len(), outcome.not_started), (vec!["base.b".to_owned()], 1, 3));
+    assert!(heard.iter().any(|event| matches!(event, Event::Interrupted { .. })));
+    assert_eq!(outcome.exit_code(), ExitCode::Error);
+    let saved = store.saved.lock().unwrap();
+    assert!(saved.iter().all(|state| !state.resources.contains_key(&"base.b".parse().unwrap())));
 }

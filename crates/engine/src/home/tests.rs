@@ -1,11 +1,13 @@
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    Attribute, Cause, Computed, Events, Graph, LockGuard, LockInfo, Plan, PlanOptions, Provider, ProviderError,
-    Replacement, Resolved, Resource, Rules, Settings, StateStore, StoreError, Token, apply, plan,
+    Attribute, Cause, Computed, Context, Events, Graph, Plan, PlanOptions, Provider, ProviderError, Replacement,
+    Resolved, Resource, Rules, Settings, Token,
+    apply::tests::{Memory, session},
+    plan,
 };
 
 const fn rules(kind: &'static str, depends_on: &'static [&'static str]) -> Rules {
@@ -175,67 +177,48 @@ fn the_bucket_changes_its_home_after_everything_else() {
 /// A cloud that says yes, but to one call.
 #[derive(Default)]
 struct Cloud {
-    updated: RefCell<Vec<String>>,
+    updated: Mutex<Vec<String>>,
     refuses: Option<&'static str>,
 }
 
 impl Provider for Cloud {
-    async fn observe(&self, _: &Graph, _: &State) -> Result<Observed, ProviderError> {
+    async fn observe(&self, _: &Graph, _: &State, _: &Context) -> Result<Observed, ProviderError> {
         Ok(Observed::default())
     }
 
-    async fn create(&self, resource: &Resolved, _: &Token) -> Result<Remote, ProviderError> {
+    async fn create(&self, resource: &Resolved, _: &Token, _: &Context) -> Result<Remote, ProviderError> {
         Ok(Remote::new("new", resource.attributes.clone()))
     }
 
-    async fn update(&self, remote: &Remote, resource: &Resolved, _: &[String]) -> Result<Remote, ProviderError> {
+    async fn update(
+        &self,
+        remote: &Remote,
+        resource: &Resolved,
+        _: &[String],
+        _: &Context,
+    ) -> Result<Remote, ProviderError> {
         let address = resource.address.to_string();
         if self.refuses == Some(address.as_str()) {
             return Err(ProviderError::new("no", None));
         }
-        self.updated.borrow_mut().push(address);
+        self.updated.lock().unwrap().push(address);
         Ok(Remote { attributes: resource.attributes.clone(), ..remote.clone() })
     }
 
-    async fn delete(&self, _: &Address, _: &Remote) -> Result<(), ProviderError> {
+    async fn delete(&self, _: &Address, _: &Remote, _: &Context) -> Result<(), ProviderError> {
         Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Memory(RefCell<Vec<State>>);
-
-struct Free;
-
-impl LockGuard for Free {
-    async fn release(self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
-impl StateStore for Memory {
-    type Guard = Free;
-
-    async fn load(&self) -> Result<State, StoreError> {
-        Ok(State::empty("test"))
-    }
-
-    async fn save(&self, state: &State) -> Result<(), StoreError> {
-        self.0.borrow_mut().push(state.clone());
-        Ok(())
-    }
-
-    async fn lock(&self, _: &LockInfo) -> Result<Free, StoreError> {
-        Ok(Free)
     }
 }
 
 async fn applied(observed: &Observed, state: &State, refuses: Option<&'static str>) -> (Vec<String>, Vec<State>) {
-    let (cloud, store) = (Cloud { refuses, ..Cloud::default() }, Memory::default());
+    let (cloud, store) = (Cloud { refuses, ..Cloud::default() }, Memory::of(state));
     let plan = planned(&stack("here"), observed, state);
-    let settings = Settings { home: Some("here".to_owned()), ..Settings::default() };
-    apply(&plan, &cloud, &store, &book(), state.clone(), &Events::nowhere(), &settings).await;
-    (cloud.updated.into_inner(), store.0.into_inner())
+    let settings = Settings::default().with_home("here", Adoption::default());
+    let mut session = session(&store).await;
+    let read = session.read().await.unwrap();
+    session.apply(&plan, read, &cloud, &book(), &Events::nowhere(), &settings).await.unwrap();
+    let saved = store.saved.lock().unwrap().split_off(1);
+    (cloud.updated.into_inner().unwrap(), saved)
 }
 
 #[tokio::test]

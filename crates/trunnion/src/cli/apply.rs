@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use trunnion::{Document, Engine, Error, Events, Options, Origin, Outcome, Planned, plain, report::causes};
+use trunnion::{
+    CancellationToken, Document, Engine, Error, Events, LockedPlan, Options, Origin, Outcome, Request, Session, plain,
+    report::causes,
+};
 
 use super::{
     ERROR, INTERRUPTED,
@@ -10,7 +13,7 @@ use super::{
     failure::Failure,
     outcome,
     output::Output,
-    plan::{compare, connect, read_document, request},
+    plan::{connect, read_document},
     progress::Progress,
     signals, stack_file,
     stream::Stream,
@@ -99,24 +102,28 @@ pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Fa
 
 async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Output) -> Result<u8, Failure> {
     let interrupt = signals::interrupt();
-    let options = Options { wait: job.is_waited_for, interrupt: interrupt.clone(), ..Options::default() };
+    let options = if job.is_waited_for { Options::new() } else { Options::new().without_waiting() };
     let engine = tokio::select! {
         engine = connect(job.verb, job.file, &job.origin, cloud, options, output) => engine?,
         () = interrupt.cancelled() => return Err(nothing_changed(output)),
     };
     let operation = if job.origin.destroy { "destroy" } else { "apply" };
-    let lock = patiently(output, "waiting for the lock of the state", engine.lock(operation)).await?;
+    let mut session = patiently(output, "waiting for the lock of the state", engine.lock(operation)).await?;
     let result = async {
         // Until the first change there is nothing to finish: an interruption just ends it.
-        let planned = tokio::select! {
-            planned = agreed(&engine, &job, how, output) => planned?,
-            () = interrupt.cancelled() => return Err(nothing_changed(output)),
+        let agreed = tokio::select! {
+            agreed = agreed(&engine, &mut session, &job, how, output, &interrupt) => agreed,
+            () = interrupt.cancelled() => Err(Error::Interrupted.into()),
         };
-        let (outcome, stream) = run(&engine, &planned, how, output).await?;
+        let plan = match agreed {
+            Err(Failure::Library(Error::Interrupted)) => return Err(nothing_changed(output)),
+            agreed => agreed?,
+        };
+        let (outcome, stream) = run(plan, how, output, &interrupt).await?;
         outcome::tell(&engine, &job.origin, &outcome, stream, output)
     }
     .await;
-    if let Err(error) = lock.release().await {
+    if let Err(error) = session.release().await {
         output.always_say(&format!(
             "The lock could not be given back: {}. Nobody renews it any more, so it ends by itself.",
             causes(&error)
@@ -133,12 +140,22 @@ fn nothing_changed(output: Output) -> Failure {
 }
 
 /// The plan, once it was shown and agreed to.
-async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -> Result<Planned, Failure> {
+async fn agreed<'session>(
+    engine: &Engine,
+    session: &'session mut Session,
+    job: &Job<'_>,
+    how: &Execute,
+    output: Output,
+    interrupt: &CancellationToken,
+) -> Result<LockedPlan<'session>, Failure> {
     let what = format!("reading {}", engine.place());
-    let mut planned = patiently(output, &what, engine.plan(&request(&job.origin))).await?;
-    if let Some((path, document)) = &job.written {
-        compare(path, document, &planned, &engine.state_location())?;
-    }
+    let mut planned = match &job.written {
+        None => patiently(output, &what, session.plan(&Request::from(&job.origin), interrupt)).await?,
+        Some((path, document)) => {
+            let planned = patiently(output, &what, session.plan_written(document, interrupt)).await;
+            planned.map_err(|error| named(path, error))?
+        }
+    };
     let document = planned.document(&job.origin);
     let readable = trunnion::render::terminal(&document);
     let takes_over = !document.compared.other_homes.is_empty();
@@ -149,18 +166,30 @@ async fn agreed(engine: &Engine, job: &Job<'_>, how: &Execute, output: Output) -
     } else if !how.json || !planned.plan.is_empty() {
         output.say(readable.trim_end());
     }
-    planned.take_over = how.take_over;
+    if how.take_over {
+        planned.agree_to_take_over();
+    }
     if takes_over && !how.take_over {
         if how.yes {
             return Err(Error::OtherHome(document.compared.other_homes).into());
         }
         consent_to_take_over(&document, output).await?;
-        planned.take_over = true;
+        planned.agree_to_take_over();
     }
     if must_ask {
         consent(&document, output).await?;
     }
     Ok(planned)
+}
+
+/// A written plan that is not applied has its path as its name.
+fn named(path: &Path, error: Error) -> Failure {
+    match error {
+        Error::Stale(stale) => {
+            Failure::with_help("plan::moved", stale.said_of(&format!("`{}`", path.display())), stale.help())
+        }
+        other => other.into(),
+    }
 }
 
 /// `--take-over` of a person at the keyboard.
@@ -204,17 +233,17 @@ async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
 }
 
 async fn run(
-    engine: &Engine,
-    planned: &Planned,
+    plan: LockedPlan<'_>,
     how: &Execute,
     output: Output,
+    interrupt: &CancellationToken,
 ) -> Result<(Outcome, Option<Stream>), Failure> {
     let (events, receiver) = Events::channel();
-    let steps = planned.plan.steps.len();
-    let stream = if how.json { Some(Stream::begin(output, &planned.plan.stack, steps)?) } else { None };
+    let steps = plan.plan.steps.len();
+    let stream = if how.json { Some(Stream::begin(output, &plan.plan.stack, steps)?) } else { None };
     let progress = Progress::new(output, steps, stream);
     let apply = async {
-        let outcome = engine.apply(planned, &events).await;
+        let outcome = plan.apply(&events, interrupt).await;
         drop(events);
         outcome
     };

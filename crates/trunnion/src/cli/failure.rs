@@ -50,6 +50,7 @@ impl Failure {
                 for diagnostic in error.diagnostics() {
                     output.report(diagnostic.as_ref());
                 }
+                return error.exit_code().code();
             }
             Self::Own(own) => output.report(&own),
             Self::Told(code) => return code,

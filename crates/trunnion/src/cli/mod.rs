@@ -18,7 +18,7 @@ mod waiting;
 use std::{borrow::Cow, ffi::OsString, future::Future, path::Path, process::ExitCode};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
-use trunnion::Engine;
+use trunnion::{Engine, ExitCode as Code};
 
 use self::{
     arguments::{Arguments, Command, SchemaOf},
@@ -26,14 +26,9 @@ use self::{
     output::Output,
 };
 
-/// Nothing to do, or all of it done.
-pub(crate) const DONE: u8 = 0;
-/// An error; what was done is said and recorded.
-pub(crate) const ERROR: u8 = 1;
-/// Changes are pending (`plan --detailed-exitcode`).
-pub(crate) const PENDING: u8 = 2;
-/// Interrupted; what was done is said and recorded.
-pub(crate) const INTERRUPTED: u8 = 130;
+pub(crate) const DONE: u8 = Code::Done.code();
+pub(crate) const ERROR: u8 = Code::Error.code();
+pub(crate) const INTERRUPTED: u8 = Code::Interrupted.code();
 
 pub(crate) fn main() -> ExitCode {
     let command = Arguments::command();

@@ -8,7 +8,7 @@ use trunnion::{
 };
 use trunnion_render::style;
 
-use super::{DONE, ERROR, INTERRUPTED, failure::Failure, output::Output, progress::named, read::hosts, stream::Stream};
+use super::{DONE, failure::Failure, output::Output, progress::named, read::hosts, stream::Stream};
 
 pub(crate) fn tell(
     engine: &Engine,
@@ -46,12 +46,13 @@ pub(crate) fn tell(
 
 /// The exit code, and how it ended in a few words.
 fn ended(outcome: &Outcome) -> (u8, &'static str) {
-    match Ending::of(outcome) {
-        Ending::Complete => (DONE, "Done."),
-        Ending::Unsaved if outcome.is_executed() => (ERROR, "Done, but the state is not saved."),
-        Ending::Unsaved | Ending::Failed => (ERROR, "Not all was done."),
-        Ending::Interrupted => (INTERRUPTED, "Interrupted."),
-    }
+    let words = match Ending::of(outcome) {
+        Ending::Complete => "Done.",
+        Ending::Unsaved if outcome.is_executed() => "Done, but the state is not saved.",
+        Ending::Unsaved | Ending::Failed => "Not all was done.",
+        Ending::Interrupted => "Interrupted.",
+    };
+    (outcome.exit_code().code(), words)
 }
 
 /// `12 of 15 steps done, 0 failed, 0 skipped, 1 not waited for, 2 not started`
@@ -86,6 +87,7 @@ mod tests {
     use trunnion::State;
 
     use super::*;
+    use crate::cli::{ERROR, INTERRUPTED};
 
     fn outcome() -> Outcome {
         Outcome {

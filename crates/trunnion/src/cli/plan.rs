@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use trunnion::{Document, Engine, Moved, Options, Origin, Planned, Request};
+use trunnion::{Document, Engine, Error, Options, Origin, Request};
 
 use super::{
-    DONE, PENDING,
+    DONE,
     arguments::{CloudArguments, Plan},
     failure::Failure,
     output::Output,
@@ -32,18 +32,21 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
     };
     let interrupt = signals::interrupt();
     let planned = async {
-        let options = Options { interrupt: interrupt.clone(), ..Options::default() };
-        let engine = Box::pin(connect("plan", &file, &origin, &arguments.cloud, options, output)).await?;
+        let engine = Box::pin(connect("plan", &file, &origin, &arguments.cloud, Options::new(), output)).await?;
         let what = format!("reading {}", engine.place());
-        let planned = patiently(output, &what, engine.plan(&request(&origin))).await?;
+        let planned = patiently(output, &what, engine.plan(&Request::from(&origin), &interrupt)).await?;
         Ok::<_, Failure>((engine, planned))
     };
-    let (engine, planned) = tokio::select! {
-        planned = planned => planned?,
-        () = interrupt.cancelled() => {
+    let planned = tokio::select! {
+        planned = planned => planned,
+        () = interrupt.cancelled() => Err(Error::Interrupted.into()),
+    };
+    let (engine, planned) = match planned {
+        Err(Failure::Library(Error::Interrupted)) => {
             output.always_say("Interrupted. Nothing was changed.");
             return Err(Failure::Told(super::INTERRUPTED));
         }
+        planned => planned?,
     };
     let document = planned.document(&origin);
     if let Some(path) = &arguments.out {
@@ -59,7 +62,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
     }
     tell_calls(&engine, output);
     engine.close().await;
-    Ok(if arguments.detailed_exitcode && !planned.plan.is_empty() { PENDING } else { DONE })
+    Ok(if arguments.detailed_exitcode { planned.exit_code().code() } else { DONE })
 }
 
 /// Loads the stack file of a plan and connects it. `verb` is the command.
@@ -72,23 +75,14 @@ pub(crate) async fn connect(
     output: Output,
 ) -> Result<Engine, Failure> {
     let stack = stack_file::load(file, origin.environment.as_deref(), verb)?;
-    let sandbox = cloud.sandbox.then(|| sandbox_folder(file));
-    Ok(Box::pin(patiently(output, "connecting", Engine::connect(stack, Options { sandbox, ..options }))).await?)
+    let mut options = options;
+    options.sandbox = cloud.sandbox.then(|| sandbox_folder(file));
+    Ok(Box::pin(patiently(output, "connecting", Engine::connect(stack, options))).await?)
 }
 
 /// `.trunnion/sandbox` beside the stack file.
 fn sandbox_folder(stack: &Path) -> PathBuf {
     stack.parent().unwrap_or(Path::new("")).join(".trunnion/sandbox")
-}
-
-pub(crate) fn request(origin: &Origin) -> Request {
-    Request {
-        destroy: origin.destroy,
-        targets: origin.targets.clone(),
-        replace: origin.replace.clone(),
-        update_images: origin.update_images,
-        update_generator: origin.update_generator,
-    }
 }
 
 pub(crate) fn text(document: &Document) -> Result<String, Failure> {
@@ -118,35 +112,4 @@ pub(crate) fn read_document(path: &Path) -> Result<Document, Failure> {
     })?;
     Document::parse(&bytes)
         .map_err(|error| Failure::with_help("plan::document", format!("`{shown}` {error}"), error.help()))
-}
-
-/// Refuses when a fresh plan is not the one that was written down.
-pub(crate) fn compare(path: &Path, written: &Document, planned: &Planned, state: &str) -> Result<(), Failure> {
-    let Some(moved) = written.moved(&planned.document(&written.compared.origin)) else { return Ok(()) };
-    let again = "make a new plan, read it, and apply that";
-    let path = path.display();
-    let (message, help) = match moved {
-        Moved::Stack(why) => (
-            format!("`{path}` cannot be applied: {why}"),
-            "name the stack file that it was made for with `--stack FILE`".to_owned(),
-        ),
-        Moved::Place(why) => (format!("`{path}` cannot be applied: {why}"), again.to_owned()),
-        Moved::State(why) if written.compared.state.lineage.is_empty() => {
-            (format!("`{path}` cannot be applied: {why}"), again.to_owned())
-        }
-        Moved::State(why) => (
-            format!("`{path}` cannot be applied: {why}"),
-            format!(
-                "bring the state that the plan was made with to `{state}`, or keep it in S3 \
-                 (`state: s3://BUCKET/PREFIX` in the stack file); or {again}"
-            ),
-        ),
-        Moved::Content(different) => {
-            let shown: String = different.iter().take(10).flat_map(|what| ["\n  ", what]).collect();
-            let more =
-                if different.len() > 10 { format!("\n  and {} more", different.len() - 10) } else { String::new() };
-            (format!("a fresh plan is not that of `{path}`, so nothing was changed:{shown}{more}"), again.to_owned())
-        }
-    };
-    Err(Failure::with_help("plan::moved", message, help))
 }

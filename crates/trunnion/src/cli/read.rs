@@ -69,7 +69,7 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
         ..Origin::default()
     };
     let file = &arguments.file;
-    let engine: Engine = Box::pin(connect("show", file, &origin, &arguments.cloud, Options::default(), output)).await?;
+    let engine: Engine = Box::pin(connect("show", file, &origin, &arguments.cloud, Options::new(), output)).await?;
     let recorded = engine.recorded().await?;
     let state = engine.state().await?;
     let outputs = Outputs::new(engine.stack(), &state);

@@ -7,21 +7,22 @@ mod access;
 mod control_plane;
 mod network;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use control_plane::{ECS, confs};
 use trunnion_engine::{
-    Address, Graph, KindName, Map, Observed, Operation, Provider, ProviderError, Remote, Resolved, State, Token, Value,
+    Address, Context, Graph, KindName, Map, Observed, Operation, Provider, ProviderError, Remote, Resolved, State,
+    Token, Value,
 };
 use trunnion_kinds::{
     ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, Instance, LaunchTemplate,
     LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, iam_path, lookup,
 };
 
-use crate::turns::{Pace, Turns, When};
+use crate::{
+    shared::Shared,
+    turns::{Pace, Turns, When},
+};
 
 /// One thing in the cloud.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -205,10 +206,10 @@ impl Run {
 
 /// The cloud.
 pub struct Cloud {
-    pub world: RefCell<World>,
-    pub run: RefCell<Run>,
+    pub world: Shared<World>,
+    pub run: Shared<Run>,
     /// How often a host was launched at each address, over all runs.
-    pub launched: RefCell<BTreeMap<Address, u32>>,
+    pub launched: Shared<BTreeMap<Address, u32>>,
     /// Which order of things at one address is shown.
     order: usize,
     turns: Turns,
@@ -220,9 +221,9 @@ impl Cloud {
     pub fn new(world: World, order: usize, pace: Pace, is_telling: bool) -> Self {
         Self {
             is_telling,
-            world: RefCell::new(world),
-            run: RefCell::default(),
-            launched: RefCell::default(),
+            world: Shared::new(world),
+            run: Shared::default(),
+            launched: Shared::default(),
             order,
             turns: Turns::new(pace),
         }
@@ -488,11 +489,11 @@ fn touches(paths: &[String], name: &str) -> bool {
 }
 
 impl Provider for Cloud {
-    async fn observe(&self, desired: &Graph, recorded: &State) -> Result<Observed, ProviderError> {
+    async fn observe(&self, desired: &Graph, recorded: &State, _: &Context) -> Result<Observed, ProviderError> {
         Ok(self.look(desired, recorded))
     }
 
-    async fn create(&self, resource: &Resolved, token: &Token) -> Result<Remote, ProviderError> {
+    async fn create(&self, resource: &Resolved, token: &Token, _: &Context) -> Result<Remote, ProviderError> {
         let hand = Hand { cloud: self, operation: Operation::Create };
         let wanted = &resource.attributes;
         let made = match resource.address.kind.as_str() {
@@ -513,7 +514,13 @@ impl Provider for Cloud {
         Ok(made)
     }
 
-    async fn update(&self, remote: &Remote, resource: &Resolved, paths: &[String]) -> Result<Remote, ProviderError> {
+    async fn update(
+        &self,
+        remote: &Remote,
+        resource: &Resolved,
+        paths: &[String],
+        _: &Context,
+    ) -> Result<Remote, ProviderError> {
         let hand = Hand { cloud: self, operation: Operation::Update };
         let (id, wanted) = (remote.id.as_str(), &resource.attributes);
         match resource.address.kind.as_str() {
@@ -531,7 +538,7 @@ impl Provider for Cloud {
         }
     }
 
-    async fn delete(&self, address: &Address, remote: &Remote) -> Result<(), ProviderError> {
+    async fn delete(&self, address: &Address, remote: &Remote, _: &Context) -> Result<(), ProviderError> {
         let hand = Hand { cloud: self, operation: Operation::Delete };
         let id = remote.id.as_str();
         self.note_delete(&address.kind, id);

@@ -7,52 +7,25 @@ use std::{
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use trunnion_aws::{Adoption, Aws, Calls, Connection, Endpoint, S3Store, Throttle};
+use trunnion_aws::{Aws, Calls, Connection, S3Store};
 use trunnion_blueprint::{self as blueprint, Binaries, Boots, Standing};
 use trunnion_engine::{
-    Address, Document, Events, FileStore, Graph, LockGuard as _, LockInfo, Note, Observed, Origin, Outcome, Place,
-    Plan, PlanError, PlanOptions, Provider as _, RuleBook, Settings, State, StateStore as _, apply, plan, selection,
+    Address, Context, Document, FileStore, Graph, LockInfo, Note, Observed, Origin, Place, Plan, PlanError,
+    PlanOptions, Provider, RuleBook, State, StateStore, plan, selection,
 };
 use trunnion_sandbox::{Running, Sandbox};
 use trunnion_stack::{Stack, StateLocation};
 
-use crate::{Error, nearest::nearest, store::Store};
+use crate::{
+    Error, ExitCode, Session,
+    nearest::nearest,
+    options::{Options, Request},
+    store::Store,
+};
 
-/// How to connect.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Start a sandbox inside this process instead of using AWS, its data kept in this folder. The data of a second account
-    /// is in a folder of its name inside.
-    pub sandbox: Option<PathBuf>,
-    /// Whether apply waits until hosts run and the service is stable.
-    pub wait: bool,
-    /// Once cancelled, apply starts nothing new, and ends every wait.
-    pub interrupt: CancellationToken,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { sandbox: None, wait: true, interrupt: CancellationToken::new() }
-    }
-}
-
-/// What to plan.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
-    /// Delete everything.
-    pub destroy: bool,
-    /// Only these addresses and what they need, or all.
-    pub targets: Vec<String>,
-    /// Take the newest images instead of those the launch templates hold.
-    pub update_images: bool,
-    /// Take the newest generator and boot script instead of those that the launch templates hold.
-    pub update_generator: bool,
-    /// Replace what stands at these addresses although nothing of it differs.
-    pub replace: Vec<String>,
-}
-
-/// A plan with the state it was made with.
+/// A plan with the state it was made with, to look at. Applied is one that a [`Session`] made.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Planned {
     /// The plan.
     pub plan: Plan,
@@ -62,8 +35,6 @@ pub struct Planned {
     pub place: Place,
     /// Who made it, as the ARN that AWS knows it by.
     pub identity: Option<String>,
-    /// Whether a person agreed to what the plan takes over from other homes. Without it, such a plan is not executed.
-    pub take_over: bool,
 }
 
 impl Planned {
@@ -71,25 +42,35 @@ impl Planned {
     pub fn document(&self, origin: &Origin) -> Document {
         Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book()).made(&self.place, self.identity.clone())
     }
+
+    /// What `plan --detailed-exitcode` ends with: whether changes are pending.
+    pub fn exit_code(&self) -> ExitCode {
+        if self.plan.is_empty() { ExitCode::Done } else { ExitCode::Pending }
+    }
 }
 
-/// A stack connected to AWS or to a sandbox.
+/// A stack connected to AWS, to a sandbox, or to a provider and a store that the caller brings.
 #[derive(Debug)]
-pub struct Engine {
-    stack: Stack,
-    aws: Aws,
-    store: Store,
-    rules: RuleBook,
-    place: Place,
-    interrupt: CancellationToken,
+pub struct Engine<P = Aws, S = Store> {
+    pub(crate) parts: Arc<Parts<P, S>>,
     sandbox: Option<Running>,
+}
+
+/// What an engine shares with its sessions.
+#[derive(Debug)]
+pub(crate) struct Parts<P, S> {
+    pub(crate) stack: Stack,
+    pub(crate) provider: P,
+    pub(crate) store: Arc<S>,
+    pub(crate) rules: RuleBook,
+    place: Place,
 }
 
 impl Engine {
     /// Connects a stack. No call is made yet, but for a stack that earlier versions gave another name: it keeps that name
     /// where resources have it.
     pub async fn connect(stack: Stack, options: Options) -> Result<Self, Error> {
-        let folder = options.sandbox.map(|folder| folder_of_account(folder, &stack.account));
+        let folder = options.sandbox.clone().map(|folder| folder_of_account(folder, &stack.account));
         let sandbox = match &folder {
             None => None,
             Some(folder) => {
@@ -102,12 +83,7 @@ impl Engine {
                 Some(Sandbox::open(options)?.serve(listener)?)
             }
         };
-        let endpoint = sandbox.as_ref().map(|running| Endpoint {
-            url: running.endpoint(),
-            access_key: trunnion_sandbox::ACCESS_KEY_ID.to_owned(),
-            secret_key: trunnion_sandbox::SECRET_ACCESS_KEY.to_owned(),
-        });
-        let cloud = Cloud { endpoint, folder, wait: options.wait, interrupt: options.interrupt.clone() };
+        let cloud = Cloud { url: sandbox.as_ref().map(Running::endpoint), folder, options };
         let (stack, aws, store) = cloud.settled(stack).await?;
         let endpoint = match (&cloud.folder, aws.endpoint()) {
             (Some(folder), _) => trunnion_engine::Endpoint::Sandbox(folder.display().to_string()),
@@ -115,37 +91,87 @@ impl Engine {
             (None, None) => trunnion_engine::Endpoint::Aws,
         };
         let place = Place { account: stack.account.clone(), region: stack.region.clone(), endpoint };
-        Ok(Self { stack, aws, store, rules: trunnion_kinds::rule_book(), place, interrupt: options.interrupt, sandbox })
-    }
-
-    /// The stack.
-    pub fn stack(&self) -> &Stack {
-        &self.stack
+        Ok(Self { sandbox, ..Self::new(stack, aws, store, place) })
     }
 
     /// The AWS calls made so far.
     pub fn calls(&self) -> Calls {
-        self.aws.calls()
+        self.parts.provider.calls()
+    }
+}
+
+impl<P: Provider, S: StateStore> Engine<P, S> {
+    /// A stack in a cloud that is at this place, with a state in this store. `place` is what the state and plans call the
+    /// cloud: what was applied elsewhere is not touched here.
+    pub fn new(stack: Stack, provider: P, store: S, place: Place) -> Self {
+        let (store, rules) = (Arc::new(store), trunnion_kinds::rule_book());
+        Self { parts: Arc::new(Parts { stack, provider, store, rules, place }), sandbox: None }
     }
 
-    /// Where it is connected to.
+    /// The stack.
+    pub fn stack(&self) -> &Stack {
+        &self.parts.stack
+    }
+
+    /// What it is connected to.
+    pub fn provider(&self) -> &P {
+        &self.parts.provider
+    }
+
+    /// Where that is.
     pub fn place(&self) -> &Place {
-        &self.place
+        &self.parts.place
     }
 
     /// Where the state is kept: a path, or an `s3://` URL.
     pub fn state_location(&self) -> String {
-        self.store.location()
+        self.parts.store.location()
     }
 
     /// The state as it was last saved, wherever it was applied.
     pub async fn recorded(&self) -> Result<State, Error> {
-        Ok(self.store.load().await?)
+        Ok(self.parts.store.load().await?)
     }
 
     /// The state as it was last saved, as far as it speaks of the place that this is connected to.
     pub async fn state(&self) -> Result<State, Error> {
-        let mut state = self.recorded().await?;
+        self.parts.relevant(self.recorded().await?).await
+    }
+
+    /// Reads AWS in bulk and plans, without the lock: a plan to look at, or to write down. Once `interrupt` is cancelled, it
+    /// ends with [`Error::Interrupted`].
+    pub async fn plan(&self, request: &Request, interrupt: &CancellationToken) -> Result<Planned, Error> {
+        until(interrupt, async { self.parts.plan(self.state().await?, request, interrupt).await }).await
+    }
+
+    /// Takes the lock of the state for an operation, which those who find it locked are shown: `apply`, `destroy`.
+    pub async fn lock(&self, operation: &str) -> Result<Session<P, S>, Error> {
+        Session::begin(Arc::clone(&self.parts), &LockInfo::of_this_process(operation)).await
+    }
+
+    /// Ends the connection, and the sandbox with it.
+    pub async fn close(self) {
+        if let Some(running) = self.sandbox {
+            running.shutdown().await;
+        }
+    }
+}
+
+/// Until the first change there is nothing to finish: an interruption just ends it.
+pub(crate) async fn until<T>(
+    interrupt: &CancellationToken,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = interrupt.cancelled() => Err(Error::Interrupted),
+        result = work => result,
+    }
+}
+
+impl<P: Provider, S: StateStore> Parts<P, S> {
+    /// A state as far as it speaks of the place that this is connected to.
+    pub(crate) async fn relevant(&self, mut state: State) -> Result<State, Error> {
         if state.lineage.is_empty() {
             state = self.beside().await.unwrap_or(state);
         }
@@ -178,11 +204,19 @@ impl Engine {
     }
 
     /// Reads AWS in bulk and plans.
-    pub async fn plan(&self, request: &Request) -> Result<Planned, Error> {
-        let state = self.state().await?;
-        let Aim { desired, observed, binaries, note, targets, replace } = self.aim(&state, request).await?;
-        let home = Some(self.stack.home.clone());
-        let options = PlanOptions { targets, update_pinned: request.update_images, replace, home };
+    pub(crate) async fn plan(
+        &self,
+        state: State,
+        request: &Request,
+        interrupt: &CancellationToken,
+    ) -> Result<Planned, Error> {
+        let context = Context::new(interrupt.clone());
+        let Aim { desired, observed, binaries, note, targets, replace } = self.aim(&state, request, &context).await?;
+        let mut options = PlanOptions::default();
+        options.targets = targets;
+        options.update_pinned = request.update_images;
+        options.replace = replace;
+        options.home = Some(self.stack.home.clone());
         let mut plan = plan(&desired, &observed, &state, &self.rules, &options)
             .map_err(|error| explained(error, &desired, &observed))?;
         plan.notes.extend(note);
@@ -200,12 +234,11 @@ impl Engine {
                 help: finding.help,
             }));
         }
-        let identity = self.aws.identity().map(str::to_owned);
-        Ok(Planned { plan, state, place: self.place.clone(), identity, take_over: false })
+        Ok(Planned { plan, state, place: self.place.clone(), identity: self.provider.identity() })
     }
 
     /// Looks at the cloud, and only then decides what hosts boot: what stands keeps its boot.
-    async fn aim(&self, state: &State, request: &Request) -> Result<Aim, Error> {
+    async fn aim(&self, state: &State, request: &Request, context: &Context) -> Result<Aim, Error> {
         let stack = &self.stack;
         let refused = |error| Error::blueprint(stack, error);
         let is_scoped = !request.targets.is_empty() || !request.replace.is_empty();
@@ -222,7 +255,7 @@ impl Engine {
         }
         let binaries = Arc::new(Binaries::of(stack));
         if request.destroy {
-            let observed = self.aws.observe(&outline, state).await?;
+            let observed = self.provider.observe(&outline, state, context).await?;
             return Ok(Aim { desired: outline, observed, binaries: None, note: None, targets, replace });
         }
         // Hashing takes less time than the answers do.
@@ -230,7 +263,7 @@ impl Engine {
             let binaries = Arc::clone(&binaries);
             move || binaries.read()
         });
-        let mut observed = self.aws.observe(&outline, state).await?;
+        let mut observed = self.provider.observe(&outline, state, context).await?;
         // Where it was not hashed, it is once it is needed.
         let _ = hashing.await;
         if !observed.missing.is_empty() {
@@ -243,7 +276,7 @@ impl Engine {
         let boots = Boots::decide(stack, &binaries, &standing).map_err(refused)?;
         for sha256 in boots.uploads() {
             if let Some(content) = binaries.content(sha256) {
-                self.aws.supply(sha256, content);
+                self.provider.supply(sha256, content);
             }
         }
         boots.spell_out(stack, &mut observed);
@@ -251,58 +284,27 @@ impl Engine {
         let desired = blueprint::complete(desired, &observed).map_err(refused)?;
         Ok(Aim { desired, observed, binaries: Some(binaries), note: boots.note(), targets, replace })
     }
-
-    /// Takes the lock for an operation; hold it from before the plan until after apply.
-    pub async fn lock(&self, operation: &str) -> Result<Lock, Error> {
-        Ok(Lock(self.store.lock(&LockInfo::of_this_process(operation)).await?))
-    }
-
-    /// Executes a plan. The caller holds the lock. A plan that takes over resources of another home is refused until
-    /// [`Planned::take_over`] says that a person agreed.
-    pub async fn apply(&self, planned: &Planned, events: &Events) -> Result<Outcome, Error> {
-        if !planned.take_over && !planned.plan.other_homes.is_empty() {
-            return Err(Error::OtherHome(planned.plan.other_homes.clone()));
-        }
-        self.aws.let_adopt(Adoption { former_home: planned.state.home.clone(), take_over: planned.take_over });
-        let settings =
-            Settings { interrupt: self.interrupt.clone(), home: Some(self.stack.home.clone()), ..Settings::default() };
-        let state = planned.state.clone();
-        Ok(apply(&planned.plan, &self.aws, &self.store, &self.rules, state, events, &settings).await)
-    }
-
-    /// Ends the connection, and the sandbox with it.
-    pub async fn close(self) {
-        if let Some(running) = self.sandbox {
-            running.shutdown().await;
-        }
-    }
 }
 
 /// AWS, or a sandbox inside this process.
 struct Cloud {
-    endpoint: Option<Endpoint>,
-    /// Where the sandbox keeps its data.
+    /// The URL of the sandbox, and where it keeps its data.
+    url: Option<String>,
     folder: Option<PathBuf>,
-    wait: bool,
-    interrupt: CancellationToken,
+    options: Options,
 }
 
 impl Cloud {
     /// The connection and the state of a stack.
     async fn attach(&self, stack: &Stack) -> Result<(Aws, Store), Error> {
-        let is_sandbox = self.endpoint.is_some();
-        let connection = Connection {
-            stack: stack.name.clone(),
-            home: stack.home.clone(),
-            account: stack.account.clone(),
-            region: stack.region.clone(),
-            wait: self.wait,
-            throttle: if is_sandbox { Throttle::Off } else { Throttle::Aws },
-            endpoint: self.endpoint.clone(),
-            pace: if is_sandbox { Connection::SANDBOX_PACE } else { Connection::AWS_PACE },
-            patience: if is_sandbox { Connection::SANDBOX_PATIENCE } else { Connection::AWS_PATIENCE },
-            interrupt: self.interrupt.clone(),
-        };
+        use trunnion_sandbox::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+        let mut connection = Connection::new(&stack.name, &stack.home, &stack.account, &stack.region);
+        connection.endpoint.clone_from(&self.options.endpoint);
+        connection.credentials.clone_from(&self.options.credentials);
+        if let Some(url) = &self.url {
+            connection = connection.to_sandbox(url, ACCESS_KEY_ID, SECRET_ACCESS_KEY);
+        }
+        connection.wait = self.options.wait;
         let aws = Aws::connect(connection).await?;
         let store = match (&stack.state, &self.folder) {
             (StateLocation::S3 { bucket, key }, None) => Store::S3(S3Store::new(&aws, bucket, key)),
@@ -401,15 +403,4 @@ struct Aim {
 pub fn check(stack: &Stack) -> Result<Vec<Note>, Error> {
     blueprint::check(stack).map_err(|error| Error::blueprint(stack, error))?;
     Ok(blueprint::doubts(stack))
-}
-
-/// The lock of a stack's state.
-#[derive(Debug)]
-pub struct Lock(crate::store::Lock);
-
-impl Lock {
-    /// Gives it back.
-    pub async fn release(self) -> Result<(), Error> {
-        Ok(self.0.release().await?)
-    }
 }

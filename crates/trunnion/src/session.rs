@@ -1,0 +1,266 @@
+//! A stack under the lock of its state, from plan to apply.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+use trunnion_aws::Aws;
+use trunnion_engine::{Adoption, Document, Events, LockInfo, Moved, Outcome, Provider, Settings, StateStore};
+
+use crate::{
+    Error,
+    connected::{Parts, Planned, until},
+    options::Request,
+    store::Store,
+};
+
+/// A stack whose state nobody else writes: [`Engine::lock`](crate::Engine::lock) begins one.
+///
+/// What is applied was planned under the same lock, and there is no other way:
+///
+/// ```no_run
+/// # use trunnion::{CancellationToken, Engine, Error, Events, Outcome, Request};
+/// # async fn example(engine: Engine) -> Result<Outcome, Error> {
+/// # let (request, events, interrupt) = (Request::new(), Events::nowhere(), CancellationToken::new());
+/// let mut session = engine.lock("apply").await?;
+/// let plan = session.plan(&request, &interrupt).await?;
+/// let outcome = plan.apply(&events, &interrupt).await?;
+/// session.release().await?;
+/// # Ok(outcome)
+/// # }
+/// ```
+///
+/// A plan that was made without the lock cannot be applied:
+///
+/// ```compile_fail,E0599
+/// # use trunnion::{CancellationToken, Engine, Error, Events, Outcome, Request};
+/// # async fn example(engine: Engine) -> Result<Outcome, Error> {
+/// # let (request, events, interrupt) = (Request::new(), Events::nowhere(), CancellationToken::new());
+/// let plan = engine.plan(&request, &interrupt).await?;
+/// let outcome = plan.apply(&events, &interrupt).await?;
+/// # Ok(outcome)
+/// # }
+/// ```
+///
+/// Nor can one whose lock was given back:
+///
+/// ```compile_fail,E0505
+/// # use trunnion::{CancellationToken, Engine, Error, Events, Outcome, Request};
+/// # async fn example(engine: Engine) -> Result<Outcome, Error> {
+/// # let (request, events, interrupt) = (Request::new(), Events::nowhere(), CancellationToken::new());
+/// let mut session = engine.lock("apply").await?;
+/// let plan = session.plan(&request, &interrupt).await?;
+/// session.release().await?;
+/// let outcome = plan.apply(&events, &interrupt).await?;
+/// # Ok(outcome)
+/// # }
+/// ```
+///
+/// Nor the same plan twice:
+///
+/// ```compile_fail,E0382
+/// # use trunnion::{CancellationToken, Engine, Error, Events, Outcome, Request};
+/// # async fn example(engine: Engine) -> Result<Outcome, Error> {
+/// # let (request, events, interrupt) = (Request::new(), Events::nowhere(), CancellationToken::new());
+/// let mut session = engine.lock("apply").await?;
+/// let plan = session.plan(&request, &interrupt).await?;
+/// plan.apply(&events, &interrupt).await?;
+/// let outcome = plan.apply(&events, &interrupt).await?;
+/// # Ok(outcome)
+/// # }
+/// ```
+///
+/// Once the lock is lost, because it could not be renewed or because somebody took it away, every call ends with
+/// [`StoreError::Lost`](crate::StoreError::Lost) and changes nothing. An apply that is under way then drops what runs, as a
+/// kill would, and says so in [`Outcome::unsaved`].
+///
+/// Dropping a session gives the lock back, too; [`Session::release`] waits for that and says whether it went well.
+pub struct Session<P = Aws, S: StateStore = Store> {
+    parts: Arc<Parts<P, S>>,
+    session: trunnion_engine::Session<S>,
+}
+
+impl<P: Provider, S: StateStore> Session<P, S> {
+    pub(crate) async fn begin(parts: Arc<Parts<P, S>>, info: &LockInfo) -> Result<Self, Error> {
+        let session = trunnion_engine::Session::begin(Arc::clone(&parts.store), info).await?;
+        Ok(Self { parts, session })
+    }
+
+    /// Reads AWS in bulk and plans. Once `interrupt` is cancelled, it ends with [`Error::Interrupted`].
+    pub async fn plan(
+        &mut self,
+        request: &Request,
+        interrupt: &CancellationToken,
+    ) -> Result<LockedPlan<'_, P, S>, Error> {
+        let (parts, session) = (&self.parts, &mut self.session);
+        let planned = until(interrupt, async {
+            let state = parts.relevant(session.read().await?).await?;
+            parts.plan(state, request, interrupt).await
+        });
+        let planned = planned.await?;
+        Ok(LockedPlan { session: self, planned, is_take_over: false })
+    }
+
+    /// Makes a plan again that was written down, and refuses with [`Error::Stale`] unless it is the same.
+    pub async fn plan_written(
+        &mut self,
+        written: &Document,
+        interrupt: &CancellationToken,
+    ) -> Result<LockedPlan<'_, P, S>, Error> {
+        let state = self.parts.store.location();
+        let plan = self.plan(&Request::from(&written.compared.origin), interrupt).await?;
+        match written.moved(&plan.document(&written.compared.origin)) {
+            None => Ok(plan),
+            Some(moved) => {
+                let had_state = !written.compared.state.lineage.is_empty();
+                Err(Error::Stale(Stale { moved, state, had_state }))
+            }
+        }
+    }
+
+    /// Gives the lock back.
+    pub async fn release(self) -> Result<(), Error> {
+        Ok(self.session.release().await?)
+    }
+}
+
+/// A plan that was made under the lock, and can be applied under it.
+pub struct LockedPlan<'session, P = Aws, S: StateStore = Store> {
+    session: &'session mut Session<P, S>,
+    planned: Planned,
+    is_take_over: bool,
+}
+
+impl<P, S: StateStore> fmt::Debug for Session<P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("state", &self.parts.store.location()).finish_non_exhaustive()
+    }
+}
+
+impl<P, S: StateStore> fmt::Debug for LockedPlan<'_, P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockedPlan").field("planned", &self.planned).finish_non_exhaustive()
+    }
+}
+
+impl<P, S: StateStore> Deref for LockedPlan<'_, P, S> {
+    type Target = Planned;
+
+    fn deref(&self) -> &Planned {
+        &self.planned
+    }
+}
+
+impl<P: Provider, S: StateStore> LockedPlan<'_, P, S> {
+    /// A person agreed that the plan takes over resources of another home. Without that, such a plan is refused with
+    /// [`Error::OtherHome`].
+    pub fn agree_to_take_over(&mut self) {
+        self.is_take_over = true;
+    }
+
+    /// Executes the plan. Once `interrupt` is cancelled, it starts nothing new and ends every wait; what was done until then
+    /// is recorded.
+    pub async fn apply(self, events: &Events, interrupt: &CancellationToken) -> Result<Outcome, Error> {
+        let Self { session: Session { parts, session }, planned, is_take_over } = self;
+        if !is_take_over && !planned.plan.other_homes.is_empty() {
+            return Err(Error::OtherHome(planned.plan.other_homes));
+        }
+        let adoption = Adoption { former_home: planned.state.home.clone(), take_over: is_take_over };
+        let settings = Settings::new(interrupt.clone()).with_home(&parts.stack.home, adoption);
+        Ok(session.apply(&planned.plan, planned.state, &parts.provider, &parts.rules, events, &settings).await?)
+    }
+}
+
+/// Why a plan that was written down is not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stale {
+    /// What is not as it was when the plan was made.
+    pub moved: Moved,
+    /// Where the state is kept.
+    pub state: String,
+    /// Whether the plan was made with a state.
+    pub had_state: bool,
+}
+
+impl Stale {
+    /// How many differences are named.
+    const NAMED: usize = 10;
+
+    /// The sentence, with a name for the plan: a path in backticks.
+    pub fn said_of(&self, plan: &str) -> String {
+        match &self.moved {
+            Moved::Stack(why) | Moved::Place(why) | Moved::State(why) => format!("{plan} cannot be applied: {why}"),
+            Moved::Content(different) => {
+                let shown: String = different.iter().take(Self::NAMED).flat_map(|what| ["\n  ", what]).collect();
+                let more = match different.len().saturating_sub(Self::NAMED) {
+                    0 => String::new(),
+                    more => format!("\n  and {more} more"),
+                };
+                format!("a fresh plan is not that of {plan}, so nothing was changed:{shown}{more}")
+            }
+        }
+    }
+
+    /// What to do next.
+    pub fn help(&self) -> String {
+        let again = "make a new plan, read it, and apply that";
+        match &self.moved {
+            Moved::Stack(_) => "name the stack file that it was made for with `--stack FILE`".to_owned(),
+            Moved::State(_) if self.had_state => format!(
+                "bring the state that the plan was made with to `{}`, or keep it in S3 \
+                 (`state: s3://BUCKET/PREFIX` in the stack file); or {again}",
+                self.state
+            ),
+            _ => again.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said_of("the written plan"))
+    }
+}
+
+impl std::error::Error for Stale {}
+
+#[cfg(test)]
+mod tests {
+    use trunnion_stack::Stack;
+
+    use super::*;
+    use crate::{Engine, Options};
+
+    #[test]
+    fn every_future_can_move_between_threads() {
+        fn sent<T: Send>(value: T) -> T {
+            value
+        }
+        async fn every_future(stack: Stack, written: &Document) -> Result<(), Error> {
+            let (request, interrupt) = (Request::new(), CancellationToken::new());
+            let engine = sent(Engine::connect(stack, Options::new())).await?;
+            sent(engine.plan(&request, &interrupt)).await?;
+            let mut session = sent(engine.lock("apply")).await?;
+            sent(session.plan_written(written, &interrupt)).await?;
+            let plan = sent(session.plan(&request, &interrupt)).await?;
+            sent(plan.apply(&Events::nowhere(), &interrupt)).await?;
+            sent(session.release()).await?;
+            sent(engine.close()).await;
+            Ok(())
+        }
+        let _ = every_future;
+    }
+
+    #[test]
+    fn a_stale_plan_goes_by_the_name_it_is_given_and_names_ten_differences() {
+        let moved = Moved::Content((0..12).map(|number| format!("difference {number}")).collect());
+        let stale = Stale { moved, state: "s3://b/s.json".to_owned(), had_state: true };
+        let said = stale.said_of("`plan.json`");
+        assert!(said.starts_with("a fresh plan is not that of `plan.json`, so nothing was changed:\n  difference 0\n"));
+        assert!(said.ends_with("\n  difference 9\n  and 2 more"), "{said}");
+        let stale = Stale { moved: Moved::State("why".to_owned()), ..stale };
+        assert_eq!(stale.to_string(), "the written plan cannot be applied: why");
+        assert!(stale.help().contains("`s3://b/s.json`"), "{}", stale.help());
+        assert!(!Stale { had_state: false, ..stale }.help().contains("s3://b/s.json"));
+    }
+}
