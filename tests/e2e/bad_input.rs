@@ -1,7 +1,10 @@
 //! Whatever is wrong: a clear message, exit code 1, nothing changed.
 
+use std::fs;
+
+use serde_json::json;
 use trunnion_engine::{FileStore, LockInfo, StateStore as _};
-use trunnion_tests::Stage;
+use trunnion_tests::{SandboxProcess, Stage};
 
 fn refused(stage: &Stage, arguments: &[&str], expected: &[&str]) {
     let ended = stage.run(arguments);
@@ -113,4 +116,68 @@ fn a_damaged_state_is_told_and_left_alone() {
     stage.converge(&[]);
     stage.write(".trunnion/minimal.json", "{ not json");
     refused(&stage, &["apply", "--yes"], &["minimal.json", "only a cache"]);
+}
+
+#[test]
+fn a_plan_is_not_written_over_the_state() {
+    let stage = Stage::with("minimal");
+    stage.succeed(&["apply", "--sandbox", "--yes"]);
+    let state = fs::read(stage.path(".trunnion/minimal.json")).unwrap();
+    for out in [".trunnion/minimal.json", "./.trunnion/../.trunnion/minimal.json"] {
+        let ended = stage.run(&["plan", "--sandbox", "--out", out]);
+        assert_eq!(ended.code, 1);
+        assert!(ended.stderr.contains("names the file of the stack's state"), "{}", ended.stderr);
+    }
+    assert_eq!(fs::read(stage.path(".trunnion/minimal.json")).unwrap(), state);
+}
+
+#[test]
+fn a_plan_is_known_whatever_its_file_is_called() {
+    let stage = Stage::with("minimal");
+    stage.succeed(&["plan", "--sandbox", "--out", "plan.json"]);
+    fs::rename(stage.path("plan.json"), stage.path("reviewed.txt")).unwrap();
+    let shown = stage.succeed(&["show", "reviewed.txt"]);
+    assert!(shown.stdout.contains("15 to create"), "{}", shown.stdout);
+    let applied = stage.succeed(&["apply", "reviewed.txt", "--sandbox", "--yes"]);
+    assert!(applied.stderr.contains("15 of 15 steps done"), "{}", applied.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_a_state_or_a_plan_is_an_error() {
+    let stage = Stage::with("minimal");
+    fs::create_dir(stage.path(".trunnion")).unwrap();
+    for pipe in [".trunnion/minimal.json", "plan.json"] {
+        let path = stage.path(pipe);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let arguments: &[&str] = if pipe == "plan.json" { &["apply", pipe, "--sandbox"] } else { &["plan", "--sandbox"] };
+        let ended = stage.run(arguments);
+        assert_eq!(ended.code, 1);
+        assert!(ended.stderr.contains("no regular file"), "{}", ended.stderr);
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn after_a_failure_the_next_step_fits_what_was_asked() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    let denied = json!({"error": {"status": 403, "code": "UnauthorizedOperation", "message": "no"}});
+    let deny = |operation: &str| {
+        sandbox.faults(&json!([{"operation": operation, "times": 1, "effect": denied}]));
+    };
+    stage.succeed(&["plan", "--out", "plan.json"]);
+    deny("ec2:RunInstances");
+    let written = stage.run(&["apply", "plan.json", "--yes"]);
+    assert!(written.stderr.contains("Make a new plan and apply that"), "{}", written.stderr);
+    deny("ec2:RunInstances");
+    let whole = stage.run(&["apply", "--yes"]);
+    assert!(whole.stderr.contains("Running the same again goes on from here."), "{}", whole.stderr);
+    stage.succeed(&["apply", "--yes"]);
+    // The same again would replace the new host once more.
+    deny("ec2:RunInstances");
+    let replaced = stage.run(&["apply", "--replace", "instance.small[0]", "--yes"]);
+    assert!(replaced.stderr.contains("Run it without `--replace`"), "{}", replaced.stderr);
+    let ended = stage.succeed(&["apply", "--yes"]);
+    assert!(ended.stderr.contains("instance.small[0]: created"), "{}", ended.stderr);
 }

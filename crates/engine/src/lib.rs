@@ -40,6 +40,6 @@ pub use crate::{
     rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},
     session::Session,
     state::{Recorded, State, StateError},
-    store::{FileLock, FileStore, LockInfo, StateLock, StateStore, StoreError, replace_file},
+    store::{FileLock, FileStore, LockInfo, StateLock, StateStore, StoreError, read_file, replace_file},
     value::{JsonText, Map, Reference, Value, from_map, hex, to_map},
 };

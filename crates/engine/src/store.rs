@@ -176,7 +176,7 @@ impl FileStore {
     }
 
     fn read(&self) -> Result<Option<State>, StoreError> {
-        let bytes = match fs::read(&self.path) {
+        let bytes = match read_file(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Self::failed("reading", &self.path)(error)),
@@ -241,6 +241,17 @@ impl StateStore for FileStore {
     fn location(&self) -> String {
         self.path.display().to_string()
     }
+}
+
+/// Reads a file of bounded kind: a pipe or a device in its place is an error, because it could keep the reader waiting for
+/// ever.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_file() {
+        return fs::read(path);
+    }
+    let what = if metadata.is_dir() { "it is a directory" } else { "it is no regular file" };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
 /// Replaces a file as a whole or not at all: after an error, or a kill at any moment, it is the old one or the new one.

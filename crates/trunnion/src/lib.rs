@@ -160,7 +160,7 @@ pub use trunnion_engine::{
     self as engine, Action, Address, Compared, Context, Document, DocumentError, Endpoint, ErrorClass, Event,
     EventReceiver, Events, ExitCode, FileStore, Format, Graph, InvalidAddress, LockInfo, Moved, Note, Observed,
     Operation, Origin, OtherHome, Outcome, Place, Plan, PlanError, Provider, ProviderError, Remarks, Remote, Resolved,
-    State, StateLock, StateStore, StoreError, Token, plain, replace_file,
+    State, StateLock, StateStore, StoreError, Token, plain, read_file, replace_file,
 };
 pub use trunnion_kinds::{self as kinds, InstanceInterface};
 pub use trunnion_render as render;

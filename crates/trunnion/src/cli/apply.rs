@@ -33,9 +33,21 @@ struct Job<'a> {
     is_waited_for: bool,
 }
 
+impl Job<'_> {
+    /// How to go on where not all was done.
+    fn next(&self) -> &'static str {
+        match &self.written {
+            Some(_) => "Make a new plan and apply that to go on from here.",
+            None if !self.origin.replace.is_empty() => {
+                "Run it without `--replace` to go on from here: with it, what was replaced already is replaced once more."
+            }
+            None => "Running the same again goes on from here.",
+        }
+    }
+}
+
 pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failure> {
-    let is_document = arguments.file.extension().is_some_and(|extension| extension == "json");
-    if is_document {
+    if stack_file::is_plan(&arguments.file) {
         return apply_document(arguments, output).await;
     }
     if arguments.stack.is_some() {
@@ -120,7 +132,7 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
             agreed => agreed?,
         };
         let (outcome, stream) = run(plan, how, output, &interrupt).await?;
-        outcome::tell(&engine, &job.origin, &outcome, stream, output)
+        outcome::tell(&engine, &job.origin, job.next(), &outcome, stream, output)
     }
     .await;
     if let Err(error) = session.release().await {

@@ -66,9 +66,9 @@ fn of_other_tools(typed: &str) -> Option<&'static str> {
         "down" | "delete" | "remove" | "rm" | "teardown" | "undeploy" | "stop" => "type `trunnion destroy`",
         "preview" | "diff" | "changes" => "type `trunnion plan`",
         "version" => "type `trunnion --version`",
-        "fmt" | "format" | "lint" | "check" | "test" => {
-            "stack files are not reformatted; to check one, type `trunnion validate`"
-        }
+        "fmt" | "format" => "stack files are not reformatted; to check one, type `trunnion validate`",
+        "lint" | "check" => "to check a stack file, type `trunnion validate`",
+        "test" => "to check a stack file, type `trunnion validate`; to try one without AWS, `trunnion apply --sandbox`",
         "import" | "adopt" => "what carries the stack's tags is found by itself; type `trunnion plan`",
         "state" | "stack" => "the state is only a cache; to read it, type `trunnion show --json`",
         "workspace" | "env" | "environment" | "select" | "switch" => {

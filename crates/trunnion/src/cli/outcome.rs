@@ -1,4 +1,4 @@
-//! How an apply ended.
+//! How an apply ended, and how to go on.
 
 use std::fmt::Write as _;
 
@@ -13,6 +13,7 @@ use super::{DONE, failure::Failure, output::Output, progress::named, read::hosts
 pub(crate) fn tell(
     engine: &Engine,
     origin: &Origin,
+    next: &str,
     outcome: &Outcome,
     stream: Option<Stream>,
     output: Output,
@@ -38,7 +39,7 @@ pub(crate) fn tell(
         DONE if outcome.done.is_empty() => {}
         DONE => output.say(&line),
         _ if outcome.is_executed() => output.always_say(&line),
-        _ => output.always_say(&format!("{line} Running the same again goes on from here.")),
+        _ => output.always_say(&format!("{line} {next}")),
     }
     // What was lost of the data is an error, and hides nothing of the above.
     data.map(|()| code)

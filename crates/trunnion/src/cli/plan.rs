@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use trunnion::{Document, Engine, Error, Options, Origin, Request};
+use trunnion::{Document, Engine, Error, Options, Origin, Request, Stack, stack::StateLocation};
 
 use super::{
     DONE,
@@ -33,6 +33,9 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
     let interrupt = signals::interrupt();
     let planned = async {
         let engine = Box::pin(connect("plan", &file, &origin, &arguments.cloud, Options::new(), output)).await?;
+        if let Some(out) = &arguments.out {
+            is_not_the_state(out, engine.stack())?;
+        }
         let what = format!("reading {}", engine.place());
         let planned = patiently(output, &what, engine.plan(&Request::from(&origin), &interrupt)).await?;
         Ok::<_, Failure>((engine, planned))
@@ -91,6 +94,21 @@ pub(crate) fn text(document: &Document) -> Result<String, Failure> {
         .map_err(|error| Failure::new("plan::document", format!("the plan document cannot be written: {error}")))
 }
 
+/// Refuses to write a plan where the state is.
+fn is_not_the_state(out: &Path, stack: &Stack) -> Result<(), Failure> {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
+    };
+    match &stack.state {
+        StateLocation::File(state) if place(out).is_some_and(|out| place(state) == Some(out)) => {
+            let message = format!("`--out {}` names the file of the stack's state", out.display());
+            Err(Failure::with_help("plan::out", message, "name another file"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn write_document(path: &Path, document: &Document) -> Result<(), Failure> {
     trunnion::replace_file(path, text(document)?.as_bytes()).map_err(|error| {
         let message = format!("writing `{}` failed: {error}", path.display());
@@ -106,7 +124,7 @@ fn write_document(path: &Path, document: &Document) -> Result<(), Failure> {
 /// Reads a plan document back.
 pub(crate) fn read_document(path: &Path) -> Result<Document, Failure> {
     let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = trunnion::read_file(path).map_err(|error| {
         let message = format!("`{shown}` cannot be read: {error}");
         Failure::with_help("plan::document", message, "`trunnion plan STACK --out FILE` writes a plan document")
     })?;

@@ -1,5 +1,5 @@
 //! What apply is doing, as it happens: spinners with elapsed time on a terminal, one line per event elsewhere, and there a
-//! line every so often about what still runs. Equal failures are told once.
+//! line every so often about what still runs. Equal failures are reported once.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -157,7 +157,7 @@ impl<L: Lines> Progress<L> {
 
     fn fail(&mut self, address: Address, operation: Operation, error: &ProviderError, now: Instant) {
         let took = self.settle(&address, operation, now);
-        let cause = error.message.replace(&address.to_string(), "…");
+        let cause = without_what_differs(&error.message.replace(&address.to_string(), "…"));
         if let Some((_, _, others)) = self.failures.iter_mut().find(|(known, ..)| *known == cause) {
             others.push(address);
             return;
@@ -294,6 +294,13 @@ fn done(operation: Operation) -> &'static str {
     }
 }
 
+/// A message without its words that differ from one answer of AWS to the next: encoded messages and ids of requests.
+fn without_what_differs(message: &str) -> String {
+    const LONGEST_WORD: usize = 35;
+    let kept = |word: &&str| word.len() <= LONGEST_WORD || word.contains(':') || word.contains('/');
+    message.split_whitespace().filter(kept).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc::unbounded_channel;
@@ -375,11 +382,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn thirty_equal_failures_are_told_as_one() {
+    async fn thirty_equal_failures_are_reported_as_one() {
         let (events, receiver) = unbounded_channel();
         for number in 0..30 {
             let address = host(number);
-            let error = ProviderError::new(format!("`ec2:RunInstances` for `{address}` failed: no"), None);
+            // The encoded message, and the id of the request, are other ones in each answer.
+            let blob = format!("{number:02}").repeat(30);
+            let error = ProviderError::new(format!("`ec2:RunInstances` for `{address}` failed: no: {blob}"), None);
             let _ = events.send(Event::Started { address: address.clone(), operation: CREATE });
             let _ = events.send(Event::Failed { address, operation: CREATE, error });
         }
@@ -392,7 +401,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "✗ instance.heavy[0]: failed after 0.0s: `ec2:RunInstances` for `instance.heavy[0]` failed: no",
+                &format!(
+                    "✗ instance.heavy[0]: failed after 0.0s: `ec2:RunInstances` for `instance.heavy[0]` failed: no: {}",
+                    "00".repeat(30)
+                ),
                 "! 5 steps skipped, because `instance.heavy[0]` failed: instance.heavy[30…34]",
                 "✗ 29 more failed in the same way as `instance.heavy[0]`: instance.heavy[1…29]",
             ]

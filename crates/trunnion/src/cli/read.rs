@@ -59,7 +59,7 @@ fn warn(stack: &Stack, output: Output) {
 }
 
 pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure> {
-    if arguments.file.extension().is_some_and(|extension| extension == "json") {
+    if stack_file::is_plan(&arguments.file) {
         return show_plan(&arguments, output);
     }
     let origin = Origin {

@@ -22,6 +22,19 @@ pub(crate) fn load(path: &Path, environment: Option<&str>, verb: &str) -> Result
     Ok(Stack::load(path, environment, &LoadOptions::of_this_process())?)
 }
 
+/// Whether a file is a plan document: by its ending, or because it begins as one, whatever it was renamed to.
+pub(crate) fn is_plan(path: &Path) -> bool {
+    let begins = || {
+        let mut text = String::new();
+        let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+        let file = fs::File::open(path).ok().filter(|_| is_file)?;
+        file.take(100).read_to_string(&mut text).ok()?;
+        let first_key = text.trim_start().strip_prefix('{')?.trim_start().strip_prefix("\"format\"")?;
+        first_key.trim_start().starts_with(':').then_some(())
+    };
+    path.extension().is_some_and(|extension| extension == "json") || begins().is_some()
+}
+
 /// Names the stack files that are near where no stack file is named and none has the usual name.
 pub(crate) fn exists(path: &Path, verb: &str) -> Result<(), Failure> {
     if path != Path::new(DEFAULT_STACK) || fs::symlink_metadata(path).is_ok() {
