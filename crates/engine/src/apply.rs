@@ -198,7 +198,6 @@ pub(crate) async fn apply(
         }
         while running.len() < settings.concurrency.max(1)
             && !settings.interrupt.is_cancelled()
-            && session.held().is_ok()
             && !run.cannot_save()
             && let Some(index) = run.ready.pop_first()
         {
