@@ -152,6 +152,22 @@ pub enum ConnectError {
         /// Where it was looked for.
         files: Vec<String>,
     },
+    /// A profile that says a part of what credentials take.
+    #[error("the profile `{profile}` {why}")]
+    Incomplete {
+        /// Its name.
+        profile: String,
+        /// What is missing, after its name.
+        why: String,
+    },
+    /// A variable that says nothing without another one.
+    #[error("`{set}` is set, and `{missing}`, which belongs to it, is not")]
+    HalfSet {
+        /// The one that is set.
+        set: &'static str,
+        /// The other one.
+        missing: &'static str,
+    },
     /// A profile whose role wants a code that only a person can type.
     #[error("the profile `{profile}` asks for a code (`mfa_serial` of `{asks}`), which only the AWS CLI can ask for")]
     Mfa {
@@ -201,6 +217,10 @@ impl ConnectError {
                     "run `aws configure --profile {name}`, or unset `AWS_PROFILE` to use this machine's own identity"
                 )
             }
+            Self::Incomplete { profile, .. } => {
+                format!("correct the profile `{profile}`: nothing else stands in for it")
+            }
+            Self::HalfSet { set, missing } => format!("set `{missing}` as well, or unset `{set}`"),
             Self::Mfa { profile, .. } | Self::LoginSession { profile } => {
                 format!("run `eval \"$(aws configure export-credentials --profile {profile} --format env)\"` first")
             }
@@ -309,7 +329,8 @@ impl Clients {
     /// Clients that go these ways.
     pub fn new(ways: &Ways, counter: Arc<Counter>, interrupt: &CancellationToken) -> Self {
         let meter = Meter { counter };
-        let cache = ways.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
+        let cache =
+            ways.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
         let buckets = ways.buckets.clone();
         let turnstile = Turnstile { cache, buckets: buckets.clone(), interrupt: interrupt.clone() };
         let patience = Patience { buckets, interrupt: interrupt.clone() };

@@ -2,8 +2,8 @@
 //! from. Files are parsed by the SDK; what it takes in silence is refused here with its file and line.
 //!
 //! As with the AWS CLI, credentials in the environment win over a profile, and a profile that is named and does not
-//! exist is an error even then. Stricter than the AWS CLI, a named profile without credentials is an error too: the
-//! identity of the machine never stands in for it.
+//! exist is an error even then. Stricter than the AWS CLI, a named profile without credentials is an error too, and so is
+//! one that says a part of what it takes: the identity of the machine never stands in for it.
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
@@ -22,9 +22,6 @@ use crate::{
 /// The files that profiles stand in: variable and usual place.
 const FILES: [(&str, &str); 2] =
     [("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")];
-
-/// A profile can take its credentials from another one; more than so many steps are a loop.
-const STEPS: usize = 16;
 
 /// What the environment and its profile say.
 #[derive(Debug)]
@@ -109,18 +106,53 @@ async fn load(environment: &Environment, profile: &str) -> Result<ProfileSet, Co
 }
 
 /// Where the credentials come from, or why there can be none.
+///
+/// A profile that says anything about credentials gives them, or is an error: the SDK takes some that are incomplete for
+/// empty, and asks the machine.
 fn source(environment: &Environment, set: &ProfileSet, is_named: bool) -> Result<Source, ConnectError> {
     let chosen = set.selected_profile();
     let of = |origin| Source { profile: chosen.to_owned(), base: chosen.to_owned(), origin, role: None };
-    if environment.has("AWS_ACCESS_KEY_ID") && environment.has("AWS_SECRET_ACCESS_KEY") {
+    if has_keys(environment, is_named)? {
         return Ok(of(Origin::Environment));
     }
-    let mut found = of(Origin::Elsewhere);
+    let found = match set.get_profile(chosen) {
+        Some(_) => of_profiles(set)?,
+        None => of(Origin::Elsewhere),
+    };
+    match found.origin {
+        Origin::Login => Err(ConnectError::LoginSession { profile: found.base }),
+        Origin::Elsewhere if found.role.is_none() => of_this_machine(environment, is_named, found),
+        _ => Ok(found),
+    }
+}
+
+/// Whether the environment has keys. As with the AWS CLI, an access key without its secret is an error, and a secret alone
+/// makes way for a profile that is named; stricter than there, it makes way for nothing else. Blank is unset to the SDK.
+fn has_keys(environment: &Environment, is_named: bool) -> Result<bool, ConnectError> {
+    let [id, secret] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let has = |name| environment.get(name).is_some_and(|value| !value.trim().is_empty());
+    match (has(id), has(secret)) {
+        (true, false) => Err(ConnectError::HalfSet { set: id, missing: secret }),
+        (false, true) if !is_named => Err(ConnectError::HalfSet { set: secret, missing: id }),
+        (has_id, has_secret) => Ok(has_id && has_secret),
+    }
+}
+
+/// What the chosen profile and those that it takes its credentials from say.
+fn of_profiles(set: &ProfileSet) -> Result<Source, ConnectError> {
+    let chosen = set.selected_profile();
+    let mut found =
+        Source { profile: chosen.to_owned(), base: chosen.to_owned(), origin: Origin::Elsewhere, role: None };
+    let mut visited: Vec<String> = Vec::new();
     let mut name = chosen.to_owned();
-    for _ in 0..STEPS {
-        let Some(profile) = set.get_profile(&name) else { break };
+    while let Some(profile) = set.get_profile(&name) {
         let has = |key: &str| profile.get(key).is_some_and(|value| !value.is_empty());
         found.base.clone_from(&name);
+        // Keys of a profile that another one takes a role with come before everything else that it says.
+        if !visited.is_empty() && has("aws_access_key_id") && has("aws_secret_access_key") {
+            found.origin = Origin::Keys;
+            return Ok(found);
+        }
         let is_role = has("role_arn") && !has("web_identity_token_file");
         if is_role && has("mfa_serial") {
             return Err(ConnectError::Mfa { profile: chosen.to_owned(), asks: name });
@@ -128,41 +160,112 @@ fn source(environment: &Environment, set: &ProfileSet, is_named: bool) -> Result
         if is_role && found.role.is_none() {
             found.role = profile.get("role_arn").map(str::to_owned);
         }
-        match profile.get("source_profile") {
-            Some(next) if is_role && next != name => {
+        let incomplete = |why: String| ConnectError::Incomplete { profile: name.clone(), why };
+        let next = profile.get("source_profile").filter(|_| is_role);
+        match next {
+            Some(next) if next != name => {
                 if set.get_profile(next).is_none() {
                     return Err(ConnectError::UnknownSource { profile: name, from: next.to_owned() });
                 }
+                if visited.iter().any(|earlier| earlier == next) {
+                    return Err(incomplete(format!(
+                        "takes its credentials from `{next}`, which takes its own from `{name}` in the end"
+                    )));
+                }
+                visited.push(name.clone());
                 next.clone_into(&mut name);
             }
             _ => {
-                found.origin = origin(profile);
-                break;
+                found.origin = origin(set, profile)?;
+                let is_empty = found.origin == Origin::Elsewhere && !has("credential_source");
+                return match visited.last() {
+                    _ if !is_empty => Ok(found),
+                    _ if next.is_some() => {
+                        Err(incomplete("takes its credentials from itself and has none of its own".to_owned()))
+                    }
+                    _ if is_role => Err(incomplete(
+                        "says `role_arn`, and neither `source_profile` nor `credential_source` to take the role with"
+                            .to_owned(),
+                    )),
+                    Some(from) => {
+                        Err(incomplete(format!("has no credentials, and the profile `{from}` takes its own from it")))
+                    }
+                    None if has("source_profile") => {
+                        Err(incomplete("says `source_profile` and no `role_arn`".to_owned()))
+                    }
+                    None => Ok(found),
+                };
             }
         }
     }
-    match found.origin {
-        Origin::Login => Err(ConnectError::LoginSession { profile: found.base }),
-        Origin::Elsewhere if is_named && !environment.has("AWS_WEB_IDENTITY_TOKEN_FILE") && found.role.is_none() => {
-            Err(ConnectError::EmptyProfile {
-                name: chosen.to_owned(),
-                files: FILES.map(|file| shown(environment, file)).to_vec(),
-            })
-        }
-        _ => Ok(found),
+    Ok(found)
+}
+
+/// Where they come from that are in no profile.
+fn of_this_machine(environment: &Environment, is_named: bool, found: Source) -> Result<Source, ConnectError> {
+    let has = |name| environment.has(name);
+    let [token, role] = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"];
+    match () {
+        () if has(token) && !has(role) => Err(ConnectError::HalfSet { set: token, missing: role }),
+        () if is_named && !has(token) => Err(ConnectError::EmptyProfile {
+            name: found.profile,
+            files: FILES.map(|file| shown(environment, file)).to_vec(),
+        }),
+        () => Ok(found),
     }
 }
 
-fn origin(profile: &Profile) -> Origin {
+/// Where the credentials come from that a profile has itself, in the order of the SDK.
+fn origin(set: &ProfileSet, profile: &Profile) -> Result<Origin, ConnectError> {
     let has = |key: &str| profile.get(key).is_some_and(|value| !value.is_empty());
+    let says = |keys: &[&str]| keys.iter().any(|key| profile.get(key).is_some());
     match () {
-        () if has("credential_source") => Origin::Elsewhere,
-        () if has("web_identity_token_file") => Origin::WebIdentity,
-        () if has("sso_account_id") && has("sso_role_name") => Origin::Sso,
-        () if has("aws_access_key_id") => Origin::Keys,
-        () if has("login_session") => Origin::Login,
-        () if has("credential_process") => Origin::Process,
-        () => Origin::Elsewhere,
+        () if has("credential_source") => Ok(Origin::Elsewhere),
+        () if has("web_identity_token_file") => Ok(Origin::WebIdentity),
+        () if says(&["sso_session", "sso_account_id", "sso_role_name", "sso_start_url", "sso_region"]) => {
+            check_session(set, profile)?;
+            Ok(Origin::Sso)
+        }
+        () if has("login_session") => Ok(Origin::Login),
+        () if has("credential_process") => Ok(Origin::Process),
+        () if says(&["aws_access_key_id", "aws_secret_access_key", "aws_session_token"]) => {
+            let missing = ["aws_access_key_id", "aws_secret_access_key"].into_iter().find(|key| !has(key));
+            match missing {
+                None => Ok(Origin::Keys),
+                Some(missing) => Err(ConnectError::Incomplete {
+                    profile: profile.name().to_owned(),
+                    why: format!("has a part of an access key, and no `{missing}`"),
+                }),
+            }
+        }
+        () => Ok(Origin::Elsewhere),
+    }
+}
+
+/// Refuses a session of IAM Identity Center that is not whole.
+fn check_session(set: &ProfileSet, profile: &Profile) -> Result<(), ConnectError> {
+    let incomplete = |why: String| ConnectError::Incomplete { profile: profile.name().to_owned(), why };
+    let is_set = |value: Option<&str>| value.is_some_and(|value| !value.is_empty());
+    if let Some(missing) = ["sso_account_id", "sso_role_name"].into_iter().find(|key| !is_set(profile.get(key))) {
+        return Err(incomplete(format!("has a session of IAM Identity Center, and no `{missing}`")));
+    }
+    let keys = ["sso_start_url", "sso_region"];
+    let Some(name) = profile.get("sso_session") else {
+        let missing = keys.into_iter().find(|key| !is_set(profile.get(key)));
+        return missing.map_or(Ok(()), |missing| {
+            Err(incomplete(format!("has a session of IAM Identity Center, and no `{missing}`")))
+        });
+    };
+    let Some(session) = set.sso_session(name) else {
+        return Err(incomplete(format!(
+            "names the `sso_session` `{name}`, and there is no section `[sso-session {name}]`"
+        )));
+    };
+    match keys.into_iter().find(|key| !is_set(session.get(key))) {
+        Some(missing) => {
+            Err(incomplete(format!("names the `sso_session` `{name}`, and `[sso-session {name}]` has no `{missing}`")))
+        }
+        None => Ok(()),
     }
 }
 
