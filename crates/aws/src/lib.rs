@@ -103,7 +103,7 @@ impl Aws {
         let ways = Box::pin(Ways::find(&connection, environment)).await?;
         let clients = Clients::new(&ways, Arc::clone(&counter), &connection.interrupt);
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        let endpoint = ways.endpoints.of_all().and_then(endpoint::custom);
+        let endpoint = ways.endpoints.shown();
         let (owner, contents) = (Owner::default(), Mutex::default());
         Ok(Self { connection, clients, endpoint, counter, hosts, owner, contents, identity: OnceLock::new() })
     }
@@ -127,7 +127,8 @@ impl Aws {
         self.identity.get().map(String::as_str)
     }
 
-    /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
+    /// What answers instead of AWS, where the environment, the profile or the connection names such: its URL, or which
+    /// services are where (`EC2 at http://127.0.0.1:4600, the rest AWS`).
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }

@@ -14,6 +14,7 @@ use aws_types::os_shim_internal::Fs;
 use crate::{
     connect::ConnectError,
     credentials::{Origin, Source},
+    endpoint,
     environment::Environment,
     proxy::is_place,
     trust::Bundle,
@@ -269,9 +270,11 @@ fn check_session(set: &ProfileSet, profile: &Profile) -> Result<(), ConnectError
     }
 }
 
-/// The services that are called, the providers of credentials among them, by the ids of their models.
-const SERVICES: [&str; 10] =
-    ["EC2", "ECS", "IAM", "CloudWatch Logs", "S3", "Secrets Manager", "SSM", "STS", "SSO", "SSO OIDC"];
+/// The services that are called, by the ids of their models, in their order.
+pub(crate) const SERVICES: [&str; 8] = ["CloudWatch Logs", "EC2", "ECS", "IAM", "S3", "SSM", "STS", "Secrets Manager"];
+
+/// Those that only providers of credentials call.
+const SERVICES_OF_PROVIDERS: [&str; 2] = ["SSO", "SSO OIDC"];
 
 /// The endpoints that are configured.
 ///
@@ -300,6 +303,7 @@ impl Endpoints {
         let found = Self {
             of_services: SERVICES
                 .into_iter()
+                .chain(SERVICES_OF_PROVIDERS)
                 .filter_map(|service| {
                     let variable = format!("AWS_ENDPOINT_URL_{}", service.to_uppercase().replace(' ', "_"));
                     let url = environment.get(&variable).map(str::to_owned);
@@ -324,6 +328,11 @@ impl Endpoints {
     /// The endpoint of all services that have none of their own.
     pub fn of_all(&self) -> Option<&str> {
         self.of_all.as_deref()
+    }
+
+    /// What answers instead of AWS, as a person reads it: one URL, or which services are where.
+    pub fn shown(&self) -> Option<String> {
+        endpoint::shown(&SERVICES.map(|service| (service, self.of(service))), self.of_all())
     }
 }
 
