@@ -167,6 +167,19 @@ fn what_is_no_answer_of_aws_says_so() {
     refused_at(&at(network.page("403 Forbidden", "Blocked by policy")), &["HTTP status 403, \"Blocked by policy\""]);
     refused_at(&at(network.page("502 Bad Gateway", "Oops")), &["not AWS's: HTTP status 502"]);
     refused_at(&at(network.page("200 OK", "Welcome to the hotel")), &["\"Welcome to the hotel\"", "login page"]);
+    for (head, body) in [
+        ("403 Forbidden\r\nContent-Type: text/plain", "no"),
+        ("403 Forbidden\r\nContent-Type: application/json", "{\"message\":\"Forbidden\"}"),
+        ("302 Found\r\nLocation: https://login.test/", ""),
+        ("200 OK\r\nContent-Type: application/json", "{}"),
+        ("200 OK\r\nContent-Type: text/xml", "<foo/>"),
+        ("404 Not Found\r\nContent-Type: application/json", "{}"),
+        ("503 Service Unavailable\r\nContent-Type: text/plain", "later"),
+    ] {
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        let status = format!("something that is not AWS's: HTTP status {}", head.get(..3).unwrap_or_default());
+        refused_at(&at(network.answering(&answer)), &[&status, "check `AWS_ENDPOINT_URL`"]);
+    }
     refused_at(&format!("https://{}", network.page("200 OK", "plain")), &["does not speak TLS", "`http://`"]);
     refused(
         &stage,
@@ -294,4 +307,25 @@ fn each_service_can_have_its_endpoint_in_a_profile() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let ended = stage.run_with(&["plan", "--detailed-exitcode"], &variables);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
+    // All of them at one URL: that answers instead of AWS.
+    let shown = stage.run_with(&["show"], &variables);
+    assert!(shown.stdout.contains(&format!("· {}", sandbox.endpoint)), "{}", shown.stdout);
+}
+
+#[test]
+fn a_service_that_is_elsewhere_is_named_beside_the_rest() {
+    let sandbox = SandboxProcess::start(&[]);
+    let other = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal");
+    let variables = [
+        ("AWS_ENDPOINT_URL", sandbox.endpoint.as_str()),
+        ("AWS_ENDPOINT_URL_EC2", other.endpoint.as_str()),
+        KEYS[0],
+        KEYS[1],
+    ];
+    let ended = plan(&stage, &variables);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let expected = format!("EC2 at {}, the rest at {}", other.endpoint, sandbox.endpoint);
+    let head = format!("{} {}", ended.stdout, ended.stderr);
+    assert!(head.contains(&expected), "{head}");
 }

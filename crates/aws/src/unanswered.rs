@@ -55,11 +55,11 @@ pub(crate) enum Trouble {
     ProxyLogin,
     /// The proxy does not connect to the endpoint.
     ProxyRefuses,
-    /// A proxy or gateway answered in the place of AWS.
+    /// Something else answered in the place of AWS: a proxy, a gateway, a login page.
     Page {
         /// The HTTP status.
         status: u16,
-        /// The page's title, where it has one.
+        /// The title of a page, where it has one.
         title: Option<String>,
     },
     /// Anything else, with its causes.
@@ -129,13 +129,14 @@ impl Unanswered {
             Trouble::Page { status, title } => {
                 let title = title.as_ref().map(|title| format!(", \"{title}\"")).unwrap_or_default();
                 match proxy {
-                    Some(proxy) => format!(
+                    // Nobody answers between the two ends of a tunnel.
+                    Some(proxy) if host.starts_with("http://") => format!(
                         "the proxy `{}` answers in the place of `{host}`: HTTP status {status}{title}",
                         proxy.shown
                     ),
-                    None => {
-                        format!("`{host}` answers with a page that is not AWS's: HTTP status {status}{title}")
-                    }
+                    _ => format!(
+                        "`{host}`{through} answers with something that is not AWS's: HTTP status {status}{title}"
+                    ),
                 }
             }
             Trouble::Other(why) => format!("`{host}`{through} cannot be reached ({why})"),
@@ -230,18 +231,29 @@ impl Trouble {
             _ => Self::Other(told),
         }
     }
+}
 
-    /// A page that is not AWS's, where an answer is one: HTML without the request id that each of AWS's answers has.
-    pub fn of_answer(response: &Response) -> Option<Self> {
-        let headers = response.headers();
-        let is_aws = ["x-amzn-requestid", "x-amz-request-id", "x-amz-id-2", "x-amzn-request-id"]
-            .iter()
-            .any(|name| headers.get(*name).is_some());
-        let status = response.status().as_u16();
-        let is_page = headers.get("content-type").is_some_and(|kind| kind.trim_start().starts_with("text/html"));
-        let is_proxys = status == 407 || headers.get("proxy-authenticate").is_some();
-        (!is_aws && (is_page || is_proxys)).then_some(Self::Page { status, title: None })
-    }
+/// Whether an answer has the request id that AWS gives each of its answers.
+pub(crate) fn has_request_id(answer: &Response) -> bool {
+    ["x-amzn-requestid", "x-amz-request-id", "x-amz-id-2", "x-amzn-request-id"]
+        .iter()
+        .any(|name| answer.headers().get(*name).is_some())
+}
+
+/// Whether the body of an answer has it, as of services that speak XML.
+pub(crate) fn names_a_request(body: &[u8]) -> bool {
+    body.windows(REQUEST_ID.len()).any(|window| window.eq_ignore_ascii_case(REQUEST_ID))
+}
+
+const REQUEST_ID: &[u8] = b"requestid";
+
+/// Whether an answer is a page for a person, or a proxy's own.
+pub(crate) fn is_page(answer: &Response) -> bool {
+    let kind = answer.headers().get("content-type").unwrap_or_default().trim_start().to_ascii_lowercase();
+    kind.starts_with("text/html")
+        || kind.starts_with("application/xhtml")
+        || answer.status().as_u16() == 407
+        || answer.headers().get("proxy-authenticate").is_some()
 }
 
 fn of_tls(error: &rustls::Error) -> Trouble {
