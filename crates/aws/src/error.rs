@@ -11,7 +11,10 @@ mod tests;
 
 use trunnion_engine::ProviderError;
 
-pub(crate) use self::{help::clock, sdk::Told};
+pub(crate) use self::{
+    help::{MFA, clock, is_about_mfa},
+    sdk::Told,
+};
 
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +151,7 @@ const CREDENTIALS: &[&str] = &[
     "InvalidSignatureException",
     "MissingAuthenticationToken",
     "OptInRequired",
+    "RegionDisabledException",
     "RequestExpired",
     "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",

@@ -5,7 +5,7 @@
 //! TLS roots are loaded with the first `https` request, never for a sandbox on loopback.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -60,6 +60,8 @@ pub(crate) struct Peer {
     pub region: String,
     /// Where the credentials come from.
     pub source: Arc<Source>,
+    /// Who names the endpoints that are not AWS's own, by scheme, name and port.
+    pub named_by: Arc<BTreeMap<String, String>>,
 }
 
 /// The HTTP client that all SDK clients share.
@@ -161,6 +163,8 @@ impl HttpConnector for Connector {
         let (client, proxy) = self.client.route(&uri);
         let host = host_of(&uri);
         let proxy = proxy.cloned();
+        // Where nothing is tunnelled, the connection ends at the proxy.
+        let is_of_proxy = proxy.is_some() && uri.scheme_str() == Some("http");
         let turn = request.extension::<Turn>().cloned();
         // Every client of a service sends it; what gives a machine or a container its credentials is no service.
         let is_of_service = request.headers().get("amz-sdk-invocation-id").is_some();
@@ -169,6 +173,7 @@ impl HttpConnector for Connector {
         HttpConnectorFuture::new(async move {
             let trouble = |trouble| Unanswered {
                 is_strange: client.is_strange(&host),
+                named_by: client.peer.named_by.get(&host).cloned(),
                 host: host.clone(),
                 proxy: proxy.clone(),
                 trouble,
@@ -176,7 +181,7 @@ impl HttpConnector for Connector {
             };
             let mut answer = match answer.await {
                 Ok(answer) => answer,
-                Err(error) => return Err(trouble(Trouble::of(&error)).into_error(Some(&error))),
+                Err(error) => return Err(trouble(Trouble::of(&error, is_of_proxy)).into_error(Some(&error))),
             };
             if let Some(foreign) = foreign(&mut answer, is_of_service).await {
                 return Err(trouble(foreign).into_error(None));

@@ -35,6 +35,7 @@ mod credentials;
 mod endpoint;
 mod environment;
 mod error;
+mod files;
 mod hosts;
 mod http;
 mod kinds;

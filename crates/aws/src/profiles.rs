@@ -5,7 +5,11 @@
 //! exist is an error even then. Stricter than the AWS CLI, a named profile without credentials is an error too, and so is
 //! one that says a part of what it takes: the identity of the machine never stands in for it.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use aws_config::profile::{self, Profile, ProfileSet};
 use aws_runtime::env_config::property::PropertiesKey;
@@ -16,6 +20,8 @@ use crate::{
     credentials::{Origin, Source},
     endpoint,
     environment::Environment,
+    files,
+    http::host_of,
     proxy::is_place,
     trust::Bundle,
 };
@@ -81,13 +87,13 @@ async fn load(environment: &Environment, profile: &str) -> Result<ProfileSet, Co
     for file in FILES {
         let path: PathBuf = environment.path(&shown(environment, file));
         // The SDK takes a file that it cannot read, or that is no UTF-8, for an empty one.
-        let broken = match std::fs::read(&path) {
+        let broken = match files::read(&path) {
             Ok(bytes) => String::from_utf8(bytes).err().map(|_| "it is not UTF-8 text".to_owned()),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
             Err(error) => Some(error.to_string()),
         };
         if let Some(why) = broken {
-            return Err(ConnectError::ConfigFile { place: format!("`{}`", path.display()), why });
+            return Err(ConnectError::ConfigFile { place: format!("`{}`", path.display()), variable: file.0, why });
         }
     }
     #[expect(clippy::default_trait_access, reason = "the SDK's name of the type is deprecated")]
@@ -102,7 +108,10 @@ async fn load(environment: &Environment, profile: &str) -> Result<ProfileSet, Co
             Some((path, line)) => format!("line {line} of `{path}`"),
             None => format!("`{place}`"),
         };
-        ConnectError::ConfigFile { place, why: why.trim().to_owned() }
+        let [_, credentials] = FILES;
+        let is_of = |file| place.ends_with(&format!("`{}`", environment.path(&shown(environment, file)).display()));
+        let variable = if is_of(credentials) { credentials.0 } else { FILES[0].0 };
+        ConnectError::ConfigFile { place, variable, why: why.trim().to_owned() }
     })
 }
 
@@ -116,10 +125,33 @@ fn source(environment: &Environment, set: &ProfileSet, is_named: bool) -> Result
     if has_keys(environment, is_named)? {
         return Ok(of(Origin::Environment));
     }
-    let found = match set.get_profile(chosen) {
+    let mut found = match set.get_profile(chosen) {
         Some(_) => of_profiles(set)?,
         None => of(Origin::Elsewhere),
     };
+    let base = set.get_profile(&found.base);
+    if found.origin == Origin::WebIdentity
+        && let Some(path) = base.and_then(|base| base.get("web_identity_token_file"))
+    {
+        check_token(path, || format!("`web_identity_token_file` of the profile `{}`", found.base))?;
+    }
+    if let Some(named) =
+        base.and_then(|base| base.get("credential_source")).filter(|_| found.origin == Origin::Elsewhere)
+    {
+        let missing = |what: &str| ConnectError::Incomplete {
+            profile: found.base.clone(),
+            why: format!("says `credential_source = {named}`, and {what} is not set"),
+        };
+        match named.to_ascii_lowercase().as_str() {
+            "environment" => return Err(missing("`AWS_ACCESS_KEY_ID`")),
+            "ecscontainer" => {
+                let container = container(environment)?;
+                let container = container.ok_or_else(|| missing("`AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`"))?;
+                found.origin = Origin::Container(container);
+            }
+            _ => {}
+        }
+    }
     match found.origin {
         Origin::Login => Err(ConnectError::LoginSession { profile: found.base }),
         Origin::Elsewhere if found.role.is_none() => of_this_machine(environment, is_named, found),
@@ -205,6 +237,7 @@ fn of_profiles(set: &ProfileSet) -> Result<Source, ConnectError> {
 /// Where they come from that are in no profile.
 fn of_this_machine(environment: &Environment, is_named: bool, found: Source) -> Result<Source, ConnectError> {
     let has = |name| environment.has(name);
+    let of = |origin, role: Option<&str>| Source { origin, role: role.map(str::to_owned), ..found.clone() };
     let [token, role] = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"];
     match () {
         () if has(token) && !has(role) => Err(ConnectError::HalfSet { set: token, missing: role }),
@@ -212,8 +245,53 @@ fn of_this_machine(environment: &Environment, is_named: bool, found: Source) -> 
             name: found.profile,
             files: FILES.map(|file| shown(environment, file)).to_vec(),
         }),
-        () => Ok(found),
+        () => match (environment.get(token), container(environment)?) {
+            (Some(path), _) => {
+                check_token(path, || format!("`{token}`"))?;
+                Ok(of(Origin::EnvironmentToken, environment.get(role)))
+            }
+            (None, Some(variable)) => Ok(of(Origin::Container(variable), None)),
+            (None, None) => Ok(found),
+        },
     }
+}
+
+/// The variable by which a container learns its credentials, if it says where.
+fn container(environment: &Environment) -> Result<Option<&'static str>, ConnectError> {
+    let [relative, full, token] = CONTAINER;
+    let variable = match (environment.get(relative), environment.get(full)) {
+        (Some(path), _) if !path.starts_with('/') || path.parse::<http::Uri>().is_err() => {
+            return Err(ConnectError::RelativeUri { variable: relative, value: path.to_owned() });
+        }
+        (Some(_), _) => relative,
+        (None, Some(url)) => {
+            check_url(url, || format!("`{full}`"))?;
+            full
+        }
+        (None, None) => return Ok(None),
+    };
+    if let Some(path) = environment.get(token) {
+        check_token(path, || format!("`{token}`"))?;
+    }
+    Ok(Some(variable))
+}
+
+/// How a container learns where its credentials are: a path at the usual address, an address of its own, and the file
+/// with the token that is shown there.
+const CONTAINER: [&str; 3] = [
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+
+/// Refuses a file that holds no token: the SDK names neither the file nor who names it.
+fn check_token(path: &str, named_by: impl FnOnce() -> String) -> Result<(), ConnectError> {
+    let why = match files::read(Path::new(path)) {
+        Ok(token) if token.trim_ascii().is_empty() => "it is empty".to_owned(),
+        Ok(_) => return Ok(()),
+        Err(error) => error.to_string(),
+    };
+    Err(ConnectError::TokenFile { named_by: named_by(), path: path.to_owned(), why })
 }
 
 /// Where the credentials come from that a profile has itself, in the order of the SDK.
@@ -284,12 +362,14 @@ const SERVICES_OF_PROVIDERS: [&str; 2] = ["SSO", "SSO OIDC"];
 pub(crate) struct Endpoints {
     of_all: Option<String>,
     of_services: BTreeMap<&'static str, String>,
+    /// Who names the endpoints, by scheme, name and port.
+    pub named_by: BTreeMap<String, String>,
 }
 
 impl Endpoints {
     /// One and the same for all services.
     pub fn all(url: &str) -> Self {
-        Self { of_all: Some(url.to_owned()), of_services: BTreeMap::new() }
+        Self { of_all: Some(url.to_owned()), ..Self::default() }
     }
 
     fn read(environment: &Environment, set: &ProfileSet) -> Result<Self, ConnectError> {
@@ -300,7 +380,8 @@ impl Endpoints {
         }
         let of_profile = || set.get("endpoint_url").filter(|url| !url.is_empty());
         let of_all = environment.get("AWS_ENDPOINT_URL");
-        let found = Self {
+        let mut found = Self {
+            named_by: BTreeMap::new(),
             of_services: SERVICES
                 .into_iter()
                 .chain(SERVICES_OF_PROVIDERS)
@@ -314,10 +395,34 @@ impl Endpoints {
                 .collect(),
             of_all: of_all.or_else(of_profile).map(str::to_owned),
         };
-        for url in found.of_all.iter().chain(found.of_services.values()) {
-            check_url(url, || who_names(environment, set, url))?;
+        for url in found.of_services.values().chain(&found.of_all) {
+            let named_by = who_names(environment, set, url);
+            check_url(url, || named_by.clone())?;
+            if let Ok(uri) = url.parse() {
+                found.named_by.insert(host_of(&uri), named_by);
+            }
         }
+        found.refuse_others_of_aws(environment, set)?;
         Ok(found)
+    }
+
+    /// The SDK finds out with each call that AWS's own other endpoints and one that is configured exclude each other.
+    fn refuse_others_of_aws(&self, environment: &Environment, set: &ProfileSet) -> Result<(), ConnectError> {
+        for (variable, key) in
+            [("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"), ("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")]
+        {
+            let (value, named_by) = match (environment.get(variable), set.get(key)) {
+                (Some(value), _) => (value, format!("`{variable}`")),
+                (None, Some(value)) => (value, format!("`{key}` of the profile `{}`", set.selected_profile())),
+                (None, None) => continue,
+            };
+            if value.trim().eq_ignore_ascii_case("true")
+                && let Some(endpoint) = self.named_by.values().next()
+            {
+                return Err(ConnectError::TwoEndpoints { named_by, endpoint: endpoint.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// The endpoint of a service, by the id of its model.
@@ -353,7 +458,12 @@ fn who_names(environment: &Environment, set: &ProfileSet, url: &str) -> String {
     let mut variables = environment.beginning_with("AWS_ENDPOINT_URL");
     match variables.find(|(_, value)| *value == url) {
         Some((name, _)) => format!("`{name}`"),
-        None => format!("`endpoint_url` of the profile `{}`", set.selected_profile()),
+        None => match set.get("services") {
+            Some(section) if set.get("endpoint_url") != Some(url) => {
+                format!("`endpoint_url` in the section `[services {section}]`")
+            }
+            _ => format!("`endpoint_url` of the profile `{}`", set.selected_profile()),
+        },
     }
 }
 

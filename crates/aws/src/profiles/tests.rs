@@ -88,6 +88,13 @@ secrets_manager =
   endpoint_url = http://secrets.test
 cloudwatch-logs =
   endpoint_url = http://logs.test
+[services wrong]
+s3 =
+  endpoint_url = nowhere
+[profile wrong-section]
+aws_access_key_id = a
+aws_secret_access_key = b
+services = wrong
 [profile wrong-endpoint]
 aws_access_key_id = a
 aws_secret_access_key = b
@@ -176,9 +183,13 @@ async fn a_part_of_credentials_is_an_error_that_names_what_is_missing() {
         let help = error.help().unwrap();
         assert!(error.to_string().contains(says) && help.contains(helps), "{variables:?}: {error} / {help}");
     }
+    let over_environment = "[default]\nrole_arn = arn:aws:iam::123456789012:role/x\ncredential_source = Environment\n";
+    let over_container = over_environment.replace("Environment", "EcsContainer");
     let own = "[default]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = default\n";
     for config in [
         own,
+        over_environment,
+        &over_container,
         "[default]\nsource_profile = a\n[profile a]\n",
         "[default]\nsso_session = x\n",
         "[default]\naws_access_key_id =\n",
@@ -197,6 +208,10 @@ async fn a_broken_file_is_named_with_its_line() {
     assert!(error.starts_with("line 3 of `") && error.contains(".aws/config`"), "{error}");
     assert!(!error.contains('\n'), "{error}");
     let folder = tempfile::tempdir().unwrap();
+    let credentials = folder.path().join("credentials");
+    tokio::fs::write(&credentials, "nonsense\n").await.unwrap();
+    let error = read("", &[("AWS_SHARED_CREDENTIALS_FILE", credentials.to_str().unwrap())]).await.unwrap_err();
+    assert!(error.help().is_some_and(|help| help.contains("`AWS_SHARED_CREDENTIALS_FILE`")), "{error}");
     let error = read("", &[("AWS_CONFIG_FILE", folder.path().to_str().unwrap())]).await.unwrap_err();
     assert!(matches!(error, ConnectError::ConfigFile { .. }), "{error}");
 }
@@ -222,6 +237,11 @@ async fn an_endpoint_that_can_be_none_is_refused_with_who_names_it() {
     for (variables, says) in [
         (vec![("AWS_ENDPOINT_URL", "garbage")], "`AWS_ENDPOINT_URL` is `garbage`"),
         (vec![("AWS_ENDPOINT_URL_S3", "ftp://x")], "`AWS_ENDPOINT_URL_S3` is `ftp://x`"),
+        (
+            vec![("AWS_ENDPOINT_URL", "http://x.test"), ("AWS_USE_FIPS_ENDPOINT", "true")],
+            "`AWS_USE_FIPS_ENDPOINT` chooses an endpoint of AWS's, and `AWS_ENDPOINT_URL` names one",
+        ),
+        (vec![("AWS_PROFILE", "wrong-section")], "`endpoint_url` in the section `[services wrong]` is `nowhere`"),
         (vec![("AWS_PROFILE", "wrong-endpoint")], "`endpoint_url` of the profile `wrong-endpoint` is `nowhere`"),
     ] {
         let error = read(CONFIG, &variables).await.unwrap_err();
