@@ -150,7 +150,8 @@ fn a_pipe_in_place_of_a_state_or_a_plan_is_an_error() {
     for pipe in [".trunnion/minimal.json", "plan.json"] {
         let path = stage.path(pipe);
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-        let arguments: &[&str] = if pipe == "plan.json" { &["apply", pipe, "--sandbox"] } else { &["plan", "--sandbox"] };
+        let arguments: &[&str] =
+            if pipe == "plan.json" { &["apply", pipe, "--sandbox"] } else { &["plan", "--sandbox"] };
         let ended = stage.run(arguments);
         assert_eq!(ended.code, 1);
         assert!(ended.stderr.contains("no regular file"), "{}", ended.stderr);

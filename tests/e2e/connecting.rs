@@ -86,6 +86,94 @@ fn a_plan_goes_through_a_proxy_with_a_login_and_tls_of_ones_own() {
 }
 
 #[test]
+fn what_fails_in_tls_says_whose_certificate_is_meant() {
+    let network = Network::default();
+    let authority = Authority::default();
+    let stage = Stage::with("minimal");
+    stage.write("company.pem", authority.pem());
+    let bundle = stage.path("company.pem");
+    let bundle = bundle.to_str().unwrap();
+    let at = |address: std::net::SocketAddr, parts: &[&str]| {
+        let url = format!("https://127.0.0.1:{}", address.port());
+        let variables = [("AWS_ENDPOINT_URL", url.as_str()), ("AWS_CA_BUNDLE", bundle), KEYS[0], KEYS[1]];
+        refused(&stage, &variables, &[&[url.as_str()], parts].concat());
+    };
+    at(network.tls_as_authority(&authority), &["the certificate of an authority (`CA:TRUE`)", "(`CA:FALSE`)"]);
+    at(network.tls_among_friends(&authority, "127.0.0.1"), &["asks for a certificate", "correct `AWS_ENDPOINT_URL`"]);
+    at(network.closing(), &["closes the connection before it answers"]);
+    // The certificate that nobody trusts is the proxy's own, for a tunnel and without one.
+    let strange = Authority::default();
+    let proxy = format!("https://localhost:{}", network.tls(&strange, "localhost", "").port());
+    for (endpoint, variable) in [("https://aws.test", "HTTPS_PROXY"), ("http://aws.test", "HTTP_PROXY")] {
+        let variables =
+            [("AWS_ENDPOINT_URL", endpoint), (variable, &proxy), ("AWS_CA_BUNDLE", bundle), KEYS[0], KEYS[1]];
+        let expected = format!("the proxy `{proxy}` shows a certificate that no authority trusted here has signed");
+        refused(&stage, &variables, &[&expected]);
+    }
+}
+
+#[test]
+fn a_pipe_is_no_file_and_is_not_waited_for() {
+    let stage = Stage::with("minimal");
+    let made = std::process::Command::new("mkfifo").arg(stage.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let pipe = stage.path("pipe");
+    let pipe = pipe.to_str().unwrap();
+    for variable in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
+        refused(&stage, &[(variable, pipe), KEYS[0], KEYS[1]], &["it is no regular file"]);
+    }
+    let token = [("AWS_WEB_IDENTITY_TOKEN_FILE", pipe), ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x")];
+    refused(&stage, &token, &["`AWS_WEB_IDENTITY_TOKEN_FILE` names", "it is no regular file"]);
+}
+
+#[test]
+fn credentials_of_no_profile_blame_none() {
+    let network = Network::default();
+    let stage = Stage::with("minimal");
+    let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x");
+    let nobody = network.nothing();
+    let full = format!("http://{nobody}/x");
+    let without = |variables: &[(&str, &str)], parts: &[&str]| {
+        refused(&stage, &[variables, &[NO_METADATA]].concat(), parts);
+        assert!(!said(&plan(&stage, &[variables, &[NO_METADATA]].concat())).contains("profile `default`"));
+    };
+    without(
+        &[("AWS_WEB_IDENTITY_TOKEN_FILE", "/nonexistent"), role],
+        &["`AWS_WEB_IDENTITY_TOKEN_FILE` names `/nonexistent`, which holds no token"],
+    );
+    without(&[("AWS_WEB_IDENTITY_TOKEN_FILE", "/dev/null"), role], &["`/dev/null`", "it is empty"]);
+    without(
+        &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &full)],
+        &["this container (`AWS_CONTAINER_CREDENTIALS_FULL_URI`)", "or correct `AWS_CONTAINER_CREDENTIALS_FULL_URI`"],
+    );
+    without(
+        &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "garbage")],
+        &["`AWS_CONTAINER_CREDENTIALS_FULL_URI` is `garbage`"],
+    );
+    without(
+        &[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "garbage")],
+        &["no path that begins with `/`", "unset `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`"],
+    );
+    stage.write("token", "token");
+    let token = stage.path("token");
+    let sts = network.answering(&sts_error(400, "InvalidIdentityToken", "No OpenIDConnect provider found"));
+    let sts = format!("http://{sts}");
+    without(
+        &[("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()), role, ("AWS_ENDPOINT_URL", &sts)],
+        &["role/x` in `AWS_ROLE_ARN` cannot be assumed", "IAM has an identity provider"],
+    );
+    stage.write(
+        "config",
+        "[profile wi]\nrole_arn = arn:aws:iam::123456789012:role/x\nweb_identity_token_file = /gone\n",
+    );
+    let config = stage.path("config");
+    without(
+        &[("AWS_CONFIG_FILE", config.to_str().unwrap()), ("AWS_PROFILE", "wi")],
+        &["`web_identity_token_file` of the profile `wi` names `/gone`"],
+    );
+}
+
+#[test]
 fn plain_requests_go_through_the_plain_proxy_and_loopback_through_none() {
     let network = Network::default();
     let sandbox = SandboxProcess::start(&[]);
@@ -167,6 +255,19 @@ fn what_is_no_answer_of_aws_says_so() {
     refused_at(&at(network.page("403 Forbidden", "Blocked by policy")), &["HTTP status 403, \"Blocked by policy\""]);
     refused_at(&at(network.page("502 Bad Gateway", "Oops")), &["not AWS's: HTTP status 502"]);
     refused_at(&at(network.page("200 OK", "Welcome to the hotel")), &["\"Welcome to the hotel\"", "login page"]);
+    for (head, body) in [
+        ("403 Forbidden\r\nContent-Type: text/plain", "no"),
+        ("403 Forbidden\r\nContent-Type: application/json", "{\"message\":\"Forbidden\"}"),
+        ("302 Found\r\nLocation: https://login.test/", ""),
+        ("200 OK\r\nContent-Type: application/json", "{}"),
+        ("200 OK\r\nContent-Type: text/xml", "<foo/>"),
+        ("404 Not Found\r\nContent-Type: application/json", "{}"),
+        ("503 Service Unavailable\r\nContent-Type: text/plain", "later"),
+    ] {
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        let status = format!("something that is not AWS's: HTTP status {}", head.get(..3).unwrap_or_default());
+        refused_at(&at(network.answering(&answer)), &[&status, "check `AWS_ENDPOINT_URL`"]);
+    }
     refused_at(&format!("https://{}", network.page("200 OK", "plain")), &["does not speak TLS", "`http://`"]);
     refused(
         &stage,
@@ -294,4 +395,25 @@ fn each_service_can_have_its_endpoint_in_a_profile() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let ended = stage.run_with(&["plan", "--detailed-exitcode"], &variables);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
+    // All of them at one URL: that answers instead of AWS.
+    let shown = stage.run_with(&["show"], &variables);
+    assert!(shown.stdout.contains(&format!("· {}", sandbox.endpoint)), "{}", shown.stdout);
+}
+
+#[test]
+fn a_service_that_is_elsewhere_is_named_beside_the_rest() {
+    let sandbox = SandboxProcess::start(&[]);
+    let other = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal");
+    let variables = [
+        ("AWS_ENDPOINT_URL", sandbox.endpoint.as_str()),
+        ("AWS_ENDPOINT_URL_EC2", other.endpoint.as_str()),
+        KEYS[0],
+        KEYS[1],
+    ];
+    let ended = plan(&stage, &variables);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let expected = format!("EC2 at {}, the rest at {}", other.endpoint, sandbox.endpoint);
+    let head = format!("{} {}", ended.stdout, ended.stderr);
+    assert!(head.contains(&expected), "{head}");
 }

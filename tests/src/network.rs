@@ -7,9 +7,10 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::WebPkiClientVerifier,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional},
@@ -61,16 +62,29 @@ impl Authority {
         self.0.pem()
     }
 
-    fn server(&self, name: &str) -> ServerConfig {
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap()
+    /// A server of this name, or one that shows the authority's own certificate; it may ask for one of the client.
+    fn server(&self, name: Option<&str>, asks: bool) -> ServerConfig {
+        let (certificate, key) = match name {
+            Some(name) => {
+                let key = KeyPair::generate().unwrap();
+                let parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
+                (parameters.signed_by(&key, &self.0).unwrap().der().clone(), key.serialize_der())
+            }
+            None => (self.0.der().clone(), self.0.key().serialize_der()),
+        };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = if asks {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.0.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
+        builder.with_single_cert(vec![certificate], key).unwrap()
     }
 }
 
@@ -94,7 +108,21 @@ impl Network {
 
     /// What speaks TLS under this name, and hands everything on.
     pub fn tls(&self, authority: &Authority, name: &str, to: &str) -> SocketAddr {
-        let acceptor = TlsAcceptor::from(Arc::new(authority.server(name)));
+        self.tls_by(authority.server(Some(name), false), to)
+    }
+
+    /// What speaks TLS and shows the certificate of its authority.
+    pub fn tls_as_authority(&self, authority: &Authority) -> SocketAddr {
+        self.tls_by(authority.server(None, false), "")
+    }
+
+    /// What speaks TLS under this name with those alone that have a certificate.
+    pub fn tls_among_friends(&self, authority: &Authority, name: &str) -> SocketAddr {
+        self.tls_by(authority.server(Some(name), true), "")
+    }
+
+    fn tls_by(&self, config: ServerConfig, to: &str) -> SocketAddr {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let to = to.to_owned();
         self.serve(move |stream| {
             let (acceptor, to) = (acceptor.clone(), to.clone());

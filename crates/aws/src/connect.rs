@@ -13,7 +13,7 @@ use crate::{
     calls::Counter,
     credentials::{Explained, Source},
     environment::Environment,
-    http::{Client, Peer},
+    http::{Client, Peer, host_of},
     meter::Meter,
     pace::{MOST_ATTEMPTS, Patience, Turnstile},
     profiles::{Endpoints, Settings, check_url},
@@ -140,6 +140,8 @@ pub enum ConnectError {
     ConfigFile {
         /// The file, with the line where it is known.
         place: String,
+        /// The variable that can name another one.
+        variable: &'static str,
         /// What is wrong.
         why: String,
     },
@@ -171,6 +173,48 @@ pub enum ConnectError {
         /// Where it was looked for.
         files: Vec<String>,
     },
+    /// A profile that says a part of what credentials take.
+    #[error("the profile `{profile}` {why}")]
+    Incomplete {
+        /// Its name.
+        profile: String,
+        /// What is missing, after its name.
+        why: String,
+    },
+    /// A variable that says nothing without another one.
+    #[error("`{set}` is set, and `{missing}`, which belongs to it, is not")]
+    HalfSet {
+        /// The one that is set.
+        set: &'static str,
+        /// The other one.
+        missing: &'static str,
+    },
+    /// A file that is to hold a token and does not.
+    #[error("{named_by} names `{path}`, which holds no token: {why}")]
+    TokenFile {
+        /// Who names it.
+        named_by: String,
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A path at which a container has no credentials.
+    #[error("`{variable}` is `{value}`, which is no path that begins with `/`")]
+    RelativeUri {
+        /// The variable that names it.
+        variable: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// An endpoint of one's own and another one of AWS's.
+    #[error("{named_by} chooses an endpoint of AWS's, and {endpoint} names one: only one of them can count")]
+    TwoEndpoints {
+        /// Who asks for AWS's.
+        named_by: String,
+        /// Who names the other one.
+        endpoint: String,
+    },
     /// A profile whose role wants a code that only a person can type.
     #[error("the profile `{profile}` asks for a code (`mfa_serial` of `{asks}`), which only the AWS CLI can ask for")]
     Mfa {
@@ -199,7 +243,7 @@ impl ConnectError {
             Self::Proxy { variable } => format!("write it as in `{variable}=http://proxy.example.com:3128`"),
             Self::CaBundle { .. } => "name a file with certificates in PEM form".to_owned(),
             Self::Tls(_) => return None,
-            Self::ConfigFile { .. } => "correct the file, or name another one in `AWS_CONFIG_FILE`".to_owned(),
+            Self::ConfigFile { variable, .. } => format!("correct the file, or name another one in `{variable}`"),
             Self::UnknownProfile { name, known, variable, .. } => {
                 let near = known
                     .iter()
@@ -220,6 +264,13 @@ impl ConnectError {
                     "run `aws configure --profile {name}`, or unset `AWS_PROFILE` to use this machine's own identity"
                 )
             }
+            Self::Incomplete { profile, .. } => {
+                format!("correct the profile `{profile}`: nothing else stands in for it")
+            }
+            Self::TokenFile { named_by, .. } => format!("have a token written there, or correct or unset {named_by}"),
+            Self::RelativeUri { variable, .. } => format!("correct or unset `{variable}`"),
+            Self::TwoEndpoints { named_by, endpoint } => format!("unset {named_by} or {endpoint}"),
+            Self::HalfSet { set, missing } => format!("set `{missing}` as well, or unset `{set}`"),
             Self::Mfa { profile, .. } | Self::LoginSession { profile } => {
                 format!("run `eval \"$(aws configure export-credentials --profile {profile} --format env)\"` first")
             }
@@ -289,7 +340,8 @@ impl Ways {
         environment: &Environment,
         credentials: &SharedCredentialsProvider,
     ) -> Result<Self, ConnectError> {
-        let peer = Peer { region: connection.region.clone(), source: Arc::new(Source::given()) };
+        let peer =
+            Peer { region: connection.region.clone(), source: Arc::new(Source::given()), named_by: Arc::default() };
         let (proxies, trust) = match connection.endpoint {
             Some(_) => (Proxies::default(), TlsContext::default()),
             None => (Proxies::of(environment)?, trust::context(None, environment)?),
@@ -308,7 +360,14 @@ impl Ways {
         let settings = Settings::read(environment).await?;
         let trust = trust::context(settings.bundle.as_ref(), environment)?;
         let source = Arc::new(settings.source);
-        let peer = Peer { region: connection.region.clone(), source: Arc::clone(&source) };
+        let mut named_by = settings.endpoints.named_by.clone();
+        for variable in ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"] {
+            if let Some(Ok(uri)) = environment.get(variable).map(str::parse) {
+                named_by.entry(host_of(&uri)).or_insert_with(|| format!("`{variable}`"));
+            }
+        }
+        let peer =
+            Peer { region: connection.region.clone(), source: Arc::clone(&source), named_by: Arc::new(named_by) };
         // Three tries of 15 seconds each: a silent token service is told about within a minute.
         let timeouts =
             TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).read_timeout(Duration::from_secs(15));

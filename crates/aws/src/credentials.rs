@@ -23,7 +23,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::Instant;
 
 use crate::{
-    error::Class,
+    error::{Class, MFA, is_about_mfa},
     unanswered::{Unanswered, chain, find},
 };
 
@@ -40,9 +40,13 @@ pub(crate) enum Origin {
     Login,
     /// A program that a profile names.
     Process,
-    /// A token file, as on Kubernetes.
+    /// A token file that a profile names.
     WebIdentity,
-    /// A container's or machine's own, or none.
+    /// A token file that the environment names, as on Kubernetes.
+    EnvironmentToken,
+    /// A container's own, by this variable.
+    Container(&'static str),
+    /// A machine's own, or none.
     Elsewhere,
     /// What a program brings that uses this library.
     Given,
@@ -73,7 +77,37 @@ impl Source {
             Origin::Environment => "`AWS_ACCESS_KEY_ID` and its like in the environment".to_owned(),
             Origin::Elsewhere => "this machine's own".to_owned(),
             Origin::Given => "those that the program was given".to_owned(),
+            Origin::Container(variable) => format!("this container's own, by `{variable}`"),
+            Origin::EnvironmentToken => "the web identity in `AWS_WEB_IDENTITY_TOKEN_FILE`".to_owned(),
             _ => format!("profile `{}`", self.base),
+        }
+    }
+
+    /// The credentials, as a sentence names them: by the profile that is chosen, or by what gives them without one.
+    pub fn named(&self) -> String {
+        match self.origin {
+            Origin::Elsewhere | Origin::Container(_) if self.role.is_some() => {
+                format!("the credentials of the profile `{}`", self.profile)
+            }
+            Origin::Environment => "the credentials in the environment".to_owned(),
+            Origin::Elsewhere => "this machine's own credentials".to_owned(),
+            Origin::Container(variable) => format!("the credentials of this container (`{variable}`)"),
+            Origin::EnvironmentToken => {
+                "the credentials of the web identity in `AWS_WEB_IDENTITY_TOKEN_FILE`".to_owned()
+            }
+            _ => format!("the credentials of the profile `{}`", self.profile),
+        }
+    }
+
+    /// What to correct where they cannot be used.
+    fn correction(&self) -> String {
+        match self.origin {
+            Origin::Container(variable) => format!("correct or unset `{variable}`"),
+            Origin::EnvironmentToken => "correct `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`".to_owned(),
+            _ => format!(
+                "correct the profile `{}` in `~/.aws/config` or `~/.aws/credentials`; `aws sts get-caller-identity` tries it",
+                self.base
+            ),
         }
     }
 
@@ -88,7 +122,13 @@ impl Source {
             Origin::Sso => format!("run `aws sso login --profile {base}`"),
             Origin::Login => format!("run `aws login --profile {base}`"),
             Origin::Process => format!("run the program that `credential_process` of the profile `{base}` names, and sign in"),
-            Origin::WebIdentity => "have the token in `AWS_WEB_IDENTITY_TOKEN_FILE` renewed".to_owned(),
+            Origin::WebIdentity => {
+                format!("have the token renewed that `web_identity_token_file` of the profile `{base}` names")
+            }
+            Origin::EnvironmentToken => {
+                "have the token renewed that `AWS_WEB_IDENTITY_TOKEN_FILE` names".to_owned()
+            }
+            Origin::Container(_) => "run it again: this container fetches new credentials by itself".to_owned(),
             Origin::Elsewhere => "run it again: this machine fetches new credentials by itself".to_owned(),
             Origin::Given => "give the program new credentials".to_owned(),
         }
@@ -161,7 +201,7 @@ fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
     let profile = &source.profile;
     if let Some(unanswered) = find::<Unanswered>(error) {
         return NoCredentials {
-            message: format!("the credentials of the profile `{profile}` cannot be fetched: {}", unanswered.message()),
+            message: format!("{} cannot be fetched: {}", source.named(), unanswered.message()),
             help: unanswered.help(),
             class: Class::Unreachable,
         };
@@ -187,10 +227,7 @@ fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
     }
     if let CredentialsError::ProviderTimedOut(waited) = error {
         let seconds = waited.timeout_duration().as_secs();
-        return of(
-            format!("the credentials of the profile `{profile}` did not come within {seconds} s"),
-            source.renewal(),
-        );
+        return of(format!("{} did not come within {seconds} s", source.named()), source.renewal());
     }
     match source.origin {
         Origin::Sso => NoCredentials {
@@ -207,11 +244,7 @@ fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
         _ if find::<ImdsError>(error).is_some() || matches!(error, CredentialsError::CredentialsNotLoaded(_)) => {
             nowhere(error)
         }
-        _ => of(
-            format!("the credentials of the profile `{profile}` cannot be used: {}", in_one_line(error)),
-            "correct the profile in `~/.aws/config` or `~/.aws/credentials`; `aws sts get-caller-identity` tries it"
-                .to_owned(),
-        ),
+        _ => of(format!("{} cannot be used: {}", source.named(), in_one_line(error)), source.correction()),
     }
 }
 
@@ -224,8 +257,10 @@ where
     let code = answer.err().code().unwrap_or("Unknown");
     let said = answer.err().message().unwrap_or("no reason given").trim_end_matches('.');
     let role = source.role.as_deref().unwrap_or("of the web identity");
+    let is_token = matches!(source.origin, Origin::WebIdentity | Origin::EnvironmentToken);
     let help = match code {
-        "AccessDenied" | "AccessDeniedException" if source.origin == Origin::WebIdentity => {
+        "AccessDenied" | "AccessDeniedException" if is_about_mfa(said) => MFA.to_owned(),
+        "AccessDenied" | "AccessDeniedException" if is_token => {
             "let the role's trust policy accept the token's issuer, audience and subject".to_owned()
         }
         "AccessDenied" | "AccessDeniedException" => format!(
@@ -233,6 +268,12 @@ where
             source.base
         ),
         "ExpiredToken" | "ExpiredTokenException" | "ExpiredIdToken" => source.renewal(),
+        "InvalidIdentityToken" | "InvalidIdentityTokenException" => {
+            format!("{}, and check that IAM has an identity provider for its issuer and audience", source.renewal())
+        }
+        "RegionDisabledException" => {
+            "enable the region for STS in this account (IAM console, account settings)".to_owned()
+        }
         _ => match crate::error::clock(answer.raw(), code, said) {
             Some(help) => help,
             None if matches!(
@@ -242,11 +283,17 @@ where
             {
                 format!("check the access key and its secret in the profile `{}`", source.base)
             }
+            None if source.origin == Origin::EnvironmentToken => source.correction(),
             None => format!("correct the profile `{}`", source.profile),
         },
     };
     Some(NoCredentials {
-        message: format!("the role `{role}` of the profile `{}` cannot be assumed: {code}: {said}", source.profile),
+        message: match source.origin {
+            Origin::EnvironmentToken => {
+                format!("the role `{role}` in `AWS_ROLE_ARN` cannot be assumed: {code}: {said}")
+            }
+            _ => format!("the role `{role}` of the profile `{}` cannot be assumed: {code}: {said}", source.profile),
+        },
         help,
         class: if code.starts_with("Expired") { Class::ExpiredCredentials } else { Class::Credentials },
     })

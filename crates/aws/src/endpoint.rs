@@ -5,8 +5,42 @@
 const OF_AWS: &[&str] =
     &[".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn"];
 
+/// What answers instead of AWS, by the endpoints of the services and the one of all others: its URL where it is one for
+/// all, or else which services are where; nothing where all is AWS.
+pub(crate) fn shown(services: &[(&str, Option<&str>)], of_all: Option<&str>) -> Option<String> {
+    let places: Vec<Option<String>> = services.iter().map(|(_, url)| url.and_then(custom)).collect();
+    let first = places.first()?;
+    if places.iter().all(|place| place == first) {
+        return first.clone();
+    }
+    let rest = of_all.and_then(custom);
+    let mut groups: Vec<(&Option<String>, Vec<&str>)> = Vec::new();
+    for ((name, _), place) in services.iter().zip(&places).filter(|(_, place)| **place != rest) {
+        match groups.iter_mut().find(|(of, _)| *of == place) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((place, vec![name])),
+        }
+    }
+    let is_all = groups.iter().map(|(_, names)| names.len()).sum::<usize>() == services.len();
+    let named = |place: &Option<String>| place.as_ref().map_or_else(|| "AWS".to_owned(), |url| format!("at {url}"));
+    let mut said: Vec<String> =
+        groups.iter().map(|(place, names)| format!("{} {}", listed(names), named(place))).collect();
+    if !is_all {
+        said.push(format!("the rest {}", named(&rest)));
+    }
+    Some(said.join(", "))
+}
+
+fn listed(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// A configured URL that names something else than AWS, without a password in it; nothing for AWS.
-pub(crate) fn custom(url: &str) -> Option<String> {
+fn custom(url: &str) -> Option<String> {
     (!is_of_aws(url)).then(|| without_password(url))
 }
 
@@ -38,6 +72,27 @@ mod tests {
         assert!(!is_of_aws("http://127.0.0.1:4600"));
         assert!(!is_of_aws("https://amazonaws.com.example.org/.amazonaws.com"));
         assert!(!is_of_aws("https://ec2.amazonaws.com@example.org"));
+    }
+
+    #[test]
+    fn what_answers_instead_of_aws_is_one_url_or_says_which_services_are_where() {
+        let (local, other) = (Some("http://127.0.0.1:4600"), Some("http://me:hush@other.test"));
+        let vpc = Some("https://vpce-0a1b-c2.ec2.eu-west-3.vpce.amazonaws.com");
+        for (ec2, s3, sts, of_all, expected) in [
+            (None, None, None, None, None),
+            (vpc, None, None, None, None),
+            (local, local, local, local, local),
+            (local, local, local, None, local),
+            (local, None, None, None, Some("EC2 at http://127.0.0.1:4600, the rest AWS")),
+            (local, vpc, local, None, Some("EC2 and STS at http://127.0.0.1:4600, the rest AWS")),
+            (other, local, None, None, Some("EC2 at http://other.test, S3 at http://127.0.0.1:4600, the rest AWS")),
+            (other, local, local, local, Some("EC2 at http://other.test, the rest at http://127.0.0.1:4600")),
+            (vpc, local, local, local, Some("EC2 AWS, the rest at http://127.0.0.1:4600")),
+            (other, local, local, None, Some("EC2 at http://other.test, S3 and STS at http://127.0.0.1:4600")),
+        ] {
+            let services = [("EC2", ec2), ("S3", s3), ("STS", sts)];
+            assert_eq!(shown(&services, of_all).as_deref(), expected, "{services:?} {of_all:?}");
+        }
     }
 
     #[test]

@@ -13,9 +13,11 @@ use std::{error::Error, sync::Arc};
 
 use trunnion_engine::ProviderError;
 
+pub(crate) use self::{
+    help::{MFA, clock, is_about_mfa},
+    sdk::Told,
+};
 pub(crate) use trunnion_engine::ErrorClass as Class;
-
-pub(crate) use self::{help::clock, sdk::Told};
 
 /// A call that failed.
 #[derive(Debug, Clone)]
@@ -142,6 +144,7 @@ const CREDENTIALS: &[&str] = &[
     "InvalidSignatureException",
     "MissingAuthenticationToken",
     "OptInRequired",
+    "RegionDisabledException",
     "RequestExpired",
     "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",

@@ -5,7 +5,7 @@
 //! TLS roots are loaded with the first `https` request, never for a sandbox on loopback.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -38,7 +38,7 @@ use crate::{
     credentials::Source,
     pace::Turn,
     proxy::{Proxies, Proxy},
-    unanswered::{Trouble, Unanswered, title},
+    unanswered::{Trouble, Unanswered, has_request_id, is_page, names_a_request, title},
 };
 
 /// How long a connection may take, with the proxy's and TLS's part.
@@ -50,6 +50,8 @@ pub(crate) const STANDSTILL: Duration = Duration::from_secs(15);
 const WHOLE: Duration = Duration::from_mins(3);
 /// How long a page that is not AWS's is read for its title, and how large it may be.
 const PAGE: (Duration, u64) = (Duration::from_secs(3), 64 * 1024);
+/// The same of any other answer whose head does not say that it is AWS's.
+const BODY: (Duration, u64) = (STANDSTILL, 16 * 1024 * 1024);
 
 /// Where an answer came from, and with whose credentials it was asked for.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ pub(crate) struct Peer {
     pub region: String,
     /// Where the credentials come from.
     pub source: Arc<Source>,
+    /// Who names the endpoints that are not AWS's own, by scheme, name and port.
+    pub named_by: Arc<BTreeMap<String, String>>,
 }
 
 /// The HTTP client that all SDK clients share.
@@ -159,12 +163,17 @@ impl HttpConnector for Connector {
         let (client, proxy) = self.client.route(&uri);
         let host = host_of(&uri);
         let proxy = proxy.cloned();
+        // Where nothing is tunnelled, the connection ends at the proxy.
+        let is_of_proxy = proxy.is_some() && uri.scheme_str() == Some("http");
         let turn = request.extension::<Turn>().cloned();
+        // Every client of a service sends it; what gives a machine or a container its credentials is no service.
+        let is_of_service = request.headers().get("amz-sdk-invocation-id").is_some();
         let answer = client.http_connector(&self.settings, &self.components).call(request);
         let client = self.client.clone();
         HttpConnectorFuture::new(async move {
             let trouble = |trouble| Unanswered {
                 is_strange: client.is_strange(&host),
+                named_by: client.peer.named_by.get(&host).cloned(),
                 host: host.clone(),
                 proxy: proxy.clone(),
                 trouble,
@@ -172,10 +181,10 @@ impl HttpConnector for Connector {
             };
             let mut answer = match answer.await {
                 Ok(answer) => answer,
-                Err(error) => return Err(trouble(Trouble::of(&error)).into_error(Some(&error))),
+                Err(error) => return Err(trouble(Trouble::of(&error, is_of_proxy)).into_error(Some(&error))),
             };
-            if let Some(page) = Trouble::of_answer(&answer) {
-                return Err(trouble(with_title(page, &mut answer).await).into_error(None));
+            if let Some(foreign) = foreign(&mut answer, is_of_service).await {
+                return Err(trouble(foreign).into_error(None));
             }
             client.remember(&host);
             answer.add_extension(client.peer.clone());
@@ -242,15 +251,81 @@ impl Body for Bounded {
     }
 }
 
-async fn with_title(page: Trouble, answer: &mut HttpResponse) -> Trouble {
-    let Trouble::Page { status, .. } = page else { return page };
+/// What is wrong with an answer that is not AWS's. One that is keeps its body.
+async fn foreign(answer: &mut HttpResponse, is_of_service: bool) -> Option<Trouble> {
+    let is_page = is_page(answer);
+    if has_request_id(answer) || !(is_of_service || is_page) {
+        return None;
+    }
+    let status = answer.status().as_u16();
+    let page = |title| Some(Trouble::Page { status, title });
     let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
-    let title = match body.content_length() {
-        Some(length) if length > PAGE.1 => None,
-        _ => match tokio::time::timeout(PAGE.0, ByteStream::new(body).collect()).await {
-            Ok(Ok(bytes)) => title(&bytes.into_bytes()),
-            _ => None,
-        },
-    };
-    Trouble::Page { status, title }
+    let (patience, most) = if is_page { PAGE } else { BODY };
+    if body.content_length().is_some_and(|length| length > most) {
+        return page(None);
+    }
+    match tokio::time::timeout(patience, ByteStream::new(body).collect()).await {
+        Ok(Ok(bytes)) => {
+            let bytes = bytes.into_bytes();
+            if is_page || !names_a_request(&bytes) {
+                return page(title(&bytes));
+            }
+            *answer.body_mut() = SdkBody::from(bytes);
+            None
+        }
+        _ if is_page => page(None),
+        _ => Some(Trouble::Cut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with an answer of this status, type and body to a service's client, or to another one.
+    async fn wrong(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &'static str,
+        of_service: bool,
+    ) -> bool {
+        let mut answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+        for (name, value) in headers {
+            answer.headers_mut().insert(*name, *value);
+        }
+        let found = foreign(&mut answer, of_service).await;
+        assert!(found.is_some() || answer.body().bytes() == Some(body.as_bytes()), "the body is lost");
+        matches!(found, Some(Trouble::Page { status: of, .. }) if of == status)
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_a_request_id_is_not_of_aws() {
+        let kind = |kind| [("content-type", kind)];
+        for (status, headers, body) in [
+            (403, &kind("text/plain")[..], "no"),
+            (403, &[], ""),
+            (403, &kind("application/json"), "{\"message\":\"Forbidden\"}"),
+            (403, &kind("application/xhtml+xml"), "<html/>"),
+            (403, &kind("TEXT/HTML"), "<html>RequestId</html>"),
+            (403, &[], "<html></html>"),
+            (302, &[("location", "https://login.test/")], ""),
+            (307, &[("location", "https://login.test/")], ""),
+            (200, &[], ""),
+            (200, &kind("application/json"), "{}"),
+            (200, &kind("text/xml"), "<foo/>"),
+            (401, &kind("application/json"), "{}"),
+            (404, &kind("application/json"), "{}"),
+            (503, &kind("text/plain"), "later"),
+            (500, &[], ""),
+        ] {
+            assert!(wrong(status, headers, body, true).await, "{status} {headers:?} {body}");
+            let with_id = [headers, &[("x-amzn-requestid", "1")]].concat();
+            assert!(!wrong(status, &with_id, body, true).await, "{status} {headers:?} {body}");
+        }
+        assert!(!wrong(403, &kind("text/xml"), "<E><RequestId>1</RequestId></E>", true).await);
+        // What gives a machine its credentials says no request id.
+        assert!(!wrong(200, &kind("application/json"), "{}", false).await);
+        assert!(!wrong(404, &[], "", false).await);
+        assert!(wrong(200, &kind("text/html"), "<html/>", false).await);
+    }
 }

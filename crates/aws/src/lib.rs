@@ -25,6 +25,7 @@ mod credentials;
 mod endpoint;
 mod environment;
 mod error;
+mod files;
 mod hosts;
 mod http;
 mod kinds;
@@ -96,7 +97,7 @@ impl Aws {
         let ways = Box::pin(Ways::find(&connection, environment)).await?;
         let clients = Clients::new(&ways, Arc::clone(&counter));
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        let endpoint = ways.endpoints.of_all().and_then(endpoint::custom);
+        let endpoint = ways.endpoints.shown();
         let contents = Mutex::default();
         Ok(Self { connection, clients, endpoint, counter, hosts, contents, identity: OnceLock::new() })
     }
@@ -110,7 +111,8 @@ impl Aws {
         self.counter.snapshot()
     }
 
-    /// The URL of what answers instead of AWS, where the environment, the profile or the connection names one.
+    /// What answers instead of AWS, where the environment, the profile or the connection names such: its URL, or which
+    /// services are where (`EC2 at http://127.0.0.1:4600, the rest AWS`).
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }

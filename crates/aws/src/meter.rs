@@ -132,7 +132,7 @@ impl Intercept for Meter {
         };
         tracing::debug!(host, error = chain(error), "no answer");
         let turn = cfg.load::<Turn>().cloned();
-        let unanswered = Unanswered { host, proxy: None, is_strange: false, trouble, turn };
+        let unanswered = Unanswered { host, named_by: None, proxy: None, is_strange: false, trouble, turn };
         *error = OrchestratorError::connector(unanswered.into_error(None));
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Whose certificates are trusted: a file of one's own, or what this machine trusts.
 
+use std::{io, path::Path};
+
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
@@ -7,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use crate::{connect::ConnectError, environment::Environment};
+use crate::{connect::ConnectError, environment::Environment, files};
 
 /// Where systems keep the authorities that they trust (the list of Go's `crypto/x509`).
 const SYSTEM_BUNDLES: &[&str] = &[
@@ -32,14 +34,14 @@ pub struct Bundle {
 pub(crate) fn context(bundle: Option<&Bundle>, environment: &Environment) -> Result<TlsContext, ConnectError> {
     let store = match bundle {
         Some(bundle) => of_bundle(bundle, environment)?,
-        None => of_this_machine(environment),
+        None => of_this_machine(environment)?,
     };
     TlsContext::builder().with_trust_store(store).build().map_err(|error| ConnectError::Tls(error.to_string()))
 }
 
 fn of_bundle(bundle: &Bundle, environment: &Environment) -> Result<TrustStore, ConnectError> {
     let refused = |why: String| ConnectError::CaBundle { bundle: bundle.clone(), why };
-    let bytes = std::fs::read(environment.path(&bundle.path)).map_err(|error| refused(error.to_string()))?;
+    let bytes = files::read(&environment.path(&bundle.path)).map_err(|error| refused(error.to_string()))?;
     let pem = usable(&bytes);
     if pem.is_empty() {
         return Err(refused("it holds no certificate in PEM form".to_owned()));
@@ -48,16 +50,23 @@ fn of_bundle(bundle: &Bundle, environment: &Environment) -> Result<TrustStore, C
 }
 
 /// The SDK reads `SSL_CERT_FILE` and `SSL_CERT_DIR` by itself, and takes an empty one for a path.
-fn of_this_machine(environment: &Environment) -> TrustStore {
+fn of_this_machine(environment: &Environment) -> Result<TrustStore, ConnectError> {
+    if let Some(path) = environment.get("SSL_CERT_FILE")
+        && let Err(error) = files::read(Path::new(path))
+        && error.kind() == io::ErrorKind::InvalidInput
+    {
+        let bundle = Bundle { path: path.to_owned(), named_by: "`SSL_CERT_FILE`".to_owned() };
+        return Err(ConnectError::CaBundle { bundle, why: error.to_string() });
+    }
     if environment.is_emptied("SSL_CERT_FILE") && !environment.has("SSL_CERT_DIR") {
         for path in SYSTEM_BUNDLES {
             let pem = std::fs::read(path).map(|bytes| usable(&bytes)).unwrap_or_default();
             if !pem.is_empty() {
-                return TrustStore::empty().with_pem_certificate(pem);
+                return Ok(TrustStore::empty().with_pem_certificate(pem));
             }
         }
     }
-    TrustStore::default()
+    Ok(TrustStore::default())
 }
 
 /// The certificates of a file that can be used, as PEM; the SDK panics at others.
@@ -88,6 +97,11 @@ mod tests {
         assert!(matches!(of_bundle(&missing, &environment), Err(ConnectError::CaBundle { .. })));
         let folder = Bundle { path: folder.path().display().to_string(), named_by: named_by.clone() };
         assert!(matches!(of_bundle(&folder, &environment), Err(ConnectError::CaBundle { .. })));
+        let zero = Bundle { path: "/dev/zero".to_owned(), named_by: named_by.clone() };
+        assert!(of_bundle(&zero, &environment).is_err_and(|error| error.to_string().contains("no regular file")));
+        let environment_with = crate::environment::of(&[("SSL_CERT_FILE", "/dev/zero")]);
+        let error = context(None, &environment_with).unwrap_err().to_string();
+        assert!(error.contains("`SSL_CERT_FILE` names `/dev/zero`"), "{error}");
         let empty = Bundle { path: "/dev/null".to_owned(), named_by };
         assert!(of_bundle(&empty, &environment).is_err_and(|error| error.to_string().contains("no certificate")));
     }

@@ -13,11 +13,13 @@ use rustls::CertificateError;
 use crate::{pace::Turn, proxy::Proxy};
 
 /// A request without an answer of AWS.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", self.message())]
 pub(crate) struct Unanswered {
     /// Scheme, name and port of the endpoint.
     pub host: String,
+    /// Who names it, where it is not AWS's own.
+    pub named_by: Option<String>,
     /// The proxy that the request went through.
     pub proxy: Option<Proxy>,
     /// Whether nothing has ever answered there.
@@ -49,17 +51,23 @@ pub(crate) enum Trouble {
     UnknownIssuer,
     /// The certificate is refused for another reason.
     Certificate(String),
+    /// The certificate is one of an authority, which a server may not show as its own.
+    Authority,
+    /// It wants a certificate of ours.
+    ClientCertificate,
+    /// One of those, and it is the proxy that the TLS connection was to end at.
+    AtProxy(Box<Trouble>),
     /// What listens there speaks no TLS, or another one.
     NoTls(String),
     /// The proxy wants a user and a password, or others.
     ProxyLogin,
     /// The proxy does not connect to the endpoint.
     ProxyRefuses,
-    /// A proxy or gateway answered in the place of AWS.
+    /// Something else answered in the place of AWS: a proxy, a gateway, a login page.
     Page {
         /// The HTTP status.
         status: u16,
-        /// The page's title, where it has one.
+        /// The title of a page, where it has one.
         title: Option<String>,
     },
     /// Anything else, with its causes.
@@ -77,6 +85,9 @@ impl Unanswered {
         match &self.trouble {
             Trouble::UnknownIssuer
             | Trouble::Certificate(_)
+            | Trouble::Authority
+            | Trouble::ClientCertificate
+            | Trouble::AtProxy(_)
             | Trouble::NoTls(_)
             | Trouble::ProxyLogin
             | Trouble::ProxyRefuses => true,
@@ -110,6 +121,9 @@ impl Unanswered {
         let Self { host, proxy, trouble, .. } = self;
         let through = proxy.as_ref().map(|proxy| format!(" (through the proxy `{}`)", proxy.shown)).unwrap_or_default();
         // Without an answer of the proxy, nobody knows of the endpoint yet.
+        if let (Trouble::AtProxy(trouble), Some(proxy)) = (trouble, proxy) {
+            return format!("the proxy {}", self.at(proxy, trouble).message());
+        }
         let end = proxy.as_ref().map_or_else(|| format!("`{host}`"), |proxy| format!("the proxy `{}`", proxy.shown));
         match trouble {
             Trouble::UnknownName => format!("{end} has a name that this machine cannot resolve"),
@@ -123,27 +137,51 @@ impl Unanswered {
                 format!("`{host}`{through} shows a certificate that no authority trusted here has signed")
             }
             Trouble::Certificate(why) => format!("`{host}`{through} shows a certificate that is not valid: {why}"),
+            Trouble::Authority => format!(
+                "`{host}`{through} shows the certificate of an authority (`CA:TRUE`) where its own belongs, which nobody may trust"
+            ),
+            Trouble::ClientCertificate => {
+                format!("`{host}`{through} asks for a certificate of whoever connects, and there is none to show")
+            }
+            Trouble::AtProxy(trouble) => Self { trouble: (**trouble).clone(), ..self.clone() }.message(),
             Trouble::NoTls(why) => format!("`{host}`{through} does not speak TLS as it must: {why}"),
             Trouble::ProxyLogin => format!("{end} asks for a user and a password, or does not take those it was given"),
             Trouble::ProxyRefuses => format!("{end} refuses to connect to `{host}`"),
             Trouble::Page { status, title } => {
                 let title = title.as_ref().map(|title| format!(", \"{title}\"")).unwrap_or_default();
                 match proxy {
-                    Some(proxy) => format!(
+                    // Nobody answers between the two ends of a tunnel.
+                    Some(proxy) if host.starts_with("http://") => format!(
                         "the proxy `{}` answers in the place of `{host}`: HTTP status {status}{title}",
                         proxy.shown
                     ),
-                    None => {
-                        format!("`{host}` answers with a page that is not AWS's: HTTP status {status}{title}")
-                    }
+                    _ => format!(
+                        "`{host}`{through} answers with something that is not AWS's: HTTP status {status}{title}"
+                    ),
                 }
             }
             Trouble::Other(why) => format!("`{host}`{through} cannot be reached ({why})"),
         }
     }
 
+    /// The same as if the proxy were the endpoint.
+    fn at(&self, proxy: &Proxy, trouble: &Trouble) -> Self {
+        Self {
+            host: proxy.shown.clone(),
+            named_by: Some(format!("`{}`", proxy.variable)),
+            proxy: None,
+            is_strange: self.is_strange,
+            trouble: trouble.clone(),
+            turn: self.turn.clone(),
+        }
+    }
+
     /// What to do next.
     pub fn help(&self) -> String {
+        if let (Trouble::AtProxy(trouble), Some(proxy)) = (&self.trouble, &self.proxy) {
+            return self.at(proxy, trouble).help();
+        }
+        let endpoint = self.named_by.as_deref().unwrap_or("`AWS_ENDPOINT_URL`");
         let variable = self.proxy.as_ref().map(|proxy| proxy.variable);
         let bare = self.host.split_once("://").map_or(self.host.as_str(), |(_, host)| host);
         let name = bare.rsplit_once(':').map_or(bare, |(name, _)| name);
@@ -152,9 +190,9 @@ impl Unanswered {
                 format!("correct or unset `{variable}`, or name `{name}` in `NO_PROXY`")
             }
             (Trouble::UnknownName, None) => {
-                "check `region` in the stack file, `AWS_ENDPOINT_URL` and this machine's name service; set `HTTPS_PROXY` where only a proxy knows the internet".to_owned()
+                format!("check `region` in the stack file, {endpoint} and this machine's name service; set `HTTPS_PROXY` where only a proxy knows the internet")
             }
-            (Trouble::Refused, None) => format!("start what must listen at `{bare}`, or correct `AWS_ENDPOINT_URL`"),
+            (Trouble::Refused, None) => format!("start what must listen at `{bare}`, or correct {endpoint}"),
             (Trouble::Page { status: 407, .. } | Trouble::ProxyLogin, Some(variable)) => {
                 format!("write them into `{variable}`, as in `http://USER:PASSWORD@proxy:3128`")
             }
@@ -162,40 +200,49 @@ impl Unanswered {
                 format!("have the proxy allow `{name}`, or name it in `NO_PROXY` where it can be reached directly")
             }
             (Trouble::Page { .. } | Trouble::ProxyLogin | Trouble::ProxyRefuses, None) => {
-                "check `AWS_ENDPOINT_URL`, and what stands between this machine and AWS: a gateway or a login page of the network".to_owned()
+                format!("check {endpoint}, and what stands between this machine and AWS: a gateway or a login page of the network")
             }
             (Trouble::Silent | Trouble::Closed | Trouble::Cut | Trouble::NoConnection | Trouble::Other(_), Some(variable)) => {
                 format!("check whether the proxy in `{variable}` lets `{name}` through, and run it again")
             }
             (Trouble::Silent | Trouble::Closed | Trouble::Cut, None) => format!(
-                "check what listens at `{bare}` and what stands before it (`AWS_ENDPOINT_URL`, a firewall, a VPN), and run it again"
+                "check what listens at `{bare}` and what stands before it ({endpoint}, a firewall, a VPN), and run it again"
             ),
             (Trouble::NoConnection | Trouble::NoWay(_) | Trouble::Other(_), None) => {
-                "check the network, the firewall, `AWS_ENDPOINT_URL` and `region` in the stack file; set `HTTPS_PROXY` where only a proxy reaches the internet".to_owned()
+                format!("check the network, the firewall, {endpoint} and `region` in the stack file; set `HTTPS_PROXY` where only a proxy reaches the internet")
             }
             (Trouble::UnknownIssuer, _) => {
                 "name the file with your company's certificate authority in `AWS_CA_BUNDLE`, or as `ca_bundle` of the profile".to_owned()
             }
             (Trouble::Certificate(_), _) => {
-                "check `AWS_ENDPOINT_URL` and this machine's clock, or have the certificate renewed".to_owned()
+                format!("check {endpoint} and this machine's clock, or have the certificate renewed")
+            }
+            (Trouble::Authority, _) => {
+                format!("have `{bare}` show a certificate of its own (`CA:FALSE`), and name the authority that signed it in `AWS_CA_BUNDLE`")
+            }
+            (Trouble::ClientCertificate | Trouble::AtProxy(_), _) => {
+                format!("Trunnion shows no certificates: correct {endpoint}, or have `{bare}` ask for none")
             }
             (Trouble::NoTls(_), _) => {
-                format!("check whether `{bare}` is meant to be reached by `http://`, and which proxy stands before it")
+                let named = self.named_by.as_ref().map(|by| format!(" (in {by})")).unwrap_or_default();
+                format!("check whether `http://` is meant for `{bare}`{named}, and which proxy stands before it")
             }
         }
     }
 }
 
 impl Trouble {
-    /// What a connector's error tells.
-    pub fn of(error: &ConnectorError) -> Self {
+    /// What a connector's error tells; `is_of_proxy` says whether the connection was to end at a proxy.
+    pub fn of(error: &ConnectorError, is_of_proxy: bool) -> Self {
         let told = chain(error);
-        if let Some(tls) = find::<rustls::Error>(error) {
-            return of_tls(tls);
-        }
         let says = |part: &str| told.contains(part);
         // The words of hyper-util's tunnel, whose error type is not public.
         let is_tunnel = says("tunnel error");
+        if let Some(tls) = find::<rustls::Error>(error) {
+            let trouble = of_tls(tls);
+            // Before there is a tunnel, TLS is the proxy's.
+            return if is_tunnel || is_of_proxy { Self::AtProxy(Box::new(trouble)) } else { trouble };
+        }
         if is_tunnel && says("proxy authorization required") {
             return Self::ProxyLogin;
         }
@@ -212,7 +259,11 @@ impl Trouble {
         if says("dns error") {
             return Self::UnknownName;
         }
-        match find::<io::Error>(error).map(io::Error::kind) {
+        // One within another says nothing of its own.
+        let of_system = causes(error)
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .find(|error| error.kind() != io::ErrorKind::Other);
+        match of_system.map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => Self::Refused,
             Some(
                 io::ErrorKind::ConnectionReset
@@ -221,7 +272,7 @@ impl Trouble {
                 | io::ErrorKind::UnexpectedEof,
             ) => Self::Closed,
             Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
-                Self::NoWay(find::<io::Error>(error).map(ToString::to_string).unwrap_or_default())
+                Self::NoWay(of_system.map(ToString::to_string).unwrap_or_default())
             }
             // The SDK marks an answer that never began as passing.
             _ if error.as_other() == Some(ErrorKind::TransientError) || says("connection closed before") => {
@@ -230,23 +281,44 @@ impl Trouble {
             _ => Self::Other(told),
         }
     }
+}
 
-    /// A page that is not AWS's, where an answer is one: HTML without the request id that each of AWS's answers has.
-    pub fn of_answer(response: &Response) -> Option<Self> {
-        let headers = response.headers();
-        let is_aws = ["x-amzn-requestid", "x-amz-request-id", "x-amz-id-2", "x-amzn-request-id"]
-            .iter()
-            .any(|name| headers.get(*name).is_some());
-        let status = response.status().as_u16();
-        let is_page = headers.get("content-type").is_some_and(|kind| kind.trim_start().starts_with("text/html"));
-        let is_proxys = status == 407 || headers.get("proxy-authenticate").is_some();
-        (!is_aws && (is_page || is_proxys)).then_some(Self::Page { status, title: None })
-    }
+/// Whether an answer has the request id that AWS gives each of its answers.
+pub(crate) fn has_request_id(answer: &Response) -> bool {
+    ["x-amzn-requestid", "x-amz-request-id", "x-amz-id-2", "x-amzn-request-id"]
+        .iter()
+        .any(|name| answer.headers().get(*name).is_some())
+}
+
+/// Whether the body of an answer has it, as of services that speak XML.
+pub(crate) fn names_a_request(body: &[u8]) -> bool {
+    body.windows(REQUEST_ID.len()).any(|window| window.eq_ignore_ascii_case(REQUEST_ID))
+}
+
+const REQUEST_ID: &[u8] = b"requestid";
+
+/// Whether an answer is a page for a person, or a proxy's own.
+pub(crate) fn is_page(answer: &Response) -> bool {
+    let kind = answer.headers().get("content-type").unwrap_or_default().trim_start().to_ascii_lowercase();
+    kind.starts_with("text/html")
+        || kind.starts_with("application/xhtml")
+        || answer.status().as_u16() == 407
+        || answer.headers().get("proxy-authenticate").is_some()
 }
 
 fn of_tls(error: &rustls::Error) -> Trouble {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Trouble::UnknownIssuer,
+        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => Trouble::ClientCertificate,
+        // The type of the cause is webpki's, which rustls does not show.
+        rustls::Error::InvalidCertificate(CertificateError::Other(other))
+            if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+        {
+            Trouble::Authority
+        }
+        // The other one: an authority of the same name is trusted, and another key has signed.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            Trouble::UnknownIssuer
+        }
         rustls::Error::InvalidCertificate(why) => Trouble::Certificate(match why {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
@@ -255,7 +327,6 @@ fn of_tls(error: &rustls::Error) -> Trouble {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "it is for another name".to_owned()
             }
-            // Self-made certificates that are no authority.
             other => other.to_string(),
         }),
         other => Trouble::NoTls(other.to_string()),

@@ -201,7 +201,11 @@ impl Server {
         let protocol = Protocol::of(&parts);
         let service = Authorization::of(&parts).map(|authorization| authorization.service.to_owned());
         if service.as_deref() == Some("s3") || (service.is_none() && protocol == Protocol::Other) {
-            return self.answer_s3(Request::from_parts(parts, body)).await;
+            let mut response = self.answer_s3(Request::from_parts(parts, body)).await?;
+            if let Ok(id) = request_id.parse() {
+                response.headers_mut().insert("x-amz-request-id", id);
+            }
+            return Ok(response);
         }
         let shape = Shape { protocol, service: service.unwrap_or_default(), request_id };
         let body = match Limited::new(body, BODY_LIMIT).collect().await {

@@ -39,9 +39,13 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
         return Some(help);
     }
     let help = match failure.class {
+        Class::Denied if is_about_mfa(&failure.message) => MFA.to_owned(),
         Class::Denied => denied(&failure.message, failure.operation),
         Class::Credentials | Class::ExpiredCredentials => "check the credentials: set `AWS_PROFILE`, or run `aws sso login`".to_owned(),
         Class::Unreachable => "check the network, `region` in the stack file and `AWS_ENDPOINT_URL`".to_owned(),
+        Class::Other if UNAVAILABLE.contains(&failure.code.as_str()) => {
+            "the service has trouble of its own: run it again in some minutes".to_owned()
+        }
         Class::NotFound if failure.code.starts_with("InvalidAMIID.") => {
             "the image is gone: take the newest one with `--update-images`, or name another as `image` in the stack file"
                 .to_owned()
@@ -49,6 +53,25 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
         _ => return None,
     };
     Some(help)
+}
+
+/// Error codes of a service that has trouble of its own.
+const UNAVAILABLE: &[&str] = &[
+    "InternalError",
+    "InternalFailure",
+    "InternalServiceError",
+    "ServerException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "Unavailable",
+];
+
+/// What helps where the code of a device is wrong or missing: nothing here asks a person for one.
+pub(crate) const MFA: &str = "sign in with MFA first: `aws sts get-session-token --serial-number DEVICE --token-code CODE` prints keys to export";
+
+/// Whether AWS denies because of such a code.
+pub(crate) fn is_about_mfa(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("multifactorauthentication")
 }
 
 /// The roles that AWS makes for a service by itself, where the identity may let it.
@@ -124,7 +147,16 @@ pub(super) fn credentials(answer: &Response, code: &str, message: &str) -> Optio
     if code == "OptInRequired" {
         return Some(format!("sign this account up for the service, and {}", enable(&peer.region)));
     }
+    if code == "RegionDisabledException" {
+        return Some(enable(&peer.region));
+    }
     let check = match code {
+        "MissingAuthenticationToken" => {
+            let place = peer.source.place();
+            return Some(format!(
+                "check what stands between this machine and AWS: the signature was lost on the way ({place})"
+            ));
+        }
         "InvalidClientTokenId" | "InvalidAccessKeyId" | "UnrecognizedClientException" | "AuthFailure" => {
             format!("check the access key and its session token ({})", peer.source.place())
         }

@@ -114,7 +114,7 @@ fn answered(region: &str, origin: Origin, code: &str, message: &str, date: Optio
         answer.headers_mut().insert("date", date.to_owned());
     }
     let source = Source { profile: "deploy".into(), base: "keys".into(), origin, role: None };
-    answer.add_extension(Peer { region: region.into(), source: Arc::new(source) });
+    answer.add_extension(Peer { region: region.into(), source: Arc::new(source), named_by: Arc::default() });
     let metadata = ErrorMetadata::builder().code(code).message(message).build();
     sdk::from_answer("sts:GetCallerIdentity", &metadata, &answer).about("").help.unwrap()
 }
@@ -131,6 +131,10 @@ fn credentials_that_aws_does_not_take_have_a_next_step_for_each_cause() {
         ("eu-south-1", Origin::Keys, "InvalidClientTokenId", "invalid", None, "enable-region --region-name eu-south-1"),
         ("eu-south-1", Origin::Keys, "AuthFailure", "not able to validate", None, "enable-region"),
         ("eu-south-1", Origin::Keys, "OptInRequired", "You are not subscribed", None, "enable-region"),
+        ("eu-west-3", Origin::Environment, "MissingAuthenticationToken", "missing", None, "`AWS_ACCESS_KEY_ID` and"),
+        ("eu-south-1", Origin::Keys, "RegionDisabledException", "STS is not activated", None, "enable-region"),
+        ("eu-west-3", Origin::Keys, "AccessDenied", "MultiFactorAuthentication failed", None, "sign in with MFA"),
+        ("eu-west-3", Origin::Keys, "ServiceUnavailable", "later", None, "run it again in some minutes"),
         ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "does not match", None, "secret access key"),
         ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "Signature expired: 2026 is now earlier", None, "clock"),
         ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "Signature not yet current: 2026", None, "clock"),

@@ -27,6 +27,49 @@ sso_account_id = 123456789012
 sso_role_name = Admin
 [profile half-session]
 sso_session = company
+[profile self]
+role_arn = arn:aws:iam::123456789012:role/deploy
+source_profile = self
+[profile self-with-keys]
+role_arn = arn:aws:iam::123456789012:role/deploy
+source_profile = self-with-keys
+aws_access_key_id = a
+aws_secret_access_key = b
+[profile ring]
+role_arn = arn:aws:iam::123456789012:role/deploy
+source_profile = ring-2
+[profile ring-2]
+role_arn = arn:aws:iam::123456789012:role/deploy
+source_profile = ring
+[profile no-source]
+role_arn = arn:aws:iam::123456789012:role/deploy
+[profile over-bare]
+role_arn = arn:aws:iam::123456789012:role/deploy
+source_profile = bare
+[profile half-keys]
+aws_access_key_id = a
+[profile empty-secret]
+aws_access_key_id = a
+aws_secret_access_key =
+[profile secret]
+aws_secret_access_key = b
+[profile gone-session]
+sso_session = gone
+sso_account_id = 123456789012
+sso_role_name = Admin
+[profile no-start]
+sso_region = eu-west-3
+sso_account_id = 123456789012
+sso_role_name = Admin
+[profile half-section]
+sso_session = half
+sso_account_id = 123456789012
+sso_role_name = Admin
+[sso-session half]
+sso_region = eu-west-3
+[sso-session company]
+sso_region = eu-west-3
+sso_start_url = https://company.awsapps.com/start
 [profile program]
 credential_process = /usr/bin/vault
 [profile console]
@@ -45,6 +88,13 @@ secrets_manager =
   endpoint_url = http://secrets.test
 cloudwatch-logs =
   endpoint_url = http://logs.test
+[services wrong]
+s3 =
+  endpoint_url = nowhere
+[profile wrong-section]
+aws_access_key_id = a
+aws_secret_access_key = b
+services = wrong
 [profile wrong-endpoint]
 aws_access_key_id = a
 aws_secret_access_key = b
@@ -71,6 +121,9 @@ async fn the_source_of_credentials_is_that_of_the_chosen_profile() {
         (vec![("AWS_PROFILE", "session"), ("AWS_DEFAULT_PROFILE", "keys")], Origin::Sso, "session"),
         (vec![("AWS_PROFILE", "deploy")], Origin::Keys, "keys"),
         (vec![("AWS_PROFILE", "program")], Origin::Process, "program"),
+        (vec![("AWS_PROFILE", "self-with-keys")], Origin::Keys, "self-with-keys"),
+        (vec![("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", " ")], Origin::Elsewhere, "default"),
+        (vec![("AWS_PROFILE", "keys"), keys[1]], Origin::Keys, "keys"),
         (vec![("AWS_PROFILE", "keys"), keys[0], keys[1]], Origin::Environment, "keys"),
         (vec![("AWS_PROFILE", "coded"), keys[0], keys[1]], Origin::Environment, "coded"),
         (vec![("AWS_PROFILE", "keys"), ("AWS_ACCESS_KEY_ID", ""), keys[1]], Origin::Keys, "keys"),
@@ -88,7 +141,11 @@ async fn a_named_profile_that_does_not_resolve_is_an_error_that_names_it() {
         (vec![("AWS_DEFAULT_PROFILE", "zzz")], "`AWS_DEFAULT_PROFILE` names the profile `zzz`", "there are `bare`"),
         (vec![("AWS_PROFILE", "depoly"), keys[0], keys[1]], "`depoly`", "`deploy`"),
         (vec![("AWS_PROFILE", "bare")], "`bare` has no credentials", "unset `AWS_PROFILE`"),
-        (vec![("AWS_PROFILE", "half-session")], "`half-session` has no credentials", ""),
+        (
+            vec![("AWS_PROFILE", "half-session")],
+            "`half-session` has a session of IAM Identity Center, and no `sso_account_id`",
+            "",
+        ),
         (vec![("AWS_PROFILE", "lost")], "`lost` takes its credentials from `gone`", "`source_profile`"),
         (vec![("AWS_PROFILE", "coded")], "`mfa_serial` of `coded`", "export-credentials --profile coded"),
         (vec![("AWS_PROFILE", "over-coded")], "`mfa_serial` of `coded`", "export-credentials --profile over-coded"),
@@ -100,12 +157,61 @@ async fn a_named_profile_that_does_not_resolve_is_an_error_that_names_it() {
     }
 }
 
+/// Nothing of the machine stands in for what a profile or the environment began to say.
+#[tokio::test]
+async fn a_part_of_credentials_is_an_error_that_names_what_is_missing() {
+    let [id, secret] = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    for (variables, says, helps) in [
+        (vec![("AWS_PROFILE", "self")], "`self` takes its credentials from itself", "profile `self`"),
+        (vec![("AWS_PROFILE", "ring")], "`ring-2` takes its credentials from `ring`", "profile `ring-2`"),
+        (vec![("AWS_PROFILE", "no-source")], "neither `source_profile` nor `credential_source`", ""),
+        (vec![("AWS_PROFILE", "over-bare")], "`bare` has no credentials, and the profile `over-bare`", ""),
+        (vec![("AWS_PROFILE", "half-keys")], "no `aws_secret_access_key`", "profile `half-keys`"),
+        (vec![("AWS_PROFILE", "empty-secret")], "no `aws_secret_access_key`", ""),
+        (vec![("AWS_PROFILE", "secret")], "no `aws_access_key_id`", ""),
+        (vec![("AWS_PROFILE", "gone-session")], "there is no section `[sso-session gone]`", "`gone-session`"),
+        (vec![("AWS_PROFILE", "no-start")], "no `sso_start_url`", ""),
+        (vec![("AWS_PROFILE", "half-section")], "`[sso-session half]` has no `sso_start_url`", ""),
+        (vec![id], "`AWS_ACCESS_KEY_ID` is set, and `AWS_SECRET_ACCESS_KEY`", "set `AWS_SECRET_ACCESS_KEY`"),
+        (vec![id, ("AWS_SECRET_ACCESS_KEY", "")], "`AWS_SECRET_ACCESS_KEY`", "unset `AWS_ACCESS_KEY_ID`"),
+        (vec![id, ("AWS_SECRET_ACCESS_KEY", " ")], "`AWS_SECRET_ACCESS_KEY`", "unset `AWS_ACCESS_KEY_ID`"),
+        (vec![id, ("AWS_PROFILE", "keys")], "`AWS_SECRET_ACCESS_KEY`", "unset `AWS_ACCESS_KEY_ID`"),
+        (vec![secret], "`AWS_SECRET_ACCESS_KEY` is set, and `AWS_ACCESS_KEY_ID`", "set `AWS_ACCESS_KEY_ID`"),
+        (vec![("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")], "`AWS_WEB_IDENTITY_TOKEN_FILE` is set, and `AWS_ROLE_ARN`", ""),
+    ] {
+        let error = read(CONFIG, &variables).await.unwrap_err();
+        let help = error.help().unwrap();
+        assert!(error.to_string().contains(says) && help.contains(helps), "{variables:?}: {error} / {help}");
+    }
+    let over_environment = "[default]\nrole_arn = arn:aws:iam::123456789012:role/x\ncredential_source = Environment\n";
+    let over_container = over_environment.replace("Environment", "EcsContainer");
+    let own = "[default]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = default\n";
+    for config in [
+        own,
+        over_environment,
+        &over_container,
+        "[default]\nsource_profile = a\n[profile a]\n",
+        "[default]\nsso_session = x\n",
+        "[default]\naws_access_key_id =\n",
+    ] {
+        let error = read(config, &[]).await.unwrap_err();
+        assert!(
+            matches!(&error, ConnectError::Incomplete { profile, .. } if profile == "default"),
+            "{config}: {error}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_broken_file_is_named_with_its_line() {
     let error = read("[default]\nregion = eu-west-3\nnonsense\n", &[]).await.unwrap_err().to_string();
     assert!(error.starts_with("line 3 of `") && error.contains(".aws/config`"), "{error}");
     assert!(!error.contains('\n'), "{error}");
     let folder = tempfile::tempdir().unwrap();
+    let credentials = folder.path().join("credentials");
+    tokio::fs::write(&credentials, "nonsense\n").await.unwrap();
+    let error = read("", &[("AWS_SHARED_CREDENTIALS_FILE", credentials.to_str().unwrap())]).await.unwrap_err();
+    assert!(error.help().is_some_and(|help| help.contains("`AWS_SHARED_CREDENTIALS_FILE`")), "{error}");
     let error = read("", &[("AWS_CONFIG_FILE", folder.path().to_str().unwrap())]).await.unwrap_err();
     assert!(matches!(error, ConnectError::ConfigFile { .. }), "{error}");
 }
@@ -131,6 +237,11 @@ async fn an_endpoint_that_can_be_none_is_refused_with_who_names_it() {
     for (variables, says) in [
         (vec![("AWS_ENDPOINT_URL", "garbage")], "`AWS_ENDPOINT_URL` is `garbage`"),
         (vec![("AWS_ENDPOINT_URL_S3", "ftp://x")], "`AWS_ENDPOINT_URL_S3` is `ftp://x`"),
+        (
+            vec![("AWS_ENDPOINT_URL", "http://x.test"), ("AWS_USE_FIPS_ENDPOINT", "true")],
+            "`AWS_USE_FIPS_ENDPOINT` chooses an endpoint of AWS's, and `AWS_ENDPOINT_URL` names one",
+        ),
+        (vec![("AWS_PROFILE", "wrong-section")], "`endpoint_url` in the section `[services wrong]` is `nowhere`"),
         (vec![("AWS_PROFILE", "wrong-endpoint")], "`endpoint_url` of the profile `wrong-endpoint` is `nowhere`"),
     ] {
         let error = read(CONFIG, &variables).await.unwrap_err();

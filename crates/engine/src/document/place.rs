@@ -21,7 +21,7 @@ pub struct Place {
 pub enum Endpoint {
     /// AWS itself.
     Aws,
-    /// Something else that speaks AWS's protocols, at this URL.
+    /// Something else that speaks AWS's protocols, at this URL; or which services are where, if not all are at one.
     Url(String),
     /// The sandbox inside the process, its data in this folder.
     Sandbox(String),
