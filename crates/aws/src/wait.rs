@@ -72,9 +72,9 @@ impl Aws {
     }
 
     /// Looks for something that is said to be there until AWS shows it, for a short while.
-    pub(crate) async fn until_seen<T>(
+    pub(crate) async fn until_seen<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
         &self,
-        mut look: impl AsyncFnMut() -> Result<Option<T>, Failure>,
+        mut look: impl FnMut() -> F,
     ) -> Result<Option<T>, Failure> {
         let wait = self.short_wait();
         loop {
@@ -86,28 +86,28 @@ impl Aws {
     }
 
     /// Repeats a call while it fails with one of these classes.
-    pub(crate) async fn patiently<T>(
+    pub(crate) async fn patiently<T, F: Future<Output = Result<T, Failure>> + Send>(
         &self,
         classes: &[Class],
-        call: impl AsyncFnMut() -> Result<T, Failure>,
+        call: impl FnMut() -> F,
     ) -> Result<T, Failure> {
         repeat(&self.short_wait(), classes, call).await
     }
 
     /// The same for as long as a host or a service may take: something else must end first.
-    pub(crate) async fn very_patiently<T>(
+    pub(crate) async fn very_patiently<T, F: Future<Output = Result<T, Failure>> + Send>(
         &self,
         classes: &[Class],
-        call: impl AsyncFnMut() -> Result<T, Failure>,
+        call: impl FnMut() -> F,
     ) -> Result<T, Failure> {
         repeat(&self.long_wait(), classes, call).await
     }
 }
 
-async fn repeat<T>(
+async fn repeat<T, F: Future<Output = Result<T, Failure>> + Send>(
     wait: &Wait<'_>,
     classes: &[Class],
-    mut call: impl AsyncFnMut() -> Result<T, Failure>,
+    mut call: impl FnMut() -> F,
 ) -> Result<T, Failure> {
     loop {
         match call().await {

@@ -96,7 +96,7 @@ pub(crate) fn bucket_of(stack: &Stack) -> String {
 }
 
 pub(crate) fn log_group_of(stack: &Stack) -> String {
-    format!("/trunnion/{}/control-plane", stack.name)
+    format!("{}control-plane", LogGroup::prefix(&stack.name))
 }
 
 /// The user's tags and ours; ours win.

@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, future::Either, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Action, Address, Change, Computed, KindName, Map, Operation, Plan, Provider, ProviderError, Recorded, Reference,
-    Remote, Resolved, RuleBook, State, StateStore, StoreError, Token, Value, diff, document::lasting,
+    Remote, Resolved, RuleBook, State, StateStore, Step, StoreError, Token, Value, diff, document::lasting,
 };
 
 /// What apply tells while it works.
@@ -166,14 +166,12 @@ pub async fn apply(
                 run.settle(index);
                 continue;
             }
-            let (address, operation) = run.describe(index);
-            events.send(Event::Started { address: address.clone(), operation });
-            match run.prepare(index) {
-                Ok(work) => {
-                    running.push(perform(provider, &plan.stack, address, work).map(move |result| (index, result)));
-                }
-                Err(error) => run.finish(index, Err(error), events),
+            let room = settings.concurrency.max(1) - running.len();
+            let (batch, broken) = run.batch(index, room, events);
+            for (index, error) in broken {
+                run.finish(index, Err(error), events);
             }
+            running.extend(perform(provider, batch));
         }
         if settings.interrupt.is_cancelled() && !run.is_stopping {
             run.is_stopping = true;
@@ -199,23 +197,30 @@ pub async fn apply(
     run.outcome_so_far
 }
 
-enum Work {
-    Create(Resolved),
-    Update(Remote, Resolved, Vec<String>),
-    Delete(Remote),
+/// Steps of one kind and one operation that are ready at the same time, by their indices: they go to the provider as a list.
+#[derive(Default)]
+struct Batch {
+    creates: Vec<(usize, (Resolved, Token))>,
+    updates: Vec<(usize, (Remote, Resolved, Vec<String>))>,
+    deletes: Vec<(usize, (Address, Remote))>,
 }
 
-async fn perform(
+/// What each step of a batch ends with.
+fn perform(
     provider: &impl Provider,
-    stack: &str,
-    address: Address,
-    work: Work,
-) -> Result<Option<Remote>, ProviderError> {
-    match work {
-        Work::Create(resource) => provider.create(&resource, &Token::new(stack, &resource)).await.map(Some),
-        Work::Update(remote, resource, paths) => provider.update(&remote, &resource, &paths).await.map(Some),
-        Work::Delete(remote) => provider.delete(&address, &remote).await.map(|()| None),
-    }
+    batch: Batch,
+) -> Vec<impl Future<Output = (usize, Result<Option<Remote>, ProviderError>)>> {
+    let Batch { creates, updates, deletes } = batch;
+    let (created, creates): (Vec<usize>, Vec<_>) = creates.into_iter().unzip();
+    let (updated, updates): (Vec<usize>, Vec<_>) = updates.into_iter().unzip();
+    let (deleted, deletes): (Vec<usize>, Vec<_>) = deletes.into_iter().unzip();
+    let creates = created.into_iter().zip(provider.create_all(creates));
+    let updates = updated.into_iter().zip(provider.update_all(updates));
+    let deletes = deleted.into_iter().zip(provider.delete_all(deletes));
+    let creates = creates.map(|(index, work)| Either::Left(Either::Left(work.map(move |it| (index, it.map(Some))))));
+    let updates = updates.map(|(index, work)| Either::Left(Either::Right(work.map(move |it| (index, it.map(Some))))));
+    let deletes = deletes.map(|(index, work)| Either::Right(work.map(move |it| (index, it.map(|()| None)))));
+    creates.chain(updates).chain(deletes).collect()
 }
 
 struct Run<'a> {
@@ -311,15 +316,45 @@ impl<'a> Run<'a> {
         (self.plan.changes[step.change].address.clone(), step.operation)
     }
 
-    /// Fills in what was unknown when the plan was made.
-    fn prepare(&self, index: usize) -> Result<Work, ProviderError> {
+    /// A step that is ready, with those behind it that are ready too and do the same to the same kind: `room` of them at the
+    /// most. What cannot even be asked for comes with its error.
+    fn batch(&mut self, first: usize, room: usize, events: &Events) -> (Batch, Vec<(usize, ProviderError)>) {
+        let (mut batch, mut broken) = (Batch::default(), Vec::new());
+        let mut next = Some(first);
+        let mut count = 0;
+        while let Some(index) = next {
+            let (address, operation) = self.describe(index);
+            events.send(Event::Started { address, operation });
+            if let Err(error) = self.prepare(index, &mut batch) {
+                broken.push((index, error));
+            }
+            count += 1;
+            let goes_along = |index: &usize| count < room && self.is_alike(first, *index) && !self.stays(*index);
+            next = self.ready.first().copied().filter(goes_along);
+            if next.is_some() {
+                self.ready.pop_first();
+            }
+        }
+        (batch, broken)
+    }
+
+    /// Whether two steps do the same to the same kind.
+    fn is_alike(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (&self.plan.steps[one], &self.plan.steps[other]);
+        let kind = |step: &Step| &self.plan.changes[step.change].address.kind;
+        one.operation == other.operation && kind(one) == kind(other)
+    }
+
+    /// Puts a step into a batch, with what was unknown when the plan was made filled in.
+    fn prepare(&self, index: usize, batch: &mut Batch) -> Result<(), ProviderError> {
         let step = &self.plan.steps[index];
         let change = &self.plan.changes[step.change];
         let remote = || {
             change.remote.clone().ok_or_else(|| broken(&change.address, "the plan does not say which one stands there"))
         };
         if step.operation == Operation::Delete {
-            return Ok(Work::Delete(remote()?));
+            batch.deletes.push((index, (change.address.clone(), remote()?)));
+            return Ok(());
         }
         let desired = change
             .desired
@@ -338,10 +373,13 @@ impl<'a> Run<'a> {
         }
         let resource = Resolved { address: change.address.clone(), attributes };
         if step.operation == Operation::Create {
-            return Ok(Work::Create(resource));
+            let token = Token::new(&self.plan.stack, &resource);
+            batch.creates.push((index, (resource, token)));
+            return Ok(());
         }
         let paths = change.differences.iter().map(|(difference, _)| difference.path.clone()).collect();
-        Ok(Work::Update(remote()?, resource, paths))
+        batch.updates.push((index, (remote()?, resource, paths)));
+        Ok(())
     }
 
     fn known(&self, reference: &Reference) -> Option<Value> {

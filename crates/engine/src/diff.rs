@@ -120,6 +120,11 @@ pub fn drop_repeats(rules: &Rules, map: &mut Map) {
     }
 }
 
+/// Whether a path is `parent`, or names something inside of it.
+pub fn lies_under(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 /// The value at a path of plain names, `data.image_id`.
 pub fn at<'a>(map: &'a Map, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {

@@ -22,7 +22,7 @@ mod value;
 pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
     apply::{Event, Events, Outcome, Settings, apply},
-    diff::{Difference, differences, normalised_json},
+    diff::{Difference, differences, lies_under, normalised_json},
     document::{
         Document, DocumentChange, DocumentDifference, DocumentStep, Endpoint, Moved, Origin, Place, StateReference,
         Summary,

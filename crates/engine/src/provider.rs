@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use crate::{Address, Graph, Map, State};
+use crate::{Address, Graph, Map, State, value::hex};
 
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,12 @@ impl Token {
     pub fn new(stack: &str, resource: &Resolved) -> Self {
         let attributes = crate::Value::Map(resource.attributes.clone()).digest();
         Self(crate::Value::from(format!("{stack}\n{}\n{attributes}", resource.address)).digest())
+    }
+
+    /// The token of the n-th try: APIs remember the token of what was deleted since.
+    #[must_use]
+    pub fn nth(&self, n: u32) -> Self {
+        Self(hex(&Sha256::digest(format!("{}{n}", self.0))))
     }
 
     /// The first `length` characters (64 at most): APIs differ in how long a token may be.
@@ -120,4 +127,30 @@ pub trait Provider {
 
     /// Deletes a resource; one that is gone already counts as deleted.
     fn delete(&self, address: &Address, remote: &Remote) -> impl Future<Output = Result<(), ProviderError>>;
+
+    /// Creates resources of one kind: one future for each, in order, all to be polled together. A cloud that takes lists
+    /// creates them with fewer calls; by default each one is created by itself.
+    fn create_all(
+        &self,
+        resources: Vec<(Resolved, Token)>,
+    ) -> Vec<impl Future<Output = Result<Remote, ProviderError>>> {
+        let create = |(resource, token)| async move { self.create(&resource, &token).await };
+        resources.into_iter().map(create).collect()
+    }
+
+    /// Changes resources of one kind, as [`create_all`](Self::create_all) creates them.
+    fn update_all(
+        &self,
+        resources: Vec<(Remote, Resolved, Vec<String>)>,
+    ) -> Vec<impl Future<Output = Result<Remote, ProviderError>>> {
+        let update =
+            |(remote, resource, paths): (_, _, Vec<_>)| async move { self.update(&remote, &resource, &paths).await };
+        resources.into_iter().map(update).collect()
+    }
+
+    /// Deletes resources of one kind, as [`create_all`](Self::create_all) creates them.
+    fn delete_all(&self, resources: Vec<(Address, Remote)>) -> Vec<impl Future<Output = Result<(), ProviderError>>> {
+        let delete = |(address, remote)| async move { self.delete(&address, &remote).await };
+        resources.into_iter().map(delete).collect()
+    }
 }

@@ -35,7 +35,7 @@ use trunnion_engine::{HomeRule, RuleBook};
 
 pub use crate::{
     ecs_cluster::EcsCluster,
-    ecs_service::{Deployment, EcsService, ServiceNetwork},
+    ecs_service::{Deployment, EcsService, ServiceNetwork, control_plane_name},
     ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount},
     iam_instance_profile::IamInstanceProfile,
     iam_names::{

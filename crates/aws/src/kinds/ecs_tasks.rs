@@ -30,11 +30,11 @@ pub(crate) enum Look {
 /// Waits until no task of the services of this name in a cluster is short of STOPPED; `look` asks the service itself.
 ///
 /// Tasks are listed by cluster, because those of a deleted service are not listed by its name any more.
-pub(crate) async fn until_stopped(
+pub(crate) async fn until_stopped<F: Future<Output = Result<Look, Failure>> + Send>(
     aws: &Aws,
     cluster: &str,
     service: &str,
-    mut look: impl AsyncFnMut() -> Result<Look, Failure>,
+    mut look: impl FnMut() -> F,
 ) -> Result<(), Failure> {
     let wait = aws.long_wait();
     let mut must_look_again = false;

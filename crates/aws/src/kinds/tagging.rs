@@ -29,7 +29,7 @@ pub(crate) async fn change_ec2(aws: &Aws, ids: &[String], from: &Tags, to: &Tags
     let (set, removed) = tag_changes(from, to);
     let ec2 = &aws.clients.ec2;
     if !set.is_empty() {
-        aws.patiently(&[Class::NotFound, Class::Precondition], async || {
+        aws.patiently(&[Class::NotFound, Class::Precondition], || async {
             let call = ec2.create_tags().set_resources(Some(ids.to_vec())).set_tags(Some(to_ec2(&set)));
             call.send().await.told("ec2:CreateTags")
         })
@@ -37,7 +37,7 @@ pub(crate) async fn change_ec2(aws: &Aws, ids: &[String], from: &Tags, to: &Tags
     }
     if !removed.is_empty() {
         let keys: Vec<Tag> = removed.iter().map(|key| Tag::builder().key(key).build()).collect();
-        aws.patiently(&[Class::Precondition], async || {
+        aws.patiently(&[Class::Precondition], || async {
             let call = ec2.delete_tags().set_resources(Some(ids.to_vec())).set_tags(Some(keys.clone()));
             call.send().await.told("ec2:DeleteTags")
         })
