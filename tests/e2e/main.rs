@@ -6,6 +6,7 @@ mod bad_input;
 mod boot;
 mod changes;
 mod connecting;
+mod elastic_ips;
 mod homes;
 mod interrupted;
 mod lifecycle;

@@ -115,6 +115,7 @@ const IN_USE: &[&str] = &[
     "DeleteConflict",
     "DependencyViolation",
     "InvalidGroup.InUse",
+    "InvalidIPAddress.InUse",
     "OperationAbortedException",
     "ResourceInUseException",
     "UpdateInProgressException",
@@ -122,6 +123,7 @@ const IN_USE: &[&str] = &[
 
 /// Error codes that say "no room", or "no more".
 const CAPACITY: &[&str] = &[
+    "AddressLimitExceeded",
     "InstanceLimitExceeded",
     "InsufficientAddressCapacity",
     "InsufficientFreeAddressesInSubnet",

@@ -4,6 +4,7 @@ mod ecs_cluster;
 mod ecs_service;
 mod ecs_task_definition;
 mod ecs_tasks;
+mod elastic_ip;
 mod iam_instance_profile;
 mod iam_role;
 pub(crate) mod instance;
@@ -20,7 +21,7 @@ use trunnion_engine::KindName;
 use crate::{driver::AnyDriver, error::Failure};
 
 /// Every kind's driver, each behind those of the kinds that its own may depend on.
-pub(crate) static DRIVERS: [&dyn AnyDriver; 11] = [
+pub(crate) static DRIVERS: [&dyn AnyDriver; 12] = [
     &iam_role::IamRoles,
     &iam_instance_profile::IamInstanceProfiles,
     &s3_bucket::S3Buckets,
@@ -28,6 +29,7 @@ pub(crate) static DRIVERS: [&dyn AnyDriver; 11] = [
     &security_group::SecurityGroups,
     &launch_template::LaunchTemplates,
     &instance::Instances,
+    &elastic_ip::ElasticIps,
     &log_group::LogGroups,
     &ecs_cluster::EcsClusters,
     &ecs_task_definition::EcsTaskDefinitions,

@@ -88,14 +88,15 @@ struct First {
 impl First {
     async fn read(reading: &Reading<'_>, queries: &Queries) -> Result<Self, Failure> {
         let aws = reading.aws;
-        let (vpcs, parameters, types, secrets, listed) = futures::try_join!(
+        let (vpcs, parameters, types, secrets, quotas, listed) = futures::try_join!(
             Box::pin(lookups::vpcs(aws, queries)),
             Box::pin(lookups::parameters(aws, queries)),
             Box::pin(lookups::types(aws, queries)),
             Box::pin(lookups::secrets(aws, queries)),
+            Box::pin(lookups::quotas(aws, queries)),
             try_join_all(DRIVERS.into_iter().map(|driver| driver.list(reading))),
         )?;
-        let answers = vpcs.into_iter().chain(types).chain(secrets).collect();
+        let answers = vpcs.into_iter().chain(types).chain(secrets).chain(quotas).collect();
         Ok(Self { answers, parameters, listed })
     }
 }

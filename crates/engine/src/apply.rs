@@ -484,7 +484,13 @@ impl<'a> Run<'a> {
         let asked_for: BTreeSet<String> = attributes.keys().cloned().collect();
         let computed = remote.attributes.iter().filter(|(name, _)| !asked_for.contains(*name));
         attributes.extend(computed.map(|(name, value)| (name.clone(), value.clone())));
-        let shown = lasting(&attributes, &change.address, self.rules);
+        let mut shown = lasting(&attributes, &change.address, self.rules);
+        // What the cloud does only later is recorded once it is done.
+        for (name, value) in shown.iter_mut().filter(|(name, _)| asked_for.contains(*name)) {
+            if remote.attributes.get(name) == Some(&Value::Null) {
+                *value = Value::Null;
+            }
+        }
         self.made.insert(&change.address, attributes);
         let recorded = Recorded {
             id: remote.id.clone(),

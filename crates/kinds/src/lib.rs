@@ -18,6 +18,7 @@ pub mod lookup;
 mod ecs_cluster;
 mod ecs_service;
 mod ecs_task_definition;
+mod elastic_ip;
 mod iam_instance_profile;
 mod iam_names;
 mod iam_role;
@@ -37,6 +38,7 @@ pub use crate::{
     ecs_cluster::EcsCluster,
     ecs_service::{Deployment, EcsService, ServiceNetwork, control_plane_name},
     ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount},
+    elastic_ip::ElasticIp,
     iam_instance_profile::IamInstanceProfile,
     iam_names::{
         former_iam_path, former_instance_profile_name, former_role_name, iam_path, iam_prefix, instance_profile_name,
@@ -75,6 +77,7 @@ pub fn rule_book() -> RuleBook {
         EcsCluster::RULES,
         EcsService::RULES,
         EcsTaskDefinition::RULES,
+        ElasticIp::RULES,
         IamInstanceProfile::RULES,
         IamRole::RULES,
         Instance::RULES,

@@ -51,6 +51,8 @@ pub struct World {
     counters: Table<u64>,
     /// Whether the identity may have service-linked roles made.
     pub makes_service_roles: bool,
+    /// How many Elastic IPs each region may have.
+    pub most_elastic_ips: usize,
     pace: SignedDuration,
     lag: SignedDuration,
     data: Option<PathBuf>,
@@ -80,6 +82,7 @@ impl World {
             regions: Table::default(),
             counters: Table::default(),
             makes_service_roles: true,
+            most_elastic_ips: 5,
             pace: signed(pace),
             lag: signed(lag),
             data: None,

@@ -163,6 +163,8 @@ pub struct Pool {
     pub market: Market,
     /// Whether AWS tracks the connections of the load interfaces; a pool with one interface has none.
     pub tracking: Tracking,
+    /// Whether each host has an Elastic IP on the primary address of its primary interface.
+    pub public_ip: bool,
 }
 
 /// Whether AWS tracks the connections of the load interfaces, which are all but the primary one.

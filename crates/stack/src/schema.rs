@@ -363,6 +363,10 @@ struct Pool {
     /// them.
     #[schemars(extend("enum" = ["tracked", "untracked"], "default" = "tracked"))]
     tracking: Option<String>,
+    /// Whether each host gets an Elastic IP on the primary address of its primary interface. A host that is replaced hands
+    /// it on, so that targets can let it in by its number.
+    #[schemars(extend("default" = false))]
+    public_ip: Option<bool>,
 }
 
 fn image(_: &mut schemars::SchemaGenerator) -> Schema {

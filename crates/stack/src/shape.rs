@@ -29,6 +29,7 @@ const POOL: Shape = Keys(&[
     ("volume_gib", Value),
     ("market", Value),
     ("tracking", Value),
+    ("public_ip", Value),
 ]);
 const LOCATION: Shape = Keys(&[
     ("pool", Value),

@@ -43,6 +43,9 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
         Class::Credentials => "check the credentials: set `AWS_PROFILE`, or run `aws sso login`".to_owned(),
         Class::Unreachable => "check the network, `region` in the stack file and `AWS_ENDPOINT_URL`".to_owned(),
         Class::Throttled => "AWS asks for fewer calls: wait a minute and run it again".to_owned(),
+        Class::Capacity if failure.code == "AddressLimitExceeded" => {
+            "release Elastic IPs that nobody needs, or have the quota `EC2-VPC Elastic IPs` (L-0263D0A3) raised".to_owned()
+        }
         Class::Capacity => {
             "try another zone or instance type, ask for fewer hosts, or have the quota raised".to_owned()
         }

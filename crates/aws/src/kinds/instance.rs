@@ -226,6 +226,29 @@ async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Failure>> {
     }
 }
 
+/// The primary interface of a host; nothing where the host does not run yet and nobody waits for it.
+pub(super) async fn primary_interface(aws: &Aws, id: &str) -> Result<Option<String>, Failure> {
+    let wait = aws.short_wait();
+    let mut host = loop {
+        match next(aws, id).await {
+            Ok(Some(host)) => break host,
+            // A host launched just now may not be shown yet.
+            Ok(None) if !wait.is_over() => {}
+            Ok(None) => return Err(Failure::own(format!("`{id}` is not there"), None)),
+            Err(failure) => {
+                return Err(failure.unwrap_or_else(|| Failure::interrupted(format!("`{id}` is still awaited"))));
+            }
+        }
+    };
+    if host.state == InstanceStateName::Pending {
+        if !aws.connection.wait {
+            return Ok(None);
+        }
+        host = until_running(aws, host).await?;
+    }
+    Ok(host.interfaces.into_iter().next().map(|primary| primary.id))
+}
+
 /// Waits until a host is in a state, or gone.
 async fn until(aws: &Aws, id: &str, reached: impl Fn(&InstanceStateName) -> bool) -> Result<(), Failure> {
     let wait = aws.long_wait();

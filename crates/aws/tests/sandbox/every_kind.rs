@@ -24,7 +24,7 @@ region: eu-west-3
 account: "123456789012"
 tags: { team: performance }
 pools:
-  small: { instance_type: c7i.xlarge, zone: eu-west-3a, count: 2 }
+  small: { instance_type: c7i.xlarge, zone: eu-west-3a, count: 2, interfaces: 2, public_ip: true }
 control_plane:
   image: gatlingcorp/control-plane:2026.42.2
   token: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf
@@ -36,51 +36,60 @@ locations:
 "#;
 
 /// The stack's resources, a sandbox, and a folder for states.
-struct Scene {
-    world: World,
-    desired: Graph,
+pub struct Scene {
+    pub world: World,
+    pub desired: Graph,
     home: String,
     folder: tempfile::TempDir,
 }
 
 impl Scene {
-    async fn set() -> Self {
+    pub async fn set(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let content = b"\x7fELF, as far as S3 is concerned";
         let path = folder.path().join("trunnion-generator");
         tokio::fs::write(&path, content).await.unwrap();
-        let options = LoadOptions { executable_dir: Some(folder.path().to_owned()) };
-        let stack = Stack::parse(STACK, Path::new("stack.yaml"), None, &options).unwrap();
+        let load = LoadOptions { executable_dir: Some(folder.path().to_owned()) };
+        let stack = Stack::parse(STACK, Path::new("stack.yaml"), None, &load).unwrap();
         let sha256 = common::object(&path, content).sha256;
         let binaries = Binaries::new([(Architecture::X86_64, Binary { path, sha256, is_dynamic: false })]);
         let desired = blueprint(&stack, &binaries).unwrap();
-        Self { world: world(Options::default()).await, desired, home: stack.home, folder }
+        Self { world: world(options).await, desired, home: stack.home, folder }
     }
 
     /// A process of its own, which knows nothing of those before it.
-    async fn connect(&self) -> Aws {
+    pub async fn connect(&self) -> Aws {
+        self.connect_with(true).await
+    }
+
+    /// The same, which waits for hosts or not.
+    pub async fn connect_with(&self, wait: bool) -> Aws {
         let connection =
-            trunnion_aws::Connection { home: self.home.clone(), ..common::connection(&self.world.running) };
+            trunnion_aws::Connection { home: self.home.clone(), wait, ..common::connection(&self.world.running) };
         Aws::connect(connection).await.unwrap()
     }
 
-    fn store(&self, name: &str) -> FileStore {
+    pub fn store(&self, name: &str) -> FileStore {
         FileStore::new(self.folder.path().join(format!("{name}.json")), common::STACK)
     }
 
-    async fn plan(&self, desired: &Graph, state: &State) -> Plan {
+    pub async fn plan(&self, desired: &Graph, state: &State) -> Plan {
+        self.plan_with(desired, state, PlanOptions::default()).await
+    }
+
+    pub async fn plan_with(&self, desired: &Graph, state: &State, options: PlanOptions) -> Plan {
         let observed = self.connect().await.observe(desired, state).await.unwrap();
-        let options = PlanOptions { home: Some(self.home.clone()), ..PlanOptions::default() };
+        let options = PlanOptions { home: Some(self.home.clone()), ..options };
         plan(desired, &observed, state, &rule_book(), &options).unwrap()
     }
 
-    async fn apply(&self, plan: &Plan, provider: &impl Provider, state: State, store: &FileStore) -> Outcome {
+    pub async fn apply(&self, plan: &Plan, provider: &impl Provider, state: State, store: &FileStore) -> Outcome {
         let settings = Settings { home: Some(self.home.clone()), ..Settings::default() };
         apply(plan, provider, store, &rule_book(), state, &Events::nowhere(), &settings).await
     }
 
     /// Plans and applies to the end.
-    async fn converge(&self, kind: &str, desired: &Graph, store: &FileStore) {
+    pub async fn converge(&self, kind: &str, desired: &Graph, store: &FileStore) {
         let state = store.load().await.unwrap();
         let plan = self.plan(desired, &state).await;
         let outcome = self.apply(&plan, &self.connect().await, state, store).await;
@@ -88,7 +97,7 @@ impl Scene {
     }
 
     /// What a plan would change.
-    async fn pending(&self, desired: &Graph, state: &State) -> Vec<Address> {
+    pub async fn pending(&self, desired: &Graph, state: &State) -> Vec<Address> {
         self.plan(desired, state).await.pending().map(|change| change.address.clone()).collect()
     }
 }
@@ -142,7 +151,7 @@ async fn meddle(scene: &Scene, resource: &Resource, state: &State) {
 
 /// A kind's way through its life; every other kind comes along.
 async fn live(kind: &str) {
-    let scene = Scene::set().await;
+    let scene = Scene::set(Options::default()).await;
     let resource = scene.desired.resources().values().find(|resource| resource.kind().as_str() == kind);
     let resource = resource.unwrap_or_else(|| panic!("the stack of this test has no `{kind}`"));
 

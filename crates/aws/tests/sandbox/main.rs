@@ -4,6 +4,7 @@
 
 mod common;
 mod control_plane;
+mod elastic_ips;
 mod every_kind;
 mod hidden;
 mod lifecycle;

@@ -106,6 +106,7 @@ fn pool(name: &str, field: &Field, region: Option<&str>, findings: &mut Findings
     let volume_gib = findings.integer_or(&map, "volume_gib", 30, &VOLUME_GIB);
     let market = findings.choice_or_first(&map, "market", &[("on-demand", Market::OnDemand), ("spot", Market::Spot)]);
     let tracking = tracking(&map, interfaces, findings);
+    let public_ip = findings.boolean_or(&map, "public_ip", false);
     fits?;
     is_name.then_some(Pool {
         instance_type: instance_type?,
@@ -117,6 +118,7 @@ fn pool(name: &str, field: &Field, region: Option<&str>, findings: &mut Findings
         volume_gib: volume_gib?,
         market: market?,
         tracking: tracking?,
+        public_ip: public_ip?,
     })
 }
 
