@@ -12,9 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     SandboxError, ec2, ecs, iam,
     journal::{Journal, NamedTable},
-    logs, s3, secrets,
-    signature::hex,
-    ssm,
+    json::hex,
+    logs, s3, secrets, ssm,
     table::Table,
 };
 
