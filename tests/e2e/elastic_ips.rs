@@ -30,10 +30,10 @@ fn hosts_hand_their_addresses_on_and_give_them_back() {
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
     assert_eq!(public_ips(&stage), before, "targets know them by their numbers");
 
-    stage.write("stack.yaml", &public().replace("count: 2, public_ip: true", "count: 2"));
+    stage.write("stack.yaml", public().replace("count: 2, public_ip: true", "count: 2"));
     stage.converge(&[]);
     assert_eq!(public_ips(&stage), Vec::<String>::new());
-    stage.write("stack.yaml", &public());
+    stage.write("stack.yaml", public());
     stage.converge(&[]);
     stage.succeed(&["destroy", "--yes"]);
     assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());

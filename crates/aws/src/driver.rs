@@ -62,7 +62,7 @@ pub(crate) trait Driver: Sync + 'static {
         ready(Ok(listed))
     }
 
-    /// Those of these ids that are there, with all attributes, whoever they belong to.
+    /// Those of these ids that are there, with all attributes, of this stack or not.
     fn by_ids(&self, _: &Aws, _: Vec<String>) -> impl Future<Output = Result<Vec<Remote>, Failure>> + Send {
         ready(Ok(Vec::new()))
     }

@@ -246,7 +246,7 @@ pub(crate) async fn quotas(aws: &Aws, queries: &Queries) -> Result<Answers, Fail
         let call = ec2.describe_account_attributes().attribute_names(AccountAttributeName::from(MOST_ELASTIC_IPS));
         match call.send().await.told("ec2:DescribeAccountAttributes") {
             Ok(answer) => {
-                let values = answer.account_attributes.into_iter().flatten().flat_map(|one| one.attribute_values);
+                let values = answer.account_attributes.into_iter().flatten().filter_map(|one| one.attribute_values);
                 let mut numbers = values.flatten().filter_map(|one| one.attribute_value?.parse::<i64>().ok());
                 Ok(numbers.next().unwrap_or(ElasticIpQuota::DEFAULT))
             }

@@ -222,8 +222,9 @@ fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>
 
 /// The names that the stack wants and that others have.
 fn names_of(reading: &Reading<'_>, driver: &dyn AnyDriver, others: &[Remote]) -> Vec<Wanted> {
-    let of_others: BTreeSet<&str> =
-        others.iter().filter(|other| !other.is_spent).map(|other| driver.name_of(&other.attributes)).collect();
+    let names = others.iter().filter(|other| !other.is_spent).map(|other| driver.name_of(&other.attributes));
+    // Hosts and addresses have no name.
+    let of_others: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
     let wanted = reading.wanted(driver.rules().kind).filter_map(|resource| {
         let name = driver.name_of(&resource.attributes);
         of_others.contains(name).then(|| Wanted { address: resource.address.clone(), name: name.to_owned() })

@@ -53,7 +53,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The names that the stack wants of a kind.
-    pub fn names<'r>(&'r self, kind: &str, name: &str) -> impl Iterator<Item = Wanted> {
+    pub fn names(&self, kind: &str, name: &str) -> impl Iterator<Item = Wanted> {
         let of = move |found: &Resource| Wanted {
             address: found.address.clone(),
             name: attribute(&found.attributes, name).to_owned(),

@@ -25,7 +25,7 @@ pub(crate) enum Ended {
 /// Much of what is waited for is there at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The pause before a look, counted from nought.
+/// The pause before a look, counted from 0.
 pub(crate) fn pause(look: u32, pace: Duration) -> Duration {
     FIRST_PAUSE.mul_f64(1.5_f64.powi(i32::try_from(look.min(32)).unwrap_or(32))).min(pace)
 }

@@ -206,7 +206,6 @@ fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Op
     let all = pool.interfaces * pool.addresses;
     let spreads = stack.generator.spread != Spread::Off && all > 1;
     let (message, help) = match (text(subnet, "default_route")?, pool.tracking) {
-        ("none", _) => return None,
         ("internet_gateway", Tracking::Untracked) if spreads => (
             format!(
                 "the hosts of pool `{name}` are untracked, so they spread their connections over {} addresses of their \
@@ -223,7 +222,7 @@ fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Op
             ),
             "set `generator.spread` to `off`, or name the targets in `generator.spread_except`",
         ),
-        ("internet_gateway", _) => return None,
+        ("none" | "internet_gateway", _) => return None,
         _ => (
             format!(
                 "the Elastic IPs of pool `{name}` are not used: the default route of {id} is no internet gateway, so its \

@@ -200,27 +200,30 @@ pub async fn apply(
 /// Steps of one kind and one operation that are ready at the same time, by their indices: they go to the provider as a list.
 #[derive(Default)]
 struct Batch {
-    creates: Vec<(usize, (Resolved, Token))>,
-    updates: Vec<(usize, (Remote, Resolved, Vec<String>))>,
-    deletes: Vec<(usize, (Address, Remote))>,
+    creates: Vec<(usize, Create)>,
+    updates: Vec<(usize, Update)>,
+    deletes: Vec<(usize, Delete)>,
 }
+
+type Create = (Resolved, Token);
+type Update = (Remote, Resolved, Vec<String>);
+type Delete = (Address, Remote);
 
 /// What each step of a batch ends with.
 fn perform(
     provider: &impl Provider,
     batch: Batch,
-) -> Vec<impl Future<Output = (usize, Result<Option<Remote>, ProviderError>)>> {
-    let Batch { creates, updates, deletes } = batch;
-    let (created, creates): (Vec<usize>, Vec<_>) = creates.into_iter().unzip();
-    let (updated, updates): (Vec<usize>, Vec<_>) = updates.into_iter().unzip();
-    let (deleted, deletes): (Vec<usize>, Vec<_>) = deletes.into_iter().unzip();
-    let creates = created.into_iter().zip(provider.create_all(creates));
-    let updates = updated.into_iter().zip(provider.update_all(updates));
-    let deletes = deleted.into_iter().zip(provider.delete_all(deletes));
-    let creates = creates.map(|(index, work)| Either::Left(Either::Left(work.map(move |it| (index, it.map(Some))))));
-    let updates = updates.map(|(index, work)| Either::Left(Either::Right(work.map(move |it| (index, it.map(Some))))));
-    let deletes = deletes.map(|(index, work)| Either::Right(work.map(move |it| (index, it.map(|()| None)))));
-    creates.chain(updates).chain(deletes).collect()
+) -> impl Iterator<Item = impl Future<Output = (usize, Result<Option<Remote>, ProviderError>)>> {
+    let (indices, items): (Vec<usize>, Vec<Create>) = batch.creates.into_iter().unzip();
+    let first = indices.into_iter().zip(provider.create_all(items));
+    let (indices, items): (Vec<usize>, Vec<Update>) = batch.updates.into_iter().unzip();
+    let second = indices.into_iter().zip(provider.update_all(items));
+    let (indices, items): (Vec<usize>, Vec<Delete>) = batch.deletes.into_iter().unzip();
+    let third = indices.into_iter().zip(provider.delete_all(items));
+    let first = first.map(|(index, work)| Either::Left(Either::Left(work.map(move |it| (index, it.map(Some))))));
+    let second = second.map(|(index, work)| Either::Left(Either::Right(work.map(move |it| (index, it.map(Some))))));
+    let third = third.map(|(index, work)| Either::Right(work.map(move |it| (index, it.map(|()| None)))));
+    first.chain(second).chain(third)
 }
 
 struct Run<'a> {
@@ -280,7 +283,7 @@ impl<'a> Run<'a> {
         self.outcome_so_far.unsaved.is_some()
     }
 
-    /// Records what stands already as it shall, and forgets what stands nowhere any more.
+    /// Records what is already as the stack asks, and forgets what stands nowhere any more.
     fn adopt(&mut self) {
         for change in self.plan.changes.iter().filter(|change| change.action == Action::None) {
             let (Some(remote), Some(desired)) = (&change.remote, &change.desired) else { continue };
@@ -359,12 +362,12 @@ impl<'a> Run<'a> {
         let desired = change
             .desired
             .as_ref()
-            .ok_or_else(|| broken(&change.address, "the plan does not say what it shall look like"))?;
+            .ok_or_else(|| broken(&change.address, "the plan does not say what it should look like"))?;
         let mut attributes = Map::new();
         for (name, value) in desired {
             let value = value.resolve(&|reference| self.known(reference));
             if !value.is_known() {
-                return Err(broken(&change.address, &format!("nothing told its `{name}`")));
+                return Err(broken(&change.address, &format!("its `{name}` is still unknown")));
             }
             attributes.insert(name.clone(), value);
         }

@@ -13,7 +13,7 @@ pub struct Difference {
     pub path: String,
     /// What it is; nothing where it is not there.
     pub before: Option<Value>,
-    /// What it shall be; nothing where it shall go. May be unknown until apply.
+    /// What the stack asks for; nothing where it is removed. May be unknown until apply.
     pub after: Option<Value>,
     /// Whether it can only change with the whole resource.
     pub forces_replacement: bool,

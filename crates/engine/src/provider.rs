@@ -45,7 +45,7 @@ pub struct Observed {
 pub struct Resolved {
     /// Where it stands in the stack.
     pub address: Address,
-    /// What it shall look like.
+    /// What it should look like.
     pub attributes: Map,
 }
 

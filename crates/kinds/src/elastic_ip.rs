@@ -6,8 +6,8 @@ use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
-/// An Elastic IP address, associated with the primary private address of a host's primary interface. Another host takes the
-/// same address over: whoever lets it in by its number need not change that.
+/// An Elastic IP address, associated with the primary private address of a host's primary interface. The host that
+/// replaces another one gets the same address, so that targets can allow it by its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIp {
     /// `id` of the host; nothing while it is not associated.

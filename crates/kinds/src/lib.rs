@@ -65,7 +65,7 @@ pub const STACK_TAG: &str = "trunnion:stack";
 /// The tag that says which resource of its stack it is.
 pub const ADDRESS_TAG: &str = "trunnion:address";
 
-/// The tag that says which home its stack has: two stacks of one name are told apart by it.
+/// The tag that says which home its stack has: it tells two stacks of one name apart.
 pub const HOME_TAG: &str = "trunnion:home";
 
 /// The tag of an instance that says what it was launched from: the `digest` of its launch template.

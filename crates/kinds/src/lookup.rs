@@ -94,7 +94,7 @@ impl Secret {
 }
 
 /// How many Elastic IP addresses the region may have. Finds `most`, the account's quota, and `used`: those that are there,
-/// whoever they belong to.
+/// of this stack or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIpQuota {}
 

@@ -17,7 +17,7 @@ fn as_remote(arn: &str, cluster: &EcsCluster) -> Result<Remote, Failure> {
     remote(arn, cluster, [("arn", arn.into())])
 }
 
-/// The active cluster of a name, whoever it belongs to.
+/// The active cluster of a name, of this stack or not.
 async fn find(aws: &Aws, name: &str) -> Result<Option<(String, EcsCluster)>, Failure> {
     let call = aws.clients.ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
     let answer = call.send().await.told("ecs:DescribeClusters")?;

@@ -2,7 +2,7 @@
 //!
 //! Two control planes with one token must never run at once, and ECS does not prevent it (`ecs_tasks.rs`). So every way to a
 //! running task leads over none: the service is scaled to 0, its tasks are waited for until they are STOPPED, and what
-//! shall run is set together with its number. Whoever is killed in between leaves a service of 0 tasks, which the next plan
+//! is to run is set together with its number. Whoever is killed in between leaves a service of 0 tasks, which the next plan
 //! sees as a difference.
 
 use std::sync::{Mutex, PoisonError};
@@ -192,7 +192,7 @@ fn is_steady(service: &Service) -> bool {
         && service.running_count == service.desired_count
 }
 
-/// Waits until the newest revision alone runs as often as it shall.
+/// Waits until the newest revision alone runs, with as many tasks as are asked for.
 async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     let wait = aws.long_wait();
     loop {
@@ -211,9 +211,9 @@ async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failur
 fn unsteady(found: Option<Service>) -> Failure {
     let Some(service) = found else { return Failure::own("the service is not there any more", None) };
     let events: Vec<&str> = service.events().iter().filter_map(|event| event.message()).take(EVENTS).collect();
-    let told = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
+    let quoted = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
     Failure::own(
-        format!("the service runs {} of {} tasks after the wait{told}", service.running_count, service.desired_count),
+        format!("the service runs {} of {} tasks after the wait{quoted}", service.running_count, service.desired_count),
         "look at the log group of the control plane and at the service's events; the service itself stays".to_owned(),
     )
 }

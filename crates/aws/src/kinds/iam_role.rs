@@ -26,7 +26,7 @@ fn region<'p>(aws: &Aws, policies: &[&'p str]) -> Option<&'p str> {
     region_of(policies, &bucket_prefix(&aws.connection.stack, &aws.connection.account))
 }
 
-/// The path of the role of this name, whoever it belongs to.
+/// The path of the role of this name, of this stack or not.
 async fn path_of(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
     match aws.clients.iam.get_role().role_name(name).send().await.told("iam:GetRole") {
         Ok(answer) => Ok(answer.role.map(|role| role.path)),

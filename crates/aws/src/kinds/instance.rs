@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Aws, Connection,
-    convert::{remote, tags_of, text, touches, values},
+    convert::{remote, tag_changes, tags_of, text, touches, values},
     driver::{Doing, Driver, one_call},
     error::{Class, Failure, Told as _},
     hosts::{IDS_PER_CALL, by_ids},
@@ -378,6 +378,42 @@ impl Driver for Instances {
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         until_terminated(aws, &remote.id, terminate(aws, vec![remote.id.clone()]).await).await
+    }
+
+    /// Hosts whose tags change in the same way are tagged together. A call that EC2 refuses is made again for each host by
+    /// itself.
+    fn update_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Remote, Instance, Vec<String>)>) -> Vec<Doing<'a, Remote>> {
+        let change_of = |(remote, instance, paths): &(Remote, Instance, Vec<String>)| {
+            touches(paths, "tags").then(|| tag_changes(&tags_of(&remote.attributes), &instance.tags))
+        };
+        let mut alike: BTreeMap<_, Vec<&(Remote, Instance, Vec<String>)>> = BTreeMap::new();
+        for item in &items {
+            alike.entry(change_of(item)).or_default().push(item);
+        }
+        let mut calls = BTreeMap::new();
+        for (change, items) in alike.into_iter().filter(|(change, items)| change.is_some() && items.len() > 1) {
+            let Some((remote, instance, _)) = items.first() else { continue };
+            let (from, to) = (tags_of(&remote.attributes), instance.tags.clone());
+            let ids: Vec<String> = items.iter().flat_map(|(remote, ..)| tagged_ids(remote)).collect();
+            calls.insert(change, one_call(async move { change_ec2(aws, &ids, &from, &to).await }));
+        }
+        let update = |item: (Remote, Instance, Vec<String>)| {
+            let together = calls.get(&change_of(&item)).cloned();
+            async move {
+                let (remote, instance, paths) = item;
+                let is_tagged = match together {
+                    Some(call) => call.await.is_ok(),
+                    None => false,
+                };
+                if touches(&paths, "tags") && !is_tagged {
+                    change_ec2(aws, &tagged_ids(&remote), &tags_of(&remote.attributes), &instance.tags).await?;
+                }
+                start(aws, &remote.id, &instance, &paths).await?;
+                changed(&remote, &instance)
+            }
+            .boxed()
+        };
+        items.into_iter().map(update).collect()
     }
 
     /// One call for all. One that EC2 refuses, as for a protected host, is made again for each host by itself.

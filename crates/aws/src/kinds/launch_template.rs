@@ -55,7 +55,7 @@ async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
     Ok(templates)
 }
 
-/// The templates that have one of these names, whoever they belong to.
+/// The templates that have one of these names, of this stack or not.
 async fn by_names(aws: &Aws, names: Vec<String>) -> Result<Vec<Header>, Failure> {
     // As a filter: a name that is not there is no error.
     let names = Filter::builder().name("launch-template-name").set_values(Some(names)).build();

@@ -19,7 +19,7 @@ use crate::{
     recorded::is_ec2,
 };
 
-/// The groups that match a filter, whoever they belong to.
+/// The groups that match a filter, of this stack or not.
 async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<(String, SecurityGroup)>, Failure> {
     let call = aws.clients.ec2.describe_security_groups().set_filters(Some(filters));
     let mut pages = call.into_paginator().page_size(1000).send();
@@ -35,7 +35,7 @@ fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 
-/// The names of groups in a VPC that are among these, whoever they belong to, with their tags.
+/// The names of groups in a VPC that are among these, of this stack or not, with their tags.
 async fn by_names(aws: &Aws, vpc: &str, names: Vec<String>) -> Result<Vec<(String, Tags)>, Failure> {
     let names = Filter::builder().name("group-name").set_values(Some(names)).build();
     let found = list(aws, vec![filter("vpc-id", vpc), names]).await?;
@@ -160,7 +160,7 @@ async fn revoke(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Resu
     }
 }
 
-/// Brings one list of rules from what is there to what shall be: what is missing comes before what is too much goes.
+/// Brings one list of rules from what is there to what is asked for. What is missing is added before the rest is removed.
 async fn converge(
     aws: &Aws,
     id: &str,

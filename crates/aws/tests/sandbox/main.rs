@@ -8,6 +8,7 @@ mod elastic_ips;
 mod every_kind;
 mod hidden;
 mod lifecycle;
+mod lists;
 mod names;
 mod refusals;
 mod round_trips;

@@ -38,6 +38,8 @@ const BOOK: [Rules; 3] = [
 struct Cloud {
     world: RefCell<BTreeMap<Address, Remote>>,
     calls: RefCell<Vec<String>>,
+    /// How long the lists of deletes were.
+    lists: RefCell<Vec<usize>>,
     refuses: Vec<&'static str>,
     interrupts_at: Option<(&'static str, CancellationToken)>,
     /// Whether the call that is interrupted ends its wait, too.
@@ -92,6 +94,12 @@ impl Provider for Cloud {
         self.call("delete", address)?;
         self.world.borrow_mut().remove(address);
         Ok(())
+    }
+
+    fn delete_all(&self, resources: Vec<(Address, Remote)>) -> Vec<impl Future<Output = Result<(), ProviderError>>> {
+        self.lists.borrow_mut().extend(Some(resources.len()).filter(|length| *length > 0));
+        let delete = |(address, remote): (Address, Remote)| async move { self.delete(&address, &remote).await };
+        resources.into_iter().map(delete).collect()
     }
 }
 
@@ -313,4 +321,16 @@ async fn what_a_create_found_is_not_deleted() {
     assert!(outcome.is_complete(), "{outcome:?}");
     assert_eq!(*cloud.calls.borrow(), ["create thing.b"]);
     assert_eq!(outcome.state.resources[&address].id, "id-of-thing.b");
+}
+
+#[tokio::test]
+async fn what_is_ready_together_goes_to_the_cloud_as_a_list() {
+    for (concurrency, lists) in [(64, vec![3, 2]), (2, vec![2, 1, 2]), (1, vec![1; 5])] {
+        let (cloud, store) = (Cloud::default(), Memory::default());
+        run(&graph(), &cloud, &store, &Settings::default()).await;
+        let settings = Settings { concurrency, ..Settings::default() };
+        let (outcome, _) = run(&Graph::empty("test"), &cloud, &store, &settings).await;
+        assert!(outcome.is_complete(), "{:?}", outcome.failed);
+        assert_eq!(*cloud.lists.borrow(), lists, "{concurrency} at a time");
+    }
 }
