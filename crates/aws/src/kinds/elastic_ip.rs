@@ -11,7 +11,7 @@ use trunnion_kinds::{ADDRESS_TAG, ElasticIp, STACK_TAG, Tags};
 
 use super::{
     instance,
-    tagging::{change_ec2, from_ec2, specification},
+    tagging::{change_ec2, from_ec2, specification, to_ec2},
 };
 use crate::{
     Aws, Connection,
@@ -67,15 +67,21 @@ fn of_resource(found: &[Remote], wanted: &Tags) -> Option<Remote> {
 /// Allocates an address. Each call would allocate one more, so it is made once: where no answer came, AWS is asked whether
 /// it was executed.
 async fn allocate(aws: &Aws, wanted: &ElasticIp) -> Result<Remote, Failure> {
-    let call = aws.clients.ec2.allocate_address().domain(DomainType::Vpc);
-    let call = call.tag_specifications(specification(ResourceType::ElasticIp, &wanted.tags));
-    let once = aws_sdk_ec2::config::Builder::default().retry_config(RetryConfig::disabled());
-    match call.customize().config_override(once).send().await.told("ec2:AllocateAddress") {
+    // A call that was too early was not executed.
+    let allocated = aws
+        .patiently(&[Class::Throttled], || async {
+            let call = aws.clients.ec2.allocate_address().domain(DomainType::Vpc);
+            let call = call.tag_specifications(specification(ResourceType::ElasticIp, &wanted.tags));
+            let once = aws_sdk_ec2::config::Builder::default().retry_config(RetryConfig::disabled());
+            call.customize().config_override(once).send().await.told("ec2:AllocateAddress")
+        })
+        .await;
+    match allocated {
         Ok(made) => as_remote(
             Ec2Address::builder()
                 .set_allocation_id(made.allocation_id)
                 .set_public_ip(made.public_ip)
-                .set_tags(Some(super::tagging::to_ec2(&wanted.tags)))
+                .set_tags(Some(to_ec2(&wanted.tags)))
                 .build(),
         ),
         Err(failure) if failure.class == Class::Unreachable => {

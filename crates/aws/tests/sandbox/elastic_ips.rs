@@ -6,7 +6,7 @@ use trunnion_engine::{Action, Observed, PlanOptions, Provider as _, State, State
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
 use crate::{
-    common::{STACK, at},
+    common::{STACK, at, refused},
     every_kind::Scene,
 };
 
@@ -86,6 +86,15 @@ async fn a_lost_answer_allocates_nothing_twice() {
     assert_eq!(scene.pending(&scene.desired, &State::empty(STACK)).await, []);
     let calls = scene.world.running.calls();
     assert_eq!(calls["ec2:AllocateAddress"].count, 2, "one for each host");
+}
+
+#[tokio::test]
+async fn a_call_that_was_too_early_is_made_again() {
+    let scene = Scene::set(Options::default()).await;
+    scene.world.running.set_faults(vec![refused("ec2:AllocateAddress", 3, 503, "RequestLimitExceeded")]);
+    scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
+    assert_eq!(scene.world.running.calls()["ec2:AllocateAddress"].count, 5);
+    assert_eq!(scene.pending(&scene.desired, &State::empty(STACK)).await, []);
 }
 
 #[tokio::test]
