@@ -335,3 +335,51 @@ def test_states_take_a_moment(ec2, image, subnets):
     stopping = ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])["TerminatingInstances"][0]
     assert stopping["CurrentState"]["Name"] == "shutting-down"
     until(lambda: state() == "terminated")
+
+
+def test_elastic_ips_go_to_hosts_that_run_and_stay_without_them(ec2, image, subnets):
+    address = ec2.allocate_address(
+        Domain="vpc",
+        TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": [{"Key": "team", "Value": "performance"}]}],
+    )
+    allocation = address["AllocationId"]
+    asked = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge")
+    host = ec2.run_instances(**asked, NetworkInterfaces=interfaces(subnets["a"], 2))["Instances"][0]
+    primary = host["NetworkInterfaces"][0]
+    interface, private = primary["NetworkInterfaceId"], primary["PrivateIpAddress"]
+    to_interface = dict(AllocationId=allocation, NetworkInterfaceId=interface)
+    assert code_of(ec2.associate_address, **to_interface) == "IncorrectInstanceState"
+    assert code_of(ec2.associate_address, AllocationId=allocation, InstanceId=host["InstanceId"]) == "InvalidInstanceID"
+
+    def shown():
+        return ec2.describe_instances(InstanceIds=[host["InstanceId"]])["Reservations"][0]["Instances"][0]
+
+    until(lambda: shown()["State"]["Name"] == "running")
+    # Of two interfaces one must be named.
+    assert code_of(ec2.associate_address, AllocationId=allocation, InstanceId=host["InstanceId"]) == "InvalidInstanceID"
+    association = ec2.associate_address(**to_interface, PrivateIpAddress=private)["AssociationId"]
+    filters = [{"Name": "tag:team", "Values": ["performance"]}]
+    (found,) = ec2.describe_addresses(Filters=filters)["Addresses"]
+    assert (found["InstanceId"], found["PrivateIpAddress"]) == (host["InstanceId"], private)
+    assert (found["AssociationId"], found["PublicIp"]) == (association, address["PublicIp"])
+    assert shown()["PublicIpAddress"] == address["PublicIp"]
+    assert shown()["NetworkInterfaces"][0]["Association"]["PublicIp"] == address["PublicIp"]
+    refused = code_of(ec2.associate_address, **to_interface, AllowReassociation=False)
+    assert refused == "Resource.AlreadyAssociated"
+    assert code_of(ec2.release_address, AllocationId=allocation) == "InvalidIPAddress.InUse"
+
+    ec2.terminate_instances(InstanceIds=[host["InstanceId"]])
+    until(lambda: "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation])["Addresses"][0])
+    assert code_of(ec2.disassociate_address, AssociationId=association) == "InvalidAssociationID.NotFound"
+    ec2.release_address(AllocationId=allocation)
+    assert code_of(ec2.release_address, AllocationId=allocation) == "InvalidAllocationID.NotFound"
+
+
+def test_elastic_ips_have_a_quota(ec2):
+    (attribute,) = ec2.describe_account_attributes(AttributeNames=["vpc-max-elastic-ips"])["AccountAttributes"]
+    most = int(attribute["AttributeValues"][0]["AttributeValue"])
+    allocations = [ec2.allocate_address()["AllocationId"] for _ in range(most)]
+    assert code_of(ec2.allocate_address) == "AddressLimitExceeded"
+    for allocation in allocations:
+        ec2.release_address(AllocationId=allocation)
+    assert ec2.describe_addresses()["Addresses"] == []

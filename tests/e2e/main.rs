@@ -7,6 +7,7 @@ mod boot;
 mod changes;
 mod connecting;
 mod documents;
+mod elastic_ips;
 mod homes;
 mod interrupted;
 mod lifecycle;

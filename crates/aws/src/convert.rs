@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Serialize, de::DeserializeOwned};
-use trunnion_engine::{Map, Remote, Value, from_map, to_map};
+use trunnion_engine::{Map, Remote, Value, from_map, lies_under, to_map};
 use trunnion_kinds::{STACK_TAG, Tags};
 
 use crate::error::Failure;
@@ -46,9 +46,7 @@ pub(crate) fn attribute<'a>(attributes: &'a Map, name: &str) -> &'a str {
 
 /// Whether one of the changed paths is the attribute, or lies in it.
 pub(crate) fn touches(paths: &[String], attribute: &str) -> bool {
-    paths
-        .iter()
-        .any(|path| path.strip_prefix(attribute).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+    paths.iter().any(|path| lies_under(path, attribute))
 }
 
 /// Tags by key, without those that AWS itself sets.

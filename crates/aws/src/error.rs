@@ -96,6 +96,7 @@ const IN_USE: &[&str] = &[
     "DeleteConflict",
     "DependencyViolation",
     "InvalidGroup.InUse",
+    "InvalidIPAddress.InUse",
     "OperationAbortedException",
     "ResourceInUseException",
     "UpdateInProgressException",

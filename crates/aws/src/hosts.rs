@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// As many ids as one call asks for; with their interfaces and addresses its answer is some tens of megabytes.
-const IDS_PER_CALL: usize = 500;
+pub(crate) const IDS_PER_CALL: usize = 500;
 
 type Answer = Result<Option<Host>, Failure>;
 

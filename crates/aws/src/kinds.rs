@@ -1,89 +1,77 @@
-//! The registry: which file reads, creates, changes and deletes which kind.
+//! The registry of drivers: one line for each kind.
 
-pub(crate) mod ecs_cluster;
-pub(crate) mod ecs_service;
-pub(crate) mod ecs_task_definition;
-pub(crate) mod ecs_tasks;
-pub(crate) mod iam_instance_profile;
-pub(crate) mod iam_role;
+mod ecs_cluster;
+mod ecs_service;
+mod ecs_task_definition;
+mod ecs_tasks;
+mod elastic_ip;
+mod iam_instance_profile;
+mod iam_role;
 pub(crate) mod instance;
 pub(crate) mod launch_template;
-pub(crate) mod launch_template_data;
-pub(crate) mod log_group;
-pub(crate) mod s3_bucket;
+mod launch_template_data;
+mod log_group;
+mod s3_bucket;
 pub(crate) mod s3_object;
-pub(crate) mod security_group;
+mod security_group;
 pub(crate) mod tagging;
 
-use trunnion_engine::{Address, Remote, Resolved, Token};
-use trunnion_kinds::{
-    EcsCluster, EcsService, EcsTaskDefinition, IamInstanceProfile, IamRole, Instance, LaunchTemplate, LogGroup,
-    S3Bucket, S3Object, SecurityGroup,
-};
+use trunnion_engine::KindName;
 
-use crate::{Aws, convert::typed, error::Failure};
+use crate::{driver::AnyDriver, error::Failure};
 
-/// Creates a resource, or finds the one an earlier try created and makes it as asked.
-pub(crate) async fn create(aws: &Aws, resource: &Resolved, token: &Token) -> Result<Remote, Failure> {
-    let attributes = &resource.attributes;
-    match resource.address.kind.as_str() {
-        EcsCluster::KIND => Box::pin(ecs_cluster::create(aws, typed(attributes)?)).await,
-        EcsService::KIND => Box::pin(ecs_service::create(aws, typed(attributes)?, token)).await,
-        EcsTaskDefinition::KIND => Box::pin(ecs_task_definition::create(aws, typed(attributes)?)).await,
-        IamInstanceProfile::KIND => Box::pin(iam_instance_profile::create(aws, typed(attributes)?)).await,
-        IamRole::KIND => Box::pin(iam_role::create(aws, typed(attributes)?)).await,
-        Instance::KIND => Box::pin(instance::create(aws, typed(attributes)?, token)).await,
-        LaunchTemplate::KIND => Box::pin(launch_template::create(aws, typed(attributes)?, token)).await,
-        LogGroup::KIND => Box::pin(log_group::create(aws, typed(attributes)?)).await,
-        S3Bucket::KIND => Box::pin(s3_bucket::create(aws, typed(attributes)?)).await,
-        S3Object::KIND => Box::pin(s3_object::create(aws, typed(attributes)?)).await,
-        SecurityGroup::KIND => Box::pin(security_group::create(aws, typed(attributes)?)).await,
-        kind => Err(unknown(kind)),
-    }
+/// Every kind's driver, each behind those of the kinds that its own may depend on.
+pub(crate) static DRIVERS: [&dyn AnyDriver; 12] = [
+    &iam_role::IamRoles,
+    &iam_instance_profile::IamInstanceProfiles,
+    &s3_bucket::S3Buckets,
+    &s3_object::S3Objects,
+    &security_group::SecurityGroups,
+    &launch_template::LaunchTemplates,
+    &instance::Instances,
+    &elastic_ip::ElasticIps,
+    &log_group::LogGroups,
+    &ecs_cluster::EcsClusters,
+    &ecs_task_definition::EcsTaskDefinitions,
+    &ecs_service::EcsServices,
+];
+
+/// The driver of a kind.
+pub(crate) fn driver(kind: &KindName) -> Option<&'static dyn AnyDriver> {
+    DRIVERS.into_iter().find(|driver| driver.rules().kind == kind.as_str())
 }
 
-/// Changes the attributes at `paths` in place.
-pub(crate) async fn update(
-    aws: &Aws,
-    remote: &Remote,
-    resource: &Resolved,
-    paths: &[String],
-) -> Result<Remote, Failure> {
-    let attributes = &resource.attributes;
-    match resource.address.kind.as_str() {
-        EcsCluster::KIND => Box::pin(ecs_cluster::update(aws, remote, typed(attributes)?)).await,
-        EcsService::KIND => Box::pin(ecs_service::update(aws, remote, typed(attributes)?, paths)).await,
-        EcsTaskDefinition::KIND => Box::pin(ecs_task_definition::update(aws, remote, typed(attributes)?)).await,
-        IamInstanceProfile::KIND => Box::pin(iam_instance_profile::update(aws, remote, typed(attributes)?)).await,
-        IamRole::KIND => Box::pin(iam_role::update(aws, remote, typed(attributes)?, paths)).await,
-        Instance::KIND => Box::pin(instance::update(aws, remote, typed(attributes)?, paths)).await,
-        LaunchTemplate::KIND => Box::pin(launch_template::update(aws, remote, typed(attributes)?, paths)).await,
-        LogGroup::KIND => Box::pin(log_group::update(aws, remote, typed(attributes)?, paths)).await,
-        S3Bucket::KIND => Box::pin(s3_bucket::update(aws, typed(attributes)?, paths)).await,
-        S3Object::KIND => Box::pin(s3_object::update(aws, typed(attributes)?)).await,
-        SecurityGroup::KIND => Box::pin(security_group::update(aws, remote, typed(attributes)?)).await,
-        kind => Err(unknown(kind)),
-    }
+/// The driver that a resource needs.
+pub(crate) fn needed(kind: &KindName) -> Result<&'static dyn AnyDriver, Failure> {
+    driver(kind).ok_or_else(|| Failure::own(format!("`{kind}` is no kind of resource"), None))
 }
 
-/// Deletes a resource; one that is gone already counts as deleted.
-pub(crate) async fn delete(aws: &Aws, address: &Address, remote: &Remote) -> Result<(), Failure> {
-    match address.kind.as_str() {
-        EcsCluster::KIND => Box::pin(ecs_cluster::delete(aws, remote)).await,
-        EcsService::KIND => Box::pin(ecs_service::delete(aws, remote)).await,
-        EcsTaskDefinition::KIND => Box::pin(ecs_task_definition::delete(aws, remote)).await,
-        IamInstanceProfile::KIND => Box::pin(iam_instance_profile::delete(aws, remote)).await,
-        IamRole::KIND => Box::pin(iam_role::delete(aws, remote)).await,
-        Instance::KIND => Box::pin(instance::delete(aws, remote)).await,
-        LaunchTemplate::KIND => Box::pin(launch_template::delete(aws, remote)).await,
-        LogGroup::KIND => Box::pin(log_group::delete(aws, remote)).await,
-        S3Bucket::KIND => Box::pin(s3_bucket::delete(aws, remote)).await,
-        S3Object::KIND => Box::pin(s3_object::delete(aws, remote)).await,
-        SecurityGroup::KIND => Box::pin(security_group::delete(aws, remote)).await,
-        kind => Err(unknown(kind)),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-fn unknown(kind: &str) -> Failure {
-    Failure::own(format!("`{kind}` is no kind of resource"), None)
+    use trunnion_kinds::rule_book;
+
+    use super::*;
+
+    #[test]
+    fn drivers_and_rules_are_of_the_same_kinds() {
+        let names: BTreeSet<&str> = DRIVERS.into_iter().map(|driver| driver.rules().kind).collect();
+        let book = rule_book();
+        assert_eq!(names, book.kinds().map(KindName::as_str).collect());
+        assert_eq!(names.len(), DRIVERS.len(), "a kind has two drivers");
+    }
+
+    #[test]
+    fn a_driver_stands_behind_those_of_what_its_kind_depends_on() {
+        let kinds: Vec<&str> = DRIVERS.into_iter().map(|driver| driver.rules().kind).collect();
+        for (place, driver) in DRIVERS.into_iter().enumerate() {
+            let rules = driver.rules();
+            let needed = rules.depends_on.iter().copied().chain(driver.inside());
+            for needed in needed.filter(|needed| *needed != rules.kind) {
+                let place_of_needed = kinds.iter().position(|kind| *kind == needed);
+                assert!(place_of_needed.is_some_and(|needed| needed < place), "{} needs {needed}", rules.kind);
+            }
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! The only user of the AWS SDKs: reads a stack in bulk, and creates, changes and deletes its resources.
 //!
 //! [`Aws`] is a [`trunnion_engine::Provider`], [`S3Store`] a [`trunnion_engine::StateStore`]. Reading takes three waves
-//! of concurrent calls at the most (`observe.rs` says which). There is one file for each kind in `kinds/`, with its read,
-//! create, update and delete; `kinds.rs` holds the registry. Every create carries its tags, and is safe to repeat after a
+//! of concurrent calls at the most (`observe.rs` says which). There is one file for each kind in `kinds/`, which implements
+//! the trait `Driver` of `driver.rs`; `kinds.rs` holds the list of drivers. Every create carries its tags, and is safe to repeat after a
 //! kill at any point: by a client token, or by a unique name whose owner the tags tell.
 //!
 //! ```no_run
@@ -22,6 +22,7 @@ mod connect;
 mod context;
 mod convert;
 mod credentials;
+mod driver;
 mod endpoint;
 mod environment;
 mod error;
@@ -36,9 +37,9 @@ mod owner;
 mod pace;
 mod profiles;
 mod proxy;
+mod reading;
 mod recorded;
 mod store;
-mod taken;
 mod throttle;
 mod trust;
 mod unanswered;
@@ -49,6 +50,10 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 use trunnion_engine::{Address, Context, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
 
 pub use aws_credential_types::{
@@ -66,6 +71,7 @@ pub use crate::{
 use crate::{
     connect::{Clients, Ways},
     context::within,
+    driver::{AnyDriver, Doing},
     hosts::Hosts,
     kinds::s3_object::Content,
 };
@@ -134,8 +140,7 @@ impl Provider for Aws {
     }
 
     async fn create(&self, resource: &Resolved, token: &Token, context: &Context) -> Result<Remote, ProviderError> {
-        let made = within(context, kinds::create(self, resource, token)).await;
-        made.map_err(|failure| failure.about(&quoted(&resource.address)))
+        only(self.create_all(vec![(resource.clone(), token.clone())], context)).await
     }
 
     async fn update(
@@ -145,13 +150,38 @@ impl Provider for Aws {
         paths: &[String],
         context: &Context,
     ) -> Result<Remote, ProviderError> {
-        let changed = within(context, kinds::update(self, remote, resource, paths)).await;
-        changed.map_err(|failure| failure.about(&quoted(&resource.address)))
+        only(self.update_all(vec![(remote.clone(), resource.clone(), paths.to_vec())], context)).await
     }
 
     async fn delete(&self, address: &Address, remote: &Remote, context: &Context) -> Result<(), ProviderError> {
-        let deleted = within(context, kinds::delete(self, address, remote)).await;
-        deleted.map_err(|failure| failure.about(&quoted(address)))
+        only(self.delete_all(vec![(address.clone(), remote.clone())], context)).await
+    }
+
+    fn create_all<'a>(
+        &'a self,
+        resources: Vec<(Resolved, Token)>,
+        context: &'a Context,
+    ) -> Vec<impl Future<Output = Result<Remote, ProviderError>> + Send> {
+        let addresses = resources.iter().map(|(resource, _)| resource.address.clone()).collect();
+        list(addresses, resources, context, |driver, resources| driver.create_all(self, resources))
+    }
+
+    fn update_all<'a>(
+        &'a self,
+        resources: Vec<(Remote, Resolved, Vec<String>)>,
+        context: &'a Context,
+    ) -> Vec<impl Future<Output = Result<Remote, ProviderError>> + Send> {
+        let addresses = resources.iter().map(|(_, resource, _)| resource.address.clone()).collect();
+        list(addresses, resources, context, |driver, resources| driver.update_all(self, resources))
+    }
+
+    fn delete_all<'a>(
+        &'a self,
+        resources: Vec<(Address, Remote)>,
+        context: &'a Context,
+    ) -> Vec<impl Future<Output = Result<(), ProviderError>> + Send> {
+        let (addresses, remotes) = resources.into_iter().unzip();
+        list(addresses, remotes, context, |driver, remotes| driver.delete_all(self, remotes))
     }
 
     fn supply(&self, sha256: &str, content: Arc<Vec<u8>>) {
@@ -161,6 +191,32 @@ impl Provider for Aws {
     /// An ARN.
     fn identity(&self) -> Option<String> {
         self.identity.get().cloned()
+    }
+}
+
+/// Hands a list to the driver of its kind. Each failure names its resource.
+fn list<'a, T, R: Send + 'a>(
+    addresses: Vec<Address>,
+    items: Vec<T>,
+    context: &'a Context,
+    call: impl FnOnce(&'static dyn AnyDriver, Vec<T>) -> Vec<Doing<'a, R>>,
+) -> Vec<BoxFuture<'a, Result<R, ProviderError>>> {
+    let Some(first) = addresses.first() else { return Vec::new() };
+    let doing = match kinds::needed(&first.kind) {
+        Ok(driver) => call(driver, items),
+        Err(failure) => addresses.iter().map(|_| ready(Err(failure.clone())).boxed()).collect(),
+    };
+    let about = |(doing, address): (Doing<'a, R>, Address)| {
+        within(context, doing).map(move |ended| ended.map_err(|failure| failure.about(&quoted(&address)))).boxed()
+    };
+    doing.into_iter().zip(addresses).map(about).collect()
+}
+
+/// The only future of a list of one.
+async fn only<R>(mut list: Vec<impl Future<Output = Result<R, ProviderError>>>) -> Result<R, ProviderError> {
+    match list.pop() {
+        Some(doing) => doing.await,
+        None => Err(ProviderError::new("no call was made", None)),
     }
 }
 

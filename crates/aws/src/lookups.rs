@@ -8,11 +8,11 @@ use std::{
 };
 
 use aws_sdk_ec2::types::{
-    Filter, Image as Ec2Image, ImageState, Route, RouteState, RouteTable, Subnet as Ec2Subnet, Vpc as Ec2Vpc,
-    VpcCidrBlockStateCode, VpcIpv6CidrBlockAssociation,
+    AccountAttributeName, Filter, Image as Ec2Image, ImageState, Route, RouteState, RouteTable, Subnet as Ec2Subnet,
+    Vpc as Ec2Vpc, VpcCidrBlockStateCode, VpcIpv6CidrBlockAssociation,
 };
 use trunnion_engine::{Address, Graph, Map, Value};
-use trunnion_kinds::lookup::{Image, InstanceType, Secret, Subnet, Vpc};
+use trunnion_kinds::lookup::{ElasticIpQuota, Image, InstanceType, Secret, Subnet, Vpc};
 
 use crate::{
     Aws,
@@ -32,6 +32,7 @@ pub(crate) struct Queries {
     images: Vec<(Address, Image)>,
     types: Vec<(Address, InstanceType)>,
     secrets: Vec<(Address, Secret)>,
+    quotas: Vec<Address>,
 }
 
 impl Queries {
@@ -46,6 +47,7 @@ impl Queries {
                 Image::KIND => queries.images.push((address, typed(query)?)),
                 InstanceType::KIND => queries.types.push((address, typed(query)?)),
                 Secret::KIND => queries.secrets.push((address, typed(query)?)),
+                ElasticIpQuota::KIND => queries.quotas.push(address),
                 kind => return Err(Failure::own(format!("`{kind}` is no kind of lookup"), None)),
             }
         }
@@ -234,6 +236,35 @@ pub(crate) async fn secrets(aws: &Aws, queries: &Queries) -> Result<Answers, Fai
     });
     futures::future::try_join_all(asked).await
 }
+
+/// How many Elastic IPs the region may have, and how many it has. For an identity that may not read the quota, it is AWS's
+/// default.
+pub(crate) async fn quotas(aws: &Aws, queries: &Queries) -> Result<Answers, Failure> {
+    if queries.quotas.is_empty() {
+        return Ok(Answers::new());
+    }
+    let ec2 = &aws.clients.ec2;
+    let most = async {
+        let call = ec2.describe_account_attributes().attribute_names(AccountAttributeName::from(MOST_ELASTIC_IPS));
+        match call.send().await.told("ec2:DescribeAccountAttributes") {
+            Ok(answer) => {
+                let values = answer.account_attributes.into_iter().flatten().filter_map(|one| one.attribute_values);
+                let mut numbers = values.flatten().filter_map(|one| one.attribute_value?.parse::<i64>().ok());
+                Ok(numbers.next().unwrap_or(ElasticIpQuota::DEFAULT))
+            }
+            Err(failure) if failure.class == Class::Denied => Ok(ElasticIpQuota::DEFAULT),
+            Err(failure) => Err(failure),
+        }
+    };
+    let used = async { ec2.describe_addresses().send().await.told("ec2:DescribeAddresses") };
+    let (most, used) = futures::try_join!(Box::pin(most), Box::pin(used))?;
+    let used = i64::try_from(used.addresses().len()).unwrap_or(i64::MAX);
+    let found = || attributes([("most", Value::Number(most)), ("used", Value::Number(used))]);
+    Ok(queries.quotas.iter().map(|address| (address.clone(), Ok(found()))).collect())
+}
+
+/// The account's attribute that is the quota of Elastic IPs.
+const MOST_ELASTIC_IPS: &str = "vpc-max-elastic-ips";
 
 /// The subnets, with where their traffic goes. A subnet whose VPC was not found is left out.
 pub(crate) async fn subnets(aws: &Aws, queries: &Queries, known: &BTreeMap<Address, Map>) -> Result<Answers, Failure> {

@@ -28,7 +28,7 @@ pub(crate) enum Ended {
 /// Much of what is waited for is there at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The pause before a look, counted from nought.
+/// The pause before a look, counted from 0.
 pub(crate) fn pause(look: u32, pace: Duration) -> Duration {
     FIRST_PAUSE.mul_f64(1.5_f64.powi(i32::try_from(look.min(32)).unwrap_or(32))).min(pace)
 }
@@ -75,10 +75,10 @@ impl Aws {
     }
 
     /// Looks for something that is said to be there until AWS shows it, for a short while.
-    pub(crate) async fn until_seen<T, F>(&self, mut look: impl FnMut() -> F) -> Result<Option<T>, Failure>
-    where
-        F: Future<Output = Result<Option<T>, Failure>>,
-    {
+    pub(crate) async fn until_seen<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
+        &self,
+        mut look: impl FnMut() -> F,
+    ) -> Result<Option<T>, Failure> {
         let wait = self.short_wait();
         loop {
             let seen = look().await?;
@@ -89,26 +89,29 @@ impl Aws {
     }
 
     /// Repeats a call while it fails with one of these classes.
-    pub(crate) async fn patiently<T, F>(&self, classes: &[Class], call: impl FnMut() -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
+    pub(crate) async fn patiently<T, F: Future<Output = Result<T, Failure>> + Send>(
+        &self,
+        classes: &[Class],
+        call: impl FnMut() -> F,
+    ) -> Result<T, Failure> {
         repeat(&self.short_wait(), classes, call).await
     }
 
     /// The same for as long as a host or a service may take: something else must end first.
-    pub(crate) async fn very_patiently<T, F>(&self, classes: &[Class], call: impl FnMut() -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
+    pub(crate) async fn very_patiently<T, F: Future<Output = Result<T, Failure>> + Send>(
+        &self,
+        classes: &[Class],
+        call: impl FnMut() -> F,
+    ) -> Result<T, Failure> {
         repeat(&self.long_wait(), classes, call).await
     }
 }
 
-async fn repeat<T, F>(wait: &Wait<'_>, classes: &[Class], mut call: impl FnMut() -> F) -> Result<T, Failure>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
+async fn repeat<T, F: Future<Output = Result<T, Failure>> + Send>(
+    wait: &Wait<'_>,
+    classes: &[Class],
+    mut call: impl FnMut() -> F,
+) -> Result<T, Failure> {
     loop {
         match call().await {
             Err(failure) if failure.is(classes) => match wait.look().await {

@@ -2,7 +2,7 @@
 
 use trunnion_engine::{Address, Value};
 use trunnion_kinds::{
-    ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile, IamRole, Instance,
+    ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, ElasticIp, HOME_TAG, IamInstanceProfile, IamRole, Instance,
     LaunchTemplate, LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, lookup,
 };
 use trunnion_stack::{Placement, Stack};
@@ -41,6 +41,14 @@ pub(crate) fn launch_template(pool: &str) -> Address {
 
 pub(crate) fn instance(pool: &str, number: u32) -> Address {
     Address::numbered(Instance::KIND, pool, number)
+}
+
+pub(crate) fn elastic_ip(pool: &str, number: u32) -> Address {
+    Address::numbered(ElasticIp::KIND, pool, number)
+}
+
+pub(crate) fn elastic_ip_quota() -> Address {
+    Address::new(lookup::ElasticIpQuota::KIND, MAIN)
 }
 
 pub(crate) fn log_group() -> Address {
@@ -96,7 +104,7 @@ pub(crate) fn bucket_of(stack: &Stack) -> String {
 }
 
 pub(crate) fn log_group_of(stack: &Stack) -> String {
-    format!("/trunnion/{}/control-plane", stack.name)
+    format!("{}control-plane", LogGroup::prefix(&stack.name))
 }
 
 /// The user's tags and ours; ours win.

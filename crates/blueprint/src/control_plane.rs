@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use trunnion_engine::{Lookup, Resource, Value};
 use trunnion_kinds::{
     Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HealthCheck, LogConfiguration, LogGroup, Mount,
-    ServiceNetwork, lookup,
+    ServiceNetwork, control_plane_name, lookup,
 };
 use trunnion_stack::{Secret, Stack};
 
 use crate::{
     BlueprintError,
-    address::{self, CONTROL_PLANE, EXECUTION, log_group_of, name, of, tags},
+    address::{self, CONTROL_PLANE, EXECUTION, log_group_of, of, tags},
     conf::{self, control_plane_conf},
     lookup as one_lookup,
     network::control_plane_placements,
@@ -60,7 +60,7 @@ fn cluster(stack: &Stack) -> Result<Resource, BlueprintError> {
 fn task_definition(stack: &Stack) -> Result<Resource, BlueprintError> {
     let address = address::task_definition();
     let definition = EcsTaskDefinition {
-        family: name(stack, MAIN),
+        family: control_plane_name(&stack.name),
         cpu: stack.control_plane.cpu,
         memory: stack.control_plane.memory,
         execution_role: of(address::role(EXECUTION), "arn"),
@@ -169,7 +169,7 @@ fn service(stack: &Stack) -> Result<Resource, BlueprintError> {
     let address = address::service();
     let placements = control_plane_placements(stack);
     let service = EcsService {
-        name: name(stack, MAIN),
+        name: control_plane_name(&stack.name),
         cluster: of(address::cluster(), "arn"),
         task_definition: of(address::task_definition(), "arn"),
         desired_count: 1,

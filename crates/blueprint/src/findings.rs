@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trunnion_catalog::{Architecture, limits::SERVICE_SUBNETS};
-use trunnion_engine::{Address, Graph, Map, Note, Observed};
-use trunnion_kinds::S3Object;
-use trunnion_stack::{Image, Placement, Pool, Stack, may_be_secret};
+use trunnion_engine::{Action, Address, Change, Graph, Map, Note, Observed, Plan};
+use trunnion_kinds::{ElasticIp, S3Object};
+use trunnion_stack::{Image, Placement, Pool, Spread, Stack, Tracking, may_be_secret};
 
 use crate::{
     Binaries, Binary, Unusable,
@@ -49,10 +49,12 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
         found.errors.extend(volume_too_small(name, pool, observed));
         found.errors.extend(no_graalvm(stack, name, pool));
         found.warnings.extend(pool_unreachable(name, pool, observed));
+        found.warnings.extend(not_public(stack, name, pool, observed));
     }
     found.errors.extend(no_such_java(stack));
     found.errors.extend(too_many_subnets(stack, observed));
     room(stack, desired, observed, &mut found.errors);
+    found.warnings.extend(too_few_elastic_ips(desired, observed));
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found.warnings.extend(secrets_with_keys(stack, observed));
     found.warnings.extend(binaries_that_may_not_start(stack, binaries, desired));
@@ -180,7 +182,7 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
     let id = text(subnet, "id")?;
     let why = match text(subnet, "default_route")? {
         "none" => format!("{id} has no default route"),
-        "internet_gateway" if pool.interfaces > 1 => format!(
+        "internet_gateway" if pool.interfaces > 1 && !pool.public_ip => format!(
             "the default route of {id} is an internet gateway, and AWS gives no public address to hosts with several \
              interfaces"
         ),
@@ -194,6 +196,81 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
         ),
         help: Some("place the pool in a subnet whose default route is a NAT gateway or the like".to_owned()),
         path: format!("pools.{name}.{}", placement_key(&pool.placement)),
+    })
+}
+
+/// Load of a pool with Elastic IPs that does not leave by them: only the primary address of each host is public.
+fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
+    let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.public_ip)?;
+    let id = text(subnet, "id")?;
+    let all = pool.interfaces * pool.addresses;
+    let spreads = stack.generator.spread != Spread::Off && all > 1;
+    let (message, help) = match (text(subnet, "default_route")?, pool.tracking) {
+        ("internet_gateway", Tracking::Untracked) if spreads => (
+            format!(
+                "the hosts of pool `{name}` are untracked, so they spread their connections over {} addresses of their \
+                 other interfaces, of which none is public: what is left for the internet is what is not spread, from the \
+                 primary address",
+                all - pool.addresses
+            ),
+            "set `generator.spread` to `off`, or name the targets in `generator.spread_except`",
+        ),
+        ("internet_gateway", Tracking::Tracked) if spreads => (
+            format!(
+                "the hosts of pool `{name}` spread their connections over {all} addresses, of which only the primary one is \
+                 public: connections from the others do not reach the internet through {id}"
+            ),
+            "set `generator.spread` to `off`, or name the targets in `generator.spread_except`",
+        ),
+        ("none" | "internet_gateway", _) => return None,
+        _ => (
+            format!(
+                "the Elastic IPs of pool `{name}` are not used: the default route of {id} is no internet gateway, so its \
+                 hosts reach the internet by other addresses"
+            ),
+            "leave `public_ip` out, or place the pool in a subnet whose default route is an internet gateway",
+        ),
+    };
+    Some(Finding { code: "not_public", message, help: Some(help.to_owned()), path: format!("pools.{name}.public_ip") })
+}
+
+/// An account has a quota of Elastic IPs for each region, whoever they belong to. AWS may have raised it a moment ago.
+fn too_few_elastic_ips(desired: &Graph, observed: &Observed) -> Option<Finding> {
+    let quota = observed.lookups.get(&address::elastic_ip_quota())?;
+    let (most, used) = (number(quota, "most")?, number(quota, "used")?);
+    let wanted = desired.resources().keys().filter(|address| address.kind.as_str() == ElasticIp::KIND);
+    let new = wanted.filter(|address| observed.remotes.get(*address).is_none_or(Vec::is_empty)).count();
+    let needed = used.saturating_add(i64::try_from(new).unwrap_or(i64::MAX));
+    (new > 0 && needed > most).then(|| Finding {
+        code: "too_few_elastic_ips",
+        message: format!(
+            "{new} more Elastic IPs are needed, but the region has {used}, and the account may have {most} there"
+        ),
+        help: Some(
+            "have the quota `EC2-VPC Elastic IPs` (L-0263D0A3) raised in Service Quotas, or release some that nobody needs"
+                .to_owned(),
+        ),
+        path: "pools".to_owned(),
+    })
+}
+
+/// Says that addresses are associated late: AWS does not take it before a host runs.
+pub fn associated_later(plan: &Plan) -> Option<Note> {
+    let is_moved = |change: &&Change| {
+        change.address.kind.as_str() == ElasticIp::KIND
+            && matches!(change.action, Action::Create | Action::Update)
+            && (change.action == Action::Create
+                || change.differences.iter().any(|(difference, _)| !difference.path.starts_with("tags")))
+    };
+    let count = plan.pending().filter(is_moved).count();
+    let (address, is) = if count == 1 { ("Elastic IP", "is") } else { ("Elastic IPs", "are") };
+    (count > 0).then(|| Note {
+        code: "blueprint::associated_later".to_owned(),
+        message: format!(
+            "{count} {address} {is} associated once the host runs: with `--no-wait`, the next apply does that, and the host's \
+             boot waits for it"
+        ),
+        help: None,
     })
 }
 

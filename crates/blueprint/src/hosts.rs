@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use trunnion_catalog::InstanceType;
 use trunnion_engine::{Lookup, Resource};
 use trunnion_kinds::{
-    Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, STACK_TAG, STATE_RUNNING,
-    Volume, lookup,
+    ElasticIp, Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, Market, Metadata, STACK_TAG,
+    STATE_RUNNING, Volume, lookup,
 };
 use trunnion_stack::{Image, Pool, Stack, Tracking};
 
@@ -23,6 +23,9 @@ pub(crate) fn resources(stack: &Stack, boots: &Boots) -> Result<Vec<Resource>, B
         resources.push(launch_template(stack, pool_name, pool, boots)?);
         for number in 0..pool.count {
             resources.push(instance(stack, pool_name, pool, number)?);
+            if pool.public_ip {
+                resources.push(elastic_ip(stack, pool_name, number)?);
+            }
         }
     }
     Ok(resources)
@@ -44,6 +47,9 @@ pub(crate) fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
         types.insert(type_name, one_lookup(address::instance_type(type_name), &query)?);
     }
     lookups.extend(types.into_values());
+    if stack.pools.values().any(|pool| pool.public_ip) {
+        lookups.push(one_lookup(address::elastic_ip_quota(), &lookup::ElasticIpQuota {})?);
+    }
     Ok(lookups)
 }
 
@@ -155,6 +161,18 @@ fn instance(stack: &Stack, pool_name: &str, pool: &Pool, number: u32) -> Result<
     };
     // The role and its policy must be there before the host asks for its binary.
     Ok(resource(address, &instance)?.after([address::role(GENERATOR), address::instance_profile()]))
+}
+
+/// A host's public address. It has the host's number, so that the host's successor takes it over.
+fn elastic_ip(stack: &Stack, pool_name: &str, number: u32) -> Result<Resource, BlueprintError> {
+    let host = address::instance(pool_name, number);
+    let address = address::elastic_ip(pool_name, number);
+    let elastic_ip = ElasticIp {
+        instance: of(host.clone(), "id"),
+        private_ip: of(host, "private_ip"),
+        tags: tags_with_name(stack, &address, &format!("{}-{number}", name(stack, pool_name))),
+    };
+    resource(address, &elastic_ip)
 }
 
 #[cfg(test)]

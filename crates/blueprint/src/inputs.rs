@@ -40,6 +40,8 @@ struct Inputs<'a> {
     ssh_public_key: &'a str,
     template: Option<&'a str>,
     variables: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    public_ip: bool,
 }
 
 /// The digest of what the stack contributes to the boot of a pool's hosts.
@@ -68,6 +70,7 @@ pub(crate) fn digest(stack: &Stack, pool_name: &str, script: &Script<'_>) -> Res
         ssh_public_key: &ssh.public_key,
         template: script.own(),
         variables: &generator.variables,
+        public_ip: pool.public_ip,
     };
     Ok(Value::from_serialize(&inputs)?.digest())
 }

@@ -45,7 +45,7 @@ pub use crate::{
     boots::{Boots, Standing},
     conf::{control_plane_conf, with_placeholders},
     error::BlueprintError,
-    findings::{Finding, Findings, doubts, findings, secrets_in_clear},
+    findings::{Finding, Findings, associated_later, doubts, findings, secrets_in_clear},
     network::complete,
 };
 

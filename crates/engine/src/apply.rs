@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, future::Either, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Action, Address, Adoption, Change, Computed, Context, ExitCode, KindName, Map, Operation, Plan, Provider,
-    ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, StoreError, Token,
-    Value, diff, document::lasting,
+    ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, Step, StoreError,
+    Token, Value, diff, document::lasting,
 };
 
 /// What apply tells while it works.
@@ -205,16 +205,12 @@ pub(crate) async fn apply(
                 run.settle(index);
                 continue;
             }
-            let (address, operation) = run.describe(index);
-            events.send(Event::Started { address: address.clone(), operation });
-            run.under_way.insert(index);
-            match run.prepare(index) {
-                Ok(work) => {
-                    let work = perform(provider, &plan.stack, address, work, &context);
-                    running.push(work.map(move |result| (index, result)));
-                }
-                Err(error) => run.finish(index, Err(error), events),
+            let room = settings.concurrency.max(1) - running.len();
+            let (batch, broken) = run.batch(index, room, events);
+            for (index, error) in broken {
+                run.finish(index, Err(error), events);
             }
+            running.extend(perform(provider, batch, &context));
         }
         if settings.interrupt.is_cancelled() && !run.is_stopping {
             run.is_stopping = true;
@@ -241,24 +237,34 @@ pub(crate) async fn apply(
     run.outcome_so_far
 }
 
-enum Work {
-    Create(Resolved),
-    Update(Remote, Resolved, Vec<String>),
-    Delete(Remote),
+/// Steps of one kind and one operation that are ready at the same time, by their indices: they go to the provider as a list.
+#[derive(Default)]
+struct Batch {
+    creates: Vec<(usize, Create)>,
+    updates: Vec<(usize, Update)>,
+    deletes: Vec<(usize, Delete)>,
 }
 
-async fn perform(
-    provider: &impl Provider,
-    stack: &str,
-    address: Address,
-    work: Work,
-    context: &Context,
-) -> Result<Option<Remote>, ProviderError> {
-    match work {
-        Work::Create(resource) => provider.create(&resource, &Token::new(stack, &resource), context).await.map(Some),
-        Work::Update(remote, resource, paths) => provider.update(&remote, &resource, &paths, context).await.map(Some),
-        Work::Delete(remote) => provider.delete(&address, &remote, context).await.map(|()| None),
-    }
+type Create = (Resolved, Token);
+type Update = (Remote, Resolved, Vec<String>);
+type Delete = (Address, Remote);
+
+/// What each step of a batch ends with.
+fn perform<'a>(
+    provider: &'a impl Provider,
+    batch: Batch,
+    context: &'a Context,
+) -> impl Iterator<Item = impl Future<Output = (usize, Result<Option<Remote>, ProviderError>)>> {
+    let (indices, items): (Vec<usize>, Vec<Create>) = batch.creates.into_iter().unzip();
+    let first = indices.into_iter().zip(provider.create_all(items, context));
+    let (indices, items): (Vec<usize>, Vec<Update>) = batch.updates.into_iter().unzip();
+    let second = indices.into_iter().zip(provider.update_all(items, context));
+    let (indices, items): (Vec<usize>, Vec<Delete>) = batch.deletes.into_iter().unzip();
+    let third = indices.into_iter().zip(provider.delete_all(items, context));
+    let first = first.map(|(index, work)| Either::Left(Either::Left(work.map(move |it| (index, it.map(Some))))));
+    let second = second.map(|(index, work)| Either::Left(Either::Right(work.map(move |it| (index, it.map(Some))))));
+    let third = third.map(|(index, work)| Either::Right(work.map(move |it| (index, it.map(|()| None)))));
+    first.chain(second).chain(third)
 }
 
 struct Run<'a> {
@@ -332,7 +338,7 @@ impl<'a> Run<'a> {
         self.is_dirty = false;
     }
 
-    /// Records what stands already as it shall, and forgets what stands nowhere any more.
+    /// Records what is already as the stack asks, and forgets what stands nowhere any more.
     fn adopt(&mut self) {
         for change in self.plan.changes.iter().filter(|change| change.action == Action::None) {
             let (Some(remote), Some(desired)) = (&change.remote, &change.desired) else { continue };
@@ -368,25 +374,56 @@ impl<'a> Run<'a> {
         (self.plan.changes[step.change].address.clone(), step.operation)
     }
 
-    /// Fills in what was unknown when the plan was made.
-    fn prepare(&self, index: usize) -> Result<Work, ProviderError> {
+    /// A step that is ready, with those behind it that are ready too and do the same to the same kind: `room` of them at the
+    /// most. What cannot even be asked for comes with its error.
+    fn batch(&mut self, first: usize, room: usize, events: &Events) -> (Batch, Vec<(usize, ProviderError)>) {
+        let (mut batch, mut broken) = (Batch::default(), Vec::new());
+        let mut next = Some(first);
+        let mut count = 0;
+        while let Some(index) = next {
+            let (address, operation) = self.describe(index);
+            events.send(Event::Started { address, operation });
+            self.under_way.insert(index);
+            if let Err(error) = self.prepare(index, &mut batch) {
+                broken.push((index, error));
+            }
+            count += 1;
+            let goes_along = |index: &usize| count < room && self.is_alike(first, *index) && !self.stays(*index);
+            next = self.ready.first().copied().filter(goes_along);
+            if next.is_some() {
+                self.ready.pop_first();
+            }
+        }
+        (batch, broken)
+    }
+
+    /// Whether two steps do the same to the same kind.
+    fn is_alike(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (&self.plan.steps[one], &self.plan.steps[other]);
+        let kind = |step: &Step| &self.plan.changes[step.change].address.kind;
+        one.operation == other.operation && kind(one) == kind(other)
+    }
+
+    /// Puts a step into a batch, with what was unknown when the plan was made filled in.
+    fn prepare(&self, index: usize, batch: &mut Batch) -> Result<(), ProviderError> {
         let step = &self.plan.steps[index];
         let change = &self.plan.changes[step.change];
         let remote = || {
             change.remote.clone().ok_or_else(|| broken(&change.address, "the plan does not say which one stands there"))
         };
         if step.operation == Operation::Delete {
-            return Ok(Work::Delete(remote()?));
+            batch.deletes.push((index, (change.address.clone(), remote()?)));
+            return Ok(());
         }
         let desired = change
             .desired
             .as_ref()
-            .ok_or_else(|| broken(&change.address, "the plan does not say what it shall look like"))?;
+            .ok_or_else(|| broken(&change.address, "the plan does not say what it should look like"))?;
         let mut attributes = Map::new();
         for (name, value) in desired {
             let value = value.resolve(&|reference| self.known(reference));
             if !value.is_known() {
-                return Err(broken(&change.address, &format!("nothing told its `{name}`")));
+                return Err(broken(&change.address, &format!("its `{name}` is still unknown")));
             }
             attributes.insert(name.clone(), value);
         }
@@ -395,10 +432,13 @@ impl<'a> Run<'a> {
         }
         let resource = Resolved { address: change.address.clone(), attributes };
         if step.operation == Operation::Create {
-            return Ok(Work::Create(resource));
+            let token = Token::new(&self.plan.stack, &resource);
+            batch.creates.push((index, (resource, token)));
+            return Ok(());
         }
         let paths = change.differences.iter().map(|(difference, _)| difference.path.clone()).collect();
-        Ok(Work::Update(remote()?, resource, paths))
+        batch.updates.push((index, (remote()?, resource, paths)));
+        Ok(())
     }
 
     fn known(&self, reference: &Reference) -> Option<Value> {
@@ -504,7 +544,13 @@ impl<'a> Run<'a> {
         let asked_for: BTreeSet<String> = attributes.keys().cloned().collect();
         let computed = remote.attributes.iter().filter(|(name, _)| !asked_for.contains(*name));
         attributes.extend(computed.map(|(name, value)| (name.clone(), value.clone())));
-        let shown = lasting(&attributes, &change.address, self.rules);
+        let mut shown = lasting(&attributes, &change.address, self.rules);
+        // What the cloud does only later is recorded once it is done.
+        for (name, value) in shown.iter_mut().filter(|(name, _)| asked_for.contains(*name)) {
+            if remote.attributes.get(name) == Some(&Value::Null) {
+                *value = Value::Null;
+            }
+        }
         self.made.insert(&change.address, attributes);
         let recorded = Recorded {
             id: remote.id.clone(),

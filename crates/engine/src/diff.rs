@@ -13,7 +13,7 @@ pub struct Difference {
     pub path: String,
     /// What it is; nothing where it is not there.
     pub before: Option<Value>,
-    /// What it shall be; nothing where it shall go. May be unknown until apply.
+    /// What the stack asks for; nothing where it is removed. May be unknown until apply.
     pub after: Option<Value>,
     /// Whether it can only change with the whole resource.
     pub forces_replacement: bool,
@@ -118,6 +118,11 @@ pub fn drop_repeats(rules: &Rules, map: &mut Map) {
             put(map, path, Value::List(distinct));
         }
     }
+}
+
+/// Whether a path is `parent`, or names something inside of it.
+pub fn lies_under(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// The value at a path of plain names, `data.image_id`.

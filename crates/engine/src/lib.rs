@@ -28,7 +28,7 @@ pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
     apply::{Event, EventReceiver, Events, Outcome, Settings},
     class::{ErrorClass, ExitCode},
-    diff::{Difference, differences, normalised_json},
+    diff::{Difference, differences, lies_under, normalised_json},
     document::{
         Compared, ComparedPlace, Document, DocumentChange, DocumentDifference, DocumentError, DocumentStep, Endpoint,
         EndpointKind, Format, Moved, Origin, Place, Remarks, StateReference, Summary,

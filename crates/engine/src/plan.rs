@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Accepts, Address, Computed, Difference, Graph, KindName, Map, Observed, OtherHome, ProviderError, Reference,
-    Remote, Replacement, Resource, RuleBook, Rules, State, Value, diff, home,
+    Remote, Replacement, Resource, RuleBook, Rules, State, Value, diff, home, lies_under,
 };
 
 /// What happens to one address.
@@ -574,10 +574,6 @@ fn hold_accepted(rules: &Rules, wanted: &mut Map, remote: &Remote) -> bool {
         }
     }
     is_accepted
-}
-
-fn lies_under(path: &str, parent: &str) -> bool {
-    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 impl Change {

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, error::Error, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Address, Adoption, ErrorClass, Graph, Map, State};
+use crate::{Address, Adoption, ErrorClass, Graph, Map, State, value::hex};
 
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ pub struct Observed {
 pub struct Resolved {
     /// Where it stands in the stack.
     pub address: Address,
-    /// What it shall look like.
+    /// What it should look like.
     pub attributes: Map,
 }
 
@@ -58,6 +59,12 @@ impl Token {
     pub fn new(stack: &str, resource: &Resolved) -> Self {
         let attributes = crate::Value::Map(resource.attributes.clone()).digest();
         Self(crate::Value::from(format!("{stack}\n{}\n{attributes}", resource.address)).digest())
+    }
+
+    /// The token of the n-th try: APIs remember the token of what was deleted since.
+    #[must_use]
+    pub fn nth(&self, n: u32) -> Self {
+        Self(hex(&Sha256::digest(format!("{}{n}", self.0))))
     }
 
     /// The first `length` characters (64 at most): APIs differ in how long a token may be.
@@ -227,6 +234,39 @@ pub trait Provider: Send + Sync {
         remote: &Remote,
         context: &Context,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
+
+    /// Creates resources of one kind: one future for each, in order, all to be polled together. A cloud that takes lists
+    /// creates them with fewer calls; by default each one is created by itself.
+    fn create_all<'a>(
+        &'a self,
+        resources: Vec<(Resolved, Token)>,
+        context: &'a Context,
+    ) -> Vec<impl Future<Output = Result<Remote, ProviderError>> + Send> {
+        let create = |(resource, token)| async move { self.create(&resource, &token, context).await };
+        resources.into_iter().map(create).collect()
+    }
+
+    /// Changes resources of one kind, as [`create_all`](Self::create_all) creates them.
+    fn update_all<'a>(
+        &'a self,
+        resources: Vec<(Remote, Resolved, Vec<String>)>,
+        context: &'a Context,
+    ) -> Vec<impl Future<Output = Result<Remote, ProviderError>> + Send> {
+        let update = |(remote, resource, paths): (_, _, Vec<_>)| async move {
+            self.update(&remote, &resource, &paths, context).await
+        };
+        resources.into_iter().map(update).collect()
+    }
+
+    /// Deletes resources of one kind, as [`create_all`](Self::create_all) creates them.
+    fn delete_all<'a>(
+        &'a self,
+        resources: Vec<(Address, Remote)>,
+        context: &'a Context,
+    ) -> Vec<impl Future<Output = Result<(), ProviderError>> + Send> {
+        let delete = |(address, remote)| async move { self.delete(&address, &remote, context).await };
+        resources.into_iter().map(delete).collect()
+    }
 
     /// Hands over what the object of this SHA-256 is made from, so that nobody has to read its file once more.
     fn supply(&self, sha256: &str, content: Arc<Vec<u8>>) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{HomeRule, KindName, Value};
+use crate::{HomeRule, KindName, Value, lies_under};
 
 /// The rules of one kind.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +142,11 @@ impl RuleBook {
         self.home
     }
 
+    /// The kinds, in the order of their names.
+    pub fn kinds(&self) -> impl Iterator<Item = &KindName> {
+        self.kinds.keys()
+    }
+
     /// The rules of a kind.
     pub fn get(&self, kind: &KindName) -> Option<&Rules> {
         self.kinds.get(kind)
@@ -167,9 +172,7 @@ impl Rules {
     pub fn attribute(&self, path: &str) -> Attribute {
         self.attributes
             .iter()
-            .filter(|(rule, _)| {
-                path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-            })
+            .filter(|(rule, _)| lies_under(path, rule))
             .max_by_key(|(rule, _)| rule.len())
             .map_or(Attribute::PLAIN, |(_, attribute)| *attribute)
     }

@@ -44,6 +44,11 @@ pub struct Deployment {
     pub maximum_percent: i32,
 }
 
+/// The name of a stack's control plane in ECS: of its service and of its task definition's family.
+pub fn control_plane_name(stack: &str) -> String {
+    format!("{stack}-control-plane")
+}
+
 impl EcsService {
     /// The kind's name.
     pub const KIND: &str = "ecs_service";

@@ -114,7 +114,8 @@ impl EcsTaskDefinition {
     /// The kind's rules.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
-        depends_on: &["iam_role", "log_group", "instance"],
+        // An address stays until the control plane no longer lists its host.
+        depends_on: &["iam_role", "log_group", "instance", "elastic_ip"],
         blocks: &[],
         attributes: &[
             ("family", Attribute::IMMUTABLE),

@@ -6,7 +6,7 @@ use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
-/// `state` of a host as it shall be.
+/// The `state` that every host should have.
 pub const STATE_RUNNING: &str = "running";
 
 /// A host of a pool.

@@ -18,6 +18,7 @@ pub mod lookup;
 mod ecs_cluster;
 mod ecs_service;
 mod ecs_task_definition;
+mod elastic_ip;
 mod iam_instance_profile;
 mod iam_names;
 mod iam_role;
@@ -35,8 +36,9 @@ use trunnion_engine::{HomeRule, RuleBook};
 
 pub use crate::{
     ecs_cluster::EcsCluster,
-    ecs_service::{Deployment, EcsService, ServiceNetwork},
+    ecs_service::{Deployment, EcsService, ServiceNetwork, control_plane_name},
     ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount},
+    elastic_ip::ElasticIp,
     iam_instance_profile::IamInstanceProfile,
     iam_names::{
         former_iam_path, former_instance_profile_name, former_role_name, iam_path, iam_prefix, instance_profile_name,
@@ -63,7 +65,7 @@ pub const STACK_TAG: &str = "trunnion:stack";
 /// The tag that says which resource of its stack it is.
 pub const ADDRESS_TAG: &str = "trunnion:address";
 
-/// The tag that says which home its stack has: two stacks of one name are told apart by it.
+/// The tag that says which home its stack has: it tells two stacks of one name apart.
 pub const HOME_TAG: &str = "trunnion:home";
 
 /// The tag of an instance that says what it was launched from: the `digest` of its launch template.
@@ -75,6 +77,7 @@ pub fn rule_book() -> RuleBook {
         EcsCluster::RULES,
         EcsService::RULES,
         EcsTaskDefinition::RULES,
+        ElasticIp::RULES,
         IamInstanceProfile::RULES,
         IamRole::RULES,
         Instance::RULES,

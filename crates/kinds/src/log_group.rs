@@ -19,6 +19,12 @@ pub struct LogGroup {
 impl LogGroup {
     /// The kind's name.
     pub const KIND: &str = "log_group";
+
+    /// The beginning of the names of a stack's groups.
+    pub fn prefix(stack: &str) -> String {
+        format!("/trunnion/{stack}/")
+    }
+
     /// The kind's rules.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,

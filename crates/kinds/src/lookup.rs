@@ -92,3 +92,15 @@ impl Secret {
     /// The lookup's kind.
     pub const KIND: &str = "secret";
 }
+
+/// How many Elastic IP addresses the region may have. Finds `most`, the account's quota, and `used`: those that are there,
+/// of this stack or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElasticIpQuota {}
+
+impl ElasticIpQuota {
+    /// The lookup's kind.
+    pub const KIND: &str = "elastic_ip_quota";
+    /// What AWS allows by default.
+    pub const DEFAULT: i64 = 5;
+}

@@ -22,6 +22,8 @@ pub struct Options {
     /// Whether the identity may have service-linked roles made, as AWS does with the first cluster and the first spot host
     /// of an account.
     pub makes_service_roles: bool,
+    /// The account's quota of Elastic IPs for each region.
+    pub elastic_ips: usize,
     /// Calls that go wrong.
     pub faults: Vec<FaultRule>,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             consistency_lag: Duration::ZERO,
             latency: Duration::ZERO,
             makes_service_roles: true,
+            elastic_ips: 5,
             faults: Vec::new(),
         }
     }

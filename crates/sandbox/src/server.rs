@@ -57,6 +57,7 @@ impl Sandbox {
         let mut world =
             World::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
         world.makes_service_roles = options.makes_service_roles;
+        world.most_elastic_ips = options.elastic_ips;
         Ok(Self { world, options })
     }
 

@@ -9,7 +9,7 @@ use hyper::http::request::Parts;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, json::hex};
 
 /// How far a client's clock may be off.
 const SKEW_SECONDS: i64 = 300;
@@ -120,15 +120,6 @@ fn sign(key: &[u8], text: &str) -> Option<Vec<u8>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(text.as_bytes());
     Some(mac.finalize().into_bytes().to_vec())
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The `Authorization` header that a client with the sandbox's credentials sends; the request has its date already.

@@ -12,9 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     SandboxError, ec2, ecs, iam,
     journal::{Journal, NamedTable},
-    logs, s3, secrets,
-    signature::hex,
-    ssm,
+    json::hex,
+    logs, s3, secrets, ssm,
     table::Table,
 };
 
@@ -51,6 +50,8 @@ pub struct World {
     counters: Table<u64>,
     /// Whether the identity may have service-linked roles made.
     pub makes_service_roles: bool,
+    /// How many Elastic IPs each region may have.
+    pub most_elastic_ips: usize,
     pace: SignedDuration,
     lag: SignedDuration,
     data: Option<PathBuf>,
@@ -80,6 +81,7 @@ impl World {
             regions: Table::default(),
             counters: Table::default(),
             makes_service_roles: true,
+            most_elastic_ips: 5,
             pace: signed(pace),
             lag: signed(lag),
             data: None,

@@ -220,6 +220,7 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         let mut plan = plan(&desired, &observed, &state, &self.rules, &options)
             .map_err(|error| explained(error, &desired, &observed))?;
         plan.notes.extend(note);
+        plan.notes.extend(blueprint::associated_later(&plan));
         if let Some(binaries) = &binaries {
             let findings = blueprint::findings(&self.stack, binaries, &desired, &observed);
             if !findings.errors.is_empty() {

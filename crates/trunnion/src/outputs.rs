@@ -2,8 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use trunnion_engine::{Map, State, Value, from_map};
-use trunnion_kinds::{EcsService, Instance, InstanceInterface};
+use trunnion_engine::{Address, Map, State, Value, from_map};
+use trunnion_kinds::{EcsService, ElasticIp, Instance, InstanceInterface};
 use trunnion_stack::Stack;
 
 /// What stands, as the state recorded it.
@@ -29,6 +29,9 @@ pub struct Host {
     pub id: String,
     /// Its primary private address: the one the control plane knows.
     pub private_ip: String,
+    /// Its Elastic IP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_ip: Option<String>,
     /// How many private IPv4 addresses all of its interfaces have together.
     pub addresses: u32,
     /// Its network interfaces.
@@ -51,6 +54,7 @@ impl Outputs {
                     address: address.to_string(),
                     id: recorded.id.clone(),
                     private_ip: text("private_ip").to_owned(),
+                    public_ip: public_ip(address, state),
                     addresses: interfaces.iter().map(|interface| interface.addresses).sum(),
                     interfaces,
                     location: stack
@@ -68,6 +72,12 @@ impl Outputs {
             control_plane: of_kind(EcsService::KIND).next().map(|(_, recorded)| recorded.id.clone()),
         }
     }
+}
+
+/// The Elastic IP of the host's number in its pool.
+fn public_ip(host: &Address, state: &State) -> Option<String> {
+    let address = Address { kind: ElasticIp::KIND.into(), ..host.clone() };
+    state.resources.get(&address)?.attributes.get("public_ip")?.as_text().map(str::to_owned)
 }
 
 fn interfaces(attributes: &Map) -> Vec<InstanceInterface> {

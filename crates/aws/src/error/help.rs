@@ -46,6 +46,9 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
         Class::Other if UNAVAILABLE.contains(&failure.code.as_str()) => {
             "the service has trouble of its own: run it again in some minutes".to_owned()
         }
+        Class::Quota if failure.code == "AddressLimitExceeded" => {
+            "release Elastic IPs that nobody needs, or have the quota `EC2-VPC Elastic IPs` (L-0263D0A3) raised".to_owned()
+        }
         Class::NotFound if failure.code.starts_with("InvalidAMIID.") => {
             "the image is gone: take the newest one with `--update-images`, or name another as `image` in the stack file"
                 .to_owned()

@@ -1,21 +1,23 @@
 //! `ecs_cluster`. Creating one of the same name answers with the one that is there.
 
 use aws_sdk_ecs::types::ClusterField;
-use trunnion_engine::Remote;
+use trunnion_engine::{Remote, Rules, Token};
 use trunnion_kinds::EcsCluster;
 
 use super::tagging::{change_ecs, from_ecs, to_ecs};
 use crate::{
     Aws,
     convert::{is_ours, remote, tags_of},
+    driver::Driver,
     error::{Class, Failure, Told as _},
+    reading::Reading,
 };
 
 fn as_remote(arn: &str, cluster: &EcsCluster) -> Result<Remote, Failure> {
     remote(arn, cluster, [("arn", arn.into())])
 }
 
-/// The active cluster of a name, whoever it belongs to.
+/// The active cluster of a name, of this stack or not.
 async fn find(aws: &Aws, name: &str) -> Result<Option<(String, EcsCluster)>, Failure> {
     let call = aws.clients.ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
     let answer = call.send().await.told("ecs:DescribeClusters")?;
@@ -26,53 +28,61 @@ async fn find(aws: &Aws, name: &str) -> Result<Option<(String, EcsCluster)>, Fai
     }))
 }
 
-/// The cluster of the stack's name.
-pub(crate) async fn read(aws: &Aws) -> Result<Option<Remote>, Failure> {
-    find(aws, &aws.connection.stack).await?.map(|(arn, cluster)| as_remote(&arn, &cluster)).transpose()
-}
+/// The clusters of the stack: one, of the stack's name.
+pub(crate) struct EcsClusters;
 
-pub(crate) async fn create(aws: &Aws, cluster: EcsCluster) -> Result<Remote, Failure> {
-    if let Some((arn, found)) = find(aws, &cluster.name).await? {
-        if !aws.owns(&found.tags) {
-            return Err(Failure::foreign("the ECS cluster", &cluster.name));
-        }
-        change_ecs(aws, &arn, &found.tags, &cluster.tags).await?;
-        return as_remote(&arn, &cluster);
+impl Driver for EcsClusters {
+    type Attributes = EcsCluster;
+    const RULES: Rules = EcsCluster::RULES;
+    const NOUN: &'static str = "the ECS cluster";
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        let found = find(reading.aws, &reading.aws.connection.stack).await?;
+        found.iter().map(|(arn, cluster)| as_remote(arn, cluster)).collect()
     }
-    // With the first cluster of an account, ECS makes its service-linked role, which takes a moment.
-    let answer = aws
-        .patiently(&[Class::Lag], || async {
-            let call = aws.clients.ecs.create_cluster().cluster_name(&cluster.name);
-            call.set_tags(Some(to_ecs(&cluster.tags))).send().await.told("ecs:CreateCluster")
-        })
-        .await?;
-    let made = answer.cluster;
-    let tags = from_ecs(made.as_ref().and_then(|made| made.tags.clone()));
-    let arn = made.and_then(|made| made.cluster_arn).unwrap_or_default();
-    // One that AWS did not show before is answered as it is.
-    if !tags.is_empty() {
-        if !is_ours(&tags, &aws.connection.stack) {
-            return Err(Failure::foreign("the ECS cluster", &cluster.name));
+
+    async fn create(&self, aws: &Aws, cluster: EcsCluster, _: &Token) -> Result<Remote, Failure> {
+        if let Some((arn, found)) = find(aws, &cluster.name).await? {
+            if !aws.owns(&found.tags) {
+                return Err(Self::foreign(&cluster.name));
+            }
+            return self.adopt(aws, &as_remote(&arn, &found)?, cluster).await;
         }
-        change_ecs(aws, &arn, &tags, &cluster.tags).await?;
+        // With the first cluster of an account, ECS makes its service-linked role, which takes a moment.
+        let answer = aws
+            .patiently(&[Class::Lag], || async {
+                let call = aws.clients.ecs.create_cluster().cluster_name(&cluster.name);
+                call.set_tags(Some(to_ecs(&cluster.tags))).send().await.told("ecs:CreateCluster")
+            })
+            .await?;
+        let made = answer.cluster;
+        let tags = from_ecs(made.as_ref().and_then(|made| made.tags.clone()));
+        let arn = made.and_then(|made| made.cluster_arn).unwrap_or_default();
+        // One that AWS did not show before is answered as it is.
+        if !tags.is_empty() {
+            if !is_ours(&tags, &aws.connection.stack) {
+                return Err(Self::foreign(&cluster.name));
+            }
+            change_ecs(aws, &arn, &tags, &cluster.tags).await?;
+        }
+        as_remote(&arn, &cluster)
     }
-    as_remote(&arn, &cluster)
-}
 
-pub(crate) async fn update(aws: &Aws, remote: &Remote, cluster: EcsCluster) -> Result<Remote, Failure> {
-    change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &cluster.tags).await?;
-    as_remote(&remote.id, &cluster)
-}
+    async fn update(&self, aws: &Aws, remote: &Remote, cluster: EcsCluster, _: &[String]) -> Result<Remote, Failure> {
+        change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &cluster.tags).await?;
+        as_remote(&remote.id, &cluster)
+    }
 
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    // Tasks of a deleted service take some minutes to stop.
-    let deleted = aws
-        .very_patiently(&[Class::InUse], || async {
-            aws.clients.ecs.delete_cluster().cluster(&remote.id).send().await.told("ecs:DeleteCluster")
-        })
-        .await;
-    match deleted {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        // Tasks of a deleted service take some minutes to stop.
+        let deleted = aws
+            .very_patiently(&[Class::InUse], || async {
+                aws.clients.ecs.delete_cluster().cluster(&remote.id).send().await.told("ecs:DeleteCluster")
+            })
+            .await;
+        match deleted {
+            Err(failure) if failure.class != Class::NotFound => Err(failure),
+            _ => Ok(()),
+        }
     }
 }

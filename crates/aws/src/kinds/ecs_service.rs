@@ -2,19 +2,18 @@
 //!
 //! Two control planes with one token must never run at once, and ECS does not prevent it (`ecs_tasks.rs`). So every way to a
 //! running task leads over none: the service is scaled to 0, its tasks are waited for until they are STOPPED, and what
-//! shall run is set together with its number. Whoever is killed in between leaves a service of 0 tasks, which the next plan
+//! is to run is set together with its number. Whoever is killed in between leaves a service of 0 tasks, which the next plan
 //! sees as a difference.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_ecs::types::{
     AssignPublicIp, AvailabilityZoneRebalancing, AwsVpcConfiguration, DeploymentCircuitBreaker,
     DeploymentConfiguration, DeploymentRolloutState, LaunchType, NetworkConfiguration, PropagateTags, Service,
     ServiceField,
 };
-use sha2::{Digest as _, Sha256};
-use trunnion_engine::{Remote, Token, Value, hex};
-use trunnion_kinds::{Deployment, EcsService, ServiceNetwork};
+use trunnion_engine::{Remote, Rules, Token, Value};
+use trunnion_kinds::{Deployment, EcsService, ServiceNetwork, control_plane_name};
 
 use super::{
     ecs_tasks::{Look, until_stopped},
@@ -23,7 +22,9 @@ use super::{
 use crate::{
     Aws,
     convert::{attribute, remote, tags_of, text, texts, touches, values},
+    driver::Driver,
     error::{Class, Failure, Told as _},
+    reading::Reading,
     wait::Ended,
 };
 
@@ -42,12 +43,6 @@ async fn describe(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Service
 
 fn is_active(service: &Service) -> bool {
     service.status.as_deref() == Some("ACTIVE")
-}
-
-/// The active service of a name in the stack's cluster.
-pub(crate) async fn read(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Remote>, Failure> {
-    let found = describe(aws, cluster, name).await?.filter(is_active).map(from_service);
-    found.map(|(arn, service)| as_remote(&arn, &service)).transpose()
 }
 
 fn as_remote(arn: &str, service: &EcsService) -> Result<Remote, Failure> {
@@ -102,35 +97,6 @@ fn deployment(service: &EcsService) -> DeploymentConfiguration {
         .build()
 }
 
-/// The token of the n-th try: ECS takes 36 characters.
-fn nth_token(token: &Token, n: u32) -> String {
-    hex(&Sha256::digest(format!("{}{n}", token.shortened(64)))).chars().take(36).collect()
-}
-
-pub(crate) async fn create(aws: &Aws, service: EcsService, token: &Token) -> Result<Remote, Failure> {
-    let cluster = text(&service.cluster)?;
-    let name = &service.name;
-    for n in 0.. {
-        if let Some(found) = until_free(aws, cluster, name).await? {
-            return adopt(aws, found, service).await;
-        }
-        match call_create(aws, &service, &nth_token(token, n)).await {
-            // The token of a service that was deleted since.
-            Ok(made) if !is_active(&made) => {}
-            Ok(made) => return adopt(aws, made, service).await,
-            // Of a try that AWS does not show yet: the next look finds it.
-            Err(failure) if is_taken(&failure) => {
-                let seen =
-                    aws.until_seen(|| async { Ok(describe(aws, cluster, name).await?.filter(is_active)) }).await?;
-                return adopt(aws, seen.ok_or(failure)?, service).await;
-            }
-            Err(failure) if is_draining(&failure) => {}
-            Err(failure) => return Err(failure),
-        }
-    }
-    Err(Failure::own("every token was used", None))
-}
-
 fn is_draining(failure: &Failure) -> bool {
     failure.message.to_ascii_lowercase().contains("draining")
 }
@@ -141,13 +107,12 @@ fn is_taken(failure: &Failure) -> bool {
 
 /// The active service of a name, or nothing once an earlier one of that name is gone with all of its tasks.
 async fn until_free(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Service>, Failure> {
-    let active = OnceLock::new();
+    let active = Mutex::new(None);
     until_stopped(aws, cluster, name, || async {
         let found = describe(aws, cluster, name).await?;
         Ok(match found {
             Some(found) if is_active(&found) => {
-                // The first one ends the wait.
-                let _ = active.set(found);
+                *active.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
                 Look::Enough
             }
             Some(found) if found.status.as_deref() == Some("DRAINING") => Look::Busy,
@@ -155,31 +120,7 @@ async fn until_free(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Servi
         })
     })
     .await?;
-    Ok(active.into_inner())
-}
-
-/// Makes a service that stands already as asked.
-async fn adopt(aws: &Aws, found: Service, service: EcsService) -> Result<Remote, Failure> {
-    let (arn, found) = from_service(found);
-    if !aws.owns(&found.tags) {
-        return Err(Failure::foreign("the ECS service", &service.name));
-    }
-    let differs = [
-        ("task_definition", found.task_definition != service.task_definition),
-        ("desired_count", found.desired_count != service.desired_count),
-        ("network", in_order(&found.network)? != in_order(&service.network)?),
-        ("deployment", found.deployment != service.deployment),
-    ];
-    let paths: Vec<String> = differs.iter().filter(|(_, differs)| *differs).map(|(path, _)| (*path).into()).collect();
-    update(aws, &as_remote(&arn, &found)?, service, &paths).await
-}
-
-/// A network whose lists can be compared: their order means nothing.
-fn in_order(network: &ServiceNetwork) -> Result<(bool, Vec<String>, Vec<String>), Failure> {
-    let (mut subnets, mut groups) = (texts(&network.subnets)?, texts(&network.security_groups)?);
-    subnets.sort();
-    groups.sort();
-    Ok((network.public_ip, subnets, groups))
+    Ok(active.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 async fn call_create(aws: &Aws, service: &EcsService, token: &str) -> Result<Service, Failure> {
@@ -201,28 +142,6 @@ async fn call_create(aws: &Aws, service: &EcsService, token: &str) -> Result<Ser
         Ok(made)
     })
     .await
-}
-
-pub(crate) async fn update(
-    aws: &Aws,
-    remote: &Remote,
-    service: EcsService,
-    paths: &[String],
-) -> Result<Remote, Failure> {
-    let cluster = text(&service.cluster)?;
-    let named = |path: &str| touches(paths, path);
-    // A new deployment configuration starts no task by itself (`UpdateService`, read November 2026).
-    if service.desired_count > 0 && ["task_definition", "desired_count", "network"].into_iter().any(named) {
-        stop(aws, cluster, &service.name).await?;
-        call_update(aws, &service, &[paths, &["desired_count".to_owned()]].concat()).await?;
-    } else if ["task_definition", "desired_count", "network", "deployment"].into_iter().any(named) {
-        call_update(aws, &service, paths).await?;
-    }
-    change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &service.tags).await?;
-    if aws.connection.wait {
-        until_steady(aws, cluster, &service.name).await?;
-    }
-    as_remote(&remote.id, &service)
 }
 
 async fn call_update(aws: &Aws, service: &EcsService, paths: &[String]) -> Result<(), Failure> {
@@ -273,7 +192,7 @@ fn is_steady(service: &Service) -> bool {
         && service.running_count == service.desired_count
 }
 
-/// Waits until the newest revision alone runs as often as it shall.
+/// Waits until the newest revision alone runs, with as many tasks as are asked for.
 async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     let wait = aws.long_wait();
     loop {
@@ -292,34 +211,107 @@ async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failur
 fn unsteady(found: Option<Service>) -> Failure {
     let Some(service) = found else { return Failure::own("the service is not there any more", None) };
     let events: Vec<&str> = service.events().iter().filter_map(|event| event.message()).take(EVENTS).collect();
-    let told = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
+    let quoted = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
     Failure::own(
-        format!("the service runs {} of {} tasks after the wait{told}", service.running_count, service.desired_count),
+        format!("the service runs {} of {} tasks after the wait{quoted}", service.running_count, service.desired_count),
         "look at the log group of the control plane and at the service's events; the service itself stays".to_owned(),
     )
 }
 
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let ecs = &aws.clients.ecs;
-    let cluster = attribute(&remote.attributes, "cluster");
-    let name = attribute(&remote.attributes, "name");
-    let gone = |failure: &Failure| failure.class == Class::NotFound;
-    match scale_to_none(aws, cluster, name).await {
-        Err(failure) if !gone(&failure) => return Err(failure),
-        _ => {}
+/// The service of the control plane.
+pub(crate) struct EcsServices;
+
+impl Driver for EcsServices {
+    type Attributes = EcsService;
+    const RULES: Rules = EcsService::RULES;
+    const NOUN: &'static str = "the ECS service";
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        let stack = &reading.aws.connection.stack;
+        let found = describe(reading.aws, stack, &control_plane_name(stack)).await?.filter(is_active).map(from_service);
+        found.iter().map(|(arn, service)| as_remote(arn, service)).collect()
     }
-    let deleted = ecs.delete_service().cluster(cluster).service(name).force(true).send().await;
-    match deleted.told("ecs:DeleteService") {
-        Err(failure) if !gone(&failure) => return Err(failure),
-        _ => {}
+
+    async fn create(&self, aws: &Aws, service: EcsService, token: &Token) -> Result<Remote, Failure> {
+        let cluster = text(&service.cluster)?;
+        let name = &service.name;
+        for n in 0.. {
+            if let Some(found) = until_free(aws, cluster, name).await? {
+                return self.adopt_service(aws, found, service).await;
+            }
+            match call_create(aws, &service, token.nth(n).shortened(36)).await {
+                // The token of a service that was deleted since.
+                Ok(made) if !is_active(&made) => {}
+                Ok(made) => return self.adopt_service(aws, made, service).await,
+                // Of a try that AWS does not show yet: the next look finds it.
+                Err(failure) if is_taken(&failure) => {
+                    let seen =
+                        aws.until_seen(|| async { Ok(describe(aws, cluster, name).await?.filter(is_active)) }).await?;
+                    return self.adopt_service(aws, seen.ok_or(failure)?, service).await;
+                }
+                Err(failure) if is_draining(&failure) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(Failure::own("every token was used", None))
     }
-    // The cluster and the security groups behind it can go only after the last task.
-    until_stopped(aws, cluster, name, || async {
-        let found = describe(aws, cluster, name).await?;
-        let is_gone = found.is_none_or(|service| service.status.as_deref() == Some("INACTIVE"));
-        Ok(if is_gone { Look::Quiet } else { Look::Busy })
-    })
-    .await
+
+    async fn update(
+        &self,
+        aws: &Aws,
+        remote: &Remote,
+        service: EcsService,
+        paths: &[String],
+    ) -> Result<Remote, Failure> {
+        let cluster = text(&service.cluster)?;
+        let named = |path: &str| touches(paths, path);
+        // A new deployment configuration starts no task by itself (`UpdateService`, read November 2026).
+        if service.desired_count > 0 && ["task_definition", "desired_count", "network"].into_iter().any(named) {
+            stop(aws, cluster, &service.name).await?;
+            call_update(aws, &service, &[paths, &["desired_count".to_owned()]].concat()).await?;
+        } else if ["task_definition", "desired_count", "network", "deployment"].into_iter().any(named) {
+            call_update(aws, &service, paths).await?;
+        }
+        change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &service.tags).await?;
+        if aws.connection.wait {
+            until_steady(aws, cluster, &service.name).await?;
+        }
+        as_remote(&remote.id, &service)
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        let ecs = &aws.clients.ecs;
+        let cluster = attribute(&remote.attributes, "cluster");
+        let name = attribute(&remote.attributes, "name");
+        let gone = |failure: &Failure| failure.class == Class::NotFound;
+        match scale_to_none(aws, cluster, name).await {
+            Err(failure) if !gone(&failure) => return Err(failure),
+            _ => {}
+        }
+        let deleted = ecs.delete_service().cluster(cluster).service(name).force(true).send().await;
+        match deleted.told("ecs:DeleteService") {
+            Err(failure) if !gone(&failure) => return Err(failure),
+            _ => {}
+        }
+        // The cluster and the security groups behind it can go only after the last task.
+        until_stopped(aws, cluster, name, || async {
+            let found = describe(aws, cluster, name).await?;
+            let is_gone = found.is_none_or(|service| service.status.as_deref() == Some("INACTIVE"));
+            Ok(if is_gone { Look::Quiet } else { Look::Busy })
+        })
+        .await
+    }
+}
+
+impl EcsServices {
+    /// Makes a service that stands already as asked, if it is the stack's.
+    async fn adopt_service(&self, aws: &Aws, found: Service, service: EcsService) -> Result<Remote, Failure> {
+        let (arn, found) = from_service(found);
+        if !aws.owns(&found.tags) {
+            return Err(Self::foreign(&service.name));
+        }
+        self.adopt(aws, &as_remote(&arn, &found)?, service).await
+    }
 }
 
 #[cfg(test)]

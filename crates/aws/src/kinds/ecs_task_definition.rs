@@ -10,51 +10,29 @@ use aws_sdk_ecs::{
         TaskDefinitionField, TaskDefinitionStatus, TransportProtocol, Volume,
     },
 };
-use futures::future::try_join_all;
-use trunnion_engine::{Map, Remote};
-use trunnion_kinds::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount, Tags, Value};
+use trunnion_engine::{Map, Remote, Rules, Token, lies_under};
+use trunnion_kinds::{
+    Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount, Tags, Value, control_plane_name,
+};
 
 use super::tagging::{change_ecs, from_ecs, to_ecs};
 use crate::{
-    Aws,
+    Aws, Connection,
     convert::{is_ours, remote, tags_of, text},
+    driver::{Driver, all, differing},
     error::{Class, Failure, Told as _},
+    reading::Reading,
+    recorded::is_revision,
 };
 
 /// How many inactive revisions are described at once.
 const BATCH: usize = 10;
 
 /// The revisions of a family by their ARNs, the newest one first.
-#[derive(Debug, Default)]
-pub(crate) struct Revisions {
-    pub active: Vec<String>,
-    /// Those that were deregistered and not deleted: AWS keeps them for good, and shows them to who asks for them.
-    inactive: Vec<String>,
-}
-
-impl Revisions {
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &String> {
-        self.active.iter().chain(&self.inactive)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.active.is_empty() && self.inactive.is_empty()
-    }
-}
-
-/// The revisions of a family; of the inactive ones, the hundred newest.
-pub(crate) async fn list(aws: &Aws, family: &str) -> Result<Revisions, Failure> {
-    let (active, inactive) = futures::try_join!(
-        Box::pin(list_active(aws, family)),
-        Box::pin(async {
-            let call = aws.clients.ecs.list_task_definitions().family_prefix(family).sort(SortOrder::Desc);
-            let answer = call.status(TaskDefinitionStatus::Inactive).send().await.told("ecs:ListTaskDefinitions")?;
-            Ok(answer.task_definition_arns.unwrap_or_default())
-        }),
-    )?;
-    Ok(Revisions { active: of_family(active, family), inactive: of_family(inactive, family) })
+async fn list_inactive(aws: &Aws, family: &str) -> Result<Vec<String>, Failure> {
+    let call = aws.clients.ecs.list_task_definitions().family_prefix(family).sort(SortOrder::Desc);
+    let answer = call.status(TaskDefinitionStatus::Inactive).send().await.told("ecs:ListTaskDefinitions")?;
+    Ok(answer.task_definition_arns.unwrap_or_default())
 }
 
 async fn list_active(aws: &Aws, family: &str) -> Result<Vec<String>, Failure> {
@@ -74,38 +52,14 @@ fn of_family(mut arns: Vec<String>, family: &str) -> Vec<String> {
     arns
 }
 
-/// What these revisions say. Of the inactive ones, which may be anybody's and many, the next ten are described only where
-/// some of the ten before were the stack's: its own are the newest ones.
-pub(crate) async fn detail(aws: &Aws, revisions: &Revisions) -> Result<Vec<Remote>, Failure> {
-    let describe = async |arns: &[String]| -> Result<Vec<Remote>, Failure> {
-        let found = try_join_all(arns.iter().map(|arn| Box::pin(read(aws, arn)))).await?;
-        Ok(found.into_iter().flatten().collect())
-    };
-    let inactive = async {
-        let mut all = Vec::new();
-        for arns in revisions.inactive.chunks(BATCH) {
-            let found = describe(arns).await?;
-            let is_last = !found.iter().any(|one| is_ours(&tags_of(&one.attributes), &aws.connection.stack));
-            all.extend(found);
-            if is_last {
-                break;
-            }
-        }
-        Ok(all)
-    };
-    let (mut found, inactive) = futures::try_join!(Box::pin(describe(&revisions.active)), Box::pin(inactive))?;
-    found.extend(inactive);
-    Ok(found)
-}
-
 /// The revision that an ARN ends with.
-pub(crate) fn revision(arn: &str) -> u64 {
+fn revision(arn: &str) -> u64 {
     arn.rsplit(':').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// A revision by its ARN, or a family's newest active one by its name; nothing if it is deleted. One that is not active
 /// can only be deleted.
-pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
+async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
     let call = aws.clients.ecs.describe_task_definition().task_definition(name).include(TaskDefinitionField::Tags);
     let answer = match call.send().await.told("ecs:DescribeTaskDefinition") {
         Ok(answer) => answer,
@@ -248,31 +202,6 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 
-pub(crate) async fn create(aws: &Aws, definition: EcsTaskDefinition) -> Result<Remote, Failure> {
-    let asked = as_remote("", &definition)?;
-    // Whenever it is not known whether a call registered a revision, the newest one is looked at before the next call.
-    let made = aws
-        .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], || async {
-            let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
-            if let Some(newest) = newest
-                && aws.owns(&tags_of(&newest.attributes))
-                && content(&newest) == content(&asked)
-            {
-                return Ok(newest);
-            }
-            as_remote(&register(aws, &definition).await?, &definition)
-        })
-        .await?;
-    update(aws, &made, definition).await
-}
-
-/// What a revision consists of.
-fn content(revision: &Remote) -> Map {
-    let mut attributes = revision.attributes.clone();
-    attributes.retain(|name, _| name != "tags" && name != "arn");
-    attributes
-}
-
 /// Registers a revision with one call, and gives its ARN.
 async fn register(aws: &Aws, definition: &EcsTaskDefinition) -> Result<String, Failure> {
     let containers = definition.containers.iter();
@@ -302,34 +231,10 @@ async fn register(aws: &Aws, definition: &EcsTaskDefinition) -> Result<String, F
     Ok(answer.task_definition.and_then(|made| made.task_definition_arn).unwrap_or_default())
 }
 
-pub(crate) async fn update(aws: &Aws, remote: &Remote, definition: EcsTaskDefinition) -> Result<Remote, Failure> {
-    change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &definition.tags).await?;
-    as_remote(&remote.id, &definition)
-}
-
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    // ECS says `ClientException` for what is not there any more.
-    let is_gone = |failure: &Failure| failure.class == Class::NotFound || failure.code == "ClientException";
-    let ecs = &aws.clients.ecs;
-    if !remote.is_spent {
-        let call = ecs.deregister_task_definition().task_definition(&remote.id);
-        match call.send().await.told("ecs:DeregisterTaskDefinition") {
-            Err(failure) if !is_gone(&failure) => return Err(failure),
-            _ => {}
-        }
-    }
-    // A revision that was deregistered just now may still count as active.
-    let deleted = aws
-        .patiently(&[Class::Lag], || async {
-            let call = ecs.delete_task_definitions().task_definitions(&remote.id);
-            let answer = call.send().await.told("ecs:DeleteTaskDefinitions")?;
-            answer.failures.into_iter().flatten().next().map_or(Ok(()), |refused| Err(refusal(&refused)))
-        })
-        .await;
-    match deleted {
-        Err(failure) if !is_gone(&failure) => Err(failure),
-        _ => Ok(()),
-    }
+/// Whether a revision says what is asked for; tags can change in place.
+fn is_the_same(definition: &EcsTaskDefinition, revision: &Remote) -> Result<bool, Failure> {
+    let paths = differing(&EcsTaskDefinition::RULES, definition, revision)?;
+    Ok(paths.iter().all(|path| lies_under(path, "tags")))
 }
 
 /// Why a revision is not deleted: the answer says so where the call itself succeeds.
@@ -342,6 +247,121 @@ fn refusal(refused: &EcsFailure) -> Failure {
     };
     let message = refused.detail.clone().unwrap_or_else(|| "ECS gives no detail".to_owned());
     Failure { code, ..Failure::of_call("ecs:DeleteTaskDefinitions", class, message) }
+}
+
+/// The revisions of the control plane's family.
+pub(crate) struct EcsTaskDefinitions;
+
+impl Driver for EcsTaskDefinitions {
+    type Attributes = EcsTaskDefinition;
+    const RULES: Rules = EcsTaskDefinition::RULES;
+    const NOUN: &'static str = "the task definition family";
+    const NAME: &'static str = "family";
+    const ROUNDS: u32 = 1;
+    const LIST_MISSES: bool = true;
+
+    /// ECS answers `AccessDeniedException` for another account's.
+    fn can_exist(arn: &str, connection: &Connection) -> bool {
+        is_revision(arn, &connection.region, &connection.account)
+    }
+
+    /// The ARNs, the newest one first; of the inactive ones, which AWS keeps for good, the hundred newest.
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let family = &control_plane_name(&aws.connection.stack);
+        let (active, inactive) =
+            futures::try_join!(Box::pin(list_active(aws, family)), Box::pin(list_inactive(aws, family)))?;
+        let listed = |is_spent| move |arn| Remote { is_spent, ..Remote::new(arn, Map::new()) };
+        let active = of_family(active, family).into_iter().map(listed(false));
+        Ok(active.chain(of_family(inactive, family).into_iter().map(listed(true))).collect())
+    }
+
+    /// Of the inactive ones, which may be anybody's and many, the next ten are described only where some of the ten before
+    /// were the stack's: its own are the newest ones.
+    async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let arns = |is_spent| {
+            let found = listed.iter().filter(move |one| one.is_spent == is_spent);
+            found.map(|one| one.id.clone()).collect::<Vec<_>>()
+        };
+        let inactive = async {
+            let mut found = Vec::new();
+            for arns in arns(true).chunks(BATCH) {
+                let some = self.by_ids(aws, arns.to_vec()).await?;
+                let is_last = !some.iter().any(|one| is_ours(&tags_of(&one.attributes), &aws.connection.stack));
+                found.extend(some);
+                if is_last {
+                    break;
+                }
+            }
+            Ok(found)
+        };
+        let (mut found, inactive) = futures::try_join!(Box::pin(self.by_ids(aws, arns(false))), Box::pin(inactive))?;
+        found.extend(inactive);
+        Ok(found)
+    }
+
+    async fn by_ids(&self, aws: &Aws, arns: Vec<String>) -> Result<Vec<Remote>, Failure> {
+        all(arns.iter().map(|arn| read(aws, arn))).await
+    }
+
+    /// The newest revision comes first.
+    fn rank(&self, _: Option<&Map>, remote: &Remote) -> u64 {
+        revision(&remote.id)
+    }
+
+    async fn create(&self, aws: &Aws, definition: EcsTaskDefinition, _: &Token) -> Result<Remote, Failure> {
+        // Whenever it is not known whether a call registered a revision, the newest one is looked at before the next call.
+        let made = aws
+            .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], || async {
+                let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
+                if let Some(newest) = newest
+                    && aws.owns(&tags_of(&newest.attributes))
+                    && is_the_same(&definition, &newest)?
+                {
+                    return Ok(newest);
+                }
+                as_remote(&register(aws, &definition).await?, &definition)
+            })
+            .await?;
+        self.update(aws, &made, definition, &[]).await
+    }
+
+    async fn update(
+        &self,
+        aws: &Aws,
+        remote: &Remote,
+        definition: EcsTaskDefinition,
+        _: &[String],
+    ) -> Result<Remote, Failure> {
+        change_ecs(aws, &remote.id, &tags_of(&remote.attributes), &definition.tags).await?;
+        as_remote(&remote.id, &definition)
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        // ECS says `ClientException` for what is not there any more.
+        let is_gone = |failure: &Failure| failure.class == Class::NotFound || failure.code == "ClientException";
+        let ecs = &aws.clients.ecs;
+        if !remote.is_spent {
+            let call = ecs.deregister_task_definition().task_definition(&remote.id);
+            match call.send().await.told("ecs:DeregisterTaskDefinition") {
+                Err(failure) if !is_gone(&failure) => return Err(failure),
+                _ => {}
+            }
+        }
+        // A revision that was deregistered just now may still count as active.
+        let deleted = aws
+            .patiently(&[Class::Lag], || async {
+                let call = ecs.delete_task_definitions().task_definitions(&remote.id);
+                let answer = call.send().await.told("ecs:DeleteTaskDefinitions")?;
+                answer.failures.into_iter().flatten().next().map_or(Ok(()), |refused| Err(refusal(&refused)))
+            })
+            .await;
+        match deleted {
+            Err(failure) if !is_gone(&failure) => Err(failure),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

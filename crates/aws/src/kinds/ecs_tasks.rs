@@ -1,9 +1,9 @@
 //! The tasks of a service that are not STOPPED yet.
 //!
-//! A task that was told to stop runs on for as long as its containers may take (120 s for the control plane), and holds its
+//! A task that ECS asked to stop runs on for as long as its containers may take (120 s for the control plane), and holds its
 //! network interface, its security groups and its cluster until then. ECS waits for none of that: it starts a successor
 //! beside it, whatever the percentages of the deployment say (aws/containers-roadmap issues 959 and 2485), and calls a
-//! deleted service INACTIVE. So whoever must not have two at once looks at the tasks themselves.
+//! deleted service INACTIVE. Where two must not run at once, look at the tasks themselves.
 
 use aws_sdk_ecs::types::{DesiredStatus, Task};
 
@@ -30,15 +30,12 @@ pub(crate) enum Look {
 /// Waits until no task of the services of this name in a cluster is short of STOPPED; `look` asks the service itself.
 ///
 /// Tasks are listed by cluster, because those of a deleted service are not listed by its name any more.
-pub(crate) async fn until_stopped<F>(
+pub(crate) async fn until_stopped<F: Future<Output = Result<Look, Failure>> + Send>(
     aws: &Aws,
     cluster: &str,
     service: &str,
     mut look: impl FnMut() -> F,
-) -> Result<(), Failure>
-where
-    F: Future<Output = Result<Look, Failure>>,
-{
+) -> Result<(), Failure> {
     let wait = aws.long_wait();
     let mut must_look_again = false;
     loop {
@@ -78,11 +75,11 @@ fn named(service: &str, tasks: &[Task]) -> String {
 
 /// The tasks of this name's services in a cluster that are not STOPPED.
 async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>, Failure> {
-    let (running, told) = futures::try_join!(
+    let (running, stopping) = futures::try_join!(
         Box::pin(list(aws, cluster, DesiredStatus::Running)),
         Box::pin(list(aws, cluster, DesiredStatus::Stopped)),
     )?;
-    let arns: std::collections::BTreeSet<String> = running.into_iter().chain(told).collect();
+    let arns: std::collections::BTreeSet<String> = running.into_iter().chain(stopping).collect();
     let arns: Vec<String> = arns.into_iter().collect();
     let group = format!("service:{service}");
     let mut tasks = Vec::new();
@@ -99,7 +96,7 @@ async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>,
     Ok(tasks)
 }
 
-/// The tasks of a cluster that shall run, or that were told to stop; none where there is no cluster.
+/// The tasks of a cluster that ECS wants to run, or to stop; none where there is no cluster.
 async fn list(aws: &Aws, cluster: &str, desired: DesiredStatus) -> Result<Vec<String>, Failure> {
     let mut pages = aws.clients.ecs.list_tasks().cluster(cluster).desired_status(desired).into_paginator().send();
     let mut arns = Vec::new();

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use trunnion_engine::{Address, Recorded, Remote, State};
+use trunnion_engine::{Remote, Rules, Token};
 use trunnion_kinds::{
-    IamInstanceProfile, Tags, Value, former_iam_path, former_instance_profile_name, iam_path, instance_profile_name,
+    IamInstanceProfile, IamRole, Tags, Value, former_iam_path, former_instance_profile_name, iam_path,
+    instance_profile_name,
 };
 
 use super::{
@@ -15,7 +16,10 @@ use super::{
 use crate::{
     Aws, Connection,
     convert::{attribute, remote, tag_changes, texts, values},
+    driver::{Driver, all},
     error::{Class, Failure, Told as _},
+    reading::{Reading, Whose},
+    recorded::is_iam_name,
 };
 
 async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamInstanceProfile)>, Failure> {
@@ -39,72 +43,6 @@ async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamInstanceProfil
 
 fn as_remote(arn: &str, profile: &IamInstanceProfile) -> Result<Remote, Failure> {
     remote(&profile.name, profile, [("arn", arn.into())])
-}
-
-/// A profile by its name.
-pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
-    find(aws, name).await?.map(|(arn, profile)| as_remote(&arn, &profile)).transpose()
-}
-
-/// The names to ask for in the first place: those that are recorded, or else the one that a profile would be made with.
-pub(crate) fn names(aws: &Aws, recorded: &State) -> BTreeSet<String> {
-    let of_kind = |(address, _): &(&Address, &Recorded)| address.kind.as_str() == IamInstanceProfile::KIND;
-    let mut names: BTreeSet<String> =
-        recorded.resources.iter().filter(of_kind).map(|(_, found)| found.id.clone()).collect();
-    if names.is_empty() {
-        names.insert(instance_profile_name(&aws.connection.stack, &aws.connection.region));
-    }
-    names
-}
-
-/// The names to ask for where none of those is the stack's profile in this region. One of an earlier version is only there
-/// beside its role.
-pub(crate) fn further_names(aws: &Aws, asked: &BTreeSet<String>, has_former_role: bool) -> Vec<String> {
-    let Connection { stack, region, .. } = &aws.connection;
-    let former = has_former_role.then(|| former_instance_profile_name(stack));
-    let names = [instance_profile_name(stack, region)].into_iter().chain(former);
-    names.filter(|name| !asked.contains(name)).collect()
-}
-
-/// Whether a profile is in a path of the stack, and of this region. The path of an earlier version tells no region: then the
-/// profile goes with the role in it, or, without any role of the stack, is the one that the state knows.
-pub(crate) fn is_of_region(aws: &Aws, profile: &Remote, roles: &BTreeSet<String>, is_recorded: bool) -> bool {
-    let Connection { stack, region, .. } = &aws.connection;
-    let path = attribute(&profile.attributes, "path");
-    if path != former_iam_path(stack) {
-        return path == iam_path(stack, region);
-    }
-    let inside: Vec<&str> = match profile.attributes.get("roles") {
-        Some(Value::List(roles)) => roles.iter().filter_map(Value::as_text).collect(),
-        _ => Vec::new(),
-    };
-    // Role and profile had the same name.
-    let former = former_instance_profile_name(stack);
-    inside.iter().any(|role| roles.contains(*role)) || (is_recorded && !inside.contains(&former.as_str()))
-}
-
-pub(crate) async fn create(aws: &Aws, profile: IamInstanceProfile) -> Result<Remote, Failure> {
-    let tags = to_iam(&profile.tags)?;
-    let made = change(aws, || async {
-        let call = aws.clients.iam.create_instance_profile().instance_profile_name(&profile.name).path(&profile.path);
-        call.set_tags(Some(tags.clone())).send().await.told("iam:CreateInstanceProfile")
-    });
-    let (arn, found) = match made.await {
-        Ok(answer) => {
-            let arn = answer.instance_profile.map(|made| made.arn).unwrap_or_default();
-            (arn, IamInstanceProfile { roles: Vec::new(), ..profile.clone() })
-        }
-        Err(failure) if failure.class == Class::AlreadyExists => {
-            match aws.until_seen(|| find(aws, &profile.name)).await? {
-                Some((arn, found)) if found.path == profile.path && aws.owns(&found.tags) => (arn, found),
-                _ => return Err(Failure::foreign("the instance profile", &profile.name)),
-            }
-        }
-        Err(failure) => return Err(failure),
-    };
-    converge(aws, &found.roles, &profile).await?;
-    change_tags(aws, &profile.name, &found.tags, &profile.tags).await?;
-    as_remote(&arn, &profile)
 }
 
 /// Removes the roles that do not belong in, then adds those that do: there is room for one only.
@@ -135,7 +73,7 @@ async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Re
 }
 
 /// Takes a role out of a profile.
-pub(crate) async fn remove_role(aws: &Aws, profile: &str, role: &str) -> Result<(), Failure> {
+pub(super) async fn remove_role(aws: &Aws, profile: &str, role: &str) -> Result<(), Failure> {
     remove(aws, || async {
         let call = aws.clients.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
         call.send().await.told("iam:RemoveRoleFromInstanceProfile")
@@ -164,21 +102,117 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     Ok(())
 }
 
-pub(crate) async fn update(aws: &Aws, remote: &Remote, profile: IamInstanceProfile) -> Result<Remote, Failure> {
-    let from: IamInstanceProfile = crate::convert::typed(&remote.attributes)?;
-    converge(aws, &from.roles, &profile).await?;
-    change_tags(aws, &profile.name, &from.tags, &profile.tags).await?;
-    as_remote(attribute(&remote.attributes, "arn"), &profile)
+/// The names to ask for in the first place: those that are recorded, or else the one that a profile would be made with.
+fn names(reading: &Reading<'_>) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = reading.recorded_ids(IamInstanceProfile::KIND).map(str::to_owned).collect();
+    if names.is_empty() {
+        names.insert(instance_profile_name(&reading.aws.connection.stack, &reading.aws.connection.region));
+    }
+    names
 }
 
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let Some((_, found)) = find(aws, &remote.id).await? else { return Ok(()) };
-    for role in texts(&found.roles)? {
-        remove_role(aws, &remote.id, &role).await?;
+/// The instance profiles of the stack: one, whose name follows from the stack's and the region's.
+pub(crate) struct IamInstanceProfiles;
+
+impl Driver for IamInstanceProfiles {
+    type Attributes = IamInstanceProfile;
+    const RULES: Rules = IamInstanceProfile::RULES;
+    const NOUN: &'static str = "the instance profile";
+
+    fn can_exist(name: &str, _: &Connection) -> bool {
+        is_iam_name(name)
     }
-    remove(aws, || async {
-        let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
-        call.send().await.told("iam:DeleteInstanceProfile")
-    })
-    .await
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        self.by_ids(reading.aws, names(reading).into_iter().collect()).await
+    }
+
+    async fn by_ids(&self, aws: &Aws, names: Vec<String>) -> Result<Vec<Remote>, Failure> {
+        let asked = names.iter().map(|name| async move {
+            find(aws, name).await?.map(|(arn, profile)| as_remote(&arn, &profile)).transpose()
+        });
+        all(asked).await
+    }
+
+    /// Where none of the names asked for is the stack's profile: the one that a profile would be made with, and the one of an
+    /// earlier version, which is only there beside its role.
+    fn further(&self, reading: &Reading<'_>) -> Vec<String> {
+        if reading.seen(IamInstanceProfile::KIND).next().is_some() {
+            return Vec::new();
+        }
+        let Connection { stack, region, .. } = &reading.aws.connection;
+        let former_path = former_iam_path(stack);
+        let mut roles = reading.seen(IamRole::KIND);
+        let has_former_role = roles.any(|role| attribute(&role.attributes, "path") == former_path);
+        let former = has_former_role.then(|| former_instance_profile_name(stack));
+        let asked = names(reading);
+        let names = [instance_profile_name(stack, region)].into_iter().chain(former);
+        names.filter(|name| !asked.contains(name)).collect()
+    }
+
+    /// By its path. The path of an earlier version tells no region: then the profile goes with the role in it, or, without any
+    /// role of the stack, is the one that the state knows.
+    fn whose(&self, reading: &Reading<'_>, profile: &Remote) -> Whose {
+        let Connection { stack, region, .. } = &reading.aws.connection;
+        let path = attribute(&profile.attributes, "path");
+        let is_ours = if path == former_iam_path(stack) {
+            let inside = profile.attributes.get("roles").and_then(Value::as_list).unwrap_or_default();
+            let inside: Vec<&str> = inside.iter().filter_map(Value::as_text).collect();
+            // Role and profile had the same name.
+            let former = former_instance_profile_name(stack);
+            reading.seen(IamRole::KIND).any(|role| inside.contains(&role.id.as_str()))
+                || (reading.is_recorded(IamInstanceProfile::KIND, &profile.id) && !inside.contains(&former.as_str()))
+        } else {
+            path == iam_path(stack, region)
+        };
+        if is_ours { Whose::Ours(reading.address(IamInstanceProfile::KIND, profile)) } else { Whose::Other }
+    }
+
+    async fn create(&self, aws: &Aws, profile: IamInstanceProfile, _: &Token) -> Result<Remote, Failure> {
+        let tags = to_iam(&profile.tags)?;
+        let made = change(aws, || async {
+            let call =
+                aws.clients.iam.create_instance_profile().instance_profile_name(&profile.name).path(&profile.path);
+            call.set_tags(Some(tags.clone())).send().await.told("iam:CreateInstanceProfile")
+        });
+        let (arn, found) = match made.await {
+            Ok(answer) => {
+                let arn = answer.instance_profile.map(|made| made.arn).unwrap_or_default();
+                (arn, IamInstanceProfile { roles: Vec::new(), ..profile.clone() })
+            }
+            Err(failure) if failure.class == Class::AlreadyExists => {
+                match aws.until_seen(|| find(aws, &profile.name)).await? {
+                    Some((arn, found)) if found.path == profile.path && aws.owns(&found.tags) => (arn, found),
+                    _ => return Err(Self::foreign(&profile.name)),
+                }
+            }
+            Err(failure) => return Err(failure),
+        };
+        self.adopt(aws, &as_remote(&arn, &found)?, profile).await
+    }
+
+    async fn update(
+        &self,
+        aws: &Aws,
+        remote: &Remote,
+        profile: IamInstanceProfile,
+        _: &[String],
+    ) -> Result<Remote, Failure> {
+        let from: IamInstanceProfile = crate::convert::typed(&remote.attributes)?;
+        converge(aws, &from.roles, &profile).await?;
+        change_tags(aws, &profile.name, &from.tags, &profile.tags).await?;
+        as_remote(attribute(&remote.attributes, "arn"), &profile)
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        let Some((_, found)) = find(aws, &remote.id).await? else { return Ok(()) };
+        for role in texts(&found.roles)? {
+            remove_role(aws, &remote.id, &role).await?;
+        }
+        remove(aws, || async {
+            let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
+            call.send().await.told("iam:DeleteInstanceProfile")
+        })
+        .await
+    }
 }

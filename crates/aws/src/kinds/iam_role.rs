@@ -1,57 +1,33 @@
 //! `iam_role`. Its name is unique in the account and holds the region; one of that name is ours if its path and tags are.
-//! What an earlier version made has neither its region in its name nor in its path: [`is_of_region`] tells by its policies.
+//! What an earlier version made has neither its region in its name nor in its path: its policies tell.
 
-use trunnion_engine::Remote;
-use trunnion_kinds::{IamRole, Tags, Value, bucket_prefix, former_iam_path, iam_path, iam_prefix, region_of};
+use std::collections::BTreeSet;
+
+use trunnion_engine::{Address, Map, Remote, Rules, Token};
+use trunnion_kinds::{
+    IamRole, Tags, Value, bucket_prefix, former_iam_path, former_role_name, iam_path, iam_prefix, region_of,
+};
 
 use super::{
     iam_instance_profile::remove_role,
     tagging::{from_iam, to_iam},
 };
 use crate::{
-    Aws,
+    Aws, Connection,
     convert::{attribute, percent_decoded, remote, tag_changes, text, touches, typed},
+    driver::{Driver, Wanted, all},
     error::{Class, Failure, Told as _},
+    reading::{Reading, Whose},
+    recorded::is_iam_name,
 };
-
-/// The names of the stack's roles in this region, and of those that an earlier version made in a region that only their
-/// policies tell.
-pub(crate) async fn list(aws: &Aws) -> Result<Vec<String>, Failure> {
-    let connection = &aws.connection;
-    let (ours, former) = (iam_path(&connection.stack, &connection.region), former_iam_path(&connection.stack));
-    // The one prefix of both.
-    let mut pages = aws.clients.iam.list_roles().path_prefix(iam_prefix(&connection.stack)).into_paginator().send();
-    let mut names = Vec::new();
-    while let Some(page) = pages.next().await {
-        let found = page.told("iam:ListRoles")?.roles.into_iter().filter(|role| {
-            let trust = percent_decoded(role.assume_role_policy_document.as_deref().unwrap_or_default());
-            role.path == ours
-                || (role.path == former && region(aws, &[&trust]).is_none_or(|found| found == connection.region))
-        });
-        names.extend(found.map(|role| role.role_name));
-    }
-    Ok(names)
-}
 
 /// The region that policies of an earlier version are about.
 fn region<'p>(aws: &Aws, policies: &[&'p str]) -> Option<&'p str> {
     region_of(policies, &bucket_prefix(&aws.connection.stack, &aws.connection.account))
 }
 
-/// Whether a role is in a path of the stack, and of this region: by its path, or as its policies or the state say.
-pub(crate) fn is_of_region(aws: &Aws, role: &Remote, is_recorded: impl Fn() -> bool) -> bool {
-    let connection = &aws.connection;
-    let path = attribute(&role.attributes, "path");
-    if path == iam_path(&connection.stack, &connection.region) {
-        return true;
-    }
-    let policies = ["trust_policy", "policy"].map(|name| attribute(&role.attributes, name));
-    path == former_iam_path(&connection.stack)
-        && region(aws, &policies).map_or_else(is_recorded, |found| found == connection.region)
-}
-
-/// The path of the role of this name, whoever it belongs to.
-pub(crate) async fn path_of(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
+/// The path of the role of this name, of this stack or not.
+async fn path_of(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
     match aws.clients.iam.get_role().role_name(name).send().await.told("iam:GetRole") {
         Ok(answer) => Ok(answer.role.map(|role| role.path)),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
@@ -61,11 +37,6 @@ pub(crate) async fn path_of(aws: &Aws, name: &str) -> Result<Option<String>, Fai
 
 fn as_remote(arn: &str, role: &IamRole) -> Result<Remote, Failure> {
     remote(&role.name, role, [("arn", arn.into())])
-}
-
-/// A role by its name, with its policies.
-pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
-    find(aws, name).await?.map(|(arn, role)| as_remote(&arn, &role)).transpose()
 }
 
 async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamRole)>, Failure> {
@@ -128,44 +99,6 @@ async fn attached_policies(aws: &Aws, role: &str) -> Result<Vec<String>, Failure
     }
     arns.sort();
     Ok(arns)
-}
-
-pub(crate) async fn create(aws: &Aws, role: IamRole) -> Result<Remote, Failure> {
-    let tags = to_iam(&role.tags)?;
-    let made = change(aws, || async {
-        let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
-        let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(tags.clone()));
-        let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
-        call.send().await.told("iam:CreateRole")
-    });
-    let (arn, found) = match made.await {
-        Ok(answer) => {
-            let arn = answer.role.map(|made| made.arn).unwrap_or_default();
-            let made =
-                IamRole { policy: None, other_policies: Vec::new(), attached_policies: Vec::new(), ..role.clone() };
-            (arn, made)
-        }
-        Err(failure) if failure.class == Class::AlreadyExists => {
-            match aws.until_seen(|| find(aws, &role.name)).await? {
-                Some((arn, found)) if found.path == role.path && aws.owns(&found.tags) => (arn, found),
-                _ => return Err(Failure::foreign("the IAM role", &role.name)),
-            }
-        }
-        Err(failure) => return Err(failure),
-    };
-    let differs = [
-        ("description", found.description != role.description),
-        ("trust_policy", found.trust_policy != role.trust_policy),
-    ];
-    let paths: Vec<String> =
-        differs.iter().filter(|(_, differs)| *differs).map(|(path, _)| (*path).to_owned()).collect();
-    converge(aws, &found, &role, &paths).await?;
-    as_remote(&arn, &role)
-}
-
-pub(crate) async fn update(aws: &Aws, remote: &Remote, role: IamRole, paths: &[String]) -> Result<Remote, Failure> {
-    converge(aws, &typed(&remote.attributes)?, &role, paths).await?;
-    as_remote(attribute(&remote.attributes, "arn"), &role)
 }
 
 /// Makes a role as asked: description and trust policy where `paths` name them, policies and tags where they differ.
@@ -250,7 +183,7 @@ async fn detach(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
 /// A change of IAM, which refuses two changes of one thing at a time.
 pub(super) async fn change<T, F>(aws: &Aws, call: impl FnMut() -> F) -> Result<T, Failure>
 where
-    F: Future<Output = Result<T, Failure>>,
+    F: Future<Output = Result<T, Failure>> + Send,
 {
     aws.patiently(&[Class::Precondition], call).await
 }
@@ -258,7 +191,7 @@ where
 /// A removal: what is gone already is done, and what was taken off a moment ago may still count as being there.
 pub(super) async fn remove<T, F>(aws: &Aws, call: impl FnMut() -> F) -> Result<(), Failure>
 where
-    F: Future<Output = Result<T, Failure>>,
+    F: Future<Output = Result<T, Failure>> + Send,
 {
     match aws.patiently(&[Class::InUse, Class::Precondition], call).await {
         Err(failure) if failure.class != Class::NotFound => Err(failure),
@@ -266,20 +199,131 @@ where
     }
 }
 
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let name = &remote.id;
-    let Some((_, role)) = find(aws, name).await? else { return Ok(()) };
-    for policy in &role.attached_policies {
-        detach(aws, name, policy).await?;
+/// The roles in the stack's path, which says the region, and those that an earlier version made in a region that only their
+/// policies tell.
+pub(crate) struct IamRoles;
+
+impl Driver for IamRoles {
+    type Attributes = IamRole;
+    const RULES: Rules = IamRole::RULES;
+    const NOUN: &'static str = "the IAM role";
+    const ROUNDS: u32 = 2;
+    const LIST_MISSES: bool = true;
+
+    fn can_exist(name: &str, _: &Connection) -> bool {
+        is_iam_name(name)
     }
-    for policy in role.other_policies.iter().map(String::as_str).chain(role.policy.as_ref().map(|_| IamRole::POLICY)) {
-        delete_inline(aws, name, policy).await?;
-    }
-    let mut pages = aws.clients.iam.list_instance_profiles_for_role().role_name(name).into_paginator().send();
-    while let Some(page) = pages.next().await {
-        for profile in page.told("iam:ListInstanceProfilesForRole")?.instance_profiles {
-            remove_role(aws, &profile.instance_profile_name, name).await?;
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let connection = &aws.connection;
+        let (ours, former) = (iam_path(&connection.stack, &connection.region), former_iam_path(&connection.stack));
+        // The one prefix of both.
+        let mut pages = aws.clients.iam.list_roles().path_prefix(iam_prefix(&connection.stack)).into_paginator().send();
+        let mut listed = Vec::new();
+        while let Some(page) = pages.next().await {
+            let found = page.told("iam:ListRoles")?.roles.into_iter().filter(|role| {
+                let trust = percent_decoded(role.assume_role_policy_document.as_deref().unwrap_or_default());
+                role.path == ours
+                    || (role.path == former && region(aws, &[&trust]).is_none_or(|found| found == connection.region))
+            });
+            listed.extend(found.map(|role| Remote::new(role.role_name, Map::new())));
         }
+        Ok(listed)
     }
-    remove(aws, || async { aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole") }).await
+
+    async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
+        self.by_ids(reading.aws, listed.into_iter().map(|role| role.id).collect()).await
+    }
+
+    async fn by_ids(&self, aws: &Aws, names: Vec<String>) -> Result<Vec<Remote>, Failure> {
+        let asked = names
+            .iter()
+            .map(|name| async move { find(aws, name).await?.map(|(arn, role)| as_remote(&arn, &role)).transpose() });
+        all(asked).await
+    }
+
+    /// By its path. In the path of an earlier version, its policies or the state tell whether it is of this region.
+    fn whose(&self, reading: &Reading<'_>, role: &Remote) -> Whose {
+        let connection = &reading.aws.connection;
+        let path = attribute(&role.attributes, "path");
+        let policies = ["trust_policy", "policy"].map(|name| attribute(&role.attributes, name));
+        let is_recorded = || reading.is_recorded(IamRole::KIND, &role.id);
+        let is_ours = path == iam_path(&connection.stack, &connection.region)
+            || (path == former_iam_path(&connection.stack)
+                && region(reading.aws, &policies).map_or_else(is_recorded, |found| found == connection.region));
+        if is_ours { Whose::Ours(reading.address(IamRole::KIND, role)) } else { Whose::Other }
+    }
+
+    /// A role of an earlier version keeps the name that it has.
+    fn to_ask(&self, reading: &Reading<'_>, listed: &[Remote]) -> Vec<Wanted> {
+        let listed: BTreeSet<&str> = listed.iter().map(|role| role.id.as_str()).collect();
+        let former = |address: &Address| former_role_name(reading.desired.stack(), &address.name.replace('_', "-"));
+        let is_there = |wanted: &Wanted| {
+            listed.contains(wanted.name.as_str()) || listed.contains(former(&wanted.address).as_str())
+        };
+        reading.names(IamRole::KIND, Self::NAME).filter(|wanted| !is_there(wanted)).collect()
+    }
+
+    async fn taken(&self, reading: &Reading<'_>, names: Vec<Wanted>) -> Result<Vec<Wanted>, Failure> {
+        let aws = reading.aws;
+        let path = &iam_path(&aws.connection.stack, &aws.connection.region);
+        let asked = names.into_iter().map(|wanted| async move {
+            let found = path_of(aws, &wanted.name).await?;
+            Ok(found.filter(|found| found != path).map(|_| wanted))
+        });
+        all(asked).await
+    }
+
+    async fn create(&self, aws: &Aws, role: IamRole, _: &Token) -> Result<Remote, Failure> {
+        let tags = to_iam(&role.tags)?;
+        let made = change(aws, || async {
+            let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
+            let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(tags.clone()));
+            let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
+            call.send().await.told("iam:CreateRole")
+        });
+        let (arn, found) = match made.await {
+            Ok(answer) => {
+                let arn = answer.role.map(|made| made.arn).unwrap_or_default();
+                let made =
+                    IamRole { policy: None, other_policies: Vec::new(), attached_policies: Vec::new(), ..role.clone() };
+                (arn, made)
+            }
+            Err(failure) if failure.class == Class::AlreadyExists => {
+                match aws.until_seen(|| find(aws, &role.name)).await? {
+                    Some((arn, found)) if found.path == role.path && aws.owns(&found.tags) => (arn, found),
+                    _ => return Err(Self::foreign(&role.name)),
+                }
+            }
+            Err(failure) => return Err(failure),
+        };
+        self.adopt(aws, &as_remote(&arn, &found)?, role).await
+    }
+
+    async fn update(&self, aws: &Aws, remote: &Remote, role: IamRole, paths: &[String]) -> Result<Remote, Failure> {
+        converge(aws, &typed(&remote.attributes)?, &role, paths).await?;
+        as_remote(attribute(&remote.attributes, "arn"), &role)
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        let name = &remote.id;
+        let Some((_, role)) = find(aws, name).await? else { return Ok(()) };
+        for policy in &role.attached_policies {
+            detach(aws, name, policy).await?;
+        }
+        for policy in
+            role.other_policies.iter().map(String::as_str).chain(role.policy.as_ref().map(|_| IamRole::POLICY))
+        {
+            delete_inline(aws, name, policy).await?;
+        }
+        let mut pages = aws.clients.iam.list_instance_profiles_for_role().role_name(name).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for profile in page.told("iam:ListInstanceProfilesForRole")?.instance_profiles {
+                remove_role(aws, &profile.instance_profile_name, name).await?;
+            }
+        }
+        remove(aws, || async { aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole") })
+            .await
+    }
 }

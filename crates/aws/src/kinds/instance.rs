@@ -6,18 +6,22 @@ use aws_sdk_ec2::types::{
     Filter, Instance as Ec2Instance, InstanceNetworkInterface, InstanceStateName, LaunchTemplateSpecification,
     ResourceType,
 };
-use trunnion_engine::{Remote, Token, Value, hex};
-use trunnion_kinds::{Instance, InstanceInterface, STATE_RUNNING, TEMPLATE_TAG, Tags};
+use futures::{FutureExt as _, future::try_join_all};
+use trunnion_engine::{Remote, Rules, Token, Value};
+use trunnion_kinds::{Instance, InstanceInterface, STACK_TAG, STATE_RUNNING, TEMPLATE_TAG, Tags};
 
 use super::{
     launch_template_data::unsigned,
     tagging::{change_ec2, specification},
 };
 use crate::{
-    Aws, context,
-    convert::{remote, tags_of, text, touches, values},
+    Aws, Connection, context,
+    convert::{remote, tag_changes, tags_of, text, touches, values},
+    driver::{Doing, Driver, one_call},
     error::{Class, Failure, Told as _},
-    hosts::by_ids,
+    hosts::{IDS_PER_CALL, by_ids},
+    reading::Reading,
+    recorded::is_ec2,
 };
 
 /// How many hosts a page of a bulk read holds: with 240 addresses each, some tens of megabytes.
@@ -38,7 +42,7 @@ pub(crate) struct Host {
     launched_from: (Value, Value),
     interfaces: Vec<InstanceInterface>,
     volumes: Vec<String>,
-    pub tags: Tags,
+    tags: Tags,
 }
 
 impl From<Ec2Instance> for Host {
@@ -134,14 +138,6 @@ impl Host {
     }
 }
 
-/// The stack's hosts that are not going away.
-pub(crate) async fn read(aws: &Aws) -> Result<Vec<Host>, Failure> {
-    let tag = Filter::builder().name(format!("tag:{}", trunnion_kinds::STACK_TAG)).values(&aws.connection.stack);
-    let states = ["pending", "running", "stopping", "stopped"].map(str::to_owned);
-    let states = Filter::builder().name("instance-state-name").set_values(Some(states.into()));
-    list(aws, vec![tag.build(), states.build()]).await
-}
-
 async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<Host>, Failure> {
     let call = aws.clients.ec2.describe_instances().set_filters(Some(filters));
     let mut pages = call.into_paginator().page_size(PAGE).send();
@@ -152,33 +148,6 @@ async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<Host>, Failure> {
         hosts.extend(instances.map(Host::from));
     }
     Ok(hosts)
-}
-
-/// The client token of the n-th try.
-fn nth_token(token: &Token, n: u32) -> String {
-    use sha2::{Digest as _, Sha256};
-    hex(&Sha256::digest(format!("{}{n}", token.shortened(64))))
-}
-
-pub(crate) async fn create(aws: &Aws, instance: Instance, token: &Token) -> Result<Remote, Failure> {
-    let mut host = None;
-    for n in 0..TOKENS {
-        host = run(aws, &instance, &nth_token(token, n)).await?;
-        if host.is_some() {
-            break;
-        }
-    }
-    let Some(mut host) = host else {
-        return Err(Failure::own(
-            format!("{TOKENS} hosts of the same content were terminated within the lifetime of their tokens"),
-            "wait an hour, and run it again".to_owned(),
-        ));
-    };
-    if aws.connection.wait {
-        host = until_running(aws, host).await?;
-    }
-    host.check(&instance)?;
-    host.remote()
 }
 
 /// Launches a host with a token; nothing if the host that the token stands for is gone already.
@@ -257,6 +226,29 @@ async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Failure>> {
     }
 }
 
+/// The primary interface of a host; nothing where the host does not run yet and nobody waits for it.
+pub(super) async fn primary_interface(aws: &Aws, id: &str) -> Result<Option<String>, Failure> {
+    let wait = aws.short_wait();
+    let mut host = loop {
+        match next(aws, id).await {
+            Ok(Some(host)) => break host,
+            // A host launched just now may not be shown yet.
+            Ok(None) if !wait.is_over() => {}
+            Ok(None) => return Err(Failure::own(format!("`{id}` is not there"), None)),
+            Err(failure) => {
+                return Err(failure.unwrap_or_else(|| Failure::interrupted(format!("`{id}` is still awaited"))));
+            }
+        }
+    };
+    if host.state == InstanceStateName::Pending {
+        if !aws.connection.wait {
+            return Ok(None);
+        }
+        host = until_running(aws, host).await?;
+    }
+    Ok(host.interfaces.into_iter().next().map(|primary| primary.id))
+}
+
 /// Waits until a host is in a state, or gone.
 async fn until(aws: &Aws, id: &str, reached: impl Fn(&InstanceStateName) -> bool) -> Result<(), Failure> {
     let wait = aws.long_wait();
@@ -278,22 +270,17 @@ async fn until(aws: &Aws, id: &str, reached: impl Fn(&InstanceStateName) -> bool
     }
 }
 
-pub(crate) async fn update(
-    aws: &Aws,
-    remote: &Remote,
-    instance: Instance,
-    paths: &[String],
-) -> Result<Remote, Failure> {
-    let id = &remote.id;
-    if touches(paths, "tags") {
-        let mut ids = vec![id.clone()];
-        let part = |value: &Value| value.as_text().map(str::to_owned);
-        let list = |name: &str| remote.attributes.get(name).and_then(Value::as_list).unwrap_or_default();
-        ids.extend(list("volumes").iter().filter_map(part));
-        let interfaces = list("network_interfaces").iter().filter_map(Value::as_map);
-        ids.extend(interfaces.filter_map(|interface| interface.get("id").and_then(part)));
-        change_ec2(aws, &ids, &tags_of(&remote.attributes), &instance.tags).await?;
-    }
+/// The ids that carry a host's tags: itself, its volumes and its interfaces.
+fn tagged_ids(remote: &Remote) -> Vec<String> {
+    let part = |value: &Value| value.as_text().map(str::to_owned);
+    let list = |name: &str| remote.attributes.get(name).and_then(Value::as_list).unwrap_or_default();
+    let interfaces = list("network_interfaces").iter().filter_map(Value::as_map);
+    let interfaces = interfaces.filter_map(|interface| interface.get("id").and_then(part));
+    [remote.id.clone()].into_iter().chain(list("volumes").iter().filter_map(part)).chain(interfaces).collect()
+}
+
+/// Starts a host that was stopped, where that is asked for.
+async fn start(aws: &Aws, id: &str, instance: &Instance, paths: &[String]) -> Result<(), Failure> {
     if touches(paths, "state") && instance.state == STATE_RUNNING {
         // One that is stopping can be started only once it has stopped.
         until(aws, id, |state| *state != InstanceStateName::Stopping).await?;
@@ -302,26 +289,153 @@ pub(crate) async fn update(
             until(aws, id, |state| *state == InstanceStateName::Running).await?;
         }
     }
+    Ok(())
+}
+
+/// What a host looks like after an update.
+fn changed(remote: &Remote, instance: &Instance) -> Result<Remote, Failure> {
     let mut changed = remote.clone();
-    let asked = trunnion_engine::to_map(&instance).map_err(|error| Failure::own(error.to_string(), None))?;
+    let asked = trunnion_engine::to_map(instance).map_err(|error| Failure::own(error.to_string(), None))?;
     changed.attributes.extend(asked.into_iter().filter(|(name, _)| matches!(name.as_str(), "tags" | "state")));
     Ok(changed)
 }
 
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let id = &remote.id;
-    match aws.clients.ec2.terminate_instances().instance_ids(id).send().await.told("ec2:TerminateInstances") {
-        Ok(_) => until(aws, id, |state| *state == InstanceStateName::Terminated).await,
+async fn terminate(aws: &Aws, ids: Vec<String>) -> Result<(), Failure> {
+    let call = aws.clients.ec2.terminate_instances().set_instance_ids(Some(ids));
+    call.send().await.told("ec2:TerminateInstances").map(drop)
+}
+
+/// Waits until a host is terminated, where that was accepted.
+async fn until_terminated(aws: &Aws, id: &str, accepted: Result<(), Failure>) -> Result<(), Failure> {
+    match accepted {
+        Ok(()) => until(aws, id, |state| *state == InstanceStateName::Terminated).await,
         Err(failure) if failure.class == Class::NotFound => Ok(()),
         Err(failure) => Err(failure),
     }
 }
 
-/// The live hosts of these ids, whatever their tags.
-pub(crate) async fn confirm(aws: &Aws, ids: &[String]) -> Result<Vec<Host>, Failure> {
-    let asked = ids.chunks(500).map(|ids| Box::pin(by_ids(&aws.clients.ec2, ids)));
-    let found = futures::future::try_join_all(asked).await?;
-    Ok(found.into_iter().flat_map(std::collections::BTreeMap::into_values).filter(Host::is_live).collect())
+/// The hosts that carry the stack's tag and are not going away.
+pub(crate) struct Instances;
+
+impl Driver for Instances {
+    type Attributes = Instance;
+    const RULES: Rules = Instance::RULES;
+    const NOUN: &'static str = "the instance";
+    const LIST_MISSES: bool = true;
+
+    fn can_exist(id: &str, _: &Connection) -> bool {
+        is_ec2(id, "i-")
+    }
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let tag = Filter::builder().name(format!("tag:{STACK_TAG}")).values(&aws.connection.stack);
+        let states = ["pending", "running", "stopping", "stopped"].map(str::to_owned);
+        let states = Filter::builder().name("instance-state-name").set_values(Some(states.into()));
+        list(aws, vec![tag.build(), states.build()]).await?.iter().map(Host::remote).collect()
+    }
+
+    /// The live hosts of these ids.
+    async fn by_ids(&self, aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
+        let found = try_join_all(ids.chunks(IDS_PER_CALL).map(|ids| by_ids(&aws.clients.ec2, ids).boxed())).await?;
+        found.into_iter().flat_map(BTreeMap::into_values).filter(Host::is_live).map(|host| host.remote()).collect()
+    }
+
+    async fn create(&self, aws: &Aws, instance: Instance, token: &Token) -> Result<Remote, Failure> {
+        let mut host = None;
+        for n in 0..TOKENS {
+            host = run(aws, &instance, token.nth(n).shortened(64)).await?;
+            if host.is_some() {
+                break;
+            }
+        }
+        let Some(mut host) = host else {
+            return Err(Failure::own(
+                format!("{TOKENS} hosts of the same content were terminated within the lifetime of their tokens"),
+                "wait an hour, and run it again".to_owned(),
+            ));
+        };
+        if aws.connection.wait {
+            host = until_running(aws, host).await?;
+        }
+        host.check(&instance)?;
+        host.remote()
+    }
+
+    async fn update(
+        &self,
+        aws: &Aws,
+        remote: &Remote,
+        instance: Instance,
+        paths: &[String],
+    ) -> Result<Remote, Failure> {
+        if touches(paths, "tags") {
+            change_ec2(aws, &tagged_ids(remote), &tags_of(&remote.attributes), &instance.tags).await?;
+        }
+        start(aws, &remote.id, &instance, paths).await?;
+        changed(remote, &instance)
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        until_terminated(aws, &remote.id, terminate(aws, vec![remote.id.clone()]).await).await
+    }
+
+    /// Hosts whose tags change in the same way are tagged together. A call that EC2 refuses is made again for each host by
+    /// itself.
+    fn update_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Remote, Instance, Vec<String>)>) -> Vec<Doing<'a, Remote>> {
+        let change_of = |(remote, instance, paths): &(Remote, Instance, Vec<String>)| {
+            touches(paths, "tags").then(|| tag_changes(&tags_of(&remote.attributes), &instance.tags))
+        };
+        let mut alike: BTreeMap<_, Vec<&(Remote, Instance, Vec<String>)>> = BTreeMap::new();
+        for item in &items {
+            alike.entry(change_of(item)).or_default().push(item);
+        }
+        let mut calls = BTreeMap::new();
+        for (change, items) in alike.into_iter().filter(|(change, items)| change.is_some() && items.len() > 1) {
+            let Some((remote, instance, _)) = items.first() else { continue };
+            let (from, to) = (tags_of(&remote.attributes), instance.tags.clone());
+            let ids: Vec<String> = items.iter().flat_map(|(remote, ..)| tagged_ids(remote)).collect();
+            calls.insert(change, one_call(async move { change_ec2(aws, &ids, &from, &to).await }));
+        }
+        let update = |item: (Remote, Instance, Vec<String>)| {
+            let together = calls.get(&change_of(&item)).cloned();
+            async move {
+                let (remote, instance, paths) = item;
+                let is_tagged = match together {
+                    Some(call) => call.await.is_ok(),
+                    None => false,
+                };
+                if touches(&paths, "tags") && !is_tagged {
+                    change_ec2(aws, &tagged_ids(&remote), &tags_of(&remote.attributes), &instance.tags).await?;
+                }
+                start(aws, &remote.id, &instance, &paths).await?;
+                changed(&remote, &instance)
+            }
+            .boxed()
+        };
+        items.into_iter().map(update).collect()
+    }
+
+    /// One call for all. One that EC2 refuses, as for a protected host, is made again for each host by itself.
+    fn delete_all<'a>(&'a self, aws: &'a Aws, items: Vec<Remote>) -> Vec<Doing<'a, ()>> {
+        let ids: Vec<String> = items.into_iter().map(|remote| remote.id).collect();
+        let are_several = ids.len() > 1;
+        let all = one_call(terminate(aws, ids.clone()));
+        let delete = |id: String| {
+            let all = all.clone();
+            async move {
+                let accepted = match all.await {
+                    Err(failure) if are_several && failure.is(&[Class::NotFound, Class::Denied, Class::Other]) => {
+                        terminate(aws, vec![id.clone()]).await
+                    }
+                    accepted => accepted,
+                };
+                until_terminated(aws, &id, accepted).await
+            }
+            .boxed()
+        };
+        ids.into_iter().map(delete).collect()
+    }
 }
 
 #[cfg(test)]
@@ -368,17 +482,5 @@ mod tests {
         assert!(host(&[30, 29]).check(&promised).unwrap_err().message.contains("29 private addresses instead of 30"));
         promised.addresses = 20;
         assert!(host(&[30, 30]).check(&promised).is_ok());
-    }
-
-    #[test]
-    fn every_try_has_its_own_token_and_it_is_the_same_every_time() {
-        let resolved = trunnion_engine::Resolved {
-            address: trunnion_engine::Address::numbered("instance", "heavy", 0),
-            attributes: trunnion_engine::Map::new(),
-        };
-        let token = Token::new("loadtest", &resolved);
-        assert_eq!(nth_token(&token, 1), nth_token(&token, 1));
-        assert_ne!(nth_token(&token, 0), nth_token(&token, 1));
-        assert_eq!(nth_token(&token, 0).len(), 64);
     }
 }

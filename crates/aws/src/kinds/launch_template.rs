@@ -1,27 +1,33 @@
 //! `launch_template`. Creating carries a client token; the name is unique, and one of that name is ours if its tags say so.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ec2::types::{Filter, LaunchTemplate as Ec2Template, LaunchTemplateVersion, ResourceType};
-use trunnion_engine::{Map, Remote, Token, Value};
-use trunnion_kinds::{HOME_TAG, LATEST, LaunchTemplate, Tags, stands_for};
+use serde::{Deserialize, Serialize};
+use trunnion_engine::{Map, Remote, Rules, Token, Value};
+use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, LATEST, LaunchTemplate, Tags, stands_for};
 
 use super::{
     launch_template_data::{description, from_version, to_request},
     tagging::{change_ec2, from_ec2, specification},
 };
 use crate::{
-    Aws,
-    convert::{attribute, remote, touches, typed},
+    Aws, Connection,
+    convert::{attribute, is_ours, remote, tags_of, touches, typed},
+    driver::{Driver, Wanted, all},
     error::{Class, Failure, Told as _},
+    reading::Reading,
+    recorded::is_ec2,
 };
 
 /// A template without what its versions say.
-#[derive(Debug, Clone)]
-pub(crate) struct Header {
-    pub id: String,
-    pub name: String,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Header {
+    id: String,
+    name: String,
     default: i64,
     latest: i64,
-    pub tags: Tags,
+    tags: Tags,
 }
 
 impl From<Ec2Template> for Header {
@@ -37,7 +43,7 @@ impl From<Ec2Template> for Header {
 }
 
 /// The stack's templates.
-pub(crate) async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
+async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
     let tag = Filter::builder().name(format!("tag:{}", trunnion_kinds::STACK_TAG)).values(&aws.connection.stack);
     let call = aws.clients.ec2.describe_launch_templates().filters(tag.build());
     let mut pages = call.into_paginator().page_size(200).send();
@@ -49,8 +55,8 @@ pub(crate) async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
     Ok(templates)
 }
 
-/// The templates that have one of these names, whoever they belong to.
-pub(crate) async fn by_names(aws: &Aws, names: Vec<String>) -> Result<Vec<Header>, Failure> {
+/// The templates that have one of these names, of this stack or not.
+async fn by_names(aws: &Aws, names: Vec<String>) -> Result<Vec<Header>, Failure> {
     // As a filter: a name that is not there is no error.
     let names = Filter::builder().name("launch-template-name").set_values(Some(names)).build();
     let call = aws.clients.ec2.describe_launch_templates().filters(names);
@@ -98,13 +104,13 @@ async fn newest(aws: &Aws, id: &str) -> Result<Option<LaunchTemplateVersion>, Fa
 }
 
 /// A template with what its newest version says.
-pub(crate) async fn detail(aws: &Aws, header: Header) -> Result<Option<Remote>, Failure> {
+async fn detail(aws: &Aws, header: Header) -> Result<Option<Remote>, Failure> {
     let Some(version) = newest(aws, &header.id).await? else { return Ok(None) };
     together(header, version).map(Some)
 }
 
 /// A template by its id, whatever its tags, with what its newest version says.
-pub(crate) async fn confirm(aws: &Aws, id: &str) -> Result<Option<Remote>, Failure> {
+async fn by_id_in_full(aws: &Aws, id: &str) -> Result<Option<Remote>, Failure> {
     match futures::try_join!(Box::pin(by_id(aws, id)), Box::pin(newest(aws, id)))? {
         (Some(header), Some(version)) => together(header, version).map(Some),
         _ => Ok(None),
@@ -128,76 +134,6 @@ fn as_remote(id: &str, version: i64, template: &LaunchTemplate) -> Result<Remote
     remote(id, template, [("id", id.into()), ("version", version.to_string().into())])
 }
 
-pub(crate) async fn create(aws: &Aws, template: LaunchTemplate, token: &Token) -> Result<Remote, Failure> {
-    let data = to_request(&template.data)?;
-    let create = || async {
-        let call = aws.clients.ec2.create_launch_template().launch_template_name(&template.name);
-        let call = call.client_token(token.shortened(64)).version_description(description(&template));
-        let tags = specification(ResourceType::LaunchTemplate, &template.tags);
-        call.launch_template_data(data.clone()).tag_specifications(tags).send().await.told("ec2:CreateLaunchTemplate")
-    };
-    match aws.patiently(&[Class::Lag], create).await {
-        Ok(answer) => {
-            let made = answer.launch_template.map(Header::from);
-            let id = made.ok_or_else(|| Failure::own("EC2 names no launch template", None))?.id;
-            as_remote(&id, 1, &template)
-        }
-        // Of an earlier try whose token has lapsed or whose template was to look otherwise.
-        Err(failure) if failure.class == Class::AlreadyExists || failure.code == "IdempotentParameterMismatch" => {
-            adopt(aws, template).await
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-async fn adopt(aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
-    let found = aws.until_seen(|| by_name(aws, &template.name)).await?;
-    let found = found.filter(|found| aws.owns(&found.tags));
-    let Some(found) = found else { return Err(Failure::foreign("the launch template", &template.name)) };
-    let Some(remote) = aws.until_seen(|| detail(aws, found.clone())).await? else {
-        return Err(Failure::foreign("the launch template", &template.name));
-    };
-    let mut from: LaunchTemplate = typed(&remote.attributes)?;
-    if stands_for(&from.data.image_source, &template.data.image_source) {
-        from.data.image_source.clone_from(&template.data.image_source);
-    }
-    let changed = [("data", from.data != template.data), ("default_version", true), ("tags", true)];
-    let paths: Vec<String> = changed.iter().filter(|(_, changed)| *changed).map(|(path, _)| (*path).into()).collect();
-    update(aws, &remote, template, &paths).await
-}
-
-pub(crate) async fn update(
-    aws: &Aws,
-    remote: &Remote,
-    template: LaunchTemplate,
-    paths: &[String],
-) -> Result<Remote, Failure> {
-    let ec2 = &aws.clients.ec2;
-    let id = &remote.id;
-    let mut version: i64 = attribute(&remote.attributes, "version").parse().unwrap_or(1);
-    let says_more = touches(paths, "data") || touches(paths, "boot");
-    if says_more {
-        let token = version_token(&remote.attributes, id, &template);
-        let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token.shortened(64));
-        let call = call.version_description(description(&template));
-        let call = call.launch_template_data(to_request(&template.data)?);
-        let answer = call.send().await.told("ec2:CreateLaunchTemplateVersion")?;
-        version = answer.launch_template_version.and_then(|made| made.version_number).unwrap_or(version + 1);
-    }
-    if says_more || touches(paths, "default_version") {
-        let default =
-            if template.default_version == LATEST { version.to_string() } else { template.default_version.clone() };
-        aws.patiently(&[Class::NotFound], || async {
-            let call = ec2.modify_launch_template().launch_template_id(id).default_version(&default);
-            call.send().await.told("ec2:ModifyLaunchTemplate")
-        })
-        .await?;
-    }
-    let from: LaunchTemplate = typed(&remote.attributes)?;
-    change_ec2(aws, std::slice::from_ref(id), &from.tags, &template.tags).await?;
-    as_remote(id, version, &template)
-}
-
 /// The same content and description behind the same newest version are the same version: a repeated call makes no second one.
 fn version_token(seen: &Map, id: &str, template: &LaunchTemplate) -> Token {
     let content = Value::from_serialize(&template.data).map(|data| data.digest()).unwrap_or_default();
@@ -209,10 +145,132 @@ fn version_token(seen: &Map, id: &str, template: &LaunchTemplate) -> Token {
     Token::new("version", &trunnion_engine::Resolved { address, attributes: attributes.into() })
 }
 
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
-    match call.send().await.told("ec2:DeleteLaunchTemplate") {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
+/// The templates that carry the stack's tag.
+pub(crate) struct LaunchTemplates;
+
+impl Driver for LaunchTemplates {
+    type Attributes = LaunchTemplate;
+    const RULES: Rules = LaunchTemplate::RULES;
+    const NOUN: &'static str = "the launch template";
+    const ROUNDS: u32 = 1;
+    const LIST_MISSES: bool = true;
+
+    fn can_exist(id: &str, _: &Connection) -> bool {
+        is_ec2(id, "lt-")
+    }
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        list(reading.aws).await?.iter().map(|header| remote(&header.id, header, [])).collect()
+    }
+
+    /// What the newest version of each says.
+    async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
+        let asked = listed.into_iter().map(|found| async move { detail(reading.aws, typed(&found.attributes)?).await });
+        all(asked).await
+    }
+
+    async fn by_ids(&self, aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
+        all(ids.iter().map(|id| by_id_in_full(aws, id))).await
+    }
+
+    /// A template of an earlier version keeps the name that it has: one that is there is known by its address.
+    fn to_ask(&self, reading: &Reading<'_>, listed: &[Remote]) -> Vec<Wanted> {
+        let tags = listed.iter().map(|found| tags_of(&found.attributes));
+        let there: BTreeSet<String> = tags.filter_map(|mut tags| tags.remove(ADDRESS_TAG)).collect();
+        let names = reading.names(LaunchTemplate::KIND, Self::NAME);
+        names.filter(|wanted| !there.contains(&wanted.address.to_string())).collect()
+    }
+
+    async fn taken(&self, reading: &Reading<'_>, names: Vec<Wanted>) -> Result<Vec<Wanted>, Failure> {
+        let found = by_names(reading.aws, names.iter().map(|wanted| wanted.name.clone()).collect()).await?;
+        let others = found.iter().filter(|template| !is_ours(&template.tags, &reading.aws.connection.stack));
+        let others: BTreeSet<&str> = others.map(|template| template.name.as_str()).collect();
+        Ok(names.into_iter().filter(|wanted| others.contains(wanted.name.as_str())).collect())
+    }
+
+    async fn create(&self, aws: &Aws, template: LaunchTemplate, token: &Token) -> Result<Remote, Failure> {
+        let data = to_request(&template.data)?;
+        let create = || async {
+            let call = aws.clients.ec2.create_launch_template().launch_template_name(&template.name);
+            let call = call.client_token(token.shortened(64)).version_description(description(&template));
+            let tags = specification(ResourceType::LaunchTemplate, &template.tags);
+            call.launch_template_data(data.clone())
+                .tag_specifications(tags)
+                .send()
+                .await
+                .told("ec2:CreateLaunchTemplate")
+        };
+        match aws.patiently(&[Class::Lag], create).await {
+            Ok(answer) => {
+                let made = answer.launch_template.map(Header::from);
+                let id = made.ok_or_else(|| Failure::own("EC2 names no launch template", None))?.id;
+                as_remote(&id, 1, &template)
+            }
+            // Of an earlier try whose token has lapsed or whose template was to look otherwise.
+            Err(failure) if failure.class == Class::AlreadyExists || failure.code == "IdempotentParameterMismatch" => {
+                self.adopt_by_name(aws, template).await
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn update(
+        &self,
+        aws: &Aws,
+        remote: &Remote,
+        template: LaunchTemplate,
+        paths: &[String],
+    ) -> Result<Remote, Failure> {
+        let ec2 = &aws.clients.ec2;
+        let id = &remote.id;
+        let mut version: i64 = attribute(&remote.attributes, "version").parse().unwrap_or(1);
+        let says_more = touches(paths, "data") || touches(paths, "boot");
+        if says_more {
+            let token = version_token(&remote.attributes, id, &template);
+            let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token.shortened(64));
+            let call = call.version_description(description(&template));
+            let call = call.launch_template_data(to_request(&template.data)?);
+            let answer = call.send().await.told("ec2:CreateLaunchTemplateVersion")?;
+            version = answer.launch_template_version.and_then(|made| made.version_number).unwrap_or(version + 1);
+        }
+        if says_more || touches(paths, "default_version") {
+            let default =
+                if template.default_version == LATEST { version.to_string() } else { template.default_version.clone() };
+            aws.patiently(&[Class::NotFound], || async {
+                let call = ec2.modify_launch_template().launch_template_id(id).default_version(&default);
+                call.send().await.told("ec2:ModifyLaunchTemplate")
+            })
+            .await?;
+        }
+        let from: LaunchTemplate = typed(&remote.attributes)?;
+        change_ec2(aws, std::slice::from_ref(id), &from.tags, &template.tags).await?;
+        as_remote(id, version, &template)
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
+        match call.send().await.told("ec2:DeleteLaunchTemplate") {
+            Err(failure) if failure.class != Class::NotFound => Err(failure),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl LaunchTemplates {
+    /// Makes the template of this name as asked, if it is the stack's.
+    async fn adopt_by_name(&self, aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
+        let found = aws.until_seen(|| by_name(aws, &template.name)).await?.filter(|found| aws.owns(&found.tags));
+        let Some(found) = found else { return Err(Self::foreign(&template.name)) };
+        let Some(mut remote) = aws.until_seen(|| detail(aws, found.clone())).await? else {
+            return Err(Self::foreign(&template.name));
+        };
+        // A description keeps a long source in another form.
+        let source = &template.data.image_source;
+        if let Some(Value::Map(data)) = remote.attributes.get_mut("data")
+            && stands_for(attribute(data, "image_source"), source)
+        {
+            data.insert("image_source".to_owned(), source.as_str().into());
+        }
+        self.adopt(aws, &remote, template).await
     }
 }

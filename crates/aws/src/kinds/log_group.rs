@@ -1,12 +1,14 @@
 //! `log_group`. Its name is unique; a group of that name is ours if its tags say so.
 
-use trunnion_engine::Remote;
+use trunnion_engine::{Remote, Rules, Token};
 use trunnion_kinds::{LogGroup, Tags};
 
 use crate::{
     Aws,
-    convert::{remote, tag_changes, tags, tags_of, touches},
+    convert::{remote, tag_changes, tags, tags_of, touches, typed},
+    driver::{Driver, all},
     error::{Class, Failure, Told as _},
+    reading::Reading,
 };
 
 /// A group's ARN as resource calls take it: without the `:*` at the end.
@@ -16,22 +18,6 @@ fn arn(aws: &Aws, name: &str) -> String {
 
 fn as_remote(aws: &Aws, group: &LogGroup) -> Result<Remote, Failure> {
     remote(&group.name, group, [("arn", arn(aws, &group.name).into())])
-}
-
-/// The groups under a prefix, without tags.
-pub(crate) async fn list(aws: &Aws, prefix: &str) -> Result<Vec<LogGroup>, Failure> {
-    let call = aws.clients.logs.describe_log_groups().log_group_name_prefix(prefix);
-    let mut pages = call.into_paginator().send();
-    let mut groups = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.told("logs:DescribeLogGroups")?;
-        groups.extend(page.log_groups.into_iter().flatten().map(|group| LogGroup {
-            name: group.log_group_name.unwrap_or_default(),
-            retention_days: group.retention_in_days.unwrap_or(0),
-            tags: Tags::new(),
-        }));
-    }
-    Ok(groups)
 }
 
 async fn read_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
@@ -48,34 +34,6 @@ async fn read_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
         Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) => Err(failure),
     }
-}
-
-/// A group with its tags.
-pub(crate) async fn detail(aws: &Aws, mut group: LogGroup) -> Result<Option<Remote>, Failure> {
-    let Some(tags) = read_tags(aws, &group.name).await? else { return Ok(None) };
-    group.tags = tags;
-    as_remote(aws, &group).map(Some)
-}
-
-pub(crate) async fn create(aws: &Aws, group: LogGroup) -> Result<Remote, Failure> {
-    // CloudWatch refuses two changes of one group at a time.
-    let made = aws.patiently(&[Class::InUse], || async {
-        let call = aws.clients.logs.create_log_group().log_group_name(&group.name);
-        call.set_tags(Some(group.tags.clone().into_iter().collect())).send().await.told("logs:CreateLogGroup")
-    });
-    match made.await {
-        Ok(_) => {}
-        Err(failure) if failure.class == Class::AlreadyExists => {
-            let found = aws.until_seen(|| read_tags(aws, &group.name)).await?.unwrap_or_default();
-            if !aws.owns(&found) {
-                return Err(Failure::foreign("the log group", &group.name));
-            }
-            change_tags(aws, &group.name, &found, &group.tags).await?;
-        }
-        Err(failure) => return Err(failure),
-    }
-    put_retention(aws, &group).await?;
-    as_remote(aws, &group)
 }
 
 async fn put_retention(aws: &Aws, group: &LogGroup) -> Result<(), Failure> {
@@ -105,20 +63,80 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     Ok(())
 }
 
-pub(crate) async fn update(aws: &Aws, remote: &Remote, group: LogGroup, paths: &[String]) -> Result<Remote, Failure> {
-    if touches(paths, "retention_days") {
-        put_retention(aws, &group).await?;
-    }
-    change_tags(aws, &group.name, &tags_of(&remote.attributes), &group.tags).await?;
-    as_remote(aws, &group)
-}
+/// The log groups under the stack's prefix.
+pub(crate) struct LogGroups;
 
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let deleted = aws.patiently(&[Class::InUse], || async {
-        aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.told("logs:DeleteLogGroup")
-    });
-    match deleted.await {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
+impl Driver for LogGroups {
+    type Attributes = LogGroup;
+    const RULES: Rules = LogGroup::RULES;
+    const NOUN: &'static str = "the log group";
+    const ROUNDS: u32 = 1;
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let prefix = LogGroup::prefix(&aws.connection.stack);
+        let call = aws.clients.logs.describe_log_groups().log_group_name_prefix(prefix);
+        let mut pages = call.into_paginator().send();
+        let mut groups = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.told("logs:DescribeLogGroups")?;
+            groups.extend(page.log_groups.into_iter().flatten().map(|group| LogGroup {
+                name: group.log_group_name.unwrap_or_default(),
+                retention_days: group.retention_in_days.unwrap_or(0),
+                tags: Tags::new(),
+            }));
+        }
+        groups.iter().map(|group| as_remote(aws, group)).collect()
+    }
+
+    /// The list comes without tags.
+    async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let asked = listed.into_iter().map(|found| async move {
+            let mut group: LogGroup = typed(&found.attributes)?;
+            let Some(tags) = read_tags(aws, &group.name).await? else { return Ok(None) };
+            group.tags = tags;
+            as_remote(aws, &group).map(Some)
+        });
+        all(asked).await
+    }
+
+    async fn create(&self, aws: &Aws, group: LogGroup, _: &Token) -> Result<Remote, Failure> {
+        // CloudWatch refuses two changes of one group at a time.
+        let made = aws.patiently(&[Class::InUse], || async {
+            let call = aws.clients.logs.create_log_group().log_group_name(&group.name);
+            call.set_tags(Some(group.tags.clone().into_iter().collect())).send().await.told("logs:CreateLogGroup")
+        });
+        match made.await {
+            Ok(_) => {}
+            Err(failure) if failure.class == Class::AlreadyExists => {
+                let found = aws.until_seen(|| read_tags(aws, &group.name)).await?.unwrap_or_default();
+                if !aws.owns(&found) {
+                    return Err(Self::foreign(&group.name));
+                }
+                change_tags(aws, &group.name, &found, &group.tags).await?;
+            }
+            Err(failure) => return Err(failure),
+        }
+        put_retention(aws, &group).await?;
+        as_remote(aws, &group)
+    }
+
+    async fn update(&self, aws: &Aws, remote: &Remote, group: LogGroup, paths: &[String]) -> Result<Remote, Failure> {
+        if touches(paths, "retention_days") {
+            put_retention(aws, &group).await?;
+        }
+        change_tags(aws, &group.name, &tags_of(&remote.attributes), &group.tags).await?;
+        as_remote(aws, &group)
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        let deleted = aws.patiently(&[Class::InUse], || async {
+            aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.told("logs:DeleteLogGroup")
+        });
+        match deleted.await {
+            Err(failure) if failure.class != Class::NotFound => Err(failure),
+            _ => Ok(()),
+        }
     }
 }

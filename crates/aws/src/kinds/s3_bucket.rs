@@ -1,24 +1,29 @@
 //! `s3_bucket`. Its name is unique in the world; a bucket that this account owns is ours if its tags say so, or if it has
 //! neither tags nor objects: then a try was ended right after creating it.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_s3::types::{
     BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, Delete, ObjectIdentifier,
     ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration, ServerSideEncryption,
     ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag,
     VersioningConfiguration,
 };
-use trunnion_engine::Remote;
-use trunnion_kinds::{S3Bucket, S3Object, Tags};
+use serde::Serialize;
+use trunnion_engine::{Remote, Rules, Token};
+use trunnion_kinds::{S3Bucket, S3Object, Tags, bucket_name};
 
 use super::tagging::{from_s3, to_s3};
 use crate::{
-    Aws,
-    convert::{remote, touches},
+    Aws, Connection,
+    convert::{remote, tags_of, touches},
+    driver::{Driver, Wanted, all},
     error::{Class, Failure, Told as _},
+    reading::{Reading, Whose},
 };
 
 /// The tags of a bucket that is there and belongs to the stack's account.
-pub(crate) async fn find(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
+async fn find(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
     let call = aws.clients.s3.get_bucket_tagging().bucket(name).expected_bucket_owner(&aws.connection.account);
     match call.send().await.told("s3:GetBucketTagging") {
         Ok(answer) => Ok(Some(from_s3(answer.tag_set))),
@@ -41,83 +46,16 @@ fn maybe<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
     }
 }
 
-/// A bucket that is there and has these tags.
-pub(crate) async fn read(aws: &Aws, name: &str, tags: Tags) -> Result<Remote, Failure> {
-    let s3 = &aws.clients.s3;
-    let (versioning, encryption, access, policy) = futures::try_join!(
-        Box::pin(async { maybe(s3.get_bucket_versioning().bucket(name).send().await.told("s3:GetBucketVersioning")) }),
-        Box::pin(async { maybe(s3.get_bucket_encryption().bucket(name).send().await.told("s3:GetBucketEncryption")) }),
-        Box::pin(async {
-            maybe(s3.get_public_access_block().bucket(name).send().await.told("s3:GetPublicAccessBlock"))
-        }),
-        Box::pin(async { maybe(s3.get_bucket_policy().bucket(name).send().await.told("s3:GetBucketPolicy")) }),
-    )?;
-    let rule = encryption
-        .and_then(|answer| answer.server_side_encryption_configuration)
-        .and_then(|encryption| encryption.rules.into_iter().next());
-    let algorithm = rule.and_then(|rule| rule.apply_server_side_encryption_by_default).map(|rule| rule.sse_algorithm);
-    let blocked = access.and_then(|answer| answer.public_access_block_configuration).is_some_and(|access| {
-        [
-            access.block_public_acls,
-            access.block_public_policy,
-            access.ignore_public_acls,
-            access.restrict_public_buckets,
-        ]
-        .iter()
-        .all(|blocked| *blocked == Some(true))
-    });
-    let bucket = S3Bucket {
-        name: name.to_owned(),
-        versioning: versioning.and_then(|answer| answer.status) == Some(BucketVersioningStatus::Enabled),
-        encryption: algorithm.map_or_else(String::new, |algorithm| algorithm.as_str().to_owned()),
-        public_access_blocked: blocked,
-        policy: policy.and_then(|answer| answer.policy).unwrap_or_default(),
-        tags,
-    };
-    as_remote(aws, &bucket)
-}
-
 fn as_remote(aws: &Aws, bucket: &S3Bucket) -> Result<Remote, Failure> {
     let arn = format!("arn:{}:s3:::{}", aws.partition(), bucket.name);
     remote(&bucket.name, bucket, [("arn", arn.into())])
-}
-
-pub(crate) async fn create(aws: &Aws, bucket: S3Bucket) -> Result<Remote, Failure> {
-    // In us-east-1, S3 answers a second create as if it were the first.
-    let mut is_adopted = find(aws, &bucket.name).await?.is_some();
-    if is_adopted {
-        claim(aws, &bucket.name).await?;
-    }
-    match make(aws, &bucket).await {
-        Ok(()) => {}
-        Err(failure) if failure.code == "BucketAlreadyExists" => {
-            return Err(Failure::foreign("the bucket", &bucket.name));
-        }
-        Err(failure) if failure.class == Class::AlreadyExists => {
-            claim(aws, &bucket.name).await?;
-            is_adopted = true;
-        }
-        Err(failure) if failure.class == Class::Precondition => {
-            return Err(Failure {
-                message: format!("the name `{}` is still being freed: {}", bucket.name, failure.message),
-                help: Some("S3 frees the name of a deleted bucket within an hour: run it again then".to_owned()),
-                ..failure
-            });
-        }
-        Err(failure) => return Err(failure),
-    }
-    if is_adopted {
-        own(aws, &bucket.name).await?;
-    }
-    let all = ["tags", "public_access_blocked", "encryption", "versioning", "policy"].map(str::to_owned);
-    update(aws, bucket, &all).await
 }
 
 /// Creates a bucket with its tags, or without where the partition does not take them in this call.
 async fn make(aws: &Aws, bucket: &S3Bucket) -> Result<(), Failure> {
     let region = &aws.connection.region;
     let tags = to_s3(&bucket.tags)?.tag_set;
-    let call = async |tags: Option<Vec<Tag>>| {
+    let call = |tags: Option<Vec<Tag>>| async {
         let place = (region != "us-east-1").then(|| BucketLocationConstraint::from(region.as_str()));
         // An empty configuration is malformed.
         let configuration = (place.is_some() || tags.is_some())
@@ -153,22 +91,12 @@ async fn own(aws: &Aws, name: &str) -> Result<(), Failure> {
 /// Makes sure that a bucket of this account is nobody else's.
 async fn claim(aws: &Aws, name: &str) -> Result<(), Failure> {
     let tags = find(aws, name).await?.unwrap_or_default();
-    if may_claim(aws, name, &tags).await? { Ok(()) } else { Err(Failure::foreign("the bucket", name)) }
+    if may_claim(aws, name, &tags).await? { Ok(()) } else { Err(S3Buckets::foreign(name)) }
 }
 
 /// Whether a bucket of this account with these tags is the stack's, or of a try that ended right after creating it.
-pub(crate) async fn may_claim(aws: &Aws, name: &str, tags: &Tags) -> Result<bool, Failure> {
+async fn may_claim(aws: &Aws, name: &str, tags: &Tags) -> Result<bool, Failure> {
     Ok(aws.owns(tags) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()))
-}
-
-pub(crate) async fn update(aws: &Aws, bucket: S3Bucket, paths: &[String]) -> Result<Remote, Failure> {
-    // A bucket created just now is not known everywhere, and S3 refuses two changes of one bucket at once.
-    for path in ["tags", "public_access_blocked", "encryption", "versioning", "policy"] {
-        if touches(paths, path) {
-            aws.patiently(&[Class::NotFound, Class::Precondition], || put(aws, &bucket, path)).await?;
-        }
-    }
-    as_remote(aws, &bucket)
 }
 
 async fn put(aws: &Aws, bucket: &S3Bucket, path: &str) -> Result<(), Failure> {
@@ -211,6 +139,53 @@ async fn put(aws: &Aws, bucket: &S3Bucket, path: &str) -> Result<(), Failure> {
             call.send().await.told("s3:PutBucketPolicy").map(drop)
         }
     }
+}
+
+/// A bucket that is there and has these tags.
+async fn read(aws: &Aws, name: &str, tags: Tags) -> Result<Remote, Failure> {
+    let s3 = &aws.clients.s3;
+    let (versioning, encryption, access, policy) = futures::try_join!(
+        Box::pin(async { maybe(s3.get_bucket_versioning().bucket(name).send().await.told("s3:GetBucketVersioning")) }),
+        Box::pin(async { maybe(s3.get_bucket_encryption().bucket(name).send().await.told("s3:GetBucketEncryption")) }),
+        Box::pin(async {
+            maybe(s3.get_public_access_block().bucket(name).send().await.told("s3:GetPublicAccessBlock"))
+        }),
+        Box::pin(async { maybe(s3.get_bucket_policy().bucket(name).send().await.told("s3:GetBucketPolicy")) }),
+    )?;
+    let rule = encryption
+        .and_then(|answer| answer.server_side_encryption_configuration)
+        .and_then(|encryption| encryption.rules.into_iter().next());
+    let algorithm = rule.and_then(|rule| rule.apply_server_side_encryption_by_default).map(|rule| rule.sse_algorithm);
+    let blocked = access.and_then(|answer| answer.public_access_block_configuration).is_some_and(|access| {
+        [
+            access.block_public_acls,
+            access.block_public_policy,
+            access.ignore_public_acls,
+            access.restrict_public_buckets,
+        ]
+        .iter()
+        .all(|blocked| *blocked == Some(true))
+    });
+    let bucket = S3Bucket {
+        name: name.to_owned(),
+        versioning: versioning.and_then(|answer| answer.status) == Some(BucketVersioningStatus::Enabled),
+        encryption: algorithm.map_or_else(String::new, |algorithm| algorithm.as_str().to_owned()),
+        public_access_blocked: blocked,
+        policy: policy.and_then(|answer| answer.policy).unwrap_or_default(),
+        tags,
+    };
+    as_remote(aws, &bucket)
+}
+
+/// Puts the settings at these paths.
+async fn change(aws: &Aws, bucket: S3Bucket, paths: &[String]) -> Result<Remote, Failure> {
+    // A bucket created just now is not known everywhere, and S3 refuses two changes of one bucket at once.
+    for path in ["tags", "public_access_blocked", "encryption", "versioning", "policy"] {
+        if touches(paths, path) {
+            aws.patiently(&[Class::NotFound, Class::Precondition], || put(aws, &bucket, path)).await?;
+        }
+    }
+    as_remote(aws, &bucket)
 }
 
 /// One version of an object, or a delete marker.
@@ -287,26 +262,120 @@ fn is_artifact(key: &str) -> bool {
     digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let name = &remote.id;
-    let (ours, others): (Vec<_>, Vec<_>) =
-        versions(aws, name, "").await?.into_iter().partition(|version| is_artifact(&version.key));
-    if !others.is_empty() {
-        let mut keys: Vec<&str> = others.iter().map(|version| version.key.as_str()).collect();
-        keys.dedup();
-        let count = keys.len();
-        keys.truncate(3);
-        let more = if count > keys.len() { format!(" and {} more", count - keys.len()) } else { String::new() };
-        return Err(Failure::own(
-            format!("the bucket `{name}` holds objects that are not of this stack: `{}`{more}", keys.join("`, `")),
-            "move them elsewhere, all of their versions too, and run it again".to_owned(),
-        ));
+/// The buckets of the stack: one, whose name follows from the stack's, and those that are recorded.
+pub(crate) struct S3Buckets;
+
+impl Driver for S3Buckets {
+    type Attributes = S3Bucket;
+    const RULES: Rules = S3Bucket::RULES;
+    const NOUN: &'static str = "the bucket";
+    const ROUNDS: u32 = 1;
+
+    /// S3 answers `InvalidBucketName`, or nothing that its clients can read, for other names.
+    fn can_exist(name: &str, _: &Connection) -> bool {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        (3..=63).contains(&name.len()) && name.bytes().all(is_allowed)
     }
-    delete_versions(aws, name, &ours).await?;
-    let deleted = aws
-        .patiently(&[Class::Precondition], || async {
-            aws.clients.s3.delete_bucket().bucket(name).send().await.told("s3:DeleteBucket")
-        })
-        .await;
-    maybe(deleted).map(drop)
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let Connection { stack, account, region, .. } = &aws.connection;
+        let mut names: BTreeSet<String> = reading.recorded_ids(S3Bucket::KIND).map(str::to_owned).collect();
+        names.insert(bucket_name(stack, account, region));
+        let asked = names.into_iter().map(|name| async move {
+            let Some(tags) = find(aws, &name).await? else { return Ok(None) };
+            remote(&name, &Listed { name: &name, tags }, []).map(Some)
+        });
+        all(asked).await
+    }
+
+    /// Settings are read of the stack's own buckets alone.
+    async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
+        let is_ours = |found: &Remote| matches!(self.whose(reading, found), Whose::Ours(_));
+        let ours = listed.into_iter().filter(is_ours);
+        let asked =
+            ours.map(|found| async move { read(reading.aws, &found.id, tags_of(&found.attributes)).await.map(Some) });
+        all(asked).await
+    }
+
+    fn to_ask(&self, reading: &Reading<'_>, listed: &[Remote]) -> Vec<Wanted> {
+        let is_other = |name: &str| listed.iter().any(|one| one.id == name && self.whose(reading, one) == Whose::Other);
+        reading.names(S3Bucket::KIND, Self::NAME).filter(|wanted| is_other(&wanted.name)).collect()
+    }
+
+    /// A bucket of this account that is not the stack's may be the rest of a try that ended right after creating it.
+    async fn taken(&self, reading: &Reading<'_>, names: Vec<Wanted>) -> Result<Vec<Wanted>, Failure> {
+        let aws = reading.aws;
+        let asked = names.into_iter().map(|wanted| async move {
+            let tags = find(aws, &wanted.name).await?.unwrap_or_default();
+            Ok((!may_claim(aws, &wanted.name, &tags).await?).then_some(wanted))
+        });
+        all(asked).await
+    }
+
+    async fn create(&self, aws: &Aws, bucket: S3Bucket, _: &Token) -> Result<Remote, Failure> {
+        // In us-east-1, S3 answers a second create as if it were the first.
+        let mut is_adopted = find(aws, &bucket.name).await?.is_some();
+        if is_adopted {
+            claim(aws, &bucket.name).await?;
+        }
+        match make(aws, &bucket).await {
+            Ok(()) => {}
+            Err(failure) if failure.code == "BucketAlreadyExists" => {
+                return Err(Self::foreign(&bucket.name));
+            }
+            Err(failure) if failure.class == Class::AlreadyExists => {
+                claim(aws, &bucket.name).await?;
+                is_adopted = true;
+            }
+            Err(failure) if failure.class == Class::Precondition => {
+                return Err(Failure {
+                    message: format!("the name `{}` is still being freed: {}", bucket.name, failure.message),
+                    help: Some("S3 frees the name of a deleted bucket within an hour: run it again then".to_owned()),
+                    ..failure
+                });
+            }
+            Err(failure) => return Err(failure),
+        }
+        if is_adopted {
+            own(aws, &bucket.name).await?;
+        }
+        let all = ["tags", "public_access_blocked", "encryption", "versioning", "policy"].map(str::to_owned);
+        change(aws, bucket, &all).await
+    }
+
+    async fn update(&self, aws: &Aws, _: &Remote, bucket: S3Bucket, paths: &[String]) -> Result<Remote, Failure> {
+        change(aws, bucket, paths).await
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        let name = &remote.id;
+        let (ours, others): (Vec<_>, Vec<_>) =
+            versions(aws, name, "").await?.into_iter().partition(|version| is_artifact(&version.key));
+        if !others.is_empty() {
+            let mut keys: Vec<&str> = others.iter().map(|version| version.key.as_str()).collect();
+            keys.dedup();
+            let count = keys.len();
+            keys.truncate(3);
+            let more = if count > keys.len() { format!(" and {} more", count - keys.len()) } else { String::new() };
+            return Err(Failure::own(
+                format!("the bucket `{name}` holds objects that are not of this stack: `{}`{more}", keys.join("`, `")),
+                "move them elsewhere, all of their versions too, and run it again".to_owned(),
+            ));
+        }
+        delete_versions(aws, name, &ours).await?;
+        let deleted = aws
+            .patiently(&[Class::Precondition], || async {
+                aws.clients.s3.delete_bucket().bucket(name).send().await.told("s3:DeleteBucket")
+            })
+            .await;
+        maybe(deleted).map(drop)
+    }
+}
+
+/// What is known of a bucket before its settings are read.
+#[derive(Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    tags: Tags,
 }

@@ -1,10 +1,13 @@
 //! `s3_object`. Its key says what it holds, so uploading it twice changes nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ChecksumMode};
-use trunnion_engine::{Remote, hex};
-use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, S3Object, STACK_TAG, Tags};
+use trunnion_engine::{Map, Remote, Rules, Token, hex};
+use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, S3Bucket, S3Object, STACK_TAG, Tags};
 
 use super::{
     s3_bucket::{delete_versions, versions},
@@ -13,7 +16,9 @@ use super::{
 use crate::{
     Aws,
     convert::{attribute, base64, from_base64, is_ours, remote, text},
+    driver::{Driver, all},
     error::{Class, Failure, Told as _},
+    reading::Reading,
 };
 
 /// The object's metadata that say whose it is: they come with its checksum, its tags would be another call.
@@ -23,14 +28,14 @@ const HOME_METADATA: &str = "trunnion-home";
 
 /// An object of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key {
+struct Key {
     key: String,
     /// One of its versions, where only earlier ones are left behind a marker: nobody sees them, and they keep the bucket.
     version: Option<String>,
 }
 
 /// The objects under the prefix of ours, those that are hidden behind a marker included.
-pub(crate) async fn list(aws: &Aws, bucket: &str) -> Result<Vec<Key>, Failure> {
+async fn list(aws: &Aws, bucket: &str) -> Result<Vec<Key>, Failure> {
     let versions = versions(aws, bucket, S3Object::PREFIX).await?;
     let mut keys: BTreeMap<String, Option<String>> = BTreeMap::new();
     for version in versions.into_iter().filter(|version| !version.is_marker) {
@@ -47,7 +52,7 @@ fn as_remote(object: &S3Object) -> Result<Remote, Failure> {
 }
 
 /// An object by its key, if it is the stack's. Whose home it is, its bucket says: its own metadata cannot change.
-pub(crate) async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Remote>, Failure> {
+async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Remote>, Failure> {
     let Key { key, version } = key;
     let call = aws.clients.s3.head_object().bucket(bucket).key(key).set_version_id(version.clone());
     let call = call.checksum_mode(ChecksumMode::Enabled);
@@ -82,7 +87,8 @@ async fn body(aws: &Aws, object: &S3Object) -> Result<ByteStream, Failure> {
     }
 }
 
-pub(crate) async fn create(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
+/// Uploads an object.
+async fn put(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
     let bucket = text(&object.bucket)?;
     let digest = from_hex(&object.sha256)
         .ok_or_else(|| Failure::own(format!("`{}` is no SHA-256", object.sha256), "plan again".to_owned()))?;
@@ -136,21 +142,57 @@ fn encoded(tags: &Tags) -> String {
     pairs.join("&")
 }
 
-/// Only the content of an object can differ: it is uploaded again.
-pub(crate) async fn update(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
-    create(aws, object).await
-}
-
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let (bucket, key) = (attribute(&remote.attributes, "bucket"), attribute(&remote.attributes, "key"));
-    let mut versions = versions(aws, bucket, key).await?;
-    // The prefix also matches longer keys.
-    versions.retain(|version| version.key == key);
-    delete_versions(aws, bucket, &versions).await
-}
-
 /// Content by its digest, as a plan was made with it.
 pub(crate) type Content = Arc<Vec<u8>>;
+
+/// The stack's objects in its buckets.
+pub(crate) struct S3Objects;
+
+impl Driver for S3Objects {
+    type Attributes = S3Object;
+    const RULES: Rules = S3Object::RULES;
+    const NOUN: &'static str = "the object";
+    const NAME: &'static str = "key";
+    const INSIDE: Option<&'static str> = Some(S3Bucket::KIND);
+    const ROUNDS: u32 = 2;
+
+    /// Each object is read as soon as it is listed. One that is hidden behind a marker is left out where the stack wants that
+    /// very object: it comes to light by being uploaded.
+    async fn detail(&self, reading: &Reading<'_>, buckets: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let asked = buckets.into_iter().map(|bucket| async move {
+            let keys = list(aws, &bucket.id).await?;
+            all(keys.iter().map(|key| read(aws, &bucket.id, key))).await.map(Some)
+        });
+        let mut found: Vec<Remote> = all(asked).await?.into_iter().flatten().collect();
+        let wanted: BTreeSet<String> = reading.names(S3Object::KIND, Self::NAME).map(|wanted| wanted.name).collect();
+        found.retain(|one| !(one.is_spent && wanted.contains(attribute(&one.attributes, Self::NAME))));
+        Ok(found)
+    }
+
+    /// The object that is wanted comes first.
+    fn rank(&self, wanted: Option<&Map>, remote: &Remote) -> u64 {
+        let key = attribute(&remote.attributes, Self::NAME);
+        u64::from(wanted.is_some_and(|wanted| attribute(wanted, Self::NAME) == key))
+    }
+
+    async fn create(&self, aws: &Aws, object: S3Object, _: &Token) -> Result<Remote, Failure> {
+        put(aws, object).await
+    }
+
+    /// Only the content of an object can differ: it is uploaded again.
+    async fn update(&self, aws: &Aws, _: &Remote, object: S3Object, _: &[String]) -> Result<Remote, Failure> {
+        put(aws, object).await
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        let (bucket, key) = (attribute(&remote.attributes, "bucket"), attribute(&remote.attributes, "key"));
+        let mut versions = versions(aws, bucket, key).await?;
+        // The prefix also matches longer keys.
+        versions.retain(|version| version.key == key);
+        delete_versions(aws, bucket, &versions).await
+    }
+}
 
 #[cfg(test)]
 mod tests {

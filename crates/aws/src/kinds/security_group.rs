@@ -1,22 +1,25 @@
 //! `security_group`. Its name is unique in the VPC; one of that name is ours if its tags say so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, Ipv6Range, NetworkInterface, PrefixListId, ResourceType, SecurityGroup as Ec2Group,
     UserIdGroupPair,
 };
-use trunnion_engine::Remote;
-use trunnion_kinds::{SecurityGroup, SecurityGroupRule, Tags, Value};
+use trunnion_engine::{Reference, Remote, Rules, Token};
+use trunnion_kinds::{STACK_TAG, SecurityGroup, SecurityGroupRule, Tags, Value};
 
 use super::tagging::{change_ec2, from_ec2, specification};
 use crate::{
-    Aws,
-    convert::{is_ours, remote, text, typed},
+    Aws, Connection,
+    convert::{attribute, is_ours, remote, text, typed},
+    driver::{Driver, Wanted, all},
     error::{Class, Failure, Told as _},
+    reading::Reading,
+    recorded::is_ec2,
 };
 
-/// The groups that match a filter, whoever they belong to.
+/// The groups that match a filter, of this stack or not.
 async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<(String, SecurityGroup)>, Failure> {
     let call = aws.clients.ec2.describe_security_groups().set_filters(Some(filters));
     let mut pages = call.into_paginator().page_size(1000).send();
@@ -32,26 +35,11 @@ fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 
-/// The stack's groups.
-pub(crate) async fn read(aws: &Aws) -> Result<Vec<Remote>, Failure> {
-    let tag = filter(&format!("tag:{}", trunnion_kinds::STACK_TAG), &aws.connection.stack);
-    list(aws, vec![tag]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
-}
-
-/// The names of groups in a VPC that are among these, whoever they belong to, with their tags.
-pub(crate) async fn by_names(aws: &Aws, vpc: &str, names: Vec<String>) -> Result<Vec<(String, Tags)>, Failure> {
+/// The names of groups in a VPC that are among these, of this stack or not, with their tags.
+async fn by_names(aws: &Aws, vpc: &str, names: Vec<String>) -> Result<Vec<(String, Tags)>, Failure> {
     let names = Filter::builder().name("group-name").set_values(Some(names)).build();
     let found = list(aws, vec![filter("vpc-id", vpc), names]).await?;
     Ok(found.into_iter().map(|(_, group)| (group.name, group.tags)).collect())
-}
-
-/// The groups of these ids, whatever their tags.
-pub(crate) async fn by_ids(aws: &Aws, ids: &[String]) -> Result<Vec<Remote>, Failure> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let filter = Filter::builder().name("group-id").set_values(Some(ids.to_vec())).build();
-    list(aws, vec![filter]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
 }
 
 fn as_remote(id: &str, group: &SecurityGroup) -> Result<Remote, Failure> {
@@ -172,7 +160,7 @@ async fn revoke(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Resu
     }
 }
 
-/// Brings one list of rules from what is there to what shall be: what is missing comes before what is too much goes.
+/// Brings one list of rules from what is there to what is asked for. What is missing is added before the rest is removed.
 async fn converge(
     aws: &Aws,
     id: &str,
@@ -206,64 +194,11 @@ async fn converge(
     revoke(aws, id, way, to_permissions(extra)?).await
 }
 
-pub(crate) async fn create(aws: &Aws, group: SecurityGroup) -> Result<Remote, Failure> {
-    let vpc = text(&group.vpc)?;
-    let call = aws.clients.ec2.create_security_group().group_name(&group.name).description(&group.description);
-    let call = call.vpc_id(vpc).tag_specifications(specification(ResourceType::SecurityGroup, &group.tags));
-    let filters = match call.send().await.told("ec2:CreateSecurityGroup") {
-        Ok(answer) => vec![filter("group-id", answer.group_id.as_deref().unwrap_or_default())],
-        Err(failure) if failure.class == Class::AlreadyExists => {
-            vec![filter("group-name", &group.name), filter("vpc-id", vpc)]
-        }
-        Err(failure) => return Err(failure),
-    };
-    // What AWS put in by itself, or an earlier try, is read rather than assumed.
-    let found = aws.until_seen(|| async { Ok(list(aws, filters.clone()).await?.pop()) }).await?;
-    let Some((id, found)) = found else {
-        return Err(Failure::own(
-            format!("the security group `{}` was created, but AWS does not show it yet", group.name),
-            "run it again: it will be found".to_owned(),
-        ));
-    };
-    if !aws.owns(&found.tags) {
-        return Err(Failure::foreign("the security group", &group.name));
-    }
-    apply(aws, &id, &found, &group).await
-}
-
-pub(crate) async fn update(aws: &Aws, remote: &Remote, group: SecurityGroup) -> Result<Remote, Failure> {
-    apply(aws, &remote.id, &typed(&remote.attributes)?, &group).await
-}
-
 async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) -> Result<Remote, Failure> {
     converge(aws, id, Way::In, &from.ingress, &to.ingress).await?;
     converge(aws, id, Way::Out, &from.egress, &to.egress).await?;
     change_ec2(aws, &[id.to_owned()], &from.tags, &to.tags).await?;
     as_remote(id, to)
-}
-
-pub(crate) async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-    let id = &remote.id;
-    let group: SecurityGroup = typed(&remote.attributes)?;
-    // Groups that refer to each other could otherwise never go.
-    let to_groups = |rules: &[SecurityGroupRule]| {
-        let refers = |rule: &&SecurityGroupRule| matches!(&rule.peer, Value::Text(peer) if peer.starts_with("sg-"));
-        to_permissions(rules.iter().filter(refers))
-    };
-    revoke(aws, id, Way::In, to_groups(&group.ingress)?).await?;
-    revoke(aws, id, Way::Out, to_groups(&group.egress)?).await?;
-    // The interfaces of a terminated host stay for a moment, those of a task for as long as it may take to stop.
-    let deleted = aws
-        .very_patiently(&[Class::InUse], || async {
-            aws.clients.ec2.delete_security_group().group_id(id).send().await.told("ec2:DeleteSecurityGroup")
-        })
-        .await;
-    match deleted {
-        Ok(_) => Ok(()),
-        Err(failure) if failure.class == Class::NotFound => Ok(()),
-        Err(failure) if failure.class == Class::InUse => Err(Failure { help: users(aws, id).await, ..failure }),
-        Err(failure) => Err(failure),
-    }
 }
 
 /// Says what still uses a group, and what helps: never to take an interface off a host.
@@ -311,6 +246,112 @@ fn advice(interfaces: &[NetworkInterface], stack: &str) -> String {
             .push("rules of another security group may still refer to it: remove those rules, and run it again".into());
     }
     advice.join("; ")
+}
+
+/// The groups that carry the stack's tag.
+pub(crate) struct SecurityGroups;
+
+impl Driver for SecurityGroups {
+    type Attributes = SecurityGroup;
+    const RULES: Rules = SecurityGroup::RULES;
+    const NOUN: &'static str = "the security group";
+    const LIST_MISSES: bool = true;
+
+    fn can_exist(id: &str, _: &Connection) -> bool {
+        is_ec2(id, "sg-")
+    }
+
+    async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
+        let aws = reading.aws;
+        let tag = filter(&format!("tag:{STACK_TAG}"), &aws.connection.stack);
+        list(aws, vec![tag]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
+    }
+
+    async fn by_ids(&self, aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
+        let filter = Filter::builder().name("group-id").set_values(Some(ids)).build();
+        list(aws, vec![filter]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
+    }
+
+    fn to_ask(&self, reading: &Reading<'_>, listed: &[Remote]) -> Vec<Wanted> {
+        let listed: BTreeSet<&str> = listed.iter().map(|group| attribute(&group.attributes, Self::NAME)).collect();
+        let names = reading.names(SecurityGroup::KIND, Self::NAME);
+        names.filter(|wanted| !listed.contains(wanted.name.as_str())).collect()
+    }
+
+    /// One call for each VPC, in which names are unique.
+    async fn taken(&self, reading: &Reading<'_>, names: Vec<Wanted>) -> Result<Vec<Wanted>, Failure> {
+        let aws = reading.aws;
+        let lookups = &reading.observed.lookups;
+        let mut by_vpc: BTreeMap<String, Vec<Wanted>> = BTreeMap::new();
+        for wanted in names {
+            let vpc = reading.desired.resources().get(&wanted.address).and_then(|found| found.attributes.get("vpc"));
+            let known = |reference: &Reference| lookups.get(&reference.address)?.get(&reference.attribute).cloned();
+            if let Some(Value::Text(vpc)) = vpc.map(|vpc| vpc.resolve(&known)) {
+                by_vpc.entry(vpc).or_default().push(wanted);
+            }
+        }
+        let asked = by_vpc.into_iter().map(|(vpc, wanted)| async move {
+            let names = wanted.iter().map(|wanted| wanted.name.clone()).collect();
+            let found = by_names(aws, &vpc, names).await?;
+            let is_foreign =
+                |name: &str| found.iter().any(|(other, tags)| other == name && !is_ours(tags, &aws.connection.stack));
+            Ok(Some(wanted.into_iter().filter(|wanted| is_foreign(&wanted.name)).collect::<Vec<_>>()))
+        });
+        Ok(all(asked).await?.into_iter().flatten().collect())
+    }
+
+    async fn create(&self, aws: &Aws, group: SecurityGroup, _: &Token) -> Result<Remote, Failure> {
+        let vpc = text(&group.vpc)?;
+        let call = aws.clients.ec2.create_security_group().group_name(&group.name).description(&group.description);
+        let call = call.vpc_id(vpc).tag_specifications(specification(ResourceType::SecurityGroup, &group.tags));
+        let filters = match call.send().await.told("ec2:CreateSecurityGroup") {
+            Ok(answer) => vec![filter("group-id", answer.group_id.as_deref().unwrap_or_default())],
+            Err(failure) if failure.class == Class::AlreadyExists => {
+                vec![filter("group-name", &group.name), filter("vpc-id", vpc)]
+            }
+            Err(failure) => return Err(failure),
+        };
+        // What AWS put in by itself, or an earlier try, is read rather than assumed.
+        let found = aws.until_seen(|| async { Ok(list(aws, filters.clone()).await?.pop()) }).await?;
+        let Some((id, found)) = found else {
+            return Err(Failure::own(
+                format!("the security group `{}` was created, but AWS does not show it yet", group.name),
+                "run it again: it will be found".to_owned(),
+            ));
+        };
+        if !aws.owns(&found.tags) {
+            return Err(Self::foreign(&group.name));
+        }
+        apply(aws, &id, &found, &group).await
+    }
+
+    async fn update(&self, aws: &Aws, remote: &Remote, group: SecurityGroup, _: &[String]) -> Result<Remote, Failure> {
+        apply(aws, &remote.id, &typed(&remote.attributes)?, &group).await
+    }
+
+    async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+        let id = &remote.id;
+        let group: SecurityGroup = typed(&remote.attributes)?;
+        // Groups that refer to each other could otherwise never go.
+        let to_groups = |rules: &[SecurityGroupRule]| {
+            let refers = |rule: &&SecurityGroupRule| matches!(&rule.peer, Value::Text(peer) if peer.starts_with("sg-"));
+            to_permissions(rules.iter().filter(refers))
+        };
+        revoke(aws, id, Way::In, to_groups(&group.ingress)?).await?;
+        revoke(aws, id, Way::Out, to_groups(&group.egress)?).await?;
+        // The interfaces of a terminated host stay for a moment, those of a task for as long as it may take to stop.
+        let deleted = aws
+            .very_patiently(&[Class::InUse], || async {
+                aws.clients.ec2.delete_security_group().group_id(id).send().await.told("ec2:DeleteSecurityGroup")
+            })
+            .await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.class == Class::NotFound => Ok(()),
+            Err(failure) if failure.class == Class::InUse => Err(Failure { help: users(aws, id).await, ..failure }),
+            Err(failure) => Err(failure),
+        }
+    }
 }
 
 #[cfg(test)]

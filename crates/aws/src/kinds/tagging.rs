@@ -27,10 +27,20 @@ pub(crate) fn specification(resource: ResourceType, tags: &Tags) -> TagSpecifica
 /// Changes the tags of EC2 resources that all have the same.
 pub(crate) async fn change_ec2(aws: &Aws, ids: &[String], from: &Tags, to: &Tags) -> Result<(), Failure> {
     let (set, removed) = tag_changes(from, to);
+    for ids in ids.chunks(IDS_PER_CALL) {
+        put_ec2(aws, ids, &set, &removed).await?;
+    }
+    Ok(())
+}
+
+/// How many resources one call tags (EC2 API reference, `CreateTags`, read November 2026).
+const IDS_PER_CALL: usize = 1000;
+
+async fn put_ec2(aws: &Aws, ids: &[String], set: &Tags, removed: &[String]) -> Result<(), Failure> {
     let ec2 = &aws.clients.ec2;
     if !set.is_empty() {
         aws.patiently(&[Class::NotFound, Class::Precondition], || async {
-            let call = ec2.create_tags().set_resources(Some(ids.to_vec())).set_tags(Some(to_ec2(&set)));
+            let call = ec2.create_tags().set_resources(Some(ids.to_vec())).set_tags(Some(to_ec2(set)));
             call.send().await.told("ec2:CreateTags")
         })
         .await?;

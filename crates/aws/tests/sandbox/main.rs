@@ -4,8 +4,11 @@
 
 mod common;
 mod control_plane;
+mod elastic_ips;
+mod every_kind;
 mod hidden;
 mod lifecycle;
+mod lists;
 mod names;
 mod refusals;
 mod round_trips;

@@ -362,7 +362,7 @@ fn user_data_that_cloud_init_would_ignore_is_refused() {
 
 #[test]
 fn a_template_that_does_not_render_says_where() {
-    insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, generator, instance_type, interfaces, java, javascript, metrics_port, pool, region, ssh, stack, tracking, variables");
+    insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, generator, instance_type, interfaces, java, javascript, metrics_port, pool, public_ip, region, ssh, stack, tracking, variables");
     insta::assert_snapshot!(with_template("one\n{% if stack %}\n").unwrap_err(), @"`<directory>/boot.tera`, line 3: Unexpected end of input");
     insta::assert_snapshot!(with_template("{{ variables.missing | quote }}").unwrap_err(), @"`<directory>/boot.tera`, line 1: Invalid type for the value, expected `&str` but got `undefined`");
     insta::assert_snapshot!(with_template(&format!("#!{}", "x".repeat(USER_DATA_LIMIT - 1))).unwrap_err(), @"the user data of pool `small` has 16385 bytes, and AWS takes 16384");
@@ -376,4 +376,32 @@ fn a_variable_that_nothing_reads_is_refused() {
     let error = boot(&stack, "small", &common::binaries()).unwrap_err();
     assert_eq!(error.path().as_deref(), Some("generator.variables.pakages"));
     insta::assert_snapshot!(error.to_string(), @"the built-in boot template knows no variable `pakages`, only `packages`");
+}
+
+#[test]
+fn a_host_with_an_elastic_ip_waits_for_it_and_no_other_script_changes() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
+    let script = |text: &str| boot(&common::parse(text, None), "small", &common::binaries()).unwrap();
+    let (closed, public) =
+        (script(&text), script(&text.replace("zone: eu-west-3a }", "zone: eu-west-3a, public_ip: true }")));
+    let start = public
+        .find(
+            "
+# AWS associates the Elastic IP",
+        )
+        .unwrap();
+    let end = public[start..]
+        .find(
+            "
+fi
+",
+        )
+        .unwrap()
+        + start
+        + "
+fi
+"
+        .len();
+    assert_eq!(format!("{}{}", &public[..start], &public[end..]), closed);
+    assert!(public[start..end].contains("until has_public_address"));
 }

@@ -309,3 +309,24 @@ fn subnets_are_counted_once_they_are_known() {
     zone.insert("id".to_owned(), "subnet-0".into());
     assert_eq!(told(&stack, &observed), "");
 }
+
+/// One pool with Elastic IPs, in a subnet with a route to an internet gateway.
+fn told_of_public(pool: &str, more: &str, used: i64) -> String {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
+    let text = text.replace("zone: eu-west-3a }", &format!("zone: eu-west-3a, public_ip: true, {pool} }}"));
+    let stack = common::parse(&format!("{text}{more}"), None);
+    let mut observed = observed(1000, 1000);
+    route(&mut observed, "internet_gateway");
+    let quota = map([("most", Value::Number(5)), ("used", Value::Number(used))]);
+    observed.lookups.insert("elastic_ip_quota.main".parse().unwrap(), quota);
+    told(&stack, &observed)
+}
+
+#[test]
+fn elastic_ips_say_what_they_leave_and_how_many_there_may_be() {
+    assert_eq!(told_of_public("count: 2", "", 3), "");
+    insta::assert_snapshot!(told_of_public("count: 3", "", 3));
+    insta::assert_snapshot!(told_of_public("interfaces: 4, addresses: 2", "", 0));
+    insta::assert_snapshot!(told_of_public("interfaces: 4, addresses: 2, tracking: untracked", "", 0));
+    assert_eq!(told_of_public("interfaces: 4", "generator: { spread: 'off' }", 0), "");
+}

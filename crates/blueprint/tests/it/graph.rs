@@ -269,3 +269,18 @@ fn a_task_definition_that_is_too_long_is_refused_before_anything_is_made() {
     }
     assert!(of(&stack).unwrap_err().to_string().starts_with("the control plane's task definition has "));
 }
+
+#[test]
+fn whatever_a_resource_refers_to_is_of_a_kind_that_its_own_may_depend_on() {
+    let book = trunnion_kinds::rule_book();
+    let all = [("loadtest.yaml", None), ("loadtest.yaml", Some("staging")), ("minimal.yaml", None)];
+    for (name, environment) in all {
+        let graph = blueprint(&common::stack(name, environment), &common::binaries()).unwrap();
+        for resource in graph.resources().values() {
+            let needed = resource.dependencies();
+            for needed in needed.into_iter().filter(|needed| graph.resources().contains_key(*needed)) {
+                assert!(book.may_depend(resource.kind(), &needed.kind), "{} needs {needed}", resource.address);
+            }
+        }
+    }
+}

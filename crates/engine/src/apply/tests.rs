@@ -46,6 +46,8 @@ const BOOK: [Rules; 3] = [
 struct Cloud {
     world: Mutex<BTreeMap<Address, Remote>>,
     calls: Mutex<Vec<String>>,
+    /// How long the lists of deletes were.
+    lists: Mutex<Vec<usize>>,
     refuses: Vec<&'static str>,
     interrupts_at: Option<(&'static str, CancellationToken)>,
     /// Whether the call that is interrupted ends its wait, too.
@@ -118,6 +120,17 @@ impl Provider for Cloud {
         self.call("delete", address)?;
         self.world.lock().unwrap().remove(address);
         Ok(())
+    }
+
+    fn delete_all<'a>(
+        &'a self,
+        resources: Vec<(Address, Remote)>,
+        context: &'a Context,
+    ) -> Vec<impl Future<Output = Result<(), ProviderError>> + Send> {
+        self.lists.lock().unwrap().extend(Some(resources.len()).filter(|length| *length > 0));
+        let delete =
+            |(address, remote): (Address, Remote)| async move { self.delete(&address, &remote, context).await };
+        resources.into_iter().map(delete).collect()
     }
 }
 
@@ -380,4 +393,16 @@ async fn whose_lock_is_lost_drops_what_runs_and_changes_nothing_more() {
     assert_eq!(outcome.exit_code(), ExitCode::Error);
     let saved = store.saved.lock().unwrap();
     assert!(saved.iter().all(|state| !state.resources.contains_key(&"base.b".parse().unwrap())));
+}
+
+#[tokio::test]
+async fn what_is_ready_together_goes_to_the_cloud_as_a_list() {
+    for (concurrency, lists) in [(64, vec![3, 2]), (2, vec![2, 1, 2]), (1, vec![1; 5])] {
+        let (cloud, store) = (Cloud::default(), Memory::default());
+        run(&graph(), &cloud, &store, &Settings::default()).await;
+        let settings = Settings { concurrency, ..Settings::default() };
+        let (outcome, _) = run(&Graph::empty("test"), &cloud, &store, &settings).await;
+        assert!(outcome.is_complete(), "{:?}", outcome.failed);
+        assert_eq!(*cloud.lists.lock().unwrap(), lists, "{concurrency} at a time");
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    document,
+    document, elastic_ip,
     interface::{group_set, write_addresses, write_tracking},
     model::{Instance, InstanceState, Interface, Tags},
     region,
@@ -228,8 +228,11 @@ fn write(xml: &mut Xml, world: &World, id: &str, instance: &Instance) {
 /// What an instance has until it is terminated.
 fn write_place(xml: &mut Xml, world: &World, instance: &Instance) {
     xml.text("vpcId", &instance.vpc).text("subnetId", &instance.subnet).plain("sourceDestCheck", true);
-    if let Some((_, primary)) = interfaces(instance, world).next() {
+    if let Some((id, primary)) = interfaces(instance, world).next() {
         xml.plain("privateIpAddress", primary.primary);
+        if let Some(public) = elastic_ip::public_of(world, id, primary.primary) {
+            xml.plain("ipAddress", public);
+        }
         super::interface::write_name(xml, &instance.region, primary.primary);
         group_set(xml, world, &primary.groups);
     }
@@ -272,6 +275,6 @@ fn write_interface(xml: &mut Xml, world: &World, id: &str, interface: &Interface
         });
     }
     write_tracking(xml, interface);
-    write_addresses(xml, interface);
+    write_addresses(xml, world, id, interface);
     xml.element("ipv6AddressesSet", |_| {});
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     address::Addresses,
-    document, done,
+    document, done, elastic_ip,
     model::{Interface, Tags, Volume},
     placement,
     select::{self, Row, THOUSAND, find, find_mut, shown, text},
@@ -129,14 +129,16 @@ pub(super) fn group_set(xml: &mut Xml, world: &World, groups: &[String]) {
 }
 
 /// Writes all addresses of an interface.
-pub(super) fn write_addresses(xml: &mut Xml, interface: &Interface) {
+pub(super) fn write_addresses(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
     xml.plain("privateIpAddress", interface.primary);
     write_name(xml, &interface.region, interface.primary);
+    elastic_ip::write_association(xml, world, id, interface.primary);
     let addresses =
         std::iter::once((true, interface.primary)).chain(interface.secondary.0.iter().map(|address| (false, *address)));
     xml.list("privateIpAddressesSet", "item", addresses, |xml, (is_primary, address)| {
         xml.plain("primary", is_primary).plain("privateIpAddress", address);
         write_name(xml, &interface.region, address);
+        elastic_ip::write_association(xml, world, id, address);
     });
     if !interface.prefixes.0.is_empty() {
         xml.list("ipv4PrefixSet", "item", &interface.prefixes.0, |xml, prefix| {
@@ -196,7 +198,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
         });
     }
     write_tracking(xml, interface);
-    write_addresses(xml, interface);
+    write_addresses(xml, world, id, interface);
     xml.element("ipv6AddressesSet", |_| {});
     tag::write(xml, &interface.tags);
 }

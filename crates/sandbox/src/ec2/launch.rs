@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
+    json::hex,
     query::Params,
-    signature::hex,
     world::World,
 };
 

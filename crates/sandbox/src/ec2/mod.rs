@@ -4,6 +4,7 @@
 
 mod address;
 mod dhcp;
+mod elastic_ip;
 mod image;
 mod instance;
 mod instance_type;
@@ -50,6 +51,7 @@ pub struct State {
     instances: Table<model::Instance>,
     interfaces: Table<model::Interface>,
     volumes: Table<model::Volume>,
+    elastic_ips: Table<model::ElasticIp>,
     images: Table<model::Image>,
     /// Base64 by SHA-256.
     user_data: Table<String>,
@@ -80,6 +82,7 @@ impl State {
             ("ec2.instances", &mut self.instances),
             ("ec2.interfaces", &mut self.interfaces),
             ("ec2.volumes", &mut self.volumes),
+            ("ec2.elastic_ips", &mut self.elastic_ips),
             ("ec2.images", &mut self.images),
             ("ec2.user_data", &mut self.user_data),
             ("ec2.tokens", &mut self.tokens),
@@ -136,6 +139,12 @@ pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         "AssignPrivateIpAddresses" => interface::assign(world, call),
         "UnassignPrivateIpAddresses" => interface::unassign(world, call),
         "DescribeVolumes" => interface::describe_volumes(world, call),
+        "AllocateAddress" => elastic_ip::allocate(world, call),
+        "AssociateAddress" => elastic_ip::associate(world, call),
+        "DisassociateAddress" => elastic_ip::disassociate(world, call),
+        "ReleaseAddress" => elastic_ip::release(world, call),
+        "DescribeAddresses" => elastic_ip::describe(world, call),
+        "DescribeAccountAttributes" => elastic_ip::account_attributes(world, call),
         "DescribeImages" => image::describe(world, call),
         "RegisterImage" => image::register(world, call),
         "DescribeInstanceTypes" => instance_type::describe(call),

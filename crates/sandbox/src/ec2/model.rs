@@ -273,6 +273,24 @@ pub(super) struct Attachment {
     pub queues: Option<u32>,
 }
 
+/// An Elastic IP address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ElasticIp {
+    pub region: String,
+    pub created: Timestamp,
+    pub public: Ipv4Addr,
+    pub association: Option<Association>,
+    pub tags: Tags,
+}
+
+/// The private address that an Elastic IP leads to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Association {
+    pub id: String,
+    pub interface: String,
+    pub private: Ipv4Addr,
+}
+
 /// A volume, attached to its instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Volume {

@@ -107,7 +107,7 @@ impl<T: Row> Taggable for Table<T> {
     }
 }
 
-fn tables(state: &State) -> [&dyn Taggable; 11] {
+fn tables(state: &State) -> [&dyn Taggable; 12] {
     [
         &state.vpcs,
         &state.subnets,
@@ -120,10 +120,11 @@ fn tables(state: &State) -> [&dyn Taggable; 11] {
         &state.instances,
         &state.interfaces,
         &state.volumes,
+        &state.elastic_ips,
     ]
 }
 
-fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 12] {
+fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 13] {
     [
         &mut state.vpcs,
         &mut state.subnets,
@@ -136,6 +137,7 @@ fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 12] {
         &mut state.instances,
         &mut state.interfaces,
         &mut state.volumes,
+        &mut state.elastic_ips,
         &mut state.images,
     ]
 }

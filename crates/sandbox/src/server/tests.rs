@@ -157,8 +157,8 @@ async fn a_directory_has_one_process_and_one_account() {
 #[tokio::test]
 async fn what_is_not_served_is_named() {
     let running = serve(Options::default()).await;
-    let (status, body) = query(&running, "Action=AllocateAddress").await.unwrap();
+    let (status, body) = query(&running, "Action=CreateVpnGateway").await.unwrap();
     assert_eq!(status, 400);
-    assert!(body.contains("<Code>InvalidAction</Code>") && body.contains("AllocateAddress"), "{body}");
+    assert!(body.contains("<Code>InvalidAction</Code>") && body.contains("CreateVpnGateway"), "{body}");
     running.shutdown().await;
 }

@@ -7,7 +7,7 @@ use super::{
     Absent, Around, Described, Entry,
     images::MachineImage,
     key::{Kind, Reader, or, required},
-    kinds::{Integer, Shaped, Word, shaped},
+    kinds::{Boolean, Integer, Shaped, Word, shaped},
     section::section,
 };
 use crate::{
@@ -54,6 +54,9 @@ section! {
             ]),
             "tracked",
         ).such_as(&["untracked"]),
+        /// Whether each host has an Elastic IP on the primary address of its primary interface. It stays when the host is replaced, so that
+        /// systems under test can allow it. AWS allows five in a region by default.
+        public_ip: bool = or(Boolean, "false").such_as(&["true"]),
     }
     check(map, _around, findings) {
         let fits = match (instance_type, interfaces, addresses) {

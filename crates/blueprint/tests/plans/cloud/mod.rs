@@ -485,7 +485,7 @@ impl Hand<'_> {
 
 /// Whether a call touches an attribute.
 fn touches(paths: &[String], name: &str) -> bool {
-    paths.iter().any(|path| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+    paths.iter().any(|path| trunnion_engine::lies_under(path, name))
 }
 
 impl Provider for Cloud {

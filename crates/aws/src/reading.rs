@@ -1,0 +1,86 @@
+//! What is known while a stack is read: what it wants, what the state recorded, and what was seen so far.
+
+use std::collections::HashMap;
+
+use trunnion_engine::{Address, Graph, Observed, Remote, Resource, State};
+use trunnion_kinds::ADDRESS_TAG;
+
+use crate::{
+    Aws,
+    convert::{attribute, belongs, tags_of},
+    driver::Wanted,
+};
+
+/// Whose something in AWS is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The stack's, at this address.
+    Ours(Address),
+    /// Somebody else's.
+    Other,
+}
+
+/// A stack that is being read.
+pub(crate) struct Reading<'a> {
+    pub aws: &'a Aws,
+    pub desired: &'a Graph,
+    pub recorded: &'a State,
+    /// Address by kind and id, of everything recorded.
+    by_id: HashMap<(&'a str, &'a str), &'a Address>,
+    /// What was seen so far.
+    pub observed: Observed,
+}
+
+impl<'a> Reading<'a> {
+    pub fn new(aws: &'a Aws, desired: &'a Graph, recorded: &'a State) -> Self {
+        let by_id = recorded.resources.iter().map(|(at, found)| ((at.kind.as_str(), found.id.as_str()), at)).collect();
+        Self { aws, desired, recorded, by_id, observed: Observed::default() }
+    }
+
+    /// The ids that are recorded of a kind.
+    pub fn recorded_ids<'r>(&'r self, kind: &str) -> impl Iterator<Item = &'r str> {
+        let of_kind = self.recorded.resources.iter().filter(move |(address, _)| address.kind.as_str() == kind);
+        of_kind.map(|(_, found)| found.id.as_str())
+    }
+
+    pub fn is_recorded(&self, kind: &str, id: &str) -> bool {
+        self.by_id.contains_key(&(kind, id))
+    }
+
+    /// What the stack wants of a kind.
+    pub fn wanted<'r>(&'r self, kind: &str) -> impl Iterator<Item = &'r Resource> {
+        self.desired.resources().values().filter(move |resource| resource.kind().as_str() == kind)
+    }
+
+    /// The names that the stack wants of a kind.
+    pub fn names(&self, kind: &str, name: &str) -> impl Iterator<Item = Wanted> {
+        let of = move |found: &Resource| Wanted {
+            address: found.address.clone(),
+            name: attribute(&found.attributes, name).to_owned(),
+        };
+        self.wanted(kind).map(of)
+    }
+
+    /// What was seen of a kind and is the stack's.
+    pub fn seen<'r>(&'r self, kind: &str) -> impl Iterator<Item = &'r Remote> {
+        let of_kind = self.observed.remotes.iter().filter(move |(address, _)| address.kind.as_str() == kind);
+        of_kind.flat_map(|(_, remotes)| remotes)
+    }
+
+    /// Whose something is by its tags, or, where they are gone, by the state that knows its id.
+    pub fn by_tags(&self, kind: &str, remote: &Remote) -> Whose {
+        let is_ours =
+            belongs(&tags_of(&remote.attributes), &self.aws.connection.stack, || self.is_recorded(kind, &remote.id));
+        if is_ours { Whose::Ours(self.address(kind, remote)) } else { Whose::Other }
+    }
+
+    /// The address of something that is the stack's: where its tag says; else where the state knows its id.
+    pub fn address(&self, kind: &str, remote: &Remote) -> Address {
+        let tags = remote.attributes.get("tags").and_then(trunnion_engine::Value::as_map);
+        let tagged = tags.and_then(|tags| attribute(tags, ADDRESS_TAG).parse::<Address>().ok());
+        tagged
+            .filter(|address| address.kind.as_str() == kind)
+            .or_else(|| self.by_id.get(&(kind, remote.id.as_str())).map(|address| (*address).clone()))
+            .unwrap_or_else(|| Address::keyed(kind, "unaddressed", &remote.id))
+    }
+}

@@ -1,0 +1,111 @@
+//! Elastic IPs: allocated once, associated once their hosts run, handed on to the next host.
+
+use std::time::Duration;
+
+use trunnion_engine::{Action, Context, Observed, PlanOptions, Provider as _, State, StateStore as _, Value};
+use trunnion_sandbox::{Effect, FaultRule, Options};
+
+use crate::{
+    common::{STACK, at, refused},
+    every_kind::Scene,
+};
+
+const FIRST: &str = "elastic_ip.small[0]";
+
+async fn observe(scene: &Scene) -> Observed {
+    scene.connect().await.observe(&scene.desired, &State::empty(STACK), &Context::default()).await.unwrap()
+}
+
+/// Allocation, public address and host of the first one.
+fn first(observed: &Observed) -> (String, Value, Value) {
+    let remotes = &observed.remotes[&at(FIRST)];
+    assert_eq!(remotes.len(), 1, "{remotes:?}");
+    let attribute = |name: &str| remotes[0].attributes[name].clone();
+    (remotes[0].id.clone(), attribute("public_ip"), attribute("instance"))
+}
+
+#[tokio::test]
+async fn a_host_that_is_replaced_hands_its_address_on() {
+    let scene = Scene::set(Options::default()).await;
+    let store = scene.store("state");
+    scene.converge("elastic_ip", &scene.desired, &store).await;
+    let before = first(&observe(&scene).await);
+
+    let state = store.load().await.unwrap();
+    let mut options = PlanOptions::default();
+    options.replace = vec![at("instance.small[0]")];
+    let plan = scene.plan_with(&scene.desired, &state, options).await;
+    let changed = plan.pending().find(|change| change.address == at(FIRST)).unwrap();
+    assert_eq!(changed.action, Action::Update);
+    let outcome = scene.apply(&plan, &scene.connect().await, state, &store).await;
+    assert!(outcome.is_complete(), "{:?}", outcome.failed);
+
+    let observed = observe(&scene).await;
+    let after = first(&observed);
+    assert_eq!((&before.0, &before.1), (&after.0, &after.1));
+    assert_ne!(before.2, after.2);
+    assert_eq!(after.2, observed.remotes[&at("instance.small[0]")][0].attributes["id"]);
+    assert_eq!(scene.pending(&scene.desired, &store.load().await.unwrap()).await, []);
+}
+
+#[tokio::test]
+async fn without_waiting_the_next_apply_associates() {
+    // Hosts are pending for longer than it takes to apply without waiting.
+    let scene = Scene::set(Options { pace: Duration::from_secs(20), ..Options::default() }).await;
+    let hosts = ["security_group", "iam_role", "iam_instance_profile", "s3_bucket", "s3_object", "launch_template"];
+    let wanted = hosts.iter().chain(&["instance", "elastic_ip"]);
+    let resources = scene.desired.resources().values();
+    let resources = resources.filter(|one| wanted.clone().any(|kind| *kind == one.kind().as_str())).cloned();
+    let lookups = scene.desired.lookups().values().cloned();
+    let desired = trunnion_engine::Graph::new(STACK, resources, lookups).unwrap();
+    let store = scene.store("state");
+    let state = State::empty(STACK);
+    let plan = scene.plan(&desired, &state).await;
+    let outcome = scene.apply(&plan, &scene.connect_with(false).await, state, &store).await;
+    assert!(outcome.is_complete(), "{:?}", outcome.failed);
+    assert_eq!(first(&observe(&scene).await).2, Value::Null);
+
+    let state = store.load().await.unwrap();
+    let plan = scene.plan(&desired, &state).await;
+    let pending: Vec<String> = plan.pending().map(|change| change.address.to_string()).collect();
+    assert_eq!(pending, [FIRST, "elastic_ip.small[1]"]);
+    let causes = plan.pending().flat_map(|change| &change.differences).map(|(_, cause)| cause.clone());
+    assert!(causes.into_iter().all(|cause| cause == trunnion_engine::Cause::Stack), "nobody changed it outside");
+    let outcome = scene.apply(&plan, &scene.connect().await, state, &store).await;
+    assert!(outcome.is_complete(), "{:?}", outcome.failed);
+    assert_ne!(first(&observe(&scene).await).2, Value::Null);
+    assert_eq!(scene.pending(&desired, &store.load().await.unwrap()).await, []);
+}
+
+#[tokio::test]
+async fn a_lost_answer_allocates_nothing_twice() {
+    let scene = Scene::set(Options::default()).await;
+    let lost = |operation: &str| FaultRule { operation: operation.into(), nth: 1, times: 2, effect: Effect::DropAfter };
+    let calls = ["ec2:AllocateAddress", "ec2:AssociateAddress"];
+    scene.world.running.set_faults(calls.map(lost).into());
+    scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
+    assert_eq!(scene.pending(&scene.desired, &State::empty(STACK)).await, []);
+    let calls = scene.world.running.calls();
+    assert_eq!(calls["ec2:AllocateAddress"].count, 2, "one for each host");
+}
+
+#[tokio::test]
+async fn a_call_that_was_too_early_is_made_again() {
+    let scene = Scene::set(Options::default()).await;
+    scene.world.running.set_faults(vec![refused("ec2:AllocateAddress", 3, 503, "RequestLimitExceeded")]);
+    scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
+    assert_eq!(scene.world.running.calls()["ec2:AllocateAddress"].count, 5);
+    assert_eq!(scene.pending(&scene.desired, &State::empty(STACK)).await, []);
+}
+
+#[tokio::test]
+async fn what_the_quota_refuses_names_the_way_out() {
+    let scene = Scene::set(Options { elastic_ips: 1, ..Options::default() }).await;
+    let (state, store) = (State::empty(STACK), scene.store("state"));
+    let plan = scene.plan(&scene.desired, &state).await;
+    let outcome = scene.apply(&plan, &scene.connect().await, state, &store).await;
+    let [(address, _, error)] = outcome.failed.as_slice() else { panic!("{:?}", outcome.failed) };
+    assert_eq!(address.kind.as_str(), "elastic_ip");
+    assert!(error.message.contains("AddressLimitExceeded"), "{error}");
+    assert!(error.help.as_ref().is_some_and(|help| help.contains("L-0263D0A3")), "{error:?}");
+}

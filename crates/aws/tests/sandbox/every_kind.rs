@@ -1,0 +1,218 @@
+//! Every kind of the registry, taken out of a stack that has all of them: created, killed after the effect, found without a
+//! state, changed from outside, healed, deleted. A kind that the sandbox does not know fails here.
+
+use std::{path::Path, sync::Arc};
+
+use tokio::sync::Notify;
+use trunnion_aws::Aws;
+use trunnion_blueprint::{Binaries, Binary, blueprint};
+use trunnion_catalog::Architecture;
+use trunnion_engine::{
+    Action, Address, Adoption, Context, Events, FileStore, Graph, LockInfo, Map, Observed, Outcome, Plan, PlanOptions,
+    Provider, ProviderError, Remote, Resolved, Resource, Session, Settings, State, StateStore as _, Token, Value, plan,
+};
+use trunnion_kinds::rule_book;
+use trunnion_sandbox::Options;
+use trunnion_stack::{LoadOptions, Stack};
+
+use crate::common::{self, World, world};
+
+/// A stack that has every kind.
+const STACK: &str = r#"
+stack: loadtest
+region: eu-west-3
+account: "123456789012"
+tags: { team: performance }
+pools:
+  small: { instance_type: c7i.xlarge, zone: eu-west-3a, count: 2, interfaces: 2, public_ip: true }
+control_plane:
+  image: gatlingcorp/control-plane:2026.42.2
+  token: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf
+  ssh:
+    private_key: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/ssh-AbCdEf
+    public_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEV4YW1wbGVLZXlOb3RGb3JSZWFsVXNlMDEyMzQ1Njc4 gatling
+locations:
+  prl_small: { pool: small }
+"#;
+
+/// The stack's resources, a sandbox, and a folder for states.
+pub struct Scene {
+    pub world: World,
+    pub desired: Graph,
+    home: String,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    pub async fn set(options: Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let content = b"\x7fELF, as far as S3 is concerned";
+        let path = folder.path().join("trunnion-generator");
+        tokio::fs::write(&path, content).await.unwrap();
+        let load = LoadOptions { executable_dir: Some(folder.path().to_owned()) };
+        let stack = Stack::parse(STACK, Path::new("stack.yaml"), None, &load).unwrap();
+        let sha256 = common::object(&path, content).sha256;
+        let binaries = Binaries::new([(Architecture::X86_64, Binary { path, sha256, is_dynamic: false })]);
+        let desired = blueprint(&stack, &binaries).unwrap();
+        Self { world: world(options).await, desired, home: stack.home, folder }
+    }
+
+    /// A process of its own, which knows nothing of those before it.
+    pub async fn connect(&self) -> Aws {
+        self.connect_with(true).await
+    }
+
+    /// The same, which waits for hosts or not.
+    pub async fn connect_with(&self, wait: bool) -> Aws {
+        common::connect_with(&self.world.running, |connection| {
+            connection.home.clone_from(&self.home);
+            connection.wait = wait;
+        })
+        .await
+    }
+
+    pub fn store(&self, name: &str) -> FileStore {
+        FileStore::new(self.folder.path().join(format!("{name}.json")), common::STACK)
+    }
+
+    pub async fn plan(&self, desired: &Graph, state: &State) -> Plan {
+        self.plan_with(desired, state, PlanOptions::default()).await
+    }
+
+    pub async fn plan_with(&self, desired: &Graph, state: &State, mut options: PlanOptions) -> Plan {
+        let observed = self.connect().await.observe(desired, state, &Context::default()).await.unwrap();
+        options.home = Some(self.home.clone());
+        plan(desired, &observed, state, &rule_book(), &options).unwrap()
+    }
+
+    /// Applies a plan that was made with the state in this store.
+    pub async fn apply(&self, plan: &Plan, provider: &impl Provider, state: State, store: &FileStore) -> Outcome {
+        let settings = Settings::default().with_home(&self.home, Adoption::default());
+        let info = LockInfo::of_this_process("test");
+        let mut session = Session::begin(Arc::new(store.clone()), &info).await.unwrap();
+        session.read().await.unwrap();
+        let events = Events::nowhere();
+        let outcome = session.apply(plan, state, provider, &rule_book(), &events, &settings).await.unwrap();
+        session.release().await.unwrap();
+        outcome
+    }
+
+    /// Plans and applies to the end.
+    pub async fn converge(&self, kind: &str, desired: &Graph, store: &FileStore) {
+        let state = store.load().await.unwrap();
+        let plan = self.plan(desired, &state).await;
+        let outcome = self.apply(&plan, &self.connect().await, state, store).await;
+        assert!(outcome.is_complete(), "{kind}: {:?}", outcome.failed);
+    }
+
+    /// What a plan would change.
+    pub async fn pending(&self, desired: &Graph, state: &State) -> Vec<Address> {
+        self.plan(desired, state).await.pending().map(|change| change.address.clone()).collect()
+    }
+}
+
+/// A cloud whose calls never return once a resource of a kind was created.
+struct Killed<'a> {
+    aws: &'a Aws,
+    kind: &'a str,
+    is_reached: Notify,
+}
+
+impl Provider for Killed<'_> {
+    async fn observe(&self, desired: &Graph, recorded: &State, context: &Context) -> Result<Observed, ProviderError> {
+        self.aws.observe(desired, recorded, context).await
+    }
+
+    async fn create(&self, resource: &Resolved, token: &Token, context: &Context) -> Result<Remote, ProviderError> {
+        let made = self.aws.create(resource, token, context).await?;
+        if resource.address.kind.as_str() == self.kind {
+            self.is_reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+        Ok(made)
+    }
+
+    async fn update(
+        &self,
+        remote: &Remote,
+        resource: &Resolved,
+        paths: &[String],
+        context: &Context,
+    ) -> Result<Remote, ProviderError> {
+        self.aws.update(remote, resource, paths, context).await
+    }
+
+    async fn delete(&self, address: &Address, remote: &Remote, context: &Context) -> Result<(), ProviderError> {
+        self.aws.delete(address, remote, context).await
+    }
+}
+
+/// Somebody else edits one resource: its tags, or, where those cannot be edited, it is gone.
+async fn meddle(scene: &Scene, resource: &Resource, state: &State) {
+    let aws = scene.connect().await;
+    let observed = aws.observe(&scene.desired, state, &Context::default()).await.unwrap();
+    let remote = &observed.remotes[&resource.address][0];
+    if rule_book().get(resource.kind()).unwrap().attribute("tags").create_only {
+        aws.delete(&resource.address, remote, &Context::default()).await.unwrap();
+        return;
+    }
+    let mut attributes: Map =
+        resource.attributes.keys().map(|name| (name.clone(), remote.attributes[name].clone())).collect();
+    let Some(Value::Map(tags)) = attributes.get_mut("tags") else { panic!("{} has no tags", resource.address) };
+    tags.insert("team".to_owned(), "another".into());
+    let edited = Resolved { address: resource.address.clone(), attributes };
+    aws.update(remote, &edited, &["tags.team".to_owned()], &Context::default()).await.unwrap();
+}
+
+/// A kind's way through its life; every other kind comes along.
+async fn live(kind: &str) {
+    let scene = Scene::set(Options::default()).await;
+    let resource = scene.desired.resources().values().find(|resource| resource.kind().as_str() == kind);
+    let resource = resource.unwrap_or_else(|| panic!("the stack of this test has no `{kind}`"));
+
+    // Created, and killed after the effect: nothing of it was recorded.
+    let nothing = State::empty(common::STACK);
+    let first = scene.plan(&scene.desired, &nothing).await;
+    let aws = scene.connect().await;
+    let never_read = scene.store("killed");
+    let killed = Killed { aws: &aws, kind, is_reached: Notify::new() };
+    tokio::select! {
+        outcome = scene.apply(&first, &killed, nothing.clone(), &never_read) => {
+            panic!("no `{kind}` was created: {:?}", outcome.failed)
+        }
+        () = killed.is_reached.notified() => {}
+    }
+
+    // The next apply finds it, and needs no state for that.
+    let store = scene.store("state");
+    scene.converge(kind, &scene.desired, &store).await;
+    let state = store.load().await.unwrap();
+    assert_eq!(scene.pending(&scene.desired, &state).await, [], "{kind}, with its state");
+    assert_eq!(scene.pending(&scene.desired, &nothing).await, [], "{kind}, without a state");
+
+    // Somebody changes it, and it is healed: with a state and without.
+    for with_state in [true, false] {
+        meddle(&scene, resource, &state).await;
+        let without = scene.store("healed");
+        let (recorded, store) = if with_state { (&state, &store) } else { (&nothing, &without) };
+        let plan = scene.plan(&scene.desired, recorded).await;
+        let pending: Vec<_> = plan.pending().map(|change| (change.address.clone(), change.action)).collect();
+        assert!(pending.iter().any(|(address, _)| *address == resource.address), "{kind}: {pending:?}");
+        assert!(pending.iter().all(|(_, action)| *action != Action::Delete), "{kind}: {pending:?}");
+        let outcome = scene.apply(&plan, &scene.connect().await, recorded.clone(), store).await;
+        assert!(outcome.is_complete(), "{kind}: {:?}", outcome.failed);
+        assert_eq!(scene.pending(&scene.desired, &nothing).await, [], "{kind}, healed");
+    }
+
+    // Everything goes.
+    let empty = Graph::empty(common::STACK);
+    scene.converge(kind, &empty, &scene.store("gone")).await;
+    let left = scene.connect().await.observe(&empty, &nothing, &Context::default()).await.unwrap();
+    assert!(left.remotes.is_empty(), "{kind}: {:?}", left.remotes);
+}
+
+#[tokio::test]
+async fn every_kind_of_the_registry_lives_and_goes() {
+    let book = rule_book();
+    futures::future::join_all(book.kinds().map(|kind| live(kind.as_str()))).await;
+}

@@ -1,0 +1,298 @@
+//! Elastic IP addresses: allocated to the account, associated with a private address of an interface.
+
+use std::{borrow::Cow, net::Ipv4Addr};
+
+use jiff::Timestamp;
+
+use super::{
+    document, done,
+    model::{Association, ElasticIp, InstanceState, Tags},
+    select::{self, PageSize, Row, find, find_mut, shown, text},
+    tag,
+};
+use crate::{
+    call::{Call, Fault, Reply},
+    world::World,
+    xml::Xml,
+};
+
+/// `DescribeAddresses` knows no pages.
+const ALL: PageSize = PageSize { least: 1, most: usize::MAX, default: None };
+
+/// The addresses that are given out: a block for documentation (RFC 2544 has the larger one, 198.18.0.0/15).
+const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+
+impl Row for ElasticIp {
+    const PREFIX: &'static str = "eipalloc-";
+    const KIND: &'static str = "elastic-ip";
+    const NOUN: &'static str = "allocation ID";
+    const NOT_FOUND: &'static str = "InvalidAllocationID.NotFound";
+    const MALFORMED: &'static str = "InvalidAllocationID.Malformed";
+    const IDS: &'static str = "AllocationId";
+    const FILTERS: &'static [&'static str] = &[
+        "allocation-id",
+        "association-id",
+        "instance-id",
+        "network-interface-id",
+        "network-interface-owner-id",
+        "network-border-group",
+        "private-ip-address",
+        "public-ip",
+    ];
+
+    fn region(&self) -> &str {
+        &self.region
+    }
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+        let association = self.association.as_ref();
+        let of = |value: fn(&'r Association) -> &'r str| association.map_or_else(Vec::new, |found| text(value(found)));
+        match filter {
+            "association-id" => of(|found| &found.id),
+            "instance-id" => association.and_then(|found| instance(world, found)).map_or_else(Vec::new, text),
+            "network-interface-id" => of(|found| &found.interface),
+            "network-interface-owner-id" => association.map_or_else(Vec::new, |_| text(&world.account)),
+            "network-border-group" => text(&self.region),
+            "private-ip-address" => association.map_or_else(Vec::new, |found| shown(found.private)),
+            "public-ip" => shown(self.public),
+            _ => text(id),
+        }
+    }
+}
+
+/// The instance that an association leads to.
+fn instance<'w>(world: &'w World, association: &Association) -> Option<&'w str> {
+    let interface = world.ec2.interfaces.get(&association.interface)?;
+    interface.attachment.as_ref().map(|attachment| attachment.instance.as_str())
+}
+
+/// The public address of a private one of an interface.
+pub(super) fn public_of(world: &World, interface: &str, private: Ipv4Addr) -> Option<Ipv4Addr> {
+    let is_it = |found: &Association| found.interface == interface && found.private == private;
+    world.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it)).map(|row| row.public)
+}
+
+/// Ends the associations of an interface that goes.
+pub(super) fn unplug(world: &mut World, interface: &str) {
+    let is_on = |row: &ElasticIp| row.association.as_ref().is_some_and(|found| found.interface == interface);
+    let ended: Vec<String> =
+        world.ec2.elastic_ips.iter().filter(|(_, row)| is_on(row)).map(|(id, _)| id.to_owned()).collect();
+    for id in ended {
+        if let Some(row) = world.ec2.elastic_ips.get_mut(&id) {
+            row.association = None;
+        }
+    }
+}
+
+pub(super) fn allocate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let domain = params.get("Domain").unwrap_or("vpc");
+    if domain != "vpc" {
+        return Err(Fault::new("InvalidParameterValue", format!("Invalid domain '{domain}'; expected 'vpc'")));
+    }
+    let tags = tag::of_created::<ElasticIp>(&params)?;
+    let here = world.ec2.elastic_ips.values().filter(|row| row.region == call.region).count();
+    if here >= world.most_elastic_ips {
+        let message = "The maximum number of addresses has been reached.";
+        return Err(Fault::new("AddressLimitExceeded", message));
+    }
+    let public = next_public(world);
+    let id = world.new_id(ElasticIp::PREFIX);
+    let row = ElasticIp { region: call.region.clone(), created: call.now, public, association: None, tags };
+    world.ec2.elastic_ips.insert(id.clone(), row);
+    Ok(document(call, |xml| {
+        xml.plain("publicIp", public)
+            .text("domain", "vpc")
+            .text("allocationId", &id)
+            .text("publicIpv4Pool", "amazon")
+            .text("networkBorderGroup", &call.region);
+    }))
+}
+
+/// The lowest address that nobody has.
+fn next_public(world: &World) -> Ipv4Addr {
+    let taken: Vec<Ipv4Addr> = world.ec2.elastic_ips.values().map(|row| row.public).collect();
+    (u32::from(FIRST)..=u32::MAX).map(Ipv4Addr::from).find(|address| !taken.contains(address)).unwrap_or(FIRST)
+}
+
+pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("AllocationId")?;
+    let allowed = params.bool("AllowReassociation")?.unwrap_or(true);
+    let row = find(&world.ec2.elastic_ips, &call.region, id)?;
+    if let Some(association) = &row.association
+        && !allowed
+    {
+        return Err(already(id, &association.id));
+    }
+    let interface = match (params.get("NetworkInterfaceId"), params.get("InstanceId")) {
+        (Some(interface), None) => {
+            running(world, call, interface)?;
+            interface.to_owned()
+        }
+        (None, Some(instance)) => only_interface(world, call, instance)?,
+        _ => {
+            let message = "Either 'instanceId' or 'networkInterfaceId' must be specified, and not both";
+            return Err(Fault::new("InvalidParameterCombination", message));
+        }
+    };
+    let found = find(&world.ec2.interfaces, &call.region, &interface)?;
+    let private = match params.get("PrivateIpAddress") {
+        None => found.primary,
+        Some(asked) => {
+            let all = || std::iter::once(found.primary).chain(found.secondary.0.iter().copied());
+            let is_asked = |address: &Ipv4Addr| address.to_string() == asked;
+            all().find(is_asked).ok_or_else(|| {
+                let message = format!("The private IP address {asked} is not assigned to '{interface}'");
+                Fault::new("InvalidParameterValue", message)
+            })?
+        }
+    };
+    let is_there = |row: &ElasticIp| {
+        row.association.as_ref().is_some_and(|found| found.interface == interface && found.private == private)
+    };
+    let other = world.ec2.elastic_ips.iter().find(|(_, row)| is_there(row)).map(|(id, _)| id.to_owned());
+    if let Some(other) = other.filter(|other| other != id) {
+        if !allowed {
+            return Err(already(&interface, &other));
+        }
+        find_mut(&mut world.ec2.elastic_ips, &call.region, &other)?.association = None;
+    }
+    let association = world.new_id("eipassoc-");
+    find_mut(&mut world.ec2.elastic_ips, &call.region, id)?.association =
+        Some(Association { id: association.clone(), interface, private });
+    Ok(document(call, |xml| {
+        xml.plain("return", true).text("associationId", &association);
+    }))
+}
+
+fn already(what: &str, with: &str) -> Fault {
+    Fault::new("Resource.AlreadyAssociated", format!("resource {what} is already associated with associate-id {with}"))
+}
+
+/// Refuses an interface whose instance does not run yet, or no more.
+fn running(world: &World, call: &Call, interface: &str) -> Result<(), Fault> {
+    let found = find(&world.ec2.interfaces, &call.region, interface)?;
+    let instance = found.attachment.as_ref().and_then(|attachment| world.ec2.instances.get(&attachment.instance));
+    match instance.map(|instance| instance.state) {
+        Some(InstanceState::Pending) => Err(Fault::new(
+            "IncorrectInstanceState",
+            format!(
+                "The pending-instance-creation instance to which '{interface}' is attached is not in a valid state for \
+                 this operation"
+            ),
+        )),
+        Some(InstanceState::ShuttingDown | InstanceState::Terminated) => Err(Fault::new(
+            "IncorrectInstanceState",
+            format!("The instance to which '{interface}' is attached is not in a valid state for this operation"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The interface of an instance that has no other.
+fn only_interface(world: &World, call: &Call, id: &str) -> Result<String, Fault> {
+    let instance = find(&world.ec2.instances, &call.region, id)?;
+    if !matches!(instance.state, InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped) {
+        let state = instance.state.name();
+        let message = format!("The {state} instance '{id}' is not in a valid state for this operation.");
+        return Err(Fault::new("InvalidInstanceID", message));
+    }
+    match instance.interfaces.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => Err(Fault::new(
+            "InvalidInstanceID",
+            format!(
+                "There are multiple interfaces attached to instance '{id}'. Please specify an interface ID for the \
+                 operation instead."
+            ),
+        )),
+    }
+}
+
+pub(super) fn disassociate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let association = params.require("AssociationId")?;
+    let is_it = |row: &ElasticIp| {
+        row.region == call.region && row.association.as_ref().is_some_and(|found| found.id == association)
+    };
+    let id = world.ec2.elastic_ips.iter().find(|(_, row)| is_it(row)).map(|(id, _)| id.to_owned());
+    let missing = || {
+        let message = format!("The association ID '{association}' does not exist");
+        Fault::new("InvalidAssociationID.NotFound", message)
+    };
+    find_mut(&mut world.ec2.elastic_ips, &call.region, &id.ok_or_else(missing)?)?.association = None;
+    Ok(done(call))
+}
+
+/// An address that is still associated stays.
+pub(super) fn release(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("AllocationId")?;
+    let row = find(&world.ec2.elastic_ips, &call.region, id)?;
+    if row.association.is_some() {
+        return Err(Fault::new("InvalidIPAddress.InUse", format!("Address {} is in use.", row.public)));
+    }
+    world.ec2.elastic_ips.remove(id);
+    Ok(done(call))
+}
+
+pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let (page, _) = select::select(world, call, &world.ec2.elastic_ips, ALL)?;
+    Ok(document(call, |xml| {
+        xml.list("addressesSet", "item", page, |xml, (id, row)| write(xml, world, id, row));
+    }))
+}
+
+fn write(xml: &mut Xml, world: &World, id: &str, row: &ElasticIp) {
+    xml.plain("publicIp", row.public)
+        .text("allocationId", id)
+        .text("domain", "vpc")
+        .text("publicIpv4Pool", "amazon")
+        .text("networkBorderGroup", &row.region);
+    if let Some(association) = &row.association {
+        xml.text("associationId", &association.id)
+            .text("networkInterfaceId", &association.interface)
+            .text("networkInterfaceOwnerId", &world.account)
+            .plain("privateIpAddress", association.private)
+            .optional("instanceId", instance(world, association));
+    }
+    tag::write(xml, &row.tags);
+}
+
+/// Writes that an address is public.
+pub(super) fn write_association(xml: &mut Xml, world: &World, interface: &str, private: Ipv4Addr) {
+    if let Some(public) = public_of(world, interface, private) {
+        xml.element("association", |xml| {
+            xml.plain("publicIp", public).text("ipOwnerId", &world.account);
+        });
+    }
+}
+
+/// The quota, as `DescribeAccountAttributes` tells it.
+pub(super) fn account_attributes(world: &World, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let names = params.list("AttributeName");
+    let known = "vpc-max-elastic-ips";
+    if let Some(other) = names.iter().find(|name| **name != known) {
+        return Err(Fault::new(
+            "InvalidParameterValue",
+            format!("Value ({other}) for parameter attribute is invalid."),
+        ));
+    }
+    Ok(document(call, |xml| {
+        xml.list("accountAttributeSet", "item", [known], |xml, name| {
+            xml.text("attributeName", name).list("attributeValueSet", "item", [world.most_elastic_ips], |xml, most| {
+                xml.plain("attributeValue", most);
+            });
+        });
+    }))
+}

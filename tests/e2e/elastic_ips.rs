@@ -1,0 +1,50 @@
+//! Pools whose hosts have Elastic IPs.
+
+use std::fs;
+
+use trunnion_tests::{SandboxProcess, Stage, root};
+
+/// The minimal stack, its pool with Elastic IPs.
+fn public() -> String {
+    let minimal = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap();
+    minimal.replace("zone: eu-west-3a }", "zone: eu-west-3a, count: 2, public_ip: true }")
+}
+
+fn public_ips(stage: &Stage) -> Vec<String> {
+    let shown: serde_json::Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
+    let hosts = shown["outputs"]["hosts"].as_array().unwrap();
+    hosts.iter().filter_map(|host| Some(host.get("public_ip")?.as_str()?.to_owned())).collect()
+}
+
+#[test]
+fn hosts_hand_their_addresses_on_and_give_them_back() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::new(&public()).at(&sandbox);
+    let plan = stage.succeed(&["plan"]);
+    assert!(plan.stdout.contains("with `--no-wait`, the next apply does that"), "{}", plan.stdout);
+    stage.converge(&[]);
+    let before = public_ips(&stage);
+    assert_eq!(before.len(), 2);
+
+    stage.succeed(&["apply", "--yes", "--replace", "instance.small[0]"]);
+    assert_eq!(stage.changes(&[]), Vec::<String>::new());
+    assert_eq!(public_ips(&stage), before, "targets know them by their numbers");
+
+    stage.write("stack.yaml", public().replace("count: 2, public_ip: true", "count: 2"));
+    stage.converge(&[]);
+    assert_eq!(public_ips(&stage), Vec::<String>::new());
+    stage.write("stack.yaml", public());
+    stage.converge(&[]);
+    stage.succeed(&["destroy", "--yes"]);
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_not_waited_for_is_associated_by_the_next_apply() {
+    let sandbox = SandboxProcess::start(&["--pace", "500"]);
+    let stage = Stage::new(&public()).at(&sandbox);
+    stage.succeed(&["apply", "--yes", "--no-wait"]);
+    // Whatever was associated by then, the next apply does the rest.
+    stage.converge(&[]);
+    assert_eq!(public_ips(&stage).len(), 2);
+}
