@@ -1,13 +1,14 @@
-//! The documents: every link leads to a file or a heading that is there, and every command shown is one that the
-//! programs take.
+//! The documents: every link leads to a file or a heading that is there, every command shown is one that the programs
+//! take, and the picture of the crates is what Cargo knows.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use serde_json::Value;
 use trunnion_tests::{binary, root};
 
 fn documents() -> Vec<PathBuf> {
@@ -100,4 +101,30 @@ fn every_command_shown_is_one_that_there_is() {
 fn help(program: &Path, command: &str) -> Option<String> {
     let answer = Command::new(program).args([command, "--help"]).output().unwrap();
     answer.status.success().then(|| String::from_utf8(answer.stdout).unwrap())
+}
+
+/// What each crate of the workspace uses of the others, as Cargo knows it; those that use none are left out.
+fn arrows() -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut metadata = Command::new(cargo);
+    metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
+    let metadata: Value = serde_json::from_slice(&metadata.output().unwrap().stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let short = |package: &Value| package["name"].as_str().unwrap().trim_start_matches("trunnion-").to_owned();
+    let ours: BTreeSet<String> = packages.iter().map(short).collect();
+    let uses = |package: &Value| {
+        let all = package["dependencies"].as_array().unwrap().iter().filter(|used| used["kind"].is_null());
+        all.filter(|used| used["path"].is_string()).map(short).filter(|name| ours.contains(name)).collect::<Vec<_>>()
+    };
+    let arrows = packages.iter().map(|package| (short(package), uses(package))).filter(|(_, used)| !used.is_empty());
+    arrows.flat_map(|(name, used)| used.into_iter().map(move |used| format!("{name} --> {used}"))).collect()
+}
+
+#[test]
+fn the_picture_of_the_crates_is_true() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let picture = text.split("```mermaid\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let lines = picture.lines().filter_map(|line| line.trim().split_once(" --> "));
+    let drawn = lines.flat_map(|(name, used)| used.split(" & ").map(move |used| format!("{name} --> {used}")));
+    assert_eq!(drawn.collect::<BTreeSet<_>>(), arrows());
 }

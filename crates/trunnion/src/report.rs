@@ -25,7 +25,7 @@ use std::{
 use jiff::{Timestamp, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use trunnion_engine::{Address, Event, Format, Operation, Outcome, ProviderError};
+use trunnion_engine::{Address, ErrorClass, Event, Format, Operation, Outcome, ProviderError};
 
 use crate::Outputs;
 
@@ -153,16 +153,34 @@ pub struct Skipped {
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cause {
+    /// What kind of failure it is.
+    pub class: ErrorClass,
     /// One sentence.
     pub message: String,
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The call that failed, as AWS's permissions name it: `ec2:RunInstances`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// AWS's code: `InsufficientInstanceCapacity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What AWS's support finds the call by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 impl From<&ProviderError> for Cause {
     fn from(error: &ProviderError) -> Self {
-        Self { message: error.message.clone(), help: error.help.clone() }
+        Self {
+            class: error.class,
+            message: error.message.clone(),
+            help: error.help.clone(),
+            call: error.operation.clone(),
+            code: error.code.clone(),
+            request_id: error.request_id.clone(),
+        }
     }
 }
 
@@ -389,9 +407,14 @@ mod tests {
         assert_eq!(read(&lines.line(&finished, after(254))), of("finished", json!({"id": "i-1", "seconds": 25.4})));
         assert_eq!(read(&lines.heartbeat(after(300))), beat(1, json!([])));
         lines.line(&started, start);
-        let error = ProviderError::new("no", "ask again".to_owned());
+        let error = ProviderError::new("no", "ask again".to_owned()).with_class(ErrorClass::Denied);
+        let error = error.with_operation("ec2:RunInstances").with_code("UnauthorizedOperation").with_request_id("1-2");
         let failed = Event::Failed { address: address.clone(), operation, error };
-        let expected = json!({"error": {"message": "no", "help": "ask again"}, "seconds": 1.0});
+        let call = json!({
+            "class": "denied", "message": "no", "help": "ask again",
+            "call": "ec2:RunInstances", "code": "UnauthorizedOperation", "request_id": "1-2"
+        });
+        let expected = json!({"error": call, "seconds": 1.0});
         assert_eq!(read(&lines.line(&failed, after(10))), of("failed", expected));
         let skipped = Event::Skipped { address: address.clone(), operation, because: host(1) };
         assert_eq!(read(&lines.line(&skipped, start)), of("skipped", json!({"because": "instance.heavy[1]"})));

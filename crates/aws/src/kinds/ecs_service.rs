@@ -161,6 +161,15 @@ async fn call_update(aws: &Aws, service: &EcsService, paths: &[String]) -> Resul
     .await
 }
 
+/// A failure after which the control plane does not run.
+fn is_stopped(failure: Failure) -> Failure {
+    let message = format!(
+        "{}; the control plane is stopped, and the next apply starts it",
+        failure.message.trim_end_matches('.')
+    );
+    Failure { message, ..failure }
+}
+
 /// Scales a service to 0 and waits until all of its tasks are STOPPED.
 async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     scale_to_none(aws, cluster, name).await?;
@@ -268,7 +277,8 @@ impl Driver for EcsServices {
         // A new deployment configuration starts no task by itself (`UpdateService`, read November 2026).
         if service.desired_count > 0 && ["task_definition", "desired_count", "network"].into_iter().any(named) {
             stop(aws, cluster, &service.name).await?;
-            call_update(aws, &service, &[paths, &["desired_count".to_owned()]].concat()).await?;
+            let paths = [paths, &["desired_count".to_owned()]].concat();
+            call_update(aws, &service, &paths).await.map_err(is_stopped)?;
         } else if ["task_definition", "desired_count", "network", "deployment"].into_iter().any(named) {
             call_update(aws, &service, paths).await?;
         }
