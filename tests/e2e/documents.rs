@@ -1,5 +1,5 @@
 //! The documents: every link leads to a file or a heading that is there, every command shown is one that the programs
-//! take, and the picture of the crates is what Cargo knows.
+//! take, messages are those of the sources, and the picture of the crates is what Cargo knows.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -127,4 +127,33 @@ fn the_picture_of_the_crates_is_true() {
     let lines = picture.lines().filter_map(|line| line.trim().split_once(" --> "));
     let drawn = lines.flat_map(|(name, used)| used.split(" & ").map(move |used| format!("{name} --> {used}")));
     assert_eq!(drawn.collect::<BTreeSet<_>>(), arrows());
+}
+
+/// The text of every source file of the crates, with literals over several lines in one.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path).unwrap();
+            let lines: Vec<&str> = source.split("\\\n").collect();
+            text.extend(lines.iter().enumerate().map(|(at, part)| if at == 0 { *part } else { part.trim_start() }));
+        }
+    }
+}
+
+#[test]
+fn messages_in_the_help_for_troubles_are_ours() {
+    const SHORTEST: usize = 8;
+    let mut text = String::new();
+    sources(&root().join("crates"), &mut text);
+    let document = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let parts =
+        rows.flat_map(|row| row.split(['…', '`'])).map(|part| part.trim().trim_end_matches([',', ':', ';', '(', ')']));
+    let parts: Vec<&str> = parts.filter(|part| part.len() >= SHORTEST).collect();
+    assert!(parts.len() > 20, "{parts:?}");
+    let unknown: Vec<&&str> = parts.iter().filter(|part| !text.contains(**part)).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
 }
