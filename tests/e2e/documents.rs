@@ -129,6 +129,20 @@ fn the_picture_of_the_crates_is_true() {
     assert_eq!(drawn.collect::<BTreeSet<_>>(), arrows());
 }
 
+#[test]
+fn the_library_alone_has_neither_command_nor_loader_nor_server() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut tree = Command::new(cargo);
+    tree.args(["tree", "--offline", "--locked", "--package", "trunnion", "--edges", "normal", "--prefix", "none"]);
+    let answer = tree.args(["--format", "{p} {f}"]).current_dir(root()).output().unwrap();
+    let tree = String::from_utf8(answer.stdout).unwrap();
+    assert!(tree.contains("trunnion-engine"), "{tree}");
+    for (package, feature) in [("aya", ""), ("clap", ""), ("rtnetlink", ""), ("s3s", ""), ("hyper", "server")] {
+        let is_it = |line: &&str| line.starts_with(&format!("{package} v")) && line.contains(feature);
+        assert_eq!(tree.lines().find(is_it), None);
+    }
+}
+
 /// The text of every source file of the crates, with literals over several lines in one.
 fn sources(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {

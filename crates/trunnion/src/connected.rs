@@ -1,11 +1,7 @@
 //! A stack connected to a cloud.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trunnion_aws::{Aws, Calls, Connection, S3Store};
 use trunnion_blueprint::{self as blueprint, Binaries, Boots, Standing};
@@ -13,11 +9,11 @@ use trunnion_engine::{
     Address, Context, Document, FileStore, Graph, LockInfo, Note, Observed, Origin, Place, Plan, PlanError,
     PlanOptions, Provider, RuleBook, State, StateStore, plan, selection,
 };
-use trunnion_sandbox::{Running, Sandbox};
 use trunnion_stack::{Stack, StateLocation};
 
 use crate::{
     Error, ExitCode, Session,
+    embedded::Embedded,
     nearest::nearest,
     options::{Options, Request},
     store::Store,
@@ -53,7 +49,7 @@ impl Planned {
 #[derive(Debug)]
 pub struct Engine<P = Aws, S = Store> {
     pub(crate) parts: Arc<Parts<P, S>>,
-    sandbox: Option<Running>,
+    sandbox: Option<Embedded>,
 }
 
 /// What an engine shares with its sessions.
@@ -70,23 +66,11 @@ impl Engine {
     /// Connects a stack. No call is made yet, but for a stack that earlier versions gave another name: it keeps that name
     /// where resources have it.
     pub async fn connect(stack: Stack, options: Options) -> Result<Self, Error> {
-        let folder = options.sandbox.clone().map(|folder| folder_of_account(folder, &stack.account));
-        let sandbox = match &folder {
-            None => None,
-            Some(folder) => {
-                let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(Error::Listen)?;
-                let options = trunnion_sandbox::Options {
-                    data: Some(folder.clone()),
-                    account: stack.account.clone(),
-                    ..trunnion_sandbox::Options::default()
-                };
-                Some(Sandbox::open(options)?.serve(listener)?)
-            }
-        };
-        let cloud = Cloud { url: sandbox.as_ref().map(Running::endpoint), folder, options };
+        let sandbox = Embedded::start(&options, &stack.account).await?;
+        let cloud = Cloud { sandbox: sandbox.as_ref(), options };
         let (stack, aws, store) = cloud.settled(stack).await?;
-        let endpoint = match (&cloud.folder, aws.endpoint()) {
-            (Some(folder), _) => trunnion_engine::Endpoint::Sandbox(folder.display().to_string()),
+        let endpoint = match (&sandbox, aws.endpoint()) {
+            (Some(sandbox), _) => trunnion_engine::Endpoint::Sandbox(sandbox.folder().display().to_string()),
             (None, Some(url)) => trunnion_engine::Endpoint::Url(url.to_owned()),
             (None, None) => trunnion_engine::Endpoint::Aws,
         };
@@ -151,8 +135,8 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
 
     /// Ends the connection, and the sandbox with it.
     pub async fn close(self) {
-        if let Some(running) = self.sandbox {
-            running.shutdown().await;
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
         }
     }
 }
@@ -288,29 +272,26 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
 }
 
 /// AWS, or a sandbox inside this process.
-struct Cloud {
-    /// The URL of the sandbox, and where it keeps its data.
-    url: Option<String>,
-    folder: Option<PathBuf>,
+struct Cloud<'a> {
+    sandbox: Option<&'a Embedded>,
     options: Options,
 }
 
-impl Cloud {
+impl Cloud<'_> {
     /// The connection and the state of a stack.
     async fn attach(&self, stack: &Stack) -> Result<(Aws, Store), Error> {
-        use trunnion_sandbox::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
         let mut connection = Connection::new(&stack.name, &stack.home, &stack.account, &stack.region);
         connection.endpoint.clone_from(&self.options.endpoint);
         connection.credentials.clone_from(&self.options.credentials);
-        if let Some(url) = &self.url {
-            connection = connection.to_sandbox(url, ACCESS_KEY_ID, SECRET_ACCESS_KEY);
+        if let Some(sandbox) = self.sandbox {
+            connection = sandbox.connection(connection);
         }
         connection.wait = self.options.wait;
         let aws = Aws::connect(connection).await?;
-        let store = match (&stack.state, &self.folder) {
+        let store = match (&stack.state, self.sandbox) {
             (StateLocation::S3 { bucket, key }, None) => Store::S3(S3Store::new(&aws, bucket, key)),
             (StateLocation::File(path), None) => Store::File(FileStore::new(path, &stack.name)),
-            (location, Some(folder)) => Store::File(sandbox_state(location, folder, &stack.name).await),
+            (location, Some(sandbox)) => Store::File(sandbox.store(location, &stack.name).await),
         };
         Ok((aws, store))
     }
@@ -367,26 +348,6 @@ fn explained(error: PlanError, desired: &Graph, observed: &Observed) -> Error {
     let PlanError::UnknownTarget(address) = error else { return error.into() };
     let known = desired.resources().keys().chain(observed.remotes.keys()).map(ToString::to_string);
     Error::UnknownAddress { nearest: nearest(&address.to_string(), known), address }
-}
-
-/// The folder itself, unless it keeps the data of another account.
-fn folder_of_account(folder: PathBuf, account: &str) -> PathBuf {
-    match trunnion_sandbox::account_of(&folder) {
-        Some(kept) if kept != account => folder.join(account),
-        _ => folder,
-    }
-}
-
-/// The state of a sandbox lies where the stack's lies, so that it is found there; but never over one of AWS, and never in
-/// a bucket, for then it lies beside the sandbox's data.
-async fn sandbox_state(location: &StateLocation, folder: &Path, stack: &str) -> FileStore {
-    let beside = FileStore::new(folder.join(format!("{stack}.json")), stack);
-    let StateLocation::File(path) = location else { return beside };
-    let usual = FileStore::new(path, stack);
-    match usual.load().await {
-        Ok(state) if !state.resources.is_empty() && !state.place.starts_with("sandbox/") => beside,
-        _ => usual,
-    }
 }
 
 /// What a plan starts from.

@@ -10,6 +10,7 @@ use trunnion_blueprint::BlueprintError;
 use trunnion_engine::{
     Address, ErrorClass, ExitCode, OtherHome, PlanError, ProviderError, State, StateError, StoreError,
 };
+#[cfg(feature = "sandbox")]
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
 
@@ -29,9 +30,11 @@ pub enum Error {
     #[error(transparent)]
     Connect(#[from] trunnion_aws::ConnectError),
     /// The sandbox did not start.
+    #[cfg(feature = "sandbox")]
     #[error(transparent)]
     Sandbox(#[from] trunnion_sandbox::SandboxError),
     /// The sandbox found no port.
+    #[cfg(feature = "sandbox")]
     #[error("the sandbox cannot listen on loopback")]
     Listen(#[source] std::io::Error),
     /// AWS could not be read.
@@ -144,6 +147,7 @@ impl Error {
             Self::Blueprint(_) => "blueprint",
             Self::Refused(_) => "plan::refused",
             Self::Connect(_) => "aws::connect",
+            #[cfg(feature = "sandbox")]
             Self::Sandbox(_) | Self::Listen(_) => "sandbox",
             Self::Provider(_) => "aws",
             Self::Plan(_) => "plan",
@@ -162,9 +166,11 @@ impl Error {
         match self {
             Self::Provider(error) | Self::Store(StoreError::Remote(error)) => error.help.clone(),
             Self::Connect(error) => error.help(),
+            #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::InUse { .. }) => {
                 Some("wait until the other command is done, or end the `trunnion sandbox` that serves it".to_owned())
             }
+            #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::Journal { .. }) => {
                 Some("a sandbox holds nothing of value: delete its folder and apply again".to_owned())
             }
@@ -190,9 +196,11 @@ impl Error {
             Self::Store(StoreError::Io { .. }) => {
                 Some("make the folder readable and writable, or name another place as `state`".to_owned())
             }
+            #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::OtherAccount { kept, .. }) => {
                 Some(format!("name another folder with `--data`, or take `--account {kept}`"))
             }
+            #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::File { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
             Self::Elsewhere { .. } => Some(
                 "destroy it there first, or leave it and say what differs as an environment: that is a stack of its own".to_owned(),
@@ -207,6 +215,7 @@ impl Error {
                 }
                 .to_owned(),
             ),
+            #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::File { .. }) => {
                 Some("make the folder readable and writable, or run it elsewhere".to_owned())
             }

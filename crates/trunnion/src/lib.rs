@@ -5,7 +5,7 @@
 //! [`Session::plan`] or [`Session::plan_written`] makes the plan under its lock, and [`LockedPlan::apply`] executes it.
 //!
 //! Everything that these signatures name is here, or in the modules of the crates behind: [`stack`], [`kinds`], [`engine`],
-//! [`aws`], [`blueprint`], [`render`] and [`sandbox`].
+//! [`aws`], [`blueprint`], [`render`] and, with the feature `sandbox`, [`sandbox`].
 //!
 //! # Plan and apply under the lock
 //!
@@ -143,6 +143,11 @@
 //! ```
 
 mod connected;
+#[cfg(feature = "sandbox")]
+mod embedded;
+#[cfg(not(feature = "sandbox"))]
+#[path = "embedded_none.rs"]
+mod embedded;
 mod error;
 mod nearest;
 mod options;
@@ -164,6 +169,7 @@ pub use trunnion_engine::{
 };
 pub use trunnion_kinds::{self as kinds, InstanceInterface};
 pub use trunnion_render as render;
+#[cfg(feature = "sandbox")]
 pub use trunnion_sandbox::{self as sandbox, SandboxError};
 pub use trunnion_stack::{self as stack, Diagnostic, Invalid, LoadOptions, Stack, json_schema as stack_schema};
 

@@ -1,5 +1,6 @@
 //! How to connect, and what to plan.
 
+#[cfg(feature = "sandbox")]
 use std::path::PathBuf;
 
 use trunnion_aws::{ProvideCredentials, SharedCredentialsProvider};
@@ -11,6 +12,7 @@ use trunnion_engine::Origin;
 pub struct Options {
     /// Start a sandbox inside this process instead of using AWS, its data kept in this folder. The data of a second account
     /// is in a folder of its name inside.
+    #[cfg(feature = "sandbox")]
     pub sandbox: Option<PathBuf>,
     /// Whether apply waits until hosts run and the service is stable.
     pub wait: bool,
@@ -23,7 +25,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sandbox: None, wait: true, endpoint: None, credentials: None }
+        Self {
+            #[cfg(feature = "sandbox")]
+            sandbox: None,
+            wait: true,
+            endpoint: None,
+            credentials: None,
+        }
     }
 }
 
@@ -34,6 +42,7 @@ impl Options {
     }
 
     /// To a sandbox inside this process that keeps its data in this folder.
+    #[cfg(feature = "sandbox")]
     pub fn in_sandbox(folder: impl Into<PathBuf>) -> Self {
         Self { sandbox: Some(folder.into()), ..Self::default() }
     }

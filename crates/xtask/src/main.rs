@@ -122,7 +122,7 @@ fn build(profile: &str) -> Result<PathBuf, Failure> {
         "build",
         "--quiet",
         "--package",
-        "trunnion",
+        "trunnion-cli",
         "--package",
         "trunnion-generator",
         "--profile",

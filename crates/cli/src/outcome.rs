@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
+use trunnion::render::style;
 use trunnion::{
     Address, Engine, Operation, Origin, Outcome, Outputs, ProviderError,
     report::{Ending, Report, causes},
 };
-use trunnion_render::style;
 
 use super::{DONE, failure::Failure, output::Output, progress::named, read::hosts, stream::Stream};
 
@@ -88,7 +88,7 @@ mod tests {
     use trunnion::State;
 
     use super::*;
-    use crate::cli::{ERROR, INTERRUPTED};
+    use crate::{ERROR, INTERRUPTED};
 
     fn outcome() -> Outcome {
         Outcome {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
+use trunnion::render::{addresses, style};
 use trunnion::{Address, Event, Operation, ProviderError};
-use trunnion_render::{addresses, style};
 
 use super::{
     output::Output,
@@ -306,7 +306,7 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
-    use crate::cli::{stream::tests::stream, waiting::tests::Script};
+    use crate::{stream::tests::stream, waiting::tests::Script};
 
     impl Lines for Vec<String> {
         fn say(&mut self, text: &str) {

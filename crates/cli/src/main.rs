@@ -1,4 +1,4 @@
-//! From arguments to an exit code.
+//! The command: reads arguments, talks to people. Everything it does, the library `trunnion` can do without it.
 
 mod apply;
 mod arguments;
@@ -30,7 +30,7 @@ pub(crate) const DONE: u8 = Code::Done.code();
 pub(crate) const ERROR: u8 = Code::Error.code();
 pub(crate) const INTERRUPTED: u8 = Code::Interrupted.code();
 
-pub(crate) fn main() -> ExitCode {
+fn main() -> ExitCode {
     let command = Arguments::command();
     let typed = habits::with_two_dashes(std::env::args_os(), &command);
     // Help and usage errors are coloured before anything is read.

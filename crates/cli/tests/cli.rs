@@ -60,6 +60,6 @@ fn the_library_alone_plans_and_applies() {
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     let again = String::from_utf8(run().stderr).unwrap();
     assert!(again.contains("create: 0, update: 0, replace: 0, delete: 0"), "{again}");
-    let source = include_str!("../examples/plan_and_apply.rs");
+    let source = include_str!("../../trunnion/examples/plan_and_apply.rs");
     assert!(source.lines().count() <= 40, "the example stays short");
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
+use trunnion::render::style;
 use trunnion::{Engine, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, State, blueprint, plain};
-use trunnion_render::style;
 
 use super::{
     DONE,
@@ -49,9 +49,9 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failu
 
 /// What is valid, but probably not meant.
 fn warn(stack: &Stack, output: Output) {
-    for found in trunnion_blueprint::secrets_in_clear(stack) {
+    for found in trunnion::blueprint::secrets_in_clear(stack) {
         let mut warning = stack.sources.diagnostic(&found.path, found.code, found.message, found.help);
-        warning.severity = trunnion_stack::Severity::Warning;
+        warning.severity = trunnion::stack::Severity::Warning;
         // The path says where it is; the line itself would show what may be a secret.
         warning.span = None;
         output.report(&warning);

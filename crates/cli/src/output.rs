@@ -68,7 +68,7 @@ impl Output {
     /// Data that a person reads: on a terminal, its lines are as wide as that.
     pub(crate) fn readable(self, text: &str) -> Result<(), Failure> {
         match terminal_width(io::stdout()) {
-            Some(width) => self.data(&trunnion_render::wrap(text, width)),
+            Some(width) => self.data(&trunnion::render::wrap(text, width)),
             None => self.data(text),
         }
     }
@@ -82,7 +82,7 @@ impl Output {
 
     /// Talk that quiet does not silence.
     pub(crate) fn always_say(self, text: &str) {
-        let fitted = terminal_width(io::stderr()).map(|width| trunnion_render::wrap(text, width));
+        let fitted = terminal_width(io::stderr()).map(|width| trunnion::render::wrap(text, width));
         let mut out = AutoStream::new(io::stderr().lock(), self.color);
         let _ = writeln!(out, "{}", fitted.as_deref().unwrap_or(text));
     }
