@@ -2,7 +2,12 @@
 //!
 //! In: findings of every stage, in any order. Out: [`Invalid`], sorted by place, which `miette` can draw.
 
-use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+    sync::Arc,
+};
 
 use miette::{LabeledSpan, Severity, SourceCode, SourceSpan};
 
@@ -158,6 +163,14 @@ pub(crate) struct Findings {
     list: Vec<Diagnostic>,
     hidden: Vec<Range<usize>>,
     mistyped: BTreeSet<String>,
+    removed: BTreeMap<String, Removal>,
+}
+
+/// The `null` with which an environment removes a key.
+#[derive(Debug)]
+struct Removal {
+    environment: String,
+    place: Range<usize>,
 }
 
 impl Findings {
@@ -179,6 +192,16 @@ impl Findings {
 
     pub(crate) fn is_mistyped(&self, path: &str) -> bool {
         self.mistyped.contains(path)
+    }
+
+    /// Remembers that an environment removes the key at this path, and where.
+    pub(crate) fn removed(&mut self, path: String, environment: &str, place: Range<usize>) {
+        self.removed.insert(path, Removal { environment: environment.to_owned(), place });
+    }
+
+    /// Which environment removes the key at this path, and where.
+    pub(crate) fn removal(&self, path: &str) -> Option<(&str, Range<usize>)> {
+        self.removed.get(path).map(|removal| (removal.environment.as_str(), removal.place.clone()))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

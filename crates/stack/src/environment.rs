@@ -4,7 +4,7 @@ use crate::{
     diagnostic::{Diagnostic, Findings},
     forms, merge, names,
     shape::{listed, nearest},
-    sources::shown_text,
+    sources::{path_below, shown_text},
     tree::{Node, Value},
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findin
         };
     };
     if !environments.value.is_null() && !matches!(environments.value.value, Value::Map(_)) {
-        let message = format!("`environments` is {}, but takes a map", environments.value.type_in_words());
+        let message = format!("`environments` is {}, but must be a map", environments.value.type_in_words());
         let found = Diagnostic::new("stack::wrong_type", Some(environments.place()), message);
         findings.push(found.with_help("write each environment below it: `staging: { … }`"));
         return Some(root);
@@ -47,16 +47,16 @@ pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findin
     for entry in environments.value.entries() {
         let shown = shown_text(&entry.key);
         if !forms::ENVIRONMENT_NAME.fits(&entry.key) || entry.key.contains(names::JOINT) {
-            let message = format!("`environments.{shown}` is no name for an environment");
+            let message = format!("`environments.{shown}` is not a valid environment name");
             let words = forms::ENVIRONMENT_NAME.words();
-            let help = format!("take {words}, and no two hyphens in a row: it becomes part of the stack's name");
+            let help = format!("use {words}, and no two hyphens in a row: it becomes part of the stack's name");
             let found = Diagnostic::new("stack::malformed", Some(entry.key_span.clone()), message);
             findings.push(found.with_help(help));
         }
         if !entry.value.is_null() && !matches!(entry.value.value, Value::Map(_)) {
             let what = entry.value.type_in_words();
-            let message = format!("`environments.{shown}` is {what}, but takes a map");
-            let help = "write the keys that differ below it; none are a `{}`";
+            let message = format!("`environments.{shown}` is {what}, but must be a map");
+            let help = "write the keys that differ below it; write `{}` for none";
             findings.push(Diagnostic::new("stack::wrong_type", Some(entry.place()), message).with_help(help));
         }
     }
@@ -68,11 +68,27 @@ pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findin
     };
     let names: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
     match entries.into_iter().find(|entry| entry.key == chosen) {
-        Some(entry) if matches!(entry.value.value, Value::Map(_)) => Some(merge::overlay(root, entry.value)),
+        Some(entry) if matches!(entry.value.value, Value::Map(_)) => {
+            removals(&root, &entry.value, "", chosen, findings);
+            Some(merge::overlay(root, entry.value))
+        }
         Some(_) => Some(root),
         None => {
             findings.push(unknown(chosen, &names, Some(key_span)));
             None
+        }
+    }
+}
+
+/// Remembers which keys of the stack the environment removes: where one is required, that is what is wrong.
+fn removals(base: &Node, over: &Node, path: &str, environment: &str, findings: &mut Findings) {
+    for entry in over.entries() {
+        let Some(known) = base.entries().iter().find(|known| known.key == entry.key) else { continue };
+        let here = path_below(path, &entry.key);
+        if entry.value.is_written_null() {
+            findings.removed(here, environment, entry.place());
+        } else {
+            removals(&known.value, &entry.value, &here, environment, findings);
         }
     }
 }
@@ -82,7 +98,7 @@ fn unknown(chosen: &str, names: &[String], span: Option<std::ops::Range<usize>>)
     let help = match nearest(chosen, names.iter().map(String::as_str)) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None if names.is_empty() => {
-            "the stack has no environments: leave it out, or add it under `environments`".to_owned()
+            "the stack has no environments: remove `--env`, or add it under `environments`".to_owned()
         }
         None => format!("the environments are {}", listed(names)),
     };

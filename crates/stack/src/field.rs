@@ -107,7 +107,7 @@ impl Findings {
         let strange = ASCII_ALONE.contains(&code).then(|| field.strange_letter()).flatten();
         let help = match strange {
             Some(letter) => {
-                format!("{}; it holds U+{:04X}, which is no ASCII character", help.into(), u32::from(letter))
+                format!("{}; it contains U+{:04X}, which is not an ASCII character", help.into(), u32::from(letter))
             }
             None => help.into(),
         };
@@ -121,17 +121,29 @@ impl Findings {
     }
 
     pub(crate) fn wrong_type(&mut self, field: &Field, wanted: &str, help: impl Into<String>) {
-        let says = format!("is {}, but takes {wanted}", field.node.type_in_words());
+        let says = format!("is {}, but must be {wanted}", field.node.type_in_words());
         self.about(field, "stack::wrong_type", says, help);
     }
 
     /// A required key that is not there. One that is there but mistyped is reported already.
     pub(crate) fn missing(&mut self, map: &Map, key: &str, sketch: &str) {
-        if !self.is_mistyped(&path_below(&map.path, key)) {
-            let message = format!("{} has no `{key}`", map.shown());
-            let missing = Diagnostic::new("stack::missing_key", Some(map.place.clone()), message);
-            self.push(missing.with_help(format!("add `{key}: {sketch}`")));
+        let path = path_below(&map.path, key);
+        if self.is_mistyped(&path) {
+            return;
         }
+        let (place, message, help) = match self.removal(&path) {
+            Some((environment, place)) => {
+                let place_of_it = if map.path.is_empty() { "every stack".to_owned() } else { map.shown() };
+                let (environment, path) = (shown_text(environment), shown_text(&path));
+                let message = format!("environment `{environment}` removes `{path}`, which {place_of_it} needs");
+                (place, message, "give it a value there, or remove the line".to_owned())
+            }
+            None => {
+                let message = format!("{} has no `{key}`", map.shown());
+                (map.place.clone(), message, format!("add `{key}: {sketch}`"))
+            }
+        };
+        self.push(Diagnostic::new("stack::missing_key", Some(place), message).with_help(help));
     }
 
     /// Text of one line, not empty.
@@ -159,7 +171,7 @@ impl Findings {
     /// Refuses characters that would break lines or steer terminals.
     pub(crate) fn printable<'t>(&mut self, field: &Field, text: &'t str) -> Option<&'t str> {
         let Some(found) = text.chars().find(|&letter| is_unprintable(letter)) else { return Some(text) };
-        let says = format!("holds the control character U+{:04X}", u32::from(found));
+        let says = format!("contains the control character U+{:04X}", u32::from(found));
         self.about(field, "stack::control_character", says, "write it on one line, without control characters");
         None
     }
@@ -172,7 +184,7 @@ impl Findings {
         };
         let Some(ScalarKind::Integer(integer)) = field.kind() else {
             let is_quoted = field.spelled().is_some_and(|spelled| spelled.parse::<u32>().is_ok());
-            let help = if is_quoted { "leave the quotes out".to_owned() } else { format!("write {wanted}") };
+            let help = if is_quoted { "remove the quotes".to_owned() } else { format!("write {wanted}") };
             self.wrong_type(field, &wanted, help);
             return None;
         };
@@ -186,9 +198,9 @@ impl Findings {
         }
         let inside = u32::try_from(integer).ok().filter(|integer| range.contains(integer));
         if inside.is_none() {
-            let says = format!("is {integer}, but takes {wanted}");
+            let says = format!("is {integer}, but must be {wanted}");
             let nearest = if integer < i64::from(*range.start()) { range.start() } else { range.end() };
-            self.about(field, "stack::out_of_range", says, format!("the nearest it takes is {nearest}"));
+            self.about(field, "stack::out_of_range", says, format!("use {nearest}, the nearest allowed value"));
         }
         inside
     }
@@ -208,10 +220,10 @@ impl Findings {
 
     /// One of a few words.
     pub(crate) fn word(&mut self, field: &Field, words: &[&str]) -> Option<usize> {
-        let takes = || format!("it takes {}", either(words));
+        let allowed = || format!("use {}", either(words));
         // No quotes would make one of the words out of a number or a boolean.
         if !matches!(&field.node.value, Value::Scalar(scalar) if scalar.kind == ScalarKind::Text) {
-            self.wrong_type(field, "text", takes());
+            self.wrong_type(field, "text", allowed());
             return None;
         }
         let text = self.text(field)?;
@@ -220,7 +232,7 @@ impl Findings {
         }
         let help = match nearest(text, words.iter().copied()) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => takes(),
+            None => allowed(),
         };
         self.about(field, "stack::unknown_word", format!("does not know `{}`", shown_text(text)), help);
         None
@@ -289,7 +301,7 @@ impl Findings {
         for (value, field) in fields {
             if !seen.insert(value) {
                 let says = format!("names `{}` a second time", shown_text(value));
-                self.about(field, "stack::duplicate_value", says, "leave it out");
+                self.about(field, "stack::duplicate_value", says, "remove it, or name a different one");
                 whole = false;
             }
         }

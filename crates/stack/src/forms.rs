@@ -23,7 +23,7 @@ impl Form {
 
     /// The form of stack, environment and pool names.
     fn name(shortest: usize, longest: usize) -> Self {
-        let words = format!("{shortest} to {longest} lower-case letters, digits and hyphens, a letter first");
+        let words = format!("{shortest} to {longest} lower-case letters, digits and hyphens, starting with a letter");
         Form::new(format!("^[a-z][a-z0-9-]{{{},{}}}$", shortest - 1, longest - 1), words)
     }
 
@@ -44,7 +44,7 @@ impl Form {
             .collect();
         let (last, first) =
             signs.split_last().map(|(last, first)| (last.as_str(), first.join(", "))).unwrap_or_default();
-        let words = format!("1 to {longest} letters, {first} and {last}, no digit first");
+        let words = format!("1 to {longest} letters, {first} and {last}, not starting with a digit");
         Form::new(format!("^[A-Za-z_][A-Za-z0-9_{inside}]{{0,{}}}$", longest - 1), words)
     }
 
@@ -92,13 +92,13 @@ forms! {
     /// The name of an SSM parameter, as a path.
     PARAMETER = Form::new(
         "^(/[A-Za-z0-9_.-]+)+$",
-        "letters, digits and `_ . -` between single slashes, a slash first",
+        "letters, digits and `_ . -` between single slashes, starting with a slash",
     );
     BUCKET = Form::new("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "3 to 63 lower-case letters, digits, `.` and `-`");
     /// The name of a Linux user.
     USER = Form::new(
         "^[a-z_][a-z0-9_-]{0,31}$",
-        "1 to 32 lower-case letters, digits, `_` and `-`, no digit first",
+        "1 to 32 lower-case letters, digits, `_` and `-`, not starting with a digit",
     );
     VARIABLE = Form::identifier("");
     PROPERTY = Form::identifier(".-");

@@ -104,7 +104,7 @@ fn origin(config: &Path) -> Result<Option<String>, Box<Diagnostic>> {
     };
     let file =
         File::from_bytes_no_includes(&text, Metadata::from(Source::Local), gix_config::file::init::Options::default())
-            .map_err(|_| malformed(config, "is no Git configuration"))?;
+            .map_err(|_| malformed(config, "is not a valid Git configuration"))?;
     let mut addresses: Vec<String> = Vec::new();
     for value in file.strings("remote.origin.url").unwrap_or_default() {
         let value = String::from_utf8(value.into()).map_err(|_| malformed(config, "is not in UTF-8"))?;
@@ -204,7 +204,7 @@ fn as_tag(home: &str) -> String {
 fn regular(path: &Path) -> io::Result<()> {
     let found = fs::metadata(path)?;
     match (found.is_file(), found.len() <= LARGEST) {
-        (false, _) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+        (false, _) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
         (_, false) => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")),
         _ => Ok(()),
     }

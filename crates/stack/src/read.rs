@@ -27,13 +27,13 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
         wrong("stack::file", message, "name the stack file by its path")
     };
     let too_large = || {
-        let message = format!("`{name}` is larger than 1 MiB, which no stack is");
+        let message = format!("`{name}` is larger than 1 MiB, the limit for a stack file");
         wrong("stack::file", message, "name the stack file by its path")
     };
     // This comes before opening, because opening a pipe would wait for its other end.
     let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !metadata.is_file() {
-        let what = if metadata.is_dir() { "a directory" } else { "no regular file" };
+        let what = if metadata.is_dir() { "a directory" } else { "not a regular file" };
         return Err(wrong("stack::file", format!("`{name}` is {what}"), "name the stack file itself"));
     }
     if metadata.len() > LARGEST {

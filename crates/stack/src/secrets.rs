@@ -29,7 +29,7 @@ pub(crate) fn refuse(node: &Node, findings: &mut Findings) {
                     findings.hide(entry.key_span.clone());
                     let message = "this key looks like a secret; it is not shown";
                     let found = Diagnostic::new("stack::secret", Some(entry.key_span.clone()), message);
-                    findings.push(found.with_help("take it out, and replace the secret: it has been in a file"));
+                    findings.push(found.with_help("remove it, and replace the secret: it has been in a file"));
                 }
                 refuse(&entry.value, findings);
             }

@@ -42,19 +42,35 @@ fn below(node: &Node, section: &Description, path: &str, more: &[&str], findings
 
 fn unknown(entry: &Entry, path: &str, known: &[&str], findings: &mut Findings) {
     let place = if path.is_empty() { "a stack".to_owned() } else { format!("`{}`", shown_text(path)) };
-    let message = format!("`{}` is no key of {place}", shown_text(&entry.key));
+    if let Some(architecture) = same_architecture(&entry.key).filter(|architecture| known.contains(architecture)) {
+        findings.mistyped(path_below(path, architecture));
+        let message = format!("`{}` is not a valid architecture", shown_text(&entry.key));
+        let help = format!("use `{architecture}` (the same architecture)");
+        findings.push(Diagnostic::new("stack::unknown_key", Some(entry.key_span.clone()), message).with_help(help));
+        return;
+    }
+    let message = format!("`{}` is not a key of {place}", shown_text(&entry.key));
     let help = match nearest(&entry.key, known.iter().copied()) {
         Some(nearest) => {
             findings.mistyped(path_below(path, nearest));
             format!("did you mean `{nearest}`?")
         }
-        None => format!("its keys are {}", listed(known)),
+        None => format!("valid keys are {}", listed(known)),
     };
     let help = match entry.key.chars().find(|letter| !letter.is_ascii()) {
-        Some(letter) => format!("{help}; it holds U+{:04X}, which is no ASCII character", u32::from(letter)),
+        Some(letter) => format!("{help}; it contains U+{:04X}, which is not an ASCII character", u32::from(letter)),
         None => help,
     };
     findings.push(Diagnostic::new("stack::unknown_key", Some(entry.key_span.clone()), message).with_help(help));
+}
+
+/// EC2's name for an architecture that other tools name so.
+fn same_architecture(word: &str) -> Option<&'static str> {
+    Some(match word.to_lowercase().replace('-', "_").as_str() {
+        "amd64" | "x64" | "x86_64" => "x86_64",
+        "aarch64" | "arm64" | "arm" => "arm64",
+        _ => return None,
+    })
 }
 
 /// The known word that was probably meant.

@@ -297,7 +297,7 @@ impl<'t> Reader<'t, '_> {
             }
             _ => {
                 let help = "give it the alias of a map, such as `<<: *defaults`";
-                Err(self.stop("stack::merge_key", node.span, "`<<` takes a map, or a list of maps", help))
+                Err(self.stop("stack::merge_key", node.span, "`<<` must be a map, or a list of maps", help))
             }
         }
     }
@@ -313,7 +313,7 @@ impl<'t> Reader<'t, '_> {
         self.copied += bytes;
         if self.copied > MOST_COPIED {
             let message = "the aliases of this file copy more than 1 MiB";
-            return Err(self.stop("stack::alias", span, message, "write the values out, or take fewer of them"));
+            return Err(self.stop("stack::alias", span, message, "write the values out, or use fewer aliases"));
         }
         Ok(node)
     }
@@ -326,7 +326,7 @@ impl<'t> Reader<'t, '_> {
             ("tag:yaml.org,2002:", "map" | "seq") => Ok(false),
             _ => {
                 let message = format!("the YAML tag `{}` has no meaning here", shown_text(&tag.to_string()));
-                Err(self.stop("stack::yaml_tag", span.clone(), message, "leave the tag out"))
+                Err(self.stop("stack::yaml_tag", span.clone(), message, "remove the tag"))
             }
         }
     }

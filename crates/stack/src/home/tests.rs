@@ -189,13 +189,13 @@ fn without_a_repository_or_an_origin_the_folder_is_the_home() {
 #[test]
 fn a_repository_that_cannot_be_read_is_an_error_and_never_another_home() {
     for (files, expected) in [
-        (&[(".git/config", "[remote \"origin\n\turl")][..], "is no Git configuration"),
-        (&[(".git/config", "\0\u{1}\u{2}")], "is no Git configuration"),
+        (&[(".git/config", "[remote \"origin\n\turl")][..], "is not a valid Git configuration"),
+        (&[(".git/config", "\0\u{1}\u{2}")], "is not a valid Git configuration"),
         (&[(".git", "gitdir: nowhere\n")], "there is no such file"),
         (&[(".git", "some text")], "does not name a folder"),
         (&[(".git", "gitdir: real\n"), ("real/commondir", "nowhere\n"), ("real/config", "")], "there is no such file"),
         (&[(".git", "gitdir: real\n"), ("real/commondir", "\n"), ("real/config", "")], "empty"),
-        (&[(".git/config/file", "")], "it is no regular file"),
+        (&[(".git/config/file", "")], "it is not a regular file"),
     ] {
         let place = folder(files);
         let message = home_in(place.path()).unwrap_err();

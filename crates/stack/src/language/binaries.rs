@@ -15,7 +15,7 @@ use crate::{
     diagnostic::Findings,
     field::{Field, Map},
     forms,
-    sources::shown_text,
+    sources::{path_below, shown_text},
     tree::Value,
 };
 
@@ -62,7 +62,7 @@ impl Kind for Digests {
     fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<Self::Value> {
         let needed = &needed(around);
         let several = |field: &Field, findings: &mut Findings| {
-            let says = "is the same for every architecture, which no two binaries are";
+            let says = "is the same for every architecture, but two different binaries never have the same SHA-256";
             findings.about(field, "stack::malformed", says, "give each its own: `sha256: { x86_64: …, arm64: … }`");
         };
         if let Value::Map(_) = field.node.value {
@@ -142,7 +142,7 @@ fn digest(field: &Field, findings: &mut Findings) -> Option<String> {
     let text = findings.text(field)?;
     let is_digest = forms::DIGEST.fits(text);
     if !is_digest {
-        let says = format!("is `{}`, which is no SHA-256", shown_text(text));
+        let says = format!("is `{}`, which is not a valid SHA-256", shown_text(text));
         findings.about(field, "stack::malformed", says, "write its 64 lower-case digits, as `sha256sum` prints them");
     }
     is_digest.then(|| text.to_owned())
@@ -160,8 +160,10 @@ fn by_architecture<T>(
     let mut found = BTreeMap::new();
     for (&architecture, pool) in needed {
         let Some(field) = map.get(architecture.as_str()) else {
-            let says = format!("has none for {architecture}, which the hosts of pool `{pool}` are");
-            findings.about(field, "stack::missing_key", says, format!("add `{architecture}: {what}`"));
+            if !findings.is_mistyped(&path_below(&map.path, architecture.as_str())) {
+                let says = format!("has none for {architecture}, the architecture of pool `{pool}`");
+                findings.about(field, "stack::missing_key", says, format!("add `{architecture}: {what}`"));
+            }
             continue;
         };
         if let Some(one) = read(&field, architecture, findings) {
@@ -202,9 +204,9 @@ fn serves(path: &Path, needed: &BTreeMap<Architecture, &str>, field: &Field, fin
 
 /// How many bytes of an ELF file [`built_for`] looks at.
 const HEADER: usize = 20;
-const NO_PROGRAM: &str = "is no Linux program (its first bytes are not those of an ELF file)";
+const NO_PROGRAM: &str = "is not a Linux program (its first bytes are not those of an ELF file)";
 
-/// The architecture that an ELF file is built for, read from its first 20 bytes; else what is wrong with it, such as "is no
+/// The architecture that an ELF file is built for, read from its first 20 bytes; else what is wrong with it, such as "is not a
 /// Linux program".
 ///
 /// # Errors
@@ -236,7 +238,7 @@ fn file(field: &Field, directory: &Path, findings: &mut Findings) -> Option<Path
     let path = directory.join(text);
     let (says, help) = match fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => return Some(path),
-        Ok(_) => (format!("is `{}`, which is no regular file", shown_text(text)), "name a file"),
+        Ok(_) => (format!("is `{}`, which is not a regular file", shown_text(text)), "name a file"),
         Err(error) => (
             format!("is `{}`, which cannot be read: {}", shown_text(text), reason(&error)),
             "relative paths start at the directory of the stack file",

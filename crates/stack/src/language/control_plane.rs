@@ -72,8 +72,8 @@ section! {
 const ZONES: Limit = Limit {
     most: SERVICE_SUBNETS,
     code: "stack::subnets",
-    says: |found, most| format!("holds {found} zones, each with a subnet, but ECS takes {most}"),
-    help: "leave some out: one is enough to run",
+    says: |found, most| format!("has {found} zones, each with a subnet, but an ECS service allows {most} at most"),
+    help: "remove some: one is enough to run",
 };
 
 /// CPU units; with which memory they go, is asked once both are read.

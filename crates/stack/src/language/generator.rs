@@ -14,7 +14,7 @@ use super::{
     section::section,
 };
 use crate::{
-    diagnostic::Findings,
+    diagnostic::{Diagnostic, Findings},
     field::Map,
     forms,
     model::{Except, Spread, Tracking},
@@ -47,7 +47,7 @@ section! {
         variables: BTreeMap<String, String> = or_empty(
             Scalars {
                 names: &forms::VARIABLE,
-                otherwise: "is no name for a variable",
+                otherwise: "is not a valid variable name",
             },
             "none",
         ).such_as(&["{ proxy: \"http://proxy.example.com:3128\" }"]),
@@ -87,8 +87,10 @@ fn uses_its_interfaces(map: &Map, spread: Option<Spread>, around: &Around, findi
     let opened = around.pools.iter().flat_map(|pools| &pools.valid);
     let opened = opened.filter(|(_, pool)| pool.tracking == Tracking::Untracked).map(|(name, _)| name).next();
     if let (Some(Spread::Off), Some(name), Some(field)) = (spread, opened, map.get("spread")) {
-        let says = format!("is `off`, so pool `{name}` would open its load interfaces and use none of them");
-        findings.about(&field, "stack::interfaces", says, "leave `tracking` of the pool out, or `spread`");
+        let message =
+            format!("pool `{name}` has untracked load interfaces, but with `spread: off` no connection uses them");
+        let found = Diagnostic::new("stack::interfaces", Some(field.place), message);
+        findings.push(found.with_help("remove `spread: off`, or remove `tracking` from the pool"));
         return None;
     }
     Some(())

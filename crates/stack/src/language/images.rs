@@ -38,7 +38,7 @@ impl Kind for MachineImage {
             let parameter = map.get("ssm")?;
             let text = findings.text(&parameter)?;
             if !forms::is_parameter(text) {
-                let says = format!("is `{}`, which is no path of an SSM parameter", shown_text(text));
+                let says = format!("is `{}`, which is not a valid path of an SSM parameter", shown_text(text));
                 let help = format!("write {}", forms::PARAMETER.words());
                 findings.about(&parameter, "stack::malformed", says, help);
                 return None;
@@ -49,7 +49,7 @@ impl Kind for MachineImage {
             "al2023" => Some(Image::AmazonLinux2023),
             id if forms::MACHINE_IMAGE.fits(id) => Some(Image::Id(id.to_owned())),
             other => {
-                let says = format!("is `{}`, which is no image", shown_text(other));
+                let says = format!("is `{}`, which is not a valid image", shown_text(other));
                 findings.about(field, "stack::malformed", says, HELP);
                 None
             }
@@ -101,18 +101,18 @@ impl Kind for Pinned {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
         let (_, tag) = text.rsplit('/').next().unwrap_or_default().split_once(':').unwrap_or_default();
         if text.len() > LONGEST || !text.bytes().all(is_part) {
-            let says = format!("is `{}`, which is no container image", shown_text(text));
+            let says = format!("is `{}`, which is not a valid container image", shown_text(text));
             findings.about(field, "stack::malformed", says, format!("write {}", forms::CONTAINER_IMAGE.words()));
         } else if text.contains('@') {
             let help = "a digest is `sha256:` and 64 hex digits";
             findings.about(field, "stack::malformed", "has a malformed digest", help);
         } else {
             let says = if forms::LATEST.fits(text) {
-                "takes `latest`, so that every start may take another version"
+                "uses the tag `latest`: two starts may run two versions"
             } else if tag.is_empty() {
-                "names no version, so that every start may take another one"
+                "names no version: two starts may run two versions"
             } else {
-                "is no container image"
+                "is not a valid container image"
             };
             findings.about(field, "stack::unpinned_image", says, format!("pin a version, such as `{}`", self.example));
         }
@@ -145,15 +145,10 @@ impl Kind for ControlPlaneImage {
             Some(version) if version < first => {
                 let [year, week, patch] = first;
                 let says = format!(
-                    "takes a control plane before {year}.{week}.{patch}, which answers `/info` only where it has a repository, \
-                     so that ECS would count it as unhealthy and restart it again and again"
+                    "is a control plane before {year}.{week}.{patch}, which answers `/info` only if it has a repository: ECS \
+                     would count it as unhealthy and restart it again and again"
                 );
-                findings.about(
-                    field,
-                    "stack::control_plane_version",
-                    says,
-                    "take a newer version, such as `2026.42.2`",
-                );
+                findings.about(field, "stack::control_plane_version", says, "use a newer version, such as `2026.42.2`");
                 None
             }
             _ => Some(image),

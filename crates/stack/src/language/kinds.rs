@@ -90,7 +90,7 @@ impl Kind for Line {
 /// Text of a form.
 pub(super) struct Shaped {
     pub(super) form: Pattern,
-    /// What it is where it has another form: `no SHA-256`.
+    /// What it is where it has another form: `not a valid SHA-256`.
     pub(super) otherwise: &'static str,
     pub(super) help: &'static str,
 }
@@ -135,8 +135,8 @@ pub(super) struct Limit {
 impl Limit {
     /// Of a list of ranges or addresses.
     pub(super) const fn of_items(most: usize) -> Self {
-        let says = |found, most| format!("holds {found} items, but {most} fit");
-        Limit { most, code: "stack::out_of_range", says, help: "join neighbours, or leave some out" }
+        let says = |found, most| format!("has {found} items, but at most {most} are allowed");
+        Limit { most, code: "stack::out_of_range", says, help: "join neighbours, or remove some" }
     }
 
     pub(super) fn holds(&self, found: usize, field: &Field, findings: &mut Findings) -> Option<()> {
@@ -201,7 +201,7 @@ pub(super) fn one_of(forms: Vec<Json>) -> Json {
 /// A map of the user's own names to single values, which become text as they are spelled.
 pub(super) struct Scalars {
     pub(super) names: Pattern,
-    /// What a name is where it has another form: `is no name for a variable`.
+    /// What a name is where it has another form: `is not a valid variable name`.
     pub(super) otherwise: &'static str,
 }
 
@@ -212,7 +212,7 @@ impl Kind for Scalars {
         findings.scalars(field, |findings, key, _, field| {
             let fits = self.names.fits(key);
             if !fits {
-                findings.about_name(field, "stack::malformed", self.otherwise, &format!("take {}", self.names.words()));
+                findings.about_name(field, "stack::malformed", self.otherwise, &format!("use {}", self.names.words()));
             }
             fits.then_some(())
         })
@@ -316,7 +316,7 @@ impl<S: Section> Kind for Named<S> {
             readings.written.push(name.to_owned());
             let is_name = self.names.fits(name);
             if !is_name {
-                let help = format!("take {}: such as `{}`", self.names.words(), self.example);
+                let help = format!("use {}, such as `{}`", self.names.words(), self.example);
                 findings.about(&field, "stack::malformed", self.otherwise, help);
             }
             let read = findings.map(&field).and_then(|map| S::read(&map, around, findings));

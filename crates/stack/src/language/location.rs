@@ -43,7 +43,7 @@ section! {
             List {
                 item: Shaped {
                     form: &forms::JVM_OPTION,
-                    otherwise: "no option of a JVM",
+                    otherwise: "not a JVM option",
                     help: "write each option as an item of its own, such as `-Xmx128g`",
                 },
                 limit: None,
@@ -55,7 +55,7 @@ section! {
         system_properties: BTreeMap<String, String> = or_empty(
             Scalars {
                 names: &forms::PROPERTY,
-                otherwise: "is no name for a system property",
+                otherwise: "is not a valid system property name",
             },
             "none",
         ).such_as(&["{ load.profile: heavy }"]),
@@ -135,11 +135,11 @@ pub(super) fn share_no_pool(top: &Map, around: &Around, findings: &mut Findings)
             taken.insert(name, (id, pool));
             continue;
         };
-        let message = format!("{} takes pool `{name}`, which `{}` has already", pool.shown(), shown_text(first));
+        let message = format!("{} uses pool `{name}`, which `{}` already uses", pool.shown(), shown_text(first));
         findings.push(
             Diagnostic::new("stack::shared_pool", Some(pool.place), message)
                 .with_help("give each location a pool of its own: a host belongs to one location")
-                .with_also(place.place.clone(), "taken here"),
+                .with_also(place.place.clone(), "used here first"),
         );
         is_right = None;
     }

@@ -43,7 +43,7 @@ impl Kind for VpcName {
             "default" => Some(Vpc::Default),
             id if forms::VPC.fits(id) => Some(Vpc::Id(id.to_owned())),
             other => {
-                let says = format!("is `{}`, which is no VPC", shown_text(other));
+                let says = format!("is `{}`, which is not a valid VPC", shown_text(other));
                 let help = "write `default`, an id such as `vpc-0123456789abcdef0`, or a tag: `{ Name: loadtest }`";
                 findings.about(field, "stack::malformed", says, help);
                 None
@@ -80,7 +80,7 @@ fn by_tag(field: &Field, findings: &mut Findings) -> Option<Vpc> {
     let map = findings.map(field)?;
     let mut tags = map.fields();
     let (Some((key, tag)), None) = (tags.next(), tags.next()) else {
-        let says = format!("has {} tags, but takes one", map.entries.len());
+        let says = format!("has {} tags, but must have one", map.entries.len());
         let help = "write the one tag that only this VPC has: `{ Name: loadtest }`";
         findings.about(field, "stack::wrong_type", says, help);
         return None;
@@ -89,7 +89,7 @@ fn by_tag(field: &Field, findings: &mut Findings) -> Option<Vpc> {
     let (longest_key, longest_value) = (LONGEST_TAG_KEY, LONGEST_TAG_VALUE);
     if !(1..=longest_key).contains(&key.chars().count()) || value.chars().count() > longest_value {
         let help = format!("keys have 1 to {longest_key} characters, values {longest_value} at most");
-        findings.about(&tag, "stack::tag", "is no tag that AWS takes", help);
+        findings.about(&tag, "stack::tag", "is not a tag that AWS allows", help);
         return None;
     }
     Some(Vpc::Tag { key: key.to_owned(), value: value.to_owned() })

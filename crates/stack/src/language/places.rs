@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use trunnion_catalog::limits::{SECURITY_GROUP_RULES, SERVICE_SUBNETS};
 
 use super::{Around, Network};
-use crate::{diagnostic::Findings, field::Map, model::Placement};
+use crate::{
+    diagnostic::{Diagnostic, Findings},
+    field::Map,
+    model::Placement,
+};
 
 /// Finds what is too much, whatever the lookups find. Two zones are two subnets, and so are two ids; a zone and an id may be
 /// the same one.
@@ -26,17 +30,19 @@ pub(super) fn check(
     let subnets = by_zone.len().max(by_id.len());
     let field = top.get("pools")?;
     if zones == Some(0) && subnets > SERVICE_SUBNETS {
-        let says =
-            format!("are in {subnets} subnets, and so would be the control plane, but ECS takes {SERVICE_SUBNETS}");
-        let help = format!("name up to {SERVICE_SUBNETS} zones in `control_plane.zones`");
-        findings.about(&field, "stack::subnets", says, help);
+        let message = format!(
+            "the control plane runs in the pools' subnets, which are {subnets}, but an ECS service allows \
+             {SERVICE_SUBNETS} at most"
+        );
+        let help = format!("name at most {SERVICE_SUBNETS} zones for it in `control_plane.zones`");
+        findings.push(Diagnostic::new("stack::subnets", Some(field.place), message).with_help(help));
         return None;
     }
     // One for HTTPS, one for each subnet with hosts, two for each DNS server.
     let rules = 1 + subnets + 2 * network.map_or(0, |network| network.dns_servers.len());
     if rules > SECURITY_GROUP_RULES {
         let says = format!(
-            "are in {subnets} subnets, so that the control plane's security group needs {rules} rules, but AWS takes \
+            "are in {subnets} subnets, so the control plane's security group needs {rules} rules, but AWS allows \
              {SECURITY_GROUP_RULES}"
         );
         findings.about(&field, "stack::subnets", says, "place the pools in fewer subnets, or split the stack");

@@ -78,9 +78,9 @@ impl Kind for InstanceTypeName {
         if known.is_none() {
             let help = match trunnion_catalog::nearest(text) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "take a Linux type that EC2 has, such as `c6in.32xlarge`".to_owned(),
+                None => "use an EC2 type that runs Linux, such as `c6in.32xlarge`".to_owned(),
             };
-            let says = format!("is `{}`, which is no known instance type", shown_text(text));
+            let says = format!("is `{}`, which is not a known instance type", shown_text(text));
             findings.about(field, "stack::unknown_instance_type", says, help);
         }
         known
@@ -101,7 +101,7 @@ struct Place;
 
 const SUBNET: Shaped = Shaped {
     form: &forms::SUBNET,
-    otherwise: "no subnet's id",
+    otherwise: "not a valid subnet id",
     help: "write an id such as `subnet-0123456789abcdef0`, or name a `zone` instead",
 };
 
@@ -125,7 +125,7 @@ impl Reader for Place {
                 None
             }
             (None, None) => {
-                let message = format!("{} has neither a `zone` nor a `subnet`", map.shown());
+                let message = format!("{} has no `zone` and no `subnet`", map.shown());
                 let help = format!("say where its hosts are: `zone: {}a`", around.region.unwrap_or("eu-west-3"));
                 findings.push(Diagnostic::new("stack::missing_key", Some(map.place.clone()), message).with_help(help));
                 None
@@ -170,8 +170,8 @@ impl Kind for Zone {
         if forms::is_zone_of(text, region) {
             return Some(text.to_owned());
         }
-        let says = format!("is `{}`, which is no zone of {region}", shown_text(text));
-        findings.about(field, "stack::zone", says, format!("write one such as `{region}a`"));
+        let says = format!("is `{}`, which is not a zone of {region}", shown_text(text));
+        findings.about(field, "stack::zone", says, format!("write a zone, such as `{region}a`"));
         None
     }
 
@@ -195,7 +195,7 @@ fn fits(map: &Map, kind: &InstanceType, interfaces: u32, addresses: u32, finding
                 } else {
                     format!(" ({})", larger.architecture)
                 };
-                format!("{lower}, or take {}{other}, which takes {}", larger.name, addresses_or_interfaces(larger))
+                format!("{lower}, or use {}{other}, which allows {}", larger.name, addresses_or_interfaces(larger))
             }
             None => lower,
         }
@@ -203,17 +203,17 @@ fn fits(map: &Map, kind: &InstanceType, interfaces: u32, addresses: u32, finding
     if interfaces > kind.max_interfaces()
         && let Some(field) = map.get("interfaces")
     {
-        let takes = kind.interfaces_in_words();
-        let says = format!("asks for {interfaces} network interfaces, but {} takes {takes}", kind.name);
+        let allowed = kind.interfaces_in_words();
+        let says = format!("asks for {interfaces} network interfaces, but {} allows {allowed}", kind.name);
         let help = more(InstanceType::max_interfaces, kind.max_interfaces());
         findings.about(&field, "stack::interfaces", says, help);
     }
     if addresses > kind.ipv4_per_interface
         && let Some(field) = map.get("addresses")
     {
-        let takes = kind.ipv4_per_interface;
-        let says = format!("asks for {addresses} IPv4 addresses per interface, but {} takes {takes}", kind.name);
-        findings.about(&field, "stack::addresses", says, more(|kind| kind.ipv4_per_interface, takes));
+        let allowed = kind.ipv4_per_interface;
+        let says = format!("asks for {addresses} IPv4 addresses per interface, but {} allows {allowed}", kind.name);
+        findings.about(&field, "stack::addresses", says, more(|kind| kind.ipv4_per_interface, allowed));
     }
     kind.fits(interfaces, addresses).then_some(())
 }
@@ -226,8 +226,9 @@ fn has_load_interface(
     findings: &mut Findings,
 ) -> Option<()> {
     if let (Some(Tracking::Untracked), Some(1), Some(field)) = (tracking, interfaces, map.get("tracking")) {
-        let says = "is `untracked`, but a host with one interface has none for load: the primary one stays closed";
-        findings.about(&field, "stack::interfaces", says, "raise `interfaces`, or leave `tracking` out");
+        let says =
+            "is `untracked`, but a host with one interface has no load interface: the primary one is always tracked";
+        findings.about(&field, "stack::interfaces", says, "raise `interfaces`, or remove `tracking`");
         return None;
     }
     Some(())

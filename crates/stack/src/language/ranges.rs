@@ -26,8 +26,8 @@ impl Kind for Address {
         let text = findings.text(field)?;
         let address = text.parse::<IpAddr>().ok();
         if address.is_none() {
-            let says = format!("is `{}`, which is no IP address", shown_text(text));
-            findings.about(field, "stack::malformed", says, "write one such as `10.0.0.2`");
+            let says = format!("is `{}`, which is not a valid IP address", shown_text(text));
+            findings.about(field, "stack::malformed", says, "write an address, such as `10.0.0.2`");
         }
         address
     }
@@ -55,7 +55,7 @@ impl Kind for Destination {
         }
         let range = range(field, findings)?;
         if matches!(range, IpNet::V4(range) if range.prefix_len() == 0) {
-            let help = "write `spread: off` where no connection is to be spread";
+            let help = "write `spread: off` if no connection is to be spread";
             findings.about(field, "stack::too_wide", "leaves nothing to spread", help);
             return None;
         }
@@ -79,12 +79,12 @@ impl Kind for OwnNetwork {
         let range = range(field, findings)?;
         let IpNet::V4(network) = range else {
             let help = "write IPv4 ranges: metrics are served on the primary IPv4 address alone";
-            findings.about(field, "stack::malformed", format!("is `{range}`, a range of IPv6"), help);
+            findings.about(field, "stack::malformed", format!("is `{range}`, an IPv6 range"), help);
             return None;
         };
         if network.prefix_len() < WIDEST_NETWORK {
-            let says = format!("is `{network}`, which is wider than a network of one's own");
-            let help = format!("name the networks that read metrics, each a /{WIDEST_NETWORK} or narrower");
+            let says = format!("is `{network}`, which is too wide: /{WIDEST_NETWORK} is the widest network allowed");
+            let help = "list only the networks that your metrics server connects from";
             findings.about(field, "stack::too_wide", says, help);
             return None;
         }
@@ -112,18 +112,25 @@ fn range(field: &Field, findings: &mut Findings) -> Option<IpNet> {
     let shown = shown_text(text);
     let (says, help) = match (text.parse::<IpNet>(), text.parse::<IpAddr>()) {
         (Ok(IpNet::V6(range)), _) if range.addr().to_ipv4_mapped().is_some() => {
-            (format!("is `{shown}`, which are IPv4 addresses"), "write the IPv4 range".to_owned())
+            (format!("is `{shown}`, which is an IPv4 range written as IPv6"), "write the IPv4 range".to_owned())
         }
         (Ok(range), _) if range == range.trunc() => return Some(range),
         (Ok(range), _) => (
-            format!("is `{shown}`, which has bits after its prefix"),
+            format!("is `{shown}`, which has host bits set"),
             format!("write `{}`, or `{}` for the one address", range.trunc(), IpNet::from(range.addr())),
         ),
         (Err(_), Ok(address)) => {
-            (format!("is `{shown}`, an address and no range"), format!("write `{}`", IpNet::from(address)))
+            (format!("is `{shown}`, an address, not a range"), format!("write `{}`", IpNet::from(address)))
         }
         (Err(_), Err(_)) => {
-            (format!("is `{shown}`, which is no range of addresses"), "write one such as `10.0.0.0/8`".to_owned())
+            let is_name = text.contains(|letter: char| letter.is_ascii_alphabetic()) && !text.contains(':');
+            let example = "e.g. `203.0.113.0/24`";
+            let help = if is_name {
+                format!("host names are not supported: write the addresses, {example}")
+            } else {
+                format!("write a range, {example}")
+            };
+            (format!("is `{shown}`, which is not an IP range (CIDR)"), help)
         }
     };
     findings.about(field, "stack::malformed", says, help);

@@ -23,21 +23,20 @@ impl Kind for SecretArn {
         let text = findings.text(field)?;
         let Some(arn) = Arn::parse(text) else {
             let help = "put the value into Secrets Manager and write its ARN: `arn:aws:secretsmanager:…`";
-            findings.about(field, "stack::arn", "is no ARN of a secret; its value is not shown", help);
+            findings.about(field, "stack::arn", "is not the ARN of a secret; its value is not shown", help);
             return None;
         };
         let part = match arn.secret() {
             SecretName::Whole => None,
             SecretName::Part(part) => Some(part.to_owned()),
             SecretName::OtherService => {
-                let says =
-                    format!("is an ARN of `{}`, but takes one of a Secrets Manager secret", shown_text(arn.service));
+                let says = format!("is an ARN of `{}`, not of a Secrets Manager secret", shown_text(arn.service));
                 let help = "it looks like `arn:aws:secretsmanager:<region>:<account>:secret:<name>`";
                 findings.about(field, "stack::arn", says, help);
                 return None;
             }
             SecretName::Malformed => {
-                let says = "names no secret that Secrets Manager can have";
+                let says = "is not the ARN of a valid secret";
                 let help = "its name has up to 512 letters, digits and `/ _ + = . @ -`; copy the ARN from the console";
                 findings.about(field, "stack::arn", says, help);
                 return None;
@@ -51,12 +50,15 @@ impl Kind for SecretArn {
         };
         let (region, account) = (around.region?, around.account?);
         let partition = Partition::of(region).id;
-        for (what, theirs, ours) in
-            [("partition", arn.partition, partition), ("region", arn.region, region), ("account", arn.account, account)]
-        {
+        for (what, create, theirs, ours) in [
+            ("partition ", "create", arn.partition, partition),
+            ("", "create or replicate", arn.region, region),
+            ("account ", "create", arn.account, account),
+        ] {
             if theirs != ours {
-                let says = format!("is a secret of {what} `{}`, but the stack's is {ours}", shown_text(theirs));
-                let help = format!("make a secret in {ours} and write its ARN; an environment may name another one");
+                let theirs = shown_text(theirs);
+                let says = format!("is a secret in {what}`{theirs}`, but the stack is in {what}`{ours}`");
+                let help = format!("{create} it in {what}`{ours}` and use that ARN");
                 findings.about(field, "stack::arn", says, help);
                 return None;
             }

@@ -42,16 +42,16 @@ impl Kind for User {
     fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<String> {
         let text = findings.text(field)?;
         if is_of_system(text) {
-            let says = format!("is `{}`, which belongs to the hosts' system", shown_text(text));
-            let help = "take a name of its own, such as `gatling`: hosts without such a user get one";
+            let says = format!("is `{}`, a system user of the hosts", shown_text(text));
+            let help = "use another name, such as `gatling`: hosts without such a user get one";
             findings.about(field, "stack::system_user", says, help);
             return None;
         }
         if forms::USER.fits(text) {
             return Some(text.to_owned());
         }
-        let says = format!("is `{}`, which cannot be the user", shown_text(text));
-        findings.about(field, "stack::malformed", says, format!("take {}", forms::USER.words()));
+        let says = format!("is `{}`, which is not a valid user name", shown_text(text));
+        findings.about(field, "stack::malformed", says, format!("use {}", forms::USER.words()));
         None
     }
 
@@ -96,7 +96,7 @@ impl Kind for PublicKey {
             findings.about(
                 field,
                 "stack::public_key",
-                "is no public key of a known type; its value is not shown",
+                "is not a public key of a known type; its value is not shown",
                 help,
             );
             return None;

@@ -53,9 +53,9 @@ const POOLS: Named<Pool> = Named {
     placeholder: "<pool>",
     example: "heavy",
     names: &forms::POOL_NAME,
-    otherwise: "is no name for a pool",
-    none: Some(("holds no pool", "name one: `heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a }`")),
-    limit: at_most_100(|found, most| format!("holds {found} pools, but {most} fit")),
+    otherwise: "is not a valid pool name",
+    none: Some(("has no pool", "name one: `heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a }`")),
+    limit: at_most_100(|found, most| format!("has {found} pools, but at most {most} are allowed")),
     of: PhantomData,
 };
 /// Each location has a pool of its own.
@@ -63,9 +63,9 @@ const LOCATIONS: Named<Location> = Named {
     placeholder: "<location>",
     example: "prl_heavy_paris",
     names: &forms::LOCATION_ID,
-    otherwise: "is no id of a private location",
+    otherwise: "is not a valid private location id",
     none: None,
-    limit: at_most_100(|found, most| format!("holds {found} locations, but {most} fit")),
+    limit: at_most_100(|found, most| format!("has {found} locations, but at most {most} are allowed")),
     of: PhantomData,
 };
 
@@ -149,8 +149,8 @@ impl Kind for Name {
     fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<String> {
         let text = findings.text(field)?;
         if !forms::STACK_NAME.fits(text) {
-            let says = format!("is `{}`, which no stack can be called", shown_text(text));
-            let help = format!("take {}: such as `loadtest`", forms::STACK_NAME.words());
+            let says = format!("is `{}`, which is not a valid stack name", shown_text(text));
+            let help = format!("use {}, such as `loadtest`", forms::STACK_NAME.words());
             findings.about(field, "stack::malformed", says, help);
             return None;
         }
@@ -178,9 +178,9 @@ fn joined(
         None => (name, None),
     };
     if environment.is_some() && !names::fits(&name) {
-        let says = format!("becomes `{}` in this environment, which is no name for a stack", shown_text(&name));
+        let says = format!("becomes `{}` in this environment, which is not a valid stack name", shown_text(&name));
         let most = names::LONGEST_PAIR;
-        let help = format!("take {most} characters at most for both together: lower-case letters, digits and hyphens");
+        let help = format!("use {most} characters at most for both together: lower-case letters, digits and hyphens");
         findings.about(&field, "stack::malformed", says, help);
         return None;
     }
@@ -201,7 +201,7 @@ fn reserved(field: &Field, name: &str, findings: &mut Findings) -> Option<()> {
         None => return Some(()),
     };
     let says = format!("becomes `{start}…` in the names of its resources, but {what} for itself: `{reserved}`");
-    findings.about(field, "stack::reserved", says, "take another name");
+    findings.about(field, "stack::reserved", says, "use another name");
     None
 }
 
@@ -214,9 +214,8 @@ impl Kind for Region {
         let text = findings.text(field)?;
         if forms::REGION.fits(text) {
             if Partition::of(text).is_isolated {
-                let says = format!("is `{text}`, a region of an isolated partition of AWS");
-                let help =
-                    "take a region that reaches api.gatling.io: the control plane and the hosts cannot work without it";
+                let says = format!("is `{text}`, a region of an isolated AWS partition");
+                let help = "use a region that can reach api.gatling.io: the control plane and the hosts cannot work without it";
                 findings.about(field, "stack::isolated_region", says, help);
                 return None;
             }
@@ -228,7 +227,12 @@ impl Kind for Region {
         } else {
             "write it as AWS does, such as `eu-west-3`".to_owned()
         };
-        findings.about(field, "stack::malformed", format!("is `{}`, which is no region", shown_text(text)), help);
+        findings.about(
+            field,
+            "stack::malformed",
+            format!("is `{}`, which is not a valid region", shown_text(text)),
+            help,
+        );
         None
     }
 
@@ -258,7 +262,7 @@ impl Kind for Account {
         if forms::ACCOUNT.fits(text) {
             return Some(text.to_owned());
         }
-        let says = format!("is `{}`, which is no AWS account", shown_text(text));
+        let says = format!("is `{}`, which is not a valid AWS account", shown_text(text));
         findings.about(field, "stack::malformed", says, "write its twelve digits in quotes, without hyphens");
         None
     }
@@ -283,7 +287,7 @@ impl Kind for State {
         let Some((scheme, rest)) = text.split_once("://") else {
             if Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
                 let help = format!("name the directory; the file in it is called `{file}`");
-                findings.about(field, "stack::state", "names a file, but takes a directory", help);
+                findings.about(field, "stack::state", "names a file, but must name a directory", help);
                 return None;
             }
             return Some(StateLocation::File(around.directory.join(text).join(file)));
@@ -295,7 +299,7 @@ impl Kind for State {
         }
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if !forms::is_bucket(bucket) {
-            let says = format!("names the bucket `{}`, which no bucket can be called", shown_text(bucket));
+            let says = format!("names the bucket `{}`, which is not a valid bucket name", shown_text(bucket));
             findings.about(field, "stack::state", says, "write `s3://bucket/prefix`");
             return None;
         }
@@ -304,7 +308,7 @@ impl Kind for State {
             || (!prefix.is_empty() && prefix.split('/').any(|part| matches!(part, "" | "." | "..")))
         {
             let help = "write `s3://bucket/prefix`, with single slashes and no dots alone between them";
-            findings.about(field, "stack::state", "has a prefix that no object can have safely", help);
+            findings.about(field, "stack::state", "has a prefix that is not safe in S3", help);
             return None;
         }
         let key = if prefix.is_empty() { file } else { format!("{prefix}/{file}") };

@@ -20,8 +20,8 @@ const TAG_OF_TRUNNION: &str = "trunnion:";
 const LIMIT: Limit = Limit {
     most: MOST_TAGS - 5,
     code: "stack::tag",
-    says: |found, most| format!("holds {found} tags, but {most} fit"),
-    help: "leave some out: AWS limits the tags of a resource, and five of them are Trunnion's own",
+    says: |found, most| format!("has {found} tags, but at most {most} are allowed"),
+    help: "remove some: AWS limits the tags of a resource, and five of them are Trunnion's own",
 };
 const SIGNS: &str = "letters, digits, spaces and `_ . : / = + - @`";
 
@@ -76,22 +76,22 @@ impl Kind for Tags {
 
 fn tag(findings: &mut Findings, key: &str, value: &str, field: &Field) -> Option<()> {
     if value.chars().count() > LONGEST_TAG_VALUE || !limits::is_tag_text(value) {
-        let help = format!("AWS takes {LONGEST_TAG_VALUE} {SIGNS} at most");
-        findings.about(field, "stack::tag", "has a value that AWS does not take in tags", help);
+        let help = format!("AWS allows {LONGEST_TAG_VALUE} {SIGNS} at most");
+        findings.about(field, "stack::tag", "has a value that AWS does not allow in tags", help);
         return None;
     }
     if limits::is_tag_of_aws(value) {
-        let says = format!("has a value that begins with `{TAG_OF_AWS}`, which AWS keeps for itself");
-        findings.about(field, "stack::tag", says, "take another value");
+        let says = format!("has a value that begins with `{TAG_OF_AWS}`, which AWS reserves");
+        findings.about(field, "stack::tag", says, "use another value");
         return None;
     }
-    let another = "take another key".to_owned();
+    let another = "use another key".to_owned();
     let (says, help) = if limits::is_tag_of_aws(key) {
-        (format!("begins with `{TAG_OF_AWS}`, which AWS keeps for itself"), another)
+        (format!("begins with `{TAG_OF_AWS}`, which AWS reserves"), another)
     } else if key.to_lowercase().starts_with(TAG_OF_TRUNNION) {
-        (format!("begins with `{TAG_OF_TRUNNION}`, by which resources are found again"), another)
+        (format!("begins with `{TAG_OF_TRUNNION}`, which is reserved (upper or lower case)"), another)
     } else if !(1..=LONGEST_TAG_KEY).contains(&key.chars().count()) || !limits::is_tag_text(key) {
-        ("is no key that AWS takes for a tag".to_owned(), format!("take 1 to {LONGEST_TAG_KEY} {SIGNS}"))
+        ("is not a tag key that AWS allows".to_owned(), format!("use 1 to {LONGEST_TAG_KEY} {SIGNS}"))
     } else {
         return Some(());
     };
@@ -109,7 +109,7 @@ fn are_distinct(field: &Field, findings: &mut Findings) -> bool {
             let found = Diagnostic::new("stack::tag", Some(field.key_place), message);
             findings.push(
                 found
-                    .with_help("keep one of the two: IAM takes them for the same key")
+                    .with_help("keep one of the two: IAM treats them as the same key")
                     .with_also(place.clone(), "the other one"),
             );
             are_distinct = false;
