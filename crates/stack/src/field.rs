@@ -131,17 +131,14 @@ impl Findings {
         if self.is_mistyped(&path) {
             return;
         }
-        let (place, message, help) = match self.removal(&path) {
-            Some((environment, place)) => {
-                let place_of_it = if map.path.is_empty() { "every stack".to_owned() } else { map.shown() };
-                let (environment, path) = (shown_text(environment), shown_text(&path));
-                let message = format!("environment `{environment}` removes `{path}`, which {place_of_it} needs");
-                (place, message, "give it a value there, or remove the line".to_owned())
-            }
-            None => {
-                let message = format!("{} has no `{key}`", map.shown());
-                (map.place.clone(), message, format!("add `{key}: {sketch}`"))
-            }
+        let (place, message, help) = if let Some((environment, place)) = self.removal(&path) {
+            let needed_by = if map.path.is_empty() { "every stack".to_owned() } else { map.shown() };
+            let (environment, path) = (shown_text(environment), shown_text(&path));
+            let message = format!("environment `{environment}` removes `{path}`, which {needed_by} needs");
+            (place, message, "give it a value there, or remove the line".to_owned())
+        } else {
+            let message = format!("{} has no `{key}`", map.shown());
+            (map.place.clone(), message, format!("add `{key}: {sketch}`"))
         };
         self.push(Diagnostic::new("stack::missing_key", Some(place), message).with_help(help));
     }
