@@ -67,7 +67,7 @@ fn a_plan_goes_through_a_proxy_with_a_login_and_tls_of_ones_own() {
     refused(
         &stage,
         &[&common[..], &[("HTTPS_PROXY", wrong.as_str()), ("AWS_CA_BUNDLE", bundle)]].concat(),
-        &["the proxy `http://127.0.0.1:", "asks for a user and a password", "`HTTPS_PROXY`"],
+        &["the proxy `http://127.0.0.1:", "requires a user and a password", "`HTTPS_PROXY`"],
     );
     // Around the proxy nobody knows the name.
     refused(
@@ -99,7 +99,10 @@ fn what_fails_in_tls_says_whose_certificate_is_meant() {
         refused(&stage, &variables, &[&[url.as_str()], parts].concat());
     };
     at(network.tls_as_authority(&authority), &["the certificate of an authority (`CA:TRUE`)", "(`CA:FALSE`)"]);
-    at(network.tls_among_friends(&authority, "127.0.0.1"), &["asks for a certificate", "correct `AWS_ENDPOINT_URL`"]);
+    at(
+        network.tls_among_friends(&authority, "127.0.0.1"),
+        &["requires a client certificate", "correct `AWS_ENDPOINT_URL`"],
+    );
     at(network.closing(), &["closes the connection before it answers"]);
     // The certificate that nobody trusts is the proxy's own, for a tunnel and without one.
     let strange = Authority::default();
@@ -120,10 +123,10 @@ fn a_pipe_is_no_file_and_is_not_waited_for() {
     let pipe = stage.path("pipe");
     let pipe = pipe.to_str().unwrap();
     for variable in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
-        refused(&stage, &[(variable, pipe), KEYS[0], KEYS[1]], &["it is no regular file"]);
+        refused(&stage, &[(variable, pipe), KEYS[0], KEYS[1]], &["it is not a regular file"]);
     }
     let token = [("AWS_WEB_IDENTITY_TOKEN_FILE", pipe), ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x")];
-    refused(&stage, &token, &["`AWS_WEB_IDENTITY_TOKEN_FILE` names", "it is no regular file"]);
+    refused(&stage, &token, &["`AWS_WEB_IDENTITY_TOKEN_FILE` names", "it is not a regular file"]);
 }
 
 #[test]
@@ -251,7 +254,7 @@ fn what_is_no_answer_of_aws_says_so() {
         );
     };
     refused_at(&at(network.closing()), &["closes the connection before it answers", "what stands before it"]);
-    refused_at(&at(network.nothing()), &["nothing listens there", "`AWS_ENDPOINT_URL`"]);
+    refused_at(&at(network.nothing()), &["nothing is listening there", "`AWS_ENDPOINT_URL`"]);
     refused_at(&at(network.page("403 Forbidden", "Blocked by policy")), &["HTTP status 403, \"Blocked by policy\""]);
     refused_at(&at(network.page("502 Bad Gateway", "Oops")), &["not AWS's: HTTP status 502"]);
     refused_at(&at(network.page("200 OK", "Welcome to the hotel")), &["\"Welcome to the hotel\"", "login page"]);
@@ -283,7 +286,7 @@ fn what_is_no_answer_of_aws_says_so() {
         &["the proxy `http://127", "in the place of `http://aws.test`", "\"Not on the list\"", "have the proxy allow"],
     );
     through(&at(network.page("407 Proxy Authentication Required", "Sign in")), &["HTTP status 407", "USER:PASSWORD"]);
-    through(&at(network.nothing()), &["the proxy `http://127", "nothing listens there", "`HTTP_PROXY`"]);
+    through(&at(network.nothing()), &["the proxy `http://127", "nothing is listening there", "`HTTP_PROXY`"]);
     let aws = [("AWS_ENDPOINT_URL", "https://aws.test"), KEYS[0], KEYS[1]];
     let refusing = at(network.page("403 Forbidden", "No"));
     refused(&stage, &[&aws[..], &[("HTTPS_PROXY", &refusing)]].concat(), &["refuses to connect to `https://aws.test`"]);
@@ -354,8 +357,15 @@ fn each_way_without_credentials_has_its_own_words() {
     let forbidding = network.answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let forbidding = format!("http://{forbidding}");
     let machine = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", forbidding.as_str());
-    refused(&stage, &[machine], &["no AWS credentials were found", "HTTP status 403", "`--sandbox` needs none"]);
+    refused(
+        &stage,
+        &[machine],
+        &["no AWS credentials were found", "HTTP status 403", "`--sandbox` needs no credentials"],
+    );
     refused(&stage, &[NO_METADATA], &["no AWS credentials were found", "set `AWS_PROFILE`"]);
+    // Nobody asked the machine for an instance role.
+    let unasked = said(&plan(&stage, &[NO_METADATA]));
+    assert!(!unasked.contains("instance role"), "{unasked}");
 
     stage.write("broken", "[default]\nregion = eu-west-3\nnonsense\n");
     refused(&stage, &[("AWS_CONFIG_FILE", "broken"), KEYS[0], KEYS[1]], &["line 3 of `broken` cannot be read"]);

@@ -111,7 +111,7 @@ pub enum Throttle {
 #[non_exhaustive]
 pub enum ConnectError {
     /// An endpoint that is no URL.
-    #[error("{named_by} is `{url}`, which is no `http://` or `https://` address")]
+    #[error("{named_by} is `{url}`, which is not an `http://` or `https://` address")]
     Endpoint {
         /// What it says.
         url: String,
@@ -146,7 +146,7 @@ pub enum ConnectError {
         why: String,
     },
     /// A profile that is nowhere.
-    #[error("`{variable}` names the profile `{name}`, which is neither in {}", list(.files).replace(" and ", " nor in "))]
+    #[error("`{variable}` names the profile `{name}`, which is not in {}", list(.files).replace(" and ", " and not in "))]
     UnknownProfile {
         /// Its name.
         name: String,
@@ -182,7 +182,7 @@ pub enum ConnectError {
         why: String,
     },
     /// A variable that says nothing without another one.
-    #[error("`{set}` is set, and `{missing}`, which belongs to it, is not")]
+    #[error("`{set}` is set, but `{missing}` is not set or is empty")]
     HalfSet {
         /// The one that is set.
         set: &'static str,
@@ -200,7 +200,7 @@ pub enum ConnectError {
         why: String,
     },
     /// A path at which a container has no credentials.
-    #[error("`{variable}` is `{value}`, which is no path that begins with `/`")]
+    #[error("`{variable}` is `{value}`, which is not a path that begins with `/`")]
     RelativeUri {
         /// The variable that names it.
         variable: &'static str,

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{imds::client::error::ImdsError, meta::ProviderChainError};
+use aws_config::{
+    imds::client::error::ImdsError,
+    meta::{ProviderAttempt, ProviderChainError},
+};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, error::CredentialsError, future},
@@ -337,17 +340,21 @@ fn nowhere(error: &CredentialsError) -> NoCredentials {
         Some(ImdsError::FailedToLoadToken(_)) => chain(error).contains("forbidden").then_some(403),
         _ => None,
     };
-    let tried: Vec<&str> = find::<ProviderChainError<CredentialsError>>(error)
-        .map(|chain| chain.attempts().iter().map(aws_config::meta::ProviderAttempt::name).collect())
-        .unwrap_or_default();
+    // Where a variable switches the metadata service off, nobody asked the machine.
+    let asked_machine = find::<ProviderChainError<CredentialsError>>(error).is_some_and(|tried| {
+        let is_asked = |attempt: &ProviderAttempt<CredentialsError>| {
+            attempt.name() == "Ec2InstanceMetadata" && !chain(attempt.error()).contains("AWS_EC2_METADATA_DISABLED")
+        };
+        tried.attempts().iter().any(is_asked)
+    });
     let metadata = match status {
         Some(status) => format!("; this machine's metadata service answers with HTTP status {status}"),
-        None if tried.contains(&"Ec2InstanceMetadata") => ", and this machine offers none".to_owned(),
+        None if asked_machine => ", and this machine has no instance role".to_owned(),
         None => String::new(),
     };
     NoCredentials {
-        message: format!("no AWS credentials were found in the environment and in the profiles{metadata}"),
-        help: "set `AWS_PROFILE` to a profile of `~/.aws/config`, or run `aws configure`; `--sandbox` needs none"
+        message: format!("no AWS credentials were found in the environment or in a profile{metadata}"),
+        help: "set `AWS_PROFILE` to a profile of `~/.aws/config`, or run `aws configure`; `--sandbox` needs no credentials"
             .to_owned(),
         class: Class::Credentials,
     }

@@ -12,7 +12,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     if fs::canonicalize(path)? == Path::new("/dev/null") {
         return Ok(Vec::new());
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
 }
 
 #[cfg(test)]
@@ -24,7 +24,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(read(&pipe).is_err_and(|error| error.to_string().contains("no regular file")));
+        assert!(read(&pipe).is_err_and(|error| error.to_string().contains("not a regular file")));
         assert!(read(Path::new("/dev/zero")).is_err());
         assert!(read(folder.path()).is_err());
         assert_eq!(read(Path::new("/dev/null")).unwrap(), Vec::<u8>::new());

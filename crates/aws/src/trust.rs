@@ -98,7 +98,7 @@ mod tests {
         let folder = Bundle { path: folder.path().display().to_string(), named_by: named_by.clone() };
         assert!(matches!(of_bundle(&folder, &environment), Err(ConnectError::CaBundle { .. })));
         let zero = Bundle { path: "/dev/zero".to_owned(), named_by: named_by.clone() };
-        assert!(of_bundle(&zero, &environment).is_err_and(|error| error.to_string().contains("no regular file")));
+        assert!(of_bundle(&zero, &environment).is_err_and(|error| error.to_string().contains("not a regular file")));
         let environment_with = crate::environment::of(&[("SSL_CERT_FILE", "/dev/zero")]);
         let error = context(None, &environment_with).unwrap_err().to_string();
         assert!(error.contains("`SSL_CERT_FILE` names `/dev/zero`"), "{error}");

@@ -127,7 +127,7 @@ impl Unanswered {
         let end = proxy.as_ref().map_or_else(|| format!("`{host}`"), |proxy| format!("the proxy `{}`", proxy.shown));
         match trouble {
             Trouble::UnknownName => format!("{end} has a name that this machine cannot resolve"),
-            Trouble::Refused => format!("{end} refuses the connection: nothing listens there"),
+            Trouble::Refused => format!("{end} refuses the connection: nothing is listening there"),
             Trouble::NoWay(why) => format!("{end} cannot be reached ({why})"),
             Trouble::NoConnection => format!("`{host}`{through} does not accept the connection in time"),
             Trouble::Silent => format!("`{host}`{through} accepts the connection and does not answer in time"),
@@ -141,11 +141,11 @@ impl Unanswered {
                 "`{host}`{through} shows the certificate of an authority (`CA:TRUE`) where its own belongs, which nobody may trust"
             ),
             Trouble::ClientCertificate => {
-                format!("`{host}`{through} asks for a certificate of whoever connects, and there is none to show")
+                format!("`{host}`{through} requires a client certificate, and there is none")
             }
             Trouble::AtProxy(trouble) => Self { trouble: (**trouble).clone(), ..self.clone() }.message(),
             Trouble::NoTls(why) => format!("`{host}`{through} does not speak TLS as it must: {why}"),
-            Trouble::ProxyLogin => format!("{end} asks for a user and a password, or does not take those it was given"),
+            Trouble::ProxyLogin => format!("{end} requires a user and a password, or rejects those it was given"),
             Trouble::ProxyRefuses => format!("{end} refuses to connect to `{host}`"),
             Trouble::Page { status, title } => {
                 let title = title.as_ref().map(|title| format!(", \"{title}\"")).unwrap_or_default();
@@ -192,7 +192,7 @@ impl Unanswered {
             (Trouble::UnknownName, None) => {
                 format!("check `region` in the stack file, {endpoint} and this machine's name service; set `HTTPS_PROXY` where only a proxy knows the internet")
             }
-            (Trouble::Refused, None) => format!("start what must listen at `{bare}`, or correct {endpoint}"),
+            (Trouble::Refused, None) => format!("start what must listen at `{bare}`, correct {endpoint}, or unset it to use AWS"),
             (Trouble::Page { status: 407, .. } | Trouble::ProxyLogin, Some(variable)) => {
                 format!("write them into `{variable}`, as in `http://USER:PASSWORD@proxy:3128`")
             }

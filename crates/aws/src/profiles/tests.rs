@@ -172,12 +172,12 @@ async fn a_part_of_credentials_is_an_error_that_names_what_is_missing() {
         (vec![("AWS_PROFILE", "gone-session")], "there is no section `[sso-session gone]`", "`gone-session`"),
         (vec![("AWS_PROFILE", "no-start")], "no `sso_start_url`", ""),
         (vec![("AWS_PROFILE", "half-section")], "`[sso-session half]` has no `sso_start_url`", ""),
-        (vec![id], "`AWS_ACCESS_KEY_ID` is set, and `AWS_SECRET_ACCESS_KEY`", "set `AWS_SECRET_ACCESS_KEY`"),
+        (vec![id], "`AWS_ACCESS_KEY_ID` is set, but `AWS_SECRET_ACCESS_KEY`", "set `AWS_SECRET_ACCESS_KEY`"),
         (vec![id, ("AWS_SECRET_ACCESS_KEY", "")], "`AWS_SECRET_ACCESS_KEY`", "unset `AWS_ACCESS_KEY_ID`"),
         (vec![id, ("AWS_SECRET_ACCESS_KEY", " ")], "`AWS_SECRET_ACCESS_KEY`", "unset `AWS_ACCESS_KEY_ID`"),
         (vec![id, ("AWS_PROFILE", "keys")], "`AWS_SECRET_ACCESS_KEY`", "unset `AWS_ACCESS_KEY_ID`"),
-        (vec![secret], "`AWS_SECRET_ACCESS_KEY` is set, and `AWS_ACCESS_KEY_ID`", "set `AWS_ACCESS_KEY_ID`"),
-        (vec![("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")], "`AWS_WEB_IDENTITY_TOKEN_FILE` is set, and `AWS_ROLE_ARN`", ""),
+        (vec![secret], "`AWS_SECRET_ACCESS_KEY` is set, but `AWS_ACCESS_KEY_ID`", "set `AWS_ACCESS_KEY_ID`"),
+        (vec![("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")], "`AWS_WEB_IDENTITY_TOKEN_FILE` is set, but `AWS_ROLE_ARN`", ""),
     ] {
         let error = read(CONFIG, &variables).await.unwrap_err();
         let help = error.help().unwrap();
