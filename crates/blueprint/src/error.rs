@@ -85,7 +85,7 @@ pub enum BlueprintError {
         first: String,
     },
     /// The control plane's task definition is longer than ECS takes.
-    #[error("the control plane's task definition has {size} bytes, {conf} of them its conf, and ECS takes {limit}")]
+    #[error("the control plane's task definition has {size} bytes, {conf} of them its conf, but ECS allows {limit}")]
     TaskDefinitionTooLong {
         /// Its size in bytes.
         size: usize,
@@ -95,7 +95,7 @@ pub enum BlueprintError {
         limit: usize,
     },
     /// The rendered user data is longer than AWS takes.
-    #[error("the user data of pool `{pool}` has {size} bytes, and AWS takes {limit}")]
+    #[error("the user data of pool `{pool}` has {size} bytes, but AWS allows {limit}")]
     UserDataTooLong {
         /// The pool.
         pool: String,
@@ -158,7 +158,7 @@ impl BlueprintError {
                 "let the first line of the template begin with `#!/bin/bash`, `#cloud-config` or another mark of cloud-init",
             ),
             Self::TaskDefinitionTooLong { .. } => Some(
-                "the conf names every host and every system property: take fewer and larger hosts or fewer properties, or \
+                "the conf names every host and every system property: use fewer and larger hosts or fewer properties, or \
                  split the stack",
             ),
             Self::UnknownVariable { .. } => Some("remove it, or name a template of your own in `generator.template`"),

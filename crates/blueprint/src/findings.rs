@@ -74,8 +74,8 @@ fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Findin
     .find(|(_, asked, has)| i64::from(*asked) > *has)?;
     Some(Finding {
         code: "type_too_small",
-        message: format!("`pools.{name}.{key}` asks for {asked}, but AWS says that {type_name} takes {has}"),
-        help: Some(format!("lower it to {has}, or take a larger instance type")),
+        message: format!("`pools.{name}.{key}` asks for {asked}, but AWS says that {type_name} allows {has}"),
+        help: Some(format!("lower it to {has}, or use a larger instance type")),
         path: format!("pools.{name}.{key}"),
     })
 }
@@ -106,10 +106,10 @@ fn too_many_subnets(stack: &Stack, observed: &Observed) -> Option<Finding> {
     (ids.len() > SERVICE_SUBNETS).then(|| Finding {
         code: "too_many_subnets",
         message: format!(
-            "the control plane would stand in the {} subnets of the pools, but ECS takes {SERVICE_SUBNETS}",
+            "the control plane runs in the pools' subnets, which are {}, but an ECS service allows {SERVICE_SUBNETS} at most",
             ids.len()
         ),
-        help: Some(format!("name up to {SERVICE_SUBNETS} zones in `control_plane.zones`")),
+        help: Some(format!("name at most {SERVICE_SUBNETS} zones for it in `control_plane.zones`")),
         path: "control_plane.zones".to_owned(),
     })
 }
@@ -165,7 +165,7 @@ fn no_such_java(stack: &Stack) -> Option<Finding> {
         code: "no_such_java",
         message: format!("Amazon Linux 2023 has no Java {java} to install for the hosts of pool `{name}`"),
         help: Some(format!(
-            "take Java 11, 17, 21 or 25, or name an image with Java {java} in `pools.{name}.image`, or a template that \
+            "use Java 11, 17, 21 or 25, or name an image with Java {java} in `pools.{name}.image`, or a template that \
              fetches it"
         )),
         path: "generator.java".to_owned(),
@@ -225,10 +225,10 @@ fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Op
         ("none" | "internet_gateway", _) => return None,
         _ => (
             format!(
-                "the Elastic IPs of pool `{name}` are not used: the default route of {id} is no internet gateway, so its \
+                "the Elastic IPs of pool `{name}` are not used: the default route of {id} is not an internet gateway, so its \
                  hosts reach the internet by other addresses"
             ),
-            "leave `public_ip` out, or place the pool in a subnet whose default route is an internet gateway",
+            "remove `public_ip`, or place the pool in a subnet whose default route is an internet gateway",
         ),
     };
     Some(Finding { code: "not_public", message, help: Some(help.to_owned()), path: format!("pools.{name}.public_ip") })
@@ -344,8 +344,8 @@ fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries, desired: &Gra
         Some(Finding {
             code: "dynamic_generator",
             message: format!(
-                "the generator binary `{}` is linked dynamically: it does not start on Amazon Linux 2023 where it needs a \
-                 newer C library",
+                "the generator binary `{}` is linked dynamically: on Amazon Linux 2023 it may not start, because that has \
+                 an older C library",
                 binary.path.display()
             ),
             help: Some("build one that is linked statically with `cargo xtask generator`".to_owned()),

@@ -365,7 +365,7 @@ fn a_template_that_does_not_render_says_where() {
     insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, generator, instance_type, interfaces, java, javascript, metrics_port, pool, public_ip, region, ssh, stack, tracking, variables");
     insta::assert_snapshot!(with_template("one\n{% if stack %}\n").unwrap_err(), @"`<directory>/boot.tera`, line 3: Unexpected end of input");
     insta::assert_snapshot!(with_template("{{ variables.missing | quote }}").unwrap_err(), @"`<directory>/boot.tera`, line 1: Invalid type for the value, expected `&str` but got `undefined`");
-    insta::assert_snapshot!(with_template(&format!("#!{}", "x".repeat(USER_DATA_LIMIT - 1))).unwrap_err(), @"the user data of pool `small` has 16385 bytes, and AWS takes 16384");
+    insta::assert_snapshot!(with_template(&format!("#!{}", "x".repeat(USER_DATA_LIMIT - 1))).unwrap_err(), @"the user data of pool `small` has 16385 bytes, but AWS allows 16384");
     assert_eq!(with_template(&format!("#!{}", "x".repeat(USER_DATA_LIMIT - 2))).unwrap().len(), USER_DATA_LIMIT);
 }
 

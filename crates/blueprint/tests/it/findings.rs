@@ -145,8 +145,8 @@ fn aws_knows_instance_types_better_than_the_catalog() {
     let facts = map([("interfaces", Value::Number(16)), ("addresses", Value::Number(20))]);
     observed.lookups.insert("instance_type.main[c6in.32xlarge]".parse().unwrap(), facts);
     insta::assert_snapshot!(told(&stack, &observed), @r"
-    error[type_too_small] at pools.heavy.addresses: `pools.heavy.addresses` asks for 30, but AWS says that c6in.32xlarge takes 20
-      help: lower it to 20, or take a larger instance type
+    error[type_too_small] at pools.heavy.addresses: `pools.heavy.addresses` asks for 30, but AWS says that c6in.32xlarge allows 20
+      help: lower it to 20, or use a larger instance type
     ");
 }
 
@@ -168,7 +168,7 @@ fn amazon_linux_has_some_versions_of_java() {
     stack.generator.java = 19;
     insta::assert_snapshot!(told(&stack, &observed(2000, 2000)), @r"
     error[no_such_java] at generator.java: Amazon Linux 2023 has no Java 19 to install for the hosts of pool `heavy`
-      help: take Java 11, 17, 21 or 25, or name an image with Java 19 in `pools.heavy.image`, or a template that fetches it
+      help: use Java 11, 17, 21 or 25, or name an image with Java 19 in `pools.heavy.image`, or a template that fetches it
     ");
     for java in [11, 17, 21, 25] {
         stack.generator.java = java;
@@ -301,8 +301,8 @@ fn subnets_are_counted_once_they_are_known() {
         observed.lookups.insert(format!("subnet.main[{id}]").parse().unwrap(), found);
     }
     insta::assert_snapshot!(told(&stack, &observed), @r"
-    error[too_many_subnets] at control_plane.zones: the control plane would stand in the 17 subnets of the pools, but ECS takes 16
-      help: name up to 16 zones in `control_plane.zones`
+    error[too_many_subnets] at control_plane.zones: the control plane runs in the pools' subnets, which are 17, but an ECS service allows 16 at most
+      help: name at most 16 zones for it in `control_plane.zones`
     ");
     // The same subnet, asked for in two ways.
     let zone = observed.lookups.get_mut(&"subnet.main[eu-west-3b]".parse().unwrap()).unwrap();

@@ -257,7 +257,7 @@ fn a_task_definition_that_is_too_long_is_refused_before_anything_is_made() {
     stack.locations.get_mut("prl_small").unwrap().system_properties = properties(1000);
     let error = of(&stack).unwrap_err();
     assert_eq!(error.path().as_deref(), Some("locations"));
-    assert!(error.to_string().ends_with("and ECS takes 65536"), "{error}");
+    assert!(error.to_string().ends_with("but ECS allows 65536"), "{error}");
     // Every host has a line of its own in the conf, though nobody knows its address yet.
     stack.locations.get_mut("prl_small").unwrap().system_properties.clear();
     let small = stack.pools["small"].clone();
