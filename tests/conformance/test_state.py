@@ -97,7 +97,7 @@ def test_written_plan_is_refused_once_the_state_went_on(shared):
     write(world, {**state, "serial": state["serial"] + 1})
     refused = world.machine.run("apply", "plan.json", "--yes")
     assert refused.code == 1
-    assert "is not that of" in refused.said and f"the state is at serial {state['serial'] + 1}" in refused.said
+    assert "is out of date" in refused.said and f"its serial is {state['serial'] + 1}" in refused.said
     assert "create instance.small[1]" in world.machine.plan().changes, "nothing was changed"
 
 

@@ -154,7 +154,7 @@ fn a_pipe_in_place_of_a_state_or_a_plan_is_an_error() {
         let arguments: &[&str] = if pipe == "plan.json" { &["apply", pipe] } else { &["plan"] };
         let ended = stage.run(arguments);
         assert_eq!(ended.code, 1);
-        assert!(ended.stderr.contains("no regular file"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("not a regular file"), "{}", ended.stderr);
         fs::remove_file(path).unwrap();
     }
 }
@@ -170,10 +170,10 @@ fn after_a_failure_the_next_step_fits_what_was_asked() {
     stage.succeed(&["plan", "--out", "plan.json"]);
     deny("ec2:RunInstances");
     let written = stage.run(&["apply", "plan.json", "--yes"]);
-    assert!(written.stderr.contains("Make a new plan and apply that"), "{}", written.stderr);
+    assert!(written.stderr.contains("Make a new plan and apply it"), "{}", written.stderr);
     deny("ec2:RunInstances");
     let whole = stage.run(&["apply", "--yes"]);
-    assert!(whole.stderr.contains("Running the same again goes on from here."), "{}", whole.stderr);
+    assert!(whole.stderr.contains("Run the same command again to continue."), "{}", whole.stderr);
     stage.succeed(&["apply", "--yes"]);
     // The same again would replace the new host once more.
     deny("ec2:RunInstances");

@@ -73,7 +73,10 @@ fn the_same_name_in_another_repository_is_taken_over_on_purpose_or_not_at_all() 
     let before = writes(&sandbox);
 
     let plan = second.succeed(&["plan"]).stdout;
-    assert!(plan.contains("14 resources belong to the same stack of another home, `github.com/acme/infra`"), "{plan}");
+    assert!(
+        plan.contains("a stack of this name was applied from another home, `github.com/acme/infra` (14 resources)"),
+        "{plan}"
+    );
     assert!(!plan.contains("s3cret"), "{plan}");
     for command in [&["apply", "--yes"][..], &["destroy", "--yes"]] {
         refused(&second.run(command), &["14 resources", "`github.com/acme/infra`"]);

@@ -180,7 +180,7 @@ fn one_sick_host_is_replaced_by_its_address() {
 
     refused(&stage, &["plan", "--replace", "instance.heavy[7]"], &["`instance.heavy[7]`", "similar: `instance.heavy["]);
     refused(&stage, &["plan", "--target", "instance.havy"], &["`instance.havy`", "similar: `instance.heavy["]);
-    refused(&stage, &["plan", "--target", "instance.heavy[3"], &["is no address", "similar: `instance.heavy[3]`"]);
+    refused(&stage, &["plan", "--target", "instance.heavy[3"], &["is not an address", "similar: `instance.heavy[3]`"]);
     refused(&stage, &["plan", "--replace", "ecs_service.control_plane", "--destroy"], &["cannot be used with"]);
 }
 
@@ -229,7 +229,7 @@ fn a_written_plan_finds_the_stack_file_of_another_workspace_or_is_told_where_it_
     fs::rename(second.path("stack.yaml"), second.path("renamed.yaml")).unwrap();
     refused(&second, &["apply", "--yes", "plans/plan.json"], &["stack file", "`stack.yaml`", "`--stack FILE`"]);
     second.succeed(&["apply", "--yes", "plans/plan.json", "--stack", "renamed.yaml"]);
-    refused(&second, &["apply", "--yes", "renamed.yaml", "--stack", "x.yaml"], &["is no plan"]);
+    refused(&second, &["apply", "--yes", "renamed.yaml", "--stack", "x.yaml"], &["is not a plan"]);
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn a_closed_terminal_is_as_clean_as_ctrl_c() {
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("Interrupted.") && rest.contains("1 begun and not waited for"), "{rest}");
+    assert!(rest.contains("Interrupted.") && rest.contains("1 interrupted while waiting"), "{rest}");
     let saved: Value = serde_json::from_slice(&fs::read(stage.path(".trunnion/minimal.json")).unwrap()).unwrap();
     assert!(!saved["resources"].as_object().unwrap().is_empty());
     assert_eq!(fs::read(stage.path(".trunnion/minimal.lock")).unwrap(), b"", "the lock is given back");

@@ -30,6 +30,8 @@ pub(crate) struct Failure {
     pub code: String,
     /// AWS's message, or our own.
     pub message: String,
+    /// The state that it leaves, said before the failure, and how that ends, said after it.
+    pub leaves: Option<[&'static str; 2]>,
     /// What to do next, where we know better than the class does.
     pub help: Option<String>,
     /// What AWS's support finds the call by.
@@ -206,6 +208,7 @@ impl Failure {
             class: Class::Other,
             code: String::new(),
             message: message.into(),
+            leaves: None,
             help: help.into(),
             request_id: None,
             source: None,
@@ -246,6 +249,10 @@ impl Failure {
             ("", subject) => format!("{subject}: {said}"),
             (operation, "") => format!("`{operation}` failed: {said}"),
             (operation, subject) => format!("`{operation}` for {subject} failed: {said}"),
+        };
+        let message = match self.leaves {
+            Some([state, end]) => format!("{state}: {message}; {end}"),
+            None => message,
         };
         let mut error = ProviderError::new(message, help).with_class(self.class);
         if !self.operation.is_empty() {

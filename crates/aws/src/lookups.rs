@@ -193,7 +193,7 @@ pub(crate) async fn types(aws: &Aws, queries: &Queries) -> Result<Answers, Failu
         ])),
         None => Err(Failure::own(
             format!("the instance type `{}` is not offered in {}", query.name, aws.connection.region),
-            "take another `instance_type`, or another region".to_owned(),
+            "use another `instance_type`, or another region".to_owned(),
         )),
     };
     Ok(queries.types.iter().map(|(address, query)| (address.clone(), answer(query))).collect())
@@ -332,7 +332,7 @@ fn subnet(query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable]) -> Resul
         ])),
         [] => Err(Failure::own(
             format!("`{vpc}` has no such subnet: {place}"),
-            "take another `zone`, or name a `subnet` of that VPC".to_owned(),
+            "use another `zone`, or name a `subnet` of that VPC".to_owned(),
         )),
         several => {
             let mut ids: Vec<&str> = several.iter().filter_map(|subnet| subnet.subnet_id.as_deref()).collect();

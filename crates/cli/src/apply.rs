@@ -34,14 +34,14 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// How to go on where not all was done.
+    /// How to continue after an incomplete run.
     fn next(&self) -> &'static str {
         match &self.written {
-            Some(_) => "Make a new plan and apply that to go on from here.",
+            Some(_) => "Make a new plan and apply it to continue.",
             None if !self.origin.replace.is_empty() => {
-                "Run it without `--replace` to go on from here: with it, what was replaced already is replaced once more."
+                "Run it without `--replace` to continue: with it, what was already replaced is replaced again."
             }
-            None => "Running the same again goes on from here.",
+            None => "Run the same command again to continue.",
         }
     }
 }
@@ -51,9 +51,11 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
         return apply_document(arguments, output).await;
     }
     if arguments.stack.is_some() {
-        let message =
-            format!("`--stack` says where the stack file of a plan is, and `{}` is no plan", arguments.file.display());
-        return Err(Failure::with_help("apply::arguments", message, "leave `--stack` out"));
+        let message = format!(
+            "`--stack` says where the stack file of a plan is, and `{}` is not a plan",
+            arguments.file.display()
+        );
+        return Err(Failure::with_help("apply::arguments", message, "remove `--stack`"));
     }
     let origin = Origin {
         file: arguments.file.display().to_string(),
@@ -78,7 +80,7 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure>
         return Err(Failure::with_help(
             "apply::arguments",
             "a plan document says itself what it is about",
-            "leave `--env`, `--target`, `--replace`, `--update-images` and `--update-generator` out, or make a new plan with \
+            "remove `--env`, `--target`, `--replace`, `--update-images` and `--update-generator`, or make a new plan with \
              them",
         ));
     }
@@ -86,7 +88,7 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure>
     let origin = document.compared.origin.clone();
     if origin.sandbox != arguments.cloud.sandbox {
         let (of, help) =
-            if origin.sandbox { ("the sandbox", "add `--sandbox`") } else { ("AWS", "leave `--sandbox` out") };
+            if origin.sandbox { ("the sandbox", "add `--sandbox`") } else { ("AWS", "remove `--sandbox`") };
         let message = format!("`{}` is a plan for {of}", arguments.file.display());
         return Err(Failure::with_help("apply::arguments", message, help));
     }
@@ -137,7 +139,7 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
     .await;
     if let Err(error) = session.release().await {
         output.always_say(&format!(
-            "The lock could not be given back: {}. Nobody renews it any more, so it ends by itself.",
+            "Could not release the lock: {}. A lock in S3 expires two minutes after its last renewal, a lock file ends with this process.",
             causes(&error)
         ));
     }
@@ -171,6 +173,7 @@ async fn agreed<'session>(
     let document = planned.document(&job.origin);
     let readable = trunnion::render::terminal(&document);
     let takes_over = !document.compared.other_homes.is_empty();
+    let home = engine.stack().home.as_str();
     let must_ask = (!planned.plan.is_empty() || takes_over) && !how.yes;
     if must_ask {
         // Nobody agrees to what they have not seen.
@@ -183,9 +186,12 @@ async fn agreed<'session>(
     }
     if takes_over && !how.take_over {
         if how.yes {
-            return Err(Error::OtherHome(document.compared.other_homes).into());
+            let message = format!("{}. Nothing was changed", other_homes(&document, home));
+            let error = Error::OtherHome(document.compared.other_homes);
+            let help = error.diagnostics().first().and_then(|error| error.help().map(|help| help.to_string()));
+            return Err(Failure::with_help("apply::other_home", message, help.unwrap_or_default()));
         }
-        consent_to_take_over(&document, output).await?;
+        consent_to_take_over(&document, home, output).await?;
         planned.agree_to_take_over();
     }
     if must_ask {
@@ -204,10 +210,15 @@ fn named(path: &Path, error: Error) -> Failure {
     }
 }
 
-/// `--take-over` of a person at the keyboard.
-async fn consent_to_take_over(document: &Document, output: Output) -> Result<(), Failure> {
+/// Which homes the stack was applied from, and which one this is.
+fn other_homes(document: &Document, home: &str) -> String {
     let others: Vec<String> = document.compared.other_homes.iter().map(ToString::to_string).collect();
-    let question = format!("{}. Type take over to make them this stack's: ", plain(&others.join(", and ")));
+    format!("{}; this is `{home}`", others.join(", and "))
+}
+
+/// `--take-over` of a person at the keyboard.
+async fn consent_to_take_over(document: &Document, home: &str, output: Output) -> Result<(), Failure> {
+    let question = format!("{}. Type take over to make them this home's: ", plain(&other_homes(document, home)));
     match output.ask(&trunnion::render::head(document), &question).await {
         Some(answer) if answer == "take over" => Ok(()),
         Some(_) => {
@@ -217,7 +228,7 @@ async fn consent_to_take_over(document: &Document, output: Output) -> Result<(),
         None => Err(Failure::with_help(
             "apply::consent",
             "there is no terminal to ask on, so nothing was changed",
-            "`--take-over` together with `--yes` goes on without asking",
+            "`--take-over` together with `--yes` continues without asking",
         )),
     }
 }
@@ -239,7 +250,7 @@ async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
         None => Err(Failure::with_help(
             "apply::consent",
             "there is no terminal to ask on, so nothing was changed",
-            "`--yes` goes on without asking",
+            "`--yes` continues without asking",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! How an apply ended, and how to go on.
+//! How an apply ended, and how to continue.
 
 use std::fmt::Write as _;
 
@@ -33,7 +33,7 @@ pub(crate) fn tell(
             causes(error)
         ));
     }
-    let (code, end) = ended(outcome);
+    let (code, end) = ended(outcome, origin.destroy);
     let line = format!("{}{end}{:#} {}.", style::STRONG, style::STRONG, counts(outcome));
     match code {
         DONE if outcome.done.is_empty() => {}
@@ -46,23 +46,24 @@ pub(crate) fn tell(
 }
 
 /// The exit code, and how it ended in a few words.
-fn ended(outcome: &Outcome) -> (u8, &'static str) {
+fn ended(outcome: &Outcome, is_destroy: bool) -> (u8, &'static str) {
     let words = match Ending::of(outcome) {
         Ending::Complete => "Done.",
         Ending::Unsaved if outcome.is_executed() => "Done, but the state is not saved.",
-        Ending::Unsaved | Ending::Failed => "Not all was done.",
+        Ending::Unsaved | Ending::Failed if is_destroy => "Destroy incomplete:",
+        Ending::Unsaved | Ending::Failed => "Apply incomplete:",
         Ending::Interrupted => "Interrupted.",
     };
     (outcome.exit_code().code(), words)
 }
 
-/// `12 of 15 steps done, 0 failed, 0 skipped, 1 not waited for, 2 not started`
+/// `12 of 15 steps done, 0 failed, 0 skipped, 1 interrupted while waiting, 2 not started`
 fn counts(outcome: &Outcome) -> String {
     let (done, failed, skipped) = (outcome.done.len(), outcome.failed.len(), outcome.skipped.len());
     let (interrupted, not_started) = (outcome.interrupted.len(), outcome.not_started);
     let total = done + failed + skipped + interrupted + not_started;
     let mut text = format!("{done} of {total} steps done, {failed} failed, {skipped} skipped");
-    for (count, what) in [(interrupted, "begun and not waited for"), (not_started, "not started")] {
+    for (count, what) in [(interrupted, "interrupted while waiting"), (not_started, "not started")] {
         if count > 0 {
             let _ = write!(text, ", {count} {what}");
         }
@@ -117,22 +118,22 @@ mod tests {
         };
         assert_eq!(
             counts(&outcome),
-            "1 of 4 steps done, 0 failed, 0 skipped, 1 begun and not waited for, 2 not started"
+            "1 of 4 steps done, 0 failed, 0 skipped, 1 interrupted while waiting, 2 not started"
         );
-        assert_eq!(ended(&outcome).0, INTERRUPTED);
+        assert_eq!(ended(&outcome, false).0, INTERRUPTED);
     }
 
     #[test]
     fn an_unsaved_state_is_the_only_thing_that_is_missing_where_all_is_done() {
         let unsaved = Some(trunnion::StoreError::Moved { place: "x".to_owned() });
         let outcome = Outcome { done: vec![(host(0), Operation::Create)], unsaved, ..outcome() };
-        assert_eq!(ended(&outcome), (ERROR, "Done, but the state is not saved."));
+        assert_eq!(ended(&outcome, false), (ERROR, "Done, but the state is not saved."));
     }
 
     #[test]
     fn one_help_for_thirty_hosts() {
-        let error = ProviderError::new("no", Some("ask for fewer hosts".to_owned()));
+        let error = ProviderError::new("no", Some("reduce `count`".to_owned()));
         let failed: Vec<_> = (0..30).map(|number| (host(number), Operation::Create, error.clone())).collect();
-        assert_eq!(helps(&failed), [("instance.heavy[0…29]".to_owned(), "ask for fewer hosts")]);
+        assert_eq!(helps(&failed), [("instance.heavy[0…29]".to_owned(), "reduce `count`")]);
     }
 }

@@ -1,7 +1,10 @@
 //! What apply is doing, as it happens: spinners with elapsed time on a terminal, one line per event elsewhere, and there a
 //! line every so often about what still runs. Equal failures are reported once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
@@ -47,7 +50,9 @@ pub(crate) struct Progress<L = Output> {
     /// Failures by what they say, each with the first address and the others.
     failures: Vec<(String, Address, Vec<Address>)>,
     /// Steps that were skipped because of one address, not told yet.
-    skipped: Option<(Address, Vec<Address>)>,
+    skipped: Option<(Address, Vec<(Address, Operation)>)>,
+    /// What had a step already: another step of the same address is that of a replacement.
+    begun: BTreeSet<Address>,
     live: Option<(MultiProgress, ProgressBar)>,
     /// Where each event goes as JSON, too.
     stream: Option<Stream>,
@@ -76,7 +81,17 @@ impl Progress {
 #[expect(private_bounds, reason = "only the tests have other lines")]
 impl<L: Lines> Progress<L> {
     fn with(lines: L, total: usize, live: Option<(MultiProgress, ProgressBar)>, stream: Option<Stream>) -> Self {
-        Self { lines, total, settled: 0, running: BTreeMap::new(), failures: Vec::new(), skipped: None, live, stream }
+        Self {
+            lines,
+            total,
+            settled: 0,
+            running: BTreeMap::new(),
+            failures: Vec::new(),
+            skipped: None,
+            begun: BTreeSet::new(),
+            live,
+            stream,
+        }
     }
 
     async fn run(mut self, mut events: UnboundedReceiver<Event>, mut ticks: impl Ticks) -> (L, Option<Stream>) {
@@ -116,10 +131,10 @@ impl<L: Lines> Progress<L> {
     }
 
     fn tell(&mut self, event: Event, now: Instant) {
-        if let Event::Skipped { address, because, .. } = event {
+        if let Event::Skipped { address, operation, because } = event {
             self.settled += 1;
             self.advance();
-            self.skip(address, because);
+            self.skip(address, operation, because);
             return;
         }
         self.tell_skipped();
@@ -129,6 +144,7 @@ impl<L: Lines> Progress<L> {
                 if self.live.is_none() {
                     self.say(&format!("{} {address}: {}", sign(operation), doing(operation)));
                 }
+                self.begun.insert(address.clone());
                 self.running.insert((address, operation), (now, bar));
             }
             Event::Finished { address, operation, id } => {
@@ -178,23 +194,28 @@ impl<L: Lines> Progress<L> {
         }
     }
 
-    fn skip(&mut self, address: Address, because: Address) {
+    fn skip(&mut self, address: Address, operation: Operation, because: Address) {
         if self.skipped.as_ref().is_some_and(|(known, _)| *known != because) {
             self.tell_skipped();
         }
-        self.skipped.get_or_insert_with(|| (because, Vec::new())).1.push(address);
+        self.skipped.get_or_insert_with(|| (because, Vec::new())).1.push((address, operation));
     }
 
     fn tell_skipped(&mut self) {
         let Some((because, skipped)) = self.skipped.take() else { return };
         let yellow = style::WARNING;
         if skipped.len() > SKIPPED_ALONE {
-            let (count, all) = (skipped.len(), named(&skipped));
+            let (count, all) = (skipped.len(), named(skipped.iter().map(|(address, _)| address)));
             self.say(&format!("{yellow}! {count} steps skipped{yellow:#}, because `{because}` failed: {all}"));
             return;
         }
-        for address in skipped {
-            self.say(&format!("{yellow}! {address}: skipped{yellow:#}, because `{because}` failed"));
+        for (address, operation) in skipped {
+            let what = match operation {
+                Operation::Delete if self.begun.contains(&address) => "deleting the old one was skipped",
+                Operation::Create if self.begun.contains(&address) => "creating the new one was skipped",
+                _ => "skipped",
+            };
+            self.say(&format!("{yellow}! {address}: {what}{yellow:#}, because `{because}` failed"));
         }
     }
 
@@ -378,6 +399,28 @@ mod tests {
         assert_eq!(
             events,
             ["begun", "started", "started", "heartbeat", "finished", "started", "heartbeat", "finished"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_skipped_step_of_a_replacement_says_which_half_it_is() {
+        let (events, receiver) = unbounded_channel();
+        let id = "i-0".to_owned();
+        let _ = events.send(Event::Started { address: host(0), operation: CREATE });
+        let _ = events.send(Event::Finished { address: host(0), operation: CREATE, id });
+        for number in 0..2 {
+            let (address, operation) = (host(number), Operation::Delete);
+            let _ = events.send(Event::Skipped { address, operation, because: host(9) });
+        }
+        drop(events);
+        let (lines, _) = Progress::with(Vec::new(), 3, None, None).run(receiver, Script::new()).await;
+        let skipped: Vec<&String> = lines.iter().filter(|line| line.contains("skipped")).collect();
+        assert_eq!(
+            skipped,
+            [
+                "! instance.heavy[0]: deleting the old one was skipped, because `instance.heavy[9]` failed",
+                "! instance.heavy[1]: skipped, because `instance.heavy[9]` failed",
+            ]
         );
     }
 

@@ -119,7 +119,7 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
 fn show_plan(arguments: &Show, output: Output) -> Result<u8, Failure> {
     if arguments.env.is_some() {
         let message = format!("`{}` is a plan document, which names its environment", arguments.file.display());
-        return Err(Failure::with_help("show::arguments", message, "leave `--env` out"));
+        return Err(Failure::with_help("show::arguments", message, "remove `--env`"));
     }
     let document = read_document(&arguments.file)?;
     if arguments.json {

@@ -52,7 +52,7 @@ pub(crate) fn exists(path: &Path, verb: &str) -> Result<(), Failure> {
         [only] => format!("type {only}"),
         several => format!("type {}{more}", several.join(", or ")),
     };
-    let message = format!("no stack file is named, and there is no `{DEFAULT_STACK}` in this folder");
+    let message = format!("no stack file is given, and there is no `{DEFAULT_STACK}` in this folder");
     Err(Failure::with_help("stack::file", message, help))
 }
 

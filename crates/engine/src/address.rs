@@ -100,7 +100,7 @@ impl fmt::Display for Address {
 
 /// A text that is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no address such as `launch_template.heavy` or `instance.heavy[2]`")]
+#[error("`{0}` is not an address, such as `launch_template.heavy` or `instance.heavy[2]`")]
 pub struct InvalidAddress(pub String);
 
 impl FromStr for Address {

@@ -58,9 +58,11 @@ impl ErrorClass {
             Self::Throttled => "too many calls at a time: wait a minute and run it again",
             Self::Lag => "what was just created is not visible everywhere yet: run it again",
             Self::InUse => "something still uses it: run it again once that is gone",
-            Self::Capacity => "try another zone or instance type, or ask for fewer hosts",
-            Self::Quota => "ask for fewer, or have the quota raised",
-            Self::Denied => "allow the action to the identity that runs this",
+            Self::Capacity => "try another zone or instance type, reduce `count`, or try again later",
+            Self::Quota => {
+                "reduce `count` or use a smaller instance type, or request a higher quota (Service Quotas, EC2)"
+            }
+            Self::Denied => "the identity that runs this needs the permission for this action",
             Self::Credentials => "check the credentials",
             Self::ExpiredCredentials => "fetch new credentials and run it again",
             Self::Unreachable => "check the network and the endpoint",

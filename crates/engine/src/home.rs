@@ -33,10 +33,11 @@ pub struct OtherHome {
 
 impl fmt::Display for OtherHome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (resources, belong, have) =
-            if self.count == 1 { ("resource", "belongs", "has") } else { ("resources", "belong", "have") };
+        let (resources, have) = if self.count == 1 { ("resource", "has") } else { ("resources", "have") };
         match &self.home {
-            Some(home) => write!(f, "{} {resources} {belong} to the same stack of another home, `{home}`", self.count),
+            Some(home) => {
+                write!(f, "a stack of this name was applied from another home, `{home}` ({} {resources})", self.count)
+            }
             None => write!(f, "{} {resources} of an earlier version {have} no home yet", self.count),
         }
     }

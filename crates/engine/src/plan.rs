@@ -173,7 +173,7 @@ pub enum PlanError {
     #[error("there are no rules for `{0}`")]
     UnknownKind(KindName),
     /// A target that is nowhere.
-    #[error("`{0}` is neither in the stack nor in the cloud")]
+    #[error("`{0}` is not in the stack and not on AWS")]
     UnknownTarget(Address),
     /// A replacement that was asked for and cannot be done.
     #[error("`{address}` cannot be replaced by its address: {reason}")]

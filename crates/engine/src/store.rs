@@ -250,7 +250,7 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if metadata.is_file() {
         return fs::read(path);
     }
-    let what = if metadata.is_dir() { "it is a directory" } else { "it is no regular file" };
+    let what = if metadata.is_dir() { "it is a directory" } else { "it is not a regular file" };
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 

@@ -54,7 +54,7 @@ pub enum Error {
         here: String,
     },
     /// The plan takes over resources of another home, and nobody agreed to it.
-    #[error("{}, so nothing was changed", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and "))]
+    #[error("{}. Nothing was changed", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and "))]
     OtherHome(Vec<OtherHome>),
     /// A plan that was written down is not what a fresh plan says.
     #[error(transparent)]
@@ -74,7 +74,7 @@ pub enum Error {
         nearest: Vec<String>,
     },
     /// An address that is neither in the stack nor in the cloud.
-    #[error("`{address}` is neither in the stack nor in the cloud")]
+    #[error("`{address}` is not in the stack and not on AWS")]
     UnknownAddress {
         /// What was named.
         address: Address,
@@ -198,7 +198,7 @@ impl Error {
             }
             #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::OtherAccount { kept, .. }) => {
-                Some(format!("name another folder with `--data`, or take `--account {kept}`"))
+                Some(format!("name another folder with `--data`, or use `--account {kept}`"))
             }
             #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::File { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
@@ -207,11 +207,10 @@ impl Error {
             ),
             Self::OtherHome(homes) => Some(
                 if homes.iter().any(|other| other.home.is_some()) {
-                    "`--take-over` makes them this stack's, and the other one then has to ask for them; to leave them alone, \
-                     give this stack another name"
+                    "run it from that home; or give this stack another name; or, to make them this home's for good, add \
+                     `--take-over`"
                 } else {
-                    "`--take-over` makes them this stack's, once and for all; to leave them alone, give this stack another \
-                     name"
+                    "to make them this stack's for good, add `--take-over`; to leave them alone, give this stack another name"
                 }
                 .to_owned(),
             ),

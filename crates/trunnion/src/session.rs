@@ -196,14 +196,14 @@ impl Stale {
                     0 => String::new(),
                     more => format!("\n  and {more} more"),
                 };
-                format!("a fresh plan is not that of {plan}, so nothing was changed:{shown}{more}")
+                format!("{plan} is out of date. Nothing was changed. Since it was made:{shown}{more}")
             }
         }
     }
 
     /// What to do next.
     pub fn help(&self) -> String {
-        let again = "make a new plan, read it, and apply that";
+        let again = "make a new plan with `trunnion plan … --out FILE`, read it, and apply that";
         match &self.moved {
             Moved::Stack(_) => "name the stack file that it was made for with `--stack FILE`".to_owned(),
             Moved::State(_) if self.had_state => format!(
@@ -256,7 +256,9 @@ mod tests {
         let moved = Moved::Content((0..12).map(|number| format!("difference {number}")).collect());
         let stale = Stale { moved, state: "s3://b/s.json".to_owned(), had_state: true };
         let said = stale.said_of("`plan.json`");
-        assert!(said.starts_with("a fresh plan is not that of `plan.json`, so nothing was changed:\n  difference 0\n"));
+        assert!(
+            said.starts_with("`plan.json` is out of date. Nothing was changed. Since it was made:\n  difference 0\n")
+        );
         assert!(said.ends_with("\n  difference 9\n  and 2 more"), "{said}");
         let stale = Stale { moved: Moved::State("why".to_owned()), ..stale };
         assert_eq!(stale.to_string(), "the written plan cannot be applied: why");

@@ -47,10 +47,10 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
             "the service has trouble of its own: run it again in some minutes".to_owned()
         }
         Class::Quota if failure.code == "AddressLimitExceeded" => {
-            "release Elastic IPs that nobody needs, or have the quota `EC2-VPC Elastic IPs` (L-0263D0A3) raised".to_owned()
+            "release Elastic IPs that are not needed, or request a higher quota `EC2-VPC Elastic IPs` (L-0263D0A3)".to_owned()
         }
         Class::NotFound if failure.code.starts_with("InvalidAMIID.") => {
-            "the image is gone: take the newest one with `--update-images`, or name another as `image` in the stack file"
+            "the image no longer exists: use the newest one with `--update-images`, or name another as `image` in the stack file"
                 .to_owned()
         }
         _ => return None,
@@ -88,7 +88,7 @@ fn service_linked_role(failure: &Failure) -> Option<String> {
         return None;
     };
     Some(format!(
-        "run `aws iam create-service-linked-role --aws-service-name {service}` once in this account, or allow `iam:CreateServiceLinkedRole` to the identity that runs this"
+        "run `aws iam create-service-linked-role --aws-service-name {service}` once in this account; otherwise the identity that runs this needs the permission `iam:CreateServiceLinkedRole`"
     ))
 }
 
@@ -103,24 +103,24 @@ fn denied(message: &str, operation: &str) -> String {
     let is_explicit = says("explicit deny");
     match () {
         () if says("service control policy") || says("resource control policy") => format!(
-            "have the administrators of your AWS organization allow `{action}` in this account: a policy of the organization stands above every permission in it"
+            "ask the administrators of your AWS organization to remove the deny on `{action}` for this account: no permission in the account overrides it"
         ),
         () if says("permissions boundary") => {
-            format!("have `{action}` allowed in the permissions boundary of the identity that runs this")
+            format!("allow `{action}` in the permissions boundary of the identity that runs this")
         }
         () if says("session policy") => {
-            format!("begin the session with a policy that allows `{action}`")
+            format!("start the session with a policy that allows `{action}`")
         }
         () if says("vpc endpoint policy") => {
             format!("allow `{action}` in the policy of the VPC endpoint that the call goes through")
         }
         () if says("resource-based policy") && is_explicit => {
-            format!("take out the statement that denies `{action}` from the policy of the resource")
+            format!("remove the statement that denies `{action}` from the policy of the resource")
         }
         () if is_explicit => format!(
-            "find the statement that denies `{action}` in the policies of the identity that runs this: as long as it applies (it may ask for MFA, a region or a tag), allowing the action does not help"
+            "find the statement that denies `{action}` in the policies of the identity that runs this: as long as it applies (it may require MFA, a region or a tag), a permission does not help"
         ),
-        () => format!("allow the action `{action}` to the identity that runs this"),
+        () => format!("the identity that runs this needs the permission `{action}`"),
     }
 }
 

@@ -163,11 +163,8 @@ async fn call_update(aws: &Aws, service: &EcsService, paths: &[String]) -> Resul
 
 /// A failure after which the control plane does not run.
 fn is_stopped(failure: Failure) -> Failure {
-    let message = format!(
-        "{}; the control plane is stopped, and the next apply starts it",
-        failure.message.trim_end_matches('.')
-    );
-    Failure { message, ..failure }
+    let leaves = ["the control plane is stopped", "the next apply starts it once the cause is corrected"];
+    Failure { leaves: Some(leaves), ..failure }
 }
 
 /// Scales a service to 0 and waits until all of its tasks are STOPPED.

@@ -142,7 +142,7 @@ async fn associate(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<bool
             if found.is_some_and(|found| attribute(&found.attributes, "instance") == host) {
                 return Ok(true);
             }
-            let help = format!("take the other Elastic IP off `{interface}`, and run it again");
+            let help = format!("remove the other Elastic IP from `{interface}`, and run it again");
             Err(Failure { help: Some(help), ..failure })
         }
         Err(failure) => Err(failure),

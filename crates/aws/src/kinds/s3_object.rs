@@ -91,7 +91,7 @@ async fn body(aws: &Aws, object: &S3Object) -> Result<ByteStream, Failure> {
 async fn put(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
     let bucket = text(&object.bucket)?;
     let digest = from_hex(&object.sha256)
-        .ok_or_else(|| Failure::own(format!("`{}` is no SHA-256", object.sha256), "plan again".to_owned()))?;
+        .ok_or_else(|| Failure::own(format!("`{}` is not a SHA-256", object.sha256), "plan again".to_owned()))?;
     let sent = aws
         .patiently(&[Class::NotFound, Class::Precondition], || async {
             let call = aws.clients.s3.put_object().bucket(bucket).key(&object.key).body(body(aws, &object).await?);

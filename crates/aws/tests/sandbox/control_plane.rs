@@ -77,7 +77,7 @@ async fn one_that_was_killed_on_the_way_goes_on_and_is_one() {
     }]);
     let paths = ["desired_count", "task_definition"];
     let failed = update(&world.aws, &seen, &plane.asked, &paths, &Context::default()).await.unwrap_err();
-    assert!(failed.message.contains("the control plane is stopped"), "{failed}");
+    assert!(failed.message.starts_with("the control plane is stopped: `ecs:UpdateService` "), "{failed}");
     let seen = world.one(SERVICE).await;
     assert_eq!(seen.attributes["desired_count"].as_number(), Some(0));
     // Now by a process that does not know that the service is there.

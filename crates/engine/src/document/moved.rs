@@ -64,14 +64,14 @@ impl Compared {
     fn different(&self, later: &Self) -> Vec<String> {
         let mut different = Vec::new();
         if self.digest != later.digest {
-            different.push("the stack asks for something else than it did".to_owned());
+            different.push("the stack has changed".to_owned());
         }
         if self.other_homes != later.other_homes {
-            different.push("other resources belong to another home than did".to_owned());
+            different.push("other resources belong to another home than before".to_owned());
         }
         if self.state.serial != later.state.serial {
             let (now, then) = (later.state.serial, self.state.serial);
-            different.push(format!("the state is at serial {now}, the plan was made at {then}"));
+            different.push(format!("the state has changed: its serial is {now}, and was {then}"));
         }
         let (before, now) = (by_address(self), by_address(later));
         for address in before.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
@@ -82,13 +82,13 @@ impl Compared {
             }
             let (planned, would) = (actions(&planned), actions(&would));
             different.push(if planned == would {
-                format!("`{address}`: what stands there or what it becomes differs from the plan")
+                format!("`{address}`: its values on AWS or in the stack have changed")
             } else {
-                format!("`{address}`: the plan says {planned}, a fresh one says {would}")
+                format!("`{address}`: the plan says {planned}, a new plan says {would}")
             });
         }
         if different.is_empty() {
-            different.push("a fresh plan says something else in its steps or reasons".to_owned());
+            different.push("a new plan has other steps or reasons".to_owned());
         }
         different
     }
@@ -119,5 +119,5 @@ fn actions(changes: &[DocumentChange]) -> String {
             Action::Delete => "delete",
         })
         .collect();
-    if words.is_empty() { "nothing of it".to_owned() } else { words.join(" and ") }
+    if words.is_empty() { "nothing".to_owned() } else { words.join(" and ") }
 }

@@ -90,7 +90,7 @@ fn what_moved_is_named_and_what_only_has_another_reason_is_not() {
     let mut later = document();
     later.compared.state.serial = 4;
     later.compared.changes[1].differences[0].cause = Cause::Outside { since: "2026-08-01T00:00:00Z".to_owned() };
-    assert_eq!(content(&later), ["the state is at serial 4, the plan was made at 3"]);
+    assert_eq!(content(&later), ["the state has changed: its serial is 4, and was 3"]);
     later = document();
     later.compared.changes[0].action = Action::None;
     later.compared.changes[0].id = Some("i-1".to_owned());
@@ -98,14 +98,14 @@ fn what_moved_is_named_and_what_only_has_another_reason_is_not() {
     assert_eq!(
         content(&later),
         [
-            "`group.g`: what stands there or what it becomes differs from the plan",
-            "`host.h[0]`: the plan says create, a fresh one says no change"
+            "`group.g`: its values on AWS or in the stack have changed",
+            "`host.h[0]`: the plan says create, a new plan says no change"
         ]
     );
     later = document();
     later.compared.changes.push(later.compared.changes[1].clone());
     later.compared.changes[2].action = Action::Delete;
-    assert_eq!(content(&later), ["`group.g`: the plan says update, a fresh one says update and delete"]);
+    assert_eq!(content(&later), ["`group.g`: the plan says update, a new plan says update and delete"]);
     later = document();
     later.compared.steps.clear();
     assert_eq!(content(&later).len(), 1);
