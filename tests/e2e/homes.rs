@@ -31,7 +31,7 @@ fn said(ended: &Ended) -> String {
 
 fn refused(ended: &Ended, expected: &[&str]) {
     assert_eq!(ended.code, 1, "{}\n{}", ended.stdout, ended.stderr);
-    for expected in expected.iter().chain(&["`--take-over`", "nothing was changed"]) {
+    for expected in expected.iter().chain(&["`--take-over`", "Nothing was changed"]) {
         assert!(said(ended).contains(expected), "`{expected}` in\n{}", ended.stderr);
     }
 }

@@ -192,7 +192,10 @@ impl Unanswered {
             (Trouble::UnknownName, None) => {
                 format!("check `region` in the stack file, {endpoint} and this machine's name service; set `HTTPS_PROXY` where only a proxy knows the internet")
             }
-            (Trouble::Refused, None) => format!("start what must listen at `{bare}`, correct {endpoint}, or unset it to use AWS"),
+            (Trouble::Refused, None) if endpoint.contains("`AWS_ENDPOINT_URL") => {
+                format!("start what must listen at `{bare}`, correct {endpoint}, or unset it to use AWS")
+            }
+            (Trouble::Refused, None) => format!("start what must listen at `{bare}`, or correct {endpoint}"),
             (Trouble::Page { status: 407, .. } | Trouble::ProxyLogin, Some(variable)) => {
                 format!("write them into `{variable}`, as in `http://USER:PASSWORD@proxy:3128`")
             }
