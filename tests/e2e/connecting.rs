@@ -155,7 +155,7 @@ fn credentials_of_no_profile_blame_none() {
     );
     without(
         &[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "garbage")],
-        &["no path that begins with `/`", "unset `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`"],
+        &["which is not a path that begins with", "unset `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`"],
     );
     stage.write("token", "token");
     let token = stage.path("token");
