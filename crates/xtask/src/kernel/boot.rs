@@ -252,7 +252,13 @@ fn trunnion() -> Result<String, Failure> {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     if PROGRAM.get().is_none() {
         // The whole workspace, because its parts alone would be built with other features, and so once more.
-        run(Command::new(env!("CARGO")).current_dir(root()).args(["build", "--workspace", "--locked", "--quiet"]))?;
+        run(Command::new(env!("CARGO")).current_dir(root()).args([
+            "test",
+            "--workspace",
+            "--locked",
+            "--quiet",
+            "--no-run",
+        ]))?;
     }
     Ok(PROGRAM.get_or_init(|| target_folder().join("debug/trunnion")).display().to_string())
 }
