@@ -93,7 +93,6 @@ mistake-inside-an-environment
 more-interfaces-than-any-type-has
 more-subnets-than-a-group-has-rules
 more-subnets-than-a-service-takes
-more-zones-than-a-service-takes
 no-environments
 number-with-a-leading-zero
 pool-in-two-locations
@@ -117,7 +116,6 @@ state-that-is-a-file
 state-with-dots
 tag-with-a-character-aws-does-not-take
 tag-with-a-combining-mark
-tag-with-a-value-of-aws
 tags-that-differ-in-case
 too-many-addresses
 too-many-interfaces
