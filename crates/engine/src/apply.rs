@@ -11,89 +11,14 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::Either, stream::FuturesUnordered};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Action, Address, Adoption, Change, Computed, Context, ExitCode, KindName, Map, Operation, Plan, Provider,
-    ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, Step, StoreError,
-    Token, Value, diff, document::lasting,
+    Action, Address, Adoption, Change, Computed, Context, Event, Events, ExitCode, KindName, Map, Operation, Plan,
+    Provider, ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, Step,
+    StoreError, Token, Value, diff, document::lasting,
 };
-
-/// What apply tells while it works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A step began.
-    Started {
-        /// What it is about.
-        address: Address,
-        /// What is done.
-        operation: Operation,
-    },
-    /// A step succeeded.
-    Finished {
-        /// What it is about.
-        address: Address,
-        /// What was done.
-        operation: Operation,
-        /// What the cloud calls it.
-        id: String,
-    },
-    /// A step failed.
-    Failed {
-        /// What it is about.
-        address: Address,
-        /// What was tried.
-        operation: Operation,
-        /// Why it failed.
-        error: ProviderError,
-    },
-    /// A step was not tried, because another one failed.
-    Skipped {
-        /// What it is about.
-        address: Address,
-        /// What would have been done.
-        operation: Operation,
-        /// Whose failure it is.
-        because: Address,
-    },
-    /// A step was ended before its time, because the person asked to stop.
-    Interrupted {
-        /// What it is about.
-        address: Address,
-        /// What was being done.
-        operation: Operation,
-    },
-    /// No further step is started.
-    Stopping,
-}
-
-/// Where events go. Every printer listens to the other end.
-#[derive(Debug, Clone)]
-pub struct Events(Option<mpsc::UnboundedSender<Event>>);
-
-/// Where events come from. It ends once every [`Events`] of its channel is dropped.
-pub type EventReceiver = mpsc::UnboundedReceiver<Event>;
-
-impl Events {
-    /// A channel of events.
-    pub fn channel() -> (Self, EventReceiver) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(Some(sender)), receiver)
-    }
-
-    /// For callers who only want the outcome.
-    pub fn nowhere() -> Self {
-        Self(None)
-    }
-
-    fn send(&self, event: Event) {
-        if let Some(sender) = &self.0 {
-            // A listener that went away is no reason to stop.
-            let _ = sender.send(event);
-        }
-    }
-}
 
 /// How to apply.
 #[derive(Debug, Clone)]
@@ -190,9 +115,7 @@ pub(crate) async fn apply(
     let mut running = FuturesUnordered::new();
     let mut last_saved: Option<Instant> = None;
     loop {
-        if let Err(error) = session.held()
-            && !run.cannot_save()
-        {
+        if let Err(error) = session.held() {
             running.clear();
             run.lose(error, events);
         }

@@ -14,6 +14,7 @@ mod apply;
 mod class;
 mod diff;
 mod document;
+mod events;
 mod home;
 mod plan;
 mod provider;
@@ -26,13 +27,14 @@ mod value;
 
 pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
-    apply::{Event, EventReceiver, Events, Outcome, Settings},
+    apply::{Outcome, Settings},
     class::{ErrorClass, ExitCode},
     diff::{Difference, differences, lies_under, normalised_json},
     document::{
         Compared, ComparedPlace, Document, DocumentChange, DocumentDifference, DocumentError, DocumentStep, Endpoint,
         EndpointKind, Format, Moved, Origin, Place, Remarks, StateReference, Summary,
     },
+    events::{Event, EventReceiver, Events},
     home::{Adoption, HomeRule, OtherHome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},

@@ -395,6 +395,20 @@ async fn whose_lock_is_lost_drops_what_runs_and_changes_nothing_more() {
     assert!(saved.iter().all(|state| !state.resources.contains_key(&"base.b".parse().unwrap())));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_a_save_finds_lost_drops_what_runs_too() {
+    let store = Memory::default();
+    // The call never returns; the one beside it does, and what it made is to be saved.
+    let cloud = Cloud { loses_at: Some(("create base.a", Arc::clone(&store.is_lost))), ..Cloud::default() };
+    let settings = Settings { concurrency: 2, ..Settings::default() };
+    let desired = graph();
+    let work = run(&desired, &cloud, &store, &settings);
+    let (outcome, _) = tokio::time::timeout(Duration::from_mins(1), work).await.unwrap();
+    assert!(matches!(&outcome.unsaved, Some(StoreError::Lost { .. })), "{outcome:?}");
+    assert_eq!(outcome.interrupted.len() + outcome.done.len(), 2, "{outcome:?}");
+    assert!(outcome.interrupted.iter().any(|(address, _)| address.to_string() == "base.a"));
+}
+
 #[tokio::test]
 async fn what_is_ready_together_goes_to_the_cloud_as_a_list() {
     for (concurrency, lists) in [(64, vec![3, 2]), (2, vec![2, 1, 2]), (1, vec![1; 5])] {
