@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     document, done,
     model::{DhcpOptions, Tags, Vpc},
-    select::{self, Row, THOUSAND, find, find_mut, text},
+    select::{self, Row, THOUSAND, find, find_mut, row_fields, text},
     tag,
 };
 use crate::{
@@ -28,18 +28,7 @@ impl Row for DhcpOptions {
     const IDS: &'static str = "DhcpOptionsId";
     const FILTERS: &'static [&'static str] = &["dhcp-options-id", "key", "value", "owner-id"];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "key" => self.options.keys().map(Cow::from).collect(),

@@ -2,12 +2,10 @@
 
 use std::{borrow::Cow, net::Ipv4Addr};
 
-use jiff::Timestamp;
-
 use super::{
     document, done,
-    model::{Association, ElasticIp, InstanceState, Tags},
-    select::{self, PageSize, Row, find, find_mut, shown, text},
+    model::{Association, ElasticIp, InstanceState},
+    select::{self, PageSize, Row, find, find_mut, row_fields, shown, text},
     tag,
 };
 use crate::{
@@ -19,8 +17,9 @@ use crate::{
 /// `DescribeAddresses` knows no pages.
 const ALL: PageSize = PageSize { least: 1, most: usize::MAX, default: None };
 
-/// The addresses that are given out: a block for documentation (RFC 2544 has the larger one, 198.18.0.0/15).
+/// The addresses that are given out are in the block for benchmarks (198.18.0.0/15, RFC 2544), which nobody routes.
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const LAST: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 254);
 
 impl Row for ElasticIp {
     const PREFIX: &'static str = "eipalloc-";
@@ -40,18 +39,7 @@ impl Row for ElasticIp {
         "public-ip",
     ];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         let association = self.association.as_ref();
         let of = |value: fn(&'r Association) -> &'r str| association.map_or_else(Vec::new, |found| text(value(found)));
@@ -76,7 +64,7 @@ fn instance<'w>(world: &'w World, association: &Association) -> Option<&'w str> 
 
 /// The public address of a private one of an interface.
 pub(super) fn public_of(world: &World, interface: &str, private: Ipv4Addr) -> Option<Ipv4Addr> {
-    let is_it = |found: &Association| found.interface == interface && found.private == private;
+    let is_it = |found: &Association| found.is_at(interface, private);
     world.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it)).map(|row| row.public)
 }
 
@@ -120,7 +108,7 @@ pub(super) fn allocate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
 /// The lowest address that nobody has.
 fn next_public(world: &World) -> Ipv4Addr {
     let taken: Vec<Ipv4Addr> = world.ec2.elastic_ips.values().map(|row| row.public).collect();
-    (u32::from(FIRST)..=u32::MAX).map(Ipv4Addr::from).find(|address| !taken.contains(address)).unwrap_or(FIRST)
+    (u32::from(FIRST)..=u32::from(LAST)).map(Ipv4Addr::from).find(|address| !taken.contains(address)).unwrap_or(FIRST)
 }
 
 pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
@@ -135,7 +123,7 @@ pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> 
     }
     let interface = match (params.get("NetworkInterfaceId"), params.get("InstanceId")) {
         (Some(interface), None) => {
-            running(world, call, interface)?;
+            refuse_coming_or_going(world, call, interface)?;
             interface.to_owned()
         }
         (None, Some(instance)) => only_interface(world, call, instance)?,
@@ -156,13 +144,15 @@ pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> 
             })?
         }
     };
-    let is_there = |row: &ElasticIp| {
-        row.association.as_ref().is_some_and(|found| found.interface == interface && found.private == private)
-    };
-    let other = world.ec2.elastic_ips.iter().find(|(_, row)| is_there(row)).map(|(id, _)| id.to_owned());
-    if let Some(other) = other.filter(|other| other != id) {
+    let there = world.ec2.elastic_ips.iter().find_map(|(id, row)| {
+        row.association
+            .as_ref()
+            .filter(|found| found.is_at(&interface, private))
+            .map(|found| (id.to_owned(), &found.id))
+    });
+    if let Some((other, association)) = there.filter(|(other, _)| other != id) {
         if !allowed {
-            return Err(already(&interface, &other));
+            return Err(already(&interface, association));
         }
         find_mut(&mut world.ec2.elastic_ips, &call.region, &other)?.association = None;
     }
@@ -178,8 +168,8 @@ fn already(what: &str, with: &str) -> Fault {
     Fault::new("Resource.AlreadyAssociated", format!("resource {what} is already associated with associate-id {with}"))
 }
 
-/// Refuses an interface whose instance does not run yet, or no more.
-fn running(world: &World, call: &Call, interface: &str) -> Result<(), Fault> {
+/// Refuses an interface whose instance is pending, or ends.
+fn refuse_coming_or_going(world: &World, call: &Call, interface: &str) -> Result<(), Fault> {
     let found = find(&world.ec2.interfaces, &call.region, interface)?;
     let instance = found.attachment.as_ref().and_then(|attachment| world.ec2.instances.get(&attachment.instance));
     match instance.map(|instance| instance.state) {

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
-
 use super::{
     document,
-    model::{Image, Tags},
-    select::{self, PageSize, Row, shown, text},
+    model::Image,
+    select::{self, PageSize, Row, row_fields, shown, text},
     tag,
 };
 use crate::{
@@ -40,18 +38,7 @@ impl Row for Image {
         "creation-date",
     ];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "name" => text(&self.name),

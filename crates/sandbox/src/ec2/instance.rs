@@ -62,10 +62,10 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
 /// Frees the interfaces of an instance: those that go with it go, the others are available.
 fn unplug(world: &mut World, interfaces: Vec<String>) {
     for id in interfaces {
-        elastic_ip::unplug(world, &id);
         let Some(Interface { attachment, .. }) = world.ec2.interfaces.get_mut(&id) else { continue };
         if attachment.take().is_some_and(|attachment| attachment.delete_on_termination) {
             world.ec2.interfaces.remove(&id);
+            elastic_ip::unplug(world, &id);
         }
     }
 }

@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::{
     document, elastic_ip,
     interface::{group_set, write_addresses, write_tracking},
-    model::{Instance, InstanceState, Interface, Tags},
+    model::{Instance, InstanceState, Interface},
     region,
-    select::{self, Row, THOUSAND, shown, text},
+    select::{self, Row, THOUSAND, row_fields, shown, text},
     tag,
 };
 use crate::{
@@ -56,18 +54,7 @@ impl Row for Instance {
         "tenancy",
     ];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         // A terminated instance is nowhere any more.
         let here = |place: &'r str| if self.state == InstanceState::Terminated { Vec::new() } else { text(place) };

@@ -6,15 +6,14 @@ use std::{
     net::Ipv4Addr,
 };
 
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
     address::Addresses,
     document, done, elastic_ip,
-    model::{Interface, Tags, Volume},
+    model::{Interface, Volume},
     placement,
-    select::{self, Row, THOUSAND, find, find_mut, shown, text},
+    select::{self, Row, THOUSAND, find, find_mut, row_fields, shown, text},
     tag,
 };
 use crate::{
@@ -49,18 +48,7 @@ impl Row for Interface {
         "attachment.status",
     ];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         let attachment = self.attachment.as_ref();
         match filter {
@@ -311,18 +299,7 @@ impl Row for Volume {
         "snapshot-id",
     ];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "attachment.instance-id" => self.instance.iter().map(Cow::from).collect(),

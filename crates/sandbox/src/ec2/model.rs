@@ -291,6 +291,13 @@ pub(super) struct Association {
     pub private: Ipv4Addr,
 }
 
+impl Association {
+    /// Whether it leads to this address.
+    pub fn is_at(&self, interface: &str, private: Ipv4Addr) -> bool {
+        self.interface == interface && self.private == private
+    }
+}
+
 /// A volume, attached to its instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Volume {

@@ -2,14 +2,12 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use jiff::Timestamp;
-
 use super::{
     address::{Cidr, PREFIX_SIZE},
     dhcp, document, done,
     model::{RouteTable, SecurityGroup, Subnet, Tags, Vpc},
     region,
-    select::{self, Row, THOUSAND, find, find_mut, shown, text},
+    select::{self, Row, THOUSAND, find, find_mut, row_fields, shown, text},
     tag,
 };
 use crate::{
@@ -28,18 +26,7 @@ impl Row for Vpc {
     const FILTERS: &'static [&'static str] =
         &["vpc-id", "cidr", "cidr-block", "cidrBlock", "is-default", "isDefault", "state", "owner-id"];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "vpc-id" => text(id),
@@ -202,18 +189,7 @@ impl Row for Subnet {
         "owner-id",
     ];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "subnet-id" => text(id),

@@ -2,14 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use jiff::Timestamp;
-
 use super::{
     address::Addresses,
     document, done,
     model::{Interface, InternetGateway, NatGateway, RouteTable, Subnet, Tags},
     placement,
-    select::{self, Row, THOUSAND, find, find_mut, shown, text},
+    select::{self, Row, THOUSAND, find, find_mut, row_fields, shown, text},
     tag,
 };
 use crate::{
@@ -39,18 +37,7 @@ impl Row for RouteTable {
         "route.state",
     ];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         let targets = |prefix: &str| {
             let wanted = self.routes.values().filter(|target| target.starts_with(prefix));
@@ -92,18 +79,7 @@ impl Row for InternetGateway {
     const IDS: &'static str = "InternetGatewayId";
     const FILTERS: &'static [&'static str] = &[];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, _: &'r World, _: &str) -> Vec<Cow<'r, str>> {
         text(id)
     }
@@ -118,18 +94,7 @@ impl Row for NatGateway {
     const IDS: &'static str = "NatGatewayId";
     const FILTERS: &'static [&'static str] = &[];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, _: &'r World, _: &str) -> Vec<Cow<'r, str>> {
         text(id)
     }

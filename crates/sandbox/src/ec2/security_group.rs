@@ -2,13 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use jiff::Timestamp;
 use trunnion_catalog::limits;
 
 use super::{
     document,
     model::{Peer, Permission, Ports, Rule, SecurityGroup, Tags, Vpc},
-    select::{self, Row, THOUSAND, find, text},
+    select::{self, Row, THOUSAND, find, row_fields, text},
     tag,
 };
 use crate::{
@@ -27,18 +26,7 @@ impl Row for SecurityGroup {
     const IDS: &'static str = "GroupId";
     const FILTERS: &'static [&'static str] = &["group-id", "group-name", "vpc-id", "description", "owner-id"];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "group-name" => text(&self.name),

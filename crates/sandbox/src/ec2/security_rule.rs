@@ -2,15 +2,14 @@
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
-use jiff::Timestamp;
 use trunnion_catalog::limits;
 
 use super::{
     address::Cidr,
     document,
-    model::{Peer, Permission, Ports, Rule, Tags},
+    model::{Peer, Permission, Ports, Rule},
     security_group::{by_name, named},
-    select::{self, Row, THOUSAND, find, text},
+    select::{self, Row, THOUSAND, find, row_fields, text},
     tag,
 };
 use crate::{
@@ -29,18 +28,7 @@ impl Row for Rule {
     const IDS: &'static str = "SecurityGroupRuleId";
     const FILTERS: &'static [&'static str] = &["group-id", "security-group-rule-id"];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, id: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "group-id" => text(&self.group),

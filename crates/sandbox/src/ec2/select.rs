@@ -42,6 +42,25 @@ pub(super) trait Row {
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>>;
 }
 
+/// What every row answers from its fields `region`, `created` and `tags`.
+macro_rules! row_fields {
+    () => {
+        fn region(&self) -> &str {
+            &self.region
+        }
+        fn created(&self) -> ::jiff::Timestamp {
+            self.created
+        }
+        fn tags(&self) -> &$crate::ec2::model::Tags {
+            &self.tags
+        }
+        fn tags_mut(&mut self) -> &mut $crate::ec2::model::Tags {
+            &mut self.tags
+        }
+    };
+}
+pub(super) use row_fields;
+
 /// The row of this id in the call's region.
 pub(super) fn find<'t, T: Row>(table: &'t Table<T>, region: &str, id: &str) -> Result<&'t T, Fault> {
     well_formed::<T>(id)?;

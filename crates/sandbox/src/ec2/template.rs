@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
-
 use super::{
     document, launch_data,
-    model::{LaunchTemplate, LaunchTemplateVersion, Tags, Token},
-    select::{self, Filters, PageSize, Pager, Row, find, shown, text},
+    model::{LaunchTemplate, LaunchTemplateVersion, Token},
+    select::{self, Filters, PageSize, Pager, Row, find, row_fields, shown, text},
     tag,
     template_version::version_key,
 };
@@ -30,18 +28,7 @@ impl Row for LaunchTemplate {
     const IDS: &'static str = "LaunchTemplateId";
     const FILTERS: &'static [&'static str] = &["launch-template-name", "create-time"];
 
-    fn region(&self) -> &str {
-        &self.region
-    }
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
+    row_fields!();
     fn values<'r>(&'r self, _: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "create-time" => shown(self.created.strftime("%Y-%m-%dT%H:%M:%S.%3fZ")),
