@@ -166,6 +166,14 @@ const PRECONDITION: &[&str] = &[
     "PreconditionFailed",
 ];
 
+/// What is gone already counts as deleted.
+pub(crate) fn unless_gone<T>(deleted: Result<T, Failure>) -> Result<(), Failure> {
+    match deleted {
+        Err(failure) if failure.class != Class::NotFound => Err(failure),
+        _ => Ok(()),
+    }
+}
+
 /// The class of an error code. The message decides where AWS uses one code for many things.
 pub(crate) fn classify(code: &str, message: &str) -> Class {
     let says = |part: &str| message.to_ascii_lowercase().contains(part);

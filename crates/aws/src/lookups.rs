@@ -18,6 +18,7 @@ use crate::{
     Aws,
     convert::{text, typed},
     error::{Class, Failure, Told as _},
+    kinds::tagging::filter,
 };
 
 /// What each lookup found, or why it found nothing.
@@ -62,10 +63,6 @@ impl Queries {
 
 fn attributes<const N: usize>(pairs: [(&str, Value); N]) -> Map {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn filter(name: impl Into<String>, values: Vec<String>) -> Filter {
-    Filter::builder().name(name).set_values(Some(values)).build()
 }
 
 /// The VPCs.

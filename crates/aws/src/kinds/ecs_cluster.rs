@@ -9,7 +9,7 @@ use crate::{
     Aws,
     convert::{is_ours, remote, tags_of},
     driver::Driver,
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, Told as _, unless_gone},
     reading::Reading,
 };
 
@@ -80,9 +80,6 @@ impl Driver for EcsClusters {
                 aws.clients.ecs.delete_cluster().cluster(&remote.id).send().await.told("ecs:DeleteCluster")
             })
             .await;
-        match deleted {
-            Err(failure) if failure.class != Class::NotFound => Err(failure),
-            _ => Ok(()),
-        }
+        unless_gone(deleted)
     }
 }

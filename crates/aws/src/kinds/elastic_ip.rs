@@ -7,17 +7,17 @@ use aws_sdk_ec2::{
 };
 use futures::FutureExt as _;
 use trunnion_engine::{Remote, Rules, Token, Value};
-use trunnion_kinds::{ADDRESS_TAG, ElasticIp, STACK_TAG, Tags};
+use trunnion_kinds::{ADDRESS_TAG, ElasticIp, Tags};
 
 use super::{
     instance,
-    tagging::{change_ec2, from_ec2, specification, to_ec2},
+    tagging::{change_ec2, filter, from_ec2, of_stack, specification, to_ec2},
 };
 use crate::{
     Aws, Connection,
     convert::{attribute, remote, tags_of, text, touches},
     driver::{Doing, Driver, one_call},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, Told as _, unless_gone},
     reading::Reading,
     recorded::is_ec2,
 };
@@ -30,14 +30,6 @@ async fn list(aws: &Aws, filter: Filter) -> Result<Vec<Remote>, Failure> {
     let call = aws.clients.ec2.describe_addresses().filters(filter);
     let found = call.send().await.told("ec2:DescribeAddresses")?.addresses.unwrap_or_default();
     found.into_iter().map(as_remote).collect()
-}
-
-fn filter(name: impl Into<String>, values: Vec<String>) -> Filter {
-    Filter::builder().name(name).set_values(Some(values)).build()
-}
-
-fn of_stack(aws: &Aws) -> Filter {
-    filter(format!("tag:{STACK_TAG}"), vec![aws.connection.stack.clone()])
 }
 
 fn as_remote(found: Ec2Address) -> Result<Remote, Failure> {
@@ -67,7 +59,7 @@ fn of_resource(found: &[Remote], wanted: &Tags) -> Option<Remote> {
 /// Allocates an address. Each call would allocate one more, so it is made once: where no answer came, AWS is asked whether
 /// it was executed.
 async fn allocate(aws: &Aws, wanted: &ElasticIp) -> Result<Remote, Failure> {
-    // A call that was too early was not executed.
+    // A call that AWS refuses because of its rates was not executed.
     let allocated = aws
         .patiently(&[Class::Throttled], || async {
             let call = aws.clients.ec2.allocate_address().domain(DomainType::Vpc);
@@ -155,10 +147,7 @@ async fn disassociate(aws: &Aws, association: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let call = aws.clients.ec2.disassociate_address().association_id(association);
-    match call.send().await.told("ec2:DisassociateAddress") {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
-    }
+    unless_gone(call.send().await.told("ec2:DisassociateAddress"))
 }
 
 /// The addresses that carry the stack's tag.
@@ -201,10 +190,7 @@ impl Driver for ElasticIps {
                 aws.clients.ec2.release_address().allocation_id(&remote.id).send().await.told("ec2:ReleaseAddress")
             })
             .await;
-        match released {
-            Err(failure) if failure.class != Class::NotFound => Err(failure),
-            _ => Ok(()),
-        }
+        unless_gone(released)
     }
 
     /// One look for what earlier tries allocated serves them all.

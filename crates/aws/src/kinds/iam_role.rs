@@ -16,7 +16,7 @@ use crate::{
     Aws, Connection,
     convert::{attribute, percent_decoded, remote, tag_changes, text, touches, typed},
     driver::{Driver, Wanted, all},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, Told as _, unless_gone},
     reading::{Reading, Whose},
     recorded::is_iam_name,
 };
@@ -193,10 +193,7 @@ pub(super) async fn remove<T, F>(aws: &Aws, call: impl FnMut() -> F) -> Result<(
 where
     F: Future<Output = Result<T, Failure>> + Send,
 {
-    match aws.patiently(&[Class::InUse, Class::Precondition], call).await {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
-    }
+    unless_gone(aws.patiently(&[Class::InUse, Class::Precondition], call).await)
 }
 
 /// The roles in the stack's path, which says the region, and those that an earlier version made in a region that only their

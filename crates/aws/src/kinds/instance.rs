@@ -8,11 +8,11 @@ use aws_sdk_ec2::types::{
 };
 use futures::{FutureExt as _, future::try_join_all};
 use trunnion_engine::{Remote, Rules, Token, Value};
-use trunnion_kinds::{Instance, InstanceInterface, STACK_TAG, STATE_RUNNING, TEMPLATE_TAG, Tags};
+use trunnion_kinds::{Instance, InstanceInterface, STATE_RUNNING, TEMPLATE_TAG, Tags};
 
 use super::{
     launch_template_data::unsigned,
-    tagging::{change_ec2, specification},
+    tagging::{change_ec2, filter, of_stack, specification},
 };
 use crate::{
     Aws, Connection, context,
@@ -178,8 +178,9 @@ async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Option<Host>
         Ok(answer) => answer.instances.into_iter().flatten().next().map(Host::from),
         Err(failure) if failure.code == "IdempotentInstanceTerminated" => None,
         Err(failure) if failure.code == "IdempotentParameterMismatch" => {
-            let filter = Filter::builder().name("client-token").values(token).build();
-            if let Some(live) = list(aws, vec![filter]).await?.into_iter().find(Host::is_live) {
+            if let Some(live) =
+                list(aws, vec![filter("client-token", vec![token.to_owned()])]).await?.into_iter().find(Host::is_live)
+            {
                 return Err(Failure {
                     help: Some("plan again: it will be found and compared".to_owned()),
                     message: format!("an earlier try launched `{}` with other parameters", live.id),
@@ -329,10 +330,9 @@ impl Driver for Instances {
 
     async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
         let aws = reading.aws;
-        let tag = Filter::builder().name(format!("tag:{STACK_TAG}")).values(&aws.connection.stack);
         let states = ["pending", "running", "stopping", "stopped"].map(str::to_owned);
-        let states = Filter::builder().name("instance-state-name").set_values(Some(states.into()));
-        list(aws, vec![tag.build(), states.build()]).await?.iter().map(Host::remote).collect()
+        let states = filter("instance-state-name", states.into());
+        list(aws, vec![of_stack(aws), states]).await?.iter().map(Host::remote).collect()
     }
 
     /// The live hosts of these ids.
@@ -405,8 +405,8 @@ impl Driver for Instances {
                     Some(call) => call.await.is_ok(),
                     None => false,
                 };
-                if touches(&paths, "tags") && !is_tagged {
-                    change_ec2(aws, &tagged_ids(&remote), &tags_of(&remote.attributes), &instance.tags).await?;
+                if !is_tagged {
+                    return self.update(aws, &remote, instance, &paths).await;
                 }
                 start(aws, &remote.id, &instance, &paths).await?;
                 changed(&remote, &instance)
@@ -418,23 +418,22 @@ impl Driver for Instances {
 
     /// One call for all. One that EC2 refuses, as for a protected host, is made again for each host by itself.
     fn delete_all<'a>(&'a self, aws: &'a Aws, items: Vec<Remote>) -> Vec<Doing<'a, ()>> {
-        let ids: Vec<String> = items.into_iter().map(|remote| remote.id).collect();
+        let ids: Vec<String> = items.iter().map(|remote| remote.id.clone()).collect();
         let are_several = ids.len() > 1;
-        let all = one_call(terminate(aws, ids.clone()));
-        let delete = |id: String| {
+        let all = one_call(terminate(aws, ids));
+        let delete = |remote: Remote| {
             let all = all.clone();
             async move {
-                let accepted = match all.await {
+                match all.await {
                     Err(failure) if are_several && failure.is(&[Class::NotFound, Class::Denied, Class::Other]) => {
-                        terminate(aws, vec![id.clone()]).await
+                        self.delete(aws, &remote).await
                     }
-                    accepted => accepted,
-                };
-                until_terminated(aws, &id, accepted).await
+                    accepted => until_terminated(aws, &remote.id, accepted).await,
+                }
             }
             .boxed()
         };
-        ids.into_iter().map(delete).collect()
+        items.into_iter().map(delete).collect()
     }
 }
 

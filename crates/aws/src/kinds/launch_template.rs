@@ -9,13 +9,13 @@ use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, LATEST, LaunchTemplate, Tags, stands
 
 use super::{
     launch_template_data::{description, from_version, to_request},
-    tagging::{change_ec2, from_ec2, specification},
+    tagging::{change_ec2, from_ec2, of_stack, specification},
 };
 use crate::{
     Aws, Connection,
     convert::{attribute, is_ours, remote, tags_of, touches, typed},
     driver::{Driver, Wanted, all},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, Told as _, unless_gone},
     reading::Reading,
     recorded::is_ec2,
 };
@@ -44,8 +44,7 @@ impl From<Ec2Template> for Header {
 
 /// The stack's templates.
 async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
-    let tag = Filter::builder().name(format!("tag:{}", trunnion_kinds::STACK_TAG)).values(&aws.connection.stack);
-    let call = aws.clients.ec2.describe_launch_templates().filters(tag.build());
+    let call = aws.clients.ec2.describe_launch_templates().filters(of_stack(aws));
     let mut pages = call.into_paginator().page_size(200).send();
     let mut templates = Vec::new();
     while let Some(page) = pages.next().await {
@@ -249,10 +248,7 @@ impl Driver for LaunchTemplates {
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
-        match call.send().await.told("ec2:DeleteLaunchTemplate") {
-            Err(failure) if failure.class != Class::NotFound => Err(failure),
-            _ => Ok(()),
-        }
+        unless_gone(call.send().await.told("ec2:DeleteLaunchTemplate"))
     }
 }
 

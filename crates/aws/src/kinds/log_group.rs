@@ -7,7 +7,7 @@ use crate::{
     Aws,
     convert::{remote, tag_changes, tags, tags_of, touches, typed},
     driver::{Driver, all},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, Told as _, unless_gone},
     reading::Reading,
 };
 
@@ -134,9 +134,6 @@ impl Driver for LogGroups {
         let deleted = aws.patiently(&[Class::InUse], || async {
             aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.told("logs:DeleteLogGroup")
         });
-        match deleted.await {
-            Err(failure) if failure.class != Class::NotFound => Err(failure),
-            _ => Ok(()),
-        }
+        unless_gone(deleted.await)
     }
 }

@@ -7,14 +7,14 @@ use aws_sdk_ec2::types::{
     UserIdGroupPair,
 };
 use trunnion_engine::{Reference, Remote, Rules, Token};
-use trunnion_kinds::{STACK_TAG, SecurityGroup, SecurityGroupRule, Tags, Value};
+use trunnion_kinds::{SecurityGroup, SecurityGroupRule, Tags, Value};
 
-use super::tagging::{change_ec2, from_ec2, specification};
+use super::tagging::{change_ec2, filter, from_ec2, of_stack, specification};
 use crate::{
     Aws, Connection,
     convert::{attribute, is_ours, remote, text, typed},
     driver::{Driver, Wanted, all},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, Told as _, unless_gone},
     reading::Reading,
     recorded::is_ec2,
 };
@@ -31,14 +31,9 @@ async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<(String, SecurityGr
     Ok(groups)
 }
 
-fn filter(name: &str, value: &str) -> Filter {
-    Filter::builder().name(name).values(value).build()
-}
-
 /// The names of groups in a VPC that are among these, of this stack or not, with their tags.
 async fn by_names(aws: &Aws, vpc: &str, names: Vec<String>) -> Result<Vec<(String, Tags)>, Failure> {
-    let names = Filter::builder().name("group-name").set_values(Some(names)).build();
-    let found = list(aws, vec![filter("vpc-id", vpc), names]).await?;
+    let found = list(aws, vec![filter("vpc-id", vec![vpc.to_owned()]), filter("group-name", names)]).await?;
     Ok(found.into_iter().map(|(_, group)| (group.name, group.tags)).collect())
 }
 
@@ -154,10 +149,7 @@ async fn revoke(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Resu
             call.send().await.told("ec2:RevokeSecurityGroupEgress").map(drop)
         }
     };
-    match revoked {
-        Err(failure) if failure.class != Class::NotFound => Err(failure),
-        _ => Ok(()),
-    }
+    unless_gone(revoked)
 }
 
 /// Brings one list of rules from what is there to what is asked for. What is missing is added before the rest is removed.
@@ -203,7 +195,7 @@ async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) ->
 
 /// Says what still uses a group, and what helps: never to take an interface off a host.
 async fn users(aws: &Aws, id: &str) -> Option<String> {
-    let call = aws.clients.ec2.describe_network_interfaces().filters(filter("group-id", id));
+    let call = aws.clients.ec2.describe_network_interfaces().filters(filter("group-id", vec![id.to_owned()]));
     let interfaces = call.send().await.ok()?.network_interfaces.unwrap_or_default();
     Some(advice(&interfaces, &aws.connection.stack))
 }
@@ -263,13 +255,11 @@ impl Driver for SecurityGroups {
 
     async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
         let aws = reading.aws;
-        let tag = filter(&format!("tag:{STACK_TAG}"), &aws.connection.stack);
-        list(aws, vec![tag]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
+        list(aws, vec![of_stack(aws)]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
     }
 
     async fn by_ids(&self, aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
-        let filter = Filter::builder().name("group-id").set_values(Some(ids)).build();
-        list(aws, vec![filter]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
+        list(aws, vec![filter("group-id", ids)]).await?.iter().map(|(id, group)| as_remote(id, group)).collect()
     }
 
     fn to_ask(&self, reading: &Reading<'_>, listed: &[Remote]) -> Vec<Wanted> {
@@ -305,9 +295,9 @@ impl Driver for SecurityGroups {
         let call = aws.clients.ec2.create_security_group().group_name(&group.name).description(&group.description);
         let call = call.vpc_id(vpc).tag_specifications(specification(ResourceType::SecurityGroup, &group.tags));
         let filters = match call.send().await.told("ec2:CreateSecurityGroup") {
-            Ok(answer) => vec![filter("group-id", answer.group_id.as_deref().unwrap_or_default())],
+            Ok(answer) => vec![filter("group-id", vec![answer.group_id.unwrap_or_default()])],
             Err(failure) if failure.class == Class::AlreadyExists => {
-                vec![filter("group-name", &group.name), filter("vpc-id", vpc)]
+                vec![filter("group-name", vec![group.name.clone()]), filter("vpc-id", vec![vpc.to_owned()])]
             }
             Err(failure) => return Err(failure),
         };

@@ -1,7 +1,7 @@
 //! Tags of EC2 resources and of ECS resources: read, given at creation, and changed.
 
-use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
-use trunnion_kinds::{ADDRESS_TAG, Tags};
+use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
+use trunnion_kinds::{ADDRESS_TAG, STACK_TAG, Tags};
 
 use crate::{
     Aws,
@@ -17,6 +17,16 @@ pub(crate) fn from_ec2(list: Option<Vec<Tag>>) -> Tags {
 /// Tags as EC2 takes them.
 pub(crate) fn to_ec2(tags: &Tags) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// What EC2 is to list: what has one of these values.
+pub(crate) fn filter(name: impl Into<String>, values: Vec<String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+/// What carries the stack's tag.
+pub(crate) fn of_stack(aws: &Aws) -> Filter {
+    filter(format!("tag:{STACK_TAG}"), vec![aws.connection.stack.clone()])
 }
 
 /// Tags for a resource that a create call makes.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use trunnion_engine::{Action, Context, Observed, PlanOptions, Provider as _, State, StateStore as _, Value};
+use trunnion_kinds::lookup;
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
 use crate::{
@@ -52,8 +53,8 @@ async fn a_host_that_is_replaced_hands_its_address_on() {
 async fn without_waiting_the_next_apply_associates() {
     // Hosts are pending for longer than it takes to apply without waiting.
     let scene = Scene::set(Options { pace: Duration::from_secs(20), ..Options::default() }).await;
-    let hosts = ["security_group", "iam_role", "iam_instance_profile", "s3_bucket", "s3_object", "launch_template"];
-    let wanted = hosts.iter().chain(&["instance", "elastic_ip"]);
+    let kinds = ["security_group", "iam_role", "iam_instance_profile", "s3_bucket", "s3_object", "launch_template"];
+    let wanted = kinds.iter().chain(&["instance", "elastic_ip"]);
     let resources = scene.desired.resources().values();
     let resources = resources.filter(|one| wanted.clone().any(|kind| *kind == one.kind().as_str())).cloned();
     let lookups = scene.desired.lookups().values().cloned();
@@ -90,7 +91,7 @@ async fn a_lost_answer_allocates_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_too_early_is_made_again() {
+async fn a_call_refused_for_its_rate_is_made_again() {
     let scene = Scene::set(Options::default()).await;
     scene.world.running.set_faults(vec![refused("ec2:AllocateAddress", 3, 503, "RequestLimitExceeded")]);
     scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
@@ -101,6 +102,12 @@ async fn a_call_that_was_too_early_is_made_again() {
 #[tokio::test]
 async fn what_the_quota_refuses_names_the_way_out() {
     let scene = Scene::set(Options { elastic_ips: 1, ..Options::default() }).await;
+    let quota = || async { observe(&scene).await.lookups[&at("elastic_ip_quota.main")]["most"].clone() };
+    assert_eq!(quota().await, Value::Number(1));
+    // An identity that may not read it is told AWS's default.
+    scene.world.running.set_faults(vec![refused("ec2:DescribeAccountAttributes", 9, 403, "UnauthorizedOperation")]);
+    assert_eq!(quota().await, Value::Number(lookup::ElasticIpQuota::DEFAULT));
+    scene.world.running.set_faults(Vec::new());
     let (state, store) = (State::empty(STACK), scene.store("state"));
     let plan = scene.plan(&scene.desired, &state).await;
     let outcome = scene.apply(&plan, &scene.connect().await, state, &store).await;
