@@ -87,7 +87,11 @@ fn every_command_shown_is_one_that_there_is() {
             count += 1;
             let key = ((*program).to_owned(), (*command).to_owned());
             let help = helps.entry(key).or_insert_with(|| help(&binary(program), command));
-            let unknown = |flag: &&&str| !help.as_ref().is_some_and(|help| help.contains(**flag));
+            let has = |help: &String, flag: &str| {
+                help.split(|it: char| !(it.is_alphanumeric() || it == '-')).any(|word| word == flag)
+            };
+            let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
+            let unknown = |flag: &&&str| !help.as_ref().is_some_and(|help| has(help, &name(flag)));
             let flags = rest.iter().filter(|word| word.starts_with("--"));
             if help.is_none() || flags.filter(unknown).count() > 0 {
                 wrong.push(format!("{}: {shown}", document.display()));
@@ -103,13 +107,24 @@ fn help(program: &Path, command: &str) -> Option<String> {
     answer.status.success().then(|| String::from_utf8(answer.stdout).unwrap())
 }
 
-/// What each crate of the workspace uses of the others, as Cargo knows it; those that use none are left out.
-fn arrows() -> BTreeSet<String> {
+/// The packages of the workspace, as Cargo knows them.
+fn packages() -> Vec<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut metadata = Command::new(cargo);
     metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
     let metadata: Value = serde_json::from_slice(&metadata.output().unwrap().stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+#[test]
+fn cargo_run_runs_the_command() {
+    let defaults: Vec<Value> = packages().iter().map(|package| package["default_run"].clone()).collect();
+    assert_eq!(defaults.iter().filter(|run| **run == "trunnion").count(), 1, "{defaults:?}");
+}
+
+/// What each crate of the workspace uses of the others, as Cargo knows it; those that use none are left out.
+fn arrows() -> BTreeSet<String> {
+    let packages = packages();
     let short = |package: &Value| package["name"].as_str().unwrap().trim_start_matches("trunnion-").to_owned();
     let ours: BTreeSet<String> = packages.iter().map(short).collect();
     let uses = |package: &Value| {
