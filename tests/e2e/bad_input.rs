@@ -55,12 +55,14 @@ fn data_that_cannot_be_written_is_an_error() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let ended = stage.command(&["plan", "--json", "--sandbox"]).stdout(full).output().unwrap();
     assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("stdout"), "{said}");
 }
 
 #[test]
 fn what_is_mistyped_is_an_error_like_any_other() {
     let stage = Stage::with("minimal");
-    refused(&stage, &["plann"], &["plan"]);
+    refused(&stage, &["plann"], &["did you mean `trunnion plan`?"]);
     refused(&stage, &["plan", "--env", "prod"], &["prod"]);
     refused(&stage, &["plan", "nowhere.yaml"], &["nowhere.yaml"]);
     refused(&stage, &["apply", "nowhere.json", "--yes"], &["nowhere.json"]);
@@ -98,7 +100,7 @@ fn no_answer_is_told_with_what_to_do() {
     let mut sandbox = trunnion_tests::SandboxProcess::start(&[]);
     sandbox.endpoint = "http://127.0.0.1:9".to_owned();
     let stage = Stage::with("minimal").at(&sandbox);
-    refused(&stage, &["plan"], &["help"]);
+    refused(&stage, &["plan"], &["refuses the connection", "127.0.0.1:9", "AWS_ENDPOINT_URL"]);
 }
 
 #[tokio::test]

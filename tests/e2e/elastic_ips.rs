@@ -41,10 +41,13 @@ fn hosts_hand_their_addresses_on_and_give_them_back() {
 
 #[test]
 fn what_was_not_waited_for_is_associated_by_the_next_apply() {
-    let sandbox = SandboxProcess::start(&["--pace", "500"]);
+    // Hosts are pending for longer than it takes to apply without waiting.
+    let sandbox = SandboxProcess::start(&["--pace", "5000"]);
     let stage = Stage::new(&public()).at(&sandbox);
-    stage.succeed(&["apply", "--yes", "--no-wait"]);
-    // Whatever was associated by then, the next apply does the rest.
-    stage.converge(&[]);
+    stage.succeed(&["apply", "--yes", "--no-wait", "--target", "elastic_ip.small"]);
+    assert_eq!(public_ips(&stage), Vec::<String>::new(), "allocated, and no host has one");
+    assert!(sandbox.calls()["ec2:AssociateAddress"].is_null());
+    let next = stage.succeed(&["apply", "--yes", "--target", "elastic_ip.small"]);
     assert_eq!(public_ips(&stage).len(), 2);
+    assert!(next.stderr.contains("elastic_ip.small[1]: updated"), "{}", next.stderr);
 }

@@ -162,7 +162,7 @@ impl<L: Lines> Progress<L> {
             Event::Interrupted { address, operation } => {
                 let took = self.settle(&address, operation, now);
                 let yellow = style::WARNING;
-                self.say(&format!("{yellow}! {address}: wait stopped{yellow:#} after {took}; the resource stays and the next apply continues"));
+                self.say(&format!("{yellow}! {address}: wait stopped{yellow:#} after {took}; the next run continues"));
             }
             Event::Stopping => {
                 self.say("Interrupted: finishing what runs, starting nothing new. Once more stops at once.");

@@ -166,10 +166,12 @@ pub(crate) fn hosts(outputs: &Outputs) -> String {
     let mut text = format!("{}Hosts of {}{:#}\n", style::STRONG, outputs.stack, style::STRONG);
     let width = |of: fn(&trunnion::Host) -> usize| outputs.hosts.iter().map(of).max().unwrap_or_default();
     let (address_width, ip_width) = (width(|host| host.address.len()), width(|host| host.private_ip.len()));
+    let public_width = width(|host| host.public_ip.as_ref().map_or(0, |ip| ip.len() + 2));
     for host in &outputs.hosts {
+        let public = host.public_ip.as_ref().map(|ip| format!("  {ip}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "  {:address_width$}  {}  {:ip_width$}  {}  {}  {}",
+            "  {:address_width$}  {}  {:ip_width$}{public:public_width$}  {}  {}  {}",
             host.address,
             host.id,
             host.private_ip,

@@ -12,7 +12,7 @@ const FIRST: Duration = Duration::from_secs(5);
 /// Time between two words about one wait.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Waits for `work`, and says `still <what>: 15 s` while it takes long; on a terminal, a line that counts the seconds.
+/// Waits for `work`, and says `Still <what>: 15 s` while it takes long; on a terminal, a line that counts the seconds.
 pub(crate) async fn patiently<T>(output: Output, what: &str, work: impl Future<Output = T>) -> T {
     let mut bar: Option<ProgressBar> = None;
     let result = beat(Clock::new(FIRST, EVERY), work, |waited| {

@@ -54,7 +54,7 @@ impl Outputs {
                     address: address.to_string(),
                     id: recorded.id.clone(),
                     private_ip: text("private_ip").to_owned(),
-                    public_ip: public_ip(address, state),
+                    public_ip: public_ip(address, &recorded.id, state),
                     addresses: interfaces.iter().map(|interface| interface.addresses).sum(),
                     interfaces,
                     location: stack
@@ -74,10 +74,12 @@ impl Outputs {
     }
 }
 
-/// The Elastic IP of the host's number in its pool.
-fn public_ip(host: &Address, state: &State) -> Option<String> {
+/// The Elastic IP of the host's number in its pool, once this host has it.
+fn public_ip(host: &Address, id: &str, state: &State) -> Option<String> {
     let address = Address { kind: ElasticIp::KIND.into(), ..host.clone() };
-    state.resources.get(&address)?.attributes.get("public_ip")?.as_text().map(str::to_owned)
+    let attributes = &state.resources.get(&address)?.attributes;
+    let is_associated = attributes.get("instance")?.as_text() == Some(id);
+    attributes.get("public_ip").filter(|_| is_associated)?.as_text().map(str::to_owned)
 }
 
 fn interfaces(attributes: &Map) -> Vec<InstanceInterface> {

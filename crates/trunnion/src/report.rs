@@ -190,7 +190,7 @@ impl From<&ProviderError> for Cause {
 pub enum Ending {
     /// Every step succeeded, and the state is saved.
     Complete,
-    /// The state could not be saved. Every step that was started succeeded.
+    /// The state could not be saved. No step failed.
     Unsaved,
     /// It was interrupted. No step failed.
     Interrupted,
