@@ -338,7 +338,12 @@ fn asked(
     for target in targets {
         let found: Vec<&Address> = desired.resources().keys().filter(|address| is_meant(address, target)).collect();
         if found.is_empty() {
-            return Err(PlanError::UnknownTarget(target.clone()));
+            let stands = observed.remotes.keys().find(|address| is_meant(address, target)).cloned();
+            let reason = "the stack does not ask for it any more".to_owned();
+            return Err(stands.map_or_else(
+                || PlanError::UnknownTarget(target.clone()),
+                |address| PlanError::CannotReplace { address, reason },
+            ));
         }
         // What is gone is made again anyway.
         for address in found.into_iter().filter(|address| observed.remotes.contains_key(*address)) {

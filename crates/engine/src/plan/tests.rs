@@ -408,6 +408,8 @@ fn a_replacement_can_be_asked_for() {
     assert!(told(&plan).starts_with("Create host.h[1] (New)"), "what is gone is made again anyway: {}", told(&plan));
     let error = plan_error(&stack(2, "v1"), &observed, &replace("host.h[7]"));
     assert_eq!(error, "`host.h[7]` is not in the stack and not on AWS");
+    let error = plan_error(&stack(1, "v1"), &observed, &replace("host.h[1]"));
+    assert_eq!(error, "`host.h[1]` cannot be replaced by its address: the stack does not ask for it any more");
     let error = plan_error(&stack(2, "v1"), &observed, &replace("task.t"));
     assert_eq!(
         error,
