@@ -1,4 +1,4 @@
-//! What the engine must know of a kind: which attributes can change in place, which AWS decides, what compares how.
+//! What the engine knows of a kind: which attributes change in place, which ones AWS decides, and how each is compared.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -16,7 +16,7 @@ pub struct Rules {
     /// Rules of attributes by path, `data.image_id`; a rule holds for everything beneath its path.
     /// What is not named here changes in place and compares as it is.
     pub attributes: &'static [(&'static str, Attribute)],
-    /// Attributes that nobody asks for: AWS, or the engine, works them out.
+    /// Attributes that no stack sets: AWS or the engine computes them.
     pub computed: &'static [(&'static str, Computed)],
     /// In which order a replacement happens.
     pub replacement: Replacement,
@@ -28,23 +28,23 @@ pub struct Rules {
 pub struct Attribute {
     /// A change of it replaces the resource.
     pub immutable: bool,
-    /// A list whose order says nothing.
+    /// A list whose order does not matter.
     pub unordered: bool,
     /// Text that holds JSON: it compares as JSON, as IAM means it.
     pub json: bool,
     /// Shown as changed or unchanged only.
     pub sensitive: bool,
-    /// Needed to create the resource and of no interest afterwards.
+    /// Needed to create the resource, and ignored afterwards.
     pub create_only: bool,
-    /// Where it is absent, that is no difference; it comes with the next change of something else.
+    /// If it is absent, that is no difference: it is added with the next change of something else.
     pub optional: bool,
     /// It keeps its observed value while the attribute of this path stays as it is.
     pub pinned_by: Option<&'static str>,
-    /// Which observed values do as well as the desired one: they stay, and count as asked for.
+    /// Which observed values are acceptable in place of the desired one: they stay, and count as asked for.
     pub accepts: Option<Accepts>,
 }
 
-/// Whether an observed value does as well as the desired one.
+/// Whether an observed value is acceptable in place of the desired one.
 #[derive(Clone, Copy)]
 pub struct Accepts(pub fn(desired: &Value, observed: &Value) -> bool);
 
@@ -77,13 +77,13 @@ impl Attribute {
     /// Only for the create call.
     pub const CREATE_ONLY: Self = Self { create_only: true, ..Self::PLAIN };
 
-    /// Changes in place; absent is as good.
+    /// Changes in place, and may be absent.
     pub const OPTIONAL: Self = Self { optional: true, ..Self::PLAIN };
 
-    /// Only for the create call: whatever stands there stays.
+    /// Only for the create call: the observed value stays.
     pub const KEPT: Self = Self { accepts: Some(Accepts(|_, _| true)), ..Self::IMMUTABLE };
 
-    /// The same, and observed values that `accepts` says yes to (desired first) stay.
+    /// The same, and observed values that `accepts` returns true for stay. Its first argument is the desired value.
     #[must_use]
     pub const fn accepting(self, accepts: fn(&Value, &Value) -> bool) -> Self {
         Self { accepts: Some(Accepts(accepts)), ..self }
@@ -96,7 +96,7 @@ impl Attribute {
     }
 }
 
-/// Who decides a computed attribute, and when it is known.
+/// What decides a computed attribute, and when it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Computed {
     /// AWS, once, at creation.
@@ -110,11 +110,11 @@ pub enum Computed {
 /// In which order a replacement happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replacement {
-    /// The old one goes first: both cannot stand beside each other.
+    /// The old one is deleted first: the two cannot exist at the same time.
     DeleteFirst,
-    /// The old one goes first, and only one of the same name is replaced at a time.
+    /// The old one is deleted first, and only one of the same name is replaced at a time.
     DeleteFirstOneByOne,
-    /// The new one comes first; the old one goes once nothing needs it any more.
+    /// The new one is created first. The old one is deleted once nothing needs it any more.
     CreateFirst,
 }
 
