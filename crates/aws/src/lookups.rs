@@ -121,8 +121,7 @@ fn found_vpc(vpc: Ec2Vpc) -> Map {
 /// The attribute of a VPC with the id of its DHCP options, if they must be read.
 const DHCP_OPTIONS: &str = "dhcp_options";
 
-/// The DNS servers of VPCs that do not use Amazon's. An identity without the permission to read them configures them in
-/// the stack.
+/// The DNS servers of VPCs that do not use Amazon's. Without the permission to read them, they must be in the stack file.
 pub(crate) async fn dns_servers(aws: &Aws, known: &BTreeMap<Address, Map>) -> Result<Answers, Failure> {
     let mut answers = Answers::new();
     for (address, found) in known.iter().filter(|(address, _)| address.kind.as_str() == Vpc::KIND) {
