@@ -15,7 +15,7 @@ use trunnion_kinds::rule_book;
 use trunnion_sandbox::Options;
 use trunnion_stack::{LoadOptions, Stack};
 
-use crate::common::{self, World, world};
+use crate::common::{self, Cloud, cloud};
 
 /// A stack with every kind.
 const STACK: &str = r#"
@@ -37,7 +37,7 @@ locations:
 
 /// The stack's resources, a sandbox, and a directory for states.
 pub struct Scene {
-    pub world: World,
+    pub cloud: Cloud,
     pub desired: Graph,
     home: String,
     folder: tempfile::TempDir,
@@ -54,7 +54,7 @@ impl Scene {
         let sha256 = common::object(&path, content).sha256;
         let binaries = Binaries::new([(Architecture::X86_64, Binary { path, sha256, is_dynamic: false })]);
         let desired = blueprint(&stack, &binaries).unwrap();
-        Self { world: world(options).await, desired, home: stack.home, folder }
+        Self { cloud: cloud(options).await, desired, home: stack.home, folder }
     }
 
     /// A connection as of a new process, without any knowledge.
@@ -64,7 +64,7 @@ impl Scene {
 
     /// The same; `wait` says whether it waits for hosts.
     pub async fn connect_with(&self, wait: bool) -> Aws {
-        common::connect_with(&self.world.running, |connection| {
+        common::connect_with(&self.cloud.running, |connection| {
             connection.home.clone_from(&self.home);
             connection.wait = wait;
         })
