@@ -29,7 +29,7 @@ fn replace() -> PlanOptions {
 }
 
 fn calls(scene: &Scene, operation: &str) -> u64 {
-    scene.world.running.calls().get(operation).map_or(0, |calls| calls.count)
+    scene.cloud.running.calls().get(operation).map_or(0, |calls| calls.count)
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_host_leaves_the_list_before_it_is_replaced_and_joins_it_again() {
     assert!(outcome.is_complete(), "{:?}", outcome.failed);
 
     assert_eq!(calls(&scene, "ecs:RegisterTaskDefinition"), registered + 2);
-    assert_eq!(scene.world.running.most_tasks().into_values().collect::<Vec<_>>(), [1]);
+    assert_eq!(scene.cloud.running.most_tasks().into_values().collect::<Vec<_>>(), [1]);
     let state = store.load().await.unwrap();
     assert_eq!(scene.pending(&rolled(&scene), &state).await, []);
     assert_eq!(scene.pending(&scene.desired, &State::empty(NAME)).await, [], "nothing is left over");
@@ -68,7 +68,7 @@ async fn refused_once(operation: &str, nth: u64) {
     scene.converge("the stack", &scene.desired, &store).await;
     let state = store.load().await.unwrap();
     let plan = scene.plan_with(&rolled(&scene), &state, replace()).await;
-    scene.world.running.set_faults(vec![FaultRule { nth, ..refused(operation, 1, 403, "AccessDeniedException") }]);
+    scene.cloud.running.set_faults(vec![FaultRule { nth, ..refused(operation, 1, 403, "AccessDeniedException") }]);
     let outcome = scene.apply(&plan, &scene.connect().await, state, &store).await;
     assert_eq!(outcome.failed.len(), 1, "{operation} {nth}: {:?}", outcome.failed);
 
@@ -76,7 +76,7 @@ async fn refused_once(operation: &str, nth: u64) {
     let state = store.load().await.unwrap();
     assert_eq!(scene.pending(&rolled(&scene), &state).await, [], "{operation} {nth}");
     assert_eq!(scene.pending(&scene.desired, &State::empty(NAME)).await, [], "{operation} {nth}");
-    assert_eq!(scene.world.running.most_tasks().into_values().collect::<Vec<_>>(), [1]);
+    assert_eq!(scene.cloud.running.most_tasks().into_values().collect::<Vec<_>>(), [1]);
 }
 
 #[tokio::test]

@@ -1,27 +1,27 @@
-//! The state document in S3: no lost update, and a lock that outlives nobody.
+//! The state document in S3: no update is lost, and no lock remains after its holder.
 
 use std::time::Duration;
 
-use crate::common::{self, STACK, bucket, connect, world};
+use crate::common::{self, STACK, bucket, cloud, connect};
 use trunnion_aws::{Lease, S3Lock, S3Store};
 use trunnion_engine::{ErrorClass, LockInfo, State, StateLock as _, StateStore as _, StoreError};
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
 const KEY: &str = "state/loadtest.json";
 
-async fn two_stores(world: &common::World) -> (S3Store, S3Store) {
-    let bucket = world.create("s3_bucket.artifacts", &bucket()).await.id;
-    let other = connect(&world.running).await;
-    (S3Store::new(&world.aws, &bucket, KEY), S3Store::new(&other, &bucket, KEY))
+async fn two_stores(cloud: &common::Cloud) -> (S3Store, S3Store) {
+    let bucket = cloud.create("s3_bucket.artifacts", &bucket()).await.id;
+    let other = connect(&cloud.running).await;
+    (S3Store::new(&cloud.aws, &bucket, KEY), S3Store::new(&other, &bucket, KEY))
 }
 
-/// The lock of a store that takes over whatever lock there is.
+/// The lock, taken over by a store that treats every lock as abandoned.
 async fn seized(store: &S3Store) -> S3Lock {
     let store = store.clone().with_lease(Lease { stale_after: Duration::ZERO, ..Lease::default() });
     loop {
         match store.lock(&LockInfo::of_this_process("destroy")).await {
             Ok(lock) => return lock,
-            // It was renewed between a look and the write.
+            // It was renewed between the read and the write.
             Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
         }
@@ -33,9 +33,9 @@ async fn locked(store: &S3Store) -> S3Lock {
 }
 
 #[tokio::test]
-async fn a_document_is_replaced_only_by_who_read_the_last_one() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+async fn only_a_store_that_read_the_last_document_can_replace_it() {
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     assert_eq!(state, State::empty(STACK));
     other.load().await.unwrap();
@@ -46,7 +46,7 @@ async fn a_document_is_replaced_only_by_who_read_the_last_one() {
     lock.save(&state).await.unwrap();
     lock.release().await.unwrap();
     let lock = locked(&other).await;
-    // What lies there already is what was to be written: nothing is lost.
+    // The document already has the content to write: nothing is lost.
     lock.save(&state).await.unwrap();
     let mut others = other.load().await.unwrap();
     assert_eq!(others, state);
@@ -57,7 +57,7 @@ async fn a_document_is_replaced_only_by_who_read_the_last_one() {
     state.advance();
     state.digest = Some("another".into());
     assert!(matches!(lock.save(&state).await, Err(StoreError::Moved { .. })));
-    // Nor is it once somebody in this process has read the newer one.
+    // A later read of the newer document in this process does not change that.
     one.load().await.unwrap();
     assert!(matches!(lock.save(&state).await, Err(StoreError::Moved { .. })));
     assert_eq!(one.load().await.unwrap(), others);
@@ -65,21 +65,21 @@ async fn a_document_is_replaced_only_by_who_read_the_last_one() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_write_is_no_conflict() {
-    let world = world(Options::default()).await;
-    let (one, _) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, _) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     state.advance();
     let lock = locked(&one).await;
     let rule = FaultRule { operation: "s3:PutObject".into(), nth: 1, times: 1, effect: Effect::DropAfter };
-    world.running.set_faults(vec![rule]);
+    cloud.running.set_faults(vec![rule]);
     lock.save(&state).await.unwrap();
     assert_eq!(one.load().await.unwrap(), state);
 }
 
 #[tokio::test]
-async fn a_lock_is_held_by_one_and_names_its_holder() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+async fn a_lock_has_one_holder_and_names_it() {
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     let info = LockInfo::of_this_process("apply");
     let guard = one.lock(&info).await.unwrap();
     let Err(StoreError::Locked { place, holder }) = other.lock(&info).await else { unreachable!("two hold the lock") };
@@ -91,8 +91,8 @@ async fn a_lock_is_held_by_one_and_names_its_holder() {
 
 #[tokio::test]
 async fn a_lock_that_nobody_renews_is_taken_over() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     // As after a kill: the object stays.
     std::mem::forget(locked(&one).await);
     let info = LockInfo::of_this_process("apply");
@@ -102,14 +102,14 @@ async fn a_lock_that_nobody_renews_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_dropped_is_given_back() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+async fn a_dropped_lock_is_released() {
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     drop(locked(&one).await);
     loop {
         match other.lock(&LockInfo::of_this_process("apply")).await {
             Ok(_) => return,
-            // It is on its way.
+            // The release is in progress.
             Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
         }
@@ -117,9 +117,9 @@ async fn a_lock_that_is_dropped_is_given_back() {
 }
 
 #[tokio::test]
-async fn who_lost_the_lock_does_not_free_it_for_others() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+async fn a_former_holder_does_not_release_the_lock_of_another() {
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     let lost = locked(&one).await;
     let held = seized(&other).await;
     lost.release().await.unwrap();
@@ -128,9 +128,9 @@ async fn who_lost_the_lock_does_not_free_it_for_others() {
 }
 
 #[tokio::test]
-async fn who_lost_the_lock_learns_of_it_and_writes_nothing_more() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+async fn a_former_holder_notices_the_loss_and_writes_nothing_more() {
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     state.advance();
     let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
@@ -149,16 +149,16 @@ async fn who_lost_the_lock_learns_of_it_and_writes_nothing_more() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_renewal_loses_no_lock() {
-    let world = world(Options::default()).await;
-    let (one, _) = two_stores(&world).await;
-    let renewals = || world.running.calls().get("s3:PutObject").map_or(0, |calls| calls.count);
+    let cloud = cloud(Options::default()).await;
+    let (one, _) = two_stores(&cloud).await;
+    let renewals = || cloud.running.calls().get("s3:PutObject").map_or(0, |calls| calls.count);
     let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
     let lock = locked(&one.with_lease(lease)).await;
-    // Done, and so said neither by its answer nor by that to its repetition.
+    // The renewal succeeds, but neither its answer nor that of its retry says so.
     let before = renewals();
     let rule = |nth, effect| FaultRule { operation: "s3:PutObject".into(), nth, times: 1, effect };
     let denied = Effect::Error { code: "AccessDenied".into(), status: 403, message: String::new() };
-    world.running.set_faults(vec![rule(1, Effect::DropAfter), rule(2, denied)]);
+    cloud.running.set_faults(vec![rule(1, Effect::DropAfter), rule(2, denied)]);
     while renewals() < before + 6 {
         assert!(lock.is_held());
         tokio::task::yield_now().await;
@@ -166,11 +166,11 @@ async fn a_lost_answer_to_a_renewal_loses_no_lock() {
     lock.release().await.unwrap();
 }
 
-/// A lock that could not be renewed for so long that somebody else may have it is lost, too.
+/// A lock without renewal for so long that somebody else may have it is lost too.
 #[tokio::test]
 async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
-    let world = world(Options::default()).await;
-    let (one, _) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, _) = two_stores(&cloud).await;
     let lease = Lease { renewal: Duration::from_hours(1), stale_after: Duration::from_mins(2) };
     let lock = locked(&one.with_lease(lease)).await;
     tokio::time::pause();
@@ -181,9 +181,9 @@ async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
 }
 
 #[tokio::test]
-async fn a_missing_bucket_is_told_with_what_to_do() {
-    let world = world(Options::default()).await;
-    let Err(StoreError::Remote(error)) = S3Store::new(&world.aws, "nowhere", KEY).load().await else {
+async fn a_missing_bucket_is_reported_with_the_next_step() {
+    let cloud = cloud(Options::default()).await;
+    let Err(StoreError::Remote(error)) = S3Store::new(&cloud.aws, "nowhere", KEY).load().await else {
         unreachable!("there is no such bucket")
     };
     assert_eq!((error.class, error.code.as_deref()), (ErrorClass::NotFound, Some("NoSuchBucket")));

@@ -1,6 +1,6 @@
 //! EC2: the network, security groups, launch templates, instances with all their interfaces, and images.
 //!
-//! Query protocol, version 2016-11-15. Every row carries its region; ids are unique over all regions.
+//! Query protocol, version 2016-11-15. Every row has its region; ids are unique over all regions.
 
 mod address;
 mod dhcp;
@@ -27,8 +27,8 @@ mod template_version;
 
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     table::{AnyTable, Table},
-    world::World,
     xml::Xml,
 };
 
@@ -46,14 +46,14 @@ pub struct State {
     groups: Table<model::SecurityGroup>,
     rules: Table<model::Rule>,
     templates: Table<model::LaunchTemplate>,
-    /// By template id and number, so that they stand in order.
+    /// By template id and number, so that they are sorted.
     versions: Table<model::LaunchTemplateVersion>,
     instances: Table<model::Instance>,
     interfaces: Table<model::Interface>,
     volumes: Table<model::Volume>,
     elastic_ips: Table<model::ElasticIp>,
     images: Table<model::Image>,
-    /// Base64 by SHA-256.
+    /// User data in base64, by its SHA-256.
     user_data: Table<String>,
     /// By region, action and token.
     tokens: Table<model::Token>,
@@ -91,72 +91,72 @@ impl State {
 }
 
 /// Answers one call.
-pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    instance::settle(world, call.now);
+pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    instance::settle(cloud, call.now);
     if call.params().bool("DryRun")? == Some(true) {
         let message = "Request would have succeeded, but DryRun flag is set.";
         return Err(Fault::new("DryRunOperation", message).with_status(412));
     }
     match call.action.as_str() {
         "DescribeAvailabilityZones" => region::describe_zones(call),
-        "DescribeVpcs" => network::describe_vpcs(world, call),
-        "CreateVpc" => network::create_vpc(world, call),
-        "AssociateVpcCidrBlock" => network::associate_block(world, call),
-        "DescribeDhcpOptions" => dhcp::describe(world, call),
-        "CreateDhcpOptions" => dhcp::create(world, call),
-        "AssociateDhcpOptions" => dhcp::associate(world, call),
-        "DeleteVpc" => network::delete_vpc(world, call),
-        "DescribeSubnets" => network::describe_subnets(world, call),
-        "CreateSubnet" => network::create_subnet(world, call),
-        "DeleteSubnet" => network::delete_subnet(world, call),
-        "DescribeRouteTables" => route::describe_tables(world, call),
-        "CreateRouteTable" => route::create_table(world, call),
-        "AssociateRouteTable" => route::associate(world, call),
-        "CreateRoute" => route::create(world, call),
-        "ReplaceRoute" => route::replace(world, call),
-        "CreateNatGateway" => route::create_nat_gateway(world, call),
-        "CreateSecurityGroup" => security_group::create(world, call),
-        "DeleteSecurityGroup" => security_group::delete(world, call),
-        "DescribeSecurityGroups" => security_group::describe(world, call),
-        "DescribeSecurityGroupRules" => security_rule::describe(world, call),
-        "AuthorizeSecurityGroupIngress" => security_rule::authorize(world, call, false),
-        "AuthorizeSecurityGroupEgress" => security_rule::authorize(world, call, true),
-        "RevokeSecurityGroupIngress" => security_rule::revoke(world, call, false),
-        "RevokeSecurityGroupEgress" => security_rule::revoke(world, call, true),
-        "CreateLaunchTemplate" => template::create(world, call),
-        "ModifyLaunchTemplate" => template::modify(world, call),
-        "DeleteLaunchTemplate" => template::delete(world, call),
-        "DescribeLaunchTemplates" => template::describe(world, call),
-        "CreateLaunchTemplateVersion" => template_version::create(world, call),
-        "DescribeLaunchTemplateVersions" => template_version::describe(world, call),
-        "RunInstances" => launch::run(world, call),
-        "DescribeInstances" => instance_view::describe(world, call),
-        "DescribeInstanceAttribute" => instance::attribute(world, call),
-        "TerminateInstances" => instance::terminate(world, call),
-        "StopInstances" => instance::stop(world, call),
-        "StartInstances" => instance::start(world, call),
-        "DescribeNetworkInterfaces" => interface::describe(world, call),
-        "AssignPrivateIpAddresses" => interface::assign(world, call),
-        "UnassignPrivateIpAddresses" => interface::unassign(world, call),
-        "DescribeVolumes" => interface::describe_volumes(world, call),
-        "AllocateAddress" => elastic_ip::allocate(world, call),
-        "AssociateAddress" => elastic_ip::associate(world, call),
-        "DisassociateAddress" => elastic_ip::disassociate(world, call),
-        "ReleaseAddress" => elastic_ip::release(world, call),
-        "DescribeAddresses" => elastic_ip::describe(world, call),
-        "DescribeAccountAttributes" => elastic_ip::account_attributes(world, call),
-        "DescribeImages" => image::describe(world, call),
-        "RegisterImage" => image::register(world, call),
+        "DescribeVpcs" => network::describe_vpcs(cloud, call),
+        "CreateVpc" => network::create_vpc(cloud, call),
+        "AssociateVpcCidrBlock" => network::associate_block(cloud, call),
+        "DescribeDhcpOptions" => dhcp::describe(cloud, call),
+        "CreateDhcpOptions" => dhcp::create(cloud, call),
+        "AssociateDhcpOptions" => dhcp::associate(cloud, call),
+        "DeleteVpc" => network::delete_vpc(cloud, call),
+        "DescribeSubnets" => network::describe_subnets(cloud, call),
+        "CreateSubnet" => network::create_subnet(cloud, call),
+        "DeleteSubnet" => network::delete_subnet(cloud, call),
+        "DescribeRouteTables" => route::describe_tables(cloud, call),
+        "CreateRouteTable" => route::create_table(cloud, call),
+        "AssociateRouteTable" => route::associate(cloud, call),
+        "CreateRoute" => route::create(cloud, call),
+        "ReplaceRoute" => route::replace(cloud, call),
+        "CreateNatGateway" => route::create_nat_gateway(cloud, call),
+        "CreateSecurityGroup" => security_group::create(cloud, call),
+        "DeleteSecurityGroup" => security_group::delete(cloud, call),
+        "DescribeSecurityGroups" => security_group::describe(cloud, call),
+        "DescribeSecurityGroupRules" => security_rule::describe(cloud, call),
+        "AuthorizeSecurityGroupIngress" => security_rule::authorize(cloud, call, false),
+        "AuthorizeSecurityGroupEgress" => security_rule::authorize(cloud, call, true),
+        "RevokeSecurityGroupIngress" => security_rule::revoke(cloud, call, false),
+        "RevokeSecurityGroupEgress" => security_rule::revoke(cloud, call, true),
+        "CreateLaunchTemplate" => template::create(cloud, call),
+        "ModifyLaunchTemplate" => template::modify(cloud, call),
+        "DeleteLaunchTemplate" => template::delete(cloud, call),
+        "DescribeLaunchTemplates" => template::describe(cloud, call),
+        "CreateLaunchTemplateVersion" => template_version::create(cloud, call),
+        "DescribeLaunchTemplateVersions" => template_version::describe(cloud, call),
+        "RunInstances" => launch::run(cloud, call),
+        "DescribeInstances" => instance_view::describe(cloud, call),
+        "DescribeInstanceAttribute" => instance::attribute(cloud, call),
+        "TerminateInstances" => instance::terminate(cloud, call),
+        "StopInstances" => instance::stop(cloud, call),
+        "StartInstances" => instance::start(cloud, call),
+        "DescribeNetworkInterfaces" => interface::describe(cloud, call),
+        "AssignPrivateIpAddresses" => interface::assign(cloud, call),
+        "UnassignPrivateIpAddresses" => interface::unassign(cloud, call),
+        "DescribeVolumes" => interface::describe_volumes(cloud, call),
+        "AllocateAddress" => elastic_ip::allocate(cloud, call),
+        "AssociateAddress" => elastic_ip::associate(cloud, call),
+        "DisassociateAddress" => elastic_ip::disassociate(cloud, call),
+        "ReleaseAddress" => elastic_ip::release(cloud, call),
+        "DescribeAddresses" => elastic_ip::describe(cloud, call),
+        "DescribeAccountAttributes" => elastic_ip::account_attributes(cloud, call),
+        "DescribeImages" => image::describe(cloud, call),
+        "RegisterImage" => image::register(cloud, call),
         "DescribeInstanceTypes" => instance_type::describe(call),
         "DescribeInstanceTypeOfferings" => instance_type::describe_offerings(call),
-        "CreateTags" => tag::create(world, call),
-        "DeleteTags" => tag::delete(world, call),
-        "DescribeTags" => tag::describe(world, call),
+        "CreateTags" => tag::create(cloud, call),
+        "DeleteTags" => tag::delete(cloud, call),
+        "DescribeTags" => tag::describe(cloud, call),
         other => Err(Fault::new("InvalidAction", format!("The action {other} is not valid for this web service."))),
     }
 }
 
-/// An answer: what `content` writes, in the element that the action names.
+/// An answer: the content inside the element that the action determines.
 fn document(call: &Call, content: impl FnOnce(&mut Xml)) -> Reply {
     let root = format!("{}Response", call.action);
     Reply::Xml(Xml::document(&root, "http://ec2.amazonaws.com/doc/2016-11-15/", |xml| {
@@ -165,7 +165,7 @@ fn document(call: &Call, content: impl FnOnce(&mut Xml)) -> Reply {
     }))
 }
 
-/// The answer that says only that it is done.
+/// The answer of calls that return nothing.
 fn done(call: &Call) -> Reply {
     document(call, |xml| {
         xml.plain("return", true);

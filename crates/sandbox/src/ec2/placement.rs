@@ -1,4 +1,4 @@
-//! Which addresses new interfaces get.
+//! Assigns addresses to new interfaces.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -6,12 +6,12 @@ use super::{
     address::{Addresses, Plan},
     launch_spec::InterfaceSpec,
 };
-use crate::{call::Fault, world::World};
+use crate::{call::Fault, cloud::Cloud};
 
-/// Which addresses of a subnet its interfaces have.
-pub(super) fn plan(world: &World, subnet: &str) -> Option<Plan> {
-    let mut plan = Plan::new(world.ec2.subnets.get(subnet)?.cidr);
-    for interface in world.ec2.interfaces.values().filter(|interface| interface.subnet == subnet) {
+/// The addresses of a subnet that its interfaces use.
+pub(super) fn plan(cloud: &Cloud, subnet: &str) -> Option<Plan> {
+    let mut plan = Plan::new(cloud.ec2.subnets.get(subnet)?.cidr);
+    for interface in cloud.ec2.interfaces.values().filter(|interface| interface.subnet == subnet) {
         plan.take(interface.primary);
         for address in &interface.secondary.0 {
             plan.take(*address);
@@ -23,7 +23,7 @@ pub(super) fn plan(world: &World, subnet: &str) -> Option<Plan> {
     Some(plan)
 }
 
-/// What is answered when a subnet has too few free addresses.
+/// The error if a subnet has too few free addresses.
 pub(super) fn exhausted(subnet: &str) -> Fault {
     Fault::new(
         "InsufficientFreeAddressesInSubnet",
@@ -31,7 +31,7 @@ pub(super) fn exhausted(subnet: &str) -> Fault {
     )
 }
 
-/// The addresses of one interface to be.
+/// The addresses of one new interface.
 #[derive(Debug, Clone)]
 pub(super) struct Placed {
     pub(super) primary: Ipv4Addr,
@@ -39,9 +39,9 @@ pub(super) struct Placed {
     pub(super) prefixes: Addresses,
 }
 
-/// The addresses of up to `most` instances with these interfaces; fewer than `least` are an error.
+/// Addresses for up to `most` instances with these interfaces; fewer than `least` are an error.
 pub(super) fn place(
-    world: &World,
+    cloud: &Cloud,
     interfaces: &[InterfaceSpec],
     least: u32,
     most: u32,
@@ -49,13 +49,13 @@ pub(super) fn place(
     let mut plans: HashMap<&str, Plan> = HashMap::new();
     for interface in interfaces {
         if !plans.contains_key(interface.subnet.as_str()) {
-            let plan = plan(world, &interface.subnet).ok_or_else(|| exhausted(&interface.subnet))?;
+            let plan = plan(cloud, &interface.subnet).ok_or_else(|| exhausted(&interface.subnet))?;
             plans.insert(&interface.subnet, plan);
         }
     }
     let mut instances = Vec::new();
     for count in 0..most {
-        // Addresses asked for by name go first, so that none of them is given to another interface.
+        // Explicitly requested addresses are taken first, so that no other interface gets one of them.
         let mut taken = Ok(());
         for interface in interfaces {
             let Some(plan) = plans.get_mut(interface.subnet.as_str()) else { continue };

@@ -1,4 +1,4 @@
-//! Tags: in create calls, on what exists, and as a list of their own.
+//! Tags: set by create calls, changed on existing resources, and listed.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     query::Params,
     table::Table,
-    world::World,
     xml::Xml,
 };
 
-/// No resource has more.
+/// AWS's limit for each resource.
 const MOST_TAGS: usize = 50;
 
 /// Writes a `tagSet`.
@@ -25,7 +25,7 @@ pub(super) fn write(xml: &mut Xml, tags: &Tags) {
     });
 }
 
-/// The tags that `TagSpecification.N` gives each resource type, of which only those of `taggable` can be given any.
+/// The tags of each resource type in `TagSpecification.N`; only the types in `taggable` are accepted.
 pub(super) fn specified(params: &Params<'_>, taggable: &[&str]) -> Result<BTreeMap<String, Tags>, Fault> {
     let mut by_type: BTreeMap<String, Tags> = BTreeMap::new();
     for specification in params.items("TagSpecification") {
@@ -47,7 +47,7 @@ pub(super) fn specified(params: &Params<'_>, taggable: &[&str]) -> Result<BTreeM
     Ok(by_type)
 }
 
-/// The tags that a create call gives the one resource it creates.
+/// The tags that a create call sets on the resource it creates.
 pub(super) fn of_created<T: Row>(params: &Params<'_>) -> Result<Tags, Fault> {
     Ok(specified(params, &[T::KIND])?.remove(T::KIND).unwrap_or_default())
 }
@@ -78,12 +78,12 @@ fn check_count(tags: &Tags) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Everything that can be tagged, seen as ids with tags.
+/// A table of resources with tags, accessed by id.
 trait Taggable {
     fn prefix(&self) -> &'static str;
     fn kind(&self) -> &'static str;
     fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags>;
-    fn all<'t>(&'t self, world: &World, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
+    fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
 }
 
 impl<T: Row> Taggable for Table<T> {
@@ -100,9 +100,9 @@ impl<T: Row> Taggable for Table<T> {
         self.get_mut(id).map(T::tags_mut)
     }
 
-    fn all<'t>(&'t self, world: &World, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
+    fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
         let rows = self.iter().filter(|(_, row)| row.region() == call.region);
-        let visible = rows.filter(|(_, row)| world.visible(row.created(), call.now));
+        let visible = rows.filter(|(_, row)| cloud.visible(row.created(), call.now));
         into.extend(visible.map(|(id, row)| (T::KIND, id, row.tags())));
     }
 }
@@ -162,34 +162,34 @@ fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut T
     })
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (ids, pairs) = (ids(&params)?, pairs(&params)?);
     if pairs.is_empty() {
         return Err(Fault::new("MissingParameter", "The request must contain the parameter Tag"));
     }
     for id in &ids {
-        let mut tags = tags_of(&mut world.ec2, id, &call.region)?.clone();
+        let mut tags = tags_of(&mut cloud.ec2, id, &call.region)?.clone();
         tags.extend(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         check_count(&tags)?;
     }
     for id in ids {
-        let tags = tags_of(&mut world.ec2, id, &call.region)?;
+        let tags = tags_of(&mut cloud.ec2, id, &call.region)?;
         tags.extend(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     }
     Ok(done(call))
 }
 
-/// A tag given with a value goes only if it has that value; without tags all go.
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+/// A tag with a value is deleted only if it has that value; a call without tags deletes all of them.
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let ids = ids(&params)?;
     let doomed = params.items("Tag");
     for id in &ids {
-        tags_of(&mut world.ec2, id, &call.region)?;
+        tags_of(&mut cloud.ec2, id, &call.region)?;
     }
     for id in ids {
-        let tags = tags_of(&mut world.ec2, id, &call.region)?;
+        let tags = tags_of(&mut cloud.ec2, id, &call.region)?;
         if doomed.is_empty() {
             tags.clear();
         }
@@ -211,13 +211,13 @@ fn ids<'a>(params: &Params<'a>) -> Result<Vec<&'a str>, Fault> {
     Ok(ids)
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let filters = Filters::of(&params, &["key", "value", "resource-id", "resource-type"])?;
     let pager = Pager::of(&params, PageSize { least: 5, most: 1000, default: Some(1000) })?;
     let mut resources = Vec::new();
-    for table in tables(&world.ec2) {
-        table.all(world, call, &mut resources);
+    for table in tables(&cloud.ec2) {
+        table.all(cloud, call, &mut resources);
     }
     let mut rows = Vec::new();
     for (kind, id, tags) in &resources {

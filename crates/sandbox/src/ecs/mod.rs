@@ -1,7 +1,7 @@
-//! Elastic Container Service: clusters, task definitions, services on Fargate and the tasks that these run.
+//! Elastic Container Service: clusters, task definitions, services on Fargate, and the tasks of these services.
 //!
-//! Tasks that run are no rows: what a service runs follows from its deployment, the time since, and the world's pace.
-//! Those that were told to stop are (`task.rs`).
+//! Running tasks are not stored: they follow from the service's deployment, the elapsed time and the sandbox's pace.
+//! Tasks that have been asked to stop are stored (`task.rs`).
 
 mod cluster;
 mod container;
@@ -20,8 +20,8 @@ use serde_json::Value;
 
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     table::{AnyTable, Table},
-    world::World,
 };
 
 /// Clusters, definitions and services of every region.
@@ -29,13 +29,13 @@ use crate::{
 pub struct State {
     /// By ARN.
     clusters: Table<cluster::Cluster>,
-    /// By ARN, the deleted ones included: a revision number is never given twice.
+    /// By ARN, including deleted ones, so that a revision number is never used twice.
     definitions: Table<definition::Definition>,
-    /// By ARN, the inactive ones included.
+    /// By ARN, including inactive ones.
     services: Table<service::Service>,
-    /// Tasks that were told to stop, by deployment and number.
+    /// Tasks that have been asked to stop, by deployment and number.
     leaving: Table<task::Leaving>,
-    /// Since this process began.
+    /// Counted since this process started.
     most_tasks: task::MostTasks,
 }
 
@@ -50,62 +50,62 @@ impl State {
         ]
     }
 
-    /// Whether a task that is not STOPPED stands behind this security group, or in this subnet.
+    /// Whether a task that is not STOPPED uses this security group or this subnet.
     pub(crate) fn uses_network(&self, id: &str, now: Timestamp, pace: SignedDuration) -> bool {
         let is_left = |task: &task::Leaving| task.stage(now, pace) != task::Stage::Stopped;
         self.services.values().any(|service| service.has_tasks() && service.network().iter().any(|one| one == id))
             || self.leaving.values().any(|task| is_left(task) && task.network.iter().any(|one| one == id))
     }
 
-    /// The most tasks that were not STOPPED at once, by the ARN of their service.
+    /// The highest number of tasks that were not STOPPED at the same time, by the ARN of their service.
     pub(crate) fn most_tasks(&self) -> &BTreeMap<String, u64> {
         &self.most_tasks
     }
 }
 
 /// Answers one call.
-pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    settle(world, call.now);
+pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    settle(cloud, call.now);
     let answer = match call.action.as_str() {
-        "CreateCluster" => cluster::create(world, call),
-        "DescribeClusters" => cluster::describe(world, call),
-        "ListClusters" => cluster::list(world, call),
-        "UpdateCluster" | "UpdateClusterSettings" => cluster::update(world, call),
-        "DeleteCluster" => cluster::delete(world, call),
-        "RegisterTaskDefinition" => definition::register(world, call),
-        "DescribeTaskDefinition" => definition::describe(world, call),
-        "ListTaskDefinitions" => definition::list(world, call),
-        "ListTaskDefinitionFamilies" => definition::list_families(world, call),
-        "DeregisterTaskDefinition" => definition::deregister(world, call),
-        "DeleteTaskDefinitions" => definition::delete(world, call),
-        "CreateService" => service::create(world, call),
-        "UpdateService" => service::update(world, call),
-        "DeleteService" => service::delete(world, call),
-        "DescribeServices" => service_view::describe(world, call),
-        "ListServices" => service_view::list(world, call),
-        "ListTasks" => service_view::list_tasks(world, call),
-        "DescribeTasks" => service_view::describe_tasks(world, call),
-        "TagResource" => tag::tag(world, call),
-        "UntagResource" => tag::untag(world, call),
-        "ListTagsForResource" => tag::list(world, call),
+        "CreateCluster" => cluster::create(cloud, call),
+        "DescribeClusters" => cluster::describe(cloud, call),
+        "ListClusters" => cluster::list(cloud, call),
+        "UpdateCluster" | "UpdateClusterSettings" => cluster::update(cloud, call),
+        "DeleteCluster" => cluster::delete(cloud, call),
+        "RegisterTaskDefinition" => definition::register(cloud, call),
+        "DescribeTaskDefinition" => definition::describe(cloud, call),
+        "ListTaskDefinitions" => definition::list(cloud, call),
+        "ListTaskDefinitionFamilies" => definition::list_families(cloud, call),
+        "DeregisterTaskDefinition" => definition::deregister(cloud, call),
+        "DeleteTaskDefinitions" => definition::delete(cloud, call),
+        "CreateService" => service::create(cloud, call),
+        "UpdateService" => service::update(cloud, call),
+        "DeleteService" => service::delete(cloud, call),
+        "DescribeServices" => service_view::describe(cloud, call),
+        "ListServices" => service_view::list(cloud, call),
+        "ListTasks" => service_view::list_tasks(cloud, call),
+        "DescribeTasks" => service_view::describe_tasks(cloud, call),
+        "TagResource" => tag::tag(cloud, call),
+        "UntagResource" => tag::untag(cloud, call),
+        "ListTagsForResource" => tag::list(cloud, call),
         other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
     };
-    task::count(world, call.now);
+    task::count(cloud, call.now);
     answer.map(Reply::Json)
 }
 
-/// Brings the tasks that are on their way out up to date.
-pub(crate) fn settle(world: &mut World, now: Timestamp) {
-    task::settle(world, now);
+/// Updates the tasks that are stopping.
+pub(crate) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    task::settle(cloud, now);
 }
 
-/// The role that ECS itself works with.
+/// The service-linked role of ECS.
 const SERVICE_ROLE: &str = "AWSServiceRoleForECS";
 
-/// Whether ECS can work in this account. An account that has a cluster has had the role made.
-fn has_service_role(world: &World) -> bool {
-    let has_cluster = || world.makes_service_roles && world.ecs.clusters.values().next().is_some();
-    world.iam.has_service_role(SERVICE_ROLE) || has_cluster()
+/// Whether ECS has its role in this account. It does if the account has a cluster.
+fn has_service_role(cloud: &Cloud) -> bool {
+    let has_cluster = || cloud.makes_service_roles && cloud.ecs.clusters.values().next().is_some();
+    cloud.iam.has_service_role(SERVICE_ROLE) || has_cluster()
 }
 
 fn no_service_role() -> Fault {
@@ -120,7 +120,7 @@ fn invalid(message: impl Into<String>) -> Fault {
     Fault::new("InvalidParameterException", message)
 }
 
-/// A page's answer: `{ member: rows, nextToken }`.
+/// A page in an answer: `{ member: rows, nextToken }`.
 fn listed(member: &str, rows: Vec<Value>, next: Option<String>) -> Value {
     let mut answer = serde_json::Map::new();
     answer.insert(member.to_owned(), rows.into());
@@ -130,7 +130,7 @@ fn listed(member: &str, rows: Vec<Value>, next: Option<String>) -> Value {
     Value::Object(answer)
 }
 
-/// What a list call asks of its pages; AWS's largest page is 100.
+/// The page size of a list call; AWS's maximum is 100.
 fn page_size(asked: Option<usize>) -> Result<usize, Fault> {
     match asked {
         None => Ok(100),

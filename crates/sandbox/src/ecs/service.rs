@@ -1,4 +1,4 @@
-//! Services: created once per name and cluster, rolled over to new definitions, drained when deleted.
+//! Services: created once per name and cluster, updated to new definitions, drained when deleted.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Input, arn_of},
+    cloud::Cloud,
     json::{hex_id, input},
-    world::World,
 };
 
-/// What a service carries besides the members of `Service`, and is given back as it came.
+/// Members that a service has besides those of `Service`; they are returned unchanged.
 const KEPT: [&str; 16] = [
     "launchType",
     "capacityProviderStrategy",
@@ -38,7 +38,7 @@ const KEPT: [&str; 16] = [
     "serviceRegistries",
 ];
 
-/// Those of them whose change makes tasks start anew.
+/// Those of them that start new tasks when they change.
 const ROLLING: [&str; 5] =
     ["networkConfiguration", "platformVersion", "capacityProviderStrategy", "loadBalancers", "serviceRegistries"];
 
@@ -50,13 +50,13 @@ pub(super) struct Service {
     pub tags: Vec<Tag>,
     pub body: Map<String, Value>,
     pub created: Timestamp,
-    /// When it began to drain.
+    /// When it started to drain.
     pub deleted: Option<Timestamp>,
     pub primary: Deployment,
-    /// What the primary deployment takes over from.
+    /// The deployment that the primary one replaces.
     pub previous: Option<Deployment>,
     client_token: Option<String>,
-    /// The create request, by which a repetition is known.
+    /// The create request, which identifies a repeated one.
     request: String,
 }
 
@@ -67,12 +67,12 @@ pub(super) struct Deployment {
     pub definition: String,
     pub started: Timestamp,
     pub desired: u64,
-    /// When `desired` was last changed, and how many tasks ran then.
+    /// When `desired` was last changed, and how many tasks ran at that time.
     pub scaled: Timestamp,
     pub running_before: u64,
     /// Why its tasks cannot start.
     pub blocked: Option<String>,
-    /// The number of its oldest task: how many of them were told to stop.
+    /// The number of its oldest task, which is how many tasks have been asked to stop.
     #[serde(default)]
     pub first: u64,
 }
@@ -106,22 +106,22 @@ impl Deployment {
 }
 
 impl Service {
-    /// How many tasks of the primary deployment there are.
+    /// The numbers of tasks of the primary deployment.
     pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
         if self.deleted.is_some() { Counts::default() } else { self.primary.counts(now, pace) }
     }
 
-    /// Whether it has drained after it was deleted.
+    /// Whether it was deleted and has drained.
     pub(super) fn is_inactive(&self, now: Timestamp, pace: SignedDuration) -> bool {
         self.deleted.is_some_and(|deleted| now >= deleted + pace)
     }
 
-    /// Whether it has tasks that were not told to stop.
+    /// Whether it has tasks that have not been asked to stop.
     pub(super) fn has_tasks(&self) -> bool {
         self.deleted.is_none() && self.primary.desired > 0
     }
 
-    /// The subnets and security groups that its tasks stand in.
+    /// The subnets and security groups of its tasks.
     pub(super) fn network(&self) -> Vec<String> {
         let Some(network) = self.body.get("networkConfiguration").map(|network| &network["awsvpcConfiguration"]) else {
             return Vec::new();
@@ -148,7 +148,7 @@ struct Asked {
     force: bool,
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let request = request_of(call);
     let name = asked.service_name;
@@ -160,17 +160,17 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
         return Err(invalid("clientToken must be at most 36 ASCII characters."));
     }
     tag::check(&asked.tags)?;
-    let cluster = cluster::active(world, call, asked.cluster.as_deref())?;
+    let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
     let arn = arn(&cluster, &name);
-    let pace = world.pace();
-    if let Some(service) = world.ecs.services.get(&arn) {
+    let pace = cloud.pace();
+    if let Some(service) = cloud.ecs.services.get(&arn) {
         match service.deleted {
             None => {
                 if asked.client_token.is_some()
                     && asked.client_token == service.client_token
                     && request == service.request
                 {
-                    return Ok(json!({ "service": service_view::shown(world, call, &arn, true) }));
+                    return Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }));
                 }
                 return Err(invalid("Creation of service was not idempotent."));
             }
@@ -180,20 +180,20 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
             Some(_) => {}
         }
     }
-    if !has_service_role(world) {
+    if !has_service_role(cloud) {
         return Err(no_service_role());
     }
     let Some(definition) = asked.task_definition else { return Err(invalid("Task definition cannot be empty.")) };
-    let (definition, row) = usable(world, call, &definition)?;
+    let (definition, row) = usable(cloud, call, &definition)?;
     let body = kept(call);
     check_launch(&body, row)?;
     check_rebalancing(&body)?;
-    check_network(world, call, &body, row)?;
+    check_network(cloud, call, &body, row)?;
     let definition = definition.to_owned();
     let desired = asked.desired_count.unwrap_or(0);
-    let id = deployment_id(&world.new_id("ecs-svc/"));
+    let id = deployment_id(&cloud.new_id("ecs-svc/"));
     let mut primary = Deployment::new(id, definition, desired, call.now);
-    primary.blocked = blocked(world, call, &primary.definition);
+    primary.blocked = blocked(cloud, call, &primary.definition);
     let row = Service {
         region: call.region.clone(),
         cluster,
@@ -207,23 +207,23 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
         client_token: asked.client_token,
         request,
     };
-    world.ecs.services.insert(arn.clone(), row);
-    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+    cloud.ecs.services.insert(arn.clone(), row);
+    Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }))
 }
 
-pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
-    let cluster = cluster::active(world, call, asked.cluster.as_deref())?;
-    let arn = find(world, &cluster, &asked.service_name)?;
-    settle(world, call, &arn);
-    let Some(mut service) = world.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
+    let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
+    let arn = find(cloud, &cluster, &asked.service_name)?;
+    settle(cloud, call, &arn);
+    let Some(mut service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     if service.deleted.is_some() {
         return Err(Fault::new("ServiceNotActiveException", "Service was not ACTIVE."));
     }
     let (definition, row) = match &asked.task_definition {
-        Some(id) => usable(world, call, id)?,
-        // A service that runs an inactive revision can still be scaled.
-        None => definition::find(world, call, &service.primary.definition)
+        Some(id) => usable(cloud, call, id)?,
+        // A service with an inactive revision can still be scaled.
+        None => definition::find(cloud, call, &service.primary.definition)
             .ok_or_else(|| client("TaskDefinition not found."))?,
     };
     let definition = definition.to_owned();
@@ -239,40 +239,40 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let earlier = service.clone();
     service.body.extend(changes);
     check_rebalancing(&service.body)?;
-    check_network(world, call, &service.body, row)?;
+    check_network(cloud, call, &service.body, row)?;
     service.body = with_defaults(service.body);
 
-    let pace = world.pace();
+    let pace = cloud.pace();
     let desired = asked.desired_count.unwrap_or(service.primary.desired);
     if rolls {
-        // Tasks that are told to stop count toward neither percentage, so their successors do not wait until they are
+        // A task that has been asked to stop counts for neither percentage, so its successor starts before it is
         // STOPPED (aws/containers-roadmap issue 959).
         let minimum = service.body.get("deploymentConfiguration").and_then(|it| it["minimumHealthyPercent"].as_u64());
-        let told = (minimum.unwrap_or(100) == 0 || desired == 0).then_some(call.now);
-        task::send_away(world, &earlier, earlier.primary.desired, told, call.now);
-        let id = deployment_id(&world.new_id("ecs-svc/"));
+        let stop_at = (minimum.unwrap_or(100) == 0 || desired == 0).then_some(call.now);
+        task::send_stop(cloud, &earlier, earlier.primary.desired, stop_at, call.now);
+        let id = deployment_id(&cloud.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
-        primary.blocked = blocked(world, call, &primary.definition);
+        primary.blocked = blocked(cloud, call, &primary.definition);
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
     } else if desired != service.primary.desired {
         service.primary.running_before = service.primary.counts(call.now, pace).running;
         if let Some(too_many) = service.primary.desired.checked_sub(desired) {
-            task::send_away(world, &earlier, too_many, Some(call.now), call.now);
+            task::send_stop(cloud, &earlier, too_many, Some(call.now), call.now);
             service.primary.first += too_many;
         }
         service.primary.desired = desired;
         service.primary.scaled = call.now;
     }
-    world.ecs.services.insert(arn.clone(), service);
-    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+    cloud.ecs.services.insert(arn.clone(), service);
+    Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }))
 }
 
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
-    let cluster = cluster::known(world, call, asked.cluster.as_deref())?;
-    let arn = find(world, &cluster, &asked.service_name)?;
-    let pace = world.pace();
-    let Some(service) = world.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
+    let cluster = cluster::known(cloud, call, asked.cluster.as_deref())?;
+    let arn = find(cloud, &cluster, &asked.service_name)?;
+    let pace = cloud.pace();
+    let Some(service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     match service.deleted {
         Some(deleted) if call.now >= deleted + pace => return Err(not_found()),
         Some(_) => {}
@@ -280,19 +280,19 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
             return Err(invalid("The service cannot be stopped while it is scaled above 0."));
         }
         None => {
-            task::send_away(world, &service, service.primary.desired, Some(call.now), call.now);
-            if let Some(service) = world.ecs.services.get_mut(&arn) {
+            task::send_stop(cloud, &service, service.primary.desired, Some(call.now), call.now);
+            if let Some(service) = cloud.ecs.services.get_mut(&arn) {
                 service.deleted = Some(call.now);
             }
         }
     }
-    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+    Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }))
 }
 
 /// The ARN of a service by its name or ARN.
-pub(super) fn find(world: &World, cluster: &str, id: &str) -> Result<String, Fault> {
+pub(super) fn find(cloud: &Cloud, cluster: &str, id: &str) -> Result<String, Fault> {
     let arn = if id.starts_with("arn:") { id.to_owned() } else { arn(cluster, id) };
-    match world.ecs.services.get(&arn) {
+    match cloud.ecs.services.get(&arn) {
         Some(service) if service.cluster == cluster => Ok(arn),
         _ => Err(not_found()),
     }
@@ -302,15 +302,15 @@ pub(super) fn arn(cluster: &str, name: &str) -> String {
     format!("{}/{name}", cluster.replacen(":cluster/", ":service/", 1))
 }
 
-/// Starts tasks that were waiting for something which is there by now.
-pub(super) fn settle(world: &mut World, call: &Call, arn: &str) {
-    let Some(service) = world.ecs.services.get(arn) else { return };
+/// Starts tasks that waited for a resource which now exists.
+pub(super) fn settle(cloud: &mut Cloud, call: &Call, arn: &str) {
+    let Some(service) = cloud.ecs.services.get(arn) else { return };
     if service.deleted.is_some() || service.primary.blocked.is_none() {
         return;
     }
-    let blocked = blocked(world, call, &service.primary.definition.clone());
+    let blocked = blocked(cloud, call, &service.primary.definition.clone());
     if blocked.is_none()
-        && let Some(service) = world.ecs.services.get_mut(arn)
+        && let Some(service) = cloud.ecs.services.get_mut(arn)
     {
         service.primary.blocked = None;
         service.primary.started = call.now;
@@ -322,8 +322,8 @@ fn not_found() -> Fault {
     Fault::new("ServiceNotFoundException", "Service not found.")
 }
 
-fn usable<'w>(world: &'w World, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
-    let found = definition::find(world, call, id).ok_or_else(|| client("TaskDefinition not found."))?;
+fn usable<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
+    let found = definition::find(cloud, call, id).ok_or_else(|| client("TaskDefinition not found."))?;
     if found.1.status != Status::Active {
         return Err(client("TaskDefinition is inactive"));
     }
@@ -348,8 +348,8 @@ fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<()
     Ok(())
 }
 
-/// Rebalancing starts a task before it stops another one, so it needs room above 100 % (Amazon ECS developer guide,
-/// "Balancing an Amazon ECS service across Availability Zones", read November 2026).
+/// Rebalancing starts a task before it stops another one, so `maximumPercent` must be above 100 (Amazon ECS developer
+/// guide, "Balancing an Amazon ECS service across Availability Zones", read November 2026).
 fn check_rebalancing(body: &Map<String, Value>) -> Result<(), Fault> {
     let maximum = body.get("deploymentConfiguration").and_then(|it| it["maximumPercent"].as_u64()).unwrap_or(200);
     if maximum <= 100 && body.get("availabilityZoneRebalancing").is_some_and(|it| it == "ENABLED") {
@@ -358,7 +358,7 @@ fn check_rebalancing(body: &Map<String, Value>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+fn check_network(cloud: &Cloud, call: &Call, body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
     let configuration =
         body.get("networkConfiguration").map(|it| &it["awsvpcConfiguration"]).filter(|it| it.is_object());
     if definition.text("networkMode") != "awsvpc" {
@@ -383,7 +383,7 @@ fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definiti
         return Err(invalid("securityGroups can have at most 5 items."));
     }
     let unknown = |member: &str| {
-        let known = |id: &Value| id.as_str().is_some_and(|id| world.ec2.has_network(&call.region, id));
+        let known = |id: &Value| id.as_str().is_some_and(|id| cloud.ec2.has_network(&call.region, id));
         ids(member).iter().find(|id| !known(id)).and_then(Value::as_str).map(str::to_owned)
     };
     if let Some(id) = unknown("subnets") {
@@ -401,12 +401,12 @@ fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definiti
     Ok(())
 }
 
-/// Why tasks of this definition would not start: AWS accepts the service and reports it in the events.
-fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
-    let definition = world.ecs.definitions.get(definition)?;
+/// Why tasks of this definition cannot start. AWS accepts the service and reports the reason in its events.
+fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<String> {
+    let definition = cloud.ecs.definitions.get(definition)?;
     for member in ["executionRoleArn", "taskRoleArn"] {
         let role = definition.text(member);
-        if !role.is_empty() && !world.iam.trusts(role, "ecs-tasks.amazonaws.com") {
+        if !role.is_empty() && !cloud.iam.trusts(role, "ecs-tasks.amazonaws.com") {
             return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
         }
     }
@@ -416,14 +416,14 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
         let creates = options["awslogs-create-group"] == "true";
         if let Some(group) = options["awslogs-group"].as_str().filter(|_| !creates) {
             let region = options["awslogs-region"].as_str().unwrap_or(&call.region);
-            if !world.logs.has_group(region, &world.account, group) {
+            if !cloud.logs.has_group(region, &cloud.account, group) {
                 return Some(format!(
                     "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon \
                      CloudWatch log group {group}."
                 ));
             }
-            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), world.account);
-            if !world.iam.allows(execution, "logs:CreateLogStream", &streams) {
+            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), cloud.account);
+            if !cloud.iam.allows(execution, "logs:CreateLogStream", &streams) {
                 return Some(format!(
                     "ResourceInitializationError: failed to validate logger args: AccessDeniedException: {execution} is \
                      not authorized to perform: logs:CreateLogStream on resource: {streams}"
@@ -435,9 +435,9 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
             if !from.contains(":secretsmanager:") {
                 continue;
             }
-            let allowed = world.secrets.readable(from, &world.account).and_then(|arn| {
-                // Access is evaluated for the whole ARN, however short the one that was asked by.
-                if world.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
+            let allowed = cloud.secrets.readable(from, &cloud.account).and_then(|arn| {
+                // The policy is evaluated with the complete ARN, even if the container has a short one.
+                if cloud.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
                     return Ok(());
                 }
                 Err(format!(
@@ -462,7 +462,7 @@ fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
     body.entry("enableECSManagedTags").or_insert_with(|| json!(false));
     body.entry("enableExecuteCommand").or_insert_with(|| json!(false));
     body.entry("propagateTags").or_insert_with(|| json!("NONE"));
-    // What is not compatible stays disabled; every service of ours is of that kind.
+    // ECS disables it for services that do not support it; all services here are of that kind.
     body.entry("availabilityZoneRebalancing").or_insert_with(|| json!("DISABLED"));
     for list in ["placementConstraints", "placementStrategy", "loadBalancers", "serviceRegistries"] {
         body.entry(list).or_insert_with(|| json!([]));
@@ -491,7 +491,7 @@ fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
     body
 }
 
-/// The create request in one line, its token left out.
+/// The create request without its token, on one line.
 fn request_of(call: &Call) -> String {
     let Input::Json(document) = &call.input else { return String::new() };
     let mut document = document.clone();
@@ -501,7 +501,7 @@ fn request_of(call: &Call) -> String {
     hex_id(&document.to_string(), 64)
 }
 
-/// Deployment ids are 19 decimal digits.
+/// Deployment ids have 19 decimal digits.
 fn deployment_id(seed: &str) -> String {
     let number = u64::from_str_radix(&hex_id(seed, 15), 16).unwrap_or_default();
     format!("ecs-svc/{number:019}")

@@ -7,11 +7,11 @@ use trunnion_catalog::limits;
 use super::{client, invalid};
 use crate::{
     call::{Call, Fault},
+    cloud::Cloud,
     json::input,
-    world::World,
 };
 
-/// One tag, as ECS writes it.
+/// One tag in ECS's format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tag {
     pub key: String,
@@ -19,7 +19,7 @@ pub(super) struct Tag {
     pub value: String,
 }
 
-/// Refuses what AWS refuses: more than 50 tags, the same key twice, reserved keys, overlong texts.
+/// Refuses what AWS refuses: more than 50 tags, duplicate keys, reserved keys, texts that are too long.
 pub(super) fn check(tags: &[Tag]) -> Result<(), Fault> {
     if tags.len() > limits::MOST_TAGS {
         return Err(invalid("The number of tags exceeds the limit of 50."));
@@ -54,28 +54,28 @@ struct Tagged {
     tag_keys: Vec<String>,
 }
 
-pub(super) fn tag(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn tag(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
     check(&tagged.tags)?;
-    let tags = tags_of(world, &tagged.resource_arn)?;
+    let tags = tags_of(cloud, &tagged.resource_arn)?;
     tags.retain(|tag| tagged.tags.iter().all(|new| new.key != tag.key));
     tags.extend(tagged.tags);
     Ok(json!({}))
 }
 
-pub(super) fn untag(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn untag(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
-    tags_of(world, &tagged.resource_arn)?.retain(|tag| !tagged.tag_keys.contains(&tag.key));
+    tags_of(cloud, &tagged.resource_arn)?.retain(|tag| !tagged.tag_keys.contains(&tag.key));
     Ok(json!({}))
 }
 
-pub(super) fn list(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn list(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
-    Ok(json!({ "tags": tags_of(world, &tagged.resource_arn)? }))
+    Ok(json!({ "tags": tags_of(cloud, &tagged.resource_arn)? }))
 }
 
-fn tags_of<'w>(world: &'w mut World, arn: &str) -> Result<&'w mut Vec<Tag>, Fault> {
-    let ecs = &mut world.ecs;
+fn tags_of<'w>(cloud: &'w mut Cloud, arn: &str) -> Result<&'w mut Vec<Tag>, Fault> {
+    let ecs = &mut cloud.ecs;
     let kind = arn.splitn(6, ':').nth(5).and_then(|resource| resource.split('/').next());
     match kind {
         Some("cluster") => match ecs.clusters.get_mut(arn) {

@@ -1,4 +1,4 @@
-//! Listing objects and versions: by prefix, rolled up at a delimiter, in pages.
+//! Lists of objects and versions: with a prefix, grouped by a delimiter, in pages.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use s3s::{
@@ -16,13 +16,13 @@ use super::{
     error,
     object::{self, Version},
 };
-use crate::{iam::wire::percent_encoded, world::World};
+use crate::{cloud::Cloud, iam::wire::percent_encoded};
 
-/// What one line of a list is.
+/// An entry of a list.
 enum Entry<'w> {
     /// A version, and whether it is the current one of its key.
     Version(&'w Version, bool),
-    /// Everything below it.
+    /// A common prefix of several keys.
     Prefix(String),
 }
 
@@ -35,23 +35,23 @@ impl Entry<'_> {
     }
 }
 
-/// What a list is asked for.
+/// The parameters of a list.
 struct Asked<'i> {
     prefix: &'i str,
     delimiter: &'i str,
-    /// The last name of the page before.
+    /// The last name on the previous page.
     after: &'i str,
-    /// The last version of that name which the page before showed; without it all of them were.
+    /// The last version of that name on the previous page; `None` if the page had all of them.
     after_version: Option<&'i str>,
     limit: usize,
     all_versions: bool,
 }
 
 /// The entries of one page, and whether there are more.
-fn walk<'w>(world: &'w World, bucket: &str, asked: &Asked<'_>) -> (Vec<Entry<'w>>, bool) {
+fn walk<'w>(cloud: &'w Cloud, bucket: &str, asked: &Asked<'_>) -> (Vec<Entry<'w>>, bool) {
     let mut entries: Vec<Entry<'w>> = Vec::new();
     let (mut key, mut skipping) = ("", asked.after_version.is_some());
-    for (_, version) in object::of_bucket(world, bucket, asked.prefix) {
+    for (_, version) in object::of_bucket(cloud, bucket, asked.prefix) {
         let is_current = version.key != key;
         key = &version.key;
         if !asked.all_versions && (!is_current || version.is_marker) {
@@ -85,7 +85,7 @@ fn walk<'w>(world: &'w World, bucket: &str, asked: &Asked<'_>) -> (Vec<Entry<'w>
     (entries, false)
 }
 
-/// Names as the client wants them.
+/// The encoding of names that the client asked for.
 struct Encoding(Option<EncodingType>);
 
 impl Encoding {
@@ -128,7 +128,7 @@ impl Encoding {
     }
 }
 
-/// `max-keys`: 1,000 unless told, and never more.
+/// `max-keys`: 1,000 by default and at most.
 fn limit(asked: Option<i32>) -> S3Result<usize> {
     match usize::try_from(asked.unwrap_or(1000)) {
         Ok(limit) => Ok(limit.min(1000)),
@@ -139,11 +139,11 @@ fn limit(asked: Option<i32>) -> S3Result<usize> {
 }
 
 pub(super) fn objects_v2(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: ListObjectsV2Input,
 ) -> S3Result<ListObjectsV2Output> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let after = match &input.continuation_token {
         Some(token) => URL_SAFE
             .decode(token)
@@ -161,12 +161,12 @@ pub(super) fn objects_v2(
         limit,
         all_versions: false,
     };
-    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(world, &input.bucket, &asked) };
+    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(cloud, &input.bucket, &asked) };
     let encoding = Encoding(input.encoding_type);
     let mut contents = encoding.objects(&entries);
     if input.fetch_owner == Some(true) {
         for object in &mut contents {
-            object.owner = Some(owner(world));
+            object.owner = Some(owner(cloud));
         }
     }
     Ok(ListObjectsV2Output {
@@ -186,8 +186,8 @@ pub(super) fn objects_v2(
     })
 }
 
-pub(super) fn objects(world: &mut World, context: &Context, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+pub(super) fn objects(cloud: &mut Cloud, context: &Context, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let limit = limit(input.max_keys)?;
     let asked = Asked {
         prefix: input.prefix.as_deref().unwrap_or_default(),
@@ -197,11 +197,11 @@ pub(super) fn objects(world: &mut World, context: &Context, input: ListObjectsIn
         limit,
         all_versions: false,
     };
-    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(world, &input.bucket, &asked) };
+    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(cloud, &input.bucket, &asked) };
     let encoding = Encoding(input.encoding_type);
     let mut contents = encoding.objects(&entries);
     for object in &mut contents {
-        object.owner = Some(owner(world));
+        object.owner = Some(owner(cloud));
     }
     Ok(ListObjectsOutput {
         max_keys: i32::try_from(limit).ok(),
@@ -219,11 +219,11 @@ pub(super) fn objects(world: &mut World, context: &Context, input: ListObjectsIn
 }
 
 pub(super) fn versions(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: ListObjectVersionsInput,
 ) -> S3Result<ListObjectVersionsOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     if input.version_id_marker.is_some() && input.key_marker.is_none() {
         return Err(error(
             S3ErrorCode::InvalidArgument,
@@ -239,7 +239,7 @@ pub(super) fn versions(
         limit,
         all_versions: true,
     };
-    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(world, &input.bucket, &asked) };
+    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(cloud, &input.bucket, &asked) };
     let encoding = Encoding(input.encoding_type.clone());
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
     for entry in &entries {
@@ -251,7 +251,7 @@ pub(super) fn versions(
                 is_latest: Some(*is_latest),
                 key,
                 last_modified,
-                owner: Some(owner(world)),
+                owner: Some(owner(cloud)),
                 version_id,
             });
         } else {
@@ -260,7 +260,7 @@ pub(super) fn versions(
                 is_latest: Some(*is_latest),
                 key,
                 last_modified,
-                owner: Some(owner(world)),
+                owner: Some(owner(cloud)),
                 size: i64::try_from(version.content.size).ok(),
                 storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
                 version_id,

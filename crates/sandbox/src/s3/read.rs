@@ -1,4 +1,4 @@
-//! Reading objects: whole, in part, or only what is known of them.
+//! Reads objects: the whole content, a range, or only the metadata.
 
 use hyper::header::{HeaderName, HeaderValue};
 use s3s::{
@@ -17,13 +17,13 @@ use super::{
     object::{self, Version},
     write::{checksum_type, precondition_failed},
 };
-use crate::world::World;
+use crate::cloud::Cloud;
 
-/// The named version of a key, or the current one; a delete marker is as good as nothing.
-pub(super) fn version<'w>(world: &'w World, bucket: &str, key: &str, id: Option<&str>) -> S3Result<&'w Version> {
+/// The given version of a key, or the current one; a delete marker counts as missing.
+pub(super) fn version<'w>(cloud: &'w Cloud, bucket: &str, key: &str, id: Option<&str>) -> S3Result<&'w Version> {
     let Some(id) = id else {
         let missing = || error(S3ErrorCode::NoSuchKey, "The specified key does not exist.");
-        let version = object::current(world, bucket, key).ok_or_else(missing)?;
+        let version = object::current(cloud, bucket, key).ok_or_else(missing)?;
         if version.is_marker {
             let mut error = missing();
             error.set_headers(marker_headers(version));
@@ -31,7 +31,7 @@ pub(super) fn version<'w>(world: &'w World, bucket: &str, key: &str, id: Option<
         }
         return Ok(version);
     };
-    let version = object::of_key(world, bucket, key)
+    let version = object::of_key(cloud, bucket, key)
         .map(|(_, version)| version)
         .find(|version| version.version_id == id)
         .ok_or_else(|| error(S3ErrorCode::NoSuchVersion, "The specified version does not exist."))?;
@@ -53,7 +53,7 @@ fn marker_headers(version: &Version) -> hyper::HeaderMap {
     headers
 }
 
-/// Whether a condition names this version.
+/// Whether a condition matches this version.
 pub(super) fn matches(condition: &ETagCondition, version: &Version) -> bool {
     match condition {
         ETagCondition::Any => true,
@@ -75,7 +75,7 @@ fn check_conditions(
     Ok(())
 }
 
-/// What is read of an object: its bytes, from where, and how many.
+/// The content to read: its bytes, the start, and the length.
 pub(super) struct Found {
     pub opened: Opened,
     pub start: u64,
@@ -83,9 +83,9 @@ pub(super) struct Found {
     pub output: GetObjectOutput,
 }
 
-pub(super) fn get(world: &mut World, blobs: &Blobs, context: &Context, input: GetObjectInput) -> S3Result<Found> {
-    let versioning = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
-    let version = version(world, &input.bucket, &input.key, input.version_id.as_deref())?;
+pub(super) fn get(cloud: &mut Cloud, blobs: &Blobs, context: &Context, input: GetObjectInput) -> S3Result<Found> {
+    let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
+    let version = version(cloud, &input.bucket, &input.key, input.version_id.as_deref())?;
     check_conditions(version, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let stored = &version.content;
     let (start, end) = match &input.range {
@@ -116,7 +116,7 @@ pub(super) fn get(world: &mut World, blobs: &Blobs, context: &Context, input: Ge
         version_id: version.id_in(versioning),
         ..Default::default()
     };
-    // A checksum of all the bytes says nothing about some of them.
+    // The checksum of the whole object is useless for a range.
     if input.checksum_mode.is_some() && !part {
         output.checksum_type = Some(checksum_type(stored));
         put_sums!(output, &stored.sums);
@@ -125,9 +125,9 @@ pub(super) fn get(world: &mut World, blobs: &Blobs, context: &Context, input: Ge
     Ok(Found { opened, start, length, output })
 }
 
-pub(super) fn head(world: &mut World, context: &Context, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
-    let versioning = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
-    let version = version(world, &input.bucket, &input.key, input.version_id.as_deref())?;
+pub(super) fn head(cloud: &mut Cloud, context: &Context, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
+    let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
+    let version = version(cloud, &input.bucket, &input.key, input.version_id.as_deref())?;
     check_conditions(version, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let stored = &version.content;
     let mut output = HeadObjectOutput {
@@ -153,7 +153,7 @@ pub(super) fn head(world: &mut World, context: &Context, input: HeadObjectInput)
     Ok(output)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it stands at the end of a chain of options")]
+#[expect(clippy::unnecessary_wraps, reason = "it is the last step in a chain of options")]
 fn default_type() -> Option<String> {
     Some("binary/octet-stream".to_owned())
 }
