@@ -146,7 +146,7 @@ async fn what_a_stopping_task_holds_is_waited_for() {
 
 #[tokio::test]
 async fn a_service_role_that_may_not_be_made_is_named() {
-    let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
+    let world = world(Options::new().without_service_roles()).await;
     let patience = Duration::from_millis(300);
     let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
     let world = World { aws, ..world };

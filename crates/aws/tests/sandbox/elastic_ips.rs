@@ -52,7 +52,7 @@ async fn a_host_that_is_replaced_hands_its_address_on() {
 #[tokio::test]
 async fn without_waiting_the_next_apply_associates() {
     // Hosts are pending for longer than it takes to apply without waiting.
-    let scene = Scene::set(Options { pace: Duration::from_secs(20), ..Options::default() }).await;
+    let scene = Scene::set(Options::new().with_pace(Duration::from_secs(20))).await;
     let kinds = ["security_group", "iam_role", "iam_instance_profile", "s3_bucket", "s3_object", "launch_template"];
     let wanted = kinds.iter().chain(&["instance", "elastic_ip"]);
     let resources = scene.desired.resources().values();
@@ -101,7 +101,7 @@ async fn a_call_refused_for_its_rate_is_made_again() {
 
 #[tokio::test]
 async fn what_the_quota_refuses_names_the_way_out() {
-    let scene = Scene::set(Options { elastic_ips: 1, ..Options::default() }).await;
+    let scene = Scene::set(Options::new().with_elastic_ips(1)).await;
     let quota = || async { observe(&scene).await.lookups[&at("elastic_ip_quota.main")]["most"].clone() };
     assert_eq!(quota().await, Value::Number(1));
     // An identity that may not read it is told AWS's default.

@@ -49,7 +49,7 @@ impl Scene {
         let content = b"\x7fELF, as far as S3 is concerned";
         let path = folder.path().join("trunnion-generator");
         tokio::fs::write(&path, content).await.unwrap();
-        let load = LoadOptions { executable_dir: Some(folder.path().to_owned()) };
+        let load = LoadOptions::new().with_executable_dir(folder.path());
         let stack = Stack::parse(STACK, Path::new("stack.yaml"), None, &load).unwrap();
         let sha256 = common::object(&path, content).sha256;
         let binaries = Binaries::new([(Architecture::X86_64, Binary { path, sha256, is_dynamic: false })]);

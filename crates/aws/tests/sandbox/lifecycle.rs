@@ -109,7 +109,7 @@ async fn what_is_created_twice_is_there_once_reads_back_as_asked_and_goes() {
 #[tokio::test]
 async fn a_slow_cloud_is_waited_for() {
     let lag = std::time::Duration::from_millis(400);
-    let world = world(Options { consistency_lag: lag, ..Options::default() }).await;
+    let world = world(Options::new().with_consistency_lag(lag)).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let made = create_all(&world, file.path(), b"a generator").await;

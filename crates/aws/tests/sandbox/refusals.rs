@@ -127,7 +127,7 @@ async fn a_partition_that_takes_no_tags_for_a_new_bucket_gets_them_after() {
 
 #[tokio::test]
 async fn a_name_that_is_not_freed_in_time_is_told() {
-    let world = world(Options { pace: Duration::from_hours(1), ..Options::default() }).await;
+    let world = world(Options::new().with_pace(Duration::from_hours(1))).await;
     let patience = Duration::from_millis(100);
     let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
     let resource = resolved("s3_bucket.artifacts", &bucket());
@@ -168,7 +168,7 @@ async fn a_group_is_waited_for_as_long_as_a_task_may_stop() {
 
 #[tokio::test]
 async fn a_spot_host_without_its_service_role_is_named() {
-    let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
+    let world = world(Options::new().without_service_roles()).await;
     let observed = world.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let hosts = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;

@@ -13,7 +13,7 @@ use crate::{
 #[tokio::test]
 async fn reading_takes_three_round_trips() {
     let directory = tempfile::tempdir().unwrap();
-    let options = || Options { data: Some(directory.path().to_owned()), ..Options::default() };
+    let options = || Options::new().with_data(directory.path());
     let quick = world(options()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
@@ -21,7 +21,7 @@ async fn reading_takes_three_round_trips() {
     quick.running.shutdown().await;
 
     // Far longer than it takes to send what belongs to one wave.
-    let slow = world(Options { latency: Duration::from_secs(1), ..options() }).await;
+    let slow = world(options().with_latency(Duration::from_secs(1))).await;
     // With what is recorded and gone, and what is wanted and not there.
     let mut state = State::empty(common::STACK);
     let gone = |id: &str| Recorded { id: id.into(), applied_at: String::new(), attributes: Map::new() };
