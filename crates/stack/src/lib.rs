@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use ipnet::{IpNet, Ipv4Net};
 pub use miette::{Severity, SourceSpan};
+pub use trunnion_catalog as catalog;
 
 pub use crate::{
     diagnostic::{Diagnostic, Invalid},

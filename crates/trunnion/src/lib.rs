@@ -87,7 +87,7 @@
 //! # Test against a sandbox that fails
 //!
 //! A program that is built on this library can be tested without AWS. [`sandbox::Options`] makes calls slow, throttled or
-//! wrong. Here, AWS does not have the host that the stack asks for; a second apply continues where the first one stopped.
+//! wrong. Here, the first call for hosts is refused; a second apply continues where the first one stopped.
 //!
 //! ```
 //! use std::time::Duration;
@@ -218,6 +218,7 @@
 //! | [`render`] | a plan as text for a terminal |
 //! | [`report`] | events and the outcome as JSON |
 //! | [`sandbox`] | a stand-in for AWS, with the feature `sandbox` |
+//! | [`catalog`] | instance types, and the partitions and limits of AWS |
 //!
 //! # Features
 //!
@@ -254,7 +255,9 @@ pub use trunnion_kinds::{self as kinds, InstanceInterface};
 pub use trunnion_render as render;
 #[cfg(feature = "sandbox")]
 pub use trunnion_sandbox::{self as sandbox, SandboxError};
-pub use trunnion_stack::{self as stack, Diagnostic, Invalid, LoadOptions, Stack, json_schema as stack_schema};
+pub use trunnion_stack::{
+    self as stack, Diagnostic, Invalid, LoadOptions, Stack, catalog, json_schema as stack_schema,
+};
 
 pub use crate::{
     connected::{Engine, Planned, check},
@@ -264,3 +267,6 @@ pub use crate::{
     session::{LockedPlan, Session, Stale},
     store::{Store, StoreLock},
 };
+
+#[cfg(test)]
+mod tests;
