@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use trunnion_tests::{binary, root};
+use trunnion_tests::{binary, packages, root};
 
 fn documents() -> Vec<PathBuf> {
     let at_top = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "crates/README.md"].map(|name| root().join(name));
@@ -105,15 +105,6 @@ fn every_command_shown_is_one_that_there_is() {
 fn help(program: &Path, command: &str) -> Option<String> {
     let answer = Command::new(program).args([command, "--help"]).output().unwrap();
     answer.status.success().then(|| String::from_utf8(answer.stdout).unwrap())
-}
-
-/// The packages of the workspace, as Cargo knows them.
-fn packages() -> Vec<Value> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut metadata = Command::new(cargo);
-    metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
-    let metadata: Value = serde_json::from_slice(&metadata.output().unwrap().stdout).unwrap();
-    metadata["packages"].as_array().unwrap().clone()
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{HomeRule, KindName, Value, lies_under};
 
-/// The rules of one kind.
+/// The rules of one kind. Names of kinds are those of [`Address::kind`](crate::Address::kind).
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The kind's name.
+    /// The name of the kind, such as `launch_template`.
     pub kind: &'static str,
     /// Kinds whose resources this kind may depend on: they are deleted after it.
     pub depends_on: &'static [&'static str],
@@ -28,23 +28,23 @@ pub struct Rules {
 pub struct Attribute {
     /// A change of it replaces the resource.
     pub immutable: bool,
-    /// A list whose order does not matter.
+    /// A list whose order means nothing: it is compared sorted.
     pub unordered: bool,
     /// Text that holds JSON: it compares as JSON, as IAM means it.
     pub json: bool,
-    /// Shown as changed or unchanged only.
+    /// Plans and the state hold a SHA-256 instead of the value.
     pub sensitive: bool,
-    /// Needed to create the resource, and ignored afterwards.
+    /// The create call needs it. It is not compared, shown or recorded afterwards.
     pub create_only: bool,
-    /// If it is absent, that is no difference: it is added with the next change of something else.
+    /// An attribute that is absent in the cloud is no difference. It is set with the next change of another attribute.
     pub optional: bool,
     /// It keeps its observed value while the attribute of this path stays as it is.
     pub pinned_by: Option<&'static str>,
-    /// Which observed values are acceptable in place of the desired one: they stay, and count as asked for.
+    /// Which observed values are as good as the desired one: they stay, and are no difference.
     pub accepts: Option<Accepts>,
 }
 
-/// Whether an observed value is acceptable in place of the desired one.
+/// Whether an observed value is as good as the desired one. The function has to be pure.
 #[derive(Clone, Copy)]
 pub struct Accepts(pub fn(desired: &Value, observed: &Value) -> bool);
 
@@ -55,7 +55,7 @@ impl fmt::Debug for Accepts {
 }
 
 impl Attribute {
-    /// Changes in place, compares as it is.
+    /// It changes in place and compares as it is. Every other constant is this one with one property more.
     pub const PLAIN: Self = Self {
         immutable: false,
         unordered: false,
@@ -66,21 +66,21 @@ impl Attribute {
         pinned_by: None,
         accepts: None,
     };
-    /// A change replaces the resource.
+    /// See [`Attribute::immutable`].
     pub const IMMUTABLE: Self = Self { immutable: true, ..Self::PLAIN };
-    /// A list without order.
+    /// See [`Attribute::unordered`].
     pub const UNORDERED: Self = Self { unordered: true, ..Self::PLAIN };
-    /// JSON in a text.
+    /// See [`Attribute::json`].
     pub const JSON: Self = Self { json: true, ..Self::PLAIN };
-    /// Never shown.
+    /// See [`Attribute::sensitive`].
     pub const SENSITIVE: Self = Self { sensitive: true, ..Self::PLAIN };
-    /// Only for the create call.
+    /// See [`Attribute::create_only`].
     pub const CREATE_ONLY: Self = Self { create_only: true, ..Self::PLAIN };
 
-    /// Changes in place, and may be absent.
+    /// See [`Attribute::optional`].
     pub const OPTIONAL: Self = Self { optional: true, ..Self::PLAIN };
 
-    /// Only for the create call: the observed value stays.
+    /// The create call needs it. Afterwards, every observed value is accepted.
     pub const KEPT: Self = Self { accepts: Some(Accepts(|_, _| true)), ..Self::IMMUTABLE };
 
     /// The same, and observed values that `accepts` returns true for stay. Its first argument is the desired value.

@@ -146,7 +146,7 @@ async fn deletes_wait_for_a_stopping_task() {
 
 #[tokio::test]
 async fn a_missing_service_linked_role_is_named() {
-    let cloud = cloud(Options { makes_service_roles: false, ..Options::default() }).await;
+    let cloud = cloud(Options::new().without_service_roles()).await;
     let patience = Duration::from_millis(300);
     let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     let cloud = Cloud { aws, ..cloud };

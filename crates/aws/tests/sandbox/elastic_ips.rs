@@ -52,7 +52,7 @@ async fn the_host_after_a_replacement_gets_the_same_address() {
 #[tokio::test]
 async fn without_waiting_the_next_apply_associates() {
     // Hosts are pending for longer than an apply without waiting takes.
-    let scene = Scene::set(Options { pace: Duration::from_secs(20), ..Options::default() }).await;
+    let scene = Scene::set(Options::new().with_pace(Duration::from_secs(20))).await;
     let kinds = ["security_group", "iam_role", "iam_instance_profile", "s3_bucket", "s3_object", "launch_template"];
     let wanted = kinds.iter().chain(&["instance", "elastic_ip"]);
     let resources = scene.desired.resources().values();
@@ -101,7 +101,7 @@ async fn a_throttled_call_is_repeated() {
 
 #[tokio::test]
 async fn an_exhausted_quota_names_the_next_step() {
-    let scene = Scene::set(Options { elastic_ips: 1, ..Options::default() }).await;
+    let scene = Scene::set(Options::new().with_elastic_ips(1)).await;
     let quota = || async { observe(&scene).await.lookups[&at("elastic_ip_quota.main")]["most"].clone() };
     assert_eq!(quota().await, Value::Number(1));
     // An identity without the permission to read the quota gets AWS's default.

@@ -118,7 +118,7 @@ fn graph(stack: &str, folder: &Path) -> (Graph, String) {
     let content = b"\x7fELF, as far as S3 is concerned";
     let path = folder.join("trunnion-generator");
     std::fs::write(&path, content).unwrap();
-    let load = LoadOptions { executable_dir: Some(folder.to_owned()) };
+    let load = LoadOptions::new().with_executable_dir(folder);
     let stack = Stack::parse(stack, Path::new("stack.yaml"), None, &load).unwrap();
     let sha256 = common::object(&path, content).sha256;
     let binaries = Binaries::new([(Architecture::X86_64, Binary { path, sha256, is_dynamic: false })]);

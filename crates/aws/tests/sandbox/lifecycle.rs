@@ -109,7 +109,7 @@ async fn a_repeated_create_makes_one_resource_that_matches_and_can_be_deleted() 
 #[tokio::test]
 async fn slow_resources_are_awaited() {
     let lag = std::time::Duration::from_millis(400);
-    let cloud = cloud(Options { consistency_lag: lag, ..Options::default() }).await;
+    let cloud = cloud(Options::new().with_consistency_lag(lag)).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let made = create_all(&cloud, file.path(), b"a generator").await;

@@ -34,7 +34,7 @@ fn calls(scene: &Scene, operation: &str) -> u64 {
 
 #[tokio::test]
 async fn a_host_leaves_the_list_before_it_is_replaced_and_joins_it_again() {
-    let scene = Scene::of(&private(2), Options::default()).await;
+    let scene = Scene::of(&private(2), Options::new()).await;
     let store = scene.store("state");
     scene.converge("the stack", &scene.desired, &store).await;
     let registered = calls(&scene, "ecs:RegisterTaskDefinition");
@@ -63,7 +63,7 @@ async fn a_host_leaves_the_list_before_it_is_replaced_and_joins_it_again() {
 
 /// The n-th call of an operation is refused.
 async fn refused_once(operation: &str, nth: u64) {
-    let scene = Scene::of(&private(2), Options::default()).await;
+    let scene = Scene::of(&private(2), Options::new()).await;
     let store = scene.store("state");
     scene.converge("the stack", &scene.desired, &store).await;
     let state = store.load().await.unwrap();

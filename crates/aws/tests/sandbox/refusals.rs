@@ -127,7 +127,7 @@ async fn a_bucket_gets_its_tags_later_if_its_partition_needs_that() {
 
 #[tokio::test]
 async fn a_name_that_is_not_free_in_time_is_reported() {
-    let cloud = cloud(Options { pace: Duration::from_hours(1), ..Options::default() }).await;
+    let cloud = cloud(Options::new().with_pace(Duration::from_hours(1))).await;
     let patience = Duration::from_millis(100);
     let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     let resource = resolved("s3_bucket.artifacts", &bucket());
@@ -168,7 +168,7 @@ async fn the_wait_for_a_group_covers_the_stop_timeout_of_a_task() {
 
 #[tokio::test]
 async fn a_missing_service_linked_role_of_spot_is_named() {
-    let cloud = cloud(Options { makes_service_roles: false, ..Options::default() }).await;
+    let cloud = cloud(Options::new().without_service_roles()).await;
     let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let hosts = cloud.create("security_group.generator", &group("generator", &vpc, vec![])).await;

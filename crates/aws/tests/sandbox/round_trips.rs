@@ -13,7 +13,7 @@ use crate::{
 #[tokio::test]
 async fn reading_takes_three_round_trips() {
     let directory = tempfile::tempdir().unwrap();
-    let options = || Options { data: Some(directory.path().to_owned()), ..Options::default() };
+    let options = || Options::new().with_data(directory.path());
     let quick = cloud(options()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
@@ -21,7 +21,7 @@ async fn reading_takes_three_round_trips() {
     quick.running.shutdown().await;
 
     // Much longer than sending all calls of one round takes.
-    let slow = cloud(Options { latency: Duration::from_secs(1), ..options() }).await;
+    let slow = cloud(options().with_latency(Duration::from_secs(1))).await;
     // With recorded resources that no longer exist, and wanted ones that do not exist yet.
     let mut state = State::empty(common::STACK);
     let gone = |id: &str| Recorded { id: id.into(), applied_at: String::new(), attributes: Map::new() };
