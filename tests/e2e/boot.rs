@@ -204,20 +204,20 @@ fn no_binary_is_needed_once_one_was_applied() {
     let none = laptop(&world, None);
     let valid = none.succeed(&["validate"]);
     assert!(
-        valid.stderr.contains("is not there") && valid.stderr.contains("cargo xtask generator"),
+        valid.stderr.contains("does not exist") && valid.stderr.contains("cargo xtask generator"),
         "{}",
         valid.stderr
     );
-    refused(&none, &["plan"], &["`heavy`", "is not there", "cargo xtask generator"]);
+    refused(&none, &["plan"], &["`heavy`", "does not exist", "cargo xtask generator"]);
     laptop(&world, Some("a")).converge(&[]);
     expect(&none, &[], NOTHING, &[]);
     assert_eq!(notes(&none), Vec::<String>::new());
     none.succeed(&["apply", "--yes"]);
     none.edit("generator:\n", "generator:\n  binary: dist/nowhere\n");
     expect(&none, &[], NOTHING, &[]);
-    refused(&none, &["plan", "--update-generator"], &["`heavy`", "dist/nowhere` is not there"]);
+    refused(&none, &["plan", "--update-generator"], &["`heavy`", "dist/nowhere` does not exist"]);
     none.edit("java: 21", "java: 25");
-    refused(&none, &["apply", "--yes"], &["`heavy`", "dist/nowhere` is not there", "cargo xtask generator"]);
+    refused(&none, &["apply", "--yes"], &["`heavy`", "dist/nowhere` does not exist", "cargo xtask generator"]);
     none.write("wrong", generator("x").into_iter().map(|byte| if byte == 62 { 183 } else { byte }).collect::<Vec<_>>());
     none.edit("dist/nowhere", "wrong");
     refused(&none, &["validate"], &["is built for arm64"]);

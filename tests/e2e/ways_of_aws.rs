@@ -75,6 +75,6 @@ fn secrets_in_clear_are_named_by_validate_and_plan() {
         let ended = stage.run(arguments);
         assert_eq!(ended.code, 0, "{}", ended.stderr);
         let all = ended.stdout + &ended.stderr;
-        assert!(all.contains("may hold a secret"), "{all}");
+        assert!(all.contains("may contain a secret"), "{all}");
     }
 }
