@@ -128,7 +128,7 @@ fn a_plan_is_not_written_over_the_state() {
     for out in [".trunnion/minimal.json", "./.trunnion/../.trunnion/minimal.json"] {
         let ended = stage.run(&["plan", "--out", out]);
         assert_eq!(ended.code, 1);
-        assert!(ended.stderr.contains("names the file of the stack's state"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("is the file of the stack's state"), "{}", ended.stderr);
     }
     assert_eq!(fs::read(stage.path(".trunnion/minimal.json")).unwrap(), before);
 }

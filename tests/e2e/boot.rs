@@ -296,7 +296,7 @@ fn a_written_plan_takes_the_generator_that_it_was_made_with() {
     second.succeed(&["plan", "--update-generator", "--out", "update.json"]);
     first.write("update.json", fs::read(second.path("update.json")).unwrap());
     refused(&first, &["apply", "update.json", "--yes"], &["cannot be applied"]);
-    refused(&second, &["apply", "update.json", "--yes", "--update-generator"], &["says itself"]);
+    refused(&second, &["apply", "update.json", "--yes", "--update-generator"], &["already contains"]);
     second.succeed(&["apply", "update.json", "--yes"]);
     expect(&second, &[], NOTHING, &[]);
 }

@@ -21,7 +21,7 @@ fn hosts_hand_their_addresses_on_and_give_them_back() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::new(&public()).at(&sandbox);
     let plan = stage.succeed(&["plan"]);
-    assert!(plan.stdout.contains("with `--no-wait`, the next apply does that"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("with `--no-wait`, the next apply does it"), "{}", plan.stdout);
     stage.converge(&[]);
     let before = public_ips(&stage);
     assert_eq!(before.len(), 2);

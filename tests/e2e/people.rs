@@ -121,7 +121,7 @@ fn what_was_applied_elsewhere_is_never_shown_as_aws() {
     let output = command.env_remove("AWS_ENDPOINT_URL").output().unwrap();
     let (shown, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(shown, "", "nothing of it stands on AWS");
-    assert!(said.contains(&format!("What is recorded was applied to {place}.")), "{said}");
+    assert!(said.contains(&format!("The recorded resources were applied to {place}.")), "{said}");
     assert!(said.contains("account 123456789012 · eu-west-3 · AWS"), "{said}");
 }
 
@@ -209,7 +209,7 @@ fn a_written_plan_applies_from_any_folder() {
     };
     let whole = stage.path("infra/plan 1.json");
     let (code, said) = run("/", &["apply", whole.to_str().unwrap(), "--sandbox"]);
-    assert!(code == Some(1) && said.contains("no terminal to ask on"), "{said}");
+    assert!(code == Some(1) && said.contains("no terminal to ask for confirmation"), "{said}");
     let (code, said) = run("infra", &["apply", "plan 1.json", "--yes", "--sandbox"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(stage.path("infra/.trunnion/minimal.json").exists());
