@@ -202,7 +202,7 @@ async fn agreed<'session>(
 fn named(path: &Path, error: Error) -> Failure {
     match error {
         Error::Stale(stale) => {
-            Failure::with_help("plan::moved", stale.said_of(&format!("`{}`", path.display())), stale.help())
+            Failure::with_help("plan::moved", stale.message_for(&format!("`{}`", path.display())), stale.help())
         }
         other => other.into(),
     }

@@ -1,4 +1,4 @@
-//! The control plane: its images, its size and its place.
+//! The control plane: its images, size and zones.
 
 use serde_json::json;
 use trunnion_catalog::limits::SERVICE_SUBNETS;
@@ -76,7 +76,7 @@ const ZONES: Limit = Limit {
     help: "remove some: one is enough to run",
 };
 
-/// CPU units; with which memory they go, is asked once both are read.
+/// CPU units. Their combination with the memory is checked after both are read.
 struct Cpu;
 
 impl Kind for Cpu {
@@ -91,7 +91,7 @@ impl Kind for Cpu {
     }
 }
 
-/// MiB of memory; with how many CPU units they go, is asked once both are read.
+/// Memory in MiB. Its combination with the CPU units is checked after both are read.
 struct Memory;
 
 impl Kind for Memory {
@@ -114,7 +114,7 @@ impl Kind for Memory {
     }
 }
 
-/// Which sizes of memory go with so many CPU units.
+/// The memory sizes that Fargate allows with these CPU units.
 fn sizes(cpu: u32) -> String {
     match FARGATE.into_iter().find(|(known, ..)| *known == cpu) {
         // 256 CPU units have 512, 1024 and 2048 MiB, but not 1536.
@@ -170,7 +170,7 @@ impl Kind for Retention {
     }
 }
 
-/// One of these numbers.
+/// The description of a choice of numbers.
 fn numbers(numbers: &[u32]) -> Described {
     Described {
         name: "whole number".to_owned(),

@@ -1,4 +1,4 @@
-//! The pools: instance type, place, image, interfaces and addresses.
+//! The pools: instance type, zone or subnet, image, interfaces and addresses.
 
 use serde_json::json;
 use trunnion_catalog::InstanceType;
@@ -96,7 +96,7 @@ impl Kind for InstanceTypeName {
     }
 }
 
-/// Where the hosts of a pool are: one of two keys.
+/// The location of a pool's hosts, from one of two keys.
 struct Place;
 
 const SUBNET: Shaped = Shaped {
@@ -165,7 +165,7 @@ impl Kind for Zone {
 
     fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<String> {
         let text = findings.text(field)?;
-        // Where the region itself has a mistake, that one is reported.
+        // If the region has a mistake, only that is reported.
         let region = around.region?;
         if forms::is_zone_of(text, region) {
             return Some(text.to_owned());
@@ -218,7 +218,7 @@ fn fits(map: &Map, kind: &InstanceType, interfaces: u32, addresses: u32, finding
     kind.fits(interfaces, addresses).then_some(())
 }
 
-/// An untracked pool needs an interface that carries load alone.
+/// An untracked pool needs at least one load interface.
 fn has_load_interface(
     map: &Map,
     tracking: Option<Tracking>,
