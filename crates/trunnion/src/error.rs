@@ -124,7 +124,7 @@ impl Error {
                 .values()
                 .map(|error| Box::new(Missing { error: error.clone() }) as Box<dyn Diagnostic>)
                 .collect(),
-            other => vec![Box::new(Told(other))],
+            other => vec![Box::new(OwnDiagnostic(other))],
         }
     }
 
@@ -254,15 +254,15 @@ fn addresses(nearest: &[String]) -> String {
 
 /// The error as one diagnostic.
 #[derive(Debug)]
-struct Told<'a>(&'a Error);
+struct OwnDiagnostic<'a>(&'a Error);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for OwnDiagnostic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Told<'_> {
+impl std::error::Error for OwnDiagnostic<'_> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self.0 {
             // The message already contains the text of the SDK's errors.
@@ -272,7 +272,7 @@ impl std::error::Error for Told<'_> {
     }
 }
 
-impl Diagnostic for Told<'_> {
+impl Diagnostic for OwnDiagnostic<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(self.0.own_code()))
     }

@@ -1,8 +1,9 @@
 //! Plans and applies a Gatling load-testing platform on AWS from one YAML file.
 //!
-//! The command `trunnion` does nothing that this library cannot do. A [`Stack`] is what the file says, an [`Engine`] connects
-//! it to AWS or to a sandbox. [`Engine::plan`] makes a plan to look at. To apply one, [`Engine::lock`] begins a [`Session`],
-//! [`Session::plan`] or [`Session::plan_written`] makes the plan under its lock, and [`LockedPlan::apply`] executes it.
+//! All functions of the command `trunnion` are available in this library. A [`Stack`] is what the file says, an [`Engine`]
+//! connects it to AWS or to a sandbox. [`Engine::plan`] makes a plan to look at. To apply one, [`Engine::lock`] begins a
+//! [`Session`], [`Session::plan`] or [`Session::plan_written`] makes the plan under its lock, and [`LockedPlan::apply`]
+//! executes it.
 //!
 //! Everything that these signatures name is here, or in the modules of the crates behind: [`stack`], [`kinds`], [`engine`],
 //! [`aws`], [`blueprint`], [`render`] and, with the feature `sandbox`, [`sandbox`].
@@ -41,8 +42,7 @@
 //!
 //! # React to events and to failures
 //!
-//! Apply says what it does while it does it. A failure has a [class](ErrorClass), which tells whether trying again makes
-//! sense.
+//! Apply sends events while it works. A failure has a [class](ErrorClass), which shows whether a retry makes sense.
 //!
 //! ```
 //! use trunnion::{CancellationToken, Engine, Error, Event, Events, ExitCode, Request};

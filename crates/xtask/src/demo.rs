@@ -1,4 +1,4 @@
-//! The first five minutes: everything built, the reference stack applied to a sandbox.
+//! `cargo xtask demo`: builds everything and applies the reference stack to a sandbox.
 
 use std::process::Command;
 
