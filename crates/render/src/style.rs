@@ -2,11 +2,11 @@
 
 use anstyle::{AnsiColor, Style};
 
-/// What is created.
+/// Created resources.
 pub const CREATE: Style = AnsiColor::Green.on_default();
-/// What changes.
+/// Changed resources.
 pub const UPDATE: Style = AnsiColor::Yellow.on_default();
-/// What is deleted.
+/// Deleted resources.
 pub const DELETE: Style = AnsiColor::Red.on_default();
 /// Important text.
 pub const STRONG: Style = Style::new().bold();

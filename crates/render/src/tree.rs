@@ -21,7 +21,7 @@ pub struct Tree {
     pub warnings: Vec<Remark>,
     /// The changes, by action.
     pub sections: Vec<Section>,
-    /// What is worth knowing beside the changes.
+    /// The notes, after the changes.
     pub notes: Vec<Remark>,
     /// What would happen, in one line.
     pub summary: Summary,

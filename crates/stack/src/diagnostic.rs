@@ -158,7 +158,7 @@ impl miette::Diagnostic for Invalid {
     }
 }
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Diagnostic>,

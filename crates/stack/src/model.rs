@@ -32,7 +32,7 @@ pub struct Stack {
     pub account: String,
     /// The user's own tags, put on every resource.
     pub tags: BTreeMap<String, String>,
-    /// Where the state is.
+    /// Where the state is stored.
     pub state: StateLocation,
     /// The network that the hosts are in.
     pub network: Network,
@@ -48,7 +48,7 @@ pub struct Stack {
     pub sources: crate::Sources,
 }
 
-/// Where the state document is.
+/// Where the state document is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateLocation {
     /// A file of this machine.

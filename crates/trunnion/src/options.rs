@@ -78,7 +78,7 @@ pub struct Request {
     pub update_images: bool,
     /// Take the newest generator and boot script instead of those that the launch templates hold.
     pub update_generator: bool,
-    /// Replace what stands at these addresses although nothing of it differs.
+    /// Replace the resources at these addresses even if they do not differ.
     pub replace: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What people need to know of an applied stack.
+//! The hosts and the control plane of an applied stack.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use trunnion_engine::{Address, Map, State, Value, from_map};
 use trunnion_kinds::{EcsService, ElasticIp, Instance, InstanceInterface};
 use trunnion_stack::Stack;
 
-/// What stands, as the state recorded it.
+/// The hosts and the control plane of a stack, as recorded in the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outputs {
     /// The stack's name.

@@ -173,7 +173,7 @@ pub(crate) fn capacity() -> Result<(), Failure> {
     eprintln!("  {program:.0} ns");
     eprintln!("Timing one address as it fills …");
     let (plain, turned) = (bench.rates(false)?, bench.rates(true)?);
-    eprintln!("  {plain:?} with even ports first, {turned:?} with halves by turns");
+    eprintln!("  {plain:?} with even ports first, {turned:?} with alternating halves");
     eprintln!("Filling one address …");
     let one = bench.fill(usize::MAX, LONGEST[0], 1)?;
     eprintln!("  {} connections in {:.0?}, then: {}", one.connections, one.time, one.end);
@@ -199,7 +199,8 @@ pub(crate) fn capacity() -> Result<(), Failure> {
         thousands(per(all.kernel_bytes, all.connections))
     );
     println!(
-        "\n| connections a second from one address, its ports towards the destination | even ports first | halves by turns |\n|---|---|---|"
+        "\n| connections a second from one address, its ports towards the destination | even ports first | \
+         alternating halves |\n|---|---|---|"
     );
     for (name, (plain, turned)) in ["empty", "45 % used", "55 % used", "95 % used"].iter().zip(plain.iter().zip(turned))
     {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 section! {
-    /// What turns a bare host into a generator.
+    /// The software and the settings of the generator hosts.
     pub struct Generator {
         /// Where the generator binary is: one file, or one for each architecture. Hosts keep the binary that they were first applied
         /// with until `--update-generator`.
@@ -56,7 +56,7 @@ section! {
             Word(&[
                 ("kernel", Spread::Kernel, "the host gives each connection of Gatling one of its addresses in turn"),
                 ("simulation", Spread::Simulation, "the simulation names its local addresses"),
-                ("off", Spread::Off, "nobody does, so that every connection comes from the primary address"),
+                ("off", Spread::Off, "every connection comes from the primary address"),
             ]),
             "kernel",
         ).such_as(&["simulation"]),
@@ -74,7 +74,7 @@ section! {
         metrics_from: Vec<Ipv4Net> = or_empty(
             // Each item is a rule of the group that also allows SSH, and AWS allows 60 rules.
             List { item: OwnNetwork, limit: Some(Limit::of_items(50)), is_distinct: true },
-            "none: nobody may",
+            "none",
         ).such_as(&["[10.30.0.0/16]"]),
     }
     check(map, around, findings) {

@@ -27,10 +27,10 @@ section! {
     pub struct Location {
         /// The pool's name. Each location has a pool of its own.
         pool: String = required(PoolOfTheStack, "heavy").such_as(&["heavy"]),
-        /// What Gatling shows of it.
+        /// The description that Gatling shows.
         description: String = or_else(Line, "`pool <pool>`", |map, _| of_pool(map))
             .such_as(&["Paris, four very large generators"]),
-        /// What runs the simulations. JavaScript needs GraalVM, which an image of your own has to bring.
+        /// What runs the simulations. JavaScript needs GraalVM, which your own image must contain.
         engine: Engine = or(
             Word(&[
                 ("classic", Engine::Classic, "Java, Kotlin and Scala"),

@@ -23,7 +23,7 @@ section! {
     pub struct Pool {
         /// EC2 instance type. It decides how many interfaces and addresses a host can have.
         instance_type: &'static InstanceType = required(InstanceTypeName, "c6in.32xlarge").such_as(&["c6in.32xlarge"]),
-        /// How many hosts. With 0, the pool stays in the file without any host.
+        /// Number of hosts. With 0, the pool stays in the file without any host.
         count: u32 = or(Integer(0..=1000), "1").such_as(&["4"]),
         /// Where its hosts are.
         placement: Placement = Place,
@@ -40,7 +40,7 @@ section! {
         market: Market = or(
             Word(&[
                 ("on-demand", Market::OnDemand, "by the second"),
-                ("spot", Market::Spot, "at the spot price, until AWS takes them back"),
+                ("spot", Market::Spot, "at the spot price, until AWS interrupts them"),
             ]),
             "on-demand",
         ).such_as(&["spot"]),

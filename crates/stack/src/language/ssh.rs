@@ -1,4 +1,4 @@
-//! How the control plane reaches the hosts: user and key pair.
+//! How the control plane logs in to the hosts: user and key pair.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
@@ -16,9 +16,9 @@ use crate::{
 };
 
 section! {
-    /// How the control plane reaches the hosts.
+    /// How the control plane logs in to the hosts.
     pub struct Ssh {
-        /// The user it logs in as. The hosts get a user of this name where they have none.
+        /// The user it logs in as. Hosts without a user of this name create one.
         user: String = or(User, "gatling").such_as(&["load"]),
         /// The secret that holds the private key.
         private_key: Secret = required(SecretArn, "arn:aws:secretsmanager:…")

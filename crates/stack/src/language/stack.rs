@@ -34,11 +34,11 @@ keys! {
         account: String = required(Account, "\"123456789012\"").such_as(&["\"123456789012\""]),
         /// Tags of every resource, in addition to those of Trunnion. Their values are text, as they are spelled.
         tags: BTreeMap<String, String> = or_empty(Tags, "none").such_as(&["{ team: performance, cost-center: quality }"]),
-        /// Where the state is. It is only a cache: without it, the next plan finds everything by its tags.
+        /// Where the state is stored. It is only a cache: without it, the next plan finds all resources by their tags.
         state: StateLocation = or(State, ".trunnion").such_as(&["s3://acme-trunnion/state"]),
         /// The network that the hosts are in. It is looked up and never changed.
         network: Network = or(Nested::new(), "{}"),
-        /// What turns a bare host into a generator.
+        /// The software and the settings of the generator hosts.
         generator: Generator = or(Nested::new(), "{}"),
         /// Pools of identical generator hosts, by name.
         pools: Readings<Pool> = required(POOLS, "{ heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a } }"),

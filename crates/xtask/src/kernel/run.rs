@@ -150,7 +150,7 @@ fn hold(stage: &Stage, to: SocketAddr, count: usize) -> Result<Service, Failure>
     )?;
     eventually(|| {
         let (stdout, stderr) = service.said()?;
-        ensure!(stdout.contains("ready"), "the connections do not stand: {stderr}");
+        ensure!(stdout.contains("ready"), "the connections are not established: {stderr}");
         Ok(())
     })?;
     ensure!(service.is_running()?, "the connections are gone");
@@ -223,7 +223,7 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
                 &[("state", "established"), ("address", &stage.addresses()[4].to_string())],
             ),
             0.0,
-            "what stands",
+            "established connections",
         )
     })?;
 
@@ -427,7 +427,7 @@ fn run_drains() -> Result<(), Failure> {
     let ended = service.wait(PATIENCE)?.ended_with(0)?;
     ensure!(ended.stderr.contains("draining: the service is stopping"), "{ended}");
     ensure!(addresses(&stage)? == all && sources(&stage)? == counted, "the service removed something");
-    ensure!(server.standing()? == 9, "{} connections stand", server.standing()?);
+    ensure!(server.standing()? == 9, "{} connections are established", server.standing()?);
     let _more = hold(&stage, server.address(), 9)?;
     ensure!(server.by_source().values().all(|&count| count == 2), "{:?}", server.by_source());
 
@@ -435,7 +435,7 @@ fn run_drains() -> Result<(), Failure> {
     let _service = start(&stage, "60")?;
     let metrics = Metrics::new(&stage)?;
     is(metrics.sum("trunnion_spread_connections_total", &[]), 18.0, "the number of spread connections")?;
-    ensure!(server.standing()? == 18, "{} connections stand", server.standing()?);
+    ensure!(server.standing()? == 18, "{} connections are established", server.standing()?);
     Ok(())
 }
 
