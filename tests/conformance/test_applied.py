@@ -180,7 +180,7 @@ def test_user_data_contains_the_promised_capacity(reference, heavy, hosts):
     assert (of_heavy["format"], of_heavy["pool"], of_probe["pool"]) == (2, "heavy", "probe")
     assert of_heavy["connections"]["per_destination"] == 7 * 30 * 64_511
     assert of_probe["connections"]["per_destination"] == 4 * 15 * 64_511
-    assert of_probe["connections"]["total"] < of_probe["connections"]["per_destination"], "limited by EC2's connection tracking"
+    assert of_probe["connections"]["total"] < of_probe["connections"]["per_destination"], "limited by EC2"
     for one in (of_heavy, of_probe):
         assert one["spread"] == {"mode": "kernel", "except": ["10.20.0.0/16", "18.98.64.240/29"]}
         assert (one["metrics_port"], one["executable_dir"]) == (9464, "/var/lib/gatling")

@@ -1,4 +1,4 @@
-"""The state in a bucket: shared by several machines, locked, and never overwritten by a machine that read an older one."""
+"""The state in a bucket: shared by machines, locked, and never overwritten by a machine that read an older one."""
 
 import json
 
