@@ -169,8 +169,8 @@ pub enum Summary {
     Changes {
         /// Whether the plan covers targets only.
         is_partial: bool,
-        /// How many resources each outcome concerns, without those that concern none.
-        counts: Vec<(Outcome, usize)>,
+        /// How many resources have each effect, without the effects that none has.
+        counts: Vec<(Effect, usize)>,
     },
     /// Nothing.
     Nothing {
@@ -181,9 +181,9 @@ pub enum Summary {
     },
 }
 
-/// What becomes of a resource.
+/// What a plan does to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Effect {
     /// It is created.
     Create,
     /// It changes in place.
@@ -277,12 +277,12 @@ impl Summary {
         let Counts { create, update, replace, delete, unchanged, not_covered } = compared.summary;
         if create + update + replace + delete > 0 {
             let counts = [
-                (Outcome::Create, create),
-                (Outcome::Update, update),
-                (Outcome::Replace, replace),
-                (Outcome::Delete, delete),
-                (Outcome::Unchanged, unchanged),
-                (Outcome::NotPlanned, not_covered),
+                (Effect::Create, create),
+                (Effect::Update, update),
+                (Effect::Replace, replace),
+                (Effect::Delete, delete),
+                (Effect::Unchanged, unchanged),
+                (Effect::NotPlanned, not_covered),
             ];
             let counts = counts.into_iter().filter(|(_, count)| *count > 0).collect();
             return Self::Changes { is_partial: compared.partial, counts };
