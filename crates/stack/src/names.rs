@@ -36,7 +36,7 @@ impl Stack {
     /// resources under that name continues with it, because a resource keeps its name.
     pub fn under_former_name(&self) -> Option<Self> {
         let name = self.former_name.clone()?;
-        let file = format!("{name}.json");
+        let file = StateLocation::document(&name);
         let state = match &self.state {
             StateLocation::File(path) => StateLocation::File(path.with_file_name(file)),
             StateLocation::S3 { bucket, key } => {

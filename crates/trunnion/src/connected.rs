@@ -160,11 +160,11 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
             state = self.beside().await.unwrap_or(state);
         }
         let here = self.place.key();
-        match Recorded::of(&state.place, &self.place) {
+        match RecordedPlace::of(&state.place, &self.place) {
             _ if state.resources.is_empty() => {}
-            Recorded::Here => {}
-            Recorded::OfALookAlike => state.resources.clear(),
-            Recorded::Elsewhere => {
+            RecordedPlace::Here => {}
+            RecordedPlace::OfALookAlike => state.resources.clear(),
+            RecordedPlace::Elsewhere => {
                 return Err(Error::Elsewhere { recorded: state.place, count: state.resources.len(), here });
             }
         }
@@ -179,9 +179,8 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
     /// what it applied before is still its own. It goes on as a new line of documents.
     async fn beside(&self) -> Option<State> {
         let StateLocation::S3 { .. } = self.stack.state else { return None };
-        let path = self.stack.folder.join(".trunnion").join(format!("{}.json", self.stack.name));
-        let mut state = FileStore::new(path, &self.stack.name).load().await.ok()?;
-        if !matches!(Recorded::of(&state.place, &self.place), Recorded::Here) {
+        let mut state = FileStore::new(StateLocation::beside(&self.stack), &self.stack.name).load().await.ok()?;
+        if !matches!(RecordedPlace::of(&state.place, &self.place), RecordedPlace::Here) {
             state.resources.clear();
         }
         Some(State { lineage: String::new(), serial: 0, digest: None, ..state })
@@ -313,7 +312,7 @@ impl Cloud<'_> {
 }
 
 /// What a state speaks of, seen from a place.
-enum Recorded {
+enum RecordedPlace {
     /// This place. An earlier version wrote `aws` for every endpoint outside the process, and the same look-alike may
     /// serve at another port.
     Here,
@@ -323,7 +322,7 @@ enum Recorded {
     Elsewhere,
 }
 
-impl Recorded {
+impl RecordedPlace {
     fn of(recorded: &str, here: &Place) -> Self {
         use trunnion_engine::Endpoint::{Aws, Sandbox, Url};
         let Some(there) = Place::of_key(recorded) else { return Self::Elsewhere };
