@@ -3,9 +3,9 @@
 use std::fmt;
 
 use miette::Diagnostic;
-use trunnion::Invalid;
+use trunnion::{ExitCode, Invalid};
 
-use super::{ERROR, output::Output};
+use super::output::Output;
 
 /// Why a command failed.
 pub(crate) enum Failure {
@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     /// Anything of the command's own.
     Own(Own),
     /// Everything was said already.
-    Told(u8),
+    Told(ExitCode),
 }
 
 /// An error of the command's own.
@@ -37,7 +37,7 @@ impl Failure {
     }
 
     /// Says what is wrong, and gives the exit code.
-    pub(crate) fn tell(self, output: Output) -> u8 {
+    pub(crate) fn tell(self, output: Output) -> ExitCode {
         match self {
             Self::Invalid(invalid) => {
                 for diagnostic in invalid.diagnostics() {
@@ -50,12 +50,12 @@ impl Failure {
                 for diagnostic in error.diagnostics() {
                     output.report(diagnostic.as_ref());
                 }
-                return error.exit_code().code();
+                return error.exit_code();
             }
             Self::Own(own) => output.report(&own),
             Self::Told(code) => return code,
         }
-        ERROR
+        ExitCode::Error
     }
 }
 

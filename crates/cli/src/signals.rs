@@ -1,8 +1,9 @@
 //! Ctrl-C, SIGTERM and a terminal that closes: the first one asks to stop, the second one stops.
 
 use tokio_util::sync::CancellationToken;
+use trunnion::{Error, ExitCode};
 
-use super::INTERRUPTED;
+use super::{failure::Failure, output::Output};
 
 /// A token that the first signal cancels. The second one ends the process at once: that loses nothing, because every
 /// create can be found again. A terminal that closes sends SIGHUP, often twice; it never ends the process at once.
@@ -16,9 +17,28 @@ pub(crate) fn interrupt() -> CancellationToken {
         cancelled.cancel();
         signals.second().await;
         #[expect(clippy::exit, reason = "the person asked a second time")]
-        std::process::exit(i32::from(INTERRUPTED));
+        std::process::exit(i32::from(ExitCode::Interrupted.code()));
     });
     token
+}
+
+/// The result of work that changes nothing: an interruption just ends it.
+pub(crate) async fn unless_interrupted<T>(
+    interrupt: &CancellationToken,
+    output: Output,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let result = tokio::select! {
+        result = work => result,
+        () = interrupt.cancelled() => Err(Error::Interrupted.into()),
+    };
+    match result {
+        Err(Failure::Library(Error::Interrupted)) => {
+            output.always_say("\nInterrupted. Nothing was changed.");
+            Err(Failure::Told(ExitCode::Interrupted))
+        }
+        result => result,
+    }
 }
 
 #[cfg(unix)]

@@ -16,6 +16,7 @@ mod diff;
 mod document;
 mod events;
 mod home;
+mod outcome;
 mod plan;
 mod provider;
 mod resource;
@@ -27,7 +28,7 @@ mod value;
 
 pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
-    apply::{Outcome, Settings},
+    apply::Settings,
     class::{ErrorClass, ExitCode},
     diff::{Difference, differences, lies_under, normalised_json},
     document::{
@@ -36,6 +37,7 @@ pub use crate::{
     },
     events::{Event, EventReceiver, Events},
     home::{Adoption, HomeRule, OtherHome},
+    outcome::{Ending, Outcome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
