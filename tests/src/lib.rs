@@ -194,7 +194,7 @@ impl Ended {
         Self { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// Reads, writes and waves of the line that `-v` prints.
+    /// Reads, writes and round trips of the line that `-v` prints.
     pub fn calls(&self) -> (u64, u64, u64) {
         let line = self
             .stderr
