@@ -196,18 +196,7 @@ fn named(path: &Path, error: Error) -> Failure {
 /// `--take-over` of a person at the keyboard.
 async fn consent_to_take_over(document: &Document, others: &OtherHomes, output: Output) -> Result<(), Failure> {
     let question = format!("{}. Type take over to make them this home's: ", plain(&others.to_string()));
-    match output.ask(&trunnion::render::head(document), &question).await {
-        Some(answer) if answer == "take over" => Ok(()),
-        Some(_) => {
-            output.always_say("Nothing was changed.");
-            Err(Failure::Told(ExitCode::Error))
-        }
-        None => Err(Failure::with_help(
-            "apply::consent",
-            "there is no terminal to ask on, so nothing was changed",
-            "`--take-over` together with `--yes` continues without asking",
-        )),
-    }
+    ask(document, &question, "take over", "`--take-over` together with `--yes` continues without asking", output).await
 }
 
 async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
@@ -217,18 +206,21 @@ async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
     } else {
         ("Apply this plan? Type yes to go on: ".to_owned(), "yes")
     };
+    ask(document, &question, expected, "`--yes` continues without asking", output).await
+}
+
+/// Asks the person for this answer; any other one ends the command. `help` is for where nobody can be asked.
+async fn ask(document: &Document, question: &str, expected: &str, help: &str, output: Output) -> Result<(), Failure> {
     // The head of a long plan is out of sight by now.
-    match output.ask(&trunnion::render::head(document), &question).await {
+    match output.ask(&trunnion::render::head(document), question).await {
         Some(answer) if answer == expected => Ok(()),
         Some(_) => {
             output.always_say("Nothing was changed.");
             Err(Failure::Told(ExitCode::Error))
         }
-        None => Err(Failure::with_help(
-            "apply::consent",
-            "there is no terminal to ask on, so nothing was changed",
-            "`--yes` continues without asking",
-        )),
+        None => {
+            Err(Failure::with_help("apply::consent", "there is no terminal to ask on, so nothing was changed", help))
+        }
     }
 }
 
