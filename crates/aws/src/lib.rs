@@ -1,6 +1,6 @@
 //! The only user of the AWS SDKs: reads a stack in bulk, and creates, changes and deletes its resources.
 //!
-//! [`Aws`] is a [`trunnion_engine::Provider`], [`S3Store`] a [`trunnion_engine::StateStore`]. Reading takes three waves
+//! [`Aws`] is a [`trunnion_engine::Provider`], [`S3Store`] a [`trunnion_engine::StateStore`]. Reading takes three round trips
 //! of concurrent calls, and one more for an instance profile of an earlier version (`observe.rs` says which). There is one file for each kind in `kinds/`, which implements
 //! the trait `Driver` of `driver.rs`; `kinds.rs` holds the list of drivers. Every create carries its tags, and is safe to repeat after a
 //! kill at any point: by a client token, or by a unique name whose owner the tags tell.

@@ -55,7 +55,7 @@ impl Queries {
         Ok(queries)
     }
 
-    /// Whether something must be looked up once the first wave is read.
+    /// Whether something must be looked up once the first round trip is over.
     pub fn has_second(&self) -> bool {
         !self.subnets.is_empty() || !self.images.is_empty()
     }

@@ -55,7 +55,7 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
         let taken = names_of(&reading, driver, others);
         put(&mut reading, driver, taken);
     }
-    aws.counter.set_waves(1 + rounds + u32::from(more));
+    aws.counter.set_round_trips(1 + rounds + u32::from(more));
     Ok(in_order(reading))
 }
 

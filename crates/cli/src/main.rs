@@ -127,10 +127,10 @@ fn tell_calls(engine: &Engine, output: Output) {
     }
     let calls = engine.calls();
     output.detail(&format!(
-        "AWS calls: {} reads, {} writes; the last observation took {} waves",
+        "AWS calls: {} reads, {} writes; the last observation took {} round trips",
         calls.reads(),
         calls.writes(),
-        calls.waves
+        calls.round_trips
     ));
     for (operation, count) in &calls.by_operation {
         output.detail(&format!("  {count:>5}  {operation}"));

@@ -20,7 +20,7 @@ async fn reading_takes_three_round_trips() {
     let made = create_all(&quick, file.path(), b"a generator").await;
     quick.running.shutdown().await;
 
-    // Far longer than it takes to send what belongs to one wave.
+    // Far longer than it takes to send what belongs to one round trip.
     let slow = world(Options { latency: Duration::from_secs(1), ..options() }).await;
     // With what is recorded and gone, and what is wanted and not there.
     let mut state = State::empty(common::STACK);
@@ -33,5 +33,5 @@ async fn reading_takes_three_round_trips() {
     let observed = slow.aws.observe(&wanted, &state, &Context::default()).await.unwrap();
     assert_eq!(observed.remotes.len(), made.len());
     // AWS names one unknown id at a time, and the others are asked for again: of hosts that are gone.
-    assert_eq!((slow.running.calls_in_a_row() - before, slow.aws.calls().waves), (3, 3));
+    assert_eq!((slow.running.calls_in_a_row() - before, slow.aws.calls().round_trips), (3, 3));
 }
