@@ -156,12 +156,15 @@ struct Run<'a> {
     home: Option<&'a str>,
     /// What each address looks like once its step is done: answers to references.
     made: BTreeMap<&'a Address, Map>,
+    /// What each change made, for the change that follows it.
+    results: BTreeMap<usize, Remote>,
     waiting_for: Vec<usize>,
     needed_by: Vec<Vec<usize>>,
     ready: BTreeSet<usize>,
     under_way: BTreeSet<usize>,
     settled: Vec<bool>,
-    /// What a create of this run returned, made or found, by kind and id: none of it is deleted by this run.
+    /// What a create of this run returned, made or found, by kind and id, as long as it is the current one of its address:
+    /// none of it is deleted by this run.
     ours: BTreeSet<(&'a KindName, String)>,
     is_dirty: bool,
     is_stopping: bool,
@@ -185,6 +188,7 @@ impl<'a> Run<'a> {
             rules,
             home,
             made: BTreeMap::new(),
+            results: BTreeMap::new(),
             waiting_for,
             needed_by,
             ready,
@@ -284,7 +288,8 @@ impl<'a> Run<'a> {
         let step = &self.plan.steps[index];
         let change = &self.plan.changes[step.change];
         let remote = || {
-            change.remote.clone().ok_or_else(|| broken(&change.address, "the plan does not say which one stands there"))
+            let found = self.remote(change).cloned();
+            found.ok_or_else(|| broken(&change.address, "the plan does not say which one is there"))
         };
         if step.operation == Operation::Delete {
             batch.deletes.push((index, (change.address.clone(), remote()?)));
@@ -325,20 +330,29 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether a step would delete what a create of this run made or found.
+    /// What a change finds: what was observed, or what an earlier phase made.
+    fn remote(&self, change: &'a Change) -> Option<&Remote> {
+        change.remote.as_ref().or_else(|| self.results.get(&change.follows?))
+    }
+
+    /// Whether a step would delete what a create of this run made or found, and what is still the current one.
     fn stays(&self, index: usize) -> bool {
         let step = &self.plan.steps[index];
         let change = &self.plan.changes[step.change];
+        // What an earlier phase made goes before its successor comes, or after it came as another one.
+        let is_followed = change.follows.is_some() && !change.is_create_first(self.rules);
         let is_ours = |remote: &Remote| self.ours.contains(&(&change.address.kind, remote.id.clone()));
-        step.operation == Operation::Delete && change.remote.as_ref().is_some_and(is_ours)
+        step.operation == Operation::Delete && !is_followed && self.remote(change).is_some_and(is_ours)
     }
 
     fn finish(&mut self, index: usize, result: Result<Option<Remote>, ProviderError>, events: &Events) {
         let (address, operation) = self.describe(index);
-        let change = &self.plan.changes[self.plan.steps[index].change];
+        let at = self.plan.steps[index].change;
+        let change = &self.plan.changes[at];
         self.settled[index] = true;
         self.under_way.remove(&index);
-        let result = result.and_then(|remote| match (&remote, &change.remote) {
+        let before = self.remote(change).cloned();
+        let result = result.and_then(|remote| match (&remote, &before) {
             (Some(new), Some(old))
                 if operation == Operation::Create && new.id == old.id && change.is_create_first(self.rules) =>
             {
@@ -357,15 +371,20 @@ impl<'a> Run<'a> {
         });
         match result {
             Ok(remote) => {
-                let id = remote.as_ref().or(change.remote.as_ref()).map(|remote| remote.id.clone()).unwrap_or_default();
+                let id = remote.as_ref().or(before.as_ref()).map(|remote| remote.id.clone()).unwrap_or_default();
                 match remote {
                     Some(remote) => {
+                        let kind = &change.address.kind;
                         if operation == Operation::Create {
-                            self.ours.insert((&change.address.kind, remote.id.clone()));
+                            if let Some(before) = before.filter(|_| change.follows.is_some()) {
+                                self.ours.remove(&(kind, before.id));
+                            }
+                            self.ours.insert((kind, remote.id.clone()));
                         }
                         self.record(change, &remote);
+                        self.results.insert(at, remote);
                     }
-                    None => self.forget(change),
+                    None => self.forget(&change.address, before.as_ref()),
                 }
                 self.outcome_so_far.done.push((address.clone(), operation));
                 events.send(Event::Finished { address, operation, id });
@@ -438,11 +457,11 @@ impl<'a> Run<'a> {
         self.is_dirty = true;
     }
 
-    fn forget(&mut self, change: &Change) {
+    fn forget(&mut self, address: &Address, deleted: Option<&Remote>) {
         let resources = &mut self.outcome_so_far.state.resources;
-        let is_this_one = |recorded: &Recorded| change.remote.as_ref().is_some_and(|remote| remote.id == recorded.id);
-        if resources.get(&change.address).is_some_and(is_this_one) {
-            resources.remove(&change.address);
+        let is_this_one = |recorded: &Recorded| deleted.is_some_and(|remote| remote.id == recorded.id);
+        if resources.get(address).is_some_and(is_this_one) {
+            resources.remove(address);
             self.is_dirty = true;
         }
     }

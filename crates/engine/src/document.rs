@@ -55,9 +55,13 @@ pub struct Compared {
     pub state: StateReference,
     /// SHA-256 of what the stack asks for.
     pub digest: String,
+    /// How many phases it has: each begins once everything of the one before it has succeeded.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1))]
+    pub phases: usize,
     /// How many resources each action concerns.
     pub summary: Summary,
-    /// One entry per resource, in the order of addresses; unchanged ones are named only.
+    /// One entry per resource and phase, in the order of addresses; unchanged ones are named only.
     pub changes: Vec<DocumentChange>,
     /// What apply does, each step behind those it waits for.
     pub steps: Vec<DocumentStep>,
@@ -139,6 +143,15 @@ pub struct Summary {
     pub not_covered: usize,
 }
 
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
@@ -150,6 +163,9 @@ fn is_zero(count: &usize) -> bool {
 pub struct DocumentChange {
     /// Its address, as in `instance.heavy[2]`.
     pub address: Address,
+    /// In which phase it happens, counted from 1; absent in a plan of one phase, and where nothing happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<usize>,
     /// What happens.
     pub action: Action,
     /// Why.
@@ -199,6 +215,9 @@ pub struct DocumentDifference {
 pub struct DocumentStep {
     /// The address it is about.
     pub address: Address,
+    /// The phase of the change that it belongs to, counted from 1; absent in a plan of one phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<usize>,
     /// What is done.
     pub operation: Operation,
     /// Positions, from 0, of the steps that must have succeeded before.
@@ -242,28 +261,22 @@ impl DocumentError {
 }
 
 impl Document {
-    /// The format that this version writes. Version 1 had no parts, and a plain number as its version.
-    pub const FORMAT: Format = Format { major: 2, minor: 0 };
+    /// The format that this version writes. Version 1 had no parts, and a plain number as its version; 2.1 added phases.
+    pub const FORMAT: Format = Format { major: 2, minor: 1 };
 
     /// Writes a plan down. Sensitive values become digests.
     pub fn new(plan: &Plan, origin: Origin, rules: &RuleBook) -> Self {
-        let mut summary = Summary { not_covered: plan.not_covered, ..Summary::default() };
-        let mut changes = Vec::with_capacity(plan.changes.len());
         // What no target covers is in the plan for the sake of the others, which refer to it.
-        for change in plan.changes.iter().filter(|change| change.reason != Reason::NotSelected) {
-            *match change.action {
-                Action::None => &mut summary.unchanged,
-                Action::Create => &mut summary.create,
-                Action::Update => &mut summary.update,
-                Action::Replace => &mut summary.replace,
-                Action::Delete => &mut summary.delete,
-            } += 1;
-            changes.push(DocumentChange::new(change, rules));
-        }
-        let step = |step: &crate::Step| DocumentStep {
-            address: plan.changes[step.change].address.clone(),
-            operation: step.operation,
-            after: step.after.clone(),
+        let covered = || plan.changes.iter().filter(|change| change.reason != Reason::NotSelected);
+        let phase = |change: &Change| (plan.phases > 1).then_some(change.phase);
+        let step = |step: &crate::Step| {
+            let change = &plan.changes[step.change];
+            DocumentStep {
+                address: change.address.clone(),
+                phase: phase(change),
+                operation: step.operation,
+                after: step.after.clone(),
+            }
         };
         let (lineage, serial) = plan.state.clone();
         let compared = Compared {
@@ -273,8 +286,9 @@ impl Document {
             partial: !plan.is_whole,
             state: StateReference { lineage, serial },
             digest: plan.digest.clone(),
-            summary,
-            changes,
+            phases: plan.phases,
+            summary: Summary::new(covered(), plan.not_covered),
+            changes: covered().map(|change| DocumentChange::new(change, phase(change), rules)).collect(),
             steps: plan.steps.iter().map(step).collect(),
             other_homes: plan.other_homes.clone(),
         };
@@ -331,9 +345,33 @@ impl Document {
     }
 }
 
+impl Summary {
+    /// Counts a resource once, whatever number of phases change it.
+    fn new<'a>(changes: impl Iterator<Item = &'a Change>, not_covered: usize) -> Self {
+        let mut actions: Vec<Action> = Vec::new();
+        for change in changes {
+            match actions.last_mut().filter(|_| change.follows.is_some()) {
+                // It is replaced if any phase replaces it; what an earlier phase creates counts as created.
+                Some(action) if *action == Action::Update => *action = change.action,
+                Some(_) => {}
+                None => actions.push(change.action),
+            }
+        }
+        let count = |action| actions.iter().filter(|it| **it == action).count();
+        Self {
+            create: count(Action::Create),
+            update: count(Action::Update),
+            replace: count(Action::Replace),
+            delete: count(Action::Delete),
+            unchanged: count(Action::None),
+            not_covered,
+        }
+    }
+}
+
 impl DocumentChange {
-    fn new(change: &Change, rules: &RuleBook) -> Self {
-        let Change { address, action, reason, differences, desired, remote } = change;
+    fn new(change: &Change, phase: Option<usize>, rules: &RuleBook) -> Self {
+        let Change { address, action, reason, differences, desired, remote, .. } = change;
         let is_touched = *action != Action::None;
         let is_new = matches!(action, Action::Create | Action::Replace);
         let remote = remote.as_ref();
@@ -349,6 +387,7 @@ impl DocumentChange {
         };
         Self {
             address: address.clone(),
+            phase: phase.filter(|_| is_touched),
             action: *action,
             reason: reason.clone(),
             name: name(),

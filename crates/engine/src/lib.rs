@@ -16,6 +16,7 @@ mod diff;
 mod document;
 mod events;
 mod home;
+mod order;
 mod outcome;
 mod plan;
 mod provider;

@@ -1,6 +1,7 @@
 //! The plan: every change that leads from what was observed to what is desired, with its reasons, and the steps in which
 //! apply executes it. A pure function: same input, same plan.
 
+mod planner;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::planner::Planner;
 use crate::{
-    Accepts, Address, Computed, Difference, Graph, KindName, Map, Observed, OtherHome, ProviderError, Reference,
-    Remote, Replacement, Resource, RuleBook, Rules, State, Value, diff, home, lies_under,
+    Address, Difference, Graph, KindName, Map, Observed, OtherHome, ProviderError, Remote, Replacement, Resource,
+    RuleBook, State, home,
 };
 
 /// What happens to one address.
@@ -23,7 +25,7 @@ pub enum Action {
     Create,
     /// It changes in place.
     Update,
-    /// It is deleted and made anew, in the order its kind asks for.
+    /// It is deleted and made again, in the order its kind asks for.
     Replace,
     /// It is deleted.
     Delete,
@@ -67,8 +69,10 @@ pub enum Cause {
         /// When it was last applied.
         since: String,
     },
-    /// The state does not tell.
+    /// The state does not say.
     Unrecorded,
+    /// Only this plan asks for it: an earlier phase made it what it is, or a later one will make it something else.
+    Phase,
 }
 
 /// What happens to one thing in the cloud.
@@ -76,16 +80,20 @@ pub enum Cause {
 pub struct Change {
     /// Its address.
     pub address: Address,
+    /// In which phase of the plan, counted from 1.
+    pub phase: usize,
     /// What happens.
     pub action: Action,
     /// Why.
     pub reason: Reason,
     /// Which attributes make it happen, each with since when.
     pub differences: Vec<(Difference, Cause)>,
-    /// What it shall look like: references that are known are replaced, pinned attributes hold their pins.
+    /// What it becomes: references that are known are replaced, pinned attributes hold their pins.
     pub desired: Option<Map>,
-    /// What stands there now.
+    /// What stands there now; nothing where an earlier phase makes it.
     pub remote: Option<Remote>,
+    /// The index in [`Plan::changes`] of the change of an earlier phase whose result this one changes.
+    pub follows: Option<usize>,
 }
 
 /// What apply does in one step.
@@ -132,11 +140,14 @@ pub struct Plan {
     pub digest: String,
     /// Lineage and serial of the state it was made with.
     pub state: (String, u64),
-    /// One change per address, in the order of addresses; a left-over comes behind the one that stays.
+    /// How many phases it has.
+    pub phases: usize,
+    /// One change per address and phase, in the order of addresses and then of phases; a left-over comes behind the one
+    /// that stays.
     pub changes: Vec<Change>,
     /// What apply does, each step behind those it waits for.
     pub steps: Vec<Step>,
-    /// What is worth telling.
+    /// What a person should know beside the changes.
     pub notes: Vec<Note>,
     /// Whose resources it would take over.
     pub other_homes: Vec<OtherHome>,
@@ -185,7 +196,7 @@ pub enum PlanError {
     },
     /// Changes that wait for each other.
     #[error("the changes of {} wait for each other", .0.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(", "))]
-    Knot(Vec<Address>),
+    Cycle(Vec<Address>),
 }
 
 impl Plan {
@@ -201,6 +212,12 @@ impl Plan {
 }
 
 /// Plans the way from what was observed to what is desired. `recorded` only explains.
+///
+/// Phases are left out where nothing that they list is to change, so that the plan of what was applied is empty.
+///
+/// # Errors
+/// When a lookup found nothing, a name belongs to somebody else, a target is nowhere, what is to be replaced cannot be, or
+/// changes wait for each other.
 pub fn plan(
     desired: &Graph,
     observed: &Observed,
@@ -210,6 +227,13 @@ pub fn plan(
 ) -> Result<Plan, PlanError> {
     if !observed.missing.is_empty() {
         return Err(PlanError::Missing(observed.missing.clone()));
+    }
+    if !desired.phases().is_empty() {
+        let whole = plan(&desired.without_phases(), observed, recorded, rules, options)?;
+        let is_listed = |address| desired.phases().iter().any(|phase| phase.contains_key(address));
+        if !whole.pending().any(|change| change.desired.is_some() && is_listed(&change.address)) {
+            return Ok(whole);
+        }
     }
     let selected = selection(desired, observed, &options.targets)?;
     let taken = observed.taken.iter().filter(|(address, _)| {
@@ -221,16 +245,8 @@ pub fn plan(
         return Err(PlanError::Taken(taken));
     }
     let asked = asked(desired, observed, rules, &options.replace)?;
-    let mut planner =
-        Planner { observed, recorded, rules, options, asked, changes: BTreeMap::new(), notes: Vec::new() };
-    for address in desired.in_order() {
-        if let Some(resource) = desired.resources().get(address) {
-            let is_selected = selected.as_ref().is_none_or(|selected| selected.contains(address));
-            planner.plan_resource(resource, is_selected)?;
-        }
-    }
-    let mut notes = planner.notes;
-    let mut changes = planner.changes;
+    let planner = Planner::new(desired, observed, recorded, rules, options, asked, selected.as_ref());
+    let (mut changes, mut notes) = planner.run()?;
     let held = selected.as_ref().map(|selected| held(observed, selected, rules)).unwrap_or_default();
     for (address, remotes) in &observed.remotes {
         if rules.get(&address.kind).is_none() {
@@ -248,23 +264,30 @@ pub fn plan(
             }
             changes.entry(address.clone()).or_default().push(Change {
                 address: address.clone(),
+                phase: steps::last_phase(desired),
                 action: Action::Delete,
                 reason: reason.clone(),
                 differences: Vec::new(),
                 desired: None,
                 remote: Some(remote.clone()),
+                follows: None,
             });
         }
     }
-    let changes: Vec<Change> = changes.into_values().flatten().collect();
+    let mut changes: Vec<Change> = changes.into_values().flatten().collect();
+    for (index, change) in changes.iter_mut().enumerate() {
+        change.follows = change.follows.and_then(|_| index.checked_sub(1));
+    }
     let stays = |change: &&Change| change.is_create_first(rules) && held.contains(change.address.kind.as_str());
     let staying = changes.iter().filter(stays);
     notes.extend(staying.filter_map(|change| Some(held_note(&change.address, &change.remote.as_ref()?.id))));
     let steps = steps::steps(desired, &changes, rules, &held)?;
+    let phases = number_phases(&mut changes);
     Ok(Plan {
         stack: desired.stack().to_owned(),
         digest: desired.digest(rules),
         state: (recorded.lineage.clone(), recorded.serial),
+        phases,
         changes,
         steps,
         notes,
@@ -365,220 +388,22 @@ fn asked(
     Ok(asked)
 }
 
-/// What would become of a resource if one of the remotes at its address were the current one.
-struct Candidate<'a> {
-    remote: &'a Remote,
-    wanted: Map,
-    differences: Vec<Difference>,
-    notes: Vec<Note>,
-    /// Whether something of it is not as asked for, but does as well.
-    is_accepted: bool,
-}
-
-impl Candidate<'_> {
-    /// How far it is from what is asked for.
-    fn distance(&self) -> (bool, bool, bool) {
-        (self.needs_replacement(), !self.differences.is_empty(), self.is_accepted)
-    }
-
-    fn needs_replacement(&self) -> bool {
-        self.differences.iter().any(|difference| difference.forces_replacement)
-    }
-}
-
 /// How many addresses are neither selected nor needed by what is.
 fn not_covered(desired: &Graph, observed: &Observed, selected: &BTreeSet<Address>) -> usize {
     let all: BTreeSet<&Address> = desired.resources().keys().chain(observed.remotes.keys()).collect();
     all.into_iter().filter(|address| !selected.contains(*address)).count()
 }
 
-struct Planner<'a> {
-    observed: &'a Observed,
-    recorded: &'a State,
-    rules: &'a RuleBook,
-    options: &'a PlanOptions,
-    asked: BTreeSet<Address>,
-    changes: BTreeMap<Address, Vec<Change>>,
-    notes: Vec<Note>,
-}
-
-impl<'a> Planner<'a> {
-    fn plan_resource(&mut self, resource: &Resource, is_selected: bool) -> Result<(), PlanError> {
-        let address = &resource.address;
-        let rules = self.rules.get(&address.kind).ok_or_else(|| PlanError::UnknownKind(address.kind.clone()))?;
-        let mut wanted: Map = resource
-            .attributes
-            .iter()
-            .map(|(name, value)| (name.clone(), value.resolve(&|reference| self.known(reference))))
-            .collect();
-        diff::drop_repeats(rules, &mut wanted);
-        let change = match self.current(rules, address, wanted) {
-            Err(_) if !is_selected => return Ok(()),
-            Err(wanted) => Change {
-                address: address.clone(),
-                action: Action::Create,
-                reason: self.reason_to_create(address),
-                differences: Vec::new(),
-                desired: Some(wanted),
-                remote: None,
-            },
-            Ok(Candidate { remote, .. }) if !is_selected => Change {
-                address: address.clone(),
-                action: Action::None,
-                reason: Reason::NotSelected,
-                differences: Vec::new(),
-                // What no target selects stays as it is, and is recorded so.
-                desired: Some(remote.attributes.clone()),
-                remote: Some(remote.clone()),
-            },
-            Ok(candidate) => {
-                let is_asked = self.asked.contains(address);
-                let (action, reason) = match () {
-                    () if candidate.needs_replacement() => (Action::Replace, Reason::Differs),
-                    () if is_asked => (Action::Replace, Reason::Asked),
-                    () if candidate.differences.is_empty() => (Action::None, Reason::Unchanged),
-                    () => (Action::Update, Reason::Differs),
-                };
-                let Candidate { remote, wanted, differences, notes, .. } = candidate;
-                let causes = self.causes(rules, address, remote, &differences);
-                self.notes.extend(notes);
-                Change {
-                    address: address.clone(),
-                    action,
-                    reason,
-                    differences: differences.into_iter().zip(causes).collect(),
-                    desired: Some(wanted),
-                    remote: Some(remote.clone()),
-                }
-            }
-        };
-        self.changes.entry(address.clone()).or_default().push(change);
-        Ok(())
+/// Numbers the phases in which something happens from 1, and returns how many there are; a plan has one at least.
+fn number_phases(changes: &mut [Change]) -> usize {
+    let happening = changes.iter().filter(|change| change.action != Action::None);
+    let numbers: BTreeSet<usize> = happening.map(|change| change.phase).collect();
+    let numbers: BTreeMap<usize, usize> = numbers.into_iter().zip(1..).collect();
+    let count = numbers.len().max(1);
+    for change in changes {
+        change.phase = numbers.get(&change.phase).copied().unwrap_or(count);
     }
-
-    /// The current one of those that stand at an address: one that needs no replacement before one that does, then one that
-    /// differs in nothing, then one that was asked for as it is and not only does as well; the first of equals. So an apply
-    /// that was ended after it made a successor goes on with that one. Gives back what is wanted where none stands.
-    fn current(&self, rules: &Rules, address: &Address, wanted: Map) -> Result<Candidate<'a>, Map> {
-        let remotes = self.observed.remotes.get(address).map(Vec::as_slice).unwrap_or_default();
-        let mut remotes = remotes.iter().filter(|remote| !remote.is_spent);
-        let Some(first) = remotes.next() else { return Err(wanted) };
-        let others: Vec<(&Remote, Map)> = remotes.map(|remote| (remote, wanted.clone())).collect();
-        let candidate = |(remote, wanted)| self.candidate(rules, address, remote, wanted);
-        let first = candidate((first, wanted));
-        Ok(others.into_iter().map(candidate).fold(
-            first,
-            |best, other| {
-                if other.distance() < best.distance() { other } else { best }
-            },
-        ))
-    }
-
-    fn candidate(&self, rules: &Rules, address: &Address, remote: &'a Remote, mut wanted: Map) -> Candidate<'a> {
-        let mut notes = Vec::new();
-        self.hold_pins(rules, address, &mut wanted, remote, &mut notes);
-        // What is accepted as a whole may hold pins.
-        let is_accepted = hold_accepted(rules, &mut wanted, remote);
-        let mut differences = diff::differences(rules, &wanted, &remote.attributes);
-        // A home that is missing comes along with the next change, where nobody has to be asked whose the resource is.
-        if let ([only], Some(rule)) = (differences.as_slice(), self.rules.home())
-            && only.path == home::path(rule)
-            && let Some(without) = home::without(rule, &wanted, remote, self.recorded, address)
-        {
-            wanted = without;
-            differences.clear();
-        }
-        Candidate { remote, wanted, differences, notes, is_accepted }
-    }
-
-    fn reason_to_create(&self, address: &Address) -> Reason {
-        self.recorded.resources.get(address).map_or(Reason::New, |recorded| Reason::Gone {
-            id: recorded.id.clone(),
-            applied_at: recorded.applied_at.clone(),
-        })
-    }
-
-    /// What a reference stands for, if that is known before apply.
-    fn known(&self, reference: &Reference) -> Option<Value> {
-        let Reference { address, attribute } = reference;
-        if let Some(found) = self.observed.lookups.get(address) {
-            return found.get(attribute).cloned();
-        }
-        let change = self.changes.get(address)?.first()?;
-        let rules = self.rules.get(&address.kind)?;
-        let asked_for = |name: &str| change.desired.as_ref()?.get(name).filter(|value| value.is_known()).cloned();
-        let observed = || change.remote.as_ref()?.attributes.get(attribute).cloned();
-        match (rules.computed(attribute), change.action) {
-            (Some(Computed::DigestOf(name)), _) => asked_for(name).map(|value| value.digest().into()),
-            (None, Action::None) => observed().or_else(|| asked_for(attribute)),
-            (None, _) => asked_for(attribute),
-            (Some(_), Action::None) | (Some(Computed::AtCreation), Action::Update) => observed(),
-            (Some(Computed::ChangesWith(names)), Action::Update) => {
-                let is_changed = |name: &str| change.differences.iter().any(|(found, _)| lies_under(&found.path, name));
-                if names.iter().any(|name| is_changed(name)) { None } else { observed() }
-            }
-            (Some(_), _) => None,
-        }
-    }
-
-    /// Pinned attributes keep what they are, and a note says what they could be.
-    fn hold_pins(&self, rules: &Rules, address: &Address, wanted: &mut Map, remote: &Remote, notes: &mut Vec<Note>) {
-        for (path, rule) in rules.attributes {
-            let Some(by) = rule.pinned_by else { continue };
-            // What stands there counts; where somebody edited it away, what was applied does.
-            let recorded = self.recorded.resources.get(address).filter(|recorded| recorded.id == remote.id);
-            let looks = [&remote.attributes].into_iter().chain(recorded.map(|recorded| &recorded.attributes));
-            let pin = looks
-                .filter(|look| diff::at(wanted, by).is_some() && diff::at(wanted, by) == diff::at(look, by))
-                .find_map(|look| diff::at(look, path).filter(|pin| **pin != Value::Null));
-            let (Some(newest), Some(pin)) = (diff::at(wanted, path), pin) else { continue };
-            if newest == pin || self.options.update_pinned {
-                continue;
-            }
-            if let (Some(newest), Some(pin)) = (newest.as_text(), pin.as_text()) {
-                notes.push(Note {
-                    code: "plan::pinned".to_owned(),
-                    message: format!("`{address}` stays with `{path}` {pin}; {newest} is newer"),
-                    help: Some("`--update-images` takes the newest ones".to_owned()),
-                });
-            }
-            let pin = pin.clone();
-            diff::put(wanted, path, pin);
-        }
-    }
-
-    fn causes(&self, rules: &Rules, address: &Address, remote: &Remote, found: &[Difference]) -> Vec<Cause> {
-        let Some(recorded) = self.recorded.resources.get(address).filter(|recorded| recorded.id == remote.id) else {
-            return vec![Cause::Unrecorded; found.len()];
-        };
-        let drift = diff::differences(rules, &recorded.attributes, &remote.attributes);
-        found
-            .iter()
-            .map(|difference| {
-                let path = &difference.path;
-                let is_outside = !difference.sensitive
-                    && drift.iter().any(|drift| lies_under(&drift.path, path) || lies_under(path, &drift.path));
-                if is_outside { Cause::Outside { since: recorded.applied_at.clone() } } else { Cause::Stack }
-            })
-            .collect()
-    }
-}
-
-/// Observed values that do as well as the desired ones stay, so that what refers to them sees them, too. Says whether any did.
-fn hold_accepted(rules: &Rules, wanted: &mut Map, remote: &Remote) -> bool {
-    let mut is_accepted = false;
-    for (path, rule) in rules.attributes {
-        let Some(Accepts(accepts)) = rule.accepts else { continue };
-        let (Some(desired), Some(observed)) = (diff::at(wanted, path), diff::at(&remote.attributes, path)) else {
-            continue;
-        };
-        if desired != observed && accepts(desired, observed) {
-            let observed = observed.clone();
-            diff::put(wanted, path, observed);
-            is_accepted = true;
-        }
-    }
-    is_accepted
+    count
 }
 
 impl Change {
@@ -589,5 +414,7 @@ impl Change {
     }
 }
 
+#[cfg(test)]
+mod phases;
 #[cfg(test)]
 mod tests;

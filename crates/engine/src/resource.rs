@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 use serde::Serialize;
 
-use crate::{Address, KindName, Map, RuleBook, Value, value::digest};
+use crate::{Address, KindName, Map, RuleBook, Value, order::in_order, value::digest};
 
 /// One thing in AWS that the stack manages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,6 +64,9 @@ pub struct Graph {
     stack: String,
     resources: BTreeMap<Address, Resource>,
     lookups: BTreeMap<Address, Lookup>,
+    /// The phases before the last one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    phases: Vec<BTreeMap<Address, Resource>>,
 }
 
 /// A graph as it is digested: names in the order of the alphabet, on every level.
@@ -99,6 +102,9 @@ pub enum GraphError {
     /// Resources that wait for each other, in order, the first one repeated at the end.
     #[error("{} wait for each other", join(.0))]
     Cycle(Vec<Address>),
+    /// A resource of a phase that the stack does not ask for in the end.
+    #[error("`{0}` is in a phase and not in the stack")]
+    OnlyInPhase(Address),
 }
 
 fn join(cycle: &[Address]) -> String {
@@ -112,7 +118,7 @@ impl Graph {
         resources: impl IntoIterator<Item = Resource>,
         lookups: impl IntoIterator<Item = Lookup>,
     ) -> Result<Self, GraphError> {
-        let mut graph = Self { stack: stack.into(), resources: BTreeMap::new(), lookups: BTreeMap::new() };
+        let mut graph = Self::empty(stack);
         for lookup in lookups {
             let address = lookup.address.clone();
             if graph.lookups.insert(address.clone(), lookup).is_some() {
@@ -125,20 +131,56 @@ impl Graph {
                 return Err(GraphError::Duplicate(address));
             }
         }
-        graph.check()?;
+        graph.check(&graph.resources)?;
         Ok(graph)
     }
 
     /// The graph of a stack that asks for nothing: everything of it is to go.
     pub fn empty(stack: impl Into<String>) -> Self {
-        Self { stack: stack.into(), resources: BTreeMap::new(), lookups: BTreeMap::new() }
+        Self { stack: stack.into(), resources: BTreeMap::new(), lookups: BTreeMap::new(), phases: Vec::new() }
     }
 
-    fn check(&self) -> Result<(), GraphError> {
+    /// The same graph, reached in phases: these first, in order, and then one that leads everything to what the stack asks
+    /// for. A phase leads the resources that it lists to what it says of them, which may be what the stack asks for or
+    /// something in between. What they need is led to what the stack asks for in the same phase, unless it is there and
+    /// another phase lists it. Everything else stays as it is. A phase begins once everything of the phase before it has
+    /// succeeded.
+    ///
+    /// # Errors
+    /// When a phase lists a resource that the stack does not ask for, or lists one twice, or would not form a graph with the
+    /// resources that it does not list.
+    pub fn in_phases<P>(mut self, phases: impl IntoIterator<Item = P>) -> Result<Self, GraphError>
+    where
+        P: IntoIterator<Item = Resource>,
+    {
+        for resources in phases {
+            let mut phase = BTreeMap::new();
+            let mut whole = self.resources.clone();
+            for resource in resources {
+                let address = resource.address.clone();
+                if whole.insert(address.clone(), resource.clone()).is_none() {
+                    return Err(GraphError::OnlyInPhase(address));
+                }
+                if phase.insert(address.clone(), resource).is_some() {
+                    return Err(GraphError::Duplicate(address));
+                }
+            }
+            self.check(&whole)?;
+            self.phases.push(phase);
+        }
+        Ok(self)
+    }
+
+    /// What the stack asks for in the end.
+    pub(crate) fn without_phases(&self) -> Self {
+        Self { phases: Vec::new(), ..self.clone() }
+    }
+
+    fn check(&self, resources: &BTreeMap<Address, Resource>) -> Result<(), GraphError> {
         let mut edges: DiGraphMap<&Address, ()> = DiGraphMap::new();
-        for resource in self.resources.values() {
+        for resource in resources.values() {
             for to in resource.dependencies() {
-                if self.resources.contains_key(to) {
+                if resources.contains_key(to) {
                     edges.add_edge(&resource.address, to, ());
                 } else if !self.lookups.contains_key(to) {
                     return Err(GraphError::Dangling {
@@ -162,6 +204,11 @@ impl Graph {
         &self.stack
     }
 
+    /// The phases before the last one: what each of them leads the resources that it lists to.
+    pub fn phases(&self) -> &[BTreeMap<Address, Resource>] {
+        &self.phases
+    }
+
     /// The resources by address.
     pub fn resources(&self) -> &BTreeMap<Address, Resource> {
         &self.resources
@@ -172,8 +219,8 @@ impl Graph {
         &self.lookups
     }
 
-    /// SHA-256 over everything the stack asks for, but for what only a create call needs: where a file lies on this
-    /// machine is none of the stack's business.
+    /// SHA-256 over everything the stack asks for in the end, but for what only a create call needs: where a file lies on
+    /// this machine is none of the stack's business.
     pub fn digest(&self, rules: &RuleBook) -> String {
         let resources = self.resources.values().map(|resource| {
             let rules = rules.get(&resource.address.kind);
@@ -186,38 +233,17 @@ impl Graph {
         digest(&Compared { lookups: lookups.collect(), resources: resources.collect(), stack: &self.stack })
     }
 
-    /// The addresses in an order in which each comes behind what it needs, the alphabet deciding between equals.
+    /// The addresses, each behind those that it needs; of those that are ready together, the lowest one first.
     pub fn in_order(&self) -> Vec<&Address> {
-        let mut waiting: BTreeMap<&Address, BTreeSet<&Address>> = self
-            .resources
-            .values()
-            .map(|resource| {
-                let mut needs = resource.dependencies();
-                needs.retain(|address| self.resources.contains_key(*address));
-                (&resource.address, needs)
-            })
-            .collect();
-        let mut needed_by: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
-        for (&address, needs) in &waiting {
-            for need in needs {
-                needed_by.entry(need).or_default().push(address);
-            }
-        }
-        let mut ready: BTreeSet<&Address> =
-            waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(&address, _)| address).collect();
-        let mut order = Vec::with_capacity(waiting.len());
-        while let Some(address) = ready.pop_first() {
-            order.push(address);
-            for dependent in needed_by.remove(address).unwrap_or_default() {
-                if let Some(needs) = waiting.get_mut(dependent) {
-                    needs.remove(address);
-                    if needs.is_empty() {
-                        ready.insert(dependent);
-                    }
-                }
-            }
-        }
-        order
+        let needs = self.resources.values().map(|resource| (&resource.address, resource.dependencies()));
+        // A graph has no cycles.
+        in_order(needs).unwrap_or_default()
+    }
+
+    /// What is asked for at an address in one of the phases, which are counted from 1.
+    pub(crate) fn revision(&self, phase: usize, address: &Address) -> Option<&Resource> {
+        let revised = phase.checked_sub(1).and_then(|before| self.phases.get(before)?.get(address));
+        revised.or_else(|| self.resources.get(address))
     }
 }
 

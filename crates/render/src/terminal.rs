@@ -22,6 +22,9 @@ pub fn terminal(document: &Document) -> String {
     }
     page.end();
     for section in &tree.sections {
+        if let Some((number, count)) = section.phase {
+            page.put(Role::Strong, format!("Phase {number} of {count}: "));
+        }
         page.put(Role::Strong, title(section.action));
         page.end();
         for entry in &section.entries {
@@ -198,12 +201,15 @@ impl Page {
                 self.put(Role::Strong, *claim);
                 self.put(Role::Plain, format!(": {about}"));
             }
-            Summary::Changes { is_partial, counts } => {
+            Summary::Changes { is_partial, counts, phases } => {
                 self.put(Role::Strong, if *is_partial { "Partial plan:" } else { "Plan:" });
                 for (index, (effect, count)) in counts.iter().enumerate() {
                     let (words, role) = words(*effect);
                     self.put(Role::Plain, if index == 0 { " " } else { ", " });
                     self.put(role, format!("{count} {words}"));
+                }
+                if *phases > 1 {
+                    self.put(Role::Plain, format!(", in {phases} phases"));
                 }
             }
         }

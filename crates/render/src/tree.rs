@@ -55,9 +55,11 @@ pub enum Detail {
     Addresses(String),
 }
 
-/// All changes of one action.
+/// All changes of one action, and in a plan of several phases of one phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
+    /// Which phase it is of how many; nothing in a plan of one.
+    pub phase: Option<(usize, usize)>,
     /// What happens.
     pub action: Action,
     /// To what, in the order of addresses.
@@ -171,6 +173,8 @@ pub enum Summary {
         is_partial: bool,
         /// How many resources have each effect, without the effects that none has.
         counts: Vec<(Effect, usize)>,
+        /// In how many phases.
+        phases: usize,
     },
     /// Nothing.
     Nothing {
@@ -198,23 +202,33 @@ pub enum Effect {
     NotPlanned,
 }
 
+/// In which order the changes are shown.
+const ACTIONS: [Action; 4] = [Action::Delete, Action::Replace, Action::Update, Action::Create];
+
 impl Tree {
     /// What is to be seen of a document.
     pub fn of(document: &Document) -> Self {
         let compared = &document.compared;
-        let sections = [Action::Delete, Action::Replace, Action::Update, Action::Create].map(|action| {
-            let groups = group::groups(compared.changes.iter().filter(|change| change.action == action));
-            let entries = groups.iter().map(|group| entry::entry(group, compared.origin.destroy)).collect();
-            Section { action, entries }
-        });
+        let numbers = (1..=compared.phases).map(|number| (compared.phases > 1).then_some(number));
+        let sections = numbers.flat_map(|number| ACTIONS.map(|action| Section::of(document, number, action)));
         let partial = compared.partial.then(|| Remark { message: partial(document), detail: None });
         Self {
             head: Head::of(document),
             warnings: partial.into_iter().chain(compared.other_homes.iter().map(other_home)).collect(),
-            sections: sections.into_iter().filter(|section| !section.entries.is_empty()).collect(),
+            sections: sections.filter(|section| !section.entries.is_empty()).collect(),
             notes: document.remarks.notes.iter().map(Remark::of).collect(),
             summary: Summary::of(document),
         }
+    }
+}
+
+impl Section {
+    /// What happens in a phase, or in the only one.
+    fn of(document: &Document, phase: Option<usize>, action: Action) -> Self {
+        let compared = &document.compared;
+        let changes = compared.changes.iter().filter(|change| change.action == action && change.phase == phase);
+        let entries = group::groups(changes).iter().map(|group| entry::entry(group, compared.origin.destroy)).collect();
+        Self { phase: phase.map(|phase| (phase, compared.phases)), action, entries }
     }
 }
 
@@ -285,7 +299,7 @@ impl Summary {
                 (Effect::NotPlanned, not_covered),
             ];
             let counts = counts.into_iter().filter(|(_, count)| *count > 0).collect();
-            return Self::Changes { is_partial: compared.partial, counts };
+            return Self::Changes { is_partial: compared.partial, counts, phases: compared.phases };
         }
         let (unchanged, matches) = match unchanged {
             1 => ("the one resource".to_owned(), "matches"),

@@ -252,6 +252,36 @@ fn a_partial_plan_says_so_and_never_that_all_is_well() {
 }
 
 #[test]
+fn phases_are_shown_in_order() {
+    let revision = |phase: usize, before: serde_json::Value| {
+        json!({
+            "address": "ecs_service.control_plane", "phase": phase, "action": "update", "reason": "differs",
+            "differences": [{
+                "path": "task_definition", "before": before,
+                "after": {"$reference": "ecs_task_definition.control_plane#arn"},
+                "cause": if phase == 1 { "stack" } else { "phase" },
+            }],
+        })
+    };
+    let in_phase = |number: u32| {
+        let mut host = host(number);
+        host["phase"] = json!(2);
+        host
+    };
+    let changes = json!([
+        revision(1, json!("arn:1")),
+        revision(3, json!({"$reference": "ecs_task_definition.control_plane#arn of phase 1"})),
+        in_phase(0), in_phase(1),
+        {"address": "iam_role.generator", "action": "none", "reason": "unchanged"},
+    ]);
+    let mut document =
+        document(&changes, &json!({"create": 0, "update": 1, "replace": 2, "delete": 0, "unchanged": 1}), false);
+    document.compared.phases = 3;
+    document.remarks.notes.clear();
+    insta::assert_snapshot!(shown(&document));
+}
+
+#[test]
 fn addresses_of_a_pool_stand_together() {
     let all = ["instance.a[0]", "iam_role.x", "instance.a[1]", "instance.a[2]", "instance.a[5]", "iam_role.y"];
     let all = all.map(|address| address.parse().unwrap());
@@ -268,7 +298,7 @@ fn the_tree_has_no_markup_and_nothing_that_steers_a_terminal() {
     let tree = Tree::of(&document);
     assert!(!format!("{tree:?}").contains("\\u{1b}"), "{tree:?}");
     assert!(trunnion_render::terminal(&document).contains('\u{1b}'));
-    let [Section { action: Action::Replace, entries }] = tree.sections.as_slice() else { panic!("{tree:?}") };
+    let [Section { action: Action::Replace, entries, .. }] = tree.sections.as_slice() else { panic!("{tree:?}") };
     assert_eq!(entries[0].rows[0].marks, [Mark::ForcesReplacement]);
 }
 

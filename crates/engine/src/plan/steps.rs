@@ -4,19 +4,21 @@
 //! - So does deleting something that is then made again: it must not be gone when what it needs failed.
 //! - Deleting something waits until everything of a kind that may depend on its kind was made, changed or deleted; of its
 //!   own kind, until what refers to it was.
-//! - Of hosts of one pool, the next one is deleted once the one before it was made again: unless they all stand on
-//!   something that must itself be deleted before it is made again, for then all of them have to go first.
+//! - Of hosts of one pool, the next one is deleted once the one before it was made again: unless all of them need something
+//!   that must itself be deleted before it is made again, for then all of them have to go first.
 //! - Nothing that is made waits for the deletion of a left-over.
 //! - Of the kind that says when a take-over is complete, a change of its home waits for everything else, and nothing for it.
+//! - A phase waits for everything of the phase before it. What a successor leaves behind is deleted in the last phase, when
+//!   nothing uses it any more.
 //!
-//! Where those waits would form a circle, the least important ones in it go ([`Weight`]), so that there is always an order.
+//! Where those waits would form a cycle, the least important ones in it go ([`Weight`]), so that there is always an order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 
 use super::{Action, Change, Operation, PlanError, Reason, Step};
-use crate::{Address, Graph, KindName, Replacement, RuleBook, home};
+use crate::{Address, Graph, KindName, Replacement, RuleBook, home, order::in_order};
 
 struct Draft {
     change: usize,
@@ -25,7 +27,7 @@ struct Draft {
     is_late: bool,
 }
 
-/// How much depends on a wait. Of a circle, the waits of the lowest weight go first.
+/// How much depends on a wait. Of a cycle, the waits of the lowest weight go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
     /// Before something is replaced, what the stack does not ask for any more and may depend on it goes.
@@ -49,8 +51,8 @@ impl Waits {
         }
     }
 
-    /// Takes waits out of every circle, the least important ones first.
-    fn untie(&mut self) {
+    /// Takes waits out of every cycle, the least important ones first.
+    fn break_cycles(&mut self) {
         loop {
             let mut graph: DiGraphMap<usize, ()> = DiGraphMap::new();
             for (index, needs) in self.0.iter().enumerate() {
@@ -58,9 +60,9 @@ impl Waits {
                     graph.add_edge(index, need, ());
                 }
             }
-            let mut is_untied = true;
-            for circle in tarjan_scc(&graph).into_iter().filter(|circle| circle.len() > 1) {
-                let inside: BTreeSet<usize> = circle.into_iter().collect();
+            let mut is_broken = true;
+            for cycle in tarjan_scc(&graph).into_iter().filter(|cycle| cycle.len() > 1) {
+                let inside: BTreeSet<usize> = cycle.into_iter().collect();
                 let weights =
                     || inside.iter().flat_map(|&index| &self.0[index]).filter(|(need, _)| inside.contains(need));
                 let Some(least) = weights().map(|(_, weight)| *weight).min().filter(|it| *it < Weight::Needed) else {
@@ -69,23 +71,54 @@ impl Waits {
                 for &index in &inside {
                     self.0[index].retain(|need, weight| !inside.contains(need) || *weight > least);
                 }
-                is_untied = false;
+                is_broken = false;
             }
-            if is_untied {
+            if is_broken {
                 return;
             }
         }
     }
 }
 
-/// The steps of changes. Of kinds that are `held`, no predecessor is deleted.
+/// The steps of changes, phase by phase. Of kinds that are `held`, no predecessor is deleted.
 pub(super) fn steps(
     desired: &Graph,
     changes: &[Change],
     rules: &RuleBook,
     held: &BTreeSet<&str>,
 ) -> Result<Vec<Step>, PlanError> {
-    let drafts = drafts(changes, rules, held);
+    let mut steps: Vec<Step> = Vec::new();
+    // The steps of the phase before that no other one of it waits for.
+    let mut ends: Vec<usize> = Vec::new();
+    for phase in 1..=last_phase(desired) {
+        let first = steps.len();
+        for step in steps_of_phase(phase, desired, changes, rules, held)? {
+            let begins = step.after.is_empty();
+            let after = step.after.into_iter().map(|need| first + need);
+            steps.push(Step { after: if begins { ends.clone() } else { after.collect() }, ..step });
+        }
+        if steps.len() > first {
+            let needed: BTreeSet<usize> = steps.iter().skip(first).flat_map(|step| step.after.clone()).collect();
+            ends = (first..steps.len()).filter(|index| !needed.contains(index)).collect();
+        }
+    }
+    Ok(steps)
+}
+
+/// The number of the phase that leads everything to what the stack asks for.
+pub(super) fn last_phase(desired: &Graph) -> usize {
+    desired.phases().len() + 1
+}
+
+fn steps_of_phase(
+    phase: usize,
+    desired: &Graph,
+    changes: &[Change],
+    rules: &RuleBook,
+    held: &BTreeSet<&str>,
+) -> Result<Vec<Step>, PlanError> {
+    let is_last = phase == last_phase(desired);
+    let drafts = drafts(phase, is_last, changes, rules, held);
     let mut waits = Waits(vec![BTreeMap::new(); drafts.len()]);
     let address_of = |draft: &Draft| &changes[draft.change].address;
 
@@ -97,15 +130,15 @@ pub(super) fn steps(
         .map(|(index, draft)| (address_of(draft), index))
         .collect();
 
-    let uprooted = uprooted(desired, changes, rules);
+    let goes_down = goes_down(phase, desired, changes, rules);
     for (index, draft) in drafts.iter().enumerate() {
         let weight = match draft.operation {
             Operation::Create | Operation::Update => Some(Weight::Needed),
-            Operation::Delete if draft.is_late || uprooted.contains(address_of(draft)) => None,
+            Operation::Delete if draft.is_late || goes_down.contains(address_of(draft)) => None,
             Operation::Delete => Some(Weight::Cautious),
         };
         if let Some(weight) = weight
-            && let Some(resource) = desired.resources().get(address_of(draft))
+            && let Some(resource) = desired.revision(phase, address_of(draft))
         {
             waits.add(index, resource.dependencies().into_iter().filter_map(|need| made_by.get(need).copied()), weight);
         }
@@ -127,32 +160,36 @@ pub(super) fn steps(
     }
     wait_for_dependents(&drafts, changes, rules, &mut waits);
     wait_for_alike(&drafts, changes, rules, &mut waits);
-    one_by_one(&uprooted, &drafts, changes, rules, &mut waits);
+    one_by_one(&goes_down, &drafts, changes, rules, &mut waits);
     put_last(&drafts, changes, rules, &mut waits);
-    match in_order(&drafts, changes, &waits) {
-        Err(PlanError::Knot(_)) => {
-            waits.untie();
-            in_order(&drafts, changes, &waits)
+    match ordered(&drafts, changes, &waits) {
+        Err(PlanError::Cycle(_)) => {
+            waits.break_cycles();
+            ordered(&drafts, changes, &waits)
         }
         steps => steps,
     }
 }
 
-fn drafts(changes: &[Change], rules: &RuleBook, held: &BTreeSet<&str>) -> Vec<Draft> {
+fn drafts(phase: usize, is_last: bool, changes: &[Change], rules: &RuleBook, held: &BTreeSet<&str>) -> Vec<Draft> {
     let mut drafts = Vec::new();
     for (change, what) in changes.iter().enumerate() {
+        let is_of_phase = what.phase == phase;
         let mut push = |operation, is_late| drafts.push(Draft { change, operation, is_late });
         match what.action {
+            Action::Replace if what.is_create_first(rules) => {
+                if is_of_phase {
+                    push(Operation::Create, false);
+                }
+                if is_last && !held.contains(what.address.kind.as_str()) {
+                    push(Operation::Delete, true);
+                }
+            }
+            _ if !is_of_phase => {}
             Action::None => {}
             Action::Create => push(Operation::Create, false),
             Action::Update => push(Operation::Update, false),
             Action::Delete => push(Operation::Delete, true),
-            Action::Replace if what.is_create_first(rules) => {
-                push(Operation::Create, false);
-                if !held.contains(what.address.kind.as_str()) {
-                    push(Operation::Delete, true);
-                }
-            }
             Action::Replace => {
                 push(Operation::Delete, false);
                 push(Operation::Create, false);
@@ -223,7 +260,7 @@ fn weight_of_dependent(draft: &Draft, change: &Change, is_blocked: bool) -> Opti
 }
 
 fn one_by_one(
-    uprooted: &BTreeSet<&Address>,
+    goes_down: &BTreeSet<&Address>,
     drafts: &[Draft],
     changes: &[Change],
     rules: &RuleBook,
@@ -238,7 +275,7 @@ fn one_by_one(
     for (change, Change { address, action, .. }) in changes.iter().enumerate() {
         let is_rolling = *action == Action::Replace
             && rules.get(&address.kind).is_some_and(|rules| rules.replacement == Replacement::DeleteFirstOneByOne)
-            && !uprooted.contains(address);
+            && !goes_down.contains(address);
         if !is_rolling {
             continue;
         }
@@ -262,66 +299,47 @@ fn put_last(drafts: &[Draft], changes: &[Change], rules: &RuleBook, Waits(waits)
     }
 }
 
-/// What stands on something that must be deleted before it is made anew.
-fn uprooted<'a>(desired: &'a Graph, changes: &[Change], rules: &RuleBook) -> BTreeSet<&'a Address> {
+/// What needs something that must be deleted before it is made again.
+fn goes_down<'a>(phase: usize, desired: &'a Graph, changes: &[Change], rules: &RuleBook) -> BTreeSet<&'a Address> {
     let replaced: BTreeSet<&Address> = changes
         .iter()
         .filter(|change| {
             let replacement = rules.get(&change.address.kind).map(|rules| rules.replacement);
-            change.action == Action::Replace && replacement == Some(Replacement::DeleteFirst)
+            change.phase == phase && change.action == Action::Replace && replacement == Some(Replacement::DeleteFirst)
         })
         .map(|change| &change.address)
         .collect();
-    let mut uprooted = BTreeSet::new();
+    let mut goes_down = BTreeSet::new();
     if replaced.is_empty() {
-        return uprooted;
+        return goes_down;
     }
     for address in desired.in_order() {
-        let stands_on = desired.resources().get(address).is_some_and(|resource| {
-            resource.dependencies().iter().any(|need| replaced.contains(*need) || uprooted.contains(*need))
+        let needs_one = desired.revision(phase, address).is_some_and(|resource| {
+            resource.dependencies().iter().any(|need| replaced.contains(*need) || goes_down.contains(*need))
         });
-        if stands_on {
-            uprooted.insert(address);
+        if needs_one {
+            goes_down.insert(address);
         }
     }
-    uprooted
+    goes_down
 }
 
 /// Each step behind those it waits for, the order of addresses deciding between equals.
-fn in_order(drafts: &[Draft], changes: &[Change], Waits(waits): &Waits) -> Result<Vec<Step>, PlanError> {
-    let mut waiting_for: Vec<usize> = waits.iter().map(BTreeMap::len).collect();
-    let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); drafts.len()];
-    for (index, needs) in waits.iter().enumerate() {
-        for &need in needs.keys() {
-            needed_by[need].push(index);
-        }
-    }
-    let mut ready: BTreeSet<usize> = (0..drafts.len()).filter(|&index| waiting_for[index] == 0).collect();
+fn ordered(drafts: &[Draft], changes: &[Change], Waits(waits): &Waits) -> Result<Vec<Step>, PlanError> {
+    let needs = waits.iter().map(|needs| needs.keys().copied()).enumerate();
+    let order = in_order(needs).map_err(|stuck| {
+        let stuck: BTreeSet<Address> =
+            stuck.into_iter().map(|index| changes[drafts[index].change].address.clone()).collect();
+        PlanError::Cycle(stuck.into_iter().collect())
+    })?;
     let mut place = vec![usize::MAX; drafts.len()];
-    let mut order = Vec::with_capacity(drafts.len());
-    while let Some(index) = ready.pop_first() {
-        place[index] = order.len();
-        order.push(index);
-        for &dependent in &needed_by[index] {
-            waiting_for[dependent] -= 1;
-            if waiting_for[dependent] == 0 {
-                ready.insert(dependent);
-            }
-        }
+    for (at, &index) in order.iter().enumerate() {
+        place[index] = at;
     }
-    if order.len() < drafts.len() {
-        let stuck: BTreeSet<Address> = (0..drafts.len())
-            .filter(|&index| waiting_for[index] > 0)
-            .map(|index| changes[drafts[index].change].address.clone())
-            .collect();
-        return Err(PlanError::Knot(stuck.into_iter().collect()));
-    }
-    Ok(order
-        .into_iter()
-        .map(|index| {
-            let mut after: Vec<usize> = waits[index].keys().map(|&need| place[need]).collect();
-            after.sort_unstable();
-            Step { change: drafts[index].change, operation: drafts[index].operation, after }
-        })
-        .collect())
+    let step = |index: usize| {
+        let mut after: Vec<usize> = waits[index].keys().map(|&need| place[need]).collect();
+        after.sort_unstable();
+        Step { change: drafts[index].change, operation: drafts[index].operation, after }
+    };
+    Ok(order.into_iter().map(step).collect())
 }

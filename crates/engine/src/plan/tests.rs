@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::*;
-use crate::{Attribute, Document, Lookup, Recorded};
+use crate::{Attribute, Computed, Document, Lookup, Recorded, Rules, Value};
 
 const BOOK: [Rules; 4] = [
     Rules {
@@ -46,14 +46,14 @@ const BOOK: [Rules; 4] = [
     },
 ];
 
-fn map(json: serde_json::Value) -> Map {
+pub(super) fn map(json: serde_json::Value) -> Map {
     match Value::from(json) {
         Value::Map(map) => map,
         other => panic!("no map: {other:?}"),
     }
 }
 
-fn address(text: &str) -> Address {
+pub(super) fn address(text: &str) -> Address {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -142,10 +142,11 @@ fn planned(desired: &Graph, observed: &Observed, recorded: &State, options: &Pla
     plan(desired, observed, recorded, &RuleBook::new(BOOK), options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn told(plan: &Plan) -> String {
+pub(super) fn told(plan: &Plan) -> String {
     let mut text = String::new();
     for change in plan.pending() {
-        let _ = writeln!(text, "{:?} {} ({:?})", change.action, change.address, change.reason);
+        let phase = if plan.phases > 1 { format!("{}: ", change.phase) } else { String::new() };
+        let _ = writeln!(text, "{phase}{:?} {} ({:?})", change.action, change.address, change.reason);
         for (difference, cause) in &change.differences {
             let force = if difference.forces_replacement { " forces replacement" } else { "" };
             let _ = writeln!(text, "    {} {cause:?}{force}", difference.path);
