@@ -53,7 +53,7 @@ def test_bucket_with_a_foreign_object_stays_and_is_named(loadtest):
     refused = loadtest.machine.run("destroy", "--yes")
     assert refused.code == 1
     assert "s3_bucket.artifacts: failed" in refused.said
-    assert "holds objects that are not of this stack: `reports/friday.csv`" in refused.said
+    assert "has objects that do not belong to this stack: `reports/friday.csv`" in refused.said
     assert s3.get_object(Bucket=BUCKET, Key="reports/friday.csv")["Body"].read() == b"1,2,3\n"
     assert left_over(loadtest, "loadtest") == [BUCKET], "all the rest is gone"
 

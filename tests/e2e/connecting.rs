@@ -253,7 +253,7 @@ fn what_is_no_answer_of_aws_says_so() {
             &[&[url.trim_end_matches('/')], parts].concat(),
         );
     };
-    refused_at(&at(network.closing()), &["closes the connection before it answers", "what stands before it"]);
+    refused_at(&at(network.closing()), &["closes the connection before it answers", "what is in front of it"]);
     refused_at(&at(network.nothing()), &["nothing is listening there", "`AWS_ENDPOINT_URL`"]);
     refused_at(&at(network.page("403 Forbidden", "Blocked by policy")), &["HTTP status 403, \"Blocked by policy\""]);
     refused_at(&at(network.page("502 Bad Gateway", "Oops")), &["not AWS's: HTTP status 502"]);
@@ -283,7 +283,12 @@ fn what_is_no_answer_of_aws_says_so() {
     let page = at(network.page("403 Forbidden", "Not on the list"));
     through(
         &page,
-        &["the proxy `http://127", "in the place of `http://aws.test`", "\"Not on the list\"", "have the proxy allow"],
+        &[
+            "the proxy `http://127",
+            "instead of `http://aws.test`",
+            "\"Not on the list\"",
+            "in the proxy, or add it to `NO_PROXY`",
+        ],
     );
     through(&at(network.page("407 Proxy Authentication Required", "Sign in")), &["HTTP status 407", "USER:PASSWORD"]);
     through(&at(network.nothing()), &["the proxy `http://127", "nothing is listening there", "`HTTP_PROXY`"]);
@@ -291,7 +296,11 @@ fn what_is_no_answer_of_aws_says_so() {
     let refusing = at(network.page("403 Forbidden", "No"));
     refused(&stage, &[&aws[..], &[("HTTPS_PROXY", &refusing)]].concat(), &["refuses to connect to `https://aws.test`"]);
     let socks = ("HTTPS_PROXY", "socks5://me:hush@127.0.0.1:9");
-    refused(&stage, &[&aws[..], &[socks]].concat(), &["`HTTPS_PROXY` names no proxy"]);
+    refused(
+        &stage,
+        &[&aws[..], &[socks]].concat(),
+        &["`HTTPS_PROXY` is not the `http://` or `https://` URL of a proxy"],
+    );
 }
 
 #[test]
@@ -320,7 +329,7 @@ fn each_way_without_credentials_has_its_own_words() {
     };
     of("program", &[], &["`credential_process` of the profile `program`", "exit code 3: the vault is locked"]);
     of("odd-program", &[], &["prints no document with `Version` 1"]);
-    of("session", &[], &["has expired or never began", "`aws sso login --profile session`"]);
+    of("session", &[], &["has expired or does not exist", "`aws sso login --profile session`"]);
     of("coded", &[], &["`mfa_serial` of `coded`", "export-credentials --profile coded"]);
     of("bare", &[], &["the profile `bare` has no credentials"]);
     of("kyes", &[], &["`AWS_PROFILE` names the profile `kyes`", "did you mean `keys`?"]);

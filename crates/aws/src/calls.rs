@@ -1,4 +1,4 @@
-//! How many calls were made: a plan's cost in API calls can be told and tested.
+//! Counts AWS calls, so that tests can check what a plan costs and the CLI can report it.
 
 use std::{
     collections::BTreeMap,
@@ -8,20 +8,20 @@ use std::{
 /// The calls made so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// How often each call was made, by the name IAM gives it (`ec2:DescribeInstances`), in order of names. A retry of
-    /// the SDK counts with its call.
+    /// How often each call was made, by its IAM action name (`ec2:DescribeInstances`), sorted by name. A call counts
+    /// once, however often the SDK retries it.
     pub by_operation: BTreeMap<String, u64>,
     /// How many round trips the last observation took.
     pub round_trips: u32,
 }
 
 impl Calls {
-    /// How many calls only read.
+    /// How many of the calls only read.
     pub fn reads(&self) -> u64 {
         self.count(true)
     }
 
-    /// How many calls may have changed something.
+    /// How many of the calls may have changed something.
     pub fn writes(&self) -> u64 {
         self.count(false)
     }
@@ -31,13 +31,13 @@ impl Calls {
     }
 }
 
-/// Whether a call, named as in `ec2:DescribeInstances`, changes nothing.
+/// Whether a call is read-only, by its IAM action name (`ec2:DescribeInstances`).
 pub(crate) fn is_read(operation: &str) -> bool {
     let name = operation.split_once(':').map_or(operation, |(_, name)| name);
     ["Describe", "Get", "Head", "List"].iter().any(|verb| name.starts_with(verb))
 }
 
-/// Counts calls as they are made.
+/// Counts calls when they are made.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(Mutex<Calls>);
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_are_told_apart() {
+    fn reads_and_writes_are_counted_separately() {
         let counter = Counter::default();
         for operation in ["ec2:DescribeInstances", "ec2:RunInstances", "s3:HeadBucket", "ec2:DescribeInstances"] {
             counter.count(operation);

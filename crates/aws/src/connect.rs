@@ -1,4 +1,4 @@
-//! From a profile, or a sandbox, to clients.
+//! Creates the clients of AWS's services from a profile, or for a sandbox.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,46 +22,46 @@ use crate::{
     trust::{self, Bundle},
 };
 
-/// Where to connect to, and how to behave there.
+/// The target of a connection, and how its calls behave.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Connection {
     /// The stack's name.
     pub stack: String,
-    /// The stack's home: nothing of another one is adopted.
+    /// The stack's home. Resources of another home are not adopted.
     pub home: String,
-    /// The account that everything must happen in.
+    /// The twelve digits of the account that all calls must use; other credentials are refused.
     pub account: String,
-    /// The region.
+    /// Such as `eu-west-3`.
     pub region: String,
     /// Whether a create waits until hosts run and the service is steady.
     pub wait: bool,
-    /// Whether calls are paced.
+    /// Whether calls are paced on the client side.
     pub throttle: Throttle,
-    /// The URL of what speaks AWS's protocols instead of AWS.
+    /// The URL of a service that speaks AWS's protocols instead of AWS, such as a sandbox.
     pub endpoint: Option<String>,
-    /// Credentials instead of those that the environment and its profile name. Together with an endpoint, nothing of the
-    /// environment counts.
+    /// Credentials that replace those of the environment and its profile. With an endpoint too, the environment is not
+    /// read at all.
     pub credentials: Option<SharedCredentialsProvider>,
-    /// The longest time between two looks at something that takes a while: [`Connection::AWS_PACE`], or
-    /// [`Connection::SANDBOX_PACE`]. The first looks come sooner.
+    /// The longest pause between two polls of a slow operation: [`Connection::AWS_PACE`] or
+    /// [`Connection::SANDBOX_PACE`]. The first pauses are shorter.
     pub pace: Duration,
-    /// How long a retry goes on while AWS is slow to learn of something, or something is slow to let go; hosts and
-    /// services get five times as long. [`Connection::AWS_PATIENCE`], or [`Connection::SANDBOX_PATIENCE`].
+    /// How long a call is retried while AWS does not know a new resource yet, or a deleted one is still in use. Hosts
+    /// and services get five times as long. [`Connection::AWS_PATIENCE`] or [`Connection::SANDBOX_PATIENCE`].
     pub patience: Duration,
 }
 
 impl Connection {
-    /// The pace for AWS.
+    /// The `pace` for AWS.
     pub const AWS_PACE: Duration = Duration::from_secs(3);
-    /// The pace for a sandbox.
+    /// The `pace` for a sandbox.
     pub const SANDBOX_PACE: Duration = Duration::from_millis(50);
-    /// The patience with AWS.
+    /// The `patience` for AWS.
     pub const AWS_PATIENCE: Duration = Duration::from_mins(2);
-    /// The patience with a sandbox.
+    /// The `patience` for a sandbox.
     pub const SANDBOX_PATIENCE: Duration = Duration::from_secs(20);
 
-    /// To AWS, as the environment says.
+    /// A connection to AWS with the credentials and settings of the environment.
     pub fn new(
         stack: impl Into<String>,
         home: impl Into<String>,
@@ -82,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// The same to a sandbox, which knows this key.
+    /// The same connection to a sandbox, with a key that the sandbox accepts.
     #[must_use]
     pub fn to_sandbox(self, url: impl Into<String>, access_key: &str, secret_key: &str) -> Self {
         let credentials = Credentials::new(access_key, secret_key, None, None, "sandbox");
@@ -97,39 +97,39 @@ impl Connection {
     }
 }
 
-/// Whether calls are paced on our side.
+/// Whether calls are paced on the client side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Throttle {
-    /// By AWS's token buckets.
+    /// With token buckets of the same size as AWS's.
     Aws,
     /// Not at all.
     Off,
 }
 
-/// Why no connection came about. Nobody was called yet.
+/// Why a connection cannot be created. No call has been made yet.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// An endpoint that is no URL.
+    /// An endpoint that is not a URL.
     #[error("{named_by} is `{url}`, which is not an `http://` or `https://` address")]
     Endpoint {
-        /// What it says.
+        /// The configured text.
         url: String,
-        /// Who says it.
+        /// The variable or setting that configures it.
         named_by: String,
     },
-    /// A proxy that is no URL. It may hold a password, so it is not told.
-    #[error("`{variable}` names no proxy with an `http://` or `https://` address")]
+    /// A proxy that is not a URL. It may contain a password, so the value is not shown.
+    #[error("`{variable}` is not the `http://` or `https://` URL of a proxy")]
     Proxy {
-        /// The variable that names it.
+        /// The variable that configures it.
         variable: &'static str,
     },
     /// A file of certificate authorities that cannot be used.
     #[error("{} names `{}`, which cannot be used: {why}", .bundle.named_by, .bundle.path)]
     CaBundle {
-        /// The file.
+        /// The file, and what configures it.
         bundle: Bundle,
-        /// What is wrong.
+        /// The reason, as the end of the sentence.
         why: String,
     },
     /// TLS cannot be set up.
@@ -138,95 +138,95 @@ pub enum ConnectError {
     /// A file of profiles that cannot be read.
     #[error("{place} cannot be read: {why}")]
     ConfigFile {
-        /// The file, with the line where it is known.
+        /// Path of the file, with the line where it is known.
         place: String,
-        /// The variable that can name another one.
+        /// The variable that can name another file.
         variable: &'static str,
-        /// What is wrong.
+        /// The reason, as the end of the sentence.
         why: String,
     },
-    /// A profile that is nowhere.
+    /// A profile that does not exist.
     #[error("`{variable}` names the profile `{name}`, which is not in {}", list(.files).replace(" and ", " and not in "))]
     UnknownProfile {
-        /// Its name.
+        /// Name of the profile.
         name: String,
         /// The variable that names it.
         variable: &'static str,
-        /// Where it was looked for.
+        /// The files that were searched.
         files: Vec<String>,
-        /// The profiles that are there, in order.
+        /// The profiles in those files, sorted.
         known: Vec<String>,
     },
-    /// A profile that takes its credentials from one that is nowhere.
-    #[error("the profile `{profile}` takes its credentials from `{from}`, and there is no such profile")]
+    /// A profile whose `source_profile` does not exist.
+    #[error("`source_profile` of the profile `{profile}` is `{from}`, which does not exist")]
     UnknownSource {
-        /// The profile.
+        /// Name of the profile.
         profile: String,
-        /// What its `source_profile` says.
+        /// The value of its `source_profile`.
         from: String,
     },
-    /// A profile that says nothing about credentials.
+    /// A profile without any setting for credentials.
     #[error("the profile `{name}` has no credentials in {}", list(.files))]
     EmptyProfile {
-        /// Its name.
+        /// Name of the profile.
         name: String,
-        /// Where it was looked for.
+        /// The files that were searched.
         files: Vec<String>,
     },
-    /// A profile that says a part of what credentials take.
+    /// A profile with only some of the settings that its kind of credentials needs.
     #[error("the profile `{profile}` {why}")]
     Incomplete {
-        /// Its name.
+        /// Name of the profile.
         profile: String,
-        /// What is missing, after its name.
+        /// What is missing, as the end of the sentence.
         why: String,
     },
-    /// A variable that says nothing without another one.
+    /// A variable that has no effect without another one.
     #[error("`{set}` is set, but `{missing}` is not set or is empty")]
     HalfSet {
-        /// The one that is set.
+        /// The variable that is set.
         set: &'static str,
-        /// The other one.
+        /// The variable that is missing.
         missing: &'static str,
     },
-    /// A file that is to hold a token and does not.
+    /// A token file that has no token.
     #[error("{named_by} names `{path}`, which holds no token: {why}")]
     TokenFile {
-        /// Who names it.
+        /// The variable or setting that names the file.
         named_by: String,
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong.
+        /// The reason, as the end of the sentence.
         why: String,
     },
-    /// A path at which a container has no credentials.
+    /// A path for container credentials that does not start with `/`.
     #[error("`{variable}` is `{value}`, which is not a path that begins with `/`")]
     RelativeUri {
-        /// The variable that names it.
+        /// The variable that has the path.
         variable: &'static str,
-        /// What it says.
+        /// The configured text.
         value: String,
     },
-    /// An endpoint of one's own and another one of AWS's.
-    #[error("{named_by} chooses an endpoint of AWS's, and {endpoint} names one: only one of them can count")]
+    /// A choice among AWS's endpoints together with a custom endpoint.
+    #[error("{named_by} selects AWS's own endpoints, but {endpoint} sets another one: only one of them can apply")]
     TwoEndpoints {
-        /// Who asks for AWS's.
+        /// The setting that selects AWS's own endpoints.
         named_by: String,
-        /// Who names the other one.
+        /// The setting that configures the other endpoint.
         endpoint: String,
     },
-    /// A profile whose role wants a code that only a person can type.
-    #[error("the profile `{profile}` asks for a code (`mfa_serial` of `{asks}`), which only the AWS CLI can ask for")]
+    /// A profile whose role needs an MFA code, which only a person can type.
+    #[error("the profile `{profile}` needs an MFA code (`mfa_serial` of `{asks}`), which only the AWS CLI can ask for")]
     Mfa {
-        /// The profile.
+        /// Name of the profile.
         profile: String,
-        /// The profile that says `mfa_serial`.
+        /// The profile with the setting `mfa_serial`.
         asks: String,
     },
-    /// A profile with a session of `aws login`.
+    /// A profile that uses a session of `aws login`.
     #[error("the profile `{profile}` has a session of `aws login`, which only the AWS CLI can use")]
     LoginSession {
-        /// The profile.
+        /// Name of the profile.
         profile: String,
     },
 }
@@ -236,7 +236,7 @@ fn list(files: &[String]) -> String {
 }
 
 impl ConnectError {
-    /// What to do next.
+    /// The next step, for the line `help:`.
     pub fn help(&self) -> Option<String> {
         let help = match self {
             Self::Endpoint { named_by, .. } => format!("correct or unset {named_by}"),
@@ -265,9 +265,9 @@ impl ConnectError {
                 )
             }
             Self::Incomplete { profile, .. } => {
-                format!("correct the profile `{profile}`: nothing else stands in for it")
+                format!("correct the profile `{profile}`: no other credentials are used instead")
             }
-            Self::TokenFile { named_by, .. } => format!("have a token written there, or correct or unset {named_by}"),
+            Self::TokenFile { named_by, .. } => format!("write a token to that file, or correct or unset {named_by}"),
             Self::RelativeUri { variable, .. } => format!("correct or unset `{variable}`"),
             Self::TwoEndpoints { named_by, endpoint } => format!("unset {named_by} or {endpoint}"),
             Self::HalfSet { set, missing } => format!("set `{missing}` as well, or unset `{set}`"),
@@ -302,21 +302,22 @@ pub(crate) struct Clients {
     pub sts: aws_sdk_sts::Client,
 }
 
-/// How long a provider of credentials may take: a program that asks a person has this long, and a token service that is
-/// silent is given up long before.
+/// The longest time a credentials provider may take. A program that asks a person needs this long; a token service that
+/// does not answer fails much earlier, by its own timeouts.
 const CREDENTIALS: Duration = Duration::from_mins(2);
 
-/// What a connection is made of.
-pub(crate) struct Ways {
+/// The configuration that the clients are built from.
+pub(crate) struct Setup {
     config: SdkConfig,
-    /// Other endpoints than AWS's own.
+    /// Endpoints other than AWS's own.
     pub endpoints: Endpoints,
-    /// The token buckets, where calls are paced.
+    /// The token buckets, if calls are paced.
     pub buckets: Option<Arc<Buckets>>,
 }
 
-impl Ways {
-    /// As the connection says, and the environment and its profile where the connection does not. Calls nobody.
+impl Setup {
+    /// Uses the connection's settings, and the environment's or its profile's where the connection has none. Makes no
+    /// call.
     pub async fn find(connection: &Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let endpoints = match &connection.endpoint {
             Some(url) => {
@@ -325,14 +326,14 @@ impl Ways {
             }
             None => None,
         };
-        let mut ways = match &connection.credentials {
+        let mut setup = match &connection.credentials {
             Some(credentials) => Self::with_credentials(connection, environment, credentials)?,
             None => Self::of_environment(connection, environment).await?,
         };
         if let Some(endpoints) = endpoints {
-            ways.endpoints = endpoints;
+            setup.endpoints = endpoints;
         }
-        Ok(ways)
+        Ok(setup)
     }
 
     fn with_credentials(
@@ -368,7 +369,7 @@ impl Ways {
         }
         let peer =
             Peer { region: connection.region.clone(), source: Arc::clone(&source), named_by: Arc::new(named_by) };
-        // Three tries of 15 seconds each: a silent token service is told about within a minute.
+        // Three tries of 15 seconds each: a token service that does not answer is reported within a minute.
         let timeouts =
             TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).read_timeout(Duration::from_secs(15));
         let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -395,26 +396,26 @@ fn buckets(connection: &Connection) -> Option<Arc<Buckets>> {
 }
 
 impl Clients {
-    /// Clients that go these ways.
-    pub fn new(ways: &Ways, counter: Arc<Counter>) -> Self {
+    /// Clients with this configuration.
+    pub fn new(setup: &Setup, counter: Arc<Counter>) -> Self {
         let meter = Meter { counter };
         let cache =
-            ways.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
-        let buckets = ways.buckets.clone();
+            setup.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
+        let buckets = setup.buckets.clone();
         let turnstile = Turnstile { cache, buckets: buckets.clone() };
         let patience = Patience { buckets };
-        // How many attempts there are in fact, patience says; a short first pause keeps them bearable where nothing
-        // answers at all.
+        // `patience` limits the number of attempts in practice. A short first pause keeps the total time low when
+        // nothing answers at all.
         let retry = RetryConfig::standard()
             .with_max_attempts(MOST_ATTEMPTS)
             .with_initial_backoff(Duration::from_millis(150))
             .with_max_backoff(Duration::from_secs(10));
-        // Retries for rates are not what the quota is there for.
+        // The SDK's retry quota must not run out because of throttling.
         let quota = || TokenBucket::builder().throttling_retry_cost(0).build();
-        let endpoint = |service: &str| ways.endpoints.of(service).map(str::to_owned);
+        let endpoint = |service: &str| setup.endpoints.of(service).map(str::to_owned);
         macro_rules! config {
             ($sdk:ident, $service:literal) => {{
-                let mut builder = $sdk::config::Builder::from(&ways.config);
+                let mut builder = $sdk::config::Builder::from(&setup.config);
                 builder.set_endpoint_url(endpoint($service));
                 builder
                     .retry_config(retry.clone())
@@ -429,7 +430,7 @@ impl Clients {
                 $sdk::Client::from_conf(config!($sdk, $service).build())
             };
         }
-        // Bucket names as host names do not resolve on an endpoint of one's own.
+        // On a custom endpoint, bucket names cannot be part of the host name: it would not resolve.
         let s3 = config!(aws_sdk_s3, "S3").force_path_style(endpoint("S3").is_some());
         Self {
             ec2: client!(aws_sdk_ec2, "EC2"),

@@ -1,7 +1,7 @@
-//! What holds for the calls of one plan or apply, wherever in them it is asked for.
+//! The context of one plan or apply, available to all of its calls.
 //!
-//! The SDK asks its identity cache and its retry classifier in the task of the call, so that they find it, too. What another
-//! task does (the shared look at hosts, the renewal of a lock) is outside: nothing interrupts that.
+//! It is task-local. The SDK asks its identity cache and its retry classifier in the task of the call, so they find it
+//! too. Work in other tasks (the shared poll of hosts, the renewal of a lock) has no context, so nothing interrupts it.
 
 use trunnion_engine::Context;
 
@@ -9,22 +9,22 @@ tokio::task_local! {
     static CONTEXT: Context;
 }
 
-/// Runs calls within this context.
+/// Runs calls in this context.
 pub(crate) async fn within<T>(context: &Context, calls: impl Future<Output = T>) -> T {
     CONTEXT.scope(context.clone(), calls).await
 }
 
-/// What the calls under way are made within.
+/// The context of the current task, if it has one.
 pub(crate) fn current() -> Option<Context> {
     CONTEXT.try_with(Context::clone).ok()
 }
 
-/// Whether the person asked to stop.
+/// Whether the user asked to stop.
 pub(crate) fn is_interrupted() -> bool {
     CONTEXT.try_with(|context| context.interrupt.is_cancelled()).unwrap_or_default()
 }
 
-/// Waits until the person asks to stop.
+/// Waits until the user asks to stop.
 pub(crate) async fn interrupted() {
     match current() {
         Some(context) => context.interrupt.cancelled_owned().await,

@@ -1,4 +1,4 @@
-//! Between the kinds' structs, attributes, and tags.
+//! Conversions between the kinds' structs, attributes and tags.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Serialize, de::DeserializeOwned};
@@ -7,7 +7,7 @@ use trunnion_kinds::{STACK_TAG, Tags};
 
 use crate::error::Failure;
 
-/// What stands in the cloud: a kind's struct and what AWS worked out beside it.
+/// An existing resource: a kind's struct and the attributes that AWS computed.
 pub(crate) fn remote<'a>(
     id: impl Into<String>,
     attributes: &impl Serialize,
@@ -21,15 +21,15 @@ pub(crate) fn remote<'a>(
 /// A kind's struct from attributes.
 pub(crate) fn typed<T: DeserializeOwned>(attributes: &Map) -> Result<T, Failure> {
     from_map(attributes)
-        .map_err(|error| Failure::own(format!("the attributes do not have the shape of their kind ({error})"), None))
+        .map_err(|error| Failure::own(format!("the attributes do not match their kind ({error})"), None))
 }
 
-/// The text that a resolved value is.
+/// The text in a resolved value; an error for other values.
 pub(crate) fn text(value: &Value) -> Result<&str, Failure> {
-    value.as_text().ok_or_else(|| Failure::own(format!("a text is needed where there is {value:?}"), None))
+    value.as_text().ok_or_else(|| Failure::own(format!("expected a text, found {value:?}"), None))
 }
 
-/// The texts that resolved values are.
+/// The texts in resolved values; an error for other values.
 pub(crate) fn texts(values: &[Value]) -> Result<Vec<String>, Failure> {
     values.iter().map(|value| text(value).map(str::to_owned)).collect()
 }
@@ -39,17 +39,17 @@ pub(crate) fn values(texts: impl IntoIterator<Item = String>) -> Vec<Value> {
     texts.into_iter().map(Value::from).collect()
 }
 
-/// A text attribute; empty where there is none.
+/// A text attribute; empty if there is none.
 pub(crate) fn attribute<'a>(attributes: &'a Map, name: &str) -> &'a str {
     attributes.get(name).and_then(Value::as_text).unwrap_or_default()
 }
 
-/// Whether one of the changed paths is the attribute, or lies in it.
+/// Whether one of the changed paths is the attribute or is inside it.
 pub(crate) fn touches(paths: &[String], attribute: &str) -> bool {
     paths.iter().any(|path| lies_under(path, attribute))
 }
 
-/// Tags by key, without those that AWS itself sets.
+/// Tags by key, without AWS's own tags.
 pub(crate) fn tags<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (Option<K>, Option<V>)>) -> Tags {
     pairs
         .into_iter()
@@ -64,25 +64,25 @@ pub(crate) fn tags_of(attributes: &Map) -> Tags {
     tags.iter().filter_map(|(key, value)| Some((key.clone(), value.as_text()?.to_owned()))).collect()
 }
 
-/// Whether tags say that something belongs to a stack of this name, whichever home it has ([`Aws::owns`](crate::Aws)).
+/// Whether the tags name a stack of this name, of any home ([`Aws::owns`](crate::Aws) checks the home too).
 pub(crate) fn is_ours(tags: &Tags, stack: &str) -> bool {
     belongs(tags, stack, || false)
 }
 
-/// Whether something belongs to a stack: by its tags, or, where they are gone, by the state that knows its id. What carries
-/// another stack's tag never does.
+/// Whether something belongs to a stack: by its tags or, if they are missing, because the state has its id. A resource
+/// with another stack's tag never belongs to this one.
 pub(crate) fn belongs(tags: &Tags, stack: &str, is_recorded: impl FnOnce() -> bool) -> bool {
     tags.get(STACK_TAG).map_or_else(is_recorded, |tagged| tagged == stack)
 }
 
-/// What to set and what to remove to get from some tags to others.
+/// The tags to set and the keys to remove to get from some tags to others.
 pub(crate) fn tag_changes(from: &Tags, to: &Tags) -> (Tags, Vec<String>) {
     let set = to.iter().filter(|(key, value)| from.get(*key) != Some(*value));
     let removed = from.keys().filter(|key| !to.contains_key(*key) && !key.starts_with("aws:"));
     (set.map(|(key, value)| (key.clone(), value.clone())).collect(), removed.cloned().collect())
 }
 
-/// Text that AWS hands out percent-encoded, as IAM does with policies.
+/// Decodes text that AWS returns percent-encoded, as IAM does with policies.
 pub(crate) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -103,7 +103,7 @@ pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// The bytes of base64, where it is some.
+/// The bytes of base64 text, if it is valid.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(text).ok()
 }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_change_by_what_differs_and_never_by_aws_own() {
+    fn only_differing_tags_change_and_never_those_of_aws() {
         let from = some(&[("a", "1"), ("b", "2"), ("c", "3"), ("aws:x", "y")]);
         let (set, removed) = tag_changes(&from, &some(&[("a", "1"), ("b", "9"), ("d", "4")]));
         assert_eq!(set, some(&[("b", "9"), ("d", "4")]));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_touch_what_they_lie_in() {
+    fn a_path_touches_the_attribute_it_is_inside() {
         let paths = ["tags.team".to_owned(), "ingress[0].peer".to_owned()];
         assert!(touches(&paths, "tags") && touches(&paths, "ingress"));
         assert!(!touches(&paths, "tag") && !touches(&paths, "egress"));

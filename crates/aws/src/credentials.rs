@@ -1,7 +1,7 @@
-//! Where credentials come from, and why there are none: each way in which they fail has its own words and next step.
+//! The source of credentials, and why there are none: each way to fail has its own message and next step.
 //!
-//! [`Explained`] stands around the SDK's chain of providers. What it gives instead of their errors is a [`NoCredentials`],
-//! found again in the error of the call that wanted them.
+//! [`Explained`] wraps the SDK's chain of providers and turns their errors into [`NoCredentials`], which is found again
+//! inside the error of the call that needed credentials.
 
 use std::{
     error::Error as StdError,
@@ -30,10 +30,10 @@ use crate::{
     unanswered::{Unanswered, chain, find},
 };
 
-/// Where credentials come from.
+/// The kind of source that credentials come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// `AWS_ACCESS_KEY_ID` and its like.
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
     Environment,
     /// Keys in a profile.
     Keys,
@@ -47,46 +47,47 @@ pub(crate) enum Origin {
     WebIdentity,
     /// A token file that the environment names, as on Kubernetes.
     EnvironmentToken,
-    /// A container's own, by this variable.
+    /// The credentials of a container, whose address is in this variable.
     Container(&'static str),
-    /// A machine's own, or none.
+    /// The credentials of this machine (its instance role), or none at all.
     Elsewhere,
-    /// What a program brings that uses this library.
+    /// Credentials that a program using this library provides.
     Given,
 }
 
-/// The profile, and what it says about its credentials.
+/// The selected profile, and where its credentials come from.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    /// The profile that is chosen.
+    /// The selected profile.
     pub profile: String,
-    /// The profile that has the credentials, which another one takes a role with.
+    /// The profile with the credentials; it differs from `profile` if that one assumes a role with another profile's
+    /// credentials.
     pub base: String,
-    /// Where those come from.
+    /// The source of those credentials.
     pub origin: Origin,
-    /// The role that is taken with them.
+    /// The role that is assumed with them.
     pub role: Option<String>,
 }
 
 impl Source {
-    /// That of credentials which a program brings.
+    /// The source of credentials that a program provides.
     pub fn given() -> Self {
         Self { profile: String::new(), base: String::new(), origin: Origin::Given, role: None }
     }
 
-    /// Where the keys are, as a person would look for them.
+    /// Where a person finds the keys.
     pub fn place(&self) -> String {
         match self.origin {
-            Origin::Environment => "`AWS_ACCESS_KEY_ID` and its like in the environment".to_owned(),
+            Origin::Environment => "`AWS_ACCESS_KEY_ID` in the environment".to_owned(),
             Origin::Elsewhere => "this machine's own".to_owned(),
-            Origin::Given => "those that the program was given".to_owned(),
-            Origin::Container(variable) => format!("this container's own, by `{variable}`"),
+            Origin::Given => "those that the program provides".to_owned(),
+            Origin::Container(variable) => format!("this container's own, from `{variable}`"),
             Origin::EnvironmentToken => "the web identity in `AWS_WEB_IDENTITY_TOKEN_FILE`".to_owned(),
             _ => format!("profile `{}`", self.base),
         }
     }
 
-    /// The credentials, as a sentence names them: by the profile that is chosen, or by what gives them without one.
+    /// The credentials as the subject of a sentence, such as "the credentials of the profile `x`".
     pub fn named(&self) -> String {
         match self.origin {
             Origin::Elsewhere | Origin::Container(_) if self.role.is_some() => {
@@ -102,7 +103,7 @@ impl Source {
         }
     }
 
-    /// What to correct where they cannot be used.
+    /// The next step if the credentials cannot be used.
     fn correction(&self) -> String {
         match self.origin {
             Origin::Container(variable) => format!("correct or unset `{variable}`"),
@@ -114,7 +115,7 @@ impl Source {
         }
     }
 
-    /// What renews credentials that have expired.
+    /// The next step if the credentials have expired.
     pub fn renewal(&self) -> String {
         let base = &self.base;
         match self.origin {
@@ -126,13 +127,13 @@ impl Source {
             Origin::Login => format!("run `aws login --profile {base}`"),
             Origin::Process => format!("run the program that `credential_process` of the profile `{base}` names, and sign in"),
             Origin::WebIdentity => {
-                format!("have the token renewed that `web_identity_token_file` of the profile `{base}` names")
+                format!("renew the token in the file that `web_identity_token_file` of the profile `{base}` names")
             }
             Origin::EnvironmentToken => {
-                "have the token renewed that `AWS_WEB_IDENTITY_TOKEN_FILE` names".to_owned()
+                "renew the token in the file that `AWS_WEB_IDENTITY_TOKEN_FILE` names".to_owned()
             }
-            Origin::Container(_) => "run it again: this container fetches new credentials by itself".to_owned(),
-            Origin::Elsewhere => "run it again: this machine fetches new credentials by itself".to_owned(),
+            Origin::Container(_) => "run the command again: this container fetches new credentials by itself".to_owned(),
+            Origin::Elsewhere => "run the command again: this machine fetches new credentials by itself".to_owned(),
             Origin::Given => "give the program new credentials".to_owned(),
         }
     }
@@ -142,19 +143,19 @@ impl Source {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct NoCredentials {
-    /// The sentence.
+    /// The error message.
     pub message: String,
-    /// What to do next.
+    /// The next step, for the line `help:`.
     pub help: String,
     /// What kind of failure it is.
     pub class: Class,
 }
 
-/// How long a failure counts: many calls ask at once, and the SDK would ask the providers anew for each of them, one
-/// after the other.
+/// How long a failure is reused. Many calls ask at the same time, and the SDK would ask the providers again for each of
+/// them, one after the other.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// A chain of providers whose errors are explained.
+/// A chain of providers with explained errors.
 #[derive(Debug)]
 pub(crate) struct Explained<P> {
     inner: P,
@@ -163,7 +164,7 @@ pub(crate) struct Explained<P> {
 }
 
 impl<P> Explained<P> {
-    /// Around this chain, which gives the credentials of this source.
+    /// Wraps the chain that gives the credentials of this source.
     pub fn new(inner: P, source: Arc<Source>) -> Self {
         Self { inner, source, failed: Mutex::new(None) }
     }
@@ -199,7 +200,7 @@ impl<P: ProvideCredentials> ProvideCredentials for Explained<P> {
     }
 }
 
-/// What an error of the providers means.
+/// Translates an error of the providers.
 fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
     let profile = &source.profile;
     if let Some(unanswered) = find::<Unanswered>(error) {
@@ -230,14 +231,14 @@ fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
     }
     if let CredentialsError::ProviderTimedOut(waited) = error {
         let seconds = waited.timeout_duration().as_secs();
-        return of(format!("{} did not come within {seconds} s", source.named()), source.renewal());
+        return of(format!("{} were not available within {seconds} s", source.named()), source.renewal());
     }
     match source.origin {
         Origin::Sso => NoCredentials {
             class: Class::ExpiredCredentials,
             ..of(
                 format!(
-                    "the session of the profile `{}` with IAM Identity Center has expired or never began",
+                    "the IAM Identity Center session of the profile `{}` has expired or does not exist",
                     source.base
                 ),
                 source.renewal(),
@@ -251,7 +252,7 @@ fn explain(error: &CredentialsError, source: &Source) -> NoCredentials {
     }
 }
 
-/// What STS says about a role.
+/// Translates an error of STS when a role is assumed.
 fn of_sts<E>(error: &CredentialsError, source: &Source) -> Option<NoCredentials>
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -302,11 +303,11 @@ where
     })
 }
 
-/// How the program ended that was to print credentials. What it prints on stdout are secrets and is never told.
+/// How the program in `credential_process` failed. Its stdout contains secrets and is never shown.
 fn of_process(error: &CredentialsError, source: &Source) -> NoCredentials {
-    // The SDK tells this in words alone.
-    let told = chain(error);
-    let ended = told.split_once("exited with code ").map(|(_, rest)| rest);
+    // The SDK's error has this only as text.
+    let text = chain(error);
+    let ended = text.split_once("exited with code ").map(|(_, rest)| rest);
     let how = match ended.map(|rest| rest.split_once(". Stderr: ").unwrap_or((rest, ""))) {
         Some((status, stderr)) => {
             let status = status.trim_start_matches("exit status: ");
@@ -320,27 +321,27 @@ fn of_process(error: &CredentialsError, source: &Source) -> NoCredentials {
                 format!("ends with exit code {status}: {words}")
             }
         }
-        None if told.contains("could not parse response") || told.contains("UTF-8") => {
+        None if text.contains("could not parse response") || text.contains("UTF-8") => {
             "prints no document with `Version` 1, `AccessKeyId` and `SecretAccessKey`".to_owned()
         }
         None => "cannot be started".to_owned(),
     };
     NoCredentials {
         message: format!("the program in `credential_process` of the profile `{}` {how}", source.base),
-        help: format!("run it by hand and correct what it says, or correct the profile `{}`", source.base),
+        help: format!("run it by hand and fix the problem that it reports, or correct the profile `{}`", source.base),
         class: Class::Credentials,
     }
 }
 
-/// Nobody has any.
+/// No source has credentials.
 fn nowhere(error: &CredentialsError) -> NoCredentials {
-    // What a machine's own service answered is worth telling: everything else was simply not configured.
+    // If the machine's metadata service answered, its answer is reported. Other sources are just not configured.
     let status = match find::<ImdsError>(error) {
         Some(ImdsError::ErrorResponse(answer)) => Some(answer.response().status().as_u16()),
         Some(ImdsError::FailedToLoadToken(_)) => chain(error).contains("forbidden").then_some(403),
         _ => None,
     };
-    // Where a variable switches the metadata service off, nobody asked the machine.
+    // A variable can switch the metadata service off; then the machine was not asked.
     let asked_machine = find::<ProviderChainError<CredentialsError>>(error).is_some_and(|tried| {
         let is_asked = |attempt: &ProviderAttempt<CredentialsError>| {
             attempt.name() == "Ec2InstanceMetadata" && !chain(attempt.error()).contains("AWS_EC2_METADATA_DISABLED")
@@ -360,7 +361,7 @@ fn nowhere(error: &CredentialsError) -> NoCredentials {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes on one line.
 fn in_one_line(error: &CredentialsError) -> String {
     chain(error).split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
 }

@@ -1,7 +1,8 @@
-//! What AWS has of one kind of resource: how it is read, whose it is, and how it is created, changed and deleted.
+//! The interface of one kind of resource in AWS: how it is read, which stack owns it, and how it is created, changed
+//! and deleted.
 //!
-//! A file in `kinds/` implements [`Driver`] and nothing else. `observe.rs` and the provider go through
-//! [`DRIVERS`](crate::kinds::DRIVERS) and name no kind; to them every driver is an [`AnyDriver`].
+//! Each file in `kinds/` implements [`Driver`]. `observe.rs` and the provider use [`DRIVERS`](crate::kinds::DRIVERS)
+//! and know no kind by name; they see every driver as an [`AnyDriver`].
 
 use futures::{
     FutureExt as _,
@@ -17,43 +18,45 @@ use crate::{
     reading::{Reading, Whose},
 };
 
-/// A call under way, or several.
+/// The result of one or several calls, as a future.
 pub(crate) type Doing<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 
 /// One kind of resource in AWS.
 ///
-/// Reading takes three round trips. In the first one, [`list`](Self::list) is called. In the second,
-/// [`detail`](Self::detail) adds what the list leaves out, [`by_ids`](Self::by_ids) reads what the state knows and the list
-/// does not show, and [`taken`](Self::taken) asks for names that are to be created. A detail may need a third one.
+/// Reading takes three round trips. The first calls [`list`](Self::list). In the second, [`detail`](Self::detail) adds
+/// what the list leaves out, [`by_ids`](Self::by_ids) reads recorded ids that are not in the list, and
+/// [`taken`](Self::taken) checks names that are about to be created. The third is for details that need two round
+/// trips.
 pub(crate) trait Driver: Sync + 'static {
     /// The kind's attributes.
     type Attributes: Serialize + DeserializeOwned + Send + Sync + 'static;
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     const RULES: Rules;
-    /// What messages call one: "the ECS cluster".
+    /// The kind's name in messages, such as "the ECS cluster".
     const NOUN: &'static str;
-    /// The attribute that holds the name by which AWS tells one from the others.
+    /// The attribute with the name that AWS identifies a resource by.
     const NAME: &'static str = "name";
-    /// The kind in whose resources those of this one lie: they are read in those that are the stack's.
+    /// The kind that contains resources of this one. Only containers that the stack owns are searched.
     const INSIDE: Option<&'static str> = None;
     /// How many round trips [`detail`](Self::detail) takes.
     const ROUNDS: u32 = 0;
-    /// Whether the list leaves out what lost its tags or moved. What is recorded and not listed is then read by its id.
+    /// Whether the list omits resources without the stack's tags. Recorded ids that are not listed are then read one by
+    /// one.
     const LIST_MISSES: bool = false;
 
-    /// Whether AWS can have given this id to one of the kind, in the account and region of the connection. A state may be
-    /// damaged, and AWS refuses a whole call for one such id.
+    /// Whether AWS can have given this id to a resource of the kind in the connection's account and region. A damaged
+    /// state may have other ids, and AWS refuses a whole call because of one of them.
     fn can_exist(_id: &str, _connection: &Connection) -> bool {
         true
     }
 
-    /// Everything that may be the stack's, with as much as the call says: the id at least.
+    /// Everything that may belong to the stack, with the attributes that the call returns: at least the id.
     fn list(&self, _: &Reading<'_>) -> impl Future<Output = Result<Vec<Remote>, Failure>> + Send {
         ready(Ok(Vec::new()))
     }
 
-    /// The same with all attributes. What is gone by now is left out. A kind that lies [inside](Self::INSIDE) of another one
-    /// is handed those of that kind.
+    /// The same resources with all attributes; those deleted in the meantime are left out. A kind that is
+    /// [inside](Self::INSIDE) another one gets the containers instead.
     fn detail(
         &self,
         _: &Reading<'_>,
@@ -62,37 +65,38 @@ pub(crate) trait Driver: Sync + 'static {
         ready(Ok(listed))
     }
 
-    /// Those of these ids that are there, with all attributes, of this stack or not.
+    /// The existing resources among these ids, with all attributes, of any owner.
     fn by_ids(&self, _: &Aws, _: Vec<String>) -> impl Future<Output = Result<Vec<Remote>, Failure>> + Send {
         ready(Ok(Vec::new()))
     }
 
-    /// Further ids to ask for, where neither the list nor the state showed what is the stack's.
+    /// Further ids to read if neither the list nor the state has the stack's resource.
     fn further(&self, _: &Reading<'_>) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whose one is, and at which address: by its tags, or by the state that knows its id.
+    /// The owner and the address of a resource, from its tags or from the state that has its id.
     fn whose(&self, reading: &Reading<'_>, remote: &Remote) -> Whose {
         reading.by_tags(Self::RULES.kind, remote)
     }
 
-    /// Of several at one address, the one of the highest rank is the current one; of equals, the recorded one.
+    /// If there are several at one address, the one with the highest rank is the current one; of equal ranks, the
+    /// recorded one.
     fn rank(&self, _wanted: Option<&Map>, _: &Remote) -> u64 {
         0
     }
 
-    /// The names that are to be created, and that the list cannot show to belong to somebody else.
+    /// The names to create whose owner the list cannot show.
     fn to_ask(&self, _: &Reading<'_>, _listed: &[Remote]) -> Vec<Wanted> {
         Vec::new()
     }
 
-    /// Which of these names somebody else has.
+    /// Which of these names belong to somebody else.
     fn taken(&self, _: &Reading<'_>, _: Vec<Wanted>) -> impl Future<Output = Result<Vec<Wanted>, Failure>> + Send {
         ready(Ok(Vec::new()))
     }
 
-    /// Creates one, or finds the one that an earlier try created and makes it as asked.
+    /// Creates a resource. If an earlier attempt created it, it is found and changed to match.
     fn create(
         &self,
         aws: &Aws,
@@ -109,16 +113,17 @@ pub(crate) trait Driver: Sync + 'static {
         paths: &[String],
     ) -> impl Future<Output = Result<Remote, Failure>> + Send;
 
-    /// Deletes one; one that is gone already counts as deleted.
+    /// Deletes a resource; one that does not exist counts as deleted.
     fn delete(&self, aws: &Aws, remote: &Remote) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Creates several, each with a future of its own: one by one, where AWS takes no list.
+    /// Creates several resources, with one future for each. The default makes one call per resource, for services that
+    /// accept no list.
     fn create_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Self::Attributes, Token)>) -> Vec<Doing<'a, Remote>> {
         let create = |(wanted, token)| async move { self.create(aws, wanted, &token).await }.boxed();
         items.into_iter().map(create).collect()
     }
 
-    /// Changes several in the same way.
+    /// Changes several resources, with one future for each.
     fn update_all<'a>(
         &'a self,
         aws: &'a Aws,
@@ -130,13 +135,14 @@ pub(crate) trait Driver: Sync + 'static {
         items.into_iter().map(update).collect()
     }
 
-    /// Deletes several in the same way.
+    /// Deletes several resources, with one future for each.
     fn delete_all<'a>(&'a self, aws: &'a Aws, items: Vec<Remote>) -> Vec<Doing<'a, ()>> {
         let delete = |remote| async move { self.delete(aws, &remote).await }.boxed();
         items.into_iter().map(delete).collect()
     }
 
-    /// Makes one that a create found as asked. What differs is for the kind's rules to say: what they tolerate stays.
+    /// Changes an existing resource that a create found, so that it matches. Differences that the kind's rules tolerate
+    /// stay.
     fn adopt(
         &self,
         aws: &Aws,
@@ -149,26 +155,26 @@ pub(crate) trait Driver: Sync + 'static {
         }
     }
 
-    /// The failure of a create that met somebody else's.
+    /// The error if a create finds a resource of somebody else.
     fn foreign(name: &str) -> Failure {
         Failure::foreign(Self::NOUN, name)
     }
 }
 
-/// The paths at which something differs from what is wanted, by the rules of its kind.
+/// The paths of attributes that differ from the wanted ones, by the kind's rules.
 pub(crate) fn differing(rules: &Rules, wanted: &impl Serialize, found: &Remote) -> Result<Vec<String>, Failure> {
     let wanted = to_map(wanted).map_err(|error| Failure::own(error.to_string(), None))?;
     Ok(differences(rules, &wanted, &found.attributes).into_iter().map(|difference| difference.path).collect())
 }
 
-/// One call for a list: each item of the list waits for its end.
+/// Shares one call among the items of a list: each item's future ends with the call.
 pub(crate) fn one_call<'a, T: Clone + Send + Sync + 'a>(
     call: impl Future<Output = Result<T, Failure>> + Send + 'a,
 ) -> Shared<Doing<'a, T>> {
     call.boxed().shared()
 }
 
-/// What several calls find, made at the same time.
+/// Makes several calls at the same time and collects what they find.
 pub(crate) async fn all<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
     calls: impl Iterator<Item = F>,
 ) -> Result<Vec<T>, Failure> {
@@ -178,13 +184,13 @@ pub(crate) async fn all<T, F: Future<Output = Result<Option<T>, Failure>> + Send
 /// A name that the stack wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// Of what.
+    /// The resource that wants it.
     pub address: Address,
     /// The name.
     pub name: String,
 }
 
-/// Any driver: what [`Driver`] says, without its types.
+/// [`Driver`] without its types, so that all drivers can be in one list.
 pub(crate) trait AnyDriver: Sync {
     fn rules(&self) -> Rules;
     fn name_of<'m>(&self, attributes: &'m Map) -> &'m str;
@@ -283,7 +289,7 @@ impl<D: Driver> AnyDriver for D {
     }
 }
 
-/// Hands over what could be decoded as one list; the others fail by themselves.
+/// Passes all decodable items on as one list; each of the others fails on its own.
 fn each<'a, T, R: Send + 'a>(
     decoded: impl Iterator<Item = Result<T, Failure>>,
     call: impl FnOnce(Vec<T>) -> Vec<Doing<'a, R>>,

@@ -1,12 +1,13 @@
-//! What answers the calls: AWS, or something else that speaks its protocols.
+//! Which service answers the calls: AWS, or another one that speaks its protocols.
 
-/// How the names of AWS's own endpoints end, those of VPC endpoints included
+/// Host name suffixes of AWS's own endpoints, VPC endpoints included
 /// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>, read in 2026).
 const OF_AWS: &[&str] =
     &[".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn"];
 
-/// What answers instead of AWS, by the endpoints of the services and the one of all others: its URL where it is one for
-/// all, or else which services are where; nothing where all is AWS.
+/// Describes what answers instead of AWS: one URL if all services share it, otherwise which services are at which URL;
+/// `None` if AWS answers all calls. `services` are those with an endpoint of their own, `of_all` is the endpoint of the
+/// others.
 pub(crate) fn shown(services: &[(&str, Option<&str>)], of_all: Option<&str>) -> Option<String> {
     let places: Vec<Option<String>> = services.iter().map(|(_, url)| url.and_then(custom)).collect();
     let first = places.first()?;
@@ -39,7 +40,7 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// A configured URL that names something else than AWS, without a password in it; nothing for AWS.
+/// A configured URL outside AWS, without its password; `None` for a URL of AWS.
 fn custom(url: &str) -> Option<String> {
     (!is_of_aws(url)).then(|| without_password(url))
 }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vpc_endpoint_is_aws_and_a_look_alike_is_not() {
+    fn a_vpc_endpoint_belongs_to_aws_and_a_look_alike_does_not() {
         assert!(is_of_aws("https://vpce-0a1b-c2.ec2.eu-west-3.vpce.amazonaws.com"));
         assert!(is_of_aws("https://ec2.cn-north-1.amazonaws.com.cn:443/"));
         assert!(!is_of_aws("http://127.0.0.1:4600"));
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_instead_of_aws_is_one_url_or_says_which_services_are_where() {
+    fn custom_endpoints_are_shown_as_one_url_or_by_service() {
         let (local, other) = (Some("http://127.0.0.1:4600"), Some("http://me:hush@other.test"));
         let vpc = Some("https://vpce-0a1b-c2.ec2.eu-west-3.vpce.amazonaws.com");
         for (ec2, s3, sts, of_all, expected) in [

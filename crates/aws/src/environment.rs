@@ -1,9 +1,9 @@
-//! The environment variables that decide how AWS is reached. Nothing else of this crate reads the environment, and a
-//! variable that is set and empty counts as unset everywhere.
+//! The environment variables that configure the access to AWS. Nothing else in this crate reads the environment. A
+//! variable that is set but empty counts as unset everywhere.
 //!
 //! | variable | what it decides |
 //! |---|---|
-//! | `AWS_PROFILE`, else `AWS_DEFAULT_PROFILE` | the profile, in the order of the AWS CLI, version 2 |
+//! | `AWS_PROFILE`, else `AWS_DEFAULT_PROFILE` | the profile; the order is that of the AWS CLI, version 2 |
 //! | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` | the credentials; they win over a profile |
 //! | `AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`, `AWS_ROLE_SESSION_NAME` | credentials by web identity |
 //! | `AWS_CONTAINER_CREDENTIALS_*`, `AWS_EC2_METADATA_*` | credentials of a container or of an EC2 instance |
@@ -15,7 +15,7 @@
 //! | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | the proxies, in upper or lower case; lower case wins |
 //! | `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT` | which of AWS's endpoints |
 //!
-//! `AWS_REGION` decides nothing: the region stands in the stack file.
+//! `AWS_REGION` is not used: the region is in the stack file.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -26,7 +26,7 @@ use std::{
 
 use aws_types::os_shim_internal::Env;
 
-/// Environment variables, without those that are empty.
+/// Environment variables, without the empty ones.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: Arc<BTreeMap<String, String>>,
@@ -34,7 +34,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Those of this process. Values that are no UTF-8 are left out.
+    /// The variables of this process. Values that are not UTF-8 are left out.
     pub fn of_this_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -51,17 +51,17 @@ impl Environment {
         self.variables.contains_key(name)
     }
 
-    /// Whether a variable is set and empty, which others than this crate may not take for unset.
+    /// Whether a variable is set but empty. Libraries that read the environment themselves may not treat it as unset.
     pub(crate) fn is_emptied(&self, name: &str) -> bool {
         self.emptied.contains(name)
     }
 
-    /// The names and values that begin with `start`.
-    pub(crate) fn beginning_with(&self, start: &str) -> impl Iterator<Item = (&str, &str)> {
+    /// The names and values with this prefix.
+    pub(crate) fn with_prefix(&self, start: &str) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().filter(move |(name, _)| name.starts_with(start)).map(|(name, value)| (&**name, &**value))
     }
 
-    /// The same with this variable.
+    /// A copy with this variable set.
     #[must_use]
     pub(crate) fn with(&self, name: &str, value: &str) -> Self {
         let mut variables = (*self.variables).clone();
@@ -69,7 +69,7 @@ impl Environment {
         Self { variables: Arc::new(variables), emptied: Arc::clone(&self.emptied) }
     }
 
-    /// A path, in which `~` at the beginning stands for the home directory.
+    /// A path with a leading `~` replaced by the home directory.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         match (path.strip_prefix("~/"), self.get("HOME")) {
             (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
@@ -77,7 +77,7 @@ impl Environment {
         }
     }
 
-    /// As the SDK takes it.
+    /// In the SDK's own type.
     pub(crate) fn for_the_sdk(&self) -> Env {
         Env::from((*self.variables).clone().into_iter().collect::<HashMap<_, _>>())
     }
@@ -93,7 +93,7 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
-/// Names alone: many a value is a secret.
+/// Prints only the names, because many values are secrets.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.variables.keys()).finish()

@@ -1,8 +1,8 @@
-//! Why a call failed: AWS's error codes as sets with names, and the sentence a person reads.
+//! Why a call failed: AWS's error codes in named groups, and the sentence a person reads.
 //!
-//! A [`Failure`] comes out of every SDK call through [`Told::told`]. Its [`Class`] decides what the code does next
-//! (retry, adopt, go on); [`Failure::about`] turns it into the engine's error. `error/sdk.rs` reads the SDK's errors,
-//! `error/help.rs` knows the next steps where AWS's code or message says more than the class.
+//! [`OfCall::of_call`] turns the error of every SDK call into a [`Failure`]. The failure's [`Class`] decides what the
+//! code does next (retry, adopt, continue); [`Failure::about`] turns it into the engine's error. `error/sdk.rs` reads
+//! the SDK's errors; `error/help.rs` has the next steps for cases where AWS's code or message says more than the class.
 
 mod help;
 mod sdk;
@@ -15,32 +15,33 @@ use trunnion_engine::ProviderError;
 
 pub(crate) use self::{
     help::{MFA, clock, is_about_mfa},
-    sdk::Told,
+    sdk::OfCall,
 };
 pub(crate) use trunnion_engine::ErrorClass as Class;
 
 /// A call that failed.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
-    /// The call as IAM names it: `ec2:RunInstances`; empty where no call was made.
+    /// The IAM action name of the call, such as `ec2:RunInstances`; empty if no call was made.
     pub operation: &'static str,
     /// What kind of failure it is.
     pub class: Class,
-    /// AWS's code.
+    /// AWS's error code.
     pub code: String,
     /// AWS's message, or our own.
     pub message: String,
-    /// The state that it leaves, said before the failure, and how that ends, said after it.
+    /// What is left behind: a text before the message that names the resulting state, and one after it that says how it
+    /// ends.
     pub leaves: Option<[&'static str; 2]>,
-    /// What to do next, where we know better than the class does.
+    /// The next step, if it is more specific than that of the class.
     pub help: Option<String>,
-    /// What AWS's support finds the call by.
+    /// The id by which AWS's support finds the call.
     pub request_id: Option<String>,
     /// The SDK's error.
     pub source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// Error codes that say "not there".
+/// Error codes for a resource that does not exist.
 const NOT_FOUND: &[&str] = &[
     "ClusterNotFoundException",
     "InvalidAMIID.NotFound",
@@ -69,7 +70,7 @@ const NOT_FOUND: &[&str] = &[
     "ServiceNotFoundException",
 ];
 
-/// Error codes that say "there already".
+/// Error codes for a resource that already exists.
 const ALREADY_EXISTS: &[&str] = &[
     "BucketAlreadyOwnedByYou",
     "EntityAlreadyExists",
@@ -79,7 +80,7 @@ const ALREADY_EXISTS: &[&str] = &[
     "ResourceAlreadyExistsException",
 ];
 
-/// Error codes that say "slower".
+/// Error codes for too many requests.
 const THROTTLED: &[&str] = &[
     "LimitExceededException.Throttling",
     "RequestLimitExceeded",
@@ -90,7 +91,7 @@ const THROTTLED: &[&str] = &[
     "TooManyRequestsException",
 ];
 
-/// Error codes that say "something else needs it".
+/// Error codes for a resource that another one still uses.
 const IN_USE: &[&str] = &[
     "BucketNotEmpty",
     "ClusterContainsServicesException",
@@ -104,7 +105,7 @@ const IN_USE: &[&str] = &[
     "UpdateInProgressException",
 ];
 
-/// Error codes that say "none left at the moment".
+/// Error codes for a lack of capacity at AWS.
 const CAPACITY: &[&str] = &[
     "InsufficientAddressCapacity",
     "InsufficientFreeAddressesInSubnet",
@@ -114,10 +115,10 @@ const CAPACITY: &[&str] = &[
     "Unsupported",
 ];
 
-/// ECS and CloudWatch Logs say so of a quota, and the SDK takes it for a refusal because of rates.
+/// ECS and CloudWatch Logs use this code for a quota, but the SDK treats it as throttling.
 pub(crate) const LIMIT_EXCEEDED: &str = "LimitExceededException";
 
-/// Error codes that say "the account may not have more".
+/// Error codes for an exhausted quota of the account.
 const QUOTA: &[&str] = &[
     "AddressLimitExceeded",
     "InstanceLimitExceeded",
@@ -134,11 +135,11 @@ const QUOTA: &[&str] = &[
     "VolumeLimitExceeded",
 ];
 
-/// Error codes that say "you may not".
+/// Error codes for a missing permission.
 const DENIED: &[&str] =
     &["AccessDenied", "AccessDeniedException", "Forbidden", "UnauthorizedAccess", "UnauthorizedOperation"];
 
-/// Error codes that say "I do not know you".
+/// Error codes for unknown or invalid credentials.
 const CREDENTIALS: &[&str] = &[
     "AuthFailure",
     "IncompleteSignature",
@@ -154,10 +155,10 @@ const CREDENTIALS: &[&str] = &[
     "UnrecognizedClientException",
 ];
 
-/// Error codes that say "I knew you until lately".
+/// Error codes for expired credentials.
 const EXPIRED_CREDENTIALS: &[&str] = &["ExpiredToken", "ExpiredTokenException"];
 
-/// Error codes of S3's conditional requests, and of two changes of one thing at a time.
+/// Error codes of S3's conditional requests, and of concurrent changes of the same resource.
 const PRECONDITION: &[&str] = &[
     "ConcurrentModification",
     "ConcurrentTagAccess",
@@ -166,7 +167,7 @@ const PRECONDITION: &[&str] = &[
     "PreconditionFailed",
 ];
 
-/// What is gone already counts as deleted.
+/// Turns "not found" into success: a resource that does not exist counts as deleted.
 pub(crate) fn unless_gone<T>(deleted: Result<T, Failure>) -> Result<(), Failure> {
     match deleted {
         Err(failure) if failure.class != Class::NotFound => Err(failure),
@@ -174,15 +175,16 @@ pub(crate) fn unless_gone<T>(deleted: Result<T, Failure>) -> Result<(), Failure>
     }
 }
 
-/// The class of an error code. The message decides where AWS uses one code for many things.
+/// The class of an error code. The message decides if AWS uses one code for several causes.
 pub(crate) fn classify(code: &str, message: &str) -> Class {
     let says = |part: &str| message.to_ascii_lowercase().contains(part);
     let of = |set: &[&str]| set.contains(&code);
-    // EC2 writes what its authentication found as a suffix; the role of spot instances is a permission.
+    // EC2 appends the cause to `AuthFailure`. This one is about a missing permission, that to create the role of spot
+    // instances.
     if code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted" {
         return Class::Denied;
     }
-    // A new instance profile takes some seconds until EC2 accepts it, a new role until ECS can assume it.
+    // EC2 accepts a new instance profile only after some seconds; the same is true of ECS and a new role.
     if code == "InvalidParameterValue" && (says("iaminstanceprofile") || says("iam instance profile")) {
         return Class::Lag;
     }
@@ -202,14 +204,14 @@ pub(crate) fn classify(code: &str, message: &str) -> Class {
         () if of(CREDENTIALS) => Class::Credentials,
         () if of(EXPIRED_CREDENTIALS) => Class::ExpiredCredentials,
         () if of(PRECONDITION) => Class::Precondition,
-        // `InvalidInstanceID.NotFound` has many relatives.
+        // Many EC2 codes have this form, such as `InvalidInstanceID.NotFound`.
         () if code.ends_with(".NotFound") || code.ends_with(".NotFoundException") => Class::NotFound,
         () => Class::Other,
     }
 }
 
 impl Failure {
-    /// A failure that no call answered with.
+    /// A failure that did not come from a call.
     pub fn own(message: impl Into<String>, help: impl Into<Option<String>>) -> Self {
         Self {
             operation: "",
@@ -223,21 +225,21 @@ impl Failure {
         }
     }
 
-    /// A call that got no answer of AWS.
+    /// A call without an answer from AWS.
     pub fn of_call(operation: &'static str, class: Class, message: impl Into<String>) -> Self {
         Self { operation, class, ..Self::own(message, None) }
     }
 
-    /// A wait that the person ended.
+    /// A wait that the user interrupted.
     pub fn interrupted(what: impl Into<String>) -> Self {
         Self { class: Class::Interrupted, ..Self::own(what, None) }
     }
 
-    /// Something of that name is there and is not ours.
+    /// A resource with that name already exists and belongs to somebody else.
     pub fn foreign(what: &str, name: &str) -> Self {
         Self::own(
-            format!("{what} `{name}` is there already and does not belong to this stack"),
-            "choose another stack name, or remove it if nobody needs it".to_owned(),
+            format!("{what} `{name}` already exists and does not belong to this stack"),
+            "choose another stack name, or delete it if nobody needs it".to_owned(),
         )
     }
 
@@ -246,10 +248,10 @@ impl Failure {
         classes.contains(&self.class)
     }
 
-    /// The engine's error, naming what it is about: an address in backticks.
+    /// The engine's error about a subject, which is an address in backticks.
     pub fn about(self, subject: &str) -> ProviderError {
         let help = self.help.clone().or_else(|| help::of(&self));
-        // AWS ends some of its messages with a full stop, and a sentence of ours may go on.
+        // Some of AWS's messages end with a full stop, but our sentence may continue.
         let message = self.message.trim_end_matches('.');
         let said = if self.code.is_empty() { message.to_owned() } else { format!("{}: {message}", self.code) };
         let message = match (self.operation, subject) {

@@ -1,11 +1,12 @@
-//! Files that the environment names.
+//! Files that environment variables or profiles name.
 
 use std::{fs, io, path::Path};
 
-/// The bytes of a file. What is no regular file, such as a pipe, might never end and is refused; `/dev/null` is empty.
+/// The bytes of a file. Anything that is not a regular file, such as a pipe, might never end, so it is refused;
+/// `/dev/null` counts as empty.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let kind = fs::metadata(path)?;
-    // That a folder is none, the system says itself.
+    // For a folder, the operating system's own error is clear.
     if kind.is_file() || kind.is_dir() {
         return fs::read(path);
     }

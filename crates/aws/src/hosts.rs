@@ -1,4 +1,4 @@
-//! One look for all who wait for hosts: a single `DescribeInstances` per tick, however many hosts are awaited.
+//! One shared poll for everybody who waits for hosts: a single `DescribeInstances` per tick for any number of hosts.
 
 use std::{
     collections::BTreeMap,
@@ -10,24 +10,24 @@ use aws_sdk_ec2::Client;
 use tokio::{sync::oneshot, time::sleep};
 
 use crate::{
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     kinds::instance::Host,
     wait::pause,
 };
 
-/// As many ids as one call asks for; with their interfaces and addresses its answer is some tens of megabytes.
+/// The most ids that one call asks for. With interfaces and addresses the answer has some tens of megabytes.
 pub(crate) const IDS_PER_CALL: usize = 500;
 
 type Answer = Result<Option<Host>, Failure>;
 
-/// Who waits for which host.
+/// The hosts that are waited for, with their waiters.
 #[derive(Debug, Default)]
 struct Waiting {
     by_id: BTreeMap<String, Vec<oneshot::Sender<Answer>>>,
     looking: bool,
 }
 
-/// The shared look at hosts.
+/// The shared poll of hosts.
 #[derive(Debug, Clone)]
 pub(crate) struct Hosts {
     ec2: Client,
@@ -40,7 +40,7 @@ impl Hosts {
         Self { ec2, pace, waiting: Arc::default() }
     }
 
-    /// What a host looks like at the next tick; nothing if AWS does not show it.
+    /// The host at the next tick; `None` if AWS does not show it.
     pub async fn next(&self, id: &str) -> Answer {
         let (sender, receiver) = oneshot::channel();
         let begin = {
@@ -49,13 +49,13 @@ impl Hosts {
             !std::mem::replace(&mut waiting.looking, true)
         };
         if begin {
-            tokio::spawn(self.clone().look());
+            tokio::spawn(self.clone().poll());
         }
-        receiver.await.unwrap_or_else(|_| Err(Failure::own(format!("nobody looks at `{id}` any more"), None)))
+        receiver.await.unwrap_or_else(|_| Err(Failure::own(format!("the poll of `{id}` has stopped"), None)))
     }
 
-    /// Looks once a tick until nobody waits; the first ticks are short.
-    async fn look(self) {
+    /// Polls once per tick until nobody waits; the first ticks are short.
+    async fn poll(self) {
         for tick in 0.. {
             sleep(pause(tick, self.pace)).await;
             let mut asked = {
@@ -73,7 +73,7 @@ impl Hosts {
                 for id in ids {
                     let answer = found.as_ref().map(|hosts| hosts.get(id).cloned()).map_err(Failure::clone);
                     for sender in asked.remove(id).unwrap_or_default() {
-                        // Who no longer waits needs no answer.
+                        // The receiver may have stopped waiting.
                         let _ = sender.send(answer.clone());
                     }
                 }
@@ -82,17 +82,17 @@ impl Hosts {
     }
 }
 
-/// The hosts of these ids that AWS shows.
+/// The hosts with these ids that AWS shows.
 pub(crate) async fn by_ids(ec2: &Client, ids: &[String]) -> Result<BTreeMap<String, Host>, Failure> {
     let mut ids = ids.to_vec();
     while !ids.is_empty() {
         let answer = ec2.describe_instances().set_instance_ids(Some(ids.clone())).send().await;
-        match answer.told("ec2:DescribeInstances") {
+        match answer.of_call("ec2:DescribeInstances") {
             Ok(answer) => {
                 let instances = answer.reservations.into_iter().flatten().filter_map(|found| found.instances).flatten();
                 return Ok(instances.map(Host::from).map(|host| (host.id.clone(), host)).collect());
             }
-            // AWS names the ids it does not know; the others are asked for again.
+            // AWS names the ids it does not know, so the others are asked for again.
             Err(failure) if failure.class == Class::NotFound => {
                 let before = ids.len();
                 ids.retain(|id| !failure.message.contains(id.as_str()));

@@ -1,8 +1,8 @@
-//! The way of every request: over plain HTTP or TLS, directly or through a proxy.
+//! Sends every request: over plain HTTP or TLS, directly or through a proxy.
 //!
-//! All SDK clients and the providers of credentials share one [`Client`]. What comes back without being an answer of AWS
-//! leaves as an error that names the endpoint ([`Unanswered`]); what is an answer carries where it came from ([`Peer`]).
-//! TLS roots are loaded with the first `https` request, never for a sandbox on loopback.
+//! All SDK clients and credentials providers share one [`Client`]. An answer that is not AWS's becomes an error that
+//! names the endpoint ([`Unanswered`]); an answer of AWS gets a [`Peer`] that says where it came from. TLS roots are
+//! loaded at the first `https` request, so never for a sandbox on loopback.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,26 +41,26 @@ use crate::{
     unanswered::{Trouble, Unanswered, has_request_id, is_page, names_a_request, title},
 };
 
-/// How long a connection may take, with the proxy's and TLS's part.
+/// The longest time to open a connection, the proxy and TLS included.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
-/// How long an answer may be waited for.
+/// The longest wait for the start of an answer.
 pub(crate) const READ: Duration = Duration::from_secs(25);
-/// How long an answer may stand still, and how long it may take from its beginning to its end.
+/// The longest pause inside an answer; `WHOLE` is the longest time from its start to its end.
 pub(crate) const STANDSTILL: Duration = Duration::from_secs(15);
 const WHOLE: Duration = Duration::from_mins(3);
-/// How long a page that is not AWS's is read for its title, and how large it may be.
+/// The longest time and the most bytes for reading the title of a page that is not AWS's.
 const PAGE: (Duration, u64) = (Duration::from_secs(3), 64 * 1024);
-/// The same of any other answer whose head does not say that it is AWS's.
+/// The same limits for any other answer without headers of AWS.
 const BODY: (Duration, u64) = (STANDSTILL, 16 * 1024 * 1024);
 
-/// Where an answer came from, and with whose credentials it was asked for.
+/// Where an answer came from, and whose credentials the request had.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// The region of the stack.
     pub region: String,
-    /// Where the credentials come from.
+    /// The source of the credentials.
     pub source: Arc<Source>,
-    /// Who names the endpoints that are not AWS's own, by scheme, name and port.
+    /// What configures each endpoint outside AWS, by the endpoint's scheme, host and port.
     pub named_by: Arc<BTreeMap<String, String>>,
 }
 
@@ -69,11 +69,11 @@ pub(crate) struct Peer {
 pub(crate) struct Client {
     plain: SharedHttpClient,
     secure: SharedHttpClient,
-    /// Through the proxy for `http`, and through the one for `https`.
+    /// The clients for the proxies of `http` and of `https` requests.
     through: [Option<SharedHttpClient>; 2],
     proxies: Proxies,
     peer: Peer,
-    /// The hosts that have answered.
+    /// Hosts that have answered before.
     known: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client that goes through these proxies and trusts these authorities.
+    /// A client that uses these proxies and trusts these certificate authorities.
     pub fn new(proxies: Proxies, trust: &TlsContext, peer: Peer) -> Result<Self, ConnectError> {
         let [http, https] = proxies.both();
         let through = |proxy: Option<&Proxy>| proxy.map(|proxy| through(proxy, trust.clone())).transpose();
@@ -138,7 +138,7 @@ fn through(proxy: &Proxy, trust: TlsContext) -> Result<SharedHttpClient, Connect
 
 impl HttpClient for Client {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        // Not every provider of credentials asks for time-outs.
+        // Some credentials providers set no time-outs.
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(settings.connect_timeout().unwrap_or(CONNECT))
             .read_timeout(settings.read_timeout().unwrap_or(READ))
@@ -163,10 +163,11 @@ impl HttpConnector for Connector {
         let (client, proxy) = self.client.route(&uri);
         let host = host_of(&uri);
         let proxy = proxy.cloned();
-        // Where nothing is tunnelled, the connection ends at the proxy.
+        // Without a tunnel, the connection is one to the proxy.
         let is_of_proxy = proxy.is_some() && uri.scheme_str() == Some("http");
         let turn = request.extension::<Turn>().cloned();
-        // Every client of a service sends it; what gives a machine or a container its credentials is no service.
+        // Every client of an AWS service sends this header; the endpoints of machine and container credentials do not
+        // need it.
         let is_of_service = request.headers().get("amz-sdk-invocation-id").is_some();
         let answer = client.http_connector(&self.settings, &self.components).call(request);
         let client = self.client.clone();
@@ -196,7 +197,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// Scheme, name and port of a request's endpoint.
+/// Scheme, host and port of a request's endpoint.
 pub(crate) fn host_of(uri: &Uri) -> String {
     format!(
         "{}://{}",
@@ -205,16 +206,16 @@ pub(crate) fn host_of(uri: &Uri) -> String {
     )
 }
 
-/// A body that must go on and end in time.
+/// A body with limits on its pauses and on its total time.
 struct Bounded {
     body: SdkBody,
     goes_on: Pin<Box<Sleep>>,
     ends: Pin<Box<Sleep>>,
 }
 
-/// An answer takes too long.
+/// An answer exceeds a time limit.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer did not come to its end in time")]
+#[error("the answer did not end in time")]
 struct TooLong;
 
 impl Bounded {
@@ -251,7 +252,7 @@ impl Body for Bounded {
     }
 }
 
-/// What is wrong with an answer that is not AWS's. One that is keeps its body.
+/// What is wrong with an answer that is not AWS's. An answer of AWS keeps its body.
 async fn foreign(answer: &mut HttpResponse, is_of_service: bool) -> Option<Trouble> {
     let is_page = is_page(answer);
     if has_request_id(answer) || !(is_of_service || is_page) {
@@ -282,7 +283,7 @@ async fn foreign(answer: &mut HttpResponse, is_of_service: bool) -> Option<Troub
 mod tests {
     use super::*;
 
-    /// What is wrong with an answer of this status, type and body to a service's client, or to another one.
+    /// Whether an answer with this status, type and body is refused, for an AWS service's client or for another one.
     async fn wrong(
         status: u16,
         headers: &[(&'static str, &'static str)],
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_without_a_request_id_is_not_of_aws() {
+    async fn an_answer_without_a_request_id_is_refused() {
         let kind = |kind| [("content-type", kind)];
         for (status, headers, body) in [
             (403, &kind("text/plain")[..], "no"),
@@ -323,7 +324,7 @@ mod tests {
             assert!(!wrong(status, &with_id, body, true).await, "{status} {headers:?} {body}");
         }
         assert!(!wrong(403, &kind("text/xml"), "<E><RequestId>1</RequestId></E>", true).await);
-        // What gives a machine its credentials says no request id.
+        // The endpoints of machine credentials send no request id.
         assert!(!wrong(200, &kind("application/json"), "{}", false).await);
         assert!(!wrong(404, &[], "", false).await);
         assert!(wrong(200, &kind("text/html"), "<html/>", false).await);

@@ -20,7 +20,7 @@ use trunnion_engine::KindName;
 
 use crate::{driver::AnyDriver, error::Failure};
 
-/// Every kind's driver, each behind those of the kinds that its own may depend on.
+/// Every kind's driver. A driver comes after those of the kinds that its own kind may depend on.
 pub(crate) static DRIVERS: [&dyn AnyDriver; 12] = [
     &iam_role::IamRoles,
     &iam_instance_profile::IamInstanceProfiles,
@@ -36,14 +36,14 @@ pub(crate) static DRIVERS: [&dyn AnyDriver; 12] = [
     &ecs_service::EcsServices,
 ];
 
-/// The driver of a kind.
+/// The driver of a kind, if there is one.
 pub(crate) fn driver(kind: &KindName) -> Option<&'static dyn AnyDriver> {
     DRIVERS.into_iter().find(|driver| driver.rules().kind == kind.as_str())
 }
 
-/// The driver that a resource needs.
+/// The driver of a kind, or an error.
 pub(crate) fn needed(kind: &KindName) -> Result<&'static dyn AnyDriver, Failure> {
-    driver(kind).ok_or_else(|| Failure::own(format!("`{kind}` is no kind of resource"), None))
+    driver(kind).ok_or_else(|| Failure::own(format!("`{kind}` is not a kind of resource"), None))
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drivers_and_rules_are_of_the_same_kinds() {
+    fn drivers_and_rules_have_the_same_kinds() {
         let names: BTreeSet<&str> = DRIVERS.into_iter().map(|driver| driver.rules().kind).collect();
         let book = rule_book();
         assert_eq!(names, book.kinds().map(KindName::as_str).collect());
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_stands_behind_those_of_what_its_kind_depends_on() {
+    fn a_driver_comes_after_those_its_kind_depends_on() {
         let kinds: Vec<&str> = DRIVERS.into_iter().map(|driver| driver.rules().kind).collect();
         for (place, driver) in DRIVERS.into_iter().enumerate() {
             let rules = driver.rules();

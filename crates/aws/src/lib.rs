@@ -1,9 +1,10 @@
 //! The only user of the AWS SDKs: reads a stack in bulk, and creates, changes and deletes its resources.
 //!
-//! [`Aws`] is a [`trunnion_engine::Provider`], [`S3Store`] a [`trunnion_engine::StateStore`]. Reading takes three round trips
-//! of concurrent calls, and one more for an instance profile of an earlier version (`observe.rs` says which). There is one file for each kind in `kinds/`, which implements
-//! the trait `Driver` of `driver.rs`; `kinds.rs` holds the list of drivers. Every create carries its tags, and is safe to repeat after a
-//! kill at any point: by a client token, or by a unique name whose owner the tags tell.
+//! [`Aws`] is a [`trunnion_engine::Provider`], [`S3Store`] a [`trunnion_engine::StateStore`]. Reading takes three
+//! round trips of concurrent calls, and a fourth for an instance profile of an earlier version (`observe.rs` lists them).
+//! `kinds/` has one file for each kind, which implements the trait `Driver` of `driver.rs`; `kinds.rs` has the list of
+//! drivers. Every create sets tags and is safe to repeat after a kill at any point: by a client token, or by a unique
+//! name whose tags identify the owner.
 //!
 //! ```no_run
 //! use trunnion_aws::{Aws, Connection};
@@ -69,14 +70,14 @@ pub use crate::{
     trust::Bundle,
 };
 use crate::{
-    connect::{Clients, Ways},
+    connect::{Clients, Setup},
     context::within,
     driver::{AnyDriver, Doing},
     hosts::Hosts,
     kinds::s3_object::Content,
 };
 
-/// A stack's account and region, connected.
+/// A connection to a stack's account and region.
 #[derive(Debug)]
 pub struct Aws {
     connection: Connection,
@@ -84,26 +85,26 @@ pub struct Aws {
     endpoint: Option<String>,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
-    /// What objects are uploaded from, by SHA-256.
+    /// Contents to upload, by their SHA-256.
     contents: Mutex<HashMap<String, Content>>,
-    /// Who makes the calls, once AWS said so.
+    /// ARN of the identity that makes the calls, once AWS has returned it.
     identity: OnceLock<String>,
 }
 
 impl Aws {
-    /// Connects by the ordinary chain of AWS (environment, profiles, SSO, web identity, instance role), or to the
-    /// endpoint that the connection names and nothing of the environment. No call is made yet.
+    /// Connects with AWS's usual chain of credentials (environment, profiles, SSO, web identity, instance role), or
+    /// only to the connection's endpoint. Makes no call.
     pub async fn connect(connection: Connection) -> Result<Self, ConnectError> {
         Self::connect_in(connection, &Environment::of_this_process()).await
     }
 
-    /// The same in another environment than that of this process.
+    /// The same with another environment than this process has.
     pub async fn connect_in(connection: Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let counter = Arc::new(calls::Counter::default());
-        let ways = Box::pin(Ways::find(&connection, environment)).await?;
-        let clients = Clients::new(&ways, Arc::clone(&counter));
+        let setup = Box::pin(Setup::find(&connection, environment)).await?;
+        let clients = Clients::new(&setup, Arc::clone(&counter));
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
-        let endpoint = ways.endpoints.shown();
+        let endpoint = setup.endpoints.shown();
         let contents = Mutex::default();
         Ok(Self { connection, clients, endpoint, counter, hosts, contents, identity: OnceLock::new() })
     }
@@ -117,18 +118,19 @@ impl Aws {
         self.counter.snapshot()
     }
 
-    /// What answers instead of AWS, where the environment, the profile or the connection names such: its URL, or which
-    /// services are where (`EC2 at http://127.0.0.1:4600, the rest AWS`).
+    /// What answers instead of AWS, if the environment, the profile or the connection configures such an endpoint: its
+    /// URL, or which services are where (`EC2 at http://127.0.0.1:4600, the rest AWS`).
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }
 
-    /// Whether an earlier version applied a stack of this name and no other home: its launch templates are named otherwise.
+    /// Whether an earlier version applied a stack of this name without another home: its launch templates have other
+    /// names.
     pub async fn has_former_names(&self) -> Result<bool, ProviderError> {
         Box::pin(kinds::launch_template::has_former(self)).await.map_err(|failure| failure.about(""))
     }
 
-    /// The partition that the region lies in, as ARNs spell it.
+    /// The id of the region's partition, as in ARNs.
     fn partition(&self) -> &'static str {
         trunnion_catalog::Partition::of(&self.connection.region).id
     }
@@ -188,13 +190,13 @@ impl Provider for Aws {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256.to_owned(), content);
     }
 
-    /// An ARN.
+    /// The ARN of the identity that makes the calls.
     fn identity(&self) -> Option<String> {
         self.identity.get().cloned()
     }
 }
 
-/// Hands a list to the driver of its kind. Each failure names its resource.
+/// Passes a list to the driver of its kind. Each failure names its resource.
 fn list<'a, T, R: Send + 'a>(
     addresses: Vec<Address>,
     items: Vec<T>,
@@ -212,7 +214,7 @@ fn list<'a, T, R: Send + 'a>(
     doing.into_iter().zip(addresses).map(about).collect()
 }
 
-/// The only future of a list of one.
+/// The only future of a list with one item.
 async fn only<R>(mut list: Vec<impl Future<Output = Result<R, ProviderError>>>) -> Result<R, ProviderError> {
     match list.pop() {
         Some(doing) => doing.await,

@@ -1,6 +1,6 @@
-//! What a stack looks at and never changes: the network, images, instance types, secrets.
+//! What a stack reads and never changes: the network, images, instance types, secrets.
 //!
-//! A lookup that finds nothing does not stop the others: it is told with its reason, and the plan refuses with all of them.
+//! A lookup that finds nothing does not stop the others: the plan reports all of them with their reasons.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,7 +17,7 @@ use trunnion_kinds::lookup::{ElasticIpQuota, Image, InstanceType, Secret, Subnet
 use crate::{
     Aws,
     convert::{text, typed},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     kinds::tagging::filter,
 };
 
@@ -28,7 +28,7 @@ pub(crate) type Answers = Vec<(Address, Result<Map, Failure>)>;
 #[derive(Debug, Default)]
 pub(crate) struct Queries {
     vpcs: Vec<(Address, Vpc)>,
-    /// Their queries refer to the VPC.
+    /// They need the id of the VPC, which is known after the first round.
     subnets: Vec<(Address, Map)>,
     images: Vec<(Address, Image)>,
     types: Vec<(Address, InstanceType)>,
@@ -49,13 +49,13 @@ impl Queries {
                 InstanceType::KIND => queries.types.push((address, typed(query)?)),
                 Secret::KIND => queries.secrets.push((address, typed(query)?)),
                 ElasticIpQuota::KIND => queries.quotas.push(address),
-                kind => return Err(Failure::own(format!("`{kind}` is no kind of lookup"), None)),
+                kind => return Err(Failure::own(format!("`{kind}` is not a kind of lookup"), None)),
             }
         }
         Ok(queries)
     }
 
-    /// Whether something must be looked up once the first round trip is over.
+    /// Whether a second round trip is needed.
     pub fn has_second(&self) -> bool {
         !self.subnets.is_empty() || !self.images.is_empty()
     }
@@ -77,17 +77,17 @@ pub(crate) async fn vpcs(aws: &Aws, queries: &Queries) -> Result<Answers, Failur
             }
         };
         let call = aws.clients.ec2.describe_vpcs().filters(filter);
-        let mut found = call.send().await.told("ec2:DescribeVpcs")?.vpcs.unwrap_or_default();
+        let mut found = call.send().await.of_call("ec2:DescribeVpcs")?.vpcs.unwrap_or_default();
         let region = &aws.connection.region;
         let answer = match (found.pop(), found.len()) {
             (Some(vpc), 0) => Ok(found_vpc(vpc)),
             (None, _) => Err(Failure::own(
                 format!("there is no {named} in {region}"),
-                "name another one in `network.vpc`".to_owned(),
+                "set `network.vpc` to another one".to_owned(),
             )),
             (Some(_), others) => Err(Failure::own(
                 format!("there are {} of the {named} in {region}", others + 1),
-                "name one by its id in `network.vpc`".to_owned(),
+                "set `network.vpc` to the id of one of them".to_owned(),
             )),
         };
         answers.push((address.clone(), answer));
@@ -109,7 +109,7 @@ fn found_vpc(vpc: Ec2Vpc) -> Map {
     if has_ipv6 {
         found.insert("ipv6".to_owned(), Value::Bool(true));
     }
-    // A region's default VPC asks Amazon's own DNS servers unless somebody changed that: a stack in it saves the call.
+    // A region's default VPC uses Amazon's DNS servers unless somebody changed that, so this call is left out for it.
     if vpc.is_default != Some(true)
         && let Some(options) = vpc.dhcp_options_id.filter(|options| options != "default")
     {
@@ -118,16 +118,17 @@ fn found_vpc(vpc: Ec2Vpc) -> Map {
     found
 }
 
-/// The attribute of a VPC that names its DHCP options, where they are to be read.
+/// The attribute of a VPC with the id of its DHCP options, if they must be read.
 const DHCP_OPTIONS: &str = "dhcp_options";
 
-/// The DNS servers of VPCs, where they are not Amazon's. Whoever may not read them has them in the stack.
+/// The DNS servers of VPCs that do not use Amazon's. An identity without the permission to read them configures them in
+/// the stack.
 pub(crate) async fn dns_servers(aws: &Aws, known: &BTreeMap<Address, Map>) -> Result<Answers, Failure> {
     let mut answers = Answers::new();
     for (address, found) in known.iter().filter(|(address, _)| address.kind.as_str() == Vpc::KIND) {
         let Some(options) = found.get(DHCP_OPTIONS).and_then(Value::as_text) else { continue };
         let call = aws.clients.ec2.describe_dhcp_options().dhcp_options_ids(options);
-        let answer = match call.send().await.told("ec2:DescribeDhcpOptions") {
+        let answer = match call.send().await.of_call("ec2:DescribeDhcpOptions") {
             Ok(answer) => answer,
             Err(failure) if matches!(failure.class, Class::Denied | Class::NotFound) => continue,
             Err(failure) => return Err(failure),
@@ -149,13 +150,13 @@ pub(crate) async fn dns_servers(aws: &Aws, known: &BTreeMap<Address, Map>) -> Re
     Ok(answers)
 }
 
-/// The values of all SSM parameters that images are asked for by.
+/// The values of all SSM parameters that name images.
 pub(crate) async fn parameters(aws: &Aws, queries: &Queries) -> Result<HashMap<String, String>, Failure> {
     let names: BTreeSet<String> = queries.images.iter().filter_map(|(_, image)| image.parameter.clone()).collect();
     let names: Vec<String> = names.into_iter().collect();
     let asked = names.chunks(10).map(|names| {
         let call = aws.clients.ssm.get_parameters().set_names(Some(names.to_vec()));
-        Box::pin(async { call.send().await.told("ssm:GetParameters") })
+        Box::pin(async { call.send().await.of_call("ssm:GetParameters") })
     });
     let answers = futures::future::try_join_all(asked).await?;
     let parameters = answers.into_iter().flat_map(|answer| answer.parameters.into_iter().flatten());
@@ -172,10 +173,10 @@ pub(crate) async fn types(aws: &Aws, queries: &Queries) -> Result<Answers, Failu
     let mut pages = call.into_paginator().send();
     let mut found = HashMap::new();
     while let Some(page) = pages.next().await {
-        for info in page.told("ec2:DescribeInstanceTypes")?.instance_types.into_iter().flatten() {
+        for info in page.of_call("ec2:DescribeInstanceTypes")?.instance_types.into_iter().flatten() {
             let Some(network) = info.network_info else { continue };
             let name = info.instance_type.map(|name| name.as_str().to_owned()).unwrap_or_default();
-            // The sum over the cards; the total is what one card takes on older answers.
+            // The sum over the cards; in older answers, the total is the number of a single card.
             let cards = network.network_cards.iter().flatten();
             let on_cards: i32 = cards.filter_map(|card| card.maximum_network_interfaces).sum();
             let interfaces = on_cards.max(network.maximum_network_interfaces.unwrap_or(0));
@@ -190,27 +191,27 @@ pub(crate) async fn types(aws: &Aws, queries: &Queries) -> Result<Answers, Failu
         ])),
         None => Err(Failure::own(
             format!("the instance type `{}` is not offered in {}", query.name, aws.connection.region),
-            "use another `instance_type`, or another region".to_owned(),
+            "use another `instance_type` or another region".to_owned(),
         )),
     };
     Ok(queries.types.iter().map(|(address, query)| (address.clone(), answer(query))).collect())
 }
 
-/// The secrets; their values are never asked for.
+/// The secrets; their values are never read.
 pub(crate) async fn secrets(aws: &Aws, queries: &Queries) -> Result<Answers, Failure> {
     let asked = queries.secrets.iter().map(|(address, query)| {
         Box::pin(async move {
             let call = aws.clients.secrets.describe_secret().secret_id(&query.arn);
-            let answer = match call.send().await.told("secretsmanager:DescribeSecret") {
+            let answer = match call.send().await.of_call("secretsmanager:DescribeSecret") {
                 Ok(answer) if answer.deleted_date.is_some() => Err(Failure::own(
                     format!("the secret `{}` is being deleted", query.arn),
                     "restore it, or name another one".to_owned(),
                 )),
                 Ok(answer) => {
-                    // The whole ARN, which policies must name.
+                    // The complete ARN, which policies need.
                     let arn = answer.arn.unwrap_or_else(|| query.arn.clone());
                     let mut found = attributes([("arn", arn.into())]);
-                    // The default key `aws/secretsmanager` is not named, and needs no permission.
+                    // The default key `aws/secretsmanager` needs no permission, so it is left out.
                     if let Some(key) = answer.kms_key_id.filter(|key| !key.ends_with("alias/aws/secretsmanager")) {
                         found.insert("kms_key".to_owned(), key.into());
                     }
@@ -218,7 +219,7 @@ pub(crate) async fn secrets(aws: &Aws, queries: &Queries) -> Result<Answers, Fai
                 }
                 Err(failure) if failure.class == Class::NotFound => Err(Failure {
                     help: Some("create it, or correct the ARN".to_owned()),
-                    message: format!("there is no secret `{}`", query.arn),
+                    message: format!("the secret `{}` does not exist", query.arn),
                     ..failure
                 }),
                 Err(failure)
@@ -234,8 +235,8 @@ pub(crate) async fn secrets(aws: &Aws, queries: &Queries) -> Result<Answers, Fai
     futures::future::try_join_all(asked).await
 }
 
-/// How many Elastic IPs the region may have, and how many it has. For an identity that may not read the quota, it is AWS's
-/// default.
+/// How many Elastic IPs the region allows and how many it has. AWS's default counts if the identity may not read the
+/// quota.
 pub(crate) async fn quotas(aws: &Aws, queries: &Queries) -> Result<Answers, Failure> {
     if queries.quotas.is_empty() {
         return Ok(Answers::new());
@@ -243,7 +244,7 @@ pub(crate) async fn quotas(aws: &Aws, queries: &Queries) -> Result<Answers, Fail
     let ec2 = &aws.clients.ec2;
     let most = async {
         let call = ec2.describe_account_attributes().attribute_names(AccountAttributeName::from(MOST_ELASTIC_IPS));
-        match call.send().await.told("ec2:DescribeAccountAttributes") {
+        match call.send().await.of_call("ec2:DescribeAccountAttributes") {
             Ok(answer) => {
                 let values = answer.account_attributes.into_iter().flatten().filter_map(|one| one.attribute_values);
                 let mut numbers = values.flatten().filter_map(|one| one.attribute_value?.parse::<i64>().ok());
@@ -253,17 +254,17 @@ pub(crate) async fn quotas(aws: &Aws, queries: &Queries) -> Result<Answers, Fail
             Err(failure) => Err(failure),
         }
     };
-    let used = async { ec2.describe_addresses().send().await.told("ec2:DescribeAddresses") };
+    let used = async { ec2.describe_addresses().send().await.of_call("ec2:DescribeAddresses") };
     let (most, used) = futures::try_join!(Box::pin(most), Box::pin(used))?;
     let used = i64::try_from(used.addresses().len()).unwrap_or(i64::MAX);
     let found = || attributes([("most", Value::Number(most)), ("used", Value::Number(used))]);
     Ok(queries.quotas.iter().map(|address| (address.clone(), Ok(found()))).collect())
 }
 
-/// The account's attribute that is the quota of Elastic IPs.
+/// The account attribute with the quota of Elastic IPs.
 const MOST_ELASTIC_IPS: &str = "vpc-max-elastic-ips";
 
-/// The subnets, with where their traffic goes. A subnet whose VPC was not found is left out.
+/// The subnets with their default routes. A subnet whose VPC was not found is left out.
 pub(crate) async fn subnets(aws: &Aws, queries: &Queries, known: &BTreeMap<Address, Map>) -> Result<Answers, Failure> {
     let mut asked = Vec::new();
     for (address, query) in &queries.subnets {
@@ -288,7 +289,7 @@ async fn all_subnets(aws: &Aws, vpcs: Filter) -> Result<Vec<Ec2Subnet>, Failure>
     let mut pages = aws.clients.ec2.describe_subnets().filters(vpcs).into_paginator().page_size(1000).send();
     let mut subnets = Vec::new();
     while let Some(page) = pages.next().await {
-        subnets.extend(page.told("ec2:DescribeSubnets")?.subnets.into_iter().flatten());
+        subnets.extend(page.of_call("ec2:DescribeSubnets")?.subnets.into_iter().flatten());
     }
     Ok(subnets)
 }
@@ -297,7 +298,7 @@ async fn all_tables(aws: &Aws, vpcs: Filter) -> Result<Vec<RouteTable>, Failure>
     let mut pages = aws.clients.ec2.describe_route_tables().filters(vpcs).into_paginator().page_size(100).send();
     let mut tables = Vec::new();
     while let Some(page) = pages.next().await {
-        tables.extend(page.told("ec2:DescribeRouteTables")?.route_tables.into_iter().flatten());
+        tables.extend(page.of_call("ec2:DescribeRouteTables")?.route_tables.into_iter().flatten());
     }
     Ok(tables)
 }
@@ -329,21 +330,21 @@ fn subnet(query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable]) -> Resul
         ])),
         [] => Err(Failure::own(
             format!("`{vpc}` has no such subnet: {place}"),
-            "use another `zone`, or name a `subnet` of that VPC".to_owned(),
+            "use another `zone`, or set `subnet` to one of that VPC".to_owned(),
         )),
         several => {
             let mut ids: Vec<&str> = several.iter().filter_map(|subnet| subnet.subnet_id.as_deref()).collect();
             ids.sort_unstable();
             Err(Failure::own(
                 format!("`{vpc}` has several of {place}: {}", ids.join(", ")),
-                "name one of them as the pool's `subnet`; without `zones`, the control plane stands in the pools' subnets"
+                "set the pool's `subnet` to one of them; without `zones`, the control plane uses the pools' subnets"
                     .to_owned(),
             ))
         }
     })
 }
 
-/// Where a subnet's traffic to anywhere goes.
+/// The target of a subnet's default route.
 fn default_route(vpc: &str, subnet: Option<&str>, tables: &[RouteTable]) -> &'static str {
     let of_vpc = || tables.iter().filter(|table| table.vpc_id.as_deref() == Some(vpc));
     let own = of_vpc().find(|table| {
@@ -362,7 +363,7 @@ fn default_route(vpc: &str, subnet: Option<&str>, tables: &[RouteTable]) -> &'st
     }
 }
 
-/// The images, by the ids that the parameters hold or that the stack names.
+/// The images, by the ids in the parameters or in the stack.
 pub(crate) async fn images(
     aws: &Aws,
     queries: &Queries,
@@ -378,13 +379,16 @@ pub(crate) async fn images(
         let Some(id) = id_of(query) else {
             let parameter = query.parameter.as_deref().unwrap_or_default();
             return Err(Failure::own(
-                format!("there is no SSM parameter `{parameter}` in {}", aws.connection.region),
+                format!("the SSM parameter `{parameter}` does not exist in {}", aws.connection.region),
                 "correct `image`".to_owned(),
             ));
         };
         let Some(image) = found.get(&id) else {
             return Err(Failure::own(
-                format!("there is no image `{id}` in {}, or it is not shared with this account", aws.connection.region),
+                format!(
+                    "the image `{id}` does not exist in {}, or it is not shared with this account",
+                    aws.connection.region
+                ),
                 "correct `image`: ids differ from region to region".to_owned(),
             ));
         };
@@ -395,11 +399,11 @@ pub(crate) async fn images(
                 format!("name an image for {}", query.architecture),
             ));
         }
-        // EC2 launches nothing from an image in any other state.
+        // EC2 launches hosts only from an available image.
         if let Some(state) = image.state.as_ref().filter(|state| **state != ImageState::Available) {
             return Err(Failure::own(
-                format!("the image `{id}` is {}, and not available", state.as_str()),
-                "wait until it is, or name another one".to_owned(),
+                format!("the image `{id}` is in the state `{}`, not `available`", state.as_str()),
+                "wait until it is available, or use another image".to_owned(),
             ));
         }
         let mut found = attributes([
@@ -420,12 +424,12 @@ pub(crate) async fn images(
 async fn images_by_id(aws: &Aws, mut ids: Vec<String>) -> Result<HashMap<String, Ec2Image>, Failure> {
     while !ids.is_empty() {
         let call = aws.clients.ec2.describe_images().set_image_ids(Some(ids.clone()));
-        match call.send().await.told("ec2:DescribeImages") {
+        match call.send().await.of_call("ec2:DescribeImages") {
             Ok(answer) => {
                 let images = answer.images.into_iter().flatten();
                 return Ok(images.filter_map(|image| Some((image.image_id.clone()?, image))).collect());
             }
-            // EC2 names the ids it does not know; the others are asked for again.
+            // EC2 names the ids it does not know, so the others are asked for again.
             Err(failure) if failure.code.starts_with("InvalidAMIID") => {
                 let before = ids.len();
                 ids.retain(|id| !failure.message.contains(id.as_str()));
@@ -451,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subnet_without_a_table_of_its_own_takes_the_main_one() {
+    fn a_subnet_without_its_own_route_table_uses_the_main_one() {
         let route = || Route::builder().destination_cidr_block("0.0.0.0/0");
         let main =
             table(RouteTableAssociation::builder().main(true).build(), Some(route().gateway_id("igw-1").build()));
@@ -468,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_subnets_in_a_zone_the_default_one_is_taken() {
+    fn the_default_subnet_of_a_zone_is_preferred() {
         let of = |id: &str, default: bool| {
             let subnet = Ec2Subnet::builder().subnet_id(id).vpc_id("vpc-1").availability_zone("eu-west-3a");
             subnet.default_for_az(default).build()

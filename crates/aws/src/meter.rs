@@ -1,4 +1,4 @@
-//! What happens beside every call: it is counted, gets its time-outs, and its errors name the endpoint.
+//! Handles what every call needs: it counts the call, sets its time-outs, and adds the endpoint to its errors.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,20 +29,19 @@ use crate::{
     unanswered::{Trouble, Unanswered, chain, find},
 };
 
-/// What an upload may take beyond that: the slowest line that is waited for, in bytes a second. A line that stands still
-/// is noticed long before.
+/// In bytes per second. An upload may take this much longer for each byte; a stalled upload is detected much earlier.
 const SLOWEST_LINE: u64 = 16 * 1024;
 
-/// From how many bytes on the sending of a request is guarded against a standstill.
+/// In bytes. Only larger requests are protected against a stalled upload.
 const GUARDED: u64 = 64 * 1024;
 
-/// Counts calls and accompanies each.
+/// The interceptor that counts calls, sets their time-outs and names the endpoint in errors.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     pub counter: Arc<Counter>,
 }
 
-/// The endpoint of the attempt under way.
+/// The endpoint of the current attempt.
 #[derive(Debug, Clone)]
 struct Host(String);
 
@@ -85,10 +84,11 @@ impl Intercept for Meter {
     ) -> Result<(), BoxError> {
         let bytes = context.request().body().content_length().unwrap_or(0);
         let upload = Duration::from_secs(bytes / SLOWEST_LINE);
-        // None for the whole attempt: the wait for a token would count (`pace.rs`).
+        // No time-out for the whole attempt: it would include the wait for a token (`pace.rs`).
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ + upload);
-        // The SDK's guard of uploads counts a connection that does not come about, too, and knows no name for it: the
-        // connection's own time-out comes first, and a small request needs no guard. Answers are guarded in `http.rs`.
+        // The SDK's protection of uploads also counts the time to connect, and its error does not name the endpoint. So
+        // the connection's own time-out is shorter, and small requests have no such protection. `http.rs` protects
+        // answers.
         let guard = StalledStreamProtectionConfig::enabled()
             .upload_enabled(bytes >= GUARDED)
             .download_enabled(false)
@@ -114,7 +114,7 @@ impl Intercept for Meter {
         Ok(())
     }
 
-    /// An upload that stood still, and an answer that ends in the middle, get the name of their endpoint.
+    /// Adds the endpoint to the errors of a stalled upload and of an incomplete answer.
     fn modify_before_attempt_completion(
         &self,
         context: &mut FinalizerInterceptorContextMut<'_>,

@@ -1,15 +1,16 @@
-//! Reading a stack in three round trips, however the calls depend on each other.
+//! Reads a stack in three round trips, whatever the dependencies between the calls.
 //!
-//! 1. Who makes the calls; the lookups that need nothing (VPC, SSM parameters, instance types, secrets); the bulk read of
-//!    every driver.
-//! 2. What depends on those: subnets, routes and images; of every driver the details that its bulk read leaves out, what is
-//!    recorded and was not seen, for only then is it gone, and the names that are to be created.
+//! 1. The identity of the caller; the lookups that need nothing (VPC, SSM parameters, instance types, secrets); the
+//!    bulk read of every driver.
+//! 2. Calls that need those answers: subnets, routes and images; for every driver the details that its bulk read leaves
+//!    out, the recorded resources that were not listed (only this shows that they no longer exist), and the names that are
+//!    about to be created.
 //! 3. What a detail needs itself: the policy of each role that has one, the checksum of each object.
 //!
-//! A driver may ask for further ids once everything else is known, which is one more round trip.
+//! A driver may ask for further ids once everything else is known, which costs a fourth round trip.
 //!
-//! The number of calls does not grow with the number of hosts, except by pages. Where AWS says only in one page how the
-//! next one is asked for, they come one after the other.
+//! The number of calls does not depend on the number of hosts, except for pages. Pages are read one after the other,
+//! because each answer contains the token for the next page.
 
 use std::{
     cmp::Reverse,
@@ -22,14 +23,14 @@ use trunnion_engine::{Address, Graph, Observed, ProviderError, Remote, State};
 use crate::{
     Aws,
     driver::{AnyDriver, Wanted},
-    error::{Failure, Told as _},
+    error::{Failure, OfCall as _},
     kinds::{DRIVERS, driver},
     lookups::{self, Answers, Queries},
     reading::{Reading, Whose},
     recorded::credible,
 };
 
-/// Reads everything that belongs to the stack, and what it looks up.
+/// Reads everything that belongs to the stack, and its lookups.
 pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Result<Observed, ProviderError> {
     let failed = |failure: Failure| failure.about("");
     let recorded = &*credible(&aws.connection, recorded);
@@ -44,7 +45,7 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     let rounds = second.rounds(queries.has_second());
     let (answers, found) = second.read(&reading, &queries, &parameters).await.map_err(failed)?;
     put_answers(&mut reading, answers);
-    // A kind comes behind those that it depends on, which may tell whose it is.
+    // A kind comes after those it depends on, because they may decide which stack owns its resources.
     let mut others = Vec::new();
     for (driver, Found { remotes, taken }) in DRIVERS.into_iter().zip(found) {
         put(&mut reading, driver, taken);
@@ -59,12 +60,12 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     Ok(in_order(reading))
 }
 
-/// Makes sure that the credentials are of the stack's account.
+/// Refuses credentials of another account than the stack's.
 async fn check_account(aws: &Aws) -> Result<(), ProviderError> {
-    let answer = aws.clients.sts.get_caller_identity().send().await.told("sts:GetCallerIdentity");
+    let answer = aws.clients.sts.get_caller_identity().send().await.of_call("sts:GetCallerIdentity");
     let answer = answer.map_err(|failure| failure.about(""))?;
     if let Some(arn) = answer.arn {
-        // The first answer stays: the credentials are the same in every call.
+        // The first answer is enough: all calls have the same credentials.
         let _ = aws.identity.set(arn);
     }
     let account = answer.account.unwrap_or_default();
@@ -77,11 +78,11 @@ async fn check_account(aws: &Aws) -> Result<(), ProviderError> {
     Err(ProviderError::new(message, help))
 }
 
-/// What the first round trip brings.
+/// The answers of the first round trip.
 struct First {
     answers: Answers,
     parameters: HashMap<String, String>,
-    /// What each driver lists.
+    /// What each driver lists, in the order of the drivers.
     listed: Vec<Vec<Remote>>,
 }
 
@@ -101,24 +102,24 @@ impl First {
     }
 }
 
-/// What the other round trips ask for, beside lookups: the work of each driver.
+/// The work of the other round trips for each driver; lookups come in addition.
 struct Second(Vec<Work>);
 
-/// What is still to be read of a kind.
+/// What must still be read of a kind.
 struct Work {
     driver: &'static dyn AnyDriver,
-    /// What has details.
+    /// The listed resources, which may need details.
     listed: Vec<Remote>,
-    /// The ids that are recorded and were not listed.
+    /// Recorded ids that were not listed.
     unseen: Vec<String>,
-    /// The names that are to be created.
+    /// Names that are about to be created.
     names: Vec<Wanted>,
 }
 
 /// What was read of a kind.
 struct Found {
     remotes: Vec<Remote>,
-    /// Names that somebody else has.
+    /// Names that belong to somebody else.
     taken: Vec<Wanted>,
 }
 
@@ -179,7 +180,7 @@ impl Work {
     }
 }
 
-/// Asks once more for what drivers look for in further places. Says whether any did.
+/// Reads the further ids that drivers ask for. Returns whether there were any.
 async fn further(reading: &mut Reading<'_>, others: &mut [Vec<Remote>]) -> Result<bool, Failure> {
     let ids: Vec<_> = DRIVERS.into_iter().map(|driver| driver.further(reading)).collect();
     let is_any = ids.iter().any(|ids| !ids.is_empty());
@@ -208,7 +209,7 @@ fn put_answers(reading: &mut Reading<'_>, answers: Answers) {
     }
 }
 
-/// Puts what is the stack's at its addresses, and gives back what is not.
+/// Stores the stack's resources at their addresses, and returns the others.
 fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>) -> Vec<Remote> {
     let mut others = Vec::new();
     for remote in remotes {
@@ -220,10 +221,10 @@ fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>
     others
 }
 
-/// The names that the stack wants and that others have.
+/// The names that the stack wants and that belong to others.
 fn names_of(reading: &Reading<'_>, driver: &dyn AnyDriver, others: &[Remote]) -> Vec<Wanted> {
     let names = others.iter().filter(|other| !other.is_spent).map(|other| driver.name_of(&other.attributes));
-    // Hosts and addresses have no name.
+    // Hosts and Elastic IPs have no name.
     let of_others: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
     let wanted = reading.wanted(driver.rules().kind).filter_map(|resource| {
         let name = driver.name_of(&resource.attributes);
@@ -240,11 +241,11 @@ fn put(reading: &mut Reading<'_>, driver: &dyn AnyDriver, taken: Vec<Wanted>) {
     reading.observed.taken.extend(taken);
 }
 
-/// Everything, the current one first where an address has several: by the kind's rank, then the one recorded, then the
-/// lowest id. What can only be deleted comes last.
+/// Sorts several resources at one address: the current one comes first, by the kind's rank, then the recorded one, then
+/// the lowest id. Resources that can only be deleted come last.
 fn in_order(reading: Reading<'_>) -> Observed {
     let Reading { mut observed, desired, recorded, .. } = reading;
-    // Where the stack has its own, others are no obstacle: they may have revisions of the same family.
+    // A taken name is no obstacle if the stack has its own resource: others may have revisions of the same family.
     let Observed { remotes, taken, .. } = &mut observed;
     let is_there = |address: &Address| remotes.get(address).is_some_and(|found| found.iter().any(|one| !one.is_spent));
     taken.retain(|address, _| !is_there(address));

@@ -1,12 +1,12 @@
-//! Whose something is that a create finds in its place: only what is of this stack and of its home is adopted.
+//! Decides whether a create may adopt an existing resource: only if it belongs to this stack and to its home.
 
 use trunnion_kinds::{HOME_TAG, Tags};
 
 use crate::{Aws, context, convert::is_ours};
 
 impl Aws {
-    /// Whether tags say that something is this stack's, and of its home. What has no home is of an earlier version: the
-    /// plan shows it, so that a create never meets it.
+    /// Whether tags belong to this stack and its home. Tags without a home come from an earlier version; the plan shows
+    /// such resources, so a create never finds one.
     pub(crate) fn owns(&self, tags: &Tags) -> bool {
         if !is_ours(tags, &self.connection.stack) {
             return false;

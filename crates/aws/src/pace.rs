@@ -1,16 +1,17 @@
-//! When a call is sent: each attempt takes one token before it is signed, and whether another attempt follows.
+//! Decides when a call is sent: each attempt takes a token before it is signed. Also decides whether another attempt
+//! follows.
 //!
-//! The SDK asks its identity cache once in each attempt, a retry too, before it signs the request and before it hands it
-//! to the HTTP client with its time-outs. So the [`Turnstile`] stands around that cache: once the credentials are
-//! there, it waits for the token. Nothing is signed yet and no time-out of the SDK runs (none is set for an attempt:
-//! `http.rs` bounds what comes after), so the wait counts towards nothing. A retry strategy of our own, the other place
-//! to wait at, cannot be given to the SDK's clients.
+//! In each attempt, retries included, the SDK asks its identity cache once, before it signs the request and passes it
+//! to the HTTP client. So the [`Turnstile`] wraps that cache: once it has the credentials, it waits for the token. At
+//! that time nothing is signed and no time-out of the SDK runs (attempts have none: `http.rs` limits the time after
+//! this point), so the wait is not counted. The other possible place would be a retry strategy of our own, but the
+//! SDK's clients do not accept one.
 //!
-//! [`Patience`] bounds the retries of the SDK's standard strategy:
-//! - What AWS refuses because of its rates is sent again for ten minutes: two processes can be at work in one account.
-//! - What gets no answer at all is sent again for half a minute; a host that never answered and refuses the connection gets
-//!   three tries.
-//! - Everything else gets nine, out of the quota of the standard strategy.
+//! [`Patience`] limits the retries of the SDK's standard strategy:
+//! - A throttled call is repeated for ten minutes, because two processes can work in one account.
+//! - A call without any answer is repeated for half a minute. A host that has never answered and refuses the connection
+//!   gets three attempts.
+//! - Any other call gets nine attempts, within the retry quota of the standard strategy.
 
 use std::{
     fmt,
@@ -44,31 +45,31 @@ use crate::{
     unanswered::Unanswered,
 };
 
-/// How long a call is sent again that AWS refuses because of its rates.
+/// How long a throttled call is repeated.
 const PATIENCE_WITH_RATES: Duration = Duration::from_mins(10);
 
-/// After this time, a call that got no answer at all is not sent again.
+/// After this time, a call without any answer is not repeated.
 const PATIENCE_WITH_SILENCE: Duration = Duration::from_secs(30);
 
-/// How often a call is sent that fails in another way, and how often where nothing has ever answered.
+/// The most attempts of a call that fails for another reason, and of one to a host that has never answered.
 const TRIES: u32 = 9;
 const TRIES_OF_A_STRANGER: u32 = 3;
 
-/// More attempts than any patience above comes to.
+/// More than the limits above ever allow.
 pub(crate) const MOST_ATTEMPTS: u32 = 10_000;
 
-/// Who waits looks up at least this often: a bucket may have been slowed down.
+/// The longest sleep before a waiting call checks its bucket again: the bucket may have become slower.
 const SLICE: Duration = Duration::from_millis(500);
 
-/// The person asked to stop while a call waited for its turn.
+/// The user asked to stop while a call waited for its token.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted while the call waited for its turn")]
+#[error("interrupted before the call was sent")]
 pub(crate) struct Interrupted;
 
-/// What is known of a call between its attempts.
+/// The state of a call, shared by its attempts.
 #[derive(Clone)]
 pub(crate) struct Turn {
-    /// The call as IAM names it: `ec2:RunInstances`.
+    /// The call's IAM action name, such as `ec2:RunInstances`.
     pub operation: Arc<str>,
     state: Arc<Mutex<State>>,
 }
@@ -87,15 +88,15 @@ impl Storable for Turn {
 struct State {
     /// When the first attempt was sent.
     began: Option<Instant>,
-    /// When AWS first refused it because of its rates.
+    /// When AWS first throttled it.
     refused: Option<Instant>,
-    /// When the retry of a refused attempt is sent; its token is taken.
+    /// When the retry of a throttled attempt may be sent; it has its token already.
     resumes: Option<Instant>,
-    /// How many attempts ended in anything else.
+    /// How many attempts failed for other reasons.
     failed: u32,
-    /// The attempt under way, counted from one.
+    /// The current attempt, counted from one.
     attempt: u32,
-    /// The attempt that was last judged, and whether it is the last one: the SDK asks more than once.
+    /// The attempt that was judged last, and whether it is the final one: the SDK asks more than once.
     judged: Option<(u32, bool)>,
 }
 
@@ -109,7 +110,7 @@ impl Turn {
     }
 }
 
-/// The identity cache at which each attempt waits for its turn.
+/// The identity cache that makes each attempt wait for its token.
 #[derive(Debug, Clone)]
 pub(crate) struct Turnstile {
     pub cache: SharedIdentityCache,
@@ -170,7 +171,7 @@ impl ResolveCachedIdentity for Turnstile {
         };
         let attempt = cfg.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
         IdentityFuture::new(async move {
-            // First, so that no time passes between the token and the request.
+            // The credentials come first, so that the request follows the token at once.
             let identity = self.cache.resolve_cached_identity(resolver.clone(), components, cfg).await?;
             let waited = self.pass(turn, attempt).await?;
             if waited { self.cache.resolve_cached_identity(resolver, components, cfg).await } else { Ok(identity) }
@@ -190,14 +191,14 @@ impl ResolveCachedIdentity for Turnstile {
     }
 }
 
-/// Decides when enough is enough. `meter.rs` sees to it that each failed attempt carries its [`Turn`].
+/// Decides when a call is not repeated any more. `meter.rs` attaches the [`Turn`] to each failed attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Patience {
     pub buckets: Option<Arc<Buckets>>,
 }
 
 impl Patience {
-    /// Whether an attempt that AWS refused because of its rates was the last one.
+    /// Whether a throttled attempt was the final one.
     fn ends_refused(&self, turn: &Turn, state: &mut State) -> bool {
         let now = Instant::now();
         let since = now.saturating_duration_since(*state.refused.get_or_insert(now));
@@ -210,7 +211,7 @@ impl Patience {
         false
     }
 
-    /// Whether an attempt that failed in another way was the last one.
+    /// Whether an attempt that failed for another reason was the final one.
     fn ends_failed(state: &mut State, is_silent: bool, error: Option<&Unanswered>) -> bool {
         state.failed += 1;
         let is_strange = error.is_some_and(|error| error.is_strange);
@@ -232,7 +233,7 @@ impl ClassifyRetry for Patience {
         let unanswered = error.as_connector_error().and_then(Unanswered::of);
         let of_answer = || context.response().and_then(|answer| answer.extension::<Turn>());
         let Some(turn) = unanswered.and_then(|unanswered| unanswered.turn.as_ref()).or_else(of_answer) else {
-            // Nobody counts its attempts.
+            // Without a `Turn`, attempts are not counted.
             return RetryAction::RetryForbidden;
         };
         let is_refused = matches!(reason, RetryReason::RetryableError { kind: ErrorKind::ThrottlingError, .. });
@@ -254,7 +255,7 @@ impl ClassifyRetry for Patience {
         "Patience"
     }
 
-    /// After all of the SDK's own.
+    /// Runs after all the SDK's own classifiers.
     fn priority(&self) -> RetryClassifierPriority {
         RetryClassifierPriority::run_after(RetryClassifierPriority::run_after(
             RetryClassifierPriority::transient_error_classifier(),
@@ -262,7 +263,7 @@ impl ClassifyRetry for Patience {
     }
 }
 
-/// Whether the SDK takes a quota for a refusal because of rates: sending the call again changes nothing.
+/// Whether the error is a quota that the SDK treats as throttling. A retry would not help.
 fn is_quota(context: &InterceptorContext) -> bool {
     let body = context.response().and_then(|response| response.body().bytes()).unwrap_or_default();
     String::from_utf8_lossy(body).contains(LIMIT_EXCEEDED)

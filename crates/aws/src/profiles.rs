@@ -1,9 +1,9 @@
-//! The profiles of `~/.aws`: which one is chosen, what it says about the connection, and where its credentials come
-//! from. Files are parsed by the SDK; what it takes in silence is refused here with its file and line.
+//! The profiles of `~/.aws`: which one is selected, how it configures the connection, and where its credentials come
+//! from. The SDK parses the files; what it ignores silently is refused here with file and line.
 //!
-//! As with the AWS CLI, credentials in the environment win over a profile, and a profile that is named and does not
-//! exist is an error even then. Stricter than the AWS CLI, a named profile without credentials is an error too, and so is
-//! one that says a part of what it takes: the identity of the machine never stands in for it.
+//! As with the AWS CLI, credentials in the environment have priority over a profile, but a named profile that does not
+//! exist is an error even then. Stricter than the AWS CLI, a named profile without credentials or with incomplete
+//! settings is an error: the machine's own identity is never used instead.
 
 use std::{
     collections::BTreeMap,
@@ -26,25 +26,25 @@ use crate::{
     trust::Bundle,
 };
 
-/// The files that profiles stand in: variable and usual place.
+/// The files with profiles: the variable that names the file, and its default path.
 const FILES: [(&str, &str); 2] =
     [("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")];
 
-/// What the environment and its profile say.
+/// The settings of the environment and its profile.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The name of the profile.
+    /// The name of the selected profile.
     pub profile: String,
-    /// Where the credentials come from.
+    /// The source of the credentials.
     pub source: Source,
-    /// The authorities that are trusted.
+    /// The certificate authorities to trust, if they are configured.
     pub bundle: Option<Bundle>,
-    /// Other endpoints than AWS's own.
+    /// Endpoints other than AWS's own.
     pub endpoints: Endpoints,
 }
 
 impl Settings {
-    /// Those of an environment.
+    /// Reads the settings of an environment.
     pub async fn read(environment: &Environment) -> Result<Self, ConnectError> {
         let named = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]
             .into_iter()
@@ -86,7 +86,7 @@ fn shown(environment: &Environment, (variable, usual): (&str, &str)) -> String {
 async fn load(environment: &Environment, profile: &str) -> Result<ProfileSet, ConnectError> {
     for file in FILES {
         let path: PathBuf = environment.path(&shown(environment, file));
-        // The SDK takes a file that it cannot read, or that is no UTF-8, for an empty one.
+        // The SDK treats a file that it cannot read or that is not UTF-8 as empty.
         let broken = match files::read(&path) {
             Ok(bytes) => String::from_utf8(bytes).err().map(|_| "it is not UTF-8 text".to_owned()),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
@@ -100,10 +100,10 @@ async fn load(environment: &Environment, profile: &str) -> Result<ProfileSet, Co
     let files = Default::default();
     let set = profile::load(&Fs::real(), &environment.for_the_sdk(), &files, Some(profile.to_owned().into())).await;
     set.map_err(|error| {
-        // "error parsing PATH on line N:", and what is wrong on a line of its own.
-        let told = crate::unanswered::chain(&error);
-        let told = told.split_once("error parsing ").map_or(told.as_str(), |(_, rest)| rest);
-        let (place, why) = told.split_once(":\n").unwrap_or((told, "it cannot be parsed"));
+        // The message is "error parsing PATH on line N:", with the reason on the next line.
+        let text = crate::unanswered::chain(&error);
+        let text = text.split_once("error parsing ").map_or(text.as_str(), |(_, rest)| rest);
+        let (place, why) = text.split_once(":\n").unwrap_or((text, "it cannot be parsed"));
         let place = match place.rsplit_once(" on line ") {
             Some((path, line)) => format!("line {line} of `{path}`"),
             None => format!("`{place}`"),
@@ -115,10 +115,10 @@ async fn load(environment: &Environment, profile: &str) -> Result<ProfileSet, Co
     })
 }
 
-/// Where the credentials come from, or why there can be none.
+/// The source of the credentials, or why there are none.
 ///
-/// A profile that says anything about credentials gives them, or is an error: the SDK takes some that are incomplete for
-/// empty, and asks the machine.
+/// A profile with any setting for credentials either has usable ones or is an error: the SDK treats some incomplete
+/// profiles as empty and asks the machine instead.
 fn source(environment: &Environment, set: &ProfileSet, is_named: bool) -> Result<Source, ConnectError> {
     let chosen = set.selected_profile();
     let of = |origin| Source { profile: chosen.to_owned(), base: chosen.to_owned(), origin, role: None };
@@ -159,8 +159,9 @@ fn source(environment: &Environment, set: &ProfileSet, is_named: bool) -> Result
     }
 }
 
-/// Whether the environment has keys. As with the AWS CLI, an access key without its secret is an error, and a secret alone
-/// makes way for a profile that is named; stricter than there, it makes way for nothing else. Blank is unset to the SDK.
+/// Whether the environment has keys. As with the AWS CLI, an access key without its secret is an error, and a secret
+/// alone is ignored if a profile is named. Stricter than the AWS CLI, a secret alone is an error otherwise. The SDK
+/// treats a blank value as unset.
 fn has_keys(environment: &Environment, is_named: bool) -> Result<bool, ConnectError> {
     let [id, secret] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
     let has = |name| environment.get(name).is_some_and(|value| !value.trim().is_empty());
@@ -171,7 +172,7 @@ fn has_keys(environment: &Environment, is_named: bool) -> Result<bool, ConnectEr
     }
 }
 
-/// What the chosen profile and those that it takes its credentials from say.
+/// Follows the selected profile and its `source_profile`s.
 fn of_profiles(set: &ProfileSet) -> Result<Source, ConnectError> {
     let chosen = set.selected_profile();
     let mut found =
@@ -181,7 +182,7 @@ fn of_profiles(set: &ProfileSet) -> Result<Source, ConnectError> {
     while let Some(profile) = set.get_profile(&name) {
         let has = |key: &str| profile.get(key).is_some_and(|value| !value.is_empty());
         found.base.clone_from(&name);
-        // Keys of a profile that another one takes a role with come before everything else that it says.
+        // If another profile assumes a role with this one, its keys have priority over its other settings.
         if !visited.is_empty() && has("aws_access_key_id") && has("aws_secret_access_key") {
             found.origin = Origin::Keys;
             return Ok(found);
@@ -202,7 +203,7 @@ fn of_profiles(set: &ProfileSet) -> Result<Source, ConnectError> {
                 }
                 if visited.iter().any(|earlier| earlier == next) {
                     return Err(incomplete(format!(
-                        "takes its credentials from `{next}`, which takes its own from `{name}` in the end"
+                        "has a cycle: its `source_profile` is `{next}`, which leads back to `{name}`"
                     )));
                 }
                 visited.push(name.clone());
@@ -214,17 +215,17 @@ fn of_profiles(set: &ProfileSet) -> Result<Source, ConnectError> {
                 return match visited.last() {
                     _ if !is_empty => Ok(found),
                     _ if next.is_some() => {
-                        Err(incomplete("takes its credentials from itself and has none of its own".to_owned()))
+                        Err(incomplete("has itself as `source_profile` and no keys of its own".to_owned()))
                     }
                     _ if is_role => Err(incomplete(
-                        "says `role_arn`, and neither `source_profile` nor `credential_source` to take the role with"
+                        "has `role_arn`, but neither `source_profile` nor `credential_source` to assume the role with"
                             .to_owned(),
                     )),
                     Some(from) => {
-                        Err(incomplete(format!("has no credentials, and the profile `{from}` takes its own from it")))
+                        Err(incomplete(format!("has no credentials, but is the `source_profile` of `{from}`")))
                     }
                     None if has("source_profile") => {
-                        Err(incomplete("says `source_profile` and no `role_arn`".to_owned()))
+                        Err(incomplete("has `source_profile`, but no `role_arn`".to_owned()))
                     }
                     None => Ok(found),
                 };
@@ -234,7 +235,7 @@ fn of_profiles(set: &ProfileSet) -> Result<Source, ConnectError> {
     Ok(found)
 }
 
-/// Where they come from that are in no profile.
+/// The source of credentials that are in no profile.
 fn of_this_machine(environment: &Environment, is_named: bool, found: Source) -> Result<Source, ConnectError> {
     let has = |name| environment.has(name);
     let of = |origin, role: Option<&str>| Source { origin, role: role.map(str::to_owned), ..found.clone() };
@@ -256,7 +257,7 @@ fn of_this_machine(environment: &Environment, is_named: bool, found: Source) -> 
     }
 }
 
-/// The variable by which a container learns its credentials, if it says where.
+/// The variable with the address of a container's credentials, if one is set.
 fn container(environment: &Environment) -> Result<Option<&'static str>, ConnectError> {
     let [relative, full, token] = CONTAINER;
     let variable = match (environment.get(relative), environment.get(full)) {
@@ -276,15 +277,15 @@ fn container(environment: &Environment) -> Result<Option<&'static str>, ConnectE
     Ok(Some(variable))
 }
 
-/// How a container learns where its credentials are: a path at the usual address, an address of its own, and the file
-/// with the token that is shown there.
+/// The variables for a container's credentials: a path at the default address, a complete URL, and the file with the
+/// token for that URL.
 const CONTAINER: [&str; 3] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
 
-/// Refuses a file that holds no token: the SDK names neither the file nor who names it.
+/// Refuses a token file without a token: the SDK's error would name neither the file nor the setting.
 fn check_token(path: &str, named_by: impl FnOnce() -> String) -> Result<(), ConnectError> {
     let why = match files::read(Path::new(path)) {
         Ok(token) if token.trim_ascii().is_empty() => "it is empty".to_owned(),
@@ -294,7 +295,7 @@ fn check_token(path: &str, named_by: impl FnOnce() -> String) -> Result<(), Conn
     Err(ConnectError::TokenFile { named_by: named_by(), path: path.to_owned(), why })
 }
 
-/// Where the credentials come from that a profile has itself, in the order of the SDK.
+/// The source of the credentials in a profile itself, in the SDK's order.
 fn origin(set: &ProfileSet, profile: &Profile) -> Result<Origin, ConnectError> {
     let has = |key: &str| profile.get(key).is_some_and(|value| !value.is_empty());
     let says = |keys: &[&str]| keys.iter().any(|key| profile.get(key).is_some());
@@ -313,7 +314,7 @@ fn origin(set: &ProfileSet, profile: &Profile) -> Result<Origin, ConnectError> {
                 None => Ok(Origin::Keys),
                 Some(missing) => Err(ConnectError::Incomplete {
                     profile: profile.name().to_owned(),
-                    why: format!("has a part of an access key, and no `{missing}`"),
+                    why: format!("has a part of an access key, but no `{missing}`"),
                 }),
             }
         }
@@ -321,53 +322,53 @@ fn origin(set: &ProfileSet, profile: &Profile) -> Result<Origin, ConnectError> {
     }
 }
 
-/// Refuses a session of IAM Identity Center that is not whole.
+/// Refuses an incomplete session of IAM Identity Center.
 fn check_session(set: &ProfileSet, profile: &Profile) -> Result<(), ConnectError> {
     let incomplete = |why: String| ConnectError::Incomplete { profile: profile.name().to_owned(), why };
     let is_set = |value: Option<&str>| value.is_some_and(|value| !value.is_empty());
     if let Some(missing) = ["sso_account_id", "sso_role_name"].into_iter().find(|key| !is_set(profile.get(key))) {
-        return Err(incomplete(format!("has a session of IAM Identity Center, and no `{missing}`")));
+        return Err(incomplete(format!("has a session of IAM Identity Center, but no `{missing}`")));
     }
     let keys = ["sso_start_url", "sso_region"];
     let Some(name) = profile.get("sso_session") else {
         let missing = keys.into_iter().find(|key| !is_set(profile.get(key)));
         return missing.map_or(Ok(()), |missing| {
-            Err(incomplete(format!("has a session of IAM Identity Center, and no `{missing}`")))
+            Err(incomplete(format!("has a session of IAM Identity Center, but no `{missing}`")))
         });
     };
     let Some(session) = set.sso_session(name) else {
         return Err(incomplete(format!(
-            "names the `sso_session` `{name}`, and there is no section `[sso-session {name}]`"
+            "has the `sso_session` `{name}`, but there is no section `[sso-session {name}]`"
         )));
     };
     match keys.into_iter().find(|key| !is_set(session.get(key))) {
         Some(missing) => {
-            Err(incomplete(format!("names the `sso_session` `{name}`, and `[sso-session {name}]` has no `{missing}`")))
+            Err(incomplete(format!("has the `sso_session` `{name}`, but `[sso-session {name}]` has no `{missing}`")))
         }
         None => Ok(()),
     }
 }
 
-/// The services that are called, by the ids of their models, in their order.
+/// Model ids of the services that are called, sorted.
 pub(crate) const SERVICES: [&str; 8] = ["CloudWatch Logs", "EC2", "ECS", "IAM", "S3", "SSM", "STS", "Secrets Manager"];
 
-/// Those that only providers of credentials call.
+/// Services that only credentials providers call.
 const SERVICES_OF_PROVIDERS: [&str; 2] = ["SSO", "SSO OIDC"];
 
-/// The endpoints that are configured.
+/// The configured endpoints.
 ///
-/// The SDK reads them as well, but panics at some that are none, and looks for a service whose id has a space under a
-/// name with `-` in `services` sections, where it is documented (and read by the AWS CLI) with `_`.
+/// The SDK reads them too, but it panics on some invalid ones. In `services` sections it expects `-` for a space in a
+/// service's id, although `_` is documented (and read by the AWS CLI).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Endpoints {
     of_all: Option<String>,
     of_services: BTreeMap<&'static str, String>,
-    /// Who names the endpoints, by scheme, name and port.
+    /// What configures each endpoint, by the endpoint's scheme, host and port.
     pub named_by: BTreeMap<String, String>,
 }
 
 impl Endpoints {
-    /// One and the same for all services.
+    /// One endpoint for all services.
     pub fn all(url: &str) -> Self {
         Self { of_all: Some(url.to_owned()), ..Self::default() }
     }
@@ -388,7 +389,7 @@ impl Endpoints {
                 .filter_map(|service| {
                     let variable = format!("AWS_ENDPOINT_URL_{}", service.to_uppercase().replace(' ', "_"));
                     let url = environment.get(&variable).map(str::to_owned);
-                    // A variable wins over the profile, also one for all services.
+                    // A variable has priority over the profile, even a variable for all services.
                     let url = url.or_else(|| if of_all.is_some() { None } else { in_section(set, service) })?;
                     Some((service, url))
                 })
@@ -396,7 +397,7 @@ impl Endpoints {
             of_all: of_all.or_else(of_profile).map(str::to_owned),
         };
         for url in found.of_services.values().chain(&found.of_all) {
-            let named_by = who_names(environment, set, url);
+            let named_by = configured_by(environment, set, url);
             check_url(url, || named_by.clone())?;
             if let Ok(uri) = url.parse() {
                 found.named_by.insert(host_of(&uri), named_by);
@@ -406,7 +407,8 @@ impl Endpoints {
         Ok(found)
     }
 
-    /// The SDK finds out with each call that AWS's own other endpoints and one that is configured exclude each other.
+    /// AWS's own alternative endpoints (FIPS, dual-stack) and a configured endpoint exclude each other; the SDK would
+    /// report that only with each call.
     fn refuse_others_of_aws(&self, environment: &Environment, set: &ProfileSet) -> Result<(), ConnectError> {
         for (variable, key) in
             [("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"), ("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")]
@@ -425,23 +427,23 @@ impl Endpoints {
         Ok(())
     }
 
-    /// The endpoint of a service, by the id of its model.
+    /// The endpoint of a service, by its model id.
     pub fn of(&self, service: &str) -> Option<&str> {
         self.of_services.get(service).or(self.of_all.as_ref()).map(String::as_str)
     }
 
-    /// The endpoint of all services that have none of their own.
+    /// The endpoint of all services without one of their own.
     pub fn of_all(&self) -> Option<&str> {
         self.of_all.as_deref()
     }
 
-    /// What answers instead of AWS, as a person reads it: one URL, or which services are where.
+    /// What answers instead of AWS, as text: one URL, or which services are where.
     pub fn shown(&self) -> Option<String> {
         endpoint::shown(&SERVICES.map(|service| (service, self.of(service))), self.of_all())
     }
 }
 
-/// The endpoint of a service in the `services` section of the chosen profile.
+/// The endpoint of a service in the `services` section of the selected profile.
 fn in_section(set: &ProfileSet, service: &str) -> Option<String> {
     let section = set.get("services")?;
     ["_", "-"].into_iter().find_map(|space| {
@@ -454,8 +456,8 @@ fn in_section(set: &ProfileSet, service: &str) -> Option<String> {
     })
 }
 
-fn who_names(environment: &Environment, set: &ProfileSet, url: &str) -> String {
-    let mut variables = environment.beginning_with("AWS_ENDPOINT_URL");
+fn configured_by(environment: &Environment, set: &ProfileSet, url: &str) -> String {
+    let mut variables = environment.with_prefix("AWS_ENDPOINT_URL");
     match variables.find(|(_, value)| *value == url) {
         Some((name, _)) => format!("`{name}`"),
         None => match set.get("services") {
@@ -467,7 +469,7 @@ fn who_names(environment: &Environment, set: &ProfileSet, url: &str) -> String {
     }
 }
 
-/// Refuses what can be no endpoint.
+/// Refuses text that is not a valid endpoint.
 pub(crate) fn check_url(url: &str, named_by: impl FnOnce() -> String) -> Result<(), ConnectError> {
     let uri = url.parse::<http::Uri>().ok();
     let is_right = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && is_place(&uri));

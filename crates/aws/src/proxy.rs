@@ -1,10 +1,10 @@
-//! Which requests go through a proxy, decided as the AWS CLI does.
+//! Decides as the AWS CLI does which requests go through a proxy.
 //!
-//! The AWS CLI asks Python's `urllib` (`getproxies_environment`, `proxy_bypass_environment`): `https_proxy` or
-//! `HTTPS_PROXY` for `https` requests, `http_proxy` or `HTTP_PROXY` for `http` ones, lower case first, and nothing else:
-//! `ALL_PROXY` decides nothing. `NO_PROXY` is `*`, or a list of names that stand for themselves and everything under
-//! them, with or without a port; ranges and patterns are names like others. Beyond that, loopback and the addresses at
-//! which a machine or container learns its own credentials are never asked through a proxy: nobody else could answer.
+//! The AWS CLI uses Python's `urllib` (`getproxies_environment`, `proxy_bypass_environment`): `https_proxy` or
+//! `HTTPS_PROXY` for `https` requests, `http_proxy` or `HTTP_PROXY` for `http` requests, lower case first; `ALL_PROXY`
+//! is ignored. `NO_PROXY` is `*`, or a list of names with or without a port. A name matches itself and everything under
+//! it; address ranges and patterns are treated like names. In addition, loopback and the addresses of a machine's or
+//! container's own credentials never use a proxy, because they are local.
 
 use std::{fmt, net::IpAddr};
 
@@ -12,17 +12,17 @@ use http::Uri;
 
 use crate::{connect::ConnectError, environment::Environment};
 
-/// Where instances and containers learn their credentials: EC2's metadata, ECS, EKS Pod Identity.
+/// Addresses of the credentials of instances and containers: EC2's metadata, ECS, EKS Pod Identity.
 const METADATA: &[&str] = &["169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
 
 /// A proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
-    /// Its URL, with user and password where it has some.
+    /// Its URL, with user and password if it has them.
     pub url: String,
-    /// Its URL without them.
+    /// Its URL without user and password.
     pub shown: String,
-    /// The variable that names it.
+    /// The variable that configures it.
     pub variable: &'static str,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// The proxies that the environment names.
+/// The proxies of an environment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Proxies {
     http: Option<Proxy>,
@@ -41,7 +41,7 @@ pub(crate) struct Proxies {
 }
 
 impl Proxies {
-    /// Those of an environment.
+    /// Reads the proxies of an environment.
     pub fn of(environment: &Environment) -> Result<Self, ConnectError> {
         let except = ["no_proxy", "NO_PROXY"].into_iter().find_map(|name| environment.get(name));
         Ok(Self {
@@ -51,12 +51,12 @@ impl Proxies {
         })
     }
 
-    /// The proxy for requests to `http` URLs, and the one for `https` URLs.
+    /// The proxies for requests to `http` and to `https` URLs.
     pub fn both(&self) -> [Option<&Proxy>; 2] {
         [self.http.as_ref(), self.https.as_ref()]
     }
 
-    /// The proxy that a request goes through.
+    /// The proxy for a request, if it needs one.
     pub fn route(&self, uri: &Uri) -> Option<&Proxy> {
         let proxy = if uri.scheme_str() == Some("http") { self.http.as_ref() } else { self.https.as_ref() }?;
         let host = uri.host().unwrap_or_default();
@@ -80,11 +80,11 @@ impl Proxies {
     }
 }
 
-/// Whether a URL has a host, and a port that is a number if it has one.
+/// Whether a URL has a host and, if it has a port, a numeric one.
 pub(crate) fn is_place(uri: &Uri) -> bool {
     let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are inside brackets.
     match place.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => !host.is_empty() && port.parse::<u16>().is_ok(),
         _ => !place.is_empty(),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_is_read_as_the_aws_cli_reads_it() {
+    fn no_proxy_has_the_same_meaning_as_for_the_aws_cli() {
         for (except, url, is_direct) in [
             ("*", "https://sts.amazonaws.com", true),
             ("sts.amazonaws.com", "https://sts.amazonaws.com", true),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_the_sources_of_credentials_are_never_asked_through_a_proxy() {
+    fn loopback_and_local_credentials_never_use_a_proxy() {
         for url in [
             "http://127.0.0.1:4566",
             "http://127.8.9.1",
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_its_password() {
+    fn an_invalid_proxy_is_refused_without_showing_its_password() {
         for value in ["socks5://me:hush@p:1", "http://me:hush@", "http://me:hush@p:port"] {
             let error = Proxies::of(&environment::of(&[("HTTPS_PROXY", value)])).unwrap_err();
             let said = format!("{error} {error:?}");

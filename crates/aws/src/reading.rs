@@ -1,4 +1,4 @@
-//! What is known while a stack is read: what it wants, what the state recorded, and what was seen so far.
+//! The knowledge while a stack is read: what the stack wants, what the state recorded, and what has been read so far.
 
 use std::collections::HashMap;
 
@@ -11,23 +11,23 @@ use crate::{
     driver::Wanted,
 };
 
-/// Whose something in AWS is.
+/// The owner of a resource in AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Whose {
-    /// The stack's, at this address.
+    /// The stack owns it, at this address.
     Ours(Address),
-    /// Somebody else's.
+    /// Somebody else owns it.
     Other,
 }
 
-/// A stack that is being read.
+/// The reading of one stack.
 pub(crate) struct Reading<'a> {
     pub aws: &'a Aws,
     pub desired: &'a Graph,
     pub recorded: &'a State,
-    /// Address by kind and id, of everything recorded.
+    /// The addresses of recorded resources, by kind and id.
     by_id: HashMap<(&'a str, &'a str), &'a Address>,
-    /// What was seen so far.
+    /// What has been read so far.
     pub observed: Observed,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Reading<'a> {
         Self { aws, desired, recorded, by_id, observed: Observed::default() }
     }
 
-    /// The ids that are recorded of a kind.
+    /// The recorded ids of a kind.
     pub fn recorded_ids<'r>(&'r self, kind: &str) -> impl Iterator<Item = &'r str> {
         let of_kind = self.recorded.resources.iter().filter(move |(address, _)| address.kind.as_str() == kind);
         of_kind.map(|(_, found)| found.id.as_str())
@@ -47,12 +47,12 @@ impl<'a> Reading<'a> {
         self.by_id.contains_key(&(kind, id))
     }
 
-    /// What the stack wants of a kind.
+    /// The stack's resources of a kind.
     pub fn wanted<'r>(&'r self, kind: &str) -> impl Iterator<Item = &'r Resource> {
         self.desired.resources().values().filter(move |resource| resource.kind().as_str() == kind)
     }
 
-    /// The names that the stack wants of a kind.
+    /// The names of the stack's resources of a kind.
     pub fn names(&self, kind: &str, name: &str) -> impl Iterator<Item = Wanted> {
         let of = move |found: &Resource| Wanted {
             address: found.address.clone(),
@@ -61,20 +61,20 @@ impl<'a> Reading<'a> {
         self.wanted(kind).map(of)
     }
 
-    /// What was seen of a kind and is the stack's.
+    /// The stack's resources of a kind that have been read so far.
     pub fn seen<'r>(&'r self, kind: &str) -> impl Iterator<Item = &'r Remote> {
         let of_kind = self.observed.remotes.iter().filter(move |(address, _)| address.kind.as_str() == kind);
         of_kind.flat_map(|(_, remotes)| remotes)
     }
 
-    /// Whose something is by its tags, or, where they are gone, by the state that knows its id.
+    /// The owner of a resource: by its tags or, without tags, by the state that has its id.
     pub fn by_tags(&self, kind: &str, remote: &Remote) -> Whose {
         let is_ours =
             belongs(&tags_of(&remote.attributes), &self.aws.connection.stack, || self.is_recorded(kind, &remote.id));
         if is_ours { Whose::Ours(self.address(kind, remote)) } else { Whose::Other }
     }
 
-    /// The address of something that is the stack's: where its tag says; else where the state knows its id.
+    /// The address of a resource of the stack: from its tag, or else from the state.
     pub fn address(&self, kind: &str, remote: &Remote) -> Address {
         let tags = remote.attributes.get("tags").and_then(trunnion_engine::Value::as_map);
         let tagged = tags.and_then(|tags| attribute(tags, ADDRESS_TAG).parse::<Address>().ok());

@@ -1,5 +1,5 @@
-//! Ids that a state holds: a state may be damaged, and what no id of AWS can be is not asked for. It is gone, as far as the
-//! state goes, and the real one is found by its tags.
+//! Ids in a state. A state may be damaged, so an id that AWS cannot have given is not asked for: it counts as deleted,
+//! and the real resource is found by its tags.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use trunnion_engine::{KindName, State};
 
 use crate::{Connection, kinds::driver};
 
-/// The state without what has an id that cannot be one.
+/// The state without resources whose ids are impossible.
 pub(crate) fn credible<'a>(connection: &Connection, recorded: &'a State) -> Cow<'a, State> {
     let can_exist = |kind: &KindName, id: &str| driver(kind).is_none_or(|driver| driver.can_exist(id, connection));
     if recorded.resources.iter().all(|(address, found)| can_exist(&address.kind, &found.id)) {
@@ -18,20 +18,20 @@ pub(crate) fn credible<'a>(connection: &Connection, recorded: &'a State) -> Cow<
     Cow::Owned(credible)
 }
 
-/// EC2 answers `…ID.Malformed` for other ids; old ones have 8 digits
+/// Whether an id has EC2's format. EC2 answers `…ID.Malformed` for others; old ids have 8 digits
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html>, read in 2026).
 pub(crate) fn is_ec2(id: &str, prefix: &str) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     id.strip_prefix(prefix).is_some_and(|digits| matches!(digits.len(), 8 | 17) && digits.bytes().all(is_digit))
 }
 
-/// IAM answers `ValidationError` for other names.
+/// Whether a name is valid in IAM, which answers `ValidationError` for others.
 pub(crate) fn is_iam_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
-/// Whether it is the ARN of a task definition's revision in this region and account.
+/// Whether an ARN is that of a task definition's revision in this region and account.
 pub(crate) fn is_revision(arn: &str, region: &str, account: &str) -> bool {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", _, "ecs", in_region, of_account, definition] = parts.as_slice() else { return false };

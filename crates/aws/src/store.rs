@@ -1,7 +1,7 @@
-//! The state document in S3, where a lost update cannot happen: every write names the version it follows.
+//! The state document in S3. No update can be lost, because every write names the version that it replaces.
 //!
-//! A lock object beside the document tells people who is working. Its holder renews it; a lock that nobody renews any
-//! more, as after a kill, is taken over. S3's clock decides, so the clocks of two machines need not agree.
+//! A lock object beside the document says who is working. Its holder renews it; a lock that is no longer renewed, for
+//! example after a kill, can be taken over. Only S3's clock counts, so the clocks of two machines need not agree.
 
 use std::{
     sync::{
@@ -30,15 +30,15 @@ use uuid::Uuid;
 
 use crate::{
     Aws,
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
 };
 
-/// How often a lock is renewed, and when it counts as left behind.
+/// How often a lock is renewed, and when it is considered abandoned.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease {
     /// Time between two renewals.
     pub renewal: Duration,
-    /// A lock that was not renewed for so long is taken over.
+    /// A lock whose last renewal is older than this can be taken over.
     pub stale_after: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Default for Lease {
     }
 }
 
-/// A state document in S3.
+/// A store for one state document in S3.
 #[derive(Debug, Clone)]
 pub struct S3Store {
     s3: Client,
@@ -56,11 +56,11 @@ pub struct S3Store {
     key: String,
     stack: String,
     lease: Lease,
-    /// The document that was read or written last; none where there was none.
+    /// The document that was last read or written; `None` if there was none.
     last: Arc<Mutex<Option<Version>>>,
 }
 
-/// Which document it is, and what S3 knows it by.
+/// A document's identity, and S3's version of it.
 #[derive(Debug, Clone)]
 struct Version {
     lineage: String,
@@ -69,7 +69,7 @@ struct Version {
 }
 
 impl S3Store {
-    /// The document at a key of a bucket, which must be there; the key ends with `.json`.
+    /// A store for the document at this key. The bucket must exist; the key ends with `.json`.
     pub fn new(aws: &Aws, bucket: impl Into<String>, key: impl Into<String>) -> Self {
         Self {
             s3: aws.clients.s3.clone(),
@@ -81,7 +81,7 @@ impl S3Store {
         }
     }
 
-    /// The same with another lease for its locks.
+    /// The same store with another lease for its locks.
     #[must_use]
     pub fn with_lease(self, lease: Lease) -> Self {
         Self { lease, ..self }
@@ -106,7 +106,7 @@ impl S3Store {
                 Some("create the bucket, with versioning, or correct `state` in the stack file".to_owned())
             }
             "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-                Some("the bucket lies in another region: keep the state in a bucket of the stack's region".to_owned())
+                Some("use a bucket in the stack's region: this one is in another region".to_owned())
             }
             _ => None,
         };
@@ -114,11 +114,11 @@ impl S3Store {
         StoreError::Remote(error.about(&format!("`{}`", self.location())))
     }
 
-    /// The bytes and version at a key.
+    /// The content and version of a key.
     async fn get(&self, key: &str) -> Result<Option<Found>, Failure> {
         let date = ServerDate::default();
         let call = self.s3.get_object().bucket(&self.bucket).key(key).customize().interceptor(date.clone());
-        let answer = match call.send().await.told("s3:GetObject") {
+        let answer = match call.send().await.of_call("s3:GetObject") {
             Ok(answer) => answer,
             Err(failure) if failure.class == Class::NotFound && failure.code != "NoSuchBucket" => return Ok(None),
             Err(failure) => return Err(failure),
@@ -126,23 +126,25 @@ impl S3Store {
         let version = answer.e_tag.unwrap_or_default();
         let age = answer.last_modified.and_then(|at| date.since(&at)).unwrap_or_default();
         let bytes = answer.body.collect().await.map_err(|error| {
-            let message = format!("the object was not received to its end ({error})");
+            let message = format!("the object was received only in part ({error})");
             Failure::of_call("s3:GetObject", Class::Unreachable, message)
         })?;
         Ok(Some(Found { bytes: bytes.to_vec(), version, age }))
     }
 
-    /// Writes a key if its version is still the one named, or if there is none; gives the new version.
+    /// Writes a key if its current version is the given one, or if the key does not exist for `None`. Returns the new
+    /// version.
     async fn put(&self, key: &str, bytes: Vec<u8>, follows: Option<&str>) -> Result<String, Failure> {
         let call = self.s3.put_object().bucket(&self.bucket).key(key).content_type("application/json");
         let call = match follows {
             Some(version) => call.if_match(version),
             None => call.if_none_match("*"),
         };
-        let written = call.body(ByteStream::from(bytes.clone())).send().await.told("s3:PutObject");
+        let written = call.body(ByteStream::from(bytes.clone())).send().await.of_call("s3:PutObject");
         match written {
             Ok(answer) => Ok(answer.e_tag.unwrap_or_default()),
-            // The answer to a first try may have been lost, or the version named may be gone: what lies there tells.
+            // An earlier attempt may have succeeded without an answer, or the given version may be gone: the current
+            // content decides.
             Err(failure) if failure.is(&[Class::Precondition, Class::NotFound]) && failure.code != "NoSuchBucket" => {
                 match self.get(key).await? {
                     Some(found) if found.bytes == bytes => Ok(found.version),
@@ -154,16 +156,16 @@ impl S3Store {
     }
 }
 
-/// What lies at a key.
+/// The content of a key.
 #[derive(Debug)]
 struct Found {
     bytes: Vec<u8>,
     version: String,
-    /// How long ago it was written, by S3's clock.
+    /// Time since it was written, by S3's clock.
     age: Duration,
 }
 
-/// Takes down the time at which S3 answered.
+/// Keeps the time of S3's answer.
 #[derive(Debug, Clone, Default)]
 struct ServerDate(Arc<Mutex<Option<SystemTime>>>);
 
@@ -222,7 +224,7 @@ impl StateStore for S3Store {
             Err(failure) if failure.class == Class::Precondition => {
                 let found = Box::pin(self.get(&key)).await.map_err(failed)?;
                 let follows = match &found {
-                    // Given back a moment ago.
+                    // It was released a moment ago.
                     None => None,
                     Some(found) if found.age >= self.lease.stale_after => Some(found.version.as_str()),
                     Some(found) => {
@@ -251,14 +253,15 @@ impl StateStore for S3Store {
     }
 }
 
-/// What a lock object says.
+/// The content of a lock object.
 #[derive(Debug, Serialize, Deserialize)]
 struct LockDocument {
     #[serde(flatten)]
     holder: LockInfo,
-    /// Which taking of the lock this is: S3's versions are digests of the content, so no two may be alike.
+    /// Unique for each acquisition. S3's versions are digests of the content, so no two locks may have the same
+    /// content.
     id: String,
-    /// How often it was renewed.
+    /// How often it has been renewed.
     renewal: u64,
 }
 
@@ -266,31 +269,31 @@ struct LockDocument {
 #[derive(Debug)]
 struct Held {
     is_lost: AtomicBool,
-    /// When the last renewal that succeeded was begun.
+    /// When the last successful renewal started.
     renewed: Mutex<Instant>,
 }
 
-/// How a lock is given back: the answer goes to who asked for it.
+/// Requests the release of a lock; the result is sent back.
 type Release = oneshot::Sender<Result<(), StoreError>>;
 
-/// Renews a lock and gives it back.
+/// Renews a lock and releases it.
 struct Holding {
     store: S3Store,
     key: String,
     document: LockDocument,
-    /// The version of the lock object that is ours.
+    /// The version of our lock object.
     version: String,
     held: Arc<Held>,
 }
 
 impl Holding {
-    /// Until somebody gives it back or drops it, or somebody else has taken it over.
+    /// Runs until the lock is released, dropped or taken over.
     async fn until(mut self, mut released: oneshot::Receiver<Release>) {
         let every = self.store.lease.renewal;
         let mut renewals = interval_at(Instant::now() + every, every);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // A renewal under way ends first: its version is the one to delete.
+            // A renewal in progress ends first: the release needs its version.
             tokio::select! {
                 biased;
                 asked = &mut released => {
@@ -310,7 +313,7 @@ impl Holding {
         }
     }
 
-    /// Whether it is still ours.
+    /// Renews the lock. Returns whether it is still ours.
     async fn renew(&mut self) -> bool {
         self.document.renewal += 1;
         let Ok(body) = serde_json::to_vec_pretty(&self.document) else { return true };
@@ -323,18 +326,18 @@ impl Holding {
             Err(failure) if failure.class == Class::Precondition => match self.ours().await {
                 Ok(Some(version)) => self.version = version,
                 Ok(None) => {
-                    tracing::warn!(self.key, "the lock was taken over: nothing more is changed");
+                    tracing::warn!(self.key, "the lock was taken over by somebody else: no further changes are made");
                     return false;
                 }
                 Err(failure) => tracing::debug!(self.key, message = failure.message, "reading the lock failed"),
             },
-            // The next renewal comes before the lock is stale.
+            // The next renewal comes before the lock expires.
             Err(failure) => tracing::debug!(self.key, message = failure.message, "renewing the lock failed"),
         }
         true
     }
 
-    /// The version of the lock object where it is still ours: the answer to a renewal before may have been lost.
+    /// The version of the lock object if it is still ours: the answer to an earlier renewal may have been lost.
     async fn ours(&self) -> Result<Option<String>, Failure> {
         let found = Box::pin(self.store.get(&self.key)).await?;
         let document = |found: &Found| serde_json::from_slice::<LockDocument>(&found.bytes).ok();
@@ -345,14 +348,14 @@ impl Holding {
     async fn give_back(self) -> Result<(), StoreError> {
         let Self { store, key, version, .. } = self;
         let call = store.s3.delete_object().bucket(&store.bucket).key(&key).if_match(version);
-        match call.send().await.told("s3:DeleteObject") {
+        match call.send().await.of_call("s3:DeleteObject") {
             Err(failure) if !failure.is(&[Class::NotFound, Class::Precondition]) => Err(store.failed(failure)),
             _ => Ok(()),
         }
     }
 }
 
-/// A lock that is held. Dropped, it is given back as long as the runtime lives; otherwise it is no longer renewed.
+/// A lock that is held. When dropped, it is released if the runtime still runs; otherwise it is just no longer renewed.
 #[derive(Debug)]
 pub struct S3Lock {
     store: S3Store,
@@ -360,7 +363,7 @@ pub struct S3Lock {
     release: oneshot::Sender<Release>,
 }
 
-/// S3 tells ages in whole seconds.
+/// S3 reports ages in whole seconds.
 const GRAIN: Duration = Duration::from_secs(1);
 
 impl StateLock for S3Lock {
@@ -372,7 +375,7 @@ impl StateLock for S3Lock {
         let document =
             state.to_document().map_err(|error| StoreError::Document { place: place(), source: error.into() })?;
         let follows = match store.remembered() {
-            // Somebody else's document was read since.
+            // Another document, written by somebody else, was read since.
             Some(last) if !state.follows(Some((&last.lineage, last.serial))) => {
                 return Err(StoreError::Moved { place: place() });
             }
@@ -388,7 +391,7 @@ impl StateLock for S3Lock {
         }
     }
 
-    /// Nobody has taken it over, nor may yet: the last renewal is not too long ago.
+    /// Whether nobody has taken it over and nobody can have: the last renewal is recent enough.
     fn is_held(&self) -> bool {
         let renewed = *self.held.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         let lasts = self.store.lease.stale_after.saturating_sub(GRAIN);
@@ -397,7 +400,7 @@ impl StateLock for S3Lock {
 
     async fn release(self) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        // Nobody is there once it was lost, and there is nothing to give back.
+        // After a loss, there is no receiver and nothing to release.
         let _ = self.release.send(answer);
         answered.await.unwrap_or(Ok(()))
     }

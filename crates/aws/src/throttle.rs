@@ -1,12 +1,13 @@
-//! AWS's token buckets, kept on our side so that a large apply is paced instead of refused.
+//! A copy of AWS's token buckets on our side, so that a large apply is paced instead of throttled.
 //!
-//! One bucket per EC2 API, per category of ECS calls, and one per other service. Capacities and refills are the defaults
-//! of AWS's API guides (read August 2026); IAM publishes none, about 15 calls a second are commonly seen.
+//! There is one bucket per EC2 API, one per category of ECS calls, and one for each other service. Capacities and
+//! refill rates are the defaults of AWS's API guides (read August 2026). IAM publishes none; about 15 calls per second
+//! are commonly observed.
 //!
-//! Whoever takes a [`Ticket`] waits until the bucket was filled up to its number, so callers are served in order. A
-//! call that AWS refuses tells that somebody else takes from the same bucket: it is then empty, and is filled more
-//! slowly (times 0.6), and faster again with every second without a refusal. Two processes that each think they own
-//! the rate share it in this way.
+//! Each call takes a numbered [`Ticket`] and waits until the bucket has been filled up to that number, so calls are
+//! sent in order. If AWS throttles a call, somebody else uses the same bucket too. Then the bucket counts as empty and
+//! its rate is multiplied by 0.6; the rate recovers with every second without throttling. This way, two processes that
+//! each assume the full rate share it.
 
 use std::{
     collections::HashMap,
@@ -16,35 +17,35 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How many calls at once, and how many each second after that.
+/// How many calls can be made at once, and how many per second after that.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Size {
     capacity: f64,
     per_second: f64,
 }
 
-/// A call that leaves a while before another can arrive right before it. AWS counts arrivals, so a server that counts
-/// exactly as AWS documents would refuse some of a bucket's worth of calls sent exactly at its rate. What half a second
-/// refills stays in the bucket for that (one token at least), and 2 % of the rate for clocks that differ in speed.
+/// A call may be delayed and arrive just before the next one. AWS counts arrivals, so a server with exactly the
+/// documented limits would refuse some calls that were sent exactly at the limit. To prevent that, half a second's worth
+/// of tokens (at least one) stays in the bucket, and 2 % of the rate is left unused because clocks differ in speed.
 const JITTER_SECONDS: f64 = 0.5;
 const SHARE_OF_THE_RATE: f64 = 0.98;
 
-/// What a refusal leaves of the rate, the least that is left after many, and how much of the full rate comes back in a
-/// second: after a single refusal it is whole again in 20 seconds.
+/// The factor of the rate after each throttled call, its lower limit, and how much of the full rate returns per second:
+/// it recovers from one throttled call in 20 seconds.
 const AFTER_A_REFUSAL: f64 = 0.6;
 const LEAST_FACTOR: f64 = 1.0 / 16.0;
 const RECOVERY_PER_SECOND: f64 = 0.02;
 
-/// Refusals within this time are one event: they were all sent before the first answer came.
+/// Throttled calls within this time count once: they were all sent before the first answer.
 const ONE_EVENT: Duration = Duration::from_secs(1);
 
-/// A bucket that AWS documents with these figures.
+/// The size of a bucket with these documented limits.
 fn size(capacity: f64, per_second: f64) -> Size {
     let kept = (per_second * JITTER_SECONDS).max(1.0);
     Size { capacity: (capacity - kept).max(1.0), per_second: per_second * SHARE_OF_THE_RATE }
 }
 
-/// The bucket a call takes from, and its size.
+/// The bucket that a call uses, and its size.
 fn bucket_of(operation: &str) -> (String, Size) {
     let (service, name) = operation.split_once(':').unwrap_or(("", operation));
     match service {
@@ -63,7 +64,7 @@ fn ec2(name: &str) -> Size {
         "RunInstances" => size(5.0, 2.0),
         "TerminateInstances" | "CreateLaunchTemplateVersion" | "CreateNetworkInterface" => size(100.0, 5.0),
         "CreateTags" => size(100.0, 10.0),
-        // Of these, calls with neither a filter nor pages have a smaller bucket, and ids count as no filter.
+        // For these, calls with neither a filter nor pages have a smaller bucket, and ids do not count as a filter.
         "DescribeInstances" | "DescribeNetworkInterfaces" | "DescribeSecurityGroups" | "DescribeVolumes" => {
             size(50.0, 10.0)
         }
@@ -85,25 +86,25 @@ fn ecs(name: &str) -> (&'static str, Size) {
     }
 }
 
-/// A place in the queue of a bucket.
+/// A number in the queue of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Ticket(f64);
 
-/// A bucket since its first call, in tokens.
+/// The state of a bucket since its first call, in tokens.
 #[derive(Debug)]
 struct Level {
     size: Size,
-    /// How many were filled in.
+    /// How many tokens have been filled in.
     filled: f64,
-    /// How many tickets were given.
+    /// How many tickets have been handed out.
     tickets: f64,
-    /// When `filled` was true.
+    /// The time for which `filled` is correct.
     at: Instant,
-    /// The share of the full rate at which it is filled.
+    /// The current share of the full rate.
     factor: f64,
-    /// When AWS last refused a call and the rate was lowered.
+    /// When AWS last throttled a call and the rate was lowered.
     lowered: Option<Instant>,
-    /// Until when the retries of refused calls follow one another.
+    /// The end of the queue of retries.
     retries_until: Instant,
 }
 
@@ -132,7 +133,7 @@ fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
 }
 
-/// The buckets of one account and region.
+/// The token buckets of one account and region.
 #[derive(Debug, Default)]
 pub(crate) struct Buckets(Mutex<Inner>);
 
@@ -143,7 +144,7 @@ struct Inner {
 }
 
 impl Buckets {
-    /// Takes a token for a call: a place in the queue for it.
+    /// Takes a ticket for a call.
     pub fn take(&self, operation: &str, now: Instant) -> Ticket {
         self.with(operation, now, |level| {
             level.tickets += 1.0;
@@ -151,12 +152,12 @@ impl Buckets {
         })
     }
 
-    /// How long it is until a token that was taken is there; less with every call.
+    /// How long a ticket still has to wait; shorter each time, unless AWS throttles a call.
     pub fn wait(&self, operation: &str, ticket: Ticket, now: Instant) -> Duration {
         self.look(operation, now, |level| level.until(ticket.0))
     }
 
-    /// Takes a token for a call that is sent once more, ahead of those that wait, and says how long it is until then.
+    /// Takes a token for a retry, ahead of the queue. Returns how long to wait before it.
     pub fn take_again(&self, operation: &str, now: Instant) -> Duration {
         self.with(operation, now, |level| {
             level.filled -= 1.0;
@@ -164,8 +165,8 @@ impl Buckets {
         })
     }
 
-    /// Takes a token for a call that AWS refused, ahead of those that wait, and says when to send it again. From now on
-    /// the bucket is filled more slowly.
+    /// Takes a token for a throttled call, ahead of the queue, and lowers the bucket's rate. Returns how long to wait
+    /// before sending it again.
     pub fn refused(&self, operation: &str, now: Instant) -> Duration {
         self.with(operation, now, |level| {
             if level.lowered.is_none_or(|at| now.saturating_duration_since(at) >= ONE_EVENT) {
@@ -179,7 +180,7 @@ impl Buckets {
         })
     }
 
-    /// How many tokens were taken.
+    /// How many tokens have been taken.
     #[cfg(test)]
     pub fn taken(&self) -> u64 {
         self.lock().taken
@@ -215,7 +216,7 @@ mod tests {
 
     const RUN: &str = "ec2:RunInstances";
 
-    /// Takes a token and says how long it has to wait.
+    /// Takes a token and returns how long it has to wait.
     fn take(buckets: &Buckets, operation: &str, now: Instant) -> f64 {
         let ticket = buckets.take(operation, now);
         buckets.wait(operation, ticket, now).as_secs_f64()
@@ -240,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_counts_exactly_refuses_no_call_that_is_late_by_half_a_second() {
+    fn calls_delayed_by_half_a_second_stay_within_the_documented_limits() {
         for (operation, capacity, per_second) in
             [(RUN, 5.0, 2.0), ("ec2:CreateTags", 100.0, 10.0), ("iam:CreateRole", 15.0, 15.0)]
         {
             let buckets = Buckets::default();
             let start = Instant::now();
-            // Calls of the first half second arrive at its end, all at once.
+            // Calls of the first half second all arrive at its end.
             let mut arrivals: Vec<f64> = (0..400)
                 .map(|_| take(&buckets, operation, start))
                 .map(|sent| if sent < 0.5 { 0.5 } else { sent })
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_empties_the_bucket_and_slows_it_down_until_it_recovers() {
+    fn a_throttled_call_empties_the_bucket_and_slows_it_down_until_it_recovers() {
         let buckets = Buckets::default();
         let now = Instant::now();
         take(&buckets, RUN, now);
@@ -270,7 +271,7 @@ mod tests {
         assert!((0.4..1.4).contains(&again), "{again}");
         // The retry's token and the next one, at 0.6 of the rate.
         assert!(is_near(take(&buckets, RUN, now), 2.0 / (1.96 * 0.6)));
-        // Refusals of calls that were under way together are one event.
+        // Several throttled calls that were sent together count once.
         buckets.refused(RUN, now);
         assert!(is_near(take(&buckets, RUN, now), 4.0 / (1.96 * 0.6)));
         let later = now + Duration::from_mins(2);
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_waits_longer_once_a_call_is_refused() {
+    fn waiting_calls_wait_longer_after_a_call_is_throttled() {
         let buckets = Buckets::default();
         let now = Instant::now();
         for _ in 0..4 {
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_of_many_refused_calls_follow_one_another() {
+    fn retries_of_many_throttled_calls_are_spread_out() {
         let buckets = Buckets::default();
         let now = Instant::now();
         let waits: Vec<Duration> = (0..10).map(|_| buckets.refused(RUN, now)).collect();

@@ -1,4 +1,4 @@
-//! Whose certificates are trusted: a file of one's own, or what this machine trusts.
+//! The certificate authorities to trust: those of a configured file, or those of this machine.
 
 use std::{io, path::Path};
 
@@ -11,7 +11,7 @@ use rustls::{
 
 use crate::{connect::ConnectError, environment::Environment, files};
 
-/// Where systems keep the authorities that they trust (the list of Go's `crypto/x509`).
+/// Where operating systems keep their certificate authorities (the list of Go's `crypto/x509`).
 const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -21,16 +21,16 @@ const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// A file with certificates, and who names it.
+/// A file with certificates, and the setting that configures it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
-    /// Its path.
+    /// Path of the file.
     pub path: String,
     /// `AWS_CA_BUNDLE`, or `ca_bundle` of a profile, in backticks.
     pub named_by: String,
 }
 
-/// The authorities that are trusted: those of the bundle and no others, as with the AWS CLI, or those of this machine.
+/// The trusted authorities: only those of the bundle, as with the AWS CLI, or else those of this machine.
 pub(crate) fn context(bundle: Option<&Bundle>, environment: &Environment) -> Result<TlsContext, ConnectError> {
     let store = match bundle {
         Some(bundle) => of_bundle(bundle, environment)?,
@@ -44,12 +44,12 @@ fn of_bundle(bundle: &Bundle, environment: &Environment) -> Result<TrustStore, C
     let bytes = files::read(&environment.path(&bundle.path)).map_err(|error| refused(error.to_string()))?;
     let pem = usable(&bytes);
     if pem.is_empty() {
-        return Err(refused("it holds no certificate in PEM form".to_owned()));
+        return Err(refused("it has no certificate in PEM form".to_owned()));
     }
     Ok(TrustStore::empty().with_pem_certificate(pem))
 }
 
-/// The SDK reads `SSL_CERT_FILE` and `SSL_CERT_DIR` by itself, and takes an empty one for a path.
+/// The SDK reads `SSL_CERT_FILE` and `SSL_CERT_DIR` itself, but treats an empty value as a path.
 fn of_this_machine(environment: &Environment) -> Result<TrustStore, ConnectError> {
     if let Some(path) = environment.get("SSL_CERT_FILE")
         && let Err(error) = files::read(Path::new(path))
@@ -69,7 +69,7 @@ fn of_this_machine(environment: &Environment) -> Result<TrustStore, ConnectError
     Ok(TrustStore::default())
 }
 
-/// The certificates of a file that can be used, as PEM; the SDK panics at others.
+/// The usable certificates of a file, as PEM; the SDK panics on others.
 fn usable(bytes: &[u8]) -> String {
     let mut roots = RootCertStore::empty();
     let mut pem = String::new();
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bundle_that_cannot_be_read_or_holds_nothing_is_an_error() {
+    fn an_unreadable_or_empty_bundle_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let named_by = "AWS_CA_BUNDLE".to_owned();
         let missing = Bundle { path: folder.path().join("none.pem").display().to_string(), named_by: named_by.clone() };

@@ -1,8 +1,8 @@
-//! Why a request got no answer of AWS, told for a person: which host, which proxy, and what helps.
+//! Explains why a request got no answer from AWS: which host, which proxy, and the next step.
 //!
-//! [`Unanswered`] is what every [`ConnectorError`] of this crate's HTTP client carries, so that it can be found in an
-//! SDK's error again, however deep. What the layers below tell by type is asked by type; hyper and the SDK's connector
-//! keep the types of a few causes to themselves, and those are told apart by their fixed words.
+//! Every [`ConnectorError`] of this crate's HTTP client contains an [`Unanswered`], which can be found again at any
+//! depth of an SDK error. Causes are recognised by their types where possible. Hyper and the SDK's connector keep some
+//! types private; those causes are recognised by their fixed texts.
 
 use std::{error::Error as StdError, io};
 
@@ -12,75 +12,75 @@ use rustls::CertificateError;
 
 use crate::{pace::Turn, proxy::Proxy};
 
-/// A request without an answer of AWS.
+/// A request without an answer from AWS.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", self.message())]
 pub(crate) struct Unanswered {
-    /// Scheme, name and port of the endpoint.
+    /// Scheme, host and port of the endpoint.
     pub host: String,
-    /// Who names it, where it is not AWS's own.
+    /// The setting that configures it, if it is not AWS's own.
     pub named_by: Option<String>,
-    /// The proxy that the request went through.
+    /// The proxy of the request.
     pub proxy: Option<Proxy>,
-    /// Whether nothing has ever answered there.
+    /// Whether this host has never answered.
     pub is_strange: bool,
-    /// What went wrong.
+    /// The cause.
     pub trouble: Trouble,
-    /// The call that it went wrong for.
+    /// The call that failed.
     pub turn: Option<Turn>,
 }
 
-/// What can go wrong between here and an answer.
+/// What can go wrong before an answer arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// The name of the endpoint, or of the proxy, is not known.
+    /// The name of the endpoint or of the proxy cannot be resolved.
     UnknownName,
-    /// Nothing listens there.
+    /// Nothing listens at the address.
     Refused,
-    /// There is no way to it; the cause in the system's words.
+    /// The address cannot be reached; with the system's error.
     NoWay(String),
-    /// The connection did not come about in time.
+    /// The connection was not opened in time.
     NoConnection,
-    /// The connection came about, and no answer came in time.
+    /// The connection was opened, but no answer came in time.
     Silent,
     /// The connection was closed before an answer.
     Closed,
-    /// The answer began, and did not come to its end.
+    /// The answer started but did not end.
     Cut,
-    /// The certificate is not signed by anybody who is trusted here.
+    /// The certificate is not signed by a trusted authority.
     UnknownIssuer,
-    /// The certificate is refused for another reason.
+    /// The certificate is invalid for another reason.
     Certificate(String),
-    /// The certificate is one of an authority, which a server may not show as its own.
+    /// The certificate is an authority's, which a server must not use as its own.
     Authority,
-    /// It wants a certificate of ours.
+    /// The server requires a client certificate.
     ClientCertificate,
-    /// One of those, and it is the proxy that the TLS connection was to end at.
+    /// One of these problems in the TLS connection to the proxy.
     AtProxy(Box<Trouble>),
-    /// What listens there speaks no TLS, or another one.
+    /// The server speaks no TLS, or an incompatible version.
     NoTls(String),
-    /// The proxy wants a user and a password, or others.
+    /// The proxy requires a user and a password, or other ones.
     ProxyLogin,
-    /// The proxy does not connect to the endpoint.
+    /// The proxy refuses to connect to the endpoint.
     ProxyRefuses,
-    /// Something else answered in the place of AWS: a proxy, a gateway, a login page.
+    /// Something else answered instead of AWS: a proxy, a gateway, a login page.
     Page {
         /// The HTTP status.
         status: u16,
-        /// The title of a page, where it has one.
+        /// The title of the page, if it has one.
         title: Option<String>,
     },
-    /// Anything else, with its causes.
+    /// Any other problem, with its causes.
     Other(String),
 }
 
 impl Unanswered {
-    /// What a connector's error carries.
+    /// Finds the value inside a connector's error.
     pub fn of(error: &ConnectorError) -> Option<&Self> {
         find(error)
     }
 
-    /// Whether another attempt would end in the same.
+    /// Whether another attempt would fail in the same way.
     pub fn is_final(&self) -> bool {
         match &self.trouble {
             Trouble::UnknownIssuer
@@ -96,12 +96,12 @@ impl Unanswered {
         }
     }
 
-    /// Whether nothing came back at all, in all the time there was for it.
+    /// Whether the failure was a time-out.
     pub fn is_silent(&self) -> bool {
         matches!(self.trouble, Trouble::NoConnection | Trouble::Silent | Trouble::Cut)
     }
 
-    /// The connector's error that carries this, of the same kind as its cause, so that the SDK retries as it would.
+    /// Wraps this into a connector's error of the same kind as its cause, so that the SDK's retries do not change.
     pub fn into_error(self, cause: Option<&ConnectorError>) -> ConnectorError {
         let kind = match &self.trouble {
             Trouble::Page { status, .. } if is_passing(*status) => Some(ErrorKind::TransientError),
@@ -116,11 +116,11 @@ impl Unanswered {
         }
     }
 
-    /// What went wrong, as a sentence without its end.
+    /// The error message, without the full stop.
     pub fn message(&self) -> String {
         let Self { host, proxy, trouble, .. } = self;
         let through = proxy.as_ref().map(|proxy| format!(" (through the proxy `{}`)", proxy.shown)).unwrap_or_default();
-        // Without an answer of the proxy, nobody knows of the endpoint yet.
+        // If the proxy does not answer, nothing is known of the endpoint.
         if let (Trouble::AtProxy(trouble), Some(proxy)) = (trouble, proxy) {
             return format!("the proxy {}", self.at(proxy, trouble).message());
         }
@@ -138,23 +138,22 @@ impl Unanswered {
             }
             Trouble::Certificate(why) => format!("`{host}`{through} shows a certificate that is not valid: {why}"),
             Trouble::Authority => format!(
-                "`{host}`{through} shows the certificate of an authority (`CA:TRUE`) where its own belongs, which nobody may trust"
+                "`{host}`{through} uses the certificate of an authority (`CA:TRUE`) as its own, which no client may accept"
             ),
             Trouble::ClientCertificate => {
                 format!("`{host}`{through} requires a client certificate, and there is none")
             }
             Trouble::AtProxy(trouble) => Self { trouble: (**trouble).clone(), ..self.clone() }.message(),
-            Trouble::NoTls(why) => format!("`{host}`{through} does not speak TLS as it must: {why}"),
+            Trouble::NoTls(why) => format!("`{host}`{through} does not speak TLS correctly: {why}"),
             Trouble::ProxyLogin => format!("{end} requires a user and a password, or rejects those it was given"),
             Trouble::ProxyRefuses => format!("{end} refuses to connect to `{host}`"),
             Trouble::Page { status, title } => {
                 let title = title.as_ref().map(|title| format!(", \"{title}\"")).unwrap_or_default();
                 match proxy {
-                    // Nobody answers between the two ends of a tunnel.
-                    Some(proxy) if host.starts_with("http://") => format!(
-                        "the proxy `{}` answers in the place of `{host}`: HTTP status {status}{title}",
-                        proxy.shown
-                    ),
+                    // In a tunnel, only the endpoint itself can answer.
+                    Some(proxy) if host.starts_with("http://") => {
+                        format!("the proxy `{}` answers instead of `{host}`: HTTP status {status}{title}", proxy.shown)
+                    }
                     _ => format!(
                         "`{host}`{through} answers with something that is not AWS's: HTTP status {status}{title}"
                     ),
@@ -164,7 +163,7 @@ impl Unanswered {
         }
     }
 
-    /// The same as if the proxy were the endpoint.
+    /// The same problem with the proxy as the endpoint.
     fn at(&self, proxy: &Proxy, trouble: &Trouble) -> Self {
         Self {
             host: proxy.shown.clone(),
@@ -176,7 +175,7 @@ impl Unanswered {
         }
     }
 
-    /// What to do next.
+    /// The next step, for the line `help:`.
     pub fn help(&self) -> String {
         if let (Trouble::AtProxy(trouble), Some(proxy)) = (&self.trouble, &self.proxy) {
             return self.at(proxy, trouble).help();
@@ -187,63 +186,63 @@ impl Unanswered {
         let name = bare.rsplit_once(':').map_or(bare, |(name, _)| name);
         match (&self.trouble, variable) {
             (Trouble::UnknownName | Trouble::Refused | Trouble::NoWay(_), Some(variable)) => {
-                format!("correct or unset `{variable}`, or name `{name}` in `NO_PROXY`")
+                format!("correct or unset `{variable}`, or add `{name}` to `NO_PROXY`")
             }
             (Trouble::UnknownName, None) => {
-                format!("check `region` in the stack file, {endpoint} and this machine's name service; set `HTTPS_PROXY` where only a proxy knows the internet")
+                format!("check `region` in the stack file, {endpoint} and this machine's name service; set `HTTPS_PROXY` if the internet can be reached only through a proxy")
             }
             (Trouble::Refused, None) if endpoint.contains("`AWS_ENDPOINT_URL") => {
-                format!("start what must listen at `{bare}`, correct {endpoint}, or unset it to use AWS")
+                format!("start the service at `{bare}`, correct {endpoint}, or unset it to use AWS")
             }
-            (Trouble::Refused, None) => format!("start what must listen at `{bare}`, or correct {endpoint}"),
+            (Trouble::Refused, None) => format!("start the service at `{bare}`, or correct {endpoint}"),
             (Trouble::Page { status: 407, .. } | Trouble::ProxyLogin, Some(variable)) => {
                 format!("write them into `{variable}`, as in `http://USER:PASSWORD@proxy:3128`")
             }
             (Trouble::Page { .. } | Trouble::ProxyRefuses, Some(_)) => {
-                format!("have the proxy allow `{name}`, or name it in `NO_PROXY` where it can be reached directly")
+                format!("allow `{name}` in the proxy, or add it to `NO_PROXY` if it can be reached directly")
             }
             (Trouble::Page { .. } | Trouble::ProxyLogin | Trouble::ProxyRefuses, None) => {
-                format!("check {endpoint}, and what stands between this machine and AWS: a gateway or a login page of the network")
+                format!("check {endpoint}, and whether a gateway or a login page of the network is between this machine and AWS")
             }
             (Trouble::Silent | Trouble::Closed | Trouble::Cut | Trouble::NoConnection | Trouble::Other(_), Some(variable)) => {
-                format!("check whether the proxy in `{variable}` lets `{name}` through, and run it again")
+                format!("check whether the proxy in `{variable}` lets `{name}` through, and run the command again")
             }
             (Trouble::Silent | Trouble::Closed | Trouble::Cut, None) => format!(
-                "check what listens at `{bare}` and what stands before it ({endpoint}, a firewall, a VPN), and run it again"
+                "check the service at `{bare}` and what is in front of it ({endpoint}, a firewall, a VPN), and run the command again"
             ),
             (Trouble::NoConnection | Trouble::NoWay(_) | Trouble::Other(_), None) => {
-                format!("check the network, the firewall, {endpoint} and `region` in the stack file; set `HTTPS_PROXY` where only a proxy reaches the internet")
+                format!("check the network, the firewall, {endpoint} and `region` in the stack file; set `HTTPS_PROXY` if the internet can be reached only through a proxy")
             }
             (Trouble::UnknownIssuer, _) => {
-                "name the file with your company's certificate authority in `AWS_CA_BUNDLE`, or as `ca_bundle` of the profile".to_owned()
+                "set `AWS_CA_BUNDLE`, or `ca_bundle` of the profile, to the file with your company's certificate authority".to_owned()
             }
             (Trouble::Certificate(_), _) => {
-                format!("check {endpoint} and this machine's clock, or have the certificate renewed")
+                format!("check {endpoint} and this machine's clock, or renew the certificate")
             }
             (Trouble::Authority, _) => {
-                format!("have `{bare}` show a certificate of its own (`CA:FALSE`), and name the authority that signed it in `AWS_CA_BUNDLE`")
+                format!("give `{bare}` a certificate of its own (`CA:FALSE`), and set `AWS_CA_BUNDLE` to the file with the authority that signed it")
             }
             (Trouble::ClientCertificate | Trouble::AtProxy(_), _) => {
-                format!("Trunnion shows no certificates: correct {endpoint}, or have `{bare}` ask for none")
+                format!("Trunnion sends no client certificate: correct {endpoint}, or configure `{bare}` to require none")
             }
             (Trouble::NoTls(_), _) => {
                 let named = self.named_by.as_ref().map(|by| format!(" (in {by})")).unwrap_or_default();
-                format!("check whether `http://` is meant for `{bare}`{named}, and which proxy stands before it")
+                format!("check whether `{bare}`{named} needs `http://`, and which proxy is in front of it")
             }
         }
     }
 }
 
 impl Trouble {
-    /// What a connector's error tells; `is_of_proxy` says whether the connection was to end at a proxy.
+    /// Recognises the cause of a connector's error; `is_of_proxy` says whether the connection was one to a proxy.
     pub fn of(error: &ConnectorError, is_of_proxy: bool) -> Self {
-        let told = chain(error);
-        let says = |part: &str| told.contains(part);
-        // The words of hyper-util's tunnel, whose error type is not public.
+        let text = chain(error);
+        let says = |part: &str| text.contains(part);
+        // The texts of hyper-util's tunnel; its error type is private.
         let is_tunnel = says("tunnel error");
         if let Some(tls) = find::<rustls::Error>(error) {
             let trouble = of_tls(tls);
-            // Before there is a tunnel, TLS is the proxy's.
+            // Before the tunnel exists, TLS is that of the proxy.
             return if is_tunnel || is_of_proxy { Self::AtProxy(Box::new(trouble)) } else { trouble };
         }
         if is_tunnel && says("proxy authorization required") {
@@ -252,7 +251,7 @@ impl Trouble {
         if is_tunnel && (says("unsuccessful") || says("unexpected end of file") || says("headers too long")) {
             return Self::ProxyRefuses;
         }
-        // The words of the SDK's connector and of hyper-util's resolver.
+        // The texts of the SDK's connector and of hyper-util's resolver.
         if says("HTTP connect timeout") {
             return Self::NoConnection;
         }
@@ -262,7 +261,7 @@ impl Trouble {
         if says("dns error") {
             return Self::UnknownName;
         }
-        // One within another says nothing of its own.
+        // An I/O error that contains another one has no information of its own.
         let of_system = causes(error)
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .find(|error| error.kind() != io::ErrorKind::Other);
@@ -277,30 +276,30 @@ impl Trouble {
             Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => {
                 Self::NoWay(of_system.map(ToString::to_string).unwrap_or_default())
             }
-            // The SDK marks an answer that never began as passing.
+            // The SDK marks an answer that never started as transient.
             _ if error.as_other() == Some(ErrorKind::TransientError) || says("connection closed before") => {
                 Self::Closed
             }
-            _ => Self::Other(told),
+            _ => Self::Other(text),
         }
     }
 }
 
-/// Whether an answer has the request id that AWS gives each of its answers.
+/// Whether an answer has the header with the request id that AWS sends.
 pub(crate) fn has_request_id(answer: &Response) -> bool {
     ["x-amzn-requestid", "x-amz-request-id", "x-amz-id-2", "x-amzn-request-id"]
         .iter()
         .any(|name| answer.headers().get(*name).is_some())
 }
 
-/// Whether the body of an answer has it, as of services that speak XML.
+/// Whether the body has the request id, as in the answers of services that use XML.
 pub(crate) fn names_a_request(body: &[u8]) -> bool {
     body.windows(REQUEST_ID.len()).any(|window| window.eq_ignore_ascii_case(REQUEST_ID))
 }
 
 const REQUEST_ID: &[u8] = b"requestid";
 
-/// Whether an answer is a page for a person, or a proxy's own.
+/// Whether an answer is an HTML page or comes from a proxy.
 pub(crate) fn is_page(answer: &Response) -> bool {
     let kind = answer.headers().get("content-type").unwrap_or_default().trim_start().to_ascii_lowercase();
     kind.starts_with("text/html")
@@ -312,13 +311,13 @@ pub(crate) fn is_page(answer: &Response) -> bool {
 fn of_tls(error: &rustls::Error) -> Trouble {
     match error {
         rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => Trouble::ClientCertificate,
-        // The type of the cause is webpki's, which rustls does not show.
+        // The cause is a type of webpki, which rustls does not export.
         rustls::Error::InvalidCertificate(CertificateError::Other(other))
             if format!("{other:?}").contains("CaUsedAsEndEntity") =>
         {
             Trouble::Authority
         }
-        // The other one: an authority of the same name is trusted, and another key has signed.
+        // `BadSignature`: a trusted authority has the same name but another key.
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             Trouble::UnknownIssuer
         }
@@ -336,7 +335,7 @@ fn of_tls(error: &rustls::Error) -> Trouble {
     }
 }
 
-/// The title of a page, in one line.
+/// The title of a page on one line.
 pub(crate) fn title(page: &[u8]) -> Option<String> {
     let page = String::from_utf8_lossy(page);
     let lower = page.to_ascii_lowercase();
@@ -348,12 +347,12 @@ pub(crate) fn title(page: &[u8]) -> Option<String> {
     (!title.is_empty()).then_some(title)
 }
 
-/// A state of the network that may be gone a moment later.
+/// HTTP statuses of problems that are often temporary.
 fn is_passing(status: u16) -> bool {
     matches!(status, 500 | 502 | 503 | 504)
 }
 
-/// The first cause of this type; what an [`io::Error`] was made of counts as its cause.
+/// The first cause of this type; the inner error of an [`io::Error`] counts as its cause.
 pub(crate) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
@@ -368,7 +367,7 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
     std::iter::successors(Some(error), |error| next(*error))
 }
 
-/// An error with its causes, each said once.
+/// An error with its causes, without repetitions.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut said = String::new();
     for cause in causes(error) {

@@ -1,7 +1,8 @@
-//! Patience: with AWS's consistency lag, with what is slow to let go, and with what is slow to start.
+//! Waits: for AWS's eventual consistency, for resources that are slow to be released, and for those that are slow to
+//! start.
 //!
-//! What is repeated is `|| async { … }` and not `async || { … }`: of the latter, the compiler does not see that its futures
-//! can move between threads.
+//! Repeated calls are closures `|| async { … }`, not `async || { … }`: the compiler cannot prove that the futures of
+//! the latter can be sent between threads.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -15,25 +16,25 @@ use crate::{
     error::{Class, Failure},
 };
 
-/// Why a wait ended before its time.
+/// Why a wait ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// The person asked for it.
+    /// The user interrupted it.
     Interrupted,
-    /// It took too long.
+    /// It took longer than allowed.
     OutOfPatience,
 }
 
-/// The first pause between two looks; each is half as long again as the one before, up to the pace of the connection.
-/// Much of what is waited for is there at once.
+/// The first pause between two polls. Each pause is half as long again as the one before, up to the connection's
+/// `pace`. Many waits end after a very short time.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The pause before a look, counted from 0.
+/// The pause before a poll; the first poll has the number 0.
 pub(crate) fn pause(look: u32, pace: Duration) -> Duration {
     FIRST_PAUSE.mul_f64(1.5_f64.powi(i32::try_from(look.min(32)).unwrap_or(32))).min(pace)
 }
 
-/// A wait that ends by itself.
+/// A wait with an end.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
     aws: &'a Aws,
@@ -42,12 +43,12 @@ pub(crate) struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// Whether patience is at its end.
+    /// Whether the wait has reached its end.
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.until
     }
 
-    /// Waits until it is time to look again.
+    /// Waits until the next poll.
     pub async fn look(&self) -> Result<(), Ended> {
         if self.is_over() {
             return Err(Ended::OutOfPatience);
@@ -60,12 +61,12 @@ impl Wait<'_> {
 }
 
 impl Aws {
-    /// A wait for something that AWS is slow to learn of, or that is slow to let go.
+    /// A wait for AWS's eventual consistency, or for a resource that is slow to be released.
     pub(crate) fn short_wait(&self) -> Wait<'_> {
         self.wait(self.connection.patience)
     }
 
-    /// A wait for a host or a service.
+    /// A wait for a host or a service, five times as long.
     pub(crate) fn long_wait(&self) -> Wait<'_> {
         self.wait(self.connection.patience * 5)
     }
@@ -74,7 +75,7 @@ impl Aws {
         Wait { aws: self, until: Instant::now() + patience, looks: AtomicU32::new(0) }
     }
 
-    /// Looks for something that is said to be there until AWS shows it, for a short while.
+    /// Reads an existing resource until AWS shows it, for a short time.
     pub(crate) async fn until_seen<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
         &self,
         mut look: impl FnMut() -> F,
@@ -97,7 +98,7 @@ impl Aws {
         repeat(&self.short_wait(), classes, call).await
     }
 
-    /// The same for as long as a host or a service may take: something else must end first.
+    /// The same, as long as a host or a service may take to end.
     pub(crate) async fn very_patiently<T, F: Future<Output = Result<T, Failure>> + Send>(
         &self,
         classes: &[Class],
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_looks_come_quickly_and_the_last_ones_at_the_pace() {
+    fn the_first_pauses_are_short_and_the_last_ones_are_the_pace() {
         let pauses: Vec<u128> = (0..9).map(|look| pause(look, Duration::from_secs(3)).as_millis()).collect();
         assert_eq!(pauses, [250, 375, 562, 843, 1265, 1898, 2847, 3000, 3000]);
         assert_eq!(pause(u32::MAX, Duration::from_secs(3)), Duration::from_secs(3));

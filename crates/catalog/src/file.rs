@@ -1,8 +1,8 @@
-//! Reads the embedded table of instance types: comma-separated lines, `#` before a comment.
+//! Reads the embedded table of instance types: comma-separated lines; a line that starts with `#` is a comment.
 
 use crate::{Architecture, InstanceType, UsdPerHour};
 
-/// Every line that is whole; the test of the crate proves that none of the embedded file is left out.
+/// Every valid line, sorted by name. The crate's tests prove that every line of the embedded file is valid.
 pub(crate) fn read(text: &'static str) -> Vec<InstanceType> {
     let mut types: Vec<InstanceType> = text.lines().filter_map(line).collect();
     types.sort_unstable_by_key(|known| known.name);

@@ -1,8 +1,8 @@
-//! What an EC2 instance type can do: interfaces per network card, addresses, vCPU, memory, bandwidth, price. Beside them,
-//! AWS's partitions, and the limits of its services that a stack can meet.
+//! Facts of EC2 instance types (interfaces per network card, addresses, vCPU, memory, bandwidth, price), AWS's
+//! partitions, and the limits of AWS services that a stack can reach.
 //!
-//! In: the name of an instance type. Out: its facts, from a dated file that is part of the program
-//! (`data/instance-types.csv`, whose header names its sources). Nothing here asks AWS.
+//! The facts come from a dated file that is part of the program (`data/instance-types.csv`; its header names its
+//! sources). This crate makes no AWS calls.
 //!
 //! ```
 //! let big = trunnion_catalog::instance_type("c6in.32xlarge").unwrap();
@@ -25,10 +25,10 @@ pub use crate::{
     partition::{COMMERCIAL, PARTITIONS, Partition},
 };
 
-/// The day of the prices and of the bandwidth figures, and the region the prices are of.
+/// The region and the date of the prices; the bandwidth figures have the same date.
 pub const PRICES_AS_OF: &str = "us-east-1, 2026-07-20";
 
-/// Processor architecture, spelled as AWS does.
+/// Processor architecture, with AWS's spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Architecture {
     /// Intel and AMD.
@@ -40,7 +40,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Every architecture, in order.
+    /// Every architecture.
     pub const ALL: [Architecture; 2] = [Architecture::X86_64, Architecture::Arm64];
 
     /// AWS's spelling: `x86_64` or `arm64`.
@@ -63,36 +63,38 @@ impl fmt::Display for Architecture {
 pub struct InstanceType {
     /// AWS's name, such as `c6in.32xlarge`.
     pub name: &'static str,
-    /// What its processors run.
+    /// The architecture of its processors.
     pub architecture: Architecture,
     /// Virtual CPUs.
     pub vcpu: u32,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// Bandwidth in Mbit/s that all its network cards hold together for any time.
+    /// Sustained bandwidth of all its network cards together, in Mbit/s.
     pub baseline_mbps: u32,
-    /// Bandwidth in Mbit/s that all its network cards reach together for a while; the baseline where there is no burst.
+    /// Burst bandwidth of all its network cards together, in Mbit/s; equal to the baseline where the type does not
+    /// burst.
     pub peak_mbps: u32,
-    /// How many interfaces each network card takes at most, card 0 first.
+    /// How many interfaces each network card allows, card 0 first.
     pub cards: Vec<u32>,
-    /// How many private IPv4 addresses one interface takes, the primary one included.
+    /// How many private IPv4 addresses one interface allows, the primary one included.
     pub ipv4_per_interface: u32,
-    /// On-demand price of Linux as of [`PRICES_AS_OF`], where it is known.
+    /// On-demand price of Linux as of [`PRICES_AS_OF`]; `None` where it is not known.
     pub on_demand: Option<UsdPerHour>,
 }
 
 impl InstanceType {
-    /// How many network interfaces it takes over all cards.
+    /// How many network interfaces the type allows on all its cards together.
     pub fn max_interfaces(&self) -> u32 {
         self.cards.iter().sum()
     }
 
-    /// Whether it takes this many interfaces with this many IPv4 addresses on each.
+    /// Whether the type allows this many interfaces with this many IPv4 addresses on each.
     pub fn fits(&self, interfaces: u32, addresses: u32) -> bool {
         interfaces <= self.max_interfaces() && addresses <= self.ipv4_per_interface
     }
 
-    /// How many interfaces it takes, for a message: `16 (8 on each of 2 network cards)`, or `15` with a single card.
+    /// How many interfaces the type allows, for a message: `16 (8 on each of 2 network cards)`, or `15` with a single
+    /// card.
     pub fn interfaces_in_words(&self) -> String {
         let total = self.max_interfaces();
         match self.cards.as_slice() {
@@ -107,11 +109,11 @@ impl InstanceType {
         }
     }
 
-    /// The type to take instead of this one for more interfaces or addresses than it has.
+    /// The type to suggest instead of this one when it has too few interfaces or addresses.
     ///
-    /// One for general, compute or memory work that is no bare metal; with the same architecture before another, with
-    /// no less bandwidth before less, with a known price before none (those are the ones made for networking), then the
-    /// smallest and the fastest.
+    /// Only general purpose, compute and memory types that are not bare metal are suggested. The order of preference:
+    /// the same architecture; at least the same bandwidth; a known price (prices are known for the types made for
+    /// networking); the fewest vCPUs; the least memory; the highest bandwidth.
     pub fn larger(&self, interfaces: u32, addresses: u32) -> Option<&'static InstanceType> {
         instance_types().filter(|other| other.fits(interfaces, addresses) && other.is_general()).min_by_key(|other| {
             (
@@ -147,10 +149,10 @@ pub fn instance_types() -> impl Iterator<Item = &'static InstanceType> {
     TYPES.iter()
 }
 
-/// The known name that is most like this one, if any is near enough to be what was meant.
+/// The known name that is most similar to this one, if one is similar enough to be a likely typing error.
 pub fn nearest(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    // A longer text than any name is no slip of the pen, and comparing it would cost its length each time.
+    // A text longer than any name is not a typing error, and the cost of a comparison grows with its length.
     if name.len() > 40 {
         return None;
     }
@@ -158,7 +160,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
         .map(|known| (strsim::damerau_levenshtein(&name, known.name), known.name))
         .filter(|(distance, known)| distance * 3 <= known.len())
         .min_by_key(|&(distance, known)| {
-            // Among equally near ones the size that was typed is the more likely to be meant.
+            // Of two equally similar names, prefer the one with the size that was typed.
             (distance, size(known) != size(&name), known)
         })
         .map(|(_, known)| known)

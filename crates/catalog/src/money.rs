@@ -1,4 +1,4 @@
-//! Money per time, in whole millionths so that sums are exact.
+//! Prices per hour in whole millionths of a dollar, so that sums are exact.
 
 use std::{fmt, iter::Sum, ops};
 
@@ -20,7 +20,7 @@ impl UsdPerHour {
         self.0
     }
 
-    /// Reads a decimal such as `7.2576`, with at most six places.
+    /// Reads a decimal such as `7.2576`, with at most six decimal places.
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, places) = text.split_once('.').unwrap_or((text, ""));
         if places.len() > 6 || !places.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -33,7 +33,7 @@ impl UsdPerHour {
 }
 
 impl fmt::Display for UsdPerHour {
-    /// Four places as AWS prints them, rounded to the nearest; `{:.2}` for two.
+    /// Prints four decimal places as AWS does, rounded to the nearest; `{:.2}` prints two.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = u32::try_from(f.precision().unwrap_or(4).min(6)).unwrap_or(6);
         let unit = 10_u64.pow(6 - places);

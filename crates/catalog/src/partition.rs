@@ -1,25 +1,25 @@
-//! AWS's partitions: which one a region lies in, and what is spelled differently there.
+//! AWS's partitions: which one a region belongs to, and which domains and principals it uses.
 //!
-//! Ids, domains and the forms of regions are those of `partitions.json`, which every AWS SDK carries (read November 2026).
+//! Ids, domains and region prefixes come from `partitions.json`, which every AWS SDK contains (read November 2026).
 
-/// A partition: regions with accounts, ARNs and domains of their own.
+/// A partition: a group of regions with its own accounts, ARNs and domains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
     /// As ARNs spell it, such as `aws-cn`.
     pub id: &'static str,
-    /// What AWS calls it.
+    /// AWS's name for it.
     pub name: &'static str,
     /// The domain of its service endpoints, and of ECR's registries.
     pub domain: &'static str,
-    /// The domain of its dual-stack endpoints for registries and the like.
+    /// The domain of dual-stack endpoints, such as those of ECR's registries.
     pub dual_stack_domain: &'static str,
-    /// Whether its regions are cut off from the internet.
+    /// Whether its regions have no connection to the internet.
     pub is_isolated: bool,
-    /// How its regions begin.
+    /// The prefix of its regions' names.
     prefix: &'static str,
 }
 
-/// The partition of every region that belongs to no other one.
+/// The partition of every region that no other partition's prefix matches.
 pub const COMMERCIAL: Partition = Partition {
     id: "aws",
     name: "AWS",
@@ -60,7 +60,7 @@ const fn isolated(id: &'static str, prefix: &'static str, domain: &'static str) 
     Partition { id, name: "an isolated AWS partition", domain, dual_stack_domain: domain, is_isolated: true, prefix }
 }
 
-/// Every partition; the commercial one, whose regions have no prefix of their own, is the last.
+/// Every partition. The commercial one is last because its empty prefix matches every region.
 pub const PARTITIONS: [Partition; 8] = [
     CHINA,
     GOV_CLOUD,
@@ -73,15 +73,16 @@ pub const PARTITIONS: [Partition; 8] = [
 ];
 
 impl Partition {
-    /// The partition that a region lies in.
+    /// The partition that a region belongs to.
     pub fn of(region: &str) -> Self {
         PARTITIONS.into_iter().find(|partition| region.starts_with(partition.prefix)).unwrap_or(COMMERCIAL)
     }
 
-    /// The principal by which a service assumes a role, such as `ecs-tasks.amazonaws.com`.
+    /// The service principal that a trust policy names, such as `ecs-tasks.amazonaws.com`.
     ///
-    /// It ends in `amazonaws.com` in every partition, the European Sovereign Cloud included, where IAM refuses
-    /// `ec2.amazonaws.eu` as an "Invalid principal in policy" (pulumi/pulumi-eks#2341). In China, EC2's own has its domain.
+    /// It ends in `amazonaws.com` in every partition. This includes the European Sovereign Cloud: IAM there refuses
+    /// `ec2.amazonaws.eu` as an "Invalid principal in policy" (pulumi/pulumi-eks#2341). The only exception is EC2 in
+    /// China, whose principal ends in China's own domain.
     pub fn service_principal(self, service: &str) -> String {
         let domain = if self.id == CHINA.id && service == "ec2" { self.domain } else { COMMERCIAL.domain };
         format!("{service}.{domain}")
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_region_lies_in_one_partition() {
+    fn every_region_belongs_to_one_partition() {
         for (region, id, domain) in [
             ("eu-west-3", "aws", "amazonaws.com"),
             ("us-east-1", "aws", "amazonaws.com"),
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn services_are_principals_of_the_commercial_domain_but_for_ec2_in_china() {
+    fn service_principals_use_the_commercial_domain_except_ec2_in_china() {
         let of = |region| ["ec2", "ecs-tasks"].map(|service| Partition::of(region).service_principal(service));
         for region in ["eu-west-3", "us-gov-west-1", "eusc-de-east-1"] {
             assert_eq!(of(region), ["ec2.amazonaws.com", "ecs-tasks.amazonaws.com"], "{region}");

@@ -1,4 +1,4 @@
-//! The embedded table is whole, and lookups say what AWS's pages say.
+//! The whole embedded table can be read, and lookups return what AWS's pages say.
 
 use crate::{Architecture, UsdPerHour, instance_type, instance_types, nearest};
 
@@ -16,7 +16,7 @@ fn every_line_of_the_file_is_read() {
 }
 
 #[test]
-fn facts_are_those_of_aws() {
+fn facts_match_aws_pages() {
     let big = instance_type("c6in.32xlarge").unwrap();
     assert_eq!(big.architecture, Architecture::X86_64);
     assert_eq!((big.vcpu, big.memory_mib), (128, 256 * 1024));
@@ -31,13 +31,13 @@ fn facts_are_those_of_aws() {
 }
 
 #[test]
-fn limits_are_told_in_words() {
+fn interface_limits_are_described_per_network_card() {
     assert_eq!(instance_type("c6in.32xlarge").unwrap().interfaces_in_words(), "16 (8 on each of 2 network cards)");
     assert_eq!(instance_type("c6in.16xlarge").unwrap().interfaces_in_words(), "15");
 }
 
 #[test]
-fn a_larger_type_has_the_same_architecture_if_it_can() {
+fn a_larger_type_has_the_same_architecture_if_possible() {
     let small = instance_type("c7gn.16xlarge").unwrap();
     assert_eq!(small.larger(20, 50).unwrap().name, "c8gn.24xlarge");
     let intel = instance_type("c6in.8xlarge").unwrap();
@@ -50,7 +50,7 @@ fn a_larger_type_has_the_same_architecture_if_it_can() {
 }
 
 #[test]
-fn the_nearest_name_is_what_was_meant() {
+fn a_mistyped_name_finds_the_nearest_type() {
     assert_eq!(nearest("c6in.32xlrage"), Some("c6in.32xlarge"));
     assert_eq!(nearest("C6IN.32XLARGE"), Some("c6in.32xlarge"));
     assert_eq!(nearest("enormous"), None);

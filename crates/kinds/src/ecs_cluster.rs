@@ -1,4 +1,4 @@
-//! `ecs_cluster`: where the control plane runs. It counts as created once the cluster is there.
+//! `ecs_cluster`: the cluster of the control plane's service. The engine counts it as created once the cluster exists.
 
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules};
@@ -8,16 +8,16 @@ use crate::Tags;
 /// An ECS cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EcsCluster {
-    /// Its name, unique in account and region.
+    /// Unique in account and region.
     pub name: String,
-    /// Its tags.
+    /// All its tags, including those that Trunnion sets.
     pub tags: Tags,
 }
 
 impl EcsCluster {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "ecs_cluster";
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &[],

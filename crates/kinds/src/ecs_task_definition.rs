@@ -1,6 +1,7 @@
-//! `ecs_task_definition`: what the control plane runs. It counts as created once its revision is registered.
+//! `ecs_task_definition`: what the control plane runs. The engine counts it as created once its revision is registered.
 //!
-//! Revisions never change: every change but one of tags registers a new one and then deregisters the old one.
+//! Revisions never change. A change of tags keeps the revision; every other change registers a new revision and then
+//! deregisters the old one.
 
 use std::collections::BTreeMap;
 
@@ -14,28 +15,28 @@ use crate::Tags;
 pub struct EcsTaskDefinition {
     /// The name that all its revisions share.
     pub family: String,
-    /// Fargate CPU units.
+    /// In Fargate CPU units: 1,024 are one vCPU.
     pub cpu: u32,
-    /// Fargate memory in MiB.
+    /// In MiB.
     pub memory: u32,
-    /// ARN of the role that starts the task.
+    /// ARN of the role that ECS uses to start the task: to read the secrets and write the logs.
     pub execution_role: Value,
-    /// ARN of the role the task has.
+    /// ARN of the role that the task's own processes have.
     pub task_role: Value,
-    /// Names of empty volumes that its containers share.
+    /// Names of the empty volumes that its containers share.
     pub volumes: Vec<String>,
-    /// Its containers by name.
+    /// By the container's name.
     pub containers: BTreeMap<String, Container>,
-    /// Its tags.
+    /// All its tags, including those that Trunnion sets.
     pub tags: Tags,
 }
 
-/// One container.
+/// One container of the task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    /// Image with its tag.
+    /// Image reference with its tag.
     pub image: String,
-    /// Whether the task ends with it.
+    /// Whether the whole task stops when this container stops.
     pub essential: bool,
     /// Entry point and its arguments; empty for the image's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -43,78 +44,78 @@ pub struct Container {
     /// Arguments; empty for the image's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// The user it runs as; the image's own without.
+    /// The user it runs as; `None` for the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Plain environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, Value>,
-    /// Environment variables by the ARN of the secret that holds them.
+    /// Names of environment variables with the ARN of the secret that has the value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, Value>,
-    /// Volumes it sees.
+    /// Volumes that are mounted in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
-    /// Containers it waits for, with the condition (`SUCCESS`, `HEALTHY`, …).
+    /// Names of containers it waits for, with the condition (`SUCCESS`, `HEALTHY`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub depends_on: BTreeMap<String, String>,
     /// TCP ports it listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<i32>,
-    /// How ECS asks whether it is well.
+    /// How ECS checks its health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
     /// Seconds between SIGTERM and SIGKILL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_timeout_seconds: Option<i32>,
-    /// Where it logs to.
+    /// Where its output goes.
     pub log: LogConfiguration,
 }
 
-/// A volume in a container.
+/// A volume mounted in a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// The volume's name.
     pub volume: String,
-    /// Where the container sees it.
+    /// Path in the container.
     pub path: String,
-    /// Whether it can only read it.
+    /// Whether the container cannot write to it.
     pub read_only: bool,
 }
 
-/// How ECS asks a container whether it is well.
+/// How ECS checks a container's health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// `CMD-SHELL` and a line, or `CMD` and words.
+    /// `CMD-SHELL` and a command line, or `CMD` and a command with its arguments.
     pub command: Vec<String>,
-    /// Seconds between two questions.
+    /// Seconds between two checks.
     pub interval_seconds: i32,
-    /// Seconds until a question counts as unanswered.
+    /// Seconds until a check without an answer counts as failed.
     pub timeout_seconds: i32,
-    /// How many bad answers make it unhealthy.
+    /// How many failed checks in a row make the container unhealthy.
     pub retries: i32,
-    /// Seconds at the start in which bad answers do not count.
+    /// Seconds after the start in which failed checks do not count.
     pub start_period_seconds: i32,
 }
 
-/// The `awslogs` driver.
+/// The `awslogs` log driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogConfiguration {
     /// The log group's name.
     pub group: String,
-    /// Its region.
+    /// The log group's region.
     pub region: String,
     /// Prefix of the log stream.
     pub stream_prefix: String,
 }
 
 impl EcsTaskDefinition {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "ecs_task_definition";
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
-        // An address stays until the control plane no longer lists its host.
+        // An Elastic IP is released only once the control plane no longer lists its host.
         depends_on: &["iam_role", "log_group", "instance", "elastic_ip"],
         blocks: &[],
         attributes: &[
@@ -131,11 +132,11 @@ impl EcsTaskDefinition {
     };
 }
 
-/// The image that writes the conf by default, and the same one of Docker Hub, which was the default once.
+/// The images that write the configuration file: the present default, and the former default from Docker Hub.
 const WRITERS: [&str; 2] = ["public.ecr.aws/docker/library/busybox:1.37.0", "busybox:1.37.0"];
 
-/// Whether containers differ in nothing but where the image comes from that writes the conf: no task is stopped for that
-/// alone. Containers that change otherwise take the default of today.
+/// Whether the containers differ only in the registry of the image that writes the configuration file. No task is
+/// stopped for that difference alone; when the containers differ in something else too, they get the present default.
 fn differs_in_writer(desired: &Value, observed: &Value) -> bool {
     const WRITER: &str = "conf";
     let [today, once] = WRITERS;
@@ -161,14 +162,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_writer_may_still_come_from_docker_hub() {
+    fn a_writer_image_from_docker_hub_is_accepted() {
         let containers = |writer: &str, main: &str| -> Value {
             json!({ "conf": { "image": writer }, "control-plane": { "image": main } }).into()
         };
         let [today, once] = WRITERS;
         let wanted = containers(today, "a");
         assert!(differs_in_writer(&wanted, &containers(once, "a")));
-        assert!(!differs_in_writer(&wanted, &containers(once, "b")), "it is registered anew anyway");
+        assert!(!differs_in_writer(&wanted, &containers(once, "b")), "another difference registers a new revision");
         assert!(!differs_in_writer(&wanted, &containers("busybox:1.36.0", "a")));
         assert!(!differs_in_writer(&containers("mirror/busybox:1", "a"), &containers(once, "a")));
     }

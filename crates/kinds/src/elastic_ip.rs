@@ -1,27 +1,27 @@
-//! `elastic_ip`: a host's public address. It counts as created once it is allocated; its association follows, because AWS
-//! takes it only once the host runs.
+//! `elastic_ip`: a host's public address. The engine counts it as created once it is allocated. The association
+//! follows, because AWS accepts it only once the host runs.
 
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
-/// An Elastic IP address, associated with the primary private address of a host's primary interface. The host that
-/// replaces another one gets the same address, so that targets can allow it by its number.
+/// An Elastic IP address, associated with the primary private address of a host's primary interface. A host that
+/// replaces another one gets the same address, so that targets can allow the address in their firewalls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIp {
-    /// `id` of the host; nothing while it is not associated.
+    /// `id` of the host; null while the address is not associated.
     pub instance: Value,
     /// The primary private address of the host.
     pub private_ip: Value,
-    /// Its tags.
+    /// All its tags, including those that Trunnion sets.
     pub tags: Tags,
 }
 
 impl ElasticIp {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "elastic_ip";
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["instance"],

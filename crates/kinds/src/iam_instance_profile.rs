@@ -1,4 +1,5 @@
-//! `iam_instance_profile`: hands a role to instances. It counts as created once the profile is there; its role follows.
+//! `iam_instance_profile`: gives a role to instances. The engine counts it as created once the profile exists; its role
+//! is added afterwards.
 
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
@@ -8,20 +9,20 @@ use crate::Tags;
 /// An instance profile with its role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IamInstanceProfile {
-    /// Its name, unique in the account; one that is there keeps it, for hosts are launched with it.
+    /// Unique in the account. An existing profile keeps its name, because hosts were launched with it.
     pub name: String,
-    /// `/trunnion/<stack>/<region>/`; one that is there keeps it.
+    /// `/trunnion/<stack>/<region>/`; an existing profile keeps its path.
     pub path: String,
-    /// The names of its roles; AWS takes one.
+    /// Names of its roles; AWS allows one.
     pub roles: Vec<Value>,
-    /// Its tags.
+    /// All its tags, including those that Trunnion sets.
     pub tags: Tags,
 }
 
 impl IamInstanceProfile {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "iam_instance_profile";
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["iam_role"],

@@ -1,19 +1,20 @@
-//! Names of a stack in IAM, which knows no regions: each name and path says its region.
+//! Names of a stack in IAM. IAM is global, so each name and path contains the stack's region.
 //!
-//! Dots stand between the parts, because no part has one: `a.eu-west-3.generator` is never the name of another stack's role,
-//! and never one that an earlier version gave. Those had neither region nor dots (`a-generator` in `/trunnion/a/`). What has
-//! such a name keeps it, because hosts are launched with it; [`region_of`] says in which region it is in use.
+//! The parts are separated by dots, because no part contains one. So `a.eu-west-3.generator` is never the name of
+//! another stack's role, nor a name that an earlier version gave: those had no region and no dots (`a-generator` in
+//! `/trunnion/a/`). A role or profile with such a name keeps it, because hosts were launched with it; [`region_of`]
+//! finds the region where it is in use.
 
 use sha2::{Digest as _, Sha256};
 use trunnion_engine::hex;
 
-/// IAM takes 64 characters for a role's name, 128 for an instance profile's.
+/// The limit of a role's name in characters; an instance profile's name can have 128.
 const LONGEST: usize = 64;
 
-/// How many characters of a digest end a name that would be too long.
+/// How many characters of the digest a shortened name ends with.
 const DIGEST: usize = 8;
 
-/// The beginning of every path of a stack.
+/// The prefix of all IAM paths of a stack, in every region.
 pub fn iam_prefix(stack: &str) -> String {
     format!("/trunnion/{stack}/")
 }
@@ -23,12 +24,13 @@ pub fn iam_path(stack: &str, region: &str) -> String {
     format!("{}{region}/", iam_prefix(stack))
 }
 
-/// The path that earlier versions gave, in every region.
+/// The IAM path that earlier versions used, in every region.
 pub fn former_iam_path(stack: &str) -> String {
     iam_prefix(stack)
 }
 
-/// The name of a stack's role in a region: `loadtest.eu-west-3.control-plane`.
+/// The name of a stack's role in a region, such as `loadtest.eu-west-3.control-plane`. A name over the limit is cut and
+/// ends with a digest of the whole.
 pub fn role_name(stack: &str, region: &str, which: &str) -> String {
     let name = format!("{stack}.{region}.{which}");
     if name.len() <= LONGEST {
@@ -54,8 +56,9 @@ pub fn former_instance_profile_name(stack: &str) -> String {
     former_role_name(stack, "generator")
 }
 
-/// The region that the policies of a role are about, which an earlier version named without one: that of the ECS tasks which
-/// may assume it, or of the stack's bucket which it reads. Other ARNs, of an image's repository say, tell nothing.
+/// The region in which a role with a former name is in use, read from its policies: the region of the ECS tasks that
+/// may assume it, or of the stack's bucket that it reads. Other ARNs, such as that of an image's repository, may be of
+/// another region.
 pub fn region_of<'p>(policies: &[&'p str], bucket_prefix: &str) -> Option<&'p str> {
     let bucket = format!(":::{bucket_prefix}");
     policies.iter().find_map(|policy| {
@@ -71,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_names_fit_and_stay_apart() {
+    fn long_names_are_cut_and_stay_distinct() {
         let stack = "abcdefghijklmnopqrstuvwxyz--abcd";
         assert_eq!(role_name(stack, "ap-southeast-1", "control-plane").len(), 61);
         let long = role_name(stack, "ap-southeast-and-further-1", "control-plane");
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_tells_its_region() {
+    fn the_region_is_read_from_a_policy() {
         let region = |policies: &[&'static str]| region_of(policies, "loadtest-123456789012-");
         assert_eq!(region(&[r#"{"aws:SourceArn":"arn:aws:ecs:eu-west-3:123456789012:*"}"#]), Some("eu-west-3"));
         let bucket = r#"{"Resource":["arn:aws:s3:::loadtest-123456789012-us-gov-east-1/generator/*"]}"#;

@@ -1,37 +1,38 @@
-//! `iam_role`: what a host or task may do. It counts as created once the role is there; its policy follows.
+//! `iam_role`: what a host or task may do. The engine counts it as created once the role exists; its policy is added
+//! afterwards.
 
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
-/// A role with its only policy.
+/// An IAM role with one inline policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IamRole {
-    /// Its name, unique in the account; one that is there keeps it.
+    /// Unique in the account; an existing role keeps its name.
     pub name: String,
-    /// `/trunnion/<stack>/<region>/`; one that is there keeps it.
+    /// `/trunnion/<stack>/<region>/`; an existing role keeps its path.
     pub path: String,
-    /// What it is for.
+    /// The text that IAM shows for it.
     pub description: String,
-    /// Who may assume it, as JSON.
+    /// Who may assume the role, as JSON.
     pub trust_policy: String,
-    /// What it may do, as JSON: the inline policy [`IamRole::POLICY`]; without one it may do nothing.
+    /// What the role may do, as JSON: the inline policy [`IamRole::POLICY`]. Without it the role may do nothing.
     pub policy: Option<Value>,
-    /// The names of further inline policies: none.
+    /// Names of further inline policies. A stack has none, so any is removed.
     pub other_policies: Vec<String>,
-    /// The ARNs of attached policies: none.
+    /// ARNs of attached managed policies. A stack has none, so any is detached.
     pub attached_policies: Vec<String>,
-    /// Its tags.
+    /// All its tags, including those that Trunnion sets.
     pub tags: Tags,
 }
 
 impl IamRole {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "iam_role";
     /// The name of the role's inline policy.
     pub const POLICY: &str = "trunnion";
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &[],

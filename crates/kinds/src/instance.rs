@@ -1,4 +1,5 @@
-//! `instance`: a generator host. It counts as created once `RunInstances` answered; the token finds it again.
+//! `instance`: a generator host. The engine counts it as created once `RunInstances` has answered; the client token
+//! finds it again.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,23 +7,23 @@ use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
-/// The `state` that every host should have.
+/// The `state` of a running host.
 pub const STATE_RUNNING: &str = "running";
 
-/// A host of a pool.
+/// One host of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// `id` of the launch template it is launched from.
+    /// `id` of its launch template.
     pub launch_template: Value,
-    /// The template's version it is launched from.
+    /// Version of the launch template.
     pub version: Value,
-    /// `digest` of the launch template: another one replaces the host.
+    /// `digest` of the launch template. A host with another digest is replaced.
     pub template: Value,
     /// How many network interfaces it has.
     pub interfaces: u32,
     /// How many private IPv4 addresses each of them has.
     pub addresses: u32,
-    /// [`STATE_RUNNING`]; a stopped host is started again.
+    /// [`STATE_RUNNING`]: a stopped host differs, so it is started.
     pub state: String,
     /// Tags of the instance, its volumes and its interfaces.
     pub tags: Tags,
@@ -31,11 +32,11 @@ pub struct Instance {
 /// One element of the computed attribute `network_interfaces`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceInterface {
-    /// `eni-…`
+    /// Interface id (`eni-…`).
     pub id: String,
-    /// Network card.
+    /// Index of its network card.
     pub card: u32,
-    /// Device number on the card.
+    /// Device index on the card.
     pub device: u32,
     /// Its primary private address.
     pub private_ip: String,
@@ -44,9 +45,9 @@ pub struct InstanceInterface {
 }
 
 impl Instance {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "instance";
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["launch_template", "iam_instance_profile", "security_group", "s3_object"],

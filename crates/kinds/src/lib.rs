@@ -1,8 +1,8 @@
-//! The kinds of resources a stack consists of: their attributes as plain structs, and the rules by which they change.
+//! The kinds of resources in a stack: their attributes as plain structs, and the rules for changing them.
 //!
-//! A struct's fields are the attributes by name; a field of type [`Value`] may refer to another resource
-//! until that one is there. [`rule_book`] collects the rules of all kinds for the engine, [`lookup`] holds what is only
-//! looked up.
+//! A struct's fields are the attributes by name. A field of type [`Value`] may refer to another resource that does not
+//! exist yet. [`rule_book`] collects the rules of all kinds for the engine; [`lookup`] has the queries for what is only
+//! read.
 //!
 //! ```
 //! use trunnion_kinds::{LogGroup, rule_book};
@@ -56,19 +56,19 @@ pub use crate::{
     security_group::{SecurityGroup, SecurityGroupRule},
 };
 
-/// Tags by key.
+/// Values by key.
 pub type Tags = BTreeMap<String, String>;
 
-/// The tag that says which stack a resource belongs to.
+/// The tag with the name of the stack that a resource belongs to.
 pub const STACK_TAG: &str = "trunnion:stack";
 
-/// The tag that says which resource of its stack it is.
+/// The tag with a resource's address in its stack.
 pub const ADDRESS_TAG: &str = "trunnion:address";
 
-/// The tag that says which home its stack has: it tells two stacks of one name apart.
+/// The tag with the home of a resource's stack: it distinguishes two stacks of the same name.
 pub const HOME_TAG: &str = "trunnion:home";
 
-/// The tag of an instance that says what it was launched from: the `digest` of its launch template.
+/// The tag of an instance with the `digest` of the launch template it was launched from.
 pub const TEMPLATE_TAG: &str = "trunnion:template";
 
 /// The rules of all kinds.
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_need_is_deleted_after_them() {
+    fn a_resource_is_deleted_after_those_that_depend_on_it() {
         let book = rule_book();
         let may = |kind: &str, other: &str| book.may_depend(&kind.into(), &other.into());
         assert!(may("ecs_service", "iam_role"), "through the task definition");

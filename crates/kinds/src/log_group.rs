@@ -1,4 +1,5 @@
-//! `log_group`: where the control plane logs to. It counts as created once the group is there; its retention follows.
+//! `log_group`: the control plane's logs. The engine counts it as created once the group exists; its retention is set
+//! afterwards.
 
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules};
@@ -8,24 +9,24 @@ use crate::Tags;
 /// A `CloudWatch` Logs group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogGroup {
-    /// Its name, unique in account and region.
+    /// Unique in account and region.
     pub name: String,
-    /// How many days events are kept; 0 is for ever.
+    /// How many days events are kept; 0 means for ever.
     pub retention_days: i32,
-    /// Its tags.
+    /// All its tags, including those that Trunnion sets.
     pub tags: Tags,
 }
 
 impl LogGroup {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "log_group";
 
-    /// The beginning of the names of a stack's groups.
+    /// The prefix of the names of a stack's groups.
     pub fn prefix(stack: &str) -> String {
         format!("/trunnion/{stack}/")
     }
 
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &[],

@@ -1,13 +1,13 @@
-//! What a stack looks at and never changes: how each lookup asks, and what it finds.
+//! What a stack reads and never changes.
 //!
-//! Each struct is a query; the attributes found, to which resources refer, are named in its documentation.
+//! Each struct is a query. Its documentation names the attributes it finds; resources refer to those.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Value;
 
-/// The network. Finds `id` (`vpc-…`) and `cidr`; `ipv6` where it has a range of IPv6 addresses, and `dns_servers`, their
-/// addresses, where its DHCP options name others than Amazon's.
+/// The network. Finds `id` (`vpc-…`) and `cidr`; also `ipv6` if the VPC has a range of IPv6 addresses, and
+/// `dns_servers` (addresses) if its DHCP options name servers other than Amazon's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Vpc {
@@ -15,7 +15,7 @@ pub enum Vpc {
     Default,
     /// By id.
     Id(String),
-    /// The only one that carries this tag.
+    /// The only VPC with this tag.
     Tag {
         /// The tag's key.
         key: String,
@@ -25,63 +25,63 @@ pub enum Vpc {
 }
 
 impl Vpc {
-    /// The lookup's kind.
+    /// First part of the lookup's address.
     pub const KIND: &str = "vpc";
 }
 
-/// A subnet. Finds `id` (`subnet-…`), `zone`, `cidr`, `free_addresses` (IPv4 addresses nobody uses) and `default_route`:
-/// where its traffic to `0.0.0.0/0` goes (`internet_gateway`, `nat`, `other` or `none`).
+/// A subnet. Finds `id` (`subnet-…`), `zone`, `cidr`, `free_addresses` (the number of unused IPv4 addresses) and
+/// `default_route`: where its traffic to `0.0.0.0/0` goes (`internet_gateway`, `nat`, `other` or `none`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
-    /// `id` of the VPC it must lie in.
+    /// `id` of the VPC that the subnet must belong to.
     pub vpc: Value,
-    /// The availability zone: the VPC's default subnet in it, or its only one.
+    /// The availability zone. Finds the VPC's default subnet in it, or else its only subnet in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// The subnet's id, where no zone is given.
+    /// The subnet's id, if no zone is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
 impl Subnet {
-    /// The lookup's kind.
+    /// First part of the lookup's address.
     pub const KIND: &str = "subnet";
 }
 
-/// A machine image. Finds `id` (`ami-…`), `name`, `architecture`, `root_device` (`/dev/xvda`) and, where AWS says it,
-/// `root_size_gib`, which a root volume has at least.
+/// A machine image. Finds `id` (`ami-…`), `name`, `architecture`, `root_device` (`/dev/xvda`) and, if AWS returns it,
+/// `root_size_gib`: the smallest possible size of a root volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// The SSM parameter that holds its id.
+    /// The SSM parameter whose value is the image's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
-    /// Its id, where no parameter is given.
+    /// The image's id, if no parameter is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// `x86_64` or `arm64`: another architecture is refused.
+    /// `x86_64` or `arm64`: an image of another architecture is refused.
     pub architecture: String,
 }
 
 impl Image {
-    /// The lookup's kind.
+    /// First part of the lookup's address.
     pub const KIND: &str = "image";
 }
 
-/// An instance type of the region. Finds `name`, `interfaces` (all network cards together) and
-/// `addresses` (IPv4 per interface).
+/// An instance type that the region offers. Finds `name`, `interfaces` (all network cards together) and `addresses`
+/// (IPv4 per interface).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceType {
-    /// Its name.
+    /// Such as `c6in.32xlarge`.
     pub name: String,
 }
 
 impl InstanceType {
-    /// The lookup's kind.
+    /// First part of the lookup's address.
     pub const KIND: &str = "instance_type";
 }
 
-/// A secret that must exist; its value is never read. Finds `arn`, the whole one, and `kms_key` where a key of the account's
-/// own encrypts it.
+/// A secret that must exist; its value is never read. Finds `arn`, the complete one, and `kms_key` if a customer
+/// managed key encrypts the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
     /// Its ARN, with or without the six characters that Secrets Manager appends.
@@ -89,18 +89,18 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// The lookup's kind.
+    /// First part of the lookup's address.
     pub const KIND: &str = "secret";
 }
 
-/// How many Elastic IP addresses the region may have. Finds `most`, the account's quota, and `used`: those that are there,
-/// of this stack or not.
+/// How many Elastic IP addresses the region allows. Finds `most`, the account's quota, and `used`: how many are
+/// allocated, by this stack or otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIpQuota {}
 
 impl ElasticIpQuota {
-    /// The lookup's kind.
+    /// First part of the lookup's address.
     pub const KIND: &str = "elastic_ip_quota";
-    /// What AWS allows by default.
+    /// AWS's default quota.
     pub const DEFAULT: i64 = 5;
 }

@@ -1,4 +1,4 @@
-//! `s3_bucket`: where the generator binaries lie. It counts as created once the bucket is there.
+//! `s3_bucket`: the bucket of the generator binaries. The engine counts it as created once the bucket exists.
 
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules};
@@ -8,34 +8,34 @@ use crate::Tags;
 /// A private bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct S3Bucket {
-    /// Its name, unique in the world.
+    /// Unique in its partition.
     pub name: String,
-    /// Whether old versions of objects are kept.
+    /// Whether S3 keeps old versions of objects.
     pub versioning: bool,
-    /// The server-side encryption of every object, as S3 spells it: `AES256`.
+    /// The server-side encryption of every object, in S3's spelling: `AES256`.
     pub encryption: String,
-    /// Whether all four kinds of public access are blocked.
+    /// Whether all four settings of "block public access" are on.
     pub public_access_blocked: bool,
     /// The bucket policy, as JSON.
     pub policy: String,
-    /// Its tags.
+    /// All its tags, including those that Trunnion sets.
     pub tags: Tags,
 }
 
-/// The name of a stack's bucket: the same wherever it is computed, so a bucket is found without any state.
+/// The name of a stack's bucket. It is always computed the same way, so a bucket is found without any state.
 pub fn bucket_name(stack: &str, account: &str, region: &str) -> String {
     format!("{}{region}", bucket_prefix(stack, account))
 }
 
-/// The beginning of the names of a stack's buckets: the region follows.
+/// The prefix of the names of a stack's buckets; the region follows it.
 pub fn bucket_prefix(stack: &str, account: &str) -> String {
     format!("{stack}-{account}-")
 }
 
 impl S3Bucket {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "s3_bucket";
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &[],

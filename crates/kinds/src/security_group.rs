@@ -1,28 +1,29 @@
-//! `security_group`: who may reach an interface. It counts as created once the group is there; its rules follow.
+//! `security_group`: who may reach an interface. The engine counts it as created once the group exists; its rules are
+//! added afterwards.
 
 use serde::{Deserialize, Serialize};
 use trunnion_engine::{Attribute, Computed, Replacement, Rules, Value};
 
 use crate::Tags;
 
-/// A security group with all of its rules.
+/// A security group with all its rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
-    /// Its name, unique in the VPC.
+    /// Unique in the VPC.
     pub name: String,
-    /// What it is for.
+    /// The text that EC2 shows for it.
     pub description: String,
-    /// `vpc-…`
+    /// Id of the VPC (`vpc-…`).
     pub vpc: Value,
-    /// What may come in.
+    /// Rules for incoming traffic.
     pub ingress: Vec<SecurityGroupRule>,
-    /// What may go out.
+    /// Rules for outgoing traffic.
     pub egress: Vec<SecurityGroupRule>,
-    /// Its tags.
+    /// All its tags, including those that Trunnion sets.
     pub tags: Tags,
 }
 
-/// One permission; a permission for several peers is several rules.
+/// One rule with one peer; AWS's permissions with several peers are several rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroupRule {
     /// `tcp`, `udp`, `icmp`, or `-1` for all.
@@ -35,15 +36,15 @@ pub struct SecurityGroupRule {
     pub to_port: Option<i32>,
     /// A CIDR block, a prefix list (`pl-…`) or a security group (`sg-…`).
     pub peer: Value,
-    /// What it is for.
+    /// The text that EC2 shows for it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
 }
 
 impl SecurityGroup {
-    /// The kind's name.
+    /// First part of the address of every resource of this kind.
     pub const KIND: &str = "security_group";
-    /// The kind's rules.
+    /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
         depends_on: &["security_group"],

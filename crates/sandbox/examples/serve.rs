@@ -1,8 +1,8 @@
-//! Serves a sandbox: `serve ADDRESS [DIRECTORY]`, until Ctrl-C.
+//! Serves a sandbox until Ctrl-C: `serve ADDRESS [DIRECTORY]`.
 //!
-//! `THROTTLE=1` turns AWS's token buckets on, `LAG_MS` sets the consistency lag.
+//! `THROTTLE=1` turns AWS's token buckets on; `LAG_MS` sets the consistency lag in milliseconds.
 
-#![expect(clippy::print_stderr, reason = "an example talks to its user")]
+#![expect(clippy::print_stderr, reason = "an example prints for its user")]
 
 use std::{env, error::Error, path::PathBuf, time::Duration};
 

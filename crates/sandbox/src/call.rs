@@ -1,34 +1,34 @@
-//! One request as the services see it, and what they answer.
+//! A request as the services see it, and its answer.
 
 use jiff::Timestamp;
 use trunnion_catalog::Partition;
 
 use crate::query::Params;
 
-/// A request after its signature, service and action were read.
+/// A request whose signature, service and action have been read.
 #[derive(Debug)]
 pub struct Call {
     /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`.
     pub service: String,
     /// The region of the credential scope.
     pub region: String,
-    /// `Action` of a query request, or what follows the dot of `X-Amz-Target`.
+    /// `Action` of a query request, or the part of `X-Amz-Target` after the dot.
     pub action: String,
-    /// What was sent.
+    /// The body of the request.
     pub input: Input,
-    /// When the call arrived; every state that takes a moment is worked out from it.
+    /// When the call arrived. States that change with time are computed from it.
     pub now: Timestamp,
-    /// The id of this request, which answers in XML repeat.
+    /// The request id, which XML answers repeat.
     pub request_id: String,
 }
 
 impl Call {
-    /// How the ARNs of the call's region begin, such as `arn:aws-cn`.
+    /// The prefix of ARNs in the call's region, such as `arn:aws-cn`.
     pub fn arn(&self) -> String {
         arn_of(&self.region)
     }
 
-    /// The form parameters; none when the request is a JSON document.
+    /// The form parameters; none if the request is a JSON document.
     pub fn params(&self) -> Params<'_> {
         match &self.input {
             Input::Query(pairs) => Params::new(pairs),
@@ -37,7 +37,7 @@ impl Call {
     }
 }
 
-/// How the ARNs of a region begin: `arn` and the region's partition.
+/// The prefix of ARNs in a region: `arn` and the region's partition.
 pub fn arn_of(region: &str) -> String {
     format!("arn:{}", Partition::of(region).id)
 }
@@ -54,23 +54,23 @@ pub enum Input {
 /// The body of a successful answer.
 #[derive(Debug)]
 pub enum Reply {
-    /// A whole XML document.
+    /// A complete XML document.
     Xml(String),
     /// A JSON document (`application/x-amz-json-1.1`).
     Json(serde_json::Value),
 }
 
-/// The code of the sandbox's own error: its data cannot be written.
+/// The error code of the sandbox itself if it cannot write its data.
 pub const CANNOT_KEEP: &str = "SandboxCannotKeepItsData";
 
-/// An error as AWS answers it.
+/// An error in AWS's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// HTTP status.
     pub status: u16,
     /// AWS's error code, such as `InvalidParameterValue`.
     pub code: String,
-    /// AWS's text.
+    /// AWS's message.
     pub message: String,
 }
 
@@ -80,13 +80,14 @@ impl Fault {
         Self { status: 400, code: code.into(), message: message.into() }
     }
 
-    /// The data of the sandbox cannot be written, for want of room say. Not a 500, which clients try again and again.
+    /// The sandbox cannot write its data, for example because the disk is full. The status is not 500, because clients
+    /// retry that many times.
     pub fn not_kept(error: &dyn std::error::Error) -> Self {
         let why = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         Self::new(CANNOT_KEEP, format!("the sandbox cannot keep its data: {error}{why}")).with_status(507)
     }
 
-    /// The same fault under another HTTP status (IAM answers 404 and 409).
+    /// The same error with another HTTP status (IAM uses 404 and 409).
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;

@@ -1,4 +1,4 @@
-//! What happens to a call before and beside its execution: it is counted, throttled, or made to go wrong.
+//! Handles a call before and beside its execution: counts it, throttles it, or makes it fail.
 
 use std::{
     collections::BTreeMap,
@@ -18,9 +18,9 @@ use crate::{
 /// How often an operation was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CallCount {
-    /// Calls so far, those that failed included.
+    /// Calls so far, including failed ones.
     pub count: u64,
-    /// How many of them were refused because of the rates.
+    /// How many of them were throttled.
     pub refused: u64,
     /// Whether the operation changes anything.
     pub mutating: bool,
@@ -29,20 +29,20 @@ pub struct CallCount {
 /// The calls so far by `service:Action`.
 pub type Calls = BTreeMap<String, CallCount>;
 
-/// What is to become of a call.
+/// What happens to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Execute and answer it.
     Execute,
-    /// Execute it and close the connection.
+    /// Execute it, then close the connection without an answer.
     ExecuteAndDrop,
-    /// Close the connection.
+    /// Close the connection without an execution or an answer.
     Drop,
-    /// Answer this.
+    /// Answer this error.
     Refuse(Fault),
 }
 
-/// Counts, buckets and faults.
+/// The counters, token buckets and fault rules.
 #[derive(Debug)]
 pub(crate) struct Control {
     inner: Mutex<Inner>,
@@ -51,13 +51,13 @@ pub(crate) struct Control {
 #[derive(Debug)]
 struct Inner {
     calls: Calls,
-    /// The place of the latest answered call in the longest row of calls that each began after another was answered.
+    /// The length of the longest chain of answered calls in which each call began after the answer to the one before.
     in_a_row: u64,
     faults: Vec<Armed>,
     buckets: Option<Buckets>,
 }
 
-/// A rule with the calls it has seen.
+/// A rule, and how many calls it has seen.
 #[derive(Debug)]
 struct Armed {
     rule: FaultRule,
@@ -76,28 +76,28 @@ impl Control {
         self.lock().calls.clone()
     }
 
-    /// A call begins; gives its place in the row of those that followed on each other.
+    /// A call begins. Returns its position in the longest chain of consecutive calls.
     pub(crate) fn begin(&self) -> u64 {
         self.lock().in_a_row + 1
     }
 
-    /// The call at this place is answered.
+    /// The call with this position has been answered.
     pub(crate) fn end(&self, place: u64) {
         let mut inner = self.lock();
         inner.in_a_row = inner.in_a_row.max(place);
     }
 
-    /// How many calls followed on each other.
+    /// The length of the longest chain of consecutive calls.
     pub(crate) fn calls_in_a_row(&self) -> u64 {
         self.lock().in_a_row
     }
 
-    /// Puts new rules in the place of the old ones.
+    /// Replaces the fault rules.
     pub(crate) fn set_faults(&self, faults: Vec<FaultRule>) {
         self.lock().faults = arm(faults);
     }
 
-    /// Counts a call and says what is to become of it.
+    /// Counts a call and decides what happens to it.
     pub(crate) fn admit(&self, service: &str, region: &str, action: &str, params: &Params<'_>) -> Verdict {
         let operation = format!("{service}:{action}");
         let mut inner = self.lock();
@@ -162,7 +162,7 @@ mod tests {
     use crate::{Effect, FaultRule, query::Params};
 
     #[test]
-    fn a_fault_strikes_the_calls_it_names_and_no_other() {
+    fn a_fault_affects_only_the_calls_it_names() {
         let rule = FaultRule { operation: "ec2:RunInstances".into(), nth: 2, times: 1, effect: Effect::DropAfter };
         let control = Control::new(vec![rule], false);
         let call = |action| control.admit("ec2", "eu-west-3", action, &Params::new(&[]));

@@ -1,7 +1,7 @@
-//! Counts, faults and the credentials' presence for S3, whose operations only `s3s` can tell apart.
+//! Counts, faults and the check for credentials for S3. Only `s3s` can recognise S3's operations.
 //!
-//! `s3s` asks before it reads an operation's input. What is to become of the call is left in the request's [`Slot`],
-//! where the server finds it when `s3s` is done.
+//! `s3s` calls the gate before it reads an operation's input. The gate stores its verdict in the request's [`Slot`],
+//! where the server finds it after `s3s` has returned.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,10 +16,10 @@ use crate::{
     query::Params,
 };
 
-/// Where the server finds what is to become of a request it handed to `s3s`; it goes with the request's extensions.
+/// The place of the verdict for a request to `s3s`, passed along in the request's extensions.
 pub(crate) type Slot = Arc<OnceLock<Verdict>>;
 
-/// The gate that every S3 operation passes once its signature is verified.
+/// The gate that `s3s` calls for every S3 operation after it has verified the signature.
 #[derive(Debug, Clone)]
 pub struct Gate {
     control: Arc<Control>,
@@ -42,7 +42,7 @@ impl S3Access for Gate {
         }
         let verdict = self.control.admit("s3", "", context.s3_op().name(), &Params::new(&[]));
         if let Some(slot) = context.extensions_mut().get::<Slot>() {
-            // A request passes once, so the slot is empty.
+            // A request passes the gate once, so the slot is empty.
             let _ = slot.set(verdict.clone());
         }
         match verdict {

@@ -1,9 +1,9 @@
-//! The file that keeps the world: one line per call that changed something.
+//! The file that stores the sandbox's data: one line per call that changed something.
 //!
-//! `world.jsonl` begins with a header; each further line is the JSON array of the rows one call touched. A line is
-//! handed to the kernel before the call is answered, so a killed process loses nothing it answered for; a line that a
-//! kill cut short is dropped, and with it the whole call. At open the file is replayed, and written anew when most of
-//! it is history. A lock on a file beside it keeps a second process out.
+//! `world.jsonl` starts with a header. Every further line is a JSON array of the rows that one call changed. A line is
+//! written before the call is answered, so a killed process loses no change that it has answered. A line that a kill
+//! cut short is dropped, and with it the whole call. When the file is opened, it is replayed, and rewritten if most of
+//! its rows are outdated. A lock file beside it excludes a second process.
 
 use std::{
     borrow::Cow,
@@ -20,19 +20,19 @@ use crate::{SandboxError, table::AnyTable};
 
 const FORMAT: u32 = 1;
 
-/// The journal of a directory.
+/// The file name of the journal.
 const FILE: &str = "world.jsonl";
 
-/// The first line is far shorter.
+/// In bytes. A real header is much shorter.
 const LONGEST_HEADER: u64 = 4096;
 
-/// Rewriting is worth it once this many more rows were replayed than are alive.
+/// The journal is rewritten if this many more rows were replayed than exist now.
 const SPARE_ROWS: usize = 10_000;
 
 /// A table with the name it has in the journal.
 pub(crate) type NamedTable<'t> = (&'static str, &'t mut dyn AnyTable);
 
-/// The account whose data is kept in a directory; nothing where there is none, or where it cannot be read.
+/// The account whose data is in a directory; `None` if the directory has no readable journal.
 pub fn account_of(directory: &Path) -> Option<String> {
     let mut header = String::new();
     BufReader::new(File::open(directory.join(FILE)).ok()?.take(LONGEST_HEADER)).read_line(&mut header).ok()?;
@@ -45,9 +45,9 @@ pub fn account_of(directory: &Path) -> Option<String> {
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
-    /// Lines that could not be written yet.
+    /// Lines that could not be written so far.
     pending: Vec<u8>,
-    /// Held for as long as the world is open.
+    /// Held as long as the data is open.
     _lock: File,
 }
 
@@ -74,7 +74,7 @@ struct Read<'r> {
 }
 
 impl Journal {
-    /// Locks `directory`, which is created if need be, and puts back into `tables` what its journal holds.
+    /// Locks `directory`, creates it if necessary, and loads the journal's rows into `tables`.
     pub(crate) fn open(directory: &Path, account: &str, tables: Vec<NamedTable<'_>>) -> Result<Self, SandboxError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -103,8 +103,8 @@ impl Journal {
         Ok(Self { path, file, pending: Vec::new(), _lock: lock })
     }
 
-    /// Writes what was touched in `tables` since the last call, as one line; nothing if nothing was. What could not be
-    /// written, for want of room say, leaves no part of a line behind, and is written by a later call.
+    /// Writes the rows of `tables` that changed since the last call as one line; nothing if no row changed. If a write
+    /// fails, for example because the disk is full, the file has no partial line, and a later call writes the rows.
     pub(crate) fn append(&mut self, tables: Vec<NamedTable<'_>>) -> Result<(), SandboxError> {
         let mut rows = Vec::new();
         for (name, table) in tables {
@@ -191,8 +191,8 @@ fn replay(
     Ok(rows)
 }
 
-/// Writes the world as it is to a new file and puts it in the old one's place.
-#[expect(clippy::disallowed_methods, reason = "the journal is where the sandbox's world is written")]
+/// Writes the current rows to a new file and replaces the old one with it.
+#[expect(clippy::disallowed_methods, reason = "the journal is where the sandbox stores its data")]
 fn rewrite(
     path: &Path,
     account: &str,

@@ -1,4 +1,4 @@
-//! What the JSON services share: reading a request into its type, AWS's timestamps, pages.
+//! Helpers of the JSON services: typed requests, AWS's timestamps, pages.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::call::{Call, Fault, Input};
 
-/// The request as its type; unknown members are passed over, as AWS does.
+/// The request as a type; unknown members are ignored, as AWS does.
 pub(crate) fn input<T: DeserializeOwned>(call: &Call) -> Result<T, Fault> {
     match &call.input {
         Input::Json(document) => {
@@ -20,12 +20,12 @@ pub(crate) fn input<T: DeserializeOwned>(call: &Call) -> Result<T, Fault> {
     }
 }
 
-/// Seconds since the epoch with a fraction, as the JSON protocol writes timestamps.
+/// Seconds since the epoch with a fraction, the format of timestamps in the JSON protocol.
 pub(crate) fn epoch(moment: Timestamp) -> Value {
     Value::from(moment.as_duration().as_secs_f64())
 }
 
-/// The first hexadecimal digits of the SHA-256 of `text`: ids that look random and are not.
+/// The first hexadecimal digits of the SHA-256 of `text`: an id that looks random but is always the same.
 pub(crate) fn hex_id(text: &str, digits: usize) -> String {
     let mut id = hex(&Sha256::digest(text.as_bytes()));
     id.truncate(digits);
@@ -41,16 +41,16 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// `hex_id` in the shape of a UUID.
+/// `hex_id` in the format of a UUID.
 pub(crate) fn uuid_id(text: &str) -> String {
     let id = hex_id(text, 32);
     format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..])
 }
 
-/// One page of `items`, which come with the key that orders them, and the token of the next page.
+/// One page of `items`, which are sorted by their keys, and the token of the next page.
 ///
-/// A token is the last key of its page, so that what is created or deleted between two pages shifts nothing. Gives
-/// `None` for a token that is not one.
+/// A token is the last key of its page, so resources that are created or deleted between two pages do not shift the
+/// others. Returns `None` if the token is invalid.
 pub(crate) fn page<T>(
     mut items: Vec<(String, T)>,
     limit: usize,
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_continue_where_the_last_one_ended_although_rows_went() {
+    fn a_page_continues_correctly_after_rows_were_deleted() {
         let (first, token) = page(keyed(&["a", "b", "c", "d"]), 2, None, false).unwrap();
         assert_eq!(first, ["a", "b"]);
         let (second, token) = page(keyed(&["a", "c", "d"]), 2, token.as_deref(), false).unwrap();
@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn descending_pages_go_down() {
+    fn descending_pages_continue_downwards() {
         let (first, token) = page(keyed(&["a", "b", "c"]), 2, None, true).unwrap();
         assert_eq!(first, ["c", "b"]);
         assert_eq!(page(keyed(&["a", "b", "c"]), 2, token.as_deref(), true).unwrap().0, ["a"]);
     }
 }
 
-/// What the services' tests share: a world whose pace is ten seconds, and calls at a chosen second.
+/// Helpers of the services' tests: a sandbox with a pace of ten seconds, and calls at a given second.
 #[cfg(test)]
 pub(crate) mod testing {
     use std::time::Duration;

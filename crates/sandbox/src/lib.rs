@@ -1,10 +1,11 @@
-//! An AWS look-alike on loopback, as small as the calls Trunnion makes and as strict as AWS where it relies on it.
+//! A simulation of AWS on loopback. It supports the calls that Trunnion makes, and is as strict as AWS where Trunnion
+//! relies on it.
 //!
-//! EC2, IAM, STS, ECS, Systems Manager parameters, CloudWatch Logs, Secrets Manager and S3 are served on one address,
-//! told apart by the credential scope of the signature, to any AWS client that is given the address as its endpoint
-//! and the credentials [`ACCESS_KEY_ID`] and [`SECRET_ACCESS_KEY`]. The world is kept in a directory or in memory.
+//! One address serves EC2, IAM, STS, ECS, Systems Manager parameters, CloudWatch Logs, Secrets Manager and S3; the
+//! credential scope of the signature selects the service. Any AWS client can use it, with that address as its endpoint
+//! and the credentials [`ACCESS_KEY_ID`] and [`SECRET_ACCESS_KEY`]. The data is kept in a directory or in memory.
 //!
-//! Listen on loopback: whoever reaches the address can do everything, and the credentials are known to all.
+//! Listen only on loopback: the credentials are public, so everybody who reaches the address can do everything.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! `CloudWatch` Logs: log groups, how long they keep, and their tags.
+//! `CloudWatch` Logs: log groups, their retention, and their tags.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ impl State {
         vec![("logs.groups", &mut self.groups)]
     }
 
-    /// Whether the region has a log group of this name.
+    /// Whether the region has a log group with this name.
     pub(crate) fn has_group(&self, region: &str, account: &str, name: &str) -> bool {
         self.groups.get(&arn(region, account, name)).is_some()
     }
@@ -221,7 +221,7 @@ fn untag(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     Ok(Reply::Json(json!({})))
 }
 
-/// The tag calls take the ARN without `:*` (their API reference says so, and AWS refuses the other).
+/// The tag calls need the ARN without `:*`: their API reference says so, and AWS refuses the other form.
 fn bare(arn: &str) -> Result<&str, Fault> {
     if arn.ends_with(":*") || !arn.starts_with("arn:") {
         return Err(invalid(format!("The resource ARN {arn} is not valid.")));

@@ -1,30 +1,30 @@
-//! How a sandbox is to behave, and what can go wrong opening one.
+//! The options of a sandbox, and its errors.
 
 use std::{io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// How a sandbox behaves.
+/// The options of a sandbox.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The directory that keeps the world; without one it lives in memory.
+    /// The directory for the data; without one it is kept in memory.
     pub data: Option<PathBuf>,
-    /// The account that everything belongs to, twelve digits.
+    /// The twelve digits of the account that all resources belong to.
     pub account: String,
-    /// How long a state that takes a moment takes (pending to running, draining to inactive).
+    /// How long gradual state changes take, such as pending to running or draining to inactive.
     pub pace: Duration,
-    /// Whether calls are throttled by AWS's documented token buckets.
+    /// Whether calls are throttled with AWS's documented token buckets.
     pub throttle: bool,
-    /// For how long a new resource is not found, and a new instance profile not accepted by `RunInstances`.
+    /// How long Describe calls do not show a new resource, and `RunInstances` does not accept a new instance profile.
     pub consistency_lag: Duration,
-    /// How long every call takes at least.
+    /// The shortest duration of a call.
     pub latency: Duration,
-    /// Whether the identity may have service-linked roles made, as AWS does with the first cluster and the first spot host
-    /// of an account.
+    /// Whether the identity may create service-linked roles, which AWS does with the first cluster and the first spot
+    /// instance of an account.
     pub makes_service_roles: bool,
-    /// The account's quota of Elastic IPs for each region.
+    /// The quota of Elastic IPs in each region.
     pub elastic_ips: usize,
-    /// Calls that go wrong.
+    /// Rules for calls that fail.
     pub faults: Vec<FaultRule>,
 }
 
@@ -44,19 +44,19 @@ impl Default for Options {
     }
 }
 
-/// Makes certain calls of an operation go wrong.
+/// Makes some calls of an operation fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
-    /// `service:Action`, such as `ec2:RunInstances`; `ec2:*` is every call of the service.
+    /// `service:Action`, such as `ec2:RunInstances`; `ec2:*` matches all calls of the service.
     pub operation: String,
-    /// The first call that goes wrong, counted from one since the rule was given.
+    /// The first call that fails, counted from one since the rule was set.
     #[serde(default = "one")]
     pub nth: u64,
-    /// How many calls go wrong from there.
+    /// How many calls in a row fail.
     #[serde(default = "one")]
     pub times: u64,
-    /// What happens to them.
+    /// How they fail.
     pub effect: Effect,
 }
 
@@ -64,74 +64,74 @@ fn one() -> u64 {
     1
 }
 
-/// What happens to a call that goes wrong.
+/// How a call fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// It is not executed and answers this error.
+    /// The call is not executed and answers this error.
     Error {
         /// AWS's error code.
         code: String,
         /// HTTP status.
         status: u16,
-        /// AWS's text.
+        /// AWS's message.
         #[serde(default)]
         message: String,
     },
-    /// It is not executed, and the connection is closed without an answer.
+    /// The call is not executed, and the connection is closed without an answer.
     DropBefore,
-    /// It is executed, and the connection is closed without an answer.
+    /// The call is executed, and the connection is closed without an answer.
     DropAfter,
 }
 
-/// Why a sandbox cannot be opened or go on.
+/// Why a sandbox cannot be opened or cannot continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
-    /// Another process has the data directory.
+    /// Another process uses the data directory.
     #[error("the data directory `{directory}` is in use by {holder}", directory = .directory.display())]
     InUse {
         /// The data directory.
         directory: PathBuf,
-        /// Who has it, such as `process 4711`.
+        /// The other process, such as `process 4711`.
         holder: String,
     },
     /// A file of the data directory cannot be read or written.
     #[error("cannot read or write `{path}`", path = .path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The journal holds something that this version does not understand.
-    #[error("line {line} of `{path}` is not a line of a world's journal: {reason}", path = .path.display())]
+    /// The journal has a line that this version cannot read.
+    #[error("line {line} of `{path}` is not a valid line of a sandbox's journal: {reason}", path = .path.display())]
     Journal {
-        /// The journal.
+        /// Path of the journal.
         path: PathBuf,
-        /// The line, counted from one.
+        /// Number of the line, counted from one.
         line: usize,
-        /// What is wrong with it.
+        /// Why the line is invalid.
         reason: String,
     },
-    /// The data directory keeps the world of another account.
-    #[error("the data directory keeps the account {kept}, not {asked}")]
+    /// The data directory has the data of another account.
+    #[error("the data directory belongs to the account {kept}, not {asked}")]
     OtherAccount {
-        /// The account kept.
+        /// The account of the data.
         kept: String,
-        /// The account asked for.
+        /// The account in the options.
         asked: String,
     },
     /// A row cannot be written as JSON.
     #[error("cannot write a row as JSON")]
     Encoding {
-        /// What the serialiser said.
+        /// The serialiser's error.
         source: serde_json::Error,
     },
     /// The listener has no address.
     #[error("cannot read the address of the listener")]
     Listener {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

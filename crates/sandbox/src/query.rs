@@ -1,7 +1,7 @@
-//! Form parameters of the query protocols, by their dotted names.
+//! Form parameters of the query protocols, accessed by their dotted names.
 //!
-//! `Filter.1.Value.2=x` is the second value of the first filter: `params.items("Filter")` gives one [`Params`] per
-//! filter, and `.list("Value")` of it the values. IAM puts `member` between: `params.items("Tags.member")`.
+//! `Filter.1.Value.2=x` is the second value of the first filter: `params.items("Filter")` returns one [`Params`] per
+//! filter, and its `.list("Value")` the values. IAM adds `member`: `params.items("Tags.member")`.
 
 use std::{collections::BTreeMap, ops::Bound, rc::Rc, str::FromStr};
 
@@ -15,13 +15,13 @@ pub struct Params<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// All parameters of a request; of a name sent twice the last one counts.
+    /// All parameters of a request; if a name occurs twice, the last value counts.
     pub fn new(pairs: &'a [(String, String)]) -> Self {
         let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Self { pairs: Rc::new(pairs), prefix: String::new() }
     }
 
-    /// What was sent under this name.
+    /// The value of this parameter.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         if self.prefix.is_empty() {
             return self.pairs.get(name).copied();
@@ -29,14 +29,14 @@ impl<'a> Params<'a> {
         self.pairs.get(format!("{}{name}", self.prefix).as_str()).copied()
     }
 
-    /// What was sent under this name, which must not be missing or empty.
+    /// The value of this parameter; an error if it is missing or empty.
     pub fn require(&self, name: &str) -> Result<&'a str, Fault> {
         self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
             Fault::new("MissingParameter", format!("The request must contain the parameter {}{name}", self.prefix))
         })
     }
 
-    /// A `true` or `false`.
+    /// The value of a parameter that must be `true` or `false`.
     pub fn bool(&self, name: &str) -> Result<Option<bool>, Fault> {
         match self.get(name) {
             None => Ok(None),
@@ -46,7 +46,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// A number.
+    /// The value of a parameter that must be a number.
     pub fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, Fault> {
         self.get(name).map(|value| value.parse().map_err(|_| self.invalid(name, value, "integer"))).transpose()
     }
@@ -58,13 +58,13 @@ impl<'a> Params<'a> {
         )
     }
 
-    /// The members of a list of plain values, in the order of their numbers.
+    /// The items of a list of plain values, sorted by their numbers.
     pub fn list(&self, name: &str) -> Vec<&'a str> {
         let numbers = self.numbers(name);
         numbers.into_iter().filter_map(|number| self.get(&format!("{name}.{number}"))).collect()
     }
 
-    /// The members of a list of structures, in the order of their numbers.
+    /// The items of a list of structures, sorted by their numbers.
     pub fn items(&self, name: &str) -> Vec<Params<'a>> {
         self.numbers(name).into_iter().map(|number| self.under(&format!("{name}.{number}"))).collect()
     }
@@ -75,13 +75,13 @@ impl<'a> Params<'a> {
         Self { pairs: Rc::clone(&self.pairs), prefix: format!("{}{name}.", self.prefix) }
     }
 
-    /// Whether anything was sent under this name or below it.
+    /// Whether a parameter with this name, or a member or item of it, exists.
     pub fn has(&self, name: &str) -> bool {
         let full = format!("{}{name}", self.prefix);
         self.below(&full).next().is_some() || self.get(name).is_some()
     }
 
-    /// Every pair under the prefix, in the order of names; names are full.
+    /// All parameters under the prefix with their full names, sorted by name.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.pairs
             .range::<str, _>((Bound::Included(self.prefix.as_str()), Bound::Unbounded))
@@ -100,7 +100,7 @@ impl<'a> Params<'a> {
         numbers
     }
 
-    /// What follows `full.` in the names that begin with it.
+    /// The rest of the names that start with `full.`.
     fn below(&self, full: &str) -> impl Iterator<Item = &'a str> {
         let from = format!("{full}.");
         let rest: Vec<&'a str> = self
@@ -125,13 +125,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn lists_come_in_the_order_of_their_numbers() {
+    fn lists_are_sorted_by_their_numbers() {
         let pairs = pairs("Id.10=j&Id.2=b&Id.1=a&Identity.1=x");
         assert_eq!(Params::new(&pairs).list("Id"), ["a", "b", "j"]);
     }
 
     #[test]
-    fn structures_nest() {
+    fn structures_can_be_nested() {
         let pairs = pairs("Filter.1.Name=n&Filter.1.Value.1=v&Filter.1.Value.2=w&Filter.2.Name=m");
         let filters = Params::new(&pairs).items("Filter");
         assert_eq!(filters.len(), 2);
@@ -139,7 +139,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_refused_with_its_full_name() {
+    fn an_invalid_number_is_refused_with_its_full_name() {
         let pairs = pairs("A.1.B=x");
         let error = Params::new(&pairs).under("A.1").number::<u32>("B").unwrap_err();
         assert!(error.message.contains("A.1.B"), "{}", error.message);

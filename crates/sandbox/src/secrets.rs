@@ -1,7 +1,7 @@
-//! Secrets Manager: that a secret exists, and its value for those who ask for it.
+//! Secrets Manager: the existence of secrets, and their values.
 //!
-//! Two secrets, those of the reference stack, are there from the start in every region, with values that nobody can
-//! mistake for real ones. They are not rows: a deleted one is remembered instead.
+//! Every region starts with the two secrets of the reference stack, whose values are obviously not real. They are not
+//! stored as rows; instead, their deletion is.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +39,8 @@ impl State {
         vec![("secrets.secrets", &mut self.secrets)]
     }
 
-    /// The whole ARN of the secret that a container is to be given, or why it cannot be. What is given may go on behind the
-    /// secret's ARN (`…:json-key:version-stage:version-id`), which must be the whole one then.
+    /// The complete ARN of the secret for a container, or why it cannot be read. The reference can continue after the
+    /// secret's ARN (`…:json-key:version-stage:version-id`); then the ARN must be the complete one.
     pub(crate) fn readable(&self, from: &str, account: &str) -> Result<String, String> {
         let parts: Vec<&str> = from.split(':').collect();
         let (bare, further) = parts.split_at(parts.len().min(7));
@@ -73,7 +73,7 @@ impl State {
         Ok(arn)
     }
 
-    /// By ARN, ARN without its last seven characters, or name.
+    /// By ARN, by ARN without its last seven characters, or by name.
     fn find(&self, region: &str, account: &str, id: &str) -> Option<(String, Secret)> {
         self.all(region, account).into_iter().find(|(arn, secret)| {
             let partial = arn.len().checked_sub(7).and_then(|end| arn.get(..end));
@@ -99,14 +99,14 @@ struct Secret {
     description: Option<String>,
     kms_key_id: Option<String>,
     text: Option<String>,
-    /// Base64, as it travels.
+    /// In base64, as in requests and answers.
     binary: Option<String>,
     version: String,
     tags: Vec<Value>,
     created: Timestamp,
-    /// When it is to go; set by `DeleteSecret`.
+    /// When it will be deleted; set by `DeleteSecret`.
     deleted: Option<Timestamp>,
-    /// Deleted without recovery: kept only so that a seeded secret stays away.
+    /// Deleted without recovery: kept only so that a default secret does not return.
     purged: bool,
 }
 

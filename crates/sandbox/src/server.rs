@@ -1,7 +1,7 @@
-//! The sandbox on a socket: connections, protocols, dispatch.
+//! The sandbox as a server: connections, protocols, dispatch.
 //!
-//! A request comes in as bytes; its signature names the service and the region; the service's handler executes it
-//! under the world's lock; what it touched is in the journal before the answer goes out.
+//! The signature of a request determines its service and region. The service's handler executes it while the data is
+//! locked; the changes are in the journal before the answer is sent.
 
 use std::{
     collections::BTreeMap,
@@ -41,10 +41,10 @@ use crate::{
     xml::Xml,
 };
 
-/// No request of the query and JSON services is larger; S3 has its own limits.
+/// The longest body of the query and JSON services, in bytes; S3 has its own limits.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// A sandbox with its world, not yet serving.
+/// A sandbox with its data that does not serve yet.
 #[derive(Debug)]
 pub struct Sandbox {
     world: World,
@@ -52,7 +52,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Opens the world that the options name.
+    /// Opens the data of these options.
     pub fn open(options: Options) -> Result<Self, SandboxError> {
         let mut world =
             World::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
@@ -61,11 +61,11 @@ impl Sandbox {
         Ok(Self { world, options })
     }
 
-    /// Serves on this listener, in the background of the current runtime, until it is shut down.
+    /// Serves on this listener in the background of the current tokio runtime, until it is shut down.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// If there is no current tokio runtime.
     pub fn serve(self, listener: TcpListener) -> Result<Running, SandboxError> {
         let address = listener.local_addr().map_err(|source| SandboxError::Listener { source })?;
         let control = Arc::new(Control::new(self.options.faults, self.options.throttle));
@@ -83,7 +83,7 @@ impl Sandbox {
     }
 }
 
-/// A sandbox that serves. Dropping it leaves it serving; [`Running::shutdown`] ends it.
+/// A running sandbox. It keeps running when this value is dropped; [`Running::shutdown`] stops it.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
@@ -94,12 +94,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where it listens.
+    /// The address it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its address as the endpoint URL that AWS clients take.
+    /// The endpoint URL for AWS clients.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -109,24 +109,25 @@ impl Running {
         self.control.calls()
     }
 
-    /// The most tasks of each ECS service, by its ARN, that were not STOPPED at once since it serves.
+    /// The highest number of tasks that were not STOPPED at the same time, for each ECS service by its ARN, since it
+    /// started to serve.
     pub fn most_tasks(&self) -> BTreeMap<String, u64> {
         lock(&self.world).ecs.most_tasks().clone()
     }
 
-    /// How many calls came one after the other so far: a call that begins after another one was answered follows on it.
+    /// The length of the longest chain of answered calls in which each call began after the answer to the one before.
     pub fn calls_in_a_row(&self) -> u64 {
         self.control.calls_in_a_row()
     }
 
-    /// Makes calls go wrong from now on; earlier rules are forgotten.
+    /// Replaces the fault rules.
     pub fn set_faults(&self, faults: Vec<FaultRule>) {
         self.control.set_faults(faults);
     }
 
-    /// Accepts nothing new, finishes what is under way, and closes the world.
+    /// Accepts no more connections, finishes running calls, and closes the data.
     pub async fn shutdown(self) {
-        // The server is gone already if nobody receives this.
+        // If nobody receives this, the server has already stopped.
         let _ = self.stop.send(());
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the sandbox ended with a panic");
@@ -143,9 +144,9 @@ struct Server {
     requests: AtomicU64,
 }
 
-/// The connection is to be closed without an answer.
+/// The connection must be closed without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection is dropped as a fault rule wants it")]
+#[error("a fault rule closes the connection")]
 struct Dropped;
 
 async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
@@ -155,7 +156,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: oneshot
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Out of descriptors, most likely: others must be closed first.
+                    // The process has probably no free file descriptors; other connections must close first.
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -163,7 +164,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: oneshot
             },
             _ = &mut stopped => break,
         };
-        // Answers are small and each is waited for.
+        // Answers are small, and the client waits for each.
         let _ = stream.set_nodelay(true);
         let server = Arc::clone(&server);
         let service = service_fn(move |request| {
@@ -284,8 +285,8 @@ impl Server {
         }))
     }
 
-    /// The calls that are the sandbox's own. They carry no signature, so they answer nobody from elsewhere, and no web
-    /// page, which could only ask with an `Origin`.
+    /// The sandbox's own calls. They have no signature, so they are answered only for clients on this machine and not
+    /// for web pages, which always send an `Origin`.
     async fn out_of_band(&self, parts: &Parts, body: Incoming, peer: SocketAddr) -> Response<Body> {
         let text = |status, message: &str| respond(status, "text/plain", message.to_owned());
         if !peer.ip().to_canonical().is_loopback() || parts.headers.contains_key("origin") {
@@ -317,18 +318,18 @@ impl Server {
     }
 }
 
-/// The journal cannot be written, so the call must not count as done.
+/// The journal cannot be written, so the call must fail.
 fn lost(error: &SandboxError) -> Fault {
-    tracing::error!(%error, "the world cannot be kept");
+    tracing::error!(%error, "the sandbox's data cannot be written");
     Fault::not_kept(error)
 }
 
-/// How a request is written, as far as that shows without its signature.
+/// The protocol of a request, as far as it shows without a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Query,
     Json,
-    /// S3, or nothing we know.
+    /// S3, or an unknown protocol.
     Other,
 }
 
@@ -347,7 +348,7 @@ impl Protocol {
     }
 }
 
-/// Reads a request of the query and JSON services once its signature is verified.
+/// Reads a request of the query and JSON services after verifying its signature.
 fn authentic_call(parts: &Parts, body: &Bytes, shape: &Shape) -> Result<Call, Fault> {
     let json = shape.protocol == Protocol::Json;
     let Some(authorization) = Authorization::of(parts) else {
@@ -400,11 +401,11 @@ fn authentic_call(parts: &Parts, body: &Bytes, shape: &Shape) -> Result<Call, Fa
     })
 }
 
-/// How the answer to a request is to be written.
+/// The format of a request's answer.
 #[derive(Debug)]
 struct Shape {
     protocol: Protocol,
-    /// Empty when the request is not signed.
+    /// Empty if the request is not signed.
     service: String,
     request_id: String,
 }
@@ -418,7 +419,7 @@ impl Shape {
         self.with_id(respond(200, kind, text))
     }
 
-    /// An error in the shape of the protocol; an unsigned EC2 request is known by its version only.
+    /// An error in the protocol's format. An unsigned EC2 request is recognised only by its version.
     fn fault(&self, fault: &Fault, body: &[u8]) -> Response<Body> {
         if self.protocol == Protocol::Json {
             let document = serde_json::json!({ "__type": fault.code, "message": fault.message });

@@ -1,6 +1,6 @@
-//! Signature version 4, as it comes in the `Authorization` header, verified against the sandbox's credentials.
+//! Verifies signature version 4 in the `Authorization` header against the sandbox's credentials.
 //!
-//! The rules are those of "Authenticating requests" in the IAM user guide.
+//! The rules are from "Authenticating requests" in the IAM user guide.
 
 use std::fmt::Write;
 
@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, json::hex};
 
-/// How far a client's clock may be off.
+/// The largest accepted difference between the clocks of client and sandbox.
 const SKEW_SECONDS: i64 = 300;
 
-/// What the `Authorization` header says.
+/// The parts of the `Authorization` header.
 #[derive(Debug)]
 pub(crate) struct Authorization<'r> {
     access_key: &'r str,
@@ -27,19 +27,19 @@ pub(crate) struct Authorization<'r> {
     signature: &'r str,
 }
 
-/// Why a request is not authentic.
+/// Why a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The key is not the sandbox's.
+    /// The access key is not the sandbox's.
     UnknownKey,
-    /// The signature is not the one that the secret key makes.
+    /// The signature does not match the secret key.
     WrongSignature,
-    /// The request was signed too long ago or for a time to come.
+    /// The signature's time is too far in the past or in the future.
     Expired,
 }
 
 impl<'r> Authorization<'r> {
-    /// The parts of the header; `None` if there is no such header or it has another form.
+    /// Reads the header; `None` if it is missing or has another form.
     pub(crate) fn of(parts: &'r Parts) -> Option<Self> {
         let header = parts.headers.get("authorization")?.to_str().ok()?;
         let fields = header.strip_prefix("AWS4-HMAC-SHA256")?;
@@ -50,7 +50,7 @@ impl<'r> Authorization<'r> {
         Some(Self { access_key, date, region, service, signed_headers, signature })
     }
 
-    /// Whether the sandbox's secret key signed this request at about this time.
+    /// Checks that the sandbox's secret key signed this request at about this time.
     pub(crate) fn verify(&self, parts: &Parts, body: &[u8], now: Timestamp) -> Result<(), Denied> {
         if self.access_key != ACCESS_KEY_ID {
             return Err(Denied::UnknownKey);
@@ -70,7 +70,7 @@ impl<'r> Authorization<'r> {
         }
     }
 
-    /// The signature that the secret key makes of this request at this time.
+    /// The correct signature for this request at this time.
     fn expected(&self, parts: &Parts, body: &[u8], time: &str) -> Option<String> {
         let content = match parts.headers.get("x-amz-content-sha256") {
             Some(value) if value == "UNSIGNED-PAYLOAD" => "UNSIGNED-PAYLOAD".to_owned(),
@@ -122,7 +122,7 @@ fn sign(key: &[u8], text: &str) -> Option<Vec<u8>> {
     Some(mac.finalize().into_bytes().to_vec())
 }
 
-/// The `Authorization` header that a client with the sandbox's credentials sends; the request has its date already.
+/// The `Authorization` header of a client with the sandbox's credentials. The request already has its date.
 #[cfg(test)]
 pub(crate) fn authorize(parts: &Parts, body: &[u8], service: &str) -> Option<String> {
     let time = parts.headers.get("x-amz-date")?.to_str().ok()?;

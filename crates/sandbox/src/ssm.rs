@@ -1,4 +1,4 @@
-//! Systems Manager's parameter store: what was put, and the public parameters that name the current AL2023 images.
+//! Systems Manager's parameter store: parameters that were put, and the public ones with the current AL2023 images.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::{
 
 const AL2023: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
-/// The parameters that somebody put.
+/// The parameters that were put.
 #[derive(Debug, Default)]
 pub struct State {
     /// By ARN.
@@ -126,7 +126,7 @@ fn delete_parameter(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     }
 }
 
-/// What was put by hand wins over what AWS publishes, so that a newer image can be published.
+/// A parameter that was put has priority over a public one, so that tests can publish a newer image.
 fn find(world: &World, call: &Call, name: &str) -> Option<Value> {
     let id = arn(call, &world.account, name);
     if let Some(parameter) = world.ssm.parameters.get(&id) {

@@ -1,4 +1,4 @@
-//! Security Token Service: who is calling.
+//! Security Token Service: the identity of the caller.
 
 use serde::Serialize;
 

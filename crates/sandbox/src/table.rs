@@ -1,6 +1,6 @@
-//! One kind of thing in the sandbox's world, by id.
+//! A table with the resources of one type, by id.
 //!
-//! A table remembers which rows a call touched, so that the journal writes those and nothing else.
+//! It records which rows a call changed, so that the journal writes only those.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Rows by id, in id order, with the ids touched since the journal last asked.
+/// Rows sorted by id, and the ids of rows that changed since the journal last asked.
 #[derive(Debug)]
 pub struct Table<T> {
     rows: BTreeMap<String, T>,
@@ -24,60 +24,60 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// The row of this id.
+    /// The row with this id.
     pub fn get(&self, id: &str) -> Option<&T> {
         self.rows.get(id)
     }
 
-    /// The row of this id, to be changed; it counts as touched.
+    /// The row with this id, for changes; it counts as changed.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
         let row = self.rows.get_mut(id)?;
         self.touched.insert(id.to_owned());
         Some(row)
     }
 
-    /// Puts a row in, over an earlier one of the same id.
+    /// Inserts a row, replacing one with the same id.
     pub fn insert(&mut self, id: impl Into<String>, row: T) {
         let id = id.into();
         self.touched.insert(id.clone());
         self.rows.insert(id, row);
     }
 
-    /// Takes a row out.
+    /// Removes a row.
     pub fn remove(&mut self, id: &str) -> Option<T> {
         let row = self.rows.remove(id)?;
         self.touched.insert(id.to_owned());
         Some(row)
     }
 
-    /// Every row with its id, in id order.
+    /// Every row with its id, sorted by id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
         self.rows.iter().map(|(id, row)| (id.as_str(), row))
     }
 
-    /// The row of this id together with the table's own copy of the id.
+    /// The row with this id, and the table's own copy of the id.
     pub fn entry(&self, id: &str) -> Option<(&str, &T)> {
         self.rows.get_key_value(id).map(|(id, row)| (id.as_str(), row))
     }
 
-    /// Every row, in id order.
+    /// Every row, sorted by id.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.rows.values()
     }
 }
 
-/// A table as the journal sees it.
+/// A table of any row type, for the journal.
 pub trait AnyTable {
-    /// The rows touched since the last call, as JSON; a removed one is `None`.
+    /// The rows that changed since the last call, as JSON; a removed row is `None`.
     fn take_touched(&mut self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>>;
 
-    /// Forgets which rows were touched.
+    /// Forgets which rows changed.
     fn forget_touched(&mut self);
 
-    /// Counts every row as touched, so that the journal can be written anew.
+    /// Marks every row as changed, so that the journal can be rewritten.
     fn touch_all(&mut self);
 
-    /// Puts back a row that the journal holds, without counting it as touched.
+    /// Restores a row from the journal without marking it as changed.
     fn restore(&mut self, id: String, row: Option<&RawValue>) -> serde_json::Result<()>;
 
     /// How many rows there are.

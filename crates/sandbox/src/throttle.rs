@@ -1,13 +1,13 @@
 //! AWS's token buckets, per account and region.
 //!
-//! Capacities and refills are those of the EC2 and ECS guides on API throttling (August 2026). IAM publishes none; 15
-//! calls a second is what is commonly seen.
+//! Capacities and refill rates are from the EC2 and ECS guides on API throttling (August 2026). IAM publishes none;
+//! about 15 calls per second are commonly observed.
 
 use std::{collections::HashMap, time::Instant};
 
 use crate::{call::Fault, query::Params};
 
-/// The buckets in use, by region and name; a bucket is full when it is first asked.
+/// The buckets in use, by region and name. A bucket is full at its first use.
 #[derive(Debug, Default)]
 pub(crate) struct Buckets {
     levels: HashMap<(String, String), Level>,
@@ -19,7 +19,7 @@ struct Level {
     at: Instant,
 }
 
-/// One bucket: its name, how much it holds, and how much comes back in a second.
+/// One bucket: its name, its capacity, and its refill per second.
 struct Bucket {
     name: String,
     capacity: f64,
@@ -31,7 +31,7 @@ fn bucket(name: impl Into<String>, capacity: f64, refill: f64) -> Bucket {
 }
 
 impl Buckets {
-    /// Takes from every bucket that a call costs, or from none if one of them has too little.
+    /// Takes a token from every bucket of a call, or from none if one of them has too few.
     pub(crate) fn take(
         &mut self,
         service: &str,
@@ -77,7 +77,7 @@ fn ec2(action: &str, params: &Params<'_>) -> Vec<(Bucket, f64)> {
         _ if !reads(action) => bucket(name(action), 50.0, 5.0),
         "DescribeInstances" | "DescribeNetworkInterfaces" | "DescribeSecurityGroups" | "DescribeVolumes"
             if params.get("MaxResults").is_none()
-                // Whether ids count as a filter, AWS does not say: the smaller bucket is the stricter answer.
+                // AWS does not document whether ids count as a filter; the smaller bucket is the stricter assumption.
                 && !params.pairs().any(|(name, _)| name.starts_with("Filter.")) =>
         {
             bucket(name(&format!("{action} of everything")), 50.0, 10.0)
@@ -124,7 +124,7 @@ fn reads(action: &str) -> bool {
     ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb))
 }
 
-/// What a throttled call answers.
+/// The error of a throttled call.
 pub(crate) fn refusal(service: &str) -> Fault {
     match service {
         "ec2" => Fault::new("RequestLimitExceeded", "Request limit exceeded.").with_status(503),

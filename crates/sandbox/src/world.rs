@@ -1,4 +1,4 @@
-//! Everything the sandbox knows, of all services and regions, and how it is kept.
+//! The data of the sandbox, for all services and regions, and how it is stored.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,22 +17,23 @@ use crate::{
     table::Table,
 };
 
-/// The world as the server and the services share it. The lock is never held over an `await`.
+/// The data as the server and the services share it. The lock is never held over an `await`.
 pub type SharedWorld = Arc<Mutex<World>>;
 
-/// Locks the world. A call that panicked while it held the lock changed rows one at a time, so what it left is sound.
+/// Locks the data. If a call panicked while it held the lock, the data is still consistent, because calls change one
+/// row at a time.
 pub fn lock(world: &SharedWorld) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The state of every service.
+/// The data of every service.
 #[derive(Debug)]
 pub struct World {
-    /// The twelve digits of the account that everything belongs to.
+    /// The twelve digits of the account that all resources belong to.
     pub account: String,
     /// EC2.
     pub ec2: ec2::State,
-    /// IAM, which has no regions.
+    /// IAM, which is global.
     pub iam: iam::State,
     /// ECS.
     pub ecs: ecs::State,
@@ -44,13 +45,13 @@ pub struct World {
     pub secrets: secrets::State,
     /// S3.
     pub s3: s3::State,
-    /// When each region was first used; its default network was made then.
+    /// When each region was first used, which is when its default network was created.
     regions: Table<Timestamp>,
-    /// How many ids were given out, under the one key `ids`.
+    /// How many ids have been created, under the only key `ids`.
     counters: Table<u64>,
-    /// Whether the identity may have service-linked roles made.
+    /// Whether the identity may create service-linked roles.
     pub makes_service_roles: bool,
-    /// How many Elastic IPs each region may have.
+    /// The quota of Elastic IPs in each region.
     pub most_elastic_ips: usize,
     pace: SignedDuration,
     lag: SignedDuration,
@@ -59,9 +60,9 @@ pub struct World {
 }
 
 impl World {
-    /// An empty world, or the one that `data` keeps.
+    /// Empty data, or the data in the directory `data`.
     ///
-    /// `pace` is how long a state that takes a moment takes, `lag` how long a new resource is not visible.
+    /// `pace` is how long gradual state changes take, `lag` how long a new resource is invisible.
     pub(crate) fn open(
         account: String,
         pace: Duration,
@@ -95,34 +96,35 @@ impl World {
         Ok(world)
     }
 
-    /// A new id of AWS's shape, `prefix` and 17 hexadecimal digits; the same ones in the same order in every new world.
+    /// A new id in AWS's format: `prefix` and 17 hexadecimal digits. Every new sandbox creates the same ids in the same
+    /// order.
     pub fn new_id(&mut self, prefix: &str) -> String {
         let count = self.counters.get("ids").map_or(1, |count| count + 1);
         self.counters.insert("ids", count);
         id_of(prefix, &count.to_string())
     }
 
-    /// Whether something that began at `since` and takes a moment is done by `now`.
+    /// Whether a gradual change that started at `since` is complete at `now`.
     pub fn settled(&self, since: Timestamp, now: Timestamp) -> bool {
         has_passed(self.pace, since, now)
     }
 
-    /// How long a state that takes a moment takes.
+    /// How long gradual state changes take.
     pub fn pace(&self) -> SignedDuration {
         self.pace
     }
 
-    /// Whether a resource created at `created` is visible by `now`, as the consistency lag has it.
+    /// Whether a resource created at `created` is visible at `now`.
     pub fn visible(&self, created: Timestamp, now: Timestamp) -> bool {
         has_passed(self.lag, created, now)
     }
 
-    /// The directory that keeps the world, if one does.
+    /// The directory with the data, if it is not only in memory.
     pub fn data_dir(&self) -> Option<&Path> {
         self.data.as_deref()
     }
 
-    /// Makes a region's default network when the region is used for the first time.
+    /// Creates a region's default network at its first use.
     pub fn enter(&mut self, region: &str, now: Timestamp) {
         if self.regions.get(region).is_none() {
             self.regions.insert(region, now);
@@ -130,10 +132,10 @@ impl World {
         }
     }
 
-    /// Writes to the journal what was touched since the last call. To be called before a call is answered.
+    /// Writes the rows that changed since the last call to the journal. Must be called before a call is answered.
     pub(crate) fn commit(&mut self) -> Result<(), SandboxError> {
         let Some(mut journal) = self.journal.take() else {
-            // Without a journal nobody asks what was touched, and the lists would grow.
+            // Without a journal, nobody empties the lists of changed rows, and they would grow.
             for (_, table) in self.tables() {
                 table.forget_touched();
             }
@@ -158,13 +160,13 @@ impl World {
     }
 }
 
-/// Whether so much time has passed. What began in the future began before the clock was set back: it has.
+/// Whether this much time has passed. A start in the future means that the clock was set back, so it counts as passed.
 fn has_passed(time: SignedDuration, since: Timestamp, now: Timestamp) -> bool {
     let passed = now.duration_since(since);
     passed.is_negative() || passed >= time
 }
 
-/// An id of AWS's shape that depends on `seed` only: `prefix`, a zero and 16 hexadecimal digits.
+/// An id in AWS's format that depends only on `seed`: `prefix`, a zero and 16 hexadecimal digits.
 pub fn id_of(prefix: &str, seed: &str) -> String {
     let digest = Sha256::digest(format!("{prefix}{seed}"));
     let digits = hex(digest.get(..8).unwrap_or_default());
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_set_back_makes_nothing_young_again() {
+    fn setting_the_clock_back_does_not_undo_changes() {
         let lag = Duration::from_secs(5);
         let world = World::open("123456789012".to_owned(), lag, lag, None).unwrap();
         let created = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);

@@ -1,13 +1,13 @@
-//! Answers in XML, written element by element into one string.
+//! Writes XML answers element by element into one string.
 //!
-//! Values are escaped as they are written; names are ours.
+//! Values are escaped; names need no escaping because they are constants of this crate.
 
 use std::fmt::{Display, Write};
 
 use jiff::Timestamp;
 use quick_xml::escape::partial_escape;
 
-/// An XML document that grows.
+/// An XML document under construction.
 #[derive(Debug)]
 pub struct Xml {
     out: String,
@@ -19,7 +19,7 @@ impl Xml {
         Self { out: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n") }
     }
 
-    /// A document whose root element carries a namespace; `content` writes what is in it.
+    /// A document whose root element has a namespace; `content` writes its children.
     pub fn document(root: &str, namespace: &str, content: impl FnOnce(&mut Xml)) -> String {
         let mut xml = Self::new();
         xml.out.extend(["<", root, " xmlns=\"", namespace, "\">"]);
@@ -28,7 +28,7 @@ impl Xml {
         xml.out
     }
 
-    /// An element with others in it.
+    /// An element with child elements.
     pub fn element(&mut self, name: &str, content: impl FnOnce(&mut Xml)) -> &mut Self {
         self.out.extend(["<", name, ">"]);
         content(self);
@@ -36,7 +36,7 @@ impl Xml {
         self
     }
 
-    /// An element with text in it.
+    /// An element with text.
     pub fn text(&mut self, name: &str, value: impl AsRef<str>) -> &mut Self {
         self.out.extend(["<", name, ">"]);
         self.out.push_str(&partial_escape(value.as_ref()));
@@ -44,7 +44,7 @@ impl Xml {
         self
     }
 
-    /// An element with text in it, if there is any.
+    /// An element with text, if there is a value.
     pub fn optional(&mut self, name: &str, value: Option<impl AsRef<str>>) -> &mut Self {
         if let Some(value) = value {
             self.text(name, value);
@@ -52,7 +52,7 @@ impl Xml {
         self
     }
 
-    /// An element with what displays without anything to escape: a number, a boolean, an address.
+    /// An element with a value whose text needs no escaping: a number, a boolean, an address.
     pub fn plain(&mut self, name: &str, value: impl Display) -> &mut Self {
         self.out.extend(["<", name, ">"]);
         // Writing to a string cannot fail.
@@ -61,7 +61,7 @@ impl Xml {
         self
     }
 
-    /// An element with a moment in it, in milliseconds and UTC as AWS writes it.
+    /// An element with a time in AWS's format: UTC with milliseconds.
     pub fn moment(&mut self, name: &str, moment: Timestamp) -> &mut Self {
         self.plain(name, moment.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
     }
@@ -81,7 +81,7 @@ impl Xml {
         })
     }
 
-    /// Text in the element that is open, as lists of plain values have it.
+    /// Text in the current element, for lists of plain values.
     pub fn value(&mut self, value: &str) -> &mut Self {
         self.out.push_str(&partial_escape(value));
         self

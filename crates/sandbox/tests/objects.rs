@@ -1,4 +1,4 @@
-//! S3 over a socket, with the SDK that the engine uses.
+//! Tests S3 over a socket with the SDK that the engine uses.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -50,7 +50,7 @@ async fn with_bucket(data: Option<&Path>) -> (Running, Client) {
         .tags(Tag::builder().key("trunnion:stack").value("loadtest + more").build().unwrap())
         .build();
     s3.create_bucket().bucket(BUCKET).create_bucket_configuration(configuration).send().await.unwrap();
-    // The first change of a new bucket may come too early.
+    // S3 may refuse the first change of a new bucket.
     if set_versioning(&s3).await.is_err() {
         set_versioning(&s3).await.unwrap();
     }
@@ -63,7 +63,7 @@ async fn set_versioning(s3: &Client) -> Result<PutBucketVersioningOutput, SdkErr
 }
 
 #[tokio::test]
-async fn a_new_bucket_refuses_its_first_change_and_a_freed_name_rests() {
+async fn a_new_bucket_refuses_its_first_change_and_a_freed_name_stays_in_use() {
     let running = serve_with(Options { pace: Duration::from_hours(1), ..Options::default() }).await;
     let s3 = client(&running, "eu-west-3", SECRET_ACCESS_KEY);
     let create = || {
@@ -79,7 +79,7 @@ async fn a_new_bucket_refuses_its_first_change_and_a_freed_name_rests() {
 }
 
 #[tokio::test]
-async fn only_the_commercial_partition_takes_tags_for_a_new_bucket() {
+async fn only_the_commercial_partition_accepts_tags_for_a_new_bucket() {
     let running = serve(None).await;
     let s3 = client(&running, "cn-north-1", SECRET_ACCESS_KEY);
     let place = BucketLocationConstraint::from("cn-north-1");
@@ -114,14 +114,14 @@ fn is(status: u16, code: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn tags_ride_in_the_create_call_of_a_bucket() {
+async fn the_create_call_of_a_bucket_sets_its_tags() {
     let (_running, s3) = with_bucket(None).await;
     let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.unwrap().tag_set;
     assert_eq!((tags[0].key(), tags[0].value()), ("trunnion:stack", "loadtest + more"));
 }
 
 #[tokio::test]
-async fn a_conditional_write_loses_against_what_is_there() {
+async fn a_conditional_write_fails_if_the_object_differs() {
     let (_running, s3) = with_bucket(None).await;
     let etag = put(&s3, "state", "one").await;
     let write = || s3.put_object().bucket(BUCKET).key("state").body(ByteStream::from_static(b"two"));
@@ -136,7 +136,7 @@ async fn a_conditional_write_loses_against_what_is_there() {
 }
 
 #[tokio::test]
-async fn of_two_writers_that_saw_nothing_only_one_wins() {
+async fn only_one_of_two_concurrent_creators_succeeds() {
     let (_running, s3) = with_bucket(None).await;
     let write = |text: &'static [u8]| {
         s3.put_object().bucket(BUCKET).key("lock").if_none_match("*").body(ByteStream::from_static(text)).send()
@@ -146,7 +146,7 @@ async fn of_two_writers_that_saw_nothing_only_one_wins() {
 }
 
 #[tokio::test]
-async fn a_checksum_is_kept_and_given_back_and_a_wrong_one_refused() {
+async fn a_checksum_is_stored_and_returned_and_a_wrong_one_refused() {
     let (_running, s3) = with_bucket(None).await;
     let put = |sum: &str| {
         let body = ByteStream::from_static(b"generator");
@@ -162,7 +162,7 @@ async fn a_checksum_is_kept_and_given_back_and_a_wrong_one_refused() {
 }
 
 #[tokio::test]
-async fn a_deleted_object_hides_behind_a_marker_and_keeps_the_bucket() {
+async fn a_deleted_object_stays_behind_a_marker_and_blocks_the_bucket() {
     let (_running, s3) = with_bucket(None).await;
     put(&s3, "a/key", "text").await;
     let marker = s3.delete_object().bucket(BUCKET).key("a/key").send().await.unwrap();
@@ -181,7 +181,7 @@ async fn a_deleted_object_hides_behind_a_marker_and_keeps_the_bucket() {
 }
 
 #[tokio::test]
-async fn a_bucket_answers_its_own_region_and_tells_the_others_where_it_is() {
+async fn a_bucket_answers_its_own_region_and_redirects_others() {
     let (running, _s3) = with_bucket(None).await;
     let elsewhere = client(&running, "eu-west-1", SECRET_ACCESS_KEY);
     assert_eq!(refusal(elsewhere.list_objects_v2().bucket(BUCKET).send().await), is(301, "PermanentRedirect"));
@@ -192,7 +192,7 @@ async fn a_bucket_answers_its_own_region_and_tells_the_others_where_it_is() {
 }
 
 #[tokio::test]
-async fn parts_become_one_object() {
+async fn parts_are_joined_into_one_object() {
     let (_running, s3) = with_bucket(None).await;
     let upload = s3.create_multipart_upload().bucket(BUCKET).key("big").send().await.unwrap().upload_id.unwrap();
     let mut parts = CompletedMultipartUpload::builder();
@@ -212,7 +212,7 @@ async fn parts_become_one_object() {
 }
 
 #[tokio::test]
-async fn objects_outlive_the_process_and_their_bytes_go_with_the_last_version() {
+async fn objects_survive_the_process_and_their_bytes_are_deleted_with_the_last_version() {
     let directory = tempfile::tempdir().unwrap();
     let (running, s3) = with_bucket(Some(directory.path())).await;
     put(&s3, "one", "same").await;

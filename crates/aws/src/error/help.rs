@@ -1,4 +1,4 @@
-//! The next step after a failure, by what AWS says.
+//! The next step after a failure, chosen by AWS's code and message.
 
 use std::time::SystemTime;
 
@@ -8,8 +8,8 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use super::{Class, Failure};
 use crate::http::Peer;
 
-/// Regions that an account has from the beginning; every other one must be enabled first (AWS General Reference, "AWS
-/// Regions", read August 2026). Those of other partitions have no such choice.
+/// Regions that are enabled in every account; the other ones must be enabled first (AWS General Reference, "AWS
+/// Regions", read August 2026). Other partitions have no such choice.
 const ENABLED_REGIONS: &[&str] = &[
     "ap-northeast-1",
     "ap-northeast-2",
@@ -30,10 +30,11 @@ const ENABLED_REGIONS: &[&str] = &[
     "us-west-2",
 ];
 
-/// AWS takes a signature for five minutes; a difference below four is not what it complains of.
+/// In seconds. AWS accepts a signature for five minutes, so a difference below four minutes is not the cause of its
+/// error.
 const CLOCK_DIFFERENCE: u64 = 4 * 60;
 
-/// The next step after a failure where AWS's code, message or operation says more than the class.
+/// The next step after a failure if AWS's code, message or operation says more than the class.
 pub(super) fn of(failure: &Failure) -> Option<String> {
     if let Some(help) = service_linked_role(failure) {
         return Some(help);
@@ -44,7 +45,7 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
         Class::Credentials | Class::ExpiredCredentials => "check the credentials: set `AWS_PROFILE`, or run `aws sso login`".to_owned(),
         Class::Unreachable => "check the network, `region` in the stack file and `AWS_ENDPOINT_URL`".to_owned(),
         Class::Other if UNAVAILABLE.contains(&failure.code.as_str()) => {
-            "the service has trouble of its own: run it again in some minutes".to_owned()
+            "the AWS service has a problem: run the command again in a few minutes".to_owned()
         }
         Class::Quota if failure.code == "AddressLimitExceeded" => {
             "release Elastic IPs that are not needed, or request a higher quota `EC2-VPC Elastic IPs` (L-0263D0A3)".to_owned()
@@ -58,7 +59,7 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
     Some(help)
 }
 
-/// Error codes of a service that has trouble of its own.
+/// Error codes of a service that has a problem.
 const UNAVAILABLE: &[&str] = &[
     "InternalError",
     "InternalFailure",
@@ -69,15 +70,15 @@ const UNAVAILABLE: &[&str] = &[
     "Unavailable",
 ];
 
-/// What helps where the code of a device is wrong or missing: nothing here asks a person for one.
+/// The next step if an MFA code is wrong or missing: Trunnion cannot ask for one.
 pub(crate) const MFA: &str = "sign in with MFA first: `aws sts get-session-token --serial-number DEVICE --token-code CODE` prints keys to export";
 
-/// Whether AWS denies because of such a code.
+/// Whether AWS denies the call because of a missing or wrong MFA code.
 pub(crate) fn is_about_mfa(message: &str) -> bool {
     message.to_ascii_lowercase().contains("multifactorauthentication")
 }
 
-/// The roles that AWS makes for a service by itself, where the identity may let it.
+/// The next step if AWS may not create a service-linked role with this identity.
 fn service_linked_role(failure: &Failure) -> Option<String> {
     let says = |part: &str| failure.message.to_ascii_lowercase().contains(part);
     let service = if failure.code == "AuthFailure.ServiceLinkedRoleCreationNotPermitted" {
@@ -88,13 +89,14 @@ fn service_linked_role(failure: &Failure) -> Option<String> {
         return None;
     };
     Some(format!(
-        "run `aws iam create-service-linked-role --aws-service-name {service}` once in this account; otherwise the identity that runs this needs the permission `iam:CreateServiceLinkedRole`"
+        "run `aws iam create-service-linked-role --aws-service-name {service}` once in this account; or give the identity that runs this the permission `iam:CreateServiceLinkedRole`"
     ))
 }
 
-/// What lifts a denial: a missing permission is added, an explicit deny is not outweighed by any.
+/// The next step after a denial. A missing permission must be added; an explicit deny must be removed, because no
+/// permission overrides it.
 fn denied(message: &str, operation: &str) -> String {
-    // Tags and roles in a call need permissions of their own; AWS says which.
+    // A call with tags or roles needs further permissions; AWS's message names the missing one.
     let named = message.split_once("not authorized to perform: ").map(|(_, rest)| rest);
     let named = named.and_then(|rest| rest.split_whitespace().next()).filter(|action| action.contains(':'));
     let action = named.unwrap_or_else(|| action_of(operation));
@@ -118,13 +120,13 @@ fn denied(message: &str, operation: &str) -> String {
             format!("remove the statement that denies `{action}` from the policy of the resource")
         }
         () if is_explicit => format!(
-            "find the statement that denies `{action}` in the policies of the identity that runs this: as long as it applies (it may require MFA, a region or a tag), a permission does not help"
+            "find and change the statement that denies `{action}` in the policies of the identity that runs this: while it applies (it may require MFA, a region or a tag), a further permission does not help"
         ),
         () => format!("the identity that runs this needs the permission `{action}`"),
     }
 }
 
-/// The IAM action behind a call; they differ in a few places.
+/// The IAM action of a call; a few differ in name.
 fn action_of(operation: &str) -> &str {
     match operation {
         "s3:HeadBucket" | "s3:ListObjectVersions" => "s3:ListBucket",
@@ -138,7 +140,7 @@ fn action_of(operation: &str) -> &str {
     }
 }
 
-/// What helps where AWS does not take the credentials, by what it answered and where they come from.
+/// The next step if AWS refuses the credentials, by its answer and by their source.
 pub(super) fn credentials(answer: &Response, code: &str, message: &str) -> Option<String> {
     if let Some(help) = clock(answer, code, message) {
         return Some(help);
@@ -157,7 +159,7 @@ pub(super) fn credentials(answer: &Response, code: &str, message: &str) -> Optio
         "MissingAuthenticationToken" => {
             let place = peer.source.place();
             return Some(format!(
-                "check what stands between this machine and AWS: the signature was lost on the way ({place})"
+                "check the proxies between this machine and AWS: the signed request arrived without its signature ({place})"
             ));
         }
         "InvalidClientTokenId" | "InvalidAccessKeyId" | "UnrecognizedClientException" | "AuthFailure" => {
@@ -177,7 +179,7 @@ fn enable(region: &str) -> String {
     format!("enable the region in this account: `aws account enable-region --region-name {region}`")
 }
 
-/// What helps where AWS refuses a signature because of its time.
+/// The next step if AWS refuses a signature because of its time.
 pub(crate) fn clock(answer: &Response, code: &str, message: &str) -> Option<String> {
     let date = answer.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
     let theirs = date.and_then(|date| SystemTime::try_from(date).ok());

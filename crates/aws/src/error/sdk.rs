@@ -1,4 +1,4 @@
-//! From an SDK's error to a [`Failure`].
+//! Converts an SDK's error into a [`Failure`].
 
 use std::{error::Error as StdError, sync::Arc};
 
@@ -13,17 +13,17 @@ use crate::{
     unanswered::{Unanswered, chain, find},
 };
 
-/// Names the call whose result this is.
-pub(crate) trait Told<T> {
-    /// The result, its error classified.
-    fn told(self, operation: &'static str) -> Result<T, Failure>;
+/// Adds the name of the call to its result.
+pub(crate) trait OfCall<T> {
+    /// The result with its error classified. `operation` is the IAM action name.
+    fn of_call(self, operation: &'static str) -> Result<T, Failure>;
 }
 
-impl<T, E> Told<T> for Result<T, SdkError<E, Response>>
+impl<T, E> OfCall<T> for Result<T, SdkError<E, Response>>
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    fn told(self, operation: &'static str) -> Result<T, Failure> {
+    fn of_call(self, operation: &'static str) -> Result<T, Failure> {
         self.map_err(|error| {
             let failure = from_sdk(operation, &error);
             Failure { source: Some(Arc::new(error)), ..failure }
@@ -41,7 +41,7 @@ where
     let failure =
         |class, message: String, help: Option<String>| Failure { help, ..Failure::of_call(operation, class, message) };
     if find::<Interrupted>(error).is_some() {
-        return Failure { operation, ..Failure::interrupted("the call waited for its turn when it was interrupted") };
+        return Failure { operation, ..Failure::interrupted("the call was interrupted before it was sent") };
     }
     if let Some(none) = find::<NoCredentials>(error) {
         return failure(none.class, none.message.clone(), Some(none.help.clone()));
@@ -65,7 +65,7 @@ where
 
 pub(super) fn from_answer<E: ProvideErrorMetadata>(operation: &'static str, error: &E, answer: &Response) -> Failure {
     let status = answer.status().as_u16();
-    // HEAD answers have no body to hold a code.
+    // Answers to HEAD requests have no body that could contain a code.
     let code = error.code().filter(|code| !code.is_empty()).unwrap_or(match status {
         301 => "PermanentRedirect",
         403 => "AccessDenied",

@@ -82,7 +82,7 @@ fn the_help_after_a_denial_names_what_denies() {
 }
 
 #[test]
-fn service_linked_roles_are_named_with_the_command_that_makes_them() {
+fn service_linked_roles_are_named_with_the_command_that_creates_them() {
     for (code, message, service) in [
         (
             "InvalidParameterException",
@@ -102,12 +102,12 @@ fn service_linked_roles_are_named_with_the_command_that_makes_them() {
 }
 
 #[test]
-fn an_image_that_is_gone_names_the_flag_that_takes_another() {
+fn a_missing_image_names_the_flag_that_updates_it() {
     let help = failure("ec2:RunInstances", "InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist").about("");
     assert!(help.help.is_some_and(|help| help.contains("`--update-images`")));
 }
 
-/// What a call's failure becomes that AWS answered with this code and message, for credentials of this origin.
+/// The help of a call that AWS answered with this code and message, for credentials of this origin.
 fn answered(region: &str, origin: Origin, code: &str, message: &str, date: Option<&str>) -> String {
     let mut answer = Response::new(400.try_into().unwrap(), SdkBody::empty());
     if let Some(date) = date {
@@ -120,7 +120,7 @@ fn answered(region: &str, origin: Origin, code: &str, message: &str, date: Optio
 }
 
 #[test]
-fn credentials_that_aws_does_not_take_have_a_next_step_for_each_cause() {
+fn refused_credentials_have_a_next_step_for_each_cause() {
     let long_ago = Some("Tue, 29 Oct 2019 16:56:32 GMT");
     for (region, origin, code, message, date, helps) in [
         ("eu-west-3", Origin::Sso, "ExpiredToken", "expired", None, "aws sso login --profile keys"),
@@ -134,7 +134,7 @@ fn credentials_that_aws_does_not_take_have_a_next_step_for_each_cause() {
         ("eu-west-3", Origin::Environment, "MissingAuthenticationToken", "missing", None, "`AWS_ACCESS_KEY_ID` and"),
         ("eu-south-1", Origin::Keys, "RegionDisabledException", "STS is not activated", None, "enable-region"),
         ("eu-west-3", Origin::Keys, "AccessDenied", "MultiFactorAuthentication failed", None, "sign in with MFA"),
-        ("eu-west-3", Origin::Keys, "ServiceUnavailable", "later", None, "run it again in some minutes"),
+        ("eu-west-3", Origin::Keys, "ServiceUnavailable", "later", None, "in a few minutes"),
         ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "does not match", None, "secret access key"),
         ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "Signature expired: 2026 is now earlier", None, "clock"),
         ("eu-west-3", Origin::Keys, "SignatureDoesNotMatch", "Signature not yet current: 2026", None, "clock"),
@@ -150,7 +150,7 @@ fn credentials_that_aws_does_not_take_have_a_next_step_for_each_cause() {
 }
 
 #[test]
-fn a_full_stop_of_aws_ends_no_sentence_of_ours() {
+fn the_full_stop_of_an_aws_message_is_left_out() {
     let error = failure("s3:PutObject", "ExpiredToken", "The provided token has expired.").about("`s3://b/k`");
     assert_eq!(error.message, "`s3:PutObject` for `s3://b/k` failed: ExpiredToken: The provided token has expired");
 }

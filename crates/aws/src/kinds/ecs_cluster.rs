@@ -1,4 +1,4 @@
-//! `ecs_cluster`. Creating one of the same name answers with the one that is there.
+//! `ecs_cluster`. ECS answers a create call for an existing name with the existing cluster.
 
 use aws_sdk_ecs::types::ClusterField;
 use trunnion_engine::{Remote, Rules, Token};
@@ -9,7 +9,7 @@ use crate::{
     Aws,
     convert::{is_ours, remote, tags_of},
     driver::Driver,
-    error::{Class, Failure, Told as _, unless_gone},
+    error::{Class, Failure, OfCall as _, unless_gone},
     reading::Reading,
 };
 
@@ -17,10 +17,10 @@ fn as_remote(arn: &str, cluster: &EcsCluster) -> Result<Remote, Failure> {
     remote(arn, cluster, [("arn", arn.into())])
 }
 
-/// The active cluster of a name, of this stack or not.
+/// The active cluster with this name, of any owner.
 async fn find(aws: &Aws, name: &str) -> Result<Option<(String, EcsCluster)>, Failure> {
     let call = aws.clients.ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
-    let answer = call.send().await.told("ecs:DescribeClusters")?;
+    let answer = call.send().await.of_call("ecs:DescribeClusters")?;
     let active = |cluster: &aws_sdk_ecs::types::Cluster| cluster.status.as_deref() != Some("INACTIVE");
     Ok(answer.clusters.into_iter().flatten().find(active).map(|cluster| {
         let name = cluster.cluster_name.unwrap_or_default();
@@ -28,7 +28,7 @@ async fn find(aws: &Aws, name: &str) -> Result<Option<(String, EcsCluster)>, Fai
     }))
 }
 
-/// The clusters of the stack: one, of the stack's name.
+/// The stack's only cluster, which has the stack's name.
 pub(crate) struct EcsClusters;
 
 impl Driver for EcsClusters {
@@ -48,17 +48,17 @@ impl Driver for EcsClusters {
             }
             return self.adopt(aws, &as_remote(&arn, &found)?, cluster).await;
         }
-        // With the first cluster of an account, ECS makes its service-linked role, which takes a moment.
+        // For the first cluster of an account, ECS creates its service-linked role, which takes a moment.
         let answer = aws
             .patiently(&[Class::Lag], || async {
                 let call = aws.clients.ecs.create_cluster().cluster_name(&cluster.name);
-                call.set_tags(Some(to_ecs(&cluster.tags))).send().await.told("ecs:CreateCluster")
+                call.set_tags(Some(to_ecs(&cluster.tags))).send().await.of_call("ecs:CreateCluster")
             })
             .await?;
         let made = answer.cluster;
         let tags = from_ecs(made.as_ref().and_then(|made| made.tags.clone()));
         let arn = made.and_then(|made| made.cluster_arn).unwrap_or_default();
-        // One that AWS did not show before is answered as it is.
+        // An existing cluster that AWS did not show before is returned with its own tags.
         if !tags.is_empty() {
             if !is_ours(&tags, &aws.connection.stack) {
                 return Err(Self::foreign(&cluster.name));
@@ -77,7 +77,7 @@ impl Driver for EcsClusters {
         // Tasks of a deleted service take some minutes to stop.
         let deleted = aws
             .very_patiently(&[Class::InUse], || async {
-                aws.clients.ecs.delete_cluster().cluster(&remote.id).send().await.told("ecs:DeleteCluster")
+                aws.clients.ecs.delete_cluster().cluster(&remote.id).send().await.of_call("ecs:DeleteCluster")
             })
             .await;
         unless_gone(deleted)

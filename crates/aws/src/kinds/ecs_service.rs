@@ -1,9 +1,10 @@
-//! `ecs_service`. Creating carries a client token; the name is unique in its cluster, once an earlier one has drained.
+//! `ecs_service`. Creation uses a client token. The name is unique in the cluster, and it is free again once a deleted
+//! service has drained.
 //!
-//! Two control planes with one token must never run at once, and ECS does not prevent it (`ecs_tasks.rs`). So every way to a
-//! running task leads over none: the service is scaled to 0, its tasks are waited for until they are STOPPED, and what
-//! is to run is set together with its number. Whoever is killed in between leaves a service of 0 tasks, which the next plan
-//! sees as a difference.
+//! Two control planes with one token must never run at the same time, and ECS does not prevent that (see
+//! `ecs_tasks.rs`). So every change stops the service first: it is scaled to 0, its tasks are awaited until they are
+//! STOPPED, and then the new settings are written in the same call as the number of tasks. If the process is killed in
+//! between, a service with 0 tasks remains, which the next plan shows as a difference.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -23,18 +24,18 @@ use crate::{
     Aws,
     convert::{attribute, remote, tags_of, text, texts, touches, values},
     driver::Driver,
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     reading::Reading,
     wait::Ended,
 };
 
-/// How many events a timeout quotes.
+/// How many of the service's events the message of a timeout quotes.
 const EVENTS: usize = 3;
 
-/// The service of a name, in whatever state; nothing where the cluster or the service is missing.
+/// The service with this name in any state; `None` if the cluster or the service does not exist.
 async fn describe(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Service>, Failure> {
     let call = aws.clients.ecs.describe_services().cluster(cluster).services(name).include(ServiceField::Tags);
-    match call.send().await.told("ecs:DescribeServices") {
+    match call.send().await.of_call("ecs:DescribeServices") {
         Ok(answer) => Ok(answer.services.into_iter().flatten().next()),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) => Err(failure),
@@ -68,7 +69,7 @@ fn from_service(found: Service) -> (String, EcsService) {
             subnets: network.map_or_else(Vec::new, |network| values(network.subnets)),
         },
         deployment: Deployment {
-            // ECS's own values where none is given.
+            // ECS's defaults.
             minimum_healthy_percent: deployment.as_ref().and_then(|said| said.minimum_healthy_percent).unwrap_or(100),
             maximum_percent: deployment.as_ref().and_then(|said| said.maximum_percent).unwrap_or(200),
         },
@@ -88,7 +89,7 @@ fn network(service: &EcsService) -> Result<NetworkConfiguration, Failure> {
 }
 
 fn deployment(service: &EcsService) -> DeploymentConfiguration {
-    // A control plane that does not start is to be seen, not to be hidden by a rollback.
+    // A control plane that does not start must be visible; a rollback would hide it.
     let breaker = DeploymentCircuitBreaker::builder().enable(false).rollback(false).build();
     DeploymentConfiguration::builder()
         .minimum_healthy_percent(service.deployment.minimum_healthy_percent)
@@ -105,7 +106,7 @@ fn is_taken(failure: &Failure) -> bool {
     failure.message.to_ascii_lowercase().contains("not idempotent")
 }
 
-/// The active service of a name, or nothing once an earlier one of that name is gone with all of its tasks.
+/// The active service with this name; `None` once an earlier one has been deleted and all its tasks have stopped.
 async fn until_free(aws: &Aws, cluster: &str, name: &str) -> Result<Option<Service>, Failure> {
     let active = Mutex::new(None);
     until_stopped(aws, cluster, name, || async {
@@ -131,11 +132,11 @@ async fn call_create(aws: &Aws, service: &EcsService, token: &str) -> Result<Ser
         let call = call.task_definition(definition).desired_count(service.desired_count);
         let call = call.launch_type(LaunchType::Fargate).network_configuration(network.clone());
         let call = call.deployment_configuration(deployment.clone()).propagate_tags(PropagateTags::Service);
-        // It would start a task beside the one that runs.
+        // Rebalancing would start a second task beside the running one.
         let call = call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled);
-        let answer = call.set_tags(Some(to_ecs(&service.tags))).send().await.told("ecs:CreateService")?;
-        let mut made = answer.service.ok_or_else(|| Failure::own("ECS names no service", None))?;
-        // The answer may leave them out.
+        let answer = call.set_tags(Some(to_ecs(&service.tags))).send().await.of_call("ecs:CreateService")?;
+        let mut made = answer.service.ok_or_else(|| Failure::own("ECS returned no service", None))?;
+        // The answer may omit the tags.
         if made.tags.as_ref().is_none_or(Vec::is_empty) {
             made.tags = Some(to_ecs(&service.tags));
         }
@@ -156,18 +157,18 @@ async fn call_update(aws: &Aws, service: &EcsService, paths: &[String]) -> Resul
         let call = call.set_desired_count(named("desired_count").then_some(service.desired_count));
         let call = call.set_network_configuration(network.clone()).set_deployment_configuration(deployment.clone());
         let call = call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled);
-        call.send().await.told("ecs:UpdateService").map(drop)
+        call.send().await.of_call("ecs:UpdateService").map(drop)
     })
     .await
 }
 
-/// A failure after which the control plane does not run.
-fn is_stopped(failure: Failure) -> Failure {
+/// Adds to a failure that it leaves the control plane stopped.
+fn leaving_it_stopped(failure: Failure) -> Failure {
     let leaves = ["the control plane is stopped", "the next apply starts it once the cause is corrected"];
     Failure { leaves: Some(leaves), ..failure }
 }
 
-/// Scales a service to 0 and waits until all of its tasks are STOPPED.
+/// Scales a service to 0 and waits until all its tasks are STOPPED.
 async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     scale_to_none(aws, cluster, name).await?;
     until_stopped(aws, cluster, name, || async {
@@ -182,9 +183,10 @@ async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
 async fn scale_to_none(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     aws.patiently(&[Class::Lag], || async {
         let call = aws.clients.ecs.update_service().cluster(cluster).service(name).desired_count(0);
-        // An earlier version left it to ECS, which refuses every update of a service that rebalances and has no room to.
+        // Services of an earlier version have ECS's default, with which ECS refuses every update that leaves it no
+        // capacity to rebalance.
         let call = call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled);
-        call.send().await.told("ecs:UpdateService").map(drop)
+        call.send().await.of_call("ecs:UpdateService").map(drop)
     })
     .await
 }
@@ -192,13 +194,13 @@ async fn scale_to_none(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failu
 fn is_steady(service: &Service) -> bool {
     let [deployment] = service.deployments() else { return false };
     let state = deployment.rollout_state.as_ref().map(DeploymentRolloutState::as_str);
-    // Right after an update, ECS may still show the deployment before it.
+    // Right after an update, ECS may still return the previous deployment.
     deployment.task_definition == service.task_definition
         && matches!(state, None | Some("COMPLETED"))
         && service.running_count == service.desired_count
 }
 
-/// Waits until the newest revision alone runs, with as many tasks as are asked for.
+/// Waits until only the newest revision runs, with the desired number of tasks.
 async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     let wait = aws.long_wait();
     loop {
@@ -215,16 +217,16 @@ async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failur
 }
 
 fn unsteady(found: Option<Service>) -> Failure {
-    let Some(service) = found else { return Failure::own("the service is not there any more", None) };
+    let Some(service) = found else { return Failure::own("the service no longer exists", None) };
     let events: Vec<&str> = service.events().iter().filter_map(|event| event.message()).take(EVENTS).collect();
     let quoted = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
     Failure::own(
         format!("the service runs {} of {} tasks after the wait{quoted}", service.running_count, service.desired_count),
-        "look at the log group of the control plane and at the service's events; the service itself stays".to_owned(),
+        "read the control plane's log group and the service's events; the service is kept".to_owned(),
     )
 }
 
-/// The service of the control plane.
+/// The service of the stack's control plane.
 pub(crate) struct EcsServices;
 
 impl Driver for EcsServices {
@@ -246,10 +248,10 @@ impl Driver for EcsServices {
                 return self.adopt_service(aws, found, service).await;
             }
             match call_create(aws, &service, token.nth(n).shortened(36)).await {
-                // The token of a service that was deleted since.
+                // The token belongs to a service that has since been deleted.
                 Ok(made) if !is_active(&made) => {}
                 Ok(made) => return self.adopt_service(aws, made, service).await,
-                // Of a try that AWS does not show yet: the next look finds it.
+                // An earlier attempt created it and AWS does not show it yet: the next poll finds it.
                 Err(failure) if is_taken(&failure) => {
                     let seen =
                         aws.until_seen(|| async { Ok(describe(aws, cluster, name).await?.filter(is_active)) }).await?;
@@ -259,7 +261,7 @@ impl Driver for EcsServices {
                 Err(failure) => return Err(failure),
             }
         }
-        Err(Failure::own("every token was used", None))
+        Err(Failure::own("every client token has been used before", None))
     }
 
     async fn update(
@@ -271,11 +273,11 @@ impl Driver for EcsServices {
     ) -> Result<Remote, Failure> {
         let cluster = text(&service.cluster)?;
         let named = |path: &str| touches(paths, path);
-        // A new deployment configuration starts no task by itself (`UpdateService`, read November 2026).
+        // A new deployment configuration alone starts no task (`UpdateService`, read November 2026).
         if service.desired_count > 0 && ["task_definition", "desired_count", "network"].into_iter().any(named) {
             stop(aws, cluster, &service.name).await?;
             let paths = [paths, &["desired_count".to_owned()]].concat();
-            call_update(aws, &service, &paths).await.map_err(is_stopped)?;
+            call_update(aws, &service, &paths).await.map_err(leaving_it_stopped)?;
         } else if ["task_definition", "desired_count", "network", "deployment"].into_iter().any(named) {
             call_update(aws, &service, paths).await?;
         }
@@ -296,11 +298,11 @@ impl Driver for EcsServices {
             _ => {}
         }
         let deleted = ecs.delete_service().cluster(cluster).service(name).force(true).send().await;
-        match deleted.told("ecs:DeleteService") {
+        match deleted.of_call("ecs:DeleteService") {
             Err(failure) if !gone(&failure) => return Err(failure),
             _ => {}
         }
-        // The cluster and the security groups behind it can go only after the last task.
+        // The cluster and the security groups can be deleted only after the last task has stopped.
         until_stopped(aws, cluster, name, || async {
             let found = describe(aws, cluster, name).await?;
             let is_gone = found.is_none_or(|service| service.status.as_deref() == Some("INACTIVE"));
@@ -311,7 +313,7 @@ impl Driver for EcsServices {
 }
 
 impl EcsServices {
-    /// Makes a service that stands already as asked, if it is the stack's.
+    /// Changes an existing service to match, if it belongs to the stack.
     async fn adopt_service(&self, aws: &Aws, found: Service, service: EcsService) -> Result<Remote, Failure> {
         let (arn, found) = from_service(found);
         if !aws.owns(&found.tags) {

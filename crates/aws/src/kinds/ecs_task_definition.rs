@@ -1,5 +1,5 @@
-//! `ecs_task_definition`. Every registration mints a revision, so the newest one is looked at first: a killed try may
-//! have made it.
+//! `ecs_task_definition`. Every registration creates a revision, so a create looks at the newest revision first: an
+//! interrupted attempt may have registered it.
 
 use aws_sdk_ecs::{
     config::retry::RetryConfig,
@@ -20,18 +20,18 @@ use crate::{
     Aws, Connection,
     convert::{is_ours, remote, tags_of, text},
     driver::{Driver, all, differing},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     reading::Reading,
     recorded::is_revision,
 };
 
-/// How many inactive revisions are described at once.
+/// How many inactive revisions are described at the same time.
 const BATCH: usize = 10;
 
-/// The revisions of a family by their ARNs, the newest one first.
+/// ARNs of the family's inactive revisions, newest first.
 async fn list_inactive(aws: &Aws, family: &str) -> Result<Vec<String>, Failure> {
     let call = aws.clients.ecs.list_task_definitions().family_prefix(family).sort(SortOrder::Desc);
-    let answer = call.status(TaskDefinitionStatus::Inactive).send().await.told("ecs:ListTaskDefinitions")?;
+    let answer = call.status(TaskDefinitionStatus::Inactive).send().await.of_call("ecs:ListTaskDefinitions")?;
     Ok(answer.task_definition_arns.unwrap_or_default())
 }
 
@@ -40,30 +40,30 @@ async fn list_active(aws: &Aws, family: &str) -> Result<Vec<String>, Failure> {
     let mut pages = call.into_paginator().send();
     let mut arns = Vec::new();
     while let Some(page) = pages.next().await {
-        arns.extend(page.told("ecs:ListTaskDefinitions")?.task_definition_arns.into_iter().flatten());
+        arns.extend(page.of_call("ecs:ListTaskDefinitions")?.task_definition_arns.into_iter().flatten());
     }
     Ok(arns)
 }
 
-/// Those that are of this family and of no longer name, the newest one first.
+/// ARNs of exactly this family, newest first. A prefix search also finds families with longer names.
 fn of_family(mut arns: Vec<String>, family: &str) -> Vec<String> {
     arns.retain(|arn| arn.rsplit('/').next().and_then(|name| name.split(':').next()) == Some(family));
     arns.sort_by_key(|arn| std::cmp::Reverse(revision(arn)));
     arns
 }
 
-/// The revision that an ARN ends with.
+/// The revision number at the end of an ARN.
 fn revision(arn: &str) -> u64 {
     arn.rsplit(':').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// A revision by its ARN, or a family's newest active one by its name; nothing if it is deleted. One that is not active
-/// can only be deleted.
+/// A revision by its ARN, or the newest active revision of a family by its name; `None` if it is deleted. An inactive
+/// revision can only be deleted.
 async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
     let call = aws.clients.ecs.describe_task_definition().task_definition(name).include(TaskDefinitionField::Tags);
-    let answer = match call.send().await.told("ecs:DescribeTaskDefinition") {
+    let answer = match call.send().await.of_call("ecs:DescribeTaskDefinition") {
         Ok(answer) => answer,
-        // ECS says so for a family without any revision.
+        // ECS uses this code for a family without revisions.
         Err(failure) if failure.class == Class::NotFound || failure.code == "ClientException" => return Ok(None),
         Err(failure) => return Err(failure),
     };
@@ -107,7 +107,7 @@ fn from_container(found: ContainerDefinition) -> Container {
     let mut option = |name: &str| options.remove(name).unwrap_or_default();
     Container {
         image: found.image.unwrap_or_default(),
-        // What is not said is essential.
+        // ECS's default.
         essential: found.essential.unwrap_or(true),
         entry_point: found.entry_point.unwrap_or_default(),
         command: found.command.unwrap_or_default(),
@@ -129,7 +129,7 @@ fn from_container(found: ContainerDefinition) -> Container {
         ports: found.port_mappings.into_iter().flatten().filter_map(|mapping| mapping.container_port).collect(),
         health_check: found.health_check.map(|check| HealthCheck {
             command: check.command,
-            // ECS's own values where none is given.
+            // ECS's defaults.
             interval_seconds: check.interval.unwrap_or(30),
             timeout_seconds: check.timeout.unwrap_or(5),
             retries: check.retries.unwrap_or(3),
@@ -202,7 +202,7 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 
-/// Registers a revision with one call, and gives its ARN.
+/// Registers a revision with one call and returns its ARN.
 async fn register(aws: &Aws, definition: &EcsTaskDefinition) -> Result<String, Failure> {
     let containers = definition.containers.iter();
     let containers =
@@ -218,9 +218,9 @@ async fn register(aws: &Aws, definition: &EcsTaskDefinition) -> Result<String, F
     let call = call.network_mode(NetworkMode::Awsvpc).requires_compatibilities(Compatibility::Fargate);
     let call = call.runtime_platform(platform).set_volumes(Some(volumes)).set_container_definitions(Some(containers));
     let call = call.set_tags(Some(to_ecs(&definition.tags)));
-    // Every repetition would register one more.
+    // A retry would register another revision.
     let once = aws_sdk_ecs::config::Builder::default().retry_config(RetryConfig::disabled());
-    let answer = call.customize().config_override(once).send().await.told("ecs:RegisterTaskDefinition");
+    let answer = call.customize().config_override(once).send().await.of_call("ecs:RegisterTaskDefinition");
     let answer = answer.map_err(|failure| match failure.code.as_str() {
         // Without a code, there was no answer.
         "" | "ServerException" | "InternalError" | "InternalFailure" | "ServiceUnavailable" => {
@@ -231,13 +231,13 @@ async fn register(aws: &Aws, definition: &EcsTaskDefinition) -> Result<String, F
     Ok(answer.task_definition.and_then(|made| made.task_definition_arn).unwrap_or_default())
 }
 
-/// Whether a revision says what is asked for; tags can change in place.
+/// Whether a revision equals the wanted definition, apart from tags, which can change in place.
 fn is_the_same(definition: &EcsTaskDefinition, revision: &Remote) -> Result<bool, Failure> {
     let paths = differing(&EcsTaskDefinition::RULES, definition, revision)?;
     Ok(paths.iter().all(|path| lies_under(path, "tags")))
 }
 
-/// Why a revision is not deleted: the answer says so where the call itself succeeds.
+/// The reason why a revision was not deleted: the call succeeds and its answer has the failures.
 fn refusal(refused: &EcsFailure) -> Failure {
     let code = refused.reason.clone().unwrap_or_default();
     let class = match code.as_str() {
@@ -245,7 +245,7 @@ fn refusal(refused: &EcsFailure) -> Failure {
         "TASK_DEFINITION_NOT_FOUND" | "MISSING" => Class::NotFound,
         _ => Class::Other,
     };
-    let message = refused.detail.clone().unwrap_or_else(|| "ECS gives no detail".to_owned());
+    let message = refused.detail.clone().unwrap_or_else(|| "ECS gave no detail".to_owned());
     Failure { code, ..Failure::of_call("ecs:DeleteTaskDefinitions", class, message) }
 }
 
@@ -260,12 +260,12 @@ impl Driver for EcsTaskDefinitions {
     const ROUNDS: u32 = 1;
     const LIST_MISSES: bool = true;
 
-    /// ECS answers `AccessDeniedException` for another account's.
+    /// ECS answers `AccessDeniedException` for a revision of another account.
     fn can_exist(arn: &str, connection: &Connection) -> bool {
         is_revision(arn, &connection.region, &connection.account)
     }
 
-    /// The ARNs, the newest one first; of the inactive ones, which AWS keeps for good, the hundred newest.
+    /// The ARNs, newest first. AWS keeps inactive revisions forever, so only the newest hundred of them are listed.
     async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
         let aws = reading.aws;
         let family = &control_plane_name(&aws.connection.stack);
@@ -276,8 +276,8 @@ impl Driver for EcsTaskDefinitions {
         Ok(active.chain(of_family(inactive, family).into_iter().map(listed(true))).collect())
     }
 
-    /// Of the inactive ones, which may be anybody's and many, the next ten are described only where some of the ten before
-    /// were the stack's: its own are the newest ones.
+    /// There may be many inactive revisions, and of any owner. They are described in batches of ten, newest first,
+    /// until a batch has none of the stack's.
     async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
         let aws = reading.aws;
         let arns = |is_spent| {
@@ -305,13 +305,13 @@ impl Driver for EcsTaskDefinitions {
         all(arns.iter().map(|arn| read(aws, arn))).await
     }
 
-    /// The newest revision comes first.
+    /// A newer revision has a higher rank.
     fn rank(&self, _: Option<&Map>, remote: &Remote) -> u64 {
         revision(&remote.id)
     }
 
     async fn create(&self, aws: &Aws, definition: EcsTaskDefinition, _: &Token) -> Result<Remote, Failure> {
-        // Whenever it is not known whether a call registered a revision, the newest one is looked at before the next call.
+        // If it is unclear whether a call registered a revision, the newest revision is read before the next call.
         let made = aws
             .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], || async {
                 let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
@@ -339,21 +339,21 @@ impl Driver for EcsTaskDefinitions {
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-        // ECS says `ClientException` for what is not there any more.
+        // ECS uses `ClientException` for a revision that does not exist.
         let is_gone = |failure: &Failure| failure.class == Class::NotFound || failure.code == "ClientException";
         let ecs = &aws.clients.ecs;
         if !remote.is_spent {
             let call = ecs.deregister_task_definition().task_definition(&remote.id);
-            match call.send().await.told("ecs:DeregisterTaskDefinition") {
+            match call.send().await.of_call("ecs:DeregisterTaskDefinition") {
                 Err(failure) if !is_gone(&failure) => return Err(failure),
                 _ => {}
             }
         }
-        // A revision that was deregistered just now may still count as active.
+        // ECS may still treat a revision as active just after it was deregistered.
         let deleted = aws
             .patiently(&[Class::Lag], || async {
                 let call = ecs.delete_task_definitions().task_definitions(&remote.id);
-                let answer = call.send().await.told("ecs:DeleteTaskDefinitions")?;
+                let answer = call.send().await.of_call("ecs:DeleteTaskDefinitions")?;
                 answer.failures.into_iter().flatten().next().map_or(Ok(()), |refused| Err(refusal(&refused)))
             })
             .await;
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_registered_reads_back_as_it_was_asked() {
+    fn a_registered_container_reads_back_unchanged() {
         let container = Container {
             image: "gatlingcorp/control-plane:2026.42.2".into(),
             essential: true,
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_is_a_number() {
+    fn the_revision_is_read_from_its_arn() {
         assert_eq!(revision("arn:aws:ecs:eu-west-3:123456789012:task-definition/a-control-plane:12"), 12);
     }
 }

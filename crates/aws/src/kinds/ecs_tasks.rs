@@ -1,35 +1,35 @@
-//! The tasks of a service that are not STOPPED yet.
+//! Waits until the tasks of a service are STOPPED.
 //!
-//! A task that ECS asked to stop runs on for as long as its containers may take (120 s for the control plane), and holds its
-//! network interface, its security groups and its cluster until then. ECS waits for none of that: it starts a successor
-//! beside it, whatever the percentages of the deployment say (aws/containers-roadmap issues 959 and 2485), and calls a
-//! deleted service INACTIVE. Where two must not run at once, look at the tasks themselves.
+//! A task that ECS has asked to stop keeps running for its stop timeout (120 s for the control plane). Until then it
+//! holds its network interface, security groups and cluster. ECS does not wait for that: it starts the next task beside
+//! it, whatever the deployment's percentages are (aws/containers-roadmap issues 959 and 2485), and it marks a deleted
+//! service INACTIVE. Where two tasks must not run at the same time, the tasks themselves have to be polled.
 
 use aws_sdk_ecs::types::{DesiredStatus, Task};
 
 use crate::{
     Aws,
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     wait::Ended,
 };
 
-/// As many tasks as one call describes.
+/// The most tasks that one call describes.
 const PAGE: usize = 100;
 
-/// What the service itself says.
+/// The state of the service itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// It still has, or may start, tasks.
+    /// It has tasks or may start some.
     Busy,
-    /// It has no tasks, and starts none.
+    /// It has no tasks and starts none.
     Quiet,
-    /// Its tasks need not be waited for.
+    /// The wait can end whatever its tasks do.
     Enough,
 }
 
-/// Waits until no task of the services of this name in a cluster is short of STOPPED; `look` asks the service itself.
+/// Waits until all tasks of the services with this name are STOPPED; `look` reads the service itself.
 ///
-/// Tasks are listed by cluster, because those of a deleted service are not listed by its name any more.
+/// Tasks are listed by cluster, because ECS no longer lists those of a deleted service by its name.
 pub(crate) async fn until_stopped<F: Future<Output = Result<Look, Failure>> + Send>(
     aws: &Aws,
     cluster: &str,
@@ -45,7 +45,7 @@ pub(crate) async fn until_stopped<F: Future<Output = Result<Look, Failure>> + Se
         }
         let tasks = unstopped(aws, cluster, service).await?;
         let is_over = said == Look::Quiet && tasks.is_empty();
-        // A task that ECS starts at this moment may be listed only at the next look.
+        // A task that ECS starts at this moment may be visible only in the next poll.
         if is_over && !must_look_again {
             return Ok(());
         }
@@ -56,14 +56,14 @@ pub(crate) async fn until_stopped<F: Future<Output = Result<Look, Failure>> + Se
             Err(Ended::OutOfPatience) => {
                 return Err(Failure::own(
                     format!("{} after the wait", named(service, &tasks)),
-                    "look at the events of the service in the ECS console, and run it again: it continues".to_owned(),
+                    "read the service's events in the ECS console, and run the command again: it continues".to_owned(),
                 ));
             }
         }
     }
 }
 
-/// What is waited for.
+/// What the wait is for, as the start of a message.
 fn named(service: &str, tasks: &[Task]) -> String {
     let Some(task) = tasks.first() else { return format!("the service `{service}` is still stopping its tasks") };
     let id = task.task_arn.as_deref().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default();
@@ -73,7 +73,7 @@ fn named(service: &str, tasks: &[Task]) -> String {
     format!("the task `{id}` of the service `{service}` is still {status}{others}")
 }
 
-/// The tasks of this name's services in a cluster that are not STOPPED.
+/// The tasks in a cluster that belong to services with this name and are not STOPPED.
 async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>, Failure> {
     let (running, stopping) = futures::try_join!(
         Box::pin(list(aws, cluster, DesiredStatus::Running)),
@@ -85,7 +85,7 @@ async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>,
     let mut tasks = Vec::new();
     for arns in arns.chunks(PAGE) {
         let call = aws.clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(arns.to_vec()));
-        match call.send().await.told("ecs:DescribeTasks") {
+        match call.send().await.of_call("ecs:DescribeTasks") {
             Ok(answer) => tasks.extend(answer.tasks.into_iter().flatten()),
             Err(failure) if failure.class == Class::NotFound => {}
             Err(failure) => return Err(failure),
@@ -96,12 +96,12 @@ async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>,
     Ok(tasks)
 }
 
-/// The tasks of a cluster that ECS wants to run, or to stop; none where there is no cluster.
+/// The tasks of a cluster that ECS wants to run, or to stop; none if the cluster does not exist.
 async fn list(aws: &Aws, cluster: &str, desired: DesiredStatus) -> Result<Vec<String>, Failure> {
     let mut pages = aws.clients.ecs.list_tasks().cluster(cluster).desired_status(desired).into_paginator().send();
     let mut arns = Vec::new();
     while let Some(page) = pages.next().await {
-        match page.told("ecs:ListTasks") {
+        match page.of_call("ecs:ListTasks") {
             Ok(page) => arns.extend(page.task_arns.into_iter().flatten()),
             Err(failure) if failure.class == Class::NotFound => break,
             Err(failure) => return Err(failure),

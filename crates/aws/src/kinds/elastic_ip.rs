@@ -1,5 +1,5 @@
-//! `elastic_ip`. Allocating carries tags and no client token, so an address of an earlier try is looked for first. AWS takes
-//! an association only once the host runs.
+//! `elastic_ip`. Allocation carries tags and has no client token, so a create first looks for an address that an
+//! earlier attempt allocated. AWS accepts an association only once the host runs.
 
 use aws_sdk_ec2::{
     config::retry::RetryConfig,
@@ -17,18 +17,18 @@ use crate::{
     Aws, Connection,
     convert::{attribute, remote, tags_of, text, touches},
     driver::{Doing, Driver, one_call},
-    error::{Class, Failure, Told as _, unless_gone},
+    error::{Class, Failure, OfCall as _, unless_gone},
     reading::Reading,
     recorded::is_ec2,
 };
 
-/// What is read beside the kind's attributes: the association, by which it ends.
+/// An attribute outside the kind's struct: the association's id, which the call that ends it needs.
 const ASSOCIATION: &str = "association";
 
 async fn list(aws: &Aws, filter: Filter) -> Result<Vec<Remote>, Failure> {
-    // AWS answers with all of them at once, in no page.
+    // AWS returns all addresses in one answer, without pages.
     let call = aws.clients.ec2.describe_addresses().filters(filter);
-    let found = call.send().await.told("ec2:DescribeAddresses")?.addresses.unwrap_or_default();
+    let found = call.send().await.of_call("ec2:DescribeAddresses")?.addresses.unwrap_or_default();
     found.into_iter().map(as_remote).collect()
 }
 
@@ -50,22 +50,22 @@ async fn by_id(aws: &Aws, id: &str) -> Result<Option<Remote>, Failure> {
     Ok(list(aws, filter("allocation-id", vec![id.to_owned()])).await?.pop())
 }
 
-/// The address among these that an earlier try allocated for the same resource.
+/// The address that an earlier attempt allocated for the same resource.
 fn of_resource(found: &[Remote], wanted: &Tags) -> Option<Remote> {
     let is_it = |found: &&Remote| tags_of(&found.attributes).get(ADDRESS_TAG) == wanted.get(ADDRESS_TAG);
     found.iter().find(is_it).cloned()
 }
 
-/// Allocates an address. Each call would allocate one more, so it is made once: where no answer came, AWS is asked whether
-/// it was executed.
+/// Allocates an address. Each call would allocate another one, so it is made once. If no answer comes, a read shows
+/// whether it was executed.
 async fn allocate(aws: &Aws, wanted: &ElasticIp) -> Result<Remote, Failure> {
-    // A call that AWS refuses because of its rates was not executed.
+    // A throttled call was not executed.
     let allocated = aws
         .patiently(&[Class::Throttled], || async {
             let call = aws.clients.ec2.allocate_address().domain(DomainType::Vpc);
             let call = call.tag_specifications(specification(ResourceType::ElasticIp, &wanted.tags));
             let once = aws_sdk_ec2::config::Builder::default().retry_config(RetryConfig::disabled());
-            call.customize().config_override(once).send().await.told("ec2:AllocateAddress")
+            call.customize().config_override(once).send().await.of_call("ec2:AllocateAddress")
         })
         .await;
     match allocated {
@@ -84,7 +84,7 @@ async fn allocate(aws: &Aws, wanted: &ElasticIp) -> Result<Remote, Failure> {
     }
 }
 
-/// Takes what an earlier try allocated, or allocates one, and associates it.
+/// Uses the address of an earlier attempt or allocates one, and associates it.
 async fn make(aws: &Aws, there: &[Remote], wanted: &ElasticIp) -> Result<Remote, Failure> {
     let found = match of_resource(there, &wanted.tags) {
         Some(found) if aws.owns(&tags_of(&found.attributes)) => found,
@@ -94,7 +94,7 @@ async fn make(aws: &Aws, there: &[Remote], wanted: &ElasticIp) -> Result<Remote,
     converge(aws, &found, wanted).await
 }
 
-/// Associates an address as asked and gives it its tags.
+/// Associates an address and sets its tags as wanted.
 async fn converge(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<Remote, Failure> {
     change_ec2(aws, std::slice::from_ref(&found.id), &tags_of(&found.attributes), &wanted.tags).await?;
     let is_associated = associate(aws, found, wanted).await?;
@@ -106,7 +106,7 @@ async fn converge(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<Remot
     remote(&found.id, &made, [("id", found.id.as_str().into()), ("public_ip", public_ip.into())])
 }
 
-/// Associates an address with a host; false where the host does not run yet and nobody waits for it.
+/// Associates an address with a host; `false` if the host does not run yet and the command does not wait.
 async fn associate(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<bool, Failure> {
     let (host, private_ip) = (text(&wanted.instance)?, text(&wanted.private_ip)?);
     if attribute(&found.attributes, "instance") == host && attribute(&found.attributes, "private_ip") == private_ip {
@@ -117,10 +117,10 @@ async fn associate(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<bool
     let associated = aws
         .patiently(&[Class::Lag], || async {
             let call = aws.clients.ec2.associate_address().allocation_id(&found.id).network_interface_id(&interface);
-            // Somebody else's address on this interface stays.
+            // An address of somebody else on this interface stays.
             let call = call.private_ip_address(private_ip).allow_reassociation(false);
-            call.send().await.told("ec2:AssociateAddress").map_err(|failure| match failure.code.as_str() {
-                // AWS has not yet heard that the host runs.
+            call.send().await.of_call("ec2:AssociateAddress").map_err(|failure| match failure.code.as_str() {
+                // AWS does not see the host as running yet.
                 "IncorrectInstanceState" | "InvalidInstanceID" => Failure { class: Class::Lag, ..failure },
                 _ => failure,
             })
@@ -128,29 +128,29 @@ async fn associate(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<bool
         .await;
     match associated {
         Ok(_) => Ok(true),
-        // Of a call whose answer was lost; or another address is there.
+        // An earlier call succeeded and its answer was lost, or the interface has another address.
         Err(failure) if failure.code == "Resource.AlreadyAssociated" => {
             let found = by_id(aws, &found.id).await?;
             if found.is_some_and(|found| attribute(&found.attributes, "instance") == host) {
                 return Ok(true);
             }
-            let help = format!("remove the other Elastic IP from `{interface}`, and run it again");
+            let help = format!("remove the other Elastic IP from `{interface}`, and run the command again");
             Err(Failure { help: Some(help), ..failure })
         }
         Err(failure) => Err(failure),
     }
 }
 
-/// Ends an association. It ends by itself with its host.
+/// Ends an association. It also ends when its host is terminated.
 async fn disassociate(aws: &Aws, association: &str) -> Result<(), Failure> {
     if association.is_empty() {
         return Ok(());
     }
     let call = aws.clients.ec2.disassociate_address().association_id(association);
-    unless_gone(call.send().await.told("ec2:DisassociateAddress"))
+    unless_gone(call.send().await.of_call("ec2:DisassociateAddress"))
 }
 
-/// The addresses that carry the stack's tag.
+/// The addresses with the stack's tag.
 pub(crate) struct ElasticIps;
 
 impl Driver for ElasticIps {
@@ -176,7 +176,7 @@ impl Driver for ElasticIps {
     }
 
     async fn update(&self, aws: &Aws, found: &Remote, wanted: ElasticIp, paths: &[String]) -> Result<Remote, Failure> {
-        // What was seen when the plan was made may have ended with its host.
+        // The association in the plan may have ended with its host.
         let is_moved = touches(paths, "instance") || touches(paths, "private_ip");
         let seen = if is_moved { by_id(aws, &found.id).await? } else { None };
         converge(aws, seen.as_ref().unwrap_or(found), &wanted).await
@@ -187,13 +187,13 @@ impl Driver for ElasticIps {
         disassociate(aws, attribute(&found.attributes, ASSOCIATION)).await?;
         let released = aws
             .patiently(&[Class::InUse], || async {
-                aws.clients.ec2.release_address().allocation_id(&remote.id).send().await.told("ec2:ReleaseAddress")
+                aws.clients.ec2.release_address().allocation_id(&remote.id).send().await.of_call("ec2:ReleaseAddress")
             })
             .await;
         unless_gone(released)
     }
 
-    /// One look for what earlier tries allocated serves them all.
+    /// One list of earlier attempts' addresses is shared by all items.
     fn create_all<'a>(&'a self, aws: &'a Aws, items: Vec<(ElasticIp, Token)>) -> Vec<Doing<'a, Remote>> {
         let there = one_call(list(aws, of_stack(aws)));
         let create = |(wanted, _)| {

@@ -1,5 +1,5 @@
-//! `iam_instance_profile`. Its name is unique in the account and holds the region; one of that name is ours if its path and
-//! tags are.
+//! `iam_instance_profile`. Its name is unique in the account and contains the region. A profile belongs to the stack if
+//! its path and tags say so.
 
 use std::collections::BTreeSet;
 
@@ -17,14 +17,14 @@ use crate::{
     Aws, Connection,
     convert::{attribute, remote, tag_changes, texts, values},
     driver::{Driver, all},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     reading::{Reading, Whose},
     recorded::is_iam_name,
 };
 
 async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamInstanceProfile)>, Failure> {
     let call = aws.clients.iam.get_instance_profile().instance_profile_name(name);
-    match call.send().await.told("iam:GetInstanceProfile") {
+    match call.send().await.of_call("iam:GetInstanceProfile") {
         Ok(answer) => Ok(answer.instance_profile.map(|profile| {
             let mut roles: Vec<String> = profile.roles.into_iter().map(|role| role.role_name).collect();
             roles.sort();
@@ -45,7 +45,7 @@ fn as_remote(arn: &str, profile: &IamInstanceProfile) -> Result<Remote, Failure>
     remote(&profile.name, profile, [("arn", arn.into())])
 }
 
-/// Removes the roles that do not belong in, then adds those that do: there is room for one only.
+/// Removes the wrong roles, then adds the missing ones, because a profile can hold only one role.
 async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Result<(), Failure> {
     let iam = &aws.clients.iam;
     let from: BTreeSet<String> = texts(from)?.into_iter().collect();
@@ -56,10 +56,10 @@ async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Re
     for role in to.difference(&from) {
         let added = aws.patiently(&[Class::NotFound, Class::Precondition], || async {
             let call = iam.add_role_to_instance_profile().instance_profile_name(&profile.name).role_name(role);
-            call.send().await.told("iam:AddRoleToInstanceProfile")
+            call.send().await.of_call("iam:AddRoleToInstanceProfile")
         });
         match added.await {
-            // The role that fills the only place may be this one: of a call whose answer was lost.
+            // The profile may be full because an earlier call added this same role and its answer was lost.
             Err(failure) if failure.code == "LimitExceeded" => {
                 let (_, found) = find(aws, &profile.name).await?.ok_or_else(|| failure.clone())?;
                 if !texts(&found.roles)?.contains(role) {
@@ -72,11 +72,11 @@ async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Re
     Ok(())
 }
 
-/// Takes a role out of a profile.
+/// Removes a role from a profile.
 pub(super) async fn remove_role(aws: &Aws, profile: &str, role: &str) -> Result<(), Failure> {
     remove(aws, || async {
         let call = aws.clients.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role);
-        call.send().await.told("iam:RemoveRoleFromInstanceProfile")
+        call.send().await.of_call("iam:RemoveRoleFromInstanceProfile")
     })
     .await
 }
@@ -88,21 +88,21 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
         let set = to_iam(&set)?;
         change(aws, || async {
             let call = iam.tag_instance_profile().instance_profile_name(name).set_tags(Some(set.clone()));
-            call.send().await.told("iam:TagInstanceProfile")
+            call.send().await.of_call("iam:TagInstanceProfile")
         })
         .await?;
     }
     if !removed.is_empty() {
         change(aws, || async {
             let call = iam.untag_instance_profile().instance_profile_name(name).set_tag_keys(Some(removed.clone()));
-            call.send().await.told("iam:UntagInstanceProfile")
+            call.send().await.of_call("iam:UntagInstanceProfile")
         })
         .await?;
     }
     Ok(())
 }
 
-/// The names to ask for in the first place: those that are recorded, or else the one that a profile would be made with.
+/// The names to read first: the recorded ones, or else the name of a new profile.
 fn names(reading: &Reading<'_>) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = reading.recorded_ids(IamInstanceProfile::KIND).map(str::to_owned).collect();
     if names.is_empty() {
@@ -111,7 +111,7 @@ fn names(reading: &Reading<'_>) -> BTreeSet<String> {
     names
 }
 
-/// The instance profiles of the stack: one, whose name follows from the stack's and the region's.
+/// The stack's only instance profile, with a name made of the stack's and the region's.
 pub(crate) struct IamInstanceProfiles;
 
 impl Driver for IamInstanceProfiles {
@@ -134,8 +134,8 @@ impl Driver for IamInstanceProfiles {
         all(asked).await
     }
 
-    /// Where none of the names asked for is the stack's profile: the one that a profile would be made with, and the one of an
-    /// earlier version, which is only there beside its role.
+    /// If none of the first names is the stack's profile: the name of a new profile and that of earlier versions. A
+    /// profile of an earlier version exists only together with its role.
     fn further(&self, reading: &Reading<'_>) -> Vec<String> {
         if reading.seen(IamInstanceProfile::KIND).next().is_some() {
             return Vec::new();
@@ -150,15 +150,15 @@ impl Driver for IamInstanceProfiles {
         names.filter(|name| !asked.contains(name)).collect()
     }
 
-    /// By its path. The path of an earlier version tells no region: then the profile goes with the role in it, or, without any
-    /// role of the stack, is the one that the state knows.
+    /// The path decides. A path of earlier versions has no region; then the profile belongs to the region of its role
+    /// or, if it holds no role of the stack, to the state that has its name.
     fn whose(&self, reading: &Reading<'_>, profile: &Remote) -> Whose {
         let Connection { stack, region, .. } = &reading.aws.connection;
         let path = attribute(&profile.attributes, "path");
         let is_ours = if path == former_iam_path(stack) {
             let inside = profile.attributes.get("roles").and_then(Value::as_list).unwrap_or_default();
             let inside: Vec<&str> = inside.iter().filter_map(Value::as_text).collect();
-            // Role and profile had the same name.
+            // Earlier versions gave role and profile the same name.
             let former = former_instance_profile_name(stack);
             reading.seen(IamRole::KIND).any(|role| inside.contains(&role.id.as_str()))
                 || (reading.is_recorded(IamInstanceProfile::KIND, &profile.id) && !inside.contains(&former.as_str()))
@@ -173,7 +173,7 @@ impl Driver for IamInstanceProfiles {
         let made = change(aws, || async {
             let call =
                 aws.clients.iam.create_instance_profile().instance_profile_name(&profile.name).path(&profile.path);
-            call.set_tags(Some(tags.clone())).send().await.told("iam:CreateInstanceProfile")
+            call.set_tags(Some(tags.clone())).send().await.of_call("iam:CreateInstanceProfile")
         });
         let (arn, found) = match made.await {
             Ok(answer) => {
@@ -211,7 +211,7 @@ impl Driver for IamInstanceProfiles {
         }
         remove(aws, || async {
             let call = aws.clients.iam.delete_instance_profile().instance_profile_name(&remote.id);
-            call.send().await.told("iam:DeleteInstanceProfile")
+            call.send().await.of_call("iam:DeleteInstanceProfile")
         })
         .await
     }

@@ -1,5 +1,5 @@
-//! `iam_role`. Its name is unique in the account and holds the region; one of that name is ours if its path and tags are.
-//! What an earlier version made has neither its region in its name nor in its path: its policies tell.
+//! `iam_role`. Its name is unique in the account and contains the region. A role belongs to the stack if its path and
+//! tags say so. Roles of earlier versions have no region in name and path; it is read from their policies.
 
 use std::collections::BTreeSet;
 
@@ -16,19 +16,19 @@ use crate::{
     Aws, Connection,
     convert::{attribute, percent_decoded, remote, tag_changes, text, touches, typed},
     driver::{Driver, Wanted, all},
-    error::{Class, Failure, Told as _, unless_gone},
+    error::{Class, Failure, OfCall as _, unless_gone},
     reading::{Reading, Whose},
     recorded::is_iam_name,
 };
 
-/// The region that policies of an earlier version are about.
+/// The region that the policies of a role from an earlier version name.
 fn region<'p>(aws: &Aws, policies: &[&'p str]) -> Option<&'p str> {
     region_of(policies, &bucket_prefix(&aws.connection.stack, &aws.connection.account))
 }
 
-/// The path of the role of this name, of this stack or not.
+/// The path of the role with this name, of any owner.
 async fn path_of(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
-    match aws.clients.iam.get_role().role_name(name).send().await.told("iam:GetRole") {
+    match aws.clients.iam.get_role().role_name(name).send().await.of_call("iam:GetRole") {
         Ok(answer) => Ok(answer.role.map(|role| role.path)),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) => Err(failure),
@@ -46,7 +46,7 @@ async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamRole)>, Failur
         Ok((names, policy))
     };
     let read = futures::try_join!(
-        Box::pin(async { aws.clients.iam.get_role().role_name(name).send().await.told("iam:GetRole") }),
+        Box::pin(async { aws.clients.iam.get_role().role_name(name).send().await.of_call("iam:GetRole") }),
         Box::pin(inline),
         Box::pin(attached_policies(aws, name)),
     );
@@ -73,7 +73,7 @@ async fn find(aws: &Aws, name: &str) -> Result<Option<(String, IamRole)>, Failur
 
 async fn policy(aws: &Aws, role: &str) -> Result<Option<Value>, Failure> {
     let call = aws.clients.iam.get_role_policy().role_name(role).policy_name(IamRole::POLICY);
-    match call.send().await.told("iam:GetRolePolicy") {
+    match call.send().await.of_call("iam:GetRolePolicy") {
         Ok(answer) => Ok(Some(percent_decoded(&answer.policy_document).into())),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) => Err(failure),
@@ -84,7 +84,7 @@ async fn inline_policies(aws: &Aws, role: &str) -> Result<Vec<String>, Failure> 
     let mut pages = aws.clients.iam.list_role_policies().role_name(role).into_paginator().send();
     let mut names = Vec::new();
     while let Some(page) = pages.next().await {
-        names.extend(page.told("iam:ListRolePolicies")?.policy_names);
+        names.extend(page.of_call("iam:ListRolePolicies")?.policy_names);
     }
     names.sort();
     Ok(names)
@@ -94,27 +94,27 @@ async fn attached_policies(aws: &Aws, role: &str) -> Result<Vec<String>, Failure
     let mut pages = aws.clients.iam.list_attached_role_policies().role_name(role).into_paginator().send();
     let mut arns = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.told("iam:ListAttachedRolePolicies")?;
+        let page = page.of_call("iam:ListAttachedRolePolicies")?;
         arns.extend(page.attached_policies.into_iter().flatten().filter_map(|policy| policy.policy_arn));
     }
     arns.sort();
     Ok(arns)
 }
 
-/// Makes a role as asked: description and trust policy where `paths` name them, policies and tags where they differ.
+/// Makes a role match: the description and the trust policy if `paths` name them, policies and tags if they differ.
 async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> Result<(), Failure> {
     let iam = &aws.clients.iam;
     let name = &to.name;
     if touches(paths, "description") {
         change(aws, || async {
-            iam.update_role().role_name(name).description(&to.description).send().await.told("iam:UpdateRole")
+            iam.update_role().role_name(name).description(&to.description).send().await.of_call("iam:UpdateRole")
         })
         .await?;
     }
     if touches(paths, "trust_policy") {
         change(aws, || async {
             let call = iam.update_assume_role_policy().role_name(name).policy_document(&to.trust_policy);
-            call.send().await.told("iam:UpdateAssumeRolePolicy")
+            call.send().await.of_call("iam:UpdateAssumeRolePolicy")
         })
         .await?;
     }
@@ -123,7 +123,7 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
             let policy = text(policy)?;
             aws.patiently(&[Class::NotFound, Class::Precondition], || async {
                 let call = iam.put_role_policy().role_name(name).policy_name(IamRole::POLICY).policy_document(policy);
-                call.send().await.told("iam:PutRolePolicy")
+                call.send().await.of_call("iam:PutRolePolicy")
             })
             .await?;
         } else {
@@ -138,7 +138,7 @@ async fn converge(aws: &Aws, from: &IamRole, to: &IamRole, paths: &[String]) -> 
     }
     for policy in to.attached_policies.iter().filter(|policy| !from.attached_policies.contains(policy)) {
         change(aws, || async {
-            iam.attach_role_policy().role_name(name).policy_arn(policy).send().await.told("iam:AttachRolePolicy")
+            iam.attach_role_policy().role_name(name).policy_arn(policy).send().await.of_call("iam:AttachRolePolicy")
         })
         .await?;
     }
@@ -151,13 +151,13 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     if !set.is_empty() {
         let set = to_iam(&set)?;
         change(aws, || async {
-            iam.tag_role().role_name(name).set_tags(Some(set.clone())).send().await.told("iam:TagRole")
+            iam.tag_role().role_name(name).set_tags(Some(set.clone())).send().await.of_call("iam:TagRole")
         })
         .await?;
     }
     if !removed.is_empty() {
         change(aws, || async {
-            iam.untag_role().role_name(name).set_tag_keys(Some(removed.clone())).send().await.told("iam:UntagRole")
+            iam.untag_role().role_name(name).set_tag_keys(Some(removed.clone())).send().await.of_call("iam:UntagRole")
         })
         .await?;
     }
@@ -167,7 +167,7 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
 async fn delete_inline(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
     remove(aws, || async {
         let call = aws.clients.iam.delete_role_policy().role_name(role).policy_name(policy);
-        call.send().await.told("iam:DeleteRolePolicy")
+        call.send().await.of_call("iam:DeleteRolePolicy")
     })
     .await
 }
@@ -175,12 +175,12 @@ async fn delete_inline(aws: &Aws, role: &str, policy: &str) -> Result<(), Failur
 async fn detach(aws: &Aws, role: &str, policy: &str) -> Result<(), Failure> {
     remove(aws, || async {
         let call = aws.clients.iam.detach_role_policy().role_name(role).policy_arn(policy);
-        call.send().await.told("iam:DetachRolePolicy")
+        call.send().await.of_call("iam:DetachRolePolicy")
     })
     .await
 }
 
-/// A change of IAM, which refuses two changes of one thing at a time.
+/// A change in IAM, which refuses two changes of the same thing at a time.
 pub(super) async fn change<T, F>(aws: &Aws, call: impl FnMut() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>> + Send,
@@ -188,7 +188,8 @@ where
     aws.patiently(&[Class::Precondition], call).await
 }
 
-/// A removal: what is gone already is done, and what was taken off a moment ago may still count as being there.
+/// A removal. Something that does not exist counts as removed; IAM may still report as attached what was removed a
+/// moment ago.
 pub(super) async fn remove<T, F>(aws: &Aws, call: impl FnMut() -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<T, Failure>> + Send,
@@ -196,8 +197,7 @@ where
     unless_gone(aws.patiently(&[Class::InUse, Class::Precondition], call).await)
 }
 
-/// The roles in the stack's path, which says the region, and those that an earlier version made in a region that only their
-/// policies tell.
+/// The roles in the stack's paths: the path with the region, and the path of earlier versions without it.
 pub(crate) struct IamRoles;
 
 impl Driver for IamRoles {
@@ -215,11 +215,11 @@ impl Driver for IamRoles {
         let aws = reading.aws;
         let connection = &aws.connection;
         let (ours, former) = (iam_path(&connection.stack, &connection.region), former_iam_path(&connection.stack));
-        // The one prefix of both.
+        // The common prefix of both paths.
         let mut pages = aws.clients.iam.list_roles().path_prefix(iam_prefix(&connection.stack)).into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
-            let found = page.told("iam:ListRoles")?.roles.into_iter().filter(|role| {
+            let found = page.of_call("iam:ListRoles")?.roles.into_iter().filter(|role| {
                 let trust = percent_decoded(role.assume_role_policy_document.as_deref().unwrap_or_default());
                 role.path == ours
                     || (role.path == former && region(aws, &[&trust]).is_none_or(|found| found == connection.region))
@@ -240,7 +240,8 @@ impl Driver for IamRoles {
         all(asked).await
     }
 
-    /// By its path. In the path of an earlier version, its policies or the state tell whether it is of this region.
+    /// The path decides. For a role in the path of earlier versions, its policies or the state decide whether it is of
+    /// this region.
     fn whose(&self, reading: &Reading<'_>, role: &Remote) -> Whose {
         let connection = &reading.aws.connection;
         let path = attribute(&role.attributes, "path");
@@ -252,7 +253,7 @@ impl Driver for IamRoles {
         if is_ours { Whose::Ours(reading.address(IamRole::KIND, role)) } else { Whose::Other }
     }
 
-    /// A role of an earlier version keeps the name that it has.
+    /// A role of an earlier version keeps its name.
     fn to_ask(&self, reading: &Reading<'_>, listed: &[Remote]) -> Vec<Wanted> {
         let listed: BTreeSet<&str> = listed.iter().map(|role| role.id.as_str()).collect();
         let former = |address: &Address| former_role_name(reading.desired.stack(), &address.name.replace('_', "-"));
@@ -278,7 +279,7 @@ impl Driver for IamRoles {
             let call = aws.clients.iam.create_role().role_name(&role.name).path(&role.path);
             let call = call.assume_role_policy_document(&role.trust_policy).set_tags(Some(tags.clone()));
             let call = call.set_description(Some(role.description.clone()).filter(|text| !text.is_empty()));
-            call.send().await.told("iam:CreateRole")
+            call.send().await.of_call("iam:CreateRole")
         });
         let (arn, found) = match made.await {
             Ok(answer) => {
@@ -316,11 +317,11 @@ impl Driver for IamRoles {
         }
         let mut pages = aws.clients.iam.list_instance_profiles_for_role().role_name(name).into_paginator().send();
         while let Some(page) = pages.next().await {
-            for profile in page.told("iam:ListInstanceProfilesForRole")?.instance_profiles {
+            for profile in page.of_call("iam:ListInstanceProfilesForRole")?.instance_profiles {
                 remove_role(aws, &profile.instance_profile_name, name).await?;
             }
         }
-        remove(aws, || async { aws.clients.iam.delete_role().role_name(name).send().await.told("iam:DeleteRole") })
+        remove(aws, || async { aws.clients.iam.delete_role().role_name(name).send().await.of_call("iam:DeleteRole") })
             .await
     }
 }

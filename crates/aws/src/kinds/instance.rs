@@ -1,4 +1,4 @@
-//! `instance`. The client token finds the host of an earlier try; the shared look waits until it runs.
+//! `instance`. The client token finds the host of an earlier attempt; the shared poll waits until it runs.
 
 use std::collections::BTreeMap;
 
@@ -18,21 +18,22 @@ use crate::{
     Aws, Connection, context,
     convert::{remote, tag_changes, tags_of, text, touches, values},
     driver::{Doing, Driver, one_call},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     hosts::{IDS_PER_CALL, by_ids},
     reading::Reading,
     recorded::is_ec2,
 };
 
-/// How many hosts a page of a bulk read holds: with 240 addresses each, some tens of megabytes.
+/// How many hosts a page of a bulk read has. With 240 addresses per host, a page has some tens of megabytes.
 const PAGE: i32 = 250;
 
-/// How many tokens are tried for one host: each one is a host of the same content that was terminated.
+/// How many tokens are tried for one host. A token is used up when its host was terminated, so a new host with the same
+/// content needs the next one.
 const TOKENS: u32 = 50;
 
 const STATE_STOPPED: &str = "stopped";
 
-/// A host in the few bytes that are of interest.
+/// The few fields of a host that matter here.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub id: String,
@@ -54,7 +55,7 @@ impl From<Ec2Instance> for Host {
             .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
             .collect();
         let template = all.remove(TEMPLATE_TAG);
-        // EC2 itself notes what an instance was launched from.
+        // EC2 itself records the template of an instance in tags.
         let mut noted = |key: &str| all.remove(key).map_or(Value::Null, Value::from);
         let launched_from = (noted("aws:ec2launchtemplate:id"), noted("aws:ec2launchtemplate:version"));
         all.retain(|key, _| !key.starts_with("aws:"));
@@ -89,12 +90,12 @@ fn interface(interface: InstanceNetworkInterface) -> InstanceInterface {
 }
 
 impl Host {
-    /// Whether it is, or may again become, a host.
+    /// Whether the host exists and is not being terminated.
     pub fn is_live(&self) -> bool {
         !matches!(self.state, InstanceStateName::ShuttingDown | InstanceStateName::Terminated)
     }
 
-    /// The host as the engine sees it.
+    /// The host as the engine's type.
     pub fn remote(&self) -> Result<Remote, Failure> {
         let state = match self.state {
             InstanceStateName::Stopping | InstanceStateName::Stopped => STATE_STOPPED,
@@ -121,7 +122,7 @@ impl Host {
         remote(&self.id, &instance, computed)
     }
 
-    /// Refuses a host with fewer interfaces or addresses than promised.
+    /// Refuses a host with fewer interfaces or addresses than asked for.
     fn check(&self, promised: &Instance) -> Result<(), Failure> {
         let short = self.interfaces.iter().find(|interface| interface.addresses < promised.addresses);
         let message = if self.interfaces.len() < promised.interfaces as usize {
@@ -143,14 +144,14 @@ async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<Host>, Failure> {
     let mut pages = call.into_paginator().page_size(PAGE).send();
     let mut hosts = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.told("ec2:DescribeInstances")?;
+        let page = page.of_call("ec2:DescribeInstances")?;
         let instances = page.reservations.into_iter().flatten().filter_map(|found| found.instances).flatten();
         hosts.extend(instances.map(Host::from));
     }
     Ok(hosts)
 }
 
-/// Launches a host with a token; nothing if the host that the token stands for is gone already.
+/// Launches a host with a token; `None` if the token's host has been terminated.
 async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Option<Host>, Failure> {
     let template = LaunchTemplateSpecification::builder()
         .launch_template_id(text(&instance.launch_template)?)
@@ -161,12 +162,12 @@ async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Option<Host>
     tags.insert(TEMPLATE_TAG.to_owned(), text(&instance.template)?.to_owned());
     let mut specifications = vec![specification(ResourceType::Instance, &tags)];
     specifications.extend(others);
-    // A new instance profile, template or security group is not known everywhere at once.
+    // EC2 needs some seconds until a new instance profile, template or security group is known everywhere.
     let answer = aws
         .patiently(&[Class::Lag], || async {
             let call = aws.clients.ec2.run_instances().launch_template(template.clone()).client_token(token);
             let call = call.min_count(1).max_count(1).set_tag_specifications(Some(specifications.clone()));
-            call.send().await.told("ec2:RunInstances").map_err(|failure| match failure.class {
+            call.send().await.of_call("ec2:RunInstances").map_err(|failure| match failure.class {
                 Class::NotFound if failure.code.contains("LaunchTemplate") || failure.code.contains("Group") => {
                     Failure { class: Class::Lag, ..failure }
                 }
@@ -182,8 +183,8 @@ async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Option<Host>
                 list(aws, vec![filter("client-token", vec![token.to_owned()])]).await?.into_iter().find(Host::is_live)
             {
                 return Err(Failure {
-                    help: Some("plan again: it will be found and compared".to_owned()),
-                    message: format!("an earlier try launched `{}` with other parameters", live.id),
+                    help: Some("run a plan: it finds this host and compares it".to_owned()),
+                    message: format!("an earlier attempt launched `{}` with other parameters", live.id),
                     ..failure
                 });
             }
@@ -200,7 +201,7 @@ async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
     while host.state != InstanceStateName::Running {
         match next(aws, &host.id).await {
             Ok(Some(seen)) => host = seen,
-            // A host launched just now may not be shown yet.
+            // AWS may not show a host that was launched just now.
             Ok(None) => {}
             Err(Some(failure)) => return Err(failure),
             Err(None) => return Err(Failure::interrupted(format!("`{}` does not run yet", host.id))),
@@ -212,14 +213,14 @@ async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
         if host.state != InstanceStateName::Running && wait.is_over() {
             return Err(Failure::own(
                 format!("`{}` is still `{}`", host.id, host.state.as_str()),
-                "look at it in the EC2 console: it stays, and the next plan finds it".to_owned(),
+                "check the host in the EC2 console; it is kept, and the next plan finds it".to_owned(),
             ));
         }
     }
     Ok(host)
 }
 
-/// The next look at a host; `Err(None)` when interrupted.
+/// The host at the next poll; `Err(None)` if interrupted.
 async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Failure>> {
     tokio::select! {
         () = context::interrupted() => Err(None),
@@ -227,17 +228,17 @@ async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Failure>> {
     }
 }
 
-/// The primary interface of a host; nothing where the host does not run yet and nobody waits for it.
+/// The primary interface of a host; `None` if the host does not run yet and the command does not wait.
 pub(super) async fn primary_interface(aws: &Aws, id: &str) -> Result<Option<String>, Failure> {
     let wait = aws.short_wait();
     let mut host = loop {
         match next(aws, id).await {
             Ok(Some(host)) => break host,
-            // A host launched just now may not be shown yet.
+            // AWS may not show a host that was launched just now.
             Ok(None) if !wait.is_over() => {}
-            Ok(None) => return Err(Failure::own(format!("`{id}` is not there"), None)),
+            Ok(None) => return Err(Failure::own(format!("`{id}` does not exist"), None)),
             Err(failure) => {
-                return Err(failure.unwrap_or_else(|| Failure::interrupted(format!("`{id}` is still awaited"))));
+                return Err(failure.unwrap_or_else(|| Failure::interrupted(format!("`{id}` does not run yet"))));
             }
         }
     };
@@ -250,7 +251,7 @@ pub(super) async fn primary_interface(aws: &Aws, id: &str) -> Result<Option<Stri
     Ok(host.interfaces.into_iter().next().map(|primary| primary.id))
 }
 
-/// Waits until a host is in a state, or gone.
+/// Waits until a host reaches a state or no longer exists.
 async fn until(aws: &Aws, id: &str, reached: impl Fn(&InstanceStateName) -> bool) -> Result<(), Failure> {
     let wait = aws.long_wait();
     loop {
@@ -265,13 +266,13 @@ async fn until(aws: &Aws, id: &str, reached: impl Fn(&InstanceStateName) -> bool
             }
         }
         if wait.is_over() {
-            let help = "look at it in the EC2 console, and run it again".to_owned();
-            return Err(Failure::own(format!("`{id}` does not change its state"), help));
+            let help = "check the host in the EC2 console, and run the command again".to_owned();
+            return Err(Failure::own(format!("`{id}` did not change its state in time"), help));
         }
     }
 }
 
-/// The ids that carry a host's tags: itself, its volumes and its interfaces.
+/// The ids that have a host's tags: the host, its volumes and its interfaces.
 fn tagged_ids(remote: &Remote) -> Vec<String> {
     let part = |value: &Value| value.as_text().map(str::to_owned);
     let list = |name: &str| remote.attributes.get(name).and_then(Value::as_list).unwrap_or_default();
@@ -280,12 +281,12 @@ fn tagged_ids(remote: &Remote) -> Vec<String> {
     [remote.id.clone()].into_iter().chain(list("volumes").iter().filter_map(part)).chain(interfaces).collect()
 }
 
-/// Starts a host that was stopped, where that is asked for.
+/// Starts a stopped host if the changes ask for it.
 async fn start(aws: &Aws, id: &str, instance: &Instance, paths: &[String]) -> Result<(), Failure> {
     if touches(paths, "state") && instance.state == STATE_RUNNING {
-        // One that is stopping can be started only once it has stopped.
+        // A host that is stopping can be started only after it has stopped.
         until(aws, id, |state| *state != InstanceStateName::Stopping).await?;
-        aws.clients.ec2.start_instances().instance_ids(id).send().await.told("ec2:StartInstances")?;
+        aws.clients.ec2.start_instances().instance_ids(id).send().await.of_call("ec2:StartInstances")?;
         if aws.connection.wait {
             until(aws, id, |state| *state == InstanceStateName::Running).await?;
         }
@@ -293,7 +294,7 @@ async fn start(aws: &Aws, id: &str, instance: &Instance, paths: &[String]) -> Re
     Ok(())
 }
 
-/// What a host looks like after an update.
+/// The host after an update.
 fn changed(remote: &Remote, instance: &Instance) -> Result<Remote, Failure> {
     let mut changed = remote.clone();
     let asked = trunnion_engine::to_map(instance).map_err(|error| Failure::own(error.to_string(), None))?;
@@ -303,10 +304,10 @@ fn changed(remote: &Remote, instance: &Instance) -> Result<Remote, Failure> {
 
 async fn terminate(aws: &Aws, ids: Vec<String>) -> Result<(), Failure> {
     let call = aws.clients.ec2.terminate_instances().set_instance_ids(Some(ids));
-    call.send().await.told("ec2:TerminateInstances").map(drop)
+    call.send().await.of_call("ec2:TerminateInstances").map(drop)
 }
 
-/// Waits until a host is terminated, where that was accepted.
+/// Waits until a host is terminated, if EC2 accepted the call.
 async fn until_terminated(aws: &Aws, id: &str, accepted: Result<(), Failure>) -> Result<(), Failure> {
     match accepted {
         Ok(()) => until(aws, id, |state| *state == InstanceStateName::Terminated).await,
@@ -315,7 +316,7 @@ async fn until_terminated(aws: &Aws, id: &str, accepted: Result<(), Failure>) ->
     }
 }
 
-/// The hosts that carry the stack's tag and are not going away.
+/// The hosts with the stack's tag that are not being terminated.
 pub(crate) struct Instances;
 
 impl Driver for Instances {
@@ -335,7 +336,7 @@ impl Driver for Instances {
         list(aws, vec![of_stack(aws), states]).await?.iter().map(Host::remote).collect()
     }
 
-    /// The live hosts of these ids.
+    /// The hosts with these ids that are not being terminated.
     async fn by_ids(&self, aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
         let found = try_join_all(ids.chunks(IDS_PER_CALL).map(|ids| by_ids(&aws.clients.ec2, ids).boxed())).await?;
         found.into_iter().flat_map(BTreeMap::into_values).filter(Host::is_live).map(|host| host.remote()).collect()
@@ -352,7 +353,7 @@ impl Driver for Instances {
         let Some(mut host) = host else {
             return Err(Failure::own(
                 format!("{TOKENS} hosts of the same content were terminated within the lifetime of their tokens"),
-                "wait an hour, and run it again".to_owned(),
+                "wait an hour, and run the command again".to_owned(),
             ));
         };
         if aws.connection.wait {
@@ -380,8 +381,7 @@ impl Driver for Instances {
         until_terminated(aws, &remote.id, terminate(aws, vec![remote.id.clone()]).await).await
     }
 
-    /// Hosts whose tags change in the same way are tagged together. A call that EC2 refuses is made again for each host by
-    /// itself.
+    /// Tags hosts with the same change of tags in one call. If EC2 refuses it, each host gets a call of its own.
     fn update_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Remote, Instance, Vec<String>)>) -> Vec<Doing<'a, Remote>> {
         let change_of = |(remote, instance, paths): &(Remote, Instance, Vec<String>)| {
             touches(paths, "tags").then(|| tag_changes(&tags_of(&remote.attributes), &instance.tags))
@@ -416,7 +416,8 @@ impl Driver for Instances {
         items.into_iter().map(update).collect()
     }
 
-    /// One call for all. One that EC2 refuses, as for a protected host, is made again for each host by itself.
+    /// Terminates all hosts with one call. If EC2 refuses it, for example because of a protected host, each host gets a
+    /// call of its own.
     fn delete_all<'a>(&'a self, aws: &'a Aws, items: Vec<Remote>) -> Vec<Doing<'a, ()>> {
         let ids: Vec<String> = items.iter().map(|remote| remote.id.clone()).collect();
         let are_several = ids.len() > 1;
@@ -465,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn technical_tags_become_attributes() {
+    fn tags_of_the_launch_become_attributes() {
         let remote = host(&[30, 30]).remote().unwrap();
         let text = |name: &str| remote.attributes[name].as_text().unwrap();
         assert_eq!((text("template"), text("launch_template"), text("version")), ("abc", "lt-1", "3"));

@@ -1,4 +1,5 @@
-//! `launch_template`. Creating carries a client token; the name is unique, and one of that name is ours if its tags say so.
+//! `launch_template`. Creation uses a client token. The name is unique; a template belongs to the stack if its tags say
+//! so.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +16,12 @@ use crate::{
     Aws, Connection,
     convert::{attribute, is_ours, remote, tags_of, touches, typed},
     driver::{Driver, Wanted, all},
-    error::{Class, Failure, Told as _, unless_gone},
+    error::{Class, Failure, OfCall as _, unless_gone},
     reading::Reading,
     recorded::is_ec2,
 };
 
-/// A template without what its versions say.
+/// A template without the data of its versions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Header {
     id: String,
@@ -48,13 +49,13 @@ async fn list(aws: &Aws, filter: Filter) -> Result<Vec<Header>, Failure> {
     let mut pages = call.into_paginator().page_size(200).send();
     let mut templates = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.told("ec2:DescribeLaunchTemplates")?;
+        let page = page.of_call("ec2:DescribeLaunchTemplates")?;
         templates.extend(page.launch_templates.into_iter().flatten().map(Header::from));
     }
     Ok(templates)
 }
 
-/// Whether one of the stack's templates has a name as earlier versions gave it, and no other home.
+/// Whether one of the stack's templates has a name from an earlier version and no other home.
 pub(crate) async fn has_former(aws: &Aws) -> Result<bool, Failure> {
     let prefix = format!("{}-", aws.connection.stack);
     let is_home = |tags: &Tags| tags.get(HOME_TAG).is_none_or(|home| *home == aws.connection.home);
@@ -63,12 +64,12 @@ pub(crate) async fn has_former(aws: &Aws) -> Result<bool, Failure> {
 
 async fn by_id(aws: &Aws, id: &str) -> Result<Option<Header>, Failure> {
     let call = aws.clients.ec2.describe_launch_templates().launch_template_ids(id);
-    first(call.send().await.told("ec2:DescribeLaunchTemplates").map(|answer| answer.launch_templates))
+    first(call.send().await.of_call("ec2:DescribeLaunchTemplates").map(|answer| answer.launch_templates))
 }
 
 async fn by_name(aws: &Aws, name: &str) -> Result<Option<Header>, Failure> {
     let call = aws.clients.ec2.describe_launch_templates().launch_template_names(name);
-    first(call.send().await.told("ec2:DescribeLaunchTemplates").map(|answer| answer.launch_templates))
+    first(call.send().await.of_call("ec2:DescribeLaunchTemplates").map(|answer| answer.launch_templates))
 }
 
 fn first(found: Result<Option<Vec<Ec2Template>>, Failure>) -> Result<Option<Header>, Failure> {
@@ -81,20 +82,20 @@ fn first(found: Result<Option<Vec<Ec2Template>>, Failure>) -> Result<Option<Head
 
 async fn newest(aws: &Aws, id: &str) -> Result<Option<LaunchTemplateVersion>, Failure> {
     let call = aws.clients.ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
-    match call.send().await.told("ec2:DescribeLaunchTemplateVersions") {
+    match call.send().await.of_call("ec2:DescribeLaunchTemplateVersions") {
         Ok(answer) => Ok(answer.launch_template_versions.into_iter().flatten().next()),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
-/// A template with what its newest version says.
+/// A template with the data of its newest version.
 async fn detail(aws: &Aws, header: Header) -> Result<Option<Remote>, Failure> {
     let Some(version) = newest(aws, &header.id).await? else { return Ok(None) };
     together(header, version).map(Some)
 }
 
-/// A template by its id, whatever its tags, with what its newest version says.
+/// A template by its id, whatever its tags, with the data of its newest version.
 async fn by_id_in_full(aws: &Aws, id: &str) -> Result<Option<Remote>, Failure> {
     match futures::try_join!(Box::pin(by_id(aws, id)), Box::pin(newest(aws, id)))? {
         (Some(header), Some(version)) => together(header, version).map(Some),
@@ -119,7 +120,8 @@ fn as_remote(id: &str, version: i64, template: &LaunchTemplate) -> Result<Remote
     remote(id, template, [("id", id.into()), ("version", version.to_string().into())])
 }
 
-/// The same content and description behind the same newest version are the same version: a repeated call makes no second one.
+/// The same content and description on top of the same newest version give the same token, so a repeated call adds no
+/// second version.
 fn version_token(seen: &Map, id: &str, template: &LaunchTemplate) -> Token {
     let content = Value::from_serialize(&template.data).map(|data| data.digest()).unwrap_or_default();
     let address = trunnion_engine::Address::new(LaunchTemplate::KIND, id);
@@ -130,7 +132,7 @@ fn version_token(seen: &Map, id: &str, template: &LaunchTemplate) -> Token {
     Token::new("version", &trunnion_engine::Resolved { address, attributes: attributes.into() })
 }
 
-/// The templates that carry the stack's tag.
+/// The templates with the stack's tag.
 pub(crate) struct LaunchTemplates;
 
 impl Driver for LaunchTemplates {
@@ -148,7 +150,7 @@ impl Driver for LaunchTemplates {
         list(reading.aws, of_stack(reading.aws)).await?.iter().map(|header| remote(&header.id, header, [])).collect()
     }
 
-    /// What the newest version of each says.
+    /// Adds the data of the newest version to each.
     async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
         let asked = listed.into_iter().map(|found| async move { detail(reading.aws, typed(&found.attributes)?).await });
         all(asked).await
@@ -158,7 +160,7 @@ impl Driver for LaunchTemplates {
         all(ids.iter().map(|id| by_id_in_full(aws, id))).await
     }
 
-    /// A template of an earlier version keeps the name that it has: one that is there is known by its address.
+    /// A template of an earlier version keeps its name: it is recognised by its address.
     fn to_ask(&self, reading: &Reading<'_>, listed: &[Remote]) -> Vec<Wanted> {
         let tags = listed.iter().map(|found| tags_of(&found.attributes));
         let there: BTreeSet<String> = tags.filter_map(|mut tags| tags.remove(ADDRESS_TAG)).collect();
@@ -167,7 +169,7 @@ impl Driver for LaunchTemplates {
     }
 
     async fn taken(&self, reading: &Reading<'_>, names: Vec<Wanted>) -> Result<Vec<Wanted>, Failure> {
-        // As a filter: a name that is not there is no error.
+        // A filter, because a missing name is then no error.
         let asked = names.iter().map(|wanted| wanted.name.clone()).collect();
         let found = list(reading.aws, filter("launch-template-name", asked)).await?;
         let others = found.iter().filter(|template| !is_ours(&template.tags, &reading.aws.connection.stack));
@@ -185,15 +187,16 @@ impl Driver for LaunchTemplates {
                 .tag_specifications(tags)
                 .send()
                 .await
-                .told("ec2:CreateLaunchTemplate")
+                .of_call("ec2:CreateLaunchTemplate")
         };
         match aws.patiently(&[Class::Lag], create).await {
             Ok(answer) => {
                 let made = answer.launch_template.map(Header::from);
-                let id = made.ok_or_else(|| Failure::own("EC2 names no launch template", None))?.id;
+                let id = made.ok_or_else(|| Failure::own("EC2 returned no launch template", None))?.id;
                 as_remote(&id, 1, &template)
             }
-            // Of an earlier try whose token has lapsed or whose template was to look otherwise.
+            // An earlier attempt created it; its token has expired, or the template has since been changed in the
+            // stack.
             Err(failure) if failure.class == Class::AlreadyExists || failure.code == "IdempotentParameterMismatch" => {
                 self.adopt_by_name(aws, template).await
             }
@@ -217,7 +220,7 @@ impl Driver for LaunchTemplates {
             let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token.shortened(64));
             let call = call.version_description(description(&template));
             let call = call.launch_template_data(to_request(&template.data)?);
-            let answer = call.send().await.told("ec2:CreateLaunchTemplateVersion")?;
+            let answer = call.send().await.of_call("ec2:CreateLaunchTemplateVersion")?;
             version = answer.launch_template_version.and_then(|made| made.version_number).unwrap_or(version + 1);
         }
         if says_more || touches(paths, "default_version") {
@@ -225,7 +228,7 @@ impl Driver for LaunchTemplates {
                 if template.default_version == LATEST { version.to_string() } else { template.default_version.clone() };
             aws.patiently(&[Class::NotFound], || async {
                 let call = ec2.modify_launch_template().launch_template_id(id).default_version(&default);
-                call.send().await.told("ec2:ModifyLaunchTemplate")
+                call.send().await.of_call("ec2:ModifyLaunchTemplate")
             })
             .await?;
         }
@@ -236,19 +239,19 @@ impl Driver for LaunchTemplates {
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
-        unless_gone(call.send().await.told("ec2:DeleteLaunchTemplate"))
+        unless_gone(call.send().await.of_call("ec2:DeleteLaunchTemplate"))
     }
 }
 
 impl LaunchTemplates {
-    /// Makes the template of this name as asked, if it is the stack's.
+    /// Changes the template with this name to match, if it belongs to the stack.
     async fn adopt_by_name(&self, aws: &Aws, template: LaunchTemplate) -> Result<Remote, Failure> {
         let found = aws.until_seen(|| by_name(aws, &template.name)).await?.filter(|found| aws.owns(&found.tags));
         let Some(found) = found else { return Err(Self::foreign(&template.name)) };
         let Some(mut remote) = aws.until_seen(|| detail(aws, found.clone())).await? else {
             return Err(Self::foreign(&template.name));
         };
-        // A description keeps a long source in another form.
+        // A description stores a long source in a shortened form.
         let source = &template.data.image_source;
         if let Some(Value::Map(data)) = remote.attributes.get_mut("data")
             && stands_for(attribute(data, "image_source"), source)

@@ -1,4 +1,4 @@
-//! What a version of a launch template says, as EC2 spells it.
+//! Converts the data of a launch template's version from and to EC2's types.
 
 use aws_sdk_ec2::types::{
     InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
@@ -18,16 +18,16 @@ use crate::{
     error::Failure,
 };
 
-/// What stands in a version's description, in this order and with spaces between: where its user data comes from, and the
-/// source of the image, which an earlier Trunnion wrote alone.
+/// The keys in a version's description, in this order and separated by spaces: what its user data was rendered from,
+/// and the source of the image. Earlier versions of Trunnion wrote only the source.
 const TRUNNION: &str = "trunnion=";
 const GENERATOR: &str = "generator=";
 const BOOT: &str = "boot=";
 const IMAGE: &str = "image=";
-/// How many characters EC2 takes as a description (its API reference, `CreateLaunchTemplateVersion`).
+/// In characters (EC2's API reference, `CreateLaunchTemplateVersion`).
 const LONGEST_DESCRIPTION: usize = 255;
 
-/// A version's description: it keeps what the image was asked for by, and where the user data comes from.
+/// A version's description: it stores the image's source and what the user data was rendered from.
 pub(crate) fn description(template: &LaunchTemplate) -> String {
     let boot = template.boot.as_ref().map(|Boot { trunnion, generator, digest }| {
         format!("{TRUNNION}{trunnion} {GENERATOR}{generator} {BOOT}{digest} ")
@@ -41,7 +41,7 @@ pub(crate) fn description(template: &LaunchTemplate) -> String {
     format!("{boot}{IMAGE}{}", shortened_source(source)).chars().take(LONGEST_DESCRIPTION).collect()
 }
 
-/// What a version's description says of its user data and of the source of its image.
+/// Reads from a version's description what its user data was rendered from, and the image's source.
 pub(crate) fn from_description(description: &str) -> (Option<Boot>, String) {
     let mut rest = description;
     let mut word = |name: &str| {
@@ -57,12 +57,12 @@ pub(crate) fn from_description(description: &str) -> (Option<Boot>, String) {
     (boot, rest.strip_prefix(IMAGE).unwrap_or_default().to_owned())
 }
 
-/// A number for the API, whose numbers are signed.
+/// For the API, which has signed numbers only.
 fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// A number of the API, which is never negative here.
+/// From the API, where this number is never negative.
 pub(crate) fn unsigned(number: Option<i32>) -> u32 {
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
@@ -104,7 +104,7 @@ pub(crate) fn to_request(data: &LaunchTemplateData) -> Result<RequestLaunchTempl
 }
 
 fn to_interface(interface: &Interface) -> Result<LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, Failure> {
-    // The primary address comes by itself.
+    // EC2 assigns the primary address in any case.
     let secondary = Some(signed(interface.addresses.saturating_sub(1))).filter(|count| *count > 0);
     Ok(LaunchTemplateInstanceNetworkInterfaceSpecificationRequest::builder()
         .network_card_index(signed(interface.card))
@@ -116,7 +116,7 @@ fn to_interface(interface: &Interface) -> Result<LaunchTemplateInstanceNetworkIn
         .build())
 }
 
-/// What a template says beyond what we ask for: instances would be launched with it.
+/// Settings of a template that we never write but instances would get.
 fn other(data: &ResponseLaunchTemplateData) -> Vec<String> {
     let interfaces = data.network_interfaces.as_deref().unwrap_or_default();
     [
@@ -134,7 +134,7 @@ fn other(data: &ResponseLaunchTemplateData) -> Vec<String> {
     .collect()
 }
 
-/// The data of a version that AWS shows, and where its user data comes from.
+/// The data of a version, and what its user data was rendered from.
 pub(crate) fn from_version(version: LaunchTemplateVersion) -> (LaunchTemplateData, Option<Boot>) {
     let (boot, image_source) = from_description(version.version_description.as_deref().unwrap_or_default());
     let data = version.launch_template_data;
@@ -183,7 +183,7 @@ pub(crate) fn from_version(version: LaunchTemplateVersion) -> (LaunchTemplateDat
     let instance = tags.filter(|tags| tags.resource_type == Some(ResourceType::Instance)).find_map(|tags| tags.tags);
     converted.tags = from_ec2(instance);
     let user_data = data.user_data.unwrap_or_default();
-    // What is no text cannot be what we put there: it is shown as it lies.
+    // User data that is not text was not written by us; it is kept in base64 as AWS returns it.
     converted.user_data = from_base64(&user_data).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(user_data);
     (converted, boot)
 }
@@ -224,7 +224,7 @@ mod tests {
             .launch_template_data(data.build())
             .build();
         let (data, boot) = from_version(version);
-        assert_eq!(boot, None, "an earlier version kept the image's source alone");
+        assert_eq!(boot, None, "an earlier version stored only the image's source");
         assert_eq!(data.image_source, "/aws/service/al2023");
         assert_eq!(data.user_data, "#!/bin/bash\n");
         assert_eq!(data.metadata.tokens, "required");
@@ -245,12 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn a_description_holds_where_user_data_and_image_come_from() {
+    fn a_description_stores_the_sources_of_user_data_and_image() {
         let boot = Boot { trunnion: "0.1.0".to_owned(), generator: "ab".repeat(32), digest: "cd".repeat(16) };
         let source = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
         let text = description(&template(source, Some(boot.clone())));
         assert_eq!(from_description(&text), (Some(boot.clone()), source.to_owned()), "{text}");
-        assert_eq!(description(&template(source, None)), format!("image={source}"), "as it always was");
+        assert_eq!(description(&template(source, None)), format!("image={source}"), "the form of earlier versions");
         for odd in ["", "image", "trunnion=0.1.0", "trunnion=0.1.0 image=ami-1", "by hand"] {
             assert_eq!(from_description(odd).0, None, "{odd}");
         }

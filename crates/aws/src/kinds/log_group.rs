@@ -7,7 +7,7 @@ use crate::{
     Aws,
     convert::{remote, tag_changes, tags, tags_of, touches, typed},
     driver::{Driver, all},
-    error::{Class, Failure, Told as _, unless_gone},
+    error::{Class, Failure, OfCall as _, unless_gone},
     reading::Reading,
 };
 
@@ -28,7 +28,7 @@ async fn read_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
         .resource_arn(arn(aws, name))
         .send()
         .await
-        .told("logs:ListTagsForResource")
+        .of_call("logs:ListTagsForResource")
     {
         Ok(answer) => Ok(Some(tags(answer.tags.into_iter().flatten().map(|(key, value)| (Some(key), Some(value)))))),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
@@ -41,10 +41,10 @@ async fn put_retention(aws: &Aws, group: &LogGroup) -> Result<(), Failure> {
     aws.patiently(&[Class::NotFound, Class::InUse], || async {
         if group.retention_days == 0 {
             let call = logs.delete_retention_policy().log_group_name(&group.name);
-            return call.send().await.told("logs:DeleteRetentionPolicy").map(drop);
+            return call.send().await.of_call("logs:DeleteRetentionPolicy").map(drop);
         }
         let call = logs.put_retention_policy().log_group_name(&group.name).retention_in_days(group.retention_days);
-        call.send().await.told("logs:PutRetentionPolicy").map(drop)
+        call.send().await.of_call("logs:PutRetentionPolicy").map(drop)
     })
     .await
 }
@@ -54,16 +54,16 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     let logs = &aws.clients.logs;
     if !set.is_empty() {
         let call = logs.tag_resource().resource_arn(arn(aws, name)).set_tags(Some(set.into_iter().collect()));
-        call.send().await.told("logs:TagResource")?;
+        call.send().await.of_call("logs:TagResource")?;
     }
     if !removed.is_empty() {
         let call = logs.untag_resource().resource_arn(arn(aws, name)).set_tag_keys(Some(removed));
-        call.send().await.told("logs:UntagResource")?;
+        call.send().await.of_call("logs:UntagResource")?;
     }
     Ok(())
 }
 
-/// The log groups under the stack's prefix.
+/// The log groups whose names have the stack's prefix.
 pub(crate) struct LogGroups;
 
 impl Driver for LogGroups {
@@ -79,7 +79,7 @@ impl Driver for LogGroups {
         let mut pages = call.into_paginator().send();
         let mut groups = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.told("logs:DescribeLogGroups")?;
+            let page = page.of_call("logs:DescribeLogGroups")?;
             groups.extend(page.log_groups.into_iter().flatten().map(|group| LogGroup {
                 name: group.log_group_name.unwrap_or_default(),
                 retention_days: group.retention_in_days.unwrap_or(0),
@@ -89,7 +89,7 @@ impl Driver for LogGroups {
         groups.iter().map(|group| as_remote(aws, group)).collect()
     }
 
-    /// The list comes without tags.
+    /// The list has no tags.
     async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
         let aws = reading.aws;
         let asked = listed.into_iter().map(|found| async move {
@@ -105,7 +105,7 @@ impl Driver for LogGroups {
         // CloudWatch refuses two changes of one group at a time.
         let made = aws.patiently(&[Class::InUse], || async {
             let call = aws.clients.logs.create_log_group().log_group_name(&group.name);
-            call.set_tags(Some(group.tags.clone().into_iter().collect())).send().await.told("logs:CreateLogGroup")
+            call.set_tags(Some(group.tags.clone().into_iter().collect())).send().await.of_call("logs:CreateLogGroup")
         });
         match made.await {
             Ok(_) => {}
@@ -132,7 +132,7 @@ impl Driver for LogGroups {
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         let deleted = aws.patiently(&[Class::InUse], || async {
-            aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.told("logs:DeleteLogGroup")
+            aws.clients.logs.delete_log_group().log_group_name(&remote.id).send().await.of_call("logs:DeleteLogGroup")
         });
         unless_gone(deleted.await)
     }

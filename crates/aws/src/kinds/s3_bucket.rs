@@ -1,5 +1,5 @@
-//! `s3_bucket`. Its name is unique in the world; a bucket that this account owns is ours if its tags say so, or if it has
-//! neither tags nor objects: then a try was ended right after creating it.
+//! `s3_bucket`. Its name is unique in the partition. A bucket of this account belongs to the stack if its tags say so.
+//! It also does if it has neither tags nor objects: then an attempt was interrupted right after creating it.
 
 use std::collections::BTreeSet;
 
@@ -18,26 +18,26 @@ use crate::{
     Aws, Connection,
     convert::{remote, tags_of, touches},
     driver::{Driver, Wanted, all},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     reading::{Reading, Whose},
 };
 
-/// The tags of a bucket that is there and belongs to the stack's account.
+/// The tags of an existing bucket that belongs to the stack's account.
 async fn find(aws: &Aws, name: &str) -> Result<Option<Tags>, Failure> {
     let call = aws.clients.s3.get_bucket_tagging().bucket(name).expected_bucket_owner(&aws.connection.account);
-    match call.send().await.told("s3:GetBucketTagging") {
+    match call.send().await.of_call("s3:GetBucketTagging") {
         Ok(answer) => Ok(Some(from_s3(answer.tag_set))),
         Err(failure) if failure.code == "NoSuchTagSet" => Ok(Some(Tags::new())),
         Err(failure) if failure.class == Class::NotFound => Ok(None),
         Err(failure) if failure.class == Class::Denied => Err(Failure {
-            message: format!("the bucket `{name}` belongs to another account, or this identity may not look at it"),
+            message: format!("the bucket `{name}` belongs to another account, or this identity may not read it"),
             ..failure
         }),
         Err(failure) => Err(failure),
     }
 }
 
-/// What is there, or nothing where AWS says there is none.
+/// Turns "not found" into `None`.
 fn maybe<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -51,17 +51,17 @@ fn as_remote(aws: &Aws, bucket: &S3Bucket) -> Result<Remote, Failure> {
     remote(&bucket.name, bucket, [("arn", arn.into())])
 }
 
-/// Creates a bucket with its tags, or without where the partition does not take them in this call.
+/// Creates a bucket with its tags; without them if the partition does not accept tags in this call.
 async fn make(aws: &Aws, bucket: &S3Bucket) -> Result<(), Failure> {
     let region = &aws.connection.region;
     let tags = to_s3(&bucket.tags)?.tag_set;
     let call = |tags: Option<Vec<Tag>>| async {
         let place = (region != "us-east-1").then(|| BucketLocationConstraint::from(region.as_str()));
-        // An empty configuration is malformed.
+        // S3 refuses an empty configuration as malformed.
         let configuration = (place.is_some() || tags.is_some())
             .then(|| CreateBucketConfiguration::builder().set_location_constraint(place).set_tags(tags).build());
         let call = aws.clients.s3.create_bucket().bucket(&bucket.name).set_create_bucket_configuration(configuration);
-        call.object_ownership(ObjectOwnership::BucketOwnerEnforced).send().await.told("s3:CreateBucket").map(drop)
+        call.object_ownership(ObjectOwnership::BucketOwnerEnforced).send().await.of_call("s3:CreateBucket").map(drop)
     };
     aws.very_patiently(&[Class::Precondition], || async {
         match call(Some(tags.clone())).await {
@@ -76,25 +76,26 @@ async fn make(aws: &Aws, bucket: &S3Bucket) -> Result<(), Failure> {
     .await
 }
 
-/// Gives every object of a bucket to the bucket's owner, as a bucket has it that is created by us.
+/// Makes the bucket's owner the owner of all its objects, as is the default for a new bucket.
 async fn own(aws: &Aws, name: &str) -> Result<(), Failure> {
     let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::BucketOwnerEnforced).build();
     let ownership = rule.and_then(|rule| OwnershipControls::builder().rules(rule).build());
     let ownership = ownership.map_err(|error| Failure::own(error.to_string(), None))?;
     aws.patiently(&[Class::NotFound, Class::Precondition], || async {
         let call = aws.clients.s3.put_bucket_ownership_controls().bucket(name).ownership_controls(ownership.clone());
-        call.send().await.told("s3:PutBucketOwnershipControls").map(drop)
+        call.send().await.of_call("s3:PutBucketOwnershipControls").map(drop)
     })
     .await
 }
 
-/// Makes sure that a bucket of this account is nobody else's.
+/// Fails if a bucket of this account belongs to somebody else.
 async fn claim(aws: &Aws, name: &str) -> Result<(), Failure> {
     let tags = find(aws, name).await?.unwrap_or_default();
     if may_claim(aws, name, &tags).await? { Ok(()) } else { Err(S3Buckets::foreign(name)) }
 }
 
-/// Whether a bucket of this account with these tags is the stack's, or of a try that ended right after creating it.
+/// Whether a bucket of this account with these tags belongs to the stack, or to an attempt that was interrupted right
+/// after creating it.
 async fn may_claim(aws: &Aws, name: &str, tags: &Tags) -> Result<bool, Failure> {
     Ok(aws.owns(tags) || (tags.is_empty() && versions(aws, name, "").await?.is_empty()))
 }
@@ -106,7 +107,7 @@ async fn put(aws: &Aws, bucket: &S3Bucket, path: &str) -> Result<(), Failure> {
     match path {
         "tags" => {
             let call = s3.put_bucket_tagging().bucket(name).tagging(to_s3(&bucket.tags)?);
-            call.send().await.told("s3:PutBucketTagging").map(drop)
+            call.send().await.of_call("s3:PutBucketTagging").map(drop)
         }
         "public_access_blocked" => {
             let on = bucket.public_access_blocked;
@@ -117,7 +118,7 @@ async fn put(aws: &Aws, bucket: &S3Bucket, path: &str) -> Result<(), Failure> {
                 .restrict_public_buckets(on)
                 .build();
             let call = s3.put_public_access_block().bucket(name).public_access_block_configuration(blocked);
-            call.send().await.told("s3:PutPublicAccessBlock").map(drop)
+            call.send().await.of_call("s3:PutPublicAccessBlock").map(drop)
         }
         "encryption" => {
             let algorithm = ServerSideEncryption::from(bucket.encryption.as_str());
@@ -125,32 +126,36 @@ async fn put(aws: &Aws, bucket: &S3Bucket, path: &str) -> Result<(), Failure> {
             let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).build();
             let configuration = ServerSideEncryptionConfiguration::builder().rules(rule).build().map_err(built)?;
             let call = s3.put_bucket_encryption().bucket(name).server_side_encryption_configuration(configuration);
-            call.send().await.told("s3:PutBucketEncryption").map(drop)
+            call.send().await.of_call("s3:PutBucketEncryption").map(drop)
         }
         "versioning" => {
             let on =
                 if bucket.versioning { BucketVersioningStatus::Enabled } else { BucketVersioningStatus::Suspended };
             let call = s3.put_bucket_versioning().bucket(name);
             let call = call.versioning_configuration(VersioningConfiguration::builder().status(on).build());
-            call.send().await.told("s3:PutBucketVersioning").map(drop)
+            call.send().await.of_call("s3:PutBucketVersioning").map(drop)
         }
         _ => {
             let call = s3.put_bucket_policy().bucket(name).policy(&bucket.policy);
-            call.send().await.told("s3:PutBucketPolicy").map(drop)
+            call.send().await.of_call("s3:PutBucketPolicy").map(drop)
         }
     }
 }
 
-/// A bucket that is there and has these tags.
+/// Reads the settings of an existing bucket that has these tags.
 async fn read(aws: &Aws, name: &str, tags: Tags) -> Result<Remote, Failure> {
     let s3 = &aws.clients.s3;
     let (versioning, encryption, access, policy) = futures::try_join!(
-        Box::pin(async { maybe(s3.get_bucket_versioning().bucket(name).send().await.told("s3:GetBucketVersioning")) }),
-        Box::pin(async { maybe(s3.get_bucket_encryption().bucket(name).send().await.told("s3:GetBucketEncryption")) }),
         Box::pin(async {
-            maybe(s3.get_public_access_block().bucket(name).send().await.told("s3:GetPublicAccessBlock"))
+            maybe(s3.get_bucket_versioning().bucket(name).send().await.of_call("s3:GetBucketVersioning"))
         }),
-        Box::pin(async { maybe(s3.get_bucket_policy().bucket(name).send().await.told("s3:GetBucketPolicy")) }),
+        Box::pin(async {
+            maybe(s3.get_bucket_encryption().bucket(name).send().await.of_call("s3:GetBucketEncryption"))
+        }),
+        Box::pin(async {
+            maybe(s3.get_public_access_block().bucket(name).send().await.of_call("s3:GetPublicAccessBlock"))
+        }),
+        Box::pin(async { maybe(s3.get_bucket_policy().bucket(name).send().await.of_call("s3:GetBucketPolicy")) }),
     )?;
     let rule = encryption
         .and_then(|answer| answer.server_side_encryption_configuration)
@@ -177,9 +182,9 @@ async fn read(aws: &Aws, name: &str, tags: Tags) -> Result<Remote, Failure> {
     as_remote(aws, &bucket)
 }
 
-/// Puts the settings at these paths.
+/// Writes the settings at these paths.
 async fn change(aws: &Aws, bucket: S3Bucket, paths: &[String]) -> Result<Remote, Failure> {
-    // A bucket created just now is not known everywhere, and S3 refuses two changes of one bucket at once.
+    // S3 needs a moment until a new bucket is known everywhere, and refuses two changes of a bucket at the same time.
     for path in ["tags", "public_access_blocked", "encryption", "versioning", "policy"] {
         if touches(paths, path) {
             aws.patiently(&[Class::NotFound, Class::Precondition], || put(aws, &bucket, path)).await?;
@@ -193,9 +198,9 @@ async fn change(aws: &Aws, bucket: S3Bucket, paths: &[String]) -> Result<Remote,
 pub(crate) struct Version {
     pub key: String,
     pub id: Option<String>,
-    /// Whether the key reads as this version.
+    /// Whether a read of the key returns this version.
     pub is_current: bool,
-    /// Whether it only says that the key was deleted.
+    /// Whether it is a delete marker, which has no content.
     pub is_marker: bool,
 }
 
@@ -206,7 +211,7 @@ pub(crate) async fn versions(aws: &Aws, bucket: &str, prefix: &str) -> Result<Ve
     loop {
         let call = aws.clients.s3.list_object_versions().bucket(bucket).prefix(prefix);
         let call = call.set_key_marker(key_marker).set_version_id_marker(version_marker);
-        let page = match call.send().await.told("s3:ListObjectVersions") {
+        let page = match call.send().await.of_call("s3:ListObjectVersions") {
             Ok(page) => page,
             Err(failure) if failure.class == Class::NotFound => return Ok(found),
             Err(failure) => return Err(failure),
@@ -230,7 +235,7 @@ pub(crate) async fn versions(aws: &Aws, bucket: &str, prefix: &str) -> Result<Ve
     }
 }
 
-/// Deletes versions and delete markers for good.
+/// Deletes versions and delete markers permanently.
 pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version]) -> Result<(), Failure> {
     let built = |error: aws_sdk_s3::error::BuildError| Failure::own(error.to_string(), None);
     for versions in versions.chunks(1000) {
@@ -243,7 +248,7 @@ pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version
         let answer = aws
             .patiently(&[Class::Precondition], || async {
                 let call = aws.clients.s3.delete_objects().bucket(bucket).delete(delete.clone());
-                call.send().await.told("s3:DeleteObjects")
+                call.send().await.of_call("s3:DeleteObjects")
             })
             .await?;
         if let Some(error) = answer.errors.into_iter().flatten().next() {
@@ -256,13 +261,13 @@ pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version
     Ok(())
 }
 
-/// Whether a key is one that we give: `generator/` and a SHA-256.
+/// Whether a key has the form of our objects: `generator/` and a SHA-256.
 fn is_artifact(key: &str) -> bool {
     let digest = key.strip_prefix(S3Object::PREFIX).unwrap_or_default();
     digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The buckets of the stack: one, whose name follows from the stack's, and those that are recorded.
+/// The stack's bucket, with a name made of the stack's, and recorded buckets.
 pub(crate) struct S3Buckets;
 
 impl Driver for S3Buckets {
@@ -271,7 +276,7 @@ impl Driver for S3Buckets {
     const NOUN: &'static str = "the bucket";
     const ROUNDS: u32 = 1;
 
-    /// S3 answers `InvalidBucketName`, or nothing that its clients can read, for other names.
+    /// For other names, S3 answers `InvalidBucketName` or something that its clients cannot read.
     fn can_exist(name: &str, _: &Connection) -> bool {
         let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
         (3..=63).contains(&name.len()) && name.bytes().all(is_allowed)
@@ -289,7 +294,7 @@ impl Driver for S3Buckets {
         all(asked).await
     }
 
-    /// Settings are read of the stack's own buckets alone.
+    /// Only the settings of the stack's own buckets are read.
     async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
         let is_ours = |found: &Remote| matches!(self.whose(reading, found), Whose::Ours(_));
         let ours = listed.into_iter().filter(is_ours);
@@ -303,7 +308,8 @@ impl Driver for S3Buckets {
         reading.names(S3Bucket::KIND, Self::NAME).filter(|wanted| is_other(&wanted.name)).collect()
     }
 
-    /// A bucket of this account that is not the stack's may be the rest of a try that ended right after creating it.
+    /// A bucket of this account without the stack's tags may come from an attempt that was interrupted right after
+    /// creating it.
     async fn taken(&self, reading: &Reading<'_>, names: Vec<Wanted>) -> Result<Vec<Wanted>, Failure> {
         let aws = reading.aws;
         let asked = names.into_iter().map(|wanted| async move {
@@ -314,7 +320,7 @@ impl Driver for S3Buckets {
     }
 
     async fn create(&self, aws: &Aws, bucket: S3Bucket, _: &Token) -> Result<Remote, Failure> {
-        // In us-east-1, S3 answers a second create as if it were the first.
+        // In us-east-1, S3 answers a second create like the first one.
         let mut is_adopted = find(aws, &bucket.name).await?.is_some();
         if is_adopted {
             claim(aws, &bucket.name).await?;
@@ -331,7 +337,10 @@ impl Driver for S3Buckets {
             Err(failure) if failure.class == Class::Precondition => {
                 return Err(Failure {
                     message: format!("the name `{}` is still being freed: {}", bucket.name, failure.message),
-                    help: Some("S3 frees the name of a deleted bucket within an hour: run it again then".to_owned()),
+                    help: Some(
+                        "S3 frees the name of a deleted bucket within an hour: run the command again after that"
+                            .to_owned(),
+                    ),
                     ..failure
                 });
             }
@@ -359,21 +368,24 @@ impl Driver for S3Buckets {
             keys.truncate(3);
             let more = if count > keys.len() { format!(" and {} more", count - keys.len()) } else { String::new() };
             return Err(Failure::own(
-                format!("the bucket `{name}` holds objects that are not of this stack: `{}`{more}", keys.join("`, `")),
-                "move them elsewhere, all of their versions too, and run it again".to_owned(),
+                format!(
+                    "the bucket `{name}` has objects that do not belong to this stack: `{}`{more}",
+                    keys.join("`, `")
+                ),
+                "move them elsewhere with all their versions, and run the command again".to_owned(),
             ));
         }
         delete_versions(aws, name, &ours).await?;
         let deleted = aws
             .patiently(&[Class::Precondition], || async {
-                aws.clients.s3.delete_bucket().bucket(name).send().await.told("s3:DeleteBucket")
+                aws.clients.s3.delete_bucket().bucket(name).send().await.of_call("s3:DeleteBucket")
             })
             .await;
         maybe(deleted).map(drop)
     }
 }
 
-/// What is known of a bucket before its settings are read.
+/// What the list knows of a bucket, before its settings are read.
 #[derive(Serialize)]
 struct Listed<'a> {
     name: &'a str,

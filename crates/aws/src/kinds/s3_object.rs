@@ -1,4 +1,4 @@
-//! `s3_object`. Its key says what it holds, so uploading it twice changes nothing.
+//! `s3_object`. Its key contains the digest of its content, so uploading it twice changes nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,24 +17,26 @@ use crate::{
     Aws,
     convert::{attribute, base64, from_base64, is_ours, remote, text},
     driver::{Driver, all},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
     reading::Reading,
 };
 
-/// The object's metadata that say whose it is: they come with its checksum, its tags would be another call.
+/// The object's metadata that name its stack and address. They come in the same answer as the checksum; tags would need
+/// another call.
 const STACK_METADATA: &str = "trunnion-stack";
 const ADDRESS_METADATA: &str = "trunnion-address";
 const HOME_METADATA: &str = "trunnion-home";
 
-/// An object of a bucket.
+/// The key of an object in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     key: String,
-    /// One of its versions, where only earlier ones are left behind a marker: nobody sees them, and they keep the bucket.
+    /// The newest version, if only versions behind a delete marker are left. Reads do not see them, but they prevent
+    /// the deletion of the bucket.
     version: Option<String>,
 }
 
-/// The objects under the prefix of ours, those that are hidden behind a marker included.
+/// The keys with our prefix, including those hidden by a delete marker.
 async fn list(aws: &Aws, bucket: &str) -> Result<Vec<Key>, Failure> {
     let versions = versions(aws, bucket, S3Object::PREFIX).await?;
     let mut keys: BTreeMap<String, Option<String>> = BTreeMap::new();
@@ -51,12 +53,13 @@ fn as_remote(object: &S3Object) -> Result<Remote, Failure> {
     remote(format!("{}/{}", text(&object.bucket)?, object.key), object, [])
 }
 
-/// An object by its key, if it is the stack's. Whose home it is, its bucket says: its own metadata cannot change.
+/// An object by its key, if it belongs to the stack. Its home is that of its bucket, because its own metadata cannot
+/// change.
 async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Remote>, Failure> {
     let Key { key, version } = key;
     let call = aws.clients.s3.head_object().bucket(bucket).key(key).set_version_id(version.clone());
     let call = call.checksum_mode(ChecksumMode::Enabled);
-    let head = match call.send().await.told("s3:HeadObject") {
+    let head = match call.send().await.of_call("s3:HeadObject") {
         Ok(head) => head,
         Err(failure) if failure.class == Class::NotFound => return Ok(None),
         Err(failure) => return Err(failure),
@@ -74,15 +77,15 @@ async fn read(aws: &Aws, bucket: &str, key: &Key) -> Result<Option<Remote>, Fail
     Ok(Some(Remote { is_spent: version.is_some(), ..as_remote(&object)? }))
 }
 
-/// What is to be uploaded: the content that the plan was made with, which was read and hashed once; else the file.
+/// The content to upload: the bytes that the plan was made with, which were read and hashed once, or else the file.
 async fn body(aws: &Aws, object: &S3Object) -> Result<ByteStream, Failure> {
     let unreadable = |why: &str| {
         let message = format!("the generator binary `{}` cannot be read: {why}", object.source);
-        Failure::own(message, "plan again, where the file is".to_owned())
+        Failure::own(message, "run a new plan on a machine that has the file".to_owned())
     };
     match aws.content(&object.sha256) {
         Some(content) => Ok(ByteStream::from(content.to_vec())),
-        None if object.source.is_empty() => Err(unreadable("the plan needed none")),
+        None if object.source.is_empty() => Err(unreadable("the plan did not need it")),
         None => ByteStream::from_path(&object.source).await.map_err(|error| unreadable(&error.to_string())),
     }
 }
@@ -91,11 +94,12 @@ async fn body(aws: &Aws, object: &S3Object) -> Result<ByteStream, Failure> {
 async fn put(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
     let bucket = text(&object.bucket)?;
     let digest = from_hex(&object.sha256)
-        .ok_or_else(|| Failure::own(format!("`{}` is not a SHA-256", object.sha256), "plan again".to_owned()))?;
+        .ok_or_else(|| Failure::own(format!("`{}` is not a SHA-256", object.sha256), "run a new plan".to_owned()))?;
     let sent = aws
         .patiently(&[Class::NotFound, Class::Precondition], || async {
             let call = aws.clients.s3.put_object().bucket(bucket).key(&object.key).body(body(aws, &object).await?);
-            // S3 checks the content against it: a file that is another one by now, or changes while it is sent, is refused.
+            // S3 checks the content against this digest, so it refuses a file that has changed since the plan or
+            // changes during the upload.
             let call = call.checksum_sha256(base64(&digest)).tagging(encoded(&object.tags));
             let tag = |name: &str| object.tags.get(name).cloned().unwrap_or_default();
             let call = call.metadata(STACK_METADATA, tag(STACK_TAG)).metadata(ADDRESS_METADATA, tag(ADDRESS_TAG));
@@ -103,15 +107,15 @@ async fn put(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
                 Some(home) => call.metadata(HOME_METADATA, home),
                 None => call,
             };
-            call.send().await.told("s3:PutObject")
+            call.send().await.of_call("s3:PutObject")
         })
         .await;
     match sent {
-        // Both are what S3 calls content that is not of the digest (its API reference, "Error responses").
+        // S3's two codes for content that does not match its digest (its API reference, "Error responses").
         Err(failure) if ["BadDigest", "XAmzContentSHA256Mismatch"].contains(&&*failure.code) => {
             let message =
                 format!("`{}` changed since the plan: its SHA-256 is not {} now", object.source, object.sha256);
-            Err(Failure::own(message, "plan again".to_owned()))
+            Err(Failure::own(message, "run a new plan".to_owned()))
         }
         sent => sent.and_then(|_| as_remote(&object)),
     }
@@ -123,7 +127,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     is_digest.then(|| (0..64).step_by(2).map(pair).collect()).flatten()
 }
 
-/// Tags as a query string.
+/// Tags as a URL query string.
 fn encoded(tags: &Tags) -> String {
     use std::fmt::Write as _;
     let escape = |text: &str| {
@@ -142,7 +146,7 @@ fn encoded(tags: &Tags) -> String {
     pairs.join("&")
 }
 
-/// Content by its digest, as a plan was made with it.
+/// Bytes that a plan was made with, found by their digest.
 pub(crate) type Content = Arc<Vec<u8>>;
 
 /// The stack's objects in its buckets.
@@ -156,8 +160,8 @@ impl Driver for S3Objects {
     const INSIDE: Option<&'static str> = Some(S3Bucket::KIND);
     const ROUNDS: u32 = 2;
 
-    /// Each object is read as soon as it is listed. One that is hidden behind a marker is left out where the stack wants that
-    /// very object: it comes to light by being uploaded.
+    /// Each object is read as soon as it is listed. An object behind a delete marker is left out if the stack wants the
+    /// same object: the upload makes it visible again.
     async fn detail(&self, reading: &Reading<'_>, buckets: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
         let aws = reading.aws;
         let asked = buckets.into_iter().map(|bucket| async move {
@@ -170,7 +174,7 @@ impl Driver for S3Objects {
         Ok(found)
     }
 
-    /// The object that is wanted comes first.
+    /// The wanted object has the highest rank.
     fn rank(&self, wanted: Option<&Map>, remote: &Remote) -> u64 {
         let key = attribute(&remote.attributes, Self::NAME);
         u64::from(wanted.is_some_and(|wanted| attribute(wanted, Self::NAME) == key))
@@ -180,7 +184,7 @@ impl Driver for S3Objects {
         put(aws, object).await
     }
 
-    /// Only the content of an object can differ: it is uploaded again.
+    /// Only the content of an object can differ, so it is uploaded again.
     async fn update(&self, aws: &Aws, _: &Remote, object: S3Object, _: &[String]) -> Result<Remote, Failure> {
         put(aws, object).await
     }
@@ -188,7 +192,7 @@ impl Driver for S3Objects {
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         let (bucket, key) = (attribute(&remote.attributes, "bucket"), attribute(&remote.attributes, "key"));
         let mut versions = versions(aws, bucket, key).await?;
-        // The prefix also matches longer keys.
+        // A prefix also matches longer keys.
         versions.retain(|version| version.key == key);
         delete_versions(aws, bucket, &versions).await
     }

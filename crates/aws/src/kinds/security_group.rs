@@ -1,4 +1,4 @@
-//! `security_group`. Its name is unique in the VPC; one of that name is ours if its tags say so.
+//! `security_group`. Its name is unique in the VPC. A group belongs to the stack if its tags say so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,24 +14,24 @@ use crate::{
     Aws, Connection,
     convert::{attribute, is_ours, remote, text, typed},
     driver::{Driver, Wanted, all},
-    error::{Class, Failure, Told as _, unless_gone},
+    error::{Class, Failure, OfCall as _, unless_gone},
     reading::Reading,
     recorded::is_ec2,
 };
 
-/// The groups that match a filter, of this stack or not.
+/// The groups that match the filters, of any owner.
 async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<(String, SecurityGroup)>, Failure> {
     let call = aws.clients.ec2.describe_security_groups().set_filters(Some(filters));
     let mut pages = call.into_paginator().page_size(1000).send();
     let mut groups = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.told("ec2:DescribeSecurityGroups")?;
+        let page = page.of_call("ec2:DescribeSecurityGroups")?;
         groups.extend(page.security_groups.into_iter().flatten().map(from_group));
     }
     Ok(groups)
 }
 
-/// The names of groups in a VPC that are among these, of this stack or not, with their tags.
+/// The groups of a VPC that have one of these names, of any owner: their names and tags.
 async fn by_names(aws: &Aws, vpc: &str, names: Vec<String>) -> Result<Vec<(String, Tags)>, Failure> {
     let found = list(aws, vec![filter("vpc-id", vec![vpc.to_owned()]), filter("group-name", names)]).await?;
     Ok(found.into_iter().map(|(_, group)| (group.name, group.tags)).collect())
@@ -53,7 +53,7 @@ fn from_group(group: Ec2Group) -> (String, SecurityGroup) {
     (group.group_id.unwrap_or_default(), converted)
 }
 
-/// One rule for each peer, in a fixed order.
+/// One rule for each peer, sorted.
 fn from_permissions(permissions: Option<Vec<IpPermission>>) -> Vec<SecurityGroupRule> {
     let mut rules = Vec::new();
     for permission in permissions.into_iter().flatten() {
@@ -109,7 +109,7 @@ fn to_permissions<'a>(rules: impl IntoIterator<Item = &'a SecurityGroupRule>) ->
     rules.into_iter().map(to_permission).collect()
 }
 
-/// Which list of rules.
+/// The direction of a rule.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     In,
@@ -118,16 +118,16 @@ enum Way {
 
 async fn authorize(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Result<(), Failure> {
     let ec2 = &aws.clients.ec2;
-    // A group is not known everywhere the moment it was created.
+    // EC2 needs a moment until a new group is known everywhere.
     aws.patiently(&[Class::NotFound], || async {
         match way {
             Way::In => {
                 let call = ec2.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(rules.clone()));
-                call.send().await.told("ec2:AuthorizeSecurityGroupIngress").map(drop)
+                call.send().await.of_call("ec2:AuthorizeSecurityGroupIngress").map(drop)
             }
             Way::Out => {
                 let call = ec2.authorize_security_group_egress().group_id(id).set_ip_permissions(Some(rules.clone()));
-                call.send().await.told("ec2:AuthorizeSecurityGroupEgress").map(drop)
+                call.send().await.of_call("ec2:AuthorizeSecurityGroupEgress").map(drop)
             }
         }
     })
@@ -142,17 +142,17 @@ async fn revoke(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Resu
     let revoked = match way {
         Way::In => {
             let call = ec2.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(rules));
-            call.send().await.told("ec2:RevokeSecurityGroupIngress").map(drop)
+            call.send().await.of_call("ec2:RevokeSecurityGroupIngress").map(drop)
         }
         Way::Out => {
             let call = ec2.revoke_security_group_egress().group_id(id).set_ip_permissions(Some(rules));
-            call.send().await.told("ec2:RevokeSecurityGroupEgress").map(drop)
+            call.send().await.of_call("ec2:RevokeSecurityGroupEgress").map(drop)
         }
     };
     unless_gone(revoked)
 }
 
-/// Brings one list of rules from what is there to what is asked for. What is missing is added before the rest is removed.
+/// Changes one list of rules from the current to the wanted one. Missing rules are added before the others are removed.
 async fn converge(
     aws: &Aws,
     id: &str,
@@ -165,13 +165,13 @@ async fn converge(
     };
     let missing: Vec<_> = to.iter().filter(|rule| !from.contains(rule)).collect();
     let extra = from.iter().filter(|rule| !to.contains(rule));
-    // AWS takes a rule that differs only in its description for a duplicate.
+    // AWS treats a rule that differs only in its description as a duplicate.
     let (redescribed, extra): (Vec<_>, Vec<_>) = extra.partition(|rule| missing.iter().any(|other| same(rule, other)));
     revoke(aws, id, way, to_permissions(redescribed)?).await?;
     if !missing.is_empty() {
         let permissions = to_permissions(missing)?;
         match authorize(aws, id, way, permissions.clone()).await {
-            // One duplicate refuses the whole call: the others are added one by one.
+            // One duplicate makes AWS refuse the whole call, so the rules are added one by one.
             Err(failure) if failure.class == Class::AlreadyExists => {
                 for permission in permissions {
                     match authorize(aws, id, way, vec![permission]).await {
@@ -193,7 +193,7 @@ async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) ->
     as_remote(id, to)
 }
 
-/// Says what still uses a group, and what helps: never to take an interface off a host.
+/// Names the users of a group and the next step, which is never to remove an interface from a host.
 async fn users(aws: &Aws, id: &str) -> Option<String> {
     let call = aws.clients.ec2.describe_network_interfaces().filters(filter("group-id", vec![id.to_owned()]));
     let interfaces = call.send().await.ok()?.network_interfaces.unwrap_or_default();
@@ -210,7 +210,7 @@ fn advice(interfaces: &[NetworkInterface], stack: &str) -> String {
         match host {
             Some(host) if is_own => hosts.insert(format!("`{host}`")),
             Some(host) => others.insert(format!("`{host}` (`{id}`)")),
-            // What ECS attaches to a task says so.
+            // ECS marks the interfaces that it attaches to tasks.
             None if description.contains(":ecs:") => tasks.insert(format!("`{id}`")),
             None if description.is_empty() => others.insert(format!("`{id}`")),
             None => others.insert(format!("`{id}` ({description})")),
@@ -224,23 +224,28 @@ fn advice(interfaces: &[NetworkInterface], stack: &str) -> String {
     if !hosts.is_empty() {
         let hosts = listed(hosts);
         advice.push(format!(
-            "hosts of this stack still use it: {hosts}; leave them as they are and run it again: a host goes before its groups"
+            "hosts of this stack still use it: {hosts}; leave them as they are and run the command again: a host is deleted before its groups"
         ));
     }
     if !tasks.is_empty() {
-        advice.push(format!("ECS tasks still stop in it: {}; run it again in some minutes", listed(tasks)));
+        advice.push(format!(
+            "ECS tasks that are stopping still use it: {}; run the command again in a few minutes",
+            listed(tasks)
+        ));
     }
     if !others.is_empty() {
-        advice.push(format!("{} use it and are not of this stack: give them another security group", listed(others)));
+        advice.push(format!("other users outside this stack: {}; give them another security group", listed(others)));
     }
     if advice.is_empty() {
-        advice
-            .push("rules of another security group may still refer to it: remove those rules, and run it again".into());
+        advice.push(
+            "rules of another security group may still refer to it: remove those rules, and run the command again"
+                .into(),
+        );
     }
     advice.join("; ")
 }
 
-/// The groups that carry the stack's tag.
+/// The groups with the stack's tag.
 pub(crate) struct SecurityGroups;
 
 impl Driver for SecurityGroups {
@@ -268,7 +273,7 @@ impl Driver for SecurityGroups {
         names.filter(|wanted| !listed.contains(wanted.name.as_str())).collect()
     }
 
-    /// One call for each VPC, in which names are unique.
+    /// One call per VPC, because names are unique only in a VPC.
     async fn taken(&self, reading: &Reading<'_>, names: Vec<Wanted>) -> Result<Vec<Wanted>, Failure> {
         let aws = reading.aws;
         let lookups = &reading.observed.lookups;
@@ -294,19 +299,19 @@ impl Driver for SecurityGroups {
         let vpc = text(&group.vpc)?;
         let call = aws.clients.ec2.create_security_group().group_name(&group.name).description(&group.description);
         let call = call.vpc_id(vpc).tag_specifications(specification(ResourceType::SecurityGroup, &group.tags));
-        let filters = match call.send().await.told("ec2:CreateSecurityGroup") {
+        let filters = match call.send().await.of_call("ec2:CreateSecurityGroup") {
             Ok(answer) => vec![filter("group-id", vec![answer.group_id.unwrap_or_default()])],
             Err(failure) if failure.class == Class::AlreadyExists => {
                 vec![filter("group-name", vec![group.name.clone()]), filter("vpc-id", vec![vpc.to_owned()])]
             }
             Err(failure) => return Err(failure),
         };
-        // What AWS put in by itself, or an earlier try, is read rather than assumed.
+        // AWS adds default rules and an earlier attempt may have added others, so the current rules are read.
         let found = aws.until_seen(|| async { Ok(list(aws, filters.clone()).await?.pop()) }).await?;
         let Some((id, found)) = found else {
             return Err(Failure::own(
                 format!("the security group `{}` was created, but AWS does not show it yet", group.name),
-                "run it again: it will be found".to_owned(),
+                "run the command again: it finds the group".to_owned(),
             ));
         };
         if !aws.owns(&found.tags) {
@@ -322,17 +327,17 @@ impl Driver for SecurityGroups {
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         let id = &remote.id;
         let group: SecurityGroup = typed(&remote.attributes)?;
-        // Groups that refer to each other could otherwise never go.
+        // Groups that refer to each other could otherwise never be deleted.
         let to_groups = |rules: &[SecurityGroupRule]| {
             let refers = |rule: &&SecurityGroupRule| matches!(&rule.peer, Value::Text(peer) if peer.starts_with("sg-"));
             to_permissions(rules.iter().filter(refers))
         };
         revoke(aws, id, Way::In, to_groups(&group.ingress)?).await?;
         revoke(aws, id, Way::Out, to_groups(&group.egress)?).await?;
-        // The interfaces of a terminated host stay for a moment, those of a task for as long as it may take to stop.
+        // The interfaces of a terminated host exist for a moment longer, those of a task until the task has stopped.
         let deleted = aws
             .very_patiently(&[Class::InUse], || async {
-                aws.clients.ec2.delete_security_group().group_id(id).send().await.told("ec2:DeleteSecurityGroup")
+                aws.clients.ec2.delete_security_group().group_id(id).send().await.of_call("ec2:DeleteSecurityGroup")
             })
             .await;
         match deleted {
@@ -368,17 +373,17 @@ mod tests {
         );
         assert_eq!(
             own,
-            "hosts of this stack still use it: `i-1`; leave them as they are and run it again: a host goes before its groups"
+            "hosts of this stack still use it: `i-1`; leave them as they are and run the command again: a host is deleted before its groups"
         );
         let task = advice(&[interface("eni-3", None, None, "arn:aws:ecs:eu-west-3:1:attachment/x")], "a");
-        assert_eq!(task, "ECS tasks still stop in it: `eni-3`; run it again in some minutes");
+        assert_eq!(task, "ECS tasks that are stopping still use it: `eni-3`; run the command again in a few minutes");
         let other = advice(&[interface("eni-4", Some("i-4"), Some("b"), "")], "a");
-        assert_eq!(other, "`i-4` (`eni-4`) use it and are not of this stack: give them another security group");
+        assert_eq!(other, "other users outside this stack: `i-4` (`eni-4`); give them another security group");
         assert!(advice(&[], "a").starts_with("rules of another security group"));
     }
 
     #[test]
-    fn a_permission_for_several_peers_is_several_rules_in_a_fixed_order() {
+    fn a_permission_for_several_peers_becomes_several_sorted_rules() {
         let permission = IpPermission::builder()
             .ip_protocol("tcp")
             .from_port(22)
@@ -388,9 +393,9 @@ mod tests {
             .build();
         let all = IpPermission::builder().ip_protocol("-1").ipv6_ranges(Ipv6Range::builder().cidr_ipv6("::/0").build());
         let rules = from_permissions(Some(vec![permission, all.build()]));
-        let told: Vec<_> =
+        let rules_read: Vec<_> =
             rules.iter().map(|rule| (rule.protocol.as_str(), rule.from_port, text(&rule.peer).unwrap())).collect();
-        assert_eq!(told, [("-1", None, "::/0"), ("tcp", Some(22), "10.0.0.0/8"), ("tcp", Some(22), "sg-1")]);
+        assert_eq!(rules_read, [("-1", None, "::/0"), ("tcp", Some(22), "10.0.0.0/8"), ("tcp", Some(22), "sg-1")]);
         let there_and_back = from_permissions(Some(to_permissions(&rules).unwrap()));
         assert_eq!(there_and_back, rules);
     }

@@ -8,10 +8,10 @@ use trunnion_sandbox::{ACCESS_KEY_ID, Effect, FaultRule, Options, Running, SECRE
 use super::*;
 use crate::{
     calls::Counter,
-    connect::{Clients, Connection, Throttle, Ways},
+    connect::{Clients, Connection, Setup, Throttle},
     context::within,
     environment::{self, Environment},
-    error::{Class, Failure, Told as _},
+    error::{Class, Failure, OfCall as _},
 };
 
 fn connection(url: &str) -> Connection {
@@ -19,10 +19,10 @@ fn connection(url: &str) -> Connection {
     Connection { throttle: Throttle::Aws, ..connection.to_sandbox(url, ACCESS_KEY_ID, SECRET_ACCESS_KEY) }
 }
 
-async fn connect(connection: &Connection, environment: &Environment) -> (Ways, Clients) {
-    let ways = Ways::find(connection, environment).await.unwrap();
-    let clients = Clients::new(&ways, Arc::new(Counter::default()));
-    (ways, clients)
+async fn connect(connection: &Connection, environment: &Environment) -> (Setup, Clients) {
+    let setup = Setup::find(connection, environment).await.unwrap();
+    let clients = Clients::new(&setup, Arc::new(Counter::default()));
+    (setup, clients)
 }
 
 async fn sandbox(options: Options) -> Running {
@@ -46,37 +46,37 @@ async fn each_attempt_takes_one_token_whatever_ended_the_one_before() {
         fault(5, 1, Effect::DropBefore),
     ];
     let running = sandbox(Options { faults, ..Options::default() }).await;
-    let (ways, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
+    let (setup, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
     for _ in 0..3 {
         clients.ec2.describe_vpcs().send().await.unwrap();
     }
     let attempts: u64 = running.calls().values().map(|calls| calls.count).sum();
     assert_eq!(attempts, 7);
-    assert_eq!(ways.buckets.unwrap().taken(), attempts);
+    assert_eq!(setup.buckets.unwrap().taken(), attempts);
 }
 
 #[tokio::test]
-async fn a_server_that_counts_as_aws_does_refuses_none_of_many_calls_at_once() {
+async fn a_server_with_the_limits_of_aws_refuses_none_of_many_concurrent_calls() {
     let running = sandbox(Options { throttle: true, ..Options::default() }).await;
-    let (ways, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
-    // The bucket of IAM is the smallest that is quick to fill again.
+    let (setup, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
+    // IAM's bucket is the smallest one that refills quickly.
     let calls = (0..40).map(|_| clients.iam.list_roles().send());
     for answer in futures::future::join_all(calls).await {
         answer.unwrap();
     }
     let calls = running.calls()["iam:ListRoles"];
     assert_eq!((calls.count, calls.refused), (40, 0));
-    assert_eq!(ways.buckets.unwrap().taken(), 40);
+    assert_eq!(setup.buckets.unwrap().taken(), 40);
 }
 
 #[tokio::test]
-async fn refusals_outlast_the_bounds_on_other_failures() {
+async fn throttled_calls_are_repeated_longer_than_other_failures() {
     let faults = vec![fault(1, 15, error("RequestLimitExceeded", 503))];
     let running = sandbox(Options { faults, ..Options::default() }).await;
     let connection = Connection { throttle: Throttle::Off, ..connection(&running.endpoint()) };
     let (_, clients) = connect(&connection, &Environment::default()).await;
     tokio::time::pause();
-    // The pauses between the tries pass at once, the calls themselves take their time.
+    // The paused clock skips the waits between attempts, but the calls need real time.
     let call = tokio::spawn(async move { clients.ec2.describe_vpcs().send().await.is_ok() });
     while !call.is_finished() {
         tokio::time::advance(Duration::from_millis(200)).await;
@@ -87,7 +87,7 @@ async fn refusals_outlast_the_bounds_on_other_failures() {
 }
 
 #[tokio::test]
-async fn a_failure_of_another_kind_gets_nine_tries_and_a_quota_one() {
+async fn another_failure_gets_nine_attempts_and_a_quota_one() {
     for (effect, tries) in [(error("InternalError", 500), 9), (error("LimitExceededException", 400), 1)] {
         let running = sandbox(Options { faults: vec![fault(1, 100, effect)], ..Options::default() }).await;
         let (_, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
@@ -107,8 +107,8 @@ async fn a_failure_of_another_kind_gets_nine_tries_and_a_quota_one() {
 async fn an_interruption_ends_the_wait_for_a_token() {
     let running = sandbox(Options::default()).await;
     let connection = connection(&running.endpoint());
-    let (ways, clients) = connect(&connection, &Environment::default()).await;
-    let buckets = ways.buckets.unwrap();
+    let (setup, clients) = connect(&connection, &Environment::default()).await;
+    let buckets = setup.buckets.unwrap();
     for _ in 0..10_000 {
         buckets.take("ec2:DescribeVpcs", Instant::now());
     }
@@ -116,14 +116,14 @@ async fn an_interruption_ends_the_wait_for_a_token() {
     let context = Context::new(interrupt.clone());
     let call =
         tokio::spawn(
-            async move { within(&context, clients.ec2.describe_vpcs().send()).await.told("ec2:DescribeVpcs") },
+            async move { within(&context, clients.ec2.describe_vpcs().send()).await.of_call("ec2:DescribeVpcs") },
         );
     interrupt.cancel();
     assert_eq!(call.await.unwrap().map(|_| ()).unwrap_err().class, Class::Interrupted);
     assert!(running.calls().is_empty());
 }
 
-/// A server that takes connections and says nothing, or begins to.
+/// A server that accepts connections and sends only these bytes.
 async fn mute(first_words: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -140,12 +140,12 @@ async fn mute(first_words: &'static [u8]) -> String {
     format!("http://{address}")
 }
 
-/// The failure of a call, and how long it took by a clock that passes whenever nobody has anything to do.
+/// The failure of a call, and its duration on the paused clock, which advances only while all tasks wait.
 async fn failure_of(environment: &Environment) -> (Failure, Duration) {
     let connection = Connection { endpoint: None, credentials: None, ..connection("") };
     let (_, clients) = connect(&connection, environment).await;
     let began = Instant::now();
-    let failure = clients.sts.get_caller_identity().send().await.told("sts:GetCallerIdentity").unwrap_err();
+    let failure = clients.sts.get_caller_identity().send().await.of_call("sts:GetCallerIdentity").unwrap_err();
     (failure, began.elapsed())
 }
 

@@ -101,7 +101,7 @@ aws_secret_access_key = b
 endpoint_url = nowhere
 ";
 
-/// The settings of an environment whose home holds this text as `~/.aws/config`.
+/// The settings of an environment with this text as `~/.aws/config`.
 async fn read(config: &str, variables: &[(&str, &str)]) -> Result<Settings, ConnectError> {
     let home = tempfile::tempdir().unwrap();
     tokio::fs::create_dir(home.path().join(".aws")).await.unwrap();
@@ -134,7 +134,7 @@ async fn the_source_of_credentials_is_that_of_the_chosen_profile() {
 }
 
 #[tokio::test]
-async fn a_named_profile_that_does_not_resolve_is_an_error_that_names_it() {
+async fn a_named_profile_without_usable_credentials_is_an_error() {
     let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
     for (variables, says, helps) in [
         (vec![("AWS_PROFILE", "depoly")], "`depoly`", "did you mean `deploy`?"),
@@ -143,10 +143,10 @@ async fn a_named_profile_that_does_not_resolve_is_an_error_that_names_it() {
         (vec![("AWS_PROFILE", "bare")], "`bare` has no credentials", "unset `AWS_PROFILE`"),
         (
             vec![("AWS_PROFILE", "half-session")],
-            "`half-session` has a session of IAM Identity Center, and no `sso_account_id`",
+            "`half-session` has a session of IAM Identity Center, but no `sso_account_id`",
             "",
         ),
-        (vec![("AWS_PROFILE", "lost")], "`lost` takes its credentials from `gone`", "`source_profile`"),
+        (vec![("AWS_PROFILE", "lost")], "`source_profile` of the profile `lost` is `gone`", "`source_profile`"),
         (vec![("AWS_PROFILE", "coded")], "`mfa_serial` of `coded`", "export-credentials --profile coded"),
         (vec![("AWS_PROFILE", "over-coded")], "`mfa_serial` of `coded`", "export-credentials --profile over-coded"),
         (vec![("AWS_PROFILE", "console")], "`aws login`", "export-credentials --profile console"),
@@ -157,15 +157,19 @@ async fn a_named_profile_that_does_not_resolve_is_an_error_that_names_it() {
     }
 }
 
-/// Nothing of the machine stands in for what a profile or the environment began to say.
+/// The machine's identity never replaces incomplete credentials of a profile or of the environment.
 #[tokio::test]
-async fn a_part_of_credentials_is_an_error_that_names_what_is_missing() {
+async fn incomplete_credentials_are_an_error_that_names_the_missing_part() {
     let [id, secret] = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
     for (variables, says, helps) in [
-        (vec![("AWS_PROFILE", "self")], "`self` takes its credentials from itself", "profile `self`"),
-        (vec![("AWS_PROFILE", "ring")], "`ring-2` takes its credentials from `ring`", "profile `ring-2`"),
+        (vec![("AWS_PROFILE", "self")], "`self` has itself as `source_profile`", "profile `self`"),
+        (vec![("AWS_PROFILE", "ring")], "`ring-2` has a cycle: its `source_profile` is `ring`", "profile `ring-2`"),
         (vec![("AWS_PROFILE", "no-source")], "neither `source_profile` nor `credential_source`", ""),
-        (vec![("AWS_PROFILE", "over-bare")], "`bare` has no credentials, and the profile `over-bare`", ""),
+        (
+            vec![("AWS_PROFILE", "over-bare")],
+            "`bare` has no credentials, but is the `source_profile` of `over-bare`",
+            "",
+        ),
         (vec![("AWS_PROFILE", "half-keys")], "no `aws_secret_access_key`", "profile `half-keys`"),
         (vec![("AWS_PROFILE", "empty-secret")], "no `aws_secret_access_key`", ""),
         (vec![("AWS_PROFILE", "secret")], "no `aws_access_key_id`", ""),
@@ -233,13 +237,13 @@ async fn endpoints_come_from_variables_sections_and_profiles_in_this_order() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_can_be_none_is_refused_with_who_names_it() {
+async fn an_invalid_endpoint_is_refused_with_its_origin() {
     for (variables, says) in [
         (vec![("AWS_ENDPOINT_URL", "garbage")], "`AWS_ENDPOINT_URL` is `garbage`"),
         (vec![("AWS_ENDPOINT_URL_S3", "ftp://x")], "`AWS_ENDPOINT_URL_S3` is `ftp://x`"),
         (
             vec![("AWS_ENDPOINT_URL", "http://x.test"), ("AWS_USE_FIPS_ENDPOINT", "true")],
-            "`AWS_USE_FIPS_ENDPOINT` chooses an endpoint of AWS's, and `AWS_ENDPOINT_URL` names one",
+            "`AWS_USE_FIPS_ENDPOINT` selects AWS's own endpoints, but `AWS_ENDPOINT_URL` sets another one",
         ),
         (vec![("AWS_PROFILE", "wrong-section")], "`endpoint_url` in the section `[services wrong]` is `nowhere`"),
         (vec![("AWS_PROFILE", "wrong-endpoint")], "`endpoint_url` of the profile `wrong-endpoint` is `nowhere`"),

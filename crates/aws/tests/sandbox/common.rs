@@ -1,4 +1,4 @@
-//! A stack of every kind, written out by hand, and a sandbox to create it in.
+//! A stack with a resource of every kind, written by hand, and a sandbox to create it in.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -91,7 +91,7 @@ impl World {
         self.aws.observe(&lookups(), &State::empty(STACK), &Context::default()).await.unwrap()
     }
 
-    /// What is observed at an address; there must be one.
+    /// The only resource observed at an address.
     pub async fn one(&self, address: &str) -> Remote {
         let mut remotes = self.observe().await.remotes.remove(&at(address)).unwrap();
         assert_eq!(remotes.len(), 1, "{remotes:?}");
@@ -295,20 +295,20 @@ pub fn service(cluster: &Remote, definition: &Remote, observed: &Observed, group
     }
 }
 
-/// The graph of these resources, and of the lookups.
+/// A graph of these resources and the lookups.
 pub fn desired(resources: impl IntoIterator<Item = Resolved>) -> Graph {
     let resources = resources.into_iter().map(|one| Resource::new(one.address, one.attributes));
     let lookups = lookups();
     Graph::new(STACK, resources, lookups.lookups().values().cloned()).unwrap()
 }
 
-/// A call that answers this error so many times.
+/// A fault: the call fails with this error this many times.
 pub fn refused(operation: &str, times: u64, status: u16, code: &str) -> FaultRule {
-    let effect = Effect::Error { code: code.into(), status, message: format!("{code}, as the test wants it.") };
+    let effect = Effect::Error { code: code.into(), status, message: format!("{code}, injected by the test.") };
     FaultRule { operation: operation.into(), nth: 1, times, effect }
 }
 
-/// A control plane that runs.
+/// A running control plane.
 pub struct ControlPlane {
     pub group: Remote,
     pub role: Value,
@@ -337,7 +337,7 @@ impl ControlPlane {
         Self { group, role, cluster, definition, service, asked }
     }
 
-    /// The next revision, of another image.
+    /// The next revision, with another image.
     pub async fn next_revision(&self, world: &World, version: &str) -> Value {
         let mut changed = definition(&self.role);
         changed.containers.get_mut("main").unwrap().image = format!("gatlingcorp/control-plane:{version}");

@@ -1,4 +1,4 @@
-//! One control plane at a time, counted by the sandbox: whatever changes, and whatever is killed in between.
+//! At most one control plane runs at a time, whatever changes and whatever is killed in between. The sandbox counts.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use trunnion_sandbox::Options;
 
 use crate::common::{self, ControlPlane, DEFINITION, SERVICE, World, at, refused, resolved, world};
 
-/// The most tasks of the service that were not STOPPED at once.
+/// The highest number of the service's tasks that were not STOPPED at the same time.
 fn most(world: &World) -> Vec<u64> {
     world.running.most_tasks().into_values().collect()
 }
@@ -19,7 +19,7 @@ fn count(world: &World, operation: &str) -> u64 {
     world.running.calls().get(operation).map_or(0, |calls| calls.count)
 }
 
-/// In a process whose waits end at once.
+/// The context of an interrupted process: its waits end at once.
 fn interrupted() -> Context {
     let interrupt = CancellationToken::new();
     interrupt.cancel();
@@ -38,7 +38,7 @@ async fn update(
 }
 
 #[tokio::test]
-async fn nothing_that_changes_it_makes_a_second_one() {
+async fn no_change_starts_a_second_one() {
     let world = world(Options::default()).await;
     let mut plane = ControlPlane::start(&world).await;
     plane.asked.task_definition = plane.next_revision(&world, "2").await;
@@ -59,7 +59,7 @@ async fn nothing_that_changes_it_makes_a_second_one() {
 }
 
 #[tokio::test]
-async fn one_that_was_killed_on_the_way_goes_on_and_is_one() {
+async fn an_interrupted_change_continues_with_one_task() {
     let world = world(Options::default()).await;
     let mut plane = ControlPlane::start(&world).await;
     plane.asked.task_definition = plane.next_revision(&world, "2").await;
@@ -80,12 +80,12 @@ async fn one_that_was_killed_on_the_way_goes_on_and_is_one() {
     assert!(failed.message.starts_with("the control plane is stopped: `ecs:UpdateService` "), "{failed}");
     let seen = world.one(SERVICE).await;
     assert_eq!(seen.attributes["desired_count"].as_number(), Some(0));
-    // Now by a process that does not know that the service is there.
+    // A process that does not know that the service exists.
     let adopted = world.create(SERVICE, &plane.asked).await;
     assert_eq!(world.one(SERVICE).await, adopted);
     assert_eq!(most(&world), [1]);
 
-    // Killed right after the delete: the name is not free before the last task has stopped.
+    // Killed right after the deletion: the name is in use until the last task has stopped.
     let killed = world.aws.delete(&at(SERVICE), &adopted, &interrupted()).await.unwrap_err();
     assert!(killed.is_interruption(), "{killed}");
     world.create(SERVICE, &plane.asked).await;
@@ -93,7 +93,7 @@ async fn one_that_was_killed_on_the_way_goes_on_and_is_one() {
 }
 
 #[tokio::test]
-async fn one_that_was_adopted_with_another_network_is_stopped_first() {
+async fn an_adopted_one_with_another_network_is_stopped_first() {
     let world = world(Options::default()).await;
     let mut plane = ControlPlane::start(&world).await;
     let vpc = common::text(&world.observe().await.lookups[&at("vpc.main")], "id");
@@ -105,23 +105,23 @@ async fn one_that_was_adopted_with_another_network_is_stopped_first() {
 }
 
 #[tokio::test]
-async fn a_tag_is_changed_while_it_runs() {
+async fn a_tag_changes_while_it_runs() {
     let world = world(Options::default()).await;
     let mut plane = ControlPlane::start(&world).await;
     plane.asked.tags.insert("team".into(), "quality".into());
     let before = count(&world, "ecs:UpdateService");
     world.update(SERVICE, &plane.service, &plane.asked, &["tags.team"]).await;
-    // Adopted as it is, it is not touched either.
+    // An adopted service that already matches is not changed.
     world.create(SERVICE, &plane.asked).await;
     assert_eq!(count(&world, "ecs:UpdateService"), before);
-    // A deployment configuration starts nothing: one call, and none that scales.
+    // A new deployment configuration starts no task: one call, and no scaling.
     plane.asked.deployment.maximum_percent = 200;
     world.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent"]).await;
     assert_eq!(count(&world, "ecs:UpdateService"), before + 1);
 }
 
 #[tokio::test]
-async fn a_delete_ends_when_cluster_and_groups_are_free() {
+async fn after_a_delete_the_cluster_and_the_groups_are_free() {
     let world = world(Options::default()).await;
     let plane = ControlPlane::start(&world).await;
     world.aws.delete(&at(SERVICE), &plane.service, &Context::default()).await.unwrap();
@@ -132,11 +132,11 @@ async fn a_delete_ends_when_cluster_and_groups_are_free() {
 }
 
 #[tokio::test]
-async fn what_a_stopping_task_holds_is_waited_for() {
+async fn deletes_wait_for_a_stopping_task() {
     let world = world(Options::default()).await;
     let plane = ControlPlane::start(&world).await;
     world.aws.delete(&at(SERVICE), &plane.service, &interrupted()).await.unwrap_err();
-    // The service may be gone by now, its task is not; and a short patience is not enough for it.
+    // The service may be deleted by now, but its task still runs, and the short patience alone is not enough.
     let patience = Duration::from_millis(300);
     let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
     aws.delete(&at("ecs_cluster.main"), &plane.cluster, &Context::default()).await.unwrap();
@@ -145,7 +145,7 @@ async fn what_a_stopping_task_holds_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_service_role_that_may_not_be_made_is_named() {
+async fn a_missing_service_linked_role_is_named() {
     let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
     let patience = Duration::from_millis(300);
     let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;

@@ -1,4 +1,4 @@
-//! Elastic IPs: allocated once, associated once their hosts run, handed on to the next host.
+//! Elastic IPs are allocated once, associated once their hosts run, and reused for the next host.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn observe(scene: &Scene) -> Observed {
     scene.connect().await.observe(&scene.desired, &State::empty(STACK), &Context::default()).await.unwrap()
 }
 
-/// Allocation, public address and host of the first one.
+/// Allocation id, public address and host of the first one.
 fn first(observed: &Observed) -> (String, Value, Value) {
     let remotes = &observed.remotes[&at(FIRST)];
     assert_eq!(remotes.len(), 1, "{remotes:?}");
@@ -26,7 +26,7 @@ fn first(observed: &Observed) -> (String, Value, Value) {
 }
 
 #[tokio::test]
-async fn a_host_that_is_replaced_hands_its_address_on() {
+async fn the_host_after_a_replacement_gets_the_same_address() {
     let scene = Scene::set(Options::default()).await;
     let store = scene.store("state");
     scene.converge("elastic_ip", &scene.desired, &store).await;
@@ -51,7 +51,7 @@ async fn a_host_that_is_replaced_hands_its_address_on() {
 
 #[tokio::test]
 async fn without_waiting_the_next_apply_associates() {
-    // Hosts are pending for longer than it takes to apply without waiting.
+    // Hosts are pending for longer than an apply without waiting takes.
     let scene = Scene::set(Options { pace: Duration::from_secs(20), ..Options::default() }).await;
     let kinds = ["security_group", "iam_role", "iam_instance_profile", "s3_bucket", "s3_object", "launch_template"];
     let wanted = kinds.iter().chain(&["instance", "elastic_ip"]);
@@ -91,7 +91,7 @@ async fn a_lost_answer_allocates_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_call_refused_for_its_rate_is_made_again() {
+async fn a_throttled_call_is_repeated() {
     let scene = Scene::set(Options::default()).await;
     scene.world.running.set_faults(vec![refused("ec2:AllocateAddress", 3, 503, "RequestLimitExceeded")]);
     scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
@@ -100,11 +100,11 @@ async fn a_call_refused_for_its_rate_is_made_again() {
 }
 
 #[tokio::test]
-async fn what_the_quota_refuses_names_the_way_out() {
+async fn an_exhausted_quota_names_the_next_step() {
     let scene = Scene::set(Options { elastic_ips: 1, ..Options::default() }).await;
     let quota = || async { observe(&scene).await.lookups[&at("elastic_ip_quota.main")]["most"].clone() };
     assert_eq!(quota().await, Value::Number(1));
-    // An identity that may not read it is told AWS's default.
+    // An identity without the permission to read the quota gets AWS's default.
     scene.world.running.set_faults(vec![refused("ec2:DescribeAccountAttributes", 9, 403, "UnauthorizedOperation")]);
     assert_eq!(quota().await, Value::Number(lookup::ElasticIpQuota::DEFAULT));
     scene.world.running.set_faults(Vec::new());

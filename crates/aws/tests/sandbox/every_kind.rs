@@ -1,5 +1,5 @@
-//! Every kind of the registry, taken out of a stack that has all of them: created, killed after the effect, found without a
-//! state, changed from outside, healed, deleted. A kind that the sandbox does not know fails here.
+//! Every kind of the registry, in a stack that has them all: created, killed after the call succeeded, found without a
+//! state, changed from outside, corrected, deleted. A kind that the sandbox does not support fails here.
 
 use std::{path::Path, sync::Arc};
 
@@ -17,7 +17,7 @@ use trunnion_stack::{LoadOptions, Stack};
 
 use crate::common::{self, World, world};
 
-/// A stack that has every kind.
+/// A stack with every kind.
 const STACK: &str = r#"
 stack: loadtest
 region: eu-west-3
@@ -35,7 +35,7 @@ locations:
   prl_small: { pool: small }
 "#;
 
-/// The stack's resources, a sandbox, and a folder for states.
+/// The stack's resources, a sandbox, and a directory for states.
 pub struct Scene {
     pub world: World,
     pub desired: Graph,
@@ -57,12 +57,12 @@ impl Scene {
         Self { world: world(options).await, desired, home: stack.home, folder }
     }
 
-    /// A process of its own, which knows nothing of those before it.
+    /// A connection as of a new process, without any knowledge.
     pub async fn connect(&self) -> Aws {
         self.connect_with(true).await
     }
 
-    /// The same, which waits for hosts or not.
+    /// The same; `wait` says whether it waits for hosts.
     pub async fn connect_with(&self, wait: bool) -> Aws {
         common::connect_with(&self.world.running, |connection| {
             connection.home.clone_from(&self.home);
@@ -85,7 +85,7 @@ impl Scene {
         plan(desired, &observed, state, &rule_book(), &options).unwrap()
     }
 
-    /// Applies a plan that was made with the state in this store.
+    /// Applies a plan that was made with the state of this store.
     pub async fn apply(&self, plan: &Plan, provider: &impl Provider, state: State, store: &FileStore) -> Outcome {
         let settings = Settings::default().with_home(&self.home, Adoption::default());
         let info = LockInfo::of_this_process("test");
@@ -97,7 +97,7 @@ impl Scene {
         outcome
     }
 
-    /// Plans and applies to the end.
+    /// Plans, and applies until nothing is left to do.
     pub async fn converge(&self, kind: &str, desired: &Graph, store: &FileStore) {
         let state = store.load().await.unwrap();
         let plan = self.plan(desired, &state).await;
@@ -105,13 +105,13 @@ impl Scene {
         assert!(outcome.is_complete(), "{kind}: {:?}", outcome.failed);
     }
 
-    /// What a plan would change.
+    /// The resources that a plan would change.
     pub async fn pending(&self, desired: &Graph, state: &State) -> Vec<Address> {
         self.plan(desired, state).await.pending().map(|change| change.address.clone()).collect()
     }
 }
 
-/// A cloud whose calls never return once a resource of a kind was created.
+/// A provider whose calls never return once a resource of the given kind has been created.
 struct Killed<'a> {
     aws: &'a Aws,
     kind: &'a str,
@@ -147,7 +147,7 @@ impl Provider for Killed<'_> {
     }
 }
 
-/// Somebody else edits one resource: its tags, or, where those cannot be edited, it is gone.
+/// Somebody else edits the resource's tags or, if those cannot be edited, deletes it.
 async fn meddle(scene: &Scene, resource: &Resource, state: &State) {
     let aws = scene.connect().await;
     let observed = aws.observe(&scene.desired, state, &Context::default()).await.unwrap();
@@ -164,13 +164,13 @@ async fn meddle(scene: &Scene, resource: &Resource, state: &State) {
     aws.update(remote, &edited, &["tags.team".to_owned()], &Context::default()).await.unwrap();
 }
 
-/// A kind's way through its life; every other kind comes along.
+/// Runs one kind through its life; the stack's other kinds are created with it.
 async fn live(kind: &str) {
     let scene = Scene::set(Options::default()).await;
     let resource = scene.desired.resources().values().find(|resource| resource.kind().as_str() == kind);
     let resource = resource.unwrap_or_else(|| panic!("the stack of this test has no `{kind}`"));
 
-    // Created, and killed after the effect: nothing of it was recorded.
+    // Created, and killed after the call succeeded: no state was recorded.
     let nothing = State::empty(common::STACK);
     let first = scene.plan(&scene.desired, &nothing).await;
     let aws = scene.connect().await;
@@ -183,14 +183,14 @@ async fn live(kind: &str) {
         () = killed.is_reached.notified() => {}
     }
 
-    // The next apply finds it, and needs no state for that.
+    // The next apply finds it without a state.
     let store = scene.store("state");
     scene.converge(kind, &scene.desired, &store).await;
     let state = store.load().await.unwrap();
     assert_eq!(scene.pending(&scene.desired, &state).await, [], "{kind}, with its state");
     assert_eq!(scene.pending(&scene.desired, &nothing).await, [], "{kind}, without a state");
 
-    // Somebody changes it, and it is healed: with a state and without.
+    // Somebody changes it, and the next apply corrects it: with a state and without.
     for with_state in [true, false] {
         meddle(&scene, resource, &state).await;
         let without = scene.store("healed");
@@ -201,10 +201,10 @@ async fn live(kind: &str) {
         assert!(pending.iter().all(|(_, action)| *action != Action::Delete), "{kind}: {pending:?}");
         let outcome = scene.apply(&plan, &scene.connect().await, recorded.clone(), store).await;
         assert!(outcome.is_complete(), "{kind}: {:?}", outcome.failed);
-        assert_eq!(scene.pending(&scene.desired, &nothing).await, [], "{kind}, healed");
+        assert_eq!(scene.pending(&scene.desired, &nothing).await, [], "{kind}, corrected");
     }
 
-    // Everything goes.
+    // Everything is deleted.
     let empty = Graph::empty(common::STACK);
     scene.converge(kind, &empty, &scene.store("gone")).await;
     let left = scene.connect().await.observe(&empty, &nothing, &Context::default()).await.unwrap();
@@ -212,7 +212,7 @@ async fn live(kind: &str) {
 }
 
 #[tokio::test]
-async fn every_kind_of_the_registry_lives_and_goes() {
+async fn every_kind_of_the_registry_is_created_corrected_and_deleted() {
     let book = rule_book();
     futures::future::join_all(book.kinds().map(|kind| live(kind.as_str()))).await;
 }

@@ -1,4 +1,4 @@
-//! What AWS keeps out of sight is found and finished.
+//! Resources that AWS hides from its usual lists are found and deleted.
 
 use trunnion_engine::{Context, Provider as _, State};
 use trunnion_sandbox::Options;
@@ -8,7 +8,7 @@ use crate::common::{
 };
 
 #[tokio::test]
-async fn a_revision_that_is_not_deleted_yet_is_a_left_over() {
+async fn an_inactive_revision_is_a_left_over() {
     let world = world(Options::default()).await;
     let plane = ControlPlane::start(&world).await;
     world.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
@@ -16,7 +16,7 @@ async fn a_revision_that_is_not_deleted_yet_is_a_left_over() {
 
     let seen = world.one(DEFINITION).await;
     assert!(seen.is_spent && seen.id == plane.definition.id, "{seen:?}");
-    // It is not taken up again, and never stands before one that is active.
+    // It is not reused, and never comes before an active one.
     let next = world.create(DEFINITION, &definition(&plane.role)).await;
     assert_ne!(next.id, seen.id);
     let both = world.observe().await.remotes.remove(&at(DEFINITION)).unwrap();
@@ -29,7 +29,7 @@ async fn a_revision_that_is_not_deleted_yet_is_a_left_over() {
 }
 
 #[tokio::test]
-async fn a_recorded_revision_that_is_inactive_is_known_without_its_tags() {
+async fn a_recorded_inactive_revision_is_recognised_without_its_tags() {
     let world = world(Options::default()).await;
     let plane = ControlPlane::start(&world).await;
     let mut bare = definition(&plane.role);
@@ -50,7 +50,7 @@ async fn a_recorded_revision_that_is_inactive_is_known_without_its_tags() {
 }
 
 #[tokio::test]
-async fn inactive_revisions_of_others_cost_a_few_calls() {
+async fn inactive_revisions_of_others_cost_few_calls() {
     let world = world(Options::default()).await;
     let plane = ControlPlane::start(&world).await;
     let mut theirs = definition(&plane.role);
@@ -101,7 +101,7 @@ async fn an_object_behind_a_marker_is_a_left_over_unless_it_is_wanted() {
     assert!(seen.is_spent && seen.id == made.id, "{seen:?}");
     let wanted = common::desired([resolved(address, &asked)]);
     let observed = world.aws.observe(&wanted, &State::empty(common::STACK), &Context::default()).await.unwrap();
-    assert!(!observed.remotes.contains_key(&at(address)), "it is made anew and not deleted");
+    assert!(!observed.remotes.contains_key(&at(address)), "it is uploaded again and not deleted");
     world.aws.delete(&at(address), &seen, &Context::default()).await.unwrap();
     let left = s3.list_object_versions().bucket(bucket().name).send().await.unwrap();
     assert!(left.versions().is_empty() && left.delete_markers().is_empty());

@@ -1,4 +1,4 @@
-//! Every kind is created, found, changed and deleted, against a sandbox.
+//! Every kind is created, found, changed and deleted in a sandbox.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use trunnion_aws::Aws;
 use trunnion_engine::{Address, Context, Map, Provider as _, Recorded, Remote, State};
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
-/// The attributes that a create call needs and nobody reads back.
+/// The attributes without those that only a create call needs.
 fn comparable(kind: &str, attributes: &Map) -> Map {
     let left_out: &[&str] = match kind {
         "instance" => &["launch_template", "version"],
@@ -24,7 +24,7 @@ fn comparable(kind: &str, attributes: &Map) -> Map {
         .collect()
 }
 
-/// Creates one of everything, each with two calls as after a kill.
+/// Creates one resource of every kind, each with two calls as after a kill.
 pub async fn create_all(world: &common::World, file: &std::path::Path, content: &[u8]) -> Vec<(Address, Remote)> {
     let observed = world.observe().await;
     assert!(observed.missing.is_empty(), "{:?}", observed.missing);
@@ -70,7 +70,7 @@ pub async fn delete_all(aws: &Aws, made: &[(Address, Remote)]) {
 }
 
 #[tokio::test]
-async fn what_is_created_twice_is_there_once_reads_back_as_asked_and_goes() {
+async fn a_repeated_create_makes_one_resource_that_matches_and_can_be_deleted() {
     let world = world(Options::default()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let content = b"a generator";
@@ -91,7 +91,7 @@ async fn what_is_created_twice_is_there_once_reads_back_as_asked_and_goes() {
     }
     assert_eq!(world.aws.calls().round_trips, 3);
 
-    // All that is there is found without any state, by another process too.
+    // Everything is found without a state, also by another process.
     let again = connect(&world.running)
         .await
         .observe(&common::lookups(), &State::empty(common::STACK), &Context::default())
@@ -102,12 +102,12 @@ async fn what_is_created_twice_is_there_once_reads_back_as_asked_and_goes() {
     delete_all(&world.aws, &made).await;
     let observed = world.observe().await;
     assert!(observed.remotes.is_empty(), "{:?}", observed.remotes);
-    // What is gone already counts as deleted.
+    // A resource that does not exist counts as deleted.
     delete_all(&world.aws, &made).await;
 }
 
 #[tokio::test]
-async fn a_slow_cloud_is_waited_for() {
+async fn slow_resources_are_awaited() {
     let lag = std::time::Duration::from_millis(400);
     let world = world(Options { consistency_lag: lag, ..Options::default() }).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -117,7 +117,7 @@ async fn a_slow_cloud_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_leaves_nothing_twice() {
+async fn a_lost_answer_creates_nothing_twice() {
     let world = world(Options::default()).await;
     let operations = [
         "ec2:RunInstances",
@@ -196,7 +196,7 @@ async fn a_template_gets_a_new_default_version_and_hosts_are_launched_from_it() 
     let second = world.update("launch_template.heavy", &first, &changed, &["data.user_data"]).await;
     assert_eq!(second.attributes["version"].as_text(), Some("2"));
     assert_eq!(world.one("launch_template.heavy").await, second);
-    // The same change once more, as after a kill, makes no third version.
+    // The same change again, as after a kill, adds no third version.
     world.update("launch_template.heavy", &first, &changed, &["data.user_data"]).await;
     assert_eq!(world.one("launch_template.heavy").await, second);
 
@@ -211,7 +211,7 @@ async fn a_template_gets_a_new_default_version_and_hosts_are_launched_from_it() 
     let seen = world.one("instance.heavy[0]").await;
     assert_eq!(comparable("instance", &seen.attributes), comparable("instance", &updated.attributes));
 
-    // A host of the same content as one that was terminated is another host.
+    // After a termination, a create with the same content makes another host.
     world.aws.delete(&at("instance.heavy[0]"), &host, &Context::default()).await.unwrap();
     let next = world.create("instance.heavy[0]", &asked).await;
     assert_ne!(next.id, host.id);
@@ -219,7 +219,7 @@ async fn a_template_gets_a_new_default_version_and_hosts_are_launched_from_it() 
 }
 
 #[tokio::test]
-async fn reading_does_not_cost_more_calls_with_more_hosts() {
+async fn reading_more_hosts_needs_no_more_calls() {
     let world = world(Options::default()).await;
     let observed = world.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
@@ -248,7 +248,7 @@ async fn reading_does_not_cost_more_calls_with_more_hosts() {
 }
 
 #[tokio::test]
-async fn what_is_not_ours_is_not_touched() {
+async fn resources_of_others_are_not_touched() {
     let world = world(Options::default()).await;
     let mut other = bucket();
     other.tags.insert("trunnion:stack".into(), "another".into());
@@ -265,7 +265,7 @@ async fn what_is_not_ours_is_not_touched() {
 }
 
 #[tokio::test]
-async fn lookups_that_find_nothing_are_told_together() {
+async fn lookups_that_find_nothing_are_reported_together() {
     use trunnion_engine::{Graph, Lookup, to_map};
     use trunnion_kinds::lookup;
     let world = world(Options::default()).await;
@@ -299,7 +299,7 @@ async fn another_account_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_recorded_and_lost_its_tags_is_found_by_its_id() {
+async fn a_recorded_resource_without_its_tags_is_found_by_its_id() {
     let world = world(Options::default()).await;
     let observed = world.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
@@ -321,7 +321,7 @@ async fn what_is_recorded_and_lost_its_tags_is_found_by_its_id() {
     assert_eq!(found, ["security_group.generator"]);
 }
 
-/// A client of our own, for what a stack never makes.
+/// A client of the test's own, for resources that a stack never creates.
 fn ec2(running: &trunnion_sandbox::Running) -> aws_sdk_ec2::Client {
     let keys = (trunnion_sandbox::ACCESS_KEY_ID, trunnion_sandbox::SECRET_ACCESS_KEY);
     let credentials = aws_sdk_ec2::config::Credentials::new(keys.0, keys.1, None, None, "test");
@@ -334,7 +334,7 @@ fn ec2(running: &trunnion_sandbox::Running) -> aws_sdk_ec2::Client {
 }
 
 #[tokio::test]
-async fn a_vpc_tells_its_ipv6_range_and_its_dns_servers() {
+async fn the_lookup_of_a_vpc_finds_its_ipv6_range_and_dns_servers() {
     use aws_sdk_ec2::types::NewDhcpConfiguration;
     use trunnion_engine::{Graph, Lookup, Value, to_map};
     use trunnion_kinds::lookup;
@@ -363,7 +363,7 @@ async fn a_vpc_tells_its_ipv6_range_and_its_dns_servers() {
     let (found, _) = look(of_vpc.clone()).await;
     assert_eq!(found["dns_servers"], Value::List(vec!["10.0.0.2".into(), "10.0.0.3".into()]));
 
-    // Whoever may not read them plans all the same; a default VPC costs no call.
+    // An identity without the permission to read them can still plan; a default VPC needs no call.
     let denied = Effect::Error { code: "UnauthorizedOperation".into(), status: 403, message: String::new() };
     world.running.set_faults(vec![FaultRule {
         operation: "ec2:DescribeDhcpOptions".into(),
@@ -375,7 +375,7 @@ async fn a_vpc_tells_its_ipv6_range_and_its_dns_servers() {
     let (found, asked) = look(Map::from([("default".to_owned(), Value::Null)])).await;
     assert_eq!((found.get("ipv6"), found.get("dns_servers"), asked), (None, None, 0));
 
-    // A new group lets everything out by IPv6 too, until it is as asked.
+    // A new group allows all outgoing traffic by IPv6 too, until it matches the wanted rules.
     let made = world.create("security_group.generator", &group("generator", &vpc.as_str().into(), vec![])).await;
     let shown = ec2.describe_security_groups().group_ids(&made.id).send().await.unwrap();
     let egress = shown.security_groups()[0].ip_permissions_egress();

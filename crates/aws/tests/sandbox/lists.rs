@@ -1,4 +1,4 @@
-//! What AWS takes as a list goes to it as one, and each item ends by itself.
+//! Calls for which AWS accepts a list are made once, and each item has its own result.
 
 use futures::future::join_all;
 use trunnion_engine::{Address, Context, Observed, Provider as _, Remote, Resolved, State, Value};
@@ -36,7 +36,7 @@ async fn hosts_are_tagged_and_terminated_together() {
     }
     assert_eq!(count("ec2:CreateTags") - before, 1);
 
-    // One that is refused as a list is made again, host by host.
+    // A list that is refused is repeated with one call per host.
     scene.world.running.set_faults(vec![refused("ec2:TerminateInstances", 1, 400, "OperationNotPermitted")]);
     let observed = aws.observe(&scene.desired, &State::empty(STACK), &context).await.unwrap();
     let hosts = hosts(&observed);
@@ -45,7 +45,7 @@ async fn hosts_are_tagged_and_terminated_together() {
         ended.unwrap();
     }
     assert_eq!(count("ec2:TerminateInstances"), 3);
-    // What is gone already counts as deleted, and one call says so for all.
+    // A host that does not exist counts as deleted; one call finds that out for all.
     for ended in join_all(aws.delete_all(hosts, &context)).await {
         ended.unwrap();
     }

@@ -1,4 +1,4 @@
-//! The whole crate against an in-process sandbox.
+//! Tests the whole crate against an in-process sandbox.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! Names that somebody else has are found by reading.
+//! Names that belong to somebody else are found when the stack is read.
 
 use trunnion_aws::{Aws, Connection};
 use trunnion_engine::{Adoption, Context, Graph, Observed, Provider as _, Resolved, State, Token};
@@ -9,7 +9,7 @@ use crate::common::{
     world,
 };
 
-/// One of every kind that has a name, as the stack wants them.
+/// One resource of every kind with a name, as the stack wants them.
 fn wanted(observed: &Observed, arn: &str) -> Vec<Resolved> {
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let role_arn = "arn:aws:iam::123456789012:role/trunnion/another/eu-west-3/loadtest.eu-west-3.control_plane".into();
@@ -35,7 +35,7 @@ async fn observe(aws: &Aws, desired: &Graph) -> Observed {
 }
 
 #[tokio::test]
-async fn every_name_that_another_stack_has_is_told_at_once() {
+async fn all_names_of_another_stack_are_reported_at_once() {
     let world = world(Options::default()).await;
     let observed = world.observe().await;
     let another = common::connect_with(&world.running, |connection| connection.stack = "another".into()).await;
@@ -98,14 +98,14 @@ async fn every_name_that_another_stack_has_is_told_at_once() {
     let error = &found.taken[&at("iam_role.control_plane")];
     assert_eq!(
         error.message,
-        "`iam_role.control_plane`: the IAM role `loadtest.eu-west-3.control_plane` is there already and does not belong to this stack"
+        "`iam_role.control_plane`: the IAM role `loadtest.eu-west-3.control_plane` already exists and does not belong to this stack"
     );
     assert!(error.help.as_ref().is_some_and(|help| help.contains("another stack name")));
     assert!(found.remotes.is_empty(), "{:?}", found.remotes);
 }
 
 #[tokio::test]
-async fn names_are_asked_for_only_where_they_are_to_be_created() {
+async fn names_are_checked_only_for_resources_to_create() {
     let world = world(Options::default()).await;
     let observed = world.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
@@ -127,7 +127,7 @@ async fn names_are_asked_for_only_where_they_are_to_be_created() {
     assert_eq!(again.calls().by_operation["iam:GetRole"], 1, "the role itself");
 }
 
-/// One of every kind that is found by its name, created by this connection, with its home.
+/// One resource of every kind that is found by its name, created by this connection with this home.
 async fn create_all(
     aws: &Aws,
     observed: &Observed,
@@ -190,20 +190,20 @@ async fn create_all(
 }
 
 #[tokio::test]
-async fn a_create_adopts_nothing_of_another_home_unless_it_is_taken_over() {
+async fn a_create_adopts_resources_of_another_home_only_in_a_takeover() {
     let world = world(Options::default()).await;
     let observed = world.observe().await;
     let elsewhere = |connection: &mut Connection| connection.home = "github.com/acme/other".into();
     let other = common::connect_with(&world.running, elsewhere).await;
     let theirs = create_all(&other, &observed, "github.com/acme/other", &Context::default()).await;
     assert!(theirs.iter().all(|(_, end)| end.is_ok()), "{theirs:?}");
-    // The same home goes on with what it finds.
+    // The same home continues with the existing resources.
     assert_eq!(create_all(&other, &observed, "github.com/acme/other", &Context::default()).await, theirs);
 
     let before = world.running.calls();
     for (address, end) in create_all(&world.aws, &observed, common::HOME, &Context::default()).await {
         match (address.as_str(), end) {
-            // The role that it would name is another's.
+            // Their role belongs to the other home.
             ("ecs_task_definition.control_plane" | "ecs_service.control_plane", Err(_)) => {}
             (_, Err(message)) => assert!(message.contains("does not belong to this stack"), "{address}: {message}"),
             (_, Ok(id)) => panic!("{address}: adopted {id}"),

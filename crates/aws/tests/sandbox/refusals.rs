@@ -1,4 +1,4 @@
-//! AWS's own ways to say "not yet", "not both at once" and "that was done before".
+//! AWS's errors for changes that are too early, concurrent or already done.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::{
     lifecycle::{create_all, delete_all},
 };
 
-/// Everything that is created, changed and deleted, in a world where calls go wrong.
-async fn live_through(world: &World) {
+/// Creates, changes and deletes everything while calls fail.
+async fn run_whole_life(world: &World) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let made = create_all(world, file.path(), b"a generator").await;
@@ -37,10 +37,10 @@ async fn live_through(world: &World) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The calls of a life that change something.
+/// The calls of a whole life that change something.
 async fn mutating() -> Vec<String> {
     let world = world(Options::default()).await;
-    live_through(&world).await;
+    run_whole_life(&world).await;
     let calls = world.running.calls().into_iter().filter(|(_, calls)| calls.mutating);
     calls.map(|(operation, _)| operation).collect()
 }
@@ -52,11 +52,11 @@ async fn every_call_may_lose_its_answer() {
     let world = world(Options::default()).await;
     let rule = |call: &String| FaultRule { operation: call.clone(), nth: 1, times: 1, effect: Effect::DropAfter };
     world.running.set_faults(calls.iter().map(rule).collect());
-    live_through(&world).await;
+    run_whole_life(&world).await;
 }
 
 #[tokio::test]
-async fn two_changes_at_once_are_waited_for() {
+async fn a_refused_concurrent_change_is_repeated() {
     let world = world(Options::default()).await;
     let rules = mutating().await.into_iter().filter_map(|call| match call.split_once(':')? {
         ("iam", _) => Some(refused(&call, 2, 409, "ConcurrentModification")),
@@ -65,19 +65,19 @@ async fn two_changes_at_once_are_waited_for() {
         _ => None,
     });
     world.running.set_faults(rules.collect());
-    live_through(&world).await;
+    run_whole_life(&world).await;
 }
 
 #[tokio::test]
-async fn what_was_taken_off_a_role_a_moment_ago_is_waited_for() {
+async fn a_role_is_deleted_once_iam_reports_its_policies_as_removed() {
     let world = world(Options::default()).await;
     let rules = ["iam:DeleteRole", "iam:DeleteInstanceProfile"].map(|call| refused(call, 2, 409, "DeleteConflict"));
     world.running.set_faults(rules.into());
-    live_through(&world).await;
+    run_whole_life(&world).await;
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_kind_it_is_and_which_call_it_was() {
+async fn an_error_has_its_class_and_names_its_call() {
     let world = world(Options::default()).await;
     for (code, status, class) in [
         ("UnauthorizedOperation", 403, ErrorClass::Denied),
@@ -98,7 +98,7 @@ async fn a_refusal_says_what_kind_it_is_and_which_call_it_was() {
 }
 
 #[tokio::test]
-async fn a_profile_with_another_role_is_not_taken_for_done() {
+async fn a_profile_with_another_role_is_not_accepted() {
     let world = world(Options::default()).await;
     world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
     world.running.set_faults(vec![refused("iam:AddRoleToInstanceProfile", 1, 409, "LimitExceeded")]);
@@ -109,7 +109,7 @@ async fn a_profile_with_another_role_is_not_taken_for_done() {
 }
 
 #[tokio::test]
-async fn a_partition_that_takes_no_tags_for_a_new_bucket_gets_them_after() {
+async fn a_bucket_gets_its_tags_later_if_its_partition_needs_that() {
     let world = world(Options::default()).await;
     let no_tags = || refused("s3:CreateBucket", 1, 400, "UnsupportedArgument");
     world.running.set_faults(vec![no_tags(), refused("s3:PutBucketTagging", 9, 403, "AccessDenied")]);
@@ -117,16 +117,16 @@ async fn a_partition_that_takes_no_tags_for_a_new_bucket_gets_them_after() {
     let token = Token::new(common::STACK, &resource);
     world.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
     let owned = || world.running.calls().contains_key("s3:PutBucketOwnershipControls");
-    assert!(!owned(), "it rides in the create call");
-    // It is there without tags: the next try knows it by its name.
+    assert!(!owned(), "the create call sets the ownership");
+    // The bucket exists without tags: the next attempt finds it by its name.
     world.running.set_faults(vec![]);
     let made = world.aws.create(&resource, &token, &Context::default()).await.unwrap();
     assert_eq!(world.one("s3_bucket.artifacts").await, made);
-    assert!(owned(), "a bucket that was there may have been created without it");
+    assert!(owned(), "an existing bucket may have been created without it");
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_freed_in_time_is_told() {
+async fn a_name_that_is_not_free_in_time_is_reported() {
     let world = world(Options { pace: Duration::from_hours(1), ..Options::default() }).await;
     let patience = Duration::from_millis(100);
     let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
@@ -155,19 +155,19 @@ async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
 }
 
 #[tokio::test]
-async fn a_group_is_waited_for_as_long_as_a_task_may_stop() {
+async fn the_wait_for_a_group_covers_the_stop_timeout_of_a_task() {
     let world = world(Options::default()).await;
     let vpc = text(&world.observe().await.lookups[&at("vpc.main")], "id");
     let made = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;
     world.running.set_faults(vec![refused("ec2:DeleteSecurityGroup", 20, 400, "DependencyViolation")]);
-    // Twenty looks of 50 ms are more than this, and less than the five times as much that a task gets.
+    // Twenty polls of 50 ms take longer than this, and less than the five times as much that a task gets.
     let patience = Duration::from_millis(500);
     let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
     aws.delete(&at("security_group.generator"), &made, &Context::default()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_spot_host_without_its_service_role_is_named() {
+async fn a_missing_service_linked_role_of_spot_is_named() {
     let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
     let observed = world.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");

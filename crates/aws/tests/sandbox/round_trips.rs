@@ -1,4 +1,4 @@
-//! How many round trips reading takes, counted by the sandbox.
+//! Counts in the sandbox how many round trips reading takes.
 
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ async fn reading_takes_three_round_trips() {
     let made = create_all(&quick, file.path(), b"a generator").await;
     quick.running.shutdown().await;
 
-    // Far longer than it takes to send what belongs to one round trip.
+    // Much longer than sending all calls of one round trip takes.
     let slow = world(Options { latency: Duration::from_secs(1), ..options() }).await;
-    // With what is recorded and gone, and what is wanted and not there.
+    // With recorded resources that no longer exist, and wanted ones that do not exist yet.
     let mut state = State::empty(common::STACK);
     let gone = |id: &str| Recorded { id: id.into(), applied_at: String::new(), attributes: Map::new() };
     state.resources.insert(at("security_group.gone"), gone("sg-00000000000000000"));
@@ -32,6 +32,6 @@ async fn reading_takes_three_round_trips() {
     let before = slow.running.calls_in_a_row();
     let observed = slow.aws.observe(&wanted, &state, &Context::default()).await.unwrap();
     assert_eq!(observed.remotes.len(), made.len());
-    // AWS names one unknown id at a time, and the others are asked for again: of hosts that are gone.
+    // AWS names one unknown id at a time; the others are asked for again. Here those are hosts that no longer exist.
     assert_eq!((slow.running.calls_in_a_row() - before, slow.aws.calls().round_trips), (3, 3));
 }

@@ -1,4 +1,4 @@
-//! The state document in S3: no lost update, and a lock that outlives nobody.
+//! The state document in S3: no update is lost, and no lock remains after its holder.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ async fn two_stores(world: &common::World) -> (S3Store, S3Store) {
     (S3Store::new(&world.aws, &bucket, KEY), S3Store::new(&other, &bucket, KEY))
 }
 
-/// The lock of a store that takes over whatever lock there is.
+/// The lock, taken over by a store that treats every lock as abandoned.
 async fn seized(store: &S3Store) -> S3Lock {
     let store = store.clone().with_lease(Lease { stale_after: Duration::ZERO, ..Lease::default() });
     loop {
         match store.lock(&LockInfo::of_this_process("destroy")).await {
             Ok(lock) => return lock,
-            // It was renewed between a look and the write.
+            // It was renewed between the read and the write.
             Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
         }
@@ -33,7 +33,7 @@ async fn locked(store: &S3Store) -> S3Lock {
 }
 
 #[tokio::test]
-async fn a_document_is_replaced_only_by_who_read_the_last_one() {
+async fn only_a_store_that_read_the_last_document_can_replace_it() {
     let world = world(Options::default()).await;
     let (one, other) = two_stores(&world).await;
     let mut state = one.load().await.unwrap();
@@ -46,7 +46,7 @@ async fn a_document_is_replaced_only_by_who_read_the_last_one() {
     lock.save(&state).await.unwrap();
     lock.release().await.unwrap();
     let lock = locked(&other).await;
-    // What lies there already is what was to be written: nothing is lost.
+    // The document already has the content to write: nothing is lost.
     lock.save(&state).await.unwrap();
     let mut others = other.load().await.unwrap();
     assert_eq!(others, state);
@@ -57,7 +57,7 @@ async fn a_document_is_replaced_only_by_who_read_the_last_one() {
     state.advance();
     state.digest = Some("another".into());
     assert!(matches!(lock.save(&state).await, Err(StoreError::Moved { .. })));
-    // Nor is it once somebody in this process has read the newer one.
+    // A later read of the newer document in this process does not change that.
     one.load().await.unwrap();
     assert!(matches!(lock.save(&state).await, Err(StoreError::Moved { .. })));
     assert_eq!(one.load().await.unwrap(), others);
@@ -77,7 +77,7 @@ async fn a_lost_answer_to_a_write_is_no_conflict() {
 }
 
 #[tokio::test]
-async fn a_lock_is_held_by_one_and_names_its_holder() {
+async fn a_lock_has_one_holder_and_names_it() {
     let world = world(Options::default()).await;
     let (one, other) = two_stores(&world).await;
     let info = LockInfo::of_this_process("apply");
@@ -102,14 +102,14 @@ async fn a_lock_that_nobody_renews_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_dropped_is_given_back() {
+async fn a_dropped_lock_is_released() {
     let world = world(Options::default()).await;
     let (one, other) = two_stores(&world).await;
     drop(locked(&one).await);
     loop {
         match other.lock(&LockInfo::of_this_process("apply")).await {
             Ok(_) => return,
-            // It is on its way.
+            // The release is in progress.
             Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
         }
@@ -117,7 +117,7 @@ async fn a_lock_that_is_dropped_is_given_back() {
 }
 
 #[tokio::test]
-async fn who_lost_the_lock_does_not_free_it_for_others() {
+async fn a_former_holder_does_not_release_the_lock_of_another() {
     let world = world(Options::default()).await;
     let (one, other) = two_stores(&world).await;
     let lost = locked(&one).await;
@@ -128,7 +128,7 @@ async fn who_lost_the_lock_does_not_free_it_for_others() {
 }
 
 #[tokio::test]
-async fn who_lost_the_lock_learns_of_it_and_writes_nothing_more() {
+async fn a_former_holder_notices_the_loss_and_writes_nothing_more() {
     let world = world(Options::default()).await;
     let (one, other) = two_stores(&world).await;
     let mut state = one.load().await.unwrap();
@@ -154,7 +154,7 @@ async fn a_lost_answer_to_a_renewal_loses_no_lock() {
     let renewals = || world.running.calls().get("s3:PutObject").map_or(0, |calls| calls.count);
     let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
     let lock = locked(&one.with_lease(lease)).await;
-    // Done, and so said neither by its answer nor by that to its repetition.
+    // The renewal succeeds, but neither its answer nor that of its retry says so.
     let before = renewals();
     let rule = |nth, effect| FaultRule { operation: "s3:PutObject".into(), nth, times: 1, effect };
     let denied = Effect::Error { code: "AccessDenied".into(), status: 403, message: String::new() };
@@ -166,7 +166,7 @@ async fn a_lost_answer_to_a_renewal_loses_no_lock() {
     lock.release().await.unwrap();
 }
 
-/// A lock that could not be renewed for so long that somebody else may have it is lost, too.
+/// A lock without renewal for so long that somebody else may have it is lost too.
 #[tokio::test]
 async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
     let world = world(Options::default()).await;
@@ -181,7 +181,7 @@ async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
 }
 
 #[tokio::test]
-async fn a_missing_bucket_is_told_with_what_to_do() {
+async fn a_missing_bucket_is_reported_with_the_next_step() {
     let world = world(Options::default()).await;
     let Err(StoreError::Remote(error)) = S3Store::new(&world.aws, "nowhere", KEY).load().await else {
         unreachable!("there is no such bucket")

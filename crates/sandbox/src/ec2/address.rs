@@ -1,4 +1,4 @@
-//! Private IPv4 addresses: blocks, compact lists, and which addresses of a subnet are free.
+//! Private IPv4 addresses: CIDR blocks, compact lists, and the free addresses of a subnet.
 
 use std::{
     fmt::{self, Display},
@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// A block of addresses such as `172.31.0.0/16`.
+/// A CIDR block such as `172.31.0.0/16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cidr {
     base: u32,
@@ -26,18 +26,18 @@ impl Cidr {
         1 << (32 - self.prefix)
     }
 
-    /// The address at this place in the block.
+    /// The address with this index in the block.
     pub(super) fn nth(self, place: usize) -> Ipv4Addr {
         Ipv4Addr::from(self.base.wrapping_add(u32::try_from(place).unwrap_or(u32::MAX)))
     }
 
-    /// The place of this address in the block.
+    /// The index of this address in the block, if it is inside.
     pub(super) fn place(self, address: Ipv4Addr) -> Option<usize> {
         let place = usize::try_from(u32::from(address).checked_sub(self.base)?).ok()?;
         (place < self.size()).then_some(place)
     }
 
-    /// Whether `other` lies in it.
+    /// Whether `other` is completely inside.
     pub(super) fn contains(self, other: Cidr) -> bool {
         other.prefix >= self.prefix && self.place(other.nth(0)).is_some()
     }
@@ -51,7 +51,7 @@ impl Cidr {
 impl FromStr for Cidr {
     type Err = ();
 
-    /// Bits beyond the prefix are cleared, as AWS does.
+    /// Clears the bits after the prefix, as AWS does.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (base, prefix) = text.split_once('/').ok_or(())?;
         let (base, prefix): (Ipv4Addr, u8) = (base.parse().map_err(|_| ())?, prefix.parse().map_err(|_| ())?);
@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for Cidr {
     }
 }
 
-/// Addresses in the order given; written as runs, `10.0.0.4+28,10.0.1.9+0`.
+/// Addresses in the given order; serialised as runs, such as `10.0.0.4+28,10.0.1.9+0`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Addresses(pub(super) Vec<Ipv4Addr>);
 
@@ -120,18 +120,18 @@ impl<'de> Deserialize<'de> for Addresses {
 /// How many addresses a /28 prefix has.
 pub(super) const PREFIX_SIZE: usize = 16;
 
-/// Which addresses of a subnet are taken.
+/// The used addresses of a subnet.
 #[derive(Debug)]
 pub(super) struct Plan {
     cidr: Cidr,
     taken: Vec<bool>,
     free: usize,
-    /// Nothing before this place is free.
+    /// All addresses before this index are used.
     from: usize,
 }
 
 impl Plan {
-    /// A subnet without interfaces: AWS keeps the first four addresses and the last one.
+    /// A subnet without interfaces: AWS reserves the first four addresses and the last one.
     pub(super) fn new(cidr: Cidr) -> Self {
         let size = cidr.size();
         let mut plan = Self { cidr, taken: vec![false; size], free: size, from: 0 };
@@ -146,12 +146,12 @@ impl Plan {
         self.free
     }
 
-    /// Takes this address; false if it is taken already or of another subnet.
+    /// Takes this address; `false` if it is used already or belongs to another subnet.
     pub(super) fn take(&mut self, address: Ipv4Addr) -> bool {
         self.cidr.place(address).is_some_and(|place| self.take_place(place))
     }
 
-    /// Takes the /28 prefix that begins with this address.
+    /// Takes the /28 prefix that starts with this address.
     pub(super) fn take_prefix(&mut self, start: Ipv4Addr) -> bool {
         let Some(place) = self.cidr.place(start) else { return false };
         let taken = (place..place + PREFIX_SIZE).filter(|place| self.take_place(*place)).count();
@@ -168,7 +168,8 @@ impl Plan {
         Some(self.cidr.nth(place))
     }
 
-    /// Takes the highest free /28 prefix, away from where single addresses are taken; gives its first address.
+    /// Takes the highest free /28 prefix, because single addresses are taken from the low end. Returns its first
+    /// address.
     pub(super) fn next_prefix(&mut self) -> Option<Ipv4Addr> {
         let place = (0..self.cidr.size() / PREFIX_SIZE).rev().map(|block| block * PREFIX_SIZE).find(|place| {
             self.taken.get(*place..place + PREFIX_SIZE).is_some_and(|block| block.iter().all(|taken| !taken))
@@ -195,7 +196,7 @@ mod tests {
     use super::{Addresses, Cidr, Plan};
 
     #[test]
-    fn five_addresses_of_a_subnet_are_kept_by_aws() {
+    fn aws_reserves_five_addresses_of_a_subnet() {
         let mut plan = Plan::new("10.0.0.0/28".parse::<Cidr>().unwrap());
         assert_eq!(plan.free(), 11);
         assert_eq!(plan.next().map(|address| address.to_string()), Some("10.0.0.4".into()));
@@ -205,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_takes_sixteen_addresses_that_nothing_else_has() {
+    fn a_prefix_takes_sixteen_unused_addresses() {
         let mut plan = Plan::new("10.0.0.0/26".parse::<Cidr>().unwrap());
         assert_eq!(plan.next_prefix().map(|start| start.to_string()), Some("10.0.0.32".into()));
         assert_eq!(plan.free(), 64 - 5 - 16);
     }
 
     #[test]
-    fn addresses_are_written_as_runs() {
+    fn addresses_are_serialised_as_runs() {
         let addresses: Vec<_> = ["10.0.0.4", "10.0.0.5", "10.0.0.9"].iter().map(|text| text.parse().unwrap()).collect();
         let addresses = Addresses(addresses);
         let text = serde_json::to_string(&addresses).unwrap();

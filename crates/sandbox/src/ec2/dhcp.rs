@@ -1,4 +1,4 @@
-//! DHCP options: which DNS servers the machines of a VPC ask.
+//! DHCP options: the DNS servers that the hosts of a VPC use.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -16,7 +16,7 @@ use crate::{
     xml::Xml,
 };
 
-/// What a VPC is told to ask where nobody says otherwise.
+/// The value of AWS's default options.
 const AMAZON: &str = "AmazonProvidedDNS";
 
 impl Row for DhcpOptions {
@@ -39,12 +39,12 @@ impl Row for DhcpOptions {
     }
 }
 
-/// The options that a VPC has.
+/// The id of a VPC's options.
 pub(super) fn of_vpc(vpc: &Vpc) -> String {
     vpc.dhcp_options.clone().unwrap_or_else(|| id_of(DhcpOptions::PREFIX, &vpc.region))
 }
 
-/// Makes the options that every VPC of a region has at first.
+/// Creates the default options that every VPC of a region has at first.
 pub(super) fn seed(world: &mut World, region: &str, created: Timestamp) {
     let options = BTreeMap::from([
         ("domain-name".to_owned(), vec![format!("{region}.compute.internal")]),
@@ -101,7 +101,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     Ok(reply)
 }
 
-/// `default` takes them away, and leaves none at all.
+/// The id `default` removes the options from the VPC.
 pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (options, vpc) = (params.require("DhcpOptionsId")?, params.require("VpcId")?);

@@ -14,10 +14,10 @@ use crate::{
     xml::Xml,
 };
 
-/// `DescribeAddresses` knows no pages.
+/// `DescribeAddresses` has no pages.
 const ALL: PageSize = PageSize { least: 1, most: usize::MAX, default: None };
 
-/// The addresses that are given out are in the block for benchmarks (198.18.0.0/15, RFC 2544), which nobody routes.
+/// Addresses are taken from the block for benchmarks (198.18.0.0/15, RFC 2544), which is not routed on the internet.
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const LAST: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 254);
 
@@ -56,19 +56,19 @@ impl Row for ElasticIp {
     }
 }
 
-/// The instance that an association leads to.
+/// The instance of an association, if it has one.
 fn instance<'w>(world: &'w World, association: &Association) -> Option<&'w str> {
     let interface = world.ec2.interfaces.get(&association.interface)?;
     interface.attachment.as_ref().map(|attachment| attachment.instance.as_str())
 }
 
-/// The public address of a private one of an interface.
+/// The public address of an interface's private address, if it has one.
 pub(super) fn public_of(world: &World, interface: &str, private: Ipv4Addr) -> Option<Ipv4Addr> {
     let is_it = |found: &Association| found.is_at(interface, private);
     world.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it)).map(|row| row.public)
 }
 
-/// Ends the associations of an interface that goes.
+/// Ends the associations of an interface that is about to be deleted.
 pub(super) fn unplug(world: &mut World, interface: &str) {
     let is_on = |row: &ElasticIp| row.association.as_ref().is_some_and(|found| found.interface == interface);
     let ended: Vec<String> =
@@ -105,7 +105,7 @@ pub(super) fn allocate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     }))
 }
 
-/// The lowest address that nobody has.
+/// The lowest free address.
 fn next_public(world: &World) -> Ipv4Addr {
     let taken: Vec<Ipv4Addr> = world.ec2.elastic_ips.values().map(|row| row.public).collect();
     (u32::from(FIRST)..=u32::from(LAST)).map(Ipv4Addr::from).find(|address| !taken.contains(address)).unwrap_or(FIRST)
@@ -123,7 +123,7 @@ pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> 
     }
     let interface = match (params.get("NetworkInterfaceId"), params.get("InstanceId")) {
         (Some(interface), None) => {
-            refuse_coming_or_going(world, call, interface)?;
+            refuse_pending_or_ending(world, call, interface)?;
             interface.to_owned()
         }
         (None, Some(instance)) => only_interface(world, call, instance)?,
@@ -168,8 +168,8 @@ fn already(what: &str, with: &str) -> Fault {
     Fault::new("Resource.AlreadyAssociated", format!("resource {what} is already associated with associate-id {with}"))
 }
 
-/// Refuses an interface whose instance is pending, or ends.
-fn refuse_coming_or_going(world: &World, call: &Call, interface: &str) -> Result<(), Fault> {
+/// Refuses an interface whose instance is pending or ending.
+fn refuse_pending_or_ending(world: &World, call: &Call, interface: &str) -> Result<(), Fault> {
     let found = find(&world.ec2.interfaces, &call.region, interface)?;
     let instance = found.attachment.as_ref().and_then(|attachment| world.ec2.instances.get(&attachment.instance));
     match instance.map(|instance| instance.state) {
@@ -188,7 +188,7 @@ fn refuse_coming_or_going(world: &World, call: &Call, interface: &str) -> Result
     }
 }
 
-/// The interface of an instance that has no other.
+/// The only interface of an instance.
 fn only_interface(world: &World, call: &Call, id: &str) -> Result<String, Fault> {
     let instance = find(&world.ec2.instances, &call.region, id)?;
     if !matches!(instance.state, InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped) {
@@ -223,7 +223,7 @@ pub(super) fn disassociate(world: &mut World, call: &Call) -> Result<Reply, Faul
     Ok(done(call))
 }
 
-/// An address that is still associated stays.
+/// An address that is still associated cannot be released.
 pub(super) fn release(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("AllocationId")?;
@@ -258,7 +258,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, row: &ElasticIp) {
     tag::write(xml, &row.tags);
 }
 
-/// Writes that an address is public.
+/// Writes the public address of a private one, if it has one.
 pub(super) fn write_association(xml: &mut Xml, world: &World, interface: &str, private: Ipv4Addr) {
     if let Some(public) = public_of(world, interface, private) {
         xml.element("association", |xml| {
@@ -267,7 +267,7 @@ pub(super) fn write_association(xml: &mut Xml, world: &World, interface: &str, p
     }
 }
 
-/// The quota, as `DescribeAccountAttributes` tells it.
+/// The answer to `DescribeAccountAttributes`: the quota.
 pub(super) fn account_attributes(world: &World, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let names = params.list("AttributeName");

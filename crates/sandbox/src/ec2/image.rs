@@ -1,4 +1,4 @@
-//! Machine images: Amazon's own, and those registered.
+//! Machine images: Amazon's own and registered ones.
 
 use std::borrow::Cow;
 

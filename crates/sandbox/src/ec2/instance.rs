@@ -1,4 +1,4 @@
-//! The life of instances: time goes by, they are terminated, stopped and started.
+//! State changes of instances: by time, by termination, by stop and start.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,10 +13,10 @@ use crate::{
     world::World,
 };
 
-/// How long a terminated instance can be seen.
-const AFTERLIFE: SignedDuration = SignedDuration::from_hours(1);
+/// How long a terminated instance can still be described.
+const SHOWN_AFTER_TERMINATION: SignedDuration = SignedDuration::from_hours(1);
 
-/// Moves every instance to where it is by `now`.
+/// Updates the state of every instance to the time `now`.
 pub(super) fn settle(world: &mut World, now: Timestamp) {
     let due: Vec<String> = world
         .ec2
@@ -24,7 +24,7 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
         .iter()
         .filter(|(_, instance)| match instance.state {
             InstanceState::Running | InstanceState::Stopped => false,
-            InstanceState::Terminated => now.duration_since(instance.since) >= AFTERLIFE,
+            InstanceState::Terminated => now.duration_since(instance.since) >= SHOWN_AFTER_TERMINATION,
             InstanceState::Pending | InstanceState::ShuttingDown | InstanceState::Stopping => {
                 world.settled(instance.since, now)
             }
@@ -59,7 +59,7 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
     }
 }
 
-/// Frees the interfaces of an instance: those that go with it go, the others are available.
+/// Detaches the interfaces of an instance: those to delete on termination are deleted, the others become available.
 fn unplug(world: &mut World, interfaces: Vec<String>) {
     for id in interfaces {
         let Some(Interface { attachment, .. }) = world.ec2.interfaces.get_mut(&id) else { continue };
@@ -77,7 +77,7 @@ fn forget(world: &mut World, id: &str) {
     }
 }
 
-/// The ids of a call, all of them known.
+/// The ids of a call; an error if one is unknown.
 fn ids(world: &World, call: &Call, params: &Params<'_>) -> Result<Vec<String>, Fault> {
     let mut ids: Vec<String> = params.list(Instance::IDS).into_iter().map(str::to_owned).collect();
     if ids.is_empty() {
@@ -141,7 +141,7 @@ fn wrong_state(id: &str, what: &str) -> Fault {
     Fault::new("IncorrectInstanceState", message)
 }
 
-/// Moves the instances to what `next` says for their state, and answers with both states of each.
+/// Changes the states of the instances as `next` decides, and answers with the previous and the new state of each.
 fn change(
     world: &mut World,
     call: &Call,

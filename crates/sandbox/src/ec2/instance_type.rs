@@ -1,4 +1,4 @@
-//! Instance types, as the catalog has them. Every zone of every region offers every type.
+//! Instance types from the catalog. Every zone of every region offers every type.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Instances as `RunInstances` and `DescribeInstances` show them.
+//! Instances in the answers of `RunInstances` and `DescribeInstances`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl Row for Instance {
 
     row_fields!();
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
-        // A terminated instance is nowhere any more.
+        // A terminated instance no longer has a VPC and a subnet.
         let here = |place: &'r str| if self.state == InstanceState::Terminated { Vec::new() } else { text(place) };
         match filter {
             "instance-state-name" => text(self.state.name()),
@@ -212,7 +212,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, instance: &Instance) {
     tag::write(xml, &instance.tags);
 }
 
-/// What an instance has until it is terminated.
+/// Writes what an instance has only until it is terminated.
 fn write_place(xml: &mut Xml, world: &World, instance: &Instance) {
     xml.text("vpcId", &instance.vpc).text("subnetId", &instance.subnet).plain("sourceDestCheck", true);
     if let Some((id, primary)) = interfaces(instance, world).next() {

@@ -1,4 +1,4 @@
-//! Network interfaces and volumes: what instances bring with them.
+//! Network interfaces and volumes, which are created with instances.
 
 use std::{
     borrow::Cow,
@@ -78,11 +78,11 @@ fn status(interface: &Interface) -> &'static str {
     if interface.attachment.is_some() || interface.kind == "nat_gateway" { "in-use" } else { "available" }
 }
 
-/// The address of an interface on its link, which depends on its id only.
+/// An interface's MAC address, derived from its id.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mac([u8; 5]);
 
-/// The address of the interface of this id on its link.
+/// The MAC address of the interface with this id.
 pub(super) fn mac(id: &str) -> Mac {
     let mut bytes = [0; 5];
     for (byte, digest) in bytes.iter_mut().zip(Sha256::digest(id)) {
@@ -98,7 +98,7 @@ impl Display for Mac {
     }
 }
 
-/// Writes the name that Amazon's resolver knows a private address by.
+/// Writes the DNS name that Amazon's resolver gives to a private address.
 pub(super) fn write_name(xml: &mut Xml, region: &str, address: Ipv4Addr) {
     let [a, b, c, d] = address.octets();
     if region == "us-east-1" {
@@ -135,7 +135,7 @@ pub(super) fn write_addresses(xml: &mut Xml, world: &World, id: &str, interface:
     }
 }
 
-/// Writes the timeouts of connection tracking, if any was set.
+/// Writes the connection tracking timeouts, if any is set.
 pub(super) fn write_tracking(xml: &mut Xml, interface: &Interface) {
     let Some([tcp, udp_stream, udp]) = interface.tracking else { return };
     xml.element("connectionTrackingConfiguration", |xml| {
@@ -191,7 +191,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
     tag::write(xml, &interface.tags);
 }
 
-/// How many IPv4 addresses and prefixes an interface can have, as its instance's type says.
+/// How many IPv4 addresses and prefixes an interface can have, from its instance's type.
 fn most_addresses(world: &World, interface: &Interface) -> usize {
     let instance = interface.attachment.as_ref().and_then(|attachment| world.ec2.instances.get(&attachment.instance));
     let instance_type = instance.and_then(|instance| trunnion_catalog::instance_type(&instance.kind));

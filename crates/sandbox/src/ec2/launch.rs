@@ -17,7 +17,7 @@ use crate::{
     world::World,
 };
 
-/// Parameters of `RunInstances` that launch templates do not have.
+/// Parameters of `RunInstances` that are not part of launch templates.
 const BESIDES: &[&str] = &[
     "Action",
     "Version",
@@ -30,7 +30,7 @@ const BESIDES: &[&str] = &[
     "PrivateIpAddress",
 ];
 
-/// The role that EC2 itself requests spot hosts with.
+/// The service-linked role with which EC2 requests spot instances.
 const SPOT_ROLE: &str = "AWSServiceRoleForEC2Spot";
 
 /// The SHA-256 of a text in hexadecimal.
@@ -54,8 +54,8 @@ pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         return Err(Fault::new("InvalidParameterCombination", message));
     }
     if spec.spot && !world.iam.has_service_role(SPOT_ROLE) {
-        // The first spot host of an account has the role made (Amazon EC2 user guide, "Service-linked role for Spot Instance
-        // requests", read November 2026).
+        // AWS creates the role with the first spot instance of an account (Amazon EC2 user guide, "Service-linked role
+        // for Spot Instance requests", read November 2026).
         if !world.makes_service_roles {
             return Err(Fault::new(
                 "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
@@ -120,7 +120,7 @@ pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     Ok(instance_view::reservation(world, call, &ids))
 }
 
-/// The answer to a call whose client token was used before.
+/// The answer to a repeated call with the same client token.
 fn again(world: &World, call: &Call, ids: &[String]) -> Result<Reply, Fault> {
     let is_gone =
         |id: &String| {

@@ -1,27 +1,27 @@
-//! What an instance is launched with: the grammar that `RunInstances` and launch templates share.
+//! Launch data: the parameters that `RunInstances` and launch templates share.
 //!
-//! It is kept as the form parameters that were sent, so that nothing of it gets lost; a table says which there are and
-//! what they are called in XML. What the table does not have is refused rather than ignored.
+//! It is stored as the form parameters that were sent, so that nothing is lost. A table lists the known parameters and
+//! their names in XML; a parameter that is not in the table is refused, not ignored.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::model::Flat;
 use crate::{call::Fault, query::Params, xml::Xml};
 
-/// AWS's limit, on the decoded bytes.
+/// AWS's limit for the decoded bytes.
 const USER_DATA_LIMIT: usize = 16_384;
 
-/// What a parameter holds.
+/// The type of a parameter.
 enum Shape {
     Text,
     Struct(&'static [Member]),
-    /// A list of texts, in XML under a name, each in an element.
+    /// A list of texts. In XML: the name of the list, and of the element of each text.
     Texts(&'static str, &'static str),
-    /// A list of structures, in XML under a name.
+    /// A list of structures. In XML: the name of the list.
     Structs(&'static str, &'static [Member]),
 }
 
-/// A parameter and what it holds; in XML it begins with a small letter, unless it is a list.
+/// A parameter and its type. In XML its name starts with a small letter, except for lists.
 struct Member(&'static str, Shape);
 
 const fn text(name: &'static str) -> Member {
@@ -82,7 +82,7 @@ const PLACEMENT: &[Member] = &[text("AvailabilityZone"), text("GroupName"), text
 const DNS: &[Member] =
     &[text("HostnameType"), text("EnableResourceNameDnsARecord"), text("EnableResourceNameDnsAAAARecord")];
 
-/// The members of `LaunchTemplateData`, which are parameters of `RunInstances` too.
+/// The members of `LaunchTemplateData`, which are also parameters of `RunInstances`.
 const DATA: &[Member] = &[
     text("EbsOptimized"),
     Member("IamInstanceProfile", Shape::Struct(&[text("Arn"), text("Name")])),
@@ -113,7 +113,7 @@ const DATA: &[Member] = &[
     Member("NetworkPerformanceOptions", Shape::Struct(&[text("BandwidthWeighting")])),
 ];
 
-/// The parameters under `params` as launch data; `besides` are other parameters of the call, which are left out.
+/// The parameters under `params` as launch data; `besides` lists other parameters of the call, which are left out.
 pub(super) fn read(params: &Params<'_>, prefix: &str, besides: &[&str]) -> Result<Flat, Fault> {
     let mut data = Flat::new();
     for (name, value) in params.pairs() {
@@ -122,7 +122,7 @@ pub(super) fn read(params: &Params<'_>, prefix: &str, besides: &[&str]) -> Resul
         if besides.contains(&first) {
             continue;
         }
-        // An empty list is sent as its name with an empty value.
+        // Clients send an empty list as its name with an empty value.
         if value.is_empty() && DATA.iter().any(|member| member.0 == name && !matches!(member.1, Shape::Text)) {
             continue;
         }
@@ -163,7 +163,7 @@ fn check_user_data(data: &Flat) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `base` with every top-level member that `over` has taken from `over`.
+/// `base` with every top-level member replaced that `over` has.
 pub(super) fn merge(base: &Flat, over: &Flat) -> Flat {
     let top = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let replaced: Vec<String> = over.iter().map(|(name, _)| top(name)).collect();
@@ -214,7 +214,7 @@ mod tests {
     };
 
     #[test]
-    fn what_was_sent_is_shown_and_what_is_unknown_refused() {
+    fn known_parameters_are_shown_and_unknown_ones_refused() {
         let sent = pairs("D.NetworkInterface.1.SecurityGroupId.1=sg-1&D.NetworkInterface.1.DeviceIndex=0&D.Ram=1");
         let params = Params::new(&sent);
         let error = read(&params.under("D"), "D.", &[]).unwrap_err();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_replaced_as_a_whole() {
+    fn a_member_is_replaced_completely() {
         let base = pairs("MetadataOptions.HttpTokens=required&MetadataOptions.HttpEndpoint=enabled&ImageId=ami-1");
         let over = pairs("MetadataOptions.HttpTokens=optional");
         assert_eq!(merge(&base, &over), pairs("ImageId=ami-1&MetadataOptions.HttpTokens=optional"));

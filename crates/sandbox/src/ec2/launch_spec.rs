@@ -1,4 +1,4 @@
-//! What is to be launched: launch data read, checked against the account, and completed with AWS's defaults.
+//! The specification of a launch: launch data, checked against the account and completed with AWS's defaults.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -19,7 +19,7 @@ use crate::{
 /// AWS's default quota.
 const MOST_GROUPS: usize = 5;
 
-/// An instance to be, as often as it is wanted.
+/// The specification of an instance; one call can launch several such instances.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "they are AWS's own, and none depends on another")]
 pub(super) struct Spec {
@@ -29,9 +29,9 @@ pub(super) struct Spec {
     pub(super) profile: Option<(String, String)>,
     pub(super) vpc: String,
     pub(super) zone: String,
-    /// The primary one first.
+    /// The primary interface comes first.
     pub(super) interfaces: Vec<InterfaceSpec>,
-    /// Whether it is launched and then ended at once.
+    /// Whether EC2 terminates it right after the launch.
     pub(super) ends_after_launch: bool,
     pub(super) devices: Vec<DeviceSpec>,
     pub(super) user_data: Option<String>,
@@ -46,7 +46,7 @@ pub(super) struct Spec {
     pub(super) interface_tags: Tags,
 }
 
-/// An interface to be.
+/// The specification of an interface.
 #[derive(Debug)]
 pub(super) struct InterfaceSpec {
     pub(super) card: u32,
@@ -56,9 +56,9 @@ pub(super) struct InterfaceSpec {
     pub(super) kind: String,
     pub(super) description: String,
     pub(super) primary: Option<Ipv4Addr>,
-    /// Secondary addresses asked for by name.
+    /// Secondary addresses that were asked for explicitly.
     pub(super) secondary: Vec<Ipv4Addr>,
-    /// How many more secondary addresses are wanted.
+    /// How many further secondary addresses are wanted.
     pub(super) secondary_count: usize,
     pub(super) prefix_count: usize,
     pub(super) delete_on_termination: bool,
@@ -66,7 +66,7 @@ pub(super) struct InterfaceSpec {
     pub(super) queues: Option<u32>,
 }
 
-/// A volume to be.
+/// The specification of a volume.
 #[derive(Debug)]
 pub(super) struct DeviceSpec {
     pub(super) name: String,
@@ -79,8 +79,8 @@ pub(super) struct DeviceSpec {
     pub(super) delete_on_termination: bool,
 }
 
-/// Reads launch data. `call` has what only `RunInstances` takes: a subnet and an address of the one interface.
-/// `tags` are those of the template under those of the request, by resource type.
+/// Reads launch data. `call` has the parameters that only `RunInstances` has: a subnet and an address for the only
+/// interface. `tags` are those of the template, overridden by those of the request, by resource type.
 pub(super) fn read(world: &World, call: &Call, data: &Flat, tags: BTreeMap<String, Tags>) -> Result<Spec, Fault> {
     let params = Params::new(data);
     let name = params.require("InstanceType")?;
@@ -138,7 +138,7 @@ fn combination(message: &str) -> Fault {
     Fault::new("InvalidParameterCombination", message)
 }
 
-/// The tags of a request over those of its template.
+/// The tags of a template, overridden by those of the request.
 pub(super) fn tags(template: Option<&Flat>, request: &Flat) -> Result<BTreeMap<String, Tags>, Fault> {
     let taggable = ["instance", "volume", "network-interface", "spot-instances-request"];
     let mut tags = match template {
@@ -151,7 +151,7 @@ pub(super) fn tags(template: Option<&Flat>, request: &Flat) -> Result<BTreeMap<S
     Ok(tags)
 }
 
-/// A profile that IAM made too lately is not known yet, and answers as if it were none.
+/// A profile that IAM created very recently is treated like one that does not exist.
 fn profile(world: &World, call: &Call, params: &Params<'_>) -> Result<Option<(String, String)>, Fault> {
     let (member, wanted) = match (params.get("IamInstanceProfile.Arn"), params.get("IamInstanceProfile.Name")) {
         (Some(_), Some(_)) => {
@@ -355,8 +355,9 @@ fn check_cards(instance_type: &InstanceType, interfaces: &[InterfaceSpec]) -> Re
     Ok(())
 }
 
-/// Whether EC2 ends the instance after an answer that says it was launched: a device index is as high as the number of
-/// interfaces that its card takes (aws/aws-parallelcluster#4278; Karpenter's `compatibility.go` refuses the same).
+/// Whether EC2 terminates the instance after it has answered that it was launched. It does so if a device index is as
+/// high as the number of interfaces that the card allows (aws/aws-parallelcluster#4278; Karpenter's `compatibility.go`
+/// refuses the same).
 fn ends_after_launch(instance_type: &InstanceType, interfaces: &[InterfaceSpec]) -> bool {
     interfaces.iter().any(|interface| {
         let card = usize::try_from(interface.card).ok().and_then(|card| instance_type.cards.get(card));
@@ -364,7 +365,7 @@ fn ends_after_launch(instance_type: &InstanceType, interfaces: &[InterfaceSpec])
     })
 }
 
-/// The VPC and the zone that all interfaces are in.
+/// The VPC and the zone of all interfaces.
 fn one_place(
     world: &World,
     call: &Call,
@@ -405,7 +406,7 @@ fn check_groups(world: &World, call: &Call, vpc: &str, interfaces: &[InterfaceSp
     Ok(())
 }
 
-/// The volumes: the image's root volume, changed by what is asked for its device, and further ones.
+/// The volumes: the image's root volume, with the changes requested for its device, and further ones.
 fn devices(params: &Params<'_>, image: &Image) -> Result<Vec<DeviceSpec>, Fault> {
     let mut devices = vec![DeviceSpec {
         name: image.root_device.clone(),
@@ -473,7 +474,7 @@ fn devices(params: &Params<'_>, image: &Image) -> Result<Vec<DeviceSpec>, Fault>
     Ok(devices)
 }
 
-/// Amazon Linux 2023 asks for tokens, and so do the defaults here.
+/// IMDSv2 is required by default, as with Amazon Linux 2023.
 fn metadata(params: &Params<'_>) -> Result<MetadataOptions, Fault> {
     let params = params.under("MetadataOptions");
     let choice = |name: &str, choices: [&str; 2], default: &str| match params.get(name) {

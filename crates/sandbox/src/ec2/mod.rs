@@ -1,6 +1,6 @@
 //! EC2: the network, security groups, launch templates, instances with all their interfaces, and images.
 //!
-//! Query protocol, version 2016-11-15. Every row carries its region; ids are unique over all regions.
+//! Query protocol, version 2016-11-15. Every row has its region; ids are unique over all regions.
 
 mod address;
 mod dhcp;
@@ -46,14 +46,14 @@ pub struct State {
     groups: Table<model::SecurityGroup>,
     rules: Table<model::Rule>,
     templates: Table<model::LaunchTemplate>,
-    /// By template id and number, so that they stand in order.
+    /// By template id and number, so that they are sorted.
     versions: Table<model::LaunchTemplateVersion>,
     instances: Table<model::Instance>,
     interfaces: Table<model::Interface>,
     volumes: Table<model::Volume>,
     elastic_ips: Table<model::ElasticIp>,
     images: Table<model::Image>,
-    /// Base64 by SHA-256.
+    /// User data in base64, by its SHA-256.
     user_data: Table<String>,
     /// By region, action and token.
     tokens: Table<model::Token>,
@@ -156,7 +156,7 @@ pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     }
 }
 
-/// An answer: what `content` writes, in the element that the action names.
+/// An answer: the content inside the element that the action determines.
 fn document(call: &Call, content: impl FnOnce(&mut Xml)) -> Reply {
     let root = format!("{}Response", call.action);
     Reply::Xml(Xml::document(&root, "http://ec2.amazonaws.com/doc/2016-11-15/", |xml| {
@@ -165,7 +165,7 @@ fn document(call: &Call, content: impl FnOnce(&mut Xml)) -> Reply {
     }))
 }
 
-/// The answer that says only that it is done.
+/// The answer of calls that return nothing.
 fn done(call: &Call) -> Reply {
     document(call, |xml| {
         xml.plain("return", true);

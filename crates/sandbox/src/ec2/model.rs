@@ -1,4 +1,4 @@
-//! The rows of EC2: what is kept of each resource. What can be worked out from other rows is not kept.
+//! The rows of EC2, one type per resource. A row has no values that can be computed from other rows.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{Addresses, Cidr};
 
-/// Tags by key.
+/// Values by key.
 pub(super) type Tags = BTreeMap<String, String>;
 
-/// Form parameters below a structure, with their names inside it.
+/// Form parameters inside a structure, with their names relative to it.
 pub(super) type Flat = Vec<(String, String)>;
 
 /// A VPC.
@@ -22,7 +22,7 @@ pub(super) struct Vpc {
     /// Its range of IPv6 addresses, if it has one.
     #[serde(default)]
     pub ipv6: Option<String>,
-    /// Its DHCP options where they are not those of the region.
+    /// Its DHCP options, if they are not the region's default.
     #[serde(default)]
     pub dhcp_options: Option<String>,
     pub is_default: bool,
@@ -51,13 +51,13 @@ pub(super) struct Subnet {
     pub tags: Tags,
 }
 
-/// A route table with its routes, the local one apart, and its associations.
+/// A route table with its associations and its routes, except for the local route.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RouteTable {
     pub region: String,
     pub created: Timestamp,
     pub vpc: String,
-    /// Set on the main route table of the VPC.
+    /// Set for the main route table of the VPC.
     pub main_association: Option<String>,
     /// Targets by destination.
     pub routes: BTreeMap<String, String>,
@@ -88,7 +88,7 @@ pub(super) struct NatGateway {
     pub tags: Tags,
 }
 
-/// A security group. Its rules are rows of their own.
+/// A security group. Its rules are separate rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SecurityGroup {
     pub region: String,
@@ -111,10 +111,10 @@ pub(super) struct Rule {
     pub tags: Tags,
 }
 
-/// First and last port, or ICMP type and code; none where the protocol has none.
+/// First and last port, or ICMP type and code; `None` if the protocol has neither.
 pub(super) type Ports = Option<(i32, i32)>;
 
-/// What a rule allows; two rules of a group and a direction never allow the same.
+/// The traffic that a rule allows. Two rules with the same group and direction never allow the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Permission {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, `-1`, or a number.
@@ -123,7 +123,7 @@ pub(super) struct Permission {
     pub peer: Peer,
 }
 
-/// Whom a rule lets through.
+/// The other side of a rule's traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Peer {
     Ipv4(String),
@@ -132,7 +132,7 @@ pub(super) enum Peer {
     Group(String),
 }
 
-/// A launch template. Its versions are rows of their own.
+/// A launch template. Its versions are separate rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LaunchTemplate {
     pub region: String,
@@ -154,7 +154,7 @@ pub(super) struct LaunchTemplateVersion {
     pub data: Flat,
 }
 
-/// Where an instance is in its life.
+/// The state of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum InstanceState {
     Pending,
@@ -178,7 +178,7 @@ impl InstanceState {
         }
     }
 
-    /// AWS's number.
+    /// AWS's number for it.
     pub(super) fn code(self) -> u16 {
         match self {
             Self::Pending => 0,
@@ -191,7 +191,7 @@ impl InstanceState {
     }
 }
 
-/// An instance. Subnet, VPC and groups are those of its primary interface, but are kept for when that is gone.
+/// An instance. Its subnet, VPC and groups are those of its primary interface; it keeps them after that is deleted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "they are AWS's own, and none depends on another")]
 pub(super) struct Instance {
@@ -224,7 +224,7 @@ pub(super) struct Instance {
     pub monitoring: bool,
     pub ebs_optimized: bool,
     pub termination_protected: bool,
-    /// Whether EC2 ends it by itself instead of running it.
+    /// Whether EC2 terminates it instead of running it.
     #[serde(default)]
     pub ends_after_launch: bool,
     pub tags: Tags,
@@ -257,12 +257,12 @@ pub(super) struct Interface {
     /// First addresses of the /28 prefixes.
     pub prefixes: Addresses,
     pub attachment: Option<Attachment>,
-    /// Seconds: established TCP, UDP streams, UDP.
+    /// Timeouts in seconds: established TCP connections, UDP streams, other UDP.
     pub tracking: Option<[Option<u32>; 3]>,
     pub tags: Tags,
 }
 
-/// Where an interface is plugged in.
+/// What an interface is attached to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Attachment {
     pub id: String,
@@ -283,7 +283,7 @@ pub(super) struct ElasticIp {
     pub tags: Tags,
 }
 
-/// The private address that an Elastic IP leads to.
+/// The private address that an Elastic IP is associated with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Association {
     pub id: String,
@@ -292,7 +292,7 @@ pub(super) struct Association {
 }
 
 impl Association {
-    /// Whether it leads to this address.
+    /// Whether it is associated with this address.
     pub fn is_at(&self, interface: &str, private: Ipv4Addr) -> bool {
         self.interface == interface && self.private == private
     }
@@ -325,7 +325,7 @@ pub(super) struct Image {
     pub description: Option<String>,
     /// `x86_64` or `arm64`.
     pub architecture: String,
-    /// `amazon` for Amazon's own, else none.
+    /// `amazon` for Amazon's own images, otherwise `None`.
     pub owner_alias: Option<String>,
     pub owner: String,
     pub root_device: String,
@@ -334,11 +334,11 @@ pub(super) struct Image {
     pub tags: Tags,
 }
 
-/// What a client token was used for.
+/// The call that used a client token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Token {
     /// SHA-256 of the parameters.
     pub fingerprint: String,
-    /// The ids of what was created.
+    /// The ids of the created resources.
     pub ids: Vec<String>,
 }

@@ -112,7 +112,7 @@ pub(super) fn create_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault>
     Ok(reply)
 }
 
-/// A range of the size that Amazon gives to VPCs, of the addresses that documents use.
+/// A block of the size that Amazon gives to VPCs, from the range for documentation.
 fn ipv6_block(vpc: &str) -> String {
     let digits = vpc.get(vpc.len().saturating_sub(4)..).unwrap_or_default();
     let digits = digits.trim_start_matches('0');
@@ -136,7 +136,7 @@ pub(super) fn associate_block(world: &mut World, call: &Call) -> Result<Reply, F
     }))
 }
 
-/// A VPC goes with its main route table and its default group, once nothing else is in it.
+/// A VPC can be deleted once only its main route table and its default group are left; they are deleted with it.
 pub(super) fn delete_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("VpcId")?;
@@ -204,7 +204,7 @@ impl Row for Subnet {
     }
 }
 
-/// How many addresses of each subnet are in use, the five that AWS keeps not counted.
+/// How many addresses of each subnet are in use, without the five that AWS reserves.
 fn used_addresses(world: &World) -> HashMap<&str, usize> {
     let mut used: HashMap<&str, usize> = HashMap::new();
     for interface in world.ec2.interfaces.values() {
@@ -305,7 +305,7 @@ pub(super) fn delete_subnet(world: &mut World, call: &Call) -> Result<Reply, Fau
     Ok(done(call))
 }
 
-/// What a delete answers while something needs the resource.
+/// The error of a delete while another resource needs this one.
 pub(super) fn dependency(noun: &str, id: &str) -> Fault {
     let message = format!("The {noun} '{id}' has dependencies and cannot be deleted.");
     Fault::new("DependencyViolation", message)

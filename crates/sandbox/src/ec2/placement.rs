@@ -1,4 +1,4 @@
-//! Which addresses new interfaces get.
+//! Assigns addresses to new interfaces.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{call::Fault, world::World};
 
-/// Which addresses of a subnet its interfaces have.
+/// The addresses of a subnet that its interfaces use.
 pub(super) fn plan(world: &World, subnet: &str) -> Option<Plan> {
     let mut plan = Plan::new(world.ec2.subnets.get(subnet)?.cidr);
     for interface in world.ec2.interfaces.values().filter(|interface| interface.subnet == subnet) {
@@ -23,7 +23,7 @@ pub(super) fn plan(world: &World, subnet: &str) -> Option<Plan> {
     Some(plan)
 }
 
-/// What is answered when a subnet has too few free addresses.
+/// The error if a subnet has too few free addresses.
 pub(super) fn exhausted(subnet: &str) -> Fault {
     Fault::new(
         "InsufficientFreeAddressesInSubnet",
@@ -31,7 +31,7 @@ pub(super) fn exhausted(subnet: &str) -> Fault {
     )
 }
 
-/// The addresses of one interface to be.
+/// The addresses of one new interface.
 #[derive(Debug, Clone)]
 pub(super) struct Placed {
     pub(super) primary: Ipv4Addr,
@@ -39,7 +39,7 @@ pub(super) struct Placed {
     pub(super) prefixes: Addresses,
 }
 
-/// The addresses of up to `most` instances with these interfaces; fewer than `least` are an error.
+/// Addresses for up to `most` instances with these interfaces; fewer than `least` are an error.
 pub(super) fn place(
     world: &World,
     interfaces: &[InterfaceSpec],
@@ -55,7 +55,7 @@ pub(super) fn place(
     }
     let mut instances = Vec::new();
     for count in 0..most {
-        // Addresses asked for by name go first, so that none of them is given to another interface.
+        // Explicitly requested addresses are taken first, so that no other interface gets one of them.
         let mut taken = Ok(());
         for interface in interfaces {
             let Some(plan) = plans.get_mut(interface.subnet.as_str()) else { continue };

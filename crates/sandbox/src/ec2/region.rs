@@ -1,4 +1,4 @@
-//! What a region has before anybody touches it: zones, the default network, and Amazon's images.
+//! The initial content of a region: zones, the default network, and Amazon's images.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,10 +15,10 @@ use crate::{
     world::{World, id_of},
 };
 
-/// 2026-01-01T00:00:00Z, when everything was there already.
+/// 2026-01-01T00:00:00Z, the creation time of the initial content.
 const BEGINNING: i64 = 1_767_225_600;
 
-/// The name that Amazon's image of this architecture has here.
+/// The name of Amazon's images.
 const IMAGE_NAME: &str = "al2023-ami-2023.9.20260101.0-kernel-6.12";
 
 /// The id of the Amazon Linux 2023 image of an architecture, `x86_64` or `arm64`, in a region.
@@ -32,7 +32,7 @@ pub(super) fn zones(region: &str) -> impl Iterator<Item = String> {
     ['a', 'b', 'c'].into_iter().map(move |letter| format!("{region}{letter}"))
 }
 
-/// The id that a zone has in every account: `eu-west-3a` is `euw3-az1`.
+/// The zone id, which is the same in every account: `eu-west-3a` is `euw3-az1`.
 pub(super) fn zone_id(zone: &str) -> String {
     let mut id = String::new();
     let (region, letter) = zone.split_at(zone.len().saturating_sub(1));
@@ -50,7 +50,7 @@ pub(super) fn zone_id(zone: &str) -> String {
     format!("{id}-az{number}")
 }
 
-/// Makes the default network of a region, and Amazon's images. The ids depend on the region only.
+/// Creates the default network of a region, and Amazon's images. The ids depend only on the region.
 pub fn seed(world: &mut World, region: &str) {
     let created = Timestamp::from_second(BEGINNING).unwrap_or(Timestamp::UNIX_EPOCH);
     let owned = || region.to_owned();
@@ -113,7 +113,7 @@ pub fn seed(world: &mut World, region: &str) {
     }
 }
 
-/// Makes the security group `default` of a VPC: all out, all in from itself.
+/// Creates a VPC's group `default`: it allows all outgoing traffic, and incoming traffic from the group itself.
 pub(super) fn default_group(world: &mut World, region: &str, vpc: &str, created: Timestamp) {
     let id = id_of(SecurityGroup::PREFIX, vpc);
     let group = SecurityGroup {
@@ -181,7 +181,7 @@ mod tests {
     use super::zone_id;
 
     #[test]
-    fn zone_ids_have_awss_shape() {
+    fn zone_ids_have_the_form_of_aws() {
         assert_eq!(zone_id("eu-west-3a"), "euw3-az1");
         assert_eq!(zone_id("ap-southeast-2c"), "apse2-az3");
     }

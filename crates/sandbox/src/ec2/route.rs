@@ -227,7 +227,7 @@ pub(super) fn replace(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     Ok(done(call))
 }
 
-/// Table, destination and target of a call that names a route.
+/// Route table, destination and target of a call for one route.
 fn route(world: &World, call: &Call) -> Result<(String, String, String), Fault> {
     let params = call.params();
     let destination = params.require("DestinationCidrBlock")?;

@@ -74,7 +74,8 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     });
     let has_ipv6 = world.ec2.vpcs.get(&group.vpc).is_some_and(|vpc| vpc.ipv6.is_some());
     world.ec2.groups.insert(id.clone(), group);
-    // EC2 User Guide, "Security group rules": a VPC with a range of IPv6 gives new groups a second one.
+    // A new group in a VPC with an IPv6 range also allows all outgoing IPv6 traffic (EC2 User Guide, "Security group
+    // rules").
     let ipv6 = has_ipv6.then(|| Peer::Ipv6("::/0".to_owned()));
     for peer in std::iter::once(Peer::Ipv4("0.0.0.0/0".to_owned())).chain(ipv6) {
         let rule = Rule {
@@ -112,7 +113,7 @@ fn check_text(name: &str, value: &str) -> Result<(), Fault> {
     Err(Fault::new("InvalidParameterValue", message))
 }
 
-/// The id that `GroupId` gives, or the group of the default VPC that `GroupName` names.
+/// The group id in `GroupId`, or the id of the default VPC's group named in `GroupName`.
 pub(super) fn named(world: &World, call: &Call, params: &Params<'_>) -> Result<String, Fault> {
     if let Some(id) = params.get("GroupId") {
         find(&world.ec2.groups, &call.region, id)?;
@@ -125,7 +126,7 @@ pub(super) fn named(world: &World, call: &Call, params: &Params<'_>) -> Result<S
     by_name(world, &vpc, name)
 }
 
-/// The group of this name in a VPC.
+/// The id of the group with this name in a VPC.
 pub(super) fn by_name(world: &World, vpc: &str, name: &str) -> Result<String, Fault> {
     let group = world.ec2.groups.iter().find(|(_, group)| group.vpc == vpc && group.name == name);
     group.map(|(id, _)| id.to_owned()).ok_or_else(|| {
@@ -133,7 +134,7 @@ pub(super) fn by_name(world: &World, vpc: &str, name: &str) -> Result<String, Fa
     })
 }
 
-/// A group is kept while an interface or a task is in it or a rule of another group names it.
+/// A group cannot be deleted while an interface or a task uses it, or a rule of another group refers to it.
 pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let id = named(world, call, &call.params())?;
     crate::ecs::settle(world, call.now);
@@ -188,7 +189,7 @@ fn write(xml: &mut Xml, world: &World, call: &Call, id: &str, group: &SecurityGr
     tag::write(xml, &group.tags);
 }
 
-/// The rules of a direction, those of one protocol and port range together.
+/// Writes the rules of one direction; rules with the same protocol and port range are grouped.
 fn write_permissions(xml: &mut Xml, world: &World, name: &str, group: &str, is_egress: bool) {
     let mut sets: BTreeMap<(&str, Ports), Vec<&Rule>> = BTreeMap::new();
     for rule in world.ec2.rules.values().filter(|rule| rule.group == group && rule.is_egress == is_egress) {

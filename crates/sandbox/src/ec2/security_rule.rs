@@ -1,4 +1,4 @@
-//! Rules of security groups: authorised, revoked, listed.
+//! Rules of security groups: authorise, revoke and describe them.
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
@@ -68,7 +68,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, rule: &Rule) {
     xml.text("securityGroupRuleArn", arn);
 }
 
-/// All rules of the call or none.
+/// Adds all rules of the call or none.
 pub(super) fn authorize(world: &mut World, call: &Call, is_egress: bool) -> Result<Reply, Fault> {
     let params = call.params();
     let group = named(world, call, &params)?;
@@ -122,7 +122,7 @@ fn duplicate(permission: &Permission) -> String {
     format!("the specified rule \"peer: {peer}, {protocol}{ports}, ALLOW\" already exists")
 }
 
-/// Every rule named must be there, by its id or by what it allows; descriptions do not count.
+/// Every given rule must exist, found by its id or by the traffic it allows; descriptions are not compared.
 pub(super) fn revoke(world: &mut World, call: &Call, is_egress: bool) -> Result<Reply, Fault> {
     let params = call.params();
     let group = named(world, call, &params)?;
@@ -177,7 +177,7 @@ fn in_direction<'w>(world: &'w World, group: &str, is_egress: bool) -> impl Iter
     world.ec2.rules.iter().filter(move |(_, rule)| rule.group == group && rule.is_egress == is_egress)
 }
 
-/// What `IpPermissions.N` ask for, or the parameters of a single permission, each with its description.
+/// The permissions in `IpPermissions.N`, or the single one in the call's own parameters, each with its description.
 fn permissions(
     world: &World,
     call: &Call,
@@ -231,7 +231,7 @@ fn permissions(
     Ok(wanted)
 }
 
-/// Protocols that have a name are kept by it.
+/// A protocol number that has a name is replaced by the name.
 fn protocol(asked: &str) -> String {
     match asked.to_ascii_lowercase().as_str() {
         "6" => "tcp".to_owned(),

@@ -1,4 +1,4 @@
-//! What every Describe call does: ids, filters, visibility and pages.
+//! The common part of Describe calls: ids, filters, visibility and pages.
 
 use std::borrow::Cow;
 
@@ -13,36 +13,36 @@ use crate::{
     world::World,
 };
 
-/// A resource that Describe calls list.
+/// A resource for Describe calls.
 pub(super) trait Row {
     /// The prefix of its ids, such as `vpc-`.
     const PREFIX: &'static str;
-    /// Its name in tag specifications and `DescribeTags`.
+    /// Its type in tag specifications and `DescribeTags`.
     const KIND: &'static str;
-    /// What AWS calls its id in texts.
+    /// The name of its id in AWS's messages.
     const NOUN: &'static str;
-    /// The error code for ids that are nobody's.
+    /// The error code for unknown ids.
     const NOT_FOUND: &'static str;
-    /// The error code for ids that cannot be anybody's.
+    /// The error code for ids with a wrong format.
     const MALFORMED: &'static str;
     /// The parameter that lists ids.
     const IDS: &'static str;
-    /// The filters it knows besides tags.
+    /// The filters it supports besides those for tags.
     const FILTERS: &'static [&'static str];
 
-    /// Where it is.
+    /// The region it belongs to.
     fn region(&self) -> &str;
-    /// Since when it is.
+    /// When it was created.
     fn created(&self) -> Timestamp;
     /// Its tags.
     fn tags(&self) -> &Tags;
-    /// Its tags, to be changed.
+    /// Its tags, for changes.
     fn tags_mut(&mut self) -> &mut Tags;
-    /// What it has for one of its filters.
+    /// Its values for one of its filters.
     fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>>;
 }
 
-/// What every row answers from its fields `region`, `created` and `tags`.
+/// Implements the accessors of the fields `region`, `created` and `tags`.
 macro_rules! row_fields {
     () => {
         fn region(&self) -> &str {
@@ -61,13 +61,13 @@ macro_rules! row_fields {
 }
 pub(super) use row_fields;
 
-/// The row of this id in the call's region.
+/// The row with this id in the call's region.
 pub(super) fn find<'t, T: Row>(table: &'t Table<T>, region: &str, id: &str) -> Result<&'t T, Fault> {
     well_formed::<T>(id)?;
     table.get(id).filter(|row| row.region() == region).ok_or_else(|| not_found::<T>(&[id]))
 }
 
-/// The row of this id in the call's region, to be changed.
+/// The row with this id in the call's region, for changes.
 pub(super) fn find_mut<'t, T: Row>(table: &'t mut Table<T>, region: &str, id: &str) -> Result<&'t mut T, Fault> {
     find(table, region, id)?;
     table.get_mut(id).ok_or_else(|| not_found::<T>(&[id]))
@@ -95,7 +95,7 @@ pub(super) struct Filters<'c> {
 }
 
 impl<'c> Filters<'c> {
-    /// Reads `Filter.N`, of which only those of `known` and tags are taken.
+    /// Reads `Filter.N`; only the filters in `known` and those for tags are accepted.
     pub(super) fn of(params: &Params<'c>, known: &[&str]) -> Result<Self, Fault> {
         let mut filters = Vec::new();
         for filter in params.items("Filter") {
@@ -112,7 +112,7 @@ impl<'c> Filters<'c> {
         Ok(Self { filters })
     }
 
-    /// Whether something with these tags passes; `values` gives what it has for a filter that is not about tags.
+    /// Whether a resource with these tags matches; `values` returns its values for the other filters.
     pub(super) fn accept<'r>(&self, tags: &Tags, values: impl Fn(&str) -> Vec<Cow<'r, str>>) -> bool {
         self.filters.iter().all(|(name, wanted)| {
             let wants = |value: &str| wanted.iter().any(|pattern| matches(pattern.as_bytes(), value.as_bytes()));
@@ -127,7 +127,7 @@ impl<'c> Filters<'c> {
     }
 }
 
-/// AWS's patterns: `*` is any text, `?` any one character, `\` takes the next literally.
+/// AWS's patterns: `*` is any text, `?` any single character, `\` makes the next character literal.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match pattern {
         [] => text.is_empty(),
@@ -144,7 +144,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 pub(super) struct PageSize {
     pub(super) least: usize,
     pub(super) most: usize,
-    /// Without `MaxResults`: everything, or pages of this size.
+    /// The page size without `MaxResults`; `None` for a single page with everything.
     pub(super) default: Option<usize>,
 }
 
@@ -159,7 +159,7 @@ pub(super) struct Pager {
 }
 
 impl Pager {
-    /// Reads them.
+    /// Reads both parameters.
     pub(super) fn of(params: &Params<'_>, size: PageSize) -> Result<Self, Fault> {
         let asked: Option<usize> = params.number("MaxResults")?;
         if let Some(asked) = asked
@@ -182,7 +182,7 @@ impl Pager {
         Ok(Self { size: asked.or(size.default).unwrap_or(usize::MAX), after: after.transpose()? })
     }
 
-    /// The page's part of `items`, which come in the order of their keys, and the token of the next page.
+    /// The items on this page, and the token of the next page. `items` are sorted by their keys.
     pub(super) fn page<'k, T>(&self, items: impl Iterator<Item = (&'k str, T)>) -> (Vec<(&'k str, T)>, Option<String>) {
         let after = self.after.as_deref();
         let mut items = items.skip_while(|(key, _)| after.is_some_and(|after| *key <= after));
@@ -198,7 +198,8 @@ impl Pager {
 /// The rows of a page and the token of the next page.
 pub(super) type Page<'t, T> = (Vec<(&'t str, &'t T)>, Option<String>);
 
-/// What a Describe call lists: the rows of its region that are visible, named if any are named, and pass its filters.
+/// The rows of a Describe call: those of its region that are visible, have one of its ids if it has ids, and match its
+/// filters.
 pub(super) fn select<'t, T: Row>(
     world: &'t World,
     call: &Call,
@@ -234,12 +235,12 @@ pub(super) fn select<'t, T: Row>(
     Ok(pager.page(named))
 }
 
-/// A filter's value that is kept as text.
+/// A filter value that is stored as text.
 pub(super) fn text(value: &str) -> Vec<Cow<'_, str>> {
     vec![Cow::Borrowed(value)]
 }
 
-/// A filter's value that is worked out.
+/// A filter value that is computed.
 #[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and short texts they made for this")]
 pub(super) fn shown<'r>(value: impl ToString) -> Vec<Cow<'r, str>> {
     vec![Cow::Owned(value.to_string())]
@@ -250,7 +251,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn patterns_match_as_awss_do() {
+    fn patterns_match_as_at_aws() {
         for (pattern, value, expected) in [
             ("al2023-*-x86_64", "al2023-ami-x86_64", true),
             ("al2023-*", "al2022-ami", false),

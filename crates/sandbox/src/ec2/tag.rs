@@ -1,4 +1,4 @@
-//! Tags: in create calls, on what exists, and as a list of their own.
+//! Tags: set by create calls, changed on existing resources, and listed.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,7 +15,7 @@ use crate::{
     xml::Xml,
 };
 
-/// No resource has more.
+/// AWS's limit for each resource.
 const MOST_TAGS: usize = 50;
 
 /// Writes a `tagSet`.
@@ -25,7 +25,7 @@ pub(super) fn write(xml: &mut Xml, tags: &Tags) {
     });
 }
 
-/// The tags that `TagSpecification.N` gives each resource type, of which only those of `taggable` can be given any.
+/// The tags of each resource type in `TagSpecification.N`; only the types in `taggable` are accepted.
 pub(super) fn specified(params: &Params<'_>, taggable: &[&str]) -> Result<BTreeMap<String, Tags>, Fault> {
     let mut by_type: BTreeMap<String, Tags> = BTreeMap::new();
     for specification in params.items("TagSpecification") {
@@ -47,7 +47,7 @@ pub(super) fn specified(params: &Params<'_>, taggable: &[&str]) -> Result<BTreeM
     Ok(by_type)
 }
 
-/// The tags that a create call gives the one resource it creates.
+/// The tags that a create call sets on the resource it creates.
 pub(super) fn of_created<T: Row>(params: &Params<'_>) -> Result<Tags, Fault> {
     Ok(specified(params, &[T::KIND])?.remove(T::KIND).unwrap_or_default())
 }
@@ -78,7 +78,7 @@ fn check_count(tags: &Tags) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Everything that can be tagged, seen as ids with tags.
+/// A table of resources with tags, accessed by id.
 trait Taggable {
     fn prefix(&self) -> &'static str;
     fn kind(&self) -> &'static str;
@@ -180,7 +180,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     Ok(done(call))
 }
 
-/// A tag given with a value goes only if it has that value; without tags all go.
+/// A tag with a value is deleted only if it has that value; a call without tags deletes all of them.
 pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let ids = ids(&params)?;

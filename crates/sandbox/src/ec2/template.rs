@@ -37,7 +37,7 @@ impl Row for LaunchTemplate {
     }
 }
 
-/// The id of the template that the call names by id or by name.
+/// The id of the template that the call identifies by id or by name.
 pub(super) fn named(world: &World, call: &Call, params: &Params<'_>) -> Result<String, Fault> {
     match (params.get("LaunchTemplateId"), params.get("LaunchTemplateName")) {
         (Some(_), Some(_)) => Err(Fault::new(
@@ -106,7 +106,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     Ok(one(world, call, world.ec2.templates.entry(&id)))
 }
 
-/// The launch data of a call that makes a template or a version.
+/// The launch data of a call that creates a template or a version.
 pub(super) fn data(params: &Params<'_>) -> Result<super::model::Flat, Fault> {
     let data = launch_data::read(&params.under("LaunchTemplateData"), "LaunchTemplateData.", &[])?;
     if data.is_empty() {
@@ -117,7 +117,7 @@ pub(super) fn data(params: &Params<'_>) -> Result<super::model::Flat, Fault> {
     Ok(data)
 }
 
-/// What a call with the same client token created, if there was one with the same parameters.
+/// The ids that an earlier call with the same client token and parameters created.
 pub(super) fn earlier(world: &World, call: &Call) -> Result<Option<Vec<String>>, Fault> {
     let Some(key) = token_key(call)? else { return Ok(None) };
     match world.ec2.tokens.get(&key) {
@@ -131,7 +131,7 @@ pub(super) fn earlier(world: &World, call: &Call) -> Result<Option<Vec<String>>,
     }
 }
 
-/// Keeps what a call with a client token created.
+/// Stores the ids that a call with a client token created.
 pub(super) fn remember(world: &mut World, call: &Call, ids: Vec<String>) {
     if let Ok(Some(key)) = token_key(call) {
         world.ec2.tokens.insert(key, Token { fingerprint: fingerprint(call), ids });
@@ -141,7 +141,7 @@ pub(super) fn remember(world: &mut World, call: &Call, ids: Vec<String>) {
 fn token_key(call: &Call) -> Result<Option<String>, Fault> {
     let params = call.params();
     let Some(token) = params.get("ClientToken").filter(|token| !token.is_empty()) else { return Ok(None) };
-    // CreateLaunchTemplateVersion documents 128; 64 is the common limit.
+    // `CreateLaunchTemplateVersion` documents a limit of 128; the usual one is 64.
     let most = if call.action.contains("LaunchTemplate") { 128 } else { 64 };
     if token.len() > most || !token.is_ascii() {
         let message = format!("The client token must have at most {most} ASCII characters.");
@@ -184,7 +184,7 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         state.versions.remove(&version);
     }
     state.templates.remove(&id);
-    // A token of a template that is gone must not give it again.
+    // A client token must not return a deleted template.
     let tokens: Vec<String> = state
         .tokens
         .iter()

@@ -15,17 +15,17 @@ use crate::{
     xml::Xml,
 };
 
-/// AWS's quota.
+/// AWS's quota for each template.
 const MOST_VERSIONS: u64 = 10_000;
 
 const FILTERS: &[&str] = &["is-default-version", "image-id", "instance-type", "ebs-optimized", "iam-instance-profile"];
 
-/// The key of a version, which stands after those of smaller numbers.
+/// The key of a version; keys are sorted by number.
 pub(super) fn version_key(template: &str, number: u64) -> String {
     format!("{template}/{number:06}")
 }
 
-/// The version of a template that `$Latest`, `$Default`, nothing or a number names.
+/// The version of a template: `$Latest`, `$Default` (also without a value) or a number.
 pub(super) fn version<'w>(
     world: &'w World,
     call: &Call,
@@ -103,7 +103,7 @@ fn one(world: &World, call: &Call, version: Option<&LaunchTemplateVersion>) -> R
     })
 }
 
-/// Of one template all versions or those named; of all templates `$Latest` and `$Default` only.
+/// For one template, all versions or the given ones; for all templates, only `$Latest` and `$Default`.
 pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let filters = Filters::of(&params, FILTERS)?;

@@ -1,4 +1,4 @@
-//! EC2 as an engine relies on it: the clock is in the calls, so nothing waits.
+//! The EC2 behaviour that an engine relies on. Time is part of the calls, so the tests do not wait.
 
 use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
@@ -15,7 +15,7 @@ fn world() -> World {
     world
 }
 
-/// What a call answers: its XML, or its error code.
+/// The answer to a call: its XML, or its error code.
 fn ask_at(world: &mut World, second: i64, action: &str, query: &str) -> Result<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -30,7 +30,7 @@ fn ask(world: &mut World, action: &str, query: &str) -> Result<String, String> {
     ask_at(world, 0, action, query)
 }
 
-/// Every text of an element.
+/// The texts of all elements with this name.
 fn all<'t>(text: &'t str, element: &str) -> Vec<&'t str> {
     let (open, close) = (format!("<{element}>"), format!("</{element}>"));
     text.split(open.as_str()).skip(1).filter_map(|rest| rest.split(close.as_str()).next()).collect()
@@ -45,7 +45,7 @@ fn subnet(world: &mut World, zone: &str) -> String {
     first(&ask(world, "DescribeSubnets", &query).unwrap(), "subnetId")
 }
 
-/// Parameters of interfaces over the cards, each with so many addresses, under a prefix.
+/// Parameters for interfaces on several cards, with this many addresses each, under a prefix.
 fn interfaces(prefix: &str, subnet: &str, cards: &[u32], addresses: u32) -> String {
     let mut query = String::new();
     let mut number = 0;
@@ -102,7 +102,7 @@ fn an_instance_has_every_interface_and_address_of_its_template() {
 }
 
 #[test]
-fn limits_of_the_type_are_those_of_aws() {
+fn limits_of_the_type_match_aws() {
     let mut world = world();
     let (zone_a, zone_b) = (subnet(&mut world, "eu-west-3a"), subnet(&mut world, "eu-west-3b"));
     let at_limit = interfaces("", &zone_a, &[8], 30);
@@ -129,7 +129,7 @@ fn limits_of_the_type_are_those_of_aws() {
 }
 
 #[test]
-fn a_client_token_launches_once() {
+fn a_client_token_launches_only_once() {
     let mut world = world();
     let run = format!("{}&ClientToken=one", machine("c6in.8xlarge"));
     let id = first(&ask(&mut world, "RunInstances", &run).unwrap(), "instanceId");
@@ -141,7 +141,7 @@ fn a_client_token_launches_once() {
 }
 
 #[test]
-fn an_instance_lives_by_the_clock() {
+fn an_instance_changes_its_state_with_time() {
     let mut world = world();
     let id = first(&ask(&mut world, "RunInstances", &machine("c6in.8xlarge")).unwrap(), "instanceId");
     let by_id = format!("InstanceId.1={id}");
@@ -163,7 +163,7 @@ fn an_instance_lives_by_the_clock() {
 }
 
 #[test]
-fn a_security_group_stays_while_something_needs_it() {
+fn a_security_group_in_use_is_not_deleted() {
     let mut world = world();
     let create = |name: &str| format!("GroupName={name}&GroupDescription=x");
     let used = first(&ask(&mut world, "CreateSecurityGroup", &create("used")).unwrap(), "groupId");
@@ -187,7 +187,7 @@ fn a_security_group_stays_while_something_needs_it() {
 }
 
 #[test]
-fn pages_hold_what_was_asked_for_and_join_up() {
+fn pages_together_have_all_matching_rows() {
     let mut world = world();
     let run = machine("c6in.8xlarge").replace("MaxCount=1", "MaxCount=12");
     let launched = ask(&mut world, "RunInstances", &run).unwrap();
@@ -227,14 +227,14 @@ fn versions_are_found_across_templates() {
     let shown = ask(&mut world, "DescribeLaunchTemplateVersions", wanted).unwrap();
     let mut numbers = all(&shown, "versionNumber");
     numbers.sort_unstable();
-    assert_eq!(numbers, ["1", "1", "2"], "the token made one version only");
+    assert_eq!(numbers, ["1", "1", "2"], "the token created only one version");
     assert_eq!(all(&shown, "versionDescription"), ["digest"]);
     let modify = "LaunchTemplateName=one&SetDefaultVersion=2";
     assert_eq!(first(&ask(&mut world, "ModifyLaunchTemplate", modify).unwrap(), "defaultVersionNumber"), "2");
 }
 
 #[test]
-fn what_is_new_is_not_seen_for_the_lag() {
+fn a_new_resource_is_invisible_during_the_lag() {
     let lag = Duration::from_secs(5);
     let mut world = World::open("123456789012".to_owned(), Duration::ZERO, lag, None).unwrap();
     seed(&mut world, "eu-west-3");
@@ -246,7 +246,7 @@ fn what_is_new_is_not_seen_for_the_lag() {
 }
 
 #[test]
-fn regions_are_worlds_of_their_own() {
+fn regions_are_separate() {
     let mut world = world();
     seed(&mut world, "eu-west-1");
     let shown = ask(&mut world, "DescribeVpcs", "").unwrap();
@@ -255,14 +255,14 @@ fn regions_are_worlds_of_their_own() {
 }
 
 #[test]
-fn every_card_counts_its_devices_from_zero_and_a_number_too_high_ends_the_instance() {
+fn a_device_index_beyond_the_card_terminates_the_instance() {
     let mut world = world();
     let zone_a = subnet(&mut world, "eu-west-3a");
     let machine = machine("c6in.32xlarge");
     let full = interfaces("", &zone_a, &[8, 8], 1);
     let launched = ask(&mut world, "RunInstances", &format!("{machine}{full}")).unwrap();
     let good = first(&launched, "instanceId").clone();
-    // The last interface of the second card gets the number that the card has no place for.
+    // The last interface of the second card gets an index that the card does not have.
     let beyond = full.replace("&NetworkInterface.16.DeviceIndex=7", "&NetworkInterface.16.DeviceIndex=8");
     assert_ne!(beyond, full);
     let launched = ask(&mut world, "RunInstances", &format!("{machine}{beyond}")).unwrap();

@@ -1,4 +1,4 @@
-//! Clusters: made once per name, inactive after they are deleted.
+//! Clusters: created once per name, inactive after their deletion.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -55,9 +55,9 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let name = asked.cluster_name.unwrap_or_else(|| "default".to_owned());
     check_name(&name)?;
     tag::check(&asked.tags)?;
-    // The first cluster of an account has the role made and comes too early for it; a second try works
-    // (aws-samples/run-selenium-tests-at-scale-using-ecs-fargate issue 2). Where the identity may not have it made, there
-    // is a cluster without a role (`CreateCluster`, read November 2026).
+    // The first cluster of an account makes AWS create the service-linked role, and fails because the role does not
+    // exist yet; a second attempt succeeds (aws-samples/run-selenium-tests-at-scale-using-ecs-fargate issue 2). If the
+    // identity may not create the role, the cluster is created without it (`CreateCluster`, read November 2026).
     if world.makes_service_roles && !has_service_role(world) {
         crate::iam::make_service_role(world, SERVICE_ROLE, "ecs.amazonaws.com", call.now);
         return Err(no_service_role());
@@ -65,7 +65,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let settings = with_defaults(asked.settings)?;
     let arn = arn(world, call, &name);
     if let Some(cluster) = world.ecs.clusters.get(&arn).filter(|cluster| cluster.active) {
-        // An existing cluster is handed back as it is, its tags included, if what was asked for is what it is.
+        // An existing cluster is returned unchanged, with its own tags, if its settings match.
         if cluster.settings != settings
             || cluster.configuration != asked.configuration
             || cluster.capacity_providers != asked.capacity_providers
@@ -184,7 +184,7 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
     Ok(json!({ "cluster": shown(world, call, &arn, true, true) }))
 }
 
-/// The ARN of the active cluster of this name or ARN; the name is `default` if none is given.
+/// The ARN of the active cluster with this name or ARN; without one, of the cluster `default`.
 pub(super) fn active(world: &World, call: &Call, id: Option<&str>) -> Result<String, Fault> {
     let arn = arn(world, call, id.unwrap_or("default"));
     match world.ecs.clusters.get(&arn) {
@@ -194,7 +194,7 @@ pub(super) fn active(world: &World, call: &Call, id: Option<&str>) -> Result<Str
     }
 }
 
-/// The ARN of the cluster of this name or ARN, active or not.
+/// The ARN of the cluster with this name or ARN, active or not.
 pub(super) fn known(world: &World, call: &Call, id: Option<&str>) -> Result<String, Fault> {
     let arn = arn(world, call, id.unwrap_or("default"));
     match world.ecs.clusters.get(&arn) {

@@ -1,4 +1,4 @@
-//! What a task definition must be before it is registered, and what AWS fills in.
+//! Checks a task definition before it is registered, and fills in AWS's defaults.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::client;
 use crate::call::Fault;
 
-/// Fargate's CPU units with their memory in MiB: smallest, largest, step (ECS developer guide, read August 2026).
-/// The smallest size, 256 units, takes 512, 1,024 or 2,048 MiB and is not in the table.
+/// Fargate's CPU units with their memory in MiB: smallest, largest, step (ECS developer guide, read August 2026). The
+/// smallest size is not in the table: 256 units allow 512, 1,024 or 2,048 MiB.
 const FARGATE_SIZES: [(u32, u32, u32, u32); 6] = [
     (512, 1_024, 4_096, 1_024),
     (1_024, 2_048, 8_192, 1_024),
@@ -18,7 +18,7 @@ const FARGATE_SIZES: [(u32, u32, u32, u32); 6] = [
     (16_384, 32_768, 122_880, 8_192),
 ];
 
-/// Refuses a definition as AWS would. `arn` is how ARNs of its region begin.
+/// Refuses a definition as AWS does. `arn` is the prefix of ARNs in its region.
 pub(super) fn check(body: &Map<String, Value>, arn: &str) -> Result<(), Fault> {
     let containers = body.get("containerDefinitions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if containers.is_empty() {
@@ -155,7 +155,7 @@ fn check_container(
     Ok(())
 }
 
-/// Fills in what AWS answers for members that were not given.
+/// Fills in the members that AWS returns with a default.
 pub(super) fn fill_defaults(body: &mut Map<String, Value>) {
     let awsvpc = body.get("networkMode").and_then(Value::as_str) == Some("awsvpc");
     let Some(Value::Array(containers)) = body.get_mut("containerDefinitions") else { return };

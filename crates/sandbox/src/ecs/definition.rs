@@ -1,4 +1,4 @@
-//! Task definitions: every registration mints a revision, which never changes again but for its status and tags.
+//! Task definitions. Every registration creates a revision, of which later only the status and the tags can change.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::{
     world::World,
 };
 
-/// What a registration may carry besides its family, containers and tags, and is given back as it came.
+/// Members of a registration besides family, containers and tags; they are returned unchanged.
 const KEPT: [&str; 14] = [
     "taskRoleArn",
     "executionRoleArn",
@@ -37,7 +37,7 @@ pub(super) struct Definition {
     pub revision: u32,
     pub status: Status,
     pub tags: Vec<Tag>,
-    /// The registered members, containers included, with AWS's defaults filled in.
+    /// The registered members, including the containers, with AWS's defaults.
     pub body: Map<String, Value>,
     registered: Timestamp,
     registered_by: String,
@@ -54,7 +54,7 @@ pub(super) enum Status {
 }
 
 impl Definition {
-    /// A member of the body as text, empty if it is not there.
+    /// A member of the body as text; empty if it does not exist.
     pub(super) fn text(&self, member: &str) -> &str {
         self.body.get(member).and_then(Value::as_str).unwrap_or_default()
     }
@@ -162,7 +162,7 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
         Some("DELETE_IN_PROGRESS") => Status::DeleteInProgress,
         Some(other) => return Err(client(format!("Invalid task definition status: {other}"))),
     };
-    // `familyPrefix` is a whole family name here, as on AWS, its own name notwithstanding.
+    // Despite its name, AWS compares `familyPrefix` with the whole family name.
     let rows = world
         .ecs
         .definitions
@@ -254,7 +254,7 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
     Ok(json!({ "taskDefinitions": deleted, "failures": failures }))
 }
 
-/// By ARN, by `family:revision`, or the newest active revision of a family.
+/// Finds a definition by ARN, by `family:revision`, or the newest active revision of a family.
 pub(super) fn find<'w>(world: &'w World, call: &Call, id: &str) -> Option<(&'w str, &'w Definition)> {
     let arn_prefix = format!("{}:ecs:{}:{}:task-definition/", call.arn(), call.region, world.account);
     let id = id.strip_prefix(&arn_prefix).unwrap_or(id);

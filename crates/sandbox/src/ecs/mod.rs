@@ -1,7 +1,7 @@
-//! Elastic Container Service: clusters, task definitions, services on Fargate and the tasks that these run.
+//! Elastic Container Service: clusters, task definitions, services on Fargate, and the tasks of these services.
 //!
-//! Tasks that run are no rows: what a service runs follows from its deployment, the time since, and the world's pace.
-//! Those that were told to stop are (`task.rs`).
+//! Running tasks are not stored: they follow from the service's deployment, the elapsed time and the sandbox's pace.
+//! Tasks that have been asked to stop are stored (`task.rs`).
 
 mod cluster;
 mod container;
@@ -29,13 +29,13 @@ use crate::{
 pub struct State {
     /// By ARN.
     clusters: Table<cluster::Cluster>,
-    /// By ARN, the deleted ones included: a revision number is never given twice.
+    /// By ARN, including deleted ones, so that a revision number is never used twice.
     definitions: Table<definition::Definition>,
-    /// By ARN, the inactive ones included.
+    /// By ARN, including inactive ones.
     services: Table<service::Service>,
-    /// Tasks that were told to stop, by deployment and number.
+    /// Tasks that have been asked to stop, by deployment and number.
     leaving: Table<task::Leaving>,
-    /// Since this process began.
+    /// Counted since this process started.
     most_tasks: task::MostTasks,
 }
 
@@ -50,14 +50,14 @@ impl State {
         ]
     }
 
-    /// Whether a task that is not STOPPED stands behind this security group, or in this subnet.
+    /// Whether a task that is not STOPPED uses this security group or this subnet.
     pub(crate) fn uses_network(&self, id: &str, now: Timestamp, pace: SignedDuration) -> bool {
         let is_left = |task: &task::Leaving| task.stage(now, pace) != task::Stage::Stopped;
         self.services.values().any(|service| service.has_tasks() && service.network().iter().any(|one| one == id))
             || self.leaving.values().any(|task| is_left(task) && task.network.iter().any(|one| one == id))
     }
 
-    /// The most tasks that were not STOPPED at once, by the ARN of their service.
+    /// The highest number of tasks that were not STOPPED at the same time, by the ARN of their service.
     pub(crate) fn most_tasks(&self) -> &BTreeMap<String, u64> {
         &self.most_tasks
     }
@@ -94,15 +94,15 @@ pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     answer.map(Reply::Json)
 }
 
-/// Brings the tasks that are on their way out up to date.
+/// Updates the tasks that are stopping.
 pub(crate) fn settle(world: &mut World, now: Timestamp) {
     task::settle(world, now);
 }
 
-/// The role that ECS itself works with.
+/// The service-linked role of ECS.
 const SERVICE_ROLE: &str = "AWSServiceRoleForECS";
 
-/// Whether ECS can work in this account. An account that has a cluster has had the role made.
+/// Whether ECS has its role in this account. It does if the account has a cluster.
 fn has_service_role(world: &World) -> bool {
     let has_cluster = || world.makes_service_roles && world.ecs.clusters.values().next().is_some();
     world.iam.has_service_role(SERVICE_ROLE) || has_cluster()
@@ -120,7 +120,7 @@ fn invalid(message: impl Into<String>) -> Fault {
     Fault::new("InvalidParameterException", message)
 }
 
-/// A page's answer: `{ member: rows, nextToken }`.
+/// A page in an answer: `{ member: rows, nextToken }`.
 fn listed(member: &str, rows: Vec<Value>, next: Option<String>) -> Value {
     let mut answer = serde_json::Map::new();
     answer.insert(member.to_owned(), rows.into());
@@ -130,7 +130,7 @@ fn listed(member: &str, rows: Vec<Value>, next: Option<String>) -> Value {
     Value::Object(answer)
 }
 
-/// What a list call asks of its pages; AWS's largest page is 100.
+/// The page size of a list call; AWS's maximum is 100.
 fn page_size(asked: Option<usize>) -> Result<usize, Fault> {
     match asked {
         None => Ok(100),

@@ -1,4 +1,4 @@
-//! Services: created once per name and cluster, rolled over to new definitions, drained when deleted.
+//! Services: created once per name and cluster, updated to new definitions, drained when deleted.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{
     world::World,
 };
 
-/// What a service carries besides the members of `Service`, and is given back as it came.
+/// Members that a service has besides those of `Service`; they are returned unchanged.
 const KEPT: [&str; 16] = [
     "launchType",
     "capacityProviderStrategy",
@@ -38,7 +38,7 @@ const KEPT: [&str; 16] = [
     "serviceRegistries",
 ];
 
-/// Those of them whose change makes tasks start anew.
+/// Those of them that start new tasks when they change.
 const ROLLING: [&str; 5] =
     ["networkConfiguration", "platformVersion", "capacityProviderStrategy", "loadBalancers", "serviceRegistries"];
 
@@ -50,13 +50,13 @@ pub(super) struct Service {
     pub tags: Vec<Tag>,
     pub body: Map<String, Value>,
     pub created: Timestamp,
-    /// When it began to drain.
+    /// When it started to drain.
     pub deleted: Option<Timestamp>,
     pub primary: Deployment,
-    /// What the primary deployment takes over from.
+    /// The deployment that the primary one replaces.
     pub previous: Option<Deployment>,
     client_token: Option<String>,
-    /// The create request, by which a repetition is known.
+    /// The create request, which identifies a repeated one.
     request: String,
 }
 
@@ -67,12 +67,12 @@ pub(super) struct Deployment {
     pub definition: String,
     pub started: Timestamp,
     pub desired: u64,
-    /// When `desired` was last changed, and how many tasks ran then.
+    /// When `desired` was last changed, and how many tasks ran at that time.
     pub scaled: Timestamp,
     pub running_before: u64,
     /// Why its tasks cannot start.
     pub blocked: Option<String>,
-    /// The number of its oldest task: how many of them were told to stop.
+    /// The number of its oldest task, which is how many tasks have been asked to stop.
     #[serde(default)]
     pub first: u64,
 }
@@ -106,22 +106,22 @@ impl Deployment {
 }
 
 impl Service {
-    /// How many tasks of the primary deployment there are.
+    /// The numbers of tasks of the primary deployment.
     pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
         if self.deleted.is_some() { Counts::default() } else { self.primary.counts(now, pace) }
     }
 
-    /// Whether it has drained after it was deleted.
+    /// Whether it was deleted and has drained.
     pub(super) fn is_inactive(&self, now: Timestamp, pace: SignedDuration) -> bool {
         self.deleted.is_some_and(|deleted| now >= deleted + pace)
     }
 
-    /// Whether it has tasks that were not told to stop.
+    /// Whether it has tasks that have not been asked to stop.
     pub(super) fn has_tasks(&self) -> bool {
         self.deleted.is_none() && self.primary.desired > 0
     }
 
-    /// The subnets and security groups that its tasks stand in.
+    /// The subnets and security groups of its tasks.
     pub(super) fn network(&self) -> Vec<String> {
         let Some(network) = self.body.get("networkConfiguration").map(|network| &network["awsvpcConfiguration"]) else {
             return Vec::new();
@@ -222,7 +222,7 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
     }
     let (definition, row) = match &asked.task_definition {
         Some(id) => usable(world, call, id)?,
-        // A service that runs an inactive revision can still be scaled.
+        // A service with an inactive revision can still be scaled.
         None => definition::find(world, call, &service.primary.definition)
             .ok_or_else(|| client("TaskDefinition not found."))?,
     };
@@ -245,11 +245,11 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let pace = world.pace();
     let desired = asked.desired_count.unwrap_or(service.primary.desired);
     if rolls {
-        // Tasks that are told to stop count toward neither percentage, so their successors do not wait until they are
+        // A task that has been asked to stop counts for neither percentage, so its successor starts before it is
         // STOPPED (aws/containers-roadmap issue 959).
         let minimum = service.body.get("deploymentConfiguration").and_then(|it| it["minimumHealthyPercent"].as_u64());
-        let told = (minimum.unwrap_or(100) == 0 || desired == 0).then_some(call.now);
-        task::send_away(world, &earlier, earlier.primary.desired, told, call.now);
+        let stop_at = (minimum.unwrap_or(100) == 0 || desired == 0).then_some(call.now);
+        task::send_stop(world, &earlier, earlier.primary.desired, stop_at, call.now);
         let id = deployment_id(&world.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
         primary.blocked = blocked(world, call, &primary.definition);
@@ -257,7 +257,7 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
     } else if desired != service.primary.desired {
         service.primary.running_before = service.primary.counts(call.now, pace).running;
         if let Some(too_many) = service.primary.desired.checked_sub(desired) {
-            task::send_away(world, &earlier, too_many, Some(call.now), call.now);
+            task::send_stop(world, &earlier, too_many, Some(call.now), call.now);
             service.primary.first += too_many;
         }
         service.primary.desired = desired;
@@ -280,7 +280,7 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
             return Err(invalid("The service cannot be stopped while it is scaled above 0."));
         }
         None => {
-            task::send_away(world, &service, service.primary.desired, Some(call.now), call.now);
+            task::send_stop(world, &service, service.primary.desired, Some(call.now), call.now);
             if let Some(service) = world.ecs.services.get_mut(&arn) {
                 service.deleted = Some(call.now);
             }
@@ -302,7 +302,7 @@ pub(super) fn arn(cluster: &str, name: &str) -> String {
     format!("{}/{name}", cluster.replacen(":cluster/", ":service/", 1))
 }
 
-/// Starts tasks that were waiting for something which is there by now.
+/// Starts tasks that waited for a resource which now exists.
 pub(super) fn settle(world: &mut World, call: &Call, arn: &str) {
     let Some(service) = world.ecs.services.get(arn) else { return };
     if service.deleted.is_some() || service.primary.blocked.is_none() {
@@ -348,8 +348,8 @@ fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<()
     Ok(())
 }
 
-/// Rebalancing starts a task before it stops another one, so it needs room above 100 % (Amazon ECS developer guide,
-/// "Balancing an Amazon ECS service across Availability Zones", read November 2026).
+/// Rebalancing starts a task before it stops another one, so `maximumPercent` must be above 100 (Amazon ECS developer
+/// guide, "Balancing an Amazon ECS service across Availability Zones", read November 2026).
 fn check_rebalancing(body: &Map<String, Value>) -> Result<(), Fault> {
     let maximum = body.get("deploymentConfiguration").and_then(|it| it["maximumPercent"].as_u64()).unwrap_or(200);
     if maximum <= 100 && body.get("availabilityZoneRebalancing").is_some_and(|it| it == "ENABLED") {
@@ -401,7 +401,7 @@ fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definiti
     Ok(())
 }
 
-/// Why tasks of this definition would not start: AWS accepts the service and reports it in the events.
+/// Why tasks of this definition cannot start. AWS accepts the service and reports the reason in its events.
 fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
     let definition = world.ecs.definitions.get(definition)?;
     for member in ["executionRoleArn", "taskRoleArn"] {
@@ -436,7 +436,7 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
                 continue;
             }
             let allowed = world.secrets.readable(from, &world.account).and_then(|arn| {
-                // Access is evaluated for the whole ARN, however short the one that was asked by.
+                // The policy is evaluated with the complete ARN, even if the container has a short one.
                 if world.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
                     return Ok(());
                 }
@@ -462,7 +462,7 @@ fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
     body.entry("enableECSManagedTags").or_insert_with(|| json!(false));
     body.entry("enableExecuteCommand").or_insert_with(|| json!(false));
     body.entry("propagateTags").or_insert_with(|| json!("NONE"));
-    // What is not compatible stays disabled; every service of ours is of that kind.
+    // ECS disables it for services that do not support it; all services here are of that kind.
     body.entry("availabilityZoneRebalancing").or_insert_with(|| json!("DISABLED"));
     for list in ["placementConstraints", "placementStrategy", "loadBalancers", "serviceRegistries"] {
         body.entry(list).or_insert_with(|| json!([]));
@@ -491,7 +491,7 @@ fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
     body
 }
 
-/// The create request in one line, its token left out.
+/// The create request without its token, on one line.
 fn request_of(call: &Call) -> String {
     let Input::Json(document) = &call.input else { return String::new() };
     let mut document = document.clone();
@@ -501,7 +501,7 @@ fn request_of(call: &Call) -> String {
     hex_id(&document.to_string(), 64)
 }
 
-/// Deployment ids are 19 decimal digits.
+/// Deployment ids have 19 decimal digits.
 fn deployment_id(seed: &str) -> String {
     let number = u64::from_str_radix(&hex_id(seed, 15), 16).unwrap_or_default();
     format!("ecs-svc/{number:019}")

@@ -1,4 +1,4 @@
-//! What services, their deployments and their tasks look like from outside.
+//! Services, their deployments and their tasks as the API shows them.
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Deserialize;
@@ -50,7 +50,7 @@ pub(super) fn describe(world: &mut World, call: &Call) -> Result<Value, Fault> {
     Ok(json!({ "services": services, "failures": failures }))
 }
 
-/// An inactive service can be described for a while; here for an hour.
+/// An inactive service can be described for some time; here for an hour.
 fn is_shown(world: &World, call: &Call, arn: &str) -> bool {
     world.ecs.services.get(arn).is_some_and(|service| {
         world.visible(service.created, call.now) && service.deleted.is_none_or(|deleted| call.now < deleted + 1.hour())
@@ -91,7 +91,7 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
 pub(super) fn list_tasks(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
     let cluster = cluster::active(world, call, list.cluster.as_deref())?;
-    // A service that is gone is not there to be listed by (turbot/steampipe-plugin-aws issue 1415).
+    // Tasks cannot be listed by the name of a deleted service (turbot/steampipe-plugin-aws issue 1415).
     if let Some(name) = &list.service_name {
         let arn = service::find(world, &cluster, name)?;
         if world.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, world.pace())) {
@@ -135,7 +135,7 @@ pub(super) fn describe_tasks(world: &mut World, call: &Call) -> Result<Value, Fa
     Ok(json!({ "tasks": found, "failures": failures }))
 }
 
-/// Every task of a cluster, those that stopped a while ago included.
+/// Every task of a cluster, including recently stopped ones.
 fn tasks(world: &mut World, call: &Call, cluster: &str) -> Vec<Value> {
     let rows = world.ecs.services.iter().filter(|(_, service)| service.cluster == cluster);
     let arns: Vec<String> = rows.map(|(arn, _)| arn.to_owned()).collect();
@@ -157,7 +157,7 @@ fn tasks(world: &mut World, call: &Call, cluster: &str) -> Vec<Value> {
                 created: *started,
                 launch_type: service.body.get("launchType").cloned(),
                 network: Vec::new(),
-                told: None,
+                asked: None,
                 stop_seconds: 0,
             };
             shown_task(world, &task, if index < counts.running { Stage::Running } else { Stage::Pending })
@@ -215,8 +215,8 @@ fn shown_task(world: &World, task: &Leaving, stage: Stage) -> Value {
     if stage != Stage::Pending {
         shown["startedAt"] = epoch(task.created + world.pace());
     }
-    if let Some(told) = task.told.filter(|_| stage.desired() == "STOPPED") {
-        shown["stoppingAt"] = epoch(told);
+    if let Some(asked) = task.asked.filter(|_| stage.desired() == "STOPPED") {
+        shown["stoppingAt"] = epoch(asked);
         shown["stopCode"] = "ServiceSchedulerInitiated".into();
     }
     shown
@@ -226,7 +226,7 @@ fn task_id(deployment: &str, number: u64) -> String {
     hex_id(&format!("{deployment} {number}"), 32)
 }
 
-/// A service as `DescribeServices` shows it.
+/// A service in the answer of `DescribeServices`.
 pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value {
     let Some(service) = world.ecs.services.get(arn) else { return Value::Null };
     let pace = world.pace();
@@ -331,7 +331,7 @@ fn deployment(service: &Service, deployment: &Deployment, status: &str, counts: 
     shown
 }
 
-/// Newest first.
+/// The newest event comes first.
 fn events(service: &Service, call: &Call, pace: SignedDuration) -> Value {
     let Service { name, primary, .. } = service;
     let event = |at: Timestamp, text: String| {

@@ -11,7 +11,7 @@ use crate::{
     world::World,
 };
 
-/// One tag, as ECS writes it.
+/// One tag in ECS's format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tag {
     pub key: String,
@@ -19,7 +19,7 @@ pub(super) struct Tag {
     pub value: String,
 }
 
-/// Refuses what AWS refuses: more than 50 tags, the same key twice, reserved keys, overlong texts.
+/// Refuses what AWS refuses: more than 50 tags, duplicate keys, reserved keys, texts that are too long.
 pub(super) fn check(tags: &[Tag]) -> Result<(), Fault> {
     if tags.len() > limits::MOST_TAGS {
         return Err(invalid("The number of tags exceeds the limit of 50."));

@@ -1,8 +1,8 @@
-//! Tasks that are on their way out, and how many there are at once.
+//! Tasks that are stopping, and the number of tasks that exist at the same time.
 //!
-//! A task that runs is no row: it follows from its deployment. Once it is told to stop it becomes one, because it outlives
-//! its deployment, and its service: it is STOPPING for as long as its containers may take, then its network interface
-//! goes, and only then it is STOPPED. Until then it holds its security groups and its cluster.
+//! A running task is not stored, because it follows from its deployment. Once it is asked to stop it is stored, because
+//! it can outlive its deployment and its service: it is STOPPING for the stop timeout of its containers, then its
+//! network interface is deleted, and only then it is STOPPED. Until then it holds its security groups and its cluster.
 
 use std::collections::BTreeMap;
 
@@ -13,32 +13,34 @@ use serde_json::Value;
 use super::service::{Deployment, Service};
 use crate::world::World;
 
-/// What a container without `stopTimeout` may take, in seconds (Amazon ECS task definition parameters, read November 2026).
+/// The stop timeout of a container without `stopTimeout`, in seconds (Amazon ECS task definition parameters, read
+/// November 2026).
 const DEFAULT_STOP_SECONDS: i32 = 30;
 
-/// So many seconds of a `stopTimeout` pass in one pace: 120 take two.
+/// How many seconds of a `stopTimeout` one pace stands for, so 120 seconds take two paces.
 const SECONDS_PER_PACE: i32 = 60;
 
-/// A task that was told to stop, or that stops as soon as its successor is healthy.
+/// A task that has been asked to stop, or will be once its successor is healthy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Leaving {
     pub cluster: String,
     pub service: String,
-    /// The deployment that started it, and which one of its tasks it is.
+    /// The deployment that started it, and its number in that deployment.
     pub deployment: String,
     pub number: u64,
     pub definition: String,
     pub created: Timestamp,
     pub launch_type: Option<Value>,
-    /// The subnets and security groups it stands in.
+    /// Its subnets and security groups.
     pub network: Vec<String>,
-    /// When it was told to stop.
-    pub told: Option<Timestamp>,
-    /// How long its containers take to stop.
+    /// When it was asked to stop.
+    #[serde(rename = "told")]
+    pub asked: Option<Timestamp>,
+    /// How long its containers take to stop, in seconds.
     pub stop_seconds: i32,
 }
 
-/// How far a task has come.
+/// The state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Pending,
@@ -49,7 +51,7 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// As `lastStatus` spells it.
+    /// The value of `lastStatus`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -60,7 +62,7 @@ impl Stage {
         }
     }
 
-    /// As `desiredStatus` spells it.
+    /// The value of `desiredStatus`.
     pub(super) fn desired(self) -> &'static str {
         if matches!(self, Self::Pending | Self::Running) { "RUNNING" } else { "STOPPED" }
     }
@@ -68,8 +70,8 @@ impl Stage {
 
 impl Leaving {
     pub(super) fn stage(&self, now: Timestamp, pace: SignedDuration) -> Stage {
-        let Some(told) = self.told.filter(|told| now >= *told) else { return Stage::Running };
-        let since = now.duration_since(told);
+        let Some(asked) = self.asked.filter(|asked| now >= *asked) else { return Stage::Running };
+        let since = now.duration_since(asked);
         let stopping = pace.saturating_mul(self.stop_seconds) / SECONDS_PER_PACE;
         match () {
             () if since < stopping => Stage::Stopping,
@@ -78,15 +80,15 @@ impl Leaving {
         }
     }
 
-    /// Stopped tasks are shown for an hour (`ListTasks`, read November 2026).
+    /// Stopped tasks are listed for an hour (`ListTasks`, read November 2026).
     pub(super) fn is_shown(&self, now: Timestamp) -> bool {
-        self.told.is_none_or(|told| now < told + 1.hour())
+        self.asked.is_none_or(|asked| now < asked + 1.hour())
     }
 }
 
-/// Turns `count` tasks of a service's primary deployment, the oldest first, into rows that stop now, or once their
+/// Stores `count` tasks of a service's primary deployment, the oldest first, as tasks that stop now or once their
 /// successors are healthy.
-pub(super) fn send_away(world: &mut World, service: &Service, count: u64, told: Option<Timestamp>, now: Timestamp) {
+pub(super) fn send_stop(world: &mut World, service: &Service, count: u64, asked: Option<Timestamp>, now: Timestamp) {
     let deployment = &service.primary;
     if deployment.blocked.is_some() {
         return;
@@ -103,8 +105,8 @@ pub(super) fn send_away(world: &mut World, service: &Service, count: u64, told: 
             created: deployment.started,
             launch_type: service.body.get("launchType").cloned(),
             network: service.network(),
-            told,
-            // One that does not run yet has nothing to stop.
+            asked,
+            // A task that does not run yet has nothing to stop.
             stop_seconds: if number < deployment.first + running { stop_seconds } else { 0 },
         };
         world.ecs.leaving.insert(format!("{}/{number}", deployment.id), row);
@@ -118,30 +120,30 @@ fn stop_seconds(world: &World, deployment: &Deployment) -> i32 {
     containers.iter().map(|container| of(container).unwrap_or(DEFAULT_STOP_SECONDS)).max().unwrap_or(0)
 }
 
-/// Tells tasks whose successors are healthy by now to stop, and forgets those that nobody is shown any more.
+/// Asks tasks to stop whose successors are healthy now, and deletes tasks that are no longer listed.
 pub(super) fn settle(world: &mut World, now: Timestamp) {
     let pace = world.pace();
-    let mut told = Vec::new();
+    let mut asked = Vec::new();
     let mut over = Vec::new();
     for (id, task) in world.ecs.leaving.iter() {
         if !task.is_shown(now) {
             over.push(id.to_owned());
-        } else if task.told.is_none() {
+        } else if task.asked.is_none() {
             let mut services = world.ecs.services.values();
             let service = services.find(|one| one.cluster == task.cluster && one.name == task.service);
             match service {
                 Some(Service { deleted: None, primary, .. }) if primary.is_complete(now, pace) => {
-                    told.push((id.to_owned(), primary.started + pace));
+                    asked.push((id.to_owned(), primary.started + pace));
                 }
                 Some(Service { deleted: None, .. }) => {}
-                Some(Service { deleted: Some(deleted), .. }) => told.push((id.to_owned(), *deleted)),
-                None => told.push((id.to_owned(), now)),
+                Some(Service { deleted: Some(deleted), .. }) => asked.push((id.to_owned(), *deleted)),
+                None => asked.push((id.to_owned(), now)),
             }
         }
     }
-    for (id, at) in told {
+    for (id, at) in asked {
         if let Some(task) = world.ecs.leaving.get_mut(&id) {
-            task.told = Some(at);
+            task.asked = Some(at);
         }
     }
     for id in over {
@@ -149,7 +151,7 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
     }
 }
 
-/// How many tasks of a service's name in its cluster are not STOPPED.
+/// How many tasks are not STOPPED, of all services with this name in the cluster.
 pub(super) fn unstopped(world: &World, cluster: &str, name: &str, now: Timestamp) -> u64 {
     let pace = world.pace();
     let services = world.ecs.services.values().filter(|service| service.cluster == cluster && service.name == name);
@@ -158,7 +160,7 @@ pub(super) fn unstopped(world: &World, cluster: &str, name: &str, now: Timestamp
     live + leaving.filter(|task| task.stage(now, pace) != Stage::Stopped).map(|_| 1).sum::<u64>()
 }
 
-/// Keeps the most tasks that each service ever had at once.
+/// Updates the highest number of tasks of each service.
 pub(super) fn count(world: &mut World, now: Timestamp) {
     let mut most = std::mem::take(&mut world.ecs.most_tasks);
     for (arn, service) in world.ecs.services.iter() {
@@ -169,5 +171,5 @@ pub(super) fn count(world: &mut World, now: Timestamp) {
     world.ecs.most_tasks = most;
 }
 
-/// The most tasks that were not STOPPED at once, by the ARN of their service.
+/// The highest number of tasks that were not STOPPED at the same time, by the ARN of their service.
 pub(super) type MostTasks = BTreeMap<String, u64>;

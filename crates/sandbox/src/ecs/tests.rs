@@ -1,4 +1,4 @@
-//! Services over time: the clock is in the calls, so nothing waits.
+//! Services over time. Time is part of the calls, so the tests do not wait.
 
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn service(world: &mut World) -> Value {
     })
 }
 
-/// Lets the execution role do everything with what has such an ARN, and nothing else but write logs.
+/// Allows the execution role everything on resources with such an ARN, and otherwise only to write logs.
 fn allow(world: &mut World, arn: &str) {
     let policy = format!(
         r#"{{"Statement":[{{"Effect":"Allow","Action":"logs:*","Resource":"*"}},
@@ -56,7 +56,7 @@ fn allow(world: &mut World, arn: &str) {
     crate::iam::handle(world, &query_call("PutRolePolicy", &put)).unwrap();
 }
 
-/// A world with a cluster, a definition and what its tasks need.
+/// A sandbox with a cluster, a definition and the resources that its tasks need.
 fn world() -> World {
     let mut world = testing::world();
     let first = json_call("", 0, Value::Null);
@@ -65,7 +65,7 @@ fn world() -> World {
     crate::iam::handle(&mut world, &query_call("CreateRole", &role)).unwrap();
     allow(&mut world, "*");
     logs::handle(&mut world, &json_call("CreateLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
-    // The first one has the service-linked role made.
+    // The first call makes AWS create the service-linked role.
     let early = try_ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" })).unwrap_err();
     assert!(early.message.contains("service linked role"), "{}", early.message);
     ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" }));
@@ -79,7 +79,7 @@ fn described(world: &mut World, second: i64) -> Value {
 }
 
 #[test]
-fn a_rollout_completes_after_the_pace_and_not_before() {
+fn a_rollout_completes_only_after_the_pace() {
     let mut world = world();
     let service = service(&mut world);
     ask(&mut world, 0, "CreateService", service.clone());
@@ -92,7 +92,7 @@ fn a_rollout_completes_after_the_pace_and_not_before() {
 }
 
 #[test]
-fn an_update_stops_the_old_task_first_where_nothing_has_to_stay_healthy() {
+fn an_update_stops_the_old_task_first_if_none_must_stay_healthy() {
     let mut world = world();
     let service = service(&mut world);
     ask(&mut world, 0, "CreateService", service.clone());
@@ -107,7 +107,7 @@ fn an_update_stops_the_old_task_first_where_nothing_has_to_stay_healthy() {
     assert!(after["taskDefinition"].as_str().unwrap().ends_with("cp:2"));
 }
 
-/// The `lastStatus` of every task that is listed, whatever its `desiredStatus`.
+/// The `lastStatus` of every listed task, whatever its `desiredStatus`.
 fn statuses(world: &mut World, second: i64) -> Vec<String> {
     let mut statuses = Vec::new();
     for desired in ["RUNNING", "STOPPED"] {
@@ -123,7 +123,7 @@ fn statuses(world: &mut World, second: i64) -> Vec<String> {
 }
 
 #[test]
-fn an_old_task_that_is_stopping_does_not_keep_the_new_one_from_starting() {
+fn a_new_task_starts_while_the_old_one_is_stopping() {
     let mut world = world();
     let service = service(&mut world);
     let mut slow = definition();
@@ -139,7 +139,7 @@ fn an_old_task_that_is_stopping_does_not_keep_the_new_one_from_starting() {
 }
 
 #[test]
-fn tasks_of_a_deleted_service_outlive_it_and_hold_its_cluster() {
+fn tasks_of_a_deleted_service_still_hold_its_cluster() {
     let mut world = world();
     let service = service(&mut world);
     let mut slow = definition();
@@ -157,7 +157,7 @@ fn tasks_of_a_deleted_service_outlive_it_and_hold_its_cluster() {
 }
 
 #[test]
-fn rebalancing_needs_room_above_what_is_desired() {
+fn rebalancing_needs_a_maximum_above_100_percent() {
     let mut world = world();
     let mut service = service(&mut world);
     service["availabilityZoneRebalancing"] = "ENABLED".into();
@@ -169,7 +169,7 @@ fn rebalancing_needs_room_above_what_is_desired() {
 }
 
 #[test]
-fn an_account_whose_role_may_not_be_made_has_clusters_and_no_services() {
+fn without_the_service_role_clusters_work_and_services_do_not() {
     let mut world = testing::world();
     world.makes_service_roles = false;
     let first = json_call("", 0, Value::Null);
@@ -181,7 +181,7 @@ fn an_account_whose_role_may_not_be_made_has_clusters_and_no_services() {
 }
 
 #[test]
-fn an_update_overlaps_the_tasks_where_all_have_to_stay_healthy() {
+fn an_update_overlaps_the_tasks_if_all_must_stay_healthy() {
     let mut world = world();
     let mut overlapping = service(&mut world);
     overlapping["deploymentConfiguration"]["minimumHealthyPercent"] = 100.into();
@@ -194,7 +194,7 @@ fn an_update_overlaps_the_tasks_where_all_have_to_stay_healthy() {
 }
 
 #[test]
-fn the_same_token_gives_the_same_service_and_another_is_refused() {
+fn the_same_token_returns_the_same_service_and_another_is_refused() {
     let mut world = world();
     let service = service(&mut world);
     let first = ask(&mut world, 0, "CreateService", service.clone());
@@ -227,7 +227,7 @@ fn a_deleted_service_drains_before_its_name_and_cluster_are_free() {
 }
 
 #[test]
-fn tasks_whose_log_group_is_missing_wait_for_it_and_say_so() {
+fn tasks_wait_for_a_missing_log_group_and_report_it() {
     let mut world = world();
     logs::handle(&mut world, &json_call("DeleteLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
     let service = service(&mut world);
@@ -242,7 +242,7 @@ fn tasks_whose_log_group_is_missing_wait_for_it_and_say_so() {
 
 const TOKEN: &str = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token";
 
-/// Why the task does not start that gets this secret, where its execution role may read the secret of another ARN.
+/// Why a task with this secret does not start, if its execution role may read the secret with the allowed ARN.
 fn blocked(from: &str, allowed: &str) -> Option<String> {
     let mut world = world();
     allow(&mut world, allowed);
@@ -267,10 +267,10 @@ fn blocked(from: &str, allowed: &str) -> Option<String> {
 }
 
 #[test]
-fn a_secret_is_read_only_where_the_policy_names_its_whole_arn() {
+fn a_secret_is_readable_only_if_the_policy_has_its_complete_arn() {
     let whole = format!("{TOKEN}-AbCdEf");
     assert_eq!(blocked(&whole, &whole), None);
-    assert_eq!(blocked(TOKEN, &whole), None, "a short ARN finds the secret all the same");
+    assert_eq!(blocked(TOKEN, &whole), None, "a short ARN also finds the secret");
     for from in [TOKEN, &whole] {
         let reason = blocked(from, TOKEN).unwrap();
         assert!(reason.contains("secretsmanager:GetSecretValue on resource: ") && reason.contains(&whole), "{reason}");
@@ -279,7 +279,7 @@ fn a_secret_is_read_only_where_the_policy_names_its_whole_arn() {
 }
 
 #[test]
-fn a_key_and_a_version_of_a_secret_must_be_there() {
+fn a_key_and_a_version_of_a_secret_must_exist() {
     assert_eq!(blocked("DB:password::", "*"), None);
     assert_eq!(blocked("DB:password:AWSCURRENT:", "*"), None);
     assert!(blocked("DB:user::", "*").unwrap().contains("did not contain json key user"));
@@ -290,7 +290,7 @@ fn a_key_and_a_version_of_a_secret_must_be_there() {
 }
 
 #[test]
-fn a_role_that_may_not_write_logs_or_is_not_for_tasks_starts_nothing() {
+fn a_role_needs_permission_for_logs_and_trust_for_tasks() {
     let trust = TRUST.replace("ecs-tasks", "ec2");
     let without_policy = ("DeleteRolePolicy", [("RoleName", "execution"), ("PolicyName", "all")]);
     let for_hosts = ("UpdateAssumeRolePolicy", [("RoleName", "execution"), ("PolicyDocument", trust.as_str())]);
@@ -308,7 +308,7 @@ fn a_role_that_may_not_write_logs_or_is_not_for_tasks_starts_nothing() {
 }
 
 #[test]
-fn tags_outside_of_awss_pattern_are_refused() {
+fn tags_outside_the_pattern_of_aws_are_refused() {
     let mut world = world();
     for (key, value) in [("e\u{301}", "a"), ("a", "a,b"), ("a", "aws:b"), ("aws:a", "b")] {
         let tagged = json!({ "clusterName": "other", "tags": [{ "key": key, "value": value }] });
@@ -320,7 +320,7 @@ fn tags_outside_of_awss_pattern_are_refused() {
 }
 
 #[test]
-fn every_registration_mints_a_revision_and_none_is_given_twice() {
+fn every_registration_creates_a_new_revision_number() {
     let mut world = world();
     ask(&mut world, 0, "DeregisterTaskDefinition", json!({ "taskDefinition": "cp:1" }));
     ask(&mut world, 0, "DeleteTaskDefinitions", json!({ "taskDefinitions": ["cp:1"] }));
@@ -331,7 +331,7 @@ fn every_registration_mints_a_revision_and_none_is_given_twice() {
 }
 
 #[test]
-fn what_fargate_cannot_run_is_refused() {
+fn definitions_that_fargate_cannot_run_are_refused() {
     let mut world = world();
     for (member, value) in [("memory", json!("3000")), ("cpu", json!("1000")), ("networkMode", json!("bridge"))] {
         let mut wrong = definition();
@@ -342,7 +342,7 @@ fn what_fargate_cannot_run_is_refused() {
 }
 
 #[test]
-fn an_existing_cluster_is_handed_back_as_it_is() {
+fn an_existing_cluster_is_returned_unchanged() {
     let mut world = world();
     let tagged = json!({ "clusterName": "main", "tags": [{ "key": "a", "value": "b" }] });
     assert_eq!(ask(&mut world, 1, "CreateCluster", tagged)["cluster"]["tags"], json!([]));
@@ -351,7 +351,7 @@ fn an_existing_cluster_is_handed_back_as_it_is() {
 }
 
 #[test]
-fn a_security_group_is_kept_while_tasks_are_behind_it() {
+fn a_security_group_is_not_deleted_while_tasks_use_it() {
     let mut world = world();
     let vpcs = ec2::handle(&mut world, &query_call("DescribeVpcs", &[])).unwrap();
     let Reply::Xml(vpcs) = vpcs else { panic!() };
@@ -373,7 +373,7 @@ fn a_security_group_is_kept_while_tasks_are_behind_it() {
 }
 
 #[test]
-fn a_subnet_that_is_not_there_is_refused() {
+fn an_unknown_subnet_is_refused() {
     let mut world = world();
     let mut nowhere = service(&mut world);
     nowhere["networkConfiguration"]["awsvpcConfiguration"]["subnets"] = json!(["subnet-0123456789abcdef0"]);

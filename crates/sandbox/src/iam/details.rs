@@ -1,4 +1,4 @@
-//! `GetAccountAuthorizationDetails`: every role with its policies, profiles and tags at once.
+//! `GetAccountAuthorizationDetails`: every role with its policies, profiles and tags in one answer.
 
 use serde::Serialize;
 

@@ -1,16 +1,17 @@
-//! What a role may do, and who may assume it: as much of IAM's evaluation as the roles here need.
+//! What a role may do, and who may assume it: the part of IAM's evaluation that the roles here need.
 //!
-//! A deny wins. Of a statement with a condition nothing is known here: it denies, and it does not allow.
+//! A deny has priority. Conditions are not evaluated: a deny with a condition always applies, an allow with one never
+//! does.
 
 use serde_json::{Map, Value};
 
 use super::{State, policy, role::Role};
 
-/// Managed policies that allow everything that is asked about here.
+/// Managed policies that allow every action that is checked here.
 const ALLOWS_ALL: [&str; 1] = ["AdministratorAccess"];
 
 impl State {
-    /// Whether the role of this ARN may do `action` on `resource`.
+    /// Whether the role with this ARN may do `action` on `resource`.
     pub(crate) fn allows(&self, role: &str, action: &str, resource: &str) -> bool {
         let Some(role) = self.role(role) else { return false };
         let statements: Vec<_> = role.inline.values().filter_map(|policy| policy::statements(policy).ok()).collect();
@@ -24,7 +25,7 @@ impl State {
         !matching("Deny") && (by_managed || matching("Allow"))
     }
 
-    /// Whether a service, such as `ecs-tasks.amazonaws.com`, may assume the role of this ARN.
+    /// Whether a service, such as `ecs-tasks.amazonaws.com`, may assume the role with this ARN.
     pub(crate) fn trusts(&self, role: &str, service: &str) -> bool {
         let statements = self.role(role).and_then(|role| policy::statements(&role.trust).ok()).unwrap_or_default();
         statements.iter().any(|statement| {
@@ -39,7 +40,7 @@ impl State {
     }
 }
 
-/// Whether a statement speaks of an action on a resource.
+/// Whether a statement applies to an action on a resource.
 fn covers(statement: &Map<String, Value>, action: &str, resource: &str) -> bool {
     let names = |positive: &str, negative: &str, text: &str, ignores_case: bool| match statement.get(positive) {
         Some(_) => policy::texts(statement.get(positive)).iter().any(|pattern| matches(pattern, text, ignores_case)),
@@ -50,11 +51,11 @@ fn covers(statement: &Map<String, Value>, action: &str, resource: &str) -> bool 
     is_certain && names("Action", "NotAction", action, true) && names("Resource", "NotResource", resource, false)
 }
 
-/// Whether a text fits a pattern with `*` and `?`.
+/// Whether a text matches a pattern with `*` and `?`.
 fn matches(pattern: &str, text: &str, ignores_case: bool) -> bool {
     let normal = |text: &str| if ignores_case { text.to_lowercase() } else { text.to_owned() };
     let (pattern, text): (Vec<char>, Vec<char>) = (normal(pattern).chars().collect(), normal(text).chars().collect());
-    // Where the last `*` stands, and how much of the text it has taken so far.
+    // The position of the last `*`, and how much of the text it has matched so far.
     let mut star: Option<(usize, usize)> = None;
     let (mut at, mut place) = (0, 0);
     while place < text.len() {

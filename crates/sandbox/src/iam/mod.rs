@@ -1,4 +1,5 @@
-//! Identity and Access Management: roles, their policies, and instance profiles. Global: the same from every region.
+//! Identity and Access Management: roles, their policies, and instance profiles. IAM is global, so every region shows
+//! the same.
 
 mod details;
 mod evaluate;
@@ -38,18 +39,18 @@ impl State {
         vec![("iam.roles", &mut self.roles), ("iam.profiles", &mut self.profiles)]
     }
 
-    /// The instance profile of this name or ARN, with its role's name and when it was created.
+    /// The instance profile with this name or ARN.
     pub(crate) fn instance_profile(&self, id: &str) -> Option<&InstanceProfile> {
         self.profiles.values().find(|profile| profile.name == id || profile.arn == id)
     }
 
-    /// Whether the account has the service-linked role of this name.
+    /// Whether the account has the service-linked role with this name.
     pub(crate) fn has_service_role(&self, name: &str) -> bool {
         self.roles.get(&name.to_lowercase()).is_some()
     }
 }
 
-/// Makes the service-linked role of this name for a service, such as `ecs.amazonaws.com`.
+/// Creates the service-linked role with this name for a service, such as `ecs.amazonaws.com`.
 pub(crate) fn make_service_role(world: &mut World, name: &str, service: &str, now: Timestamp) {
     role::make_service_role(world, name, service, now);
 }
@@ -116,17 +117,17 @@ fn validation(message: impl Into<String>) -> Fault {
     Fault::new("ValidationError", message)
 }
 
-/// Unique ids as IAM writes them: four letters for the kind, 17 capitals and digits.
+/// Unique ids in IAM's format: four letters for the kind, 17 capitals and digits.
 fn unique_id(world: &mut World, kind: &str) -> String {
     format!("{kind}{}", hex_id(&world.new_id(kind), 17).to_uppercase())
 }
 
-/// IAM writes whole seconds.
+/// A time in IAM's format, in whole seconds.
 fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A name of a role, profile or inline policy.
+/// Checks the name of a role, profile or inline policy.
 fn check_name(name: &str, member: &str, longest: usize) -> Result<(), Fault> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
     if !name.chars().all(allowed) {
@@ -144,7 +145,7 @@ fn check_name(name: &str, member: &str, longest: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `/` or `/…/`.
+/// Checks a path: `/` or `/…/`.
 fn check_path(path: &str) -> Result<(), Fault> {
     let visible = path.chars().all(|c| ('!'..='\u{7f}').contains(&c));
     if !path.starts_with('/') || !path.ends_with('/') || !visible || path.len() > 512 || path.contains("//") {
@@ -156,7 +157,7 @@ fn check_path(path: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `PathPrefix` of a list call, `/` unless told.
+/// `PathPrefix` of a list call; `/` by default.
 fn path_prefix(call: &Call) -> Result<&str, Fault> {
     let prefix = wire::parameter(call, "PathPrefix").unwrap_or("/");
     if !prefix.starts_with('/') {

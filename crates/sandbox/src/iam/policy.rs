@@ -1,11 +1,11 @@
-//! Policy documents: what IAM refuses before it stores one.
+//! Policy documents: the errors that IAM returns before it stores one.
 
 use serde_json::{Map, Value};
 use trunnion_catalog::COMMERCIAL;
 
 use crate::call::Fault;
 
-/// Refuses a document that cannot be a policy of identities.
+/// Refuses a document that is not an identity-based policy.
 pub(super) fn check_identity(document: &str) -> Result<(), Fault> {
     for statement in statements(document)? {
         check_effect(&statement)?;
@@ -23,7 +23,7 @@ pub(super) fn check_identity(document: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Refuses a document that cannot say who may assume a role.
+/// Refuses a document that is not a trust policy.
 pub(super) fn check_trust(document: &str) -> Result<(), Fault> {
     for statement in statements(document)? {
         check_effect(&statement)?;
@@ -72,8 +72,9 @@ pub(super) fn statements(document: &str) -> Result<Vec<Map<String, Value>>, Faul
         .collect()
 }
 
-/// Refuses services that are none in the partition of this region. Every service ends in `amazonaws.com`; in China, some
-/// have a second name. The European Sovereign Cloud answers so for `ec2.amazonaws.eu` (pulumi/pulumi-eks#2341).
+/// Refuses service principals that do not exist in the region's partition. Every principal ends in `amazonaws.com`; in
+/// China, some services have a second one. The European Sovereign Cloud refuses `ec2.amazonaws.eu` in this way
+/// (pulumi/pulumi-eks#2341).
 pub(super) fn check_principals(document: &str, region: &str) -> Result<(), Fault> {
     let domains = [COMMERCIAL.domain, if region.starts_with("cn-") { "amazonaws.com.cn" } else { COMMERCIAL.domain }];
     for statement in statements(document)? {
@@ -140,7 +141,7 @@ mod tests {
         {"Effect":"Allow","Action":["s3:GetObject"],"Resource":"arn:aws:s3:::bucket/*"}}"#;
 
     #[test]
-    fn each_kind_of_policy_is_accepted_in_its_own_place_only() {
+    fn each_kind_of_policy_is_accepted_only_where_it_belongs() {
         check_trust(TRUST).unwrap();
         check_identity(READ).unwrap();
         assert_eq!(check_trust(READ).unwrap_err().code, "MalformedPolicyDocument");
@@ -148,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_or_no_policy_is_refused() {
+    fn invalid_json_and_invalid_policies_are_refused() {
         for document in ["{", "[]", "{}", r#"{"Statement":[]}"#, r#"{"Statement":[{"Effect":"Allow"}]}"#] {
             assert_eq!(check_identity(document).unwrap_err().code, "MalformedPolicyDocument", "{document}");
         }
     }
 
     #[test]
-    fn a_resource_that_is_no_arn_is_refused() {
+    fn a_resource_that_is_not_an_arn_is_refused() {
         let document = READ.replace("arn:aws:s3:::bucket/*", "bucket");
         assert!(check_identity(&document).unwrap_err().message.contains("ARN format"));
     }

@@ -1,4 +1,4 @@
-//! Instance profiles: what carries a role to an instance, at most one.
+//! Instance profiles, which give an instance its role; a profile has at most one.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,17 +17,17 @@ use crate::{
 /// An instance profile.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct InstanceProfile {
-    /// Its name.
+    /// Unique in the account, regardless of case and path.
     pub name: String,
-    /// Its path, `/` or `/…/`.
+    /// `/` or `/…/`.
     pub path: String,
-    /// `AIPA…`.
+    /// Unique id (`AIPA…`).
     pub id: String,
     /// Its ARN.
     pub arn: String,
-    /// When it was created; `RunInstances` knows it only some seconds later.
+    /// When it was created; `RunInstances` accepts it only some seconds later.
     pub created: Timestamp,
-    /// The name of the role in it.
+    /// The name of its role, if it has one.
     pub role: Option<String>,
     /// Its tags.
     pub tags: Vec<Tag>,
@@ -47,7 +47,7 @@ pub(super) struct Shown {
 }
 
 impl InstanceProfile {
-    /// What the lists show: the role in it, no tags.
+    /// The profile in list calls: with its role, without tags.
     pub(super) fn shown_in_list(&self, world: &World) -> Shown {
         let role = self.role.as_ref().and_then(|name| role::find(world, name).ok());
         Shown {

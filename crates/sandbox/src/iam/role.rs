@@ -1,4 +1,4 @@
-//! Roles: who may assume them, and what hangs on them.
+//! Roles: their trust policies, and what is attached to them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::{
     world::World,
 };
 
-/// Quota `ACLSizePerRole`: the length of a trust policy, white space not counted.
+/// Quota `ACLSizePerRole`: the length of a trust policy in characters, without white space.
 const MAX_TRUST: usize = 2_048;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,14 +30,14 @@ pub(super) struct Role {
     pub tags: Vec<Tag>,
     /// Inline policies by name.
     pub inline: BTreeMap<String, String>,
-    /// Managed policies by ARN, in the order attached.
+    /// Managed policies by ARN, in the order in which they were attached.
     pub attached: Vec<String>,
     pub description: Option<String>,
     pub max_session_seconds: u32,
     pub permissions_boundary: Option<String>,
 }
 
-/// A role as the calls show it; what a call leaves out is `None`.
+/// A role in an answer; members that a call omits are `None`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Shown {
@@ -71,7 +71,7 @@ pub(super) struct Boundary {
 pub(super) struct Nothing {}
 
 impl Role {
-    /// What `ListRoles` and instance profiles show: no tags, no boundary, no last use.
+    /// The role in `ListRoles` and in instance profiles: without tags, boundary and last use.
     pub(super) fn shown_in_list(&self) -> Shown {
         Shown {
             path: self.path.clone(),
@@ -136,7 +136,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     answer(call, &shown)
 }
 
-/// A service makes its own role, which nobody else changes.
+/// A service-linked role; only its service can change it.
 pub(super) fn make_service_role(world: &mut World, name: &str, service: &str, now: Timestamp) {
     let path = format!("/aws-service-role/{service}/");
     let role = Role {

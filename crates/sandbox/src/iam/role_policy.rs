@@ -1,4 +1,4 @@
-//! What a role may do: inline policies by name, managed ones by ARN.
+//! The policies of roles: inline ones by name, managed ones by ARN.
 
 use serde::Serialize;
 
@@ -13,12 +13,12 @@ use crate::{
     world::World,
 };
 
-/// All inline policies of a role together, white space not counted (IAM quotas, read August 2026).
+/// The total length of a role's inline policies in characters, without white space (IAM quotas, read August 2026).
 const MAX_INLINE: usize = 10_240;
 /// Quota `PoliciesPerRole`.
 const MAX_ATTACHED: usize = 10;
 
-/// A managed policy that hangs on a role.
+/// A managed policy attached to a role.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Attached {
@@ -89,7 +89,7 @@ pub(super) fn attach(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let arn = required(call, "PolicyArn")?;
     check_arn(arn)?;
     let role = role::find_mut(world, required(call, "RoleName")?)?;
-    // Only AWS's own managed policies exist here: nothing creates others.
+    // Only AWS's own managed policies exist, because the sandbox cannot create others.
     if !arn.starts_with(&format!("{}:iam::aws:policy/", call.arn())) {
         return Err(no_such(format!("Policy {arn} does not exist or is not attachable.")));
     }

@@ -20,7 +20,7 @@ pub(crate) struct Tag {
     pub value: String,
 }
 
-/// `Tags.member.N.Key` and `.Value`, checked.
+/// Reads and checks `Tags.member.N.Key` and `.Value`.
 pub(super) fn given(call: &Call) -> Result<Vec<Tag>, Fault> {
     let mut tags: Vec<Tag> = Vec::new();
     for index in 1.. {

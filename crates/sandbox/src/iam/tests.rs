@@ -1,4 +1,4 @@
-//! Roles and profiles through the calls that clients make.
+//! Roles and profiles through the API.
 
 use super::handle;
 use crate::{
@@ -49,7 +49,7 @@ fn a_name_is_taken_whatever_its_path_and_case() {
 }
 
 #[test]
-fn lists_take_a_path_prefix_and_go_in_pages() {
+fn lists_have_a_path_prefix_and_pages() {
     let mut world = world();
     for name in ["a", "b", "c"] {
         create_role(&mut world, name, "/ours/").unwrap();
@@ -63,7 +63,7 @@ fn lists_take_a_path_prefix_and_go_in_pages() {
 }
 
 #[test]
-fn a_role_goes_only_when_nothing_hangs_on_it() {
+fn a_role_is_deleted_only_when_nothing_is_attached() {
     let mut world = world();
     let role = ("RoleName", "generator");
     let policy = ("PolicyArn", "arn:aws:iam::aws:policy/ReadOnlyAccess");
@@ -92,7 +92,7 @@ fn a_role_goes_only_when_nothing_hangs_on_it() {
 }
 
 #[test]
-fn a_profile_takes_one_role_and_keeps_it() {
+fn a_profile_with_a_role_refuses_another_role_and_its_deletion() {
     let mut world = world();
     let profile = ("InstanceProfileName", "generator");
     for name in ["one", "two"] {

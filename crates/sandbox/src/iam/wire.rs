@@ -1,4 +1,4 @@
-//! The query protocol of IAM and STS: form parameters in, one XML document out.
+//! The query protocol of IAM and STS: form parameters in requests, XML documents in answers.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use crate::{
     json::page,
 };
 
-/// A list as the query protocol writes it: `<member>` for each.
+/// A list in the query protocol: one `<member>` for each item.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Members<T> {
     member: Vec<T>,
@@ -25,13 +25,13 @@ impl<T> FromIterator<T> for Members<T> {
     }
 }
 
-/// A form parameter; an empty one counts as not given.
+/// A form parameter; an empty one counts as missing.
 pub(crate) fn parameter<'c>(call: &'c Call, name: &str) -> Option<&'c str> {
     let Input::Query(parameters) = &call.input else { return None };
     parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
 }
 
-/// A form parameter that must be there.
+/// A required form parameter.
 pub(crate) fn required<'c>(call: &'c Call, name: &str) -> Result<&'c str, Fault> {
     parameter(call, name).ok_or_else(|| {
         let member = name.chars().next().map(|c| c.to_ascii_lowercase()).into_iter().chain(name.chars().skip(1));
@@ -45,12 +45,12 @@ pub(crate) fn required<'c>(call: &'c Call, name: &str) -> Result<&'c str, Fault>
     })
 }
 
-/// `List.member.1`, `List.member.2` … as far as they go; `List` alone is an empty list.
+/// `List.member.1`, `List.member.2` and so on; `List` alone is an empty list.
 pub(crate) fn texts(call: &Call, list: &str) -> Vec<String> {
     (1..).map_while(|index| parameter(call, &format!("{list}.member.{index}"))).map(str::to_owned).collect()
 }
 
-/// What a list call asks of its pages: `MaxItems` (100 unless told, 1,000 at most) and `Marker`.
+/// Applies the paging of a list call: `MaxItems` (default 100, at most 1,000) and `Marker`.
 pub(crate) fn paged<T>(call: &Call, items: Vec<(String, T)>) -> Result<(Members<T>, bool, Option<String>), Fault> {
     let limit = match parameter(call, "MaxItems") {
         None => 100,
@@ -94,7 +94,7 @@ pub(crate) fn reply<T: Serialize>(call: &Call, namespace: &str, result: Option<&
     Ok(Reply::Xml(document))
 }
 
-/// Percent-encoding as IAM applies it to policy documents (RFC 3986: only unreserved characters stay).
+/// Percent-encoding as IAM applies it to policy documents (RFC 3986: all but unreserved characters are encoded).
 pub(crate) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {

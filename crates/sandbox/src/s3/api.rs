@@ -1,4 +1,4 @@
-//! The operations of S3 that are served, each handed to the room where it is done.
+//! The S3 operations that are supported, each with the module that implements it.
 
 use std::pin::Pin;
 
@@ -18,7 +18,7 @@ impl<T> From<&S3Request<T>> for Context {
     }
 }
 
-/// Operations that do no more than look at the world and change it.
+/// Operations that only read and change rows.
 macro_rules! plain {
     ($($name:ident($input:ident) -> $output:ident = $run:path;)*) => {$(
         fn $name<'s, 'f>(
@@ -37,7 +37,7 @@ macro_rules! plain {
     )*};
 }
 
-/// Those that also keep bytes or throw them away.
+/// Operations that also store or delete the bytes of objects.
 macro_rules! with_blobs {
     ($($name:ident($input:ident) -> $output:ident = $run:path;)*) => {$(
         fn $name<'s, 'f>(

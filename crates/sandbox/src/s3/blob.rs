@@ -1,7 +1,7 @@
-//! The bytes of objects, kept once per content under their SHA-256.
+//! The bytes of objects, stored once per content under their SHA-256.
 //!
-//! A body is first received whole; it gets its name, and counts as kept, under the world's lock, in which unused bytes
-//! are also thrown away. So nobody can throw away what another is about to use.
+//! A body is first received completely. Then it is stored under its name while the sandbox's data is locked; unused
+//! bytes are deleted under the same lock. So no call can delete bytes that another call is about to use.
 
 use std::{
     collections::HashMap,
@@ -30,10 +30,10 @@ use super::{
 };
 use crate::json::hex;
 
-/// What the name of a file begins with as long as its content is not known.
+/// Prefix of file names while their content is not known.
 const RECEIVED: &str = "received-";
 
-/// Where the bytes lie, and which of them may have become useless.
+/// The stored bytes, and those that may have become unused.
 #[derive(Debug)]
 pub(super) struct Blobs {
     store: Place,
@@ -42,13 +42,13 @@ pub(super) struct Blobs {
 
 #[derive(Debug)]
 enum Place {
-    /// In memory, for as long as the process runs.
+    /// In memory, until the process ends.
     Memory(Mutex<HashMap<String, Bytes>>),
-    /// One file each.
+    /// One file per content.
     Directory { path: PathBuf, received: AtomicU64 },
 }
 
-/// A body that was received and not yet kept.
+/// A body that has been received but not stored.
 #[derive(Debug)]
 pub(super) struct Received {
     bytes: ReceivedBytes,
@@ -66,39 +66,39 @@ enum ReceivedBytes {
     File(Unnamed),
 }
 
-/// A file that goes away unless it is given its name.
+/// A file that is deleted when dropped, unless it was renamed.
 #[derive(Debug)]
 struct Unnamed(PathBuf);
 
 impl Drop for Unnamed {
     fn drop(&mut self) {
-        // Already renamed, or of no use to anybody.
+        // The file was renamed already, or nobody needs it.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Bytes that are about to be read; they stay readable although they be thrown away meanwhile.
+/// Bytes that are about to be read. They stay readable if they are deleted in the meantime.
 pub(super) enum Opened {
     Memory(Bytes),
     File(fs::File),
 }
 
 impl Blobs {
-    /// Under this directory, or in memory.
+    /// In this directory, or in memory.
     pub(super) fn open(data: Option<&Path>) -> Self {
         let released = Mutex::default();
         let Some(data) = data else { return Self { store: Place::Memory(Mutex::default()), released } };
         let path = data.join("objects");
         for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(RECEIVED) {
-                // What a killed process was receiving. If it cannot go now, it is overwritten later.
+                // A body that a killed process was receiving. If it cannot be deleted now, it is overwritten later.
                 let _ = fs::remove_file(entry.path());
             }
         }
         Self { store: Place::Directory { path, received: AtomicU64::new(0) }, released }
     }
 
-    /// Takes a body in, all of it, and computes what S3 wants to know of it.
+    /// Receives a whole body and computes the digests that S3 needs.
     pub(super) async fn receive(&self, body: Option<StreamingBlob>, asked: &Asked) -> S3Result<Received> {
         let mut body = body.unwrap_or_else(|| StreamingBlob::from(Body::empty()));
         let (mut md5, mut sha256, mut hasher) = (Md5::new(), Sha256::new(), asked.hasher());
@@ -142,7 +142,7 @@ impl Blobs {
         })
     }
 
-    /// Keeps a body under its name. To be called with the world locked.
+    /// Stores a body under its name. The caller holds the lock on the data.
     #[expect(clippy::disallowed_methods, reason = "an object's name is its content, so there is nothing to lose")]
     pub(super) fn keep(&self, received: &Received) -> S3Result<()> {
         match (&self.store, &received.bytes) {
@@ -158,7 +158,7 @@ impl Blobs {
         }
     }
 
-    /// Opens kept bytes. To be called with the world locked.
+    /// Opens stored bytes. The caller holds the lock on the data.
     pub(super) fn open_kept(&self, sha256: &str) -> S3Result<Opened> {
         match &self.store {
             Place::Memory(blobs) => {
@@ -172,24 +172,25 @@ impl Blobs {
         }
     }
 
-    /// Notes bytes that a row no longer names. They stay until the journal says so too: a kill in between must find them.
+    /// Marks bytes that a row no longer refers to. They are deleted only after the journal has been written, because a
+    /// process killed in between still needs them.
     pub(super) fn release(&self, sha256: &str) {
         self.released.lock().unwrap_or_else(PoisonError::into_inner).push(sha256.to_owned());
     }
 
-    /// What was released since the last call.
+    /// The bytes marked since the last call.
     pub(super) fn take_released(&self) -> Vec<String> {
         std::mem::take(&mut self.released.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Throws bytes away. To be called with the world locked, when no row names them any more.
+    /// Deletes bytes. The caller holds the lock on the data, and no row refers to them.
     pub(super) fn remove(&self, sha256: &str) {
         match &self.store {
             Place::Memory(blobs) => {
                 blobs.lock().unwrap_or_else(PoisonError::into_inner).remove(sha256);
             }
             Place::Directory { path, .. } => {
-                // A file that stays although nobody needs it does no harm.
+                // An unused file that cannot be deleted does no harm.
                 let _ = fs::remove_file(path.join(sha256));
             }
         }
@@ -197,7 +198,7 @@ impl Blobs {
 }
 
 impl Opened {
-    /// The bytes from `start`, `length` of them, as a stream.
+    /// A stream of `length` bytes from `start`.
     pub(super) async fn stream(self, start: u64, length: u64) -> S3Result<StreamingBlob> {
         match self {
             Self::Memory(bytes) => {
@@ -224,7 +225,7 @@ pub(super) async fn joined(parts: Vec<(Opened, u64)>) -> S3Result<StreamingBlob>
     Ok(StreamingBlob::wrap(Pin::from(Box::new(stream))))
 }
 
-/// A body that broke off, or whose bytes are not those that were signed.
+/// The error for a body that was cut short or does not match its signature.
 fn refused(error: &(dyn std::error::Error + 'static)) -> S3Error {
     let text = error.to_string();
     if text.to_lowercase().contains("checksum") || text.to_lowercase().contains("mismatch") {

@@ -1,4 +1,4 @@
-//! Buckets: where they are, when they may go.
+//! Buckets: creation, location, deletion.
 
 use std::collections::BTreeMap;
 
@@ -25,16 +25,16 @@ pub(super) struct Bucket {
     pub region: String,
     pub created: Timestamp,
     pub versioning: Versioning,
-    /// `None` and no tags at all are the same to S3.
+    /// S3 does not distinguish between no tag set and an empty one.
     pub tags: BTreeMap<String, String>,
-    /// `AES256` or `aws:kms`, and the key.
+    /// `AES256` or `aws:kms`, and the id of the key.
     pub encryption: (String, Option<String>),
     pub keeps_kms_key: bool,
     pub public_access_block: Option<[bool; 4]>,
     pub ownership: Option<String>,
     pub policy: Option<String>,
-    /// Whether its first change is still to come. S3 may refuse that one while the bucket is being made
-    /// (hashicorp/terraform-provider-aws issue 7628); here it does so within two paces.
+    /// Whether it has not been changed yet. S3 may refuse the first change while it still creates the bucket
+    /// (hashicorp/terraform-provider-aws issue 7628); here it does so for two paces.
     #[serde(default)]
     pub is_new: bool,
 }
@@ -46,7 +46,7 @@ pub(super) enum Versioning {
     Suspended,
 }
 
-/// The bucket, if the request may see it: from its own region, and owned by whom the caller expects.
+/// The bucket, if the request comes to its own region and expects its owner.
 pub(super) fn find<'w>(
     world: &'w World,
     context: &Context,
@@ -73,7 +73,7 @@ pub(super) fn find<'w>(
 
 const BUCKET_REGION: hyper::header::HeaderName = hyper::header::HeaderName::from_static("x-amz-bucket-region");
 
-/// `find`, to be changed.
+/// The same for changes.
 pub(super) fn find_mut<'w>(
     world: &'w mut World,
     context: &Context,
@@ -138,7 +138,7 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
     let location = Some(format!("/{}", input.bucket));
     if let Some(bucket) = world.s3.buckets.get(&input.bucket) {
         if bucket.region == "us-east-1" && region == "us-east-1" {
-            // The oldest region answers as if it had created the bucket, and changes nothing.
+            // In us-east-1, S3 answers as if it had created the bucket, but changes nothing.
             return Ok(CreateBucketOutput { location });
         }
         return Err(error(
@@ -146,11 +146,12 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
             "Your previous request to create the named bucket succeeded and you already own it.",
         ));
     }
-    // A name stays taken for a while after its bucket is gone (aws/aws-cli issue 2593); here for two paces.
+    // A name stays in use for some time after its bucket was deleted (aws/aws-cli issue 2593); here for two paces.
     if world.s3.freed.get(&input.bucket).is_some_and(|freed| context.now < *freed + world.pace() * 2) {
         return Err(in_progress());
     }
-    // Only the commercial partition takes them (hashicorp/terraform-provider-aws issues 45566, 45684 and 45784).
+    // Only the commercial partition accepts tags in this call (hashicorp/terraform-provider-aws issues 45566, 45684 and
+    // 45784).
     let is_commercial = !["cn-", "us-gov-", "eusc-", "us-iso", "eu-iso"].iter().any(|start| region.starts_with(start));
     if !is_commercial && !context.create_tags.is_empty() {
         return Err(custom("UnsupportedArgument", 400, "The request contained an unsupported argument."));
@@ -168,7 +169,7 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
         tags,
         encryption: ("AES256".to_owned(), None),
         keeps_kms_key: false,
-        // What every new bucket has had since April 2023.
+        // The default of new buckets since April 2023.
         public_access_block: Some([true; 4]),
         ownership: Some(input.object_ownership.map_or("BucketOwnerEnforced".to_owned(), |it| it.as_str().to_owned())),
         policy: None,
@@ -202,7 +203,7 @@ pub(super) fn head(world: &mut World, context: &Context, input: HeadBucketInput)
     })
 }
 
-/// Answers from every region, by which clients find out where a bucket is.
+/// Clients use this call to find a bucket's region, so it works from every region.
 pub(super) fn location(
     world: &mut World,
     _: &Context,

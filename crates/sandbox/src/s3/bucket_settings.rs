@@ -1,4 +1,4 @@
-//! What can be set on a bucket: versioning, tags, encryption, public access, policy, ownership.
+//! The settings of a bucket: versioning, tags, encryption, public access, policy, ownership.
 
 use s3s::{
     S3ErrorCode, S3Result,
@@ -117,7 +117,7 @@ pub(super) fn put_encryption(
     Ok(PutBucketEncryptionOutput {})
 }
 
-/// Every bucket has an encryption; the one nobody chose is `AES256`.
+/// Every bucket has an encryption; the default is `AES256`.
 pub(super) fn encryption(
     world: &mut World,
     context: &Context,
@@ -270,7 +270,7 @@ pub(super) fn delete_ownership(
     Ok(DeleteBucketOwnershipControlsOutput {})
 }
 
-/// Refuses what is no policy of this bucket; gives whether it lets everybody in.
+/// Refuses text that is not a policy of this bucket. Returns whether the policy makes the bucket public.
 fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bool> {
     let malformed = |text: &str| Err(error(S3ErrorCode::MalformedPolicy, text.to_owned()));
     let Ok(document) = serde_json::from_str::<Value>(policy) else {
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_lets_everybody_in_is_public() {
+    fn only_a_policy_for_everybody_is_public() {
         assert!(check_policy("b", "arn:aws", &policy("Allow", "")).unwrap());
         assert!(!check_policy("b", "arn:aws", &policy("Deny", "")).unwrap());
         assert!(

@@ -1,4 +1,4 @@
-//! The checksums that S3 keeps of an object: which are asked for, whether they fit, and how they are given back.
+//! The checksums of objects: which ones a request needs, whether they match, and how answers return them.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use s3s::{
 
 use super::error;
 
-/// Checksums by S3's name of the algorithm, in base64.
+/// Checksums in base64, by S3's name of the algorithm.
 pub(super) type Sums = BTreeMap<String, String>;
 
-/// The names of the algorithms, as `x-amz-checksum-algorithm` has them.
+/// The names of the algorithms in `x-amz-checksum-algorithm`.
 const NAMES: [&str; 5] = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
 
-/// What a request says about the checksum of its body.
+/// The checksums in a request's headers.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     algorithms: Vec<&'static str>,
-    /// Values that came in the headers; those of a trailer come with the end of the body.
+    /// Values from the headers; those of a trailer arrive at the end of the body.
     values: Sums,
 }
 
 impl Asked {
-    /// From the headers. A body without any checksum gets CRC-64/NVME, as S3 does it.
+    /// Reads the headers. Like S3, computes CRC-64/NVME if a request has no checksum.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let mut asked = Self { algorithms: Vec::new(), values: values_in(headers) };
@@ -44,13 +44,13 @@ impl Asked {
         asked
     }
 
-    /// For a body that this algorithm is to be computed of.
+    /// A request for this algorithm without a value.
     pub(super) fn for_algorithm(name: &str) -> Self {
         let algorithms = NAMES.into_iter().filter(|known| *known == name).collect();
         Self { algorithms, values: Sums::new() }
     }
 
-    /// Computes what was asked for.
+    /// A hasher for the requested algorithms.
     pub(super) fn hasher(&self) -> ChecksumHasher {
         let wants = |name: &str| self.algorithms.contains(&name);
         ChecksumHasher {
@@ -62,7 +62,7 @@ impl Asked {
         }
     }
 
-    /// Compares with what was sent, in the headers and in the trailer.
+    /// Compares computed checksums with those in the headers and in the trailer.
     pub(super) fn check(&self, computed: &Sums, trailer: Option<&HeaderMap>) -> S3Result<()> {
         let mut sent = self.values.clone();
         sent.extend(trailer.map(values_in).unwrap_or_default());
@@ -76,7 +76,7 @@ impl Asked {
     }
 }
 
-/// From what the hasher gives.
+/// The checksums that a hasher has computed.
 pub(super) fn sums(of: dto::Checksum) -> Sums {
     [
         ("CRC32", of.checksum_crc32),
@@ -90,7 +90,7 @@ pub(super) fn sums(of: dto::Checksum) -> Sums {
     .collect()
 }
 
-/// The digest of some bytes by this algorithm.
+/// The digest of bytes with this algorithm.
 pub(super) fn digest(name: &str, bytes: &[u8]) -> Option<String> {
     let mut hasher = Asked::for_algorithm(name).hasher();
     hasher.update(bytes);
@@ -111,7 +111,7 @@ fn values_in(headers: &HeaderMap) -> Sums {
         .collect()
 }
 
-/// Writes sums into the five members that each of `s3s`'s outputs has for them.
+/// Writes checksums into the five members that `s3s`'s output types have for them.
 macro_rules! put_sums {
     ($output:expr, $sums:expr) => {{
         let sums: &$crate::s3::checksum::Sums = $sums;

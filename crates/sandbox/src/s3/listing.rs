@@ -1,4 +1,4 @@
-//! Listing objects and versions: by prefix, rolled up at a delimiter, in pages.
+//! Lists of objects and versions: with a prefix, grouped by a delimiter, in pages.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use s3s::{
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{iam::wire::percent_encoded, world::World};
 
-/// What one line of a list is.
+/// An entry of a list.
 enum Entry<'w> {
     /// A version, and whether it is the current one of its key.
     Version(&'w Version, bool),
-    /// Everything below it.
+    /// A common prefix of several keys.
     Prefix(String),
 }
 
@@ -35,13 +35,13 @@ impl Entry<'_> {
     }
 }
 
-/// What a list is asked for.
+/// The parameters of a list.
 struct Asked<'i> {
     prefix: &'i str,
     delimiter: &'i str,
-    /// The last name of the page before.
+    /// The last name on the previous page.
     after: &'i str,
-    /// The last version of that name which the page before showed; without it all of them were.
+    /// The last version of that name on the previous page; `None` if the page had all of them.
     after_version: Option<&'i str>,
     limit: usize,
     all_versions: bool,
@@ -85,7 +85,7 @@ fn walk<'w>(world: &'w World, bucket: &str, asked: &Asked<'_>) -> (Vec<Entry<'w>
     (entries, false)
 }
 
-/// Names as the client wants them.
+/// The encoding of names that the client asked for.
 struct Encoding(Option<EncodingType>);
 
 impl Encoding {
@@ -128,7 +128,7 @@ impl Encoding {
     }
 }
 
-/// `max-keys`: 1,000 unless told, and never more.
+/// `max-keys`: 1,000 by default and at most.
 fn limit(asked: Option<i32>) -> S3Result<usize> {
     match usize::try_from(asked.unwrap_or(1000)) {
         Ok(limit) => Ok(limit.min(1000)),

@@ -1,8 +1,8 @@
-//! S3, on top of `s3s`, which speaks the protocol and checks the signatures; here are the buckets and objects.
+//! S3. `s3s` implements the protocol and checks the signatures; this module implements buckets and objects.
 //!
-//! Rows lie in the world's tables; the bytes of objects lie under their SHA-256 in the data directory, or in memory.
+//! Rows are in the sandbox's tables; the bytes of objects are in the data directory or in memory, under their SHA-256.
 
-#![expect(clippy::needless_pass_by_value, reason = "operations take their input as s3s hands it over")]
+#![expect(clippy::needless_pass_by_value, reason = "s3s passes the input of operations by value")]
 
 mod api;
 mod blob;
@@ -35,14 +35,14 @@ use crate::{
 };
 use blob::Blobs;
 
-/// Buckets, object versions and uploads under way, of every region.
+/// Buckets, object versions and unfinished uploads of all regions.
 #[derive(Debug, Default)]
 pub struct State {
     /// By name.
     buckets: Table<bucket::Bucket>,
-    /// When each bucket that is gone was deleted, by name.
+    /// When each deleted bucket was deleted, by name.
     freed: Table<Timestamp>,
-    /// By bucket, key and age (`object::row_id`), so that a walk gives S3's own order.
+    /// By bucket, key and age (`object::row_id`), which is the order of S3's lists.
     versions: Table<object::Version>,
     /// By upload id.
     uploads: Table<multipart::Upload>,
@@ -69,7 +69,7 @@ pub struct Service {
     inner: S3Service,
 }
 
-/// An S3 endpoint on this world behind this gate, with the bytes of objects where the world is kept.
+/// An S3 endpoint for this data with this gate. The bytes of objects are stored where the other data is.
 pub fn service(world: SharedWorld, gate: Gate) -> Service {
     let blobs = Blobs::open(lock(&world).data_dir());
     let mut builder = S3ServiceBuilder::new(Store { world, blobs: Arc::new(blobs) });
@@ -79,7 +79,7 @@ pub fn service(world: SharedWorld, gate: Gate) -> Service {
 }
 
 impl Service {
-    /// Answers one request, whose signature is still to be checked.
+    /// Answers one request. Its signature has not been checked yet.
     pub async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let request = route::with_create_tags(request).await?;
         self.inner.call(request).await
@@ -100,23 +100,23 @@ impl S3Auth for OneKey {
     }
 }
 
-/// What the operations work on.
+/// The data that operations use.
 #[derive(Clone)]
 struct Store {
     world: SharedWorld,
     blobs: Arc<Blobs>,
 }
 
-/// What an operation knows of its request besides the input.
+/// What an operation needs of its request besides the input.
 struct Context {
     region: String,
     now: Timestamp,
-    /// Tags of `CreateBucket`, which s3s does not know yet.
+    /// Tags of `CreateBucket`, which s3s does not support yet.
     create_tags: Vec<(String, String)>,
 }
 
 impl Store {
-    /// Runs an operation with the world locked, and keeps what it changed before its answer goes out.
+    /// Runs an operation with the data locked, and writes its changes before the answer is sent.
     fn run<T>(&self, operation: impl FnOnce(&mut World) -> S3Result<T>) -> S3Result<T> {
         let mut world = lock(&self.world);
         let answer = operation(&mut world);
@@ -126,13 +126,13 @@ impl Store {
     }
 }
 
-/// What was sent, or what it changed, cannot be kept.
+/// The error if a body or a change cannot be written.
 fn not_kept(error: &dyn std::error::Error) -> S3Error {
     let fault = Fault::not_kept(error);
     custom(CANNOT_KEEP, fault.status, fault.message)
 }
 
-/// One of S3's errors that `s3s` has no status for.
+/// An S3 error for which `s3s` has no status.
 fn custom(code: &'static str, status: u16, message: impl Into<String>) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message.into());
     if let Ok(status) = hyper::StatusCode::from_u16(status) {
@@ -145,7 +145,7 @@ fn error(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
     S3Error::with_message(code, message.into())
 }
 
-/// Two changes of one bucket, or of one name, at once.
+/// The error of two concurrent changes of one bucket or one name.
 fn in_progress() -> S3Error {
     custom(
         "OperationAborted",

@@ -1,4 +1,4 @@
-//! Uploads in several parts.
+//! Multipart uploads.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ use crate::{
     world::World,
 };
 
-/// Every part but the last has at least 5 MiB (Amazon S3 user guide, read August 2026).
+/// The minimum size of all parts but the last is 5 MiB (Amazon S3 user guide, read August 2026).
 const MIN_PART: u64 = 5 * 1024 * 1024;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -140,13 +140,13 @@ pub(super) fn upload_part(
     Ok(output)
 }
 
-/// The parts that are to be joined, opened, with the algorithm whose checksum the whole is to have.
+/// The opened parts to join, with the checksum algorithm of the whole object.
 pub(super) struct Joining {
     pub parts: Vec<(Opened, u64)>,
     pub algorithm: String,
 }
 
-/// Checks what a completion names, and opens it.
+/// Checks the parts in a completion, and opens them.
 pub(super) fn begin_complete(
     world: &World,
     blobs: &Blobs,
@@ -160,7 +160,7 @@ pub(super) fn begin_complete(
     Ok(Joining { parts: opened, algorithm: upload.algorithm.clone().unwrap_or_else(|| "CRC64NVME".to_owned()) })
 }
 
-/// Makes the object of its joined parts, if nothing changed since they were opened.
+/// Creates the object from its joined parts, if nothing has changed since they were opened.
 pub(super) fn complete(
     world: &mut World,
     blobs: &Blobs,
@@ -214,7 +214,7 @@ pub(super) fn abort(
     Ok(AbortMultipartUploadOutput::default())
 }
 
-/// The parts a completion names, in its order, which must be theirs.
+/// The parts in a completion, which must be sorted by number.
 fn chosen_parts(world: &World, input: &CompleteMultipartUploadInput) -> S3Result<Vec<Part>> {
     let named = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
     if named.is_empty() {
@@ -248,7 +248,7 @@ fn chosen_parts(world: &World, input: &CompleteMultipartUploadInput) -> S3Result
     Ok(chosen)
 }
 
-/// Whether the tag and the checksums that a completion gives are the part's.
+/// Whether the ETag and the checksums in a completion match the part.
 fn is_named(asked: &CompletedPart, part: &Part) -> bool {
     let sums = [
         ("CRC32", &asked.checksum_crc32),
@@ -274,7 +274,7 @@ fn find_upload<'w>(world: &'w World, bucket: &str, key: &str, id: &str) -> S3Res
     })
 }
 
-/// Removes an upload with its parts.
+/// Deletes an upload with its parts.
 fn forget(world: &mut World, blobs: &Blobs, id: &str) {
     world.s3.uploads.remove(id);
     let parts: Vec<String> =

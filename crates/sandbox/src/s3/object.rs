@@ -1,4 +1,4 @@
-//! Versions of objects: how they are ordered, found, added and removed.
+//! Versions of objects: their order, and how they are found, added and removed.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{blob::Blobs, bucket::Versioning, checksum::Sums, error};
 use crate::{json::hex_id, world::World};
 
-/// The version id of what was written while versioning was not on.
+/// The version id of objects that were written while versioning was off.
 pub(super) const NULL: &str = "null";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,25 +21,25 @@ pub(super) struct Version {
     pub bucket: String,
     pub key: String,
     pub version_id: String,
-    /// Grows from version to version of a key.
+    /// Increases with every version of a key.
     pub sequence: u64,
     pub modified: Timestamp,
-    /// Whether it only says that the object was deleted.
+    /// Whether it is a delete marker.
     pub is_marker: bool,
     pub content: Stored,
     pub tags: BTreeMap<String, String>,
 }
 
-/// What an object holds and how it is served.
+/// The content of an object and how it is served.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Stored {
-    /// Names the bytes.
+    /// The name of the stored bytes.
     pub sha256: String,
     pub size: u64,
     /// Without quotes.
     pub etag: String,
     pub sums: Sums,
-    /// Whether the sums are of the parts' sums and not of the bytes.
+    /// Whether the checksums are computed over the parts' checksums instead of the bytes.
     pub composite: bool,
     pub metadata: BTreeMap<String, String>,
     pub content_type: Option<String>,
@@ -56,19 +56,19 @@ impl Version {
         ETag::Strong(self.content.etag.clone())
     }
 
-    /// As it is told to clients: not at all in a bucket that never had versions.
+    /// The version id in answers; `None` in a bucket that never had versioning.
     pub(super) fn id_in(&self, versioning: Versioning) -> Option<String> {
         (versioning != Versioning::Never).then(|| self.version_id.clone())
     }
 }
 
-/// Every version of a bucket whose key begins with `prefix`, by key, the newest first.
+/// All versions in a bucket whose key has this prefix, by key, the newest first.
 pub(super) fn of_bucket<'w>(world: &'w World, bucket: &str, prefix: &str) -> Vec<(&'w str, &'w Version)> {
     let start = format!("{bucket}/{prefix}");
     world.s3.versions.iter().filter(|(id, _)| id.starts_with(&start)).collect()
 }
 
-/// Every version of a key, the newest first.
+/// All versions of a key, the newest first.
 pub(super) fn of_key<'w>(
     world: &'w World,
     bucket: &str,
@@ -77,12 +77,12 @@ pub(super) fn of_key<'w>(
     of_bucket(world, bucket, &format!("{key}\0")).into_iter()
 }
 
-/// The current version of a key, a delete marker included.
+/// The current version of a key, which may be a delete marker.
 pub(super) fn current<'w>(world: &'w World, bucket: &str, key: &str) -> Option<&'w Version> {
     of_key(world, bucket, key).next().map(|(_, version)| version)
 }
 
-/// What a new version is made of; its id, sequence and place follow from the bucket.
+/// A new version; its id, sequence and position depend on the bucket.
 pub(super) struct New {
     pub bucket: String,
     pub key: String,
@@ -92,7 +92,7 @@ pub(super) struct New {
     pub tags: BTreeMap<String, String>,
 }
 
-/// Adds a version, over the `null` one where the bucket keeps no more than that. Gives the id to tell the client.
+/// Adds a version. It replaces the `null` version if the bucket keeps only that. Returns the id for the answer.
 pub(super) fn add(world: &mut World, blobs: &Blobs, versioning: Versioning, new: New) -> Option<String> {
     let latest = current(world, &new.bucket, &new.key).map_or(0, |version| version.sequence);
     let clock = u64::try_from(new.now.as_nanosecond()).unwrap_or_default();
@@ -121,14 +121,14 @@ pub(super) fn add(world: &mut World, blobs: &Blobs, versioning: Versioning, new:
     shown
 }
 
-/// Removes a version for good.
+/// Removes a version permanently.
 pub(super) fn remove(world: &mut World, blobs: &Blobs, id: &str) {
     if let Some(version) = world.s3.versions.remove(id) {
         blobs.release(&version.content.sha256);
     }
 }
 
-/// Throws released bytes away that no version and no part holds.
+/// Deletes released bytes that no version and no part uses.
 pub(super) fn sweep(world: &World, blobs: &Blobs) {
     for sha256 in blobs.take_released() {
         let in_version = world.s3.versions.values().any(|version| version.content.sha256 == sha256);
@@ -139,12 +139,12 @@ pub(super) fn sweep(world: &World, blobs: &Blobs) {
     }
 }
 
-/// Rows sort by bucket, then key, then newest first. No key holds the character that ends it here.
+/// Rows are sorted by bucket, then key, then newest first. Keys cannot contain the separator after the key.
 fn row_id(version: &Version) -> String {
     format!("{}/{}\0{:016x}", version.bucket, version.key, u64::MAX - version.sequence)
 }
 
-/// Tags by key, as many as S3 takes; twice the same key is refused.
+/// Tags by key, at most `most`; duplicate keys are refused.
 pub(super) fn checked_tags(pairs: Vec<(String, String)>, most: usize) -> S3Result<BTreeMap<String, String>> {
     if pairs.len() > most {
         let text = format!("Object tags cannot be greater than {most}");
@@ -170,7 +170,7 @@ pub(super) fn checked_tags(pairs: Vec<(String, String)>, most: usize) -> S3Resul
     Ok(tags)
 }
 
-/// The tags of an `x-amz-tagging` header.
+/// The tags in an `x-amz-tagging` header.
 pub(super) fn tags_of_header(header: Option<&String>) -> S3Result<BTreeMap<String, String>> {
     let Some(header) = header else { return Ok(BTreeMap::new()) };
     let pairs = serde_urlencoded::from_str(header).map_err(|_| {

@@ -1,4 +1,4 @@
-//! Reading objects: whole, in part, or only what is known of them.
+//! Reads objects: the whole content, a range, or only the metadata.
 
 use hyper::header::{HeaderName, HeaderValue};
 use s3s::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::world::World;
 
-/// The named version of a key, or the current one; a delete marker is as good as nothing.
+/// The given version of a key, or the current one; a delete marker counts as missing.
 pub(super) fn version<'w>(world: &'w World, bucket: &str, key: &str, id: Option<&str>) -> S3Result<&'w Version> {
     let Some(id) = id else {
         let missing = || error(S3ErrorCode::NoSuchKey, "The specified key does not exist.");
@@ -53,7 +53,7 @@ fn marker_headers(version: &Version) -> hyper::HeaderMap {
     headers
 }
 
-/// Whether a condition names this version.
+/// Whether a condition matches this version.
 pub(super) fn matches(condition: &ETagCondition, version: &Version) -> bool {
     match condition {
         ETagCondition::Any => true,
@@ -75,7 +75,7 @@ fn check_conditions(
     Ok(())
 }
 
-/// What is read of an object: its bytes, from where, and how many.
+/// The content to read: its bytes, the start, and the length.
 pub(super) struct Found {
     pub opened: Opened,
     pub start: u64,
@@ -116,7 +116,7 @@ pub(super) fn get(world: &mut World, blobs: &Blobs, context: &Context, input: Ge
         version_id: version.id_in(versioning),
         ..Default::default()
     };
-    // A checksum of all the bytes says nothing about some of them.
+    // The checksum of the whole object is useless for a range.
     if input.checksum_mode.is_some() && !part {
         output.checksum_type = Some(checksum_type(stored));
         put_sums!(output, &stored.sums);
@@ -153,7 +153,7 @@ pub(super) fn head(world: &mut World, context: &Context, input: HeadObjectInput)
     Ok(output)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it stands at the end of a chain of options")]
+#[expect(clippy::unnecessary_wraps, reason = "it is the last step in a chain of options")]
 fn default_type() -> Option<String> {
     Some("binary/octet-stream".to_owned())
 }

@@ -1,18 +1,19 @@
-//! What is read from a request before `s3s` sees it: the tags of a new bucket.
+//! Reads from a request what `s3s` does not: the tags of a new bucket.
 
 use hyper::Method;
 use quick_xml::de::from_str;
 use s3s::{Body, HttpError, HttpRequest};
 use serde::Deserialize;
 
-/// The longest body of `CreateBucket` that is looked at, in bytes; 50 tags fit in many times.
+/// The longest body of `CreateBucket` that is read, in bytes; 50 tags are much shorter.
 const MAX_CREATE_BODY: usize = 1024 * 1024;
 
-/// The tags that `CreateBucket` was sent.
+/// The tags in a `CreateBucket` request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CreateTags(pub Vec<(String, String)>);
 
-/// Puts the tags of a `CreateBucket` beside the request: the configuration of `s3s` 0.14 has no place for them.
+/// Adds the tags of a `CreateBucket` to the request's extensions, because the input type of `s3s` 0.14 has no member
+/// for them.
 pub(super) async fn with_create_tags(request: HttpRequest) -> Result<HttpRequest, HttpError> {
     #[derive(Deserialize)]
     struct Configuration {
@@ -36,7 +37,7 @@ pub(super) async fn with_create_tags(request: HttpRequest) -> Result<HttpRequest
     }
     let (mut parts, mut body) = request.into_parts();
     let bytes = body.store_all_limited(MAX_CREATE_BODY).await.map_err(HttpError::new)?;
-    // What is no configuration at all is for s3s to refuse.
+    // s3s refuses bodies that are not a configuration.
     let configuration = std::str::from_utf8(&bytes).ok().and_then(|text| from_str::<Configuration>(text).ok());
     if let Some(tags) = configuration.and_then(|configuration| configuration.tags) {
         let tags = tags.tag.into_iter().map(|tag| (tag.key, tag.value)).collect();

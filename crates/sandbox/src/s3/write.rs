@@ -1,4 +1,4 @@
-//! Putting, copying, tagging and deleting objects.
+//! Puts, copies, tags and deletes objects.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use s3s::{
@@ -171,8 +171,8 @@ pub(super) fn delete_many(
     Ok(DeleteObjectsOutput { deleted: (!quiet).then_some(gone), errors: Some(errors), ..Default::default() })
 }
 
-/// Deletes a version for good if one is named; otherwise hides the object behind a marker, or removes it where the
-/// bucket keeps no versions. What is not there counts as deleted.
+/// Deletes a version permanently if one is given. Otherwise adds a delete marker, or removes the object if the bucket
+/// has no versions. A missing object counts as deleted.
 fn deleted(
     world: &mut World,
     blobs: &Blobs,
@@ -254,7 +254,7 @@ fn set_tags(
     Ok(version.id_in(versioning))
 }
 
-/// The conditions of a write, against the current version. A delete marker counts as nothing.
+/// Checks the conditions of a write against the current version. A delete marker counts as missing.
 pub(super) fn check_conditions(
     world: &World,
     bucket: &str,
@@ -299,7 +299,7 @@ pub(super) fn check_md5(sent: Option<&String>, received: &Received) -> S3Result<
     }
 }
 
-/// What the request chose, or else the bucket's default.
+/// The encryption in the request, or else the bucket's default.
 pub(super) fn encryption(
     bucket: &Bucket,
     asked: Option<&ServerSideEncryption>,
@@ -311,7 +311,7 @@ pub(super) fn encryption(
     }
 }
 
-/// `aws-chunked` is of the transfer and not of the object.
+/// Removes `aws-chunked`, which is about the transfer and not about the object.
 pub(super) fn stored_encoding(encoding: Option<String>) -> Option<String> {
     let encoding = encoding?;
     let kept: Vec<&str> =
@@ -323,7 +323,7 @@ pub(super) fn checksum_type(stored: &Stored) -> s3s::dto::ChecksumType {
     s3s::dto::ChecksumType::from_static(if stored.composite { "COMPOSITE" } else { "FULL_OBJECT" })
 }
 
-/// For an object of several parts: the digest of the parts' digests, with their number.
+/// The checksum of an object with several parts: the digest of the parts' digests, with the number of parts.
 pub(super) fn of_parts(name: &str, parts: &[&Sums]) -> Option<String> {
     let mut bytes = Vec::new();
     for sums in parts {

@@ -1,4 +1,4 @@
-//! The sandbox as its clients meet it: over a socket, with signatures.
+//! The sandbox through a socket, with signed requests.
 
 use std::{fs, net::SocketAddr};
 
@@ -17,7 +17,7 @@ async fn serve(options: Options) -> Running {
     Sandbox::open(options).unwrap().serve(listener).unwrap()
 }
 
-/// The status and the body of an answer; `None` when the connection was closed without one.
+/// Status and body of an answer; `None` if the connection was closed without one.
 type Answer = Option<(u16, String)>;
 
 async fn send(address: SocketAddr, request: String) -> Answer {
@@ -29,7 +29,7 @@ async fn send(address: SocketAddr, request: String) -> Answer {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// Sends a query request; `sign` may spoil the authorization.
+/// Sends a query request; `sign` can change or remove its `Authorization` header.
 async fn query_as(running: &Running, query: &str, sign: impl Fn(String) -> Option<String>) -> Answer {
     let body = format!("{query}&Version=2016-11-15");
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -84,7 +84,7 @@ async fn only_the_sandboxs_credentials_are_accepted() {
 }
 
 #[tokio::test]
-async fn calls_go_wrong_as_the_rules_say() {
+async fn calls_fail_as_the_rules_say() {
     let rule = |nth, effect| FaultRule { operation: "ec2:CreateSecurityGroup".into(), nth, times: 1, effect };
     let error = Effect::Error { code: "InternalError".into(), status: 500, message: "no".into() };
     let running = serve(Options {
@@ -103,7 +103,7 @@ async fn calls_go_wrong_as_the_rules_say() {
 }
 
 #[tokio::test]
-async fn calls_are_counted_and_faults_set_from_outside_but_not_by_web_pages() {
+async fn local_clients_can_set_faults_and_web_pages_cannot() {
     let running = serve(Options::default()).await;
     query(&running, CREATE_GROUP).await.unwrap();
     let (status, calls) = out_of_band(&running, "GET", "/_sandbox/calls", "", "").await.unwrap();
@@ -121,11 +121,11 @@ async fn calls_are_counted_and_faults_set_from_outside_but_not_by_web_pages() {
 }
 
 #[tokio::test]
-async fn a_killed_process_loses_nothing_it_answered_for() {
+async fn a_killed_process_loses_no_answered_change() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let running = serve(Options { data: Some(first.path().to_owned()), ..Options::default() }).await;
     query(&running, CREATE_GROUP).await.unwrap();
-    // What a kill leaves: the file as it is now, and half a line of the call that was under way.
+    // The state after a kill: the current file and half a line of the unfinished call.
     let mut journal = fs::read(first.path().join("world.jsonl")).unwrap();
     journal.extend(br#"[{"table":"ec2.groups","id":"sg-"#);
     let path = second.path().join("world.jsonl");
@@ -155,7 +155,7 @@ async fn a_directory_has_one_process_and_one_account() {
 }
 
 #[tokio::test]
-async fn what_is_not_served_is_named() {
+async fn unsupported_calls_are_named() {
     let running = serve(Options::default()).await;
     let (status, body) = query(&running, "Action=CreateVpnGateway").await.unwrap();
     assert_eq!(status, 400);
