@@ -118,13 +118,13 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
     let interrupt = signals::interrupt();
     let options = if job.is_waited_for { Options::new() } else { Options::new().without_waiting() };
     let connect = connect(job.verb, job.file, &job.origin, cloud, options, output);
-    let engine = unless_interrupted(&interrupt, output, connect).await?;
+    let engine = Box::pin(unless_interrupted(&interrupt, output, connect)).await?;
     let operation = if job.origin.destroy { "destroy" } else { "apply" };
     let mut session = patiently(output, "waiting for the lock of the state", engine.lock(operation)).await?;
     let result = async {
         // Until the first change there is nothing to finish: an interruption just ends it.
         let agreed = agreed(&engine, &mut session, &job, how, output, &interrupt);
-        let plan = unless_interrupted(&interrupt, output, agreed).await?;
+        let plan = Box::pin(unless_interrupted(&interrupt, output, agreed)).await?;
         let (outcome, stream) = run(plan, how, output, &interrupt).await?;
         outcome::tell(&engine, &job.origin, job.next(), &outcome, stream, output)
     }
