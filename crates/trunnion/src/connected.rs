@@ -107,11 +107,6 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
         &self.parts.place
     }
 
-    /// Where the state is kept: a path, or an `s3://` URL.
-    pub fn state_location(&self) -> String {
-        self.parts.store.location()
-    }
-
     /// The state as it was last saved, wherever it was applied.
     pub async fn recorded(&self) -> Result<State, Error> {
         Ok(self.parts.store.load().await?)
