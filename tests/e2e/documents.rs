@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use trunnion_tests::{Stage, binary, root};
+use trunnion_tests::{Stage, binary, packages, root};
 
 fn documents() -> Vec<PathBuf> {
     let at_top = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "crates/README.md"].map(|name| root().join(name));
@@ -143,15 +143,6 @@ fn the_plan_in_the_readme_is_what_plan_shows() {
         let at = at.unwrap_or_else(|| panic!("{part:#?}\nis not in\n{planned:#?}"));
         rest = &rest[at + part.len()..];
     }
-}
-
-/// The packages of the workspace, as Cargo knows them.
-fn packages() -> Vec<Value> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut metadata = Command::new(cargo);
-    metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
-    let metadata: Value = serde_json::from_slice(&metadata.output().unwrap().stdout).unwrap();
-    metadata["packages"].as_array().unwrap().clone()
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod homes;
 mod interrupted;
 mod lifecycle;
 mod pacing;
+mod packages;
 mod partitions;
 mod people;
 mod ways_of_aws;

@@ -30,6 +30,15 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
+/// The packages of the workspace, as Cargo knows them.
+pub fn packages() -> Vec<Value> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut metadata = Command::new(cargo);
+    metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
+    let metadata: Value = serde_json::from_slice(&metadata.output().unwrap().stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
 /// A folder of its own with a stack file in it.
 #[derive(Debug)]
 pub struct Stage {

@@ -40,8 +40,8 @@ pub(crate) trait Driver: Sync + 'static {
     const INSIDE: Option<&'static str> = None;
     /// How many round trips [`detail`](Self::detail) takes.
     const ROUNDS: u32 = 0;
-    /// Whether the list omits resources without the stack's tags. Recorded ids that are not listed are then read one by
-    /// one.
+    /// Whether the list omits resources that lost their tags or moved to another path. Recorded ids that are not listed are
+    /// then read by id.
     const LIST_MISSES: bool = false;
 
     /// Whether AWS can have given this id to a resource of the kind in the connection's account and region. A damaged

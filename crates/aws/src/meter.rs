@@ -29,7 +29,8 @@ use crate::{
     unanswered::{Trouble, Unanswered, chain, find},
 };
 
-/// In bytes per second. An upload may take this much longer for each byte; a stalled upload is detected much earlier.
+/// The slowest upload that is accepted, in bytes per second: a request's time-out grows with its size. A stalled upload
+/// is detected much earlier.
 const SLOWEST_LINE: u64 = 16 * 1024;
 
 /// In bytes. Only larger requests are protected against a stalled upload.

@@ -96,7 +96,7 @@ impl Unanswered {
         }
     }
 
-    /// Whether the failure was a time-out.
+    /// Whether no complete answer came in the time allowed.
     pub fn is_silent(&self) -> bool {
         matches!(self.trouble, Trouble::NoConnection | Trouble::Silent | Trouble::Cut)
     }

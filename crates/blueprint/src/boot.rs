@@ -23,7 +23,7 @@ use crate::{
 pub const USER_DATA_LIMIT: usize = trunnion_catalog::limits::USER_DATA_BYTES;
 
 /// The built-in boot template.
-pub(crate) const BUILT_IN: &str = include_str!("../../../templates/boot.sh.tera");
+pub(crate) const BUILT_IN: &str = include_str!("../templates/boot.sh.tera");
 const BUILT_IN_NAME: &str = "the built-in boot template";
 /// The variables that the built-in template knows.
 const KNOWN_VARIABLES: &[&str] = &["packages"];

@@ -22,15 +22,13 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
     if !arguments.listen.ip().is_loopback() {
         output.always_say("Everybody who reaches this address and knows the credentials below can use the sandbox.");
     }
-    let options = Options {
-        data: arguments.data,
-        account: arguments.account,
-        pace: Duration::from_millis(arguments.pace),
-        latency: Duration::from_millis(arguments.latency),
-        consistency_lag: Duration::from_millis(arguments.consistency_lag),
-        throttle: arguments.throttle,
-        ..Options::default()
-    };
+    let options = arguments.data.map_or_else(Options::new, |data| Options::new().with_data(data));
+    let options = options
+        .with_account(arguments.account)
+        .with_pace(Duration::from_millis(arguments.pace))
+        .with_latency(Duration::from_millis(arguments.latency))
+        .with_consistency_lag(Duration::from_millis(arguments.consistency_lag))
+        .with_throttling(arguments.throttle);
     let running = Sandbox::open(options).and_then(|sandbox| sandbox.serve(listener)).map_err(trunnion::Error::from)?;
     output.data(&format!(
         "export AWS_ENDPOINT_URL={}\n\

@@ -5,17 +5,17 @@ use std::{borrow::Cow, cmp::Ordering, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The kind of a resource, as in `launch_template`.
+/// The kind of a resource, such as `launch_template`. A provider and a [`RuleBook`](crate::RuleBook) know it by this name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KindName(String);
 
 impl KindName {
-    /// Names a kind.
+    /// Takes any text: [`Address::from_str`] refuses empty names and those with `.`, `[` or `]`.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
 
-    /// The name as text.
+    /// The name, such as `launch_template`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -33,12 +33,12 @@ impl fmt::Display for KindName {
     }
 }
 
-/// Which one of several resources of the same kind and name.
+/// Which one of several resources of the same kind and name. Numbers come before keys, and are ordered as numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Index {
-    /// `[2]`
+    /// Such as `[2]`: the third host of a pool.
     Number(u32),
-    /// `[arm64]`
+    /// Such as `[arm64]`. A number with leading zeros, as in `[007]`, is a key.
     Key(String),
 }
 
@@ -59,29 +59,38 @@ impl Ord for Index {
     }
 }
 
-/// The address of a resource or lookup, unique in its stack.
+/// The address of a resource or lookup, unique in its stack. It is written `kind.name`, `kind.name[2]` or `kind.name[key]`,
+/// and reads back as it was written.
+///
+/// ```
+/// use trunnion_engine::Address;
+/// let address: Address = "instance.heavy[2]".parse()?;
+/// assert_eq!(address, Address::numbered("instance", "heavy", 2));
+/// assert_eq!(address.to_string(), "instance.heavy[2]");
+/// # Ok::<(), trunnion_engine::InvalidAddress>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    /// The resource's kind.
+    /// Such as `instance`.
     pub kind: KindName,
-    /// Its name within the kind.
+    /// Its name within the kind, such as the name of a pool.
     pub name: String,
-    /// Which one, where there are several of the name.
+    /// Which one, where the kind has several of the name.
     pub index: Option<Index>,
 }
 
 impl Address {
-    /// `kind.name`
+    /// The address `kind.name`.
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
         Self { kind: KindName::new(kind), name: name.into(), index: None }
     }
 
-    /// `kind.name[2]`
+    /// The address `kind.name[2]`.
     pub fn numbered(kind: impl Into<String>, name: impl Into<String>, number: u32) -> Self {
         Self { index: Some(Index::Number(number)), ..Self::new(kind, name) }
     }
 
-    /// `kind.name[key]`
+    /// The address `kind.name[key]`.
     pub fn keyed(kind: impl Into<String>, name: impl Into<String>, key: impl Into<String>) -> Self {
         Self { index: Some(Index::Key(key.into())), ..Self::new(kind, name) }
     }
@@ -98,7 +107,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A text that is no address.
+/// A text that is no address: its first 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an address, such as `launch_template.heavy` or `instance.heavy[2]`")]
 pub struct InvalidAddress(pub String);

@@ -87,8 +87,8 @@ pub(crate) async fn apply(
                 run.settle(index);
                 continue;
             }
-            let room = settings.concurrency.max(1) - running.len();
-            let (batch, broken) = run.batch(index, room, events);
+            let limit = settings.concurrency.max(1) - running.len();
+            let (batch, broken) = run.batch(index, limit, events);
             for (index, error) in broken {
                 run.finish(index, Err(error), events);
             }
@@ -116,7 +116,7 @@ pub(crate) async fn apply(
     if run.is_dirty {
         run.save(session).await;
     }
-    run.forgive();
+    run.clear_unsaved();
     run.outcome_so_far
 }
 
@@ -205,7 +205,7 @@ impl<'a> Run<'a> {
         self.outcome_so_far.unsaved.is_some()
     }
 
-    /// Without the lock nothing more is changed, the state included. What was under way may be done or not.
+    /// Without the lock, nothing more is changed, and the state is not saved. Steps in progress may have taken effect or not.
     fn lose(&mut self, error: StoreError, events: &Events) {
         for index in std::mem::take(&mut self.under_way) {
             let (address, operation) = self.describe(index);
@@ -217,7 +217,7 @@ impl<'a> Run<'a> {
         self.is_dirty = false;
     }
 
-    /// Records what is already as the stack asks, and forgets what stands nowhere any more.
+    /// Records what is already as the stack asks, and forgets what does not exist any more.
     fn adopt(&mut self) {
         for change in self.plan.changes.iter().filter(|change| change.action == Action::None) {
             let (Some(remote), Some(desired)) = (&change.remote, &change.desired) else { continue };
@@ -253,9 +253,9 @@ impl<'a> Run<'a> {
         (self.plan.changes[step.change].address.clone(), step.operation)
     }
 
-    /// A step that is ready, with those behind it that are ready too and do the same to the same kind: `room` of them at the
-    /// most. What cannot even be asked for comes with its error.
-    fn batch(&mut self, first: usize, room: usize, events: &Events) -> (Batch, Vec<(usize, ProviderError)>) {
+    /// A step that is ready, with the ready steps behind it that do the same to the same kind: at most `limit` of them. A step
+    /// that cannot be prepared is returned with its error.
+    fn batch(&mut self, first: usize, limit: usize, events: &Events) -> (Batch, Vec<(usize, ProviderError)>) {
         let (mut batch, mut broken) = (Batch::default(), Vec::new());
         let mut next = Some(first);
         let mut count = 0;
@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
                 broken.push((index, error));
             }
             count += 1;
-            let goes_along = |index: &usize| count < room && self.is_alike(first, *index) && !self.stays(*index);
+            let goes_along = |index: &usize| count < limit && self.is_alike(first, *index) && !self.stays(*index);
             next = self.ready.first().copied().filter(goes_along);
             if next.is_some() {
                 self.ready.pop_first();
@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
         one.operation == other.operation && kind(one) == kind(other)
     }
 
-    /// Puts a step into a batch, with what was unknown when the plan was made filled in.
+    /// Adds a step to a batch. What was unknown when the plan was made is filled in.
     fn prepare(&self, index: usize, batch: &mut Batch) -> Result<(), ProviderError> {
         let step = &self.plan.steps[index];
         let change = &self.plan.changes[step.change];
@@ -356,7 +356,7 @@ impl<'a> Run<'a> {
             (Some(new), Some(old))
                 if operation == Operation::Create && new.id == old.id && change.is_create_first(self.rules) =>
             {
-                // What was unknown came out as it was, so the old one is the new one; anything else cannot be.
+                // The unknown values are what they were before, so the old one and the new one are the same.
                 let differ = |rules| diff::differences(rules, &new.attributes, &old.attributes);
                 let differences = self.rules.get(&address.kind).map(differ).unwrap_or_default();
                 if differences.iter().any(|difference| difference.forces_replacement) {
@@ -390,7 +390,7 @@ impl<'a> Run<'a> {
                 events.send(Event::Finished { address, operation, id });
                 self.settle(index);
             }
-            // It is not done, and nothing failed: the next apply goes on with it.
+            // It is not complete, and nothing failed: the next apply continues it.
             Err(error) if error.is_interruption() => {
                 self.outcome_so_far.interrupted.push((address.clone(), operation));
                 events.send(Event::Interrupted { address, operation });
@@ -403,7 +403,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Lets what waited for a step go on.
+    /// Makes the steps ready that waited only for this one.
     fn settle(&mut self, index: usize) {
         self.settled[index] = true;
         for dependent in std::mem::take(&mut self.needed_by[index]) {
@@ -439,7 +439,7 @@ impl<'a> Run<'a> {
         let computed = remote.attributes.iter().filter(|(name, _)| !asked_for.contains(*name));
         attributes.extend(computed.map(|(name, value)| (name.clone(), value.clone())));
         let mut shown = lasting(&attributes, &change.address, self.rules);
-        // What the cloud does only later is recorded once it is done.
+        // What the cloud does later is recorded once it is done.
         for (name, value) in shown.iter_mut().filter(|(name, _)| asked_for.contains(*name)) {
             if remote.attributes.get(name) == Some(&Value::Null) {
                 *value = Value::Null;
@@ -476,15 +476,15 @@ impl<'a> Run<'a> {
         };
         // The number is still free.
         (outcome.state.lineage, outcome.state.serial) = (lineage, serial);
-        // A later attempt says nothing better than the first error, except that the lock is lost.
+        // The first error says more than one of a later attempt, unless that one says that the lock is lost.
         if outcome.unsaved.is_none() || matches!(error, StoreError::Lost { .. }) {
             outcome.unsaved = Some(error);
         }
     }
 
-    /// A save that failed is no fault of the outcome once a later one succeeded. It stays one where the lock is lost, or where
-    /// steps were not started: it says why.
-    fn forgive(&mut self) {
+    /// Drops the error of an earlier save once everything is saved. It stays if the lock is lost, or if steps were not started
+    /// because of it.
+    fn clear_unsaved(&mut self) {
         let outcome = &mut self.outcome_so_far;
         let is_lost = matches!(outcome.unsaved, Some(StoreError::Lost { .. }));
         if !self.is_dirty && !is_lost && outcome.not_started == 0 {
@@ -503,7 +503,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Records the home of today. Until everything carries it, the one recorded before still counts.
+    /// Records the current home. Until every resource has it, the home that was recorded before still counts.
     fn settle_home(&mut self) {
         let recorded = &mut self.outcome_so_far.state.home;
         if recorded.as_deref() != self.home && self.home.is_some() {

@@ -3,26 +3,26 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What kind of failure it is. Everything that depends on the kind alone is decided by the methods of this type.
+/// The kind of a failure. What depends on the kind alone, such as the exit code, is decided by the methods of this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorClass {
-    /// It is not there.
+    /// The cloud does not have what the call names.
     NotFound,
-    /// One of that name is there already.
+    /// The cloud has something of this name already.
     AlreadyExists,
-    /// Too many calls.
+    /// The cloud refused the call because there were too many in a short time.
     Throttled,
     /// The cloud does not yet show what it just created.
     Lag,
-    /// Something else still needs it.
+    /// Something else still uses it, so the cloud does not delete or change it.
     InUse,
-    /// The cloud has none left at the moment.
+    /// The cloud has no more of it at the moment, such as hosts of an instance type in a zone.
     Capacity,
-    /// The account may not have more of it.
+    /// The account's quota does not allow more of it.
     Quota,
-    /// The identity may not do that.
+    /// The identity that makes the calls has no permission for this one.
     Denied,
     /// There is no identity, or the cloud does not accept it.
     Credentials,
@@ -34,7 +34,7 @@ pub enum ErrorClass {
     Precondition,
     /// Nothing failed: a wait was ended because the person asked to stop.
     Interrupted,
-    /// Everything else.
+    /// Any other failure.
     Other,
 }
 
@@ -52,7 +52,7 @@ impl ErrorClass {
         }
     }
 
-    /// The next step, where nothing more is known than the class. Who knows the call and the code says more.
+    /// The next step, as far as it follows from the class alone; nothing where it does not.
     pub const fn help(self) -> Option<&'static str> {
         Some(match self {
             Self::Throttled => "too many calls at a time: wait a minute and run it again",
@@ -89,7 +89,7 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
-    /// The number.
+    /// The number that the process ends with.
     pub const fn code(self) -> u8 {
         self as u8
     }

@@ -1,4 +1,4 @@
-//! Where two looks of one resource differ, attribute by attribute, by the kind's rules.
+//! The attributes in which a resource differs from what the stack asks for, by the rules of its kind.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,17 @@ use crate::{Map, Rules, Value};
 pub struct Difference {
     /// Path of the attribute: `data.interfaces[0].addresses`, `tags["cost.center"]`.
     pub path: String,
-    /// What it is; nothing where it is not there.
+    /// The observed value; `None` where there is none.
     pub before: Option<Value>,
-    /// What the stack asks for; nothing where it is removed. May be unknown until apply.
+    /// The value that the stack asks for, which may be unknown until apply; `None` where the attribute is removed.
     pub after: Option<Value>,
-    /// Whether it can only change with the whole resource.
+    /// Whether it can only change by a replacement of the resource.
     pub forces_replacement: bool,
     /// Whether its values must not be shown.
     pub sensitive: bool,
 }
 
-/// What must change to get from `observed` to `desired`: only attributes that `desired` names at the top.
+/// The differences between `observed` and `desired`, for the attributes that `desired` has at the top.
 pub fn differences(rules: &Rules, desired: &Map, observed: &Map) -> Vec<Difference> {
     let mut found = Vec::new();
     for (name, after) in desired {
@@ -74,7 +74,7 @@ fn compare(rules: &Rules, path: &str, before: Option<&Value>, after: Option<&Val
 fn sorted(list: &[Value]) -> Vec<&Value> {
     let mut list: Vec<_> = list.iter().collect();
     list.sort();
-    // Asking for the same twice is asking once.
+    // A value that is named twice counts once.
     list.dedup();
     list
 }
@@ -87,7 +87,7 @@ pub(crate) fn step_into(path: &str, key: &str) -> String {
     }
 }
 
-/// A policy as IAM means it: one value and a list of that value are the same, and lists of texts have no order.
+/// A policy as IAM reads it: a value and a list of only that value are the same, and lists of texts have no order.
 pub fn normalised_json(text: &str) -> Option<Json> {
     fn normalise(json: Json) -> Json {
         match json {
@@ -108,8 +108,8 @@ pub fn normalised_json(text: &str) -> Option<Json> {
     serde_json::from_str(text).ok().map(normalise)
 }
 
-/// Takes what is named twice out of lists without order: two subnets asked for differently may be the same one, and AWS
-/// takes no permission twice.
+/// Removes repeated values from lists without order: two subnets that are named differently may be the same one, and AWS
+/// refuses a permission that is repeated.
 pub fn drop_repeats(rules: &Rules, map: &mut Map) {
     for (path, _) in rules.attributes.iter().filter(|(_, rule)| rule.unordered) {
         if let Some(Value::List(list)) = at(map, path) {
@@ -133,7 +133,7 @@ pub fn at<'a>(map: &'a Map, path: &str) -> Option<&'a Value> {
     }
 }
 
-/// Puts a value at a path of plain names whose parents are there.
+/// Puts a value at a path of plain names whose parents exist.
 pub fn put(map: &mut Map, path: &str, value: Value) {
     match path.split_once('.') {
         None => {

@@ -22,12 +22,12 @@ use crate::{
     value::JsonText,
 };
 
-/// A plan as it is written down.
+/// A plan as it is written down. [`Document::new`] makes it from a [`Plan`], [`Document::parse`] reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Trunnion plan")]
 pub struct Document {
-    /// Version of this format.
+    /// Version of this format, such as `2.0`: another major version cannot be read.
     #[schemars(extend("pattern" = r"^2\.[0-9]+$"))]
     pub format: Format,
     /// What is compared when the plan is applied: a fresh plan has to be equal in all of it.
@@ -41,11 +41,11 @@ pub struct Document {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compared {
-    /// The stack's name.
+    /// The stack's name, with its environment.
     pub stack: String,
     /// How the plan was asked for: apply asks the same again.
     pub origin: Origin,
-    /// Where it was made.
+    /// The account, the region, and what answered the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<ComparedPlace>,
     /// Whether it covers targets only, and not the whole stack.
@@ -53,7 +53,7 @@ pub struct Compared {
     pub partial: bool,
     /// The state it was made with.
     pub state: StateReference,
-    /// SHA-256 of what the stack asks for.
+    /// SHA-256, in hexadecimal, of what the stack asks for.
     pub digest: String,
     /// How many phases it has: each begins once everything of the one before it has succeeded.
     #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -91,7 +91,7 @@ pub struct Remarks {
 pub struct Origin {
     /// The stack file: in a written plan, relative to the folder of the plan.
     pub file: String,
-    /// The environment chosen.
+    /// The environment of the stack file, if one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
     /// Whether it is a plan for the sandbox in the process.
@@ -118,9 +118,9 @@ pub struct Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateReference {
-    /// Its line; empty before the first apply.
+    /// Its lineage, a UUID; empty before the first apply.
     pub lineage: String,
-    /// Its number in the line.
+    /// Its number in the lineage; 0 before the first apply.
     pub serial: u64,
 }
 
@@ -128,15 +128,15 @@ pub struct StateReference {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
-    /// Created.
+    /// Resources that are created.
     pub create: usize,
-    /// Changed in place.
+    /// Resources that are changed in place.
     pub update: usize,
-    /// Deleted and created again.
+    /// Resources that are deleted and created again, in either order.
     pub replace: usize,
-    /// Deleted.
+    /// Resources that are deleted.
     pub delete: usize,
-    /// Left as they are.
+    /// Resources that match the stack.
     pub unchanged: usize,
     /// Addresses that no target covers: nothing is said of them.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -157,7 +157,7 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// What happens to one resource.
+/// What happens to one resource, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentChange {
@@ -166,11 +166,11 @@ pub struct DocumentChange {
     /// In which phase it happens, counted from 1; absent in a plan of one phase, and where nothing happens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<usize>,
-    /// What happens.
+    /// What apply does with it.
     pub action: Action,
-    /// Why.
+    /// Why it does that.
     pub reason: Reason,
-    /// What the cloud calls the one that stands there now.
+    /// The id, in the cloud, of the resource that is at the address now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Its name or its tag `Name`, where its id does not end with it; absent where nothing happens to it.
@@ -179,10 +179,10 @@ pub struct DocumentChange {
     /// The attributes that make it happen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<DocumentDifference>,
-    /// What a new resource will look like.
+    /// The attributes that a created or replaced resource will have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Map>,
-    /// SHA-256 of what stands there now.
+    /// SHA-256, in hexadecimal, of the attributes that the resource has now; absent where nothing happens to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_digest: Option<String>,
 }
@@ -191,7 +191,7 @@ pub struct DocumentChange {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentDifference {
-    /// Path of the attribute.
+    /// Path of the attribute, such as `data.image_id`.
     pub path: String,
     /// What it is; absent where it is not there; a digest where it is sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,12 +199,12 @@ pub struct DocumentDifference {
     /// What it becomes; absent where it goes; a digest where it is sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
-    /// Since when it differs.
+    /// Whether the stack or the cloud changed since the last apply, if the state says it.
     pub cause: Cause,
     /// Whether it forces a replacement.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forces_replacement: bool,
-    /// Whether it is sensitive.
+    /// Whether it is sensitive: then `before` and `after` are digests.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sensitive: bool,
 }
@@ -213,7 +213,7 @@ pub struct DocumentDifference {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentStep {
-    /// The address it is about.
+    /// The address of the resource.
     pub address: Address,
     /// The phase of the change that it belongs to, counted from 1; absent in a plan of one phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,13 +228,13 @@ pub struct DocumentStep {
 /// Why a text cannot be read as a plan document, as the end of a sentence that begins with the name of its file.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// No JSON, or something else in JSON.
+    /// It is no JSON, or JSON of another shape.
     #[error("is not a plan document: {0}")]
     Damaged(#[source] serde_json::Error),
-    /// The format of an earlier version.
+    /// Its major version is a lower one than that of [`Document::FORMAT`].
     #[error("has format {0}, which only an earlier version of trunnion reads; this version reads format {ours}", ours = Document::FORMAT)]
     Earlier(String),
-    /// The format of a later version.
+    /// Its major version is a higher one than that of [`Document::FORMAT`].
     #[error("has format {0} of a later version of trunnion; this version reads format {ours}", ours = Document::FORMAT)]
     Later(Format),
     /// A later minor version, with something to agree to that this version does not know.
@@ -242,13 +242,13 @@ pub enum DocumentError {
     Unknown {
         /// The document's format.
         format: Format,
-        /// What is not known.
+        /// Names the field or value that is not known.
         source: serde_json::Error,
     },
 }
 
 impl DocumentError {
-    /// What to do next.
+    /// The next step, for a person.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Damaged(_) => "`trunnion plan STACK --out FILE` writes one",
@@ -264,7 +264,7 @@ impl Document {
     /// The format that this version writes. Version 1 had no parts, and a plain number as its version; 2.1 added phases.
     pub const FORMAT: Format = Format { major: 2, minor: 1 };
 
-    /// Writes a plan down. Sensitive values become digests.
+    /// Writes a plan down, without its [place](Compared::place). Sensitive values become digests.
     pub fn new(plan: &Plan, origin: Origin, rules: &RuleBook) -> Self {
         // What no target covers is in the plan for the sake of the others, which refer to it.
         let covered = || plan.changes.iter().filter(|change| change.reason != Reason::NotSelected);
@@ -304,7 +304,7 @@ impl Document {
         self
     }
 
-    /// Where it was made.
+    /// Where it was made; nothing where [`Document::made`] was not called.
     pub fn place(&self) -> Option<Place> {
         self.compared.place.as_ref().map(|place| place.at(self.remarks.endpoint.as_deref()))
     }
@@ -339,7 +339,7 @@ impl Document {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// The schema of the document.
+    /// The JSON Schema of the document: `schemas/plan.schema.json`.
     pub fn json_schema() -> Json {
         schemars::schema_for!(Document).to_value()
     }

@@ -4,55 +4,36 @@ use tokio::sync::mpsc;
 
 use crate::{Address, Operation, ProviderError};
 
-/// What apply reports while it works.
+/// What apply reports while it works. Every step that starts ends with exactly one of [`Event::Finished`],
+/// [`Event::Failed`] and [`Event::Interrupted`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`address` and `operation` are the step's, and `error` says why it failed")]
 pub enum Event {
     /// A step began.
-    Started {
-        /// What it is about.
-        address: Address,
-        /// What is done.
-        operation: Operation,
-    },
+    Started { address: Address, operation: Operation },
     /// A step succeeded.
     Finished {
-        /// What it is about.
         address: Address,
-        /// What was done.
         operation: Operation,
-        /// What the cloud calls it.
+        /// The resource's id in the cloud, such as `i-…`, an ARN or a name.
         id: String,
     },
     /// A step failed.
-    Failed {
-        /// What it is about.
-        address: Address,
-        /// What was tried.
-        operation: Operation,
-        /// Why it failed.
-        error: ProviderError,
-    },
+    Failed { address: Address, operation: Operation, error: ProviderError },
     /// A step was not tried, because another one failed.
     Skipped {
-        /// What it is about.
         address: Address,
-        /// What would have been done.
         operation: Operation,
-        /// Whose failure it is.
+        /// The address of the step that failed.
         because: Address,
     },
     /// The wait for a step was ended, because the person asked to stop or because the lock was lost: it may be done or not.
-    Interrupted {
-        /// What it is about.
-        address: Address,
-        /// What was being done.
-        operation: Operation,
-    },
-    /// No further step is started.
+    Interrupted { address: Address, operation: Operation },
+    /// No further step is started, because the apply was interrupted.
     Stopping,
 }
 
-/// Where events go. Every printer listens to the other end.
+/// Where events go: to the receiver of a channel, or nowhere.
 #[derive(Debug, Clone)]
 pub struct Events(Option<mpsc::UnboundedSender<Event>>);
 
@@ -60,7 +41,7 @@ pub struct Events(Option<mpsc::UnboundedSender<Event>>);
 pub type EventReceiver = mpsc::UnboundedReceiver<Event>;
 
 impl Events {
-    /// A channel of events.
+    /// A channel without a limit: a slow receiver does not slow the apply down.
     pub fn channel() -> (Self, EventReceiver) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(Some(sender)), receiver)

@@ -1,4 +1,4 @@
-//! Whose the resources of a stack are: those of this home, of another one, or of none yet.
+//! The homes of a stack's resources: this home, another one, or none yet.
 //!
 //! Two stacks of one name see the same resources, because they are found by their tags. So each resource also says which
 //! home its stack has, and a plan names those of another home before anything is done to them.
@@ -48,12 +48,12 @@ impl OtherHome {
     const NAMED: usize = 3;
 }
 
-/// What a create may take over beside what is of the stack's home.
+/// What a create may take over beside resources of the stack's own home.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adoption {
     /// The home that the state recorded: an earlier one of the same stack.
     pub former_home: Option<String>,
-    /// Whatever is of the stack's name, because a person agreed to a take-over.
+    /// Everything that has the stack's name, because a person agreed to a take-over.
     pub take_over: bool,
 }
 
@@ -62,13 +62,13 @@ fn tagged<'a>(attributes: &'a Map, tag: &str) -> Option<&'a str> {
     attributes.get("tags")?.as_map()?.get(tag)?.as_text()
 }
 
-/// The homes of what was observed, beside the stack's own: its home of today, and the one that its state recorded. What has
-/// no home is the stack's where the state knows its id.
+/// The homes of observed resources that are not the stack's own, which are its current home and the one that its state
+/// recorded. A resource without a home is the stack's if the state knows its id.
 pub(crate) fn others(observed: &Observed, recorded: &State, rules: &RuleBook, home: &str) -> Vec<OtherHome> {
     let Some(rule) = rules.home() else { return Vec::new() };
     let mut others: BTreeMap<Option<&str>, Vec<&Address>> = BTreeMap::new();
     for (address, remotes) in &observed.remotes {
-        // What carries its tags from its creation on goes with what it is in; what is spent is only cleared away.
+        // Resources whose tags never change belong to what contains them; spent ones can only be deleted.
         let is_counted = rules.get(&address.kind).is_some_and(|rules| !rules.attribute("tags").create_only);
         for remote in remotes.iter().filter(|remote| is_counted && !remote.is_spent) {
             let is_ours = match tagged(&remote.attributes, rule.tag) {
@@ -95,8 +95,8 @@ fn knows(recorded: &State, address: &Address, remote: &Remote) -> bool {
     recorded.resources.get_key_value(address).is_some_and(is_it) || recorded.resources.iter().any(is_it)
 }
 
-/// Takes the home out of what is wanted of a resource that has none yet: the state knows that it is the stack's, so its home
-/// is no reason to change it.
+/// What is wanted of a resource that has no home yet, without the home: the state knows that the resource is the stack's, so
+/// the missing home is no reason to change it.
 pub(crate) fn without(rule: HomeRule, wanted: &Map, remote: &Remote, recorded: &State, at: &Address) -> Option<Map> {
     if tagged(&remote.attributes, rule.tag).is_some() || !knows(recorded, at, remote) {
         return None;
@@ -114,7 +114,7 @@ pub(crate) fn path(rule: HomeRule) -> String {
     diff::step_into("tags", rule.tag)
 }
 
-/// Whether a change gives the resource that comes last its home.
+/// Whether a change sets the home of the resource whose home is set last.
 pub(crate) fn is_last(rules: &RuleBook, change: &Change) -> bool {
     rules.home().is_some_and(|rule| {
         let path = path(rule);

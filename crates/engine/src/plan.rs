@@ -15,82 +15,84 @@ use crate::{
     RuleBook, State, home,
 };
 
-/// What happens to one address.
+/// What apply does at one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Nothing.
+    /// Nothing: the resource stays as it is.
     None,
-    /// It is made.
+    /// Creates the resource.
     Create,
-    /// It changes in place.
+    /// Changes the resource in place.
     Update,
-    /// It is deleted and made again, in the order its kind asks for.
+    /// Deletes the resource and creates another one, in the order that its kind asks for ([`Replacement`]).
     Replace,
-    /// It is deleted.
+    /// Deletes the resource.
     Delete,
 }
 
-/// Why it happens.
+/// Why a change is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reason {
-    /// It is as the stack asks.
+    /// The resource is as the stack asks.
     Unchanged,
-    /// No target selects it: it was not compared with what the stack asks for.
+    /// No target selects the resource: it was not compared with what the stack asks for.
     NotSelected,
-    /// It is new in the stack.
+    /// The resource is new in the stack.
     New,
-    /// It was applied and is not there any more: somebody deleted it.
+    /// The resource was applied and does not exist any more: somebody deleted it.
     Gone {
-        /// What the cloud called it.
+        /// The id that the cloud gave it.
         id: String,
-        /// When it was last applied.
+        /// When it was last applied, in RFC 3339.
         applied_at: String,
     },
-    /// It differs from what the stack asks for.
+    /// The resource differs from what the stack asks for.
     Differs,
-    /// Its replacement was asked for by its address.
+    /// [`PlanOptions::replace`] names the resource.
     Asked,
-    /// The stack does not ask for it any more.
+    /// The stack does not ask for the resource any more.
     NotInStack,
-    /// Another one stands at its address: a replacement that was interrupted, or somebody's copy.
+    /// Another resource at the same address stays: this one is left from a replacement that was interrupted, or is
+    /// somebody's copy.
     LeftOver,
 }
 
-/// Since when an attribute differs from what the stack asks for.
+/// Why an attribute differs from what the stack asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Cause {
-    /// The stack changed.
+    /// The stack changed since the last apply.
     Stack,
-    /// The cloud was changed outside since the last apply.
+    /// Somebody changed the resource outside of this tool since the last apply.
     Outside {
-        /// When it was last applied.
+        /// When the resource was last applied, in RFC 3339.
         since: String,
     },
-    /// The state does not say.
+    /// Unknown: the state does not have this resource.
     Unrecorded,
     /// Only this plan asks for it: an earlier phase made it what it is, or a later one will make it something else.
     Phase,
 }
 
-/// What happens to one thing in the cloud.
+/// The change of one resource, in one phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Its address.
+    /// The address of the resource.
     pub address: Address,
-    /// In which phase of the plan, counted from 1.
+    /// The phase of the plan, counted from 1.
     pub phase: usize,
-    /// What happens.
+    /// What apply does.
     pub action: Action,
-    /// Why.
+    /// Why apply does it.
     pub reason: Reason,
-    /// Which attributes make it happen, each with since when.
+    /// The attributes that differ, each with the cause.
     pub differences: Vec<(Difference, Cause)>,
-    /// What it becomes: references that are known are replaced, pinned attributes hold their pins.
+    /// All attributes after the change: known references are resolved, pinned attributes keep their values. `None` for a
+    /// delete.
     pub desired: Option<Map>,
-    /// What stands there now; nothing where an earlier phase makes it.
+    /// The resource before the change. `None` where there is none yet, or where an earlier phase creates it.
     pub remote: Option<Remote>,
     /// The index in [`Plan::changes`] of the change of an earlier phase whose result this one changes.
     pub follows: Option<usize>,
@@ -111,32 +113,32 @@ pub enum Operation {
 /// One call of apply to the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Index of the change it belongs to.
+    /// The index in [`Plan::changes`] of the change it belongs to.
     pub change: usize,
-    /// What is done.
+    /// Which call of the provider it is.
     pub operation: Operation,
-    /// Indices of the steps that must have succeeded before.
+    /// The indices in [`Plan::steps`] of the steps that must have succeeded before.
     pub after: Vec<usize>,
 }
 
-/// Something that a person should know and that changes nothing.
+/// Information for a person. It changes nothing that apply does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Note {
-    /// `plan::pinned`, `blueprint::no_route`.
+    /// A stable name of its sort: `plan::pinned`, `blueprint::no_route`.
     pub code: String,
     /// One sentence.
     pub message: String,
-    /// What one could do.
+    /// What the person can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
 
-/// All changes of a stack.
+/// All changes of a stack, and the steps that execute them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The stack's name.
     pub stack: String,
-    /// Digest of what the stack asks for.
+    /// [`Graph::digest`] of what the stack asks for.
     pub digest: String,
     /// Lineage and serial of the state it was made with.
     pub state: (String, u64),
@@ -149,15 +151,15 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What a person should know beside the changes.
     pub notes: Vec<Note>,
-    /// Whose resources it would take over.
+    /// The resources of other homes that apply would take over.
     pub other_homes: Vec<OtherHome>,
-    /// Whether it speaks of the whole stack, and not only of targets.
+    /// Whether it covers the whole stack, and not only targets.
     pub is_whole: bool,
     /// How many addresses no target covers.
     pub not_covered: usize,
 }
 
-/// How to plan.
+/// What to plan for, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlanOptions {
@@ -167,34 +169,34 @@ pub struct PlanOptions {
     pub update_pinned: bool,
     /// Addresses that are replaced although nothing of them differs (`instance.heavy` means all of its hosts).
     pub replace: Vec<Address>,
-    /// The stack's home; without one, nobody asks whose the resources are.
+    /// The stack's home. Without one, the plan does not look for resources of other homes.
     pub home: Option<String>,
 }
 
-/// Why there is no plan.
+/// Why no plan can be made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PlanError {
-    /// Lookups that found nothing.
+    /// Lookups found nothing.
     #[error("{} of what the stack looks up was not found", .0.len())]
     Missing(BTreeMap<Address, ProviderError>),
-    /// Names that somebody else has.
+    /// Resources of somebody else have names that the stack needs.
     #[error("{} of the names that the stack needs belong to something else", .0.len())]
     Taken(BTreeMap<Address, ProviderError>),
-    /// A kind without rules.
+    /// The rule book does not have this kind.
     #[error("there are no rules for `{0}`")]
     UnknownKind(KindName),
-    /// A target that is nowhere.
+    /// A target is neither in the stack nor in the cloud.
     #[error("`{0}` is not in the stack and not on AWS")]
     UnknownTarget(Address),
-    /// A replacement that was asked for and cannot be done.
+    /// A resource that [`PlanOptions::replace`] names cannot be replaced.
     #[error("`{address}` cannot be replaced by its address: {reason}")]
     CannotReplace {
-        /// What was to be replaced.
+        /// The resource.
         address: Address,
         /// Why it cannot be.
         reason: String,
     },
-    /// Changes that wait for each other.
+    /// The changes of these addresses wait for each other.
     #[error("the changes of {} wait for each other", .0.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(", "))]
     Cycle(Vec<Address>),
 }
@@ -331,7 +333,7 @@ pub fn selection(
     Ok(Some(selected))
 }
 
-/// The kinds of which nothing is deleted: something that no target selects may stand on it.
+/// The kinds of which nothing is deleted, because a resource that no target selects may use it.
 fn held(observed: &Observed, selected: &BTreeSet<Address>, rules: &RuleBook) -> BTreeSet<&'static str> {
     let others = observed.remotes.keys().filter(|address| !selected.contains(*address));
     others.filter_map(|address| rules.get(&address.kind)).flat_map(|rules| rules.depends_on).copied().collect()
@@ -380,7 +382,7 @@ fn asked(
                 rules.blocks(&other.kind, &address.kind) && dependencies.contains(address)
             };
             if let Some(other) = observed.remotes.keys().find(needs_it) {
-                return Err(refused(format!("`{other}` stands on it")));
+                return Err(refused(format!("`{other}` uses it")));
             }
             asked.insert(address.clone());
         }

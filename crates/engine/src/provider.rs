@@ -1,4 +1,4 @@
-//! The cloud as the engine sees it.
+//! The cloud as the engine sees it: what a provider does, and what goes in and out.
 
 use std::{collections::BTreeMap, error::Error, fmt, sync::Arc};
 
@@ -11,11 +11,11 @@ use crate::{Address, Adoption, ErrorClass, Graph, Map, State, value::hex};
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remote {
-    /// What the cloud calls it: `i-…`, an ARN, a name.
+    /// Its id in the cloud: `i-…`, an ARN, a name.
     pub id: String,
-    /// What it looks like now, in the shape of the kind's attributes, computed ones included.
+    /// What it looks like now, by the names that the [`Resource`](crate::Resource) has, computed attributes included.
     pub attributes: Map,
-    /// Whether it can only be deleted any more, such as a deregistered revision: it never counts as the current one.
+    /// Whether it can only be deleted, such as a deregistered revision: it is never the current one of its address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_spent: bool,
 }
@@ -27,7 +27,7 @@ impl Remote {
     }
 }
 
-/// What the cloud says now.
+/// What the cloud has now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Everything that carries the stack's tags. Where an address has several, the plan takes the one that needs no
@@ -44,9 +44,9 @@ pub struct Observed {
 /// A resource whose references are all replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Where it stands in the stack.
+    /// The address of the resource.
     pub address: Address,
-    /// What it should look like.
+    /// What it should look like: no value in it holds a [`Reference`](crate::Reference).
     pub attributes: Map,
 }
 
@@ -55,13 +55,14 @@ pub struct Resolved {
 pub struct Token(String);
 
 impl Token {
-    /// The token of a create in a stack.
+    /// The same stack, address and attributes give the same token.
     pub fn new(stack: &str, resource: &Resolved) -> Self {
         let attributes = crate::Value::Map(resource.attributes.clone()).digest();
         Self(crate::Value::from(format!("{stack}\n{}\n{attributes}", resource.address)).digest())
     }
 
-    /// The token of the n-th try: APIs remember the token of what was deleted since.
+    /// The token of the n-th try. AWS answers a token that it knows with what was created then, also where that was deleted
+    /// since: such a create needs a token of its own.
     #[must_use]
     pub fn nth(&self, n: u32) -> Self {
         Self(hex(&Sha256::digest(format!("{}{n}", self.0))))
@@ -73,24 +74,24 @@ impl Token {
     }
 }
 
-/// Why the cloud did not do as asked. Two of them are equal if they say the same: neither [`ProviderError::request_id`] nor
+/// Why a call, or the wait behind it, failed. Two of them are equal if they say the same: neither [`ProviderError::request_id`] nor
 /// the source counts.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProviderError {
-    /// What kind of failure it is.
+    /// The kind of the failure, from which retries and the exit code follow.
     pub class: ErrorClass,
     /// The call as the cloud's permissions name it: `ec2:RunInstances`; none where no call failed.
     pub operation: Option<String>,
     /// The cloud's code: `InsufficientInstanceCapacity`.
     pub code: Option<String>,
-    /// What the cloud's support finds the call by.
+    /// The number that the cloud gave the request: its support finds the call by it.
     pub request_id: Option<String>,
-    /// One sentence that needs nothing beside it: the operation, the address, the cloud's code and message.
+    /// One sentence that is complete by itself: the operation, the address, the cloud's code and message.
     pub message: String,
-    /// What to do next.
+    /// The next step, for a person; nothing where none is known.
     pub help: Option<String>,
-    /// [`ProviderError::message`] says what it says.
+    /// [`ProviderError::message`] has its text already.
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -108,7 +109,7 @@ impl ProviderError {
         }
     }
 
-    /// The same in a class, which has a next step where none is known yet.
+    /// The same in this class. Where no next step is known yet, it is that of the class.
     #[must_use]
     pub fn with_class(self, class: ErrorClass) -> Self {
         let help = self.help.or_else(|| class.help().map(str::to_owned));
@@ -179,19 +180,19 @@ impl Error for ProviderError {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Context {
-    /// Ends every wait once it is cancelled. What was created stays, and is found again.
+    /// Once it is cancelled, every wait ends with [`ErrorClass::Interrupted`]. What was created stays, and is found again.
     pub interrupt: CancellationToken,
-    /// What a create may take over where it finds something in its place.
+    /// Which resources a create may adopt beside those of the stack's own home.
     pub adoption: Adoption,
 }
 
 impl Context {
-    /// With this token.
+    /// With this token, and with the default [`Adoption`].
     pub fn new(interrupt: CancellationToken) -> Self {
         Self { interrupt, ..Self::default() }
     }
 
-    /// The same with what creates may take over.
+    /// The same with this adoption.
     #[must_use]
     pub fn with_adoption(self, adoption: Adoption) -> Self {
         Self { adoption, ..self }
@@ -199,6 +200,9 @@ impl Context {
 }
 
 /// A cloud that the engine can read and change.
+///
+/// A call that fails returns a [`ProviderError`] with its class; the engine does not repeat it, so a provider does that by
+/// itself where it makes sense. [`Session`](crate::Session) has an example of a provider.
 pub trait Provider: Send + Sync {
     /// Reads everything that carries the stack's tags, and what the graph looks up, in bulk.
     ///
@@ -273,7 +277,7 @@ pub trait Provider: Send + Sync {
         let _ = (sha256, content);
     }
 
-    /// Who makes the calls, as the cloud names it; nothing before the cloud said so.
+    /// Who makes the calls, such as an ARN; nothing before the cloud answered that.
     fn identity(&self) -> Option<String> {
         None
     }

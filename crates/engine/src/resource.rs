@@ -10,11 +10,11 @@ use crate::{Address, KindName, Map, RuleBook, Value, order::in_order, value::dig
 /// One thing in AWS that the stack manages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Resource {
-    /// Where it stands in the stack.
+    /// Its place in the stack.
     pub address: Address,
-    /// What it shall look like; may hold references.
+    /// Its attributes as the stack asks for them. They may hold references.
     pub attributes: Map,
-    /// What must be there first, beside what the attributes refer to.
+    /// What must exist first, beside what the attributes refer to.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub after: BTreeSet<Address>,
 }
@@ -52,9 +52,9 @@ impl Resource {
 /// One thing in AWS that the stack only looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lookup {
-    /// Where it stands in the stack; resources refer to its attributes.
+    /// Its place in the stack. Resources refer to its attributes.
     pub address: Address,
-    /// How to find it; may refer to other lookups.
+    /// What finds it. It may refer to other lookups.
     pub query: Map,
 }
 
@@ -69,7 +69,7 @@ pub struct Graph {
     phases: Vec<BTreeMap<Address, Resource>>,
 }
 
-/// A graph as it is digested: names in the order of the alphabet, on every level.
+/// A graph as it is digested: names in alphabetical order on every level.
 #[derive(Serialize)]
 struct Compared<'a> {
     lookups: BTreeMap<String, &'a Lookup>,
@@ -88,15 +88,15 @@ struct ComparedResource<'a> {
 /// Resources that cannot form a graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
-    /// Two of the same address.
+    /// Two resources or lookups have the same address.
     #[error("`{0}` is there twice")]
     Duplicate(Address),
-    /// A reference or dependency to nothing.
+    /// A resource needs something that the graph does not have.
     #[error("`{from}` needs `{to}`, which is not in the stack")]
     Dangling {
-        /// Who refers.
+        /// The resource that needs it.
         from: Box<Address>,
-        /// To what.
+        /// What it needs.
         to: Box<Address>,
     },
     /// Resources that wait for each other, in order, the first one repeated at the end.
@@ -135,7 +135,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The graph of a stack that asks for nothing: everything of it is to go.
+    /// The graph of a stack that asks for nothing: a plan for it deletes everything.
     pub fn empty(stack: impl Into<String>) -> Self {
         Self { stack: stack.into(), resources: BTreeMap::new(), lookups: BTreeMap::new(), phases: Vec::new() }
     }
@@ -220,7 +220,7 @@ impl Graph {
     }
 
     /// SHA-256 over everything the stack asks for in the end, but for what only a create call needs: where a file lies on
-    /// this machine is none of the stack's business.
+    /// this machine does not matter to the stack.
     pub fn digest(&self, rules: &RuleBook) -> String {
         let resources = self.resources.values().map(|resource| {
             let rules = rules.get(&resource.address.kind);

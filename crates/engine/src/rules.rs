@@ -1,13 +1,13 @@
-//! What the engine must know of a kind: which attributes can change in place, which AWS decides, what compares how.
+//! What the engine knows of a kind: which attributes change in place, which ones AWS decides, and how each is compared.
 
 use std::{collections::BTreeMap, fmt};
 
 use crate::{HomeRule, KindName, Value, lies_under};
 
-/// The rules of one kind.
+/// The rules of one kind. Names of kinds are those of [`Address::kind`](crate::Address::kind).
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The kind's name.
+    /// The name of the kind, such as `launch_template`.
     pub kind: &'static str,
     /// Kinds whose resources this kind may depend on: they are deleted after it.
     pub depends_on: &'static [&'static str],
@@ -16,7 +16,7 @@ pub struct Rules {
     /// Rules of attributes by path, `data.image_id`; a rule holds for everything beneath its path.
     /// What is not named here changes in place and compares as it is.
     pub attributes: &'static [(&'static str, Attribute)],
-    /// Attributes that nobody asks for: AWS, or the engine, works them out.
+    /// Attributes that no stack sets: AWS or the engine computes them.
     pub computed: &'static [(&'static str, Computed)],
     /// In which order a replacement happens.
     pub replacement: Replacement,
@@ -28,23 +28,23 @@ pub struct Rules {
 pub struct Attribute {
     /// A change of it replaces the resource.
     pub immutable: bool,
-    /// A list whose order says nothing.
+    /// A list whose order means nothing: it is compared sorted.
     pub unordered: bool,
     /// Text that holds JSON: it compares as JSON, as IAM means it.
     pub json: bool,
-    /// Shown as changed or unchanged only.
+    /// Plans and the state hold a SHA-256 instead of the value.
     pub sensitive: bool,
-    /// Needed to create the resource and of no interest afterwards.
+    /// The create call needs it. It is not compared, shown or recorded afterwards.
     pub create_only: bool,
-    /// Where it is absent, that is no difference; it comes with the next change of something else.
+    /// An attribute that is absent in the cloud is no difference. It is set with the next change of another attribute.
     pub optional: bool,
     /// It keeps its observed value while the attribute of this path stays as it is.
     pub pinned_by: Option<&'static str>,
-    /// Which observed values do as well as the desired one: they stay, and count as asked for.
+    /// Which observed values are as good as the desired one: they stay, and are no difference.
     pub accepts: Option<Accepts>,
 }
 
-/// Whether an observed value does as well as the desired one.
+/// Whether an observed value is as good as the desired one. The function has to be pure.
 #[derive(Clone, Copy)]
 pub struct Accepts(pub fn(desired: &Value, observed: &Value) -> bool);
 
@@ -55,7 +55,7 @@ impl fmt::Debug for Accepts {
 }
 
 impl Attribute {
-    /// Changes in place, compares as it is.
+    /// It changes in place and compares as it is. Every other constant is this one with one property more.
     pub const PLAIN: Self = Self {
         immutable: false,
         unordered: false,
@@ -66,24 +66,24 @@ impl Attribute {
         pinned_by: None,
         accepts: None,
     };
-    /// A change replaces the resource.
+    /// See [`Attribute::immutable`].
     pub const IMMUTABLE: Self = Self { immutable: true, ..Self::PLAIN };
-    /// A list without order.
+    /// See [`Attribute::unordered`].
     pub const UNORDERED: Self = Self { unordered: true, ..Self::PLAIN };
-    /// JSON in a text.
+    /// See [`Attribute::json`].
     pub const JSON: Self = Self { json: true, ..Self::PLAIN };
-    /// Never shown.
+    /// See [`Attribute::sensitive`].
     pub const SENSITIVE: Self = Self { sensitive: true, ..Self::PLAIN };
-    /// Only for the create call.
+    /// See [`Attribute::create_only`].
     pub const CREATE_ONLY: Self = Self { create_only: true, ..Self::PLAIN };
 
-    /// Changes in place; absent is as good.
+    /// See [`Attribute::optional`].
     pub const OPTIONAL: Self = Self { optional: true, ..Self::PLAIN };
 
-    /// Only for the create call: whatever stands there stays.
+    /// The create call needs it. Afterwards, every observed value is accepted.
     pub const KEPT: Self = Self { accepts: Some(Accepts(|_, _| true)), ..Self::IMMUTABLE };
 
-    /// The same, and observed values that `accepts` says yes to (desired first) stay.
+    /// The same, and observed values that `accepts` returns true for stay. Its first argument is the desired value.
     #[must_use]
     pub const fn accepting(self, accepts: fn(&Value, &Value) -> bool) -> Self {
         Self { accepts: Some(Accepts(accepts)), ..self }
@@ -96,7 +96,7 @@ impl Attribute {
     }
 }
 
-/// Who decides a computed attribute, and when it is known.
+/// What decides a computed attribute, and when it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Computed {
     /// AWS, once, at creation.
@@ -110,11 +110,11 @@ pub enum Computed {
 /// In which order a replacement happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replacement {
-    /// The old one goes first: both cannot stand beside each other.
+    /// The old one is deleted first: the two cannot exist at the same time.
     DeleteFirst,
-    /// The old one goes first, and only one of the same name is replaced at a time.
+    /// The old one is deleted first, and only one of the same name is replaced at a time.
     DeleteFirstOneByOne,
-    /// The new one comes first; the old one goes once nothing needs it any more.
+    /// The new one is created first. The old one is deleted once nothing needs it any more.
     CreateFirst,
 }
 

@@ -159,7 +159,7 @@ impl<S: StateStore> Session<S> {
         self.lock.release().await
     }
 
-    /// Whether the lock is still held.
+    /// Nothing while the lock is held, else [`StoreError::Lost`].
     pub fn held(&self) -> Result<(), StoreError> {
         if self.lock.is_held() { Ok(()) } else { Err(StoreError::Lost { place: self.store.location() }) }
     }

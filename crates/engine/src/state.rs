@@ -6,35 +6,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Address, Map};
 
-/// The state document.
+/// The state document. Each save makes the next one of its line; a [`StateStore`](crate::StateStore) replaces a document only
+/// by one that [follows](State::follows) it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Version of the document's format: [`State::FORMAT`].
     pub format: u32,
-    /// Which line of documents this is: made once, kept for good.
+    /// Which line of documents this is: a UUID of the first save, which never changes; empty before that.
     pub lineage: String,
-    /// Counts the documents of the line.
+    /// The document's number in its line: 0 before the first save, and one more with each save.
     pub serial: u64,
     /// The stack's name.
     pub stack: String,
-    /// Which cloud it speaks of, as the caller names it: what was applied elsewhere explains nothing here.
+    /// Where the stack was applied, as [`Place::key`](crate::Place::key) writes it:
+    /// `aws/123456789012/eu-west-3`; empty before the first save.
     #[serde(default)]
     pub place: String,
     /// The home that the stack has had since it was last applied to the end: what carries it is the stack's, also where the
     /// home of today is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
-    /// Digest of what the stack asked for when it was last applied to the end.
+    /// SHA-256, in hexadecimal, of what the stack asked for when it was last applied to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Every resource applied.
+    /// Every resource that was created or adopted and not deleted since.
     pub resources: BTreeMap<Address, Recorded>,
 }
 
 /// What was last applied at one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// What the cloud calls it.
+    /// The resource's id in the cloud: `i-…`, an ARN, a name.
     pub id: String,
     /// When it was applied, RFC 3339 in UTC.
     pub applied_at: String,
@@ -42,21 +44,21 @@ pub struct Recorded {
     pub attributes: Map,
 }
 
-/// A text that is no state document.
+/// Why a text is no state document of this stack.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// No JSON, or not of the document's shape.
+    /// It is no JSON, or JSON of another shape.
     #[error("the state is damaged")]
     Damaged(#[from] serde_json::Error),
-    /// A newer format.
+    /// It has another format than [`State::FORMAT`].
     #[error("the state has format {0}; this version reads format {max}", max = State::FORMAT)]
     Format(u32),
-    /// Somebody else's.
+    /// It is the state of another stack.
     #[error("the state is of stack `{found}`, not of `{expected}`")]
     Stack {
-        /// Whose it is.
+        /// The stack that the document names.
         found: String,
-        /// Whose it should be.
+        /// The stack that it was read for.
         expected: String,
     },
 }
@@ -103,7 +105,7 @@ impl State {
         Ok(bytes)
     }
 
-    /// Which document of which line it is.
+    /// The [lineage](State::lineage) and the [serial](State::serial).
     pub fn version(&self) -> (&str, u64) {
         (&self.lineage, self.serial)
     }

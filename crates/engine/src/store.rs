@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ProviderError, State, StateError};
 
-/// Keeps one stack's state document. It is written under its lock only.
+/// Keeps one stack's state document, which is written under its lock only. [`FileStore`] is one.
 pub trait StateStore: Send + Sync {
-    /// What is held while somebody works, and what writes the document.
+    /// The lock that [`StateStore::lock`] takes. Only it can write the document.
     type Lock: StateLock;
 
-    /// The document, or an empty one where none was written yet.
+    /// The document, or [`State::empty`] where none was written yet. It needs no lock.
     fn load(&self) -> impl Future<Output = Result<State, StoreError>> + Send;
 
-    /// Takes the lock, or says who has it.
+    /// Takes the lock without waiting: [`StoreError::Locked`] says who holds it.
     fn lock(&self, info: &LockInfo) -> impl Future<Output = Result<Self::Lock, StoreError>> + Send;
 
     /// Where the document is kept, for messages: a path, a URL.
@@ -54,15 +54,15 @@ const LOOK_AT_LOCK: Duration = Duration::from_millis(250);
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockInfo {
-    /// User name.
+    /// The user's name: `USER`, `LOGNAME` or `USERNAME` of the environment, else that of the system.
     pub owner: String,
-    /// Host name.
+    /// The machine's name; `unknown` where neither Linux nor `HOSTNAME` says it.
     pub host: String,
-    /// Process id.
+    /// The process id on that machine.
     pub process: u32,
     /// What is being done: `apply`, `destroy`.
     pub operation: String,
-    /// Since when, RFC 3339 in UTC.
+    /// When it was taken, RFC 3339 in UTC, to the second.
     pub since: String,
 }
 
@@ -99,28 +99,28 @@ fn user_of_this_process() -> Option<String> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The file system said no.
+    /// A call to the file system failed.
     #[error("{action} `{place}` failed")]
     Io {
-        /// What was tried, as in `reading`.
+        /// What was tried: `reading`, `writing`, `making`, `opening` or `locking`.
         action: &'static str,
-        /// Where.
+        /// The path that it was tried at.
         place: String,
-        /// Why it failed.
+        /// What the system said.
         source: io::Error,
     },
-    /// The document is no state of this stack.
+    /// The document cannot be read as a state of this stack.
     #[error("`{place}` is of no use")]
     Document {
-        /// Where it lies.
+        /// The path or URL of the document.
         place: String,
         /// What is wrong with it.
         source: StateError,
     },
-    /// Somebody else is working.
+    /// Another process holds the lock.
     #[error("`{place}` is locked{}", holder.as_deref().map(describe).unwrap_or_default())]
     Locked {
-        /// Where the lock lies.
+        /// The path or URL of the lock.
         place: String,
         /// Who holds it, where that could be read.
         holder: Option<Box<LockInfo>>,
@@ -128,16 +128,16 @@ pub enum StoreError {
     /// Somebody else wrote the document since it was loaded.
     #[error("`{place}` was changed by somebody else since it was read")]
     Moved {
-        /// Where it lies.
+        /// The path or URL of the document.
         place: String,
     },
     /// The lock is not held any more: somebody else may be at work.
     #[error("the lock of `{place}` was lost: somebody else took it over, or it was deleted")]
     Lost {
-        /// Where the document is kept.
+        /// The path or URL of the document.
         place: String,
     },
-    /// The cloud's store said no.
+    /// A call to a store in the cloud failed.
     #[error("{0}")]
     Remote(ProviderError),
 }
@@ -157,12 +157,12 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// The document of a stack at a path; its folder is made when first needed.
+    /// The document of a stack at a path. Its folder is made when the lock is taken.
     pub fn new(path: impl Into<PathBuf>, stack: impl Into<String>) -> Self {
         Self { path: path.into(), stack: stack.into() }
     }
 
-    /// Where the document lies.
+    /// The path of the document.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -243,8 +243,7 @@ impl StateStore for FileStore {
     }
 }
 
-/// Reads a file of bounded kind: a pipe or a device in its place is an error, because it could keep the reader waiting for
-/// ever.
+/// Reads a regular file. A directory, a pipe or a device is an error, because reading it could wait for ever.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let metadata = fs::metadata(path)?;
     if metadata.is_file() {

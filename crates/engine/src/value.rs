@@ -13,28 +13,38 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Address;
 
-/// Attributes by name.
+/// Attributes by name, in the order of names.
 pub type Map = BTreeMap<String, Value>;
 
-/// One attribute value.
+/// One attribute value. It reads and writes as JSON; a number with a fraction becomes text.
+///
+/// ```
+/// use trunnion_engine::Value;
+/// let host = Value::reference("instance.heavy[0]".parse()?, "private_ip");
+/// let url = Value::concat(["http://".into(), host, ":8080".into()]);
+/// assert!(!url.is_known());
+/// let known = url.resolve(&|_| Some("10.0.0.4".into()));
+/// assert_eq!(known.as_text(), Some("http://10.0.0.4:8080"));
+/// # Ok::<(), trunnion_engine::InvalidAddress>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "Json")]
 pub enum Value {
-    /// Nothing.
+    /// JSON's `null`: the attribute is absent.
     Null,
-    /// True or false.
+    /// JSON's `true` or `false`.
     Bool(bool),
     /// A whole number; AWS attributes know no others.
     Number(i64),
-    /// Text.
+    /// JSON's string.
     Text(String),
-    /// Values in order.
+    /// Values in order; a [rule](crate::Attribute::unordered) can say that the order means nothing.
     List(Vec<Value>),
-    /// Values by name.
+    /// Values by name, without order.
     Map(Map),
-    /// What another resource's attribute will be.
+    /// What an attribute of another resource or lookup will be: `{"$reference": "instance.heavy[0]#private_ip"}`.
     Reference(Reference),
-    /// Texts and references, one behind the other.
+    /// Texts and references, one behind the other: `{"$concat": […]}`. [`Value::concat`] makes it.
     Concat(Vec<Value>),
     /// Text that holds a JSON document, as that document. Only plan documents have it: what is compared and applied is the
     /// text.
@@ -55,7 +65,7 @@ impl JsonText {
         (json.is_object() || json.is_array()).then_some(Self(json))
     }
 
-    /// The document.
+    /// The object or array.
     pub fn document(&self) -> &Json {
         &self.0
     }
@@ -85,9 +95,9 @@ impl Ord for JsonText {
 /// An attribute of a resource or lookup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
-    /// Whose.
+    /// The resource or lookup that has the attribute.
     pub address: Address,
-    /// Which.
+    /// The name of the attribute, at the top level of its attributes.
     pub attribute: String,
 }
 
@@ -97,7 +107,7 @@ impl Value {
         Self::Reference(Reference { address, attribute: attribute.into() })
     }
 
-    /// Texts and references one behind the other; only literals make a literal.
+    /// Texts and references one behind the other. The result is a text if no part is a reference.
     pub fn concat(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut joined: Vec<Self> = Vec::new();
         let mut push = |part: Self| match (joined.last_mut(), part) {

@@ -1,6 +1,7 @@
 //! The styles of terminal output. Colour never carries meaning alone: every line has its sign.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
+pub use anstyle::Style;
 
 /// What is created.
 pub const CREATE: Style = AnsiColor::Green.on_default();

@@ -4,7 +4,7 @@
 
 #![expect(clippy::print_stderr, reason = "an example prints for its user")]
 
-use std::{env, error::Error, path::PathBuf, time::Duration};
+use std::{env, error::Error, time::Duration};
 
 use trunnion_sandbox::{Options, Sandbox};
 
@@ -13,12 +13,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:4566".to_owned());
     let lag = env::var("LAG_MS").ok().map(|lag| lag.parse()).transpose()?.unwrap_or_default();
-    let options = Options {
-        data: arguments.next().map(PathBuf::from),
-        throttle: env::var_os("THROTTLE").is_some(),
-        consistency_lag: Duration::from_millis(lag),
-        ..Options::default()
-    };
+    let options = arguments.next().map_or_else(Options::new, |data| Options::new().with_data(data));
+    let throttle = env::var_os("THROTTLE").is_some();
+    let options = options.with_throttling(throttle).with_consistency_lag(Duration::from_millis(lag));
     let listener = tokio::net::TcpListener::bind(address).await?;
     let running = Sandbox::open(options)?.serve(listener)?;
     eprintln!("serving on {}", running.endpoint());

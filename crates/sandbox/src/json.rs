@@ -111,14 +111,14 @@ pub(crate) mod testing {
 
     use crate::{
         call::{Call, Input},
-        world::World,
+        cloud::Cloud,
     };
 
     pub(crate) const PACE: i64 = 10;
 
-    pub(crate) fn world() -> World {
+    pub(crate) fn cloud() -> Cloud {
         let pace = Duration::from_secs(PACE.unsigned_abs());
-        World::open("123456789012".to_owned(), pace, Duration::ZERO, None).unwrap()
+        Cloud::open("123456789012".to_owned(), pace, Duration::ZERO, None).unwrap()
     }
 
     pub(crate) fn call(action: &str, second: i64, input: Input) -> Call {

@@ -24,6 +24,7 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod call;
+mod cloud;
 mod control;
 mod ec2;
 mod ecs;
@@ -42,7 +43,6 @@ mod ssm;
 mod sts;
 mod table;
 mod throttle;
-mod world;
 mod xml;
 
 pub use control::{CallCount, Calls};

@@ -8,9 +8,9 @@ use trunnion_catalog::limits;
 
 use crate::{
     call::{Call, Fault, Reply, arn_of},
+    cloud::Cloud,
     json::{input, page},
     table::{AnyTable, Table},
-    world::World,
 };
 
 /// The days that `PutRetentionPolicy` accepts (its API reference, read August 2026).
@@ -48,16 +48,16 @@ struct LogGroup {
 }
 
 /// Answers one call.
-pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     match call.action.as_str() {
-        "CreateLogGroup" => create(world, call),
-        "DescribeLogGroups" => describe(world, call),
-        "PutRetentionPolicy" => put_retention(world, call),
-        "DeleteRetentionPolicy" => delete_retention(world, call),
-        "DeleteLogGroup" => delete(world, call),
-        "ListTagsForResource" => list_tags(world, call),
-        "TagResource" => tag(world, call),
-        "UntagResource" => untag(world, call),
+        "CreateLogGroup" => create(cloud, call),
+        "DescribeLogGroups" => describe(cloud, call),
+        "PutRetentionPolicy" => put_retention(cloud, call),
+        "DeleteRetentionPolicy" => delete_retention(cloud, call),
+        "DeleteLogGroup" => delete(cloud, call),
+        "ListTagsForResource" => list_tags(cloud, call),
+        "TagResource" => tag(cloud, call),
+        "UntagResource" => untag(cloud, call),
         other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
     }
 }
@@ -72,7 +72,7 @@ struct Create {
     tags: BTreeMap<String, String>,
 }
 
-fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let create: Create = input(call)?;
     let name = create.log_group_name;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
@@ -82,8 +82,8 @@ fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
              satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+"
         )));
     }
-    let id = arn(&call.region, &world.account, &name);
-    if world.logs.groups.get(&id).is_some() {
+    let id = arn(&call.region, &cloud.account, &name);
+    if cloud.logs.groups.get(&id).is_some() {
         return Err(Fault::new("ResourceAlreadyExistsException", "The specified log group already exists"));
     }
     check_tags(&create.tags)?;
@@ -96,7 +96,7 @@ fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         kms_key_id: create.kms_key_id,
         tags: create.tags,
     };
-    world.logs.groups.insert(id, row);
+    cloud.logs.groups.insert(id, row);
     Ok(Reply::Json(json!({})))
 }
 
@@ -109,7 +109,7 @@ struct Describe {
     limit: Option<usize>,
 }
 
-fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let describe: Describe = input(call)?;
     if describe.log_group_name_prefix.is_some() && describe.log_group_name_pattern.is_some() {
         return Err(invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."));
@@ -123,13 +123,13 @@ fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
     }
     let prefix = describe.log_group_name_prefix.unwrap_or_default();
     let pattern = describe.log_group_name_pattern.unwrap_or_default().to_lowercase();
-    let groups = world
+    let groups = cloud
         .logs
         .groups
         .iter()
         .filter(|(_, group)| group.region == call.region && group.name.starts_with(&prefix))
         .filter(|(_, group)| group.name.to_lowercase().contains(&pattern))
-        .filter(|(_, group)| world.visible(group.created, call.now))
+        .filter(|(_, group)| cloud.visible(group.created, call.now))
         .map(|(id, group)| (group.name.clone(), shown(id, group)))
         .collect();
     let (groups, next) = page(groups, limit, describe.next_token.as_deref(), false)
@@ -167,26 +167,26 @@ struct Named {
     retention_in_days: Option<u32>,
 }
 
-fn put_retention(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn put_retention(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let named: Named = input(call)?;
     let days = named.retention_in_days.unwrap_or_default();
     if !RETENTION_DAYS.contains(&days) {
         return Err(invalid(format!("The specified retention period {days} is not valid for the log group.")));
     }
-    group_mut(world, call, &named.log_group_name)?.retention_days = Some(days);
+    group_mut(cloud, call, &named.log_group_name)?.retention_days = Some(days);
     Ok(Reply::Json(json!({})))
 }
 
-fn delete_retention(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn delete_retention(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let named: Named = input(call)?;
-    group_mut(world, call, &named.log_group_name)?.retention_days = None;
+    group_mut(cloud, call, &named.log_group_name)?.retention_days = None;
     Ok(Reply::Json(json!({})))
 }
 
-fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let named: Named = input(call)?;
-    let id = arn(&call.region, &world.account, &named.log_group_name);
-    world.logs.groups.remove(&id).ok_or_else(no_such_group)?;
+    let id = arn(&call.region, &cloud.account, &named.log_group_name);
+    cloud.logs.groups.remove(&id).ok_or_else(no_such_group)?;
     Ok(Reply::Json(json!({})))
 }
 
@@ -200,23 +200,23 @@ struct Tagged {
     tag_keys: Vec<String>,
 }
 
-fn list_tags(world: &World, call: &Call) -> Result<Reply, Fault> {
+fn list_tags(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let Tagged { resource_arn, .. } = input(call)?;
-    let group = world.logs.groups.get(bare(&resource_arn)?).ok_or_else(no_such_resource)?;
+    let group = cloud.logs.groups.get(bare(&resource_arn)?).ok_or_else(no_such_resource)?;
     Ok(Reply::Json(json!({ "tags": group.tags })))
 }
 
-fn tag(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn tag(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let tagged: Tagged = input(call)?;
     check_tags(&tagged.tags)?;
-    let group = world.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
+    let group = cloud.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
     group.tags.extend(tagged.tags);
     Ok(Reply::Json(json!({})))
 }
 
-fn untag(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn untag(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let tagged: Tagged = input(call)?;
-    let group = world.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
+    let group = cloud.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
     group.tags.retain(|key, _| !tagged.tag_keys.contains(key));
     Ok(Reply::Json(json!({})))
 }
@@ -249,9 +249,9 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Fault> {
     }
 }
 
-fn group_mut<'w>(world: &'w mut World, call: &Call, name: &str) -> Result<&'w mut LogGroup, Fault> {
-    let id = arn(&call.region, &world.account, name);
-    world.logs.groups.get_mut(&id).ok_or_else(no_such_group)
+fn group_mut<'w>(cloud: &'w mut Cloud, call: &Call, name: &str) -> Result<&'w mut LogGroup, Fault> {
+    let id = arn(&call.region, &cloud.account, name);
+    cloud.logs.groups.get_mut(&id).ok_or_else(no_such_group)
 }
 
 fn arn(region: &str, account: &str, name: &str) -> String {

@@ -4,14 +4,27 @@ use std::{io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// The options of a sandbox.
+/// How a sandbox behaves. Without anything said, it keeps its data in memory, does not throttle, and shows everything at
+/// once.
+///
+/// ```
+/// use std::time::Duration;
+/// use trunnion_sandbox::{Effect, FaultRule, Options};
+///
+/// // The second `RunInstances` finds no capacity.
+/// let effect = Effect::Error { code: "InsufficientInstanceCapacity".into(), status: 500, message: String::new() };
+/// let fault = FaultRule { operation: "ec2:RunInstances".into(), nth: 2, times: 1, effect };
+/// let options = Options::new().with_pace(Duration::ZERO).with_faults([fault]);
+/// assert_eq!(options.account, "123456789012");
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
-    /// The directory for the data; without one it is kept in memory.
+    /// The directory that keeps the sandbox's data; without one it is kept in memory.
     pub data: Option<PathBuf>,
     /// The twelve digits of the account that all resources belong to.
     pub account: String,
-    /// How long gradual state changes take, such as pending to running or draining to inactive.
+    /// How long a change of state takes (pending to running, draining to inactive): 300 ms by default.
     pub pace: Duration,
     /// Whether calls are throttled with AWS's documented token buckets.
     pub throttle: bool,
@@ -22,7 +35,7 @@ pub struct Options {
     /// Whether the identity may create service-linked roles, which AWS does with the first cluster and the first spot
     /// instance of an account.
     pub makes_service_roles: bool,
-    /// The quota of Elastic IPs in each region.
+    /// The account's quota of Elastic IPs for each region: 5 by default, as on AWS.
     pub elastic_ips: usize,
     /// Rules for calls that fail.
     pub faults: Vec<FaultRule>,
@@ -41,6 +54,68 @@ impl Default for Options {
             elastic_ips: 5,
             faults: Vec::new(),
         }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, and the data is kept in this directory.
+    #[must_use]
+    pub fn with_data(self, directory: impl Into<PathBuf>) -> Self {
+        Self { data: Some(directory.into()), ..self }
+    }
+
+    /// The same for another account, twelve digits.
+    #[must_use]
+    pub fn with_account(self, account: impl Into<String>) -> Self {
+        Self { account: account.into(), ..self }
+    }
+
+    /// The same, and a change of state takes this long.
+    #[must_use]
+    pub fn with_pace(self, pace: Duration) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// The same, and calls are throttled, or not.
+    #[must_use]
+    pub fn with_throttling(self, throttle: bool) -> Self {
+        Self { throttle, ..self }
+    }
+
+    /// The same, and a new resource is not found for this long.
+    #[must_use]
+    pub fn with_consistency_lag(self, consistency_lag: Duration) -> Self {
+        Self { consistency_lag, ..self }
+    }
+
+    /// The same, and every call takes at least this long.
+    #[must_use]
+    pub fn with_latency(self, latency: Duration) -> Self {
+        Self { latency, ..self }
+    }
+
+    /// The same for an identity that may not create service-linked roles.
+    #[must_use]
+    pub fn without_service_roles(self) -> Self {
+        Self { makes_service_roles: false, ..self }
+    }
+
+    /// The same with this quota of Elastic IPs.
+    #[must_use]
+    pub fn with_elastic_ips(self, elastic_ips: usize) -> Self {
+        Self { elastic_ips, ..self }
+    }
+
+    /// The same, and these calls go wrong, too.
+    #[must_use]
+    pub fn with_faults(mut self, faults: impl IntoIterator<Item = FaultRule>) -> Self {
+        self.faults.extend(faults);
+        self
     }
 }
 

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::{
     call::{Call, Fault, Reply, arn_of},
+    cloud::Cloud,
     json::{epoch, hex_id, input, page, uuid_id},
     table::{AnyTable, Table},
-    world::World,
 };
 
 /// The secrets of the reference stack: name, the six characters that Secrets Manager appends, value.
@@ -129,13 +129,13 @@ impl Secret {
 }
 
 /// Answers one call.
-pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     match call.action.as_str() {
-        "DescribeSecret" => describe(world, call),
-        "GetSecretValue" => value(world, call),
-        "CreateSecret" => create(world, call),
-        "DeleteSecret" => delete(world, call),
-        "ListSecrets" => list(world, call),
+        "DescribeSecret" => describe(cloud, call),
+        "GetSecretValue" => value(cloud, call),
+        "CreateSecret" => create(cloud, call),
+        "DeleteSecret" => delete(cloud, call),
+        "ListSecrets" => list(cloud, call),
         other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
     }
 }
@@ -149,17 +149,17 @@ struct Identified {
     force_delete_without_recovery: bool,
 }
 
-fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let Identified { secret_id, .. } = input(call)?;
-    let (arn, secret) = found(world, call, &secret_id)?;
+    let (arn, secret) = found(cloud, call, &secret_id)?;
     let mut shown = shown(&arn, &secret);
     shown["VersionIdsToStages"] = json!({ secret.version: ["AWSCURRENT"] });
     Ok(Reply::Json(shown))
 }
 
-fn value(world: &World, call: &Call) -> Result<Reply, Fault> {
+fn value(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let Identified { secret_id, .. } = input(call)?;
-    let (arn, secret) = found(world, call, &secret_id)?;
+    let (arn, secret) = found(cloud, call, &secret_id)?;
     if secret.deleted.is_some() {
         return Err(Fault::new(
             "InvalidRequestException",
@@ -195,9 +195,9 @@ struct Create {
     tags: Vec<Value>,
 }
 
-fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let create: Create = input(call)?;
-    if let Some((arn, before)) = world.secrets.find(&call.region, &world.account, &create.name) {
+    if let Some((arn, before)) = cloud.secrets.find(&call.region, &cloud.account, &create.name) {
         if before.deleted.is_some() {
             return Err(Fault::new(
                 "InvalidRequestException",
@@ -213,8 +213,8 @@ fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
             format!("The operation failed because the secret {} already exists.", create.name),
         ));
     }
-    let suffix = hex_id(&world.new_id("secret-"), 6);
-    let arn = arn(&call.region, &world.account, &create.name, &suffix);
+    let suffix = hex_id(&cloud.new_id("secret-"), 6);
+    let arn = arn(&call.region, &cloud.account, &create.name, &suffix);
     let version = create.client_request_token.unwrap_or_else(|| uuid_id(&arn));
     let answer = json!({ "ARN": arn, "Name": create.name, "VersionId": version });
     let row = Secret {
@@ -230,11 +230,11 @@ fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         deleted: None,
         purged: false,
     };
-    world.secrets.secrets.insert(arn, row);
+    cloud.secrets.secrets.insert(arn, row);
     Ok(Reply::Json(answer))
 }
 
-fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let delete: Identified = input(call)?;
     let days = delete.recovery_window_in_days.unwrap_or(30);
     if !(7..=30).contains(&days) {
@@ -243,7 +243,7 @@ fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
             "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).",
         ));
     }
-    let (arn, mut secret) = found(world, call, &delete.secret_id)?;
+    let (arn, mut secret) = found(cloud, call, &delete.secret_id)?;
     let at = if delete.force_delete_without_recovery {
         secret.purged = true;
         call.now
@@ -252,7 +252,7 @@ fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     };
     secret.deleted = Some(at);
     let answer = json!({ "ARN": arn, "Name": secret.name, "DeletionDate": epoch(at) });
-    world.secrets.secrets.insert(arn, secret);
+    cloud.secrets.secrets.insert(arn, secret);
     Ok(Reply::Json(answer))
 }
 
@@ -275,7 +275,7 @@ struct Filter {
     values: Vec<String>,
 }
 
-fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
+fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let list: List = input(call)?;
     for filter in &list.filters {
         if !matches!(filter.key.as_str(), "name" | "tag-key" | "tag-value") {
@@ -285,9 +285,9 @@ fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
             ));
         }
     }
-    let secrets = world
+    let secrets = cloud
         .secrets
-        .all(&call.region, &world.account)
+        .all(&call.region, &cloud.account)
         .into_iter()
         .filter(|(_, secret)| list.include_planned_deletion || secret.deleted.is_none())
         .filter(|(_, secret)| list.filters.iter().all(|filter| filter.accepts(secret)))
@@ -339,10 +339,10 @@ fn shown(arn: &str, secret: &Secret) -> Value {
     shown
 }
 
-fn found(world: &World, call: &Call, id: &str) -> Result<(String, Secret), Fault> {
-    world
+fn found(cloud: &Cloud, call: &Call, id: &str) -> Result<(String, Secret), Fault> {
+    cloud
         .secrets
-        .find(&call.region, &world.account, id)
+        .find(&call.region, &cloud.account, id)
         .ok_or_else(|| Fault::new("ResourceNotFoundException", "Secrets Manager can't find the specified secret."))
 }
 

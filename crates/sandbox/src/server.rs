@@ -31,13 +31,13 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use crate::{
     Calls, FaultRule, Options, SandboxError,
     call::{Call, Fault, Input, Reply},
+    cloud::{Cloud, SharedCloud, lock},
     control::{Control, Verdict},
     ec2, ecs,
     gate::{Gate, Slot},
     iam, logs, s3, secrets,
     signature::{Authorization, Denied},
     ssm, sts,
-    world::{SharedWorld, World, lock},
     xml::Xml,
 };
 
@@ -47,18 +47,18 @@ const BODY_LIMIT: usize = 64 * 1024 * 1024;
 /// A sandbox with its data that does not serve yet.
 #[derive(Debug)]
 pub struct Sandbox {
-    world: World,
+    cloud: Cloud,
     options: Options,
 }
 
 impl Sandbox {
     /// Opens the data of these options.
     pub fn open(options: Options) -> Result<Self, SandboxError> {
-        let mut world =
-            World::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
-        world.makes_service_roles = options.makes_service_roles;
-        world.most_elastic_ips = options.elastic_ips;
-        Ok(Self { world, options })
+        let mut cloud =
+            Cloud::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
+        cloud.makes_service_roles = options.makes_service_roles;
+        cloud.most_elastic_ips = options.elastic_ips;
+        Ok(Self { cloud, options })
     }
 
     /// Serves on this listener in the background of the current tokio runtime, until it is shut down.
@@ -69,17 +69,17 @@ impl Sandbox {
     pub fn serve(self, listener: TcpListener) -> Result<Running, SandboxError> {
         let address = listener.local_addr().map_err(|source| SandboxError::Listener { source })?;
         let control = Arc::new(Control::new(self.options.faults, self.options.throttle));
-        let world = SharedWorld::new(self.world.into());
+        let cloud = SharedCloud::new(self.cloud.into());
         let server = Arc::new(Server {
-            s3: s3::service(Arc::clone(&world), Gate::new(Arc::clone(&control))),
-            world: Arc::clone(&world),
+            s3: s3::service(Arc::clone(&cloud), Gate::new(Arc::clone(&control))),
+            cloud: Arc::clone(&cloud),
             control: Arc::clone(&control),
             latency: self.options.latency,
             requests: AtomicU64::new(0),
         });
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(accept(server, listener, stopped));
-        Ok(Running { address, control, world, stop, task })
+        Ok(Running { address, control, cloud, stop, task })
     }
 }
 
@@ -88,7 +88,7 @@ impl Sandbox {
 pub struct Running {
     address: SocketAddr,
     control: Arc<Control>,
-    world: SharedWorld,
+    cloud: SharedCloud,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -112,7 +112,7 @@ impl Running {
     /// The highest number of tasks that were not STOPPED at the same time, for each ECS service by its ARN, since it
     /// started to serve.
     pub fn most_tasks(&self) -> BTreeMap<String, u64> {
-        lock(&self.world).ecs.most_tasks().clone()
+        lock(&self.cloud).ecs.most_tasks().clone()
     }
 
     /// The length of the longest chain of answered calls in which each call began after the answer to the one before.
@@ -137,7 +137,7 @@ impl Running {
 
 #[derive(Debug)]
 struct Server {
-    world: SharedWorld,
+    cloud: SharedCloud,
     s3: s3::Service,
     control: Arc<Control>,
     latency: Duration,
@@ -241,23 +241,23 @@ impl Server {
     }
 
     fn execute(&self, call: &Call) -> Result<Reply, Fault> {
-        let mut world = lock(&self.world);
+        let mut cloud = lock(&self.cloud);
         if !matches!(call.service.as_str(), "iam" | "sts") {
-            world.enter(&call.region, call.now);
+            cloud.enter(&call.region, call.now);
         }
         let reply = match call.service.as_str() {
-            "ec2" => ec2::handle(&mut world, call),
-            "iam" => iam::handle(&mut world, call),
-            "sts" => sts::handle(&mut world, call),
-            "ecs" => ecs::handle(&mut world, call),
-            "ssm" => ssm::handle(&mut world, call),
-            "logs" => logs::handle(&mut world, call),
-            "secretsmanager" => secrets::handle(&mut world, call),
+            "ec2" => ec2::handle(&mut cloud, call),
+            "iam" => iam::handle(&mut cloud, call),
+            "sts" => sts::handle(&mut cloud, call),
+            "ecs" => ecs::handle(&mut cloud, call),
+            "ssm" => ssm::handle(&mut cloud, call),
+            "logs" => logs::handle(&mut cloud, call),
+            "secretsmanager" => secrets::handle(&mut cloud, call),
             other => {
                 Err(Fault::new("InvalidAction", format!("The service {other} is not served here.")).with_status(404))
             }
         };
-        world.commit().map_err(|error| lost(&error))?;
+        cloud.commit().map_err(|error| lost(&error))?;
         reply
     }
 
@@ -268,7 +268,7 @@ impl Server {
             tokio::time::sleep(self.latency).await;
         }
         let answered = self.s3.call(request.map(Body::from)).await;
-        if let Err(error) = lock(&self.world).commit() {
+        if let Err(error) = lock(&self.cloud).commit() {
             let Fault { status, code, message } = lost(&error);
             let mut xml = Xml::new();
             xml.element("Error", |xml| {
@@ -297,7 +297,7 @@ impl Server {
                 Ok(calls) => respond(200, "application/json", calls),
                 Err(error) => text(500, &error.to_string()),
             },
-            (&Method::GET, "/_sandbox/tasks") => match serde_json::to_string(lock(&self.world).ecs.most_tasks()) {
+            (&Method::GET, "/_sandbox/tasks") => match serde_json::to_string(lock(&self.cloud).ecs.most_tasks()) {
                 Ok(most) => respond(200, "application/json", most),
                 Err(error) => text(500, &error.to_string()),
             },

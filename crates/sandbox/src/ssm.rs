@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     ec2,
     json::{epoch, input},
     table::{AnyTable, Table},
-    world::World,
 };
 
 const AL2023: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
@@ -38,12 +38,12 @@ struct Parameter {
 }
 
 /// Answers one call.
-pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     match call.action.as_str() {
-        "GetParameter" => get_parameter(world, call),
-        "GetParameters" => get_parameters(world, call),
-        "PutParameter" => put_parameter(world, call),
-        "DeleteParameter" => delete_parameter(world, call),
+        "GetParameter" => get_parameter(cloud, call),
+        "GetParameters" => get_parameters(cloud, call),
+        "PutParameter" => put_parameter(cloud, call),
+        "DeleteParameter" => delete_parameter(cloud, call),
         other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
     }
 }
@@ -72,13 +72,13 @@ struct Put {
     overwrite: bool,
 }
 
-fn get_parameter(world: &World, call: &Call) -> Result<Reply, Fault> {
+fn get_parameter(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let Named { name } = input(call)?;
-    let parameter = find(world, call, &name).ok_or_else(|| Fault::new("ParameterNotFound", ""))?;
+    let parameter = find(cloud, call, &name).ok_or_else(|| Fault::new("ParameterNotFound", ""))?;
     Ok(Reply::Json(json!({ "Parameter": parameter })))
 }
 
-fn get_parameters(world: &World, call: &Call) -> Result<Reply, Fault> {
+fn get_parameters(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let Names { names } = input(call)?;
     if names.is_empty() || names.len() > 10 {
         return Err(Fault::new(
@@ -89,7 +89,7 @@ fn get_parameters(world: &World, call: &Call) -> Result<Reply, Fault> {
     }
     let (mut found, mut invalid) = (Vec::new(), Vec::new());
     for name in names {
-        match find(world, call, &name) {
+        match find(cloud, call, &name) {
             Some(parameter) => found.push(parameter),
             None => invalid.push(name),
         }
@@ -97,10 +97,10 @@ fn get_parameters(world: &World, call: &Call) -> Result<Reply, Fault> {
     Ok(Reply::Json(json!({ "Parameters": found, "InvalidParameters": invalid })))
 }
 
-fn put_parameter(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn put_parameter(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let put: Put = input(call)?;
-    let id = arn(call, &world.account, &put.name);
-    let before = world.ssm.parameters.get(&id);
+    let id = arn(call, &cloud.account, &put.name);
+    let before = cloud.ssm.parameters.get(&id);
     if before.is_some() && !put.overwrite {
         return Err(Fault::new(
             "ParameterAlreadyExists",
@@ -113,23 +113,23 @@ fn put_parameter(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let version = before.map_or(1, |before| before.version + 1);
     let data_type = put.data_type.unwrap_or_else(|| "text".to_owned());
     let row = Parameter { name: put.name, kind, value: put.value, version, data_type, modified: call.now };
-    world.ssm.parameters.insert(id, row);
+    cloud.ssm.parameters.insert(id, row);
     Ok(Reply::Json(json!({ "Version": version, "Tier": "Standard" })))
 }
 
-fn delete_parameter(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+fn delete_parameter(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let Named { name } = input(call)?;
-    let id = arn(call, &world.account, &name);
-    match world.ssm.parameters.remove(&id) {
+    let id = arn(call, &cloud.account, &name);
+    match cloud.ssm.parameters.remove(&id) {
         Some(_) => Ok(Reply::Json(json!({}))),
         None => Err(Fault::new("ParameterNotFound", "")),
     }
 }
 
 /// A parameter that was put has priority over a public one, so that tests can publish a newer image.
-fn find(world: &World, call: &Call, name: &str) -> Option<Value> {
-    let id = arn(call, &world.account, name);
-    if let Some(parameter) = world.ssm.parameters.get(&id) {
+fn find(cloud: &Cloud, call: &Call, name: &str) -> Option<Value> {
+    let id = arn(call, &cloud.account, name);
+    if let Some(parameter) = cloud.ssm.parameters.get(&id) {
         return Some(json!({
             "Name": parameter.name,
             "Type": parameter.kind,

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     iam::wire::reply,
-    world::World,
 };
 
 #[derive(Serialize)]
@@ -17,14 +17,14 @@ struct Identity {
 }
 
 /// Answers one call.
-pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     if call.action != "GetCallerIdentity" {
         return Err(Fault::new(
             "InvalidAction",
             format!("Could not find operation {} for version 2011-06-15", call.action),
         ));
     }
-    let account = world.account.clone();
+    let account = cloud.account.clone();
     let identity = Identity {
         arn: format!("{}:iam::{account}:user/sandbox", call.arn()),
         user_id: "AIDASANDBOXSANDBOXSAN",

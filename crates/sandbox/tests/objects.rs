@@ -21,7 +21,7 @@ use trunnion_sandbox::{ACCESS_KEY_ID, Options, Running, SECRET_ACCESS_KEY, Sandb
 const BUCKET: &str = "artifacts";
 
 async fn serve(data: Option<&Path>) -> Running {
-    serve_with(Options { data: data.map(Path::to_owned), ..Options::default() }).await
+    serve_with(data.map_or_else(Options::new, |data| Options::new().with_data(data))).await
 }
 
 async fn serve_with(options: Options) -> Running {
@@ -64,7 +64,7 @@ async fn set_versioning(s3: &Client) -> Result<PutBucketVersioningOutput, SdkErr
 
 #[tokio::test]
 async fn a_new_bucket_refuses_its_first_change_and_a_freed_name_stays_in_use() {
-    let running = serve_with(Options { pace: Duration::from_hours(1), ..Options::default() }).await;
+    let running = serve_with(Options::new().with_pace(Duration::from_hours(1))).await;
     let s3 = client(&running, "eu-west-3", SECRET_ACCESS_KEY);
     let create = || {
         let place = BucketLocationConstraint::from("eu-west-3");

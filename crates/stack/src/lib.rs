@@ -33,7 +33,9 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
+pub use ipnet::{IpNet, Ipv4Net};
 pub use miette::{Severity, SourceSpan};
+pub use trunnion_catalog as catalog;
 
 pub use crate::{
     diagnostic::{Diagnostic, Invalid},
@@ -45,18 +47,30 @@ pub use crate::{
     sources::Sources,
 };
 
-/// What the caller knows about the machine.
+/// What the caller knows about the machine. Without anything said, stacks that name no generator binary have none.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct LoadOptions {
     /// The folder of the running executable: `trunnion-generator` in it is the generator binary of stacks that name none.
     pub executable_dir: Option<PathBuf>,
 }
 
 impl LoadOptions {
-    /// Those of this process.
+    /// Nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The folder of the executable of this process.
     pub fn of_this_process() -> Self {
         let executable = std::env::current_exe().ok();
-        LoadOptions { executable_dir: executable.and_then(|path| path.parent().map(Path::to_path_buf)) }
+        Self { executable_dir: executable.and_then(|path| path.parent().map(Path::to_path_buf)) }
+    }
+
+    /// The same with this folder.
+    #[must_use]
+    pub fn with_executable_dir(self, folder: impl Into<PathBuf>) -> Self {
+        Self { executable_dir: Some(folder.into()) }
     }
 }
 

@@ -25,7 +25,7 @@ fn drawn(invalid: &Invalid) -> String {
 #[test]
 fn every_mistake_is_reported_as_its_golden_file_shows() {
     let executable_dir = common::directory_with_generator(62);
-    let options = LoadOptions { executable_dir: Some(executable_dir.path().to_owned()) };
+    let options = LoadOptions::new().with_executable_dir(executable_dir.path());
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/invalid");
     let mut files: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));

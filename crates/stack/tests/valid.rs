@@ -40,7 +40,7 @@ fn load(text: &str, environment: Option<&str>) -> Result<(Stack, PathBuf), Inval
     fs::write(&path, text).unwrap();
     fs::write(directory.path().join("generator-arm64"), common::elf(183)).unwrap();
     fs::write(directory.path().join("boot.sh.tera"), "#!/bin/sh").unwrap();
-    let options = LoadOptions { executable_dir: Some(directory.path().to_owned()) };
+    let options = LoadOptions::new().with_executable_dir(directory.path());
     Stack::load(&path, environment, &options).map(|stack| (stack, directory.path().to_owned()))
 }
 
@@ -259,7 +259,7 @@ fn a_generator_that_is_not_there_may_never_be_needed() {
     assert_eq!(stack.generator.binaries[&x86_64], directory.join("dist/nowhere"));
     // Next to the executable is one for another machine, or none; or nobody knows where the executable is.
     for around in [common::directory_with_generator(183), tempfile::tempdir().unwrap()] {
-        let options = LoadOptions { executable_dir: Some(around.path().to_owned()) };
+        let options = LoadOptions::new().with_executable_dir(around.path());
         let stack = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &options).unwrap();
         assert_eq!(stack.generator.binaries[&x86_64], around.path().join("trunnion-generator"));
     }

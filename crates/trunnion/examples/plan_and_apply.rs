@@ -10,8 +10,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let file = arguments.next().ok_or("name a stack file")?;
     // Examples are built one folder below the command and its generator.
-    let programs = std::env::current_exe()?.ancestors().nth(2).map(PathBuf::from);
-    let stack = Stack::load(&file, None, &LoadOptions { executable_dir: programs })?;
+    let executable = std::env::current_exe()?;
+    let programs = executable.ancestors().nth(2).ok_or("the example has no folder")?;
+    let stack = Stack::load(&file, None, &LoadOptions::new().with_executable_dir(programs))?;
 
     let options = arguments.next().map_or_else(Options::new, Options::in_sandbox);
     let engine = Engine::connect(stack, options).await?;

@@ -19,22 +19,23 @@ use crate::{
     store::Store,
 };
 
-/// A plan with the state it was made with, to look at. Applied is one that a [`Session`] made.
+/// A plan with the state that it was made with, to look at. Only a plan that a [`Session`] made can be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Planned {
-    /// The plan.
+    /// What differs, and the steps that make the difference go away.
     pub plan: Plan,
-    /// The state.
+    /// The state that the plan was made with.
     pub state: State,
-    /// Where it was made.
+    /// The account, the region and the endpoint that the plan was made for.
     pub place: Place,
-    /// Who made it, as the ARN that AWS knows it by.
+    /// The ARN of the identity that made the calls; nothing where the provider has none.
     pub identity: Option<String>,
 }
 
 impl Planned {
-    /// The plan document.
+    /// The plan as data. `origin` says how it was asked for: [`Session::plan_written`] asks the same again. Use
+    /// [`Origin::default`] where nobody applies the document.
     pub fn document(&self, origin: &Origin) -> Document {
         Document::new(&self.plan, origin.clone(), &trunnion_kinds::rule_book()).made(&self.place, self.identity.clone())
     }
@@ -63,8 +64,8 @@ pub(crate) struct Parts<P, S> {
 }
 
 impl Engine {
-    /// Connects a stack. No call is made yet, but for a stack that earlier versions gave another name: it keeps that name
-    /// where resources have it.
+    /// Connects a stack. It makes no call yet, with one exception: for a stack that earlier versions gave another name, it
+    /// reads whether resources still have that name, and keeps the name then.
     pub async fn connect(stack: Stack, options: Options) -> Result<Self, Error> {
         let sandbox = Embedded::start(&options, &stack.account).await?;
         let cloud = Cloud { sandbox: sandbox.as_ref(), options };
@@ -78,41 +79,42 @@ impl Engine {
         Ok(Self { sandbox, ..Self::new(stack, aws, store, place) })
     }
 
-    /// The AWS calls made so far.
+    /// How many AWS calls were made so far, by operation.
     pub fn calls(&self) -> Calls {
         self.parts.provider.calls()
     }
 }
 
 impl<P: Provider, S: StateStore> Engine<P, S> {
-    /// A stack in a cloud that is at this place, with a state in this store. `place` is what the state and plans call the
-    /// cloud: what was applied elsewhere is not touched here.
+    /// Connects a stack to a provider and a state store of your own. The state and the plans record `place`: a state of
+    /// another account or region is refused with [`Error::Elsewhere`].
     pub fn new(stack: Stack, provider: P, store: S, place: Place) -> Self {
         let (store, rules) = (Arc::new(store), trunnion_kinds::rule_book());
         Self { parts: Arc::new(Parts { stack, provider, store, rules, place }), sandbox: None }
     }
 
-    /// The stack.
+    /// The stack that was connected.
     pub fn stack(&self) -> &Stack {
         &self.parts.stack
     }
 
-    /// What it is connected to.
+    /// The provider, which makes the calls.
     pub fn provider(&self) -> &P {
         &self.parts.provider
     }
 
-    /// Where that is.
+    /// The account, the region and the endpoint.
     pub fn place(&self) -> &Place {
         &self.parts.place
     }
 
-    /// The state as it was last saved, wherever it was applied.
+    /// The state as it was last saved, wherever it was applied. It needs no lock.
     pub async fn recorded(&self) -> Result<State, Error> {
         Ok(self.parts.store.load().await?)
     }
 
-    /// The state as it was last saved, as far as it speaks of the place that this is connected to.
+    /// The state as it was last saved, with the resources of this [place](Engine::place) only. A state of another account or
+    /// region is refused with [`Error::Elsewhere`].
     pub async fn state(&self) -> Result<State, Error> {
         self.parts.relevant(self.recorded().await?).await
     }
@@ -123,12 +125,13 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
         until(interrupt, async { self.parts.plan(self.state().await?, request, interrupt).await }).await
     }
 
-    /// Takes the lock of the state for an operation, which those who find it locked are shown: `apply`, `destroy`.
+    /// Takes the lock of the state, without waiting. `operation`, such as `apply`, is shown to others who find it locked:
+    /// their error is [`StoreError::Locked`](crate::StoreError::Locked).
     pub async fn lock(&self, operation: &str) -> Result<Session<P, S>, Error> {
         Session::begin(Arc::clone(&self.parts), &LockInfo::of_this_process(operation)).await
     }
 
-    /// Ends the connection, and the sandbox with it.
+    /// Ends the connection, and the sandbox inside the process with it.
     pub async fn close(self) {
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;

@@ -23,11 +23,7 @@ impl Embedded {
         let Some(folder) = &options.sandbox else { return Ok(None) };
         let folder = folder_of_account(folder.clone(), account);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(Error::Listen)?;
-        let options = trunnion_sandbox::Options {
-            data: Some(folder.clone()),
-            account: account.to_owned(),
-            ..trunnion_sandbox::Options::default()
-        };
+        let options = trunnion_sandbox::Options::new().with_data(&folder).with_account(account);
         Ok(Some(Self { running: Sandbox::open(options)?.serve(listener)?, folder }))
     }
 

@@ -24,31 +24,31 @@ pub enum Error {
     /// The stack asks for what its surroundings do not have.
     #[error("the stack cannot be applied as it is")]
     Refused(Vec<trunnion_stack::Diagnostic>),
-    /// No connection.
+    /// The connection cannot be set up, such as with an endpoint that is no URL. No call was made.
     #[error(transparent)]
     Connect(#[from] trunnion_aws::ConnectError),
-    /// The sandbox did not start.
+    /// The sandbox inside the process cannot use its folder.
     #[cfg(feature = "sandbox")]
     #[error(transparent)]
     Sandbox(#[from] trunnion_sandbox::SandboxError),
-    /// The sandbox found no port.
+    /// The sandbox inside the process cannot listen on a port of loopback.
     #[cfg(feature = "sandbox")]
     #[error("the sandbox cannot listen on loopback")]
     Listen(#[source] std::io::Error),
-    /// AWS could not be read.
+    /// A call to AWS failed before anything was changed.
     #[error(transparent)]
     Provider(#[from] ProviderError),
-    /// There is no plan.
+    /// No plan can be made of the stack and of what AWS has.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The stack was applied to another account or region.
     #[error("{count} resources of this stack are recorded in `{recorded}`, and the stack file now says `{here}`")]
     Elsewhere {
-        /// Where it was applied.
+        /// The place that the state records, such as `aws/123456789012/eu-west-3`.
         recorded: String,
         /// How many resources are recorded there.
         count: usize,
-        /// What the stack file says now.
+        /// The place that the stack file names now, in the same form.
         here: String,
     },
     /// The plan takes over resources of another home, and nobody agreed to it.
@@ -63,20 +63,20 @@ pub enum Error {
     /// The state could not be read, written or locked.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something that was named and is no address.
+    /// A text of the request that is no address.
     #[error("{error}")]
     Target {
-        /// What was named.
+        /// Why it is none.
         error: trunnion_engine::InvalidAddress,
-        /// Addresses that are near to it.
+        /// Addresses that look similar, the nearest first.
         nearest: Vec<String>,
     },
     /// An address that is neither in the stack nor in the cloud.
     #[error("`{address}` is not in the stack and not on AWS")]
     UnknownAddress {
-        /// What was named.
+        /// The address that the request names.
         address: Address,
-        /// Addresses that are near to it.
+        /// Addresses that look similar, the nearest first.
         nearest: Vec<String>,
     },
 }

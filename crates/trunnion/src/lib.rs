@@ -1,13 +1,23 @@
 //! Plans and applies a Gatling load-testing platform on AWS from one YAML file.
 //!
-//! The command `trunnion` does nothing that this library cannot do. A [`Stack`] is what the file says, an [`Engine`] connects
-//! it to AWS or to a sandbox. [`Engine::plan`] makes a plan to look at. To apply one, [`Engine::lock`] begins a [`Session`],
-//! [`Session::plan`] or [`Session::plan_written`] makes the plan under its lock, and [`LockedPlan::apply`] executes it.
+//! The command `trunnion` does nothing that this library cannot do:
 //!
-//! Everything that these signatures name is here, or in the modules of the crates behind: [`stack`], [`kinds`], [`engine`],
-//! [`aws`], [`blueprint`], [`render`] and, with the feature `sandbox`, [`sandbox`].
+//! 1. [`Stack::load`] reads and checks the stack file.
+//! 2. [`Engine::connect`] connects the stack to AWS, to another endpoint, or to a sandbox inside the process.
+//! 3. [`Engine::plan`] makes a plan to look at.
+//! 4. [`Engine::lock`] begins a [`Session`], which holds the lock of the state. [`Session::plan`] or
+//!    [`Session::plan_written`] makes a plan under this lock, and [`LockedPlan::apply`] executes it.
+//!
+//! The shortest stack file, which the examples below use:
+//!
+//! ```yaml
+#![doc = include_str!("../examples/minimal.yaml")]
+//! ```
 //!
 //! # Plan and apply under the lock
+//!
+//! This example works in a sandbox: a small stand-in for AWS inside the process. With [`Options::new`] instead of
+//! [`Options::in_sandbox`], the same program works on AWS, with the credentials of the environment.
 //!
 //! ```
 //! use trunnion::{CancellationToken, Engine, Events, LoadOptions, Options, Origin, Request, Stack};
@@ -17,13 +27,13 @@
 //! # let temporary = tempfile::tempdir()?;
 //! # let folder = temporary.path().to_owned();
 //! # let file = folder.join("minimal.yaml");
-//! # std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml"), &file)?;
+//! # std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/minimal.yaml"), &file)?;
 //! # let mut program = vec![0; 4096];
 //! # program[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
 //! # program[18] = 62;
 //! # std::fs::write(folder.join("trunnion-generator"), program)?;
-//! // `folder` has the program for the hosts, and the sandbox keeps its data there. `Options::new()` connects to AWS.
-//! let stack = Stack::load(&file, None, &LoadOptions { executable_dir: Some(folder.clone()) })?;
+//! // The stack names no generator binary: `trunnion-generator` in this folder is the one.
+//! let stack = Stack::load(&file, None, &LoadOptions::new().with_executable_dir(&folder))?;
 //! let engine = Engine::connect(stack, Options::in_sandbox(folder.join("sandbox"))).await?;
 //! let interrupt = CancellationToken::new();
 //!
@@ -41,8 +51,8 @@
 //!
 //! # React to events and to failures
 //!
-//! Apply says what it does while it does it. A failure has a [class](ErrorClass), which tells whether trying again makes
-//! sense.
+//! [`Events`] reports every step while apply works. A failure has an [`ErrorClass`], which says whether the same call may
+//! succeed later.
 //!
 //! ```
 //! use trunnion::{CancellationToken, Engine, Error, Event, Events, ExitCode, Request};
@@ -74,9 +84,60 @@
 //! # let _ = apply;
 //! ```
 //!
-//! # A provider of one's own, in a test
+//! # Test against a sandbox that fails
 //!
-//! An [`Engine`] takes any [`Provider`] and any [`StateStore`]. This one has a log group and notes what is deleted.
+//! A program that is built on this library can be tested without AWS. [`sandbox::Options`] makes calls slow, throttled or
+//! wrong. Here, the first call for hosts is refused; a second apply continues where the first one stopped.
+//!
+//! ```
+//! use std::time::Duration;
+//! use trunnion::{
+//!     CancellationToken, Engine, Error, Events, LoadOptions, Options, Outcome, Request, Stack,
+//!     aws::Credentials,
+//!     sandbox::{self, Effect, FaultRule, Sandbox},
+//! };
+//!
+//! async fn apply(engine: &Engine) -> Result<Outcome, Error> {
+//!     let interrupt = CancellationToken::new();
+//!     let mut session = engine.lock("apply").await?;
+//!     let plan = session.plan(&Request::new(), &interrupt).await?;
+//!     let outcome = plan.apply(&Events::nowhere(), &interrupt).await?;
+//!     session.release().await?;
+//!     Ok(outcome)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let temporary = tempfile::tempdir()?;
+//! # let folder = temporary.path().to_owned();
+//! # let file = folder.join("minimal.yaml");
+//! # std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/minimal.yaml"), &file)?;
+//! # let mut program = vec![0; 4096];
+//! # program[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
+//! # program[18] = 62;
+//! # std::fs::write(folder.join("trunnion-generator"), program)?;
+//! # let stack = Stack::load(&file, None, &LoadOptions::new().with_executable_dir(&folder))?;
+//! let effect = Effect::Error { code: "Unsupported".into(), status: 400, message: "Not in this zone.".into() };
+//! let fault = FaultRule { operation: "ec2:RunInstances".into(), nth: 1, times: 1, effect };
+//! let options = sandbox::Options::new().with_pace(Duration::ZERO).with_faults([fault]);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let running = Sandbox::open(options)?.serve(listener)?;
+//!
+//! let credentials = Credentials::new(sandbox::ACCESS_KEY_ID, sandbox::SECRET_ACCESS_KEY, None, None, "sandbox");
+//! let options = Options::new().with_endpoint(running.endpoint()).with_credentials(credentials);
+//! let engine = Engine::connect(stack, options).await?;
+//! assert!(!apply(&engine).await?.is_complete());
+//! assert!(apply(&engine).await?.is_complete());
+//! assert!(running.calls().contains_key("ecs:CreateService"));
+//! running.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Test with a provider of your own
+//!
+//! [`Engine::new`] takes any [`Provider`] and any [`StateStore`]. This provider has one log group, and keeps a list of what
+//! it deletes.
 //!
 //! ```
 //! use std::sync::Mutex;
@@ -119,8 +180,8 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let temporary = tempfile::tempdir()?;
 //! # let folder = temporary.path();
-//! # let file = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml"));
-//! let stack = Stack::load(file, None, &LoadOptions::default())?;
+//! # let file = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/minimal.yaml"));
+//! let stack = Stack::load(file, None, &LoadOptions::new())?;
 //! let place = Place {
 //!     account: stack.account.clone(),
 //!     region: stack.region.clone(),
@@ -132,7 +193,7 @@
 //! let interrupt = CancellationToken::new();
 //! let mut session = engine.lock("destroy").await?;
 //! let mut plan = session.plan(&Request::destroy(), &interrupt).await?;
-//! plan.agree_to_take_over(); // The log group says nothing about whose it is.
+//! plan.agree_to_take_over(); // The log group has no tag that says which stack it belongs to.
 //! let outcome = plan.apply(&Events::nowhere(), &interrupt).await?;
 //! session.release().await?;
 //!
@@ -141,6 +202,29 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where everything is
+//!
+//! The crate root has what most programs need. Every other type of its signatures is in one of these modules, which are the
+//! crates behind it:
+//!
+//! | module | has |
+//! |---|---|
+//! | [`stack`] | the stack file: [`Stack`], its reader, its JSON schema and its diagnostics |
+//! | [`engine`] | resources, plans, the plan document, apply, the state and its lock; [`Provider`] and [`StateStore`] |
+//! | [`kinds`] | the attributes of each kind of resource, such as [`kinds::Instance`] |
+//! | [`blueprint`] | the resources that a stack asks for |
+//! | [`aws`] | the provider and the state store for AWS |
+//! | [`render`] | a plan as text for a terminal |
+//! | [`report`] | events and the outcome as JSON |
+//! | [`sandbox`] | a stand-in for AWS, with the feature `sandbox` |
+//! | [`catalog`] | instance types, and the partitions and limits of AWS |
+//!
+//! # Features
+//!
+//! - `sandbox` adds [`Options::in_sandbox`] and the module [`sandbox`]. It is off by default.
+//!
+//! Everything asynchronous runs on [Tokio](https://docs.rs/tokio).
 
 mod connected;
 #[cfg(feature = "sandbox")]
@@ -171,7 +255,9 @@ pub use trunnion_kinds::{self as kinds, InstanceInterface};
 pub use trunnion_render as render;
 #[cfg(feature = "sandbox")]
 pub use trunnion_sandbox::{self as sandbox, SandboxError};
-pub use trunnion_stack::{self as stack, Diagnostic, Invalid, LoadOptions, Stack, json_schema as stack_schema};
+pub use trunnion_stack::{
+    self as stack, Diagnostic, Invalid, LoadOptions, Stack, catalog, json_schema as stack_schema,
+};
 
 pub use crate::{
     connected::{Engine, Planned, check},
@@ -181,3 +267,6 @@ pub use crate::{
     session::{LockedPlan, OtherHomes, Session, Stale},
     store::{Store, StoreLock},
 };
+
+#[cfg(test)]
+mod tests;

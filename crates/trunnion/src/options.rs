@@ -7,6 +7,13 @@ use trunnion_aws::{ProvideCredentials, SharedCredentialsProvider};
 use trunnion_engine::Origin;
 
 /// How to connect.
+///
+/// ```
+/// use trunnion::{Options, aws::Credentials};
+/// let credentials = Credentials::new("AKIAEXAMPLE", "secret", None, None, "example");
+/// let options = Options::new().with_endpoint("http://127.0.0.1:4566").with_credentials(credentials).without_waiting();
+/// assert!(!options.wait);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
@@ -14,12 +21,13 @@ pub struct Options {
     /// is in a folder of its name inside.
     #[cfg(feature = "sandbox")]
     pub sandbox: Option<PathBuf>,
-    /// Whether apply waits until hosts run and the service is stable.
+    /// Whether apply waits until hosts run and the service is stable: it does by default.
     pub wait: bool,
-    /// The URL of what speaks AWS's protocols instead of AWS, unless there is a sandbox.
+    /// The URL, `http://` or `https://`, of a server that speaks AWS's protocols. It does not count beside a sandbox inside
+    /// the process.
     pub endpoint: Option<String>,
-    /// Credentials instead of those that the environment and its profile name. Together with an endpoint, nothing of the
-    /// environment counts.
+    /// Credentials instead of those of the environment and its profile. Together with an endpoint, no variable and no profile
+    /// of AWS counts.
     pub credentials: Option<SharedCredentialsProvider>,
 }
 
@@ -36,7 +44,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// To AWS, as the environment says.
+    /// To AWS, with the credentials of the environment and its profile. Apply waits.
     pub fn new() -> Self {
         Self::default()
     }
@@ -53,7 +61,7 @@ impl Options {
         Self { wait: false, ..self }
     }
 
-    /// The same to another endpoint.
+    /// The same to the server at this URL.
     #[must_use]
     pub fn with_endpoint(self, url: impl Into<String>) -> Self {
         Self { endpoint: Some(url.into()), ..self }
@@ -66,19 +74,25 @@ impl Options {
     }
 }
 
-/// What to plan.
+/// What to plan. Addresses are text, as a person types them: a plan refuses those that are nowhere, and names similar ones.
+///
+/// ```
+/// use trunnion::Request;
+/// let request = Request::new().with_targets(["instance.heavy"]).with_replacements(["instance.heavy[2]"]);
+/// assert_eq!(request.replace, ["instance.heavy[2]"]);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
-    /// Delete everything.
+    /// Delete everything that the stack has.
     pub destroy: bool,
-    /// Only these addresses and what they need, or all.
+    /// Only these addresses and what they need; the whole stack if empty. `instance.heavy` means all of its hosts.
     pub targets: Vec<String>,
-    /// Take the newest images instead of those the launch templates hold.
+    /// Take the newest images instead of those that the launch templates hold.
     pub update_images: bool,
     /// Take the newest generator and boot script instead of those that the launch templates hold.
     pub update_generator: bool,
-    /// Replace what stands at these addresses although nothing of it differs.
+    /// Replace the resources at these addresses although nothing of them differs. `instance.heavy` means all of its hosts.
     pub replace: Vec<String>,
 }
 
@@ -88,14 +102,38 @@ impl Request {
         Self::default()
     }
 
-    /// Delete everything.
+    /// Delete everything that the stack has.
     pub fn destroy() -> Self {
         Self { destroy: true, ..Self::default() }
+    }
+
+    /// The same for these addresses only.
+    #[must_use]
+    pub fn with_targets(self, targets: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { targets: targets.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The same, and the resources at these addresses are replaced.
+    #[must_use]
+    pub fn with_replacements(self, replace: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { replace: replace.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The same with the newest images.
+    #[must_use]
+    pub fn with_newest_images(self) -> Self {
+        Self { update_images: true, ..self }
+    }
+
+    /// The same with the newest generator and boot script.
+    #[must_use]
+    pub fn with_newest_generator(self) -> Self {
+        Self { update_generator: true, ..self }
     }
 }
 
 impl From<&Origin> for Request {
-    /// The same that a document was asked for with.
+    /// The request that a plan document was made for.
     fn from(origin: &Origin) -> Self {
         Self {
             destroy: origin.destroy,

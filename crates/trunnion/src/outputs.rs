@@ -6,16 +6,16 @@ use trunnion_engine::{Address, Map, State, Value, from_map};
 use trunnion_kinds::{EcsService, ElasticIp, Instance, InstanceInterface};
 use trunnion_stack::Stack;
 
-/// What stands, as the state recorded it.
+/// The hosts and the control plane, as the state recorded them: the `outputs` of `trunnion show --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outputs {
     /// The stack's name.
     pub stack: String,
-    /// Its region.
+    /// The AWS region, such as `eu-west-3`.
     pub region: String,
-    /// Every host, by pool and number.
+    /// Every host, in the order of pools and numbers.
     pub hosts: Vec<Host>,
-    /// ARN of the service that runs the control plane.
+    /// ARN of the ECS service that runs the control plane; nothing before it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane: Option<String>,
 }
@@ -23,20 +23,20 @@ pub struct Outputs {
 /// A generator host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
-    /// Its address in the stack.
+    /// Its address in the stack, such as `instance.heavy[2]`.
     pub address: String,
-    /// `i-…`
+    /// The id of the EC2 instance, `i-…`.
     pub id: String,
-    /// Its primary private address: the one the control plane knows.
+    /// The primary private IPv4 address: the control plane knows the host by it.
     pub private_ip: String,
-    /// Its Elastic IP.
+    /// The Elastic IP, once this host has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_ip: Option<String>,
     /// How many private IPv4 addresses all of its interfaces have together.
     pub addresses: u32,
     /// Its network interfaces.
     pub interfaces: Vec<InstanceInterface>,
-    /// The Gatling location it belongs to.
+    /// The id of the Gatling location that the pool belongs to, such as `prl_heavy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
 }

@@ -3,21 +3,21 @@
 use trunnion_aws::{S3Lock, S3Store};
 use trunnion_engine::{FileLock, FileStore, LockInfo, State, StateLock, StateStore, StoreError};
 
-/// Either of the two.
+/// The state store that a stack file names. [`Engine::connect`](crate::Engine::connect) makes it.
 #[derive(Debug)]
 pub enum Store {
-    /// A file of this machine.
+    /// A file of this machine, `.trunnion/NAME.json` beside the stack file by default; also the state of a sandbox.
     File(FileStore),
-    /// An object of a bucket.
+    /// An object of an S3 bucket.
     S3(S3Store),
 }
 
-/// The lock of a [`Store`].
+/// The lock of a [`Store`]. Dropping it gives it back.
 #[derive(Debug)]
 pub enum StoreLock {
-    /// Of a file.
+    /// The operating system frees it with the process.
     File(FileLock),
-    /// Of an object.
+    /// An object beside the state, which its holder renews.
     S3(S3Lock),
 }
 

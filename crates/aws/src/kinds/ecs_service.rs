@@ -183,8 +183,8 @@ async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
 async fn scale_to_none(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     aws.patiently(&[Class::Lag], || async {
         let call = aws.clients.ecs.update_service().cluster(cluster).service(name).desired_count(0);
-        // Services of an earlier version have ECS's default, with which ECS refuses every update that leaves it no
-        // capacity to rebalance.
+        // An earlier version left this setting to ECS. ECS refuses every update of a service that rebalances while its
+        // `maximumPercent` is 100.
         let call = call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled);
         call.send().await.of_call("ecs:UpdateService").map(drop)
     })

@@ -1,4 +1,4 @@
-//! `log_group`. Its name is unique; a group of that name is ours if its tags say so.
+//! `log_group`. Its name is unique in account and region. A group belongs to the stack if its tags say so.
 
 use trunnion_engine::{Remote, Rules, Token};
 use trunnion_kinds::{LogGroup, Tags};

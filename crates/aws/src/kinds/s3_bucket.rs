@@ -76,7 +76,7 @@ async fn make(aws: &Aws, bucket: &S3Bucket) -> Result<(), Failure> {
     .await
 }
 
-/// Makes the bucket's owner the owner of all its objects, as is the default for a new bucket.
+/// Makes the bucket's owner the owner of all its objects, as our create call does.
 async fn own(aws: &Aws, name: &str) -> Result<(), Failure> {
     let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::BucketOwnerEnforced).build();
     let ownership = rule.and_then(|rule| OwnershipControls::builder().rules(rule).build());

@@ -48,8 +48,8 @@ impl Lookup for Vpcs {
         Ok(answers)
     }
 
-    /// Adds the DNS servers of VPCs that do not use Amazon's. An identity without the permission to read them configures them
-    /// in the stack.
+    /// Adds the DNS servers of VPCs that do not use Amazon's. Without the permission to read them, they must be in the stack
+    /// file.
     async fn complete(&self, aws: &Aws, asked: &Asked<Vpc>, known: &Known) -> Result<Answers, Failure> {
         let mut answers = Answers::new();
         for (address, _) in asked {

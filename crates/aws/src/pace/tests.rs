@@ -45,7 +45,7 @@ async fn each_attempt_takes_one_token_whatever_ended_the_one_before() {
         fault(4, 1, error("InternalError", 500)),
         fault(5, 1, Effect::DropBefore),
     ];
-    let running = sandbox(Options { faults, ..Options::default() }).await;
+    let running = sandbox(Options::new().with_faults(faults)).await;
     let (setup, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
     for _ in 0..3 {
         clients.ec2.describe_vpcs().send().await.unwrap();
@@ -57,7 +57,7 @@ async fn each_attempt_takes_one_token_whatever_ended_the_one_before() {
 
 #[tokio::test]
 async fn a_server_with_the_limits_of_aws_refuses_none_of_many_concurrent_calls() {
-    let running = sandbox(Options { throttle: true, ..Options::default() }).await;
+    let running = sandbox(Options::new().with_throttling(true)).await;
     let (setup, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
     // IAM's bucket is the smallest one that refills quickly.
     let calls = (0..40).map(|_| clients.iam.list_roles().send());
@@ -72,7 +72,7 @@ async fn a_server_with_the_limits_of_aws_refuses_none_of_many_concurrent_calls()
 #[tokio::test]
 async fn throttled_calls_are_repeated_longer_than_other_failures() {
     let faults = vec![fault(1, 15, error("RequestLimitExceeded", 503))];
-    let running = sandbox(Options { faults, ..Options::default() }).await;
+    let running = sandbox(Options::new().with_faults(faults)).await;
     let connection = Connection { throttle: Throttle::Off, ..connection(&running.endpoint()) };
     let (_, clients) = connect(&connection, &Environment::default()).await;
     tokio::time::pause();
@@ -89,7 +89,7 @@ async fn throttled_calls_are_repeated_longer_than_other_failures() {
 #[tokio::test]
 async fn another_failure_gets_nine_attempts_and_a_quota_one() {
     for (effect, tries) in [(error("InternalError", 500), 9), (error("LimitExceededException", 400), 1)] {
-        let running = sandbox(Options { faults: vec![fault(1, 100, effect)], ..Options::default() }).await;
+        let running = sandbox(Options::new().with_faults([fault(1, 100, effect)])).await;
         let (_, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
         tokio::time::pause();
         let call = tokio::spawn(async move { clients.ec2.describe_vpcs().send().await.is_err() });

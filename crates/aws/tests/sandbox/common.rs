@@ -23,16 +23,16 @@ pub const REGION: &str = "eu-west-3";
 pub const PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
 pub const TOKEN_SECRET: &str = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf";
 
-pub struct World {
+pub struct Cloud {
     pub running: Running,
     pub aws: Aws,
 }
 
-pub async fn world(options: Options) -> World {
+pub async fn cloud(options: Options) -> Cloud {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let running = Sandbox::open(options).unwrap().serve(listener).unwrap();
     let aws = connect(&running).await;
-    World { running, aws }
+    Cloud { running, aws }
 }
 
 pub async fn connect(running: &Running) -> Aws {
@@ -75,7 +75,7 @@ pub fn lookups() -> Graph {
     .unwrap()
 }
 
-impl World {
+impl Cloud {
     pub async fn create(&self, address: &str, attributes: &impl Serialize) -> Remote {
         let resource = resolved(address, attributes);
         let token = Token::new(STACK, &resource);
@@ -323,25 +323,25 @@ pub const DEFINITION: &str = "ecs_task_definition.control_plane";
 
 impl ControlPlane {
     /// Creates everything that it needs, and waits until it runs.
-    pub async fn start(world: &World) -> Self {
-        let observed = world.observe().await;
+    pub async fn start(cloud: &Cloud) -> Self {
+        let observed = cloud.observe().await;
         let vpc = text(&observed.lookups[&at("vpc.main")], "id");
-        let group = world.create("security_group.control_plane", &self::group("control_plane", &vpc, vec![])).await;
-        let role = world.create("iam_role.control_plane", &role("control_plane", "ecs-tasks.amazonaws.com")).await;
+        let group = cloud.create("security_group.control_plane", &self::group("control_plane", &vpc, vec![])).await;
+        let role = cloud.create("iam_role.control_plane", &role("control_plane", "ecs-tasks.amazonaws.com")).await;
         let role = text(&role.attributes, "arn");
-        world.create("log_group.control_plane", &log_group()).await;
-        let cluster = world.create("ecs_cluster.main", &cluster()).await;
-        let definition = world.create(DEFINITION, &definition(&role)).await;
+        cloud.create("log_group.control_plane", &log_group()).await;
+        let cluster = cloud.create("ecs_cluster.main", &cluster()).await;
+        let definition = cloud.create(DEFINITION, &definition(&role)).await;
         let asked = service(&cluster, &definition, &observed, &text(&group.attributes, "id"));
-        let service = world.create(SERVICE, &asked).await;
+        let service = cloud.create(SERVICE, &asked).await;
         Self { group, role, cluster, definition, service, asked }
     }
 
     /// The next revision, with another image.
-    pub async fn next_revision(&self, world: &World, version: &str) -> Value {
+    pub async fn next_revision(&self, cloud: &Cloud, version: &str) -> Value {
         let mut changed = definition(&self.role);
         changed.containers.get_mut("main").unwrap().image = format!("gatlingcorp/control-plane:{version}");
-        let made = world.create(DEFINITION, &changed).await;
+        let made = cloud.create(DEFINITION, &changed).await;
         text(&made.attributes, "arn")
     }
 }

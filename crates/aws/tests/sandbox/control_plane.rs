@@ -8,15 +8,15 @@ use trunnion_engine::{Context, Provider as _, ProviderError, Remote};
 use trunnion_kinds::EcsService;
 use trunnion_sandbox::Options;
 
-use crate::common::{self, ControlPlane, DEFINITION, SERVICE, World, at, refused, resolved, world};
+use crate::common::{self, Cloud, ControlPlane, DEFINITION, SERVICE, at, cloud, refused, resolved};
 
 /// The highest number of the service's tasks that were not STOPPED at the same time.
-fn most(world: &World) -> Vec<u64> {
-    world.running.most_tasks().into_values().collect()
+fn most(cloud: &Cloud) -> Vec<u64> {
+    cloud.running.most_tasks().into_values().collect()
 }
 
-fn count(world: &World, operation: &str) -> u64 {
-    world.running.calls().get(operation).map_or(0, |calls| calls.count)
+fn count(cloud: &Cloud, operation: &str) -> u64 {
+    cloud.running.calls().get(operation).map_or(0, |calls| calls.count)
 }
 
 /// The context of an interrupted process: its waits end at once.
@@ -39,126 +39,126 @@ async fn update(
 
 #[tokio::test]
 async fn no_change_starts_a_second_one() {
-    let world = world(Options::default()).await;
-    let mut plane = ControlPlane::start(&world).await;
-    plane.asked.task_definition = plane.next_revision(&world, "2").await;
-    world.update(SERVICE, &plane.service, &plane.asked, &["task_definition"]).await;
+    let cloud = cloud(Options::default()).await;
+    let mut plane = ControlPlane::start(&cloud).await;
+    plane.asked.task_definition = plane.next_revision(&cloud, "2").await;
+    cloud.update(SERVICE, &plane.service, &plane.asked, &["task_definition"]).await;
     plane.asked.network.public_ip = false;
-    world.update(SERVICE, &plane.service, &plane.asked, &["network.public_ip"]).await;
+    cloud.update(SERVICE, &plane.service, &plane.asked, &["network.public_ip"]).await;
     plane.asked.deployment.maximum_percent = 200;
-    world.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent"]).await;
+    cloud.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent"]).await;
     plane.asked.deployment.maximum_percent = 100;
-    plane.asked.task_definition = plane.next_revision(&world, "3").await;
-    world.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent", "task_definition"]).await;
-    let before = world.one(SERVICE).await;
+    plane.asked.task_definition = plane.next_revision(&cloud, "3").await;
+    cloud.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent", "task_definition"]).await;
+    let before = cloud.one(SERVICE).await;
     assert_eq!(before.attributes["task_definition"], plane.asked.task_definition);
 
-    world.aws.delete(&at(SERVICE), &before, &Context::default()).await.unwrap();
-    world.create(SERVICE, &plane.asked).await;
-    assert_eq!(most(&world), [1]);
+    cloud.aws.delete(&at(SERVICE), &before, &Context::default()).await.unwrap();
+    cloud.create(SERVICE, &plane.asked).await;
+    assert_eq!(most(&cloud), [1]);
 }
 
 #[tokio::test]
 async fn an_interrupted_change_continues_with_one_task() {
-    let world = world(Options::default()).await;
-    let mut plane = ControlPlane::start(&world).await;
-    plane.asked.task_definition = plane.next_revision(&world, "2").await;
+    let cloud = cloud(Options::default()).await;
+    let mut plane = ControlPlane::start(&cloud).await;
+    plane.asked.task_definition = plane.next_revision(&cloud, "2").await;
 
     // Killed while the old task stops.
     let killed =
-        update(&world.aws, &plane.service, &plane.asked, &["task_definition"], &interrupted()).await.unwrap_err();
+        update(&cloud.aws, &plane.service, &plane.asked, &["task_definition"], &interrupted()).await.unwrap_err();
     assert!(killed.is_interruption() && killed.message.contains(" is still "), "{killed}");
-    let seen = world.one(SERVICE).await;
+    let seen = cloud.one(SERVICE).await;
     assert_eq!(seen.attributes["desired_count"].as_number(), Some(0), "the next plan sees a difference");
     // The call that starts the new one is refused.
-    world.running.set_faults(vec![trunnion_sandbox::FaultRule {
+    cloud.running.set_faults(vec![trunnion_sandbox::FaultRule {
         nth: 2,
         ..refused("ecs:UpdateService", 1, 403, "AccessDeniedException")
     }]);
     let paths = ["desired_count", "task_definition"];
-    let failed = update(&world.aws, &seen, &plane.asked, &paths, &Context::default()).await.unwrap_err();
+    let failed = update(&cloud.aws, &seen, &plane.asked, &paths, &Context::default()).await.unwrap_err();
     assert!(failed.message.starts_with("the control plane is stopped: `ecs:UpdateService` "), "{failed}");
-    let seen = world.one(SERVICE).await;
+    let seen = cloud.one(SERVICE).await;
     assert_eq!(seen.attributes["desired_count"].as_number(), Some(0));
     // A process that does not know that the service exists.
-    let adopted = world.create(SERVICE, &plane.asked).await;
-    assert_eq!(world.one(SERVICE).await, adopted);
-    assert_eq!(most(&world), [1]);
+    let adopted = cloud.create(SERVICE, &plane.asked).await;
+    assert_eq!(cloud.one(SERVICE).await, adopted);
+    assert_eq!(most(&cloud), [1]);
 
     // Killed right after the deletion: the name is in use until the last task has stopped.
-    let killed = world.aws.delete(&at(SERVICE), &adopted, &interrupted()).await.unwrap_err();
+    let killed = cloud.aws.delete(&at(SERVICE), &adopted, &interrupted()).await.unwrap_err();
     assert!(killed.is_interruption(), "{killed}");
-    world.create(SERVICE, &plane.asked).await;
-    assert_eq!(most(&world), [1]);
+    cloud.create(SERVICE, &plane.asked).await;
+    assert_eq!(most(&cloud), [1]);
 }
 
 #[tokio::test]
 async fn an_adopted_one_with_another_network_is_stopped_first() {
-    let world = world(Options::default()).await;
-    let mut plane = ControlPlane::start(&world).await;
-    let vpc = common::text(&world.observe().await.lookups[&at("vpc.main")], "id");
-    let other = world.create("security_group.other", &common::group("other", &vpc, vec![])).await;
+    let cloud = cloud(Options::default()).await;
+    let mut plane = ControlPlane::start(&cloud).await;
+    let vpc = common::text(&cloud.observe().await.lookups[&at("vpc.main")], "id");
+    let other = cloud.create("security_group.other", &common::group("other", &vpc, vec![])).await;
     plane.asked.network.security_groups = vec![common::text(&other.attributes, "id")];
-    let adopted = world.create(SERVICE, &plane.asked).await;
-    assert_eq!(world.one(SERVICE).await.attributes["network"], adopted.attributes["network"]);
-    assert_eq!(most(&world), [1]);
+    let adopted = cloud.create(SERVICE, &plane.asked).await;
+    assert_eq!(cloud.one(SERVICE).await.attributes["network"], adopted.attributes["network"]);
+    assert_eq!(most(&cloud), [1]);
 }
 
 #[tokio::test]
 async fn a_tag_changes_while_it_runs() {
-    let world = world(Options::default()).await;
-    let mut plane = ControlPlane::start(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let mut plane = ControlPlane::start(&cloud).await;
     plane.asked.tags.insert("team".into(), "quality".into());
-    let before = count(&world, "ecs:UpdateService");
-    world.update(SERVICE, &plane.service, &plane.asked, &["tags.team"]).await;
+    let before = count(&cloud, "ecs:UpdateService");
+    cloud.update(SERVICE, &plane.service, &plane.asked, &["tags.team"]).await;
     // An adopted service that already matches is not changed.
-    world.create(SERVICE, &plane.asked).await;
-    assert_eq!(count(&world, "ecs:UpdateService"), before);
+    cloud.create(SERVICE, &plane.asked).await;
+    assert_eq!(count(&cloud, "ecs:UpdateService"), before);
     // A new deployment configuration starts no task: one call, and no scaling.
     plane.asked.deployment.maximum_percent = 200;
-    world.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent"]).await;
-    assert_eq!(count(&world, "ecs:UpdateService"), before + 1);
+    cloud.update(SERVICE, &plane.service, &plane.asked, &["deployment.maximum_percent"]).await;
+    assert_eq!(count(&cloud, "ecs:UpdateService"), before + 1);
 }
 
 #[tokio::test]
 async fn after_a_delete_the_cluster_and_the_groups_are_free() {
-    let world = world(Options::default()).await;
-    let plane = ControlPlane::start(&world).await;
-    world.aws.delete(&at(SERVICE), &plane.service, &Context::default()).await.unwrap();
-    world.aws.delete(&at("ecs_cluster.main"), &plane.cluster, &Context::default()).await.unwrap();
-    world.aws.delete(&at("security_group.control_plane"), &plane.group, &Context::default()).await.unwrap();
-    let calls = world.running.calls();
+    let cloud = cloud(Options::default()).await;
+    let plane = ControlPlane::start(&cloud).await;
+    cloud.aws.delete(&at(SERVICE), &plane.service, &Context::default()).await.unwrap();
+    cloud.aws.delete(&at("ecs_cluster.main"), &plane.cluster, &Context::default()).await.unwrap();
+    cloud.aws.delete(&at("security_group.control_plane"), &plane.group, &Context::default()).await.unwrap();
+    let calls = cloud.running.calls();
     assert_eq!((calls["ecs:DeleteCluster"].count, calls["ec2:DeleteSecurityGroup"].count), (1, 1));
 }
 
 #[tokio::test]
 async fn deletes_wait_for_a_stopping_task() {
-    let world = world(Options::default()).await;
-    let plane = ControlPlane::start(&world).await;
-    world.aws.delete(&at(SERVICE), &plane.service, &interrupted()).await.unwrap_err();
+    let cloud = cloud(Options::default()).await;
+    let plane = ControlPlane::start(&cloud).await;
+    cloud.aws.delete(&at(SERVICE), &plane.service, &interrupted()).await.unwrap_err();
     // The service may be deleted by now, but its task still runs, and the short patience alone is not enough.
     let patience = Duration::from_millis(300);
-    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
+    let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     aws.delete(&at("ecs_cluster.main"), &plane.cluster, &Context::default()).await.unwrap();
     aws.delete(&at("security_group.control_plane"), &plane.group, &Context::default()).await.unwrap();
-    assert!(world.running.calls()["ecs:DeleteCluster"].count > 1);
+    assert!(cloud.running.calls()["ecs:DeleteCluster"].count > 1);
 }
 
 #[tokio::test]
 async fn a_missing_service_linked_role_is_named() {
-    let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
+    let cloud = cloud(Options::new().without_service_roles()).await;
     let patience = Duration::from_millis(300);
-    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
-    let world = World { aws, ..world };
-    let observed = world.observe().await;
+    let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
+    let cloud = Cloud { aws, ..cloud };
+    let observed = cloud.observe().await;
     let vpc = common::text(&observed.lookups[&at("vpc.main")], "id");
-    let group = world.create("security_group.control_plane", &common::group("control_plane", &vpc, vec![])).await;
-    let role = world.create("iam_role.control_plane", &common::role("control_plane", "ecs-tasks.amazonaws.com")).await;
-    let cluster = world.create("ecs_cluster.main", &common::cluster()).await;
-    let definition = world.create(DEFINITION, &common::definition(&common::text(&role.attributes, "arn"))).await;
+    let group = cloud.create("security_group.control_plane", &common::group("control_plane", &vpc, vec![])).await;
+    let role = cloud.create("iam_role.control_plane", &common::role("control_plane", "ecs-tasks.amazonaws.com")).await;
+    let cluster = cloud.create("ecs_cluster.main", &common::cluster()).await;
+    let definition = cloud.create(DEFINITION, &common::definition(&common::text(&role.attributes, "arn"))).await;
     let asked = common::service(&cluster, &definition, &observed, &common::text(&group.attributes, "id"));
     let resource = resolved(SERVICE, &asked);
-    let error = world
+    let error = cloud
         .aws
         .create(&resource, &trunnion_engine::Token::new(common::STACK, &resource), &Context::default())
         .await

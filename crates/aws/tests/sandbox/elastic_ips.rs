@@ -52,7 +52,7 @@ async fn the_host_after_a_replacement_gets_the_same_address() {
 #[tokio::test]
 async fn without_waiting_the_next_apply_associates() {
     // Hosts are pending for longer than an apply without waiting takes.
-    let scene = Scene::set(Options { pace: Duration::from_secs(20), ..Options::default() }).await;
+    let scene = Scene::set(Options::new().with_pace(Duration::from_secs(20))).await;
     let kinds = ["security_group", "iam_role", "iam_instance_profile", "s3_bucket", "s3_object", "launch_template"];
     let wanted = kinds.iter().chain(&["instance", "elastic_ip"]);
     let resources = scene.desired.resources().values();
@@ -83,31 +83,31 @@ async fn a_lost_answer_allocates_nothing_twice() {
     let scene = Scene::set(Options::default()).await;
     let lost = |operation: &str| FaultRule { operation: operation.into(), nth: 1, times: 2, effect: Effect::DropAfter };
     let calls = ["ec2:AllocateAddress", "ec2:AssociateAddress"];
-    scene.world.running.set_faults(calls.map(lost).into());
+    scene.cloud.running.set_faults(calls.map(lost).into());
     scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
     assert_eq!(scene.pending(&scene.desired, &State::empty(STACK)).await, []);
-    let calls = scene.world.running.calls();
+    let calls = scene.cloud.running.calls();
     assert_eq!(calls["ec2:AllocateAddress"].count, 2, "one for each host");
 }
 
 #[tokio::test]
 async fn a_throttled_call_is_repeated() {
     let scene = Scene::set(Options::default()).await;
-    scene.world.running.set_faults(vec![refused("ec2:AllocateAddress", 3, 503, "RequestLimitExceeded")]);
+    scene.cloud.running.set_faults(vec![refused("ec2:AllocateAddress", 3, 503, "RequestLimitExceeded")]);
     scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
-    assert_eq!(scene.world.running.calls()["ec2:AllocateAddress"].count, 5);
+    assert_eq!(scene.cloud.running.calls()["ec2:AllocateAddress"].count, 5);
     assert_eq!(scene.pending(&scene.desired, &State::empty(STACK)).await, []);
 }
 
 #[tokio::test]
 async fn an_exhausted_quota_names_the_next_step() {
-    let scene = Scene::set(Options { elastic_ips: 1, ..Options::default() }).await;
+    let scene = Scene::set(Options::new().with_elastic_ips(1)).await;
     let quota = || async { observe(&scene).await.lookups[&at("elastic_ip_quota.main")]["most"].clone() };
     assert_eq!(quota().await, Value::Number(1));
     // An identity without the permission to read the quota gets AWS's default.
-    scene.world.running.set_faults(vec![refused("ec2:DescribeAccountAttributes", 9, 403, "UnauthorizedOperation")]);
+    scene.cloud.running.set_faults(vec![refused("ec2:DescribeAccountAttributes", 9, 403, "UnauthorizedOperation")]);
     assert_eq!(quota().await, Value::Number(lookup::ElasticIpQuota::DEFAULT));
-    scene.world.running.set_faults(Vec::new());
+    scene.cloud.running.set_faults(Vec::new());
     let (state, store) = (State::empty(STACK), scene.store("state"));
     let plan = scene.plan(&scene.desired, &state).await;
     let outcome = scene.apply(&plan, &scene.connect().await, state, &store).await;

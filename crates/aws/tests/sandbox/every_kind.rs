@@ -15,10 +15,10 @@ use trunnion_kinds::rule_book;
 use trunnion_sandbox::Options;
 use trunnion_stack::{LoadOptions, Stack};
 
-use crate::common::{self, World, world};
+use crate::common::{self, Cloud, cloud};
 
 /// A stack with every kind.
-const STACK: &str = r#"
+pub const STACK: &str = r#"
 stack: loadtest
 region: eu-west-3
 account: "123456789012"
@@ -37,7 +37,7 @@ locations:
 
 /// The stack's resources, a sandbox, and a directory for states.
 pub struct Scene {
-    pub world: World,
+    pub cloud: Cloud,
     pub desired: Graph,
     home: String,
     folder: tempfile::TempDir,
@@ -45,16 +45,18 @@ pub struct Scene {
 
 impl Scene {
     pub async fn set(options: Options) -> Self {
+        Self::of(STACK, options).await
+    }
+
+    pub async fn of(stack: &str, options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let content = b"\x7fELF, as far as S3 is concerned";
-        let path = folder.path().join("trunnion-generator");
-        tokio::fs::write(&path, content).await.unwrap();
-        let load = LoadOptions { executable_dir: Some(folder.path().to_owned()) };
-        let stack = Stack::parse(STACK, Path::new("stack.yaml"), None, &load).unwrap();
-        let sha256 = common::object(&path, content).sha256;
-        let binaries = Binaries::new([(Architecture::X86_64, Binary { path, sha256, is_dynamic: false })]);
-        let desired = blueprint(&stack, &binaries).unwrap();
-        Self { world: world(options).await, desired, home: stack.home, folder }
+        let (desired, home) = graph(stack, folder.path());
+        Self { cloud: cloud(options).await, desired, home, folder }
+    }
+
+    /// What another stack asks for.
+    pub fn graph(&self, stack: &str) -> Graph {
+        graph(stack, self.folder.path()).0
     }
 
     /// A connection as of a new process, without any knowledge.
@@ -64,7 +66,7 @@ impl Scene {
 
     /// The same; `wait` says whether it waits for hosts.
     pub async fn connect_with(&self, wait: bool) -> Aws {
-        common::connect_with(&self.world.running, |connection| {
+        common::connect_with(&self.cloud.running, |connection| {
             connection.home.clone_from(&self.home);
             connection.wait = wait;
         })
@@ -109,6 +111,18 @@ impl Scene {
     pub async fn pending(&self, desired: &Graph, state: &State) -> Vec<Address> {
         self.plan(desired, state).await.pending().map(|change| change.address.clone()).collect()
     }
+}
+
+/// What a stack asks for, and its home.
+fn graph(stack: &str, folder: &Path) -> (Graph, String) {
+    let content = b"\x7fELF, as far as S3 is concerned";
+    let path = folder.join("trunnion-generator");
+    std::fs::write(&path, content).unwrap();
+    let load = LoadOptions::new().with_executable_dir(folder);
+    let stack = Stack::parse(stack, Path::new("stack.yaml"), None, &load).unwrap();
+    let sha256 = common::object(&path, content).sha256;
+    let binaries = Binaries::new([(Architecture::X86_64, Binary { path, sha256, is_dynamic: false })]);
+    (blueprint(&stack, &binaries).unwrap(), stack.home)
 }
 
 /// A provider whose calls never return once a resource of the given kind has been created.

@@ -4,40 +4,40 @@ use trunnion_engine::{Context, Provider as _, State};
 use trunnion_sandbox::Options;
 
 use crate::common::{
-    self, ControlPlane, DEFINITION, at, bucket, connect, definition, object, refused, resolved, text, world,
+    self, ControlPlane, DEFINITION, at, bucket, cloud, connect, definition, object, refused, resolved, text,
 };
 
 #[tokio::test]
 async fn an_inactive_revision_is_a_left_over() {
-    let world = world(Options::default()).await;
-    let plane = ControlPlane::start(&world).await;
-    world.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
-    world.aws.delete(&at(DEFINITION), &plane.definition, &Context::default()).await.unwrap_err();
+    let cloud = cloud(Options::default()).await;
+    let plane = ControlPlane::start(&cloud).await;
+    cloud.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
+    cloud.aws.delete(&at(DEFINITION), &plane.definition, &Context::default()).await.unwrap_err();
 
-    let seen = world.one(DEFINITION).await;
+    let seen = cloud.one(DEFINITION).await;
     assert!(seen.is_spent && seen.id == plane.definition.id, "{seen:?}");
     // It is not reused, and never comes before an active one.
-    let next = world.create(DEFINITION, &definition(&plane.role)).await;
+    let next = cloud.create(DEFINITION, &definition(&plane.role)).await;
     assert_ne!(next.id, seen.id);
-    let both = world.observe().await.remotes.remove(&at(DEFINITION)).unwrap();
+    let both = cloud.observe().await.remotes.remove(&at(DEFINITION)).unwrap();
     assert_eq!(
         both.iter().map(|one| (one.id.as_str(), one.is_spent)).collect::<Vec<_>>(),
         [(next.id.as_str(), false), (seen.id.as_str(), true)]
     );
-    world.aws.delete(&at(DEFINITION), &seen, &Context::default()).await.unwrap();
-    assert_eq!(world.one(DEFINITION).await.id, next.id);
+    cloud.aws.delete(&at(DEFINITION), &seen, &Context::default()).await.unwrap();
+    assert_eq!(cloud.one(DEFINITION).await.id, next.id);
 }
 
 #[tokio::test]
 async fn a_recorded_inactive_revision_is_recognised_without_its_tags() {
-    let world = world(Options::default()).await;
-    let plane = ControlPlane::start(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let plane = ControlPlane::start(&cloud).await;
     let mut bare = definition(&plane.role);
     bare.tags.clear();
-    world.update(DEFINITION, &plane.definition, &bare, &["tags"]).await;
-    world.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
-    world.aws.delete(&at(DEFINITION), &plane.definition, &Context::default()).await.unwrap_err();
-    assert!(!world.observe().await.remotes.contains_key(&at(DEFINITION)));
+    cloud.update(DEFINITION, &plane.definition, &bare, &["tags"]).await;
+    cloud.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
+    cloud.aws.delete(&at(DEFINITION), &plane.definition, &Context::default()).await.unwrap_err();
+    assert!(!cloud.observe().await.remotes.contains_key(&at(DEFINITION)));
     let mut state = State::empty(common::STACK);
     let recorded = trunnion_engine::Recorded {
         id: plane.definition.id.clone(),
@@ -45,24 +45,24 @@ async fn a_recorded_inactive_revision_is_recognised_without_its_tags() {
         attributes: trunnion_engine::Map::new(),
     };
     state.resources.insert(at(DEFINITION), recorded);
-    let observed = world.aws.observe(&common::lookups(), &state, &Context::default()).await.unwrap();
+    let observed = cloud.aws.observe(&common::lookups(), &state, &Context::default()).await.unwrap();
     assert!(observed.remotes[&at(DEFINITION)][0].is_spent);
 }
 
 #[tokio::test]
 async fn inactive_revisions_of_others_cost_few_calls() {
-    let world = world(Options::default()).await;
-    let plane = ControlPlane::start(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let plane = ControlPlane::start(&cloud).await;
     let mut theirs = definition(&plane.role);
     theirs.tags.clear();
     for number in 0..25 {
         theirs.cpu = if number % 2 == 0 { 2048 } else { 1024 };
         theirs.memory = 4096;
-        world.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
-        let made = world.create(DEFINITION, &theirs).await;
-        world.aws.delete(&at(DEFINITION), &made, &Context::default()).await.unwrap_err();
+        cloud.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
+        let made = cloud.create(DEFINITION, &theirs).await;
+        cloud.aws.delete(&at(DEFINITION), &made, &Context::default()).await.unwrap_err();
     }
-    let reader = connect(&world.running).await;
+    let reader = connect(&cloud.running).await;
     let observed = reader.observe(&common::lookups(), &State::empty(common::STACK), &Context::default()).await.unwrap();
     assert_eq!(observed.remotes[&at(DEFINITION)].len(), 1);
     assert_eq!(reader.calls().by_operation["ecs:DescribeTaskDefinition"], 1 + 10);
@@ -71,18 +71,18 @@ async fn inactive_revisions_of_others_cost_few_calls() {
 
 #[tokio::test]
 async fn an_object_behind_a_marker_is_a_left_over_unless_it_is_wanted() {
-    let world = world(Options::default()).await;
-    world.create("s3_bucket.artifacts", &bucket()).await;
+    let cloud = cloud(Options::default()).await;
+    cloud.create("s3_bucket.artifacts", &bucket()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let asked = object(file.path(), b"a generator");
     let address = "s3_object.generator[x86_64]";
-    let made = world.create(address, &asked).await;
+    let made = cloud.create(address, &asked).await;
     let s3 = aws_sdk_s3::Client::from_conf(
         aws_sdk_s3::Config::builder()
             .behavior_version(aws_sdk_s3::config::BehaviorVersion::v2026_01_12())
             .region(aws_sdk_s3::config::Region::new(common::REGION))
-            .endpoint_url(world.running.endpoint())
+            .endpoint_url(cloud.running.endpoint())
             .force_path_style(true)
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .credentials_provider(aws_sdk_s3::config::Credentials::new(
@@ -97,12 +97,12 @@ async fn an_object_behind_a_marker_is_a_left_over_unless_it_is_wanted() {
     let key = text(&made.attributes, "key");
     s3.delete_object().bucket(bucket().name).key(key.as_text().unwrap()).send().await.unwrap();
 
-    let seen = world.one(address).await;
+    let seen = cloud.one(address).await;
     assert!(seen.is_spent && seen.id == made.id, "{seen:?}");
     let wanted = common::desired([resolved(address, &asked)]);
-    let observed = world.aws.observe(&wanted, &State::empty(common::STACK), &Context::default()).await.unwrap();
+    let observed = cloud.aws.observe(&wanted, &State::empty(common::STACK), &Context::default()).await.unwrap();
     assert!(!observed.remotes.contains_key(&at(address)), "it is uploaded again and not deleted");
-    world.aws.delete(&at(address), &seen, &Context::default()).await.unwrap();
+    cloud.aws.delete(&at(address), &seen, &Context::default()).await.unwrap();
     let left = s3.list_object_versions().bucket(bucket().name).send().await.unwrap();
     assert!(left.versions().is_empty() && left.delete_markers().is_empty());
 }

@@ -20,7 +20,7 @@ async fn hosts_are_tagged_and_terminated_together() {
     scene.converge("instance", &scene.desired, &scene.store("state")).await;
     let (aws, context) = (scene.connect().await, Context::default());
     let observed = aws.observe(&scene.desired, &State::empty(STACK), &context).await.unwrap();
-    let count = |operation: &str| scene.world.running.calls().get(operation).map_or(0, |calls| calls.count);
+    let count = |operation: &str| scene.cloud.running.calls().get(operation).map_or(0, |calls| calls.count);
     let before = count("ec2:CreateTags");
 
     let edited = hosts(&observed).into_iter().map(|(address, remote)| {
@@ -37,7 +37,7 @@ async fn hosts_are_tagged_and_terminated_together() {
     assert_eq!(count("ec2:CreateTags") - before, 1);
 
     // A list that is refused is repeated with one call per host.
-    scene.world.running.set_faults(vec![refused("ec2:TerminateInstances", 1, 400, "OperationNotPermitted")]);
+    scene.cloud.running.set_faults(vec![refused("ec2:TerminateInstances", 1, 400, "OperationNotPermitted")]);
     let observed = aws.observe(&scene.desired, &State::empty(STACK), &context).await.unwrap();
     let hosts = hosts(&observed);
     assert_eq!(hosts.len(), 2);

@@ -10,6 +10,7 @@ mod hidden;
 mod lifecycle;
 mod lists;
 mod names;
+mod phases;
 mod refusals;
 mod round_trips;
 mod store;

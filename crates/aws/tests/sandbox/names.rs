@@ -5,8 +5,8 @@ use trunnion_engine::{Adoption, Context, Graph, Observed, Provider as _, Resolve
 use trunnion_sandbox::Options;
 
 use crate::common::{
-    self, at, bucket, cluster, connect, definition, group, log_group, profile, resolved, role, service, template, text,
-    world,
+    self, at, bucket, cloud, cluster, connect, definition, group, log_group, profile, resolved, role, service,
+    template, text,
 };
 
 /// One resource of every kind with a name, as the stack wants them.
@@ -36,9 +36,9 @@ async fn observe(aws: &Aws, desired: &Graph) -> Observed {
 
 #[tokio::test]
 async fn all_names_of_another_stack_are_reported_at_once() {
-    let world = world(Options::default()).await;
-    let observed = world.observe().await;
-    let another = common::connect_with(&world.running, |connection| connection.stack = "another".into()).await;
+    let cloud = cloud(Options::default()).await;
+    let observed = cloud.observe().await;
+    let another = common::connect_with(&cloud.running, |connection| connection.stack = "another".into()).await;
     let mut arns: std::collections::BTreeMap<String, trunnion_engine::Value> = std::collections::BTreeMap::new();
     let path = |attributes: &mut trunnion_engine::Map| {
         if attributes.contains_key("path") {
@@ -89,7 +89,7 @@ async fn all_names_of_another_stack_are_reported_at_once() {
     let resources = wanted(&observed, "arn:aws:ecs:eu-west-3:123456789012:cluster/loadtest");
     let addresses: Vec<String> = resources.iter().map(|resource| resource.address.to_string()).collect();
     let desired = common::desired(resources);
-    let found = observe(&world.aws, &desired).await;
+    let found = observe(&cloud.aws, &desired).await;
     let mut taken: Vec<String> = found.taken.keys().map(ToString::to_string).collect();
     let mut expected = addresses;
     taken.sort();
@@ -106,22 +106,22 @@ async fn all_names_of_another_stack_are_reported_at_once() {
 
 #[tokio::test]
 async fn names_are_checked_only_for_resources_to_create() {
-    let world = world(Options::default()).await;
-    let observed = world.observe().await;
+    let cloud = cloud(Options::default()).await;
+    let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let asked = [
         resolved("security_group.generator", &group("generator", &vpc, vec![])),
         resolved("iam_role.control_plane", &role("control_plane", "ecs-tasks.amazonaws.com")),
     ];
     let desired = common::desired(asked.clone());
-    let first = connect(&world.running).await;
+    let first = connect(&cloud.running).await;
     assert!(observe(&first, &desired).await.taken.is_empty());
     assert_eq!(first.calls().by_operation["ec2:DescribeSecurityGroups"], 2);
     assert_eq!(first.calls().by_operation["iam:GetRole"], 1);
     for resource in &asked {
-        world.aws.create(resource, &Token::new(common::STACK, resource), &Context::default()).await.unwrap();
+        cloud.aws.create(resource, &Token::new(common::STACK, resource), &Context::default()).await.unwrap();
     }
-    let again = connect(&world.running).await;
+    let again = connect(&cloud.running).await;
     assert_eq!(observe(&again, &desired).await.remotes.len(), 2);
     assert_eq!(again.calls().by_operation["ec2:DescribeSecurityGroups"], 1);
     assert_eq!(again.calls().by_operation["iam:GetRole"], 1, "the role itself");
@@ -191,17 +191,17 @@ async fn create_all(
 
 #[tokio::test]
 async fn a_create_adopts_resources_of_another_home_only_in_a_takeover() {
-    let world = world(Options::default()).await;
-    let observed = world.observe().await;
+    let cloud = cloud(Options::default()).await;
+    let observed = cloud.observe().await;
     let elsewhere = |connection: &mut Connection| connection.home = "github.com/acme/other".into();
-    let other = common::connect_with(&world.running, elsewhere).await;
+    let other = common::connect_with(&cloud.running, elsewhere).await;
     let theirs = create_all(&other, &observed, "github.com/acme/other", &Context::default()).await;
     assert!(theirs.iter().all(|(_, end)| end.is_ok()), "{theirs:?}");
     // The same home continues with the existing resources.
     assert_eq!(create_all(&other, &observed, "github.com/acme/other", &Context::default()).await, theirs);
 
-    let before = world.running.calls();
-    for (address, end) in create_all(&world.aws, &observed, common::HOME, &Context::default()).await {
+    let before = cloud.running.calls();
+    for (address, end) in create_all(&cloud.aws, &observed, common::HOME, &Context::default()).await {
         match (address.as_str(), end) {
             // Their role belongs to the other home.
             ("ecs_task_definition.control_plane" | "ecs_service.control_plane", Err(_)) => {}
@@ -209,7 +209,7 @@ async fn a_create_adopts_resources_of_another_home_only_in_a_takeover() {
             (_, Ok(id)) => panic!("{address}: adopted {id}"),
         }
     }
-    let changed = |operation: &str| world.running.calls().get(operation) != before.get(operation);
+    let changed = |operation: &str| cloud.running.calls().get(operation) != before.get(operation);
     for tagging in ["ec2:CreateTags", "iam:TagRole", "iam:TagInstanceProfile", "logs:TagResource", "ecs:TagResource"] {
         assert!(!changed(tagging), "{tagging}");
     }
@@ -218,7 +218,7 @@ async fn a_create_adopts_resources_of_another_home_only_in_a_takeover() {
     for adoption in
         [Adoption { former_home: former, take_over: false }, Adoption { former_home: None, take_over: true }]
     {
-        let aws = connect(&world.running).await;
+        let aws = connect(&cloud.running).await;
         let context = Context::default().with_adoption(adoption);
         assert_eq!(create_all(&aws, &observed, "github.com/acme/other", &context).await, theirs);
     }

@@ -6,16 +6,16 @@ use trunnion_engine::{Context, ErrorClass, Provider as _, Token};
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
 use crate::{
-    common::{self, World, at, bucket, group, profile, refused, resolved, role, text, world},
+    common::{self, Cloud, at, bucket, cloud, group, profile, refused, resolved, role, text},
     lifecycle::{create_all, delete_all},
 };
 
 /// Creates, changes and deletes everything while calls fail.
-async fn run_whole_life(world: &World) {
+async fn run_whole_life(cloud: &Cloud) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
-    let made = create_all(world, file.path(), b"a generator").await;
-    let observed = world.observe().await;
+    let made = create_all(cloud, file.path(), b"a generator").await;
+    let observed = cloud.observe().await;
     assert_eq!(observed.remotes.len(), made.len());
     assert!(observed.remotes.values().all(|remotes| remotes.len() == 1), "{:?}", observed.remotes);
     let mut changed = role("generator", "ec2.amazonaws.com");
@@ -26,22 +26,22 @@ async fn run_whole_life(world: &World) {
     changed.tags.remove("team");
     changed.tags.insert("cost".into(), "1".into());
     let remote = &observed.remotes[&at("iam_role.generator")][0];
-    world.update("iam_role.generator", remote, &changed, &["description", "trust_policy", "policy", "tags"]).await;
+    cloud.update("iam_role.generator", remote, &changed, &["description", "trust_policy", "policy", "tags"]).await;
     let mut changed = profile();
     changed.tags.remove("team");
     changed.tags.insert("cost".into(), "1".into());
     let remote = &observed.remotes[&at("iam_instance_profile.generator")][0];
-    world.update("iam_instance_profile.generator", remote, &changed, &["tags"]).await;
-    delete_all(&world.aws, &made).await;
-    let left = world.observe().await.remotes;
+    cloud.update("iam_instance_profile.generator", remote, &changed, &["tags"]).await;
+    delete_all(&cloud.aws, &made).await;
+    let left = cloud.observe().await.remotes;
     assert!(left.is_empty(), "{left:?}");
 }
 
 /// The calls of a whole life that change something.
 async fn mutating() -> Vec<String> {
-    let world = world(Options::default()).await;
-    run_whole_life(&world).await;
-    let calls = world.running.calls().into_iter().filter(|(_, calls)| calls.mutating);
+    let cloud = cloud(Options::default()).await;
+    run_whole_life(&cloud).await;
+    let calls = cloud.running.calls().into_iter().filter(|(_, calls)| calls.mutating);
     calls.map(|(operation, _)| operation).collect()
 }
 
@@ -49,36 +49,36 @@ async fn mutating() -> Vec<String> {
 async fn every_call_may_lose_its_answer() {
     let calls = mutating().await;
     assert!(calls.len() > 35, "{calls:?}");
-    let world = world(Options::default()).await;
+    let cloud = cloud(Options::default()).await;
     let rule = |call: &String| FaultRule { operation: call.clone(), nth: 1, times: 1, effect: Effect::DropAfter };
-    world.running.set_faults(calls.iter().map(rule).collect());
-    run_whole_life(&world).await;
+    cloud.running.set_faults(calls.iter().map(rule).collect());
+    run_whole_life(&cloud).await;
 }
 
 #[tokio::test]
 async fn a_refused_concurrent_change_is_repeated() {
-    let world = world(Options::default()).await;
+    let cloud = cloud(Options::default()).await;
     let rules = mutating().await.into_iter().filter_map(|call| match call.split_once(':')? {
         ("iam", _) => Some(refused(&call, 2, 409, "ConcurrentModification")),
         ("s3", _) => Some(refused(&call, 2, 409, "OperationAborted")),
         ("logs", name) if name != "TagResource" => Some(refused(&call, 2, 400, "OperationAbortedException")),
         _ => None,
     });
-    world.running.set_faults(rules.collect());
-    run_whole_life(&world).await;
+    cloud.running.set_faults(rules.collect());
+    run_whole_life(&cloud).await;
 }
 
 #[tokio::test]
 async fn a_role_is_deleted_once_iam_reports_its_policies_as_removed() {
-    let world = world(Options::default()).await;
+    let cloud = cloud(Options::default()).await;
     let rules = ["iam:DeleteRole", "iam:DeleteInstanceProfile"].map(|call| refused(call, 2, 409, "DeleteConflict"));
-    world.running.set_faults(rules.into());
-    run_whole_life(&world).await;
+    cloud.running.set_faults(rules.into());
+    run_whole_life(&cloud).await;
 }
 
 #[tokio::test]
 async fn an_error_has_its_class_and_names_its_call() {
-    let world = world(Options::default()).await;
+    let cloud = cloud(Options::default()).await;
     for (code, status, class) in [
         ("UnauthorizedOperation", 403, ErrorClass::Denied),
         ("SecurityGroupLimitExceeded", 400, ErrorClass::Quota),
@@ -86,10 +86,10 @@ async fn an_error_has_its_class_and_names_its_call() {
         ("ExpiredToken", 400, ErrorClass::ExpiredCredentials),
         ("AuthFailure", 401, ErrorClass::Credentials),
     ] {
-        world.running.set_faults(vec![refused("ec2:CreateSecurityGroup", 9, status, code)]);
+        cloud.running.set_faults(vec![refused("ec2:CreateSecurityGroup", 9, status, code)]);
         let resource = resolved("security_group.generator", &group("generator", &"vpc-1".into(), Vec::new()));
         let token = Token::new(common::STACK, &resource);
-        let error = world.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
+        let error = cloud.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
         assert_eq!((error.class, error.code.as_deref()), (class, Some(code)), "{error:?}");
         assert_eq!(error.operation.as_deref(), Some("ec2:CreateSecurityGroup"));
         assert!(error.request_id.is_some() && std::error::Error::source(&error).is_some(), "{error:?}");
@@ -99,37 +99,37 @@ async fn an_error_has_its_class_and_names_its_call() {
 
 #[tokio::test]
 async fn a_profile_with_another_role_is_not_accepted() {
-    let world = world(Options::default()).await;
-    world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
-    world.running.set_faults(vec![refused("iam:AddRoleToInstanceProfile", 1, 409, "LimitExceeded")]);
+    let cloud = cloud(Options::default()).await;
+    cloud.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
+    cloud.running.set_faults(vec![refused("iam:AddRoleToInstanceProfile", 1, 409, "LimitExceeded")]);
     let resource = resolved("iam_instance_profile.generator", &profile());
     let error =
-        world.aws.create(&resource, &Token::new(common::STACK, &resource), &Context::default()).await.unwrap_err();
+        cloud.aws.create(&resource, &Token::new(common::STACK, &resource), &Context::default()).await.unwrap_err();
     assert!(error.message.contains("LimitExceeded"), "{error}");
 }
 
 #[tokio::test]
 async fn a_bucket_gets_its_tags_later_if_its_partition_needs_that() {
-    let world = world(Options::default()).await;
+    let cloud = cloud(Options::default()).await;
     let no_tags = || refused("s3:CreateBucket", 1, 400, "UnsupportedArgument");
-    world.running.set_faults(vec![no_tags(), refused("s3:PutBucketTagging", 9, 403, "AccessDenied")]);
+    cloud.running.set_faults(vec![no_tags(), refused("s3:PutBucketTagging", 9, 403, "AccessDenied")]);
     let resource = resolved("s3_bucket.artifacts", &bucket());
     let token = Token::new(common::STACK, &resource);
-    world.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
-    let owned = || world.running.calls().contains_key("s3:PutBucketOwnershipControls");
+    cloud.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
+    let owned = || cloud.running.calls().contains_key("s3:PutBucketOwnershipControls");
     assert!(!owned(), "the create call sets the ownership");
     // The bucket exists without tags: the next attempt finds it by its name.
-    world.running.set_faults(vec![]);
-    let made = world.aws.create(&resource, &token, &Context::default()).await.unwrap();
-    assert_eq!(world.one("s3_bucket.artifacts").await, made);
+    cloud.running.set_faults(vec![]);
+    let made = cloud.aws.create(&resource, &token, &Context::default()).await.unwrap();
+    assert_eq!(cloud.one("s3_bucket.artifacts").await, made);
     assert!(owned(), "an existing bucket may have been created without it");
 }
 
 #[tokio::test]
 async fn a_name_that_is_not_free_in_time_is_reported() {
-    let world = world(Options { pace: Duration::from_hours(1), ..Options::default() }).await;
+    let cloud = cloud(Options::new().with_pace(Duration::from_hours(1))).await;
     let patience = Duration::from_millis(100);
-    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
+    let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     let resource = resolved("s3_bucket.artifacts", &bucket());
     let token = Token::new(common::STACK, &resource);
     let made = aws.create(&resource, &token, &Context::default()).await.unwrap();
@@ -141,12 +141,12 @@ async fn a_name_that_is_not_free_in_time_is_reported() {
 
 #[tokio::test]
 async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
-    let world = world(Options::default()).await;
+    let cloud = cloud(Options::default()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
-    let made = create_all(&world, file.path(), b"a generator").await;
+    let made = create_all(&cloud, file.path(), b"a generator").await;
     let patience = Duration::from_millis(50);
-    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
+    let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     let of = |address: &str| &made.iter().find(|(made, _)| *made == at(address)).unwrap().1;
     let address = at("security_group.generator");
     let error = aws.delete(&address, of("security_group.generator"), &Context::default()).await.unwrap_err();
@@ -156,30 +156,30 @@ async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
 
 #[tokio::test]
 async fn the_wait_for_a_group_covers_the_stop_timeout_of_a_task() {
-    let world = world(Options::default()).await;
-    let vpc = text(&world.observe().await.lookups[&at("vpc.main")], "id");
-    let made = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;
-    world.running.set_faults(vec![refused("ec2:DeleteSecurityGroup", 20, 400, "DependencyViolation")]);
+    let cloud = cloud(Options::default()).await;
+    let vpc = text(&cloud.observe().await.lookups[&at("vpc.main")], "id");
+    let made = cloud.create("security_group.generator", &group("generator", &vpc, vec![])).await;
+    cloud.running.set_faults(vec![refused("ec2:DeleteSecurityGroup", 20, 400, "DependencyViolation")]);
     // Twenty polls of 50 ms take longer than this, and less than the five times as much that a task gets.
     let patience = Duration::from_millis(500);
-    let aws = common::connect_with(&world.running, |connection| connection.patience = patience).await;
+    let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     aws.delete(&at("security_group.generator"), &made, &Context::default()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_missing_service_linked_role_of_spot_is_named() {
-    let world = world(Options { makes_service_roles: false, ..Options::default() }).await;
-    let observed = world.observe().await;
+    let cloud = cloud(Options::new().without_service_roles()).await;
+    let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
-    let hosts = world.create("security_group.generator", &group("generator", &vpc, vec![])).await;
-    world.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
-    let profile = world.create("iam_instance_profile.generator", &profile()).await;
+    let hosts = cloud.create("security_group.generator", &group("generator", &vpc, vec![])).await;
+    cloud.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
+    let profile = cloud.create("iam_instance_profile.generator", &profile()).await;
     let (hosts, profile) = (text(&hosts.attributes, "id"), text(&profile.attributes, "arn"));
     let mut asked = common::template(&observed, &hosts, &profile);
     asked.data.market = trunnion_kinds::Market::Spot;
-    let template = world.create("launch_template.heavy", &asked).await;
+    let template = cloud.create("launch_template.heavy", &asked).await;
     let resource = resolved("instance.heavy[0]", &common::instance(&template, 0));
     let error =
-        world.aws.create(&resource, &Token::new(common::STACK, &resource), &Context::default()).await.unwrap_err();
+        cloud.aws.create(&resource, &Token::new(common::STACK, &resource), &Context::default()).await.unwrap_err();
     assert!(error.message.contains("AuthFailure.ServiceLinkedRoleCreationNotPermitted"), "{error}");
 }

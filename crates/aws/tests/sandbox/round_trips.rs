@@ -6,22 +6,22 @@ use trunnion_engine::{Context, Map, Provider as _, Recorded, State};
 use trunnion_sandbox::Options;
 
 use crate::{
-    common::{self, at, world},
+    common::{self, at, cloud},
     lifecycle::create_all,
 };
 
 #[tokio::test]
 async fn reading_takes_three_round_trips() {
     let directory = tempfile::tempdir().unwrap();
-    let options = || Options { data: Some(directory.path().to_owned()), ..Options::default() };
-    let quick = world(options()).await;
+    let options = || Options::new().with_data(directory.path());
+    let quick = cloud(options()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let made = create_all(&quick, file.path(), b"a generator").await;
     quick.running.shutdown().await;
 
     // Much longer than sending all calls of one round trip takes.
-    let slow = world(Options { latency: Duration::from_secs(1), ..options() }).await;
+    let slow = cloud(options().with_latency(Duration::from_secs(1))).await;
     // With recorded resources that no longer exist, and wanted ones that do not exist yet.
     let mut state = State::empty(common::STACK);
     let gone = |id: &str| Recorded { id: id.into(), applied_at: String::new(), attributes: Map::new() };

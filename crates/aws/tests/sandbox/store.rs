@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::common::{self, STACK, bucket, connect, world};
+use crate::common::{self, STACK, bucket, cloud, connect};
 use trunnion_aws::{Lease, S3Lock, S3Store};
 use trunnion_engine::{ErrorClass, LockInfo, State, StateLock as _, StateStore as _, StoreError};
 use trunnion_sandbox::{Effect, FaultRule, Options};
 
 const KEY: &str = "state/loadtest.json";
 
-async fn two_stores(world: &common::World) -> (S3Store, S3Store) {
-    let bucket = world.create("s3_bucket.artifacts", &bucket()).await.id;
-    let other = connect(&world.running).await;
-    (S3Store::new(&world.aws, &bucket, KEY), S3Store::new(&other, &bucket, KEY))
+async fn two_stores(cloud: &common::Cloud) -> (S3Store, S3Store) {
+    let bucket = cloud.create("s3_bucket.artifacts", &bucket()).await.id;
+    let other = connect(&cloud.running).await;
+    (S3Store::new(&cloud.aws, &bucket, KEY), S3Store::new(&other, &bucket, KEY))
 }
 
 /// The lock, taken over by a store that treats every lock as abandoned.
@@ -34,8 +34,8 @@ async fn locked(store: &S3Store) -> S3Lock {
 
 #[tokio::test]
 async fn only_a_store_that_read_the_last_document_can_replace_it() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     assert_eq!(state, State::empty(STACK));
     other.load().await.unwrap();
@@ -65,21 +65,21 @@ async fn only_a_store_that_read_the_last_document_can_replace_it() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_write_is_no_conflict() {
-    let world = world(Options::default()).await;
-    let (one, _) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, _) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     state.advance();
     let lock = locked(&one).await;
     let rule = FaultRule { operation: "s3:PutObject".into(), nth: 1, times: 1, effect: Effect::DropAfter };
-    world.running.set_faults(vec![rule]);
+    cloud.running.set_faults(vec![rule]);
     lock.save(&state).await.unwrap();
     assert_eq!(one.load().await.unwrap(), state);
 }
 
 #[tokio::test]
 async fn a_lock_has_one_holder_and_names_it() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     let info = LockInfo::of_this_process("apply");
     let guard = one.lock(&info).await.unwrap();
     let Err(StoreError::Locked { place, holder }) = other.lock(&info).await else { unreachable!("two hold the lock") };
@@ -91,8 +91,8 @@ async fn a_lock_has_one_holder_and_names_it() {
 
 #[tokio::test]
 async fn a_lock_that_nobody_renews_is_taken_over() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     // As after a kill: the object stays.
     std::mem::forget(locked(&one).await);
     let info = LockInfo::of_this_process("apply");
@@ -103,8 +103,8 @@ async fn a_lock_that_nobody_renews_is_taken_over() {
 
 #[tokio::test]
 async fn a_dropped_lock_is_released() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     drop(locked(&one).await);
     loop {
         match other.lock(&LockInfo::of_this_process("apply")).await {
@@ -118,8 +118,8 @@ async fn a_dropped_lock_is_released() {
 
 #[tokio::test]
 async fn a_former_holder_does_not_release_the_lock_of_another() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     let lost = locked(&one).await;
     let held = seized(&other).await;
     lost.release().await.unwrap();
@@ -129,8 +129,8 @@ async fn a_former_holder_does_not_release_the_lock_of_another() {
 
 #[tokio::test]
 async fn a_former_holder_notices_the_loss_and_writes_nothing_more() {
-    let world = world(Options::default()).await;
-    let (one, other) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, other) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     state.advance();
     let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
@@ -149,16 +149,16 @@ async fn a_former_holder_notices_the_loss_and_writes_nothing_more() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_renewal_loses_no_lock() {
-    let world = world(Options::default()).await;
-    let (one, _) = two_stores(&world).await;
-    let renewals = || world.running.calls().get("s3:PutObject").map_or(0, |calls| calls.count);
+    let cloud = cloud(Options::default()).await;
+    let (one, _) = two_stores(&cloud).await;
+    let renewals = || cloud.running.calls().get("s3:PutObject").map_or(0, |calls| calls.count);
     let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
     let lock = locked(&one.with_lease(lease)).await;
     // The renewal succeeds, but neither its answer nor that of its retry says so.
     let before = renewals();
     let rule = |nth, effect| FaultRule { operation: "s3:PutObject".into(), nth, times: 1, effect };
     let denied = Effect::Error { code: "AccessDenied".into(), status: 403, message: String::new() };
-    world.running.set_faults(vec![rule(1, Effect::DropAfter), rule(2, denied)]);
+    cloud.running.set_faults(vec![rule(1, Effect::DropAfter), rule(2, denied)]);
     while renewals() < before + 6 {
         assert!(lock.is_held());
         tokio::task::yield_now().await;
@@ -169,8 +169,8 @@ async fn a_lost_answer_to_a_renewal_loses_no_lock() {
 /// A lock without renewal for so long that somebody else may have it is lost too.
 #[tokio::test]
 async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
-    let world = world(Options::default()).await;
-    let (one, _) = two_stores(&world).await;
+    let cloud = cloud(Options::default()).await;
+    let (one, _) = two_stores(&cloud).await;
     let lease = Lease { renewal: Duration::from_hours(1), stale_after: Duration::from_mins(2) };
     let lock = locked(&one.with_lease(lease)).await;
     tokio::time::pause();
@@ -182,8 +182,8 @@ async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
 
 #[tokio::test]
 async fn a_missing_bucket_is_reported_with_the_next_step() {
-    let world = world(Options::default()).await;
-    let Err(StoreError::Remote(error)) = S3Store::new(&world.aws, "nowhere", KEY).load().await else {
+    let cloud = cloud(Options::default()).await;
+    let Err(StoreError::Remote(error)) = S3Store::new(&cloud.aws, "nowhere", KEY).load().await else {
         unreachable!("there is no such bucket")
     };
     assert_eq!((error.class, error.code.as_deref()), (ErrorClass::NotFound, Some("NoSuchBucket")));

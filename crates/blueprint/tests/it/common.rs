@@ -36,7 +36,7 @@ pub fn stack(name: &str, environment: Option<&str>) -> Stack {
 /// A stack of this text.
 pub fn parse(text: &str, environment: Option<&str>) -> Stack {
     let executables = executables();
-    let options = LoadOptions { executable_dir: Some(executables.path().to_owned()) };
+    let options = LoadOptions::new().with_executable_dir(executables.path());
     match Stack::parse(text, Path::new("stack.yaml"), environment, &options) {
         // The folder of this machine is in no golden file.
         Ok(stack) => Stack { home: "github.com/acme/infra/loadtest".to_owned(), ..stack },

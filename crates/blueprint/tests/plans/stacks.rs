@@ -276,7 +276,7 @@ pub fn graph(base: Base, change: &Change) -> Graph {
         text = text.replace(from, to);
     }
     let folder = folder();
-    let options = LoadOptions { executable_dir: Some(folder.to_owned()) };
+    let options = LoadOptions::new().with_executable_dir(folder);
     let stack = match Stack::parse(&text, &folder.join("stack.yaml"), None, &options) {
         Ok(stack) => stack,
         Err(invalid) => panic!("{}: {invalid:?}", change.name),

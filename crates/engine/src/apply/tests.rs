@@ -396,7 +396,7 @@ async fn a_replacement_that_turns_out_to_be_the_same_keeps_the_old_one() {
     let (outcome, heard) = run(&graph, &cloud, &store, &Settings::default()).await;
     assert!(outcome.is_complete(), "{:?}", outcome.failed);
     assert_eq!(*cloud.calls.lock().unwrap(), ["create base.a", "create copy.c"], "the old one is not deleted");
-    assert_eq!(heard.len(), 4, "what is not done is not told");
+    assert_eq!(heard.len(), 4, "what is not done is not reported");
     assert_eq!(outcome.state.resources.len(), 2);
 
     let (outcome, _) = run(&copy("another"), &cloud, &store, &Settings::default()).await;

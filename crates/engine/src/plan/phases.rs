@@ -12,7 +12,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    tests::{address, map, told},
+    tests::{address, map, shown},
     *,
 };
 use crate::{
@@ -242,7 +242,7 @@ async fn a_roll_takes_each_host_out_of_the_list_and_puts_it_back() {
     let cloud = applied(&stack(2, "v1")).await;
     let desired = rolled(stack(2, "v2"), 2, &[0, 1].into(), 1);
     let plan = plan_of(&desired, &cloud, &PlanOptions::default());
-    insta::assert_snapshot!(told(&plan), @r"
+    insta::assert_snapshot!(shown(&plan), @r"
     2: Replace host.h[0] (Differs)
         template Unrecorded forces replacement
     4: Replace host.h[1] (Differs)
@@ -322,7 +322,7 @@ async fn wherever_a_roll_ends_the_next_ones_end_it_and_no_listed_host_is_ever_de
                     if plan.is_empty() {
                         break;
                     }
-                    assert!(run < 4, "call {at} failed, and this is still to do: {}", told(&plan));
+                    assert!(run < 4, "call {at} failed, and this is still to do: {}", shown(&plan));
                     let outcome = apply(&plan, &cloud).await;
                     was_complete |= run == 1 && outcome.is_complete();
                     options = &nothing;
@@ -343,12 +343,12 @@ async fn wherever_a_roll_ends_the_next_ones_end_it_and_no_listed_host_is_ever_de
 async fn phases_in_which_nothing_happens_do_not_count() {
     let cloud = applied(&stack(2, "v1")).await;
     let unchanged = plan_of(&rolled(stack(2, "v1"), 2, &[].into(), 1), &cloud, &PlanOptions::default());
-    assert!(unchanged.is_empty() && unchanged.phases == 1, "{}", told(&unchanged));
+    assert!(unchanged.is_empty() && unchanged.phases == 1, "{}", shown(&unchanged));
 
     // The group changes, the list stays: both phases find what they ask for.
     let desired = stack(2, "v1").in_phases([vec![task(0..2)], vec![host(1)]]).unwrap();
     let plan = plan_of(&desired, &cloud, &PlanOptions::default());
-    assert!(plan.is_empty() && plan.phases == 1, "{}", told(&plan));
+    assert!(plan.is_empty() && plan.phases == 1, "{}", shown(&plan));
     assert!(plan.changes.iter().all(|change| change.reason == Reason::Unchanged && change.phase == 1));
 }
 
@@ -364,7 +364,7 @@ async fn what_an_update_of_an_earlier_phase_keeps_replaces_nothing_later() {
     let (interim, _) = on_group("in between");
     let (_, after) = on_group("s");
     let plan = plan_of(&after.in_phases([vec![interim]]).unwrap(), &cloud, &PlanOptions::default());
-    insta::assert_snapshot!(told(&plan), @r"
+    insta::assert_snapshot!(shown(&plan), @r"
     1: Update group.g (Differs)
         rules Phase
     2: Update group.g (Differs)
@@ -380,7 +380,7 @@ async fn what_an_update_of_an_earlier_phase_keeps_replaces_nothing_later() {
         resource("host.h[0]", json!({"version": 1, "template": {"$reference": "group.g#id"}})),
     );
     let plan = plan_of(&on_group("s").1.in_phases([vec![interim, host]]).unwrap(), &cloud, &PlanOptions::default());
-    insta::assert_snapshot!(told(&plan), @r"
+    insta::assert_snapshot!(shown(&plan), @r"
     1: Create group.g (New)
     2: Update group.g (Differs)
         rules Phase
@@ -397,7 +397,7 @@ async fn what_a_phase_needs_and_is_not_there_is_made_in_it() {
     let cloud = Cloud::default();
     let desired = stack(2, "v1").in_phases([vec![host(0)]]).unwrap();
     let plan = plan_of(&desired, &cloud, &PlanOptions::default());
-    insta::assert_snapshot!(told(&plan), @r"
+    insta::assert_snapshot!(shown(&plan), @r"
     2: Create group.g (New)
     1: Create host.h[0] (New)
     2: Create host.h[1] (New)
@@ -473,7 +473,7 @@ async fn a_take_over_is_complete_in_the_last_phase() {
     let desired = graph("here", "s").in_phases([vec![at_home("here", "in between")]]).unwrap();
     let options = PlanOptions { home: Some("here".to_owned()), ..PlanOptions::default() };
     let plan = plan(&desired, &cloud.observed(), &State::empty("test"), &book, &options).unwrap();
-    assert_eq!((plan.phases, plan.pending().count()), (1, 1), "{}", told(&plan));
+    assert_eq!((plan.phases, plan.pending().count()), (1, 1), "{}", shown(&plan));
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl<'a> Planner<'a> {
                 action: Action::None,
                 reason: Reason::NotSelected,
                 differences: Vec::new(),
-                // What no target selects stays as it is, and is recorded so.
+                // What no target selects stays, and the state records it as it is.
                 desired: Some(remote.attributes.clone()),
                 remote: Some(remote.into_owned()),
                 follows: None,
@@ -184,9 +184,9 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// The current one of those that stand at an address: one that needs no replacement before one that does, then one that
-    /// differs in nothing, then one that was asked for as it is and not only does as well; the first of equals. So an apply
-    /// that was ended after it made a successor goes on with that one. Gives back what is wanted where none stands.
+    /// The current one of the resources at an address: one that needs no replacement comes before one that does, then one
+    /// without differences, then one that is exactly as asked for and not only acceptable; the first of equals. So an apply
+    /// that was interrupted after it created a successor goes on with that one. Returns what is wanted where there is none.
     fn current(&self, rules: &Rules, address: &Address, wanted: Map) -> Result<Candidate<'a>, Map> {
         if let Some(made) = self.made(address) {
             return Ok(Candidate { is_made: true, ..self.candidate(rules, address, Cow::Owned(made), wanted) });
@@ -211,7 +211,7 @@ impl<'a> Planner<'a> {
         // What is accepted as a whole may hold pins.
         let is_accepted = hold_accepted(rules, &mut wanted, &remote);
         let mut differences = diff::differences(rules, &wanted, &remote.attributes);
-        // A home that is missing comes along with the next change, where nobody has to be asked whose the resource is.
+        // A missing home is no change by itself if the state knows the resource: the next change adds it.
         if let ([only], Some(rule)) = (differences.as_slice(), self.rules.home())
             && only.path == home::path(rule)
             && let Some(without) = home::without(rule, &wanted, &remote, self.recorded, address)
@@ -294,7 +294,7 @@ impl<'a> Planner<'a> {
     fn hold_pins(&self, rules: &Rules, address: &Address, wanted: &mut Map, remote: &Remote, notes: &mut Vec<Note>) {
         for (path, rule) in rules.attributes {
             let Some(by) = rule.pinned_by else { continue };
-            // What stands there counts; where somebody edited it away, what was applied does.
+            // The observed value counts. If somebody removed it, the applied value does.
             let recorded = self.recorded.resources.get(address).filter(|recorded| recorded.id == remote.id);
             let looks = [&remote.attributes].into_iter().chain(recorded.map(|recorded| &recorded.attributes));
             let pin = looks
@@ -333,7 +333,8 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Observed values that do as well as the desired ones stay, so that what refers to them sees them, too. Says whether any did.
+/// Keeps observed values that are acceptable in place of the desired ones, so that references see them too. Returns whether
+/// there is one.
 fn hold_accepted(rules: &Rules, wanted: &mut Map, remote: &Remote) -> bool {
     let mut is_accepted = false;
     for (path, rule) in rules.attributes {
@@ -356,7 +357,7 @@ struct Candidate<'a> {
     wanted: Map,
     differences: Vec<Difference>,
     notes: Vec<Note>,
-    /// Whether something of it is not as asked for, but does as well.
+    /// Whether an observed value is not as asked for and is accepted.
     is_accepted: bool,
     /// Whether an earlier phase of the plan makes it.
     is_made: bool,

@@ -1,4 +1,4 @@
-//! The plan by its golden output: what a person would be told, and the steps.
+//! The plan by its golden output: what a person would see, and the steps.
 
 use std::fmt::Write as _;
 
@@ -142,7 +142,7 @@ fn planned(desired: &Graph, observed: &Observed, recorded: &State, options: &Pla
     plan(desired, observed, recorded, &RuleBook::new(BOOK), options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub(super) fn told(plan: &Plan) -> String {
+pub(super) fn shown(plan: &Plan) -> String {
     let mut text = String::new();
     for change in plan.pending() {
         let phase = if plan.phases > 1 { format!("{}: ", change.phase) } else { String::new() };
@@ -162,15 +162,15 @@ pub(super) fn told(plan: &Plan) -> String {
     text
 }
 
-fn told_of(desired: &Graph, observed: &Observed, recorded: &State) -> String {
-    told(&planned(desired, observed, recorded, &PlanOptions::default()))
+fn shown_of(desired: &Graph, observed: &Observed, recorded: &State) -> String {
+    shown(&planned(desired, observed, recorded, &PlanOptions::default()))
 }
 
 #[test]
 fn nothing_there_creates_everything_in_order() {
     let mut observed = Observed::default();
     observed.lookups.insert(address("image.main"), map(json!({"id": "ami-1"})));
-    insta::assert_snapshot!(told_of(&stack(2, "v1"), &observed, &State::empty("test")), @r"
+    insta::assert_snapshot!(shown_of(&stack(2, "v1"), &observed, &State::empty("test")), @r"
     Create group.g (New)
     Create host.h[0] (New)
     Create host.h[1] (New)
@@ -185,18 +185,18 @@ fn nothing_there_creates_everything_in_order() {
 }
 
 #[test]
-fn what_is_as_it_shall_be_stays() {
+fn what_is_as_the_stack_asks_stays() {
     let observed = applied(2, "v1");
     for recorded in [State::empty("test"), record(&observed)] {
         let plan = planned(&stack(2, "v1"), &observed, &recorded, &PlanOptions::default());
-        assert!(plan.is_empty(), "{}", told(&plan));
+        assert!(plan.is_empty(), "{}", shown(&plan));
     }
 }
 
 #[test]
 fn a_new_template_version_rolls_the_hosts_one_by_one() {
     let observed = applied(3, "v1");
-    insta::assert_snapshot!(told_of(&stack(3, "v2"), &observed, &record(&observed)), @r"
+    insta::assert_snapshot!(shown_of(&stack(3, "v2"), &observed, &record(&observed)), @r"
     Replace host.h[0] (Differs)
         template Stack forces replacement
     Replace host.h[1] (Differs)
@@ -222,7 +222,7 @@ fn a_new_template_version_rolls_the_hosts_one_by_one() {
 #[test]
 fn hosts_that_are_not_wanted_go_after_nobody_lists_them() {
     let observed = applied(3, "v1");
-    insta::assert_snapshot!(told_of(&stack(2, "v1"), &observed, &record(&observed)), @r"
+    insta::assert_snapshot!(shown_of(&stack(2, "v1"), &observed, &record(&observed)), @r"
     Delete host.h[2] (NotInStack)
     Replace task.t (Differs)
         conf Stack forces replacement
@@ -233,12 +233,12 @@ fn hosts_that_are_not_wanted_go_after_nobody_lists_them() {
 }
 
 #[test]
-fn drift_is_told_from_a_changed_stack() {
+fn drift_and_a_changed_stack_have_different_causes() {
     let applied_state = record(&applied(2, "v1"));
     let mut observed = applied(2, "v1");
     observed.remotes.insert(address("group.g"), remote("g-1", json!({"name": "g", "rules": ["a", "c"], "id": "g-1"})));
     observed.remotes.remove(&address("host.h[1]"));
-    insta::assert_snapshot!(told_of(&stack(2, "v1"), &observed, &applied_state), @r#"
+    insta::assert_snapshot!(shown_of(&stack(2, "v1"), &observed, &applied_state), @r#"
     Update group.g (Differs)
         rules Outside { since: "2026-08-01T00:00:00Z" }
     Create host.h[1] (Gone { id: "i-1", applied_at: "2026-08-01T00:00:00Z" })
@@ -256,7 +256,7 @@ fn an_edited_template_is_healed_without_touching_its_hosts() {
     let mut observed = applied(2, "v1");
     let edited = json!({"name": "t", "data": data("ami-1", "hacked"), "id": "lt-1", "version": 2});
     observed.remotes.insert(address("template.t"), remote("lt-1", edited));
-    insta::assert_snapshot!(told_of(&stack(2, "v1"), &observed, &record(&applied(2, "v1"))), @r#"
+    insta::assert_snapshot!(shown_of(&stack(2, "v1"), &observed, &record(&applied(2, "v1"))), @r#"
     Update template.t (Differs)
         data.user_data Outside { since: "2026-08-01T00:00:00Z" }
     0: Update template.t after []
@@ -268,16 +268,16 @@ fn a_newer_image_is_a_note_until_it_is_asked_for() {
     let mut observed = applied(1, "v1");
     observed.lookups.insert(address("image.main"), map(json!({"id": "ami-2"})));
     let recorded = record(&observed);
-    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &recorded), @"note: `template.t` stays with `data.image` ami-1; ami-2 is newer");
+    insta::assert_snapshot!(shown_of(&stack(1, "v1"), &observed, &recorded), @"note: `template.t` stays with `data.image` ami-1; ami-2 is newer");
     let options = PlanOptions { update_pinned: true, ..PlanOptions::default() };
     let plan = planned(&stack(1, "v1"), &observed, &recorded, &options);
-    assert_eq!(plan.pending().count(), 3, "{}", told(&plan));
+    assert_eq!(plan.pending().count(), 3, "{}", shown(&plan));
 }
 
 #[test]
 fn everything_goes_in_the_reverse_order() {
     let observed = applied(2, "v1");
-    insta::assert_snapshot!(told_of(&Graph::empty("test"), &observed, &State::empty("test")), @r"
+    insta::assert_snapshot!(shown_of(&Graph::empty("test"), &observed, &State::empty("test")), @r"
     Delete group.g (NotInStack)
     Delete host.h[0] (NotInStack)
     Delete host.h[1] (NotInStack)
@@ -296,7 +296,7 @@ fn a_left_over_goes_and_the_current_one_stays() {
     let mut observed = applied(1, "v1");
     let extra = Remote::new("task:0", map(json!({"conf": "old"})));
     observed.remotes.entry(address("task.t")).or_default().push(extra);
-    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &record(&applied(1, "v1"))), @r"
+    insta::assert_snapshot!(shown_of(&stack(1, "v1"), &observed, &record(&applied(1, "v1"))), @r"
     Delete task.t (LeftOver)
     0: Delete task.t after []
     ");
@@ -308,7 +308,7 @@ fn nothing_that_is_made_waits_for_the_deletion_of_a_left_over() {
     let extra = Remote::new("task:0", map(json!({"conf": "old"})));
     observed.remotes.entry(address("task.t")).or_default().push(extra);
     let plan = planned(&stack(1, "v2"), &observed, &record(&applied(1, "v1")), &PlanOptions::default());
-    insta::assert_snapshot!(told(&plan), @r"
+    insta::assert_snapshot!(shown(&plan), @r"
     Replace host.h[0] (Differs)
         template Stack forces replacement
     Replace task.t (Differs)
@@ -335,14 +335,14 @@ fn of_several_the_one_that_needs_no_replacement_stays() {
     // Even where the state knows the other one.
     state.resources.get_mut(&address("task.t")).unwrap().id = "task:0".to_owned();
     observed.remotes.insert(address("task.t"), vec![spent.clone(), old, current]);
-    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &state), @r"
+    insta::assert_snapshot!(shown_of(&stack(1, "v1"), &observed, &state), @r"
     Delete task.t (LeftOver)
     Delete task.t (LeftOver)
     0: Delete task.t after []
     1: Delete task.t after []
     ");
     observed.remotes.insert(address("task.t"), vec![spent]);
-    insta::assert_snapshot!(told_of(&stack(1, "v1"), &observed, &state), @r#"
+    insta::assert_snapshot!(shown_of(&stack(1, "v1"), &observed, &state), @r#"
     Create task.t (Gone { id: "task:0", applied_at: "2026-08-01T00:00:00Z" })
     Delete task.t (LeftOver)
     0: Create task.t after []
@@ -364,7 +364,7 @@ fn what_does_as_well_as_what_is_asked_for_stays() {
     let plan_of = |user_data| {
         plan(&stack(2, user_data), &observed, &State::empty("test"), &book, &PlanOptions::default()).unwrap()
     };
-    assert!(plan_of("v1").is_empty(), "its hosts see what stands, too: {}", told(&plan_of("v1")));
+    assert!(plan_of("v1").is_empty(), "its hosts see what stands, too: {}", shown(&plan_of("v1")));
     assert!(!plan_of("v2").is_empty());
 }
 
@@ -386,7 +386,7 @@ fn of_several_that_need_no_replacement_the_one_nearest_to_what_is_asked_for_stay
     let (state, options) = (State::empty("test"), PlanOptions::default());
     let plan = plan(&stack(1, "v1"), &observed, &state, &RuleBook::new(book), &options).unwrap();
     let deleted: Vec<&str> = plan.pending().filter_map(|change| Some(change.remote.as_ref()?.id.as_str())).collect();
-    assert_eq!(deleted, ["lt-2", "lt-0"], "{}", told(&plan));
+    assert_eq!(deleted, ["lt-2", "lt-0"], "{}", shown(&plan));
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn a_replacement_can_be_asked_for() {
     let observed = applied(2, "v1");
     let replace = |at: &str| PlanOptions { replace: vec![address(at)], ..PlanOptions::default() };
     let plan = planned(&stack(2, "v1"), &observed, &record(&observed), &replace("host.h[1]"));
-    insta::assert_snapshot!(told(&plan), @r"
+    insta::assert_snapshot!(shown(&plan), @r"
     Replace host.h[1] (Asked)
     Replace task.t (Differs)
         conf Stack forces replacement
@@ -406,7 +406,7 @@ fn a_replacement_can_be_asked_for() {
     let mut gone = observed.clone();
     gone.remotes.remove(&address("host.h[1]"));
     let plan = planned(&stack(2, "v1"), &gone, &State::empty("test"), &replace("host.h[1]"));
-    assert!(told(&plan).starts_with("Create host.h[1] (New)"), "what is gone is made again anyway: {}", told(&plan));
+    assert!(shown(&plan).starts_with("Create host.h[1] (New)"), "what is gone is made again anyway: {}", shown(&plan));
     let error = plan_error(&stack(2, "v1"), &observed, &replace("host.h[7]"));
     assert_eq!(error, "`host.h[7]` is not in the stack and not on AWS");
     let error = plan_error(&stack(1, "v1"), &observed, &replace("host.h[1]"));
@@ -472,7 +472,7 @@ fn nothing_is_deleted_that_something_not_selected_may_stand_on() {
     observed.remotes.insert(address("group.g"), [remote("g-1", old), vec![older]].concat());
     let options = |at: &str| PlanOptions { targets: vec![address(at)], ..PlanOptions::default() };
     let state = record(&observed);
-    insta::assert_snapshot!(told(&planned(&stack(1, "v1"), &observed, &state, &options("group.g"))), @r"
+    insta::assert_snapshot!(shown(&planned(&stack(1, "v1"), &observed, &state, &options("group.g"))), @r"
     Replace group.g (Differs)
         name Stack forces replacement
     0: Create group.g after []
@@ -496,7 +496,7 @@ fn of_a_kind_that_refers_to_itself_the_one_that_is_referred_to_goes_last() {
     }
     let order = |observed: &Observed| {
         let (nothing, state, options) = (Graph::empty("test"), State::empty("test"), PlanOptions::default());
-        told(&plan(&nothing, observed, &state, &RuleBook::new(book), &options).unwrap())
+        shown(&plan(&nothing, observed, &state, &RuleBook::new(book), &options).unwrap())
     };
     insta::assert_snapshot!(order(&observed), @r"
     Delete group.a (NotInStack)
@@ -527,7 +527,7 @@ fn a_digest_is_that_of_the_json_with_all_names_in_the_order_of_the_alphabet() {
 
 fn plan_error(desired: &Graph, observed: &Observed, options: &PlanOptions) -> String {
     match plan(desired, observed, &State::empty("test"), &RuleBook::new(BOOK), options) {
-        Ok(plan) => panic!("planned: {}", told(&plan)),
+        Ok(plan) => panic!("planned: {}", shown(&plan)),
         Err(error) => error.to_string(),
     }
 }
@@ -538,7 +538,7 @@ fn hosts_on_something_that_must_go_first_all_go_first() {
     let renamed = json!({"name": "other", "data": data("ami-1", "v2"), "id": "lt-1", "version": 1});
     observed.remotes.insert(address("template.t"), remote("lt-1", renamed));
     let plan = planned(&stack(2, "v2"), &observed, &record(&observed), &PlanOptions::default());
-    insta::assert_snapshot!(told(&plan), @r"
+    insta::assert_snapshot!(shown(&plan), @r"
     Replace host.h[0] (Differs)
         template Stack forces replacement
     Replace host.h[1] (Differs)

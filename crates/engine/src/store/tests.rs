@@ -12,7 +12,7 @@ fn first() -> State {
 }
 
 #[tokio::test]
-async fn a_document_reads_back_and_damage_is_told() {
+async fn a_document_reads_back_and_damage_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let store = FileStore::new(folder.path().join("deep/test.json"), "test");
     assert_eq!(store.load().await.unwrap(), State::empty("test"));

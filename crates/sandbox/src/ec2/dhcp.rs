@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::{World, id_of},
+    cloud::{Cloud, id_of},
     xml::Xml,
 };
 
@@ -29,11 +29,11 @@ impl Row for DhcpOptions {
     const FILTERS: &'static [&'static str] = &["dhcp-options-id", "key", "value", "owner-id"];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "key" => self.options.keys().map(Cow::from).collect(),
             "value" => self.options.values().flatten().map(Cow::from).collect(),
-            "owner-id" => text(&world.account),
+            "owner-id" => text(&cloud.account),
             _ => text(id),
         }
     }
@@ -45,25 +45,25 @@ pub(super) fn of_vpc(vpc: &Vpc) -> String {
 }
 
 /// Creates the default options that every VPC of a region has at first.
-pub(super) fn seed(world: &mut World, region: &str, created: Timestamp) {
+pub(super) fn seed(cloud: &mut Cloud, region: &str, created: Timestamp) {
     let options = BTreeMap::from([
         ("domain-name".to_owned(), vec![format!("{region}.compute.internal")]),
         ("domain-name-servers".to_owned(), vec![AMAZON.to_owned()]),
     ]);
     let row = DhcpOptions { region: region.to_owned(), created, options, tags: Tags::new() };
-    world.ec2.dhcp_options.insert(id_of(DhcpOptions::PREFIX, region), row);
+    cloud.ec2.dhcp_options.insert(id_of(DhcpOptions::PREFIX, region), row);
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, next) = select::select(world, call, &world.ec2.dhcp_options, THOUSAND)?;
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(cloud, call, &cloud.ec2.dhcp_options, THOUSAND)?;
     Ok(document(call, |xml| {
-        xml.list("dhcpOptionsSet", "item", page, |xml, (id, row)| write(xml, world, id, row));
+        xml.list("dhcpOptionsSet", "item", page, |xml, (id, row)| write(xml, cloud, id, row));
         xml.optional("nextToken", next);
     }))
 }
 
-fn write(xml: &mut Xml, world: &World, id: &str, row: &DhcpOptions) {
-    xml.text("dhcpOptionsId", id).text("ownerId", &world.account).list(
+fn write(xml: &mut Xml, cloud: &Cloud, id: &str, row: &DhcpOptions) {
+    xml.text("dhcpOptionsId", id).text("ownerId", &cloud.account).list(
         "dhcpConfigurationSet",
         "item",
         &row.options,
@@ -76,7 +76,7 @@ fn write(xml: &mut Xml, world: &World, id: &str, row: &DhcpOptions) {
     tag::write(xml, &row.tags);
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let mut options = BTreeMap::new();
     for option in params.items("DhcpConfiguration") {
@@ -93,21 +93,21 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         options,
         tags: tag::of_created::<DhcpOptions>(&params)?,
     };
-    let id = world.new_id(DhcpOptions::PREFIX);
+    let id = cloud.new_id(DhcpOptions::PREFIX);
     let reply = document(call, |xml| {
-        xml.element("dhcpOptions", |xml| write(xml, world, &id, &row));
+        xml.element("dhcpOptions", |xml| write(xml, cloud, &id, &row));
     });
-    world.ec2.dhcp_options.insert(id, row);
+    cloud.ec2.dhcp_options.insert(id, row);
     Ok(reply)
 }
 
 /// The id `default` removes the options from the VPC.
-pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn associate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (options, vpc) = (params.require("DhcpOptionsId")?, params.require("VpcId")?);
     if options != "default" {
-        find(&world.ec2.dhcp_options, &call.region, options)?;
+        find(&cloud.ec2.dhcp_options, &call.region, options)?;
     }
-    find_mut(&mut world.ec2.vpcs, &call.region, vpc)?.dhcp_options = Some(options.to_owned());
+    find_mut(&mut cloud.ec2.vpcs, &call.region, vpc)?.dhcp_options = Some(options.to_owned());
     Ok(done(call))
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
     xml::Xml,
 };
 
@@ -40,14 +40,14 @@ impl Row for ElasticIp {
     ];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         let association = self.association.as_ref();
         let of = |value: fn(&'r Association) -> &'r str| association.map_or_else(Vec::new, |found| text(value(found)));
         match filter {
             "association-id" => of(|found| &found.id),
-            "instance-id" => association.and_then(|found| instance(world, found)).map_or_else(Vec::new, text),
+            "instance-id" => association.and_then(|found| instance(cloud, found)).map_or_else(Vec::new, text),
             "network-interface-id" => of(|found| &found.interface),
-            "network-interface-owner-id" => association.map_or_else(Vec::new, |_| text(&world.account)),
+            "network-interface-owner-id" => association.map_or_else(Vec::new, |_| text(&cloud.account)),
             "network-border-group" => text(&self.region),
             "private-ip-address" => association.map_or_else(Vec::new, |found| shown(found.private)),
             "public-ip" => shown(self.public),
@@ -57,45 +57,45 @@ impl Row for ElasticIp {
 }
 
 /// The instance of an association, if it has one.
-fn instance<'w>(world: &'w World, association: &Association) -> Option<&'w str> {
-    let interface = world.ec2.interfaces.get(&association.interface)?;
+fn instance<'w>(cloud: &'w Cloud, association: &Association) -> Option<&'w str> {
+    let interface = cloud.ec2.interfaces.get(&association.interface)?;
     interface.attachment.as_ref().map(|attachment| attachment.instance.as_str())
 }
 
 /// The public address of an interface's private address, if it has one.
-pub(super) fn public_of(world: &World, interface: &str, private: Ipv4Addr) -> Option<Ipv4Addr> {
+pub(super) fn public_of(cloud: &Cloud, interface: &str, private: Ipv4Addr) -> Option<Ipv4Addr> {
     let is_it = |found: &Association| found.is_at(interface, private);
-    world.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it)).map(|row| row.public)
+    cloud.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it)).map(|row| row.public)
 }
 
 /// Ends the associations of an interface that is about to be deleted.
-pub(super) fn unplug(world: &mut World, interface: &str) {
+pub(super) fn unplug(cloud: &mut Cloud, interface: &str) {
     let is_on = |row: &ElasticIp| row.association.as_ref().is_some_and(|found| found.interface == interface);
     let ended: Vec<String> =
-        world.ec2.elastic_ips.iter().filter(|(_, row)| is_on(row)).map(|(id, _)| id.to_owned()).collect();
+        cloud.ec2.elastic_ips.iter().filter(|(_, row)| is_on(row)).map(|(id, _)| id.to_owned()).collect();
     for id in ended {
-        if let Some(row) = world.ec2.elastic_ips.get_mut(&id) {
+        if let Some(row) = cloud.ec2.elastic_ips.get_mut(&id) {
             row.association = None;
         }
     }
 }
 
-pub(super) fn allocate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn allocate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let domain = params.get("Domain").unwrap_or("vpc");
     if domain != "vpc" {
         return Err(Fault::new("InvalidParameterValue", format!("Invalid domain '{domain}'; expected 'vpc'")));
     }
     let tags = tag::of_created::<ElasticIp>(&params)?;
-    let here = world.ec2.elastic_ips.values().filter(|row| row.region == call.region).count();
-    if here >= world.most_elastic_ips {
+    let here = cloud.ec2.elastic_ips.values().filter(|row| row.region == call.region).count();
+    if here >= cloud.most_elastic_ips {
         let message = "The maximum number of addresses has been reached.";
         return Err(Fault::new("AddressLimitExceeded", message));
     }
-    let public = next_public(world);
-    let id = world.new_id(ElasticIp::PREFIX);
+    let public = next_public(cloud);
+    let id = cloud.new_id(ElasticIp::PREFIX);
     let row = ElasticIp { region: call.region.clone(), created: call.now, public, association: None, tags };
-    world.ec2.elastic_ips.insert(id.clone(), row);
+    cloud.ec2.elastic_ips.insert(id.clone(), row);
     Ok(document(call, |xml| {
         xml.plain("publicIp", public)
             .text("domain", "vpc")
@@ -106,16 +106,16 @@ pub(super) fn allocate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
 }
 
 /// The lowest free address.
-fn next_public(world: &World) -> Ipv4Addr {
-    let taken: Vec<Ipv4Addr> = world.ec2.elastic_ips.values().map(|row| row.public).collect();
+fn next_public(cloud: &Cloud) -> Ipv4Addr {
+    let taken: Vec<Ipv4Addr> = cloud.ec2.elastic_ips.values().map(|row| row.public).collect();
     (u32::from(FIRST)..=u32::from(LAST)).map(Ipv4Addr::from).find(|address| !taken.contains(address)).unwrap_or(FIRST)
 }
 
-pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn associate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("AllocationId")?;
     let allowed = params.bool("AllowReassociation")?.unwrap_or(true);
-    let row = find(&world.ec2.elastic_ips, &call.region, id)?;
+    let row = find(&cloud.ec2.elastic_ips, &call.region, id)?;
     if let Some(association) = &row.association
         && !allowed
     {
@@ -123,16 +123,16 @@ pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> 
     }
     let interface = match (params.get("NetworkInterfaceId"), params.get("InstanceId")) {
         (Some(interface), None) => {
-            refuse_pending_or_ending(world, call, interface)?;
+            refuse_pending_or_ending(cloud, call, interface)?;
             interface.to_owned()
         }
-        (None, Some(instance)) => only_interface(world, call, instance)?,
+        (None, Some(instance)) => only_interface(cloud, call, instance)?,
         _ => {
             let message = "Either 'instanceId' or 'networkInterfaceId' must be specified, and not both";
             return Err(Fault::new("InvalidParameterCombination", message));
         }
     };
-    let found = find(&world.ec2.interfaces, &call.region, &interface)?;
+    let found = find(&cloud.ec2.interfaces, &call.region, &interface)?;
     let private = match params.get("PrivateIpAddress") {
         None => found.primary,
         Some(asked) => {
@@ -144,7 +144,7 @@ pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> 
             })?
         }
     };
-    let there = world.ec2.elastic_ips.iter().find_map(|(id, row)| {
+    let there = cloud.ec2.elastic_ips.iter().find_map(|(id, row)| {
         row.association
             .as_ref()
             .filter(|found| found.is_at(&interface, private))
@@ -154,10 +154,10 @@ pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> 
         if !allowed {
             return Err(already(&interface, association));
         }
-        find_mut(&mut world.ec2.elastic_ips, &call.region, &other)?.association = None;
+        find_mut(&mut cloud.ec2.elastic_ips, &call.region, &other)?.association = None;
     }
-    let association = world.new_id("eipassoc-");
-    find_mut(&mut world.ec2.elastic_ips, &call.region, id)?.association =
+    let association = cloud.new_id("eipassoc-");
+    find_mut(&mut cloud.ec2.elastic_ips, &call.region, id)?.association =
         Some(Association { id: association.clone(), interface, private });
     Ok(document(call, |xml| {
         xml.plain("return", true).text("associationId", &association);
@@ -169,9 +169,9 @@ fn already(what: &str, with: &str) -> Fault {
 }
 
 /// Refuses an interface whose instance is pending or ending.
-fn refuse_pending_or_ending(world: &World, call: &Call, interface: &str) -> Result<(), Fault> {
-    let found = find(&world.ec2.interfaces, &call.region, interface)?;
-    let instance = found.attachment.as_ref().and_then(|attachment| world.ec2.instances.get(&attachment.instance));
+fn refuse_pending_or_ending(cloud: &Cloud, call: &Call, interface: &str) -> Result<(), Fault> {
+    let found = find(&cloud.ec2.interfaces, &call.region, interface)?;
+    let instance = found.attachment.as_ref().and_then(|attachment| cloud.ec2.instances.get(&attachment.instance));
     match instance.map(|instance| instance.state) {
         Some(InstanceState::Pending) => Err(Fault::new(
             "IncorrectInstanceState",
@@ -189,8 +189,8 @@ fn refuse_pending_or_ending(world: &World, call: &Call, interface: &str) -> Resu
 }
 
 /// The only interface of an instance.
-fn only_interface(world: &World, call: &Call, id: &str) -> Result<String, Fault> {
-    let instance = find(&world.ec2.instances, &call.region, id)?;
+fn only_interface(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
+    let instance = find(&cloud.ec2.instances, &call.region, id)?;
     if !matches!(instance.state, InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped) {
         let state = instance.state.name();
         let message = format!("The {state} instance '{id}' is not in a valid state for this operation.");
@@ -208,41 +208,41 @@ fn only_interface(world: &World, call: &Call, id: &str) -> Result<String, Fault>
     }
 }
 
-pub(super) fn disassociate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn disassociate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let association = params.require("AssociationId")?;
     let is_it = |row: &ElasticIp| {
         row.region == call.region && row.association.as_ref().is_some_and(|found| found.id == association)
     };
-    let id = world.ec2.elastic_ips.iter().find(|(_, row)| is_it(row)).map(|(id, _)| id.to_owned());
+    let id = cloud.ec2.elastic_ips.iter().find(|(_, row)| is_it(row)).map(|(id, _)| id.to_owned());
     let missing = || {
         let message = format!("The association ID '{association}' does not exist");
         Fault::new("InvalidAssociationID.NotFound", message)
     };
-    find_mut(&mut world.ec2.elastic_ips, &call.region, &id.ok_or_else(missing)?)?.association = None;
+    find_mut(&mut cloud.ec2.elastic_ips, &call.region, &id.ok_or_else(missing)?)?.association = None;
     Ok(done(call))
 }
 
 /// An address that is still associated cannot be released.
-pub(super) fn release(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn release(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("AllocationId")?;
-    let row = find(&world.ec2.elastic_ips, &call.region, id)?;
+    let row = find(&cloud.ec2.elastic_ips, &call.region, id)?;
     if row.association.is_some() {
         return Err(Fault::new("InvalidIPAddress.InUse", format!("Address {} is in use.", row.public)));
     }
-    world.ec2.elastic_ips.remove(id);
+    cloud.ec2.elastic_ips.remove(id);
     Ok(done(call))
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, _) = select::select(world, call, &world.ec2.elastic_ips, ALL)?;
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, _) = select::select(cloud, call, &cloud.ec2.elastic_ips, ALL)?;
     Ok(document(call, |xml| {
-        xml.list("addressesSet", "item", page, |xml, (id, row)| write(xml, world, id, row));
+        xml.list("addressesSet", "item", page, |xml, (id, row)| write(xml, cloud, id, row));
     }))
 }
 
-fn write(xml: &mut Xml, world: &World, id: &str, row: &ElasticIp) {
+fn write(xml: &mut Xml, cloud: &Cloud, id: &str, row: &ElasticIp) {
     xml.plain("publicIp", row.public)
         .text("allocationId", id)
         .text("domain", "vpc")
@@ -251,24 +251,24 @@ fn write(xml: &mut Xml, world: &World, id: &str, row: &ElasticIp) {
     if let Some(association) = &row.association {
         xml.text("associationId", &association.id)
             .text("networkInterfaceId", &association.interface)
-            .text("networkInterfaceOwnerId", &world.account)
+            .text("networkInterfaceOwnerId", &cloud.account)
             .plain("privateIpAddress", association.private)
-            .optional("instanceId", instance(world, association));
+            .optional("instanceId", instance(cloud, association));
     }
     tag::write(xml, &row.tags);
 }
 
 /// Writes the public address of a private one, if it has one.
-pub(super) fn write_association(xml: &mut Xml, world: &World, interface: &str, private: Ipv4Addr) {
-    if let Some(public) = public_of(world, interface, private) {
+pub(super) fn write_association(xml: &mut Xml, cloud: &Cloud, interface: &str, private: Ipv4Addr) {
+    if let Some(public) = public_of(cloud, interface, private) {
         xml.element("association", |xml| {
-            xml.plain("publicIp", public).text("ipOwnerId", &world.account);
+            xml.plain("publicIp", public).text("ipOwnerId", &cloud.account);
         });
     }
 }
 
 /// The answer to `DescribeAccountAttributes`: the quota.
-pub(super) fn account_attributes(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn account_attributes(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let names = params.list("AttributeName");
     let known = "vpc-max-elastic-ips";
@@ -280,7 +280,7 @@ pub(super) fn account_attributes(world: &World, call: &Call) -> Result<Reply, Fa
     }
     Ok(document(call, |xml| {
         xml.list("accountAttributeSet", "item", [known], |xml, name| {
-            xml.text("attributeName", name).list("attributeValueSet", "item", [world.most_elastic_ips], |xml, most| {
+            xml.text("attributeName", name).list("attributeValueSet", "item", [cloud.most_elastic_ips], |xml, most| {
                 xml.plain("attributeValue", most);
             });
         });

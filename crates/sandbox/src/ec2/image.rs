@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
     xml::Xml,
 };
 
@@ -39,7 +39,7 @@ impl Row for Image {
     ];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "name" => text(&self.name),
             "architecture" => text(&self.architecture),
@@ -59,14 +59,14 @@ impl Row for Image {
     }
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let owners = params.list("Owner");
     let size = PageSize { least: 1, most: 1000, default: None };
-    let (page, next) = select::select(world, call, &world.ec2.images, size)?;
+    let (page, next) = select::select(cloud, call, &cloud.ec2.images, size)?;
     let is_owned = |image: &Image| {
         let owns = |owner: &&str| match *owner {
-            "self" => image.owner == world.account,
+            "self" => image.owner == cloud.account,
             owner => image.owner == owner || image.owner_alias.as_deref() == Some(owner),
         };
         owners.is_empty() || owners.iter().any(owns)
@@ -112,11 +112,11 @@ fn write(xml: &mut Xml, id: &str, image: &Image) {
     tag::write(xml, &image.tags);
 }
 
-pub(super) fn register(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn register(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let name = params.require("Name")?;
-    let is_taken = |image: &Image| image.name == name && image.region == call.region && image.owner == world.account;
-    if let Some((id, _)) = world.ec2.images.iter().find(|(_, image)| is_taken(image)) {
+    let is_taken = |image: &Image| image.name == name && image.region == call.region && image.owner == cloud.account;
+    if let Some((id, _)) = cloud.ec2.images.iter().find(|(_, image)| is_taken(image)) {
         let message = format!("AMI name {name} is already in use by AMI {id}");
         return Err(Fault::new("InvalidAMIName.Duplicate", message));
     }
@@ -131,7 +131,7 @@ pub(super) fn register(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         let message = format!("No block device mapping found for the root device '{root_device}'");
         Fault::new("InvalidBlockDeviceMapping", message)
     })?;
-    let id = world.new_id(Image::PREFIX);
+    let id = cloud.new_id(Image::PREFIX);
     let image = Image {
         region: call.region.clone(),
         created: call.now,
@@ -139,13 +139,13 @@ pub(super) fn register(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         description: params.get("Description").map(str::to_owned),
         architecture: architecture.to_owned(),
         owner_alias: None,
-        owner: world.account.clone(),
+        owner: cloud.account.clone(),
         root_device: root_device.to_owned(),
         root_size_gib: root.number("Ebs.VolumeSize")?.unwrap_or(8),
-        snapshot: root.get("Ebs.SnapshotId").map_or_else(|| crate::world::id_of("snap-", &id), str::to_owned),
+        snapshot: root.get("Ebs.SnapshotId").map_or_else(|| crate::cloud::id_of("snap-", &id), str::to_owned),
         tags: tag::of_created::<Image>(&params)?,
     };
-    world.ec2.images.insert(id.clone(), image);
+    cloud.ec2.images.insert(id.clone(), image);
     Ok(document(call, |xml| {
         xml.text("imageId", &id);
     }))

@@ -9,16 +9,16 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     query::Params,
-    world::World,
 };
 
 /// How long a terminated instance can still be described.
 const SHOWN_AFTER_TERMINATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Updates the state of every instance to the time `now`.
-pub(super) fn settle(world: &mut World, now: Timestamp) {
-    let due: Vec<String> = world
+pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    let due: Vec<String> = cloud
         .ec2
         .instances
         .iter()
@@ -26,13 +26,13 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
             InstanceState::Running | InstanceState::Stopped => false,
             InstanceState::Terminated => now.duration_since(instance.since) >= SHOWN_AFTER_TERMINATION,
             InstanceState::Pending | InstanceState::ShuttingDown | InstanceState::Stopping => {
-                world.settled(instance.since, now)
+                cloud.settled(instance.since, now)
             }
         })
         .map(|(id, _)| id.to_owned())
         .collect();
     for id in due {
-        let Some(instance) = world.ec2.instances.get_mut(&id) else { continue };
+        let Some(instance) = cloud.ec2.instances.get_mut(&id) else { continue };
         match instance.state {
             InstanceState::Pending if instance.ends_after_launch => {
                 instance.state = InstanceState::ShuttingDown;
@@ -44,41 +44,41 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
                 instance.state = InstanceState::Terminated;
                 let interfaces = std::mem::take(&mut instance.interfaces);
                 let volumes = std::mem::take(&mut instance.volumes);
-                unplug(world, interfaces);
+                unplug(cloud, interfaces);
                 for volume in volumes.into_values() {
-                    let Some(row) = world.ec2.volumes.get_mut(&volume) else { continue };
+                    let Some(row) = cloud.ec2.volumes.get_mut(&volume) else { continue };
                     row.instance = None;
                     if row.delete_on_termination {
-                        world.ec2.volumes.remove(&volume);
+                        cloud.ec2.volumes.remove(&volume);
                     }
                 }
             }
-            InstanceState::Terminated => forget(world, &id),
+            InstanceState::Terminated => forget(cloud, &id),
             InstanceState::Running | InstanceState::Stopped => {}
         }
     }
 }
 
 /// Detaches the interfaces of an instance: those to delete on termination are deleted, the others become available.
-fn unplug(world: &mut World, interfaces: Vec<String>) {
+fn unplug(cloud: &mut Cloud, interfaces: Vec<String>) {
     for id in interfaces {
-        let Some(Interface { attachment, .. }) = world.ec2.interfaces.get_mut(&id) else { continue };
+        let Some(Interface { attachment, .. }) = cloud.ec2.interfaces.get_mut(&id) else { continue };
         if attachment.take().is_some_and(|attachment| attachment.delete_on_termination) {
-            world.ec2.interfaces.remove(&id);
-            elastic_ip::unplug(world, &id);
+            cloud.ec2.interfaces.remove(&id);
+            elastic_ip::unplug(cloud, &id);
         }
     }
 }
 
-fn forget(world: &mut World, id: &str) {
-    let Some(Instance { user_data: Some(digest), .. }) = world.ec2.instances.remove(id) else { return };
-    if !world.ec2.instances.values().any(|other| other.user_data.as_ref() == Some(&digest)) {
-        world.ec2.user_data.remove(&digest);
+fn forget(cloud: &mut Cloud, id: &str) {
+    let Some(Instance { user_data: Some(digest), .. }) = cloud.ec2.instances.remove(id) else { return };
+    if !cloud.ec2.instances.values().any(|other| other.user_data.as_ref() == Some(&digest)) {
+        cloud.ec2.user_data.remove(&digest);
     }
 }
 
 /// The ids of a call; an error if one is unknown.
-fn ids(world: &World, call: &Call, params: &Params<'_>) -> Result<Vec<String>, Fault> {
+fn ids(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Vec<String>, Fault> {
     let mut ids: Vec<String> = params.list(Instance::IDS).into_iter().map(str::to_owned).collect();
     if ids.is_empty() {
         return Err(Fault::new("MissingParameter", "The request must contain the parameter InstanceId"));
@@ -86,15 +86,15 @@ fn ids(world: &World, call: &Call, params: &Params<'_>) -> Result<Vec<String>, F
     ids.sort_unstable();
     ids.dedup();
     for id in &ids {
-        find(&world.ec2.instances, &call.region, id)?;
+        find(&cloud.ec2.instances, &call.region, id)?;
     }
     Ok(ids)
 }
 
-pub(super) fn terminate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let ids = ids(world, call, &call.params())?;
+pub(super) fn terminate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let ids = ids(cloud, call, &call.params())?;
     for id in &ids {
-        if find(&world.ec2.instances, &call.region, id)?.termination_protected {
+        if find(&cloud.ec2.instances, &call.region, id)?.termination_protected {
             return Err(Fault::new(
                 "OperationNotPermitted",
                 format!(
@@ -104,16 +104,16 @@ pub(super) fn terminate(world: &mut World, call: &Call) -> Result<Reply, Fault> 
             ));
         }
     }
-    Ok(change(world, call, &ids, |state| match state {
+    Ok(change(cloud, call, &ids, |state| match state {
         InstanceState::ShuttingDown | InstanceState::Terminated => None,
         _ => Some(InstanceState::ShuttingDown),
     }))
 }
 
-pub(super) fn stop(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let ids = ids(world, call, &call.params())?;
+pub(super) fn stop(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let ids = ids(cloud, call, &call.params())?;
     for id in &ids {
-        let instance = find(&world.ec2.instances, &call.region, id)?;
+        let instance = find(&cloud.ec2.instances, &call.region, id)?;
         if instance.spot {
             let message = format!("You can't stop the Spot Instance '{id}' because it is of a one-time request.");
             return Err(Fault::new("UnsupportedOperation", message));
@@ -122,18 +122,18 @@ pub(super) fn stop(world: &mut World, call: &Call) -> Result<Reply, Fault> {
             return Err(wrong_state(id, "stopped"));
         }
     }
-    Ok(change(world, call, &ids, |state| (state == InstanceState::Running).then_some(InstanceState::Stopping)))
+    Ok(change(cloud, call, &ids, |state| (state == InstanceState::Running).then_some(InstanceState::Stopping)))
 }
 
-pub(super) fn start(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let ids = ids(world, call, &call.params())?;
+pub(super) fn start(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let ids = ids(cloud, call, &call.params())?;
     for id in &ids {
-        let state = find(&world.ec2.instances, &call.region, id)?.state;
+        let state = find(&cloud.ec2.instances, &call.region, id)?.state;
         if !matches!(state, InstanceState::Stopped | InstanceState::Pending | InstanceState::Running) {
             return Err(wrong_state(id, "started"));
         }
     }
-    Ok(change(world, call, &ids, |state| (state == InstanceState::Stopped).then_some(InstanceState::Pending)))
+    Ok(change(cloud, call, &ids, |state| (state == InstanceState::Stopped).then_some(InstanceState::Pending)))
 }
 
 fn wrong_state(id: &str, what: &str) -> Fault {
@@ -143,17 +143,17 @@ fn wrong_state(id: &str, what: &str) -> Fault {
 
 /// Changes the states of the instances as `next` decides, and answers with the previous and the new state of each.
 fn change(
-    world: &mut World,
+    cloud: &mut Cloud,
     call: &Call,
     ids: &[String],
     next: impl Fn(InstanceState) -> Option<InstanceState>,
 ) -> Reply {
     let mut changes = Vec::with_capacity(ids.len());
     for id in ids {
-        let Some(before) = world.ec2.instances.get(id).map(|instance| instance.state) else { continue };
+        let Some(before) = cloud.ec2.instances.get(id).map(|instance| instance.state) else { continue };
         let after = next(before);
         if let Some(after) = after
-            && let Some(instance) = world.ec2.instances.get_mut(id)
+            && let Some(instance) = cloud.ec2.instances.get_mut(id)
         {
             instance.state = after;
             instance.since = call.now;
@@ -172,13 +172,13 @@ fn change(
     })
 }
 
-pub(super) fn attribute(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn attribute(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("InstanceId")?;
-    let instance = find(&world.ec2.instances, &call.region, id)?;
+    let instance = find(&cloud.ec2.instances, &call.region, id)?;
     let attribute = params.require("Attribute")?;
     let value = match attribute {
-        "userData" => instance.user_data.as_ref().and_then(|digest| world.ec2.user_data.get(digest)).cloned(),
+        "userData" => instance.user_data.as_ref().and_then(|digest| cloud.ec2.user_data.get(digest)).cloned(),
         "instanceType" => Some(instance.kind.clone()),
         "disableApiTermination" => Some(instance.termination_protected.to_string()),
         "ebsOptimized" => Some(instance.ebs_optimized.to_string()),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
     xml::Xml,
 };
 
@@ -55,7 +55,7 @@ impl Row for Instance {
     ];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         // A terminated instance no longer has a VPC and a subnet.
         let here = |place: &'r str| if self.state == InstanceState::Terminated { Vec::new() } else { text(place) };
         match filter {
@@ -66,17 +66,17 @@ impl Row for Instance {
             "architecture" => text(&self.architecture),
             "client-token" => self.token.iter().map(Cow::from).collect(),
             "reservation-id" => text(&self.reservation),
-            "owner-id" => text(&world.account),
+            "owner-id" => text(&cloud.account),
             "vpc-id" | "network-interface.vpc-id" => here(&self.vpc),
             "subnet-id" => here(&self.subnet),
             "availability-zone" => text(&self.zone),
             "instance.group-id" => {
-                interfaces(self, world).take(1).flat_map(|(_, row)| &row.groups).map(Cow::from).collect()
+                interfaces(self, cloud).take(1).flat_map(|(_, row)| &row.groups).map(Cow::from).collect()
             }
-            "instance.group-name" => interfaces(self, world)
+            "instance.group-name" => interfaces(self, cloud)
                 .take(1)
                 .flat_map(|(_, row)| &row.groups)
-                .filter_map(|group| world.ec2.groups.get(group))
+                .filter_map(|group| cloud.ec2.groups.get(group))
                 .map(|group| Cow::from(&group.name))
                 .collect(),
             "instance-lifecycle" => {
@@ -89,14 +89,14 @@ impl Row for Instance {
             "iam-instance-profile.arn" => self.profile.iter().map(|(arn, _)| Cow::from(arn)).collect(),
             "iam-instance-profile.id" => self.profile.iter().map(|(_, id)| Cow::from(id)).collect(),
             "private-ip-address" => {
-                interfaces(self, world).take(1).map(|(_, row)| row.primary.to_string().into()).collect()
+                interfaces(self, cloud).take(1).map(|(_, row)| row.primary.to_string().into()).collect()
             }
             "network-interface.network-interface-id" => self.interfaces.iter().map(Cow::from).collect(),
-            "network-interface.subnet-id" => interfaces(self, world).map(|(_, row)| Cow::from(&row.subnet)).collect(),
+            "network-interface.subnet-id" => interfaces(self, cloud).map(|(_, row)| Cow::from(&row.subnet)).collect(),
             "network-interface.group-id" => {
-                interfaces(self, world).flat_map(|(_, row)| &row.groups).map(Cow::from).collect()
+                interfaces(self, cloud).flat_map(|(_, row)| &row.groups).map(Cow::from).collect()
             }
-            "network-interface.addresses.private-ip-address" => interfaces(self, world)
+            "network-interface.addresses.private-ip-address" => interfaces(self, cloud)
                 .flat_map(|(_, row)| std::iter::once(&row.primary).chain(&row.secondary.0))
                 .map(|address| address.to_string().into())
                 .collect(),
@@ -109,41 +109,41 @@ impl Row for Instance {
     }
 }
 
-fn interfaces<'w>(instance: &'w Instance, world: &'w World) -> impl Iterator<Item = (&'w str, &'w Interface)> {
-    instance.interfaces.iter().filter_map(|id| world.ec2.interfaces.entry(id))
+fn interfaces<'w>(instance: &'w Instance, cloud: &'w Cloud) -> impl Iterator<Item = (&'w str, &'w Interface)> {
+    instance.interfaces.iter().filter_map(|id| cloud.ec2.interfaces.entry(id))
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, next) = select::select(world, call, &world.ec2.instances, THOUSAND)?;
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(cloud, call, &cloud.ec2.instances, THOUSAND)?;
     let mut reservations: BTreeMap<&str, Vec<(&str, &Instance)>> = BTreeMap::new();
     for (id, instance) in page {
         reservations.entry(&instance.reservation).or_default().push((id, instance));
     }
     Ok(document(call, |xml| {
         xml.list("reservationSet", "item", reservations, |xml, (id, instances)| {
-            write_reservation(xml, world, id, &instances);
+            write_reservation(xml, cloud, id, &instances);
         });
         xml.optional("nextToken", next);
     }))
 }
 
 /// The answer to `RunInstances`.
-pub(super) fn reservation(world: &World, call: &Call, ids: &[String]) -> Reply {
-    let instances: Vec<(&str, &Instance)> = ids.iter().filter_map(|id| world.ec2.instances.entry(id)).collect();
+pub(super) fn reservation(cloud: &Cloud, call: &Call, ids: &[String]) -> Reply {
+    let instances: Vec<(&str, &Instance)> = ids.iter().filter_map(|id| cloud.ec2.instances.entry(id)).collect();
     let id = instances.first().map_or("", |(_, instance)| instance.reservation.as_str());
-    document(call, |xml| write_reservation(xml, world, id, &instances))
+    document(call, |xml| write_reservation(xml, cloud, id, &instances))
 }
 
-fn write_reservation(xml: &mut Xml, world: &World, id: &str, instances: &[(&str, &Instance)]) {
-    xml.text("reservationId", id).text("ownerId", &world.account).element("groupSet", |_| {}).list(
+fn write_reservation(xml: &mut Xml, cloud: &Cloud, id: &str, instances: &[(&str, &Instance)]) {
+    xml.text("reservationId", id).text("ownerId", &cloud.account).element("groupSet", |_| {}).list(
         "instancesSet",
         "item",
         instances,
-        |xml, (id, instance)| write(xml, world, id, instance),
+        |xml, (id, instance)| write(xml, cloud, id, instance),
     );
 }
 
-fn write(xml: &mut Xml, world: &World, id: &str, instance: &Instance) {
+fn write(xml: &mut Xml, cloud: &Cloud, id: &str, instance: &Instance) {
     xml.text("instanceId", id)
         .text("imageId", &instance.image)
         .element("instanceState", |xml| {
@@ -207,24 +207,24 @@ fn write(xml: &mut Xml, world: &World, id: &str, instance: &Instance) {
             .text("instanceMetadataTags", &options.tags);
     });
     if instance.state != InstanceState::Terminated {
-        write_place(xml, world, instance);
+        write_place(xml, cloud, instance);
     }
     tag::write(xml, &instance.tags);
 }
 
 /// Writes what an instance has only until it is terminated.
-fn write_place(xml: &mut Xml, world: &World, instance: &Instance) {
+fn write_place(xml: &mut Xml, cloud: &Cloud, instance: &Instance) {
     xml.text("vpcId", &instance.vpc).text("subnetId", &instance.subnet).plain("sourceDestCheck", true);
-    if let Some((id, primary)) = interfaces(instance, world).next() {
+    if let Some((id, primary)) = interfaces(instance, cloud).next() {
         xml.plain("privateIpAddress", primary.primary);
-        if let Some(public) = elastic_ip::public_of(world, id, primary.primary) {
+        if let Some(public) = elastic_ip::public_of(cloud, id, primary.primary) {
             xml.plain("ipAddress", public);
         }
         super::interface::write_name(xml, &instance.region, primary.primary);
-        group_set(xml, world, &primary.groups);
+        group_set(xml, cloud, &primary.groups);
     }
     xml.list("blockDeviceMapping", "item", &instance.volumes, |xml, (device, volume)| {
-        let row = world.ec2.volumes.get(volume);
+        let row = cloud.ec2.volumes.get(volume);
         xml.text("deviceName", device).element("ebs", |xml| {
             xml.text("volumeId", volume)
                 .text("status", "attached")
@@ -232,22 +232,22 @@ fn write_place(xml: &mut Xml, world: &World, instance: &Instance) {
                 .plain("deleteOnTermination", row.is_none_or(|row| row.delete_on_termination));
         });
     });
-    xml.list("networkInterfaceSet", "item", interfaces(instance, world), |xml, (id, interface)| {
-        write_interface(xml, world, id, interface);
+    xml.list("networkInterfaceSet", "item", interfaces(instance, cloud), |xml, (id, interface)| {
+        write_interface(xml, cloud, id, interface);
     });
 }
 
-fn write_interface(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
+fn write_interface(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
     xml.text("networkInterfaceId", id)
         .text("subnetId", &interface.subnet)
         .text("vpcId", &interface.vpc)
         .text("description", &interface.description)
-        .text("ownerId", &world.account)
+        .text("ownerId", &cloud.account)
         .text("status", "in-use")
         .plain("macAddress", super::interface::mac(id))
         .text("interfaceType", &interface.kind)
         .plain("sourceDestCheck", true);
-    group_set(xml, world, &interface.groups);
+    group_set(xml, cloud, &interface.groups);
     if let Some(attachment) = &interface.attachment {
         xml.element("attachment", |xml| {
             xml.text("attachmentId", &attachment.id)
@@ -262,6 +262,6 @@ fn write_interface(xml: &mut Xml, world: &World, id: &str, interface: &Interface
         });
     }
     write_tracking(xml, interface);
-    write_addresses(xml, world, id, interface);
+    write_addresses(xml, cloud, id, interface);
     xml.element("ipv6AddressesSet", |_| {});
 }

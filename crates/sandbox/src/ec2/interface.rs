@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
     xml::Xml,
 };
 
@@ -49,7 +49,7 @@ impl Row for Interface {
     ];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         let attachment = self.attachment.as_ref();
         match filter {
             "subnet-id" => text(&self.subnet),
@@ -60,7 +60,7 @@ impl Row for Interface {
             "description" => text(&self.description),
             "interface-type" => text(&self.kind),
             "mac-address" => shown(mac(id)),
-            "owner-id" => text(&world.account),
+            "owner-id" => text(&cloud.account),
             "private-ip-address" => shown(self.primary),
             "addresses.private-ip-address" => {
                 std::iter::once(&self.primary).chain(&self.secondary.0).flat_map(shown).collect()
@@ -109,24 +109,24 @@ pub(super) fn write_name(xml: &mut Xml, region: &str, address: Ipv4Addr) {
 }
 
 /// Writes the groups of an interface.
-pub(super) fn group_set(xml: &mut Xml, world: &World, groups: &[String]) {
+pub(super) fn group_set(xml: &mut Xml, cloud: &Cloud, groups: &[String]) {
     xml.list("groupSet", "item", groups, |xml, id| {
-        let name = world.ec2.groups.get(id).map(|group| group.name.as_str());
+        let name = cloud.ec2.groups.get(id).map(|group| group.name.as_str());
         xml.text("groupId", id).optional("groupName", name);
     });
 }
 
 /// Writes all addresses of an interface.
-pub(super) fn write_addresses(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
+pub(super) fn write_addresses(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
     xml.plain("privateIpAddress", interface.primary);
     write_name(xml, &interface.region, interface.primary);
-    elastic_ip::write_association(xml, world, id, interface.primary);
+    elastic_ip::write_association(xml, cloud, id, interface.primary);
     let addresses =
         std::iter::once((true, interface.primary)).chain(interface.secondary.0.iter().map(|address| (false, *address)));
     xml.list("privateIpAddressesSet", "item", addresses, |xml, (is_primary, address)| {
         xml.plain("primary", is_primary).plain("privateIpAddress", address);
         write_name(xml, &interface.region, address);
-        elastic_ip::write_association(xml, world, id, address);
+        elastic_ip::write_association(xml, cloud, id, address);
     });
     if !interface.prefixes.0.is_empty() {
         xml.list("ipv4PrefixSet", "item", &interface.prefixes.0, |xml, prefix| {
@@ -148,33 +148,33 @@ pub(super) fn write_tracking(xml: &mut Xml, interface: &Interface) {
     });
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, next) = select::select(world, call, &world.ec2.interfaces, THOUSAND)?;
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(cloud, call, &cloud.ec2.interfaces, THOUSAND)?;
     Ok(document(call, |xml| {
-        xml.list("networkInterfaceSet", "item", page, |xml, (id, interface)| write(xml, world, id, interface));
+        xml.list("networkInterfaceSet", "item", page, |xml, (id, interface)| write(xml, cloud, id, interface));
         xml.optional("nextToken", next);
     }))
 }
 
-fn write(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
+fn write(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
     let is_nat = interface.kind == "nat_gateway";
     xml.text("networkInterfaceId", id)
         .text("subnetId", &interface.subnet)
         .text("vpcId", &interface.vpc)
         .text("availabilityZone", &interface.zone)
         .text("description", &interface.description)
-        .text("ownerId", &world.account)
+        .text("ownerId", &cloud.account)
         .plain("requesterManaged", is_nat)
         .text("status", status(interface))
         .plain("macAddress", mac(id))
         .text("interfaceType", &interface.kind)
         .plain("sourceDestCheck", !is_nat);
-    group_set(xml, world, &interface.groups);
+    group_set(xml, cloud, &interface.groups);
     if let Some(attachment) = &interface.attachment {
         xml.element("attachment", |xml| {
             xml.text("attachmentId", &attachment.id)
                 .text("instanceId", &attachment.instance)
-                .text("instanceOwnerId", &world.account)
+                .text("instanceOwnerId", &cloud.account)
                 .plain("deviceIndex", attachment.device)
                 .plain("networkCardIndex", attachment.card)
                 .text("status", "attached")
@@ -186,22 +186,22 @@ fn write(xml: &mut Xml, world: &World, id: &str, interface: &Interface) {
         });
     }
     write_tracking(xml, interface);
-    write_addresses(xml, world, id, interface);
+    write_addresses(xml, cloud, id, interface);
     xml.element("ipv6AddressesSet", |_| {});
     tag::write(xml, &interface.tags);
 }
 
 /// How many IPv4 addresses and prefixes an interface can have, from its instance's type.
-fn most_addresses(world: &World, interface: &Interface) -> usize {
-    let instance = interface.attachment.as_ref().and_then(|attachment| world.ec2.instances.get(&attachment.instance));
+fn most_addresses(cloud: &Cloud, interface: &Interface) -> usize {
+    let instance = interface.attachment.as_ref().and_then(|attachment| cloud.ec2.instances.get(&attachment.instance));
     let instance_type = instance.and_then(|instance| trunnion_catalog::instance_type(&instance.kind));
     instance_type.map_or(50, |kind| usize::try_from(kind.ipv4_per_interface).unwrap_or(usize::MAX))
 }
 
-pub(super) fn assign(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn assign(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("NetworkInterfaceId")?;
-    let interface = find(&world.ec2.interfaces, &call.region, id)?;
+    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
     let mut named = Vec::new();
     for text in params.list("PrivateIpAddress") {
         named.push(parse(text)?);
@@ -214,12 +214,12 @@ pub(super) fn assign(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         return Err(Fault::new("InvalidParameterCombination", message));
     }
     let have = 1 + interface.secondary.0.len() + interface.prefixes.0.len();
-    if have + asked.iter().sum::<usize>() > most_addresses(world, interface) {
+    if have + asked.iter().sum::<usize>() > most_addresses(cloud, interface) {
         let message = "Number of private addresses will exceed limit.";
         return Err(Fault::new("PrivateIpAddressLimitExceeded", message));
     }
     let subnet = interface.subnet.clone();
-    let mut plan = placement::plan(world, &subnet).ok_or_else(|| placement::exhausted(&subnet))?;
+    let mut plan = placement::plan(cloud, &subnet).ok_or_else(|| placement::exhausted(&subnet))?;
     for address in &named {
         if !plan.take(*address) {
             return Err(Fault::new(
@@ -235,7 +235,7 @@ pub(super) fn assign(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     for _ in 0..prefix_count {
         prefixes.push(plan.next_prefix().ok_or_else(|| placement::exhausted(&subnet))?);
     }
-    let interface = find_mut(&mut world.ec2.interfaces, &call.region, id)?;
+    let interface = find_mut(&mut cloud.ec2.interfaces, &call.region, id)?;
     interface.secondary.0.extend(&named);
     interface.prefixes.0.extend(&prefixes);
     Ok(document(call, |xml| {
@@ -250,10 +250,10 @@ pub(super) fn assign(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     }))
 }
 
-pub(super) fn unassign(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn unassign(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("NetworkInterfaceId")?;
-    let interface = find(&world.ec2.interfaces, &call.region, id)?;
+    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
     let missing = || {
         let message = "Some of the specified addresses are not assigned to the network interface";
         Fault::new("InvalidParameterValue", message)
@@ -270,7 +270,7 @@ pub(super) fn unassign(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         .map(|prefix| parse(prefix.trim_end_matches("/28")))
         .collect::<Result<Vec<_>, _>>()?;
     let (secondary, prefixes) = (drop(&interface.secondary, addresses)?, drop(&interface.prefixes, prefixes)?);
-    let interface = find_mut(&mut world.ec2.interfaces, &call.region, id)?;
+    let interface = find_mut(&mut cloud.ec2.interfaces, &call.region, id)?;
     interface.secondary = secondary;
     interface.prefixes = prefixes;
     Ok(done(call))
@@ -300,7 +300,7 @@ impl Row for Volume {
     ];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "attachment.instance-id" => self.instance.iter().map(Cow::from).collect(),
             "attachment.device" => text(&self.device),
@@ -315,8 +315,8 @@ impl Row for Volume {
     }
 }
 
-pub(super) fn describe_volumes(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, next) = select::select(world, call, &world.ec2.volumes, THOUSAND)?;
+pub(super) fn describe_volumes(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(cloud, call, &cloud.ec2.volumes, THOUSAND)?;
     Ok(document(call, |xml| {
         xml.list("volumeSet", "item", page, |xml, (id, volume)| write_volume(xml, id, volume));
         xml.optional("nextToken", next);

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     json::hex,
     query::Params,
-    world::World,
 };
 
 /// Parameters of `RunInstances` that are not part of launch templates.
@@ -38,53 +38,53 @@ pub(super) fn digest(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
-pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
-    if let Some(ids) = template::earlier(world, call)? {
-        return again(world, call, &ids);
+    if let Some(ids) = template::earlier(cloud, call)? {
+        return again(cloud, call, &ids);
     }
     let (least, most) = counts(&params)?;
     let request = launch_data::read(&params, "", BESIDES)?;
-    let base = from_template(world, call, &params)?;
+    let base = from_template(cloud, call, &params)?;
     let data = base.as_ref().map_or_else(|| request.clone(), |base| launch_data::merge(base, &request));
     let tags = launch_spec::tags(base.as_ref(), &request)?;
-    let spec = launch_spec::read(world, call, &data, tags)?;
+    let spec = launch_spec::read(cloud, call, &data, tags)?;
     if most > 1 && spec.interfaces.iter().any(|interface| interface.primary.is_some()) {
         let message = "A private IP address can be specified for one instance only";
         return Err(Fault::new("InvalidParameterCombination", message));
     }
-    if spec.spot && !world.iam.has_service_role(SPOT_ROLE) {
+    if spec.spot && !cloud.iam.has_service_role(SPOT_ROLE) {
         // AWS creates the role with the first spot instance of an account (Amazon EC2 user guide, "Service-linked role
         // for Spot Instance requests", read November 2026).
-        if !world.makes_service_roles {
+        if !cloud.makes_service_roles {
             return Err(Fault::new(
                 "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
                 "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances.",
             )
             .with_status(403));
         }
-        crate::iam::make_service_role(world, SPOT_ROLE, "spot.amazonaws.com", call.now);
+        crate::iam::make_service_role(cloud, SPOT_ROLE, "spot.amazonaws.com", call.now);
     }
-    let placed = place(world, &spec.interfaces, least, most)?;
+    let placed = place(cloud, &spec.interfaces, least, most)?;
 
     let user_data = spec.user_data.as_ref().map(|text| (digest(text), text));
     if let Some((key, text)) = &user_data
-        && world.ec2.user_data.get(key).is_none()
+        && cloud.ec2.user_data.get(key).is_none()
     {
-        world.ec2.user_data.insert(key.clone(), (*text).clone());
+        cloud.ec2.user_data.insert(key.clone(), (*text).clone());
     }
-    let reservation = world.new_id("r-");
+    let reservation = cloud.new_id("r-");
     let mut ids = Vec::with_capacity(placed.len());
     for (launch_index, placed) in (0..).zip(placed) {
-        let id = world.new_id(Instance::PREFIX);
+        let id = cloud.new_id(Instance::PREFIX);
         let interfaces = spec
             .interfaces
             .iter()
             .zip(placed)
-            .map(|(interface, placed)| plug_in(world, call, &spec, &id, interface, placed))
+            .map(|(interface, placed)| plug_in(cloud, call, &spec, &id, interface, placed))
             .collect();
         let volumes =
-            spec.devices.iter().map(|device| (device.name.clone(), attach(world, call, &spec, &id, device))).collect();
+            spec.devices.iter().map(|device| (device.name.clone(), attach(cloud, call, &spec, &id, device))).collect();
         let instance = Instance {
             region: call.region.clone(),
             created: call.now,
@@ -113,18 +113,18 @@ pub(super) fn run(world: &mut World, call: &Call) -> Result<Reply, Fault> {
             ends_after_launch: spec.ends_after_launch,
             tags: spec.instance_tags.clone(),
         };
-        world.ec2.instances.insert(id.clone(), instance);
+        cloud.ec2.instances.insert(id.clone(), instance);
         ids.push(id);
     }
-    template::remember(world, call, ids.clone());
-    Ok(instance_view::reservation(world, call, &ids))
+    template::remember(cloud, call, ids.clone());
+    Ok(instance_view::reservation(cloud, call, &ids))
 }
 
 /// The answer to a repeated call with the same client token.
-fn again(world: &World, call: &Call, ids: &[String]) -> Result<Reply, Fault> {
+fn again(cloud: &Cloud, call: &Call, ids: &[String]) -> Result<Reply, Fault> {
     let is_gone =
         |id: &String| {
-            world.ec2.instances.get(id).is_none_or(|instance| {
+            cloud.ec2.instances.get(id).is_none_or(|instance| {
                 matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated)
             })
         };
@@ -134,7 +134,7 @@ fn again(world: &World, call: &Call, ids: &[String]) -> Result<Reply, Fault> {
             "The instance that was launched with this client token has been terminated.",
         ));
     }
-    Ok(instance_view::reservation(world, call, ids))
+    Ok(instance_view::reservation(cloud, call, ids))
 }
 
 fn counts(params: &Params<'_>) -> Result<(u32, u32), Fault> {
@@ -154,27 +154,27 @@ fn counts(params: &Params<'_>) -> Result<(u32, u32), Fault> {
     Ok((least, most))
 }
 
-fn from_template(world: &World, call: &Call, params: &Params<'_>) -> Result<Option<Flat>, Fault> {
+fn from_template(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Option<Flat>, Fault> {
     if !params.has("LaunchTemplate") {
         return Ok(None);
     }
     let template = params.under("LaunchTemplate");
-    let id = template::named(world, call, &template)?;
-    let version = template_version::version(world, call, &id, template.get("Version"))?;
+    let id = template::named(cloud, call, &template)?;
+    let version = template_version::version(cloud, call, &id, template.get("Version"))?;
     Ok(Some(version.data.clone()))
 }
 
 fn plug_in(
-    world: &mut World,
+    cloud: &mut Cloud,
     call: &Call,
     spec: &Spec,
     instance: &str,
     interface: &InterfaceSpec,
     placed: Placed,
 ) -> String {
-    let id = world.new_id(Interface::PREFIX);
+    let id = cloud.new_id(Interface::PREFIX);
     let attachment = Attachment {
-        id: world.new_id("eni-attach-"),
+        id: cloud.new_id("eni-attach-"),
         instance: instance.to_owned(),
         card: interface.card,
         device: interface.device,
@@ -197,12 +197,12 @@ fn plug_in(
         tracking: interface.tracking,
         tags: spec.interface_tags.clone(),
     };
-    world.ec2.interfaces.insert(id.clone(), row);
+    cloud.ec2.interfaces.insert(id.clone(), row);
     id
 }
 
-fn attach(world: &mut World, call: &Call, spec: &Spec, instance: &str, device: &DeviceSpec) -> String {
-    let id = world.new_id(Volume::PREFIX);
+fn attach(cloud: &mut Cloud, call: &Call, spec: &Spec, instance: &str, device: &DeviceSpec) -> String {
+    let id = cloud.new_id(Volume::PREFIX);
     let is_gp3 = device.kind == "gp3";
     let row = Volume {
         region: call.region.clone(),
@@ -219,6 +219,6 @@ fn attach(world: &mut World, call: &Call, spec: &Spec, instance: &str, device: &
         snapshot: device.snapshot.clone(),
         tags: spec.volume_tags.clone(),
     };
-    world.ec2.volumes.insert(id.clone(), row);
+    cloud.ec2.volumes.insert(id.clone(), row);
     id
 }

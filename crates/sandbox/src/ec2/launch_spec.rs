@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     call::{Call, Fault},
+    cloud::Cloud,
     query::Params,
-    world::World,
 };
 
 /// AWS's default quota.
@@ -81,13 +81,13 @@ pub(super) struct DeviceSpec {
 
 /// Reads launch data. `call` has the parameters that only `RunInstances` has: a subnet and an address for the only
 /// interface. `tags` are those of the template, overridden by those of the request, by resource type.
-pub(super) fn read(world: &World, call: &Call, data: &Flat, tags: BTreeMap<String, Tags>) -> Result<Spec, Fault> {
+pub(super) fn read(cloud: &Cloud, call: &Call, data: &Flat, tags: BTreeMap<String, Tags>) -> Result<Spec, Fault> {
     let params = Params::new(data);
     let name = params.require("InstanceType")?;
     let instance_type = trunnion_catalog::instance_type(name)
         .ok_or_else(|| invalid(format!("Invalid value '{name}' for InstanceType.")))?;
     let image_id = params.require("ImageId")?;
-    let image = find(&world.ec2.images, &call.region, image_id)?;
+    let image = find(&cloud.ec2.images, &call.region, image_id)?;
     let architecture = instance_type.architecture.as_str();
     if image.architecture != architecture {
         return Err(invalid(format!(
@@ -100,18 +100,18 @@ pub(super) fn read(world: &World, call: &Call, data: &Flat, tags: BTreeMap<Strin
         let message = format!("The key pair '{key}' does not exist");
         return Err(Fault::new("InvalidKeyPair.NotFound", message));
     }
-    let interfaces = interfaces(world, call, &params)?;
+    let interfaces = interfaces(cloud, call, &params)?;
     check_cards(instance_type, &interfaces)?;
     let ends_after_launch = ends_after_launch(instance_type, &interfaces);
-    let (vpc, zone) = one_place(world, call, &params, &interfaces)?;
-    check_groups(world, call, &vpc, &interfaces)?;
+    let (vpc, zone) = one_place(cloud, call, &params, &interfaces)?;
+    check_groups(cloud, call, &vpc, &interfaces)?;
     let mut tags = tags;
     let mut tags_of = |kind: &str| tags.remove(kind).unwrap_or_default();
     Ok(Spec {
         instance_type,
         image: image_id.to_owned(),
         root_device: image.root_device.clone(),
-        profile: profile(world, call, &params)?,
+        profile: profile(cloud, call, &params)?,
         vpc,
         zone,
         interfaces,
@@ -152,7 +152,7 @@ pub(super) fn tags(template: Option<&Flat>, request: &Flat) -> Result<BTreeMap<S
 }
 
 /// A profile that IAM created very recently is treated like one that does not exist.
-fn profile(world: &World, call: &Call, params: &Params<'_>) -> Result<Option<(String, String)>, Fault> {
+fn profile(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Option<(String, String)>, Fault> {
     let (member, wanted) = match (params.get("IamInstanceProfile.Arn"), params.get("IamInstanceProfile.Name")) {
         (Some(_), Some(_)) => {
             return Err(combination("The parameter 'iamInstanceProfile.name' may not be used with its arn"));
@@ -161,10 +161,10 @@ fn profile(world: &World, call: &Call, params: &Params<'_>) -> Result<Option<(St
         (None, Some(name)) => ("name", name),
         (None, None) => return Ok(None),
     };
-    let known = world
+    let known = cloud
         .iam
         .instance_profile(wanted)
-        .filter(|profile| world.visible(profile.created, call.now) && (member == "arn") == (profile.arn == wanted));
+        .filter(|profile| cloud.visible(profile.created, call.now) && (member == "arn") == (profile.arn == wanted));
     let Some(profile) = known else {
         let what = if member == "arn" { "ARN" } else { "name" };
         return Err(invalid(format!(
@@ -178,7 +178,7 @@ fn profile(world: &World, call: &Call, params: &Params<'_>) -> Result<Option<(St
     Ok(Some((profile.arn.clone(), profile.id.clone())))
 }
 
-fn interfaces(world: &World, call: &Call, params: &Params<'_>) -> Result<Vec<InterfaceSpec>, Fault> {
+fn interfaces(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Vec<InterfaceSpec>, Fault> {
     let request = call.params();
     let groups: Vec<&str> = params.list("SecurityGroupId");
     let names: Vec<&str> = params.list("SecurityGroup");
@@ -187,15 +187,15 @@ fn interfaces(world: &World, call: &Call, params: &Params<'_>) -> Result<Vec<Int
     if items.is_empty() {
         let subnet = match request.get("SubnetId") {
             Some(subnet) => subnet.to_owned(),
-            None => default_subnet(world, call, zone)?,
+            None => default_subnet(cloud, call, zone)?,
         };
-        let vpc = &find(&world.ec2.subnets, &call.region, &subnet)?.vpc;
+        let vpc = &find(&cloud.ec2.subnets, &call.region, &subnet)?.vpc;
         let mut members: Vec<String> = groups.into_iter().map(str::to_owned).collect();
         for name in names {
-            members.push(by_name(world, vpc, name)?);
+            members.push(by_name(cloud, vpc, name)?);
         }
         if members.is_empty() {
-            members.push(by_name(world, vpc, "default")?);
+            members.push(by_name(cloud, vpc, "default")?);
         }
         let primary = request.get("PrivateIpAddress").map(address).transpose()?;
         return Ok(vec![InterfaceSpec {
@@ -233,13 +233,13 @@ fn interfaces(world: &World, call: &Call, params: &Params<'_>) -> Result<Vec<Int
                  interfaces.",
             ));
         }
-        interfaces.push(interface(world, call, item, zone)?);
+        interfaces.push(interface(cloud, call, item, zone)?);
     }
     interfaces.sort_by_key(|interface| (interface.card, interface.device));
     Ok(interfaces)
 }
 
-fn interface(world: &World, call: &Call, item: &Params<'_>, zone: Option<&str>) -> Result<InterfaceSpec, Fault> {
+fn interface(cloud: &Cloud, call: &Call, item: &Params<'_>, zone: Option<&str>) -> Result<InterfaceSpec, Fault> {
     if item.get("NetworkInterfaceId").is_some() {
         let message = "Launching with an interface that exists is not served here.";
         return Err(Fault::new("UnsupportedOperation", message));
@@ -248,12 +248,12 @@ fn interface(world: &World, call: &Call, item: &Params<'_>, zone: Option<&str>) 
     let device: u32 = device.ok_or_else(|| invalid("Each network interface requires a device index.".to_owned()))?;
     let subnet = match item.get("SubnetId") {
         Some(subnet) => subnet.to_owned(),
-        None => default_subnet(world, call, zone)?,
+        None => default_subnet(cloud, call, zone)?,
     };
-    let row = find(&world.ec2.subnets, &call.region, &subnet)?;
+    let row = find(&cloud.ec2.subnets, &call.region, &subnet)?;
     let mut groups: Vec<String> = item.list("SecurityGroupId").into_iter().map(str::to_owned).collect();
     if groups.is_empty() {
-        groups.push(by_name(world, &row.vpc, "default")?);
+        groups.push(by_name(cloud, &row.vpc, "default")?);
     }
     let mut primary = item.get("PrivateIpAddress").map(address).transpose()?;
     let mut secondary = Vec::new();
@@ -308,8 +308,8 @@ fn address(text: &str) -> Result<Ipv4Addr, Fault> {
         .map_err(|_| invalid(format!("Value ({text}) for parameter privateIpAddress is invalid. Invalid IPv4 address")))
 }
 
-fn default_subnet(world: &World, call: &Call, zone: Option<&str>) -> Result<String, Fault> {
-    let mut subnets = world.ec2.subnets.iter();
+fn default_subnet(cloud: &Cloud, call: &Call, zone: Option<&str>) -> Result<String, Fault> {
+    let mut subnets = cloud.ec2.subnets.iter();
     subnets
         .find(|(_, subnet)| {
             subnet.is_default && subnet.region == call.region && zone.is_none_or(|zone| subnet.zone == zone)
@@ -367,14 +367,14 @@ fn ends_after_launch(instance_type: &InstanceType, interfaces: &[InterfaceSpec])
 
 /// The VPC and the zone of all interfaces.
 fn one_place(
-    world: &World,
+    cloud: &Cloud,
     call: &Call,
     params: &Params<'_>,
     interfaces: &[InterfaceSpec],
 ) -> Result<(String, String), Fault> {
     let mut place = None;
     for interface in interfaces {
-        let subnet = find(&world.ec2.subnets, &call.region, &interface.subnet)?;
+        let subnet = find(&cloud.ec2.subnets, &call.region, &interface.subnet)?;
         let here = (subnet.vpc.clone(), subnet.zone.clone());
         match &place {
             Some(other) if *other != here => {
@@ -390,14 +390,14 @@ fn one_place(
     Ok(place)
 }
 
-fn check_groups(world: &World, call: &Call, vpc: &str, interfaces: &[InterfaceSpec]) -> Result<(), Fault> {
+fn check_groups(cloud: &Cloud, call: &Call, vpc: &str, interfaces: &[InterfaceSpec]) -> Result<(), Fault> {
     for interface in interfaces {
         if interface.groups.len() > MOST_GROUPS {
             let message = "The maximum number of security groups per interface has been reached.";
             return Err(Fault::new("SecurityGroupsPerInterfaceLimitExceeded", message));
         }
         for id in &interface.groups {
-            if find(&world.ec2.groups, &call.region, id)?.vpc != vpc {
+            if find(&cloud.ec2.groups, &call.region, id)?.vpc != vpc {
                 let message = format!("The security group '{id}' does not exist in VPC '{vpc}'");
                 return Err(Fault::new("InvalidGroup.NotFound", message));
             }

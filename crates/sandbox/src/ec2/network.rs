@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply, arn_of},
-    world::{World, id_of},
+    cloud::{Cloud, id_of},
     xml::Xml,
 };
 
@@ -27,28 +27,28 @@ impl Row for Vpc {
         &["vpc-id", "cidr", "cidr-block", "cidrBlock", "is-default", "isDefault", "state", "owner-id"];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "vpc-id" => text(id),
             "is-default" | "isDefault" => shown(self.is_default),
             "state" => text("available"),
-            "owner-id" => text(&world.account),
+            "owner-id" => text(&cloud.account),
             _ => shown(self.cidr),
         }
     }
 }
 
-pub(super) fn describe_vpcs(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, next) = select::select(world, call, &world.ec2.vpcs, THOUSAND)?;
+pub(super) fn describe_vpcs(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(cloud, call, &cloud.ec2.vpcs, THOUSAND)?;
     Ok(document(call, |xml| {
-        xml.list("vpcSet", "item", page, |xml, (id, vpc)| write_vpc(xml, world, id, vpc));
+        xml.list("vpcSet", "item", page, |xml, (id, vpc)| write_vpc(xml, cloud, id, vpc));
         xml.optional("nextToken", next);
     }))
 }
 
-fn write_vpc(xml: &mut Xml, world: &World, id: &str, vpc: &Vpc) {
+fn write_vpc(xml: &mut Xml, cloud: &Cloud, id: &str, vpc: &Vpc) {
     xml.text("vpcId", id)
-        .text("ownerId", &world.account)
+        .text("ownerId", &cloud.account)
         .text("state", "available")
         .plain("cidrBlock", vpc.cidr)
         .list("cidrBlockAssociationSet", "item", [vpc.cidr], |xml, cidr| {
@@ -74,7 +74,7 @@ fn write_vpc(xml: &mut Xml, world: &World, id: &str, vpc: &Vpc) {
     tag::write(xml, &vpc.tags);
 }
 
-pub(super) fn create_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create_vpc(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let text = params.require("CidrBlock")?;
     let cidr = block(text)?;
@@ -91,24 +91,24 @@ pub(super) fn create_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault>
         tags: tag::of_created::<Vpc>(&params)?,
     };
     let with_ipv6 = params.bool("AmazonProvidedIpv6CidrBlock")? == Some(true);
-    let id = world.new_id(Vpc::PREFIX);
+    let id = cloud.new_id(Vpc::PREFIX);
     let vpc = Vpc { ipv6: with_ipv6.then(|| ipv6_block(&id)), ..vpc };
     let reply = document(call, |xml| {
-        xml.element("vpc", |xml| write_vpc(xml, world, &id, &vpc));
+        xml.element("vpc", |xml| write_vpc(xml, cloud, &id, &vpc));
     });
-    world.ec2.vpcs.insert(id.clone(), vpc);
+    cloud.ec2.vpcs.insert(id.clone(), vpc);
     let table = RouteTable {
         region: call.region.clone(),
         created: call.now,
         vpc: id.clone(),
-        main_association: Some(world.new_id("rtbassoc-")),
+        main_association: Some(cloud.new_id("rtbassoc-")),
         routes: std::collections::BTreeMap::new(),
         associations: std::collections::BTreeMap::new(),
         tags: Tags::new(),
     };
-    let table_id = world.new_id(RouteTable::PREFIX);
-    world.ec2.route_tables.insert(table_id, table);
-    region::default_group(world, &call.region, &id, call.now);
+    let table_id = cloud.new_id(RouteTable::PREFIX);
+    cloud.ec2.route_tables.insert(table_id, table);
+    region::default_group(cloud, &call.region, &id, call.now);
     Ok(reply)
 }
 
@@ -119,14 +119,14 @@ fn ipv6_block(vpc: &str) -> String {
     format!("2001:db8:{}:1a00::/56", if digits.is_empty() { "0" } else { digits })
 }
 
-pub(super) fn associate_block(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn associate_block(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("VpcId")?;
     if params.bool("AmazonProvidedIpv6CidrBlock")? != Some(true) {
         return Err(Fault::new("UnsupportedOperation", "Only Amazon's own ranges of IPv6 are served here."));
     }
     let block = ipv6_block(id);
-    find_mut(&mut world.ec2.vpcs, &call.region, id)?.ipv6 = Some(block.clone());
+    find_mut(&mut cloud.ec2.vpcs, &call.region, id)?.ipv6 = Some(block.clone());
     Ok(document(call, |xml| {
         xml.text("vpcId", id).element("ipv6CidrBlockAssociation", |xml| {
             xml.text("ipv6CidrBlock", &block).element("ipv6CidrBlockState", |xml| {
@@ -137,11 +137,11 @@ pub(super) fn associate_block(world: &mut World, call: &Call) -> Result<Reply, F
 }
 
 /// A VPC can be deleted once only its main route table and its default group are left; they are deleted with it.
-pub(super) fn delete_vpc(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn delete_vpc(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("VpcId")?;
-    find(&world.ec2.vpcs, &call.region, id)?;
-    let state = &mut world.ec2;
+    find(&cloud.ec2.vpcs, &call.region, id)?;
+    let state = &mut cloud.ec2;
     let is_empty = !state.subnets.values().any(|subnet| subnet.vpc == id)
         && !state.internet_gateways.values().any(|gateway| gateway.vpc == id)
         && !state.route_tables.values().any(|table| table.vpc == id && table.main_association.is_none())
@@ -190,7 +190,7 @@ impl Row for Subnet {
     ];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "subnet-id" => text(id),
             "vpc-id" => text(&self.vpc),
@@ -198,38 +198,38 @@ impl Row for Subnet {
             "availability-zone-id" | "availabilityZoneId" => shown(region::zone_id(&self.zone)),
             "default-for-az" | "defaultForAz" | "map-public-ip-on-launch" => shown(self.is_default),
             "state" => text("available"),
-            "owner-id" => text(&world.account),
+            "owner-id" => text(&cloud.account),
             _ => shown(self.cidr),
         }
     }
 }
 
 /// How many addresses of each subnet are in use, without the five that AWS reserves.
-fn used_addresses(world: &World) -> HashMap<&str, usize> {
+fn used_addresses(cloud: &Cloud) -> HashMap<&str, usize> {
     let mut used: HashMap<&str, usize> = HashMap::new();
-    for interface in world.ec2.interfaces.values() {
+    for interface in cloud.ec2.interfaces.values() {
         *used.entry(&interface.subnet).or_default() +=
             1 + interface.secondary.0.len() + PREFIX_SIZE * interface.prefixes.0.len();
     }
     used
 }
 
-pub(super) fn describe_subnets(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, next) = select::select(world, call, &world.ec2.subnets, THOUSAND)?;
-    let used = used_addresses(world);
+pub(super) fn describe_subnets(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(cloud, call, &cloud.ec2.subnets, THOUSAND)?;
+    let used = used_addresses(cloud);
     Ok(document(call, |xml| {
         xml.list("subnetSet", "item", page, |xml, (id, subnet)| {
-            write_subnet(xml, world, id, subnet, used.get(id).copied().unwrap_or_default());
+            write_subnet(xml, cloud, id, subnet, used.get(id).copied().unwrap_or_default());
         });
         xml.optional("nextToken", next);
     }))
 }
 
-fn write_subnet(xml: &mut Xml, world: &World, id: &str, subnet: &Subnet, used: usize) {
+fn write_subnet(xml: &mut Xml, cloud: &Cloud, id: &str, subnet: &Subnet, used: usize) {
     xml.text("subnetId", id)
-        .text("subnetArn", format!("{}:ec2:{}:{}:subnet/{id}", arn_of(&subnet.region), subnet.region, world.account))
+        .text("subnetArn", format!("{}:ec2:{}:{}:subnet/{id}", arn_of(&subnet.region), subnet.region, cloud.account))
         .text("state", "available")
-        .text("ownerId", &world.account)
+        .text("ownerId", &cloud.account)
         .text("vpcId", &subnet.vpc)
         .plain("cidrBlock", subnet.cidr)
         .element("ipv6CidrBlockAssociationSet", |_| {})
@@ -242,16 +242,16 @@ fn write_subnet(xml: &mut Xml, world: &World, id: &str, subnet: &Subnet, used: u
     tag::write(xml, &subnet.tags);
 }
 
-pub(super) fn create_subnet(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create_subnet(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let vpc_id = params.require("VpcId")?;
-    let vpc = find(&world.ec2.vpcs, &call.region, vpc_id)?;
+    let vpc = find(&cloud.ec2.vpcs, &call.region, vpc_id)?;
     let text = params.require("CidrBlock")?;
     let cidr = block(text)?;
     if !(16..=28).contains(&cidr.prefix()) || !vpc.cidr.contains(cidr) {
         return Err(Fault::new("InvalidSubnet.Range", format!("The CIDR '{text}' is invalid.")));
     }
-    if world.ec2.subnets.values().any(|subnet| subnet.vpc == vpc_id && subnet.cidr.overlaps(cidr)) {
+    if cloud.ec2.subnets.values().any(|subnet| subnet.vpc == vpc_id && subnet.cidr.overlaps(cidr)) {
         let message = format!("The CIDR '{text}' conflicts with another subnet");
         return Err(Fault::new("InvalidSubnet.Conflict", message));
     }
@@ -272,23 +272,23 @@ pub(super) fn create_subnet(world: &mut World, call: &Call) -> Result<Reply, Fau
         is_default: false,
         tags: tag::of_created::<Subnet>(&params)?,
     };
-    let id = world.new_id(Subnet::PREFIX);
+    let id = cloud.new_id(Subnet::PREFIX);
     let reply = document(call, |xml| {
-        xml.element("subnet", |xml| write_subnet(xml, world, &id, &subnet, 0));
+        xml.element("subnet", |xml| write_subnet(xml, cloud, &id, &subnet, 0));
     });
-    world.ec2.subnets.insert(id, subnet);
+    cloud.ec2.subnets.insert(id, subnet);
     Ok(reply)
 }
 
-pub(super) fn delete_subnet(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn delete_subnet(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("SubnetId")?;
-    find(&world.ec2.subnets, &call.region, id)?;
-    let has_tasks = world.ecs.uses_network(id, call.now, world.pace());
-    if has_tasks || world.ec2.interfaces.values().any(|interface| interface.subnet == id) {
+    find(&cloud.ec2.subnets, &call.region, id)?;
+    let has_tasks = cloud.ecs.uses_network(id, call.now, cloud.pace());
+    if has_tasks || cloud.ec2.interfaces.values().any(|interface| interface.subnet == id) {
         return Err(dependency("subnet", id));
     }
-    let state = &mut world.ec2;
+    let state = &mut cloud.ec2;
     state.subnets.remove(id);
     let associated: Vec<(String, String)> = state
         .route_tables

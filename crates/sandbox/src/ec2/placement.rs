@@ -6,12 +6,12 @@ use super::{
     address::{Addresses, Plan},
     launch_spec::InterfaceSpec,
 };
-use crate::{call::Fault, world::World};
+use crate::{call::Fault, cloud::Cloud};
 
 /// The addresses of a subnet that its interfaces use.
-pub(super) fn plan(world: &World, subnet: &str) -> Option<Plan> {
-    let mut plan = Plan::new(world.ec2.subnets.get(subnet)?.cidr);
-    for interface in world.ec2.interfaces.values().filter(|interface| interface.subnet == subnet) {
+pub(super) fn plan(cloud: &Cloud, subnet: &str) -> Option<Plan> {
+    let mut plan = Plan::new(cloud.ec2.subnets.get(subnet)?.cidr);
+    for interface in cloud.ec2.interfaces.values().filter(|interface| interface.subnet == subnet) {
         plan.take(interface.primary);
         for address in &interface.secondary.0 {
             plan.take(*address);
@@ -41,7 +41,7 @@ pub(super) struct Placed {
 
 /// Addresses for up to `most` instances with these interfaces; fewer than `least` are an error.
 pub(super) fn place(
-    world: &World,
+    cloud: &Cloud,
     interfaces: &[InterfaceSpec],
     least: u32,
     most: u32,
@@ -49,7 +49,7 @@ pub(super) fn place(
     let mut plans: HashMap<&str, Plan> = HashMap::new();
     for interface in interfaces {
         if !plans.contains_key(interface.subnet.as_str()) {
-            let plan = plan(world, &interface.subnet).ok_or_else(|| exhausted(&interface.subnet))?;
+            let plan = plan(cloud, &interface.subnet).ok_or_else(|| exhausted(&interface.subnet))?;
             plans.insert(&interface.subnet, plan);
         }
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::{World, id_of},
+    cloud::{Cloud, id_of},
 };
 
 /// 2026-01-01T00:00:00Z, the creation time of the initial content.
@@ -51,11 +51,11 @@ pub(super) fn zone_id(zone: &str) -> String {
 }
 
 /// Creates the default network of a region, and Amazon's images. The ids depend only on the region.
-pub fn seed(world: &mut World, region: &str) {
+pub fn seed(cloud: &mut Cloud, region: &str) {
     let created = Timestamp::from_second(BEGINNING).unwrap_or(Timestamp::UNIX_EPOCH);
     let owned = || region.to_owned();
     let Ok(cidr) = "172.31.0.0/16".parse::<Cidr>() else { return };
-    let state = &mut world.ec2;
+    let state = &mut cloud.ec2;
 
     let vpc = id_of(Vpc::PREFIX, region);
     let row =
@@ -91,8 +91,8 @@ pub fn seed(world: &mut World, region: &str) {
         state.subnets.insert(id_of(Subnet::PREFIX, &zone), row);
     }
 
-    default_group(world, region, &vpc, created);
-    dhcp::seed(world, region, created);
+    default_group(cloud, region, &vpc, created);
+    dhcp::seed(cloud, region, created);
 
     for architecture in ["x86_64", "arm64"] {
         let Some(id) = seeded_image(region, architecture) else { continue };
@@ -109,12 +109,12 @@ pub fn seed(world: &mut World, region: &str) {
             snapshot: id_of("snap-", &id),
             tags: Tags::new(),
         };
-        world.ec2.images.insert(id, row);
+        cloud.ec2.images.insert(id, row);
     }
 }
 
 /// Creates a VPC's group `default`: it allows all outgoing traffic, and incoming traffic from the group itself.
-pub(super) fn default_group(world: &mut World, region: &str, vpc: &str, created: Timestamp) {
+pub(super) fn default_group(cloud: &mut Cloud, region: &str, vpc: &str, created: Timestamp) {
     let id = id_of(SecurityGroup::PREFIX, vpc);
     let group = SecurityGroup {
         region: region.to_owned(),
@@ -124,7 +124,7 @@ pub(super) fn default_group(world: &mut World, region: &str, vpc: &str, created:
         description: "default VPC security group".to_owned(),
         tags: Tags::new(),
     };
-    world.ec2.groups.insert(id.clone(), group);
+    cloud.ec2.groups.insert(id.clone(), group);
     let rule = |is_egress, peer| Rule {
         region: region.to_owned(),
         created,
@@ -134,8 +134,8 @@ pub(super) fn default_group(world: &mut World, region: &str, vpc: &str, created:
         description: None,
         tags: Tags::new(),
     };
-    world.ec2.rules.insert(id_of(Rule::PREFIX, &format!("{id} in")), rule(false, Peer::Group(id.clone())));
-    world.ec2.rules.insert(id_of(Rule::PREFIX, &format!("{id} out")), rule(true, Peer::Ipv4("0.0.0.0/0".to_owned())));
+    cloud.ec2.rules.insert(id_of(Rule::PREFIX, &format!("{id} in")), rule(false, Peer::Group(id.clone())));
+    cloud.ec2.rules.insert(id_of(Rule::PREFIX, &format!("{id} out")), rule(true, Peer::Ipv4("0.0.0.0/0".to_owned())));
 }
 
 pub(super) fn describe_zones(call: &Call) -> Result<Reply, Fault> {

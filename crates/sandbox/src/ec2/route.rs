@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
     xml::Xml,
 };
 
@@ -38,14 +38,14 @@ impl Row for RouteTable {
     ];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         let targets = |prefix: &str| {
             let wanted = self.routes.values().filter(|target| target.starts_with(prefix));
             wanted.map(|target| Cow::Borrowed(target.as_str())).collect()
         };
         match filter {
             "vpc-id" => text(&self.vpc),
-            "owner-id" => text(&world.account),
+            "owner-id" => text(&cloud.account),
             "association.main" => {
                 let main = self.main_association.iter().map(|_| "true");
                 main.chain(self.associations.iter().map(|_| "false")).map(Cow::Borrowed).collect()
@@ -55,7 +55,7 @@ impl Row for RouteTable {
                 self.main_association.iter().chain(self.associations.keys()).map(Cow::from).collect()
             }
             "route.destination-cidr-block" => {
-                let local = world.ec2.vpcs.get(&self.vpc).into_iter().flat_map(|vpc| shown(vpc.cidr));
+                let local = cloud.ec2.vpcs.get(&self.vpc).into_iter().flat_map(|vpc| shown(vpc.cidr));
                 self.routes.keys().map(Cow::from).chain(local).collect()
             }
             "route.gateway-id" => {
@@ -80,7 +80,7 @@ impl Row for InternetGateway {
     const FILTERS: &'static [&'static str] = &[];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r World, _: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, _: &str) -> Vec<Cow<'r, str>> {
         text(id)
     }
 }
@@ -95,20 +95,20 @@ impl Row for NatGateway {
     const FILTERS: &'static [&'static str] = &[];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r World, _: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, _: &str) -> Vec<Cow<'r, str>> {
         text(id)
     }
 }
 
-pub(super) fn describe_tables(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, next) = select::select(world, call, &world.ec2.route_tables, THOUSAND)?;
+pub(super) fn describe_tables(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(cloud, call, &cloud.ec2.route_tables, THOUSAND)?;
     Ok(document(call, |xml| {
-        xml.list("routeTableSet", "item", page, |xml, (id, table)| write_table(xml, world, id, table));
+        xml.list("routeTableSet", "item", page, |xml, (id, table)| write_table(xml, cloud, id, table));
         xml.optional("nextToken", next);
     }))
 }
 
-fn write_table(xml: &mut Xml, world: &World, id: &str, table: &RouteTable) {
+fn write_table(xml: &mut Xml, cloud: &Cloud, id: &str, table: &RouteTable) {
     let association = |xml: &mut Xml, association: &str, subnet: Option<&String>| {
         xml.text("routeTableAssociationId", association)
             .text("routeTableId", id)
@@ -120,9 +120,9 @@ fn write_table(xml: &mut Xml, world: &World, id: &str, table: &RouteTable) {
     };
     xml.text("routeTableId", id)
         .text("vpcId", &table.vpc)
-        .text("ownerId", &world.account)
+        .text("ownerId", &cloud.account)
         .element("routeSet", |xml| {
-            if let Some(vpc) = world.ec2.vpcs.get(&table.vpc) {
+            if let Some(vpc) = cloud.ec2.vpcs.get(&table.vpc) {
                 xml.element("item", |xml| {
                     xml.plain("destinationCidrBlock", vpc.cidr)
                         .text("gatewayId", "local")
@@ -160,10 +160,10 @@ fn target_element(target: &str) -> &'static str {
     }
 }
 
-pub(super) fn create_table(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create_table(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let vpc = params.require("VpcId")?;
-    find(&world.ec2.vpcs, &call.region, vpc)?;
+    find(&cloud.ec2.vpcs, &call.region, vpc)?;
     let table = RouteTable {
         region: call.region.clone(),
         created: call.now,
@@ -173,30 +173,30 @@ pub(super) fn create_table(world: &mut World, call: &Call) -> Result<Reply, Faul
         associations: BTreeMap::new(),
         tags: tag::of_created::<RouteTable>(&params)?,
     };
-    let id = world.new_id(RouteTable::PREFIX);
+    let id = cloud.new_id(RouteTable::PREFIX);
     let reply = document(call, |xml| {
-        xml.element("routeTable", |xml| write_table(xml, world, &id, &table));
+        xml.element("routeTable", |xml| write_table(xml, cloud, &id, &table));
     });
-    world.ec2.route_tables.insert(id, table);
+    cloud.ec2.route_tables.insert(id, table);
     Ok(reply)
 }
 
-pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn associate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (table, subnet) = (params.require("RouteTableId")?, params.require("SubnetId")?);
-    let vpc = find(&world.ec2.subnets, &call.region, subnet)?.vpc.clone();
-    if find(&world.ec2.route_tables, &call.region, table)?.vpc != vpc {
+    let vpc = find(&cloud.ec2.subnets, &call.region, subnet)?.vpc.clone();
+    if find(&cloud.ec2.route_tables, &call.region, table)?.vpc != vpc {
         let message = format!("Route table {table} and subnet {subnet} belong to different networks");
         return Err(Fault::new("InvalidParameterValue", message));
     }
-    let taken = world.ec2.route_tables.values().any(|table| table.associations.values().any(|other| other == subnet));
+    let taken = cloud.ec2.route_tables.values().any(|table| table.associations.values().any(|other| other == subnet));
     if taken {
         let message =
             format!("the specified association for route table {table} conflicts with an existing association");
         return Err(Fault::new("Resource.AlreadyAssociated", message));
     }
-    let id = world.new_id("rtbassoc-");
-    let table = find_mut(&mut world.ec2.route_tables, &call.region, table)?;
+    let id = cloud.new_id("rtbassoc-");
+    let table = find_mut(&mut cloud.ec2.route_tables, &call.region, table)?;
     table.associations.insert(id.clone(), subnet.to_owned());
     Ok(document(call, |xml| {
         xml.text("associationId", &id).element("associationState", |xml| {
@@ -205,9 +205,9 @@ pub(super) fn associate(world: &mut World, call: &Call) -> Result<Reply, Fault> 
     }))
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let (table, destination, target) = route(world, call)?;
-    let table_row = find_mut(&mut world.ec2.route_tables, &call.region, &table)?;
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (table, destination, target) = route(cloud, call)?;
+    let table_row = find_mut(&mut cloud.ec2.route_tables, &call.region, &table)?;
     if table_row.routes.get(&destination).is_some_and(|other| *other != target) {
         let message = format!("The route identified by {destination} already exists.");
         return Err(Fault::new("RouteAlreadyExists", message));
@@ -216,9 +216,9 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     Ok(done(call))
 }
 
-pub(super) fn replace(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let (table, destination, target) = route(world, call)?;
-    let table_row = find_mut(&mut world.ec2.route_tables, &call.region, &table)?;
+pub(super) fn replace(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (table, destination, target) = route(cloud, call)?;
+    let table_row = find_mut(&mut cloud.ec2.route_tables, &call.region, &table)?;
     let Some(route) = table_row.routes.get_mut(&destination) else {
         let message = format!("There is no route defined for '{destination}' in the route table.");
         return Err(Fault::new("InvalidParameterValue", message));
@@ -228,7 +228,7 @@ pub(super) fn replace(world: &mut World, call: &Call) -> Result<Reply, Fault> {
 }
 
 /// Route table, destination and target of a call for one route.
-fn route(world: &World, call: &Call) -> Result<(String, String, String), Fault> {
+fn route(cloud: &Cloud, call: &Call) -> Result<(String, String, String), Fault> {
     let params = call.params();
     let destination = params.require("DestinationCidrBlock")?;
     let cidr: super::address::Cidr = destination.parse().map_err(|()| {
@@ -242,34 +242,34 @@ fn route(world: &World, call: &Call) -> Result<(String, String, String), Fault> 
         return Err(Fault::new("InvalidParameterCombination", message));
     };
     if target.starts_with(InternetGateway::PREFIX) {
-        find(&world.ec2.internet_gateways, &call.region, target)?;
+        find(&cloud.ec2.internet_gateways, &call.region, target)?;
     } else if target.starts_with(NatGateway::PREFIX) {
-        find(&world.ec2.nat_gateways, &call.region, target)?;
+        find(&cloud.ec2.nat_gateways, &call.region, target)?;
     }
     Ok((params.require("RouteTableId")?.to_owned(), cidr.to_string(), target.to_owned()))
 }
 
-pub(super) fn create_nat_gateway(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create_nat_gateway(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let token = params.get("ClientToken").map(str::to_owned);
     if token.is_some()
         && let Some((id, gateway)) =
-            world.ec2.nat_gateways.iter().find(|(_, row)| row.token == token && row.region == call.region)
+            cloud.ec2.nat_gateways.iter().find(|(_, row)| row.token == token && row.region == call.region)
     {
-        return Ok(nat_gateway(world, call, id, gateway));
+        return Ok(nat_gateway(cloud, call, id, gateway));
     }
     let subnet_id = params.require("SubnetId")?;
-    let Subnet { vpc, zone, .. } = find(&world.ec2.subnets, &call.region, subnet_id)?.clone();
+    let Subnet { vpc, zone, .. } = find(&cloud.ec2.subnets, &call.region, subnet_id)?.clone();
     let is_public = params.get("ConnectivityType") != Some("private");
     if is_public && params.get("AllocationId").is_none() {
         return Err(Fault::new("MissingParameter", "The request must contain the parameter AllocationId"));
     }
     let tags = tag::of_created::<NatGateway>(&params)?;
-    let Some(primary) = placement::plan(world, subnet_id).and_then(|mut plan| plan.next()) else {
+    let Some(primary) = placement::plan(cloud, subnet_id).and_then(|mut plan| plan.next()) else {
         return Err(placement::exhausted(subnet_id));
     };
-    let id = world.new_id(NatGateway::PREFIX);
-    let interface = world.new_id(Interface::PREFIX);
+    let id = cloud.new_id(NatGateway::PREFIX);
+    let interface = cloud.new_id(Interface::PREFIX);
     let row = Interface {
         region: call.region.clone(),
         created: call.now,
@@ -286,7 +286,7 @@ pub(super) fn create_nat_gateway(world: &mut World, call: &Call) -> Result<Reply
         tracking: None,
         tags: Tags::new(),
     };
-    world.ec2.interfaces.insert(interface.clone(), row);
+    cloud.ec2.interfaces.insert(interface.clone(), row);
     let gateway = NatGateway {
         region: call.region.clone(),
         created: call.now,
@@ -297,13 +297,13 @@ pub(super) fn create_nat_gateway(world: &mut World, call: &Call) -> Result<Reply
         token,
         tags,
     };
-    let reply = nat_gateway(world, call, &id, &gateway);
-    world.ec2.nat_gateways.insert(id, gateway);
+    let reply = nat_gateway(cloud, call, &id, &gateway);
+    cloud.ec2.nat_gateways.insert(id, gateway);
     Ok(reply)
 }
 
-fn nat_gateway(world: &World, call: &Call, id: &str, gateway: &NatGateway) -> Reply {
-    let address = world.ec2.interfaces.get(&gateway.interface).map(|interface| interface.primary);
+fn nat_gateway(cloud: &Cloud, call: &Call, id: &str, gateway: &NatGateway) -> Reply {
+    let address = cloud.ec2.interfaces.get(&gateway.interface).map(|interface| interface.primary);
     document(call, |xml| {
         xml.optional("clientToken", gateway.token.as_ref()).element("natGateway", |xml| {
             xml.text("natGatewayId", id)

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     query::Params,
-    world::World,
     xml::Xml,
 };
 
@@ -27,18 +27,18 @@ impl Row for SecurityGroup {
     const FILTERS: &'static [&'static str] = &["group-id", "group-name", "vpc-id", "description", "owner-id"];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "group-name" => text(&self.name),
             "vpc-id" => text(&self.vpc),
             "description" => text(&self.description),
-            "owner-id" => text(&world.account),
+            "owner-id" => text(&cloud.account),
             _ => text(id),
         }
     }
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (name, description) = (params.require("GroupName")?, params.require("GroupDescription")?);
     check_text("GroupName", name)?;
@@ -49,13 +49,13 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     }
     let vpc = match params.get("VpcId") {
         Some(vpc) => {
-            find(&world.ec2.vpcs, &call.region, vpc)?;
+            find(&cloud.ec2.vpcs, &call.region, vpc)?;
             vpc.to_owned()
         }
-        None => default_vpc(world, &call.region)?,
+        None => default_vpc(cloud, &call.region)?,
     };
     let is_taken = |group: &SecurityGroup| group.vpc == vpc && group.name == name;
-    if world.ec2.groups.values().any(is_taken) {
+    if cloud.ec2.groups.values().any(is_taken) {
         let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
         return Err(Fault::new("InvalidGroup.Duplicate", message));
     }
@@ -67,13 +67,13 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         description: description.to_owned(),
         tags: tag::of_created::<SecurityGroup>(&params)?,
     };
-    let id = world.new_id(SecurityGroup::PREFIX);
+    let id = cloud.new_id(SecurityGroup::PREFIX);
     let reply = document(call, |xml| {
-        xml.plain("return", true).text("groupId", &id).text("securityGroupArn", arn(world, call, &id));
+        xml.plain("return", true).text("groupId", &id).text("securityGroupArn", arn(cloud, call, &id));
         tag::write(xml, &group.tags);
     });
-    let has_ipv6 = world.ec2.vpcs.get(&group.vpc).is_some_and(|vpc| vpc.ipv6.is_some());
-    world.ec2.groups.insert(id.clone(), group);
+    let has_ipv6 = cloud.ec2.vpcs.get(&group.vpc).is_some_and(|vpc| vpc.ipv6.is_some());
+    cloud.ec2.groups.insert(id.clone(), group);
     // A new group in a VPC with an IPv6 range also allows all outgoing IPv6 traffic (EC2 User Guide, "Security group
     // rules").
     let ipv6 = has_ipv6.then(|| Peer::Ipv6("::/0".to_owned()));
@@ -87,15 +87,15 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
             description: None,
             tags: Tags::new(),
         };
-        let rule_id = world.new_id(Rule::PREFIX);
-        world.ec2.rules.insert(rule_id, rule);
+        let rule_id = cloud.new_id(Rule::PREFIX);
+        cloud.ec2.rules.insert(rule_id, rule);
     }
     Ok(reply)
 }
 
 /// The id of the region's default VPC.
-fn default_vpc(world: &World, region: &str) -> Result<String, Fault> {
-    let mut vpcs = world.ec2.vpcs.iter();
+fn default_vpc(cloud: &Cloud, region: &str) -> Result<String, Fault> {
+    let mut vpcs = cloud.ec2.vpcs.iter();
     vpcs.find(|(_, vpc): &(&str, &Vpc)| vpc.is_default && vpc.region == region)
         .map(|(id, _)| id.to_owned())
         .ok_or_else(|| Fault::new("VPCIdNotSpecified", "No default VPC for this user"))
@@ -114,32 +114,32 @@ fn check_text(name: &str, value: &str) -> Result<(), Fault> {
 }
 
 /// The group id in `GroupId`, or the id of the default VPC's group named in `GroupName`.
-pub(super) fn named(world: &World, call: &Call, params: &Params<'_>) -> Result<String, Fault> {
+pub(super) fn named(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<String, Fault> {
     if let Some(id) = params.get("GroupId") {
-        find(&world.ec2.groups, &call.region, id)?;
+        find(&cloud.ec2.groups, &call.region, id)?;
         return Ok(id.to_owned());
     }
     let name = params
         .get("GroupName")
         .ok_or_else(|| Fault::new("MissingParameter", "The request must contain the parameter groupName or groupId"))?;
-    let vpc = default_vpc(world, &call.region)?;
-    by_name(world, &vpc, name)
+    let vpc = default_vpc(cloud, &call.region)?;
+    by_name(cloud, &vpc, name)
 }
 
 /// The id of the group with this name in a VPC.
-pub(super) fn by_name(world: &World, vpc: &str, name: &str) -> Result<String, Fault> {
-    let group = world.ec2.groups.iter().find(|(_, group)| group.vpc == vpc && group.name == name);
+pub(super) fn by_name(cloud: &Cloud, vpc: &str, name: &str) -> Result<String, Fault> {
+    let group = cloud.ec2.groups.iter().find(|(_, group)| group.vpc == vpc && group.name == name);
     group.map(|(id, _)| id.to_owned()).ok_or_else(|| {
         Fault::new("InvalidGroup.NotFound", format!("The security group '{name}' does not exist in VPC '{vpc}'"))
     })
 }
 
 /// A group cannot be deleted while an interface or a task uses it, or a rule of another group refers to it.
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let id = named(world, call, &call.params())?;
-    crate::ecs::settle(world, call.now);
-    let has_tasks = world.ecs.uses_network(&id, call.now, world.pace());
-    let state = &mut world.ec2;
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let id = named(cloud, call, &call.params())?;
+    crate::ecs::settle(cloud, call.now);
+    let has_tasks = cloud.ecs.uses_network(&id, call.now, cloud.pace());
+    let state = &mut cloud.ec2;
     if state.groups.get(&id).is_some_and(|group| group.name == "default") {
         let message = format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
         return Err(Fault::new("CannotDelete", message));
@@ -160,39 +160,39 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     }))
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let names = params.list("GroupName");
     if !names.is_empty() {
-        let vpc = default_vpc(world, &call.region)?;
+        let vpc = default_vpc(cloud, &call.region)?;
         for name in &names {
-            by_name(world, &vpc, name)?;
+            by_name(cloud, &vpc, name)?;
         }
     }
-    let (page, next) = select::select(world, call, &world.ec2.groups, THOUSAND)?;
+    let (page, next) = select::select(cloud, call, &cloud.ec2.groups, THOUSAND)?;
     let page = page.into_iter().filter(|(_, group)| names.is_empty() || names.contains(&group.name.as_str()));
     Ok(document(call, |xml| {
-        xml.list("securityGroupInfo", "item", page, |xml, (id, group)| write(xml, world, call, id, group));
+        xml.list("securityGroupInfo", "item", page, |xml, (id, group)| write(xml, cloud, call, id, group));
         xml.optional("nextToken", next);
     }))
 }
 
-fn write(xml: &mut Xml, world: &World, call: &Call, id: &str, group: &SecurityGroup) {
-    xml.text("ownerId", &world.account)
+fn write(xml: &mut Xml, cloud: &Cloud, call: &Call, id: &str, group: &SecurityGroup) {
+    xml.text("ownerId", &cloud.account)
         .text("groupId", id)
         .text("groupName", &group.name)
         .text("groupDescription", &group.description)
         .text("vpcId", &group.vpc)
-        .text("securityGroupArn", arn(world, call, id));
-    write_permissions(xml, world, "ipPermissions", id, false);
-    write_permissions(xml, world, "ipPermissionsEgress", id, true);
+        .text("securityGroupArn", arn(cloud, call, id));
+    write_permissions(xml, cloud, "ipPermissions", id, false);
+    write_permissions(xml, cloud, "ipPermissionsEgress", id, true);
     tag::write(xml, &group.tags);
 }
 
 /// Writes the rules of one direction; rules with the same protocol and port range are grouped.
-fn write_permissions(xml: &mut Xml, world: &World, name: &str, group: &str, is_egress: bool) {
+fn write_permissions(xml: &mut Xml, cloud: &Cloud, name: &str, group: &str, is_egress: bool) {
     let mut sets: BTreeMap<(&str, Ports), Vec<&Rule>> = BTreeMap::new();
-    for rule in world.ec2.rules.values().filter(|rule| rule.group == group && rule.is_egress == is_egress) {
+    for rule in cloud.ec2.rules.values().filter(|rule| rule.group == group && rule.is_egress == is_egress) {
         sets.entry((&rule.permission.protocol, rule.permission.ports)).or_default().push(rule);
     }
     xml.list(name, "item", sets, |xml, ((protocol, ports), rules)| {
@@ -205,7 +205,7 @@ fn write_permissions(xml: &mut Xml, world: &World, name: &str, group: &str, is_e
         };
         let groups = of(|peer| if let Peer::Group(id) = peer { Some(id) } else { None });
         xml.list("groups", "item", groups, |xml, (id, description)| {
-            xml.text("userId", &world.account).text("groupId", id).optional("description", description);
+            xml.text("userId", &cloud.account).text("groupId", id).optional("description", description);
         });
         let ranges = of(|peer| if let Peer::Ipv4(cidr) = peer { Some(cidr) } else { None });
         xml.list("ipRanges", "item", ranges, |xml, (cidr, description)| {
@@ -222,6 +222,6 @@ fn write_permissions(xml: &mut Xml, world: &World, name: &str, group: &str, is_e
     });
 }
 
-fn arn(world: &World, call: &Call, id: &str) -> String {
-    format!("{}:ec2:{}:{}:security-group/{id}", call.arn(), call.region, world.account)
+fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
+    format!("{}:ec2:{}:{}:security-group/{id}", call.arn(), call.region, cloud.account)
 }

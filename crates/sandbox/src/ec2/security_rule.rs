@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply, arn_of},
+    cloud::Cloud,
     query::Params,
-    world::World,
     xml::Xml,
 };
 
@@ -29,7 +29,7 @@ impl Row for Rule {
     const FILTERS: &'static [&'static str] = &["group-id", "security-group-rule-id"];
 
     row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "group-id" => text(&self.group),
             _ => text(id),
@@ -37,19 +37,19 @@ impl Row for Rule {
     }
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let (page, next) = select::select(world, call, &world.ec2.rules, THOUSAND)?;
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let (page, next) = select::select(cloud, call, &cloud.ec2.rules, THOUSAND)?;
     Ok(document(call, |xml| {
-        xml.list("securityGroupRuleSet", "item", page, |xml, (id, rule)| write(xml, world, id, rule));
+        xml.list("securityGroupRuleSet", "item", page, |xml, (id, rule)| write(xml, cloud, id, rule));
         xml.optional("nextToken", next);
     }))
 }
 
-fn write(xml: &mut Xml, world: &World, id: &str, rule: &Rule) {
+fn write(xml: &mut Xml, cloud: &Cloud, id: &str, rule: &Rule) {
     let (from, to) = rule.permission.ports.unwrap_or((-1, -1));
     xml.text("securityGroupRuleId", id)
         .text("groupId", &rule.group)
-        .text("groupOwnerId", &world.account)
+        .text("groupOwnerId", &cloud.account)
         .plain("isEgress", rule.is_egress)
         .text("ipProtocol", &rule.permission.protocol)
         .plain("fromPort", from)
@@ -59,25 +59,25 @@ fn write(xml: &mut Xml, world: &World, id: &str, rule: &Rule) {
         Peer::Ipv6(cidr) => xml.text("cidrIpv6", cidr),
         Peer::PrefixList(list) => xml.text("prefixListId", list),
         Peer::Group(group) => xml.element("referencedGroupInfo", |xml| {
-            xml.text("groupId", group).text("userId", &world.account);
+            xml.text("groupId", group).text("userId", &cloud.account);
         }),
     };
     xml.optional("description", rule.description.as_ref());
     tag::write(xml, &rule.tags);
-    let arn = format!("{}:ec2:{}:{}:security-group-rule/{id}", arn_of(&rule.region), rule.region, world.account);
+    let arn = format!("{}:ec2:{}:{}:security-group-rule/{id}", arn_of(&rule.region), rule.region, cloud.account);
     xml.text("securityGroupRuleArn", arn);
 }
 
 /// Adds all rules of the call or none.
-pub(super) fn authorize(world: &mut World, call: &Call, is_egress: bool) -> Result<Reply, Fault> {
+pub(super) fn authorize(cloud: &mut Cloud, call: &Call, is_egress: bool) -> Result<Reply, Fault> {
     let params = call.params();
-    let group = named(world, call, &params)?;
-    let wanted = permissions(world, call, &params, &group)?;
+    let group = named(cloud, call, &params)?;
+    let wanted = permissions(cloud, call, &params, &group)?;
     if wanted.is_empty() {
         return Err(Fault::new("MissingParameter", "Either 'ipPermissions' or 'ipProtocol' should be provided."));
     }
     let tags = tag::of_created::<Rule>(&params)?;
-    let have: Vec<&Permission> = in_direction(world, &group, is_egress).map(|(_, rule)| &rule.permission).collect();
+    let have: Vec<&Permission> = in_direction(cloud, &group, is_egress).map(|(_, rule)| &rule.permission).collect();
     for (index, (permission, _)) in wanted.iter().enumerate() {
         if have.contains(&permission) {
             return Err(Fault::new("InvalidPermission.Duplicate", duplicate(permission)));
@@ -102,13 +102,13 @@ pub(super) fn authorize(world: &mut World, call: &Call, is_egress: bool) -> Resu
             description,
             tags: tags.clone(),
         };
-        let id = world.new_id(Rule::PREFIX);
-        world.ec2.rules.insert(id.clone(), rule.clone());
+        let id = cloud.new_id(Rule::PREFIX);
+        cloud.ec2.rules.insert(id.clone(), rule.clone());
         created.push((id, rule));
     }
     Ok(document(call, |xml| {
         xml.plain("return", true);
-        xml.list("securityGroupRuleSet", "item", &created, |xml, (id, rule)| write(xml, world, id, rule));
+        xml.list("securityGroupRuleSet", "item", &created, |xml, (id, rule)| write(xml, cloud, id, rule));
     }))
 }
 
@@ -123,20 +123,20 @@ fn duplicate(permission: &Permission) -> String {
 }
 
 /// Every given rule must exist, found by its id or by the traffic it allows; descriptions are not compared.
-pub(super) fn revoke(world: &mut World, call: &Call, is_egress: bool) -> Result<Reply, Fault> {
+pub(super) fn revoke(cloud: &mut Cloud, call: &Call, is_egress: bool) -> Result<Reply, Fault> {
     let params = call.params();
-    let group = named(world, call, &params)?;
+    let group = named(cloud, call, &params)?;
     let mut doomed: Vec<String> = Vec::new();
     for id in params.list("SecurityGroupRuleId") {
-        let rule = find(&world.ec2.rules, &call.region, id)?;
+        let rule = find(&cloud.ec2.rules, &call.region, id)?;
         if rule.group != group || rule.is_egress != is_egress {
             let message = format!("The security group rule ID '{id}' does not exist");
             return Err(Fault::new("InvalidSecurityGroupRuleId.NotFound", message));
         }
         doomed.push(id.to_owned());
     }
-    for (permission, _) in permissions(world, call, &params, &group)? {
-        let found = in_direction(world, &group, is_egress).find(|(_, rule)| rule.permission == permission);
+    for (permission, _) in permissions(cloud, call, &params, &group)? {
+        let found = in_direction(cloud, &group, is_egress).find(|(_, rule)| rule.permission == permission);
         let Some((id, _)) = found else {
             let message = "The specified rule does not exist in this security group.";
             return Err(Fault::new("InvalidPermission.NotFound", message));
@@ -149,7 +149,7 @@ pub(super) fn revoke(world: &mut World, call: &Call, is_egress: bool) -> Result<
     }
     let mut revoked = Vec::with_capacity(doomed.len());
     for id in doomed {
-        if let Some(rule) = world.ec2.rules.remove(&id) {
+        if let Some(rule) = cloud.ec2.rules.remove(&id) {
             revoked.push((id, rule));
         }
     }
@@ -173,18 +173,18 @@ pub(super) fn revoke(world: &mut World, call: &Call, is_egress: bool) -> Result<
     }))
 }
 
-fn in_direction<'w>(world: &'w World, group: &str, is_egress: bool) -> impl Iterator<Item = (&'w str, &'w Rule)> {
-    world.ec2.rules.iter().filter(move |(_, rule)| rule.group == group && rule.is_egress == is_egress)
+fn in_direction<'w>(cloud: &'w Cloud, group: &str, is_egress: bool) -> impl Iterator<Item = (&'w str, &'w Rule)> {
+    cloud.ec2.rules.iter().filter(move |(_, rule)| rule.group == group && rule.is_egress == is_egress)
 }
 
 /// The permissions in `IpPermissions.N`, or the single one in the call's own parameters, each with its description.
 fn permissions(
-    world: &World,
+    cloud: &Cloud,
     call: &Call,
     params: &Params<'_>,
     group: &str,
 ) -> Result<Vec<(Permission, Option<String>)>, Fault> {
-    let vpc = &find(&world.ec2.groups, &call.region, group)?.vpc;
+    let vpc = &find(&cloud.ec2.groups, &call.region, group)?.vpc;
     let mut wanted = Vec::new();
     let mut sets = params.items("IpPermissions");
     if sets.is_empty() && params.has("IpProtocol") {
@@ -209,16 +209,16 @@ fn permissions(
         for pair in set.items("Groups") {
             let id = match (pair.get("GroupId"), pair.get("GroupName")) {
                 (Some(id), _) => {
-                    find(&world.ec2.groups, &call.region, id)?;
+                    find(&cloud.ec2.groups, &call.region, id)?;
                     id.to_owned()
                 }
-                (None, Some(name)) => by_name(world, vpc, name)?,
+                (None, Some(name)) => by_name(cloud, vpc, name)?,
                 (None, None) => return Err(Fault::new("MissingParameter", "Missing source specification")),
             };
             peers.push((Peer::Group(id), pair.get("Description")));
         }
         if let Some(name) = set.get("SourceSecurityGroupName") {
-            peers.push((Peer::Group(by_name(world, vpc, name)?), None));
+            peers.push((Peer::Group(by_name(cloud, vpc, name)?), None));
         }
         if peers.is_empty() {
             return Err(Fault::new("MissingParameter", "The request must contain at least one source or destination"));

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::model::Tags;
 use crate::{
     call::{Call, Fault},
+    cloud::Cloud,
     query::Params,
     table::Table,
-    world::World,
 };
 
 /// A resource for Describe calls.
@@ -39,7 +39,7 @@ pub(super) trait Row {
     /// Its tags, for changes.
     fn tags_mut(&mut self) -> &mut Tags;
     /// Its values for one of its filters.
-    fn values<'r>(&'r self, id: &'r str, world: &'r World, filter: &str) -> Vec<Cow<'r, str>>;
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>>;
 }
 
 /// Implements the accessors of the fields `region`, `created` and `tags`.
@@ -201,7 +201,7 @@ pub(super) type Page<'t, T> = (Vec<(&'t str, &'t T)>, Option<String>);
 /// The rows of a Describe call: those of its region that are visible, have one of its ids if it has ids, and match its
 /// filters.
 pub(super) fn select<'t, T: Row>(
-    world: &'t World,
+    cloud: &'t Cloud,
     call: &Call,
     table: &'t Table<T>,
     size: PageSize,
@@ -216,9 +216,9 @@ pub(super) fn select<'t, T: Row>(
             "The parameter instancesSet cannot be used with the parameter maxResults",
         ));
     }
-    let is_here = |row: &T| row.region() == call.region && world.visible(row.created(), call.now);
+    let is_here = |row: &T| row.region() == call.region && cloud.visible(row.created(), call.now);
     let passes =
-        |id: &'t str, row: &'t T| is_here(row) && filters.accept(row.tags(), |filter| row.values(id, world, filter));
+        |id: &'t str, row: &'t T| is_here(row) && filters.accept(row.tags(), |filter| row.values(id, cloud, filter));
     if ids.is_empty() {
         return Ok(pager.page(table.iter().filter(|(id, row)| passes(id, row))));
     }

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     query::Params,
     table::Table,
-    world::World,
     xml::Xml,
 };
 
@@ -83,7 +83,7 @@ trait Taggable {
     fn prefix(&self) -> &'static str;
     fn kind(&self) -> &'static str;
     fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags>;
-    fn all<'t>(&'t self, world: &World, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
+    fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
 }
 
 impl<T: Row> Taggable for Table<T> {
@@ -100,9 +100,9 @@ impl<T: Row> Taggable for Table<T> {
         self.get_mut(id).map(T::tags_mut)
     }
 
-    fn all<'t>(&'t self, world: &World, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
+    fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
         let rows = self.iter().filter(|(_, row)| row.region() == call.region);
-        let visible = rows.filter(|(_, row)| world.visible(row.created(), call.now));
+        let visible = rows.filter(|(_, row)| cloud.visible(row.created(), call.now));
         into.extend(visible.map(|(id, row)| (T::KIND, id, row.tags())));
     }
 }
@@ -162,34 +162,34 @@ fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut T
     })
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (ids, pairs) = (ids(&params)?, pairs(&params)?);
     if pairs.is_empty() {
         return Err(Fault::new("MissingParameter", "The request must contain the parameter Tag"));
     }
     for id in &ids {
-        let mut tags = tags_of(&mut world.ec2, id, &call.region)?.clone();
+        let mut tags = tags_of(&mut cloud.ec2, id, &call.region)?.clone();
         tags.extend(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         check_count(&tags)?;
     }
     for id in ids {
-        let tags = tags_of(&mut world.ec2, id, &call.region)?;
+        let tags = tags_of(&mut cloud.ec2, id, &call.region)?;
         tags.extend(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     }
     Ok(done(call))
 }
 
 /// A tag with a value is deleted only if it has that value; a call without tags deletes all of them.
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let ids = ids(&params)?;
     let doomed = params.items("Tag");
     for id in &ids {
-        tags_of(&mut world.ec2, id, &call.region)?;
+        tags_of(&mut cloud.ec2, id, &call.region)?;
     }
     for id in ids {
-        let tags = tags_of(&mut world.ec2, id, &call.region)?;
+        let tags = tags_of(&mut cloud.ec2, id, &call.region)?;
         if doomed.is_empty() {
             tags.clear();
         }
@@ -211,13 +211,13 @@ fn ids<'a>(params: &Params<'a>) -> Result<Vec<&'a str>, Fault> {
     Ok(ids)
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let filters = Filters::of(&params, &["key", "value", "resource-id", "resource-type"])?;
     let pager = Pager::of(&params, PageSize { least: 5, most: 1000, default: Some(1000) })?;
     let mut resources = Vec::new();
-    for table in tables(&world.ec2) {
-        table.all(world, call, &mut resources);
+    for table in tables(&cloud.ec2) {
+        table.all(cloud, call, &mut resources);
     }
     let mut rows = Vec::new();
     for (kind, id, tags) in &resources {

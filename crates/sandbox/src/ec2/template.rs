@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply, arn_of},
+    cloud::Cloud,
     query::Params,
-    world::World,
     xml::Xml,
 };
 
@@ -29,7 +29,7 @@ impl Row for LaunchTemplate {
     const FILTERS: &'static [&'static str] = &["launch-template-name", "create-time"];
 
     row_fields!();
-    fn values<'r>(&'r self, _: &'r str, _: &'r World, filter: &str) -> Vec<Cow<'r, str>> {
+    fn values<'r>(&'r self, _: &'r str, _: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
         match filter {
             "create-time" => shown(self.created.strftime("%Y-%m-%dT%H:%M:%S.%3fZ")),
             _ => text(&self.name),
@@ -38,14 +38,14 @@ impl Row for LaunchTemplate {
 }
 
 /// The id of the template that the call identifies by id or by name.
-pub(super) fn named(world: &World, call: &Call, params: &Params<'_>) -> Result<String, Fault> {
+pub(super) fn named(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<String, Fault> {
     match (params.get("LaunchTemplateId"), params.get("LaunchTemplateName")) {
         (Some(_), Some(_)) => Err(Fault::new(
             "InvalidParameterCombination",
             "Either a launch template ID or a launch template name must be specified in the request, not both",
         )),
-        (Some(id), None) => find(&world.ec2.templates, &call.region, id).map(|_| id.to_owned()),
-        (None, Some(name)) => by_name(world, call, name).map(|(id, _)| id.to_owned()),
+        (Some(id), None) => find(&cloud.ec2.templates, &call.region, id).map(|_| id.to_owned()),
+        (None, Some(name)) => by_name(cloud, call, name).map(|(id, _)| id.to_owned()),
         (None, None) => Err(Fault::new(
             "MissingParameter",
             "Either a launch template ID or a launch template name must be specified in the request",
@@ -53,8 +53,8 @@ pub(super) fn named(world: &World, call: &Call, params: &Params<'_>) -> Result<S
     }
 }
 
-fn by_name<'w>(world: &'w World, call: &Call, name: &str) -> Result<(&'w str, &'w LaunchTemplate), Fault> {
-    let mut here = world.ec2.templates.iter().filter(|(_, template)| template.region == call.region);
+fn by_name<'w>(cloud: &'w Cloud, call: &Call, name: &str) -> Result<(&'w str, &'w LaunchTemplate), Fault> {
+    let mut here = cloud.ec2.templates.iter().filter(|(_, template)| template.region == call.region);
     here.find(|(_, template)| template.name == name).ok_or_else(|| {
         Fault::new(
             "InvalidLaunchTemplateName.NotFoundException",
@@ -63,11 +63,11 @@ fn by_name<'w>(world: &'w World, call: &Call, name: &str) -> Result<(&'w str, &'
     })
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
-    if let Some(ids) = earlier(world, call)? {
-        let known = ids.first().and_then(|id| world.ec2.templates.entry(id));
-        return Ok(one(world, call, known));
+    if let Some(ids) = earlier(cloud, call)? {
+        let known = ids.first().and_then(|id| cloud.ec2.templates.entry(id));
+        return Ok(one(cloud, call, known));
     }
     let name = params.require("LaunchTemplateName")?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "().-/_".contains(c);
@@ -78,7 +78,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
              following characters: - ( ) . / _.",
         ));
     }
-    if by_name(world, call, name).is_ok() {
+    if by_name(cloud, call, name).is_ok() {
         let message = "Launch template name already in use.";
         return Err(Fault::new("InvalidLaunchTemplateName.AlreadyExistsException", message));
     }
@@ -91,7 +91,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         latest_version: 1,
         tags: tag::of_created::<LaunchTemplate>(&params)?,
     };
-    let id = world.new_id(LaunchTemplate::PREFIX);
+    let id = cloud.new_id(LaunchTemplate::PREFIX);
     let version = LaunchTemplateVersion {
         region: call.region.clone(),
         created: call.now,
@@ -100,10 +100,10 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         description: params.get("VersionDescription").map(str::to_owned),
         data,
     };
-    world.ec2.versions.insert(version_key(&id, 1), version);
-    world.ec2.templates.insert(id.clone(), template);
-    remember(world, call, vec![id.clone()]);
-    Ok(one(world, call, world.ec2.templates.entry(&id)))
+    cloud.ec2.versions.insert(version_key(&id, 1), version);
+    cloud.ec2.templates.insert(id.clone(), template);
+    remember(cloud, call, vec![id.clone()]);
+    Ok(one(cloud, call, cloud.ec2.templates.entry(&id)))
 }
 
 /// The launch data of a call that creates a template or a version.
@@ -118,9 +118,9 @@ pub(super) fn data(params: &Params<'_>) -> Result<super::model::Flat, Fault> {
 }
 
 /// The ids that an earlier call with the same client token and parameters created.
-pub(super) fn earlier(world: &World, call: &Call) -> Result<Option<Vec<String>>, Fault> {
+pub(super) fn earlier(cloud: &Cloud, call: &Call) -> Result<Option<Vec<String>>, Fault> {
     let Some(key) = token_key(call)? else { return Ok(None) };
-    match world.ec2.tokens.get(&key) {
+    match cloud.ec2.tokens.get(&key) {
         Some(token) if token.fingerprint == fingerprint(call) => Ok(Some(token.ids.clone())),
         Some(_) => Err(Fault::new(
             "IdempotentParameterMismatch",
@@ -132,9 +132,9 @@ pub(super) fn earlier(world: &World, call: &Call) -> Result<Option<Vec<String>>,
 }
 
 /// Stores the ids that a call with a client token created.
-pub(super) fn remember(world: &mut World, call: &Call, ids: Vec<String>) {
+pub(super) fn remember(cloud: &mut Cloud, call: &Call, ids: Vec<String>) {
     if let Ok(Some(key)) = token_key(call) {
-        world.ec2.tokens.insert(key, Token { fingerprint: fingerprint(call), ids });
+        cloud.ec2.tokens.insert(key, Token { fingerprint: fingerprint(call), ids });
     }
 }
 
@@ -159,25 +159,25 @@ fn fingerprint(call: &Call) -> String {
     super::launch::digest(&text)
 }
 
-pub(super) fn modify(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn modify(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
-    let id = named(world, call, &params)?;
+    let id = named(cloud, call, &params)?;
     let version: u64 = params
         .number("SetDefaultVersion")?
         .ok_or_else(|| Fault::new("MissingParameter", "The request must contain the parameter SetDefaultVersion"))?;
-    if world.ec2.versions.get(&version_key(&id, version)).is_none() {
+    if cloud.ec2.versions.get(&version_key(&id, version)).is_none() {
         return Err(super::template_version::no_version(&id, &version.to_string()));
     }
-    if let Some(template) = world.ec2.templates.get_mut(&id) {
+    if let Some(template) = cloud.ec2.templates.get_mut(&id) {
         template.default_version = version;
     }
-    Ok(one(world, call, world.ec2.templates.entry(&id)))
+    Ok(one(cloud, call, cloud.ec2.templates.entry(&id)))
 }
 
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let id = named(world, call, &call.params())?;
-    let reply = one(world, call, world.ec2.templates.entry(&id));
-    let state = &mut world.ec2;
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let id = named(cloud, call, &call.params())?;
+    let reply = one(cloud, call, cloud.ec2.templates.entry(&id));
+    let state = &mut cloud.ec2;
     let versions: Vec<String> =
         state.versions.iter().filter(|(_, version)| version.template == id).map(|(key, _)| key.to_owned()).collect();
     for version in versions {
@@ -197,52 +197,52 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     Ok(reply)
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let names = params.list("LaunchTemplateName");
     if names.is_empty() {
-        let (page, next) = select::select(world, call, &world.ec2.templates, TWO_HUNDRED)?;
-        return Ok(list(world, call, page, next));
+        let (page, next) = select::select(cloud, call, &cloud.ec2.templates, TWO_HUNDRED)?;
+        return Ok(list(cloud, call, page, next));
     }
     let filters = Filters::of(&params, LaunchTemplate::FILTERS)?;
     let mut listed = Vec::new();
     for name in names {
-        let (id, template) = by_name(world, call, name)?;
-        if !world.visible(template.created, call.now) {
+        let (id, template) = by_name(cloud, call, name)?;
+        if !cloud.visible(template.created, call.now) {
             return Err(Fault::new(
                 "InvalidLaunchTemplateName.NotFoundException",
                 "At least one of the launch templates specified in the request does not exist.",
             ));
         }
-        if filters.accept(&template.tags, |filter| template.values(id, world, filter)) {
+        if filters.accept(&template.tags, |filter| template.values(id, cloud, filter)) {
             listed.push((id, template));
         }
     }
     listed.sort_unstable_by_key(|(id, _)| *id);
     let (page, next) = Pager::of(&params, TWO_HUNDRED)?.page(listed.into_iter());
-    Ok(list(world, call, page, next))
+    Ok(list(cloud, call, page, next))
 }
 
-fn list(world: &World, call: &Call, page: Vec<(&str, &LaunchTemplate)>, next: Option<String>) -> Reply {
+fn list(cloud: &Cloud, call: &Call, page: Vec<(&str, &LaunchTemplate)>, next: Option<String>) -> Reply {
     document(call, |xml| {
-        xml.list("launchTemplates", "item", page, |xml, (id, template)| write(xml, world, id, template));
+        xml.list("launchTemplates", "item", page, |xml, (id, template)| write(xml, cloud, id, template));
         xml.optional("nextToken", next);
     })
 }
 
-fn one(world: &World, call: &Call, template: Option<(&str, &LaunchTemplate)>) -> Reply {
+fn one(cloud: &Cloud, call: &Call, template: Option<(&str, &LaunchTemplate)>) -> Reply {
     document(call, |xml| {
         if let Some((id, template)) = template {
-            xml.element("launchTemplate", |xml| write(xml, world, id, template));
+            xml.element("launchTemplate", |xml| write(xml, cloud, id, template));
         }
     })
 }
 
-fn write(xml: &mut Xml, world: &World, id: &str, template: &LaunchTemplate) {
+fn write(xml: &mut Xml, cloud: &Cloud, id: &str, template: &LaunchTemplate) {
     xml.text("launchTemplateId", id)
         .text("launchTemplateName", &template.name)
         .moment("createTime", template.created)
-        .text("createdBy", format!("{}:iam::{}:root", arn_of(&template.region), world.account))
+        .text("createdBy", format!("{}:iam::{}:root", arn_of(&template.region), cloud.account))
         .plain("defaultVersionNumber", template.default_version)
         .plain("latestVersionNumber", template.latest_version);
     tag::write(xml, &template.tags);

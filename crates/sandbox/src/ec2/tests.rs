@@ -5,29 +5,29 @@ use std::{collections::BTreeSet, fmt::Write, time::Duration};
 use super::{handle, seed, seeded_image};
 use crate::{
     call::{Input, Reply},
+    cloud::Cloud,
     json::testing::{self, PACE},
-    world::World,
 };
 
-fn world() -> World {
-    let mut world = testing::world();
-    seed(&mut world, "eu-west-3");
-    world
+fn cloud() -> Cloud {
+    let mut cloud = testing::cloud();
+    seed(&mut cloud, "eu-west-3");
+    cloud
 }
 
 /// The answer to a call: its XML, or its error code.
-fn ask_at(world: &mut World, second: i64, action: &str, query: &str) -> Result<String, String> {
+fn ask_at(cloud: &mut Cloud, second: i64, action: &str, query: &str) -> Result<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    match handle(world, &testing::call(action, second, Input::Query(pairs))) {
+    match handle(cloud, &testing::call(action, second, Input::Query(pairs))) {
         Ok(Reply::Xml(text)) => Ok(text),
         Ok(Reply::Json(document)) => panic!("{document}"),
         Err(fault) => Err(fault.code),
     }
 }
 
-fn ask(world: &mut World, action: &str, query: &str) -> Result<String, String> {
-    ask_at(world, 0, action, query)
+fn ask(cloud: &mut Cloud, action: &str, query: &str) -> Result<String, String> {
+    ask_at(cloud, 0, action, query)
 }
 
 /// The texts of all elements with this name.
@@ -40,9 +40,9 @@ fn first(text: &str, element: &str) -> String {
     (*all(text, element).first().unwrap()).to_owned()
 }
 
-fn subnet(world: &mut World, zone: &str) -> String {
+fn subnet(cloud: &mut Cloud, zone: &str) -> String {
     let query = format!("Filter.1.Name=availability-zone&Filter.1.Value.1={zone}");
-    first(&ask(world, "DescribeSubnets", &query).unwrap(), "subnetId")
+    first(&ask(cloud, "DescribeSubnets", &query).unwrap(), "subnetId")
 }
 
 /// Parameters for interfaces on several cards, with this many addresses each, under a prefix.
@@ -72,8 +72,8 @@ fn machine(instance_type: &str) -> String {
 
 #[test]
 fn an_instance_has_every_interface_and_address_of_its_template() {
-    let mut world = world();
-    let zone_a = subnet(&mut world, "eu-west-3a");
+    let mut cloud = cloud();
+    let zone_a = subnet(&mut cloud, "eu-west-3a");
     let image = seeded_image("eu-west-3", "x86_64").unwrap();
     let data = format!(
         "LaunchTemplateName=heavy&LaunchTemplateData.ImageId={image}&LaunchTemplateData.InstanceType=c6in.32xlarge\
@@ -81,33 +81,33 @@ fn an_instance_has_every_interface_and_address_of_its_template() {
          &LaunchTemplateData.TagSpecification.1.Tag.1.Key=pool&LaunchTemplateData.TagSpecification.1.Tag.1.Value=heavy{}",
         interfaces("LaunchTemplateData.", &zone_a, &[8, 8], 30)
     );
-    ask(&mut world, "CreateLaunchTemplate", &data).unwrap();
+    ask(&mut cloud, "CreateLaunchTemplate", &data).unwrap();
     let run = "MinCount=2&MaxCount=2&LaunchTemplate.LaunchTemplateName=heavy&LaunchTemplate.Version=$Latest";
-    let launched = ask(&mut world, "RunInstances", run).unwrap();
+    let launched = ask(&mut cloud, "RunInstances", run).unwrap();
     let instance = first(&launched, "instanceId");
 
     let query = "Filter.1.Name=tag:pool&Filter.1.Value.1=heavy";
-    let shown = ask(&mut world, "DescribeNetworkInterfaces", query).unwrap();
+    let shown = ask(&mut cloud, "DescribeNetworkInterfaces", query).unwrap();
     assert_eq!(all(&shown, "networkInterfaceId").len(), 32);
     let in_lists = all(&shown, "primary").len();
     let addresses: BTreeSet<&str> = all(&shown, "privateIpAddress").into_iter().collect();
     assert_eq!((in_lists, addresses.len()), (2 * 16 * 30, 2 * 16 * 30), "addresses are distinct");
     let query = format!("Filter.1.Name=subnet-id&Filter.1.Value.1={zone_a}");
-    let shown = ask(&mut world, "DescribeSubnets", &query).unwrap();
+    let shown = ask(&mut cloud, "DescribeSubnets", &query).unwrap();
     assert_eq!(first(&shown, "availableIpAddressCount"), (4096 - 5 - 960).to_string());
 
     let query = format!("InstanceId={instance}&Attribute=userData");
-    let shown = ask(&mut world, "DescribeInstanceAttribute", &query).unwrap();
+    let shown = ask(&mut cloud, "DescribeInstanceAttribute", &query).unwrap();
     assert_eq!(first(&shown, "value"), "aGVsbG8=");
 }
 
 #[test]
 fn limits_of_the_type_match_aws() {
-    let mut world = world();
-    let (zone_a, zone_b) = (subnet(&mut world, "eu-west-3a"), subnet(&mut world, "eu-west-3b"));
+    let mut cloud = cloud();
+    let (zone_a, zone_b) = (subnet(&mut cloud, "eu-west-3a"), subnet(&mut cloud, "eu-west-3b"));
     let at_limit = interfaces("", &zone_a, &[8], 30);
     let (x8, x32) = (machine("c6in.8xlarge"), machine("c6in.32xlarge"));
-    let mut refused = |query: String| ask(&mut world, "RunInstances", &query).err();
+    let mut refused = |query: String| ask(&mut cloud, "RunInstances", &query).err();
     assert_eq!(refused(format!("{x8}{at_limit}")), None);
     let code = |code: &str| Some(code.to_owned());
     assert_eq!(refused(format!("{x8}{}", interfaces("", &zone_a, &[9], 1))), code("AttachmentLimitExceeded"));
@@ -130,72 +130,72 @@ fn limits_of_the_type_match_aws() {
 
 #[test]
 fn a_client_token_launches_only_once() {
-    let mut world = world();
+    let mut cloud = cloud();
     let run = format!("{}&ClientToken=one", machine("c6in.8xlarge"));
-    let id = first(&ask(&mut world, "RunInstances", &run).unwrap(), "instanceId");
-    assert_eq!(first(&ask(&mut world, "RunInstances", &run).unwrap(), "instanceId"), id);
+    let id = first(&ask(&mut cloud, "RunInstances", &run).unwrap(), "instanceId");
+    assert_eq!(first(&ask(&mut cloud, "RunInstances", &run).unwrap(), "instanceId"), id);
     let other = format!("{run}&EbsOptimized=false");
-    assert_eq!(ask(&mut world, "RunInstances", &other), Err("IdempotentParameterMismatch".to_owned()));
-    ask(&mut world, "TerminateInstances", &format!("InstanceId.1={id}")).unwrap();
-    assert_eq!(ask(&mut world, "RunInstances", &run), Err("IdempotentInstanceTerminated".to_owned()));
+    assert_eq!(ask(&mut cloud, "RunInstances", &other), Err("IdempotentParameterMismatch".to_owned()));
+    ask(&mut cloud, "TerminateInstances", &format!("InstanceId.1={id}")).unwrap();
+    assert_eq!(ask(&mut cloud, "RunInstances", &run), Err("IdempotentInstanceTerminated".to_owned()));
 }
 
 #[test]
 fn an_instance_changes_its_state_with_time() {
-    let mut world = world();
-    let id = first(&ask(&mut world, "RunInstances", &machine("c6in.8xlarge")).unwrap(), "instanceId");
+    let mut cloud = cloud();
+    let id = first(&ask(&mut cloud, "RunInstances", &machine("c6in.8xlarge")).unwrap(), "instanceId");
     let by_id = format!("InstanceId.1={id}");
-    let state = |world: &mut World, second| {
-        let shown = ask_at(world, second, "DescribeInstances", &by_id)?;
+    let state = |cloud: &mut Cloud, second| {
+        let shown = ask_at(cloud, second, "DescribeInstances", &by_id)?;
         Ok::<_, String>((first(&first(&shown, "instanceState"), "name"), shown.contains("<vpcId>")))
     };
-    assert_eq!(state(&mut world, PACE - 1), Ok(("pending".to_owned(), true)));
-    assert_eq!(state(&mut world, PACE), Ok(("running".to_owned(), true)));
+    assert_eq!(state(&mut cloud, PACE - 1), Ok(("pending".to_owned(), true)));
+    assert_eq!(state(&mut cloud, PACE), Ok(("running".to_owned(), true)));
     let group = "Action=x&GroupName=default";
-    assert_eq!(ask(&mut world, "DeleteSecurityGroup", group), Err("CannotDelete".to_owned()));
-    ask_at(&mut world, 100, "TerminateInstances", &by_id).unwrap();
-    assert_eq!(state(&mut world, 100), Ok(("shutting-down".to_owned(), true)));
-    assert_eq!(state(&mut world, 100 + PACE), Ok(("terminated".to_owned(), false)));
-    let left = ask_at(&mut world, 100 + PACE, "DescribeNetworkInterfaces", "").unwrap();
+    assert_eq!(ask(&mut cloud, "DeleteSecurityGroup", group), Err("CannotDelete".to_owned()));
+    ask_at(&mut cloud, 100, "TerminateInstances", &by_id).unwrap();
+    assert_eq!(state(&mut cloud, 100), Ok(("shutting-down".to_owned(), true)));
+    assert_eq!(state(&mut cloud, 100 + PACE), Ok(("terminated".to_owned(), false)));
+    let left = ask_at(&mut cloud, 100 + PACE, "DescribeNetworkInterfaces", "").unwrap();
     assert!(!left.contains("<networkInterfaceId>"));
-    assert!(state(&mut world, 3600).is_ok());
-    assert_eq!(state(&mut world, 101 + PACE + 3600), Err("InvalidInstanceID.NotFound".to_owned()));
+    assert!(state(&mut cloud, 3600).is_ok());
+    assert_eq!(state(&mut cloud, 101 + PACE + 3600), Err("InvalidInstanceID.NotFound".to_owned()));
 }
 
 #[test]
 fn a_security_group_in_use_is_not_deleted() {
-    let mut world = world();
+    let mut cloud = cloud();
     let create = |name: &str| format!("GroupName={name}&GroupDescription=x");
-    let used = first(&ask(&mut world, "CreateSecurityGroup", &create("used")).unwrap(), "groupId");
-    let naming = first(&ask(&mut world, "CreateSecurityGroup", &create("user")).unwrap(), "groupId");
-    assert_eq!(ask(&mut world, "CreateSecurityGroup", &create("user")), Err("InvalidGroup.Duplicate".to_owned()));
+    let used = first(&ask(&mut cloud, "CreateSecurityGroup", &create("used")).unwrap(), "groupId");
+    let naming = first(&ask(&mut cloud, "CreateSecurityGroup", &create("user")).unwrap(), "groupId");
+    assert_eq!(ask(&mut cloud, "CreateSecurityGroup", &create("user")), Err("InvalidGroup.Duplicate".to_owned()));
     let rule = format!(
         "GroupId={naming}&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=22&IpPermissions.1.ToPort=22\
          &IpPermissions.1.Groups.1.GroupId={used}"
     );
-    ask(&mut world, "AuthorizeSecurityGroupIngress", &rule).unwrap();
-    assert_eq!(ask(&mut world, "AuthorizeSecurityGroupIngress", &rule), Err("InvalidPermission.Duplicate".to_owned()));
+    ask(&mut cloud, "AuthorizeSecurityGroupIngress", &rule).unwrap();
+    assert_eq!(ask(&mut cloud, "AuthorizeSecurityGroupIngress", &rule), Err("InvalidPermission.Duplicate".to_owned()));
     let delete = format!("GroupId={used}");
-    assert_eq!(ask(&mut world, "DeleteSecurityGroup", &delete), Err("DependencyViolation".to_owned()));
-    ask(&mut world, "RevokeSecurityGroupIngress", &rule).unwrap();
-    assert_eq!(ask(&mut world, "RevokeSecurityGroupIngress", &rule), Err("InvalidPermission.NotFound".to_owned()));
+    assert_eq!(ask(&mut cloud, "DeleteSecurityGroup", &delete), Err("DependencyViolation".to_owned()));
+    ask(&mut cloud, "RevokeSecurityGroupIngress", &rule).unwrap();
+    assert_eq!(ask(&mut cloud, "RevokeSecurityGroupIngress", &rule), Err("InvalidPermission.NotFound".to_owned()));
     let run = format!("{}&SecurityGroupId.1={used}", machine("c6in.8xlarge"));
-    let id = first(&ask(&mut world, "RunInstances", &run).unwrap(), "instanceId");
-    assert_eq!(ask(&mut world, "DeleteSecurityGroup", &delete), Err("DependencyViolation".to_owned()));
-    ask(&mut world, "TerminateInstances", &format!("InstanceId.1={id}")).unwrap();
-    assert!(ask_at(&mut world, PACE, "DeleteSecurityGroup", &delete).is_ok());
+    let id = first(&ask(&mut cloud, "RunInstances", &run).unwrap(), "instanceId");
+    assert_eq!(ask(&mut cloud, "DeleteSecurityGroup", &delete), Err("DependencyViolation".to_owned()));
+    ask(&mut cloud, "TerminateInstances", &format!("InstanceId.1={id}")).unwrap();
+    assert!(ask_at(&mut cloud, PACE, "DeleteSecurityGroup", &delete).is_ok());
 }
 
 #[test]
 fn pages_together_have_all_matching_rows() {
-    let mut world = world();
+    let mut cloud = cloud();
     let run = machine("c6in.8xlarge").replace("MaxCount=1", "MaxCount=12");
-    let launched = ask(&mut world, "RunInstances", &run).unwrap();
+    let launched = ask(&mut cloud, "RunInstances", &run).unwrap();
     let mut expected = all(&launched, "instanceId").into_iter().map(str::to_owned).collect::<Vec<_>>();
     expected.sort_unstable();
     let (mut ids, mut query) = (Vec::new(), "MaxResults=5".to_owned());
     loop {
-        let page = ask(&mut world, "DescribeInstances", &query).unwrap();
+        let page = ask(&mut cloud, "DescribeInstances", &query).unwrap();
         let on_page = all(&page, "instanceId").len();
         assert!(on_page <= 5, "{on_page}");
         ids.extend(all(&page, "instanceId").into_iter().map(str::to_owned));
@@ -206,69 +206,69 @@ fn pages_together_have_all_matching_rows() {
     }
     ids.sort_unstable();
     assert_eq!(ids, expected);
-    assert_eq!(ask(&mut world, "DescribeInstances", "MaxResults=4"), Err("InvalidParameterValue".to_owned()));
+    assert_eq!(ask(&mut cloud, "DescribeInstances", "MaxResults=4"), Err("InvalidParameterValue".to_owned()));
 }
 
 #[test]
 fn versions_are_found_across_templates() {
-    let mut world = world();
+    let mut cloud = cloud();
     for name in ["one", "two"] {
         let query = format!("LaunchTemplateName={name}&LaunchTemplateData.InstanceType=c6in.8xlarge");
-        ask(&mut world, "CreateLaunchTemplate", &query).unwrap();
+        ask(&mut cloud, "CreateLaunchTemplate", &query).unwrap();
     }
     let taken = "LaunchTemplateName=one&LaunchTemplateData.InstanceType=c6in.8xlarge";
     let code = "InvalidLaunchTemplateName.AlreadyExistsException".to_owned();
-    assert_eq!(ask(&mut world, "CreateLaunchTemplate", taken), Err(code));
+    assert_eq!(ask(&mut cloud, "CreateLaunchTemplate", taken), Err(code));
     let version = "LaunchTemplateName=one&LaunchTemplateData.InstanceType=c6in.16xlarge&ClientToken=v\
                    &VersionDescription=digest";
-    ask(&mut world, "CreateLaunchTemplateVersion", version).unwrap();
-    ask(&mut world, "CreateLaunchTemplateVersion", version).unwrap();
+    ask(&mut cloud, "CreateLaunchTemplateVersion", version).unwrap();
+    ask(&mut cloud, "CreateLaunchTemplateVersion", version).unwrap();
     let wanted = "LaunchTemplateVersion.1=$Latest&LaunchTemplateVersion.2=$Default";
-    let shown = ask(&mut world, "DescribeLaunchTemplateVersions", wanted).unwrap();
+    let shown = ask(&mut cloud, "DescribeLaunchTemplateVersions", wanted).unwrap();
     let mut numbers = all(&shown, "versionNumber");
     numbers.sort_unstable();
     assert_eq!(numbers, ["1", "1", "2"], "the token created only one version");
     assert_eq!(all(&shown, "versionDescription"), ["digest"]);
     let modify = "LaunchTemplateName=one&SetDefaultVersion=2";
-    assert_eq!(first(&ask(&mut world, "ModifyLaunchTemplate", modify).unwrap(), "defaultVersionNumber"), "2");
+    assert_eq!(first(&ask(&mut cloud, "ModifyLaunchTemplate", modify).unwrap(), "defaultVersionNumber"), "2");
 }
 
 #[test]
 fn a_new_resource_is_invisible_during_the_lag() {
     let lag = Duration::from_secs(5);
-    let mut world = World::open("123456789012".to_owned(), Duration::ZERO, lag, None).unwrap();
-    seed(&mut world, "eu-west-3");
-    ask(&mut world, "CreateSecurityGroup", "GroupName=load&GroupDescription=x").unwrap();
+    let mut cloud = Cloud::open("123456789012".to_owned(), Duration::ZERO, lag, None).unwrap();
+    seed(&mut cloud, "eu-west-3");
+    ask(&mut cloud, "CreateSecurityGroup", "GroupName=load&GroupDescription=x").unwrap();
     let query = "Filter.1.Name=group-name&Filter.1.Value.1=load";
-    let mut is_seen = |second| ask_at(&mut world, second, "DescribeSecurityGroups", query).unwrap().contains("sg-");
+    let mut is_seen = |second| ask_at(&mut cloud, second, "DescribeSecurityGroups", query).unwrap().contains("sg-");
     assert!(!is_seen(4));
     assert!(is_seen(5));
 }
 
 #[test]
 fn regions_are_separate() {
-    let mut world = world();
-    seed(&mut world, "eu-west-1");
-    let shown = ask(&mut world, "DescribeVpcs", "").unwrap();
+    let mut cloud = cloud();
+    seed(&mut cloud, "eu-west-1");
+    let shown = ask(&mut cloud, "DescribeVpcs", "").unwrap();
     assert_eq!(all(&shown, "vpcId").len(), 1);
     assert_ne!(seeded_image("eu-west-1", "arm64"), seeded_image("eu-west-3", "arm64"));
 }
 
 #[test]
 fn a_device_index_beyond_the_card_terminates_the_instance() {
-    let mut world = world();
-    let zone_a = subnet(&mut world, "eu-west-3a");
+    let mut cloud = cloud();
+    let zone_a = subnet(&mut cloud, "eu-west-3a");
     let machine = machine("c6in.32xlarge");
     let full = interfaces("", &zone_a, &[8, 8], 1);
-    let launched = ask(&mut world, "RunInstances", &format!("{machine}{full}")).unwrap();
+    let launched = ask(&mut cloud, "RunInstances", &format!("{machine}{full}")).unwrap();
     let good = first(&launched, "instanceId").clone();
     // The last interface of the second card gets an index that the card does not have.
     let beyond = full.replace("&NetworkInterface.16.DeviceIndex=7", "&NetworkInterface.16.DeviceIndex=8");
     assert_ne!(beyond, full);
-    let launched = ask(&mut world, "RunInstances", &format!("{machine}{beyond}")).unwrap();
+    let launched = ask(&mut cloud, "RunInstances", &format!("{machine}{beyond}")).unwrap();
     let bad = first(&launched, "instanceId").clone();
     let mut state = |id: &str, second: i64| {
-        let shown = ask_at(&mut world, second, "DescribeInstances", &format!("InstanceId.1={id}")).unwrap();
+        let shown = ask_at(&mut cloud, second, "DescribeInstances", &format!("InstanceId.1={id}")).unwrap();
         let reason = shown.contains("<code>Server.InternalError</code>");
         (first(&shown, "name").clone(), reason)
     };

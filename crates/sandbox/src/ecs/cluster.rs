@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     call::{Call, Fault},
+    cloud::Cloud,
     json::{input, page},
-    world::World,
 };
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ struct Asked {
     service_connect_defaults: Option<Value>,
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let name = asked.cluster_name.unwrap_or_else(|| "default".to_owned());
     check_name(&name)?;
@@ -58,13 +58,13 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
     // The first cluster of an account makes AWS create the service-linked role, and fails because the role does not
     // exist yet; a second attempt succeeds (aws-samples/run-selenium-tests-at-scale-using-ecs-fargate issue 2). If the
     // identity may not create the role, the cluster is created without it (`CreateCluster`, read November 2026).
-    if world.makes_service_roles && !has_service_role(world) {
-        crate::iam::make_service_role(world, SERVICE_ROLE, "ecs.amazonaws.com", call.now);
+    if cloud.makes_service_roles && !has_service_role(cloud) {
+        crate::iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call.now);
         return Err(no_service_role());
     }
     let settings = with_defaults(asked.settings)?;
-    let arn = arn(world, call, &name);
-    if let Some(cluster) = world.ecs.clusters.get(&arn).filter(|cluster| cluster.active) {
+    let arn = arn(cloud, call, &name);
+    if let Some(cluster) = cloud.ecs.clusters.get(&arn).filter(|cluster| cluster.active) {
         // An existing cluster is returned unchanged, with its own tags, if its settings match.
         if cluster.settings != settings
             || cluster.configuration != asked.configuration
@@ -87,9 +87,9 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
             default_strategy: asked.default_capacity_provider_strategy,
             service_connect: asked.service_connect_defaults,
         };
-        world.ecs.clusters.insert(arn.clone(), row);
+        cloud.ecs.clusters.insert(arn.clone(), row);
     }
-    Ok(json!({ "cluster": shown(world, call, &arn, true, true) }))
+    Ok(json!({ "cluster": shown(cloud, call, &arn, true, true) }))
 }
 
 #[derive(Deserialize)]
@@ -101,7 +101,7 @@ struct Describe {
     include: Vec<String>,
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let mut describe: Describe = input(call)?;
     if describe.clusters.is_empty() {
         describe.clusters.push("default".to_owned());
@@ -111,11 +111,11 @@ pub(super) fn describe(world: &World, call: &Call) -> Result<Value, Fault> {
     }
     let (mut clusters, mut failures) = (Vec::new(), Vec::new());
     for id in &describe.clusters {
-        let arn = arn(world, call, id);
-        match world.ecs.clusters.get(&arn) {
-            Some(cluster) if cluster.region == call.region && world.visible(cluster.created, call.now) => {
+        let arn = arn(cloud, call, id);
+        match cloud.ecs.clusters.get(&arn) {
+            Some(cluster) if cluster.region == call.region && cloud.visible(cluster.created, call.now) => {
                 let (settings, tags) = (has(&describe.include, "SETTINGS"), has(&describe.include, "TAGS"));
-                clusters.push(shown(world, call, &arn, settings, tags));
+                clusters.push(shown(cloud, call, &arn, settings, tags));
             }
             _ => failures.push(json!({ "arn": arn, "reason": "MISSING" })),
         }
@@ -130,14 +130,14 @@ struct List {
     next_token: Option<String>,
 }
 
-pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
-    let clusters = world
+    let clusters = cloud
         .ecs
         .clusters
         .iter()
         .filter(|(_, cluster)| cluster.active && cluster.region == call.region)
-        .filter(|(_, cluster)| world.visible(cluster.created, call.now))
+        .filter(|(_, cluster)| cloud.visible(cluster.created, call.now))
         .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
         .collect();
     let limit = page_size(list.max_results)?;
@@ -145,49 +145,49 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
     Ok(listed("clusterArns", clusters, next))
 }
 
-pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
-    let arn = active(world, call, asked.cluster_name.as_deref())?;
+    let arn = active(cloud, call, asked.cluster_name.as_deref())?;
     let settings = asked.settings.map(|settings| with_defaults(Some(settings))).transpose()?;
-    if let Some(cluster) = world.ecs.clusters.get_mut(&arn) {
+    if let Some(cluster) = cloud.ecs.clusters.get_mut(&arn) {
         if let Some(settings) = settings {
             cluster.settings = settings;
         }
         cluster.configuration = asked.configuration.or(cluster.configuration.take());
         cluster.service_connect = asked.service_connect_defaults.or(cluster.service_connect.take());
     }
-    Ok(json!({ "cluster": shown(world, call, &arn, true, true) }))
+    Ok(json!({ "cluster": shown(cloud, call, &arn, true, true) }))
 }
 
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let Some(id) = asked.cluster_name else { return Err(invalid("Cluster cannot be empty.")) };
-    let arn = active(world, call, Some(&id))?;
-    let pace = world.pace();
-    let mut services = world.ecs.services.values().filter(|service| service.cluster == arn);
+    let arn = active(cloud, call, Some(&id))?;
+    let pace = cloud.pace();
+    let mut services = cloud.ecs.services.values().filter(|service| service.cluster == arn);
     if services.any(|service| service.deleted.is_none_or(|deleted| call.now < deleted + pace)) {
         return Err(Fault::new(
             "ClusterContainsServicesException",
             "The Cluster cannot be deleted while Services are active.",
         ));
     }
-    let mut tasks = world.ecs.leaving.values().filter(|task| task.cluster == arn);
+    let mut tasks = cloud.ecs.leaving.values().filter(|task| task.cluster == arn);
     if tasks.any(|task| task.stage(call.now, pace) != Stage::Stopped) {
         return Err(Fault::new(
             "ClusterContainsTasksException",
             "The Cluster cannot be deleted while Tasks are active.",
         ));
     }
-    if let Some(cluster) = world.ecs.clusters.get_mut(&arn) {
+    if let Some(cluster) = cloud.ecs.clusters.get_mut(&arn) {
         cluster.active = false;
     }
-    Ok(json!({ "cluster": shown(world, call, &arn, true, true) }))
+    Ok(json!({ "cluster": shown(cloud, call, &arn, true, true) }))
 }
 
 /// The ARN of the active cluster with this name or ARN; without one, of the cluster `default`.
-pub(super) fn active(world: &World, call: &Call, id: Option<&str>) -> Result<String, Fault> {
-    let arn = arn(world, call, id.unwrap_or("default"));
-    match world.ecs.clusters.get(&arn) {
+pub(super) fn active(cloud: &Cloud, call: &Call, id: Option<&str>) -> Result<String, Fault> {
+    let arn = arn(cloud, call, id.unwrap_or("default"));
+    match cloud.ecs.clusters.get(&arn) {
         Some(cluster) if cluster.active => Ok(arn),
         Some(_) => Err(Fault::new("ClusterNotFoundException", "The referenced cluster was inactive.")),
         None => Err(Fault::new("ClusterNotFoundException", "Cluster not found.")),
@@ -195,19 +195,19 @@ pub(super) fn active(world: &World, call: &Call, id: Option<&str>) -> Result<Str
 }
 
 /// The ARN of the cluster with this name or ARN, active or not.
-pub(super) fn known(world: &World, call: &Call, id: Option<&str>) -> Result<String, Fault> {
-    let arn = arn(world, call, id.unwrap_or("default"));
-    match world.ecs.clusters.get(&arn) {
+pub(super) fn known(cloud: &Cloud, call: &Call, id: Option<&str>) -> Result<String, Fault> {
+    let arn = arn(cloud, call, id.unwrap_or("default"));
+    match cloud.ecs.clusters.get(&arn) {
         Some(_) => Ok(arn),
         None => Err(Fault::new("ClusterNotFoundException", "Cluster not found.")),
     }
 }
 
-fn arn(world: &World, call: &Call, id: &str) -> String {
+fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
     if id.starts_with("arn:") {
         return id.to_owned();
     }
-    format!("{}:ecs:{}:{}:cluster/{id}", call.arn(), call.region, world.account)
+    format!("{}:ecs:{}:{}:cluster/{id}", call.arn(), call.region, cloud.account)
 }
 
 fn check_name(name: &str) -> Result<(), Fault> {
@@ -232,10 +232,10 @@ fn with_defaults(asked: Option<Vec<Setting>>) -> Result<Vec<Setting>, Fault> {
     Ok(asked)
 }
 
-fn shown(world: &World, call: &Call, arn: &str, settings: bool, tags: bool) -> Value {
-    let Some(cluster) = world.ecs.clusters.get(arn) else { return Value::Null };
-    let pace = world.pace();
-    let services: Vec<_> = world.ecs.services.values().filter(|service| service.cluster == arn).collect();
+fn shown(cloud: &Cloud, call: &Call, arn: &str, settings: bool, tags: bool) -> Value {
+    let Some(cluster) = cloud.ecs.clusters.get(arn) else { return Value::Null };
+    let pace = cloud.pace();
+    let services: Vec<_> = cloud.ecs.services.values().filter(|service| service.cluster == arn).collect();
     let count = |count: fn(&super::service::Counts) -> u64| -> u64 {
         services.iter().map(|service| count(&service.counts(call.now, pace))).sum()
     };

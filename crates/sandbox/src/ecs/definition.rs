@@ -8,8 +8,8 @@ use trunnion_catalog::limits;
 use super::{bad_token, client, container, has, invalid, listed, page_size, tag, tag::Tag};
 use crate::{
     call::{Call, Fault, Input},
+    cloud::Cloud,
     json::{epoch, input, page},
-    world::World,
 };
 
 /// Members of a registration besides family, containers and tags; they are returned unchanged.
@@ -74,7 +74,7 @@ impl Definition {
     }
 }
 
-pub(super) fn register(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn register(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let Input::Json(Value::Object(asked)) = &call.input else {
         return Err(Fault::new("SerializationException", "a JSON object is expected"));
     };
@@ -104,9 +104,9 @@ pub(super) fn register(world: &mut World, call: &Call) -> Result<Value, Fault> {
         return Err(client("Actual length of the task definition exceeds the maximum of 65536 bytes."));
     }
 
-    let earlier = world.ecs.definitions.values().filter(|old| old.region == call.region && old.family == family);
+    let earlier = cloud.ecs.definitions.values().filter(|old| old.region == call.region && old.family == family);
     let revision = earlier.map(|old| old.revision).max().unwrap_or(0) + 1;
-    let arn = format!("{}:ecs:{}:{}:task-definition/{family}:{revision}", call.arn(), call.region, world.account);
+    let arn = format!("{}:ecs:{}:{}:task-definition/{family}:{revision}", call.arn(), call.region, cloud.account);
     let row = Definition {
         region: call.region.clone(),
         family,
@@ -115,12 +115,12 @@ pub(super) fn register(world: &mut World, call: &Call) -> Result<Value, Fault> {
         tags,
         body,
         registered: call.now,
-        registered_by: format!("{}:iam::{}:user/sandbox", call.arn(), world.account),
+        registered_by: format!("{}:iam::{}:user/sandbox", call.arn(), cloud.account),
         deregistered: None,
         delete_requested: None,
     };
     let answer = json!({ "taskDefinition": shown(&arn, &row), "tags": row.tags });
-    world.ecs.definitions.insert(arn, row);
+    cloud.ecs.definitions.insert(arn, row);
     Ok(answer)
 }
 
@@ -132,10 +132,10 @@ struct Describe {
     include: Vec<String>,
 }
 
-pub(super) fn describe(world: &World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
-    let (arn, definition) = find(world, call, &describe.task_definition)
-        .filter(|(_, definition)| !definition.is_gone(call.now, world.pace()))
+    let (arn, definition) = find(cloud, call, &describe.task_definition)
+        .filter(|(_, definition)| !definition.is_gone(call.now, cloud.pace()))
         .ok_or_else(|| client("Unable to describe task definition."))?;
     let mut answer = json!({ "taskDefinition": shown(arn, definition) });
     if has(&describe.include, "TAGS") {
@@ -154,7 +154,7 @@ struct List {
     next_token: Option<String>,
 }
 
-pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
     let status = match list.status.as_deref() {
         None | Some("ACTIVE") => Status::Active,
@@ -163,13 +163,13 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
         Some(other) => return Err(client(format!("Invalid task definition status: {other}"))),
     };
     // Despite its name, AWS compares `familyPrefix` with the whole family name.
-    let rows = world
+    let rows = cloud
         .ecs
         .definitions
         .iter()
         .filter(|(_, row)| row.region == call.region && row.status == status)
         .filter(|(_, row)| list.family_prefix.as_ref().is_none_or(|family| row.family == *family))
-        .filter(|(_, row)| !row.is_gone(call.now, world.pace()))
+        .filter(|(_, row)| !row.is_gone(call.now, cloud.pace()))
         .map(|(arn, row)| (format!("{}:{:010}", row.family, row.revision), Value::from(arn)))
         .collect();
     let descending = list.sort.as_deref() == Some("DESC");
@@ -178,11 +178,11 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
     Ok(listed("taskDefinitionArns", rows, next))
 }
 
-pub(super) fn list_families(world: &World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn list_families(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
     let prefix = list.family_prefix.unwrap_or_default();
     let active = |family: &str| {
-        let mut rows = world.ecs.definitions.values().filter(|row| row.region == call.region && row.family == family);
+        let mut rows = cloud.ecs.definitions.values().filter(|row| row.region == call.region && row.family == family);
         rows.any(|row| row.status == Status::Active)
     };
     let wanted = |family: &str| match list.status.as_deref() {
@@ -190,7 +190,7 @@ pub(super) fn list_families(world: &World, call: &Call) -> Result<Value, Fault> 
         Some("INACTIVE") => !active(family),
         _ => true,
     };
-    let mut families: Vec<(String, Value)> = world
+    let mut families: Vec<(String, Value)> = cloud
         .ecs
         .definitions
         .values()
@@ -205,16 +205,16 @@ pub(super) fn list_families(world: &World, call: &Call) -> Result<Value, Fault> 
     Ok(listed("families", families, next))
 }
 
-pub(super) fn deregister(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn deregister(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let Describe { task_definition: id, .. } = input(call)?;
     if !id.rsplit('/').next().unwrap_or_default().contains(':') {
         return Err(invalid("Invalid revision number. Number: null"));
     }
-    let arn = find(world, call, &id)
+    let arn = find(cloud, call, &id)
         .filter(|(_, row)| row.status != Status::DeleteInProgress)
         .map(|(arn, _)| arn.to_owned())
         .ok_or_else(|| client("The specified task definition does not exist."))?;
-    let Some(row) = world.ecs.definitions.get_mut(&arn) else { return Ok(Value::Null) };
+    let Some(row) = cloud.ecs.definitions.get_mut(&arn) else { return Ok(Value::Null) };
     row.status = Status::Inactive;
     row.deregistered.get_or_insert(call.now);
     Ok(json!({ "taskDefinition": shown(&arn, row) }))
@@ -227,14 +227,14 @@ struct Delete {
     task_definitions: Vec<String>,
 }
 
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let Delete { task_definitions: ids } = input(call)?;
     if ids.is_empty() || ids.len() > 10 {
         return Err(invalid("The number of task definitions must be between 1 and 10, inclusive."));
     }
     let (mut deleted, mut failures) = (Vec::new(), Vec::new());
     for id in ids {
-        let found = find(world, call, &id).map(|(arn, row)| (arn.to_owned(), row.status));
+        let found = find(cloud, call, &id).map(|(arn, row)| (arn.to_owned(), row.status));
         match found {
             None => failures.push(json!({ "arn": id, "reason": "TASK_DEFINITION_NOT_FOUND" })),
             Some((arn, Status::Active)) => failures.push(json!({
@@ -244,7 +244,7 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
                            the target and try again.",
             })),
             Some((arn, _)) => {
-                let Some(row) = world.ecs.definitions.get_mut(&arn) else { continue };
+                let Some(row) = cloud.ecs.definitions.get_mut(&arn) else { continue };
                 row.status = Status::DeleteInProgress;
                 row.delete_requested.get_or_insert(call.now);
                 deleted.push(shown(&arn, row));
@@ -255,10 +255,10 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
 }
 
 /// Finds a definition by ARN, by `family:revision`, or the newest active revision of a family.
-pub(super) fn find<'w>(world: &'w World, call: &Call, id: &str) -> Option<(&'w str, &'w Definition)> {
-    let arn_prefix = format!("{}:ecs:{}:{}:task-definition/", call.arn(), call.region, world.account);
+pub(super) fn find<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Option<(&'w str, &'w Definition)> {
+    let arn_prefix = format!("{}:ecs:{}:{}:task-definition/", call.arn(), call.region, cloud.account);
     let id = id.strip_prefix(&arn_prefix).unwrap_or(id);
-    let rows = world.ecs.definitions.iter().filter(|(_, row)| row.region == call.region);
+    let rows = cloud.ecs.definitions.iter().filter(|(_, row)| row.region == call.region);
     match id.split_once(':') {
         Some((family, revision)) => {
             let revision: u32 = revision.parse().ok()?;

@@ -20,8 +20,8 @@ use serde_json::Value;
 
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     table::{AnyTable, Table},
-    world::World,
 };
 
 /// Clusters, definitions and services of every region.
@@ -64,48 +64,48 @@ impl State {
 }
 
 /// Answers one call.
-pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    settle(world, call.now);
+pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    settle(cloud, call.now);
     let answer = match call.action.as_str() {
-        "CreateCluster" => cluster::create(world, call),
-        "DescribeClusters" => cluster::describe(world, call),
-        "ListClusters" => cluster::list(world, call),
-        "UpdateCluster" | "UpdateClusterSettings" => cluster::update(world, call),
-        "DeleteCluster" => cluster::delete(world, call),
-        "RegisterTaskDefinition" => definition::register(world, call),
-        "DescribeTaskDefinition" => definition::describe(world, call),
-        "ListTaskDefinitions" => definition::list(world, call),
-        "ListTaskDefinitionFamilies" => definition::list_families(world, call),
-        "DeregisterTaskDefinition" => definition::deregister(world, call),
-        "DeleteTaskDefinitions" => definition::delete(world, call),
-        "CreateService" => service::create(world, call),
-        "UpdateService" => service::update(world, call),
-        "DeleteService" => service::delete(world, call),
-        "DescribeServices" => service_view::describe(world, call),
-        "ListServices" => service_view::list(world, call),
-        "ListTasks" => service_view::list_tasks(world, call),
-        "DescribeTasks" => service_view::describe_tasks(world, call),
-        "TagResource" => tag::tag(world, call),
-        "UntagResource" => tag::untag(world, call),
-        "ListTagsForResource" => tag::list(world, call),
+        "CreateCluster" => cluster::create(cloud, call),
+        "DescribeClusters" => cluster::describe(cloud, call),
+        "ListClusters" => cluster::list(cloud, call),
+        "UpdateCluster" | "UpdateClusterSettings" => cluster::update(cloud, call),
+        "DeleteCluster" => cluster::delete(cloud, call),
+        "RegisterTaskDefinition" => definition::register(cloud, call),
+        "DescribeTaskDefinition" => definition::describe(cloud, call),
+        "ListTaskDefinitions" => definition::list(cloud, call),
+        "ListTaskDefinitionFamilies" => definition::list_families(cloud, call),
+        "DeregisterTaskDefinition" => definition::deregister(cloud, call),
+        "DeleteTaskDefinitions" => definition::delete(cloud, call),
+        "CreateService" => service::create(cloud, call),
+        "UpdateService" => service::update(cloud, call),
+        "DeleteService" => service::delete(cloud, call),
+        "DescribeServices" => service_view::describe(cloud, call),
+        "ListServices" => service_view::list(cloud, call),
+        "ListTasks" => service_view::list_tasks(cloud, call),
+        "DescribeTasks" => service_view::describe_tasks(cloud, call),
+        "TagResource" => tag::tag(cloud, call),
+        "UntagResource" => tag::untag(cloud, call),
+        "ListTagsForResource" => tag::list(cloud, call),
         other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
     };
-    task::count(world, call.now);
+    task::count(cloud, call.now);
     answer.map(Reply::Json)
 }
 
 /// Updates the tasks that are stopping.
-pub(crate) fn settle(world: &mut World, now: Timestamp) {
-    task::settle(world, now);
+pub(crate) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    task::settle(cloud, now);
 }
 
 /// The service-linked role of ECS.
 const SERVICE_ROLE: &str = "AWSServiceRoleForECS";
 
 /// Whether ECS has its role in this account. It does if the account has a cluster.
-fn has_service_role(world: &World) -> bool {
-    let has_cluster = || world.makes_service_roles && world.ecs.clusters.values().next().is_some();
-    world.iam.has_service_role(SERVICE_ROLE) || has_cluster()
+fn has_service_role(cloud: &Cloud) -> bool {
+    let has_cluster = || cloud.makes_service_roles && cloud.ecs.clusters.values().next().is_some();
+    cloud.iam.has_service_role(SERVICE_ROLE) || has_cluster()
 }
 
 fn no_service_role() -> Fault {

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Input, arn_of},
+    cloud::Cloud,
     json::{hex_id, input},
-    world::World,
 };
 
 /// Members that a service has besides those of `Service`; they are returned unchanged.
@@ -148,7 +148,7 @@ struct Asked {
     force: bool,
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let request = request_of(call);
     let name = asked.service_name;
@@ -160,17 +160,17 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
         return Err(invalid("clientToken must be at most 36 ASCII characters."));
     }
     tag::check(&asked.tags)?;
-    let cluster = cluster::active(world, call, asked.cluster.as_deref())?;
+    let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
     let arn = arn(&cluster, &name);
-    let pace = world.pace();
-    if let Some(service) = world.ecs.services.get(&arn) {
+    let pace = cloud.pace();
+    if let Some(service) = cloud.ecs.services.get(&arn) {
         match service.deleted {
             None => {
                 if asked.client_token.is_some()
                     && asked.client_token == service.client_token
                     && request == service.request
                 {
-                    return Ok(json!({ "service": service_view::shown(world, call, &arn, true) }));
+                    return Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }));
                 }
                 return Err(invalid("Creation of service was not idempotent."));
             }
@@ -180,20 +180,20 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
             Some(_) => {}
         }
     }
-    if !has_service_role(world) {
+    if !has_service_role(cloud) {
         return Err(no_service_role());
     }
     let Some(definition) = asked.task_definition else { return Err(invalid("Task definition cannot be empty.")) };
-    let (definition, row) = usable(world, call, &definition)?;
+    let (definition, row) = usable(cloud, call, &definition)?;
     let body = kept(call);
     check_launch(&body, row)?;
     check_rebalancing(&body)?;
-    check_network(world, call, &body, row)?;
+    check_network(cloud, call, &body, row)?;
     let definition = definition.to_owned();
     let desired = asked.desired_count.unwrap_or(0);
-    let id = deployment_id(&world.new_id("ecs-svc/"));
+    let id = deployment_id(&cloud.new_id("ecs-svc/"));
     let mut primary = Deployment::new(id, definition, desired, call.now);
-    primary.blocked = blocked(world, call, &primary.definition);
+    primary.blocked = blocked(cloud, call, &primary.definition);
     let row = Service {
         region: call.region.clone(),
         cluster,
@@ -207,23 +207,23 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Value, Fault> {
         client_token: asked.client_token,
         request,
     };
-    world.ecs.services.insert(arn.clone(), row);
-    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+    cloud.ecs.services.insert(arn.clone(), row);
+    Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }))
 }
 
-pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
-    let cluster = cluster::active(world, call, asked.cluster.as_deref())?;
-    let arn = find(world, &cluster, &asked.service_name)?;
-    settle(world, call, &arn);
-    let Some(mut service) = world.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
+    let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
+    let arn = find(cloud, &cluster, &asked.service_name)?;
+    settle(cloud, call, &arn);
+    let Some(mut service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     if service.deleted.is_some() {
         return Err(Fault::new("ServiceNotActiveException", "Service was not ACTIVE."));
     }
     let (definition, row) = match &asked.task_definition {
-        Some(id) => usable(world, call, id)?,
+        Some(id) => usable(cloud, call, id)?,
         // A service with an inactive revision can still be scaled.
-        None => definition::find(world, call, &service.primary.definition)
+        None => definition::find(cloud, call, &service.primary.definition)
             .ok_or_else(|| client("TaskDefinition not found."))?,
     };
     let definition = definition.to_owned();
@@ -239,40 +239,40 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Value, Fault> {
     let earlier = service.clone();
     service.body.extend(changes);
     check_rebalancing(&service.body)?;
-    check_network(world, call, &service.body, row)?;
+    check_network(cloud, call, &service.body, row)?;
     service.body = with_defaults(service.body);
 
-    let pace = world.pace();
+    let pace = cloud.pace();
     let desired = asked.desired_count.unwrap_or(service.primary.desired);
     if rolls {
         // A task that has been asked to stop counts for neither percentage, so its successor starts before it is
         // STOPPED (aws/containers-roadmap issue 959).
         let minimum = service.body.get("deploymentConfiguration").and_then(|it| it["minimumHealthyPercent"].as_u64());
         let stop_at = (minimum.unwrap_or(100) == 0 || desired == 0).then_some(call.now);
-        task::send_stop(world, &earlier, earlier.primary.desired, stop_at, call.now);
-        let id = deployment_id(&world.new_id("ecs-svc/"));
+        task::send_stop(cloud, &earlier, earlier.primary.desired, stop_at, call.now);
+        let id = deployment_id(&cloud.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
-        primary.blocked = blocked(world, call, &primary.definition);
+        primary.blocked = blocked(cloud, call, &primary.definition);
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
     } else if desired != service.primary.desired {
         service.primary.running_before = service.primary.counts(call.now, pace).running;
         if let Some(too_many) = service.primary.desired.checked_sub(desired) {
-            task::send_stop(world, &earlier, too_many, Some(call.now), call.now);
+            task::send_stop(cloud, &earlier, too_many, Some(call.now), call.now);
             service.primary.first += too_many;
         }
         service.primary.desired = desired;
         service.primary.scaled = call.now;
     }
-    world.ecs.services.insert(arn.clone(), service);
-    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+    cloud.ecs.services.insert(arn.clone(), service);
+    Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }))
 }
 
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
-    let cluster = cluster::known(world, call, asked.cluster.as_deref())?;
-    let arn = find(world, &cluster, &asked.service_name)?;
-    let pace = world.pace();
-    let Some(service) = world.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
+    let cluster = cluster::known(cloud, call, asked.cluster.as_deref())?;
+    let arn = find(cloud, &cluster, &asked.service_name)?;
+    let pace = cloud.pace();
+    let Some(service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     match service.deleted {
         Some(deleted) if call.now >= deleted + pace => return Err(not_found()),
         Some(_) => {}
@@ -280,19 +280,19 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Value, Fault> {
             return Err(invalid("The service cannot be stopped while it is scaled above 0."));
         }
         None => {
-            task::send_stop(world, &service, service.primary.desired, Some(call.now), call.now);
-            if let Some(service) = world.ecs.services.get_mut(&arn) {
+            task::send_stop(cloud, &service, service.primary.desired, Some(call.now), call.now);
+            if let Some(service) = cloud.ecs.services.get_mut(&arn) {
                 service.deleted = Some(call.now);
             }
         }
     }
-    Ok(json!({ "service": service_view::shown(world, call, &arn, true) }))
+    Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }))
 }
 
 /// The ARN of a service by its name or ARN.
-pub(super) fn find(world: &World, cluster: &str, id: &str) -> Result<String, Fault> {
+pub(super) fn find(cloud: &Cloud, cluster: &str, id: &str) -> Result<String, Fault> {
     let arn = if id.starts_with("arn:") { id.to_owned() } else { arn(cluster, id) };
-    match world.ecs.services.get(&arn) {
+    match cloud.ecs.services.get(&arn) {
         Some(service) if service.cluster == cluster => Ok(arn),
         _ => Err(not_found()),
     }
@@ -303,14 +303,14 @@ pub(super) fn arn(cluster: &str, name: &str) -> String {
 }
 
 /// Starts tasks that waited for a resource which now exists.
-pub(super) fn settle(world: &mut World, call: &Call, arn: &str) {
-    let Some(service) = world.ecs.services.get(arn) else { return };
+pub(super) fn settle(cloud: &mut Cloud, call: &Call, arn: &str) {
+    let Some(service) = cloud.ecs.services.get(arn) else { return };
     if service.deleted.is_some() || service.primary.blocked.is_none() {
         return;
     }
-    let blocked = blocked(world, call, &service.primary.definition.clone());
+    let blocked = blocked(cloud, call, &service.primary.definition.clone());
     if blocked.is_none()
-        && let Some(service) = world.ecs.services.get_mut(arn)
+        && let Some(service) = cloud.ecs.services.get_mut(arn)
     {
         service.primary.blocked = None;
         service.primary.started = call.now;
@@ -322,8 +322,8 @@ fn not_found() -> Fault {
     Fault::new("ServiceNotFoundException", "Service not found.")
 }
 
-fn usable<'w>(world: &'w World, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
-    let found = definition::find(world, call, id).ok_or_else(|| client("TaskDefinition not found."))?;
+fn usable<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
+    let found = definition::find(cloud, call, id).ok_or_else(|| client("TaskDefinition not found."))?;
     if found.1.status != Status::Active {
         return Err(client("TaskDefinition is inactive"));
     }
@@ -358,7 +358,7 @@ fn check_rebalancing(body: &Map<String, Value>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+fn check_network(cloud: &Cloud, call: &Call, body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
     let configuration =
         body.get("networkConfiguration").map(|it| &it["awsvpcConfiguration"]).filter(|it| it.is_object());
     if definition.text("networkMode") != "awsvpc" {
@@ -383,7 +383,7 @@ fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definiti
         return Err(invalid("securityGroups can have at most 5 items."));
     }
     let unknown = |member: &str| {
-        let known = |id: &Value| id.as_str().is_some_and(|id| world.ec2.has_network(&call.region, id));
+        let known = |id: &Value| id.as_str().is_some_and(|id| cloud.ec2.has_network(&call.region, id));
         ids(member).iter().find(|id| !known(id)).and_then(Value::as_str).map(str::to_owned)
     };
     if let Some(id) = unknown("subnets") {
@@ -402,11 +402,11 @@ fn check_network(world: &World, call: &Call, body: &Map<String, Value>, definiti
 }
 
 /// Why tasks of this definition cannot start. AWS accepts the service and reports the reason in its events.
-fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
-    let definition = world.ecs.definitions.get(definition)?;
+fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<String> {
+    let definition = cloud.ecs.definitions.get(definition)?;
     for member in ["executionRoleArn", "taskRoleArn"] {
         let role = definition.text(member);
-        if !role.is_empty() && !world.iam.trusts(role, "ecs-tasks.amazonaws.com") {
+        if !role.is_empty() && !cloud.iam.trusts(role, "ecs-tasks.amazonaws.com") {
             return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
         }
     }
@@ -416,14 +416,14 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
         let creates = options["awslogs-create-group"] == "true";
         if let Some(group) = options["awslogs-group"].as_str().filter(|_| !creates) {
             let region = options["awslogs-region"].as_str().unwrap_or(&call.region);
-            if !world.logs.has_group(region, &world.account, group) {
+            if !cloud.logs.has_group(region, &cloud.account, group) {
                 return Some(format!(
                     "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon \
                      CloudWatch log group {group}."
                 ));
             }
-            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), world.account);
-            if !world.iam.allows(execution, "logs:CreateLogStream", &streams) {
+            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), cloud.account);
+            if !cloud.iam.allows(execution, "logs:CreateLogStream", &streams) {
                 return Some(format!(
                     "ResourceInitializationError: failed to validate logger args: AccessDeniedException: {execution} is \
                      not authorized to perform: logs:CreateLogStream on resource: {streams}"
@@ -435,9 +435,9 @@ fn blocked(world: &World, call: &Call, definition: &str) -> Option<String> {
             if !from.contains(":secretsmanager:") {
                 continue;
             }
-            let allowed = world.secrets.readable(from, &world.account).and_then(|arn| {
+            let allowed = cloud.secrets.readable(from, &cloud.account).and_then(|arn| {
                 // The policy is evaluated with the complete ARN, even if the container has a short one.
-                if world.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
+                if cloud.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
                     return Ok(());
                 }
                 Err(format!(

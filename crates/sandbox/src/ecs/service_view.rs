@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     call::{Call, Fault},
+    cloud::Cloud,
     json::{epoch, hex_id, input, page, uuid_id},
-    world::World,
 };
 
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ struct Describe {
     include: Vec<String>,
 }
 
-pub(super) fn describe(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
     if describe.services.is_empty() {
         return Err(invalid("Services cannot be empty."));
@@ -35,13 +35,13 @@ pub(super) fn describe(world: &mut World, call: &Call) -> Result<Value, Fault> {
     if describe.services.len() > 10 {
         return Err(invalid("Too many services supplied: at most 10 can be described in one call."));
     }
-    let cluster = cluster::known(world, call, describe.cluster.as_deref())?;
+    let cluster = cluster::known(cloud, call, describe.cluster.as_deref())?;
     let (mut services, mut failures) = (Vec::new(), Vec::new());
     for id in &describe.services {
-        let found = service::find(world, &cluster, id).ok().filter(|arn| is_shown(world, call, arn));
+        let found = service::find(cloud, &cluster, id).ok().filter(|arn| is_shown(cloud, call, arn));
         if let Some(arn) = found {
-            service::settle(world, call, &arn);
-            services.push(shown(world, call, &arn, has(&describe.include, "TAGS")));
+            service::settle(cloud, call, &arn);
+            services.push(shown(cloud, call, &arn, has(&describe.include, "TAGS")));
         } else {
             let arn = if id.starts_with("arn:") { id.clone() } else { service::arn(&cluster, id) };
             failures.push(json!({ "arn": arn, "reason": "MISSING" }));
@@ -51,9 +51,9 @@ pub(super) fn describe(world: &mut World, call: &Call) -> Result<Value, Fault> {
 }
 
 /// An inactive service can be described for some time; here for an hour.
-fn is_shown(world: &World, call: &Call, arn: &str) -> bool {
-    world.ecs.services.get(arn).is_some_and(|service| {
-        world.visible(service.created, call.now) && service.deleted.is_none_or(|deleted| call.now < deleted + 1.hour())
+fn is_shown(cloud: &Cloud, call: &Call, arn: &str) -> bool {
+    cloud.ecs.services.get(arn).is_some_and(|service| {
+        cloud.visible(service.created, call.now) && service.deleted.is_none_or(|deleted| call.now < deleted + 1.hour())
     })
 }
 
@@ -69,15 +69,15 @@ struct List {
     next_token: Option<String>,
 }
 
-pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
-    let cluster = cluster::active(world, call, list.cluster.as_deref())?;
-    let pace = world.pace();
-    let services = world
+    let cluster = cluster::active(cloud, call, list.cluster.as_deref())?;
+    let pace = cloud.pace();
+    let services = cloud
         .ecs
         .services
         .iter()
-        .filter(|(_, service)| service.cluster == cluster && world.visible(service.created, call.now))
+        .filter(|(_, service)| service.cluster == cluster && cloud.visible(service.created, call.now))
         .filter(|(_, service)| service.deleted.is_none_or(|deleted| call.now < deleted + pace))
         .filter(|(_, service)| list.launch_type.as_ref().is_none_or(|wanted| service.body["launchType"] == **wanted))
         .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
@@ -88,18 +88,18 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Value, Fault> {
     Ok(listed("serviceArns", services, next))
 }
 
-pub(super) fn list_tasks(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn list_tasks(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
-    let cluster = cluster::active(world, call, list.cluster.as_deref())?;
+    let cluster = cluster::active(cloud, call, list.cluster.as_deref())?;
     // Tasks cannot be listed by the name of a deleted service (turbot/steampipe-plugin-aws issue 1415).
     if let Some(name) = &list.service_name {
-        let arn = service::find(world, &cluster, name)?;
-        if world.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, world.pace())) {
+        let arn = service::find(cloud, &cluster, name)?;
+        if cloud.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, cloud.pace())) {
             return Err(Fault::new("ServiceNotFoundException", "Service not found."));
         }
     }
     let desired = list.desired_status.as_deref().unwrap_or("RUNNING");
-    let tasks = tasks(world, call, &cluster)
+    let tasks = tasks(cloud, call, &cluster)
         .into_iter()
         .filter(|task| task["desiredStatus"] == desired)
         .filter(|task| list.service_name.as_ref().is_none_or(|name| task["group"] == format!("service:{name}")))
@@ -114,13 +114,13 @@ pub(super) fn list_tasks(world: &mut World, call: &Call) -> Result<Value, Fault>
     Ok(listed("taskArns", tasks, next))
 }
 
-pub(super) fn describe_tasks(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn describe_tasks(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
-    let cluster = cluster::active(world, call, describe.cluster.as_deref())?;
+    let cluster = cluster::active(cloud, call, describe.cluster.as_deref())?;
     if describe.tasks.is_empty() || describe.tasks.len() > 100 {
         return Err(invalid("Tasks must have between 1 and 100 items."));
     }
-    let mut all = tasks(world, call, &cluster);
+    let mut all = tasks(cloud, call, &cluster);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for id in &describe.tasks {
         let is_it = |task: &Value| {
@@ -136,15 +136,15 @@ pub(super) fn describe_tasks(world: &mut World, call: &Call) -> Result<Value, Fa
 }
 
 /// Every task of a cluster, including recently stopped ones.
-fn tasks(world: &mut World, call: &Call, cluster: &str) -> Vec<Value> {
-    let rows = world.ecs.services.iter().filter(|(_, service)| service.cluster == cluster);
+fn tasks(cloud: &mut Cloud, call: &Call, cluster: &str) -> Vec<Value> {
+    let rows = cloud.ecs.services.iter().filter(|(_, service)| service.cluster == cluster);
     let arns: Vec<String> = rows.map(|(arn, _)| arn.to_owned()).collect();
     for arn in &arns {
-        service::settle(world, call, arn);
+        service::settle(cloud, call, arn);
     }
-    let pace = world.pace();
+    let pace = cloud.pace();
     let mut tasks = Vec::new();
-    for service in arns.iter().filter_map(|arn| world.ecs.services.get(arn)).filter(|one| one.deleted.is_none()) {
+    for service in arns.iter().filter_map(|arn| cloud.ecs.services.get(arn)).filter(|one| one.deleted.is_none()) {
         let Deployment { id, definition, started, first, .. } = &service.primary;
         let counts = service.counts(call.now, pace);
         tasks.extend((0..counts.running + counts.pending).map(|index| {
@@ -160,18 +160,18 @@ fn tasks(world: &mut World, call: &Call, cluster: &str) -> Vec<Value> {
                 asked: None,
                 stop_seconds: 0,
             };
-            shown_task(world, &task, if index < counts.running { Stage::Running } else { Stage::Pending })
+            shown_task(cloud, &task, if index < counts.running { Stage::Running } else { Stage::Pending })
         }));
     }
-    let leaving = world.ecs.leaving.values().filter(|task| task.cluster == cluster && task.is_shown(call.now));
-    tasks.extend(leaving.map(|task| shown_task(world, task, task.stage(call.now, pace))));
+    let leaving = cloud.ecs.leaving.values().filter(|task| task.cluster == cluster && task.is_shown(call.now));
+    tasks.extend(leaving.map(|task| shown_task(cloud, task, task.stage(call.now, pace))));
     tasks
 }
 
-fn shown_task(world: &World, task: &Leaving, stage: Stage) -> Value {
+fn shown_task(cloud: &Cloud, task: &Leaving, stage: Stage) -> Value {
     let id = task_id(&task.deployment, task.number);
     let arn = format!("{}/{id}", task.cluster.replacen(":cluster/", ":task/", 1));
-    let definition = world.ecs.definitions.get(&task.definition);
+    let definition = cloud.ecs.definitions.get(&task.definition);
     let containers: Vec<Value> = definition
         .map_or(&[][..], |definition| definition.containers())
         .iter()
@@ -213,7 +213,7 @@ fn shown_task(world: &World, task: &Leaving, stage: Stage) -> Value {
         "version": 1,
     });
     if stage != Stage::Pending {
-        shown["startedAt"] = epoch(task.created + world.pace());
+        shown["startedAt"] = epoch(task.created + cloud.pace());
     }
     if let Some(asked) = task.asked.filter(|_| stage.desired() == "STOPPED") {
         shown["stoppingAt"] = epoch(asked);
@@ -227,12 +227,12 @@ fn task_id(deployment: &str, number: u64) -> String {
 }
 
 /// A service in the answer of `DescribeServices`.
-pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value {
-    let Some(service) = world.ecs.services.get(arn) else { return Value::Null };
-    let pace = world.pace();
+pub(super) fn shown(cloud: &Cloud, call: &Call, arn: &str, tags: bool) -> Value {
+    let Some(service) = cloud.ecs.services.get(arn) else { return Value::Null };
+    let pace = cloud.pace();
     let counts = service.counts(call.now, pace);
     let before = service.previous.as_ref().filter(|_| service.deleted.is_none());
-    let before = before.map_or(0, |before| running_of(world, before, call.now));
+    let before = before.map_or(0, |before| running_of(cloud, before, call.now));
     let status = match service.deleted {
         None => "ACTIVE",
         Some(deleted) if call.now < deleted + pace => "DRAINING",
@@ -251,7 +251,7 @@ pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value 
         ("createdAt".to_owned(), epoch(service.created)),
         (
             "deployments".to_owned(),
-            if service.deleted.is_some() { json!([]) } else { deployments(world, service, call) },
+            if service.deleted.is_some() { json!([]) } else { deployments(cloud, service, call) },
         ),
         ("events".to_owned(), events(service, call, pace)),
         (
@@ -259,11 +259,11 @@ pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value 
             format!(
                 "{}:iam::{}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
                 call.arn(),
-                world.account
+                cloud.account
             )
             .into(),
         ),
-        ("createdBy".to_owned(), format!("{}:iam::{}:user/sandbox", call.arn(), world.account).into()),
+        ("createdBy".to_owned(), format!("{}:iam::{}:user/sandbox", call.arn(), cloud.account).into()),
     ]);
     if tags {
         shown.insert("tags".to_owned(), json!(service.tags));
@@ -272,13 +272,13 @@ pub(super) fn shown(world: &World, call: &Call, arn: &str, tags: bool) -> Value 
 }
 
 /// How many tasks of an earlier deployment still run.
-fn running_of(world: &World, deployment: &Deployment, now: Timestamp) -> u64 {
-    let tasks = world.ecs.leaving.values().filter(|task| task.deployment == deployment.id);
-    tasks.filter(|task| task.stage(now, world.pace()) == Stage::Running).map(|_| 1).sum()
+fn running_of(cloud: &Cloud, deployment: &Deployment, now: Timestamp) -> u64 {
+    let tasks = cloud.ecs.leaving.values().filter(|task| task.deployment == deployment.id);
+    tasks.filter(|task| task.stage(now, cloud.pace()) == Stage::Running).map(|_| 1).sum()
 }
 
-fn deployments(world: &World, service: &Service, call: &Call) -> Value {
-    let pace = world.pace();
+fn deployments(cloud: &Cloud, service: &Service, call: &Call) -> Value {
+    let pace = cloud.pace();
     let complete = service.primary.is_complete(call.now, pace);
     let primary = service.primary.counts(call.now, pace);
     let mut all = vec![deployment(
@@ -298,7 +298,7 @@ fn deployments(world: &World, service: &Service, call: &Call) -> Value {
         }),
     )];
     if let Some(before) = service.previous.as_ref().filter(|_| !complete) {
-        let running = running_of(world, before, call.now);
+        let running = running_of(cloud, before, call.now);
         all.push(deployment(
             service,
             before,

@@ -7,8 +7,8 @@ use trunnion_catalog::limits;
 use super::{client, invalid};
 use crate::{
     call::{Call, Fault},
+    cloud::Cloud,
     json::input,
-    world::World,
 };
 
 /// One tag in ECS's format.
@@ -54,28 +54,28 @@ struct Tagged {
     tag_keys: Vec<String>,
 }
 
-pub(super) fn tag(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn tag(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
     check(&tagged.tags)?;
-    let tags = tags_of(world, &tagged.resource_arn)?;
+    let tags = tags_of(cloud, &tagged.resource_arn)?;
     tags.retain(|tag| tagged.tags.iter().all(|new| new.key != tag.key));
     tags.extend(tagged.tags);
     Ok(json!({}))
 }
 
-pub(super) fn untag(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn untag(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
-    tags_of(world, &tagged.resource_arn)?.retain(|tag| !tagged.tag_keys.contains(&tag.key));
+    tags_of(cloud, &tagged.resource_arn)?.retain(|tag| !tagged.tag_keys.contains(&tag.key));
     Ok(json!({}))
 }
 
-pub(super) fn list(world: &mut World, call: &Call) -> Result<Value, Fault> {
+pub(super) fn list(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
-    Ok(json!({ "tags": tags_of(world, &tagged.resource_arn)? }))
+    Ok(json!({ "tags": tags_of(cloud, &tagged.resource_arn)? }))
 }
 
-fn tags_of<'w>(world: &'w mut World, arn: &str) -> Result<&'w mut Vec<Tag>, Fault> {
-    let ecs = &mut world.ecs;
+fn tags_of<'w>(cloud: &'w mut Cloud, arn: &str) -> Result<&'w mut Vec<Tag>, Fault> {
+    let ecs = &mut cloud.ecs;
     let kind = arn.splitn(6, ':').nth(5).and_then(|resource| resource.split('/').next());
     match kind {
         Some("cluster") => match ecs.clusters.get_mut(arn) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::service::{Deployment, Service};
-use crate::world::World;
+use crate::cloud::Cloud;
 
 /// The stop timeout of a container without `stopTimeout`, in seconds (Amazon ECS task definition parameters, read
 /// November 2026).
@@ -88,13 +88,13 @@ impl Leaving {
 
 /// Stores `count` tasks of a service's primary deployment, the oldest first, as tasks that stop now or once their
 /// successors are healthy.
-pub(super) fn send_stop(world: &mut World, service: &Service, count: u64, asked: Option<Timestamp>, now: Timestamp) {
+pub(super) fn send_stop(cloud: &mut Cloud, service: &Service, count: u64, asked: Option<Timestamp>, now: Timestamp) {
     let deployment = &service.primary;
     if deployment.blocked.is_some() {
         return;
     }
-    let running = deployment.counts(now, world.pace()).running;
-    let stop_seconds = stop_seconds(world, deployment);
+    let running = deployment.counts(now, cloud.pace()).running;
+    let stop_seconds = stop_seconds(cloud, deployment);
     for number in deployment.first..deployment.first + count {
         let row = Leaving {
             cluster: service.cluster.clone(),
@@ -109,27 +109,27 @@ pub(super) fn send_stop(world: &mut World, service: &Service, count: u64, asked:
             // A task that does not run yet has nothing to stop.
             stop_seconds: if number < deployment.first + running { stop_seconds } else { 0 },
         };
-        world.ecs.leaving.insert(format!("{}/{number}", deployment.id), row);
+        cloud.ecs.leaving.insert(format!("{}/{number}", deployment.id), row);
     }
 }
 
-fn stop_seconds(world: &World, deployment: &Deployment) -> i32 {
-    let definition = world.ecs.definitions.get(&deployment.definition);
+fn stop_seconds(cloud: &Cloud, deployment: &Deployment) -> i32 {
+    let definition = cloud.ecs.definitions.get(&deployment.definition);
     let containers = definition.map_or(&[][..], |definition| definition.containers());
     let of = |container: &Value| container["stopTimeout"].as_i64().and_then(|seconds| i32::try_from(seconds).ok());
     containers.iter().map(|container| of(container).unwrap_or(DEFAULT_STOP_SECONDS)).max().unwrap_or(0)
 }
 
 /// Asks tasks to stop whose successors are healthy now, and deletes tasks that are no longer listed.
-pub(super) fn settle(world: &mut World, now: Timestamp) {
-    let pace = world.pace();
+pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    let pace = cloud.pace();
     let mut asked = Vec::new();
     let mut over = Vec::new();
-    for (id, task) in world.ecs.leaving.iter() {
+    for (id, task) in cloud.ecs.leaving.iter() {
         if !task.is_shown(now) {
             over.push(id.to_owned());
         } else if task.asked.is_none() {
-            let mut services = world.ecs.services.values();
+            let mut services = cloud.ecs.services.values();
             let service = services.find(|one| one.cluster == task.cluster && one.name == task.service);
             match service {
                 Some(Service { deleted: None, primary, .. }) if primary.is_complete(now, pace) => {
@@ -142,33 +142,33 @@ pub(super) fn settle(world: &mut World, now: Timestamp) {
         }
     }
     for (id, at) in asked {
-        if let Some(task) = world.ecs.leaving.get_mut(&id) {
+        if let Some(task) = cloud.ecs.leaving.get_mut(&id) {
             task.asked = Some(at);
         }
     }
     for id in over {
-        world.ecs.leaving.remove(&id);
+        cloud.ecs.leaving.remove(&id);
     }
 }
 
 /// How many tasks are not STOPPED, of all services with this name in the cluster.
-pub(super) fn unstopped(world: &World, cluster: &str, name: &str, now: Timestamp) -> u64 {
-    let pace = world.pace();
-    let services = world.ecs.services.values().filter(|service| service.cluster == cluster && service.name == name);
+pub(super) fn unstopped(cloud: &Cloud, cluster: &str, name: &str, now: Timestamp) -> u64 {
+    let pace = cloud.pace();
+    let services = cloud.ecs.services.values().filter(|service| service.cluster == cluster && service.name == name);
     let live: u64 = services.filter(|service| service.deleted.is_none()).map(|service| service.primary.desired).sum();
-    let leaving = world.ecs.leaving.values().filter(|task| task.cluster == cluster && task.service == name);
+    let leaving = cloud.ecs.leaving.values().filter(|task| task.cluster == cluster && task.service == name);
     live + leaving.filter(|task| task.stage(now, pace) != Stage::Stopped).map(|_| 1).sum::<u64>()
 }
 
 /// Updates the highest number of tasks of each service.
-pub(super) fn count(world: &mut World, now: Timestamp) {
-    let mut most = std::mem::take(&mut world.ecs.most_tasks);
-    for (arn, service) in world.ecs.services.iter() {
-        let count = unstopped(world, &service.cluster, &service.name, now);
+pub(super) fn count(cloud: &mut Cloud, now: Timestamp) {
+    let mut most = std::mem::take(&mut cloud.ecs.most_tasks);
+    for (arn, service) in cloud.ecs.services.iter() {
+        let count = unstopped(cloud, &service.cluster, &service.name, now);
         let seen = most.entry(arn.to_owned()).or_default();
         *seen = (*seen).max(count);
     }
-    world.ecs.most_tasks = most;
+    cloud.ecs.most_tasks = most;
 }
 
 /// The highest number of tasks that were not STOPPED at the same time, by the ARN of their service.

@@ -5,24 +5,24 @@ use serde_json::{Value, json};
 use super::handle;
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     ec2,
     json::testing::{self, PACE, json_call, query_call},
     logs,
-    world::World,
 };
 
 const TRUST: &str =
     r#"{"Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
-fn try_ask(world: &mut World, second: i64, action: &str, document: Value) -> Result<Value, Fault> {
-    handle(world, &json_call(action, second, document)).map(|reply| match reply {
+fn try_ask(cloud: &mut Cloud, second: i64, action: &str, document: Value) -> Result<Value, Fault> {
+    handle(cloud, &json_call(action, second, document)).map(|reply| match reply {
         Reply::Json(answer) => answer,
         Reply::Xml(text) => panic!("{text}"),
     })
 }
 
-fn ask(world: &mut World, second: i64, action: &str, document: Value) -> Value {
-    try_ask(world, second, action, document).unwrap()
+fn ask(cloud: &mut Cloud, second: i64, action: &str, document: Value) -> Value {
+    try_ask(cloud, second, action, document).unwrap()
 }
 
 fn definition() -> Value {
@@ -36,8 +36,8 @@ fn definition() -> Value {
     })
 }
 
-fn service(world: &mut World) -> Value {
-    let Ok(Reply::Xml(subnets)) = ec2::handle(world, &query_call("DescribeSubnets", &[])) else { panic!() };
+fn service(cloud: &mut Cloud) -> Value {
+    let Ok(Reply::Xml(subnets)) = ec2::handle(cloud, &query_call("DescribeSubnets", &[])) else { panic!() };
     let subnet = subnets.split("<subnetId>").nth(1).unwrap().split('<').next().unwrap();
     json!({
         "cluster": "main", "serviceName": "cp", "taskDefinition": "cp", "desiredCount": 1, "launchType": "FARGATE",
@@ -47,74 +47,74 @@ fn service(world: &mut World) -> Value {
 }
 
 /// Allows the execution role everything on resources with such an ARN, and otherwise only to write logs.
-fn allow(world: &mut World, arn: &str) {
+fn allow(cloud: &mut Cloud, arn: &str) {
     let policy = format!(
         r#"{{"Statement":[{{"Effect":"Allow","Action":"logs:*","Resource":"*"}},
         {{"Effect":"Allow","Action":"*","Resource":"{arn}"}}]}}"#
     );
     let put = [("RoleName", "execution"), ("PolicyName", "all"), ("PolicyDocument", &policy)];
-    crate::iam::handle(world, &query_call("PutRolePolicy", &put)).unwrap();
+    crate::iam::handle(cloud, &query_call("PutRolePolicy", &put)).unwrap();
 }
 
 /// A sandbox with a cluster, a definition and the resources that its tasks need.
-fn world() -> World {
-    let mut world = testing::world();
+fn cloud() -> Cloud {
+    let mut cloud = testing::cloud();
     let first = json_call("", 0, Value::Null);
-    world.enter(&first.region, first.now);
+    cloud.enter(&first.region, first.now);
     let role = [("RoleName", "execution"), ("AssumeRolePolicyDocument", TRUST)];
-    crate::iam::handle(&mut world, &query_call("CreateRole", &role)).unwrap();
-    allow(&mut world, "*");
-    logs::handle(&mut world, &json_call("CreateLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
+    crate::iam::handle(&mut cloud, &query_call("CreateRole", &role)).unwrap();
+    allow(&mut cloud, "*");
+    logs::handle(&mut cloud, &json_call("CreateLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
     // The first call makes AWS create the service-linked role.
-    let early = try_ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" })).unwrap_err();
+    let early = try_ask(&mut cloud, 0, "CreateCluster", json!({ "clusterName": "main" })).unwrap_err();
     assert!(early.message.contains("service linked role"), "{}", early.message);
-    ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" }));
-    ask(&mut world, 0, "RegisterTaskDefinition", definition());
-    world
+    ask(&mut cloud, 0, "CreateCluster", json!({ "clusterName": "main" }));
+    ask(&mut cloud, 0, "RegisterTaskDefinition", definition());
+    cloud
 }
 
-fn described(world: &mut World, second: i64) -> Value {
+fn described(cloud: &mut Cloud, second: i64) -> Value {
     let asked = json!({ "cluster": "main", "services": ["cp"] });
-    ask(world, second, "DescribeServices", asked)["services"][0].clone()
+    ask(cloud, second, "DescribeServices", asked)["services"][0].clone()
 }
 
 #[test]
 fn a_rollout_completes_only_after_the_pace() {
-    let mut world = world();
-    let service = service(&mut world);
-    ask(&mut world, 0, "CreateService", service.clone());
-    let before = described(&mut world, PACE - 1);
+    let mut cloud = cloud();
+    let service = service(&mut cloud);
+    ask(&mut cloud, 0, "CreateService", service.clone());
+    let before = described(&mut cloud, PACE - 1);
     assert_eq!((&before["runningCount"], &before["pendingCount"]), (&json!(0), &json!(1)));
     assert_eq!(before["deployments"][0]["rolloutState"], "IN_PROGRESS");
-    let after = described(&mut world, PACE);
+    let after = described(&mut cloud, PACE);
     assert_eq!(after["runningCount"], 1);
     assert_eq!(after["deployments"][0]["rolloutState"], "COMPLETED");
 }
 
 #[test]
 fn an_update_stops_the_old_task_first_if_none_must_stay_healthy() {
-    let mut world = world();
-    let service = service(&mut world);
-    ask(&mut world, 0, "CreateService", service.clone());
-    ask(&mut world, 20, "RegisterTaskDefinition", definition());
+    let mut cloud = cloud();
+    let service = service(&mut cloud);
+    ask(&mut cloud, 0, "CreateService", service.clone());
+    ask(&mut cloud, 20, "RegisterTaskDefinition", definition());
     let update = json!({ "cluster": "main", "service": "cp", "taskDefinition": "cp" });
-    ask(&mut world, 20, "UpdateService", update);
-    let during = described(&mut world, 21);
+    ask(&mut cloud, 20, "UpdateService", update);
+    let during = described(&mut cloud, 21);
     assert_eq!(during["deployments"].as_array().unwrap().len(), 2);
     assert_eq!(during["runningCount"], 0);
-    let after = described(&mut world, 20 + PACE);
+    let after = described(&mut cloud, 20 + PACE);
     assert_eq!(after["deployments"].as_array().unwrap().len(), 1);
     assert!(after["taskDefinition"].as_str().unwrap().ends_with("cp:2"));
 }
 
 /// The `lastStatus` of every listed task, whatever its `desiredStatus`.
-fn statuses(world: &mut World, second: i64) -> Vec<String> {
+fn statuses(cloud: &mut Cloud, second: i64) -> Vec<String> {
     let mut statuses = Vec::new();
     for desired in ["RUNNING", "STOPPED"] {
-        let listed = ask(world, second, "ListTasks", json!({ "cluster": "main", "desiredStatus": desired }));
+        let listed = ask(cloud, second, "ListTasks", json!({ "cluster": "main", "desiredStatus": desired }));
         if listed["taskArns"] != json!([]) {
             let asked = json!({ "cluster": "main", "tasks": listed["taskArns"] });
-            let tasks = ask(world, second, "DescribeTasks", asked)["tasks"].clone();
+            let tasks = ask(cloud, second, "DescribeTasks", asked)["tasks"].clone();
             statuses
                 .extend(tasks.as_array().unwrap().iter().map(|task| task["lastStatus"].as_str().unwrap().to_owned()));
         }
@@ -124,142 +124,142 @@ fn statuses(world: &mut World, second: i64) -> Vec<String> {
 
 #[test]
 fn a_new_task_starts_while_the_old_one_is_stopping() {
-    let mut world = world();
-    let service = service(&mut world);
+    let mut cloud = cloud();
+    let service = service(&mut cloud);
     let mut slow = definition();
     slow["containerDefinitions"][0]["stopTimeout"] = 120.into();
-    ask(&mut world, 0, "RegisterTaskDefinition", slow);
-    let created = ask(&mut world, 0, "CreateService", service);
-    ask(&mut world, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
-    assert_eq!(statuses(&mut world, 20 + PACE), ["RUNNING", "STOPPING"]);
-    assert_eq!(statuses(&mut world, 20 + 2 * PACE), ["RUNNING", "DEPROVISIONING"]);
-    assert_eq!(statuses(&mut world, 20 + 3 * PACE), ["RUNNING", "STOPPED"]);
+    ask(&mut cloud, 0, "RegisterTaskDefinition", slow);
+    let created = ask(&mut cloud, 0, "CreateService", service);
+    ask(&mut cloud, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
+    assert_eq!(statuses(&mut cloud, 20 + PACE), ["RUNNING", "STOPPING"]);
+    assert_eq!(statuses(&mut cloud, 20 + 2 * PACE), ["RUNNING", "DEPROVISIONING"]);
+    assert_eq!(statuses(&mut cloud, 20 + 3 * PACE), ["RUNNING", "STOPPED"]);
     let arn = created["service"]["serviceArn"].as_str().unwrap();
-    assert_eq!(world.ecs.most_tasks()[arn], 2);
+    assert_eq!(cloud.ecs.most_tasks()[arn], 2);
 }
 
 #[test]
 fn tasks_of_a_deleted_service_still_hold_its_cluster() {
-    let mut world = world();
-    let service = service(&mut world);
+    let mut cloud = cloud();
+    let service = service(&mut cloud);
     let mut slow = definition();
     slow["containerDefinitions"][0]["stopTimeout"] = 120.into();
-    ask(&mut world, 0, "RegisterTaskDefinition", slow);
-    ask(&mut world, 0, "CreateService", service.clone());
-    ask(&mut world, 20, "DeleteService", json!({ "cluster": "main", "service": "cp", "force": true }));
-    assert_eq!(described(&mut world, 20 + PACE)["status"], "INACTIVE");
-    assert_eq!(statuses(&mut world, 20 + PACE), ["STOPPING"]);
+    ask(&mut cloud, 0, "RegisterTaskDefinition", slow);
+    ask(&mut cloud, 0, "CreateService", service.clone());
+    ask(&mut cloud, 20, "DeleteService", json!({ "cluster": "main", "service": "cp", "force": true }));
+    assert_eq!(described(&mut cloud, 20 + PACE)["status"], "INACTIVE");
+    assert_eq!(statuses(&mut cloud, 20 + PACE), ["STOPPING"]);
     let named = json!({ "cluster": "main", "serviceName": "cp" });
-    assert_eq!(try_ask(&mut world, 20 + PACE, "ListTasks", named).unwrap_err().code, "ServiceNotFoundException");
-    let delete = |world: &mut World, second| try_ask(world, second, "DeleteCluster", json!({ "cluster": "main" }));
-    assert_eq!(delete(&mut world, 20 + PACE).unwrap_err().code, "ClusterContainsTasksException");
-    delete(&mut world, 20 + 3 * PACE).unwrap();
+    assert_eq!(try_ask(&mut cloud, 20 + PACE, "ListTasks", named).unwrap_err().code, "ServiceNotFoundException");
+    let delete = |cloud: &mut Cloud, second| try_ask(cloud, second, "DeleteCluster", json!({ "cluster": "main" }));
+    assert_eq!(delete(&mut cloud, 20 + PACE).unwrap_err().code, "ClusterContainsTasksException");
+    delete(&mut cloud, 20 + 3 * PACE).unwrap();
 }
 
 #[test]
 fn rebalancing_needs_a_maximum_above_100_percent() {
-    let mut world = world();
-    let mut service = service(&mut world);
+    let mut cloud = cloud();
+    let mut service = service(&mut cloud);
     service["availabilityZoneRebalancing"] = "ENABLED".into();
-    assert_eq!(try_ask(&mut world, 0, "CreateService", service.clone()).unwrap_err().code, "InvalidParameterException");
+    assert_eq!(try_ask(&mut cloud, 0, "CreateService", service.clone()).unwrap_err().code, "InvalidParameterException");
     service["deploymentConfiguration"]["maximumPercent"] = 200.into();
-    ask(&mut world, 0, "CreateService", service);
+    ask(&mut cloud, 0, "CreateService", service);
     let back = json!({ "cluster": "main", "service": "cp", "deploymentConfiguration": { "maximumPercent": 100 } });
-    assert_eq!(try_ask(&mut world, 0, "UpdateService", back).unwrap_err().code, "InvalidParameterException");
+    assert_eq!(try_ask(&mut cloud, 0, "UpdateService", back).unwrap_err().code, "InvalidParameterException");
 }
 
 #[test]
 fn without_the_service_role_clusters_work_and_services_do_not() {
-    let mut world = testing::world();
-    world.makes_service_roles = false;
+    let mut cloud = testing::cloud();
+    cloud.makes_service_roles = false;
     let first = json_call("", 0, Value::Null);
-    world.enter(&first.region, first.now);
-    ask(&mut world, 0, "CreateCluster", json!({ "clusterName": "main" }));
-    ask(&mut world, 0, "RegisterTaskDefinition", definition());
-    let service = service(&mut world);
-    assert!(try_ask(&mut world, 0, "CreateService", service).unwrap_err().message.contains("service linked role"));
+    cloud.enter(&first.region, first.now);
+    ask(&mut cloud, 0, "CreateCluster", json!({ "clusterName": "main" }));
+    ask(&mut cloud, 0, "RegisterTaskDefinition", definition());
+    let service = service(&mut cloud);
+    assert!(try_ask(&mut cloud, 0, "CreateService", service).unwrap_err().message.contains("service linked role"));
 }
 
 #[test]
 fn an_update_overlaps_the_tasks_if_all_must_stay_healthy() {
-    let mut world = world();
-    let mut overlapping = service(&mut world);
+    let mut cloud = cloud();
+    let mut overlapping = service(&mut cloud);
     overlapping["deploymentConfiguration"]["minimumHealthyPercent"] = 100.into();
-    ask(&mut world, 0, "CreateService", overlapping);
-    ask(&mut world, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
-    assert_eq!(described(&mut world, 21)["runningCount"], 1);
-    assert_eq!(described(&mut world, 21)["pendingCount"], 1);
-    let tasks = ask(&mut world, 21, "ListTasks", json!({ "cluster": "main" }));
+    ask(&mut cloud, 0, "CreateService", overlapping);
+    ask(&mut cloud, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
+    assert_eq!(described(&mut cloud, 21)["runningCount"], 1);
+    assert_eq!(described(&mut cloud, 21)["pendingCount"], 1);
+    let tasks = ask(&mut cloud, 21, "ListTasks", json!({ "cluster": "main" }));
     assert_eq!(tasks["taskArns"].as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn the_same_token_returns_the_same_service_and_another_is_refused() {
-    let mut world = world();
-    let service = service(&mut world);
-    let first = ask(&mut world, 0, "CreateService", service.clone());
-    let again = ask(&mut world, 1, "CreateService", service.clone());
+    let mut cloud = cloud();
+    let service = service(&mut cloud);
+    let first = ask(&mut cloud, 0, "CreateService", service.clone());
+    let again = ask(&mut cloud, 1, "CreateService", service.clone());
     assert_eq!(first["service"]["deployments"][0]["id"], again["service"]["deployments"][0]["id"]);
     let mut other = service;
     other["clientToken"] = "other".into();
-    let fault = try_ask(&mut world, 1, "CreateService", other).unwrap_err();
+    let fault = try_ask(&mut cloud, 1, "CreateService", other).unwrap_err();
     assert_eq!(fault.message, "Creation of service was not idempotent.");
 }
 
 #[test]
 fn a_deleted_service_drains_before_its_name_and_cluster_are_free() {
-    let mut world = world();
-    let service = service(&mut world);
-    ask(&mut world, 0, "CreateService", service.clone());
+    let mut cloud = cloud();
+    let service = service(&mut cloud);
+    ask(&mut cloud, 0, "CreateService", service.clone());
     let delete = json!({ "cluster": "main", "service": "cp" });
-    let fault = try_ask(&mut world, 20, "DeleteService", delete.clone()).unwrap_err();
+    let fault = try_ask(&mut cloud, 20, "DeleteService", delete.clone()).unwrap_err();
     assert_eq!(fault.code, "InvalidParameterException");
-    let fault = try_ask(&mut world, 20, "DeleteCluster", json!({ "cluster": "main" })).unwrap_err();
+    let fault = try_ask(&mut cloud, 20, "DeleteCluster", json!({ "cluster": "main" })).unwrap_err();
     assert_eq!(fault.code, "ClusterContainsServicesException");
-    ask(&mut world, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "desiredCount": 0 }));
-    let drained = ask(&mut world, 20, "DeleteService", delete);
+    ask(&mut cloud, 20, "UpdateService", json!({ "cluster": "main", "service": "cp", "desiredCount": 0 }));
+    let drained = ask(&mut cloud, 20, "DeleteService", delete);
     assert_eq!(drained["service"]["status"], "DRAINING");
-    let fault = try_ask(&mut world, 21, "CreateService", service.clone()).unwrap_err();
+    let fault = try_ask(&mut cloud, 21, "CreateService", service.clone()).unwrap_err();
     assert_eq!(fault.message, "Unable to Start a service that is still Draining.");
-    assert_eq!(described(&mut world, 20 + PACE)["status"], "INACTIVE");
-    let again = ask(&mut world, 20 + PACE, "CreateService", service);
+    assert_eq!(described(&mut cloud, 20 + PACE)["status"], "INACTIVE");
+    let again = ask(&mut cloud, 20 + PACE, "CreateService", service);
     assert_eq!(again["service"]["status"], "ACTIVE");
 }
 
 #[test]
 fn tasks_wait_for_a_missing_log_group_and_report_it() {
-    let mut world = world();
-    logs::handle(&mut world, &json_call("DeleteLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
-    let service = service(&mut world);
-    ask(&mut world, 0, "CreateService", service.clone());
-    let waiting = described(&mut world, 100);
+    let mut cloud = cloud();
+    logs::handle(&mut cloud, &json_call("DeleteLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
+    let service = service(&mut cloud);
+    ask(&mut cloud, 0, "CreateService", service.clone());
+    let waiting = described(&mut cloud, 100);
     assert_eq!(waiting["runningCount"], 0);
     assert!(waiting["events"][0]["message"].as_str().unwrap().contains("log group /cp"));
-    logs::handle(&mut world, &json_call("CreateLogGroup", 100, json!({ "logGroupName": "/cp" }))).unwrap();
-    described(&mut world, 100);
-    assert_eq!(described(&mut world, 100 + PACE)["runningCount"], 1);
+    logs::handle(&mut cloud, &json_call("CreateLogGroup", 100, json!({ "logGroupName": "/cp" }))).unwrap();
+    described(&mut cloud, 100);
+    assert_eq!(described(&mut cloud, 100 + PACE)["runningCount"], 1);
 }
 
 const TOKEN: &str = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token";
 
 /// Why a task with this secret does not start, if its execution role may read the secret with the allowed ARN.
 fn blocked(from: &str, allowed: &str) -> Option<String> {
-    let mut world = world();
-    allow(&mut world, allowed);
+    let mut cloud = cloud();
+    allow(&mut cloud, allowed);
     let create = json!({ "Name": "db", "SecretString": r#"{"password":"x"}"# });
-    crate::secrets::handle(&mut world, &json_call("CreateSecret", 0, create)).unwrap();
+    crate::secrets::handle(&mut cloud, &json_call("CreateSecret", 0, create)).unwrap();
     let Ok(Reply::Json(db)) =
-        crate::secrets::handle(&mut world, &json_call("DescribeSecret", 0, json!({ "SecretId": "db" })))
+        crate::secrets::handle(&mut cloud, &json_call("DescribeSecret", 0, json!({ "SecretId": "db" })))
     else {
         panic!()
     };
     let mut with_secret = definition();
     let from = from.replace("DB", db["ARN"].as_str().unwrap());
     with_secret["containerDefinitions"][0]["secrets"] = json!([{ "name": "TOKEN", "valueFrom": from }]);
-    ask(&mut world, 0, "RegisterTaskDefinition", with_secret);
-    let service = service(&mut world);
-    ask(&mut world, 0, "CreateService", service);
-    let later = described(&mut world, PACE);
+    ask(&mut cloud, 0, "RegisterTaskDefinition", with_secret);
+    let service = service(&mut cloud);
+    ask(&mut cloud, 0, "CreateService", service);
+    let later = described(&mut cloud, PACE);
     if later["runningCount"] == 1 {
         return None;
     }
@@ -297,11 +297,11 @@ fn a_role_needs_permission_for_logs_and_trust_for_tasks() {
     for ((action, parameters), reason) in
         [(without_policy, "logs:CreateLogStream"), (for_hosts, "unable to assume the role")]
     {
-        let mut world = world();
-        crate::iam::handle(&mut world, &query_call(action, &parameters)).unwrap();
-        let service = service(&mut world);
-        ask(&mut world, 0, "CreateService", service);
-        let later = described(&mut world, PACE);
+        let mut cloud = cloud();
+        crate::iam::handle(&mut cloud, &query_call(action, &parameters)).unwrap();
+        let service = service(&mut cloud);
+        ask(&mut cloud, 0, "CreateService", service);
+        let later = described(&mut cloud, PACE);
         assert_eq!(later["runningCount"], 0);
         assert!(later["events"][0]["message"].to_string().contains(reason), "{}", later["events"]);
     }
@@ -309,74 +309,74 @@ fn a_role_needs_permission_for_logs_and_trust_for_tasks() {
 
 #[test]
 fn tags_outside_the_pattern_of_aws_are_refused() {
-    let mut world = world();
+    let mut cloud = cloud();
     for (key, value) in [("e\u{301}", "a"), ("a", "a,b"), ("a", "aws:b"), ("aws:a", "b")] {
         let tagged = json!({ "clusterName": "other", "tags": [{ "key": key, "value": value }] });
-        assert_eq!(try_ask(&mut world, 1, "CreateCluster", tagged).unwrap_err().code, "InvalidParameterException");
+        assert_eq!(try_ask(&mut cloud, 1, "CreateCluster", tagged).unwrap_err().code, "InvalidParameterException");
         let group = json!({ "logGroupName": "/other", "tags": { key: value } });
-        let refused = logs::handle(&mut world, &json_call("CreateLogGroup", 0, group));
+        let refused = logs::handle(&mut cloud, &json_call("CreateLogGroup", 0, group));
         assert!(refused.is_err() || value == "aws:b", "{key} {value}");
     }
 }
 
 #[test]
 fn every_registration_creates_a_new_revision_number() {
-    let mut world = world();
-    ask(&mut world, 0, "DeregisterTaskDefinition", json!({ "taskDefinition": "cp:1" }));
-    ask(&mut world, 0, "DeleteTaskDefinitions", json!({ "taskDefinitions": ["cp:1"] }));
-    let second = ask(&mut world, 100, "RegisterTaskDefinition", definition());
+    let mut cloud = cloud();
+    ask(&mut cloud, 0, "DeregisterTaskDefinition", json!({ "taskDefinition": "cp:1" }));
+    ask(&mut cloud, 0, "DeleteTaskDefinitions", json!({ "taskDefinitions": ["cp:1"] }));
+    let second = ask(&mut cloud, 100, "RegisterTaskDefinition", definition());
     assert_eq!(second["taskDefinition"]["revision"], 2);
-    let fault = try_ask(&mut world, 100, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).unwrap_err();
+    let fault = try_ask(&mut cloud, 100, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).unwrap_err();
     assert_eq!(fault.message, "Unable to describe task definition.");
 }
 
 #[test]
 fn definitions_that_fargate_cannot_run_are_refused() {
-    let mut world = world();
+    let mut cloud = cloud();
     for (member, value) in [("memory", json!("3000")), ("cpu", json!("1000")), ("networkMode", json!("bridge"))] {
         let mut wrong = definition();
         wrong[member] = value;
-        let fault = try_ask(&mut world, 0, "RegisterTaskDefinition", wrong).unwrap_err();
+        let fault = try_ask(&mut cloud, 0, "RegisterTaskDefinition", wrong).unwrap_err();
         assert_eq!(fault.code, "ClientException", "{member}");
     }
 }
 
 #[test]
 fn an_existing_cluster_is_returned_unchanged() {
-    let mut world = world();
+    let mut cloud = cloud();
     let tagged = json!({ "clusterName": "main", "tags": [{ "key": "a", "value": "b" }] });
-    assert_eq!(ask(&mut world, 1, "CreateCluster", tagged)["cluster"]["tags"], json!([]));
+    assert_eq!(ask(&mut cloud, 1, "CreateCluster", tagged)["cluster"]["tags"], json!([]));
     let other = json!({ "clusterName": "main", "settings": [{ "name": "containerInsights", "value": "enabled" }] });
-    assert_eq!(try_ask(&mut world, 1, "CreateCluster", other).unwrap_err().code, "InvalidParameterException");
+    assert_eq!(try_ask(&mut cloud, 1, "CreateCluster", other).unwrap_err().code, "InvalidParameterException");
 }
 
 #[test]
 fn a_security_group_is_not_deleted_while_tasks_use_it() {
-    let mut world = world();
-    let vpcs = ec2::handle(&mut world, &query_call("DescribeVpcs", &[])).unwrap();
+    let mut cloud = cloud();
+    let vpcs = ec2::handle(&mut cloud, &query_call("DescribeVpcs", &[])).unwrap();
     let Reply::Xml(vpcs) = vpcs else { panic!() };
     let vpc = vpcs.split("<vpcId>").nth(1).unwrap().split('<').next().unwrap();
     let group = [("GroupName", "cp"), ("GroupDescription", "cp"), ("VpcId", vpc)];
-    let Ok(Reply::Xml(created)) = ec2::handle(&mut world, &query_call("CreateSecurityGroup", &group)) else { panic!() };
+    let Ok(Reply::Xml(created)) = ec2::handle(&mut cloud, &query_call("CreateSecurityGroup", &group)) else { panic!() };
     let group = created.split("<groupId>").nth(1).unwrap().split('<').next().unwrap();
-    let mut behind = service(&mut world);
+    let mut behind = service(&mut cloud);
     behind["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"] = json!([group]);
-    ask(&mut world, 0, "CreateService", behind);
-    let delete = |world: &mut World, second| {
+    ask(&mut cloud, 0, "CreateService", behind);
+    let delete = |cloud: &mut Cloud, second| {
         let call = query_call("DeleteSecurityGroup", &[("GroupId", group)]);
-        ec2::handle(world, &Call { now: json_call("", second, Value::Null).now, ..call })
+        ec2::handle(cloud, &Call { now: json_call("", second, Value::Null).now, ..call })
     };
-    assert_eq!(delete(&mut world, 20).unwrap_err().code, "DependencyViolation");
-    ask(&mut world, 20, "DeleteService", json!({ "cluster": "main", "service": "cp", "force": true }));
-    assert_eq!(delete(&mut world, 21).unwrap_err().code, "DependencyViolation");
-    delete(&mut world, 20 + PACE).unwrap();
+    assert_eq!(delete(&mut cloud, 20).unwrap_err().code, "DependencyViolation");
+    ask(&mut cloud, 20, "DeleteService", json!({ "cluster": "main", "service": "cp", "force": true }));
+    assert_eq!(delete(&mut cloud, 21).unwrap_err().code, "DependencyViolation");
+    delete(&mut cloud, 20 + PACE).unwrap();
 }
 
 #[test]
 fn an_unknown_subnet_is_refused() {
-    let mut world = world();
-    let mut nowhere = service(&mut world);
+    let mut cloud = cloud();
+    let mut nowhere = service(&mut cloud);
     nowhere["networkConfiguration"]["awsvpcConfiguration"]["subnets"] = json!(["subnet-0123456789abcdef0"]);
-    let fault = try_ask(&mut world, 0, "CreateService", nowhere).unwrap_err();
+    let fault = try_ask(&mut cloud, 0, "CreateService", nowhere).unwrap_err();
     assert!(fault.message.contains("InvalidSubnetID.NotFound"), "{}", fault.message);
 }

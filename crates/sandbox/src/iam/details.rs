@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
 };
 
 const KINDS: [&str; 5] = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"];
@@ -54,7 +54,7 @@ struct Inline {
     policy_document: String,
 }
 
-pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let filter = texts(call, "Filter");
     if let Some(kind) = filter.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
         return Err(validation(format!(
@@ -64,12 +64,12 @@ pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
         )));
     }
     let with_roles = filter.is_empty() || filter.iter().any(|kind| kind == "Role");
-    let roles = world
+    let roles = cloud
         .iam
         .roles
         .values()
-        .filter(|role| with_roles && world.visible(role.created, call.now))
-        .map(|role| (role.name.clone(), detail(world, role)))
+        .filter(|role| with_roles && cloud.visible(role.created, call.now))
+        .map(|role| (role.name.clone(), detail(cloud, role)))
         .collect();
     let (role_detail_list, is_truncated, marker) = paged(call, roles)?;
     answer(
@@ -85,12 +85,12 @@ pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
     )
 }
 
-fn detail(world: &World, role: &Role) -> RoleDetail {
+fn detail(cloud: &Cloud, role: &Role) -> RoleDetail {
     let inline = role
         .inline
         .iter()
         .map(|(name, document)| Inline { policy_name: name.clone(), policy_document: percent_encoded(document) });
-    let profiles = world.iam.profiles.values().filter(|profile| profile.role.as_ref() == Some(&role.name));
+    let profiles = cloud.iam.profiles.values().filter(|profile| profile.role.as_ref() == Some(&role.name));
     RoleDetail {
         path: role.path.clone(),
         role_name: role.name.clone(),
@@ -98,7 +98,7 @@ fn detail(world: &World, role: &Role) -> RoleDetail {
         arn: role.arn.clone(),
         create_date: moment(role.created),
         assume_role_policy_document: percent_encoded(&role.trust),
-        instance_profile_list: profiles.map(|profile| profile.shown_in_list(world)).collect(),
+        instance_profile_list: profiles.map(|profile| profile.shown_in_list(cloud)).collect(),
         role_policy_list: inline.collect(),
         attached_managed_policies: role.attached_policies().collect(),
         permissions_boundary: role.boundary(),

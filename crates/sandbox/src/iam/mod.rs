@@ -17,9 +17,9 @@ use serde::Serialize;
 
 use crate::{
     call::{Call, Fault, Reply},
+    cloud::Cloud,
     json::hex_id,
     table::{AnyTable, Table},
-    world::World,
 };
 
 pub(crate) use profile::InstanceProfile;
@@ -51,40 +51,40 @@ impl State {
 }
 
 /// Creates the service-linked role with this name for a service, such as `ecs.amazonaws.com`.
-pub(crate) fn make_service_role(world: &mut World, name: &str, service: &str, now: Timestamp) {
-    role::make_service_role(world, name, service, now);
+pub(crate) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, now: Timestamp) {
+    role::make_service_role(cloud, name, service, now);
 }
 
 /// Answers one call.
-pub fn handle(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     match call.action.as_str() {
-        "CreateRole" => role::create(world, call),
-        "GetRole" => role::get(world, call),
-        "ListRoles" => role::list(world, call),
-        "UpdateRole" => role::update(world, call),
-        "UpdateAssumeRolePolicy" => role::update_trust(world, call),
-        "DeleteRole" => role::delete(world, call),
-        "PutRolePolicy" => role_policy::put(world, call),
-        "GetRolePolicy" => role_policy::get(world, call),
-        "DeleteRolePolicy" => role_policy::delete(world, call),
-        "ListRolePolicies" => role_policy::list(world, call),
-        "AttachRolePolicy" => role_policy::attach(world, call),
-        "DetachRolePolicy" => role_policy::detach(world, call),
-        "ListAttachedRolePolicies" => role_policy::list_attached(world, call),
-        "TagRole" => tag::tag_role(world, call),
-        "UntagRole" => tag::untag_role(world, call),
-        "ListRoleTags" => tag::list_role(world, call),
-        "CreateInstanceProfile" => profile::create(world, call),
-        "GetInstanceProfile" => profile::get(world, call),
-        "ListInstanceProfiles" => profile::list(world, call),
-        "ListInstanceProfilesForRole" => profile::list_for_role(world, call),
-        "DeleteInstanceProfile" => profile::delete(world, call),
-        "AddRoleToInstanceProfile" => profile::add_role(world, call),
-        "RemoveRoleFromInstanceProfile" => profile::remove_role(world, call),
-        "TagInstanceProfile" => tag::tag_profile(world, call),
-        "UntagInstanceProfile" => tag::untag_profile(world, call),
-        "ListInstanceProfileTags" => tag::list_profile(world, call),
-        "GetAccountAuthorizationDetails" => details::get(world, call),
+        "CreateRole" => role::create(cloud, call),
+        "GetRole" => role::get(cloud, call),
+        "ListRoles" => role::list(cloud, call),
+        "UpdateRole" => role::update(cloud, call),
+        "UpdateAssumeRolePolicy" => role::update_trust(cloud, call),
+        "DeleteRole" => role::delete(cloud, call),
+        "PutRolePolicy" => role_policy::put(cloud, call),
+        "GetRolePolicy" => role_policy::get(cloud, call),
+        "DeleteRolePolicy" => role_policy::delete(cloud, call),
+        "ListRolePolicies" => role_policy::list(cloud, call),
+        "AttachRolePolicy" => role_policy::attach(cloud, call),
+        "DetachRolePolicy" => role_policy::detach(cloud, call),
+        "ListAttachedRolePolicies" => role_policy::list_attached(cloud, call),
+        "TagRole" => tag::tag_role(cloud, call),
+        "UntagRole" => tag::untag_role(cloud, call),
+        "ListRoleTags" => tag::list_role(cloud, call),
+        "CreateInstanceProfile" => profile::create(cloud, call),
+        "GetInstanceProfile" => profile::get(cloud, call),
+        "ListInstanceProfiles" => profile::list(cloud, call),
+        "ListInstanceProfilesForRole" => profile::list_for_role(cloud, call),
+        "DeleteInstanceProfile" => profile::delete(cloud, call),
+        "AddRoleToInstanceProfile" => profile::add_role(cloud, call),
+        "RemoveRoleFromInstanceProfile" => profile::remove_role(cloud, call),
+        "TagInstanceProfile" => tag::tag_profile(cloud, call),
+        "UntagInstanceProfile" => tag::untag_profile(cloud, call),
+        "ListInstanceProfileTags" => tag::list_profile(cloud, call),
+        "GetAccountAuthorizationDetails" => details::get(cloud, call),
         other => Err(Fault::new("InvalidAction", format!("Could not find operation {other} for version 2010-05-08"))),
     }
 }
@@ -118,8 +118,8 @@ fn validation(message: impl Into<String>) -> Fault {
 }
 
 /// Unique ids in IAM's format: four letters for the kind, 17 capitals and digits.
-fn unique_id(world: &mut World, kind: &str) -> String {
-    format!("{kind}{}", hex_id(&world.new_id(kind), 17).to_uppercase())
+fn unique_id(cloud: &mut Cloud, kind: &str) -> String {
+    format!("{kind}{}", hex_id(&cloud.new_id(kind), 17).to_uppercase())
 }
 
 /// A time in IAM's format, in whole seconds.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
 };
 
 /// An instance profile.
@@ -48,8 +48,8 @@ pub(super) struct Shown {
 
 impl InstanceProfile {
     /// The profile in list calls: with its role, without tags.
-    pub(super) fn shown_in_list(&self, world: &World) -> Shown {
-        let role = self.role.as_ref().and_then(|name| role::find(world, name).ok());
+    pub(super) fn shown_in_list(&self, cloud: &Cloud) -> Shown {
+        let role = self.role.as_ref().and_then(|name| role::find(cloud, name).ok());
         Shown {
             path: self.path.clone(),
             instance_profile_name: self.name.clone(),
@@ -61,8 +61,8 @@ impl InstanceProfile {
         }
     }
 
-    fn shown(&self, world: &World) -> Shown {
-        Shown { tags: Some(self.tags.iter().cloned().collect()), ..self.shown_in_list(world) }
+    fn shown(&self, cloud: &Cloud) -> Shown {
+        Shown { tags: Some(self.tags.iter().cloned().collect()), ..self.shown_in_list(cloud) }
     }
 }
 
@@ -81,72 +81,72 @@ struct List {
     marker: Option<String>,
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let name = required(call, "InstanceProfileName")?.to_owned();
     let path = parameter(call, "Path").unwrap_or("/").to_owned();
     check_name(&name, "instanceProfileName", 128)?;
     check_path(&path)?;
     let tags = tag::given(call)?;
-    if world.iam.profiles.get(&name.to_lowercase()).is_some() {
+    if cloud.iam.profiles.get(&name.to_lowercase()).is_some() {
         return Err(exists(format!("Instance Profile {name} already exists.")));
     }
     let profile = InstanceProfile {
-        arn: format!("{}:iam::{}:instance-profile{path}{name}", call.arn(), world.account),
-        id: unique_id(world, "AIPA"),
+        arn: format!("{}:iam::{}:instance-profile{path}{name}", call.arn(), cloud.account),
+        id: unique_id(cloud, "AIPA"),
         path,
         created: call.now,
         role: None,
         tags,
         name,
     };
-    let shown = One { instance_profile: profile.shown(world) };
-    world.iam.profiles.insert(profile.name.to_lowercase(), profile);
+    let shown = One { instance_profile: profile.shown(cloud) };
+    cloud.iam.profiles.insert(profile.name.to_lowercase(), profile);
     answer(call, &shown)
 }
 
-pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let profile = find(world, required(call, "InstanceProfileName")?)?;
-    if !world.visible(profile.created, call.now) {
+pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let profile = find(cloud, required(call, "InstanceProfileName")?)?;
+    if !cloud.visible(profile.created, call.now) {
         return Err(unknown(&profile.name));
     }
-    answer(call, &One { instance_profile: profile.shown(world) })
+    answer(call, &One { instance_profile: profile.shown(cloud) })
 }
 
-pub(super) fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let prefix = path_prefix(call)?;
-    listed(world, call, |profile| format!("{}{}", profile.path, profile.name).starts_with(prefix))
+    listed(cloud, call, |profile| format!("{}{}", profile.path, profile.name).starts_with(prefix))
 }
 
-pub(super) fn list_for_role(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let role = role::find(world, required(call, "RoleName")?)?;
-    listed(world, call, |profile| profile.role.as_ref() == Some(&role.name))
+pub(super) fn list_for_role(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let role = role::find(cloud, required(call, "RoleName")?)?;
+    listed(cloud, call, |profile| profile.role.as_ref() == Some(&role.name))
 }
 
-fn listed(world: &World, call: &Call, wanted: impl Fn(&InstanceProfile) -> bool) -> Result<Reply, Fault> {
-    let profiles = world
+fn listed(cloud: &Cloud, call: &Call, wanted: impl Fn(&InstanceProfile) -> bool) -> Result<Reply, Fault> {
+    let profiles = cloud
         .iam
         .profiles
         .values()
-        .filter(|profile| wanted(profile) && world.visible(profile.created, call.now))
-        .map(|profile| (profile.name.clone(), profile.shown_in_list(world)))
+        .filter(|profile| wanted(profile) && cloud.visible(profile.created, call.now))
+        .map(|profile| (profile.name.clone(), profile.shown_in_list(cloud)))
         .collect();
     let (instance_profiles, is_truncated, marker) = paged(call, profiles)?;
     answer(call, &List { instance_profiles, is_truncated, marker })
 }
 
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let profile = find(world, required(call, "InstanceProfileName")?)?;
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let profile = find(cloud, required(call, "InstanceProfileName")?)?;
     if profile.role.is_some() {
         return Err(conflict("Cannot delete entity, must remove roles from instance profile first."));
     }
     let key = profile.name.to_lowercase();
-    world.iam.profiles.remove(&key);
+    cloud.iam.profiles.remove(&key);
     done(call)
 }
 
-pub(super) fn add_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let role = role::find(world, required(call, "RoleName")?)?.name.clone();
-    let profile = find_mut(world, required(call, "InstanceProfileName")?)?;
+pub(super) fn add_role(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let role = role::find(cloud, required(call, "RoleName")?)?.name.clone();
+    let profile = find_mut(cloud, required(call, "InstanceProfileName")?)?;
     if profile.role.is_some() {
         return Err(limit("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1"));
     }
@@ -154,9 +154,9 @@ pub(super) fn add_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     done(call)
 }
 
-pub(super) fn remove_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn remove_role(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let role = required(call, "RoleName")?;
-    let profile = find_mut(world, required(call, "InstanceProfileName")?)?;
+    let profile = find_mut(cloud, required(call, "InstanceProfileName")?)?;
     if profile.role.as_deref() != Some(role) {
         return Err(no_such(format!("The role with name {role} is not in the instance profile {}.", profile.name)));
     }
@@ -164,13 +164,13 @@ pub(super) fn remove_role(world: &mut World, call: &Call) -> Result<Reply, Fault
     done(call)
 }
 
-pub(super) fn find<'w>(world: &'w World, name: &str) -> Result<&'w InstanceProfile, Fault> {
-    world.iam.profiles.get(&name.to_lowercase()).filter(|profile| profile.name == name).ok_or_else(|| unknown(name))
+pub(super) fn find<'w>(cloud: &'w Cloud, name: &str) -> Result<&'w InstanceProfile, Fault> {
+    cloud.iam.profiles.get(&name.to_lowercase()).filter(|profile| profile.name == name).ok_or_else(|| unknown(name))
 }
 
-pub(super) fn find_mut<'w>(world: &'w mut World, name: &str) -> Result<&'w mut InstanceProfile, Fault> {
-    find(world, name)?;
-    world.iam.profiles.get_mut(&name.to_lowercase()).ok_or_else(|| unknown(name))
+pub(super) fn find_mut<'w>(cloud: &'w mut Cloud, name: &str) -> Result<&'w mut InstanceProfile, Fault> {
+    find(cloud, name)?;
+    cloud.iam.profiles.get_mut(&name.to_lowercase()).ok_or_else(|| unknown(name))
 }
 
 fn unknown(name: &str) -> Fault {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
 };
 
 /// Quota `ACLSizePerRole`: the length of a trust policy in characters, without white space.
@@ -105,7 +105,7 @@ struct One {
     role: Shown,
 }
 
-pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let name = required(call, "RoleName")?.to_owned();
     let trust = required(call, "AssumeRolePolicyDocument")?.to_owned();
     let path = parameter(call, "Path").unwrap_or("/").to_owned();
@@ -114,12 +114,12 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     let tags = tag::given(call)?;
     check_trust(&trust, &call.region)?;
     let max_session_seconds = session(call)?.unwrap_or(3_600);
-    if world.iam.roles.get(&name.to_lowercase()).is_some() {
+    if cloud.iam.roles.get(&name.to_lowercase()).is_some() {
         return Err(exists(format!("Role with name {name} already exists.")));
     }
     let role = Role {
-        arn: format!("{}:iam::{}:role{path}{name}", call.arn(), world.account),
-        id: unique_id(world, "AROA"),
+        arn: format!("{}:iam::{}:role{path}{name}", call.arn(), cloud.account),
+        id: unique_id(cloud, "AROA"),
         path,
         created: call.now,
         trust,
@@ -132,16 +132,16 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         name,
     };
     let shown = One { role: Shown { role_last_used: None, ..role.shown() } };
-    world.iam.roles.insert(role.name.to_lowercase(), role);
+    cloud.iam.roles.insert(role.name.to_lowercase(), role);
     answer(call, &shown)
 }
 
 /// A service-linked role; only its service can change it.
-pub(super) fn make_service_role(world: &mut World, name: &str, service: &str, now: Timestamp) {
+pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, now: Timestamp) {
     let path = format!("/aws-service-role/{service}/");
     let role = Role {
-        arn: format!("arn:aws:iam::{}:role{path}{name}", world.account),
-        id: unique_id(world, "AROA"),
+        arn: format!("arn:aws:iam::{}:role{path}{name}", cloud.account),
+        id: unique_id(cloud, "AROA"),
         path,
         created: now,
         trust: format!(
@@ -155,18 +155,18 @@ pub(super) fn make_service_role(world: &mut World, name: &str, service: &str, no
         permissions_boundary: None,
         name: name.to_owned(),
     };
-    world.iam.roles.insert(role.name.to_lowercase(), role);
+    cloud.iam.roles.insert(role.name.to_lowercase(), role);
 }
 
-pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
-    let role = find(world, required(call, "RoleName")?)?;
-    if !world.visible(role.created, call.now) {
+pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let role = find(cloud, required(call, "RoleName")?)?;
+    if !cloud.visible(role.created, call.now) {
         return Err(unknown(&role.name));
     }
     answer(call, &One { role: role.shown() })
 }
 
-pub(super) fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct List {
@@ -176,37 +176,37 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
         marker: Option<String>,
     }
     let prefix = path_prefix(call)?;
-    let roles = world
+    let roles = cloud
         .iam
         .roles
         .values()
         .filter(|role| format!("{}{}", role.path, role.name).starts_with(prefix))
-        .filter(|role| world.visible(role.created, call.now))
+        .filter(|role| cloud.visible(role.created, call.now))
         .map(|role| (role.name.clone(), role.shown_in_list()))
         .collect();
     let (roles, is_truncated, marker) = paged(call, roles)?;
     answer(call, &List { roles, is_truncated, marker })
 }
 
-pub(super) fn update(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let (session, description) = (session(call)?, parameter(call, "Description").map(str::to_owned));
-    let role = find_mut(world, required(call, "RoleName")?)?;
+    let role = find_mut(cloud, required(call, "RoleName")?)?;
     role.description = description.or(role.description.take());
     role.max_session_seconds = session.unwrap_or(role.max_session_seconds);
     answer(call, &Nothing {})
 }
 
-pub(super) fn update_trust(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn update_trust(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let trust = required(call, "PolicyDocument")?;
-    let role = find_mut(world, required(call, "RoleName")?)?;
+    let role = find_mut(cloud, required(call, "RoleName")?)?;
     check_trust(trust, &call.region)?;
     trust.clone_into(&mut role.trust);
     done(call)
 }
 
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let role = find(world, required(call, "RoleName")?)?;
-    if world.iam.profiles.values().any(|profile| profile.role.as_ref() == Some(&role.name)) {
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let role = find(cloud, required(call, "RoleName")?)?;
+    if cloud.iam.profiles.values().any(|profile| profile.role.as_ref() == Some(&role.name)) {
         return Err(conflict("Cannot delete entity, must remove roles from instance profile first."));
     }
     if !role.inline.is_empty() {
@@ -216,17 +216,17 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
         return Err(conflict("Cannot delete entity, must detach all policies first."));
     }
     let key = role.name.to_lowercase();
-    world.iam.roles.remove(&key);
+    cloud.iam.roles.remove(&key);
     done(call)
 }
 
-pub(super) fn find<'w>(world: &'w World, name: &str) -> Result<&'w Role, Fault> {
-    world.iam.roles.get(&name.to_lowercase()).filter(|role| role.name == name).ok_or_else(|| unknown(name))
+pub(super) fn find<'w>(cloud: &'w Cloud, name: &str) -> Result<&'w Role, Fault> {
+    cloud.iam.roles.get(&name.to_lowercase()).filter(|role| role.name == name).ok_or_else(|| unknown(name))
 }
 
-pub(super) fn find_mut<'w>(world: &'w mut World, name: &str) -> Result<&'w mut Role, Fault> {
-    find(world, name)?;
-    world.iam.roles.get_mut(&name.to_lowercase()).ok_or_else(|| unknown(name))
+pub(super) fn find_mut<'w>(cloud: &'w mut Cloud, name: &str) -> Result<&'w mut Role, Fault> {
+    find(cloud, name)?;
+    cloud.iam.roles.get_mut(&name.to_lowercase()).ok_or_else(|| unknown(name))
 }
 
 fn unknown(name: &str) -> Fault {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
 };
 
 /// The total length of a role's inline policies in characters, without white space (IAM quotas, read August 2026).
@@ -35,9 +35,9 @@ impl Role {
     }
 }
 
-pub(super) fn put(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn put(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let (name, document) = (required(call, "PolicyName")?, required(call, "PolicyDocument")?);
-    let role = role::find_mut(world, required(call, "RoleName")?)?;
+    let role = role::find_mut(cloud, required(call, "RoleName")?)?;
     check_name(name, "policyName", 128)?;
     policy::check_identity(document)?;
     let size = |document: &str| document.chars().filter(|c| !c.is_whitespace()).count();
@@ -49,7 +49,7 @@ pub(super) fn put(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     done(call)
 }
 
-pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct One<'w> {
@@ -58,19 +58,19 @@ pub(super) fn get(world: &World, call: &Call) -> Result<Reply, Fault> {
         policy_document: String,
     }
     let name = required(call, "PolicyName")?;
-    let role = role::find(world, required(call, "RoleName")?)?;
+    let role = role::find(cloud, required(call, "RoleName")?)?;
     let document = role.inline.get(name).ok_or_else(|| unknown(name))?;
     answer(call, &One { role_name: &role.name, policy_name: name, policy_document: percent_encoded(document) })
 }
 
-pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let name = required(call, "PolicyName")?;
-    let role = role::find_mut(world, required(call, "RoleName")?)?;
+    let role = role::find_mut(cloud, required(call, "RoleName")?)?;
     role.inline.remove(name).ok_or_else(|| unknown(name))?;
     done(call)
 }
 
-pub(super) fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct List {
@@ -79,16 +79,16 @@ pub(super) fn list(world: &World, call: &Call) -> Result<Reply, Fault> {
         #[serde(skip_serializing_if = "Option::is_none")]
         marker: Option<String>,
     }
-    let role = role::find(world, required(call, "RoleName")?)?;
+    let role = role::find(cloud, required(call, "RoleName")?)?;
     let names = role.inline.keys().map(|name| (name.clone(), name.clone())).collect();
     let (policy_names, is_truncated, marker) = paged(call, names)?;
     answer(call, &List { policy_names, is_truncated, marker })
 }
 
-pub(super) fn attach(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn attach(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let arn = required(call, "PolicyArn")?;
     check_arn(arn)?;
-    let role = role::find_mut(world, required(call, "RoleName")?)?;
+    let role = role::find_mut(cloud, required(call, "RoleName")?)?;
     // Only AWS's own managed policies exist, because the sandbox cannot create others.
     if !arn.starts_with(&format!("{}:iam::aws:policy/", call.arn())) {
         return Err(no_such(format!("Policy {arn} does not exist or is not attachable.")));
@@ -102,10 +102,10 @@ pub(super) fn attach(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     done(call)
 }
 
-pub(super) fn detach(world: &mut World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn detach(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let arn = required(call, "PolicyArn")?;
     check_arn(arn)?;
-    let role = role::find_mut(world, required(call, "RoleName")?)?;
+    let role = role::find_mut(cloud, required(call, "RoleName")?)?;
     let Some(index) = role.attached.iter().position(|attached| attached == arn) else {
         return Err(no_such(format!("Policy {arn} was not found.")));
     };
@@ -113,7 +113,7 @@ pub(super) fn detach(world: &mut World, call: &Call) -> Result<Reply, Fault> {
     done(call)
 }
 
-pub(super) fn list_attached(world: &World, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn list_attached(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct List {
@@ -122,7 +122,7 @@ pub(super) fn list_attached(world: &World, call: &Call) -> Result<Reply, Fault> 
         #[serde(skip_serializing_if = "Option::is_none")]
         marker: Option<String>,
     }
-    let role = role::find(world, required(call, "RoleName")?)?;
+    let role = role::find(cloud, required(call, "RoleName")?)?;
     let prefix = parameter(call, "PathPrefix").unwrap_or("/");
     let policies = role
         .attached_policies()

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    world::World,
+    cloud::Cloud,
 };
 
 /// One tag.
@@ -49,32 +49,32 @@ pub(super) fn given(call: &Call) -> Result<Vec<Tag>, Fault> {
     Ok(tags)
 }
 
-pub(super) fn tag_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let role = role::find_mut(world, required(call, "RoleName")?)?;
+pub(super) fn tag_role(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let role = role::find_mut(cloud, required(call, "RoleName")?)?;
     tag(&mut role.tags, call)
 }
 
-pub(super) fn untag_role(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let role = role::find_mut(world, required(call, "RoleName")?)?;
+pub(super) fn untag_role(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let role = role::find_mut(cloud, required(call, "RoleName")?)?;
     untag(&mut role.tags, call)
 }
 
-pub(super) fn list_role(world: &World, call: &Call) -> Result<Reply, Fault> {
-    list(&role::find(world, required(call, "RoleName")?)?.tags, call)
+pub(super) fn list_role(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    list(&role::find(cloud, required(call, "RoleName")?)?.tags, call)
 }
 
-pub(super) fn tag_profile(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let profile = profile::find_mut(world, required(call, "InstanceProfileName")?)?;
+pub(super) fn tag_profile(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let profile = profile::find_mut(cloud, required(call, "InstanceProfileName")?)?;
     tag(&mut profile.tags, call)
 }
 
-pub(super) fn untag_profile(world: &mut World, call: &Call) -> Result<Reply, Fault> {
-    let profile = profile::find_mut(world, required(call, "InstanceProfileName")?)?;
+pub(super) fn untag_profile(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let profile = profile::find_mut(cloud, required(call, "InstanceProfileName")?)?;
     untag(&mut profile.tags, call)
 }
 
-pub(super) fn list_profile(world: &World, call: &Call) -> Result<Reply, Fault> {
-    list(&profile::find(world, required(call, "InstanceProfileName")?)?.tags, call)
+pub(super) fn list_profile(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    list(&profile::find(cloud, required(call, "InstanceProfileName")?)?.tags, call)
 }
 
 fn tag(tags: &mut Vec<Tag>, call: &Call) -> Result<Reply, Fault> {

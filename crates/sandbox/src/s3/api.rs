@@ -8,7 +8,7 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto};
 use super::{
     Context, Store, blob, bucket, bucket_settings, checksum::Asked, listing, multipart, read, route::CreateTags, write,
 };
-use crate::world::World;
+use crate::cloud::Cloud;
 
 impl<T> From<&S3Request<T>> for Context {
     fn from(request: &S3Request<T>) -> Self {
@@ -31,7 +31,7 @@ macro_rules! plain {
         {
             Box::pin(async move {
                 let context = Context::from(&request);
-                self.run(|world: &mut World| $run(world, &context, request.input)).map(S3Response::new)
+                self.run(|cloud: &mut Cloud| $run(cloud, &context, request.input)).map(S3Response::new)
             })
         }
     )*};
@@ -50,7 +50,7 @@ macro_rules! with_blobs {
         {
             Box::pin(async move {
                 let context = Context::from(&request);
-                self.run(|world: &mut World| $run(world, &self.blobs, &context, request.input)).map(S3Response::new)
+                self.run(|cloud: &mut Cloud| $run(cloud, &self.blobs, &context, request.input)).map(S3Response::new)
             })
         }
     )*};
@@ -111,17 +111,17 @@ impl S3 for Store {
     ) -> S3Result<S3Response<dto::PutObjectOutput>> {
         let context = Context::from(&request);
         let (bucket, owner) = (&request.input.bucket, request.input.expected_bucket_owner.as_ref());
-        self.run(|world| bucket::find(world, &context, bucket, owner).map(|_| ()))?;
+        self.run(|cloud| bucket::find(cloud, &context, bucket, owner).map(|_| ()))?;
         let asked = Asked::of(&request.headers);
         let received = self.blobs.receive(request.input.body.take(), &asked).await?;
         let trailer = request.trailing_headers.and_then(|trailer| trailer.take());
         asked.check(&received.sums, trailer.as_ref())?;
-        self.run(|world| write::put(world, &self.blobs, &context, request.input, &received)).map(S3Response::new)
+        self.run(|cloud| write::put(cloud, &self.blobs, &context, request.input, &received)).map(S3Response::new)
     }
 
     async fn get_object(&self, request: S3Request<dto::GetObjectInput>) -> S3Result<S3Response<dto::GetObjectOutput>> {
         let context = Context::from(&request);
-        let found = self.run(|world| read::get(world, &self.blobs, &context, request.input))?;
+        let found = self.run(|cloud| read::get(cloud, &self.blobs, &context, request.input))?;
         let body = found.opened.stream(found.start, found.length).await?;
         Ok(S3Response::new(dto::GetObjectOutput { body: Some(body), ..found.output }))
     }
@@ -136,7 +136,7 @@ impl S3 for Store {
         let trailer = request.trailing_headers.and_then(|trailer| trailer.take());
         asked.check(&received.sums, trailer.as_ref())?;
         let input = request.input;
-        self.run(|world| multipart::upload_part(world, &self.blobs, &context, &input, &received)).map(S3Response::new)
+        self.run(|cloud| multipart::upload_part(cloud, &self.blobs, &context, &input, &received)).map(S3Response::new)
     }
 
     async fn complete_multipart_upload(
@@ -145,10 +145,10 @@ impl S3 for Store {
     ) -> S3Result<S3Response<dto::CompleteMultipartUploadOutput>> {
         let context = Context::from(&request);
         let input = request.input;
-        let joining = self.run(|world| multipart::begin_complete(world, &self.blobs, &context, &input))?;
+        let joining = self.run(|cloud| multipart::begin_complete(cloud, &self.blobs, &context, &input))?;
         let asked = Asked::for_algorithm(&joining.algorithm);
         let whole = blob::joined(joining.parts).await?;
         let received = self.blobs.receive(Some(whole), &asked).await?;
-        self.run(|world| multipart::complete(world, &self.blobs, &context, input, &received)).map(S3Response::new)
+        self.run(|cloud| multipart::complete(cloud, &self.blobs, &context, input, &received)).map(S3Response::new)
     }
 }

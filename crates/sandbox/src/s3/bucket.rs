@@ -16,8 +16,8 @@ use trunnion_catalog::limits;
 
 use super::{Context, custom, error, header, in_progress, object};
 use crate::{
+    cloud::Cloud,
     json::{hex_id, page},
-    world::World,
 };
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,15 +48,15 @@ pub(super) enum Versioning {
 
 /// The bucket, if the request comes to its own region and expects its owner.
 pub(super) fn find<'w>(
-    world: &'w World,
+    cloud: &'w Cloud,
     context: &Context,
     name: &str,
     expected_owner: Option<&String>,
 ) -> S3Result<&'w Bucket> {
-    let Some(bucket) = world.s3.buckets.get(name) else {
+    let Some(bucket) = cloud.s3.buckets.get(name) else {
         return Err(error(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"));
     };
-    check_owner(world, expected_owner)?;
+    check_owner(cloud, expected_owner)?;
     if bucket.region != context.region {
         let mut error = error(
             S3ErrorCode::PermanentRedirect,
@@ -75,14 +75,14 @@ const BUCKET_REGION: hyper::header::HeaderName = hyper::header::HeaderName::from
 
 /// The same for changes.
 pub(super) fn find_mut<'w>(
-    world: &'w mut World,
+    cloud: &'w mut Cloud,
     context: &Context,
     name: &str,
     expected_owner: Option<&String>,
 ) -> S3Result<&'w mut Bucket> {
-    let is_new = find(world, context, name, expected_owner)?.is_new;
-    let pace = world.pace();
-    let found = world.s3.buckets.get_mut(name);
+    let is_new = find(cloud, context, name, expected_owner)?.is_new;
+    let pace = cloud.pace();
+    let found = cloud.s3.buckets.get_mut(name);
     let found = found.ok_or_else(|| S3Error::new(S3ErrorCode::NoSuchBucket))?;
     found.is_new = false;
     if is_new && context.now < found.created + pace * 2 {
@@ -91,18 +91,18 @@ pub(super) fn find_mut<'w>(
     Ok(found)
 }
 
-pub(super) fn check_owner(world: &World, expected: Option<&String>) -> S3Result<()> {
+pub(super) fn check_owner(cloud: &Cloud, expected: Option<&String>) -> S3Result<()> {
     match expected {
-        Some(expected) if *expected != world.account => Err(error(S3ErrorCode::AccessDenied, "Access Denied")),
+        Some(expected) if *expected != cloud.account => Err(error(S3ErrorCode::AccessDenied, "Access Denied")),
         _ => Ok(()),
     }
 }
 
-pub(super) fn owner(world: &World) -> Owner {
-    Owner { display_name: None, id: Some(hex_id(&world.account, 64)) }
+pub(super) fn owner(cloud: &Cloud) -> Owner {
+    Owner { display_name: None, id: Some(hex_id(&cloud.account, 64)) }
 }
 
-pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketInput) -> S3Result<CreateBucketOutput> {
+pub(super) fn create(cloud: &mut Cloud, context: &Context, input: CreateBucketInput) -> S3Result<CreateBucketOutput> {
     let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
     let constraint = constraint.as_ref().map(BucketLocationConstraint::as_str).filter(|text| !text.is_empty());
     let region = match (context.region.as_str(), constraint) {
@@ -136,7 +136,7 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
         return Err(error(S3ErrorCode::InvalidBucketName, message));
     }
     let location = Some(format!("/{}", input.bucket));
-    if let Some(bucket) = world.s3.buckets.get(&input.bucket) {
+    if let Some(bucket) = cloud.s3.buckets.get(&input.bucket) {
         if bucket.region == "us-east-1" && region == "us-east-1" {
             // In us-east-1, S3 answers as if it had created the bucket, but changes nothing.
             return Ok(CreateBucketOutput { location });
@@ -147,7 +147,7 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
         ));
     }
     // A name stays in use for some time after its bucket was deleted (aws/aws-cli issue 2593); here for two paces.
-    if world.s3.freed.get(&input.bucket).is_some_and(|freed| context.now < *freed + world.pace() * 2) {
+    if cloud.s3.freed.get(&input.bucket).is_some_and(|freed| context.now < *freed + cloud.pace() * 2) {
         return Err(in_progress());
     }
     // Only the commercial partition accepts tags in this call (hashicorp/terraform-provider-aws issues 45566, 45684 and
@@ -156,7 +156,7 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
     if !is_commercial && !context.create_tags.is_empty() {
         return Err(custom("UnsupportedArgument", 400, "The request contained an unsupported argument."));
     }
-    world.s3.freed.remove(&input.bucket);
+    cloud.s3.freed.remove(&input.bucket);
     let tags = object::checked_tags(context.create_tags.clone(), 50)?;
     let bucket = Bucket {
         region: region.to_owned(),
@@ -175,13 +175,13 @@ pub(super) fn create(world: &mut World, context: &Context, input: CreateBucketIn
         policy: None,
         is_new: true,
     };
-    world.s3.buckets.insert(input.bucket, bucket);
+    cloud.s3.buckets.insert(input.bucket, bucket);
     Ok(CreateBucketOutput { location })
 }
 
-pub(super) fn delete(world: &mut World, context: &Context, input: DeleteBucketInput) -> S3Result<DeleteBucketOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
-    if let Some((_, version)) = object::of_bucket(world, &input.bucket, "").first() {
+pub(super) fn delete(cloud: &mut Cloud, context: &Context, input: DeleteBucketInput) -> S3Result<DeleteBucketOutput> {
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    if let Some((_, version)) = object::of_bucket(cloud, &input.bucket, "").first() {
         let text = if version.version_id == object::NULL && !version.is_marker {
             "The bucket you tried to delete is not empty"
         } else {
@@ -189,13 +189,13 @@ pub(super) fn delete(world: &mut World, context: &Context, input: DeleteBucketIn
         };
         return Err(error(S3ErrorCode::BucketNotEmpty, text));
     }
-    world.s3.buckets.remove(&input.bucket);
-    world.s3.freed.insert(input.bucket, context.now);
+    cloud.s3.buckets.remove(&input.bucket);
+    cloud.s3.freed.insert(input.bucket, context.now);
     Ok(DeleteBucketOutput {})
 }
 
-pub(super) fn head(world: &mut World, context: &Context, input: HeadBucketInput) -> S3Result<HeadBucketOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+pub(super) fn head(cloud: &mut Cloud, context: &Context, input: HeadBucketInput) -> S3Result<HeadBucketOutput> {
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     Ok(HeadBucketOutput {
         bucket_region: Some(bucket.region.clone()),
         access_point_alias: Some(false),
@@ -205,21 +205,21 @@ pub(super) fn head(world: &mut World, context: &Context, input: HeadBucketInput)
 
 /// Clients use this call to find a bucket's region, so it works from every region.
 pub(super) fn location(
-    world: &mut World,
+    cloud: &mut Cloud,
     _: &Context,
     input: GetBucketLocationInput,
 ) -> S3Result<GetBucketLocationOutput> {
-    let Some(bucket) = world.s3.buckets.get(&input.bucket) else {
+    let Some(bucket) = cloud.s3.buckets.get(&input.bucket) else {
         return Err(error(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"));
     };
-    check_owner(world, input.expected_bucket_owner.as_ref())?;
+    check_owner(cloud, input.expected_bucket_owner.as_ref())?;
     let constraint = (bucket.region != "us-east-1").then(|| BucketLocationConstraint::from(bucket.region.clone()));
     Ok(GetBucketLocationOutput { location_constraint: constraint })
 }
 
-pub(super) fn list(world: &mut World, _: &Context, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
+pub(super) fn list(cloud: &mut Cloud, _: &Context, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
     let prefix = input.prefix.clone().unwrap_or_default();
-    let buckets = world
+    let buckets = cloud
         .s3
         .buckets
         .iter()
@@ -240,7 +240,7 @@ pub(super) fn list(world: &mut World, _: &Context, input: ListBucketsInput) -> S
     Ok(ListBucketsOutput {
         buckets: Some(buckets),
         continuation_token: next,
-        owner: Some(owner(world)),
+        owner: Some(owner(cloud)),
         prefix: input.prefix,
     })
 }

@@ -24,14 +24,14 @@ use super::{
     bucket::{Versioning, find, find_mut},
     custom, error, malformed_xml, object,
 };
-use crate::{call::arn_of, world::World};
+use crate::{call::arn_of, cloud::Cloud};
 
 pub(super) fn put_versioning(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: PutBucketVersioningInput,
 ) -> S3Result<PutBucketVersioningOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     bucket.versioning = match input.versioning_configuration.status.as_ref().map(BucketVersioningStatus::as_str) {
         Some("Enabled") => Versioning::Enabled,
         Some("Suspended") => Versioning::Suspended,
@@ -46,11 +46,11 @@ pub(super) fn put_versioning(
 }
 
 pub(super) fn versioning(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: GetBucketVersioningInput,
 ) -> S3Result<GetBucketVersioningOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let status = match bucket.versioning {
         Versioning::Never => None,
         Versioning::Enabled => Some(BucketVersioningStatus::from_static(BucketVersioningStatus::ENABLED)),
@@ -60,21 +60,21 @@ pub(super) fn versioning(
 }
 
 pub(super) fn put_tagging(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: PutBucketTaggingInput,
 ) -> S3Result<PutBucketTaggingOutput> {
     let tags = object::checked_tags(object::pairs(input.tagging.tag_set), 50)?;
-    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.tags = tags;
+    find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.tags = tags;
     Ok(PutBucketTaggingOutput {})
 }
 
 pub(super) fn tagging(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: GetBucketTaggingInput,
 ) -> S3Result<GetBucketTaggingOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     if bucket.tags.is_empty() {
         return Err(error(S3ErrorCode::NoSuchTagSet, "The TagSet does not exist"));
     }
@@ -82,20 +82,20 @@ pub(super) fn tagging(
 }
 
 pub(super) fn delete_tagging(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: DeleteBucketTaggingInput,
 ) -> S3Result<DeleteBucketTaggingOutput> {
-    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.tags.clear();
+    find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.tags.clear();
     Ok(DeleteBucketTaggingOutput {})
 }
 
 pub(super) fn put_encryption(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: PutBucketEncryptionInput,
 ) -> S3Result<PutBucketEncryptionOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let rule = input.server_side_encryption_configuration.rules.into_iter().next();
     let Some((default, bucket_key)) =
         rule.and_then(|rule| Some((rule.apply_server_side_encryption_by_default?, rule.bucket_key_enabled)))
@@ -119,11 +119,11 @@ pub(super) fn put_encryption(
 
 /// Every bucket has an encryption; the default is `AES256`.
 pub(super) fn encryption(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: GetBucketEncryptionInput,
 ) -> S3Result<GetBucketEncryptionOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let (algorithm, key) = bucket.encryption.clone();
     let default =
         ServerSideEncryptionByDefault { kms_master_key_id: key, sse_algorithm: ServerSideEncryption::from(algorithm) };
@@ -136,22 +136,22 @@ pub(super) fn encryption(
 }
 
 pub(super) fn delete_encryption(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: DeleteBucketEncryptionInput,
 ) -> S3Result<DeleteBucketEncryptionOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     bucket.encryption = ("AES256".to_owned(), None);
     bucket.keeps_kms_key = false;
     Ok(DeleteBucketEncryptionOutput {})
 }
 
 pub(super) fn put_public_access_block(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: PutPublicAccessBlockInput,
 ) -> S3Result<PutPublicAccessBlockOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let asked = input.public_access_block_configuration;
     bucket.public_access_block = Some([
         asked.block_public_acls.unwrap_or(false),
@@ -163,11 +163,11 @@ pub(super) fn put_public_access_block(
 }
 
 pub(super) fn public_access_block(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: GetPublicAccessBlockInput,
 ) -> S3Result<GetPublicAccessBlockOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let Some([acls, ignore, policy, restrict]) = bucket.public_access_block else {
         return Err(custom(
             "NoSuchPublicAccessBlockConfiguration",
@@ -185,21 +185,21 @@ pub(super) fn public_access_block(
 }
 
 pub(super) fn delete_public_access_block(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: DeletePublicAccessBlockInput,
 ) -> S3Result<DeletePublicAccessBlockOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     bucket.public_access_block = None;
     Ok(DeletePublicAccessBlockOutput {})
 }
 
 pub(super) fn put_policy(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: PutBucketPolicyInput,
 ) -> S3Result<PutBucketPolicyOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let public = check_policy(&input.bucket, &arn_of(&context.region), &input.policy)?;
     if public && bucket.public_access_block.is_some_and(|[_, _, block_policy, _]| block_policy) {
         return Err(error(
@@ -213,11 +213,11 @@ pub(super) fn put_policy(
 }
 
 pub(super) fn policy(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: GetBucketPolicyInput,
 ) -> S3Result<GetBucketPolicyOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     match &bucket.policy {
         Some(policy) => Ok(GetBucketPolicyOutput { policy: Some(policy.clone()) }),
         None => Err(error(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist")),
@@ -225,20 +225,20 @@ pub(super) fn policy(
 }
 
 pub(super) fn delete_policy(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: DeleteBucketPolicyInput,
 ) -> S3Result<DeleteBucketPolicyOutput> {
-    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.policy = None;
+    find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.policy = None;
     Ok(DeleteBucketPolicyOutput {})
 }
 
 pub(super) fn put_ownership(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: PutBucketOwnershipControlsInput,
 ) -> S3Result<PutBucketOwnershipControlsOutput> {
-    let bucket = find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let rule = input.ownership_controls.rules.into_iter().next();
     let ownership = rule.map(|rule| rule.object_ownership.as_str().to_owned());
     if !matches!(ownership.as_deref(), Some("BucketOwnerEnforced" | "BucketOwnerPreferred" | "ObjectWriter")) {
@@ -249,11 +249,11 @@ pub(super) fn put_ownership(
 }
 
 pub(super) fn ownership(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: GetBucketOwnershipControlsInput,
 ) -> S3Result<GetBucketOwnershipControlsOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let Some(ownership) = bucket.ownership.clone() else {
         return Err(error(S3ErrorCode::OwnershipControlsNotFoundError, "The bucket ownership controls were not found"));
     };
@@ -262,11 +262,11 @@ pub(super) fn ownership(
 }
 
 pub(super) fn delete_ownership(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: DeleteBucketOwnershipControlsInput,
 ) -> S3Result<DeleteBucketOwnershipControlsOutput> {
-    find_mut(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.ownership = None;
+    find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.ownership = None;
     Ok(DeleteBucketOwnershipControlsOutput {})
 }
 

@@ -16,7 +16,7 @@ use super::{
     error,
     object::{self, Version},
 };
-use crate::{iam::wire::percent_encoded, world::World};
+use crate::{cloud::Cloud, iam::wire::percent_encoded};
 
 /// An entry of a list.
 enum Entry<'w> {
@@ -48,10 +48,10 @@ struct Asked<'i> {
 }
 
 /// The entries of one page, and whether there are more.
-fn walk<'w>(world: &'w World, bucket: &str, asked: &Asked<'_>) -> (Vec<Entry<'w>>, bool) {
+fn walk<'w>(cloud: &'w Cloud, bucket: &str, asked: &Asked<'_>) -> (Vec<Entry<'w>>, bool) {
     let mut entries: Vec<Entry<'w>> = Vec::new();
     let (mut key, mut skipping) = ("", asked.after_version.is_some());
-    for (_, version) in object::of_bucket(world, bucket, asked.prefix) {
+    for (_, version) in object::of_bucket(cloud, bucket, asked.prefix) {
         let is_current = version.key != key;
         key = &version.key;
         if !asked.all_versions && (!is_current || version.is_marker) {
@@ -139,11 +139,11 @@ fn limit(asked: Option<i32>) -> S3Result<usize> {
 }
 
 pub(super) fn objects_v2(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: ListObjectsV2Input,
 ) -> S3Result<ListObjectsV2Output> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let after = match &input.continuation_token {
         Some(token) => URL_SAFE
             .decode(token)
@@ -161,12 +161,12 @@ pub(super) fn objects_v2(
         limit,
         all_versions: false,
     };
-    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(world, &input.bucket, &asked) };
+    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(cloud, &input.bucket, &asked) };
     let encoding = Encoding(input.encoding_type);
     let mut contents = encoding.objects(&entries);
     if input.fetch_owner == Some(true) {
         for object in &mut contents {
-            object.owner = Some(owner(world));
+            object.owner = Some(owner(cloud));
         }
     }
     Ok(ListObjectsV2Output {
@@ -186,8 +186,8 @@ pub(super) fn objects_v2(
     })
 }
 
-pub(super) fn objects(world: &mut World, context: &Context, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+pub(super) fn objects(cloud: &mut Cloud, context: &Context, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let limit = limit(input.max_keys)?;
     let asked = Asked {
         prefix: input.prefix.as_deref().unwrap_or_default(),
@@ -197,11 +197,11 @@ pub(super) fn objects(world: &mut World, context: &Context, input: ListObjectsIn
         limit,
         all_versions: false,
     };
-    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(world, &input.bucket, &asked) };
+    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(cloud, &input.bucket, &asked) };
     let encoding = Encoding(input.encoding_type);
     let mut contents = encoding.objects(&entries);
     for object in &mut contents {
-        object.owner = Some(owner(world));
+        object.owner = Some(owner(cloud));
     }
     Ok(ListObjectsOutput {
         max_keys: i32::try_from(limit).ok(),
@@ -219,11 +219,11 @@ pub(super) fn objects(world: &mut World, context: &Context, input: ListObjectsIn
 }
 
 pub(super) fn versions(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: ListObjectVersionsInput,
 ) -> S3Result<ListObjectVersionsOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     if input.version_id_marker.is_some() && input.key_marker.is_none() {
         return Err(error(
             S3ErrorCode::InvalidArgument,
@@ -239,7 +239,7 @@ pub(super) fn versions(
         limit,
         all_versions: true,
     };
-    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(world, &input.bucket, &asked) };
+    let (entries, more) = if limit == 0 { (Vec::new(), false) } else { walk(cloud, &input.bucket, &asked) };
     let encoding = Encoding(input.encoding_type.clone());
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
     for entry in &entries {
@@ -251,7 +251,7 @@ pub(super) fn versions(
                 is_latest: Some(*is_latest),
                 key,
                 last_modified,
-                owner: Some(owner(world)),
+                owner: Some(owner(cloud)),
                 version_id,
             });
         } else {
@@ -260,7 +260,7 @@ pub(super) fn versions(
                 is_latest: Some(*is_latest),
                 key,
                 last_modified,
-                owner: Some(owner(world)),
+                owner: Some(owner(cloud)),
                 size: i64::try_from(version.content.size).ok(),
                 storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
                 version_id,

@@ -29,9 +29,9 @@ use s3s::{
 use crate::{
     ACCESS_KEY_ID, SECRET_ACCESS_KEY,
     call::{CANNOT_KEEP, Fault},
+    cloud::{Cloud, SharedCloud, lock},
     gate::Gate,
     table::{AnyTable, Table},
-    world::{SharedWorld, World, lock},
 };
 use blob::Blobs;
 
@@ -70,9 +70,9 @@ pub struct Service {
 }
 
 /// An S3 endpoint for this data with this gate. The bytes of objects are stored where the other data is.
-pub fn service(world: SharedWorld, gate: Gate) -> Service {
-    let blobs = Blobs::open(lock(&world).data_dir());
-    let mut builder = S3ServiceBuilder::new(Store { world, blobs: Arc::new(blobs) });
+pub fn service(cloud: SharedCloud, gate: Gate) -> Service {
+    let blobs = Blobs::open(lock(&cloud).data_dir());
+    let mut builder = S3ServiceBuilder::new(Store { cloud, blobs: Arc::new(blobs) });
     builder.set_auth(OneKey);
     builder.set_access(gate);
     Service { inner: builder.build() }
@@ -103,7 +103,7 @@ impl S3Auth for OneKey {
 /// The data that operations use.
 #[derive(Clone)]
 struct Store {
-    world: SharedWorld,
+    cloud: SharedCloud,
     blobs: Arc<Blobs>,
 }
 
@@ -117,11 +117,11 @@ struct Context {
 
 impl Store {
     /// Runs an operation with the data locked, and writes its changes before the answer is sent.
-    fn run<T>(&self, operation: impl FnOnce(&mut World) -> S3Result<T>) -> S3Result<T> {
-        let mut world = lock(&self.world);
-        let answer = operation(&mut world);
-        world.commit().map_err(|error| not_kept(&error))?;
-        object::sweep(&world, &self.blobs);
+    fn run<T>(&self, operation: impl FnOnce(&mut Cloud) -> S3Result<T>) -> S3Result<T> {
+        let mut cloud = lock(&self.cloud);
+        let answer = operation(&mut cloud);
+        cloud.commit().map_err(|error| not_kept(&error))?;
+        object::sweep(&cloud, &self.blobs);
         answer
     }
 }

@@ -23,8 +23,8 @@ use super::{
     write,
 };
 use crate::{
+    cloud::Cloud,
     json::{hex, hex_id},
-    world::World,
 };
 
 /// The minimum size of all parts but the last is 5 MiB (Amazon S3 user guide, read August 2026).
@@ -51,11 +51,11 @@ pub(super) struct Part {
 }
 
 pub(super) fn create(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: CreateMultipartUploadInput,
 ) -> S3Result<CreateMultipartUploadOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let (encryption, kms_key) = write::encryption(bucket, input.server_side_encryption.as_ref(), input.ssekms_key_id);
     let algorithm = input.checksum_algorithm.as_ref().map(|algorithm| algorithm.as_str().to_owned());
     let asked = input.checksum_type.as_ref().map(ChecksumType::as_str);
@@ -71,7 +71,7 @@ pub(super) fn create(
         (None, Some(_)) => true,
     };
     let tags = object::tags_of_header(input.tagging.as_ref())?;
-    let id = hex_id(&world.new_id("upload-"), 64);
+    let id = hex_id(&cloud.new_id("upload-"), 64);
     let output = CreateMultipartUploadOutput {
         bucket: Some(input.bucket.clone()),
         key: Some(input.key.clone()),
@@ -96,19 +96,19 @@ pub(super) fn create(
         ..Stored::default()
     };
     let row = Upload { bucket: input.bucket, key: input.key, initiated: context.now, content: stored, tags, algorithm };
-    world.s3.uploads.insert(id, row);
+    cloud.s3.uploads.insert(id, row);
     Ok(output)
 }
 
 pub(super) fn upload_part(
-    world: &mut World,
+    cloud: &mut Cloud,
     blobs: &Blobs,
     context: &Context,
     input: &UploadPartInput,
     received: &Received,
 ) -> S3Result<UploadPartOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
-    let upload = find_upload(world, &input.bucket, &input.key, &input.upload_id)?;
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let upload = find_upload(cloud, &input.bucket, &input.key, &input.upload_id)?;
     if !(1..=10_000).contains(&input.part_number) {
         return Err(error(
             S3ErrorCode::InvalidArgument,
@@ -126,8 +126,8 @@ pub(super) fn upload_part(
         sha256: received.sha256.clone(),
         sums: received.sums.clone(),
     };
-    let before = world.s3.parts.remove(&id);
-    world.s3.parts.insert(id, part);
+    let before = cloud.s3.parts.remove(&id);
+    cloud.s3.parts.insert(id, part);
     if let Some(before) = before {
         blobs.release(&before.sha256);
     }
@@ -148,33 +148,33 @@ pub(super) struct Joining {
 
 /// Checks the parts in a completion, and opens them.
 pub(super) fn begin_complete(
-    world: &World,
+    cloud: &Cloud,
     blobs: &Blobs,
     context: &Context,
     input: &CompleteMultipartUploadInput,
 ) -> S3Result<Joining> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
-    let upload = find_upload(world, &input.bucket, &input.key, &input.upload_id)?;
-    let chosen = chosen_parts(world, input)?;
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let upload = find_upload(cloud, &input.bucket, &input.key, &input.upload_id)?;
+    let chosen = chosen_parts(cloud, input)?;
     let opened = chosen.iter().map(|part| Ok((blobs.open_kept(&part.sha256)?, part.size))).collect::<S3Result<_>>()?;
     Ok(Joining { parts: opened, algorithm: upload.algorithm.clone().unwrap_or_else(|| "CRC64NVME".to_owned()) })
 }
 
 /// Creates the object from its joined parts, if nothing has changed since they were opened.
 pub(super) fn complete(
-    world: &mut World,
+    cloud: &mut Cloud,
     blobs: &Blobs,
     context: &Context,
     input: CompleteMultipartUploadInput,
     received: &Received,
 ) -> S3Result<CompleteMultipartUploadOutput> {
-    let versioning = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
-    let upload = find_upload(world, &input.bucket, &input.key, &input.upload_id)?.clone();
-    let chosen = chosen_parts(world, &input)?;
+    let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
+    let upload = find_upload(cloud, &input.bucket, &input.key, &input.upload_id)?.clone();
+    let chosen = chosen_parts(cloud, &input)?;
     if chosen.iter().map(|part| part.size).sum::<u64>() != received.size {
         return Err(error(S3ErrorCode::InvalidPart, "One or more of the specified parts changed meanwhile."));
     }
-    write::check_conditions(world, &input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+    write::check_conditions(cloud, &input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let mut sums = received.sums.clone();
     if upload.content.composite {
         let name = upload.algorithm.clone().unwrap_or_default();
@@ -197,25 +197,25 @@ pub(super) fn complete(
     put_sums!(output, &stored.sums);
     let (bucket, key) = (input.bucket, input.key);
     let new = New { bucket, key, now: context.now, content: Some(stored), tags: upload.tags };
-    output.version_id = object::add(world, blobs, versioning, new);
-    forget(world, blobs, &input.upload_id);
+    output.version_id = object::add(cloud, blobs, versioning, new);
+    forget(cloud, blobs, &input.upload_id);
     Ok(output)
 }
 
 pub(super) fn abort(
-    world: &mut World,
+    cloud: &mut Cloud,
     blobs: &Blobs,
     context: &Context,
     input: AbortMultipartUploadInput,
 ) -> S3Result<AbortMultipartUploadOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
-    find_upload(world, &input.bucket, &input.key, &input.upload_id)?;
-    forget(world, blobs, &input.upload_id);
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    find_upload(cloud, &input.bucket, &input.key, &input.upload_id)?;
+    forget(cloud, blobs, &input.upload_id);
     Ok(AbortMultipartUploadOutput::default())
 }
 
 /// The parts in a completion, which must be sorted by number.
-fn chosen_parts(world: &World, input: &CompleteMultipartUploadInput) -> S3Result<Vec<Part>> {
+fn chosen_parts(cloud: &Cloud, input: &CompleteMultipartUploadInput) -> S3Result<Vec<Part>> {
     let named = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
     if named.is_empty() {
         return Err(malformed_xml());
@@ -229,7 +229,7 @@ fn chosen_parts(world: &World, input: &CompleteMultipartUploadInput) -> S3Result
     let mut chosen: Vec<Part> = Vec::with_capacity(named.len());
     for (index, asked) in named.iter().enumerate() {
         let number = asked.part_number.unwrap_or_default();
-        let part = world.s3.parts.get(&part_id(&input.upload_id, number)).filter(|part| is_named(asked, part));
+        let part = cloud.s3.parts.get(&part_id(&input.upload_id, number)).filter(|part| is_named(asked, part));
         let Some(part) = part else {
             return Err(error(
                 S3ErrorCode::InvalidPart,
@@ -264,8 +264,8 @@ fn is_named(asked: &CompletedPart, part: &Part) -> bool {
         })
 }
 
-fn find_upload<'w>(world: &'w World, bucket: &str, key: &str, id: &str) -> S3Result<&'w Upload> {
-    world.s3.uploads.get(id).filter(|upload| upload.bucket == bucket && upload.key == key).ok_or_else(|| {
+fn find_upload<'w>(cloud: &'w Cloud, bucket: &str, key: &str, id: &str) -> S3Result<&'w Upload> {
+    cloud.s3.uploads.get(id).filter(|upload| upload.bucket == bucket && upload.key == key).ok_or_else(|| {
         error(
             S3ErrorCode::NoSuchUpload,
             "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted \
@@ -275,12 +275,12 @@ fn find_upload<'w>(world: &'w World, bucket: &str, key: &str, id: &str) -> S3Res
 }
 
 /// Deletes an upload with its parts.
-fn forget(world: &mut World, blobs: &Blobs, id: &str) {
-    world.s3.uploads.remove(id);
+fn forget(cloud: &mut Cloud, blobs: &Blobs, id: &str) {
+    cloud.s3.uploads.remove(id);
     let parts: Vec<String> =
-        world.s3.parts.iter().filter(|(_, part)| part.upload == id).map(|(id, _)| id.to_owned()).collect();
+        cloud.s3.parts.iter().filter(|(_, part)| part.upload == id).map(|(id, _)| id.to_owned()).collect();
     for part in parts {
-        if let Some(part) = world.s3.parts.remove(&part) {
+        if let Some(part) = cloud.s3.parts.remove(&part) {
             blobs.release(&part.sha256);
         }
     }

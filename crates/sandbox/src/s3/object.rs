@@ -10,7 +10,7 @@ use s3s::{
 use serde::{Deserialize, Serialize};
 
 use super::{blob::Blobs, bucket::Versioning, checksum::Sums, error};
-use crate::{json::hex_id, world::World};
+use crate::{cloud::Cloud, json::hex_id};
 
 /// The version id of objects that were written while versioning was off.
 pub(super) const NULL: &str = "null";
@@ -63,23 +63,23 @@ impl Version {
 }
 
 /// All versions in a bucket whose key has this prefix, by key, the newest first.
-pub(super) fn of_bucket<'w>(world: &'w World, bucket: &str, prefix: &str) -> Vec<(&'w str, &'w Version)> {
+pub(super) fn of_bucket<'w>(cloud: &'w Cloud, bucket: &str, prefix: &str) -> Vec<(&'w str, &'w Version)> {
     let start = format!("{bucket}/{prefix}");
-    world.s3.versions.iter().filter(|(id, _)| id.starts_with(&start)).collect()
+    cloud.s3.versions.iter().filter(|(id, _)| id.starts_with(&start)).collect()
 }
 
 /// All versions of a key, the newest first.
 pub(super) fn of_key<'w>(
-    world: &'w World,
+    cloud: &'w Cloud,
     bucket: &str,
     key: &str,
 ) -> impl Iterator<Item = (&'w str, &'w Version)> + use<'w> {
-    of_bucket(world, bucket, &format!("{key}\0")).into_iter()
+    of_bucket(cloud, bucket, &format!("{key}\0")).into_iter()
 }
 
 /// The current version of a key, which may be a delete marker.
-pub(super) fn current<'w>(world: &'w World, bucket: &str, key: &str) -> Option<&'w Version> {
-    of_key(world, bucket, key).next().map(|(_, version)| version)
+pub(super) fn current<'w>(cloud: &'w Cloud, bucket: &str, key: &str) -> Option<&'w Version> {
+    of_key(cloud, bucket, key).next().map(|(_, version)| version)
 }
 
 /// A new version; its id, sequence and position depend on the bucket.
@@ -93,14 +93,14 @@ pub(super) struct New {
 }
 
 /// Adds a version. It replaces the `null` version if the bucket keeps only that. Returns the id for the answer.
-pub(super) fn add(world: &mut World, blobs: &Blobs, versioning: Versioning, new: New) -> Option<String> {
-    let latest = current(world, &new.bucket, &new.key).map_or(0, |version| version.sequence);
+pub(super) fn add(cloud: &mut Cloud, blobs: &Blobs, versioning: Versioning, new: New) -> Option<String> {
+    let latest = current(cloud, &new.bucket, &new.key).map_or(0, |version| version.sequence);
     let clock = u64::try_from(new.now.as_nanosecond()).unwrap_or_default();
     let version_id = match versioning {
-        Versioning::Enabled => hex_id(&world.new_id("version-"), 32),
+        Versioning::Enabled => hex_id(&cloud.new_id("version-"), 32),
         Versioning::Never | Versioning::Suspended => NULL.to_owned(),
     };
-    let overwritten = of_key(world, &new.bucket, &new.key)
+    let overwritten = of_key(cloud, &new.bucket, &new.key)
         .find(|(_, version)| version_id == NULL && version.version_id == NULL)
         .map(|(id, _)| id.to_owned());
     let version = Version {
@@ -114,25 +114,25 @@ pub(super) fn add(world: &mut World, blobs: &Blobs, versioning: Versioning, new:
         tags: new.tags,
     };
     let shown = version.id_in(versioning);
-    world.s3.versions.insert(row_id(&version), version);
+    cloud.s3.versions.insert(row_id(&version), version);
     if let Some(id) = overwritten {
-        remove(world, blobs, &id);
+        remove(cloud, blobs, &id);
     }
     shown
 }
 
 /// Removes a version permanently.
-pub(super) fn remove(world: &mut World, blobs: &Blobs, id: &str) {
-    if let Some(version) = world.s3.versions.remove(id) {
+pub(super) fn remove(cloud: &mut Cloud, blobs: &Blobs, id: &str) {
+    if let Some(version) = cloud.s3.versions.remove(id) {
         blobs.release(&version.content.sha256);
     }
 }
 
 /// Deletes released bytes that no version and no part uses.
-pub(super) fn sweep(world: &World, blobs: &Blobs) {
+pub(super) fn sweep(cloud: &Cloud, blobs: &Blobs) {
     for sha256 in blobs.take_released() {
-        let in_version = world.s3.versions.values().any(|version| version.content.sha256 == sha256);
-        let in_part = world.s3.parts.values().any(|part| part.sha256 == sha256);
+        let in_version = cloud.s3.versions.values().any(|version| version.content.sha256 == sha256);
+        let in_part = cloud.s3.parts.values().any(|part| part.sha256 == sha256);
         if !sha256.is_empty() && !in_version && !in_part {
             blobs.remove(&sha256);
         }

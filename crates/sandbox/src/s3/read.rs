@@ -17,13 +17,13 @@ use super::{
     object::{self, Version},
     write::{checksum_type, precondition_failed},
 };
-use crate::world::World;
+use crate::cloud::Cloud;
 
 /// The given version of a key, or the current one; a delete marker counts as missing.
-pub(super) fn version<'w>(world: &'w World, bucket: &str, key: &str, id: Option<&str>) -> S3Result<&'w Version> {
+pub(super) fn version<'w>(cloud: &'w Cloud, bucket: &str, key: &str, id: Option<&str>) -> S3Result<&'w Version> {
     let Some(id) = id else {
         let missing = || error(S3ErrorCode::NoSuchKey, "The specified key does not exist.");
-        let version = object::current(world, bucket, key).ok_or_else(missing)?;
+        let version = object::current(cloud, bucket, key).ok_or_else(missing)?;
         if version.is_marker {
             let mut error = missing();
             error.set_headers(marker_headers(version));
@@ -31,7 +31,7 @@ pub(super) fn version<'w>(world: &'w World, bucket: &str, key: &str, id: Option<
         }
         return Ok(version);
     };
-    let version = object::of_key(world, bucket, key)
+    let version = object::of_key(cloud, bucket, key)
         .map(|(_, version)| version)
         .find(|version| version.version_id == id)
         .ok_or_else(|| error(S3ErrorCode::NoSuchVersion, "The specified version does not exist."))?;
@@ -83,9 +83,9 @@ pub(super) struct Found {
     pub output: GetObjectOutput,
 }
 
-pub(super) fn get(world: &mut World, blobs: &Blobs, context: &Context, input: GetObjectInput) -> S3Result<Found> {
-    let versioning = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
-    let version = version(world, &input.bucket, &input.key, input.version_id.as_deref())?;
+pub(super) fn get(cloud: &mut Cloud, blobs: &Blobs, context: &Context, input: GetObjectInput) -> S3Result<Found> {
+    let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
+    let version = version(cloud, &input.bucket, &input.key, input.version_id.as_deref())?;
     check_conditions(version, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let stored = &version.content;
     let (start, end) = match &input.range {
@@ -125,9 +125,9 @@ pub(super) fn get(world: &mut World, blobs: &Blobs, context: &Context, input: Ge
     Ok(Found { opened, start, length, output })
 }
 
-pub(super) fn head(world: &mut World, context: &Context, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
-    let versioning = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
-    let version = version(world, &input.bucket, &input.key, input.version_id.as_deref())?;
+pub(super) fn head(cloud: &mut Cloud, context: &Context, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
+    let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
+    let version = version(cloud, &input.bucket, &input.key, input.version_id.as_deref())?;
     check_conditions(version, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let stored = &version.content;
     let mut output = HeadObjectOutput {

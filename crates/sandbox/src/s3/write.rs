@@ -20,18 +20,18 @@ use super::{
     object::{self, New, Stored, Version},
     read,
 };
-use crate::{json::hex, world::World};
+use crate::{cloud::Cloud, json::hex};
 
 pub(super) fn put(
-    world: &mut World,
+    cloud: &mut Cloud,
     blobs: &Blobs,
     context: &Context,
     input: PutObjectInput,
     received: &Received,
 ) -> S3Result<PutObjectOutput> {
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let versioning = bucket.versioning;
-    check_conditions(world, &input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+    check_conditions(cloud, &input.bucket, &input.key, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     check_md5(input.content_md5.as_ref(), received)?;
     let (encryption, kms_key) = encryption(bucket, input.server_side_encryption.as_ref(), input.ssekms_key_id);
     let stored = Stored {
@@ -60,12 +60,12 @@ pub(super) fn put(
     };
     put_sums!(output, &stored.sums);
     let new = New { bucket: input.bucket, key: input.key, now: context.now, content: Some(stored), tags };
-    output.version_id = object::add(world, blobs, versioning, new);
+    output.version_id = object::add(cloud, blobs, versioning, new);
     Ok(output)
 }
 
 pub(super) fn copy(
-    world: &mut World,
+    cloud: &mut Cloud,
     blobs: &Blobs,
     context: &Context,
     input: CopyObjectInput,
@@ -73,10 +73,10 @@ pub(super) fn copy(
     let CopySource::Bucket { bucket: from, key: from_key, version_id } = &input.copy_source else {
         return Err(error(S3ErrorCode::NotImplemented, "Copies come from buckets only."));
     };
-    let bucket = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    let bucket = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let (versioning, chosen) = (bucket.versioning, encryption(bucket, input.server_side_encryption.as_ref(), None));
-    find(world, context, from, input.expected_source_bucket_owner.as_ref())?;
-    let source = read::version(world, from, from_key, version_id.as_deref())?.clone();
+    find(cloud, context, from, input.expected_source_bucket_owner.as_ref())?;
+    let source = read::version(cloud, from, from_key, version_id.as_deref())?.clone();
     let failed = |condition: Option<&ETagCondition>, wanted: bool| {
         condition.is_some_and(|condition| read::matches(condition, &source) != wanted)
     };
@@ -112,7 +112,7 @@ pub(super) fn copy(
     };
     let encryption = Some(ServerSideEncryption::from(stored.encryption.clone()));
     let new = New { bucket: input.bucket, key: input.key, now: context.now, content: Some(stored), tags };
-    let version_id = object::add(world, blobs, versioning, new);
+    let version_id = object::add(cloud, blobs, versioning, new);
     Ok(CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: (source.version_id != object::NULL).then_some(source.version_id),
@@ -123,25 +123,25 @@ pub(super) fn copy(
 }
 
 pub(super) fn delete(
-    world: &mut World,
+    cloud: &mut Cloud,
     blobs: &Blobs,
     context: &Context,
     input: DeleteObjectInput,
 ) -> S3Result<DeleteObjectOutput> {
-    let versioning = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
+    let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
     if input.if_match.is_some() {
-        check_conditions(world, &input.bucket, &input.key, input.if_match.as_ref(), None)?;
+        check_conditions(cloud, &input.bucket, &input.key, input.if_match.as_ref(), None)?;
     }
-    Ok(deleted(world, blobs, context, versioning, &input.bucket, &input.key, input.version_id.as_deref()))
+    Ok(deleted(cloud, blobs, context, versioning, &input.bucket, &input.key, input.version_id.as_deref()))
 }
 
 pub(super) fn delete_many(
-    world: &mut World,
+    cloud: &mut Cloud,
     blobs: &Blobs,
     context: &Context,
     input: DeleteObjectsInput,
 ) -> S3Result<DeleteObjectsOutput> {
-    let versioning = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
+    let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
     if input.delete.objects.is_empty() || input.delete.objects.len() > 1000 {
         return Err(malformed_xml());
     }
@@ -149,7 +149,7 @@ pub(super) fn delete_many(
     for asked in input.delete.objects {
         let condition = asked.e_tag.map(ETagCondition::ETag);
         if condition.is_some()
-            && let Err(error) = check_conditions(world, &input.bucket, &asked.key, condition.as_ref(), None)
+            && let Err(error) = check_conditions(cloud, &input.bucket, &asked.key, condition.as_ref(), None)
         {
             errors.push(Error {
                 code: Some(error.code().as_str().to_owned()),
@@ -159,7 +159,7 @@ pub(super) fn delete_many(
             });
             continue;
         }
-        let done = deleted(world, blobs, context, versioning, &input.bucket, &asked.key, asked.version_id.as_deref());
+        let done = deleted(cloud, blobs, context, versioning, &input.bucket, &asked.key, asked.version_id.as_deref());
         gone.push(DeletedObject {
             delete_marker: done.delete_marker,
             delete_marker_version_id: done.version_id.filter(|_| done.delete_marker == Some(true)),
@@ -174,7 +174,7 @@ pub(super) fn delete_many(
 /// Deletes a version permanently if one is given. Otherwise adds a delete marker, or removes the object if the bucket
 /// has no versions. A missing object counts as deleted.
 fn deleted(
-    world: &mut World,
+    cloud: &mut Cloud,
     blobs: &Blobs,
     context: &Context,
     versioning: Versioning,
@@ -184,10 +184,10 @@ fn deleted(
 ) -> DeleteObjectOutput {
     let named = version_id.or((versioning == Versioning::Never).then_some(object::NULL));
     if let Some(named) = named {
-        let found = object::of_key(world, bucket, key).find(|(_, version)| version.version_id == named);
+        let found = object::of_key(cloud, bucket, key).find(|(_, version)| version.version_id == named);
         let found = found.map(|(id, version)| (id.to_owned(), version.is_marker));
         if let Some((id, _)) = &found {
-            object::remove(world, blobs, id);
+            object::remove(cloud, blobs, id);
         }
         return DeleteObjectOutput {
             delete_marker: found.filter(|(_, is_marker)| *is_marker).map(|_| true),
@@ -202,67 +202,67 @@ fn deleted(
         content: None,
         tags: std::collections::BTreeMap::new(),
     };
-    let version_id = object::add(world, blobs, versioning, new);
+    let version_id = object::add(cloud, blobs, versioning, new);
     DeleteObjectOutput { delete_marker: Some(true), version_id, ..Default::default() }
 }
 
 pub(super) fn tagging(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: GetObjectTaggingInput,
 ) -> S3Result<GetObjectTaggingOutput> {
-    let versioning = find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
-    let version = read::version(world, &input.bucket, &input.key, input.version_id.as_deref())?;
+    let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
+    let version = read::version(cloud, &input.bucket, &input.key, input.version_id.as_deref())?;
     Ok(GetObjectTaggingOutput { tag_set: object::tag_set(&version.tags), version_id: version.id_in(versioning) })
 }
 
 pub(super) fn put_tagging(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: PutObjectTaggingInput,
 ) -> S3Result<PutObjectTaggingOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let tags = object::checked_tags(object::pairs(input.tagging.tag_set), 10)?;
-    let version_id = set_tags(world, &input.bucket, &input.key, input.version_id.as_deref(), tags)?;
+    let version_id = set_tags(cloud, &input.bucket, &input.key, input.version_id.as_deref(), tags)?;
     Ok(PutObjectTaggingOutput { version_id })
 }
 
 pub(super) fn delete_tagging(
-    world: &mut World,
+    cloud: &mut Cloud,
     context: &Context,
     input: DeleteObjectTaggingInput,
 ) -> S3Result<DeleteObjectTaggingOutput> {
-    find(world, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     let none = std::collections::BTreeMap::new();
-    let version_id = set_tags(world, &input.bucket, &input.key, input.version_id.as_deref(), none)?;
+    let version_id = set_tags(cloud, &input.bucket, &input.key, input.version_id.as_deref(), none)?;
     Ok(DeleteObjectTaggingOutput { version_id })
 }
 
 fn set_tags(
-    world: &mut World,
+    cloud: &mut Cloud,
     bucket: &str,
     key: &str,
     version_id: Option<&str>,
     tags: std::collections::BTreeMap<String, String>,
 ) -> S3Result<Option<String>> {
-    let sequence = read::version(world, bucket, key, version_id)?.sequence;
-    let row = object::of_key(world, bucket, key).find(|(_, version)| version.sequence == sequence);
+    let sequence = read::version(cloud, bucket, key, version_id)?.sequence;
+    let row = object::of_key(cloud, bucket, key).find(|(_, version)| version.sequence == sequence);
     let Some(id) = row.map(|(id, _)| id.to_owned()) else { return Ok(None) };
-    let versioning = world.s3.buckets.get(bucket).map_or(Versioning::Never, |bucket| bucket.versioning);
-    let Some(version) = world.s3.versions.get_mut(&id) else { return Ok(None) };
+    let versioning = cloud.s3.buckets.get(bucket).map_or(Versioning::Never, |bucket| bucket.versioning);
+    let Some(version) = cloud.s3.versions.get_mut(&id) else { return Ok(None) };
     version.tags = tags;
     Ok(version.id_in(versioning))
 }
 
 /// Checks the conditions of a write against the current version. A delete marker counts as missing.
 pub(super) fn check_conditions(
-    world: &World,
+    cloud: &Cloud,
     bucket: &str,
     key: &str,
     if_match: Option<&ETagCondition>,
     if_none_match: Option<&ETagCondition>,
 ) -> S3Result<()> {
-    let current: Option<&Version> = object::current(world, bucket, key).filter(|version| !version.is_marker);
+    let current: Option<&Version> = object::current(cloud, bucket, key).filter(|version| !version.is_marker);
     match if_none_match {
         Some(ETagCondition::Any) if current.is_some() => return Err(precondition_failed()),
         Some(ETagCondition::Any) | None => {}

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 use super::{Absent, Below, Description, Entry, STACK};
 use crate::{LoadOptions, decoded, diagnostic::Findings, environment::ENVIRONMENTS, sources};
@@ -102,7 +102,7 @@ fn outcome(file: &File, environment: Option<&str>) -> Outcome {
     let path = folder.path().join("stack.yaml");
     let (text, _) = file.text();
     let mut findings = Findings::default();
-    let options = LoadOptions { executable_dir: Some(PathBuf::from("bin")) };
+    let options = LoadOptions::new().with_executable_dir("bin");
     let found = decoded(&text, &path, environment, &options, &mut findings);
     let folder = folder.path().display().to_string();
     let model = found.filter(|_| findings.is_empty()).map(|(model, ..)| format!("{model:?}").replace(&folder, ""));

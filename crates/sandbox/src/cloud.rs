@@ -18,17 +18,17 @@ use crate::{
 };
 
 /// The data as the server and the services share it. The lock is never held over an `await`.
-pub type SharedWorld = Arc<Mutex<World>>;
+pub type SharedCloud = Arc<Mutex<Cloud>>;
 
 /// Locks the data. If a call panicked while it held the lock, the data is still consistent, because calls change one
 /// row at a time.
-pub fn lock(world: &SharedWorld) -> MutexGuard<'_, World> {
-    world.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn lock(cloud: &SharedCloud) -> MutexGuard<'_, Cloud> {
+    cloud.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The data of every service.
 #[derive(Debug)]
-pub struct World {
+pub struct Cloud {
     /// The twelve digits of the account that all resources belong to.
     pub account: String,
     /// EC2.
@@ -59,7 +59,7 @@ pub struct World {
     journal: Option<Journal>,
 }
 
-impl World {
+impl Cloud {
     /// Empty data, or the data in the directory `data`.
     ///
     /// `pace` is how long gradual state changes take, `lag` how long a new resource is invisible.
@@ -70,7 +70,7 @@ impl World {
         data: Option<PathBuf>,
     ) -> Result<Self, SandboxError> {
         let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-        let mut world = Self {
+        let mut cloud = Self {
             account,
             ec2: ec2::State::default(),
             iam: iam::State::default(),
@@ -89,11 +89,11 @@ impl World {
             journal: None,
         };
         if let Some(directory) = data {
-            let account = world.account.clone();
-            world.journal = Some(Journal::open(&directory, &account, world.tables())?);
-            world.data = Some(directory);
+            let account = cloud.account.clone();
+            cloud.journal = Some(Journal::open(&directory, &account, cloud.tables())?);
+            cloud.data = Some(directory);
         }
-        Ok(world)
+        Ok(cloud)
     }
 
     /// A new id in AWS's format: `prefix` and 17 hexadecimal digits. Every new sandbox creates the same ids in the same
@@ -180,12 +180,12 @@ mod tests {
     #[test]
     fn setting_the_clock_back_does_not_undo_changes() {
         let lag = Duration::from_secs(5);
-        let world = World::open("123456789012".to_owned(), lag, lag, None).unwrap();
+        let cloud = Cloud::open("123456789012".to_owned(), lag, lag, None).unwrap();
         let created = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
-        assert!(!world.visible(created, created) && !world.settled(created, created));
+        assert!(!cloud.visible(created, created) && !cloud.settled(created, created));
         for hours in [23, 25] {
             let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
-            assert!(world.visible(created, now) && world.settled(created, now), "at hour {hours}");
+            assert!(cloud.visible(created, now) && cloud.settled(created, now), "at hour {hours}");
         }
     }
 }
