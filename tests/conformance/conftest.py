@@ -1,8 +1,8 @@
-"""Worlds for the tests. The reference stack is applied once; each test that changes something gets a copy of it."""
+"""The fixtures. Each stack is applied once; a test that changes something gets a copy."""
 
 import pytest
 
-from stage import BINARIES, GENERATOR, TRUNNION, World, stack_file
+from stage import BINARIES, GENERATOR, TRUNNION, Setup, stack_file
 
 
 def pytest_configure():
@@ -11,58 +11,58 @@ def pytest_configure():
             pytest.exit(f"`{binary.name}` is not in `{BINARIES}`: run `cargo build --workspace` first", returncode=1)
 
 
-def applied_and_stopped(folder, name) -> World:
-    world = World(folder, stack_file(name))
+def applied_and_stopped(folder, name) -> Setup:
+    setup = Setup(folder, stack_file(name))
     try:
-        world.machine.converge()
+        setup.machine.converge()
     finally:
-        world.stop()
-    return world
+        setup.stop()
+    return setup
 
 
 @pytest.fixture(scope="session")
-def applied_loadtest(tmp_path_factory) -> World:
+def applied_loadtest(tmp_path_factory) -> Setup:
     return applied_and_stopped(tmp_path_factory.mktemp("loadtest"), "loadtest")
 
 
 @pytest.fixture(scope="session")
-def applied_minimal(tmp_path_factory) -> World:
+def applied_minimal(tmp_path_factory) -> Setup:
     return applied_and_stopped(tmp_path_factory.mktemp("minimal"), "minimal")
 
 
 @pytest.fixture(scope="session")
 def reference(applied_loadtest, tmp_path_factory):
-    """The applied reference stack, to look at and not to change."""
-    world = applied_loadtest.copy_to(tmp_path_factory.mktemp("reference"))
-    yield world
-    world.stop()
+    """The applied reference stack, for tests that do not change it."""
+    setup = applied_loadtest.copy_to(tmp_path_factory.mktemp("reference"))
+    yield setup
+    setup.stop()
 
 
 @pytest.fixture
 def loadtest(applied_loadtest, tmp_path):
-    """The applied reference stack, to do with as one likes."""
-    world = applied_loadtest.copy_to(tmp_path)
-    yield world
-    world.stop()
+    """A copy of the applied reference stack, for tests that change it."""
+    setup = applied_loadtest.copy_to(tmp_path)
+    yield setup
+    setup.stop()
 
 
 @pytest.fixture
 def minimal(applied_minimal, tmp_path):
-    """The applied minimal stack, to do with as one likes."""
-    world = applied_minimal.copy_to(tmp_path)
-    yield world
-    world.stop()
+    """A copy of the applied minimal stack, for tests that change it."""
+    setup = applied_minimal.copy_to(tmp_path)
+    yield setup
+    setup.stop()
 
 
 @pytest.fixture
 def fresh(tmp_path):
-    """Makes worlds in which nothing was applied yet: from the text of a stack, with options for the sandbox."""
-    worlds = []
+    """Makes setups without an applied stack, from the text of a stack and options for the sandbox."""
+    setups = []
 
-    def make(stack: str, *more: str) -> World:
-        worlds.append(World(tmp_path / str(len(worlds)), stack, *more))
-        return worlds[-1]
+    def make(stack: str, *more: str) -> Setup:
+        setups.append(Setup(tmp_path / str(len(setups)), stack, *more))
+        return setups[-1]
 
     yield make
-    for world in worlds:
-        world.stop()
+    for setup in setups:
+        setup.stop()

@@ -1,4 +1,4 @@
-"""The stage: a sandbox in a process of its own, and machines on which `trunnion` runs against it as a person would."""
+"""Runs the sandbox in its own process, and `trunnion` on machines that use it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ GENERATOR = BINARIES / "trunnion-generator"
 REGION = "eu-west-3"
 ACCOUNT = "123456789012"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
-# Longer than anything takes here, so that a hang is a failure and not the end of the run.
+# Seconds. Longer than any step of the tests takes, so that a hang fails one test and does not block
+# the run.
 PATIENCE = 120
 
 
 def environment(endpoint: str, home: Path) -> dict[str, str]:
-    """What a command sees: nothing of this process's environment that could matter."""
+    """The environment of a command, without variables of this process that could change its behaviour."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -40,7 +41,7 @@ def environment(endpoint: str, home: Path) -> dict[str, str]:
 
 
 def until(condition, patience: float = 30):
-    """Asks again and again until the answer is a true one, and gives it."""
+    """Repeats the question until the answer is true, and returns it."""
     end = time.monotonic() + patience
     while not (answer := condition()):
         assert time.monotonic() < end, "it did not come about"
@@ -49,7 +50,7 @@ def until(condition, patience: float = 30):
 
 
 def settled(call, **parameters):
-    """Calls again while S3 is still making the bucket, and gives the answer."""
+    """Repeats a call while S3 is still creating the bucket, and returns its response."""
 
     def answer():
         try:
@@ -63,7 +64,7 @@ def settled(call, **parameters):
 
 
 class Sandbox:
-    """`trunnion sandbox` on a free port, its world in a folder."""
+    """`trunnion sandbox` on a free port, with its data in a folder."""
 
     def __init__(self, data: Path, *more: str):
         self.data = data
@@ -79,7 +80,7 @@ class Sandbox:
         self.process.stdout.close()
 
     def client(self, service: str, region: str = REGION, secret: str = "sandbox", key: str = "sandbox", **config):
-        """A boto3 client; errors come at once and are not tried again."""
+        """A boto3 client without retries."""
         return boto3.session.Session().client(
             service,
             region_name=region,
@@ -90,7 +91,7 @@ class Sandbox:
         )
 
     def aws(self, *arguments: str):
-        """What the AWS CLI answers, read as JSON."""
+        """The JSON output of the AWS CLI."""
         ended = subprocess.run(
             [sys.executable, "-m", "awscli", "--output", "json", *arguments],
             env=environment(self.endpoint, self.data.parent),
@@ -103,20 +104,20 @@ class Sandbox:
         return json.loads(ended.stdout) if ended.stdout.strip() else None
 
     def calls(self) -> dict[str, int]:
-        """How often each call was made so far, as in `ec2:RunInstances`."""
+        """The number of calls so far, by operation such as `ec2:RunInstances`."""
         with urllib.request.urlopen(f"{self.endpoint}/_sandbox/calls") as answer:
             return {name: call["count"] for name, call in json.load(answer).items()}
 
 
 class Ended:
-    """How a command ended."""
+    """The result of a command."""
 
     def __init__(self, code: int, stdout: str, stderr: str):
         self.code, self.stdout, self.stderr = code, stdout, stderr
 
     @property
     def said(self) -> str:
-        """What it said, its lines joined: long messages are wrapped."""
+        """The messages in one line, because long ones are wrapped."""
         return " ".join(self.stderr.replace("│", " ").split())
 
 
@@ -124,12 +125,12 @@ HOME = "github.com/acme/infra"
 
 
 class Machine:
-    """A folder with a stack file in it, from which `trunnion` talks to a cloud."""
+    """A folder with a stack file, in which `trunnion` runs."""
 
     def __init__(self, folder: Path, endpoint: str, stack: str | None = None):
         self.folder, self.endpoint = folder, endpoint
         (folder / ".git").mkdir(parents=True, exist_ok=True)
-        # Clones of one repository: whoever runs `trunnion` in one of them works on the same stack.
+        # All machines are clones of one repository, so they work on the same stack.
         (folder / ".git" / "config").write_text(f'[remote "origin"]\n\turl = git@{HOME.replace("/", ":", 1)}.git\n')
         if stack is not None:
             (folder / "stack.yaml").write_text(stack)
@@ -167,7 +168,7 @@ class Machine:
         return plan
 
     def converge(self, *more: str) -> Ended:
-        """Applies, and checks that nothing is left to do."""
+        """Applies, and checks that the next plan is empty."""
         ended = self.succeed("apply", "--yes", *more)
         again = self.plan()
         assert not again.changes, f"{again}\nafter\n{ended.stderr}"
@@ -181,7 +182,7 @@ class Machine:
 
 
 class Plan:
-    """A plan document, in the words of a test."""
+    """A plan document."""
 
     def __init__(self, document: dict):
         self.document = document["compared"]
@@ -192,12 +193,12 @@ class Plan:
 
     @property
     def changes(self) -> set[str]:
-        """What would be done, as in `replace instance.heavy[0]`."""
+        """The changes, such as `replace instance.heavy[0]`."""
         return {f"{change['action']} {change['address']}" for change in self._pending()}
 
     @property
     def drift(self) -> set[str]:
-        """The addresses that were changed or deleted outside since the last apply."""
+        """The addresses that were changed or deleted outside of trunnion since the last apply."""
 
         def is_drift(change):
             causes = [difference["cause"] for difference in change.get("differences", [])]
@@ -206,7 +207,7 @@ class Plan:
         return {change["address"] for change in self._pending() if is_drift(change)}
 
     def paths(self, address: str) -> set[str]:
-        """The attributes that make an address change."""
+        """The paths of the attributes that differ."""
         changes = [change for change in self._pending() if change["address"] == address]
         return {difference["path"] for change in changes for difference in change.get("differences", [])}
 
@@ -218,12 +219,12 @@ class Plan:
         return "\n".join(lines)
 
 
-class World:
+class Setup:
     """An applied stack: its sandbox and the machine it was applied from."""
 
     def __init__(self, folder: Path, stack: str | None = None, *more: str):
         self.folder = folder
-        self.sandbox = Sandbox(folder / "world", *more)
+        self.sandbox = Sandbox(folder / "sandbox", *more)
         self.machine = Machine(folder / "machine", self.sandbox.endpoint, stack)
         self._clients = {}
 
@@ -232,17 +233,17 @@ class World:
             self._clients[service] = self.sandbox.client(service)
         return self._clients[service]
 
-    def copy_to(self, folder: Path) -> World:
-        """The same once more, as a world of its own; this one must be stopped."""
+    def copy_to(self, folder: Path) -> Setup:
+        """A copy with its own sandbox. This one must be stopped first."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-        return World(folder)
+        return Setup(folder)
 
     def stop(self):
         self.sandbox.stop()
 
 
 def stack_file(name: str, *edits: tuple[str, str]) -> str:
-    """A stack of the repository with some edits: each `from` must be in it once."""
+    """A stack of the repository with edits. Each old text must occur exactly once."""
     text = (ROOT / "stacks" / f"{name}.yaml").read_text()
     for before, after in edits:
         assert text.count(before) == 1, before
@@ -251,7 +252,7 @@ def stack_file(name: str, *edits: tuple[str, str]) -> str:
 
 
 def tags(pairs) -> dict[str, str]:
-    """Tags by key, whichever way a service spells them."""
+    """Tags by key, from the format of any service."""
     spelled = [{key.lower(): value for key, value in pair.items()} for pair in pairs]
     return {pair["key"]: pair["value"] for pair in spelled}
 
@@ -273,9 +274,9 @@ def group_id(ec2, name: str) -> str:
     return group["GroupId"]
 
 
-def left_over(world, stack: str) -> list[str]:
-    """Everything that still carries the stack's tags, path or names. Terminated instances are none."""
-    ec2, iam, ecs = world.client("ec2"), world.client("iam"), world.client("ecs")
+def left_over(setup, stack: str) -> list[str]:
+    """All resources that still have the stack's tags, path or names, without terminated instances."""
+    ec2, iam, ecs = setup.client("ec2"), setup.client("iam"), setup.client("ecs")
     ours = [{"Name": "tag:trunnion:stack", "Values": [stack]}]
     path, name = f"/trunnion/{stack}/", f"{stack}-control-plane"
     found = [one["InstanceId"] for one in instances(ec2, stack).values()]
@@ -292,6 +293,6 @@ def left_over(world, stack: str) -> list[str]:
         found += [one["serviceArn"] for one in services if one["status"] != "INACTIVE"]
     for status in ["ACTIVE", "INACTIVE"]:
         found += ecs.list_task_definitions(familyPrefix=name, status=status)["taskDefinitionArns"]
-    found += [one["arn"] for one in world.client("logs").describe_log_groups(logGroupNamePrefix=path)["logGroups"]]
-    found += [one["Name"] for one in world.client("s3").list_buckets()["Buckets"] if one["Name"].startswith(stack)]
+    found += [one["arn"] for one in setup.client("logs").describe_log_groups(logGroupNamePrefix=path)["logGroups"]]
+    found += [one["Name"] for one in setup.client("s3").list_buckets()["Buckets"] if one["Name"].startswith(stack)]
     return found

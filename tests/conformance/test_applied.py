@@ -1,4 +1,4 @@
-"""The applied reference stack, read back with the AWS CLI and boto3: everything is as the stack file asks for it."""
+"""The applied reference stack, read with the AWS CLI and boto3: everything matches the stack file."""
 
 import base64
 import hashlib
@@ -49,7 +49,7 @@ def our_tags(address, **more):
     return {"team": "performance", "cost-center": "quality", **ours, **more}
 
 
-def test_hosts_run_and_no_others(reference):
+def test_only_the_hosts_of_the_stack_run(reference):
     listed = reference.sandbox.aws(
         "ec2", "describe-instances", "--filters", "Name=tag:trunnion:stack,Values=loadtest",
         "--query", "Reservations[].Instances[].[Tags[?Key=='Name'].Value | [0], InstanceType, State.Name]",
@@ -78,12 +78,12 @@ def test_every_interface_has_its_addresses(reference, heavy):
     assert len(addresses) == len(set(addresses)) == 4 * 8 * 30
     network = ipaddress.ip_network(subnet["CidrBlock"])
     assert all(ipaddress.ip_address(address) in network for address in addresses)
-    # AWS keeps five addresses of every subnet.
+    # AWS reserves five addresses in every subnet.
     taken_by_tasks = network.num_addresses - 5 - len(addresses) - subnet["AvailableIpAddressCount"]
     assert 0 <= taken_by_tasks <= 1
 
 
-def test_interfaces_can_be_reached_as_far_as_they_must(reference, heavy, hosts):
+def test_security_groups_allow_only_the_needed_connections(reference, heavy, hosts):
     ec2 = reference.client("ec2")
     generator, load = group_id(ec2, "loadtest-generator"), group_id(ec2, "loadtest-load")
     untracked, control_plane = group_id(ec2, "loadtest-untracked"), group_id(ec2, "loadtest-control-plane")
@@ -102,7 +102,7 @@ def test_interfaces_can_be_reached_as_far_as_they_must(reference, heavy, hosts):
     assert [cidr["CidrIp"] for cidr in metrics["IpRanges"]] == ["10.30.0.0/16"]
     assert metrics["UserIdGroupPairs"] == metrics["Ipv6Ranges"] == metrics["PrefixListIds"] == []
     assert groups[load]["IpPermissions"] == groups[control_plane]["IpPermissions"] == []
-    # What AWS asks for, so that it tracks no flow of TCP: everything out, and every answer in.
+    # AWS tracks no TCP flow with these rules: all outbound traffic, and all inbound TCP.
     (answers,) = groups[untracked]["IpPermissions"]
     assert (answers["IpProtocol"], answers["FromPort"], answers["ToPort"]) == ("tcp", 0, 65535)
     (everything,) = groups[untracked]["IpPermissionsEgress"]
@@ -122,7 +122,7 @@ def test_interfaces_can_be_reached_as_far_as_they_must(reference, heavy, hosts):
         assert tags(groups[group]["Tags"]) == our_tags(address, Name=f"loadtest-{name}")
 
 
-def test_everything_of_a_host_says_whose_it_is(reference, heavy):
+def test_instances_volumes_and_interfaces_have_the_stack_tag(reference, heavy):
     for number, host in enumerate(heavy):
         expected = our_tags(f"instance.heavy[{number}]", Name=f"loadtest-heavy-{number}")
         own = tags(host["Tags"])
@@ -137,7 +137,7 @@ def test_everything_of_a_host_says_whose_it_is(reference, heavy):
         assert all(tags(one["TagSet"]) == expected for one in interfaces)
 
 
-def test_launch_template_asks_for_it_all(reference, heavy):
+def test_launch_template_matches_the_stack(reference, heavy):
     described = reference.sandbox.aws(
         "ec2", "describe-launch-template-versions", "--launch-template-name", "loadtest.heavy", "--versions", "$Latest"
     )
@@ -156,7 +156,7 @@ def test_launch_template_asks_for_it_all(reference, heavy):
         assert host["ImageId"] == data["ImageId"]
 
 
-def test_user_data_fetches_the_generator_by_its_content(reference, heavy):
+def test_user_data_checks_the_digest_of_the_generator(reference, heavy):
     described = reference.client("ec2").describe_instance_attribute(
         InstanceId=heavy[0]["InstanceId"], Attribute="userData"
     )
@@ -168,7 +168,7 @@ def test_user_data_fetches_the_generator_by_its_content(reference, heavy):
     assert f"sha256={sha256()}" in text
 
 
-def test_user_data_promises_what_the_stack_asks_for(reference, heavy, hosts):
+def test_user_data_contains_the_promised_capacity(reference, heavy, hosts):
     def config(host):
         described = reference.client("ec2").describe_instance_attribute(
             InstanceId=host["InstanceId"], Attribute="userData"
@@ -180,7 +180,7 @@ def test_user_data_promises_what_the_stack_asks_for(reference, heavy, hosts):
     assert (of_heavy["format"], of_heavy["pool"], of_probe["pool"]) == (2, "heavy", "probe")
     assert of_heavy["connections"]["per_destination"] == 7 * 30 * 64_511
     assert of_probe["connections"]["per_destination"] == 4 * 15 * 64_511
-    assert of_probe["connections"]["total"] < of_probe["connections"]["per_destination"], "EC2 tracks no more"
+    assert of_probe["connections"]["total"] < of_probe["connections"]["per_destination"], "limited by EC2's connection tracking"
     for one in (of_heavy, of_probe):
         assert one["spread"] == {"mode": "kernel", "except": ["10.20.0.0/16", "18.98.64.240/29"]}
         assert (one["metrics_port"], one["executable_dir"]) == (9464, "/var/lib/gatling")
@@ -193,7 +193,7 @@ def test_object_is_the_generator(reference):
     body = s3.get_object(Bucket=BUCKET, Key=f"generator/{sha256()}")["Body"].read()
     assert hashlib.sha256(body).hexdigest() == sha256()
     tagged = s3.get_object_tagging(Bucket=BUCKET, Key=f"generator/{sha256()}")["TagSet"]
-    # S3 takes no brackets in tags, and ten tags at most.
+    # S3 allows no brackets in tags, and at most ten tags.
     ours = {"trunnion:stack": "loadtest", "trunnion:home": HOME}
     assert tags(tagged) == {"trunnion:address": "s3_object.generator/x86_64", **ours}
     metadata = s3.head_object(Bucket=BUCKET, Key=f"generator/{sha256()}")["Metadata"]
@@ -219,7 +219,7 @@ def test_bucket_is_private(reference):
     assert s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == REGION
 
 
-def test_roles_may_do_what_they_need_and_no_more(reference):
+def test_roles_allow_only_what_is_needed(reference):
     iam = reference.client("iam")
     found = iam.list_roles(PathPrefix=PATH)["Roles"]
     roles = {role["RoleName"].removeprefix(NAME): role for role in found}
@@ -259,12 +259,12 @@ def test_instance_profile_has_its_role(reference):
     assert [role["Arn"] for role in profile["Roles"]] == [f"{ROLE}generator"]
 
 
-def test_control_plane_knows_every_host(containers, hosts, monkeypatch):
+def test_conf_lists_every_host(containers, hosts, monkeypatch):
     pairs = {pair["name"]: pair["value"] for pair in containers["conf"]["environment"]}
     text = pairs["CONTROL_PLANE_CONF"]
     monkeypatch.setenv("CONTROL_PLANE_TOKEN", "what the task is given")
     conf = ConfigFactory.parse_string(text)["control-plane"]
-    # In quotes it would stay as it is written.
+    # A quoted substitution would stay literal text.
     assert conf["token"] == "what the task is given"
     locations = {location["id"]: location for location in conf["locations"]}
     for pool, name in [("heavy", "prl_heavy_paris"), ("probe", "prl_probe_paris")]:
@@ -279,7 +279,7 @@ def test_control_plane_knows_every_host(containers, hosts, monkeypatch):
     assert key in containers["conf"]["command"][0]
 
 
-def test_task_definition_hands_secrets_over_by_their_arn(definition, containers):
+def test_task_definition_refers_to_secrets_by_arn(definition, containers):
     task = definition["taskDefinition"]
     assert (task["networkMode"], task["requiresCompatibilities"]) == ("awsvpc", ["FARGATE"])
     assert (task["cpu"], task["memory"]) == ("1024", "3072")
@@ -298,7 +298,7 @@ def test_task_definition_hands_secrets_over_by_their_arn(definition, containers)
         assert (options["awslogs-group"], options["awslogs-region"]) == (LOG_GROUP, REGION)
 
 
-def test_service_replaces_its_one_task_and_never_runs_two(reference, definition):
+def test_service_never_runs_two_tasks(reference, definition):
     described = reference.sandbox.aws(
         "ecs", "describe-services", "--cluster", "loadtest", "--services", "loadtest-control-plane", "--include", "TAGS"
     )
@@ -313,7 +313,7 @@ def test_service_replaces_its_one_task_and_never_runs_two(reference, definition)
     assert tags(service["tags"]) == our_tags("ecs_service.control_plane")
 
 
-def test_log_group_keeps_what_it_is_asked_to(reference):
+def test_log_group_has_the_retention_of_the_stack(reference):
     described = reference.sandbox.aws("logs", "describe-log-groups", "--log-group-name-prefix", "/trunnion/")
     assert [(one["logGroupName"], one["retentionInDays"]) for one in described["logGroups"]] == [(LOG_GROUP, 30)]
     listed = reference.client("logs").list_tags_for_resource(
@@ -322,9 +322,9 @@ def test_log_group_keeps_what_it_is_asked_to(reference):
     assert listed["tags"] == our_tags("log_group.control_plane")
 
 
-def test_show_tells_the_same_as_aws(reference, hosts):
+def test_show_agrees_with_aws(reference, hosts):
     shown = json.loads(reference.machine.succeed("show", "--json").stdout)["outputs"]["hosts"]
-    told = {host["address"]: (host["id"], host["private_ip"], host["addresses"]) for host in shown}
+    shown = {host["address"]: (host["id"], host["private_ip"], host["addresses"]) for host in shown}
     expected = {
         address: (
             host["InstanceId"],
@@ -333,4 +333,4 @@ def test_show_tells_the_same_as_aws(reference, hosts):
         )
         for address, host in hosts.items()
     }
-    assert told == expected
+    assert shown == expected

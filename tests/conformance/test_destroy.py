@@ -1,4 +1,4 @@
-"""Destroy leaves nothing of ours, whatever was damaged before, and touches nothing that is not ours."""
+"""Destroy deletes everything of the stack, even after damage, and nothing else."""
 
 import json
 import random
@@ -9,12 +9,12 @@ from damages import BUCKET, DAMAGES
 from stage import ACCOUNT, REGION, group_id, instances, left_over, stack_file
 
 
-# Without a state nothing tells any more whose something is whose tags were taken away.
-ONLY_WITH_STATE = {damage.name for damage in DAMAGES if damage.name.endswith(("whose_it_is", "without_tags"))}
+# After these damages, only the state shows that a resource belongs to the stack.
+ONLY_WITH_STATE = {damage.name for damage in DAMAGES if damage.name.endswith(("name_the_stack", "without_tags"))}
 
 
 def some_damages(seed: int, count: int, out_of: list):
-    """Damages in a random order that do not concern the same thing."""
+    """A random list of damages that concern different resources."""
     chosen, touched = [], set()
     for damage in random.Random(seed).sample(out_of, len(out_of)):
         if len(chosen) < count and not touched & damage.drift:
@@ -25,7 +25,7 @@ def some_damages(seed: int, count: int, out_of: list):
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 @pytest.mark.parametrize("has_state", [True, False], ids=["with its state", "without its state"])
-def test_nothing_is_left_after_damage(loadtest, seed, has_state):
+def test_destroy_leaves_nothing_after_damage(loadtest, seed, has_state):
     damages = some_damages(
         seed, 7, [damage for damage in DAMAGES if has_state or damage.name not in ONLY_WITH_STATE]
     )
@@ -38,7 +38,7 @@ def test_nothing_is_left_after_damage(loadtest, seed, has_state):
     assert not loadtest.machine.plan("--destroy").changes
 
 
-def test_every_kind_is_created_anew_after_destroy(minimal):
+def test_apply_after_destroy_creates_every_kind_again(minimal):
     before = minimal.machine.plan("--destroy").changes
     minimal.machine.succeed("destroy", "--yes")
     assert left_over(minimal, "minimal") == []
@@ -47,7 +47,7 @@ def test_every_kind_is_created_anew_after_destroy(minimal):
     minimal.machine.converge("--no-wait")
 
 
-def test_bucket_with_a_foreign_object_stays_and_is_named(loadtest):
+def test_bucket_with_a_foreign_object_stays_and_is_reported(loadtest):
     s3 = loadtest.client("s3")
     s3.put_object(Bucket=BUCKET, Key="reports/friday.csv", Body=b"1,2,3\n")
     refused = loadtest.machine.run("destroy", "--yes")
@@ -55,9 +55,9 @@ def test_bucket_with_a_foreign_object_stays_and_is_named(loadtest):
     assert "s3_bucket.artifacts: failed" in refused.said
     assert "has objects that do not belong to this stack: `reports/friday.csv`" in refused.said
     assert s3.get_object(Bucket=BUCKET, Key="reports/friday.csv")["Body"].read() == b"1,2,3\n"
-    assert left_over(loadtest, "loadtest") == [BUCKET], "all the rest is gone"
+    assert left_over(loadtest, "loadtest") == [BUCKET], "everything else is deleted"
 
-    # A delete marker is not enough: the version under it is still somebody's.
+    # A delete marker is not enough: the older version still belongs to somebody else.
     s3.delete_object(Bucket=BUCKET, Key="reports/friday.csv")
     assert loadtest.machine.run("destroy", "--yes").code == 1
     listed = s3.list_object_versions(Bucket=BUCKET)
@@ -67,12 +67,13 @@ def test_bucket_with_a_foreign_object_stays_and_is_named(loadtest):
     assert left_over(loadtest, "loadtest") == []
 
 
-def test_what_is_not_ours_is_never_touched(minimal):
+def test_foreign_resources_are_never_changed(minimal):
     ec2, iam, logs = minimal.client("ec2"), minimal.client("iam"), minimal.client("logs")
     ours = instances(ec2, "minimal")["instance.small[0]"]
     vpc, subnet, image = ours["VpcId"], ours["SubnetId"], ours["ImageId"]
     group = ec2.create_security_group(GroupName="minimal-foreign", Description="mine", VpcId=vpc)["GroupId"]
-    # Somebody else's host, launched from our template: it lost our tags and is no host of ours any more.
+    # A host that somebody else launched from the stack's template. Its stack tags were removed, so it is
+    # not the stack's.
     launched = ec2.run_instances(
         MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnet, SecurityGroupIds=[group]
     )
@@ -104,21 +105,21 @@ def test_what_is_not_ours_is_never_touched(minimal):
     assert names == ["/trunnion/minimal-dr/control-plane"]
 
 
-def test_names_that_somebody_else_has_are_refused_and_stay(fresh):
-    world = fresh(stack_file("minimal"))
-    ec2, s3 = world.client("ec2"), world.client("s3")
+def test_names_in_use_by_foreign_resources_are_refused(fresh):
+    setup = fresh(stack_file("minimal"))
+    ec2, s3 = setup.client("ec2"), setup.client("s3")
     (vpc,) = ec2.describe_vpcs()["Vpcs"]
     group = ec2.create_security_group(GroupName="minimal-load", Description="mine", VpcId=vpc["VpcId"])["GroupId"]
     bucket = f"minimal-{ACCOUNT}-{REGION}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket=bucket, Key="mine", Body=b"mine")
 
-    ended = world.machine.run("apply", "--yes", "--no-wait")
+    ended = setup.machine.run("apply", "--yes", "--no-wait")
     assert ended.code == 1
     for name in ["minimal-load", bucket]:
         assert f"`{name}`" in ended.said
-    assert world.machine.run("plan").code == 1, "the plan tells it, before anything is made"
-    assert not world.client("iam").list_roles(PathPrefix="/trunnion/")["Roles"]
-    world.machine.succeed("destroy", "--yes")
+    assert setup.machine.run("plan").code == 1, "the plan already reports it"
+    assert not setup.client("iam").list_roles(PathPrefix="/trunnion/")["Roles"]
+    setup.machine.succeed("destroy", "--yes")
     assert group_id(ec2, "minimal-load") == group
     assert s3.get_object(Bucket=bucket, Key="mine")["Body"].read() == b"mine"

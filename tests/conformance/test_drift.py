@@ -1,4 +1,4 @@
-"""What was changed outside is told as such, exactly, and healed by the next apply."""
+"""A plan shows each change made outside of trunnion, and the next apply repairs it."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from stage import group_id, instances, stack_file
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
-def test_damage_is_told_and_healed(loadtest, damage):
+def test_damage_is_shown_and_repaired(loadtest, damage):
     hosts_before = instances(loadtest.client("ec2"), "loadtest")
     damage.do(loadtest)
 
     plan = loadtest.machine.plan()
-    assert plan.changes == damage.heals | damage.follows, plan
+    assert plan.changes == damage.repairs | damage.follows, plan
     assert plan.drift == damage.drift, plan
     for address in damage.drift:
         assert plan.paths(address) == damage.paths, plan
@@ -21,11 +21,11 @@ def test_damage_is_told_and_healed(loadtest, damage):
     hosts_after = instances(loadtest.client("ec2"), "loadtest")
     assert hosts_after.keys() == hosts_before.keys()
     replaced = {name for name in hosts_after if hosts_after[name]["InstanceId"] != hosts_before[name]["InstanceId"]}
-    heals = {change for change in damage.heals if " instance." in change and not change.startswith("update")}
-    assert replaced == {change.split()[1] for change in heals}
+    repairs = {change for change in damage.repairs if " instance." in change and not change.startswith("update")}
+    assert replaced == {change.split()[1] for change in repairs}
 
 
-def test_foreign_rule_is_gone_after_healing(loadtest):
+def test_repair_removes_a_foreign_rule(loadtest):
     ec2 = loadtest.client("ec2")
     group = group_id(ec2, "loadtest-load")
     everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
@@ -45,36 +45,36 @@ def test_stopped_host_runs_again(loadtest):
     assert (running["InstanceId"], running["State"]["Name"]) == (stopped, "running")
 
 
-def test_several_damages_at_once_are_told_together(loadtest):
+def test_one_plan_shows_several_damages(loadtest):
     chosen = {damage.name: damage for damage in DAMAGES}
     names = ["stopped_host", "revoked_rule", "deleted_role_policy", "deleted_log_group", "deleted_bucket_policy"]
     for name in names:
         chosen[name].do(loadtest)
     plan = loadtest.machine.plan()
-    assert plan.changes == set().union(*(chosen[name].heals for name in names)), plan
+    assert plan.changes == set().union(*(chosen[name].repairs for name in names)), plan
     assert plan.drift == set().union(*(chosen[name].drift for name in names)), plan
     loadtest.machine.converge()
 
 
-def test_deleted_secret_stops_the_plan_and_is_named(loadtest):
+def test_deleted_secret_is_an_error_of_the_plan(loadtest):
     loadtest.client("secretsmanager").delete_secret(SecretId="gatling/token", RecoveryWindowInDays=7)
     refused = loadtest.machine.run("apply", "--yes")
     assert refused.code == 1
     assert "secret.token" in refused.said and "is being deleted" in refused.said
 
 
-def newer_image(world) -> str:
-    """Registers an image and lets the parameter that names the newest one point to it."""
+def newer_image(setup) -> str:
+    """Registers an image, and makes it the newest one in the public parameter."""
     root = {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}
-    image = world.client("ec2").register_image(
+    image = setup.client("ec2").register_image(
         Name="al2023-newer", Architecture="x86_64", RootDeviceName="/dev/xvda", BlockDeviceMappings=[root]
     )["ImageId"]
     name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
-    world.client("ssm").put_parameter(Name=name, Value=image, Type="String", Overwrite=True)
+    setup.client("ssm").put_parameter(Name=name, Value=image, Type="String", Overwrite=True)
     return image
 
 
-def test_newer_image_is_only_a_note_until_it_is_asked_for(minimal):
+def test_newer_image_is_a_note_until_it_is_requested(minimal):
     image = newer_image(minimal)
     plan = minimal.machine.plan()
     assert not plan.changes, plan
@@ -92,7 +92,7 @@ def test_newer_image_is_only_a_note_until_it_is_asked_for(minimal):
     assert "plan::pinned" not in minimal.machine.plan().notes
 
 
-def test_newer_image_is_taken_for_a_new_pool_only(minimal):
+def test_only_a_new_pool_uses_a_newer_image(minimal):
     old = instances(minimal.client("ec2"), "minimal")["instance.small[0]"]["ImageId"]
     new = newer_image(minimal)
     (minimal.machine.folder / "stack.yaml").write_text(

@@ -1,14 +1,14 @@
-"""The same life of a stack against moto, which knows nothing of the sandbox.
+"""Creates, repairs and destroys a stack in moto, an AWS mock that is independent of the sandbox.
 
-Where moto is not as AWS is, the difference stands here with its reason, never in what is tested:
+Where moto differs from AWS, these workarounds apply. The tests themselves stay the same:
 
-- It gives an instance one interface, whatever its launch template says: the stack asks for one with one address.
+- It gives every instance one interface: the stack here has one interface with one address.
 - It ignores the conditions of a bucket policy, so that "only over TLS" forbids everything: it keeps policies and does
   not enforce them here.
-- It answers `GetBucketVersioning` with another root element than the API has.
-- It keeps the checksum of an object only if the request names the algorithm beside it.
+- It answers `GetBucketVersioning` with a wrong root element.
+- It stores the checksum of an object only if the request also names the algorithm.
 - It never starts a service's tasks: apply does not wait for them.
-- It ends every secret's ARN with random letters: the secrets are created first, and the stack names what came out.
+- It ends every secret's ARN with random letters: the test creates the secrets first and puts their ARNs in the stack.
 """
 
 import re
@@ -23,7 +23,7 @@ from stage import ACCOUNT, CREDENTIALS, REGION, Machine, left_over, stack_file, 
 
 ONE_INTERFACE = ("zone: eu-west-3a }", "zone: eu-west-3a, interfaces: 1, addresses: 1 }")
 
-# `moto_server` with the first three of these differences taken away.
+# `moto_server` with the second to fourth of these differences corrected.
 SERVER = """
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
@@ -63,7 +63,7 @@ class Moto:
             if found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", line):
                 self.endpoint = found[1]
                 break
-        # Nobody else reads its log, and a full pipe would stop it.
+        # A full pipe would stop the server, so its log is read and dropped.
         threading.Thread(target=lambda: self.requests.extend(self.process.stderr), daemon=True).start()
 
     def client(self, service):
@@ -83,7 +83,7 @@ def moto():
 
 
 def stack(moto) -> str:
-    """The minimal stack, with secrets that are there."""
+    """The minimal stack, with existing secrets."""
     secrets = moto.client("secretsmanager")
     edits = [ONE_INTERFACE]
     for name in ("token", "ssh"):
@@ -92,7 +92,7 @@ def stack(moto) -> str:
     return stack_file("minimal", *edits)
 
 
-def test_a_stack_comes_stays_and_goes(moto, tmp_path):
+def test_a_stack_is_applied_and_destroyed(moto, tmp_path):
     machine = Machine(tmp_path, moto.endpoint, stack(moto))
     machine.converge("--no-wait")
 
@@ -107,12 +107,12 @@ def test_a_stack_comes_stays_and_goes(moto, tmp_path):
     assert host["PrivateIpAddress"] in conf
 
     machine.state.unlink()
-    assert not machine.plan().changes, "everything is found without the state"
+    assert not machine.plan().changes, "all resources are found without the state"
     machine.succeed("destroy", "--yes")
     assert left_over(moto, "minimal") == []
 
 
-def test_drift_is_healed_there_too(moto, tmp_path):
+def test_drift_is_repaired(moto, tmp_path):
     machine = Machine(tmp_path, moto.endpoint, stack(moto))
     machine.converge("--no-wait")
     moto.client("iam").delete_role_policy(RoleName="minimal.eu-west-3.generator", PolicyName="trunnion")

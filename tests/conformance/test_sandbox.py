@@ -1,4 +1,4 @@
-"""The sandbox answers as AWS does to any client: who may call, pages, tokens, limits, and what outlives it."""
+"""The sandbox answers any client like AWS: signatures, pages, client tokens, limits, and stored data."""
 
 import subprocess
 import urllib.error
@@ -24,8 +24,8 @@ QUESTIONS = {
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    """One without anything in it."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "world")
+    """A sandbox without any resource."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "data")
     yield sandbox
     sandbox.stop()
 
@@ -48,14 +48,14 @@ def subnets(ec2):
 
 
 def code_of(call, *arguments, **parameters) -> str:
-    """The error code that a call answers."""
+    """The error code of a call."""
     with pytest.raises(ClientError) as caught:
         call(*arguments, **parameters)
     return caught.value.response["Error"]["Code"]
 
 
 @pytest.mark.parametrize("service", QUESTIONS)
-def test_only_who_has_the_secret_is_answered(sandbox, service):
+def test_wrong_secret_key_is_refused(sandbox, service):
     ask = QUESTIONS[service]
     ask(sandbox.client(service))
     assert code_of(ask, sandbox.client(service, secret="guessed")) in {
@@ -92,7 +92,7 @@ def test_plain_requests_are_refused(sandbox, path):
     assert caught.value.code == 403
 
 
-def test_web_pages_cannot_reach_its_own_calls(sandbox):
+def test_web_pages_cannot_call_the_control_endpoints(sandbox):
     request = urllib.request.Request(f"{sandbox.endpoint}/_sandbox/calls", headers={"Origin": "https://example.com"})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
@@ -122,21 +122,21 @@ PAGED = {
 
 @pytest.fixture(scope="module")
 def filled(applied_loadtest, tmp_path_factory):
-    """The reference stack with some more of what comes in pages."""
-    world = applied_loadtest.copy_to(tmp_path_factory.mktemp("filled"))
-    s3 = world.client("s3")
+    """The reference stack with more resources of kinds that are listed in pages."""
+    setup = applied_loadtest.copy_to(tmp_path_factory.mktemp("filled"))
+    s3 = setup.client("s3")
     s3.create_bucket(Bucket="pages", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
     for number in range(5):
         s3.put_object(Bucket="pages", Key=f"folder/{number}", Body=b"x")
-        world.client("logs").create_log_group(logGroupName=f"/other/{number}")
+        setup.client("logs").create_log_group(logGroupName=f"/other/{number}")
         container = {"name": "only", "image": "busybox:1.37.0"}
-        world.client("ecs").register_task_definition(family="other", containerDefinitions=[{**container, "memory": 64}])
-    yield world
-    world.stop()
+        setup.client("ecs").register_task_definition(family="other", containerDefinitions=[{**container, "memory": 64}])
+    yield setup
+    setup.stop()
 
 
 @pytest.mark.parametrize("operation", PAGED)
-def test_pages_hold_the_same_as_the_whole(filled, operation):
+def test_all_pages_together_equal_the_full_list(filled, operation):
     command, size, key = PAGED[operation]
     sandbox = filled.sandbox
     whole = sandbox.aws(*command)[key]
@@ -146,7 +146,7 @@ def test_pages_hold_the_same_as_the_whole(filled, operation):
     assert sandbox.calls()[operation] - before >= -(-len(whole) // size) > 1
 
 
-def test_page_of_max_results_goes_on_where_it_ended(filled):
+def test_next_page_continues_after_max_results(filled):
     ec2 = filled.client("ec2")
     first = ec2.describe_instances(MaxResults=5)
     assert len(first["Reservations"]) == 5
@@ -160,7 +160,7 @@ def test_page_of_max_results_goes_on_where_it_ended(filled):
 
 
 def interfaces(subnet, count, card=0, first=0, secondary=0):
-    """Interfaces side by side on one network card."""
+    """Interfaces on one network card."""
     return [
         {
             "NetworkCardIndex": card,
@@ -198,15 +198,15 @@ def test_repeated_token_is_the_same_launch_template(ec2, image):
     assert code_of(ec2.create_launch_template, **again) == "InvalidLaunchTemplateName.AlreadyExistsException"
 
 
-# Per interface: instance type, interfaces, and the error that AWS answers.
+# Instance type, interfaces, and the error of AWS.
 REFUSED = {
     "a fifth interface on four": ("c7i.xlarge", [(5, 0, 0, 0)], "AttachmentLimitExceeded"),
     "a ninth interface on a card of eight": ("c6in.32xlarge", [(9, 0, 0, 0)], "AttachmentLimitExceeded"),
     "a ninth on the second card": ("c6in.32xlarge", [(1, 0, 0, 0), (9, 1, 1, 0)], "AttachmentLimitExceeded"),
-    "a card that is not there": ("c7i.xlarge", [(1, 0, 0, 0), (1, 1, 1, 0)], "InvalidParameterValue"),
+    "a card that does not exist": ("c7i.xlarge", [(1, 0, 0, 0), (1, 1, 1, 0)], "InvalidParameterValue"),
     "no primary interface": ("c7i.xlarge", [(1, 0, 1, 0)], "InvalidParameterCombination"),
     "a sixteenth address of fifteen": ("c7i.xlarge", [(1, 0, 0, 15)], "PrivateIpAddressLimitExceeded"),
-    "a type that is not there": ("c7i.99xlarge", [(1, 0, 0, 0)], "InvalidParameterValue"),
+    "a type that does not exist": ("c7i.99xlarge", [(1, 0, 0, 0)], "InvalidParameterValue"),
     "a type of another architecture": ("c7gn.4xlarge", [(1, 0, 0, 0)], "InvalidParameterValue"),
 }
 
@@ -222,12 +222,12 @@ def test_limits_of_types_and_cards_hold(ec2, image, subnets, what):
     run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType=instance_type, NetworkInterfaces=asked)
     assert code_of(ec2.run_instances, **run) == code
     if code == "AttachmentLimitExceeded":
-        # One less on the same card is taken.
+        # One less on the same card is accepted.
         launched = ec2.run_instances(**{**run, "NetworkInterfaces": asked[:-1]})
         assert len(launched["Instances"][0]["NetworkInterfaces"]) == len(asked) - 1
 
 
-def test_full_subnet_takes_no_more(ec2, image):
+def test_full_subnet_refuses_hosts(ec2, image):
     (vpc,) = ec2.describe_vpcs()["Vpcs"]
     zone = "eu-west-3c"
     small = ec2.create_subnet(VpcId=vpc["VpcId"], CidrBlock="172.31.200.0/28", AvailabilityZone=zone)["Subnet"]
@@ -241,13 +241,13 @@ def test_full_subnet_takes_no_more(ec2, image):
     assert found["AvailableIpAddressCount"] == 0
 
 
-def test_user_data_has_its_limit(ec2, image, subnets):
+def test_user_data_is_limited(ec2, image, subnets):
     run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnets["a"])
     assert code_of(ec2.run_instances, **run, UserData="x" * 16_385) == "InvalidParameterValue"
     ec2.run_instances(**run, UserData="x" * 16_384)
 
 
-def test_tags_are_of_characters_that_s3_takes(sandbox):
+def test_s3_limits_the_characters_of_tags(sandbox):
     s3 = sandbox.client("s3")
     s3.create_bucket(Bucket="tagged", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
     assert code_of(s3.put_object, Bucket="tagged", Key="x", Body=b"x", Tagging="address=host%5B0%5D") == "InvalidTag"
@@ -257,7 +257,7 @@ def test_tags_are_of_characters_that_s3_takes(sandbox):
     assert code_of(s3.put_bucket_tagging, Bucket="tagged", Tagging=bad) == "InvalidTag"
 
 
-def test_what_is_in_use_stays(loadtest):
+def test_resources_in_use_cannot_be_deleted(loadtest):
     ec2, iam, ecs, s3 = (loadtest.client(service) for service in ("ec2", "iam", "ecs", "s3"))
     host = instances(ec2, "loadtest")["instance.heavy[0]"]
     group = host["NetworkInterfaces"][0]["Groups"][0]["GroupId"]
@@ -276,7 +276,7 @@ def test_unknown_operations_and_parameters_are_refused(sandbox, ec2):
     assert code_of(sandbox.client("dynamodb").list_tables) == "InvalidAction"
 
 
-def test_world_outlives_its_process(applied_minimal, tmp_path):
+def test_data_outlives_the_process(applied_minimal, tmp_path):
     first = applied_minimal.copy_to(tmp_path)
     before = instances(first.client("ec2"), "minimal")
     roles = first.client("iam").list_roles()["Roles"]
@@ -293,17 +293,17 @@ def test_world_outlives_its_process(applied_minimal, tmp_path):
         second.stop()
 
 
-def test_world_outlives_a_kill(fresh):
-    world = fresh(None)
-    ec2 = world.client("ec2")
+def test_data_outlives_a_kill(fresh):
+    setup = fresh(None)
+    ec2 = setup.client("ec2")
     (vpc,) = ec2.describe_vpcs()["Vpcs"]
     made = [
         ec2.create_security_group(GroupName=f"group-{number}", Description="x", VpcId=vpc["VpcId"])["GroupId"]
         for number in range(20)
     ]
-    world.sandbox.process.kill()
-    world.sandbox.process.wait(PATIENCE)
-    second = Sandbox(world.sandbox.data)
+    setup.sandbox.process.kill()
+    setup.sandbox.process.wait(PATIENCE)
+    second = Sandbox(setup.sandbox.data)
     try:
         found = second.client("ec2").describe_security_groups(GroupIds=made)["SecurityGroups"]
         assert {one["GroupId"] for one in found} == set(made)
@@ -311,9 +311,9 @@ def test_world_outlives_a_kill(fresh):
         second.stop()
 
 
-def test_one_world_has_one_process(fresh):
-    world = fresh(None)
-    data = str(world.sandbox.data)
+def test_one_process_uses_the_data(fresh):
+    setup = fresh(None)
+    data = str(setup.sandbox.data)
     second = subprocess.run(
         [TRUNNION, "sandbox", "--listen", "127.0.0.1:0", "--data", data],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
@@ -322,7 +322,7 @@ def test_one_world_has_one_process(fresh):
     assert "in use" in second.stderr
 
 
-def test_states_take_a_moment(ec2, image, subnets):
+def test_states_change_after_a_delay(ec2, image, subnets):
     run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnets["a"])
     launched = ec2.run_instances(**run)["Instances"][0]
     assert launched["State"]["Name"] == "pending"
@@ -337,7 +337,7 @@ def test_states_take_a_moment(ec2, image, subnets):
     until(lambda: state() == "terminated")
 
 
-def test_elastic_ips_go_to_hosts_that_run_and_stay_without_them(ec2, image, subnets):
+def test_elastic_ips_need_a_running_host_and_outlive_it(ec2, image, subnets):
     address = ec2.allocate_address(
         Domain="vpc",
         TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": [{"Key": "team", "Value": "performance"}]}],
@@ -355,7 +355,7 @@ def test_elastic_ips_go_to_hosts_that_run_and_stay_without_them(ec2, image, subn
         return ec2.describe_instances(InstanceIds=[host["InstanceId"]])["Reservations"][0]["Instances"][0]
 
     until(lambda: shown()["State"]["Name"] == "running")
-    # Of two interfaces one must be named.
+    # With two interfaces, the request must name one.
     assert code_of(ec2.associate_address, AllocationId=allocation, InstanceId=host["InstanceId"]) == "InvalidInstanceID"
     association = ec2.associate_address(**to_interface, PrivateIpAddress=private)["AssociationId"]
     filters = [{"Name": "tag:team", "Values": ["performance"]}]

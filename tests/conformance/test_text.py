@@ -1,4 +1,4 @@
-"""What is baked and written down is right in the eyes of those who will read it: bash, cloud-init, JSON Schema."""
+"""Generated scripts and documents are valid for their readers: bash, cloud-init and JSON Schema."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from stage import ROOT, Machine, stack_file
 POOLS = [("loadtest", "heavy"), ("loadtest", "probe"), ("minimal", "small")]
 STACKS = sorted(path.stem for path in (ROOT / "stacks").glob("*.yaml"))
 
-# Asks the installed cloud-init what it takes a user data for, and what it would run.
+# Asks the installed cloud-init for the type of user data, and for what it would run.
 ASK_CLOUD_INIT = """
 import json, sys
 from cloudinit.user_data import UserDataProcessor
@@ -25,7 +25,7 @@ print(json.dumps([[part.get_content_type(), part.get_payload(decode=True).decode
 
 @pytest.fixture
 def machine(tmp_path):
-    """Makes machines that reach no cloud."""
+    """Makes machines without a cloud."""
     return lambda stack: Machine(tmp_path / "machine", "http://127.0.0.1:9", stack)
 
 
@@ -53,9 +53,9 @@ def test_boot_script_of_javascript_passes_shellcheck(machine, tmp_path):
 
 
 @pytest.mark.parametrize(("stack", "pool"), POOLS)
-def test_cloud_init_takes_the_user_data_for_a_script(machine, stack, pool):
+def test_cloud_init_recognises_user_data_as_a_script(machine, stack, pool):
     user_data = machine(stack_file(stack)).succeed("render", "boot", "--pool", pool).stdout
-    # Only its own interpreter has its modules.
+    # Only cloud-init's own interpreter has its modules.
     interpreter = Path(needed("cloud-init")).read_text().splitlines()[0].removeprefix("#!").split()[0]
     asked = subprocess.run([interpreter, "-c", ASK_CLOUD_INIT], input=user_data, capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr
@@ -73,7 +73,7 @@ def test_stacks_follow_the_published_schema(stack):
     assert list(validator.iter_errors(document)), "the schema refuses nothing"
 
 
-# What JSON Schema cannot say: files beside the stack, instance types, what fits what, what one key says of another.
+# Rules that JSON Schema cannot express: files beside the stack, instance types, and dependencies between keys.
 ONLY_THE_READER_REFUSES = """
 account-as-a-number
 binary-for-one-architecture-of-two
@@ -128,7 +128,7 @@ zone-with-a-cyrillic-letter
 """
 
 
-def test_schema_refuses_what_it_can():
+def test_schema_refuses_invalid_stacks():
     schema = json.loads((ROOT / "schemas" / "stack.schema.json").read_text())
     validator = jsonschema.validators.validator_for(schema)(schema)
     accepted = []

@@ -1,4 +1,4 @@
-//! Whatever is wrong: a clear message, exit code 1, nothing changed.
+//! Wrong input: a clear message, exit code 1, and no changes.
 
 use std::fs;
 
@@ -15,17 +15,17 @@ fn refused(stage: &Stage, arguments: &[&str], expected: &[&str]) {
 }
 
 #[test]
-fn without_a_terminal_nothing_is_asked_and_nothing_done() {
+fn without_a_terminal_apply_and_destroy_change_nothing() {
     let stage = Stage::with("minimal");
     refused(&stage, &["apply"], &["no terminal", "--yes"]);
     assert!(!stage.path(".trunnion/minimal.json").exists());
     stage.converge(&[]);
     refused(&stage, &["destroy"], &["no terminal", "--yes"]);
-    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "all of it still stands");
+    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "all resources still exist");
 }
 
 #[test]
-fn mistakes_are_shown_where_they_are() {
+fn mistakes_are_shown_in_the_stack_file() {
     let stage = Stage::with("minimal");
     stage.edit("instance_type: c7i.xlarge", "instanse_type: c7i.xlarge");
     refused(&stage, &["plan"], &["instanse_type", "instance_type", "stack.yaml:9"]);
@@ -33,7 +33,7 @@ fn mistakes_are_shown_where_they_are() {
 }
 
 #[test]
-fn validate_tells_the_mistakes_of_every_environment_once() {
+fn validate_lists_the_mistakes_of_all_environments_once() {
     let stage = Stage::with("minimal");
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, intrefaces: 1 }");
     let base = std::fs::read_to_string(stage.path("stack.yaml")).unwrap();
@@ -60,7 +60,7 @@ fn data_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn what_is_mistyped_is_an_error_like_any_other() {
+fn mistyped_arguments_are_errors() {
     let stage = Stage::with("minimal");
     refused(&stage, &["plann"], &["did you mean `trunnion plan`?"]);
     refused(&stage, &["plan", "--env", "prod"], &["prod"]);
@@ -69,12 +69,12 @@ fn what_is_mistyped_is_an_error_like_any_other() {
     stage.write("broken.json", "{");
     refused(&stage, &["apply", "broken.json", "--yes"], &["is not a plan document", "--out"]);
     refused(&stage, &["plan", "--target", "nonsense"], &["`nonsense`"]);
-    refused(&stage, &["plan", "--out", "stack.yaml"], &["no .json file"]);
+    refused(&stage, &["plan", "--out", "stack.yaml"], &["does not end in .json"]);
     refused(&stage, &["sandbox", "--account", "12"], &["12 digits"]);
 }
 
 #[test]
-fn a_pool_that_does_not_fit_its_subnet_is_refused_at_its_place() {
+fn a_pool_that_does_not_fit_its_subnet_is_refused() {
     let stage = Stage::with("loadtest");
     stage.edit("count: 4", "count: 40");
     refused(&stage, &["plan"], &["40", "free", "stack.yaml:"]);
@@ -96,7 +96,7 @@ fn a_missing_secret_is_named() {
 }
 
 #[test]
-fn no_answer_is_told_with_what_to_do() {
+fn a_closed_endpoint_is_an_error_with_help() {
     let mut sandbox = trunnion_tests::SandboxProcess::start(&[]);
     sandbox.endpoint = "http://127.0.0.1:9".to_owned();
     let stage = Stage::with("minimal").at(&sandbox);
@@ -113,7 +113,7 @@ async fn a_locked_state_names_its_holder() {
 }
 
 #[test]
-fn a_damaged_state_is_told_and_left_alone() {
+fn a_damaged_state_is_an_error_and_not_changed() {
     let stage = Stage::with("minimal");
     stage.converge(&[]);
     stage.write(".trunnion/minimal.json", "{ not json");
@@ -128,14 +128,14 @@ fn a_plan_is_not_written_over_the_state() {
     for out in [".trunnion/minimal.json", "./.trunnion/../.trunnion/minimal.json"] {
         let ended = stage.run(&["plan", "--out", out]);
         assert_eq!(ended.code, 1);
-        assert!(ended.stderr.contains("names the file of the stack's state"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("is the file of the stack's state"), "{}", ended.stderr);
     }
     assert_eq!(fs::read(stage.path(".trunnion/minimal.json")).unwrap(), before);
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a file in the test's own folder")]
-fn a_plan_is_known_whatever_its_file_is_called() {
+fn a_plan_is_recognised_by_its_content() {
     let stage = Stage::with("minimal");
     stage.succeed(&["plan", "--out", "plan.json"]);
     fs::rename(stage.path("plan.json"), stage.path("reviewed.txt")).unwrap();
@@ -162,7 +162,7 @@ fn a_pipe_in_place_of_a_state_or_a_plan_is_an_error() {
 }
 
 #[test]
-fn after_a_failure_the_next_step_fits_what_was_asked() {
+fn after_a_failure_the_next_step_depends_on_the_command() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     let denied = json!({"error": {"status": 403, "code": "UnauthorizedOperation", "message": "no"}});
@@ -177,10 +177,10 @@ fn after_a_failure_the_next_step_fits_what_was_asked() {
     let whole = stage.run(&["apply", "--yes"]);
     assert!(whole.stderr.contains("Run the same command again to continue."), "{}", whole.stderr);
     stage.succeed(&["apply", "--yes"]);
-    // The same again would replace the new host once more.
+    // The same command would replace the new host again.
     deny("ec2:RunInstances");
     let replaced = stage.run(&["apply", "--replace", "instance.small[0]", "--yes"]);
-    assert!(replaced.stderr.contains("Run it without `--replace`"), "{}", replaced.stderr);
+    assert!(replaced.stderr.contains("run it without `--replace`"), "{}", replaced.stderr);
     let ended = stage.succeed(&["apply", "--yes"]);
     assert!(ended.stderr.contains("instance.small[0]: created"), "{}", ended.stderr);
 }

@@ -1,4 +1,4 @@
-//! What hosts boot, whoever plans: machines with different generators beside `trunnion`, and worlds of earlier versions.
+//! What hosts boot: machines with different generators beside `trunnion`, and stacks applied by earlier versions.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use trunnion_tests::{Ended, SandboxProcess, Stage, root};
 
-/// A generator binary as far as `trunnion` looks at it: the first bytes of an ELF file for `x86_64`, and something more.
+/// A file that `trunnion` accepts as a generator binary: the start of an ELF file for `x86_64`, and the name of the
+/// build.
 fn generator(build: &str) -> Vec<u8> {
     let mut bytes = vec![0; 64];
     bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
@@ -18,22 +19,22 @@ fn generator(build: &str) -> Vec<u8> {
 const A: &str = "95c2cb8cf640b7313101c0944aeeea2aa4df87433493a31fdbc2e2cfab53ada5";
 const B: &str = "076bb60886fd588f2344892a38d69a97299b8c61f544aeca5c89c591aa6a528a";
 
-/// The reference stack on a machine of its own.
+/// The reference stack on a separate machine.
 fn machine(generator: Option<&str>) -> Stage {
     let bytes = generator.map(self::generator);
     Stage::with("loadtest").on_a_machine_with(bytes.as_deref())
 }
 
-fn laptop(world: &TempDir, generator: Option<&str>) -> Stage {
-    machine(generator).in_world(world.path())
+fn laptop(data: &TempDir, generator: Option<&str>) -> Stage {
+    machine(generator).with_sandbox_data(data.path())
 }
 
-/// A world to which the machine with generator `a` applied the reference stack, and that machine.
+/// The data of a sandbox to which the machine with generator `a` applied the reference stack, and that machine.
 fn applied() -> (TempDir, Stage) {
-    let world = tempfile::tempdir().unwrap();
-    let first = laptop(&world, Some("a"));
+    let data = tempfile::tempdir().unwrap();
+    let first = laptop(&data, Some("a"));
     first.converge(&[]);
-    (world, first)
+    (data, first)
 }
 
 const NEW_CONF: [&str; 2] = ["replace ecs_task_definition.control_plane", "update ecs_service.control_plane"];
@@ -60,7 +61,7 @@ fn notes(stage: &Stage) -> Vec<String> {
     ours.map(|note| note["message"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What the state says of an address.
+/// The record of an address in the state.
 fn recorded(stage: &Stage, address: &str) -> Value {
     let shown: Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
     shown["state"]["resources"][address].clone()
@@ -77,12 +78,12 @@ fn refused(stage: &Stage, arguments: &[&str], expected: &[&str]) {
 }
 
 #[test]
-fn another_machine_changes_nothing_and_says_what_it_would_take() {
-    let (world, first) = applied();
+fn another_machine_changes_nothing_and_notes_its_newer_generator() {
+    let (data, first) = applied();
     assert_eq!(notes(&first), Vec::<String>::new());
-    let second = laptop(&world, Some("b"));
+    let second = laptop(&data, Some("b"));
     expect(&second, &[], NOTHING, &[]);
-    let [note] = &notes(&second)[..] else { panic!("one note is due") };
+    let [note] = &notes(&second)[..] else { panic!("expected one note") };
     for expected in ["`heavy`", "`probe`", &A[..12], &B[..12]] {
         assert!(note.contains(expected), "{expected} in {note}");
     }
@@ -90,7 +91,7 @@ fn another_machine_changes_nothing_and_says_what_it_would_take() {
     assert!(plan.contains("--update-generator") && plan.contains("No changes"), "{plan}");
     assert!(!plan.contains("dynamic"), "{plan}");
 
-    // Without a state, and with one: applied, it changes nothing either.
+    // An apply changes nothing either, with a state and without one.
     let again = second.succeed(&["apply", "--yes", "-v"]);
     assert_eq!(again.calls().1, 0, "{}", again.stderr);
     expect(&second, &[], NOTHING, &[]);
@@ -104,14 +105,14 @@ fn another_machine_changes_nothing_and_says_what_it_would_take() {
     expect(&second, &["--update-generator"], &[&taken, &NEW_CONF], &heavy("replace"));
     second.converge(&["--update-generator"]);
     assert_eq!(notes(&second), Vec::<String>::new());
-    assert_eq!(notes(&first).len(), 1, "now it is the first one that has another");
+    assert_eq!(notes(&first).len(), 1, "now the first machine has the other generator");
     expect(&first, &[], NOTHING, &[]);
 }
 
 #[test]
-fn a_state_in_a_bucket_is_shared_as_well() {
+fn machines_share_a_state_in_a_bucket() {
     let sandbox = SandboxProcess::start(&[]);
-    // Its bucket is there to lay the other stack's state into.
+    // This stack creates the bucket, in which the other stack keeps its state.
     Stage::with("minimal").at(&sandbox).on_a_machine_with(Some(&generator("a"))).converge(&[]);
     let with_state = |build| {
         let stage = machine(Some(build)).at(&sandbox);
@@ -123,21 +124,21 @@ fn a_state_in_a_bucket_is_shared_as_well() {
     expect(&second, &[], NOTHING, &[]);
     let before = recorded(&first, "launch_template.heavy");
     second.succeed(&["apply", "--yes"]);
-    assert_eq!(recorded(&first, "launch_template.heavy"), before, "the state is not written to and fro");
+    assert_eq!(recorded(&first, "launch_template.heavy"), before, "the second machine does not rewrite the state");
 }
 
 #[test]
-fn a_scale_up_boots_what_its_neighbours_run() {
-    let (world, _first) = applied();
+fn a_new_host_boots_the_generator_of_its_pool() {
+    let (data, _first) = applied();
     for generator in [Some("b"), None] {
-        let second = laptop(&world, generator);
+        let second = laptop(&data, generator);
         let from = if generator.is_some() { "count: 5" } else { "count: 6" };
         second.edit("count: 4", from);
         let host = if generator.is_some() { "instance.heavy[4]" } else { "instance.heavy[5]" };
         expect(&second, &[], &[&[&format!("create {host}")], &NEW_CONF], &[]);
         second.converge(&[]);
         let of = |address: &str| recorded(&second, address)["attributes"].clone();
-        assert_eq!(of("launch_template.heavy")["version"], "1", "no version was made");
+        assert_eq!(of("launch_template.heavy")["version"], "1", "no new version was created");
         assert_eq!(of(host)["template"], of("instance.heavy[0]")["template"]);
         let user_data = of("launch_template.heavy")["data"]["user_data"].as_str().unwrap().to_owned();
         assert!(user_data.contains(A), "{user_data}");
@@ -145,18 +146,18 @@ fn a_scale_up_boots_what_its_neighbours_run() {
 }
 
 #[test]
-fn a_changed_input_takes_the_newest_for_its_pool_and_the_other_keeps_its_binary() {
-    let (world, first) = applied();
-    let second = laptop(&world, Some("b"));
+fn a_changed_input_updates_only_its_pool() {
+    let (data, first) = applied();
+    let second = laptop(&data, Some("b"));
     second.edit("addresses: 15", "addresses: 14");
     let own = format!("create s3_object.generator[x86_64-{}]", &B[..12]);
     let probe = ["update launch_template.probe", "replace instance.probe[0]"];
     expect(&second, &[], &[&probe, &NEW_CONF, &[&own]], &[]);
     second.converge(&[]);
-    let [note] = &notes(&second)[..] else { panic!("one note is due") };
+    let [note] = &notes(&second)[..] else { panic!("expected one note") };
     assert!(note.contains("`heavy`") && !note.contains("`probe`"), "{note}");
 
-    // The first one agrees, once it has the change.
+    // The first machine agrees after the same edit.
     first.edit("addresses: 15", "addresses: 14");
     expect(&first, &[], NOTHING, &[]);
 
@@ -165,7 +166,7 @@ fn a_changed_input_takes_the_newest_for_its_pool_and_the_other_keeps_its_binary(
     second.converge(&["--update-generator"]);
     expect(&first, &[], NOTHING, &[]);
 
-    // What concerns no boot changes none.
+    // An edit that does not affect the boot changes no boot.
     second.edit("volume_gib: 100", "volume_gib: 101");
     second.succeed(&["apply", "--yes"]);
     first.edit("volume_gib: 100", "volume_gib: 101");
@@ -184,9 +185,9 @@ fn a_changed_input_takes_the_newest_for_its_pool_and_the_other_keeps_its_binary(
 }
 
 #[test]
-fn a_new_pool_takes_the_newest_and_the_others_keep_theirs() {
-    let (world, _first) = applied();
-    let second = laptop(&world, Some("b"));
+fn a_new_pool_boots_the_newest_and_other_pools_keep_theirs() {
+    let (data, _first) = applied();
+    let second = laptop(&data, Some("b"));
     second.edit("\ncontrol_plane:", "  extra:\n    instance_type: c7i.xlarge\n    zone: eu-west-3c\n\ncontrol_plane:");
     second.edit("\nlocations:\n", "\nlocations:\n  prl_extra: { pool: extra }\n");
     let own = format!("create s3_object.generator[x86_64-{}]", &B[..12]);
@@ -199,25 +200,25 @@ fn a_new_pool_takes_the_newest_and_the_others_keep_theirs() {
 }
 
 #[test]
-fn no_binary_is_needed_once_one_was_applied() {
-    let world = tempfile::tempdir().unwrap();
-    let none = laptop(&world, None);
+fn no_binary_is_needed_after_the_first_apply() {
+    let data = tempfile::tempdir().unwrap();
+    let none = laptop(&data, None);
     let valid = none.succeed(&["validate"]);
     assert!(
-        valid.stderr.contains("is not there") && valid.stderr.contains("cargo xtask generator"),
+        valid.stderr.contains("does not exist") && valid.stderr.contains("cargo xtask generator"),
         "{}",
         valid.stderr
     );
-    refused(&none, &["plan"], &["`heavy`", "is not there", "cargo xtask generator"]);
-    laptop(&world, Some("a")).converge(&[]);
+    refused(&none, &["plan"], &["`heavy`", "does not exist", "cargo xtask generator"]);
+    laptop(&data, Some("a")).converge(&[]);
     expect(&none, &[], NOTHING, &[]);
     assert_eq!(notes(&none), Vec::<String>::new());
     none.succeed(&["apply", "--yes"]);
     none.edit("generator:\n", "generator:\n  binary: dist/nowhere\n");
     expect(&none, &[], NOTHING, &[]);
-    refused(&none, &["plan", "--update-generator"], &["`heavy`", "dist/nowhere` is not there"]);
+    refused(&none, &["plan", "--update-generator"], &["`heavy`", "dist/nowhere` does not exist"]);
     none.edit("java: 21", "java: 25");
-    refused(&none, &["apply", "--yes"], &["`heavy`", "dist/nowhere` is not there", "cargo xtask generator"]);
+    refused(&none, &["apply", "--yes"], &["`heavy`", "dist/nowhere` does not exist", "cargo xtask generator"]);
     none.write("wrong", generator("x").into_iter().map(|byte| if byte == 62 { 183 } else { byte }).collect::<Vec<_>>());
     none.edit("dist/nowhere", "wrong");
     refused(&none, &["validate"], &["is built for arm64"]);
@@ -226,22 +227,22 @@ fn no_binary_is_needed_once_one_was_applied() {
 }
 
 #[test]
-fn a_stack_may_name_its_generator() {
-    let (world, first) = applied();
+fn a_stack_can_set_the_digest_of_its_generator() {
+    let (data, first) = applied();
     let name = |stage: &Stage, sha256: &str| stage.edit("generator:\n", &format!("generator:\n  sha256: {sha256}\n"));
-    // What runs may be named, and then it comes from the bucket.
-    let none = laptop(&world, None);
+    // The stack can name the running binary, which the bucket holds.
+    let none = laptop(&data, None);
     name(&none, A);
     expect(&none, &[], NOTHING, &[]);
     none.edit("addresses: 15", "addresses: 14");
     expect(&none, &[], &[&["update launch_template.probe", "replace instance.probe[0]"], &NEW_CONF], &[]);
     none.converge(&[]);
 
-    // Another one is taken where its bytes are, and refused where there are others or none.
+    // A machine that has the bytes of another binary uses it. Machines without them refuse it.
     first.edit("addresses: 15", "addresses: 14");
     name(&first, B);
     refused(&first, &["plan"], &["`heavy`", A, B, "generator.sha256"]);
-    let second = laptop(&world, Some("b"));
+    let second = laptop(&data, Some("b"));
     second.edit("addresses: 15", "addresses: 14");
     name(&second, B);
     second.converge(&[]);
@@ -250,9 +251,9 @@ fn a_stack_may_name_its_generator() {
 }
 
 #[test]
-fn a_target_takes_no_binary_from_under_the_other_pools() {
-    let (world, _first) = applied();
-    let second = laptop(&world, Some("b"));
+fn a_target_keeps_the_binary_of_the_other_pools() {
+    let (data, _first) = applied();
+    let second = laptop(&data, Some("b"));
     let more = ["--update-generator", "--target", "launch_template.heavy"];
     let own = format!("create s3_object.generator[x86_64-{}]", &B[..12]);
     expect(&second, &more, &[&[&own, "update launch_template.heavy"]], &[]);
@@ -264,7 +265,7 @@ fn a_target_takes_no_binary_from_under_the_other_pools() {
 }
 
 #[test]
-fn a_run_that_was_ended_half_way_leaves_both_binaries_until_the_next_one() {
+fn an_interrupted_update_keeps_both_binaries_until_the_next_run() {
     let sandbox = SandboxProcess::start(&[]);
     let on = |build| {
         let stage = machine(Some(build)).at(&sandbox);
@@ -273,7 +274,7 @@ fn a_run_that_was_ended_half_way_leaves_both_binaries_until_the_next_one() {
     };
     on("a").converge(&[]);
     let second = on("b");
-    // Both binaries are at one address by then, and one pool names each.
+    // Both binaries then have the same address, and each pool names one of them.
     let fault = serde_json::json!([{
         "operation": "ec2:CreateLaunchTemplateVersion", "nth": 2,
         "effect": {"error": {"status": 403, "code": "UnauthorizedOperation"}},
@@ -290,29 +291,30 @@ fn a_run_that_was_ended_half_way_leaves_both_binaries_until_the_next_one() {
 }
 
 #[test]
-fn a_written_plan_takes_the_generator_that_it_was_made_with() {
-    let (world, first) = applied();
-    let second = laptop(&world, Some("b"));
+fn a_saved_plan_needs_the_generator_that_it_was_made_with() {
+    let (data, first) = applied();
+    let second = laptop(&data, Some("b"));
     second.succeed(&["plan", "--update-generator", "--out", "update.json"]);
     first.write("update.json", fs::read(second.path("update.json")).unwrap());
     refused(&first, &["apply", "update.json", "--yes"], &["cannot be applied"]);
-    refused(&second, &["apply", "update.json", "--yes", "--update-generator"], &["says itself"]);
+    refused(&second, &["apply", "update.json", "--yes", "--update-generator"], &["already contains"]);
     second.succeed(&["apply", "update.json", "--yes"]);
     expect(&second, &[], NOTHING, &[]);
 }
 
-/// A world that the first version of Trunnion made, the stack that it made it of, and its state.
+/// A sandbox with the data of the first version of Trunnion, and a stage with its stack file and, optionally, its
+/// state.
 fn upgraded(with_state: bool) -> (SandboxProcess, Stage, tempfile::TempDir) {
     let kept = root().join("tests/upgrade");
-    let world = tempfile::tempdir().unwrap();
-    copy(&kept.join("world"), world.path());
-    let sandbox = SandboxProcess::start(&["--data", world.path().to_str().unwrap()]);
+    let data = tempfile::tempdir().unwrap();
+    copy(&kept.join("sandbox"), data.path());
+    let sandbox = SandboxProcess::start(&["--data", data.path().to_str().unwrap()]);
     let stage = Stage::new(&fs::read_to_string(kept.join("stack.yaml")).unwrap()).at(&sandbox);
     if with_state {
         fs::create_dir(stage.path(".trunnion")).unwrap();
         stage.write(".trunnion/loadtest.json", fs::read(kept.join("state.json")).unwrap());
     }
-    (sandbox, stage, world)
+    (sandbox, stage, data)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -328,9 +330,9 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_world_of_the_first_version_is_left_as_it_is_and_grows() {
+fn a_stack_of_the_first_version_is_unchanged_and_can_grow() {
     for with_state in [true, false] {
-        let (_sandbox, stage, _world) = upgraded(with_state);
+        let (_sandbox, stage, _data) = upgraded(with_state);
         if !with_state {
             // Nothing says whose it is: it is asked for once, and only tags change.
             let changes = stage.changes(&[]);
@@ -348,14 +350,14 @@ fn a_world_of_the_first_version_is_left_as_it_is_and_grows() {
         let of = |address: &str| recorded(&stage, address)["attributes"]["template"].clone();
         assert_eq!(of("instance.heavy[4]"), of("instance.heavy[0]"));
         let version = recorded(&stage, "launch_template.heavy")["attributes"]["version"].clone();
-        assert_eq!(version, "1", "no version was made");
+        assert_eq!(version, "1", "no new version was created");
         // One host of it takes the newest, and what the others boot stays.
         let own = ["--update-generator", "--target", "instance.probe"];
         stage.succeed(&[&["apply", "--yes"][..], &own].concat());
         // Its address may be another one by now.
         let changes = stage.changes(&[]);
         assert!(changes.iter().all(|change| NEW_CONF.contains(&change.as_str())), "{changes:?}");
-        let [note] = &notes(&stage)[..] else { panic!("one note is due") };
+        let [note] = &notes(&stage)[..] else { panic!("expected one note") };
         assert!(note.contains("`heavy`") && !note.contains("`probe`"), "{note}");
     }
 }

@@ -1,4 +1,4 @@
-//! Every ordinary change of a stack: exactly the expected changes, and apply converges.
+//! Ordinary changes of a stack: the plan has exactly the expected changes, and apply leaves nothing to do.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn own(changes: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn more_hosts_and_then_fewer() {
+fn a_pool_grows_and_shrinks() {
     let stage = applied();
     stage.edit("count: 4", "count: 5");
     expect(&stage, &[&heavy("create", 4..5), &own(&NEW_CONF)]);
@@ -40,14 +40,14 @@ fn more_hosts_and_then_fewer() {
 }
 
 #[test]
-fn another_instance_type_rolls_the_pool() {
+fn another_instance_type_replaces_the_hosts_of_the_pool() {
     let stage = applied();
     stage.edit("instance_type: c6in.32xlarge", "instance_type: c5n.18xlarge");
     expect(&stage, &[&heavy("replace", 0..4), &own(&["update launch_template.heavy"]), &own(&NEW_CONF)]);
 }
 
 #[test]
-fn another_generator_binary_rolls_every_pool_once_it_is_asked_for() {
+fn another_generator_binary_replaces_hosts_with_update_generator() {
     let stage = applied();
     let mut bytes = fs::read(binary("trunnion-generator")).unwrap();
     bytes.extend_from_slice(b"another build");
@@ -82,7 +82,7 @@ fn tracking_moves_the_load_interfaces_to_another_group() {
 }
 
 #[test]
-fn who_reads_metrics_changes_one_group_and_no_host() {
+fn another_metrics_range_changes_one_group_and_no_host() {
     let stage = applied();
     stage.edit("metrics_from: [10.30.0.0/16]", "metrics_from: [10.30.0.0/16, 10.31.7.0/24]");
     expect(&stage, &[&own(&["update security_group.generator"])]);
@@ -91,14 +91,14 @@ fn who_reads_metrics_changes_one_group_and_no_host() {
 }
 
 #[test]
-fn another_system_property_changes_the_conf_alone() {
+fn another_system_property_changes_only_the_conf() {
     let stage = applied();
     stage.edit("\"load.profile\": heavy", "\"load.profile\": light");
     expect(&stage, &[&own(&NEW_CONF)]);
 }
 
 #[test]
-fn a_pool_comes_and_goes_with_its_location() {
+fn a_pool_is_added_and_removed_with_its_location() {
     let stage = applied();
     stage.edit(
         "\ncontrol_plane:",
@@ -106,7 +106,7 @@ fn a_pool_comes_and_goes_with_its_location() {
     );
     stage.edit("\nlocations:\n", "\nlocations:\n  prl_extra: { pool: extra }\n");
     let stage_changes = ["create launch_template.extra", "create instance.extra[0]", "create instance.extra[1]"];
-    // The control plane's way to the hosts opens towards their subnet.
+    // The control plane's group gets a rule for the new subnet.
     let way = "update security_group.control_plane";
     expect(&stage, &[&own(&stage_changes), &own(&[way]), &own(&NEW_CONF)]);
     stage.edit("  extra:\n    instance_type: c7i.xlarge\n    count: 2\n    zone: eu-west-3c\n\n", "\n");
@@ -116,7 +116,7 @@ fn a_pool_comes_and_goes_with_its_location() {
 }
 
 #[test]
-fn another_tag_replaces_nothing() {
+fn another_tag_replaces_no_resource() {
     let stage = applied();
     stage.edit("cost-center: quality", "cost-center: platform");
     let changes = stage.changes(&[]);
@@ -127,19 +127,19 @@ fn another_tag_replaces_nothing() {
 }
 
 #[test]
-fn an_environment_stands_beside_the_base() {
+fn an_environment_is_independent_of_the_base() {
     let stage = applied();
     let dr = ["--env", "dr"];
     let changes = stage.changes(&dr);
     assert!(changes.iter().all(|change| change.starts_with("create ")), "{changes:?}");
     stage.converge(&dr);
-    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "the base is as it was");
+    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "the base is unchanged");
     stage.succeed(&["destroy", "--yes", "--env", "dr"]);
-    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "the base is as it was");
+    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "the base is unchanged");
 }
 
 #[test]
-fn a_subnet_asked_for_by_zone_and_by_id_is_one() {
+fn a_subnet_by_zone_and_by_id_is_the_same() {
     let stage = applied();
     let shown: serde_json::Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
     let interfaces = &shown["state"]["resources"]["launch_template.heavy"]["attributes"]["data"]["interfaces"];

@@ -1,21 +1,21 @@
-//! From a machine to AWS, and every way in which that can go wrong.
+//! Connections to AWS: proxies, TLS, credentials, and their failures.
 
 use trunnion_tests::{Authority, Ended, Network, SandboxProcess, Stage};
 
 const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "sandbox"), ("AWS_SECRET_ACCESS_KEY", "sandbox")];
-/// So that no machine's own identity is asked for.
+/// Keeps the tests from using the identity of the machine that runs them.
 const NO_METADATA: (&str, &str) = ("AWS_EC2_METADATA_DISABLED", "true");
 
 fn plan(stage: &Stage, variables: &[(&str, &str)]) -> Ended {
     stage.run_with(&["plan"], variables)
 }
 
-/// The error with its lines joined, as a person reads it.
+/// The error message in one line.
 fn said(ended: &Ended) -> String {
     ended.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A plan that fails and says all of this.
+/// Runs a plan that must fail with all these texts in its message.
 fn refused(stage: &Stage, variables: &[(&str, &str)], parts: &[&str]) {
     let ended = plan(stage, variables);
     let said = said(&ended);
@@ -27,7 +27,7 @@ fn refused(stage: &Stage, variables: &[(&str, &str)], parts: &[&str]) {
 }
 
 #[test]
-fn a_plan_goes_through_a_proxy_with_a_login_and_tls_of_ones_own() {
+fn a_plan_uses_a_proxy_with_login_and_private_tls() {
     let network = Network::default();
     let authority = Authority::default();
     let sandbox = SandboxProcess::start(&[]);
@@ -47,7 +47,7 @@ fn a_plan_goes_through_a_proxy_with_a_login_and_tls_of_ones_own() {
         let ended = plan(&stage, &[&common[..], &variables].concat());
         assert_eq!(ended.code, 0, "{}", ended.stderr);
     }
-    // The same by a profile, where the proxy is named without a scheme.
+    // The same with a profile, and a proxy URL without a scheme.
     stage.write("aws-config", format!("[profile company]\nca_bundle = {bundle}\naws_access_key_id = sandbox\naws_secret_access_key = sandbox\nendpoint_url = https://aws.test\n"));
     let config = stage.path("aws-config");
     let bare = url.trim_start_matches("http://");
@@ -69,7 +69,7 @@ fn a_plan_goes_through_a_proxy_with_a_login_and_tls_of_ones_own() {
         &[&common[..], &[("HTTPS_PROXY", wrong.as_str()), ("AWS_CA_BUNDLE", bundle)]].concat(),
         &["the proxy `http://127.0.0.1:", "requires a user and a password", "`HTTPS_PROXY`"],
     );
-    // Around the proxy nobody knows the name.
+    // Without the proxy, the name cannot be resolved.
     refused(
         &stage,
         &[&common[..], &[through, ("NO_PROXY", ".test"), ("AWS_CA_BUNDLE", bundle)]].concat(),
@@ -86,7 +86,7 @@ fn a_plan_goes_through_a_proxy_with_a_login_and_tls_of_ones_own() {
 }
 
 #[test]
-fn what_fails_in_tls_says_whose_certificate_is_meant() {
+fn tls_errors_name_the_server_of_the_certificate() {
     let network = Network::default();
     let authority = Authority::default();
     let stage = Stage::with("minimal");
@@ -104,7 +104,7 @@ fn what_fails_in_tls_says_whose_certificate_is_meant() {
         &["requires a client certificate", "correct `AWS_ENDPOINT_URL`"],
     );
     at(network.closing(), &["closes the connection before it answers"]);
-    // The certificate that nobody trusts is the proxy's own, for a tunnel and without one.
+    // The untrusted certificate is that of the proxy itself, with a tunnel and without.
     let strange = Authority::default();
     let proxy = format!("https://localhost:{}", network.tls(&strange, "localhost", "").port());
     for (endpoint, variable) in [("https://aws.test", "HTTPS_PROXY"), ("http://aws.test", "HTTP_PROXY")] {
@@ -116,7 +116,7 @@ fn what_fails_in_tls_says_whose_certificate_is_meant() {
 }
 
 #[test]
-fn a_pipe_is_no_file_and_is_not_waited_for() {
+fn a_pipe_in_place_of_a_file_is_an_error() {
     let stage = Stage::with("minimal");
     let made = std::process::Command::new("mkfifo").arg(stage.path("pipe")).status().unwrap();
     assert!(made.success());
@@ -130,7 +130,7 @@ fn a_pipe_is_no_file_and_is_not_waited_for() {
 }
 
 #[test]
-fn credentials_of_no_profile_blame_none() {
+fn errors_of_credentials_without_a_profile_name_no_profile() {
     let network = Network::default();
     let stage = Stage::with("minimal");
     let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x");
@@ -177,7 +177,7 @@ fn credentials_of_no_profile_blame_none() {
 }
 
 #[test]
-fn plain_requests_go_through_the_plain_proxy_and_loopback_through_none() {
+fn http_requests_use_http_proxy_and_loopback_uses_none() {
     let network = Network::default();
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal");
@@ -231,7 +231,7 @@ fn empty_variables_count_as_unset() {
     let at_the_sandbox = [("AWS_ENDPOINT_URL", sandbox.endpoint.as_str()), KEYS[0], KEYS[1]];
     let ended = plan(&stage, &[&empty[..], &at_the_sandbox].concat());
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    // AWS itself is not reached from a test: its name is not known, or its certificate is not asked for.
+    // The test must not connect to AWS: this proxy refuses every connection.
     let no_way = ("HTTPS_PROXY", "http://127.0.0.1:9");
     refused(
         &stage,
@@ -242,7 +242,7 @@ fn empty_variables_count_as_unset() {
 }
 
 #[test]
-fn what_is_no_answer_of_aws_says_so() {
+fn answers_that_are_not_from_aws_are_recognised() {
     let network = Network::default();
     let stage = Stage::with("minimal");
     let at = |address: std::net::SocketAddr| format!("http://{address}");
@@ -304,7 +304,7 @@ fn what_is_no_answer_of_aws_says_so() {
 }
 
 #[test]
-fn each_way_without_credentials_has_its_own_words() {
+fn each_failure_of_credentials_has_its_own_message() {
     let network = Network::default();
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal");
@@ -358,7 +358,7 @@ fn each_way_without_credentials_has_its_own_words() {
         &["request is expired help:", "export `AWS_ACCESS_KEY_ID`"],
     );
 
-    // A machine whose own identity would do is not asked where a profile is named.
+    // With a profile, the machine's instance role is not used.
     let metadata = network.page("200 OK", "identity");
     let metadata = format!("http://{metadata}");
     let machine = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.as_str());
@@ -372,14 +372,14 @@ fn each_way_without_credentials_has_its_own_words() {
         &["no AWS credentials were found", "HTTP status 403", "`--sandbox` needs no credentials"],
     );
     refused(&stage, &[NO_METADATA], &["no AWS credentials were found", "set `AWS_PROFILE`"]);
-    // Nobody asked the machine for an instance role.
+    // The instance role was not requested.
     let unasked = said(&plan(&stage, &[NO_METADATA]));
     assert!(!unasked.contains("instance role"), "{unasked}");
 
     stage.write("broken", "[default]\nregion = eu-west-3\nnonsense\n");
     refused(&stage, &[("AWS_CONFIG_FILE", "broken"), KEYS[0], KEYS[1]], &["line 3 of `broken` cannot be read"]);
 
-    // Keys of the environment win over a profile, as with the AWS CLI.
+    // Keys in the environment take precedence over a profile, as in the AWS CLI.
     let at_the_sandbox =
         [("AWS_ENDPOINT_URL", sandbox.endpoint.as_str()), ("AWS_PROFILE", "session"), KEYS[0], KEYS[1]];
     let ended = plan(&stage, &at_the_sandbox);
@@ -414,13 +414,13 @@ fn each_service_can_have_its_endpoint_in_a_profile() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let ended = stage.run_with(&["plan", "--detailed-exitcode"], &variables);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    // All of them at one URL: that answers instead of AWS.
+    // If all services have the same URL, the plan shows it in place of AWS.
     let shown = stage.run_with(&["show"], &variables);
     assert!(shown.stdout.contains(&format!("· {}", sandbox.endpoint)), "{}", shown.stdout);
 }
 
 #[test]
-fn a_service_that_is_elsewhere_is_named_beside_the_rest() {
+fn a_service_with_another_endpoint_is_shown_separately() {
     let sandbox = SandboxProcess::start(&[]);
     let other = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal");

@@ -1,5 +1,5 @@
-//! The documents: every link leads to a file or a heading that is there, every command shown is one that the programs
-//! take, the plan shown is one that `plan` shows, messages are those of the sources, and the picture of the crates is what Cargo knows.
+//! Checks the documents: links lead to existing files and headings, the commands shown exist, the plan shown is one
+//! that `plan` shows, messages match the sources, and the diagram of the crates matches Cargo's metadata.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// A heading as the fragment of a link names it.
+/// The fragment of a link to a heading.
 fn fragment(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().to_lowercase();
     kept.chars()
@@ -29,7 +29,7 @@ fn fragment(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for document in documents() {
@@ -53,7 +53,7 @@ fn every_link_leads_somewhere() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What stands in backticks and in blocks of code.
+/// The text in backticks and in code blocks.
 fn code(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut is_block = false;
@@ -70,7 +70,7 @@ fn code(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_shown_is_one_that_there_is() {
+fn every_command_in_the_documents_exists() {
     let mut wrong = Vec::new();
     let mut helps: BTreeMap<(String, String), Option<String>> = BTreeMap::new();
     let mut count = 0;
@@ -80,7 +80,7 @@ fn every_command_shown_is_one_that_there_is() {
             let [program @ ("trunnion" | "trunnion-generator"), command, rest @ ..] = words.as_slice() else {
                 continue;
             };
-            // A unit of systemd, or any command.
+            // The name of a systemd unit, or a placeholder for any command.
             if !command.chars().all(|it| it.is_ascii_lowercase() || it == '-') || command.starts_with('-') {
                 continue;
             }
@@ -146,12 +146,12 @@ fn the_plan_in_the_readme_is_what_plan_shows() {
 }
 
 #[test]
-fn cargo_run_runs_the_command() {
+fn cargo_run_starts_trunnion() {
     let defaults: Vec<Value> = packages().iter().map(|package| package["default_run"].clone()).collect();
     assert_eq!(defaults.iter().filter(|run| **run == "trunnion").count(), 1, "{defaults:?}");
 }
 
-/// What each crate of the workspace uses of the others, as Cargo knows it; those that use none are left out.
+/// The dependencies between the crates of the workspace, from `cargo metadata`, each as `crate --> dependency`.
 fn arrows() -> BTreeSet<String> {
     let packages = packages();
     let short = |package: &Value| package["name"].as_str().unwrap().trim_start_matches("trunnion-").to_owned();
@@ -165,16 +165,16 @@ fn arrows() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_picture_of_the_crates_is_true() {
+fn the_diagram_of_the_crates_matches_cargo() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let picture = text.split("```mermaid\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let lines = picture.lines().filter_map(|line| line.trim().split_once(" --> "));
+    let diagram = text.split("```mermaid\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let lines = diagram.lines().filter_map(|line| line.trim().split_once(" --> "));
     let drawn = lines.flat_map(|(name, used)| used.split(" & ").map(move |used| format!("{name} --> {used}")));
     assert_eq!(drawn.collect::<BTreeSet<_>>(), arrows());
 }
 
 #[test]
-fn the_library_alone_has_neither_command_nor_loader_nor_server() {
+fn the_library_does_not_depend_on_clap_aya_or_a_server() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut tree = Command::new(cargo);
     tree.args(["tree", "--offline", "--locked", "--package", "trunnion", "--edges", "normal", "--prefix", "none"]);
@@ -187,7 +187,7 @@ fn the_library_alone_has_neither_command_nor_loader_nor_server() {
     }
 }
 
-/// The text of every source file of the crates, with literals over several lines in one.
+/// Collects the text of all source files. String literals over several lines are joined.
 fn sources(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -202,7 +202,7 @@ fn sources(folder: &Path, text: &mut String) {
 }
 
 #[test]
-fn messages_in_the_help_for_troubles_are_ours() {
+fn messages_in_troubleshooting_exist_in_the_sources() {
     const SHORTEST: usize = 8;
     let mut text = String::new();
     sources(&root().join("crates"), &mut text);

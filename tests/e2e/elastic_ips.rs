@@ -1,10 +1,10 @@
-//! Pools whose hosts have Elastic IPs.
+//! Pools with Elastic IPs.
 
 use std::fs;
 
 use trunnion_tests::{SandboxProcess, Stage, root};
 
-/// The minimal stack, its pool with Elastic IPs.
+/// The minimal stack with two hosts and Elastic IPs.
 fn public() -> String {
     let minimal = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap();
     minimal.replace("zone: eu-west-3a }", "zone: eu-west-3a, count: 2, public_ip: true }")
@@ -17,18 +17,18 @@ fn public_ips(stage: &Stage) -> Vec<String> {
 }
 
 #[test]
-fn hosts_hand_their_addresses_on_and_give_them_back() {
+fn replacements_keep_their_addresses_and_removal_releases_them() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::new(&public()).at(&sandbox);
     let plan = stage.succeed(&["plan"]);
-    assert!(plan.stdout.contains("with `--no-wait`, the next apply does that"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("with `--no-wait`, the next apply does it"), "{}", plan.stdout);
     stage.converge(&[]);
     let before = public_ips(&stage);
     assert_eq!(before.len(), 2);
 
     stage.succeed(&["apply", "--yes", "--replace", "instance.small[0]"]);
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
-    assert_eq!(public_ips(&stage), before, "targets know them by their numbers");
+    assert_eq!(public_ips(&stage), before, "targets may allow these addresses by number");
 
     stage.write("stack.yaml", public().replace("count: 2, public_ip: true", "count: 2"));
     stage.converge(&[]);
@@ -40,12 +40,12 @@ fn hosts_hand_their_addresses_on_and_give_them_back() {
 }
 
 #[test]
-fn what_was_not_waited_for_is_associated_by_the_next_apply() {
-    // Hosts are pending for longer than it takes to apply without waiting.
+fn the_next_apply_associates_addresses_after_no_wait() {
+    // Hosts stay pending for longer than an apply with `--no-wait` takes.
     let sandbox = SandboxProcess::start(&["--pace", "5000"]);
     let stage = Stage::new(&public()).at(&sandbox);
     stage.succeed(&["apply", "--yes", "--no-wait", "--target", "elastic_ip.small"]);
-    assert_eq!(public_ips(&stage), Vec::<String>::new(), "allocated, and no host has one");
+    assert_eq!(public_ips(&stage), Vec::<String>::new(), "allocated, but not associated");
     assert!(sandbox.calls()["ec2:AssociateAddress"].is_null());
     let next = stage.succeed(&["apply", "--yes", "--target", "elastic_ip.small"]);
     assert_eq!(public_ips(&stage).len(), 2);

@@ -1,4 +1,5 @@
-//! Whose a stack is: the same name in another home, in another region, joined to the same text, or of an earlier version.
+//! The owner of a stack: the same name in another home or region, names that join to the same text, and stacks of an
+//! earlier version.
 
 use std::{fs, path::Path};
 
@@ -24,7 +25,7 @@ fn forget(stage: &Stage, stack: &str) {
     fs::remove_file(stage.path(&format!(".trunnion/{stack}.json"))).unwrap();
 }
 
-/// What was said, whichever lines it was wrapped into.
+/// The messages in one line.
 fn said(ended: &Ended) -> String {
     ended.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -36,7 +37,7 @@ fn refused(ended: &Ended, expected: &[&str]) {
     }
 }
 
-/// Every home that a plan names, with how many resources it holds.
+/// The other homes in a plan, each with its number of resources.
 fn homes(stage: &Stage, more: &[&str]) -> Vec<(Option<String>, u64)> {
     let ended = stage.run(&[&["plan", "--json"], more].concat());
     let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
@@ -45,26 +46,26 @@ fn homes(stage: &Stage, more: &[&str]) -> Vec<(Option<String>, u64)> {
     homes.iter().map(home).collect()
 }
 
-/// How many calls changed something.
+/// The number of changing calls.
 fn writes(sandbox: &SandboxProcess) -> u64 {
     let calls = sandbox.calls();
     let mutating = calls.as_object().unwrap().values().filter(|call| call["mutating"] == true);
     mutating.map(|call| call["count"].as_u64().unwrap()).sum()
 }
 
-/// How often an operation was called.
+/// The number of calls of an operation.
 fn count(sandbox: &SandboxProcess, operation: &str) -> u64 {
     sandbox.calls()[operation]["count"].as_u64().unwrap_or_default()
 }
 
-/// Lets an operation be refused, from the n-th call on.
+/// Makes the sandbox refuse an operation from the n-th call on.
 fn refuse(sandbox: &SandboxProcess, operation: &str, nth: u64) {
     let effect = json!({"error": {"code": "AccessDenied", "status": 403, "message": "no"}});
     sandbox.faults(&json!([{"operation": operation, "nth": nth, "times": 99, "effect": effect}]));
 }
 
 #[test]
-fn the_same_name_in_another_repository_is_taken_over_on_purpose_or_not_at_all() {
+fn a_stack_of_another_repository_is_taken_over_only_on_request() {
     let sandbox = SandboxProcess::start(&[]);
     let first = in_repository(&minimal(), INFRA, &sandbox);
     first.converge(&[]);
@@ -102,7 +103,7 @@ fn the_same_name_in_another_repository_is_taken_over_on_purpose_or_not_at_all() 
 }
 
 #[test]
-fn the_same_home_is_asked_for_nothing_with_or_without_state() {
+fn the_same_home_needs_no_take_over_with_or_without_state() {
     let sandbox = SandboxProcess::start(&[]);
     let first = in_repository(&minimal(), INFRA, &sandbox);
     first.converge(&[]);
@@ -113,14 +114,14 @@ fn the_same_home_is_asked_for_nothing_with_or_without_state() {
         stage.converge(&[]);
         assert_eq!(homes(stage, &[]), []);
     }
-    // Another folder of the repository is another home.
+    // Another folder in the repository is another home.
     fs::create_dir(clone.path("deep")).unwrap();
     clone.write("deep/stack.yaml", minimal());
     assert_eq!(homes(&clone, &["deep/stack.yaml"]), [(Some("github.com/acme/infra".to_owned()), 14)]);
 }
 
 #[test]
-fn an_interrupted_take_over_is_still_asked_for() {
+fn an_interrupted_take_over_must_be_confirmed_again() {
     let sandbox = SandboxProcess::start(&[]);
     let first = in_repository(&minimal(), INFRA, &sandbox);
     first.converge(&[]);
@@ -129,7 +130,7 @@ fn an_interrupted_take_over_is_still_asked_for() {
     let bucket = |sandbox: &SandboxProcess| count(sandbox, "s3:PutBucketTagging");
     let before = bucket(&sandbox);
     assert_eq!(second.run(&["apply", "--yes", "--take-over"]).code, 1);
-    assert_eq!(bucket(&sandbox), before, "the bucket comes last");
+    assert_eq!(bucket(&sandbox), before, "the bucket is tagged last");
     sandbox.faults(&json!([]));
 
     let left = homes(&second, &[]);
@@ -141,7 +142,7 @@ fn an_interrupted_take_over_is_still_asked_for() {
 }
 
 #[test]
-fn a_stack_that_moves_to_s3_knows_its_old_home_also_after_a_failure() {
+fn a_stack_whose_state_moves_to_s3_keeps_its_home_after_a_failure() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = in_repository(&minimal(), INFRA, &sandbox);
     stage.converge(&[]);
@@ -150,12 +151,12 @@ fn a_stack_that_moves_to_s3_knows_its_old_home_also_after_a_failure() {
     refuse(&sandbox, "iam:TagRole", 2);
     assert_eq!(stage.run(&["apply", "--yes"]).code, 1);
     sandbox.faults(&json!([]));
-    assert_eq!(homes(&stage, &[]), [], "the home before still counts");
+    assert_eq!(homes(&stage, &[]), [], "the former home is still accepted");
     stage.succeed(&["apply", "--yes"]);
     forget(&stage, "minimal");
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
 
-    // Wherever the state is used, it is the same stack; without it, it is another one.
+    // A machine with the same state has the same stack. Without that state, it is another stack.
     let elsewhere = Stage::new(&fs::read_to_string(stage.path("stack.yaml")).unwrap()).at(&sandbox);
     assert_eq!(elsewhere.changes(&[]), Vec::<String>::new());
     let without = in_repository(&minimal(), INFRA, &sandbox);
@@ -181,7 +182,7 @@ fn a_repository_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn two_regions_of_one_name_stand_side_by_side() {
+fn one_name_in_two_regions_makes_two_stacks() {
     let sandbox = SandboxProcess::start(&[]);
     let paris = in_repository(&minimal(), INFRA, &sandbox);
     let dublin = in_repository(&minimal().replace("eu-west-3", "eu-west-1"), OTHER, &sandbox);
@@ -199,7 +200,7 @@ fn two_regions_of_one_name_stand_side_by_side() {
 }
 
 #[test]
-fn names_that_join_to_one_text_stand_side_by_side() {
+fn names_that_join_to_the_same_text_make_different_stacks() {
     let sandbox = SandboxProcess::start(&[]);
     let named = |stack: &str, pool: &str| {
         let text = minimal().replace("stack: minimal", &format!("stack: {stack}"));
@@ -227,11 +228,11 @@ fn names_that_join_to_one_text_stand_side_by_side() {
     }
 }
 
-/// A sandbox that goes on with what an earlier version left, and a stack beside its state.
-fn earlier(world: &str, stacks: &[(&str, &str)]) -> (tempfile::TempDir, SandboxProcess, Vec<Stage>) {
-    let from = root().join("tests/earlier").join(world);
+/// A sandbox with the data of an earlier version, and stages with its stack files and states.
+fn earlier(name: &str, stacks: &[(&str, &str)]) -> (tempfile::TempDir, SandboxProcess, Vec<Stage>) {
+    let from = root().join("tests/earlier").join(name);
     let data = tempfile::tempdir().unwrap();
-    copy(&from.join("world"), data.path());
+    copy(&from.join("sandbox"), data.path());
     let sandbox = SandboxProcess::start(&["--data", data.path().to_str().unwrap()]);
     let stages = stacks.iter().map(|(folder, name)| {
         let folder = from.join(folder);
@@ -261,7 +262,7 @@ fn copy(from: &Path, to: &Path) {
 const PROD: [&str; 2] = ["--env", "prod"];
 
 #[test]
-fn what_an_earlier_version_applied_stays_as_it_is_and_grows() {
+fn a_stack_of_an_earlier_version_is_unchanged_and_can_grow() {
     let (_data, sandbox, stages) = earlier("environment", &[("", "load-test-prod")]);
     let stage = &stages[0];
     assert_eq!(stage.changes(&PROD), Vec::<String>::new());
@@ -278,13 +279,13 @@ fn what_an_earlier_version_applied_stays_as_it_is_and_grows() {
     stage.converge(&PROD);
     stage.succeed(&[&["destroy", "--yes"], &PROD[..]].concat());
     assert_eq!(stage.changes(&["--destroy", "--env", "prod"]), Vec::<String>::new());
-    // Once nothing has the name any more, the next apply gives the other one.
+    // After the old name is free, the next apply uses the new one.
     stage.converge(&PROD);
     assert!(stage.path(".trunnion/load-test--prod.json").exists());
 }
 
 #[test]
-fn what_an_earlier_version_applied_is_asked_for_once_without_its_state() {
+fn a_stack_of_an_earlier_version_needs_one_take_over_without_its_state() {
     let (_data, sandbox, stages) = earlier("environment", &[("", "load-test-prod")]);
     let stage = &stages[0];
     forget(stage, "load-test-prod");
@@ -301,10 +302,10 @@ fn what_an_earlier_version_applied_is_asked_for_once_without_its_state() {
 }
 
 #[test]
-fn roles_that_two_regions_shared_stay_with_the_one_that_has_them() {
+fn roles_shared_by_two_regions_stay_with_their_last_owner() {
     let (_data, sandbox, stages) = earlier("clobbered", &[("eu-west-3", "minimal"), ("eu-west-1", "minimal")]);
     let [paris, dublin] = stages.as_slice() else { panic!("two") };
-    assert_eq!(dublin.changes(&[]), Vec::<String>::new(), "the last one has them");
+    assert_eq!(dublin.changes(&[]), Vec::<String>::new(), "the last region owns them");
     let mut changes = paris.changes(&[]);
     changes.retain(|change| change.contains("iam_"));
     let own = [
@@ -324,5 +325,5 @@ fn roles_that_two_regions_shared_stay_with_the_one_that_has_them() {
     paris.succeed(&["destroy", "--yes"]);
     assert_eq!(dublin.changes(&[]), Vec::<String>::new());
     forget(dublin, "minimal");
-    assert_eq!(homes(dublin, &[]), [(None, 14)], "all of it is still there");
+    assert_eq!(homes(dublin, &[]), [(None, 14)], "all resources still exist");
 }

@@ -1,4 +1,5 @@
-//! Killed, interrupted, refused, cut off: nothing is lost, nothing is there twice, running again goes on.
+//! Kills, interruptions, refusals and lost connections: no resource is lost or created twice, and the next run
+//! continues.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -8,7 +9,7 @@ use std::{
 use serde_json::json;
 use trunnion_tests::{SandboxProcess, Stage};
 
-/// Starts an apply and waits until it has said so many lines about its steps.
+/// Starts an apply and waits until it has printed this number of lines about its steps.
 fn apply_until(stage: &Stage, lines: usize) -> (Child, BufReader<std::process::ChildStderr>) {
     let mut child = stage.command(&["apply", "--yes"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
@@ -22,7 +23,7 @@ fn apply_until(stage: &Stage, lines: usize) -> (Child, BufReader<std::process::C
 }
 
 #[test]
-fn killed_anywhere_it_goes_on_without_loss_or_double() {
+fn an_apply_killed_at_any_step_continues_without_loss_or_duplicates() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("loadtest").at(&sandbox);
     for lines in [1, 4, 9, 15, 21, 27, 33] {
@@ -38,7 +39,7 @@ fn killed_anywhere_it_goes_on_without_loss_or_double() {
 
 #[cfg(unix)]
 #[test]
-fn interrupted_once_it_finishes_what_runs_and_saves() {
+fn an_interrupted_apply_finishes_running_steps_and_saves_the_state() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("loadtest").at(&sandbox);
     let (mut child, mut said) = apply_until(&stage, 3);
@@ -54,7 +55,7 @@ fn interrupted_once_it_finishes_what_runs_and_saves() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_destroy_is_no_failure() {
+fn an_interrupted_destroy_has_no_failed_steps() {
     let sandbox = SandboxProcess::start(&["--pace", "3000"]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.succeed(&["apply", "--yes", "--no-wait"]);
@@ -71,13 +72,13 @@ fn an_interrupted_destroy_is_no_failure() {
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("finishing what runs") && rest.contains("0 failed, 0 skipped"), "{rest}");
+    assert!(rest.contains("finishing the running steps") && rest.contains("0 failed, 0 skipped"), "{rest}");
     stage.succeed(&["destroy", "--yes"]);
     assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());
 }
 
 #[test]
-fn an_answer_that_never_came_creates_nothing_twice() {
+fn a_lost_response_creates_nothing_twice() {
     let calls = [
         "ec2:RunInstances",
         "ec2:CreateLaunchTemplate",
@@ -94,7 +95,7 @@ fn an_answer_that_never_came_creates_nothing_twice() {
     let stage = Stage::with("minimal").at(&sandbox);
     let rules: Vec<_> = calls.iter().map(|call| json!({"operation": call, "effect": "drop_after"})).collect();
     sandbox.faults(&json!(rules));
-    // The SDK tries again by itself; where it does not, running again must do.
+    // The SDK retries some calls. For the others, the next run must continue.
     let first = stage.run(&["apply", "--yes"]);
     sandbox.faults(&json!([]));
     stage.converge(&[]);
@@ -103,7 +104,7 @@ fn an_answer_that_never_came_creates_nothing_twice() {
 }
 
 #[test]
-fn a_failure_is_named_with_its_next_step_and_the_rest_is_done() {
+fn a_failure_has_a_help_and_independent_steps_are_done() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     sandbox.faults(&json!([{
@@ -125,10 +126,10 @@ fn a_failure_is_named_with_its_next_step_and_the_rest_is_done() {
 }
 
 #[test]
-fn throttled_and_lagging_aws_is_waited_for() {
+fn apply_waits_for_throttled_and_eventually_consistent_calls() {
     let sandbox = SandboxProcess::start(&["--consistency-lag", "400", "--throttle"]);
     let stage = Stage::with("minimal").at(&sandbox);
-    // We pace ourselves, so a bucket alone may never be empty: others in the account empty it.
+    // `trunnion` limits its own rate, so other callers in the account must empty the token bucket.
     let busy = json!({"error": {"status": 503, "code": "RequestLimitExceeded", "message": "Request limit exceeded."}});
     sandbox.faults(&json!([{"operation": "ec2:RunInstances", "times": 3, "effect": busy}]));
     stage.converge(&[]);
@@ -137,12 +138,12 @@ fn throttled_and_lagging_aws_is_waited_for() {
 }
 
 #[test]
-fn one_control_plane_at_a_time_over_a_whole_life() {
+fn two_control_planes_never_run_at_the_same_time() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.converge(&[]);
     stage.edit("control-plane:2026.42.2", "control-plane:2026.43.0");
-    // Ended before the service is updated, while its old task stops, and when the new one starts.
+    // Failures before the service is updated, while its old task stops, and when the new one starts.
     for moment in ["ecs:RegisterTaskDefinition", "ecs:ListTasks", "ecs:DescribeTasks"] {
         sandbox.faults(
             &json!([{"operation": moment, "effect": {"error": {"status": 400, "code": "AccessDeniedException"}}}]),
@@ -164,7 +165,7 @@ fn one_control_plane_at_a_time_over_a_whole_life() {
 }
 
 #[test]
-fn a_revision_that_was_deregistered_and_not_deleted_is_finished() {
+fn the_next_run_deletes_a_deregistered_revision() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.converge(&[]);
@@ -174,13 +175,13 @@ fn a_revision_that_was_deregistered_and_not_deleted_is_finished() {
     assert_eq!(stage.run(&["apply", "--yes"]).code, 1);
     assert_eq!(stage.changes(&[]), ["delete ecs_task_definition.control_plane"]);
     stage.converge(&[]);
-    // The only one there is, by a destroy that is run again.
+    // A destroy deregisters the only revision and is run again.
     sandbox.faults(&refused);
     assert_eq!(stage.run(&["destroy", "--yes"]).code, 1);
     let left = stage.changes(&["--destroy"]);
     assert!(left.contains(&"delete ecs_task_definition.control_plane".to_owned()), "{left:?}");
-    let anew = stage.changes(&[]);
-    assert!(anew.contains(&"create ecs_task_definition.control_plane".to_owned()), "{anew:?}");
+    let created = stage.changes(&[]);
+    assert!(created.contains(&"create ecs_task_definition.control_plane".to_owned()), "{created:?}");
     stage.succeed(&["destroy", "--yes"]);
     assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new());
 }

@@ -1,4 +1,4 @@
-//! From nothing to an applied platform, and back.
+//! The life of a stack, from the first apply to destroy.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 use trunnion_tests::{SandboxProcess, Stage};
 
 #[test]
-fn apply_then_nothing_to_do_then_destroy() {
+fn a_stack_is_applied_once_and_destroyed() {
     let stage = Stage::with("loadtest");
     let first = stage.succeed(&["apply", "--yes"]);
     for expected in ["instance.heavy[3]", "8 interfaces", "240 addresses", "prl_heavy_paris", "instance.probe[0]"] {
@@ -24,16 +24,16 @@ fn apply_then_nothing_to_do_then_destroy() {
     assert_eq!(hosts[0]["interfaces"].as_array().unwrap().len(), 8);
     let addresses: std::collections::BTreeSet<&str> =
         hosts.iter().map(|host| host["private_ip"].as_str().unwrap()).collect();
-    assert_eq!(addresses.len(), 5, "every host has an address of its own");
+    assert_eq!(addresses.len(), 5, "every host has a different address");
 
     stage.succeed(&["destroy", "--yes"]);
-    let all_anew = stage.changes(&[]);
-    assert!(all_anew.iter().all(|change| change.starts_with("create ")), "{all_anew:?}");
-    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new(), "nothing carries our tags any more");
+    let changes = stage.changes(&[]);
+    assert!(changes.iter().all(|change| change.starts_with("create ")), "{changes:?}");
+    assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new(), "no resource has the stack's tags");
 }
 
 #[test]
-fn the_number_of_calls_does_not_grow_with_the_hosts() {
+fn the_number_of_reads_does_not_depend_on_the_number_of_hosts() {
     let few = Stage::with("minimal");
     let many = Stage::with("minimal");
     many.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 40 }");
@@ -45,7 +45,7 @@ fn the_number_of_calls_does_not_grow_with_the_hosts() {
 }
 
 #[test]
-fn a_deleted_state_is_no_loss() {
+fn the_next_plan_finds_everything_without_the_state() {
     let stage = Stage::with("minimal");
     stage.converge(&[]);
     let document = stage.path(".trunnion/minimal.json");
@@ -66,7 +66,7 @@ fn a_deleted_state_is_no_loss() {
 }
 
 #[test]
-fn two_plans_are_the_same_to_the_byte() {
+fn two_plans_have_the_same_bytes() {
     let stage = Stage::with("loadtest");
     let plan = |stage: &Stage| stage.succeed(&["plan", "--json"]).stdout;
     assert_eq!(plan(&stage), plan(&stage));
@@ -76,13 +76,13 @@ fn two_plans_are_the_same_to_the_byte() {
 }
 
 #[test]
-fn a_written_plan_is_executed_or_refused() {
+fn a_saved_plan_is_executed_or_refused() {
     let stage = Stage::with("minimal");
     let hint = stage.succeed(&["plan", "--out", "first.json"]).stderr;
     assert!(hint.contains("`trunnion apply first.json --sandbox`"), "{hint}");
     let elsewhere = stage.command(&["apply", "first.json", "--yes"]).output().unwrap();
     assert_eq!(elsewhere.status.code(), Some(1), "a plan for the sandbox is not for AWS");
-    // Remarks may differ, also those of a later version.
+    // Remarks may differ, and later versions may add some.
     let mut document: Value = serde_json::from_slice(&fs::read(stage.path("first.json")).unwrap()).unwrap();
     document["format"] = "2.9".into();
     document["remarks"] = serde_json::json!({"identity": "somebody else", "cost": {"per_hour": 3}});
@@ -105,7 +105,7 @@ fn a_written_plan_is_executed_or_refused() {
 }
 
 #[test]
-fn a_target_brings_what_it_needs_and_nothing_else() {
+fn a_target_includes_only_its_dependencies() {
     let stage = Stage::with("loadtest");
     stage.succeed(&["apply", "--yes", "--target", "instance.probe"]);
     let shown: Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
@@ -118,7 +118,7 @@ fn a_target_brings_what_it_needs_and_nothing_else() {
 }
 
 #[test]
-fn hosts_that_need_not_be_waited_for_are_listed_all_the_same() {
+fn no_wait_still_lists_the_hosts() {
     let stage = Stage::with("minimal");
     let ended = stage.succeed(&["apply", "--yes", "--no-wait"]);
     assert!(ended.stdout.contains("instance.small[0]"), "{}", ended.stdout);
@@ -126,13 +126,13 @@ fn hosts_that_need_not_be_waited_for_are_listed_all_the_same() {
 }
 
 #[test]
-fn the_outcome_is_data_when_asked_for() {
+fn apply_with_json_prints_events_and_the_outcome() {
     let stage = Stage::with("minimal");
     let events = stage.succeed(&["apply", "--yes", "--json"]).events();
     assert_eq!((&events[0]["event"], &events[0]["format"]), (&"begun".into(), &"1.0".into()), "{events:?}");
     let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count() as u64;
     assert_eq!([of("started"), of("finished")], [events[0]["steps"].as_u64().unwrap(); 2], "{events:?}");
-    let Some((ended, before)) = events.split_last() else { panic!("there is no event") };
+    let Some((ended, before)) = events.split_last() else { panic!("expected events") };
     assert!(before.iter().all(|event| event["event"] != "ended") && ended["event"] == "ended", "{events:?}");
     let outcome = &ended["outcome"];
     assert_eq!((&outcome["result"], &outcome["failed"]), (&"complete".into(), &serde_json::json!([])));
@@ -143,7 +143,7 @@ fn the_outcome_is_data_when_asked_for() {
 }
 
 #[test]
-fn a_written_plan_is_shown_later_as_it_was_then() {
+fn show_prints_a_saved_plan_unchanged() {
     let stage = Stage::with("minimal");
     let planned = stage.succeed(&["plan", "--out", "plan.json"]).stdout;
     let written = fs::read_to_string(stage.path("plan.json")).unwrap();
@@ -157,8 +157,8 @@ fn a_written_plan_is_shown_later_as_it_was_then() {
 }
 
 #[test]
-fn a_sandbox_never_writes_over_the_state_of_aws() {
-    // A sandbox in another process is AWS as far as the command can tell.
+fn a_sandbox_does_not_overwrite_the_state_of_aws() {
+    // For the command, a sandbox in another process is the same as AWS.
     let aws = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&aws);
     stage.converge(&[]);
@@ -171,14 +171,14 @@ fn a_sandbox_never_writes_over_the_state_of_aws() {
 }
 
 #[test]
-fn a_state_in_a_bucket_does_not_keep_anybody_from_the_sandbox() {
+fn the_sandbox_works_with_a_state_in_a_bucket() {
     let stage = Stage::with("minimal");
     stage.edit("\npools:", "\nstate: s3://acme-trunnion/state\n\npools:");
     stage.converge(&[]);
 }
 
 #[test]
-fn another_region_is_refused_while_the_first_one_stands() {
+fn another_region_is_refused_while_resources_exist_in_the_first() {
     let stage = Stage::with("minimal");
     stage.converge(&[]);
     let text = fs::read_to_string(stage.path("stack.yaml")).unwrap();

@@ -1,4 +1,4 @@
-//! The real binary, from outside, against the sandbox.
+//! End-to-end tests: the `trunnion` binary against the sandbox.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

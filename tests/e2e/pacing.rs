@@ -1,4 +1,4 @@
-//! Many hosts against a server that counts as AWS does.
+//! Many hosts, with a sandbox that enforces the rate limits of AWS.
 
 use trunnion_tests::{SandboxProcess, Stage};
 
@@ -7,7 +7,7 @@ fn hosts(stage: &Stage, count: u32) {
 }
 
 #[test]
-fn many_hosts_come_and_go_and_no_call_is_refused() {
+fn many_hosts_are_applied_and_destroyed_without_a_refused_call() {
     let sandbox = SandboxProcess::start(&["--throttle"]);
     let stage = Stage::with("minimal").at(&sandbox);
     hosts(&stage, 40);
@@ -20,7 +20,7 @@ fn many_hosts_come_and_go_and_no_call_is_refused() {
 }
 
 #[test]
-fn two_that_each_think_the_rates_are_theirs_finish_both() {
+fn two_concurrent_applies_in_one_account_both_finish() {
     let sandbox = SandboxProcess::start(&["--throttle"]);
     let stages = ["minimal", "other"].map(|name| {
         let stage = Stage::with("minimal").at(&sandbox);
@@ -39,6 +39,6 @@ fn two_that_each_think_the_rates_are_theirs_finish_both() {
         }
     }
     let calls = sandbox.calls();
-    // Otherwise they were not at it at the same time.
+    // A refused call shows that both ran at the same time.
     assert!(calls["ec2:RunInstances"]["refused"].as_u64().unwrap() > 0, "{calls:#}");
 }

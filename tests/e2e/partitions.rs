@@ -1,12 +1,12 @@
-//! The same stack in AWS's other partitions, each in its own.
+//! The reference stack in the other partitions of AWS.
 
 use std::fs;
 
 use serde_json::Value;
 use trunnion_tests::Stage;
 
-/// Applies the reference stack in a region, and finds nothing but ARNs of its partition.
-fn stands_in(region: &str, partition: &str, host: &str) {
+/// Applies the reference stack in a region, and checks that all ARNs have the region's partition.
+fn applies_in(region: &str, partition: &str, host: &str) {
     let stage = Stage::with("loadtest");
     let text = fs::read_to_string(stage.path("stack.yaml")).unwrap();
     let text = text.replace("eu-west-3", region).replace("arn:aws:", &format!("arn:{partition}:"));
@@ -28,16 +28,16 @@ fn stands_in(region: &str, partition: &str, host: &str) {
 }
 
 #[test]
-fn a_stack_stands_in_china() {
-    stands_in("cn-north-1", "aws-cn", "ec2.amazonaws.com.cn");
+fn a_stack_is_applied_in_china() {
+    applies_in("cn-north-1", "aws-cn", "ec2.amazonaws.com.cn");
 }
 
 #[test]
-fn a_stack_stands_in_gov_cloud() {
-    stands_in("us-gov-west-1", "aws-us-gov", "ec2.amazonaws.com");
+fn a_stack_is_applied_in_gov_cloud() {
+    applies_in("us-gov-west-1", "aws-us-gov", "ec2.amazonaws.com");
 }
 
 #[test]
-fn a_stack_stands_in_the_european_sovereign_cloud() {
-    stands_in("eusc-de-east-1", "aws-eusc", "ec2.amazonaws.com");
+fn a_stack_is_applied_in_the_european_sovereign_cloud() {
+    applies_in("eusc-de-east-1", "aws-eusc", "ec2.amazonaws.com");
 }

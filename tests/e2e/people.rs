@@ -1,5 +1,5 @@
-//! What a person at the keyboard meets: where one is, what one typed, what a plan leaves out, and how an apply tells what
-//! happens.
+//! The command at a terminal: where a plan applies, mistyped commands, partial plans, saved plans, and the progress of an
+//! apply.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ fn refused(stage: &Stage, arguments: &[&str], expected: &[&str]) -> Ended {
 }
 
 #[test]
-fn the_words_of_other_tools_get_one_line_that_says_what_to_type() {
+fn commands_of_other_tools_suggest_the_command_to_type() {
     let stage = Stage::with("minimal");
     for (typed, instead) in [
         ("deploy", "`trunnion apply`"),
@@ -45,7 +45,7 @@ fn the_words_of_other_tools_get_one_line_that_says_what_to_type() {
 }
 
 #[test]
-fn one_dash_and_auto_approve_do() {
+fn one_dash_and_auto_approve_are_accepted() {
     let stage = Stage::with("minimal");
     stage.succeed(&["plan", "-target=instance.small", "-out=plan.json"]);
     stage.succeed(&["apply", "-auto-approve", "plan.json"]);
@@ -57,7 +57,7 @@ fn one_dash_and_auto_approve_do() {
 }
 
 #[test]
-fn colours_are_as_asked_for_in_help_and_usage_errors_too() {
+fn color_applies_to_help_and_usage_errors() {
     let stage = Stage::with("minimal");
     for (arguments, is_coloured) in [
         (vec!["--help", "--color", "always"], true),
@@ -71,7 +71,7 @@ fn colours_are_as_asked_for_in_help_and_usage_errors_too() {
 }
 
 #[test]
-fn without_a_stack_file_those_that_are_near_are_named() {
+fn without_a_stack_file_the_error_suggests_files_nearby() {
     let stage = Stage::with("minimal");
     fs::create_dir_all(stage.path("a/b/c/d")).unwrap();
     fs::create_dir_all(stage.path("target")).unwrap();
@@ -91,7 +91,7 @@ fn without_a_stack_file_those_that_are_near_are_named() {
 }
 
 #[test]
-fn every_plan_begins_with_where_and_by_whom() {
+fn every_plan_starts_with_its_account_region_and_identity() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     let head = format!(
@@ -109,7 +109,7 @@ fn every_plan_begins_with_where_and_by_whom() {
 }
 
 #[test]
-fn what_was_applied_elsewhere_is_never_shown_as_aws() {
+fn resources_of_another_endpoint_are_not_shown_as_those_of_aws() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.succeed(&["apply", "--yes"]);
@@ -120,13 +120,13 @@ fn what_was_applied_elsewhere_is_never_shown_as_aws() {
     let mut command = stage.command(&["show"]);
     let output = command.env_remove("AWS_ENDPOINT_URL").output().unwrap();
     let (shown, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert_eq!(shown, "", "nothing of it stands on AWS");
-    assert!(said.contains(&format!("What is recorded was applied to {place}.")), "{said}");
+    assert_eq!(shown, "", "no resource exists on AWS");
+    assert!(said.contains(&format!("The recorded resources were applied to {place}.")), "{said}");
     assert!(said.contains("account 123456789012 · eu-west-3 · AWS"), "{said}");
 }
 
 #[test]
-fn a_state_of_an_earlier_version_is_of_this_endpoint() {
+fn a_state_of_an_earlier_version_belongs_to_this_endpoint() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.converge(&[]);
@@ -141,7 +141,7 @@ fn a_state_of_an_earlier_version_is_of_this_endpoint() {
 }
 
 #[test]
-fn a_partial_plan_says_what_it_leaves_out() {
+fn a_partial_plan_counts_what_it_does_not_cover() {
     let stage = Stage::with("loadtest");
     stage.succeed(&["apply", "--yes"]);
     stage.edit("count: 4", "count: 5");
@@ -159,7 +159,7 @@ fn a_partial_plan_says_what_it_leaves_out() {
 }
 
 #[test]
-fn one_sick_host_is_replaced_by_its_address() {
+fn replace_creates_one_host_again() {
     let stage = Stage::with("loadtest");
     stage.succeed(&["apply", "--yes"]);
     let ids = || -> Vec<String> {
@@ -175,7 +175,7 @@ fn one_sick_host_is_replaced_by_its_address() {
     let moved: Vec<usize> = (0..5).filter(|&host| before[host] != after[host]).collect();
     assert_eq!(moved, [2], "{before:?} {after:?}");
     stage.succeed(&["apply", "--yes", "-replace=instance.probe[0]", "--target", "iam_role.generator"]);
-    assert_ne!(ids()[4], before[4], "what is to be replaced is meant, too");
+    assert_ne!(ids()[4], before[4], "`--replace` also counts as a target");
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
 
     refused(&stage, &["plan", "--replace", "instance.heavy[7]"], &["`instance.heavy[7]`", "similar: `instance.heavy["]);
@@ -196,7 +196,7 @@ fn two_clones(sandbox: &SandboxProcess) -> [Stage; 2] {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a file in the test's own folder")]
-fn a_written_plan_applies_from_any_folder() {
+fn a_saved_plan_applies_from_any_folder() {
     let stage = Stage::with("minimal");
     fs::create_dir(stage.path("infra")).unwrap();
     fs::rename(stage.path("stack.yaml"), stage.path("infra/stack one.yaml")).unwrap();
@@ -209,7 +209,7 @@ fn a_written_plan_applies_from_any_folder() {
     };
     let whole = stage.path("infra/plan 1.json");
     let (code, said) = run("/", &["apply", whole.to_str().unwrap(), "--sandbox"]);
-    assert!(code == Some(1) && said.contains("no terminal to ask on"), "{said}");
+    assert!(code == Some(1) && said.contains("no terminal to ask for confirmation"), "{said}");
     let (code, said) = run("infra", &["apply", "plan 1.json", "--yes", "--sandbox"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(stage.path("infra/.trunnion/minimal.json").exists());
@@ -217,10 +217,10 @@ fn a_written_plan_applies_from_any_folder() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a file in the test's own folder")]
-fn a_written_plan_finds_the_stack_file_of_another_workspace_or_is_told_where_it_is() {
+fn a_saved_plan_finds_its_stack_file_in_another_workspace() {
     let sandbox = SandboxProcess::start(&[]);
     let [first, second] = two_clones(&sandbox);
-    // A plan beside its stack, named by its whole path as a script would.
+    // A plan beside its stack file, with absolute paths as in a script.
     let (stack, plan) = (first.path("stack.yaml"), first.path("plan.json"));
     first.succeed(&["plan", stack.to_str().unwrap(), "--out", plan.to_str().unwrap()]);
     fs::copy(&plan, second.path("plan.json")).unwrap();
@@ -233,7 +233,7 @@ fn a_written_plan_finds_the_stack_file_of_another_workspace_or_is_told_where_it_
 }
 
 #[test]
-fn a_plan_without_its_state_is_refused_for_that_reason_alone() {
+fn a_saved_plan_without_its_state_names_only_that_reason() {
     let sandbox = SandboxProcess::start(&[]);
     let [planned, elsewhere] = two_clones(&sandbox);
     planned.succeed(&["apply", "--yes"]);
@@ -245,13 +245,13 @@ fn a_plan_without_its_state_is_refused_for_that_reason_alone() {
     let expected =
         ["made with a state, at serial", "there is no state here", ".trunnion/minimal.json`", "state: s3://"];
     let ended = refused(&elsewhere, &["apply", "--yes", "plan.json"], &expected);
-    assert!(!ended.said().contains("instance"), "no untrue reason beside it: {}", ended.stderr);
+    assert!(!ended.said().contains("instance"), "no wrong second reason: {}", ended.stderr);
     fs::copy(planned.path(".trunnion/minimal.json"), elsewhere.path(".trunnion/minimal.json")).unwrap();
     elsewhere.succeed(&["apply", "--yes", "plan.json"]);
 }
 
 #[test]
-fn a_plan_says_nothing_that_is_not_understood() {
+fn unknown_fields_and_formats_of_a_plan_are_refused() {
     let stage = Stage::with("minimal");
     stage.succeed(&["plan", "--out", "plan.json"]);
     let mut document: Value = serde_json::from_slice(&fs::read(stage.path("plan.json")).unwrap()).unwrap();
@@ -271,9 +271,9 @@ fn a_plan_says_nothing_that_is_not_understood() {
     }
 }
 
-/// Runs `trunnion` where no file can be longer than so many blocks of 512 bytes.
+/// Runs `trunnion` with a limit on the size of files, in blocks of 512 bytes.
 #[cfg(unix)]
-fn with_little_room(stage: &Stage, blocks: u32, arguments: &[&str]) -> Ended {
+fn with_file_size_limit(stage: &Stage, blocks: u32, arguments: &[&str]) -> Ended {
     let script = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
     let mut command = stage.command(&[]);
     let environment: Vec<_> =
@@ -291,13 +291,13 @@ fn with_little_room(stage: &Stage, blocks: u32, arguments: &[&str]) -> Ended {
 
 #[cfg(unix)]
 #[test]
-fn a_plan_is_written_whole_or_not_at_all() {
+fn a_failed_write_keeps_the_earlier_plan() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.succeed(&["plan", "--out", "plan.json"]);
     let before = fs::read(stage.path("plan.json")).unwrap();
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
-    let ended = with_little_room(&stage, 1, &["plan", "--out", "plan.json"]);
+    let ended = with_file_size_limit(&stage, 1, &["plan", "--out", "plan.json"]);
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.said().contains("free some space"), "{}", ended.stderr);
     assert_eq!(fs::read(stage.path("plan.json")).unwrap(), before);
@@ -307,10 +307,10 @@ fn a_plan_is_written_whole_or_not_at_all() {
 
 #[cfg(unix)]
 #[test]
-fn an_unsaved_state_is_said_as_such() {
+fn an_unsaved_state_is_reported() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
-    let ended = with_little_room(&stage, 1, &["apply", "--yes", "--json"]);
+    let ended = with_file_size_limit(&stage, 1, &["apply", "--yes", "--json"]);
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     let said = ended.said();
     assert!(said.contains("The state could not be saved: writing `"), "{said}");
@@ -325,11 +325,11 @@ fn an_unsaved_state_is_said_as_such() {
 
 #[cfg(unix)]
 #[test]
-fn a_sandbox_without_room_says_so_at_once_and_goes_on_later() {
+fn a_sandbox_on_a_full_disk_reports_it_and_continues_later() {
     let stage = Stage::with("minimal");
-    // Room for some calls, and then for no more.
+    // Enough space for some calls only.
     for blocks in [1, 16, 64] {
-        let ended = with_little_room(&stage, blocks, &["apply", "--yes", "--sandbox"]);
+        let ended = with_file_size_limit(&stage, blocks, &["apply", "--yes", "--sandbox"]);
         assert_eq!(ended.code, 1, "{}", ended.stderr);
         let said = ended.said();
         assert!(said.contains("File too large") && !said.contains("HTTP status 500"), "{said}");
@@ -351,13 +351,13 @@ fn one_folder_keeps_the_data_of_several_accounts() {
     );
     stage.converge(&[]);
     stage.converge(&["--env", "prod"]);
-    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "the first one stands");
+    assert_eq!(stage.changes(&[]), Vec::<String>::new(), "the first account is unchanged");
     let plan = stage.succeed(&["plan", "--env", "prod"]).stdout;
     assert!(plan.contains("account 999999999999 · eu-west-3 · sandbox in .trunnion/sandbox/999999999999"), "{plan}");
 }
 
 #[test]
-fn equal_failures_are_one() {
+fn equal_failures_are_reported_once() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 12 }");
@@ -368,11 +368,11 @@ fn equal_failures_are_one() {
     let lines = |with: &str| ended.stderr.lines().filter(|line| line.contains(with)).count();
     assert_eq!((lines("✗"), lines("help: instance.")), (2, 1), "{}", ended.stderr);
     assert!(ended.stderr.contains("11 more failed in the same way as `instance.small["), "{}", ended.stderr);
-    assert_eq!(lines("instance.small[0…11]: "), 1, "one help for all of them: {}", ended.stderr);
+    assert_eq!(lines("instance.small[0…11]: "), 1, "one help for all: {}", ended.stderr);
     assert!(ended.stderr.contains("12 failed, 2 skipped"), "{}", ended.stderr);
 }
 
-/// Starts an apply that waits for its host, and reads until it does.
+/// Starts an apply, and reads its output until it waits for a host.
 #[cfg(target_os = "linux")]
 fn waiting_apply(stage: &Stage, hangup: &str) -> (std::process::Child, BufReader<std::process::ChildStderr>) {
     let inner = stage.command(&["apply", "--yes"]);
@@ -398,11 +398,11 @@ fn hang_up(child: &std::process::Child) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_closed_terminal_is_as_clean_as_ctrl_c() {
+fn a_closed_terminal_interrupts_like_ctrl_c() {
     let sandbox = SandboxProcess::start(&["--pace", "600000"]);
     let stage = Stage::with("minimal").at(&sandbox);
     let (mut child, mut said) = waiting_apply(&stage, "--default-signal=HUP");
-    // A shell and the kernel both send it.
+    // The shell and the kernel both send the signal.
     hang_up(&child);
     hang_up(&child);
     let mut rest = String::new();
@@ -411,12 +411,12 @@ fn a_closed_terminal_is_as_clean_as_ctrl_c() {
     assert!(rest.contains("Interrupted.") && rest.contains("1 interrupted while waiting"), "{rest}");
     let saved: Value = serde_json::from_slice(&fs::read(stage.path(".trunnion/minimal.json")).unwrap()).unwrap();
     assert!(!saved["resources"].as_object().unwrap().is_empty());
-    assert_eq!(fs::read(stage.path(".trunnion/minimal.lock")).unwrap(), b"", "the lock is given back");
+    assert_eq!(fs::read(stage.path(".trunnion/minimal.lock")).unwrap(), b"", "the lock is released");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn nohup_keeps_it_going() {
+fn nohup_ignores_the_closed_terminal() {
     let sandbox = SandboxProcess::start(&["--pace", "2000"]);
     let stage = Stage::with("minimal").at(&sandbox);
     let (mut child, mut said) = waiting_apply(&stage, "--ignore-signal=HUP");
@@ -427,7 +427,7 @@ fn nohup_keeps_it_going() {
 }
 
 #[test]
-fn a_silent_endpoint_is_spoken_of_while_it_is_waited_for() {
+fn a_wait_for_a_silent_endpoint_is_shown() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let stage = Stage::with("minimal");
@@ -442,7 +442,7 @@ fn a_silent_endpoint_is_spoken_of_while_it_is_waited_for() {
 }
 
 #[test]
-fn a_damaged_state_is_only_a_damaged_cache() {
+fn a_plan_repairs_a_damaged_state() {
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("loadtest").at(&sandbox);
     stage.converge(&[]);
@@ -469,7 +469,7 @@ fn a_state_of_a_newer_version_asks_for_an_update() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_holder_of_a_lock_has_a_name_without_the_environment() {
+fn a_lock_names_its_holder_without_environment_variables() {
     let sandbox = SandboxProcess::start(&["--pace", "600000"]);
     let stage = Stage::with("minimal").at(&sandbox);
     let (mut child, _said) = waiting_apply(&stage, "--default-signal=HUP");
@@ -480,7 +480,7 @@ fn the_holder_of_a_lock_has_a_name_without_the_environment() {
     assert_eq!(lock["owner"], String::from_utf8(uid.stdout).unwrap().trim());
 }
 
-/// What a command shows on a terminal of so many columns, without styles.
+/// The output of a command on a terminal with this number of columns, without styles.
 #[cfg(target_os = "linux")]
 fn on_a_terminal(stage: &Stage, columns: u32, command: &str) -> Vec<String> {
     let mut script = stage.command(&[]);
@@ -497,7 +497,7 @@ fn on_a_terminal(stage: &Stage, columns: u32, command: &str) -> Vec<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_narrow_terminal_breaks_between_words_and_a_pipe_breaks_nothing() {
+fn only_output_on_a_terminal_is_wrapped() {
     let stage = Stage::with("minimal");
     stage.succeed(&["apply", "--yes"]);
     for command in ["plan --sandbox", "show --sandbox", "plan --sandbox --destroy"] {

@@ -1,4 +1,4 @@
-//! A stage for end-to-end tests: a folder with a stack file, and the real `trunnion` run in it as a person would.
+//! Helpers for end-to-end tests: a folder with a stack file, in which the real `trunnion` runs.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test may panic")]
 
@@ -21,7 +21,7 @@ pub use self::network::{Authority, Network, Proxy};
 pub fn binary(name: &str) -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let path = this.ancestors().nth(2).unwrap().join(name);
-    assert!(path.exists(), "`{}` is not there: run `cargo build --workspace` first", path.display());
+    assert!(path.exists(), "`{}` does not exist: run `cargo build --workspace` first", path.display());
     path
 }
 
@@ -39,7 +39,7 @@ pub fn packages() -> Vec<Value> {
     metadata["packages"].as_array().unwrap().clone()
 }
 
-/// A folder of its own with a stack file in it.
+/// A temporary folder with a stack file.
 #[derive(Debug)]
 pub struct Stage {
     folder: TempDir,
@@ -47,38 +47,38 @@ pub struct Stage {
     machine: Option<TempDir>,
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ended {
     /// The exit code.
     pub code: i32,
-    /// What it gave.
+    /// The text on stdout.
     pub stdout: String,
-    /// What it said.
+    /// The text on stderr.
     pub stderr: String,
 }
 
 impl Stage {
-    /// With this text as `stack.yaml`.
+    /// A folder with this text as `stack.yaml`.
     pub fn new(stack: &str) -> Self {
         let stage = Self { folder: tempfile::tempdir().unwrap(), endpoint: None, machine: None };
         stage.write("stack.yaml", stack);
         stage
     }
 
-    /// With a stack of the repository, such as `loadtest`.
+    /// A folder with a stack of the repository, such as `loadtest`.
     pub fn with(stack: &str) -> Self {
         Self::new(&fs::read_to_string(root().join("stacks").join(stack).with_extension("yaml")).unwrap())
     }
 
-    /// The same, and every command talks to this sandbox.
+    /// Makes every command use this sandbox.
     #[must_use]
     pub fn at(self, sandbox: &SandboxProcess) -> Self {
         Self { endpoint: Some(sandbox.endpoint.clone()), ..self }
     }
 
-    /// The same on a machine of its own, where this generator, or none, lies beside `trunnion`. Its folder is a clone of the
-    /// repository that all such machines have.
+    /// As [`Stage::new`], on a separate machine with this generator, or none, beside `trunnion`. The folder is a clone of
+    /// one repository, which all these machines share.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "files in the test's own folders")]
     pub fn on_a_machine_with(mut self, generator: Option<&[u8]>) -> Self {
@@ -99,11 +99,11 @@ impl Stage {
         self
     }
 
-    /// The same, and the sandbox inside its commands keeps its data in this folder, which other stages may share.
+    /// Makes `--sandbox` keep its data in this folder, which several stages can share.
     #[must_use]
-    pub fn in_world(self, world: &Path) -> Self {
+    pub fn with_sandbox_data(self, data: &Path) -> Self {
         fs::create_dir_all(self.path(".trunnion")).unwrap();
-        std::os::unix::fs::symlink(world, self.path(".trunnion/sandbox")).unwrap();
+        std::os::unix::fs::symlink(data, self.path(".trunnion/sandbox")).unwrap();
         self
     }
 
@@ -118,14 +118,14 @@ impl Stage {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// Changes the stack: `from` must be in it once.
+    /// Replaces text in the stack file. `from` must occur exactly once.
     pub fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("stack.yaml")).unwrap();
         assert_eq!(text.matches(from).count(), 1, "`{from}` is not in the stack once");
         self.write("stack.yaml", text.replace(from, to));
     }
 
-    /// A command in the folder, with nothing of this process's environment that could matter.
+    /// A command in the folder, without variables of this process that could change its behaviour.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let own = self.machine.as_ref().map(|machine| machine.path().join("trunnion"));
         let mut command = Command::new(own.unwrap_or_else(|| binary("trunnion")));
@@ -140,13 +140,14 @@ impl Stage {
         command
     }
 
-    /// Runs `trunnion` with these variables and no sandbox but what they name.
+    /// Runs `trunnion` with these variables and without `--sandbox`.
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
         let mut command = self.command(arguments);
         Ended::of(&command.envs(variables.iter().copied()).output().unwrap())
     }
 
-    /// Runs `trunnion`; with no sandbox to talk to, with the one inside the process where the command takes one.
+    /// Runs `trunnion` against the stage's sandbox. Without one, adds `--sandbox` to the commands that have this
+    /// option.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         let mut arguments = arguments.to_vec();
         if self.endpoint.is_none() && ["plan", "apply", "destroy", "show"].contains(&arguments[0]) {
@@ -162,7 +163,7 @@ impl Stage {
         ended
     }
 
-    /// What a plan would do, one line per resource that changes: `replace instance.heavy[0]`.
+    /// The changes of a plan, one line per resource, such as `replace instance.heavy[0]`.
     pub fn changes(&self, more: &[&str]) -> Vec<String> {
         let ended = self.run(&[&["plan", "--json", "--detailed-exitcode"], more].concat());
         let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
@@ -177,7 +178,7 @@ impl Stage {
         changes
     }
 
-    /// Applies, and checks that nothing is left to do.
+    /// Applies, and checks that the next plan is empty.
     pub fn converge(&self, more: &[&str]) -> Ended {
         let ended = self.succeed(&[&["apply", "--yes"], more].concat());
         assert_eq!(self.changes(more), Vec::<String>::new());
@@ -186,24 +187,24 @@ impl Stage {
 }
 
 impl Ended {
-    /// What `apply --json` wrote, one event a line.
+    /// The events that `apply --json` wrote.
     pub fn events(&self) -> Vec<Value> {
         let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.stdout.lines().map(event).collect()
     }
 
-    /// What it said, its lines joined: long messages are wrapped.
+    /// The messages in one line, because long ones are wrapped.
     pub fn said(&self) -> String {
         self.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// How a process ended.
+    /// Converts the output of a process.
     pub fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Self { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// Reads, writes and round trips of the line that `-v` prints.
+    /// The numbers of reads, writes and round trips in the line that `-v` prints.
     pub fn calls(&self) -> (u64, u64, u64) {
         let line = self
             .stderr
@@ -216,7 +217,7 @@ impl Ended {
     }
 }
 
-/// A `trunnion sandbox` in a process of its own.
+/// A running `trunnion sandbox`.
 #[derive(Debug)]
 pub struct SandboxProcess {
     process: Child,
@@ -225,12 +226,12 @@ pub struct SandboxProcess {
 }
 
 impl SandboxProcess {
-    /// Where it listens: address and port.
+    /// Its address and port.
     pub fn address(&self) -> &str {
         self.endpoint.strip_prefix("http://").unwrap()
     }
 
-    /// Starts one on any free port, its world in memory.
+    /// Starts a sandbox on any free port. Without `--data`, its data is in memory.
     pub fn start(more: &[&str]) -> Self {
         let mut process = Command::new(binary("trunnion"))
             .args(["sandbox", "--listen", "127.0.0.1:0", "--quiet"])
@@ -245,23 +246,23 @@ impl SandboxProcess {
         Self { process, endpoint }
     }
 
-    /// Makes calls go wrong: a list of fault rules as JSON.
+    /// Sets the fault rules, a list in JSON.
     pub fn faults(&self, rules: &Value) {
         self.request("POST", "/_sandbox/faults", &rules.to_string());
     }
 
-    /// How often each call was made, such as `ec2:RunInstances`.
+    /// The number of calls, by operation such as `ec2:RunInstances`.
     pub fn calls(&self) -> Value {
         serde_json::from_str(&self.request("GET", "/_sandbox/calls", "")).unwrap()
     }
 
-    /// The most tasks of a service that were not STOPPED at once, of all services together.
+    /// The highest number of tasks that were not STOPPED at the same time, over all services.
     pub fn most_tasks(&self) -> u64 {
         let most: Value = serde_json::from_str(&self.request("GET", "/_sandbox/tasks", "")).unwrap();
         most.as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap_or(0)
     }
 
-    /// How many calls were made, and how many of them were refused because of the rates.
+    /// The number of calls, and of those refused because of rate limits.
     pub fn made_and_refused(&self) -> (u64, u64) {
         let calls = self.calls();
         let sum = |key: &str| calls.as_object().unwrap().values().map(|call| call[key].as_u64().unwrap()).sum();

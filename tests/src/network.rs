@@ -1,4 +1,4 @@
-//! What can stand between `trunnion` and AWS: proxies, TLS with an authority of one's own, and servers that misbehave.
+//! What can be between `trunnion` and AWS: proxies, TLS with a private authority, and servers that misbehave.
 
 use std::{
     net::SocketAddr,
@@ -19,14 +19,14 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Servers of a test, which end with it.
+/// The servers of a test. They stop when it ends.
 #[derive(Debug)]
 pub struct Network(Runtime);
 
-/// A certificate authority that nobody knows.
+/// A private certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// A proxy, and what it was asked for.
+/// A proxy that records its requests.
 #[derive(Debug)]
 pub struct Proxy {
     /// Its address and port.
@@ -62,7 +62,8 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A server of this name, or one that shows the authority's own certificate; it may ask for one of the client.
+    /// The TLS settings of a server with this name. Without a name, it shows the certificate of the authority itself.
+    /// It can require a client certificate.
     fn server(&self, name: Option<&str>, asks: bool) -> ServerConfig {
         let (certificate, key) = match name {
             Some(name) => {
@@ -89,7 +90,7 @@ impl Authority {
 }
 
 impl Network {
-    /// A server that does this with each connection.
+    /// A server that calls this function for each connection.
     fn serve<F>(&self, handle: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> SocketAddr
     where
         F: Future<Output = std::io::Result<()>> + Send + 'static,
@@ -106,17 +107,17 @@ impl Network {
         })
     }
 
-    /// What speaks TLS under this name, and hands everything on.
+    /// A TLS server with this name that forwards everything.
     pub fn tls(&self, authority: &Authority, name: &str, to: &str) -> SocketAddr {
         self.tls_by(authority.server(Some(name), false), to)
     }
 
-    /// What speaks TLS and shows the certificate of its authority.
+    /// A TLS server that shows the certificate of its authority.
     pub fn tls_as_authority(&self, authority: &Authority) -> SocketAddr {
         self.tls_by(authority.server(None, false), "")
     }
 
-    /// What speaks TLS under this name with those alone that have a certificate.
+    /// A TLS server with this name that requires a client certificate.
     pub fn tls_among_friends(&self, authority: &Authority, name: &str) -> SocketAddr {
         self.tls_by(authority.server(Some(name), true), "")
     }
@@ -134,7 +135,7 @@ impl Network {
         })
     }
 
-    /// A proxy behind which every name leads to one address. With a login, as in `Basic …`, it asks for that.
+    /// A proxy that connects every name to one address. If `login` is set, such as `Basic …`, the proxy requires it.
     pub fn proxy(&self, to: &str, login: Option<&str>) -> Proxy {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (to, login, log) = (to.to_owned(), login.map(str::to_owned), Arc::clone(&seen));
@@ -163,7 +164,7 @@ impl Network {
         Proxy { address, seen }
     }
 
-    /// A server that answers every request with this, and closes.
+    /// A server that answers every request with this text and closes the connection.
     pub fn answering(&self, answer: &str) -> SocketAddr {
         let answer = answer.to_owned();
         self.serve(move |mut stream| {
@@ -180,7 +181,7 @@ impl Network {
         self.answering(&page(status, title))
     }
 
-    /// A server that closes every connection once it was asked something.
+    /// A server that closes every connection after the first request.
     pub fn closing(&self) -> SocketAddr {
         self.answering("")
     }
@@ -199,9 +200,9 @@ fn page(status: &str, title: &str) -> String {
     )
 }
 
-/// A request up to its empty line, and what came with it.
+/// Reads a request up to its empty line, with any bytes that came after it.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> {
-    // The first byte of a greeting in TLS, which has no empty line.
+    // The first byte of a TLS handshake, which has no empty line.
     const HANDSHAKE: u8 = 0x16;
     let mut head = Vec::new();
     let is_whole =
@@ -214,7 +215,8 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> 
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Says it and closes, with what is still to come read first, so that the answer is not lost with a reset.
+/// Sends the answer and closes. The rest of the input is read first, because unread input would reset the connection
+/// and lose the answer.
 async fn say(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: &str) -> std::io::Result<()> {
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;

@@ -1,4 +1,4 @@
-//! The addresses, names and tags of a stack's resources, in one place so that all rooms agree on them.
+//! The addresses, names and tags of a stack's resources, in one place so that all modules agree on them.
 
 use trunnion_engine::{Address, Value};
 use trunnion_kinds::{
@@ -18,7 +18,8 @@ pub(crate) fn bucket() -> Address {
     Address::new(S3Bucket::KIND, "artifacts")
 }
 
-/// A generator binary: `x86_64`, and where pools of one architecture boot several, the others as `x86_64-0123456789ab`.
+/// A generator binary. Its key is the architecture, such as `x86_64`. If pools of one architecture boot several
+/// binaries, the further ones add the start of their digest: `x86_64-0123456789ab`.
 pub(crate) fn object(key: &str) -> Address {
     Address::keyed(S3Object::KIND, GENERATOR, key)
 }
@@ -71,7 +72,7 @@ pub(crate) fn vpc() -> Address {
     Address::new(lookup::Vpc::KIND, MAIN)
 }
 
-/// Hosts and control plane in the same place share the lookup.
+/// Hosts and control plane in the same zone or subnet share one lookup.
 pub(crate) fn subnet(placement: &Placement) -> Address {
     let (Placement::Zone(key) | Placement::Subnet(key)) = placement;
     Address::keyed(lookup::Subnet::KIND, MAIN, key)
@@ -89,7 +90,7 @@ pub(crate) fn secret(name: &str) -> Address {
     Address::new(lookup::Secret::KIND, name)
 }
 
-/// What another resource's attribute will be.
+/// A reference to another resource's attribute; apply resolves it.
 pub(crate) fn of(address: Address, attribute: &str) -> Value {
     Value::reference(address, attribute)
 }
@@ -114,13 +115,13 @@ pub(crate) fn tags(stack: &Stack, address: &Address) -> Tags {
     tags
 }
 
-/// Only those that say whose it is: an object in S3 takes ten tags, and the user may have more.
+/// Only the tags that name the owner: S3 allows ten tags on an object, and the user's own may be more than that.
 pub(crate) fn own_tags(stack: &Stack, address: &Address) -> Tags {
     let tags = [(STACK_TAG, stack.name.clone()), (ADDRESS_TAG, address.to_string()), (HOME_TAG, stack.home.clone())];
     tags.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
-/// The same for what AWS's console lists by its tag `Name`.
+/// As [`tags`], with the tag `Name`, which the AWS console shows in its lists.
 pub(crate) fn tags_with_name(stack: &Stack, address: &Address, name: &str) -> Tags {
     let mut tags = tags(stack, address);
     tags.insert("Name".to_owned(), name.to_owned());

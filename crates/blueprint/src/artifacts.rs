@@ -1,4 +1,4 @@
-//! Where the generator binaries lie: the bucket and its objects.
+//! The S3 bucket and the generator binaries in it.
 
 use trunnion_engine::Resource;
 use trunnion_kinds::{S3Bucket, S3Object};
@@ -12,7 +12,7 @@ use crate::{
     resource,
 };
 
-/// The bucket, and in it every generator binary that hosts boot.
+/// The bucket, and one object for each generator binary that hosts boot.
 pub(crate) fn resources(stack: &Stack, boots: &Boots) -> Result<Vec<Resource>, BlueprintError> {
     let bucket = S3Bucket {
         name: bucket_of(stack),
@@ -36,7 +36,7 @@ pub(crate) fn resources(stack: &Stack, boots: &Boots) -> Result<Vec<Resource>, B
     Ok(resources)
 }
 
-/// The policies of this room, by the path they are told under.
+/// The bucket's policy, with the path that `trunnion render policy` prints it under.
 pub(crate) fn policies(stack: &Stack) -> [(String, Policy); 1] {
     [(format!("{}.policy", address::bucket()), bucket_policy(stack))]
 }

@@ -1,4 +1,4 @@
-//! The generator binaries: each is read once, when it is first asked for, and known by the digest of its content from then on.
+//! The generator binaries. Each file is read once, on first use. From then on its SHA-256 identifies it.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use trunnion_engine::hex;
 use trunnion_kinds::S3Object;
 use trunnion_stack::{Stack, built_for};
 
-/// No generator binary is this long; it bounds the time that a wrong file name can cost.
+/// More bytes than any generator binary has. The limit bounds the time that a wrong file name can cost.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
-/// Program headers lie within the first bytes of whatever a linker makes.
+/// Linkers put the program headers within the first 64 KiB.
 const HEAD: usize = 64 * 1024;
 
 /// The generator binaries of a stack, by architecture.
@@ -28,27 +28,27 @@ pub struct Binaries(BTreeMap<Architecture, Source>);
 /// One generator binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binary {
-    /// Where it lies on this machine.
+    /// The file on this machine.
     pub path: PathBuf,
     /// The SHA-256 of its content, in hexadecimal.
     pub sha256: String,
-    /// Whether it is linked dynamically: whether it starts depends on the host's C library, then.
+    /// Whether it is linked dynamically. If so, whether it starts depends on the host's C library.
     pub is_dynamic: bool,
 }
 
-/// Why there is no generator binary to boot hosts with.
+/// Why no generator binary can be used for an architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unusable {
     path: Option<PathBuf>,
     says: String,
 }
 
-/// Where a binary of an architecture comes from.
+/// The configured file and digest of one architecture's binary.
 #[derive(Debug)]
 struct Source {
     architecture: Architecture,
     path: Option<PathBuf>,
-    /// The digest that the stack names.
+    /// `generator.sha256` of the stack.
     named: Option<String>,
     read: OnceLock<Read>,
 }
@@ -57,7 +57,7 @@ struct Source {
 type Read = Result<(Binary, Arc<Vec<u8>>), Unusable>;
 
 impl Binaries {
-    /// The binary of every architecture that a pool of the stack has. No file is read yet.
+    /// The binaries for all architectures of the stack's pools. No file is read yet.
     pub fn of(stack: &Stack) -> Self {
         let architectures = stack.pools.values().map(|pool| pool.instance_type.architecture);
         let source = |architecture| Source {
@@ -69,7 +69,7 @@ impl Binaries {
         Self(architectures.map(|architecture| (architecture, source(architecture))).collect())
     }
 
-    /// Binaries that were hashed elsewhere.
+    /// Binaries whose digests are already known. Their content is not available: [`Binaries::content`] returns `None`.
     pub fn new(binaries: impl IntoIterator<Item = (Architecture, Binary)>) -> Self {
         let source = |(architecture, binary): (Architecture, Binary)| {
             let path = Some(binary.path.clone());
@@ -79,21 +79,20 @@ impl Binaries {
         Self(binaries.into_iter().map(source).collect())
     }
 
-    /// Reads and hashes every binary whose digest the stack does not name. It takes a moment, so let it run while something
-    /// else is waited for.
+    /// Reads and hashes every binary for which the stack sets no digest. Reading blocks: run it beside other work.
     pub fn read(&self) {
         for source in self.0.values().filter(|source| source.named.is_none()) {
             let _ = source.read();
         }
     }
 
-    /// What is wrong with the files as far as a look at their first bytes tells, each with its architecture.
+    /// The problems that the first bytes of the files show, each with its architecture.
     pub fn doubts(&self) -> Vec<(Architecture, Unusable)> {
         let doubt = |source: &Source| Some((source.architecture, source.look().err()?));
         self.0.values().filter_map(doubt).collect()
     }
 
-    /// The digest of the newest one: what the stack names, else what its file holds.
+    /// The digest of the newest binary: the one that the stack sets, else that of the file.
     pub(crate) fn newest(&self, architecture: Architecture) -> Result<&str, Unusable> {
         match self.0.get(&architecture) {
             Some(Source { named: Some(named), .. }) => Ok(named),
@@ -101,7 +100,7 @@ impl Binaries {
         }
     }
 
-    /// The binary that its file holds.
+    /// The binary in the configured file.
     pub(crate) fn get(&self, architecture: Architecture) -> Result<&Binary, Unusable> {
         let source = self.0.get(&architecture).ok_or_else(Unusable::nowhere)?;
         source.read().as_ref().map(|(binary, _)| binary).map_err(Clone::clone)
@@ -112,7 +111,7 @@ impl Binaries {
         self.0.values().filter_map(|source| Some((source.architecture, &source.read.get()?.as_ref().ok()?.0)))
     }
 
-    /// The content that was read, by its digest.
+    /// The bytes of a binary that was read, by its SHA-256 in hexadecimal.
     pub fn content(&self, sha256: &str) -> Option<Arc<Vec<u8>>> {
         let read = self.0.values().filter_map(|source| source.read.get()?.as_ref().ok());
         read.filter(|(_, content)| !content.is_empty())
@@ -143,7 +142,7 @@ impl Source {
         })
     }
 
-    /// Reads no more than the first bytes.
+    /// Checks the first [`HEAD`] bytes only.
     fn look(&self) -> Result<(), Unusable> {
         let path = self.path()?;
         let unusable = |says: String| Unusable { path: Some(path.to_owned()), says };
@@ -163,7 +162,7 @@ impl Source {
 
 fn unreadable(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "is not there".to_owned(),
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "cannot be read: permission is denied".to_owned(),
         kind => format!("cannot be read: {kind}"),
     }
@@ -171,7 +170,7 @@ fn unreadable(error: &io::Error) -> String {
 
 impl Unusable {
     fn nowhere() -> Self {
-        Self { path: None, says: "is named nowhere".to_owned() }
+        Self { path: None, says: "is not set".to_owned() }
     }
 }
 
@@ -184,12 +183,12 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// The key of a binary's object: what it is called says what it is.
+/// The key of a binary's object. It contains the digest, so other content always has another key.
 pub(crate) fn key(sha256: &str) -> String {
     format!("{}{sha256}", S3Object::PREFIX)
 }
 
-/// Whether an ELF file of 64 bits names the program that loads it (`PT_INTERP`), as those do that are linked dynamically.
+/// Whether a 64-bit ELF file has a `PT_INTERP` header, as dynamically linked programs do.
 fn names_a_loader(head: &[u8]) -> bool {
     const PT_INTERP: usize = 3;
     let number = |at: usize, bytes: usize| {

@@ -1,4 +1,4 @@
-//! Baking: the boot template with a pool's facts in it is the user data of the pool's hosts.
+//! Renders the boot template for a pool: the result is the user data of the pool's hosts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,29 +19,29 @@ use crate::{
     Binaries, BlueprintError, address::bucket_of, binaries::key, conf::EXECUTABLE_DIR, error::BlueprintError as Error,
 };
 
-/// How many bytes of user data AWS takes, before they are encoded.
+/// How many bytes of user data AWS allows, before base64 encoding.
 pub const USER_DATA_LIMIT: usize = trunnion_catalog::limits::USER_DATA_BYTES;
 
 /// The built-in boot template.
 pub(crate) const BUILT_IN: &str = include_str!("../templates/boot.sh.tera");
 const BUILT_IN_NAME: &str = "the built-in boot template";
-/// The variables that the built-in template knows.
+/// The entries of `generator.variables` that the built-in template uses.
 const KNOWN_VARIABLES: &[&str] = &["packages"];
 const KNOWN_VARIABLES_IN_WORDS: &str = "`packages`";
 
-/// No template is this long, comments included.
+/// The longest template that is accepted, in bytes and with its comments.
 const LONGEST_TEMPLATE: u64 = 1024 * 1024;
 
-/// Open files of one process, as Gatling's operations page asks for.
+/// The limit of open files of one process that Gatling's operations page recommends.
 const DESCRIPTORS: u64 = 1_048_576;
-/// What that page raises `fs.nr_open` to.
+/// The value of `fs.nr_open` that the same page recommends.
 const MOST_DESCRIPTORS: u64 = 1_073_741_816;
 
-/// Where hosts and control plane reach Gatling's cloud (its documentation of private locations, read August 2026): what
-/// goes there is no load.
+/// The addresses of Gatling's cloud, to which hosts and control plane connect (its documentation of private locations,
+/// read August 2026). This traffic is not load.
 const GATLING_CLOUD: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(18, 98, 64, 240), 29));
 
-/// What a boot template is handed; the head of the built-in one tells it to people.
+/// The variables of a boot template. The comment at the head of the built-in template documents them.
 #[derive(Serialize)]
 struct BootContext<'a> {
     stack: &'a str,
@@ -82,7 +82,7 @@ pub fn boot(stack: &Stack, pool_name: &str, binaries: &Binaries) -> Result<Strin
     script.render(pool_name, newest(pool_name, architecture, binaries)?)
 }
 
-/// The digest of the generator binary that a pool's hosts boot once they boot the newest.
+/// The digest of the newest generator binary for a pool's hosts.
 pub(crate) fn newest<'b>(
     pool_name: &str,
     architecture: Architecture,
@@ -95,7 +95,7 @@ fn pool<'s>(stack: &'s Stack, name: &str) -> Result<&'s Pool, BlueprintError> {
     stack.pools.get(name).ok_or_else(|| Error::NoPool { pool: name.to_owned() })
 }
 
-/// The boot template of a stack, to be rendered for any pool and any generator binary.
+/// The parsed boot template of a stack. It renders for any pool and any generator binary.
 pub(crate) struct Script<'s> {
     stack: &'s Stack,
     name: String,
@@ -112,12 +112,12 @@ impl<'s> Script<'s> {
         Ok(Self { stack, name, text, tera })
     }
 
-    /// The template's text, where it is the stack's own.
+    /// The text of the stack's own template; `None` for the built-in one.
     pub(crate) fn own(&self) -> Option<&str> {
         self.stack.generator.template.is_some().then_some(self.text.as_str())
     }
 
-    /// The user data of a pool's hosts with the generator binary of this digest.
+    /// The user data of a pool's hosts for the generator binary with this digest.
     pub(crate) fn render(&self, pool_name: &str, sha256: &str) -> Result<String, BlueprintError> {
         let context = boot_context(self.stack, pool_name, pool(self.stack, pool_name)?, sha256)?;
         let failed = |error: &tera::Error| Error::render(self.name.clone(), error);
@@ -148,14 +148,14 @@ fn template(stack: &Stack) -> Result<(String, String), BlueprintError> {
     if text.len() as u64 > LONGEST_TEMPLATE {
         return Err(Error::TemplateTooLong { path: path.clone(), limit: LONGEST_TEMPLATE });
     }
-    // An editor's mark at the beginning, and line ends of Windows, would reach the hosts otherwise, where cloud-init and
-    // shells do not understand them; and a checkout on Windows would replace the fleet.
+    // Remove a byte order mark and Windows line ends: cloud-init and shells do not understand them. Also, a checkout on
+    // Windows would otherwise replace every host.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n");
     Ok((format!("`{}`", path.display()), text))
 }
 
-/// How user data begins that cloud-init does something with (its documentation, "User data formats", read November 2026).
-/// What is zipped is no text.
+/// The first characters by which cloud-init recognises user data (its documentation, "User data formats", read November
+/// 2026). Compressed user data is not text, so it is not listed.
 const MARKS: [&str; 8] = [
     "#!",
     "#cloud-config",
@@ -167,11 +167,11 @@ const MARKS: [&str; 8] = [
     "MIME-Version:",
 ];
 
-/// Refuses user data that cloud-init would ignore: the host would boot, and be no generator.
+/// Refuses user data that cloud-init would ignore: the host would boot without becoming a generator.
 fn check_mark(template: &str, user_data: &str) -> Result<(), BlueprintError> {
     let is_known = MARKS.iter().any(|mark| {
         user_data.get(..mark.len()).is_some_and(|start| {
-            // Headers of mail have no case; the other marks do.
+            // MIME headers are case-insensitive; the other marks are not.
             start == *mark || (mark.ends_with(':') && start.eq_ignore_ascii_case(mark))
         })
     });
@@ -238,7 +238,7 @@ pub(crate) fn sources(stack: &Stack, pool: &Pool) -> u64 {
     mode(stack).sources(pool.interfaces, pool.addresses, tracking(pool))
 }
 
-/// What the pool's hosts are promised.
+/// The config file of the pool's hosts, with the capacity that each host must have.
 fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
     let Pool { instance_type, interfaces, addresses, .. } = *pool;
     let ssh = &stack.control_plane.ssh;
@@ -277,8 +277,8 @@ pub(crate) fn runs_javascript(stack: &Stack, pool_name: &str) -> bool {
     stack.locations.values().any(|location| location.pool == pool_name && location.engine == Engine::JavaScript)
 }
 
-/// One word for the shell: as it is where that is plain, and else between single quotes, in which bash knows no special
-/// character but the quote itself.
+/// Quotes a text as one word for the shell. Plain text stays as it is. Other text is put in single quotes, between
+/// which only the single quote itself is special.
 fn quote(text: &str, _: Kwargs, _: &State) -> tera::TeraResult<String> {
     if text.contains('\0') {
         return Err(tera::Error::message("text for the shell cannot hold the character NUL"));

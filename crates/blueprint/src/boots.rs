@@ -1,11 +1,11 @@
-//! What every pool's hosts boot: decided once what stands is known.
+//! What each pool's hosts boot. It is decided after the cloud was observed.
 //!
-//! Binary, boot script and the format of its config go together, per pool. A pool keeps the user data that its launch
-//! template holds, byte for byte, while the stack's own inputs to it stay the same; then whose machine plans, and which
-//! version of Trunnion, makes no difference. What is new or changed takes the newest, and so does everything that is asked to.
+//! Generator binary, boot script and config format of a pool belong together. While the stack's own inputs stay the same, a
+//! pool keeps the user data of its launch template byte for byte. So the plan does not depend on the machine that makes it,
+//! nor on its version of Trunnion. New and changed pools take the newest, and with `--update-generator` all pools do.
 //!
-//! Of a template that an earlier Trunnion made, the inputs are not known. They count as the same if the newest script, with
-//! the binary that the template names, becomes what the template holds.
+//! A launch template of an earlier Trunnion does not record its inputs. They count as unchanged if the newest script,
+//! rendered with the binary that the template names, gives the same user data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use crate::{
     inputs,
 };
 
-/// What every pool's hosts boot.
+/// What the hosts of each pool boot, and the generator binaries that the bucket needs for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Boots {
     pools: BTreeMap<String, PoolBoot>,
@@ -40,11 +40,12 @@ pub(crate) struct PoolBoot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Artifact {
     pub(crate) sha256: String,
-    /// The file to upload; empty where the bucket holds it.
+    /// The file to upload; empty if the bucket already holds the binary.
     pub(crate) source: String,
 }
 
-/// A pool that keeps what it has, and what it would get.
+/// A pool that keeps its boot although there is a newer one. Both are given as generator digest and version of
+/// Trunnion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Held {
     pool: String,
@@ -52,29 +53,29 @@ struct Held {
     newest: (String, String),
 }
 
-/// What is known when boots are decided.
+/// The input of [`Boots::decide`].
 #[derive(Debug, Clone, Copy)]
 pub struct Standing<'a> {
-    /// What the cloud says.
+    /// What was observed in the cloud.
     pub observed: &'a Observed,
-    /// What was applied last.
+    /// The state of the last apply.
     pub recorded: &'a State,
-    /// Whether every pool takes the newest.
+    /// Whether every pool takes the newest boot, as with `--update-generator`.
     pub update: bool,
-    /// The addresses that are planned for: what no target selects stays as it is.
+    /// The addresses in the plan; everything else stays as it is. `None` selects all.
     pub selected: Option<&'a BTreeSet<Address>>,
 }
 
 impl Boots {
-    /// Where nothing stands yet, every pool boots the newest.
+    /// Every pool boots the newest, as for a stack without any resource yet.
     pub fn newest(stack: &Stack, binaries: &Binaries) -> Result<Self, BlueprintError> {
         let (observed, recorded) = (Observed::default(), State::empty(&stack.name));
         let standing = Standing { observed: &observed, recorded: &recorded, update: true, selected: None };
         Self::decide(stack, binaries, &standing)
     }
 
-    /// What can be said of every pool's boot without reading a binary: enough to check the stack, and to find out what
-    /// depends on what.
+    /// Boots with a placeholder for the generator binary, so that no binary is read. They are enough to check the stack
+    /// and to find the dependencies of its resources.
     pub fn without_binaries(stack: &Stack) -> Result<Self, BlueprintError> {
         let script = Script::read(stack)?;
         let mut boots = Self::default();
@@ -89,7 +90,7 @@ impl Boots {
         Ok(boots)
     }
 
-    /// Decides for every pool.
+    /// Decides what each pool boots: what it keeps, or the newest.
     pub fn decide(stack: &Stack, binaries: &Binaries, standing: &Standing<'_>) -> Result<Self, BlueprintError> {
         let script = Script::read(stack)?;
         let uploaded = Uploaded::of(standing.observed);
@@ -113,7 +114,7 @@ impl Boots {
             let source = if is_there { String::new() } else { source(stack, binaries, pool, &sha256)? };
             objects.push((architecture.as_str().to_owned(), Artifact { sha256, source }));
         }
-        // What templates name that this plan does not touch stays, too.
+        // Launch templates outside this plan keep the binaries that they name.
         for (at, sha256) in uploaded.named_by(&unselected(standing)) {
             let architecture = match &at.index {
                 Some(Index::Key(key)) => key.split('-').next().unwrap_or_default().to_owned(),
@@ -121,7 +122,7 @@ impl Boots {
             };
             objects.push((architecture, Artifact { sha256, source: String::new() }));
         }
-        // Those that are there first: they keep their addresses.
+        // Objects that exist come first: they keep their addresses.
         let (there, new): (Vec<_>, Vec<_>) =
             objects.into_iter().partition(|(_, object)| uploaded.holds(&object.sha256));
         for (architecture, object) in there.into_iter().chain(new) {
@@ -130,7 +131,7 @@ impl Boots {
         Ok(boots)
     }
 
-    /// Gives an artifact an address: the one it has, if that is free, else its architecture's, else one of its own.
+    /// Adds an artifact at the first free address: its present one, else the architecture's, else one with its digest.
     fn put(&mut self, standing: Option<Address>, architecture: &str, artifact: Artifact) {
         if self.objects.values().any(|known| known.sha256 == artifact.sha256) {
             return;
@@ -155,20 +156,20 @@ impl Boots {
         self.objects.iter().find(|(_, object)| object.sha256 == *generator).map(|(address, _)| address.clone())
     }
 
-    /// The SHA-256 of every binary that is to be uploaded.
+    /// The SHA-256 of each binary that must be uploaded.
     pub fn uploads(&self) -> impl Iterator<Item = &str> {
         self.objects.values().filter(|object| !object.source.is_empty()).map(|object| object.sha256.as_str())
     }
 
-    /// What was observed, in the words of the stack: every object that is asked for at the address it is asked for at, and
-    /// image sources that were too long for a launch template spelled out.
+    /// Rewrites the observation so that it can be compared with the stack: it moves each wanted object to its wanted
+    /// address, and replaces shortened image sources of launch templates by the full ones.
     pub fn spell_out(&self, stack: &Stack, observed: &mut Observed) {
         let asked: BTreeMap<String, &Address> =
             self.objects.iter().map(|(address, object)| (key(&object.sha256), address)).collect();
         let mut moved = Vec::new();
         for (at, remotes) in observed.remotes.iter_mut().filter(|(at, _)| at.kind.as_str() == S3Object::KIND) {
             let to = |remote: &Remote| asked.get(text(&remote.attributes, "key")).copied();
-            // What is hidden behind a marker comes to light by being uploaded once more.
+            // An object behind a delete marker is uploaded again, which makes it visible.
             remotes.retain(|remote| !(remote.is_spent && to(remote).is_some()));
             moved.extend(remotes.extract_if(.., |remote| to(remote).is_some_and(|to| to != at)));
         }
@@ -198,34 +199,36 @@ impl Boots {
         for Held { pool, has, newest } in &self.held {
             alike.entry((has, newest)).or_default().push(pool);
         }
-        let told = alike.into_iter().map(|((has, newest), pools)| {
+        let parts = alike.into_iter().map(|((has, newest), pools)| {
             let names = pools.iter().map(|pool| format!("`{pool}`")).collect::<Vec<_>>().join(", ");
             let (word, keep) = if pools.len() == 1 { ("pool", "keeps") } else { ("pools", "keep") };
             let one = |(generator, trunnion): &(String, String)| {
                 format!("generator {} with the boot script of Trunnion {trunnion}", short(generator))
             };
-            format!("{word} {names} {keep} {}, and here is {}", one(has), one(newest))
+            format!("{word} {names} {keep} {}; the newest is {}", one(has), one(newest))
         });
-        let message = told.collect::<Vec<_>>().join("; ");
+        let message = parts.collect::<Vec<_>>().join("; ");
         (!message.is_empty()).then(|| Note {
             code: "plan::generator".to_owned(),
             message,
-            help: Some("`--update-generator` takes it, and replaces these hosts one by one".to_owned()),
+            help: Some(
+                "to use the newest, run with `--update-generator`, which replaces these hosts one by one".to_owned(),
+            ),
         })
     }
 }
 
-/// A digest as people compare it.
+/// The first 12 digits of a digest, for messages.
 fn short(sha256: &str) -> &str {
     sha256.get(..12).unwrap_or(sha256)
 }
 
-/// What stands for a binary where there is none.
+/// The placeholder for the digest of a binary that was not read.
 const NO_BINARY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// The version of Trunnion that renders.
+/// The version of this Trunnion.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What is decided for one pool.
+/// Decides for one pool.
 struct OnePool<'a> {
     stack: &'a Stack,
     name: &'a str,
@@ -239,7 +242,7 @@ struct OnePool<'a> {
 type Known = (String, Boot);
 
 impl OnePool<'_> {
-    /// Whether the pool is planned for, be it that only its binary is to be there.
+    /// Whether the plan includes the pool's launch template, or the binary of a pool that has no launch template yet.
     fn is_selected(&self) -> bool {
         let Some(selected) = self.standing.selected else { return true };
         let object = address::object(self.pool.instance_type.architecture.as_str());
@@ -247,7 +250,8 @@ impl OnePool<'_> {
         selected.contains(&address::launch_template(self.name)) || (selected.contains(&object) && is_new())
     }
 
-    /// How the pool's template looks: now, and where somebody edited that away, when it was last applied.
+    /// The attributes of the pool's launch template: as observed, then as last applied, in case somebody edited it
+    /// since.
     fn looks(&self) -> Vec<&Map> {
         let address = address::launch_template(self.name);
         let remotes = self.standing.observed.remotes.get(&address).map(Vec::as_slice).unwrap_or_default();
@@ -274,7 +278,7 @@ impl OnePool<'_> {
         Ok(Boot { trunnion: trunnion.to_owned(), generator: generator.to_owned(), digest })
     }
 
-    /// What the pool keeps; nothing where it takes the newest.
+    /// What the pool keeps; `None` if it takes the newest.
     fn kept(&self, uploaded: &Uploaded) -> Result<Option<Known>, BlueprintError> {
         for look in self.looks() {
             let Some(user_data) = user_data_of(look) else { continue };
@@ -306,7 +310,7 @@ impl OnePool<'_> {
                 return Ok(Some(self.boot(trunnion, generator, user_data)?));
             }
         }
-        // A template of the user's own need not name the binary. Then it is the one that was uploaded for it.
+        // A template of the user may not name the binary. Then it is the one at the architecture's usual address.
         let is_unnamed = || self.script.render(self.name, NO_BINARY).is_ok_and(|rendered| rendered == user_data);
         match uploaded.usual(architecture.as_str()).filter(|generator| fits(generator)) {
             Some(generator) if is_unnamed() => Ok(Some(self.boot(trunnion, generator, user_data)?)),
@@ -314,7 +318,7 @@ impl OnePool<'_> {
         }
     }
 
-    /// What the pool would get instead of what it keeps, where that is something else.
+    /// What the pool keeps and what the newest is, if these differ.
     fn held(&self, user_data: &str, boot: &Boot) -> Option<Held> {
         let newest = self.binaries.newest(self.pool.instance_type.architecture).unwrap_or(&boot.generator);
         let is_newest = self.script.render(self.name, newest).is_ok_and(|rendered| rendered == user_data);
@@ -335,7 +339,7 @@ impl Uploaded {
         for (address, remotes) in observed.remotes.iter().filter(|(address, _)| address.kind.as_str() == S3Object::KIND)
         {
             for remote in remotes.iter().filter(|remote| !remote.is_spent) {
-                // Other content under its key is not the binary.
+                // The key contains the digest: other content under it is not the binary.
                 let sha256 = text(&remote.attributes, "sha256");
                 if text(&remote.attributes, "key") == key(sha256) {
                     found.insert(sha256.to_owned(), address.clone());
@@ -353,13 +357,13 @@ impl Uploaded {
         self.0.get(sha256).cloned()
     }
 
-    /// The one at the architecture's usual address.
+    /// The digest of the object at the architecture's usual address.
     fn usual(&self, architecture: &str) -> Option<&str> {
         let usual = address::object(architecture);
         self.0.iter().find(|(_, address)| **address == usual).map(|(sha256, _)| sha256.as_str())
     }
 
-    /// Those that these templates name.
+    /// The objects that these launch templates name.
     fn named_by(&self, templates: &[&Remote]) -> Vec<(Address, String)> {
         let named: BTreeSet<String> = templates
             .iter()
@@ -374,14 +378,14 @@ impl Uploaded {
     }
 }
 
-/// The templates that no target selects.
+/// The launch templates that no target selects.
 fn unselected<'a>(standing: &Standing<'a>) -> Vec<&'a Remote> {
     let Some(selected) = standing.selected else { return Vec::new() };
     let is_left = |address: &Address| address.kind.as_str() == LaunchTemplate::KIND && !selected.contains(address);
     standing.observed.remotes.iter().filter(|(address, _)| is_left(address)).flat_map(|(_, remotes)| remotes).collect()
 }
 
-/// The file that holds a binary which the bucket does not.
+/// The local file of a binary that the bucket does not hold.
 fn source(stack: &Stack, binaries: &Binaries, pool: &str, sha256: &str) -> Result<String, BlueprintError> {
     let architecture = stack.pools.get(pool).map(|pool| pool.instance_type.architecture);
     let architecture = architecture.ok_or_else(|| BlueprintError::NoPool { pool: pool.to_owned() })?;

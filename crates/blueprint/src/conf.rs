@@ -1,6 +1,6 @@
-//! The conf of the Gatling control plane: its locations, each with the hosts of its pool.
+//! The conf file of the Gatling control plane: its locations, each with the hosts of its pool.
 //!
-//! Every location is of the type `dedicated`, the only one whose hosts may have several interfaces.
+//! Every location has the type `dedicated`. Hosts of other types cannot have several interfaces.
 
 use trunnion_engine::{Reference, Value};
 use trunnion_stack::{ControlPlane, Engine, Location, Stack};
@@ -11,18 +11,18 @@ use crate::{BlueprintError, address, hocon::Hocon};
 pub(crate) const DIRECTORY: &str = "/app/conf";
 /// The conf itself.
 pub(crate) const CONF: &str = "/app/conf/control-plane.conf";
-/// The private key it reaches the hosts with.
+/// The private key with which the control plane logs in to the hosts by SSH.
 pub(crate) const PRIVATE_KEY: &str = "/app/conf/ssh-private-key";
 /// The environment variable with its token.
 pub(crate) const TOKEN: &str = "CONTROL_PLANE_TOKEN";
 /// The port it listens on.
 pub(crate) const PORT: u16 = 8080;
 
-/// Where Gatling unpacks its programs on the hosts. Its default is `/tmp`, which is half of the memory on Amazon Linux
-/// 2023; the boot template makes this one.
+/// The directory where Gatling unpacks its programs on the hosts. The default is `/tmp`, but on Amazon Linux 2023 that
+/// is a file system in memory, limited to half of it. The boot template creates this directory instead.
 pub(crate) const EXECUTABLE_DIR: &str = "/var/lib/gatling";
 
-/// The conf of the stack's control plane, with references to the hosts' primary private addresses.
+/// The conf of the stack's control plane. The hosts' primary private addresses are references, which apply resolves.
 pub fn control_plane_conf(stack: &Stack) -> Result<Value, BlueprintError> {
     let locations = stack.locations.iter().map(|(id, one)| location(stack, id, one)).collect();
     let conf = Hocon::object([(
@@ -67,7 +67,7 @@ fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
         ("hosts", Hocon::List((0..count).map(host).collect())),
         (executable_dir_key(stack), text(EXECUTABLE_DIR)),
     ];
-    // An empty list would say "no options" and not "as Gatling has them".
+    // An empty list would mean "no options"; without the key, Gatling uses its defaults.
     if !location.jvm_options.is_empty() {
         fields.push(("jvm-options", Hocon::texts(&location.jvm_options)));
     }
@@ -78,8 +78,8 @@ fn location(stack: &Stack, id: &str, location: &Location) -> Hocon {
     Hocon::object(fields)
 }
 
-/// The key that says where Gatling unpacks its programs: an older control plane does not know the newer one, and would take
-/// `/tmp`. A version that its image does not tell is taken for a new one.
+/// The conf key for the directory where Gatling unpacks its programs. An older control plane ignores the newer key and
+/// would use `/tmp`. If the image's tag does not give a version, it counts as new.
 fn executable_dir_key(stack: &Stack) -> &'static str {
     match stack.control_plane.version() {
         Some(version) if version < ControlPlane::FIRST_WITH_EXECUTABLE_DIR => "working-directory",
@@ -94,7 +94,7 @@ fn engine(engine: Engine) -> &'static str {
     }
 }
 
-/// A text for people, with `<instance.heavy[0].private_ip>` where something is not known yet.
+/// The text of a value, to read. References that are not resolved yet appear as `<instance.heavy[0].private_ip>`.
 pub fn with_placeholders(value: &Value) -> String {
     let known = value.resolve(&|reference| Some(format!("<{}.{}>", reference.address, reference.attribute).into()));
     known.as_text().unwrap_or_default().to_owned()

@@ -1,4 +1,5 @@
-//! The Gatling control plane: an ECS service of one task on Fargate, which writes its conf and then reads it.
+//! The Gatling control plane: an ECS service with one task on Fargate. A first container of the task writes the conf,
+//! which the main container reads.
 
 use std::collections::BTreeMap;
 
@@ -25,9 +26,9 @@ pub(crate) const KEY_SECRET: &str = "ssh_private_key";
 const WRITER: &str = "conf";
 const MAIN: &str = "control-plane";
 const VOLUME: &str = "conf";
-/// The uid that the control plane runs as.
+/// The user ID that the control plane runs as.
 const OWNER: &str = "1001";
-/// Fargate waits no longer; until then the control plane finishes what it builds or deploys.
+/// The longest stop timeout of Fargate. The control plane uses it to finish its builds and deployments.
 const LONGEST_STOP_SECONDS: i32 = 120;
 
 /// Log group, cluster, task definition and service.
@@ -35,7 +36,7 @@ pub(crate) fn resources(stack: &Stack) -> Result<[Resource; 4], BlueprintError> 
     Ok([log_group(stack)?, cluster(stack)?, task_definition(stack)?, service(stack)?])
 }
 
-/// The secrets, which must be there.
+/// The lookups of the two secrets, which must exist.
 pub(crate) fn lookups(stack: &Stack) -> Result<[Lookup; 2], BlueprintError> {
     let one = |name, secret: &Secret| one_lookup(address::secret(name), &lookup::Secret { arn: secret.arn.clone() });
     Ok([one(TOKEN_SECRET, &stack.control_plane.token)?, one(KEY_SECRET, &stack.control_plane.ssh.private_key)?])
@@ -74,8 +75,8 @@ fn task_definition(stack: &Stack) -> Result<Resource, BlueprintError> {
     Ok(resource(address, &definition)?.after([address::log_group()]))
 }
 
-/// Writes the conf and the private key, which then belong to the control plane's user alone. Its image is anything with a
-/// shell, `chown` and `chmod`.
+/// The container that writes the conf and the private key. Only the control plane's user can read these files. The image
+/// needs a shell, `chown` and `chmod`.
 fn writer(stack: &Stack) -> Result<Container, BlueprintError> {
     let (conf, key) = (conf::CONF, conf::PRIVATE_KEY);
     let script = format!(
@@ -119,7 +120,7 @@ fn main_container(stack: &Stack) -> Container {
     }
 }
 
-/// Where a container gets a secret from: the whole ARN of the secret, and what the stack names of it.
+/// The source of a container's secret: the full ARN, followed by the part of the secret that the stack names.
 fn value_of(lookup: &str, secret: &Secret) -> Value {
     let whole = of(address::secret(lookup), "arn");
     match &secret.part {
@@ -140,12 +141,12 @@ fn log(stack: &Stack, stream_prefix: &str) -> LogConfiguration {
     }
 }
 
-/// Asks `/info` with whatever the image has.
+/// Requests `/info` with a program that the image has.
 ///
-/// Nobody promises what the image has beside its JVM: curl, wget (which busybox of an Alpine base brings) and bash (which
-/// opens TCP connections by itself) are tried in this order, by their presence and not by their failure, so that a sick
-/// control plane is not asked three times. Where none is there, nobody can ask; the answer is then "healthy", because
-/// ECS would otherwise kill a good control plane again and again, and the process's own end still ends the task.
+/// Gatling does not document which programs the image contains. The check uses the first that exists of curl, wget (part
+/// of busybox in Alpine images) and bash (which can open TCP connections). It does not try the next one after a failure,
+/// so an unhealthy control plane gets one request, not three. If none exists, the check reports "healthy": ECS would
+/// otherwise stop a working control plane again and again, and the task still ends when the process ends.
 fn health_check() -> HealthCheck {
     let port = conf::PORT;
     let line = format!(
@@ -159,7 +160,7 @@ fn health_check() -> HealthCheck {
         command: vec!["CMD-SHELL".to_owned(), line],
         interval_seconds: 30,
         timeout_seconds: 10,
-        // Two and a half minutes: a build may keep the CPU for a while.
+        // Two and a half minutes: a build may use the whole CPU for that long.
         retries: 5,
         start_period_seconds: 120,
     }
@@ -178,10 +179,11 @@ fn service(stack: &Stack) -> Result<Resource, BlueprintError> {
             security_groups: vec![of(address::security_group(CONTROL_PLANE), "id")],
             public_ip: stack.control_plane.public_ip,
         },
-        // Two control planes with one token must never run at once: the old one ends before the new one starts.
+        // Two control planes with one token must never run at the same time: the old one stops before the new one
+        // starts.
         deployment: Deployment { minimum_healthy_percent: 0, maximum_percent: 100 },
         tags: tags(stack, &address),
     };
-    // Without its role's policy the task could not be started.
+    // ECS cannot start the task without the policy of its execution role.
     Ok(resource(address, &service)?.after([address::role(EXECUTION), address::log_group()]))
 }

@@ -10,33 +10,33 @@ use crate::binaries::Unusable;
 /// Why a stack cannot become resources.
 #[derive(Debug, thiserror::Error)]
 pub enum BlueprintError {
-    /// Hosts are to boot a generator binary that cannot be had.
-    #[error("the hosts of pool `{pool}` boot a generator binary for {architecture}, and {why}")]
+    /// There is no usable generator binary for a pool.
+    #[error("the hosts of pool `{pool}` need a generator binary for {architecture}, but {why}")]
     NoBinary {
         /// The first pool that needs it.
         pool: String,
-        /// Its architecture.
+        /// The pool's architecture.
         architecture: Architecture,
-        /// Where it was looked for, and what is wrong there.
+        /// The file that was tried, and what is wrong with it.
         why: Unusable,
     },
-    /// Hosts are to boot one generator binary, the bucket does not hold it, and there is only another one or none.
-    #[error("the hosts of pool `{pool}` boot the generator binary {wanted}, which the bucket does not hold, and {}", instead(.found.as_ref(), .why.as_ref()))]
+    /// A pool needs a certain generator binary, but neither the bucket nor this machine has it.
+    #[error("the hosts of pool `{pool}` need the generator binary {wanted}, but the bucket does not hold it and {}", instead(.found.as_ref(), .why.as_ref()))]
     OtherBinary {
         /// The first pool that needs it.
         pool: String,
-        /// The SHA-256 that is needed.
+        /// The SHA-256 of the needed binary, in hexadecimal.
         wanted: String,
-        /// The file that is there, and its SHA-256.
+        /// The file on this machine, and its SHA-256.
         found: Option<(PathBuf, String)>,
-        /// What is wrong where it was looked for, if there is none.
+        /// Why the configured file cannot be used, if that is the reason.
         why: Option<Unusable>,
-        /// Whether the stack names the digest.
+        /// Whether the digest comes from `generator.sha256`.
         is_named: bool,
         /// The pool's architecture.
         architecture: Architecture,
     },
-    /// There is no such pool.
+    /// The stack has no pool of this name.
     #[error("the stack has no pool `{pool}`")]
     NoPool {
         /// The name that was asked for.
@@ -50,12 +50,12 @@ pub enum BlueprintError {
         /// Why.
         source: io::Error,
     },
-    /// The boot template is longer than any is.
+    /// The boot template is too long.
     #[error("the boot template `{path}` has more than {limit} bytes")]
     TemplateTooLong {
         /// The file.
         path: PathBuf,
-        /// How many bytes are taken.
+        /// The limit in bytes.
         limit: u64,
     },
     /// The boot template does not render.
@@ -63,48 +63,48 @@ pub enum BlueprintError {
     Render {
         /// The template's file, or that it is the built-in one.
         template: String,
-        /// The line it is about, where there is one.
+        /// The line of the error, counted from 1, if it is known.
         line: Option<usize>,
-        /// What Tera says.
+        /// The message of Tera.
         message: String,
     },
-    /// The built-in boot template knows no such variable.
-    #[error("the built-in boot template knows no variable `{name}`, only {known}")]
+    /// `generator.variables` has an entry that the built-in boot template does not use.
+    #[error("the built-in boot template has no variable `{name}`, only {known}")]
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The variables it knows.
+        /// The variables that the template uses.
         known: &'static str,
     },
-    /// The rendered user data is nothing that cloud-init knows.
+    /// The rendered user data has no format that cloud-init knows.
     #[error("{template} gives user data that cloud-init ignores: it begins with {first:?}")]
     NoCloudInit {
         /// The template's file, or that it is the built-in one.
         template: String,
-        /// How its first line begins.
+        /// The first 60 characters of the first line.
         first: String,
     },
-    /// The control plane's task definition is longer than ECS takes.
+    /// The control plane's task definition is longer than ECS allows.
     #[error("the control plane's task definition has {size} bytes, {conf} of them its conf, but ECS allows {limit}")]
     TaskDefinitionTooLong {
         /// Its size in bytes.
         size: usize,
-        /// How many of them are the conf.
+        /// The size of the conf in it, in bytes.
         conf: usize,
-        /// How many bytes ECS takes.
+        /// The limit of ECS in bytes.
         limit: usize,
     },
-    /// The rendered user data is longer than AWS takes.
+    /// The rendered user data is longer than AWS allows.
     #[error("the user data of pool `{pool}` has {size} bytes, but AWS allows {limit}")]
     UserDataTooLong {
         /// The pool.
         pool: String,
         /// Its size in bytes.
         size: usize,
-        /// How many bytes AWS takes.
+        /// The limit of AWS in bytes.
         limit: usize,
     },
-    /// Attributes that are no JSON object.
+    /// A resource's attributes cannot be written as a JSON object.
     #[error("the attributes of `{address}` cannot be written")]
     Attributes {
         /// The resource.
@@ -112,10 +112,10 @@ pub enum BlueprintError {
         /// Why.
         source: serde_json::Error,
     },
-    /// A document that cannot be written as JSON.
+    /// A document cannot be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
-    /// The resources do not form a graph.
+    /// The resources do not form a valid graph.
     #[error("the stack's resources do not fit together")]
     Graph(#[from] GraphError),
 }
@@ -125,7 +125,7 @@ impl BlueprintError {
         Self::Attributes { address: Box::new(address.clone()), source }
     }
 
-    /// The key of the stack file that the error is about, such as `generator.template`.
+    /// The key of the stack file that causes the error, such as `generator.template`.
     pub fn path(&self) -> Option<String> {
         match self {
             Self::NoBinary { .. } | Self::OtherBinary { is_named: false, .. } => Some("generator.binary".to_owned()),
@@ -140,29 +140,29 @@ impl BlueprintError {
         }
     }
 
-    /// What to do next, where that is not the message itself.
+    /// What to do next, if the message does not already say it.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::NoBinary { architecture, .. } => Some(how_to_build(*architecture)),
             Self::OtherBinary { is_named: true, .. } => {
-                Some("name the file with that SHA-256 in `generator.binary`, or correct `generator.sha256`")
+                Some("set `generator.binary` to the file with that SHA-256, or correct `generator.sha256`")
             }
             Self::OtherBinary { .. } => Some(
-                "name the file with that SHA-256 in `generator.binary` and apply again, or let `--update-generator` take \
-                 the newest one",
+                "set `generator.binary` to the file with that SHA-256 and run again, or use the newest binary with \
+                 `--update-generator`",
             ),
             Self::UserDataTooLong { .. } => {
-                Some("shorten the template or the variables, or put what is long into an image of your own")
+                Some("shorten the template or the variables, or move long parts into an image of your own")
             }
-            Self::NoCloudInit { .. } => Some(
-                "let the first line of the template begin with `#!/bin/bash`, `#cloud-config` or another mark of cloud-init",
-            ),
+            Self::NoCloudInit { .. } => {
+                Some("begin the template with `#!/bin/bash`, `#cloud-config` or another format that cloud-init knows")
+            }
             Self::TaskDefinitionTooLong { .. } => Some(
-                "the conf names every host and every system property: use fewer and larger hosts or fewer properties, or \
+                "the conf lists every host and every system property: use fewer and larger hosts, use fewer properties, or \
                  split the stack",
             ),
-            Self::UnknownVariable { .. } => Some("remove it, or name a template of your own in `generator.template`"),
-            Self::Render { .. } => Some("the head of the built-in template lists every variable a template is handed"),
+            Self::UnknownVariable { .. } => Some("remove it, or set `generator.template` to a template of your own"),
+            Self::Render { .. } => Some("the comment at the head of the built-in template lists every variable"),
             _ => None,
         }
     }
@@ -176,18 +176,18 @@ fn instead(found: Option<&(PathBuf, String)>, why: Option<&Unusable>) -> String 
     match (found, why) {
         (Some((path, sha256)), _) => format!("`{}` is {sha256}", path.display()),
         (None, Some(why)) => why.to_string(),
-        (None, None) => "there is none on this machine".to_owned(),
+        (None, None) => "this machine does not have it".to_owned(),
     }
 }
 
-/// How to come to a generator binary for an architecture.
+/// The help that says how to build a generator binary for an architecture.
 pub(crate) fn how_to_build(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::X86_64 => {
-            "build one with `cargo xtask generator` and name it: `generator: { binary: dist/trunnion-generator }`"
+            "build one with `cargo xtask generator`, then set `generator: { binary: dist/trunnion-generator }`"
         }
         Architecture::Arm64 => {
-            "build one with `cargo xtask generator --target aarch64-unknown-linux-gnu` and name it: `generator: { binary: \
+            "build one with `cargo xtask generator --target aarch64-unknown-linux-gnu`, then set `generator: { binary: \
              dist/trunnion-generator-arm64 }`"
         }
     }

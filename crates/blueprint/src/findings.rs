@@ -1,4 +1,4 @@
-//! What cannot work, or will not work as meant, seen from what the lookups found. Nothing has been changed by then.
+//! Problems of a stack that show only after the lookups were read, and before anything is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,33 +15,33 @@ use crate::{
     network::{control_plane_placements, pool_placements},
 };
 
-/// Versions of Amazon Corretto that Amazon Linux 2023 keeps (its user guide, "Amazon Corretto").
+/// The versions of Amazon Corretto in Amazon Linux 2023 (its user guide, "Amazon Corretto").
 const CORRETTO: [u8; 4] = [11, 17, 21, 25];
 
-/// Everything found, each list in the order of the stack.
+/// All findings, each list in the order of the stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// What cannot work: a plan with one of these must not be applied.
+    /// What cannot work. A plan with one of these must not be applied.
     pub errors: Vec<Finding>,
-    /// What will probably not work as meant.
+    /// What will probably not work as intended.
     pub warnings: Vec<Finding>,
 }
 
-/// One of them.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Its name, which never changes.
+    /// A stable name, such as `pool_does_not_fit`.
     pub code: &'static str,
     /// One sentence.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// The key of the stack that it is about, such as `pools.heavy.count`.
+    /// The key of the stack that causes it, such as `pools.heavy.count`.
     pub path: String,
 }
 
-/// What the binaries, the observed lookups and the resources say about the stack and the graph it became. A lookup that was
-/// not found says nothing here.
+/// Checks the stack and its graph against the binaries, the lookups and the observed resources. A lookup without a result
+/// gives no finding.
 pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &Observed) -> Findings {
     let mut found = Findings::default();
     for (name, pool) in &stack.pools {
@@ -53,7 +53,7 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     }
     found.errors.extend(no_such_java(stack));
     found.errors.extend(too_many_subnets(stack, observed));
-    room(stack, desired, observed, &mut found.errors);
+    free_addresses(stack, desired, observed, &mut found.errors);
     found.warnings.extend(too_few_elastic_ips(desired, observed));
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found.warnings.extend(secrets_with_keys(stack, observed));
@@ -62,7 +62,7 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     found
 }
 
-/// The region's own answer counts more than the catalog, by which the stack was checked.
+/// The stack was checked against the catalog before. AWS's own answer for the region takes precedence.
 fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
     let type_name = pool.instance_type.name;
     let facts = observed.lookups.get(&address::instance_type(type_name))?;
@@ -80,7 +80,7 @@ fn type_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Findin
     })
 }
 
-/// EC2 makes no root volume that is smaller than the image's snapshot.
+/// EC2 does not create a root volume that is smaller than the image's snapshot.
 fn volume_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
     let image = observed.lookups.get(&address::image(name))?;
     let least = number(image, "root_size_gib")?;
@@ -99,22 +99,23 @@ fn volume_too_small(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
     })
 }
 
-/// A zone and an id may be the same subnet, so that only the lookups tell how many there are.
+/// Only the lookups show how many subnets there are: a zone and a subnet ID may stand for the same one.
 fn too_many_subnets(stack: &Stack, observed: &Observed) -> Option<Finding> {
     let placements = control_plane_placements(stack);
     let ids: BTreeSet<&str> = placements.iter().filter_map(|placement| subnet_id(placement, observed)).collect();
     (ids.len() > SERVICE_SUBNETS).then(|| Finding {
         code: "too_many_subnets",
         message: format!(
-            "the control plane runs in the pools' subnets, which are {}, but an ECS service allows {SERVICE_SUBNETS} at most",
+            "the control plane uses the {} subnets of the pools, but an ECS service allows at most {SERVICE_SUBNETS}",
             ids.len()
         ),
-        help: Some(format!("name at most {SERVICE_SUBNETS} zones for it in `control_plane.zones`")),
+        help: Some(format!("set `control_plane.zones` to at most {SERVICE_SUBNETS} zones")),
         path: "control_plane.zones".to_owned(),
     })
 }
 
-/// What looks like a secret and goes in clear into the task definition, the hosts' user data, tags, state and plans.
+/// Values that look like secrets. They appear in plain text in the task definition, the hosts' user data, tags, state
+/// and plans.
 pub fn secrets_in_clear(stack: &Stack) -> Vec<Finding> {
     let mut places: Vec<(String, &str)> = Vec::new();
     places.extend(stack.tags.iter().map(|(key, value)| (format!("tags.{key}"), value.as_str())));
@@ -132,11 +133,11 @@ pub fn secrets_in_clear(stack: &Stack) -> Vec<Finding> {
         may_be_secret(name, value).then(|| Finding {
             code: "secret_in_clear",
             message: format!(
-                "`{path}` may hold a secret, which everybody sees who may read the task definition, the hosts, the tags or the \
-                 state"
+                "`{path}` may contain a secret; anyone who can read the task definition, the hosts, the tags or the state can \
+                 see it"
             ),
             help: Some(
-                "let simulations fetch it from Secrets Manager, and replace it: it has been in a file".to_owned(),
+                "let simulations fetch it from Secrets Manager, and replace the secret: it was in a file".to_owned(),
             ),
             path,
         })
@@ -144,35 +145,36 @@ pub fn secrets_in_clear(stack: &Stack) -> Vec<Finding> {
     places.into_iter().filter_map(finding).collect()
 }
 
-/// The built-in template only makes sure that GraalVM is there, so the boot would fail.
+/// The built-in template checks for GraalVM and does not install it, so the boot would fail.
 fn no_graalvm(stack: &Stack, name: &str, pool: &Pool) -> Option<Finding> {
     (is_all_built_in(stack, pool) && runs_javascript(stack, name)).then(|| Finding {
         code: "no_graalvm",
         message: format!(
-            "a location of pool `{name}` runs JavaScript, which needs GraalVM, and Amazon Linux 2023 has none to install"
+            "a location of pool `{name}` runs JavaScript, which needs GraalVM, but Amazon Linux 2023 has no package of it"
         ),
-        help: Some(format!("name an image with GraalVM in `pools.{name}.image`, or a template that fetches it")),
+        help: Some(format!("set `pools.{name}.image` to an image with GraalVM, or use a template that installs it")),
         path: format!("pools.{name}.image"),
     })
 }
 
-/// The built-in template installs the Java that the stack asks for, and Amazon Linux 2023 has only some of them.
+/// The built-in template installs the Java version of the stack, and Amazon Linux 2023 has packages of only some
+/// versions.
 fn no_such_java(stack: &Stack) -> Option<Finding> {
     let java = stack.generator.java;
     let installs = |(name, pool): &(&String, &Pool)| is_all_built_in(stack, pool) && !runs_javascript(stack, name);
     let (name, _) = stack.pools.iter().find(installs).filter(|_| !CORRETTO.contains(&java))?;
     Some(Finding {
         code: "no_such_java",
-        message: format!("Amazon Linux 2023 has no Java {java} to install for the hosts of pool `{name}`"),
+        message: format!("the hosts of pool `{name}` need Java {java}, but Amazon Linux 2023 has no package of it"),
         help: Some(format!(
-            "use Java 11, 17, 21 or 25, or name an image with Java {java} in `pools.{name}.image`, or a template that \
-             fetches it"
+            "use Java 11, 17, 21 or 25, set `pools.{name}.image` to an image with Java {java}, or use a template that \
+             installs it"
         )),
         path: "generator.java".to_owned(),
     })
 }
 
-/// Whether nobody but the built-in template puts anything onto the hosts.
+/// Whether image and template are both the built-in ones, so that only the built-in template installs software.
 fn is_all_built_in(stack: &Stack, pool: &Pool) -> bool {
     pool.image == Image::AmazonLinux2023 && stack.generator.template.is_none()
 }
@@ -183,7 +185,7 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
     let why = match text(subnet, "default_route")? {
         "none" => format!("{id} has no default route"),
         "internet_gateway" if pool.interfaces > 1 && !pool.public_ip => format!(
-            "the default route of {id} is an internet gateway, and AWS gives no public address to hosts with several \
+            "the default route of {id} is an internet gateway, but AWS gives no public address to hosts with several \
              interfaces"
         ),
         _ => return None,
@@ -194,12 +196,12 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
             "the hosts of pool `{name}` cannot reach the internet (api.gatling.io, package repositories, S3), so their \
              boot fails: {why}"
         ),
-        help: Some("place the pool in a subnet whose default route is a NAT gateway or the like".to_owned()),
+        help: Some("place the pool in a subnet whose default route is a NAT gateway or similar".to_owned()),
         path: format!("pools.{name}.{}", placement_key(&pool.placement)),
     })
 }
 
-/// Load of a pool with Elastic IPs that does not leave by them: only the primary address of each host is public.
+/// Warns if load of a pool with Elastic IPs does not use them: only the primary address of each host is public.
 fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
     let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.public_ip)?;
     let id = text(subnet, "id")?;
@@ -207,18 +209,18 @@ fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Op
     let (message, help) = match (text(subnet, "default_route")?, pool.tracking) {
         ("internet_gateway", Tracking::Untracked) if stack.generator.spread != Spread::Off => (
             format!(
-                "the hosts of pool `{name}` are untracked, so they spread their connections over {sources} addresses of their \
-                 other interfaces, of which none is public: what is left for the internet is what is not spread, from the \
-                 primary address"
+                "the hosts of pool `{name}` are untracked, so they spread connections over {sources} addresses of their other \
+                 interfaces, and none of these is public: only connections that are not spread reach the internet, from \
+                 the primary address"
             ),
-            "set `generator.spread` to `off`, or name the targets in `generator.spread_except`",
+            "set `generator.spread` to `off`, or add the targets to `generator.spread_except`",
         ),
         ("internet_gateway", Tracking::Tracked) if sources > 1 => (
             format!(
-                "the hosts of pool `{name}` spread their connections over {sources} addresses, of which only the primary one is \
-                 public: connections from the others do not reach the internet through {id}"
+                "the hosts of pool `{name}` spread connections over {sources} addresses, but only the primary one is public: \
+                 connections from the others do not reach the internet through {id}"
             ),
-            "set `generator.spread` to `off`, or name the targets in `generator.spread_except`",
+            "set `generator.spread` to `off`, or add the targets to `generator.spread_except`",
         ),
         ("none" | "internet_gateway", _) => return None,
         _ => (
@@ -232,7 +234,8 @@ fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Op
     Some(Finding { code: "not_public", message, help: Some(help.to_owned()), path: format!("pools.{name}.public_ip") })
 }
 
-/// An account has a quota of Elastic IPs for each region, whoever they belong to. AWS may have raised it a moment ago.
+/// AWS limits the Elastic IPs of an account in each region, other stacks' included. This is a warning because AWS may
+/// have raised the quota since.
 fn too_few_elastic_ips(desired: &Graph, observed: &Observed) -> Option<Finding> {
     let quota = observed.lookups.get(&address::elastic_ip_quota())?;
     let (most, used) = (number(quota, "most")?, number(quota, "used")?);
@@ -242,17 +245,17 @@ fn too_few_elastic_ips(desired: &Graph, observed: &Observed) -> Option<Finding> 
     (new > 0 && needed > most).then(|| Finding {
         code: "too_few_elastic_ips",
         message: format!(
-            "{new} more Elastic IPs are needed, but the region has {used}, and the account may have {most} there"
+            "the stack needs {new} more Elastic IPs, but the account already has {used} in this region and its quota is {most}"
         ),
         help: Some(
-            "have the quota `EC2-VPC Elastic IPs` (L-0263D0A3) raised in Service Quotas, or release some that nobody needs"
+            "request a higher quota `EC2-VPC Elastic IPs` (L-0263D0A3) in Service Quotas, or release unused addresses"
                 .to_owned(),
         ),
         path: "pools".to_owned(),
     })
 }
 
-/// Says that addresses are associated late: AWS does not take it before a host runs.
+/// A note that Elastic IPs are associated late: AWS does not allow it before the host runs.
 pub fn associated_later(plan: &Plan) -> Option<Note> {
     let is_moved = |change: &&Change| {
         change.address.kind.as_str() == ElasticIp::KIND
@@ -265,8 +268,8 @@ pub fn associated_later(plan: &Plan) -> Option<Note> {
     (count > 0).then(|| Note {
         code: "blueprint::associated_later".to_owned(),
         message: format!(
-            "{count} {address} {is} associated once the host runs: with `--no-wait`, the next apply does that, and the host's \
-             boot waits for it"
+            "{count} {address} {is} associated when the host runs; with `--no-wait`, the next apply does it, and the host's \
+             boot waits until then"
         ),
         help: None,
     })
@@ -282,23 +285,23 @@ fn placement_key(placement: &Placement) -> &'static str {
 fn control_plane_unreachable(stack: &Stack, observed: &Observed) -> Vec<Finding> {
     let public_ip = stack.control_plane.public_ip;
     let mut findings = Vec::new();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for placement in control_plane_placements(stack) {
         let Some(subnet) = observed.lookups.get(&address::subnet(&placement)) else { continue };
         let (Some(id), Some(route)) = (text(subnet, "id"), text(subnet, "default_route")) else { continue };
-        // A pool's zone and another's subnet may be the same one.
-        if !told.insert(id) {
+        // A zone and a subnet ID may stand for the same subnet.
+        if !reported.insert(id) {
             continue;
         }
         let (why, help, path) = match route {
             "none" => (
                 format!("{id} has no default route"),
-                "choose zones whose subnets have one, to an internet gateway or a NAT gateway",
+                "choose zones whose subnets have a default route to an internet gateway or a NAT gateway",
                 "control_plane.zones",
             ),
             "internet_gateway" if !public_ip => (
-                format!("the default route of {id} is an internet gateway, and its task has no public address"),
-                "set `control_plane.public_ip` to true, or choose zones whose subnets are behind a NAT gateway",
+                format!("the default route of {id} is an internet gateway, but its task has no public address"),
+                "set `control_plane.public_ip` to true, or choose zones whose subnets route to a NAT gateway",
                 "control_plane.public_ip",
             ),
             _ => continue,
@@ -313,7 +316,7 @@ fn control_plane_unreachable(stack: &Stack, observed: &Observed) -> Vec<Finding>
     findings
 }
 
-/// The execution role may read the secrets, but not use a key of somebody's own that encrypts them.
+/// The execution role can read the secrets, but it cannot use a customer managed KMS key that encrypts them.
 fn secrets_with_keys(stack: &Stack, observed: &Observed) -> Vec<Finding> {
     let secrets = [("token", "control_plane.token"), ("ssh_private_key", "control_plane.ssh.private_key")];
     let finding = |(name, path): (&str, &str)| {
@@ -322,16 +325,20 @@ fn secrets_with_keys(stack: &Stack, observed: &Observed) -> Vec<Finding> {
         Some(Finding {
             code: "secret_with_own_key",
             message: format!(
-                "the secret `{arn}` is encrypted with the key `{key}`, which the execution role may not use"
+                "the secret `{arn}` is encrypted with the key `{key}`, but the execution role cannot use that key"
             ),
-            help: Some(format!("allow `{}` kms:Decrypt in the key's policy", address::name(stack, EXECUTION))),
+            help: Some(format!(
+                "allow kms:Decrypt for the role `{}` in the key's policy",
+                address::name(stack, EXECUTION)
+            )),
             path: path.to_owned(),
         })
     };
     secrets.into_iter().filter_map(finding).collect()
 }
 
-/// Amazon Linux 2023 has glibc 2.34, and a newer one is what most machines have that binaries are built on.
+/// Amazon Linux 2023 has glibc 2.34. Most build machines have a newer one, and a binary linked against it does not
+/// start.
 fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries, desired: &Graph) -> Vec<Finding> {
     let objects = || desired.resources().values().filter(|resource| resource.kind().as_str() == S3Object::KIND);
     let finding = |(architecture, binary): (Architecture, &Binary)| {
@@ -342,20 +349,20 @@ fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries, desired: &Gra
         Some(Finding {
             code: "dynamic_generator",
             message: format!(
-                "the generator binary `{}` is linked dynamically: on Amazon Linux 2023 it may not start, because that has \
-                 an older C library",
+                "the generator binary `{}` is linked dynamically: it may not start on Amazon Linux 2023, which has an older C \
+                 library",
                 binary.path.display()
             ),
-            help: Some("build one that is linked statically with `cargo xtask generator`".to_owned()),
+            help: Some("build a statically linked one with `cargo xtask generator`".to_owned()),
             path: "generator.binary".to_owned(),
         })
     };
     binaries.known().filter_map(finding).collect()
 }
 
-/// Addresses that are still to be taken must be free: hosts that stand already hold theirs.
-fn room(stack: &Stack, desired: &Graph, observed: &Observed, errors: &mut Vec<Finding>) {
-    // By the subnet's id: a zone and an id may mean the same one.
+/// Checks that the subnets have enough free addresses. Existing hosts already hold theirs.
+fn free_addresses(stack: &Stack, desired: &Graph, observed: &Observed, errors: &mut Vec<Finding>) {
+    // By the subnet's ID: a zone and an ID may stand for the same subnet.
     let mut free: BTreeMap<&str, i64> = BTreeMap::new();
     for placement in pool_placements(stack).into_iter().chain(control_plane_placements(stack)) {
         let Some(subnet) = observed.lookups.get(&address::subnet(&placement)) else { continue };
@@ -370,39 +377,39 @@ fn room(stack: &Stack, desired: &Graph, observed: &Observed, errors: &mut Vec<Fi
         let wanted: i64 = hosts.iter().map(|host| wanted(host, desired)).sum();
         let held: i64 = hosts.iter().map(|host| held(host, observed)).sum();
         if wanted - held > *left {
-            errors.push(pool_does_not_fit(name, pool, id, Room { wanted, held, left: *left }));
+            errors.push(pool_does_not_fit(name, pool, id, AddressCount { wanted, held, left: *left }));
         }
         *left = (*left - (wanted - held)).max(0);
     }
-    let stands = observed.remotes.get(&address::service()).is_some_and(|remotes| !remotes.is_empty());
+    let exists = observed.remotes.get(&address::service()).is_some_and(|remotes| !remotes.is_empty());
     let placements = control_plane_placements(stack);
     let ids: BTreeSet<&str> = placements.iter().filter_map(|placement| subnet_id(placement, observed)).collect();
     let in_words = ids.iter().copied().collect::<Vec<_>>().join(", ");
-    if !stands && !ids.is_empty() && ids.iter().all(|id| free.get(id).is_none_or(|left| *left < 1)) {
+    if !exists && !ids.is_empty() && ids.iter().all(|id| free.get(id).is_none_or(|left| *left < 1)) {
         errors.push(Finding {
             code: "control_plane_does_not_fit",
-            message: format!("the control plane's task needs an address, and none is left free in {in_words}"),
-            help: Some("name zones with room in `control_plane.zones`".to_owned()),
+            message: format!("the control plane's task needs an address, but none is free in {in_words}"),
+            help: Some("set `control_plane.zones` to zones with free addresses".to_owned()),
             path: "control_plane.zones".to_owned(),
         });
     }
 }
 
-/// Addresses of a pool and of its subnet.
-struct Room {
+/// How many addresses a pool needs, how many its hosts already hold, and how many its subnet has left.
+struct AddressCount {
     wanted: i64,
     held: i64,
     left: i64,
 }
 
-fn pool_does_not_fit(name: &str, pool: &Pool, id: &str, Room { wanted, held, left }: Room) -> Finding {
+fn pool_does_not_fit(name: &str, pool: &Pool, id: &str, AddressCount { wanted, held, left }: AddressCount) -> Finding {
     let Pool { count, interfaces, addresses, .. } = pool;
     let has = if held > 0 { format!(" and has {held}") } else { String::new() };
     let each = i64::from(*interfaces) * i64::from(*addresses);
     Finding {
         code: "pool_does_not_fit",
         message: format!(
-            "pool `{name}` takes {wanted} private addresses ({count} × {interfaces} interfaces × {addresses}){has}, but \
+            "pool `{name}` needs {wanted} private addresses ({count} × {interfaces} interfaces × {addresses}){has}, but \
              {id} has {left} free"
         ),
         help: Some(match (left + held) / each.max(1) {
@@ -413,15 +420,15 @@ fn pool_does_not_fit(name: &str, pool: &Pool, id: &str, Room { wanted, held, lef
     }
 }
 
-/// How many addresses a host is to have.
+/// How many addresses the stack asks for on a host.
 fn wanted(address: &Address, desired: &Graph) -> i64 {
     desired.resources().get(address).and_then(|host| all_addresses(&host.attributes)).unwrap_or(0)
 }
 
 /// How many addresses a host holds already.
 fn held(address: &Address, observed: &Observed) -> i64 {
-    let standing = observed.remotes.get(address).and_then(|remotes| remotes.first());
-    standing.and_then(|host| all_addresses(&host.attributes)).unwrap_or(0)
+    let existing = observed.remotes.get(address).and_then(|remotes| remotes.first());
+    existing.and_then(|host| all_addresses(&host.attributes)).unwrap_or(0)
 }
 
 fn all_addresses(host: &Map) -> Option<i64> {
@@ -440,14 +447,14 @@ fn number(attributes: &Map, name: &str) -> Option<i64> {
     attributes.get(name)?.as_number()
 }
 
-/// What is wrong with the generator binaries that are at hand. A plan refuses them only where it boots hosts with them.
+/// Notes on the configured generator binaries that cannot be used. A plan refuses such a binary only if hosts boot it.
 pub fn doubts(stack: &Stack) -> Vec<Note> {
     let doubt = |(architecture, why): (Architecture, Unusable)| {
-        // Whose digest is named may lie in the bucket.
+        // If the stack sets the digest, the bucket may already hold the binary.
         let is_named = stack.generator.sha256.contains_key(&architecture);
         (!is_named).then(|| Note {
             code: "blueprint::generator".to_owned(),
-            message: format!("a pool that is new or changed boots a generator binary for {architecture}, and {why}"),
+            message: format!("new and changed pools need a generator binary for {architecture}, but {why}"),
             help: Some(how_to_build(architecture).to_owned()),
         })
     };

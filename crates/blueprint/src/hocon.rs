@@ -1,7 +1,7 @@
-//! A writer of HOCON, the language of `control-plane.conf`. Text always goes through here and never by pasting.
+//! Writes HOCON, the format of `control-plane.conf`. All text goes through this module; none is concatenated elsewhere.
 //!
-//! Strings and keys are written as JSON strings, which HOCON reads as they are: nothing in them can end the string
-//! early, and `${…}` inside quotes stays text. Only [`Hocon::Substitution`] is written without quotes.
+//! Strings and keys are written as JSON strings, which are valid HOCON: no character in them can end the string early,
+//! and `${…}` inside quotes stays text. Only [`Hocon::Substitution`] is written without quotes.
 
 use trunnion_engine::{Reference, Value};
 
@@ -10,11 +10,11 @@ use trunnion_engine::{Reference, Value};
 pub(crate) enum Hocon {
     /// A string.
     Text(String),
-    /// A string that only AWS can tell, of letters that need no escape, such as an address.
+    /// A string that is known only after AWS created the resource, such as an address. Its characters need no escape.
     Unknown(Reference),
     /// A whole number.
     Number(u32),
-    /// `${?NAME}`: the environment variable where it is set.
+    /// `${?NAME}`: the environment variable, if it is set.
     Substitution(&'static str),
     /// Values in order.
     List(Vec<Hocon>),
@@ -33,7 +33,7 @@ impl Hocon {
         Self::List(texts.iter().cloned().map(Self::Text).collect())
     }
 
-    /// The document whose root is this object: a text with references where something is not known yet.
+    /// The document with this object as its root: text, with references for what is not known yet.
     pub(crate) fn document(&self) -> serde_json::Result<Value> {
         let mut writer = Writer { parts: Vec::new(), text: String::new() };
         match self {
@@ -103,7 +103,7 @@ impl Writer {
     }
 }
 
-/// Whether a key means the same without quotes: a dot would make a path of it, `include` a statement.
+/// Whether a key needs no quotes. A dot would turn it into a path, and `include` into a statement.
 fn is_plain(key: &str) -> bool {
     let mut letters = key.chars();
     letters.next().is_some_and(|first| first.is_ascii_alphabetic())

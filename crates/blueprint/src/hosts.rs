@@ -53,12 +53,12 @@ pub(crate) fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
     Ok(lookups)
 }
 
-/// What a pool's image is asked for by.
+/// The SSM parameter or the ID of a pool's image.
 pub(crate) fn image_source_of(pool: &Pool) -> String {
     image_source(&pool.image, pool.instance_type)
 }
 
-/// What an image is asked for by: an SSM parameter or an id.
+/// The SSM parameter or the ID of an image.
 fn image_source(image: &Image, instance_type: &InstanceType) -> String {
     match image {
         Image::AmazonLinux2023 => {
@@ -70,7 +70,7 @@ fn image_source(image: &Image, instance_type: &InstanceType) -> String {
 
 fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, boots: &Boots) -> Result<Resource, BlueprintError> {
     let address = address::launch_template(pool_name);
-    // A pool that is not planned for has none.
+    // A pool outside the plan has no boot.
     let (user_data, boot) = boots.of(pool_name).cloned().map(|of| (of.user_data, of.boot)).unwrap_or_default();
     let shown = name(stack, pool_name);
     let data = LaunchTemplateData {
@@ -85,27 +85,29 @@ fn launch_template(stack: &Stack, pool_name: &str, pool: &Pool, boots: &Boots) -
             encrypted: true,
             delete_on_termination: true,
         },
-        // One hop: nothing that only runs on the host gets hold of its credentials.
+        // One hop: containers on the host cannot get its credentials.
         metadata: Metadata { tokens: "required".to_owned(), hop_limit: 1 },
         market: match pool.market {
             trunnion_stack::Market::OnDemand => Market::OnDemand,
             trunnion_stack::Market::Spot => Market::Spot,
         },
         interfaces: interfaces(pool),
-        // Only what never changes: a user's tag that changes must not replace hosts, so those come with each instance.
+        // Only tags that never change: a change of the user's tags must not replace hosts. Each instance gets those
+        // itself.
         tags: [(STACK_TAG.to_owned(), stack.name.clone()), ("Name".to_owned(), shown.clone())].into(),
         other: Vec::new(),
         user_data,
     };
     let tags = tags_with_name(stack, &address, &shown);
-    // Neither stacks nor pools have dots: `a` with the pool `b-c` and `a-b` with the pool `c` have two templates.
+    // Names of stacks and pools contain no dots. So the stack `a` with the pool `b-c` and the stack `a-b` with the pool
+    // `c` have different template names.
     let name = format!("{}.{pool_name}", stack.name);
     let template = LaunchTemplate { name, data, boot, default_version: LATEST.to_owned(), tags };
     Ok(resource(address, &template)?.after(boots.object_of(pool_name)))
 }
 
-/// A pool's interfaces, spread evenly over the network cards. Device numbers count from 0 on each card: EC2 ends a host
-/// whose device number reaches the number of interfaces that its card takes, so a full card has no number to spare.
+/// A pool's interfaces, spread evenly over the network cards. Device numbers count from 0 on each card: EC2 terminates
+/// a host with a device number that is not lower than the number of interfaces that its card allows.
 fn interfaces(pool: &Pool) -> Vec<Interface> {
     let subnet = of(address::subnet(&pool.placement), "id");
     let mut found = Vec::new();
@@ -128,14 +130,14 @@ fn interfaces(pool: &Pool) -> Vec<Interface> {
     found
 }
 
-/// How many of `count` interfaces each card takes: one after the other in turn, as long as a card has room.
+/// How many of `count` interfaces each card gets: one per card in turn, up to each card's maximum.
 fn spread(count: u32, cards: &[u32]) -> Vec<u32> {
     let mut taken = vec![0; cards.len()];
     let mut left = count;
     while left > 0 {
         let before = left;
-        for (taken, room) in taken.iter_mut().zip(cards) {
-            if left > 0 && *taken < *room {
+        for (taken, most) in taken.iter_mut().zip(cards) {
+            if left > 0 && *taken < *most {
                 *taken += 1;
                 left -= 1;
             }
@@ -159,11 +161,11 @@ fn instance(stack: &Stack, pool_name: &str, pool: &Pool, number: u32) -> Result<
         state: STATE_RUNNING.to_owned(),
         tags: tags_with_name(stack, &address, &format!("{}-{number}", name(stack, pool_name))),
     };
-    // The role and its policy must be there before the host asks for its binary.
+    // The role and its policy must exist before the host downloads its binary.
     Ok(resource(address, &instance)?.after([address::role(GENERATOR), address::instance_profile()]))
 }
 
-/// A host's public address. It has the host's number, so that the host's successor takes it over.
+/// A host's public address. It has the host's number, so that a replacement of the host gets the same address.
 fn elastic_ip(stack: &Stack, pool_name: &str, number: u32) -> Result<Resource, BlueprintError> {
     let host = address::instance(pool_name, number);
     let address = address::elastic_ip(pool_name, number);
@@ -180,7 +182,7 @@ mod tests {
     use super::spread;
 
     #[test]
-    fn interfaces_are_spread_evenly_as_long_as_there_is_room() {
+    fn interfaces_are_spread_evenly_up_to_the_maximum_of_each_card() {
         assert_eq!(spread(8, &[8, 8]), [4, 4]);
         assert_eq!(spread(9, &[8, 8]), [5, 4]);
         assert_eq!(spread(16, &[8, 8]), [8, 8]);

@@ -1,12 +1,12 @@
-//! What a stack itself contributes to the boot of a pool's hosts, as one digest. Hosts keep the boot they have while it stays
-//! the same.
+//! One digest of all that a stack itself contributes to the boot of a pool's hosts. While the digest stays the same, hosts
+//! keep their boot.
 //!
-//! What Trunnion contributes is not in it: the built-in template, the format of the config, what it promises of an instance
-//! type, and which generator binary it finds. Nor is the digest that the stack may name for that one: it is compared with
-//! what runs.
+//! What Trunnion contributes is not part of it: the built-in template, the config format, the capacity figures of instance
+//! types, and the generator binary. `generator.sha256` is not part of it either: it is compared with the binary that the
+//! hosts boot.
 //!
-//! The digest stands in launch templates. Another order or name of the fields would be another digest for every stack, so
-//! whatever is added must be left out of the text as long as it has its default.
+//! Launch templates contain the digest. Reordering or renaming fields would change the digest of every stack. A new field
+//! must therefore be omitted from the serialised text while it has its default value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,10 +72,10 @@ pub(crate) fn digest(stack: &Stack, pool_name: &str, script: &Script<'_>) -> Res
     Ok(Value::from_serialize(&inputs)?.digest())
 }
 
-/// How many hexadecimal digits a launch template keeps: 128 bits, for a description takes 255 characters.
+/// How many hexadecimal digits a launch template stores: 128 bits, because a description is limited to 255 characters.
 const KEPT: usize = 32;
 
-/// What says that this user data was made of these inputs.
+/// A digest that proves that this user data was rendered from these inputs.
 pub(crate) fn seal(inputs: &str, user_data: &str) -> String {
     let mut digest = hex(&Sha256::digest(format!("{inputs}\n{user_data}")));
     digest.truncate(KEPT);

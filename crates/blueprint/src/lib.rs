@@ -1,12 +1,13 @@
-//! From a [`Stack`] to the resources it becomes, as ARCHITECTURE.md says: a [`Graph`] of desired resources and lookups.
+//! Turns a [`Stack`] into a [`Graph`] of desired resources and lookups, as described in ARCHITECTURE.md.
 //!
-//! [`blueprint`] makes the whole graph where nothing stands yet; where something does, [`Boots`] says first what hosts keep
-//! booting, and [`blueprint_with`] makes the graph. [`outline`] is enough to look at the cloud by. [`boot`] the user data of one pool, [`control_plane_conf`] the conf of the
-//! Gatling control plane, [`policies`] every IAM and bucket policy, and [`findings`] says what cannot work once the
-//! lookups have been read. All of it is pure: the same stack and binaries give the same bytes. The only files that are
-//! read are the generator binaries ([`Binaries::of`]) and a boot template of the user's own.
+//! [`blueprint`] makes the whole graph of a stack without any resource yet. For an existing stack, [`Boots`] decides what hosts
+//! keep booting, and [`blueprint_with`] makes the graph. [`outline`] makes a graph that is enough to observe the cloud.
+//! [`boot`] returns the user data of one pool, [`control_plane_conf`] the conf of the Gatling control plane, and [`policies`]
+//! every IAM and bucket policy. [`findings`] lists problems that show after the lookups were read. All functions are pure: the
+//! same stack and binaries give the same bytes. The only files that are read are the generator binaries ([`Binaries::of`]) and
+//! the user's boot template.
 //!
-//! What only AWS can tell is a reference until apply, and is shown as one:
+//! A value that only AWS can provide, such as an address, is a reference until apply resolves it, and is shown as one:
 //!
 //! ```
 //! use trunnion_blueprint::with_placeholders;
@@ -49,12 +50,12 @@ pub use crate::{
     network::complete,
 };
 
-/// Everything the stack asks for where nothing of it stands.
+/// The graph of a stack without any resource yet.
 pub fn blueprint(stack: &Stack, binaries: &Binaries) -> Result<Graph, BlueprintError> {
     blueprint_with(stack, &Boots::newest(stack, binaries)?)
 }
 
-/// Everything the stack asks for, with hosts that boot this.
+/// The graph of a stack with these boots.
 pub fn blueprint_with(stack: &Stack, boots: &Boots) -> Result<Graph, BlueprintError> {
     let mut resources = artifacts::resources(stack, boots)?;
     resources.extend(network::security_groups(stack)?);
@@ -64,8 +65,8 @@ pub fn blueprint_with(stack: &Stack, boots: &Boots) -> Result<Graph, BlueprintEr
     Ok(Graph::new(&stack.name, resources, lookups(stack)?)?)
 }
 
-/// What the stack asks for as far as it is known before the cloud was read: without what hosts boot. Names, lookups and what
-/// depends on what are those of [`blueprint_with`]; unless `is_whole`, one host stands for all of its pool.
+/// The graph as far as it is known before the cloud was observed: without what hosts boot. Names, lookups and dependencies
+/// are those of [`blueprint_with`]. Unless `is_whole`, each pool has one host at most.
 pub fn outline(stack: &Stack, is_whole: bool) -> Result<Graph, BlueprintError> {
     let mut outlined = stack.clone();
     if !is_whole {
@@ -74,7 +75,7 @@ pub fn outline(stack: &Stack, is_whole: bool) -> Result<Graph, BlueprintError> {
     blueprint_with(&outlined, &Boots::without_binaries(stack)?)
 }
 
-/// What is wrong with a stack that only shows once everything is rendered. No binary is read for it.
+/// Checks what shows only when everything is rendered, such as a too long boot script. It reads no binary.
 pub fn check(stack: &Stack) -> Result<(), BlueprintError> {
     blueprint_with(stack, &Boots::without_binaries(stack)?).map(|_| ())
 }
@@ -86,8 +87,8 @@ fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
     Ok(lookups)
 }
 
-/// Every policy of the stack as JSON to read: `iam_role.generator.policy`, `iam_role.generator.trust_policy`,
-/// `s3_bucket.artifacts.policy`.
+/// Every policy of the stack as indented JSON, by names such as `iam_role.generator.policy`,
+/// `iam_role.generator.trust_policy` and `s3_bucket.artifacts.policy`.
 pub fn policies(stack: &Stack) -> Result<BTreeMap<String, String>, BlueprintError> {
     let mut found = BTreeMap::new();
     for (name, policy) in roles::policies(stack).into_iter().chain(artifacts::policies(stack)) {

@@ -1,4 +1,4 @@
-//! Where hosts and control plane stand, and who may reach whom.
+//! The subnets of hosts and control plane, and the security groups.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,12 @@ const HTTPS: i32 = 443;
 const ANYWHERE: &str = "0.0.0.0/0";
 const ANYWHERE_IPV6: &str = "::/0";
 
-/// Where the pools' hosts stand, each place once.
+/// The zones and subnets of the pools, each once.
 pub(crate) fn pool_placements(stack: &Stack) -> Vec<Placement> {
     distinct(stack.pools.values().map(|pool| pool.placement.clone()))
 }
 
-/// Where the control plane may stand.
+/// The zones and subnets in which the control plane may run.
 pub(crate) fn control_plane_placements(stack: &Stack) -> Vec<Placement> {
     if stack.control_plane.zones.is_empty() {
         return pool_placements(stack);
@@ -39,7 +39,7 @@ fn distinct(placements: impl Iterator<Item = Placement>) -> Vec<Placement> {
 /// The VPC and every subnet.
 pub(crate) fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
     let vpc = match &stack.network.vpc {
-        // A query is a map, so the variant without content is spelled with none.
+        // A query is a map, so the variant without content becomes a key with the value null.
         Vpc::Default => Lookup { address: address::vpc(), query: Map::from([("default".to_owned(), Value::Null)]) },
         Vpc::Id(id) => one_lookup(address::vpc(), &lookup::Vpc::Id(id.clone()))?,
         Vpc::Tag { key, value } => {
@@ -59,11 +59,12 @@ pub(crate) fn lookups(stack: &Stack) -> Result<Vec<Lookup>, BlueprintError> {
     Ok(lookups)
 }
 
-/// The groups: SSH goes from the control plane to the hosts' primary interface, metrics are read from there by whom the
-/// stack names, and nothing else comes in, unless a pool's load interfaces are to be untracked.
+/// The security groups. The control plane connects to the hosts' primary interfaces by SSH, and the ranges in
+/// `generator.metrics_from` can read metrics there. No other connection is allowed in, except on the load interfaces of
+/// untracked pools.
 pub(crate) fn security_groups(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> {
     let mut to_hosts = vec![rule(HTTPS, ANYWHERE.into(), "Gatling Enterprise, images, secrets and logs")];
-    // The hosts' subnets and not their group: the groups would wait for each other.
+    // The hosts' subnets, not their group: a rule in each direction would make the groups depend on each other.
     to_hosts.extend(
         pool_placements(stack)
             .iter()
@@ -91,9 +92,9 @@ pub(crate) fn security_groups(stack: &Stack) -> Result<Vec<Resource>, BlueprintE
     Ok(groups)
 }
 
-/// What the lookups add to the groups: in a VPC with a range of IPv6 addresses, what goes anywhere or comes from anywhere does
-/// so by IPv6 too; and the control plane reaches the DNS servers that the VPC's DHCP options name. Amazon's own need no rule
-/// (VPC User Guide, "Security groups": they do not filter traffic to and from the Amazon DNS).
+/// Adds rules that follow from the lookups. In a VPC with an IPv6 range, each rule for all IPv4 addresses gets a twin for all
+/// IPv6 addresses. The control plane may also connect to the DNS servers in the VPC's DHCP options. The Amazon DNS server
+/// needs no rule (VPC User Guide: security groups do not filter its traffic).
 pub fn complete(desired: Graph, observed: &Observed) -> Result<Graph, BlueprintError> {
     let Some(vpc) = observed.lookups.get(&address::vpc()) else { return Ok(desired) };
     let has_ipv6 = vpc.get("ipv6") == Some(&Value::Bool(true));
@@ -124,7 +125,7 @@ pub fn complete(desired: Graph, observed: &Observed) -> Result<Graph, BlueprintE
     Ok(Graph::new(desired.stack(), resources, desired.lookups().values().cloned())?)
 }
 
-/// Answers that do not fit into a datagram come by TCP.
+/// Answers that do not fit into a datagram use TCP.
 fn dns(server: &str) -> [SecurityGroupRule; 2] {
     let range = format!("{server}/{}", if server.contains(':') { 128 } else { 32 });
     let rule = rule(DNS, range.into(), "A DNS server of the VPC");
@@ -156,9 +157,9 @@ fn rule(port: i32, peer: Value, description: &str) -> SecurityGroupRule {
     }
 }
 
-/// AWS tracks no TCP flow that one rule lets out to everywhere, where another lets answers in from everywhere to any port
-/// from 0 to 65535 (EC2 User Guide, "Security group connection tracking", read August 2026). Load is TCP, so nothing else
-/// is let in.
+/// AWS does not track a TCP flow if one rule allows all outbound traffic and another allows inbound traffic from
+/// everywhere to the ports 0 to 65535 (EC2 User Guide, "Security group connection tracking", read August 2026). Load is
+/// TCP, so other protocols stay closed.
 fn every_answer() -> SecurityGroupRule {
     SecurityGroupRule {
         from_port: Some(0),
@@ -170,7 +171,7 @@ fn every_answer() -> SecurityGroupRule {
     }
 }
 
-/// Load goes wherever a simulation sends it.
+/// Simulations may send load to any address.
 fn everything() -> SecurityGroupRule {
     SecurityGroupRule {
         protocol: "-1".to_owned(),

@@ -14,12 +14,12 @@ pub(crate) struct Policy {
     statement: Vec<Statement>,
 }
 
-/// What a statement is about.
+/// A resource of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// An ARN, or a pattern of ARNs.
     Arn(String),
-    /// An ARN that only AWS can tell, with what people are shown of it meanwhile.
+    /// An ARN that a lookup finds, and the text that is shown instead until then.
     LookedUp { reference: Reference, shown: String },
 }
 
@@ -30,7 +30,7 @@ impl From<String> for Target {
 }
 
 impl Target {
-    /// What stands for it in a document until it is known: no ARN holds such characters.
+    /// The placeholder in a document until the ARN is known. No ARN contains `<` or `>`.
     fn mark(&self) -> String {
         match self {
             Self::Arn(arn) => arn.clone(),
@@ -73,7 +73,7 @@ impl Policy {
         Self { version: "2012-10-17", statement: statement.into_iter().collect() }
     }
 
-    /// Who may assume a role.
+    /// A trust policy: the service that may assume a role.
     pub(crate) fn trust(service: String, condition: impl IntoIterator<Item = Condition>) -> Self {
         let mut statement = Statement {
             sid: "Assume",
@@ -86,12 +86,12 @@ impl Policy {
         Self::new([statement])
     }
 
-    /// As AWS takes it.
+    /// The JSON text that AWS gets.
     pub(crate) fn compact(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
 
-    /// The same, with a reference wherever only AWS can tell an ARN.
+    /// As [`Policy::compact`], with a reference for each ARN that a lookup finds.
     pub(crate) fn value(&self) -> serde_json::Result<Value> {
         let mut parts = vec![Value::Text(self.compact()?)];
         for target in self.statement.iter().flat_map(|statement| &statement.resource) {
@@ -103,7 +103,7 @@ impl Policy {
         Ok(Value::concat(parts))
     }
 
-    /// As people read it.
+    /// Indented JSON, to read.
     pub(crate) fn pretty(&self) -> serde_json::Result<String> {
         let mut text = serde_json::to_string_pretty(self)?;
         for target in self.statement.iter().flat_map(|statement| &statement.resource) {
@@ -115,7 +115,7 @@ impl Policy {
     }
 }
 
-/// A text in pieces, with the reference in place of every mark.
+/// Splits a text at each mark and puts the reference in its place.
 fn instead(part: Value, mark: &str, reference: &Reference) -> Vec<Value> {
     let Value::Text(text) = part else { return vec![part] };
     let mut pieces = Vec::new();
@@ -142,7 +142,7 @@ impl Statement {
         Self { sid, effect: "Allow", action: actions.into(), resource, ..Self::default() }
     }
 
-    /// Denies everyone an action on resources where the condition holds.
+    /// Denies everyone an action on resources if the condition holds.
     pub(crate) fn deny(sid: &'static str, action: &'static str, resources: Vec<String>, condition: Condition) -> Self {
         let mut statement = Self {
             sid,
@@ -161,7 +161,7 @@ impl Statement {
     }
 }
 
-/// The partition a region lies in: the first part of every ARN after `arn`.
+/// The partition of a region: the second field of every ARN, such as `aws`.
 pub(crate) fn partition(region: &str) -> &'static str {
     Partition::of(region).id
 }

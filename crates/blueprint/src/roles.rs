@@ -1,4 +1,4 @@
-//! What hosts and tasks may do: three roles and the instance profile, with no more than they need.
+//! Three IAM roles and the instance profile. Each role allows only what hosts or tasks need.
 
 use trunnion_catalog::Partition;
 use trunnion_engine::{Reference, Resource};
@@ -41,7 +41,7 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     let profile = IamInstanceProfile {
         name: instance_profile_name(&stack.name, &stack.region),
         path: iam_path(&stack.name, &stack.region),
-        // A role that is there keeps its name.
+        // An existing role keeps its name, so this refers to the observed one.
         roles: vec![of(address::role(GENERATOR), "name")],
         tags: tags(stack, &address),
     };
@@ -49,7 +49,7 @@ pub(crate) fn resources(stack: &Stack) -> Result<Vec<Resource>, BlueprintError> 
     Ok(resources)
 }
 
-/// The policies of this room, by the path they are told under.
+/// The policies of the roles, with the paths that `trunnion render policy` prints them under.
 pub(crate) fn policies(stack: &Stack) -> Vec<(String, Policy)> {
     let mut policies = Vec::new();
     for Role { which, trust, policy, .. } in roles(stack) {
@@ -72,7 +72,7 @@ fn roles(stack: &Stack) -> [Role; 3] {
         },
         Role {
             which: CONTROL_PLANE,
-            // Dedicated hosts are reached by SSH and not through AWS, so the task itself needs no permission.
+            // The control plane connects to dedicated hosts by SSH, so the task needs no AWS permission.
             description: "Gatling control plane",
             trust: tasks(stack),
             policy: None,
@@ -86,7 +86,8 @@ fn roles(stack: &Stack) -> [Role; 3] {
     ]
 }
 
-/// Only ECS tasks of this account and region: without the conditions, ECS could be made to use the role for others.
+/// Trusts only ECS tasks of this account and region. Without these conditions, another account could make ECS use the
+/// role (the confused deputy problem).
 fn tasks(stack: &Stack) -> Policy {
     let cluster = format!("arn:{}:ecs:{}:{}:*", partition(&stack.region), stack.region, stack.account);
     let conditions =
@@ -109,13 +110,13 @@ fn execution(stack: &Stack) -> Policy {
     ];
     let repositories = ecr_repositories(stack);
     if !repositories.is_empty() {
-        // The login has no ARN to name; it opens nothing that the second statement does not.
+        // `GetAuthorizationToken` has no resource ARN. It gives no access beyond what the next statement allows.
         statements.push(Statement::allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], vec!["*".to_owned()]));
         let pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"];
         let caches: Vec<String> = repositories.iter().filter(|repository| is_cache(repository)).cloned().collect();
         statements.push(Statement::allow("PullImage", pull, repositories));
         if !caches.is_empty() {
-            // The first pull through a cache makes the repository and brings the image.
+            // The first pull through a pull-through cache creates the repository and imports the image.
             let fill = ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"];
             statements.push(Statement::allow("FillCache", fill, caches));
         }
@@ -123,14 +124,14 @@ fn execution(stack: &Stack) -> Policy {
     Policy::new(statements)
 }
 
-/// A secret in a policy: IAM knows it by its whole ARN alone, which may be longer than what the stack names.
+/// A secret in a policy. IAM needs the full ARN, which may be longer than the ARN in the stack.
 fn target(lookup: &str, secret: &Secret) -> Target {
     let reference = Reference { address: address::secret(lookup), attribute: "arn".to_owned() };
     let shown = if secret.is_whole() { secret.arn.clone() } else { format!("<the whole ARN of {}>", secret.arn) };
     Target::LookedUp { reference, shown }
 }
 
-/// The ARNs of the repositories of ECR that the containers' images come from, each once.
+/// The ARNs of the ECR repositories of the containers' images, each once.
 fn ecr_repositories(stack: &Stack) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for image in [&stack.control_plane.image, &stack.control_plane.init_image] {
@@ -143,9 +144,9 @@ fn ecr_repositories(stack: &Stack) -> Vec<String> {
     found
 }
 
-/// The ARN of the repository that an image comes from, if that is one of ECR: `<account>.dkr.ecr.<region>.<domain>/<name>:<tag>`,
-/// or `<account>.dkr-ecr.<region>.<domain>` by its dual-stack endpoint (ECR User Guide, "Making requests over IPv6", read
-/// November 2026).
+/// The ARN of an image's repository, if it is in ECR: `<account>.dkr.ecr.<region>.<domain>/<name>:<tag>`, or
+/// `<account>.dkr-ecr.<region>.<domain>` by its dual-stack endpoint (ECR User Guide, "Making requests over IPv6", read November
+/// 2026).
 fn ecr_repository(image: &str) -> Option<String> {
     let (host, rest) = image.split_once('/')?;
     let (account, host) = host.split_once('.')?;
@@ -164,7 +165,7 @@ fn ecr_repository(image: &str) -> Option<String> {
     Some(format!("arn:{}:ecr:{region}:{account}:repository/{repository}", partition.id))
 }
 
-/// Whether a repository caches an upstream one: its name has the upstream's own name behind a prefix.
+/// Whether a repository is a pull-through cache: its name ends with the name of an upstream repository.
 fn is_cache(repository: &str) -> bool {
     let name = repository.split_once(":repository/").map_or(repository, |(_, name)| name);
     ["/gatlingcorp/control-plane", "/library/busybox"].iter().any(|upstream| name.ends_with(upstream))

@@ -1,4 +1,4 @@
-//! How many bytes ECS will count of the control plane's task definition, before anything is made.
+//! Computes the size in bytes that ECS will count for the control plane's task definition, before anything is created.
 
 use serde_json::{Value as Json, json};
 use trunnion_catalog::limits::TASK_DEFINITION_BYTES;
@@ -7,14 +7,14 @@ use trunnion_kinds::{Container, EcsTaskDefinition, lookup::Secret};
 
 use crate::BlueprintError;
 
-/// No address is longer.
+/// The longest text of an IPv4 address.
 const LONGEST_ADDRESS: &str = "255.255.255.255";
-/// The longest ARN of a role that we make: partition, account, path and a name of 64 characters.
+/// The longest ARN of a role of a stack, in characters: partition, account, path and a name of 64 characters.
 const LONGEST_ROLE: usize = 160;
-/// A secret's ARN is at most so long: the longest name, and what Secrets Manager appends.
+/// What Secrets Manager appends to the name in a secret's ARN.
 const APPENDED_TO_SECRETS: &str = "-AbCdEf";
 
-/// Refuses a definition that ECS would refuse once every host runs.
+/// Refuses a definition that ECS would refuse. ECS gets it only after every host runs.
 pub(crate) fn check(definition: &EcsTaskDefinition, longest_secret: &str) -> Result<(), BlueprintError> {
     let known = |value: &Value| {
         let value = value.resolve(&|reference| Some(stand_in(reference, longest_secret)));
@@ -29,7 +29,7 @@ pub(crate) fn check(definition: &EcsTaskDefinition, longest_secret: &str) -> Res
     Err(BlueprintError::TaskDefinitionTooLong { size, conf, limit: TASK_DEFINITION_BYTES })
 }
 
-/// A text as long as what a reference will be at most.
+/// A text as long as the longest value that a reference can have.
 fn stand_in(reference: &Reference, longest_secret: &str) -> Value {
     match reference.attribute.as_str() {
         "private_ip" => LONGEST_ADDRESS.into(),
@@ -38,7 +38,8 @@ fn stand_in(reference: &Reference, longest_secret: &str) -> Value {
     }
 }
 
-/// The definition as `RegisterTaskDefinition` is sent it and `DescribeTaskDefinition` answers it, what ECS fills in included.
+/// The definition as in a request of `RegisterTaskDefinition`, with the fields that ECS adds in the response of
+/// `DescribeTaskDefinition`.
 fn registered(definition: &EcsTaskDefinition, known: &impl Fn(&Value) -> String) -> Json {
     let containers = definition.containers.iter().map(|(name, container)| registered_container(name, container, known));
     json!({

@@ -1,4 +1,4 @@
-//! `trunnion apply` and `trunnion destroy`: plan, show, ask, execute, tell.
+//! `trunnion apply` and `trunnion destroy`: plan, show, ask, execute, report.
 
 use std::path::Path;
 
@@ -13,22 +13,22 @@ use super::{
     outcome,
     output::Output,
     plan::{connect, read_document},
+    print_calls,
     progress::Progress,
     signals::{self, unless_interrupted},
     stack_file,
     stream::Stream,
-    tell_calls,
-    waiting::patiently,
+    waiting::with_progress,
 };
 
-/// What is to be executed.
+/// One apply or destroy.
 struct Job<'a> {
-    /// The command, as it is typed.
+    /// The name of the command.
     verb: &'static str,
     /// The stack file.
     file: &'a Path,
     origin: Origin,
-    /// A plan that was written down, with its file.
+    /// A saved plan, with its file.
     written: Option<(&'a Path, Document)>,
     is_waited_for: bool,
 }
@@ -39,7 +39,7 @@ impl Job<'_> {
         match &self.written {
             Some(_) => "Make a new plan and apply it to continue.",
             None if !self.origin.replace.is_empty() => {
-                "Run it without `--replace` to continue: with it, what was already replaced is replaced again."
+                "To continue, run it without `--replace`: with it, hosts that are already replaced are replaced again."
             }
             None => "Run the same command again to continue.",
         }
@@ -51,10 +51,8 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<ExitCode, 
         return apply_document(arguments, output).await;
     }
     if arguments.stack.is_some() {
-        let message = format!(
-            "`--stack` says where the stack file of a plan is, and `{}` is not a plan",
-            arguments.file.display()
-        );
+        let message =
+            format!("`--stack` is only for a plan document, but `{}` is not a plan", arguments.file.display());
         return Err(Failure::with_help("apply::arguments", message, "remove `--stack`"));
     }
     let origin = Origin {
@@ -79,9 +77,9 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Fa
     if arguments.env.is_some() || is_scoped {
         return Err(Failure::with_help(
             "apply::arguments",
-            "a plan document says itself what it is about",
-            "remove `--env`, `--target`, `--replace`, `--update-images` and `--update-generator`, or make a new plan with \
-             them",
+            "a plan document already contains these options",
+            "remove `--env`, `--target`, `--replace`, `--update-images` and `--update-generator`, or make a new plan \
+             with them",
         ));
     }
     let document = read_document(&arguments.file)?;
@@ -120,13 +118,13 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
     let connect = connect(job.verb, job.file, &job.origin, cloud, options, output);
     let engine = Box::pin(unless_interrupted(&interrupt, output, connect)).await?;
     let operation = if job.origin.destroy { "destroy" } else { "apply" };
-    let mut session = patiently(output, "waiting for the lock of the state", engine.lock(operation)).await?;
+    let mut session = with_progress(output, "waiting for the lock of the state", engine.lock(operation)).await?;
     let result = async {
-        // Until the first change there is nothing to finish: an interruption just ends it.
+        // Nothing is changed before the first step, so an interruption simply ends the command.
         let agreed = agreed(&engine, &mut session, &job, how, output, &interrupt);
         let plan = Box::pin(unless_interrupted(&interrupt, output, agreed)).await?;
         let (outcome, stream) = run(plan, how, output, &interrupt).await?;
-        outcome::tell(&engine, &job.origin, job.next(), &outcome, stream, output)
+        outcome::report(&engine, &job.origin, job.next(), &outcome, stream, output)
     }
     .await;
     if let Err(error) = session.release().await {
@@ -135,12 +133,12 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
             causes(&error)
         ));
     }
-    tell_calls(&engine, output);
+    print_calls(&engine, output);
     engine.close().await;
     result
 }
 
-/// The plan, once it was shown and agreed to.
+/// Makes the plan, shows it, and returns it after the user agreed.
 async fn agreed<'session>(
     engine: &Engine,
     session: &'session mut Session,
@@ -151,9 +149,9 @@ async fn agreed<'session>(
 ) -> Result<LockedPlan<'session>, Failure> {
     let what = format!("reading {}", engine.place());
     let mut planned = match &job.written {
-        None => patiently(output, &what, session.plan(&Request::from(&job.origin), interrupt)).await?,
+        None => with_progress(output, &what, session.plan(&Request::from(&job.origin), interrupt)).await?,
         Some((path, document)) => {
-            let planned = patiently(output, &what, session.plan_written(document, interrupt)).await;
+            let planned = with_progress(output, &what, session.plan_written(document, interrupt)).await;
             planned.map_err(|error| named(path, error))?
         }
     };
@@ -162,7 +160,7 @@ async fn agreed<'session>(
     let takes_over = !document.compared.other_homes.is_empty();
     let must_ask = (!planned.plan.is_empty() || takes_over) && !how.yes;
     if must_ask {
-        // Nobody agrees to what they have not seen.
+        // The user must see the plan before the question, even with `--quiet`.
         output.always_say(readable.trim_end());
     } else if !how.json || !planned.plan.is_empty() {
         output.say(readable.trim_end());
@@ -183,43 +181,44 @@ async fn agreed<'session>(
     Ok(planned)
 }
 
-/// A written plan that is not applied has its path as its name.
+/// Names the file of a saved plan in the error that it is out of date.
 fn named(path: &Path, error: Error) -> Failure {
     match error {
         Error::Stale(stale) => {
-            Failure::with_help("plan::moved", stale.said_of(&format!("`{}`", path.display())), stale.help())
+            Failure::with_help("plan::moved", stale.message_for(&format!("`{}`", path.display())), stale.help())
         }
         other => other.into(),
     }
 }
 
-/// `--take-over` of a person at the keyboard.
+/// Asks for what `--take-over` allows without a question.
 async fn consent_to_take_over(document: &Document, others: &OtherHomes, output: Output) -> Result<(), Failure> {
-    let question = format!("{}. Type take over to make them this home's: ", plain(&others.to_string()));
-    ask(document, &question, "take over", "`--take-over` together with `--yes` continues without asking", output).await
+    let question = format!("{}. Type `take over` to take over these resources: ", plain(&others.to_string()));
+    ask(document, &question, "take over", "to apply without a question, use `--take-over` and `--yes`", output).await
 }
 
 async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
     let stack = &document.compared.stack;
     let (question, expected) = if document.compared.origin.destroy {
-        (format!("This deletes all of it. Type the stack's name ({stack}) to go on: "), stack.as_str())
+        (format!("This deletes everything in the stack. Type the stack's name ({stack}) to continue: "), stack.as_str())
     } else {
-        ("Apply this plan? Type yes to go on: ".to_owned(), "yes")
+        ("Apply this plan? Type yes to continue: ".to_owned(), "yes")
     };
-    ask(document, &question, expected, "`--yes` continues without asking", output).await
+    ask(document, &question, expected, "to continue without a question, use `--yes`", output).await
 }
 
-/// Asks the person for this answer; any other one ends the command. `help` is for where nobody can be asked.
+/// Asks for this answer; any other one ends the command. `help` is for a command without a terminal.
 async fn ask(document: &Document, question: &str, expected: &str, help: &str, output: Output) -> Result<(), Failure> {
-    // The head of a long plan is out of sight by now.
+    // The start of a long plan may have scrolled out of view.
     match output.ask(&trunnion::render::head(document), question).await {
         Some(answer) if answer == expected => Ok(()),
         Some(_) => {
             output.always_say("Nothing was changed.");
-            Err(Failure::Told(ExitCode::Error))
+            Err(Failure::Reported(ExitCode::Error))
         }
         None => {
-            Err(Failure::with_help("apply::consent", "there is no terminal to ask on, so nothing was changed", help))
+            let message = "nothing was changed: there is no terminal to ask for confirmation";
+            Err(Failure::with_help("apply::consent", message, help))
         }
     }
 }

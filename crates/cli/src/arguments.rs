@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line: subcommands and options.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -16,22 +16,22 @@ pub(crate) const DEFAULT_STACK: &str = "stack.yaml";
     max_term_width = 100,
     after_help = "\
 Start here:
-  trunnion validate stack.yaml           is the file right?
-  trunnion plan stack.yaml --sandbox     what would happen, without an AWS account
-  trunnion apply stack.yaml              do it
+  trunnion validate stack.yaml           check the stack file
+  trunnion plan stack.yaml --sandbox     show what would change, without an AWS account
+  trunnion apply stack.yaml              make the changes in AWS
 
 Exit codes: 0 done or nothing to do, 1 error, 2 changes pending (plan --detailed-exitcode), 130 interrupted."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    pub(crate) talk: Talk,
+    pub(crate) verbosity: Verbosity,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What is printed, and how.
+/// Options for the messages on stderr.
 #[derive(Debug, Args)]
-pub(crate) struct Talk {
+pub(crate) struct Verbosity {
     /// When to use colours; NO_COLOR is honoured
     #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: ColorChoice,
@@ -45,19 +45,19 @@ pub(crate) struct Talk {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check a stack file, every environment of it, and say everything that is wrong
+    /// Check a stack file with all its environments, and list every mistake
     Validate(Validate),
     /// Show what apply would change, and why
     Plan(Plan),
-    /// Make AWS look like the stack: plan, ask, execute
+    /// Change AWS to match the stack: plan, ask, execute
     Apply(Apply),
     /// Delete everything that belongs to the stack
     Destroy(Destroy),
-    /// Show what was applied, or a plan that was written before
+    /// Show what was applied, or a saved plan
     Show(Show),
     /// Print a generated file: the boot script, the control plane's configuration or the policies
     Render(Render),
-    /// Serve an AWS look-alike on loopback, for any AWS client
+    /// Serve a simulated AWS on the loopback interface, for any AWS client
     Sandbox(Sandbox),
     /// Print the JSON Schema of stack files, plan documents, events or outcomes
     Schema(Schema),
@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
-/// Which stack.
+/// The stack of a command.
 #[derive(Debug, Args)]
 pub(crate) struct StackArguments {
     /// The stack file
@@ -76,27 +76,27 @@ pub(crate) struct StackArguments {
     pub(crate) env: Option<String>,
 }
 
-/// Which cloud.
+/// The cloud: AWS or the sandbox.
 #[derive(Debug, Args)]
 pub(crate) struct CloudArguments {
-    /// Use an AWS look-alike inside this process; its data is kept in .trunnion/sandbox/ beside the stack file
+    /// Use a simulated AWS inside this process; its data is kept in .trunnion/sandbox/ beside the stack file
     #[arg(long)]
     pub(crate) sandbox: bool,
 }
 
-/// What of the stack.
+/// The parts of the stack in a plan.
 #[derive(Debug, Args)]
 pub(crate) struct Scope {
-    /// Plan only this address and what it needs; `instance.heavy` means all of its hosts (repeatable)
+    /// Plan only this address and its dependencies; `instance.heavy` means all of its hosts (repeatable)
     #[arg(long = "target", value_name = "ADDRESS")]
     pub(crate) targets: Vec<String>,
-    /// Replace this resource, for example a host that is sick; `instance.heavy` means all of its hosts (repeatable)
+    /// Replace this resource, for example an unhealthy host; `instance.heavy` means all of its hosts (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) replace: Vec<String>,
-    /// Take the newest machine images instead of those the launch templates hold
+    /// Use the newest machine images instead of those in the launch templates
     #[arg(long)]
     pub(crate) update_images: bool,
-    /// Take the newest generator and boot script instead of those that the launch templates hold
+    /// Use the newest generator and boot script instead of those in the launch templates
     #[arg(long)]
     pub(crate) update_generator: bool,
 }
@@ -115,10 +115,10 @@ pub(crate) struct Plan {
     pub(crate) cloud: CloudArguments,
     #[command(flatten)]
     pub(crate) scope: Scope,
-    /// Plan the deletion of everything
+    /// Plan the deletion of everything in the stack
     #[arg(long, conflicts_with_all = ["update_images", "update_generator", "targets", "replace"])]
     pub(crate) destroy: bool,
-    /// Print the plan document instead of the readable plan
+    /// Print the plan document (JSON) instead of the readable plan
     #[arg(long)]
     pub(crate) json: bool,
     /// Write the plan document to this .json file, for `trunnion apply FILE.json` in any folder
@@ -134,7 +134,7 @@ pub(crate) struct Apply {
     /// The stack file, or a plan document (.json) written by `trunnion plan --out`
     #[arg(default_value = DEFAULT_STACK, value_name = "STACK|PLAN")]
     pub(crate) file: PathBuf,
-    /// The stack file of a plan document, where it is not where the document says
+    /// The stack file of a plan document, if it has moved since the plan was made
     #[arg(long, value_name = "FILE")]
     pub(crate) stack: Option<PathBuf>,
     /// The environment to merge in
@@ -154,13 +154,13 @@ pub(crate) struct Apply {
 /// How to execute a plan.
 #[derive(Debug, Args)]
 pub(crate) struct Execute {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long, visible_alias = "auto-approve")]
     pub(crate) yes: bool,
-    /// Take over resources that the stack of the same name has in another home: another repository, bucket or folder
+    /// Take over the resources of a stack with the same name that was applied from another repository, bucket or folder
     #[arg(long)]
     pub(crate) take_over: bool,
-    /// Print what happens as JSON, one event a line and the outcome in the last one
+    /// Print events as JSON, one per line; the last line is the outcome
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -173,7 +173,7 @@ pub(crate) struct Destroy {
     pub(crate) cloud: CloudArguments,
     #[command(flatten)]
     pub(crate) execute: Execute,
-    /// Accepted for scripts; deletes are always waited for
+    /// Accepted for scripts and ignored: destroy always waits for deletes
     #[arg(long, hide = true)]
     pub(crate) no_wait: bool,
 }
@@ -199,7 +199,7 @@ pub(crate) struct Render {
     pub(crate) what: Rendered,
     #[command(flatten)]
     pub(crate) stack: StackArguments,
-    /// The pool whose boot template is printed; needed when there are several
+    /// The pool for `boot`; required if the stack has several
     #[arg(long, value_name = "NAME")]
     pub(crate) pool: Option<String>,
 }
@@ -216,37 +216,37 @@ pub(crate) enum Rendered {
 
 #[derive(Debug, Args)]
 pub(crate) struct Sandbox {
-    /// Address to listen on
+    /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:4600", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
-    /// Keep the data in this folder; without it, it is gone with the process
+    /// Keep the data in this folder; without it, the data is lost when the process ends
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// The account everything happens in
+    /// The ID of the simulated account
     #[arg(long, default_value = "123456789012", value_name = "ID", value_parser = account)]
     pub(crate) account: String,
-    /// How long asynchronous states take, in milliseconds
+    /// How long asynchronous changes take, in milliseconds
     #[arg(long, default_value_t = 300, value_name = "MS")]
     pub(crate) pace: u64,
-    /// How long every answer takes, in milliseconds
+    /// How long every response takes, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) latency: u64,
-    /// How long something new stays invisible, in milliseconds
+    /// How long new resources stay invisible to reads, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) consistency_lag: u64,
-    /// Refuse calls beyond AWS's documented rates
+    /// Refuse calls beyond the documented rate limits of AWS
     #[arg(long)]
     pub(crate) throttle: bool,
 }
 
 fn account(text: &str) -> Result<String, &'static str> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_account { Ok(text.to_owned()) } else { Err("an account has 12 digits") }
+    if is_account { Ok(text.to_owned()) } else { Err("an account ID has 12 digits") }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
-    /// Of what
+    /// The kind of document
     #[arg(default_value = "stack")]
     pub(crate) of: SchemaOf,
 }
@@ -257,14 +257,14 @@ pub(crate) enum SchemaOf {
     Stack,
     /// Plan documents
     Plan,
-    /// Outcomes, in the last line of `apply --json`
+    /// Outcomes: the last line of `apply --json`
     Outcome,
-    /// Events, the lines of `apply --json`
+    /// Events: the other lines of `apply --json`
     Event,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// Which shell
+    /// The shell
     pub(crate) shell: Shell,
 }

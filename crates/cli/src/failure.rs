@@ -1,4 +1,4 @@
-//! An error on its way to the person.
+//! The errors of the command, and how they are printed.
 
 use std::fmt;
 
@@ -11,15 +11,15 @@ use super::output::Output;
 pub(crate) enum Failure {
     /// The stack file is wrong.
     Invalid(Invalid),
-    /// The library could not do what was asked.
+    /// An error of the library.
     Library(trunnion::Error),
-    /// Anything of the command's own.
+    /// An error of the command itself.
     Own(Own),
-    /// Everything was said already.
-    Told(ExitCode),
+    /// The message was already printed; only the exit code is left.
+    Reported(ExitCode),
 }
 
-/// An error of the command's own.
+/// An error of the command itself.
 #[derive(Debug)]
 pub(crate) struct Own {
     code: &'static str,
@@ -36,8 +36,8 @@ impl Failure {
         Self::Own(Own { code, message: message.into(), help: Some(help.into()) })
     }
 
-    /// Says what is wrong, and gives the exit code.
-    pub(crate) fn tell(self, output: Output) -> ExitCode {
+    /// Prints the error, and returns the exit code.
+    pub(crate) fn report(self, output: Output) -> ExitCode {
         match self {
             Self::Invalid(invalid) => {
                 for diagnostic in invalid.diagnostics() {
@@ -53,7 +53,7 @@ impl Failure {
                 return error.exit_code();
             }
             Self::Own(own) => output.report(&own),
-            Self::Told(code) => return code,
+            Self::Reported(code) => return code,
         }
         ExitCode::Error
     }

@@ -1,10 +1,10 @@
-//! What people type who know other tools: options with one dash, and commands that are called something else here.
+//! Helps users of other tools: accepts long options with one dash, and names the command for a name from another tool.
 
 use std::ffi::OsString;
 
 use clap::{Command, error::ContextKind, error::ContextValue, error::ErrorKind};
 
-/// The arguments, long options with one dash made ones with two: `-auto-approve`, `-target=instance.probe`.
+/// Adds the second dash to long options with one, such as `-auto-approve` and `-target=instance.probe`.
 pub(crate) fn with_two_dashes(arguments: impl Iterator<Item = OsString>, command: &Command) -> Vec<OsString> {
     let long = long_options(command);
     let mut is_option = true;
@@ -32,12 +32,12 @@ fn long_options(command: &Command) -> Vec<String> {
         .map(str::to_owned)
         .collect();
     long.extend(["help".to_owned(), "version".to_owned()]);
-    // `-y` and its like are short ones.
+    // A single letter such as `-y` is a short option.
     long.retain(|name| name.len() > 1);
     long
 }
 
-/// What to say instead of clap's words about an unknown command: one line, or nothing if clap's words will do.
+/// A better message than clap's for an unknown command; `None` for other errors, for which clap's message is used.
 pub(crate) fn instead(message: &clap::Error, command: &Command) -> Option<String> {
     if message.kind() != ErrorKind::InvalidSubcommand {
         return None;
@@ -57,11 +57,11 @@ pub(crate) fn instead(message: &clap::Error, command: &Command) -> Option<String
 
 fn of_other_tools(typed: &str) -> Option<&'static str> {
     Some(match typed {
-        "init" | "get" | "providers" | "new" => "nothing needs to be set up; type `trunnion plan`",
+        "init" | "get" | "providers" | "new" => "no setup is needed; type `trunnion plan`",
         "output" | "outputs" | "status" | "list" | "ls" | "ps" => {
             "type `trunnion show`, or `trunnion show --json` in scripts"
         }
-        "refresh" => "every plan reads AWS again; type `trunnion plan`",
+        "refresh" => "every plan reads the present state of AWS; type `trunnion plan`",
         "up" | "deploy" | "update" | "create" | "run" | "start" => "type `trunnion apply`",
         "down" | "delete" | "remove" | "rm" | "teardown" | "undeploy" | "stop" => "type `trunnion destroy`",
         "preview" | "diff" | "changes" => "type `trunnion plan`",
@@ -69,7 +69,7 @@ fn of_other_tools(typed: &str) -> Option<&'static str> {
         "fmt" | "format" => "stack files are not reformatted; to check one, type `trunnion validate`",
         "lint" | "check" => "to check a stack file, type `trunnion validate`",
         "test" => "to check a stack file, type `trunnion validate`; to try one without AWS, `trunnion apply --sandbox`",
-        "import" | "adopt" => "what carries the stack's tags is found by itself; type `trunnion plan`",
+        "import" | "adopt" => "a plan finds every resource with the stack's tags; type `trunnion plan`",
         "state" | "stack" => "the state is only a cache; to read it, type `trunnion show --json`",
         "workspace" | "env" | "environment" | "select" | "switch" => {
             "environments are in the stack file; type `trunnion plan --env NAME`"
@@ -80,11 +80,11 @@ fn of_other_tools(typed: &str) -> Option<&'static str> {
         }
         "taint" | "untaint" | "replace" | "recreate" => "type `trunnion apply --replace ADDRESS`",
         "force-unlock" | "unlock" | "cancel" => {
-            "the lock of a file ends with its process, and one in S3 is taken over two minutes after its last renewal; \
-             type `trunnion apply` then"
+            "a lock file ends with its process, and a lock in S3 expires two minutes after its last renewal; then \
+             type `trunnion apply`"
         }
         "login" | "logout" | "config" | "configure" => {
-            "credentials are those of the AWS CLI; type `aws sso login` or `aws configure`"
+            "Trunnion uses the credentials of the AWS CLI; type `aws sso login` or `aws configure`"
         }
         _ => return None,
     })
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn one_dash_is_enough_for_a_long_option_and_nothing_else_changes() {
+    fn only_long_options_with_one_dash_change() {
         let typed = ["trunnion", "-auto-approve", "-target=a.b", "--yes", "-y", "-vv", "-help", "--", "-target", "-"];
         let expected =
             ["trunnion", "--auto-approve", "--target=a.b", "--yes", "-y", "-vv", "--help", "--", "-target", "-"];
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn deploy_never_leads_to_destroy() {
-        let said = |typed: &str| {
+    fn deploy_never_suggests_destroy() {
+        let message_for = |typed: &str| {
             let message = command().try_get_matches_from(["trunnion", typed]).err()?;
             instead(&message, &command())
         };
-        assert_eq!(said("deploy").as_deref(), Some("`trunnion deploy` does not exist: type `trunnion apply`"));
-        assert!(said("destry").is_some_and(|said| said.contains("did you mean `trunnion destroy`")));
-        assert!(said("dploy").is_some_and(|said| !said.contains("destroy")));
-        assert_eq!(said("plan"), None);
+        assert_eq!(message_for("deploy").as_deref(), Some("`trunnion deploy` does not exist: type `trunnion apply`"));
+        assert!(message_for("destry").is_some_and(|text| text.contains("did you mean `trunnion destroy`")));
+        assert!(message_for("dploy").is_some_and(|text| !text.contains("destroy")));
+        assert_eq!(message_for("plan"), None);
     }
 }

@@ -1,4 +1,5 @@
-//! The command: reads arguments, talks to people. Everything it does, the library `trunnion` can do without it.
+//! The `trunnion` command: reads arguments and prints results. All its functions are available in the library
+//! `trunnion`.
 
 mod apply;
 mod arguments;
@@ -29,7 +30,7 @@ use self::{
 fn main() -> process::ExitCode {
     let command = Arguments::command();
     let typed = habits::with_two_dashes(std::env::args_os(), &command);
-    // Help and usage errors are coloured before anything is read.
+    // clap colours help and usage errors while it parses, so `--color` is read before that.
     let mut command = command.color(color_of(&typed));
     let matches = command.try_get_matches_from_mut(typed);
     let parsed = matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
@@ -37,12 +38,12 @@ fn main() -> process::ExitCode {
         Ok(arguments) => arguments,
         Err(message) => return refuse(&message, &command),
     };
-    let output = Output::new(&arguments.talk);
+    let output = Output::new(&arguments.verbosity);
     let result = run(arguments.command, output);
-    result.unwrap_or_else(|failure| failure.tell(output)).into()
+    result.unwrap_or_else(|failure| failure.report(output)).into()
 }
 
-/// What `--color` says.
+/// The value of `--color`, found without parsing.
 fn color_of(typed: &[OsString]) -> ColorChoice {
     let values = typed.iter().zip(typed.iter().skip(1).map(Some).chain([None])).filter_map(|(argument, next)| {
         let argument = argument.to_str()?;
@@ -51,7 +52,7 @@ fn color_of(typed: &[OsString]) -> ColorChoice {
     values.last().and_then(|value| ColorChoice::from_str(value, true).ok()).unwrap_or(ColorChoice::Auto)
 }
 
-/// Help and versions are data; what was mistyped is an error like any other.
+/// Prints what clap has to say. Help and version go to stdout with exit code 0, mistakes to stderr with 1.
 fn refuse(message: &clap::Error, command: &clap::Command) -> process::ExitCode {
     match habits::instead(message, command) {
         Some(instead) => Output::plain().always_say(&instead),
@@ -63,7 +64,7 @@ fn refuse(message: &clap::Error, command: &clap::Command) -> process::ExitCode {
     code.into()
 }
 
-/// As one types it in a shell.
+/// A path, quoted for the shell if necessary.
 pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     shlex::try_quote(&text).map(Cow::into_owned).unwrap_or(text)
@@ -105,12 +106,12 @@ fn wait_for(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<Exi
         .build()
         .map_err(|error| Failure::new("runtime", format!("the runtime did not start: {error}")))?;
     let result = runtime.block_on(work);
-    // A question that nobody answered must not keep the process.
+    // A thread that still waits for an answer must not keep the process alive.
     runtime.shutdown_background();
     result
 }
 
-/// `-vv` logs every request, in the SDK's words, to stderr.
+/// With `-vv`, logs every request of the AWS SDK to stderr.
 fn trace(output: Output) {
     if output.verbosity() > 1 {
         tracing_subscriber::fmt()
@@ -120,8 +121,8 @@ fn trace(output: Output) {
     }
 }
 
-/// What `-v` tells of the AWS calls made.
-fn tell_calls(engine: &Engine, output: Output) {
+/// With `-v`, prints how many AWS calls were made.
+fn print_calls(engine: &Engine, output: Output) {
     if !output.is_verbose() {
         return;
     }

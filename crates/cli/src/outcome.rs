@@ -1,4 +1,4 @@
-//! How an apply ended, and how to continue.
+//! Prints how an apply ended, and how to continue.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use trunnion::{
 
 use super::{failure::Failure, output::Output, progress::named, read::hosts, stream::Stream};
 
-pub(crate) fn tell(
+pub(crate) fn report(
     engine: &Engine,
     origin: &Origin,
     next: &str,
@@ -29,7 +29,7 @@ pub(crate) fn tell(
     }
     if let Some(error) = &outcome.unsaved {
         output.always_say(&format!(
-            "The state could not be saved: {}. The next plan finds everything by its tags.",
+            "The state could not be saved: {}. The next plan finds all resources by their tags.",
             causes(error)
         ));
     }
@@ -41,11 +41,11 @@ pub(crate) fn tell(
         _ if outcome.is_executed() => output.always_say(&line),
         _ => output.always_say(&format!("{line} {next}")),
     }
-    // What was lost of the data is an error, and hides nothing of the above.
+    // A failed write of the data is an error, returned after the messages above.
     data.map(|()| code)
 }
 
-/// The exit code, and how it ended in a few words.
+/// The exit code, and the end in a few words.
 fn ended(outcome: &Outcome, is_destroy: bool) -> (ExitCode, &'static str) {
     let words = match outcome.ending() {
         Ending::Complete => "Done.",
@@ -71,7 +71,7 @@ fn counts(outcome: &Outcome) -> String {
     text
 }
 
-/// Each next step once, with the addresses that it is for.
+/// Each help once, with its addresses.
 fn helps(failed: &[(Address, Operation, ProviderError)]) -> Vec<(String, &str)> {
     let mut helps: Vec<(&str, Vec<&Address>)> = Vec::new();
     for (address, _, error) in failed {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_not_counted_as_not_started() {
+    fn interrupted_steps_are_not_counted_as_not_started() {
         let create = Operation::Create;
         let outcome = Outcome {
             done: vec![(host(0), create)],
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unsaved_state_is_the_only_thing_that_is_missing_where_all_is_done() {
+    fn after_all_steps_are_done_the_message_names_only_the_unsaved_state() {
         let unsaved = Some(trunnion::StoreError::Moved { place: "x".to_owned() });
         let outcome = Outcome { done: vec![(host(0), Operation::Create)], unsaved, ..outcome() };
         assert_eq!(ended(&outcome, false), (ExitCode::Error, "Done, but the state is not saved."));
     }
 
     #[test]
-    fn one_help_for_thirty_hosts() {
+    fn thirty_hosts_share_one_help() {
         let error = ProviderError::new("no", Some("reduce `count`".to_owned()));
         let failed: Vec<_> = (0..30).map(|number| (host(number), Operation::Create, error.clone())).collect();
         assert_eq!(helps(&failed), [("instance.heavy[0…29]".to_owned(), "reduce `count`")]);

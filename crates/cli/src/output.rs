@@ -1,13 +1,13 @@
-//! The one place that prints. Data goes to stdout, messages to stderr.
+//! The only module that prints. Data goes to stdout, messages to stderr.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstream::{AutoStream, ColorChoice};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, ThemeStyles};
 
-use super::{arguments::Talk, failure::Failure};
+use super::{arguments::Verbosity, failure::Failure};
 
-/// No report is wider than this.
+/// The widest report, in columns.
 const WIDEST: usize = 100;
 
 /// The columns of the terminal that this stream goes to.
@@ -22,12 +22,13 @@ fn terminal_width(stream: impl std::os::windows::io::AsHandle) -> Option<usize> 
     wide_enough(terminal_size::terminal_size_of(stream))
 }
 
-/// A terminal that does not know its width says 0; nothing is readable in less than 20 columns.
+/// A width that text can be wrapped to. Terminals that do not know their width report 0, and fewer than 20 columns are
+/// unreadable.
 fn wide_enough(size: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
     size.map(|(width, _)| usize::from(width.0)).filter(|width| *width >= 20)
 }
 
-/// Where everything is said.
+/// How to print: colour and verbosity.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     color: ColorChoice,
@@ -36,21 +37,21 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(talk: &Talk) -> Self {
-        let color = match talk.color {
+    pub(crate) fn new(verbosity: &Verbosity) -> Self {
+        let color = match verbosity.color {
             clap::ColorChoice::Auto => ColorChoice::Auto,
             clap::ColorChoice::Always => ColorChoice::Always,
             clap::ColorChoice::Never => ColorChoice::Never,
         };
-        Self { color, quiet: talk.quiet, verbose: talk.verbose }
+        Self { color, quiet: verbosity.quiet, verbose: verbosity.verbose }
     }
 
-    /// Before anything is known of how to talk.
+    /// The defaults, for messages before the options are parsed.
     pub(crate) fn plain() -> Self {
         Self { color: ColorChoice::Auto, quiet: false, verbose: 0 }
     }
 
-    /// Data: exactly this, on stdout. A reader that went away is no error; anything else that loses it is.
+    /// Writes data to stdout as it is. A closed pipe is not an error; every other failure is.
     pub(crate) fn data(self, text: &str) -> Result<(), Failure> {
         let mut out = AutoStream::new(io::stdout().lock(), self.color);
         let end = if text.ends_with('\n') { "" } else { "\n" };
@@ -59,13 +60,13 @@ impl Output {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::with_help(
                 "output::stdout",
                 format!("writing to stdout failed: {error}"),
-                "send it somewhere with room",
+                "redirect the output to a disk with free space",
             )),
             _ => Ok(()),
         }
     }
 
-    /// Data that a person reads: on a terminal, its lines are as wide as that.
+    /// Writes data for people to stdout. On a terminal, lines are wrapped to its width.
     pub(crate) fn readable(self, text: &str) -> Result<(), Failure> {
         match terminal_width(io::stdout()) {
             Some(width) => self.data(&trunnion::render::wrap(text, width)),
@@ -73,21 +74,21 @@ impl Output {
         }
     }
 
-    /// Talk: one line on stderr, unless quiet was asked for.
+    /// Prints a message on stderr, unless `--quiet` is set.
     pub(crate) fn say(self, text: &str) {
         if !self.quiet {
             self.always_say(text);
         }
     }
 
-    /// Talk that quiet does not silence.
+    /// Prints a message on stderr, even with `--quiet`.
     pub(crate) fn always_say(self, text: &str) {
         let fitted = terminal_width(io::stderr()).map(|width| trunnion::render::wrap(text, width));
         let mut out = AutoStream::new(io::stderr().lock(), self.color);
         let _ = writeln!(out, "{}", fitted.as_deref().unwrap_or(text));
     }
 
-    /// Talk for `-v`.
+    /// Prints a message on stderr if `-v` is set.
     pub(crate) fn detail(self, text: &str) {
         if self.is_verbose() {
             self.always_say(text);
@@ -102,12 +103,12 @@ impl Output {
         self.verbose
     }
 
-    /// Whether progress can be drawn in place.
+    /// Whether stderr is a terminal, so that progress bars can be drawn.
     pub(crate) fn is_live(self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
 
-    /// An error or warning with its place and help, on stderr.
+    /// Prints an error or a warning with its location and help on stderr.
     pub(crate) fn report(self, diagnostic: &dyn Diagnostic) {
         let is_colourful = match self.color {
             ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
@@ -125,7 +126,7 @@ impl Output {
         self.always_say(text.trim_end());
     }
 
-    /// Asks a question on the terminal, under a line that says what it is about. Nothing where there is nobody to answer.
+    /// Asks a question on the terminal, below a line with its subject. `None` without a terminal or an answer.
     pub(crate) async fn ask(self, about: &str, question: &str) -> Option<String> {
         if !io::stdin().is_terminal() {
             return None;
@@ -136,7 +137,7 @@ impl Output {
             let _ = write!(out, "{question}");
             let _ = out.flush();
         }
-        // On a thread of its own, so that Ctrl-C is heard meanwhile.
+        // On another thread, so that Ctrl-C still works while it waits.
         let read = || {
             let mut answer = String::new();
             io::stdin().read_line(&mut answer).ok()?;

@@ -8,15 +8,20 @@ use super::{
     arguments::{CloudArguments, Plan},
     failure::Failure,
     output::Output,
-    quoted, signals, stack_file, tell_calls,
-    waiting::patiently,
+    print_calls, quoted, signals, stack_file,
+    waiting::with_progress,
 };
 
 pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Failure> {
     let file = arguments.stack.file;
     if let Some(path) = arguments.out.as_ref().filter(|path| path.extension().is_none_or(|end| end != "json")) {
-        let message = format!("`--out {}` names no .json file", path.display());
-        return Err(Failure::with_help("plan::out", message, "`trunnion apply` knows a plan by that ending"));
+        let message = format!("the file name of `--out {}` does not end in .json", path.display());
+        return Err(Failure::with_help(
+            "plan::out",
+            message,
+            "use a name that ends in .json, by which `trunnion apply` \
+                                       recognises a plan",
+        ));
     }
     let named = arguments.out.as_ref().map_or_else(|| file.clone(), |out| stack_file::named_from(out, &file));
     let origin = Origin {
@@ -36,7 +41,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
             is_not_the_state(out, engine.stack())?;
         }
         let what = format!("reading {}", engine.place());
-        let planned = patiently(output, &what, engine.plan(&Request::from(&origin), &interrupt)).await?;
+        let planned = with_progress(output, &what, engine.plan(&Request::from(&origin), &interrupt)).await?;
         Ok::<_, Failure>((engine, planned))
     };
     let (engine, planned) = signals::unless_interrupted(&interrupt, output, work).await?;
@@ -45,19 +50,22 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
         write_document(path, &document)?;
         let sandbox = if origin.sandbox { " --sandbox" } else { "" };
         let typed = quoted(path);
-        output.say(&format!("The plan is in `{}`; `trunnion apply {typed}{sandbox}` executes it.", path.display()));
+        output.say(&format!(
+            "The plan is saved in `{}`. To execute it: `trunnion apply {typed}{sandbox}`",
+            path.display()
+        ));
     }
     if arguments.json {
         output.data(&text(&document)?)?;
     } else {
         output.readable(&trunnion::render::terminal(&document))?;
     }
-    tell_calls(&engine, output);
+    print_calls(&engine, output);
     engine.close().await;
     Ok(if arguments.detailed_exitcode { planned.exit_code() } else { ExitCode::Done })
 }
 
-/// Loads the stack file of a plan and connects it. `verb` is the command.
+/// Loads the stack file and connects to its cloud. `verb` is the command's name.
 pub(crate) async fn connect(
     verb: &str,
     file: &Path,
@@ -69,7 +77,7 @@ pub(crate) async fn connect(
     let stack = stack_file::load(file, origin.environment.as_deref(), verb)?;
     let mut options = options;
     options.sandbox = cloud.sandbox.then(|| sandbox_folder(file));
-    Ok(Box::pin(patiently(output, "connecting", Engine::connect(stack, options))).await?)
+    Ok(Box::pin(with_progress(output, "connecting", Engine::connect(stack, options))).await?)
 }
 
 /// `.trunnion/sandbox` beside the stack file.
@@ -83,7 +91,7 @@ pub(crate) fn text(document: &Document) -> Result<String, Failure> {
         .map_err(|error| Failure::new("plan::document", format!("the plan document cannot be written: {error}")))
 }
 
-/// Refuses to write a plan where the state is.
+/// Refuses to overwrite the stack's state with a plan.
 fn is_not_the_state(out: &Path, stack: &Stack) -> Result<(), Failure> {
     let place = |path: &Path| {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -91,8 +99,8 @@ fn is_not_the_state(out: &Path, stack: &Stack) -> Result<(), Failure> {
     };
     match &stack.state {
         StateLocation::File(state) if place(out).is_some_and(|out| place(state) == Some(out)) => {
-            let message = format!("`--out {}` names the file of the stack's state", out.display());
-            Err(Failure::with_help("plan::out", message, "name another file"))
+            let message = format!("`--out {}` is the file of the stack's state", out.display());
+            Err(Failure::with_help("plan::out", message, "use another file"))
         }
         _ => Ok(()),
     }
@@ -102,15 +110,15 @@ fn write_document(path: &Path, document: &Document) -> Result<(), Failure> {
     trunnion::replace_file(path, text(document)?.as_bytes()).map_err(|error| {
         let message = format!("writing `{}` failed: {error}", path.display());
         let help = if trunnion::is_full(&error) {
-            "free some space there, or name a file on another disk; an earlier plan of that name is as it was"
+            "free some space there, or use a file on another disk; an earlier plan in this file is unchanged"
         } else {
-            "name a file in a folder that you may write to"
+            "use a file in a folder with write permission"
         };
         Failure::with_help("plan::out", message, help)
     })
 }
 
-/// Reads a plan document back.
+/// Reads a saved plan document.
 pub(crate) fn read_document(path: &Path) -> Result<Document, Failure> {
     let shown = path.display();
     let bytes = trunnion::read_file(path).map_err(|error| {

@@ -1,5 +1,5 @@
-//! What apply is doing, as it happens: spinners with elapsed time on a terminal, one line per event elsewhere, and there a
-//! line every so often about what still runs. Equal failures are reported once.
+//! Shows the progress of an apply. On a terminal, it draws spinners with the elapsed time. Elsewhere it prints one line
+//! per event, and every 20 seconds one about the running steps. Equal failures are reported once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,18 +17,18 @@ use super::{
     waiting::{Clock, Ticks},
 };
 
-/// How many running steps are drawn.
+/// The most spinners at once.
 const DRAWN: usize = 12;
-/// Time between two words about what still runs.
+/// The time between two lines about running steps.
 const HEARTBEAT: Duration = Duration::from_secs(20);
-/// So many steps that are skipped for one reason have a line each; more of them share one.
+/// Up to this number, steps that are skipped for the same reason have a line each. More of them share one line.
 const SKIPPED_ALONE: usize = 3;
 
-/// Where lines go.
+/// A destination for lines.
 trait Lines {
-    /// A line that quiet silences.
+    /// Prints a line, unless `--quiet` is set.
     fn say(&mut self, text: &str);
-    /// A line that quiet does not silence.
+    /// Prints a line, even with `--quiet`.
     fn always_say(&mut self, text: &str);
 }
 
@@ -47,14 +47,14 @@ pub(crate) struct Progress<L = Output> {
     total: usize,
     settled: usize,
     running: BTreeMap<(Address, Operation), (Instant, Option<ProgressBar>)>,
-    /// Failures by what they say, each with the first address and the others.
+    /// Each different failure, with its first address and the others.
     failures: Vec<(String, Address, Vec<Address>)>,
-    /// Steps that were skipped because of one address, not told yet.
+    /// Steps that were skipped because one address failed, not printed yet.
     skipped: Option<(Address, Vec<(Address, Operation)>)>,
-    /// What had a step already: another step of the same address is that of a replacement.
+    /// Addresses with a step that started: another step of the same address belongs to a replacement.
     begun: BTreeSet<Address>,
     live: Option<(MultiProgress, ProgressBar)>,
-    /// Where each event goes as JSON, too.
+    /// The JSON output of all events.
     stream: Option<Stream>,
 }
 
@@ -72,13 +72,13 @@ impl Progress {
         Self::with(output, total, live, stream)
     }
 
-    /// Shows every event until apply has no more. Gives the stream back for its last line.
+    /// Shows events until the apply ends. Returns the stream, for its last line.
     pub(crate) async fn follow(self, events: UnboundedReceiver<Event>) -> Option<Stream> {
         self.run(events, Clock::new(HEARTBEAT, HEARTBEAT)).await.1
     }
 }
 
-#[expect(private_bounds, reason = "only the tests have other lines")]
+#[expect(private_bounds, reason = "only tests use another destination")]
 impl<L: Lines> Progress<L> {
     fn with(lines: L, total: usize, live: Option<(MultiProgress, ProgressBar)>, stream: Option<Stream>) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl<L: Lines> Progress<L> {
                         if let Some(stream) = &mut self.stream {
                             stream.event(&event, now);
                         }
-                        self.tell(event, now);
+                        self.print(event, now);
                     }
                     None => break,
                 },
@@ -118,11 +118,11 @@ impl<L: Lines> Progress<L> {
                 }
             }
             if events.is_empty() {
-                self.tell_skipped();
+                self.print_skipped();
             }
         }
-        self.tell_skipped();
-        self.tell_equal_failures();
+        self.print_skipped();
+        self.print_equal_failures();
         if let Some((bars, bar)) = &self.live {
             bar.finish_and_clear();
             let _ = bars.clear();
@@ -130,14 +130,14 @@ impl<L: Lines> Progress<L> {
         (self.lines, self.stream)
     }
 
-    fn tell(&mut self, event: Event, now: Instant) {
+    fn print(&mut self, event: Event, now: Instant) {
         if let Event::Skipped { address, operation, because } = event {
             self.settled += 1;
             self.advance();
             self.skip(address, operation, because);
             return;
         }
-        self.tell_skipped();
+        self.print_skipped();
         match event {
             Event::Started { address, operation } => {
                 let bar = self.draw(&address, operation);
@@ -165,7 +165,10 @@ impl<L: Lines> Progress<L> {
                 self.say(&format!("{yellow}! {address}: wait stopped{yellow:#} after {took}; the next run continues"));
             }
             Event::Stopping => {
-                self.say("Interrupted: finishing what runs, starting nothing new. Once more stops at once.");
+                self.say(
+                    "Interrupted: finishing the running steps, starting no new ones. Interrupt again to stop at \
+                          once.",
+                );
             }
             Event::Skipped { .. } => {}
         }
@@ -183,7 +186,7 @@ impl<L: Lines> Progress<L> {
         self.failures.push((cause, address, Vec::new()));
     }
 
-    fn tell_equal_failures(&mut self) {
+    fn print_equal_failures(&mut self) {
         for (_, first, others) in std::mem::take(&mut self.failures) {
             if !others.is_empty() {
                 let (red, count) = (style::DELETE, others.len());
@@ -196,12 +199,12 @@ impl<L: Lines> Progress<L> {
 
     fn skip(&mut self, address: Address, operation: Operation, because: Address) {
         if self.skipped.as_ref().is_some_and(|(known, _)| *known != because) {
-            self.tell_skipped();
+            self.print_skipped();
         }
         self.skipped.get_or_insert_with(|| (because, Vec::new())).1.push((address, operation));
     }
 
-    fn tell_skipped(&mut self) {
+    fn print_skipped(&mut self) {
         let Some((because, skipped)) = self.skipped.take() else { return };
         let yellow = style::WARNING;
         if skipped.len() > SKIPPED_ALONE {
@@ -219,7 +222,7 @@ impl<L: Lines> Progress<L> {
         }
     }
 
-    /// One line for each kind of operation of which steps have been running for long.
+    /// Prints one line for each operation with steps that have run for at least [`HEARTBEAT`].
     fn beat(&mut self, now: Instant) {
         for operation in [Operation::Create, Operation::Update, Operation::Delete] {
             let long: Vec<(&Address, Duration)> = self
@@ -276,7 +279,7 @@ impl<L: Lines> Progress<L> {
     }
 }
 
-/// Addresses in their order, those of a pool together.
+/// Sorted addresses as a list, with the hosts of a pool combined.
 pub(crate) fn named<'a>(all: impl IntoIterator<Item = &'a Address>) -> String {
     let mut all: Vec<&Address> = all.into_iter().collect();
     all.sort();
@@ -315,7 +318,7 @@ fn done(operation: Operation) -> &'static str {
     }
 }
 
-/// A message without its words that differ from one answer of AWS to the next: encoded messages and ids of requests.
+/// A message without the words that differ in each AWS response: encoded messages and request IDs.
 fn without_what_differs(message: &str) -> String {
     const LONGEST_WORD: usize = 35;
     let kept = |word: &&str| word.len() <= LONGEST_WORD || word.contains(':') || word.contains('/');
@@ -346,12 +349,12 @@ mod tests {
     const CREATE: Operation = Operation::Create;
 
     #[tokio::test]
-    async fn what_takes_long_is_spoken_of_from_time_to_time() {
+    async fn long_steps_are_reported_at_each_heartbeat() {
         let (events, receiver) = unbounded_channel();
         let script = Script::new();
         let (stream, written) = stream(3);
         let follow = Progress::with(Vec::new(), 3, None, stream).run(receiver, script.clone());
-        let heard = || async {
+        let shown = || async {
             for _ in 0..4 {
                 tokio::task::yield_now().await;
             }
@@ -363,20 +366,20 @@ mod tests {
             for number in [0, 1] {
                 send(Event::Started { address: host(number), operation: CREATE });
             }
-            heard().await;
+            shown().await;
             script.pass(20);
             script.ring();
-            heard().await;
+            shown().await;
             script.pass(5);
             send(finished(0));
             send(Event::Started { address: host(2), operation: CREATE });
-            heard().await;
+            shown().await;
             script.pass(15);
             script.ring();
-            heard().await;
+            shown().await;
             script.pass(5);
             send(finished(1));
-            heard().await;
+            shown().await;
         };
         let ((lines, _), ()) = tokio::join!(follow, apply);
         assert_eq!(
@@ -403,7 +406,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_skipped_step_of_a_replacement_says_which_half_it_is() {
+    async fn a_skipped_step_of_a_replacement_names_its_half() {
         let (events, receiver) = unbounded_channel();
         let id = "i-0".to_owned();
         let _ = events.send(Event::Started { address: host(0), operation: CREATE });
@@ -429,7 +432,7 @@ mod tests {
         let (events, receiver) = unbounded_channel();
         for number in 0..30 {
             let address = host(number);
-            // The encoded message, and the id of the request, are other ones in each answer.
+            // The encoded message and the request ID differ in each response.
             let blob = format!("{number:02}").repeat(30);
             let error = ProviderError::new(format!("`ec2:RunInstances` for `{address}` failed: no: {blob}"), None);
             let _ = events.send(Event::Started { address: address.clone(), operation: CREATE });

@@ -1,4 +1,4 @@
-//! Commands that change nothing and need no plan: `validate`, `show`, `render`.
+//! The commands that only read: `validate`, `show`, `render`.
 
 use std::fmt::Write as _;
 
@@ -48,12 +48,12 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<ExitCode,
     Ok(ExitCode::Done)
 }
 
-/// What is valid, but probably not meant.
+/// Warns about values in plain text that may be secrets.
 fn warn(stack: &Stack, output: Output) {
     for found in trunnion::blueprint::secrets_in_clear(stack) {
         let mut warning = stack.sources.diagnostic(&found.path, found.code, found.message, found.help);
         warning.severity = trunnion::stack::Severity::Warning;
-        // The path says where it is; the line itself would show what may be a secret.
+        // Without the source line, which would show the secret.
         warning.span = None;
         output.report(&warning);
     }
@@ -78,14 +78,15 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<ExitCode, Fa
         output.data(&format!("{:#}", json!({"state": state, "outputs": outputs})))?;
     } else if state.resources.is_empty() && !recorded.resources.is_empty() {
         output.say(&format!(
-            "Nothing of `{}` is recorded for {}. What is recorded was applied to {}.",
+            "No resource of `{}` is recorded for {}. The recorded resources were applied to {}.",
             outputs.stack,
             engine.place(),
             shown_place(&recorded.place)
         ));
     } else if state.resources.is_empty() {
         output.say(&format!(
-            "Nothing of `{}` is recorded. If it was applied, the next plan finds it by its tags.",
+            "No resource of `{}` is recorded. If the stack was applied, the next plan finds its resources by their \
+             tags.",
             outputs.stack
         ));
     } else {
@@ -116,10 +117,11 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<ExitCode, Fa
     Ok(ExitCode::Done)
 }
 
-/// A written plan as it was when it was made. Nothing is read but its file.
+/// Prints a saved plan from its file only, without any AWS call.
 fn show_plan(arguments: &Show, output: Output) -> Result<ExitCode, Failure> {
     if arguments.env.is_some() {
-        let message = format!("`{}` is a plan document, which names its environment", arguments.file.display());
+        let message =
+            format!("`{}` is a plan document, which already contains its environment", arguments.file.display());
         return Err(Failure::with_help("show::arguments", message, "remove `--env`"));
     }
     let document = read_document(&arguments.file)?;
@@ -131,7 +133,7 @@ fn show_plan(arguments: &Show, output: Output) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// What the hosts of each pool boot, as far as that is recorded.
+/// What the hosts of each pool boot, from the recorded launch templates.
 fn boots(state: &State) -> String {
     let mut text = String::new();
     for (address, recorded) in &state.resources {
@@ -204,7 +206,7 @@ pub(crate) fn render(arguments: &Render, output: Output) -> Result<ExitCode, Fai
                     return Err(Failure::with_help(
                         "render::pool",
                         format!("the stack has {} pools", pools.len()),
-                        format!("`--pool NAME`, with one of {}", pools.join(", ")),
+                        format!("choose one with `--pool NAME`: {}", pools.join(", ")),
                     ));
                 }
             };

@@ -16,11 +16,14 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
         Failure::with_help(
             "sandbox::listen",
             format!("listening on {} failed: {error}", arguments.listen),
-            "`--listen 127.0.0.1:0` takes any free port",
+            "use `--listen 127.0.0.1:0` for any free port",
         )
     })?;
     if !arguments.listen.ip().is_loopback() {
-        output.always_say("Everybody who reaches this address and knows the credentials below can use the sandbox.");
+        output.always_say(
+            "Warning: anyone who can reach this address and knows the credentials below can use the \
+                           sandbox.",
+        );
     }
     let options = arguments.data.map_or_else(Options::new, |data| Options::new().with_data(data));
     let options = options
@@ -38,7 +41,7 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
          unset AWS_SESSION_TOKEN AWS_PROFILE",
         running.endpoint()
     ))?;
-    output.say("The sandbox serves until Ctrl-C. The lines above point any AWS client at it.");
+    output.say("The sandbox runs until you press Ctrl-C. The variables above make any AWS client use it.");
     interrupt.cancelled().await;
     let calls = running.calls();
     running.shutdown().await;

@@ -1,22 +1,23 @@
-//! Ctrl-C, SIGTERM and a terminal that closes: the first one asks to stop, the second one stops.
+//! Ctrl-C, SIGTERM and the closing of the terminal: the first one asks the command to stop, the second one ends it.
 
 use tokio_util::sync::CancellationToken;
 use trunnion::{Error, ExitCode};
 
 use super::{failure::Failure, output::Output};
 
-/// A token that the first signal cancels. The second one ends the process at once: that loses nothing, because every
-/// create can be found again. A terminal that closes sends SIGHUP, often twice; it never ends the process at once.
+/// A token that the first signal cancels. The second signal ends the process at once. No resource is lost, because the
+/// next plan finds everything that was created. A terminal that closes sends SIGHUP, often twice, so a second SIGHUP
+/// does not end the process.
 pub(crate) fn interrupt() -> CancellationToken {
     let token = CancellationToken::new();
-    // Listening begins here, not when the task first runs.
+    // Listen from now on, not from the first run of the task.
     let Some(mut signals) = Signals::listen() else { return token };
     let cancelled = token.clone();
     tokio::spawn(async move {
         signals.first().await;
         cancelled.cancel();
         signals.second().await;
-        #[expect(clippy::exit, reason = "the person asked a second time")]
+        #[expect(clippy::exit, reason = "the user asked a second time")]
         std::process::exit(i32::from(ExitCode::Interrupted.code()));
     });
     token
@@ -35,7 +36,7 @@ pub(crate) async fn unless_interrupted<T>(
     match result {
         Err(Failure::Library(Error::Interrupted)) => {
             output.always_say("\nInterrupted. Nothing was changed.");
-            Err(Failure::Told(ExitCode::Interrupted))
+            Err(Failure::Reported(ExitCode::Interrupted))
         }
         result => result,
     }
@@ -45,7 +46,7 @@ pub(crate) async fn unless_interrupted<T>(
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    /// Nothing where the caller has it ignored, as `nohup` does.
+    /// `None` if the parent process ignores the signal, as `nohup` does.
     hangup: Option<tokio::signal::unix::Signal>,
 }
 
@@ -80,7 +81,8 @@ impl Signals {
     }
 }
 
-/// Whether SIGHUP is ignored, by the kernel's list of ignored signals. Where there is none, it counts as not ignored.
+/// Whether SIGHUP is ignored, according to `SigIgn` in `/proc/self/status`. Without that file, it counts as not
+/// ignored.
 #[cfg(unix)]
 fn is_hangup_ignored() -> bool {
     const HANGUP: u64 = 1;

@@ -1,5 +1,5 @@
-//! Which stack file a command is about: the one that is named, the one that a written plan names, or none, and then those
-//! that are near.
+//! Finds the stack file of a command: from its argument, or from a plan document. Without either, the error suggests
+//! stack files near the working directory.
 
 use std::{
     fs,
@@ -11,18 +11,18 @@ use trunnion::{LoadOptions, Stack};
 
 use super::{arguments::DEFAULT_STACK, failure::Failure, quoted};
 
-/// How deep below the working directory stack files are looked for, how many entries are looked at, and how many are named.
+/// The limits of the search for stack files below the working directory: the depth, the entries read, and the files named.
 const DEPTH: usize = 3;
-const LOOKED_AT: usize = 2_000;
+const ENTRIES: usize = 2_000;
 const NAMED: usize = 8;
 
-/// Reads a stack. `verb` is the command, for the message that names the stack files that are near.
+/// Reads a stack. `verb` is the command's name, for the suggestion of other stack files.
 pub(crate) fn load(path: &Path, environment: Option<&str>, verb: &str) -> Result<Stack, Failure> {
     exists(path, verb)?;
     Ok(Stack::load(path, environment, &LoadOptions::of_this_process())?)
 }
 
-/// Whether a file is a plan document: by its ending, or because it begins as one, whatever it was renamed to.
+/// Whether a file is a plan document: its name ends in .json, or its content starts like one.
 pub(crate) fn is_plan(path: &Path) -> bool {
     let begins = || {
         let mut text = String::new();
@@ -35,13 +35,13 @@ pub(crate) fn is_plan(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "json") || begins().is_some()
 }
 
-/// Names the stack files that are near where no stack file is named and none has the usual name.
+/// Fails if no stack file was given and there is no `stack.yaml`. The help suggests stack files in the folders below.
 pub(crate) fn exists(path: &Path, verb: &str) -> Result<(), Failure> {
     if path != Path::new(DEFAULT_STACK) || fs::symlink_metadata(path).is_ok() {
         return Ok(());
     }
     let mut found = Vec::new();
-    let mut budget = LOOKED_AT;
+    let mut budget = ENTRIES;
     look_below(Path::new(""), DEPTH, &mut budget, &mut found);
     found.sort_by_key(|path| (path.components().count(), path.clone()));
     let typed: Vec<String> =
@@ -52,11 +52,11 @@ pub(crate) fn exists(path: &Path, verb: &str) -> Result<(), Failure> {
         [only] => format!("type {only}"),
         several => format!("type {}{more}", several.join(", or ")),
     };
-    let message = format!("no stack file is given, and there is no `{DEFAULT_STACK}` in this folder");
+    let message = format!("no stack file was given, and this folder has no `{DEFAULT_STACK}`");
     Err(Failure::with_help("stack::file", message, help))
 }
 
-/// Collects the stack files of a folder and of those below.
+/// Collects the stack files in a folder and the folders below it.
 fn look_below(folder: &Path, depth: usize, budget: &mut usize, found: &mut Vec<PathBuf>) {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut entries: Vec<_> = fs::read_dir(here).into_iter().flatten().flatten().take(*budget).collect();
@@ -74,7 +74,7 @@ fn look_below(folder: &Path, depth: usize, budget: &mut usize, found: &mut Vec<P
     }
 }
 
-/// Whether a YAML file has a key `stack` at its top, by a look at its beginning.
+/// Whether a YAML file has a top-level key `stack` in its first 64 KiB.
 fn is_stack(path: &Path) -> bool {
     const BEGINNING: u64 = 64 * 1024;
     let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
@@ -87,7 +87,7 @@ fn is_stack(path: &Path) -> bool {
     is_stack
 }
 
-/// How a plan document in `plan` names a stack file: by the way from the plan's folder.
+/// The path of a stack file relative to the folder of the plan document `plan`.
 pub(crate) fn named_from(plan: &Path, stack: &Path) -> PathBuf {
     let (Some(folder), Some(stack_folder), Some(name)) = (whole(plan), whole(stack), stack.file_name()) else {
         return stack.to_owned();
@@ -100,7 +100,7 @@ pub(crate) fn named_from(plan: &Path, stack: &Path) -> PathBuf {
     up.chain(stack_folder.components().skip(shared)).collect::<PathBuf>().join(name)
 }
 
-/// The whole path of the folder that a file is in. The file itself may be a link, and stays one.
+/// The absolute path of a file's folder. A link in place of the file itself is not followed.
 fn whole(file: &Path) -> Option<PathBuf> {
     fs::canonicalize(folder_of(file)).ok()
 }
@@ -109,9 +109,9 @@ fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Finds the stack file of a plan document: where the document says, seen from its own folder; else, for a document that
-/// was moved, by as much of that path as is there, from that folder and from the working directory. What is found is
-/// compared with the document later.
+/// Finds the stack file of a plan document. First it tries the document's path, relative to the document's folder. If
+/// the document was moved, it tries the last components of that path in this folder and in the working directory. The
+/// file's content is compared with the document later.
 pub(crate) fn of_plan(plan: &Path, named: &str) -> Result<PathBuf, Failure> {
     let folder = plan.parent().unwrap_or(Path::new(""));
     let named = Path::new(named);
@@ -122,11 +122,11 @@ pub(crate) fn of_plan(plan: &Path, named: &str) -> Result<PathBuf, Failure> {
     let mut candidates = candidates.filter(|path| path.is_file());
     candidates.next().ok_or_else(|| {
         let message = format!(
-            "the stack file of `{}` is not there: the plan names it `{}`, seen from its own folder",
+            "the stack file of `{}` was not found at `{}`, relative to the plan",
             plan.display(),
             trunnion::plain(&named.display().to_string())
         );
-        Failure::with_help("plan::stack", message, "say where it is with `--stack FILE`")
+        Failure::with_help("plan::stack", message, "name the stack file with `--stack FILE`")
     })
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_names_its_stack_from_its_own_folder_and_finds_it_there_again() {
+    fn a_plan_finds_its_stack_file_by_the_relative_path() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
         fs::create_dir_all(at("infra/plans")).unwrap();

@@ -1,4 +1,4 @@
-//! What `--json` writes while apply works: one event a line, on stdout.
+//! The output of `apply --json` on stdout: one event per line.
 
 use tokio::time::Instant;
 use trunnion::{
@@ -8,18 +8,18 @@ use trunnion::{
 
 use super::{failure::Failure, output::Output};
 
-/// Where lines go.
+/// A function that writes a line.
 type Write = Box<dyn FnMut(&str) -> Result<(), Failure>>;
 
 pub(crate) struct Stream {
     lines: Lines,
     write: Write,
-    /// Why a line was lost. Apply goes on without those who listen, and says so at its end.
+    /// Why a line could not be written. The apply continues without output, and the error is reported at its end.
     lost: Option<Failure>,
 }
 
 impl Stream {
-    /// Writes the first line. Nothing has begun where that fails.
+    /// Writes the first line. If that fails, no step has started.
     pub(crate) fn begin(output: Output, stack: &str, steps: usize) -> Result<Self, Failure> {
         Self::with(Box::new(move |text| output.data(text)), stack, steps)
     }
@@ -40,7 +40,7 @@ impl Stream {
         self.put(&line);
     }
 
-    /// Writes the last line, and says whether each one was written.
+    /// Writes the last line. Fails if any line was not written.
     pub(crate) fn end(mut self, report: Report) -> Result<(), Failure> {
         self.put(&Line::now(Happened::Ended { outcome: Box::new(report) }));
         self.lost.map_or(Ok(()), Err)
@@ -64,7 +64,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A stream whose lines a test reads.
+    /// A stream that collects its lines for a test.
     pub(crate) fn stream(steps: usize) -> (Option<Stream>, Rc<RefCell<Vec<String>>>) {
         let lines = Rc::new(RefCell::new(Vec::new()));
         let write = {
@@ -78,13 +78,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_line_that_is_lost_is_said_at_the_end_and_nothing_is_written_after_it() {
+    fn a_failed_write_ends_the_output_and_is_reported_at_the_end() {
         let written = Rc::new(RefCell::new(0));
         let write = {
             let written = Rc::clone(&written);
             move |_: &str| {
                 *written.borrow_mut() += 1;
-                if *written.borrow() == 2 { Err(Failure::new("output::stdout", "no room")) } else { Ok(()) }
+                if *written.borrow() == 2 { Err(Failure::new("output::stdout", "the disk is full")) } else { Ok(()) }
             }
         };
         let Ok(mut stream) = Stream::with(Box::new(write), "test", 1) else { panic!("the first line was written") };

@@ -1,4 +1,4 @@
-//! What a person sees while a call takes long: that something is still under way, and what.
+//! Shows during a long wait what the command is doing.
 
 use std::{future::Future, time::Duration};
 
@@ -7,13 +7,13 @@ use tokio::time::{Instant, Interval};
 
 use super::output::Output;
 
-/// A wait shorter than this is not worth a word.
+/// The time before the first message about a wait.
 const FIRST: Duration = Duration::from_secs(5);
-/// Time between two words about one wait.
+/// The time between two messages about the same wait.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Waits for `work`, and says `Still <what>: 15 s` while it takes long; on a terminal, a line that counts the seconds.
-pub(crate) async fn patiently<T>(output: Output, what: &str, work: impl Future<Output = T>) -> T {
+/// Waits for `work`. A long wait prints lines such as `Still <what>: 15 s`, or draws a spinner on a terminal.
+pub(crate) async fn with_progress<T>(output: Output, what: &str, work: impl Future<Output = T>) -> T {
     let mut bar: Option<ProgressBar> = None;
     let result = beat(Clock::new(FIRST, EVERY), work, |waited| {
         let text = format!("Still {what}: {:.0} s", waited.as_secs_f64());
@@ -40,19 +40,19 @@ fn spinner(what: &str, waited: Duration) -> ProgressBar {
     bar
 }
 
-/// What tells the time, and when it is time to say something.
+/// A clock with ticks, which tests replace.
 pub(crate) trait Ticks {
-    /// The time.
+    /// The present time.
     fn now(&self) -> Instant;
-    /// Waits until something is to be said.
+    /// Waits for the next tick, and returns its time.
     fn tick(&mut self) -> impl Future<Output = Instant>;
 }
 
-/// The clock of this machine.
+/// The system's monotonic clock.
 pub(crate) struct Clock(Interval);
 
 impl Clock {
-    /// Ticks after `first` from now, and then after each `every`.
+    /// The first tick comes after `first`, each further one after another `every`.
     pub(crate) fn new(first: Duration, every: Duration) -> Self {
         Self(tokio::time::interval_at(Instant::now() + first, every))
     }
@@ -68,15 +68,15 @@ impl Ticks for Clock {
     }
 }
 
-/// Waits for `work`, and tells how long it has taken, at each tick.
-async fn beat<T>(mut ticks: impl Ticks, work: impl Future<Output = T>, mut tell: impl FnMut(Duration)) -> T {
+/// Waits for `work`, and calls `report` with the elapsed time at each tick.
+async fn beat<T>(mut ticks: impl Ticks, work: impl Future<Output = T>, mut report: impl FnMut(Duration)) -> T {
     let began = ticks.now();
     tokio::pin!(work);
     loop {
         tokio::select! {
             biased;
             result = &mut work => return result,
-            now = ticks.tick() => tell(now.saturating_duration_since(began)),
+            now = ticks.tick() => report(now.saturating_duration_since(began)),
         }
     }
 }
@@ -87,7 +87,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A clock that stands still until a test moves it. It ticks when it is moved.
+    /// A clock that a test sets and whose ticks it triggers.
     #[derive(Clone)]
     pub(crate) struct Script {
         now: Rc<RefCell<Instant>>,
@@ -124,7 +124,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_wait_is_spoken_of_at_each_tick() {
+    async fn a_long_wait_is_reported_at_each_tick() {
         let script = Script::new();
         let work = async {
             for seconds in [5, 10] {
@@ -135,8 +135,8 @@ pub(crate) mod tests {
             }
             "done"
         };
-        let mut told = Vec::new();
-        let result = beat(script.clone(), work, |waited| told.push(waited.as_secs())).await;
-        assert_eq!((result, told), ("done", vec![5, 15]));
+        let mut reported = Vec::new();
+        let result = beat(script.clone(), work, |waited| reported.push(waited.as_secs())).await;
+        assert_eq!((result, reported), ("done", vec![5, 15]));
     }
 }

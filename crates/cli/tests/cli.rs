@@ -1,4 +1,4 @@
-//! What can be typed, as a person sees it, and the library alone.
+//! Tests of help, schemas and completions, and of the library without the command.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -17,7 +17,7 @@ fn text(output: Output) -> String {
 }
 
 #[test]
-fn the_whole_help() {
+fn the_help_of_every_command() {
     let mut help = text(trunnion(&["--help"]));
     for command in ["validate", "plan", "apply", "destroy", "show", "render", "sandbox", "schema", "completions"] {
         help += "\n════ trunnion ";
@@ -36,7 +36,7 @@ fn the_schemas_in_the_repository_are_those_of_the_command() {
         assert_eq!(
             text(trunnion(&["schema", name])),
             stored,
-            "refresh it: cargo run -- schema {name} > schemas/{name}.schema.json"
+            "update it: cargo run -- schema {name} > schemas/{name}.schema.json"
         );
     }
 }
@@ -55,7 +55,7 @@ fn the_library_alone_plans_and_applies() {
     let folder = tempfile::tempdir().unwrap();
     let stack = folder.path().join("minimal.yaml");
     std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml"), &stack).unwrap();
-    let run = || Command::new(&example).arg(&stack).arg(folder.path().join("world")).output().unwrap();
+    let run = || Command::new(&example).arg(&stack).arg(folder.path().join("sandbox")).output().unwrap();
     let first = run();
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     let again = String::from_utf8(run().stderr).unwrap();

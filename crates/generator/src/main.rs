@@ -8,7 +8,7 @@
 //! | `netlink`, `sysctl`, `accounts` | the network, the parameters and the users that the host has |
 //! | `failure`, `output` | errors and stdout |
 //!
-//! Modules do not import each other in a circle, which a test holds.
+//! Modules do not import each other in a cycle; a test checks this.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
 #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! The modules of this crate do not import each other in a circle, and only one of them speaks rtnetlink.
+//! The modules of this crate do not import each other in a cycle, and only one of them speaks rtnetlink.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -123,40 +123,43 @@ fn sources() -> BTreeMap<Module, String> {
 }
 
 /// Which module imports which.
-fn arrows(sources: &BTreeMap<Module, String>) -> BTreeSet<(&Module, &Module)> {
-    let mut arrows = BTreeSet::new();
+fn imports_of_modules(sources: &BTreeMap<Module, String>) -> BTreeSet<(&Module, &Module)> {
+    let mut found = BTreeSet::new();
     for (module, source) in sources {
         for path in Imports::of(module, source).own {
             let target = (0..=path.len()).rev().find_map(|length| sources.get_key_value(path.get(..length)?));
-            // A path of another crate is one of the module itself here.
+            // A path into another crate resolves to the module itself, which is dropped below.
             if let Some((target, _)) = target {
-                arrows.insert((module, target));
+                found.insert((module, target));
             }
         }
     }
-    arrows.retain(|(module, target)| module != target);
-    arrows
+    found.retain(|(module, target)| module != target);
+    found
 }
 
-/// The circles, each as its modules.
-fn circles(sources: &BTreeMap<Module, String>) -> Vec<Vec<String>> {
-    let graph: DiGraphMap<&Module, ()> = arrows(sources).into_iter().collect();
-    let circles = tarjan_scc(&graph).into_iter().filter(|circle| circle.len() > 1);
-    circles.map(|circle| circle.into_iter().map(|module| module.join("::")).collect()).collect()
+/// The import cycles, each as a list of modules.
+fn cycles(sources: &BTreeMap<Module, String>) -> Vec<Vec<String>> {
+    let graph: DiGraphMap<&Module, ()> = imports_of_modules(sources).into_iter().collect();
+    let cycles = tarjan_scc(&graph).into_iter().filter(|cycle| cycle.len() > 1);
+    cycles.map(|cycle| cycle.into_iter().map(|module| module.join("::")).collect()).collect()
 }
 
 #[test]
-fn no_modules_import_each_other_in_a_circle() {
+fn no_modules_import_each_other_in_a_cycle() {
     let sources = sources();
     let module = |name: &str| name.split("::").map(str::to_owned).collect::<Module>();
     for (from, to) in [("cli", "setup"), ("check", "check::network"), ("check::network", "netlink")] {
-        assert!(arrows(&sources).contains(&(&module(from), &module(to))), "`{from}` does not import `{to}`");
+        assert!(
+            imports_of_modules(&sources).contains(&(&module(from), &module(to))),
+            "`{from}` does not import `{to}`"
+        );
     }
-    assert_eq!(circles(&sources), Vec::<Vec<String>>::new());
+    assert_eq!(cycles(&sources), Vec::<Vec<String>>::new());
 }
 
 #[test]
-fn a_circle_is_found_whatever_the_form_of_the_import() {
+fn a_cycle_is_found_for_every_form_of_import() {
     for import in [
         "use super::b::Item;",
         "use crate::{b::{self, Item}, c};",
@@ -165,12 +168,12 @@ fn a_circle_is_found_whatever_the_form_of_the_import() {
     ] {
         let sources = [("", "mod a; mod b;"), ("a", import), ("b", "fn call() { crate::a::call() }")];
         let module = |name: &str| if name.is_empty() { Module::new() } else { vec![name.to_owned()] };
-        let found = circles(&sources.map(|(name, source)| (module(name), source.to_owned())).into());
+        let found = cycles(&sources.map(|(name, source)| (module(name), source.to_owned())).into());
         assert_eq!(found.len(), 1, "{import}");
     }
     let parent = [("a", "mod b; pub use self::b::Item; pub struct Other;"), ("a::b", "use super::Other;")];
     let module = |name: &str| name.split("::").map(str::to_owned).collect::<Module>();
-    assert_eq!(circles(&parent.map(|(name, source)| (module(name), source.to_owned())).into()).len(), 1);
+    assert_eq!(cycles(&parent.map(|(name, source)| (module(name), source.to_owned())).into()).len(), 1);
 }
 
 #[test]

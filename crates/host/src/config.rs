@@ -95,7 +95,7 @@ pub enum Mode {
     Kernel,
     /// The simulation, which names its local addresses itself.
     Simulation,
-    /// Nobody: the primary address is the only source.
+    /// No choice: the primary address is the only source.
     Off,
 }
 

@@ -1,4 +1,4 @@
-//! A change, or several that are alike, as an entry of the tree.
+//! Makes the entry of a group of equal changes.
 
 use trunnion_engine::{Action, Cause, DocumentChange, DocumentDifference, Reason, Value};
 
@@ -10,7 +10,7 @@ use crate::{
     visible,
 };
 
-/// So many identities are all shown.
+/// Up to this number, all identities are shown.
 const IDENTITIES: usize = 4;
 
 pub(crate) fn entry(group: &Group<'_>, is_destroy: bool) -> Entry {
@@ -32,11 +32,11 @@ pub(crate) fn entry(group: &Group<'_>, is_destroy: bool) -> Entry {
     }
 }
 
-/// What the cloud and people call what an entry is about.
+/// The IDs or names of an entry's resources.
 fn identity(group: &Group<'_>) -> Folded {
     let is_alone = group.all.len() == 1;
     let named = |change: &&DocumentChange| {
-        // A new one's name stands among its attributes, but for the name that is a tag.
+        // A new resource shows its name among its attributes, except if the name is a tag.
         let is_shown_below =
             change.action == Action::Create && change.desired.as_ref().is_some_and(|it| it.contains_key("name"));
         match (&change.id, change.name.as_ref().filter(|_| !is_shown_below)) {
@@ -63,7 +63,7 @@ fn reason(change: &DocumentChange) -> Option<String> {
     }
 }
 
-/// One row per attribute of something new; what is empty is left out, and tags are counted.
+/// Adds the row of an attribute of a new resource. Empty values are left out, and tags are only counted.
 fn attribute(rows: &mut Vec<Row>, name: &str, value: &Value) {
     let content = match value {
         Value::Null => return,
@@ -76,7 +76,7 @@ fn attribute(rows: &mut Vec<Row>, name: &str, value: &Value) {
             }
             return;
         }
-        // A reviewer of a policy reads all of it.
+        // A policy is shown completely, for review.
         Value::Json(text) => Content::Lines(lines::of_json(text).map(Line::New).collect()),
         Value::List(list) if list.iter().any(|element| matches!(element, Value::Map(_))) => {
             Content::Lines(list.iter().map(|element| Line::Element(value::whole(element))).collect())
@@ -112,7 +112,7 @@ fn difference(difference: &DocumentDifference) -> Row {
     Row { path: visible::line(path), marks, content }
 }
 
-/// What an attribute was and what it becomes.
+/// The old and the new value of an attribute.
 fn change(before: Option<&Value>, after: Option<&Value>) -> Content {
     if let Some(lines) = lines::between(before, after) {
         return Content::Lines(lines);
@@ -132,8 +132,8 @@ fn change(before: Option<&Value>, after: Option<&Value>) -> Content {
     }
 }
 
-/// The elements that go and those that come, and how many stay; both lists as a whole where they hold the same ones in
-/// another order.
+/// The removed and the added elements, and the number of unchanged ones. If only the order differs, both lists are
+/// shown.
 fn elements(before: &[Value], after: &[Value]) -> Vec<Line> {
     let without = |of: &[Value], other: &[Value]| -> Vec<Value> {
         of.iter().filter(|element| !other.contains(element)).cloned().collect()

@@ -1,11 +1,11 @@
-//! Hosts of one pool that change alike are shown once: `instance.heavy[0…3]`.
+//! Groups equal changes of the hosts of a pool: `instance.heavy[0…3]`.
 
 use trunnion_engine::{Action, Address, DocumentChange, DocumentDifference, Index, KindName, Map, Reference, Value};
 
-/// How many groups back a change may belong to: those of a pool stand together, but for a few that differ.
+/// How many groups back a change may join. Changes of a pool are adjacent, except for a few that differ.
 const BACK: usize = 8;
 
-/// Changes that differ in nothing but their index.
+/// Changes that differ only in their index.
 pub(crate) struct Group<'a> {
     pub(crate) first: &'a DocumentChange,
     pub(crate) all: Vec<&'a DocumentChange>,
@@ -18,7 +18,7 @@ impl Group<'_> {
     }
 }
 
-/// Addresses in the order of their first ones, those of a pool together: `instance.heavy[0…3, 5], iam_role.generator`.
+/// A list of addresses in which those of a pool are combined: `instance.heavy[0…3, 5], iam_role.generator`.
 pub fn addresses<'a>(all: impl IntoIterator<Item = &'a Address>) -> String {
     let mut named: Vec<(&Address, Vec<(u32, u32)>)> = Vec::new();
     for address in all {
@@ -49,7 +49,7 @@ pub fn addresses<'a>(all: impl IntoIterator<Item = &'a Address>) -> String {
     named.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Puts changes of the same kind, name, action and content together, in the order of their first ones.
+/// Groups changes with the same kind, name, action and content, in the order of their first changes.
 pub(crate) fn groups<'a>(changes: impl Iterator<Item = &'a DocumentChange>) -> Vec<Group<'a>> {
     let mut groups: Vec<(Group<'a>, Option<Likeness<'a>>)> = Vec::new();
     for change in changes {
@@ -75,7 +75,7 @@ fn number(address: &Address) -> Option<u32> {
     }
 }
 
-/// What must be equal for two changes to be shown as one: all of it, with a change's own number taken out.
+/// The part of a change that must be equal within a group: everything except its own number.
 #[derive(PartialEq)]
 struct Likeness<'a> {
     kind: &'a KindName,
@@ -87,13 +87,13 @@ struct Likeness<'a> {
 }
 
 impl<'a> Likeness<'a> {
-    /// Nothing for what has no number.
+    /// `None` for an address without a number.
     fn of(change: &'a DocumentChange) -> Option<Self> {
         let number = number(&change.address)?;
-        let anyone = |value: &Option<Value>| value.as_ref().map(|value| anyone(value, number));
+        let without_number = |value: &Option<Value>| value.as_ref().map(|value| without_number(value, number));
         let differences = change.differences.iter().map(|difference| DocumentDifference {
-            before: anyone(&difference.before),
-            after: anyone(&difference.after),
+            before: without_number(&difference.before),
+            after: without_number(&difference.after),
             ..difference.clone()
         });
         Some(Self {
@@ -102,14 +102,14 @@ impl<'a> Likeness<'a> {
             action: change.action,
             reason: std::mem::discriminant(&change.reason),
             differences: differences.collect(),
-            desired: change.desired.as_ref().map(|desired| anyone_of(desired, number)),
+            desired: change.desired.as_ref().map(|desired| map_without_number(desired, number)),
         })
     }
 }
 
-/// A value without the number of the host that has it: in addresses (`instance.heavy[3]`) and at the end of names
+/// A value without the number of its host, which occurs in addresses (`instance.heavy[3]`) and at the end of names
 /// (`loadtest-heavy-3`).
-fn anyone(value: &Value, number: u32) -> Value {
+fn without_number(value: &Value, number: u32) -> Value {
     match value {
         Value::Text(text) => {
             let text = text.replace(&format!("[{number}]"), "[]");
@@ -118,13 +118,13 @@ fn anyone(value: &Value, number: u32) -> Value {
         Value::Reference(Reference { address, attribute }) if address.index == Some(Index::Number(number)) => {
             Value::reference(Address { index: None, ..address.clone() }, attribute)
         }
-        Value::List(list) => Value::List(list.iter().map(|part| anyone(part, number)).collect()),
-        Value::Concat(parts) => Value::Concat(parts.iter().map(|part| anyone(part, number)).collect()),
-        Value::Map(map) => Value::Map(anyone_of(map, number)),
+        Value::List(list) => Value::List(list.iter().map(|part| without_number(part, number)).collect()),
+        Value::Concat(parts) => Value::Concat(parts.iter().map(|part| without_number(part, number)).collect()),
+        Value::Map(map) => Value::Map(map_without_number(map, number)),
         other => other.clone(),
     }
 }
 
-fn anyone_of(map: &Map, number: u32) -> Map {
-    map.iter().map(|(name, value)| (name.clone(), anyone(value, number))).collect()
+fn map_without_number(map: &Map, number: u32) -> Map {
+    map.iter().map(|(name, value)| (name.clone(), without_number(value, number))).collect()
 }

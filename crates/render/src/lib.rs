@@ -1,8 +1,8 @@
-//! Makes a plan document readable. What a person sees comes from the same document that a machine reads, so the two
-//! cannot disagree.
+//! Makes a plan document readable. The output for people is made from the same document that programs read, so both
+//! always agree.
 //!
-//! It goes in two steps: [`Tree`] is what is to be seen of a document, decided and spelled out, without any markup;
-//! [`terminal()`] writes such a tree for a terminal. Another form of output is another writer of the same tree.
+//! Rendering has two steps. [`Tree`] contains all visible texts of a document, without markup. [`terminal()`] writes a
+//! tree for a terminal. Another output format needs only another writer.
 //!
 //! ```
 //! use trunnion_engine::Document;

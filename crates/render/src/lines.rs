@@ -1,4 +1,4 @@
-//! Texts and JSON documents line by line, and their differences with a little of what surrounds them.
+//! Compares texts and JSON documents line by line, with context.
 
 use serde_json::Value as Json;
 use similar::{Change, ChangeTag, TextDiff};
@@ -9,10 +9,10 @@ use crate::{
     value, visible,
 };
 
-/// How many unchanged lines stand around a change.
+/// The number of unchanged lines around a change.
 const CONTEXT: usize = 2;
 
-/// Keys that say which one of several objects it is.
+/// Keys that identify an object in a list.
 const IDENTITIES: [&str; 3] = ["sid", "id", "name"];
 
 /// The lines of a new JSON document.
@@ -20,7 +20,7 @@ pub(crate) fn of_json(text: &JsonText) -> impl Iterator<Item = String> {
     spread(text.document()).into_iter().map(|line| value::safe(line.text.trim_end()))
 }
 
-/// The lines that differ where a difference is worth showing by lines: one of the texts has several, or they are JSON.
+/// The differing lines, if at least one text has several lines or both are JSON.
 pub(crate) fn between(before: Option<&Value>, after: Option<&Value>) -> Option<Vec<Line>> {
     let spread = |value: &JsonText| spread(value.document());
     match (before, after) {
@@ -36,15 +36,15 @@ pub(crate) fn between(before: Option<&Value>, after: Option<&Value>) -> Option<V
     }
 }
 
-/// A line with its line end.
+/// The line, with its line end.
 struct Source {
     text: String,
-    /// Which line says what this one belongs to.
+    /// The index of the line that names the block of this one.
     owner: Option<usize>,
 }
 
-/// A text line by line. A line belongs to the last one before it that names something, such as `id = "prl_paris"`, in the
-/// same indented block or in one around it.
+/// Splits a text into lines. A line belongs to the last line before it with a name, such as `id = "prl_paris"`, in the
+/// same indented block or in an outer one.
 fn split(text: &str) -> Vec<Source> {
     let mut owners: Vec<(usize, usize)> = Vec::new();
     let line = |(index, line): (usize, &str)| {
@@ -60,13 +60,13 @@ fn split(text: &str) -> Vec<Source> {
     text.split_inclusive('\n').enumerate().map(line).collect()
 }
 
-/// Whether a line of a text says what something is called: `name: x`, `id = "x"`.
+/// Whether a line contains a name, such as `name: x` or `id = "x"`.
 fn is_identity(line: &str) -> bool {
     let key = line.split_once([':', '=']).map(|(key, _)| key.trim().trim_matches('"'));
     key.is_some_and(|key| IDENTITIES.iter().any(|identity| key.eq_ignore_ascii_case(identity)))
 }
 
-/// A JSON document over several lines, each of which knows the line that names the object it is in.
+/// Formats a JSON document over several lines. Each line refers to the line that names its object.
 fn spread(json: &Json) -> Vec<Source> {
     let mut lines = Vec::new();
     write(&mut lines, json, 0, "", "");
@@ -113,12 +113,12 @@ fn write(lines: &mut Vec<Source>, json: &Json, depth: usize, key: &str, comma: &
 /// One line of a comparison.
 struct Compared<'a> {
     change: Change<&'a str>,
-    /// Whether every character of it is beyond doubt.
+    /// Whether ambiguous characters are escaped.
     is_exact: bool,
     is_shown: bool,
 }
 
-/// The changed lines with a little of what surrounds them and what says where they are; how many others there are.
+/// The changed lines with context and the names of their blocks, and the number of other lines.
 fn differences(before: &[Source], after: &[Source]) -> Vec<Line> {
     let texts = |sources: &'_ [Source]| -> Vec<String> { sources.iter().map(|line| line.text.clone()).collect() };
     let (old, new) = (texts(before), texts(after));
@@ -137,7 +137,7 @@ fn differences(before: &[Source], after: &[Source]) -> Vec<Line> {
     let mut lines = Vec::new();
     for run in all.chunk_by(|one, other| one.is_shown == other.is_shown) {
         match run {
-            // Counting one line takes as much space as showing it.
+            // A note about one hidden line takes as much space as the line.
             [first, _, ..] if !first.is_shown => lines.push(Line::Unchanged(run.len(), Part::Line)),
             shown => {
                 for compared in shown {
@@ -174,7 +174,7 @@ fn choose(all: &mut [Compared<'_>], before: &[Source], after: &[Source]) {
     }
 }
 
-/// Whether a line that goes looks like one that comes, and is another one. A line end is seen anyway.
+/// Whether a removed line looks like an added one although they differ. A difference in line ends is visible anyway.
 fn hides_a_difference(changes: &[Change<&str>]) -> bool {
     let lines = |tag| {
         let of_tag = changes.iter().filter(move |change| change.tag() == tag);

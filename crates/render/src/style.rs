@@ -1,17 +1,17 @@
-//! The styles of terminal output. Colour never carries meaning alone: every line has its sign.
+//! The styles of terminal output. Colour never carries meaning alone: every line also has a sign.
 
 use anstyle::AnsiColor;
 pub use anstyle::Style;
 
-/// What is created.
+/// Created resources.
 pub const CREATE: Style = AnsiColor::Green.on_default();
-/// What changes.
+/// Changed resources.
 pub const UPDATE: Style = AnsiColor::Yellow.on_default();
-/// What is deleted.
+/// Deleted resources.
 pub const DELETE: Style = AnsiColor::Red.on_default();
-/// What is to be seen first.
+/// Important text.
 pub const STRONG: Style = Style::new().bold();
-/// What may be passed over.
+/// Less important text.
 pub const FAINT: Style = Style::new().dimmed();
-/// What deserves a second look.
+/// Warnings.
 pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();

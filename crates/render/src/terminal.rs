@@ -1,5 +1,5 @@
-//! Writes a tree for a terminal: one line that says where the plan would be applied, then what goes, what changes and what
-//! comes, then one line that sums it up. What is written has a role; the styles come last.
+//! Writes a tree for a terminal: a line with the place of the plan, then deletions, changes and creations, then a summary
+//! line. Each piece of text has a role, from which its style follows.
 
 use anstyle::Style;
 use trunnion_engine::{Action, Document, Note};
@@ -38,28 +38,28 @@ pub fn terminal(document: &Document) -> String {
     page.styled()
 }
 
-/// One line: which stack it is, and where and by whom the plan would be applied.
+/// One line with the stack, and the place and the identity with which the plan would be applied.
 pub fn head(document: &Document) -> String {
     let mut page = Page::default();
     page.head(&Head::of(document));
     page.styled()
 }
 
-/// One line: what would happen.
+/// One line with the number of changes.
 pub fn summary(document: &Document) -> String {
     let mut page = Page::default();
     page.summary(&Summary::of(document));
     page.styled()
 }
 
-/// What is worth knowing beside the changes.
+/// The notes of a plan.
 pub fn notes(notes: &[Note]) -> String {
     let mut page = Page::default();
     page.notes(&notes.iter().map(Remark::of).collect::<Vec<_>>());
     page.styled()
 }
 
-/// What a piece of text is.
+/// The role of a piece of text.
 #[derive(Clone, Copy)]
 enum Role {
     Plain,
@@ -152,7 +152,7 @@ impl Page {
     }
 
     fn row(&mut self, row: &Row) {
-        // What is new is read for its values, what differs for its attributes.
+        // Values matter most for a new resource, attribute names for a changed one.
         let is_new = match &row.content {
             Content::Value(_) | Content::NotShown(_) | Content::LineCount(_) => true,
             Content::Lines(lines) => lines.iter().all(|line| matches!(line, Line::New(_) | Line::Element(_))),

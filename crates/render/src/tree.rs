@@ -1,9 +1,8 @@
-//! What is to be seen of a plan: sections of entries, one for each change or group of alike changes; rows of attributes in
-//! each entry; lines in a row that needs several.
+//! The visible content of a plan. A section has entries, one for each change or group of equal changes. An entry has rows
+//! of attributes, and a row may have several lines.
 //!
-//! Every choice is made here: what is grouped, folded, escaped or said in words. A writer only lays the tree out and adds
-//! the markup of its format. All texts are free of characters that steer a terminal; a writer still escapes what its own
-//! format gives a meaning to.
+//! This module groups, folds and escapes, and chooses the words. A writer only adds layout and the markup of its format.
+//! No text contains terminal control characters, but a writer must still escape what is special in its own format.
 
 use trunnion_engine::{Action, Document, Note, OtherHome, Summary as Counts};
 
@@ -13,16 +12,16 @@ use crate::{
     value::safe,
 };
 
-/// A plan as it is to be seen, from top to bottom.
+/// The visible content of a plan, from top to bottom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     /// Which stack it is, and where and by whom the plan would be applied.
     pub head: Head,
-    /// What has to be known before the changes are read.
+    /// Warnings about the whole plan.
     pub warnings: Vec<Remark>,
-    /// The changes, by what happens.
+    /// The changes, by action.
     pub sections: Vec<Section>,
-    /// What is worth knowing beside the changes.
+    /// The notes, after the changes.
     pub notes: Vec<Remark>,
     /// What would happen, in one line.
     pub summary: Summary,
@@ -42,16 +41,16 @@ pub struct Head {
 pub struct Remark {
     /// The sentence.
     pub message: String,
-    /// What follows it.
+    /// A detail after the sentence.
     pub detail: Option<Detail>,
 }
 
-/// What follows a [`Remark`].
+/// The detail of a [`Remark`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detail {
     /// What to do next.
     Help(String),
-    /// What it is about.
+    /// The addresses that the sentence is about.
     Addresses(String),
 }
 
@@ -62,33 +61,33 @@ pub struct Section {
     pub phase: Option<(usize, usize)>,
     /// What happens.
     pub action: Action,
-    /// To what, in the order of addresses.
+    /// The changes, sorted by address.
     pub entries: Vec<Entry>,
 }
 
-/// One change, or several that are alike.
+/// One change, or several equal ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What happens.
     pub action: Action,
     /// `instance.heavy[0…3]`
     pub addresses: String,
-    /// How many changes it stands for.
+    /// The number of changes in it.
     pub count: usize,
-    /// What the cloud or people call what it is about: empty for what has no name yet.
+    /// The IDs or names of the resources; empty if they have none yet.
     pub identity: Folded,
-    /// Why it happens, where that is not obvious.
+    /// The reason, unless it is obvious.
     pub reason: Option<String>,
     /// Its attributes.
     pub rows: Vec<Row>,
 }
 
-/// Some of a number of names, and how many are not among them.
+/// A shortened list of names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folded {
-    /// Those that are shown.
+    /// The names that are shown.
     pub shown: Vec<String>,
-    /// How many are not.
+    /// The number of further names.
     pub more: usize,
 }
 
@@ -97,65 +96,65 @@ pub struct Folded {
 pub struct Row {
     /// Its path.
     pub path: String,
-    /// What to know of it.
+    /// A remark on the attribute.
     pub marks: Vec<Mark>,
-    /// What it is or becomes.
+    /// Its value or change.
     pub content: Content,
 }
 
-/// What to know of an attribute beside its values.
+/// A remark on an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
-    /// The whole resource is replaced because of it.
+    /// The attribute is the reason to replace the resource.
     ForcesReplacement,
-    /// It was changed outside since then.
+    /// The attribute was changed outside of trunnion since this time.
     ChangedOutside(String),
-    /// The two texts differ in nothing but spaces, tabs and line ends.
+    /// The two texts differ only in spaces, tabs and line ends.
     WhitespaceOnly,
 }
 
-/// What an attribute is or becomes.
+/// The value or the change of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// It changes, and its values are not shown.
+    /// A change of a sensitive attribute, without its values.
     Sensitive,
-    /// The value of something new.
+    /// The value of a new attribute.
     Value(String),
-    /// What it was and what it becomes, short enough for one line.
+    /// A change on one line.
     Change {
-        /// What it was.
+        /// The old value.
         before: String,
-        /// What it becomes.
+        /// The new value.
         after: String,
     },
-    /// What needs several lines.
+    /// A value or change over several lines.
     Lines(Vec<Line>),
-    /// So many parts that go without saying.
+    /// The number of parts that are not shown.
     NotShown(usize),
-    /// A new text of so many lines.
+    /// A new text with this number of lines.
     LineCount(usize),
 }
 
 /// One of several lines of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// It stays.
+    /// An unchanged line.
     Same(String),
-    /// It was there and goes.
+    /// A removed line.
     Gone(String),
-    /// It was not there and comes.
+    /// An added line.
     Come(String),
-    /// Of something new.
+    /// A line of a new value.
     New(String),
     /// An element of a new list.
     Element(String),
-    /// So many lines, or elements of a list, that stay and are not shown.
+    /// The number of unchanged lines or list elements that are not shown.
     Unchanged(usize, Part),
-    /// The line before this one is the last of its text and has no line end; the last one of the other text has one.
+    /// The line above is the last of its text and has no line end, but the other text ends with one.
     NoLineEnd,
 }
 
-/// What is counted where it is not shown.
+/// The unit of a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Lines of a text.
@@ -167,25 +166,25 @@ pub enum Part {
 /// What would happen, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Summary {
-    /// Something.
+    /// There are changes.
     Changes {
         /// Whether the plan covers targets only.
         is_partial: bool,
-        /// How many resources have each effect, without the effects that none has.
+        /// The number of resources for each effect; effects without any are left out.
         counts: Vec<(Effect, usize)>,
         /// In how many phases.
         phases: usize,
     },
-    /// Nothing.
+    /// There are no changes.
     Nothing {
         /// `No changes`
         claim: &'static str,
-        /// Of what.
+        /// What is unchanged.
         about: String,
     },
 }
 
-/// What a plan does to a resource.
+/// What happens to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It is created.
@@ -196,7 +195,7 @@ pub enum Effect {
     Replace,
     /// It is deleted.
     Delete,
-    /// It stays as it is.
+    /// It does not change.
     Unchanged,
     /// No target covers it.
     NotPlanned,
@@ -206,7 +205,7 @@ pub enum Effect {
 const ACTIONS: [Action; 4] = [Action::Delete, Action::Replace, Action::Update, Action::Create];
 
 impl Tree {
-    /// What is to be seen of a document.
+    /// The tree of a plan document.
     pub fn of(document: &Document) -> Self {
         let compared = &document.compared;
         let numbers = (1..=compared.phases).map(|number| (compared.phases > 1).then_some(number));
@@ -253,7 +252,7 @@ impl Remark {
     }
 }
 
-/// Whose resources the plan takes over.
+/// The remark on another home whose resources the plan takes over.
 fn other_home(other: &OtherHome) -> Remark {
     let more = match other.count.saturating_sub(other.addresses.len()) {
         0 => String::new(),
@@ -263,7 +262,7 @@ fn other_home(other: &OtherHome) -> Remark {
     Remark { message: safe(&other.to_string()), detail: Some(Detail::Addresses(named)) }
 }
 
-/// What a plan for targets leaves out.
+/// The remark on what a plan for targets does not cover.
 fn partial(document: &Document) -> String {
     let origin = &document.compared.origin;
     let named: Vec<String> =

@@ -5,30 +5,30 @@ use trunnion_engine::{Reference, Value};
 
 use crate::visible;
 
-/// What stands where only apply can tell.
+/// The text for a value that is known after apply.
 const UNKNOWN: &str = "(known after apply)";
 
-/// The longest a value gets in one line: what is new is cut there, and what differs has a line for each side.
+/// The most characters of a value on one line. A longer new value is cut; a longer change has a line for each side.
 pub(crate) const LONGEST: usize = 96;
 
-/// A value in one line, cut where it gets long. For what is new: a difference is never cut.
+/// A value on one line, cut if it is long. Only for new values: a difference is never cut.
 pub(crate) fn inline(value: &Value) -> String {
     cut(&whole(value))
 }
 
-/// A value in one line, however long; of a digest, the first characters, which tell it from another one.
+/// A value on one line of any length. A digest is shortened to its first characters.
 pub(crate) fn whole(value: &Value) -> String {
     one_line(value, false)
 }
 
-/// What was and what will be, each in one line, so that a reader sees the difference: if the usual way shows both alike,
-/// digests are whole, and characters that are not ASCII are escaped.
+/// The old and the new value, each on one line, so that the difference is visible. If both would look the same, digests
+/// are complete and non-ASCII characters are escaped.
 pub(crate) fn pair(before: &Value, after: &Value) -> (String, String) {
     let usual = (whole(before), whole(after));
     if visible::is_alike(&usual.0, &usual.1) { (exact(before), exact(after)) } else { usual }
 }
 
-/// A value in one line, nothing shortened, only ASCII.
+/// A value on one line, complete and in ASCII.
 pub(crate) fn exact(value: &Value) -> String {
     one_line(value, true)
 }
@@ -58,7 +58,7 @@ fn one_line(value: &Value, is_exact: bool) -> String {
     }
 }
 
-/// A text with its references spelled out: `(instance.heavy[0].private_ip, known after apply)`.
+/// A text in which references are written as `(instance.heavy[0].private_ip, known after apply)`.
 pub(crate) fn spelled_out(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) => Some(text.clone()),
@@ -70,7 +70,7 @@ pub(crate) fn spelled_out(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether two texts are the same once spaces, tabs and line ends are taken out of both.
+/// Whether two texts are equal without their spaces, tabs and line ends.
 pub(crate) fn differ_in_whitespace_only(before: &Value, after: &Value) -> bool {
     let (Some(before), Some(after)) = (spelled_out(before), spelled_out(after)) else { return false };
     let inked = |text: &str| text.chars().filter(|character| !character.is_whitespace()).collect::<String>();

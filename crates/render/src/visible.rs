@@ -1,12 +1,12 @@
-//! Text in which a reader sees every character: what has no ink, steers the terminal or looks like something else is
-//! escaped as Rust escapes it (`\r`, `\u{200b}`).
+//! Makes every character of a text visible. Invisible, control and ambiguous characters are escaped as in Rust (`\r`,
+//! `\u{200b}`).
 
 use std::fmt::Write as _;
 
 use unicode_security::confusable_detection::skeleton;
 use unicode_width::UnicodeWidthChar as _;
 
-/// A text in double quotes. If it is to be exact, all that is not ASCII is escaped.
+/// A text in double quotes. If `is_exact`, all non-ASCII characters are escaped.
 pub(crate) fn quoted(text: &str, is_exact: bool) -> String {
     let mut shown = String::from("\"");
     for character in text.chars() {
@@ -29,14 +29,14 @@ pub(crate) fn line(text: &str) -> String {
     shown
 }
 
-/// A line that differs from another one: spaces at its end are dots.
+/// A changed line. Spaces at its end are shown as dots.
 pub(crate) fn changed_line(text: &str) -> String {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let inked = text.trim_end_matches(' ');
     line(inked) + &"·".repeat(text.len() - inked.len())
 }
 
-/// A line with its end, every character of it beyond doubt: only ASCII, backslashes doubled, spaces at the end escaped.
+/// A line with its line end, without ambiguity: only ASCII, with doubled backslashes and escaped spaces at the end.
 pub(crate) fn exact_line(text: &str) -> String {
     let inked = text.trim_end_matches([' ', '\n', '\r']);
     let mut shown = String::new();
@@ -51,7 +51,7 @@ pub(crate) fn exact_line(text: &str) -> String {
     shown
 }
 
-/// Whether two shown texts look the same to a person, by Unicode's table of characters that look alike (UTS 39).
+/// Whether two texts look the same, according to Unicode's table of confusable characters (UTS 39).
 pub(crate) fn is_alike(one: &str, other: &str) -> bool {
     one == other || skeleton(one).eq(skeleton(other))
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_ink_is_escaped() {
+    fn invisible_characters_are_escaped() {
         assert_eq!(
             quoted("a\r\n\t\u{200b}\u{a0}\u{202e}\u{1b}\"\\ü", false),
             r#""a\r\n\t\u{200b}\u{a0}\u{202e}\u{1b}\"\\ü""#
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_of_another_alphabet_look_alike() {
+    fn confusable_characters_of_other_alphabets_are_detected() {
         assert!(is_alike("eu-west-3a", "eu-west-3\u{430}"));
         assert!(!is_alike("eu-west-3a", "eu-west-3b"));
     }

@@ -1,12 +1,12 @@
-//! Lines for a terminal of a certain width.
+//! Wraps lines to the width of a terminal.
 
 use textwrap::{Options, WordSplitter, WrapAlgorithm, core::display_width};
 
-/// A line this deep is not indented further where it goes on.
+/// The deepest indentation, in columns, at which continuation lines are still indented further.
 const DEEPEST: usize = 24;
 
-/// Breaks the lines that are wider than `width` columns, between words where that is possible. Where a line goes on, it is
-/// indented by four columns more than it begins. Styles count for nothing.
+/// Breaks lines that are wider than `width` columns, between words if possible. Continuation lines are indented by four
+/// more columns. ANSI styles have no width.
 pub fn wrap(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
@@ -26,7 +26,7 @@ pub fn wrap(text: &str, width: usize) -> String {
     out
 }
 
-/// The spaces that a line begins with; styles between them count for nothing.
+/// The number of spaces at the start of a line, not counting ANSI styles.
 fn indentation(line: &str) -> usize {
     let mut spaces = 0;
     let mut is_in_style = false;
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_line_goes_on_indented_and_a_long_word_is_cut() {
+    fn long_lines_continue_indented_and_long_words_are_cut() {
         assert_eq!(wrap("  one two three\nfour\n", 10), "  one two\n     three\nfour\n");
         assert_eq!(wrap("    \u{1b}[1mone\u{1b}[0m two", 8), "    \u{1b}[1mone\u{1b}[0m\n    two");
         assert_eq!(wrap("abcdefghij", 6), "abcdef\n   ghi\n   j");

@@ -1,4 +1,4 @@
-//! A plan as a person sees it, from a document with one of everything.
+//! The output of plan documents on a terminal.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -45,7 +45,7 @@ fn host(number: u32) -> serde_json::Value {
 }
 
 #[test]
-fn one_of_everything() {
+fn a_plan_with_every_kind_of_change() {
     let policy = |action: &str| json!({"$json": {"Statement": [{"Action": action, "Effect": "Allow"}]}});
     let tags = json!({"team": "a", "Name": "loadtest-heavy-9"});
     let changes = json!([
@@ -85,14 +85,14 @@ fn one_of_everything() {
 }
 
 #[test]
-fn nothing_to_do_is_one_line() {
+fn an_empty_plan_is_one_line() {
     let nothing = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 0});
     assert!(shown(&document(&json!([]), &nothing, true)).ends_with("No changes: nothing of `loadtest` is left.\n"));
     let all = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 20});
     assert!(shown(&document(&json!([]), &all, false)).ends_with("No changes: all 20 resources match the stack.\n"));
 }
 
-/// One change of `address` in the shape of the document, its one difference between these two values.
+/// A document with one change, which has one difference between these two values.
 fn differing(before: &serde_json::Value, after: &serde_json::Value) -> Document {
     let changes = json!([{
         "address": "ecs_service.control_plane", "action": "update", "reason": "differs", "id": "arn",
@@ -101,7 +101,7 @@ fn differing(before: &serde_json::Value, after: &serde_json::Value) -> Document 
     document(&changes, &json!({"create": 0, "update": 1, "replace": 0, "delete": 0, "unchanged": 0}), false)
 }
 
-/// What stands between the address and the notes.
+/// The rendered difference: the text between the address and the notes.
 fn difference(before: &serde_json::Value, after: &serde_json::Value) -> String {
     let text = shown(&differing(before, after));
     let text = text.split_once("  arn\n").unwrap().1;
@@ -109,18 +109,18 @@ fn difference(before: &serde_json::Value, after: &serde_json::Value) -> String {
 }
 
 #[test]
-fn what_differs_never_looks_alike() {
+fn different_values_never_look_the_same() {
     let repository =
         "123456789012.dkr.ecr.eu-west-3.amazonaws.com/performance-engineering/gatling-control-plane@sha256:";
     let digest = |end: char| "a".repeat(63) + &end.to_string();
     let cases = [
         ("a long image", json!(format!("{repository}{}", digest('1'))), json!(format!("{repository}{}", digest('2')))),
-        ("two digests that begin alike", json!(digest('1')), json!(digest('2'))),
+        ("two digests with the same start", json!(digest('1')), json!(digest('2'))),
         ("lists of long words", json!([digest('1')]), json!([digest('2')])),
         ("another order", json!(["subnet-1", "subnet-2"]), json!(["subnet-2", "subnet-1"])),
         ("a letter of another alphabet", json!("eu-west-3a"), json!("eu-west-3\u{430}")),
         ("spaces", json!("team a"), json!("team  a")),
-        ("no ink", json!("team a"), json!("team\u{a0}a\u{200b}")),
+        ("invisible characters", json!("team a"), json!("team\u{a0}a\u{200b}")),
         ("line ends", json!("one\ntwo\n"), json!("one\r\ntwo\r\n")),
         ("the end of the last line", json!("one\ntwo"), json!("one\ntwo\n")),
         ("the last line and its end", json!("one\ntwo"), json!("one\n2\n")),
@@ -135,7 +135,7 @@ fn what_differs_never_looks_alike() {
 }
 
 #[test]
-fn json_in_other_words_is_shown_as_text() {
+fn json_with_other_whitespace_is_shown_as_text() {
     let text = shown(&differing(&json!("{\"a\": 1}"), &json!("{\"a\":1}")));
     assert!(text.contains(r#"value "{\"a\": 1}" → "{\"a\":1}"  whitespace only"#), "{text}");
 }
@@ -193,7 +193,7 @@ fn what_a_group_folds_is_counted() {
 }
 
 #[test]
-fn hosts_that_differ_in_another_way_stand_alone() {
+fn a_host_with_another_difference_is_not_grouped() {
     let mut hosts: Vec<_> = (0..4).map(host).collect();
     hosts[1]["desired"]["tags"]["Name"] = json!("another-1");
     hosts[2]["differences"][0]["path"] = json!("interfaces[2]");
@@ -209,7 +209,7 @@ fn hosts_that_differ_in_another_way_stand_alone() {
 }
 
 #[test]
-fn the_head_says_where_and_by_whom() {
+fn the_head_names_place_and_identity() {
     let mut document =
         document(&json!([]), &json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 15}), false);
     let place = |endpoint| Place { account: "123456789012".to_owned(), region: "eu-west-3".to_owned(), endpoint };
@@ -233,7 +233,7 @@ fn the_head_says_where_and_by_whom() {
 }
 
 #[test]
-fn a_partial_plan_says_so_and_never_that_all_is_well() {
+fn a_partial_plan_never_claims_that_all_resources_match() {
     let mut document = document(
         &json!([]),
         &json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 3, "not_covered": 12}),
@@ -282,14 +282,14 @@ fn phases_are_shown_in_order() {
 }
 
 #[test]
-fn addresses_of_a_pool_stand_together() {
+fn addresses_of_a_pool_are_combined() {
     let all = ["instance.a[0]", "iam_role.x", "instance.a[1]", "instance.a[2]", "instance.a[5]", "iam_role.y"];
     let all = all.map(|address| address.parse().unwrap());
     assert_eq!(trunnion_render::addresses(&all), "instance.a[0…2, 5], iam_role.x, iam_role.y");
 }
 
 #[test]
-fn the_tree_has_no_markup_and_nothing_that_steers_a_terminal() {
+fn the_tree_has_no_markup_and_no_control_characters() {
     let document = document(
         &json!([host(0)]),
         &json!({"create": 0, "update": 0, "replace": 1, "delete": 0, "unchanged": 0}),
@@ -303,7 +303,7 @@ fn the_tree_has_no_markup_and_nothing_that_steers_a_terminal() {
 }
 
 #[test]
-fn homes_say_how_many_they_do_not_name() {
+fn a_list_of_homes_counts_the_rest() {
     let mut document =
         document(&json!([]), &json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 0}), false);
     let named = ["instance.a[0]", "instance.a[1]", "iam_role.x"].map(|address| address.parse().unwrap()).to_vec();

@@ -1,6 +1,7 @@
 //! Mistakes in a stack file, each with its place and the next step.
 //!
-//! In: findings of every stage, in any order. Out: [`Invalid`], sorted by place, which `miette` can draw.
+//! Collects the findings of every stage, in any order, into an [`Invalid`], which is sorted by place and which `miette`
+//! can print.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,7 @@ use miette::{LabeledSpan, Severity, SourceCode, SourceSpan};
 
 use crate::excerpt::{Shown, cut};
 
-/// How many mistakes are reported at most: a hostile file may have a hundred thousand of them.
+/// The most mistakes that are reported. A hostile file may have a hundred thousand.
 const MOST: usize = 100;
 
 /// One mistake, or one warning, about one place of a stack file. `Display` is its one sentence.
@@ -25,7 +26,7 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do next.
     pub help: Option<String>,
-    /// The bytes it is about; none where it is about the whole file.
+    /// The bytes of the mistake; `None` if it concerns the whole file.
     pub span: Option<SourceSpan>,
     /// An error stops the plan, a warning does not.
     pub severity: Severity,
@@ -63,7 +64,7 @@ impl Diagnostic {
         self
     }
 
-    /// Line and column it is about, both counted from 1, the column in characters.
+    /// Line and column of the mistake, both counted from 1, the column in characters.
     pub fn line_and_column(&self) -> Option<(usize, usize)> {
         let text = &self.source.as_ref()?.text;
         let before = text.get(..self.span?.offset())?;
@@ -112,7 +113,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// All mistakes that several readings of one file found, each once; nothing where there was no reading.
+    /// All mistakes of several readings of one file, each once; `None` without any reading.
     pub fn join(readings: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut readings = readings.into_iter();
         let mut all = readings.next()?;
@@ -157,7 +158,7 @@ impl miette::Diagnostic for Invalid {
     }
 }
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Diagnostic>,
@@ -180,12 +181,12 @@ impl Findings {
         }
     }
 
-    /// Keeps these bytes of the file out of everything that is shown: they may be a secret.
+    /// Hides these bytes of the file in all output, because they may be a secret.
     pub(crate) fn hide(&mut self, span: Range<usize>) {
         self.hidden.push(span);
     }
 
-    /// Remembers that the key at this path is there, but mistyped, so that it is not reported as missing, too.
+    /// Records that the key at this path exists but is mistyped, so that it is not also reported as missing.
     pub(crate) fn mistyped(&mut self, path: String) {
         self.mistyped.insert(path);
     }
@@ -194,7 +195,7 @@ impl Findings {
         self.mistyped.contains(path)
     }
 
-    /// Remembers that an environment removes the key at this path, and where.
+    /// Records which environment removes the key at this path, and where.
     pub(crate) fn removed(&mut self, path: String, environment: &str, place: Range<usize>) {
         self.removed.insert(path, Removal { environment: environment.to_owned(), place });
     }
@@ -208,17 +209,17 @@ impl Findings {
         self.list.is_empty()
     }
 
-    /// The places that nobody may see.
+    /// The hidden places.
     pub(crate) fn hidden(&self) -> &[Range<usize>] {
         &self.hidden
     }
 
-    /// The mistakes of a file of which nothing can be shown.
+    /// The mistakes of a file whose text cannot be shown.
     pub(crate) fn into_invalid_without_text(self, name: &str) -> Invalid {
         Invalid { diagnostics: self.list, name: name.to_owned() }
     }
 
-    /// The mistakes, sorted, each knowing its file.
+    /// The mistakes, sorted by place, each with its file.
     pub(crate) fn into_invalid(self, source: &Arc<Shown>) -> Invalid {
         let mut list = self.list;
         list.sort_by(|a, b| {

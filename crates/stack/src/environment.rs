@@ -1,4 +1,4 @@
-//! Takes the chosen environment out of the file and lays it over the rest.
+//! Merges the chosen environment into the rest of the file.
 
 use crate::{
     diagnostic::{Diagnostic, Findings},
@@ -8,12 +8,12 @@ use crate::{
     tree::{Node, Value},
 };
 
-/// What they are.
+/// The description of `environments` in the reference and the schema.
 pub(crate) const ABOUT: &str = "What differs between environments of the same platform. `--env` chooses one, which is laid over \
     the stack: maps are merged, everything else is replaced, and `null` removes a key. The environment's name is appended to the \
     stack's.";
 
-/// The key that holds them.
+/// The key of the environments.
 pub(crate) const ENVIRONMENTS: &str = "environments";
 
 /// The names of the file's environments, in its order.
@@ -80,7 +80,7 @@ pub(crate) fn choose(mut root: Node, chosen: Option<&str>, findings: &mut Findin
     }
 }
 
-/// Remembers which keys of the stack the environment removes: where one is required, that is what is wrong.
+/// Records which keys of the stack the environment removes, for the message if one of them is required.
 fn removals(base: &Node, over: &Node, path: &str, environment: &str, findings: &mut Findings) {
     for entry in over.entries() {
         let Some(known) = base.entries().iter().find(|known| known.key == entry.key) else { continue };

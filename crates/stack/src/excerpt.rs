@@ -1,23 +1,22 @@
-//! The part of a file that a message shows: lines as they are, but of a very long one only what is around the
-//! mistake.
+//! The part of a file that a message shows: whole lines, but only the surroundings of the mistake in a very long line.
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
-/// A line with more bytes is shown in part.
+/// A line with more bytes is shortened.
 const LONGEST_LINE: usize = 400;
-/// How many bytes are shown before the mistake then.
+/// How many bytes of a shortened line are shown before the mistake.
 const BEFORE: usize = 60;
-/// How many bytes a mark runs along at most.
+/// The longest mark under a line, in bytes.
 const LONGEST_MARK: usize = 200;
 
-/// A file as it may be shown.
+/// The text of a file without its hidden places.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) name: String,
     pub(crate) text: String,
 }
 
-/// A mark no longer than what is shown of its line.
+/// A mark that is not longer than the shown part of its line.
 pub(crate) fn cut(span: SourceSpan) -> SourceSpan {
     (span.offset(), span.len().min(LONGEST_MARK)).into()
 }
@@ -37,7 +36,7 @@ impl SourceCode for Shown {
         if !whole.data().split(|byte| *byte == b'\n').any(is_long) {
             return Ok(named(whole.data(), *whole.span(), whole.line(), whole.column(), whole.line_count()));
         }
-        // The bytes around the mistake, within its own lines where they are short.
+        // The bytes around the mistake, or its whole lines if they are short.
         let (from, to) = (span.offset(), span.offset() + span.len());
         let line_start = self.text.get(..from).and_then(|text| text.rfind('\n')).map_or(0, |newline| newline + 1);
         let line_end = self.text.get(to..).and_then(|text| text.find('\n')).map_or(self.text.len(), |end| to + end);
@@ -52,7 +51,7 @@ impl SourceCode for Shown {
 }
 
 impl Shown {
-    /// The nearest place at or before this one where a character begins.
+    /// The start of the character at this place.
     fn boundary(&self, at: usize) -> usize {
         (0..=at.min(self.text.len())).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0)
     }

@@ -12,11 +12,11 @@ use crate::{
     tree::{Entry, Node, ScalarKind, Value},
 };
 
-/// Mistakes in words that are ASCII only. A letter that only looks like one of ASCII is named by its code point.
+/// The codes of mistakes in values that must be ASCII. Their help names a look-alike character by its code point.
 const ASCII_ALONE: [&str; 5] =
     ["stack::malformed", "stack::zone", "stack::unknown_word", "stack::unknown_pool", "stack::unknown_instance_type"];
 
-/// A key that is written, with its path.
+/// A key in the file, with its path.
 #[derive(Debug, Clone)]
 pub(crate) struct Field<'t> {
     pub(crate) path: String,
@@ -25,7 +25,7 @@ pub(crate) struct Field<'t> {
     pub(crate) node: &'t Node,
 }
 
-/// A map that is written, with its path.
+/// A map in the file, with its path.
 #[derive(Debug, Clone)]
 pub(crate) struct Map<'t> {
     pub(crate) path: String,
@@ -47,7 +47,7 @@ impl<'t> Map<'t> {
         Field { path, place: entry.place(), key_place: entry.key_span.clone(), node: &entry.value }
     }
 
-    /// A key that is not written, with the value that holds then.
+    /// A key that is not in the file, with its default value.
     pub(crate) fn absent<'n>(&self, key: &str, node: &'n Node) -> Field<'n> {
         let (place, key_place) = (self.place.clone(), self.place.clone());
         Field { path: path_below(&self.path, key), place, key_place, node }
@@ -60,7 +60,7 @@ impl<'t> Map<'t> {
 }
 
 impl<'t> Field<'t> {
-    /// The keys below it, where it is a map; this does not check that it may be one.
+    /// The keys below it, if it is a map. This does not check whether a map is allowed.
     pub(crate) fn keys(&self) -> Vec<(&'t str, Field<'t>)> {
         let map = Map { path: self.path.clone(), place: self.place.clone(), entries: self.node.entries() };
         map.fields().collect()
@@ -71,7 +71,7 @@ impl<'t> Field<'t> {
         format!("`{}`", shown_text(&self.path))
     }
 
-    /// What YAML makes of its value, where it is a single one.
+    /// The YAML type of its value, if it is a single value.
     pub(crate) fn kind(&self) -> Option<ScalarKind> {
         match &self.node.value {
             Value::Scalar(scalar) => Some(scalar.kind),
@@ -79,13 +79,13 @@ impl<'t> Field<'t> {
         }
     }
 
-    /// The first letter of its value, or of its own name, that only looks like one of ASCII, or cannot be seen.
+    /// The first character in its value or its name that looks like ASCII but is not, or that is invisible.
     pub(crate) fn strange_letter(&self) -> Option<char> {
         let mut letters = self.spelled().unwrap_or_default().chars().chain(self.path.chars());
         letters.find(|letter| !letter.is_ascii())
     }
 
-    /// Its value as it is spelled, where it is a single one.
+    /// Its value as written, if it is a single value.
     pub(crate) fn spelled(&self) -> Option<&str> {
         match &self.node.value {
             Value::Scalar(scalar) => Some(&scalar.text),
@@ -94,7 +94,7 @@ impl<'t> Field<'t> {
     }
 }
 
-/// Whether a number begins with a zero that says nothing: YAML 1.1 reads such a number as octal, YAML 1.2 as decimal.
+/// Whether a number has a leading zero: YAML 1.1 reads such a number as octal, YAML 1.2 as decimal.
 fn has_leading_zero(spelled: &str) -> bool {
     let digits = spelled.trim_start_matches(['+', '-']);
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -125,7 +125,7 @@ impl Findings {
         self.about(field, "stack::wrong_type", says, help);
     }
 
-    /// A required key that is not there. One that is there but mistyped is reported already.
+    /// An error about a missing required key. A mistyped key was reported already.
     pub(crate) fn missing(&mut self, map: &Map, key: &str, sketch: &str) {
         let path = path_below(&map.path, key);
         if self.is_mistyped(&path) {
@@ -218,7 +218,7 @@ impl Findings {
     /// One of a few words.
     pub(crate) fn word(&mut self, field: &Field, words: &[&str]) -> Option<usize> {
         let allowed = || format!("use {}", either(words));
-        // No quotes would make one of the words out of a number or a boolean.
+        // Quotes do not help here: no number or boolean is one of the words.
         if !matches!(&field.node.value, Value::Scalar(scalar) if scalar.kind == ScalarKind::Text) {
             self.wrong_type(field, "text", allowed());
             return None;
@@ -235,7 +235,7 @@ impl Findings {
         None
     }
 
-    /// A map; nothing after the colon is an empty one.
+    /// A map. An empty value counts as an empty map.
     pub(crate) fn map<'t>(&mut self, field: &Field<'t>) -> Option<Map<'t>> {
         if !field.node.is_null() && !matches!(field.node.value, Value::Map(_)) {
             self.wrong_type(field, "a map", "write its keys on lines of their own below it, indented");
@@ -244,7 +244,7 @@ impl Findings {
         Some(Map { path: field.path.clone(), place: field.place.clone(), entries: field.node.entries() })
     }
 
-    /// Each item of a list; nothing after the colon is an empty one.
+    /// The items of a list. An empty value counts as an empty list.
     pub(crate) fn items<'t>(&mut self, field: &Field<'t>) -> Option<Vec<Field<'t>>> {
         match &field.node.value {
             Value::List(items) => {
@@ -264,7 +264,7 @@ impl Findings {
         }
     }
 
-    /// A map of the user's own keys to single values, each value as it is spelled.
+    /// A map of the user's own keys to single values, each value as written.
     pub(crate) fn scalars(
         &mut self,
         field: &Field,
@@ -291,7 +291,7 @@ impl Findings {
         whole.then_some(values)
     }
 
-    /// Refuses values that are the same.
+    /// Refuses equal values.
     pub(crate) fn written_twice<'f>(&mut self, fields: impl Iterator<Item = (&'f str, &'f Field<'f>)>) -> Option<()> {
         let mut seen = BTreeSet::new();
         let mut whole = true;

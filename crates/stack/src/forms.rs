@@ -1,10 +1,10 @@
-//! What single values look like: names, ids, regions. Each form is one pattern for the reader, the schema and the reference.
+//! The formats of single values: names, IDs, regions. The reader, the schema and the reference use the same pattern.
 
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
-/// What a text has to look like.
+/// The format of a text.
 #[derive(Debug)]
 pub(crate) struct Form {
     pattern: String,
@@ -13,7 +13,7 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// A pattern, which JSON Schema knows too (ECMA-262), and the same in words.
+    /// A pattern that is also valid in JSON Schema (ECMA-262), and its description.
     #[expect(clippy::expect_used, reason = "every pattern is a constant of this crate, and a test compiles each")]
     pub(crate) fn new(pattern: impl Into<String>, words: impl Into<String>) -> Self {
         let pattern = pattern.into();
@@ -35,7 +35,8 @@ impl Form {
         )
     }
 
-    /// The form of names that scripts, templates and Java take for a variable or a property, with these signs inside.
+    /// The form of names that scripts, templates and Java accept for variables or properties, with these further
+    /// characters.
     fn identifier(inside: &str) -> Self {
         let longest = 128;
         let signs: Vec<String> = ["digits".to_owned(), "`_`".to_owned()]
@@ -52,12 +53,12 @@ impl Form {
         self.regex.is_match(text)
     }
 
-    /// The pattern, as JSON Schema has it.
+    /// The pattern, for JSON Schema.
     pub(crate) fn pattern(&self) -> &str {
         &self.pattern
     }
 
-    /// The same for people, such as `12 digits`.
+    /// The description, such as `12 digits`.
     pub(crate) fn words(&self) -> &str {
         &self.words
     }
@@ -79,7 +80,7 @@ pub(crate) const LONGEST_STACK_NAME: usize = 31;
 
 forms! {
     STACK_NAME = Form::name(2, LONGEST_STACK_NAME);
-    /// Two hyphens in a row are refused, too: they join the names of a stack and its environment.
+    /// Two hyphens in a row are also refused, because they join the names of a stack and its environment.
     ENVIRONMENT_NAME = Form::name(1, 28);
     POOL_NAME = Form::name(1, 20);
     LOCATION_ID = Form::new("^prl_[0-9a-z_]{1,26}$", "`prl_` followed by 1 to 26 lower-case letters, digits and `_`");
@@ -109,7 +110,7 @@ forms! {
         "^([A-Za-z0-9._:/-]+@sha256:[0-9a-fA-F]{64}|([A-Za-z0-9._:-]*/)*[A-Za-z0-9._-]+:[A-Za-z0-9._:-]+)$",
         "`repository:tag` or `repository@sha256:…`",
     );
-    /// A tag that may name another image tomorrow.
+    /// A tag that can refer to another image later.
     LATEST = Form::new(":latest(-[A-Za-z0-9._:-]*)?$", "`latest`");
 }
 
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pattern_and_its_words_are_there() {
+    fn every_form_has_a_valid_pattern_and_a_description() {
         for form in all() {
             assert!(form.pattern().ends_with('$') && !form.words().is_empty(), "{form:?}");
         }

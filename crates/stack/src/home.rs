@@ -1,11 +1,11 @@
-//! Who owns a stack: its home, which every resource carries as the tag `trunnion:home`.
+//! The home of a stack: its owner, which every resource has in its tag `trunnion:home`.
 //!
-//! In: where the state is, and the folder of the stack file. Out: the state's S3 URL where there is one; else the
-//! address of the repository's `origin` and the folder within the repository, as `host/owner/name/path`; else the folder.
-//! So two clones of one repository have one home, and the same name in another repository has another one.
+//! If the state is in S3, the home is its S3 URL. Else, in a repository, it is the address of the remote `origin` and the
+//! folder within the repository, as `host/owner/name/path`. Else it is the folder of the stack file. So two clones of one
+//! repository have the same home, and a stack of the same name in another repository has another home.
 //!
-//! Only `.git/config` is read, as it is: no `include`, no `insteadOf`, nothing of the user's own configuration. Other
-//! parts of an address than host and path may be a secret: they are never used, not even in a message.
+//! Only `.git/config` is read, without `include`, `insteadOf` or the user's own configuration. Only host and path of an
+//! address are used. Its other parts may be secret and appear in no message.
 
 use std::{
     fs, io,
@@ -18,13 +18,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{diagnostic::Diagnostic, language::reason, model::StateLocation, sources::shown_text};
 
-/// The longest home: tags take 256 characters.
+/// The longest home, in characters. A tag can have 256.
 const LONGEST: usize = 200;
 
-/// How many hexadecimal digits of a digest distinguish two homes that were changed or cut: those of 64 bits.
+/// The hexadecimal digits of a digest at the end of a home that was changed or cut: 64 bits.
 const DIGEST: usize = 16;
 
-/// No configuration of a repository comes near this.
+/// The longest repository configuration, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 const CODE: &str = "stack::home";
@@ -36,13 +36,13 @@ pub(crate) fn of(state: &StateLocation, folder: &Path) -> Result<String, Box<Dia
         return Ok(as_tag(&format!("s3://{bucket}{prefix}")));
     }
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    // One folder, whichever links lead to it; a folder that is not there is called as it was named.
+    // Links are resolved, so that each folder has one name. A folder that does not exist keeps its given name.
     let folder = fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
     let folder = folder.map_err(|error| unreadable(Path::new("."), &error))?;
     Ok(as_tag(&repository(&folder)?.unwrap_or_else(|| folder.display().to_string())))
 }
 
-/// The home that the repository around a folder gives it: nothing without a repository or without an `origin`.
+/// The home from the repository of a folder; `None` without a repository or without the remote `origin`.
 fn repository(folder: &Path) -> Result<Option<String>, Box<Diagnostic>> {
     for root in folder.ancestors() {
         let Some(config) = config_of(&root.join(".git"))? else { continue };
@@ -58,7 +58,7 @@ fn repository(folder: &Path) -> Result<Option<String>, Box<Diagnostic>> {
     Ok(None)
 }
 
-/// The configuration of the repository whose `.git` this is; nothing where there is none.
+/// The configuration file of a repository, from its `.git`; `None` if this is not a repository.
 fn config_of(dot_git: &Path) -> Result<Option<PathBuf>, Box<Diagnostic>> {
     let failed = |path: &Path| {
         let path = path.to_path_buf();
@@ -66,7 +66,7 @@ fn config_of(dot_git: &Path) -> Result<Option<PathBuf>, Box<Diagnostic>> {
     };
     let found = match fs::metadata(dot_git) {
         Ok(found) => found,
-        // A link that leads nowhere is there all the same.
+        // A broken link also counts as existing.
         Err(error) if is_absent(&error) && fs::symlink_metadata(dot_git).is_err() => return Ok(None),
         Err(error) => return Err(unreadable(dot_git, &error)),
     };
@@ -74,12 +74,12 @@ fn config_of(dot_git: &Path) -> Result<Option<PathBuf>, Box<Diagnostic>> {
         let config = dot_git.join("config");
         return match fs::metadata(&config) {
             Ok(_) => Ok(Some(config)),
-            // Neither a configuration nor a HEAD: that is no repository.
+            // Without a configuration and without HEAD, this is not a repository.
             Err(error) if is_absent(&error) => Ok(fs::symlink_metadata(dot_git.join("HEAD")).is_ok().then_some(config)),
             Err(error) => Err(unreadable(&config, &error)),
         };
     }
-    // A linked worktree or a submodule: a file that names the folder.
+    // In a linked worktree or a submodule, `.git` is a file with the path of the folder.
     regular(dot_git).map_err(failed(dot_git))?;
     let folder =
         gix_discover::path::from_gitdir_file(dot_git).map_err(|_| malformed(dot_git, "does not name a folder"))?;
@@ -95,7 +95,7 @@ fn config_of(dot_git: &Path) -> Result<Option<PathBuf>, Box<Diagnostic>> {
     Ok(Some(shared.join("config")))
 }
 
-/// The address of the remote `origin`: the first one, from which Git fetches. An empty one takes back those before it.
+/// The address of the remote `origin`: the first one, from which Git fetches. An empty value cancels those before it.
 fn origin(config: &Path) -> Result<Option<String>, Box<Diagnostic>> {
     let text = match regular(config).and_then(|()| fs::read(config)) {
         Ok(text) => text,
@@ -116,7 +116,7 @@ fn origin(config: &Path) -> Result<Option<String>, Box<Diagnostic>> {
     Ok(addresses.into_iter().next())
 }
 
-/// `host/owner/name` of a repository's address, or the path of one on this machine; nothing where it has neither.
+/// `host/owner/name` from a repository's address, or the path of a local repository; `None` if the address has neither.
 fn address(origin: &str, root: &Path) -> Option<String> {
     let url = gix_url::parse(bracketed(origin).as_deref().unwrap_or(origin).as_bytes()).ok()?;
     match &url.scheme {
@@ -125,7 +125,7 @@ fn address(origin: &str, root: &Path) -> Option<String> {
             Some(without_git(&path.to_string_lossy()).to_owned())
         }
         Scheme::Ext => None,
-        // `codecommit::eu-west-3://profile@name`, as `git-remote-codecommit` has it.
+        // `codecommit::eu-west-3://profile@name`, the form of `git-remote-codecommit`.
         Scheme::Helper(helper) if helper == "codecommit" => {
             let inner = text(&url);
             let (region, name) = inner.split_once("://")?;
@@ -140,14 +140,14 @@ fn address(origin: &str, root: &Path) -> Option<String> {
         _ => {
             let host = url.host()?.trim_start_matches('[').trim_end_matches([']', ':', '.']).to_lowercase();
             let path = text(&url);
-            // `user:secret@host` where Git takes the user for the host: the secret would be part of the path.
+            // In `user:secret@host`, Git reads the user as the host, so the secret would be part of the path.
             let is_plain = !host.is_empty() && (url.user().is_some() || !path.contains('@'));
             is_plain.then(|| path_of(&path).map(|path| format!("{host}/{path}"))).flatten()
         }
     }
 }
 
-/// `user@[2001:db8::1]:path` and `[user@host:22]:path`, which Git takes, too, as the `ssh://` that they mean.
+/// Converts `user@[2001:db8::1]:path` and `[user@host:22]:path`, which Git also accepts, to `ssh://`.
 fn bracketed(origin: &str) -> Option<String> {
     let (user, rest) = origin.split_once('[')?;
     let (host, path) = rest.split_once("]:")?;
@@ -174,7 +174,7 @@ fn without_git(path: &str) -> &str {
     path.strip_suffix(".git").map_or(path, |path| path.trim_end_matches('/'))
 }
 
-/// A path without `.` and `..`, by its text alone.
+/// A path without `.` and `..`, resolved without the file system.
 fn lexical(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -189,7 +189,8 @@ fn lexical(path: &Path) -> PathBuf {
     plain
 }
 
-/// What every service takes in a tag: 200 ASCII characters at most. What had to be changed ends with a digest of the whole.
+/// A home as a tag that every service accepts: at most 200 ASCII characters. A home that was changed for this ends with a
+/// digest of the original.
 fn as_tag(home: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_.:/=+-@".contains(letter);
     if home.len() <= LONGEST && home.chars().all(is_plain) {
@@ -200,7 +201,7 @@ fn as_tag(home: &str) -> String {
     format!("{}-{digest:0DIGEST$x}", plain.take(LONGEST - 1 - DIGEST).collect::<String>())
 }
 
-/// Opening a pipe would wait for its other end.
+/// Refuses pipes and huge files. Opening a pipe would wait for its other end.
 fn regular(path: &Path) -> io::Result<()> {
     let found = fs::metadata(path)?;
     match (found.is_file(), found.len() <= LARGEST) {
@@ -224,7 +225,8 @@ fn malformed(path: &Path, what: &str) -> Box<Diagnostic> {
     trouble(&format!("`{}` {what}", shown(path)), "repair it: `git remote get-url origin` must give the address")
 }
 
-/// The repository is there, but which one it is cannot be read: another home would give the stack to somebody else.
+/// The error for a repository that cannot be identified. Using another home instead could give the stack to another
+/// owner.
 fn trouble(message: &str, first: &str) -> Box<Diagnostic> {
     let help = format!("{first}; a stack with `state: s3://bucket/prefix` does not need it");
     let says = format!("{message}, so it is not known which repository the stack belongs to");

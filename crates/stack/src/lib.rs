@@ -1,7 +1,7 @@
-//! The stack language: one YAML file, one platform.
+//! Reads stack files: one YAML file describes one platform.
 //!
-//! In: a stack file and the name of an environment. Out: a [`Stack`], in which everything is checked and every default
-//! is filled in, or an [`Invalid`] with every mistake of the file and its place. Nothing here asks AWS.
+//! From a stack file and the name of an environment, this crate makes a [`Stack`] with all defaults filled in and all
+//! values checked, or an [`Invalid`] with every mistake and its place. It makes no AWS call.
 //!
 //! ```
 //! use trunnion_stack::{LoadOptions, Stack};
@@ -51,7 +51,7 @@ pub use crate::{
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct LoadOptions {
-    /// The folder of the running executable: `trunnion-generator` in it is the generator binary of stacks that name none.
+    /// The folder of the running executable. Its file `trunnion-generator` is the default generator binary.
     pub executable_dir: Option<PathBuf>,
 }
 
@@ -61,7 +61,7 @@ impl LoadOptions {
         Self::default()
     }
 
-    /// The folder of the executable of this process.
+    /// The options for this process.
     pub fn of_this_process() -> Self {
         let executable = std::env::current_exe().ok();
         Self { executable_dir: executable.and_then(|path| path.parent().map(Path::to_path_buf)) }
@@ -81,7 +81,7 @@ impl Stack {
         Stack::parse(&text, path, environment, options)
     }
 
-    /// The names of a file's environments; none where the file cannot be read so far.
+    /// The names of a file's environments; empty if the file cannot be read.
     pub fn environments_of(path: &Path) -> Vec<String> {
         let Ok(text) = read::text(path) else { return Vec::new() };
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -1,7 +1,7 @@
-//! Lays an environment over the stack it belongs to.
+//! Merges an environment into its stack.
 //!
-//! Maps are merged key by key, everything else is replaced, and a written `null` removes a key; nothing after a colon
-//! leaves a map as it is. What comes from the environment keeps its place there.
+//! Maps are merged key by key, other values are replaced, and an explicit `null` removes a key. An empty value leaves a
+//! map unchanged. Values from the environment keep their place in the file.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::{
     tree::{Entry, Node, Value},
 };
 
-/// What the language says about a place in the file.
+/// The merge rule of a place in the file.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     /// A map with these keys.
     Keys(&'a Description),
-    /// Names of the user, each with these keys below it.
+    /// Names chosen by the user, each with these keys below it.
     Names(&'a Description),
-    /// One value of several, of which some are maps: it is never merged.
+    /// A value that is never merged, although some of its forms are maps.
     Replaced,
     /// Nothing.
     Unknown,
@@ -42,7 +42,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The key that a written key replaces, because exactly one of the two has to be there.
+    /// The key that this key replaces, because exactly one of the two is required.
     fn replaced_by(self, key: &str) -> Option<&'a str> {
         let Place::Keys(section) = self else { return None };
         match section.key(key)?.absent {
@@ -52,7 +52,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The stack's tree with the environment's tree laid over it.
+/// The stack's tree, merged with the environment's tree.
 pub(crate) fn overlay(base: Node, over: Node) -> Node {
     merge(base, over, Place::Keys(&STACK))
 }
@@ -97,7 +97,7 @@ fn merge_entries(mut entries: Vec<Entry>, over: Vec<Entry>, place: Place) -> Vec
     merged.into_iter().flatten().collect()
 }
 
-/// A value that has nothing below it in the base: its nulls have nothing to remove.
+/// A value without a counterpart in the base. Its nulls remove nothing, so they are dropped.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Map(entries) => Value::Map(merge_entries(Vec::new(), entries, Place::Unknown)),

@@ -1,7 +1,7 @@
-//! The typed stack: what a valid stack file says, after its environment was merged in. Everything in it was checked.
+//! The typed content of a valid stack file after its environment was merged in. All values are checked.
 //!
-//! The sections are structs of [`crate::language`], where each field is declared with the key that it is read from. Here are the
-//! stack itself and the values that are more than text and numbers.
+//! The sections are structs in [`crate::language`], where each field is declared with its key. This module has the stack itself
+//! and the enums.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -12,13 +12,13 @@ pub use crate::language::{ControlPlane, Generator, Location, Network, Pool, Ssh}
 /// One stack file, one environment.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// The stack's name, followed by `-<environment>` where one was chosen, or by `--<environment>` where one of the two has
-    /// a hyphen itself: prefix of every name in AWS.
+    /// The stack's name, with `-<environment>` if one was chosen, or with `--<environment>` if one of the two contains a
+    /// hyphen. It is the prefix of every name in AWS.
     pub name: String,
-    /// What earlier versions called it, where that is another name: resources may still have it.
+    /// The name in earlier versions, if it differs. Resources may still have it.
     pub former_name: Option<String>,
-    /// Who owns the stack: the S3 URL of its state, else its repository and the folder in it, else its folder. At most 200
-    /// ASCII characters that every tag takes.
+    /// The owner of the stack: the S3 URL of its state, else its repository and folder, else its folder. At most 200 ASCII
+    /// characters, all valid in tags of every service.
     pub home: String,
     /// The folder of the stack file.
     pub folder: PathBuf,
@@ -32,11 +32,11 @@ pub struct Stack {
     pub account: String,
     /// The user's own tags, put on every resource.
     pub tags: BTreeMap<String, String>,
-    /// Where the state is.
+    /// Where the state is stored.
     pub state: StateLocation,
     /// The network that the hosts are in.
     pub network: Network,
-    /// What is baked into the boot template.
+    /// The settings of the generator on the hosts.
     pub generator: Generator,
     /// Pools by name.
     pub pools: BTreeMap<String, Pool>,
@@ -44,11 +44,11 @@ pub struct Stack {
     pub control_plane: ControlPlane,
     /// Private locations by id (`prl_…`).
     pub locations: BTreeMap<String, Location>,
-    /// The place of every key in the file, for messages about it.
+    /// The places of the keys in the file, for messages.
     pub sources: crate::Sources,
 }
 
-/// Where the state document is.
+/// Where the state document is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateLocation {
     /// A file of this machine.
@@ -100,7 +100,7 @@ pub enum Spread {
     Kernel,
     /// The simulation, which names its local addresses.
     Simulation,
-    /// Nobody: the primary address is the only source.
+    /// The source is not chosen: every connection uses the primary address.
     Off,
 }
 
@@ -109,7 +109,7 @@ pub enum Spread {
 pub enum Except {
     /// The subnets of the host's own interfaces.
     OwnSubnets,
-    /// This range, which has no bits after its prefix.
+    /// This range, without host bits.
     Range(IpNet),
 }
 
@@ -129,9 +129,10 @@ impl fmt::Display for Except {
 /// Whether AWS tracks the connections of the load interfaces, which are all but the primary one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tracking {
-    /// It does, so that nothing reaches them unasked; its allowance for the instance caps their connections.
+    /// AWS tracks them: only answers can reach these interfaces, and the allowance of the instance limits their
+    /// connections.
     Tracked,
-    /// It does not, because everything may reach them.
+    /// AWS does not track them, because the security group allows all inbound TCP.
     Untracked,
 }
 
@@ -158,20 +159,21 @@ pub enum Image {
 /// How hosts are paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Market {
-    /// By the second, until we stop them.
+    /// On-demand: billed by the second until they are terminated.
     OnDemand,
-    /// At the spot price, until AWS takes them back.
+    /// Spot: cheaper, but AWS can terminate them at any time.
     Spot,
 }
 
 impl ControlPlane {
-    /// The first version that ECS can ask for its health: before, `/info` answers only where there is a repository for
-    /// private packages (Gatling's release notes, "Upgrading to 2025.20.6").
+    /// The first version whose `/info` ECS can use as a health check. In earlier versions, `/info` answers only with a
+    /// repository for private packages (Gatling's release notes, "Upgrading to 2025.20.6").
     pub const FIRST_VERSION: [u32; 3] = [2025, 20, 6];
-    /// The first version that knows `executable-dir`; before, it is `working-directory` (the same, "Upgrading to 2026.4.0").
+    /// The first version that knows `executable-dir`. Earlier versions use `working-directory` (same source, "Upgrading to
+    /// 2026.4.0").
     pub const FIRST_WITH_EXECUTABLE_DIR: [u32; 3] = [2026, 4, 0];
 
-    /// Which version the image is, where its tag says so: a copy in another registry keeps Gatling's name at its end.
+    /// The version of the image, if the image is named like Gatling's (in any registry) and its tag is a version.
     pub fn version(&self) -> Option<[u32; 3]> {
         Self::version_of(&self.image)
     }
@@ -196,12 +198,12 @@ impl ControlPlane {
 pub struct Secret {
     /// The secret's ARN, which may lack the six characters that Secrets Manager appends to the name.
     pub arn: String,
-    /// What is taken of it, where that is not the whole current value: `<json key>:<version stage>:<version id>`.
+    /// The used part of the secret, if it is not the whole current value: `<json key>:<version stage>:<version id>`.
     pub part: Option<String>,
 }
 
 impl Secret {
-    /// Whether the ARN ends as Secrets Manager's own do: in a hyphen and six letters or digits.
+    /// Whether the ARN is complete: it ends in a hyphen and six letters or digits, which Secrets Manager appends.
     pub fn is_whole(&self) -> bool {
         self.arn
             .rsplit_once('-')

@@ -1,7 +1,9 @@
-//! The one name of a stack and its environment: prefix of every name in AWS, and the name of the state's document.
+//! The combined name of a stack and its environment. It is the prefix of every name in AWS, and the name of the state
+//! file.
 //!
-//! Without hyphens in either of them they are joined by one hyphen. With hyphens two are needed: `a` with `b-c` and `a-b`
-//! with `c` would otherwise be one stack. An environment's name has no two hyphens in a row, so the last two tell them apart.
+//! If neither contains a hyphen, one hyphen joins them. Otherwise two hyphens join them: with one, `a` with `b-c` and `a-b`
+//! with `c` would be the same stack. An environment's name has no two hyphens in a row, so the last double hyphen separates
+//! the two.
 
 use std::fs;
 
@@ -10,13 +12,13 @@ use crate::{
     model::{Stack, StateLocation},
 };
 
-/// How many characters the names of a stack and its environment have together at most: a hyphen joins them.
+/// The most characters of the names of a stack and its environment, including one hyphen between them.
 pub(crate) const LONGEST_PAIR: usize = LONGEST_STACK_NAME - 1;
 
-/// What joins a stack and its environment where one of them has a hyphen itself.
+/// Joins a stack and its environment if one of them contains a hyphen.
 pub(crate) const JOINT: &str = "--";
 
-/// The name of a stack in an environment, and what earlier versions called it where that is another one.
+/// The name of a stack in an environment, and its name in earlier versions, if that differs.
 pub(crate) fn joined(stack: &str, environment: &str) -> (String, Option<String>) {
     let simple = format!("{stack}-{environment}");
     if stack.contains('-') || environment.contains('-') {
@@ -32,8 +34,8 @@ pub(crate) fn fits(name: &str) -> bool {
 }
 
 impl Stack {
-    /// The same stack by the name that earlier versions gave it, where they gave it another one. A caller that finds
-    /// resources under that name continues with it, because a resource keeps its name.
+    /// The same stack with its name in earlier versions, if that differs. A caller that finds resources with that name
+    /// continues with it, because resources keep their names.
     pub fn under_former_name(&self) -> Option<Self> {
         let name = self.former_name.clone()?;
         let file = StateLocation::document(&name);
@@ -47,7 +49,7 @@ impl Stack {
         Some(Self { name, former_name: None, state, ..self.clone() })
     }
 
-    /// By its former name where a state file of that name says that resources have it.
+    /// The stack with its former name, if a state file of that name records resources.
     pub(crate) fn settled(self) -> Self {
         match self.under_former_name() {
             Some(former) if former.has_recorded_resources() => former,
@@ -55,7 +57,7 @@ impl Stack {
         }
     }
 
-    /// Whether the state file records resources; one that cannot be read may.
+    /// Whether the state file may record resources. A file that cannot be read counts as if it does.
     fn has_recorded_resources(&self) -> bool {
         let StateLocation::File(path) = &self.state else { return false };
         if !fs::metadata(path).is_ok_and(|found| found.is_file()) {
@@ -75,14 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_without_hyphens_stay_as_they_were() {
+    fn only_names_with_hyphens_are_joined_differently_than_before() {
         assert_eq!(joined("loadtest", "staging"), ("loadtest-staging".to_owned(), None));
         assert_eq!(joined("a", "b-c"), ("a--b-c".to_owned(), Some("a-b-c".to_owned())));
         assert_eq!(joined("a-b", "c"), ("a-b--c".to_owned(), Some("a-b-c".to_owned())));
     }
 
     #[test]
-    fn what_fitted_before_still_fits() {
+    fn names_that_fitted_in_earlier_versions_still_fit() {
         let (stack, environment) = ("abcdefghijklmno", "abcdefghijklmno");
         assert!(fits(&joined(stack, environment).0) && !fits(&joined(stack, "abcdefghijklmnop").0));
         let (stack, environment) = ("abcdefg-ijklmno", "abcdefghijklmno");
@@ -91,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_pairs_never_join_to_one_name(
+        fn different_pairs_never_join_to_the_same_name(
             pairs in prop::collection::vec(("[a-b](-{0,3}[a-b]?){0,2}", "[a-b](-?[a-b]){0,2}-?"), 2..40)
         ) {
             let mut seen = BTreeMap::new();

@@ -12,7 +12,7 @@ use crate::{
     sources::{shown_path, shown_source},
 };
 
-/// No stack file is nearly this large, and reading takes time and memory in proportion to the length.
+/// The largest stack file, in bytes. Time and memory for reading grow with the size.
 const LARGEST: u64 = 1 << 20;
 
 pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
@@ -30,7 +30,7 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
         let message = format!("`{name}` is larger than 1 MiB, the limit for a stack file");
         wrong("stack::file", message, "name the stack file by its path")
     };
-    // This comes before opening, because opening a pipe would wait for its other end.
+    // Check before opening: opening a pipe would wait for its other end.
     let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !metadata.is_file() {
         let what = if metadata.is_dir() { "a directory" } else { "not a regular file" };
@@ -60,7 +60,7 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
     })
 }
 
-/// Whether bytes are UTF-16: by the byte order mark, or by the zeros next to ASCII characters.
+/// Whether bytes are UTF-16, judged by a byte order mark or by zero bytes beside ASCII characters.
 fn is_utf16(bytes: &[u8]) -> bool {
     let starts = |pattern: [bool; 4]| {
         bytes.len() >= 4 && bytes.iter().zip(pattern).all(|(byte, is_zero)| (*byte == 0) == is_zero)

@@ -1,4 +1,4 @@
-//! The reference of the stack language as Markdown, made from the declarations of the keys: `docs/stack.md`.
+//! Generates `docs/stack.md`, the reference of the stack language, from the declarations of the keys.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::{
     sources::path_below,
 };
 
-/// The column of the remarks in an example. A longer line has its remark right after it.
+/// The column of the remarks in an example. The remark of a longer line follows directly.
 const REMARKS: usize = 56;
 
 const HEAD: &str = "\
@@ -60,7 +60,7 @@ enum Of {
     Everything,
 }
 
-/// A stack file of the keys' own examples.
+/// A stack file made of the keys' examples.
 fn example(of: Of) -> String {
     let mut lines = Vec::new();
     example_of(&STACK, of, "", &mut lines);
@@ -75,11 +75,11 @@ fn example(of: Of) -> String {
     text
 }
 
-/// Each line, with what holds without its key.
+/// The lines, each with the default of its key.
 fn example_of(section: &Description, of: Of, indent: &str, lines: &mut Vec<(String, String)>) {
     for (at, entry) in section.keys.iter().enumerate() {
         let before = section.keys.get(..at).unwrap_or_default();
-        // Of two keys of which exactly one is needed, the second one is a comment.
+        // If exactly one of two keys is required, the second one is shown as a comment.
         let is_second = matches!(entry.absent, Absent::Either(other) if before.iter().any(|key| key.name == other));
         let is_required = matches!(entry.absent, Absent::Required | Absent::Either(_)) && !is_second;
         if of == Of::Required && !is_required {
@@ -99,7 +99,7 @@ fn example_of(section: &Description, of: Of, indent: &str, lines: &mut Vec<(Stri
     }
 }
 
-/// What holds without a key: its default, or why it has none.
+/// The default of a key, or why it has none.
 fn without(entry: &Entry) -> Result<String, String> {
     match entry.absent {
         Absent::Required => Err("required".to_owned()),
@@ -109,7 +109,7 @@ fn without(entry: &Entry) -> Result<String, String> {
     }
 }
 
-/// The same on one line; nothing for a section whose keys have defaults.
+/// The default on one line; empty for a section whose keys have defaults.
 fn remark(entry: &Entry) -> String {
     match without(entry) {
         Ok(_) if entry.absent == Absent::Value("{}") => String::new(),
@@ -118,7 +118,7 @@ fn remark(entry: &Entry) -> String {
     }
 }
 
-/// The chapters of all keys: those of one section one after the other, each followed by the keys below it.
+/// The chapters of all keys. Each key is followed by the keys below it.
 fn keys(section: &Description, path: &str, text: &mut String) {
     for entry in &section.keys {
         let path = path_below(path, entry.name);
@@ -143,7 +143,7 @@ fn keys(section: &Description, path: &str, text: &mut String) {
     }
 }
 
-/// What a section is for, and whether it has to be there.
+/// What a section is for, and whether it is required.
 fn about(entry: &Entry) -> String {
     let needed = if entry.absent == Absent::Required { "Required." } else { "May be left out." };
     format!("{} {needed}", entry.about)

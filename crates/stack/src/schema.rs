@@ -1,7 +1,8 @@
 //! The JSON Schema of stack files, for editors, made from the declarations of the keys.
 //!
-//! What a schema cannot say (a pool's interfaces fit its instance type) is checked on reading. Strict validators such as Ajv take
-//! it too: each schema has one type, alternatives are in `anyOf`, and no format is our own.
+//! Rules that a schema cannot express are checked by the reader, such as a pool's interfaces against its instance type. The
+//! schema is also valid for strict validators such as Ajv: each schema has one type, alternatives are in `anyOf`, and there are
+//! no custom formats.
 
 use serde_json::{Map as JsonMap, Value, json};
 
@@ -14,12 +15,12 @@ use crate::{
     tree::{self, Node, ScalarKind},
 };
 
-/// What a schema is of.
+/// The subject of a schema.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Of {
     /// A whole stack.
     Stack,
-    /// What differs in an environment. It needs no key, and `null` removes one.
+    /// The keys of an environment. No key is required, and `null` removes one.
     Environment,
 }
 

@@ -1,4 +1,4 @@
-//! Distinguishes values that are secrets themselves from the ARNs of secrets. A secret in a stack file is refused and never shown.
+//! Distinguishes secrets from the ARNs of secrets. A secret in a stack file is refused and never shown.
 
 use std::ops::Range;
 
@@ -7,18 +7,18 @@ use crate::{
     tree::{Node, Value},
 };
 
-/// What begins a secret: Gatling's tokens, AWS's access keys.
+/// The prefixes of Gatling's tokens and AWS access keys.
 const PREFIXES: [(&str, usize); 3] = [("cpt_", 8), ("AKIA", 20), ("ASIA", 20)];
 const PEM_BEGIN: &str = "-----BEGIN";
 const PEM_END: &str = "-----END";
 
-/// Finds every value of a file that looks like a secret, at any key, and keeps it from being shown.
+/// Reports and hides every value in a file that looks like a secret, at any key.
 pub(crate) fn refuse(node: &Node, findings: &mut Findings) {
     match &node.value {
         Value::Scalar(scalar) if is_secret(&scalar.text) => {
             findings.hide(node.span.clone());
             let message = "this looks like a secret itself; its value is not shown";
-            let help = "put it into Secrets Manager, write the ARN here, and replace the secret: it has been in a file";
+            let help = "put it into Secrets Manager, write the ARN here, and replace the secret: it was in a file";
             findings.push(Diagnostic::new("stack::secret", Some(node.span.clone()), message).with_help(help));
         }
         Value::Scalar(_) => {}
@@ -29,7 +29,7 @@ pub(crate) fn refuse(node: &Node, findings: &mut Findings) {
                     findings.hide(entry.key_span.clone());
                     let message = "this key looks like a secret; it is not shown";
                     let found = Diagnostic::new("stack::secret", Some(entry.key_span.clone()), message);
-                    findings.push(found.with_help("remove it, and replace the secret: it has been in a file"));
+                    findings.push(found.with_help("remove it, and replace the secret: it was in a file"));
                 }
                 refuse(&entry.value, findings);
             }
@@ -37,12 +37,13 @@ pub(crate) fn refuse(node: &Node, findings: &mut Findings) {
     }
 }
 
-/// Whether this value is a secret by its looks.
+/// Whether this value looks like a secret.
 pub(crate) fn is_secret(value: &str) -> bool {
     places(value).next().is_some()
 }
 
-/// How secrets of other services begin, with the least length of one (their own documentation of secret scanning).
+/// Prefixes of other services' secrets, each with the least length of a secret (their documentation of secret
+/// scanning).
 const MARKS: [(&str, usize); 14] = [
     ("ghp_", 20),
     ("gho_", 20),
@@ -59,11 +60,11 @@ const MARKS: [(&str, usize); 14] = [
     ("AIza", 35),
     ("eyJhbGciOi", 30),
 ];
-/// Words in names of what is secret.
+/// Words in the names of secret values.
 const NAMES: [&str; 9] =
     ["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "private_key", "credential"];
 
-/// Whether a value may be a secret: by its own looks, by those of what it assigns (`-Ddb.password=…`), or by its name.
+/// Whether a value may be a secret, judged by its content, by an assignment in it (`-Ddb.password=…`), or by its name.
 pub fn may_be_secret(name: &str, value: &str) -> bool {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
     let is_marked = value
@@ -72,18 +73,18 @@ pub fn may_be_secret(name: &str, value: &str) -> bool {
     let (name, assigned) = value.split_once('=').unwrap_or((name, value));
     let name = name.to_lowercase();
     let is_named = NAMES.iter().any(|known| name.contains(known));
-    // A reference to a secret is none, and neither is a file, a number or a switch.
+    // References to secrets, file paths, numbers and booleans are not secrets.
     let is_reference = assigned.starts_with("arn:") || assigned.starts_with('/') || assigned.starts_with("${");
     let is_plain = assigned.len() < 8 || assigned.parse::<f64>().is_ok();
     is_marked || (is_named && !is_reference && !is_plain)
 }
 
-/// The places of everything in a text that is a secret by its looks. Takes time by the text's length only.
+/// The places in a text that look like secrets. The time is linear in the length of the text.
 fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
     let tokens = PREFIXES.iter().flat_map(move |&(prefix, shortest)| {
         text.match_indices(prefix).filter_map(move |(start, _)| {
-            // Inside of a word there is nothing to measure: the word was measured where it begins.
+            // Only starts of words are checked.
             if text[..start].ends_with(is_part) {
                 return None;
             }
@@ -94,10 +95,10 @@ fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
     tokens.chain(keys(text))
 }
 
-/// The places in a stack file that nobody may see: what looks like a secret, and the values at keys for ARNs of
-/// secrets without being an ARN. Also in a file that is no YAML, so by the text alone.
+/// The places in a stack file that must be hidden: text that looks like a secret, and values that are not ARNs at keys
+/// for ARNs of secrets. This works on the text only, so that it also covers invalid YAML.
 pub(crate) fn hidden_places(text: &str) -> impl Iterator<Item = Range<usize>> {
-    // Each value reaches to the end of its line, so that a line's first one covers the others.
+    // Each value extends to the end of its line, so the first one in a line covers the others.
     let mut covered = 0;
     let named = text.match_indices(':').filter_map(move |(colon, _)| {
         if colon < covered {
@@ -108,7 +109,7 @@ pub(crate) fn hidden_places(text: &str) -> impl Iterator<Item = Range<usize>> {
             return None;
         }
         let value = text[colon + 1..].trim_start_matches([' ', '"', '\'']);
-        // Looked at before the line's end is searched, so that a line of many ARNs costs no more than one of them.
+        // Checked before the end of the line is searched, so that a line with many ARNs takes linear time.
         if value.is_empty() || value.starts_with("arn:") || value.starts_with(['\r', '\n', '|', '>', '*']) {
             return None;
         }
@@ -119,14 +120,14 @@ pub(crate) fn hidden_places(text: &str) -> impl Iterator<Item = Range<usize>> {
     places(text).chain(named)
 }
 
-/// Private keys in PEM, each to its end line; one that never ends reaches to the end of the text.
+/// Private keys in PEM format, each up to its end line, or to the end of the text without one.
 fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
     std::iter::from_fn(move || {
         loop {
             let start = from + text[from..].find(PEM_BEGIN)?;
             from = start + PEM_BEGIN.len();
-            // "OPENSSH", "ENCRYPTED" and the like come between; nothing longer does.
+            // Words such as "OPENSSH" or "ENCRYPTED" come between, but no longer text.
             let label: String = text[from..].chars().take(32).collect();
             if label.contains("PRIVATE KEY") {
                 let end = text[from..].find(PEM_END).map_or(text.len(), |end| {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_secret_is_known_by_its_looks_or_its_name() {
+    fn possible_secrets_are_detected_by_content_or_name() {
         for (name, value) in [
             ("jvm_options[0]", "-Dgithub=ghp_0123456789abcdefABCD"),
             ("jvm_options[1]", "-Ddb.password=correct horse"),
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_where_an_arn_belongs_is_hidden() {
+    fn values_that_are_not_arns_are_hidden_at_keys_for_arns() {
         let text = "a: {token: arn:aws:x, private_key: \"hunter2\"}\r\n token: hunter3\nkey: shown\ntoken: |\n";
         let found: Vec<_> = hidden_places(text).map(|place| &text[place]).collect();
         assert_eq!(found, ["hunter2\"}\r", "hunter3"]);

@@ -1,4 +1,4 @@
-//! Finds keys that the language does not have, in the stack and in every environment.
+//! Finds unknown keys in the stack and in every environment.
 
 use crate::{
     diagnostic::{Diagnostic, Findings},
@@ -8,7 +8,7 @@ use crate::{
     tree::{Entry, Node},
 };
 
-/// Finds the keys that nothing reads, in the stack and in its environments.
+/// Reports the unknown keys of the stack and its environments.
 pub(crate) fn check(root: &Node, findings: &mut Findings) {
     for entry in root.entries() {
         if entry.key == ENVIRONMENTS {
@@ -64,7 +64,7 @@ fn unknown(entry: &Entry, path: &str, known: &[&str], findings: &mut Findings) {
     findings.push(Diagnostic::new("stack::unknown_key", Some(entry.key_span.clone()), message).with_help(help));
 }
 
-/// EC2's name for an architecture that other tools name so.
+/// EC2's name for an architecture, from the name in other tools.
 fn same_architecture(word: &str) -> Option<&'static str> {
     Some(match word.to_lowercase().replace('-', "_").as_str() {
         "amd64" | "x64" | "x86_64" => "x86_64",
@@ -73,9 +73,9 @@ fn same_architecture(word: &str) -> Option<&'static str> {
     })
 }
 
-/// The known word that was probably meant.
+/// The most similar known word, if one is similar enough.
 pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    // Comparing costs the product of both lengths; nobody mistypes a word into one this long.
+    // The cost of a comparison is the product of both lengths, so very long words are skipped.
     if word.len() > 64 {
         return None;
     }

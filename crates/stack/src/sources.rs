@@ -1,7 +1,7 @@
-//! The place of every key in the stack file, so that later stages can point at it, too.
+//! The places of all keys in the stack file, so that later stages can point at them.
 //!
-//! The text that is kept for showing has the bytes of the file at the same places, but nothing in it can move a
-//! terminal's cursor, turn text around, or be a secret.
+//! The stored text has the same length and places as the file. Control characters, bidirectional marks and secrets in
+//! it are replaced.
 
 use std::{collections::BTreeMap, fmt::Write as _, ops::Range, path::Path, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     tree::{Node, Value},
 };
 
-/// The stack file as it may be shown, and the place of every key in it after the environment was merged in.
+/// The text of the stack file for messages, and the places of its keys after the environment was merged in.
 #[derive(Debug, Clone)]
 pub struct Sources {
     source: Arc<Shown>,
@@ -33,13 +33,13 @@ impl Sources {
         &self.source.name
     }
 
-    /// The file's text as it may be shown.
+    /// The file's text for messages, without secrets and control characters.
     pub fn text(&self) -> &str {
         &self.source.text
     }
 
-    /// The place of a key path such as `pools.heavy.count` or `control_plane.zones[0]`: its value, or its key where
-    /// the value is a map or a list. What is not written (a default) has the place of the nearest key around it.
+    /// The place of a key path such as `pools.heavy.count` or `control_plane.zones[0]`: its value, or its key if the
+    /// value is a map or a list. A key that is not in the file has the place of the nearest key around it.
     pub fn span(&self, path: &str) -> Option<SourceSpan> {
         let mut path = path;
         loop {
@@ -90,7 +90,7 @@ pub(crate) fn path_below(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// The file's text as it may be shown, byte for byte as long as it was.
+/// The file's text for messages, with the same length in bytes.
 pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> Arc<Shown> {
     let mut masked = vec![false; text.len()];
     for span in hidden.iter().cloned().chain(secrets::hidden_places(text)) {
@@ -107,7 +107,7 @@ pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> 
             _ => (is_unprintable(letter) || is_invisible(letter)).then_some('?'),
         };
         match instead {
-            // As many as the letter has bytes, so that every place stays where it is.
+            // One replacement for each byte of the character, so that places do not move.
             Some(instead) => shown.extend(std::iter::repeat_n(instead, letter.len_utf8())),
             None => shown.push(letter),
         }
@@ -115,7 +115,7 @@ pub(crate) fn shown_source(path: &Path, text: &str, hidden: &[Range<usize>]) -> 
     Arc::new(Shown { name: shown_path(path), text: shown })
 }
 
-/// Part of a message: no control characters, none that cannot be seen, and not longer than a line.
+/// A part of a message, without control or invisible characters and not longer than a line.
 pub(crate) fn shown_text(text: &str) -> String {
     let mut letters = text.chars();
     let mut shown = visible(letters.by_ref().take(100));
@@ -125,7 +125,7 @@ pub(crate) fn shown_text(text: &str) -> String {
     shown
 }
 
-/// The whole name of a file, so that an editor can find it.
+/// The full path of a file, so that editors can open it.
 pub(crate) fn shown_path(path: &Path) -> String {
     visible(path.display().to_string().chars())
 }
@@ -143,12 +143,12 @@ fn visible(letters: impl Iterator<Item = char>) -> String {
     })
 }
 
-/// Control characters, and those that turn the direction of text.
+/// Control characters, and characters that change the direction of text.
 pub(crate) fn is_unprintable(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
-/// Spaces other than the usual one, and characters without width: nobody sees them next to other text.
+/// Unusual spaces and characters without width, which are invisible beside other text.
 pub(crate) fn is_invisible(letter: char) -> bool {
     match letter {
         ' ' => false,

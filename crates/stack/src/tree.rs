@@ -1,8 +1,8 @@
-//! The stack file as a tree in which everything knows its place.
+//! The stack file as a tree. Every node has its place.
 //!
-//! In: YAML text. Out: one [`Node`], with aliases and merge keys (`<<`) already resolved. The parser's events are read
-//! directly, because a scalar's own spelling matters (`java: 021`, a variable `1.10`) and because every duplicate key
-//! is reported, not only the first one. Depth and the size of what aliases copy are bounded.
+//! Makes one [`Node`] from YAML text and resolves aliases and merge keys (`<<`). It reads the parser's events directly,
+//! because the spelling of a scalar matters (`java: 021`, a variable `1.10`) and because every duplicate key is
+//! reported, not only the first. Depth and the size of alias copies are limited.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,11 +16,11 @@ use crate::{
     sources::shown_text,
 };
 
-/// Nesting that no stack file comes near.
+/// The deepest allowed nesting.
 const DEEPEST: usize = 32;
-/// Longer than any key that is right: paths are made of keys, and messages of paths.
+/// The longest allowed key, in bytes. Messages contain paths, which consist of keys.
 const LONGEST_KEY: usize = 256;
-/// Bytes that all aliases of a file may copy together.
+/// The most bytes that all aliases of a file together may copy.
 const MOST_COPIED: usize = 1 << 20;
 
 /// A value and its place.
@@ -38,20 +38,20 @@ pub(crate) enum Value {
     Map(Vec<Entry>),
 }
 
-/// A single value: how it is spelled, and what YAML makes of it.
+/// A single value: its spelling and its YAML type.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) kind: ScalarKind,
 }
 
-/// What YAML 1.2 makes of a plain scalar.
+/// The YAML 1.2 type of a plain scalar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum ScalarKind {
     Null,
     Bool(bool),
     Integer(i64),
-    /// A fraction, or a whole number that is too big for any key.
+    /// A fraction, or a whole number that is too large for any key.
     Number,
     Text,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The place to point at: the value, or the key where the value is long or nothing.
+    /// The place for messages: the value, or the key if the value is long or empty.
     pub(crate) fn place(&self) -> Range<usize> {
         match &self.value.value {
             Value::Scalar(scalar) if scalar.kind != ScalarKind::Null => self.value.span.clone(),
@@ -75,7 +75,7 @@ impl Entry {
 }
 
 impl Node {
-    /// What it is, for a message.
+    /// Its type, for messages.
     pub(crate) fn type_in_words(&self) -> &'static str {
         match &self.value {
             Value::List(_) => "a list",
@@ -90,7 +90,7 @@ impl Node {
         }
     }
 
-    /// The entries of a map; none of anything else.
+    /// The entries of a map; empty for other values.
     pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -102,13 +102,13 @@ impl Node {
         matches!(&self.value, Value::Scalar(Scalar { kind: ScalarKind::Null, .. }))
     }
 
-    /// Whether `null` or `~` is written out, and not nothing at all.
+    /// Whether the value is an explicit `null` or `~`, not an empty value.
     pub(crate) fn is_written_null(&self) -> bool {
         self.is_null() && !self.span.is_empty()
     }
 
     fn bytes(&self) -> usize {
-        // A node of its own is never free, however short its text is.
+        // A node counts even if its text is empty.
         32 + match &self.value {
             Value::Scalar(scalar) => scalar.text.len(),
             Value::List(items) => items.iter().map(Node::bytes).sum(),
@@ -125,7 +125,7 @@ impl Node {
     }
 }
 
-/// Reads the only document of a YAML text. Without one, the reason is among the findings.
+/// Reads the only document of a YAML text. On failure, the findings contain the reason.
 pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -133,7 +133,7 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
     Reader { text, parser, anchors: HashMap::new(), copied: 0, findings }.document().ok()
 }
 
-/// Reading cannot continue. The reason is among the findings.
+/// Reading cannot continue. The findings contain the reason.
 struct Stopped;
 
 #[derive(Clone)]
@@ -253,7 +253,7 @@ impl<'t> Reader<'t, '_> {
         Ok(Node { span: self.written(start, end), value: Value::Map(entries) })
     }
 
-    /// The text of a key; a key that is no text is a finding.
+    /// The text of a key. Another type of key is a finding.
     fn key<'k>(&mut self, key: &'k Node) -> Option<&'k str> {
         if let Value::Scalar(Scalar { text, kind: ScalarKind::Text }) = &key.value {
             if text.len() <= LONGEST_KEY {
@@ -275,7 +275,7 @@ impl<'t> Reader<'t, '_> {
         None
     }
 
-    /// Adds what a merge key brings: keys of the map itself win, then the earlier ones.
+    /// Adds the entries of a merge key. Keys of the map itself take precedence, then earlier ones.
     fn merge(
         &mut self,
         node: Node,
@@ -318,7 +318,7 @@ impl<'t> Reader<'t, '_> {
         Ok(node)
     }
 
-    /// Whether a tag makes the value text; only `!!str` and the tags that say nothing new are known.
+    /// Whether a tag makes the value text. Only `!!str` and tags without effect are accepted.
     fn is_text(&mut self, tag: Option<&Tag>, span: &Range<usize>) -> Result<bool, Stopped> {
         let Some(tag) = tag else { return Ok(false) };
         match (tag.handle(), tag.suffix()) {
@@ -346,7 +346,7 @@ impl<'t> Reader<'t, '_> {
         self.written(span.start.byte_offset().unwrap_or(0), span.end.byte_offset().unwrap_or(0))
     }
 
-    /// The bytes from start to end, without the blanks and newlines at the end, which the parser counts.
+    /// The bytes from start to end without trailing blanks and newlines, which the parser includes.
     fn written(&self, start: usize, end: usize) -> Range<usize> {
         let start = start.min(end);
         let written = self.text.get(start..end).unwrap_or_default().trim_end();
@@ -357,7 +357,7 @@ impl<'t> Reader<'t, '_> {
         let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
         let at = (0..=at).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0);
         let line_start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        // The parser notices a tab at its place, or at the end of the line before it.
+        // The parser reports a tab at its place or at the end of the line before.
         let mut start = line_start;
         for line in self.text[line_start..].split_inclusive('\n').take(2) {
             let indent = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
@@ -400,7 +400,7 @@ impl<'t> Reader<'t, '_> {
     }
 }
 
-/// What YAML 1.2's core schema makes of an unquoted scalar.
+/// The type of an unquoted scalar in the core schema of YAML 1.2.
 fn plain(text: &str) -> ScalarKind {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return ScalarKind::Null,

@@ -1,4 +1,4 @@
-//! Files that are no stack files: every one is answered with a mistake, none with a panic or a wait.
+//! Hostile files: every one gives a mistake, never a panic or an endless wait.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
@@ -50,7 +50,7 @@ fn only(invalid: &Invalid, code: &str) {
 }
 
 #[test]
-fn what_is_no_file_is_refused_without_waiting() {
+fn pipes_and_directories_are_refused_without_waiting() {
     let directory = tempfile::tempdir().unwrap();
     only(&load(directory.path()), "stack::file");
     only(&load(&directory.path().join("missing.yaml")), "stack::file");
@@ -70,7 +70,7 @@ fn a_huge_file_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_reported_with_their_place() {
+fn bytes_that_are_not_utf_8_are_reported_with_their_place() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("latin1.yaml");
     fs::write(&path, b"stack: loadtest\nregion: Z\xfcrich\n").unwrap();
@@ -89,7 +89,7 @@ fn a_thousand_mistakes_are_cut_off() {
 }
 
 #[test]
-fn much_of_anything_takes_time_by_its_length_only() {
+fn large_files_are_read_in_linear_time() {
     let many = |line: &dyn Fn(usize) -> String| (0..20_000).map(line).collect::<Vec<_>>().join("\n");
     for text in [
         format!("stack: {}", "cpt_".repeat(200_000)),
@@ -111,7 +111,7 @@ fn much_of_anything_takes_time_by_its_length_only() {
 }
 
 #[test]
-fn nothing_of_a_file_steers_the_terminal() {
+fn no_control_character_of_a_file_reaches_the_terminal() {
     let text = "stack: \"a\\e[2J\"\nregion: x\u{202e}y\n\u{7}bell: \u{1b}[31m\n";
     let invalid = parse(text, None).unwrap_err();
     let mut drawn = String::new();
@@ -123,23 +123,23 @@ fn nothing_of_a_file_steers_the_terminal() {
 }
 
 #[test]
-fn the_stack_that_is_changed_below_has_no_mistake() {
+fn the_unchanged_stack_has_no_mistake() {
     assert!(parse(STACK, None).is_ok() && parse(STACK, Some("staging")).is_ok());
 }
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in "\\PC*", environment in proptest::option::of("[a-z]{0,3}")) {
+    fn no_text_causes_a_panic(text in "\\PC*", environment in proptest::option::of("[a-z]{0,3}")) {
         let _ = parse(&text, environment.as_deref());
     }
 
     #[test]
-    fn no_yaml_like_text_makes_it_panic(text in "[-a-c:&*!<>|'\"{}\\[\\],#?%@` \t\r\n0-9.~é\u{feff}]{0,200}") {
+    fn no_yaml_like_text_causes_a_panic(text in "[-a-c:&*!<>|'\"{}\\[\\],#?%@` \t\r\n0-9.~é\u{feff}]{0,200}") {
         let _ = parse(&text, None);
     }
 
     #[test]
-    fn no_change_of_a_stack_makes_it_panic(
+    fn no_change_of_a_stack_causes_a_panic(
         cuts in proptest::collection::vec((any::<proptest::sample::Index>(), 0..20_usize, "[-a-z:&*!<>|'\"{}\\[\\] \n\t0-9é]{0,6}"), 1..4),
         environment in proptest::option::of(Just("staging")),
     ) {
@@ -150,7 +150,7 @@ proptest! {
             letters.splice(at..end, put.chars());
         }
         let text: String = letters.into_iter().collect();
-        // Every mistake can be drawn.
+        // Every mistake can be printed.
         let Err(invalid) = parse(&text, environment) else { return Ok(()) };
         prop_assert!(!invalid.diagnostics().is_empty());
         for found in invalid.diagnostics() {
@@ -163,7 +163,7 @@ proptest! {
 }
 
 #[test]
-fn utf_16_is_called_by_its_name() {
+fn utf_16_is_named_in_the_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("stack.yaml");
     let little: Vec<u8> = STACK.encode_utf16().flat_map(u16::to_le_bytes).collect();

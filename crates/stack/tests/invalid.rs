@@ -1,6 +1,6 @@
-//! Every file of `tests/invalid` has one mistake, which is reported as its golden file shows.
+//! Every file in `tests/invalid` has one mistake, and its report is compared with a golden file.
 //!
-//! A first line `# environment: x` chooses an environment. The generator next to the executable is one for `x86_64`.
+//! A first line `# environment: x` chooses an environment. The generator beside the executable is for `x86_64`.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -11,7 +11,7 @@ use trunnion_stack::{Invalid, LoadOptions, Stack};
 
 mod common;
 
-/// What a terminal without colours shows of every mistake.
+/// The report without colours.
 fn drawn(invalid: &Invalid) -> String {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(120);
     let mut text = format!("{invalid}\n\n");
@@ -42,7 +42,7 @@ fn every_mistake_is_reported_as_its_golden_file_shows() {
         let text = fs::read_to_string(&path).unwrap();
         let environment = text.lines().find_map(|line| line.strip_prefix("# environment: "));
         let Err(invalid) = Stack::load(&path, environment, &options) else { panic!("{name} has no mistake") };
-        // Called by its name alone, as from its own directory, so that the golden file says nothing of this machine.
+        // The file name without its folder, so that golden files do not depend on the machine.
         let shown = drawn(&invalid).replace(path.to_str().unwrap(), &format!("{name}.yaml"));
         insta::assert_snapshot!(name, shown);
         for secret in ["cpt_0123", "hunter2", "b3BlbnNzaC1rZXk"] {
@@ -52,7 +52,7 @@ fn every_mistake_is_reported_as_its_golden_file_shows() {
 }
 
 #[test]
-fn a_file_is_called_by_its_whole_path() {
+fn messages_contain_the_full_path_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let long = folder.path().join("a".repeat(100)).join("b".repeat(100));
     fs::create_dir_all(&long).unwrap();

@@ -1,4 +1,4 @@
-//! The files that are made from the declarations of the keys are fresh. `INSTA_UPDATE=always` writes them.
+//! Checks that the files generated from the declarations of the keys are up to date. `INSTA_UPDATE=always` writes them.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::disallowed_methods, reason = "it writes the published files where that is asked for")]
@@ -17,17 +17,17 @@ fn is_fresh(file: &str, text: &str) {
 }
 
 #[test]
-fn the_published_schema_is_fresh() {
+fn the_published_schema_is_up_to_date() {
     is_fresh("schemas/stack.schema.json", &format!("{:#}\n", json_schema()));
 }
 
 #[test]
-fn the_published_reference_is_fresh() {
+fn the_published_reference_is_up_to_date() {
     is_fresh("docs/stack.md", &reference());
 }
 
 #[test]
-fn the_examples_of_the_reference_are_stacks() {
+fn the_examples_of_the_reference_are_valid_stacks() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("boot.sh.tera"), "#!/bin/sh").unwrap();
     let path = folder.path().join("stack.yaml");

@@ -1,4 +1,4 @@
-//! What valid stack files become: every key, every default, environments, places.
+//! Valid stack files: keys, defaults, environments, places.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
@@ -65,7 +65,7 @@ fn defaults_are_filled_in() {
     let control_plane = &stack.control_plane;
     assert_eq!((control_plane.cpu, control_plane.memory, control_plane.log_retention_days), (1024, 3072, 30));
     assert!(control_plane.public_ip);
-    assert!(control_plane.zones.is_empty(), "it is where the pools are");
+    assert!(control_plane.zones.is_empty(), "it uses the subnets of the pools");
     assert_eq!((control_plane.ssh.user.as_str(), control_plane.ssh.public_key.as_str()), ("gatling", KEY));
     assert!(stack.locations.is_empty() && stack.tags.is_empty());
 }
@@ -122,7 +122,7 @@ locations:
     let (stack, directory) = load(&text, None).unwrap();
     let key = "state/loadtest.json".to_owned();
     assert_eq!(stack.state, StateLocation::S3 { bucket: "acme-trunnion".to_owned(), key });
-    assert_eq!(stack.tags["cost center"], "1.10", "as it is spelled");
+    assert_eq!(stack.tags["cost center"], "1.10", "as written in the file");
     assert_eq!(stack.network.vpc, Vpc::Tag { key: "Name".to_owned(), value: "loadtest".to_owned() });
     assert_eq!(stack.generator.binaries.len(), 2);
     assert_eq!(stack.generator.template, Some(directory.join("boot.sh.tera")));
@@ -151,7 +151,7 @@ locations:
 }
 
 #[test]
-fn an_environment_is_a_stack_of_its_own() {
+fn an_environment_is_a_separate_stack() {
     let text = smallest()
         + "environments:
   staging: { pools: { heavy: { count: 2, subnet: subnet-01234567 } }, control_plane: { zones: [eu-west-3b] } }
@@ -169,7 +169,7 @@ fn an_environment_is_a_stack_of_its_own() {
 }
 
 #[test]
-fn an_environment_may_spread_and_track_otherwise() {
+fn an_environment_can_change_spread_and_tracking() {
     let text = smallest()
         + "generator: { spread_except: [10.0.0.0/8], metrics_from: [10.1.0.0/16] }
 environments:
@@ -180,7 +180,7 @@ environments:
     let (stack, _) = load(&text, Some("staging")).unwrap();
     assert_eq!(stack.generator.spread, Spread::Simulation);
     assert_eq!(stack.generator.spread_except, [Except::OwnSubnets], "a list is replaced");
-    assert!(stack.generator.metrics_from.is_empty(), "null takes it away");
+    assert!(stack.generator.metrics_from.is_empty(), "null removes it");
     assert_eq!(stack.pools["heavy"].tracking, Tracking::Untracked);
 }
 
@@ -194,25 +194,25 @@ fn later_stages_can_point_at_the_file() {
         &sources.text()[span.offset()..span.offset() + span.len()]
     };
     assert_eq!(shown("pools.heavy.instance_type"), "c6in.32xlarge");
-    assert_eq!(shown("pools.heavy.addresses"), "heavy", "not written: the nearest key around it");
+    assert_eq!(shown("pools.heavy.addresses"), "heavy", "for a default: the nearest key around it");
     assert_eq!(shown("control_plane.ssh"), "ssh");
     assert_eq!(sources.span("nothing.of.it"), None);
     let found = sources.diagnostic("pools.heavy.count", "plan::subnet", "the subnet is full", Some("lower it".into()));
     let line = text.lines().position(|line| line.contains("count: 2")).unwrap() + 1;
-    assert_eq!(found.line_and_column(), Some((line, 30)), "where the environment says it");
+    assert_eq!(found.line_and_column(), Some((line, 30)), "the place in the environment");
     assert_eq!((found.to_string().as_str(), found.help.as_deref()), ("the subnet is full", Some("lower it")));
 }
 
 #[test]
-fn without_zones_the_control_plane_is_where_the_pools_are() {
+fn without_zones_the_control_plane_uses_the_pools_subnets() {
     let text = smallest().replace("zone: eu-west-3a", "subnet: subnet-0123456789abcdef0");
     let (stack, _) = load(&text, None).unwrap();
-    assert!(stack.control_plane.zones.is_empty(), "no zone is guessed");
+    assert!(stack.control_plane.zones.is_empty(), "zones have no default value");
     assert_eq!(stack.pools["heavy"].placement, Placement::Subnet("subnet-0123456789abcdef0".to_owned()));
 }
 
 #[test]
-fn shared_settings_may_be_written_once() {
+fn aliases_share_settings() {
     let text = smallest().replace(
         "  heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a }",
         "  heavy: &big { instance_type: c6in.32xlarge, zone: eu-west-3a }\n  other: { <<: *big, zone: eu-west-3b }",
@@ -223,7 +223,7 @@ fn shared_settings_may_be_written_once() {
 }
 
 #[test]
-fn bom_and_windows_line_ends_are_fine() {
+fn byte_order_mark_and_windows_line_ends_are_accepted() {
     let (stack, _) = load(&format!("\u{feff}{}", smallest().replace('\n', "\r\n")), None).unwrap();
     assert_eq!(stack.control_plane.ssh.public_key, KEY);
     let span = stack.sources.span("region").unwrap();
@@ -242,22 +242,22 @@ fn mistakes(generator: &str) -> Vec<(&'static str, String)> {
 #[test]
 fn a_named_generator_for_another_architecture_is_refused() {
     let says = "is built for arm64, but the hosts of pool `heavy` are x86_64";
-    let [(code, message)] = &mistakes("binary: generator-arm64")[..] else { panic!("one mistake is due") };
+    let [(code, message)] = &mistakes("binary: generator-arm64")[..] else { panic!("expected one mistake") };
     assert_eq!(*code, "stack::generator_binary");
     assert!(message.ends_with(says), "{message}");
     for wrong in ["{ x86_64: generator-arm64 }", "{ x86_64: trunnion-generator, arm64: trunnion-generator }"] {
-        let [(code, _)] = mistakes(&format!("binary: {wrong}"))[..] else { panic!("one mistake is due") };
+        let [(code, _)] = mistakes(&format!("binary: {wrong}"))[..] else { panic!("expected one mistake") };
         assert_eq!(code, "stack::generator_binary");
     }
 }
 
 #[test]
-fn a_generator_that_is_not_there_may_never_be_needed() {
+fn a_missing_generator_file_is_not_a_mistake() {
     let text = smallest() + "generator: { binary: dist/nowhere }\n";
     let (stack, directory) = load(&text, None).unwrap();
     let x86_64 = trunnion_catalog::Architecture::X86_64;
     assert_eq!(stack.generator.binaries[&x86_64], directory.join("dist/nowhere"));
-    // Next to the executable is one for another machine, or none; or nobody knows where the executable is.
+    // The file beside the executable is for another architecture or missing, or the executable's folder is unknown.
     for around in [common::directory_with_generator(183), tempfile::tempdir().unwrap()] {
         let options = LoadOptions::new().with_executable_dir(around.path());
         let stack = Stack::parse(&smallest(), Path::new("loadtest.yaml"), None, &options).unwrap();
@@ -268,7 +268,7 @@ fn a_generator_that_is_not_there_may_never_be_needed() {
 }
 
 #[test]
-fn a_stack_may_name_the_digest_of_its_generator() {
+fn a_stack_can_set_the_digest_of_its_generator() {
     let digest = "9123dcbb0b42652b0e105956c68d3ca2ff34584f324fa41a29aedd32b883e131";
     let other = "a".repeat(64);
     let (stack, _) = load(&smallest(), None).unwrap();

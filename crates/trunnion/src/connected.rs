@@ -139,7 +139,7 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
     }
 }
 
-/// Until the first change there is nothing to finish: an interruption just ends it.
+/// Runs work that changes nothing, so that an interruption can end it at any time.
 pub(crate) async fn until<T>(
     interrupt: &CancellationToken,
     work: impl Future<Output = Result<T, Error>>,
@@ -152,7 +152,8 @@ pub(crate) async fn until<T>(
 }
 
 impl<P: Provider, S: StateStore> Parts<P, S> {
-    /// A state as far as it speaks of the place that this is connected to.
+    /// The state, if it belongs to the connected place; else an empty one, or an error if another account or region has
+    /// resources.
     pub(crate) async fn relevant(&self, mut state: State) -> Result<State, Error> {
         if state.lineage.is_empty() {
             state = self.beside().await.unwrap_or(state);
@@ -173,8 +174,8 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         Ok(state)
     }
 
-    /// What the state beside the stack file says where the stack's own one in S3 is still empty: the stack moved there, and
-    /// what it applied before is still its own. It goes on as a new line of documents.
+    /// The state file beside the stack file, while the state in S3 is still empty. The stack file moved its state to S3,
+    /// and the resources it applied before are still its own. The state in S3 starts with a new lineage.
     async fn beside(&self) -> Option<State> {
         let StateLocation::S3 { .. } = self.stack.state else { return None };
         let mut state = FileStore::new(StateLocation::beside(&self.stack), &self.stack.name).load().await.ok()?;
@@ -219,7 +220,7 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         Ok(Planned { plan, state, place: self.place.clone(), identity: self.provider.identity() })
     }
 
-    /// Looks at the cloud, and only then decides what hosts boot: what stands keeps its boot.
+    /// Observes the cloud, and then decides what hosts boot, because existing hosts keep their boot.
     async fn aim(&self, state: &State, request: &Request, context: &Context) -> Result<Aim, Error> {
         let stack = &self.stack;
         let refused = |error| Error::blueprint(stack, error);
@@ -232,7 +233,7 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         let replace = addresses(&request.replace, &outline)?;
         let mut targets = addresses(&request.targets, &outline)?;
         if !targets.is_empty() {
-            // What is to be replaced is meant, too.
+            // Addresses in `--replace` also count as targets.
             targets.extend(replace.iter().cloned());
         }
         let binaries = Arc::new(Binaries::of(stack));
@@ -240,13 +241,13 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
             let observed = self.provider.observe(&outline, state, context).await?;
             return Ok(Aim { desired: outline, observed, binaries: None, note: None, targets, replace });
         }
-        // Hashing takes less time than the answers do.
+        // Hashing is faster than the calls, so it costs no extra time.
         let hashing = tokio::task::spawn_blocking({
             let binaries = Arc::clone(&binaries);
             move || binaries.read()
         });
         let mut observed = self.provider.observe(&outline, state, context).await?;
-        // Where it was not hashed, it is once it is needed.
+        // If this fails, the binary is hashed on first use.
         let _ = hashing.await;
         if !observed.missing.is_empty() {
             return Err(PlanError::Missing(observed.missing).into());
@@ -275,7 +276,7 @@ struct Cloud<'a> {
 }
 
 impl Cloud<'_> {
-    /// The connection and the state of a stack.
+    /// Connects to the cloud and the state store of a stack.
     async fn attach(&self, stack: &Stack) -> Result<(Aws, Store), Error> {
         let mut connection = Connection::new(&stack.name, &stack.home, &stack.account, &stack.region);
         connection.endpoint.clone_from(&self.options.endpoint);
@@ -293,8 +294,8 @@ impl Cloud<'_> {
         Ok((aws, store))
     }
 
-    /// The stack by its name, or by the one that earlier versions gave it, where its state or AWS has resources of that
-    /// name and its state none of the other.
+    /// The stack, with the name that earlier versions gave it if only resources with that name exist in its state or on
+    /// AWS.
     async fn settled(&self, stack: Stack) -> Result<(Stack, Aws, Store), Error> {
         let (aws, store) = self.attach(&stack).await?;
         if let Some(former) = stack.under_former_name()
@@ -309,12 +310,12 @@ impl Cloud<'_> {
     }
 }
 
-/// What a state speaks of, seen from a place.
+/// Where a state was applied, compared with the connected place.
 enum RecordedPlace {
-    /// This place. An earlier version wrote `aws` for every endpoint outside the process, and the same look-alike may
-    /// serve at another port.
+    /// The same place. Earlier versions wrote `aws` for every endpoint outside the process, and a simulated AWS may
+    /// have another port now.
     Here,
-    /// A sandbox or another look-alike: what was applied there explains nothing here, and is no loss.
+    /// A sandbox or another simulated AWS. Its state does not apply here and may be ignored.
     OfALookAlike,
     /// Another account or region.
     Elsewhere,
@@ -333,21 +334,21 @@ impl RecordedPlace {
     }
 }
 
-/// The addresses that a person named.
+/// The addresses for the texts of `--target` or `--replace`.
 fn addresses(named: &[String], desired: &Graph) -> Result<Vec<Address>, Error> {
     let known = || desired.resources().keys().map(ToString::to_string);
     let parse = |name: &String| name.parse().map_err(|error| Error::Target { nearest: nearest(name, known()), error });
     named.iter().map(parse).collect()
 }
 
-/// Names what is nearest to an address that is nowhere.
+/// Adds similar addresses to the error of an unknown address.
 fn explained(error: PlanError, desired: &Graph, observed: &Observed) -> Error {
     let PlanError::UnknownTarget(address) = error else { return error.into() };
     let known = desired.resources().keys().chain(observed.remotes.keys()).map(ToString::to_string);
     Error::UnknownAddress { nearest: nearest(&address.to_string(), known), address }
 }
 
-/// What a plan starts from.
+/// The input of a plan.
 struct Aim {
     desired: Graph,
     observed: Observed,
@@ -357,8 +358,8 @@ struct Aim {
     replace: Vec<Address>,
 }
 
-/// Checks what only shows once everything is rendered, and says what is wrong with the generator binaries that are at hand:
-/// hosts that stand need none. Asks AWS nothing.
+/// Checks what shows only when everything is rendered, without any AWS call. Returns notes on generator binaries that
+/// cannot be used, which is not an error because existing hosts need none.
 pub fn check(stack: &Stack) -> Result<Vec<Note>, Error> {
     blueprint::check(stack).map_err(|error| Error::blueprint(stack, error))?;
     Ok(blueprint::doubts(stack))

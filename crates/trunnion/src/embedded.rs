@@ -10,7 +10,7 @@ use trunnion_stack::StateLocation;
 
 use crate::{Error, Options};
 
-/// A sandbox that runs, and where it keeps its data.
+/// A running sandbox, and the folder of its data.
 #[derive(Debug)]
 pub(crate) struct Embedded {
     running: Running,
@@ -18,7 +18,7 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Starts one, if the options ask for it.
+    /// Starts a sandbox, if the options ask for one.
     pub(crate) async fn start(options: &Options, account: &str) -> Result<Option<Self>, Error> {
         let Some(folder) = &options.sandbox else { return Ok(None) };
         let folder = folder_of_account(folder.clone(), account);
@@ -27,18 +27,18 @@ impl Embedded {
         Ok(Some(Self { running: Sandbox::open(options)?.serve(listener)?, folder }))
     }
 
-    /// Where it keeps its data.
+    /// The folder of its data.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A connection to it.
+    /// Changes a connection so that it uses the sandbox.
     pub(crate) fn connection(&self, connection: Connection) -> Connection {
         connection.to_sandbox(self.running.endpoint(), ACCESS_KEY_ID, SECRET_ACCESS_KEY)
     }
 
-    /// Its state is where the stack's is, so that it is found there; but never over one of AWS, and never in a bucket, for
-    /// then it is beside the sandbox's data.
+    /// The state store for the sandbox: the stack's state file. If that file holds a state of AWS, or the stack keeps its
+    /// state in a bucket, the state is beside the sandbox's data.
     pub(crate) async fn store(&self, location: &StateLocation, stack: &str) -> FileStore {
         let beside = FileStore::new(self.folder.join(format!("{stack}.json")), stack);
         let StateLocation::File(path) = location else { return beside };
@@ -49,13 +49,13 @@ impl Embedded {
         }
     }
 
-    /// Ends it.
+    /// Stops the sandbox.
     pub(crate) async fn stop(self) {
         self.running.shutdown().await;
     }
 }
 
-/// The folder itself, unless it keeps the data of another account.
+/// The folder itself, or a subfolder if it already keeps the data of another account.
 fn folder_of_account(folder: PathBuf, account: &str) -> PathBuf {
     match trunnion_sandbox::account_of(&folder) {
         Some(kept) if kept != account => folder.join(account),

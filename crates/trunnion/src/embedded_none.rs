@@ -1,4 +1,4 @@
-//! No sandbox: the feature `sandbox` is off.
+//! Replaces the sandbox if the feature `sandbox` is off.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use trunnion_stack::StateLocation;
 
 use crate::{Error, Options};
 
-/// There is none.
+/// No value of this type exists.
 #[derive(Debug)]
 pub(crate) enum Embedded {}
 

@@ -21,8 +21,8 @@ pub enum Error {
     /// The stack cannot be turned into resources.
     #[error(transparent)]
     Blueprint(#[from] BlueprintError),
-    /// The stack asks for what its surroundings do not have.
-    #[error("the stack cannot be applied as it is")]
+    /// The stack needs what its account or region does not have.
+    #[error("the stack cannot be applied in its present form")]
     Refused(Vec<trunnion_stack::Diagnostic>),
     /// The connection cannot be set up, such as with an endpoint that is no URL. No call was made.
     #[error(transparent)]
@@ -51,10 +51,10 @@ pub enum Error {
         /// The place that the stack file names now, in the same form.
         here: String,
     },
-    /// The plan takes over resources of another home, and nobody agreed to it.
+    /// The plan takes over resources of another home, and nobody agreed.
     #[error("{0}. Nothing was changed")]
     OtherHome(OtherHomes),
-    /// A plan that was written down is not what a fresh plan says.
+    /// A saved plan differs from a fresh one.
     #[error(transparent)]
     Stale(Stale),
     /// It was interrupted before the first change.
@@ -71,7 +71,7 @@ pub enum Error {
         /// Addresses that look similar, the nearest first.
         nearest: Vec<String>,
     },
-    /// An address that is neither in the stack nor in the cloud.
+    /// An address that is neither in the stack nor on AWS.
     #[error("`{address}` is not in the stack and not on AWS")]
     UnknownAddress {
         /// The address that the request names.
@@ -81,7 +81,7 @@ pub enum Error {
     },
 }
 
-/// A lookup that found nothing, told with its address.
+/// A lookup without a result, with its address.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .error.message)]
 struct Missing {
@@ -99,7 +99,7 @@ impl Diagnostic for Missing {
 }
 
 impl Error {
-    /// A stack that cannot become resources, told at the key it is about where there is one.
+    /// The error of a stack that cannot become resources. It shows the key in the stack file, if one causes it.
     pub fn blueprint(stack: &Stack, error: BlueprintError) -> Self {
         match error.path() {
             None => Self::Blueprint(error),
@@ -122,11 +122,11 @@ impl Error {
                 .values()
                 .map(|error| Box::new(Missing { error: error.clone() }) as Box<dyn Diagnostic>)
                 .collect(),
-            other => vec![Box::new(Told(other))],
+            other => vec![Box::new(OwnDiagnostic(other))],
         }
     }
 
-    /// What kind of failure it is, where the cloud or a person ended it.
+    /// The class of the failure, if the cloud or an interruption caused it.
     pub fn class(&self) -> Option<ErrorClass> {
         match self {
             Self::Provider(error) | Self::Store(StoreError::Remote(error)) => Some(error.class),
@@ -140,7 +140,7 @@ impl Error {
         self.class().map_or(ExitCode::Error, ErrorClass::exit_code)
     }
 
-    fn told_code(&self) -> &'static str {
+    fn own_code(&self) -> &'static str {
         match self {
             Self::Blueprint(_) => "blueprint",
             Self::Refused(_) => "plan::refused",
@@ -160,67 +160,73 @@ impl Error {
         }
     }
 
-    fn told_help(&self) -> Option<String> {
+    fn own_help(&self) -> Option<String> {
         match self {
             Self::Provider(error) | Self::Store(StoreError::Remote(error)) => error.help.clone(),
             Self::Connect(error) => error.help(),
             #[cfg(feature = "sandbox")]
-            Self::Sandbox(SandboxError::InUse { .. }) => {
-                Some("wait until the other command is done, or end the `trunnion sandbox` that serves it".to_owned())
-            }
+            Self::Sandbox(SandboxError::InUse { .. }) => Some(
+                "wait until the other command is done, or stop the `trunnion sandbox` that uses the \
+                      folder"
+                    .to_owned(),
+            ),
             #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::Journal { .. }) => {
-                Some("a sandbox holds nothing of value: delete its folder and apply again".to_owned())
+                Some("delete the sandbox's folder and apply again; no AWS resource is lost".to_owned())
             }
             Self::Blueprint(error) => error.help().map(str::to_owned),
             Self::Stale(stale) => Some(stale.help()),
             Self::Store(StoreError::Lost { .. }) => {
-                Some("wait until nobody else is at work on this stack, and run it again: it continues".to_owned())
+                Some("wait until no other command works on this stack, then run it again to continue".to_owned())
             }
             Self::Store(StoreError::Locked { place, .. }) if place.starts_with("s3://") => {
-                Some("wait until it is done; a lock that nobody renews is taken over after two minutes".to_owned())
+                Some("wait until it is done; a lock without renewal expires after two minutes".to_owned())
             }
             Self::Store(StoreError::Locked { .. }) => {
-                Some("wait until it is done; the lock goes with the process that holds it".to_owned())
+                Some("wait until it is done; the lock ends with the process that holds it".to_owned())
             }
             Self::Store(StoreError::Document { source: StateError::Format(format), .. }) if *format > State::FORMAT => {
-                Some("a newer version of trunnion wrote it: update trunnion".to_owned())
+                Some("update trunnion: a newer version wrote the state".to_owned())
             }
             Self::Store(StoreError::Document { place, .. }) => Some(format!(
-                "the state is only a cache: move `{place}` away, and the next plan finds everything by its tags"
+                "move `{place}` away: the state is only a cache, and the next plan finds all resources by their tags"
             )),
             Self::Store(StoreError::Moved { .. }) => Some("plan again".to_owned()),
             Self::Store(StoreError::Io { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
             Self::Store(StoreError::Io { .. }) => {
-                Some("make the folder readable and writable, or name another place as `state`".to_owned())
+                Some("make the folder readable and writable, or set `state` to another place".to_owned())
             }
             #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::OtherAccount { kept, .. }) => {
-                Some(format!("name another folder with `--data`, or use `--account {kept}`"))
+                Some(format!("use another folder with `--data`, or use `--account {kept}`"))
             }
             #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::File { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
             Self::Elsewhere { .. } => Some(
-                "destroy it there first, or leave it and say what differs as an environment: that is a stack of its own".to_owned(),
+                "destroy it there first, or keep it and define the new place as an environment, which is a separate \
+                 stack"
+                    .to_owned(),
             ),
             Self::OtherHome(others) => Some(others.help().to_owned()),
             #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::File { .. }) => {
-                Some("make the folder readable and writable, or run it elsewhere".to_owned())
+                Some("make the folder readable and writable, or run the command in another folder".to_owned())
             }
-            Self::Plan(PlanError::CannotReplace { .. }) => {
-                Some("`--replace` is for hosts, such as `instance.heavy[0]`, and for what nothing stands on".to_owned())
-            }
+            Self::Plan(PlanError::CannotReplace { .. }) => Some(
+                "use `--replace` for hosts, such as `instance.heavy[0]`, and for resources on which no other \
+                      resource depends"
+                    .to_owned(),
+            ),
             Self::Target { nearest, .. } | Self::UnknownAddress { nearest, .. } => Some(addresses(nearest)),
             _ => None,
         }
     }
 }
 
-/// What helps where a disk, or the share of one, is full.
-pub(crate) const FREE_SPACE: &str = "free some space there, or name a place on another disk";
+/// The help if a disk or a quota is full.
+pub(crate) const FREE_SPACE: &str = "free some space there, or use another disk";
 
-/// Whether a write failed because there is no room.
+/// Whether a write failed because the disk or a quota is full.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
@@ -236,30 +242,30 @@ fn addresses(nearest: &[String]) -> String {
 
 /// The error as one diagnostic.
 #[derive(Debug)]
-struct Told<'a>(&'a Error);
+struct OwnDiagnostic<'a>(&'a Error);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for OwnDiagnostic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Told<'_> {
+impl std::error::Error for OwnDiagnostic<'_> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self.0 {
-            // Its sentence says what the SDK's errors say.
+            // The message already contains the text of the SDK's errors.
             Error::Provider(_) => None,
             other => other.source(),
         }
     }
 }
 
-impl Diagnostic for Told<'_> {
+impl Diagnostic for OwnDiagnostic<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.0.told_code()))
+        Some(Box::new(self.0.own_code()))
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.0.told_help().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.0.own_help().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 }

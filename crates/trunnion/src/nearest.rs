@@ -1,9 +1,9 @@
-//! Names near to one that was mistyped.
+//! Finds names that are similar to a mistyped one.
 
-/// How many are named.
+/// The most names that are suggested.
 const NAMED: usize = 3;
 
-/// The names nearest to this one, the nearest first; those that have nothing in common with it are left out.
+/// The most similar names, best first. Names without similarity are left out.
 pub(crate) fn nearest(name: &str, known: impl Iterator<Item = String>) -> Vec<String> {
     let mut near: Vec<(usize, String)> = known
         .map(|other| (strsim::damerau_levenshtein(name, &other), other))
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_come_first_and_strangers_not_at_all() {
+    fn similar_names_come_first_and_others_are_left_out() {
         let known = ["instance.heavy[0]", "instance.heavy[1]", "iam_role.generator", "instance.probe[0]"];
         let known = || known.iter().map(|&name| name.to_owned());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What people need to know of an applied stack.
+//! The hosts and the control plane of an applied stack.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct Host {
 }
 
 impl Outputs {
-    /// Reads them out of the state.
+    /// Reads the outputs from the state.
     pub fn new(stack: &Stack, state: &State) -> Self {
         let of_kind =
             |kind: &'static str| state.resources.iter().filter(move |(address, _)| address.kind.as_str() == kind);
@@ -74,7 +74,7 @@ impl Outputs {
     }
 }
 
-/// The Elastic IP of the host's number in its pool, once this host has it.
+/// The Elastic IP with the host's number, if it is associated with this host.
 fn public_ip(host: &Address, id: &str, state: &State) -> Option<String> {
     let address = Address { kind: ElasticIp::KIND.into(), ..host.clone() };
     let attributes = &state.resources.get(&address)?.attributes;

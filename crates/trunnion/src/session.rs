@@ -102,7 +102,7 @@ impl<P: Provider, S: StateStore> Session<P, S> {
         Ok(LockedPlan { session: self, planned, is_take_over: false })
     }
 
-    /// Makes a plan again that was written down, and refuses with [`Error::Stale`] unless it is the same.
+    /// Makes a saved plan again, and refuses with [`Error::Stale`] if it differs.
     pub async fn plan_written(
         &mut self,
         written: &Document,
@@ -184,7 +184,7 @@ impl<P: Provider, S: StateStore> LockedPlan<'_, P, S> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OtherHomes {
-    /// What stands there of this stack.
+    /// Each of them, with the number of its resources.
     pub homes: Vec<OtherHome>,
     /// The home of this stack.
     pub home: String,
@@ -194,9 +194,10 @@ impl OtherHomes {
     /// What to do next.
     pub fn help(&self) -> &'static str {
         if self.homes.iter().any(|other| other.home.is_some()) {
-            "run it from that home; or give this stack another name; or, to make them this home's for good, add `--take-over`"
+            "run it from that home, or give this stack another name; to take these resources over permanently, add \
+             `--take-over`"
         } else {
-            "to make them this stack's for good, add `--take-over`; to leave them alone, give this stack another name"
+            "to take these resources over permanently, add `--take-over`; otherwise give this stack another name"
         }
     }
 }
@@ -208,11 +209,11 @@ impl fmt::Display for OtherHomes {
     }
 }
 
-/// Why a plan that was written down is not applied.
+/// Why a saved plan is not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stale {
-    /// What is not as it was when the plan was made.
+    /// What changed since the plan was made.
     pub moved: Moved,
     /// Where the state is kept.
     pub state: String,
@@ -225,7 +226,7 @@ impl Stale {
     const NAMED: usize = 10;
 
     /// The sentence, with a name for the plan: a path in backticks.
-    pub fn said_of(&self, plan: &str) -> String {
+    pub fn message_for(&self, plan: &str) -> String {
         match &self.moved {
             Moved::Stack(why) | Moved::Place(why) | Moved::State(why) => format!("{plan} cannot be applied: {why}"),
             Moved::Content(different) => {
@@ -243,9 +244,9 @@ impl Stale {
     pub fn help(&self) -> String {
         let again = "make a new plan with `trunnion plan … --out FILE`, read it, and apply that";
         match &self.moved {
-            Moved::Stack(_) => "name the stack file that it was made for with `--stack FILE`".to_owned(),
+            Moved::Stack(_) => "give the plan's stack file with `--stack FILE`".to_owned(),
             Moved::State(_) if self.had_state => format!(
-                "bring the state that the plan was made with to `{}`, or keep it in S3 \
+                "copy the state that the plan was made with to `{}`, or keep it in S3 \
                  (`state: s3://BUCKET/PREFIX` in the stack file); or {again}",
                 self.state
             ),
@@ -256,7 +257,7 @@ impl Stale {
 
 impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.said_of("the written plan"))
+        f.write_str(&self.message_for("the saved plan"))
     }
 }
 
@@ -290,16 +291,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_plan_goes_by_the_name_it_is_given_and_names_ten_differences() {
+    fn the_error_of_a_stale_plan_has_its_path_and_ten_differences() {
         let moved = Moved::Content((0..12).map(|number| format!("difference {number}")).collect());
         let stale = Stale { moved, state: "s3://b/s.json".to_owned(), had_state: true };
-        let said = stale.said_of("`plan.json`");
+        let message = stale.message_for("`plan.json`");
         assert!(
-            said.starts_with("`plan.json` is out of date. Nothing was changed. Since it was made:\n  difference 0\n")
+            message
+                .starts_with("`plan.json` is out of date. Nothing was changed. Since it was made:\n  difference 0\n")
         );
-        assert!(said.ends_with("\n  difference 9\n  and 2 more"), "{said}");
+        assert!(message.ends_with("\n  difference 9\n  and 2 more"), "{message}");
         let stale = Stale { moved: Moved::State("why".to_owned()), ..stale };
-        assert_eq!(stale.to_string(), "the written plan cannot be applied: why");
+        assert_eq!(stale.to_string(), "the saved plan cannot be applied: why");
         assert!(stale.help().contains("`s3://b/s.json`"), "{}", stale.help());
         assert!(!Stale { had_state: false, ..stale }.help().contains("s3://b/s.json"));
     }

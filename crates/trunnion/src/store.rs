@@ -1,4 +1,4 @@
-//! The state store a stack names: a file or an object of a bucket.
+//! The state store of a stack: a file, or an object in a bucket.
 
 use trunnion_aws::{S3Lock, S3Store};
 use trunnion_engine::{FileLock, FileStore, LockInfo, State, StateLock, StateStore, StoreError};

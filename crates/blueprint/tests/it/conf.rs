@@ -1,4 +1,4 @@
-//! The control plane's conf, and what an independent reader of HOCON makes of it.
+//! The control plane's conf, read with an independent HOCON parser.
 
 use std::collections::HashMap;
 
@@ -38,7 +38,7 @@ fn hosts_are_references_until_they_have_addresses() {
 }
 
 #[test]
-fn an_independent_reader_understands_it() {
+fn an_independent_parser_reads_the_conf() {
     let read = read(&conf(&common::stack("loadtest.yaml", None)));
     let control_plane = &read["control-plane"];
     assert_eq!(control_plane["token"], "cpt_1", "the token comes from the environment");
@@ -46,13 +46,13 @@ fn an_independent_reader_understands_it() {
     assert_eq!(location["id"], "prl_heavy_paris");
     assert_eq!(location["type"], "dedicated");
     assert_eq!(location["ssh"]["private-key"]["path"], "/app/conf/ssh-private-key");
-    assert_eq!(location["executable-dir"], "/var/lib/gatling", "which the boot template makes");
+    assert_eq!(location["executable-dir"], "/var/lib/gatling", "the boot template creates it");
     assert_eq!(location["jvm-options"], serde_json::json!(["-Xmx128g"]));
-    assert_eq!(location["system-properties"]["load.profile"], "heavy", "a dot makes no path of a key");
+    assert_eq!(location["system-properties"]["load.profile"], "heavy", "the dot does not split the key");
 }
 
 #[test]
-fn an_older_control_plane_gets_the_key_that_it_knows() {
+fn an_older_control_plane_gets_the_older_key() {
     let mut stack = common::stack("loadtest.yaml", None);
     let key = |stack: &Stack| {
         let location = read(&conf(stack))["control-plane"]["locations"][0].clone();
@@ -70,7 +70,7 @@ fn an_older_control_plane_gets_the_key_that_it_knows() {
     }
 }
 
-/// Text that would break out of a string if it could.
+/// Text that tries to end its string early.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC*",
@@ -84,7 +84,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_breaks_out_of_its_place(
+    fn no_text_ends_its_string_early(
         description in hostile(),
         option in hostile(),
         properties in prop::collection::btree_map(hostile(), hostile(), 0..4),

@@ -1,4 +1,4 @@
-//! The two lines of shell in the control plane's task, run by a shell.
+//! Runs the two shell scripts of the control plane's task.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ fn container(name: &str) -> Container {
 }
 
 #[test]
-fn conf_and_key_are_written_for_the_control_plane_alone() {
+fn only_the_control_plane_can_read_conf_and_key() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().display().to_string();
     let writer = container("conf");
@@ -36,8 +36,8 @@ fn conf_and_key_are_written_for_the_control_plane_alone() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(told, format!("1001 {place}/control-plane.conf {place}/ssh-private-key\n"));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed, format!("1001 {place}/control-plane.conf {place}/ssh-private-key\n"));
     let file = |name: &str| {
         let path = directory.path().join(name);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400, "{name}");
@@ -47,7 +47,7 @@ fn conf_and_key_are_written_for_the_control_plane_alone() {
     assert_eq!(file("ssh-private-key"), "first line\nlast line without an end\n");
 }
 
-/// What the health check ends with where its programs are in this directory and the port is this one.
+/// Runs the health check with the programs of this directory against this port, and returns whether it succeeds.
 fn ask(directory: &Path, port: u16, stand_in_says: u8) -> bool {
     let health_check = container("control-plane").health_check.unwrap();
     assert_eq!(health_check.command[0], "CMD-SHELL");
@@ -58,11 +58,12 @@ fn ask(directory: &Path, port: u16, stand_in_says: u8) -> bool {
     shell.output().unwrap().status.success()
 }
 
-/// Whether the health check says "healthy" where stand-ins of these programs say so, and what they were called with.
+/// Runs the health check with stubs of these programs. Returns whether it succeeds, and the calls of the stubs.
 fn asked(programs: &[&str], stand_in_says: u8) -> (bool, String) {
     let directory = tempfile::tempdir().unwrap();
     for program in programs {
-        // A link to a program that stands already: one that was just written may still be held open by another test.
+        // A link to an existing script: executing a file that was just written can fail while another test's child
+        // process has it open.
         let stand_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/stand-in");
         symlink(stand_in, directory.path().join(program)).unwrap();
     }
@@ -74,10 +75,10 @@ const CURL: &str = "curl -fsS -o /dev/null http://127.0.0.1:8080/info\n";
 const WGET: &str = "wget -q -O /dev/null http://127.0.0.1:8080/info\n";
 
 #[test]
-fn any_of_three_programs_can_ask_for_its_health() {
+fn each_of_three_programs_can_check_the_health() {
     for (program, call) in [("curl", CURL), ("wget", WGET)] {
         assert_eq!(asked(&[program], 0), (true, call.to_owned()));
-        assert_eq!(asked(&[program], 8), (false, call.to_owned()), "asked once, and not in another way");
+        assert_eq!(asked(&[program], 8), (false, call.to_owned()), "one request, by one program");
     }
     for says in [0, 1] {
         let (is_healthy, calls) = asked(&["bash"], says);
@@ -88,17 +89,17 @@ fn any_of_three_programs_can_ask_for_its_health() {
 }
 
 #[test]
-fn the_first_of_them_that_is_there_is_asked_alone() {
+fn only_the_first_existing_program_is_used() {
     assert_eq!(asked(&["bash", "wget", "curl"], 1), (false, CURL.to_owned()));
     assert_eq!(asked(&["bash", "wget"], 1), (false, WGET.to_owned()));
 }
 
 #[test]
-fn an_image_without_any_of_them_is_not_killed_for_it() {
+fn an_image_without_these_programs_counts_as_healthy() {
     assert_eq!(asked(&[], 1), (true, String::new()));
 }
 
-/// Whether bash finds a server healthy that answers so; without an answer the port is closed.
+/// Whether the check by bash succeeds against a server with this answer. Without an answer, the port is closed.
 fn bash_finds_healthy(answer: Option<&'static str>) -> bool {
     let directory = tempfile::tempdir().unwrap();
     symlink(find("bash"), directory.path().join("bash")).unwrap();
@@ -107,7 +108,7 @@ fn bash_finds_healthy(answer: Option<&'static str>) -> bool {
     let server = answer.map(|answer| {
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            // To the empty line: what is left unread when the connection closes would reset it.
+            // Read up to the empty line: closing a connection with unread data resets it.
             let mut asked = Vec::new();
             while !asked.ends_with(b"\r\n\r\n") {
                 let mut byte = [0];
@@ -131,7 +132,7 @@ fn find(program: &str) -> PathBuf {
 }
 
 #[test]
-fn bash_reads_the_answer_by_itself() {
+fn bash_checks_the_health_without_another_program() {
     assert!(bash_finds_healthy(Some("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")));
     assert!(!bash_finds_healthy(Some("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n")));
     assert!(!bash_finds_healthy(None));

@@ -1,4 +1,4 @@
-//! What is found out once the lookups have been read.
+//! The findings for results of the lookups.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ fn map<const N: usize>(fields: [(&str, Value); N]) -> Map {
     fields.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-/// Both subnets of the reference stack, with a way to the world for everyone.
+/// Both subnets of the reference stack, with a default route to a NAT gateway.
 fn observed(free_a: i64, free_b: i64) -> Observed {
     let mut observed = Observed::default();
     for (zone, id, free) in [("eu-west-3a", "subnet-0a", free_a), ("eu-west-3b", "subnet-0b", free_b)] {
@@ -38,113 +38,113 @@ fn host(interfaces: i64, addresses: i64) -> Vec<Remote> {
     vec![Remote::new("i-1", attributes)]
 }
 
-fn told(stack: &Stack, observed: &Observed) -> String {
+fn report(stack: &Stack, observed: &Observed) -> String {
     let desired = blueprint(stack, &common::binaries()).unwrap();
     let found = findings(stack, &common::binaries(), &desired, observed);
     let mut text = String::new();
-    let mut tell = |severity: &str, one: &Finding| {
+    let mut write = |severity: &str, one: &Finding| {
         writeln!(text, "{severity}[{}] at {}: {}", one.code, one.path, one.message).unwrap();
         one.help.iter().for_each(|help| writeln!(text, "  help: {help}").unwrap());
     };
-    found.errors.iter().for_each(|one| tell("error", one));
-    found.warnings.iter().for_each(|one| tell("warning", one));
+    found.errors.iter().for_each(|one| write("error", one));
+    found.warnings.iter().for_each(|one| write("warning", one));
     text
 }
 
 #[test]
 fn a_stack_that_fits_gives_no_finding() {
     let stack = common::stack("loadtest.yaml", None);
-    // 4 × 240 in one subnet, 60 in the other, and the task in the one that has one left.
-    assert_eq!(told(&stack, &observed(960, 61)), "");
+    // 4 × 240 addresses in one subnet and 60 in the other, plus one for the task.
+    assert_eq!(report(&stack, &observed(960, 61)), "");
 }
 
 #[test]
 fn a_pool_that_does_not_fit_is_refused() {
     let stack = common::stack("loadtest.yaml", None);
-    insta::assert_snapshot!(told(&stack, &observed(959, 59)), @r"
-    error[pool_does_not_fit] at pools.heavy.count: pool `heavy` takes 960 private addresses (4 × 8 interfaces × 30), but subnet-0a has 959 free
+    insta::assert_snapshot!(report(&stack, &observed(959, 59)), @r"
+    error[pool_does_not_fit] at pools.heavy.count: pool `heavy` needs 960 private addresses (4 × 8 interfaces × 30), but subnet-0a has 959 free
       help: lower `count` to 3, or place the pool in a larger subnet
-    error[pool_does_not_fit] at pools.probe.count: pool `probe` takes 60 private addresses (1 × 4 interfaces × 15), but subnet-0b has 59 free
+    error[pool_does_not_fit] at pools.probe.count: pool `probe` needs 60 private addresses (1 × 4 interfaces × 15), but subnet-0b has 59 free
       help: lower `interfaces` or `addresses`, or place the pool in a larger subnet
-    error[control_plane_does_not_fit] at control_plane.zones: the control plane's task needs an address, and none is left free in subnet-0a, subnet-0b
-      help: name zones with room in `control_plane.zones`
+    error[control_plane_does_not_fit] at control_plane.zones: the control plane's task needs an address, but none is free in subnet-0a, subnet-0b
+      help: set `control_plane.zones` to zones with free addresses
     ");
 }
 
 #[test]
-fn standing_hosts_hold_their_addresses_already() {
+fn existing_hosts_already_hold_their_addresses() {
     let stack = common::stack("loadtest.yaml", None);
     let mut observed = observed(240, 1000);
     for number in 0..3 {
         observed.remotes.insert(format!("instance.heavy[{number}]").parse().unwrap(), host(8, 30));
     }
-    assert_eq!(told(&stack, &observed), "");
+    assert_eq!(report(&stack, &observed), "");
     observed.remotes.insert("instance.heavy[2]".parse().unwrap(), host(8, 29));
-    insta::assert_snapshot!(told(&stack, &observed), @r"
-    error[pool_does_not_fit] at pools.heavy.count: pool `heavy` takes 960 private addresses (4 × 8 interfaces × 30) and has 712, but subnet-0a has 240 free
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    error[pool_does_not_fit] at pools.heavy.count: pool `heavy` needs 960 private addresses (4 × 8 interfaces × 30) and has 712, but subnet-0a has 240 free
       help: lower `count` to 3, or place the pool in a larger subnet
     ");
 }
 
 #[test]
-fn the_control_plane_needs_an_address_too() {
+fn the_control_plane_needs_a_free_address() {
     let stack = common::stack("loadtest.yaml", None);
     let mut full = observed(960, 60);
-    insta::assert_snapshot!(told(&stack, &full), @r"
-    error[control_plane_does_not_fit] at control_plane.zones: the control plane's task needs an address, and none is left free in subnet-0a, subnet-0b
-      help: name zones with room in `control_plane.zones`
+    insta::assert_snapshot!(report(&stack, &full), @r"
+    error[control_plane_does_not_fit] at control_plane.zones: the control plane's task needs an address, but none is free in subnet-0a, subnet-0b
+      help: set `control_plane.zones` to zones with free addresses
     ");
     full.remotes.insert("ecs_service.control_plane".parse().unwrap(), host(0, 0));
-    assert_eq!(told(&stack, &full), "");
+    assert_eq!(report(&stack, &full), "");
 }
 
 #[test]
-fn hosts_with_several_interfaces_do_not_reach_the_world_through_an_internet_gateway() {
+fn hosts_with_several_interfaces_do_not_reach_the_internet_through_an_internet_gateway() {
     let mut stack = common::stack("loadtest.yaml", None);
     let mut observed = observed(2000, 2000);
     route(&mut observed, "internet_gateway");
-    insta::assert_snapshot!(told(&stack, &observed), @r"
-    warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0a is an internet gateway, and AWS gives no public address to hosts with several interfaces
-      help: place the pool in a subnet whose default route is a NAT gateway or the like
-    warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0b is an internet gateway, and AWS gives no public address to hosts with several interfaces
-      help: place the pool in a subnet whose default route is a NAT gateway or the like
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0a is an internet gateway, but AWS gives no public address to hosts with several interfaces
+      help: place the pool in a subnet whose default route is a NAT gateway or similar
+    warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: the default route of subnet-0b is an internet gateway, but AWS gives no public address to hosts with several interfaces
+      help: place the pool in a subnet whose default route is a NAT gateway or similar
     ");
     stack.control_plane.public_ip = false;
     stack.pools.values_mut().for_each(|pool| pool.interfaces = 1);
-    insta::assert_snapshot!(told(&stack, &observed), @r"
-    warning[control_plane_unreachable] at control_plane.public_ip: the control plane cannot reach api.gatling.io: the default route of subnet-0a is an internet gateway, and its task has no public address
-      help: set `control_plane.public_ip` to true, or choose zones whose subnets are behind a NAT gateway
-    warning[control_plane_unreachable] at control_plane.public_ip: the control plane cannot reach api.gatling.io: the default route of subnet-0b is an internet gateway, and its task has no public address
-      help: set `control_plane.public_ip` to true, or choose zones whose subnets are behind a NAT gateway
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    warning[control_plane_unreachable] at control_plane.public_ip: the control plane cannot reach api.gatling.io: the default route of subnet-0a is an internet gateway, but its task has no public address
+      help: set `control_plane.public_ip` to true, or choose zones whose subnets route to a NAT gateway
+    warning[control_plane_unreachable] at control_plane.public_ip: the control plane cannot reach api.gatling.io: the default route of subnet-0b is an internet gateway, but its task has no public address
+      help: set `control_plane.public_ip` to true, or choose zones whose subnets route to a NAT gateway
     ");
 }
 
 #[test]
-fn a_subnet_without_default_route_reaches_nothing() {
+fn a_subnet_without_a_default_route_gives_warnings() {
     let stack = common::stack("loadtest.yaml", None);
     let mut observed = observed(2000, 2000);
     route(&mut observed, "none");
-    insta::assert_snapshot!(told(&stack, &observed), @r"
+    insta::assert_snapshot!(report(&stack, &observed), @r"
     warning[pool_unreachable] at pools.heavy.zone: the hosts of pool `heavy` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: subnet-0a has no default route
-      help: place the pool in a subnet whose default route is a NAT gateway or the like
+      help: place the pool in a subnet whose default route is a NAT gateway or similar
     warning[pool_unreachable] at pools.probe.zone: the hosts of pool `probe` cannot reach the internet (api.gatling.io, package repositories, S3), so their boot fails: subnet-0b has no default route
-      help: place the pool in a subnet whose default route is a NAT gateway or the like
+      help: place the pool in a subnet whose default route is a NAT gateway or similar
     warning[control_plane_unreachable] at control_plane.zones: the control plane cannot reach api.gatling.io: subnet-0a has no default route
-      help: choose zones whose subnets have one, to an internet gateway or a NAT gateway
+      help: choose zones whose subnets have a default route to an internet gateway or a NAT gateway
     warning[control_plane_unreachable] at control_plane.zones: the control plane cannot reach api.gatling.io: subnet-0b has no default route
-      help: choose zones whose subnets have one, to an internet gateway or a NAT gateway
+      help: choose zones whose subnets have a default route to an internet gateway or a NAT gateway
     ");
     route(&mut observed, "other");
-    assert_eq!(told(&stack, &observed), "", "whoever routes otherwise knows why");
+    assert_eq!(report(&stack, &observed), "", "another kind of route is accepted");
 }
 
 #[test]
-fn aws_knows_instance_types_better_than_the_catalog() {
+fn limits_from_aws_take_precedence_over_the_catalog() {
     let stack = common::stack("loadtest.yaml", None);
     let mut observed = observed(2000, 2000);
     let facts = map([("interfaces", Value::Number(16)), ("addresses", Value::Number(20))]);
     observed.lookups.insert("instance_type.main[c6in.32xlarge]".parse().unwrap(), facts);
-    insta::assert_snapshot!(told(&stack, &observed), @r"
+    insta::assert_snapshot!(report(&stack, &observed), @r"
     error[type_too_small] at pools.heavy.addresses: `pools.heavy.addresses` asks for 30, but AWS says that c6in.32xlarge allows 20
       help: lower it to 20, or use a larger instance type
     ");
@@ -154,51 +154,51 @@ fn aws_knows_instance_types_better_than_the_catalog() {
 fn javascript_needs_graalvm() {
     let mut stack = common::stack("loadtest.yaml", None);
     stack.locations.get_mut("prl_probe_paris").unwrap().engine = Engine::JavaScript;
-    insta::assert_snapshot!(told(&stack, &observed(2000, 2000)), @r"
-    error[no_graalvm] at pools.probe.image: a location of pool `probe` runs JavaScript, which needs GraalVM, and Amazon Linux 2023 has none to install
-      help: name an image with GraalVM in `pools.probe.image`, or a template that fetches it
+    insta::assert_snapshot!(report(&stack, &observed(2000, 2000)), @r"
+    error[no_graalvm] at pools.probe.image: a location of pool `probe` runs JavaScript, which needs GraalVM, but Amazon Linux 2023 has no package of it
+      help: set `pools.probe.image` to an image with GraalVM, or use a template that installs it
     ");
     stack.pools.get_mut("probe").unwrap().image = Image::Id("ami-0123456789abcdef0".to_owned());
-    assert_eq!(told(&stack, &observed(2000, 2000)), "");
+    assert_eq!(report(&stack, &observed(2000, 2000)), "");
 }
 
 #[test]
-fn amazon_linux_has_some_versions_of_java() {
+fn a_java_version_without_a_package_is_refused() {
     let mut stack = common::stack("loadtest.yaml", None);
     stack.generator.java = 19;
-    insta::assert_snapshot!(told(&stack, &observed(2000, 2000)), @r"
-    error[no_such_java] at generator.java: Amazon Linux 2023 has no Java 19 to install for the hosts of pool `heavy`
-      help: use Java 11, 17, 21 or 25, or name an image with Java 19 in `pools.heavy.image`, or a template that fetches it
+    insta::assert_snapshot!(report(&stack, &observed(2000, 2000)), @r"
+    error[no_such_java] at generator.java: the hosts of pool `heavy` need Java 19, but Amazon Linux 2023 has no package of it
+      help: use Java 11, 17, 21 or 25, set `pools.heavy.image` to an image with Java 19, or use a template that installs it
     ");
     for java in [11, 17, 21, 25] {
         stack.generator.java = java;
-        assert_eq!(told(&stack, &observed(2000, 2000)), "", "{java}");
+        assert_eq!(report(&stack, &observed(2000, 2000)), "", "{java}");
     }
     stack.generator.java = 19;
     stack.pools.values_mut().for_each(|pool| pool.image = Image::Id("ami-0123456789abcdef0".to_owned()));
-    assert_eq!(told(&stack, &observed(2000, 2000)), "", "the image may bring it");
+    assert_eq!(report(&stack, &observed(2000, 2000)), "", "the image may contain it");
     stack.pools.values_mut().for_each(|pool| pool.image = Image::AmazonLinux2023);
     stack.generator.template = Some("boot.sh.tera".into());
     let desired = blueprint(&common::stack("loadtest.yaml", None), &common::binaries()).unwrap();
     let found = findings(&stack, &common::binaries(), &desired, &observed(2000, 2000));
-    assert_eq!(found.errors, [], "the template may fetch it");
+    assert_eq!(found.errors, [], "the template may install it");
 }
 
 #[test]
-fn the_execution_role_may_not_use_keys_of_others() {
+fn a_secret_with_a_customer_managed_key_gives_a_warning() {
     let stack = common::stack("loadtest.yaml", None);
     let mut observed = observed(2000, 2000);
     observed.lookups.insert("secret.token".parse().unwrap(), map([("arn", "arn:token".into())]));
     let private_key = map([("arn", "arn:ssh".into()), ("kms_key", "arn:key".into())]);
     observed.lookups.insert("secret.ssh_private_key".parse().unwrap(), private_key);
-    insta::assert_snapshot!(told(&stack, &observed), @r"
-    warning[secret_with_own_key] at control_plane.ssh.private_key: the secret `arn:ssh` is encrypted with the key `arn:key`, which the execution role may not use
-      help: allow `loadtest-execution` kms:Decrypt in the key's policy
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    warning[secret_with_own_key] at control_plane.ssh.private_key: the secret `arn:ssh` is encrypted with the key `arn:key`, but the execution role cannot use that key
+      help: allow kms:Decrypt for the role `loadtest-execution` in the key's policy
     ");
 }
 
 #[test]
-fn a_binary_that_is_linked_dynamically_may_not_start() {
+fn a_dynamically_linked_binary_gives_a_warning() {
     let directory = common::executables();
     let mut stack = common::stack("loadtest.yaml", None);
     let binary = |bytes: &[u8]| {
@@ -210,9 +210,9 @@ fn a_binary_that_is_linked_dynamically_may_not_start() {
         binaries.read();
         binaries
     };
-    // The tests themselves are such programs, as cargo builds them for this machine.
+    // The test program itself is dynamically linked.
     let dynamic = binary(&std::fs::read(std::env::current_exe().unwrap()).unwrap());
-    // Two program headers of 56 bytes behind the header of the file: PT_LOAD, and then PT_INTERP or PT_NOTE.
+    // Two program headers of 56 bytes follow the file header: PT_LOAD, then PT_INTERP or PT_NOTE.
     let with_header = |kind: u8| {
         let mut bytes = std::fs::read(directory.path().join("trunnion-generator")).unwrap();
         bytes.truncate(64);
@@ -228,7 +228,7 @@ fn a_binary_that_is_linked_dynamically_may_not_start() {
         findings(stack, binaries, &desired, &observed(2000, 2000)).warnings
     };
     for binaries in [&dynamic, &made] {
-        let [warning] = &found(&stack, binaries)[..] else { panic!("one warning is due") };
+        let [warning] = &found(&stack, binaries)[..] else { panic!("expected one warning") };
         assert_eq!((warning.code, &*warning.path), ("dynamic_generator", "generator.binary"));
         assert!(warning.message.contains("trunnion-generator` is linked dynamically"), "{}", warning.message);
     }
@@ -237,57 +237,57 @@ fn a_binary_that_is_linked_dynamically_may_not_start() {
     let unused = findings(&stack, &dynamic, &another, &observed(2000, 2000)).warnings;
     assert_eq!(unused, [], "no host boots it");
     stack.pools.values_mut().for_each(|pool| pool.image = Image::Id("ami-0123456789abcdef0".to_owned()));
-    assert_eq!(found(&stack, &dynamic), [], "another image may have the C library for it");
+    assert_eq!(found(&stack, &dynamic), [], "another image may have a newer C library");
 }
 
 #[test]
-fn without_zones_the_control_plane_stands_in_the_pools_subnets() {
+fn without_zones_the_control_plane_uses_the_pools_subnets() {
     let mut stack = common::stack("loadtest.yaml", None);
     stack.control_plane.zones.clear();
     stack.pools.get_mut("heavy").unwrap().placement = Placement::Subnet("subnet-0b".to_owned());
     let mut observed = observed(0, 2000);
     let same = observed.lookups[&"subnet.main[eu-west-3b]".parse().unwrap()].clone();
     observed.lookups.insert("subnet.main[subnet-0b]".parse().unwrap(), same);
-    assert_eq!(told(&stack, &observed), "", "the other zone does not matter");
+    assert_eq!(report(&stack, &observed), "", "the other zone does not matter");
     route(&mut observed, "none");
-    let told = told(&stack, &observed);
-    assert_eq!(told.matches("[control_plane_unreachable]").count(), 1, "{told}");
+    let text = report(&stack, &observed);
+    assert_eq!(text.matches("[control_plane_unreachable]").count(), 1, "{text}");
 }
 
 #[test]
-fn a_volume_holds_its_image() {
+fn a_volume_smaller_than_its_image_is_refused() {
     let stack = common::stack("loadtest.yaml", None);
     let mut observed = observed(2000, 2000);
     let image = |gib| map([("id", "ami-0123456789abcdef0".into()), ("root_size_gib", Value::Number(gib))]);
     observed.lookups.insert("image.heavy".parse().unwrap(), image(100));
-    assert_eq!(told(&stack, &observed), "");
+    assert_eq!(report(&stack, &observed), "");
     observed.lookups.insert("image.heavy".parse().unwrap(), image(101));
-    insta::assert_snapshot!(told(&stack, &observed), @r"
+    insta::assert_snapshot!(report(&stack, &observed), @r"
     error[volume_too_small] at pools.heavy.volume_gib: `pools.heavy.volume_gib` is 100, but the root volume of the image `ami-0123456789abcdef0` has 101 GiB
       help: raise it to 101
     ");
 }
 
 #[test]
-fn secrets_in_clear_are_named() {
+fn secrets_in_plain_text_give_warnings() {
     let mut stack = common::stack("loadtest.yaml", None);
     let location = stack.locations.get_mut("prl_heavy_paris").unwrap();
     location.jvm_options.push("-Dgithub=ghp_0123456789abcdefABCD".to_owned());
     location.system_properties.insert("db.password".to_owned(), "correct horse".to_owned());
     stack.tags.insert("token".to_owned(), "0123456789abcdef".to_owned());
-    let told = told(&stack, &observed(2000, 2000));
+    let text = report(&stack, &observed(2000, 2000));
     for path in [
         "locations.prl_heavy_paris.jvm_options[1]",
         "locations.prl_heavy_paris.system_properties.db.password",
         "tags.token",
     ] {
-        assert!(told.contains(&format!("warning[secret_in_clear] at {path}: ")), "{path} in {told}");
+        assert!(text.contains(&format!("warning[secret_in_clear] at {path}: ")), "{path} in {text}");
     }
-    assert!(!told.contains("ghp_") && !told.contains("horse") && !told.contains("0123456789"), "{told}");
+    assert!(!text.contains("ghp_") && !text.contains("horse") && !text.contains("0123456789"), "{text}");
 }
 
 #[test]
-fn subnets_are_counted_once_they_are_known() {
+fn the_subnets_of_an_ecs_service_are_limited() {
     let mut stack = common::stack("loadtest.yaml", None);
     stack.control_plane.zones.clear();
     let probe = stack.pools["probe"].clone();
@@ -300,18 +300,18 @@ fn subnets_are_counted_once_they_are_known() {
             map([("id", id.as_str().into()), ("free_addresses", Value::Number(2000)), ("default_route", "nat".into())]);
         observed.lookups.insert(format!("subnet.main[{id}]").parse().unwrap(), found);
     }
-    insta::assert_snapshot!(told(&stack, &observed), @r"
-    error[too_many_subnets] at control_plane.zones: the control plane runs in the pools' subnets, which are 17, but an ECS service allows 16 at most
-      help: name at most 16 zones for it in `control_plane.zones`
+    insta::assert_snapshot!(report(&stack, &observed), @r"
+    error[too_many_subnets] at control_plane.zones: the control plane uses the 17 subnets of the pools, but an ECS service allows at most 16
+      help: set `control_plane.zones` to at most 16 zones
     ");
-    // The same subnet, asked for in two ways.
+    // The same subnet, by zone and by ID.
     let zone = observed.lookups.get_mut(&"subnet.main[eu-west-3b]".parse().unwrap()).unwrap();
     zone.insert("id".to_owned(), "subnet-0".into());
-    assert_eq!(told(&stack, &observed), "");
+    assert_eq!(report(&stack, &observed), "");
 }
 
-/// One pool with Elastic IPs, in a subnet with a route to an internet gateway.
-fn told_of_public(pool: &str, more: &str, used: i64) -> String {
+/// The findings for a pool with Elastic IPs in a subnet that routes to an internet gateway.
+fn report_for_public(pool: &str, more: &str, used: i64) -> String {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
     let text = text.replace("zone: eu-west-3a }", &format!("zone: eu-west-3a, public_ip: true, {pool} }}"));
     let stack = common::parse(&format!("{text}{more}"), None);
@@ -319,14 +319,14 @@ fn told_of_public(pool: &str, more: &str, used: i64) -> String {
     route(&mut observed, "internet_gateway");
     let quota = map([("most", Value::Number(5)), ("used", Value::Number(used))]);
     observed.lookups.insert("elastic_ip_quota.main".parse().unwrap(), quota);
-    told(&stack, &observed)
+    report(&stack, &observed)
 }
 
 #[test]
-fn elastic_ips_say_what_they_leave_and_how_many_there_may_be() {
-    assert_eq!(told_of_public("count: 2", "", 3), "");
-    insta::assert_snapshot!(told_of_public("count: 3", "", 3));
-    insta::assert_snapshot!(told_of_public("interfaces: 4, addresses: 2", "", 0));
-    insta::assert_snapshot!(told_of_public("interfaces: 4, addresses: 2, tracking: untracked", "", 0));
-    assert_eq!(told_of_public("interfaces: 4", "generator: { spread: 'off' }", 0), "");
+fn elastic_ips_give_warnings_on_quota_and_spread_addresses() {
+    assert_eq!(report_for_public("count: 2", "", 3), "");
+    insta::assert_snapshot!(report_for_public("count: 3", "", 3));
+    insta::assert_snapshot!(report_for_public("interfaces: 4, addresses: 2", "", 0));
+    insta::assert_snapshot!(report_for_public("interfaces: 4, addresses: 2, tracking: untracked", "", 0));
+    assert_eq!(report_for_public("interfaces: 4", "generator: { spread: 'off' }", 0), "");
 }

@@ -1,4 +1,4 @@
-//! The resources of the stacks, as a reviewer reads them.
+//! The resources of the stacks, in a form for review.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use trunnion_stack::{Stack, Tracking};
 
 use crate::common;
 
-/// Every resource after what it needs, and every lookup with its query.
+/// Every resource after its dependencies, and every lookup with its query.
 fn outline(graph: &Graph) -> String {
     let mut text = String::new();
     for address in graph.in_order() {
@@ -70,7 +70,7 @@ fn the_same_stack_gives_the_same_bytes() {
 }
 
 #[test]
-fn environments_are_stacks_of_their_own() {
+fn environments_are_separate_stacks() {
     for environment in ["staging", "dr"] {
         let stack = common::stack("loadtest.yaml", Some(environment));
         let graph = blueprint(&stack, &common::binaries()).unwrap();
@@ -80,7 +80,7 @@ fn environments_are_stacks_of_their_own() {
             let tags = resource.attributes["tags"].as_map().unwrap();
             assert_eq!(tags["trunnion:stack"].as_text(), Some(&*name), "{}", resource.address);
             assert_eq!(tags["trunnion:address"].as_text(), Some(&*resource.address.to_string()));
-            // An object in S3 takes ten tags, so it gets none of the user's.
+            // S3 allows ten tags on an object, so it gets none of the user's.
             let team = tags.get("team").and_then(|tag| tag.as_text());
             let expected = (resource.kind().as_str() != "s3_object").then_some("performance");
             assert_eq!(team, expected, "{}", resource.address);
@@ -89,11 +89,11 @@ fn environments_are_stacks_of_their_own() {
 }
 
 #[test]
-fn interfaces_stand_on_both_cards_and_only_the_primary_one_lets_ssh_in() {
+fn interfaces_use_both_cards_and_only_the_primary_one_allows_ssh() {
     let stack = common::stack("loadtest.yaml", None);
     let graph = blueprint(&stack, &common::binaries()).unwrap();
     let interfaces = at(attributes(&graph, "launch_template.heavy"), "data.interfaces").as_list().unwrap();
-    let told: Vec<(i64, i64, String)> = interfaces
+    let found: Vec<(i64, i64, String)> = interfaces
         .iter()
         .map(|interface| {
             let interface = interface.as_map().unwrap();
@@ -102,30 +102,30 @@ fn interfaces_stand_on_both_cards_and_only_the_primary_one_lets_ssh_in() {
         })
         .collect();
     let group = |name: &str| format!(r#"[{{"$reference":"security_group.{name}#id"}}]"#);
-    let places: Vec<(i64, i64)> = told.iter().map(|(card, device, _)| (*card, *device)).collect();
+    let places: Vec<(i64, i64)> = found.iter().map(|(card, device, _)| (*card, *device)).collect();
     assert_eq!(places, [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)]);
-    assert_eq!(told[0].2, group("generator"));
-    assert!(told[1..].iter().all(|(_, _, groups)| *groups == group("untracked")));
+    assert_eq!(found[0].2, group("generator"));
+    assert!(found[1..].iter().all(|(_, _, groups)| *groups == group("untracked")));
 }
 
-/// The rules of a group that let something in: protocol, ports and peer.
+/// The inbound rules of a group: protocol, ports and peer.
 fn ingress(graph: &Graph, group: &str) -> Vec<String> {
     rules(graph, group, "ingress")
 }
 
 fn rules(graph: &Graph, group: &str, direction: &str) -> Vec<String> {
     let rules = attributes(graph, &format!("security_group.{group}"))[direction].as_list().unwrap();
-    let told = |rule: &Value| {
+    let line = |rule: &Value| {
         let rule = rule.as_map().unwrap();
         let [protocol, from, to, peer] =
             ["protocol", "from_port", "to_port", "peer"].map(|name| rule.get(name).map_or("*".to_owned(), json));
         format!("{protocol} {from}-{to} {peer}").replace('"', "")
     };
-    rules.iter().map(told).collect()
+    rules.iter().map(line).collect()
 }
 
 #[test]
-fn untracked_load_interfaces_let_every_answer_in_and_the_primary_ones_do_not() {
+fn only_untracked_load_interfaces_allow_inbound_tcp() {
     let mut stack = common::stack("loadtest.yaml", None);
     stack.generator.metrics_from.clear();
     let groups = |graph: &Graph, pool: &str| {
@@ -150,7 +150,7 @@ fn untracked_load_interfaces_let_every_answer_in_and_the_primary_ones_do_not() {
     assert!(groups(&both, "probe")[1..].iter().all(|one| *one == group("load")));
     assert_eq!(ingress(&both, "untracked"), ["tcp 0-65535 0.0.0.0/0"]);
     assert!(ingress(&both, "load").is_empty());
-    assert_eq!(ingress(&both, "generator").len(), 1, "SSH alone");
+    assert_eq!(ingress(&both, "generator").len(), 1, "only SSH");
     let open = track(&mut stack, [Tracking::Untracked; 2]);
     assert!(exists(&open, "untracked") && !exists(&open, "load"));
     let closed = track(&mut stack, [Tracking::Tracked; 2]);
@@ -158,7 +158,7 @@ fn untracked_load_interfaces_let_every_answer_in_and_the_primary_ones_do_not() {
 }
 
 #[test]
-fn only_who_is_named_reads_metrics() {
+fn only_ranges_of_the_stack_can_read_metrics() {
     let mut stack = common::stack("minimal.yaml", None);
     let of = |stack: &Stack| ingress(&blueprint(stack, &common::binaries()).unwrap(), "generator");
     let ssh = "tcp 22-22 {$reference:security_group.control_plane#id}";
@@ -169,7 +169,7 @@ fn only_who_is_named_reads_metrics() {
 }
 
 #[test]
-fn a_users_tag_replaces_no_host() {
+fn a_change_of_user_tags_replaces_no_host() {
     let mut stack = common::stack("loadtest.yaml", None);
     let data = |stack: &Stack| {
         let graph = blueprint(stack, &common::binaries()).unwrap();
@@ -205,7 +205,7 @@ fn a_new_binary_changes_its_object_and_the_hosts() {
 }
 
 #[test]
-fn a_vpc_with_ipv6_lets_out_by_ipv6_what_goes_anywhere() {
+fn rules_for_everywhere_include_ipv6_in_a_vpc_with_ipv6() {
     let graph = blueprint(&common::stack("loadtest.yaml", None), &common::binaries()).unwrap();
     let with = |attributes: &[(&str, Value)]| {
         let vpc = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -214,18 +214,18 @@ fn a_vpc_with_ipv6_lets_out_by_ipv6_what_goes_anywhere() {
         complete(graph.clone(), &observed).unwrap()
     };
     let digest = |graph: &Graph| graph.digest(&trunnion_kinds::rule_book());
-    assert_eq!(digest(&with(&[("id", "vpc-1".into())])), digest(&graph), "without a range nothing changes");
+    assert_eq!(digest(&with(&[("id", "vpc-1".into())])), digest(&graph), "without an IPv6 range nothing changes");
     let dual = with(&[("ipv6", Value::Bool(true))]);
     for group in ["generator", "load", "untracked"] {
         assert_eq!(rules(&dual, group, "egress"), ["-1 *-* 0.0.0.0/0", "-1 *-* ::/0"], "{group}");
     }
     assert_eq!(ingress(&dual, "untracked"), ["tcp 0-65535 0.0.0.0/0", "tcp 0-65535 ::/0"]);
-    assert_eq!(ingress(&dual, "generator"), ingress(&graph, "generator"), "SSH and metrics stay as they are");
+    assert_eq!(ingress(&dual, "generator"), ingress(&graph, "generator"), "SSH and metrics do not change");
     assert_eq!(rules(&dual, "control_plane", "egress").last().unwrap(), "tcp 443-443 ::/0");
 }
 
 #[test]
-fn dns_servers_of_ones_own_are_reached() {
+fn the_control_plane_can_reach_dns_servers_of_vpc_and_stack() {
     let mut stack = common::stack("minimal.yaml", None);
     let plain = blueprint(&stack, &common::binaries()).unwrap();
     let dns = ["udp 53-53 10.0.0.2/32", "tcp 53-53 10.0.0.2/32"];
@@ -243,11 +243,11 @@ fn dns_servers_of_ones_own_are_reached() {
     let named = blueprint(&stack, &common::binaries()).unwrap();
     let all = [dns.as_slice(), &["udp 53-53 fd00::2/128", "tcp 53-53 fd00::2/128"]].concat();
     assert_eq!(egress(&named), all);
-    assert_eq!(egress(&complete(named, &observed).unwrap()), all, "none is there twice");
+    assert_eq!(egress(&complete(named, &observed).unwrap()), all, "no rule exists twice");
 }
 
 #[test]
-fn a_task_definition_that_is_too_long_is_refused_before_anything_is_made() {
+fn a_too_long_task_definition_is_refused() {
     let mut stack = common::stack("minimal.yaml", None);
     let properties =
         |count: usize| (0..count).map(|number| (format!("property-{number:04}"), "x".repeat(40))).collect();
@@ -258,7 +258,7 @@ fn a_task_definition_that_is_too_long_is_refused_before_anything_is_made() {
     let error = of(&stack).unwrap_err();
     assert_eq!(error.path().as_deref(), Some("locations"));
     assert!(error.to_string().ends_with("but ECS allows 65536"), "{error}");
-    // Every host has a line of its own in the conf, though nobody knows its address yet.
+    // Every host adds a line to the conf, although its address is not known yet.
     stack.locations.get_mut("prl_small").unwrap().system_properties.clear();
     let small = stack.pools["small"].clone();
     for number in 0..3 {
@@ -271,7 +271,7 @@ fn a_task_definition_that_is_too_long_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn whatever_a_resource_refers_to_is_of_a_kind_that_its_own_may_depend_on() {
+fn every_dependency_is_allowed_by_the_rule_book() {
     let book = trunnion_kinds::rule_book();
     let all = [("loadtest.yaml", None), ("loadtest.yaml", Some("staging")), ("minimal.yaml", None)];
     for (name, environment) in all {

@@ -1,4 +1,4 @@
-//! From a stack file to what AWS is asked for, seen from outside.
+//! Tests of the public API: from a stack file to the resources.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and writes its own files")]
 
 mod boot;

@@ -1,4 +1,4 @@
-//! What everyone may do, as a security reviewer reads it.
+//! All policies, in a form for a security review.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use trunnion_stack::Stack;
 
 use crate::common;
 
-fn told(stack: &trunnion_stack::Stack) -> String {
+fn text(stack: &trunnion_stack::Stack) -> String {
     let mut text = String::new();
     for (name, policy) in policies(stack).unwrap() {
         writeln!(text, "{name}\n{policy}\n").unwrap();
@@ -18,11 +18,11 @@ fn told(stack: &trunnion_stack::Stack) -> String {
 
 #[test]
 fn the_reference_stack() {
-    insta::assert_snapshot!(told(&common::stack("loadtest.yaml", None)));
+    insta::assert_snapshot!(text(&common::stack("loadtest.yaml", None)));
 }
 
-/// What a secret's lookup finds where the stack names its whole ARN.
-#[expect(clippy::unnecessary_wraps, reason = "this is how references are resolved")]
+/// The result of a secret's lookup. The stack contains the full ARN.
+#[expect(clippy::unnecessary_wraps, reason = "`resolve` needs an `Option`")]
 fn arn(stack: &Stack, reference: &Reference) -> Option<Value> {
     let control_plane = &stack.control_plane;
     match format!("{}#{}", reference.address, reference.attribute).as_str() {
@@ -32,7 +32,7 @@ fn arn(stack: &Stack, reference: &Reference) -> Option<Value> {
     }
 }
 
-/// The policy of a role once the secrets were looked up.
+/// The policy of a role after the secrets were looked up.
 fn looked_up(stack: &Stack, role: &str, secret: &str) -> String {
     let graph = blueprint(stack, &common::binaries()).unwrap();
     let role = &graph.resources()[&format!("iam_role.{role}").parse().unwrap()];
@@ -41,21 +41,21 @@ fn looked_up(stack: &Stack, role: &str, secret: &str) -> String {
 }
 
 #[test]
-fn policies_name_the_arn_that_the_lookup_found() {
+fn policies_contain_the_arn_from_the_lookup() {
     let mut stack = common::stack("loadtest.yaml", None);
     let whole = stack.control_plane.token.arn.clone();
     let partial = whole.strip_suffix("-AbCdEf").unwrap().to_owned();
     stack.control_plane.token.arn.clone_from(&partial);
     let policy = looked_up(&stack, "execution", &whole);
     assert!(policy.contains(&format!("\"{whole}\"")) && !policy.contains(&format!("\"{partial}\"")), "{policy}");
-    // What is only known once it was looked up is shown as that, and nothing else is.
-    let told = told(&stack);
-    assert!(told.contains(&format!("\"<the whole ARN of {partial}>\"")), "{told}");
-    assert!(told.contains(&format!("\"{}\"", stack.control_plane.ssh.private_key.arn)), "{told}");
+    // Only an ARN that needs a lookup is shown as a placeholder.
+    let shown = text(&stack);
+    assert!(shown.contains(&format!("\"<the whole ARN of {partial}>\"")), "{shown}");
+    assert!(shown.contains(&format!("\"{}\"", stack.control_plane.ssh.private_key.arn)), "{shown}");
 }
 
 #[test]
-fn a_key_of_a_secret_is_for_the_task_and_not_for_the_policy() {
+fn the_key_of_a_secret_appears_in_the_task_and_not_in_the_policy() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/loadtest.yaml")).unwrap();
     let text = text.replacen(
         "token: arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf",
@@ -78,7 +78,7 @@ fn a_key_of_a_secret_is_for_the_task_and_not_for_the_policy() {
 fn the_roles_have_these_policies_and_no_others() {
     let stack = common::stack("loadtest.yaml", None);
     let graph = blueprint(&stack, &common::binaries()).unwrap();
-    let told = policies(&stack).unwrap();
+    let shown = policies(&stack).unwrap();
     let mut seen = 0;
     for resource in graph.resources().values() {
         for name in ["policy", "trust_policy"] {
@@ -86,37 +86,37 @@ fn the_roles_have_these_policies_and_no_others() {
             let Some(text) = found.as_ref().and_then(Value::as_text) else { continue };
             let one: serde_json::Value = serde_json::from_str(text).unwrap();
             let other: serde_json::Value =
-                serde_json::from_str(&told[&format!("{}.{name}", resource.address)]).unwrap();
+                serde_json::from_str(&shown[&format!("{}.{name}", resource.address)]).unwrap();
             assert_eq!(one, other, "{}", resource.address);
             seen += 1;
         }
     }
-    assert_eq!(seen, told.len());
+    assert_eq!(seen, shown.len());
 }
 
 #[test]
-fn other_partitions_have_other_names() {
+fn arns_and_service_principals_follow_the_partition() {
     let mut stack = common::stack("loadtest.yaml", None);
     stack.region = "cn-north-1".to_owned();
-    let china = told(&stack);
+    let china = text(&stack);
     assert!(china.contains("arn:aws-cn:s3:::loadtest-123456789012-cn-north-1"));
     assert!(china.contains("\"ec2.amazonaws.com.cn\"") && china.contains("\"ecs-tasks.amazonaws.com\""));
     assert!(!china.contains("arn:aws:s3") && !china.contains("arn:aws:logs"));
     stack.region = "us-gov-west-1".to_owned();
-    assert!(told(&stack).contains("arn:aws-us-gov:logs:us-gov-west-1:123456789012:log-group:"));
+    assert!(text(&stack).contains("arn:aws-us-gov:logs:us-gov-west-1:123456789012:log-group:"));
     stack.region = "eusc-de-east-1".to_owned();
-    let sovereign = told(&stack);
+    let sovereign = text(&stack);
     assert!(sovereign.contains("arn:aws-eusc:s3:::loadtest-123456789012-eusc-de-east-1"));
     assert!(sovereign.contains("\"ec2.amazonaws.com\"") && !sovereign.contains("amazonaws.eu"));
 }
 
 #[test]
-fn an_image_of_ecr_is_pulled_from_its_repository_only() {
+fn an_ecr_image_adds_permissions_for_its_repository_only() {
     let mut stack = common::stack("loadtest.yaml", None);
-    assert!(!told(&stack).contains("ecr:"));
+    assert!(!text(&stack).contains("ecr:"));
     stack.control_plane.image = "210987654321.dkr.ecr.eu-west-1.amazonaws.com/team/control-plane:2026.42.2".to_owned();
-    assert!(told(&stack).contains("\"arn:aws:ecr:eu-west-1:210987654321:repository/team/control-plane\""));
-    assert!(!told(&stack).contains("ecr:CreateRepository"), "it is no cache");
+    assert!(text(&stack).contains("\"arn:aws:ecr:eu-west-1:210987654321:repository/team/control-plane\""));
+    assert!(!text(&stack).contains("ecr:CreateRepository"), "it is not a cache");
     for (image, arn) in [
         ("210987654321.dkr-ecr.eu-west-1.on.aws/a/b:1", "arn:aws:ecr:eu-west-1:210987654321:repository/a/b"),
         (
@@ -130,18 +130,18 @@ fn an_image_of_ecr_is_pulled_from_its_repository_only() {
         ),
     ] {
         stack.control_plane.image = image.to_owned();
-        assert!(told(&stack).contains(&format!("\"{arn}\"")), "{image}");
+        assert!(text(&stack).contains(&format!("\"{arn}\"")), "{image}");
     }
     for other in ["210987654321.dkr.ecr.eu-west-1.amazonaws.com.evil.org/a:1", "x.dkr.ecr.eu-west-1.amazonaws.com/a:1"]
     {
         stack.control_plane.image = other.to_owned();
-        assert!(!told(&stack).contains("ecr:"), "{other}");
+        assert!(!text(&stack).contains("ecr:"), "{other}");
     }
-    // The image that writes the conf counts too, and a cache is filled by the first pull.
+    // The image of the first container counts too, and the first pull fills a cache.
     stack.control_plane.init_image =
         "210987654321.dkr.ecr.eu-west-1.amazonaws.com/docker-hub/library/busybox:1.37.0".to_owned();
-    let told = told(&stack);
+    let shown = text(&stack);
     let repository = "\"arn:aws:ecr:eu-west-1:210987654321:repository/docker-hub/library/busybox\"";
-    assert_eq!(told.matches(repository).count(), 2, "{told}");
-    assert!(told.contains("ecr:CreateRepository") && told.contains("ecr:BatchImportUpstreamImage"), "{told}");
+    assert_eq!(shown.matches(repository).count(), 2, "{shown}");
+    assert!(shown.contains("ecr:CreateRepository") && shown.contains("ecr:BatchImportUpstreamImage"), "{shown}");
 }

@@ -1,4 +1,4 @@
-//! The cases: which world, under which change, with which state, in which order.
+//! One case: a situation in the account, a change of the stack, a state, and an order of calls.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -6,23 +6,23 @@ use trunnion_engine::{Address, Graph, PlanOptions, State};
 use trunnion_kinds::Instance;
 
 use crate::{
-    cloud::{Cloud, Fault, Thing, World},
+    cloud::{Account, Cloud, Fault, Thing},
     judge::Judge,
+    situations::{self, Event},
     stacks::{self, Base, Change, Hosts},
     turns::Pace,
-    worlds::{self, Event},
 };
 
-/// A stack that was applied twice, the second time as it is now.
+/// A stack that was applied twice: first in an earlier form, then in its present form.
 pub struct Applied {
     base: Base,
-    world: World,
+    account: Account,
     kept: State,
     old: State,
     pub changes: BTreeMap<&'static str, (Change, Graph)>,
 }
 
-/// What is known of earlier applies.
+/// Which state the run starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     /// The state of the last apply.
@@ -41,23 +41,23 @@ impl Applied {
     pub fn new(base: Base, before: &Change, changes: &[&[Change]]) -> Self {
         let nothing = Change::NOTHING;
         let (earlier, now) = (stacks::graph(base, before), stacks::graph(base, &nothing));
-        let world = World::starting_at(0x1234_5000);
-        let mut judge = Judge::new(Cloud::new(world, 0, Pace::Oldest, true), State::empty(now.stack()));
+        let account = Account::starting_at(0x1234_5000);
+        let mut judge = Judge::new(Cloud::new(account, 0, Pace::Oldest, true), State::empty(now.stack()));
         let mut states = Vec::new();
         for graph in [&earlier, &now] {
             let applied = judge.apply(graph, &PlanOptions::default(), None);
             let applied = applied.and_then(|()| judge.is_done(graph, &PlanOptions::default()));
-            if let Err(why) = applied.and_then(|()| judge.stands(graph)) {
-                panic!("{base:?} cannot be applied: {why}\n{}", judge.story());
+            if let Err(why) = applied.and_then(|()| judge.matches(graph)) {
+                panic!("{base:?} cannot be applied: {why}\n{}", judge.transcript());
             }
             states.push(judge.state.clone());
         }
-        let mut world = judge.cloud.world.into_inner();
-        worlds::others(&mut world, now.stack());
+        let mut account = judge.cloud.account.into_inner();
+        situations::others(&mut account, now.stack());
         let [old, kept] = states.try_into().unwrap_or_else(|_| panic!("two states"));
         let all = changes.iter().copied().flatten();
         let changes = all.map(|change| (change.name, (*change, stacks::graph(base, change)))).collect();
-        Self { base, world, kept, old, changes }
+        Self { base, account, kept, old, changes }
     }
 
     fn change(&self, name: &str) -> &(Change, Graph) {
@@ -73,13 +73,13 @@ impl Applied {
     }
 }
 
-/// What goes wrong in a case, and what comes then.
+/// A fault in a case, and what differs in the next run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
     pub fault: Fault,
-    /// To what the stack was edited before the next run.
+    /// The change of the stack before the next run, by its name.
     pub edit: Option<&'static str>,
-    /// What is known in the next run; what was saved, where that is nothing.
+    /// The state of the next run; `None` for the one that the interrupted run saved.
     pub known: Option<Known>,
 }
 
@@ -95,11 +95,11 @@ pub struct Case {
     pub trouble: Option<Trouble>,
 }
 
-/// How a case does not hold.
+/// Why a case failed.
 pub struct Wrong {
     pub why: String,
-    /// The case, and everything that was done.
-    pub story: String,
+    /// The case, and every plan and call.
+    pub transcript: String,
 }
 
 impl fmt::Display for Case {
@@ -111,45 +111,45 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    /// Runs the case, and once more to tell the story where it does not hold.
+    /// Runs the case. If it fails, runs it again with a transcript.
     pub fn run(&self) -> Result<(), Wrong> {
         match self.attempt(false) {
             (Ok(()), _) => Ok(()),
             (Err(why), _) => {
-                let (_, story) = self.attempt(true);
-                Err(Wrong { story: format!("{self}\n  {why}\n{story}"), why })
+                let (_, transcript) = self.attempt(true);
+                Err(Wrong { transcript: format!("{self}\n  {why}\n{transcript}"), why })
             }
         }
     }
 
-    fn attempt(&self, is_telling: bool) -> (Result<(), String>, String) {
+    fn attempt(&self, is_verbose: bool) -> (Result<(), String>, String) {
         let (change, graph) = self.applied.change(self.change);
-        let mut world = self.applied.world.clone();
+        let mut account = self.applied.account.clone();
         let is_another = graph.stack() != self.applied.kept.stack;
-        worlds::happen(&mut world, &self.applied.kept.stack, &self.events);
-        world.newest_image += u32::from(change.is_image_published);
+        situations::apply_events(&mut account, &self.applied.kept.stack, &self.events);
+        account.newest_image += u32::from(change.is_image_published);
         let state = if is_another { State::empty(graph.stack()) } else { self.applied.state(self.known) };
-        let mut judge = Judge::new(Cloud::new(world, self.order, self.pace, is_telling), state);
+        let mut judge = Judge::new(Cloud::new(account, self.order, self.pace, is_verbose), state);
         let result = match self.trouble {
             None => self.apply(&mut judge, change, graph),
             Some(trouble) => self.in_trouble(&mut judge, change, graph, trouble),
         };
-        (result, judge.story())
+        (result, judge.transcript())
     }
 
-    /// How many calls the change takes where nothing goes wrong.
+    /// How many calls the change takes without a fault.
     pub fn calls(&self) -> usize {
         let (change, graph) = self.applied.change(self.change);
-        let cloud = Cloud::new(self.applied.world.clone(), 0, self.pace, false);
+        let cloud = Cloud::new(self.applied.account.clone(), 0, self.pace, false);
         let mut judge = Judge::new(cloud, self.applied.kept.clone());
         judge.apply(graph, &change.options(), None).unwrap();
         judge.calls()
     }
 
-    /// One apply, and nothing is left to do.
+    /// Checks that one apply succeeds and leaves nothing to do.
     fn apply(&self, judge: &mut Judge, change: &Change, graph: &Graph) -> Result<(), String> {
-        let before = others_of(&judge.cloud.world.borrow(), graph.stack());
-        let hosts = hosts(&judge.cloud.world.borrow(), graph.stack());
+        let before = others_of(&judge.cloud.account.borrow(), graph.stack());
+        let hosts = hosts(&judge.cloud.account.borrow(), graph.stack());
         judge.apply(graph, &change.options(), None)?;
         if change.is_partial() {
             judge.is_done(graph, &change.options())?;
@@ -157,23 +157,23 @@ impl Case {
         }
         let again = if change.is_asked() { PlanOptions::default() } else { change.options() };
         judge.is_done(graph, &if change.is_partial() { PlanOptions::default() } else { again })?;
-        judge.stands(graph)?;
+        judge.matches(graph)?;
         self.only_what_changed(judge, change, &hosts)?;
-        if others_of(&judge.cloud.world.borrow(), graph.stack()) != before {
-            return Err("something of others was changed".to_owned());
+        if others_of(&judge.cloud.account.borrow(), graph.stack()) != before {
+            return Err("the apply changed something that is not the stack's".to_owned());
         }
         Ok(())
     }
 
-    /// Hosts of which nothing changed are those that stood before, and none was launched twice.
+    /// Checks that unchanged hosts were not replaced and that no host was launched twice.
     fn only_what_changed(
         &self,
         judge: &Judge,
         change: &Change,
         before: &BTreeMap<Address, usize>,
     ) -> Result<(), String> {
-        let mut concerned = vec![change.hosts, worlds::hosts_of(&self.events)];
-        // A template that is gone told which image its hosts have.
+        let mut concerned = vec![change.hosts, situations::hosts_of(&self.events)];
+        // Without the launch template, the image of its hosts is unknown.
         if change.is_image_published && self.events.contains(&Event::Gone("launch_template.heavy")) {
             concerned.push(Hosts::Of("heavy"));
         }
@@ -184,7 +184,7 @@ impl Case {
                 Hosts::All => true,
             });
             if before.contains_key(address) && !may {
-                return Err(format!("{address} was replaced, and nothing of it changed"));
+                return Err(format!("{address} was replaced although nothing of it changed"));
             }
             if *count > 1 {
                 return Err(format!("{address} was launched {count} times"));
@@ -193,9 +193,10 @@ impl Case {
         Ok(())
     }
 
-    /// An apply in which something goes wrong; then one that ends it, or two where the stack was edited in between.
+    /// Runs an apply with a fault, then one that completes it. If the stack was edited in between, a second one may be
+    /// needed.
     fn in_trouble(&self, judge: &mut Judge, change: &Change, graph: &Graph, trouble: Trouble) -> Result<(), String> {
-        let before = others_of(&judge.cloud.world.borrow(), graph.stack());
+        let before = others_of(&judge.cloud.account.borrow(), graph.stack());
         judge.apply(graph, &change.options(), Some(trouble.fault))?;
         if let Some(known) = trouble.known {
             judge.state = self.applied.state(known);
@@ -210,23 +211,23 @@ impl Case {
             judge.apply(then, &PlanOptions::default(), None)?;
         }
         judge.is_done(then, &PlanOptions::default())?;
-        judge.stands(then)?;
+        judge.matches(then)?;
         if trouble.edit.is_none()
             && let Some((address, count)) = judge.cloud.launched.borrow().iter().find(|(_, count)| **count > 1)
         {
             return Err(format!("{address} was launched {count} times"));
         }
-        if others_of(&judge.cloud.world.borrow(), graph.stack()) != before {
-            return Err("something of others was changed".to_owned());
+        if others_of(&judge.cloud.account.borrow(), graph.stack()) != before {
+            return Err("the apply changed something that is not the stack's".to_owned());
         }
         Ok(())
     }
 }
 
-/// How many hosts stand at each address.
-fn hosts(world: &World, stack: &str) -> BTreeMap<Address, usize> {
+/// How many hosts exist for each address.
+fn hosts(account: &Account, stack: &str) -> BTreeMap<Address, usize> {
     let mut hosts = BTreeMap::new();
-    for (_, host) in world.of_kind(Instance::KIND).filter(|(_, host)| host.stack() == Some(stack)) {
+    for (_, host) in account.of_kind(Instance::KIND).filter(|(_, host)| host.stack() == Some(stack)) {
         if let Some(address) = host.address() {
             *hosts.entry(address).or_default() += 1;
         }
@@ -234,8 +235,8 @@ fn hosts(world: &World, stack: &str) -> BTreeMap<Address, usize> {
     hosts
 }
 
-/// Everything that is not the stack's.
-fn others_of(world: &World, stack: &str) -> BTreeMap<(String, String), Thing> {
-    let is_others = |((kind, _), thing): &(&(String, String), &Thing)| !World::is_of(kind, thing, stack);
-    world.things.iter().filter(is_others).map(|(key, thing)| (key.clone(), thing.clone())).collect()
+/// Everything that does not belong to the stack.
+fn others_of(account: &Account, stack: &str) -> BTreeMap<(String, String), Thing> {
+    let is_others = |((kind, _), thing): &(&(String, String), &Thing)| !Account::is_of(kind, thing, stack);
+    account.things.iter().filter(is_others).map(|(key, thing)| (key.clone(), thing.clone())).collect()
 }

@@ -1,4 +1,4 @@
-//! Plans, executes, and judges what stands then.
+//! Plans, applies, and checks the result in the account.
 
 use std::{
     collections::BTreeSet,
@@ -16,11 +16,11 @@ use trunnion_kinds::{
 };
 
 use crate::{
-    cloud::{Cloud, Fault, Thing, World, confs, texts},
+    cloud::{Account, Cloud, Fault, Thing, confs, texts},
     shared::Shared,
 };
 
-/// A state in memory, whose lock nobody else wants.
+/// A state in memory. Its lock is always free.
 #[derive(Clone)]
 pub struct Memory(Arc<Shared<State>>);
 
@@ -61,29 +61,29 @@ impl StateLock for Memory {
     }
 }
 
-/// One who plans and applies, with a state, in a cloud.
+/// A cloud, and a state to plan and apply with.
 pub struct Judge {
     pub cloud: Cloud,
     pub state: State,
     rules: RuleBook,
-    /// What was done so far, to read.
-    story: Shared<String>,
+    /// The plans and calls so far.
+    transcript: Shared<String>,
 }
 
 impl Judge {
     pub fn new(cloud: Cloud, state: State) -> Self {
-        Self { cloud, state, rules: rule_book(), story: Shared::default() }
+        Self { cloud, state, rules: rule_book(), transcript: Shared::default() }
     }
 
-    /// What was done so far.
-    pub fn story(self) -> String {
-        self.story.into_inner()
+    /// The plans and calls so far.
+    pub fn transcript(self) -> String {
+        self.transcript.into_inner()
     }
 
-    /// Adds to the story, where it is read.
-    fn tell(&self, what: impl FnOnce(&mut String)) {
-        if self.cloud.is_telling {
-            what(&mut self.story.borrow_mut());
+    /// Adds to the transcript, if one is kept.
+    fn write(&self, what: impl FnOnce(&mut String)) {
+        if self.cloud.is_verbose {
+            what(&mut self.transcript.borrow_mut());
         }
     }
 
@@ -93,17 +93,17 @@ impl Judge {
             .map_err(|error| format!("there is no plan: {error}"))?;
         for (index, step) in plan.steps.iter().enumerate() {
             if step.after.iter().any(|&before| before >= index) {
-                return Err(format!("step {index} waits for one behind it"));
+                return Err(format!("step {index} waits for a later step"));
             }
         }
         Ok(plan)
     }
 
-    /// Plans and applies. Without a fault, everything has to succeed.
+    /// Plans and applies. Without a fault, every step must succeed.
     pub fn apply(&mut self, desired: &Graph, options: &PlanOptions, fault: Option<Fault>) -> Result<(), String> {
-        self.cloud.world.borrow_mut().settle();
+        self.cloud.account.borrow_mut().settle();
         let plan = self.plan(desired, options)?;
-        self.tell(|story| write_plan(story, &plan));
+        self.write(|transcript| write_plan(transcript, &plan));
         self.cloud.begin(fault);
         self.watch(desired, &plan);
         let store = Memory(Arc::new(Shared::new(self.state.clone())));
@@ -131,79 +131,80 @@ impl Judge {
         self.cloud.run.borrow().calls
     }
 
-    /// Tells the cloud which hosts are replaced one after the other: those of a pool of which nothing must go before it is
-    /// made again.
+    /// Records in the cloud which hosts must be replaced one at a time. Hosts that depend on something that is deleted
+    /// before it is created again are excluded.
     fn watch(&self, desired: &Graph, plan: &Plan) {
-        let goes_first = |address: &Address| {
+        let is_deleted_first = |address: &Address| {
             self.rules.get(&address.kind).is_some_and(|rules| rules.replacement == Replacement::DeleteFirst)
         };
         let replaced: Vec<_> = plan.changes.iter().filter(|change| change.action == Action::Replace).collect();
-        let first: Vec<_> = replaced.iter().filter(|change| goes_first(&change.address)).collect();
-        let uprooted = standing_on(desired, first.iter().map(|change| &change.address).collect());
+        let first: Vec<_> = replaced.iter().filter(|change| is_deleted_first(&change.address)).collect();
+        let with_deleted_first = with_dependents(desired, first.iter().map(|change| &change.address).collect());
         let key = |address: &Address, remote: &Remote| (address.kind.as_str().to_owned(), remote.id.clone());
         let mut run = self.cloud.run.borrow_mut();
-        run.going_first = first.iter().filter_map(|it| Some(key(&it.address, it.remote.as_ref()?))).collect();
+        run.deleted_first = first.iter().filter_map(|it| Some(key(&it.address, it.remote.as_ref()?))).collect();
         run.is_partial = !plan.is_whole;
         for change in replaced.iter().filter(|change| change.address.kind.as_str() == Instance::KIND) {
-            if let Some(remote) = change.remote.as_ref().filter(|_| !uprooted.contains(&change.address)) {
+            if let Some(remote) = change.remote.as_ref().filter(|_| !with_deleted_first.contains(&change.address)) {
                 run.rolling.insert(remote.id.clone(), change.address.clone());
             }
         }
         run.wanted = desired.resources().keys().cloned().collect();
     }
 
-    /// Nothing is left to do.
+    /// Checks that a new plan is empty.
     pub fn is_done(&self, desired: &Graph, options: &PlanOptions) -> Result<(), String> {
-        self.cloud.world.borrow_mut().settle();
+        self.cloud.account.borrow_mut().settle();
         let plan = self.plan(desired, options)?;
         if plan.is_empty() {
             return Ok(());
         }
-        self.tell(|story| write_plan(story, &plan));
+        self.write(|transcript| write_plan(transcript, &plan));
         Err("the next plan is not empty".to_owned())
     }
 
-    /// Adds a line to the story.
+    /// Adds a line to the transcript.
     pub fn note(&self, text: &str) {
-        self.tell(|story| story.push_str(&format!("  {text}\n")));
+        self.write(|transcript| transcript.push_str(&format!("  {text}\n")));
     }
 
-    /// What the stack asks for stands, once, on things that are there; nothing else of the stack does.
-    pub fn stands(&self, desired: &Graph) -> Result<(), String> {
-        let world = self.cloud.world.borrow();
+    /// Checks that each desired resource exists exactly once with working dependencies, and that the stack has nothing
+    /// else.
+    pub fn matches(&self, desired: &Graph) -> Result<(), String> {
+        let account = self.cloud.account.borrow();
         let mut found: BTreeSet<Address> = BTreeSet::new();
-        for ((kind, id), thing) in &world.things {
-            if !World::is_of(kind, thing, desired.stack()) {
+        for ((kind, id), thing) in &account.things {
+            if !Account::is_of(kind, thing, desired.stack()) {
                 continue;
             }
             let address = thing.address().filter(|address| desired.resources().contains_key(address));
             let Some(address) = address.filter(|_| !thing.is_inactive) else {
-                return Err(format!("{kind} {id} is left over"));
+                return Err(format!("{kind} {id} is a left-over"));
             };
             if !found.insert(address.clone()) {
                 return Err(format!("there are two of {address}"));
             }
-            works(&world, kind, thing).map_err(|why| format!("{address}: {why}"))?;
+            works(&account, kind, thing).map_err(|why| format!("{address}: {why}"))?;
         }
         match desired.resources().keys().find(|address| !found.contains(address)) {
             Some(missing) => Err(format!("{missing} is missing")),
-            None => lists_its_hosts(&world, desired),
+            None => lists_its_hosts(&account, desired),
         }
     }
 }
 
-fn write_plan(story: &mut String, plan: &Plan) {
-    let _ = writeln!(story, "  plan:");
+fn write_plan(transcript: &mut String, plan: &Plan) {
+    let _ = writeln!(transcript, "  plan:");
     for change in plan.pending() {
         let id = change.remote.as_ref().map(|remote| remote.id.as_str()).unwrap_or_default();
-        let _ = writeln!(story, "    {:?} {} {id} ({:?})", change.action, change.address, change.reason);
+        let _ = writeln!(transcript, "    {:?} {} {id} ({:?})", change.action, change.address, change.reason);
         for (difference, _) in change.differences.iter().take(6) {
             let value = |value: &Option<Value>| {
                 let text = value.clone().map(|it| serde_json::Value::from(it).to_string()).unwrap_or_default();
                 text.chars().take(60).collect::<String>()
             };
             let (before, after) = (value(&difference.before), value(&difference.after));
-            let _ = writeln!(story, "        {}: {before} -> {after}", difference.path);
+            let _ = writeln!(transcript, "        {}: {before} -> {after}", difference.path);
         }
     }
     for (index, step) in plan.steps.iter().enumerate() {
@@ -212,7 +213,8 @@ fn write_plan(story: &mut String, plan: &Plan) {
             (Operation::Delete, Some(remote)) => remote.id.as_str(),
             _ => "",
         };
-        let _ = writeln!(story, "    [{index}] {:?} {} {id} after {:?}", step.operation, change.address, step.after);
+        let _ =
+            writeln!(transcript, "    [{index}] {:?} {} {id} after {:?}", step.operation, change.address, step.after);
     }
 }
 
@@ -221,8 +223,8 @@ fn incomplete(outcome: &Outcome) -> String {
     format!("the apply is not complete: {}; {} not started", failed.join(", "), outcome.not_started)
 }
 
-/// What needs one of these, directly or through others, and these.
-fn standing_on<'a>(desired: &'a Graph, what: BTreeSet<&'a Address>) -> BTreeSet<&'a Address> {
+/// These addresses and everything that depends on them, directly or indirectly.
+fn with_dependents<'a>(desired: &'a Graph, what: BTreeSet<&'a Address>) -> BTreeSet<&'a Address> {
     let mut found = what;
     for address in desired.in_order() {
         if desired.resources()[address].dependencies().iter().any(|need| found.contains(need)) {
@@ -232,25 +234,25 @@ fn standing_on<'a>(desired: &'a Graph, what: BTreeSet<&'a Address>) -> BTreeSet<
     found
 }
 
-/// What a thing uses is there.
-fn works(world: &World, kind: &str, thing: &Thing) -> Result<(), String> {
+/// Checks that everything that a thing uses exists.
+fn works(account: &Account, kind: &str, thing: &Thing) -> Result<(), String> {
     match kind {
         Instance::KIND => {
-            let is_gone = |group: &&String| world.get(SecurityGroup::KIND, group).is_none();
+            let is_gone = |group: &&String| account.get(SecurityGroup::KIND, group).is_none();
             if let Some(group) = thing.groups.iter().find(is_gone) {
                 return Err(format!("its group {group} is gone"));
             }
             let is_its_profile = |(_, profile): &(&str, &Thing)| profile.text("arn") == thing.profile;
-            match world.of_kind(IamInstanceProfile::KIND).find(is_its_profile) {
+            match account.of_kind(IamInstanceProfile::KIND).find(is_its_profile) {
                 Some((_, profile)) if !texts(&profile.attributes, "roles").is_empty() => Ok(()),
                 _ => Err("it has no role".to_owned()),
             }
         }
         LaunchTemplate::KIND => match thing.versions.last() {
             Some(newest) if thing.attributes.get("data") == Some(newest) => Ok(()),
-            _ => Err("its newest version says something else".to_owned()),
+            _ => Err("its newest version has other data".to_owned()),
         },
-        EcsService::KIND => match world.get(EcsTaskDefinition::KIND, thing.text("task_definition")) {
+        EcsService::KIND => match account.get(EcsTaskDefinition::KIND, thing.text("task_definition")) {
             Some(definition) if !definition.is_inactive => Ok(()),
             _ => Err("its revision cannot be started".to_owned()),
         },
@@ -258,11 +260,11 @@ fn works(world: &World, kind: &str, thing: &Thing) -> Result<(), String> {
     }
 }
 
-/// The conf that runs lists the hosts that stand.
-fn lists_its_hosts(world: &World, desired: &Graph) -> Result<(), String> {
-    let mine = |kind: &'static str| world.of_kind(kind).filter(|(_, thing)| thing.stack() == Some(desired.stack()));
+/// Checks that the conf of the running control plane lists exactly the existing hosts.
+fn lists_its_hosts(account: &Account, desired: &Graph) -> Result<(), String> {
+    let mine = |kind: &'static str| account.of_kind(kind).filter(|(_, thing)| thing.stack() == Some(desired.stack()));
     let Some((_, service)) = mine(EcsService::KIND).next() else { return Ok(()) };
-    let Some(definition) = world.get(EcsTaskDefinition::KIND, service.text("task_definition")) else { return Ok(()) };
+    let Some(definition) = account.get(EcsTaskDefinition::KIND, service.text("task_definition")) else { return Ok(()) };
     let listed = |address: &str| confs(definition).filter(|conf| conf.contains(&format!("\"{address}\""))).count();
     let needed: BTreeSet<&Address> = desired
         .resources()
@@ -273,7 +275,7 @@ fn lists_its_hosts(world: &World, desired: &Graph) -> Result<(), String> {
     for (id, host) in mine(Instance::KIND) {
         let is_needed = host.address().is_some_and(|address| needed.contains(&address));
         if is_needed != (listed(host.text("private_ip")) > 0) {
-            return Err(format!("the control plane and {id} do not fit: listed or not"));
+            return Err(format!("{id} is listed by the control plane: {}, needed: {is_needed}", !is_needed));
         }
     }
     Ok(())

@@ -1,23 +1,23 @@
-//! Every plan can be executed, and leaves nothing to do: whatever stands beside a stack, whatever changes in it, and
-//! whatever ended an apply before.
+//! Checks that every plan can be executed and leaves nothing to do. Each case varies what else exists in the account,
+//! what changes in the stack, and how an earlier apply was interrupted.
 //!
-//! The stacks, their graphs and the rules of kinds are the real ones; the cloud is a model that refuses what AWS refuses.
+//! The stacks, their graphs and the rules of kinds are the real ones. The cloud is a model that refuses what AWS refuses.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and writes its own files")]
 #![expect(
     clippy::unit_arg,
     clippy::struct_excessive_bools,
     clippy::format_push_string,
-    reason = "a model in few words"
+    reason = "keeps the model short"
 )]
-#![expect(clippy::print_stdout, reason = "a test says how many cases it ran")]
+#![expect(clippy::print_stdout, reason = "a test prints how many cases it ran")]
 
 mod cases;
 mod cloud;
 mod judge;
 mod shared;
+mod situations;
 mod stacks;
 mod turns;
-mod worlds;
 
 use std::{
     collections::BTreeMap,
@@ -31,12 +31,12 @@ use std::{
 use crate::{
     cases::{Applied, Case, Known, Trouble, Wrong},
     cloud::Fault,
+    situations::Event,
     stacks::{BEFORE, Base, CHANGES, Change, REFERENCE_BEFORE, REFERENCE_CHANGES, TARGETED},
     turns::Pace,
-    worlds::Event,
 };
 
-/// Runs cases on all cores, and fails with one case of each kind that does not hold.
+/// Runs cases on all cores. On failure, it reports one failed case for each different error message.
 fn run(what: &str, cases: &[Case], at_least: usize) {
     let next = AtomicUsize::new(0);
     let wrong: Mutex<BTreeMap<String, (usize, String)>> = Mutex::default();
@@ -44,9 +44,9 @@ fn run(what: &str, cases: &[Case], at_least: usize) {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(Wrong { why, story }) = case.run() {
+                    if let Err(Wrong { why, transcript }) = case.run() {
                         let alike: String = why.chars().filter(|character| !character.is_ascii_digit()).collect();
-                        wrong.lock().unwrap().entry(alike).or_insert((0, story)).0 += 1;
+                        wrong.lock().unwrap().entry(alike).or_insert((0, transcript)).0 += 1;
                     }
                 }
             });
@@ -57,8 +57,9 @@ fn run(what: &str, cases: &[Case], at_least: usize) {
     assert!(cases.len() >= at_least, "{} cases instead of {at_least}", cases.len());
     if !wrong.is_empty() {
         let count: usize = wrong.values().map(|(count, _)| count).sum();
-        let each: Vec<String> = wrong.values().map(|(count, story)| format!("{count} times: {story}")).collect();
-        panic!("{what}: {count} of {} cases do not hold.\n\n{}", cases.len(), each.join("\n\n"));
+        let each: Vec<String> =
+            wrong.values().map(|(count, transcript)| format!("{count} times: {transcript}")).collect();
+        panic!("{what}: {count} of {} cases failed.\n\n{}", cases.len(), each.join("\n\n"));
     }
 }
 
@@ -66,10 +67,10 @@ fn small() -> Arc<Applied> {
     Arc::new(Applied::new(Base::Small, &BEFORE, &[CHANGES, TARGETED]))
 }
 
-/// A case for each world, change and state; order and pace go round from one to the next.
-fn each(applied: &Arc<Applied>, worlds: &[Vec<Event>], changes: &[Change], known: &[Known]) -> Vec<Case> {
+/// One case for each combination of situation, change and state. Order and pace rotate from case to case.
+fn each(applied: &Arc<Applied>, situations: &[Vec<Event>], changes: &[Change], known: &[Known]) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (at, events) in worlds.iter().enumerate() {
+    for (at, events) in situations.iter().enumerate() {
         for (change_at, change) in changes.iter().enumerate() {
             for (known_at, &known) in known.iter().enumerate() {
                 let n = at + change_at + known_at;
@@ -90,51 +91,51 @@ fn each(applied: &Arc<Applied>, worlds: &[Vec<Event>], changes: &[Change], known
     cases
 }
 
-/// Every n-th of some cases, another one for each world.
+/// Every n-th case.
 fn every(n: usize, cases: Vec<Case>) -> Vec<Case> {
     cases.into_iter().enumerate().filter(|(at, _)| at % n == 0).map(|(_, case)| case).collect()
 }
 
 #[test]
-fn beside_one_duplicate() {
-    let cases = each(&small(), &worlds::duplicates(), CHANGES, &[Known::Kept, Known::Deleted]);
-    run("beside one duplicate", &cases, 5_000);
+fn plans_with_one_duplicate_succeed() {
+    let cases = each(&small(), &situations::duplicates(), CHANGES, &[Known::Kept, Known::Deleted]);
+    run("with one duplicate", &cases, 5_000);
 }
 
 #[test]
-fn beside_two_duplicates() {
-    let pairs = worlds::pairs();
+fn plans_with_two_duplicates_succeed() {
+    let pairs = situations::pairs();
     let cases = each(&small(), &pairs, CHANGES, &[Known::Kept, Known::Deleted]);
-    run("beside two duplicates", &cases, 5_000);
+    run("with two duplicates", &cases, 5_000);
 }
 
 #[test]
-fn after_accidents() {
-    let cases = each(&small(), &worlds::accidents(), CHANGES, &Known::ALL);
+fn plans_after_accidents_succeed() {
+    let cases = each(&small(), &situations::accidents(), CHANGES, &Known::ALL);
     run("after accidents", &every(2, cases), 2_000);
 }
 
 #[test]
-fn in_parts() {
-    let mut worlds = worlds::duplicates();
-    worlds.push(Vec::new());
-    let cases = each(&small(), &worlds, TARGETED, &Known::ALL);
-    run("in parts", &every(4, cases), 800);
+fn plans_with_targets_succeed() {
+    let mut situations = situations::duplicates();
+    situations.push(Vec::new());
+    let cases = each(&small(), &situations, TARGETED, &Known::ALL);
+    run("with targets", &every(4, cases), 800);
 }
 
 #[test]
-fn in_every_pace() {
+fn plans_in_every_pace_succeed() {
     let cases = each(&small(), &[Vec::new()], CHANGES, &Known::ALL[..1]);
     let paces = |case: &Case| Pace::ALL.map(|pace| Case { pace, ..case.clone() });
     let cases: Vec<Case> = cases.iter().flat_map(paces).collect();
     run("in every pace", &cases, 200);
 }
 
-/// What the stack is edited to between two runs.
+/// The changes of the stack between two runs.
 const EDITS: [&str; 4] = ["nothing", "instance type", "VPC", "destroy"];
 
 #[test]
-fn after_an_apply_that_was_ended() {
+fn plans_after_an_interrupted_apply_succeed() {
     let applied = small();
     let mut cases = Vec::new();
     for case in each(&applied, &[Vec::new()], CHANGES, &[Known::Kept]) {
@@ -149,12 +150,12 @@ fn after_an_apply_that_was_ended() {
             }
         }
     }
-    run("after an apply that was ended", &cases, 1_500);
+    run("after an interrupted apply", &cases, 1_500);
 }
 
 #[test]
-fn with_the_reference_stack() {
+fn plans_of_the_reference_stack_succeed() {
     let applied = Arc::new(Applied::new(Base::Reference, &REFERENCE_BEFORE, &[REFERENCE_CHANGES]));
-    let cases = each(&applied, &worlds::duplicates(), REFERENCE_CHANGES, &Known::ALL[..1]);
+    let cases = each(&applied, &situations::duplicates(), REFERENCE_CHANGES, &Known::ALL[..1]);
     run("with the reference stack", &every(5, cases), 80);
 }

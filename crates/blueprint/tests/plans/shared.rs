@@ -2,7 +2,7 @@
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Panics, as a `RefCell` does, where it is changed while somebody looks at it.
+/// Panics like a `RefCell` if it is borrowed mutably while another borrow exists.
 #[derive(Debug, Default)]
 pub struct Shared<T>(RwLock<T>);
 

@@ -1,4 +1,4 @@
-//! The stacks that are planned, and what may change in them.
+//! The stacks under test, and their changes.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use trunnion_catalog::Architecture;
 use trunnion_engine::{Address, Graph, PlanOptions};
 use trunnion_stack::{LoadOptions, Stack};
 
-/// The smallest stack with everything that a stack can have: two pools, one with untracked interfaces.
+/// A small stack with every feature: two pools, one with untracked interfaces.
 const SMALL: &str = r#"
 stack: small
 region: eu-west-3
@@ -47,14 +47,14 @@ locations:
   prl_probe: { pool: probe }
 "#;
 
-/// A boot template that says what the built-in one says, in few bytes.
+/// A short boot template that uses the same references as the built-in one.
 const BOOT: &str = "#!/bin/bash\n{{ pool }} {{ metrics_port }} s3://{{ generator.bucket }}/{{ generator.key }}\n";
 
-/// What the generator binaries are called by.
+/// The digests of two generator binaries.
 const BINARY: &str = "6a0c3f2d1b9e8d7c6b5a49382716051423324150697887a6b5c4d3e2f1009f8e";
 const NEXT_BINARY: &str = "7b1d4f3e2cad9e8f7d6c5b4a493827162534435261708998b7c6d5e4f3021a9f";
 
-/// Which stack is taken.
+/// The stack of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     /// [`SMALL`].
@@ -75,10 +75,10 @@ impl Base {
     }
 }
 
-/// Which hosts a change concerns.
+/// The hosts that a change may replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hosts {
-    /// None of those that stay.
+    /// No host that stays in the stack.
     None,
     /// Those of this pool.
     Of(&'static str),
@@ -86,11 +86,11 @@ pub enum Hosts {
     All,
 }
 
-/// A change of the stack or of what is asked for, made of edits of the stack file.
+/// A change of the stack file, or other options for the plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
     pub name: &'static str,
-    /// What is replaced by what in the text.
+    /// Pairs of old and new text in the stack file.
     edits: &'static [(&'static str, &'static str)],
     pub hosts: Hosts,
     is_next_binary: bool,
@@ -129,7 +129,7 @@ impl Change {
         options
     }
 
-    /// Whether a second plan with the same options would do the same again.
+    /// Whether a second plan with the same options would make the same changes again.
     pub fn is_asked(&self) -> bool {
         !self.replace.is_empty()
     }
@@ -204,7 +204,7 @@ pub const CHANGES: &[Change] = &[
     Change::new("another stack", Hosts::All, &[("stack: small", "stack: smaller")]),
 ];
 
-/// Changes of which only a part is asked for.
+/// Changes that are applied with `--target`.
 pub const TARGETED: &[Change] = &[
     Change {
         targets: &["instance.heavy"],
@@ -249,13 +249,13 @@ pub const TARGETED: &[Change] = &[
     Change { targets: &["instance.heavy[1]"], ..Change::new("a host less", Hosts::None, &[DOWN]) },
 ];
 
-/// What was applied before the stack became what it is.
+/// The earlier form of [`SMALL`].
 pub const BEFORE: Change = Change {
     is_next_binary: true,
     ..Change::new("before", Hosts::All, &[IMAGE, TYPE, DOWN, TAGS, RETENTION, ("[10.30.0.0/16]", "[10.33.0.0/16]")])
 };
 
-/// The reference stack under changes that its file takes.
+/// The changes of the reference stack.
 pub const REFERENCE_CHANGES: &[Change] = &[
     Change::new("nothing", Hosts::None, &[]),
     Change::new("control plane image", Hosts::None, &[IMAGE]),
@@ -265,14 +265,14 @@ pub const REFERENCE_CHANGES: &[Change] = &[
     Change { is_destroy: true, ..Change::new("destroy", Hosts::None, &[]) },
 ];
 
-/// What was applied before the reference stack became what it is.
+/// The earlier form of the reference stack.
 pub const REFERENCE_BEFORE: Change = Change::new("before", Hosts::All, &[("count: 4", "count: 3"), IMAGE]);
 
-/// Everything that a stack asks for after a change.
+/// The graph of a stack after a change.
 pub fn graph(base: Base, change: &Change) -> Graph {
     let mut text = base.text();
     for (from, to) in change.edits {
-        assert!(text.contains(from), "{}: the stack does not say `{from}`", change.name);
+        assert!(text.contains(from), "{}: the stack file does not contain `{from}`", change.name);
         text = text.replace(from, to);
     }
     let folder = folder();
@@ -289,8 +289,8 @@ pub fn graph(base: Base, change: &Change) -> Graph {
     blueprint(&stack, &Binaries::new([(Architecture::X86_64, binary)])).unwrap()
 }
 
-/// A folder with a boot template, and enough of an ELF file for the stack to take it as the generator. It is always the
-/// same one: a stack in another folder would have another home.
+/// A folder with a boot template and a minimal ELF file as the generator. All stacks use the same folder, because the
+/// folder is part of a stack's home.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {

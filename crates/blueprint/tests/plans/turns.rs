@@ -1,5 +1,4 @@
-//! Who makes the next call: apply runs many steps at once, and every order in which their calls can reach the cloud has
-//! to work.
+//! Decides which waiting call is made next. Apply runs many steps concurrently, and any order of their calls must work.
 
 use std::{
     future::poll_fn,
@@ -11,18 +10,18 @@ use trunnion_engine::Operation;
 
 use crate::shared::Shared;
 
-/// Which of the calls that could be made next is made.
+/// How the next call is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// The one that has waited longest.
+    /// The call that has waited longest.
     Oldest,
-    /// The one that came last.
+    /// The call that came last.
     Newest,
-    /// Those of deletes.
+    /// Calls of deletes first.
     Deletes,
-    /// Those of creates and updates.
+    /// Calls of creates and updates first.
     Makes,
-    /// Any, by this seed.
+    /// Pseudo-random, with this seed.
     Mixed(u64),
 }
 
@@ -45,9 +44,9 @@ impl Pace {
 /// When a call may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// In its turn.
+    /// In the order of the pace.
     InTurn,
-    /// Once nothing else can be done: the cloud is slow to let go.
+    /// After all other calls, as if the cloud released a dependency slowly.
     AtLast,
 }
 
@@ -57,7 +56,7 @@ struct Waiter {
     waker: Waker,
 }
 
-/// Those who wait to make a call.
+/// The steps that wait to make a call.
 pub struct Turns {
     pace: Pace,
     next: Shared<u64>,
@@ -70,7 +69,7 @@ impl Turns {
         Self { pace, next: Shared::new(0), granted: Shared::new(None), waiting: Shared::default() }
     }
 
-    /// Waits until the next call is the caller's.
+    /// Waits until the caller may make its call.
     pub async fn take(&self, operation: Operation, when: When) {
         let number = {
             let mut next = self.next.borrow_mut();
@@ -95,7 +94,7 @@ impl Turns {
         .await;
     }
 
-    /// Runs something whose calls take turns; nothing once `is_over`, which is as if its process had been killed.
+    /// Polls a future whose calls take turns. Returns `None` as soon as `is_over` holds, as if the process were killed.
     pub fn run<T>(&self, future: impl Future<Output = T>, is_over: impl Fn() -> bool) -> Option<T> {
         let mut future = pin!(future);
         let mut context = Context::from_waker(Waker::noop());
@@ -109,7 +108,7 @@ impl Turns {
             }
             let mut waiting = self.waiting.borrow_mut();
             let first = (0..waiting.len()).min_by_key(|&index| waiting[index].rank);
-            let Some(first) = first else { panic!("it waits, and no call is open") };
+            let Some(first) = first else { panic!("the future is pending, but no call waits") };
             let first = waiting.swap_remove(first);
             *self.granted.borrow_mut() = Some(first.number);
             first.waker.wake();

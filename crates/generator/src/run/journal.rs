@@ -7,6 +7,6 @@ use std::{
 
 /// Writes a line.
 pub(super) fn say(line: fmt::Arguments<'_>) {
-    // Where stderr is closed, nobody reads the journal.
+    // If stderr is closed, the line is lost.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

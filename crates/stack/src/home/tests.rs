@@ -30,7 +30,7 @@ fn with_origin(url: &str) -> TempDir {
 }
 
 #[test]
-fn every_form_of_one_address_is_one_home() {
+fn all_forms_of_an_address_give_the_same_home() {
     for url in [
         "https://github.com/acme/infra.git",
         "https://github.com/acme/infra",
@@ -68,7 +68,7 @@ fn every_form_of_one_address_is_one_home() {
 }
 
 #[test]
-fn other_addresses_are_other_homes() {
+fn different_addresses_give_different_homes() {
     for (url, expected) in [
         ("https://gitlab.example.com/group/sub/infra.git", "gitlab.example.com/group/sub/infra"),
         ("ssh://git@[::1]:22/infra.git", "::1/infra"),
@@ -122,7 +122,7 @@ fn an_address_that_cannot_be_understood_is_an_error_that_does_not_show_it() {
 }
 
 #[test]
-fn no_home_has_more_of_an_address_than_host_and_path() {
+fn a_home_contains_only_host_and_path_of_an_address() {
     for url in ["https://s3cret:s3cret@h/a", "ssh://s3cret@h:22/a", "s3cret@h:a", "https://h/a?s3cret=s3cret#s3cret"] {
         let repository = with_origin(url);
         assert_eq!(home_in(&repository.path().join("repo")).as_deref(), Ok("h/a"), "{url}");
@@ -130,7 +130,7 @@ fn no_home_has_more_of_an_address_than_host_and_path() {
 }
 
 #[test]
-fn the_first_address_of_origin_counts_and_no_other_remote() {
+fn only_the_first_address_of_origin_counts() {
     let home = |config: &str| {
         let repository = folder(&[(".git/config", config)]);
         let folder = fs::canonicalize(repository.path()).unwrap().display().to_string();
@@ -201,7 +201,7 @@ fn a_repository_that_cannot_be_read_is_an_error_and_never_another_home() {
         let message = home_in(place.path()).unwrap_err();
         assert!(message.contains(expected) && message.contains("which repository"), "{files:?}: {message}");
         let s3 = StateLocation::S3 { bucket: "acme".into(), key: "state/x.json".into() };
-        assert_eq!(of(&s3, place.path()).unwrap(), "s3://acme/state", "a state in S3 is a home of its own");
+        assert_eq!(of(&s3, place.path()).unwrap(), "s3://acme/state", "the state in S3 determines the home");
     }
     let dangling = folder(&[("x", "")]);
     symlink("nowhere", dangling.path().join(".git")).unwrap();
@@ -216,7 +216,7 @@ fn a_configuration_without_permission_is_an_error() {
     let is_refused = fs::read(git.join("config")).is_err();
     let home = home_in(place.path());
     fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).unwrap();
-    // Root reads everything.
+    // Root can read every file.
     let expected = if is_refused { Err("permission is denied") } else { Ok("h/a") };
     match (home, expected) {
         (Ok(home), Ok(expected)) => assert_eq!(home, expected),
@@ -238,7 +238,7 @@ fn the_state_in_s3_is_the_home() {
 }
 
 #[test]
-fn what_no_tag_takes_is_replaced_and_a_digest_keeps_it_apart() {
+fn invalid_tag_characters_are_replaced_and_a_digest_is_added() {
     let long = "x".repeat(500);
     let homes = ["/a b", "/a_b", "/a\tb", "/a\u{e4}b", "/a\u{65}\u{301}b", &long, &long[..300], &long[..201]];
     let tags: Vec<String> = homes.iter().map(|home| as_tag(home)).collect();

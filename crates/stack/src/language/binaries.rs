@@ -1,4 +1,4 @@
-//! The generator's binaries: one for each architecture that the pools have, by path or by digest.
+//! The generator binaries: one for each architecture of the pools, by path or by digest.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,11 +19,11 @@ use crate::{
     tree::Value,
 };
 
-/// The file that is taken where no binary is named.
+/// The file that is used if the stack names no binary.
 const DEFAULT_BINARY: &str = "trunnion-generator";
 
-/// Where the binary of each architecture is. A named file that is there must be the right one. One that is not there
-/// may never be needed, like the one next to the executable: a plan that boots hosts with it reports it.
+/// The binary of each architecture. A named file must have the right architecture if it exists. A missing file is not
+/// an error here, because it may never be needed. A plan that boots hosts with it reports the error.
 pub(super) struct Binaries;
 
 impl Kind for Binaries {
@@ -47,13 +47,13 @@ impl Kind for Binaries {
     }
 }
 
-/// The binaries of a stack that names none.
+/// The default binaries.
 pub(super) fn default_binaries(_: &Map, around: &Around) -> BTreeMap<Architecture, PathBuf> {
     let path = around.options.executable_dir.as_ref().map(|directory| directory.join(DEFAULT_BINARY));
     path.map(|path| needed(around).keys().map(|&one| (one, path.clone())).collect()).unwrap_or_default()
 }
 
-/// The digests that the stack names.
+/// The digests of the binaries.
 pub(super) struct Digests;
 
 impl Kind for Digests {
@@ -88,7 +88,7 @@ impl Kind for Digests {
     }
 }
 
-/// A file that is there, by its path from the stack file.
+/// An existing file, relative to the stack file.
 pub(super) struct File;
 
 impl Kind for File {
@@ -103,7 +103,7 @@ impl Kind for File {
     }
 }
 
-/// A path, as data.
+/// The description of a path.
 fn path() -> Described {
     Described {
         name: "path".to_owned(),
@@ -113,7 +113,7 @@ fn path() -> Described {
     }
 }
 
-/// One value for all architectures, or one for each of them, as data.
+/// The description of one value for all architectures, or one for each.
 fn for_each_architecture(one: fn() -> Described, example: &'static [&'static str]) -> Described {
     let key = |architecture: Architecture| Entry {
         name: architecture.as_str(),
@@ -128,7 +128,7 @@ fn for_each_architecture(one: fn() -> Described, example: &'static [&'static str
     Described { name: format!("{}, or a map with one for each architecture", one.name), below, ..one }
 }
 
-/// The architectures that the pools have, each with its first pool, for the messages.
+/// The architectures of the pools, each with its first pool, for messages.
 fn needed<'a>(around: &Around<'a>) -> BTreeMap<Architecture, &'a str> {
     let mut needed: BTreeMap<Architecture, &str> = BTreeMap::new();
     for (name, pool) in around.pools.iter().flat_map(|pools| &pools.valid) {
@@ -148,8 +148,8 @@ fn digest(field: &Field, findings: &mut Findings) -> Option<String> {
     is_digest.then(|| text.to_owned())
 }
 
-/// One for each architecture that the pools have. The others are checked as well, because a pool of another environment may
-/// have them, and left out.
+/// Reads the value of each architecture that a pool has. The others are checked as well, because a pool of another environment
+/// may have them, and left out.
 fn by_architecture<T>(
     field: &Field,
     needed: &BTreeMap<Architecture, &str>,
@@ -180,7 +180,7 @@ fn by_architecture<T>(
     is_valid.then_some(found)
 }
 
-/// Whether a binary is for these architectures, as far as it is there.
+/// Whether a binary is built for these architectures. A missing file counts as right.
 fn serves(path: &Path, needed: &BTreeMap<Architecture, &str>, field: &Field, findings: &mut Findings) -> bool {
     let mut header = [0; HEADER];
     let built_for = match fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
@@ -209,15 +209,15 @@ fn serves(path: &Path, needed: &BTreeMap<Architecture, &str>, field: &Field, fin
     fits
 }
 
-/// How many bytes of an ELF file [`built_for`] looks at.
+/// How many bytes of an ELF file [`built_for`] reads.
 const HEADER: usize = 20;
 const NO_PROGRAM: &str = "is not a Linux program (its first bytes are not those of an ELF file)";
 
-/// The architecture that an ELF file is built for, read from its first 20 bytes; else what is wrong with it, such as "is not a
-/// Linux program".
+/// The architecture of an ELF file, from its first 20 bytes. The error is the end of a sentence about the file, such as "is
+/// not a Linux program".
 ///
 /// # Errors
-/// When it is no program for hosts that EC2 has.
+/// When the file is not a program for an architecture of EC2.
 pub fn built_for(head: &[u8]) -> Result<Architecture, String> {
     let (Some(header), true) = (head.first_chunk::<HEADER>(), head.starts_with(b"\x7fELF")) else {
         return Err(NO_PROGRAM.to_owned());
@@ -230,7 +230,7 @@ pub fn built_for(head: &[u8]) -> Result<Architecture, String> {
     }
 }
 
-/// The place of a binary, by its path from the stack file: a regular file, if it is there.
+/// The path of a binary, relative to the stack file. If the file exists, it must be a regular file.
 fn binary(field: &Field, directory: &Path, findings: &mut Findings) -> Option<PathBuf> {
     let path = directory.join(findings.text(field)?);
     match fs::metadata(&path) {
@@ -239,7 +239,7 @@ fn binary(field: &Field, directory: &Path, findings: &mut Findings) -> Option<Pa
     }
 }
 
-/// A regular file, by its path from the stack file.
+/// The path of a regular file, relative to the stack file.
 fn file(field: &Field, directory: &Path, findings: &mut Findings) -> Option<PathBuf> {
     let text = findings.text(field)?;
     let path = directory.join(text);

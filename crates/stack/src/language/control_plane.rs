@@ -1,4 +1,4 @@
-//! The control plane: its images, its size and its place.
+//! The control plane: its images, size and zones.
 
 use serde_json::json;
 use trunnion_catalog::limits::SERVICE_SUBNETS;
@@ -39,8 +39,8 @@ section! {
     pub struct ControlPlane {
         /// Container image of the control plane, pinned to a version or a digest.
         image: String = required(ControlPlaneImage, CONTROL_PLANE).such_as(&[CONTROL_PLANE]),
-        /// Image of the container that writes the conf before the control plane starts: any with a shell, `chown` and `chmod`. Where ECR
-        /// Public cannot be reached, name a copy of your own.
+        /// Image of the container that writes the conf before the control plane starts. It needs a shell, `chown` and `chmod`.
+        /// If ECR Public cannot be reached, use your own copy.
         init_image: String = or(Pinned { example: BUSYBOX }, BUSYBOX)
             .such_as(&["123456789012.dkr.ecr.eu-west-3.amazonaws.com/busybox:1.37.0"]),
         /// The secret that holds the control plane's token.
@@ -48,9 +48,9 @@ section! {
             "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token-AbCdEf",
             "\"arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling-AbCdEf:cp_token::\"",
         ]),
-        /// How the control plane reaches the hosts.
+        /// How the control plane logs in to the hosts.
         ssh: Ssh = required(Nested::new(), "{ private_key: …, public_key: … }"),
-        /// Whether the task gets a public address of its own. Behind a NAT gateway it needs none.
+        /// Whether the task gets a public address. Behind a NAT gateway it needs none.
         public_ip: bool = or(Boolean, "true").such_as(&["false"]),
         /// Fargate CPU units. 1024 is one vCPU.
         cpu: u32 = or(Cpu, "1024").such_as(&["2048"]),
@@ -76,7 +76,7 @@ const ZONES: Limit = Limit {
     help: "remove some: one is enough to run",
 };
 
-/// CPU units; with which memory they go, is asked once both are read.
+/// CPU units. Their combination with the memory is checked after both are read.
 struct Cpu;
 
 impl Kind for Cpu {
@@ -91,7 +91,7 @@ impl Kind for Cpu {
     }
 }
 
-/// MiB of memory; with how many CPU units they go, is asked once both are read.
+/// Memory in MiB. Its combination with the CPU units is checked after both are read.
 struct Memory;
 
 impl Kind for Memory {
@@ -114,7 +114,7 @@ impl Kind for Memory {
     }
 }
 
-/// Which sizes of memory go with so many CPU units.
+/// The memory sizes that Fargate allows with these CPU units.
 fn sizes(cpu: u32) -> String {
     match FARGATE.into_iter().find(|(known, ..)| *known == cpu) {
         // 256 CPU units have 512, 1024 and 2048 MiB, but not 1536.
@@ -170,7 +170,7 @@ impl Kind for Retention {
     }
 }
 
-/// One of these numbers.
+/// The description of a choice of numbers.
 fn numbers(numbers: &[u32]) -> Described {
     Described {
         name: "whole number".to_owned(),

@@ -1,14 +1,14 @@
-//! What is known about the language as plain data. The known keys, the JSON Schema, the reference and the rules of merging are
-//! all made from it.
+//! The description of the language as data. The check for unknown keys, the JSON Schema, the reference and the merge rules all
+//! use it.
 
 use serde_json::Value;
 
 /// The keys of one map.
 #[derive(Debug)]
 pub(crate) struct Description {
-    /// What the map that holds them is.
+    /// What the map is for.
     pub(crate) about: String,
-    /// The keys, in the order in which files usually have them.
+    /// The keys, in the usual order of a file.
     pub(crate) keys: Vec<Entry>,
 }
 
@@ -19,21 +19,21 @@ pub(crate) struct Entry {
     /// What it is for, in one paragraph.
     pub(crate) about: String,
     pub(crate) absent: Absent,
-    /// Values as somebody writes them; none where the keys below have them.
+    /// Example values in YAML; empty if the keys below have examples.
     pub(crate) examples: &'static [&'static str],
     pub(crate) kind: Described,
 }
 
-/// What holds without the key.
+/// What applies without the key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Absent {
-    /// Nothing: it has to be there.
+    /// The key is required.
     Required,
-    /// Exactly one of it and this other key has to be there.
+    /// Exactly one of this key and the named one is required.
     Either(&'static str),
-    /// This value, as a file would have it.
+    /// This value applies, written in YAML.
     Value(&'static str),
-    /// What these words say.
+    /// The value described by this text applies.
     Otherwise(&'static str),
 }
 
@@ -44,39 +44,39 @@ pub(crate) struct Described {
     pub(crate) name: String,
     /// Its bounds, such as `0 to 1000`.
     pub(crate) bounds: Vec<String>,
-    /// The JSON Schema of each form that it can have, apart from a map with keys below.
+    /// The JSON Schemas of its possible forms, except a map with keys below.
     pub(crate) forms: Vec<Value>,
     pub(crate) below: Below,
-    /// Whether nothing after the colon is the same as an empty one.
+    /// Whether an empty value counts as an empty list or map.
     pub(crate) may_be_empty: bool,
-    /// Whether an environment replaces it as a whole, also where both are maps.
+    /// Whether an environment replaces the whole value, even if both are maps.
     pub(crate) is_replaced: bool,
 }
 
 /// The keys below a key.
 #[derive(Debug, Default)]
 pub(crate) enum Below {
-    /// None, or some that the language does not know.
+    /// No keys, or keys that the language does not define.
     #[default]
     Anything,
     /// These.
     Keys(Description),
-    /// Names that the user gives, each with these keys below it.
+    /// Names chosen by the user, each with these keys below it.
     Named(Named),
 }
 
-/// Names that the user gives.
+/// Names chosen by the user.
 #[derive(Debug)]
 pub(crate) struct Named {
-    /// What stands for the name in a path, such as `<pool>`.
+    /// The placeholder for the name in a path, such as `<pool>`.
     pub(crate) placeholder: &'static str,
-    /// A name that somebody may give.
+    /// An example of a name.
     pub(crate) example: &'static str,
     /// The pattern of such names.
     pub(crate) pattern: &'static str,
     pub(crate) at_least: usize,
     pub(crate) at_most: usize,
-    /// What each of them holds.
+    /// The keys below each name.
     pub(crate) each: Description,
 }
 
@@ -87,7 +87,7 @@ impl Description {
     }
 }
 
-/// The first paragraph of a doc comment as one line. What follows it is for readers of the Rust interface.
+/// The first paragraph of a doc comment as one line. Further paragraphs are for the Rust documentation only.
 pub(super) fn paragraph(doc: &[&str]) -> String {
     let lines: Vec<&str> = doc.iter().map(|line| line.trim()).take_while(|line| !line.is_empty()).collect();
     lines.join(" ")

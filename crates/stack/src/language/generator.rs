@@ -1,4 +1,4 @@
-//! The generator: its binaries, what is put on the hosts with them, and how they spread connections.
+//! The generator: its binaries, the software on the hosts, and how connections are spread.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 section! {
-    /// What turns a bare host into a generator.
+    /// The software and the settings of the generator hosts.
     pub struct Generator {
         /// Where the generator binary is: one file, or one for each architecture. Hosts keep the binary that they were first applied
         /// with until `--update-generator`.
@@ -56,25 +56,25 @@ section! {
             Word(&[
                 ("kernel", Spread::Kernel, "the host gives each connection of Gatling one of its addresses in turn"),
                 ("simulation", Spread::Simulation, "the simulation names its local addresses"),
-                ("off", Spread::Off, "nobody does, so that every connection comes from the primary address"),
+                ("off", Spread::Off, "every connection comes from the primary address"),
             ]),
             "kernel",
         ).such_as(&["simulation"]),
         /// Destinations that hosts reach from their normal source address. `own-subnets` stands for the subnets of the host's own
         /// interfaces. Gatling's cloud is always one of them.
         spread_except: Vec<Except> = or_empty(
-            // Every one is a line of the user data, which ends at 16,384 bytes.
+            // Each item adds a line to the user data, which is limited to 16,384 bytes.
             List { item: Destination, limit: Some(Limit::of_items(100)), is_distinct: true },
             "none but Gatling's cloud",
         ).such_as(&["[own-subnets, 10.20.0.0/16]"]),
         /// TCP port of `/health` and `/metrics` on the primary address of every host.
-        // The ports below are the system's: 22 is that of sshd.
+        // The lower ports are system ports, such as 22 of sshd.
         metrics_port: u16 = or(Integer(1_024..=65_535), "9464").such_as(&["9100"]),
         /// Networks that may reach that port.
         metrics_from: Vec<Ipv4Net> = or_empty(
-            // Every one is a rule of the group that also lets SSH in, and AWS takes 60 of them.
+            // Each item is a rule of the group that also allows SSH, and AWS allows 60 rules.
             List { item: OwnNetwork, limit: Some(Limit::of_items(50)), is_distinct: true },
-            "none: nobody may",
+            "none",
         ).such_as(&["[10.30.0.0/16]"]),
     }
     check(map, around, findings) {
@@ -82,7 +82,7 @@ section! {
     }
 }
 
-/// A pool that opens its load interfaces has to use them.
+/// A pool with untracked load interfaces must use them.
 fn uses_its_interfaces(map: &Map, spread: Option<Spread>, around: &Around, findings: &mut Findings) -> Option<()> {
     let opened = around.pools.iter().flat_map(|pools| &pools.valid);
     let opened = opened.filter(|(_, pool)| pool.tracking == Tracking::Untracked).map(|(name, _)| name).next();

@@ -1,4 +1,4 @@
-//! Images: machine images of hosts, and container images, which are pinned.
+//! Machine images of hosts, and pinned container images.
 
 use serde_json::json;
 
@@ -14,10 +14,10 @@ use crate::{
 
 /// The longest name of a container image, in bytes.
 const LONGEST: usize = 255;
-/// A version of the control plane that works.
+/// The control plane version in examples.
 pub(super) const CONTROL_PLANE: &str = "gatlingcorp/control-plane:2026.42.2";
-/// What writes the conf unless the stack names another image: Docker Hub's own `busybox`, from a registry that limits
-/// anonymous pulls much later than Docker Hub does.
+/// The default image of the container that writes the conf: Docker Hub's `busybox`, from ECR Public, whose limit for
+/// anonymous pulls is much higher than that of Docker Hub.
 pub(super) const BUSYBOX: &str = "public.ecr.aws/docker/library/busybox:1.37.0";
 
 /// The image that hosts boot from.
@@ -84,9 +84,9 @@ impl Kind for MachineImage {
     }
 }
 
-/// A container image that stays the same: with a version or a digest.
+/// A container image with a version or a digest.
 pub(super) struct Pinned {
-    /// One that is pinned.
+    /// A pinned image.
     pub(super) example: &'static str,
 }
 
@@ -130,7 +130,7 @@ impl Kind for Pinned {
     }
 }
 
-/// The image of a control plane that ECS can ask for its health.
+/// The image of a control plane with a health endpoint that ECS can use.
 pub(super) struct ControlPlaneImage;
 
 const PINNED: Pinned = Pinned { example: CONTROL_PLANE };

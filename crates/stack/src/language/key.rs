@@ -1,4 +1,4 @@
-//! One key of a section: its values, and what holds without it.
+//! One key of a section: its type, and what applies without it.
 
 use super::{
     Around,
@@ -10,24 +10,24 @@ use crate::{
     tree,
 };
 
-/// A type of values: how one is read, and what is known about all of them.
+/// A type of values: its reader and its description.
 pub(crate) trait Kind {
     type Value;
 
-    /// The value, or nothing and the reason among the findings.
+    /// The value; `None` if it is wrong, with the reason in the findings.
     fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<Self::Value>;
 
     fn describe(&self) -> Described;
 }
 
-/// What one field of a section is read from: almost always one key.
+/// The reader of a field of a section, usually from one key.
 pub(crate) trait Reader {
     type Value;
 
-    /// The value, or nothing and the reason among the findings.
+    /// The value; `None` if it is wrong, with the reason in the findings.
     fn read(&self, name: &str, map: &Map, around: &Around, findings: &mut Findings) -> Option<Self::Value>;
 
-    /// Every key that is read, in order.
+    /// The keys of this field, in order.
     fn describe(&self, name: &'static str, doc: &[&str]) -> Vec<Entry>;
 }
 
@@ -39,41 +39,41 @@ pub(crate) struct Key<K: Kind> {
 }
 
 enum Without<V> {
-    /// The key is required. Somebody who left it out is shown this value.
+    /// The key is required. The error about a missing key shows this value.
     Missing(&'static str),
-    /// This value holds, as a file would have it.
+    /// This value applies, written in YAML.
     Value(&'static str),
-    /// What the words say. It is made from the map that has no such key, and from what is known around it.
+    /// The value that the text describes. The function makes it from the map without the key, and from [`Around`].
     Otherwise(&'static str, fn(&Map, &Around) -> V),
 }
 
-/// A key that has to be there. The sketch of its value is shown to somebody who left it out.
+/// A required key. The error about a missing key shows the sketch of its value.
 pub(crate) fn required<K: Kind>(kind: K, sketch: &'static str) -> Key<K> {
     Key { kind, without: Without::Missing(sketch), examples: &[] }
 }
 
-/// A key that may be left out: then it has this value, as a file would have it.
+/// An optional key with this default, written in YAML.
 pub(crate) fn or<K: Kind>(kind: K, value: &'static str) -> Key<K> {
     Key { kind, without: Without::Value(value), examples: &[] }
 }
 
-/// A list or a map that may be left out: then it is empty, and the words say what that means.
+/// An optional list or map. The default is empty, and the text says what that means.
 pub(crate) fn or_empty<K: Kind<Value: Default>>(kind: K, words: &'static str) -> Key<K> {
     or_else(kind, words, |_, _| K::Value::default())
 }
 
-/// A key that may be left out: the words say what holds then.
+/// An optional key without a default. The text says what applies without it.
 pub(crate) fn optional<K: Kind>(kind: K, words: &'static str) -> Key<Maybe<K>> {
     or_else(Maybe(kind), words, |_, _| None)
 }
 
-/// A key that may be left out: then its value is made as the words say.
+/// An optional key. Its default is computed, as the text says.
 pub(crate) fn or_else<K: Kind>(kind: K, words: &'static str, make: fn(&Map, &Around) -> K::Value) -> Key<K> {
     Key { kind, without: Without::Otherwise(words, make), examples: &[] }
 }
 
 impl<K: Kind> Key<K> {
-    /// Values for the reference and for editors.
+    /// Adds example values for the reference and the schema.
     pub(crate) fn such_as(self, examples: &'static [&'static str]) -> Self {
         Key { examples, ..self }
     }
@@ -109,7 +109,7 @@ impl<K: Kind> Reader for Key<K> {
     }
 }
 
-/// A value that may not be there.
+/// An optional value.
 pub(crate) struct Maybe<K>(K);
 
 impl<K: Kind> Kind for Maybe<K> {

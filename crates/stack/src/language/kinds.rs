@@ -1,4 +1,4 @@
-//! Types of values that several keys have.
+//! Types of values that several keys use.
 
 use std::{collections::BTreeMap, fmt::Display, marker::PhantomData, ops::RangeInclusive, sync::LazyLock};
 
@@ -7,10 +7,10 @@ use serde_json::{Value as Json, json};
 use super::{Around, Below, Described, Named as Names, key::Kind, section::Section};
 use crate::{diagnostic::Findings, field::Field, forms::Form, shape::nearest, sources::shown_text};
 
-/// A form that is made when it is first asked for.
+/// A form that is created on first use.
 pub(super) type Pattern = &'static LazyLock<Form>;
 
-/// A whole number within these bounds. `u32::MAX` as the upper one says that something else limits it.
+/// A whole number within these bounds. `u32::MAX` as the upper bound means that another check limits it.
 pub(super) struct Integer<T>(pub(super) RangeInclusive<T>);
 
 impl<T: Copy + Into<u32> + TryFrom<u32>> Kind for Integer<T> {
@@ -90,7 +90,7 @@ impl Kind for Line {
 /// Text of a form.
 pub(super) struct Shaped {
     pub(super) form: Pattern,
-    /// What it is where it has another form: `not a valid SHA-256`.
+    /// The error for another form, such as `not a valid SHA-256`.
     pub(super) otherwise: &'static str,
     pub(super) help: &'static str,
 }
@@ -113,7 +113,7 @@ impl Kind for Shaped {
     }
 }
 
-/// Text of a form, as data.
+/// The description of a text with a form.
 pub(super) fn shaped(form: &Form) -> Described {
     Described {
         name: "text".to_owned(),
@@ -123,17 +123,17 @@ pub(super) fn shaped(form: &Form) -> Described {
     }
 }
 
-/// How many items a list or a map may have, and what is reported where it has more.
+/// The most items of a list or a map, and the error for more.
 pub(super) struct Limit {
     pub(super) most: usize,
     pub(super) code: &'static str,
-    /// The message about so many items, with the limit.
+    /// Makes the message from the number of items and the limit.
     pub(super) says: fn(usize, usize) -> String,
     pub(super) help: &'static str,
 }
 
 impl Limit {
-    /// Of a list of ranges or addresses.
+    /// The limit of a list of ranges or addresses.
     pub(super) const fn of_items(most: usize) -> Self {
         let says = |found, most| format!("has {found} items, but at most {most} are allowed");
         Limit { most, code: "stack::out_of_range", says, help: "join neighbours, or remove some" }
@@ -151,7 +151,7 @@ impl Limit {
 pub(super) struct List<K> {
     pub(super) item: K,
     pub(super) limit: Option<Limit>,
-    /// Whether each item may be in it only once.
+    /// Whether items must be distinct.
     pub(super) is_distinct: bool,
 }
 
@@ -190,7 +190,7 @@ impl<K: Kind<Value: Display>> Kind for List<K> {
     }
 }
 
-/// The schema of something that has one of these forms.
+/// The schema of a value with one of these forms.
 pub(super) fn one_of(forms: Vec<Json>) -> Json {
     match <[Json; 1]>::try_from(forms) {
         Ok([only]) => only,
@@ -198,10 +198,10 @@ pub(super) fn one_of(forms: Vec<Json>) -> Json {
     }
 }
 
-/// A map of the user's own names to single values, which become text as they are spelled.
+/// A map of the user's own names to single values. The values become text as written.
 pub(super) struct Scalars {
     pub(super) names: Pattern,
-    /// What a name is where it has another form: `is not a valid variable name`.
+    /// The error for a name of another form, such as `is not a valid variable name`.
     pub(super) otherwise: &'static str,
 }
 
@@ -256,25 +256,25 @@ impl<S: Section> Kind for Nested<S> {
     }
 }
 
-/// Names that the user gives, each with the keys of a section below it.
+/// Names chosen by the user, each with the keys of a section below it.
 pub(super) struct Named<S> {
     pub(super) placeholder: &'static str,
     pub(super) example: &'static str,
     pub(super) names: Pattern,
-    /// What a name is where it has another form: `is no name for a pool`.
+    /// The error for a name of another form, such as `is not a valid pool name`.
     pub(super) otherwise: &'static str,
-    /// What to do where there is none but has to be one.
+    /// The error and its help if at least one name is required and there is none.
     pub(super) none: Option<(&'static str, &'static str)>,
     pub(super) limit: Limit,
     pub(super) of: PhantomData<S>,
 }
 
-/// What was read below names that the user gives.
+/// The sections below names chosen by the user.
 #[derive(Debug)]
 pub(crate) struct Readings<S> {
-    /// Those without a mistake.
+    /// The sections without a mistake.
     pub(super) valid: BTreeMap<String, S>,
-    /// The names of all that are written, in the order of the file.
+    /// All names, in the order of the file.
     pub(super) written: Vec<String>,
 }
 
@@ -285,17 +285,17 @@ impl<S> Default for Readings<S> {
 }
 
 impl<S> Readings<S> {
-    /// Whether one of this name is written, right or wrong.
+    /// Whether the file has this name, even if its section has mistakes.
     pub(super) fn is_written(&self, name: &str) -> bool {
         self.written.iter().any(|written| written == name)
     }
 
-    /// The one that was probably meant.
+    /// The most similar name.
     pub(super) fn nearest(&self, name: &str) -> Option<&str> {
         nearest(name, self.written.iter().map(String::as_str))
     }
 
-    /// All of them, if each is right.
+    /// All sections, if none has a mistake.
     pub(super) fn all(self) -> Option<BTreeMap<String, S>> {
         (self.valid.len() == self.written.len()).then_some(self.valid)
     }

@@ -1,4 +1,4 @@
-//! The private locations, each backed by a pool of its own.
+//! The private locations. Each has its own pool.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::{
     sources::shown_text,
 };
 
-/// The first Java that `GraalVM` runs JavaScript simulations with (Gatling asks for 21.0.2 or newer).
+/// The first Java version with which `GraalVM` can run JavaScript simulations (Gatling requires 21.0.2 or newer).
 const GRAAL: u8 = 21;
 
 section! {
@@ -27,10 +27,10 @@ section! {
     pub struct Location {
         /// The pool's name. Each location has a pool of its own.
         pool: String = required(PoolOfTheStack, "heavy").such_as(&["heavy"]),
-        /// What Gatling shows of it.
+        /// The description that Gatling shows.
         description: String = or_else(Line, "`pool <pool>`", |map, _| of_pool(map))
             .such_as(&["Paris, four very large generators"]),
-        /// What runs the simulations. JavaScript needs GraalVM, which an image of your own has to bring.
+        /// What runs the simulations. JavaScript needs GraalVM, which your own image must contain.
         engine: Engine = or(
             Word(&[
                 ("classic", Engine::Classic, "Java, Kotlin and Scala"),
@@ -65,13 +65,13 @@ section! {
     }
 }
 
-/// The description of a location that has none.
+/// The default description of a location.
 fn of_pool(map: &Map) -> String {
     let pool = map.get("pool");
     format!("pool {}", pool.as_ref().and_then(Field::spelled).unwrap_or_default())
 }
 
-/// The name of a pool that is written, right or wrong.
+/// The name of a pool in the file, even if that pool has mistakes.
 struct PoolOfTheStack;
 
 impl Kind for PoolOfTheStack {
@@ -120,7 +120,7 @@ fn runs(engine: Option<Engine>, map: &Map, java: Option<u8>, findings: &mut Find
     Some(())
 }
 
-/// A pool belongs to the location that names it first, also where something else is wrong with that one.
+/// Refuses a pool that an earlier location already names, even if that location has other mistakes.
 pub(super) fn share_no_pool(top: &Map, around: &Around, findings: &mut Findings) -> Option<()> {
     let mut taken: BTreeMap<String, (&str, Field)> = BTreeMap::new();
     let mut is_right = Some(());

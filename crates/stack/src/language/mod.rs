@@ -1,9 +1,9 @@
-//! The stack language: every key, declared once.
+//! The stack language. Every key is declared once.
 //!
-//! A section of the file is declared in the module of its name, by [`section::section`] or [`section::keys`]: for each key its
-//! type with its bounds, its default, an example, what it is for, and its field in the model. The declaration is the reader,
-//! and [`STACK`] is the same as data, from which the known keys, the JSON Schema and the reference are made. So a key that is
-//! accepted is read.
+//! Each section of the file has a module of the same name, which declares it with [`section::section`] or [`section::keys`]. A
+//! declaration contains, for each key, its type with bounds, its default, an example, its description, and its field in the
+//! model. The reader is made from the declaration. [`STACK`] is the same declaration as data; the list of known keys, the JSON
+//! Schema and the reference are made from it. So every accepted key is also read.
 
 mod binaries;
 mod control_plane;
@@ -42,15 +42,15 @@ use crate::LoadOptions;
 /// Every key of a stack, and of an environment.
 pub(crate) static STACK: LazyLock<Description> = LazyLock::new(Top::describe);
 
-/// What is known while a key is read. The value of another key is missing where it was not read yet or has a mistake. That
-/// mistake is reported there, and nothing is judged by the missing value.
+/// The context in which a key is read. The value of another key is `None` if it was not read yet or has a mistake. That
+/// mistake has its own error, so checks skip a missing value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Around<'a> {
-    /// Relative paths are relative to this one.
+    /// The folder of the stack file, to which relative paths refer.
     pub(crate) directory: &'a Path,
     /// The environment that was merged in.
     pub(crate) environment: Option<&'a str>,
-    /// What the caller knows.
+    /// The options of the caller.
     pub(crate) options: &'a LoadOptions,
     /// The stack's name with its environment.
     name: Option<&'a str>,
@@ -62,7 +62,7 @@ pub(crate) struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    /// Before any key was read.
+    /// The context before any key is read.
     pub(crate) fn new(directory: &'a Path, environment: Option<&'a str>, options: &'a LoadOptions) -> Self {
         Around { directory, environment, options, name: None, region: None, account: None, pools: None, java: None }
     }

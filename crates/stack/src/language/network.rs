@@ -23,7 +23,7 @@ section! {
         /// DNS servers that the VPC's DHCP options name instead of Amazon's own. The control plane's security group lets it ask
         /// them.
         dns_servers: Vec<IpAddr> = or_empty(
-            // DHCP options name four at most (VPC User Guide, "DHCP option set concepts").
+            // DHCP options have at most four servers (VPC User Guide, "DHCP option set concepts").
             List { item: Address, limit: Some(Limit::of_items(4)), is_distinct: true },
             "read from the VPC's DHCP options, except in a region's default VPC",
         ).such_as(&["[10.0.0.2]"]),

@@ -1,4 +1,4 @@
-//! How many subnets a stack has: a service and a security group each take a limited number.
+//! Checks the number of subnets of a stack against the limits of ECS services and security groups.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use crate::{
     model::Placement,
 };
 
-/// Finds what is too much, whatever the lookups find. Two zones are two subnets, and so are two ids; a zone and an id may be
-/// the same one.
+/// Finds stacks that exceed a limit whatever the lookups find. Two zones are two subnets, and so are two IDs. A zone and an
+/// ID may be the same subnet.
 pub(super) fn check(
     top: &Map,
     around: &Around,
@@ -31,14 +31,14 @@ pub(super) fn check(
     let field = top.get("pools")?;
     if zones == Some(0) && subnets > SERVICE_SUBNETS {
         let message = format!(
-            "the control plane runs in the pools' subnets, which are {subnets}, but an ECS service allows \
-             {SERVICE_SUBNETS} at most"
+            "the control plane uses the {subnets} subnets of the pools, but an ECS service allows at most \
+             {SERVICE_SUBNETS}"
         );
-        let help = format!("name at most {SERVICE_SUBNETS} zones for it in `control_plane.zones`");
+        let help = format!("set `control_plane.zones` to at most {SERVICE_SUBNETS} zones");
         findings.push(Diagnostic::new("stack::subnets", Some(field.place), message).with_help(help));
         return None;
     }
-    // One for HTTPS, one for each subnet with hosts, two for each DNS server.
+    // One rule for HTTPS, one for each subnet with hosts, two for each DNS server.
     let rules = 1 + subnets + 2 * network.map_or(0, |network| network.dns_servers.len());
     if rules > SECURITY_GROUP_RULES {
         let says = format!(

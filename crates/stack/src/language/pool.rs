@@ -1,4 +1,4 @@
-//! The pools: instance type, place, image, interfaces and addresses.
+//! The pools: instance type, zone or subnet, image, interfaces and addresses.
 
 use serde_json::json;
 use trunnion_catalog::InstanceType;
@@ -23,7 +23,7 @@ section! {
     pub struct Pool {
         /// EC2 instance type. It decides how many interfaces and addresses a host can have.
         instance_type: &'static InstanceType = required(InstanceTypeName, "c6in.32xlarge").such_as(&["c6in.32xlarge"]),
-        /// How many hosts. With 0, the pool stays in the file without any host.
+        /// Number of hosts. With 0, the pool stays in the file without any host.
         count: u32 = or(Integer(0..=1000), "1").such_as(&["4"]),
         /// Where its hosts are.
         placement: Placement = Place,
@@ -40,7 +40,7 @@ section! {
         market: Market = or(
             Word(&[
                 ("on-demand", Market::OnDemand, "by the second"),
-                ("spot", Market::Spot, "at the spot price, until AWS takes them back"),
+                ("spot", Market::Spot, "at the spot price, until AWS interrupts them"),
             ]),
             "on-demand",
         ).such_as(&["spot"]),
@@ -96,7 +96,7 @@ impl Kind for InstanceTypeName {
     }
 }
 
-/// Where the hosts of a pool are: one of two keys.
+/// The location of a pool's hosts, from one of two keys.
 struct Place;
 
 const SUBNET: Shaped = Shaped {
@@ -165,7 +165,7 @@ impl Kind for Zone {
 
     fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<String> {
         let text = findings.text(field)?;
-        // Where the region itself has a mistake, that one is reported.
+        // If the region has a mistake, only that is reported.
         let region = around.region?;
         if forms::is_zone_of(text, region) {
             return Some(text.to_owned());
@@ -218,7 +218,7 @@ fn fits(map: &Map, kind: &InstanceType, interfaces: u32, addresses: u32, finding
     kind.fits(interfaces, addresses).then_some(())
 }
 
-/// An untracked pool needs an interface that carries load alone.
+/// An untracked pool needs at least one load interface.
 fn has_load_interface(
     map: &Map,
     tracking: Option<Tracking>,

@@ -10,13 +10,12 @@ use crate::{
     diagnostic::Findings, field::Field, forms::one_of_numbers, model::Except, shape::nearest, sources::shown_text,
 };
 
-/// The shortest prefix of a network that somebody calls their own: the private one of RFC 1918 with the most addresses
-/// is `10.0.0.0/8`.
+/// The shortest allowed prefix of a metrics network: that of the largest private network of RFC 1918, `10.0.0.0/8`.
 const WIDEST_NETWORK: u8 = 8;
 const IPV4: &str = r"[0-9]+(\.[0-9]+){3}";
 const IPV6: &str = "[0-9a-fA-F:.]*:[0-9a-fA-F:.]*";
 
-/// One address of either family.
+/// An IPv4 or IPv6 address.
 pub(super) struct Address;
 
 impl Kind for Address {
@@ -55,7 +54,7 @@ impl Kind for Destination {
         }
         let range = range(field, findings)?;
         if matches!(range, IpNet::V4(range) if range.prefix_len() == 0) {
-            let help = "write `spread: off` if no connection is to be spread";
+            let help = "write `spread: off` to spread no connection";
             findings.about(field, "stack::too_wide", "leaves nothing to spread", help);
             return None;
         }
@@ -69,7 +68,7 @@ impl Kind for Destination {
     }
 }
 
-/// A network whose hosts may connect: of IPv4, and no wider than somebody's own one.
+/// An IPv4 network whose hosts may connect, not wider than [`WIDEST_NETWORK`].
 pub(super) struct OwnNetwork;
 
 impl Kind for OwnNetwork {
@@ -106,7 +105,7 @@ fn text(bounds: &str, pattern: &str) -> Described {
     }
 }
 
-/// A range of either family, without bits after its prefix.
+/// An IPv4 or IPv6 range without host bits.
 fn range(field: &Field, findings: &mut Findings) -> Option<IpNet> {
     let text = findings.text(field)?;
     let shown = shown_text(text);

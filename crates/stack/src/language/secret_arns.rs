@@ -1,4 +1,4 @@
-//! The ARNs of secrets, with what may follow them: `…:secret:<name>:<json key>:<version stage>:<version id>`.
+//! The ARNs of secrets, with optional fields: `…:secret:<name>:<json key>:<version stage>:<version id>`.
 
 use serde_json::json;
 use trunnion_catalog::Partition;
@@ -6,7 +6,7 @@ use trunnion_catalog::Partition;
 use super::{Around, Described, key::Kind};
 use crate::{diagnostic::Findings, field::Field, model::Secret, secrets, sources::shown_text};
 
-/// A secret of this region and account. What is no ARN may be the secret itself and is never shown.
+/// A secret of this region and account. A value that is not an ARN may be the secret itself and is never shown.
 pub(super) struct SecretArn;
 
 impl Kind for SecretArn {
@@ -17,7 +17,7 @@ impl Kind for SecretArn {
             findings.hide(field.node.span.clone());
         }
         if field.spelled().is_some_and(secrets::is_secret) {
-            // Reported already, for the whole file.
+            // Already reported, by the check of the whole file.
             return None;
         }
         let text = findings.text(field)?;
@@ -84,7 +84,7 @@ impl Kind for SecretArn {
     }
 }
 
-/// The parts of an ARN that a stack cares about.
+/// The parts of an ARN that are checked.
 #[derive(Debug, PartialEq, Eq)]
 struct Arn<'t> {
     partition: &'t str,
@@ -95,7 +95,7 @@ struct Arn<'t> {
 }
 
 impl<'t> Arn<'t> {
-    /// The parts of a text that has the form of an ARN.
+    /// Splits a text with the form of an ARN; `None` for other text.
     fn parse(text: &'t str) -> Option<Self> {
         let mut parts = text.splitn(6, ':');
         let mut next = || parts.next();
@@ -104,7 +104,7 @@ impl<'t> Arn<'t> {
         Some(Arn { partition, service, region, account, resource })
     }
 
-    /// Which secret of Secrets Manager it names.
+    /// The secret in Secrets Manager that the ARN names.
     fn secret(&self) -> SecretName<'t> {
         let Some(rest) = self.resource.strip_prefix("secret:").filter(|_| self.service == "secretsmanager") else {
             return SecretName::OtherService;
@@ -133,18 +133,18 @@ impl<'t> Arn<'t> {
     }
 }
 
-/// What an ARN says of a secret.
+/// The part of a secret that an ARN names.
 #[derive(Debug, PartialEq, Eq)]
 enum SecretName<'t> {
-    /// All of its current version.
+    /// The whole current version.
     Whole,
-    /// `<json key>:<version stage>:<version id>` of it.
+    /// `<json key>:<version stage>:<version id>` after the ARN.
     Part(&'t str),
-    /// It is no ARN of a secret.
+    /// Not the ARN of a secret.
     OtherService,
-    /// No secret has such a name.
+    /// The name is not valid for a secret.
     Malformed,
-    /// What follows the name is malformed, for this reason.
+    /// The fields after the name are malformed, for this reason.
     MalformedPart(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! The declarations: one line for each key makes its reader, its description and its field of the model.
+//! Macros that declare keys. One line per key makes its reader, its description and its field in the model.
 
 use super::{
     Around,
@@ -12,19 +12,20 @@ pub(crate) trait Section: Sized {
     /// Every key.
     fn describe() -> Description;
 
-    /// Reads every key, even where another one has a mistake.
+    /// Reads every key, even if another one has a mistake.
     fn read(map: &Map, around: &Around, findings: &mut Findings) -> Option<Self>;
 }
 
-/// Every key that is read for a field of this type.
+/// The keys that are read for a field of this type.
 pub(super) fn entries<T>(reader: &impl Reader<Value = T>, name: &'static str, doc: &[&str]) -> Vec<Entry> {
     reader.describe(name, doc)
 }
 
-/// Declares a section: its struct in the model, and for each field what it is read from.
+/// Declares a section: its struct in the model, and the reader of each field.
 ///
-/// A field is read from the key of its name, or of the one after `as`. The first paragraph of its comment describes the
-/// key to people who write stack files. In `check`, each field is there as an `Option`: nothing where it has a mistake.
+/// A field is read from the key with its name, or with the name after `as`. The first paragraph of its comment is the
+/// description of the key in the reference. In `check`, each field is an `Option`, which is `None` if the field has a
+/// mistake.
 macro_rules! section {
     (
         $(#[doc = $about:literal])*
@@ -73,7 +74,7 @@ macro_rules! section {
     };
 }
 
-/// Declares keys that are read one by one, each by the function of its name. A key that nobody reads does not compile.
+/// Declares keys that are read one by one, each with the function of its name. A key without a reader does not compile.
 macro_rules! keys {
     (
         $(#[doc = $about:literal])*
@@ -84,7 +85,7 @@ macro_rules! keys {
         $(#[doc = $about])*
         pub(crate) struct $Keys;
 
-        #[deny(dead_code, reason = "a key that nobody reads would be accepted and ignored")]
+        #[deny(dead_code, reason = "a key without a reader would be accepted and ignored")]
         impl $Keys {
             $(
                 $(#[doc = $doc])*

@@ -1,4 +1,4 @@
-//! How the control plane reaches the hosts: user and key pair.
+//! How the control plane logs in to the hosts: user and key pair.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
@@ -16,9 +16,9 @@ use crate::{
 };
 
 section! {
-    /// How the control plane reaches the hosts.
+    /// How the control plane logs in to the hosts.
     pub struct Ssh {
-        /// The user it logs in as. The hosts get a user of this name where they have none.
+        /// The user it logs in as. Hosts without a user of this name create one.
         user: String = or(User, "gatling").such_as(&["load"]),
         /// The secret that holds the private key.
         private_key: Secret = required(SecretArn, "arn:aws:secretsmanager:…")
@@ -83,7 +83,7 @@ impl Kind for PublicKey {
             findings.about(field, "stack::public_key", "has several lines", help);
             return None;
         }
-        // A block scalar ends in a newline that is no part of the key.
+        // A block scalar ends in a newline that is not part of the key.
         let text = match field.spelled().filter(|_| field.kind() == Some(ScalarKind::Text)) {
             Some(spelled) if !spelled.trim().is_empty() => findings.printable(field, spelled.trim())?,
             _ => findings.text(field)?,
@@ -119,7 +119,7 @@ impl Kind for PublicKey {
     }
 }
 
-/// Whether the key's body says itself that it is of this type (RFC 4253: the type's name with its length in front).
+/// Whether the body of the key contains this type (RFC 4253: the name of the type after its length).
 fn is_key_of(kind: &str, body: &str) -> bool {
     let Ok(bytes) = STANDARD.decode(body) else { return false };
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return false };
@@ -127,8 +127,8 @@ fn is_key_of(kind: &str, body: &str) -> bool {
     length == kind.len() && rest.starts_with(kind.as_bytes()) && rest.len() >= kind.len() + 32
 }
 
-/// Users and groups that Amazon Linux 2023 has before anybody logs in (its `/etc/passwd` and `/etc/group`, and those of
-/// its usual services), besides `systemd-…`.
+/// System users and groups of Amazon Linux 2023 (its `/etc/passwd` and `/etc/group`, and those of its usual services),
+/// besides `systemd-…`.
 const SYSTEM_USERS: &[&str] = &[
     "adm",
     "apache",
@@ -185,10 +185,10 @@ const SYSTEM_USERS: &[&str] = &[
     "wheel",
 ];
 
-/// How further users of the system begin.
+/// The prefix of further system users.
 const SYSTEMD: &str = "systemd-";
 
-/// Whether a user or group of this name is the system's own.
+/// Whether this is the name of a system user or group.
 fn is_of_system(text: &str) -> bool {
     SYSTEM_USERS.contains(&text) || text.starts_with(SYSTEMD)
 }

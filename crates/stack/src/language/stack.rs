@@ -34,11 +34,11 @@ keys! {
         account: String = required(Account, "\"123456789012\"").such_as(&["\"123456789012\""]),
         /// Tags of every resource, in addition to those of Trunnion. Their values are text, as they are spelled.
         tags: BTreeMap<String, String> = or_empty(Tags, "none").such_as(&["{ team: performance, cost-center: quality }"]),
-        /// Where the state is. It is only a cache: without it, the next plan finds everything by its tags.
+        /// Where the state is stored. It is only a cache: without it, the next plan finds all resources by their tags.
         state: StateLocation = or(State, StateLocation::FOLDER).such_as(&["s3://acme-trunnion/state"]),
         /// The network that the hosts are in. It is looked up and never changed.
         network: Network = or(Nested::new(), "{}"),
-        /// What turns a bare host into a generator.
+        /// The software and the settings of the generator hosts.
         generator: Generator = or(Nested::new(), "{}"),
         /// Pools of identical generator hosts, by name.
         pools: Readings<Pool> = required(POOLS, "{ heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a } }"),
@@ -58,7 +58,7 @@ const POOLS: Named<Pool> = Named {
     limit: at_most_100(|found, most| format!("has {found} pools, but at most {most} are allowed")),
     of: PhantomData,
 };
-/// Each location has a pool of its own.
+/// Each location has its own pool.
 const LOCATIONS: Named<Location> = Named {
     placeholder: "<location>",
     example: "prl_heavy_paris",
@@ -69,12 +69,12 @@ const LOCATIONS: Named<Location> = Named {
     of: PhantomData,
 };
 
-/// More than anybody reads in a plan.
+/// A limit of 100 items, because a plan with more cannot be reviewed.
 const fn at_most_100(says: fn(usize, usize) -> String) -> Limit {
-    Limit { most: 100, code: "stack::out_of_range", says, help: "split the stack: each one is planned as a whole" }
+    Limit { most: 100, code: "stack::out_of_range", says, help: "split the stack into several" }
 }
 
-/// Everything of a [`crate::Stack`] but the places.
+/// A [`crate::Stack`] without the places of its keys.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) name: String,
@@ -90,7 +90,7 @@ pub(crate) struct Decoded {
     pub(crate) locations: BTreeMap<String, Location>,
 }
 
-/// Reads the merged tree. Every section is read, even where another one has a mistake.
+/// Reads the merged tree. Every section is read, even if another one has a mistake.
 pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Option<Decoded> {
     let Value::Map(entries) = &root.value else {
         let message = format!("the stack file is {}, but a stack is a map", root.type_in_words());
@@ -98,7 +98,7 @@ pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Opt
         findings.push(found.with_help("begin with `stack: <name>`"));
         return None;
     };
-    // What is missing at the top is missing from the file as a whole: point at its first key.
+    // An error about a missing top-level key points at the first key of the file.
     let place = entries.first().map_or(0..0, |first| first.key_span.clone());
     let top = Map { path: String::new(), place, entries };
 
@@ -165,7 +165,7 @@ impl Kind for Name {
     }
 }
 
-/// The stack's name with its environment, and what earlier versions called it where that is another one.
+/// The stack's name with its environment, and its name in earlier versions, if that differs.
 fn joined(
     top: &Map,
     name: String,
@@ -188,19 +188,19 @@ fn joined(
     Some((name, former))
 }
 
-/// Refuses what a service keeps for itself in the names that are made of the stack's: its bucket is called
-/// `<stack>-<account>-<region>`, its security groups `<stack>-<group>`.
+/// Refuses stack names that give reserved names to resources. The bucket is `<stack>-<account>-<region>`, and the
+/// security groups are `<stack>-<group>`.
 fn reserved(field: &Field, name: &str, findings: &mut Findings) -> Option<()> {
     let start = format!("{name}-");
     let (what, reserved) = match limits::RESERVED_BUCKET_PREFIXES.iter().find(|reserved| start.starts_with(**reserved))
     {
-        Some(reserved) => ("S3 keeps such names of buckets", *reserved),
+        Some(reserved) => ("S3 reserves such bucket names", *reserved),
         None if start.starts_with(limits::RESERVED_GROUP_PREFIX) => {
-            ("EC2 keeps such names of security groups", limits::RESERVED_GROUP_PREFIX)
+            ("EC2 reserves such security group names", limits::RESERVED_GROUP_PREFIX)
         }
         None => return Some(()),
     };
-    let says = format!("becomes `{start}…` in the names of its resources, but {what} for itself: `{reserved}`");
+    let says = format!("becomes `{start}…` in the names of its resources, but {what}: `{reserved}`");
     findings.about(field, "stack::reserved", says, "use another name");
     None
 }
@@ -272,7 +272,7 @@ impl Kind for Account {
     }
 }
 
-/// The longest prefix in a bucket: S3 takes keys of 1,024 bytes, and a file's name follows.
+/// The longest prefix in a bucket. S3 allows keys of 1,024 bytes, and the file name follows the prefix.
 const LONGEST_PREFIX: usize = 900;
 
 struct State;
@@ -281,12 +281,12 @@ impl Kind for State {
     type Value = StateLocation;
 
     fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<StateLocation> {
-        // Without a valid name there is no stack; the location's own mistakes are still found.
+        // A placeholder: without a valid name there is no stack, but mistakes in this key are still found.
         let file = StateLocation::document(around.name.unwrap_or("stack"));
         let text = findings.text(field)?;
         let Some((scheme, rest)) = text.split_once("://") else {
             if Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
-                let help = format!("name the directory; the file in it is called `{file}`");
+                let help = format!("write the directory only; the file name in it is `{file}`");
                 findings.about(field, "stack::state", "names a file, but must name a directory", help);
                 return None;
             }

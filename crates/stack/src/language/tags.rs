@@ -1,4 +1,4 @@
-//! The user's own tags: what every service that they are put on takes.
+//! The user's tags, within the limits of every service that gets them.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -13,10 +13,10 @@ use crate::{
     sources::shown_text,
 };
 
-/// How no key of a user's own tag begins.
+/// The reserved prefix of tag keys.
 const TAG_OF_TRUNNION: &str = "trunnion:";
-/// Beside them, a resource has up to five tags of Trunnion: `trunnion:stack`, `trunnion:address`, `trunnion:home`, `Name` and,
-/// on hosts, `trunnion:template`.
+/// A resource also has up to five tags of Trunnion: `trunnion:stack`, `trunnion:address`, `trunnion:home`, `Name` and, on
+/// hosts, `trunnion:template`.
 const LIMIT: Limit = Limit {
     most: MOST_TAGS - 5,
     code: "stack::tag",
@@ -48,7 +48,7 @@ impl Kind for Tags {
                     "each key: 1 to {LONGEST_TAG_KEY} {SIGNS}, not beginning with `{TAG_OF_AWS}` or `{TAG_OF_TRUNNION}`"
                 ),
                 format!("each value: at most {LONGEST_TAG_VALUE} {SIGNS}, not beginning with `{TAG_OF_AWS}`"),
-                "no two keys that differ in case alone".to_owned(),
+                "no two keys that differ only in case".to_owned(),
             ],
             forms: vec![json!({
                 "type": "object",
@@ -99,13 +99,13 @@ fn tag(findings: &mut Findings, key: &str, value: &str, field: &Field) -> Option
     None
 }
 
-/// IAM takes keys that differ in case alone for the same key (IAM User Guide, "Rules for tagging in IAM and AWS STS").
+/// IAM treats keys that differ only in case as the same key (IAM User Guide, "Rules for tagging in IAM and AWS STS").
 fn are_distinct(field: &Field, findings: &mut Findings) -> bool {
     let mut seen: BTreeMap<String, (&str, Range<usize>)> = BTreeMap::new();
     let mut are_distinct = true;
     for (key, field) in field.keys() {
         if let Some((first, place)) = seen.get(&key.to_lowercase()) {
-            let message = format!("{} differs from `{}` in case alone", field.shown(), shown_text(first));
+            let message = format!("{} differs from `{}` only in case", field.shown(), shown_text(first));
             let found = Diagnostic::new("stack::tag", Some(field.key_place), message);
             findings.push(
                 found

@@ -1,4 +1,5 @@
-//! Every declared key has an effect, and a mistake in it is reported where it is. New keys are tested without a further line.
+//! Checks that every declared key has an effect, and that mistakes are reported at their place. New keys are covered
+//! automatically.
 
 #![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
 
@@ -37,7 +38,7 @@ fn join(path: &[String], more: &[&str]) -> Path {
 struct File(BTreeMap<Path, String>);
 
 impl File {
-    /// What is required, and a pool of the other architecture, so that each architecture is needed.
+    /// The required keys, and a pool of the other architecture, so that both architectures are needed.
     fn smallest() -> Self {
         let mut file = File(BTreeMap::new());
         let mut neighbours: Vec<Path> = Vec::new();
@@ -58,14 +59,14 @@ impl File {
         file
     }
 
-    /// The same without a key, everything below it included.
+    /// The file without a key and everything below it.
     fn without(&self, path: &[String]) -> Self {
         let mut file = self.clone();
         file.0.retain(|found, _| !found.starts_with(path));
         file
     }
 
-    /// The same with a value at a key.
+    /// The file with a value at a key.
     fn with(&self, path: &[String], value: &str) -> Self {
         let mut file = self.without(path);
         file.0.insert(path.to_vec(), value.to_owned());
@@ -89,7 +90,7 @@ impl File {
     }
 }
 
-/// What becomes of a file: its model, or its mistakes, each with its line.
+/// The result of a file: its model, or its mistakes, each with its line.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     model: Option<String>,
@@ -141,7 +142,7 @@ fn every_key_has_an_effect() {
             let found = outcome(&with, None);
             assert_ne!(found, outcome(&without, None), "{path:?} has no effect");
             if found.model.is_none() {
-                // One key of several that belong together: what is missing is reported at the key around them.
+                // A key that needs another one beside it: the missing key is reported at the map around them.
                 has_mistake_at(&[&path, &path[..path.len() - 1]], &with, &found);
             }
         }

@@ -1,4 +1,4 @@
-//! Environments over stacks: by example, and the laws that hold for any two trees.
+//! Merging by examples, and properties that hold for any two trees.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn tree(text: &str) -> Node {
     read(text, &mut Findings::default()).unwrap()
 }
 
-/// A tree as text in order of keys, without places.
+/// A tree as text, sorted by key and without places.
 fn plain(node: &Node) -> String {
     match &node.value {
         Value::Scalar(scalar) => scalar.text.clone(),
@@ -40,7 +40,7 @@ fn maps_are_merged_and_everything_else_is_replaced() {
 }
 
 #[test]
-fn null_takes_a_key_away() {
+fn null_removes_a_key() {
     merged("{pools: {a: {x: 1}, b: {}}}", "{pools: {a: null}}", "{pools: {b: {}}}");
     merged("{a: 1}", "{b: {c: null, d: 2}}", "{a: 1, b: {d: 2}}");
     merged("{a: {b: 1}}", "{a: ~}", "{}");
@@ -48,13 +48,13 @@ fn null_takes_a_key_away() {
 }
 
 #[test]
-fn a_zone_takes_the_place_of_a_subnet_and_back() {
+fn a_zone_replaces_a_subnet_and_vice_versa() {
     merged("{pools: {a: {subnet: s, count: 1}}}", "{pools: {a: {zone: z}}}", "{pools: {a: {zone: z, count: 1}}}");
     merged("{pools: {a: {zone: z}}}", "{pools: {a: {subnet: s}}}", "{pools: {a: {subnet: s}}}");
 }
 
 #[test]
-fn choices_are_not_mixed() {
+fn alternative_forms_are_not_merged() {
     merged("{network: {vpc: {Name: a}}}", "{network: {vpc: {Team: b}}}", "{network: {vpc: {Team: b}}}");
     merged("{pools: {a: {image: {ssm: /x}}}}", "{pools: {a: {image: {ssm: /y}}}}", "{pools: {a: {image: {ssm: /y}}}}");
 }
@@ -67,7 +67,7 @@ fn each_value_keeps_the_place_it_came_from() {
     assert_eq!((of("b"), of("c")), (8..11, 10..13));
 }
 
-/// Trees of few keys, so that two of them meet.
+/// Trees with few different keys, so that two of them overlap.
 fn any_tree() -> impl Strategy<Value = Node> {
     let node = |value| Node { span: 0..0, value };
     let leaf = prop_oneof![
@@ -115,19 +115,19 @@ proptest! {
     }
 
     #[test]
-    fn every_leaf_of_the_environment_wins_and_no_other_appears(base in any_tree(), over in any_tree()) {
+    fn leaves_come_from_the_environment_else_from_the_base(base in any_tree(), over in any_tree()) {
         let (mut of_base, mut of_over, mut of_both) = Default::default();
         leaves(&base, "", &mut of_base);
         leaves(&over, "", &mut of_over);
         leaves(&overlay(base, over), "", &mut of_both);
         for (path, value) in &of_over {
-            // An empty map over a full one leaves it as it is.
+            // An empty map leaves a full one unchanged.
             if value != "{}" {
                 prop_assert_eq!(of_both.get(path), Some(value));
             }
         }
         for (path, value) in &of_both {
-            prop_assert!(of_over.get(path) == Some(value) || of_base.get(path) == Some(value), "{} came from nowhere", path);
+            prop_assert!(of_over.get(path) == Some(value) || of_base.get(path) == Some(value), "{} is in neither tree", path);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The schema has the right bounds for environments, and strict validators take it.
+//! Checks the schema of environments, and that strict validators accept the schema.
 
 use super::*;
 
-/// The map among the choices that a schema gives.
+/// The alternative of a schema that is a map.
 fn map_of(schema: &Value) -> &Value {
     let is_map = |schema: &&Value| schema.get("properties").or(schema.get("additionalProperties")).is_some();
     let choices = schema["anyOf"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -21,9 +21,9 @@ fn environments_have_the_same_keys_and_need_none() {
     assert_eq!(of_stack, of_environment);
     let generators = [&schema, overlay].map(|schema| keys(&map_of(schema)["properties"]["generator"]));
     assert_eq!(generators[0], generators[1]);
-    assert_eq!(overlay["anyOf"][1], json!({ "type": "null" }), "it may have nothing but a name");
+    assert_eq!(overlay["anyOf"][1], json!({ "type": "null" }), "an environment may be empty");
     assert!(!overlay.to_string().replace(r#""required":["ssm"]"#, "").contains(r#""required":"#), "{overlay}");
-    assert!(!overlay.to_string().contains(r#""default":"#), "without the key, the stack's own value holds: {overlay}");
+    assert!(!overlay.to_string().contains(r#""default":"#), "without a key, the stack's value applies: {overlay}");
     assert_eq!(schema["required"], json!(["stack", "region", "account", "pools", "control_plane"]));
     assert_eq!(schema["properties"]["pools"]["additionalProperties"]["required"], json!(["instance_type"]));
 }
@@ -45,7 +45,7 @@ fn strict_validators_find_one_type_each_and_no_format_of_ours() {
 }
 
 #[test]
-fn a_section_has_at_most_one_pair_of_which_one_is_needed() {
+fn a_section_has_at_most_one_pair_of_alternative_keys() {
     fn check(section: &Description) {
         let either = section.keys.iter().filter(|entry| matches!(entry.absent, Absent::Either(_)));
         assert!(matches!(either.count(), 0 | 2), "{section:?}");

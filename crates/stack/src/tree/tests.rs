@@ -1,4 +1,4 @@
-//! YAML in, tree out: places, spellings, aliases, and what is refused.
+//! Tests of places, spellings, aliases, and refused YAML.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ fn mistakes(text: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn everything_knows_its_place_in_bytes() {
+fn every_node_has_its_place_in_bytes() {
     let text = "ä: ü\r\nb:\r\n  c: 'x y'\r\n  d: [1, two]\r\n";
     let root = tree(text);
     let entry = &root.entries()[0];
@@ -76,7 +76,7 @@ fn every_duplicate_is_reported() {
 }
 
 #[test]
-fn what_is_no_stack_is_refused() {
+fn other_yaml_is_refused() {
     assert_eq!(mistakes(""), ["stack::empty"]);
     assert_eq!(mistakes("# nothing\n"), ["stack::empty"]);
     assert_eq!(mistakes("a: 1\n---\nb: 2\n"), ["stack::several_documents"]);

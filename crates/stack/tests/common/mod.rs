@@ -1,4 +1,4 @@
-//! What several tests need: a generator that looks real to the reader.
+//! Helpers: a generator file that the reader accepts.
 
 #![expect(clippy::disallowed_methods, reason = "a test writes the files it reads")]
 

@@ -1,4 +1,4 @@
-//! What must hold of the machine, each found from outside: over its addresses, or by logging in.
+//! Tests of the machine from outside: over its addresses, or by logging in.
 
 use std::{
     fmt::Write as _,
@@ -21,19 +21,19 @@ use crate::{Failure, kernel::ensure};
 
 const UNIT: &str = "trunnion-generator.service";
 
-/// What Debian's cloud-init calls the user that EC2's key belongs to; it may use `sudo`.
+/// The default user of Debian's cloud-init, who has EC2's key and may use `sudo`.
 const ADMINISTRATOR: &str = "debian";
 
-/// What is damaged is put right again within this time, where qemu runs the machine's instructions itself.
+/// The longest time for a repair, if qemu emulates the processor.
 const REPAIR: Duration = Duration::from_mins(4);
 
-/// Connections from each address.
+/// The number of connections from each address.
 const EACH: usize = 8;
 
 /// A test's name and what it does.
 pub(super) type Test = (&'static str, fn(&Guest<'_>) -> Result<(), Failure>);
 
-/// What holds after every boot.
+/// The tests after every boot.
 pub(super) const ALWAYS: &[Test] = &[
     ("the_service_runs", |guest| guest.service_runs()),
     ("the_host_is_healthy", |guest| guest.is_healthy()),
@@ -46,13 +46,13 @@ pub(super) const ALWAYS: &[Test] = &[
     ("setup_finds_nothing_to_change", |guest| guest.setup_again()),
 ];
 
-/// What is put right again.
+/// The tests of repairs.
 pub(super) const DAMAGE: &[Test] = &[
     ("a_killed_service_comes_back_and_the_spread_stays", |guest| guest.killed_service()),
     ("a_restart_of_networkd_is_survived", |guest| guest.networkd_restarts()),
 ];
 
-/// The machine as it is seen from outside.
+/// The machine, seen from outside.
 #[derive(Debug)]
 pub(super) struct Guest<'a> {
     pub(super) vpc: &'a Vpc,
@@ -61,7 +61,7 @@ pub(super) struct Guest<'a> {
 }
 
 impl Guest<'_> {
-    /// The boot script ended well, and cloud-init has nothing to complain of.
+    /// Checks that the boot script succeeded and cloud-init reports no error.
     pub(super) fn cloud_init_ended(&self, machine: &Machine) -> Result<(), Failure> {
         let ends = ["boot finished", "boot failed", "Failed to run module scripts-user"];
         let said = machine.wait_for(&ends, PATIENCE)?;
@@ -74,7 +74,7 @@ impl Guest<'_> {
         Ok(())
     }
 
-    /// Waits for /health to say so.
+    /// Waits until `/health` is healthy.
     pub(super) fn becomes_healthy(&self, patience: Duration) -> Result<(), Failure> {
         self.until(patience, Self::is_healthy)
     }
@@ -89,7 +89,7 @@ impl Guest<'_> {
         }
     }
 
-    /// As the user that the control plane logs in as.
+    /// Runs a command as the SSH user of the control plane.
     fn as_user(&self, command: &str, input: &str) -> Result<String, Failure> {
         Ok(self.vpc.ssh(self.key, &self.config.ssh.user, command, input)?.succeeded()?.stdout)
     }
@@ -129,7 +129,7 @@ impl Guest<'_> {
         let primary = self.vpc.primary()?;
         for address in self.vpc.addresses().into_iter().filter(|address| *address != primary) {
             let error = self.vpc.connect(address, 22)?.err().map(|error| error.kind());
-            // Refused by the machine: it is there, and nobody listens.
+            // The machine refuses the connection, so it has the address and nobody listens.
             ensure!(error == Some(io::ErrorKind::ConnectionRefused), "port 22 of {address}: {error:?}");
         }
         Ok(())
@@ -170,7 +170,7 @@ impl Guest<'_> {
         Ok(())
     }
 
-    /// Only the SSH user's connections are spread.
+    /// Checks that only connections of the SSH user are spread.
     fn others_keep_primary(&self) -> Result<(), Failure> {
         let target = self.vpc.target();
         target.close_all();
@@ -202,7 +202,7 @@ impl Guest<'_> {
     fn networkd_restarts(&self) -> Result<(), Failure> {
         let before = self.network()?;
         self.as_root("systemctl restart systemd-networkd")?;
-        // Ends when networkd is done with its interfaces.
+        // Returns when networkd has configured its interfaces.
         self.as_root("/usr/lib/systemd/systemd-networkd-wait-online --timeout 120")?;
         self.until(REPAIR, |guest| {
             let after = guest.network()?;
@@ -218,17 +218,18 @@ impl Guest<'_> {
         self.as_user("ip -4 -oneline address | sed 's/ *valid_lft.*//' | sort; ip -4 rule | sort; ip -4 route show table all | sort", "")
     }
 
-    /// Keeps the journal of this boot, for somebody to read.
+    /// Saves the journal of this boot to a file.
     #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
     pub(super) fn keep_journal(&self, path: &Path) {
         match self.as_root("journalctl --boot --no-pager").and_then(|journal| Ok(write(path, &journal)?)) {
             Ok(()) => eprintln!("The machine's journal is {}", path.display()),
-            Err(error) => eprintln!("The machine's journal cannot be had: {error}"),
+            Err(error) => eprintln!("The machine's journal cannot be read: {error}"),
         }
     }
 }
 
-/// A program that binds nothing: it opens that many connections to the target and holds them until all stand.
+/// A program that opens this number of connections without binding an address, and holds them until all are
+/// established.
 fn client(connections: usize) -> Result<String, std::fmt::Error> {
     let (address, port): (Ipv4Addr, u16) = TARGET;
     let mut script = String::from("import socket\n");

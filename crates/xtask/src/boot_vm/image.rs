@@ -1,5 +1,5 @@
-//! The machine's disk: a Debian with all that Amazon Linux brings by itself, as one ext4 file, and its kernel beside it.
-//! It takes minutes to make, so it is made once and kept until its recipe is another one.
+//! The machine's disk: a Debian with the software of Amazon Linux as an ext4 file, and its kernel. Making it takes
+//! minutes, so it is kept until its recipe changes.
 
 use std::{
     fs,
@@ -10,16 +10,16 @@ use std::{
 use super::{vpc, write};
 use crate::{Failure, root, run};
 
-/// What the root has beyond Debian's smallest one. `debootstrap` does not see through virtual packages, hence the backend
-/// that `cloud-init` needs by another name.
+/// The packages beyond Debian's minimal system. `debootstrap` does not resolve virtual packages, so the backend of
+/// `cloud-init` is named explicitly.
 const PACKAGES: &str = "cloud-init,curl,dbus,initramfs-tools,iproute2,jq,kmod,libpam-systemd,linux-image-cloud-amd64,\
     openjdk-17-jre-headless,openssh-server,procps,python3-cffi-backend,sudo,systemd,systemd-sysv,udev";
 
-/// Makes the folder `$1`, and from it the image `$2`. `$3` is the list of packages, `$4` where AWS is, `$5` the AWS CLI for
-/// pip.
+/// Makes the folder `$1`, and the image `$2` from it. `$3` is the list of packages, `$4` the AWS endpoint, `$5` the AWS CLI
+/// for pip.
 ///
-/// The AWS CLI is that of pip: Debian's own is too old to know `endpoint_url`. The primary interface is that of networkd,
-/// as in Amazon Linux.
+/// The AWS CLI comes from pip, because Debian's version does not support `endpoint_url`. networkd manages the primary
+/// interface, as in Amazon Linux.
 const RECIPE: &str = r#"
 set -eu
 root=$1 image=$2 packages=$3 endpoint=$4 cli=$5
@@ -42,7 +42,7 @@ truncate -s 4G "$image"
 mkfs.ext4 -q -F -d "$root" "$image"
 "#;
 
-/// What a machine starts from.
+/// The files that a machine starts from.
 #[derive(Debug)]
 pub(super) struct Image {
     pub(super) kernel: PathBuf,
@@ -51,7 +51,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// The image in this folder, made first where it is not there or of another recipe.
+    /// The image in this folder. It is made first if it is missing or has another recipe.
     #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
     pub(super) fn new(folder: &Path) -> Result<Self, Failure> {
         let image =
@@ -68,7 +68,7 @@ impl Image {
             fs::remove_file(&made_by)?;
         }
         image.make(folder, cli)?;
-        // The last one: what it stands beside is whole.
+        // Written last: it shows that the other files are complete.
         write(&made_by, &recipe)?;
         Ok(image)
     }
@@ -79,7 +79,7 @@ impl Image {
         if !pip.success() {
             return Err("`python3 -m pip` is missing\nhelp: apt-get install python3-pip".into());
         }
-        // On the file system of the target folder, which has space for it.
+        // On the file system of the target folder, which has enough space.
         let draft = tempfile::tempdir_in(folder)?;
         let log = folder.join("root.log");
         let output = fs::File::create(&log)?;
@@ -97,7 +97,7 @@ impl Image {
         }
     }
 
-    /// A copy of the root to write on, at this path.
+    /// Makes a writable copy of the root file system at this path.
     pub(super) fn copy_root(&self, path: &Path) -> Result<(), Failure> {
         run(Command::new("cp").args(["--sparse=always", "--reflink=auto", "--"]).arg(&self.root).arg(path))
     }

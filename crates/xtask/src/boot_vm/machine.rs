@@ -14,32 +14,32 @@ use std::{
 use super::image::Image;
 use crate::{Failure, kernel::namespace::Namespace};
 
-/// What the instance type `c7i.large` has.
+/// The memory and processors of the instance type `c7i.large`.
 const MEMORY_MIB: &str = "4096";
 const PROCESSORS: &str = "2";
 
 const KERNEL_ARGUMENTS: &str = "root=/dev/vda rw console=ttyS0 panic=-1 systemd.log_color=0 systemd.show_status=error";
 
-/// qemu dies with this process, whatever ends this one.
+/// qemu ends with this process, even if this one is killed.
 const QEMU: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"];
 
-/// Who runs the machine's instructions.
+/// How qemu runs the machine's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accelerator {
-    /// This machine's processor.
+    /// By KVM, on this machine's processor.
     Kvm,
-    /// qemu itself.
+    /// By emulation.
     Tcg,
 }
 
 impl Accelerator {
-    /// The first that brings a kernel to its first line. `/dev/kvm` alone says little: on some hosts that are virtual
-    /// themselves, it is there and its machines hang.
+    /// The first one with which a kernel prints its first line. The file `/dev/kvm` is not enough: on some virtual
+    /// hosts it exists but machines hang.
     pub(super) fn find(image: &Image) -> Result<Self, Failure> {
         if !Path::new("/dev/kvm").exists() {
             return Ok(Self::Tcg);
         }
-        // Without a root, the kernel panics, and qemu ends at the restart that follows.
+        // Without a root file system the kernel panics, and qemu ends instead of restarting.
         let tried = Command::new("timeout")
             .args(["--signal=KILL", "15", "qemu-system-x86_64", "-m", "512", "-kernel"])
             .arg(&image.kernel)
@@ -55,14 +55,14 @@ impl Accelerator {
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            // A nested host may offer this feature and then refuse it.
+            // A nested host may offer this feature although it does not work.
             Self::Kvm => &["-accel", "kvm", "-cpu", "max,-arch-capabilities"],
             Self::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max"],
         }
     }
 }
 
-/// A machine that runs. Dropped, it loses its power.
+/// A running machine. Dropping it ends qemu.
 #[derive(Debug)]
 pub(super) struct Machine {
     qemu: Child,
@@ -71,7 +71,7 @@ pub(super) struct Machine {
     monitor: PathBuf,
 }
 
-/// What a machine starts with.
+/// The hardware of a machine.
 #[derive(Debug)]
 pub(super) struct Hardware<'a> {
     pub(super) image: &'a Image,
@@ -82,13 +82,13 @@ pub(super) struct Hardware<'a> {
     pub(super) seed: Option<&'a Path>,
     /// The tap of each network interface and its MAC address.
     pub(super) interfaces: Vec<(String, String)>,
-    /// Further words for the kernel.
+    /// Additional kernel arguments.
     pub(super) kernel_arguments: &'a str,
 }
 
 #[derive(Debug, Default)]
 struct Console {
-    /// The lines so far, and whether there come no more.
+    /// The lines so far, and whether the output has ended.
     said: Mutex<(Vec<String>, bool)>,
     more: Condvar,
 }
@@ -100,7 +100,7 @@ impl Console {
 }
 
 impl Machine {
-    /// Starts a machine in the namespace that has its taps; its console is also written to `log`.
+    /// Starts a machine in the namespace with its taps. The console is also written to `log`.
     #[expect(clippy::disallowed_methods, reason = "the console's log, in the target folder")]
     pub(super) fn start(namespace: &Namespace, hardware: &Hardware<'_>, log: &Path) -> Result<Self, Failure> {
         let monitor = hardware.disk.with_extension("monitor");
@@ -117,7 +117,7 @@ impl Machine {
             .args(["-append", &format!("{KERNEL_ARGUMENTS} {}", hardware.kernel_arguments)])
             .arg("-drive")
             .arg(format!("file={},format=raw,if=virtio,cache=unsafe", hardware.disk.display()))
-            // Nothing else brings the entropy that sshd's keys want.
+            // sshd's keys need entropy, which nothing else provides.
             .args(["-device", "virtio-rng-pci"]);
         if let Some(seed) = hardware.seed {
             command.arg("-drive").arg(format!("file={},format=raw,if=virtio,readonly=on", seed.display()));
@@ -137,7 +137,7 @@ impl Machine {
         let stdout = qemu.stdout.take().ok_or("qemu has no console")?;
         let listening = Arc::clone(&console);
         thread::spawn(move || {
-            // Ends with qemu. Where the log cannot be written, the lines are still seen.
+            // Ends with qemu. If the log cannot be written, the lines are still available.
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
                 let _ = written.write_all(&line).and_then(|()| written.write_all(b"\n"));
                 listening.said().0.push(String::from_utf8_lossy(&line).trim_end().to_owned());
@@ -149,7 +149,7 @@ impl Machine {
         Ok(Self { qemu, console, log: log.to_owned(), monitor })
     }
 
-    /// Waits for a line on the console that has one of these in it, and gives the lines up to it.
+    /// Waits for a console line that contains one of these texts, and returns the lines up to it.
     pub(super) fn wait_for(&self, any: &[&str], patience: Duration) -> Result<Vec<String>, Failure> {
         let end = Instant::now() + patience;
         let mut said = self.console.said();
@@ -169,7 +169,7 @@ impl Machine {
 
     /// Presses the power button and waits until the machine is off.
     pub(super) fn power_off(mut self, patience: Duration) -> Result<(), Failure> {
-        // Held until the machine is off: what was not read when the connection ends is not done.
+        // Held until the machine is off: qemu ignores commands that it has not read when the connection ends.
         let mut monitor = UnixStream::connect(&self.monitor)?;
         monitor.write_all(b"system_powerdown\n")?;
         let end = Instant::now() + patience;
@@ -189,7 +189,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // It may be off already.
+        // The machine may already be off.
         let _: io::Result<()> = self.qemu.kill();
         let _ = self.qemu.wait();
     }

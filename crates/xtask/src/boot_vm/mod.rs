@@ -1,8 +1,9 @@
-//! `cargo xtask boot-vm`: one generator host from its first boot to its second, as a machine of its own: a real kernel,
-//! systemd, cloud-init and sshd, the boot script as `trunnion` renders it, and the binary as the bucket holds it. All that
-//! is found is found from outside, over the network that stands for the VPC.
+//! `cargo xtask boot-vm`: boots one generator host twice in a virtual machine with its own kernel, systemd, cloud-init and
+//! sshd. It uses the boot script that `trunnion` renders, and the binary in the bucket. All tests work from outside, over
+//! a network that simulates the VPC.
 //!
-//! Apart from `cargo xtask kernel`, because it takes minutes and qemu. Needs root, for the network namespace and its taps.
+//! It is separate from `cargo xtask kernel` because it takes minutes and needs qemu. It needs root for the network
+//! namespace and its taps.
 
 mod holds;
 mod image;
@@ -24,7 +25,7 @@ use self::{
 };
 use crate::{Failure, build, generator, kernel, run, target_folder};
 
-/// What it calls, and the Debian package that brings it.
+/// The programs that it calls, and their Debian packages.
 const TOOLS: &[(&str, &str)] = &[
     ("debootstrap", "debootstrap"),
     ("ip", "iproute2"),
@@ -43,10 +44,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
-/// A boot takes this long at most where qemu runs the machine's instructions itself.
+/// The longest time for a boot if qemu emulates the processor.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// Boots the machine twice and says whether all of it held.
+/// Boots the machine twice and returns whether all tests passed.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who runs it")]
 pub(crate) fn boot_vm() -> Result<bool, Failure> {
     if !cfg!(target_arch = "x86_64") {
@@ -59,7 +60,7 @@ pub(crate) fn boot_vm() -> Result<bool, Failure> {
     eprintln!("Building the command and the static generator …");
     let trunnion = build("dev")?.join("trunnion");
     let generator = generator::build_static("dev")?;
-    // Not in memory: the machine's disk is in it.
+    // Not in memory, because it contains the machine's disk.
     let run = tempfile::tempdir_in(&folder)?;
     let stack = Stack::apply(run.path(), &trunnion, &generator)?;
     let vpc = Vpc::new(&trunnion, &stack.sandbox)?;
@@ -98,7 +99,7 @@ pub(crate) fn boot_vm() -> Result<bool, Failure> {
     Ok(report.failed == 0)
 }
 
-/// What passed and what failed.
+/// The numbers of passed and failed tests.
 #[derive(Debug, Default)]
 struct Report {
     passed: u32,
@@ -194,14 +195,14 @@ impl Stack {
     }
 }
 
-/// The config in the user data: the only lines that begin and end with a brace alone.
+/// The config in the user data: it starts and ends with a line that contains only a brace.
 fn config(user_data: &str) -> Option<String> {
     let lines: Vec<_> = user_data.lines().skip_while(|line| *line != "{").collect();
     let end = lines.iter().position(|line| *line == "}")?;
     Some(lines.get(..=end)?.join("\n"))
 }
 
-/// The public half of a key.
+/// The public key of a key pair.
 fn public(key: &Path) -> Result<String, Failure> {
     Ok(fs::read_to_string(key.with_extension("pub"))?.trim().to_owned())
 }

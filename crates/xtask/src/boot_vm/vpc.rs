@@ -1,5 +1,5 @@
-//! The VPC around the machine, in a network namespace of its own: two subnets with their router, the metadata service,
-//! AWS as the sandbox plays it, and a target that accepts and holds.
+//! The VPC around the machine, in a network namespace: two subnets with a router, the metadata service, the sandbox in
+//! place of AWS, and a target that accepts and holds connections.
 //!
 //! ```text
 //!            ┌ eni0 ┐
@@ -26,23 +26,23 @@ use crate::{
     },
 };
 
-/// Where the machine finds AWS.
+/// The endpoint of AWS for the machine.
 pub(super) const ENDPOINT: &str = "http://198.18.0.3:4600";
 const ENDPOINT_ADDRESS: &str = "198.18.0.3:4600";
 
-/// Where the machine finds the target.
+/// The address of the target.
 pub(super) const TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 0, 2), 8080);
 
 /// Private addresses of each interface, the primary one included.
 pub(super) const ADDRESSES: u8 = 5;
 
-/// What the sandbox takes as credentials.
+/// The credentials of the sandbox.
 const CREDENTIALS: (&str, &str) = ("sandbox", "sandbox");
 
-/// The VPC around one machine. Dropping it removes all of it.
+/// The VPC around one machine. Dropping it removes everything.
 #[derive(Debug)]
 pub(super) struct Vpc {
-    // Before the namespace that they are in.
+    // These are dropped before their namespace.
     _imds: Imds,
     _sandbox: Service,
     target: Server,
@@ -51,7 +51,7 @@ pub(super) struct Vpc {
 }
 
 impl Vpc {
-    /// Builds it. The sandbox keeps its data in `data`.
+    /// Builds the VPC. The sandbox keeps its data in `data`.
     pub(super) fn new(trunnion: &Path, data: &Path) -> Result<Self, Failure> {
         let interfaces = interfaces()?;
         let namespace = Namespace::network("VPC")?;
@@ -119,22 +119,22 @@ impl Vpc {
         ))
     }
 
-    /// Asks the primary address over HTTP: the status and the body.
+    /// Makes an HTTP request to the primary address. Returns status and body.
     pub(super) fn get(&self, port: u16, path: &str) -> Result<(u16, String), Failure> {
         self.namespace.get(self.primary()?, port, path)
     }
 
-    /// What comes of opening a TCP connection to the machine.
+    /// Opens a TCP connection to the machine. Returns the result.
     pub(super) fn connect(&self, address: Ipv4Addr, port: u16) -> Result<io::Result<TcpStream>, Failure> {
         let patience = Duration::from_secs(10);
         self.namespace.inside(|| TcpStream::connect_timeout(&SocketAddr::from((address, port)), patience))
     }
 
-    /// Logs in with a key and runs a command with this on its standard input.
+    /// Logs in with a key and runs a command with this standard input.
     pub(super) fn ssh(&self, key: &Path, user: &str, command: &str, input: &str) -> Result<Ended, Failure> {
         let (key, login) = (key.to_string_lossy(), format!("{user}@{}", self.primary()?));
         let options = ["-F", "/dev/null", "-i", &key, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"];
-        // The machine makes its keys at its first boot, and nobody but it is in this network.
+        // The machine makes its host keys at its first boot, and no other machine is in this network.
         let hosts = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"];
         self.namespace
             .run_with(&[&["ssh"], &options[..], &hosts, &["-o", "ConnectTimeout=20", &login, command]].concat(), input)
@@ -173,7 +173,7 @@ fn sandbox(namespace: &Namespace, trunnion: &Path, data: &Path) -> Result<Servic
     let end = Instant::now() + Duration::from_mins(1);
     while namespace.inside(|| TcpStream::connect(ENDPOINT_ADDRESS))?.is_err() {
         if !sandbox.is_running()? || Instant::now() > end {
-            return Err(format!("the sandbox does not serve: {}", sandbox.said()?.1).into());
+            return Err(format!("the sandbox did not start: {}", sandbox.said()?.1).into());
         }
         std::thread::sleep(Duration::from_millis(50));
     }

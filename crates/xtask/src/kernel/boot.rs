@@ -1,5 +1,5 @@
-//! The rendered user data, executed: a Debian with systemd on the stage, and a sandbox behind the router that a real
-//! `trunnion apply` put the binary into.
+//! Executes the rendered user data in a Debian with systemd on the stage. The binary is in a sandbox behind the router,
+//! to which `trunnion apply` uploaded it.
 
 use std::{
     fs,
@@ -17,21 +17,21 @@ use super::{
     Test,
     command::{Ended, Service},
     debian, ensure,
-    stage::{self, GENERATOR, Scene, Stage},
+    stage::{self, GENERATOR, Stage, StageOptions},
 };
 use crate::{Failure, root, run, target_folder};
 
-pub(crate) const SCENES: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("boot_ends_with_a_healthy_generator", boot_ends_with_a_healthy_generator),
     ("boot_refuses_a_corrupted_binary", boot_refuses_a_corrupted_binary),
 ];
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Where the sandbox stands in for AWS: beyond the VPC.
+/// The sandbox's address outside the VPC, where the host finds AWS.
 const AWS: &str = "198.51.100.1";
 const ENDPOINT: &str = "AWS_ENDPOINT_URL=http://198.51.100.1:4600";
-/// The sandbox's credentials, as the instance profile hands them out.
+/// The sandbox's credentials, as the metadata service returns them for the instance profile.
 const CREDENTIALS: (&str, &str) = ("sandbox", "sandbox");
 const USER_DATA: &str = "/var/lib/cloud/user-data";
 const KEY: &str = "/root/key";
@@ -50,7 +50,7 @@ fn boot_ends_with_a_healthy_generator() -> Result<(), Failure> {
     ensure!(!journal.contains("failed"), "the first setup failed:\n{journal}");
     let pid = cloud.main_process()?;
 
-    // What Gatling starts has every address as its source, and equally often.
+    // Connections of Gatling's user use every source address equally often.
     let server = stage.serve(0, 8080)?;
     let addresses = stage.addresses();
     let many = format!("for n in {{1..{}}}; do curl -sS --max-time 10 {}; done", 2 * addresses.len(), server.url());
@@ -60,12 +60,12 @@ fn boot_ends_with_a_healthy_generator() -> Result<(), Failure> {
         sources.len() == addresses.len() && sources.values().all(|&times| times == 2),
         "the sources are not even: {sources:?}"
     );
-    // What others start keeps the primary one.
+    // Connections of other users keep the primary address.
     server.close_all();
     stage.host(&["curl", "-sS", "--max-time", "10", &server.url()])?.succeeded()?;
     ensure!(server.by_source().contains_key(&stage.primary_address()?.into()), "root's source was replaced");
 
-    // The control plane gets in, on the primary address alone.
+    // The control plane can log in, on the primary address only.
     let primary = stage.primary_address()?;
     let ssh = ["ssh", "-i", KEY, "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes"];
     let login = format!("gatling@{primary}");
@@ -75,7 +75,7 @@ fn boot_ends_with_a_healthy_generator() -> Result<(), Failure> {
     let listeners: Vec<_> = listeners.lines().filter_map(|line| line.split_whitespace().nth(3)).collect();
     ensure!(listeners == [format!("{primary}:22")], "sshd listens on {listeners:?}");
 
-    // Once more, as a reboot with a kept disk does: nothing is fetched, and everything is as it was.
+    // Run it again, as after a reboot: nothing is downloaded, and nothing changes.
     let again = cloud.boot()?.succeeded()?;
     ensure!(!again.stdout.contains("fetching"), "it fetched again:\n{}", again.stdout);
     cloud.is_healthy(config.metrics_port)?;
@@ -110,20 +110,20 @@ fn boot_refuses_a_corrupted_binary() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A host that waits for its user data, and the AWS it belongs to.
+/// A host before its user data ran, and its sandbox.
 struct Cloud {
-    /// Before the stage, in which it stands.
+    /// Dropped before the stage that contains it.
     _sandbox: Service,
     stage: Stage,
     folder: TempDir,
 }
 
 impl Cloud {
-    /// Applies a stack of one host to a sandbox, and boots the host as far as its user data.
+    /// Applies a stack of one host to a sandbox, and boots the host up to its user data.
     fn new() -> Result<Self, Failure> {
         let trunnion = trunnion()?;
-        let scene = Scene { root: debian::files()?, booted: true, ..Scene::one_subnet(3, 4) };
-        let stage = Stage::new(scene)?;
+        let options = StageOptions { root: debian::files()?, booted: true, ..StageOptions::one_subnet(3, 4) };
+        let stage = Stage::new(options)?;
         stage.change(|metadata| metadata.credentials = Some((CREDENTIALS.0.into(), CREDENTIALS.1.into())))?;
         stage.host(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "control-plane", "-f", KEY])?.succeeded()?;
         let public_key = stage.read(&format!("{KEY}.pub"))?;
@@ -146,7 +146,7 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// What an operator types, on a machine that reaches AWS.
+    /// Runs a command of an operator, on a machine that can reach AWS.
     fn trunnion(&self, arguments: &[&str]) -> Result<Ended, Failure> {
         let program = trunnion()?;
         let mut command = self.stage.router().command(&[&[program.as_str()], arguments].concat());
@@ -157,15 +157,15 @@ impl Cloud {
         Ended::of(command, format!("trunnion {}", arguments.join(" ")), "")
     }
 
-    /// The AWS CLI with an operator's rights.
+    /// Runs the AWS CLI with an operator's permissions.
     fn aws(&self, arguments: &[&str]) -> Result<Ended, Failure> {
         let environment = environment();
         let environment: Vec<_> = environment.iter().map(String::as_str).collect();
         self.stage.host(&[&["env"], &environment[..], &["aws"], arguments].concat())
     }
 
-    /// The user data, with what this machine cannot give taken from its promise: without the right to raise it, no process
-    /// gets more descriptors than this one.
+    /// The user data with a lower promise: without the permission to raise the limit, no process can have more descriptors
+    /// than this one.
     fn lowered_user_data(&self) -> Result<String, Failure> {
         let user_data = self.trunnion(&["render", "boot", "stack.yaml"])?.succeeded()?.stdout;
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -184,7 +184,7 @@ impl Cloud {
         Ok(lines.join("\n") + "\n")
     }
 
-    /// Gives the host its user data, and says what config is in it.
+    /// Gives the host its user data, and returns the config in it.
     fn hand_out(&self, user_data: &str) -> Result<trunnion_host::Config, Failure> {
         self.stage.change(|metadata| metadata.user_data = Some(user_data.to_owned()))?;
         let config = user_data.split_once("\n{\n").and_then(|(_, rest)| rest.split_once("\n}\n"));
@@ -232,7 +232,7 @@ fn environment() -> [String; 4] {
     ]
 }
 
-/// The minimal stack, with the host that is on the stage.
+/// The minimal stack, with the host of the stage.
 fn stack(public_key: &str) -> Result<String, Failure> {
     let mut text = fs::read_to_string(root().join("stacks/minimal.yaml"))?;
     let binary = serde_json::to_string(stage::binary()?)?;
@@ -251,7 +251,7 @@ fn stack(public_key: &str) -> Result<String, Failure> {
 fn trunnion() -> Result<String, Failure> {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     if PROGRAM.get().is_none() {
-        // The whole workspace, because its parts alone would be built with other features, and so once more.
+        // The whole workspace: single packages would have other features and be compiled again.
         run(Command::new(env!("CARGO")).current_dir(root()).args([
             "test",
             "--workspace",

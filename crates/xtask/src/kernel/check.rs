@@ -1,4 +1,4 @@
-//! Scene 4: `check` names what is wrong, one thing at a time, with its exit code and help.
+//! Tests of `check`: it names what is wrong, one thing at a time, with its exit code and help.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,35 +7,35 @@ use super::{
     command::{Ended, Service},
     ensure,
     imds::Fault,
-    stage::{GENERATOR, Scene, Stage},
+    stage::{GENERATOR, Stage, StageOptions},
 };
 use crate::Failure;
 
-pub(crate) const SCENES: &[Test] = &[
-    ("check_finds_a_good_host_good", check_finds_a_good_host_good),
+pub(crate) const TESTS: &[Test] = &[
+    ("check_accepts_a_healthy_host", check_accepts_a_healthy_host),
     ("check_names_what_is_wrong_with_the_network", check_names_what_is_wrong_with_the_network),
     ("check_names_what_is_wrong_with_limits_and_programs", check_names_what_is_wrong_with_limits_and_programs),
-    ("check_says_why_nothing_is_spread", check_says_why_nothing_is_spread),
+    ("check_reports_why_nothing_is_spread", check_reports_why_nothing_is_spread),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Listens where sshd would, which the host does not have.
+/// Listens on the SSH port, because the host has no sshd.
 const LISTEN: &str = "import socket, sys, time
 listener = socket.create_server((sys.argv[1], 22))
 print('ready', flush=True)
 time.sleep(600)";
 
-/// A stage on which everything is set up: three interfaces in two subnets, three addresses each, 100 ports.
+/// A stage after `setup`: three interfaces in two subnets, three addresses each, 100 ports.
 fn ready() -> Result<(Stage, Service), Failure> {
-    let stage = Stage::new(Scene { subnets: vec![0, 0, 1], ..Scene::one_subnet(3, 3) })?;
+    let stage = Stage::new(StageOptions { subnets: vec![0, 0, 1], ..StageOptions::one_subnet(3, 3) })?;
     stage.generator(&["setup"])?.succeeded()?;
     stage.generator(&["spread"])?.succeeded()?;
     let sshd = listen(&stage)?;
     Ok((stage, sshd))
 }
 
-/// Something that listens where the control plane logs in.
+/// A program that listens where the control plane logs in.
 pub(super) fn listen(stage: &Stage) -> Result<Service, Failure> {
     let mut service = stage.start(&["python3", "-c", LISTEN, &stage.primary_address()?.to_string()])?;
     let end = std::time::Instant::now() + PATIENCE;
@@ -46,7 +46,7 @@ pub(super) fn listen(stage: &Stage) -> Result<Service, Failure> {
     Ok(service)
 }
 
-/// What `check` says, as JSON.
+/// The JSON output of `check`.
 pub(super) struct Checked {
     ended: Ended,
     document: serde_json::Value,
@@ -60,7 +60,7 @@ impl Checked {
     fn of(ended: Ended) -> Result<Self, Failure> {
         let document = ended.json()?;
         let healthy = document["healthy"] == true;
-        ensure!(ended.code == i32::from(!healthy), "the exit code belies the report: {ended}");
+        ensure!(ended.code == i32::from(!healthy), "the exit code contradicts the report: {ended}");
         let failed: Vec<_> = checks(&document).filter(|check| check["state"] == "failed").collect();
         ensure!(healthy == failed.is_empty(), "healthy with failed checks: {ended}");
         for check in failed {
@@ -69,7 +69,7 @@ impl Checked {
         Ok(Self { ended, document })
     }
 
-    /// The named checks failed, and no others.
+    /// Checks that exactly these checks failed.
     pub(super) fn failed(&self, names: &[&str]) -> Result<&Self, Failure> {
         let failed: BTreeSet<_> = checks(&self.document)
             .filter(|check| check["state"] == "failed")
@@ -82,7 +82,7 @@ impl Checked {
         Ok(self)
     }
 
-    /// The check says this somewhere: in its message, its details or its help.
+    /// Checks that the message, the details or the help of a check contain this text.
     pub(super) fn says(&self, name: &str, text: &str) -> Result<&Self, Failure> {
         let check = checks(&self.document).find(|check| check["name"] == name);
         let said = check.map(ToString::to_string).unwrap_or_default();
@@ -104,16 +104,16 @@ fn checks(document: &serde_json::Value) -> impl Iterator<Item = &serde_json::Val
     document["checks"].as_array().into_iter().flatten()
 }
 
-fn check_finds_a_good_host_good() -> Result<(), Failure> {
+fn check_accepts_a_healthy_host() -> Result<(), Failure> {
     let (stage, _sshd) = ready()?;
     Checked::new(&stage, &[])?.failed(&[])?.capacity(9, 900, "ports")?.says("ena", "no ENA interface")?;
 
-    // For people: a mark and a word in each line, nothing but text in a pipe.
+    // The text output: a mark and a word in each line, without colours in a pipe.
     let output = stage.generator(&["check"])?.succeeded()?.stdout;
     ensure!(output.contains("✓ ok       routes "), "{output}");
     ensure!(output.ends_with("This host holds what it was promised.\n") && !output.contains('\u{1b}'), "{output}");
 
-    // A real connection from every address; one that the network drops is named.
+    // A real connection from every address. The report names an address whose connection is dropped.
     let server = stage.listen(0, 0)?;
     let probe = ["--probe", &server.address().to_string()];
     Checked::new(&stage, &probe)?.failed(&[])?.says("probe", "all 9 addresses")?;
@@ -135,7 +135,7 @@ fn check_finds_a_good_host_good() -> Result<(), Failure> {
         .says("probe", &format!("`{address}` does not reach"))?
         .capacity(8, 800, "ports")?;
 
-    // More was promised than there is.
+    // The promise exceeds the capacity.
     stage.config(|config| config.connections.total = 1_000)?;
     let output = stage.generator(&["check"])?.ended_with(1)?.stdout;
     ensure!(output.contains("✗ failed   capacity") && output.contains("help: raise that limit"), "{output}");
@@ -156,7 +156,7 @@ fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
         .says("addresses", &format!("`{second}` is not on `ens6`: no interface has it"))?
         .says("addresses", "run `trunnion-generator setup`")?
         .capacity(8, 800, "ports")?;
-    // The same on another interface.
+    // The address on another interface.
     stage.host(&["ip", "addr", "add", &format!("{second}/32"), "dev", "ens7"])?.succeeded()?;
     Checked::new(&stage, &[])?.says("addresses", &format!("`{second}` is not on `ens6`: it is on `ens7`"))?;
     stage.host(&["ip", "addr", "del", &format!("{second}/32"), "dev", "ens7"])?.succeeded()?;
@@ -178,7 +178,7 @@ fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
         .says("routes", &format!("`{second}` leaves through `ens5` by table 10000 to `192.0.2.1` and "))?;
     stage.generator(&["setup"])?.succeeded()?;
 
-    // A table that leads nowhere.
+    // A table without a usable route.
     stage.script("ip route flush table 10002; ip route add unreachable default table 10002")?.succeeded()?;
     Checked::new(&stage, &[])?
         .failed(&["routes", "spread", "capacity"])?
@@ -203,11 +203,11 @@ fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
         .says("interfaces", "attach the interface")?
         .capacity(6, 600, "ports")?;
 
-    // AWS gave less than was promised.
+    // AWS has fewer interfaces than promised.
     stage.change(|metadata| metadata.interfaces.truncate(2))?;
     Checked::new(&stage, &[])?.says("metadata", "2 interfaces are attached, 3 were promised")?;
 
-    // AWS does not say.
+    // The metadata service does not answer.
     stage.imds().fail("network/interfaces", Fault::Status(500));
     Checked::new(&stage, &[])?.says("metadata", "cannot read from the metadata which addresses")?.capacity(
         0,
@@ -220,7 +220,7 @@ fn check_names_what_is_wrong_with_the_network() -> Result<(), Failure> {
 fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
     let (stage, sshd) = ready()?;
 
-    // Too few descriptors, as a login of the SSH user gets them.
+    // Too few descriptors in a login of the SSH user.
     let limits = "/etc/security/limits.d/90-trunnion.conf";
     let good = stage.read(limits)?;
     stage.write(limits, "* - nofile 500\n")?;
@@ -242,13 +242,13 @@ fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
     Checked::new(&stage, &[])?.failed(&["ports", "capacity"])?.says("ports", "without the 10 of")?;
     stage.host_namespace().sysctl(&["net.ipv4.ip_local_reserved_ports="])?;
 
-    // More memory promised than there is.
+    // The promise exceeds the memory.
     stage.config(|config| config.connections.total = 1 << 40)?;
     Checked::new(&stage, &[])?.failed(&["descriptors", "memory", "capacity"])?.says("memory", "MiB are enough for")?;
     stage.config(|_| {})?;
 
-    // A filled table of tracked connections. Its size is the machine's, no namespace has one of its own: so this host is
-    // shown a smaller one, while the connections in it are real.
+    // A full table of tracked connections. Its size applies to the whole machine, so this host sees a smaller value,
+    // while the connections in the table are real.
     Checked::new(&stage, &[])?.failed(&[])?.says("conntrack", "tracks no connections")?;
     stage
         .script(
@@ -277,7 +277,7 @@ fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
     drop(streams);
     stage.script("umount /proc/sys/net/netfilter/nf_conntrack_max; nft delete table ip track")?.succeeded()?;
 
-    // Another Java, no Java, no jq; a folder that runs nothing; nobody to log in to.
+    // Another Java, no Java, no jq, a `noexec` folder, and no sshd.
     stage.config(|config| config.java = 21)?;
     Checked::new(&stage, &[])?.failed(&["java"])?.says("java", "is version 17, 21 was promised")?;
     stage.config(|_| {})?;
@@ -298,18 +298,18 @@ fn check_names_what_is_wrong_with_limits_and_programs() -> Result<(), Failure> {
         .failed(&["java", "jq", "executables", "sshd"])?
         .says("sshd", "nothing listens on port 22")?;
 
-    // A user that is not there.
+    // A user that does not exist.
     stage.config(|config| config.ssh.user = "nobody-at-all".into())?;
     Checked::new(&stage, &[])?.says("session", "`nobody-at-all` cannot open a session")?;
     Ok(())
 }
 
-fn check_says_why_nothing_is_spread() -> Result<(), Failure> {
-    let stage = Stage::new(Scene::one_subnet(2, 3))?;
+fn check_reports_why_nothing_is_spread() -> Result<(), Failure> {
+    let stage = Stage::new(StageOptions::one_subnet(2, 3))?;
     stage.generator(&["setup"])?.succeeded()?;
     let _sshd = listen(&stage)?;
 
-    // The kernel would, but nobody asked.
+    // The kernel accepts the program, but it is not attached.
     Checked::new(&stage, &[])?
         .failed(&["spread", "capacity"])?
         .says("spread", "connections are not spread: all come from one address")?
@@ -324,7 +324,7 @@ fn check_says_why_nothing_is_spread() -> Result<(), Failure> {
         .says("spread", "CAP_BPF")?
         .capacity(1, 100, "ports")?;
 
-    // One address drained by hand is no failure of the spread, but it is of the promise.
+    // An address that was drained by hand fails the capacity check, but not the spread check.
     stage.generator(&["spread"])?.succeeded()?;
     let drained = stage.addresses()[3].to_string();
     stage.generator(&["spread", "--drain", &drained])?.succeeded()?;
@@ -333,7 +333,7 @@ fn check_says_why_nothing_is_spread() -> Result<(), Failure> {
         .says("spread", &format!("`{drained}` is draining"))?
         .capacity(5, 500, "ports")?;
 
-    // Where the stack wants no spread by the kernel.
+    // The stack asks for no spread by the kernel.
     stage.config(|config| config.spread.mode = trunnion_host::Mode::Simulation)?;
     Checked::new(&stage, &[])?.failed(&[])?.capacity(6, 600, "ports")?;
     stage.config(|config| {

@@ -1,14 +1,13 @@
-//! The clients of `clients/` once more, in Rust: a plain `TcpStream` that knows nothing of addresses. It is `xtask` itself,
-//! started on the stage.
+//! A client in Rust beside those in `clients/`: a plain `TcpStream` that binds no address. It runs as `xtask` on the stage.
 
 use std::net::{SocketAddr, TcpStream};
 
 use clap::{Args, ValueEnum};
 
-/// What to connect to.
+/// The arguments of the client.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Each destination in turn, or one after the other
+    /// The order: each destination in turn, or one destination after the other
     order: Order,
     /// How many connections to try at each destination
     most: usize,
@@ -22,8 +21,8 @@ enum Order {
     Rows,
 }
 
-/// Opens connections until no more come about, holds all of them, and says how many there are.
-#[expect(clippy::print_stdout, reason = "the scene that starts it reads this")]
+/// Opens connections until one fails, holds all of them, and prints their number.
+#[expect(clippy::print_stdout, reason = "the test that starts it reads this")]
 pub(crate) fn connect(arguments: Arguments) {
     let rows = match arguments.order {
         Order::Turns => vec![arguments.destinations],

@@ -1,4 +1,4 @@
-//! Commands and services of a stage, how they ended and what they said.
+//! Commands and services of a stage, with their exit codes and output.
 
 use std::{
     fs::{self, File},
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use super::namespace::Namespace;
 use crate::Failure;
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     /// The command, for messages.
@@ -34,7 +34,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Runs a command to its end with this on its standard input.
+    /// Runs a command to its end, with this standard input.
     pub(crate) fn of(mut command: Command, what: String, input: &str) -> Result<Self, Failure> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -53,12 +53,12 @@ impl Ended {
         Ok(Self { command: what, code: code(output.status), stdout: text(output.stdout), stderr: text(output.stderr) })
     }
 
-    /// Itself if the command ended with 0.
+    /// Itself if the exit code is 0, otherwise an error.
     pub(crate) fn succeeded(self) -> Result<Self, Failure> {
         self.ended_with(0)
     }
 
-    /// Itself if the command ended with this code.
+    /// Itself if the exit code is this one, otherwise an error.
     pub(crate) fn ended_with(self, code: i32) -> Result<Self, Failure> {
         if self.code == code { Ok(self) } else { Err(self.to_string().into()) }
     }
@@ -88,7 +88,7 @@ pub(crate) struct Service {
     child: Child,
     output: TempDir,
     notices: UnixDatagram,
-    /// Every line that was notified so far.
+    /// The notifications so far.
     notified: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ impl Service {
     pub(crate) fn start(mut command: Command, what: String, host: &Namespace) -> Result<Self, Failure> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("trunnion-notify-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        // Abstract, so no mount hides it; such names belong to a network namespace.
+        // An abstract socket: no mount hides it, and its name belongs to the network namespace.
         let notices = host.inside(|| UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?))??;
         let output = tempfile::tempdir()?;
         let child = command
@@ -114,7 +114,7 @@ impl Service {
         self.child.id()
     }
 
-    /// Waits until it notifies a line such as `READY=1`, which may have come before.
+    /// Waits for a notification such as `READY=1`, which may already have arrived.
     pub(crate) fn wait_for_notice(&mut self, line: &str, patience: Duration) -> Result<(), Failure> {
         let end = Instant::now() + patience;
         let mut buffer = [0; 4096];
@@ -123,7 +123,7 @@ impl Service {
             if left.is_zero() || !self.is_running()? {
                 return Err(format!("{} has not notified {line}", self.output()?).into());
             }
-            // Short, so that its end is seen too.
+            // A short timeout, so that the end of the process is noticed.
             self.notices.set_read_timeout(Some(left.min(Duration::from_millis(100))))?;
             match self.notices.recv(&mut buffer) {
                 Ok(length) => {
@@ -175,7 +175,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended long ago.
+        // The process may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

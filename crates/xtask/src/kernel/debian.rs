@@ -1,4 +1,4 @@
-//! The files of a host that boots: a small Debian with what a generator host has, made once and kept under the target
+//! The files of a booting host: a small Debian with the software of a generator host, made once and kept in the target
 //! folder.
 
 use std::{
@@ -12,12 +12,13 @@ use std::{
 use crate::{Failure, root, run, target_folder};
 
 const RELEASE: &str = "bookworm";
-/// The Python of that release, for which the AWS CLI is fetched: Debian's own CLI knows no endpoints from the environment.
+/// The Python version of that release, for which the AWS CLI is downloaded. Debian's own CLI does not support endpoints in
+/// the environment.
 const PYTHON: &str = "3.11";
 const PACKAGES: &str = "ca-certificates,curl,dbus,iproute2,iputils-ping,jq,openjdk-17-jre-headless,openssh-server,procps,\
                         python3,systemd,systemd-sysv";
 
-/// Units that would change the machine around the stage, wait for hardware, or have nothing to do on a stage.
+/// Units that would change the surrounding machine, wait for hardware, or are not needed on a stage.
 const NOT_HERE: &[&str] = &[
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -46,7 +47,7 @@ const NOT_HERE: &[&str] = &[
 
 const AWS: &str = "#!/bin/sh\nPYTHONPATH=/opt/aws exec python3 -m awscli \"$@\"\n";
 
-/// Where the files lie; the first time, they are fetched, which takes a minute or two.
+/// The folder of the files. They are downloaded on first use, which takes a minute or two.
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
 pub(crate) fn files() -> Result<PathBuf, Failure> {
     let requirements = fs::read_to_string(root().join("tests/conformance/requirements.txt"))?;
@@ -59,7 +60,7 @@ pub(crate) fn files() -> Result<PathBuf, Failure> {
         return Ok(done);
     }
     eprintln!("Fetching the Debian that the host boots …");
-    // It only gets its name when it is whole.
+    // It gets its name only when it is complete.
     let draft = folder.join("draft");
     if draft.exists() {
         fs::remove_dir_all(&draft)?;

@@ -17,7 +17,7 @@ use nix::sys::socket;
 use super::{namespace::Namespace, target::read_head};
 use crate::Failure;
 
-/// The host as EC2 knows it: everything that is in its metadata.
+/// The metadata of the host.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metadata {
     /// The primary interface first.
@@ -25,7 +25,7 @@ pub(crate) struct Metadata {
     pub(crate) instance_type: String,
     pub(crate) region: String,
     pub(crate) user_data: Option<String>,
-    /// What `iam/security-credentials` hands out: key id and secret.
+    /// The credentials in `iam/security-credentials`: key ID and secret.
     pub(crate) credentials: Option<(String, String)>,
     /// A spot interruption: the action and its time, as in `2026-11-23T08:22:00Z`.
     pub(crate) interruption: Option<(String, String)>,
@@ -36,9 +36,9 @@ pub(crate) struct Metadata {
 /// A network interface of the host.
 #[derive(Debug, Clone)]
 pub(crate) struct Interface {
-    /// What the host's kernel calls it.
+    /// Its name in the host's kernel.
     pub(crate) name: String,
-    /// As in `02:00:00:00:00:0a`.
+    /// Such as `02:00:00:00:00:0a`.
     pub(crate) mac: String,
     pub(crate) card: u32,
     pub(crate) device: u32,
@@ -51,7 +51,7 @@ pub(crate) struct Interface {
     pub(crate) ipv6_prefixes: Vec<Ipv6Net>,
 }
 
-/// What goes wrong with an answer.
+/// A fault of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// This status and an empty body, such as 500 or 404.
@@ -60,14 +60,14 @@ pub(crate) enum Fault {
     Empty,
     /// The connection ends in the middle of the body.
     Cut,
-    /// The connection stays open and nothing is said.
+    /// The connection stays open without an answer.
     Silence,
 }
 
 #[derive(Debug, Default)]
 struct State {
     metadata: Metadata,
-    /// Part of a path and the fault of the requests that have it, the latest one first.
+    /// The faults, the latest first, each with a part of the paths that it applies to.
     faults: Vec<(String, Fault)>,
     /// Every request, as in `GET /latest/meta-data/mac`.
     requests: Vec<String>,
@@ -97,7 +97,7 @@ pub(crate) struct Imds {
 }
 
 impl Imds {
-    /// Where EC2 serves it.
+    /// The address on EC2.
     pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
     pub(crate) fn start(router: &Namespace, metadata: Metadata) -> Result<Self, Failure> {
@@ -130,27 +130,27 @@ impl Imds {
         self.shared.state().metadata = metadata;
     }
 
-    /// From now on, every request with this part in its path has this fault; `""` is in all of them.
+    /// Makes every request with this part in its path fail like this. `""` matches all paths.
     pub(crate) fn fail(&self, part_of_path: &str, fault: Fault) {
         self.shared.state().faults.insert(0, (part_of_path.to_owned(), fault));
     }
 
-    /// No faults any more.
+    /// Removes all faults.
     pub(crate) fn heal(&self) {
         self.shared.state().faults.clear();
     }
 
-    /// No token that was given is taken any more.
+    /// Makes all issued tokens invalid.
     pub(crate) fn forget_tokens(&self) {
         self.shared.state().tokens.clear();
     }
 
-    /// Every request so far, as in `GET /latest/meta-data/mac`.
+    /// Every request so far, such as `GET /latest/meta-data/mac`.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.state().requests.clone()
     }
 
-    /// Waits until that many more requests with this part in them have come.
+    /// Waits for this number of further requests with this part in their path.
     pub(crate) fn wait_for(&self, part: &str, more: usize, patience: Duration) -> Result<(), Failure> {
         let end = Instant::now() + patience;
         let count = |state: &State| state.requests.iter().filter(|request| request.contains(part)).count();
@@ -159,7 +159,7 @@ impl Imds {
         while count(&state) < wanted {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(format!("nobody asks the metadata service for `{part}`").into());
+                return Err(format!("no request for `{part}` reached the metadata service").into());
             }
             state = self.shared.requested.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -169,7 +169,7 @@ impl Imds {
 
 impl Drop for Imds {
     fn drop(&mut self) {
-        // Wakes the thread that accepts, and then those that read.
+        // Wakes the accepting thread and then the reading threads.
         let _ = socket::shutdown(self.listener.as_raw_fd(), socket::Shutdown::Both);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
@@ -235,7 +235,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             Some(Fault::Status(status)) => Answer::new(status, "").write(&mut stream),
             Some(Fault::Empty) => Answer::new(200, "").write(&mut stream),
             Some(Fault::Cut) => {
-                // More is announced than comes.
+                // The header announces more bytes than follow.
                 let _ = write!(
                     stream,
                     "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}",
@@ -334,7 +334,7 @@ impl Metadata {
             });
             put("iam/security-credentials/generator", document.to_string());
         }
-        // Types with a single network card have no number of it.
+        // Types with a single network card have no card number.
         let several_cards = self.interfaces.iter().any(|interface| interface.card > 0);
         for (interface, number) in self.interfaces.iter().zip(0..) {
             for (name, value) in interface.values(number, several_cards) {

@@ -1,4 +1,4 @@
-//! `cargo xtask kernel`: tests of the generator on a real kernel. Each scene builds network namespaces that look like a VPC
+//! `cargo xtask kernel`: tests of the generator on a real kernel. Each test builds network namespaces that look like a VPC
 //! around one host, and runs the binary there. It needs root, and removes everything that it created.
 
 mod boot;
@@ -27,10 +27,10 @@ use nix::unistd::geteuid;
 
 use crate::{Failure, generator};
 
-/// Ends a scene with a message unless the condition holds.
+/// Fails a test with a message unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
-        // Not negated: a comparison with NaN must fail, too.
+        // The condition is not negated, because a comparison with NaN must also fail.
         if $condition {
         } else {
             return Err(format!($($message)+).into());
@@ -39,14 +39,14 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// The name of a scene, and its function: it builds a stage, and an error is what it found.
+/// The name of a test, and its function, which builds a stage and returns an error if the test fails.
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
-/// All scenes; each file lists its own.
-const SCENES: &[&[Test]] =
-    &[proof::SCENES, setup::SCENES, ways::SCENES, spread::SCENES, check::SCENES, run::SCENES, boot::SCENES];
+/// All tests; each file lists its own.
+const TESTS: &[&[Test]] =
+    &[proof::TESTS, setup::TESTS, ways::TESTS, spread::TESTS, check::TESTS, run::TESTS, boot::TESTS];
 
-/// The programs that the scenes call, and their Debian packages.
+/// The programs that the tests call, and their Debian packages.
 const TOOLS: &[(&str, &str)] = &[
     ("bash", "bash"),
     ("curl", "curl"),
@@ -73,18 +73,18 @@ const TOOLS: &[(&str, &str)] = &[
 /// The search path of a host.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Which scenes to run, and how.
+/// The arguments of `cargo xtask kernel`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Run only the scenes whose names contain this text
+    /// Run only the tests whose names contain this text
     filter: Option<String>,
-    /// Run only the scene with exactly this name
+    /// Run only the test with exactly this name
     #[arg(long, requires = "filter")]
     exact: bool,
-    /// Skip the scenes whose names contain this text; can be repeated
+    /// Skip the tests whose names contain this text; can be repeated
     #[arg(long, value_name = "TEXT")]
     skip: Vec<String>,
-    /// List the names of the scenes, and run none
+    /// List the names of the tests, and run none
     #[arg(long)]
     list: bool,
     /// How to print the results
@@ -103,35 +103,34 @@ impl Arguments {
             skip: self.skip.clone(),
             list: self.list,
             format: self.format,
-            // Scenes change kernel values of the whole machine, so they run one after the other.
+            // Tests change kernel parameters of the whole machine, so they run one after the other.
             test_threads: Some(1),
             ..libtest_mimic::Arguments::default()
         }
     }
 }
 
-/// Runs the scenes. Whether all of them passed.
+/// Runs the tests, and returns whether all passed.
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
 pub(crate) fn kernel(arguments: &Arguments) -> Result<bool, Failure> {
     let harness = arguments.harness();
-    let scenes = SCENES.iter().copied().flatten();
-    let scenes: Vec<_> =
-        scenes.map(|&(name, scene)| Trial::test(name, move || scene().map_err(Failed::from))).collect();
-    if scenes.iter().all(|scene| harness.is_filtered_out(scene)) {
-        return Err("no scene is left to run; `--list` lists all".into());
+    let tests = TESTS.iter().copied().flatten();
+    let tests: Vec<_> = tests.map(|&(name, test)| Trial::test(name, move || test().map_err(Failed::from))).collect();
+    if tests.iter().all(|test| harness.is_filtered_out(test)) {
+        return Err("no test is left to run; `--list` lists all".into());
     }
     if arguments.list {
-        return Ok(!libtest_mimic::run(&harness, scenes).has_failed());
+        return Ok(!libtest_mimic::run(&harness, tests).has_failed());
     }
     check_tools(TOOLS)?;
     eprintln!("Building the static generator …");
     stage::set_binary(generator::build_static(&arguments.profile)?);
     let _alone = stage::alone()?;
     stage::clear_leftovers()?;
-    Ok(!libtest_mimic::run(&harness, scenes).has_failed())
+    Ok(!libtest_mimic::run(&harness, tests).has_failed())
 }
 
-/// An error that lists all missing tools at once: no scene is skipped.
+/// An error that lists all missing tools at once: no test is skipped.
 pub(crate) fn check_tools(tools: &[(&str, &str)]) -> Result<(), Failure> {
     if !geteuid().is_root() {
         return Err("only root can create network namespaces: run this as root".into());

@@ -1,5 +1,5 @@
-//! A network namespace, and for a host also mounts and a cgroup of its own. A small process holds it; that process ends
-//! with this one, whatever ends this one, and the kernel takes away the rest.
+//! A network namespace; for a host also a mount namespace and a cgroup. A small process holds it. That process ends
+//! with this one, even if this one is killed, and then the kernel removes the namespace.
 
 use std::{
     fs::{self, File},
@@ -16,11 +16,11 @@ use nix::sched::{CloneFlags, setns};
 use super::{PATH, command::Ended};
 use crate::Failure;
 
-/// Begins every holder: says which process it is, as this process sees it.
+/// The first line of every holder: reads its process ID, as this process sees it.
 const NAMED: &str = "read -r id rest < /proc/self/stat\n";
 
-/// Turns the namespace of mounts into a machine of its own: what is written stays in memory and leaves with the namespace.
-/// `$1` is the folder that the machine's root shows.
+/// Turns the mount namespace into a separate machine: written files stay in memory and are removed with the namespace.
+/// `$1` is the folder that becomes the machine's root.
 const MACHINE: &str = r#"
 set -e
 mount -t tmpfs -o mode=755 tmpfs /mnt
@@ -50,9 +50,9 @@ pivot_root . mnt
 cd /
 umount -l /mnt
 "#;
-/// Says that it stands, and then holds it until the other end of its standard input is closed.
+/// Reports that the namespace is ready, and holds it until standard input is closed.
 const HOLD: &str = "echo \"ready $id\"\nexec cat";
-/// The same with a service manager in it, which its control group's end ends.
+/// Also starts systemd, which ends when its control group is removed.
 const BOOT: &str = "echo \"ready $id\"\nexec env -i container=trunnion /lib/systemd/systemd > /dev/null 2>&1";
 
 /// A namespace and the process that holds it.
@@ -60,13 +60,13 @@ const BOOT: &str = "echo \"ready $id\"\nexec env -i container=trunnion /lib/syst
 pub(crate) struct Namespace {
     name: String,
     holder: Child,
-    /// A process in it, by which `ip` and `nsenter` know it.
+    /// A process in the namespace, by which `ip` and `nsenter` find it.
     id: u32,
-    /// Which namespaces a command enters beside that of the network.
+    /// The namespaces that a command enters besides the network namespace.
     enters: &'static [&'static str],
     /// A machine's control group, as this process sees it.
     cgroup: Option<PathBuf>,
-    /// The control group of the commands that come from outside.
+    /// The control group of commands that are started from outside.
     visitors: Option<PathBuf>,
 }
 
@@ -78,7 +78,7 @@ impl Namespace {
         Self::hold(name, command, None, &[])
     }
 
-    /// A machine: network, mounts and control group of its own, on the files of `root`.
+    /// A machine: its own network, mounts and control group, with the files of `root`.
     pub(crate) fn machine(name: &str, root: &Path, cgroup: &Path) -> Result<Self, Failure> {
         fs::create_dir(cgroup).map_err(|error| format!("cannot make {}: {error}", cgroup.display()))?;
         let mut command = within(cgroup);
@@ -87,11 +87,11 @@ impl Namespace {
         Self::hold(name, command, Some(cgroup), &["--mount", "--cgroup"])
     }
 
-    /// A machine that is booted, as far as a machine without a kernel of its own can be: systemd runs its processes.
+    /// A machine with systemd, but without its own kernel.
     pub(crate) fn booted_machine(name: &str, root: &Path, cgroup: &Path) -> Result<Self, Failure> {
         fs::create_dir(cgroup).map_err(|error| format!("cannot make {}: {error}", cgroup.display()))?;
         let mut command = Command::new("unshare");
-        // The process that waits stays outside of the control group, which systemd must find empty.
+        // The waiting process stays outside of the control group, which must be empty for systemd.
         command.args(["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "sh", "-c"]);
         command.arg(r#"echo 0 > "$1/cgroup.procs" && exec unshare --cgroup sh -c "$2" sh "$3""#);
         command.arg("sh").arg(cgroup).arg(format!("{NAMED}{MACHINE}{BOOT}")).arg(root);
@@ -107,7 +107,7 @@ impl Namespace {
     fn wait_until_booted(&self) -> Result<(), Failure> {
         let end = Instant::now() + Duration::from_mins(1);
         loop {
-            // Until systemd listens, there is nobody to wait for.
+            // systemd may not listen yet.
             let state = self.run(&["systemctl", "is-system-running", "--wait"])?;
             match state.stdout.trim() {
                 "running" => return Ok(()),
@@ -139,7 +139,7 @@ impl Namespace {
                 stderr.read_to_string(&mut why)?;
             }
             holder.wait()?;
-            return Err(format!("the namespace of the {name} does not come about: {why}").into());
+            return Err(format!("the namespace of the {name} cannot be created: {why}").into());
         };
         let cgroup = cgroup.map(Path::to_owned);
         let visitors = cgroup.clone();
@@ -148,18 +148,18 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// A process in it, by which `ip` knows it too.
+    /// A process in the namespace, by which `ip` also finds it.
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
 
-    /// Where this process sees a file of the machine.
+    /// The path of a file of the machine, for this process.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.id())).join(path.trim_start_matches('/'))
     }
 
-    /// A command in the namespace, with an environment of its own. The process that is started becomes the program, but for
-    /// a booted machine, whose processes only see their own.
+    /// A command in the namespace, with a clean environment. The started process becomes the program, except on a booted
+    /// machine, which has its own process IDs.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = match &self.visitors {
             Some(cgroup) => {
@@ -174,30 +174,30 @@ impl Namespace {
         command
     }
 
-    /// Runs a command to its end, which it must come to within two minutes.
+    /// Runs a command to its end, for at most two minutes.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Ended, Failure> {
         self.run_with(arguments, "")
     }
 
-    /// The same, with this on its standard input.
+    /// As [`Namespace::run`], with this standard input.
     pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Result<Ended, Failure> {
         let bounded: Vec<_> = ["timeout", "--kill-after=5", "120"].iter().chain(arguments).copied().collect();
         Ended::of(self.command(&bounded), format!("{} ({})", arguments.join(" "), self.name), input)
     }
 
-    /// Commands for `ip`, one in a line.
+    /// Runs commands of `ip`, one per line.
     pub(crate) fn ip(&self, lines: &str) -> Result<(), Failure> {
         self.run_with(&["ip", "-batch", "-"], lines)?.succeeded().map_err(|error| format!("{error}\nof\n{lines}"))?;
         Ok(())
     }
 
-    /// Sets kernel values, as in `net.ipv4.ip_forward=1`.
+    /// Sets kernel parameters, such as `net.ipv4.ip_forward=1`.
     pub(crate) fn sysctl(&self, values: &[&str]) -> Result<(), Failure> {
         let arguments: Vec<_> = ["sysctl", "-q", "-w"].iter().chain(values).copied().collect();
         self.run(&arguments)?.succeeded().map(drop)
     }
 
-    /// Does something in a thread that is in the namespace: a socket made there stays in it.
+    /// Runs a function in a thread that has entered the namespace. Sockets that it creates stay in the namespace.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
         let network = File::open(format!("/proc/{}/ns/net", self.id))?;
         let entered =
@@ -225,7 +225,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // All of this may have ended by itself.
+        // The process may already have ended.
         if let Some(cgroup) = &self.cgroup {
             let _ = super::stage::remove_cgroup(cgroup);
         }
@@ -234,7 +234,7 @@ impl Drop for Namespace {
     }
 }
 
-/// The beginning of a command whose process moves into a control group first.
+/// A command that first moves its process into a control group.
 fn within(cgroup: &Path) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec \"$@\""]).arg(cgroup);

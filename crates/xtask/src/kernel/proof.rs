@@ -1,4 +1,4 @@
-//! The stage itself: it must be a VPC before anything that is seen on it counts.
+//! Tests of the stage itself: it must behave like a VPC.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -10,20 +10,20 @@ use nix::sys::signal::Signal;
 use super::{
     Test, ensure,
     imds::Fault,
-    stage::{Scene, Stage, target_ipv4},
+    stage::{Stage, StageOptions, target_ipv4},
 };
 use crate::Failure;
 
-pub(crate) const SCENES: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("stage_is_a_vpc", stage_is_a_vpc),
     ("stage_has_a_metadata_service", stage_has_a_metadata_service),
-    ("stage_leaves_the_machine_alone", stage_leaves_the_machine_alone),
+    ("stage_does_not_change_the_machine", stage_does_not_change_the_machine),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn stage_is_a_vpc() -> Result<(), Failure> {
-    let stage = Stage::new(Scene { subnets: vec![0, 0, 1], ..Scene::one_subnet(3, 2) })?;
+    let stage = Stage::new(StageOptions { subnets: vec![0, 0, 1], ..StageOptions::one_subnet(3, 2) })?;
     let target = target_ipv4(1).to_string();
     stage.host(&["ping", "-c", "1", "-W", "5", &target])?.succeeded()?;
 
@@ -32,9 +32,9 @@ fn stage_is_a_vpc() -> Result<(), Failure> {
     let [peer] = server.peers()[..] else { return Err("not one client came".into()) };
     ensure!(peer.ip() == stage.primary_address()?, "{peer} came");
     ensure!(body == peer.to_string(), "the answer was {body}");
-    ensure!(stage.read("/etc/trunnion/generator.json")?.contains("20099"), "the config is not there");
+    ensure!(stage.read("/etc/trunnion/generator.json")?.contains("20099"), "the config is missing");
 
-    // Only the primary interface is there yet.
+    // Only the primary interface is up.
     let links = stage.host(&["ip", "-json", "addr"])?.succeeded()?.json()?;
     let up = |name: &str| {
         let links = links.as_array().into_iter().flatten();
@@ -42,7 +42,7 @@ fn stage_is_a_vpc() -> Result<(), Failure> {
     };
     ensure!(up("ens5") && !up("ens6") && !up("ens7"), "{links}");
 
-    // The second interface by hand: it works with its own address, and with no other one.
+    // Set up the second interface by hand: it works with its own address only.
     let [_, second, _] = &stage.imds().metadata().interfaces[..] else { return Err("not three interfaces".into()) };
     let [own, other] = second.addresses[..] else { return Err("not two addresses".into()) };
     let foreign = "10.0.1.99";
@@ -69,16 +69,19 @@ fn stage_is_a_vpc() -> Result<(), Failure> {
         .host_namespace()
         .inside(|| (0..5).map(|_| TcpStream::connect_timeout(&address, PATIENCE)).collect::<Result<Vec<_>, _>>())??;
     holding.wait_for(5, PATIENCE)?;
-    ensure!(holding.standing()? == 5 && holding.by_source()[&stage.primary_address()?.into()] == 5, "not all stand");
+    ensure!(
+        holding.standing()? == 5 && holding.by_source()[&stage.primary_address()?.into()] == 5,
+        "not all connections are established"
+    );
     drop(streams);
     holding.close_all();
-    ensure!(holding.standing()? == 0, "some still stand");
+    ensure!(holding.standing()? == 0, "some connections still exist");
     Ok(())
 }
 
 fn stage_has_a_metadata_service() -> Result<(), Failure> {
-    let scene = Scene { cards: vec![0, 1], prefixes: 1, ipv6: 2, ..Scene::many_subnets(2, 3) };
-    let stage = Stage::new(scene)?;
+    let options = StageOptions { cards: vec![0, 1], prefixes: 1, ipv6: 2, ..StageOptions::many_subnets(2, 3) };
+    let stage = Stage::new(options)?;
     let curl = |arguments: &[&str]| {
         let (path, options) = arguments.split_last().ok_or("no path")?;
         let url = format!("http://169.254.169.254/latest/{path}");
@@ -126,7 +129,7 @@ fn stage_has_a_metadata_service() -> Result<(), Failure> {
         ensure!(output.ends_with(end) && (end != " 200" || output == end), "{fault:?} gave {output}");
         imds.heal();
     }
-    ensure!(get("meta-data/mac")? == "02:00:00:00:00:00 200", "it does not heal");
+    ensure!(get("meta-data/mac")? == "02:00:00:00:00:00 200", "the service does not recover");
     ensure!(imds.requests().iter().any(|request| request == "PUT /latest/api/token"), "requests are not kept");
     imds.forget_tokens();
     ensure!(get("meta-data/mac")?.ends_with("401"), "the token is still good");
@@ -139,11 +142,11 @@ fn stage_has_a_metadata_service() -> Result<(), Failure> {
     Ok(())
 }
 
-fn stage_leaves_the_machine_alone() -> Result<(), Failure> {
+fn stage_does_not_change_the_machine() -> Result<(), Failure> {
     let outside = |path: &str| std::fs::read_to_string(path);
     let (passwd, optmem) = (outside("/etc/passwd")?, outside("/proc/sys/net/core/optmem_max")?);
     {
-        let stage = Stage::new(Scene::one_subnet(1, 1))?;
+        let stage = Stage::new(StageOptions::one_subnet(1, 1))?;
         stage
             .script(
                 "useradd --create-home gatling
@@ -166,6 +169,6 @@ socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b\"READY=1\", \"\\0\" + 
         ensure!(stage.get(1, "/").is_err(), "something answers at port 1");
     }
     ensure!(outside("/etc/passwd")? == passwd, "/etc/passwd of this machine was changed");
-    ensure!(outside("/proc/sys/net/core/optmem_max")? == optmem, "net.core.optmem_max was not put back");
+    ensure!(outside("/proc/sys/net/core/optmem_max")? == optmem, "net.core.optmem_max was not restored");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The service: it keeps the host set up, reports its health, and leaves it in order.
+//! Tests of the service: it keeps the host set up, reports its health, and keeps connections when it stops.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,16 +17,16 @@ use super::{
     command::Service,
     ensure,
     imds::Fault,
-    stage::{Scene, Stage, target_ipv4},
+    stage::{Stage, StageOptions, target_ipv4},
 };
 use crate::Failure;
 
-pub(crate) const SCENES: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("run_reports_the_health_of_the_host", run_reports_the_health_of_the_host),
-    ("run_gives_back_what_is_taken", run_gives_back_what_is_taken),
-    ("run_outlives_an_outage_of_the_metadata", run_outlives_an_outage_of_the_metadata),
+    ("run_repairs_the_network", run_repairs_the_network),
+    ("run_survives_an_outage_of_the_metadata", run_survives_an_outage_of_the_metadata),
     ("run_waits_for_late_metadata", run_waits_for_late_metadata),
-    ("run_answers_although_the_metadata_cannot_be", run_answers_although_the_metadata_cannot_be),
+    ("run_answers_although_the_metadata_is_contradictory", run_answers_although_the_metadata_is_contradictory),
     ("run_drains", run_drains),
     ("run_withstands_hostile_clients", run_withstands_hostile_clients),
     ("run_is_small_with_400_addresses", run_is_small_with_400_addresses),
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The most memory the service may take, in KiB.
 const MOST_MEMORY: u64 = 20_000;
 
-/// Connects that many times and holds.
+/// Opens this number of connections and holds them.
 const HOLD: &str = "import socket, sys, time
 held = [socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) for _ in range(int(sys.argv[3]))]
 print('ready', flush=True)
@@ -49,9 +49,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 families = text_string_to_metric_families(sys.stdin.read())
 print(json.dumps([[sample.name, sample.labels, sample.value] for family in families for sample in family.samples]))";
 
-/// A host with three interfaces in two subnets, three addresses each, and something that listens where sshd would.
+/// A host with three interfaces in two subnets, three addresses each, and a listener on the SSH port.
 fn stage() -> Result<(Stage, Service), Failure> {
-    let stage = Stage::new(Scene { subnets: vec![0, 0, 1], ..Scene::one_subnet(3, 3) })?;
+    let stage = Stage::new(StageOptions { subnets: vec![0, 0, 1], ..StageOptions::one_subnet(3, 3) })?;
     let sshd = listen(&stage)?;
     Ok((stage, sshd))
 }
@@ -63,7 +63,7 @@ fn start(stage: &Stage, refresh: &str) -> Result<Service, Failure> {
     Ok(service)
 }
 
-/// Tries until it works.
+/// Repeats an attempt until it succeeds.
 fn eventually<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -74,7 +74,7 @@ fn eventually<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, F
     }
 }
 
-/// `/health` answers with this status, and its body says this.
+/// Checks that `/health` has this status, and that its body contains this text.
 fn health(stage: &Stage, status: u16, says: &str) -> Result<serde_json::Value, Failure> {
     let (found, body) = stage.get(PORT, "/health")?;
     ensure!(found == status && body.contains(says), "/health said {found}, not {status} with `{says}`: {body}");
@@ -93,7 +93,7 @@ impl Metrics {
         Ok(Self(samples.into_iter().map(|(name, labels, value)| ((name, labels), value)).collect()))
     }
 
-    /// The samples of that name whose labels have these among them.
+    /// The samples with this name and at least these labels.
     fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
         let matches = |found: &BTreeMap<String, String>| {
             labels.iter().all(|(key, value)| found.get(*key).is_some_and(|found| found == value))
@@ -117,7 +117,7 @@ fn is(found: f64, wanted: f64, what: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The host's addresses but for loopback and link-local ones, with their interfaces.
+/// The host's addresses with their interfaces, except loopback and link-local ones.
 fn addresses(stage: &Stage) -> Result<BTreeSet<String>, Failure> {
     let output = stage.host(&["ip", "-o", "-4", "addr", "show"])?.succeeded()?.stdout;
     let words = output.lines().filter_map(|line| {
@@ -133,7 +133,7 @@ fn routing(stage: &Stage) -> Result<String, Failure> {
     Ok(stage.script("ip rule | sort; ip -4 route show table all | sed 's/ expires .*//' | sort")?.succeeded()?.stdout)
 }
 
-/// The sources of the spread and what was counted for each.
+/// The sources of the spread, with their counters.
 fn sources(stage: &Stage) -> Result<BTreeMap<String, u64>, Failure> {
     let output = stage.generator(&["spread", "--show", "--json"])?.succeeded()?.json()?;
     let sources = output["sources"].as_array().into_iter().flatten();
@@ -150,7 +150,7 @@ fn hold(stage: &Stage, to: SocketAddr, count: usize) -> Result<Service, Failure>
     )?;
     eventually(|| {
         let (stdout, stderr) = service.said()?;
-        ensure!(stdout.contains("ready"), "the connections do not stand: {stderr}");
+        ensure!(stdout.contains("ready"), "the connections are not established: {stderr}");
         Ok(())
     })?;
     ensure!(service.is_running()?, "the connections are gone");
@@ -164,12 +164,12 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
     let output = health(&stage, 200, "\"status\":\"healthy\"")?;
     ensure!(output["capacity"]["per_destination"] == 900 && output["failing"] == serde_json::json!([]), "{output}");
 
-    // Nothing but the primary address is served.
+    // Only the primary address is served.
     let second = SocketAddr::from((stage.addresses()[1], PORT));
     let refused = stage.router().inside(|| TcpStream::connect_timeout(&second, Duration::from_secs(5)))?;
     ensure!(refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused), "{second} is served");
 
-    // Ninety connections to one destination, then as many that are closed by this side.
+    // Ninety connections to one destination, then as many that this side closes.
     let server = stage.listen(0, 7000)?;
     let holder = hold(&stage, server.address(), 90)?;
     let closing = stage.listen(1, 7001)?;
@@ -193,7 +193,7 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
         let used = metrics.sum("trunnion_ports_used", &of);
         ensure!((10.0..=15.0).contains(&used), "{used} ports of {address} are used");
     }
-    // What the service itself asks of the metadata service comes from the primary address too.
+    // The service's own connection to the metadata service also uses the primary address.
     let of_primary = metrics.sum("trunnion_connections", &[("address", &primary), ("state", "established")]);
     ensure!((10.0..15.0).contains(&of_primary), "{of_primary} connections of the primary address");
     metrics
@@ -223,11 +223,11 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
                 &[("state", "established"), ("address", &stage.addresses()[4].to_string())],
             ),
             0.0,
-            "what stands",
+            "established connections",
         )
     })?;
 
-    // A program of the SSH user that is called java stands in for Gatling.
+    // A program of the SSH user with the name java counts as Gatling.
     stage.script("install -o gatling \"$(command -v sleep)\" /var/lib/gatling/java")?.succeeded()?;
     let gatling = stage.start_as_user("gatling", &["/var/lib/gatling/java", "600"])?;
     eventually(|| {
@@ -239,7 +239,7 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
     drop(gatling);
     eventually(|| Metrics::new(&stage)?.is("trunnion_gatling_running", &[], 0.0).map(drop))?;
 
-    // A check that fails is reported, and so is its recovery.
+    // A failed check is reported, and so is its recovery.
     stage.host_namespace().sysctl(&["net.ipv4.ip_local_port_range=20000 20049"])?;
     eventually(|| health(&stage, 503, "\"name\":\"ports\"").map(drop))?;
     eventually(|| health(&stage, 200, "healthy").map(drop))?;
@@ -254,9 +254,9 @@ fn run_reports_the_health_of_the_host() -> Result<(), Failure> {
     Ok(())
 }
 
-fn run_gives_back_what_is_taken() -> Result<(), Failure> {
+fn run_repairs_the_network() -> Result<(), Failure> {
     let (stage, _sshd) = stage()?;
-    // With a refresh this long, only an event of the kernel can be the cause.
+    // The refresh is so rare that only a kernel event can trigger the repair.
     let service = start(&stage, "3600")?;
     let (all, routing_before) = (addresses(&stage)?, routing(&stage)?);
     ensure!(all.len() == 9, "{all:?}");
@@ -280,7 +280,7 @@ fn run_gives_back_what_is_taken() -> Result<(), Failure> {
         })
         .map_err(|failure| format!("{failure}\n{}", service.said().map(|said| said.1).unwrap_or_default()))?;
     }
-    // Every address still works.
+    // All addresses still work.
     let server = stage.listen(1, 7000)?;
     let probe = ["check", "--probe", &server.address().to_string()];
     stage.generator(&probe)?.succeeded()?;
@@ -294,7 +294,7 @@ fn run_gives_back_what_is_taken() -> Result<(), Failure> {
     eventually(|| health(&stage, 200, "healthy").map(drop))?;
     ensure!(addresses(&stage)? == all && sources(&stage)?.len() == 9, "{:?}", addresses(&stage)?);
 
-    // A program taken out of the kernel behind its back is there again with the next event.
+    // A program that was detached by hand is attached again with the next event.
     stage.generator(&["spread", "--detach"])?.succeeded()?;
     stage.host(&["ip", "addr", "del", &format!("{lost}/32"), "dev", "ens6"])?.succeeded()?;
     eventually(|| {
@@ -303,9 +303,9 @@ fn run_gives_back_what_is_taken() -> Result<(), Failure> {
     })
 }
 
-fn run_outlives_an_outage_of_the_metadata() -> Result<(), Failure> {
+fn run_survives_an_outage_of_the_metadata() -> Result<(), Failure> {
     let (stage, _sshd) = stage()?;
-    // The promise holds without the address that AWS removes later.
+    // The promise does not need the address that AWS removes later.
     stage.config(|config| {
         config.addresses = 2;
         config.connections = Connections { per_destination: 600, total: 600 };
@@ -326,7 +326,7 @@ fn run_outlives_an_outage_of_the_metadata() -> Result<(), Failure> {
             Ok(())
         })?;
         ensure!(addresses(&stage)? == all, "{fault:?} of `{part}` took addresses away");
-        // What is known is still kept.
+        // The known network is still repaired.
         let lost = stage.addresses()[7];
         stage.host(&["ip", "addr", "del", &format!("{lost}/32"), "dev", "ens7"])?.succeeded()?;
         eventually(|| {
@@ -337,7 +337,7 @@ fn run_outlives_an_outage_of_the_metadata() -> Result<(), Failure> {
         stage.imds().heal();
     }
 
-    // What AWS takes back goes once it is said twice, and out of the spread first.
+    // An address that AWS removed is removed after two reads agree, and from the spread first.
     let gone = stage.addresses()[8];
     let server = stage.listen(0, 7000)?;
     stage.change(|metadata| metadata.interfaces[2].addresses.truncate(2))?;
@@ -358,7 +358,7 @@ fn run_outlives_an_outage_of_the_metadata() -> Result<(), Failure> {
     );
     ensure!(place("spread: removed source")? < place(&format!("setup: address {gone}/32 on ens7: removed"))?, "{log}");
 
-    // What AWS gives is taken at once.
+    // An address that AWS adds is used at once.
     stage.change(|metadata| metadata.interfaces[1].addresses.push([10, 0, 1, 77].into()))?;
     eventually(|| {
         let sources = sources(&stage)?;
@@ -375,13 +375,13 @@ fn run_waits_for_late_metadata() -> Result<(), Failure> {
     stage.imds().fail("", Fault::Status(500));
     let mut service = stage.generator_as_service(&["run"])?;
     eventually(|| health(&stage, 503, "\"name\":\"metadata\"").map(drop))?;
-    ensure!(addresses(&stage)?.len() == 1, "it set up without knowing what");
+    ensure!(addresses(&stage)?.len() == 1, "setup ran without metadata");
     stage.imds().heal();
     service.wait_for_notice("READY=1", PATIENCE)?;
     health(&stage, 200, "healthy").map(drop)
 }
 
-fn run_answers_although_the_metadata_cannot_be() -> Result<(), Failure> {
+fn run_answers_although_the_metadata_is_contradictory() -> Result<(), Failure> {
     let (stage, _sshd) = stage()?;
     let give = |device| {
         stage.change(|metadata| {
@@ -393,7 +393,7 @@ fn run_answers_although_the_metadata_cannot_be() -> Result<(), Failure> {
     give(0)?;
     let _service = start(&stage, "1")?;
     eventually(|| health(&stage, 503, "two interfaces that are device 0").map(drop))?;
-    ensure!(addresses(&stage)?.len() == 1, "it set up without knowing what");
+    ensure!(addresses(&stage)?.len() == 1, "setup ran without metadata");
     give(1)?;
     eventually(|| health(&stage, 200, "healthy").map(drop))
 }
@@ -410,12 +410,12 @@ fn run_drains() -> Result<(), Failure> {
     stage.change(|metadata| (metadata.rebalance, metadata.interruption) = (None, None))?;
     eventually(|| health(&stage, 200, "healthy").map(drop))?;
 
-    // A request that is on its way when the service ends is answered; connections stand, sources and addresses stay.
+    // When the service stops, it answers a request in progress; connections, sources and addresses stay.
     let server = stage.listen(0, 7000)?;
     let _holder = hold(&stage, server.address(), 9)?;
     let mut slow = stage.router().inside(|| TcpStream::connect_timeout(&primary, PATIENCE))??;
     write!(slow, "GET /health HTTP/1.1\r\nHost: host\r\n")?;
-    // Connections are taken in turn: when this one is answered, that one was taken.
+    // Connections are accepted in order: once this one is answered, the earlier one is accepted.
     health(&stage, 200, "healthy")?;
     let (all, counted) = (addresses(&stage)?, sources(&stage)?);
     service.signal(Signal::SIGTERM)?;
@@ -426,16 +426,16 @@ fn run_drains() -> Result<(), Failure> {
     ensure!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"status\":\"draining\""), "{answer}");
     let ended = service.wait(PATIENCE)?.ended_with(0)?;
     ensure!(ended.stderr.contains("draining: the service is stopping"), "{ended}");
-    ensure!(addresses(&stage)? == all && sources(&stage)? == counted, "something went with the service");
-    ensure!(server.standing()? == 9, "{} connections stand", server.standing()?);
+    ensure!(addresses(&stage)? == all && sources(&stage)? == counted, "the service removed something");
+    ensure!(server.standing()? == 9, "{} connections are established", server.standing()?);
     let _more = hold(&stage, server.address(), 9)?;
     ensure!(server.by_source().values().all(|&count| count == 2), "{:?}", server.by_source());
 
-    // The next one goes on from there.
+    // The next service continues.
     let _service = start(&stage, "60")?;
     let metrics = Metrics::new(&stage)?;
     is(metrics.sum("trunnion_spread_connections_total", &[]), 18.0, "the number of spread connections")?;
-    ensure!(server.standing()? == 18, "{} connections stand", server.standing()?);
+    ensure!(server.standing()? == 18, "{} connections are established", server.standing()?);
     Ok(())
 }
 
@@ -447,7 +447,7 @@ fn run_withstands_hostile_clients() -> Result<(), Failure> {
     let converse = |request: &[u8]| -> Result<String, Failure> {
         let mut stream = connect()??;
         stream.set_read_timeout(Some(PATIENCE))?;
-        // It may be closed before all of it is taken.
+        // The server may close the connection before it has read everything.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -469,7 +469,7 @@ fn run_withstands_hostile_clients() -> Result<(), Failure> {
     let answer = converse(endless.as_bytes())?;
     ensure!(!answer.contains(" 200 "), "a megabyte of header was taken: {answer}");
 
-    // Hundreds of connections that say nothing, half a request, or read nothing, while others just ask.
+    // Hundreds of connections that send nothing or half a request, or read nothing, beside normal requests.
     let mut hanging = Vec::new();
     for number in 0..400 {
         let mut stream = connect()??;
@@ -493,14 +493,14 @@ fn run_withstands_hostile_clients() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the service takes, in KiB.
+/// The resident memory of the service, in KiB.
 fn memory(service: &Service) -> Result<u64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.id()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// What the service has taken of the processors so far, in hundredths of a second.
+/// The processor time of the service so far, in hundredths of a second.
 fn processor(service: &Service) -> Result<u64, Failure> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", service.id()))?;
     let words = stat.rsplit_once(')').ok_or("no name in stat")?.1.split_ascii_whitespace();
@@ -509,15 +509,15 @@ fn processor(service: &Service) -> Result<u64, Failure> {
 
 #[expect(clippy::print_stderr, reason = "figures for the person who runs it")]
 fn run_is_small_with_400_addresses() -> Result<(), Failure> {
-    let stage = Stage::new(Scene::one_subnet(8, 50))?;
+    let stage = Stage::new(StageOptions::one_subnet(8, 50))?;
     let _sshd = listen(&stage)?;
     stage.config(|config| config.connections.total = 15_000)?;
     let begun = Instant::now();
-    // Six times as often as it does by itself.
+    // Six times as often as by default.
     let service = start(&stage, "10")?;
     let ready = begun.elapsed();
     health(&stage, 200, "healthy")?;
-    ensure!(addresses(&stage)?.len() == 400 && sources(&stage)?.len() == 400, "not all addresses are there");
+    ensure!(addresses(&stage)?.len() == 400 && sources(&stage)?.len() == 400, "some addresses are missing");
     let target = SocketAddr::from((target_ipv4(0), 7000));
     let _server = stage.listen(0, 7000)?;
     let _holder = hold(&stage, target, 800)?;

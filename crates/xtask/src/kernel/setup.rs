@@ -1,5 +1,5 @@
-//! Scene 1: `setup` brings a bare host to all of its addresses, leaves alone what is not its own, converges wherever it was
-//! killed, and takes everything back.
+//! Tests of `setup`: it gives a new host all of its addresses, does not change foreign objects, can be killed at any point and
+//! run again, and can be undone completely.
 
 mod watch;
 
@@ -18,11 +18,11 @@ use super::{
     command::Ended,
     ensure,
     imds::Fault,
-    stage::{GENERATOR, Scene, Stage},
+    stage::{GENERATOR, Stage, StageOptions},
 };
 use crate::Failure;
 
-pub(crate) const SCENES: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("setup_reaches_the_target_from_every_address_of_one_subnet", one_subnet),
     ("setup_reaches_the_target_from_every_address_of_several_subnets", several_subnets),
     ("setup_reaches_the_target_from_four_hundred_addresses", four_hundred),
@@ -42,23 +42,29 @@ pub(crate) const SCENES: &[Test] = &[
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How many moments of a setup or undo it is killed at.
+/// The number of points at which a setup or undo is killed.
 pub(super) const MOMENTS: u32 = 16;
 
 /// Three interfaces, two of them in one subnet, the third on another card; prefixes and IPv6.
-fn mixed() -> Scene {
-    Scene { subnets: vec![0, 0, 1], cards: vec![0, 0, 1], prefixes: 1, ipv6: 2, ..Scene::one_subnet(3, 3) }
+fn mixed() -> StageOptions {
+    StageOptions {
+        subnets: vec![0, 0, 1],
+        cards: vec![0, 0, 1],
+        prefixes: 1,
+        ipv6: 2,
+        ..StageOptions::one_subnet(3, 3)
+    }
 }
 
-/// A stage whose host has a limit of descriptors of its own: the kernel has one for the whole machine only.
-fn stage(scene: Scene) -> Result<Stage, Failure> {
-    let stage = Stage::new(scene)?;
+/// A stage whose host has its own file for `nr_open`, because the kernel's value applies to the whole machine.
+fn stage(options: StageOptions) -> Result<Stage, Failure> {
+    let stage = Stage::new(options)?;
     let own = "echo 1048576 > /run/nr_open; mount --bind /run/nr_open /proc/sys/fs/nr_open";
     stage.script(own)?.succeeded()?;
     Ok(stage)
 }
 
-/// Without sshd, setup says so; everything else is silent.
+/// Without sshd, setup prints a warning and nothing else.
 fn setup(stage: &Stage) -> Result<Ended, Failure> {
     stage.generator(&["setup"])?.succeeded()
 }
@@ -71,9 +77,9 @@ fn changes_nothing(stage: &Stage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything that makes up the host's network, without what moves by itself: link-local addresses take a while to settle.
+/// The host's network without link-local addresses, which take some time to settle.
 pub(super) fn network(stage: &Stage) -> Result<String, Failure> {
-    // Some files cannot be read, some tables are not there.
+    // Some files cannot be read, and some tables do not exist.
     let script = "set +e
     {
         ip -o link | sed -E 's/ (qdisc|qlen|mode|group) [^ ]+//g; s/ brd .*//'
@@ -87,7 +93,7 @@ pub(super) fn network(stage: &Stage) -> Result<String, Failure> {
 
 /// The network, the limits, and every file that setup might touch.
 pub(super) fn everything(stage: &Stage) -> Result<String, Failure> {
-    // Programs that change accounts leave backups and a lock.
+    // Programs that change accounts leave backups and a lock file.
     let script = "set +e
     grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/core /proc/sys/fs/nr_open | grep -v /conf/ | sort
     cd /
@@ -97,7 +103,7 @@ pub(super) fn everything(stage: &Stage) -> Result<String, Failure> {
     Ok(format!("{}{}", network(stage)?, stage.script(script)?.succeeded()?.stdout))
 }
 
-/// Fails with the lines that differ.
+/// Fails with the differing lines.
 pub(super) fn same(what: &str, before: &str, after: &str) -> Result<(), Failure> {
     let (before, after): (BTreeSet<_>, BTreeSet<_>) = (before.lines().collect(), after.lines().collect());
     let mut output = String::new();
@@ -107,8 +113,8 @@ pub(super) fn same(what: &str, before: &str, after: &str) -> Result<(), Failure>
     Ok(())
 }
 
-fn reaches(scene: Scene) -> Result<(), Failure> {
-    let stage = stage(scene)?;
+fn reaches(options: StageOptions) -> Result<(), Failure> {
+    let stage = stage(options)?;
     setup(&stage)?;
     every_address_reaches_the_target(&stage)?;
     let before = network(&stage)?;
@@ -117,7 +123,7 @@ fn reaches(scene: Scene) -> Result<(), Failure> {
 }
 
 fn one_subnet() -> Result<(), Failure> {
-    reaches(Scene { prefixes: 1, ipv6: 2, ..Scene::one_subnet(3, 3) })
+    reaches(StageOptions { prefixes: 1, ipv6: 2, ..StageOptions::one_subnet(3, 3) })
 }
 
 fn several_subnets() -> Result<(), Failure> {
@@ -125,7 +131,7 @@ fn several_subnets() -> Result<(), Failure> {
 }
 
 fn four_hundred() -> Result<(), Failure> {
-    reaches(Scene::one_subnet(8, 50))
+    reaches(StageOptions::one_subnet(8, 50))
 }
 
 fn taken_back() -> Result<(), Failure> {
@@ -137,12 +143,12 @@ fn taken_back() -> Result<(), Failure> {
     same("what was before is not what is after", &before, &everything(&stage)?)?;
     let output = stage.generator(&["setup", "--undo", "--json"])?.succeeded()?.stdout;
     ensure!(output == "[]\n", "a second undo says\n{output}");
-    // All of it can be had again.
+    // Setup can run again after undo.
     setup(&stage)?;
     every_address_reaches_the_target(&stage)
 }
 
-/// Kills a command at moments that are spread over the time it takes.
+/// Kills a command at points that are spread over its running time.
 pub(super) struct Killer<'a> {
     stage: &'a Stage,
     arguments: &'a [&'a str],
@@ -152,23 +158,23 @@ pub(super) struct Killer<'a> {
 }
 
 impl<'a> Killer<'a> {
-    /// Runs it to its end once, to learn how long it takes.
+    /// Runs the command to its end once, to measure its time.
     pub(super) fn new(stage: &'a Stage, arguments: &'a [&'a str]) -> Result<Self, Failure> {
         let begun = Instant::now();
         stage.generator(arguments)?.succeeded()?;
         Ok(Self { stage, arguments, whole: begun.elapsed(), cut: 0 })
     }
 
-    /// Runs it and kills it at this of all [`MOMENTS`].
+    /// Runs the command and kills it at this one of all [`MOMENTS`].
     pub(super) fn kill(&mut self, moment: u32) -> Result<(), Failure> {
         let mut running = self.stage.start(&[&[GENERATOR], self.arguments].concat())?;
-        // The moment itself is what is tried here.
+        // A sleep is right here: the point in time is what the test varies.
         thread::sleep(self.whole * moment / MOMENTS);
         if running.is_running()? {
             running.signal(Signal::SIGKILL)?;
             self.cut += 1;
         } else {
-            // It was quicker this time.
+            // The command may have ended before.
             self.whole = self.whole * 2 / 3;
         }
         running.wait(PATIENCE)?;
@@ -176,7 +182,7 @@ impl<'a> Killer<'a> {
     }
 
     pub(super) fn finish(&self) -> Result<(), Failure> {
-        ensure!(self.cut >= MOMENTS / 2, "`{}` was cut short {} times only", self.arguments.join(" "), self.cut);
+        ensure!(self.cut >= MOMENTS / 2, "`{}` was interrupted only {} times", self.arguments.join(" "), self.cut);
         Ok(())
     }
 }
@@ -191,7 +197,7 @@ fn killed() -> Result<(), Failure> {
         same(&format!("undo after a setup that was killed at moment {moment}"), &before, &everything(&stage)?)?;
         killer.kill(moment)?;
         if moment % 2 == 0 {
-            // What was begun can also be taken back at once.
+            // An interrupted setup can also be undone at once.
             continue;
         }
         setup(&stage)?;
@@ -218,7 +224,7 @@ fn failing_metadata() -> Result<(), Failure> {
     let stage = stage(mixed())?;
     let before = everything(&stage)?;
     let imds = stage.imds();
-    // On a bare host, a failure leaves it bare.
+    // On a new host, a failure changes nothing.
     imds.fail("", Fault::Status(500));
     let output = stage.generator(&["setup"])?.ended_with(1)?.stderr;
     ensure!(output.contains("metadata service answered") && output.contains("500"), "{output}");
@@ -248,7 +254,8 @@ fn failing_metadata() -> Result<(), Failure> {
         ensure!(ended.stdout.is_empty() && ended.stderr.starts_with("error: "), "{ended}");
         same(&format!("{fault:?} at `{path}`"), &whole, &everything(&stage)?)?;
     }
-    // What says nothing of prefixes looks like a host without any: they are kept for the promise, and named.
+    // Metadata without prefixes looks like a host without any. Their addresses are kept for the promise, with a
+    // warning.
     for fault in [Fault::Status(404), Fault::Empty] {
         imds.fail("/ipv4-prefix", fault);
         let ended = stage.generator(&["setup"])?.succeeded()?;
@@ -257,13 +264,13 @@ fn failing_metadata() -> Result<(), Failure> {
         ensure!(ended.stderr.matches("is kept").count() == 3 * 16 + 2, "{ended}");
         same(&format!("{fault:?} of prefixes"), &whole, &everything(&stage)?)?;
     }
-    // Tokens end, also those of others.
+    // Tokens expire.
     imds.forget_tokens();
     changes_nothing(&stage)
 }
 
 fn dropped_address() -> Result<(), Failure> {
-    let stage = stage(Scene::one_subnet(3, 4))?;
+    let stage = stage(StageOptions::one_subnet(3, 4))?;
     setup(&stage)?;
     let whole = network(&stage)?;
     stage.change(|metadata| {
@@ -304,7 +311,7 @@ fn repaired() -> Result<(), Failure> {
     ] {
         stage.script(broken)?.succeeded()?;
         let ended = setup(&stage)?;
-        ensure!(ended.stdout != "nothing to change\n", "`{broken}` goes unseen");
+        ensure!(ended.stdout != "nothing to change\n", "`{broken}` is not repaired");
         same(&format!("after `{broken}`"), &whole, &network(&stage)?)?;
     }
     changes_nothing(&stage)?;
@@ -322,7 +329,7 @@ fn foreign() -> Result<(), Failure> {
     stage.script(FOREIGN)?.succeeded()?;
     let before = everything(&stage)?;
     let output = setup(&stage)?.stdout;
-    // Somebody else's address with another length is right where it is.
+    // A foreign address with another prefix length stays.
     ensure!(!output.contains("10.0.1.11/32 on ens6") && !output.contains("192.168.7.7"), "{output}");
     every_address_reaches_the_target(&stage)?;
     changes_nothing(&stage)?;
@@ -338,13 +345,13 @@ fn foreign() -> Result<(), Failure> {
 }
 
 fn files() -> Result<(), Failure> {
-    let stage = stage(Scene::one_subnet(2, 2))?;
+    let stage = stage(StageOptions::one_subnet(2, 2))?;
     let config = stage.config(|_| {})?;
     let before = everything(&stage)?;
     setup(&stage)?;
     let sysctls = stage.read("/etc/sysctl.d/90-trunnion.conf")?;
     ensure!(sysctls.contains("net.ipv4.ip_local_port_range = 20000 20099\n"), "{sysctls}");
-    // What the kernel has is what the file says: loading it changes nothing.
+    // The kernel's values match the file: loading it changes nothing.
     let values = "cat /proc/sys/net/ipv4/{ip_local_port_range,tcp_fin_timeout,tcp_rmem,tcp_wmem} /proc/sys/net/core/optmem_max /proc/sys/fs/nr_open";
     let now = stage.script(values)?.succeeded()?.stdout;
     stage.script("sysctl --quiet --load=/etc/sysctl.d/90-trunnion.conf")?.succeeded()?;
@@ -366,7 +373,7 @@ fn files() -> Result<(), Failure> {
         )?
         .succeeded()?;
 
-    // Another config is followed; nothing of the first host is forgotten.
+    // Another config is applied; the journal keeps the original values.
     stage.config(|config| {
         config.descriptors = 16_000;
         config.ssh.authorized_keys = vec!["ssh-ed25519 BBBB other".into()];
@@ -377,7 +384,7 @@ fn files() -> Result<(), Failure> {
     stage.config(|_| {})?;
     same("undo", &before, &everything(&stage)?)?;
 
-    // A user that was there keeps what it had.
+    // An existing user keeps its files.
     stage.script("useradd --create-home gatling; mkdir ~gatling/.ssh; echo own > ~gatling/.ssh/authorized_keys; chown -R gatling: ~gatling/.ssh")?.succeeded()?;
     let before = everything(&stage)?;
     setup(&stage)?;
@@ -413,18 +420,18 @@ fn with_services(stage: &Stage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The SSH user runs whatever teams send it: nothing that it puts in root's way leads root elsewhere, or holds it up.
+/// The SSH user runs code of many teams: none of its files can redirect or block what root does.
 fn hostile_user() -> Result<(), Failure> {
-    let stage = stage(Scene::one_subnet(2, 2))?;
+    let stage = stage(StageOptions::one_subnet(2, 2))?;
     setup(&stage)?;
     let as_user = |script: &str| stage.as_user("gatling", &["bash", "-c", script]);
     let lock = as_user("cd /; exec 9< /var/lib/trunnion && flock --nonblock 9")?;
-    ensure!(lock.stderr.contains("Permission denied"), "the user can lock what root waits for: {lock}");
+    ensure!(lock.stderr.contains("Permission denied"), "the user can lock the journal: {lock}");
     stage.script("mkdir -p /home/other/.ssh; echo theirs > /home/other/.ssh/authorized_keys")?;
     let others = || Ok::<_, Failure>(stage.script("cd /home/other; find . -printf '%p %m %U\\n'; cat .ssh/*")?.stdout);
     let before = others()?;
 
-    // A file of another kind is replaced, a folder of another kind is left to somebody who looks.
+    // A link or pipe in place of a file is replaced. A link in place of a folder is reported as a problem.
     for (instead, code) in [
         ("mkfifo ~gatling/.ssh/authorized_keys", 0),
         ("truncate --size 1T ~gatling/.ssh/authorized_keys; chmod 600 ~gatling/.ssh/authorized_keys", 0),
@@ -442,7 +449,7 @@ fn hostile_user() -> Result<(), Failure> {
 }
 
 fn services() -> Result<(), Failure> {
-    let stage = stage(Scene::one_subnet(2, 2))?;
+    let stage = stage(StageOptions::one_subnet(2, 2))?;
     with_services(&stage)?;
     let before = everything(&stage)?;
     setup(&stage)?;
@@ -471,7 +478,7 @@ fn services() -> Result<(), Failure> {
     ensure!(output == expected, "systemctl was called with\n{output}");
     same("undo", &before, &everything(&stage)?)?;
 
-    // A setup that is killed before it calls systemctl leaves that to the next one.
+    // If setup is killed before it calls systemctl, the next setup calls it.
     let mut killer = Killer::new(&stage, &["setup"])?;
     for moment in 0..MOMENTS {
         stage.generator(&["setup", "--undo"])?.succeeded()?;
@@ -492,7 +499,7 @@ fn services() -> Result<(), Failure> {
 }
 
 fn refused_sshd() -> Result<(), Failure> {
-    let stage = stage(Scene::one_subnet(2, 2))?;
+    let stage = stage(StageOptions::one_subnet(2, 2))?;
     with_services(&stage)?;
     stage.write("/run/refuse", "")?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
@@ -503,7 +510,7 @@ fn refused_sshd() -> Result<(), Failure> {
     ensure!(!stage.path("/etc/ssh/sshd_config.d/00-trunnion.conf").exists(), "the file that sshd refuses stays");
     let output = stage.read("/run/systemctl.log")?;
     ensure!(!output.contains("sshd.service"), "sshd was reloaded with a file that it rejects: {output}");
-    // All the rest was done.
+    // All other steps were done.
     every_address_reaches_the_target(&stage)?;
     stage.script("rm /run/refuse")?.succeeded()?;
     setup(&stage)?;
@@ -511,7 +518,7 @@ fn refused_sshd() -> Result<(), Failure> {
 }
 
 fn not_root() -> Result<(), Failure> {
-    let stage = stage(Scene::one_subnet(1, 1))?;
+    let stage = stage(StageOptions::one_subnet(1, 1))?;
     let before = everything(&stage)?;
     for arguments in [&["setup"][..], &["setup", "--undo"]] {
         let ended = stage.as_user("daemon", &[&[GENERATOR], arguments].concat())?.ended_with(1)?;

@@ -1,4 +1,4 @@
-//! Connections of programs that know nothing of it are spread over all addresses of a host, and only those.
+//! Tests that connections of unmodified programs are spread over all addresses of a host.
 
 use std::{
     collections::BTreeMap,
@@ -16,22 +16,22 @@ use super::{
     command::Ended,
     ensure,
     imds::Imds,
-    stage::{GENERATOR, Scene, Stage},
+    stage::{GENERATOR, Stage, StageOptions},
     target::Server,
 };
 use crate::Failure;
 
-pub(crate) const SCENES: &[Test] = &[
-    ("spread_lifts_the_ceiling_of_ports", spread_lifts_the_ceiling_of_ports),
+pub(crate) const TESTS: &[Test] = &[
+    ("spread_multiplies_the_number_of_connections", spread_multiplies_the_number_of_connections),
     ("spread_is_even", spread_is_even),
     ("spread_serves_ipv6", spread_serves_ipv6),
-    ("spread_takes_the_addresses_of_the_metadata", spread_takes_the_addresses_of_the_metadata),
-    ("spread_leaves_others_alone", spread_leaves_others_alone),
+    ("spread_uses_the_addresses_of_the_metadata", spread_uses_the_addresses_of_the_metadata),
+    ("spread_does_not_affect_other_connections", spread_does_not_affect_other_connections),
     ("spread_drains_and_adds_under_load", spread_drains_and_adds_under_load),
-    ("spread_outlives_its_binary", spread_outlives_its_binary),
-    ("spread_keeps_ports_at_hand", spread_keeps_ports_at_hand),
-    ("spread_says_why_it_cannot", spread_says_why_it_cannot),
-    ("spread_leaves_it_to_the_simulation", spread_leaves_it_to_the_simulation),
+    ("spread_continues_after_its_binary_ends", spread_continues_after_its_binary_ends),
+    ("run_alternates_the_parity_of_ports", run_alternates_the_parity_of_ports),
+    ("spread_reports_why_it_fails", spread_reports_why_it_fails),
+    ("spread_attaches_nothing_in_the_mode_simulation", spread_attaches_nothing_in_the_mode_simulation),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,11 +42,11 @@ const LOAD: &str = "/usr/local/share/load.py";
 const JAVA: &str = "/usr/local/share/Client.java";
 const XTASK: &str = "/usr/local/bin/xtask";
 
-/// Ports that outgoing connections have of each address.
+/// The number of local ports of each address.
 const PORTS: usize = 100;
 
-/// A host with three interfaces, each with an address of each family that works, a user and the clients. Its network is
-/// set up by hand: what spreads must not depend on what sets up.
+/// A host with three interfaces, each with a working address of each family, a user and the clients. The network is set
+/// up by hand, so that these tests do not depend on `setup`.
 struct Host {
     stage: Stage,
     sources: Vec<IpAddr>,
@@ -55,7 +55,7 @@ struct Host {
 
 impl Host {
     fn new() -> Result<Self, Failure> {
-        let stage = Stage::new(Scene { ipv6: 1, targets: 3, ..Scene::many_subnets(3, 1) })?;
+        let stage = Stage::new(StageOptions { ipv6: 1, targets: 3, ..StageOptions::many_subnets(3, 1) })?;
         let mut script = String::from(
             "useradd --create-home gatling
             useradd --create-home other
@@ -93,14 +93,14 @@ impl Host {
         Ok(self.stage.primary_address()?.into())
     }
 
-    /// Spreads over all addresses, with more arguments.
+    /// Runs `spread` over all addresses, with more arguments.
     fn spread(&self, more: &[&str]) -> Result<Ended, Failure> {
         let sources: Vec<String> = self.sources.iter().chain(&self.ipv6_sources).map(ToString::to_string).collect();
         let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
         self.stage.generator(&[&["spread", "--source"], &sources[..], more].concat())
     }
 
-    /// What was counted for each source: connections, refusals, and whether it is draining.
+    /// The counters of each source: connections, refusals, and whether it is draining.
     fn counts(&self) -> Result<BTreeMap<IpAddr, (u64, u64, bool)>, Failure> {
         let output = self.stage.generator(&["spread", "--show", "--json"])?.succeeded()?.json()?;
         let sources = output["sources"].as_array().ok_or("no sources")?;
@@ -114,17 +114,17 @@ impl Host {
             .collect()
     }
 
-    /// What all sources were counted together.
+    /// The connections of all sources together.
     fn counted(&self) -> Result<u64, Failure> {
         Ok(self.counts()?.values().map(|(connections, refused, _)| connections + refused).sum())
     }
 
-    /// Runs a client as the SSH user to its end, and says how many connections it held at once.
+    /// Runs a client as the SSH user to its end, and returns the number of connections that it held at once.
     fn client(&self, client: Client, order: Order, servers: &[Server]) -> Result<usize, Failure> {
         self.client_with(client, order, 3 * PORTS + 20, servers)
     }
 
-    /// The same with this many tries at each destination.
+    /// As [`Host::client`], with this number of attempts for each destination.
     fn client_with(&self, client: Client, order: Order, most: usize, servers: &[Server]) -> Result<usize, Failure> {
         let destinations: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
         let destinations: Vec<&str> = destinations.iter().map(String::as_str).collect();
@@ -179,7 +179,7 @@ const CLIENTS: [Client; 6] = [
     Client::Java,
 ];
 
-/// In which order a client visits several destinations.
+/// The order in which a client connects to several destinations.
 #[derive(Debug, Clone, Copy)]
 enum Order {
     /// One connection to each, and again.
@@ -197,7 +197,7 @@ impl Order {
     }
 }
 
-/// How far the sources of a server's connections are from having had the same number each: 0 is as even as it can be.
+/// The deviation from an equal number of connections for each source. 0 is the most even distribution.
 fn unevenness(server: &Server, sources: &[IpAddr]) -> usize {
     let by_source = server.by_source();
     let counts = sources.iter().map(|source| by_source.get(source).copied().unwrap_or_default());
@@ -205,7 +205,7 @@ fn unevenness(server: &Server, sources: &[IpAddr]) -> usize {
     most.saturating_sub(least)
 }
 
-fn spread_lifts_the_ceiling_of_ports() -> Result<(), Failure> {
+fn spread_multiplies_the_number_of_connections() -> Result<(), Failure> {
     let host = Host::new()?;
     let primary = BTreeMap::from([(host.primary()?, PORTS)]);
     for client in CLIENTS {
@@ -232,7 +232,7 @@ fn spread_lifts_the_ceiling_of_ports() -> Result<(), Failure> {
             }
         }
     }
-    // Every connection that came about was counted, and so was none that the kernel refused its source.
+    // Every established connection was counted, and no source was refused.
     ensure!(host.counts()?.values().all(|(_, refused, draining)| *refused == 0 && !draining), "{:?}", host.counts()?);
     Ok(())
 }
@@ -253,7 +253,7 @@ fn spread_is_even() -> Result<(), Failure> {
             ensure!(unevenness(server, &host.sources) <= 1, "{order:?}: {:?}", server.by_source());
         }
     }
-    // Several processes at once, to a destination that none of them has been to.
+    // Several processes at once, to a new destination.
     for _ in 0..5 {
         let server = host.stage.listen(0, 0)?;
         let client = format!("python3 {PYTHON} plain turns 30 {} > /dev/null &\n", server.address());
@@ -301,7 +301,7 @@ fn spread_serves_ipv6() -> Result<(), Failure> {
     Ok(())
 }
 
-fn spread_takes_the_addresses_of_the_metadata() -> Result<(), Failure> {
+fn spread_uses_the_addresses_of_the_metadata() -> Result<(), Failure> {
     let host = Host::new()?;
     let stage = &host.stage;
     stage.config(|config| config.spread.except = vec![Except::OwnSubnets])?;
@@ -309,7 +309,7 @@ fn spread_takes_the_addresses_of_the_metadata() -> Result<(), Failure> {
     stage.generator(&["spread"])?.succeeded()?;
     let all: Vec<_> = host.sources.iter().chain(&host.ipv6_sources).copied().collect();
     ensure!(taken()? == all, "{:?} are taken", taken()?);
-    // The host's own subnets, here the router in one of them.
+    // A destination in the host's own subnets: the router.
     let router = stage.imds().metadata().interfaces[0].subnet.hosts().next().ok_or("no router")?;
     let own = Server::start(stage.router(), SocketAddr::from((router, 8_090)), false)?;
     let other = stage.listen(0, 0)?;
@@ -319,7 +319,7 @@ fn spread_takes_the_addresses_of_the_metadata() -> Result<(), Failure> {
     ensure!(own.by_source().into_keys().eq([host.primary()?]), "the own subnet saw {:?}", own.by_source());
     ensure!(other.by_source().len() == host.sources.len(), "another subnet saw {:?}", other.by_source());
 
-    // An address that is not on its interface yet, or not any more, is no source.
+    // An address that is not on its interface is not a source.
     let new = Ipv4Addr::new(10, 0, 17, 99);
     stage.change(|metadata| metadata.interfaces[1].addresses.push(new))?;
     stage.generator(&["spread"])?.succeeded()?;
@@ -328,7 +328,7 @@ fn spread_takes_the_addresses_of_the_metadata() -> Result<(), Failure> {
     stage.generator(&["spread"])?.succeeded()?;
     ensure!(taken()?.contains(&new.into()), "{:?} are taken", taken()?);
     stage.script(&format!("ip addr del {new}/32 dev ens6"))?.succeeded()?;
-    // Until the next look, the kernel refuses it and the next one takes its turn.
+    // Until the sources are updated, the kernel refuses the address, and the next source is used.
     let server = [stage.listen(1, 0)?];
     let held = host.client(Client::Python("plain"), Order::Turns, &server)?;
     ensure!(held == 3 * PORTS, "{held} connections while a source is gone");
@@ -339,7 +339,7 @@ fn spread_takes_the_addresses_of_the_metadata() -> Result<(), Failure> {
     Ok(())
 }
 
-fn spread_leaves_others_alone() -> Result<(), Failure> {
+fn spread_does_not_affect_other_connections() -> Result<(), Failure> {
     let host = Host::new()?;
     let stage = &host.stage;
     let second = stage.listen(1, 0)?;
@@ -349,7 +349,7 @@ fn spread_leaves_others_alone() -> Result<(), Failure> {
     host.spread(&["--except", &range])?.succeeded()?;
     let only_primary = |server: &Server| Ok::<_, Failure>(server.by_source().into_keys().eq([host.primary()?]));
 
-    // Exceptions: of the config, of the command, and the services of AWS at the link.
+    // Exceptions: those of the config and the command, and AWS services on link-local addresses.
     let metadata = SocketAddr::from((Imds::ADDRESS, 8_090));
     let link_local = Server::start(stage.router(), metadata, false)?;
     for server in [second, third, link_local] {
@@ -363,7 +363,7 @@ fn spread_leaves_others_alone() -> Result<(), Failure> {
     }
     ensure!(host.counted()? == 0, "an exception was counted: {:?}", host.counts()?);
 
-    // Another user, and a process that is not even on this host's network.
+    // Another user, and a process in another network namespace.
     let server = stage.listen(0, 0)?;
     let address = server.address().to_string();
     stage.as_user("other", &["python3", PYTHON, "plain", "turns", "10", &address])?.succeeded()?;
@@ -387,7 +387,7 @@ fn spread_leaves_others_alone() -> Result<(), Failure> {
     ensure!(output == expected, "bound sockets have {output}");
     ensure!(host.counted()? == 0, "bound sockets were counted: {:?}", host.counts()?);
 
-    // Everybody, if that is wanted.
+    // All users, with the option for that.
     host.spread(&["--uid", "any"])?.succeeded()?;
     let server = [stage.listen(0, 0)?];
     stage
@@ -408,14 +408,14 @@ fn spread_drains_and_adds_under_load() -> Result<(), Failure> {
     let more = |count| server.wait_for(server.peers().len() + count, PATIENCE);
     let drained = *host.sources.get(1).ok_or("no second source")?;
     let text = drained.to_string();
-    let connections = || Ok::<_, Failure>(host.counts()?.get(&drained).ok_or("it is no longer listed")?.0);
+    let connections = || Ok::<_, Failure>(host.counts()?.get(&drained).ok_or("it is not listed")?.0);
     more(100)?;
     for _ in 0..3 {
         stage.generator(&["spread", "--drain", &text])?.succeeded()?;
         let then = connections()?;
         more(200)?;
         ensure!(connections()? == then && then > 0, "{} connections more took it", connections()? - then);
-        // The same sources again: what was drained by hand stays drained.
+        // Setting the same sources again: a source that was drained by hand stays drained.
         host.spread(&[])?.succeeded()?;
         more(200)?;
         ensure!(connections()? == then, "it is not drained any more");
@@ -424,7 +424,7 @@ fn spread_drains_and_adds_under_load() -> Result<(), Failure> {
         more(200)?;
         ensure!(connections()? > then, "it is not taken again");
     }
-    // All but one, and all: the normal source is left.
+    // Drain all but one, then all: the normal source is used.
     let all: Vec<String> = host.sources.iter().map(ToString::to_string).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     stage.generator(&[&["spread", "--drain"], &all[..]].concat())?.succeeded()?;
@@ -447,12 +447,12 @@ fn spread_drains_and_adds_under_load() -> Result<(), Failure> {
     Ok(())
 }
 
-fn spread_outlives_its_binary() -> Result<(), Failure> {
+fn spread_continues_after_its_binary_ends() -> Result<(), Failure> {
     let host = Host::new()?;
     let stage = &host.stage;
     stage.script("sysctl -q -w net.ipv4.ip_local_port_range='20000 39999'")?.succeeded()?;
     host.spread(&[])?.succeeded()?;
-    // Every connection whose source is the primary address was not spread.
+    // A connection from the primary address was not spread.
     stage.generator(&["spread", "--drain", &host.primary()?.to_string()])?.succeeded()?;
     let server = stage.listen(0, 0)?;
     let load = stage.start_as_user("gatling", &["python3", LOAD, &server.address().to_string()])?;
@@ -464,7 +464,7 @@ fn spread_outlives_its_binary() -> Result<(), Failure> {
         ensure!(host.counted()? >= before, "counters were lost");
         more(20)?;
     }
-    // A map that another version left, of another layout, and a replacement that was broken off.
+    // A map with the layout of another version, and an interrupted replacement.
     let pins = "/sys/fs/bpf/trunnion";
     stage.script(&format!("mv {pins}/start {pins}/turns; mv {pins}/connect4 {pins}/connect4-new"))?.succeeded()?;
     host.spread(&[])?.succeeded()?;
@@ -485,24 +485,24 @@ fn spread_outlives_its_binary() -> Result<(), Failure> {
     stage.generator(&["spread", "--detach"])?.succeeded()?;
     let last = server.peers().len();
     more(50)?;
-    // The first one may have begun before.
+    // The first connection may have started before.
     let normal = host.primary()?;
     ensure!(server.peers()[last + 1..].iter().all(|peer| peer.ip() == normal), "connections are still spread");
-    ensure!(stage.host(&["ls", pins])?.succeeded()?.stdout.is_empty(), "something is left");
-    // Once more, and after one that was killed half-way.
+    ensure!(stage.host(&["ls", pins])?.succeeded()?.stdout.is_empty(), "pins are left");
+    // Detach again, also after a killed detach.
     stage.generator(&["spread", "--detach"])?.succeeded()?;
     host.spread(&[])?.succeeded()?;
     stage.host(&["rm", &format!("{pins}/connect4")])?.succeeded()?;
     stage.generator(&["spread", "--detach"])?.succeeded()?;
-    ensure!(stage.host(&["ls", pins])?.succeeded()?.stdout.is_empty(), "something is left of a killed detach");
+    ensure!(stage.host(&["ls", pins])?.succeeded()?.stdout.is_empty(), "pins of a killed detach are left");
     stage.write("/tmp/enough", "")?;
     let output = load.wait(PATIENCE)?.succeeded()?.json()?;
     ensure!(output["failed"] == 0 && output["held"] == output["standing"], "connections were lost: {output}");
     Ok(())
 }
 
-/// Below the half, Linux gives out ports of the parity that comes first; the service lets both come first by turns.
-fn spread_keeps_ports_at_hand() -> Result<(), Failure> {
+/// Linux prefers ports of one parity while fewer than half are used; the service alternates the parity.
+fn run_alternates_the_parity_of_ports() -> Result<(), Failure> {
     const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
     let host = Host::new()?;
     let stage = &host.stage;
@@ -512,7 +512,7 @@ fn spread_keeps_ports_at_hand() -> Result<(), Failure> {
     let address = server.address().to_string();
     let is_odd = |peer: &SocketAddr| peer.port() % 2 == 1;
     let both = |peers: &[SocketAddr]| peers.iter().any(is_odd) && !peers.iter().all(is_odd);
-    // A third of what there is, so that neither half is used up.
+    // A third of the ports, so that neither half is used up.
     for _ in 0..PORTS / 3 {
         stage.as_user("gatling", &["python3", PYTHON, "plain", "turns", "1", &address])?.succeeded()?;
         if both(&server.peers()) {
@@ -527,7 +527,7 @@ fn spread_keeps_ports_at_hand() -> Result<(), Failure> {
     Ok(())
 }
 
-fn spread_says_why_it_cannot() -> Result<(), Failure> {
+fn spread_reports_why_it_fails() -> Result<(), Failure> {
     let host = Host::new()?;
     let stage = &host.stage;
     let refused = |arguments: &[&str], message: &str, help: &str| {
@@ -557,7 +557,7 @@ fn spread_says_why_it_cannot() -> Result<(), Failure> {
     Ok(())
 }
 
-fn spread_leaves_it_to_the_simulation() -> Result<(), Failure> {
+fn spread_attaches_nothing_in_the_mode_simulation() -> Result<(), Failure> {
     let host = Host::new()?;
     let stage = &host.stage;
     let attached = || Ok::<_, Failure>(stage.generator(&["spread", "--show"])?.code == 0);

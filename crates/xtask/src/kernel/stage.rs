@@ -1,4 +1,4 @@
-//! The stage: a host as EC2 hands it out, the VPC's router and its metadata service, and targets behind the router.
+//! The stage, a test environment: a new EC2 host, the VPC's router and metadata service, and targets behind the router.
 //!
 //! ```text
 //!                 ┌ ens5 ── eni0 ┐
@@ -7,8 +7,8 @@
 //!                 └ ens7 ── eni2 ─ bridge sub1: 10.0.16.1/20┘        └─ target 1: 198.18.1.2
 //! ```
 //!
-//! The first interface has its first address and the default route, as DHCP gives them; the others are down and empty. As
-//! in a VPC, what an interface sends with a source address that is not its own is dropped.
+//! The first interface has its first address and the default route, as from DHCP. The others are down and have no
+//! address. As in a VPC, packets with a source address of another interface are dropped.
 
 use std::{
     fmt::Write as _,
@@ -39,20 +39,20 @@ use crate::Failure;
 pub(crate) const VPC: &str = "10.0.0.0/16";
 pub(crate) const VPC_IPV6: &str = "2001:db8::/56";
 
-/// Where the host has the generator.
+/// The path of the generator on the host.
 pub(crate) const GENERATOR: &str = "/usr/local/bin/trunnion-generator";
 
-/// How the control groups of stages begin.
+/// The prefix of the control groups of stages.
 const PREFIX: &str = "trunnion-kernel-";
 
-/// Kernel values that a host's setup changes for the whole machine: no namespace has its own.
+/// Kernel parameters without a namespace: a host's setup changes them for the whole machine.
 const GLOBALS: &[&str] = &["/proc/sys/fs/nr_open", "/proc/sys/fs/file-max", "/proc/sys/net/core/optmem_max"];
 
 static BINARY: OnceLock<PathBuf> = OnceLock::new();
 
-/// What the stages have as their generator.
+/// The generator for all stages.
 pub(crate) fn set_binary(path: PathBuf) {
-    // The first one stays: there is only one.
+    // A second call has no effect.
     let _ = BINARY.set(path);
 }
 
@@ -61,9 +61,9 @@ pub(crate) fn binary() -> Result<&'static Path, Failure> {
     Ok(BINARY.get().ok_or("the generator is not built yet")?)
 }
 
-/// What stands on the stage.
+/// The configuration of a stage.
 #[derive(Debug, Clone)]
-pub(crate) struct Scene {
+pub(crate) struct StageOptions {
     /// The subnet of each interface by its number; the first interface is the primary one.
     pub(crate) subnets: Vec<u8>,
     /// The network card of each interface.
@@ -76,14 +76,14 @@ pub(crate) struct Scene {
     pub(crate) ipv6: u16,
     /// Target namespaces behind the router.
     pub(crate) targets: u8,
-    /// What the host's files begin as.
+    /// The folder of the host's initial files.
     pub(crate) root: PathBuf,
     /// Whether the host's systemd runs.
     pub(crate) booted: bool,
 }
 
-impl Scene {
-    /// Interfaces with some addresses each, all in one subnet; two targets.
+impl StageOptions {
+    /// This number of interfaces and of addresses for each, all in one subnet; two targets.
     pub(crate) fn one_subnet(interfaces: usize, addresses: u8) -> Self {
         Self {
             subnets: vec![0; interfaces],
@@ -97,7 +97,7 @@ impl Scene {
         }
     }
 
-    /// The same with a subnet for each interface.
+    /// As [`StageOptions::one_subnet`], with a subnet for each interface.
     pub(crate) fn many_subnets(interfaces: u8, addresses: u8) -> Self {
         Self { subnets: (0..interfaces).collect(), ..Self::one_subnet(interfaces.into(), addresses) }
     }
@@ -108,7 +108,7 @@ impl Scene {
         for ((&subnet, &card), number) in self.subnets.iter().zip(&self.cards).zip(0_u8..) {
             let block = |last| Ipv4Addr::new(10, 0, 16 * subnet + number, last);
             let device = devices.entry(card).or_default();
-            // EC2 numbers the devices of every further card from 1.
+            // EC2 numbers the devices of additional cards from 1.
             if *device == 0 && card > 0 {
                 *device = 1;
             }
@@ -150,15 +150,15 @@ fn gateways(subnet: u8) -> Result<(Ipv4Addr, Ipv6Addr), Failure> {
     Ok((ipv4.into(), ipv6.into()))
 }
 
-/// A stage that stands; everything of it goes when it is dropped.
+/// A running stage. Dropping it removes everything.
 #[derive(Debug)]
 pub(crate) struct Stage {
     imds: Imds,
     host: Namespace,
     router: Namespace,
     targets: Vec<Namespace>,
-    scene: Scene,
-    /// The next port of a server that takes any.
+    options: StageOptions,
+    /// The port of the next server with any port.
     port: AtomicU16,
     _globals: Globals,
 }
@@ -166,27 +166,27 @@ pub(crate) struct Stage {
 impl Stage {
     const FIRST_PORT: u16 = 30_000;
 
-    pub(crate) fn new(scene: Scene) -> Result<Self, Failure> {
+    pub(crate) fn new(options: StageOptions) -> Result<Self, Failure> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let globals = Globals::save()?;
-        let interfaces = scene.interfaces()?;
+        let interfaces = options.interfaces()?;
         let cgroup = cgroups()?.join(format!("{PREFIX}{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-        let machine = if scene.booted { Namespace::booted_machine } else { Namespace::machine };
-        let host = machine("host", &scene.root, &cgroup)?;
+        let machine = if options.booted { Namespace::booted_machine } else { Namespace::machine };
+        let host = machine("host", &options.root, &cgroup)?;
         let router = Namespace::network("router")?;
         let target = |number| Namespace::network(&format!("target {number}"));
-        let targets = (0..scene.targets).map(target).collect::<Result<Vec<_>, _>>()?;
-        // Before there are interfaces, so that all of them begin with it.
+        let targets = (0..options.targets).map(target).collect::<Result<Vec<_>, _>>()?;
+        // Set before interfaces exist, so that it applies to all of them.
         let strict = ["net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1"];
         for namespace in targets.iter().chain([&host, &router]) {
             namespace.sysctl(&strict)?;
         }
-        if scene.ipv6 == 0 {
-            // Link-local addresses come when they like, and would be in what a scene compares.
+        if options.ipv6 == 0 {
+            // Link-local addresses appear at any time and would disturb comparisons.
             host.sysctl(&["net.ipv6.conf.default.addr_gen_mode=1"])?;
         }
         router.sysctl(&["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])?;
-        router.ip(&router_lines(&scene, &interfaces, &host, &targets)?)?;
+        router.ip(&router_lines(&options, &interfaces, &host, &targets)?)?;
         for (target, number) in targets.iter().zip(0_u8..) {
             target.ip(&format!(
                 "link set eth0 up\n\
@@ -207,9 +207,9 @@ impl Stage {
         };
         let imds = Imds::start(&router, metadata.clone())?;
         let port = AtomicU16::new(Self::FIRST_PORT);
-        let stage = Self { imds, host, router, targets, scene, port, _globals: globals };
+        let stage = Self { imds, host, router, targets, options, port, _globals: globals };
         guard_sources(&stage.router, &metadata)?;
-        if !stage.scene.booted {
+        if !stage.options.booted {
             stage.install()?;
         }
         Ok(stage)
@@ -251,7 +251,7 @@ impl Stage {
         self.host(&[&[GENERATOR], arguments].concat())
     }
 
-    /// Starts the generator on the host as a service manager does.
+    /// Starts the generator on the host like a service manager.
     pub(crate) fn generator_as_service(&self, arguments: &[&str]) -> Result<Service, Failure> {
         self.start(&[&[GENERATOR], arguments].concat())
     }
@@ -261,7 +261,7 @@ impl Stage {
         Service::start(self.host.command(arguments), arguments.join(" "), &self.host)
     }
 
-    /// The host's namespaces, for a command or a socket of one's own.
+    /// The host's namespaces, for other commands and sockets.
     pub(crate) fn host_namespace(&self) -> &Namespace {
         &self.host
     }
@@ -280,12 +280,12 @@ impl Stage {
         Ok(self.targets.get(usize::from(number)).ok_or("there is no such target")?)
     }
 
-    /// A server in a target's namespace that accepts and holds; port 0 takes any.
+    /// A server in a target's namespace that accepts and holds connections. Port 0 means any port.
     pub(crate) fn listen(&self, target: u8, port: u16) -> Result<Server, Failure> {
         Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), self.port(port))), false)
     }
 
-    /// The same on the target's IPv6 address.
+    /// As [`Stage::listen`], on the target's IPv6 address.
     pub(crate) fn listen_ipv6(&self, target: u8, port: u16) -> Result<Server, Failure> {
         Server::start(self.target(target)?, SocketAddr::from((target_ipv6(target), self.port(port))), false)
     }
@@ -295,13 +295,13 @@ impl Stage {
         Server::start(self.target(target)?, SocketAddr::from((target_ipv4(target), self.port(port))), true)
     }
 
-    /// This port, or for 0 one that no server of the stage had before: a destination that is used again still has turns in the
-    /// spread program, and connections in `TIME_WAIT`.
+    /// This port, or for 0 a new one. A reused destination would still have a counter in the spread program and connections in
+    /// `TIME_WAIT`.
     fn port(&self, port: u16) -> u16 {
         if port == 0 { self.port.fetch_add(1, Ordering::Relaxed) } else { port }
     }
 
-    /// Asks the host's primary address over HTTP, from the router: the status and the body.
+    /// Makes an HTTP request from the router to the host's primary address. Returns status and body.
     pub(crate) fn get(&self, port: u16, path: &str) -> Result<(u16, String), Failure> {
         self.router.get(self.primary_address()?, port, path)
     }
@@ -311,7 +311,7 @@ impl Stage {
         self.imds.metadata().interfaces.iter().flat_map(Interface::all_addresses).collect()
     }
 
-    /// The address that the host has before any setup.
+    /// The address that the host has before setup.
     pub(crate) fn primary_address(&self) -> Result<Ipv4Addr, Failure> {
         Ok(*self.imds.metadata().interfaces.first().and_then(|first| first.addresses.first()).ok_or("no address")?)
     }
@@ -325,10 +325,10 @@ impl Stage {
         Ok(())
     }
 
-    /// Writes the config, with promises that this scene keeps unless they are changed here.
+    /// Writes the config. The promises fit the stage unless the function changes them.
     pub(crate) fn config(&self, change: impl FnOnce(&mut Config)) -> Result<Config, Failure> {
-        let interfaces = u32::try_from(self.scene.subnets.len())?;
-        let addresses = u32::from(self.scene.addresses) + 16 * u32::from(self.scene.prefixes);
+        let interfaces = u32::try_from(self.options.subnets.len())?;
+        let addresses = u32::from(self.options.addresses) + 16 * u32::from(self.options.prefixes);
         let ports = Ports { first: 20_000, last: 20_099 };
         let connections = u64::from(interfaces * addresses) * ports.count();
         let mut config = Config {
@@ -358,13 +358,13 @@ impl Stage {
         Ok(config)
     }
 
-    /// Where this process sees a file of the host.
+    /// The path of a file of the host, for this process.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.host.path(path)
     }
 
-    /// Writes a file of the host, its folder included.
-    #[expect(clippy::disallowed_methods, reason = "a file of the host on the stage, which lies in memory")]
+    /// Writes a file of the host, and creates its folder.
+    #[expect(clippy::disallowed_methods, reason = "a file of the host, which is in memory")]
     pub(crate) fn write(&self, path: &str, text: &str) -> Result<(), Failure> {
         if let Some((folder, _)) = path.rsplit_once('/') {
             self.make_folder(folder)?;
@@ -372,7 +372,7 @@ impl Stage {
         Ok(fs::write(self.path(path), text)?)
     }
 
-    /// Makes a folder of the host, where it is not there.
+    /// Creates a folder of the host if it does not exist.
     pub(crate) fn make_folder(&self, path: &str) -> Result<(), Failure> {
         Ok(fs::create_dir_all(self.path(path))?)
     }
@@ -383,7 +383,7 @@ impl Stage {
     }
 }
 
-/// What AWS calls the source check: an interface sends from its own addresses only. The router calls its ends `eni0` and so
+/// The source check of AWS: an interface can send only from its own addresses. The router's ends are named `eni0` and so
 /// on, in the order of the interfaces.
 pub(crate) fn guard_sources(router: &Namespace, metadata: &Metadata) -> Result<(), Failure> {
     let mut lines = String::from("table bridge vpc\ndelete table bridge vpc\ntable bridge vpc {\n chain sources {\n");
@@ -403,9 +403,9 @@ pub(crate) fn guard_sources(router: &Namespace, metadata: &Metadata) -> Result<(
 }
 
 impl Interface {
-    /// Its load addresses, those of prefixes included.
+    /// Its load addresses, including those of prefixes.
     pub(crate) fn all_addresses(&self) -> Vec<Ipv4Addr> {
-        // Every address of a delegated prefix can be used, also its first and last one.
+        // All addresses of a delegated prefix can be used, including the first and the last.
         let of_prefix = |prefix: &Ipv4Net| u32::from(prefix.network())..=u32::from(prefix.broadcast());
         self.addresses.iter().copied().chain(self.prefixes.iter().flat_map(of_prefix).map(Ipv4Addr::from)).collect()
     }
@@ -422,13 +422,13 @@ pub(crate) fn target_ipv6(number: u8) -> Ipv6Addr {
 }
 
 fn router_lines(
-    scene: &Scene,
+    options: &StageOptions,
     interfaces: &[Interface],
     host: &Namespace,
     targets: &[Namespace],
 ) -> Result<String, Failure> {
     let mut lines = format!("addr add {}/32 dev lo\n", Imds::ADDRESS);
-    let mut subnets = scene.subnets.clone();
+    let mut subnets = options.subnets.clone();
     subnets.sort_unstable();
     subnets.dedup();
     for subnet in subnets {
@@ -437,7 +437,7 @@ fn router_lines(
         writeln!(lines, "addr add {ipv4}/20 dev sub{subnet}\naddr add {ipv6}/64 dev sub{subnet} nodad")?;
         writeln!(lines, "addr add fe80::1/64 dev sub{subnet} nodad\nlink set sub{subnet} up")?;
     }
-    for ((interface, subnet), number) in interfaces.iter().zip(&scene.subnets).zip(0..) {
+    for ((interface, subnet), number) in interfaces.iter().zip(&options.subnets).zip(0..) {
         let (Interface { name, mac, .. }, host) = (interface, host.id());
         writeln!(lines, "link add eni{number} type veth peer name {name} address {mac} netns {host}")?;
         writeln!(lines, "link set eni{number} master sub{subnet} up")?;
@@ -450,7 +450,7 @@ fn router_lines(
     Ok(lines)
 }
 
-/// What a fresh host has from DHCP: the primary interface alone, with its first address.
+/// Configures a new host as DHCP does: only the primary interface, with its first address.
 fn dhcp_lines(interfaces: &[Interface]) -> Result<String, Failure> {
     let primary = interfaces.first().ok_or("a host has an interface")?;
     let (name, address) = (&primary.name, primary.addresses.first().ok_or("an interface has an address")?);
@@ -466,7 +466,7 @@ fn dhcp_lines(interfaces: &[Interface]) -> Result<String, Failure> {
     Ok(lines)
 }
 
-/// Kernel values of the whole machine, which go back to what they were.
+/// Kernel parameters of the whole machine, which are restored on drop.
 #[derive(Debug)]
 struct Globals(Vec<(&'static str, String)>);
 
@@ -478,7 +478,7 @@ impl Globals {
 }
 
 impl Drop for Globals {
-    #[expect(clippy::disallowed_methods, reason = "kernel values, which are no files")]
+    #[expect(clippy::disallowed_methods, reason = "kernel parameters, not regular files")]
     fn drop(&mut self) {
         for (path, value) in &self.0 {
             if fs::read_to_string(path).is_ok_and(|now| now != *value) {
@@ -488,7 +488,7 @@ impl Drop for Globals {
     }
 }
 
-/// Where the unified hierarchy of control groups is mounted.
+/// The mount point of the unified cgroup hierarchy.
 fn cgroups() -> Result<PathBuf, Failure> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let unified =
@@ -497,14 +497,14 @@ fn cgroups() -> Result<PathBuf, Failure> {
     Ok(path.ok_or("the unified hierarchy of control groups (`cgroup2`) is not mounted here")?.into())
 }
 
-/// Waits until no other run is under way, and keeps others waiting: two would put back each other's kernel values.
+/// Takes a lock, so that only one run is active: two runs would restore each other's kernel parameters.
 pub(crate) fn alone() -> Result<fs::File, Failure> {
     let hierarchy = fs::File::open(cgroups()?)?;
     hierarchy.lock()?;
     Ok(hierarchy)
 }
 
-/// Removes what a run left behind that was killed.
+/// Removes what a killed run left.
 pub(crate) fn clear_leftovers() -> Result<(), Failure> {
     for entry in fs::read_dir(cgroups()?)? {
         let entry = entry?;
@@ -518,7 +518,7 @@ pub(crate) fn clear_leftovers() -> Result<(), Failure> {
 }
 
 /// Ends every process of a control group and removes it.
-#[expect(clippy::disallowed_methods, reason = "a switch of the kernel, which is no file")]
+#[expect(clippy::disallowed_methods, reason = "a kernel interface, not a regular file")]
 pub(crate) fn remove_cgroup(path: &Path) -> io::Result<()> {
     fs::write(path.join("cgroup.kill"), "1")?;
     let end = Instant::now() + Duration::from_secs(10);
@@ -530,7 +530,7 @@ pub(crate) fn remove_cgroup(path: &Path) -> io::Result<()> {
     }
     loop {
         match fs::remove_dir(path) {
-            // Its processes are still going.
+            // Its processes are still ending.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < end => {
                 thread::sleep(Duration::from_millis(2));
             }

@@ -1,4 +1,4 @@
-//! Servers in target namespaces: they accept connections, keep them, and say who came.
+//! Servers in target namespaces, which accept and hold connections, and record their clients.
 
 use std::{
     collections::BTreeMap,
@@ -18,8 +18,8 @@ use nix::{
 use super::namespace::Namespace;
 use crate::Failure;
 
-/// A server that accepts and holds every connection. An answering one answers every HTTP request on it with the client's
-/// address; the other kind never says a word.
+/// A server that accepts and holds every connection. It either answers every HTTP request with the client's address, or
+/// sends nothing.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -65,17 +65,17 @@ impl Server {
         self.address
     }
 
-    /// The address as an URL.
+    /// The address as a URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// Every client since the start or the last [`Server::close_all`], in the order in which they came.
+    /// All clients since the start or the last [`Server::close_all`], in order.
     pub(crate) fn peers(&self) -> Vec<SocketAddr> {
         self.held.connections().iter().map(|(peer, _)| *peer).collect()
     }
 
-    /// How many connections came from each address.
+    /// The number of connections from each address.
     pub(crate) fn by_source(&self) -> BTreeMap<IpAddr, usize> {
         let mut sources = BTreeMap::new();
         for peer in self.peers() {
@@ -84,7 +84,7 @@ impl Server {
         sources
     }
 
-    /// Waits until that many connections have come in all.
+    /// Waits until this number of connections have arrived in total.
     pub(crate) fn wait_for(&self, count: usize, patience: Duration) -> Result<(), Failure> {
         let end = Instant::now() + patience;
         let mut connections = self.held.connections();
@@ -98,7 +98,7 @@ impl Server {
         Ok(())
     }
 
-    /// How many of the connections that came still stand.
+    /// The number of connections that are still established.
     pub(crate) fn standing(&self) -> Result<usize, Failure> {
         let mut standing = 0;
         for (_, stream) in &*self.held.connections() {
@@ -112,10 +112,10 @@ impl Server {
         Ok(standing)
     }
 
-    /// Closes every connection and forgets it; more may come.
+    /// Closes all connections and clears the list. The server keeps running.
     pub(crate) fn close_all(&self) {
         for (_, stream) in self.held.connections().drain(..) {
-            // The other side may have been first.
+            // The client may have closed it first.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -123,7 +123,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = socket::shutdown(self.listener.as_raw_fd(), socket::Shutdown::Both);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
@@ -132,7 +132,7 @@ impl Drop for Server {
     }
 }
 
-/// Answers HTTP requests without a body until the client has enough of it.
+/// Answers HTTP requests without a body until the client closes the connection.
 fn answer(mut stream: TcpStream, peer: SocketAddr) {
     let body = peer.to_string();
     let text = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -143,7 +143,7 @@ fn answer(mut stream: TcpStream, peer: SocketAddr) {
     }
 }
 
-/// Reads a request's head; none if there comes no more or it is too long.
+/// Reads the head of a request; `None` at the end or if it is too long.
 pub(crate) fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];

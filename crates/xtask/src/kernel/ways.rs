@@ -1,4 +1,5 @@
-//! Replies leave through the interface that has their source address, whatever DHCP put into the main routing table.
+//! Tests that replies leave through the interface with their source address, whatever routes DHCP added to the main
+//! table.
 
 use std::{
     collections::BTreeSet,
@@ -13,12 +14,12 @@ use super::{
     ensure,
     namespace::Namespace,
     setup::{Killer, MOMENTS, everything, network, same},
-    stage::{Scene, Stage},
+    stage::{Stage, StageOptions},
     target::Server,
 };
 use crate::Failure;
 
-pub(crate) const SCENES: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("ways_of_replies_are_those_of_their_addresses", replies),
     ("ways_of_three_interfaces_in_one_subnet", three_in_one_subnet),
     ("ways_to_containers_stay_open", containers),
@@ -29,13 +30,14 @@ pub(crate) const SCENES: &[Test] = &[
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Where the host listens, on all of its addresses.
+/// The port on which the host listens, on all addresses.
 const PORT: u16 = 7100;
 
-/// Stands in each subnet, as the control plane does, and beyond all of them.
+/// Addresses in each subnet, such as that of a control plane, and outside of all subnets.
 const NEIGHBOURS: [&str; 5] = ["10.0.0.1", "10.0.15.200", "10.0.31.200", "2001:db8::c8", "2001:db8:0:1::c8"];
 
-/// Connects from each neighbour to each address of the host that is of the same family, and names what does not answer.
+/// Connects from each neighbour to each address of the host of the same family, and prints the addresses without an
+/// answer.
 const CONNECT: &str = "
 import socket, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -50,12 +52,18 @@ list(ThreadPoolExecutor(64).map(connect, pairs))
 ";
 
 /// Three interfaces, two of them in one subnet, the third on another card; prefixes and IPv6.
-fn scene() -> Scene {
-    Scene { subnets: vec![0, 0, 1], cards: vec![0, 0, 1], prefixes: 1, ipv6: 2, ..Scene::one_subnet(3, 3) }
+fn options() -> StageOptions {
+    StageOptions {
+        subnets: vec![0, 0, 1],
+        cards: vec![0, 0, 1],
+        prefixes: 1,
+        ipv6: 2,
+        ..StageOptions::one_subnet(3, 3)
+    }
 }
 
-/// What DHCP and router advertisements on the other interfaces leave in the main table, with the metrics that
-/// amazon-ec2-net-utils gives them, where the primary interface lost its own subnet.
+/// The routes from DHCP and router advertisements on the other interfaces, with the metrics of amazon-ec2-net-utils.
+/// The primary interface has lost its own subnet.
 const ELSEWHERE: &str = "
     ip link set ens6 up
     ip addr add 10.0.1.10/20 dev ens6 noprefixroute
@@ -68,7 +76,7 @@ const ELSEWHERE_IPV6: &str = "
     ip -6 addr add 2001:db8::2:1/128 dev ens6 nodad
     ip -6 route add 2001:db8::/64 dev ens6 proto ra metric 522
     ip -6 route add default via fe80::1 dev ens6 proto ra metric 522";
-/// The same of a second subnet. The second target, and the first of IPv6, have routes of their own.
+/// The same routes for a second subnet. The second target and the first IPv6 target have their own routes.
 const OTHER_SUBNET: &str = "
     ip link set ens7 up
     ip addr add 10.0.18.10/20 dev ens7 noprefixroute
@@ -78,12 +86,12 @@ const OTHER_SUBNET: &str = "
     ip -6 addr add 2001:db8:0:1::3:1/128 dev ens7 nodad
     ip -6 route add 2001:db8:0:1::/64 dev ens7 proto ra metric 612
     ip -6 route add 2001:db8:ff00::/64 via fe80::1 dev ens7 proto ra metric 612";
-/// The primary interface lost its way out as well.
+/// Also removes the default route of the primary interface.
 const NO_WAY_OUT: &str = "ip route del default dev ens5; ip -6 route del default dev ens5";
 
-/// A stage with neighbours in each subnet, on whose host others were at work before.
-fn stage(scene: Scene, before: &[&str]) -> Result<Stage, Failure> {
-    let stage = Stage::new(scene)?;
+/// A stage with neighbours in each subnet. These commands run on the host first, like other programs.
+fn stage(options: StageOptions, before: &[&str]) -> Result<Stage, Failure> {
+    let stage = Stage::new(options)?;
     let subnets: BTreeSet<_> = stage.imds().metadata().interfaces.iter().map(|interface| interface.subnet).collect();
     stage.router().ip("addr add 10.0.15.200/20 dev sub0\naddr add 2001:db8::c8/64 dev sub0 nodad\n")?;
     if subnets.len() > 1 {
@@ -100,7 +108,7 @@ fn own(stage: &Stage) -> Vec<IpAddr> {
     stage.addresses().into_iter().map(IpAddr::from).chain(ipv6.map(IpAddr::from)).collect()
 }
 
-/// Connects from there to each of these addresses of the host; fails with what did not answer.
+/// Connects from a namespace to these addresses of the host. Fails with the addresses that did not answer.
 fn answers(host: &Server, from: &Namespace, sources: &[&str], own: &[IpAddr]) -> Result<(), Failure> {
     host.close_all();
     let own = own.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
@@ -110,10 +118,10 @@ fn answers(host: &Server, from: &Namespace, sources: &[&str], own: &[IpAddr]) ->
     Ok(())
 }
 
-/// A neighbour in each subnet, the router and both targets have a reply from each address of the host.
+/// Checks that a neighbour in each subnet, the router and both targets get a reply from each address of the host.
 fn every_reply_comes(stage: &Stage) -> Result<(), Failure> {
     let own = own(stage);
-    // One that listens on the unspecified address of IPv6 takes both families.
+    // A listener on the unspecified IPv6 address accepts both families.
     let host = Server::start(stage.host_namespace(), SocketAddr::from(([0_u16; 8], PORT)), false)?;
     let output = stage.router().run(&["ip", "-o", "addr"])?.succeeded()?.stdout;
     let neighbours: Vec<_> =
@@ -133,7 +141,7 @@ fn changes_nothing(stage: &Stage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Setup gives every address its way, check agrees with what is seen, and undo gives back what was there.
+/// Checks that setup makes every reply arrive, that `check` agrees, and that undo restores the host.
 fn is_brought_about(stage: &Stage) -> Result<(), Failure> {
     let _sshd = listen(stage)?;
     let before = everything(stage)?;
@@ -143,7 +151,7 @@ fn is_brought_about(stage: &Stage) -> Result<(), Failure> {
     stage.generator(&["spread"])?.succeeded()?;
     Checked::new(stage, &[])?.failed(&[])?;
 
-    // A drained address takes no new connections, and still answers.
+    // A drained address gets no new connections, but still answers.
     let drained = stage.addresses()[1].to_string();
     stage.generator(&["spread", "--drain", &drained])?.succeeded()?;
     every_reply_comes(stage)?;
@@ -158,14 +166,14 @@ fn replies() -> Result<(), Failure> {
         ("a host that only has its first address", vec![]),
         ("the primary interface lost its subnet", vec![ELSEWHERE]),
         ("every interface has its routes in the main table", vec![&*ipv6]),
-        ("the primary interface lost its way out too", vec![&*ipv6, NO_WAY_OUT]),
-        // As dhclient leaves them: nothing can have a lower metric.
+        ("the primary interface also lost its default route", vec![&*ipv6, NO_WAY_OUT]),
+        // Routes of dhclient have the metric 0, the lowest.
         (
             "other interfaces come first in the main table",
             vec![ELSEWHERE, "ip route add 10.0.0.0/20 dev ens6; ip route add default via 10.0.0.1 dev ens6"],
         ),
     ] {
-        let stage = stage(scene(), &before)?;
+        let stage = stage(options(), &before)?;
         is_brought_about(&stage).map_err(|failure| format!("{what}: {failure}"))?;
     }
     Ok(())
@@ -177,13 +185,13 @@ fn three_in_one_subnet() -> Result<(), Failure> {
         ip addr add 10.0.2.10/20 dev ens7 noprefixroute
         ip route add 10.0.0.0/20 dev ens7 proto dhcp scope link src 10.0.2.10 metric 5
         ip route add 10.0.0.0/16 dev ens7 proto dhcp scope link src 10.0.2.10 metric 5";
-    let stage = stage(Scene::one_subnet(3, 4), &[ELSEWHERE, THIRD])?;
+    let stage = stage(StageOptions::one_subnet(3, 4), &[ELSEWHERE, THIRD])?;
     is_brought_about(&stage)
 }
 
-/// A container on the host reaches the primary address through a bridge that the host's main table alone knows.
+/// A container on the host reaches the primary address through a bridge. Only the host's main table has the bridge.
 fn containers() -> Result<(), Failure> {
-    let stage = stage(scene(), &[ELSEWHERE, ELSEWHERE_IPV6, OTHER_SUBNET])?;
+    let stage = stage(options(), &[ELSEWHERE, ELSEWHERE_IPV6, OTHER_SUBNET])?;
     let container = Namespace::network("container")?;
     stage.generator(&["setup"])?.succeeded()?;
     stage.host_namespace().ip(&format!(
@@ -209,7 +217,7 @@ fn containers() -> Result<(), Failure> {
 }
 
 fn checked() -> Result<(), Failure> {
-    let stage = stage(scene(), &[ELSEWHERE, ELSEWHERE_IPV6, OTHER_SUBNET])?;
+    let stage = stage(options(), &[ELSEWHERE, ELSEWHERE_IPV6, OTHER_SUBNET])?;
     let _sshd = listen(&stage)?;
     stage.generator(&["setup"])?.succeeded()?;
     stage.generator(&["spread"])?.succeeded()?;
@@ -218,7 +226,7 @@ fn checked() -> Result<(), Failure> {
     // Capacity counts IPv4.
     let (lost, lost_ipv6) = (&["routes", "spread", "capacity"][..], &["routes", "spread"][..]);
     for (broken, lost, says, repaired) in [
-        // What every address of the primary interface has of its own is gone.
+        // The rules of the primary interface's addresses are gone.
         (
             "while ip rule del table 10000; do :; done; while ip rule del priority 20001; do :; done",
             lost,
@@ -237,14 +245,14 @@ fn checked() -> Result<(), Failure> {
             "`2001:db8::1:2` leaves through `ens6` by table main to `2001:db8::1`",
             "",
         ),
-        // Somebody puts a part of a subnet elsewhere.
+        // Another program adds a route for a part of a subnet.
         (
             "ip route add 10.0.15.0/24 dev ens5 table 10001",
             lost,
             "`10.0.1.10` leaves through `ens5` by table 10001 to `10.0.15.254`",
             "ip route del 10.0.15.0/24 dev ens5 table 10001",
         ),
-        // A destination that the main table alone names.
+        // A destination that only the main table has.
         (
             "ip route add 203.0.113.0/24 via 10.0.16.1 dev ens7",
             lost,
@@ -264,7 +272,7 @@ fn checked() -> Result<(), Failure> {
     }
     every_reply_comes(&stage)?;
 
-    // Connections that bind no address need the main table still.
+    // Connections without a bound address use the main table.
     let metadata = "ip route add 169.254.169.254 via 10.0.0.1 dev ens5";
     stage.script(&format!("{metadata}; while ip -4 route del default 2> /dev/null; do :; done"))?.succeeded()?;
     Checked::new(&stage, &[])?
@@ -279,7 +287,7 @@ fn checked() -> Result<(), Failure> {
     )?;
     stage.script("ip route del default metric 1")?.succeeded()?;
 
-    // Somebody else's rule that comes first is named by setup, too.
+    // `setup` also reports a foreign rule with a higher priority.
     stage.script("ip rule add from 10.0.0.10 lookup main priority 100")?.succeeded()?;
     Checked::new(&stage, &[])?.failed(lost)?;
     let ended = stage.generator(&["setup"])?.ended_with(1)?;
@@ -289,7 +297,7 @@ fn checked() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tries until every reply comes and the host is healthy.
+/// Waits until all replies arrive and the host is healthy.
 fn eventually_kept(stage: &Stage, service: &Service, after: &str) -> Result<(), Failure> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -307,15 +315,15 @@ fn eventually_kept(stage: &Stage, service: &Service, after: &str) -> Result<(), 
 }
 
 fn kept() -> Result<(), Failure> {
-    let stage = stage(scene(), &[])?;
+    let stage = stage(options(), &[])?;
     let _sshd = listen(&stage)?;
-    // With a refresh this long, only an event of the kernel can be the cause.
+    // The refresh is so rare that only a kernel event can trigger the repair.
     let mut service = stage.generator_as_service(&["run", "--refresh", "3600"])?;
     service.wait_for_notice("READY=1", PATIENCE)?;
     eventually_kept(&stage, &service, "the start")?;
     let before = network(&stage)?;
     for later in [
-        // A lease that comes late, and one that comes with lower metrics than any other.
+        // A late lease, and one with lower metrics than all others.
         ELSEWHERE.replace("ip link set ens6 up\n", "").replace("ip addr add", "true"),
         OTHER_SUBNET.lines().filter(|line| line.contains(" route ")).collect::<Vec<_>>().join("\n"),
         "ip route add 10.0.0.0/20 dev ens6; ip route add default via 10.0.0.1 dev ens6".to_owned(),
@@ -333,7 +341,7 @@ fn kept() -> Result<(), Failure> {
 }
 
 fn killed() -> Result<(), Failure> {
-    let stage = stage(scene(), &[ELSEWHERE, ELSEWHERE_IPV6, OTHER_SUBNET, NO_WAY_OUT])?;
+    let stage = stage(options(), &[ELSEWHERE, ELSEWHERE_IPV6, OTHER_SUBNET, NO_WAY_OUT])?;
     let before = everything(&stage)?;
     let mut killer = Killer::new(&stage, &["setup"])?;
     let whole = everything(&stage)?;

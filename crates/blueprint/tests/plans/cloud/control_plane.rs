@@ -3,17 +3,17 @@
 use trunnion_engine::{Map, ProviderError, Remote, Value};
 use trunnion_kinds::{EcsCluster, EcsService, EcsTaskDefinition, IamRole, LogGroup, STACK_TAG, SecurityGroup};
 
-use super::{Hand, Thing, World, text, texts, touches};
+use super::{Account, Caller, Thing, text, texts, touches};
 
 const CLUSTER: &str = EcsCluster::KIND;
 const SERVICE: &str = EcsService::KIND;
 const DEFINITION: &str = EcsTaskDefinition::KIND;
 const LOGS: &str = LogGroup::KIND;
 
-/// What every ARN of ECS begins with.
+/// The start of every ECS ARN.
 pub const ECS: &str = "arn:aws:ecs:eu-west-3:123456789012";
 
-/// The number of a revision, behind its family.
+/// The number of a revision, which follows its family.
 pub fn revision(name: &str) -> u64 {
     name.rsplit(':').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
@@ -34,60 +34,62 @@ fn containers(definition: &Thing) -> impl Iterator<Item = &Map> {
     containers.into_iter().flat_map(Map::values).filter_map(Value::as_map)
 }
 
-/// The confs in a revision, all of their text.
+/// The full text of each conf in a revision.
 pub fn confs(definition: &Thing) -> impl Iterator<Item = &str> {
     let environments = containers(definition).filter_map(|container| container.get("environment")?.as_map());
     environments.flat_map(Map::values).filter_map(Value::as_text)
 }
 
-/// The services that run something for which this holds.
-fn running<'a>(world: &'a World, is_it: impl Fn(&Thing) -> bool + 'a) -> impl Iterator<Item = &'a str> {
-    world.of_kind(SERVICE).filter_map(move |(id, service)| {
-        let definition = world.get(DEFINITION, service.text("task_definition"))?;
+/// The services whose task definition matches.
+fn running<'a>(account: &'a Account, is_it: impl Fn(&Thing) -> bool + 'a) -> impl Iterator<Item = &'a str> {
+    account.of_kind(SERVICE).filter_map(move |(id, service)| {
+        let definition = account.get(DEFINITION, service.text("task_definition"))?;
         is_it(definition).then_some(id)
     })
 }
 
-/// The service whose control plane lists a host.
-pub fn lists(world: &World, private_ip: &str) -> Option<String> {
+/// A service whose control plane lists a host.
+pub fn lists(account: &Account, private_ip: &str) -> Option<String> {
     let quoted = format!("\"{private_ip}\"");
-    running(world, move |definition| confs(definition).any(|conf| conf.contains(&quoted))).next().map(str::to_owned)
+    running(account, move |definition| confs(definition).any(|conf| conf.contains(&quoted))).next().map(str::to_owned)
 }
 
-/// The service whose tasks have a role.
-pub fn role_user<'a>(world: &'a World, arn: &'a str) -> Option<&'a str> {
-    running(world, move |it| it.text("execution_role") == arn || it.text("task_role") == arn).next()
+/// A service whose tasks use a role.
+pub fn role_user<'a>(account: &'a Account, arn: &'a str) -> Option<&'a str> {
+    running(account, move |it| it.text("execution_role") == arn || it.text("task_role") == arn).next()
 }
 
-/// Whether a service can start its task.
-fn must_start(world: &World, wanted: &Map) -> Result<(), String> {
+/// Checks that a service can start its task.
+fn must_start(account: &Account, wanted: &Map) -> Result<(), String> {
     let name = text(wanted, "task_definition");
-    let definition = world.get(DEFINITION, name).ok_or_else(|| format!("{name} is not found"))?;
+    let definition = account.get(DEFINITION, name).ok_or_else(|| format!("{name} is not found"))?;
     if definition.is_inactive {
         return Err(format!("{name} is inactive"));
     }
     for role in ["execution_role", "task_role"] {
         let arn = definition.text(role);
-        let found = world.find(IamRole::KIND, |role| role.text("arn") == arn);
+        let found = account.find(IamRole::KIND, |role| role.text("arn") == arn);
         let (_, found) = found.ok_or_else(|| format!("ECS cannot assume {arn}"))?;
         if role == "execution_role" && found.text("policy").is_empty() {
             return Err("the execution role may not read the secrets".to_owned());
         }
     }
-    match containers(definition).map(|container| text(container, "log.group")).find(|it| world.get(LOGS, it).is_none())
+    match containers(definition)
+        .map(|container| text(container, "log.group"))
+        .find(|it| account.get(LOGS, it).is_none())
     {
-        Some(group) => Err(format!("the log group {group} is not there")),
+        Some(group) => Err(format!("the log group {group} does not exist")),
         None => Ok(()),
     }
 }
 
-/// Whether a service can stand where it shall.
-fn must_fit(world: &World, wanted: &Map) -> Result<(), String> {
+/// Checks that a service's subnets and security groups exist in one VPC.
+fn must_fit(account: &Account, wanted: &Map) -> Result<(), String> {
     let network = wanted.get("network").and_then(Value::as_map).cloned().unwrap_or_default();
     let subnets = texts(&network, "subnets");
-    let vpcs: Vec<_> = subnets.iter().map(|subnet| world.subnets.get(subnet)).collect();
+    let vpcs: Vec<_> = subnets.iter().map(|subnet| account.subnets.get(subnet)).collect();
     for group in texts(&network, "security_groups") {
-        let found = world.get(SecurityGroup::KIND, &group).ok_or_else(|| format!("{group} does not exist"))?;
+        let found = account.get(SecurityGroup::KIND, &group).ok_or_else(|| format!("{group} does not exist"))?;
         if vpcs.iter().any(|vpc| vpc.is_none_or(|vpc| vpc != found.text("vpc"))) {
             return Err(format!("{group} and a subnet are not of one VPC"));
         }
@@ -95,17 +97,17 @@ fn must_fit(world: &World, wanted: &Map) -> Result<(), String> {
     Ok(())
 }
 
-impl Hand<'_> {
+impl Caller<'_> {
     pub(super) async fn create_cluster(&self, wanted: &Map) -> Result<Remote, ProviderError> {
         let name = text(wanted, "name");
-        let made = self.call("CreateCluster", name, |world| {
-            if let Some((id, found)) = world.find(CLUSTER, |cluster| cluster.text("name") == name) {
+        let made = self.call("CreateCluster", name, |account| {
+            if let Some((id, found)) = account.find(CLUSTER, |cluster| cluster.text("name") == name) {
                 return if is_of_stack_of(found, wanted) { Ok(id) } else { Err(format!("{id} is not ours")) };
             }
             let id = format!("{ECS}:cluster/{name}");
             let mut attributes = wanted.clone();
             attributes.insert("arn".to_owned(), id.as_str().into());
-            world.put(CLUSTER, &id, Thing { attributes, ..Thing::default() });
+            account.put(CLUSTER, &id, Thing { attributes, ..Thing::default() });
             Ok(id)
         });
         let id = made.await?;
@@ -116,9 +118,9 @@ impl Hand<'_> {
         if !self.has(CLUSTER, id) {
             return Ok(());
         }
-        let delete = |world: &mut World| match world.find(SERVICE, |service| service.text("cluster") == id) {
+        let delete = |account: &mut Account| match account.find(SERVICE, |service| service.text("cluster") == id) {
             Some((service, _)) => Err(format!("ClusterContainsServices: {service}")),
-            None => Ok(drop(world.remove(CLUSTER, id))),
+            None => Ok(drop(account.remove(CLUSTER, id))),
         };
         self.call("DeleteCluster", id, delete).await
     }
@@ -126,8 +128,8 @@ impl Hand<'_> {
     pub(super) async fn create_definition(&self, wanted: &Map) -> Result<Remote, ProviderError> {
         let family = text(wanted, "family");
         let newest = {
-            let world = self.cloud.world.borrow();
-            let active = world.of_kind(DEFINITION).filter(|(_, it)| it.text("family") == family && !it.is_inactive);
+            let account = self.cloud.account.borrow();
+            let active = account.of_kind(DEFINITION).filter(|(_, it)| it.text("family") == family && !it.is_inactive);
             let newest = active.max_by_key(|(id, _)| revision(id));
             let is_it = |it: &Thing| is_of_stack_of(it, wanted) && content(&it.attributes) == content(wanted);
             newest.filter(|(_, found)| is_it(found)).map(|(id, _)| id.to_owned())
@@ -135,19 +137,19 @@ impl Hand<'_> {
         if let Some(id) = newest {
             return self.put_tags(DEFINITION, &id, wanted).await;
         }
-        let made = self.call("RegisterTaskDefinition", family, |world| {
+        let made = self.call("RegisterTaskDefinition", family, |account| {
             for role in ["execution_role", "task_role"] {
                 let arn = text(wanted, role);
-                if world.find(IamRole::KIND, |role| role.text("arn") == arn).is_none() {
+                if account.find(IamRole::KIND, |role| role.text("arn") == arn).is_none() {
                     return Err(format!("Role is not valid: {arn}"));
                 }
             }
-            let number = world.revisions.entry(family.to_owned()).or_insert(100);
+            let number = account.revisions.entry(family.to_owned()).or_insert(100);
             *number += 1;
             let id = format!("{ECS}:task-definition/{family}:{number}");
             let mut attributes = wanted.clone();
             attributes.insert("arn".to_owned(), id.as_str().into());
-            world.put(DEFINITION, &id, Thing { attributes, ..Thing::default() });
+            account.put(DEFINITION, &id, Thing { attributes, ..Thing::default() });
             Ok(id)
         });
         let id = made.await?;
@@ -156,26 +158,26 @@ impl Hand<'_> {
 
     pub(super) async fn delete_definition(&self, id: &str) -> Result<(), ProviderError> {
         let is_active = {
-            let world = self.cloud.world.borrow();
-            let Some(definition) = world.get(DEFINITION, id) else { return Ok(()) };
+            let account = self.cloud.account.borrow();
+            let Some(definition) = account.get(DEFINITION, id) else { return Ok(()) };
             !definition.is_inactive
         };
-        // AWS would let go of what a service runs; its next task could not start.
-        let is_free = |world: &World| match world.find(SERVICE, |service| service.text("task_definition") == id) {
+        // AWS would allow this although a service runs the revision; its next task could not start.
+        let is_free = |account: &Account| match account.find(SERVICE, |service| service.text("task_definition") == id) {
             Some((service, _)) => Err(format!("{service} runs it")),
             None => Ok(()),
         };
         if is_active {
-            let deregister = |world: &mut World| {
-                is_free(world)?;
-                world.get_mut(DEFINITION, id)?.is_inactive = true;
+            let deregister = |account: &mut Account| {
+                is_free(account)?;
+                account.get_mut(DEFINITION, id)?.is_inactive = true;
                 Ok(())
             };
             self.call("DeregisterTaskDefinition", id, deregister).await?;
         }
-        let delete = |world: &mut World| {
-            is_free(world)?;
-            world.remove(DEFINITION, id);
+        let delete = |account: &mut Account| {
+            is_free(account)?;
+            account.remove(DEFINITION, id);
             Ok(())
         };
         self.call("DeleteTaskDefinitions", id, delete).await
@@ -183,20 +185,20 @@ impl Hand<'_> {
 
     pub(super) async fn create_service(&self, wanted: &Map) -> Result<Remote, ProviderError> {
         let (name, cluster) = (text(wanted, "name"), text(wanted, "cluster"));
-        let made = self.call("CreateService", name, |world| {
+        let made = self.call("CreateService", name, |account| {
             let is_it = |it: &Thing| it.text("name") == name && it.text("cluster") == cluster && !it.is_inactive;
-            if let Some((id, found)) = world.find(SERVICE, is_it) {
+            if let Some((id, found)) = account.find(SERVICE, is_it) {
                 return if is_of_stack_of(found, wanted) { Ok((id, true)) } else { Err(format!("{id} is not ours")) };
             }
-            if world.get(CLUSTER, cluster).is_none() {
+            if account.get(CLUSTER, cluster).is_none() {
                 return Err(format!("ClusterNotFoundException: {cluster}"));
             }
-            must_start(world, wanted)?;
-            must_fit(world, wanted)?;
+            must_start(account, wanted)?;
+            must_fit(account, wanted)?;
             let id = format!("{ECS}:service/{}/{name}", cluster.rsplit('/').next().unwrap_or_default());
             let mut attributes = wanted.clone();
             attributes.insert("arn".to_owned(), id.as_str().into());
-            world.put(SERVICE, &id, Thing { attributes, ..Thing::default() });
+            account.put(SERVICE, &id, Thing { attributes, ..Thing::default() });
             Ok((id, false))
         });
         let (id, is_found) = made.await?;
@@ -217,14 +219,14 @@ impl Hand<'_> {
         let named: Vec<&str> =
             ["task_definition", "desired_count", "network", "deployment"].into_iter().filter(named).collect();
         if !named.is_empty() {
-            let update = |world: &mut World| {
+            let update = |account: &mut Account| {
                 if named.contains(&"task_definition") {
-                    must_start(world, wanted)?;
+                    must_start(account, wanted)?;
                 }
                 if named.contains(&"network") {
-                    must_fit(world, wanted)?;
+                    must_fit(account, wanted)?;
                 }
-                named.iter().try_for_each(|name| world.set(SERVICE, id, name, wanted.get(*name)))
+                named.iter().try_for_each(|name| account.set(SERVICE, id, name, wanted.get(*name)))
             };
             self.call("UpdateService", id, update).await?;
         }
@@ -236,26 +238,26 @@ impl Hand<'_> {
             return Ok(());
         }
         let none = Value::Number(0);
-        self.call("UpdateService", id, |world| world.set(SERVICE, id, "desired_count", Some(&none))).await?;
-        let drain = |world: &mut World| {
-            world.get_mut(SERVICE, id)?.is_inactive = true;
+        self.call("UpdateService", id, |account| account.set(SERVICE, id, "desired_count", Some(&none))).await?;
+        let drain = |account: &mut Account| {
+            account.get_mut(SERVICE, id)?.is_inactive = true;
             Ok(())
         };
         self.call("DeleteService", id, drain).await?;
-        self.call("UntilDrained", id, |world| Ok(drop(world.remove(SERVICE, id)))).await
+        self.call("UntilDrained", id, |account| Ok(drop(account.remove(SERVICE, id)))).await
     }
 
     pub(super) async fn create_log_group(&self, wanted: &Map) -> Result<Remote, ProviderError> {
         let name = text(wanted, "name");
-        let made = self.call("CreateLogGroup", name, |world| {
-            if let Some(found) = world.get(LOGS, name) {
+        let made = self.call("CreateLogGroup", name, |account| {
+            if let Some(found) = account.get(LOGS, name) {
                 return if is_of_stack_of(found, wanted) { Ok(()) } else { Err("it is not ours".to_owned()) };
             }
             let mut attributes = wanted.clone();
             attributes.insert("retention_days".to_owned(), Value::Number(0));
             let arn = format!("arn:aws:logs:eu-west-3:123456789012:log-group:{name}");
             attributes.insert("arn".to_owned(), arn.into());
-            world.put(LOGS, name, Thing { attributes, ..Thing::default() });
+            account.put(LOGS, name, Thing { attributes, ..Thing::default() });
             Ok(())
         });
         made.await?;
@@ -272,18 +274,18 @@ impl Hand<'_> {
             return Ok(());
         }
         let logs_to = |definition: &Thing| containers(definition).any(|it| text(it, "log.group") == id);
-        let delete = |world: &mut World| {
-            let user = running(world, logs_to).next().map(str::to_owned);
+        let delete = |account: &mut Account| {
+            let user = running(account, logs_to).next().map(str::to_owned);
             user.map_or(Ok(()), |service| Err(format!("tasks of {service} log to it")))?;
-            world.remove(LOGS, id);
+            account.remove(LOGS, id);
             Ok(())
         };
         self.call("DeleteLogGroup", id, delete).await
     }
 }
 
-impl World {
-    /// What was going is gone: time passes between two runs.
+impl Account {
+    /// Removes draining services, as if time had passed between two runs.
     pub fn settle(&mut self) {
         self.things.retain(|(kind, _), thing| kind != SERVICE || !thing.is_inactive);
     }

@@ -1,7 +1,8 @@
-//! A cloud in memory that refuses what AWS refuses: names that are taken, deletes of what is in use, what does not exist.
+//! A cloud in memory that refuses what AWS refuses: duplicate names, deletes of things in use, references to what does
+//! not exist.
 //!
-//! It is written from what AWS does and from the calls that the real provider makes of each create, update and delete.
-//! Every such call counts, takes its turn, and can be the last one. It takes nothing from the engine but the trait.
+//! It follows the behaviour of AWS and makes the same calls as the real provider for each create, update and delete.
+//! Every call counts, waits for its turn, and can be the last one. It shares no code with the engine except the trait.
 
 mod access;
 mod control_plane;
@@ -27,24 +28,24 @@ use crate::{
 /// One thing in the cloud.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Thing {
-    /// In the shape of its kind.
+    /// The attributes of its kind.
     pub attributes: Map,
     /// A deregistered revision.
     pub is_inactive: bool,
     /// The client token that a host was launched with.
     pub token: String,
-    /// What each version of a launch template says.
+    /// The data of each version of a launch template.
     pub versions: Vec<Value>,
     /// The security groups of a host's interfaces.
     pub groups: BTreeSet<String>,
     /// The ARN of a host's instance profile.
     pub profile: String,
-    /// Whether the test put it there.
+    /// Whether the test created it.
     pub is_by_hand: bool,
 }
 
 impl Thing {
-    /// A text among its attributes, by its path.
+    /// The text at a path in its attributes; empty if there is none.
     pub fn text(&self, path: &str) -> &str {
         text(&self.attributes, path)
     }
@@ -54,18 +55,18 @@ impl Thing {
         self.attributes.get("tags")?.as_map()?.get(key)?.as_text()
     }
 
-    /// The stack it says it belongs to.
+    /// The value of its stack tag.
     pub fn stack(&self) -> Option<&str> {
         self.tag(STACK_TAG)
     }
 
-    /// The address it says it stands at.
+    /// The address in its address tag.
     pub fn address(&self) -> Option<Address> {
         self.tag(ADDRESS_TAG)?.parse().ok()
     }
 }
 
-/// A text in attributes, by its path; empty where there is none.
+/// The text at a path such as `data.user_data`; empty if there is none.
 pub fn text<'a>(attributes: &'a Map, path: &str) -> &'a str {
     let mut found = attributes;
     let mut path = path;
@@ -76,13 +77,13 @@ pub fn text<'a>(attributes: &'a Map, path: &str) -> &'a str {
     found.get(path).and_then(Value::as_text).unwrap_or_default()
 }
 
-/// The texts of a list among attributes.
+/// The texts of a list attribute.
 pub fn texts(attributes: &Map, name: &str) -> Vec<String> {
     let list = attributes.get(name).and_then(Value::as_list).unwrap_or_default();
     list.iter().filter_map(|value| value.as_text().map(str::to_owned)).collect()
 }
 
-/// Whether two values are the same, lists without order.
+/// Whether two values are equal. The order of lists does not matter.
 fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
     match (one, other) {
         (Some(Value::List(one)), Some(Value::List(other))) => {
@@ -92,24 +93,24 @@ fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
     }
 }
 
-/// Everything there is in an account and a region.
+/// All resources of one AWS account in one region.
 #[derive(Debug, Clone, Default)]
-pub struct World {
-    /// By kind and id.
+pub struct Account {
+    /// By kind and ID.
     pub things: BTreeMap<(String, String), Thing>,
-    /// Which image is the newest.
+    /// The number of the newest image.
     pub newest_image: u32,
     /// The VPC of each subnet.
     pub subnets: BTreeMap<String, String>,
-    /// Tokens of hosts that are gone.
+    /// The client tokens of terminated hosts.
     spent_tokens: BTreeSet<String>,
     /// The newest revision of each family.
     pub revisions: BTreeMap<String, u64>,
     last: u64,
 }
 
-impl World {
-    /// An empty one, whose numbers begin behind this one.
+impl Account {
+    /// An empty account. Its generated numbers start after this one.
     pub fn starting_at(last: u64) -> Self {
         Self { last, newest_image: 1, ..Self::default() }
     }
@@ -148,7 +149,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether something belongs to a stack: IAM's by its path, everything else by its tag.
+    /// Whether a thing belongs to a stack: for IAM by its path, for other kinds by its tag.
     pub fn is_of(kind: &str, thing: &Thing, stack: &str) -> bool {
         match kind {
             IamRole::KIND | IamInstanceProfile::KIND => thing.text("path") == iam_path(stack, "eu-west-3"),
@@ -157,48 +158,48 @@ impl World {
     }
 }
 
-/// What goes wrong, counted in calls that change something.
+/// A fault, with the number of the changing call at which it happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The process is killed after the call, before its answer.
+    /// The process is killed after the call, before the response.
     Killed(usize),
-    /// After the call and its answer, no further call goes through.
+    /// No call after this one reaches the cloud.
     Offline(usize),
-    /// The call is done, and its answer is lost.
+    /// The call takes effect, but its response is lost.
     Lost(usize),
     /// The call is refused.
     Refused(usize),
 }
 
-/// What happened since the run began.
+/// What happened in the present run.
 #[derive(Debug, Default)]
 pub struct Run {
     pub fault: Option<Fault>,
     pub calls: usize,
     is_killed: bool,
     is_offline: bool,
-    /// Every call, with what came of it.
+    /// Every call with its result.
     pub log: Vec<String>,
-    /// What AWS would have refused, and what must never happen.
+    /// Calls that AWS would refuse, and events that must never happen.
     pub wrong: Vec<String>,
-    /// What creates of this run returned, by kind and id.
+    /// What this run created, by kind and ID.
     made: BTreeSet<(String, String)>,
-    /// Current hosts by id, of those that the run replaces one at a time.
+    /// Hosts that the run must replace one at a time, by their present ID.
     pub rolling: BTreeMap<String, Address>,
     down: BTreeSet<Address>,
-    /// Addresses that the stack asks for.
+    /// The addresses in the stack.
     pub wanted: BTreeSet<Address>,
-    /// Whether only a part of the stack is applied.
+    /// Whether the run applies only a part of the stack.
     pub is_partial: bool,
-    /// What goes before it is made again, by kind and id: what uses it does without for a while.
-    pub going_first: BTreeSet<(String, String)>,
+    /// What is deleted before it is created again, by kind and ID. Its users are without it in between.
+    pub deleted_first: BTreeSet<(String, String)>,
     /// Whether calls are written down.
-    is_telling: bool,
+    is_verbose: bool,
 }
 
 impl Run {
-    fn tell(&mut self, what: impl FnOnce() -> String) {
-        if self.is_telling {
+    fn write(&mut self, what: impl FnOnce() -> String) {
+        if self.is_verbose {
             self.log.push(what());
         }
     }
@@ -206,22 +207,22 @@ impl Run {
 
 /// The cloud.
 pub struct Cloud {
-    pub world: Shared<World>,
+    pub account: Shared<Account>,
     pub run: Shared<Run>,
-    /// How often a host was launched at each address, over all runs.
+    /// How often a host was launched for each address, over all runs.
     pub launched: Shared<BTreeMap<Address, u32>>,
-    /// Which order of things at one address is shown.
+    /// The number of the permutation in which things with the same address are listed.
     order: usize,
     turns: Turns,
     /// Whether calls are written down.
-    pub is_telling: bool,
+    pub is_verbose: bool,
 }
 
 impl Cloud {
-    pub fn new(world: World, order: usize, pace: Pace, is_telling: bool) -> Self {
+    pub fn new(account: Account, order: usize, pace: Pace, is_verbose: bool) -> Self {
         Self {
-            is_telling,
-            world: Shared::new(world),
+            is_verbose,
+            account: Shared::new(account),
             run: Shared::default(),
             launched: Shared::default(),
             order,
@@ -229,12 +230,12 @@ impl Cloud {
         }
     }
 
-    /// Begins a run with this fault.
+    /// Starts a run with this fault.
     pub fn begin(&self, fault: Option<Fault>) {
-        *self.run.borrow_mut() = Run { fault, is_telling: self.is_telling, ..Run::default() };
+        *self.run.borrow_mut() = Run { fault, is_verbose: self.is_verbose, ..Run::default() };
     }
 
-    /// Runs something that makes calls; nothing if its process was killed.
+    /// Runs a future that makes calls; `None` if its process was killed.
     pub fn drive<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         self.turns.run(future, || self.run.borrow().is_killed)
     }
@@ -243,7 +244,7 @@ impl Cloud {
         &self,
         call: &str,
         subject: &str,
-        effect: impl FnOnce(&mut World) -> Result<T, String>,
+        effect: impl FnOnce(&mut Account) -> Result<T, String>,
     ) -> Result<T, ProviderError> {
         let mut run = self.run.borrow_mut();
         if run.is_offline {
@@ -252,13 +253,13 @@ impl Cloud {
         run.calls += 1;
         let calls = run.calls;
         let fails = |run: &mut Run, why: &str| {
-            run.tell(|| format!("{calls:>3} {call} {subject}: {why}"));
+            run.write(|| format!("{calls:>3} {call} {subject}: {why}"));
             Err(ProviderError::new(format!("{call} {subject}: {why}"), None))
         };
         if run.fault == Some(Fault::Refused(calls)) {
             return fails(&mut run, "refused once");
         }
-        let done = match effect(&mut self.world.borrow_mut()) {
+        let done = match effect(&mut self.account.borrow_mut()) {
             Ok(done) => done,
             Err(why) => {
                 run.wrong.push(format!("{call} {subject}: {why}"));
@@ -266,20 +267,20 @@ impl Cloud {
             }
         };
         if run.fault == Some(Fault::Lost(calls)) {
-            return fails(&mut run, "done, and its answer is lost");
+            return fails(&mut run, "done, but the response is lost");
         }
         run.is_killed = run.fault == Some(Fault::Killed(calls));
         run.is_offline = run.fault == Some(Fault::Offline(calls));
-        run.tell(|| format!("{calls:>3} {call} {subject}"));
+        run.write(|| format!("{calls:>3} {call} {subject}"));
         Ok(done)
     }
 
-    /// Notes what a create returned.
+    /// Records what a create returned.
     fn note_made(&self, kind: &KindName, id: &str) {
         self.run.borrow_mut().made.insert((kind.as_str().to_owned(), id.to_owned()));
     }
 
-    /// Notes that something is about to be deleted.
+    /// Records a delete, which is wrong for what the same run created.
     fn note_delete(&self, kind: &KindName, id: &str) {
         let mut run = self.run.borrow_mut();
         if run.made.contains(&(kind.as_str().to_owned(), id.to_owned())) {
@@ -312,17 +313,17 @@ impl Cloud {
         }
     }
 
-    /// What is seen of a stack, as the real provider puts it together.
+    /// Observes a stack as the real provider does.
     pub fn look(&self, desired: &Graph, recorded: &State) -> Observed {
-        let world = &mut *self.world.borrow_mut();
+        let account = &mut *self.account.borrow_mut();
         let stack = desired.stack();
         let by_id: BTreeMap<(&str, &str), &Address> =
             recorded.resources.iter().map(|(at, found)| ((at.kind.as_str(), found.id.as_str()), at)).collect();
-        let mut observed = Observed { lookups: lookups(world, desired), ..Observed::default() };
-        for ((kind, id), thing) in &world.things {
+        let mut observed = Observed { lookups: lookups(account, desired), ..Observed::default() };
+        for ((kind, id), thing) in &account.things {
             let is_recorded = by_id.get(&(kind.as_str(), id.as_str()));
-            let is_ours = World::is_of(kind, thing, stack) || (thing.stack().is_none() && is_recorded.is_some());
-            // A service that is going is not shown.
+            let is_ours = Account::is_of(kind, thing, stack) || (thing.stack().is_none() && is_recorded.is_some());
+            // A draining service is not listed.
             if !is_ours || (kind == EcsService::KIND && thing.is_inactive) {
                 continue;
             }
@@ -346,7 +347,7 @@ impl Cloud {
     }
 }
 
-/// The n-th order of a list.
+/// Puts a list into its n-th permutation.
 fn arrange<T>(list: &mut [T], mut order: usize) {
     for at in 0..list.len() {
         let left = list.len() - at;
@@ -355,8 +356,8 @@ fn arrange<T>(list: &mut [T], mut order: usize) {
     }
 }
 
-/// What the lookups of a graph find: every VPC, subnet, image and secret that is asked for is there.
-fn lookups(world: &mut World, desired: &Graph) -> BTreeMap<Address, Map> {
+/// The results of a graph's lookups. Every VPC, subnet, image and secret exists.
+fn lookups(account: &mut Account, desired: &Graph) -> BTreeMap<Address, Map> {
     let mut found: BTreeMap<Address, Map> = BTreeMap::new();
     let put = |found: &mut BTreeMap<Address, Map>, address: &Address, pairs: &[(&str, String)]| {
         let attributes = pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
@@ -374,14 +375,14 @@ fn lookups(world: &mut World, desired: &Graph) -> BTreeMap<Address, Map> {
         let id = format!("subnet-of-{vpc}-{zone}{}", text(&lookup.query, "id"));
         let third = zone.bytes().last().unwrap_or_default();
         let second = vpc.bytes().last().unwrap_or_default();
-        world.subnets.insert(id.clone(), vpc);
+        account.subnets.insert(id.clone(), vpc);
         let cidr = format!("10.{second}.{third}.0/24");
         let rest = [("zone", zone.to_owned()), ("cidr", cidr), ("default_route", "nat".to_owned())];
         put(&mut found, &lookup.address, &[&[("id", id)], rest.as_slice()].concat());
     }
     for lookup in of_kind(lookup::Image::KIND) {
         let asked = text(&lookup.query, "id");
-        let id = if asked.is_empty() { format!("ami-{:017x}", world.newest_image) } else { asked.to_owned() };
+        let id = if asked.is_empty() { format!("ami-{:017x}", account.newest_image) } else { asked.to_owned() };
         let architecture = text(&lookup.query, "architecture").to_owned();
         let rest = [("architecture", architecture), ("root_device", "/dev/xvda".to_owned())];
         put(&mut found, &lookup.address, &[&[("name", id.clone()), ("id", id)], rest.as_slice()].concat());
@@ -396,26 +397,26 @@ fn lookups(world: &mut World, desired: &Graph) -> BTreeMap<Address, Map> {
 }
 
 /// Makes the calls of one create, update or delete.
-pub struct Hand<'a> {
+pub struct Caller<'a> {
     cloud: &'a Cloud,
     operation: Operation,
 }
 
 /// Why a call cannot be made.
 enum Blocked {
-    /// Something else of the same plan may be about to end it.
+    /// Another step of the same plan may remove the reason.
     ForNow(String),
-    /// For good.
+    /// Permanently.
     Refused(String),
 }
 
-impl Hand<'_> {
-    /// A call that changes something, in its turn.
+impl Caller<'_> {
+    /// Makes a changing call when its turn comes.
     async fn call<T>(
         &self,
         call: &str,
         subject: &str,
-        effect: impl FnOnce(&mut World) -> Result<T, String>,
+        effect: impl FnOnce(&mut Account) -> Result<T, String>,
     ) -> Result<T, ProviderError> {
         self.cloud.turns.take(self.operation, When::InTurn).await;
         let result = self.cloud.perform(call, subject, effect);
@@ -425,19 +426,19 @@ impl Hand<'_> {
         result
     }
 
-    /// A call that waits while it is blocked for now, as long as others still do something.
-    async fn patiently(
+    /// Makes a call when it is no longer blocked. It gives up when no other call was made in the meantime.
+    async fn call_when_free(
         &self,
         call: &str,
         subject: &str,
-        effect: impl Fn(&mut World) -> Result<(), Blocked>,
+        effect: impl Fn(&mut Account) -> Result<(), Blocked>,
     ) -> Result<(), ProviderError> {
         let mut seen = None;
         loop {
             let when = if seen.is_none() { When::InTurn } else { When::AtLast };
             self.cloud.turns.take(self.operation, when).await;
             let calls = self.cloud.run.borrow().calls;
-            let blocked = effect(&mut self.cloud.world.borrow_mut());
+            let blocked = effect(&mut self.cloud.account.borrow_mut());
             let result = match blocked {
                 Err(Blocked::ForNow(_)) if seen != Some(calls) => {
                     seen = Some(calls);
@@ -453,33 +454,33 @@ impl Hand<'_> {
         }
     }
 
-    /// Changes an attribute where it differs.
+    /// Changes an attribute if it differs.
     async fn put(&self, call: &str, (kind, id): (&str, &str), name: &str, wanted: &Map) -> Result<(), ProviderError> {
         let wanted = wanted.get(name);
         let differs = {
-            let world = self.cloud.world.borrow();
-            world.get(kind, id).is_none_or(|thing| !is_same(thing.attributes.get(name), wanted))
+            let account = self.cloud.account.borrow();
+            account.get(kind, id).is_none_or(|thing| !is_same(thing.attributes.get(name), wanted))
         };
         if differs {
-            self.call(call, id, |world| world.set(kind, id, name, wanted)).await?;
+            self.call(call, id, |account| account.set(kind, id, name, wanted)).await?;
         }
         Ok(())
     }
 
-    /// What stands there now.
+    /// The present attributes of a thing.
     fn remote(&self, kind: &str, id: &str) -> Result<Remote, ProviderError> {
-        let world = self.cloud.world.borrow();
+        let account = self.cloud.account.borrow();
         let gone = || ProviderError::new(format!("{kind} {id} is gone"), None);
-        Ok(Remote::new(id, world.get(kind, id).ok_or_else(gone)?.attributes.clone()))
+        Ok(Remote::new(id, account.get(kind, id).ok_or_else(gone)?.attributes.clone()))
     }
 
-    /// Whether it is made again once it is gone.
-    fn is_going_first(&self, kind: &str, id: &str) -> bool {
-        self.cloud.run.borrow().going_first.contains(&(kind.to_owned(), id.to_owned()))
+    /// Whether a thing is deleted before it is created again.
+    fn is_deleted_first(&self, kind: &str, id: &str) -> bool {
+        self.cloud.run.borrow().deleted_first.contains(&(kind.to_owned(), id.to_owned()))
     }
 
     fn has(&self, kind: &str, id: &str) -> bool {
-        self.cloud.world.borrow().get(kind, id).is_some()
+        self.cloud.account.borrow().get(kind, id).is_some()
     }
 }
 
@@ -494,7 +495,7 @@ impl Provider for Cloud {
     }
 
     async fn create(&self, resource: &Resolved, token: &Token, _: &Context) -> Result<Remote, ProviderError> {
-        let hand = Hand { cloud: self, operation: Operation::Create };
+        let hand = Caller { cloud: self, operation: Operation::Create };
         let wanted = &resource.attributes;
         let made = match resource.address.kind.as_str() {
             EcsCluster::KIND => hand.create_cluster(wanted).await,
@@ -521,7 +522,7 @@ impl Provider for Cloud {
         paths: &[String],
         _: &Context,
     ) -> Result<Remote, ProviderError> {
-        let hand = Hand { cloud: self, operation: Operation::Update };
+        let hand = Caller { cloud: self, operation: Operation::Update };
         let (id, wanted) = (remote.id.as_str(), &resource.attributes);
         match resource.address.kind.as_str() {
             kind @ (EcsCluster::KIND | EcsTaskDefinition::KIND) => hand.put_tags(kind, id, wanted).await,
@@ -539,7 +540,7 @@ impl Provider for Cloud {
     }
 
     async fn delete(&self, address: &Address, remote: &Remote, _: &Context) -> Result<(), ProviderError> {
-        let hand = Hand { cloud: self, operation: Operation::Delete };
+        let hand = Caller { cloud: self, operation: Operation::Delete };
         let id = remote.id.as_str();
         self.note_delete(&address.kind, id);
         match address.kind.as_str() {
@@ -559,7 +560,7 @@ impl Provider for Cloud {
     }
 }
 
-impl Hand<'_> {
+impl Caller<'_> {
     async fn put_tags(&self, kind: &str, id: &str, wanted: &Map) -> Result<Remote, ProviderError> {
         self.put("Tag", (kind, id), "tags", wanted).await?;
         self.remote(kind, id)

@@ -8,7 +8,7 @@ use trunnion_kinds::{
     SecurityGroup,
 };
 
-use super::{Blocked, Hand, Thing, World, control_plane, text, texts, touches};
+use super::{Account, Blocked, Caller, Thing, control_plane, text, texts, touches};
 
 const GROUP: &str = SecurityGroup::KIND;
 const TEMPLATE: &str = LaunchTemplate::KIND;
@@ -23,47 +23,47 @@ fn number(attributes: &Map, name: &str) -> i64 {
     attributes.get(name).and_then(Value::as_number).unwrap_or_default()
 }
 
-/// The groups that rules refer to.
+/// The security groups that rules refer to.
 fn referred(rules: Option<&Value>) -> impl Iterator<Item = &str> {
     let rules = rules.and_then(Value::as_list).unwrap_or_default();
     rules.iter().filter_map(Value::as_map).map(|rule| text(rule, "peer")).filter(|peer| peer.starts_with("sg-"))
 }
 
-/// What keeps a group from being deleted.
-fn users_of_group(world: &World, id: &str) -> Result<(), Blocked> {
-    if let Some((host, _)) = world.of_kind(HOST).find(|(_, host)| host.groups.contains(id)) {
+/// Whether a group can be deleted, or what blocks it.
+fn users_of_group(account: &Account, id: &str) -> Result<(), Blocked> {
+    if let Some((host, _)) = account.of_kind(HOST).find(|(_, host)| host.groups.contains(id)) {
         return Err(Blocked::Refused(format!("DependencyViolation: an interface of {host} uses it")));
     }
     let uses = |service: &Thing| {
         let network = service.attributes.get("network").and_then(Value::as_map);
         network.is_some_and(|network| texts(network, "security_groups").iter().any(|group| group == id))
     };
-    if let Some((service, _)) = world.of_kind(EcsService::KIND).find(|(_, service)| uses(service)) {
+    if let Some((service, _)) = account.of_kind(EcsService::KIND).find(|(_, service)| uses(service)) {
         return Err(Blocked::Refused(format!("DependencyViolation: a task of {service} uses it")));
     }
     let refers = |group: &Thing| {
         ["ingress", "egress"].iter().any(|way| referred(group.attributes.get(*way)).any(|peer| peer == id))
     };
-    match world.of_kind(GROUP).find(|(other, group)| *other != id && refers(group)) {
+    match account.of_kind(GROUP).find(|(other, group)| *other != id && refers(group)) {
         Some((other, _)) => Err(Blocked::ForNow(format!("DependencyViolation: a rule of {other} refers to it"))),
         None => Ok(()),
     }
 }
 
-impl Hand<'_> {
+impl Caller<'_> {
     pub(super) async fn create_group(&self, wanted: &Map) -> Result<Remote, ProviderError> {
         let (name, vpc) = (text(wanted, "name"), text(wanted, "vpc"));
-        let made = self.call("CreateSecurityGroup", name, |world| {
+        let made = self.call("CreateSecurityGroup", name, |account| {
             let is_it = |group: &Thing| group.text("name") == name && group.text("vpc") == vpc;
-            if let Some((id, found)) = world.find(GROUP, is_it) {
+            if let Some((id, found)) = account.find(GROUP, is_it) {
                 let is_ours = found.stack() == Some(stack_of(wanted));
                 return if is_ours { Ok(id) } else { Err(format!("InvalidGroup.Duplicate: {id} is not ours")) };
             }
-            let id = format!("sg-{:08x}", world.number());
+            let id = format!("sg-{:08x}", account.number());
             let mut attributes = wanted.clone();
             attributes.extend(["ingress", "egress"].map(|way| (way.to_owned(), Value::List(Vec::new()))));
             attributes.insert("id".to_owned(), id.as_str().into());
-            world.put(GROUP, &id, Thing { attributes, ..Thing::default() });
+            account.put(GROUP, &id, Thing { attributes, ..Thing::default() });
             Ok(id)
         });
         let id = made.await?;
@@ -73,9 +73,9 @@ impl Hand<'_> {
     pub(super) async fn settle_group(&self, id: &str, wanted: &Map) -> Result<Remote, ProviderError> {
         for (call, way) in [("SetIngress", "ingress"), ("SetEgress", "egress")] {
             let missing = {
-                let world = self.cloud.world.borrow();
-                let vpc = world.get(GROUP, id).map(|group| group.text("vpc").to_owned()).unwrap_or_default();
-                let is_missing = |peer: &&str| world.get(GROUP, peer).is_none_or(|peer| peer.text("vpc") != vpc);
+                let account = self.cloud.account.borrow();
+                let vpc = account.get(GROUP, id).map(|group| group.text("vpc").to_owned()).unwrap_or_default();
+                let is_missing = |peer: &&str| account.get(GROUP, peer).is_none_or(|peer| peer.text("vpc") != vpc);
                 referred(wanted.get(way)).find(is_missing).map(str::to_owned)
             };
             if let Some(peer) = missing {
@@ -88,39 +88,41 @@ impl Hand<'_> {
 
     pub(super) async fn delete_group(&self, id: &str) -> Result<(), ProviderError> {
         let refers = {
-            let world = self.cloud.world.borrow();
-            let Some(group) = world.get(GROUP, id) else { return Ok(()) };
+            let account = self.cloud.account.borrow();
+            let Some(group) = account.get(GROUP, id) else { return Ok(()) };
             ["ingress", "egress"].iter().any(|way| referred(group.attributes.get(*way)).next().is_some())
         };
         if refers {
             let none = Value::List(Vec::new());
-            let revoke = |world: &mut World| {
-                world.set(GROUP, id, "ingress", Some(&none)).and_then(|()| world.set(GROUP, id, "egress", Some(&none)))
+            let revoke = |account: &mut Account| {
+                account
+                    .set(GROUP, id, "ingress", Some(&none))
+                    .and_then(|()| account.set(GROUP, id, "egress", Some(&none)))
             };
             self.call("RevokeGroups", id, revoke).await?;
         }
-        let delete = |world: &mut World| {
-            users_of_group(world, id)?;
-            world.remove(GROUP, id);
+        let delete = |account: &mut Account| {
+            users_of_group(account, id)?;
+            account.remove(GROUP, id);
             Ok(())
         };
-        self.patiently("DeleteSecurityGroup", id, delete).await
+        self.call_when_free("DeleteSecurityGroup", id, delete).await
     }
 
     pub(super) async fn create_template(&self, wanted: &Map) -> Result<Remote, ProviderError> {
         let name = text(wanted, "name");
         let data = wanted.get("data").cloned().unwrap_or(Value::Null);
-        let made = self.call("CreateLaunchTemplate", name, |world| {
-            if let Some((id, found)) = world.find(TEMPLATE, |template| template.text("name") == name) {
+        let made = self.call("CreateLaunchTemplate", name, |account| {
+            if let Some((id, found)) = account.find(TEMPLATE, |template| template.text("name") == name) {
                 let is_ours = found.stack() == Some(stack_of(wanted));
                 return if is_ours { Ok((id, true)) } else { Err(format!("AlreadyExists: {id} is not ours")) };
             }
-            let id = format!("lt-{:08x}", world.number());
+            let id = format!("lt-{:08x}", account.number());
             let mut attributes = wanted.clone();
             attributes.insert("id".to_owned(), id.as_str().into());
             attributes.insert("version".to_owned(), "1".into());
             attributes.insert("default_version".to_owned(), LATEST.into());
-            world.put(TEMPLATE, &id, Thing { attributes, versions: vec![data.clone()], ..Thing::default() });
+            account.put(TEMPLATE, &id, Thing { attributes, versions: vec![data.clone()], ..Thing::default() });
             Ok((id, false))
         });
         let (id, is_found) = made.await?;
@@ -140,19 +142,19 @@ impl Hand<'_> {
         wanted: &Map,
         paths: &[String],
     ) -> Result<Remote, ProviderError> {
-        // What a version was made from is kept beside what it says, so another version says it.
-        let says_more = touches(paths, "data") || touches(paths, "boot");
-        if says_more {
+        // The description of a version's inputs is stored with its data, so a change of either makes a new version.
+        let is_new_version = touches(paths, "data") || touches(paths, "boot");
+        if is_new_version {
             let boot = wanted.get("boot").cloned().unwrap_or(Value::Null);
             let data = wanted.get("data").cloned().unwrap_or(Value::Null);
-            let add = |world: &mut World| {
-                let template = world.get_mut(TEMPLATE, id)?;
+            let add = |account: &mut Account| {
+                let template = account.get_mut(TEMPLATE, id)?;
                 let before = template.versions.len().to_string();
                 template.versions.push(data.clone());
                 let newest = template.versions.len().to_string();
                 let pairs = [("data", data), ("boot", boot), ("version", newest.into())];
                 template.attributes.extend(pairs.map(|(name, value)| (name.to_owned(), value)));
-                // Until another call makes the new one the default.
+                // The new version becomes the default by a later call.
                 if template.text("default_version") == LATEST {
                     template.attributes.insert("default_version".to_owned(), before.into());
                 }
@@ -160,7 +162,7 @@ impl Hand<'_> {
             };
             self.call("CreateLaunchTemplateVersion", id, add).await?;
         }
-        if says_more || touches(paths, "default_version") {
+        if is_new_version || touches(paths, "default_version") {
             self.put("ModifyLaunchTemplate", (TEMPLATE, id), "default_version", wanted).await?;
         }
         self.put_tags(TEMPLATE, id, wanted).await
@@ -168,7 +170,7 @@ impl Hand<'_> {
 
     pub(super) async fn delete_template(&self, id: &str) -> Result<(), ProviderError> {
         if self.has(TEMPLATE, id) {
-            self.call("DeleteLaunchTemplate", id, |world| Ok(drop(world.remove(TEMPLATE, id)))).await?;
+            self.call("DeleteLaunchTemplate", id, |account| Ok(drop(account.remove(TEMPLATE, id)))).await?;
         }
         Ok(())
     }
@@ -180,21 +182,21 @@ impl Hand<'_> {
         address: &Address,
     ) -> Result<Remote, ProviderError> {
         let at = address.to_string();
-        let launched = self.call("RunInstances", &at, |world| {
+        let launched = self.call("RunInstances", &at, |account| {
             let mut n = 0;
             let token = loop {
                 let token = format!("{}-{n}", token.shortened(64));
-                if !world.spent_tokens.contains(&token) {
+                if !account.spent_tokens.contains(&token) {
                     break token;
                 }
                 n += 1;
             };
-            if let Some((id, _)) = world.find(HOST, |host| host.token == token) {
+            if let Some((id, _)) = account.find(HOST, |host| host.token == token) {
                 return Ok((id, false));
             }
-            let host = host(world, wanted, token)?;
+            let host = host(account, wanted, token)?;
             let id = host.text("id").to_owned();
-            world.put(HOST, &id, host);
+            account.put(HOST, &id, host);
             Ok((id, true))
         });
         let (id, is_new) = launched.await?;
@@ -213,10 +215,10 @@ impl Hand<'_> {
         if !self.has(HOST, id) {
             return Ok(());
         }
-        let gone = self.call("TerminateInstances", id, |world| {
-            let Some(host) = world.remove(HOST, id) else { return Ok(None) };
-            world.spent_tokens.insert(host.token.clone());
-            let listed = control_plane::lists(world, host.text("private_ip"));
+        let gone = self.call("TerminateInstances", id, |account| {
+            let Some(host) = account.remove(HOST, id) else { return Ok(None) };
+            account.spent_tokens.insert(host.token.clone());
+            let listed = control_plane::lists(account, host.text("private_ip"));
             Ok(Some((host.address(), listed)))
         });
         if let Some((address, listed)) = gone.await? {
@@ -226,9 +228,9 @@ impl Hand<'_> {
     }
 }
 
-/// A new host, if what it is launched from works and what it boots with is there.
-fn host(world: &mut World, wanted: &Map, token: String) -> Result<Thing, String> {
-    let template = world
+/// Launches a host if its launch template works and everything that it boots with exists.
+fn host(account: &mut Account, wanted: &Map, token: String) -> Result<Thing, String> {
+    let template = account
         .get(TEMPLATE, text(wanted, "launch_template"))
         .ok_or_else(|| format!("InvalidLaunchTemplateId.NotFound: {}", text(wanted, "launch_template")))?;
     let version: usize = text(wanted, "version").parse().map_err(|_| "no version".to_owned())?;
@@ -238,10 +240,10 @@ fn host(world: &mut World, wanted: &Map, token: String) -> Result<Thing, String>
         return Err(format!("it says it is launched from something else than version {version}"));
     }
     let data = data.as_map().cloned().unwrap_or_default();
-    let groups = groups(world, &data)?;
+    let groups = groups(account, &data)?;
     let profile = text(&data, "instance_profile").to_owned();
-    must_boot(world, &data, &profile)?;
-    let (n, list) = (world.number(), data.get("interfaces").and_then(Value::as_list).unwrap_or_default());
+    must_boot(account, &data, &profile)?;
+    let (n, list) = (account.number(), data.get("interfaces").and_then(Value::as_list).unwrap_or_default());
     let id = format!("i-{n:08x}");
     let interfaces: Vec<InstanceInterface> = (0..)
         .zip(list.iter().filter_map(Value::as_map))
@@ -267,13 +269,13 @@ fn host(world: &mut World, wanted: &Map, token: String) -> Result<Thing, String>
     Ok(Thing { attributes, token, groups, profile, ..Thing::default() })
 }
 
-fn groups(world: &World, data: &Map) -> Result<BTreeSet<String>, String> {
+fn groups(account: &Account, data: &Map) -> Result<BTreeSet<String>, String> {
     let mut groups = BTreeSet::new();
     for interface in data.get("interfaces").and_then(Value::as_list).unwrap_or_default() {
         let interface = interface.as_map().cloned().unwrap_or_default();
-        let vpc = world.subnets.get(text(&interface, "subnet")).ok_or("InvalidSubnetID.NotFound")?;
+        let vpc = account.subnets.get(text(&interface, "subnet")).ok_or("InvalidSubnetID.NotFound")?;
         for group in texts(&interface, "security_groups") {
-            match world.get(GROUP, &group) {
+            match account.get(GROUP, &group) {
                 None => return Err(format!("InvalidGroup.NotFound: {group}")),
                 Some(found) if found.text("vpc") != vpc => {
                     return Err(format!("InvalidParameter: {group} and the subnet are of different networks"));
@@ -285,22 +287,22 @@ fn groups(world: &World, data: &Map) -> Result<BTreeSet<String>, String> {
     Ok(groups)
 }
 
-/// A host finds its role with its policy, and the binary that its user data names.
-fn must_boot(world: &World, data: &Map, profile: &str) -> Result<(), String> {
-    let found = world.find(IamInstanceProfile::KIND, |found| found.text("arn") == profile);
+/// Checks that a host has its role with a policy, and that the binary in its user data exists.
+fn must_boot(account: &Account, data: &Map, profile: &str) -> Result<(), String> {
+    let found = account.find(IamInstanceProfile::KIND, |found| found.text("arn") == profile);
     let (_, found) = found.ok_or_else(|| format!("Invalid IAM Instance Profile: {profile}"))?;
     let role = texts(&found.attributes, "roles").into_iter().next().ok_or("the instance profile has no role")?;
-    let role = world.get(IamRole::KIND, &role).ok_or("the instance profile's role is gone")?;
+    let role = account.get(IamRole::KIND, &role).ok_or("the instance profile's role is gone")?;
     if role.text("policy").is_empty() {
         return Err("the host's role may not read the binary".to_owned());
     }
-    match objects_named(text(data, "user_data")).find(|key| !has_object(world, key)) {
+    match objects_named(text(data, "user_data")).find(|key| !has_object(account, key)) {
         Some(key) => Err(format!("the host cannot read {key}")),
         None => Ok(()),
     }
 }
 
-/// The keys of objects that user data names.
+/// The object keys in user data.
 pub(super) fn objects_named(user_data: &str) -> impl Iterator<Item = &str> {
     user_data
         .match_indices(S3Object::PREFIX)
@@ -308,9 +310,9 @@ pub(super) fn objects_named(user_data: &str) -> impl Iterator<Item = &str> {
         .filter(|key| key[S3Object::PREFIX.len()..].bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn has_object(world: &World, key: &str) -> bool {
+fn has_object(account: &Account, key: &str) -> bool {
     let is_it = |object: &Thing| object.text("key") == key;
-    world
+    account
         .find(S3Object::KIND, is_it)
-        .is_some_and(|(_, object)| world.get(S3Bucket::KIND, object.text("bucket")).is_some())
+        .is_some_and(|(_, object)| account.get(S3Bucket::KIND, object.text("bucket")).is_some())
 }

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
-/** Opens connections until no more come about, holds all of them, and says how many there are; as client.py. */
+/** Like client.py: opens connections until one fails, holds all of them, and prints their number. */
 class Client {
     public static void main(String[] arguments) throws Exception {
         int most = Integer.parseInt(arguments[1]);

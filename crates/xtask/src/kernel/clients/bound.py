@@ -1,4 +1,4 @@
-"""Connects sockets that are bound to something, and a UDP socket, and says the source that each of them has."""
+"""Connects several bound sockets and a UDP socket, and prints the source address of each."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Opens connections until no more come about, holds all of them, and says how many there are.
+"""Opens connections until one fails, holds all of them, and prints their number.
 
 client.py KIND ORDER MOST DESTINATION...
 

@@ -1,5 +1,5 @@
-"""Opens a connection every millisecond and holds all of them, until `/tmp/enough` is there. Then says how many it opened, how
-many it failed to open, and how many of them still stand."""
+"""Opens a connection every millisecond and holds all of them until `/tmp/enough` exists. Then prints how many were opened, how
+many failed, and how many are still established."""
 
 import json
 import os

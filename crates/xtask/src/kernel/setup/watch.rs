@@ -1,4 +1,4 @@
-//! Whether every address of the host works as a source, and which way its packets take.
+//! Checks that every address of the host works as a source, and which interface its packets use.
 
 use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr};
 
@@ -11,25 +11,25 @@ use crate::{
     },
 };
 
-/// Counts, on the host, packets of connections to this port that take another way than their address's own.
+/// Counts packets of connections to this port on the host, by interface, and those on the wrong interface.
 fn watch(stage: &Stage, port: u16) -> Result<(), Failure> {
     let (mut output, mut input) = (String::new(), String::new());
     for interface in stage.imds().metadata().interfaces {
         let name = &interface.name;
         let own = interface.all_addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        writeln!(output, "ip saddr {{ {own} }} tcp dport {port} oifname != {name} counter name astray")?;
+        writeln!(output, "ip saddr {{ {own} }} tcp dport {port} oifname != {name} counter name wrong")?;
         writeln!(output, "ip saddr {{ {own} }} tcp dport {port} oifname {name} counter name out_{name}")?;
-        writeln!(input, "ip daddr {{ {own} }} tcp sport {port} iifname != {name} counter name astray")?;
+        writeln!(input, "ip daddr {{ {own} }} tcp sport {port} iifname != {name} counter name wrong")?;
         writeln!(input, "ip daddr {{ {own} }} tcp sport {port} iifname {name} counter name in_{name}")?;
         if !interface.ipv6_addresses.is_empty() {
             let own = interface.ipv6_addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            writeln!(output, "ip6 saddr {{ {own} }} tcp dport {port} oifname != {name} counter name astray")?;
+            writeln!(output, "ip6 saddr {{ {own} }} tcp dport {port} oifname != {name} counter name wrong")?;
             writeln!(output, "ip6 saddr {{ {own} }} tcp dport {port} oifname {name} counter name out_{name}")?;
-            writeln!(input, "ip6 daddr {{ {own} }} tcp sport {port} iifname != {name} counter name astray")?;
+            writeln!(input, "ip6 daddr {{ {own} }} tcp sport {port} iifname != {name} counter name wrong")?;
             writeln!(input, "ip6 daddr {{ {own} }} tcp sport {port} iifname {name} counter name in_{name}")?;
         }
     }
-    let mut rules = String::from("table inet watch {\n counter astray { }\n");
+    let mut rules = String::from("table inet watch {\n counter wrong { }\n");
     for interface in stage.imds().metadata().interfaces {
         writeln!(rules, " counter out_{0} {{ }}\n counter in_{0} {{ }}", interface.name)?;
     }
@@ -47,8 +47,8 @@ fn counted(stage: &Stage, counter: &str) -> Result<u64, Failure> {
     Ok(found.ok_or("nft counts nothing")?)
 }
 
-/// From every address there is: a connection with it as its source arrives with it, and both ways lead through the
-/// address's own interface, under a strict reverse-path filter.
+/// Connects from every address and checks that the connection arrives with this source, and that packets in both
+/// directions use the interface of the address, with a strict reverse-path filter.
 pub(super) fn every_address_reaches_the_target(stage: &Stage) -> Result<(), Failure> {
     const CONNECT: &str = "
 import socket, sys
@@ -76,14 +76,14 @@ for source in own:
     let all: BTreeSet<IpAddr> =
         own.iter().map(|&own| own.into()).chain(own_ipv6.iter().map(|&own| own.into())).collect();
     ensure!(came == all, "{came:?} came, not {all:?}");
-    ensure!(counted(stage, "astray")? == 0, "packets take the way of another interface");
+    ensure!(counted(stage, "wrong")? == 0, "packets use another interface");
     for interface in &metadata.interfaces {
         let parameter = format!("/proc/sys/net/ipv4/conf/{}/rp_filter", interface.name);
         let strict = stage.host(&["cat", &parameter])?.succeeded()?.stdout;
         ensure!(strict.trim() == "1", "the reverse-path filter of {} is {strict}", interface.name);
         for way in ["in", "out"] {
             let packets = counted(stage, &format!("{way}_{}", interface.name))?;
-            // A handshake and an end are at least two packets each way.
+            // Opening and closing a connection takes at least two packets in each direction.
             let least = 2 * (interface.all_addresses().len() + interface.ipv6_addresses.len()) as u64;
             ensure!(packets >= least, "{packets} packets of {least} went {way} through {}", interface.name);
         }

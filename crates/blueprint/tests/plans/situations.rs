@@ -1,4 +1,4 @@
-//! What can stand in a cloud beside an applied stack, or be missing from it.
+//! What else an account can contain beside an applied stack, and what can be missing.
 
 use trunnion_engine::{Address, Map, Value};
 use trunnion_kinds::{
@@ -7,30 +7,30 @@ use trunnion_kinds::{
 };
 
 use crate::{
-    cloud::{Thing, World, text, texts},
+    cloud::{Account, Thing, text, texts},
     stacks::Hosts,
 };
 
-/// How a duplicate differs from what it is a duplicate of.
+/// How a duplicate differs from its original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
-    /// It says the same, and its id comes first.
+    /// The same content; its ID sorts first.
     OlderEqual,
-    /// It says something else, and its id comes first.
+    /// Other content; its ID sorts first.
     OlderOther,
-    /// It says the same, and its id comes last.
+    /// The same content; its ID sorts last.
     NewerEqual,
-    /// It says something else, and its id comes last.
+    /// Other content; its ID sorts last.
     NewerOther,
     /// A security group of the same name in another VPC.
     InAnotherVpc,
-    /// It stands at an address that the stack does not ask for.
+    /// Its address tag is not in the stack.
     NotInStack,
-    /// It does not say where it stands.
+    /// It has no address tag.
     Unaddressed,
-    /// A deregistered revision that says the same.
+    /// A deregistered revision with the same content.
     SpentEqual,
-    /// A deregistered revision that says something else.
+    /// A deregistered revision with other content.
     SpentOther,
 }
 
@@ -38,33 +38,33 @@ use Variant::{
     InAnotherVpc, NewerEqual, NewerOther, NotInStack, OlderEqual, OlderOther, SpentEqual, SpentOther, Unaddressed,
 };
 
-/// Something that happened to an applied stack.
+/// A change in the account after the stack was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Something stands there beside the one at this address.
+    /// A duplicate exists beside the resource at this address.
     Duplicate(&'static str, Variant),
-    /// What stood at this address is gone.
+    /// The resource at this address is gone.
     Gone(&'static str),
-    /// Something else stands at this address instead.
+    /// Another resource has taken the place of the one at this address.
     Moved(&'static str, Variant),
-    /// The revision at this address was deregistered while the service runs it.
+    /// The revision at this address is deregistered while the service runs it.
     Spent(&'static str),
-    /// Something was changed by hand.
+    /// The resource was changed by hand.
     Drifted(&'static str, Drift),
 }
 
 /// What was changed by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drift {
-    /// An attribute is something else.
+    /// An attribute has another value.
     Content,
-    /// A host was stopped.
+    /// A host is stopped.
     Stopped,
     /// An older version of a launch template is the default.
     OlderDefault,
 }
 
-/// The kinds' representatives, with the variants that a duplicate of each can have.
+/// The addresses that get a duplicate, and the possible variants of each.
 const DUPLICATES: &[(&str, &[Variant])] = &[
     ("ecs_cluster.main", &[OlderEqual, OlderOther, NewerOther, NotInStack, Unaddressed]),
     ("ecs_service.control_plane", &[OlderEqual, OlderOther, NewerOther, NotInStack, Unaddressed]),
@@ -90,7 +90,7 @@ const DUPLICATES: &[(&str, &[Variant])] = &[
     ("security_group.untracked", &[NewerOther, InAnotherVpc]),
 ];
 
-/// Of each kind, what makes pairs.
+/// The duplicates that are combined in pairs.
 const PAIRED: &[(&str, &[Variant])] = &[
     ("ecs_cluster.main", &[OlderOther]),
     ("ecs_service.control_plane", &[NotInStack]),
@@ -127,7 +127,7 @@ pub fn pairs() -> Vec<Vec<Event>> {
     pairs.map(|(one, other)| vec![one.clone(), other.clone()]).collect()
 }
 
-/// What people do by hand, and what a run that was ended half-way leaves.
+/// Changes by hand, and what an interrupted run leaves.
 pub fn accidents() -> Vec<Vec<Event>> {
     use Event::{Drifted, Duplicate, Gone, Moved, Spent};
     let one = |event: Event| vec![event];
@@ -144,23 +144,23 @@ pub fn accidents() -> Vec<Vec<Event>> {
         "log_group.control_plane",
         "s3_object.generator[x86_64]",
     ];
-    let mut worlds: Vec<Vec<Event>> = gone.into_iter().map(|address| one(Gone(address))).collect();
-    worlds.push(vec![Gone("ecs_service.control_plane"), Gone("ecs_cluster.main")]);
-    worlds.push(vec![Gone("s3_object.generator[x86_64]"), Gone("s3_bucket.artifacts")]);
+    let mut situations: Vec<Vec<Event>> = gone.into_iter().map(|address| one(Gone(address))).collect();
+    situations.push(vec![Gone("ecs_service.control_plane"), Gone("ecs_cluster.main")]);
+    situations.push(vec![Gone("s3_object.generator[x86_64]"), Gone("s3_bucket.artifacts")]);
     for address in
         ["iam_role.generator", "iam_role.execution", "iam_instance_profile.generator", "launch_template.heavy"]
     {
-        worlds.push(one(Moved(address, NewerOther)));
+        situations.push(one(Moved(address, NewerOther)));
     }
-    worlds.push(one(Moved("ecs_service.control_plane", OlderOther)));
-    worlds.push(one(Moved("log_group.control_plane", OlderEqual)));
-    worlds.push(one(Moved("instance.heavy[0]", OlderOther)));
-    worlds.push(vec![Moved("instance.heavy[0]", OlderOther), Duplicate("instance.heavy[0]", NewerEqual)]);
-    worlds.push(vec![Moved("instance.heavy[0]", OlderOther), Duplicate("instance.heavy[0]", NewerOther)]);
+    situations.push(one(Moved("ecs_service.control_plane", OlderOther)));
+    situations.push(one(Moved("log_group.control_plane", OlderEqual)));
+    situations.push(one(Moved("instance.heavy[0]", OlderOther)));
+    situations.push(vec![Moved("instance.heavy[0]", OlderOther), Duplicate("instance.heavy[0]", NewerEqual)]);
+    situations.push(vec![Moved("instance.heavy[0]", OlderOther), Duplicate("instance.heavy[0]", NewerOther)]);
     let revision = "ecs_task_definition.control_plane";
-    worlds.push(one(Spent(revision)));
+    situations.push(one(Spent(revision)));
     for variant in [OlderEqual, OlderOther, NewerEqual, NewerOther] {
-        worlds.push(vec![Spent(revision), Duplicate(revision, variant)]);
+        situations.push(vec![Spent(revision), Duplicate(revision, variant)]);
     }
     for address in [
         "ecs_cluster.main",
@@ -172,20 +172,20 @@ pub fn accidents() -> Vec<Vec<Event>> {
         "s3_bucket.artifacts",
         "security_group.generator",
     ] {
-        worlds.push(one(Drifted(address, Drift::Content)));
+        situations.push(one(Drifted(address, Drift::Content)));
     }
-    worlds.push(one(Drifted("instance.heavy[0]", Drift::Stopped)));
-    worlds.push(one(Drifted("launch_template.heavy", Drift::OlderDefault)));
-    worlds
+    situations.push(one(Drifted("instance.heavy[0]", Drift::Stopped)));
+    situations.push(one(Drifted("launch_template.heavy", Drift::OlderDefault)));
+    situations
 }
 
-/// Which hosts these events alone are a reason to replace.
+/// The hosts that must be replaced because of these events alone.
 pub fn hosts_of(events: &[Event]) -> Hosts {
     let all = ["iam_role.generator", "iam_instance_profile.generator"];
     let mut hosts = Hosts::None;
     for event in events {
         match event {
-            // A host keeps no profile that was deleted.
+            // A host cannot keep a deleted profile.
             Event::Gone("iam_instance_profile.generator") => return Hosts::All,
             Event::Moved(address, _) if all.contains(address) => return Hosts::All,
             Event::Moved("launch_template.heavy" | "instance.heavy[0]", _)
@@ -196,42 +196,42 @@ pub fn hosts_of(events: &[Event]) -> Hosts {
     hosts
 }
 
-/// Makes it happen.
-pub fn happen(world: &mut World, stack: &str, events: &[Event]) {
+/// Applies the events to an account.
+pub fn apply_events(account: &mut Account, stack: &str, events: &[Event]) {
     for event in events {
         match event {
-            Event::Duplicate(at, variant) => drop(duplicate(world, stack, at, *variant)),
+            Event::Duplicate(at, variant) => drop(duplicate(account, stack, at, *variant)),
             Event::Gone(at) => {
-                let key = current(world, stack, at);
-                world.things.remove(&key);
+                let key = current(account, stack, at);
+                account.things.remove(&key);
             }
             Event::Moved(at, variant) => {
-                let key = current(world, stack, at);
-                let made = duplicate(world, stack, at, *variant);
-                take_over(world, &key, &made);
-                world.things.remove(&key);
+                let key = current(account, stack, at);
+                let made = duplicate(account, stack, at, *variant);
+                take_over(account, &key, &made);
+                account.things.remove(&key);
             }
             Event::Spent(at) => {
-                let key = current(world, stack, at);
-                world.things.get_mut(&key).unwrap().is_inactive = true;
+                let key = current(account, stack, at);
+                account.things.get_mut(&key).unwrap().is_inactive = true;
             }
             Event::Drifted(at, drift) => {
-                let key = current(world, stack, at);
-                drifted(&key.0, world.things.get_mut(&key).unwrap(), *drift);
+                let key = current(account, stack, at);
+                drifted(&key.0, account.things.get_mut(&key).unwrap(), *drift);
             }
         }
     }
-    stand_on_each_other(world);
+    link_duplicates(account);
 }
 
-/// The one that was applied at an address; one made by hand where there is no other.
-fn current(world: &World, stack: &str, at: &str) -> (String, String) {
+/// The applied resource at an address, else one that the test made.
+fn current(account: &Account, stack: &str, at: &str) -> (String, String) {
     let address: Address = at.parse().unwrap();
     let is_it = |((kind, _), thing): &(&(String, String), &Thing)| {
         *kind == address.kind.as_str() && thing.stack() == Some(stack) && thing.address().as_ref() == Some(&address)
     };
-    let found = world.things.iter().filter(is_it).min_by_key(|(_, thing)| thing.is_by_hand);
-    found.map_or_else(|| panic!("nothing stands at {at}"), |(key, _)| key.clone())
+    let found = account.things.iter().filter(is_it).min_by_key(|(_, thing)| thing.is_by_hand);
+    found.map_or_else(|| panic!("nothing exists at {at}"), |(key, _)| key.clone())
 }
 
 fn set(attributes: &mut Map, name: &str, value: impl Into<Value>) {
@@ -246,17 +246,17 @@ fn set_tag(attributes: &mut Map, key: &str, value: Option<String>) {
     }
 }
 
-/// Puts a duplicate of what stands at an address beside it, and says what it is called.
-fn duplicate(world: &mut World, stack: &str, at: &str, variant: Variant) -> (String, String) {
-    let (kind, original) = current(world, stack, at);
-    let mut thing = world.things[&(kind.clone(), original.clone())].clone();
+/// Creates a duplicate of the resource at an address, and returns its kind and ID.
+fn duplicate(account: &mut Account, stack: &str, at: &str, variant: Variant) -> (String, String) {
+    let (kind, original) = current(account, stack, at);
+    let mut thing = account.things[&(kind.clone(), original.clone())].clone();
     let is_first = matches!(variant, OlderEqual | OlderOther | SpentEqual);
-    let n = world.number();
-    let id = rename(world, &kind, &mut thing, is_first, n);
+    let n = account.number();
+    let id = rename(account, &kind, &mut thing, is_first, n);
     match variant {
         OlderOther | NewerOther | SpentOther => drifted(&kind, &mut thing, Drift::Content),
         InAnotherVpc => {
-            let name = world.things[&(kind.clone(), original)].text("name").to_owned();
+            let name = account.things[&(kind.clone(), original)].text("name").to_owned();
             set(&mut thing.attributes, "name", name);
             set(&mut thing.attributes, "vpc", "vpc-0eeeeeeeeeeeeeeee");
             for way in ["ingress", "egress"] {
@@ -277,18 +277,18 @@ fn duplicate(world: &mut World, stack: &str, at: &str, variant: Variant) -> (Str
     }
     thing.is_inactive = matches!(variant, SpentEqual | SpentOther);
     thing.is_by_hand = true;
-    world.put(&kind, &id, thing);
+    account.put(&kind, &id, thing);
     (kind, id)
 }
 
-/// Gives a copy an id of its own, before or behind those that AWS gave, and a name of its own where names are unique.
-fn rename(world: &mut World, kind: &str, thing: &mut Thing, is_first: bool, n: u64) -> String {
+/// Gives a copy an ID that sorts before or after those from AWS, and another name if names are unique. Returns the ID.
+fn rename(account: &mut Account, kind: &str, thing: &mut Thing, is_first: bool, n: u64) -> String {
     let attributes = &mut thing.attributes;
     let digits = if is_first { format!("00000{n:03x}") } else { format!("fffff{n:03x}") };
     let name = |attributes: &Map| {
         let (path, name) = text(attributes, "name").rsplit_once('/').map_or(("", text(attributes, "name")), |it| it);
         let slash = if path.is_empty() { "" } else { "/" };
-        // `-` sorts before letters, `~` behind; both are made of what all kinds take but IAM.
+        // `0` sorts before letters and `z` after most. All kinds allow these characters in names.
         format!(
             "{path}{slash}{}-{name}{}{n:x}",
             if is_first { "0-0" } else { "z-z" },
@@ -323,10 +323,10 @@ fn rename(world: &mut World, kind: &str, thing: &mut Thing, is_first: bool, n: u
         }
         EcsTaskDefinition::KIND => {
             let family = text(attributes, "family").to_owned();
-            let newest = world.revisions.get(&family).copied().unwrap_or_default();
-            // The applied ones begin at a hundred.
+            let newest = account.revisions.get(&family).copied().unwrap_or_default();
+            // Applied revisions start at 100.
             let number = if is_first { n % 100 } else { newest + n };
-            world.revisions.insert(family.clone(), newest.max(number));
+            account.revisions.insert(family.clone(), newest.max(number));
             let id = format!("{}:task-definition/{family}:{number}", crate::cloud::ECS);
             (id.clone(), Some(id))
         }
@@ -363,7 +363,7 @@ fn rename(world: &mut World, kind: &str, thing: &mut Thing, is_first: bool, n: u
     id
 }
 
-/// Makes something say what nobody asked for.
+/// Changes a thing as somebody might by hand.
 fn drifted(kind: &str, thing: &mut Thing, drift: Drift) {
     let attributes = &mut thing.attributes;
     match (drift, kind) {
@@ -395,14 +395,14 @@ fn drifted(kind: &str, thing: &mut Thing, drift: Drift) {
     }
 }
 
-/// Lets everything that uses one thing use another.
-fn take_over(world: &mut World, (kind, from): &(String, String), (_, to): &(String, String)) {
+/// Makes everything that uses one role or profile use another.
+fn take_over(account: &mut Account, (kind, from): &(String, String), (_, to): &(String, String)) {
     if kind != IamRole::KIND && kind != IamInstanceProfile::KIND {
         return;
     }
-    let arn = |id: &str| world.get(kind, id).map(|thing| thing.text("arn").to_owned()).unwrap_or_default();
+    let arn = |id: &str| account.get(kind, id).map(|thing| thing.text("arn").to_owned()).unwrap_or_default();
     let (arn_before, arn) = (arn(from), arn(to));
-    for ((of, _), thing) in &mut world.things {
+    for ((of, _), thing) in &mut account.things {
         match of.as_str() {
             IamInstanceProfile::KIND if kind == IamRole::KIND => {
                 let Some(Value::List(roles)) = thing.attributes.get_mut("roles") else { continue };
@@ -424,10 +424,10 @@ fn take_over(world: &mut World, (kind, from): &(String, String), (_, to): &(Stri
     }
 }
 
-/// Lets duplicates use each other, as those do that an earlier run of the stack left together.
-fn stand_on_each_other(world: &mut World) {
+/// Makes duplicates refer to each other, as if one earlier run had left them all.
+fn link_duplicates(account: &mut Account) {
     let by_hand = |kind: &str| {
-        let mut found = world.of_kind(kind).filter(|(_, thing)| thing.is_by_hand && !thing.is_inactive);
+        let mut found = account.of_kind(kind).filter(|(_, thing)| thing.is_by_hand && !thing.is_inactive);
         found.next().map(|(id, thing)| (id.to_owned(), thing.text("arn").to_owned()))
     };
     let group = by_hand(SecurityGroup::KIND);
@@ -435,12 +435,12 @@ fn stand_on_each_other(world: &mut World) {
     let role = by_hand(IamRole::KIND);
     let cluster = by_hand(EcsCluster::KIND);
     let revision = by_hand(EcsTaskDefinition::KIND);
-    let hosts: Vec<_> = world.of_kind(Instance::KIND).filter(|(_, host)| !host.is_by_hand).collect();
+    let hosts: Vec<_> = account.of_kind(Instance::KIND).filter(|(_, host)| !host.is_by_hand).collect();
     let hosts: Vec<_> = hosts.into_iter().map(|(_, host)| (host.address(), host.text("template").to_owned())).collect();
     let stays = |host: &Thing| hosts.contains(&(host.address(), host.text("template").to_owned()));
-    for ((kind, _), thing) in world.things.iter_mut().filter(|(_, thing)| thing.is_by_hand) {
+    for ((kind, _), thing) in account.things.iter_mut().filter(|(_, thing)| thing.is_by_hand) {
         match kind.as_str() {
-            // One that may stay stands on what its template says.
+            // A host that may stay keeps what its template names.
             Instance::KIND if !stays(thing) => {
                 thing.groups.extend(group.clone().map(|(group, _)| group));
                 if let Some((_, arn)) = &profile {
@@ -468,9 +468,9 @@ fn stand_on_each_other(world: &mut World) {
     }
 }
 
-/// What others have in the same account: one thing of each kind, of another stack or of none.
-pub fn others(world: &mut World, stack: &str) {
-    let all: Vec<_> = world.things.iter().map(|(key, thing)| (key.clone(), thing.clone())).collect();
+/// Adds one thing of each kind that belongs to another stack.
+pub fn others(account: &mut Account, stack: &str) {
+    let all: Vec<_> = account.things.iter().map(|(key, thing)| (key.clone(), thing.clone())).collect();
     let mut kinds = Vec::new();
     for ((kind, id), mut thing) in all {
         if kinds.contains(&kind) {
@@ -502,6 +502,6 @@ pub fn others(world: &mut World, stack: &str) {
         }
         set_tag(&mut thing.attributes, STACK_TAG, Some("theirs".to_owned()));
         let id = if id.contains(stack) { foreign(&id) } else { format!("{id}-theirs") };
-        world.put(&kind, &id, thing);
+        account.put(&kind, &id, thing);
     }
 }
