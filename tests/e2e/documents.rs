@@ -1,5 +1,5 @@
-//! Checks the documents: links lead to existing files and headings, the commands shown exist, messages match the
-//! sources, and the diagram of the crates matches Cargo's metadata.
+//! Checks the documents: links lead to existing files and headings, the commands shown exist, the plan shown is one
+//! that `plan` shows, messages match the sources, and the diagram of the crates matches Cargo's metadata.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use trunnion_tests::{binary, packages, root};
+use trunnion_tests::{Stage, binary, packages, root};
 
 fn documents() -> Vec<PathBuf> {
     let at_top = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "crates/README.md"].map(|name| root().join(name));
@@ -105,6 +105,44 @@ fn every_command_in_the_documents_exists() {
 fn help(program: &Path, command: &str) -> Option<String> {
     let answer = Command::new(program).args([command, "--help"]).output().unwrap();
     answer.status.success().then(|| String::from_utf8(answer.stdout).unwrap())
+}
+
+/// The lines of a picture, without what differs from one sandbox to the next: the private addresses of hosts.
+fn lines(picture: &str) -> Vec<String> {
+    let without = |line: &str| {
+        let mut parts = line.split("172.31.");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            text += "172.31.*";
+            text += part.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
+        }
+        text
+    };
+    picture.lines().map(without).collect()
+}
+
+#[test]
+fn the_plan_in_the_readme_is_what_plan_shows() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme.split("```").find_map(|block| block.trim_start().strip_prefix("$ trunnion ")).unwrap();
+    let (command, picture) = shown.split_once('\n').unwrap();
+    let arguments: Vec<&str> = command.split_whitespace().collect();
+    let stage = Stage::with("loadtest");
+    let file = arguments[1];
+    fs::create_dir(stage.path(file).parent().unwrap()).unwrap();
+    let stack = fs::read_to_string(stage.path("stack.yaml")).unwrap();
+    stage.write(file, &stack);
+    stage.succeed(&["apply", file, "--yes"]);
+    let edited = stack.replacen("count: 4\n", "count: 5\n", 1);
+    stage.write(file, edited.replacen("\"load.profile\": heavy", "\"load.profile\": light", 1));
+    let planned = lines(&stage.run_with(&arguments, &[]).stdout);
+    // It is shortened: what stands together in the picture stands together in the plan, and in the same order.
+    let mut rest = planned.as_slice();
+    for part in lines(picture).split(|line| matches!(line.trim(), "⋮" | "…")) {
+        let at = rest.windows(part.len().max(1)).position(|lines| part.is_empty() || lines == part);
+        let at = at.unwrap_or_else(|| panic!("{part:#?}\nis not in\n{planned:#?}"));
+        rest = &rest[at + part.len()..];
+    }
 }
 
 #[test]

@@ -204,7 +204,7 @@ impl Ended {
         Self { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// The numbers of reads, writes and waves in the line that `-v` prints.
+    /// The numbers of reads, writes and round trips in the line that `-v` prints.
     pub fn calls(&self) -> (u64, u64, u64) {
         let line = self
             .stderr

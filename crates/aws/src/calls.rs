@@ -11,8 +11,8 @@ pub struct Calls {
     /// How often each call was made, by its IAM action name (`ec2:DescribeInstances`), sorted by name. A call counts
     /// once, however often the SDK retries it.
     pub by_operation: BTreeMap<String, u64>,
-    /// How many rounds of concurrent calls the last observation took.
-    pub waves: u32,
+    /// How many round trips the last observation took.
+    pub round_trips: u32,
 }
 
 impl Calls {
@@ -51,8 +51,8 @@ impl Counter {
         }
     }
 
-    pub fn set_waves(&self, waves: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).waves = waves;
+    pub fn set_round_trips(&self, count: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).round_trips = count;
     }
 
     pub fn snapshot(&self) -> Calls {

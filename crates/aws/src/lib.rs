@@ -1,7 +1,7 @@
 //! The only user of the AWS SDKs: reads a stack in bulk, and creates, changes and deletes its resources.
 //!
 //! [`Aws`] is a [`trunnion_engine::Provider`], [`S3Store`] a [`trunnion_engine::StateStore`]. Reading takes three
-//! rounds of concurrent calls, and a fourth for an instance profile of an earlier version (`observe.rs` lists them).
+//! round trips of concurrent calls, and a fourth for an instance profile of an earlier version (`observe.rs` lists them).
 //! `kinds/` has one file for each kind, which implements the trait `Driver` of `driver.rs`; `kinds.rs` has the list of
 //! drivers. Every create sets tags and is safe to repeat after a kill at any point: by a client token, or by a unique
 //! name whose tags identify the owner.

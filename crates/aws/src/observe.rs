@@ -12,10 +12,7 @@
 //! The number of calls does not depend on the number of hosts, except for pages. Pages are read one after the other,
 //! because each answer contains the token for the next page.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashMap},
-};
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use futures::future::{join, try_join_all};
 use trunnion_engine::{Address, Graph, Observed, ProviderError, Remote, State};
@@ -25,7 +22,7 @@ use crate::{
     driver::{AnyDriver, Wanted},
     error::{Failure, OfCall as _},
     kinds::{DRIVERS, driver},
-    lookups::{self, Answers, Queries},
+    lookups::{Answers, Queries},
     reading::{Reading, Whose},
     recorded::credible,
 };
@@ -38,12 +35,12 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     let mut reading = Reading::new(aws, desired, recorded);
     let (identity, first) = join(Box::pin(check_account(aws)), Box::pin(First::read(&reading, &queries))).await;
     identity?;
-    let First { answers, parameters, listed } = first.map_err(failed)?;
+    let First { answers, listed } = first.map_err(failed)?;
     put_answers(&mut reading, answers);
 
     let second = Second::of(&reading, listed);
     let rounds = second.rounds(queries.has_second());
-    let (answers, found) = second.read(&reading, &queries, &parameters).await.map_err(failed)?;
+    let (answers, found) = second.read(&reading, &queries).await.map_err(failed)?;
     put_answers(&mut reading, answers);
     // A kind comes after those it depends on, because they may decide which stack owns its resources.
     let mut others = Vec::new();
@@ -56,7 +53,7 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
         let taken = names_of(&reading, driver, others);
         put(&mut reading, driver, taken);
     }
-    aws.counter.set_waves(1 + rounds + u32::from(more));
+    aws.counter.set_round_trips(1 + rounds + u32::from(more));
     Ok(in_order(reading))
 }
 
@@ -81,24 +78,15 @@ async fn check_account(aws: &Aws) -> Result<(), ProviderError> {
 /// The answers of the first round trip.
 struct First {
     answers: Answers,
-    parameters: HashMap<String, String>,
     /// What each driver lists, in the order of the drivers.
     listed: Vec<Vec<Remote>>,
 }
 
 impl First {
     async fn read(reading: &Reading<'_>, queries: &Queries) -> Result<Self, Failure> {
-        let aws = reading.aws;
-        let (vpcs, parameters, types, secrets, quotas, listed) = futures::try_join!(
-            Box::pin(lookups::vpcs(aws, queries)),
-            Box::pin(lookups::parameters(aws, queries)),
-            Box::pin(lookups::types(aws, queries)),
-            Box::pin(lookups::secrets(aws, queries)),
-            Box::pin(lookups::quotas(aws, queries)),
-            try_join_all(DRIVERS.into_iter().map(|driver| driver.list(reading))),
-        )?;
-        let answers = vpcs.into_iter().chain(types).chain(secrets).chain(quotas).collect();
-        Ok(Self { answers, parameters, listed })
+        let lists = try_join_all(DRIVERS.into_iter().map(|driver| driver.list(reading)));
+        let (answers, listed) = futures::try_join!(queries.read(reading.aws), lists)?;
+        Ok(Self { answers, listed })
     }
 }
 
@@ -151,20 +139,9 @@ impl Second {
         self.0.iter().map(of).max().unwrap_or(0).max(u32::from(looks_up))
     }
 
-    async fn read(
-        self,
-        reading: &Reading<'_>,
-        queries: &Queries,
-        parameters: &HashMap<String, String>,
-    ) -> Result<(Answers, Vec<Found>), Failure> {
-        let aws = reading.aws;
-        let (subnets, dns_servers, images, found) = futures::try_join!(
-            Box::pin(lookups::subnets(aws, queries, &reading.observed.lookups)),
-            Box::pin(lookups::dns_servers(aws, &reading.observed.lookups)),
-            Box::pin(lookups::images(aws, queries, parameters)),
-            try_join_all(self.0.into_iter().map(|work| Box::pin(work.read(reading)))),
-        )?;
-        Ok((subnets.into_iter().chain(dns_servers).chain(images).collect(), found))
+    async fn read(self, reading: &Reading<'_>, queries: &Queries) -> Result<(Answers, Vec<Found>), Failure> {
+        let works = try_join_all(self.0.into_iter().map(|work| Box::pin(work.read(reading))));
+        futures::try_join!(queries.complete(reading.aws, &reading.observed.lookups), works)
     }
 }
 
@@ -203,6 +180,7 @@ fn put_answers(reading: &mut Reading<'_>, answers: Answers) {
             }
             Err(failure) => {
                 let error = failure.about(&format!("`{address}`"));
+                reading.observed.lookups.remove(&address);
                 reading.observed.missing.insert(address, error);
             }
         }

@@ -51,7 +51,7 @@ struct BootContext<'a> {
     architecture: Architecture,
     interfaces: u32,
     addresses: u32,
-    tracking: &'static str,
+    tracking: trunnion_host::Tracking,
     public_ip: bool,
     java: u8,
     javascript: bool,
@@ -216,25 +216,34 @@ fn boot_context<'a>(
     })
 }
 
-/// The value of the template variable `tracking`.
-pub(crate) fn tracking(pool: &Pool) -> &'static str {
+/// A pool's tracking, as hosts and templates know it.
+pub(crate) fn tracking(pool: &Pool) -> trunnion_host::Tracking {
     match pool.tracking {
-        Tracking::Tracked => "tracked",
-        Tracking::Untracked => "untracked",
+        Tracking::Tracked => trunnion_host::Tracking::Tracked,
+        Tracking::Untracked => trunnion_host::Tracking::Untracked,
     }
+}
+
+/// Who picks the source addresses of a stack's hosts, as hosts know it.
+pub(crate) fn mode(stack: &Stack) -> Mode {
+    match stack.generator.spread {
+        trunnion_stack::Spread::Kernel => Mode::Kernel,
+        trunnion_stack::Spread::Simulation => Mode::Simulation,
+        trunnion_stack::Spread::Off => Mode::Off,
+    }
+}
+
+/// Over how many source addresses a host of the pool spreads its connections.
+pub(crate) fn sources(stack: &Stack, pool: &Pool) -> u64 {
+    mode(stack).sources(pool.interfaces, pool.addresses, tracking(pool))
 }
 
 /// The config file of the pool's hosts, with the capacity that each host must have.
 fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
     let Pool { instance_type, interfaces, addresses, .. } = *pool;
     let ssh = &stack.control_plane.ssh;
-    let spread = spread(stack);
-    let tracking = match pool.tracking {
-        Tracking::Tracked => trunnion_host::Tracking::Tracked,
-        Tracking::Untracked => trunnion_host::Tracking::Untracked,
-    };
-    let sources = spread.mode.sources(interfaces, addresses, tracking);
-    let connections = Connections::promised(sources, instance_type.memory_mib << 20, tracking);
+    let tracking = tracking(pool);
+    let connections = Connections::promised(sources(stack, pool), instance_type.memory_mib << 20, tracking);
     Config {
         format: Config::FORMAT,
         stack: stack.name.clone(),
@@ -247,7 +256,7 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
         ports: Ports::WIDEST,
         connections,
         descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
-        spread,
+        spread: spread(stack),
         metrics_port: stack.generator.metrics_port,
         executable_dir: EXECUTABLE_DIR.into(),
         ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
@@ -255,17 +264,12 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
 }
 
 fn spread(stack: &Stack) -> Spread {
-    let mode = match stack.generator.spread {
-        trunnion_stack::Spread::Kernel => Mode::Kernel,
-        trunnion_stack::Spread::Simulation => Mode::Simulation,
-        trunnion_stack::Spread::Off => Mode::Off,
-    };
     let mut except: BTreeSet<Except> = [Except::Range(GATLING_CLOUD)].into();
     except.extend(stack.generator.spread_except.iter().map(|except| match *except {
         trunnion_stack::Except::OwnSubnets => Except::OwnSubnets,
         trunnion_stack::Except::Range(range) => Except::Range(range),
     }));
-    Spread { mode, except: except.into_iter().collect() }
+    Spread { mode: mode(stack), except: except.into_iter().collect() }
 }
 
 /// Whether a location of the pool runs JavaScript simulations.

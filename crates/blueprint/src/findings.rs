@@ -10,7 +10,7 @@ use trunnion_stack::{Image, Placement, Pool, Spread, Stack, Tracking, may_be_sec
 use crate::{
     Binaries, Binary, Unusable,
     address::{self, EXECUTION},
-    boot::runs_javascript,
+    boot::{runs_javascript, sources},
     error::how_to_build,
     network::{control_plane_placements, pool_placements},
 };
@@ -205,21 +205,19 @@ fn pool_unreachable(name: &str, pool: &Pool, observed: &Observed) -> Option<Find
 fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Option<Finding> {
     let subnet = observed.lookups.get(&address::subnet(&pool.placement)).filter(|_| pool.public_ip)?;
     let id = text(subnet, "id")?;
-    let all = pool.interfaces * pool.addresses;
-    let spreads = stack.generator.spread != Spread::Off && all > 1;
+    let sources = sources(stack, pool);
     let (message, help) = match (text(subnet, "default_route")?, pool.tracking) {
-        ("internet_gateway", Tracking::Untracked) if spreads => (
+        ("internet_gateway", Tracking::Untracked) if stack.generator.spread != Spread::Off => (
             format!(
-                "the hosts of pool `{name}` are untracked, so they spread connections over {} addresses of their other \
+                "the hosts of pool `{name}` are untracked, so they spread connections over {sources} addresses of their other \
                  interfaces, and none of these is public: only connections that are not spread reach the internet, from \
-                 the primary address",
-                all - pool.addresses
+                 the primary address"
             ),
             "set `generator.spread` to `off`, or add the targets to `generator.spread_except`",
         ),
-        ("internet_gateway", Tracking::Tracked) if spreads => (
+        ("internet_gateway", Tracking::Tracked) if sources > 1 => (
             format!(
-                "the hosts of pool `{name}` spread connections over {all} addresses, but only the primary one is public: \
+                "the hosts of pool `{name}` spread connections over {sources} addresses, but only the primary one is public: \
                  connections from the others do not reach the internet through {id}"
             ),
             "set `generator.spread` to `off`, or add the targets to `generator.spread_except`",

@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use trunnion_engine::{Value, hex};
-use trunnion_stack::{Spread, Stack};
+use trunnion_host::{Mode, Tracking};
+use trunnion_stack::Stack;
 
 use crate::{
     BlueprintError,
     address::bucket_of,
-    boot::{Script, runs_javascript, tracking},
+    boot::{Script, mode, runs_javascript, tracking},
 };
 
 #[derive(Serialize)]
@@ -30,10 +31,10 @@ struct Inputs<'a> {
     instance_type: &'a str,
     interfaces: u32,
     addresses: u32,
-    tracking: &'static str,
+    tracking: Tracking,
     java: u8,
     javascript: bool,
-    spread: &'static str,
+    spread: Mode,
     spread_except: BTreeSet<String>,
     metrics_port: u16,
     ssh_user: &'a str,
@@ -59,11 +60,7 @@ pub(crate) fn digest(stack: &Stack, pool_name: &str, script: &Script<'_>) -> Res
         tracking: tracking(pool),
         java: generator.java,
         javascript: runs_javascript(stack, pool_name),
-        spread: match generator.spread {
-            Spread::Kernel => "kernel",
-            Spread::Simulation => "simulation",
-            Spread::Off => "off",
-        },
+        spread: mode(stack),
         spread_except: generator.spread_except.iter().map(ToString::to_string).collect(),
         metrics_port: generator.metrics_port,
         ssh_user: &ssh.user,

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use trunnion_catalog::limits::TASK_DEFINITION_BYTES;
 use trunnion_engine::{Reference, Value};
-use trunnion_kinds::{Container, EcsTaskDefinition};
+use trunnion_kinds::{Container, EcsTaskDefinition, lookup::Secret};
 
 use crate::BlueprintError;
 
@@ -33,7 +33,7 @@ pub(crate) fn check(definition: &EcsTaskDefinition, longest_secret: &str) -> Res
 fn stand_in(reference: &Reference, longest_secret: &str) -> Value {
     match reference.attribute.as_str() {
         "private_ip" => LONGEST_ADDRESS.into(),
-        _ if reference.address.kind.as_str() == "secret" => format!("{longest_secret}{APPENDED_TO_SECRETS}").into(),
+        _ if reference.address.kind.as_str() == Secret::KIND => format!("{longest_secret}{APPENDED_TO_SECRETS}").into(),
         _ => "x".repeat(LONGEST_ROLE).into(),
     }
 }

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use trunnion::{
-    CancellationToken, Document, Engine, Error, Events, LockedPlan, Options, Origin, Outcome, Request, Session, plain,
-    report::causes,
+    CancellationToken, Document, Engine, Error, Events, ExitCode, LockedPlan, Options, Origin, OtherHomes, Outcome,
+    Request, Session, plain, report::causes,
 };
 
 use super::{
-    ERROR, INTERRUPTED,
     arguments::{Apply, CloudArguments, Destroy, Execute},
     failure::Failure,
     outcome,
@@ -16,7 +15,8 @@ use super::{
     plan::{connect, read_document},
     print_calls,
     progress::Progress,
-    signals, stack_file,
+    signals::{self, unless_interrupted},
+    stack_file,
     stream::Stream,
     waiting::with_progress,
 };
@@ -46,7 +46,7 @@ impl Job<'_> {
     }
 }
 
-pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failure> {
+pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<ExitCode, Failure> {
     if stack_file::is_plan(&arguments.file) {
         return apply_document(arguments, output).await;
     }
@@ -70,7 +70,7 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<u8, Failur
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
-async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure> {
+async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Failure> {
     let scope = &arguments.scope;
     let is_updated = scope.update_images || scope.update_generator;
     let is_scoped = is_updated || !scope.targets.is_empty() || !scope.replace.is_empty();
@@ -99,7 +99,7 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<u8, Failure>
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
-pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Failure> {
+pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<ExitCode, Failure> {
     let origin = Origin {
         file: arguments.stack.file.display().to_string(),
         environment: arguments.stack.env,
@@ -112,25 +112,17 @@ pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<u8, Fa
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
-async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Output) -> Result<u8, Failure> {
+async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Output) -> Result<ExitCode, Failure> {
     let interrupt = signals::interrupt();
     let options = if job.is_waited_for { Options::new() } else { Options::new().without_waiting() };
-    let engine = tokio::select! {
-        engine = connect(job.verb, job.file, &job.origin, cloud, options, output) => engine?,
-        () = interrupt.cancelled() => return Err(nothing_changed(output)),
-    };
+    let connect = connect(job.verb, job.file, &job.origin, cloud, options, output);
+    let engine = Box::pin(unless_interrupted(&interrupt, output, connect)).await?;
     let operation = if job.origin.destroy { "destroy" } else { "apply" };
     let mut session = with_progress(output, "waiting for the lock of the state", engine.lock(operation)).await?;
     let result = async {
         // Nothing is changed before the first step, so an interruption simply ends the command.
-        let agreed = tokio::select! {
-            agreed = agreed(&engine, &mut session, &job, how, output, &interrupt) => agreed,
-            () = interrupt.cancelled() => Err(Error::Interrupted.into()),
-        };
-        let plan = match agreed {
-            Err(Failure::Library(Error::Interrupted)) => return Err(nothing_changed(output)),
-            agreed => agreed?,
-        };
+        let agreed = agreed(&engine, &mut session, &job, how, output, &interrupt);
+        let plan = Box::pin(unless_interrupted(&interrupt, output, agreed)).await?;
         let (outcome, stream) = run(plan, how, output, &interrupt).await?;
         outcome::report(&engine, &job.origin, job.next(), &outcome, stream, output)
     }
@@ -144,11 +136,6 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
     print_calls(&engine, output);
     engine.close().await;
     result
-}
-
-fn nothing_changed(output: Output) -> Failure {
-    output.always_say("\nInterrupted. Nothing was changed.");
-    Failure::Reported(INTERRUPTED)
 }
 
 /// Makes the plan, shows it, and returns it after the user agreed.
@@ -171,7 +158,6 @@ async fn agreed<'session>(
     let document = planned.document(&job.origin);
     let readable = trunnion::render::terminal(&document);
     let takes_over = !document.compared.other_homes.is_empty();
-    let home = engine.stack().home.as_str();
     let must_ask = (!planned.plan.is_empty() || takes_over) && !how.yes;
     if must_ask {
         // The user must see the plan before the question, even with `--quiet`.
@@ -182,14 +168,11 @@ async fn agreed<'session>(
     if how.take_over {
         planned.agree_to_take_over();
     }
-    if takes_over && !how.take_over {
+    if let Some(others) = planned.not_agreed() {
         if how.yes {
-            let message = format!("{}. Nothing was changed", other_homes(&document, home));
-            let error = Error::OtherHome(document.compared.other_homes);
-            let help = error.diagnostics().first().and_then(|error| error.help().map(|help| help.to_string()));
-            return Err(Failure::with_help("apply::other_home", message, help.unwrap_or_default()));
+            return Err(Error::OtherHome(others).into());
         }
-        consent_to_take_over(&document, home, output).await?;
+        consent_to_take_over(&document, &others, output).await?;
         planned.agree_to_take_over();
     }
     if must_ask {
@@ -208,27 +191,10 @@ fn named(path: &Path, error: Error) -> Failure {
     }
 }
 
-/// The homes that the stack was applied from, and the present home.
-fn other_homes(document: &Document, home: &str) -> String {
-    let others: Vec<String> = document.compared.other_homes.iter().map(ToString::to_string).collect();
-    format!("{}; this is `{home}`", others.join(", and "))
-}
-
 /// Asks for what `--take-over` allows without a question.
-async fn consent_to_take_over(document: &Document, home: &str, output: Output) -> Result<(), Failure> {
-    let question = format!("{}. Type `take over` to take over these resources: ", plain(&other_homes(document, home)));
-    match output.ask(&trunnion::render::head(document), &question).await {
-        Some(answer) if answer == "take over" => Ok(()),
-        Some(_) => {
-            output.always_say("Nothing was changed.");
-            Err(Failure::Reported(ERROR))
-        }
-        None => Err(Failure::with_help(
-            "apply::consent",
-            "nothing was changed: there is no terminal to ask for confirmation",
-            "to apply without a question, use `--take-over` and `--yes`",
-        )),
-    }
+async fn consent_to_take_over(document: &Document, others: &OtherHomes, output: Output) -> Result<(), Failure> {
+    let question = format!("{}. Type `take over` to take over these resources: ", plain(&others.to_string()));
+    ask(document, &question, "take over", "to apply without a question, use `--take-over` and `--yes`", output).await
 }
 
 async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
@@ -238,18 +204,22 @@ async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
     } else {
         ("Apply this plan? Type yes to continue: ".to_owned(), "yes")
     };
+    ask(document, &question, expected, "to continue without a question, use `--yes`", output).await
+}
+
+/// Asks for this answer; any other one ends the command. `help` is for a command without a terminal.
+async fn ask(document: &Document, question: &str, expected: &str, help: &str, output: Output) -> Result<(), Failure> {
     // The start of a long plan may have scrolled out of view.
-    match output.ask(&trunnion::render::head(document), &question).await {
+    match output.ask(&trunnion::render::head(document), question).await {
         Some(answer) if answer == expected => Ok(()),
         Some(_) => {
             output.always_say("Nothing was changed.");
-            Err(Failure::Reported(ERROR))
+            Err(Failure::Reported(ExitCode::Error))
         }
-        None => Err(Failure::with_help(
-            "apply::consent",
-            "nothing was changed: there is no terminal to ask for confirmation",
-            "to continue without a question, use `--yes`",
-        )),
+        None => {
+            let message = "nothing was changed: there is no terminal to ask for confirmation";
+            Err(Failure::with_help("apply::consent", message, help))
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use miette::Diagnostic;
-use trunnion::Invalid;
+use trunnion::{ExitCode, Invalid};
 
-use super::{ERROR, output::Output};
+use super::output::Output;
 
 /// Why a command failed.
 pub(crate) enum Failure {
@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     /// An error of the command itself.
     Own(Own),
     /// The message was already printed; only the exit code is left.
-    Reported(u8),
+    Reported(ExitCode),
 }
 
 /// An error of the command itself.
@@ -37,7 +37,7 @@ impl Failure {
     }
 
     /// Prints the error, and returns the exit code.
-    pub(crate) fn report(self, output: Output) -> u8 {
+    pub(crate) fn report(self, output: Output) -> ExitCode {
         match self {
             Self::Invalid(invalid) => {
                 for diagnostic in invalid.diagnostics() {
@@ -50,12 +50,12 @@ impl Failure {
                 for diagnostic in error.diagnostics() {
                     output.report(diagnostic.as_ref());
                 }
-                return error.exit_code().code();
+                return error.exit_code();
             }
             Self::Own(own) => output.report(&own),
             Self::Reported(code) => return code,
         }
-        ERROR
+        ExitCode::Error
     }
 }
 

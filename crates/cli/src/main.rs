@@ -16,10 +16,10 @@ mod stack_file;
 mod stream;
 mod waiting;
 
-use std::{borrow::Cow, ffi::OsString, future::Future, path::Path, process::ExitCode};
+use std::{borrow::Cow, ffi::OsString, future::Future, path::Path, process};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
-use trunnion::{Engine, ExitCode as Code};
+use trunnion::{Engine, ExitCode};
 
 use self::{
     arguments::{Arguments, Command, SchemaOf},
@@ -27,11 +27,7 @@ use self::{
     output::Output,
 };
 
-pub(crate) const DONE: u8 = Code::Done.code();
-pub(crate) const ERROR: u8 = Code::Error.code();
-pub(crate) const INTERRUPTED: u8 = Code::Interrupted.code();
-
-fn main() -> ExitCode {
+fn main() -> process::ExitCode {
     let command = Arguments::command();
     let typed = habits::with_two_dashes(std::env::args_os(), &command);
     // clap colours help and usage errors while it parses, so `--color` is read before that.
@@ -44,7 +40,7 @@ fn main() -> ExitCode {
     };
     let output = Output::new(&arguments.verbosity);
     let result = run(arguments.command, output);
-    ExitCode::from(result.unwrap_or_else(|failure| failure.report(output)))
+    result.unwrap_or_else(|failure| failure.report(output)).into()
 }
 
 /// The value of `--color`, found without parsing.
@@ -57,14 +53,15 @@ fn color_of(typed: &[OsString]) -> ColorChoice {
 }
 
 /// Prints what clap has to say. Help and version go to stdout with exit code 0, mistakes to stderr with 1.
-fn refuse(message: &clap::Error, command: &clap::Command) -> ExitCode {
+fn refuse(message: &clap::Error, command: &clap::Command) -> process::ExitCode {
     match habits::instead(message, command) {
         Some(instead) => Output::plain().always_say(&instead),
         None => {
             let _ = message.print();
         }
     }
-    ExitCode::from(if message.use_stderr() { ERROR } else { DONE })
+    let code = if message.use_stderr() { ExitCode::Error } else { ExitCode::Done };
+    code.into()
 }
 
 /// A path, quoted for the shell if necessary.
@@ -73,7 +70,7 @@ pub(crate) fn quoted(path: &Path) -> String {
     shlex::try_quote(&text).map(Cow::into_owned).unwrap_or(text)
 }
 
-fn run(command: Command, output: Output) -> Result<u8, Failure> {
+fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
     trace(output);
     match command {
         Command::Validate(arguments) => read::validate(&arguments, output),
@@ -91,18 +88,18 @@ fn run(command: Command, output: Output) -> Result<u8, Failure> {
                 SchemaOf::Event => trunnion::report::Line::json_schema(),
             };
             output.data(&format!("{schema:#}"))?;
-            Ok(DONE)
+            Ok(ExitCode::Done)
         }
         Command::Completions(arguments) => {
             let mut script = Vec::new();
             clap_complete::generate(arguments.shell, &mut Arguments::command(), "trunnion", &mut script);
             output.data(&String::from_utf8_lossy(&script))?;
-            Ok(DONE)
+            Ok(ExitCode::Done)
         }
     }
 }
 
-fn wait_for(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+fn wait_for(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -131,10 +128,10 @@ fn print_calls(engine: &Engine, output: Output) {
     }
     let calls = engine.calls();
     output.detail(&format!(
-        "AWS calls: {} reads, {} writes; the last observation took {} waves",
+        "AWS calls: {} reads, {} writes; the last observation took {} round trips",
         calls.reads(),
         calls.writes(),
-        calls.waves
+        calls.round_trips
     ));
     for (operation, count) in &calls.by_operation {
         output.detail(&format!("  {count:>5}  {operation}"));

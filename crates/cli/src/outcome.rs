@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use trunnion::render::style;
 use trunnion::{
-    Address, Engine, Operation, Origin, Outcome, Outputs, ProviderError,
+    Address, Engine, ExitCode, Operation, Origin, Outcome, Outputs, ProviderError,
     report::{Ending, Report, causes},
 };
 
-use super::{DONE, failure::Failure, output::Output, progress::named, read::hosts, stream::Stream};
+use super::{failure::Failure, output::Output, progress::named, read::hosts, stream::Stream};
 
 pub(crate) fn report(
     engine: &Engine,
@@ -17,7 +17,7 @@ pub(crate) fn report(
     outcome: &Outcome,
     stream: Option<Stream>,
     output: Output,
-) -> Result<u8, Failure> {
+) -> Result<ExitCode, Failure> {
     let outputs = Outputs::new(engine.stack(), &outcome.state);
     let data = match stream {
         Some(stream) => stream.end(Report::new(outcome, outputs)),
@@ -36,8 +36,8 @@ pub(crate) fn report(
     let (code, end) = ended(outcome, origin.destroy);
     let line = format!("{}{end}{:#} {}.", style::STRONG, style::STRONG, counts(outcome));
     match code {
-        DONE if outcome.done.is_empty() => {}
-        DONE => output.say(&line),
+        ExitCode::Done if outcome.done.is_empty() => {}
+        ExitCode::Done => output.say(&line),
         _ if outcome.is_executed() => output.always_say(&line),
         _ => output.always_say(&format!("{line} {next}")),
     }
@@ -46,15 +46,15 @@ pub(crate) fn report(
 }
 
 /// The exit code, and the end in a few words.
-fn ended(outcome: &Outcome, is_destroy: bool) -> (u8, &'static str) {
-    let words = match Ending::of(outcome) {
+fn ended(outcome: &Outcome, is_destroy: bool) -> (ExitCode, &'static str) {
+    let words = match outcome.ending() {
         Ending::Complete => "Done.",
         Ending::Unsaved if outcome.is_executed() => "Done, but the state is not saved.",
         Ending::Unsaved | Ending::Failed if is_destroy => "Destroy incomplete:",
         Ending::Unsaved | Ending::Failed => "Apply incomplete:",
         Ending::Interrupted => "Interrupted.",
     };
-    (outcome.exit_code().code(), words)
+    (outcome.exit_code(), words)
 }
 
 /// `12 of 15 steps done, 0 failed, 0 skipped, 1 interrupted while waiting, 2 not started`
@@ -89,18 +89,9 @@ mod tests {
     use trunnion::State;
 
     use super::*;
-    use crate::{ERROR, INTERRUPTED};
 
     fn outcome() -> Outcome {
-        Outcome {
-            state: State::empty("test"),
-            done: Vec::new(),
-            failed: Vec::new(),
-            skipped: Vec::new(),
-            interrupted: Vec::new(),
-            not_started: 0,
-            unsaved: None,
-        }
+        Outcome::new(State::empty("test"))
     }
 
     fn host(number: u32) -> Address {
@@ -120,14 +111,14 @@ mod tests {
             counts(&outcome),
             "1 of 4 steps done, 0 failed, 0 skipped, 1 interrupted while waiting, 2 not started"
         );
-        assert_eq!(ended(&outcome, false).0, INTERRUPTED);
+        assert_eq!(ended(&outcome, false).0, ExitCode::Interrupted);
     }
 
     #[test]
     fn after_all_steps_are_done_the_message_names_only_the_unsaved_state() {
         let unsaved = Some(trunnion::StoreError::Moved { place: "x".to_owned() });
         let outcome = Outcome { done: vec![(host(0), Operation::Create)], unsaved, ..outcome() };
-        assert_eq!(ended(&outcome, false), (ERROR, "Done, but the state is not saved."));
+        assert_eq!(ended(&outcome, false), (ExitCode::Error, "Done, but the state is not saved."));
     }
 
     #[test]

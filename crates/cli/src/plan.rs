@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use trunnion::{Document, Engine, Error, Options, Origin, Request, Stack, stack::StateLocation};
+use trunnion::{Document, Engine, ExitCode, Options, Origin, Request, Stack, stack::StateLocation};
 
 use super::{
-    DONE,
     arguments::{CloudArguments, Plan},
     failure::Failure,
     output::Output,
@@ -13,7 +12,7 @@ use super::{
     waiting::with_progress,
 };
 
-pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure> {
+pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Failure> {
     let file = arguments.stack.file;
     if let Some(path) = arguments.out.as_ref().filter(|path| path.extension().is_none_or(|end| end != "json")) {
         let message = format!("the file name of `--out {}` does not end in .json", path.display());
@@ -36,7 +35,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
         update_generator: arguments.scope.update_generator,
     };
     let interrupt = signals::interrupt();
-    let planned = async {
+    let work = async {
         let engine = Box::pin(connect("plan", &file, &origin, &arguments.cloud, Options::new(), output)).await?;
         if let Some(out) = &arguments.out {
             is_not_the_state(out, engine.stack())?;
@@ -45,17 +44,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
         let planned = with_progress(output, &what, engine.plan(&Request::from(&origin), &interrupt)).await?;
         Ok::<_, Failure>((engine, planned))
     };
-    let planned = tokio::select! {
-        planned = planned => planned,
-        () = interrupt.cancelled() => Err(Error::Interrupted.into()),
-    };
-    let (engine, planned) = match planned {
-        Err(Failure::Library(Error::Interrupted)) => {
-            output.always_say("Interrupted. Nothing was changed.");
-            return Err(Failure::Reported(super::INTERRUPTED));
-        }
-        planned => planned?,
-    };
+    let (engine, planned) = signals::unless_interrupted(&interrupt, output, work).await?;
     let document = planned.document(&origin);
     if let Some(path) = &arguments.out {
         write_document(path, &document)?;
@@ -73,7 +62,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<u8, Failure>
     }
     print_calls(&engine, output);
     engine.close().await;
-    Ok(if arguments.detailed_exitcode { planned.exit_code().code() } else { DONE })
+    Ok(if arguments.detailed_exitcode { planned.exit_code() } else { ExitCode::Done })
 }
 
 /// Loads the stack file and connects to its cloud. `verb` is the command's name.
@@ -93,7 +82,7 @@ pub(crate) async fn connect(
 
 /// `.trunnion/sandbox` beside the stack file.
 fn sandbox_folder(stack: &Path) -> PathBuf {
-    stack.parent().unwrap_or(Path::new("")).join(".trunnion/sandbox")
+    stack.parent().unwrap_or(Path::new("")).join(StateLocation::FOLDER).join("sandbox")
 }
 
 pub(crate) fn text(document: &Document) -> Result<String, Failure> {

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 use trunnion::render::style;
-use trunnion::{Engine, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, State, blueprint, plain};
+use trunnion::{
+    Engine, ExitCode, Invalid, LoadOptions, Note, Options, Origin, Outputs, Place, Stack, State, blueprint, plain,
+};
 
 use super::{
-    DONE,
     arguments::{Render, Rendered, Show, Validate},
     failure::Failure,
     output::Output,
@@ -15,7 +16,7 @@ use super::{
     stack_file,
 };
 
-pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failure> {
+pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<ExitCode, Failure> {
     let file = &arguments.stack.file;
     stack_file::exists(file, "validate")?;
     let mut environments = vec![arguments.stack.env.clone()];
@@ -44,7 +45,7 @@ pub(crate) fn validate(arguments: &Validate, output: Output) -> Result<u8, Failu
         output.say(trunnion::render::notes(&doubts).trim_end());
     }
     output.say(&format!("`{}` is valid ({})", file.display(), checked.join(", ")));
-    Ok(DONE)
+    Ok(ExitCode::Done)
 }
 
 /// Warns about values in plain text that may be secrets.
@@ -58,7 +59,7 @@ fn warn(stack: &Stack, output: Output) {
     }
 }
 
-pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure> {
+pub(crate) async fn show(arguments: Show, output: Output) -> Result<ExitCode, Failure> {
     if stack_file::is_plan(&arguments.file) {
         return show_plan(&arguments, output);
     }
@@ -113,11 +114,11 @@ pub(crate) async fn show(arguments: Show, output: Output) -> Result<u8, Failure>
         output.readable(&text)?;
     }
     engine.close().await;
-    Ok(DONE)
+    Ok(ExitCode::Done)
 }
 
 /// Prints a saved plan from its file only, without any AWS call.
-fn show_plan(arguments: &Show, output: Output) -> Result<u8, Failure> {
+fn show_plan(arguments: &Show, output: Output) -> Result<ExitCode, Failure> {
     if arguments.env.is_some() {
         let message =
             format!("`{}` is a plan document, which already contains its environment", arguments.file.display());
@@ -129,7 +130,7 @@ fn show_plan(arguments: &Show, output: Output) -> Result<u8, Failure> {
     } else {
         output.readable(&trunnion::render::terminal(&document))?;
     }
-    Ok(DONE)
+    Ok(ExitCode::Done)
 }
 
 /// What the hosts of each pool boot, from the recorded launch templates.
@@ -188,7 +189,7 @@ pub(crate) fn hosts(outputs: &Outputs) -> String {
     text
 }
 
-pub(crate) fn render(arguments: &Render, output: Output) -> Result<u8, Failure> {
+pub(crate) fn render(arguments: &Render, output: Output) -> Result<ExitCode, Failure> {
     let verb = match arguments.what {
         Rendered::Boot => "render boot",
         Rendered::Conf => "render conf",
@@ -224,5 +225,5 @@ pub(crate) fn render(arguments: &Render, output: Output) -> Result<u8, Failure> 
             output.data(text.trim_end())?;
         }
     }
-    Ok(DONE)
+    Ok(ExitCode::Done)
 }

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use trunnion::sandbox::{ACCESS_KEY_ID, Options, SECRET_ACCESS_KEY, Sandbox};
+use trunnion::{
+    ExitCode,
+    sandbox::{ACCESS_KEY_ID, Options, SECRET_ACCESS_KEY, Sandbox},
+};
 
-use super::{DONE, arguments, failure::Failure, output::Output, signals};
+use super::{arguments, failure::Failure, output::Output, signals};
 
-pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Result<u8, Failure> {
+pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Result<ExitCode, Failure> {
     let interrupt = signals::interrupt();
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
         Failure::with_help(
@@ -48,5 +51,5 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
         let writes = if calls.mutating { "  (writes)" } else { "" };
         output.say(&format!("  {:>5}  {operation}{writes}{refused}", calls.count));
     }
-    Ok(DONE)
+    Ok(ExitCode::Done)
 }

@@ -1,8 +1,9 @@
 //! Ctrl-C, SIGTERM and the closing of the terminal: the first one asks the command to stop, the second one ends it.
 
 use tokio_util::sync::CancellationToken;
+use trunnion::{Error, ExitCode};
 
-use super::INTERRUPTED;
+use super::{failure::Failure, output::Output};
 
 /// A token that the first signal cancels. The second signal ends the process at once. No resource is lost, because the
 /// next plan finds everything that was created. A terminal that closes sends SIGHUP, often twice, so a second SIGHUP
@@ -17,9 +18,28 @@ pub(crate) fn interrupt() -> CancellationToken {
         cancelled.cancel();
         signals.second().await;
         #[expect(clippy::exit, reason = "the user asked a second time")]
-        std::process::exit(i32::from(INTERRUPTED));
+        std::process::exit(i32::from(ExitCode::Interrupted.code()));
     });
     token
+}
+
+/// The result of work that changes nothing: an interruption just ends it.
+pub(crate) async fn unless_interrupted<T>(
+    interrupt: &CancellationToken,
+    output: Output,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let result = tokio::select! {
+        result = work => result,
+        () = interrupt.cancelled() => Err(Error::Interrupted.into()),
+    };
+    match result {
+        Err(Failure::Library(Error::Interrupted)) => {
+            output.always_say("\nInterrupted. Nothing was changed.");
+            Err(Failure::Reported(ExitCode::Interrupted))
+        }
+        result => result,
+    }
 }
 
 #[cfg(unix)]

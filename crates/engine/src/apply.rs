@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Action, Address, Adoption, Change, Computed, Context, Event, Events, ExitCode, KindName, Map, Operation, Plan,
+    Action, Address, Adoption, Change, Computed, Context, Event, Events, KindName, Map, Operation, Outcome, Plan,
     Provider, ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, Step,
     StoreError, Token, Value, diff, document::lasting,
 };
@@ -50,47 +50,6 @@ impl Settings {
     #[must_use]
     pub fn with_home(self, home: impl Into<String>, adoption: Adoption) -> Self {
         Self { home: Some(home.into()), adoption, ..self }
-    }
-}
-
-/// How an apply ended. Partial failure is a result.
-#[derive(Debug)]
-pub struct Outcome {
-    /// What stands now, as recorded.
-    pub state: State,
-    /// Steps that succeeded.
-    pub done: Vec<(Address, Operation)>,
-    /// Steps that failed.
-    pub failed: Vec<(Address, Operation, ProviderError)>,
-    /// Steps that were not tried because of a failure, with whose.
-    pub skipped: Vec<(Address, Operation, Address)>,
-    /// Steps that were under way when the interruption ended the wait for them: the cloud goes on with them.
-    pub interrupted: Vec<(Address, Operation)>,
-    /// How many steps were not started, because of an interruption or because the state could not be saved.
-    pub not_started: usize,
-    /// Why the state could not be saved. The cloud knows everything all the same: the next plan adopts it.
-    pub unsaved: Option<StoreError>,
-}
-
-impl Outcome {
-    /// Whether every step of the plan succeeded and the state was saved.
-    pub fn is_complete(&self) -> bool {
-        self.is_executed() && self.unsaved.is_none()
-    }
-
-    /// Whether every step of the plan succeeded.
-    pub fn is_executed(&self) -> bool {
-        let is_left = self.not_started > 0 || !self.interrupted.is_empty();
-        self.failed.is_empty() && self.skipped.is_empty() && !is_left
-    }
-
-    /// The exit code of a command that ends with it.
-    pub fn exit_code(&self) -> ExitCode {
-        match () {
-            () if self.is_complete() => ExitCode::Done,
-            () if !self.is_executed() && self.failed.is_empty() && self.unsaved.is_none() => ExitCode::Interrupted,
-            () => ExitCode::Error,
-        }
     }
 }
 
@@ -157,6 +116,7 @@ pub(crate) async fn apply(
     if run.is_dirty {
         run.save(session).await;
     }
+    run.clear_unsaved();
     run.outcome_so_far
 }
 
@@ -237,15 +197,7 @@ impl<'a> Run<'a> {
             ours: BTreeSet::new(),
             is_dirty: false,
             is_stopping: false,
-            outcome_so_far: Outcome {
-                state,
-                done: Vec::new(),
-                failed: Vec::new(),
-                skipped: Vec::new(),
-                interrupted: Vec::new(),
-                not_started: 0,
-                unsaved: None,
-            },
+            outcome_so_far: Outcome::new(state),
         }
     }
 
@@ -515,14 +467,28 @@ impl<'a> Run<'a> {
     }
 
     async fn save(&mut self, session: &Session<impl StateStore>) {
-        self.is_dirty = false;
         let outcome = &mut self.outcome_so_far;
         let (lineage, serial) = (outcome.state.lineage.clone(), outcome.state.serial);
         outcome.state.advance();
-        if let Err(error) = session.save(&outcome.state).await {
-            // The number is still free. The first error says more than one of a later attempt.
-            (outcome.state.lineage, outcome.state.serial) = (lineage, serial);
-            outcome.unsaved.get_or_insert(error);
+        let Err(error) = session.save(&outcome.state).await else {
+            self.is_dirty = false;
+            return;
+        };
+        // The number is still free.
+        (outcome.state.lineage, outcome.state.serial) = (lineage, serial);
+        // The first error says more than one of a later attempt, unless that one says that the lock is lost.
+        if outcome.unsaved.is_none() || matches!(error, StoreError::Lost { .. }) {
+            outcome.unsaved = Some(error);
+        }
+    }
+
+    /// Drops the error of an earlier save once everything is saved. It stays if the lock is lost, or if steps were not started
+    /// because of it.
+    fn clear_unsaved(&mut self) {
+        let outcome = &mut self.outcome_so_far;
+        let is_lost = matches!(outcome.unsaved, Some(StoreError::Lost { .. }));
+        if !self.is_dirty && !is_lost && outcome.not_started == 0 {
+            outcome.unsaved = None;
         }
     }
 

@@ -17,6 +17,7 @@ mod document;
 mod events;
 mod home;
 mod order;
+mod outcome;
 mod plan;
 mod provider;
 mod resource;
@@ -28,7 +29,7 @@ mod value;
 
 pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
-    apply::{Outcome, Settings},
+    apply::Settings,
     class::{ErrorClass, ExitCode},
     diff::{Difference, differences, lies_under, normalised_json},
     document::{
@@ -37,6 +38,7 @@ pub use crate::{
     },
     events::{Event, EventReceiver, Events},
     home::{Adoption, HomeRule, OtherHome},
+    outcome::{Ending, Outcome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},

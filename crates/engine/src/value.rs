@@ -228,7 +228,7 @@ pub(crate) fn digest(thing: &impl Serialize) -> String {
 /// # Errors
 /// When an attribute is missing or of another type.
 pub fn from_map<T: DeserializeOwned>(map: &Map) -> serde_json::Result<T> {
-    serde_json::from_value(Json::from(Value::Map(map.clone())))
+    serde_json::from_value(serde_json::to_value(map)?)
 }
 
 /// Attributes of a typed struct.
@@ -321,21 +321,8 @@ impl Serialize for Value {
 
 impl From<Value> for Json {
     fn from(value: Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(truth) => Self::Bool(truth),
-            Value::Number(number) => Self::Number(number.into()),
-            Value::Text(text) => Self::String(text),
-            Value::List(list) => Self::Array(list.into_iter().map(Self::from).collect()),
-            Value::Map(map) => Self::Object(map.into_iter().map(|(key, value)| (key, Self::from(value))).collect()),
-            Value::Reference(Reference { address, attribute }) => Self::Object(
-                [(REFERENCE.to_owned(), Self::String(format!("{address}#{attribute}")))].into_iter().collect(),
-            ),
-            Value::Concat(parts) => Self::Object(
-                [(CONCAT.to_owned(), Self::Array(parts.into_iter().map(Self::from).collect()))].into_iter().collect(),
-            ),
-            Value::Json(JsonText(document)) => Self::Object([(JSON.to_owned(), document)].into_iter().collect()),
-        }
+        // A value has texts for keys, and so is JSON.
+        serde_json::to_value(value).unwrap_or_default()
     }
 }
 

@@ -6,7 +6,7 @@ use trunnion_engine::{Action, Document, Note};
 
 use crate::{
     style,
-    tree::{Content, Detail, Entry, Folded, Head, Line, Mark, Outcome, Part, Remark, Row, Summary, Tree},
+    tree::{Content, Detail, Effect, Entry, Folded, Head, Line, Mark, Part, Remark, Row, Summary, Tree},
 };
 
 const NESTED: &str = "        ";
@@ -203,8 +203,8 @@ impl Page {
             }
             Summary::Changes { is_partial, counts, phases } => {
                 self.put(Role::Strong, if *is_partial { "Partial plan:" } else { "Plan:" });
-                for (index, (outcome, count)) in counts.iter().enumerate() {
-                    let (words, role) = words(*outcome);
+                for (index, (effect, count)) in counts.iter().enumerate() {
+                    let (words, role) = words(*effect);
                     self.put(Role::Plain, if index == 0 { " " } else { ", " });
                     self.put(role, format!("{count} {words}"));
                 }
@@ -236,14 +236,14 @@ fn sign(action: Action) -> (&'static str, Role) {
     }
 }
 
-fn words(outcome: Outcome) -> (&'static str, Role) {
-    match outcome {
-        Outcome::Create => ("to create", Role::Created),
-        Outcome::Update => ("to update", Role::Updated),
-        Outcome::Replace => ("to replace", Role::Deleted),
-        Outcome::Delete => ("to delete", Role::Deleted),
-        Outcome::Unchanged => ("unchanged", Role::Faint),
-        Outcome::NotPlanned => ("not planned", Role::Warning),
+fn words(effect: Effect) -> (&'static str, Role) {
+    match effect {
+        Effect::Create => ("to create", Role::Created),
+        Effect::Update => ("to update", Role::Updated),
+        Effect::Replace => ("to replace", Role::Deleted),
+        Effect::Delete => ("to delete", Role::Deleted),
+        Effect::Unchanged => ("unchanged", Role::Faint),
+        Effect::NotPlanned => ("not planned", Role::Warning),
     }
 }
 

@@ -170,8 +170,8 @@ pub enum Summary {
     Changes {
         /// Whether the plan covers targets only.
         is_partial: bool,
-        /// The number of resources for each outcome; outcomes without any are left out.
-        counts: Vec<(Outcome, usize)>,
+        /// The number of resources for each effect; effects without any are left out.
+        counts: Vec<(Effect, usize)>,
         /// In how many phases.
         phases: usize,
     },
@@ -186,7 +186,7 @@ pub enum Summary {
 
 /// What happens to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Effect {
     /// It is created.
     Create,
     /// It changes in place.
@@ -290,12 +290,12 @@ impl Summary {
         let Counts { create, update, replace, delete, unchanged, not_covered } = compared.summary;
         if create + update + replace + delete > 0 {
             let counts = [
-                (Outcome::Create, create),
-                (Outcome::Update, update),
-                (Outcome::Replace, replace),
-                (Outcome::Delete, delete),
-                (Outcome::Unchanged, unchanged),
-                (Outcome::NotPlanned, not_covered),
+                (Effect::Create, create),
+                (Effect::Update, update),
+                (Effect::Replace, replace),
+                (Effect::Delete, delete),
+                (Effect::Unchanged, unchanged),
+                (Effect::NotPlanned, not_covered),
             ];
             let counts = counts.into_iter().filter(|(_, count)| *count > 0).collect();
             return Self::Changes { is_partial: compared.partial, counts, phases: compared.phases };

@@ -113,10 +113,11 @@ impl<'a> Params<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::Params;
 
-    fn pairs(text: &str) -> Vec<(String, String)> {
+    /// The parameters of a form.
+    pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
         text.split('&')
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

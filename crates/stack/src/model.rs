@@ -62,6 +62,21 @@ pub enum StateLocation {
     },
 }
 
+impl StateLocation {
+    /// The folder beside the stack file that has the state of a stack that names no other place, and the sandbox's data.
+    pub const FOLDER: &str = ".trunnion";
+
+    /// The name of a stack's document, in a folder or under a prefix.
+    pub(crate) fn document(stack: &str) -> String {
+        format!("{stack}.json")
+    }
+
+    /// The document of a stack that names no other place.
+    pub fn beside(stack: &Stack) -> PathBuf {
+        stack.folder.join(Self::FOLDER).join(Self::document(&stack.name))
+    }
+}
+
 /// How the VPC is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vpc {

@@ -38,7 +38,7 @@ impl Stack {
     /// continues with it, because resources keep their names.
     pub fn under_former_name(&self) -> Option<Self> {
         let name = self.former_name.clone()?;
-        let file = format!("{name}.json");
+        let file = StateLocation::document(&name);
         let state = match &self.state {
             StateLocation::File(path) => StateLocation::File(path.with_file_name(file)),
             StateLocation::S3 { bucket, key } => {

@@ -108,11 +108,6 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
         &self.parts.place
     }
 
-    /// Where the state is kept: a path, or an `s3://` URL.
-    pub fn state_location(&self) -> String {
-        self.parts.store.location()
-    }
-
     /// The state as it was last saved, wherever it was applied. It needs no lock.
     pub async fn recorded(&self) -> Result<State, Error> {
         Ok(self.parts.store.load().await?)
@@ -164,11 +159,11 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
             state = self.beside().await.unwrap_or(state);
         }
         let here = self.place.key();
-        match Recorded::of(&state.place, &self.place) {
+        match RecordedPlace::of(&state.place, &self.place) {
             _ if state.resources.is_empty() => {}
-            Recorded::Here => {}
-            Recorded::OfALookAlike => state.resources.clear(),
-            Recorded::Elsewhere => {
+            RecordedPlace::Here => {}
+            RecordedPlace::OfALookAlike => state.resources.clear(),
+            RecordedPlace::Elsewhere => {
                 return Err(Error::Elsewhere { recorded: state.place, count: state.resources.len(), here });
             }
         }
@@ -183,9 +178,8 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
     /// and the resources it applied before are still its own. The state in S3 starts with a new lineage.
     async fn beside(&self) -> Option<State> {
         let StateLocation::S3 { .. } = self.stack.state else { return None };
-        let path = self.stack.folder.join(".trunnion").join(format!("{}.json", self.stack.name));
-        let mut state = FileStore::new(path, &self.stack.name).load().await.ok()?;
-        if !matches!(Recorded::of(&state.place, &self.place), Recorded::Here) {
+        let mut state = FileStore::new(StateLocation::beside(&self.stack), &self.stack.name).load().await.ok()?;
+        if !matches!(RecordedPlace::of(&state.place, &self.place), RecordedPlace::Here) {
             state.resources.clear();
         }
         Some(State { lineage: String::new(), serial: 0, digest: None, ..state })
@@ -317,7 +311,7 @@ impl Cloud<'_> {
 }
 
 /// Where a state was applied, compared with the connected place.
-enum Recorded {
+enum RecordedPlace {
     /// The same place. Earlier versions wrote `aws` for every endpoint outside the process, and a simulated AWS may
     /// have another port now.
     Here,
@@ -327,7 +321,7 @@ enum Recorded {
     Elsewhere,
 }
 
-impl Recorded {
+impl RecordedPlace {
     fn of(recorded: &str, here: &Place) -> Self {
         use trunnion_engine::Endpoint::{Aws, Sandbox, Url};
         let Some(there) = Place::of_key(recorded) else { return Self::Elsewhere };

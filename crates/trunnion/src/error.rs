@@ -7,14 +7,12 @@ use std::{
 
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
-use trunnion_engine::{
-    Address, ErrorClass, ExitCode, OtherHome, PlanError, ProviderError, State, StateError, StoreError,
-};
+use trunnion_engine::{Address, ErrorClass, ExitCode, PlanError, ProviderError, State, StateError, StoreError};
 #[cfg(feature = "sandbox")]
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
 
-use crate::session::Stale;
+use crate::session::{OtherHomes, Stale};
 
 /// Why the engine could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +52,8 @@ pub enum Error {
         here: String,
     },
     /// The plan takes over resources of another home, and nobody agreed.
-    #[error("{}. Nothing was changed", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and "))]
-    OtherHome(Vec<OtherHome>),
+    #[error("{0}. Nothing was changed")]
+    OtherHome(OtherHomes),
     /// A saved plan differs from a fresh one.
     #[error(transparent)]
     Stale(Stale),
@@ -209,17 +207,7 @@ impl Error {
                  stack"
                     .to_owned(),
             ),
-            Self::OtherHome(homes) => Some(
-                if homes.iter().any(|other| other.home.is_some()) {
-                    "run it from that home, or give this stack another name; to take these resources over \
-                     permanently, add \
-                     `--take-over`"
-                } else {
-                    "to take these resources over permanently, add `--take-over`; otherwise give this stack another \
-                     name"
-                }
-                .to_owned(),
-            ),
+            Self::OtherHome(others) => Some(others.help().to_owned()),
             #[cfg(feature = "sandbox")]
             Self::Sandbox(SandboxError::File { .. }) => {
                 Some("make the folder readable and writable, or run the command in another folder".to_owned())

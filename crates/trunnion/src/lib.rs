@@ -264,7 +264,7 @@ pub use crate::{
     error::{Error, is_full},
     options::{Options, Request},
     outputs::{Host, Outputs},
-    session::{LockedPlan, Session, Stale},
+    session::{LockedPlan, OtherHomes, Session, Stale},
     store::{Store, StoreLock},
 };
 

@@ -25,6 +25,7 @@ use std::{
 use jiff::{Timestamp, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use trunnion_engine::Ending;
 use trunnion_engine::{Address, ErrorClass, Event, Format, Operation, Outcome, ProviderError};
 
 use crate::Outputs;
@@ -75,7 +76,7 @@ pub enum Happened {
         /// What was tried.
         operation: Operation,
         /// Why it failed.
-        error: Cause,
+        error: Problem,
         /// How long it took.
         seconds: f64,
     },
@@ -136,7 +137,7 @@ pub struct Failed {
     /// What was tried.
     pub operation: Operation,
     /// Why it failed.
-    pub error: Cause,
+    pub error: Problem,
 }
 
 /// A step that was not tried because another one failed.
@@ -152,7 +153,7 @@ pub struct Skipped {
 
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Cause {
+pub struct Problem {
     /// What kind of failure it is.
     pub class: ErrorClass,
     /// One sentence.
@@ -171,7 +172,7 @@ pub struct Cause {
     pub request_id: Option<String>,
 }
 
-impl From<&ProviderError> for Cause {
+impl From<&ProviderError> for Problem {
     fn from(error: &ProviderError) -> Self {
         Self {
             class: error.class,
@@ -180,32 +181,6 @@ impl From<&ProviderError> for Cause {
             call: error.operation.clone(),
             code: error.code.clone(),
             request_id: error.request_id.clone(),
-        }
-    }
-}
-
-/// How an apply ended, in few words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// Every step succeeded, and the state is saved.
-    Complete,
-    /// The state could not be saved. No step failed.
-    Unsaved,
-    /// It was interrupted. No step failed.
-    Interrupted,
-    /// At least one step failed.
-    Failed,
-}
-
-impl Ending {
-    /// How this apply ended.
-    pub fn of(outcome: &Outcome) -> Self {
-        match () {
-            () if outcome.is_complete() => Self::Complete,
-            () if !outcome.failed.is_empty() || !outcome.skipped.is_empty() => Self::Failed,
-            () if outcome.unsaved.is_some() => Self::Unsaved,
-            () => Self::Interrupted,
         }
     }
 }
@@ -257,7 +232,7 @@ impl Report {
         };
         Self {
             format: Self::FORMAT,
-            result: Ending::of(outcome),
+            result: outcome.ending(),
             done: steps(&outcome.done),
             failed: outcome.failed.iter().map(failed).collect(),
             skipped: outcome.skipped.iter().map(skipped).collect(),
@@ -425,15 +400,7 @@ mod tests {
     }
 
     fn outcome() -> Outcome {
-        Outcome {
-            state: State::empty("test"),
-            done: vec![(host(0), CREATE)],
-            failed: Vec::new(),
-            skipped: Vec::new(),
-            interrupted: Vec::new(),
-            not_started: 0,
-            unsaved: None,
-        }
+        Outcome { done: vec![(host(0), CREATE)], ..Outcome::new(State::empty("test")) }
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use trunnion_aws::Aws;
-use trunnion_engine::{Adoption, Document, Events, LockInfo, Moved, Outcome, Provider, Settings, StateStore};
+use trunnion_engine::{
+    Adoption, Document, Events, LockInfo, Moved, OtherHome, Outcome, Provider, Settings, StateStore,
+};
 
 use crate::{
     Error,
@@ -157,16 +159,53 @@ impl<P: Provider, S: StateStore> LockedPlan<'_, P, S> {
         self.is_take_over = true;
     }
 
+    /// The other homes whose resources the plan takes over, unless a person agreed to that.
+    pub fn not_agreed(&self) -> Option<OtherHomes> {
+        let homes = &self.planned.plan.other_homes;
+        let home = &self.session.parts.stack.home;
+        (!self.is_take_over && !homes.is_empty())
+            .then(|| OtherHomes { homes: homes.clone(), home: home.as_str().to_owned() })
+    }
+
     /// Executes the plan. Once `interrupt` is cancelled, it starts nothing new and ends every wait; what was done until then
     /// is recorded.
     pub async fn apply(self, events: &Events, interrupt: &CancellationToken) -> Result<Outcome, Error> {
-        let Self { session: Session { parts, session }, planned, is_take_over } = self;
-        if !is_take_over && !planned.plan.other_homes.is_empty() {
-            return Err(Error::OtherHome(planned.plan.other_homes));
+        if let Some(others) = self.not_agreed() {
+            return Err(Error::OtherHome(others));
         }
+        let Self { session: Session { parts, session }, planned, is_take_over } = self;
         let adoption = Adoption { former_home: planned.state.home.clone(), take_over: is_take_over };
         let settings = Settings::new(interrupt.clone()).with_home(&parts.stack.home, adoption);
         Ok(session.apply(&planned.plan, planned.state, &parts.provider, &parts.rules, events, &settings).await?)
+    }
+}
+
+/// Other homes whose resources a plan takes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OtherHomes {
+    /// Each of them, with the number of its resources.
+    pub homes: Vec<OtherHome>,
+    /// The home of this stack.
+    pub home: String,
+}
+
+impl OtherHomes {
+    /// What to do next.
+    pub fn help(&self) -> &'static str {
+        if self.homes.iter().any(|other| other.home.is_some()) {
+            "run it from that home, or give this stack another name; to take these resources over permanently, add \
+             `--take-over`"
+        } else {
+            "to take these resources over permanently, add `--take-over`; otherwise give this stack another name"
+        }
+    }
+}
+
+impl fmt::Display for OtherHomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let homes: Vec<String> = self.homes.iter().map(ToString::to_string).collect();
+        write!(f, "{}; this is `{}`", homes.join(", and "), self.home)
     }
 }
 

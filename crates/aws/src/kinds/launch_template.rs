@@ -10,7 +10,7 @@ use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, LATEST, LaunchTemplate, Tags, stands
 
 use super::{
     launch_template_data::{description, from_version, to_request},
-    tagging::{change_ec2, from_ec2, of_stack, specification},
+    tagging::{change_ec2, filter, from_ec2, of_stack, specification},
 };
 use crate::{
     Aws, Connection,
@@ -43,23 +43,9 @@ impl From<Ec2Template> for Header {
     }
 }
 
-/// The stack's templates.
-async fn list(aws: &Aws) -> Result<Vec<Header>, Failure> {
-    let call = aws.clients.ec2.describe_launch_templates().filters(of_stack(aws));
-    let mut pages = call.into_paginator().page_size(200).send();
-    let mut templates = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.of_call("ec2:DescribeLaunchTemplates")?;
-        templates.extend(page.launch_templates.into_iter().flatten().map(Header::from));
-    }
-    Ok(templates)
-}
-
-/// The templates with these names, of any owner.
-async fn by_names(aws: &Aws, names: Vec<String>) -> Result<Vec<Header>, Failure> {
-    // A filter, because a missing name is then no error.
-    let names = Filter::builder().name("launch-template-name").set_values(Some(names)).build();
-    let call = aws.clients.ec2.describe_launch_templates().filters(names);
+/// The templates that this filter leaves.
+async fn list(aws: &Aws, filter: Filter) -> Result<Vec<Header>, Failure> {
+    let call = aws.clients.ec2.describe_launch_templates().filters(filter);
     let mut pages = call.into_paginator().page_size(200).send();
     let mut templates = Vec::new();
     while let Some(page) = pages.next().await {
@@ -73,7 +59,7 @@ async fn by_names(aws: &Aws, names: Vec<String>) -> Result<Vec<Header>, Failure>
 pub(crate) async fn has_former(aws: &Aws) -> Result<bool, Failure> {
     let prefix = format!("{}-", aws.connection.stack);
     let is_home = |tags: &Tags| tags.get(HOME_TAG).is_none_or(|home| *home == aws.connection.home);
-    Ok(list(aws).await?.iter().any(|found| found.name.starts_with(&prefix) && is_home(&found.tags)))
+    Ok(list(aws, of_stack(aws)).await?.iter().any(|found| found.name.starts_with(&prefix) && is_home(&found.tags)))
 }
 
 async fn by_id(aws: &Aws, id: &str) -> Result<Option<Header>, Failure> {
@@ -161,7 +147,7 @@ impl Driver for LaunchTemplates {
     }
 
     async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
-        list(reading.aws).await?.iter().map(|header| remote(&header.id, header, [])).collect()
+        list(reading.aws, of_stack(reading.aws)).await?.iter().map(|header| remote(&header.id, header, [])).collect()
     }
 
     /// Adds the data of the newest version to each.
@@ -183,7 +169,9 @@ impl Driver for LaunchTemplates {
     }
 
     async fn taken(&self, reading: &Reading<'_>, names: Vec<Wanted>) -> Result<Vec<Wanted>, Failure> {
-        let found = by_names(reading.aws, names.iter().map(|wanted| wanted.name.clone()).collect()).await?;
+        // A filter, because a missing name is then no error.
+        let asked = names.iter().map(|wanted| wanted.name.clone()).collect();
+        let found = list(reading.aws, filter("launch-template-name", asked)).await?;
         let others = found.iter().filter(|template| !is_ours(&template.tags, &reading.aws.connection.stack));
         let others: BTreeSet<&str> = others.map(|template| template.name.as_str()).collect();
         Ok(names.into_iter().filter(|wanted| others.contains(wanted.name.as_str())).collect())

@@ -20,7 +20,7 @@ async fn reading_takes_three_round_trips() {
     let made = create_all(&quick, file.path(), b"a generator").await;
     quick.running.shutdown().await;
 
-    // Much longer than sending all calls of one round takes.
+    // Much longer than sending all calls of one round trip takes.
     let slow = cloud(options().with_latency(Duration::from_secs(1))).await;
     // With recorded resources that no longer exist, and wanted ones that do not exist yet.
     let mut state = State::empty(common::STACK);
@@ -33,5 +33,5 @@ async fn reading_takes_three_round_trips() {
     let observed = slow.aws.observe(&wanted, &state, &Context::default()).await.unwrap();
     assert_eq!(observed.remotes.len(), made.len());
     // AWS names one unknown id at a time; the others are asked for again. Here those are hosts that no longer exist.
-    assert_eq!((slow.running.calls_in_a_row() - before, slow.aws.calls().waves), (3, 3));
+    assert_eq!((slow.running.calls_in_a_row() - before, slow.aws.calls().round_trips), (3, 3));
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Attribute, ErrorClass, Graph, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules, StateLock, plan,
+    Attribute, ErrorClass, ExitCode, Graph, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules, StateLock,
+    plan,
 };
 
 const BOOK: [Rules; 3] = [
@@ -138,7 +139,10 @@ impl Provider for Cloud {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
     pub(crate) saved: Arc<Mutex<Vec<State>>>,
-    is_full: bool,
+    /// How many saves are still refused.
+    refuses: Arc<AtomicUsize>,
+    /// Whether a refused save loses the lock as well.
+    loses: bool,
     is_lost: Arc<AtomicBool>,
 }
 
@@ -146,6 +150,13 @@ impl Memory {
     /// With this document.
     pub(crate) fn of(state: &State) -> Self {
         Self { saved: Arc::new(Mutex::new(vec![state.clone()])), ..Self::default() }
+    }
+}
+
+impl Memory {
+    /// Refuses that many saves.
+    fn refusing(saves: usize) -> Self {
+        Self { refuses: Arc::new(AtomicUsize::new(saves)), ..Self::default() }
     }
 }
 
@@ -167,7 +178,9 @@ impl StateStore for Memory {
 
 impl StateLock for Memory {
     async fn save(&self, state: &State) -> Result<(), StoreError> {
-        if self.is_full {
+        let one_less = |left: usize| left.checked_sub(1);
+        if self.refuses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+            self.is_lost.fetch_or(self.loses, Ordering::Relaxed);
             return Err(StoreError::Remote(ProviderError::new("full", None)));
         }
         self.saved.lock().unwrap().push(state.clone());
@@ -309,7 +322,7 @@ async fn what_ran_when_it_was_interrupted_is_not_counted_as_not_started() {
 
 #[tokio::test]
 async fn a_state_that_cannot_be_saved_stops_and_loses_nothing() {
-    let (cloud, store) = (Cloud::default(), Memory { is_full: true, ..Memory::default() });
+    let (cloud, store) = (Cloud::default(), Memory::refusing(usize::MAX));
     let (outcome, _) = run(&graph(), &cloud, &store, &Settings { concurrency: 1, ..Settings::default() }).await;
     assert!(outcome.unsaved.is_some() && !outcome.is_complete());
     assert!(outcome.not_started > 0, "it starts nothing that it cannot record");
@@ -317,6 +330,41 @@ async fn a_state_that_cannot_be_saved_stops_and_loses_nothing() {
     assert!(outcome.is_complete());
     let creates = cloud.calls.lock().unwrap().len();
     assert_eq!(creates, 5, "nothing is created twice");
+}
+
+/// Two resources that need nothing: both are under way before either is done.
+fn two_bases() -> Graph {
+    let base = |at: &str| Resource::new(at.parse().unwrap(), Map::new());
+    Graph::new("test", [base("base.a"), base("base.b")], []).unwrap()
+}
+
+#[tokio::test]
+async fn a_save_that_failed_counts_no_more_once_everything_is_saved() {
+    let (cloud, store) = (Cloud::default(), Memory::refusing(1));
+    let (outcome, _) = run(&two_bases(), &cloud, &store, &Settings::default()).await;
+    assert!(outcome.is_complete(), "{outcome:?}");
+    assert_eq!(store.load().await.unwrap(), outcome.state);
+    assert_eq!(outcome.state.resources.len(), 2);
+}
+
+#[tokio::test]
+async fn a_save_that_failed_is_the_reason_for_steps_that_were_not_started() {
+    let (cloud, store) = (Cloud::default(), Memory::refusing(1));
+    let (outcome, _) = run(&graph(), &cloud, &store, &Settings::default()).await;
+    assert_eq!((outcome.done.len(), outcome.not_started), (2, 3));
+    assert_eq!((outcome.unsaved.is_some(), outcome.exit_code()), (true, ExitCode::Error));
+    assert_eq!(store.load().await.unwrap().resources.len(), 2, "the last attempt succeeded");
+}
+
+#[tokio::test]
+async fn a_save_that_is_tried_once_more_without_the_lock_says_that_it_is_lost() {
+    let (cloud, store) = (Cloud::default(), Memory { loses: true, ..Memory::refusing(1) });
+    let base = Resource::new("base.a".parse().unwrap(), Map::new());
+    let desired = Graph::new("test", [base], []).unwrap();
+    let (outcome, _) = run(&desired, &cloud, &store, &Settings::default()).await;
+    assert_eq!((outcome.done.len(), outcome.not_started), (1, 0));
+    assert!(matches!(outcome.unsaved, Some(StoreError::Lost { .. })), "{outcome:?}");
+    assert!(store.saved.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

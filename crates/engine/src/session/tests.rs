@@ -101,13 +101,14 @@ async fn a_state_that_could_not_be_saved_says_why_and_takes_no_number() {
     let mut session = begun(&store).await;
     let state = session.read().await.unwrap();
     let plan = planned(&state);
-    // What is to be replaced is a folder with something in it.
-    std::fs::create_dir_all(folder.path().join("test.json/in-the-way")).unwrap();
+    // A folder is where the new document is written before it replaces the old one.
+    let in_the_way = folder.path().join(format!("test.json.{}.tmp", std::process::id()));
+    std::fs::create_dir(&in_the_way).unwrap();
     let (outcome, _) = apply(&mut session, &plan, state).await;
     let outcome = outcome.unwrap();
-    assert!(matches!(outcome.unsaved, Some(StoreError::Io { .. })), "{outcome:?}");
+    assert!(matches!(outcome.unsaved, Some(StoreError::Io { action: "writing", .. })), "{outcome:?}");
     assert_eq!(outcome.state.version(), ("", 0));
-    std::fs::remove_dir_all(folder.path().join("test.json")).unwrap();
+    std::fs::remove_dir(&in_the_way).unwrap();
     let state = session.read().await.unwrap();
     let (outcome, _) = apply(&mut session, &planned(&state), state).await;
     assert!(outcome.unwrap().is_complete());

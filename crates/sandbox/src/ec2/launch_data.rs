@@ -208,14 +208,10 @@ fn small(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{merge, read, write};
-    use crate::{query::Params, xml::Xml};
-
-    fn pairs(text: &str) -> Vec<(String, String)> {
-        text.split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
-    }
+    use crate::{
+        query::{Params, tests::pairs},
+        xml::Xml,
+    };
 
     #[test]
     fn known_parameters_are_shown_and_unknown_ones_refused() {

@@ -148,7 +148,8 @@ fn digest(field: &Field, findings: &mut Findings) -> Option<String> {
     is_digest.then(|| text.to_owned())
 }
 
-/// Reads the value of each architecture that a pool has. Other architectures are ignored.
+/// Reads the value of each architecture that a pool has. The others are checked as well, because a pool of another environment
+/// may have them, and left out.
 fn by_architecture<T>(
     field: &Field,
     needed: &BTreeMap<Architecture, &str>,
@@ -158,19 +159,25 @@ fn by_architecture<T>(
 ) -> Option<BTreeMap<Architecture, T>> {
     let map = findings.map(field)?;
     let mut found = BTreeMap::new();
-    for (&architecture, pool) in needed {
-        let Some(field) = map.get(architecture.as_str()) else {
-            if !findings.is_mistyped(&path_below(&map.path, architecture.as_str())) {
-                let says = format!("has none for {architecture}, the architecture of pool `{pool}`");
-                findings.about(field, "stack::missing_key", says, format!("add `{architecture}: {what}`"));
+    let mut is_valid = true;
+    for architecture in Architecture::ALL {
+        let one = map.get(architecture.as_str());
+        match (one, needed.get(&architecture)) {
+            (Some(one), pool) => match read(&one, architecture, findings) {
+                Some(one) if pool.is_some() => drop(found.insert(architecture, one)),
+                one => is_valid &= one.is_some(),
+            },
+            (None, Some(pool)) => {
+                is_valid = false;
+                if !findings.is_mistyped(&path_below(&map.path, architecture.as_str())) {
+                    let says = format!("has none for {architecture}, the architecture of pool `{pool}`");
+                    findings.about(field, "stack::missing_key", says, format!("add `{architecture}: {what}`"));
+                }
             }
-            continue;
-        };
-        if let Some(one) = read(&field, architecture, findings) {
-            found.insert(architecture, one);
+            (None, None) => {}
         }
     }
-    (found.len() == needed.len()).then_some(found)
+    is_valid.then_some(found)
 }
 
 /// Whether a binary is built for these architectures. A missing file counts as right.

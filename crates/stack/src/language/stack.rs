@@ -35,7 +35,7 @@ keys! {
         /// Tags of every resource, in addition to those of Trunnion. Their values are text, as they are spelled.
         tags: BTreeMap<String, String> = or_empty(Tags, "none").such_as(&["{ team: performance, cost-center: quality }"]),
         /// Where the state is stored. It is only a cache: without it, the next plan finds all resources by their tags.
-        state: StateLocation = or(State, ".trunnion").such_as(&["s3://acme-trunnion/state"]),
+        state: StateLocation = or(State, StateLocation::FOLDER).such_as(&["s3://acme-trunnion/state"]),
         /// The network that the hosts are in. It is looked up and never changed.
         network: Network = or(Nested::new(), "{}"),
         /// The software and the settings of the generator hosts.
@@ -282,7 +282,7 @@ impl Kind for State {
 
     fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<StateLocation> {
         // A placeholder: without a valid name there is no stack, but mistakes in this key are still found.
-        let file = format!("{}.json", around.name.unwrap_or("stack"));
+        let file = StateLocation::document(around.name.unwrap_or("stack"));
         let text = findings.text(field)?;
         let Some((scheme, rest)) = text.split_once("://") else {
             if Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {

@@ -9,7 +9,7 @@
 //! ```
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
     time::{Duration, Instant},
@@ -121,20 +121,7 @@ impl Vpc {
 
     /// Makes an HTTP request to the primary address. Returns status and body.
     pub(super) fn get(&self, port: u16, path: &str) -> Result<(u16, String), Failure> {
-        let address = self.primary()?;
-        let answer = self.namespace.inside(|| -> io::Result<String> {
-            let patience = Duration::from_secs(10);
-            let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), patience)?;
-            stream.set_read_timeout(Some(patience))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        })??;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without an end of its head")?;
-        let status =
-            head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("an answer without a status")?;
-        Ok((status, body.to_owned()))
+        self.namespace.get(self.primary()?, port, path)
     }
 
     /// Opens a TCP connection to the machine. Returns the result.

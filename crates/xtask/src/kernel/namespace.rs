@@ -3,7 +3,8 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -202,6 +203,23 @@ impl Namespace {
         let entered =
             thread::scope(|scope| scope.spawn(|| setns(network, CloneFlags::CLONE_NEWNET).map(|()| work())).join());
         Ok(entered.map_err(|_| "a thread in a namespace panicked")??)
+    }
+
+    /// Asks an address over HTTP, from this namespace: the status and the body.
+    pub(crate) fn get(&self, address: Ipv4Addr, port: u16, path: &str) -> Result<(u16, String), Failure> {
+        let answer = self.inside(|| -> io::Result<String> {
+            let patience = Duration::from_secs(10);
+            let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        })??;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without an end of its head")?;
+        let status =
+            head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("an answer without a status")?;
+        Ok((status, body.to_owned()))
     }
 }
 

@@ -12,9 +12,8 @@
 
 use std::{
     fmt::Write as _,
-    fs,
-    io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    fs, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process,
     sync::{
@@ -304,20 +303,7 @@ impl Stage {
 
     /// Makes an HTTP request from the router to the host's primary address. Returns status and body.
     pub(crate) fn get(&self, port: u16, path: &str) -> Result<(u16, String), Failure> {
-        let address = self.primary_address()?;
-        let answer = self.router.inside(|| -> io::Result<String> {
-            let patience = Duration::from_secs(10);
-            let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), patience)?;
-            stream.set_read_timeout(Some(patience))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        })??;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without an end of its head")?;
-        let status =
-            head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("an answer without a status")?;
-        Ok((status, body.to_owned()))
+        self.router.get(self.primary_address()?, port, path)
     }
 
     /// All load addresses of the host in the metadata, with those of prefixes.

@@ -1,0 +1,163 @@
+//! The subnets, with their default routes.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{Filter, Route, RouteState, RouteTable, Subnet as Ec2Subnet};
+use trunnion_engine::{Address, Map, Value};
+use trunnion_kinds::lookup::Subnet;
+
+use super::{Answers, Asked, Known, Lookup, attributes};
+use crate::{
+    Aws,
+    error::{Failure, OfCall as _},
+    kinds::tagging::filter,
+};
+
+/// They need the id of the VPC, which is known after the first round trip.
+pub(crate) struct Subnets;
+
+impl Lookup for Subnets {
+    type Query = Subnet;
+    const KIND: &'static str = Subnet::KIND;
+    const HAS_SECOND: bool = true;
+
+    /// A subnet whose VPC was not found is left out.
+    async fn complete(&self, aws: &Aws, asked: &Asked<Subnet>, known: &Known) -> Result<Answers, Failure> {
+        let vpc_of = |query: &Subnet| {
+            let vpc = query.vpc.resolve(&|reference| known.get(&reference.address)?.get(&reference.attribute).cloned());
+            vpc.as_text().map(str::to_owned)
+        };
+        let asked: Vec<_> =
+            asked.iter().filter_map(|(address, query)| Some((address, query, vpc_of(query)?))).collect();
+        if asked.is_empty() {
+            return Ok(Answers::new());
+        }
+        let vpcs: BTreeSet<String> = asked.iter().map(|(_, _, vpc)| vpc.clone()).collect();
+        let vpcs = filter("vpc-id", vpcs.into_iter().collect());
+        let (subnets, tables) =
+            futures::try_join!(Box::pin(all_subnets(aws, vpcs.clone())), Box::pin(all_tables(aws, vpcs)))?;
+        let answer = |(address, query, vpc): (&Address, &Subnet, String)| {
+            (address.clone(), subnet(&vpc, query, &subnets, &tables))
+        };
+        Ok(asked.into_iter().map(answer).collect())
+    }
+}
+
+async fn all_subnets(aws: &Aws, vpcs: Filter) -> Result<Vec<Ec2Subnet>, Failure> {
+    let mut pages = aws.clients.ec2.describe_subnets().filters(vpcs).into_paginator().page_size(1000).send();
+    let mut subnets = Vec::new();
+    while let Some(page) = pages.next().await {
+        subnets.extend(page.of_call("ec2:DescribeSubnets")?.subnets.into_iter().flatten());
+    }
+    Ok(subnets)
+}
+
+async fn all_tables(aws: &Aws, vpcs: Filter) -> Result<Vec<RouteTable>, Failure> {
+    let mut pages = aws.clients.ec2.describe_route_tables().filters(vpcs).into_paginator().page_size(100).send();
+    let mut tables = Vec::new();
+    while let Some(page) = pages.next().await {
+        tables.extend(page.of_call("ec2:DescribeRouteTables")?.route_tables.into_iter().flatten());
+    }
+    Ok(tables)
+}
+
+fn subnet(vpc: &str, query: &Subnet, subnets: &[Ec2Subnet], tables: &[RouteTable]) -> Result<Map, Failure> {
+    let mut fit: Vec<&Ec2Subnet> = subnets
+        .iter()
+        .filter(|subnet| subnet.vpc_id.as_deref() == Some(vpc))
+        .filter(|subnet| query.id.is_none() || subnet.subnet_id == query.id)
+        .filter(|subnet| query.zone.is_none() || subnet.availability_zone == query.zone)
+        .collect();
+    if fit.len() > 1 {
+        let defaults = fit.iter().copied().filter(|subnet| subnet.default_for_az == Some(true));
+        fit = Some(defaults.collect::<Vec<_>>()).filter(|defaults| !defaults.is_empty()).unwrap_or(fit);
+    }
+    let place = match (&query.id, &query.zone) {
+        (Some(id), _) => format!("`{id}`"),
+        (None, Some(zone)) => format!("a subnet in {zone}"),
+        (None, None) => "a subnet".to_owned(),
+    };
+    match fit.as_slice() {
+        [found] => Ok(attributes([
+            ("id", found.subnet_id.clone().unwrap_or_default().into()),
+            ("zone", found.availability_zone.clone().unwrap_or_default().into()),
+            ("cidr", found.cidr_block.clone().unwrap_or_default().into()),
+            ("free_addresses", Value::Number(found.available_ip_address_count.unwrap_or(0).into())),
+            ("default_route", default_route(vpc, found.subnet_id.as_deref(), tables).into()),
+        ])),
+        [] => Err(Failure::own(
+            format!("`{vpc}` has no such subnet: {place}"),
+            "use another `zone`, or set `subnet` to one of that VPC".to_owned(),
+        )),
+        several => {
+            let mut ids: Vec<&str> = several.iter().filter_map(|subnet| subnet.subnet_id.as_deref()).collect();
+            ids.sort_unstable();
+            Err(Failure::own(
+                format!("`{vpc}` has several of {place}: {}", ids.join(", ")),
+                "set the pool's `subnet` to one of them; without `zones`, the control plane uses the pools' subnets"
+                    .to_owned(),
+            ))
+        }
+    }
+}
+
+/// The target of a subnet's default route.
+fn default_route(vpc: &str, subnet: Option<&str>, tables: &[RouteTable]) -> &'static str {
+    let of_vpc = || tables.iter().filter(|table| table.vpc_id.as_deref() == Some(vpc));
+    let own = of_vpc().find(|table| {
+        table.associations().iter().any(|association| subnet.is_some() && association.subnet_id.as_deref() == subnet)
+    });
+    let main = || of_vpc().find(|table| table.associations().iter().any(|association| association.main == Some(true)));
+    let Some(table) = own.or_else(main) else { return "none" };
+    let default = |route: &&Route| {
+        route.destination_cidr_block.as_deref() == Some("0.0.0.0/0") && route.state != Some(RouteState::Blackhole)
+    };
+    match table.routes().iter().find(default) {
+        None => "none",
+        Some(route) if route.gateway_id.as_deref().is_some_and(|id| id.starts_with("igw-")) => "internet_gateway",
+        Some(route) if route.nat_gateway_id.is_some() => "nat",
+        Some(_) => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::RouteTableAssociation;
+
+    use super::*;
+
+    fn table(association: RouteTableAssociation, route: Option<Route>) -> RouteTable {
+        let table = RouteTable::builder().vpc_id("vpc-1").associations(association);
+        table.set_routes(route.map(|route| vec![route])).build()
+    }
+
+    #[test]
+    fn a_subnet_without_its_own_route_table_uses_the_main_one() {
+        let route = || Route::builder().destination_cidr_block("0.0.0.0/0");
+        let main =
+            table(RouteTableAssociation::builder().main(true).build(), Some(route().gateway_id("igw-1").build()));
+        let private = table(
+            RouteTableAssociation::builder().subnet_id("subnet-1").build(),
+            Some(route().nat_gateway_id("nat-1").build()),
+        );
+        let closed = table(RouteTableAssociation::builder().subnet_id("subnet-2").build(), None);
+        let tables = [main, private, closed];
+        assert_eq!(default_route("vpc-1", Some("subnet-1"), &tables), "nat");
+        assert_eq!(default_route("vpc-1", Some("subnet-2"), &tables), "none");
+        assert_eq!(default_route("vpc-1", Some("subnet-3"), &tables), "internet_gateway");
+        assert_eq!(default_route("vpc-2", Some("subnet-3"), &tables), "none");
+    }
+
+    #[test]
+    fn the_default_subnet_of_a_zone_is_preferred() {
+        let of = |id: &str, default: bool| {
+            let subnet = Ec2Subnet::builder().subnet_id(id).vpc_id("vpc-1").availability_zone("eu-west-3a");
+            subnet.default_for_az(default).build()
+        };
+        let query = Subnet { vpc: "vpc-1".into(), zone: Some("eu-west-3a".into()), id: None };
+        let found = subnet("vpc-1", &query, &[of("subnet-1", false), of("subnet-2", true)], &[]).unwrap();
+        assert_eq!(found["id"].as_text(), Some("subnet-2"));
+        let several = subnet("vpc-1", &query, &[of("subnet-2", false), of("subnet-1", false)], &[]).unwrap_err();
+        assert!(several.message.ends_with("subnet-1, subnet-2"), "{}", several.message);
+    }
+}
