@@ -70,7 +70,7 @@ pub struct Compared {
     pub other_homes: Vec<OtherHome>,
 }
 
-/// The part of a plan that explains it: whoever applies the plan may be somebody else, and see other notes.
+/// The part of a plan that explains it: another person may apply the plan, and see other notes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Remarks {
     /// Who made the plan, as the ARN that the cloud knows it by.

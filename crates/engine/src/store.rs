@@ -1,4 +1,4 @@
-//! Where the state document is kept, and the lock that tells people who is working.
+//! Where the state document is kept, and the lock that shows who is working.
 
 use std::{
     fs::{self, File, TryLockError},

@@ -1,4 +1,4 @@
-//! Attribute values, in which "only AWS can tell" is a value too.
+//! Attribute values. A value that only AWS knows is a value too.
 //!
 //! A [`Reference`] stands for an attribute of another resource until that resource is there. It is data: it serialises
 //! as `{"$reference": "instance.heavy[0]#private_ip"}`, and it is an edge of the graph. A concatenation serialises as

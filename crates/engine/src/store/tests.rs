@@ -100,7 +100,7 @@ async fn a_document_that_somebody_else_advanced_is_not_replaced() {
     let mut ours = first();
     lock.save(&ours).await.unwrap();
     lock.save(&ours).await.unwrap();
-    // Whoever writes without the lock, such as a copy from another machine or a checkout.
+    // A process that writes without the lock, such as a copy from another machine or a checkout.
     let theirs = State { serial: 2, digest: Some("theirs".to_owned()), ..ours.clone() };
     replace_file(store.path(), &theirs.to_document().unwrap()).unwrap();
     ours.advance();
