@@ -137,7 +137,7 @@ fn refused_credentials_have_a_next_step_for_each_cause() {
             "MissingAuthenticationToken",
             "missing",
             None,
-            "arrived without its signature",
+            "signature (`AWS_ACCESS_KEY_ID` in",
         ),
         ("eu-south-1", Origin::Keys, "RegionDisabledException", "STS is not activated", None, "enable-region"),
         ("eu-west-3", Origin::Keys, "AccessDenied", "MultiFactorAuthentication failed", None, "sign in with MFA"),
