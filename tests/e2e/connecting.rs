@@ -285,7 +285,8 @@ fn answers_that_are_not_from_aws_are_recognised() {
         &page,
         &[
             "the proxy `http://127",
-            "instead of `http://aws.test`",
+            "answers instead of",
+            "aws.test`: HTTP status 403",
             "\"Not on the list\"",
             "in the proxy, or add it to `NO_PROXY`",
         ],
