@@ -175,7 +175,11 @@ fn after_a_failure_the_next_step_depends_on_the_command() {
     assert!(written.stderr.contains("Make a new plan and apply it"), "{}", written.stderr);
     deny("ec2:RunInstances");
     let whole = stage.run(&["apply", "--yes"]);
-    assert!(whole.stderr.contains("Run the same command again to continue."), "{}", whole.stderr);
+    assert!(
+        whole.stderr.contains("Remove the cause, then run the same command again: it continues from here."),
+        "{}",
+        whole.stderr
+    );
     stage.succeed(&["apply", "--yes"]);
     // The same command would replace the new host again.
     deny("ec2:RunInstances");

@@ -155,7 +155,7 @@ fn a_partial_plan_counts_what_it_does_not_cover() {
     let summary = &document["compared"]["summary"];
     let (covered, others) = (summary["unchanged"].as_u64().unwrap(), summary["not_covered"].as_u64().unwrap());
     assert_eq!(covered + others, 22, "of 22 addresses: {summary}");
-    assert!(ended.stdout.contains(&format!("{others} other addresses are not planned")), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&format!("{others} other resources were not compared")), "{}", ended.stdout);
 }
 
 #[test]

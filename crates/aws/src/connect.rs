@@ -253,7 +253,7 @@ impl ConnectError {
                 match near {
                     Some((_, near)) => format!("did you mean `{near}`? There {}", are(known)),
                     None if known.is_empty() => {
-                        format!("there are no profiles: run `aws configure`, or unset `{variable}`")
+                        format!("there are no profiles: run `aws configure --profile {name}`, or unset `{variable}`")
                     }
                     None => format!("there {}", are(known)),
                 }

@@ -349,11 +349,11 @@ fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries, desired: &Gra
         Some(Finding {
             code: "dynamic_generator",
             message: format!(
-                "the generator binary `{}` is linked dynamically: it may not start on Amazon Linux 2023, which has an older C \
-                 library",
+                "the generator binary `{}` is linked dynamically: it may not start on Amazon Linux 2023, whose C library may be \
+                 older than that of this machine",
                 binary.path.display()
             ),
-            help: Some("build a statically linked one with `cargo xtask generator`".to_owned()),
+            help: Some("run `cargo xtask generator` in the source folder of Trunnion, and name the result in `generator.binary`".to_owned()),
             path: "generator.binary".to_owned(),
         })
     };

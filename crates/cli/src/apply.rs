@@ -41,7 +41,7 @@ impl Job<'_> {
             None if !self.origin.replace.is_empty() => {
                 "To continue, run it without `--replace`: with it, hosts that are already replaced are replaced again."
             }
-            None => "Run the same command again to continue.",
+            None => "Remove the cause, then run the same command again: it continues from here.",
         }
     }
 }
@@ -85,8 +85,11 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Fa
     let document = read_document(&arguments.file)?;
     let origin = document.compared.origin.clone();
     if origin.sandbox != arguments.cloud.sandbox {
-        let (of, help) =
-            if origin.sandbox { ("the sandbox", "add `--sandbox`") } else { ("AWS", "remove `--sandbox`") };
+        let (of, help) = if origin.sandbox {
+            ("the sandbox", "add `--sandbox`, or make a new plan without it")
+        } else {
+            ("AWS", "remove `--sandbox`, or make a new plan with it")
+        };
         let message = format!("`{}` is a plan for {of}", arguments.file.display());
         return Err(Failure::with_help("apply::arguments", message, help));
     }

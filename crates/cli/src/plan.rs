@@ -122,8 +122,13 @@ fn write_document(path: &Path, document: &Document) -> Result<(), Failure> {
 pub(crate) fn read_document(path: &Path) -> Result<Document, Failure> {
     let shown = path.display();
     let bytes = trunnion::read_file(path).map_err(|error| {
-        let message = format!("`{shown}` cannot be read: {error}");
-        Failure::with_help("plan::document", message, "`trunnion plan STACK --out FILE` writes a plan document")
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ => error.to_string(),
+        };
+        let message = format!("the saved plan `{shown}` cannot be read: {why}");
+        let help = "`trunnion plan STACK --out FILE` saves a plan; the name of a stack file ends in `.yaml`";
+        Failure::with_help("plan::document", message, help)
     })?;
     Document::parse(&bytes)
         .map_err(|error| Failure::with_help("plan::document", format!("`{shown}` {error}"), error.help()))

@@ -62,7 +62,7 @@ impl ErrorClass {
             Self::Quota => {
                 "reduce `count` or use a smaller instance type, or request a higher quota (Service Quotas, EC2)"
             }
-            Self::Denied => "the identity that runs this needs the permission for this action",
+            Self::Denied => "give the AWS identity of this command the permission for this action",
             Self::Credentials => "check the credentials",
             Self::ExpiredCredentials => "fetch new credentials and run it again",
             Self::Unreachable => "check the network and the endpoint",

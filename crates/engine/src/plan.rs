@@ -186,7 +186,7 @@ pub enum PlanError {
     #[error("there are no rules for `{0}`")]
     UnknownKind(KindName),
     /// A target is neither in the stack nor in the cloud.
-    #[error("`{0}` is not in the stack and not on AWS")]
+    #[error("`{0}` is neither in the stack nor among its resources on AWS")]
     UnknownTarget(Address),
     /// A resource that [`PlanOptions::replace`] names cannot be replaced.
     #[error("`{address}` cannot be replaced by its address: {reason}")]

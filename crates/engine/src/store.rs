@@ -110,7 +110,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The document cannot be read as a state of this stack.
-    #[error("`{place}` is of no use")]
+    #[error("`{place}` cannot be used")]
     Document {
         /// The path or URL of the document.
         place: String,

@@ -164,7 +164,7 @@ impl Page {
             Content::Sensitive => self.put(Role::Plain, " (sensitive) changed"),
             Content::Value(value) => self.put(Role::Plain, format!(" {value}")),
             Content::Change { before, after } => self.put(Role::Plain, format!(" {before} → {after}")),
-            Content::NotShown(count) => self.put(Role::Plain, format!(" {count} not shown")),
+            Content::NotShown(count) => self.put(Role::Plain, format!(" ({count}, not shown)")),
             Content::LineCount(count) => self.put(Role::Plain, format!(" {count} lines")),
             Content::Lines(_) => {}
         }
@@ -243,7 +243,7 @@ fn words(effect: Effect) -> (&'static str, Role) {
         Effect::Replace => ("to replace", Role::Deleted),
         Effect::Delete => ("to delete", Role::Deleted),
         Effect::Unchanged => ("unchanged", Role::Faint),
-        Effect::NotPlanned => ("not planned", Role::Warning),
+        Effect::NotPlanned => ("not compared", Role::Warning),
     }
 }
 

@@ -272,14 +272,14 @@ fn partial(document: &Document) -> String {
         [only] => format!("{only} and what it needs"),
         several => format!("{} and what they need", several.join(", ")),
     };
-    format!("This plan is partial: it covers {covered}. {} not planned.", others(&document.compared.summary))
+    format!("This plan is partial: it covers {covered}. {} not compared.", others(&document.compared.summary))
 }
 
 fn others(counts: &Counts) -> String {
     match counts.not_covered {
-        0 => "No other address is".to_owned(),
-        1 => "1 other address is".to_owned(),
-        count => format!("{count} other addresses are"),
+        0 => "All other resources were".to_owned(),
+        1 => "1 other resource was".to_owned(),
+        count => format!("{count} other resources were"),
     }
 }
 
@@ -307,7 +307,7 @@ impl Summary {
         match () {
             () if compared.partial => {
                 let others = others(&compared.summary);
-                let about = format!("{unchanged} covered {matches} the stack. {others} not planned.");
+                let about = format!("{unchanged} covered {matches} the stack. {others} not compared.");
                 Self::Nothing { claim: "No changes to the targets", about }
             }
             () if compared.origin.destroy => {

@@ -243,11 +243,11 @@ fn a_partial_plan_never_claims_that_all_resources_match() {
     document.compared.origin.targets = vec!["instance.probe".to_owned()];
     let text = shown(&document);
     let partial =
-        "! This plan is partial: it covers `instance.probe` and what it needs. 12 other addresses are not planned.";
+        "! This plan is partial: it covers `instance.probe` and what it needs. 12 other resources were not compared.";
     assert_eq!(text.lines().nth(1), Some(partial));
     assert!(!text.contains("No changes:"), "{text}");
     assert!(text.ends_with(
-        "No changes to the targets: all 3 resources covered match the stack. 12 other addresses are not planned.\n"
+        "No changes to the targets: all 3 resources covered match the stack. 12 other resources were not compared.\n"
     ));
 }
 

@@ -98,7 +98,10 @@ fn unknown(chosen: &str, names: &[String], span: Option<std::ops::Range<usize>>)
     let help = match nearest(chosen, names.iter().map(String::as_str)) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None if names.is_empty() => {
-            "the stack has no environments: remove `--env`, or add it under `environments`".to_owned()
+            format!(
+                "the stack has no environments: remove `--env`, or add `{}` under `environments`",
+                shown_text(chosen)
+            )
         }
         None => format!("the environments are {}", listed(names)),
     };

@@ -24,11 +24,11 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
     };
     let unreadable = |error: &std::io::Error| {
         let message = format!("`{name}` cannot be read: {}", reason(error));
-        wrong("stack::file", message, "name the stack file by its path")
+        wrong("stack::file", message, "check the path of the stack file")
     };
     let too_large = || {
         let message = format!("`{name}` is larger than 1 MiB, the limit for a stack file");
-        wrong("stack::file", message, "name the stack file by its path")
+        wrong("stack::file", message, "check the path of the stack file")
     };
     // Check before opening: opening a pipe would wait for its other end.
     let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;

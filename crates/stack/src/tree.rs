@@ -363,7 +363,7 @@ impl<'t> Reader<'t, '_> {
             let indent = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
             if let Some(tab) = indent.find('\t') {
                 let message = "the YAML is malformed: a tab in the indentation";
-                let help = "indent this line with spaces, as deep as its neighbours";
+                let help = "indent this line with spaces, like the lines around it";
                 return self.stop("stack::syntax", start + tab..start + tab + 1, message, help);
             }
             start += line.len();
@@ -379,7 +379,7 @@ impl<'t> Reader<'t, '_> {
         {
             "a value that ends in a colon needs quotes"
         } else {
-            "look at the indentation, the colons and the quotes of this line and of the one above it"
+            "look at the indentation, the colons and the quotes of this line and of the line above it"
         };
         self.stop("stack::syntax", at..at, format!("the YAML is malformed: {}", shown_text(&error.info())), help)
     }

@@ -72,7 +72,7 @@ pub enum Error {
         nearest: Vec<String>,
     },
     /// An address that is neither in the stack nor on AWS.
-    #[error("`{address}` is not in the stack and not on AWS")]
+    #[error("`{address}` is neither in the stack nor among its resources on AWS")]
     UnknownAddress {
         /// The address that the request names.
         address: Address,
@@ -189,7 +189,7 @@ impl Error {
                 Some("update trunnion: a newer version wrote the state".to_owned())
             }
             Self::Store(StoreError::Document { place, .. }) => Some(format!(
-                "move `{place}` away: the state is only a cache, and the next plan finds all resources by their tags"
+                "delete or rename `{place}`: the state is only a cache, and the next plan finds all resources by their tags"
             )),
             Self::Store(StoreError::Moved { .. }) => Some("plan again".to_owned()),
             Self::Store(StoreError::Io { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),
@@ -232,7 +232,7 @@ pub fn is_full(error: &io::Error) -> bool {
 }
 
 fn addresses(nearest: &[String]) -> String {
-    let all = "`trunnion plan --json` lists every address";
+    let all = "`trunnion plan --json` lists the addresses of all resources";
     if nearest.is_empty() {
         return all.to_owned();
     }

@@ -89,7 +89,7 @@ fn service_linked_role(failure: &Failure) -> Option<String> {
         return None;
     };
     Some(format!(
-        "run `aws iam create-service-linked-role --aws-service-name {service}` once in this account; or give the identity that runs this the permission `iam:CreateServiceLinkedRole`"
+        "run `aws iam create-service-linked-role --aws-service-name {service}` once in this account; or give the AWS identity of this command the permission `iam:CreateServiceLinkedRole`"
     ))
 }
 
@@ -108,7 +108,7 @@ fn denied(message: &str, operation: &str) -> String {
             "ask the administrators of your AWS organization to remove the deny on `{action}` for this account: no permission in the account overrides it"
         ),
         () if says("permissions boundary") => {
-            format!("allow `{action}` in the permissions boundary of the identity that runs this")
+            format!("allow `{action}` in the permissions boundary of the AWS identity of this command")
         }
         () if says("session policy") => {
             format!("start the session with a policy that allows `{action}`")
@@ -120,9 +120,9 @@ fn denied(message: &str, operation: &str) -> String {
             format!("remove the statement that denies `{action}` from the policy of the resource")
         }
         () if is_explicit => format!(
-            "find and change the statement that denies `{action}` in the policies of the identity that runs this: while it applies (it may require MFA, a region or a tag), a further permission does not help"
+            "find and change the statement that denies `{action}` in the policies of the AWS identity of this command: while it applies (it may require MFA, a region or a tag), a further permission does not help"
         ),
-        () => format!("the identity that runs this needs the permission `{action}`"),
+        () => format!("give the AWS identity of this command the permission `{action}`"),
     }
 }
 

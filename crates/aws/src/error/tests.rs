@@ -50,31 +50,31 @@ fn the_help_after_a_denial_names_what_denies() {
     for (why, helps, does_not) in [
         (
             "because no identity-based policy allows the iam:CreateRole action",
-            "needs the permission `iam:CreateRole`",
+            "give the AWS identity of this command the permission `iam:CreateRole`",
             "deny",
         ),
-        ("", "the identity that runs this needs the permission `iam:CreateRole`", "deny"),
+        ("", "give the AWS identity of this command the permission `iam:CreateRole`", "deny"),
         (
             "with an explicit deny in an identity-based policy",
             "statement that denies `iam:CreateRole`",
-            "needs the permission",
+            "give the AWS identity",
         ),
         (
             "with an explicit deny in a service control policy",
             "organization to remove the deny on `iam:CreateRole`",
-            "needs the permission",
+            "give the AWS identity",
         ),
-        ("because no service control policy allows the iam:CreateRole action", "organization", "needs the permission"),
-        ("with an explicit deny in a resource control policy", "organization", "needs the permission"),
+        ("because no service control policy allows the iam:CreateRole action", "organization", "give the AWS identity"),
+        ("with an explicit deny in a resource control policy", "organization", "give the AWS identity"),
         (
             "because no permissions boundary allows the iam:CreateRole action",
             "permissions boundary",
-            "needs the permission",
+            "give the AWS identity",
         ),
-        ("with an explicit deny in a permissions boundary", "permissions boundary", "needs the permission"),
-        ("with an explicit deny in a session policy", "session", "needs the permission"),
-        ("because no VPC endpoint policy allows the iam:CreateRole action", "VPC endpoint", "needs the permission"),
-        ("with an explicit deny in a resource-based policy", "policy of the resource", "needs the permission"),
+        ("with an explicit deny in a permissions boundary", "permissions boundary", "give the AWS identity"),
+        ("with an explicit deny in a session policy", "session", "give the AWS identity"),
+        ("because no VPC endpoint policy allows the iam:CreateRole action", "VPC endpoint", "give the AWS identity"),
+        ("with an explicit deny in a resource-based policy", "policy of the resource", "give the AWS identity"),
     ] {
         let help = failure("iam:CreateRole", "AccessDenied", &format!("{who} {why}")).about("").help.unwrap();
         assert!(help.contains(helps) && !help.contains(does_not), "{why}: {help}");

@@ -408,7 +408,7 @@ fn a_replacement_can_be_asked_for() {
     let plan = planned(&stack(2, "v1"), &gone, &State::empty("test"), &replace("host.h[1]"));
     assert!(shown(&plan).starts_with("Create host.h[1] (New)"), "what is gone is made again anyway: {}", shown(&plan));
     let error = plan_error(&stack(2, "v1"), &observed, &replace("host.h[7]"));
-    assert_eq!(error, "`host.h[7]` is not in the stack and not on AWS");
+    assert_eq!(error, "`host.h[7]` is neither in the stack nor among its resources on AWS");
     let error = plan_error(&stack(1, "v1"), &observed, &replace("host.h[1]"));
     assert_eq!(error, "`host.h[1]` cannot be replaced by its address: the stack does not ask for it any more");
     let error = plan_error(&stack(2, "v1"), &observed, &replace("task.t"));
@@ -461,7 +461,7 @@ fn targets_bring_what_they_need_and_nothing_else() {
     assert_eq!(addresses, ["group.g", "host.h[0]", "host.h[1]", "template.t"]);
     let options = PlanOptions { targets: vec![address("host.x")], ..PlanOptions::default() };
     let error = plan_error(&stack(2, "v1"), &observed, &options);
-    assert_eq!(error, "`host.x` is not in the stack and not on AWS");
+    assert_eq!(error, "`host.x` is neither in the stack nor among its resources on AWS");
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Kind for PoolOfTheStack {
         }
         let help = match (pools.nearest(name), pools.written.as_slice()) {
             (Some(nearest), _) => format!("did you mean `{nearest}`?"),
-            (None, []) => "name it under `pools`".to_owned(),
+            (None, []) => format!("add a pool `{}` under `pools`", shown_text(name)),
             (None, [only]) => format!("there is one pool: `{}`", shown_text(only)),
             (None, names) => format!("the pools are {}", listed(names)),
         };

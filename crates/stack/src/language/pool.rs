@@ -171,7 +171,12 @@ impl Kind for Zone {
             return Some(text.to_owned());
         }
         let says = format!("is `{}`, which is not a zone of {region}", shown_text(text));
-        findings.about(field, "stack::zone", says, format!("write a zone, such as `{region}a`"));
+        findings.about(
+            field,
+            "stack::zone",
+            says,
+            format!("write a zone of {region}, such as `{region}a`, or correct `region`"),
+        );
         None
     }
 

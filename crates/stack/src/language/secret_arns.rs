@@ -58,7 +58,8 @@ impl Kind for SecretArn {
             if theirs != ours {
                 let theirs = shown_text(theirs);
                 let says = format!("is a secret in {what}`{theirs}`, but the stack is in {what}`{ours}`");
-                let help = format!("{create} it in {what}`{ours}` and use that ARN");
+                let key = if what == "account " { "account" } else { "region" };
+                let help = format!("{create} it in {what}`{ours}` and use that ARN, or correct `{key}`");
                 findings.about(field, "stack::arn", says, help);
                 return None;
             }
