@@ -17,6 +17,10 @@ use trunnion_stack::{LoadOptions, Stack};
 
 use crate::common::{self, Cloud, cloud};
 
+/// A file name and a content, as far as S3 is concerned.
+const GENERATOR: &str = "trunnion-generator";
+const CONTENT: &[u8] = b"\x7fELF";
+
 /// A stack with every kind.
 pub const STACK: &str = r#"
 stack: loadtest
@@ -50,6 +54,7 @@ impl Scene {
 
     pub async fn of(stack: &str, options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        tokio::fs::write(folder.path().join(GENERATOR), CONTENT).await.unwrap();
         let (desired, home) = graph(stack, folder.path());
         Self { cloud: cloud(options).await, desired, home, folder }
     }
@@ -113,14 +118,12 @@ impl Scene {
     }
 }
 
-/// What a stack asks for, and its home.
+/// What a stack asks for, and its home. The generator binary is in this folder.
 fn graph(stack: &str, folder: &Path) -> (Graph, String) {
-    let content = b"\x7fELF, as far as S3 is concerned";
-    let path = folder.join("trunnion-generator");
-    std::fs::write(&path, content).unwrap();
     let load = LoadOptions::new().with_executable_dir(folder);
     let stack = Stack::parse(stack, Path::new("stack.yaml"), None, &load).unwrap();
-    let sha256 = common::object(&path, content).sha256;
+    let path = folder.join(GENERATOR);
+    let sha256 = common::object(&path, CONTENT).sha256;
     let binaries = Binaries::new([(Architecture::X86_64, Binary { path, sha256, is_dynamic: false })]);
     (blueprint(&stack, &binaries).unwrap(), stack.home)
 }

@@ -22,9 +22,12 @@ pub(super) struct Planner<'a> {
     /// The phase that is planned; 0 before the first one.
     phase: usize,
     /// What happens at each address, phase by phase: either one change that does nothing, or changes that all do something.
-    changes: BTreeMap<Address, Vec<Change>>,
+    changes: Changes,
     notes: Vec<Note>,
 }
+
+/// The changes of each address, phase by phase.
+type Changes = BTreeMap<Address, Vec<Change>>;
 
 impl<'a> Planner<'a> {
     pub(super) fn new(
@@ -51,7 +54,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Plans phase by phase.
-    pub(super) fn run(mut self) -> Result<(BTreeMap<Address, Vec<Change>>, Vec<Note>), PlanError> {
+    pub(super) fn run(mut self) -> Result<(Changes, Vec<Note>), PlanError> {
         let desired = self.desired;
         let order = desired.in_order();
         if !desired.phases().is_empty() {
@@ -157,9 +160,10 @@ impl<'a> Planner<'a> {
                 };
                 let Candidate { remote, wanted, differences, notes, .. } = candidate;
                 let is_of_phase = is_made || self.desired.resources().get(address) != Some(resource);
-                let causes = match is_of_phase {
-                    true => vec![Cause::Phase; differences.len()],
-                    false => self.causes(rules, address, &remote, &differences),
+                let causes = if is_of_phase {
+                    vec![Cause::Phase; differences.len()]
+                } else {
+                    self.causes(rules, address, &remote, &differences)
                 };
                 for note in notes {
                     // Another phase may have said so.
