@@ -1,5 +1,8 @@
 """Worlds for the tests. The reference stack is applied once; each test that changes something gets a copy of it."""
 
+import itertools
+from contextlib import ExitStack
+
 import pytest
 
 from stage import BINARIES, GENERATOR, TRUNNION, World, stack_file
@@ -57,12 +60,12 @@ def minimal(applied_minimal, tmp_path):
 @pytest.fixture
 def fresh(tmp_path):
     """Makes worlds in which nothing was applied yet: from the text of a stack, with options for the sandbox."""
-    worlds = []
+    with ExitStack() as ended:
+        number = itertools.count()
 
-    def make(stack: str, *more: str) -> World:
-        worlds.append(World(tmp_path / str(len(worlds)), stack, *more))
-        return worlds[-1]
+        def make(stack: str, *more: str) -> World:
+            world = World(tmp_path / str(next(number)), stack, *more)
+            ended.callback(world.stop)
+            return world
 
-    yield make
-    for world in worlds:
-        world.stop()
+        yield make

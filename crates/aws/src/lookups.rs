@@ -8,8 +8,8 @@ use std::{
 };
 
 use aws_sdk_ec2::types::{
-    AccountAttributeName, Filter, Image as Ec2Image, ImageState, Route, RouteState, RouteTable, Subnet as Ec2Subnet,
-    Vpc as Ec2Vpc, VpcCidrBlockStateCode, VpcIpv6CidrBlockAssociation,
+    Filter, Image as Ec2Image, ImageState, Route, RouteState, RouteTable, Subnet as Ec2Subnet, Vpc as Ec2Vpc,
+    VpcCidrBlockStateCode, VpcIpv6CidrBlockAssociation,
 };
 use trunnion_engine::{Address, Graph, Map, Value};
 use trunnion_kinds::lookup::{ElasticIpQuota, Image, InstanceType, Secret, Subnet, Vpc};
@@ -242,10 +242,11 @@ pub(crate) async fn quotas(aws: &Aws, queries: &Queries) -> Result<Answers, Fail
     }
     let ec2 = &aws.clients.ec2;
     let most = async {
-        let call = ec2.describe_account_attributes().attribute_names(AccountAttributeName::from(MOST_ELASTIC_IPS));
-        match call.send().await.of_call("ec2:DescribeAccountAttributes") {
+        match ec2.describe_account_attributes().send().await.of_call("ec2:DescribeAccountAttributes") {
             Ok(answer) => {
-                let values = answer.account_attributes.into_iter().flatten().filter_map(|one| one.attribute_values);
+                let named = answer.account_attributes.into_iter().flatten();
+                let quota = named.filter(|one| one.attribute_name.as_deref() == Some(MOST_ELASTIC_IPS));
+                let values = quota.filter_map(|one| one.attribute_values);
                 let mut numbers = values.flatten().filter_map(|one| one.attribute_value?.parse::<i64>().ok());
                 Ok(numbers.next().unwrap_or(ElasticIpQuota::DEFAULT))
             }
@@ -260,7 +261,8 @@ pub(crate) async fn quotas(aws: &Aws, queries: &Queries) -> Result<Answers, Fail
     Ok(queries.quotas.iter().map(|address| (address.clone(), Ok(found()))).collect())
 }
 
-/// The account attribute with the quota of Elastic IPs.
+/// The account attribute with the quota of Elastic IPs. Its name is not in the enum of names that can be asked for, so all
+/// attributes are.
 const MOST_ELASTIC_IPS: &str = "vpc-max-elastic-ips";
 
 /// The subnets with their default routes. A subnet whose VPC was not found is left out.

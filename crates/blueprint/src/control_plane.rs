@@ -75,7 +75,7 @@ fn task_definition(stack: &Stack) -> Result<Resource, BlueprintError> {
 }
 
 /// Writes the conf and the private key, which then belong to the control plane's user alone. Its image is anything with a
-/// shell, `chown` and `chmod`.
+/// shell, `chown` and `chmod`. It writes to the volume and to nothing else.
 fn writer(stack: &Stack) -> Result<Container, BlueprintError> {
     let (conf, key) = (conf::CONF, conf::PRIVATE_KEY);
     let script = format!(
@@ -93,6 +93,7 @@ fn writer(stack: &Stack) -> Result<Container, BlueprintError> {
         environment: [("CONTROL_PLANE_CONF".to_owned(), control_plane_conf(stack)?)].into(),
         secrets: [("SSH_PRIVATE_KEY".to_owned(), value_of(KEY_SECRET, &stack.control_plane.ssh.private_key))].into(),
         mounts: vec![mount(false)],
+        read_only_root: true,
         depends_on: BTreeMap::new(),
         ports: Vec::new(),
         health_check: None,
@@ -111,6 +112,7 @@ fn main_container(stack: &Stack) -> Container {
         environment: BTreeMap::new(),
         secrets: [(conf::TOKEN.to_owned(), value_of(TOKEN_SECRET, &stack.control_plane.token))].into(),
         mounts: vec![mount(true)],
+        read_only_root: false,
         depends_on: [(WRITER.to_owned(), "SUCCESS".to_owned())].into(),
         ports: vec![conf::PORT.into()],
         health_check: Some(health_check()),

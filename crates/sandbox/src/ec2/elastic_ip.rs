@@ -4,6 +4,7 @@ use std::{borrow::Cow, net::Ipv4Addr};
 
 use super::{
     document, done,
+    launch_spec::MOST_GROUPS,
     model::{Association, ElasticIp, InstanceState},
     select::{self, PageSize, Row, find, find_mut, row_fields, shown, text},
     tag,
@@ -267,21 +268,32 @@ pub(super) fn write_association(xml: &mut Xml, cloud: &Cloud, interface: &str, p
     }
 }
 
-/// The answer to `DescribeAccountAttributes`: the quota.
+/// The answer to `DescribeAccountAttributes`: the attributes that its API reference lists (read 26 November 2026), apart
+/// from `max-instances`, which AWS no longer gives a meaning.
 pub(super) fn account_attributes(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let names = params.list("AttributeName");
-    let known = "vpc-max-elastic-ips";
-    if let Some(other) = names.iter().find(|name| **name != known) {
+    let mut vpcs = cloud.ec2.vpcs.iter().filter(|(_, vpc)| vpc.is_default && vpc.region == call.region);
+    let default = vpcs.next().map_or_else(|| "none".to_owned(), |(id, _)| id.to_owned());
+    let most = cloud.most_elastic_ips.to_string();
+    let known = [
+        ("supported-platforms", "VPC".to_owned()),
+        ("default-vpc", default),
+        ("vpc-max-security-groups-per-interface", MOST_GROUPS.to_string()),
+        ("max-elastic-ips", most.clone()),
+        ("vpc-max-elastic-ips", most),
+    ];
+    if let Some(other) = names.iter().find(|name| !known.iter().any(|(known, _)| known == *name)) {
         return Err(Fault::new(
             "InvalidParameterValue",
             format!("Value ({other}) for parameter attribute is invalid."),
         ));
     }
+    let asked = known.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
     Ok(document(call, |xml| {
-        xml.list("accountAttributeSet", "item", [known], |xml, name| {
-            xml.text("attributeName", name).list("attributeValueSet", "item", [cloud.most_elastic_ips], |xml, most| {
-                xml.plain("attributeValue", most);
+        xml.list("accountAttributeSet", "item", asked, |xml, (name, value)| {
+            xml.text("attributeName", name).list("attributeValueSet", "item", [value], |xml, value| {
+                xml.text("attributeValue", value);
             });
         });
     }))

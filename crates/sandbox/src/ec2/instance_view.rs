@@ -166,7 +166,8 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, instance: &Instance) {
         .text("rootDeviceType", "ebs")
         .text("rootDeviceName", &instance.root_device)
         .text("virtualizationType", "hvm")
-        .text("hypervisor", "nitro")
+        // Instances on Nitro show `xen` too: the API model knows no other value but `ovm`.
+        .text("hypervisor", "xen")
         .text("clientToken", instance.token.as_deref().unwrap_or_default())
         .plain("ebsOptimized", instance.ebs_optimized)
         .plain("enaSupport", true)

@@ -1,0 +1,573 @@
+"""Judges captured calls by botocore's models of AWS's services, which AWS publishes and nobody here wrote.
+
+A request is read by moto's parsers and written again by botocore: what does not come out as it went in is not in the model.
+What was read is then compared with the model: members that are required, types, enums, lengths, ranges and patterns.
+An answer is read by botocore, compared with the model in the same way, and walked for what the model does not have.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import urllib.parse
+import zlib
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import botocore.parsers
+import botocore.serialize
+import botocore.session
+import regex
+from botocore.awsrequest import HeadersDict
+from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.utils import parse_timestamp
+from moto.core.model import ServiceModel as MotoServiceModel
+from moto.core.parse import PROTOCOL_PARSERS
+from werkzeug.datastructures import Headers, MultiDict
+
+from capture import Call
+
+# Codes that any operation may answer with, whatever its model lists: the "Common Errors" of the API references of IAM, STS,
+# ECS, CloudWatch Logs, SSM and Secrets Manager (read 26 November 2026).
+COMMON_ERRORS = set(
+    """
+    AccessDenied AccessDeniedException ExpiredToken ExpiredTokenException IncompleteSignature InternalFailure
+    InternalServerError InvalidAction InvalidClientTokenId InvalidSignatureException MalformedQueryString MissingAction
+    MissingAuthenticationToken NotAuthorized OptInRequired RequestExpired SerializationException ServiceUnavailable
+    SignatureDoesNotMatch Throttling ThrottlingException UnknownOperationException UnrecognizedClientException
+    ValidationError ValidationException
+    """.split()
+)
+# Headers that belong to signing and transport, not to an operation.
+OF_THE_TRANSPORT = {
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-decoded-content-length",
+    "x-amz-security-token",
+    "x-amz-trailer",
+    "x-amz-user-agent",
+}
+# Parameters whose text is a JSON document.
+DOCUMENTS = {"AssumeRolePolicyDocument", "Policy", "PolicyDocument"}
+# Where AWS is known to answer otherwise than its own models say.
+AWS_DIFFERS = {
+    # The examples in the API reference have it, as the answers of all of EC2's older operations do.
+    "ec2:AssociateAddress: answer: .return: not in the model",
+    "ec2:CreateSecurityGroup: answer: .return: not in the model",
+    # "HTTP/1.1 204 No Content" in the examples of the API reference.
+    "s3:PutBucketPolicy: answer: status 204, the model says 200",
+    # Buckets lie in the region that they are created in, and this list of regions is older than this one.
+    "s3:CreateBucket: request: .CreateBucketConfiguration.LocationConstraint: 'eusc-de-east-1' is not one of the enum",
+}
+# "Bucket policies are limited to 20 KB in size" (S3 user guide, read 26 November 2026).
+LONGEST_BUCKET_POLICY = 20 * 1024
+
+
+def violations(call: Call) -> list[str]:
+    """What is wrong with a call and its answer, each as `service:Operation: where: what`."""
+    scope = call.scope
+    if scope is None:
+        return [f"{call.method} {call.target}: not signed"]
+    service = scope[1]
+    name = operation_name(call, service)
+    if name is None:
+        return [f"{service}: {call.method} {call.target}: no operation of the model"]
+    found = [*of_request(call, service, name), *of_answer(call, model(service).operation_model(name))]
+    return [one for one in (f"{service}:{name}: {one}" for one in found) if one not in AWS_DIFFERS]
+
+
+def operation(call: Call) -> str | None:
+    """The operation that a call asks for, as in `ec2:RunInstances`."""
+    service = call.scope and call.scope[1]
+    name = service and operation_name(call, service)
+    return f"{service}:{name}" if name else None
+
+
+@functools.cache
+def _loader():
+    return botocore.session.get_session().get_component("data_loader")
+
+
+@functools.cache
+def model(service: str) -> ServiceModel:
+    return ServiceModel(_loader().load_service_model(service, "service-2"), service)
+
+
+@functools.cache
+def _moto_model(service: str) -> MotoServiceModel:
+    return MotoServiceModel(_loader().load_service_model(service, "service-2"), service)
+
+
+# Which operation
+
+
+def operation_name(call: Call, service: str) -> str | None:
+    protocol = model(service).metadata["protocol"]
+    if protocol in ("ec2", "query"):
+        name = call.form.get("Action")
+    elif protocol == "json":
+        name = call.header("x-amz-target").rpartition(".")[2]
+    else:
+        name = _of_rest(call, service)
+    return name if name in model(service).operation_names else None
+
+
+def _of_rest(call: Call, service: str) -> str | None:
+    """The operation whose method, path and constant or required parts are the most that the request has."""
+    query = dict(call.query)
+    if "x-id" in query:
+        return query["x-id"]
+    best = (-1, None)
+    for name in model(service).operation_names:
+        wanted = model(service).operation_model(name)
+        uri = urllib.parse.urlsplit(wanted.http["requestUri"])
+        if wanted.http["method"] != call.method or len(_segments(uri.path)) != len(_segments(call.target)):
+            continue
+        constants = urllib.parse.parse_qsl(uri.query, keep_blank_values=True)
+        if any(key not in query or (value and query[key] != value) for key, value in constants):
+            continue
+        needed = [
+            (shape.serialization.get("location"), shape.serialization.get("name"))
+            for member, shape in (wanted.input_shape.members if wanted.input_shape else {}).items()
+            if member in wanted.input_shape.required_members
+        ]
+        needed = [(location, key) for location, key in needed if location in ("querystring", "header")]
+        present = {"querystring": set(query), "header": {name for name, _ in call.headers}}
+        if all((key if location == "querystring" else key.lower()) in present[location] for location, key in needed):
+            best = max(best, (len(constants) + len(needed), name))
+    return best[1]
+
+
+def _segments(target: str) -> list[str]:
+    """Bucket and key of a path."""
+    return [part for part in urllib.parse.urlsplit(target).path.lstrip("/").split("/", 1) if part]
+
+
+# Requests
+
+
+def of_request(call: Call, service: str, name: str) -> list[str]:
+    wanted = model(service).operation_model(name)
+    protocol = model(service).metadata["protocol"]
+    try:
+        parameters = PROTOCOL_PARSERS[protocol](_moto_model(service).operation_model(name)).parse(_as_moto(call, wanted))
+    except Exception as error:  # noqa: BLE001: whatever a parser stumbles over is the finding
+        return [f"request: cannot be read: {error!r}"]
+    parameters = {key: value for key, value in parameters.items() if value not in ([], None)}
+    written = botocore.serialize.create_serializer(protocol, include_validation=False).serialize_to_request(
+        parameters, wanted
+    )
+    found = list(_wire_differences(call, wanted, written))
+    found += _documents(parameters)
+    if wanted.input_shape is not None:
+        found += constraints(wanted.input_shape, parameters)
+    if protocol == "rest-xml":
+        found += _checksums(call, wanted)
+    return [f"request: {one}" for one in found]
+
+
+def _payload(shape: Shape | None) -> Shape | None:
+    """The member that is the whole body, where one is."""
+    name = shape.serialization.get("payload") if shape is not None else None
+    return shape.members[name] if name else None
+
+
+def _as_moto(call: Call, wanted: OperationModel) -> dict:
+    """A request as moto's parsers take it."""
+    payload = _payload(wanted.input_shape)
+    # They decode what is not text.
+    is_opaque = payload is not None and payload.type_name == "blob"
+    segments = [urllib.parse.unquote(one) for one in _segments(call.target)]
+    return {
+        "method": call.method,
+        "url_path": call.target,
+        "url_params": dict(zip(("Bucket", "Key"), segments, strict=False)),
+        "headers": Headers(list(call.headers)),
+        "values": MultiDict(call.query if wanted.service_model.metadata["protocol"] == "rest-xml" else call.form),
+        "body": b"" if is_opaque else call.body,
+    }
+
+
+def _wire_differences(call: Call, wanted: OperationModel, written: dict) -> Iterator[str]:
+    """Where a request differs from what botocore writes for the same parameters."""
+    protocol = wanted.service_model.metadata["protocol"]
+    if protocol == "json":
+        yield from _differences("body", json.loads(call.body or b"{}"), json.loads(written["body"] or b"{}"))
+    elif protocol in ("ec2", "query"):
+        # Empty text is how a list or map without items is sent.
+        sent = {key: value for key, value in call.form.items() if value}
+        yield from _differences("form", sent, {key: str(value) for key, value in written["body"].items() if value != ""})
+    else:
+        yield from _rest_differences(call, wanted, written)
+    for name in ("X-Amz-Target", "Content-Type"):
+        expected = written["headers"].get(name)
+        if expected and protocol != "rest-xml" and call.header(name.lower()).split(";")[0] != expected.split(";")[0]:
+            yield f"header {name}: `{call.header(name.lower())}`, the model says `{expected}`"
+
+
+def _rest_differences(call: Call, wanted: OperationModel, written: dict) -> Iterator[str]:
+    # Both have the constants of the operation in the path.
+    uri = urllib.parse.urlsplit(written["url_path"])
+    path = urllib.parse.urlsplit(call.target).path
+    if urllib.parse.unquote(path).rstrip("/") != urllib.parse.unquote(uri.path).rstrip("/"):
+        yield f"path `{path}`, the model says `{uri.path}`"
+    query = {key: value for key, value in call.query if key != "x-id" and not key.startswith("X-Amz-")}
+    constants = dict(urllib.parse.parse_qsl(uri.query, keep_blank_values=True))
+    expected = constants | {key: _text(value) for key, value in dict(written["query_string"]).items()}
+    yield from _differences("query", query, expected)
+    modelled = {
+        shape.serialization["name"].lower()
+        for shape in (wanted.input_shape.members.values() if wanted.input_shape else ())
+        if shape.serialization.get("location") == "header"
+    }
+    sent = {
+        name: value
+        for name, value in call.headers
+        if name in modelled or (name.startswith("x-amz-") and name not in OF_THE_TRANSPORT)
+    }
+    # A checksum may come by any algorithm that the member for it knows; few models have a member for each.
+    chosen_by = wanted.http_checksum.get("requestAlgorithmMember")
+    if chosen_by:
+        algorithms = wanted.input_shape.members[chosen_by].enum
+        sent = {
+            name: value
+            for name, value in sent.items()
+            if name in modelled or name.removeprefix("x-amz-checksum-").upper() not in algorithms
+        }
+    headers = {name.lower(): _text(value) for name, value in HeadersDict(written["headers"]).items()}
+    # A media type that only the serializer adds, and that the model does not have.
+    headers = {name: value for name, value in headers.items() if name in sent or name in modelled}
+    yield from _differences("headers", sent, headers)
+    payload = _payload(wanted.input_shape)
+    if payload is None and call.body:
+        yield "a body, but the model has none"
+    elif payload is not None and payload.type_name == "structure" and call.body:
+        yield from _differences("body", _canonical(call.body), _canonical(written["body"]))
+
+
+def _text(value) -> str:
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _canonical(document: bytes) -> dict:
+    """XML as nested maps, in which only the order of elements with one name counts."""
+
+    def node(element):
+        children = {}
+        for child in element:
+            children.setdefault(_tag(child), []).append(node(child))
+        return children or (element.text or "")
+
+    root = ElementTree.fromstring(document)
+    return {root.tag: node(root)}
+
+
+def _differences(path: str, sent, expected) -> Iterator[str]:
+    # An XML element without children is empty text.
+    if isinstance(sent, dict) and expected == "":
+        expected = {}
+    if isinstance(sent, dict) and isinstance(expected, dict):
+        for key in sent.keys() | expected.keys():
+            if key not in expected:
+                yield f"{path}.{key}: not in the model"
+            elif key not in sent:
+                yield f"{path}.{key}: only in the model"
+            else:
+                yield from _differences(f"{path}.{key}", sent[key], expected[key])
+    elif isinstance(sent, list) and isinstance(expected, list) and len(sent) == len(expected):
+        for number, pair in enumerate(zip(sent, expected, strict=True)):
+            yield from _differences(f"{path}[{number}]", *pair)
+    elif type(sent) is not type(expected) or sent != expected:
+        yield f"{path}: {_short(sent)}, the model says {_short(expected)}"
+
+
+def _documents(parameters: dict) -> Iterator[str]:
+    """What is wrong with the JSON documents in parameters, of which the models only say that they are text."""
+    for name in DOCUMENTS & parameters.keys():
+        try:
+            document = json.loads(parameters[name])
+        except ValueError as error:
+            yield f".{name}: no JSON: {error}"
+            continue
+        if not isinstance(document, dict) or not document.get("Statement"):
+            yield f".{name}: has no statement"
+        if name == "Policy" and len(parameters[name].encode()) > LONGEST_BUCKET_POLICY:
+            yield f".{name}: longer than {LONGEST_BUCKET_POLICY} bytes"
+
+
+def _checksums(call: Call, wanted: OperationModel) -> Iterator[str]:
+    """Whether the digests that a request has are those of its body, and whether one is there where S3 needs one."""
+    digests = {
+        "content-md5": lambda body: base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()),
+        "x-amz-checksum-crc32": lambda body: base64.b64encode(zlib.crc32(body).to_bytes(4, "big")),
+        "x-amz-checksum-sha1": lambda body: base64.b64encode(hashlib.sha1(body, usedforsecurity=False).digest()),
+        "x-amz-checksum-sha256": lambda body: base64.b64encode(hashlib.sha256(body).digest()),
+        "x-amz-content-sha256": lambda body: hashlib.sha256(body).hexdigest().encode(),
+    }
+    body, trailers = _content(call)
+    headers = dict(call.headers) | trailers
+    kinds = ("x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type")
+    sums = {name: value for name, value in headers.items() if name.startswith("x-amz-checksum-") and name not in kinds}
+    if "content-md5" in headers:
+        sums["content-md5"] = headers["content-md5"]
+    if wanted.http_checksum.get("requestChecksumRequired") and not sums:
+        yield "no checksum, but the model requires one"
+    announced = headers.get("x-amz-sdk-checksum-algorithm")
+    if announced and f"x-amz-checksum-{announced.lower()}" not in sums:
+        yield f"announces a checksum by {announced} and has none"
+    signed = headers.get("x-amz-content-sha256", "")
+    if len(signed) == 64:
+        sums["x-amz-content-sha256"] = signed
+    for name, value in sums.items():
+        if name not in digests:
+            yield f"header {name}: nothing here can compute it"
+        elif digests[name](body).decode() != value:
+            yield f"header {name}: `{value}` is not that of the body"
+
+
+def _content(call: Call) -> tuple[bytes, dict[str, str]]:
+    """The content of a body and its trailers: clients may frame it (`Content-Encoding: aws-chunked`)."""
+    if "aws-chunked" not in call.header("content-encoding"):
+        return call.body, {}
+    content, rest = b"", call.body
+    while True:
+        line, _, rest = rest.partition(b"\r\n")
+        size = int(line.split(b";")[0], 16)
+        if size == 0:
+            break
+        content, rest = content + rest[:size], rest[size + 2 :]
+    lines = [line.split(":", 1) for line in rest.decode().split("\r\n") if ":" in line]
+    return content, {name.strip().lower(): value.strip() for name, value in lines}
+
+
+# What both must keep to
+
+
+def constraints(shape: Shape, value, path: str = "") -> Iterator[str]:
+    """Where a value that a parser made does not keep to its shape."""
+    check = CHECKS.get(shape.type_name)
+    if check is not None:
+        yield from check(shape, value, path)
+
+
+def _structure(shape: Shape, value, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path}: {_short(value)} is no structure"
+        return
+    for name in shape.required_members:
+        if name not in value:
+            yield f"{path}.{name}: required, and not there"
+    for name, one in value.items():
+        if name in shape.members:
+            yield from constraints(shape.members[name], one, f"{path}.{name}")
+
+
+def _list(shape: Shape, value, path: str) -> Iterator[str]:
+    yield from _bounds(shape, len(value), path, ["items"])
+    for one in value:
+        yield from constraints(shape.member, one, f"{path}[]")
+
+
+def _map(shape: Shape, value, path: str) -> Iterator[str]:
+    yield from _bounds(shape, len(value), path, ["entries"])
+    for key, one in value.items():
+        yield from constraints(shape.key, key, f"{path}<key>")
+        yield from constraints(shape.value, one, f"{path}<{key}>")
+
+
+def _string(shape: Shape, value, path: str) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield f"{path}: {_short(value)} is no text"
+        return
+    yield from _bounds(shape, len(value), path, ["characters"])
+    if shape.enum and value not in shape.enum:
+        yield f"{path}: {_short(value)} is not one of the enum"
+    pattern = shape.metadata.get("pattern")
+    if pattern and not _compiled(pattern).fullmatch(value):
+        yield f"{path}: {_short(value)} does not match `{pattern}`"
+
+
+def _number(*types):
+    def check(shape: Shape, value, path: str) -> Iterator[str]:
+        if isinstance(value, bool) or not isinstance(value, types):
+            yield f"{path}: {_short(value)} is no {shape.type_name}"
+        else:
+            yield from _bounds(shape, value, path, [])
+
+    return check
+
+
+def _boolean(_: Shape, value, path: str) -> Iterator[str]:
+    if not isinstance(value, bool):
+        yield f"{path}: {_short(value)} is no boolean"
+
+
+CHECKS = {
+    "structure": _structure,
+    "list": _list,
+    "map": _map,
+    "string": _string,
+    "integer": _number(int),
+    "long": _number(int),
+    "float": _number(int, float),
+    "double": _number(int, float),
+    "boolean": _boolean,
+}
+
+
+def _bounds(shape: Shape, size, path: str, unit: list[str]) -> Iterator[str]:
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if (least is not None and size < least) or (most is not None and size > most):
+        yield f"{path}: {' '.join([str(size), *unit])}, the model says {least} to {most}"
+
+
+@functools.cache
+def _compiled(pattern: str):
+    return regex.compile(pattern)
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}…"
+
+
+# Answers
+
+
+def of_answer(call: Call, wanted: OperationModel) -> list[str]:
+    try:
+        parsed = _parsed(call, wanted)
+    except Exception as error:  # noqa: BLE001: whatever the parser stumbles over is the finding
+        return [f"answer: cannot be read: {error!r}"]
+    if call.status >= 300:
+        return [f"answer: {one}" for one in _of_error(call, wanted, parsed)] if call.status != 304 else []
+    metadata = parsed.pop("ResponseMetadata")
+    found = [] if metadata.get("RequestId") else ["no request id"]
+    expected = wanted.http.get("responseCode", 200)
+    # 206 is HTTP's for a part of a body.
+    if call.status not in (expected, 206):
+        found.append(f"status {call.status}, the model says {expected}")
+    if wanted.output_shape is not None:
+        # Answers share their shapes with requests, and an empty list is an answer.
+        found += (one for one in constraints(wanted.output_shape, parsed) if ": 0 items, " not in one)
+        found += _unknown(call, wanted)
+    return [f"answer: {one}" for one in found]
+
+
+def _parsed(call: Call, wanted: OperationModel) -> dict:
+    """An answer as botocore's clients see it."""
+    answer = {
+        "headers": HeadersDict(dict(call.answer_headers)),
+        "status_code": call.status,
+        "body": call.answer,
+        "context": {"operation_name": wanted.name},
+    }
+    return botocore.parsers.create_parser(wanted.service_model.metadata["protocol"]).parse(answer, wanted.output_shape)
+
+
+def _of_error(call: Call, wanted: OperationModel, parsed: dict) -> Iterator[str]:
+    code = parsed.get("Error", {}).get("Code")
+    if call.method == "HEAD":
+        return
+    if not code:
+        yield f"an error without a code: {_short(call.answer)}"
+        return
+    listed = {shape.metadata.get("error", {}).get("code", shape.name): shape for shape in wanted.error_shapes}
+    # The models of EC2 and S3 list no errors, or a few.
+    if wanted.service_model.service_name not in ("ec2", "s3") and code not in listed and code not in COMMON_ERRORS:
+        yield f"error `{code}`: the model lists {sorted(listed)}"
+    status = listed[code].metadata.get("error", {}).get("httpStatusCode") if code in listed else None
+    if status and status != call.status:
+        yield f"error `{code}`: status {call.status}, the model says {status}"
+
+
+def _unknown(call: Call, wanted: OperationModel) -> Iterator[str]:
+    """What an answer has and the model does not."""
+    shape = wanted.output_shape
+    protocol = wanted.service_model.metadata["protocol"]
+    payload = _payload(shape)
+    if not call.answer or (payload is not None and payload.type_name != "structure"):
+        return
+    if protocol == "json":
+        yield from _unknown_json(shape, json.loads(call.answer), "")
+        return
+    root = ElementTree.fromstring(call.answer)
+    if protocol == "query":
+        wrapper = shape.serialization.get("resultWrapper")
+        result = next((child for child in root if _tag(child) == wrapper), None)
+        if result is None:
+            yield f"no `{wrapper}`"
+        else:
+            yield from _unknown_xml(shape, result, "", ())
+    elif protocol == "ec2":
+        yield from _unknown_xml(shape, root, "", ("requestId",))
+    elif wanted.name != "GetBucketLocation":
+        # Its text is its root element's, which no other answer does.
+        yield from _unknown_xml(payload if payload is not None else shape, root, "", ())
+
+
+def _unknown_json(shape: Shape, value, path: str) -> Iterator[str]:
+    if shape.type_name == "structure" and isinstance(value, dict):
+        members = {one.serialization.get("name", name): one for name, one in shape.members.items()}
+        for name, one in value.items():
+            if name in members:
+                yield from _unknown_json(members[name], one, f"{path}.{name}")
+            else:
+                yield f"{path}.{name}: not in the model"
+    elif shape.type_name == "list" and isinstance(value, list):
+        for one in value:
+            yield from _unknown_json(shape.member, one, f"{path}[]")
+    elif shape.type_name == "map" and isinstance(value, dict):
+        for one in value.values():
+            yield from _unknown_json(shape.value, one, f"{path}<>")
+
+
+def _tag(element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _unknown_xml(shape: Shape, element, path: str, more: tuple[str, ...]) -> Iterator[str]:
+    if shape.type_name == "structure":
+        members = {_xml_name(name, one): one for name, one in shape.members.items()}
+        for child in element:
+            name = _tag(child)
+            if name not in members and name not in more:
+                yield f"{path}.{name}: not in the model"
+            elif name in members:
+                yield from _unknown_member(members[name], child, f"{path}.{name}")
+    elif shape.type_name == "map":
+        names = {shape.key.serialization.get("name", "key"), shape.value.serialization.get("name", "value")}
+        for entry in element:
+            yield from (f"{path}.{_tag(one)}: not in the model" for one in entry if _tag(one) not in names)
+    elif len(element):
+        yield f"{path}: {_tag(element[0])} in a {shape.type_name}"
+    elif shape.type_name == "boolean" and element.text not in ("true", "false"):
+        yield f"{path}: `{element.text}` is no boolean"
+    elif shape.type_name == "timestamp":
+        try:
+            parse_timestamp(element.text)
+        except (TypeError, ValueError):
+            yield f"{path}: `{element.text}` is no time"
+
+
+def _unknown_member(shape: Shape, element, path: str) -> Iterator[str]:
+    if shape.type_name != "list":
+        yield from _unknown_xml(shape, element, path, ())
+    elif shape.serialization.get("flattened"):
+        yield from _unknown_xml(shape.member, element, path, ())
+    else:
+        name = shape.member.serialization.get("name", "member")
+        for child in element:
+            if _tag(child) != name:
+                yield f"{path}.{_tag(child)}: an item, which the model calls `{name}`"
+            yield from _unknown_member(shape.member, child, f"{path}[]")
+
+
+def _xml_name(name: str, shape: Shape) -> str:
+    if shape.type_name == "list" and shape.serialization.get("flattened"):
+        inner = shape.member.serialization.get("name")
+        if inner:
+            return inner
+    return shape.serialization.get("name", name)
