@@ -2,10 +2,12 @@
 
 use std::{borrow::Cow, net::Ipv4Addr};
 
+use trunnion_catalog::Partition;
+
 use super::{
     document, done,
     launch_spec::MOST_GROUPS,
-    model::{Association, ElasticIp, InstanceState},
+    model::{Association, ElasticIp, InstanceState, Interface},
     select::{self, PageSize, Row, find, find_mut, row_fields, shown, text},
     tag,
 };
@@ -66,7 +68,23 @@ fn instance<'w>(cloud: &'w Cloud, association: &Association) -> Option<&'w str> 
 /// The public address of an interface's private address, if it has one.
 pub(super) fn public_of(cloud: &Cloud, interface: &str, private: Ipv4Addr) -> Option<Ipv4Addr> {
     let is_it = |found: &Association| found.is_at(interface, private);
-    cloud.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it)).map(|row| row.public)
+    let elastic = cloud.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it));
+    let given = || cloud.ec2.interfaces.get(interface).filter(|row| row.primary == private)?.public;
+    elastic.map(|row| row.public).or_else(given)
+}
+
+/// The allocation id of that address.
+pub(super) fn allocation_of<'w>(cloud: &'w Cloud, interface: &str, private: Ipv4Addr) -> Option<&'w str> {
+    let is_it = |found: &Association| found.is_at(interface, private);
+    cloud.ec2.elastic_ips.iter().find(|(_, row)| row.association.as_ref().is_some_and(is_it)).map(|(id, _)| id)
+}
+
+/// Whether an interface in this VPC has a public address.
+pub(super) fn is_mapped_in(cloud: &Cloud, vpc: &str) -> bool {
+    let associations = cloud.ec2.elastic_ips.values().filter_map(|row| row.association.as_ref());
+    let mut elastic = associations.filter_map(|found| cloud.ec2.interfaces.get(&found.interface));
+    let mut given = cloud.ec2.interfaces.values().filter(|interface| interface.public.is_some());
+    elastic.any(|interface| interface.vpc == vpc) || given.any(|interface| interface.vpc == vpc)
 }
 
 /// Ends the associations of an interface that is about to be deleted.
@@ -107,8 +125,9 @@ pub(super) fn allocate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 /// The lowest free address.
-fn next_public(cloud: &Cloud) -> Ipv4Addr {
-    let taken: Vec<Ipv4Addr> = cloud.ec2.elastic_ips.values().map(|row| row.public).collect();
+pub(super) fn next_public(cloud: &Cloud) -> Ipv4Addr {
+    let given = cloud.ec2.interfaces.values().filter_map(|row| row.public);
+    let taken: Vec<Ipv4Addr> = cloud.ec2.elastic_ips.values().map(|row| row.public).chain(given).collect();
     (u32::from(FIRST)..=u32::from(LAST)).map(Ipv4Addr::from).find(|address| !taken.contains(address)).unwrap_or(FIRST)
 }
 
@@ -259,12 +278,31 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, row: &ElasticIp) {
     tag::write(xml, &row.tags);
 }
 
-/// Writes the public address of a private one, if it has one.
-pub(super) fn write_association(xml: &mut Xml, cloud: &Cloud, interface: &str, private: Ipv4Addr) {
-    if let Some(public) = public_of(cloud, interface, private) {
-        xml.element("association", |xml| {
-            xml.plain("publicIp", public).text("ipOwnerId", &cloud.account);
-        });
+/// Writes the public address of one of an interface's private addresses, if it has one.
+pub(super) fn write_association(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface, private: Ipv4Addr) {
+    let is_it = |row: &ElasticIp| row.association.as_ref().is_some_and(|found| found.is_at(id, private));
+    let elastic = cloud.ec2.elastic_ips.iter().find(|(_, row)| is_it(row));
+    let given = interface.public.filter(|_| interface.primary == private);
+    let Some(public) = elastic.map(|(_, row)| row.public).or(given) else { return };
+    xml.element("association", |xml| {
+        xml.plain("publicIp", public).text("publicDnsName", public_name(&interface.region, public));
+        match elastic {
+            Some((allocation, row)) => xml
+                .text("ipOwnerId", &cloud.account)
+                .text("allocationId", allocation)
+                .optional("associationId", row.association.as_ref().map(|found| &found.id)),
+            None => xml.text("ipOwnerId", "amazon"),
+        };
+    });
+}
+
+/// The DNS name that Amazon gives to a public address.
+pub(super) fn public_name(region: &str, address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    let domain = Partition::of(region).domain;
+    match region {
+        "us-east-1" => format!("ec2-{a}-{b}-{c}-{d}.compute-1.{domain}"),
+        _ => format!("ec2-{a}-{b}-{c}-{d}.{region}.compute.{domain}"),
     }
 }
 
