@@ -11,8 +11,9 @@ import shlex
 
 import awscli.clidriver
 
+import models
+from capture import Call
 from stage import CREDENTIALS, REGION
-from wire import problems
 
 
 class Said:
@@ -66,8 +67,9 @@ class Cli:
 
     def _check(self, response_dict, operation_model, **_):
         if response_dict["status_code"] < 300:
-            name = f"{operation_model.service_model.service_name}:"
-            self.problems += [name + problem for problem in problems(operation_model, response_dict["body"])]
+            headers = tuple((name.lower(), value) for name, value in response_dict["headers"].items())
+            call = Call("", "", (), b"", response_dict["status_code"], headers, response_dict["body"])
+            self.problems += models.in_the_answer(call, operation_model)
 
     def run(self, *arguments: str) -> Said:
         output, errors = io.StringIO(), io.StringIO()

@@ -245,7 +245,7 @@ class World:
         """Ends it, and fails if any call or answer was not as the models of AWS's services have it."""
         self.capture.stop()
         self.sandbox.stop()
-        found = Counter(one for call in self.capture.calls for one in models.violations(call))
+        found = Counter(one for call in self.capture.calls for one in models.violations_of_a_test(call))
         assert not found, "\n".join(f"{count} × {one}" for one, count in sorted(found.items()))
 
 
