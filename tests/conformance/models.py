@@ -50,13 +50,18 @@ OF_THE_TRANSPORT = {
 }
 # Services whose name in a signature is not that of their model.
 SIGNED_AS = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
+# Operations of S3 that only the endpoint tells from others.
+OF_ANOTHER_ENDPOINT = {"ListDirectoryBuckets"}
 # Parameters whose text is a JSON document.
 DOCUMENTS = {"AssumeRolePolicyDocument", "Policy", "PolicyDocument"}
 # Where AWS is known to answer otherwise than its own models say.
 AWS_DIFFERS = {
     # The examples in the API reference have it, as the answers of all of EC2's older operations do.
+    "ec2:AssignPrivateIpAddresses: answer: .return: not in the model",
     "ec2:AssociateAddress: answer: .return: not in the model",
     "ec2:CreateSecurityGroup: answer: .return: not in the model",
+    # "For an internet gateway, the state is `available` when attached to a VPC" (API reference, InternetGatewayAttachment).
+    "ec2:DescribeInternetGateways: answer: .InternetGateways[].Attachments[].State: 'available' is not one of the enum",
     # "HTTP/1.1 204 No Content" in the examples of the API reference.
     "s3:PutBucketPolicy: answer: status 204, the model says 200",
     # Buckets lie in the region that they are created in, and this list of regions is older than this one.
@@ -144,7 +149,7 @@ def _of_rest(call: Call, service: str) -> str | None:
     if "x-id" in query:
         return query["x-id"]
     best = (-1, None)
-    for name in model(service).operation_names:
+    for name in set(model(service).operation_names) - OF_ANOTHER_ENDPOINT:
         wanted = model(service).operation_model(name)
         uri = urllib.parse.urlsplit(wanted.http["requestUri"])
         if wanted.http["method"] != call.method or len(_segments(uri.path)) != len(_segments(call.target)):

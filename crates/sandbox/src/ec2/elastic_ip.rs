@@ -6,6 +6,7 @@ use trunnion_catalog::Partition;
 
 use super::{
     document, done,
+    interface::Shown,
     launch_spec::MOST_GROUPS,
     model::{Association, ElasticIp, InstanceState, Interface},
     select::{self, PageSize, Row, find, find_mut, row_fields, shown, text},
@@ -279,20 +280,23 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, row: &ElasticIp) {
 }
 
 /// Writes the public address of one of an interface's private addresses, if it has one.
-pub(super) fn write_association(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface, private: Ipv4Addr) {
+pub(super) fn write_association(
+    xml: &mut Xml,
+    cloud: &Cloud,
+    (id, interface, private): (&str, &Interface, Ipv4Addr),
+    shown: Shown,
+) {
     let is_it = |row: &ElasticIp| row.association.as_ref().is_some_and(|found| found.is_at(id, private));
     let elastic = cloud.ec2.elastic_ips.iter().find(|(_, row)| is_it(row));
     let given = interface.public.filter(|_| interface.primary == private);
     let Some(public) = elastic.map(|(_, row)| row.public).or(given) else { return };
     xml.element("association", |xml| {
         xml.plain("publicIp", public).text("publicDnsName", public_name(&interface.region, public));
-        match elastic {
-            Some((allocation, row)) => xml
-                .text("ipOwnerId", &cloud.account)
-                .text("allocationId", allocation)
-                .optional("associationId", row.association.as_ref().map(|found| &found.id)),
-            None => xml.text("ipOwnerId", "amazon"),
-        };
+        xml.text("ipOwnerId", if elastic.is_some() { &cloud.account } else { "amazon" });
+        if let (Some((allocation, row)), Shown::Alone) = (elastic, shown) {
+            xml.text("allocationId", allocation)
+                .optional("associationId", row.association.as_ref().map(|found| &found.id));
+        }
     });
 }
 

@@ -7,7 +7,7 @@ use super::{
     document, elastic_ip,
     instance_change::write_metadata,
     instance_type::threads_per_core,
-    interface::{group_set, private_name, write_addresses, write_tracking},
+    interface::{self, group_set, private_name, write_addresses, write_tracking},
     model::{Instance, InstanceState, Interface},
     region,
     select::{self, Row, THOUSAND, row_fields, shown, text},
@@ -392,6 +392,6 @@ fn write_interface(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface
         });
     }
     write_tracking(xml, interface);
-    write_addresses(xml, cloud, id, interface);
+    write_addresses(xml, cloud, id, interface, interface::Shown::InInstance);
     xml.element("ipv6AddressesSet", |_| {});
 }

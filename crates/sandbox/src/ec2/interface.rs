@@ -17,7 +17,7 @@ use super::{
     tag,
 };
 use crate::{
-    call::{Call, Fault, Reply, arn_of},
+    call::{Call, Fault, Reply},
     cloud::{Cloud, id_of},
     xml::Xml,
 };
@@ -158,17 +158,26 @@ pub(super) fn group_set(xml: &mut Xml, cloud: &Cloud, groups: &[String]) {
     });
 }
 
+/// Where an interface is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// By itself: its public addresses have the ids of allocation and association.
+    Alone,
+    /// In an instance, where they have not.
+    InInstance,
+}
+
 /// Writes all addresses of an interface.
-pub(super) fn write_addresses(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
+pub(super) fn write_addresses(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface, shown: Shown) {
     xml.plain("privateIpAddress", interface.primary);
     write_name(xml, &interface.region, interface.primary);
-    elastic_ip::write_association(xml, cloud, id, interface, interface.primary);
+    elastic_ip::write_association(xml, cloud, (id, interface, interface.primary), shown);
     let addresses =
         std::iter::once((true, interface.primary)).chain(interface.secondary.0.iter().map(|address| (false, *address)));
     xml.list("privateIpAddressesSet", "item", addresses, |xml, (is_primary, address)| {
         xml.plain("primary", is_primary).plain("privateIpAddress", address);
         write_name(xml, &interface.region, address);
-        elastic_ip::write_association(xml, cloud, id, interface, address);
+        elastic_ip::write_association(xml, cloud, (id, interface, address), shown);
     });
     if !interface.prefixes.0.is_empty() {
         xml.list("ipv4PrefixSet", "item", &interface.prefixes.0, |xml, prefix| {
@@ -199,10 +208,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 fn write(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
-    let arn =
-        format!("{}:ec2:{}:{}:network-interface/{id}", arn_of(&interface.region), interface.region, cloud.account);
     xml.text("networkInterfaceId", id)
-        .text("networkInterfaceArn", arn)
         .text("subnetId", &interface.subnet)
         .text("vpcId", &interface.vpc)
         .text("availabilityZone", &interface.zone)
@@ -221,7 +227,7 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
     group_set(xml, cloud, &interface.groups);
     write_attachment(xml, cloud, interface);
     write_tracking(xml, interface);
-    write_addresses(xml, cloud, id, interface);
+    write_addresses(xml, cloud, id, interface, Shown::Alone);
     xml.element("ipv6AddressesSet", |_| {});
     tag::write(xml, &interface.tags);
 }
