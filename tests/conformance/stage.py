@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import boto3
+import models
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from capture import Capture
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
@@ -79,12 +82,12 @@ class Sandbox:
         self.process.wait(PATIENCE)
         self.process.stdout.close()
 
-    def client(self, service: str, region: str = REGION, secret: str = "sandbox", key: str = "sandbox", **config):
+    def client(self, service: str, region: str = REGION, secret: str = "sandbox", key: str = "sandbox", endpoint=None, **config):
         """A boto3 client without retries."""
         return boto3.session.Session().client(
             service,
             region_name=region,
-            endpoint_url=self.endpoint,
+            endpoint_url=endpoint or self.endpoint,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config),
@@ -220,17 +223,18 @@ class Plan:
 
 
 class Setup:
-    """An applied stack: its sandbox and the machine it was applied from."""
+    """An applied stack: its sandbox, the machine it was applied from, and all calls between the two."""
 
     def __init__(self, folder: Path, stack: str | None = None, *more: str):
         self.folder = folder
         self.sandbox = Sandbox(folder / "sandbox", *more)
-        self.machine = Machine(folder / "machine", self.sandbox.endpoint, stack)
+        self.capture = Capture(self.sandbox.endpoint)
+        self.machine = Machine(folder / "machine", self.capture.endpoint, stack)
         self._clients = {}
 
     def client(self, service: str):
         if service not in self._clients:
-            self._clients[service] = self.sandbox.client(service)
+            self._clients[service] = self.sandbox.client(service, endpoint=self.capture.endpoint)
         return self._clients[service]
 
     def copy_to(self, folder: Path) -> Setup:
@@ -239,7 +243,11 @@ class Setup:
         return Setup(folder)
 
     def stop(self):
+        """Ends it, and fails if any call or answer was not as the models of AWS's services have it."""
+        self.capture.stop()
         self.sandbox.stop()
+        found = Counter(one for call in self.capture.calls for one in models.violations_of_a_test(call))
+        assert not found, "\n".join(f"{count} × {one}" for one, count in sorted(found.items()))
 
 
 def stack_file(name: str, *edits: tuple[str, str]) -> str:

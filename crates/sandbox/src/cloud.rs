@@ -132,6 +132,23 @@ impl Cloud {
         }
     }
 
+    /// Whether a call has used the region.
+    pub fn has_used(&self, region: &str) -> bool {
+        self.regions.get(region).is_some()
+    }
+
+    /// Runs a call and takes back every change that it makes.
+    pub fn attempt<T>(&mut self, call: impl FnOnce(&mut Self) -> T) -> T {
+        for (_, table) in self.tables() {
+            table.begin_trial();
+        }
+        let answer = call(self);
+        for (_, table) in self.tables() {
+            table.end_trial();
+        }
+        answer
+    }
+
     /// Writes the rows that changed since the last call to the journal. Must be called before a call is answered.
     pub(crate) fn commit(&mut self) -> Result<(), SandboxError> {
         let Some(mut journal) = self.journal.take() else {

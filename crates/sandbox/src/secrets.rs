@@ -81,6 +81,16 @@ impl State {
         })
     }
 
+    /// ARNs and tags of the secrets of a region that are not scheduled for deletion.
+    pub(crate) fn tagged(&self, region: &str, account: &str) -> Vec<(String, BTreeMap<String, String>)> {
+        let all = self.all(region, account).into_iter().filter(|(_, secret)| secret.deleted.is_none());
+        all.map(|(arn, secret)| {
+            let pair = |tag: &Value| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].as_str()?.to_owned()));
+            (arn, secret.tags.iter().filter_map(pair).collect())
+        })
+        .collect()
+    }
+
     fn all(&self, region: &str, account: &str) -> Vec<(String, Secret)> {
         let mut all: BTreeMap<String, Secret> = SEEDED
             .iter()
@@ -136,6 +146,7 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "CreateSecret" => create(cloud, call),
         "DeleteSecret" => delete(cloud, call),
         "ListSecrets" => list(cloud, call),
+        "GetResourcePolicy" => resource_policy(cloud, call),
         other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
     }
 }
@@ -180,6 +191,13 @@ fn value(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         answer["SecretBinary"] = binary.into();
     }
     Ok(Reply::Json(answer))
+}
+
+/// No secret has a resource policy: nothing puts one.
+fn resource_policy(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let Identified { secret_id, .. } = input(call)?;
+    let (arn, secret) = found(cloud, call, &secret_id)?;
+    Ok(Reply::Json(json!({ "ARN": arn, "Name": secret.name })))
 }
 
 #[derive(Deserialize)]

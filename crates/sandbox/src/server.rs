@@ -31,13 +31,14 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use crate::{
     Calls, FaultRule, Options, SandboxError,
     call::{Call, Fault, Input, Reply},
+    cbor,
     cloud::{Cloud, SharedCloud, lock},
     control::{Control, Verdict},
     ec2, ecs,
     gate::{Gate, Slot},
     iam, logs, s3, secrets,
     signature::{Authorization, Denied},
-    ssm, sts,
+    ssm, sts, tagging,
     xml::Xml,
 };
 
@@ -253,6 +254,7 @@ impl Server {
             "ssm" => ssm::handle(&mut cloud, call),
             "logs" => logs::handle(&mut cloud, call),
             "secretsmanager" => secrets::handle(&mut cloud, call),
+            "tagging" => tagging::handle(&mut cloud, call),
             other => {
                 Err(Fault::new("InvalidAction", format!("The service {other} is not served here.")).with_status(404))
             }
@@ -329,7 +331,9 @@ fn lost(error: &SandboxError) -> Fault {
 enum Protocol {
     Query,
     Json,
-    /// S3, or an unknown protocol.
+    /// `CloudWatch` is asked in this protocol, and not served.
+    Cbor,
+    /// A path with a method: S3, and services that are not served. Except for S3 and a few others, they speak JSON.
     Other,
 }
 
@@ -338,6 +342,8 @@ impl Protocol {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !header("x-amz-target").is_empty() {
             Self::Json
+        } else if header("smithy-protocol") == "rpc-v2-cbor" {
+            Self::Cbor
         } else if header("content-type").starts_with("application/x-www-form-urlencoded")
             || parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("Action=")))
         {
@@ -347,6 +353,10 @@ impl Protocol {
         }
     }
 }
+
+/// The services whose calls are paths and whose answers are XML (botocore's models, read November 2026); all others
+/// with such calls answer JSON.
+const XML_SERVICES: [&str; 3] = ["cloudfront", "route53", "s3-outposts"];
 
 /// Reads a request of the query and JSON services after verifying its signature.
 fn authentic_call(parts: &Parts, body: &Bytes, shape: &Shape) -> Result<Call, Fault> {
@@ -382,6 +392,9 @@ fn authentic_call(parts: &Parts, body: &Bytes, shape: &Shape) -> Result<Call, Fa
         let document = serde_json::from_slice(document)
             .map_err(|error| Fault::new("SerializationException", error.to_string()))?;
         (target.rsplit('.').next().unwrap_or_default().to_owned(), Input::Json(document))
+    } else if matches!(shape.protocol, Protocol::Cbor | Protocol::Other) {
+        // No service with such calls is served; the path is recorded as the action.
+        (format!("{} {}", parts.method, parts.uri.path()), Input::Query(Vec::new()))
     } else {
         let text = if body.is_empty() { parts.uri.query().unwrap_or_default().as_bytes() } else { body };
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(text)
@@ -421,7 +434,14 @@ impl Shape {
 
     /// An error in the protocol's format. An unsigned EC2 request is recognised only by its version.
     fn fault(&self, fault: &Fault, body: &[u8]) -> Response<Body> {
-        if self.protocol == Protocol::Json {
+        if self.protocol == Protocol::Cbor {
+            let mut response = respond(fault.status, "application/cbor", cbor::error(&fault.code, &fault.message));
+            let protocol = hyper::header::HeaderValue::from_static("rpc-v2-cbor");
+            response.headers_mut().insert("smithy-protocol", protocol);
+            return self.with_id(response);
+        }
+        let is_xml = XML_SERVICES.contains(&self.service.as_str());
+        if self.protocol == Protocol::Json || (self.protocol == Protocol::Other && !is_xml) {
             let document = serde_json::json!({ "__type": fault.code, "message": fault.message });
             let mut response = respond(fault.status, "application/x-amz-json-1.1", document.to_string());
             if let Ok(code) = fault.code.parse() {
@@ -462,8 +482,8 @@ impl Shape {
     }
 }
 
-fn respond(status: u16, kind: &'static str, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+fn respond(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
     response

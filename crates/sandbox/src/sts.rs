@@ -8,6 +8,15 @@ use crate::{
     iam::wire::reply,
 };
 
+/// The name and the id of the only user.
+pub(crate) const USER: &str = "sandbox";
+pub(crate) const USER_ID: &str = "AIDASANDBOXSANDBOXSAN";
+
+/// The ARN of the only user.
+pub(crate) fn user_arn(cloud: &Cloud, call: &Call) -> String {
+    format!("{}:iam::{}:user/{USER}", call.arn(), cloud.account)
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Identity {
@@ -24,11 +33,6 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
             format!("Could not find operation {} for version 2011-06-15", call.action),
         ));
     }
-    let account = cloud.account.clone();
-    let identity = Identity {
-        arn: format!("{}:iam::{account}:user/sandbox", call.arn()),
-        user_id: "AIDASANDBOXSANDBOXSAN",
-        account,
-    };
+    let identity = Identity { arn: user_arn(cloud, call), user_id: USER_ID, account: cloud.account.clone() };
     reply(call, "https://sts.amazonaws.com/doc/2011-06-15/", Some(&identity))
 }

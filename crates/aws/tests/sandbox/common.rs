@@ -258,6 +258,7 @@ pub fn definition(role: &Value) -> EcsTaskDefinition {
         environment: BTreeMap::from([("CONF".to_owned(), "control-plane {}".into())]),
         secrets: BTreeMap::from([("TOKEN".to_owned(), TOKEN_SECRET.into())]),
         mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: false }],
+        read_only_root: false,
         depends_on: BTreeMap::new(),
         ports: vec![],
         health_check: None,

@@ -172,7 +172,10 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         ));
     }
     let mut tasks = cloud.ecs.leaving.values().filter(|task| task.cluster == arn);
-    if tasks.any(|task| task.stage(call.now, pace) != Stage::Stopped) {
+    let mut runs = cloud.ecs.runs.values().filter(|run| run.cluster == arn);
+    if tasks.any(|task| task.stage(call.now, pace) != Stage::Stopped)
+        || runs.any(|run| run.stage(call.now, pace) != Stage::Stopped)
+    {
         return Err(Fault::new(
             "ClusterContainsTasksException",
             "The Cluster cannot be deleted while Tasks are active.",
@@ -236,17 +239,20 @@ fn shown(cloud: &Cloud, call: &Call, arn: &str, settings: bool, tags: bool) -> V
     let Some(cluster) = cloud.ecs.clusters.get(arn) else { return Value::Null };
     let pace = cloud.pace();
     let services: Vec<_> = cloud.ecs.services.values().filter(|service| service.cluster == arn).collect();
-    let count = |count: fn(&super::service::Counts) -> u64| -> u64 {
+    let count = |count: fn(&super::deployment::Counts) -> u64| -> u64 {
         services.iter().map(|service| count(&service.counts(call.now, pace))).sum()
     };
+    let runs = cloud.ecs.runs.values().filter(|run| run.cluster == arn);
+    let stages: Vec<Stage> = runs.map(|run| run.stage(call.now, pace)).collect();
+    let alone = |wanted: Stage| -> u64 { stages.iter().filter(|stage| **stage == wanted).map(|_| 1).sum() };
     let active = services.iter().filter(|service| service.deleted.is_none()).count();
     let mut shown = json!({
         "clusterArn": arn,
         "clusterName": cluster.name,
         "status": if cluster.active { "ACTIVE" } else { "INACTIVE" },
         "registeredContainerInstancesCount": 0,
-        "runningTasksCount": count(|counts| counts.running),
-        "pendingTasksCount": count(|counts| counts.pending),
+        "runningTasksCount": count(|counts| counts.running) + alone(Stage::Running),
+        "pendingTasksCount": count(|counts| counts.pending) + alone(Stage::Pending),
         "activeServicesCount": active,
         "statistics": [],
         "tags": if tags { json!(cluster.tags) } else { json!([]) },

@@ -1,6 +1,7 @@
 //! Identity and Access Management: roles, their policies, and instance profiles. IAM is global, so every region shows
 //! the same.
 
+mod account;
 mod details;
 mod evaluate;
 mod policy;
@@ -85,7 +86,16 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "UntagInstanceProfile" => tag::untag_profile(cloud, call),
         "ListInstanceProfileTags" => tag::list_profile(cloud, call),
         "GetAccountAuthorizationDetails" => details::get(cloud, call),
-        other => Err(Fault::new("InvalidAction", format!("Could not find operation {other} for version 2010-05-08"))),
+        "GetUser" => account::user(cloud, call),
+        "ListUsers" => account::users(cloud, call),
+        "ListPolicies" => account::policies(call),
+        "GetPolicy" => account::policy(call),
+        "ListEntitiesForPolicy" => account::entities(cloud, call),
+        "GetAccountSummary" => account::summary(cloud, call),
+        "GetAccountPasswordPolicy" => account::password_policy(cloud),
+        other => account::absent(call).unwrap_or_else(|| {
+            Err(Fault::new("InvalidAction", format!("Could not find operation {other} for version 2010-05-08")))
+        }),
     }
 }
 

@@ -271,7 +271,7 @@ pub(super) fn delete_ownership(
 }
 
 /// Refuses text that is not a policy of this bucket. Returns whether the policy makes the bucket public.
-fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bool> {
+pub(super) fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bool> {
     let malformed = |text: &str| Err(error(S3ErrorCode::MalformedPolicy, text.to_owned()));
     let Ok(document) = serde_json::from_str::<Value>(policy) else {
         return malformed("Policies must be valid JSON and the first byte must be '{'");

@@ -7,6 +7,7 @@
 mod api;
 mod blob;
 mod bucket;
+mod bucket_absent;
 mod bucket_settings;
 mod checksum;
 mod listing;
@@ -16,7 +17,7 @@ mod read;
 mod route;
 mod write;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hyper::header::HeaderValue;
 use jiff::Timestamp;
@@ -51,6 +52,14 @@ pub struct State {
 }
 
 impl State {
+    /// Names and tags of the buckets of a region.
+    pub(crate) fn tagged(&self, region: &str) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
+        self.buckets
+            .iter()
+            .filter(move |(_, bucket)| bucket.region == region)
+            .map(|(name, bucket)| (name, &bucket.tags))
+    }
+
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
         vec![
