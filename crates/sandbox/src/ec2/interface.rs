@@ -17,7 +17,7 @@ use super::{
     tag,
 };
 use crate::{
-    call::{Call, Fault, Reply, arn_of},
+    call::{Call, Fault, Reply},
     cloud::{Cloud, id_of},
     xml::Xml,
 };
@@ -199,10 +199,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 fn write(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
-    let arn =
-        format!("{}:ec2:{}:{}:network-interface/{id}", arn_of(&interface.region), interface.region, cloud.account);
     xml.text("networkInterfaceId", id)
-        .text("networkInterfaceArn", arn)
         .text("subnetId", &interface.subnet)
         .text("vpcId", &interface.vpc)
         .text("availabilityZone", &interface.zone)
@@ -222,7 +219,9 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
     write_attachment(xml, cloud, interface);
     write_tracking(xml, interface);
     write_addresses(xml, cloud, id, interface);
-    xml.element("ipv6AddressesSet", |_| {});
+    let public = elastic_ip::public_of(cloud, id, interface.primary);
+    let name = public.map_or_else(String::new, |public| elastic_ip::public_name(&interface.region, public));
+    xml.text("publicDnsName", name).element("ipv6AddressesSet", |_| {});
     tag::write(xml, &interface.tags);
 }
 
