@@ -49,9 +49,16 @@ class Cli:
             "AWS_ENDPOINT_URL": endpoint,
             **CREDENTIALS,
         }
-        with self._surroundings():
-            self.driver = awscli.clidriver.create_clidriver()
-        self.driver.session.register("before-parse", self._check)
+        # The models are read once. All else is new for each command, because the CLI remembers parts of the last one.
+        self.loader = None
+
+    def _driver(self):
+        driver = awscli.clidriver.create_clidriver()
+        if self.loader is None:
+            self.loader = driver.session.get_component("data_loader")
+        driver.session.register_component("data_loader", self.loader)
+        driver.session.register("before-parse", self._check)
+        return driver
 
     @contextlib.contextmanager
     def _surroundings(self):
@@ -75,7 +82,7 @@ class Cli:
         output, errors = io.StringIO(), io.StringIO()
         with self._surroundings(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             try:
-                code = self.driver.main(["--output", "json", *arguments])
+                code = self._driver().main(["--output", "json", *arguments])
             except SystemExit as exit:
                 code = exit.code
         return Said(code, output.getvalue(), errors.getvalue())

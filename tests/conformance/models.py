@@ -62,6 +62,8 @@ AWS_DIFFERS = {
     "ec2:CreateSecurityGroup: answer: .return: not in the model",
     # "For an internet gateway, the state is `available` when attached to a VPC" (API reference, InternetGatewayAttachment).
     "ec2:DescribeInternetGateways: answer: .InternetGateways[].Attachments[].State: 'available' is not one of the enum",
+    # The text of the filter `interface-type` in the same model names it.
+    "ec2:DescribeNetworkInterfaces: answer: .NetworkInterfaces[].InterfaceType: 'nat_gateway' is not one of the enum",
     # "HTTP/1.1 204 No Content" in the examples of the API reference.
     "s3:PutBucketPolicy: answer: status 204, the model says 200",
     # Buckets lie in the region that they are created in, and this list of regions is older than this one.

@@ -174,7 +174,7 @@ fn monitoring(instance: &Instance) -> &'static str {
     if instance.monitoring { "enabled" } else { "disabled" }
 }
 
-/// Why an instance is not running.
+/// Why an instance does not run.
 struct Reason {
     code: &'static str,
     says: &'static str,
@@ -188,6 +188,9 @@ fn reason(instance: &Instance) -> Option<Reason> {
     if is_ending && instance.ends_after_launch {
         let code = "Server.InternalError";
         return Some(Reason { code, says: "Internal error on launch", transition: code.to_owned() });
+    }
+    if instance.state == InstanceState::Pending {
+        return Some(Reason { code: "pending", says: "pending", transition: String::new() });
     }
     let since = instance.since.strftime("%Y-%m-%d %H:%M:%S GMT");
     (is_ending || is_stopping).then(|| Reason {
@@ -276,7 +279,8 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, instance: &Instance) {
     }
     if let Some(Reason { code, says, .. }) = reason {
         xml.element("stateReason", |xml| {
-            xml.text("code", code).text("message", format!("{code}: {says}"));
+            let message = if code == says { says.to_owned() } else { format!("{code}: {says}") };
+            xml.text("code", code).text("message", message);
         });
     }
     xml.element("metadataOptions", |xml| {

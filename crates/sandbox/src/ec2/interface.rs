@@ -228,7 +228,9 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
     write_attachment(xml, cloud, interface);
     write_tracking(xml, interface);
     write_addresses(xml, cloud, id, interface, Shown::Alone);
-    xml.element("ipv6AddressesSet", |_| {});
+    let public = elastic_ip::public_of(cloud, id, interface.primary);
+    let name = public.map_or_else(String::new, |public| elastic_ip::public_name(&interface.region, public));
+    xml.text("publicDnsName", name).element("ipv6AddressesSet", |_| {});
     tag::write(xml, &interface.tags);
 }
 

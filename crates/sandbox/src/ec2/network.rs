@@ -242,7 +242,15 @@ fn write_subnet(xml: &mut Xml, cloud: &Cloud, id: &str, subnet: &Subnet, used: u
         .text("availabilityZoneId", region::zone_id(&subnet.zone))
         .plain("defaultForAz", subnet.is_default)
         .plain("mapPublicIpOnLaunch", subnet.is_default)
-        .plain("assignIpv6AddressOnCreation", false);
+        .plain("mapCustomerOwnedIpOnLaunch", false)
+        .plain("assignIpv6AddressOnCreation", false)
+        .plain("enableDns64", false)
+        .plain("ipv6Native", false)
+        .element("privateDnsNameOptionsOnLaunch", |xml| {
+            xml.text("hostnameType", "ip-name")
+                .plain("enableResourceNameDnsARecord", false)
+                .plain("enableResourceNameDnsAAAARecord", false);
+        });
     tag::write(xml, &subnet.tags);
 }
 

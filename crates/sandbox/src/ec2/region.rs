@@ -179,7 +179,8 @@ pub(super) fn describe_zones(call: &Call) -> Result<Reply, Fault> {
                 .text("groupName", format!("{}-zg-1", call.region))
                 .text("networkBorderGroup", &call.region)
                 .text("optInStatus", "opt-in-not-required")
-                .text("zoneType", "availability-zone");
+                .text("zoneType", "availability-zone")
+                .element("messageSet", |_| {});
         });
     }))
 }

@@ -181,6 +181,9 @@ fn found<'w>(cloud: &'w Cloud, arns: &[String], kind: &str) -> Result<Found<'w>,
 
 fn detailed(cloud: &Cloud, service_arn: &str, service: &Service, deployment: &Deployment, now: Timestamp) -> Value {
     let mut shown = brief(cloud, service, service_arn, deployment, now);
+    if let Some(members) = shown.as_object_mut() {
+        members.remove("targetServiceRevisionArn");
+    }
     let is_primary = deployment.id == service.primary.id;
     let counts = service.counts(now, cloud.pace());
     let (running, pending) = if is_primary { (counts.running, counts.pending) } else { (0, 0) };
