@@ -248,7 +248,7 @@ fn chosen_parts(cloud: &Cloud, input: &CompleteMultipartUploadInput) -> S3Result
     Ok(chosen)
 }
 
-/// Whether the ETag and the checksums in a completion match the part.
+/// Whether the `ETag` and the checksums in a completion match the part.
 fn is_named(asked: &CompletedPart, part: &Part) -> bool {
     let sums = [
         ("CRC32", &asked.checksum_crc32),
