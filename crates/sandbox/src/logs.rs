@@ -339,9 +339,8 @@ fn group_mut<'w>(cloud: &'w mut Cloud, call: &Call, name: &str) -> Result<&'w mu
 /// The ARN of the group that a call gives by its name or by its identifier, which is a name or an ARN.
 fn group_of(cloud: &Cloud, call: &Call, name: Option<String>, identifier: Option<String>) -> Result<String, Fault> {
     let id = match (name, identifier) {
-        (Some(name), None) => arn(&call.region, &cloud.account, &name),
         (None, Some(id)) if id.starts_with("arn:") => id.trim_end_matches(":*").to_owned(),
-        (None, Some(name)) => arn(&call.region, &cloud.account, &name),
+        (Some(name), None) | (None, Some(name)) => arn(&call.region, &cloud.account, &name),
         _ => return Err(invalid("Exactly one of logGroupName and logGroupIdentifier must be specified.")),
     };
     let is_known = cloud.logs.groups.get(&id).is_some_and(|group| group.region == call.region);

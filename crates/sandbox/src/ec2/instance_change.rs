@@ -30,22 +30,25 @@ pub(super) const KEPT: [&str; 10] = [
     "PrivateDnsNameOptions",
 ];
 
-/// Attributes that `DescribeInstanceAttribute` shows and that are one value.
-fn value(cloud: &Cloud, instance: &Instance, attribute: &str) -> Option<Option<String>> {
+/// The value of an attribute that is one value; empty if the attribute has none, `None` if it is not of this kind.
+fn value(cloud: &Cloud, instance: &Instance, attribute: &str) -> Option<String> {
     let options = Params::new(&instance.options);
-    let option = |name: &str, default: &str| Some(options.get(name).unwrap_or(default).to_owned());
+    let option = |name: &str, default: &str| options.get(name).unwrap_or(default).to_owned();
     let primary = instance.interfaces.first().and_then(|id| cloud.ec2.interfaces.get(id));
     Some(match attribute {
-        "userData" => instance.user_data.as_ref().and_then(|digest| cloud.ec2.user_data.get(digest)).cloned(),
-        "instanceType" => Some(instance.kind.clone()),
-        "disableApiTermination" => Some(instance.termination_protected.to_string()),
+        "userData" => {
+            let digest = instance.user_data.as_ref();
+            digest.and_then(|digest| cloud.ec2.user_data.get(digest)).cloned().unwrap_or_default()
+        }
+        "instanceType" => instance.kind.clone(),
+        "disableApiTermination" => instance.termination_protected.to_string(),
         "disableApiStop" => option("DisableApiStop", "false"),
-        "ebsOptimized" => Some(instance.ebs_optimized.to_string()),
-        "enaSupport" => Some("true".to_owned()),
+        "ebsOptimized" => instance.ebs_optimized.to_string(),
+        "enaSupport" => "true".to_owned(),
         "instanceInitiatedShutdownBehavior" => option("InstanceInitiatedShutdownBehavior", "stop"),
-        "rootDeviceName" => Some(instance.root_device.clone()),
-        "sourceDestCheck" => primary.map(|primary| (!primary.is_unchecked).to_string()),
-        "kernel" | "ramdisk" | "sriovNetSupport" => None,
+        "rootDeviceName" => instance.root_device.clone(),
+        "sourceDestCheck" => primary.map_or_else(String::new, |primary| (!primary.is_unchecked).to_string()),
+        "kernel" | "ramdisk" | "sriovNetSupport" => String::new(),
         _ => return None,
     })
 }
@@ -58,7 +61,7 @@ pub(super) fn attribute(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     if let Some(value) = value(cloud, instance, attribute) {
         return Ok(document(call, |xml| {
             xml.text("instanceId", id).element(attribute, |xml| {
-                xml.optional("value", value);
+                xml.optional("value", Some(value).filter(|value| !value.is_empty()));
             });
         }));
     }
@@ -200,16 +203,14 @@ fn set_devices(cloud: &mut Cloud, call: &Call, id: &str, devices: &[Params<'_>])
 }
 
 fn only_interface(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
-    match find(&cloud.ec2.instances, &call.region, id)?.interfaces.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => {
-            let message = format!(
-                "There are multiple interfaces attached to instance '{id}'. Please specify an interface ID for the \
-                 operation instead."
-            );
-            Err(Fault::new("InvalidInstanceID", message))
-        }
+    if let [only] = find(&cloud.ec2.instances, &call.region, id)?.interfaces.as_slice() {
+        return Ok(only.clone());
     }
+    let message = format!(
+        "There are multiple interfaces attached to instance '{id}'. Please specify an interface ID for the operation \
+         instead."
+    );
+    Err(Fault::new("InvalidInstanceID", message))
 }
 
 /// What is left out stays as it is.

@@ -38,7 +38,8 @@ pub(super) struct Run {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Stop {
     pub asked: Timestamp,
-    pub stop_seconds: i32,
+    /// How long the containers take to stop, in seconds.
+    pub seconds: i32,
     pub code: String,
     pub reason: String,
 }
@@ -46,7 +47,7 @@ pub(super) struct Stop {
 impl Run {
     pub(super) fn stage(&self, now: Timestamp, pace: SignedDuration) -> Stage {
         match &self.stop {
-            Some(stop) => task::stage_of(stop.asked, stop.stop_seconds, now, pace),
+            Some(stop) => task::stage_of(stop.asked, stop.seconds, now, pace),
             None if now >= self.created + pace => Stage::Running,
             None => Stage::Pending,
         }
@@ -111,12 +112,7 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         tags,
         overrides: asked.overrides,
         token: asked.client_token,
-        stop: blocked.map(|reason| Stop {
-            asked: call.now,
-            stop_seconds: 0,
-            code: "TaskFailedToStart".to_owned(),
-            reason,
-        }),
+        stop: blocked.map(|reason| Stop { asked: call.now, seconds: 0, code: "TaskFailedToStart".to_owned(), reason }),
     };
     let mut arns = Vec::new();
     for _ in 0..count {
@@ -180,9 +176,9 @@ pub(super) fn stop(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
 fn stop_one(cloud: &mut Cloud, cluster: &str, found: &task_view::Task, reason: &str, now: Timestamp) {
     let stop_seconds = task::stop_seconds(cloud, &found.definition);
     if let Some(run) = cloud.ecs.runs.get_mut(&found.arn) {
-        let stop_seconds = if found.stage == Stage::Running { stop_seconds } else { 0 };
+        let seconds = if found.stage == Stage::Running { stop_seconds } else { 0 };
         let (code, reason) = ("UserInitiated".to_owned(), reason.to_owned());
-        run.stop = Some(Stop { asked: now, stop_seconds, code, reason });
+        run.stop = Some(Stop { asked: now, seconds, code, reason });
         return;
     }
     let pace = cloud.pace();

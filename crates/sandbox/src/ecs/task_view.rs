@@ -215,12 +215,11 @@ pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let with_tags = has(&describe.include, "TAGS");
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for id in &describe.tasks {
-        match find(cloud, &cluster, id, call.now) {
-            Some(task) => found.push(shown(cloud, &task, with_tags)),
-            None => {
-                let arn = if id.starts_with("arn:") { id.clone() } else { arn(&cluster, id) };
-                failures.push(json!({ "arn": arn, "reason": "MISSING" }));
-            }
+        if let Some(task) = find(cloud, &cluster, id, call.now) {
+            found.push(shown(cloud, &task, with_tags));
+        } else {
+            let arn = if id.starts_with("arn:") { id.clone() } else { arn(&cluster, id) };
+            failures.push(json!({ "arn": arn, "reason": "MISSING" }));
         }
     }
     Ok(json!({ "tasks": found, "failures": failures }))

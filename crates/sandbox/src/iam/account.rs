@@ -41,7 +41,7 @@ fn empty(call: &Call, list: &'static str, has_pages: bool) -> Result<Reply, Faul
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct User {
+struct ShownUser {
     path: &'static str,
     user_name: &'static str,
     user_id: &'static str,
@@ -49,8 +49,8 @@ struct User {
     create_date: &'static str,
 }
 
-fn own_user(cloud: &Cloud, call: &Call) -> User {
-    User {
+fn own_user(cloud: &Cloud, call: &Call) -> ShownUser {
+    ShownUser {
         path: "/",
         user_name: sts::USER,
         user_id: sts::USER_ID,
@@ -63,7 +63,7 @@ pub(super) fn user(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct One {
-        user: User,
+        user: ShownUser,
     }
     match parameter(call, "UserName") {
         Some(name) if name != sts::USER => Err(no_such(format!("The user with name {name} cannot be found."))),
@@ -75,7 +75,7 @@ pub(super) fn users(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct List {
-        users: Members<User>,
+        users: Members<ShownUser>,
         is_truncated: bool,
     }
     let is_listed = "/".starts_with(super::path_prefix(call)?);

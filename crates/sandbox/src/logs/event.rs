@@ -43,12 +43,13 @@ pub(super) fn forget(cloud: &mut Cloud, stream: &str) {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Put {
-    log_group_name: String,
-    log_stream_name: String,
-    #[serde(default)]
-    log_events: Vec<Sent>,
+    #[serde(rename = "logGroupName")]
+    group: String,
+    #[serde(rename = "logStreamName")]
+    stream: String,
+    #[serde(default, rename = "logEvents")]
+    events: Vec<Sent>,
 }
 
 #[derive(Deserialize)]
@@ -59,19 +60,19 @@ struct Sent {
 
 pub(super) fn put(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let put: Put = input(call)?;
-    let group = arn(&call.region, &cloud.account, &put.log_group_name);
+    let group = arn(&call.region, &cloud.account, &put.group);
     if cloud.logs.groups.get(&group).is_none() {
         return Err(no_such_group());
     }
-    let id = stream_arn(&group, &put.log_stream_name);
+    let id = stream_arn(&group, &put.stream);
     if cloud.logs.streams.get(&id).is_none() {
         return Err(no_such_stream());
     }
-    check(&put.log_events)?;
+    check(&put.events)?;
     let now = call.now.as_millisecond();
-    let too_old = put.log_events.partition_point(|event| event.timestamp < now - OLDEST_MILLISECONDS);
-    let too_new = put.log_events.partition_point(|event| event.timestamp <= now + NEWEST_MILLISECONDS);
-    let accepted = put.log_events.get(too_old..too_new).unwrap_or_default();
+    let too_old = put.events.partition_point(|event| event.timestamp < now - OLDEST_MILLISECONDS);
+    let too_new = put.events.partition_point(|event| event.timestamp <= now + NEWEST_MILLISECONDS);
+    let accepted = put.events.get(too_old..too_new).unwrap_or_default();
     for event in accepted {
         let number = cloud.new_id("event-");
         let key = format!("{id} {:020} {now:020} {number}", event.timestamp);
@@ -90,7 +91,7 @@ pub(super) fn put(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     if too_old > 0 {
         rejected.insert("tooOldLogEventEndIndex".to_owned(), too_old.into());
     }
-    if too_new < put.log_events.len() {
+    if too_new < put.events.len() {
         rejected.insert("tooNewLogEventStartIndex".to_owned(), too_new.into());
     }
     if !rejected.is_empty() {
@@ -194,7 +195,7 @@ fn shown(event: &Event) -> Value {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Filter {
+struct Asked {
     log_group_name: Option<String>,
     log_group_identifier: Option<String>,
     #[serde(default)]
@@ -208,7 +209,7 @@ struct Filter {
 }
 
 pub(super) fn filter(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    let filter: Filter = input(call)?;
+    let filter: Asked = input(call)?;
     let group = group_of(cloud, call, filter.log_group_name, filter.log_group_identifier)?;
     if !filter.log_stream_names.is_empty() && filter.log_stream_name_prefix.is_some() {
         return Err(invalid("LogStreamNamePrefix and LogStreamNames are mutually exclusive parameters."));
