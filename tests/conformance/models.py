@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import io
 import json
 import urllib.parse
 import zlib
@@ -400,11 +401,13 @@ def of_answer(call: Call, wanted: OperationModel) -> list[str]:
 
 
 def _parsed(call: Call, wanted: OperationModel) -> dict:
-    """An answer as botocore's clients see it."""
+    """An answer as botocore's clients see it, which leave content as a stream."""
+    payload = _payload(wanted.output_shape)
+    is_stream = payload is not None and payload.type_name == "blob" and call.status < 300
     answer = {
         "headers": HeadersDict(dict(call.answer_headers)),
         "status_code": call.status,
-        "body": call.answer,
+        "body": io.BytesIO(call.answer) if is_stream else call.answer,
         "context": {"operation_name": wanted.name},
     }
     return botocore.parsers.create_parser(wanted.service_model.metadata["protocol"]).parse(answer, wanted.output_shape)
