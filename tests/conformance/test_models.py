@@ -21,14 +21,14 @@ PARTITIONS = {"cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov", "eusc-de-ea
 TOGETHER = [
     """
     terminated_host stopped_host removed_tag_of_a_host revoked_rule new_version_of_a_launch_template_made_default
-    deleted_launch_template deleted_role_policy attached_foreign_policy further_policy_and_a_tag_less_on_a_role
+    deleted_launch_template deleted_role_policy attached_foreign_policy additional_policy_and_missing_tag_of_a_role
     instance_profile_without_its_role service_scaled_to_nothing other_tags_on_the_cluster changed_retention
     deleted_bucket_policy
     """,
     """
-    host_without_the_tags_that_say_whose_it_is foreign_rule trust_in_somebody_else deleted_role
-    changed_tag_of_a_launch_template service_with_another_task_definition logs_kept_for_ever opened_bucket
-    object_with_another_content log_group_without_the_tags_that_say_whose_it_is bucket_without_tags
+    host_without_the_tags_that_name_the_stack foreign_rule trust_in_another_account deleted_role
+    changed_tag_of_a_launch_template service_with_another_task_definition logs_without_a_retention opened_bucket
+    object_with_another_content log_group_without_the_tags_that_name_the_stack bucket_without_tags
     """,
 ]
 

@@ -143,6 +143,7 @@ const WRITERS: [&str; 2] = ["public.ecr.aws/docker/library/busybox:1.37.0", "bus
 /// containers differ in something else too, they get what is chosen today.
 fn has_earlier_writer(desired: &Value, observed: &Value) -> bool {
     const WRITER: &str = "conf";
+    const READ_ONLY: &str = "read_only_root";
     let [today, once] = WRITERS;
     let (Value::Map(desired), Value::Map(observed)) = (desired, observed) else { return false };
     let writer = |containers: &Map| containers.get(WRITER).and_then(Value::as_map).cloned();
@@ -151,7 +152,6 @@ fn has_earlier_writer(desired: &Value, observed: &Value) -> bool {
     if image(&wanted).as_deref() == Some(today) && image(&found).as_deref() == Some(once) {
         found.insert("image".to_owned(), today.into());
     }
-    const READ_ONLY: &str = "read_only_root";
     if let (Some(value), None) = (wanted.get(READ_ONLY), found.get(READ_ONLY)) {
         found.insert(READ_ONLY.to_owned(), value.clone());
     }
