@@ -111,12 +111,14 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     instance::settle(cloud, call.now);
     nat_gateway::settle(cloud, call.now);
     crate::ecs::settle(cloud, call.now);
-    if call.params().bool("DryRun")? != Some(true) {
-        return answer(cloud, call);
+    let is_dry = call.params().bool("DryRun")? == Some(true);
+    let reply = answer(cloud, call)?;
+    if is_dry {
+        // The server takes back the changes of a call that fails.
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(Fault::new("DryRunOperation", message).with_status(412));
     }
-    cloud.attempt(|cloud| answer(cloud, call))?;
-    let message = "Request would have succeeded, but DryRun flag is set.";
-    Err(Fault::new("DryRunOperation", message).with_status(412))
+    Ok(reply)
 }
 
 fn answer(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

@@ -15,11 +15,12 @@ fn cloud() -> Cloud {
     cloud
 }
 
-/// The answer to a call: its XML, or its error code.
+/// The answer to a call as the server makes it: its XML, or its error code.
 fn ask_at(cloud: &mut Cloud, second: i64, action: &str, query: &str) -> Result<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    match handle(cloud, &testing::call(action, second, Input::Query(pairs))) {
+    let call = testing::call(action, second, Input::Query(pairs));
+    match cloud.attempt(|cloud| handle(cloud, &call)) {
         Ok(Reply::Xml(text)) => Ok(text),
         Ok(Reply::Json(document)) => panic!("{document}"),
         Err(fault) => Err(fault.code),
@@ -275,4 +276,28 @@ fn a_device_index_beyond_the_card_terminates_the_instance() {
     assert_eq!(state(&good, 100), ("running".to_owned(), false));
     assert_eq!(state(&bad, 100), ("shutting-down".to_owned(), true));
     assert_eq!(state(&bad, 200), ("terminated".to_owned(), true));
+}
+
+#[test]
+fn a_refused_call_changes_nothing() {
+    let mut cloud = cloud();
+    let id = first(&ask(&mut cloud, "RunInstances", &machine("c6in.8xlarge")).unwrap(), "instanceId");
+    let change = |second: &str| {
+        let device = |number: u32, name: &str| {
+            format!(
+                "&BlockDeviceMapping.{number}.DeviceName={name}&BlockDeviceMapping.{number}.Ebs.DeleteOnTermination=false"
+            )
+        };
+        format!("InstanceId={id}{}{}", device(1, "/dev/xvda"), device(2, second))
+    };
+    let is_kept =
+        |cloud: &mut Cloud| first(&ask(cloud, "DescribeVolumes", "").unwrap(), "deleteOnTermination") == "false";
+    let refused = ask(&mut cloud, "ModifyInstanceAttribute", &change("/dev/none"));
+    assert_eq!(refused, Err("InvalidInstanceAttributeValue".to_owned()));
+    assert!(!is_kept(&mut cloud));
+    let dry = format!("{}&DryRun=true", change("/dev/xvda"));
+    assert_eq!(ask(&mut cloud, "ModifyInstanceAttribute", &dry), Err("DryRunOperation".to_owned()));
+    assert!(!is_kept(&mut cloud));
+    ask(&mut cloud, "ModifyInstanceAttribute", &change("/dev/xvda")).unwrap();
+    assert!(is_kept(&mut cloud));
 }
