@@ -1,6 +1,9 @@
 //! The network interfaces of tasks: made when a task is created, deleted before it is STOPPED.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,10 +57,11 @@ impl Attachment {
 pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     let tasks: BTreeMap<String, Task> =
         task_view::all(cloud, None, now).into_iter().map(|task| (task.arn.clone(), task)).collect();
+    let mut full = BTreeSet::new();
     for (arn, task) in &tasks {
         let has = cloud.ecs.attachments.get(arn).is_some();
-        if task.holds_interface() && !has {
-            create(cloud, task, now);
+        if task.holds_interface() && !has && !full.contains(&task.network) && !create(cloud, task, now) {
+            full.insert(&task.network);
         }
         if task.stage != Stage::Pending && cloud.ecs.attachments.get(arn).is_some_and(|row| !row.has_streams) {
             open_streams(cloud, task, now);
@@ -81,10 +85,11 @@ pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     }
 }
 
-fn create(cloud: &mut Cloud, task: &Task, now: Timestamp) {
+/// Whether one of the task's subnets had a free address.
+fn create(cloud: &mut Cloud, task: &Task, now: Timestamp) -> bool {
     let mut subnets: Vec<&str> = task.network_ids("subnet-").collect();
     if subnets.is_empty() {
-        return;
+        return false;
     }
     // The tasks of a service are spread over its subnets.
     let preferred = usize::try_from(task.number).unwrap_or_default() % subnets.len();
@@ -99,10 +104,11 @@ fn create(cloud: &mut Cloud, task: &Task, now: Timestamp) {
         description: format!("{prefix}:attachment/{}", id(&task.arn)),
         tags: managed.map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
     };
-    let Some(plugged) = ec2::plug(cloud, wanted, now) else { return };
+    let Some(plugged) = ec2::plug(cloud, wanted, now) else { return false };
     let ec2::Plugged { interface, subnet, zone, address, mac, name } = plugged;
     let row = Attachment { interface, subnet, zone, address, mac, name, is_deleted: false, has_streams: false };
     cloud.ecs.attachments.insert(task.arn.clone(), row);
+    true
 }
 
 /// Every container with the driver `awslogs` opens a stream `prefix/container/task` when it starts.
