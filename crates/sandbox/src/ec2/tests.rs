@@ -301,3 +301,50 @@ fn a_refused_call_changes_nothing() {
     ask(&mut cloud, "ModifyInstanceAttribute", &change("/dev/xvda")).unwrap();
     assert!(is_kept(&mut cloud));
 }
+
+#[test]
+fn an_association_moves_to_another_table_or_stays() {
+    let mut cloud = cloud();
+    let vpc = |cloud: &mut Cloud, number: u32| {
+        let vpc = first(&ask(cloud, "CreateVpc", &format!("CidrBlock=10.{number}.0.0/16")).unwrap(), "vpcId");
+        let table = first(&ask(cloud, "CreateRouteTable", &format!("VpcId={vpc}")).unwrap(), "routeTableId");
+        (vpc, table)
+    };
+    let ((vpc, table), (_, foreign)) = (vpc(&mut cloud, 1), vpc(&mut cloud, 2));
+    let create = format!("VpcId={vpc}&CidrBlock=10.1.0.0/24");
+    let subnet = first(&ask(&mut cloud, "CreateSubnet", &create).unwrap(), "subnetId");
+    let shown =
+        ask(&mut cloud, "DescribeRouteTables", &format!("Filter.1.Name=vpc-id&Filter.1.Value.1={vpc}")).unwrap();
+    let main = first(&shown, "routeTableAssociationId");
+    let associate = format!("RouteTableId={table}&SubnetId={subnet}");
+    let own = first(&ask(&mut cloud, "AssociateRouteTable", &associate).unwrap(), "associationId");
+    let mut replace = |association: &str, table: &str| {
+        let query = format!("AssociationId={association}&RouteTableId={table}");
+        ask(&mut cloud, "ReplaceRouteTableAssociation", &query)
+    };
+    for association in [&own, &main] {
+        assert_eq!(replace(association, &foreign), Err("InvalidParameterValue".to_owned()));
+    }
+    let own = first(&replace(&own, &table).unwrap(), "newAssociationId");
+    let main = first(&replace(&main, &table).unwrap(), "newAssociationId");
+    let shown = ask(&mut cloud, "DescribeRouteTables", &format!("RouteTableId.1={table}")).unwrap();
+    assert_eq!(all(&shown, "routeTableAssociationId"), [main.as_str(), own.as_str()]);
+    assert_eq!(all(&shown, "main"), ["true", "false"]);
+    let end = |association: &str| format!("AssociationId={association}");
+    assert_eq!(ask(&mut cloud, "DisassociateRouteTable", &end(&main)), Err("InvalidParameterValue".to_owned()));
+    ask(&mut cloud, "DisassociateRouteTable", &end(&own)).unwrap();
+    assert_eq!(
+        ask(&mut cloud, "DeleteRouteTable", &format!("RouteTableId={table}")),
+        Err("DependencyViolation".into())
+    );
+}
+
+#[test]
+fn a_route_is_deleted_by_any_address_of_its_block() {
+    let mut cloud = cloud();
+    let table = first(&ask(&mut cloud, "DescribeRouteTables", "").unwrap(), "routeTableId");
+    let route = |block: &str| format!("RouteTableId={table}&DestinationCidrBlock={block}");
+    ask(&mut cloud, "CreateRoute", &format!("{}&TransitGatewayId=tgw-1", route("10.9.0.7/16"))).unwrap();
+    ask(&mut cloud, "DeleteRoute", &route("10.9.0.8/16")).unwrap();
+    assert_eq!(ask(&mut cloud, "DeleteRoute", &route("10.9.0.0/16")), Err("InvalidRoute.NotFound".to_owned()));
+}
