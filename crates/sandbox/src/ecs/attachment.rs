@@ -1,9 +1,6 @@
 //! The network interfaces of tasks: made when a task is created, deleted before it is STOPPED.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,12 +15,8 @@ use crate::{cloud::Cloud, ec2, json::uuid_id};
 /// The interface of a task. It is known as long as the task is listed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Attachment {
-    pub interface: String,
-    pub subnet: String,
-    pub zone: String,
-    pub address: Ipv4Addr,
-    pub mac: String,
-    pub name: String,
+    #[serde(flatten)]
+    pub plugged: ec2::Plugged,
     pub is_deleted: bool,
     /// Whether the containers have their log streams.
     pub has_streams: bool,
@@ -37,17 +30,18 @@ pub(super) fn id(task: &str) -> String {
 impl Attachment {
     /// As `DescribeTasks` shows it.
     pub(super) fn shown(&self, task: &str) -> Value {
+        let ec2::Plugged { interface, subnet, address, mac, name, .. } = &self.plugged;
         let detail = |name: &str, value: &str| json!({ "name": name, "value": value });
         json!({
             "id": id(task),
             "type": "ElasticNetworkInterface",
             "status": if self.is_deleted { "DELETED" } else { "ATTACHED" },
             "details": [
-                detail("subnetId", &self.subnet),
-                detail("networkInterfaceId", &self.interface),
-                detail("macAddress", &self.mac),
-                detail("privateDnsName", &self.name),
-                detail("privateIPv4Address", &self.address.to_string()),
+                detail("subnetId", subnet),
+                detail("networkInterfaceId", interface),
+                detail("macAddress", mac),
+                detail("privateDnsName", name),
+                detail("privateIPv4Address", &address.to_string()),
             ],
         })
     }
@@ -74,7 +68,7 @@ pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     for (arn, row) in rows.collect::<Vec<_>>() {
         let task = tasks.get(&arn);
         if !row.is_deleted && !task.is_some_and(Task::holds_interface) {
-            ec2::unplug(cloud, &row.interface);
+            ec2::unplug(cloud, &row.plugged.interface);
             if let Some(row) = cloud.ecs.attachments.get_mut(&arn) {
                 row.is_deleted = true;
             }
@@ -105,8 +99,7 @@ fn create(cloud: &mut Cloud, task: &Task, now: Timestamp) -> bool {
         tags: managed.map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
     };
     let Some(plugged) = ec2::plug(cloud, wanted, now) else { return false };
-    let ec2::Plugged { interface, subnet, zone, address, mac, name } = plugged;
-    let row = Attachment { interface, subnet, zone, address, mac, name, is_deleted: false, has_streams: false };
+    let row = Attachment { plugged, is_deleted: false, has_streams: false };
     cloud.ecs.attachments.insert(task.arn.clone(), row);
     true
 }

@@ -264,7 +264,7 @@ pub(super) fn shown(cloud: &Cloud, task: &Task, tags: bool) -> Value {
         shown["startedBy"] = by.as_str().into();
     }
     if let Some(attachment) = attachment {
-        shown["availabilityZone"] = attachment.zone.as_str().into();
+        shown["availabilityZone"] = attachment.plugged.zone.as_str().into();
         shown["connectivity"] = "CONNECTED".into();
         shown["connectivityAt"] = epoch(task.created);
     }
@@ -331,7 +331,7 @@ fn shown_container(cloud: &Cloud, task: &Task, container: &Value) -> Value {
         .get(&task.arn)
         .map(|found| {
             let id = super::attachment::id(&task.arn);
-            json!({ "attachmentId": id, "privateIpv4Address": found.address.to_string() })
+            json!({ "attachmentId": id, "privateIpv4Address": found.plugged.address.to_string() })
         })
         .into_iter()
         .collect();
