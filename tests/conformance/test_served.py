@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from cli import Cli
 from stage import REGION, group_id, instances, until
 
-# Command, and what it must do: an error code, or paths in its answer with their values. Every answer is compared with
+# Command, and what it must do: an error code, with or without its message, or paths in its answer with their values. Every answer is compared with
 # botocore's models besides. Words in braces are things of the reference stack.
 TABLE = """
 ec2 describe-instance-status                                     | length(InstanceStatuses) = 5
@@ -71,10 +71,13 @@ ec2 describe-snapshots --snapshot-ids snap-00000000000000000     ! InvalidSnapsh
 ec2 describe-vpc-endpoints                                       | length(VpcEndpoints) = 0
 ec2 describe-flow-logs                                           | length(FlowLogs) = 0
 ec2 describe-key-pairs                                           | length(KeyPairs) = 0
-ec2 describe-key-pairs --key-names mine                          ! InvalidKeyPair.NotFound
+ec2 describe-key-pairs --key-names mine                          ! InvalidKeyPair.NotFound The key pair 'mine' does not exist
 ec2 describe-key-pairs --filters Name=no-such-filter,Values=x    ! InvalidParameterValue
 ec2 describe-spot-instance-requests                              | length(SpotInstanceRequests) = 0
 ec2 describe-placement-groups                                    | length(PlacementGroups) = 0
+ec2 describe-placement-groups --group-names x                    ! InvalidPlacementGroup.Unknown The Placement Group 'x' is unknown.
+ec2 describe-transit-gateways --filters Name=options.dns-support,Values=enable | length(TransitGateways) = 0
+ec2 describe-reserved-instances --filters Name=availability-zone-id,Values=x | length(ReservedInstances) = 0
 ec2 describe-capacity-reservations                               | length(CapacityReservations) = 0
 ec2 describe-vpc-peering-connections                             | length(VpcPeeringConnections) = 0
 ec2 describe-transit-gateways                                    | length(TransitGateways) = 0
@@ -112,6 +115,7 @@ ecs list-account-settings                                        | length(settin
 ecs list-account-settings --effective-settings --name containerInsights | settings[0].value = disabled
 ecs list-container-instances --cluster loadtest                  | length(containerInstanceArns) = 0
 ecs list-service-deployments --cluster loadtest --service none   ! ServiceNotFoundException
+ecs run-task --cluster loadtest --task-definition loadtest-control-plane ! InvalidParameterException No Container Instances were found in your cluster.
 ecs put-account-setting --name containerInsights --value enabled ! UnknownOperationException
 resourcegroupstaggingapi get-resources --tag-filters Key=trunnion:stack,Values=loadtest --resource-type-filters ec2:instance | length(ResourceTagMappingList) = 5
 resourcegroupstaggingapi get-resources --resource-type-filters s3 | length(ResourceTagMappingList) = 1
@@ -200,7 +204,8 @@ def test_a_command_does_what_the_table_says(cli, things, command, sign, expected
     cli.problems.clear()
     said = cli.said(command)
     if sign == "!":
-        assert said.code != 0 and said.error == expected, said.errors or said.output
+        expected, _, message = expected.partition(" ")
+        assert said.code != 0 and said.error == expected and message in said.errors, said.errors or said.output
         if expected in ("InvalidAction", "UnknownOperationException"):
             service, operation, *_ = command.split()
             signing_name = botocore.session.get_session().get_service_model(service).signing_name

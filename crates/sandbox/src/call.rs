@@ -8,7 +8,7 @@ use crate::query::Params;
 /// A request whose signature, service and action have been read.
 #[derive(Debug)]
 pub struct Call {
-    /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`.
+    /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`, `tagging`.
     pub service: String,
     /// The region of the credential scope.
     pub region: String,
@@ -47,7 +47,7 @@ pub fn arn_of(region: &str) -> String {
 pub enum Input {
     /// Form parameters of EC2, IAM and STS, in the order sent.
     Query(Vec<(String, String)>),
-    /// The JSON document of ECS, SSM, Logs and Secrets Manager.
+    /// The JSON document of ECS, SSM, Logs, Secrets Manager and the Tagging API.
     Json(serde_json::Value),
 }
 

@@ -20,8 +20,8 @@ use crate::{
 /// The data as the server and the services share it. The lock is never held over an `await`.
 pub type SharedCloud = Arc<Mutex<Cloud>>;
 
-/// Locks the data. If a call panicked while it held the lock, the data is still consistent, because calls change one
-/// row at a time.
+/// Locks the data. If a call panicked while it held the lock, the data is still consistent, because
+/// [`Cloud::attempt`] took back what the call changed.
 pub fn lock(cloud: &SharedCloud) -> MutexGuard<'_, Cloud> {
     cloud.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -47,7 +47,7 @@ pub struct Cloud {
     pub s3: s3::State,
     /// When each region was first used, which is when its default network was created.
     regions: Table<Timestamp>,
-    /// How many ids have been created, under the only key `ids`.
+    /// The last number of [`Cloud::new_number`], under the only key `ids`.
     counters: Table<u64>,
     /// Whether the identity may create service-linked roles.
     pub makes_service_roles: bool,
@@ -99,9 +99,14 @@ impl Cloud {
     /// A new id in AWS's format: `prefix` and 17 hexadecimal digits. Every new sandbox creates the same ids in the same
     /// order.
     pub fn new_id(&mut self, prefix: &str) -> String {
-        let count = self.counters.get("ids").map_or(1, |count| count + 1);
-        self.counters.insert("ids", count);
-        id_of(prefix, &count.to_string())
+        id_of(prefix, &self.new_number().to_string())
+    }
+
+    /// A number that is higher than all before it.
+    pub fn new_number(&mut self) -> u64 {
+        let number = self.counters.get("ids").map_or(1, |number| number + 1);
+        self.counters.insert("ids", number);
+        number
     }
 
     /// Whether a gradual change that started at `since` is complete at `now`.
@@ -137,16 +142,21 @@ impl Cloud {
         self.regions.get(region).is_some()
     }
 
-    /// Runs a call and takes back every change that it makes.
-    pub fn attempt<T>(&mut self, call: impl FnOnce(&mut Self) -> T) -> T {
+    /// Runs a call. If it fails or panics, every change that it made is taken back, except for those before
+    /// [`Cloud::keep`].
+    pub fn attempt<T, E>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        self.keep();
+        let mut attempt = Attempt { cloud: self, keep: false };
+        let answer = call(attempt.cloud);
+        attempt.keep = answer.is_ok();
+        answer
+    }
+
+    /// Keeps what the current call has changed so far, even if the call fails.
+    pub fn keep(&mut self) {
         for (_, table) in self.tables() {
             table.begin_trial();
         }
-        let answer = call(self);
-        for (_, table) in self.tables() {
-            table.end_trial();
-        }
-        answer
     }
 
     /// Writes the rows that changed since the last call to the journal. Must be called before a call is answered.
@@ -177,6 +187,20 @@ impl Cloud {
     }
 }
 
+/// Ends an attempt when it is dropped.
+struct Attempt<'c> {
+    cloud: &'c mut Cloud,
+    keep: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        for (_, table) in self.cloud.tables() {
+            table.end_trial(self.keep);
+        }
+    }
+}
+
 /// Whether this much time has passed. A start in the future means that the clock was set back, so it counts as passed.
 fn has_passed(time: SignedDuration, since: Timestamp, now: Timestamp) -> bool {
     let passed = now.duration_since(since);
@@ -192,7 +216,26 @@ pub fn id_of(prefix: &str, seed: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
+
+    #[test]
+    fn a_call_that_fails_or_panics_changes_nothing() {
+        let mut cloud = Cloud::open("123456789012".to_owned(), Duration::ZERO, Duration::ZERO, None).unwrap();
+        assert_eq!(cloud.attempt(|cloud| Ok::<_, ()>(cloud.new_number())), Ok(1));
+        assert_eq!(cloud.attempt(|cloud| Err::<(), _>(cloud.new_number())), Err(2));
+        let panicked =
+            catch_unwind(AssertUnwindSafe(|| cloud.attempt::<(), ()>(|cloud| panic!("at {}", cloud.new_number()))));
+        assert!(panicked.is_err());
+        let kept = cloud.attempt(|cloud| {
+            cloud.new_number();
+            cloud.keep();
+            Err::<(), _>(cloud.new_number())
+        });
+        assert_eq!(kept, Err(3));
+        assert_eq!(cloud.new_number(), 3);
+    }
 
     #[test]
     fn setting_the_clock_back_does_not_undo_changes() {

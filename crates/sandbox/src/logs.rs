@@ -262,9 +262,9 @@ fn list_tags(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 
 fn tag(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let tagged: Tagged = input(call)?;
-    check_tags(&tagged.tags)?;
     let group = cloud.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
     group.tags.extend(tagged.tags);
+    check_tags(&group.tags)?;
     Ok(Reply::Json(json!({})))
 }
 
@@ -292,8 +292,9 @@ fn list_group_tags(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 
 fn tag_group(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let TaggedGroup::<BTreeMap<String, String>> { log_group_name, tags } = input(call)?;
-    check_tags(&tags)?;
-    group_mut(cloud, call, &log_group_name)?.tags.extend(tags);
+    let group = group_mut(cloud, call, &log_group_name)?;
+    group.tags.extend(tags);
+    check_tags(&group.tags)?;
     Ok(Reply::Json(json!({})))
 }
 

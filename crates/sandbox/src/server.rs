@@ -246,19 +246,19 @@ impl Server {
         if !matches!(call.service.as_str(), "iam" | "sts") {
             cloud.enter(&call.region, call.now);
         }
-        let reply = match call.service.as_str() {
-            "ec2" => ec2::handle(&mut cloud, call),
-            "iam" => iam::handle(&mut cloud, call),
-            "sts" => sts::handle(&mut cloud, call),
-            "ecs" => ecs::handle(&mut cloud, call),
-            "ssm" => ssm::handle(&mut cloud, call),
-            "logs" => logs::handle(&mut cloud, call),
-            "secretsmanager" => secrets::handle(&mut cloud, call),
-            "tagging" => tagging::handle(&mut cloud, call),
+        let reply = cloud.attempt(|cloud| match call.service.as_str() {
+            "ec2" => ec2::handle(cloud, call),
+            "iam" => iam::handle(cloud, call),
+            "sts" => sts::handle(cloud, call),
+            "ecs" => ecs::handle(cloud, call),
+            "ssm" => ssm::handle(cloud, call),
+            "logs" => logs::handle(cloud, call),
+            "secretsmanager" => secrets::handle(cloud, call),
+            "tagging" => tagging::handle(cloud, call),
             other => {
                 Err(Fault::new("InvalidAction", format!("The service {other} is not served here.")).with_status(404))
             }
-        };
+        });
         cloud.commit().map_err(|error| lost(&error))?;
         reply
     }

@@ -15,11 +15,11 @@ use serde_json::value::{RawValue, to_raw_value};
 pub struct Table<T> {
     rows: BTreeMap<String, T>,
     touched: BTreeSet<String>,
-    /// Set while changes are only tried.
+    /// Set while changes can be taken back.
     trial: Option<Trial<T>>,
 }
 
-/// What a trial restores when it ends.
+/// What a trial restores if its changes are taken back.
 #[derive(Debug)]
 struct Trial<T> {
     /// The rows that it changed as they were before; `None` for a new row.
@@ -94,11 +94,11 @@ impl<T: Clone> Table<T> {
 
 /// A table of any row type, for the journal and for trials.
 pub trait AnyTable {
-    /// From now on, changes are only tried.
+    /// From now on, changes can be taken back. Those of a trial that has begun already are kept.
     fn begin_trial(&mut self);
 
-    /// Takes back every change since the trial began.
-    fn end_trial(&mut self);
+    /// Keeps every change since the trial began, or takes all of them back.
+    fn end_trial(&mut self, keep: bool);
 
     /// The rows that changed since the last call, as JSON; a removed row is `None`.
     fn take_touched(&mut self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>>;
@@ -121,8 +121,8 @@ impl<T: Clone + Debug + Serialize + DeserializeOwned> AnyTable for Table<T> {
         self.trial = Some(Trial { before: BTreeMap::new(), touched: self.touched.clone() });
     }
 
-    fn end_trial(&mut self) {
-        let Some(Trial { before, touched }) = self.trial.take() else { return };
+    fn end_trial(&mut self, keep: bool) {
+        let Some(Trial { before, touched }) = self.trial.take().filter(|_| !keep) else { return };
         self.touched = touched;
         for (id, row) in before {
             match row {
@@ -183,8 +183,12 @@ mod tests {
         for value in [4, 5] {
             *table.get_mut("kept").unwrap() = value;
         }
-        table.end_trial();
+        table.end_trial(false);
         assert_eq!(table.iter().collect::<Vec<_>>(), [("kept", &1), ("removed", &2)]);
         assert!(table.take_touched().unwrap().is_empty());
+        table.begin_trial();
+        table.insert("new", 3);
+        table.end_trial(true);
+        assert_eq!(table.take_touched().unwrap().len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! The Resource Groups Tagging API: resources of all services by their tags.
 //!
-//! It lists resources of EC2, ECS, `CloudWatch` Logs, Secrets Manager and S3. It does not list roles and instance
-//! profiles, which AWS does not list either.
+//! It lists resources of EC2, ECS, `CloudWatch` Logs, Secrets Manager and S3, except for tasks. AWS lists resources of
+//! more services.
 
 use std::collections::{BTreeMap, BTreeSet};
 

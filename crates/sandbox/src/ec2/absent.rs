@@ -16,7 +16,9 @@ pub(super) struct Absent {
     names: &'static [&'static str],
     /// The error code if one is named.
     not_found: &'static str,
-    /// The filters besides those for tags, as the API reference lists them (read November 2026).
+    /// The message, with `{}` for what was named.
+    message: &'static str,
+    /// The filters besides those for tags, as botocore's model lists them (version 1.43.11, read 26 November 2026).
     filters: &'static [&'static str],
 }
 
@@ -26,6 +28,7 @@ const ABSENT: [Absent; 16] = [
         list: "capacityReservationSet",
         names: &["CapacityReservationId"],
         not_found: "InvalidCapacityReservationId.NotFound",
+        message: "The capacity reservation '{}' does not exist",
         filters: &[
             "availability-zone",
             "end-date",
@@ -46,6 +49,7 @@ const ABSENT: [Absent; 16] = [
         list: "customerGatewaySet",
         names: &["CustomerGatewayId"],
         not_found: "InvalidCustomerGatewayID.NotFound",
+        message: "The customerGateway ID '{}' does not exist",
         filters: &["bgp-asn", "customer-gateway-id", "ip-address", "state", "type"],
     },
     Absent {
@@ -53,6 +57,7 @@ const ABSENT: [Absent; 16] = [
         list: "egressOnlyInternetGatewaySet",
         names: &["EgressOnlyInternetGatewayId"],
         not_found: "InvalidGatewayID.NotFound",
+        message: "The egress-only internet gateway ID '{}' does not exist",
         filters: &[],
     },
     Absent {
@@ -60,6 +65,7 @@ const ABSENT: [Absent; 16] = [
         list: "fleetSet",
         names: &["FleetId"],
         not_found: "InvalidFleetId.NotFound",
+        message: "The fleet ID '{}' does not exist",
         filters: &[
             "activity-status",
             "excess-capacity-termination-policy",
@@ -73,6 +79,7 @@ const ABSENT: [Absent; 16] = [
         list: "flowLogSet",
         names: &["FlowLogId"],
         not_found: "InvalidFlowLogId.NotFound",
+        message: "The flow log ID '{}' does not exist",
         filters: &[
             "deliver-log-status",
             "flow-log-id",
@@ -87,6 +94,7 @@ const ABSENT: [Absent; 16] = [
         list: "hostSet",
         names: &["HostId"],
         not_found: "InvalidHostID.NotFound",
+        message: "The host ID '{}' does not exist",
         filters: &[
             "auto-placement",
             "availability-zone",
@@ -101,6 +109,7 @@ const ABSENT: [Absent; 16] = [
         list: "instanceConnectEndpointSet",
         names: &["InstanceConnectEndpointId"],
         not_found: "InvalidInstanceConnectEndpointId.NotFound",
+        message: "The instance connect endpoint ID '{}' does not exist",
         filters: &["instance-connect-endpoint-id", "state", "subnet-id", "tag-value", "vpc-id"],
     },
     Absent {
@@ -108,6 +117,7 @@ const ABSENT: [Absent; 16] = [
         list: "keySet",
         names: &["KeyName", "KeyPairId"],
         not_found: "InvalidKeyPair.NotFound",
+        message: "The key pair '{}' does not exist",
         filters: &["fingerprint", "key-name", "key-pair-id"],
     },
     Absent {
@@ -115,6 +125,7 @@ const ABSENT: [Absent; 16] = [
         list: "placementGroupSet",
         names: &["GroupName", "GroupId"],
         not_found: "InvalidPlacementGroup.Unknown",
+        message: "The Placement Group '{}' is unknown.",
         filters: &["group-arn", "group-name", "spread-level", "state", "strategy"],
     },
     Absent {
@@ -122,8 +133,10 @@ const ABSENT: [Absent; 16] = [
         list: "reservedInstancesSet",
         names: &["ReservedInstancesId"],
         not_found: "InvalidReservedInstancesId",
+        message: "The reserved instances ID '{}' does not exist",
         filters: &[
             "availability-zone",
+            "availability-zone-id",
             "duration",
             "end",
             "fixed-price",
@@ -141,6 +154,7 @@ const ABSENT: [Absent; 16] = [
         list: "transitGatewayVpcAttachments",
         names: &["TransitGatewayAttachmentIds"],
         not_found: "InvalidTransitGatewayAttachmentID.NotFound",
+        message: "Transit Gateway Attachment {} was deleted or does not exist.",
         filters: &["state", "transit-gateway-attachment-id", "transit-gateway-id", "vpc-id"],
     },
     Absent {
@@ -148,13 +162,27 @@ const ABSENT: [Absent; 16] = [
         list: "transitGatewaySet",
         names: &["TransitGatewayIds"],
         not_found: "InvalidTransitGatewayID.NotFound",
-        filters: &["owner-id", "state", "transit-gateway-id"],
+        message: "Transit Gateway {} was deleted or does not exist.",
+        filters: &[
+            "options.amazon-side-asn",
+            "options.association-default-route-table-id",
+            "options.auto-accept-shared-attachments",
+            "options.default-route-table-association",
+            "options.default-route-table-propagation",
+            "options.dns-support",
+            "options.propagation-default-route-table-id",
+            "options.vpn-ecmp-support",
+            "owner-id",
+            "state",
+            "transit-gateway-id",
+        ],
     },
     Absent {
         action: "DescribeVpcEndpoints",
         list: "vpcEndpointSet",
         names: &["VpcEndpointId"],
         not_found: "InvalidVpcEndpointId.NotFound",
+        message: "The Vpc Endpoint Id '{}' does not exist",
         filters: &[
             "ip-address-type",
             "service-name",
@@ -170,6 +198,7 @@ const ABSENT: [Absent; 16] = [
         list: "vpcPeeringConnectionSet",
         names: &["VpcPeeringConnectionId"],
         not_found: "InvalidVpcPeeringConnectionID.NotFound",
+        message: "The vpcPeeringConnection ID '{}' does not exist",
         filters: &[
             "accepter-vpc-info.cidr-block",
             "accepter-vpc-info.owner-id",
@@ -188,6 +217,7 @@ const ABSENT: [Absent; 16] = [
         list: "vpnConnectionSet",
         names: &["VpnConnectionId"],
         not_found: "InvalidVpnConnectionID.NotFound",
+        message: "The vpnConnection ID '{}' does not exist",
         filters: &[
             "bgp-asn",
             "customer-gateway-configuration",
@@ -206,6 +236,7 @@ const ABSENT: [Absent; 16] = [
         list: "vpnGatewaySet",
         names: &["VpnGatewayId"],
         not_found: "InvalidVpnGatewayID.NotFound",
+        message: "The vpnGateway ID '{}' does not exist",
         filters: &[
             "amazon-side-asn",
             "attachment.state",
@@ -231,8 +262,7 @@ impl Absent {
         Pager::of(&params, THOUSAND)?;
         let named: Vec<&str> = self.names.iter().flat_map(|name| params.list(name)).collect();
         if !named.is_empty() {
-            let message = format!("The ID '{}' does not exist", named.join(", "));
-            return Err(Fault::new(self.not_found, message));
+            return Err(Fault::new(self.not_found, self.message.replace("{}", &named.join(", "))));
         }
         Ok(document(call, |xml| {
             xml.element(self.list, |_| {});

@@ -6,7 +6,8 @@ use trunnion_catalog::Partition;
 
 use super::{
     document, done,
-    interface::Shown,
+    instance::only_interface,
+    interface::{Shown, find_own},
     launch_spec::MOST_GROUPS,
     model::{Association, ElasticIp, InstanceState, Interface},
     select::{self, PageSize, Row, find, find_mut, row_fields, shown, text},
@@ -142,18 +143,19 @@ pub(super) fn associate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> 
     {
         return Err(already(id, &association.id));
     }
+    check_own(cloud, call, row)?;
     let interface = match (params.get("NetworkInterfaceId"), params.get("InstanceId")) {
         (Some(interface), None) => {
             refuse_pending_or_ending(cloud, call, interface)?;
             interface.to_owned()
         }
-        (None, Some(instance)) => only_interface(cloud, call, instance)?,
+        (None, Some(instance)) => interface_of(cloud, call, instance)?,
         _ => {
             let message = "Either 'instanceId' or 'networkInterfaceId' must be specified, and not both";
             return Err(Fault::new("InvalidParameterCombination", message));
         }
     };
-    let found = find(&cloud.ec2.interfaces, &call.region, &interface)?;
+    let found = find_own(cloud, call, &interface)?;
     let private = match params.get("PrivateIpAddress") {
         None => found.primary,
         Some(asked) => {
@@ -209,24 +211,20 @@ fn refuse_pending_or_ending(cloud: &Cloud, call: &Call, interface: &str) -> Resu
     }
 }
 
-/// The only interface of an instance.
-fn only_interface(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
+/// The only interface of an instance that runs or is stopped.
+fn interface_of(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
     let instance = find(&cloud.ec2.instances, &call.region, id)?;
     if !matches!(instance.state, InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped) {
         let state = instance.state.name();
         let message = format!("The {state} instance '{id}' is not in a valid state for this operation.");
         return Err(Fault::new("InvalidInstanceID", message));
     }
-    match instance.interfaces.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => Err(Fault::new(
-            "InvalidInstanceID",
-            format!(
-                "There are multiple interfaces attached to instance '{id}'. Please specify an interface ID for the \
-                 operation instead."
-            ),
-        )),
-    }
+    only_interface(cloud, call, id)
+}
+
+/// Refuses an address on an interface that a service made.
+fn check_own(cloud: &Cloud, call: &Call, row: &ElasticIp) -> Result<(), Fault> {
+    row.association.as_ref().map_or(Ok(()), |found| find_own(cloud, call, &found.interface).map(|_| ()))
 }
 
 pub(super) fn disassociate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
@@ -240,7 +238,9 @@ pub(super) fn disassociate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Faul
         let message = format!("The association ID '{association}' does not exist");
         Fault::new("InvalidAssociationID.NotFound", message)
     };
-    find_mut(&mut cloud.ec2.elastic_ips, &call.region, &id.ok_or_else(missing)?)?.association = None;
+    let id = id.ok_or_else(missing)?;
+    check_own(cloud, call, find(&cloud.ec2.elastic_ips, &call.region, &id)?)?;
+    find_mut(&mut cloud.ec2.elastic_ips, &call.region, &id)?.association = None;
     Ok(done(call))
 }
 
@@ -249,6 +249,7 @@ pub(super) fn release(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("AllocationId")?;
     let row = find(&cloud.ec2.elastic_ips, &call.region, id)?;
+    check_own(cloud, call, row)?;
     if row.association.is_some() {
         return Err(Fault::new("InvalidIPAddress.InUse", format!("Address {} is in use.", row.public)));
     }

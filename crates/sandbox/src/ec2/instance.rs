@@ -6,6 +6,7 @@ use super::{
     document, elastic_ip,
     model::{Instance, InstanceState, Interface},
     select::{Row, find},
+    spot,
 };
 use crate::{
     call::{Call, Fault, Reply},
@@ -71,6 +72,7 @@ fn unplug(cloud: &mut Cloud, interfaces: Vec<String>) {
 }
 
 fn forget(cloud: &mut Cloud, id: &str) {
+    cloud.ec2.spot_requests.remove(&spot::request_of(id));
     let Some(Instance { user_data: Some(digest), .. }) = cloud.ec2.instances.remove(id) else { return };
     if !cloud.ec2.instances.values().any(|other| other.user_data.as_ref() == Some(&digest)) {
         cloud.ec2.user_data.remove(&digest);
@@ -89,6 +91,18 @@ pub(super) fn ids(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Vec
         find(&cloud.ec2.instances, &call.region, id)?;
     }
     Ok(ids)
+}
+
+/// The only interface of an instance.
+pub(super) fn only_interface(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
+    if let [only] = find(&cloud.ec2.instances, &call.region, id)?.interfaces.as_slice() {
+        return Ok(only.clone());
+    }
+    let message = format!(
+        "There are multiple interfaces attached to instance '{id}'. Please specify an interface ID for the operation \
+         instead."
+    );
+    Err(Fault::new("InvalidInstanceID", message))
 }
 
 pub(super) fn terminate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

@@ -1,11 +1,15 @@
 //! Changes of instances: attributes, metadata options, monitoring, reboots.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use trunnion_catalog::InstanceType;
 
 use super::{
+    cards::{Slot, check_cards, is_beyond_card},
     document, done, instance,
-    interface_change::{check_groups, write_groups},
+    instance::only_interface,
+    interface_change::write_groups,
     launch,
+    launch_data::check_user_data,
+    launch_spec::{self, check_groups},
     model::{Instance, InstanceState, MetadataOptions},
     select::{find, find_mut},
 };
@@ -17,7 +21,7 @@ use crate::{
 };
 
 /// Launch parameters that an instance keeps although they have no field of their own.
-pub(super) const KEPT: [&str; 10] = [
+pub(super) const KEPT: [&str; 9] = [
     "CpuOptions",
     "DisableApiStop",
     "EnclaveOptions",
@@ -26,7 +30,6 @@ pub(super) const KEPT: [&str; 10] = [
     "InstanceMarketOptions",
     "MaintenanceOptions",
     "NetworkPerformanceOptions",
-    "Placement",
     "PrivateDnsNameOptions",
 ];
 
@@ -105,13 +108,13 @@ pub(super) fn modify(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     if let Some(attribute) = params.get("Attribute").filter(|attribute| *attribute != "blockDeviceMapping") {
         changes.push((attribute, params.require("Value")?));
     }
-    let groups = params.list("GroupId");
+    let groups: Vec<String> = params.list("GroupId").into_iter().map(str::to_owned).collect();
     let devices = params.items("BlockDeviceMapping");
     match (changes.as_slice(), groups.as_slice(), devices.as_slice()) {
         ([(name, value)], [], []) => set(cloud, call, id, name, value)?,
         ([], [_, ..], []) => {
             let interface = only_interface(cloud, call, id)?;
-            let groups = check_groups(cloud, call, &interface, &groups)?;
+            check_groups(cloud, call, &find(&cloud.ec2.interfaces, &call.region, &interface)?.vpc, &groups)?;
             find_mut(&mut cloud.ec2.interfaces, &call.region, &interface)?.groups = groups;
         }
         ([], [], [_, ..]) => set_devices(cloud, call, id, &devices)?,
@@ -152,23 +155,20 @@ fn set(cloud: &mut Cloud, call: &Call, id: &str, name: &str, value: &str) -> Res
         return Err(Fault::new("IncorrectInstanceState", message));
     }
     if name == "userData" {
-        STANDARD
-            .decode(value)
-            .map_err(|_| Fault::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data"))?;
+        check_user_data(value)?;
         let digest = launch::digest(value);
         cloud.ec2.user_data.insert(digest.clone(), value.to_owned());
         find_mut(&mut cloud.ec2.instances, &call.region, id)?.user_data = Some(digest);
         return Ok(());
     }
+    if name == "instanceType" {
+        let kind = trunnion_catalog::instance_type(value).ok_or_else(invalid)?;
+        check_type(cloud, find(&cloud.ec2.instances, &call.region, id)?, kind)?;
+        kind.name.clone_into(&mut find_mut(&mut cloud.ec2.instances, &call.region, id)?.kind);
+        return Ok(());
+    }
     let instance = find_mut(&mut cloud.ec2.instances, &call.region, id)?;
     match name {
-        "instanceType" => {
-            let kind = trunnion_catalog::instance_type(value).ok_or_else(invalid)?;
-            if kind.architecture.as_str() != instance.architecture {
-                return Err(invalid());
-            }
-            kind.name.clone_into(&mut instance.kind);
-        }
         "disableApiTermination" => instance.termination_protected = flag()?,
         "ebsOptimized" => instance.ebs_optimized = flag()?,
         "disableApiStop" => keep(instance, "DisableApiStop", &flag()?.to_string()),
@@ -176,6 +176,23 @@ fn set(cloud: &mut Cloud, call: &Call, id: &str, name: &str, value: &str) -> Res
             keep(instance, "InstanceInitiatedShutdownBehavior", value);
         }
         _ => return Err(invalid()),
+    }
+    Ok(())
+}
+
+/// Whether a type fits the image and the interfaces of an instance.
+fn check_type(cloud: &Cloud, instance: &Instance, kind: &InstanceType) -> Result<(), Fault> {
+    let interfaces = instance.interfaces.iter().filter_map(|id| cloud.ec2.interfaces.get(id));
+    let slots = interfaces.filter_map(|interface| {
+        let attachment = interface.attachment.as_ref()?;
+        let addresses = 1 + interface.secondary.0.len() + interface.prefixes.0.len();
+        Some((attachment.card, attachment.device, addresses))
+    });
+    let slots: Vec<Slot> = slots.collect();
+    check_cards(kind, &slots)?;
+    if kind.architecture.as_str() != instance.architecture || is_beyond_card(kind, &slots) {
+        let message = format!("Value ({}) for parameter instanceType is invalid.", kind.name);
+        return Err(Fault::new("InvalidParameterValue", message));
     }
     Ok(())
 }
@@ -202,17 +219,6 @@ fn set_devices(cloud: &mut Cloud, call: &Call, id: &str, devices: &[Params<'_>])
     Ok(())
 }
 
-fn only_interface(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
-    if let [only] = find(&cloud.ec2.instances, &call.region, id)?.interfaces.as_slice() {
-        return Ok(only.clone());
-    }
-    let message = format!(
-        "There are multiple interfaces attached to instance '{id}'. Please specify an interface ID for the operation \
-         instead."
-    );
-    Err(Fault::new("InvalidInstanceID", message))
-}
-
 /// What is left out stays as it is.
 pub(super) fn modify_metadata(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
@@ -222,33 +228,11 @@ pub(super) fn modify_metadata(cloud: &mut Cloud, call: &Call) -> Result<Reply, F
         let message = format!("The instance '{id}' is not in a state in which its options can be changed.");
         return Err(Fault::new("IncorrectInstanceState", message));
     }
-    instance.metadata = changed_metadata(&params, &instance.metadata)?;
+    instance.metadata = launch_spec::metadata(&params, &instance.metadata)?;
     let options = &instance.metadata;
     Ok(document(call, |xml| {
         xml.text("instanceId", id).element("instanceMetadataOptions", |xml| write_metadata(xml, "pending", options));
     }))
-}
-
-fn changed_metadata(params: &Params<'_>, before: &MetadataOptions) -> Result<MetadataOptions, Fault> {
-    let invalid = |name: &str, value: &str| {
-        Fault::new("InvalidParameterValue", format!("Value ({value}) for parameter {name} is invalid."))
-    };
-    let choice = |name: &str, choices: [&str; 2], before: &str| match params.get(name) {
-        Some(value) if choices.contains(&value) => Ok(value.to_owned()),
-        Some(value) => Err(invalid(name, value)),
-        None => Ok(before.to_owned()),
-    };
-    let hop_limit = params.number("HttpPutResponseHopLimit")?.unwrap_or(before.hop_limit);
-    if !(1..=64).contains(&hop_limit) {
-        return Err(invalid("HttpPutResponseHopLimit", &hop_limit.to_string()));
-    }
-    Ok(MetadataOptions {
-        tokens: choice("HttpTokens", ["optional", "required"], &before.tokens)?,
-        hop_limit,
-        endpoint: choice("HttpEndpoint", ["enabled", "disabled"], &before.endpoint)?,
-        ipv6: choice("HttpProtocolIpv6", ["enabled", "disabled"], &before.ipv6)?,
-        tags: choice("InstanceMetadataTags", ["enabled", "disabled"], &before.tags)?,
-    })
 }
 
 /// Writes the options of the metadata service.

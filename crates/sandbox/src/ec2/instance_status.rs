@@ -116,7 +116,7 @@ pub(super) fn console_output(cloud: &Cloud, call: &Call) -> Result<Reply, Fault>
             |digest| format!("user data with the SHA-256 {digest} of its base64"),
         );
         format!(
-            "{id}: launched as {} from {} with {user_data}.\r\n{id}: this is an instance of a sandbox: it boots no \
+            "{id}: {} from {} with {user_data}.\r\n{id}: this is an instance of a sandbox: it boots no \
              kernel and runs no user data.\r\n",
             instance.kind, instance.image
         )

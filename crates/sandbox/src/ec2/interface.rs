@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     address::Addresses,
-    document, done, elastic_ip,
+    document, done, elastic_ip, launch_spec,
     model::{Interface, Volume},
     placement, region,
     select::{self, Row, THOUSAND, find, find_mut, row_fields, shown, text},
@@ -114,6 +114,16 @@ fn status(interface: &Interface) -> &'static str {
 /// Whether a service made the interface.
 fn is_managed(interface: &Interface) -> bool {
     interface.task.is_some() || interface.kind == "nat_gateway"
+}
+
+/// An interface that no service made, so that the account can change it.
+pub(super) fn find_own<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Result<&'w Interface, Fault> {
+    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
+    if is_managed(interface) {
+        let message = "You do not have permission to access the specified resource.";
+        return Err(Fault::new("AuthFailure", message));
+    }
+    Ok(interface)
 }
 
 /// An interface's MAC address, derived from its id.
@@ -270,13 +280,13 @@ fn most_addresses(cloud: &Cloud, interface: &Interface) -> usize {
 pub(super) fn assign(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("NetworkInterfaceId")?;
-    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
+    let interface = find_own(cloud, call, id)?;
     let mut named = Vec::new();
     for text in params.list("PrivateIpAddress") {
         named.push(parse(text)?);
     }
-    let count: usize = params.number("SecondaryPrivateIpAddressCount")?.unwrap_or_default();
-    let prefix_count: usize = params.number("Ipv4PrefixCount")?.unwrap_or_default();
+    let count = launch_spec::count(&params, "SecondaryPrivateIpAddressCount")?;
+    let prefix_count = launch_spec::count(&params, "Ipv4PrefixCount")?;
     let asked = [named.len(), count, prefix_count];
     if asked.iter().filter(|count| **count > 0).count() != 1 {
         let message = "The request must contain addresses, a count of addresses, or a count of prefixes";
@@ -322,7 +332,7 @@ pub(super) fn assign(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 pub(super) fn unassign(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("NetworkInterfaceId")?;
-    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
+    let interface = find_own(cloud, call, id)?;
     let missing = || {
         let message = "Some of the specified addresses are not assigned to the network interface";
         Fault::new("InvalidParameterValue", message)

@@ -2,7 +2,8 @@
 
 use super::{
     document, done,
-    interface::{group_set, write_attachment},
+    interface::{find_own, group_set, write_attachment},
+    launch_spec::check_groups,
     model::Interface,
     select::{find, find_mut},
 };
@@ -11,25 +12,6 @@ use crate::{
     cloud::Cloud,
     xml::Xml,
 };
-
-/// AWS's default quota.
-const MOST_GROUPS: usize = 5;
-
-/// The groups for an interface; they must exist in its VPC.
-pub(super) fn check_groups(cloud: &Cloud, call: &Call, id: &str, groups: &[&str]) -> Result<Vec<String>, Fault> {
-    let vpc = &find(&cloud.ec2.interfaces, &call.region, id)?.vpc;
-    if groups.len() > MOST_GROUPS {
-        let message = "The maximum number of security groups per interface has been reached.";
-        return Err(Fault::new("SecurityGroupsPerInterfaceLimitExceeded", message));
-    }
-    for group in groups {
-        if find(&cloud.ec2.groups, &call.region, group)?.vpc != *vpc {
-            let message = "You have specified two resources that belong to different networks.";
-            return Err(Fault::new("InvalidGroup.NotFound", message));
-        }
-    }
-    Ok(groups.iter().map(|group| (*group).to_owned()).collect())
-}
 
 /// Writes group ids as `DescribeInstanceAttribute` does.
 pub(super) fn write_groups(xml: &mut Xml, groups: &[String]) {
@@ -67,16 +49,12 @@ pub(super) fn attribute(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     }))
 }
 
-/// One call changes one attribute. The interface of a task belongs to ECS.
+/// One call changes one attribute.
 pub(super) fn modify(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("NetworkInterfaceId")?;
-    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
-    if interface.task.is_some() {
-        let message = format!("You do not have permission to access the specified resource: {id}");
-        return Err(Fault::new("AuthFailure", message).with_status(403));
-    }
-    let groups = params.list("SecurityGroupId");
+    let interface = find_own(cloud, call, id)?;
+    let groups: Vec<String> = params.list("SecurityGroupId").into_iter().map(str::to_owned).collect();
     let tracking = params.under("ConnectionTrackingSpecification");
     let asked = [
         params.get("Description.Value").is_some(),
@@ -89,7 +67,7 @@ pub(super) fn modify(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         let message = "The request must contain exactly one attribute of the network interface";
         return Err(Fault::new("InvalidParameterCombination", message));
     }
-    let groups = check_groups(cloud, call, id, &groups)?;
+    check_groups(cloud, call, &interface.vpc, &groups)?;
     let [tcp, udp_stream, udp] = ["TcpEstablishedTimeout", "UdpStreamTimeout", "UdpTimeout"];
     let timeouts = [tracking.number(tcp)?, tracking.number(udp_stream)?, tracking.number(udp)?];
     let unchecked = params.bool("SourceDestCheck.Value")?.map(|checked| !checked);

@@ -6,10 +6,10 @@ use super::{
     instance_change::KEPT,
     instance_view, launch_data,
     launch_spec::{self, DeviceSpec, InterfaceSpec, Spec},
-    model::{Attachment, Flat, Instance, InstanceState, Interface, Volume},
+    model::{Attachment, Flat, Instance, InstanceState, Interface, SpotRequest, Volume},
     placement::{Placed, place},
     select::Row,
-    template, template_version,
+    spot, template, template_version,
 };
 use crate::{
     call::{Call, Fault, Reply},
@@ -118,6 +118,11 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
             tags: spec.instance_tags.clone(),
         };
         cloud.ec2.instances.insert(id.clone(), instance);
+        if spec.spot {
+            let (region, instance, tags) = (call.region.clone(), id.clone(), spec.request_tags.clone());
+            let request = SpotRequest { region, created: call.now, instance, tags };
+            cloud.ec2.spot_requests.insert(spot::request_of(&id), request);
+        }
         ids.push(id);
     }
     template::remember(cloud, call, ids.clone());

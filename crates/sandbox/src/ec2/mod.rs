@@ -4,6 +4,7 @@
 
 mod absent;
 mod address;
+mod cards;
 mod dhcp;
 mod elastic_ip;
 mod image;
@@ -65,6 +66,7 @@ pub struct State {
     /// By template id and number, so that they are sorted.
     versions: Table<model::LaunchTemplateVersion>,
     instances: Table<model::Instance>,
+    spot_requests: Table<model::SpotRequest>,
     interfaces: Table<model::Interface>,
     volumes: Table<model::Volume>,
     elastic_ips: Table<model::ElasticIp>,
@@ -96,6 +98,7 @@ impl State {
             ("ec2.templates", &mut self.templates),
             ("ec2.versions", &mut self.versions),
             ("ec2.instances", &mut self.instances),
+            ("ec2.spot_requests", &mut self.spot_requests),
             ("ec2.interfaces", &mut self.interfaces),
             ("ec2.volumes", &mut self.volumes),
             ("ec2.elastic_ips", &mut self.elastic_ips),
@@ -111,12 +114,14 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     instance::settle(cloud, call.now);
     nat_gateway::settle(cloud, call.now);
     crate::ecs::settle(cloud, call.now);
-    if call.params().bool("DryRun")? != Some(true) {
-        return answer(cloud, call);
+    let is_dry = call.params().bool("DryRun")? == Some(true);
+    let reply = answer(cloud, call)?;
+    if is_dry {
+        // The server takes back the changes of a call that fails.
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(Fault::new("DryRunOperation", message).with_status(412));
     }
-    cloud.attempt(|cloud| answer(cloud, call))?;
-    let message = "Request would have succeeded, but DryRun flag is set.";
-    Err(Fault::new("DryRunOperation", message).with_status(412))
+    Ok(reply)
 }
 
 fn answer(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

@@ -273,6 +273,15 @@ pub(super) struct Instance {
     pub tags: Tags,
 }
 
+/// A request for a spot instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SpotRequest {
+    pub region: String,
+    pub created: Timestamp,
+    pub instance: String,
+    pub tags: Tags,
+}
+
 /// The options of the instance metadata service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct MetadataOptions {

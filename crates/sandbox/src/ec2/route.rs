@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
+    address::Cidr,
     document, done,
     model::{InternetGateway, NatGateway, NatState, RouteTable},
     network::dependency,
@@ -12,6 +13,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    query::Params,
     xml::Xml,
 };
 
@@ -215,11 +217,7 @@ pub(super) fn replace(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 /// Route table, destination and target of a call for one route.
 fn route(cloud: &Cloud, call: &Call) -> Result<(String, String, String), Fault> {
     let params = call.params();
-    let destination = params.require("DestinationCidrBlock")?;
-    let cidr: super::address::Cidr = destination.parse().map_err(|()| {
-        let message = format!("Value ({destination}) for parameter destinationCidrBlock is invalid.");
-        Fault::new("InvalidParameterValue", message)
-    })?;
+    let destination = destination(&params)?;
     let names = ["GatewayId", "NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "VpcPeeringConnectionId"];
     let targets: Vec<&str> = names.iter().filter_map(|name| params.get(name)).collect();
     let [target] = targets[..] else {
@@ -231,15 +229,24 @@ fn route(cloud: &Cloud, call: &Call) -> Result<(String, String, String), Fault> 
     } else if target.starts_with(NatGateway::PREFIX) {
         find(&cloud.ec2.nat_gateways, &call.region, target)?;
     }
-    Ok((params.require("RouteTableId")?.to_owned(), cidr.to_string(), target.to_owned()))
+    Ok((params.require("RouteTableId")?.to_owned(), destination, target.to_owned()))
+}
+
+fn destination(params: &Params<'_>) -> Result<String, Fault> {
+    let text = params.require("DestinationCidrBlock")?;
+    let block: Cidr = text.parse().map_err(|()| {
+        let message = format!("Value ({text}) for parameter destinationCidrBlock is invalid.");
+        Fault::new("InvalidParameterValue", message)
+    })?;
+    Ok(block.to_string())
 }
 
 pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
-    let destination = params.require("DestinationCidrBlock")?;
+    let destination = destination(&params)?;
     let table = params.require("RouteTableId")?;
     let table = find_mut(&mut cloud.ec2.route_tables, &call.region, table)?;
-    if table.routes.remove(destination).is_none() {
+    if table.routes.remove(&destination).is_none() {
         let message = format!("no route with destination-cidr-block {destination} in route table");
         return Err(Fault::new("InvalidRoute.NotFound", message));
     }
@@ -262,21 +269,36 @@ pub(super) fn delete_table(cloud: &mut Cloud, call: &Call) -> Result<Reply, Faul
 pub(super) fn disassociate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let association = params.require("AssociationId")?;
-    remove_association(cloud, call, association)?;
+    let (table, subnet) = associated(cloud, call, association)?;
+    if subnet.is_none() {
+        let message = format!("cannot disassociate the main route table association {association}");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    find_mut(&mut cloud.ec2.route_tables, &call.region, &table)?.associations.remove(association);
     Ok(done(call))
 }
 
+/// A subnet uses another table, or the VPC has another main table (`ReplaceRouteTableAssociation`, read 26 November
+/// 2026).
 pub(super) fn replace_association(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (association, table) = (params.require("AssociationId")?, params.require("RouteTableId")?);
     let vpc = find(&cloud.ec2.route_tables, &call.region, table)?.vpc.clone();
-    let subnet = remove_association(cloud, call, association)?;
-    if cloud.ec2.subnets.get(&subnet).is_some_and(|subnet| subnet.vpc != vpc) {
-        let message = format!("Route table {table} and subnet {subnet} belong to different networks");
+    let (before, subnet) = associated(cloud, call, association)?;
+    let id = cloud.new_id("rtbassoc-");
+    let before_row = find_mut(&mut cloud.ec2.route_tables, &call.region, &before)?;
+    if before_row.vpc != vpc {
+        let other = subnet.map_or_else(|| format!("route table {before}"), |subnet| format!("subnet {subnet}"));
+        let message = format!("Route table {table} and {other} belong to different networks");
         return Err(Fault::new("InvalidParameterValue", message));
     }
-    let id = cloud.new_id("rtbassoc-");
-    find_mut(&mut cloud.ec2.route_tables, &call.region, table)?.associations.insert(id.clone(), subnet);
+    if let Some(subnet) = subnet {
+        before_row.associations.remove(association);
+        find_mut(&mut cloud.ec2.route_tables, &call.region, table)?.associations.insert(id.clone(), subnet);
+    } else {
+        before_row.main_association = None;
+        find_mut(&mut cloud.ec2.route_tables, &call.region, table)?.main_association = Some(id.clone());
+    }
     Ok(document(call, |xml| {
         xml.text("newAssociationId", &id).element("associationState", |xml| {
             xml.text("state", "associated");
@@ -284,23 +306,15 @@ pub(super) fn replace_association(cloud: &mut Cloud, call: &Call) -> Result<Repl
     }))
 }
 
-/// Removes the association of a subnet, and returns the subnet.
-fn remove_association(cloud: &mut Cloud, call: &Call, association: &str) -> Result<String, Fault> {
-    let here = cloud.ec2.route_tables.iter().filter(|(_, table)| table.region == call.region);
-    let mut main = false;
-    let mut found = None;
-    for (id, table) in here {
-        main |= table.main_association.as_deref() == Some(association);
-        if table.associations.contains_key(association) {
-            found = Some(id.to_owned());
-        }
-    }
-    if main {
-        let message = format!("cannot disassociate the main route table association {association}");
-        return Err(Fault::new("InvalidParameterValue", message));
-    }
-    let table = found.and_then(|id| cloud.ec2.route_tables.get_mut(&id));
-    table.and_then(|table| table.associations.remove(association)).ok_or_else(|| {
+/// The table of an association, and its subnet. The association of a main table has no subnet.
+fn associated(cloud: &Cloud, call: &Call, association: &str) -> Result<(String, Option<String>), Fault> {
+    let mut here = cloud.ec2.route_tables.iter().filter(|(_, table)| table.region == call.region);
+    let found = here.find_map(|(id, table)| {
+        let subnet = table.associations.get(association);
+        let is_here = subnet.is_some() || table.main_association.as_deref() == Some(association);
+        is_here.then(|| (id.to_owned(), subnet.cloned()))
+    });
+    found.ok_or_else(|| {
         let message = format!("The association ID '{association}' does not exist");
         Fault::new("InvalidAssociationID.NotFound", message)
     })

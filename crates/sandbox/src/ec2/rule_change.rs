@@ -4,8 +4,7 @@ use super::{
     done,
     model::Rule,
     security_group::named,
-    security_rule::{in_direction, permissions, read_rule},
-    select::find,
+    security_rule::{by_id, by_permission, in_direction, permissions, read_rule},
 };
 use crate::{
     call::{Call, Fault, Reply},
@@ -20,7 +19,7 @@ pub(super) fn modify(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let mut changed: Vec<(String, Rule)> = Vec::new();
     for update in params.items("SecurityGroupRule") {
         let id = update.require("SecurityGroupRuleId")?;
-        let before = of_group(cloud, call, &group, id)?;
+        let before = by_id(cloud, call, id, |rule| rule.group == group)?.clone();
         let (permission, description) = read_rule(cloud, call, &update.under("SecurityGroupRule"), &group)?;
         changed.push((id.to_owned(), Rule { permission, description, ..before }));
     }
@@ -40,15 +39,6 @@ pub(super) fn modify(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     Ok(done(call))
 }
 
-fn of_group(cloud: &Cloud, call: &Call, group: &str, id: &str) -> Result<Rule, Fault> {
-    let rule = find(&cloud.ec2.rules, &call.region, id)?;
-    if rule.group != group {
-        let message = format!("The security group rule ID '{id}' does not exist");
-        return Err(Fault::new("InvalidSecurityGroupRuleId.NotFound", message));
-    }
-    Ok(rule.clone())
-}
-
 /// Rules are found by their id or by the traffic that they allow. A description that is left out is removed.
 pub(super) fn set_descriptions(cloud: &mut Cloud, call: &Call, is_egress: bool) -> Result<Reply, Fault> {
     let params = call.params();
@@ -56,19 +46,11 @@ pub(super) fn set_descriptions(cloud: &mut Cloud, call: &Call, is_egress: bool) 
     let mut changes = Vec::new();
     for item in params.items("SecurityGroupRuleDescription") {
         let id = item.require("SecurityGroupRuleId")?;
-        if of_group(cloud, call, &group, id)?.is_egress != is_egress {
-            let message = format!("The security group rule ID '{id}' does not exist");
-            return Err(Fault::new("InvalidSecurityGroupRuleId.NotFound", message));
-        }
+        by_id(cloud, call, id, |rule| rule.group == group && rule.is_egress == is_egress)?;
         changes.push((id.to_owned(), item.get("Description").filter(|text| !text.is_empty()).map(str::to_owned)));
     }
     for (permission, description) in permissions(cloud, call, &params, &group)? {
-        let found = in_direction(cloud, &group, is_egress).find(|(_, rule)| rule.permission == permission);
-        let Some((id, _)) = found else {
-            let message = "The specified rule does not exist in this security group.";
-            return Err(Fault::new("InvalidPermission.NotFound", message));
-        };
-        changes.push((id.to_owned(), description));
+        changes.push((by_permission(cloud, &group, is_egress, &permission)?, description));
     }
     if changes.is_empty() {
         let message = "Either 'ipPermissions' or 'securityGroupRuleDescriptions' should be provided.";

@@ -1,4 +1,4 @@
-//! Snapshots: those of the account's own images. Others cannot be created here.
+//! Snapshots: those that were made with the account's own images. Others cannot be created here.
 
 use super::{
     document,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     call::{Call, Fault, Reply},
-    cloud::Cloud,
+    cloud::{Cloud, id_of},
     xml::Xml,
 };
 
@@ -17,17 +17,33 @@ const SIZE: PageSize = PageSize { least: 5, most: 1000, default: None };
 const FILTERS: &[&str] =
     &["description", "encrypted", "owner-id", "progress", "snapshot-id", "status", "storage-tier", "volume-size"];
 
+/// The id of the snapshot that is made with an image.
+pub(super) fn of_image(image: &str) -> String {
+    id_of("snap-", image)
+}
+
+/// The account's snapshots in the region, each with its image.
+fn own<'w>(cloud: &'w Cloud, call: &Call) -> impl Iterator<Item = (&'w str, &'w Image)> {
+    let own = cloud.ec2.images.iter().filter(|(_, row)| row.region == call.region && row.owner == cloud.account);
+    own.filter(|(id, row)| row.snapshot == of_image(id)).map(|(_, row)| (row.snapshot.as_str(), row))
+}
+
+/// Whether the account has a snapshot.
+pub(super) fn check(cloud: &Cloud, call: &Call, id: &str) -> Result<(), Fault> {
+    if own(cloud, call).any(|(known, _)| known == id) {
+        return Ok(());
+    }
+    Err(Fault::new("InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist.")))
+}
+
 pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (filters, pager) = (Filters::of(&params, FILTERS)?, Pager::of(&params, SIZE)?);
-    let own = cloud.ec2.images.values().filter(|row| row.region == call.region && row.owner == cloud.account);
-    let mut all: Vec<(&str, &Image)> = own.map(|row| (row.snapshot.as_str(), row)).collect();
+    let mut all: Vec<(&str, &Image)> = own(cloud, call).collect();
     all.sort_unstable_by_key(|(id, _)| *id);
-    all.dedup_by_key(|(id, _)| *id);
     let ids = params.list("SnapshotId");
-    if let Some(missing) = ids.iter().find(|id| !all.iter().any(|(known, _)| known == *id)) {
-        let message = format!("The snapshot '{missing}' does not exist.");
-        return Err(Fault::new("InvalidSnapshot.NotFound", message));
+    for id in &ids {
+        check(cloud, call, id)?;
     }
     let owners = params.list("Owner");
     let none = Tags::new();

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::{
     document,
-    model::{Instance, InstanceState},
+    model::{Instance, InstanceState, SpotRequest},
     region,
-    select::{Filters, PageSize, Pager, shown, text},
+    select::{self, PageSize, Row, row_fields, text},
     tag,
 };
 use crate::{
@@ -19,16 +19,48 @@ use crate::{
 
 const SIZE: PageSize = PageSize { least: 5, most: 1000, default: None };
 
-const FILTERS: &[&str] = &[
-    "instance-id",
-    "launch.image-id",
-    "launch.instance-type",
-    "launched-availability-zone",
-    "spot-instance-request-id",
-    "state",
-    "status-code",
-    "type",
-];
+impl Row for SpotRequest {
+    const PREFIX: &'static str = "sir-";
+    const KIND: &'static str = "spot-instances-request";
+    const NOUN: &'static str = "spot instance request ID";
+    const NOT_FOUND: &'static str = "InvalidSpotInstanceRequestID.NotFound";
+    const MALFORMED: &'static str = "InvalidSpotInstanceRequestID.Malformed";
+    const IDS: &'static str = "SpotInstanceRequestId";
+    const FILTERS: &'static [&'static str] = &[
+        "instance-id",
+        "launch.image-id",
+        "launch.instance-type",
+        "launched-availability-zone",
+        "spot-instance-request-id",
+        "state",
+        "status-code",
+        "type",
+    ];
+
+    row_fields!();
+    fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
+        let Some(instance) = cloud.ec2.instances.get(&self.instance) else { return Vec::new() };
+        let (state, code, _) = state(instance);
+        match filter {
+            "instance-id" => text(&self.instance),
+            "launch.image-id" => text(&instance.image),
+            "launch.instance-type" => text(&instance.kind),
+            "launched-availability-zone" => text(&instance.zone),
+            "state" => text(state),
+            "status-code" => text(code),
+            "type" => text(option(instance, "SpotInstanceType").unwrap_or(ONE_TIME)),
+            _ => text(id),
+        }
+    }
+}
+
+/// The type of a request that does not name one.
+const ONE_TIME: &str = "one-time";
+
+/// An option of the request that launched an instance.
+fn option<'w>(instance: &'w Instance, name: &str) -> Option<&'w str> {
+    Params::new(&instance.options).under("InstanceMarketOptions.SpotOptions").get(name)
+}
 
 /// The id of the request for an instance.
 pub(super) fn request_of(instance: &str) -> String {
@@ -48,52 +80,19 @@ fn state(instance: &Instance) -> (&'static str, &'static str, &'static str) {
 }
 
 pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    let params = call.params();
-    let (filters, pager) = (Filters::of(&params, FILTERS)?, Pager::of(&params, SIZE)?);
-    let here = cloud.ec2.instances.iter().filter(|(_, row)| row.spot && row.region == call.region);
-    let mut all: Vec<(String, (&str, &Instance))> = here.map(|(id, row)| (request_of(id), (id, row))).collect();
-    all.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
-    let ids = params.list("SpotInstanceRequestId");
-    if let Some(missing) = ids.iter().find(|id| !all.iter().any(|(request, _)| request == *id)) {
-        let message = format!("The spot instance request ID '{missing}' does not exist");
-        return Err(Fault::new("InvalidSpotInstanceRequestID.NotFound", message));
-    }
-    let passing = all.iter().filter(|(request, (id, row))| {
-        cloud.visible(row.created, call.now)
-            && (ids.is_empty() || ids.contains(&request.as_str()))
-            && filters.accept(&row.tags, |filter| values(request, id, row, filter))
-    });
-    let (page, next) = pager.page(passing.map(|(request, row)| (request.as_str(), *row)));
+    let (page, next) = select::select(cloud, call, &cloud.ec2.spot_requests, SIZE)?;
     Ok(document(call, |xml| {
-        xml.list("spotInstanceRequestSet", "item", page, |xml, (request, (id, row))| write(xml, request, id, row));
+        xml.list("spotInstanceRequestSet", "item", page, |xml, (id, request)| write(xml, cloud, id, request));
         xml.optional("nextToken", next);
     }))
 }
 
-fn values<'w>(request: &'w str, id: &'w str, instance: &'w Instance, filter: &str) -> Vec<Cow<'w, str>> {
-    let (state, code, _) = state(instance);
-    match filter {
-        "instance-id" => text(id),
-        "launch.image-id" => text(&instance.image),
-        "launch.instance-type" => text(&instance.kind),
-        "launched-availability-zone" => text(&instance.zone),
-        "state" => text(state),
-        "status-code" => text(code),
-        "type" => shown(kind(&Params::new(&instance.options))),
-        _ => text(request),
-    }
-}
-
-fn kind(options: &Params<'_>) -> String {
-    options.get("InstanceMarketOptions.SpotOptions.SpotInstanceType").unwrap_or("one-time").to_owned()
-}
-
-fn write(xml: &mut Xml, request: &str, id: &str, instance: &Instance) {
-    let options = Params::new(&instance.options);
+fn write(xml: &mut Xml, cloud: &Cloud, id: &str, request: &SpotRequest) {
+    let Some(instance) = cloud.ec2.instances.get(&request.instance) else { return };
     let (state, code, message) = state(instance);
-    xml.text("spotInstanceRequestId", request)
-        .optional("spotPrice", options.get("InstanceMarketOptions.SpotOptions.MaxPrice"))
-        .text("type", kind(&options))
+    xml.text("spotInstanceRequestId", id)
+        .optional("spotPrice", option(instance, "MaxPrice"))
+        .text("type", option(instance, "SpotInstanceType").unwrap_or(ONE_TIME))
         .text("state", state)
         .element("status", |xml| {
             xml.text("code", code).text("message", message).moment("updateTime", instance.since);
@@ -110,11 +109,11 @@ fn write(xml: &mut Xml, request: &str, id: &str, instance: &Instance) {
                 })
                 .plain("ebsOptimized", instance.ebs_optimized);
         })
-        .text("instanceId", id)
+        .text("instanceId", &request.instance)
         .moment("createTime", instance.created)
         .text("productDescription", "Linux/UNIX")
         .text("launchedAvailabilityZone", &instance.zone)
         .text("launchedAvailabilityZoneId", region::zone_id(&instance.zone))
-        .text("instanceInterruptionBehavior", "terminate");
-    tag::write(xml, &super::model::Tags::new());
+        .text("instanceInterruptionBehavior", option(instance, "InstanceInterruptionBehavior").unwrap_or("terminate"));
+    tag::write(xml, &request.tags);
 }

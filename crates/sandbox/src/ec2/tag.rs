@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{
     State, document, done,
     model::Tags,
-    select::{Filters, PageSize, Pager, Row},
+    select::{Filters, PageSize, Pager, Row, find_mut},
 };
 use crate::{
     call::{Call, Fault, Reply},
@@ -81,8 +81,7 @@ fn check_count(tags: &Tags) -> Result<(), Fault> {
 /// A table of resources with tags, accessed by id.
 trait Taggable {
     fn prefix(&self) -> &'static str;
-    fn kind(&self) -> &'static str;
-    fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags>;
+    fn tags_of(&mut self, id: &str, region: &str) -> Result<&mut Tags, Fault>;
     fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
 }
 
@@ -91,13 +90,8 @@ impl<T: Row> Taggable for Table<T> {
         T::PREFIX
     }
 
-    fn kind(&self) -> &'static str {
-        T::KIND
-    }
-
-    fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags> {
-        self.get(id).filter(|row| row.region() == region)?;
-        self.get_mut(id).map(T::tags_mut)
+    fn tags_of(&mut self, id: &str, region: &str) -> Result<&mut Tags, Fault> {
+        find_mut(self, region, id).map(T::tags_mut)
     }
 
     fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
@@ -107,7 +101,7 @@ impl<T: Row> Taggable for Table<T> {
     }
 }
 
-fn tables(state: &State) -> [&dyn Taggable; 12] {
+fn tables(state: &State) -> [&dyn Taggable; 15] {
     [
         &state.vpcs,
         &state.subnets,
@@ -121,10 +115,13 @@ fn tables(state: &State) -> [&dyn Taggable; 12] {
         &state.interfaces,
         &state.volumes,
         &state.elastic_ips,
+        &state.images,
+        &state.dhcp_options,
+        &state.spot_requests,
     ]
 }
 
-fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 13] {
+fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 15] {
     [
         &mut state.vpcs,
         &mut state.subnets,
@@ -139,6 +136,8 @@ fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 13] {
         &mut state.volumes,
         &mut state.elastic_ips,
         &mut state.images,
+        &mut state.dhcp_options,
+        &mut state.spot_requests,
     ]
 }
 
@@ -147,19 +146,7 @@ fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut T
     let Some(table) = table else {
         return Err(Fault::new("InvalidID", format!("The ID '{id}' is not valid")));
     };
-    let kind = table.kind();
-    table.tags_of(id, region).ok_or_else(|| {
-        let code = match kind {
-            "instance" => "InvalidInstanceID.NotFound",
-            "launch-template" => "InvalidLaunchTemplateId.NotFound",
-            "security-group" => "InvalidGroup.NotFound",
-            "network-interface" => "InvalidNetworkInterfaceID.NotFound",
-            "volume" => "InvalidVolume.NotFound",
-            "image" => "InvalidAMIID.NotFound",
-            _ => "InvalidID",
-        };
-        Fault::new(code, format!("The {kind} ID '{id}' does not exist"))
-    })
+    table.tags_of(id, region)
 }
 
 /// ARNs and tags of the resources of a region that have tags.

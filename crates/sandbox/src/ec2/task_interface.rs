@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{
     address::Addresses,
@@ -29,7 +30,7 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// The interface that a task got.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Plugged {
     pub interface: String,
     pub subnet: String,

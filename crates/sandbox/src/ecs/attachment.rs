@@ -1,6 +1,6 @@
 //! The network interfaces of tasks: made when a task is created, deleted before it is STOPPED.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,12 +15,8 @@ use crate::{cloud::Cloud, ec2, json::uuid_id};
 /// The interface of a task. It is known as long as the task is listed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Attachment {
-    pub interface: String,
-    pub subnet: String,
-    pub zone: String,
-    pub address: Ipv4Addr,
-    pub mac: String,
-    pub name: String,
+    #[serde(flatten)]
+    pub plugged: ec2::Plugged,
     pub is_deleted: bool,
     /// Whether the containers have their log streams.
     pub has_streams: bool,
@@ -34,17 +30,18 @@ pub(super) fn id(task: &str) -> String {
 impl Attachment {
     /// As `DescribeTasks` shows it.
     pub(super) fn shown(&self, task: &str) -> Value {
+        let ec2::Plugged { interface, subnet, address, mac, name, .. } = &self.plugged;
         let detail = |name: &str, value: &str| json!({ "name": name, "value": value });
         json!({
             "id": id(task),
             "type": "ElasticNetworkInterface",
             "status": if self.is_deleted { "DELETED" } else { "ATTACHED" },
             "details": [
-                detail("subnetId", &self.subnet),
-                detail("networkInterfaceId", &self.interface),
-                detail("macAddress", &self.mac),
-                detail("privateDnsName", &self.name),
-                detail("privateIPv4Address", &self.address.to_string()),
+                detail("subnetId", subnet),
+                detail("networkInterfaceId", interface),
+                detail("macAddress", mac),
+                detail("privateDnsName", name),
+                detail("privateIPv4Address", &address.to_string()),
             ],
         })
     }
@@ -54,10 +51,11 @@ impl Attachment {
 pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     let tasks: BTreeMap<String, Task> =
         task_view::all(cloud, None, now).into_iter().map(|task| (task.arn.clone(), task)).collect();
+    let mut full = BTreeSet::new();
     for (arn, task) in &tasks {
         let has = cloud.ecs.attachments.get(arn).is_some();
-        if task.holds_interface() && !has {
-            create(cloud, task, now);
+        if task.holds_interface() && !has && !full.contains(&task.network) && !create(cloud, task, now) {
+            full.insert(&task.network);
         }
         if task.stage != Stage::Pending && cloud.ecs.attachments.get(arn).is_some_and(|row| !row.has_streams) {
             open_streams(cloud, task, now);
@@ -70,7 +68,7 @@ pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     for (arn, row) in rows.collect::<Vec<_>>() {
         let task = tasks.get(&arn);
         if !row.is_deleted && !task.is_some_and(Task::holds_interface) {
-            ec2::unplug(cloud, &row.interface);
+            ec2::unplug(cloud, &row.plugged.interface);
             if let Some(row) = cloud.ecs.attachments.get_mut(&arn) {
                 row.is_deleted = true;
             }
@@ -81,10 +79,11 @@ pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     }
 }
 
-fn create(cloud: &mut Cloud, task: &Task, now: Timestamp) {
+/// Whether one of the task's subnets had a free address.
+fn create(cloud: &mut Cloud, task: &Task, now: Timestamp) -> bool {
     let mut subnets: Vec<&str> = task.network_ids("subnet-").collect();
     if subnets.is_empty() {
-        return;
+        return false;
     }
     // The tasks of a service are spread over its subnets.
     let preferred = usize::try_from(task.number).unwrap_or_default() % subnets.len();
@@ -99,10 +98,10 @@ fn create(cloud: &mut Cloud, task: &Task, now: Timestamp) {
         description: format!("{prefix}:attachment/{}", id(&task.arn)),
         tags: managed.map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
     };
-    let Some(plugged) = ec2::plug(cloud, wanted, now) else { return };
-    let ec2::Plugged { interface, subnet, zone, address, mac, name } = plugged;
-    let row = Attachment { interface, subnet, zone, address, mac, name, is_deleted: false, has_streams: false };
+    let Some(plugged) = ec2::plug(cloud, wanted, now) else { return false };
+    let row = Attachment { plugged, is_deleted: false, has_streams: false };
     cloud.ecs.attachments.insert(task.arn.clone(), row);
+    true
 }
 
 /// Every container with the driver `awslogs` opens a stream `prefix/container/task` when it starts.

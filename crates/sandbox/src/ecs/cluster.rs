@@ -60,6 +60,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     // identity may not create the role, the cluster is created without it (`CreateCluster`, read November 2026).
     if cloud.makes_service_roles && !has_service_role(cloud) {
         crate::iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call.now);
+        cloud.keep();
         return Err(no_service_role());
     }
     let settings = with_defaults(asked.settings)?;

@@ -130,8 +130,9 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     answer.map(Reply::Json)
 }
 
-/// Updates the tasks that are stopping, and the network interfaces of all tasks.
+/// Updates the tasks that wait or stop, and the network interfaces of all tasks.
 pub(crate) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    service::settle(cloud, now);
     task::settle(cloud, now);
     attachment::settle(cloud, now);
 }

@@ -24,12 +24,11 @@ pub(super) struct Run {
     pub group: String,
     pub started_by: Option<String>,
     pub created: Timestamp,
-    pub launch_type: Option<Value>,
     pub network: Vec<String>,
     /// Whether its interface gets a public address.
     pub is_public: bool,
     pub tags: Vec<Tag>,
-    pub overrides: Option<Value>,
+    pub overrides: Option<Map<String, Value>>,
     pub token: Option<String>,
     pub stop: Option<Stop>,
 }
@@ -68,7 +67,7 @@ struct Asked {
     started_by: Option<String>,
     group: Option<String>,
     client_token: Option<String>,
-    overrides: Option<Value>,
+    overrides: Option<Map<String, Value>>,
     propagate_tags: Option<String>,
     #[serde(default)]
     tags: Vec<Tag>,
@@ -99,14 +98,13 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     service::check_launch(body, &row)?;
     service::check_network(cloud, call, body, &row)?;
     let tags = tags(cloud, &cluster, &asked, &row);
-    let blocked = service::blocked(cloud, call, &definition);
+    let blocked = service::blocked(cloud, &call.region, &definition);
     let run = Run {
         cluster: cluster.clone(),
         group: asked.group.unwrap_or_else(|| format!("family:{}", row.family)),
         definition,
         started_by: asked.started_by,
         created: call.now,
-        launch_type: body.get("launchType").cloned().or_else(|| row.is_fargate().then(|| json!("FARGATE"))),
         network: network_of(body),
         is_public: is_public(body),
         tags,
@@ -140,8 +138,9 @@ fn tags(cloud: &Cloud, cluster: &str, asked: &Asked, definition: &definition::De
 }
 
 fn answer(cloud: &Cloud, cluster: &str, arns: &[String], now: Timestamp) -> Value {
-    let tasks = arns.iter().filter_map(|arn| task_view::find(cloud, cluster, arn, now));
-    let tasks: Vec<Value> = tasks.map(|task| task_view::shown(cloud, &task, true)).collect();
+    let all = task_view::all(cloud, Some(cluster), now);
+    let tasks = arns.iter().filter_map(|arn| task_view::find(&all, arn));
+    let tasks: Vec<Value> = tasks.map(|task| task_view::shown(cloud, task, true)).collect();
     json!({ "tasks": tasks, "failures": [] })
 }
 
@@ -156,7 +155,7 @@ struct Stopped {
 pub(super) fn stop(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Stopped = input(call)?;
     let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
-    let Some(found) = task_view::find(cloud, &cluster, &asked.task, call.now) else {
+    let Some(found) = task_view::find(&task_view::all(cloud, Some(&cluster), call.now), &asked.task).cloned() else {
         return Err(invalid("The referenced task was not found."));
     };
     let reason = asked.reason.unwrap_or_else(|| "Task stopped by user".to_owned());
@@ -164,8 +163,8 @@ pub(super) fn stop(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         stop_one(cloud, &cluster, &found, &reason, call.now);
     }
     super::settle(cloud, call.now);
-    let mut shown = task_view::find(cloud, &cluster, &found.arn, call.now)
-        .map_or(Value::Null, |task| task_view::shown(cloud, &task, false));
+    let mut shown = task_view::find(&task_view::all(cloud, Some(&cluster), call.now), &found.arn)
+        .map_or(Value::Null, |task| task_view::shown(cloud, task, false));
     if found.stop.is_none() {
         // The answer comes before anything has stopped.
         shown["lastStatus"] = found.stage.as_str().into();

@@ -43,6 +43,9 @@ const KEPT: [&str; 16] = [
 const ROLLING: [&str; 5] =
     ["networkConfiguration", "platformVersion", "capacityProviderStrategy", "loadBalancers", "serviceRegistries"];
 
+/// The quota of tasks for each service (Amazon ECS service quotas, read 26 November 2026).
+const MOST_TASKS: u64 = 5_000;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Service {
     pub region: String,
@@ -145,10 +148,10 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     check_rebalancing(&body)?;
     check_network(cloud, call, &body, row)?;
     let definition = definition.to_owned();
-    let desired = asked.desired_count.unwrap_or(0);
+    let desired = desired(asked.desired_count)?.unwrap_or(0);
     let id = deployment_id(&cloud.new_id("ecs-svc/"));
     let mut primary = Deployment::new(id, definition, desired, call.now);
-    primary.blocked = blocked(cloud, call, &primary.definition);
+    primary.blocked = blocked(cloud, &call.region, &primary.definition);
     let mut row = Service {
         region: call.region.clone(),
         cluster,
@@ -172,7 +175,6 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
     let arn = find(cloud, &cluster, &asked.service_name)?;
-    settle(cloud, call, &arn);
     let Some(mut service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     if service.deleted.is_some() {
         return Err(Fault::new("ServiceNotActiveException", "Service was not ACTIVE."));
@@ -184,6 +186,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
             .ok_or_else(|| client("TaskDefinition not found."))?,
     };
     let definition = definition.to_owned();
+    let desired = desired(asked.desired_count)?.unwrap_or(service.primary.desired);
     let changes = kept(call);
     if let Some(member) = ["launchType", "schedulingStrategy"].iter().find(|member| changes.contains_key(**member)) {
         return Err(invalid(format!("{member} of a service cannot be changed.")));
@@ -194,13 +197,16 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
             .iter()
             .any(|member| changes.contains_key(*member) && changes.get(*member) != service.body.get(*member));
     let earlier = service.clone();
+    if changes.get("capacityProviderStrategy").is_some_and(|it| *it != json!([])) {
+        service.body.remove("launchType");
+    }
     service.body.extend(changes);
+    check_launch(&service.body, row)?;
     check_rebalancing(&service.body)?;
     check_network(cloud, call, &service.body, row)?;
     service.body = with_defaults(service.body);
 
     let pace = cloud.pace();
-    let desired = asked.desired_count.unwrap_or(service.primary.desired);
     if rolls {
         // A task that has been asked to stop counts for neither percentage, so its successor starts before it is
         // STOPPED (aws/containers-roadmap issue 959).
@@ -209,7 +215,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         task::send_stop(cloud, &earlier, earlier.primary.desired, stop_at, call.now);
         let id = deployment_id(&cloud.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
-        primary.blocked = blocked(cloud, call, &primary.definition);
+        primary.blocked = blocked(cloud, &call.region, &primary.definition);
         service.earlier.extend(service.previous.take());
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
         revision::complete(cloud, &mut service);
@@ -262,18 +268,24 @@ pub(super) fn arn(cluster: &str, name: &str) -> String {
 }
 
 /// Starts tasks that waited for a resource which now exists.
-pub(super) fn settle(cloud: &mut Cloud, call: &Call, arn: &str) {
-    let Some(service) = cloud.ecs.services.get(arn) else { return };
-    if service.deleted.is_some() || service.primary.blocked.is_none() {
-        return;
+pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    let waiting = cloud.ecs.services.iter().filter(|(_, row)| row.deleted.is_none() && row.primary.blocked.is_some());
+    let ready = waiting.filter(|(_, row)| blocked(cloud, &row.region, &row.primary.definition).is_none());
+    for arn in ready.map(|(arn, _)| arn.to_owned()).collect::<Vec<_>>() {
+        if let Some(Service { primary, .. }) = cloud.ecs.services.get_mut(&arn) {
+            primary.blocked = None;
+            primary.started = now;
+            primary.scaled = now;
+        }
     }
-    let blocked = blocked(cloud, call, &service.primary.definition.clone());
-    if blocked.is_none()
-        && let Some(service) = cloud.ecs.services.get_mut(arn)
-    {
-        service.primary.blocked = None;
-        service.primary.started = call.now;
-        service.primary.scaled = call.now;
+}
+
+fn desired(asked: Option<u64>) -> Result<Option<u64>, Fault> {
+    match asked {
+        Some(count) if count > MOST_TASKS => {
+            Err(invalid(format!("The desired count {count} exceeds the quota of {MOST_TASKS} tasks per service.")))
+        }
+        asked => Ok(asked),
     }
 }
 
@@ -294,14 +306,24 @@ fn kept(call: &Call) -> Map<String, Value> {
     KEPT.iter().filter_map(|member| Some(((*member).to_owned(), asked.get(*member)?.clone()))).collect()
 }
 
+/// No cluster here has container instances, so that tasks run on Fargate only. For a service, AWS says so in an event.
 pub(super) fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
     let launch_type = body.get("launchType").and_then(Value::as_str);
-    if launch_type.is_some() && body.get("capacityProviderStrategy").is_some_and(|it| *it != json!([])) {
+    let strategy = body.get("capacityProviderStrategy").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if launch_type.is_some() && !strategy.is_empty() {
         return Err(invalid(
             "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
         ));
     }
-    if launch_type == Some("FARGATE") && !definition.is_fargate() {
+    for provider in strategy.iter().map(|item| item["capacityProvider"].as_str().unwrap_or_default()) {
+        if !matches!(provider, "FARGATE" | "FARGATE_SPOT") {
+            return Err(invalid(format!("The specified capacity provider '{provider}' was not found.")));
+        }
+    }
+    if launch_type != Some("FARGATE") && strategy.is_empty() {
+        return Err(invalid("No Container Instances were found in your cluster."));
+    }
+    if !definition.is_fargate() {
         return Err(invalid("Task definition does not support launch_type FARGATE."));
     }
     Ok(())
@@ -366,7 +388,7 @@ pub(super) fn check_network(
 }
 
 /// Why tasks of this definition cannot start. AWS accepts the service and reports the reason in its events.
-pub(super) fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<String> {
+pub(super) fn blocked(cloud: &Cloud, region: &str, definition: &str) -> Option<String> {
     let definition = cloud.ecs.definitions.get(definition)?;
     for member in ["executionRoleArn", "taskRoleArn"] {
         let role = definition.text(member);
@@ -379,7 +401,7 @@ pub(super) fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<St
         let options = &container["logConfiguration"]["options"];
         let creates = options["awslogs-create-group"] == "true";
         if let Some(group) = options["awslogs-group"].as_str().filter(|_| !creates) {
-            let region = options["awslogs-region"].as_str().unwrap_or(&call.region);
+            let region = options["awslogs-region"].as_str().unwrap_or(region);
             if !cloud.logs.has_group(region, &cloud.account, group) {
                 return Some(format!(
                     "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon \
@@ -430,9 +452,6 @@ fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
     body.entry("availabilityZoneRebalancing").or_insert_with(|| json!("DISABLED"));
     for list in ["placementConstraints", "placementStrategy", "loadBalancers", "serviceRegistries"] {
         body.entry(list).or_insert_with(|| json!([]));
-    }
-    if body.get("capacityProviderStrategy").is_none_or(|it| *it == json!([])) {
-        body.entry("launchType").or_insert_with(|| json!("EC2"));
     }
     if body.get("launchType") == Some(&json!("FARGATE")) {
         body.entry("platformVersion").or_insert_with(|| json!("LATEST"));

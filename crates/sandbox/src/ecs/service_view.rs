@@ -28,7 +28,7 @@ struct Describe {
     include: Vec<String>,
 }
 
-pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
     if describe.services.is_empty() {
         return Err(invalid("Services cannot be empty."));
@@ -41,7 +41,6 @@ pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     for id in &describe.services {
         let found = service::find(cloud, &cluster, id).ok().filter(|arn| is_shown(cloud, call, arn));
         if let Some(arn) = found {
-            service::settle(cloud, call, &arn);
             services.push(shown(cloud, call, &arn, has(&describe.include, "TAGS")));
         } else {
             let arn = if id.starts_with("arn:") { id.clone() } else { service::arn(&cluster, id) };
@@ -77,7 +76,10 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         .iter()
         .filter(|(_, service)| service.cluster == cluster && cloud.visible(service.created, call.now))
         .filter(|(_, service)| service.deleted.is_none_or(|deleted| call.now < deleted + pace))
-        .filter(|(_, service)| list.launch_type.as_ref().is_none_or(|wanted| service.body["launchType"] == **wanted))
+        .filter(|(_, service)| {
+            let of_service = service.body.get("launchType").and_then(Value::as_str);
+            list.launch_type.is_none() || list.launch_type.as_deref() == of_service
+        })
         .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
         .collect();
     let size = list.max_results.unwrap_or(10);

@@ -56,10 +56,10 @@ struct Tagged {
 
 pub(super) fn tag(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
-    check(&tagged.tags)?;
     let tags = tags_of(cloud, &tagged.resource_arn)?;
     tags.retain(|tag| tagged.tags.iter().all(|new| new.key != tag.key));
     tags.extend(tagged.tags);
+    check(tags)?;
     Ok(json!({}))
 }
 

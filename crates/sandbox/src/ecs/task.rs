@@ -30,7 +30,6 @@ pub(super) struct Leaving {
     pub number: u64,
     pub definition: String,
     pub created: Timestamp,
-    pub launch_type: Option<Value>,
     /// Its subnets and security groups.
     pub network: Vec<String>,
     /// When it was asked to stop.
@@ -140,7 +139,6 @@ fn leaving(service: &Service, number: u64, index: u64) -> Leaving {
         number,
         definition: deployment.definition.clone(),
         created: deployment.created_at(index),
-        launch_type: service.body.get("launchType").cloned(),
         network: service.network(),
         asked: None,
         stop_seconds: 0,

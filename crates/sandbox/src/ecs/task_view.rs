@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     bad_token, cluster,
@@ -19,6 +19,9 @@ use crate::{
     json::{epoch, hex_id, input, page, uuid_id},
 };
 
+/// The launch type of every task: no cluster here has container instances.
+pub(super) const FARGATE: &str = "FARGATE";
+
 /// A task at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
@@ -31,12 +34,11 @@ pub(super) struct Task {
     /// Its number in its deployment.
     pub number: u64,
     pub created: Timestamp,
-    pub launch_type: Option<Value>,
     pub network: Vec<String>,
     /// Whether its interface gets a public address.
     pub is_public: bool,
     pub tags: Vec<Tag>,
-    pub overrides: Option<Value>,
+    pub overrides: Option<Map<String, Value>>,
     pub stage: Stage,
     /// When it was asked to stop, AWS's code for the cause, and the reason.
     pub stop: Option<(Timestamp, String, String)>,
@@ -89,7 +91,6 @@ fn of_service<'w>(cloud: &Cloud, service: &'w Service, now: Timestamp) -> impl I
         started_by: Some(deployment.id.clone()),
         number,
         created: deployment.created_at(index),
-        launch_type: service.body.get("launchType").cloned(),
         network: service.network(),
         is_public: is_public(&service.body),
         tags: deployment.tags.clone(),
@@ -115,7 +116,6 @@ fn of_leaving(cloud: &Cloud, task: &Leaving, now: Timestamp) -> Task {
         started_by: Some(task.deployment.clone()),
         number: task.number,
         created: task.created,
-        launch_type: task.launch_type.clone(),
         network: task.network.clone(),
         // It has its interface already.
         is_public: false,
@@ -136,7 +136,6 @@ fn of_run(cloud: &Cloud, arn: &str, run: &Run, now: Timestamp) -> Task {
         started_by: run.started_by.clone(),
         number: 0,
         created: run.created,
-        launch_type: run.launch_type.clone(),
         network: run.network.clone(),
         is_public: run.is_public,
         tags: run.tags.clone(),
@@ -160,7 +159,7 @@ struct List {
     next_token: Option<String>,
 }
 
-pub(super) fn list(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
+pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
     let cluster = cluster::active(cloud, call, list.cluster.as_deref())?;
     // Tasks cannot be listed by the name of a deleted service (turbot/steampipe-plugin-aws issue 1415).
@@ -174,7 +173,6 @@ pub(super) fn list(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     if !matches!(desired, "RUNNING" | "PENDING" | "STOPPED") {
         return Err(invalid("desiredStatus must be one of RUNNING, PENDING and STOPPED."));
     }
-    settle_services(cloud, call, &cluster);
     let is_named = |task: &Task| {
         let named = |name: &String| task.group == format!("service:{}", name.rsplit('/').next().unwrap_or(name));
         list.service_name.as_ref().is_none_or(named)
@@ -183,7 +181,7 @@ pub(super) fn list(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         .into_iter()
         .filter(|task| task.stage.desired() == desired && is_named(task))
         .filter(|task| list.started_by.is_none() || task.started_by == list.started_by)
-        .filter(|task| list.launch_type.as_ref().is_none_or(|wanted| task.launch_type == Some(json!(wanted))))
+        .filter(|_| list.launch_type.as_ref().is_none_or(|wanted| wanted == FARGATE))
         .filter(|task| {
             let is_of = |family: &String| task.definition.contains(&format!(":task-definition/{family}:"));
             list.family.as_ref().is_none_or(is_of)
@@ -205,18 +203,18 @@ struct Describe {
     include: Vec<String>,
 }
 
-pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
     let cluster = cluster::active(cloud, call, describe.cluster.as_deref())?;
     if describe.tasks.is_empty() || describe.tasks.len() > 100 {
         return Err(invalid("Tasks must have between 1 and 100 items."));
     }
-    settle_services(cloud, call, &cluster);
     let with_tags = has(&describe.include, "TAGS");
+    let tasks = all(cloud, Some(&cluster), call.now);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for id in &describe.tasks {
-        if let Some(task) = find(cloud, &cluster, id, call.now) {
-            found.push(shown(cloud, &task, with_tags));
+        if let Some(task) = find(&tasks, id) {
+            found.push(shown(cloud, task, with_tags));
         } else {
             let arn = if id.starts_with("arn:") { id.clone() } else { arn(&cluster, id) };
             failures.push(json!({ "arn": arn, "reason": "MISSING" }));
@@ -225,20 +223,9 @@ pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     Ok(json!({ "tasks": found, "failures": failures }))
 }
 
-/// Starts tasks that can start now.
-fn settle_services(cloud: &mut Cloud, call: &Call, cluster: &str) {
-    let rows = cloud.ecs.services.iter().filter(|(_, service)| service.cluster == cluster);
-    let arns: Vec<String> = rows.map(|(arn, _)| arn.to_owned()).collect();
-    for arn in &arns {
-        service::settle(cloud, call, arn);
-    }
-    super::settle(cloud, call.now);
-}
-
-/// The task of a cluster with this id or ARN.
-pub(super) fn find(cloud: &Cloud, cluster: &str, id: &str, now: Timestamp) -> Option<Task> {
-    let is_it = |task: &Task| task.arn == id || task.arn.rsplit('/').next() == Some(id);
-    all(cloud, Some(cluster), now).into_iter().find(is_it)
+/// The task with this id or ARN.
+pub(super) fn find<'t>(tasks: &'t [Task], id: &str) -> Option<&'t Task> {
+    tasks.iter().find(|task| task.arn == id || task.arn.rsplit('/').next() == Some(id))
 }
 
 /// A task in an answer (`StopTask`, "Example", read November 2026, lists the members).
@@ -261,7 +248,7 @@ pub(super) fn shown(cloud: &Cloud, task: &Task, tags: bool) -> Value {
         "group": task.group,
         "healthStatus": if healthy.contains(&"HEALTHY") { "HEALTHY" } else { "UNKNOWN" },
         "lastStatus": task.stage.as_str(),
-        "launchType": task.launch_type,
+        "launchType": FARGATE,
         "memory": text("memory"),
         "overrides": overrides(task, containers),
         "platformVersion": "1.4.0",
@@ -277,7 +264,7 @@ pub(super) fn shown(cloud: &Cloud, task: &Task, tags: bool) -> Value {
         shown["startedBy"] = by.as_str().into();
     }
     if let Some(attachment) = attachment {
-        shown["availabilityZone"] = attachment.zone.as_str().into();
+        shown["availabilityZone"] = attachment.plugged.zone.as_str().into();
         shown["connectivity"] = "CONNECTED".into();
         shown["connectivityAt"] = epoch(task.created);
     }
@@ -312,15 +299,15 @@ fn version(task: &Task) -> u32 {
 
 /// Every container is named, with or without overrides.
 fn overrides(task: &Task, containers: &[Value]) -> Value {
-    let asked = task.overrides.as_ref().and_then(|overrides| overrides["containerOverrides"].as_array());
+    let mut shown = task.overrides.clone().unwrap_or_default();
+    let asked = shown.remove("containerOverrides").unwrap_or_default();
     let of = |container: &Value| {
-        let found = asked.into_iter().flatten().find(|asked| asked["name"] == container["name"]);
+        let found = asked.as_array().into_iter().flatten().find(|asked| asked["name"] == container["name"]);
         found.cloned().unwrap_or_else(|| json!({ "name": container["name"] }))
     };
-    let mut shown = task.overrides.clone().unwrap_or_else(|| json!({}));
-    shown["containerOverrides"] = containers.iter().map(of).collect();
-    shown["inferenceAcceleratorOverrides"] = json!([]);
-    shown
+    shown.insert("containerOverrides".to_owned(), containers.iter().map(of).collect());
+    shown.insert("inferenceAcceleratorOverrides".to_owned(), json!([]));
+    shown.into()
 }
 
 /// A container with a health check is healthy once it runs; of others, ECS knows nothing.
@@ -344,7 +331,7 @@ fn shown_container(cloud: &Cloud, task: &Task, container: &Value) -> Value {
         .get(&task.arn)
         .map(|found| {
             let id = super::attachment::id(&task.arn);
-            json!({ "attachmentId": id, "privateIpv4Address": found.address.to_string() })
+            json!({ "attachmentId": id, "privateIpv4Address": found.plugged.address.to_string() })
         })
         .into_iter()
         .collect();

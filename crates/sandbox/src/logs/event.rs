@@ -74,8 +74,8 @@ pub(super) fn put(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let too_new = put.events.partition_point(|event| event.timestamp <= now + NEWEST_MILLISECONDS);
     let accepted = put.events.get(too_old..too_new).unwrap_or_default();
     for event in accepted {
-        let number = cloud.new_id("event-");
-        let key = format!("{id} {:020} {now:020} {number}", event.timestamp);
+        let number = cloud.new_number();
+        let key = format!("{id} {:020} {now:020} {number:020}", event.timestamp);
         let row = Event { stream: id.clone(), at: event.timestamp, ingested: now, message: event.message.clone() };
         cloud.logs.events.insert(key, row);
     }
@@ -243,4 +243,44 @@ pub(super) fn filter(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         answer["nextToken"] = next.into();
     }
     Ok(Reply::Json(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{
+        call::Reply,
+        cloud::Cloud,
+        json::testing::{self, json_call},
+        logs::handle,
+    };
+
+    fn ask(cloud: &mut Cloud, action: &str, document: Value) -> Value {
+        match handle(cloud, &json_call(action, 0, document)).unwrap() {
+            Reply::Json(answer) => answer,
+            Reply::Xml(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn events_of_one_millisecond_keep_their_order() {
+        let mut cloud = testing::cloud();
+        let (group, stream) = ("/group", "one");
+        ask(&mut cloud, "CreateLogGroup", json!({ "logGroupName": group }));
+        ask(&mut cloud, "CreateLogStream", json!({ "logGroupName": group, "logStreamName": stream }));
+        let messages: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        for part in messages.chunks(8) {
+            let events: Vec<Value> =
+                part.iter().map(|message| json!({ "timestamp": 1_780_000_000_000_u64, "message": message })).collect();
+            let put = json!({ "logGroupName": group, "logStreamName": stream, "logEvents": events });
+            ask(&mut cloud, "PutLogEvents", put);
+        }
+        let named = json!({ "logGroupName": group, "logStreamName": stream, "startFromHead": true });
+        for (action, asked) in [("GetLogEvents", named), ("FilterLogEvents", json!({ "logGroupName": group }))] {
+            let read = ask(&mut cloud, action, asked);
+            let read: Vec<&Value> = read["events"].as_array().unwrap().iter().map(|event| &event["message"]).collect();
+            assert_eq!(read, messages.iter().collect::<Vec<_>>(), "{action}");
+        }
+    }
 }

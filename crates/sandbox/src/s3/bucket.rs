@@ -80,15 +80,16 @@ pub(super) fn find_mut<'w>(
     name: &str,
     expected_owner: Option<&String>,
 ) -> S3Result<&'w mut Bucket> {
-    let is_new = find(cloud, context, name, expected_owner)?.is_new;
-    let pace = cloud.pace();
-    let found = cloud.s3.buckets.get_mut(name);
-    let found = found.ok_or_else(|| S3Error::new(S3ErrorCode::NoSuchBucket))?;
-    found.is_new = false;
-    if is_new && context.now < found.created + pace * 2 {
+    let bucket = find(cloud, context, name, expected_owner)?;
+    let is_refused = bucket.is_new && context.now < bucket.created + cloud.pace() * 2;
+    let missing = || S3Error::new(S3ErrorCode::NoSuchBucket);
+    cloud.s3.buckets.get_mut(name).ok_or_else(missing)?.is_new = false;
+    if is_refused {
+        // The second change succeeds.
+        cloud.keep();
         return Err(in_progress());
     }
-    Ok(found)
+    cloud.s3.buckets.get_mut(name).ok_or_else(missing)
 }
 
 pub(super) fn check_owner(cloud: &Cloud, expected: Option<&String>) -> S3Result<()> {
