@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Print a generated file: the boot script, the control plane's configuration or the policies
     Render(Render),
+    /// Print the least IAM policy with which a command works on a stack
+    Permissions(Permissions),
     /// Serve a simulated AWS on the loopback interface, for any AWS client
     Sandbox(Sandbox),
     /// Print the JSON Schema of stack files, plan documents, events or outcomes
@@ -212,6 +214,40 @@ pub(crate) enum Rendered {
     Conf,
     /// Every IAM and bucket policy
     Policy,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The policy is computed from the stack file, without any AWS call. It goes to stdout as JSON:
+  trunnion permissions stack.yaml --for apply > policy.json
+  aws iam create-policy --policy-name loadtest-apply --policy-document file://policy.json
+
+`apply` does not delete what every stack has: that needs the policy of `destroy` as well.
+
+In IAM, S3, ECS and CloudWatch Logs, the names of the stack limit the policy. In EC2, the tag `trunnion:stack` does: with
+this policy, nobody can change a host, a security group, a launch template or an Elastic IP of another stack, or give such a
+resource to this stack. For the same reason, apply cannot repair a resource that lost this tag.
+
+The policy does not cover keys of your own in KMS: that of the state's bucket, or that of EBS in this account.")]
+pub(crate) struct Permissions {
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    /// The command that the policy is for
+    #[arg(long = "for", value_name = "COMMAND", default_value = "apply")]
+    pub(crate) purpose: Purpose,
+    /// Print only this part of a policy that is too long for one managed policy; the first part is 1
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) part: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Reads only
+    Plan,
+    /// Creates and changes resources
+    Apply,
+    /// Deletes everything
+    Destroy,
 }
 
 #[derive(Debug, Args)]
