@@ -1,5 +1,6 @@
 //! The calls of ECS. Creating something with tags needs `TagResource` as well (ECS Developer Guide, "Grant permission to
-//! tag resources on creation", read November 2026).
+//! tag resources on creation", read November 2026). `RunTask` needs `PassRole` for the roles of the task definition (the same
+//! guide, "Amazon ECS task execution IAM role"); whether a service with a new definition does, AWS does not say.
 
 use super::table::calls;
 
@@ -30,8 +31,12 @@ calls! {
         "ecs:CreateService" ECS APPLY
         "ecs:TagResource" ECS APPLY
         "iam:CreateServiceLinkedRole" SERVICE_ROLES APPLY
+        "iam:PassRole" PASS_TO_TASKS APPLY
     }
-    change "ecs:UpdateService" SERVICE_CHANGE { "ecs:UpdateService" ECS CHANGE }
+    change "ecs:UpdateService" SERVICE_CHANGE {
+        "ecs:UpdateService" ECS CHANGE
+        "iam:PassRole" PASS_TO_TASKS APPLY
+    }
     change "ecs:DeleteService" SERVICE_CHANGE { "ecs:DeleteService" ECS CHANGE }
     change "ecs:TagResource" ECS_TAG { "ecs:TagResource" ECS APPLY }
     change "ecs:UntagResource" ECS_TAG { "ecs:UntagResource" ECS APPLY }
