@@ -111,11 +111,11 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         tags,
         overrides: asked.overrides,
         token: asked.client_token,
-        stop: blocked.map(|reason| Stop {
+        stop: blocked.map(|blocked| Stop {
             asked: call.now,
             stop_seconds: 0,
             code: "TaskFailedToStart".to_owned(),
-            reason,
+            reason: blocked.reason,
         }),
     };
     let mut arns = Vec::new();

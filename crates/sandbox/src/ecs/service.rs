@@ -9,12 +9,14 @@ use super::{
     client, cluster,
     definition::{self, Definition, Status},
     deployment::{Counts, Deployment},
-    has_service_role, invalid, no_service_role, revision, run, service_view, tag,
+    has_service_role, invalid, no_service_role, revision, run, service_view,
+    start::{self, Blocked},
+    tag,
     tag::Tag,
     task,
 };
 use crate::{
-    call::{Call, Fault, Input, arn_of},
+    call::{Call, Fault, Input},
     cloud::Cloud,
     json::{hex_id, input},
 };
@@ -365,59 +367,9 @@ pub(super) fn check_network(
     Ok(())
 }
 
-/// Why tasks of this definition cannot start. AWS accepts the service and reports the reason in its events.
-pub(super) fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<String> {
-    let definition = cloud.ecs.definitions.get(definition)?;
-    for member in ["executionRoleArn", "taskRoleArn"] {
-        let role = definition.text(member);
-        if !role.is_empty() && !cloud.iam.trusts(role, "ecs-tasks.amazonaws.com") {
-            return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
-        }
-    }
-    let execution = definition.text("executionRoleArn");
-    for container in definition.containers() {
-        let options = &container["logConfiguration"]["options"];
-        let creates = options["awslogs-create-group"] == "true";
-        if let Some(group) = options["awslogs-group"].as_str().filter(|_| !creates) {
-            let region = options["awslogs-region"].as_str().unwrap_or(&call.region);
-            if !cloud.logs.has_group(region, &cloud.account, group) {
-                return Some(format!(
-                    "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon \
-                     CloudWatch log group {group}."
-                ));
-            }
-            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), cloud.account);
-            if !cloud.iam.allows(execution, "logs:CreateLogStream", &streams) {
-                return Some(format!(
-                    "ResourceInitializationError: failed to validate logger args: AccessDeniedException: {execution} is \
-                     not authorized to perform: logs:CreateLogStream on resource: {streams}"
-                ));
-            }
-        }
-        for secret in container["secrets"].as_array().into_iter().flatten() {
-            let from = secret["valueFrom"].as_str().unwrap_or_default();
-            if !from.contains(":secretsmanager:") {
-                continue;
-            }
-            let allowed = cloud.secrets.readable(from, &cloud.account).and_then(|arn| {
-                // The policy is evaluated with the complete ARN, even if the container has a short one.
-                if cloud.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
-                    return Ok(());
-                }
-                Err(format!(
-                    "AccessDeniedException: {execution} is not authorized to perform: secretsmanager:GetSecretValue on \
-                     resource: {arn}"
-                ))
-            });
-            if let Err(reason) = allowed {
-                return Some(format!(
-                    "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret \
-                     from asm: {reason}"
-                ));
-            }
-        }
-    }
-    None
+/// Why tasks of this definition cannot run. AWS accepts the service all the same.
+pub(super) fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<Blocked> {
+    start::failure(cloud, call, definition)
 }
 
 fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
