@@ -270,6 +270,9 @@ pub(crate) struct Sandbox {
     /// How long new resources stay invisible to reads, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) consistency_lag: u64,
+    /// Write every decision on a permission to this file, one JSON document per line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorizations: Option<PathBuf>,
     /// Refuse calls beyond the documented rate limits of AWS
     #[arg(long)]
     pub(crate) throttle: bool,

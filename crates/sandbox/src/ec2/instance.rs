@@ -78,7 +78,7 @@ fn forget(cloud: &mut Cloud, id: &str) {
 }
 
 /// The ids of a call; an error if one is unknown.
-fn ids(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Vec<String>, Fault> {
+pub(super) fn ids(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Vec<String>, Fault> {
     let mut ids: Vec<String> = params.list(Instance::IDS).into_iter().map(str::to_owned).collect();
     if ids.is_empty() {
         return Err(Fault::new("MissingParameter", "The request must contain the parameter InstanceId"));
@@ -114,6 +114,15 @@ pub(super) fn stop(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let ids = ids(cloud, call, &call.params())?;
     for id in &ids {
         let instance = find(&cloud.ec2.instances, &call.region, id)?;
+        if Params::new(&instance.options).get("DisableApiStop") == Some("true") {
+            return Err(Fault::new(
+                "OperationNotPermitted",
+                format!(
+                    "The instance '{id}' may not be stopped. Modify its 'disableApiStop' instance attribute and try \
+                     again."
+                ),
+            ));
+        }
         if instance.spot {
             let message = format!("You can't stop the Spot Instance '{id}' because it is of a one-time request.");
             return Err(Fault::new("UnsupportedOperation", message));
@@ -136,7 +145,7 @@ pub(super) fn start(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     Ok(change(cloud, call, &ids, |state| (state == InstanceState::Stopped).then_some(InstanceState::Pending)))
 }
 
-fn wrong_state(id: &str, what: &str) -> Fault {
+pub(super) fn wrong_state(id: &str, what: &str) -> Fault {
     let message = format!("The instance '{id}' is not in a state from which it can be {what}.");
     Fault::new("IncorrectInstanceState", message)
 }
@@ -170,27 +179,4 @@ fn change(
             }
         });
     })
-}
-
-pub(super) fn attribute(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    let params = call.params();
-    let id = params.require("InstanceId")?;
-    let instance = find(&cloud.ec2.instances, &call.region, id)?;
-    let attribute = params.require("Attribute")?;
-    let value = match attribute {
-        "userData" => instance.user_data.as_ref().and_then(|digest| cloud.ec2.user_data.get(digest)).cloned(),
-        "instanceType" => Some(instance.kind.clone()),
-        "disableApiTermination" => Some(instance.termination_protected.to_string()),
-        "ebsOptimized" => Some(instance.ebs_optimized.to_string()),
-        "rootDeviceName" => Some(instance.root_device.clone()),
-        other => {
-            let message = format!("Value ({other}) for parameter attribute is invalid. Unknown attribute.");
-            return Err(Fault::new("InvalidParameterValue", message));
-        }
-    };
-    Ok(document(call, |xml| {
-        xml.text("instanceId", id).element(attribute, |xml| {
-            xml.optional("value", value);
-        });
-    }))
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// AWS's default quota.
-const MOST_GROUPS: usize = 5;
+pub(super) const MOST_GROUPS: usize = 5;
 
 /// The specification of an instance; one call can launch several such instances.
 #[derive(Debug)]

@@ -1,12 +1,11 @@
-//! Route tables, internet gateways and NAT gateways.
+//! Route tables, their routes, and their associations with subnets.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    address::Addresses,
     document, done,
-    model::{Interface, InternetGateway, NatGateway, RouteTable, Subnet, Tags},
-    placement,
+    model::{InternetGateway, NatGateway, NatState, RouteTable},
+    network::dependency,
     select::{self, Row, THOUSAND, find, find_mut, row_fields, shown, text},
     tag,
 };
@@ -64,39 +63,12 @@ impl Row for RouteTable {
                 gateways
             }
             "route.nat-gateway-id" => targets(NatGateway::PREFIX),
-            "route.state" => text("active"),
+            "route.state" => {
+                let states = self.routes.values().map(|target| state_of(cloud, target));
+                states.chain(["active"]).map(Cow::Borrowed).collect()
+            }
             _ => text(id),
         }
-    }
-}
-
-impl Row for InternetGateway {
-    const PREFIX: &'static str = "igw-";
-    const KIND: &'static str = "internet-gateway";
-    const NOUN: &'static str = "internetGateway ID";
-    const NOT_FOUND: &'static str = "InvalidInternetGatewayID.NotFound";
-    const MALFORMED: &'static str = "InvalidInternetGatewayId.Malformed";
-    const IDS: &'static str = "InternetGatewayId";
-    const FILTERS: &'static [&'static str] = &[];
-
-    row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, _: &str) -> Vec<Cow<'r, str>> {
-        text(id)
-    }
-}
-
-impl Row for NatGateway {
-    const PREFIX: &'static str = "nat-";
-    const KIND: &'static str = "natgateway";
-    const NOUN: &'static str = "Nat Gateway";
-    const NOT_FOUND: &'static str = "NatGatewayNotFound";
-    const MALFORMED: &'static str = "NatGatewayMalformed";
-    const IDS: &'static str = "NatGatewayId";
-    const FILTERS: &'static [&'static str] = &[];
-
-    row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, _: &str) -> Vec<Cow<'r, str>> {
-        text(id)
     }
 }
 
@@ -133,7 +105,7 @@ fn write_table(xml: &mut Xml, cloud: &Cloud, id: &str, table: &RouteTable) {
             for (destination, target) in &table.routes {
                 xml.element("item", |xml| {
                     xml.text("destinationCidrBlock", destination).text(target_element(target), target);
-                    xml.text("state", "active").text("origin", "CreateRoute");
+                    xml.text("state", state_of(cloud, target)).text("origin", "CreateRoute");
                 });
             }
         })
@@ -147,6 +119,19 @@ fn write_table(xml: &mut Xml, cloud: &Cloud, id: &str, table: &RouteTable) {
         })
         .element("propagatingVgwSet", |_| {});
     tag::write(xml, &table.tags);
+}
+
+/// A route whose gateway is gone drops its traffic.
+fn state_of(cloud: &Cloud, target: &str) -> &'static str {
+    let is_there = if target.starts_with(NatGateway::PREFIX) {
+        let gateway = cloud.ec2.nat_gateways.get(target);
+        gateway.is_some_and(|gateway| matches!(gateway.state, NatState::Pending | NatState::Available))
+    } else if target.starts_with(InternetGateway::PREFIX) {
+        cloud.ec2.internet_gateways.get(target).is_some_and(|gateway| gateway.vpc.is_some())
+    } else {
+        true
+    };
+    if is_there { "active" } else { "blackhole" }
 }
 
 fn target_element(target: &str) -> &'static str {
@@ -249,76 +234,74 @@ fn route(cloud: &Cloud, call: &Call) -> Result<(String, String, String), Fault> 
     Ok((params.require("RouteTableId")?.to_owned(), cidr.to_string(), target.to_owned()))
 }
 
-pub(super) fn create_nat_gateway(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
-    let token = params.get("ClientToken").map(str::to_owned);
-    if token.is_some()
-        && let Some((id, gateway)) =
-            cloud.ec2.nat_gateways.iter().find(|(_, row)| row.token == token && row.region == call.region)
-    {
-        return Ok(nat_gateway(cloud, call, id, gateway));
+    let destination = params.require("DestinationCidrBlock")?;
+    let table = params.require("RouteTableId")?;
+    let table = find_mut(&mut cloud.ec2.route_tables, &call.region, table)?;
+    if table.routes.remove(destination).is_none() {
+        let message = format!("no route with destination-cidr-block {destination} in route table");
+        return Err(Fault::new("InvalidRoute.NotFound", message));
     }
-    let subnet_id = params.require("SubnetId")?;
-    let Subnet { vpc, zone, .. } = find(&cloud.ec2.subnets, &call.region, subnet_id)?.clone();
-    let is_public = params.get("ConnectivityType") != Some("private");
-    if is_public && params.get("AllocationId").is_none() {
-        return Err(Fault::new("MissingParameter", "The request must contain the parameter AllocationId"));
-    }
-    let tags = tag::of_created::<NatGateway>(&params)?;
-    let Some(primary) = placement::plan(cloud, subnet_id).and_then(|mut plan| plan.next()) else {
-        return Err(placement::exhausted(subnet_id));
-    };
-    let id = cloud.new_id(NatGateway::PREFIX);
-    let interface = cloud.new_id(Interface::PREFIX);
-    let row = Interface {
-        region: call.region.clone(),
-        created: call.now,
-        vpc: vpc.clone(),
-        subnet: subnet_id.to_owned(),
-        zone,
-        description: format!("Interface for NAT Gateway {id}"),
-        kind: "nat_gateway".to_owned(),
-        groups: Vec::new(),
-        primary,
-        secondary: Addresses::default(),
-        prefixes: Addresses::default(),
-        attachment: None,
-        tracking: None,
-        tags: Tags::new(),
-    };
-    cloud.ec2.interfaces.insert(interface.clone(), row);
-    let gateway = NatGateway {
-        region: call.region.clone(),
-        created: call.now,
-        vpc,
-        subnet: subnet_id.to_owned(),
-        interface,
-        is_public,
-        token,
-        tags,
-    };
-    let reply = nat_gateway(cloud, call, &id, &gateway);
-    cloud.ec2.nat_gateways.insert(id, gateway);
-    Ok(reply)
+    Ok(done(call))
 }
 
-fn nat_gateway(cloud: &Cloud, call: &Call, id: &str, gateway: &NatGateway) -> Reply {
-    let address = cloud.ec2.interfaces.get(&gateway.interface).map(|interface| interface.primary);
-    document(call, |xml| {
-        xml.optional("clientToken", gateway.token.as_ref()).element("natGateway", |xml| {
-            xml.text("natGatewayId", id)
-                .text("state", "available")
-                .text("subnetId", &gateway.subnet)
-                .text("vpcId", &gateway.vpc)
-                .moment("createTime", gateway.created)
-                .text("connectivityType", if gateway.is_public { "public" } else { "private" })
-                .list("natGatewayAddressSet", "item", address, |xml, address| {
-                    xml.text("networkInterfaceId", &gateway.interface)
-                        .plain("privateIp", address)
-                        .plain("isPrimary", true)
-                        .text("status", "succeeded");
-                });
-            tag::write(xml, &gateway.tags);
+/// A table with associations, and every main table, stays.
+pub(super) fn delete_table(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("RouteTableId")?;
+    let table = find(&cloud.ec2.route_tables, &call.region, id)?;
+    if table.main_association.is_some() || !table.associations.is_empty() {
+        return Err(dependency("routeTable", id));
+    }
+    cloud.ec2.route_tables.remove(id);
+    Ok(done(call))
+}
+
+/// The subnet uses its VPC's main table from then on.
+pub(super) fn disassociate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let association = params.require("AssociationId")?;
+    remove_association(cloud, call, association)?;
+    Ok(done(call))
+}
+
+pub(super) fn replace_association(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let (association, table) = (params.require("AssociationId")?, params.require("RouteTableId")?);
+    let vpc = find(&cloud.ec2.route_tables, &call.region, table)?.vpc.clone();
+    let subnet = remove_association(cloud, call, association)?;
+    if cloud.ec2.subnets.get(&subnet).is_some_and(|subnet| subnet.vpc != vpc) {
+        let message = format!("Route table {table} and subnet {subnet} belong to different networks");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    let id = cloud.new_id("rtbassoc-");
+    find_mut(&mut cloud.ec2.route_tables, &call.region, table)?.associations.insert(id.clone(), subnet);
+    Ok(document(call, |xml| {
+        xml.text("newAssociationId", &id).element("associationState", |xml| {
+            xml.text("state", "associated");
         });
+    }))
+}
+
+/// Removes the association of a subnet, and returns the subnet.
+fn remove_association(cloud: &mut Cloud, call: &Call, association: &str) -> Result<String, Fault> {
+    let here = cloud.ec2.route_tables.iter().filter(|(_, table)| table.region == call.region);
+    let mut main = false;
+    let mut found = None;
+    for (id, table) in here {
+        main |= table.main_association.as_deref() == Some(association);
+        if table.associations.contains_key(association) {
+            found = Some(id.to_owned());
+        }
+    }
+    if main {
+        let message = format!("cannot disassociate the main route table association {association}");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    let table = found.and_then(|id| cloud.ec2.route_tables.get_mut(&id));
+    table.and_then(|table| table.associations.remove(association)).ok_or_else(|| {
+        let message = format!("The association ID '{association}' does not exist");
+        Fault::new("InvalidAssociationID.NotFound", message)
     })
 }

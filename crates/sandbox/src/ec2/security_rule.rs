@@ -173,12 +173,16 @@ pub(super) fn revoke(cloud: &mut Cloud, call: &Call, is_egress: bool) -> Result<
     }))
 }
 
-fn in_direction<'w>(cloud: &'w Cloud, group: &str, is_egress: bool) -> impl Iterator<Item = (&'w str, &'w Rule)> {
+pub(super) fn in_direction<'w>(
+    cloud: &'w Cloud,
+    group: &str,
+    is_egress: bool,
+) -> impl Iterator<Item = (&'w str, &'w Rule)> {
     cloud.ec2.rules.iter().filter(move |(_, rule)| rule.group == group && rule.is_egress == is_egress)
 }
 
 /// The permissions in `IpPermissions.N`, or the single one in the call's own parameters, each with its description.
-fn permissions(
+pub(super) fn permissions(
     cloud: &Cloud,
     call: &Call,
     params: &Params<'_>,
@@ -229,6 +233,40 @@ fn permissions(
         }
     }
     Ok(wanted)
+}
+
+/// The one rule of `ModifySecurityGroupRules`, which names its peer in a member of its own.
+pub(super) fn read_rule(
+    cloud: &Cloud,
+    call: &Call,
+    rule: &Params<'_>,
+    group: &str,
+) -> Result<(Permission, Option<String>), Fault> {
+    let protocol = protocol(rule.require("IpProtocol")?);
+    let ports = ports(rule, &protocol)?;
+    let mut peers = Vec::new();
+    if let Some(cidr) = rule.get("CidrIpv4") {
+        peers.push(Peer::Ipv4(ipv4(cidr)?));
+    }
+    if let Some(cidr) = rule.get("CidrIpv6") {
+        peers.push(Peer::Ipv6(ipv6(cidr)?));
+    }
+    if let Some(list) = rule.get("PrefixListId") {
+        peers.push(Peer::PrefixList(list.to_owned()));
+    }
+    if let Some(id) = rule.get("ReferencedGroupId") {
+        let vpc = &find(&cloud.ec2.groups, &call.region, group)?.vpc;
+        if find(&cloud.ec2.groups, &call.region, id)?.vpc != *vpc {
+            return Err(Fault::new("InvalidGroup.NotFound", format!("The security group '{id}' does not exist")));
+        }
+        peers.push(Peer::Group(id.to_owned()));
+    }
+    let description = rule.get("Description").filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut peers = peers.into_iter();
+    match (peers.next(), peers.next()) {
+        (Some(peer), None) => Ok((Permission { protocol, ports, peer }, description)),
+        _ => Err(Fault::new("InvalidParameterValue", "A rule must have exactly one source or destination")),
+    }
 }
 
 /// A protocol number that has a name is replaced by the name.

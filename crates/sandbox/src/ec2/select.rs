@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A resource for Describe calls.
-pub(super) trait Row {
+pub(super) trait Row: Clone {
     /// The prefix of its ids, such as `vpc-`.
     const PREFIX: &'static str;
     /// Its type in tag specifications and `DescribeTags`.

@@ -162,6 +162,17 @@ fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut T
     })
 }
 
+/// ARNs and tags of the resources of a region that have tags.
+pub(crate) fn tagged(cloud: &Cloud, call: &Call) -> Vec<(String, Tags)> {
+    let mut resources = Vec::new();
+    for table in tables(&cloud.ec2) {
+        table.all(cloud, call, &mut resources);
+    }
+    let prefix = format!("{}:ec2:{}:{}", call.arn(), call.region, cloud.account);
+    let own = resources.into_iter().filter(|(_, _, tags)| !tags.is_empty());
+    own.map(|(kind, id, tags)| (format!("{prefix}:{kind}/{id}"), tags.clone())).collect()
+}
+
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let (ids, pairs) = (ids(&params)?, pairs(&params)?);

@@ -9,8 +9,10 @@ use super::{
     task::Stage,
 };
 use crate::{
+    authorize,
     call::{Call, Fault},
     cloud::Cloud,
+    iam,
     json::{input, page},
 };
 
@@ -58,7 +60,9 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     // The first cluster of an account makes AWS create the service-linked role, and fails because the role does not
     // exist yet; a second attempt succeeds (aws-samples/run-selenium-tests-at-scale-using-ecs-fargate issue 2). If the
     // identity may not create the role, the cluster is created without it (`CreateCluster`, read November 2026).
-    if cloud.makes_service_roles && !has_service_role(cloud) {
+    let role = || iam::service_role(cloud, &call.region, "ecs.amazonaws.com", SERVICE_ROLE);
+    let may = |role| authorize::may(cloud, call, "iam:CreateServiceLinkedRole", role);
+    if cloud.makes_service_roles && !has_service_role(cloud) && may(role()) {
         crate::iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call.now);
         return Err(no_service_role());
     }
@@ -172,7 +176,10 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         ));
     }
     let mut tasks = cloud.ecs.leaving.values().filter(|task| task.cluster == arn);
-    if tasks.any(|task| task.stage(call.now, pace) != Stage::Stopped) {
+    let mut runs = cloud.ecs.runs.values().filter(|run| run.cluster == arn);
+    if tasks.any(|task| task.stage(call.now, pace) != Stage::Stopped)
+        || runs.any(|run| run.stage(call.now, pace) != Stage::Stopped)
+    {
         return Err(Fault::new(
             "ClusterContainsTasksException",
             "The Cluster cannot be deleted while Tasks are active.",
@@ -203,7 +210,7 @@ pub(super) fn known(cloud: &Cloud, call: &Call, id: Option<&str>) -> Result<Stri
     }
 }
 
-fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
+pub(super) fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
     if id.starts_with("arn:") {
         return id.to_owned();
     }
@@ -236,17 +243,20 @@ fn shown(cloud: &Cloud, call: &Call, arn: &str, settings: bool, tags: bool) -> V
     let Some(cluster) = cloud.ecs.clusters.get(arn) else { return Value::Null };
     let pace = cloud.pace();
     let services: Vec<_> = cloud.ecs.services.values().filter(|service| service.cluster == arn).collect();
-    let count = |count: fn(&super::service::Counts) -> u64| -> u64 {
+    let count = |count: fn(&super::deployment::Counts) -> u64| -> u64 {
         services.iter().map(|service| count(&service.counts(call.now, pace))).sum()
     };
+    let runs = cloud.ecs.runs.values().filter(|run| run.cluster == arn);
+    let stages: Vec<Stage> = runs.map(|run| run.stage(call.now, pace)).collect();
+    let alone = |wanted: Stage| -> u64 { stages.iter().filter(|stage| **stage == wanted).map(|_| 1).sum() };
     let active = services.iter().filter(|service| service.deleted.is_none()).count();
     let mut shown = json!({
         "clusterArn": arn,
         "clusterName": cluster.name,
         "status": if cluster.active { "ACTIVE" } else { "INACTIVE" },
         "registeredContainerInstancesCount": 0,
-        "runningTasksCount": count(|counts| counts.running),
-        "pendingTasksCount": count(|counts| counts.pending),
+        "runningTasksCount": count(|counts| counts.running) + alone(Stage::Running),
+        "pendingTasksCount": count(|counts| counts.pending) + alone(Stage::Pending),
         "activeServicesCount": active,
         "statistics": [],
         "tags": if tags { json!(cluster.tags) } else { json!([]) },

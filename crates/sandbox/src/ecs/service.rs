@@ -8,12 +8,15 @@ use trunnion_catalog::limits;
 use super::{
     client, cluster,
     definition::{self, Definition, Status},
-    has_service_role, invalid, no_service_role, service_view, tag,
+    deployment::{Counts, Deployment},
+    has_service_role, invalid, no_service_role, revision, run, service_view,
+    start::{self, Blocked},
+    tag,
     tag::Tag,
     task,
 };
 use crate::{
-    call::{Call, Fault, Input, arn_of},
+    call::{Call, Fault, Input},
     cloud::Cloud,
     json::{hex_id, input},
 };
@@ -55,54 +58,12 @@ pub(super) struct Service {
     pub primary: Deployment,
     /// The deployment that the primary one replaces.
     pub previous: Option<Deployment>,
+    /// Those before it, the oldest first.
+    #[serde(default)]
+    pub earlier: Vec<Deployment>,
     client_token: Option<String>,
     /// The create request, which identifies a repeated one.
     request: String,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Deployment {
-    pub id: String,
-    /// The ARN of the task definition.
-    pub definition: String,
-    pub started: Timestamp,
-    pub desired: u64,
-    /// When `desired` was last changed, and how many tasks ran at that time.
-    pub scaled: Timestamp,
-    pub running_before: u64,
-    /// Why its tasks cannot start.
-    pub blocked: Option<String>,
-    /// The number of its oldest task, which is how many tasks have been asked to stop.
-    #[serde(default)]
-    pub first: u64,
-}
-
-/// Tasks of a service or a deployment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub running: u64,
-    pub pending: u64,
-}
-
-impl Deployment {
-    fn new(id: String, definition: String, desired: u64, now: Timestamp) -> Self {
-        Self { id, definition, started: now, desired, scaled: now, running_before: 0, blocked: None, first: 0 }
-    }
-
-    pub(super) fn is_complete(&self, now: Timestamp, pace: SignedDuration) -> bool {
-        self.blocked.is_none() && now >= self.started + pace
-    }
-
-    pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
-        let running = if self.blocked.is_some() {
-            0
-        } else if now >= self.scaled + pace {
-            self.desired
-        } else {
-            self.running_before.min(self.desired)
-        };
-        Counts { running, pending: self.desired - running }
-    }
 }
 
 impl Service {
@@ -123,11 +84,7 @@ impl Service {
 
     /// The subnets and security groups of its tasks.
     pub(super) fn network(&self) -> Vec<String> {
-        let Some(network) = self.body.get("networkConfiguration").map(|network| &network["awsvpcConfiguration"]) else {
-            return Vec::new();
-        };
-        let ids = ["subnets", "securityGroups"].into_iter().filter_map(|member| network[member].as_array()).flatten();
-        ids.filter_map(Value::as_str).map(str::to_owned).collect()
+        run::network_of(&self.body)
     }
 }
 
@@ -194,7 +151,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let id = deployment_id(&cloud.new_id("ecs-svc/"));
     let mut primary = Deployment::new(id, definition, desired, call.now);
     primary.blocked = blocked(cloud, call, &primary.definition);
-    let row = Service {
+    let mut row = Service {
         region: call.region.clone(),
         cluster,
         name,
@@ -204,9 +161,11 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         deleted: None,
         primary,
         previous: None,
+        earlier: Vec::new(),
         client_token: asked.client_token,
         request,
     };
+    revision::complete(cloud, &mut row);
     cloud.ecs.services.insert(arn.clone(), row);
     Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }))
 }
@@ -253,12 +212,14 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         let id = deployment_id(&cloud.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
         primary.blocked = blocked(cloud, call, &primary.definition);
+        service.earlier.extend(service.previous.take());
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
+        revision::complete(cloud, &mut service);
     } else if desired != service.primary.desired {
         service.primary.running_before = service.primary.counts(call.now, pace).running;
         if let Some(too_many) = service.primary.desired.checked_sub(desired) {
             task::send_stop(cloud, &earlier, too_many, Some(call.now), call.now);
-            service.primary.first += too_many;
+            service.primary.drop_oldest(too_many);
         }
         service.primary.desired = desired;
         service.primary.scaled = call.now;
@@ -322,7 +283,7 @@ fn not_found() -> Fault {
     Fault::new("ServiceNotFoundException", "Service not found.")
 }
 
-fn usable<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
+pub(super) fn usable<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
     let found = definition::find(cloud, call, id).ok_or_else(|| client("TaskDefinition not found."))?;
     if found.1.status != Status::Active {
         return Err(client("TaskDefinition is inactive"));
@@ -335,7 +296,7 @@ fn kept(call: &Call) -> Map<String, Value> {
     KEPT.iter().filter_map(|member| Some(((*member).to_owned(), asked.get(*member)?.clone()))).collect()
 }
 
-fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+pub(super) fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
     let launch_type = body.get("launchType").and_then(Value::as_str);
     if launch_type.is_some() && body.get("capacityProviderStrategy").is_some_and(|it| *it != json!([])) {
         return Err(invalid(
@@ -358,7 +319,12 @@ fn check_rebalancing(body: &Map<String, Value>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_network(cloud: &Cloud, call: &Call, body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+pub(super) fn check_network(
+    cloud: &Cloud,
+    call: &Call,
+    body: &Map<String, Value>,
+    definition: &Definition,
+) -> Result<(), Fault> {
     let configuration =
         body.get("networkConfiguration").map(|it| &it["awsvpcConfiguration"]).filter(|it| it.is_object());
     if definition.text("networkMode") != "awsvpc" {
@@ -401,59 +367,9 @@ fn check_network(cloud: &Cloud, call: &Call, body: &Map<String, Value>, definiti
     Ok(())
 }
 
-/// Why tasks of this definition cannot start. AWS accepts the service and reports the reason in its events.
-fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<String> {
-    let definition = cloud.ecs.definitions.get(definition)?;
-    for member in ["executionRoleArn", "taskRoleArn"] {
-        let role = definition.text(member);
-        if !role.is_empty() && !cloud.iam.trusts(role, "ecs-tasks.amazonaws.com") {
-            return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
-        }
-    }
-    let execution = definition.text("executionRoleArn");
-    for container in definition.containers() {
-        let options = &container["logConfiguration"]["options"];
-        let creates = options["awslogs-create-group"] == "true";
-        if let Some(group) = options["awslogs-group"].as_str().filter(|_| !creates) {
-            let region = options["awslogs-region"].as_str().unwrap_or(&call.region);
-            if !cloud.logs.has_group(region, &cloud.account, group) {
-                return Some(format!(
-                    "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon \
-                     CloudWatch log group {group}."
-                ));
-            }
-            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), cloud.account);
-            if !cloud.iam.allows(execution, "logs:CreateLogStream", &streams) {
-                return Some(format!(
-                    "ResourceInitializationError: failed to validate logger args: AccessDeniedException: {execution} is \
-                     not authorized to perform: logs:CreateLogStream on resource: {streams}"
-                ));
-            }
-        }
-        for secret in container["secrets"].as_array().into_iter().flatten() {
-            let from = secret["valueFrom"].as_str().unwrap_or_default();
-            if !from.contains(":secretsmanager:") {
-                continue;
-            }
-            let allowed = cloud.secrets.readable(from, &cloud.account).and_then(|arn| {
-                // The policy is evaluated with the complete ARN, even if the container has a short one.
-                if cloud.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
-                    return Ok(());
-                }
-                Err(format!(
-                    "AccessDeniedException: {execution} is not authorized to perform: secretsmanager:GetSecretValue on \
-                     resource: {arn}"
-                ))
-            });
-            if let Err(reason) = allowed {
-                return Some(format!(
-                    "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret \
-                     from asm: {reason}"
-                ));
-            }
-        }
-    }
-    None
+/// Why tasks of this definition cannot run. AWS accepts the service all the same.
+pub(super) fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<Blocked> {
+    start::failure(cloud, call, definition)
 }
 
 fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
