@@ -39,12 +39,8 @@ fn the_policy_of_a_command_has_an_action_for_each_of_its_calls() {
     let table = table();
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("loadtest").at(&sandbox);
-    let commands: [(&str, &[&str]); 4] = [
-        ("plan", &["plan"]),
-        ("apply", &["apply", "--yes"]),
-        ("plan", &["plan"]),
-        ("destroy", &["destroy", "--yes"]),
-    ];
+    let commands: [(&str, &[&str]); 4] =
+        [("plan", &["plan"]), ("apply", &["apply", "--yes"]), ("plan", &["plan"]), ("destroy", &["destroy", "--yes"])];
     for (purpose, arguments) in commands {
         let before = sandbox.calls();
         stage.succeed(arguments);

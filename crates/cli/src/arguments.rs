@@ -219,16 +219,19 @@ pub(crate) enum Rendered {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The policy is computed from the stack file, without any AWS call. It goes to stdout as JSON:
-  trunnion permissions stack.yaml --for apply > policy.json
-  aws iam create-policy --policy-name loadtest-apply --policy-document file://policy.json
+  trunnion permissions stack.yaml --for plan > plan.json
+  aws iam create-policy --policy-name loadtest-plan --policy-document file://plan.json
+
+A policy that is too long for one managed policy is printed as a list of parts. Print each part:
+  trunnion permissions stack.yaml --for apply --part 1 > apply-1.json
 
 `apply` does not delete what every stack has: that needs the policy of `destroy` as well.
 
-In IAM, S3, ECS and CloudWatch Logs, the names of the stack limit the policy. In EC2, the tag `trunnion:stack` does: with
-this policy, nobody can change a host, a security group, a launch template or an Elastic IP of another stack, or give such a
-resource to this stack. For the same reason, apply cannot repair a resource that lost this tag.
+In IAM, S3, ECS and CloudWatch Logs, the names of the stack limit the policy. In EC2, the tag
+`trunnion:stack` does: hosts, security groups, launch templates and Elastic IPs of other stacks
+cannot be changed or given to this stack. So apply cannot repair a resource that lost this tag.
 
-The policy does not cover keys of your own in KMS: that of the state's bucket, or that of EBS in this account.")]
+The policy does not cover keys of your own in KMS: that of the state's bucket, or that of EBS.")]
 pub(crate) struct Permissions {
     #[command(flatten)]
     pub(crate) stack: StackArguments,
