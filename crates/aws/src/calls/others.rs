@@ -15,7 +15,7 @@ calls! {
         "logs:TagResource" LOGS APPLY
     }
     change "logs:DeleteLogGroup" LOGS { "logs:DeleteLogGroup" LOGS DESTROY }
-    change "logs:DeleteRetentionPolicy" LOGS { "logs:DeleteRetentionPolicy" LOGS APPLY }
+    change "logs:DeleteRetentionPolicy" LOGS { "logs:DeleteRetentionPolicy" LOGS NONE }
     change "logs:PutRetentionPolicy" LOGS { "logs:PutRetentionPolicy" LOGS APPLY }
     change "logs:TagResource" LOGS { "logs:TagResource" LOGS APPLY }
     change "logs:UntagResource" LOGS { "logs:UntagResource" LOGS APPLY }
