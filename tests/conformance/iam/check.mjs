@@ -38,10 +38,12 @@ for (const { operation, needs } of rows) {
     if (types.length === 0 && accepted.some((one) => one.required) && !['ecs:ListTasks', 'ecs:RegisterTaskDefinition'].includes(action)) {
       problems.push(`${about}: the action has resources, but the statement covers all`);
     }
+    const forms = [];
     for (const type of types) {
       const [of, short] = type.split(':');
-      if (!(await data.iamResourceTypeExists(of, short))) problems.push(`${about}: AWS has no resource type ${type}`);
       checked.types.add(type);
+      if (await data.iamResourceTypeExists(of, short)) forms.push((await data.iamResourceTypeDetails(of, short)).arn);
+      else problems.push(`${about}: AWS has no resource type ${type}`);
     }
     const ofTypes = accepted.filter((one) => used.includes(`${service}:${one.name}`));
     for (const key of keys) {
@@ -52,8 +54,6 @@ for (const { operation, needs } of rows) {
     }
     for (const arn of arns.filter((arn) => arn !== '*')) {
       checked.patterns += 1;
-      const forms = [];
-      for (const type of types) forms.push((await data.iamResourceTypeDetails(...type.split(':'))).arn);
       if (!forms.some((form) => fits(arn, form))) problems.push(`${about}: ${arn} is no ARN of ${types}`);
     }
   }
