@@ -30,7 +30,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox
 PATIENCE = 120
 
 
-def environment(endpoint: str, home: Path) -> dict[str, str]:
+def environment(endpoint: str, home: Path, credentials: dict[str, str] = CREDENTIALS) -> dict[str, str]:
     """The environment of a command, without variables of this process that could change its behaviour."""
     return {
         "PATH": os.environ["PATH"],
@@ -39,7 +39,7 @@ def environment(endpoint: str, home: Path) -> dict[str, str]:
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_DEFAULT_REGION": REGION,
-        **CREDENTIALS,
+        **credentials,
     }
 
 
@@ -82,7 +82,16 @@ class Sandbox:
         self.process.wait(PATIENCE)
         self.process.stdout.close()
 
-    def client(self, service: str, region: str = REGION, secret: str = "sandbox", key: str = "sandbox", endpoint=None, **config):
+    def client(
+        self,
+        service: str,
+        region: str = REGION,
+        secret: str = "sandbox",
+        key: str = "sandbox",
+        endpoint=None,
+        token: str | None = None,
+        **config,
+    ):
         """A boto3 client without retries."""
         return boto3.session.Session().client(
             service,
@@ -90,6 +99,7 @@ class Sandbox:
             endpoint_url=endpoint or self.endpoint,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
+            aws_session_token=token,
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config),
         )
 
@@ -105,6 +115,11 @@ class Sandbox:
         )
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout) if ended.stdout.strip() else None
+
+    def out_of_band(self, what: str):
+        """What the sandbox says of itself."""
+        with urllib.request.urlopen(f"{self.endpoint}/_sandbox/{what}") as answer:
+            return json.load(answer)
 
     def calls(self) -> dict[str, int]:
         """The number of calls so far, by operation such as `ec2:RunInstances`."""
@@ -131,7 +146,7 @@ class Machine:
     """A folder with a stack file, in which `trunnion` runs."""
 
     def __init__(self, folder: Path, endpoint: str, stack: str | None = None):
-        self.folder, self.endpoint = folder, endpoint
+        self.folder, self.endpoint, self.credentials = folder, endpoint, CREDENTIALS
         (folder / ".git").mkdir(parents=True, exist_ok=True)
         # All machines are clones of one repository, so they work on the same stack.
         (folder / ".git" / "config").write_text(f'[remote "origin"]\n\turl = git@{HOME.replace("/", ":", 1)}.git\n')
@@ -142,7 +157,7 @@ class Machine:
         return subprocess.Popen(
             [TRUNNION, *arguments],
             cwd=self.folder,
-            env=environment(self.endpoint, self.folder),
+            env=environment(self.endpoint, self.folder, self.credentials),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -32,6 +32,10 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
         .with_latency(Duration::from_millis(arguments.latency))
         .with_consistency_lag(Duration::from_millis(arguments.consistency_lag))
         .with_throttling(arguments.throttle);
+    let options = match arguments.authorizations {
+        Some(file) => options.with_authorizations(file),
+        None => options,
+    };
     let running = Sandbox::open(options).and_then(|sandbox| sandbox.serve(listener)).map_err(trunnion::Error::from)?;
     output.data(&format!(
         "export AWS_ENDPOINT_URL={}\n\

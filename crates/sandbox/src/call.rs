@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use trunnion_catalog::Partition;
 
-use crate::query::Params;
+use crate::{authorize::Origin, query::Params};
 
 /// A request whose signature, service and action have been read.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`, `tagging`.
     pub service: String,
     /// The region of the credential scope.
@@ -20,6 +20,8 @@ pub struct Call {
     pub now: Timestamp,
     /// The request id, which XML answers repeat.
     pub request_id: String,
+    /// Who sent it, and from where.
+    pub origin: Origin,
 }
 
 impl Call {

@@ -10,7 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    SandboxError, ec2, ecs, iam,
+    SandboxError,
+    authorize::record::Recorder,
+    ec2, ecs, iam,
     journal::{Journal, NamedTable},
     json::hex,
     logs, s3, secrets, ssm,
@@ -53,6 +55,8 @@ pub struct Cloud {
     pub makes_service_roles: bool,
     /// The quota of Elastic IPs in each region.
     pub most_elastic_ips: usize,
+    /// Where verdicts on permissions are written, if anywhere.
+    pub(crate) authorizations: Recorder,
     pace: SignedDuration,
     lag: SignedDuration,
     data: Option<PathBuf>,
@@ -83,6 +87,7 @@ impl Cloud {
             counters: Table::default(),
             makes_service_roles: true,
             most_elastic_ips: 5,
+            authorizations: Recorder::default(),
             pace: signed(pace),
             lag: signed(lag),
             data: None,

@@ -24,6 +24,7 @@
 
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod authorize;
 mod call;
 mod cbor;
 mod cloud;
@@ -53,8 +54,8 @@ pub use journal::account_of;
 pub use options::{Effect, FaultRule, Options, SandboxError};
 pub use server::{Running, Sandbox};
 
-/// The access key id of the only credentials the sandbox accepts.
+/// The access key id of the account's administrator.
 pub const ACCESS_KEY_ID: &str = "sandbox";
 
-/// The secret access key of the only credentials the sandbox accepts.
+/// The secret access key of the account's administrator.
 pub const SECRET_ACCESS_KEY: &str = "sandbox";

@@ -44,6 +44,11 @@ impl State {
         here.map(|(arn, group)| (arn.to_owned(), group.tags.clone()))
     }
 
+    /// The tags of a log group by its ARN.
+    pub(crate) fn tags(&self, arn: &str) -> Option<&BTreeMap<String, String>> {
+        self.groups.get(arn).map(|group| &group.tags)
+    }
+
     /// Whether the region has a log group with this name.
     pub(crate) fn has_group(&self, region: &str, account: &str, name: &str) -> bool {
         self.groups.get(&arn(region, account, name)).is_some()

@@ -39,6 +39,8 @@ pub struct Options {
     pub elastic_ips: usize,
     /// Rules for calls that fail.
     pub faults: Vec<FaultRule>,
+    /// The file to which every verdict on a permission is written, one JSON document per line.
+    pub authorizations: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             makes_service_roles: true,
             elastic_ips: 5,
             faults: Vec::new(),
+            authorizations: None,
         }
     }
 }
@@ -109,6 +112,12 @@ impl Options {
     #[must_use]
     pub fn with_elastic_ips(self, elastic_ips: usize) -> Self {
         Self { elastic_ips, ..self }
+    }
+
+    /// The same, and every verdict on a permission is written to this file.
+    #[must_use]
+    pub fn with_authorizations(self, file: impl Into<PathBuf>) -> Self {
+        Self { authorizations: Some(file.into()), ..self }
     }
 
     /// The same, and these calls go wrong, too.

@@ -73,6 +73,13 @@ impl State {
         Ok(arn)
     }
 
+    /// The whole ARN of a secret that a call names, and its tags.
+    pub(crate) fn permitted(&self, region: &str, account: &str, id: &str) -> Option<(String, Vec<(String, String)>)> {
+        let (arn, secret) = self.find(region, account, id)?;
+        let text = |tag: &Value, member: &str| tag[member].as_str().unwrap_or_default().to_owned();
+        Some((arn, secret.tags.iter().map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()))
+    }
+
     /// By ARN, by ARN without its last seven characters, or by name.
     fn find(&self, region: &str, account: &str, id: &str) -> Option<(String, Secret)> {
         self.all(region, account).into_iter().find(|(arn, secret)| {

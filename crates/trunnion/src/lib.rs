@@ -236,6 +236,7 @@ mod error;
 mod nearest;
 mod options;
 mod outputs;
+mod permissions;
 pub mod report;
 mod session;
 mod store;
@@ -264,6 +265,7 @@ pub use crate::{
     error::{Error, is_full},
     options::{Options, Request},
     outputs::{Host, Outputs},
+    permissions::permissions,
     session::{LockedPlan, OtherHomes, Session, Stale},
     store::{Store, StoreLock},
 };

@@ -114,7 +114,7 @@ pub fn bucket() -> S3Bucket {
         encryption: "AES256".into(),
         public_access_blocked: true,
         policy:
-            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::loadtest-123456789012-eu-west-3/*"}]}"#
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::loadtest-123456789012-eu-west-3/*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}"#
                 .into(),
         tags: tags("s3_bucket.artifacts"),
     }

@@ -269,3 +269,9 @@ impl Absent {
         }))
     }
 }
+
+/// The names of the calls.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ABSENT.iter().map(|absent| absent.action)
+}

@@ -105,7 +105,8 @@ fn write(xml: &mut Xml, cloud: &Cloud, call: &Call, id: &str, instance: &Instanc
     }
 }
 
-/// What an instance wrote to its console. No instance boots here, and its output says so.
+/// What an instance wrote to its console: a short form of it, and what its boot read from S3. No instance boots a kernel
+/// here, and its output says so.
 pub(super) fn console_output(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("InstanceId")?;
@@ -117,8 +118,10 @@ pub(super) fn console_output(cloud: &Cloud, call: &Call) -> Result<Reply, Fault>
         );
         format!(
             "{id}: {} from {} with {user_data}.\r\n{id}: this is an instance of a sandbox: it boots no \
-             kernel and runs no user data.\r\n",
-            instance.kind, instance.image
+             kernel and runs no user data.\r\n{}\r\n",
+            instance.kind,
+            instance.image,
+            instance.console.as_deref().unwrap_or_default().replace('\n', "\r\n")
         )
     });
     Ok(document(call, |xml| {

@@ -12,6 +12,7 @@ use super::{
     spot, template, template_version,
 };
 use crate::{
+    authorize,
     call::{Call, Fault, Reply},
     cloud::Cloud,
     json::hex,
@@ -57,7 +58,9 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     if spec.spot && !cloud.iam.has_service_role(SPOT_ROLE) {
         // AWS creates the role with the first spot instance of an account (Amazon EC2 user guide, "Service-linked role
         // for Spot Instance requests", read November 2026).
-        if !cloud.makes_service_roles {
+        let role = crate::iam::service_role(cloud, &call.region, "spot.amazonaws.com", SPOT_ROLE);
+        let may = authorize::may(cloud, call, "iam:CreateServiceLinkedRole", role);
+        if !cloud.makes_service_roles || !may {
             return Err(Fault::new(
                 "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
                 "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances.",
@@ -114,6 +117,7 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
             ebs_optimized: spec.ebs_optimized,
             termination_protected: spec.termination_protected,
             ends_after_launch: spec.ends_after_launch,
+            console: None,
             options: options.clone(),
             tags: spec.instance_tags.clone(),
         };

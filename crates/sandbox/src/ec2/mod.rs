@@ -4,6 +4,7 @@
 
 mod absent;
 mod address;
+mod boot;
 mod cards;
 mod dhcp;
 mod elastic_ip;
@@ -23,6 +24,7 @@ mod model;
 mod nat_gateway;
 mod network;
 mod network_acl;
+mod permissions;
 mod placement;
 mod region;
 mod region_list;
@@ -47,6 +49,9 @@ use crate::{
     xml::Xml,
 };
 
+#[cfg(test)]
+pub(crate) use permissions::KINDS;
+pub(crate) use permissions::{PERMISSIONS, arn};
 pub use region::{seed, seeded_image};
 pub(crate) use tag::tagged;
 pub(crate) use task_interface::{Plugged, Wanted, plug, unplug};
@@ -84,6 +89,12 @@ impl State {
             || self.groups.get(id).is_some_and(|group| group.region == region)
     }
 
+    /// What the boots of instances wrote to their consoles, by instance id.
+    pub(crate) fn consoles(&self) -> std::collections::BTreeMap<String, String> {
+        let consoles = self.instances.iter();
+        consoles.filter_map(|(id, instance)| Some((id.to_owned(), instance.console.clone()?))).collect()
+    }
+
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
         vec![
@@ -109,9 +120,16 @@ impl State {
     }
 }
 
+/// The calls that are answered from tables.
+#[cfg(test)]
+pub(crate) fn from_tables() -> Vec<&'static str> {
+    absent::names().chain(settings::names()).collect()
+}
+
 /// Answers one call.
 pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     instance::settle(cloud, call.now);
+    boot::settle(cloud, call.now);
     nat_gateway::settle(cloud, call.now);
     crate::ecs::settle(cloud, call.now);
     let is_dry = call.params().bool("DryRun")? == Some(true);

@@ -267,6 +267,9 @@ pub(super) struct Instance {
     /// Whether EC2 terminates it instead of running it.
     #[serde(default)]
     pub ends_after_launch: bool,
+    /// What its boot wrote to the console; `None` before it boots.
+    #[serde(default)]
+    pub console: Option<String>,
     /// Launch parameters that have no field of their own.
     #[serde(default)]
     pub options: Flat,

@@ -30,3 +30,9 @@ pub(super) fn describe(call: &Call) -> Option<Reply> {
         }
     }))
 }
+
+/// The names of the calls.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    VALUES.iter().map(|(action, _, _)| *action).chain(["GetInstanceMetadataDefaults"])
+}

@@ -9,8 +9,10 @@ use super::{
     task::Stage,
 };
 use crate::{
+    authorize,
     call::{Call, Fault},
     cloud::Cloud,
+    iam,
     json::{input, page},
 };
 
@@ -58,7 +60,9 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     // The first cluster of an account makes AWS create the service-linked role, and fails because the role does not
     // exist yet; a second attempt succeeds (aws-samples/run-selenium-tests-at-scale-using-ecs-fargate issue 2). If the
     // identity may not create the role, the cluster is created without it (`CreateCluster`, read November 2026).
-    if cloud.makes_service_roles && !has_service_role(cloud) {
+    let role = || iam::service_role(cloud, &call.region, "ecs.amazonaws.com", SERVICE_ROLE);
+    let may = |role| authorize::may(cloud, call, "iam:CreateServiceLinkedRole", role);
+    if cloud.makes_service_roles && !has_service_role(cloud) && may(role()) {
         crate::iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call.now);
         cloud.keep();
         return Err(no_service_role());
@@ -207,7 +211,7 @@ pub(super) fn known(cloud: &Cloud, call: &Call, id: Option<&str>) -> Result<Stri
     }
 }
 
-fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
+pub(super) fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
     if id.starts_with("arn:") {
         return id.to_owned();
     }

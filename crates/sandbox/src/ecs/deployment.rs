@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::tag::Tag;
+use super::{start::Blocked, tag::Tag};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Deployment {
@@ -16,8 +16,8 @@ pub(super) struct Deployment {
     /// When `desired` was last changed, and how many tasks ran at that time.
     pub scaled: Timestamp,
     pub running_before: u64,
-    /// Why its tasks cannot start.
-    pub blocked: Option<String>,
+    /// Why its tasks cannot run.
+    pub blocked: Option<Blocked>,
     /// The number of its oldest task, which is how many tasks have been asked to stop.
     #[serde(default)]
     pub first: u64,

@@ -9,10 +9,12 @@ mod cluster;
 mod container;
 mod definition;
 mod deployment;
+mod permissions;
 mod revision;
 mod run;
 mod service;
 mod service_view;
+mod start;
 mod tag;
 mod task;
 mod task_view;
@@ -29,6 +31,8 @@ use crate::{
     cloud::Cloud,
     table::{AnyTable, Table},
 };
+
+pub(crate) use permissions::PERMISSIONS;
 
 /// Clusters, definitions and services of every region.
 #[derive(Debug, Default)]

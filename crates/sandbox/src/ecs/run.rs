@@ -98,7 +98,7 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     service::check_launch(body, &row)?;
     service::check_network(cloud, call, body, &row)?;
     let tags = tags(cloud, &cluster, &asked, &row);
-    let blocked = service::blocked(cloud, &call.region, &definition);
+    let blocked = service::blocked(cloud, &call.region, call.now, &definition);
     let run = Run {
         cluster: cluster.clone(),
         group: asked.group.unwrap_or_else(|| format!("family:{}", row.family)),
@@ -110,7 +110,12 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         tags,
         overrides: asked.overrides,
         token: asked.client_token,
-        stop: blocked.map(|reason| Stop { asked: call.now, seconds: 0, code: "TaskFailedToStart".to_owned(), reason }),
+        stop: blocked.map(|blocked| Stop {
+            asked: call.now,
+            seconds: 0,
+            code: "TaskFailedToStart".to_owned(),
+            reason: blocked.reason,
+        }),
     };
     let mut arns = Vec::new();
     for _ in 0..count {

@@ -9,12 +9,14 @@ use super::{
     client, cluster,
     definition::{self, Definition, Status},
     deployment::{Counts, Deployment},
-    has_service_role, invalid, no_service_role, revision, run, service_view, tag,
+    has_service_role, invalid, no_service_role, revision, run, service_view,
+    start::{self, Blocked},
+    tag,
     tag::Tag,
     task,
 };
 use crate::{
-    call::{Call, Fault, Input, arn_of},
+    call::{Call, Fault, Input},
     cloud::Cloud,
     json::{hex_id, input},
 };
@@ -151,7 +153,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let desired = desired(asked.desired_count)?.unwrap_or(0);
     let id = deployment_id(&cloud.new_id("ecs-svc/"));
     let mut primary = Deployment::new(id, definition, desired, call.now);
-    primary.blocked = blocked(cloud, &call.region, &primary.definition);
+    primary.blocked = blocked(cloud, &call.region, call.now, &primary.definition);
     let mut row = Service {
         region: call.region.clone(),
         cluster,
@@ -215,7 +217,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         task::send_stop(cloud, &earlier, earlier.primary.desired, stop_at, call.now);
         let id = deployment_id(&cloud.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
-        primary.blocked = blocked(cloud, &call.region, &primary.definition);
+        primary.blocked = blocked(cloud, &call.region, call.now, &primary.definition);
         service.earlier.extend(service.previous.take());
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
         revision::complete(cloud, &mut service);
@@ -270,7 +272,7 @@ pub(super) fn arn(cluster: &str, name: &str) -> String {
 /// Starts tasks that waited for a resource which now exists.
 pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     let waiting = cloud.ecs.services.iter().filter(|(_, row)| row.deleted.is_none() && row.primary.blocked.is_some());
-    let ready = waiting.filter(|(_, row)| blocked(cloud, &row.region, &row.primary.definition).is_none());
+    let ready = waiting.filter(|(_, row)| blocked(cloud, &row.region, now, &row.primary.definition).is_none());
     for arn in ready.map(|(arn, _)| arn.to_owned()).collect::<Vec<_>>() {
         if let Some(Service { primary, .. }) = cloud.ecs.services.get_mut(&arn) {
             primary.blocked = None;
@@ -387,59 +389,9 @@ pub(super) fn check_network(
     Ok(())
 }
 
-/// Why tasks of this definition cannot start. AWS accepts the service and reports the reason in its events.
-pub(super) fn blocked(cloud: &Cloud, region: &str, definition: &str) -> Option<String> {
-    let definition = cloud.ecs.definitions.get(definition)?;
-    for member in ["executionRoleArn", "taskRoleArn"] {
-        let role = definition.text(member);
-        if !role.is_empty() && !cloud.iam.trusts(role, "ecs-tasks.amazonaws.com") {
-            return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
-        }
-    }
-    let execution = definition.text("executionRoleArn");
-    for container in definition.containers() {
-        let options = &container["logConfiguration"]["options"];
-        let creates = options["awslogs-create-group"] == "true";
-        if let Some(group) = options["awslogs-group"].as_str().filter(|_| !creates) {
-            let region = options["awslogs-region"].as_str().unwrap_or(region);
-            if !cloud.logs.has_group(region, &cloud.account, group) {
-                return Some(format!(
-                    "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon \
-                     CloudWatch log group {group}."
-                ));
-            }
-            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), cloud.account);
-            if !cloud.iam.allows(execution, "logs:CreateLogStream", &streams) {
-                return Some(format!(
-                    "ResourceInitializationError: failed to validate logger args: AccessDeniedException: {execution} is \
-                     not authorized to perform: logs:CreateLogStream on resource: {streams}"
-                ));
-            }
-        }
-        for secret in container["secrets"].as_array().into_iter().flatten() {
-            let from = secret["valueFrom"].as_str().unwrap_or_default();
-            if !from.contains(":secretsmanager:") {
-                continue;
-            }
-            let allowed = cloud.secrets.readable(from, &cloud.account).and_then(|arn| {
-                // The policy is evaluated with the complete ARN, even if the container has a short one.
-                if cloud.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
-                    return Ok(());
-                }
-                Err(format!(
-                    "AccessDeniedException: {execution} is not authorized to perform: secretsmanager:GetSecretValue on \
-                     resource: {arn}"
-                ))
-            });
-            if let Err(reason) = allowed {
-                return Some(format!(
-                    "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret \
-                     from asm: {reason}"
-                ));
-            }
-        }
-    }
-    None
+/// Why tasks of this definition cannot run. AWS accepts the service all the same.
+pub(super) fn blocked(cloud: &Cloud, region: &str, now: Timestamp, definition: &str) -> Option<Blocked> {
+    start::failure(cloud, region, now, definition)
 }
 
 fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {

@@ -9,8 +9,9 @@ use super::{
     deployment::Deployment,
     has, invalid, listed, page_size, revision,
     service::{self, Service},
+    start::Blocked,
     task::Stage,
-    task_view::task_id,
+    task_view::{Task, failed, task_id},
 };
 use crate::{
     call::{Call, Fault},
@@ -204,9 +205,23 @@ fn events(service: &Service, call: &Call, pace: SignedDuration) -> Value {
         json!({ "id": id, "createdAt": epoch(at), "message": text })
     };
     let mut events = Vec::new();
-    if let Some(why) = &primary.blocked {
-        events.push(event(primary.started, format!("(service {name}) was unable to start a task. Reason: {why}")));
-        return events.into();
+    match &primary.blocked {
+        Some(Blocked { role: Some(_), reason }) => {
+            let text = format!("(service {name}) failed to launch a task with (error {reason}).");
+            return vec![event(primary.started, text)].into();
+        }
+        Some(_) => {
+            let id = |task: &Task| task.arn.rsplit('/').next().unwrap_or_default().to_owned();
+            let tasks: Vec<String> = failed(service).iter().map(|task| format!("(task {})", id(task))).collect();
+            let started = format!("(service {name}) has started {} tasks: {}.", tasks.len(), tasks.join(" "));
+            // "Service event messages", ECS developer guide, read November 2026.
+            let text = format!(
+                "(service {name}) is unable to consistently start tasks successfully. For more information, see the \
+                 Troubleshooting section of the Amazon ECS Developer Guide."
+            );
+            return vec![event(primary.started, text), event(primary.started, started)].into();
+        }
+        None => {}
     }
     let done = primary.started + pace;
     if let Some(deleted) = service.deleted {

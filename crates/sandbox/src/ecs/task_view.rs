@@ -10,6 +10,7 @@ use super::{
     has, invalid, listed, page_size,
     run::{Run, is_public},
     service::{self, Service},
+    start::Blocked,
     tag::Tag,
     task::{Leaving, Stage},
 };
@@ -73,6 +74,8 @@ pub(super) fn all(cloud: &Cloud, cluster: Option<&str>, now: Timestamp) -> Vec<T
     let is_here = |other: &str| cluster.is_none_or(|cluster| cluster == other);
     let services = cloud.ecs.services.values().filter(|one| one.deleted.is_none() && is_here(&one.cluster));
     let mut tasks: Vec<Task> = services.flat_map(|service| of_service(cloud, service, now)).collect();
+    let services = cloud.ecs.services.values().filter(|one| one.deleted.is_none() && is_here(&one.cluster));
+    tasks.extend(services.flat_map(failed));
     let leaving = cloud.ecs.leaving.values().filter(|task| is_here(&task.cluster) && task.is_shown(now));
     tasks.extend(leaving.map(|task| of_leaving(cloud, task, now)));
     let runs = cloud.ecs.runs.iter().filter(|(_, run)| is_here(&run.cluster) && run.is_shown(now));
@@ -99,6 +102,30 @@ fn of_service<'w>(cloud: &Cloud, service: &'w Service, now: Timestamp) -> impl I
         stop: None,
         is_blocked: deployment.blocked.is_some(),
     })
+}
+
+/// The tasks that a service started and that stopped before they ran.
+pub(super) fn failed(service: &Service) -> Vec<Task> {
+    let deployment = &service.primary;
+    let Some(Blocked { role: None, reason }) = &deployment.blocked else { return Vec::new() };
+    let task = |number: u64| Task {
+        arn: arn(&service.cluster, &hex_id(&format!("{} failed {number}", deployment.id), 32)),
+        cluster: service.cluster.clone(),
+        definition: deployment.definition.clone(),
+        group: format!("service:{}", service.name),
+        started_by: Some(deployment.id.clone()),
+        number,
+        created: deployment.started,
+        launch_type: service.body.get("launchType").cloned(),
+        network: service.network(),
+        is_public: is_public(&service.body),
+        tags: deployment.tags.clone(),
+        overrides: None,
+        stage: Stage::Stopped,
+        stop: Some((deployment.started, "TaskFailedToStart".to_owned(), reason.clone())),
+        is_blocked: true,
+    };
+    (0..deployment.desired).map(task).collect()
 }
 
 fn of_leaving(cloud: &Cloud, task: &Leaving, now: Timestamp) -> Task {

@@ -1,4 +1,4 @@
-//! What the account has besides roles and profiles: its only user, and none of many other things.
+//! What the account has besides roles, users and profiles: none of many other things.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,6 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
-    sts,
 };
 
 /// What no account here has, because nothing creates it: the action, the list of its answer, whether it has pages.
@@ -39,68 +38,6 @@ fn empty(call: &Call, list: &'static str, has_pages: bool) -> Result<Reply, Faul
     answer(call, &members)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShownUser {
-    path: &'static str,
-    user_name: &'static str,
-    user_id: &'static str,
-    arn: String,
-    create_date: &'static str,
-}
-
-fn own_user(cloud: &Cloud, call: &Call) -> ShownUser {
-    ShownUser {
-        path: "/",
-        user_name: sts::USER,
-        user_id: sts::USER_ID,
-        arn: sts::user_arn(cloud, call),
-        create_date: "2026-01-01T00:00:00Z",
-    }
-}
-
-pub(super) fn user(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct One {
-        user: ShownUser,
-    }
-    match parameter(call, "UserName") {
-        Some(name) if name != sts::USER => Err(no_such(format!("The user with name {name} cannot be found."))),
-        _ => answer(call, &One { user: own_user(cloud, call) }),
-    }
-}
-
-pub(super) fn users(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct List {
-        users: Members<ShownUser>,
-        is_truncated: bool,
-    }
-    let is_listed = "/".starts_with(super::path_prefix(call)?);
-    let own = is_listed.then(|| own_user(cloud, call));
-    answer(call, &List { users: own.into_iter().collect(), is_truncated: false })
-}
-
-/// The account has no policies of its own. AWS's are not listed: their facts are not known here.
-pub(super) fn policies(call: &Call) -> Result<Reply, Fault> {
-    if parameter(call, "Scope") != Some("Local") {
-        let message = "ListPolicies is served here with the scope Local only.";
-        return Err(Fault::new("InvalidAction", message));
-    }
-    empty(call, "Policies", true)
-}
-
-pub(super) fn policy(call: &Call) -> Result<Reply, Fault> {
-    let arn = required(call, "PolicyArn")?;
-    if arn.contains(":iam::aws:policy/") {
-        let message = format!("GetPolicy is not served here for a policy of AWS's own: {arn}");
-        return Err(Fault::new("InvalidAction", message));
-    }
-    Err(no_such(format!("Policy {arn} was not found.")))
-}
-
 /// The roles that a policy is attached to.
 pub(super) fn entities(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     #[derive(Serialize)]
@@ -121,8 +58,8 @@ pub(super) fn entities(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     }
     let arn = required(call, "PolicyArn")?;
     let is_attached = |role: &&Role| match parameter(call, "PolicyUsageFilter") {
-        Some("PermissionsBoundary") => role.permissions_boundary.as_deref() == Some(arn),
-        _ => role.attached.iter().any(|attached| attached == arn),
+        Some("PermissionsBoundary") => role.held.boundary.as_deref() == Some(arn),
+        _ => role.held.attached.iter().any(|attached| attached == arn),
     };
     let wants_roles = parameter(call, "EntityFilter").is_none_or(|filter| filter == "Role");
     let roles: Vec<(String, Attached)> = cloud
@@ -157,7 +94,8 @@ pub(super) fn summary(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     }
     let roles = cloud.iam.roles.values().count();
     let profiles = cloud.iam.profiles.values().count();
-    let counted = [("InstanceProfiles", profiles), ("Roles", roles), ("Users", 1)];
+    let (users, policies) = (cloud.iam.users.values().count() + 1, cloud.iam.policies.values().count());
+    let counted = [("InstanceProfiles", profiles), ("Policies", policies), ("Roles", roles), ("Users", users)];
     let quotas = [
         ("AccessKeysPerUserQuota", 2),
         ("AssumeRolePolicySizeQuota", 2_048),
@@ -188,7 +126,6 @@ pub(super) fn summary(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         "Groups",
         "MFADevices",
         "MFADevicesInUse",
-        "Policies",
         "PolicyVersionsInUse",
         "Providers",
         "ServerCertificates",
@@ -201,4 +138,10 @@ pub(super) fn summary(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 /// The account has no password policy of its own.
 pub(super) fn password_policy(cloud: &Cloud) -> Result<Reply, Fault> {
     Err(no_such(format!("The Password Policy with domain name {} cannot be found.", cloud.account)))
+}
+
+/// The names of the calls for what the account does not have.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ABSENT.iter().map(|(action, _, _)| *action)
 }

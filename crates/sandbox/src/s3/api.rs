@@ -9,13 +9,14 @@ use super::{
     Context, Store, blob, bucket, bucket_absent, bucket_settings, checksum::Asked, listing, multipart, read,
     route::CreateTags, write,
 };
-use crate::cloud::Cloud;
+use crate::{authorize::Origin, cloud::Cloud};
 
 impl<T> From<&S3Request<T>> for Context {
     fn from(request: &S3Request<T>) -> Self {
         let region = request.region.as_ref().map_or("us-east-1", |region| region.as_str()).to_owned();
         let create_tags = request.extensions.get::<CreateTags>().cloned().unwrap_or_default().0;
-        Self { region, now: Timestamp::now(), create_tags }
+        let origin = request.extensions.get::<Origin>().cloned();
+        Self { region, now: Timestamp::now(), create_tags, origin }
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     bucket::{Versioning, find, find_mut},
     custom, error, malformed_xml, object,
 };
-use crate::{call::arn_of, cloud::Cloud};
+use crate::{call::arn_of, cloud::Cloud, iam::policy::malformed_bucket_policy};
 
 pub(super) fn put_versioning(
     cloud: &mut Cloud,
@@ -283,6 +283,9 @@ pub(super) fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bo
     };
     if statements.is_empty() {
         return malformed("Could not parse the policy: Statement is empty!");
+    }
+    if let Some(reason) = malformed_bucket_policy(policy) {
+        return malformed(&format!("Policy cannot be read: {reason}"));
     }
     let mut public = false;
     for statement in &statements {
