@@ -160,7 +160,7 @@ pub(crate) struct Execute {
     /// Take over the resources of a stack with the same name that was applied from another repository, bucket or folder
     #[arg(long)]
     pub(crate) take_over: bool,
-    /// Print events as JSON, one per line; the last line is the outcome
+    /// Print events as JSON, one per line; the last line has the outcome
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -257,9 +257,9 @@ pub(crate) enum SchemaOf {
     Stack,
     /// Plan documents
     Plan,
-    /// Outcomes: the last line of `apply --json`
+    /// Outcomes: `outcome` in the last line of `apply --json`
     Outcome,
-    /// Events: the other lines of `apply --json`
+    /// Events: every line of `apply --json`
     Event,
 }
 
