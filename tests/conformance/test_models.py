@@ -11,7 +11,7 @@ import pytest
 
 from damages import DAMAGES
 from stage import (
-    ACCOUNT, REGION, Capture, Sandbox, Setup, called_by_the_provider, code_of, group_id, settled, stack_file,
+    ACCOUNT, REGION, Capture, Sandbox, Setup, called_by_the_provider, code_of, group_id, settled, stack_file, until,
 )  # fmt: skip
 
 BUCKET = f"loadtest-{ACCOUNT}-{REGION}"
@@ -119,6 +119,34 @@ def test_every_call_in_another_partition_is_as_the_models_have_it(fresh, region)
     arns = set(re.findall(rb"arn:(aws[a-z-]*):(?!iam::aws)", b"".join(call.answer for call in setup.capture.calls)))
     assert arns == {partition.encode()}
     setup.machine.succeed("destroy", "--yes")
+
+
+def test_every_known_difference_is_still_there(fresh):
+    """An exception that nothing needs any more would hide a mistake: each has a call here that needs it."""
+    setup = fresh(None)
+    ec2, s3 = setup.client("ec2"), setup.client("s3")
+    ec2.describe_internet_gateways()
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    ec2.create_security_group(GroupName="some", Description="some", VpcId=subnet["VpcId"])
+    (image,) = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
+    run = dict(MinCount=1, MaxCount=1, ImageId=image["ImageId"], InstanceType="c7i.xlarge", SubnetId=subnet["SubnetId"])
+    host = ec2.run_instances(**run)["Instances"][0]
+    interface = host["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    running = [{"Name": "instance-state-name", "Values": ["running"]}]
+    until(lambda: ec2.describe_instances(Filters=running)["Reservations"])
+    ec2.assign_private_ip_addresses(NetworkInterfaceId=interface, SecondaryPrivateIpAddressCount=1)
+    first, second = (ec2.allocate_address()["AllocationId"] for _ in range(2))
+    ec2.associate_address(AllocationId=first, NetworkInterfaceId=interface)
+    ec2.create_nat_gateway(SubnetId=subnet["SubnetId"], AllocationId=second)
+    ec2.describe_network_interfaces()
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+    settled(s3.put_bucket_policy, Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    region = "eusc-de-east-1"
+    sovereign = setup.sandbox.client("s3", region=region, endpoint=setup.capture.endpoint)
+    sovereign.create_bucket(Bucket=STATES, CreateBucketConfiguration={"LocationConstraint": region})
+    met = {one for call in setup.capture.calls for one in models.differences(call)}
+    assert models.AWS_DIFFERS <= met, models.AWS_DIFFERS - met
 
 
 # The judge is judged: calls that are right, changed in one place each.
