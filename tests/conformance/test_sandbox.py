@@ -103,7 +103,10 @@ PAGED = {
     "ec2:DescribeNetworkInterfaces": ("ec2 describe-network-interfaces", 7, "NetworkInterfaces"),
     "ec2:DescribeSecurityGroupRules": ("ec2 describe-security-group-rules", 5, "SecurityGroupRules"),
     "ec2:DescribeLaunchTemplates": ("ec2 describe-launch-templates", 1, "LaunchTemplates"),
-    "ec2:DescribeInstanceTypes": ("ec2 describe-instance-types", 5, "InstanceTypes"),
+    # The sandbox knows types that are newer than the models.
+    "ec2:DescribeInstanceTypes": (
+        "ec2 describe-instance-types --filters Name=instance-type,Values=c7i.*,c6in.*", 5, "InstanceTypes",
+    ),  # fmt: skip
     "iam:ListRoles": ("iam list-roles", 1, "Roles"),
     "iam:GetAccountAuthorizationDetails": ("iam get-account-authorization-details", 1, "RoleDetailList"),
     "s3:ListObjectsV2": ("s3api list-objects-v2 --bucket pages", 2, "Contents"),
