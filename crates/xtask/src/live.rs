@@ -78,6 +78,7 @@ pub(crate) fn live(arguments: &Arguments) -> Result<(), Failure> {
     let changed = with_tag(&text)?;
     let steps =
         Steps::new(program, &arguments.stack, transcript, Duration::from_secs(u64::from(arguments.limit) * 60))?;
+    steps.plain("validate the stack", &arguments.stack, &["validate"])?;
     let edited = Edited::beside(&arguments.stack, &changed)?;
     steps.plain("validate the changed stack", edited.path(), &["validate"])?;
     let planned = plan(&steps, arguments)?;
@@ -89,7 +90,8 @@ pub(crate) fn live(arguments: &Arguments) -> Result<(), Failure> {
     let shown = steps.transcript().display();
     match (result, destroyed) {
         (Ok(()), Ok(())) => {
-            println!("\nEverything works, and nothing is left. The transcript is in `{shown}`.");
+            println!("\nEverything works, and nothing is left. The transcript is in `{shown}`:");
+            println!("{}", latencies(&crate::transcript::read(steps.transcript())?));
             println!("Compare it with the sandbox: `cargo xtask replay {shown}`");
             Ok(())
         }
@@ -228,6 +230,15 @@ fn destroy(steps: &Steps) -> Result<(), Failure> {
          search for the tag `trunnion:stack` in AWS's Tag Editor"
     )
     .into())
+}
+
+/// How many calls there were, and the slowest of them.
+fn latencies(calls: &[crate::transcript::Call]) -> String {
+    let mut by_time: Vec<_> = calls.iter().collect();
+    by_time.sort_by(|one, other| other.latency_ms.total_cmp(&one.latency_ms));
+    let median = by_time.get(calls.len() / 2).map(|call| call.latency_ms).unwrap_or_default();
+    let slowest = by_time.first().map(|call| format!("{:.0} ms for {}", call.latency_ms, call.operation));
+    format!("{} calls, {median:.0} ms in the median, at most {}.", calls.len(), slowest.unwrap_or_default())
 }
 
 /// The stack with one more tag.
