@@ -46,7 +46,8 @@ pub(crate) struct Arguments {
     /// An existing build of `trunnion`; without it, one is built
     #[arg(long, value_name = "PROGRAM")]
     program: Option<PathBuf>,
-    /// How long a call is repeated while the sandbox answers an error where AWS did not, in milliseconds
+    /// How long a call is repeated while the sandbox answers an error where AWS did not, or is in an earlier state, in
+    /// milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     patience: u64,
     /// Further options for `trunnion sandbox`
@@ -154,7 +155,12 @@ impl Run {
             return Ok(());
         }
         self.report.compared += 1;
-        for difference in compare::compare(call, &answer, &mut self.ids) {
+        let mut compared = compare::compare(call, &answer, &mut self.ids);
+        while compared.is_behind && call.is_read() && begin.elapsed() < self.patience {
+            std::thread::sleep(PAUSE);
+            compared = compare::compare(call, &self.client.send(call, &self.ids)?, &mut self.ids);
+        }
+        for difference in compared.differences {
             self.report.add(call, difference);
         }
         Ok(())

@@ -38,7 +38,7 @@ pub(super) fn complete(transcript: &Path, from: u64, outputs: &Value, hosts: usi
             return Err(format!("the configuration of the control plane does not name {address} in {location}").into());
         }
     }
-    service(of("ecs:DescribeServices").last(), outputs)
+    service(of("ecs:DescribeServices").next_back(), outputs)
 }
 
 /// Operations and answers of the successful calls after a position of the file.

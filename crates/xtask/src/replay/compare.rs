@@ -1,9 +1,9 @@
 //! How an answer of the sandbox differs from AWS's to the same call.
 
-use std::{collections::BTreeSet, fmt};
+use std::{cmp::Ordering, collections::BTreeSet, fmt};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     client::Answer,
@@ -12,11 +12,18 @@ use super::{
 };
 use crate::transcript::{Body, Call};
 
+/// What a transcript has in place of a value that must not be in it.
+const REMOVED: &str = "removed";
+
+/// Lists whose length depends on time alone.
+const LOGS: [&str; 1] = ["events[]"];
+
 /// Lists longer than this are paired by position, not by content.
 const PAIRED: usize = 200;
 
 /// States that follow each other. A state and a later one of the same row do not differ: only time is between them.
-const PROGRESS: [&[&str]; 12] = [
+const PROGRESS: [&[&str]; 13] = [
+    &["PRECREATED", "CREATED", "ATTACHING", "ATTACHED", "DETACHING", "DETACHED", "DELETED"],
     &["pending", "running"],
     &["shutting-down", "terminated"],
     &["stopping", "stopped"],
@@ -104,11 +111,19 @@ pub(super) fn error_code(tree: &Value) -> Option<String> {
     Some(code.as_str()?.rsplit('#').next().unwrap_or_default().to_owned())
 }
 
+/// The result of a comparison.
+#[derive(Debug)]
+pub(super) struct Compared {
+    pub differences: Vec<Difference>,
+    /// Whether something in the sandbox is in an earlier state than it was in AWS.
+    pub is_behind: bool,
+}
+
 /// The differences. The ids in the answers belong together from now on.
-pub(super) fn compare(call: &Call, answer: &Answer, ids: &mut Ids) -> Vec<Difference> {
+pub(super) fn compare(call: &Call, answer: &Answer, ids: &mut Ids) -> Compared {
     let status = call.status.unwrap_or_default();
     let aws = call.answer.as_ref().map_or(Value::Null, tree::of_body);
-    let mut found = Found { ids, list: Vec::new() };
+    let mut found = Found { ids, list: Vec::new(), is_behind: false };
     if status != answer.status {
         found.add(Kind::Status, "", &status, &answer.status);
     }
@@ -118,7 +133,7 @@ pub(super) fn compare(call: &Call, answer: &Answer, ids: &mut Ids) -> Vec<Differ
         if aws != sandbox {
             found.add(Kind::Error, "", &aws, &sandbox);
         }
-        return found.list;
+        return Compared { differences: found.list, is_behind: false };
     }
     for name in call.answer_headers.keys().filter(|name| !answer.headers.contains_key(*name)) {
         found.add(Kind::Header, name, &"sends it", &"does not");
@@ -133,12 +148,13 @@ pub(super) fn compare(call: &Call, answer: &Answer, ids: &mut Ids) -> Vec<Differ
     if !matches!(call.answer, Some(Body::Content { .. })) {
         found.values("", &aws, &answer.tree);
     }
-    found.list
+    Compared { differences: found.list, is_behind: found.is_behind }
 }
 
 struct Found<'a> {
     ids: &'a mut Ids,
     list: Vec<Difference>,
+    is_behind: bool,
 }
 
 impl Found<'_> {
@@ -154,6 +170,9 @@ impl Found<'_> {
             // XML has no empty lists and objects: an empty element can be both.
             _ if is_empty(aws) && is_empty(sandbox) => {}
             (Value::Object(ours), Value::Object(theirs)) => {
+                let before = self.list.len();
+                let steps = steps_between(ours, theirs);
+                self.is_behind |= steps.is_gt();
                 let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
                 for name in names {
                     let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -162,6 +181,10 @@ impl Found<'_> {
                         (Some(_), None) => self.add(Kind::Member, &path, &"sends it", &"does not"),
                         _ => self.add(Kind::Member, &path, &"does not send it", &"does"),
                     }
+                }
+                // In another state, it may have other members.
+                if steps.is_ne() {
+                    self.list.truncate(before);
                 }
             }
             (Value::Array(aws), Value::Array(sandbox)) => self.lists(path, aws, sandbox),
@@ -176,7 +199,7 @@ impl Found<'_> {
 
     fn lists(&mut self, path: &str, aws: &[Value], sandbox: &[Value]) {
         let path = format!("{path}[]");
-        if aws.len() != sandbox.len() {
+        if aws.len() != sandbox.len() && !LOGS.iter().any(|log| path.ends_with(log)) {
             let items = |list: &[Value]| match list.len() {
                 0 => "no item".to_owned(),
                 1 => "1 item".to_owned(),
@@ -202,6 +225,9 @@ impl Found<'_> {
         let (kind, other) = (kind_of(aws), kind_of(sandbox));
         // The value of a tag, a parameter or a setting can be anything.
         let last = path.trim_end_matches("[]").rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        if aws == REMOVED {
+            return;
+        }
         if last == "value" && is_text(aws) && is_text(sandbox) {
             self.learn(aws, sandbox);
             return;
@@ -262,7 +288,7 @@ fn kind_of(value: &Value) -> &'static str {
 
 /// Whether a member has one of a closed set of values.
 fn is_closed(path: &str, last: &str, value: &str) -> bool {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 17] = [
         "architecture",
         "deploymentcontroller",
         "desiredstatus",
@@ -276,7 +302,6 @@ fn is_closed(path: &str, last: &str, value: &str) -> bool {
         "networkmode",
         "payer",
         "protocol",
-        "reason",
         "ssealgorithm",
         "storageclass",
         "tenancy",
@@ -294,7 +319,29 @@ fn is_closed(path: &str, last: &str, value: &str) -> bool {
 
 /// Whether one state becomes the other with time alone.
 fn is_progress(one: &str, other: &str) -> bool {
-    PROGRESS.iter().any(|row| row.contains(&one) && row.contains(&other))
+    order(one, other).is_some()
+}
+
+/// Which of two states comes later.
+fn order(one: &str, other: &str) -> Option<Ordering> {
+    PROGRESS.iter().find_map(|row| {
+        let at = |state: &str| row.iter().position(|known| *known == state);
+        Some(at(one)?.cmp(&at(other)?))
+    })
+}
+
+/// Which of two objects is in a later state, if they have states.
+fn steps_between(aws: &Map<String, Value>, sandbox: &Map<String, Value>) -> Ordering {
+    let state = |value: &Value| value.get("name").unwrap_or(value).as_str().map(str::to_owned);
+    let is_state = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.ends_with("state") || name.ends_with("status")
+    };
+    aws.iter()
+        .filter(|(name, _)| is_state(name))
+        .filter_map(|(name, value)| order(&state(value)?, &state(sandbox.get(name)?)?))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
 }
 
 /// The same for EC2's numbers of states.
@@ -336,7 +383,7 @@ mod tests {
 
     fn differences(aws: &Value, sandbox: &Value) -> Vec<String> {
         let mut ids = Ids::default();
-        let mut found = Found { ids: &mut ids, list: Vec::new() };
+        let mut found = Found { ids: &mut ids, list: Vec::new(), is_behind: false };
         found.values("", aws, sandbox);
         found.list.iter().map(Difference::to_string).collect()
     }
@@ -374,7 +421,7 @@ mod tests {
         let aws = json!([{"zone": "a", "id": "subnet-1"}, {"zone": "b", "id": "subnet-2", "state": "available"}]);
         let sandbox = json!([{"zone": "b", "id": "subnet-4", "state": "available"}, {"zone": "a", "id": "subnet-3"}]);
         let mut ids = Ids::default();
-        Found { ids: &mut ids, list: Vec::new() }.values("", &aws, &sandbox);
+        Found { ids: &mut ids, list: Vec::new(), is_behind: false }.values("", &aws, &sandbox);
         assert_eq!(ids.text("subnet-1 subnet-2"), "subnet-3 subnet-4");
     }
 
