@@ -19,6 +19,7 @@ use crate::{
     profiles::{Endpoints, Settings, check_url},
     proxy::Proxies,
     throttle::Buckets,
+    transcript::Transcript,
     trust::{self, Bundle},
 };
 
@@ -49,6 +50,8 @@ pub struct Connection {
     /// How long a call is retried while AWS does not know a new resource yet, or a deleted one is still in use. Hosts
     /// and services get five times as long. [`Connection::AWS_PATIENCE`] or [`Connection::SANDBOX_PATIENCE`].
     pub patience: Duration,
+    /// The file to which every call is written.
+    pub transcript: Option<Transcript>,
 }
 
 impl Connection {
@@ -79,6 +82,7 @@ impl Connection {
             credentials: None,
             pace: Self::AWS_PACE,
             patience: Self::AWS_PATIENCE,
+            transcript: None,
         }
     }
 
@@ -303,9 +307,10 @@ pub(crate) struct Clients {
 }
 
 fn peer(connection: &Connection, source: Arc<Source>, named_by: BTreeMap<String, String>) -> Peer {
-    let Connection { stack, account, region, .. } = connection;
+    let Connection { stack, account, region, transcript, .. } = connection;
     let subject = Arc::new(Subject::somewhere(stack, account, region));
-    Peer { region: region.clone(), subject, source, named_by: Arc::new(named_by) }
+    let transcript = transcript.clone();
+    Peer { region: region.clone(), subject, source, named_by: Arc::new(named_by), transcript }
 }
 
 /// The longest time a credentials provider may take. A program that asks a person needs this long; a token service that

@@ -39,6 +39,7 @@ use crate::{
     credentials::Source,
     pace::Turn,
     proxy::{Proxies, Proxy},
+    transcript::Transcript,
     unanswered::{Trouble, Unanswered, has_request_id, is_page, names_a_request, title},
 };
 
@@ -65,6 +66,8 @@ pub(crate) struct Peer {
     pub source: Arc<Source>,
     /// What configures each endpoint outside AWS, by the endpoint's scheme, host and port.
     pub named_by: Arc<BTreeMap<String, String>>,
+    /// The file to which the calls are written.
+    pub transcript: Option<Transcript>,
 }
 
 /// The HTTP client that all SDK clients share.
@@ -172,6 +175,8 @@ impl HttpConnector for Connector {
         // Every client of an AWS service sends this header; the endpoints of machine and container credentials do not
         // need it.
         let is_of_service = request.headers().get("amz-sdk-invocation-id").is_some();
+        let transcript = self.client.peer.transcript.as_ref();
+        let pending = transcript.and_then(|transcript| transcript.begin(&request, turn.as_ref()));
         let answer = client.http_connector(&self.settings, &self.components).call(request);
         let client = self.client.clone();
         HttpConnectorFuture::new(async move {
@@ -185,9 +190,17 @@ impl HttpConnector for Connector {
             };
             let mut answer = match answer.await {
                 Ok(answer) => answer,
-                Err(error) => return Err(trouble(Trouble::of(&error, is_of_proxy)).into_error(Some(&error))),
+                Err(error) => {
+                    if let Some(pending) = pending {
+                        pending.fail(&error);
+                    }
+                    return Err(trouble(Trouble::of(&error, is_of_proxy)).into_error(Some(&error)));
+                }
             };
             if let Some(foreign) = foreign(&mut answer, is_of_service).await {
+                if let Some(pending) = pending {
+                    pending.foreign();
+                }
                 return Err(trouble(foreign).into_error(None));
             }
             client.remember(&host);
@@ -195,7 +208,11 @@ impl HttpConnector for Connector {
             if let Some(turn) = turn {
                 answer.add_extension(turn);
             }
-            Ok(answer.map(Bounded::around))
+            let answer = answer.map(Bounded::around);
+            Ok(match pending {
+                Some(pending) => pending.answered(answer),
+                None => answer,
+            })
         })
     }
 }

@@ -42,6 +42,7 @@ mod reading;
 mod recorded;
 mod store;
 mod throttle;
+mod transcript;
 mod trust;
 mod unanswered;
 mod wait;
@@ -75,6 +76,7 @@ pub use crate::{
     connect::{ConnectError, Connection, Throttle},
     environment::Environment,
     store::{Lease, S3Lock, S3Store},
+    transcript::Transcript,
     trust::Bundle,
 };
 

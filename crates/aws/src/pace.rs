@@ -105,6 +105,11 @@ impl Turn {
         Self { operation: operation.into(), state: Arc::default() }
     }
 
+    /// The current attempt, counted from one.
+    pub fn attempt(&self) -> u32 {
+        self.state().attempt
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

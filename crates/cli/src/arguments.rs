@@ -84,6 +84,10 @@ pub(crate) struct CloudArguments {
     /// Use a simulated AWS inside this process; its data is kept in .trunnion/sandbox/ beside the stack file
     #[arg(long)]
     pub(crate) sandbox: bool,
+    /// Append every AWS call to this file, for a bug report: one JSON document per line, without
+    /// secrets, account IDs, public addresses and what identifies a person
+    #[arg(long, value_name = "FILE")]
+    pub(crate) transcript: Option<PathBuf>,
 }
 
 /// The parts of the stack in a plan.

@@ -76,6 +76,7 @@ pub(crate) async fn connect(
     let stack = stack_file::load(file, origin.environment.as_deref(), verb)?;
     let mut options = options;
     options.sandbox = cloud.sandbox.then(|| sandbox_folder(file));
+    options.transcript.clone_from(&cloud.transcript);
     Ok(Box::pin(with_progress(output, "connecting", Engine::connect(stack, options))).await?)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use trunnion_aws::{Aws, Calls, Connection, S3Store};
+use trunnion_aws::{Aws, Calls, Connection, S3Store, Transcript};
 use trunnion_blueprint::{self as blueprint, Binaries, Boots, Standing};
 use trunnion_engine::{
     Address, Context, Document, FileStore, Graph, LockInfo, Note, Observed, Origin, Place, Plan, PlanError,
@@ -285,6 +285,11 @@ impl Cloud<'_> {
             connection = sandbox.connection(connection);
         }
         connection.wait = self.options.wait;
+        if let Some(path) = &self.options.transcript {
+            let opened = Transcript::append(path, &stack.account, &stack.home);
+            let failed = |source| Error::Transcript { path: path.clone(), source };
+            connection.transcript = Some(opened.map_err(failed)?);
+        }
         let aws = Aws::connect(connection).await?;
         let store = match (&stack.state, self.sandbox) {
             (StateLocation::S3 { bucket, key }, None) => Store::S3(S3Store::new(&aws, bucket, key)),

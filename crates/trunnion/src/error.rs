@@ -35,6 +35,14 @@ pub enum Error {
     #[cfg(feature = "sandbox")]
     #[error("the sandbox cannot listen on loopback")]
     Listen(#[source] std::io::Error),
+    /// The file for the transcript cannot be written. No call was made.
+    #[error("the transcript `{}` cannot be written", .path.display())]
+    Transcript {
+        /// Path of the file.
+        path: std::path::PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// A call to AWS failed before anything was changed.
     #[error(transparent)]
     Provider(#[from] ProviderError),
@@ -147,6 +155,7 @@ impl Error {
             Self::Connect(_) => "aws::connect",
             #[cfg(feature = "sandbox")]
             Self::Sandbox(_) | Self::Listen(_) => "sandbox",
+            Self::Transcript { .. } => "transcript",
             Self::Provider(_) => "aws",
             Self::Plan(_) => "plan",
             Self::Elsewhere { .. } => "state::elsewhere",
@@ -212,6 +221,7 @@ impl Error {
             Self::Sandbox(SandboxError::File { .. }) => {
                 Some("make the folder readable and writable, or run the command in another folder".to_owned())
             }
+            Self::Transcript { .. } => Some("use a file in a folder with write permission".to_owned()),
             Self::Plan(PlanError::CannotReplace { .. }) => Some(
                 "use `--replace` for hosts, such as `instance.heavy[0]`, and for what no other resource depends on"
                     .to_owned(),

@@ -1,6 +1,5 @@
 //! How to connect, and what to plan.
 
-#[cfg(feature = "sandbox")]
 use std::path::PathBuf;
 
 use trunnion_aws::{ProvideCredentials, SharedCredentialsProvider};
@@ -29,6 +28,8 @@ pub struct Options {
     /// Credentials instead of those of the environment and its profile. Together with an endpoint, no variable and no profile
     /// of AWS counts.
     pub credentials: Option<SharedCredentialsProvider>,
+    /// A file to which every AWS call is appended, without secrets, the account's id, and what identifies a person.
+    pub transcript: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -39,6 +40,7 @@ impl Default for Options {
             wait: true,
             endpoint: None,
             credentials: None,
+            transcript: None,
         }
     }
 }
@@ -65,6 +67,12 @@ impl Options {
     #[must_use]
     pub fn with_endpoint(self, url: impl Into<String>) -> Self {
         Self { endpoint: Some(url.into()), ..self }
+    }
+
+    /// The same, and every AWS call is appended to this file.
+    #[must_use]
+    pub fn with_transcript(self, file: impl Into<PathBuf>) -> Self {
+        Self { transcript: Some(file.into()), ..self }
     }
 
     /// The same with these credentials, such as [`Credentials`](crate::aws::Credentials).

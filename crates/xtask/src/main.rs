@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask demo`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`, `capacity`.
+//! Development tasks: `cargo xtask demo`, `live`, `replay`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`, `capacity`.
 
 mod bench;
 #[cfg(target_os = "linux")]
@@ -9,7 +9,11 @@ mod demo;
 mod generator;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod live;
 mod pacing;
+mod replay;
+mod sandbox;
+mod transcript;
 
 use std::{
     path::{Path, PathBuf},
@@ -30,6 +34,10 @@ struct Arguments {
 enum Chore {
     /// Build everything and apply `stacks/loadtest.yaml` to the sandbox
     Demo,
+    /// Apply a small stack in your AWS account, check it, change it and destroy it, and keep a transcript; costs money
+    Live(live::Arguments),
+    /// Send the calls of a transcript to a sandbox, and list how its answers differ
+    Replay(replay::Arguments),
     /// Time a plan that changes nothing, for the reference stack, 200 and 1,000 hosts, and `--help`
     Bench(bench::Arguments),
     /// Apply, change and destroy many hosts with AWS's rate limits, and count the refused calls; takes some minutes
@@ -76,6 +84,11 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo => demo::demo(),
+        Chore::Live(arguments) => live::live(&arguments),
+        Chore::Replay(arguments) => match replay::replay(&arguments) {
+            Ok(false) => return ExitCode::FAILURE,
+            result => result.map(drop),
+        },
         Chore::Bench(arguments) => bench::bench(&arguments),
         Chore::Pacing(arguments) => pacing::pacing(&arguments),
         Chore::Generator(arguments) => generator::generator(&arguments),

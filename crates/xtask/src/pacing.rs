@@ -3,16 +3,12 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Instant,
 };
 
-use serde_json::Value;
-
-use crate::{Failure, build, root, run};
+use crate::{Failure, build, root, run, sandbox::Sandbox};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -24,51 +20,6 @@ pub(crate) struct Arguments {
     program: Option<PathBuf>,
 }
 
-/// A sandbox process that ends when this is dropped.
-struct Sandbox {
-    process: Child,
-    address: String,
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Sandbox {
-    fn start(program: &Path) -> Result<Self, Failure> {
-        let mut process = Command::new(program)
-            .args(["sandbox", "--listen", "127.0.0.1:0", "--throttle", "--quiet"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().ok_or("the sandbox has no output")?).read_line(&mut line)?;
-        let address = line.trim().strip_prefix("export AWS_ENDPOINT_URL=http://").ok_or("the sandbox did not start")?;
-        Ok(Self { address: address.to_owned(), process })
-    }
-
-    /// The number of calls so far, and the refused calls by name.
-    fn calls(&self) -> Result<(u64, Vec<String>), Failure> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        let host = &self.address;
-        write!(stream, "GET /_sandbox/calls HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").ok_or("the sandbox answers with no body")?;
-        let calls: Value = serde_json::from_str(body)?;
-        let calls = calls.as_object().ok_or("the sandbox names no calls")?;
-        let number = |call: &Value, key: &str| call[key].as_u64().unwrap_or_default();
-        let refused = calls.iter().filter(|(_, call)| number(call, "refused") > 0);
-        Ok((
-            calls.values().map(|call| number(call, "count")).sum(),
-            refused.map(|(name, call)| format!("{name}: {}", number(call, "refused"))).collect(),
-        ))
-    }
-}
-
 /// Applies, changes and destroys, and prints the calls and the time.
 #[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 pub(crate) fn pacing(arguments: &Arguments) -> Result<(), Failure> {
@@ -77,7 +28,7 @@ pub(crate) fn pacing(arguments: &Arguments) -> Result<(), Failure> {
         None => build("release")?.join("trunnion"),
     };
     let folder = tempfile::tempdir()?;
-    let sandbox = Sandbox::start(&program)?;
+    let sandbox = Sandbox::start(&program, &["--throttle".to_owned()])?;
     let minimal = fs::read_to_string(root().join("stacks/minimal.yaml"))?;
     let count = format!("zone: eu-west-3a, count: {} }}", arguments.hosts);
     let stack = minimal.replace("zone: eu-west-3a }", &count);
