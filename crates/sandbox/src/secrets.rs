@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use trunnion_catalog::limits;
 
 use crate::{
     call::{Call, Fault, Reply, arn_of},
@@ -220,8 +221,20 @@ struct Create {
     tags: Vec<Value>,
 }
 
+/// The words of every JSON service for a text that is longer than its model says.
+fn too_long(member: &str, most: usize) -> Fault {
+    let message = format!(
+        "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must have length less than or \
+         equal to {most}"
+    );
+    Fault::new("ValidationException", message)
+}
+
 fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let create: Create = input(call)?;
+    if create.name.is_empty() || create.name.len() > limits::SECRET_NAME {
+        return Err(too_long("name", limits::SECRET_NAME));
+    }
     if let Some((arn, before)) = cloud.secrets.find(&call.region, &cloud.account, &create.name) {
         if before.deleted.is_some() {
             return Err(Fault::new(

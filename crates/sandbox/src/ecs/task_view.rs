@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use trunnion_catalog::limits;
 
 use super::{
     bad_token, cluster,
@@ -232,7 +233,7 @@ struct Describe {
 pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
     let cluster = cluster::active(cloud, call, describe.cluster.as_deref())?;
-    if describe.tasks.is_empty() || describe.tasks.len() > 100 {
+    if describe.tasks.is_empty() || describe.tasks.len() > limits::TASKS_PER_CALL {
         return Err(invalid("Tasks must have between 1 and 100 items."));
     }
     let with_tags = has(&describe.include, "TAGS");
