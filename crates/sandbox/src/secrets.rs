@@ -163,6 +163,8 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 #[serde(rename_all = "PascalCase")]
 struct Identified {
     secret_id: String,
+    version_id: Option<String>,
+    version_stage: Option<String>,
     recovery_window_in_days: Option<i64>,
     #[serde(default)]
     force_delete_without_recovery: bool,
@@ -177,8 +179,22 @@ fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 fn value(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    let Identified { secret_id, .. } = input(call)?;
+    let Identified { secret_id, version_id, version_stage, .. } = input(call)?;
+    let (shortest, longest) = limits::SECRET_VERSION;
+    if version_stage.as_ref().is_some_and(|stage| stage.chars().count() > limits::SECRET_STAGE) {
+        return Err(too_long("versionStage", limits::SECRET_STAGE));
+    }
+    if version_id.as_ref().is_some_and(|id| !(shortest..=longest).contains(&id.chars().count())) {
+        return Err(too_long("versionId", longest));
+    }
     let (arn, secret) = found(cloud, call, &secret_id)?;
+    let is_other_stage = version_stage.as_ref().is_some_and(|stage| stage != "AWSCURRENT");
+    if is_other_stage || version_id.as_ref().is_some_and(|id| *id != secret.version) {
+        return Err(Fault::new(
+            "ResourceNotFoundException",
+            "Secrets Manager can't find the specified secret value for the version asked for.",
+        ));
+    }
     if secret.deleted.is_some() {
         return Err(Fault::new(
             "InvalidRequestException",
