@@ -1,10 +1,10 @@
 //! Quotas of the account, compared with what a stack asks for. A quota that is read and too low is an error. One that
 //! cannot be read is a warning.
 
-use trunnion_catalog::limits::{NETWORK_INTERFACES, SECURITY_GROUP_RULES, VCPUS};
+use trunnion_catalog::limits::{NETWORK_INTERFACES, SECURITY_GROUP_RULES};
 use trunnion_engine::{Graph, Map, Observed, Resource, Value, from_map};
 use trunnion_kinds::{ElasticIp, SecurityGroup, SecurityGroupRule, lookup::ElasticIpQuota};
-use trunnion_stack::{Market, Pool, Stack};
+use trunnion_stack::{Pool, Stack};
 
 use crate::{
     address,
@@ -49,52 +49,25 @@ fn too_many_rules(resource: &Resource) -> Option<Finding> {
     })
 }
 
-/// Compares the stack's own hosts with quotas that a plan cannot read, if some of them are new.
-fn unread(stack: &Stack, observed: &Observed) -> Vec<Finding> {
+/// Compares the stack's own interfaces with a quota that a plan cannot read, if some of its hosts are new. The quota of vCPUs
+/// gives no note: a new account's is lower than what almost every stack needs.
+fn unread(stack: &Stack, observed: &Observed) -> Option<Finding> {
     let is_new = |name: &str, pool: &Pool| {
         let mut hosts = (0..pool.count).map(|number| address::instance(name, number));
         hosts.any(|host| observed.remotes.get(&host).is_none_or(Vec::is_empty))
     };
-    if !stack.pools.iter().any(|(name, pool)| is_new(name, pool)) {
-        return Vec::new();
-    }
-    let sum = |of: fn(&Pool) -> u32| -> u64 {
-        stack.pools.values().map(|pool| u64::from(pool.count) * u64::from(of(pool))).sum()
-    };
-    [
-        (sum(|pool| pool.interfaces), NETWORK_INTERFACES as u64, "network interfaces", "Network interfaces per Region"),
-        (
-            sum(|pool| vcpus_of(pool, Market::OnDemand)),
-            u64::from(VCPUS),
-            "vCPUs of standard types on demand",
-            "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
-        ),
-        (
-            sum(|pool| vcpus_of(pool, Market::Spot)),
-            u64::from(VCPUS),
-            "vCPUs of standard types on spot",
-            "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests",
-        ),
-    ]
-    .into_iter()
-    .filter(|(needed, most, ..)| needed > most)
-    .map(|(needed, most, what, quota)| Finding {
+    let interfaces = stack.pools.values().map(|pool| u64::from(pool.count) * u64::from(pool.interfaces));
+    let (interfaces, most) = (interfaces.sum::<u64>(), NETWORK_INTERFACES as u64);
+    let exceeds = interfaces > most && stack.pools.iter().any(|(name, pool)| is_new(name, pool));
+    exceeds.then(|| Finding {
         code: "unread_quota",
         message: format!(
-            "the hosts have {needed} {what}, but the quota of a new account is {most}, and a plan cannot read the quota of this one"
+            "the hosts have {interfaces} network interfaces, but AWS allows {most} in a region by default, and a plan cannot \
+             read the account's own quota"
         ),
-        help: Some(format!("compare it with `{quota}` in Service Quotas")),
+        help: Some("compare it with the quota `Network interfaces per Region` in Service Quotas".to_owned()),
         path: "pools".to_owned(),
     })
-    .collect()
-}
-
-/// The vCPUs of a host, if it is of a standard family and paid like this.
-fn vcpus_of(pool: &Pool, market: Market) -> u32 {
-    let letters: String = pool.instance_type.name.chars().take_while(char::is_ascii_alphabetic).collect();
-    // Other families, such as `g`, `inf` and `hpc`, have quotas of their own (Amazon EC2 service quotas, read November 2026).
-    let is_standard = ["a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z"].contains(&letters.as_str());
-    if is_standard && pool.market == market { pool.instance_type.vcpu } else { 0 }
 }
 
 /// Whether the quota could not be read.

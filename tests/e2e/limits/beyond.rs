@@ -284,7 +284,10 @@ async fn of_definitions(raw: &Raw) -> Vec<Refusal> {
 }
 
 async fn of_services(raw: &Raw) -> Vec<Refusal> {
-    raw.ecs.create_cluster().cluster_name("cluster").send().await.unwrap();
+    // The first cluster of an account only creates ECS's service-linked role.
+    if raw.ecs.create_cluster().cluster_name("cluster").send().await.is_err() {
+        raw.ecs.create_cluster().cluster_name("cluster").send().await.unwrap();
+    }
     definition(raw, container()).send().await.unwrap();
     let service = |subnets: usize, groups: usize| {
         let network = AwsVpcConfiguration::builder()
