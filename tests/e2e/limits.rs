@@ -345,10 +345,14 @@ async fn the_sandbox_refuses_what_is_beyond_each_limit() {
     let sandbox = SandboxProcess::start(&[]);
     let raw = Raw::connect(&sandbox).await;
     let mut refused = BTreeSet::new();
+    let mut others = Vec::new();
     for (row, expected, answer) in refusals(&raw).await {
-        assert_eq!(answer, expected, "{row}");
+        if answer != expected {
+            others.push(format!("{row}: {answer} instead of {expected}"));
+        }
         refused.insert(row);
     }
+    assert_eq!(others, Vec::<String>::new());
     let tried: BTreeSet<&str> = cases(&sandbox).iter().flat_map(|case| case.rows.iter().copied()).collect();
     let mut never = 0;
     for limit in limits::table() {

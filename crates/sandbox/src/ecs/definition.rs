@@ -240,7 +240,10 @@ struct Delete {
 pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let Delete { task_definitions: ids } = input(call)?;
     if ids.is_empty() || ids.len() > limits::DEFINITIONS_PER_CALL {
-        return Err(invalid("The number of task definitions must be between 1 and 10, inclusive."));
+        return Err(invalid(format!(
+            "The number of task definitions must be between 1 and {}, inclusive.",
+            limits::DEFINITIONS_PER_CALL
+        )));
     }
     let (mut deleted, mut failures) = (Vec::new(), Vec::new());
     for id in ids {

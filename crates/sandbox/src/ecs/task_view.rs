@@ -234,7 +234,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
     let cluster = cluster::active(cloud, call, describe.cluster.as_deref())?;
     if describe.tasks.is_empty() || describe.tasks.len() > limits::TASKS_PER_CALL {
-        return Err(invalid("Tasks must have between 1 and 100 items."));
+        return Err(invalid(format!("Tasks must have between 1 and {} items.", limits::TASKS_PER_CALL)));
     }
     let with_tags = has(&describe.include, "TAGS");
     let tasks = all(cloud, Some(&cluster), call.now);
