@@ -103,6 +103,7 @@ impl ElasticIpQuota {
     /// First part of the lookup's address.
     pub const KIND: &str = "elastic_ip_quota";
     /// AWS's default quota.
+    #[expect(clippy::cast_possible_wrap, reason = "it is a small number")]
     pub const DEFAULT: i64 = trunnion_catalog::limits::ELASTIC_IPS as i64;
     /// The attribute that says that `most` was not read.
     pub const IS_DEFAULT: &str = "is_default";
