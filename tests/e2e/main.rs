@@ -11,6 +11,7 @@ mod elastic_ips;
 mod homes;
 mod interrupted;
 mod lifecycle;
+mod limits;
 mod pacing;
 mod packages;
 mod partitions;

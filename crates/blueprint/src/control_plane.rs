@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use trunnion_catalog::limits::FARGATE_STOP_SECONDS;
 use trunnion_engine::{Lookup, Resource, Value};
 use trunnion_kinds::{
     Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HealthCheck, LogConfiguration, LogGroup, Mount,
@@ -28,8 +29,6 @@ const MAIN: &str = "control-plane";
 const VOLUME: &str = "conf";
 /// The user ID that the control plane runs as.
 const OWNER: &str = "1001";
-/// The longest stop timeout of Fargate. The control plane uses it to finish its builds and deployments.
-const LONGEST_STOP_SECONDS: i32 = 120;
 
 /// Log group, cluster, task definition and service.
 pub(crate) fn resources(stack: &Stack) -> Result<[Resource; 4], BlueprintError> {
@@ -118,7 +117,8 @@ fn main_container(stack: &Stack) -> Container {
         depends_on: [(WRITER.to_owned(), "SUCCESS".to_owned())].into(),
         ports: vec![conf::PORT.into()],
         health_check: Some(health_check()),
-        stop_timeout_seconds: Some(LONGEST_STOP_SECONDS),
+        // The control plane uses it to finish its builds and deployments.
+        stop_timeout_seconds: Some(FARGATE_STOP_SECONDS),
         log: log(stack, MAIN),
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     boot::{runs_javascript, sources},
     error::how_to_build,
     network::{control_plane_placements, pool_placements},
+    quotas,
 };
 
 /// The versions of Amazon Corretto in Amazon Linux 2023 (its user guide, "Amazon Corretto").
@@ -54,7 +55,7 @@ pub fn findings(stack: &Stack, binaries: &Binaries, desired: &Graph, observed: &
     found.errors.extend(no_such_java(stack));
     found.errors.extend(too_many_subnets(stack, observed));
     free_addresses(stack, desired, observed, &mut found.errors);
-    found.warnings.extend(too_few_elastic_ips(desired, observed));
+    quotas::check(stack, desired, observed, &mut found);
     found.warnings.extend(control_plane_unreachable(stack, observed));
     found.warnings.extend(secrets_with_keys(stack, observed));
     found.warnings.extend(binaries_that_may_not_start(stack, binaries, desired));
@@ -232,27 +233,6 @@ fn not_public(stack: &Stack, name: &str, pool: &Pool, observed: &Observed) -> Op
         ),
     };
     Some(Finding { code: "not_public", message, help: Some(help.to_owned()), path: format!("pools.{name}.public_ip") })
-}
-
-/// AWS limits the Elastic IPs of an account in each region, other stacks' included. This is a warning because AWS may
-/// have raised the quota since.
-fn too_few_elastic_ips(desired: &Graph, observed: &Observed) -> Option<Finding> {
-    let quota = observed.lookups.get(&address::elastic_ip_quota())?;
-    let (most, used) = (number(quota, "most")?, number(quota, "used")?);
-    let wanted = desired.resources().keys().filter(|address| address.kind.as_str() == ElasticIp::KIND);
-    let new = wanted.filter(|address| observed.remotes.get(*address).is_none_or(Vec::is_empty)).count();
-    let needed = used.saturating_add(i64::try_from(new).unwrap_or(i64::MAX));
-    (new > 0 && needed > most).then(|| Finding {
-        code: "too_few_elastic_ips",
-        message: format!(
-            "the stack needs {new} more Elastic IPs, but the account has {used} in this region and its quota is {most}"
-        ),
-        help: Some(
-            "request a higher quota `EC2-VPC Elastic IPs` (L-0263D0A3) in Service Quotas, or release unused addresses"
-                .to_owned(),
-        ),
-        path: "pools".to_owned(),
-    })
 }
 
 /// A note that Elastic IPs are associated late: AWS does not allow it before the host runs.
@@ -443,7 +423,7 @@ fn text<'a>(attributes: &'a Map, name: &str) -> Option<&'a str> {
     attributes.get(name)?.as_text()
 }
 
-fn number(attributes: &Map, name: &str) -> Option<i64> {
+pub(crate) fn number(attributes: &Map, name: &str) -> Option<i64> {
     attributes.get(name)?.as_number()
 }
 

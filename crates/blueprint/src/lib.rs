@@ -31,6 +31,7 @@ mod hosts;
 mod inputs;
 mod network;
 mod policy;
+mod quotas;
 mod roles;
 mod size;
 

@@ -6,10 +6,8 @@
 //! finds the region where it is in use.
 
 use sha2::{Digest as _, Sha256};
+use trunnion_catalog::limits::ROLE_NAME;
 use trunnion_engine::hex;
-
-/// The limit of a role's name in characters; an instance profile's name can have 128.
-const LONGEST: usize = 64;
 
 /// How many characters of the digest a shortened name ends with.
 const DIGEST: usize = 8;
@@ -33,11 +31,11 @@ pub fn former_iam_path(stack: &str) -> String {
 /// ends with a digest of the whole.
 pub fn role_name(stack: &str, region: &str, which: &str) -> String {
     let name = format!("{stack}.{region}.{which}");
-    if name.len() <= LONGEST {
+    if name.len() <= ROLE_NAME {
         return name;
     }
     let digest = hex(&Sha256::digest(&name));
-    let kept: String = name.chars().take(LONGEST - 1 - DIGEST).collect();
+    let kept: String = name.chars().take(ROLE_NAME - 1 - DIGEST).collect();
     format!("{kept}.{}", digest.get(..DIGEST).unwrap_or_default())
 }
 
@@ -78,7 +76,7 @@ mod tests {
         let stack = "abcdefghijklmnopqrstuvwxyz--abcd";
         assert_eq!(role_name(stack, "ap-southeast-1", "control-plane").len(), 61);
         let long = role_name(stack, "ap-southeast-and-further-1", "control-plane");
-        assert_eq!(long.len(), LONGEST);
+        assert_eq!(long.len(), ROLE_NAME);
         assert_ne!(long, role_name(stack, "ap-southeast-and-further-1", "control-plant"));
         assert_eq!(role_name("loadtest", "eu-west-3", "execution"), "loadtest.eu-west-3.execution");
     }

@@ -94,7 +94,8 @@ impl Secret {
 }
 
 /// How many Elastic IP addresses the region allows. Finds `most`, the account's quota, and `used`: how many are
-/// allocated, by this stack or otherwise.
+/// allocated, by this stack or otherwise. If the identity may not read the quota, `most` is AWS's default, and `is_default`
+/// is true.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIpQuota {}
 
@@ -102,5 +103,8 @@ impl ElasticIpQuota {
     /// First part of the lookup's address.
     pub const KIND: &str = "elastic_ip_quota";
     /// AWS's default quota.
-    pub const DEFAULT: i64 = 5;
+    #[expect(clippy::cast_possible_wrap, reason = "it is a small number")]
+    pub const DEFAULT: i64 = trunnion_catalog::limits::ELASTIC_IPS as i64;
+    /// The attribute that says that `most` was not read.
+    pub const IS_DEFAULT: &str = "is_default";
 }

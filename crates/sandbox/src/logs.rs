@@ -17,10 +17,6 @@ use crate::{
     table::{AnyTable, Table},
 };
 
-/// The days that `PutRetentionPolicy` accepts (its API reference, read August 2026).
-const RETENTION_DAYS: [u32; 22] =
-    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
-
 /// The log groups of every region.
 #[derive(Debug, Default)]
 pub struct State {
@@ -134,7 +130,7 @@ fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let create: Create = input(call)?;
     let name = create.log_group_name;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
-    if name.is_empty() || name.len() > 512 || !name.chars().all(allowed) {
+    if name.is_empty() || name.len() > limits::LOG_NAME || !name.chars().all(allowed) {
         return Err(invalid(format!(
             "1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: Member must \
              satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+"
@@ -228,7 +224,7 @@ struct Named {
 fn put_retention(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let named: Named = input(call)?;
     let days = named.retention_in_days.unwrap_or_default();
-    if !RETENTION_DAYS.contains(&days) {
+    if !limits::RETENTION_DAYS.contains(&days) {
         return Err(invalid(format!("The specified retention period {days} is not valid for the log group.")));
     }
     group_mut(cloud, call, &named.log_group_name)?.retention_days = Some(days);
@@ -319,7 +315,10 @@ fn bare(arn: &str) -> Result<&str, Fault> {
 
 fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Fault> {
     if tags.len() > limits::MOST_TAGS {
-        return Err(Fault::new("TooManyTagsException", "A resource can have no more than 50 tags."));
+        return Err(Fault::new(
+            "TooManyTagsException",
+            format!("A resource can have no more than {} tags.", limits::MOST_TAGS),
+        ));
     }
     let is_fit = |(key, value): &(&String, &String)| {
         let fits = |text: &str, longest| text.chars().count() <= longest && limits::is_tag_text(text);

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use trunnion_catalog::limits;
 
 /// How a sandbox behaves. Without anything said, it keeps its data in memory, does not throttle, and shows everything at
 /// once.
@@ -53,7 +54,7 @@ impl Default for Options {
             consistency_lag: Duration::ZERO,
             latency: Duration::ZERO,
             makes_service_roles: true,
-            elastic_ips: 5,
+            elastic_ips: limits::ELASTIC_IPS,
             faults: Vec::new(),
             authorizations: None,
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use trunnion_catalog::limits;
 
 use crate::{
     call::{Call, Fault, Reply, arn_of},
@@ -162,6 +163,8 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 #[serde(rename_all = "PascalCase")]
 struct Identified {
     secret_id: String,
+    version_id: Option<String>,
+    version_stage: Option<String>,
     recovery_window_in_days: Option<i64>,
     #[serde(default)]
     force_delete_without_recovery: bool,
@@ -176,8 +179,22 @@ fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 fn value(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    let Identified { secret_id, .. } = input(call)?;
+    let Identified { secret_id, version_id, version_stage, .. } = input(call)?;
+    let (shortest, longest) = limits::SECRET_VERSION;
+    if version_stage.as_ref().is_some_and(|stage| stage.chars().count() > limits::SECRET_STAGE) {
+        return Err(too_long("versionStage", limits::SECRET_STAGE));
+    }
+    if version_id.as_ref().is_some_and(|id| !(shortest..=longest).contains(&id.chars().count())) {
+        return Err(too_long("versionId", longest));
+    }
     let (arn, secret) = found(cloud, call, &secret_id)?;
+    let is_other_stage = version_stage.as_ref().is_some_and(|stage| stage != "AWSCURRENT");
+    if is_other_stage || version_id.as_ref().is_some_and(|id| *id != secret.version) {
+        return Err(Fault::new(
+            "ResourceNotFoundException",
+            "Secrets Manager can't find the specified secret value for the version asked for.",
+        ));
+    }
     if secret.deleted.is_some() {
         return Err(Fault::new(
             "InvalidRequestException",
@@ -220,8 +237,20 @@ struct Create {
     tags: Vec<Value>,
 }
 
+/// The words of every JSON service for a text that is longer than its model says.
+fn too_long(member: &str, most: usize) -> Fault {
+    let message = format!(
+        "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must have length less than or \
+         equal to {most}"
+    );
+    Fault::new("ValidationException", message)
+}
+
 fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let create: Create = input(call)?;
+    if create.name.is_empty() || create.name.len() > limits::SECRET_NAME {
+        return Err(too_long("name", limits::SECRET_NAME));
+    }
     if let Some((arn, before)) = cloud.secrets.find(&call.region, &cloud.account, &create.name) {
         if before.deleted.is_some() {
             return Err(Fault::new(

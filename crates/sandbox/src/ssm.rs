@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use trunnion_catalog::limits;
 
 use crate::{
     call::{Call, Fault, Reply},
@@ -80,11 +81,14 @@ fn get_parameter(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 
 fn get_parameters(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let Names { names } = input(call)?;
-    if names.is_empty() || names.len() > 10 {
+    if names.is_empty() || names.len() > limits::PARAMETERS_PER_CALL {
         return Err(Fault::new(
             "ValidationException",
-            "1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length less \
-             than or equal to 10",
+            format!(
+                "1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length less \
+                 than or equal to {}",
+                limits::PARAMETERS_PER_CALL
+            ),
         ));
     }
     let (mut found, mut invalid) = (Vec::new(), Vec::new());
@@ -100,6 +104,7 @@ fn get_parameters(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 fn put_parameter(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let put: Put = input(call)?;
     let id = arn(call, &cloud.account, &put.name);
+    check_name(&put.name, &id)?;
     let before = cloud.ssm.parameters.get(&id);
     if before.is_some() && !put.overwrite {
         return Err(Fault::new(
@@ -115,6 +120,23 @@ fn put_parameter(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let row = Parameter { name: put.name, kind, value: put.value, version, data_type, modified: call.now };
     cloud.ssm.parameters.insert(id, row);
     Ok(Reply::Json(json!({ "Version": version, "Tier": "Standard" })))
+}
+
+/// Refuses a name that is too long with the ARN before it, or has too many levels.
+fn check_name(name: &str, arn: &str) -> Result<(), Fault> {
+    if arn.len() > limits::PARAMETER_ARN {
+        let message = format!(
+            "1 validation error detected: Value '{name}' at 'name' failed to satisfy constraint: Member must have length less \
+             than or equal to {}",
+            limits::PARAMETER_ARN
+        );
+        return Err(Fault::new("ValidationException", message));
+    }
+    if name.matches('/').count() > limits::PARAMETER_LEVELS {
+        let message = format!("Parameter hierarchies are limited to a maximum of {} levels.", limits::PARAMETER_LEVELS);
+        return Err(Fault::new("HierarchyLevelLimitExceededException", message));
+    }
+    Ok(())
 }
 
 fn delete_parameter(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

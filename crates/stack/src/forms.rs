@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
+use trunnion_catalog::limits::BUCKET_NAME;
 
 /// The format of a text.
 #[derive(Debug)]
@@ -95,7 +96,13 @@ forms! {
         "^(/[A-Za-z0-9_.-]+)+$",
         "letters, digits and `_ . -` between single slashes, starting with a slash",
     );
-    BUCKET = Form::new("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "3 to 63 lower-case letters, digits, `.` and `-`");
+    BUCKET = {
+        let (shortest, longest) = BUCKET_NAME;
+        Form::new(
+            format!("^[a-z0-9][a-z0-9.-]{{{},{}}}[a-z0-9]$", shortest - 2, longest - 2),
+            format!("{shortest} to {longest} lower-case letters, digits, `.` and `-`"),
+        )
+    };
     /// The name of a Linux user.
     USER = Form::new(
         "^[a-z_][a-z0-9_-]{0,31}$",
@@ -112,14 +119,6 @@ forms! {
     );
     /// A tag that can refer to another image later.
     LATEST = Form::new(":latest(-[A-Za-z0-9._:-]*)?$", "`latest`");
-}
-
-/// The longest path of an SSM parameter, in bytes.
-pub(crate) const LONGEST_PARAMETER: usize = 1011;
-
-/// Whether a text is the name of an SSM parameter.
-pub(crate) fn is_parameter(text: &str) -> bool {
-    text.len() <= LONGEST_PARAMETER && PARAMETER.fits(text)
 }
 
 /// Whether a text is the name of a bucket.
@@ -189,7 +188,7 @@ mod tests {
         assert!(LOCATION_ID.fits("prl_heavy_paris") && !LOCATION_ID.fits("prl_") && !LOCATION_ID.fits("heavy"));
         assert!(USER.fits("gatling") && USER.fits("ec2-user") && !USER.fits("1st") && !USER.fits("Gatling"));
         assert!(is_bucket("acme-trunnion") && !is_bucket("Acme") && !is_bucket("a..b") && !is_bucket("-ab"));
-        assert!(is_parameter("/aws/service/ami") && !is_parameter("aws") && !is_parameter("/a//b"));
+        assert!(PARAMETER.fits("/aws/service/ami") && !PARAMETER.fits("aws") && !PARAMETER.fits("/a//b"));
         assert!(PROPERTY.fits("load.profile-x") && !VARIABLE.fits("load.profile") && !VARIABLE.fits("1st"));
     }
 

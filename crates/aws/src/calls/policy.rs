@@ -11,9 +11,8 @@ use super::{
     table::all,
 };
 
-/// The most characters of a managed policy, white space excluded (IAM User Guide, "IAM and AWS STS quotas", read
-/// November 2026).
-pub const MANAGED_POLICY_LIMIT: usize = 6144;
+/// The most characters of a managed policy, white space excluded.
+pub const MANAGED_POLICY_LIMIT: usize = trunnion_catalog::limits::MANAGED_POLICY;
 
 /// The command that a policy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,15 +6,13 @@
 //! service INACTIVE. Where two tasks must not run at the same time, the tasks themselves have to be polled.
 
 use aws_sdk_ecs::types::{DesiredStatus, Task, TaskStopCode};
+use trunnion_catalog::limits::TASKS_PER_CALL;
 
 use crate::{
     Aws,
     error::{Class, Failure, OfCall as _},
     wait::Ended,
 };
-
-/// The most tasks that one call describes.
-const PAGE: usize = 100;
 
 /// The state of the service itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +99,7 @@ async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>,
 async fn describe(aws: &Aws, cluster: &str, service: &str, arns: &[String]) -> Result<Vec<Task>, Failure> {
     let group = format!("service:{service}");
     let mut tasks = Vec::new();
-    for arns in arns.chunks(PAGE) {
+    for arns in arns.chunks(TASKS_PER_CALL) {
         let call = aws.clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(arns.to_vec()));
         match call.send().await.of_call("ecs:DescribeTasks") {
             Ok(answer) => tasks.extend(answer.tasks.into_iter().flatten()),

@@ -8,6 +8,7 @@ use aws_sdk_ec2::types::{
     LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, LaunchTemplateTagSpecificationRequest,
     LaunchTemplateVersion, MarketType, RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
 };
+use trunnion_catalog::limits::VERSION_DESCRIPTION;
 use trunnion_kinds::{
     Boot, Interface, LaunchTemplate, LaunchTemplateData, Market, Metadata, Value, Volume, shortened_source,
 };
@@ -24,8 +25,6 @@ const TRUNNION: &str = "trunnion=";
 const GENERATOR: &str = "generator=";
 const BOOT: &str = "boot=";
 const IMAGE: &str = "image=";
-/// In characters (EC2's API reference, `CreateLaunchTemplateVersion`).
-const LONGEST_DESCRIPTION: usize = 255;
 
 /// A version's description: it stores the image's source and what the user data was rendered from.
 pub(crate) fn description(template: &LaunchTemplate) -> String {
@@ -35,10 +34,10 @@ pub(crate) fn description(template: &LaunchTemplate) -> String {
     let boot = boot.unwrap_or_default();
     let source = &template.data.image_source;
     let whole = format!("{boot}{IMAGE}{source}");
-    if whole.chars().count() <= LONGEST_DESCRIPTION {
+    if whole.chars().count() <= VERSION_DESCRIPTION {
         return whole;
     }
-    format!("{boot}{IMAGE}{}", shortened_source(source)).chars().take(LONGEST_DESCRIPTION).collect()
+    format!("{boot}{IMAGE}{}", shortened_source(source)).chars().take(VERSION_DESCRIPTION).collect()
 }
 
 /// Reads from a version's description what its user data was rendered from, and the image's source.
@@ -258,12 +257,12 @@ mod tests {
         // A name in Systems Manager may have 1,011 characters.
         let long = format!("/{}", "a".repeat(1010));
         let text = description(&template(&long, Some(boot.clone())));
-        assert!(text.len() <= LONGEST_DESCRIPTION, "{text}");
+        assert!(text.len() <= VERSION_DESCRIPTION, "{text}");
         let (read, kept) = from_description(&text);
         assert_eq!(read, Some(boot));
         assert!(trunnion_kinds::stands_for(&kept, &long), "{kept}");
         assert!(!trunnion_kinds::stands_for(&kept, &format!("{long}b")), "{kept}");
-        let cut: String = format!("image={long}").chars().take(LONGEST_DESCRIPTION).collect();
+        let cut: String = format!("image={long}").chars().take(VERSION_DESCRIPTION).collect();
         assert!(trunnion_kinds::stands_for(&from_description(&cut).1, &long), "an earlier version cut it");
     }
 }

@@ -10,6 +10,7 @@ use aws_sdk_s3::types::{
     VersioningConfiguration,
 };
 use serde::Serialize;
+use trunnion_catalog::limits::OBJECTS_PER_CALL;
 use trunnion_engine::{Remote, Rules, Token};
 use trunnion_kinds::{S3Bucket, S3Object, Tags, bucket_name};
 
@@ -238,7 +239,7 @@ pub(crate) async fn versions(aws: &Aws, bucket: &str, prefix: &str) -> Result<Ve
 /// Deletes versions and delete markers permanently.
 pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version]) -> Result<(), Failure> {
     let built = |error: aws_sdk_s3::error::BuildError| Failure::own(error.to_string(), None);
-    for versions in versions.chunks(1000) {
+    for versions in versions.chunks(OBJECTS_PER_CALL) {
         let ids = versions
             .iter()
             .map(|version| ObjectIdentifier::builder().key(&version.key).set_version_id(version.id.clone()).build())

@@ -25,17 +25,21 @@ impl Lookup for ElasticIpQuotas {
                     let quota = named.filter(|one| one.attribute_name.as_deref() == Some(MOST_ELASTIC_IPS));
                     let values = quota.filter_map(|one| one.attribute_values);
                     let mut numbers = values.flatten().filter_map(|one| one.attribute_value?.parse::<i64>().ok());
-                    Ok(numbers.next().unwrap_or(ElasticIpQuota::DEFAULT))
+                    Ok(numbers.next())
                 }
-                Err(failure) if failure.class == Class::Denied => Ok(ElasticIpQuota::DEFAULT),
+                Err(failure) if failure.class == Class::Denied => Ok(None),
                 Err(failure) => Err(failure),
             }
         };
         let used = async { ec2.describe_addresses().send().await.of_call("ec2:DescribeAddresses") };
         let (most, used) = futures::try_join!(Box::pin(most), Box::pin(used))?;
         let used = i64::try_from(used.addresses().len()).unwrap_or(i64::MAX);
-        let found = || attributes([("most", Value::Number(most)), ("used", Value::Number(used))]);
-        Ok(asked.iter().map(|(address, _)| (address.clone(), Ok(found()))).collect())
+        let known = ("most", Value::Number(most.unwrap_or(ElasticIpQuota::DEFAULT)));
+        let mut found = attributes([known, ("used", Value::Number(used))]);
+        if most.is_none() {
+            found.insert(ElasticIpQuota::IS_DEFAULT.to_owned(), Value::Bool(true));
+        }
+        Ok(asked.iter().map(|(address, _)| (address.clone(), Ok(found.clone()))).collect())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_ec2::types::{Image as Ec2Image, ImageState};
+use trunnion_catalog::limits::PARAMETERS_PER_CALL;
 use trunnion_engine::{Address, Map, Value};
 use trunnion_kinds::lookup::Image;
 
@@ -57,7 +58,7 @@ impl Lookup for Images {
 async fn parameters(aws: &Aws, asked: &Asked<Image>) -> Result<HashMap<String, String>, Failure> {
     let names: BTreeSet<String> = asked.iter().filter_map(|(_, image)| image.parameter.clone()).collect();
     let names: Vec<String> = names.into_iter().collect();
-    let asked = names.chunks(10).map(|names| {
+    let asked = names.chunks(PARAMETERS_PER_CALL).map(|names| {
         let call = aws.clients.ssm.get_parameters().set_names(Some(names.to_vec()));
         Box::pin(async { call.send().await.of_call("ssm:GetParameters") })
     });

@@ -312,21 +312,46 @@ fn the_subnets_of_an_ecs_service_are_limited() {
 
 /// The findings for a pool with Elastic IPs in a subnet that routes to an internet gateway.
 fn report_for_public(pool: &str, more: &str, used: i64) -> String {
+    report_with_quota(pool, more, used, false)
+}
+
+/// The same, where the quota is AWS's default because it could not be read.
+fn report_with_quota(pool: &str, more: &str, used: i64, is_default: bool) -> String {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
     let text = text.replace("zone: eu-west-3a }", &format!("zone: eu-west-3a, public_ip: true, {pool} }}"));
     let stack = common::parse(&format!("{text}{more}"), None);
     let mut observed = observed(1000, 1000);
     route(&mut observed, "internet_gateway");
-    let quota = map([("most", Value::Number(5)), ("used", Value::Number(used))]);
+    let mut quota = map([("most", Value::Number(5)), ("used", Value::Number(used))]);
+    if is_default {
+        quota.insert("is_default".to_owned(), Value::Bool(true));
+    }
     observed.lookups.insert("elastic_ip_quota.main".parse().unwrap(), quota);
     report(&stack, &observed)
 }
 
 #[test]
-fn elastic_ips_give_warnings_on_quota_and_spread_addresses() {
+fn elastic_ips_fit_the_quota_and_the_spread_addresses() {
     assert_eq!(report_for_public("count: 2", "", 3), "");
+    let assumed = report_with_quota("count: 3", "", 3, true);
+    assert!(assumed.starts_with("warning[too_few_elastic_ips]"), "{assumed}");
     insta::assert_snapshot!(report_for_public("count: 3", "", 3));
     insta::assert_snapshot!(report_for_public("interfaces: 4, addresses: 2", "", 0));
     insta::assert_snapshot!(report_for_public("interfaces: 4, addresses: 2, tracking: untracked", "", 0));
     assert_eq!(report_for_public("interfaces: 4", "generator: { spread: 'off' }", 0), "");
+}
+
+#[test]
+fn hosts_with_more_interfaces_than_aws_allows_by_default_give_a_note() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacks/minimal.yaml")).unwrap();
+    let report = |count: u32| {
+        let pool = format!("instance_type: c7i.4xlarge, zone: eu-west-3a, count: {count}, interfaces: 8 }}");
+        let stack = common::parse(&text.replace("instance_type: c7i.xlarge, zone: eu-west-3a }", &pool), None);
+        let mut observed = observed(100_000, 100_000);
+        route(&mut observed, "nat");
+        report(&stack, &observed)
+    };
+    assert_eq!(report(625), "");
+    let beyond = report(626);
+    assert!(beyond.starts_with("warning[unread_quota] at pools: the hosts have 5008 network interfaces"), "{beyond}");
 }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
+use trunnion_catalog::limits;
 
 use super::{
     document, done,
@@ -82,7 +83,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     for option in params.items("DhcpConfiguration") {
         let key = option.require("Key")?;
         let values: Vec<String> = option.list("Value").into_iter().map(str::to_owned).collect();
-        if key == "domain-name-servers" && values.len() > 4 {
+        if key == "domain-name-servers" && values.len() > limits::DNS_SERVERS {
             return Err(Fault::new("InvalidParameterValue", "You can specify up to four domain name servers."));
         }
         options.insert(key.to_owned(), values);

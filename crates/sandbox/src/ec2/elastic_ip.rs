@@ -2,13 +2,12 @@
 
 use std::{borrow::Cow, net::Ipv4Addr};
 
-use trunnion_catalog::Partition;
+use trunnion_catalog::{Partition, limits::INTERFACE_GROUPS};
 
 use super::{
     document, done,
     instance::only_interface,
     interface::{Shown, find_own},
-    launch_spec::MOST_GROUPS,
     model::{Association, ElasticIp, InstanceState, Interface},
     select::{self, PageSize, Row, find, find_mut, row_fields, shown, text},
     tag,
@@ -322,7 +321,7 @@ pub(super) fn account_attributes(cloud: &Cloud, call: &Call) -> Result<Reply, Fa
     let known = [
         ("supported-platforms", "VPC".to_owned()),
         ("default-vpc", default),
-        ("vpc-max-security-groups-per-interface", MOST_GROUPS.to_string()),
+        ("vpc-max-security-groups-per-interface", INTERFACE_GROUPS.to_string()),
         ("max-elastic-ips", most.clone()),
         ("vpc-max-elastic-ips", most),
     ];

@@ -1,6 +1,7 @@
 //! `RunInstances`.
 
 use sha2::{Digest, Sha256};
+use trunnion_catalog::limits;
 
 use super::{
     instance_change::KEPT,
@@ -160,7 +161,7 @@ fn counts(params: &Params<'_>) -> Result<(u32, u32), Fault> {
         let message = format!("Value ({least}) for parameter minCount is invalid, with maxCount {most}");
         return Err(Fault::new("InvalidParameterValue", message));
     }
-    if most > 1000 {
+    if most > limits::INSTANCES_PER_CALL {
         let message = format!("You have requested more instances ({most}) than your current instance limit allows");
         return Err(Fault::new("InstanceLimitExceeded", message));
     }

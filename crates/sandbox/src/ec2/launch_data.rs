@@ -4,12 +4,10 @@
 //! their names in XML; a parameter that is not in the table is refused, not ignored.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use trunnion_catalog::limits::USER_DATA_BYTES;
 
 use super::model::Flat;
 use crate::{call::Fault, query::Params, xml::Xml};
-
-/// AWS's limit for the decoded bytes.
-const USER_DATA_LIMIT: usize = 16_384;
 
 /// The type of a parameter.
 enum Shape {
@@ -158,8 +156,8 @@ pub(super) fn check_user_data(user_data: &str) -> Result<(), Fault> {
     let bytes = STANDARD
         .decode(user_data)
         .map_err(|_| Fault::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data"))?;
-    if bytes.len() > USER_DATA_LIMIT {
-        let message = format!("User data is limited to {USER_DATA_LIMIT} bytes");
+    if bytes.len() > USER_DATA_BYTES {
+        let message = format!("User data is limited to {USER_DATA_BYTES} bytes");
         return Err(Fault::new("InvalidParameterValue", message));
     }
     Ok(())

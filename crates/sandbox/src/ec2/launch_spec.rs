@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use trunnion_catalog::InstanceType;
+use trunnion_catalog::{InstanceType, limits};
 
 use super::{
     cards::{Slot, check_cards, is_beyond_card},
@@ -16,9 +16,6 @@ use crate::{
     cloud::Cloud,
     query::Params,
 };
-
-/// AWS's default quota.
-pub(super) const MOST_GROUPS: usize = 5;
 
 /// The specification of an instance; one call can launch several such instances.
 #[derive(Debug)]
@@ -366,7 +363,7 @@ fn one_place(
 
 /// Whether an interface can have these groups: they exist in its VPC, and are not too many.
 pub(super) fn check_groups(cloud: &Cloud, call: &Call, vpc: &str, groups: &[String]) -> Result<(), Fault> {
-    if groups.len() > MOST_GROUPS {
+    if groups.len() > limits::INTERFACE_GROUPS {
         let message = "The maximum number of security groups per interface has been reached.";
         return Err(Fault::new("SecurityGroupsPerInterfaceLimitExceeded", message));
     }
@@ -431,6 +428,7 @@ fn devices(cloud: &Cloud, call: &Call, params: &Params<'_>, image: &Image) -> Re
         if !matches!(kind, "gp2" | "gp3" | "io1" | "io2" | "st1" | "sc1" | "standard") {
             return Err(invalid(format!("Value ({kind}) for parameter volumeType is invalid.")));
         }
+        check_size(kind, size_gib)?;
         let iops: Option<u32> = ebs.number("Iops")?;
         if matches!(kind, "io1" | "io2") && iops.is_none() {
             let message = format!("The parameter iops must be specified for {kind} volumes.");
@@ -452,6 +450,20 @@ fn devices(cloud: &Cloud, call: &Call, params: &Params<'_>, image: &Image) -> Re
         }
     }
     Ok(devices)
+}
+
+/// The size of a volume is within the limits of its type. The code is certain; where the words of AWS are is not known.
+fn check_size(kind: &str, gib: u32) -> Result<(), Fault> {
+    let known = limits::VOLUME_GIB.into_iter().find(|(known, ..)| *known == kind);
+    match known {
+        Some((_, _, most)) if gib > most => {
+            Err(invalid(format!("Volume of {gib}GiB is too large for volume type {kind}; maximum is {most}GiB")))
+        }
+        Some((_, least, _)) if gib < least => {
+            Err(invalid(format!("Volume of {gib}GiB is too small for volume type {kind}; minimum is {least}GiB")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The options of a new instance. IMDSv2 is required by default, as with Amazon Linux 2023.

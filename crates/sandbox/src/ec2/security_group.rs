@@ -152,7 +152,7 @@ fn default_vpc(cloud: &Cloud, region: &str) -> Result<String, Fault> {
 
 fn check_text(name: &str, value: &str) -> Result<(), Fault> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
-    if value.len() <= 255 && value.chars().all(allowed) {
+    if value.len() <= limits::GROUP_TEXT && value.chars().all(allowed) {
         return Ok(());
     }
     let message = format!(

@@ -87,7 +87,11 @@ pub(super) fn authorize(cloud: &mut Cloud, call: &Call, is_egress: bool) -> Resu
             return Err(Fault::new("InvalidParameterValue", message));
         }
     }
-    if have.len() + wanted.len() > limits::SECURITY_GROUP_RULES {
+    let all = || have.iter().copied().chain(wanted.iter().map(|(permission, _)| permission));
+    // "Amazon VPC quotas", read November 2026: the quota is enforced for IPv4 and IPv6 apart.
+    let of_ipv4 = all().filter(|rule| !matches!(rule.peer, Peer::Ipv6(_))).count();
+    let of_ipv6 = all().filter(|rule| !matches!(rule.peer, Peer::Ipv4(_))).count();
+    if of_ipv4.max(of_ipv6) > limits::SECURITY_GROUP_RULES {
         let message = "The maximum number of rules per security group has been reached.";
         return Err(Fault::new("RulesPerSecurityGroupLimitExceeded", message));
     }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use trunnion_catalog::limits;
+
 use super::{
     State, document, done,
     model::Tags,
@@ -14,9 +16,6 @@ use crate::{
     table::Table,
     xml::Xml,
 };
-
-/// AWS's limit for each resource.
-const MOST_TAGS: usize = 50;
 
 /// Writes a `tagSet`.
 pub(super) fn write(xml: &mut Xml, tags: &Tags) {
@@ -57,13 +56,13 @@ fn pairs<'a>(params: &Params<'a>) -> Result<Vec<(&'a str, &'a str)>, Fault> {
     let mut pairs = Vec::new();
     for tag in params.items("Tag") {
         let (key, value) = (tag.require("Key")?, tag.get("Value").unwrap_or_default());
-        if key.to_ascii_lowercase().starts_with("aws:") {
+        if limits::is_tag_of_aws(key) {
             return invalid("Tag keys starting with 'aws:' are reserved for internal use".to_owned());
         }
-        if key.chars().count() > 128 {
+        if key.chars().count() > limits::LONGEST_TAG_KEY {
             return invalid(format!("Tag key exceeds the maximum length of 128 characters: {key}"));
         }
-        if value.chars().count() > 256 {
+        if value.chars().count() > limits::LONGEST_TAG_VALUE {
             return invalid(format!("Tag value exceeds the maximum length of 256 characters: {value}"));
         }
         pairs.push((key, value));
@@ -72,7 +71,7 @@ fn pairs<'a>(params: &Params<'a>) -> Result<Vec<(&'a str, &'a str)>, Fault> {
 }
 
 fn check_count(tags: &Tags) -> Result<(), Fault> {
-    if tags.len() > MOST_TAGS {
+    if tags.len() > limits::MOST_TAGS {
         return Err(Fault::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached."));
     }
     Ok(())

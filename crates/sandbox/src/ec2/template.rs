@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use trunnion_catalog::limits;
+
 use super::{
     document, launch_data,
     model::{LaunchTemplate, LaunchTemplateVersion, Token},
@@ -71,7 +73,8 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     }
     let name = params.require("LaunchTemplateName")?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "().-/_".contains(c);
-    if !(3..=128).contains(&name.len()) || !name.chars().all(allowed) {
+    let (shortest, longest) = limits::TEMPLATE_NAME;
+    if !(shortest..=longest).contains(&name.len()) || !name.chars().all(allowed) {
         return Err(Fault::new(
             "InvalidLaunchTemplateName.MalformedException",
             "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, and the \
@@ -98,13 +101,23 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         created: call.now,
         template: id.clone(),
         number: 1,
-        description: params.get("VersionDescription").map(str::to_owned),
+        description: version_description(&params)?,
         data,
     };
     cloud.ec2.versions.insert(version_key(&id, 1), version);
     cloud.ec2.templates.insert(id.clone(), template);
     remember(cloud, call, vec![id.clone()]);
     Ok(one(cloud, call, cloud.ec2.templates.entry(&id)))
+}
+
+/// The description of a version, if the call gives one.
+pub(super) fn version_description(params: &Params<'_>) -> Result<Option<String>, Fault> {
+    let description = params.get("VersionDescription");
+    if description.is_some_and(|text| text.chars().count() > limits::VERSION_DESCRIPTION) {
+        let message = "The version description exceeds the maximum length.";
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    Ok(description.map(str::to_owned))
 }
 
 /// The launch data of a call that creates a template or a version.
@@ -143,7 +156,8 @@ fn token_key(call: &Call) -> Result<Option<String>, Fault> {
     let params = call.params();
     let Some(token) = params.get("ClientToken").filter(|token| !token.is_empty()) else { return Ok(None) };
     // `CreateLaunchTemplateVersion` documents a limit of 128; the usual one is 64.
-    let most = if call.action.contains("LaunchTemplate") { 128 } else { 64 };
+    let (of_template, of_others) = limits::CLIENT_TOKEN;
+    let most = if call.action.contains("LaunchTemplate") { of_template } else { of_others };
     if token.len() > most || !token.is_ascii() {
         let message = format!("The client token must have at most {most} ASCII characters.");
         return Err(Fault::new("InvalidParameterValue", message));

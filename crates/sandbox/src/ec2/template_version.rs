@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use trunnion_catalog::limits;
+
 use super::{
     document, launch_data,
     model::{LaunchTemplate, LaunchTemplateVersion, Tags},
@@ -14,9 +16,6 @@ use crate::{
     query::Params,
     xml::Xml,
 };
-
-/// AWS's quota for each template.
-const MOST_VERSIONS: u64 = 10_000;
 
 /// How many versions one `DeleteLaunchTemplateVersions` names at most (EC2 API reference, read November 2026).
 const MOST_DELETED: usize = 200;
@@ -73,13 +72,14 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         return Err(Fault::new("UnknownParameter", message));
     }
     let over = template::data(&params)?;
+    let description = template::version_description(&params)?;
     let data = match params.get("SourceVersion") {
         Some(source) => launch_data::merge(&version(cloud, call, &id, Some(source))?.data, &over),
         None => over,
     };
     let Some(template) = cloud.ec2.templates.get_mut(&id) else { return Err(no_version(&id, "$Latest")) };
     let used = template.latest_version.max(template.used_versions);
-    if used >= MOST_VERSIONS {
+    if used >= limits::TEMPLATE_VERSIONS {
         let message = "You have reached the quota of versions of a launch template.";
         return Err(Fault::new("VersionLimitExceeded", message));
     }
@@ -90,7 +90,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         created: call.now,
         template: id.clone(),
         number,
-        description: params.get("VersionDescription").map(str::to_owned),
+        description,
         data,
     };
     let key = version_key(&id, number);

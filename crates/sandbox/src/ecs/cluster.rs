@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use trunnion_catalog::limits;
 
 use super::{
     SERVICE_ROLE, bad_token, has, has_service_role, invalid, listed, no_service_role, page_size, tag, tag::Tag,
@@ -220,7 +221,7 @@ pub(super) fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
 
 fn check_name(name: &str) -> Result<(), Fault> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.is_empty() || name.len() > 255 || !name.chars().all(allowed) {
+    if name.is_empty() || name.len() > limits::ECS_NAME || !name.chars().all(allowed) {
         return Err(invalid("Cluster name contains invalid characters."));
     }
     Ok(())

@@ -3,20 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+use trunnion_catalog::limits;
 
 use super::client;
 use crate::call::Fault;
-
-/// Fargate's CPU units with their memory in MiB: smallest, largest, step (ECS developer guide, read August 2026). The
-/// smallest size is not in the table: 256 units allow 512, 1,024 or 2,048 MiB.
-const FARGATE_SIZES: [(u32, u32, u32, u32); 6] = [
-    (512, 1_024, 4_096, 1_024),
-    (1_024, 2_048, 8_192, 1_024),
-    (2_048, 4_096, 16_384, 1_024),
-    (4_096, 8_192, 30_720, 1_024),
-    (8_192, 16_384, 61_440, 4_096),
-    (16_384, 32_768, 122_880, 8_192),
-];
 
 /// Refuses a definition as AWS does. `arn` is the prefix of ARNs in its region.
 pub(super) fn check(body: &Map<String, Value>, arn: &str) -> Result<(), Fault> {
@@ -78,11 +68,7 @@ fn check_fargate(body: &Map<String, Value>) -> Result<(), Fault> {
     let Some(memory) = number("memory") else {
         return Err(client("Fargate requires that 'memory' be defined at the task level."));
     };
-    let fits = FARGATE_SIZES.iter().any(|(units, least, most, step)| {
-        *units == cpu && (*least..=*most).contains(&memory) && (memory - least).is_multiple_of(*step)
-    });
-    let fits_smallest = cpu == 256 && [512, 1_024, 2_048].contains(&memory);
-    if !fits && !fits_smallest {
+    if !limits::is_fargate_size(cpu, memory) {
         return Err(client(
             "No Fargate configuration exists for given values: \
              check the supported combinations of task CPU and memory in the documentation.",
@@ -107,11 +93,16 @@ fn check_container(
     if name.is_empty() {
         return Err(client("Container.name should not be null or empty."));
     }
-    if name.len() > 255 || !name.chars().all(allowed) {
+    if name.len() > limits::ECS_NAME || !name.chars().all(allowed) {
         return Err(client("Container.name contains invalid characters."));
     }
     if text(container, "image").is_empty() {
         return Err(client("Container.image should not be null or empty."));
+    }
+    // hashicorp/terraform-provider-aws issue 22629, read November 2026.
+    let (characters, most) = (limits::image_characters(text(container, "image")), limits::CONTAINER_IMAGE);
+    if characters > most {
+        return Err(client(format!("Container.image should be {most} characters or less")));
     }
     let sized = container["memory"].is_u64() || container["memoryReservation"].is_u64() || body.contains_key("memory");
     if !sized {
@@ -149,8 +140,9 @@ fn check_container(
             ));
         }
     }
-    if fargate && container["stopTimeout"].as_u64().is_some_and(|seconds| seconds > 120) {
-        return Err(client("stopTimeout must be between 2 and 120 seconds on Fargate."));
+    let longest = u64::from(limits::FARGATE_STOP_SECONDS.unsigned_abs());
+    if fargate && container["stopTimeout"].as_u64().is_some_and(|seconds| seconds > longest) {
+        return Err(client(format!("stopTimeout must be between 2 and {longest} seconds on Fargate.")));
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ pub(super) fn register(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     if family.is_empty() {
         return Err(client("Family contains invalid characters."));
     }
-    if family.len() > 255 || !family.chars().all(allowed) {
+    if family.len() > limits::ECS_NAME || !family.chars().all(allowed) {
         return Err(client("Family contains invalid characters."));
     }
     let mut body: Map<String, Value> =
@@ -110,7 +110,8 @@ pub(super) fn register(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     container::check(&body, &call.arn())?;
     container::fill_defaults(&mut body);
     if Value::Object(body.clone()).to_string().len() > limits::TASK_DEFINITION_BYTES {
-        return Err(client("Actual length of the task definition exceeds the maximum of 65536 bytes."));
+        let most = limits::TASK_DEFINITION_BYTES;
+        return Err(client(format!("Actual length of the task definition exceeds the maximum of {most} bytes.")));
     }
 
     let earlier = cloud.ecs.definitions.values().filter(|old| old.region == call.region && old.family == family);
@@ -238,8 +239,11 @@ struct Delete {
 
 pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let Delete { task_definitions: ids } = input(call)?;
-    if ids.is_empty() || ids.len() > 10 {
-        return Err(invalid("The number of task definitions must be between 1 and 10, inclusive."));
+    if ids.is_empty() || ids.len() > limits::DEFINITIONS_PER_CALL {
+        return Err(invalid(format!(
+            "The number of task definitions must be between 1 and {}, inclusive.",
+            limits::DEFINITIONS_PER_CALL
+        )));
     }
     let (mut deleted, mut failures) = (Vec::new(), Vec::new());
     for id in ids {

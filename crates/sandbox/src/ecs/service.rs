@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use trunnion_catalog::limits;
+use trunnion_catalog::limits::{self, SERVICE_TASKS};
 
 use super::{
     client, cluster,
@@ -44,9 +44,6 @@ const KEPT: [&str; 16] = [
 /// Those of them that start new tasks when they change.
 const ROLLING: [&str; 5] =
     ["networkConfiguration", "platformVersion", "capacityProviderStrategy", "loadBalancers", "serviceRegistries"];
-
-/// The quota of tasks for each service (Amazon ECS service quotas, read 26 November 2026).
-const MOST_TASKS: u64 = 5_000;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Service {
@@ -113,7 +110,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let request = request_of(call);
     let name = asked.service_name;
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.is_empty() || name.len() > 255 || !name.chars().all(allowed) {
+    if name.is_empty() || name.len() > limits::ECS_NAME || !name.chars().all(allowed) {
         return Err(invalid("Service name contains invalid characters."));
     }
     if asked.client_token.as_ref().is_some_and(|token| token.len() > 36 || !token.is_ascii()) {
@@ -284,8 +281,8 @@ pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
 
 fn desired(asked: Option<u64>) -> Result<Option<u64>, Fault> {
     match asked {
-        Some(count) if count > MOST_TASKS => {
-            Err(invalid(format!("The desired count {count} exceeds the quota of {MOST_TASKS} tasks per service.")))
+        Some(count) if count > SERVICE_TASKS => {
+            Err(invalid(format!("The desired count {count} exceeds the quota of {SERVICE_TASKS} tasks per service.")))
         }
         asked => Ok(asked),
     }
@@ -365,10 +362,10 @@ pub(super) fn check_network(
         return Err(invalid("subnets can not be empty."));
     }
     if ids("subnets").len() > limits::SERVICE_SUBNETS {
-        return Err(invalid("subnets can have at most 16 items."));
+        return Err(invalid(format!("subnets can have at most {} items.", limits::SERVICE_SUBNETS)));
     }
-    if ids("securityGroups").len() > 5 {
-        return Err(invalid("securityGroups can have at most 5 items."));
+    if ids("securityGroups").len() > limits::SERVICE_GROUPS {
+        return Err(invalid(format!("securityGroups can have at most {} items.", limits::SERVICE_GROUPS)));
     }
     let unknown = |member: &str| {
         let known = |id: &Value| id.as_str().is_some_and(|id| cloud.ec2.has_network(&call.region, id));

@@ -22,10 +22,13 @@ pub(super) struct Tag {
 /// Refuses what AWS refuses: more than 50 tags, duplicate keys, reserved keys, texts that are too long.
 pub(super) fn check(tags: &[Tag]) -> Result<(), Fault> {
     if tags.len() > limits::MOST_TAGS {
-        return Err(invalid("The number of tags exceeds the limit of 50."));
+        return Err(invalid(format!("The number of tags exceeds the limit of {}.", limits::MOST_TAGS)));
     }
     for (index, tag) in tags.iter().enumerate() {
-        if tag.key.is_empty() || tag.key.chars().count() > 128 || tag.value.chars().count() > 256 {
+        if tag.key.is_empty()
+            || tag.key.chars().count() > limits::LONGEST_TAG_KEY
+            || tag.value.chars().count() > limits::LONGEST_TAG_VALUE
+        {
             return Err(invalid(format!("Tag key {:?} or its value has an invalid length.", tag.key)));
         }
         if !limits::is_tag_text(&tag.key) || !limits::is_tag_text(&tag.value) {

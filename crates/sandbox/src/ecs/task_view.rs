@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use trunnion_catalog::limits;
 
 use super::{
     bad_token, cluster,
@@ -232,8 +233,8 @@ struct Describe {
 pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
     let cluster = cluster::active(cloud, call, describe.cluster.as_deref())?;
-    if describe.tasks.is_empty() || describe.tasks.len() > 100 {
-        return Err(invalid("Tasks must have between 1 and 100 items."));
+    if describe.tasks.is_empty() || describe.tasks.len() > limits::TASKS_PER_CALL {
+        return Err(invalid(format!("Tasks must have between 1 and {} items.", limits::TASKS_PER_CALL)));
     }
     let with_tags = has(&describe.include, "TAGS");
     let tasks = all(cloud, Some(&cluster), call.now);

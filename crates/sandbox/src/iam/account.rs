@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use trunnion_catalog::limits;
 
 use super::{
     answer, no_such,
@@ -98,23 +99,23 @@ pub(super) fn summary(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let counted = [("InstanceProfiles", profiles), ("Policies", policies), ("Roles", roles), ("Users", users)];
     let quotas = [
         ("AccessKeysPerUserQuota", 2),
-        ("AssumeRolePolicySizeQuota", 2_048),
+        ("AssumeRolePolicySizeQuota", limits::TRUST_POLICY),
         ("AttachedPoliciesPerGroupQuota", 10),
-        ("AttachedPoliciesPerRoleQuota", 10),
-        ("AttachedPoliciesPerUserQuota", 10),
+        ("AttachedPoliciesPerRoleQuota", limits::ATTACHED_POLICIES),
+        ("AttachedPoliciesPerUserQuota", limits::ATTACHED_POLICIES),
         ("GlobalEndpointTokenVersion", 1),
         ("GroupPolicySizeQuota", 5_120),
         ("GroupsPerUserQuota", 10),
         ("GroupsQuota", 300),
-        ("InstanceProfilesQuota", 1_000),
+        ("InstanceProfilesQuota", limits::INSTANCE_PROFILES),
         ("PoliciesQuota", 1_500),
-        ("PolicySizeQuota", 6_144),
+        ("PolicySizeQuota", limits::MANAGED_POLICY),
         ("PolicyVersionsInUseQuota", 10_000),
-        ("RolePolicySizeQuota", 10_240),
-        ("RolesQuota", 1_000),
+        ("RolePolicySizeQuota", limits::ROLE_POLICY),
+        ("RolesQuota", limits::ROLES),
         ("ServerCertificatesQuota", 20),
         ("SigningCertificatesPerUserQuota", 2),
-        ("UserPolicySizeQuota", 2_048),
+        ("UserPolicySizeQuota", limits::USER_POLICY),
         ("UsersQuota", 5_000),
         ("VersionsPerPolicyQuota", 5),
     ];

@@ -1,6 +1,7 @@
 //! The policies of roles and users: inline ones by name, managed ones by ARN, and the permissions boundary.
 
 use serde::Serialize;
+use trunnion_catalog::limits::{ATTACHED_POLICIES, POLICY_NAME, ROLE_POLICY, USER_POLICY};
 
 use super::{
     answer, check_name, done,
@@ -12,9 +13,6 @@ use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
 };
-
-/// Quota `PoliciesPerRole`, and `PoliciesPerUser`.
-const MAX_ATTACHED: usize = 10;
 
 /// Whose policies a call is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +39,8 @@ impl Whose {
     /// The total length of the inline policies in characters, without white space (IAM quotas, read August 2026).
     fn most_inline(self) -> usize {
         match self {
-            Self::Role => 10_240,
-            Self::User => 2_048,
+            Self::Role => ROLE_POLICY,
+            Self::User => USER_POLICY,
         }
     }
 
@@ -94,7 +92,7 @@ impl Held {
 pub(super) fn put(cloud: &mut Cloud, call: &Call, whose: Whose) -> Result<Reply, Fault> {
     let (name, document) = (required(call, "PolicyName")?, required(call, "PolicyDocument")?);
     let (holder, held) = whose.held(cloud, call)?;
-    check_name(name, "policyName", 128)?;
+    check_name(name, "policyName", POLICY_NAME)?;
     policy::check_identity(document)?;
     let size = |document: &str| document.chars().filter(|c| !c.is_whitespace()).count();
     let others: usize = held.inline.iter().filter(|(other, _)| *other != name).map(|(_, text)| size(text)).sum();
@@ -160,9 +158,9 @@ pub(super) fn attach(cloud: &mut Cloud, call: &Call, whose: Whose) -> Result<Rep
     let (_, held) = whose.held(cloud, call)?;
     managed::check_attachable(cloud, call, arn)?;
     if !held.attached.iter().any(|attached| attached == arn) {
-        if held.attached.len() >= MAX_ATTACHED {
+        if held.attached.len() >= ATTACHED_POLICIES {
             let quota = if whose == Whose::Role { "PoliciesPerRole" } else { "PoliciesPerUser" };
-            return Err(limit(format!("Cannot exceed quota for {quota}: {MAX_ATTACHED}")));
+            return Err(limit(format!("Cannot exceed quota for {quota}: {ATTACHED_POLICIES}")));
         }
         whose.held_mut(cloud, call)?.attached.push(arn.to_owned());
     }

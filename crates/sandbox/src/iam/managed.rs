@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use trunnion_catalog::limits::{MANAGED_POLICY, POLICY_NAME};
 
 use super::{
-    answer, check_name, check_path, conflict, done, exists, moment, no_such, path_prefix,
+    answer, check_name, check_path, conflict, done, exists, limit, moment, no_such, path_prefix,
     policy::{self, Named},
     tag::{self, Tag},
     unique_id,
@@ -112,10 +113,11 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let name = required(call, "PolicyName")?.to_owned();
     let document = required(call, "PolicyDocument")?.to_owned();
     let path = parameter(call, "Path").unwrap_or("/").to_owned();
-    check_name(&name, "policyName", 128)?;
+    check_name(&name, "policyName", POLICY_NAME)?;
     check_path(&path)?;
     let tags = tag::given(call)?;
     policy::check_identity(&document)?;
+    check_size(&document)?;
     let taken = cloud.iam.policies.values().any(|policy| policy.name.eq_ignore_ascii_case(&name));
     if taken {
         return Err(exists(format!("A policy called {name} already exists. Duplicate names are not allowed.")));
@@ -133,6 +135,14 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let one = One { policy: shown(cloud, &arn, &row) };
     cloud.iam.policies.insert(arn, row);
     answer(call, &one)
+}
+
+/// Refuses a document that is longer than AWS's quota, in which white space does not count.
+fn check_size(document: &str) -> Result<(), Fault> {
+    if document.chars().filter(|c| !c.is_whitespace()).count() > MANAGED_POLICY {
+        return Err(limit(format!("Cannot exceed quota for PolicySize: {MANAGED_POLICY}")));
+    }
+    Ok(())
 }
 
 fn find<'c>(cloud: &'c Cloud, call: &'c Call) -> Result<(&'c str, &'c Managed), Fault> {

@@ -20,6 +20,7 @@ pub(crate) mod wire;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use trunnion_catalog::limits;
 
 use crate::{
     call::{Call, Fault, Reply},
@@ -218,7 +219,12 @@ fn check_name(name: &str, member: &str, longest: usize) -> Result<(), Fault> {
 /// Checks a path: `/` or `/…/`.
 fn check_path(path: &str) -> Result<(), Fault> {
     let visible = path.chars().all(|c| ('!'..='\u{7f}').contains(&c));
-    if !path.starts_with('/') || !path.ends_with('/') || !visible || path.len() > 512 || path.contains("//") {
+    if !path.starts_with('/')
+        || !path.ends_with('/')
+        || !visible
+        || path.len() > limits::IAM_PATH
+        || path.contains("//")
+    {
         return Err(validation(
             "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric \
              characters and/or / characters.",

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use trunnion_catalog::limits::PROFILE_NAME;
 
 use super::{
     answer, check_name, check_path, conflict, done, exists, limit, moment, no_such, path_prefix, role,
@@ -84,7 +85,7 @@ struct List {
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let name = required(call, "InstanceProfileName")?.to_owned();
     let path = parameter(call, "Path").unwrap_or("/").to_owned();
-    check_name(&name, "instanceProfileName", 128)?;
+    check_name(&name, "instanceProfileName", PROFILE_NAME)?;
     check_path(&path)?;
     let tags = tag::given(call)?;
     if cloud.iam.profiles.get(&name.to_lowercase()).is_some() {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use trunnion_catalog::limits::{ROLE_NAME, TRUST_POLICY};
 
 use super::{
     answer, check_name, check_path, conflict, done, exists,
@@ -16,9 +17,6 @@ use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
 };
-
-/// Quota `ACLSizePerRole`: the length of a trust policy in characters, without white space.
-const MAX_TRUST: usize = 2_048;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Role {
@@ -112,7 +110,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let name = required(call, "RoleName")?.to_owned();
     let trust = required(call, "AssumeRolePolicyDocument")?.to_owned();
     let path = parameter(call, "Path").unwrap_or("/").to_owned();
-    check_name(&name, "roleName", 64)?;
+    check_name(&name, "roleName", ROLE_NAME)?;
     check_path(&path)?;
     let tags = tag::given(call)?;
     check_trust(&trust, &call.region)?;
@@ -238,8 +236,8 @@ fn unknown(name: &str) -> Fault {
 fn check_trust(document: &str, region: &str) -> Result<(), Fault> {
     policy::check_trust(document)?;
     policy::check_principals(document, region)?;
-    if document.chars().filter(|c| !c.is_whitespace()).count() > MAX_TRUST {
-        return Err(limit(format!("Cannot exceed quota for ACLSizePerRole: {MAX_TRUST}")));
+    if document.chars().filter(|c| !c.is_whitespace()).count() > TRUST_POLICY {
+        return Err(limit(format!("Cannot exceed quota for ACLSizePerRole: {TRUST_POLICY}")));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use trunnion_catalog::limits;
 
 use super::{arn, group_of, invalid, no_such_group};
 use crate::{
@@ -57,7 +58,7 @@ struct Named {
 
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let Named { log_group_name, log_stream_name: name } = input(call)?;
-    if name.is_empty() || name.len() > 512 || name.contains([':', '*']) {
+    if name.is_empty() || name.len() > limits::LOG_NAME || name.contains([':', '*']) {
         return Err(invalid(format!(
             "1 validation error detected: Value '{name}' at 'logStreamName' failed to satisfy constraint: Member must \
              satisfy regular expression pattern: [^:*]*"

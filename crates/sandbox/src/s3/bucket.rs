@@ -158,7 +158,7 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, input: CreateBucketIn
         return Err(custom("UnsupportedArgument", 400, "The request contained an unsupported argument."));
     }
     cloud.s3.freed.remove(&input.bucket);
-    let tags = object::checked_tags(context.create_tags.clone(), 50)?;
+    let tags = object::checked_tags(context.create_tags.clone(), limits::MOST_TAGS)?;
     let bucket = Bucket {
         region: region.to_owned(),
         created: context.now,

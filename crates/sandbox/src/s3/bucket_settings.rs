@@ -18,6 +18,7 @@ use s3s::{
     },
 };
 use serde_json::Value;
+use trunnion_catalog::limits;
 
 use super::{
     Context,
@@ -64,7 +65,7 @@ pub(super) fn put_tagging(
     context: &Context,
     input: PutBucketTaggingInput,
 ) -> S3Result<PutBucketTaggingOutput> {
-    let tags = object::checked_tags(object::pairs(input.tagging.tag_set), 50)?;
+    let tags = object::checked_tags(object::pairs(input.tagging.tag_set), limits::MOST_TAGS)?;
     find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.tags = tags;
     Ok(PutBucketTaggingOutput {})
 }
@@ -200,6 +201,9 @@ pub(super) fn put_policy(
     input: PutBucketPolicyInput,
 ) -> S3Result<PutBucketPolicyOutput> {
     let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
+    if input.policy.len() > limits::BUCKET_POLICY {
+        return Err(custom("PolicyTooLarge", 400, "Policy exceeds the maximum allowed document size."));
+    }
     let public = check_policy(&input.bucket, &arn_of(&context.region), &input.policy)?;
     if public && bucket.public_access_block.is_some_and(|[_, _, block_policy, _]| block_policy) {
         return Err(error(

@@ -8,6 +8,7 @@ use s3s::{
     dto::{self, ETag, Tag, TagSet},
 };
 use serde::{Deserialize, Serialize};
+use trunnion_catalog::limits;
 
 use super::{blob::Blobs, bucket::Versioning, checksum::Sums, error};
 use crate::{cloud::Cloud, json::hex_id};
@@ -150,17 +151,15 @@ pub(super) fn checked_tags(pairs: Vec<(String, String)>, most: usize) -> S3Resul
         let text = format!("Object tags cannot be greater than {most}");
         return Err(error(S3ErrorCode::Custom("BadRequest".into()), text));
     }
-    // "Object tagging", Amazon S3 user guide, read August 2026.
-    let is_taken = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "+-=._:/@".contains(c));
     let mut tags = BTreeMap::new();
     for (key, value) in pairs {
-        if key.is_empty() || key.chars().count() > 128 || !is_taken(&key) {
+        if key.is_empty() || key.chars().count() > limits::LONGEST_TAG_KEY || !limits::is_s3_tag_text(&key) {
             return Err(error(S3ErrorCode::InvalidTag, "The TagKey you have provided is invalid"));
         }
-        if value.chars().count() > 256 || !is_taken(&value) {
+        if value.chars().count() > limits::LONGEST_TAG_VALUE || !limits::is_s3_tag_text(&value) {
             return Err(error(S3ErrorCode::InvalidTag, "The TagValue you have provided is invalid"));
         }
-        if key.to_lowercase().starts_with("aws:") {
+        if limits::is_tag_of_aws(&key) {
             return Err(error(S3ErrorCode::InvalidTag, "System tags cannot be added/updated by requester"));
         }
         if tags.insert(key, value).is_some() {
@@ -180,7 +179,7 @@ pub(super) fn tags_of_header(header: Option<&String>) -> S3Result<BTreeMap<Strin
             URLEncoded URL query parameters without tag name duplicates.",
         )
     })?;
-    checked_tags(pairs, 10)
+    checked_tags(pairs, limits::S3_OBJECT_TAGS)
 }
 
 pub(super) fn pairs(tags: TagSet) -> Vec<(String, String)> {

@@ -10,6 +10,7 @@ use s3s::{
         PutObjectTaggingInput, PutObjectTaggingOutput, ServerSideEncryption, TaggingDirective,
     },
 };
+use trunnion_catalog::limits;
 
 use super::{
     Context,
@@ -142,7 +143,7 @@ pub(super) fn delete_many(
     input: DeleteObjectsInput,
 ) -> S3Result<DeleteObjectsOutput> {
     let versioning = find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?.versioning;
-    if input.delete.objects.is_empty() || input.delete.objects.len() > 1000 {
+    if input.delete.objects.is_empty() || input.delete.objects.len() > limits::OBJECTS_PER_CALL {
         return Err(malformed_xml());
     }
     let (mut gone, mut errors) = (Vec::new(), Vec::new());
@@ -233,7 +234,7 @@ pub(super) fn put_tagging(
     input: PutObjectTaggingInput,
 ) -> S3Result<PutObjectTaggingOutput> {
     find(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
-    let tags = object::checked_tags(object::pairs(input.tagging.tag_set), 10)?;
+    let tags = object::checked_tags(object::pairs(input.tagging.tag_set), limits::S3_OBJECT_TAGS)?;
     let version_id = set_tags(cloud, &input.bucket, &input.key, input.version_id.as_deref(), tags)?;
     Ok(PutObjectTaggingOutput { version_id })
 }

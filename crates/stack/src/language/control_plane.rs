@@ -1,7 +1,7 @@
 //! The control plane: its images, size and zones.
 
 use serde_json::json;
-use trunnion_catalog::limits::SERVICE_SUBNETS;
+use trunnion_catalog::limits::{FARGATE_SIZES, RETENTION_DAYS, SERVICE_SUBNETS, is_fargate_size};
 
 use super::{
     Around, Described,
@@ -19,20 +19,6 @@ use crate::{
     model::Secret,
     shape::either,
 };
-
-/// Fargate's sizes: CPU units, then memory in MiB from, to, in steps of (ECS developer guide, "Task size").
-const FARGATE: [(u32, u32, u32, u32); 7] = [
-    (256, 512, 2048, 512),
-    (512, 1024, 4096, 1024),
-    (1024, 2048, 8192, 1024),
-    (2048, 4096, 16384, 1024),
-    (4096, 8192, 30720, 1024),
-    (8192, 16384, 61440, 4096),
-    (16384, 32768, 122_880, 8192),
-];
-/// Periods of `PutRetentionPolicy` (CloudWatch Logs API reference).
-const RETENTION_DAYS: [u32; 22] =
-    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 section! {
     /// The Gatling control plane, an ECS service on Fargate.
@@ -87,7 +73,7 @@ impl Kind for Cpu {
     }
 
     fn describe(&self) -> Described {
-        numbers(&FARGATE.map(|(cpu, ..)| cpu))
+        numbers(&FARGATE_SIZES.map(|(cpu, ..)| cpu))
     }
 }
 
@@ -102,9 +88,9 @@ impl Kind for Memory {
     }
 
     fn describe(&self) -> Described {
-        let bounds = FARGATE.map(|(cpu, ..)| format!("with {cpu} CPU units: {}", sizes(cpu))).into();
-        let least = FARGATE.iter().map(|(_, from, ..)| *from).min();
-        let most = FARGATE.iter().map(|(_, _, to, _)| *to).max();
+        let bounds = FARGATE_SIZES.map(|(cpu, ..)| format!("with {cpu} CPU units: {}", sizes(cpu))).into();
+        let least = FARGATE_SIZES.iter().map(|(_, from, ..)| *from).min();
+        let most = FARGATE_SIZES.iter().map(|(_, _, to, _)| *to).max();
         Described {
             name: "whole number".to_owned(),
             bounds,
@@ -116,7 +102,7 @@ impl Kind for Memory {
 
 /// The memory sizes that Fargate allows with these CPU units.
 fn sizes(cpu: u32) -> String {
-    match FARGATE.into_iter().find(|(known, ..)| *known == cpu) {
+    match FARGATE_SIZES.into_iter().find(|(known, ..)| *known == cpu) {
         // 256 CPU units have 512, 1024 and 2048 MiB, but not 1536.
         Some((256, ..)) => "512, 1024 or 2048".to_owned(),
         Some((_, from, to, step)) => format!("{from} to {to} in steps of {step}"),
@@ -125,9 +111,9 @@ fn sizes(cpu: u32) -> String {
 }
 
 fn size(map: &Map, cpu: u32, memory: u32, findings: &mut Findings) -> Option<()> {
-    let Some((_, from, to, step)) = FARGATE.into_iter().find(|(known, ..)| *known == cpu) else {
+    if !FARGATE_SIZES.iter().any(|(known, ..)| *known == cpu) {
         let field = map.get("cpu")?;
-        let sizes = FARGATE.map(|(cpu, ..)| cpu.to_string()).join(", ");
+        let sizes = FARGATE_SIZES.map(|(cpu, ..)| cpu.to_string()).join(", ");
         findings.about(
             &field,
             "stack::fargate_size",
@@ -135,9 +121,8 @@ fn size(map: &Map, cpu: u32, memory: u32, findings: &mut Findings) -> Option<()>
             format!("it has {sizes}"),
         );
         return None;
-    };
-    // 256 CPU units have 512, 1024 and 2048 MiB, but not 1536.
-    if (from..=to).contains(&memory) && memory.is_multiple_of(step) && (cpu, memory) != (256, 1536) {
+    }
+    if is_fargate_size(cpu, memory) {
         return Some(());
     }
     let field = map.get("memory").or_else(|| map.get("cpu"))?;
@@ -177,15 +162,5 @@ fn numbers(numbers: &[u32]) -> Described {
         bounds: vec![either(&numbers.iter().map(ToString::to_string).collect::<Vec<_>>())],
         forms: vec![json!({ "type": "integer", "enum": numbers })],
         ..Described::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_periods_are_in_order() {
-        assert!(FARGATE.is_sorted_by_key(|(cpu, ..)| *cpu) && RETENTION_DAYS.is_sorted());
     }
 }

@@ -1,6 +1,10 @@
 //! Machine images of hosts, and pinned container images.
 
 use serde_json::json;
+use trunnion_catalog::{
+    Partition,
+    limits::{self, CONTAINER_IMAGE, PARAMETER_LEVELS},
+};
 
 use super::{Around, Described, key::Kind, kinds::shaped};
 use crate::{
@@ -12,8 +16,6 @@ use crate::{
     tree::Value,
 };
 
-/// The longest name of a container image, in bytes.
-const LONGEST: usize = 255;
 /// The control plane version in examples.
 pub(super) const CONTROL_PLANE: &str = "gatlingcorp/control-plane:2026.42.2";
 /// The default image of the container that writes the conf: Docker Hub's `busybox`, from ECR Public, whose limit for
@@ -26,7 +28,7 @@ pub(super) struct MachineImage;
 impl Kind for MachineImage {
     type Value = Image;
 
-    fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<Image> {
+    fn read(&self, field: &Field, around: &Around, findings: &mut Findings) -> Option<Image> {
         const HELP: &str = "write `al2023`, an id such as `ami-0123456789abcdef0`, or `{ ssm: /path/of/a/parameter }`";
         if let Value::Map(_) = &field.node.value {
             let map = findings.map(field)?;
@@ -37,12 +39,13 @@ impl Kind for MachineImage {
             }
             let parameter = map.get("ssm")?;
             let text = findings.text(&parameter)?;
-            if !forms::is_parameter(text) {
+            if !forms::PARAMETER.fits(text) {
                 let says = format!("is `{}`, which is not a valid path of an SSM parameter", shown_text(text));
                 let help = format!("write {}", forms::PARAMETER.words());
                 findings.about(&parameter, "stack::malformed", says, help);
                 return None;
             }
+            can_exist(text, around, &parameter, findings)?;
             return Some(Image::Parameter(text.to_owned()));
         }
         match findings.text(field)? {
@@ -72,7 +75,7 @@ impl Kind for MachineImage {
                     "properties": { "ssm": {
                         "type": "string",
                         "pattern": forms::PARAMETER.pattern(),
-                        "maxLength": forms::LONGEST_PARAMETER,
+                        "maxLength": limits::PARAMETER_ARN,
                     } },
                     "required": ["ssm"],
                     "additionalProperties": false,
@@ -82,6 +85,25 @@ impl Kind for MachineImage {
             ..Described::default()
         }
     }
+}
+
+/// Refuses a parameter that Systems Manager cannot have.
+fn can_exist(name: &str, around: &Around, field: &Field, findings: &mut Findings) -> Option<()> {
+    let levels = name.matches('/').count();
+    if levels > PARAMETER_LEVELS {
+        let says = format!("has {levels} levels, but Systems Manager allows {PARAMETER_LEVELS}");
+        findings.about(field, "stack::malformed", says, "use a shorter path");
+        return None;
+    }
+    let (region, account) = (around.region?, around.account?);
+    let arn = format!("arn:{}:ssm:{region}:{account}:parameter{name}", Partition::of(region).id).len();
+    if arn > limits::PARAMETER_ARN {
+        let most = name.len().saturating_sub(arn - limits::PARAMETER_ARN);
+        let says = format!("has {} characters, but Systems Manager allows {most} in {region}", name.len());
+        findings.about(field, "stack::malformed", says, "use a shorter path");
+        return None;
+    }
+    Some(())
 }
 
 /// A container image with a version or a digest.
@@ -95,12 +117,16 @@ impl Kind for Pinned {
 
     fn read(&self, field: &Field, _: &Around, findings: &mut Findings) -> Option<String> {
         let text = findings.text(field)?;
-        if text.len() <= LONGEST && forms::CONTAINER_IMAGE.fits(text) && !forms::LATEST.fits(text) {
+        let is_short = limits::image_characters(text) <= CONTAINER_IMAGE;
+        if is_short && forms::CONTAINER_IMAGE.fits(text) && !forms::LATEST.fits(text) {
             return Some(text.to_owned());
         }
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
         let (_, tag) = text.rsplit('/').next().unwrap_or_default().split_once(':').unwrap_or_default();
-        if text.len() > LONGEST || !text.bytes().all(is_part) {
+        if !is_short {
+            let says = format!("has {} characters, but ECS allows {CONTAINER_IMAGE}", limits::image_characters(text));
+            findings.about(field, "stack::malformed", says, "use a shorter repository or tag; a digest does not count");
+        } else if !text.bytes().all(is_part) {
             let says = format!("is `{}`, which is not a valid container image", shown_text(text));
             findings.about(field, "stack::malformed", says, format!("write {}", forms::CONTAINER_IMAGE.words()));
         } else if text.contains('@') {
@@ -121,9 +147,12 @@ impl Kind for Pinned {
 
     fn describe(&self) -> Described {
         let mut described = shaped(&forms::CONTAINER_IMAGE);
-        described.bounds.extend(["no `latest`".to_owned(), format!("at most {LONGEST} characters")]);
+        described.bounds.extend([
+            "no `latest`".to_owned(),
+            format!("at most {CONTAINER_IMAGE} characters, its digest not counted"),
+        ]);
         for form in &mut described.forms {
-            form["maxLength"] = json!(LONGEST);
+            form["maxLength"] = json!(CONTAINER_IMAGE + "@sha256:".len() + 64);
             form["not"] = json!({ "pattern": forms::LATEST.pattern() });
         }
         described

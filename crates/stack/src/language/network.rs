@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use serde_json::json;
-use trunnion_catalog::limits::{LONGEST_TAG_KEY, LONGEST_TAG_VALUE};
+use trunnion_catalog::limits::{DNS_SERVERS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE};
 
 use super::{
     Around, Described,
@@ -23,8 +23,7 @@ section! {
         /// DNS servers that the VPC's DHCP options name instead of Amazon's own. The control plane's security group lets it ask
         /// them.
         dns_servers: Vec<IpAddr> = or_empty(
-            // DHCP options have at most four servers (VPC User Guide, "DHCP option set concepts").
-            List { item: Address, limit: Some(Limit::of_items(4)), is_distinct: true },
+            List { item: Address, limit: Some(Limit::of_items(DNS_SERVERS)), is_distinct: true },
             "read from the VPC's DHCP options, except in a region's default VPC",
         ).such_as(&["[10.0.0.2]"]),
     }

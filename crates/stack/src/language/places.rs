@@ -38,8 +38,9 @@ pub(super) fn check(
         findings.push(Diagnostic::new("stack::subnets", Some(field.place), message).with_help(help));
         return None;
     }
-    // One rule for HTTPS, one for each subnet with hosts, two for each DNS server.
-    let rules = 1 + subnets + 2 * network.map_or(0, |network| network.dns_servers.len());
+    // One rule for HTTPS, one for each subnet with hosts, two for each DNS server. Rules for IPv6 count apart.
+    let servers = network.iter().flat_map(|network| &network.dns_servers).filter(|server| server.is_ipv4()).count();
+    let rules = 1 + subnets + 2 * servers;
     if rules > SECURITY_GROUP_RULES {
         let says = format!(
             "are in {subnets} subnets, so the control plane's security group needs {rules} rules, but AWS allows \

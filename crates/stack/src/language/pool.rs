@@ -1,7 +1,7 @@
 //! The pools: instance type, zone or subnet, image, interfaces and addresses.
 
 use serde_json::json;
-use trunnion_catalog::InstanceType;
+use trunnion_catalog::{InstanceType, limits};
 
 use super::{
     Absent, Around, Described, Entry,
@@ -35,7 +35,7 @@ section! {
         /// Private IPv4 addresses per interface, the primary one included. The instance type limits them.
         addresses: u32 = or(Integer(1..=u32::MAX), "1").such_as(&["30"]),
         /// Size of the root volume in GiB.
-        volume_gib: u32 = or(Integer(8..=16_384), "30").such_as(&["100"]),
+        volume_gib: u32 = or(Integer(8..=limits::GP3_GIB), "30").such_as(&["100"]),
         /// How the hosts are paid.
         market: Market = or(
             Word(&[

@@ -1,7 +1,10 @@
 //! The ARNs of secrets, with optional fields: `…:secret:<name>:<json key>:<version stage>:<version id>`.
 
 use serde_json::json;
-use trunnion_catalog::Partition;
+use trunnion_catalog::{
+    Partition,
+    limits::{SECRET_NAME, SECRET_STAGE, SECRET_VERSION},
+};
 
 use super::{Around, Described, key::Kind};
 use crate::{diagnostic::Findings, field::Field, model::Secret, secrets, sources::shown_text};
@@ -37,7 +40,9 @@ impl Kind for SecretArn {
             }
             SecretName::Malformed => {
                 let says = "is not the ARN of a valid secret";
-                let help = "its name has up to 512 letters, digits and `/ _ + = . @ -`; copy the ARN from the console";
+                let help = format!(
+                    "its name has up to {SECRET_NAME} letters, digits and `/ _ + = . @ -`; copy the ARN from the console"
+                );
                 findings.about(field, "stack::arn", says, help);
                 return None;
             }
@@ -85,6 +90,12 @@ impl Kind for SecretArn {
     }
 }
 
+/// The name of a secret without what Secrets Manager appends to it in the ARN: a hyphen and six characters.
+fn own_name(name: &str) -> &str {
+    let appended = |(_, end): &(&str, &str)| end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    name.rsplit_once('-').filter(appended).map_or(name, |(own, _)| own)
+}
+
 /// The parts of an ARN that are checked.
 #[derive(Debug, PartialEq, Eq)]
 struct Arn<'t> {
@@ -112,7 +123,7 @@ impl<'t> Arn<'t> {
         };
         let (name, part) = rest.split_once(':').map_or((rest, None), |(name, part)| (name, Some(part)));
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte);
-        if !(1..=519).contains(&name.len()) || !name.bytes().all(is_part) {
+        if name.is_empty() || own_name(name).len() > SECRET_NAME || !name.bytes().all(is_part) {
             return SecretName::Malformed;
         }
         let Some(part) = part else { return SecretName::Whole };
@@ -126,8 +137,10 @@ impl<'t> Arn<'t> {
         if !stage.is_empty() && !version.is_empty() {
             return SecretName::MalformedPart("names both a stage and an id of the secret's version");
         }
-        // `ClientRequestTokenType` and `SecretVersionStageType` of the API model of Secrets Manager.
-        if stage.chars().count() > 256 || !(version.is_empty() || (32..=64).contains(&version.len())) {
+        let (shortest, longest) = SECRET_VERSION;
+        if stage.chars().count() > SECRET_STAGE
+            || !(version.is_empty() || (shortest..=longest).contains(&version.len()))
+        {
             return SecretName::MalformedPart("names a version that no secret has");
         }
         SecretName::Part(part)
@@ -188,5 +201,14 @@ mod tests {
         }
         assert_eq!(of("secret:x y").secret(), SecretName::Malformed);
         assert_eq!(of("secret:").secret(), SecretName::Malformed);
+        let long = |length: usize, end: &str| -> &'static str { format!("secret:{}{end}", "x".repeat(length)).leak() };
+        for (resource, is_name) in [
+            (long(SECRET_NAME, ""), true),
+            (long(SECRET_NAME, "-AbCdEf"), true),
+            (long(SECRET_NAME + 1, ""), false),
+            (long(SECRET_NAME + 1, "-AbCdEf"), false),
+        ] {
+            assert_eq!(of(resource).secret() == SecretName::Whole, is_name, "{}", resource.len());
+        }
     }
 }

@@ -111,6 +111,7 @@ pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Opt
         account: account.as_deref(),
         ..*around
     };
+    let fits = has_short_bucket(&top, around, findings);
     let tags = Top::tags(&top, around, findings);
     let state = Top::state(&top, around, findings);
     let network = Top::network(&top, around, findings);
@@ -120,7 +121,7 @@ pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Opt
     let control_plane = Top::control_plane(&top, around, findings);
     let around = &Around { java: generator.as_ref().map(|generator| generator.java), ..*around };
     let locations = Top::locations(&top, around, findings);
-    let fits = location::share_no_pool(&top, around, findings);
+    let fits = location::share_no_pool(&top, around, findings).and(fits);
     let zones = control_plane.as_ref().map(|control_plane| control_plane.zones.len());
     let fits = places::check(&top, around, zones, network.as_ref(), findings).and(fits);
     let (name, former_name) = name?;
@@ -205,6 +206,22 @@ fn reserved(field: &Field, name: &str, findings: &mut Findings) -> Option<()> {
     None
 }
 
+/// Refuses a region whose name makes the bucket's name, `<stack>-<account>-<region>`, too long.
+fn has_short_bucket(top: &Map, around: &Around, findings: &mut Findings) -> Option<()> {
+    let (Some(name), Some(region), Some(account)) = (around.name, around.region, around.account) else {
+        return Some(());
+    };
+    let (_, longest) = limits::BUCKET_NAME;
+    let found = format!("{name}-{account}-{region}").len();
+    if found <= longest {
+        return Some(());
+    }
+    let field = top.get("region")?;
+    let says = format!("makes the name of the stack's bucket {found} characters long, but S3 allows {longest}");
+    findings.about(&field, "stack::too_long", says, format!("shorten `stack` by {} characters", found - longest));
+    None
+}
+
 struct Region;
 
 impl Kind for Region {
@@ -272,8 +289,8 @@ impl Kind for Account {
     }
 }
 
-/// The longest prefix in a bucket. S3 allows keys of 1,024 bytes, and the file name follows the prefix.
-const LONGEST_PREFIX: usize = 900;
+/// The longest prefix in a bucket, in bytes. The name of the file and those of its locks follow it in the key.
+const LONGEST_PREFIX: usize = limits::OBJECT_KEY - 124;
 
 struct State;
 

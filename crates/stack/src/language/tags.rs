@@ -75,7 +75,7 @@ impl Kind for Tags {
 }
 
 fn tag(findings: &mut Findings, key: &str, value: &str, field: &Field) -> Option<()> {
-    if value.chars().count() > LONGEST_TAG_VALUE || !limits::is_tag_text(value) {
+    if value.chars().count() > LONGEST_TAG_VALUE || !limits::is_s3_tag_text(value) {
         let help = format!("AWS allows {LONGEST_TAG_VALUE} {SIGNS} at most");
         findings.about(field, "stack::tag", "has a value that AWS does not allow in tags", help);
         return None;
@@ -90,7 +90,7 @@ fn tag(findings: &mut Findings, key: &str, value: &str, field: &Field) -> Option
         (format!("begins with `{TAG_OF_AWS}`, which AWS reserves"), another)
     } else if key.to_lowercase().starts_with(TAG_OF_TRUNNION) {
         (format!("begins with `{TAG_OF_TRUNNION}`, which is reserved (upper or lower case)"), another)
-    } else if !(1..=LONGEST_TAG_KEY).contains(&key.chars().count()) || !limits::is_tag_text(key) {
+    } else if !(1..=LONGEST_TAG_KEY).contains(&key.chars().count()) || !limits::is_s3_tag_text(key) {
         ("is not a tag key that AWS allows".to_owned(), format!("use 1 to {LONGEST_TAG_KEY} {SIGNS}"))
     } else {
         return Some(());
