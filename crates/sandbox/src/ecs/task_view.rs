@@ -116,7 +116,6 @@ pub(super) fn failed(service: &Service) -> Vec<Task> {
         started_by: Some(deployment.id.clone()),
         number,
         created: deployment.started,
-        launch_type: service.body.get("launchType").cloned(),
         network: service.network(),
         is_public: is_public(&service.body),
         tags: deployment.tags.clone(),
