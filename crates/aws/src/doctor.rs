@@ -53,7 +53,6 @@ pub struct Examined {
 
 /// A pool of hosts, as far as its launch template says.
 struct Pool {
-    name: String,
     instance_type: String,
     is_spot: bool,
     /// How many hosts it has.
@@ -141,7 +140,6 @@ fn pools(desired: &Graph, known: &BTreeMap<Address, Map>) -> Vec<Pool> {
             subnet: data.interfaces.first().and_then(|interface| value(&interface.subnet)),
             is_spot: data.market == Market::Spot,
             instance_type: data.instance_type,
-            name,
         }
     };
     let read =

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 use trunnion_aws::Purpose;
 use trunnion_blueprint::{self as blueprint, Binaries};
-use trunnion_engine::{Context, Examination, Finding, Format, Graph, Observed, Provider as _};
+use trunnion_engine::{Context, Examination, Finding, Format, Graph, Observed, Provider as _, State};
 use trunnion_stack::{ControlPlane, Stack, StateLocation};
 
 use crate::{Engine, Error, connected::until};
@@ -53,7 +53,7 @@ impl Engine {
     /// What a plan reads. It shows which names others have, and which hosts exist already.
     async fn observed(&self, graph: &Graph, context: &Context) -> Result<Observed, Finding> {
         // A state that cannot be read has a finding of its own.
-        let state = self.state().await.unwrap_or_default();
+        let state = self.state().await.unwrap_or_else(|_| State::empty(&self.stack().name));
         let observed = self.provider().observe(graph, &state, context).await;
         observed.map_err(|error| {
             let detail = format!("a plan cannot be made: {}", error.message);

@@ -38,6 +38,7 @@ use crate::{
     table::{AnyTable, Table},
 };
 use blob::Blobs;
+use unserved::Unserved;
 
 /// Buckets, object versions and unfinished uploads of all regions.
 #[derive(Debug, Default)]
