@@ -7,7 +7,7 @@ use super::{
     failure::Failure,
     output::Output,
     plan::connect,
-    print_calls, signals,
+    signals,
     waiting::with_progress,
 };
 
@@ -43,7 +43,8 @@ pub(crate) async fn doctor(arguments: Doctor, output: Output) -> Result<ExitCode
     } else {
         output.readable(&trunnion::render::examination(&examination))?;
     }
-    print_calls(&engine, output);
+    let calls = engine.calls();
+    output.detail(&format!("AWS calls: {}, of which none changes anything", calls.reads() + calls.writes()));
     engine.close().await;
     Ok(if examination.count(Verdict::Missing) > 0 { ExitCode::Error } else { ExitCode::Done })
 }

@@ -166,11 +166,14 @@ impl Subject {
             On::InstanceProfile => vec![named("instance-profile", HOST_ROLE)],
             On::HostRole => vec![named("role", HOST_ROLE)],
             On::TaskRole => TASK_ROLES.iter().map(|which| named("role", which)).collect(),
-            On::LogGroup => vec![self.arn("logs", &format!("log-group:{}control-plane:*", LogGroup::prefix(stack)))],
+            On::LogGroup => vec![self.arn("logs", &format!("log-group:{}control-plane", LogGroup::prefix(stack)))],
             // A secret without the end of its name stands for the complete one, which comes last.
-            On::Secret => {
-                self.secrets.iter().filter_map(|arn| secret(arn).pop()).map(|arn| arn.replace('?', "A")).collect()
-            }
+            On::Secret => self
+                .secrets
+                .iter()
+                .filter_map(|arn| secret(arn).pop())
+                .map(|arn| arn.replace(['?', '*'], "A"))
+                .collect(),
             On::Everything => vec![ANY.to_owned()],
             _ => self.arns(on).into_iter().map(|arn| arn.replace('*', "0123456789abcdef0")).collect(),
         }

@@ -55,22 +55,32 @@ pub(super) async fn ask(examination: &Examination<'_>, commands: Commands) -> Si
             return Simulated { cases, answers, source: String::new() };
         }
     };
-    let chunks = batches.into_iter().flat_map(|((context, resource), actions)| {
+    // One call asks of all its resources about all its actions, so resources with the same actions share calls.
+    let mut shared: BTreeMap<(&[Entry], Vec<&'static str>), Vec<&str>> = BTreeMap::new();
+    for ((context, resource), actions) in batches {
         let actions: Vec<&'static str> = actions.into_iter().collect();
-        let chunks: Vec<Vec<&'static str>> = actions.chunks(AT_ONCE).map(<[_]>::to_vec).collect();
-        chunks.into_iter().map(move |actions| (context, resource, actions))
-    });
-    let asked = chunks.map(|(context, resource, actions)| {
+        for actions in actions.chunks(AT_ONCE) {
+            shared.entry((context, actions.to_vec())).or_default().push(resource);
+        }
+    }
+    let asked = shared.into_iter().map(|((context, actions), resources)| {
         let source = source.as_str();
         async move {
-            let answer = Box::pin(one(aws, source, (context, resource), &actions)).await;
-            let case = |action| Case { action, resource: resource.to_owned(), context: context.to_vec() };
+            let answer = Box::pin(one(aws, source, context, &resources, &actions)).await;
             let unanswered = || Failure::own("IAM's simulation left it out", None);
-            let said = |action: &str| match &answer {
-                Ok(said) => said.get(action).cloned().ok_or_else(unanswered),
+            let said = |case: &Case| match &answer {
+                Ok(said) => said.get(&(case.action.to_owned(), case.resource.clone())).cloned().ok_or_else(unanswered),
                 Err(failure) => Err(failure.clone()),
             };
-            actions.iter().map(|action| (case(*action), said(action))).collect::<Vec<_>>()
+            let cases = resources.iter().flat_map(|resource| {
+                let case = |action: &&'static str| Case {
+                    action,
+                    resource: (*resource).to_owned(),
+                    context: context.to_vec(),
+                };
+                actions.iter().map(case)
+            });
+            cases.map(|case| (case.clone(), said(&case))).collect::<Vec<_>>()
         }
     });
     let answers = futures::future::join_all(asked).await.into_iter().flatten().collect();
@@ -104,9 +114,10 @@ async fn source(aws: &Aws) -> Result<String, Failure> {
 async fn one(
     aws: &Aws,
     source: &str,
-    (context, resource): (&[Entry], &str),
+    context: &[Entry],
+    resources: &[&str],
     actions: &[&'static str],
-) -> Result<BTreeMap<String, Said>, Failure> {
+) -> Result<BTreeMap<(String, String), Said>, Failure> {
     let entries = context.iter().map(|(key, values, is_list)| {
         let kind = match (*key, is_list) {
             ("aws:SecureTransport", _) => ContextKeyTypeEnum::Boolean,
@@ -120,8 +131,9 @@ async fn one(
             .set_context_key_values(Some(values))
             .build()
     });
-    let call = aws.clients.iam.simulate_principal_policy().policy_source_arn(source).resource_arns(resource);
+    let call = aws.clients.iam.simulate_principal_policy().policy_source_arn(source);
     let call = call
+        .set_resource_arns(Some(resources.iter().map(|resource| (*resource).to_owned()).collect()))
         .set_action_names(Some(actions.iter().map(|action| (*action).to_owned()).collect()))
         .set_context_entries(Some(entries.collect()))
         .max_items(1000);
@@ -129,7 +141,10 @@ async fn one(
     let mut pages = call.into_paginator().send();
     while let Some(page) = pages.next().await {
         let results = page.of_call("iam:SimulatePrincipalPolicy")?.evaluation_results.into_iter().flatten();
-        said.extend(results.map(|result| (result.eval_action_name.clone(), of(&result))));
+        said.extend(results.map(|result| {
+            let resource = result.eval_resource_name.clone().unwrap_or_default();
+            ((result.eval_action_name.clone(), resource), of(&result))
+        }));
     }
     Ok(said)
 }
