@@ -141,10 +141,10 @@ async fn one(
     let mut pages = call.into_paginator().send();
     while let Some(page) = pages.next().await {
         let results = page.of_call("iam:SimulatePrincipalPolicy")?.evaluation_results.into_iter().flatten();
-        said.extend(results.map(|result| {
+        for result in results {
             let resource = result.eval_resource_name.clone().unwrap_or_default();
-            ((result.eval_action_name.clone(), resource), of(&result))
-        }));
+            said.insert((result.eval_action_name.clone(), resource), of(&result));
+        }
     }
     Ok(said)
 }
