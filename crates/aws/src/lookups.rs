@@ -125,9 +125,10 @@ impl Queries {
             let asked = self.0.iter().map(|(lookup, asked)| {
                 let known = &known;
                 async move {
-                    let answers = match is_second {
-                        false => lookup.read(aws, asked).await,
-                        true => lookup.complete(aws, asked, known).await,
+                    let answers = if is_second {
+                        lookup.complete(aws, asked, known).await
+                    } else {
+                        lookup.read(aws, asked).await
                     };
                     (lookup.kind(), answers)
                 }

@@ -22,7 +22,7 @@ calls! {
     read "ec2:DescribeRouteTables" EC2_READ { "ec2:DescribeRouteTables" READ LOOKUP }
     read "ec2:DescribeSecurityGroups" EC2_LARGE_READ { "ec2:DescribeSecurityGroups" READ ALL }
     read "ec2:DescribeSubnets" EC2_READ { "ec2:DescribeSubnets" READ LOOKUP }
-    read "ec2:DescribeVpcAttribute" EC2_READ { "ec2:DescribeVpcAttribute" READ DOCTOR }
+    read "ec2:DescribeVpcAttribute" EC2_READ { "ec2:DescribeVpcAttribute" READ_VPC DOCTOR }
     read "ec2:DescribeVpcs" EC2_READ { "ec2:DescribeVpcs" READ LOOKUP }
 
     change "ec2:CreateSecurityGroup" EC2_CHANGE {

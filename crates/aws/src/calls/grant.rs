@@ -201,6 +201,9 @@ pub(crate) static LIST_ROLES: Grant = grant("ListRoles", &[On::Everything], &[])
 /// What the examination of an account asks IAM: about the caller itself, and about roles that AWS's services own.
 pub(crate) static EXAMINE: Grant = grant("ExamineAccount", &[On::Everything], &[]);
 
+/// Attributes of the network.
+pub(crate) static READ_VPC: Grant = grant("ReadVpc", &[On::Vpc], &[]);
+
 /// The stack's roles and instance profile. Their ARNs have the stack's path.
 ///
 /// IAM does not know the path of a role that does not exist yet. It then checks the ARN without a path, and answers
@@ -266,10 +269,11 @@ pub(crate) static SECRETS: Grant = grant("SecretsWithoutValues", &[On::Secret], 
 pub(crate) static PARAMETERS: Grant = grant("ImageParameters", &[On::Parameter], &[]);
 
 /// Every statement, in the order of a policy.
-pub(crate) static GRANTS: [&Grant; 25] = [
+pub(crate) static GRANTS: [&Grant; 26] = [
     &READ,
     &LIST_ROLES,
     &EXAMINE,
+    &READ_VPC,
     &LIST_TASKS,
     &PARAMETERS,
     &SECRETS,

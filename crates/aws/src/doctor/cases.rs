@@ -46,7 +46,7 @@ fn is_accepted(action: &str, on: On) -> bool {
         (_, "ec2:RunInstances") => on != On::Vpc && on != On::ElasticIp,
         (_, "ec2:CreateTags" | "ec2:DeleteTags") => true,
         (On::Image | On::Snapshot | On::SpotRequest | On::Subnet | On::NetworkInterface | On::Volume, _) => false,
-        (On::Vpc | On::SecurityGroup, _) => of(&["SecurityGroup"]),
+        (On::Vpc | On::SecurityGroup, _) => of(&["SecurityGroup", "DescribeVpcAttribute"]),
         (On::LaunchTemplate, _) => of(&["LaunchTemplate"]),
         (On::ElasticIp, _) => of(&["Address"]),
         (On::Instance, _) => of(&["Instances", "AssociateAddress"]) && name != "DisassociateAddress",

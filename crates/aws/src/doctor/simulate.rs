@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_iam::types::{
     ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType as Decision,
+    ResourceSpecificResult,
 };
 
 use super::{
@@ -151,12 +152,14 @@ async fn one(
 
 fn of(result: &EvaluationResult) -> Said {
     let specific = || result.resource_specific_results().iter();
-    let missing = specific().flat_map(|one| one.missing_context_values()).chain(result.missing_context_values());
+    let missing =
+        specific().flat_map(ResourceSpecificResult::missing_context_values).chain(result.missing_context_values());
     match result.eval_decision {
         Decision::Allowed => Said::Allowed,
         Decision::ExplicitDeny => {
-            let statements = specific().flat_map(|one| one.matched_statements()).chain(result.matched_statements());
-            let by = statements.filter_map(|statement| statement.source_policy_id.clone()).next();
+            let mut statements =
+                specific().flat_map(ResourceSpecificResult::matched_statements).chain(result.matched_statements());
+            let by = statements.find_map(|statement| statement.source_policy_id.clone());
             Said::Denied { by: Some(by.unwrap_or_default()) }
         }
         _ => {
