@@ -50,7 +50,7 @@ OF_THE_TRANSPORT = {
     "x-amz-user-agent",
 }
 # Services whose name in a signature is not that of their model.
-SIGNED_AS = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
+SIGNED_AS = {"monitoring": "cloudwatch", "servicequotas": "service-quotas", "tagging": "resourcegroupstaggingapi"}
 # Operations of S3 that only the endpoint tells from others.
 OF_ANOTHER_ENDPOINT = {"ListDirectoryBuckets"}
 # Parameters whose text is a JSON document.

@@ -6,6 +6,7 @@ mod bad_input;
 mod boot;
 mod changes;
 mod connecting;
+mod doctor;
 mod documents;
 mod elastic_ips;
 mod homes;

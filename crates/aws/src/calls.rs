@@ -24,9 +24,9 @@ pub use self::{
 };
 pub(crate) use self::{
     counter::Counter,
-    grant::{Grant, On},
+    grant::{Commands, Grant, Need, On, When},
     policy::Statement,
     rate::{EC2_CHANGE, Rate},
     subject::Subject,
-    table::{action_of, actions, expected, grants_of},
+    table::{action_of, actions, all, expected, grants_of},
 };

@@ -63,6 +63,7 @@ const NOT_FOUND: &[&str] = &[
     "NoSuchEntity",
     "NoSuchKey",
     "NoSuchPublicAccessBlockConfiguration",
+    "NoSuchResourceException",
     "NoSuchTagSet",
     "NotFound",
     "ParameterNotFound",

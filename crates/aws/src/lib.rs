@@ -23,6 +23,7 @@ mod connect;
 mod context;
 mod convert;
 mod credentials;
+mod doctor;
 mod driver;
 mod endpoint;
 mod environment;
@@ -74,6 +75,7 @@ use crate::{
 pub use crate::{
     calls::{Calls, Extent, MANAGED_POLICY_LIMIT, Policy, Purpose, permissions},
     connect::{ConnectError, Connection, Throttle},
+    doctor::Examined,
     environment::Environment,
     store::{Lease, S3Lock, S3Store},
     transcript::Transcript,

@@ -118,6 +118,42 @@ impl Queries {
         by_kind.into_iter().map(of_kind).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Both round trips, each kind for itself, so that a failure of one kind hides no other.
+    pub async fn each(&self, aws: &Aws) -> (Answers, Vec<(&'static str, Failure)>) {
+        let (mut known, mut missing, mut failed) = (Known::new(), BTreeMap::new(), Vec::new());
+        for is_second in [false, true] {
+            let asked = self.0.iter().map(|(lookup, asked)| {
+                let known = &known;
+                async move {
+                    let answers = if is_second {
+                        lookup.complete(aws, asked, known).await
+                    } else {
+                        lookup.read(aws, asked).await
+                    };
+                    (lookup.kind(), answers)
+                }
+            });
+            for (kind, answers) in futures::future::join_all(asked).await {
+                match answers {
+                    Err(failure) => failed.push((kind, failure)),
+                    Ok(answers) => {
+                        for (address, answer) in answers {
+                            match answer {
+                                Ok(found) => drop(known.insert(address, found)),
+                                Err(failure) => {
+                                    known.remove(&address);
+                                    missing.insert(address, failure);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let known = known.into_iter().map(|(address, found)| (address, Ok(found)));
+        (known.chain(missing.into_iter().map(|(address, failure)| (address, Err(failure)))).collect(), failed)
+    }
+
     /// Whether a second round trip is needed.
     pub fn has_second(&self) -> bool {
         self.0.iter().any(|(lookup, _)| lookup.has_second())

@@ -58,7 +58,7 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
 }
 
 /// Refuses credentials of another account than the stack's.
-async fn check_account(aws: &Aws) -> Result<(), ProviderError> {
+pub(crate) async fn check_account(aws: &Aws) -> Result<(), ProviderError> {
     let answer = aws.clients.sts.get_caller_identity().send().await.of_call("sts:GetCallerIdentity");
     let answer = answer.map_err(|failure| failure.about(""))?;
     if let Some(arn) = answer.arn {

@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Render(Render),
     /// Print the least IAM policy with which a command works on a stack
     Permissions(Permissions),
+    /// Check, without changing anything, whether an account has what a stack needs
+    Doctor(Doctor),
     /// Serve a simulated AWS on the loopback interface, for any AWS client
     Sandbox(Sandbox),
     /// Print the JSON Schema of stack files, plan documents, events or outcomes
@@ -255,6 +257,40 @@ pub(crate) enum Purpose {
     Apply,
     /// Deletes everything
     Destroy,
+    /// Reads what `plan` and `trunnion doctor` read
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each line is `ok`, `missing` or `unknown`. `unknown` names the permission that would answer it:
+`trunnion permissions --for doctor` prints the policy with which doctor sees everything.
+
+Permissions are those of the identity that runs it. EC2 is asked with dry runs, which change
+nothing. For other services, IAM simulates the policies of the identity.
+
+Exit codes: 0 nothing is missing, 1 something is missing or doctor failed.")]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
+    /// Check only the permissions of this command (repeatable); without it, those of all three
+    #[arg(long = "for", value_name = "COMMAND")]
+    pub(crate) purposes: Vec<Examined>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Examined {
+    /// Reads only
+    Plan,
+    /// Creates and changes resources
+    Apply,
+    /// Deletes everything
+    Destroy,
 }
 
 #[derive(Debug, Args)]
@@ -280,6 +316,9 @@ pub(crate) struct Sandbox {
     /// Write every decision on a permission to this file, one JSON document per line
     #[arg(long, value_name = "FILE")]
     pub(crate) authorizations: Option<PathBuf>,
+    /// The quota of vCPUs of running instances in a region
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) vcpus: Option<u32>,
     /// Refuse calls beyond the documented rate limits of AWS
     #[arg(long)]
     pub(crate) throttle: bool,
@@ -307,6 +346,8 @@ pub(crate) enum SchemaOf {
     Outcome,
     /// Events: every line of `apply --json`
     Event,
+    /// Examinations: `doctor --json`
+    Examination,
 }
 
 #[derive(Debug, Args)]

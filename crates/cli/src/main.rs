@@ -3,6 +3,7 @@
 
 mod apply;
 mod arguments;
+mod doctor;
 mod failure;
 mod habits;
 mod outcome;
@@ -81,12 +82,14 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Show(arguments) => wait_for(read::show(arguments, output)),
         Command::Render(arguments) => read::render(&arguments, output),
         Command::Permissions(arguments) => permissions::permissions(&arguments, output),
+        Command::Doctor(arguments) => wait_for(doctor::doctor(arguments, output)),
         Command::Sandbox(arguments) => wait_for(sandbox::serve(arguments, output)),
         Command::Schema(arguments) => {
             let schema = match arguments.of {
                 SchemaOf::Stack => trunnion::stack_schema(),
                 SchemaOf::Plan => trunnion::Document::json_schema(),
                 SchemaOf::Outcome => trunnion::report::Report::json_schema(),
+                SchemaOf::Examination => trunnion::Examination::json_schema(),
                 SchemaOf::Event => trunnion::report::Line::json_schema(),
             };
             output.data(&format!("{schema:#}"))?;

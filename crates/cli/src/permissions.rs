@@ -15,6 +15,7 @@ impl From<Purpose> for aws::Purpose {
             Purpose::Plan => Self::Plan,
             Purpose::Apply => Self::Apply,
             Purpose::Destroy => Self::Destroy,
+            Purpose::Doctor => Self::Doctor,
         }
     }
 }

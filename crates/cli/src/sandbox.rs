@@ -36,6 +36,10 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
         Some(file) => options.with_authorizations(file),
         None => options,
     };
+    let options = match arguments.vcpus {
+        Some(vcpus) => options.with_vcpus(vcpus),
+        None => options,
+    };
     let running = Sandbox::open(options).and_then(|sandbox| sandbox.serve(listener)).map_err(trunnion::Error::from)?;
     output.data(&format!(
         "export AWS_ENDPOINT_URL={}\n\

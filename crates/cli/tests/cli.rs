@@ -19,9 +19,19 @@ fn text(output: Output) -> String {
 #[test]
 fn the_help_of_every_command() {
     let mut help = text(trunnion(&["--help"]));
-    for command in
-        ["validate", "plan", "apply", "destroy", "show", "render", "permissions", "sandbox", "schema", "completions"]
-    {
+    for command in [
+        "validate",
+        "plan",
+        "apply",
+        "destroy",
+        "show",
+        "render",
+        "permissions",
+        "doctor",
+        "sandbox",
+        "schema",
+        "completions",
+    ] {
         help += "\n════ trunnion ";
         help += command;
         help += " --help\n\n";
@@ -32,7 +42,7 @@ fn the_help_of_every_command() {
 
 #[test]
 fn the_schemas_in_the_repository_are_those_of_the_command() {
-    for name in ["stack", "plan", "outcome", "event"] {
+    for name in ["stack", "plan", "outcome", "event", "examination"] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../schemas/{name}.schema.json"));
         let stored = std::fs::read_to_string(&path).unwrap();
         assert_eq!(

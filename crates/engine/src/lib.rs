@@ -15,6 +15,7 @@ mod class;
 mod diff;
 mod document;
 mod events;
+mod examination;
 mod home;
 mod order;
 mod outcome;
@@ -37,6 +38,7 @@ pub use crate::{
         EndpointKind, Format, Moved, Origin, Place, Remarks, StateReference, Summary,
     },
     events::{Event, EventReceiver, Events},
+    examination::{Examination, Finding, Verdict},
     home::{Adoption, HomeRule, OtherHome},
     outcome::{Ending, Outcome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},

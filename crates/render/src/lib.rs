@@ -23,6 +23,7 @@
 //! ```
 
 mod entry;
+mod examination;
 mod group;
 mod lines;
 pub mod style;
@@ -33,6 +34,7 @@ mod visible;
 mod wrap;
 
 pub use crate::{
+    examination::examination,
     group::addresses,
     terminal::{head, notes, summary, terminal},
     tree::Tree,

@@ -8,7 +8,7 @@ use crate::{authorize::Origin, query::Params};
 /// A request whose signature, service and action have been read.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`, `tagging`.
+    /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`, `servicequotas`, `tagging`.
     pub service: String,
     /// The region of the credential scope.
     pub region: String,

@@ -55,6 +55,8 @@ pub struct Cloud {
     pub makes_service_roles: bool,
     /// The quota of Elastic IPs in each region.
     pub most_elastic_ips: usize,
+    /// The quota of vCPUs in each region, if there is one.
+    pub most_vcpus: Option<u32>,
     /// Where verdicts on permissions are written, if anywhere.
     pub(crate) authorizations: Recorder,
     pace: SignedDuration,
@@ -87,6 +89,7 @@ impl Cloud {
             counters: Table::default(),
             makes_service_roles: true,
             most_elastic_ips: 5,
+            most_vcpus: None,
             authorizations: Recorder::default(),
             pace: signed(pace),
             lag: signed(lag),

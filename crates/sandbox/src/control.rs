@@ -156,7 +156,7 @@ fn arm(faults: Vec<FaultRule>) -> Vec<Armed> {
 }
 
 fn is_mutating(action: &str) -> bool {
-    !["Describe", "Get", "List", "Head", "Filter", "GET "].iter().any(|verb| action.starts_with(verb))
+    !["Describe", "Get", "List", "Head", "Filter", "Simulate", "GET "].iter().any(|verb| action.starts_with(verb))
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ mod query;
 mod s3;
 mod secrets;
 mod server;
+mod service_quotas;
 mod signature;
 mod ssm;
 mod sts;

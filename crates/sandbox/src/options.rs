@@ -38,6 +38,8 @@ pub struct Options {
     pub makes_service_roles: bool,
     /// The account's quota of Elastic IPs for each region: 5 by default, as on AWS.
     pub elastic_ips: usize,
+    /// The account's quota of vCPUs of running instances for each region; none by default.
+    pub vcpus: Option<u32>,
     /// Rules for calls that fail.
     pub faults: Vec<FaultRule>,
     /// The file to which every verdict on a permission is written, one JSON document per line.
@@ -55,6 +57,7 @@ impl Default for Options {
             latency: Duration::ZERO,
             makes_service_roles: true,
             elastic_ips: limits::ELASTIC_IPS,
+            vcpus: None,
             faults: Vec::new(),
             authorizations: None,
         }
@@ -113,6 +116,12 @@ impl Options {
     #[must_use]
     pub fn with_elastic_ips(self, elastic_ips: usize) -> Self {
         Self { elastic_ips, ..self }
+    }
+
+    /// The same with this quota of vCPUs.
+    #[must_use]
+    pub fn with_vcpus(self, vcpus: u32) -> Self {
+        Self { vcpus: Some(vcpus), ..self }
     }
 
     /// The same, and every verdict on a permission is written to this file.

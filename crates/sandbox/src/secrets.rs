@@ -51,6 +51,10 @@ impl State {
         if secret.deleted.is_some() {
             return Err("InvalidRequestException: the secret was marked for deletion.".to_owned());
         }
+        if !secret.has_value() {
+            let message = "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT";
+            return Err(format!("ResourceNotFoundException: {message}"));
+        }
         if further.is_empty() {
             return Ok(arn);
         }
@@ -129,6 +133,11 @@ struct Secret {
 }
 
 impl Secret {
+    /// A secret can be created without a value, and then has no version.
+    fn has_value(&self) -> bool {
+        self.text.is_some() || self.binary.is_some()
+    }
+
     fn seeded(region: &str, name: &str, value: &str) -> Self {
         Self {
             region: region.to_owned(),
@@ -174,7 +183,9 @@ fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let Identified { secret_id, .. } = input(call)?;
     let (arn, secret) = found(cloud, call, &secret_id)?;
     let mut shown = shown(&arn, &secret);
-    shown["VersionIdsToStages"] = json!({ secret.version: ["AWSCURRENT"] });
+    if secret.has_value() {
+        shown["VersionIdsToStages"] = json!({ secret.version: ["AWSCURRENT"] });
+    }
     Ok(Reply::Json(shown))
 }
 
@@ -200,6 +211,10 @@ fn value(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
             "InvalidRequestException",
             "You can't perform this operation on the secret because it was marked for deletion.",
         ));
+    }
+    if !secret.has_value() {
+        let message = "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT";
+        return Err(Fault::new("ResourceNotFoundException", message));
     }
     let mut answer = json!({
         "ARN": arn,
@@ -270,7 +285,11 @@ fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let suffix = hex_id(&cloud.new_id("secret-"), 6);
     let arn = arn(&call.region, &cloud.account, &create.name, &suffix);
     let version = create.client_request_token.unwrap_or_else(|| uuid_id(&arn));
-    let answer = json!({ "ARN": arn, "Name": create.name, "VersionId": version });
+    let has_value = create.secret_string.is_some() || create.secret_binary.is_some();
+    let mut answer = json!({ "ARN": arn, "Name": create.name });
+    if has_value {
+        answer["VersionId"] = version.as_str().into();
+    }
     let row = Secret {
         region: call.region.clone(),
         name: create.name,
@@ -347,7 +366,9 @@ fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         .filter(|(_, secret)| list.filters.iter().all(|filter| filter.accepts(secret)))
         .map(|(arn, secret)| {
             let mut shown = shown(&arn, &secret);
-            shown["SecretVersionsToStages"] = json!({ secret.version: ["AWSCURRENT"] });
+            if secret.has_value() {
+                shown["SecretVersionsToStages"] = json!({ secret.version: ["AWSCURRENT"] });
+            }
             (arn, shown)
         })
         .collect();

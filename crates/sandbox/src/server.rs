@@ -37,7 +37,7 @@ use crate::{
     control::{Control, Verdict},
     ec2, ecs,
     gate::{Gate, Slot},
-    iam, logs, s3, secrets,
+    iam, logs, s3, secrets, service_quotas,
     signature::{Authorization, Denied},
     ssm, sts, tagging,
     xml::Xml,
@@ -60,6 +60,7 @@ impl Sandbox {
             Cloud::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
         cloud.makes_service_roles = options.makes_service_roles;
         cloud.most_elastic_ips = options.elastic_ips;
+        cloud.most_vcpus = options.vcpus;
         if let Some(path) = &options.authorizations {
             let failed = |source| SandboxError::File { path: path.clone(), source };
             cloud.authorizations = Recorder::to(path).map_err(failed)?;
@@ -265,6 +266,7 @@ impl Server {
             "ssm" => ssm::handle(cloud, call),
             "logs" => logs::handle(cloud, call),
             "secretsmanager" => secrets::handle(cloud, call),
+            "servicequotas" => service_quotas::handle(cloud, call),
             "tagging" => tagging::handle(cloud, call),
             other => {
                 Err(Fault::new("InvalidAction", format!("The service {other} is not served here.")).with_status(404))

@@ -227,6 +227,7 @@
 //! Everything asynchronous runs on [Tokio](https://docs.rs/tokio).
 
 mod connected;
+mod doctor;
 #[cfg(feature = "sandbox")]
 mod embedded;
 #[cfg(not(feature = "sandbox"))]
@@ -248,9 +249,9 @@ pub use trunnion_aws::{self as aws, Calls, ConnectError};
 pub use trunnion_blueprint::{self as blueprint, BlueprintError};
 pub use trunnion_engine::{
     self as engine, Action, Address, Compared, Context, Document, DocumentError, Endpoint, ErrorClass, Event,
-    EventReceiver, Events, ExitCode, FileStore, Format, Graph, InvalidAddress, LockInfo, Moved, Note, Observed,
-    Operation, Origin, OtherHome, Outcome, Place, Plan, PlanError, Provider, ProviderError, Remarks, Remote, Resolved,
-    State, StateLock, StateStore, StoreError, Token, plain, read_file, replace_file,
+    EventReceiver, Events, Examination, ExitCode, FileStore, Finding, Format, Graph, InvalidAddress, LockInfo, Moved,
+    Note, Observed, Operation, Origin, OtherHome, Outcome, Place, Plan, PlanError, Provider, ProviderError, Remarks,
+    Remote, Resolved, State, StateLock, StateStore, StoreError, Token, Verdict, plain, read_file, replace_file,
 };
 pub use trunnion_kinds::{self as kinds, InstanceInterface};
 pub use trunnion_render as render;

@@ -41,7 +41,7 @@ for (const { operation, needs } of rows) {
     const used = types.filter((type) => accepted.some((one) => `${service}:${one.name}` === type))
     // A statement is shared by actions, so it may have further types. At least one must be the action's.
     if (types.length > 0 && used.length === 0) problems.push(`${about}: none of ${types} is a resource of the action`)
-    if (types.length === 0 && accepted.some((one) => one.required) && !['ecs:ListTasks', 'ecs:RegisterTaskDefinition'].includes(action)) {
+    if (types.length === 0 && accepted.some((one) => one.required) && !['ecs:ListTasks', 'ecs:RegisterTaskDefinition', 'iam:GetRole'].includes(action)) {
       problems.push(`${about}: the action has resources, but the statement covers all`)
     }
     const forms = []

@@ -19,7 +19,7 @@ const rust = readdirSync(sources, { recursive: true, encoding: 'utf8' })
 const actions = new Set()
 for (const [name, text] of rust) {
   if (/permissions(\.rs$|\/)|authorize\/|ecs\/start\.rs$|ec2\/boot\.rs$|ec2\/launch\.rs$|ecs\/cluster\.rs$/.test(name)) {
-    for (const [, action] of text.matchAll(/"((?:ec2|ecs|ecr|iam|logs|s3|secretsmanager|ssm|sts|tag):[A-Z]\w+)"/g)) actions.add(action)
+    for (const [, action] of text.matchAll(/"((?:ec2|ecs|ecr|iam|logs|s3|secretsmanager|servicequotas|ssm|sts|tag):[A-Z]\w+)"/g)) actions.add(action)
   }
 }
 const kinds = rust.find(([name]) => name === 'ec2/permissions.rs')[1].match(/KINDS: &\[&str\] = &\[([^\]]*)\]/)[1]

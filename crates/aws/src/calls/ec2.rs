@@ -14,6 +14,7 @@ calls! {
     read "ec2:DescribeDhcpOptions" EC2_READ { "ec2:DescribeDhcpOptions" READ LOOKUP }
     read "ec2:DescribeImages" EC2_READ { "ec2:DescribeImages" READ LOOKUP }
     read "ec2:DescribeInstances" EC2_LARGE_READ { "ec2:DescribeInstances" READ ALL }
+    read "ec2:DescribeInstanceTypeOfferings" EC2_READ { "ec2:DescribeInstanceTypeOfferings" READ DOCTOR }
     read "ec2:DescribeInstanceTypes" EC2_READ { "ec2:DescribeInstanceTypes" READ LOOKUP }
     read "ec2:DescribeLaunchTemplates" EC2_READ { "ec2:DescribeLaunchTemplates" READ ALL }
     read "ec2:DescribeLaunchTemplateVersions" EC2_READ { "ec2:DescribeLaunchTemplateVersions" READ ALL }
@@ -21,6 +22,7 @@ calls! {
     read "ec2:DescribeRouteTables" EC2_READ { "ec2:DescribeRouteTables" READ LOOKUP }
     read "ec2:DescribeSecurityGroups" EC2_LARGE_READ { "ec2:DescribeSecurityGroups" READ ALL }
     read "ec2:DescribeSubnets" EC2_READ { "ec2:DescribeSubnets" READ LOOKUP }
+    read "ec2:DescribeVpcAttribute" EC2_READ { "ec2:DescribeVpcAttribute" READ_VPC DOCTOR }
     read "ec2:DescribeVpcs" EC2_READ { "ec2:DescribeVpcs" READ LOOKUP }
 
     change "ec2:CreateSecurityGroup" EC2_CHANGE {

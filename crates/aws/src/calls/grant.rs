@@ -13,12 +13,19 @@ impl Commands {
     pub const PLAN: Self = Self(1);
     pub const APPLY: Self = Self(2);
     pub const DESTROY: Self = Self(4);
+    /// What the examination of an account reads in addition to a plan.
+    pub const DOCTOR: Self = Self(8);
     /// `plan` and `apply`. `destroy` reads only what belongs to the stack.
     pub const LOOKUP: Self = Self(1 | 2);
     pub const CHANGE: Self = Self(2 | 4);
     pub const ALL: Self = Self(1 | 2 | 4);
     /// A call that no command makes for a stack of today.
     pub const NONE: Self = Self(0);
+
+    /// Both sets.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
     /// Whether the sets have a command in common.
     pub const fn meets(self, other: Self) -> bool {
@@ -191,6 +198,12 @@ pub(crate) static READ: Grant = grant("ReadRegion", &[On::Everything], &[When::I
 /// A list of roles. IAM is global: its calls have the region of its endpoint.
 pub(crate) static LIST_ROLES: Grant = grant("ListRoles", &[On::Everything], &[]);
 
+/// What the examination of an account asks IAM: about the caller itself, and about roles that AWS's services own.
+pub(crate) static EXAMINE: Grant = grant("ExamineAccount", &[On::Everything], &[]);
+
+/// Attributes of the network.
+pub(crate) static READ_VPC: Grant = grant("ReadVpc", &[On::Vpc], &[]);
+
 /// The stack's roles and instance profile. Their ARNs have the stack's path.
 ///
 /// IAM does not know the path of a role that does not exist yet. It then checks the ARN without a path, and answers
@@ -256,9 +269,11 @@ pub(crate) static SECRETS: Grant = grant("SecretsWithoutValues", &[On::Secret], 
 pub(crate) static PARAMETERS: Grant = grant("ImageParameters", &[On::Parameter], &[]);
 
 /// Every statement, in the order of a policy.
-pub(crate) static GRANTS: [&Grant; 24] = [
+pub(crate) static GRANTS: [&Grant; 26] = [
     &READ,
     &LIST_ROLES,
+    &EXAMINE,
+    &READ_VPC,
     &LIST_TASKS,
     &PARAMETERS,
     &SECRETS,

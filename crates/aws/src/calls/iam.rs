@@ -6,13 +6,18 @@ use super::table::calls;
 calls! {
     /// The calls of IAM.
     CALLS:
+    read "iam:GetAccountSummary" IAM { "iam:GetAccountSummary" EXAMINE DOCTOR }
     read "iam:GetInstanceProfile" IAM { "iam:GetInstanceProfile" IAM ALL }
-    read "iam:GetRole" IAM { "iam:GetRole" IAM ALL }
+    read "iam:GetRole" IAM {
+        "iam:GetRole" IAM ALL
+        "iam:GetRole" EXAMINE DOCTOR
+    }
     read "iam:GetRolePolicy" IAM { "iam:GetRolePolicy" IAM ALL }
     read "iam:ListAttachedRolePolicies" IAM { "iam:ListAttachedRolePolicies" IAM ALL }
     read "iam:ListInstanceProfilesForRole" IAM { "iam:ListInstanceProfilesForRole" IAM DESTROY }
     read "iam:ListRolePolicies" IAM { "iam:ListRolePolicies" IAM ALL }
     read "iam:ListRoles" IAM { "iam:ListRoles" LIST_ROLES ALL }
+    read "iam:SimulatePrincipalPolicy" IAM { "iam:SimulatePrincipalPolicy" EXAMINE DOCTOR }
 
     change "iam:CreateRole" IAM {
         "iam:CreateRole" IAM APPLY

@@ -1,4 +1,4 @@
-//! The calls of CloudWatch Logs, Secrets Manager, Systems Manager and STS.
+//! The calls of CloudWatch Logs, Secrets Manager, Service Quotas, Systems Manager and STS.
 //!
 //! A log group with tags needs `TagResource` (CloudWatch Logs API reference, `CreateLogGroup`, read November 2026). Nobody
 //! can be denied `GetCallerIdentity`.
@@ -21,6 +21,10 @@ calls! {
     change "logs:UntagResource" LOGS { "logs:UntagResource" LOGS APPLY }
 
     read "secretsmanager:DescribeSecret" SECRETS { "secretsmanager:DescribeSecret" SECRETS LOOKUP }
+    read "servicequotas:GetAWSDefaultServiceQuota" QUOTAS {
+        "servicequotas:GetAWSDefaultServiceQuota" READ DOCTOR
+    }
+    read "servicequotas:GetServiceQuota" QUOTAS { "servicequotas:GetServiceQuota" READ DOCTOR }
     read "ssm:GetParameters" SSM { "ssm:GetParameters" PARAMETERS LOOKUP }
     read "sts:GetCallerIdentity" STS {}
 }

@@ -23,14 +23,17 @@ pub enum Purpose {
     Apply,
     /// Deletes everything.
     Destroy,
+    /// Reads what `plan` reads, and what the examination of an account asks besides.
+    Doctor,
 }
 
 impl Purpose {
-    const fn commands(self) -> Commands {
+    pub(crate) const fn commands(self) -> Commands {
         match self {
             Self::Plan => Commands::PLAN,
             Self::Apply => Commands::APPLY,
             Self::Destroy => Commands::DESTROY,
+            Self::Doctor => Commands::PLAN.and(Commands::DOCTOR),
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) const ECS_TAG: Rate = shared("ecs:tag-modify", 20.0, 10.0);
 
 pub(crate) const IAM: Rate = shared("iam", 15.0, 15.0);
 pub(crate) const LOGS: Rate = shared("logs", 100.0, 40.0);
+/// Each operation has its own bucket (Service Quotas endpoints and quotas, AWS General Reference, read November 2026).
+pub(crate) const QUOTAS: Rate = own(10.0, 10.0);
 pub(crate) const S3: Rate = shared("s3", 100.0, 40.0);
 pub(crate) const SECRETS: Rate = shared("secretsmanager", 100.0, 40.0);
 pub(crate) const SSM: Rate = shared("ssm", 100.0, 40.0);

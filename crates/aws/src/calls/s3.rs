@@ -16,6 +16,7 @@ calls! {
     read "s3:GetBucketVersioning" S3 { "s3:GetBucketVersioning" BUCKET ALL }
     read "s3:GetPublicAccessBlock" S3 { "s3:GetBucketPublicAccessBlock" BUCKET ALL }
     read "s3:ListObjectVersions" S3 { "s3:ListBucketVersions" BUCKET ALL }
+    read "s3:HeadBucket" S3 { "s3:ListBucket" STATE_BUCKET DOCTOR }
     read "s3:HeadObject" S3 {
         "s3:GetObject" OBJECTS ALL
         "s3:GetObjectVersion" OBJECTS ALL

@@ -155,6 +155,30 @@ impl Subject {
         if name.starts_with("/aws/") { self.of_aws("ssm", &rest) } else { self.arn("ssm", &rest) }
     }
 
+    /// ARNs without wildcards that stand for all that the stack uses, to ask IAM about; none if the stack has no such
+    /// resource.
+    pub fn examples(&self, on: On) -> Vec<String> {
+        let Self { stack, region, .. } = self;
+        let path = iam_path(stack, region);
+        let named = |kind: &str, which: &str| self.iam(&format!("{kind}{path}{}", role_name(stack, region, which)));
+        match on {
+            On::Role => [HOST_ROLE].iter().chain(&TASK_ROLES).map(|which| named("role", which)).collect(),
+            On::InstanceProfile => vec![named("instance-profile", HOST_ROLE)],
+            On::HostRole => vec![named("role", HOST_ROLE)],
+            On::TaskRole => TASK_ROLES.iter().map(|which| named("role", which)).collect(),
+            On::LogGroup => vec![self.arn("logs", &format!("log-group:{}control-plane", LogGroup::prefix(stack)))],
+            // A secret without the end of its name stands for the complete one, which comes last.
+            On::Secret => self
+                .secrets
+                .iter()
+                .filter_map(|arn| secret(arn).pop())
+                .map(|arn| arn.replace(['?', '*'], "A"))
+                .collect(),
+            On::Everything => vec![ANY.to_owned()],
+            _ => self.arns(on).into_iter().map(|arn| arn.replace('*', "0123456789abcdef0")).collect(),
+        }
+    }
+
     /// The ARNs of resources; none if the stack has no such resource.
     pub fn arns(&self, on: On) -> Vec<String> {
         let stack = &self.stack;

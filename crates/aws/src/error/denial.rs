@@ -26,14 +26,14 @@ impl<'a> Denial<'a> {
     }
 
     /// The action that is missing. A call with tags or roles needs further actions; AWS's message names the missing one.
-    fn action(self) -> &'a str {
+    pub fn action(self) -> &'a str {
         let named = self.message.split_once("not authorized to perform: ").map(|(_, rest)| rest);
         let named = named.and_then(|rest| rest.split_whitespace().next()).filter(|action| action.contains(':'));
         named.unwrap_or_else(|| action_of(self.operation))
     }
 
     /// The resource as AWS's message names it: an ARN, or the type and the name.
-    fn resource(self) -> Option<&'a str> {
+    pub fn resource(self) -> Option<&'a str> {
         let named = self.message.split_once("on resource: ").map(|(_, rest)| {
             let ends = [" because ", " with an explicit deny", ". Encoded authorization"];
             let end = ends.iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());

@@ -1,5 +1,6 @@
 //! The secrets; their values are never read.
 
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use trunnion_kinds::lookup::Secret;
 
 use super::{Answers, Asked, Lookup, attributes};
@@ -22,6 +23,11 @@ impl Lookup for Secrets {
                     Ok(answer) if answer.deleted_date.is_some() => Err(Failure::own(
                         format!("the secret `{}` is being deleted", query.arn),
                         "restore it, or name another one".to_owned(),
+                    )),
+                    // Without a value, the secret has no current version.
+                    Ok(answer) if !has_value(&answer) => Err(Failure::own(
+                        format!("the secret `{}` has no value", query.arn),
+                        "put one with `aws secretsmanager put-secret-value`".to_owned(),
                     )),
                     Ok(answer) => {
                         // The complete ARN, which policies need.
@@ -53,4 +59,9 @@ impl Lookup for Secrets {
         });
         futures::future::try_join_all(asked).await
     }
+}
+
+fn has_value(secret: &DescribeSecretOutput) -> bool {
+    let stages = secret.version_ids_to_stages.iter().flatten().flat_map(|(_, stages)| stages);
+    stages.into_iter().any(|stage| stage == "AWSCURRENT")
 }

@@ -188,6 +188,7 @@ pub(super) const COMPUTED: &[&str] = &[
     "secretsmanager:SecretPrimaryRegion",
     "secretsmanager:VersionId",
     "secretsmanager:VersionStage",
+    "servicequotas:service",
     "ssm:Overwrite",
     "sts:ExternalId",
     "sts:RoleSessionName",

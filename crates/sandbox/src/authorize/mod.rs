@@ -12,6 +12,7 @@ pub(crate) mod out_of_band;
 pub(crate) mod record;
 pub(crate) mod reference;
 mod secrets;
+mod service_quotas;
 mod ssm;
 mod sts;
 mod tagging;
@@ -202,7 +203,7 @@ pub(crate) fn may(cloud: &Cloud, call: &Call, action: &'static str, target: Targ
 }
 
 fn is_served(service: &str) -> bool {
-    ["ec2", "ecs", "iam", "sts", "ssm", "logs", "secretsmanager", "tagging"].contains(&service)
+    ["ec2", "ecs", "iam", "sts", "ssm", "logs", "secretsmanager", "servicequotas", "tagging"].contains(&service)
 }
 
 /// The rows of a service, and the names of its table's calls.
@@ -215,6 +216,7 @@ pub(crate) fn rows(service: &str) -> &'static [Row] {
         "ssm" => ssm::PERMISSIONS,
         "logs" => logs::PERMISSIONS,
         "secretsmanager" => secrets::PERMISSIONS,
+        "servicequotas" => service_quotas::PERMISSIONS,
         "tagging" => tagging::PERMISSIONS,
         _ => &[],
     }

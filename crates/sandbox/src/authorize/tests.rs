@@ -10,7 +10,7 @@ use super::{
 use crate::s3::permissions::PERMISSIONS as S3;
 
 /// The sources that dispatch calls, by service.
-const DISPATCH: [(&str, &str); 8] = [
+const DISPATCH: [(&str, &str); 9] = [
     ("ec2", include_str!("../ec2/mod.rs")),
     ("ecs", include_str!("../ecs/mod.rs")),
     ("iam", include_str!("../iam/mod.rs")),
@@ -18,6 +18,7 @@ const DISPATCH: [(&str, &str); 8] = [
     ("ssm", include_str!("../ssm.rs")),
     ("logs", include_str!("../logs.rs")),
     ("secretsmanager", include_str!("../secrets.rs")),
+    ("servicequotas", include_str!("../service_quotas.rs")),
     ("tagging", include_str!("../tagging.rs")),
 ];
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    document,
+    document, done,
     model::Image,
     select::{self, PageSize, Row, row_fields, shown, text},
     snapshot, tag,
@@ -110,6 +110,17 @@ fn write(xml: &mut Xml, id: &str, image: &Image) {
         .text("platformDetails", "Linux/UNIX")
         .text("usageOperation", "RunInstances");
     tag::write(xml, &image.tags);
+}
+
+/// Only its owner can deregister an image. Its snapshot stays.
+pub(super) fn deregister(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("ImageId")?;
+    if select::find(&cloud.ec2.images, &call.region, id)?.owner != cloud.account {
+        return Err(Fault::new("AuthFailure", format!("Not authorized for image:{id}")));
+    }
+    cloud.ec2.images.remove(id);
+    Ok(done(call))
 }
 
 pub(super) fn register(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

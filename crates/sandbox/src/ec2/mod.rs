@@ -223,6 +223,7 @@ fn answer(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "DescribeImages" => image::describe(cloud, call),
         "DescribeSnapshots" => snapshot::describe(cloud, call),
         "RegisterImage" => image::register(cloud, call),
+        "DeregisterImage" => image::deregister(cloud, call),
         "DescribeInstanceTypes" => instance_type::describe(call),
         "DescribeInstanceTypeOfferings" => instance_type::describe_offerings(call),
         "CreateTags" => tag::create(cloud, call),

@@ -194,6 +194,7 @@ pub(crate) const PERMISSIONS: &[Row] = &[
     ("DescribeVpcs", &[("ec2:DescribeVpcs", any)]),
     ("DisassociateAddress", &[("ec2:DisassociateAddress", disassociated_address)]),
     ("ModifyLaunchTemplate", &[("ec2:ModifyLaunchTemplate", launch_template)]),
+    ("DeregisterImage", &[("ec2:DeregisterImage", |s| s.each("image", &["ImageId"]))]),
     ("RegisterImage", &[("ec2:RegisterImage", new_image), ("ec2:CreateTags", |s| s.tagging("image"))]),
     ("ReleaseAddress", &[("ec2:ReleaseAddress", |s| s.each("elastic-ip", &["AllocationId"]))]),
     ("ReplaceRoute", &[("ec2:ReplaceRoute", |s| s.each("route-table", &["RouteTableId"]))]),

@@ -134,6 +134,16 @@ fn of_session(cloud: &Cloud, session: &Session, region: &str, now: Timestamp) ->
     }
 }
 
+/// The user or the role with this ARN, as if it made a request.
+pub(super) fn by_arn(cloud: &Cloud, arn: &str, region: &str, now: Timestamp) -> Option<Identity> {
+    if arn == sts::user_arn(cloud, region) {
+        return Some(administrator(cloud, region));
+    }
+    let user = cloud.iam.users.values().find(|user| user.arn == arn);
+    let role = || cloud.iam.roles.values().find(|role| role.arn == arn);
+    user.map(|user| of_user(cloud, user, now)).or_else(|| Some(of_role(cloud, role()?, "simulated", now)))
+}
+
 /// A session of a role that a service opens, such as ECS for a task.
 pub(crate) fn in_role(cloud: &Cloud, role: &str, session: &str, now: Timestamp) -> Option<Identity> {
     let role = cloud.iam.roles.values().find(|row| row.arn == role && cloud.visible(row.created, now))?;

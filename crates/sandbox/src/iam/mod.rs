@@ -12,6 +12,7 @@ pub(crate) mod policy;
 mod profile;
 mod role;
 mod session;
+mod simulate;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -152,6 +153,7 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "ListInstanceProfileTags" => tag::list_profile(cloud, call),
         "GetAccountAuthorizationDetails" => details::get(cloud, call),
         "ListEntitiesForPolicy" => account::entities(cloud, call),
+        "SimulatePrincipalPolicy" => simulate::principal_policy(cloud, call),
         "GetAccountSummary" => account::summary(cloud, call),
         "GetAccountPasswordPolicy" => account::password_policy(cloud),
         other => account::absent(call).unwrap_or_else(|| {

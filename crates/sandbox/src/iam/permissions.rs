@@ -65,6 +65,7 @@ pub(crate) const PERMISSIONS: &[Row] = &[
     ("PutUserPermissionsBoundary", &[("iam:PutUserPermissionsBoundary", user)]),
     ("PutUserPolicy", &[("iam:PutUserPolicy", user)]),
     ("RemoveRoleFromInstanceProfile", &[("iam:RemoveRoleFromInstanceProfile", profile)]),
+    ("SimulatePrincipalPolicy", &[("iam:SimulatePrincipalPolicy", simulated)]),
     ("TagInstanceProfile", &[("iam:TagInstanceProfile", |s| with_tags(s, profile))]),
     ("TagRole", &[("iam:TagRole", |s| with_tags(s, role))]),
     ("UntagInstanceProfile", &[("iam:UntagInstanceProfile", |s| without_tags(s, profile))]),
@@ -108,6 +109,13 @@ fn role(scene: &Scene<'_>) -> Vec<Target> {
     };
     let target = Target::of("role", role.arn.clone()).has_tags(TAGS, pairs(&role.tags));
     vec![target.with_some("iam:PermissionsBoundary", boundary(scene, role.held.boundary.as_ref()))]
+}
+
+/// The user or the role whose policies are simulated.
+fn simulated(scene: &Scene<'_>) -> Vec<Target> {
+    let arn = parameter(scene.call, "PolicySourceArn").unwrap_or("*");
+    let kind = if arn.contains(":role/") { "role" } else { "user" };
+    vec![Target::of(kind, arn)]
 }
 
 fn user(scene: &Scene<'_>) -> Vec<Target> {

@@ -120,6 +120,11 @@ fn test(name: &str) -> Option<(Test, bool)> {
 }
 
 impl Condition {
+    /// The key, and those of variables in the values.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.key.clone()).chain(self.values.iter().flat_map(Pattern::variables))
+    }
+
     /// Reads the `Condition` of a statement.
     pub(super) fn read_block(block: &Value, version: Version) -> Result<Vec<Self>, String> {
         let Value::Object(operators) = block else { return Err("`Condition` is not a JSON object".to_owned()) };

@@ -5,6 +5,7 @@ mod condition;
 pub(crate) mod context;
 mod document;
 mod evaluate;
+mod missing;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ pub(super) use check::{check_identity, check_principals, check_trust};
 pub(crate) use context::{Context, Values};
 pub(crate) use document::Policy;
 pub(crate) use evaluate::{Basis, Caller, Decision, Denial, Named, Policies, Request, evaluate};
+pub(super) use missing::keys_for;
 
 /// The version of the policy language. 2008-10-17 has no variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

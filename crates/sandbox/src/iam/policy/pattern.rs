@@ -57,6 +57,14 @@ impl Pattern {
         Ok(Self { parts, text: text.to_owned() })
     }
 
+    /// The keys of its variables.
+    pub(super) fn variables(&self) -> impl Iterator<Item = String> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable { key, .. } => Some(key.clone()),
+            _ => None,
+        })
+    }
+
     /// The text as the policy has it.
     pub(crate) fn text(&self) -> &str {
         &self.text
