@@ -25,7 +25,9 @@
 
 mod call;
 mod cloud;
+mod consistency;
 mod control;
+mod durations;
 mod ec2;
 mod ecs;
 mod gate;
@@ -35,6 +37,7 @@ mod json;
 mod logs;
 mod options;
 mod query;
+mod quotas;
 mod s3;
 mod secrets;
 mod server;
@@ -45,7 +48,9 @@ mod table;
 mod throttle;
 mod xml;
 
+pub use consistency::Consistency;
 pub use control::{CallCount, Calls};
+pub use durations::Delay;
 pub use journal::account_of;
 pub use options::{Effect, FaultRule, Options, SandboxError};
 pub use server::{Running, Sandbox};

@@ -32,10 +32,10 @@ use crate::{
     Calls, FaultRule, Options, SandboxError,
     call::{Call, Fault, Input, Reply},
     cloud::{Cloud, SharedCloud, lock},
-    control::{Control, Verdict},
+    control::{Control, Verdict, is_mutating},
     ec2, ecs,
     gate::{Gate, Slot},
-    iam, logs, s3, secrets,
+    iam, logs, quotas, s3, secrets,
     signature::{Authorization, Denied},
     ssm, sts,
     xml::Xml,
@@ -54,11 +54,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// Opens the data of these options.
     pub fn open(options: Options) -> Result<Self, SandboxError> {
-        let mut cloud =
-            Cloud::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
-        cloud.makes_service_roles = options.makes_service_roles;
-        cloud.most_elastic_ips = options.elastic_ips;
-        Ok(Self { cloud, options })
+        Ok(Self { cloud: Cloud::open(&options)?, options })
     }
 
     /// Serves on this listener in the background of the current tokio runtime, until it is shut down.
@@ -242,9 +238,11 @@ impl Server {
 
     fn execute(&self, call: &Call) -> Result<Reply, Fault> {
         let mut cloud = lock(&self.cloud);
+        cloud.begin(&format!("{}:{}", call.service, call.action));
         if !matches!(call.service.as_str(), "iam" | "sts") {
             cloud.enter(&call.region, call.now);
         }
+        quotas::check(&cloud, call)?;
         let reply = match call.service.as_str() {
             "ec2" => ec2::handle(&mut cloud, call),
             "iam" => iam::handle(&mut cloud, call),
@@ -257,7 +255,11 @@ impl Server {
                 Err(Fault::new("InvalidAction", format!("The service {other} is not served here.")).with_status(404))
             }
         };
-        cloud.commit().map_err(|error| lost(&error))?;
+        match cloud.commit() {
+            // What a read changes follows from the time, so the next call does it again.
+            Err(error) if !is_mutating(&call.action) => tracing::error!(%error, "the sandbox's data cannot be written"),
+            written => written.map_err(|error| lost(&error))?,
+        }
         reply
     }
 

@@ -28,6 +28,13 @@ pub struct Cloud {
     pub aws: Aws,
 }
 
+/// A strict sandbox, in an account whose quota of vCPUs has been raised. `TRUNNION_SEED` sets its seed.
+pub fn strict() -> Options {
+    let seed = std::env::var("TRUNNION_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("the sandbox is strict: TRUNNION_SEED={seed}");
+    Options::strict(seed).with_vcpus(100_000)
+}
+
 pub async fn cloud(options: Options) -> Cloud {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let running = Sandbox::open(options).unwrap().serve(listener).unwrap();

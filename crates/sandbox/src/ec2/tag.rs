@@ -5,11 +5,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{
     State, document, done,
     model::Tags,
-    select::{Filters, PageSize, Pager, Row},
+    select::{Filters, PageSize, Pager, Row, known_tags},
 };
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
     query::Params,
     table::Table,
     xml::Xml,
@@ -83,6 +84,7 @@ trait Taggable {
     fn prefix(&self) -> &'static str;
     fn kind(&self) -> &'static str;
     fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags>;
+    fn is_unknown(&self, cloud: &Cloud, call: &Call, id: &str) -> bool;
     fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
 }
 
@@ -100,10 +102,14 @@ impl<T: Row> Taggable for Table<T> {
         self.get_mut(id).map(T::tags_mut)
     }
 
+    fn is_unknown(&self, cloud: &Cloud, call: &Call, id: &str) -> bool {
+        self.get(id).is_some_and(|row| !cloud.knows(Delay::Ec2Lag, id, row.created(), call.now))
+    }
+
     fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
         let rows = self.iter().filter(|(_, row)| row.region() == call.region);
-        let visible = rows.filter(|(_, row)| cloud.visible(row.created(), call.now));
-        into.extend(visible.map(|(id, row)| (T::KIND, id, row.tags())));
+        let known = rows.filter(|(id, row)| cloud.knows(Delay::Ec2Lag, id, row.created(), call.now));
+        into.extend(known.map(|(id, row)| (T::KIND, id, known_tags(cloud, call, id, row))));
     }
 }
 
@@ -148,18 +154,41 @@ fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut T
         return Err(Fault::new("InvalidID", format!("The ID '{id}' is not valid")));
     };
     let kind = table.kind();
-    table.tags_of(id, region).ok_or_else(|| {
-        let code = match kind {
-            "instance" => "InvalidInstanceID.NotFound",
-            "launch-template" => "InvalidLaunchTemplateId.NotFound",
-            "security-group" => "InvalidGroup.NotFound",
-            "network-interface" => "InvalidNetworkInterfaceID.NotFound",
-            "volume" => "InvalidVolume.NotFound",
-            "image" => "InvalidAMIID.NotFound",
-            _ => "InvalidID",
-        };
-        Fault::new(code, format!("The {kind} ID '{id}' does not exist"))
-    })
+    table.tags_of(id, region).ok_or_else(|| missing(kind, id))
+}
+
+fn missing(kind: &str, id: &str) -> Fault {
+    let code = match kind {
+        "instance" => "InvalidInstanceID.NotFound",
+        "launch-template" => "InvalidLaunchTemplateId.NotFound",
+        "security-group" => "InvalidGroup.NotFound",
+        "security-group-rule" => "InvalidSecurityGroupRuleId.NotFound",
+        "network-interface" => "InvalidNetworkInterfaceID.NotFound",
+        "volume" => "InvalidVolume.NotFound",
+        "image" => "InvalidAMIID.NotFound",
+        "elastic-ip" => "InvalidAllocationID.NotFound",
+        "subnet" => "InvalidSubnetID.NotFound",
+        "vpc" => "InvalidVpcID.NotFound",
+        _ => "InvalidID",
+    };
+    Fault::new(code, format!("The {kind} ID '{id}' does not exist"))
+}
+
+/// Refuses a call that names a resource which the replica that answers it does not know yet.
+pub(super) fn check_known(cloud: &Cloud, call: &Call) -> Result<(), Fault> {
+    let params = call.params();
+    for (name, value) in params.pairs() {
+        let tables = || tables(&cloud.ec2).into_iter();
+        if let Some(table) = tables().find(|table| value.starts_with(table.prefix()))
+            && table.is_unknown(cloud, call, value)
+        {
+            return Err(missing(table.kind(), value));
+        }
+        if name.ends_with("LaunchTemplateName") && call.action != "CreateLaunchTemplate" {
+            super::template::check_known(cloud, call, value)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use super::{handle, seed, seeded_image};
 use crate::{
+    Consistency, Options,
     call::{Input, Reply},
     cloud::Cloud,
     json::testing::{self, PACE},
@@ -236,7 +237,7 @@ fn versions_are_found_across_templates() {
 #[test]
 fn a_new_resource_is_invisible_during_the_lag() {
     let lag = Duration::from_secs(5);
-    let mut cloud = Cloud::open("123456789012".to_owned(), Duration::ZERO, lag, None).unwrap();
+    let mut cloud = Cloud::open(&Options::new().with_consistency(Consistency::After(lag))).unwrap();
     seed(&mut cloud, "eu-west-3");
     ask(&mut cloud, "CreateSecurityGroup", "GroupName=load&GroupDescription=x").unwrap();
     let query = "Filter.1.Name=group-name&Filter.1.Value.1=load";

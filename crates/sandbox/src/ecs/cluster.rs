@@ -11,6 +11,7 @@ use super::{
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
+    durations::Delay,
     json::{input, page},
 };
 
@@ -58,8 +59,10 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     // The first cluster of an account makes AWS create the service-linked role, and fails because the role does not
     // exist yet; a second attempt succeeds (aws-samples/run-selenium-tests-at-scale-using-ecs-fargate issue 2). If the
     // identity may not create the role, the cluster is created without it (`CreateCluster`, read November 2026).
-    if cloud.makes_service_roles && !has_service_role(cloud) {
-        crate::iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call.now);
+    if cloud.makes_service_roles && !has_service_role(cloud, call.now) {
+        if cloud.iam.service_role_since(SERVICE_ROLE).is_none() {
+            crate::iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call);
+        }
         return Err(no_service_role());
     }
     let settings = with_defaults(asked.settings)?;
@@ -113,7 +116,9 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     for id in &describe.clusters {
         let arn = arn(cloud, call, id);
         match cloud.ecs.clusters.get(&arn) {
-            Some(cluster) if cluster.region == call.region && cloud.visible(cluster.created, call.now) => {
+            Some(cluster)
+                if cluster.region == call.region && cloud.knows(Delay::EcsLag, &arn, cluster.created, call.now) =>
+            {
                 let (settings, tags) = (has(&describe.include, "SETTINGS"), has(&describe.include, "TAGS"));
                 clusters.push(shown(cloud, call, &arn, settings, tags));
             }
@@ -137,7 +142,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         .clusters
         .iter()
         .filter(|(_, cluster)| cluster.active && cluster.region == call.region)
-        .filter(|(_, cluster)| cloud.visible(cluster.created, call.now))
+        .filter(|(arn, cluster)| cloud.knows(Delay::EcsLag, arn, cluster.created, call.now))
         .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
         .collect();
     let limit = page_size(list.max_results)?;
@@ -163,16 +168,16 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let Some(id) = asked.cluster_name else { return Err(invalid("Cluster cannot be empty.")) };
     let arn = active(cloud, call, Some(&id))?;
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let mut services = cloud.ecs.services.values().filter(|service| service.cluster == arn);
-    if services.any(|service| service.deleted.is_none_or(|deleted| call.now < deleted + pace)) {
+    if services.any(|service| !service.is_inactive(call.now, clock)) {
         return Err(Fault::new(
             "ClusterContainsServicesException",
             "The Cluster cannot be deleted while Services are active.",
         ));
     }
     let mut tasks = cloud.ecs.leaving.values().filter(|task| task.cluster == arn);
-    if tasks.any(|task| task.stage(call.now, pace) != Stage::Stopped) {
+    if tasks.any(|task| task.stage(call.now, clock) != Stage::Stopped) {
         return Err(Fault::new(
             "ClusterContainsTasksException",
             "The Cluster cannot be deleted while Tasks are active.",
@@ -234,10 +239,10 @@ fn with_defaults(asked: Option<Vec<Setting>>) -> Result<Vec<Setting>, Fault> {
 
 fn shown(cloud: &Cloud, call: &Call, arn: &str, settings: bool, tags: bool) -> Value {
     let Some(cluster) = cloud.ecs.clusters.get(arn) else { return Value::Null };
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let services: Vec<_> = cloud.ecs.services.values().filter(|service| service.cluster == arn).collect();
     let count = |count: fn(&super::service::Counts) -> u64| -> u64 {
-        services.iter().map(|service| count(&service.counts(call.now, pace))).sum()
+        services.iter().map(|service| count(&service.counts(call.now, clock))).sum()
     };
     let active = services.iter().filter(|service| service.deleted.is_none()).count();
     let mut shown = json!({

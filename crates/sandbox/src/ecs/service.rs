@@ -1,6 +1,6 @@
 //! Services: created once per name and cluster, updated to new definitions, drained when deleted.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use trunnion_catalog::limits;
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Input, arn_of},
     cloud::Cloud,
+    durations::{Clock, Delay},
     json::{hex_id, input},
 };
 
@@ -89,14 +90,14 @@ impl Deployment {
         Self { id, definition, started: now, desired, scaled: now, running_before: 0, blocked: None, first: 0 }
     }
 
-    pub(super) fn is_complete(&self, now: Timestamp, pace: SignedDuration) -> bool {
-        self.blocked.is_none() && now >= self.started + pace
+    pub(super) fn is_complete(&self, now: Timestamp, clock: Clock) -> bool {
+        self.blocked.is_none() && clock.is_over(Delay::TaskStart, self.started, now)
     }
 
-    pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
+    pub(super) fn counts(&self, now: Timestamp, clock: Clock) -> Counts {
         let running = if self.blocked.is_some() {
             0
-        } else if now >= self.scaled + pace {
+        } else if clock.is_over(Delay::TaskStart, self.scaled, now) {
             self.desired
         } else {
             self.running_before.min(self.desired)
@@ -107,13 +108,13 @@ impl Deployment {
 
 impl Service {
     /// The numbers of tasks of the primary deployment.
-    pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
-        if self.deleted.is_some() { Counts::default() } else { self.primary.counts(now, pace) }
+    pub(super) fn counts(&self, now: Timestamp, clock: Clock) -> Counts {
+        if self.deleted.is_some() { Counts::default() } else { self.primary.counts(now, clock) }
     }
 
     /// Whether it was deleted and has drained.
-    pub(super) fn is_inactive(&self, now: Timestamp, pace: SignedDuration) -> bool {
-        self.deleted.is_some_and(|deleted| now >= deleted + pace)
+    pub(super) fn is_inactive(&self, now: Timestamp, clock: Clock) -> bool {
+        self.deleted.is_some_and(|deleted| clock.is_over(Delay::ServiceDrain, deleted, now))
     }
 
     /// Whether it has tasks that have not been asked to stop.
@@ -162,7 +163,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     tag::check(&asked.tags)?;
     let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
     let arn = arn(&cluster, &name);
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     if let Some(service) = cloud.ecs.services.get(&arn) {
         match service.deleted {
             None => {
@@ -174,13 +175,13 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
                 }
                 return Err(invalid("Creation of service was not idempotent."));
             }
-            Some(deleted) if call.now < deleted + pace => {
+            Some(_) if !service.is_inactive(call.now, clock) => {
                 return Err(invalid("Unable to Start a service that is still Draining."));
             }
             Some(_) => {}
         }
     }
-    if !has_service_role(cloud) {
+    if !has_service_role(cloud, call.now) {
         return Err(no_service_role());
     }
     let Some(definition) = asked.task_definition else { return Err(invalid("Task definition cannot be empty.")) };
@@ -242,7 +243,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     check_network(cloud, call, &service.body, row)?;
     service.body = with_defaults(service.body);
 
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let desired = asked.desired_count.unwrap_or(service.primary.desired);
     if rolls {
         // A task that has been asked to stop counts for neither percentage, so its successor starts before it is
@@ -255,7 +256,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         primary.blocked = blocked(cloud, call, &primary.definition);
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
     } else if desired != service.primary.desired {
-        service.primary.running_before = service.primary.counts(call.now, pace).running;
+        service.primary.running_before = service.primary.counts(call.now, clock).running;
         if let Some(too_many) = service.primary.desired.checked_sub(desired) {
             task::send_stop(cloud, &earlier, too_many, Some(call.now), call.now);
             service.primary.first += too_many;
@@ -271,10 +272,10 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let cluster = cluster::known(cloud, call, asked.cluster.as_deref())?;
     let arn = find(cloud, &cluster, &asked.service_name)?;
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let Some(service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     match service.deleted {
-        Some(deleted) if call.now >= deleted + pace => return Err(not_found()),
+        Some(_) if service.is_inactive(call.now, clock) => return Err(not_found()),
         Some(_) => {}
         None if service.primary.desired > 0 && !asked.force => {
             return Err(invalid("The service cannot be stopped while it is scaled above 0."));
@@ -406,7 +407,8 @@ fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<String> {
     let definition = cloud.ecs.definitions.get(definition)?;
     for member in ["executionRoleArn", "taskRoleArn"] {
         let role = definition.text(member);
-        if !role.is_empty() && !cloud.iam.trusts(role, "ecs-tasks.amazonaws.com") {
+        let is_new = !crate::iam::delay::is_known_everywhere(cloud, role, call.now);
+        if !role.is_empty() && (is_new || !cloud.iam.trusts(role, "ecs-tasks.amazonaws.com")) {
             return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
         }
     }

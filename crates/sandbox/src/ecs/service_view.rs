@@ -1,6 +1,6 @@
 //! Services, their deployments and their tasks as the API shows them.
 
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
+    durations::{Clock, Delay},
     json::{epoch, hex_id, input, page, uuid_id},
 };
 
@@ -50,10 +51,11 @@ pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     Ok(json!({ "services": services, "failures": failures }))
 }
 
-/// An inactive service can be described for some time; here for an hour.
+/// An inactive service can be described for some time.
 fn is_shown(cloud: &Cloud, call: &Call, arn: &str) -> bool {
     cloud.ecs.services.get(arn).is_some_and(|service| {
-        cloud.visible(service.created, call.now) && service.deleted.is_none_or(|deleted| call.now < deleted + 1.hour())
+        cloud.knows(Delay::EcsLag, arn, service.created, call.now)
+            && service.deleted.is_none_or(|deleted| !cloud.settled(Delay::ServiceForgotten, deleted, call.now))
     })
 }
 
@@ -72,13 +74,14 @@ struct List {
 pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
     let cluster = cluster::active(cloud, call, list.cluster.as_deref())?;
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let services = cloud
         .ecs
         .services
         .iter()
-        .filter(|(_, service)| service.cluster == cluster && cloud.visible(service.created, call.now))
-        .filter(|(_, service)| service.deleted.is_none_or(|deleted| call.now < deleted + pace))
+        .filter(|(_, service)| service.cluster == cluster)
+        .filter(|(arn, service)| cloud.knows(Delay::EcsLag, arn, service.created, call.now))
+        .filter(|(_, service)| !service.is_inactive(call.now, clock))
         .filter(|(_, service)| list.launch_type.as_ref().is_none_or(|wanted| service.body["launchType"] == **wanted))
         .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
         .collect();
@@ -94,7 +97,7 @@ pub(super) fn list_tasks(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault>
     // Tasks cannot be listed by the name of a deleted service (turbot/steampipe-plugin-aws issue 1415).
     if let Some(name) = &list.service_name {
         let arn = service::find(cloud, &cluster, name)?;
-        if cloud.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, cloud.pace())) {
+        if cloud.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, cloud.clock())) {
             return Err(Fault::new("ServiceNotFoundException", "Service not found."));
         }
     }
@@ -142,11 +145,11 @@ fn tasks(cloud: &mut Cloud, call: &Call, cluster: &str) -> Vec<Value> {
     for arn in &arns {
         service::settle(cloud, call, arn);
     }
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let mut tasks = Vec::new();
     for service in arns.iter().filter_map(|arn| cloud.ecs.services.get(arn)).filter(|one| one.deleted.is_none()) {
         let Deployment { id, definition, started, first, .. } = &service.primary;
-        let counts = service.counts(call.now, pace);
+        let counts = service.counts(call.now, clock);
         tasks.extend((0..counts.running + counts.pending).map(|index| {
             let task = Leaving {
                 cluster: cluster.to_owned(),
@@ -163,8 +166,8 @@ fn tasks(cloud: &mut Cloud, call: &Call, cluster: &str) -> Vec<Value> {
             shown_task(cloud, &task, if index < counts.running { Stage::Running } else { Stage::Pending })
         }));
     }
-    let leaving = cloud.ecs.leaving.values().filter(|task| task.cluster == cluster && task.is_shown(call.now));
-    tasks.extend(leaving.map(|task| shown_task(cloud, task, task.stage(call.now, pace))));
+    let leaving = cloud.ecs.leaving.values().filter(|task| task.cluster == cluster && task.is_shown(call.now, clock));
+    tasks.extend(leaving.map(|task| shown_task(cloud, task, task.stage(call.now, clock))));
     tasks
 }
 
@@ -213,7 +216,7 @@ fn shown_task(cloud: &Cloud, task: &Leaving, stage: Stage) -> Value {
         "version": 1,
     });
     if stage != Stage::Pending {
-        shown["startedAt"] = epoch(task.created + cloud.pace());
+        shown["startedAt"] = epoch(task.created + cloud.clock().takes(Delay::TaskStart));
     }
     if let Some(asked) = task.asked.filter(|_| stage.desired() == "STOPPED") {
         shown["stoppingAt"] = epoch(asked);
@@ -229,13 +232,13 @@ fn task_id(deployment: &str, number: u64) -> String {
 /// A service in the answer of `DescribeServices`.
 pub(super) fn shown(cloud: &Cloud, call: &Call, arn: &str, tags: bool) -> Value {
     let Some(service) = cloud.ecs.services.get(arn) else { return Value::Null };
-    let pace = cloud.pace();
-    let counts = service.counts(call.now, pace);
+    let clock = cloud.clock();
+    let counts = service.counts(call.now, clock);
     let before = service.previous.as_ref().filter(|_| service.deleted.is_none());
     let before = before.map_or(0, |before| running_of(cloud, before, call.now));
     let status = match service.deleted {
         None => "ACTIVE",
-        Some(deleted) if call.now < deleted + pace => "DRAINING",
+        Some(_) if !service.is_inactive(call.now, clock) => "DRAINING",
         Some(_) => "INACTIVE",
     };
     let mut shown = service.body.clone();
@@ -253,7 +256,7 @@ pub(super) fn shown(cloud: &Cloud, call: &Call, arn: &str, tags: bool) -> Value 
             "deployments".to_owned(),
             if service.deleted.is_some() { json!([]) } else { deployments(cloud, service, call) },
         ),
-        ("events".to_owned(), events(service, call, pace)),
+        ("events".to_owned(), events(service, call, clock)),
         (
             "roleArn".to_owned(),
             format!(
@@ -274,13 +277,13 @@ pub(super) fn shown(cloud: &Cloud, call: &Call, arn: &str, tags: bool) -> Value 
 /// How many tasks of an earlier deployment still run.
 fn running_of(cloud: &Cloud, deployment: &Deployment, now: Timestamp) -> u64 {
     let tasks = cloud.ecs.leaving.values().filter(|task| task.deployment == deployment.id);
-    tasks.filter(|task| task.stage(now, cloud.pace()) == Stage::Running).map(|_| 1).sum()
+    tasks.filter(|task| task.stage(now, cloud.clock()) == Stage::Running).map(|_| 1).sum()
 }
 
 fn deployments(cloud: &Cloud, service: &Service, call: &Call) -> Value {
-    let pace = cloud.pace();
-    let complete = service.primary.is_complete(call.now, pace);
-    let primary = service.primary.counts(call.now, pace);
+    let clock = cloud.clock();
+    let complete = service.primary.is_complete(call.now, clock);
+    let primary = service.primary.counts(call.now, clock);
     let mut all = vec![deployment(
         service,
         &service.primary,
@@ -332,7 +335,7 @@ fn deployment(service: &Service, deployment: &Deployment, status: &str, counts: 
 }
 
 /// The newest event comes first.
-fn events(service: &Service, call: &Call, pace: SignedDuration) -> Value {
+fn events(service: &Service, call: &Call, clock: Clock) -> Value {
     let Service { name, primary, .. } = service;
     let event = |at: Timestamp, text: String| {
         let id = uuid_id(&format!("{} {text}", primary.id));
@@ -343,7 +346,7 @@ fn events(service: &Service, call: &Call, pace: SignedDuration) -> Value {
         events.push(event(primary.started, format!("(service {name}) was unable to start a task. Reason: {why}")));
         return events.into();
     }
-    let done = primary.started + pace;
+    let done = primary.started + clock.takes(Delay::TaskStart);
     if let Some(deleted) = service.deleted {
         events.push(event(deleted, format!("(service {name}) has begun draining.")));
     }

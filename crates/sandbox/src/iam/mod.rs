@@ -1,6 +1,7 @@
 //! Identity and Access Management: roles, their policies, and instance profiles. IAM is global, so every region shows
 //! the same.
 
+pub(crate) mod delay;
 mod details;
 mod evaluate;
 mod policy;
@@ -31,12 +32,17 @@ pub struct State {
     roles: Table<role::Role>,
     /// By name in lower case.
     profiles: Table<InstanceProfile>,
+    /// Recent changes of roles, and deleted roles.
+    delayed: delay::State,
 }
 
 impl State {
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
-        vec![("iam.roles", &mut self.roles), ("iam.profiles", &mut self.profiles)]
+        let mut tables: Vec<(&'static str, &mut dyn AnyTable)> =
+            vec![("iam.roles", &mut self.roles), ("iam.profiles", &mut self.profiles)];
+        tables.extend(self.delayed.tables());
+        tables
     }
 
     /// The instance profile with this name or ARN.
@@ -44,19 +50,32 @@ impl State {
         self.profiles.values().find(|profile| profile.name == id || profile.arn == id)
     }
 
-    /// Whether the account has the service-linked role with this name.
-    pub(crate) fn has_service_role(&self, name: &str) -> bool {
-        self.roles.get(&name.to_lowercase()).is_some()
+    /// How many roles and instance profiles there are.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.roles.values().count(), self.profiles.values().count())
+    }
+
+    /// When the service-linked role with this name was created; `None` if the account does not have it.
+    pub(crate) fn service_role_since(&self, name: &str) -> Option<Timestamp> {
+        self.roles.get(&name.to_lowercase()).map(|role| role.created)
     }
 }
 
 /// Creates the service-linked role with this name for a service, such as `ecs.amazonaws.com`.
-pub(crate) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, now: Timestamp) {
-    role::make_service_role(cloud, name, service, now);
+pub(crate) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, call: &Call) {
+    role::make_service_role(cloud, name, service, call);
 }
 
 /// Answers one call.
 pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    delay::check(cloud, call)?;
+    let before = delay::role_of(cloud, call);
+    let reply = run(cloud, call)?;
+    delay::note(cloud, call, before);
+    Ok(reply)
+}
+
+fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     match call.action.as_str() {
         "CreateRole" => role::create(cloud, call),
         "GetRole" => role::get(cloud, call),

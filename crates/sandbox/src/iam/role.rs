@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answer, check_name, check_path, conflict, done, exists, limit, moment, no_such, path_prefix, policy,
+    answer, check_name, check_path, conflict, delay, done, exists, limit, moment, no_such, path_prefix, policy,
     tag::{self, Tag},
     unique_id, validation,
     wire::{Members, paged, parameter, percent_encoded, required},
@@ -137,13 +137,13 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 /// A service-linked role; only its service can change it.
-pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, now: Timestamp) {
+pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, call: &Call) {
     let path = format!("/aws-service-role/{service}/");
     let role = Role {
-        arn: format!("arn:aws:iam::{}:role{path}{name}", cloud.account),
+        arn: format!("{}:iam::{}:role{path}{name}", call.arn(), cloud.account),
         id: unique_id(cloud, "AROA"),
         path,
-        created: now,
+        created: call.now,
         trust: format!(
             r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
         ),
@@ -159,10 +159,8 @@ pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, no
 }
 
 pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    let role = find(cloud, required(call, "RoleName")?)?;
-    if !cloud.visible(role.created, call.now) {
-        return Err(unknown(&role.name));
-    }
+    let name = required(call, "RoleName")?;
+    let role = delay::seen(cloud, call).find(|role| role.name == name).ok_or_else(|| unknown(name))?;
     answer(call, &One { role: role.shown() })
 }
 
@@ -176,12 +174,8 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         marker: Option<String>,
     }
     let prefix = path_prefix(call)?;
-    let roles = cloud
-        .iam
-        .roles
-        .values()
+    let roles = delay::seen(cloud, call)
         .filter(|role| format!("{}{}", role.path, role.name).starts_with(prefix))
-        .filter(|role| cloud.visible(role.created, call.now))
         .map(|role| (role.name.clone(), role.shown_in_list()))
         .collect();
     let (roles, is_truncated, marker) = paged(call, roles)?;

@@ -1,0 +1,82 @@
+//! The quotas of a new account, and their checks. They can be raised on AWS; here, options raise those that a stack
+//! reaches first.
+
+use crate::{
+    call::{Call, Fault},
+    cloud::Cloud,
+};
+
+/// vCPUs of running On-Demand instances of the standard families, and the same for spot requests, in a region (Amazon
+/// EC2 service quotas L-1216C47A and L-34B43A08, read November 2026). AWS raises it by itself for accounts that pay.
+pub(crate) const VCPUS: u32 = 5;
+/// Elastic IP addresses in a region (Amazon VPC quotas, read November 2026).
+pub(crate) const ELASTIC_IPS: usize = 5;
+
+/// A quota: the operation it limits, the number, the error and where the number is from.
+struct Quota {
+    operation: &'static str,
+    most: usize,
+    code: &'static str,
+    message: &'static str,
+    /// Resources that count: those of the call's region, or of its account if the service is global.
+    count: fn(&Cloud, &Call) -> usize,
+}
+
+/// Read in November 2026: Amazon VPC quotas, Amazon EC2 launch template restrictions, IAM and AWS STS quotas, Amazon ECS
+/// service quotas.
+const TABLE: &[Quota] = &[
+    Quota {
+        operation: "ec2:CreateVpc",
+        most: 5,
+        code: "VpcLimitExceeded",
+        message: "The maximum number of VPCs has been reached.",
+        count: |cloud, call| cloud.ec2.counts(&call.region).vpcs,
+    },
+    Quota {
+        operation: "ec2:CreateSecurityGroup",
+        most: 2_500,
+        code: "SecurityGroupLimitExceeded",
+        message: "The maximum number of security groups has been reached.",
+        count: |cloud, call| cloud.ec2.counts(&call.region).groups,
+    },
+    Quota {
+        operation: "ec2:CreateLaunchTemplate",
+        most: 5_000,
+        code: "LaunchTemplateLimitExceeded",
+        message: "You have reached the maximum number of launch templates.",
+        count: |cloud, call| cloud.ec2.counts(&call.region).templates,
+    },
+    Quota {
+        operation: "ec2:RunInstances",
+        most: 5_000,
+        code: "NetworkInterfaceLimitExceeded",
+        message: "The maximum number of network interfaces has been reached.",
+        count: |cloud, call| cloud.ec2.counts(&call.region).interfaces,
+    },
+    Quota {
+        operation: "iam:CreateRole",
+        most: 1_000,
+        code: "LimitExceeded",
+        message: "Cannot exceed quota for RolesPerAccount: 1000",
+        count: |cloud, _| cloud.iam.counts().0,
+    },
+    Quota {
+        operation: "iam:CreateInstanceProfile",
+        most: 1_000,
+        code: "LimitExceeded",
+        message: "Cannot exceed quota for InstanceProfilesPerAccount: 1000",
+        count: |cloud, _| cloud.iam.counts().1,
+    },
+];
+
+/// Refuses a call that would exceed a quota.
+pub(crate) fn check(cloud: &Cloud, call: &Call) -> Result<(), Fault> {
+    let operation = format!("{}:{}", call.service, call.action);
+    match TABLE.iter().find(|quota| quota.operation == operation) {
+        Some(quota) if (quota.count)(cloud, call) >= quota.most => {
+            let status = if call.service == "iam" { 409 } else { 400 };
+            Err(Fault::new(quota.code, quota.message).with_status(status))
+        }
+        _ => Ok(()),
+    }
+}
