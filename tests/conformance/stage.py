@@ -69,7 +69,7 @@ class Sandbox:
     def __init__(self, data: Path, *more: str):
         self.data = data
         command = [TRUNNION, "sandbox", "--listen", "127.0.0.1:0", "--data", data, "--strict", "--quiet", *more]
-        command += ["--vcpus", "100000"]
+        command += ["--speed", "500", "--vcpus", "100000"]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         first = self.process.stdout.readline().strip()
         assert first.startswith("export AWS_ENDPOINT_URL="), first

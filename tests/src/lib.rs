@@ -237,7 +237,7 @@ impl SandboxProcess {
     pub fn start(more: &[&str]) -> Self {
         let seed = std::env::var("TRUNNION_SEED").unwrap_or_else(|_| "1".to_owned());
         println!("the sandbox is strict: TRUNNION_SEED={seed}");
-        Self::start_friendly(&[&["--strict", "--seed", &seed, "--vcpus", "100000"], more].concat())
+        Self::start_friendly(&[&["--strict", "--seed", &seed, "--speed", "500", "--vcpus", "100000"], more].concat())
     }
 
     /// Starts a sandbox that is not strict.

@@ -83,8 +83,13 @@ impl Aws {
         let wait = self.short_wait();
         loop {
             let seen = look().await?;
-            if seen.is_some() || wait.look().await.is_err() {
+            if seen.is_some() {
                 return Ok(seen);
+            }
+            match wait.look().await {
+                Ok(()) => {}
+                Err(Ended::Interrupted) => return Err(Failure::interrupted("AWS does not show it yet")),
+                Err(Ended::OutOfPatience) => return Ok(None),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -127,6 +127,13 @@ impl Cloud {
         self.reader.all_know(self.clock, delay, what, since, now)
     }
 
+    /// The longest time until every read shows a change.
+    pub(crate) fn longest_lag(&self) -> SignedDuration {
+        let tagged = self.clock.takes(Delay::Ec2Lag) + self.clock.takes(Delay::Ec2TagLag);
+        let others = [Delay::IamLag, Delay::EcsLag, Delay::LogsLag, Delay::S3Lag].map(|delay| self.clock.takes(delay));
+        self.reader.longest(others.into_iter().fold(tagged, SignedDuration::max))
+    }
+
     /// Whether what AWS does is not known, or not documented, is answered in the strictest way.
     pub(crate) fn is_strict(&self) -> bool {
         self.reader.is_strict()
@@ -184,8 +191,6 @@ pub fn id_of(prefix: &str, seed: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
     use crate::Consistency;
 

@@ -72,6 +72,15 @@ impl Reader {
         }
     }
 
+    /// The longest lag, if the longest one of a replica is this.
+    pub(crate) fn longest(&self, of_replica: SignedDuration) -> SignedDuration {
+        match self.consistency {
+            Consistency::Immediate => SignedDuration::ZERO,
+            Consistency::After(lag) => signed(lag),
+            Consistency::Replicas(_) => of_replica,
+        }
+    }
+
     /// Whether this is the strict model.
     pub(crate) fn is_strict(&self) -> bool {
         matches!(self.consistency, Consistency::Replicas(_))

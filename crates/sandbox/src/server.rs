@@ -116,6 +116,12 @@ impl Running {
         self.control.calls_in_a_row()
     }
 
+    /// Waits until every read shows all changes so far.
+    pub async fn until_consistent(&self) {
+        let lag = lock(&self.cloud).longest_lag();
+        tokio::time::sleep(Duration::try_from(lag).unwrap_or_default()).await;
+    }
+
     /// Replaces the fault rules.
     pub fn set_faults(&self, faults: Vec<FaultRule>) {
         self.control.set_faults(faults);

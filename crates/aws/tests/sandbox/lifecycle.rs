@@ -233,6 +233,7 @@ async fn reading_more_hosts_needs_no_more_calls() {
         for number in 0..count {
             cloud.create(&format!("instance.heavy[{number}]"), &instance(&template, number)).await;
         }
+        cloud.running.until_consistent().await;
         let reader = connect(&cloud.running).await;
         let observed =
             reader.observe(&common::lookups(), &State::empty(common::STACK), &Context::default()).await.unwrap();
@@ -343,6 +344,7 @@ async fn the_lookup_of_a_vpc_finds_its_ipv6_range_and_dns_servers() {
     let vpc = ec2.create_vpc().cidr_block("10.0.0.0/16").amazon_provided_ipv6_cidr_block(true).send().await.unwrap();
     let vpc = vpc.vpc.unwrap().vpc_id.unwrap();
     let look = async |query: Map| {
+        cloud.running.until_consistent().await;
         let graph = Graph::new(common::STACK, [], [Lookup { address: at("vpc.main"), query }]).unwrap();
         let before = cloud.running.calls();
         let found = cloud.aws.observe(&graph, &State::empty(common::STACK), &Context::default()).await.unwrap().lookups
@@ -359,6 +361,7 @@ async fn the_lookup_of_a_vpc_finds_its_ipv6_range_and_dns_servers() {
     let servers = NewDhcpConfiguration::builder().key("domain-name-servers").values("10.0.0.2").values("10.0.0.3");
     let options = ec2.create_dhcp_options().dhcp_configurations(servers.build()).send().await.unwrap();
     let options = options.dhcp_options.unwrap().dhcp_options_id.unwrap();
+    cloud.running.until_consistent().await;
     ec2.associate_dhcp_options().dhcp_options_id(&options).vpc_id(&vpc).send().await.unwrap();
     let (found, _) = look(of_vpc.clone()).await;
     assert_eq!(found["dns_servers"], Value::List(vec!["10.0.0.2".into(), "10.0.0.3".into()]));
@@ -377,6 +380,7 @@ async fn the_lookup_of_a_vpc_finds_its_ipv6_range_and_dns_servers() {
 
     // A new group allows all outgoing traffic by IPv6 too, until it matches the wanted rules.
     let made = cloud.create("security_group.generator", &group("generator", &vpc.as_str().into(), vec![])).await;
+    cloud.running.until_consistent().await;
     let shown = ec2.describe_security_groups().group_ids(&made.id).send().await.unwrap();
     let egress = shown.security_groups()[0].ip_permissions_egress();
     assert!(egress.iter().all(|rule| rule.ipv6_ranges().is_empty()), "{egress:?}");

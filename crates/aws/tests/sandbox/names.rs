@@ -120,6 +120,7 @@ async fn names_are_checked_only_for_resources_to_create() {
     for resource in &asked {
         cloud.aws.create(resource, &Token::new(common::STACK, resource), &Context::default()).await.unwrap();
     }
+    cloud.running.until_consistent().await;
     let again = connect(&cloud.running).await;
     assert_eq!(observe(&again, &desired).await.remotes.len(), 2);
     assert_eq!(again.calls().by_operation["ec2:DescribeSecurityGroups"], 1);

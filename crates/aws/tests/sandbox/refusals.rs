@@ -127,7 +127,10 @@ async fn a_bucket_gets_its_tags_later_if_its_partition_needs_that() {
 
 #[tokio::test]
 async fn a_name_that_is_not_free_in_time_is_reported() {
-    let cloud = cloud(strict().with_delay(Delay::BucketNameRest, Duration::from_hours(1))).await;
+    let cloud = cloud(
+        strict().with_delay(Delay::BucketNameRest, Duration::from_hours(1)).with_delay(Delay::S3Lag, Duration::ZERO),
+    )
+    .await;
     let patience = Duration::from_millis(100);
     let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     let resource = resolved("s3_bucket.artifacts", &bucket());

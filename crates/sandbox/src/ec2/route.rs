@@ -13,6 +13,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
     xml::Xml,
 };
 
@@ -303,11 +304,12 @@ pub(super) fn create_nat_gateway(cloud: &mut Cloud, call: &Call) -> Result<Reply
 }
 
 fn nat_gateway(cloud: &Cloud, call: &Call, id: &str, gateway: &NatGateway) -> Reply {
+    let is_made = cloud.settled(Delay::NatGateway, gateway.created, call.now);
     let address = cloud.ec2.interfaces.get(&gateway.interface).map(|interface| interface.primary);
     document(call, |xml| {
         xml.optional("clientToken", gateway.token.as_ref()).element("natGateway", |xml| {
             xml.text("natGatewayId", id)
-                .text("state", "available")
+                .text("state", if is_made { "available" } else { "pending" })
                 .text("subnetId", &gateway.subnet)
                 .text("vpcId", &gateway.vpc)
                 .moment("createTime", gateway.created)

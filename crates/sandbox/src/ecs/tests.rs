@@ -324,9 +324,11 @@ fn every_registration_creates_a_new_revision_number() {
     let mut cloud = cloud();
     ask(&mut cloud, 0, "DeregisterTaskDefinition", json!({ "taskDefinition": "cp:1" }));
     ask(&mut cloud, 0, "DeleteTaskDefinitions", json!({ "taskDefinitions": ["cp:1"] }));
-    let second = ask(&mut cloud, 100, "RegisterTaskDefinition", definition());
+    let day = 24 * 60 * PACE;
+    assert!(try_ask(&mut cloud, day - 1, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).is_ok());
+    let second = ask(&mut cloud, day, "RegisterTaskDefinition", definition());
     assert_eq!(second["taskDefinition"]["revision"], 2);
-    let fault = try_ask(&mut cloud, 100, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).unwrap_err();
+    let fault = try_ask(&mut cloud, day, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).unwrap_err();
     assert_eq!(fault.message, "Unable to describe task definition.");
 }
 
