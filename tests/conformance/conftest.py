@@ -1,5 +1,8 @@
 """The fixtures. Each stack is applied once; a test that changes something gets a copy."""
 
+import itertools
+from contextlib import ExitStack
+
 import pytest
 
 from stage import BINARIES, GENERATOR, TRUNNION, Setup, stack_file
@@ -57,12 +60,12 @@ def minimal(applied_minimal, tmp_path):
 @pytest.fixture
 def fresh(tmp_path):
     """Makes setups without an applied stack, from the text of a stack and options for the sandbox."""
-    setups = []
+    with ExitStack() as ended:
+        number = itertools.count()
 
-    def make(stack: str, *more: str) -> Setup:
-        setups.append(Setup(tmp_path / str(len(setups)), stack, *more))
-        return setups[-1]
+        def make(stack: str, *more: str) -> Setup:
+            setup = Setup(tmp_path / str(next(number)), stack, *more)
+            ended.callback(setup.stop)
+            return setup
 
-    yield make
-    for setup in setups:
-        setup.stop()
+        yield make

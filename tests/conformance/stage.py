@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import boto3
+import models
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from capture import Capture
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
@@ -27,7 +30,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox
 PATIENCE = 120
 
 
-def environment(endpoint: str, home: Path) -> dict[str, str]:
+def environment(endpoint: str, home: Path, credentials: dict[str, str] = CREDENTIALS) -> dict[str, str]:
     """The environment of a command, without variables of this process that could change its behaviour."""
     return {
         "PATH": os.environ["PATH"],
@@ -36,7 +39,7 @@ def environment(endpoint: str, home: Path) -> dict[str, str]:
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_DEFAULT_REGION": REGION,
-        **CREDENTIALS,
+        **credentials,
     }
 
 
@@ -80,14 +83,24 @@ class Sandbox:
         self.process.wait(PATIENCE)
         self.process.stdout.close()
 
-    def client(self, service: str, region: str = REGION, secret: str = "sandbox", key: str = "sandbox", **config):
+    def client(
+        self,
+        service: str,
+        region: str = REGION,
+        secret: str = "sandbox",
+        key: str = "sandbox",
+        endpoint=None,
+        token: str | None = None,
+        **config,
+    ):
         """A boto3 client without retries."""
         return boto3.session.Session().client(
             service,
             region_name=region,
-            endpoint_url=self.endpoint,
+            endpoint_url=endpoint or self.endpoint,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
+            aws_session_token=token,
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config),
         )
 
@@ -103,6 +116,11 @@ class Sandbox:
         )
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout) if ended.stdout.strip() else None
+
+    def out_of_band(self, what: str):
+        """What the sandbox says of itself."""
+        with urllib.request.urlopen(f"{self.endpoint}/_sandbox/{what}") as answer:
+            return json.load(answer)
 
     def calls(self) -> dict[str, int]:
         """The number of calls so far, by operation such as `ec2:RunInstances`."""
@@ -129,7 +147,7 @@ class Machine:
     """A folder with a stack file, in which `trunnion` runs."""
 
     def __init__(self, folder: Path, endpoint: str, stack: str | None = None):
-        self.folder, self.endpoint = folder, endpoint
+        self.folder, self.endpoint, self.credentials = folder, endpoint, CREDENTIALS
         (folder / ".git").mkdir(parents=True, exist_ok=True)
         # All machines are clones of one repository, so they work on the same stack.
         (folder / ".git" / "config").write_text(f'[remote "origin"]\n\turl = git@{HOME.replace("/", ":", 1)}.git\n')
@@ -140,7 +158,7 @@ class Machine:
         return subprocess.Popen(
             [TRUNNION, *arguments],
             cwd=self.folder,
-            env=environment(self.endpoint, self.folder),
+            env=environment(self.endpoint, self.folder, self.credentials),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -221,17 +239,18 @@ class Plan:
 
 
 class Setup:
-    """An applied stack: its sandbox and the machine it was applied from."""
+    """An applied stack: its sandbox, the machine it was applied from, and all calls between the two."""
 
     def __init__(self, folder: Path, stack: str | None = None, *more: str):
         self.folder = folder
         self.sandbox = Sandbox(folder / "sandbox", *more)
-        self.machine = Machine(folder / "machine", self.sandbox.endpoint, stack)
+        self.capture = Capture(self.sandbox.endpoint)
+        self.machine = Machine(folder / "machine", self.capture.endpoint, stack)
         self._clients = {}
 
     def client(self, service: str):
         if service not in self._clients:
-            self._clients[service] = self.sandbox.client(service)
+            self._clients[service] = self.sandbox.client(service, endpoint=self.capture.endpoint)
         return self._clients[service]
 
     def copy_to(self, folder: Path) -> Setup:
@@ -240,7 +259,11 @@ class Setup:
         return Setup(folder)
 
     def stop(self):
+        """Ends it, and fails if any call or answer was not as the models of AWS's services have it."""
+        self.capture.stop()
         self.sandbox.stop()
+        found = Counter(one for call in self.capture.calls for one in models.violations_of_a_test(call))
+        assert not found, "\n".join(f"{count} × {one}" for one, count in sorted(found.items()))
 
 
 def stack_file(name: str, *edits: tuple[str, str]) -> str:

@@ -45,7 +45,7 @@ def test_two_machines_see_the_same(shared, tmp_path):
     assert not (setup.machine.folder / ".trunnion").exists()
     assert read(setup, LOCK) is None, "the lock was released"
 
-    second = Machine(tmp_path / "second", setup.sandbox.endpoint, IN_S3)
+    second = Machine(tmp_path / "second", setup.capture.endpoint, IN_S3)
     assert not second.plan().changes
     shown = [json.loads(machine.succeed("show", "--json").stdout) for machine in (setup.machine, second)]
     assert shown[0]["state"] == shown[1]["state"] == first

@@ -48,7 +48,8 @@ fn an_interrupted_apply_finishes_running_steps_and_saves_the_state() {
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("Interrupted."), "{rest}");
+    assert!(rest.contains("Interrupted.") && rest.contains(" Run the same command again to continue."), "{rest}");
+    assert!(!rest.contains("Remove the cause"), "{rest}");
     assert!(stage.path(".trunnion/loadtest.json").exists());
     stage.converge(&[]);
 }

@@ -15,4 +15,5 @@ mod pacing;
 mod packages;
 mod partitions;
 mod people;
+mod permissions;
 mod ways_of_aws;

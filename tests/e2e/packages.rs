@@ -1,4 +1,4 @@
-//! The packages of the library: who uses `trunnion` from a registry gets all that its crates need.
+//! The packages of the library: a program that uses `trunnion` from a registry gets all that its crates need.
 
 use std::{
     collections::BTreeSet,

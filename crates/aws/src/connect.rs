@@ -1,6 +1,6 @@
 //! Creates the clients of AWS's services from a profile, or for a sandbox.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
@@ -10,7 +10,7 @@ use aws_smithy_http_client::tls::TlsContext;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 
 use crate::{
-    calls::Counter,
+    calls::{Counter, Subject},
     credentials::{Explained, Source},
     environment::Environment,
     http::{Client, Peer, host_of},
@@ -302,6 +302,12 @@ pub(crate) struct Clients {
     pub sts: aws_sdk_sts::Client,
 }
 
+fn peer(connection: &Connection, source: Arc<Source>, named_by: BTreeMap<String, String>) -> Peer {
+    let Connection { stack, account, region, .. } = connection;
+    let subject = Arc::new(Subject::somewhere(stack, account, region));
+    Peer { region: region.clone(), subject, source, named_by: Arc::new(named_by) }
+}
+
 /// The longest time a credentials provider may take. A program that asks a person needs this long; a token service that
 /// does not answer fails much earlier, by its own timeouts.
 const CREDENTIALS: Duration = Duration::from_mins(2);
@@ -341,8 +347,7 @@ impl Setup {
         environment: &Environment,
         credentials: &SharedCredentialsProvider,
     ) -> Result<Self, ConnectError> {
-        let peer =
-            Peer { region: connection.region.clone(), source: Arc::new(Source::given()), named_by: Arc::default() };
+        let peer = peer(connection, Arc::new(Source::given()), BTreeMap::new());
         let (proxies, trust) = match connection.endpoint {
             Some(_) => (Proxies::default(), TlsContext::default()),
             None => (Proxies::of(environment)?, trust::context(None, environment)?),
@@ -367,8 +372,7 @@ impl Setup {
                 named_by.entry(host_of(&uri)).or_insert_with(|| format!("`{variable}`"));
             }
         }
-        let peer =
-            Peer { region: connection.region.clone(), source: Arc::clone(&source), named_by: Arc::new(named_by) };
+        let peer = peer(connection, Arc::clone(&source), named_by);
         // Three tries of 15 seconds each: a token service that does not answer is reported within a minute.
         let timeouts =
             TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).read_timeout(Duration::from_secs(15));

@@ -4,6 +4,7 @@
 //! code does next (retry, adopt, continue); [`Failure::about`] turns it into the engine's error. `error/sdk.rs` reads
 //! the SDK's errors; `error/help.rs` has the next steps for cases where AWS's code or message says more than the class.
 
+mod denial;
 mod help;
 mod sdk;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::{error::Error, sync::Arc};
 use trunnion_engine::ProviderError;
 
 pub(crate) use self::{
+    denial::Denial,
     help::{MFA, clock, is_about_mfa},
     sdk::OfCall,
 };

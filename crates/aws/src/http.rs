@@ -34,6 +34,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
+    calls::Subject,
     connect::ConnectError,
     credentials::Source,
     pace::Turn,
@@ -58,6 +59,8 @@ const BODY: (Duration, u64) = (STANDSTILL, 16 * 1024 * 1024);
 pub(crate) struct Peer {
     /// The region of the stack.
     pub region: String,
+    /// The stack that the calls are for.
+    pub subject: Arc<Subject>,
     /// The source of the credentials.
     pub source: Arc<Source>,
     /// What configures each endpoint outside AWS, by the endpoint's scheme, host and port.

@@ -62,19 +62,20 @@ pub use aws_credential_types::{
     provider::{ProvideCredentials, SharedCredentialsProvider},
 };
 
-pub use crate::{
-    calls::Calls,
-    connect::{ConnectError, Connection, Throttle},
-    environment::Environment,
-    store::{Lease, S3Lock, S3Store},
-    trust::Bundle,
-};
 use crate::{
+    calls::Subject,
     connect::{Clients, Setup},
     context::within,
     driver::{AnyDriver, Doing},
     hosts::Hosts,
     kinds::s3_object::Content,
+};
+pub use crate::{
+    calls::{Calls, Extent, MANAGED_POLICY_LIMIT, Policy, Purpose, permissions},
+    connect::{ConnectError, Connection, Throttle},
+    environment::Environment,
+    store::{Lease, S3Lock, S3Store},
+    trust::Bundle,
 };
 
 /// A connection to a stack's account and region.
@@ -128,6 +129,12 @@ impl Aws {
     /// names.
     pub async fn has_former_names(&self) -> Result<bool, ProviderError> {
         Box::pin(kinds::launch_template::has_former(self)).await.map_err(|failure| failure.about(""))
+    }
+
+    /// The stack of the connection, for policies.
+    fn subject(&self) -> Subject {
+        let Connection { stack, account, region, .. } = &self.connection;
+        Subject::somewhere(stack, account, region)
     }
 
     /// The id of the region's partition, as in ARNs.

@@ -30,7 +30,8 @@ use uuid::Uuid;
 
 use crate::{
     Aws,
-    error::{Class, Failure, OfCall as _},
+    calls::{On, Subject},
+    error::{Class, Denial, Failure, OfCall as _},
 };
 
 /// How often a lock is renewed, and when it is considered abandoned.
@@ -55,6 +56,8 @@ pub struct S3Store {
     bucket: String,
     key: String,
     stack: String,
+    /// For the policy after a denied call.
+    subject: Arc<Subject>,
     lease: Lease,
     /// The document that was last read or written; `None` if there was none.
     last: Arc<Mutex<Option<Version>>>,
@@ -68,14 +71,21 @@ struct Version {
     tag: String,
 }
 
+/// The key of the lock of the document with this key.
+pub(crate) fn lock_key(key: &str) -> String {
+    format!("{}.lock.json", key.strip_suffix(".json").unwrap_or(key))
+}
+
 impl S3Store {
     /// A store for the document at this key. The bucket must exist; the key ends with `.json`.
     pub fn new(aws: &Aws, bucket: impl Into<String>, key: impl Into<String>) -> Self {
+        let (bucket, key) = (bucket.into(), key.into());
         Self {
             s3: aws.clients.s3.clone(),
-            bucket: bucket.into(),
-            key: key.into(),
             stack: aws.connection.stack.clone(),
+            subject: Arc::new(aws.subject().with_state(&bucket, [key.clone(), lock_key(&key)])),
+            bucket,
+            key,
             lease: Lease::default(),
             last: Arc::default(),
         }
@@ -88,7 +98,7 @@ impl S3Store {
     }
 
     fn lock_key(&self) -> String {
-        format!("{}.lock.json", self.key.strip_suffix(".json").unwrap_or(&self.key))
+        lock_key(&self.key)
     }
 
     fn remember(&self, state: &State, tag: Option<String>) {
@@ -108,10 +118,18 @@ impl S3Store {
             "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
                 Some("use a bucket in the stack's region: this one is in another region".to_owned())
             }
+            _ if failure.class == Class::Denied => Some(self.denied(&failure)),
             _ => None,
         };
         let error = Failure { help: help.or_else(|| failure.help.clone()), ..failure };
         StoreError::Remote(error.about(&format!("`{}`", self.location())))
+    }
+
+    /// The next step after a denied call, for the objects of the state.
+    fn denied(&self, failure: &Failure) -> String {
+        let objects = self.subject.arns(On::StateObjects);
+        let denial = Denial::new(failure.operation, &failure.message);
+        objects.first().map_or(denial, |object| denial.on(object)).help(Some(&self.subject))
     }
 
     /// The content and version of a key.

@@ -1,8 +1,7 @@
 //! A copy of AWS's token buckets on our side, so that a large apply is paced instead of throttled.
 //!
-//! There is one bucket per EC2 API, one per category of ECS calls, and one for each other service. Capacities and
-//! refill rates are the defaults of AWS's API guides (read August 2026). IAM publishes none; about 15 calls per second
-//! are commonly observed.
+//! There is one bucket per EC2 API, one per category of ECS calls, and one for each other service. The table of calls has
+//! their capacities and refill rates.
 //!
 //! Each call takes a numbered [`Ticket`] and waits until the bucket has been filled up to that number, so calls are
 //! sent in order. If AWS throttles a call, somebody else uses the same bucket too. Then the bucket counts as empty and
@@ -16,6 +15,8 @@ use std::{
 };
 
 use tokio::time::Instant;
+
+use crate::calls::{EC2_CHANGE, Rate, expected};
 
 /// How many calls can be made at once, and how many per second after that.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,45 +46,10 @@ fn size(capacity: f64, per_second: f64) -> Size {
     Size { capacity: (capacity - kept).max(1.0), per_second: per_second * SHARE_OF_THE_RATE }
 }
 
-/// The bucket that a call uses, and its size.
+/// The bucket that a call uses, and its size. A call that the table does not have is paced like a change of EC2's.
 fn bucket_of(operation: &str) -> (String, Size) {
-    let (service, name) = operation.split_once(':').unwrap_or(("", operation));
-    match service {
-        "ec2" => (operation.to_owned(), ec2(name)),
-        "ecs" => {
-            let (category, size) = ecs(name);
-            (format!("ecs:{category}"), size)
-        }
-        "iam" => ("iam".to_owned(), size(15.0, 15.0)),
-        other => (other.to_owned(), size(100.0, 40.0)),
-    }
-}
-
-fn ec2(name: &str) -> Size {
-    match name {
-        "RunInstances" => size(5.0, 2.0),
-        "TerminateInstances" | "CreateLaunchTemplateVersion" | "CreateNetworkInterface" => size(100.0, 5.0),
-        "CreateTags" => size(100.0, 10.0),
-        // For these, calls with neither a filter nor pages have a smaller bucket, and ids do not count as a filter.
-        "DescribeInstances" | "DescribeNetworkInterfaces" | "DescribeSecurityGroups" | "DescribeVolumes" => {
-            size(50.0, 10.0)
-        }
-        _ if crate::calls::is_read(name) => size(100.0, 20.0),
-        _ => size(50.0, 5.0),
-    }
-}
-
-fn ecs(name: &str) -> (&'static str, Size) {
-    let reads = crate::calls::is_read(name);
-    match name {
-        "TagResource" | "UntagResource" => ("tag-modify", size(20.0, 10.0)),
-        _ if name.contains("TaskDefinition") && reads => ("task-definition-read", size(50.0, 20.0)),
-        _ if name.contains("TaskDefinition") => ("task-definition-modify", size(20.0, 1.0)),
-        _ if name.contains("Service") && reads => ("service-read", size(100.0, 20.0)),
-        _ if name.contains("Service") => ("service-modify", size(50.0, 5.0)),
-        _ if reads => ("cluster-read", size(50.0, 20.0)),
-        _ => ("cluster-modify", size(20.0, 1.0)),
-    }
+    let Rate { shared, capacity, per_second } = expected(operation).map_or(EC2_CHANGE, |call| call.rate);
+    (shared.unwrap_or(operation).to_owned(), size(capacity, per_second))
 }
 
 /// A number in the queue of a bucket.

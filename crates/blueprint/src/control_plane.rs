@@ -76,7 +76,8 @@ fn task_definition(stack: &Stack) -> Result<Resource, BlueprintError> {
 }
 
 /// The container that writes the conf and the private key. Only the control plane's user can read these files. The image
-/// needs a shell, `chown` and `chmod`.
+/// needs a shell, `chown` and `chmod`. It writes to the volume and to
+/// nothing else.
 fn writer(stack: &Stack) -> Result<Container, BlueprintError> {
     let (conf, key) = (conf::CONF, conf::PRIVATE_KEY);
     let script = format!(
@@ -94,6 +95,7 @@ fn writer(stack: &Stack) -> Result<Container, BlueprintError> {
         environment: [("CONTROL_PLANE_CONF".to_owned(), control_plane_conf(stack)?)].into(),
         secrets: [("SSH_PRIVATE_KEY".to_owned(), value_of(KEY_SECRET, &stack.control_plane.ssh.private_key))].into(),
         mounts: vec![mount(false)],
+        read_only_root: true,
         depends_on: BTreeMap::new(),
         ports: Vec::new(),
         health_check: None,
@@ -112,6 +114,7 @@ fn main_container(stack: &Stack) -> Container {
         environment: BTreeMap::new(),
         secrets: [(conf::TOKEN.to_owned(), value_of(TOKEN_SECRET, &stack.control_plane.token))].into(),
         mounts: vec![mount(true)],
+        read_only_root: false,
         depends_on: [(WRITER.to_owned(), "SUCCESS".to_owned())].into(),
         ports: vec![conf::PORT.into()],
         health_check: Some(health_check()),

@@ -245,7 +245,7 @@ fn too_few_elastic_ips(desired: &Graph, observed: &Observed) -> Option<Finding> 
     (new > 0 && needed > most).then(|| Finding {
         code: "too_few_elastic_ips",
         message: format!(
-            "the stack needs {new} more Elastic IPs, but the account already has {used} in this region and its quota is {most}"
+            "the stack needs {new} more Elastic IPs, but the account has {used} in this region and its quota is {most}"
         ),
         help: Some(
             "request a higher quota `EC2-VPC Elastic IPs` (L-0263D0A3) in Service Quotas, or release unused addresses"
@@ -337,7 +337,7 @@ fn secrets_with_keys(stack: &Stack, observed: &Observed) -> Vec<Finding> {
     secrets.into_iter().filter_map(finding).collect()
 }
 
-/// Amazon Linux 2023 has glibc 2.34. Most build machines have a newer one, and a binary linked against it does not
+/// Amazon Linux 2023 has glibc 2.34. Most build machines have a newer one, and a binary linked against it may not
 /// start.
 fn binaries_that_may_not_start(stack: &Stack, binaries: &Binaries, desired: &Graph) -> Vec<Finding> {
     let objects = || desired.resources().values().filter(|resource| resource.kind().as_str() == S3Object::KIND);

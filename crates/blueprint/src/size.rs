@@ -88,6 +88,7 @@ fn registered_container(name: &str, container: &Container, known: &impl Fn(&Valu
         "environment": environment.collect::<Vec<_>>(),
         "secrets": secrets.collect::<Vec<_>>(),
         "mountPoints": mounts.collect::<Vec<_>>(),
+        "readonlyRootFilesystem": container.read_only_root,
         "dependsOn": depends_on.collect::<Vec<_>>(),
         "portMappings": ports.collect::<Vec<_>>(),
         "healthCheck": health_check,

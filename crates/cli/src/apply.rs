@@ -4,7 +4,8 @@ use std::path::Path;
 
 use trunnion::{
     CancellationToken, Document, Engine, Error, Events, ExitCode, LockedPlan, Options, Origin, OtherHomes, Outcome,
-    Request, Session, plain, report::causes,
+    Request, Session, plain,
+    report::{Ending, causes},
 };
 
 use super::{
@@ -35,12 +36,13 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// How to continue after an incomplete run.
-    fn next(&self) -> &'static str {
+    fn next(&self, ending: Ending) -> &'static str {
         match &self.written {
             Some(_) => "Make a new plan and apply it to continue.",
             None if !self.origin.replace.is_empty() => {
                 "To continue, run it without `--replace`: with it, hosts that are already replaced are replaced again."
             }
+            None if ending == Ending::Interrupted => "Run the same command again to continue.",
             None => "Remove the cause, then run the same command again: it continues from here.",
         }
     }
@@ -127,7 +129,7 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
         let agreed = agreed(&engine, &mut session, &job, how, output, &interrupt);
         let plan = Box::pin(unless_interrupted(&interrupt, output, agreed)).await?;
         let (outcome, stream) = run(plan, how, output, &interrupt).await?;
-        outcome::report(&engine, &job.origin, job.next(), &outcome, stream, output)
+        outcome::report(&engine, &job.origin, job.next(outcome.ending()), &outcome, stream, output)
     }
     .await;
     if let Err(error) = session.release().await {

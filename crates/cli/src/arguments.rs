@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Print a generated file: the boot script, the control plane's configuration or the policies
     Render(Render),
+    /// Print the least IAM policy with which a command works on a stack
+    Permissions(Permissions),
     /// Serve a simulated AWS on the loopback interface, for any AWS client
     Sandbox(Sandbox),
     /// Print the JSON Schema of stack files, plan documents, events or outcomes
@@ -160,7 +162,7 @@ pub(crate) struct Execute {
     /// Take over the resources of a stack with the same name that was applied from another repository, bucket or folder
     #[arg(long)]
     pub(crate) take_over: bool,
-    /// Print events as JSON, one per line; the last line is the outcome
+    /// Print events as JSON, one per line; the last line has the outcome
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -215,6 +217,43 @@ pub(crate) enum Rendered {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The policy is computed from the stack file, without any AWS call. It goes to stdout as JSON:
+  trunnion permissions stack.yaml --for plan > plan.json
+  aws iam create-policy --policy-name loadtest-plan --policy-document file://plan.json
+
+A policy that is too long for one managed policy is printed as a list of parts. Print each part:
+  trunnion permissions stack.yaml --for apply --part 1 > apply-1.json
+
+`apply` does not delete what every stack has: that needs the policy of `destroy` as well.
+
+In IAM, S3, ECS and CloudWatch Logs, the names of the stack limit the policy. In EC2, the tag
+`trunnion:stack` does: hosts, security groups, launch templates and Elastic IPs of other stacks
+cannot be changed or given to this stack. So apply cannot repair a resource that lost this tag.
+
+The policy does not cover keys of your own in KMS: that of the state's bucket, or that of EBS.")]
+pub(crate) struct Permissions {
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    /// The command that the policy is for
+    #[arg(long = "for", value_name = "COMMAND", default_value = "apply")]
+    pub(crate) purpose: Purpose,
+    /// Print only this part of a policy that is too long for one managed policy; the first part is 1
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) part: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Reads only
+    Plan,
+    /// Creates and changes resources
+    Apply,
+    /// Deletes everything
+    Destroy,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Sandbox {
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:4600", value_name = "ADDRESS")]
@@ -247,6 +286,9 @@ pub(crate) struct Sandbox {
     /// The quota of vCPUs of running instances in a region; a strict sandbox has 5
     #[arg(long, value_name = "NUMBER")]
     pub(crate) vcpus: Option<u32>,
+    /// Write every decision on a permission to this file, one JSON document per line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorizations: Option<PathBuf>,
 }
 
 fn speed(text: &str) -> Result<f64, &'static str> {
@@ -272,9 +314,9 @@ pub(crate) enum SchemaOf {
     Stack,
     /// Plan documents
     Plan,
-    /// Outcomes: the last line of `apply --json`
+    /// Outcomes: `outcome` in the last line of `apply --json`
     Outcome,
-    /// Events: the other lines of `apply --json`
+    /// Events: every line of `apply --json`
     Event,
 }
 

@@ -7,6 +7,7 @@ mod failure;
 mod habits;
 mod outcome;
 mod output;
+mod permissions;
 mod plan;
 mod progress;
 mod read;
@@ -79,6 +80,7 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Destroy(arguments) => wait_for(apply::destroy(arguments, output)),
         Command::Show(arguments) => wait_for(read::show(arguments, output)),
         Command::Render(arguments) => read::render(&arguments, output),
+        Command::Permissions(arguments) => permissions::permissions(&arguments, output),
         Command::Sandbox(arguments) => wait_for(sandbox::serve(arguments, output)),
         Command::Schema(arguments) => {
             let schema = match arguments.of {

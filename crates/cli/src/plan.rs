@@ -19,8 +19,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
         return Err(Failure::with_help(
             "plan::out",
             message,
-            "use a name that ends in .json, by which `trunnion apply` \
-                                       recognises a plan",
+            "use a name that ends in .json: `trunnion apply` recognises a plan by it",
         ));
     }
     let named = arguments.out.as_ref().map_or_else(|| file.clone(), |out| stack_file::named_from(out, &file));
@@ -127,7 +126,7 @@ pub(crate) fn read_document(path: &Path) -> Result<Document, Failure> {
             _ => error.to_string(),
         };
         let message = format!("the saved plan `{shown}` cannot be read: {why}");
-        let help = "`trunnion plan STACK --out FILE` saves a plan; the name of a stack file ends in `.yaml`";
+        let help = "`trunnion plan STACK --out FILE` saves a plan; a file whose name ends in `.json` is read as one";
         Failure::with_help("plan::document", message, help)
     })?;
     Document::parse(&bytes)

@@ -11,21 +11,23 @@ use trunnion::{
 use super::{arguments, failure::Failure, output::Output, signals};
 
 fn options(arguments: arguments::Sandbox) -> Options {
-    let arguments::Sandbox { strict, seed, account, speed, latency, consistency_lag, throttle, vcpus, data, .. } =
-        arguments;
+    let arguments::Sandbox { strict, seed, account, speed, latency, .. } = arguments;
     let mut options = if strict { Options::strict(seed) } else { Options::new() };
     options = options.with_account(account).with_speed(speed).with_latency(Duration::from_millis(latency));
-    if let Some(lag) = consistency_lag {
+    if let Some(lag) = arguments.consistency_lag {
         options = options.with_consistency(Consistency::After(Duration::from_millis(lag)));
     }
-    if let Some(rate) = throttle {
+    if let Some(rate) = arguments.throttle {
         options = options.with_throttling(rate.unwrap_or(speed));
     }
-    if let Some(vcpus) = vcpus {
+    if let Some(vcpus) = arguments.vcpus {
         options = options.with_vcpus(vcpus);
     }
-    if let Some(data) = data {
+    if let Some(data) = arguments.data {
         options = options.with_data(data);
+    }
+    if let Some(file) = arguments.authorizations {
+        options = options.with_authorizations(file);
     }
     options
 }

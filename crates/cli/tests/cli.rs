@@ -19,7 +19,9 @@ fn text(output: Output) -> String {
 #[test]
 fn the_help_of_every_command() {
     let mut help = text(trunnion(&["--help"]));
-    for command in ["validate", "plan", "apply", "destroy", "show", "render", "sandbox", "schema", "completions"] {
+    for command in
+        ["validate", "plan", "apply", "destroy", "show", "render", "permissions", "sandbox", "schema", "completions"]
+    {
         help += "\n════ trunnion ";
         help += command;
         help += " --help\n\n";

@@ -22,7 +22,7 @@ use crate::{
     value::JsonText,
 };
 
-/// A plan as it is written down. [`Document::new`] makes it from a [`Plan`], [`Document::parse`] reads it.
+/// A plan as it is written down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Trunnion plan")]
@@ -199,7 +199,7 @@ pub struct DocumentDifference {
     /// What it becomes; absent where it goes; a digest where it is sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
-    /// Whether the stack or the cloud changed since the last apply, if the state says it.
+    /// Whether the stack or the cloud changed since the last apply, if the state says it, or another phase changes it.
     pub cause: Cause,
     /// Whether it forces a replacement.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

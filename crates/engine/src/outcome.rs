@@ -25,7 +25,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Nothing was done yet; this is recorded.
+    /// The outcome before the first step, with this state.
     pub fn new(state: State) -> Self {
         Self {
             state,

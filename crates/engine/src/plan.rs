@@ -25,7 +25,7 @@ pub enum Action {
     Create,
     /// Changes the resource in place.
     Update,
-    /// Deletes the resource and creates another one, in the order that its kind asks for ([`Replacement`]).
+    /// Deletes the resource and creates another one, in the order that its kind asks for.
     Replace,
     /// Deletes the resource.
     Delete,
@@ -50,7 +50,7 @@ pub enum Reason {
     },
     /// The resource differs from what the stack asks for.
     Differs,
-    /// [`PlanOptions::replace`] names the resource.
+    /// The replacement of the resource was requested by its address.
     Asked,
     /// The stack does not ask for the resource any more.
     NotInStack,
@@ -247,7 +247,18 @@ pub fn plan(
         return Err(PlanError::Taken(taken));
     }
     let asked = asked(desired, observed, rules, &options.replace)?;
-    let planner = Planner::new(desired, observed, recorded, rules, options, asked, selected.as_ref());
+    let planner = Planner {
+        desired,
+        observed,
+        recorded,
+        rules,
+        options,
+        asked,
+        selected: selected.as_ref(),
+        phase: 0,
+        changes: BTreeMap::new(),
+        notes: Vec::new(),
+    };
     let (mut changes, mut notes) = planner.run()?;
     let held = selected.as_ref().map(|selected| held(observed, selected, rules)).unwrap_or_default();
     for (address, remotes) in &observed.remotes {
@@ -277,8 +288,11 @@ pub fn plan(
         }
     }
     let mut changes: Vec<Change> = changes.into_values().flatten().collect();
-    for (index, change) in changes.iter_mut().enumerate() {
-        change.follows = change.follows.and_then(|_| index.checked_sub(1));
+    // What an earlier phase creates has no observed resource.
+    let follows =
+        |change: &Change| change.remote.is_none() && matches!(change.action, Action::Update | Action::Replace);
+    for (index, change) in changes.iter_mut().enumerate().filter(|(_, change)| follows(change)) {
+        change.follows = index.checked_sub(1);
     }
     let stays = |change: &&Change| change.is_create_first(rules) && held.contains(change.address.kind.as_str());
     let staying = changes.iter().filter(stays);
@@ -416,7 +430,5 @@ impl Change {
     }
 }
 
-#[cfg(test)]
-mod phases;
 #[cfg(test)]
 mod tests;

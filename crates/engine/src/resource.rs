@@ -143,7 +143,8 @@ impl Graph {
     /// The same graph, reached in phases: these first, in order, and then one that leads everything to what the stack asks
     /// for. A phase leads the resources that it lists to what it says of them, which may be what the stack asks for or
     /// something in between. What they need is led to what the stack asks for in the same phase, unless it is there and
-    /// another phase lists it. Everything else stays as it is. A phase begins once everything of the phase before it has
+    /// another phase lists it. Everything else stays as it is. So does, until the last phase, the resource whose home is set
+    /// last ([`HomeRule::last`](crate::HomeRule::last)), where its change would set the home. A phase begins once everything of the phase before it has
     /// succeeded.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ impl fmt::Debug for Accepts {
 }
 
 impl Attribute {
-    /// It changes in place and compares as it is. Every other constant is this one with one property more.
+    /// It changes in place and compares as it is.
     pub const PLAIN: Self = Self {
         immutable: false,
         unordered: false,

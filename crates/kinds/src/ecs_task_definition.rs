@@ -56,6 +56,9 @@ pub struct Container {
     /// Volumes that are mounted in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Whether it can write only to what is mounted in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only_root: bool,
     /// Names of containers it waits for, with the condition (`SUCCESS`, `HEALTHY`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub depends_on: BTreeMap<String, String>,
@@ -125,7 +128,7 @@ impl EcsTaskDefinition {
             ("execution_role", Attribute::IMMUTABLE),
             ("task_role", Attribute::IMMUTABLE),
             ("volumes", Attribute::IMMUTABLE),
-            ("containers", Attribute::IMMUTABLE.accepting(differs_in_writer)),
+            ("containers", Attribute::IMMUTABLE.accepting(has_earlier_writer)),
         ],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::CreateFirst,
@@ -135,23 +138,25 @@ impl EcsTaskDefinition {
 /// The images that write the configuration file: the present default, and the former default from Docker Hub.
 const WRITERS: [&str; 2] = ["public.ecr.aws/docker/library/busybox:1.37.0", "busybox:1.37.0"];
 
-/// Whether the containers differ only in the registry of the image that writes the configuration file. No task is
-/// stopped for that difference alone; when the containers differ in something else too, they get the present default.
-fn differs_in_writer(desired: &Value, observed: &Value) -> bool {
+/// Whether the containers differ only in what an earlier version chose for the one that writes the configuration file:
+/// the registry of its image, and a root file system that it could write to. No task is stopped for that alone; when the
+/// containers differ in something else too, they get what is chosen today.
+fn has_earlier_writer(desired: &Value, observed: &Value) -> bool {
     const WRITER: &str = "conf";
+    const READ_ONLY: &str = "read_only_root";
     let [today, once] = WRITERS;
-    let image = |containers: &Map, is: &str| {
-        let image = containers.get(WRITER).and_then(Value::as_map).and_then(|container| container.get("image"));
-        image.and_then(Value::as_text) == Some(is)
-    };
     let (Value::Map(desired), Value::Map(observed)) = (desired, observed) else { return false };
-    if !image(desired, today) || !image(observed, once) {
-        return false;
+    let writer = |containers: &Map| containers.get(WRITER).and_then(Value::as_map).cloned();
+    let (Some(wanted), Some(mut found)) = (writer(desired), writer(observed)) else { return false };
+    let image = |container: &Map| container.get("image").and_then(Value::as_text).map(str::to_owned);
+    if image(&wanted).as_deref() == Some(today) && image(&found).as_deref() == Some(once) {
+        found.insert("image".to_owned(), today.into());
+    }
+    if let (Some(value), None) = (wanted.get(READ_ONLY), found.get(READ_ONLY)) {
+        found.insert(READ_ONLY.to_owned(), value.clone());
     }
     let mut moved = observed.clone();
-    if let Some(Value::Map(container)) = moved.get_mut(WRITER) {
-        container.insert("image".to_owned(), today.into());
-    }
+    moved.insert(WRITER.to_owned(), Value::Map(found));
     moved == *desired
 }
 
@@ -168,9 +173,26 @@ mod tests {
         };
         let [today, once] = WRITERS;
         let wanted = containers(today, "a");
-        assert!(differs_in_writer(&wanted, &containers(once, "a")));
-        assert!(!differs_in_writer(&wanted, &containers(once, "b")), "another difference registers a new revision");
-        assert!(!differs_in_writer(&wanted, &containers("busybox:1.36.0", "a")));
-        assert!(!differs_in_writer(&containers("mirror/busybox:1", "a"), &containers(once, "a")));
+        assert!(has_earlier_writer(&wanted, &containers(once, "a")));
+        assert!(!has_earlier_writer(&wanted, &containers(once, "b")), "another difference registers a new revision");
+        assert!(!has_earlier_writer(&wanted, &containers("busybox:1.36.0", "a")));
+        assert!(!has_earlier_writer(&containers("mirror/busybox:1", "a"), &containers(once, "a")));
+    }
+
+    #[test]
+    fn a_writer_that_could_write_to_its_root_is_accepted() {
+        let containers = |writer: serde_json::Value, main: serde_json::Value| -> Value {
+            json!({ "conf": writer, "control-plane": main }).into()
+        };
+        let [today, once] = WRITERS;
+        let main = json!({ "image": "a" });
+        let wanted = containers(json!({ "image": today, "read_only_root": true }), main.clone());
+        for image in [today, once] {
+            assert!(has_earlier_writer(&wanted, &containers(json!({ "image": image }), main.clone())), "{image}");
+        }
+        let writable = containers(json!({ "image": today }), main.clone());
+        assert!(!has_earlier_writer(&writable, &wanted), "a protection that is not asked for is a difference");
+        let own = containers(json!({ "image": today }), json!({ "image": "a", "read_only_root": true }));
+        assert!(!has_earlier_writer(&wanted, &own), "only the writer may differ");
     }
 }

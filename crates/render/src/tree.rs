@@ -4,6 +4,8 @@
 //! This module groups, folds and escapes, and chooses the words. A writer only adds layout and the markup of its format.
 //! No text contains terminal control characters, but a writer must still escape what is special in its own format.
 
+use std::collections::BTreeSet;
+
 use trunnion_engine::{Action, Document, Note, OtherHome, Summary as Counts};
 
 use crate::{
@@ -208,8 +210,10 @@ impl Tree {
     /// The tree of a plan document.
     pub fn of(document: &Document) -> Self {
         let compared = &document.compared;
-        let numbers = (1..=compared.phases).map(|number| (compared.phases > 1).then_some(number));
-        let sections = numbers.flat_map(|number| ACTIONS.map(|action| Section::of(document, number, action)));
+        // Only phases that occur: a file may claim any number of them.
+        let numbers: BTreeSet<Option<usize>> = compared.changes.iter().map(|change| change.phase).collect();
+        let sections =
+            numbers.into_iter().flat_map(|number| ACTIONS.map(|action| Section::of(document, number, action)));
         let partial = compared.partial.then(|| Remark { message: partial(document), detail: None });
         Self {
             head: Head::of(document),
@@ -272,14 +276,15 @@ fn partial(document: &Document) -> String {
         [only] => format!("{only} and what it needs"),
         several => format!("{} and what they need", several.join(", ")),
     };
-    format!("This plan is partial: it covers {covered}. {} not compared.", others(&document.compared.summary))
+    format!("This plan is partial: it covers {covered}.{}", others(&document.compared.summary))
 }
 
+/// The sentence on the rest of the stack.
 fn others(counts: &Counts) -> String {
     match counts.not_covered {
-        0 => "All other resources were".to_owned(),
-        1 => "1 other resource was".to_owned(),
-        count => format!("{count} other resources were"),
+        0 => String::new(),
+        1 => " 1 other resource was not compared.".to_owned(),
+        count => format!(" {count} other resources were not compared."),
     }
 }
 
@@ -307,7 +312,7 @@ impl Summary {
         match () {
             () if compared.partial => {
                 let others = others(&compared.summary);
-                let about = format!("{unchanged} covered {matches} the stack. {others} not compared.");
+                let about = format!("{unchanged} covered {matches} the stack.{others}");
                 Self::Nothing { claim: "No changes to the targets", about }
             }
             () if compared.origin.destroy => {

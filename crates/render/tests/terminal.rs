@@ -282,6 +282,27 @@ fn phases_are_shown_in_order() {
 }
 
 #[test]
+fn a_number_of_phases_that_is_not_so_hides_nothing() {
+    let mut host = host(0);
+    host["phase"] = json!(7);
+    let mut document =
+        document(&json!([host]), &json!({"create": 0, "update": 0, "replace": 1, "delete": 0, "unchanged": 0}), false);
+    for phases in [0, 1, usize::MAX] {
+        document.compared.phases = phases;
+        assert!(shown(&document).contains("instance.heavy[0]"), "{phases}: {}", shown(&document));
+    }
+}
+
+#[test]
+fn a_partial_plan_that_covers_everything_names_no_others() {
+    let mut document =
+        document(&json!([]), &json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 3}), false);
+    document.compared.partial = true;
+    let text = shown(&document);
+    assert!(text.contains("all 3 resources covered match the stack.\n") && !text.contains("other"), "{text}");
+}
+
+#[test]
 fn addresses_of_a_pool_are_combined() {
     let all = ["instance.a[0]", "iam_role.x", "instance.a[1]", "instance.a[2]", "instance.a[5]", "iam_role.y"];
     let all = all.map(|address| address.parse().unwrap());

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use trunnion_catalog::Partition;
 
-use crate::query::Params;
+use crate::{authorize::Origin, query::Params};
 
 /// A request whose signature, service and action have been read.
 #[derive(Debug)]
-pub struct Call {
-    /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`.
+pub(crate) struct Call {
+    /// The service of the credential scope: `ec2`, `iam`, `sts`, `ecs`, `ssm`, `logs`, `secretsmanager`, `tagging`.
     pub service: String,
     /// The region of the credential scope.
     pub region: String,
@@ -20,6 +20,8 @@ pub struct Call {
     pub now: Timestamp,
     /// The request id, which XML answers repeat.
     pub request_id: String,
+    /// Who sent it, and from where.
+    pub origin: Origin,
 }
 
 impl Call {
@@ -47,7 +49,7 @@ pub fn arn_of(region: &str) -> String {
 pub enum Input {
     /// Form parameters of EC2, IAM and STS, in the order sent.
     Query(Vec<(String, String)>),
-    /// The JSON document of ECS, SSM, Logs and Secrets Manager.
+    /// The JSON document of ECS, SSM, Logs, Secrets Manager and the Tagging API.
     Json(serde_json::Value),
 }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Options, SandboxError,
+    authorize::record::Recorder,
     consistency::Reader,
     durations::{Clock, Delay},
     ec2, ecs, iam,
@@ -22,8 +23,8 @@ use crate::{
 /// The data as the server and the services share it. The lock is never held over an `await`.
 pub type SharedCloud = Arc<Mutex<Cloud>>;
 
-/// Locks the data. If a call panicked while it held the lock, the data is still consistent, because calls change one
-/// row at a time.
+/// Locks the data. If a call panicked while it held the lock, the data is still consistent, because
+/// [`Cloud::attempt`] took back what the call changed.
 pub fn lock(cloud: &SharedCloud) -> MutexGuard<'_, Cloud> {
     cloud.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -49,7 +50,7 @@ pub struct Cloud {
     pub s3: s3::State,
     /// When each region was first used, which is when its default network was created.
     regions: Table<Timestamp>,
-    /// How many ids have been created, under the only key `ids`.
+    /// The last number of [`Cloud::new_number`], under the only key `ids`.
     counters: Table<u64>,
     /// Whether the identity may create service-linked roles.
     pub makes_service_roles: bool,
@@ -57,6 +58,8 @@ pub struct Cloud {
     pub most_elastic_ips: usize,
     /// The quota of vCPUs in each region, if there is one.
     pub most_vcpus: Option<u32>,
+    /// Where verdicts on permissions are written, if anywhere.
+    pub(crate) authorizations: Recorder,
     clock: Clock,
     reader: Reader,
     data: Option<PathBuf>,
@@ -80,6 +83,7 @@ impl Cloud {
             makes_service_roles: options.makes_service_roles,
             most_elastic_ips: options.elastic_ips,
             most_vcpus: options.vcpus,
+            authorizations: Recorder::default(),
             clock: Clock::new(options.speed, &options.delays),
             reader: Reader::new(options.consistency),
             data: None,
@@ -96,9 +100,14 @@ impl Cloud {
     /// A new id in AWS's format: `prefix` and 17 hexadecimal digits. Every new sandbox creates the same ids in the same
     /// order.
     pub fn new_id(&mut self, prefix: &str) -> String {
-        let count = self.counters.get("ids").map_or(1, |count| count + 1);
-        self.counters.insert("ids", count);
-        id_of(prefix, &count.to_string())
+        id_of(prefix, &self.new_number().to_string())
+    }
+
+    /// A number that is higher than all before it.
+    pub fn new_number(&mut self) -> u64 {
+        let number = self.counters.get("ids").map_or(1, |number| number + 1);
+        self.counters.insert("ids", number);
+        number
     }
 
     /// Whether a change that started at `since` is complete at `now`.
@@ -152,8 +161,30 @@ impl Cloud {
         }
     }
 
-    /// Writes the rows that changed since the last call to the journal; if that fails, the changes are undone. Must be
-    /// called before a call is answered.
+    /// Whether a call has used the region.
+    pub fn has_used(&self, region: &str) -> bool {
+        self.regions.get(region).is_some()
+    }
+
+    /// Runs a call. If it fails or panics, every change that it made is taken back, except for those before
+    /// [`Cloud::keep`].
+    pub fn attempt<T, E>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        self.keep();
+        let mut attempt = Attempt { cloud: self, keep: false };
+        let answer = call(attempt.cloud);
+        attempt.keep = answer.is_ok();
+        answer
+    }
+
+    /// Keeps what the current call has changed so far, even if the call fails.
+    pub fn keep(&mut self) {
+        for (_, table) in self.tables() {
+            table.begin_trial();
+        }
+    }
+
+    /// Writes the rows that changed since the last call to the journal; if that fails, the changes are taken back. Must
+    /// be called before a call is answered.
     pub(crate) fn commit(&mut self) -> Result<(), SandboxError> {
         let mut journal = self.journal.take();
         let written = journal.as_mut().map_or(Ok(()), |journal| journal.append(&self.tables()));
@@ -182,6 +213,20 @@ impl Cloud {
     }
 }
 
+/// Ends an attempt when it is dropped.
+struct Attempt<'c> {
+    cloud: &'c mut Cloud,
+    keep: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        for (_, table) in self.cloud.tables() {
+            table.end_trial(self.keep);
+        }
+    }
+}
+
 /// An id in AWS's format that depends only on `seed`: `prefix`, a zero and 16 hexadecimal digits.
 pub fn id_of(prefix: &str, seed: &str) -> String {
     let digest = Sha256::digest(format!("{prefix}{seed}"));
@@ -191,8 +236,27 @@ pub fn id_of(prefix: &str, seed: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
     use crate::Consistency;
+
+    #[test]
+    fn a_call_that_fails_or_panics_changes_nothing() {
+        let mut cloud = Cloud::open(&Options::new()).unwrap();
+        assert_eq!(cloud.attempt(|cloud| Ok::<_, ()>(cloud.new_number())), Ok(1));
+        assert_eq!(cloud.attempt(|cloud| Err::<(), _>(cloud.new_number())), Err(2));
+        let panicked =
+            catch_unwind(AssertUnwindSafe(|| cloud.attempt::<(), ()>(|cloud| panic!("at {}", cloud.new_number()))));
+        assert!(panicked.is_err());
+        let kept = cloud.attempt(|cloud| {
+            cloud.new_number();
+            cloud.keep();
+            Err::<(), _>(cloud.new_number())
+        });
+        assert_eq!(kept, Err(3));
+        assert_eq!(cloud.new_number(), 3);
+    }
 
     #[test]
     fn setting_the_clock_back_does_not_undo_changes() {

@@ -102,8 +102,11 @@ impl Control {
         let operation = format!("{service}:{action}");
         let mut inner = self.lock();
         let Inner { calls, buckets, .. } = &mut *inner;
-        let first = CallCount { count: 0, refused: 0, mutating: is_mutating(action) };
-        let call = calls.entry(operation.clone()).or_insert(first);
+        // A dry run changes nothing, so it is counted apart from the calls that do.
+        let is_dry = service == "ec2" && params.bool("DryRun") == Ok(Some(true));
+        let counted = if is_dry { format!("{operation} (dry run)") } else { operation.clone() };
+        let first = CallCount { count: 0, refused: 0, mutating: !is_dry && is_mutating(action) };
+        let call = calls.entry(counted).or_insert(first);
         call.count += 1;
         if let Some(buckets) = buckets
             && !buckets.take(service, region, action, params, Instant::now())
@@ -154,7 +157,7 @@ fn arm(faults: Vec<FaultRule>) -> Vec<Armed> {
 
 /// Whether an operation can change anything but what follows from the time.
 pub(crate) fn is_mutating(action: &str) -> bool {
-    !["Describe", "Get", "List", "Head"].iter().any(|verb| action.starts_with(verb))
+    !["Describe", "Get", "List", "Head", "Filter", "GET "].iter().any(|verb| action.starts_with(verb))
 }
 
 #[cfg(test)]
@@ -174,5 +177,15 @@ mod tests {
         let calls = control.calls();
         assert_eq!(calls.get("ec2:RunInstances").map(|call| (call.count, call.mutating)), Some((3, true)));
         assert_eq!(calls.get("ec2:DescribeVpcs").map(|call| (call.count, call.mutating)), Some((1, false)));
+    }
+
+    #[test]
+    fn a_dry_run_counts_as_a_read() {
+        let control = Control::new(Vec::new(), None);
+        let pairs = [("DryRun".to_owned(), "true".to_owned())];
+        control.admit("ec2", "eu-west-3", "RunInstances", &Params::new(&pairs));
+        let calls = control.calls();
+        assert_eq!(calls.get("ec2:RunInstances (dry run)").map(|call| (call.count, call.mutating)), Some((1, false)));
+        assert_eq!(calls.get("ec2:RunInstances").map(|call| call.count), None);
     }
 }

@@ -21,8 +21,14 @@ pub enum Delay {
     InstanceEnd,
     /// A terminated instance can still be described.
     InstanceForgotten,
+    /// The status checks of an instance that runs are initializing.
+    StatusChecks,
     /// A NAT gateway is pending.
     NatGateway,
+    /// A NAT gateway is deleting.
+    NatGatewayEnd,
+    /// A deleted NAT gateway can still be described.
+    NatGatewayForgotten,
     /// A task is provisioned and pending.
     TaskStart,
     /// The network interface of a stopped task is deleted.
@@ -57,7 +63,7 @@ pub enum Delay {
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 365);
 
 /// How many delays there are.
-const COUNT: usize = 19;
+const COUNT: usize = 22;
 
 impl Delay {
     /// How long it takes on AWS.
@@ -66,12 +72,15 @@ impl Delay {
             // Not documented. Between ten seconds and a minute are commonly seen for virtual machines; bare metal takes
             // ten minutes and is not distinguished here. Stops and terminations depend on the guest.
             Self::InstanceStart | Self::InstanceStop | Self::InstanceEnd => SignedDuration::from_secs(60),
-            // "Terminate Amazon EC2 instances" in the EC2 user guide: "a short while (usually an hour)"; `ListTasks` in
-            // the ECS API reference: "at least one hour"; both read November 2026. Not documented for services:
+            // "Terminate Amazon EC2 instances" in the EC2 user guide: "a short while (usually an hour)"; "Delete a NAT
+            // gateway" in the VPC user guide: "usually about an hour"; `ListTasks` in the ECS API reference: "at least one
+            // hour"; all read November 2026. Not documented for services:
             // `DeleteService` says "in the future". The shorter time is the stricter one.
-            Self::InstanceForgotten | Self::TaskForgotten | Self::ServiceForgotten => SignedDuration::from_hours(1),
-            // Not documented. One to two minutes are commonly seen.
-            Self::NatGateway => SignedDuration::from_secs(120),
+            Self::InstanceForgotten | Self::NatGatewayForgotten | Self::TaskForgotten | Self::ServiceForgotten => {
+                SignedDuration::from_hours(1)
+            }
+            // Not documented. One to two minutes are commonly seen for each.
+            Self::StatusChecks | Self::NatGateway | Self::NatGatewayEnd => SignedDuration::from_secs(120),
             // Not documented. Half a minute to a minute are commonly seen on Fargate, most of it for the image.
             Self::TaskStart => SignedDuration::from_secs(60),
             // Not documented: "Amazon ECS task lifecycle" describes DEPROVISIONING without a duration.

@@ -128,6 +128,7 @@ pub(crate) mod testing {
             input,
             now: Timestamp::from_second(1_780_000_000 + second).unwrap(),
             request_id: "id".to_owned(),
+            origin: crate::authorize::Origin::administrator(),
         }
     }
 

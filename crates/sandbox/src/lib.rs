@@ -1,9 +1,10 @@
 //! A simulation of AWS on loopback. It supports the calls that Trunnion makes, and is as strict as AWS where Trunnion
 //! relies on it.
 //!
-//! One address serves EC2, IAM, STS, ECS, Systems Manager parameters, CloudWatch Logs, Secrets Manager and S3; the
-//! credential scope of the signature selects the service. Any AWS client can use it, with that address as its endpoint
-//! and the credentials [`ACCESS_KEY_ID`] and [`SECRET_ACCESS_KEY`]. The data is kept in a directory or in memory.
+//! One address serves EC2, IAM, STS, ECS, Systems Manager parameters, CloudWatch Logs, Secrets Manager, the Resource
+//! Groups Tagging API and S3; the credential scope of the signature selects the service. Any AWS client can use it, with
+//! that address as its endpoint and the credentials [`ACCESS_KEY_ID`] and [`SECRET_ACCESS_KEY`]. The data is kept in a
+//! directory or in memory.
 //!
 //! # Strict
 //!
@@ -48,7 +49,9 @@
 
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod authorize;
 mod call;
+mod cbor;
 mod cloud;
 mod consistency;
 mod control;
@@ -70,6 +73,7 @@ mod signature;
 mod ssm;
 mod sts;
 mod table;
+mod tagging;
 mod throttle;
 mod xml;
 
@@ -80,8 +84,8 @@ pub use journal::account_of;
 pub use options::{Effect, FaultRule, Options, SandboxError};
 pub use server::{Running, Sandbox};
 
-/// The access key id of the only credentials the sandbox accepts.
+/// The access key id of the account's administrator.
 pub const ACCESS_KEY_ID: &str = "sandbox";
 
-/// The secret access key of the only credentials the sandbox accepts.
+/// The secret access key of the account's administrator.
 pub const SECRET_ACCESS_KEY: &str = "sandbox";

@@ -1,4 +1,8 @@
-//! `CloudWatch` Logs: log groups, their retention, and their tags.
+//! `CloudWatch` Logs: log groups, their retention, and their tags; their streams and events.
+
+mod event;
+mod pattern;
+mod stream;
 
 use std::collections::BTreeMap;
 
@@ -23,12 +27,27 @@ const RETENTION_DAYS: [u32; 22] =
 pub struct State {
     /// By ARN without `:*`.
     groups: Table<LogGroup>,
+    /// By ARN.
+    streams: Table<stream::Stream>,
+    /// By the ARN of the stream and the time, so that they are sorted.
+    events: Table<event::Event>,
 }
 
 impl State {
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
-        vec![("logs.groups", &mut self.groups)]
+        vec![("logs.groups", &mut self.groups), ("logs.streams", &mut self.streams), ("logs.events", &mut self.events)]
+    }
+
+    /// ARNs and tags of the groups of a region.
+    pub(crate) fn tagged(&self, region: &str) -> impl Iterator<Item = (String, BTreeMap<String, String>)> {
+        let here = self.groups.iter().filter(move |(_, group)| group.region == region);
+        here.map(|(arn, group)| (arn.to_owned(), group.tags.clone()))
+    }
+
+    /// The tags of a log group by its ARN.
+    pub(crate) fn tags(&self, arn: &str) -> Option<&BTreeMap<String, String>> {
+        self.groups.get(arn).map(|group| &group.tags)
     }
 
     /// Whether the region has a log group with this name.
@@ -48,6 +67,19 @@ struct LogGroup {
     tags: BTreeMap<String, String>,
 }
 
+pub(crate) use stream::open as open_stream;
+
+/// What no account here has, because nothing creates it: the action and the list of its answer.
+const ABSENT: [(&str, &str); 7] = [
+    ("DescribeAccountPolicies", "accountPolicies"),
+    ("DescribeDestinations", "destinations"),
+    ("DescribeExportTasks", "exportTasks"),
+    ("DescribeMetricFilters", "metricFilters"),
+    ("DescribeQueryDefinitions", "queryDefinitions"),
+    ("DescribeResourcePolicies", "resourcePolicies"),
+    ("DescribeSubscriptionFilters", "subscriptionFilters"),
+];
+
 /// Answers one call.
 pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     match call.action.as_str() {
@@ -59,8 +91,34 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "ListTagsForResource" => list_tags(cloud, call),
         "TagResource" => tag(cloud, call),
         "UntagResource" => untag(cloud, call),
-        other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
+        "ListTagsLogGroup" => list_group_tags(cloud, call),
+        "TagLogGroup" => tag_group(cloud, call),
+        "UntagLogGroup" => untag_group(cloud, call),
+        "CreateLogStream" => stream::create(cloud, call),
+        "DeleteLogStream" => stream::delete(cloud, call),
+        "DescribeLogStreams" => stream::describe(cloud, call),
+        "PutLogEvents" => event::put(cloud, call),
+        "GetLogEvents" => event::get(cloud, call),
+        "FilterLogEvents" => event::filter(cloud, call),
+        other => absent(cloud, call, other),
     }
+}
+
+fn absent(cloud: &Cloud, call: &Call, action: &str) -> Result<Reply, Fault> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Asked {
+        log_group_name: Option<String>,
+    }
+    let Some((_, list)) = ABSENT.iter().find(|(absent, _)| *absent == action) else {
+        let message = format!("The operation {action} is not served here.");
+        return Err(Fault::new("UnknownOperationException", message));
+    };
+    let Asked { log_group_name } = input(call)?;
+    if let Some(name) = log_group_name {
+        group_of(cloud, call, Some(name), None)?;
+    }
+    Ok(Reply::Json(json!({ *list: [] })))
 }
 
 #[derive(Deserialize)]
@@ -188,6 +246,7 @@ fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let named: Named = input(call)?;
     let id = arn(&call.region, &cloud.account, &named.log_group_name);
     cloud.logs.groups.remove(&id).ok_or_else(no_such_group)?;
+    stream::forget(cloud, &id);
     Ok(Reply::Json(json!({})))
 }
 
@@ -209,9 +268,9 @@ fn list_tags(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 
 fn tag(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let tagged: Tagged = input(call)?;
-    check_tags(&tagged.tags)?;
     let group = cloud.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
     group.tags.extend(tagged.tags);
+    check_tags(&group.tags)?;
     Ok(Reply::Json(json!({})))
 }
 
@@ -219,6 +278,35 @@ fn untag(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let tagged: Tagged = input(call)?;
     let group = cloud.logs.groups.get_mut(bare(&tagged.resource_arn)?).ok_or_else(no_such_resource)?;
     group.tags.retain(|key, _| !tagged.tag_keys.contains(key));
+    Ok(Reply::Json(json!({})))
+}
+
+/// The tag calls of a group by its name, which AWS keeps for earlier clients. Here, `tags` of an untagging are keys.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TaggedGroup<T> {
+    log_group_name: String,
+    tags: T,
+}
+
+fn list_group_tags(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let named: Named = input(call)?;
+    let id = group_of(cloud, call, Some(named.log_group_name), None)?;
+    let tags = cloud.logs.groups.get(&id).map(|group| group.tags.clone()).unwrap_or_default();
+    Ok(Reply::Json(json!({ "tags": tags })))
+}
+
+fn tag_group(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let TaggedGroup::<BTreeMap<String, String>> { log_group_name, tags } = input(call)?;
+    let group = group_mut(cloud, call, &log_group_name)?;
+    group.tags.extend(tags);
+    check_tags(&group.tags)?;
+    Ok(Reply::Json(json!({})))
+}
+
+fn untag_group(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let TaggedGroup::<Vec<String>> { log_group_name, tags: keys } = input(call)?;
+    group_mut(cloud, call, &log_group_name)?.tags.retain(|key, _| !keys.contains(key));
     Ok(Reply::Json(json!({})))
 }
 
@@ -253,6 +341,17 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Fault> {
 fn group_mut<'w>(cloud: &'w mut Cloud, call: &Call, name: &str) -> Result<&'w mut LogGroup, Fault> {
     let id = arn(&call.region, &cloud.account, name);
     cloud.logs.groups.get_mut(&id).ok_or_else(no_such_group)
+}
+
+/// The ARN of the group that a call gives by its name or by its identifier, which is a name or an ARN.
+fn group_of(cloud: &Cloud, call: &Call, name: Option<String>, identifier: Option<String>) -> Result<String, Fault> {
+    let id = match (name, identifier) {
+        (None, Some(id)) if id.starts_with("arn:") => id.trim_end_matches(":*").to_owned(),
+        (Some(name), None) | (None, Some(name)) => arn(&call.region, &cloud.account, &name),
+        _ => return Err(invalid("Exactly one of logGroupName and logGroupIdentifier must be specified.")),
+    };
+    let is_known = cloud.logs.groups.get(&id).is_some_and(|group| group.region == call.region);
+    if is_known { Ok(id) } else { Err(no_such_group()) }
 }
 
 fn arn(region: &str, account: &str, name: &str) -> String {

@@ -45,6 +45,8 @@ pub struct Options {
     pub vcpus: Option<u32>,
     /// Rules for calls that fail.
     pub faults: Vec<FaultRule>,
+    /// The file to which every verdict on a permission is written, one JSON document per line.
+    pub authorizations: Option<PathBuf>,
 }
 
 /// The range of speeds.
@@ -66,6 +68,7 @@ impl Default for Options {
             elastic_ips: quotas::ELASTIC_IPS,
             vcpus: None,
             faults: Vec::new(),
+            authorizations: None,
         }
     }
 }
@@ -151,6 +154,12 @@ impl Options {
     #[must_use]
     pub fn with_vcpus(self, vcpus: u32) -> Self {
         Self { vcpus: Some(vcpus), ..self }
+    }
+
+    /// The same, and every verdict on a permission is written to this file.
+    #[must_use]
+    pub fn with_authorizations(self, file: impl Into<PathBuf>) -> Self {
+        Self { authorizations: Some(file.into()), ..self }
     }
 
     /// The same, and these calls go wrong, too.

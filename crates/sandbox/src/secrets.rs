@@ -73,12 +73,29 @@ impl State {
         Ok(arn)
     }
 
+    /// The whole ARN of a secret that a call names, and its tags.
+    pub(crate) fn permitted(&self, region: &str, account: &str, id: &str) -> Option<(String, Vec<(String, String)>)> {
+        let (arn, secret) = self.find(region, account, id)?;
+        let text = |tag: &Value, member: &str| tag[member].as_str().unwrap_or_default().to_owned();
+        Some((arn, secret.tags.iter().map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()))
+    }
+
     /// By ARN, by ARN without its last seven characters, or by name.
     fn find(&self, region: &str, account: &str, id: &str) -> Option<(String, Secret)> {
         self.all(region, account).into_iter().find(|(arn, secret)| {
             let partial = arn.len().checked_sub(7).and_then(|end| arn.get(..end));
             arn == id || secret.name == id || partial == Some(id)
         })
+    }
+
+    /// ARNs and tags of the secrets of a region that are not scheduled for deletion.
+    pub(crate) fn tagged(&self, region: &str, account: &str) -> Vec<(String, BTreeMap<String, String>)> {
+        let all = self.all(region, account).into_iter().filter(|(_, secret)| secret.deleted.is_none());
+        all.map(|(arn, secret)| {
+            let pair = |tag: &Value| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].as_str()?.to_owned()));
+            (arn, secret.tags.iter().filter_map(pair).collect())
+        })
+        .collect()
     }
 
     fn all(&self, region: &str, account: &str) -> Vec<(String, Secret)> {
@@ -136,6 +153,7 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "CreateSecret" => create(cloud, call),
         "DeleteSecret" => delete(cloud, call),
         "ListSecrets" => list(cloud, call),
+        "GetResourcePolicy" => resource_policy(cloud, call),
         other => Err(Fault::new("UnknownOperationException", format!("The operation {other} is not served here."))),
     }
 }
@@ -180,6 +198,13 @@ fn value(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         answer["SecretBinary"] = binary.into();
     }
     Ok(Reply::Json(answer))
+}
+
+/// No secret has a resource policy: nothing puts one.
+fn resource_policy(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    let Identified { secret_id, .. } = input(call)?;
+    let (arn, secret) = found(cloud, call, &secret_id)?;
+    Ok(Reply::Json(json!({ "ARN": arn, "Name": secret.name })))
 }
 
 #[derive(Deserialize)]

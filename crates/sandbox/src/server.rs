@@ -15,7 +15,7 @@ use std::{
 
 use http_body_util::{BodyExt, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     http::request::Parts,
     service::service_fn,
@@ -30,14 +30,16 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
     Calls, FaultRule, Options, SandboxError,
+    authorize::{self, Origin, out_of_band, record::Recorder},
     call::{Call, Fault, Input, Reply},
+    cbor,
     cloud::{Cloud, SharedCloud, lock},
     control::{Control, Verdict, is_mutating},
     ec2, ecs,
     gate::{Gate, Slot},
     iam, logs, quotas, s3, secrets,
     signature::{Authorization, Denied},
-    ssm, sts,
+    ssm, sts, tagging,
     xml::Xml,
 };
 
@@ -54,7 +56,12 @@ pub struct Sandbox {
 impl Sandbox {
     /// Opens the data of these options.
     pub fn open(options: Options) -> Result<Self, SandboxError> {
-        Ok(Self { cloud: Cloud::open(&options)?, options })
+        let mut cloud = Cloud::open(&options)?;
+        if let Some(path) = &options.authorizations {
+            let failed = |source| SandboxError::File { path: path.clone(), source };
+            cloud.authorizations = Recorder::to(path).map_err(failed)?;
+        }
+        Ok(Self { cloud, options })
     }
 
     /// Serves on this listener in the background of the current tokio runtime, until it is shut down.
@@ -67,7 +74,7 @@ impl Sandbox {
         let control = Arc::new(Control::new(self.options.faults, self.options.throttle));
         let cloud = SharedCloud::new(self.cloud.into());
         let server = Arc::new(Server {
-            s3: s3::service(Arc::clone(&cloud), Gate::new(Arc::clone(&control))),
+            s3: s3::service(Arc::clone(&cloud), Gate::new(Arc::clone(&control), Arc::clone(&cloud))),
             cloud: Arc::clone(&cloud),
             control: Arc::clone(&control),
             latency: self.options.latency,
@@ -109,6 +116,11 @@ impl Running {
     /// started to serve.
     pub fn most_tasks(&self) -> BTreeMap<String, u64> {
         lock(&self.cloud).ecs.most_tasks().clone()
+    }
+
+    /// What the boots of instances wrote to their consoles, by instance id.
+    pub fn consoles(&self) -> BTreeMap<String, String> {
+        lock(&self.cloud).ec2.consoles()
     }
 
     /// The length of the longest chain of answered calls in which each call began after the answer to the one before.
@@ -194,18 +206,18 @@ impl Server {
             return Ok(self.out_of_band(&parts, body, peer).await);
         }
         let place = self.control.begin();
-        let answered = self.answer_aws(parts, body).await;
+        let answered = self.answer_aws(parts, body, peer).await;
         self.control.end(place);
         answered
     }
 
-    async fn answer_aws(&self, parts: Parts, body: Incoming) -> Result<Response<Body>, Dropped> {
+    async fn answer_aws(&self, parts: Parts, body: Incoming, peer: SocketAddr) -> Result<Response<Body>, Dropped> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("00000000-0000-4000-8000-{number:012x}");
         let protocol = Protocol::of(&parts);
         let service = Authorization::of(&parts).map(|authorization| authorization.service.to_owned());
         if service.as_deref() == Some("s3") || (service.is_none() && protocol == Protocol::Other) {
-            let mut response = self.answer_s3(Request::from_parts(parts, body)).await?;
+            let mut response = self.answer_s3(Request::from_parts(parts, body), peer).await?;
             if let Ok(id) = request_id.parse() {
                 response.headers_mut().insert("x-amz-request-id", id);
             }
@@ -220,7 +232,7 @@ impl Server {
                 return Ok(shape.fault(&Fault::new("RequestEntityTooLarge", message).with_status(413), &[]));
             }
         };
-        let call = match authentic_call(&parts, &body, &shape) {
+        let call = match self.authentic_call(&parts, &body, &shape, peer) {
             Ok(call) => call,
             Err(fault) => return Ok(shape.fault(&fault, &body)),
         };
@@ -248,19 +260,24 @@ impl Server {
         if !matches!(call.service.as_str(), "iam" | "sts") {
             cloud.enter(&call.region, call.now);
         }
-        quotas::check(&cloud, call)?;
-        let reply = match call.service.as_str() {
-            "ec2" => ec2::handle(&mut cloud, call),
-            "iam" => iam::handle(&mut cloud, call),
-            "sts" => sts::handle(&mut cloud, call),
-            "ecs" => ecs::handle(&mut cloud, call),
-            "ssm" => ssm::handle(&mut cloud, call),
-            "logs" => logs::handle(&mut cloud, call),
-            "secretsmanager" => secrets::handle(&mut cloud, call),
-            other => {
-                Err(Fault::new("InvalidAction", format!("The service {other} is not served here.")).with_status(404))
+        authorize::check(&cloud, call)?;
+        let reply = cloud.attempt(|cloud| {
+            quotas::check(cloud, call)?;
+            match call.service.as_str() {
+                "ec2" => ec2::handle(cloud, call),
+                "iam" => iam::handle(cloud, call),
+                "sts" => sts::handle(cloud, call),
+                "ecs" => ecs::handle(cloud, call),
+                "ssm" => ssm::handle(cloud, call),
+                "logs" => logs::handle(cloud, call),
+                "secretsmanager" => secrets::handle(cloud, call),
+                "tagging" => tagging::handle(cloud, call),
+                other => {
+                    let message = format!("The service {other} is not served here.");
+                    Err(Fault::new("InvalidAction", message).with_status(404))
+                }
             }
-        };
+        });
         match cloud.commit() {
             // What a read changes follows from the time, so the next call does it again.
             Err(error) if !is_mutating(&call.action) => tracing::error!(%error, "the sandbox's data cannot be written"),
@@ -269,9 +286,11 @@ impl Server {
         reply
     }
 
-    async fn answer_s3(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
+    async fn answer_s3(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Dropped> {
         let slot = Slot::default();
+        let origin = origin(request.headers(), request.uri().query(), peer);
         request.extensions_mut().insert(Arc::clone(&slot));
+        request.extensions_mut().insert(origin);
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
         }
@@ -309,6 +328,10 @@ impl Server {
                 Ok(most) => respond(200, "application/json", most),
                 Err(error) => text(500, &error.to_string()),
             },
+            (&Method::GET, "/_sandbox/consoles") => match serde_json::to_string(&lock(&self.cloud).ec2.consoles()) {
+                Ok(consoles) => respond(200, "application/json", consoles),
+                Err(error) => text(500, &error.to_string()),
+            },
             (&Method::POST, "/_sandbox/faults") => {
                 let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
                     return text(400, "the body cannot be read\n");
@@ -321,7 +344,23 @@ impl Server {
                     Err(error) => text(400, &format!("the body is not a list of fault rules: {error}\n")),
                 }
             }
-            _ => text(404, "there are /_sandbox/calls and /_sandbox/tasks to GET and /_sandbox/faults to POST\n"),
+            (&Method::POST, "/_sandbox/evaluate") => {
+                let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
+                    return text(400, "the body cannot be read\n");
+                };
+                match serde_json::from_slice::<Vec<out_of_band::Written>>(&body.to_bytes()) {
+                    Ok(requests) => {
+                        let verdicts = serde_json::Value::from(out_of_band::verdicts(&requests));
+                        respond(200, "application/json", verdicts.to_string())
+                    }
+                    Err(error) => text(400, &format!("the body is not a list of requests: {error}\n")),
+                }
+            }
+            _ => text(
+                404,
+                "there are /_sandbox/calls, /_sandbox/consoles and /_sandbox/tasks to GET, and /_sandbox/evaluate and /_sandbox/faults to \
+                 POST\n",
+            ),
         }
     }
 }
@@ -337,7 +376,9 @@ fn lost(error: &SandboxError) -> Fault {
 enum Protocol {
     Query,
     Json,
-    /// S3, or an unknown protocol.
+    /// `CloudWatch` is asked in this protocol, and not served.
+    Cbor,
+    /// A path with a method: S3, and services that are not served. Except for S3 and a few others, they speak JSON.
     Other,
 }
 
@@ -346,6 +387,8 @@ impl Protocol {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !header("x-amz-target").is_empty() {
             Self::Json
+        } else if header("smithy-protocol") == "rpc-v2-cbor" {
+            Self::Cbor
         } else if header("content-type").starts_with("application/x-www-form-urlencoded")
             || parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("Action=")))
         {
@@ -356,57 +399,95 @@ impl Protocol {
     }
 }
 
-/// Reads a request of the query and JSON services after verifying its signature.
-fn authentic_call(parts: &Parts, body: &Bytes, shape: &Shape) -> Result<Call, Fault> {
-    let json = shape.protocol == Protocol::Json;
-    let Some(authorization) = Authorization::of(parts) else {
-        let code = if json { "MissingAuthenticationTokenException" } else { "MissingAuthenticationToken" };
-        return Err(Fault::new(code, "Request is missing Authentication Token").with_status(403));
-    };
-    let now = Timestamp::now();
-    authorization.verify(parts, body, now).map_err(|denied| match (denied, json) {
-        (Denied::UnknownKey, true) => {
-            Fault::new("UnrecognizedClientException", "The security token included in the request is invalid.")
-        }
-        (Denied::UnknownKey, false) => {
-            Fault::new("InvalidClientTokenId", "The security token included in the request is invalid.")
-                .with_status(403)
-        }
-        (Denied::WrongSignature, json) => Fault::new(
-            if json { "InvalidSignatureException" } else { "SignatureDoesNotMatch" },
+/// The services whose calls are paths and whose answers are XML (botocore's models, read November 2026); all others
+/// with such calls answer JSON.
+const XML_SERVICES: [&str; 3] = ["cloudfront", "route53", "s3-outposts"];
+
+impl Server {
+    /// Reads a request of the query and JSON services after verifying its signature.
+    fn authentic_call(&self, parts: &Parts, body: &Bytes, shape: &Shape, peer: SocketAddr) -> Result<Call, Fault> {
+        let json = shape.protocol == Protocol::Json;
+        let Some(authorization) = Authorization::of(parts) else {
+            let code = if json { "MissingAuthenticationTokenException" } else { "MissingAuthenticationToken" };
+            return Err(Fault::new(code, "Request is missing Authentication Token").with_status(403));
+        };
+        let now = Timestamp::now();
+        let key = iam::credentials(&lock(&self.cloud), authorization.access_key, now);
+        let verified = key.map_or(Err(Denied::UnknownKey), |key| authorization.verify(parts, body, &key, now));
+        verified.map_err(|denied| not_authentic(denied, json))?;
+        let (action, input) = read(parts, body, shape.protocol)?;
+        Ok(Call {
+            service: authorization.service.to_owned(),
+            region: authorization.region.to_owned(),
+            action,
+            input,
+            now,
+            request_id: shape.request_id.clone(),
+            origin: origin(&parts.headers, parts.uri.query(), peer),
+        })
+    }
+}
+
+fn not_authentic(denied: Denied, json: bool) -> Fault {
+    let status = if json { 400 } else { 403 };
+    let signature = if json { "InvalidSignatureException" } else { "SignatureDoesNotMatch" };
+    let (code, text) = match denied {
+        Denied::UnknownKey | Denied::WrongToken => (
+            if json { "UnrecognizedClientException" } else { "InvalidClientTokenId" },
+            "The security token included in the request is invalid.",
+        ),
+        Denied::ExpiredToken => (
+            if json { "ExpiredTokenException" } else { "ExpiredToken" },
+            "The security token included in the request is expired",
+        ),
+        Denied::WrongSignature => (
+            signature,
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
              Access Key and signing method. Consult the service documentation for details.",
-        )
-        .with_status(if json { 400 } else { 403 }),
-        (Denied::Expired, json) => Fault::new(
-            if json { "InvalidSignatureException" } else { "SignatureDoesNotMatch" },
-            "Signature expired: the request was signed more than five minutes ago, or for a time to come.",
-        )
-        .with_status(if json { 400 } else { 403 }),
-    })?;
-    let (action, input) = if json {
+        ),
+        Denied::Expired => {
+            (signature, "Signature expired: the request was signed more than five minutes ago, or for a time to come.")
+        }
+    };
+    Fault::new(code, text).with_status(status)
+}
+
+/// The action and the body of a request.
+fn read(parts: &Parts, body: &Bytes, protocol: Protocol) -> Result<(String, Input), Fault> {
+    if protocol == Protocol::Json {
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let document = if body.is_empty() { b"{}".as_slice() } else { body };
         let document = serde_json::from_slice(document)
             .map_err(|error| Fault::new("SerializationException", error.to_string()))?;
-        (target.rsplit('.').next().unwrap_or_default().to_owned(), Input::Json(document))
-    } else {
-        let text = if body.is_empty() { parts.uri.query().unwrap_or_default().as_bytes() } else { body };
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(text)
-            .map_err(|error| Fault::new("MalformedQueryString", error.to_string()))?;
-        let action = pairs.iter().find(|(name, _)| name == "Action").map(|(_, action)| action.clone());
-        let action =
-            action.ok_or_else(|| Fault::new("MissingAction", "The request must contain the parameter Action"))?;
-        (action, Input::Query(pairs))
+        return Ok((target.rsplit('.').next().unwrap_or_default().to_owned(), Input::Json(document)));
+    }
+    if matches!(protocol, Protocol::Cbor | Protocol::Other) {
+        // No service with such calls is served; the path is recorded as the action.
+        return Ok((format!("{} {}", parts.method, parts.uri.path()), Input::Query(Vec::new())));
+    }
+    let text = if body.is_empty() { parts.uri.query().unwrap_or_default().as_bytes() } else { body };
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_bytes(text).map_err(|error| Fault::new("MalformedQueryString", error.to_string()))?;
+    let action = pairs.iter().find(|(name, _)| name == "Action").map(|(_, action)| action.clone());
+    let action = action.ok_or_else(|| Fault::new("MissingAction", "The request must contain the parameter Action"))?;
+    Ok((action, Input::Query(pairs)))
+}
+
+/// Who sent a request, and from where. A presigned URL has its access key in the query.
+fn origin(headers: &HeaderMap, query: Option<&str>, peer: SocketAddr) -> Origin {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let signed = header("authorization").and_then(|text| text.split("Credential=").nth(1)).map(str::to_owned);
+    let presigned = || {
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query?).ok()?;
+        pairs.into_iter().find(|(name, _)| name == "X-Amz-Credential").map(|(_, value)| value)
     };
-    Ok(Call {
-        service: authorization.service.to_owned(),
-        region: authorization.region.to_owned(),
-        action,
-        input,
-        now,
-        request_id: shape.request_id.clone(),
-    })
+    let credential = signed.or_else(presigned).unwrap_or_default();
+    Origin {
+        access_key: credential.split('/').next().unwrap_or_default().to_owned(),
+        address: Some(peer.ip()),
+        agent: header("user-agent").map(str::to_owned),
+        is_secure: header("x-forwarded-proto") != Some("http"),
+    }
 }
 
 /// The format of a request's answer.
@@ -429,7 +510,14 @@ impl Shape {
 
     /// An error in the protocol's format. An unsigned EC2 request is recognised only by its version.
     fn fault(&self, fault: &Fault, body: &[u8]) -> Response<Body> {
-        if self.protocol == Protocol::Json {
+        if self.protocol == Protocol::Cbor {
+            let mut response = respond(fault.status, "application/cbor", cbor::error(&fault.code, &fault.message));
+            let protocol = hyper::header::HeaderValue::from_static("rpc-v2-cbor");
+            response.headers_mut().insert("smithy-protocol", protocol);
+            return self.with_id(response);
+        }
+        let is_xml = XML_SERVICES.contains(&self.service.as_str());
+        if self.protocol == Protocol::Json || (self.protocol == Protocol::Other && !is_xml) {
             let document = serde_json::json!({ "__type": fault.code, "message": fault.message });
             let mut response = respond(fault.status, "application/x-amz-json-1.1", document.to_string());
             if let Ok(code) = fault.code.parse() {
@@ -470,8 +558,8 @@ impl Shape {
     }
 }
 
-fn respond(status: u16, kind: &'static str, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+fn respond(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
     response

@@ -1,4 +1,4 @@
-//! Verifies signature version 4 in the `Authorization` header against the sandbox's credentials.
+//! Verifies signature version 4 in the `Authorization` header against the secret of its access key.
 //!
 //! The rules are from "Authenticating requests" in the IAM user guide.
 
@@ -9,7 +9,7 @@ use hyper::http::request::Parts;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, json::hex};
+use crate::{iam::Credentials, json::hex};
 
 /// The largest accepted difference between the clocks of client and sandbox.
 const SKEW_SECONDS: i64 = 300;
@@ -17,7 +17,8 @@ const SKEW_SECONDS: i64 = 300;
 /// The parts of the `Authorization` header.
 #[derive(Debug)]
 pub(crate) struct Authorization<'r> {
-    access_key: &'r str,
+    /// The id of the access key.
+    pub(crate) access_key: &'r str,
     date: &'r str,
     /// The region of the credential scope.
     pub(crate) region: &'r str,
@@ -30,12 +31,26 @@ pub(crate) struct Authorization<'r> {
 /// Why a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The access key is not the sandbox's.
+    /// The account has no such access key.
     UnknownKey,
     /// The signature does not match the secret key.
     WrongSignature,
     /// The signature's time is too far in the past or in the future.
     Expired,
+    /// Temporary credentials have ended.
+    ExpiredToken,
+    /// The session token is not the one of the access key.
+    WrongToken,
+}
+
+impl Credentials {
+    /// Refuses a token of others, and credentials that have ended.
+    pub(crate) fn check(&self, token: Option<&str>, now: Timestamp) -> Result<(), Denied> {
+        if self.token.as_deref() != token {
+            return Err(Denied::WrongToken);
+        }
+        if self.expires.is_some_and(|end| now >= end) { Err(Denied::ExpiredToken) } else { Ok(()) }
+    }
 }
 
 impl<'r> Authorization<'r> {
@@ -50,11 +65,8 @@ impl<'r> Authorization<'r> {
         Some(Self { access_key, date, region, service, signed_headers, signature })
     }
 
-    /// Checks that the sandbox's secret key signed this request at about this time.
-    pub(crate) fn verify(&self, parts: &Parts, body: &[u8], now: Timestamp) -> Result<(), Denied> {
-        if self.access_key != ACCESS_KEY_ID {
-            return Err(Denied::UnknownKey);
-        }
+    /// Checks that this secret key signed this request at about this time.
+    pub(crate) fn verify(&self, parts: &Parts, body: &[u8], key: &Credentials, now: Timestamp) -> Result<(), Denied> {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let time = header("x-amz-date").ok_or(Denied::WrongSignature)?;
         let signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", time)
@@ -63,15 +75,14 @@ impl<'r> Authorization<'r> {
         if now.duration_since(signed_at.timestamp()).as_secs().abs() > SKEW_SECONDS {
             return Err(Denied::Expired);
         }
-        if self.expected(parts, body, time).as_deref() == Some(self.signature) {
-            Ok(())
-        } else {
-            Err(Denied::WrongSignature)
+        if self.expected(parts, body, time, &key.secret).as_deref() != Some(self.signature) {
+            return Err(Denied::WrongSignature);
         }
+        key.check(header("x-amz-security-token"), now)
     }
 
     /// The correct signature for this request at this time.
-    fn expected(&self, parts: &Parts, body: &[u8], time: &str) -> Option<String> {
+    fn expected(&self, parts: &Parts, body: &[u8], time: &str, secret: &str) -> Option<String> {
         let content = match parts.headers.get("x-amz-content-sha256") {
             Some(value) if value == "UNSIGNED-PAYLOAD" => "UNSIGNED-PAYLOAD".to_owned(),
             _ => hex(&Sha256::digest(body)),
@@ -82,7 +93,7 @@ impl<'r> Authorization<'r> {
             "AWS4-HMAC-SHA256\n{time}\n{date}/{region}/{service}/aws4_request\n{}",
             hex(&Sha256::digest(canonical))
         );
-        let mut key = format!("AWS4{SECRET_ACCESS_KEY}").into_bytes();
+        let mut key = format!("AWS4{secret}").into_bytes();
         for part in [date, region, service, "aws4_request", &to_sign] {
             key = sign(&key, part)?;
         }
@@ -127,17 +138,17 @@ fn sign(key: &[u8], text: &str) -> Option<Vec<u8>> {
 pub(crate) fn authorize(parts: &Parts, body: &[u8], service: &str) -> Option<String> {
     let time = parts.headers.get("x-amz-date")?.to_str().ok()?;
     let signed = Authorization {
-        access_key: ACCESS_KEY_ID,
+        access_key: crate::ACCESS_KEY_ID,
         date: time.get(..8)?,
         region: "eu-west-3",
         service,
         signed_headers: "host;x-amz-date",
         signature: "",
     };
-    let signature = signed.expected(parts, body, time)?;
+    let signature = signed.expected(parts, body, time, crate::SECRET_ACCESS_KEY)?;
     Some(format!(
-        "AWS4-HMAC-SHA256 Credential={ACCESS_KEY_ID}/{}/eu-west-3/{service}/aws4_request, \
+        "AWS4-HMAC-SHA256 Credential={}/{}/eu-west-3/{service}/aws4_request, \
          SignedHeaders=host;x-amz-date, Signature={signature}",
-        signed.date
+        signed.access_key, signed.date
     ))
 }

@@ -8,17 +8,19 @@ use std::{collections::BTreeMap, fmt::Debug};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Rows sorted by id, and the earlier value of each row that has changed since the last [`AnyTable::keep`] or
-/// [`AnyTable::undo`]; `None` for a new row.
+/// Rows sorted by id.
 #[derive(Debug)]
 pub struct Table<T> {
     rows: BTreeMap<String, T>,
+    /// What the rows were that have changed since the journal was last written; `None` for a new row.
     before: BTreeMap<String, Option<T>>,
+    /// The same for the changes of a trial, while one runs.
+    trial: Option<BTreeMap<String, Option<T>>>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), before: BTreeMap::new() }
+        Self { rows: BTreeMap::new(), before: BTreeMap::new(), trial: None }
     }
 }
 
@@ -26,27 +28,6 @@ impl<T: Clone> Table<T> {
     /// The row with this id.
     pub fn get(&self, id: &str) -> Option<&T> {
         self.rows.get(id)
-    }
-
-    /// The row with this id, for changes; it counts as changed.
-    pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
-        let row = self.rows.get_mut(id)?;
-        self.before.entry(id.to_owned()).or_insert_with(|| Some(row.clone()));
-        Some(row)
-    }
-
-    /// Inserts a row, replacing one with the same id.
-    pub fn insert(&mut self, id: impl Into<String>, row: T) {
-        let id = id.into();
-        let before = self.rows.insert(id.clone(), row);
-        self.before.entry(id).or_insert(before);
-    }
-
-    /// Removes a row.
-    pub fn remove(&mut self, id: &str) -> Option<T> {
-        let row = self.rows.remove(id)?;
-        self.before.entry(id.to_owned()).or_insert_with(|| Some(row.clone()));
-        Some(row)
     }
 
     /// Every row with its id, sorted by id.
@@ -63,10 +44,58 @@ impl<T: Clone> Table<T> {
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.rows.values()
     }
+
+    /// The row with this id, for changes; it counts as changed.
+    pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
+        if !self.rows.contains_key(id) {
+            return None;
+        }
+        self.touch(id);
+        self.rows.get_mut(id)
+    }
+
+    /// Inserts a row, replacing one with the same id.
+    pub fn insert(&mut self, id: impl Into<String>, row: T) {
+        let id = id.into();
+        self.touch(&id);
+        self.rows.insert(id, row);
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, id: &str) -> Option<T> {
+        if !self.rows.contains_key(id) {
+            return None;
+        }
+        self.touch(id);
+        self.rows.remove(id)
+    }
+
+    /// Must be called before a row changes.
+    fn touch(&mut self, id: &str) {
+        let before = self.trial.as_mut().unwrap_or(&mut self.before);
+        if !before.contains_key(id) {
+            before.insert(id.to_owned(), self.rows.get(id).cloned());
+        }
+    }
+
+    fn put_back(&mut self, before: BTreeMap<String, Option<T>>) {
+        for (id, row) in before {
+            match row {
+                Some(row) => self.rows.insert(id, row),
+                None => self.rows.remove(&id),
+            };
+        }
+    }
 }
 
-/// A table of any row type, for the journal.
+/// A table of any row type, for the journal and for trials.
 pub trait AnyTable {
+    /// From now on, changes can be taken back on their own. Those of a trial that has begun already are kept.
+    fn begin_trial(&mut self);
+
+    /// Keeps every change since the trial began, or takes all of them back.
+    fn end_trial(&mut self, keep: bool);
+
     /// The rows that have changed, as JSON; a removed row is `None`.
     fn changed(&self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>>;
 
@@ -87,6 +116,21 @@ pub trait AnyTable {
 }
 
 impl<T: Debug + Clone + Serialize + DeserializeOwned> AnyTable for Table<T> {
+    fn begin_trial(&mut self) {
+        self.end_trial(true);
+        self.trial = Some(BTreeMap::new());
+    }
+
+    fn end_trial(&mut self, keep: bool) {
+        let Some(trial) = self.trial.take() else { return };
+        if !keep {
+            return self.put_back(trial);
+        }
+        for (id, row) in trial {
+            self.before.entry(id).or_insert(row);
+        }
+    }
+
     fn changed(&self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>> {
         let row = |id: &String| Ok((id.clone(), self.rows.get(id).map(to_raw_value).transpose()?));
         self.before.keys().map(row).collect()
@@ -97,12 +141,8 @@ impl<T: Debug + Clone + Serialize + DeserializeOwned> AnyTable for Table<T> {
     }
 
     fn undo(&mut self) {
-        for (id, before) in std::mem::take(&mut self.before) {
-            match before {
-                Some(row) => self.rows.insert(id, row),
-                None => self.rows.remove(&id),
-            };
-        }
+        let before = std::mem::take(&mut self.before);
+        self.put_back(before);
     }
 
     fn all(&self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>> {
@@ -146,5 +186,41 @@ mod tests {
         table.undo();
         assert_eq!(table.iter().collect::<Vec<_>>(), [("changed", &1), ("removed", &2)]);
         assert!(table.changed().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_trial_changes_neither_rows_nor_what_the_journal_writes() {
+        let mut table = Table::default();
+        table.insert("kept", 1);
+        table.insert("removed", 2);
+        table.keep();
+        table.begin_trial();
+        table.insert("new", 3);
+        table.remove("removed");
+        for value in [4, 5] {
+            *table.get_mut("kept").unwrap() = value;
+        }
+        table.end_trial(false);
+        assert_eq!(table.iter().collect::<Vec<_>>(), [("kept", &1), ("removed", &2)]);
+        assert!(table.changed().unwrap().is_empty());
+        table.begin_trial();
+        table.insert("new", 3);
+        table.end_trial(true);
+        assert_eq!(table.changed().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_trial_that_was_kept_is_undone_if_it_cannot_be_written() {
+        let mut table = Table::default();
+        table.insert("row", 1);
+        table.keep();
+        for value in [2, 3] {
+            table.begin_trial();
+            *table.get_mut("row").unwrap() = value;
+        }
+        table.end_trial(false);
+        assert_eq!(table.get("row"), Some(&2));
+        table.undo();
+        assert_eq!(table.get("row"), Some(&1));
     }
 }

@@ -47,7 +47,7 @@ pub use crate::{
     sources::Sources,
 };
 
-/// What the caller knows about the machine. Without anything said, stacks that name no generator binary have none.
+/// What the caller knows about the machine. Without a folder, a stack that names no generator binary has none.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct LoadOptions {
@@ -56,7 +56,7 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Nothing is known.
+    /// No folder.
     pub fn new() -> Self {
         Self::default()
     }

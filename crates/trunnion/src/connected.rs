@@ -152,8 +152,8 @@ pub(crate) async fn until<T>(
 }
 
 impl<P: Provider, S: StateStore> Parts<P, S> {
-    /// The state, if it belongs to the connected place; else an empty one, or an error if another account or region has
-    /// resources.
+    /// The state, if it belongs to the connected place; else the same one without resources, or an error if another account
+    /// or region has some.
     pub(crate) async fn relevant(&self, mut state: State) -> Result<State, Error> {
         if state.lineage.is_empty() {
             state = self.beside().await.unwrap_or(state);
@@ -294,8 +294,8 @@ impl Cloud<'_> {
         Ok((aws, store))
     }
 
-    /// The stack, with the name that earlier versions gave it if only resources with that name exist in its state or on
-    /// AWS.
+    /// The stack. It has the name that earlier versions gave it if its state has no resources under the new name, and the
+    /// former state or AWS has some under the former one.
     async fn settled(&self, stack: Stack) -> Result<(Stack, Aws, Store), Error> {
         let (aws, store) = self.attach(&stack).await?;
         if let Some(former) = stack.under_former_name()

@@ -213,8 +213,7 @@ impl Error {
                 Some("make the folder readable and writable, or run the command in another folder".to_owned())
             }
             Self::Plan(PlanError::CannotReplace { .. }) => Some(
-                "use `--replace` for hosts, such as `instance.heavy[0]`, and for resources on which no other \
-                      resource depends"
+                "use `--replace` for hosts, such as `instance.heavy[0]`, and for what no other resource depends on"
                     .to_owned(),
             ),
             Self::Target { nearest, .. } | Self::UnknownAddress { nearest, .. } => Some(addresses(nearest)),

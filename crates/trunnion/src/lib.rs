@@ -119,7 +119,7 @@
 //! # let stack = Stack::load(&file, None, &LoadOptions::new().with_executable_dir(&folder))?;
 //! let effect = Effect::Error { code: "Unsupported".into(), status: 400, message: "Not in this zone.".into() };
 //! let fault = FaultRule { operation: "ec2:RunInstances".into(), nth: 1, times: 1, effect };
-//! let options = sandbox::Options::new().with_pace(Duration::ZERO).with_faults([fault]);
+//! let options = sandbox::Options::new().with_speed(10_000.0).with_faults([fault]);
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let running = Sandbox::open(options)?.serve(listener)?;
 //!
@@ -236,6 +236,7 @@ mod error;
 mod nearest;
 mod options;
 mod outputs;
+mod permissions;
 pub mod report;
 mod session;
 mod store;
@@ -264,6 +265,7 @@ pub use crate::{
     error::{Error, is_full},
     options::{Options, Request},
     outputs::{Host, Outputs},
+    permissions::permissions,
     session::{LockedPlan, OtherHomes, Session, Stale},
     store::{Store, StoreLock},
 };

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::{DateTime, date_time::Format};
 
-use super::{Class, Failure};
+use super::{Class, Failure, denial::Denial};
 use crate::http::Peer;
 
 /// Regions that are enabled in every account; the other ones must be enabled first (AWS General Reference, "AWS
@@ -40,8 +40,7 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
         return Some(help);
     }
     let help = match failure.class {
-        Class::Denied if is_about_mfa(&failure.message) => MFA.to_owned(),
-        Class::Denied => denied(&failure.message, failure.operation),
+        Class::Denied => Denial::new(failure.operation, &failure.message).help(None),
         Class::Credentials | Class::ExpiredCredentials => "check the credentials: set `AWS_PROFILE`, or run `aws sso login`".to_owned(),
         Class::Unreachable => "check the network, `region` in the stack file and `AWS_ENDPOINT_URL`".to_owned(),
         Class::Other if UNAVAILABLE.contains(&failure.code.as_str()) => {
@@ -93,51 +92,10 @@ fn service_linked_role(failure: &Failure) -> Option<String> {
     ))
 }
 
-/// The next step after a denial. A missing permission must be added; an explicit deny must be removed, because no
-/// permission overrides it.
-fn denied(message: &str, operation: &str) -> String {
-    // A call with tags or roles needs further permissions; AWS's message names the missing one.
-    let named = message.split_once("not authorized to perform: ").map(|(_, rest)| rest);
-    let named = named.and_then(|rest| rest.split_whitespace().next()).filter(|action| action.contains(':'));
-    let action = named.unwrap_or_else(|| action_of(operation));
-    let lower = message.to_ascii_lowercase();
-    let says = |part: &str| lower.contains(part);
-    let is_explicit = says("explicit deny");
-    match () {
-        () if says("service control policy") || says("resource control policy") => format!(
-            "ask the administrators of your AWS organization to remove the deny on `{action}` for this account: no permission in the account overrides it"
-        ),
-        () if says("permissions boundary") => {
-            format!("allow `{action}` in the permissions boundary of the AWS identity of this command")
-        }
-        () if says("session policy") => {
-            format!("start the session with a policy that allows `{action}`")
-        }
-        () if says("vpc endpoint policy") => {
-            format!("allow `{action}` in the policy of the VPC endpoint that the call goes through")
-        }
-        () if says("resource-based policy") && is_explicit => {
-            format!("remove the statement that denies `{action}` from the policy of the resource")
-        }
-        () if is_explicit => format!(
-            "find and change the statement that denies `{action}` in the policies of the AWS identity of this command: while it applies (it may require MFA, a region or a tag), a further permission does not help"
-        ),
-        () => format!("give the AWS identity of this command the permission `{action}`"),
-    }
-}
-
-/// The IAM action of a call; a few differ in name.
-fn action_of(operation: &str) -> &str {
-    match operation {
-        "s3:HeadBucket" | "s3:ListObjectVersions" => "s3:ListBucket",
-        "s3:HeadObject" => "s3:GetObject",
-        "s3:DeleteObjects" => "s3:DeleteObjectVersion",
-        "s3:GetBucketEncryption" => "s3:GetEncryptionConfiguration",
-        "s3:PutBucketEncryption" => "s3:PutEncryptionConfiguration",
-        "s3:GetPublicAccessBlock" => "s3:GetBucketPublicAccessBlock",
-        "s3:PutPublicAccessBlock" => "s3:PutBucketPublicAccessBlock",
-        other => other,
-    }
+/// The next step after a denial, for the stack that the call was for.
+pub(super) fn denied_by(answer: &Response, operation: &str, message: &str) -> Option<String> {
+    let peer = answer.extension::<Peer>()?;
+    Some(Denial::new(operation, message).help(Some(&peer.subject)))
 }
 
 /// The next step if AWS refuses the credentials, by its answer and by their source.

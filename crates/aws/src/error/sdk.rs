@@ -75,8 +75,11 @@ pub(super) fn from_answer<E: ProvideErrorMetadata>(operation: &'static str, erro
     });
     let message = error.message().map_or_else(|| format!("AWS answered with HTTP status {status}"), str::to_owned);
     let class = classify(code, &message);
-    let is_about_credentials = matches!(class, Class::Credentials | Class::ExpiredCredentials);
-    let help = if is_about_credentials { help::credentials(answer, code, &message) } else { None };
+    let help = match class {
+        Class::Credentials | Class::ExpiredCredentials => help::credentials(answer, code, &message),
+        Class::Denied => help::denied_by(answer, operation, &message),
+        _ => None,
+    };
     let request_id = error.meta().request_id().map(str::to_owned);
     Failure { code: code.to_owned(), help, request_id, ..Failure::of_call(operation, class, message) }
 }

@@ -5,6 +5,7 @@ use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
 
 use super::*;
 use crate::{
+    calls::Subject,
     credentials::{Origin, Source},
     http::Peer,
 };
@@ -38,9 +39,9 @@ fn failure(operation: &'static str, code: &str, message: &str) -> Failure {
 
 #[test]
 fn a_failure_names_the_call_the_address_and_the_missing_action() {
-    let error = failure("s3:HeadBucket", "AccessDenied", "no").about("`s3_bucket.artifacts`");
-    assert_eq!(error.message, "`s3:HeadBucket` for `s3_bucket.artifacts` failed: AccessDenied: no");
-    assert!(error.help.is_some_and(|help| help.contains("`s3:ListBucket`")));
+    let error = failure("s3:ListObjectVersions", "AccessDenied", "no").about("`s3_bucket.artifacts`");
+    assert_eq!(error.message, "`s3:ListObjectVersions` for `s3_bucket.artifacts` failed: AccessDenied: no");
+    assert!(error.help.is_some_and(|help| help.contains("`s3:ListBucketVersions`")));
 }
 
 /// The messages are AWS's own (IAM User Guide, "Troubleshoot access denied error messages", read August 2026).
@@ -81,6 +82,61 @@ fn the_help_after_a_denial_names_what_denies() {
     }
 }
 
+/// The help of a call that AWS denies, for the stack `a`.
+fn denied(operation: &str, message: &str) -> String {
+    let subject = Subject::somewhere("a", "123456789012", "eu-west-3");
+    Denial::new(operation, message).help(Some(&subject))
+}
+
+#[test]
+fn a_denial_names_the_statement_that_would_allow_the_call() {
+    let who = "User: arn:aws:iam::123456789012:user/x is not authorized to perform:";
+    let arn = "arn:aws:ec2:eu-west-3:123456789012";
+    // EC2 appends its message to a sentence of its own, and an encoded text to that.
+    let launch = format!(
+        "You are not authorized to perform this operation. {who} ec2:RunInstances on resource: {arn}:subnet/subnet-1 because no identity-based policy allows the ec2:RunInstances action. Encoded authorization failure message: AbCd"
+    );
+    let help = denied("ec2:RunInstances", &launch);
+    assert!(help.contains(&format!("the permission `ec2:RunInstances` on `{arn}:subnet/subnet-1`")), "{help}");
+    assert!(help.contains(r#"{"Sid":"UseNetworkAndImages","Effect":"Allow","Action":["ec2:RunInstances"]"#), "{help}");
+    assert!(!help.contains("LaunchHosts") && help.contains("aws sts decode-authorization-message"), "{help}");
+
+    // The table knows what EC2 leaves out.
+    let help = denied("ec2:RunInstances", "You are not authorized to perform this operation.");
+    for sid in ["UseNetworkAndImages", "LaunchHosts", "ChangeInEc2"] {
+        assert!(help.contains(sid), "{help}");
+    }
+
+    let passed = format!(
+        "{who} iam:PassRole on resource: arn:aws:iam::123456789012:role/trunnion/a/eu-west-3/a.eu-west-3.generator because no identity-based policy allows the iam:PassRole action"
+    );
+    let help = denied("iam:AddRoleToInstanceProfile", &passed);
+    assert!(help.contains("PassRoleToHosts") && !help.contains("PassRolesToTasks"), "{help}");
+    assert!(help.contains(r#""iam:PassedToService":["ec2.amazonaws.com"]"#), "{help}");
+
+    // IAM does not know the path of a role that does not exist.
+    let help = denied(
+        "iam:GetRole",
+        &format!(
+            "{who} iam:GetRole on resource: role a.eu-west-3.generator because no identity-based policy allows the iam:GetRole action"
+        ),
+    );
+    assert!(
+        help.contains("`iam:GetRole` on `role a.eu-west-3.generator`") && help.contains("RolesOfTheStack"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_denied_change_of_a_tag_explains_the_lost_tag() {
+    for operation in ["ec2:CreateTags", "ec2:TerminateInstances"] {
+        let help = denied(operation, "You are not authorized to perform this operation.");
+        assert!(help.contains("--tags Key=trunnion:stack,Value=a"), "{help}");
+    }
+    let help = denied("ecs:TagResource", "User: x is not authorized to perform: ecs:TagResource on resource: y");
+    assert!(!help.contains("Key=trunnion:stack"), "{help}");
+}
+
 #[test]
 fn service_linked_roles_are_named_with_the_command_that_creates_them() {
     for (code, message, service) in [
@@ -114,7 +170,8 @@ fn answered(region: &str, origin: Origin, code: &str, message: &str, date: Optio
         answer.headers_mut().insert("date", date.to_owned());
     }
     let source = Source { profile: "deploy".into(), base: "keys".into(), origin, role: None };
-    answer.add_extension(Peer { region: region.into(), source: Arc::new(source), named_by: Arc::default() });
+    let subject = Arc::new(Subject::somewhere("a", "123456789012", region));
+    answer.add_extension(Peer { region: region.into(), subject, source: Arc::new(source), named_by: Arc::default() });
     let metadata = ErrorMetadata::builder().code(code).message(message).build();
     sdk::from_answer("sts:GetCallerIdentity", &metadata, &answer).about("").help.unwrap()
 }

@@ -17,7 +17,7 @@ use trunnion_engine::{Remote, Rules, Token, Value};
 use trunnion_kinds::{Deployment, EcsService, ServiceNetwork, control_plane_name};
 
 use super::{
-    ecs_tasks::{Look, until_stopped},
+    ecs_tasks::{self, Look, until_stopped},
     tagging::{change_ecs, from_ecs, to_ecs},
 };
 use crate::{
@@ -211,15 +211,22 @@ async fn until_steady(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failur
         match wait.look().await {
             Ok(()) => {}
             Err(Ended::Interrupted) => return Err(Failure::interrupted("the service is not steady yet")),
-            Err(Ended::OutOfPatience) => return Err(unsteady(found)),
+            Err(Ended::OutOfPatience) => {
+                let reasons = ecs_tasks::failed_starts(aws, cluster, name).await;
+                return Err(unsteady(found, &reasons));
+            }
         }
     }
 }
 
-fn unsteady(found: Option<Service>) -> Failure {
+/// `reasons` say why tasks stopped before they ran: ECS does not repeat them in the service's events.
+fn unsteady(found: Option<Service>, reasons: &[String]) -> Failure {
     let Some(service) = found else { return Failure::own("the service no longer exists", None) };
     let events: Vec<&str> = service.events().iter().filter_map(|event| event.message()).take(EVENTS).collect();
-    let quoted = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
+    let mut quoted = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
+    if let Some(reason) = reasons.first() {
+        quoted += &format!("; a task stopped before it ran: {reason}");
+    }
     Failure::own(
         format!("the service runs {} of {} tasks after the wait{quoted}", service.running_count, service.desired_count),
         "read the control plane's log group and the service's events; the service is kept".to_owned(),
@@ -352,6 +359,6 @@ mod tests {
 
     #[test]
     fn a_timeout_quotes_what_ecs_says() {
-        assert!(unsteady(Some(service(&[], 0))).message.ends_with("ECS says: unable to pull the image"));
+        assert!(unsteady(Some(service(&[], 0)), &[]).message.ends_with("ECS says: unable to pull the image"));
     }
 }

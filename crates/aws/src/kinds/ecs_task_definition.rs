@@ -120,6 +120,7 @@ fn from_container(found: ContainerDefinition) -> Container {
             .collect(),
         secrets: found.secrets.into_iter().flatten().map(|secret| (secret.name, secret.value_from.into())).collect(),
         mounts: found.mount_points.into_iter().flatten().map(from_mount).collect(),
+        read_only_root: found.readonly_root_filesystem.unwrap_or(false),
         depends_on: found
             .depends_on
             .into_iter()
@@ -161,6 +162,7 @@ fn to_container(name: &str, container: &Container) -> Result<ContainerDefinition
         .set_entry_point(some(container.entry_point.clone()))
         .set_command(some(container.command.clone()))
         .set_user(container.user.clone())
+        .set_readonly_root_filesystem(container.read_only_root.then_some(true))
         .set_stop_timeout(container.stop_timeout_seconds);
     for (name, value) in &container.environment {
         definition = definition.environment(KeyValuePair::builder().name(name).value(text(value)?).build());
@@ -381,6 +383,7 @@ mod tests {
             environment: BTreeMap::from([("A".to_owned(), Value::from("b"))]),
             secrets: BTreeMap::from([("TOKEN".to_owned(), Value::from("arn:aws:secretsmanager:x"))]),
             mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: true }],
+            read_only_root: true,
             depends_on: BTreeMap::from([("conf".to_owned(), "SUCCESS".to_owned())]),
             ports: vec![8080],
             health_check: Some(HealthCheck {

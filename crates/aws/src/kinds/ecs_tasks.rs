@@ -5,7 +5,7 @@
 //! it, whatever the deployment's percentages are (aws/containers-roadmap issues 959 and 2485), and it marks a deleted
 //! service INACTIVE. Where two tasks must not run at the same time, the tasks themselves have to be polled.
 
-use aws_sdk_ecs::types::{DesiredStatus, Task};
+use aws_sdk_ecs::types::{DesiredStatus, Task, TaskStopCode};
 
 use crate::{
     Aws,
@@ -73,6 +73,17 @@ fn named(service: &str, tasks: &[Task]) -> String {
     format!("the task `{id}` of the service `{service}` is still {status}{others}")
 }
 
+/// Why tasks of a service stopped before they ran; nothing if that cannot be read, because it only explains a failure.
+pub(crate) async fn failed_starts(aws: &Aws, cluster: &str, service: &str) -> Vec<String> {
+    let stopped = async {
+        let arns = list(aws, cluster, DesiredStatus::Stopped).await?;
+        describe(aws, cluster, service, &arns).await
+    };
+    let tasks = Box::pin(stopped).await.unwrap_or_default();
+    let failed = tasks.into_iter().filter(|task| task.stop_code == Some(TaskStopCode::TaskFailedToStart));
+    failed.filter_map(|task| task.stopped_reason).collect()
+}
+
 /// The tasks in a cluster that belong to services with this name and are not STOPPED.
 async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>, Failure> {
     let (running, stopping) = futures::try_join!(
@@ -81,6 +92,13 @@ async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>,
     )?;
     let arns: std::collections::BTreeSet<String> = running.into_iter().chain(stopping).collect();
     let arns: Vec<String> = arns.into_iter().collect();
+    let mut tasks = describe(aws, cluster, service, &arns).await?;
+    tasks.retain(|task| task.last_status.as_deref() != Some("STOPPED"));
+    Ok(tasks)
+}
+
+/// Those of these tasks that belong to services with this name.
+async fn describe(aws: &Aws, cluster: &str, service: &str, arns: &[String]) -> Result<Vec<Task>, Failure> {
     let group = format!("service:{service}");
     let mut tasks = Vec::new();
     for arns in arns.chunks(PAGE) {
@@ -91,8 +109,7 @@ async fn unstopped(aws: &Aws, cluster: &str, service: &str) -> Result<Vec<Task>,
             Err(failure) => return Err(failure),
         }
     }
-    tasks
-        .retain(|task| task.group.as_deref() == Some(group.as_str()) && task.last_status.as_deref() != Some("STOPPED"));
+    tasks.retain(|task| task.group.as_deref() == Some(group.as_str()));
     Ok(tasks)
 }
 

@@ -221,7 +221,7 @@ impl Driver for LaunchTemplates {
             let description = description(&template);
             // EC2 needs a moment until a new template is known everywhere.
             let made = aws.patiently(&[Class::NotFound], || async {
-                let call = ec2.create_launch_template_version().launch_template_id(id).client_token(&token);
+                let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token);
                 let call = call.version_description(&description).launch_template_data(data.clone());
                 call.send().await.of_call("ec2:CreateLaunchTemplateVersion")
             });

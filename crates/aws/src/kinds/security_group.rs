@@ -196,7 +196,8 @@ async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) ->
 /// Names the users of a group and the next step, which is never to remove an interface from a host.
 async fn users(aws: &Aws, id: &str) -> Option<String> {
     let call = aws.clients.ec2.describe_network_interfaces().filters(filter("group-id", vec![id.to_owned()]));
-    let interfaces = call.send().await.ok()?.network_interfaces.unwrap_or_default();
+    let answer = call.send().await.of_call("ec2:DescribeNetworkInterfaces").ok()?;
+    let interfaces = answer.network_interfaces.unwrap_or_default();
     Some(advice(&interfaces, &aws.connection.stack))
 }
 

@@ -1,6 +1,5 @@
 //! How many Elastic IPs the region allows and how many it has.
 
-use aws_sdk_ec2::types::AccountAttributeName;
 use trunnion_engine::Value;
 use trunnion_kinds::lookup::ElasticIpQuota;
 
@@ -20,10 +19,11 @@ impl Lookup for ElasticIpQuotas {
     async fn read(&self, aws: &Aws, asked: &Asked<ElasticIpQuota>) -> Result<Answers, Failure> {
         let ec2 = &aws.clients.ec2;
         let most = async {
-            let call = ec2.describe_account_attributes().attribute_names(AccountAttributeName::from(MOST_ELASTIC_IPS));
-            match call.send().await.of_call("ec2:DescribeAccountAttributes") {
+            match ec2.describe_account_attributes().send().await.of_call("ec2:DescribeAccountAttributes") {
                 Ok(answer) => {
-                    let values = answer.account_attributes.into_iter().flatten().filter_map(|one| one.attribute_values);
+                    let named = answer.account_attributes.into_iter().flatten();
+                    let quota = named.filter(|one| one.attribute_name.as_deref() == Some(MOST_ELASTIC_IPS));
+                    let values = quota.filter_map(|one| one.attribute_values);
                     let mut numbers = values.flatten().filter_map(|one| one.attribute_value?.parse::<i64>().ok());
                     Ok(numbers.next().unwrap_or(ElasticIpQuota::DEFAULT))
                 }
@@ -39,5 +39,6 @@ impl Lookup for ElasticIpQuotas {
     }
 }
 
-/// The account attribute with the quota of Elastic IPs.
+/// The account attribute with the quota of Elastic IPs. Its name is not in the enum of names that a request may give, so
+/// the request asks for all attributes.
 const MOST_ELASTIC_IPS: &str = "vpc-max-elastic-ips";

@@ -123,7 +123,7 @@ pub fn bucket() -> S3Bucket {
         encryption: "AES256".into(),
         public_access_blocked: true,
         policy:
-            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::loadtest-123456789012-eu-west-3/*"}]}"#
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::loadtest-123456789012-eu-west-3/*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}"#
                 .into(),
         tags: tags("s3_bucket.artifacts"),
     }
@@ -267,6 +267,7 @@ pub fn definition(role: &Value) -> EcsTaskDefinition {
         environment: BTreeMap::from([("CONF".to_owned(), "control-plane {}".into())]),
         secrets: BTreeMap::from([("TOKEN".to_owned(), TOKEN_SECRET.into())]),
         mounts: vec![Mount { volume: "conf".into(), path: "/app/conf".into(), read_only: false }],
+        read_only_root: false,
         depends_on: BTreeMap::new(),
         ports: vec![],
         health_check: None,

@@ -34,8 +34,7 @@ curl() {
   record "curl $*"
   [[ ! -e $folder/unhealthy ]] || { sed -i 1d "$folder/unhealthy"; [[ ! -s $folder/unhealthy ]] || return 22; }
 }
-dnf() { local word; for word in "$@"; do record "dnf <$word>"; done; [[ -e $folder/java ]] || echo 'openjdk version \
-                                 "21.0.8" 2025-07-15 LTS' > "$folder/java"; }
+dnf() { local word; for word in "$@"; do record "dnf <$word>"; done; [[ -e $folder/java ]] || echo 'openjdk version "21.0.8" 2025-07-15 LTS' > "$folder/java"; }
 jq() { if [[ -e $folder/lost ]]; then return 1; else echo 10.0.1.4; fi; }
 install() {
   record "install $*"
@@ -149,8 +148,7 @@ fn the_promised_connections_follow_from_the_sources() {
     assert_eq!(
         (off.connections.per_destination, off.connections.total),
         (64_511, 64_511),
-        "all connections use one \
-                                                                                            source address"
+        "all connections use one source address"
     );
     assert_eq!((off.descriptors, off.spread.mode), (1_048_576, Mode::Off), "at least what Gatling recommends");
 }

@@ -107,7 +107,7 @@ fn by_address(document: &Compared) -> BTreeMap<&Address, Vec<DocumentChange>> {
     changes
 }
 
-/// `replace and delete`; an address may have a left-over beside the one that stays.
+/// `replace and delete`; an address may change in several phases, and may have a left-over.
 fn actions(changes: &[DocumentChange]) -> String {
     let words: Vec<&str> = changes
         .iter()

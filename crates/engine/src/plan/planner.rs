@@ -12,47 +12,26 @@ use crate::{
 };
 
 pub(super) struct Planner<'a> {
-    desired: &'a Graph,
-    observed: &'a Observed,
-    recorded: &'a State,
-    rules: &'a RuleBook,
-    options: &'a PlanOptions,
-    asked: BTreeSet<Address>,
-    selected: Option<&'a BTreeSet<Address>>,
+    pub desired: &'a Graph,
+    pub observed: &'a Observed,
+    pub recorded: &'a State,
+    pub rules: &'a RuleBook,
+    pub options: &'a PlanOptions,
+    /// The addresses whose replacement was asked for.
+    pub asked: BTreeSet<Address>,
+    /// The addresses that targets select; `None` for all.
+    pub selected: Option<&'a BTreeSet<Address>>,
     /// The phase that is planned; 0 before the first one.
-    phase: usize,
+    pub phase: usize,
     /// What happens at each address, phase by phase: either one change that does nothing, or changes that all do something.
-    changes: Changes,
-    notes: Vec<Note>,
+    pub changes: Changes,
+    pub notes: Vec<Note>,
 }
 
 /// The changes of each address, phase by phase.
-type Changes = BTreeMap<Address, Vec<Change>>;
+pub(super) type Changes = BTreeMap<Address, Vec<Change>>;
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(
-        desired: &'a Graph,
-        observed: &'a Observed,
-        recorded: &'a State,
-        rules: &'a RuleBook,
-        options: &'a PlanOptions,
-        asked: BTreeSet<Address>,
-        selected: Option<&'a BTreeSet<Address>>,
-    ) -> Self {
-        Self {
-            desired,
-            observed,
-            recorded,
-            rules,
-            options,
-            asked,
-            selected,
-            phase: 0,
-            changes: BTreeMap::new(),
-            notes: Vec::new(),
-        }
-    }
-
     /// Plans phase by phase.
     pub(super) fn run(mut self) -> Result<(Changes, Vec<Note>), PlanError> {
         let desired = self.desired;
@@ -179,8 +158,7 @@ impl<'a> Planner<'a> {
                     differences: differences.into_iter().zip(causes).collect(),
                     desired: Some(wanted),
                     remote: (!is_made).then(|| remote.into_owned()),
-                    // The change before it at its address: its index is not known yet.
-                    follows: is_made.then_some(0),
+                    follows: None,
                 }
             }
         };

@@ -1,5 +1,7 @@
 //! The plan by its golden output: what a person would see, and the steps.
 
+mod phases;
+
 use std::fmt::Write as _;
 
 use serde_json::json;
@@ -46,14 +48,14 @@ const BOOK: [Rules; 4] = [
     },
 ];
 
-pub(super) fn map(json: serde_json::Value) -> Map {
+fn map(json: serde_json::Value) -> Map {
     match Value::from(json) {
         Value::Map(map) => map,
         other => panic!("no map: {other:?}"),
     }
 }
 
-pub(super) fn address(text: &str) -> Address {
+fn address(text: &str) -> Address {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -142,7 +144,7 @@ fn planned(desired: &Graph, observed: &Observed, recorded: &State, options: &Pla
     plan(desired, observed, recorded, &RuleBook::new(BOOK), options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub(super) fn shown(plan: &Plan) -> String {
+fn shown(plan: &Plan) -> String {
     let mut text = String::new();
     for change in plan.pending() {
         let phase = if plan.phases > 1 { format!("{}: ", change.phase) } else { String::new() };

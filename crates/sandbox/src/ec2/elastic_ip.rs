@@ -2,9 +2,14 @@
 
 use std::{borrow::Cow, net::Ipv4Addr};
 
+use trunnion_catalog::Partition;
+
 use super::{
     document, done,
-    model::{Association, ElasticIp, InstanceState},
+    instance::only_interface,
+    interface::{Shown, find_own},
+    launch_spec::MOST_GROUPS,
+    model::{Association, ElasticIp, InstanceState, Interface},
     select::{self, PageSize, Row, find, find_mut, row_fields, shown, text},
     tag,
 };
@@ -65,7 +70,23 @@ fn instance<'w>(cloud: &'w Cloud, association: &Association) -> Option<&'w str> 
 /// The public address of an interface's private address, if it has one.
 pub(super) fn public_of(cloud: &Cloud, interface: &str, private: Ipv4Addr) -> Option<Ipv4Addr> {
     let is_it = |found: &Association| found.is_at(interface, private);
-    cloud.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it)).map(|row| row.public)
+    let elastic = cloud.ec2.elastic_ips.values().find(|row| row.association.as_ref().is_some_and(is_it));
+    let given = || cloud.ec2.interfaces.get(interface).filter(|row| row.primary == private)?.public;
+    elastic.map(|row| row.public).or_else(given)
+}
+
+/// The allocation id of that address.
+pub(super) fn allocation_of<'w>(cloud: &'w Cloud, interface: &str, private: Ipv4Addr) -> Option<&'w str> {
+    let is_it = |found: &Association| found.is_at(interface, private);
+    cloud.ec2.elastic_ips.iter().find(|(_, row)| row.association.as_ref().is_some_and(is_it)).map(|(id, _)| id)
+}
+
+/// Whether an interface in this VPC has a public address.
+pub(super) fn is_mapped_in(cloud: &Cloud, vpc: &str) -> bool {
+    let associations = cloud.ec2.elastic_ips.values().filter_map(|row| row.association.as_ref());
+    let mut elastic = associations.filter_map(|found| cloud.ec2.interfaces.get(&found.interface));
+    let mut given = cloud.ec2.interfaces.values().filter(|interface| interface.public.is_some());
+    elastic.any(|interface| interface.vpc == vpc) || given.any(|interface| interface.vpc == vpc)
 }
 
 /// Ends the associations of an interface that is about to be deleted.
@@ -106,8 +127,9 @@ pub(super) fn allocate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 /// The lowest free address.
-fn next_public(cloud: &Cloud) -> Ipv4Addr {
-    let taken: Vec<Ipv4Addr> = cloud.ec2.elastic_ips.values().map(|row| row.public).collect();
+pub(super) fn next_public(cloud: &Cloud) -> Ipv4Addr {
+    let given = cloud.ec2.interfaces.values().filter_map(|row| row.public);
+    let taken: Vec<Ipv4Addr> = cloud.ec2.elastic_ips.values().map(|row| row.public).chain(given).collect();
     (u32::from(FIRST)..=u32::from(LAST)).map(Ipv4Addr::from).find(|address| !taken.contains(address)).unwrap_or(FIRST)
 }
 
@@ -121,18 +143,19 @@ pub(super) fn associate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> 
     {
         return Err(already(id, &association.id));
     }
+    check_own(cloud, call, row)?;
     let interface = match (params.get("NetworkInterfaceId"), params.get("InstanceId")) {
         (Some(interface), None) => {
             refuse_pending_or_ending(cloud, call, interface)?;
             interface.to_owned()
         }
-        (None, Some(instance)) => only_interface(cloud, call, instance)?,
+        (None, Some(instance)) => interface_of(cloud, call, instance)?,
         _ => {
             let message = "Either 'instanceId' or 'networkInterfaceId' must be specified, and not both";
             return Err(Fault::new("InvalidParameterCombination", message));
         }
     };
-    let found = find(&cloud.ec2.interfaces, &call.region, &interface)?;
+    let found = find_own(cloud, call, &interface)?;
     let private = match params.get("PrivateIpAddress") {
         None => found.primary,
         Some(asked) => {
@@ -188,24 +211,20 @@ fn refuse_pending_or_ending(cloud: &Cloud, call: &Call, interface: &str) -> Resu
     }
 }
 
-/// The only interface of an instance.
-fn only_interface(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
+/// The only interface of an instance that runs or is stopped.
+fn interface_of(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
     let instance = find(&cloud.ec2.instances, &call.region, id)?;
     if !matches!(instance.state, InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped) {
         let state = instance.state.name();
         let message = format!("The {state} instance '{id}' is not in a valid state for this operation.");
         return Err(Fault::new("InvalidInstanceID", message));
     }
-    match instance.interfaces.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => Err(Fault::new(
-            "InvalidInstanceID",
-            format!(
-                "There are multiple interfaces attached to instance '{id}'. Please specify an interface ID for the \
-                 operation instead."
-            ),
-        )),
-    }
+    only_interface(cloud, call, id)
+}
+
+/// Refuses an address on an interface that a service made.
+fn check_own(cloud: &Cloud, call: &Call, row: &ElasticIp) -> Result<(), Fault> {
+    row.association.as_ref().map_or(Ok(()), |found| find_own(cloud, call, &found.interface).map(|_| ()))
 }
 
 pub(super) fn disassociate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
@@ -219,7 +238,9 @@ pub(super) fn disassociate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Faul
         let message = format!("The association ID '{association}' does not exist");
         Fault::new("InvalidAssociationID.NotFound", message)
     };
-    find_mut(&mut cloud.ec2.elastic_ips, &call.region, &id.ok_or_else(missing)?)?.association = None;
+    let id = id.ok_or_else(missing)?;
+    check_own(cloud, call, find(&cloud.ec2.elastic_ips, &call.region, &id)?)?;
+    find_mut(&mut cloud.ec2.elastic_ips, &call.region, &id)?.association = None;
     Ok(done(call))
 }
 
@@ -228,6 +249,7 @@ pub(super) fn release(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("AllocationId")?;
     let row = find(&cloud.ec2.elastic_ips, &call.region, id)?;
+    check_own(cloud, call, row)?;
     if row.association.is_some() {
         return Err(Fault::new("InvalidIPAddress.InUse", format!("Address {} is in use.", row.public)));
     }
@@ -258,30 +280,63 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, row: &ElasticIp) {
     tag::write(xml, &row.tags);
 }
 
-/// Writes the public address of a private one, if it has one.
-pub(super) fn write_association(xml: &mut Xml, cloud: &Cloud, interface: &str, private: Ipv4Addr) {
-    if let Some(public) = public_of(cloud, interface, private) {
-        xml.element("association", |xml| {
-            xml.plain("publicIp", public).text("ipOwnerId", &cloud.account);
-        });
+/// Writes the public address of one of an interface's private addresses, if it has one.
+pub(super) fn write_association(
+    xml: &mut Xml,
+    cloud: &Cloud,
+    (id, interface, private): (&str, &Interface, Ipv4Addr),
+    shown: Shown,
+) {
+    let is_it = |row: &ElasticIp| row.association.as_ref().is_some_and(|found| found.is_at(id, private));
+    let elastic = cloud.ec2.elastic_ips.iter().find(|(_, row)| is_it(row));
+    let given = interface.public.filter(|_| interface.primary == private);
+    let Some(public) = elastic.map(|(_, row)| row.public).or(given) else { return };
+    xml.element("association", |xml| {
+        xml.plain("publicIp", public).text("publicDnsName", public_name(&interface.region, public));
+        xml.text("ipOwnerId", if elastic.is_some() { &cloud.account } else { "amazon" });
+        if let (Some((allocation, row)), Shown::Alone) = (elastic, shown) {
+            xml.text("allocationId", allocation)
+                .optional("associationId", row.association.as_ref().map(|found| &found.id));
+        }
+    });
+}
+
+/// The DNS name that Amazon gives to a public address.
+pub(super) fn public_name(region: &str, address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    let domain = Partition::of(region).domain;
+    match region {
+        "us-east-1" => format!("ec2-{a}-{b}-{c}-{d}.compute-1.{domain}"),
+        _ => format!("ec2-{a}-{b}-{c}-{d}.{region}.compute.{domain}"),
     }
 }
 
-/// The answer to `DescribeAccountAttributes`: the quota.
+/// The answer to `DescribeAccountAttributes`: the attributes that its API reference lists (read 26 November 2026), apart
+/// from `max-instances`, which AWS no longer gives a meaning.
 pub(super) fn account_attributes(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let names = params.list("AttributeName");
-    let known = "vpc-max-elastic-ips";
-    if let Some(other) = names.iter().find(|name| **name != known) {
+    let mut vpcs = cloud.ec2.vpcs.iter().filter(|(_, vpc)| vpc.is_default && vpc.region == call.region);
+    let default = vpcs.next().map_or_else(|| "none".to_owned(), |(id, _)| id.to_owned());
+    let most = cloud.most_elastic_ips.to_string();
+    let known = [
+        ("supported-platforms", "VPC".to_owned()),
+        ("default-vpc", default),
+        ("vpc-max-security-groups-per-interface", MOST_GROUPS.to_string()),
+        ("max-elastic-ips", most.clone()),
+        ("vpc-max-elastic-ips", most),
+    ];
+    if let Some(other) = names.iter().find(|name| !known.iter().any(|(known, _)| known == *name)) {
         return Err(Fault::new(
             "InvalidParameterValue",
             format!("Value ({other}) for parameter attribute is invalid."),
         ));
     }
+    let asked = known.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
     Ok(document(call, |xml| {
-        xml.list("accountAttributeSet", "item", [known], |xml, name| {
-            xml.text("attributeName", name).list("attributeValueSet", "item", [cloud.most_elastic_ips], |xml, most| {
-                xml.plain("attributeValue", most);
+        xml.list("accountAttributeSet", "item", asked, |xml, (name, value)| {
+            xml.text("attributeName", name).list("attributeValueSet", "item", [value], |xml, value| {
+                xml.text("attributeValue", value);
             });
         });
     }))

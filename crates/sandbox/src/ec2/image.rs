@@ -6,7 +6,7 @@ use super::{
     document,
     model::Image,
     select::{self, PageSize, Row, row_fields, shown, text},
-    tag,
+    snapshot, tag,
 };
 use crate::{
     call::{Call, Fault, Reply},
@@ -131,6 +131,10 @@ pub(super) fn register(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         let message = format!("No block device mapping found for the root device '{root_device}'");
         Fault::new("InvalidBlockDeviceMapping", message)
     })?;
+    let snapshot = root.get("Ebs.SnapshotId");
+    if let Some(snapshot) = snapshot {
+        snapshot::check(cloud, call, snapshot)?;
+    }
     let id = cloud.new_id(Image::PREFIX);
     let image = Image {
         region: call.region.clone(),
@@ -142,7 +146,7 @@ pub(super) fn register(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         owner: cloud.account.clone(),
         root_device: root_device.to_owned(),
         root_size_gib: root.number("Ebs.VolumeSize")?.unwrap_or(8),
-        snapshot: root.get("Ebs.SnapshotId").map_or_else(|| crate::cloud::id_of("snap-", &id), str::to_owned),
+        snapshot: snapshot.map_or_else(|| snapshot::of_image(&id), str::to_owned),
         tags: tag::of_created::<Image>(&params)?,
     };
     cloud.ec2.images.insert(id.clone(), image);

@@ -6,6 +6,7 @@ use super::{
     document, elastic_ip,
     model::{Instance, InstanceState, Interface},
     select::{Row, find},
+    spot,
 };
 use crate::{
     call::{Call, Fault, Reply},
@@ -69,6 +70,7 @@ fn unplug(cloud: &mut Cloud, interfaces: Vec<String>) {
 }
 
 fn forget(cloud: &mut Cloud, id: &str) {
+    cloud.ec2.spot_requests.remove(&spot::request_of(id));
     let Some(Instance { user_data: Some(digest), .. }) = cloud.ec2.instances.remove(id) else { return };
     if !cloud.ec2.instances.values().any(|other| other.user_data.as_ref() == Some(&digest)) {
         cloud.ec2.user_data.remove(&digest);
@@ -76,7 +78,7 @@ fn forget(cloud: &mut Cloud, id: &str) {
 }
 
 /// The ids of a call; an error if one is unknown.
-fn ids(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Vec<String>, Fault> {
+pub(super) fn ids(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Vec<String>, Fault> {
     let mut ids: Vec<String> = params.list(Instance::IDS).into_iter().map(str::to_owned).collect();
     if ids.is_empty() {
         return Err(Fault::new("MissingParameter", "The request must contain the parameter InstanceId"));
@@ -87,6 +89,18 @@ fn ids(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Vec<String>, F
         find(&cloud.ec2.instances, &call.region, id)?;
     }
     Ok(ids)
+}
+
+/// The only interface of an instance.
+pub(super) fn only_interface(cloud: &Cloud, call: &Call, id: &str) -> Result<String, Fault> {
+    if let [only] = find(&cloud.ec2.instances, &call.region, id)?.interfaces.as_slice() {
+        return Ok(only.clone());
+    }
+    let message = format!(
+        "There are multiple interfaces attached to instance '{id}'. Please specify an interface ID for the operation \
+         instead."
+    );
+    Err(Fault::new("InvalidInstanceID", message))
 }
 
 pub(super) fn terminate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
@@ -112,6 +126,15 @@ pub(super) fn stop(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let ids = ids(cloud, call, &call.params())?;
     for id in &ids {
         let instance = find(&cloud.ec2.instances, &call.region, id)?;
+        if Params::new(&instance.options).get("DisableApiStop") == Some("true") {
+            return Err(Fault::new(
+                "OperationNotPermitted",
+                format!(
+                    "The instance '{id}' may not be stopped. Modify its 'disableApiStop' instance attribute and try \
+                     again."
+                ),
+            ));
+        }
         if instance.spot {
             let message = format!("You can't stop the Spot Instance '{id}' because it is of a one-time request.");
             return Err(Fault::new("UnsupportedOperation", message));
@@ -134,7 +157,7 @@ pub(super) fn start(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     Ok(change(cloud, call, &ids, |state| (state == InstanceState::Stopped).then_some(InstanceState::Pending)))
 }
 
-fn wrong_state(id: &str, what: &str) -> Fault {
+pub(super) fn wrong_state(id: &str, what: &str) -> Fault {
     let message = format!("The instance '{id}' is not in a state from which it can be {what}.");
     Fault::new("IncorrectInstanceState", message)
 }
@@ -168,27 +191,4 @@ fn change(
             }
         });
     })
-}
-
-pub(super) fn attribute(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    let params = call.params();
-    let id = params.require("InstanceId")?;
-    let instance = find(&cloud.ec2.instances, &call.region, id)?;
-    let attribute = params.require("Attribute")?;
-    let value = match attribute {
-        "userData" => instance.user_data.as_ref().and_then(|digest| cloud.ec2.user_data.get(digest)).cloned(),
-        "instanceType" => Some(instance.kind.clone()),
-        "disableApiTermination" => Some(instance.termination_protected.to_string()),
-        "ebsOptimized" => Some(instance.ebs_optimized.to_string()),
-        "rootDeviceName" => Some(instance.root_device.clone()),
-        other => {
-            let message = format!("Value ({other}) for parameter attribute is invalid. Unknown attribute.");
-            return Err(Fault::new("InvalidParameterValue", message));
-        }
-    };
-    Ok(document(call, |xml| {
-        xml.text("instanceId", id).element(attribute, |xml| {
-            xml.optional("value", value);
-        });
-    }))
 }

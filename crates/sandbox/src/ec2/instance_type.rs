@@ -68,8 +68,13 @@ fn values<'k>(kind: &'k InstanceType, filter: &str) -> Vec<Cow<'k, str>> {
     }
 }
 
+/// How many virtual CPUs a core of this type is.
+pub(super) fn threads_per_core(kind: &InstanceType) -> u32 {
+    if kind.architecture == Architecture::Arm64 { 1 } else { 2 }
+}
+
 fn write(xml: &mut Xml, kind: &InstanceType) {
-    let threads = if kind.architecture == Architecture::Arm64 { 1 } else { 2 };
+    let threads = threads_per_core(kind);
     let gigabits = |mbps: u32| f64::from(mbps) / 1000.0;
     let performance = format!("{} Gigabit", gigabits(kind.peak_mbps));
     xml.text("instanceType", kind.name)

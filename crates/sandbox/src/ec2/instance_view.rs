@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 
 use super::{
     document, elastic_ip,
-    interface::{group_set, write_addresses, write_tracking},
+    instance_change::write_metadata,
+    instance_type::threads_per_core,
+    interface::{self, group_set, private_name, write_addresses, write_tracking},
     model::{Instance, InstanceState, Interface},
     region,
     select::{self, Row, THOUSAND, row_fields, shown, text},
-    tag,
+    spot, tag,
 };
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    query::Params,
     xml::Xml,
 };
 
@@ -51,7 +54,28 @@ impl Row for Instance {
         "block-device-mapping.volume-id",
         "metadata-options.http-tokens",
         "root-device-name",
+        "root-device-type",
         "tenancy",
+        "availability-zone-id",
+        "dns-name",
+        "ebs-optimized",
+        "ena-support",
+        "hypervisor",
+        "ip-address",
+        "key-name",
+        "launch-index",
+        "launch-time",
+        "metadata-options.http-endpoint",
+        "metadata-options.http-put-response-hop-limit",
+        "metadata-options.instance-metadata-tags",
+        "monitoring-state",
+        "network-interface.description",
+        "network-interface.private-ip-address",
+        "platform-details",
+        "private-dns-name",
+        "spot-instance-request-id",
+        "state-reason-code",
+        "virtualization-type",
     ];
 
     row_fields!();
@@ -104,9 +128,76 @@ impl Row for Instance {
             "metadata-options.http-tokens" => text(&self.metadata.tokens),
             "root-device-name" => text(&self.root_device),
             "tenancy" => text(&self.tenancy),
-            _ => text(id),
+            "instance-id" => text(id),
+            other => more_values(self, id, cloud, other),
         }
     }
+}
+
+/// The values of the filters that are not used often.
+fn more_values<'r>(instance: &'r Instance, id: &str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
+    let primary = || interfaces(instance, cloud).next();
+    let public = || primary().and_then(|(id, row)| elastic_ip::public_of(cloud, id, row.primary));
+    match filter {
+        "availability-zone-id" => shown(region::zone_id(&instance.zone)),
+        "dns-name" => public().map_or_else(Vec::new, |ip| shown(elastic_ip::public_name(&instance.region, ip))),
+        "ebs-optimized" => shown(instance.ebs_optimized),
+        "ena-support" => text("true"),
+        "hypervisor" => text("xen"),
+        "ip-address" => public().map_or_else(Vec::new, shown),
+        "launch-index" => shown(instance.launch_index),
+        "launch-time" => shown(instance.created.strftime("%Y-%m-%dT%H:%M:%S.%3fZ")),
+        "metadata-options.http-endpoint" => text(&instance.metadata.endpoint),
+        "metadata-options.http-put-response-hop-limit" => shown(instance.metadata.hop_limit),
+        "metadata-options.instance-metadata-tags" => text(&instance.metadata.tags),
+        "monitoring-state" => text(monitoring(instance)),
+        "network-interface.description" => {
+            interfaces(instance, cloud).map(|(_, row)| Cow::from(&row.description)).collect()
+        }
+        "network-interface.private-ip-address" => {
+            interfaces(instance, cloud).map(|(_, row)| row.primary.to_string().into()).collect()
+        }
+        "platform-details" => text("Linux/UNIX"),
+        "private-dns-name" => {
+            primary().map_or_else(Vec::new, |(_, row)| shown(private_name(&instance.region, row.primary)))
+        }
+        "root-device-type" => text("ebs"),
+        "spot-instance-request-id" if instance.spot => shown(spot::request_of(id)),
+        "state-reason-code" => reason(instance).map_or_else(Vec::new, |reason| text(reason.code)),
+        "virtualization-type" => text("hvm"),
+        // No instance here has a key pair.
+        _ => Vec::new(),
+    }
+}
+
+fn monitoring(instance: &Instance) -> &'static str {
+    if instance.monitoring { "enabled" } else { "disabled" }
+}
+
+/// Why an instance does not run.
+struct Reason {
+    code: &'static str,
+    says: &'static str,
+    /// `StateTransitionReason`.
+    transition: String,
+}
+
+fn reason(instance: &Instance) -> Option<Reason> {
+    let is_ending = matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated);
+    let is_stopping = matches!(instance.state, InstanceState::Stopping | InstanceState::Stopped);
+    if is_ending && instance.ends_after_launch {
+        let code = "Server.InternalError";
+        return Some(Reason { code, says: "Internal error on launch", transition: code.to_owned() });
+    }
+    if instance.state == InstanceState::Pending {
+        return Some(Reason { code: "pending", says: "pending", transition: String::new() });
+    }
+    let since = instance.since.strftime("%Y-%m-%d %H:%M:%S GMT");
+    (is_ending || is_stopping).then(|| Reason {
+        code: "Client.UserInitiatedShutdown",
+        says: "User initiated shutdown",
+        transition: format!("User initiated ({since})"),
+    })
 }
 
 fn interfaces<'w>(instance: &'w Instance, cloud: &'w Cloud) -> impl Iterator<Item = (&'w str, &'w Interface)> {
@@ -144,6 +235,7 @@ fn write_reservation(xml: &mut Xml, cloud: &Cloud, id: &str, instances: &[(&str,
 }
 
 fn write(xml: &mut Xml, cloud: &Cloud, id: &str, instance: &Instance) {
+    let reason = reason(instance);
     xml.text("instanceId", id)
         .text("imageId", &instance.image)
         .element("instanceState", |xml| {
@@ -160,69 +252,111 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, instance: &Instance) {
                 .text("tenancy", &instance.tenancy);
         })
         .element("monitoring", |xml| {
-            xml.text("state", if instance.monitoring { "enabled" } else { "disabled" });
+            xml.text("state", monitoring(instance));
         })
         .text("architecture", &instance.architecture)
         .text("rootDeviceType", "ebs")
         .text("rootDeviceName", &instance.root_device)
         .text("virtualizationType", "hvm")
-        .text("hypervisor", "nitro")
+        // Instances on Nitro have this value, too (EC2 API reference, `Instance`, read November 2026).
+        .text("hypervisor", "xen")
         .text("clientToken", instance.token.as_deref().unwrap_or_default())
         .plain("ebsOptimized", instance.ebs_optimized)
         .plain("enaSupport", true)
+        .text("bootMode", "uefi-preferred")
+        .text("currentInstanceBootMode", "uefi")
         .text("platformDetails", "Linux/UNIX")
-        .text("usageOperation", "RunInstances");
+        .text("usageOperation", "RunInstances")
+        .moment("usageOperationUpdateTime", instance.created)
+        .text("reason", reason.as_ref().map_or("", |reason| reason.transition.as_str()));
     if instance.spot {
-        xml.text("instanceLifecycle", "spot");
+        xml.text("instanceLifecycle", "spot").text("spotInstanceRequestId", spot::request_of(id));
     }
     if let Some((arn, id)) = &instance.profile {
         xml.element("iamInstanceProfile", |xml| {
             xml.text("arn", arn).text("id", id);
         });
     }
-    match instance.state {
-        InstanceState::ShuttingDown | InstanceState::Terminated => {
-            let (code, says, reason) = if instance.ends_after_launch {
-                ("Server.InternalError", "Internal error on launch", "Server.InternalError".to_owned())
-            } else {
-                let since = instance.since.strftime("%Y-%m-%d %H:%M:%S GMT");
-                ("Client.UserInitiatedShutdown", "User initiated shutdown", format!("User initiated ({since})"))
-            };
-            xml.text("reason", reason);
-            xml.element("stateReason", |xml| {
-                xml.text("code", code).text("message", format!("{code}: {says}"));
-            });
-        }
-        _ => {
-            xml.text("reason", "");
-        }
+    if let Some(Reason { code, says, .. }) = reason {
+        xml.element("stateReason", |xml| {
+            let message = if code == says { says.to_owned() } else { format!("{code}: {says}") };
+            xml.text("code", code).text("message", message);
+        });
     }
     xml.element("metadataOptions", |xml| {
-        let options = &instance.metadata;
-        xml.text("state", if instance.state == InstanceState::Pending { "pending" } else { "applied" })
-            .text("httpTokens", &options.tokens)
-            .plain("httpPutResponseHopLimit", options.hop_limit)
-            .text("httpEndpoint", &options.endpoint)
-            .text("httpProtocolIpv6", &options.ipv6)
-            .text("instanceMetadataTags", &options.tags);
+        let state = if instance.state == InstanceState::Pending { "pending" } else { "applied" };
+        write_metadata(xml, state, &instance.metadata);
     });
-    if instance.state != InstanceState::Terminated {
-        write_place(xml, cloud, instance);
-    }
+    write_options(xml, instance);
+    write_place(xml, cloud, instance);
     tag::write(xml, &instance.tags);
 }
 
-/// Writes what an instance has only until it is terminated.
+/// Writes launch options, with AWS's defaults.
+fn write_options(xml: &mut Xml, instance: &Instance) {
+    let options = Params::new(&instance.options);
+    let option = |name: &str, default: &str| options.get(name).unwrap_or(default).to_owned();
+    let kind = trunnion_catalog::instance_type(&instance.kind);
+    let threads = kind.map_or(2, threads_per_core);
+    let cores = kind.map_or(1, |kind| kind.vcpu / threads);
+    xml.element("cpuOptions", |xml| {
+        xml.text("coreCount", option("CpuOptions.CoreCount", &cores.to_string()))
+            .text("threadsPerCore", option("CpuOptions.ThreadsPerCore", &threads.to_string()));
+    })
+    .element("capacityReservationSpecification", |xml| {
+        xml.text("capacityReservationPreference", "open");
+    })
+    .element("hibernationOptions", |xml| {
+        xml.text("configured", option("HibernationOptions.Configured", "false"));
+    })
+    .element("enclaveOptions", |xml| {
+        xml.text("enabled", option("EnclaveOptions.Enabled", "false"));
+    })
+    .element("maintenanceOptions", |xml| {
+        xml.text("autoRecovery", option("MaintenanceOptions.AutoRecovery", "default"))
+            .text("rebootMigration", "default");
+    })
+    .element("networkPerformanceOptions", |xml| {
+        xml.text("bandwidthWeighting", option("NetworkPerformanceOptions.BandwidthWeighting", "default"));
+    })
+    .element("privateDnsNameOptions", |xml| {
+        let name = |member: &str| format!("PrivateDnsNameOptions.{member}");
+        xml.text("hostnameType", option(&name("HostnameType"), "ip-name"))
+            .text("enableResourceNameDnsARecord", option(&name("EnableResourceNameDnsARecord"), "false"))
+            .text("enableResourceNameDnsAAAARecord", option(&name("EnableResourceNameDnsAAAARecord"), "false"));
+    })
+    .element("operator", |xml| {
+        xml.plain("managed", false);
+    });
+}
+
+/// Writes what an instance has only until it is terminated; after that, its names are empty.
 fn write_place(xml: &mut Xml, cloud: &Cloud, instance: &Instance) {
-    xml.text("vpcId", &instance.vpc).text("subnetId", &instance.subnet).plain("sourceDestCheck", true);
-    if let Some((id, primary)) = interfaces(instance, cloud).next() {
+    let primary = interfaces(instance, cloud).next().filter(|_| instance.state != InstanceState::Terminated);
+    let public = primary.and_then(|(id, row)| elastic_ip::public_of(cloud, id, row.primary));
+    xml.text("privateDnsName", primary.map_or_else(String::new, |(_, row)| private_name(&row.region, row.primary)))
+        .text("dnsName", public.map_or_else(String::new, |public| elastic_ip::public_name(&instance.region, public)));
+    if instance.state == InstanceState::Terminated {
+        return;
+    }
+    xml.text("vpcId", &instance.vpc)
+        .text("subnetId", &instance.subnet)
+        .plain("sourceDestCheck", !primary.is_some_and(|(_, row)| row.is_unchecked));
+    if let Some((_, primary)) = primary {
         xml.plain("privateIpAddress", primary.primary);
-        if let Some(public) = elastic_ip::public_of(cloud, id, primary.primary) {
+        if let Some(public) = public {
             xml.plain("ipAddress", public);
         }
-        super::interface::write_name(xml, &instance.region, primary.primary);
         group_set(xml, cloud, &primary.groups);
     }
+    write_devices(xml, cloud, instance);
+    xml.list("networkInterfaceSet", "item", interfaces(instance, cloud), |xml, (id, interface)| {
+        write_interface(xml, cloud, id, interface);
+    });
+}
+
+/// Writes the volumes of an instance.
+pub(super) fn write_devices(xml: &mut Xml, cloud: &Cloud, instance: &Instance) {
     xml.list("blockDeviceMapping", "item", &instance.volumes, |xml, (device, volume)| {
         let row = cloud.ec2.volumes.get(volume);
         xml.text("deviceName", device).element("ebs", |xml| {
@@ -231,9 +365,6 @@ fn write_place(xml: &mut Xml, cloud: &Cloud, instance: &Instance) {
                 .moment("attachTime", instance.created)
                 .plain("deleteOnTermination", row.is_none_or(|row| row.delete_on_termination));
         });
-    });
-    xml.list("networkInterfaceSet", "item", interfaces(instance, cloud), |xml, (id, interface)| {
-        write_interface(xml, cloud, id, interface);
     });
 }
 
@@ -246,7 +377,10 @@ fn write_interface(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface
         .text("status", "in-use")
         .plain("macAddress", super::interface::mac(id))
         .text("interfaceType", &interface.kind)
-        .plain("sourceDestCheck", true);
+        .plain("sourceDestCheck", !interface.is_unchecked)
+        .element("operator", |xml| {
+            xml.plain("managed", false);
+        });
     group_set(xml, cloud, &interface.groups);
     if let Some(attachment) = &interface.attachment {
         xml.element("attachment", |xml| {
@@ -262,6 +396,6 @@ fn write_interface(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface
         });
     }
     write_tracking(xml, interface);
-    write_addresses(xml, cloud, id, interface);
+    write_addresses(xml, cloud, id, interface, interface::Shown::InInstance);
     xml.element("ipv6AddressesSet", |_| {});
 }

@@ -10,17 +10,20 @@ use sha2::{Digest, Sha256};
 
 use super::{
     address::Addresses,
-    document, done, elastic_ip,
+    document, done, elastic_ip, launch_spec,
     model::{Interface, Volume},
-    placement,
+    placement, region,
     select::{self, Row, THOUSAND, find, find_mut, row_fields, shown, text},
     tag,
 };
 use crate::{
     call::{Call, Fault, Reply},
-    cloud::Cloud,
+    cloud::{Cloud, id_of},
     xml::Xml,
 };
+
+/// The account that owns the hosts of Fargate. AWS's own differs from region to region.
+const FARGATE: &str = "111122223333";
 
 impl Row for Interface {
     const PREFIX: &'static str = "eni-";
@@ -44,8 +47,19 @@ impl Row for Interface {
         "addresses.private-ip-address",
         "attachment.attachment-id",
         "attachment.instance-id",
+        "attachment.delete-on-termination",
         "attachment.device-index",
+        "attachment.instance-owner-id",
         "attachment.status",
+        "addresses.association.public-ip",
+        "association.allocation-id",
+        "association.public-ip",
+        "availability-zone-id",
+        "group-name",
+        "private-dns-name",
+        "requester-id",
+        "requester-managed",
+        "source-dest-check",
     ];
 
     row_fields!();
@@ -66,16 +80,50 @@ impl Row for Interface {
                 std::iter::once(&self.primary).chain(&self.secondary.0).flat_map(shown).collect()
             }
             "attachment.attachment-id" => attachment.map_or_else(Vec::new, |attachment| text(&attachment.id)),
+            "attachment.delete-on-termination" => {
+                attachment.map_or_else(Vec::new, |attachment| shown(attachment.delete_on_termination))
+            }
             "attachment.instance-id" => attachment.map_or_else(Vec::new, |attachment| text(&attachment.instance)),
+            "attachment.instance-owner-id" => attachment.map_or_else(Vec::new, |_| text(&cloud.account)),
             "attachment.device-index" => attachment.map_or_else(Vec::new, |attachment| shown(attachment.device)),
             "attachment.status" => attachment.map_or_else(Vec::new, |_| text("attached")),
+            "addresses.association.public-ip" | "association.public-ip" => {
+                elastic_ip::public_of(cloud, id, self.primary).map_or_else(Vec::new, shown)
+            }
+            "association.allocation-id" => {
+                elastic_ip::allocation_of(cloud, id, self.primary).map_or_else(Vec::new, text)
+            }
+            "availability-zone-id" => shown(region::zone_id(&self.zone)),
+            "group-name" => {
+                let groups = self.groups.iter().filter_map(|group| cloud.ec2.groups.get(group));
+                groups.map(|group| Cow::from(&group.name)).collect()
+            }
+            "private-dns-name" => shown(private_name(&self.region, self.primary)),
+            "requester-id" => self.task.as_ref().map_or_else(Vec::new, |_| text(FARGATE)),
+            "requester-managed" => shown(is_managed(self)),
+            "source-dest-check" => shown(!self.is_unchecked),
             _ => text(id),
         }
     }
 }
 
 fn status(interface: &Interface) -> &'static str {
-    if interface.attachment.is_some() || interface.kind == "nat_gateway" { "in-use" } else { "available" }
+    if interface.attachment.is_some() || is_managed(interface) { "in-use" } else { "available" }
+}
+
+/// Whether a service made the interface.
+fn is_managed(interface: &Interface) -> bool {
+    interface.task.is_some() || interface.kind == "nat_gateway"
+}
+
+/// An interface that no service made, so that the account can change it.
+pub(super) fn find_own<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Result<&'w Interface, Fault> {
+    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
+    if is_managed(interface) {
+        let message = "You do not have permission to access the specified resource.";
+        return Err(Fault::new("AuthFailure", message));
+    }
+    Ok(interface)
 }
 
 /// An interface's MAC address, derived from its id.
@@ -98,14 +146,18 @@ impl Display for Mac {
     }
 }
 
-/// Writes the DNS name that Amazon's resolver gives to a private address.
-pub(super) fn write_name(xml: &mut Xml, region: &str, address: Ipv4Addr) {
+/// The DNS name that Amazon's resolver gives to a private address.
+pub(super) fn private_name(region: &str, address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
-    if region == "us-east-1" {
-        xml.plain("privateDnsName", format_args!("ip-{a}-{b}-{c}-{d}.ec2.internal"));
-    } else {
-        xml.plain("privateDnsName", format_args!("ip-{a}-{b}-{c}-{d}.{region}.compute.internal"));
+    match region {
+        "us-east-1" => format!("ip-{a}-{b}-{c}-{d}.ec2.internal"),
+        _ => format!("ip-{a}-{b}-{c}-{d}.{region}.compute.internal"),
     }
+}
+
+/// Writes the DNS name of a private address.
+pub(super) fn write_name(xml: &mut Xml, region: &str, address: Ipv4Addr) {
+    xml.text("privateDnsName", private_name(region, address));
 }
 
 /// Writes the groups of an interface.
@@ -116,17 +168,26 @@ pub(super) fn group_set(xml: &mut Xml, cloud: &Cloud, groups: &[String]) {
     });
 }
 
+/// Where an interface is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// By itself: its public addresses have the ids of allocation and association.
+    Alone,
+    /// In an instance, where they have not.
+    InInstance,
+}
+
 /// Writes all addresses of an interface.
-pub(super) fn write_addresses(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
+pub(super) fn write_addresses(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface, shown: Shown) {
     xml.plain("privateIpAddress", interface.primary);
     write_name(xml, &interface.region, interface.primary);
-    elastic_ip::write_association(xml, cloud, id, interface.primary);
+    elastic_ip::write_association(xml, cloud, (id, interface, interface.primary), shown);
     let addresses =
         std::iter::once((true, interface.primary)).chain(interface.secondary.0.iter().map(|address| (false, *address)));
     xml.list("privateIpAddressesSet", "item", addresses, |xml, (is_primary, address)| {
         xml.plain("primary", is_primary).plain("privateIpAddress", address);
         write_name(xml, &interface.region, address);
-        elastic_ip::write_association(xml, cloud, id, address);
+        elastic_ip::write_association(xml, cloud, (id, interface, address), shown);
     });
     if !interface.prefixes.0.is_empty() {
         xml.list("ipv4PrefixSet", "item", &interface.prefixes.0, |xml, prefix| {
@@ -157,38 +218,56 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 fn write(xml: &mut Xml, cloud: &Cloud, id: &str, interface: &Interface) {
-    let is_nat = interface.kind == "nat_gateway";
     xml.text("networkInterfaceId", id)
         .text("subnetId", &interface.subnet)
         .text("vpcId", &interface.vpc)
         .text("availabilityZone", &interface.zone)
+        .text("availabilityZoneId", region::zone_id(&interface.zone))
         .text("description", &interface.description)
         .text("ownerId", &cloud.account)
-        .plain("requesterManaged", is_nat)
+        .optional("requesterId", interface.task.as_ref().map(|_| FARGATE))
+        .plain("requesterManaged", is_managed(interface))
         .text("status", status(interface))
         .plain("macAddress", mac(id))
         .text("interfaceType", &interface.kind)
-        .plain("sourceDestCheck", !is_nat);
-    group_set(xml, cloud, &interface.groups);
-    if let Some(attachment) = &interface.attachment {
-        xml.element("attachment", |xml| {
-            xml.text("attachmentId", &attachment.id)
-                .text("instanceId", &attachment.instance)
-                .text("instanceOwnerId", &cloud.account)
-                .plain("deviceIndex", attachment.device)
-                .plain("networkCardIndex", attachment.card)
-                .text("status", "attached")
-                .moment("attachTime", interface.created)
-                .plain("deleteOnTermination", attachment.delete_on_termination);
-            if let Some(queues) = attachment.queues {
-                xml.plain("enaQueueCount", queues);
-            }
+        .plain("sourceDestCheck", !interface.is_unchecked)
+        .element("operator", |xml| {
+            xml.plain("managed", false);
         });
-    }
+    group_set(xml, cloud, &interface.groups);
+    write_attachment(xml, cloud, interface);
     write_tracking(xml, interface);
-    write_addresses(xml, cloud, id, interface);
-    xml.element("ipv6AddressesSet", |_| {});
+    write_addresses(xml, cloud, id, interface, Shown::Alone);
+    let public = elastic_ip::public_of(cloud, id, interface.primary);
+    let name = public.map_or_else(String::new, |public| elastic_ip::public_name(&interface.region, public));
+    xml.text("publicDnsName", name).element("ipv6AddressesSet", |_| {});
     tag::write(xml, &interface.tags);
+}
+
+/// Writes what the interface is attached to. A host of Fargate has the interface of its task as its second one.
+pub(super) fn write_attachment(xml: &mut Xml, cloud: &Cloud, interface: &Interface) {
+    let (id, card, device, delete) = match (&interface.attachment, &interface.task) {
+        (Some(attachment), _) => {
+            (attachment.id.clone(), attachment.card, attachment.device, attachment.delete_on_termination)
+        }
+        (None, Some(task)) => (id_of("eni-attach-", task), 0, 1, false),
+        (None, None) => return,
+    };
+    xml.element("attachment", |xml| {
+        xml.text("attachmentId", id);
+        match &interface.attachment {
+            Some(attachment) => xml.text("instanceId", &attachment.instance).text("instanceOwnerId", &cloud.account),
+            None => xml.text("instanceOwnerId", FARGATE),
+        };
+        xml.plain("deviceIndex", device)
+            .plain("networkCardIndex", card)
+            .text("status", "attached")
+            .moment("attachTime", interface.created)
+            .plain("deleteOnTermination", delete);
+        if let Some(queues) = interface.attachment.as_ref().and_then(|attachment| attachment.queues) {
+            xml.plain("enaQueueCount", queues);
+        }
+    });
 }
 
 /// How many IPv4 addresses and prefixes an interface can have, from its instance's type.
@@ -201,13 +280,13 @@ fn most_addresses(cloud: &Cloud, interface: &Interface) -> usize {
 pub(super) fn assign(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("NetworkInterfaceId")?;
-    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
+    let interface = find_own(cloud, call, id)?;
     let mut named = Vec::new();
     for text in params.list("PrivateIpAddress") {
         named.push(parse(text)?);
     }
-    let count: usize = params.number("SecondaryPrivateIpAddressCount")?.unwrap_or_default();
-    let prefix_count: usize = params.number("Ipv4PrefixCount")?.unwrap_or_default();
+    let count = launch_spec::count(&params, "SecondaryPrivateIpAddressCount")?;
+    let prefix_count = launch_spec::count(&params, "Ipv4PrefixCount")?;
     let asked = [named.len(), count, prefix_count];
     if asked.iter().filter(|count| **count > 0).count() != 1 {
         let message = "The request must contain addresses, a count of addresses, or a count of prefixes";
@@ -253,7 +332,7 @@ pub(super) fn assign(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 pub(super) fn unassign(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
     let id = params.require("NetworkInterfaceId")?;
-    let interface = find(&cloud.ec2.interfaces, &call.region, id)?;
+    let interface = find_own(cloud, call, id)?;
     let missing = || {
         let message = "Some of the specified addresses are not assigned to the network interface";
         Fault::new("InvalidParameterValue", message)

@@ -3,14 +3,16 @@
 use sha2::{Digest, Sha256};
 
 use super::{
+    instance_change::KEPT,
     instance_view, launch_data,
     launch_spec::{self, DeviceSpec, InterfaceSpec, Spec},
-    model::{Attachment, Flat, Instance, InstanceState, Interface, Volume},
+    model::{Attachment, Flat, Instance, InstanceState, Interface, SpotRequest, Volume},
     placement::{Placed, place},
     select::Row,
-    template, template_version,
+    spot, template, template_version,
 };
 use crate::{
+    authorize,
     call::{Call, Fault, Reply},
     cloud::Cloud,
     json::hex,
@@ -56,7 +58,9 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     if spec.spot && cloud.iam.service_role_since(SPOT_ROLE).is_none() {
         // AWS creates the role with the first spot instance of an account (Amazon EC2 user guide, "Service-linked role
         // for Spot Instance requests", read November 2026).
-        if !cloud.makes_service_roles {
+        let role = crate::iam::service_role(cloud, &call.region, "spot.amazonaws.com", SPOT_ROLE);
+        let may = authorize::may(cloud, call, "iam:CreateServiceLinkedRole", role);
+        if !cloud.makes_service_roles || !may {
             return Err(Fault::new(
                 "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
                 "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances.",
@@ -74,6 +78,8 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     {
         cloud.ec2.user_data.insert(key.clone(), (*text).clone());
     }
+    let is_kept = |(name, _): &&(String, String)| KEPT.contains(&name.split('.').next().unwrap_or_default());
+    let options: Flat = data.iter().filter(is_kept).cloned().collect();
     let reservation = cloud.new_id("r-");
     let mut ids = Vec::with_capacity(placed.len());
     for (launch_index, placed) in (0..).zip(placed) {
@@ -112,9 +118,16 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
             ebs_optimized: spec.ebs_optimized,
             termination_protected: spec.termination_protected,
             ends_after_launch: spec.ends_after_launch,
+            console: None,
+            options: options.clone(),
             tags: spec.instance_tags.clone(),
         };
         cloud.ec2.instances.insert(id.clone(), instance);
+        if spec.spot {
+            let (region, instance, tags) = (call.region.clone(), id.clone(), spec.request_tags.clone());
+            let request = SpotRequest { region, created: call.now, instance, tags };
+            cloud.ec2.spot_requests.insert(spot::request_of(&id), request);
+        }
         ids.push(id);
     }
     template::remember(cloud, call, ids.clone());
@@ -215,6 +228,9 @@ fn plug_in(
         zone: spec.zone.clone(),
         description: interface.description.clone(),
         kind: interface.kind.clone(),
+        task: None,
+        public: None,
+        is_unchecked: false,
         groups: interface.groups.clone(),
         primary: placed.primary,
         secondary: placed.secondary,

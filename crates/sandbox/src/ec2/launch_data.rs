@@ -77,7 +77,7 @@ const METADATA: &[Member] = &[
     text("InstanceMetadataTags"),
 ];
 
-const PLACEMENT: &[Member] = &[text("AvailabilityZone"), text("GroupName"), text("Tenancy"), text("PartitionNumber")];
+const PLACEMENT: &[Member] = &[text("AvailabilityZone"), text("GroupName"), text("Tenancy")];
 
 const DNS: &[Member] =
     &[text("HostnameType"), text("EnableResourceNameDnsARecord"), text("EnableResourceNameDnsAAAARecord")];
@@ -132,7 +132,9 @@ pub(super) fn read(params: &Params<'_>, prefix: &str, besides: &[&str]) -> Resul
         }
         data.push((name.to_owned(), value.to_owned()));
     }
-    check_user_data(&data)?;
+    if let Some((_, user_data)) = data.iter().find(|(name, _)| name == "UserData") {
+        check_user_data(user_data)?;
+    }
     Ok(data)
 }
 
@@ -151,8 +153,8 @@ fn is_known(members: &[Member], name: &str) -> bool {
     }
 }
 
-fn check_user_data(data: &Flat) -> Result<(), Fault> {
-    let Some((_, user_data)) = data.iter().find(|(name, _)| name == "UserData") else { return Ok(()) };
+/// Refuses user data that is not base64, or too long.
+pub(super) fn check_user_data(user_data: &str) -> Result<(), Fault> {
     let bytes = STANDARD
         .decode(user_data)
         .map_err(|_| Fault::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data"))?;

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use trunnion_catalog::InstanceType;
 
 use super::{
+    cards::{Slot, check_cards, is_beyond_card},
     model::{Flat, Image, MetadataOptions, Tags},
     security_group::by_name,
     select::find,
-    tag,
+    snapshot, tag,
 };
 use crate::{
     call::{Call, Fault},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// AWS's default quota.
-const MOST_GROUPS: usize = 5;
+pub(super) const MOST_GROUPS: usize = 5;
 
 /// The specification of an instance; one call can launch several such instances.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub(super) struct Spec {
     pub(super) instance_tags: Tags,
     pub(super) volume_tags: Tags,
     pub(super) interface_tags: Tags,
+    pub(super) request_tags: Tags,
 }
 
 /// The specification of an interface.
@@ -65,6 +67,12 @@ pub(super) struct InterfaceSpec {
     pub(super) delete_on_termination: bool,
     pub(super) tracking: Option<[Option<u32>; 3]>,
     pub(super) queues: Option<u32>,
+}
+
+impl InterfaceSpec {
+    fn slot(&self) -> Slot {
+        (self.card, self.device, 1 + self.secondary.len() + self.secondary_count + self.prefix_count)
+    }
 }
 
 /// The specification of a volume.
@@ -101,11 +109,18 @@ pub(super) fn read(cloud: &Cloud, call: &Call, data: &Flat, tags: BTreeMap<Strin
         let message = format!("The key pair '{key}' does not exist");
         return Err(Fault::new("InvalidKeyPair.NotFound", message));
     }
+    if let Some(group) = params.get("Placement.GroupName").filter(|group| !group.is_empty()) {
+        let message = format!("The Placement Group '{group}' is unknown.");
+        return Err(Fault::new("InvalidPlacementGroup.Unknown", message));
+    }
     let interfaces = interfaces(cloud, call, &params)?;
-    check_cards(instance_type, &interfaces)?;
-    let ends_after_launch = ends_after_launch(instance_type, &interfaces);
+    let slots: Vec<Slot> = interfaces.iter().map(InterfaceSpec::slot).collect();
+    check_cards(instance_type, &slots)?;
+    let ends_after_launch = is_beyond_card(instance_type, &slots);
     let (vpc, zone) = one_place(cloud, call, &params, &interfaces)?;
-    check_groups(cloud, call, &vpc, &interfaces)?;
+    for interface in &interfaces {
+        check_groups(cloud, call, &vpc, &interface.groups)?;
+    }
     let mut tags = tags;
     let mut tags_of = |kind: &str| tags.remove(kind).unwrap_or_default();
     Ok(Spec {
@@ -117,9 +132,9 @@ pub(super) fn read(cloud: &Cloud, call: &Call, data: &Flat, tags: BTreeMap<Strin
         zone,
         interfaces,
         ends_after_launch,
-        devices: devices(&params, image)?,
+        devices: devices(cloud, call, &params, image)?,
         user_data: params.get("UserData").filter(|text| !text.is_empty()).map(str::to_owned),
-        metadata: metadata(&params)?,
+        metadata: metadata(&params.under("MetadataOptions"), &new_metadata())?,
         tenancy: params.get("Placement.Tenancy").unwrap_or("default").to_owned(),
         spot: params.get("InstanceMarketOptions.MarketType") == Some("spot"),
         monitoring: params.bool("Monitoring.Enabled")?.unwrap_or(false),
@@ -128,6 +143,7 @@ pub(super) fn read(cloud: &Cloud, call: &Call, data: &Flat, tags: BTreeMap<Strin
         instance_tags: tags_of("instance"),
         volume_tags: tags_of("volume"),
         interface_tags: tags_of("network-interface"),
+        request_tags: tags_of("spot-instances-request"),
     })
 }
 
@@ -272,7 +288,7 @@ fn interface(cloud: &Cloud, call: &Call, item: &Params<'_>, zone: Option<&str>) 
             return Err(invalid(format!("Address {address} does not fall within the subnet's address range")));
         }
     }
-    let secondary_count: usize = item.number("SecondaryPrivateIpAddressCount")?.unwrap_or_default();
+    let secondary_count = count(item, "SecondaryPrivateIpAddressCount")?;
     if secondary_count > 0 && !secondary.is_empty() {
         return Err(combination(
             "The parameters privateIpAddresses and secondaryPrivateIpAddressCount exclude another.",
@@ -298,11 +314,16 @@ fn interface(cloud: &Cloud, call: &Call, item: &Params<'_>, zone: Option<&str>) 
         primary,
         secondary,
         secondary_count,
-        prefix_count: item.number("Ipv4PrefixCount")?.unwrap_or_default(),
+        prefix_count: count(item, "Ipv4PrefixCount")?,
         delete_on_termination: item.bool("DeleteOnTermination")?.unwrap_or(true),
         tracking: tracking.iter().any(Option::is_some).then_some(tracking),
         queues: item.number("EnaQueueCount")?,
     })
+}
+
+/// A count of addresses. All of AWS's limits are far below the highest one that is read.
+pub(super) fn count(params: &Params<'_>, name: &str) -> Result<usize, Fault> {
+    Ok(params.number::<u16>(name)?.unwrap_or_default().into())
 }
 
 fn address(text: &str) -> Result<Ipv4Addr, Fault> {
@@ -318,53 +339,6 @@ fn default_subnet(cloud: &Cloud, call: &Call, zone: Option<&str>) -> Result<Stri
         })
         .map(|(id, _)| id.to_owned())
         .ok_or_else(|| Fault::new("MissingInput", "No subnets found for the default VPC. Please specify a subnet."))
-}
-
-fn check_cards(instance_type: &InstanceType, interfaces: &[InterfaceSpec]) -> Result<(), Fault> {
-    let name = instance_type.name;
-    if !interfaces.iter().any(|interface| (interface.card, interface.device) == (0, 0)) {
-        let message = "The primary network interface must have device index 0 on network card 0";
-        return Err(Fault::new("InvalidParameterCombination", message));
-    }
-    let mut counts = vec![0_u32; instance_type.cards.len()];
-    let mut earlier = None;
-    for interface in interfaces {
-        let place = (interface.card, interface.device);
-        if earlier == Some(place) {
-            let message =
-                format!("Duplicate device index {} on network card {} specified", interface.device, interface.card);
-            return Err(invalid(message));
-        }
-        earlier = Some(place);
-        let count = usize::try_from(interface.card).ok().and_then(|card| counts.get_mut(card));
-        let Some(count) = count else {
-            let message = format!("Network card index {} exceeds the limit for {name}", interface.card);
-            return Err(invalid(message));
-        };
-        *count += 1;
-        let addresses = 1 + interface.secondary.len() + interface.secondary_count + interface.prefix_count;
-        if addresses > usize::try_from(instance_type.ipv4_per_interface).unwrap_or(usize::MAX) {
-            let message = "Number of private addresses will exceed limit.";
-            return Err(Fault::new("PrivateIpAddressLimitExceeded", message));
-        }
-    }
-    for (card, (count, limit)) in counts.iter().zip(&instance_type.cards).enumerate() {
-        if count > limit {
-            let message = format!("Interface count {count} on network card {card} exceeds the limit for {name}");
-            return Err(Fault::new("AttachmentLimitExceeded", message));
-        }
-    }
-    Ok(())
-}
-
-/// Whether EC2 terminates the instance after it has answered that it was launched. It does so if a device index is as
-/// high as the number of interfaces that the card allows (aws/aws-parallelcluster#4278; Karpenter's `compatibility.go`
-/// refuses the same).
-fn ends_after_launch(instance_type: &InstanceType, interfaces: &[InterfaceSpec]) -> bool {
-    interfaces.iter().any(|interface| {
-        let card = usize::try_from(interface.card).ok().and_then(|card| instance_type.cards.get(card));
-        card.is_none_or(|most| interface.device >= *most)
-    })
 }
 
 /// The VPC and the zone of all interfaces.
@@ -392,24 +366,23 @@ fn one_place(
     Ok(place)
 }
 
-fn check_groups(cloud: &Cloud, call: &Call, vpc: &str, interfaces: &[InterfaceSpec]) -> Result<(), Fault> {
-    for interface in interfaces {
-        if interface.groups.len() > MOST_GROUPS {
-            let message = "The maximum number of security groups per interface has been reached.";
-            return Err(Fault::new("SecurityGroupsPerInterfaceLimitExceeded", message));
-        }
-        for id in &interface.groups {
-            if find(&cloud.ec2.groups, &call.region, id)?.vpc != vpc {
-                let message = format!("The security group '{id}' does not exist in VPC '{vpc}'");
-                return Err(Fault::new("InvalidGroup.NotFound", message));
-            }
+/// Whether an interface can have these groups: they exist in its VPC, and are not too many.
+pub(super) fn check_groups(cloud: &Cloud, call: &Call, vpc: &str, groups: &[String]) -> Result<(), Fault> {
+    if groups.len() > MOST_GROUPS {
+        let message = "The maximum number of security groups per interface has been reached.";
+        return Err(Fault::new("SecurityGroupsPerInterfaceLimitExceeded", message));
+    }
+    for id in groups {
+        if find(&cloud.ec2.groups, &call.region, id)?.vpc != vpc {
+            let message = "You have specified two resources that belong to different networks.";
+            return Err(Fault::new("InvalidGroup.NotFound", message));
         }
     }
     Ok(())
 }
 
 /// The volumes: the image's root volume, with the changes requested for its device, and further ones.
-fn devices(params: &Params<'_>, image: &Image) -> Result<Vec<DeviceSpec>, Fault> {
+fn devices(cloud: &Cloud, call: &Call, params: &Params<'_>, image: &Image) -> Result<Vec<DeviceSpec>, Fault> {
     let mut devices = vec![DeviceSpec {
         name: image.root_device.clone(),
         size_gib: image.root_size_gib,
@@ -433,6 +406,13 @@ fn devices(params: &Params<'_>, image: &Image) -> Result<Vec<DeviceSpec>, Fault>
         }
         let ebs = mapping.under("Ebs");
         let is_root = name == image.root_device;
+        let snapshot = ebs.get("SnapshotId").or(is_root.then_some(&image.snapshot));
+        if is_root && snapshot != Some(&image.snapshot) {
+            return Err(fault("snapshotId cannot be modified on root device".to_owned()));
+        }
+        if let Some(snapshot) = snapshot.filter(|_| !is_root) {
+            snapshot::check(cloud, call, snapshot)?;
+        }
         let size: Option<u32> = ebs.number("VolumeSize")?;
         let smallest = if is_root { image.root_size_gib } else { 1 };
         let size_gib = match size {
@@ -465,7 +445,7 @@ fn devices(params: &Params<'_>, image: &Image) -> Result<Vec<DeviceSpec>, Fault>
             iops,
             throughput: ebs.number("Throughput")?,
             encrypted: ebs.bool("Encrypted")?.unwrap_or(false),
-            snapshot: if is_root { Some(image.snapshot.clone()) } else { ebs.get("SnapshotId").map(str::to_owned) },
+            snapshot: snapshot.map(str::to_owned),
             delete_on_termination: ebs.bool("DeleteOnTermination")?.unwrap_or(true),
         };
         match devices.first_mut() {
@@ -476,24 +456,35 @@ fn devices(params: &Params<'_>, image: &Image) -> Result<Vec<DeviceSpec>, Fault>
     Ok(devices)
 }
 
-/// IMDSv2 is required by default, as with Amazon Linux 2023.
-fn metadata(params: &Params<'_>) -> Result<MetadataOptions, Fault> {
-    let params = params.under("MetadataOptions");
-    let choice = |name: &str, choices: [&str; 2], default: &str| match params.get(name) {
+/// The options of a new instance. IMDSv2 is required by default, as with Amazon Linux 2023.
+fn new_metadata() -> MetadataOptions {
+    let text = str::to_owned;
+    MetadataOptions {
+        tokens: text("required"),
+        hop_limit: 2,
+        endpoint: text("enabled"),
+        ipv6: text("disabled"),
+        tags: text("disabled"),
+    }
+}
+
+/// The options in `params`; what is left out stays as it was before.
+pub(super) fn metadata(params: &Params<'_>, before: &MetadataOptions) -> Result<MetadataOptions, Fault> {
+    let choice = |name: &str, choices: [&str; 2], before: &str| match params.get(name) {
         Some(value) if choices.contains(&value) => Ok(value.to_owned()),
         Some(value) => Err(invalid(format!("Value ({value}) for parameter {name} is invalid."))),
-        None => Ok(default.to_owned()),
+        None => Ok(before.to_owned()),
     };
-    let hop_limit = params.number("HttpPutResponseHopLimit")?.unwrap_or(2);
+    let hop_limit = params.number("HttpPutResponseHopLimit")?.unwrap_or(before.hop_limit);
     if !(1..=64).contains(&hop_limit) {
         let message = format!("Value ({hop_limit}) for parameter HttpPutResponseHopLimit is invalid.");
         return Err(invalid(message));
     }
     Ok(MetadataOptions {
-        tokens: choice("HttpTokens", ["optional", "required"], "required")?,
+        tokens: choice("HttpTokens", ["optional", "required"], &before.tokens)?,
         hop_limit,
-        endpoint: choice("HttpEndpoint", ["enabled", "disabled"], "enabled")?,
-        ipv6: choice("HttpProtocolIpv6", ["enabled", "disabled"], "disabled")?,
-        tags: choice("InstanceMetadataTags", ["enabled", "disabled"], "disabled")?,
+        endpoint: choice("HttpEndpoint", ["enabled", "disabled"], &before.endpoint)?,
+        ipv6: choice("HttpProtocolIpv6", ["enabled", "disabled"], &before.ipv6)?,
+        tags: choice("InstanceMetadataTags", ["enabled", "disabled"], &before.tags)?,
     })
 }

@@ -2,28 +2,45 @@
 //!
 //! Query protocol, version 2016-11-15. Every row has its region; ids are unique over all regions.
 
+mod absent;
 mod address;
+mod boot;
+mod cards;
 mod dhcp;
 mod elastic_ip;
 mod image;
 mod instance;
+mod instance_change;
+mod instance_status;
 mod instance_type;
 mod instance_view;
 mod interface;
+mod interface_change;
+mod internet_gateway;
 mod launch;
 mod launch_data;
 mod launch_spec;
 mod model;
+mod nat_gateway;
 mod network;
+mod network_acl;
+mod permissions;
 mod placement;
 mod region;
+mod region_list;
 mod route;
+mod rule_change;
 mod security_group;
 mod security_rule;
 mod select;
+mod settings;
+mod snapshot;
+mod spot;
 mod tag;
+mod task_interface;
 mod template;
 mod template_version;
+mod vpc_attribute;
 
 use crate::{
     call::{Call, Fault, Reply},
@@ -32,7 +49,12 @@ use crate::{
     xml::Xml,
 };
 
+#[cfg(test)]
+pub(crate) use permissions::KINDS;
+pub(crate) use permissions::{PERMISSIONS, arn};
 pub use region::{seed, seeded_image};
+pub(crate) use tag::tagged;
+pub(crate) use task_interface::{Plugged, Wanted, plug, unplug};
 
 /// The resources of every region.
 #[derive(Debug, Default)]
@@ -49,6 +71,7 @@ pub struct State {
     /// By template id and number, so that they are sorted.
     versions: Table<model::LaunchTemplateVersion>,
     instances: Table<model::Instance>,
+    spot_requests: Table<model::SpotRequest>,
     interfaces: Table<model::Interface>,
     volumes: Table<model::Volume>,
     elastic_ips: Table<model::ElasticIp>,
@@ -84,6 +107,12 @@ impl State {
             || self.groups.get(id).is_some_and(|group| group.region == region)
     }
 
+    /// What the boots of instances wrote to their consoles, by instance id.
+    pub(crate) fn consoles(&self) -> std::collections::BTreeMap<String, String> {
+        let consoles = self.instances.iter();
+        consoles.filter_map(|(id, instance)| Some((id.to_owned(), instance.console.clone()?))).collect()
+    }
+
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
         vec![
@@ -98,6 +127,7 @@ impl State {
             ("ec2.templates", &mut self.templates),
             ("ec2.versions", &mut self.versions),
             ("ec2.instances", &mut self.instances),
+            ("ec2.spot_requests", &mut self.spot_requests),
             ("ec2.interfaces", &mut self.interfaces),
             ("ec2.volumes", &mut self.volumes),
             ("ec2.elastic_ips", &mut self.elastic_ips),
@@ -108,17 +138,34 @@ impl State {
     }
 }
 
+/// The calls that are answered from tables.
+#[cfg(test)]
+pub(crate) fn from_tables() -> Vec<&'static str> {
+    absent::names().chain(settings::names()).collect()
+}
+
 /// Answers one call.
 pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     instance::settle(cloud, call.now);
-    if call.params().bool("DryRun")? == Some(true) {
+    boot::settle(cloud, call.now);
+    nat_gateway::settle(cloud, call.now);
+    crate::ecs::settle(cloud, call.now);
+    let is_dry = call.params().bool("DryRun")? == Some(true);
+    let reply = answer(cloud, call)?;
+    if is_dry {
+        // The server takes back the changes of a call that fails.
         let message = "Request would have succeeded, but DryRun flag is set.";
         return Err(Fault::new("DryRunOperation", message).with_status(412));
     }
+    Ok(reply)
+}
+
+fn answer(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     if !call.action.starts_with("Describe") {
         tag::check_known(cloud, call)?;
     }
     match call.action.as_str() {
+        "DescribeRegions" => region_list::describe(cloud, call),
         "DescribeAvailabilityZones" => region::describe_zones(call),
         "DescribeVpcs" => network::describe_vpcs(cloud, call),
         "CreateVpc" => network::create_vpc(cloud, call),
@@ -135,7 +182,21 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "AssociateRouteTable" => route::associate(cloud, call),
         "CreateRoute" => route::create(cloud, call),
         "ReplaceRoute" => route::replace(cloud, call),
-        "CreateNatGateway" => route::create_nat_gateway(cloud, call),
+        "DeleteRoute" => route::delete(cloud, call),
+        "DeleteRouteTable" => route::delete_table(cloud, call),
+        "DisassociateRouteTable" => route::disassociate(cloud, call),
+        "ReplaceRouteTableAssociation" => route::replace_association(cloud, call),
+        "DescribeInternetGateways" => internet_gateway::describe(cloud, call),
+        "CreateInternetGateway" => internet_gateway::create(cloud, call),
+        "AttachInternetGateway" => internet_gateway::attach(cloud, call),
+        "DetachInternetGateway" => internet_gateway::detach(cloud, call),
+        "DeleteInternetGateway" => internet_gateway::delete(cloud, call),
+        "DescribeNatGateways" => nat_gateway::describe(cloud, call),
+        "CreateNatGateway" => nat_gateway::create(cloud, call),
+        "DeleteNatGateway" => nat_gateway::delete(cloud, call),
+        "DescribeVpcAttribute" => vpc_attribute::describe(cloud, call),
+        "ModifyVpcAttribute" => vpc_attribute::modify(cloud, call),
+        "DescribeNetworkAcls" => network_acl::describe(cloud, call),
         "CreateSecurityGroup" => security_group::create(cloud, call),
         "DeleteSecurityGroup" => security_group::delete(cloud, call),
         "DescribeSecurityGroups" => security_group::describe(cloud, call),
@@ -144,19 +205,33 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "AuthorizeSecurityGroupEgress" => security_rule::authorize(cloud, call, true),
         "RevokeSecurityGroupIngress" => security_rule::revoke(cloud, call, false),
         "RevokeSecurityGroupEgress" => security_rule::revoke(cloud, call, true),
+        "ModifySecurityGroupRules" => rule_change::modify(cloud, call),
+        "UpdateSecurityGroupRuleDescriptionsIngress" => rule_change::set_descriptions(cloud, call, false),
+        "UpdateSecurityGroupRuleDescriptionsEgress" => rule_change::set_descriptions(cloud, call, true),
         "CreateLaunchTemplate" => template::create(cloud, call),
         "ModifyLaunchTemplate" => template::modify(cloud, call),
         "DeleteLaunchTemplate" => template::delete(cloud, call),
         "DescribeLaunchTemplates" => template::describe(cloud, call),
         "CreateLaunchTemplateVersion" => template_version::create(cloud, call),
+        "DeleteLaunchTemplateVersions" => template_version::delete(cloud, call),
         "DescribeLaunchTemplateVersions" => template_version::describe(cloud, call),
         "RunInstances" => launch::run(cloud, call),
         "DescribeInstances" => instance_view::describe(cloud, call),
-        "DescribeInstanceAttribute" => instance::attribute(cloud, call),
+        "DescribeInstanceStatus" => instance_status::describe(cloud, call),
+        "GetConsoleOutput" => instance_status::console_output(cloud, call),
+        "DescribeSpotInstanceRequests" => spot::describe(cloud, call),
+        "DescribeInstanceAttribute" => instance_change::attribute(cloud, call),
+        "ModifyInstanceAttribute" => instance_change::modify(cloud, call),
+        "ModifyInstanceMetadataOptions" => instance_change::modify_metadata(cloud, call),
+        "MonitorInstances" => instance_change::monitor(cloud, call, true),
+        "UnmonitorInstances" => instance_change::monitor(cloud, call, false),
+        "RebootInstances" => instance_change::reboot(cloud, call),
         "TerminateInstances" => instance::terminate(cloud, call),
         "StopInstances" => instance::stop(cloud, call),
         "StartInstances" => instance::start(cloud, call),
         "DescribeNetworkInterfaces" => interface::describe(cloud, call),
+        "DescribeNetworkInterfaceAttribute" => interface_change::attribute(cloud, call),
+        "ModifyNetworkInterfaceAttribute" => interface_change::modify(cloud, call),
         "AssignPrivateIpAddresses" => interface::assign(cloud, call),
         "UnassignPrivateIpAddresses" => interface::unassign(cloud, call),
         "DescribeVolumes" => interface::describe_volumes(cloud, call),
@@ -167,13 +242,19 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "DescribeAddresses" => elastic_ip::describe(cloud, call),
         "DescribeAccountAttributes" => elastic_ip::account_attributes(cloud, call),
         "DescribeImages" => image::describe(cloud, call),
+        "DescribeSnapshots" => snapshot::describe(cloud, call),
         "RegisterImage" => image::register(cloud, call),
         "DescribeInstanceTypes" => instance_type::describe(call),
         "DescribeInstanceTypeOfferings" => instance_type::describe_offerings(call),
         "CreateTags" => tag::create(cloud, call),
         "DeleteTags" => tag::delete(cloud, call),
         "DescribeTags" => tag::describe(cloud, call),
-        other => Err(Fault::new("InvalidAction", format!("The action {other} is not valid for this web service."))),
+        other => match absent::of(other) {
+            Some(absent) => absent.describe(call),
+            None => settings::describe(call).ok_or_else(|| {
+                Fault::new("InvalidAction", format!("The action {other} is not valid for this web service."))
+            }),
+        },
     }
 }
 

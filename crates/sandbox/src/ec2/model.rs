@@ -25,6 +25,9 @@ pub(super) struct Vpc {
     /// Its DHCP options, if they are not the region's default.
     #[serde(default)]
     pub dhcp_options: Option<String>,
+    /// Its attributes that were changed, by AWS's name.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, bool>,
     pub is_default: bool,
     pub tags: Tags,
 }
@@ -66,12 +69,13 @@ pub(super) struct RouteTable {
     pub tags: Tags,
 }
 
-/// An internet gateway, attached to its VPC.
+/// An internet gateway.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct InternetGateway {
     pub region: String,
     pub created: Timestamp,
-    pub vpc: String,
+    /// The VPC that it is attached to.
+    pub vpc: Option<String>,
     pub tags: Tags,
 }
 
@@ -84,8 +88,40 @@ pub(super) struct NatGateway {
     pub subnet: String,
     pub interface: String,
     pub is_public: bool,
+    /// The primary address. The interface is deleted before the gateway.
+    #[serde(default)]
+    pub private: Option<Ipv4Addr>,
+    /// Allocation id, association id and address of its Elastic IP.
+    #[serde(default)]
+    pub elastic_ip: Option<(String, String, Ipv4Addr)>,
+    #[serde(default)]
+    pub state: NatState,
+    #[serde(default)]
+    pub deleted: Option<Timestamp>,
     pub token: Option<String>,
     pub tags: Tags,
+}
+
+/// The state of a NAT gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum NatState {
+    Pending,
+    #[default]
+    Available,
+    Deleting,
+    Deleted,
+}
+
+impl NatState {
+    /// AWS's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Available => "available",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+        }
+    }
 }
 
 /// A security group. Its rules are separate rows.
@@ -139,7 +175,11 @@ pub(super) struct LaunchTemplate {
     pub created: Timestamp,
     pub name: String,
     pub default_version: u64,
+    /// The highest version that exists.
     pub latest_version: u64,
+    /// The highest version that ever existed, if it was deleted: no number is used twice.
+    #[serde(default)]
+    pub used_versions: u64,
     pub tags: Tags,
 }
 
@@ -227,6 +267,21 @@ pub(super) struct Instance {
     /// Whether EC2 terminates it instead of running it.
     #[serde(default)]
     pub ends_after_launch: bool,
+    /// What its boot wrote to the console; `None` before it boots.
+    #[serde(default)]
+    pub console: Option<String>,
+    /// Launch parameters that have no field of their own.
+    #[serde(default)]
+    pub options: Flat,
+    pub tags: Tags,
+}
+
+/// A request for a spot instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SpotRequest {
+    pub region: String,
+    pub created: Timestamp,
+    pub instance: String,
     pub tags: Tags,
 }
 
@@ -251,6 +306,15 @@ pub(super) struct Interface {
     pub description: String,
     /// `interface`, `efa`, `nat_gateway`.
     pub kind: String,
+    /// The ARN of the ECS task that it belongs to.
+    #[serde(default)]
+    pub task: Option<String>,
+    /// The public address that Amazon gave it for as long as it exists.
+    #[serde(default)]
+    pub public: Option<Ipv4Addr>,
+    /// Whether the check of sources and destinations is off.
+    #[serde(default)]
+    pub is_unchecked: bool,
     pub groups: Vec<String>,
     pub primary: Ipv4Addr,
     pub secondary: Addresses,

@@ -1,6 +1,9 @@
 //! VPCs and subnets.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use super::{
     address::{Cidr, PREFIX_SIZE},
@@ -87,6 +90,7 @@ pub(super) fn create_vpc(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault>
         cidr,
         ipv6: None,
         dhcp_options: None,
+        attributes: BTreeMap::new(),
         is_default: false,
         tags: tag::of_created::<Vpc>(&params)?,
     };
@@ -102,8 +106,8 @@ pub(super) fn create_vpc(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault>
         created: call.now,
         vpc: id.clone(),
         main_association: Some(cloud.new_id("rtbassoc-")),
-        routes: std::collections::BTreeMap::new(),
-        associations: std::collections::BTreeMap::new(),
+        routes: BTreeMap::new(),
+        associations: BTreeMap::new(),
         tags: Tags::new(),
     };
     let table_id = cloud.new_id(RouteTable::PREFIX);
@@ -143,7 +147,7 @@ pub(super) fn delete_vpc(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault>
     find(&cloud.ec2.vpcs, &call.region, id)?;
     let state = &mut cloud.ec2;
     let is_empty = !state.subnets.values().any(|subnet| subnet.vpc == id)
-        && !state.internet_gateways.values().any(|gateway| gateway.vpc == id)
+        && !state.internet_gateways.values().any(|gateway| gateway.vpc.as_deref() == Some(id))
         && !state.route_tables.values().any(|table| table.vpc == id && table.main_association.is_none())
         && !state.groups.values().any(|group| group.vpc == id && group.name != "default");
     if !is_empty {
@@ -238,7 +242,15 @@ fn write_subnet(xml: &mut Xml, cloud: &Cloud, id: &str, subnet: &Subnet, used: u
         .text("availabilityZoneId", region::zone_id(&subnet.zone))
         .plain("defaultForAz", subnet.is_default)
         .plain("mapPublicIpOnLaunch", subnet.is_default)
-        .plain("assignIpv6AddressOnCreation", false);
+        .plain("mapCustomerOwnedIpOnLaunch", false)
+        .plain("assignIpv6AddressOnCreation", false)
+        .plain("enableDns64", false)
+        .plain("ipv6Native", false)
+        .element("privateDnsNameOptionsOnLaunch", |xml| {
+            xml.text("hostnameType", "ip-name")
+                .plain("enableResourceNameDnsARecord", false)
+                .plain("enableResourceNameDnsAAAARecord", false);
+        });
     tag::write(xml, &subnet.tags);
 }
 

@@ -58,12 +58,20 @@ pub fn seed(cloud: &mut Cloud, region: &str) {
     let state = &mut cloud.ec2;
 
     let vpc = id_of(Vpc::PREFIX, region);
-    let row =
-        Vpc { region: owned(), created, cidr, ipv6: None, dhcp_options: None, is_default: true, tags: Tags::new() };
+    let row = Vpc {
+        region: owned(),
+        created,
+        cidr,
+        ipv6: None,
+        dhcp_options: None,
+        attributes: BTreeMap::new(),
+        is_default: true,
+        tags: Tags::new(),
+    };
     state.vpcs.insert(vpc.clone(), row);
 
     let gateway = id_of(InternetGateway::PREFIX, region);
-    let row = InternetGateway { region: owned(), created, vpc: vpc.clone(), tags: Tags::new() };
+    let row = InternetGateway { region: owned(), created, vpc: Some(vpc.clone()), tags: Tags::new() };
     state.internet_gateways.insert(gateway.clone(), row);
 
     let row = RouteTable {
@@ -171,7 +179,8 @@ pub(super) fn describe_zones(call: &Call) -> Result<Reply, Fault> {
                 .text("groupName", format!("{}-zg-1", call.region))
                 .text("networkBorderGroup", &call.region)
                 .text("optInStatus", "opt-in-not-required")
-                .text("zoneType", "availability-zone");
+                .text("zoneType", "availability-zone")
+                .element("messageSet", |_| {});
         });
     }))
 }

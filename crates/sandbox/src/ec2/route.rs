@@ -1,19 +1,19 @@
-//! Route tables, internet gateways and NAT gateways.
+//! Route tables, their routes, and their associations with subnets.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    address::Addresses,
+    address::Cidr,
     document, done,
-    model::{Interface, InternetGateway, NatGateway, RouteTable, Subnet, Tags},
-    placement,
+    model::{InternetGateway, NatGateway, NatState, RouteTable},
+    network::dependency,
     select::{self, Row, THOUSAND, find, find_mut, row_fields, shown, text},
     tag,
 };
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
-    durations::Delay,
+    query::Params,
     xml::Xml,
 };
 
@@ -65,39 +65,12 @@ impl Row for RouteTable {
                 gateways
             }
             "route.nat-gateway-id" => targets(NatGateway::PREFIX),
-            "route.state" => text("active"),
+            "route.state" => {
+                let states = self.routes.values().map(|target| state_of(cloud, target));
+                states.chain(["active"]).map(Cow::Borrowed).collect()
+            }
             _ => text(id),
         }
-    }
-}
-
-impl Row for InternetGateway {
-    const PREFIX: &'static str = "igw-";
-    const KIND: &'static str = "internet-gateway";
-    const NOUN: &'static str = "internetGateway ID";
-    const NOT_FOUND: &'static str = "InvalidInternetGatewayID.NotFound";
-    const MALFORMED: &'static str = "InvalidInternetGatewayId.Malformed";
-    const IDS: &'static str = "InternetGatewayId";
-    const FILTERS: &'static [&'static str] = &[];
-
-    row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, _: &str) -> Vec<Cow<'r, str>> {
-        text(id)
-    }
-}
-
-impl Row for NatGateway {
-    const PREFIX: &'static str = "nat-";
-    const KIND: &'static str = "natgateway";
-    const NOUN: &'static str = "Nat Gateway";
-    const NOT_FOUND: &'static str = "NatGatewayNotFound";
-    const MALFORMED: &'static str = "NatGatewayMalformed";
-    const IDS: &'static str = "NatGatewayId";
-    const FILTERS: &'static [&'static str] = &[];
-
-    row_fields!();
-    fn values<'r>(&'r self, id: &'r str, _: &'r Cloud, _: &str) -> Vec<Cow<'r, str>> {
-        text(id)
     }
 }
 
@@ -134,7 +107,7 @@ fn write_table(xml: &mut Xml, cloud: &Cloud, id: &str, table: &RouteTable) {
             for (destination, target) in &table.routes {
                 xml.element("item", |xml| {
                     xml.text("destinationCidrBlock", destination).text(target_element(target), target);
-                    xml.text("state", "active").text("origin", "CreateRoute");
+                    xml.text("state", state_of(cloud, target)).text("origin", "CreateRoute");
                 });
             }
         })
@@ -148,6 +121,19 @@ fn write_table(xml: &mut Xml, cloud: &Cloud, id: &str, table: &RouteTable) {
         })
         .element("propagatingVgwSet", |_| {});
     tag::write(xml, &table.tags);
+}
+
+/// A route whose gateway is gone drops its traffic.
+fn state_of(cloud: &Cloud, target: &str) -> &'static str {
+    let is_there = if target.starts_with(NatGateway::PREFIX) {
+        let gateway = cloud.ec2.nat_gateways.get(target);
+        gateway.is_some_and(|gateway| matches!(gateway.state, NatState::Pending | NatState::Available))
+    } else if target.starts_with(InternetGateway::PREFIX) {
+        cloud.ec2.internet_gateways.get(target).is_some_and(|gateway| gateway.vpc.is_some())
+    } else {
+        true
+    };
+    if is_there { "active" } else { "blackhole" }
 }
 
 fn target_element(target: &str) -> &'static str {
@@ -231,11 +217,7 @@ pub(super) fn replace(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 /// Route table, destination and target of a call for one route.
 fn route(cloud: &Cloud, call: &Call) -> Result<(String, String, String), Fault> {
     let params = call.params();
-    let destination = params.require("DestinationCidrBlock")?;
-    let cidr: super::address::Cidr = destination.parse().map_err(|()| {
-        let message = format!("Value ({destination}) for parameter destinationCidrBlock is invalid.");
-        Fault::new("InvalidParameterValue", message)
-    })?;
+    let destination = destination(&params)?;
     let names = ["GatewayId", "NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "VpcPeeringConnectionId"];
     let targets: Vec<&str> = names.iter().filter_map(|name| params.get(name)).collect();
     let [target] = targets[..] else {
@@ -247,80 +229,93 @@ fn route(cloud: &Cloud, call: &Call) -> Result<(String, String, String), Fault> 
     } else if target.starts_with(NatGateway::PREFIX) {
         find(&cloud.ec2.nat_gateways, &call.region, target)?;
     }
-    Ok((params.require("RouteTableId")?.to_owned(), cidr.to_string(), target.to_owned()))
+    Ok((params.require("RouteTableId")?.to_owned(), destination, target.to_owned()))
 }
 
-pub(super) fn create_nat_gateway(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+fn destination(params: &Params<'_>) -> Result<String, Fault> {
+    let text = params.require("DestinationCidrBlock")?;
+    let block: Cidr = text.parse().map_err(|()| {
+        let message = format!("Value ({text}) for parameter destinationCidrBlock is invalid.");
+        Fault::new("InvalidParameterValue", message)
+    })?;
+    Ok(block.to_string())
+}
+
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
-    let token = params.get("ClientToken").map(str::to_owned);
-    if token.is_some()
-        && let Some((id, gateway)) =
-            cloud.ec2.nat_gateways.iter().find(|(_, row)| row.token == token && row.region == call.region)
-    {
-        return Ok(nat_gateway(cloud, call, id, gateway));
+    let destination = destination(&params)?;
+    let table = params.require("RouteTableId")?;
+    let table = find_mut(&mut cloud.ec2.route_tables, &call.region, table)?;
+    if table.routes.remove(&destination).is_none() {
+        let message = format!("no route with destination-cidr-block {destination} in route table");
+        return Err(Fault::new("InvalidRoute.NotFound", message));
     }
-    let subnet_id = params.require("SubnetId")?;
-    let Subnet { vpc, zone, .. } = find(&cloud.ec2.subnets, &call.region, subnet_id)?.clone();
-    let is_public = params.get("ConnectivityType") != Some("private");
-    if is_public && params.get("AllocationId").is_none() {
-        return Err(Fault::new("MissingParameter", "The request must contain the parameter AllocationId"));
-    }
-    let tags = tag::of_created::<NatGateway>(&params)?;
-    let Some(primary) = placement::plan(cloud, subnet_id).and_then(|mut plan| plan.next()) else {
-        return Err(placement::exhausted(subnet_id));
-    };
-    let id = cloud.new_id(NatGateway::PREFIX);
-    let interface = cloud.new_id(Interface::PREFIX);
-    let row = Interface {
-        region: call.region.clone(),
-        created: call.now,
-        vpc: vpc.clone(),
-        subnet: subnet_id.to_owned(),
-        zone,
-        description: format!("Interface for NAT Gateway {id}"),
-        kind: "nat_gateway".to_owned(),
-        groups: Vec::new(),
-        primary,
-        secondary: Addresses::default(),
-        prefixes: Addresses::default(),
-        attachment: None,
-        tracking: None,
-        tags: Tags::new(),
-    };
-    cloud.ec2.interfaces.insert(interface.clone(), row);
-    let gateway = NatGateway {
-        region: call.region.clone(),
-        created: call.now,
-        vpc,
-        subnet: subnet_id.to_owned(),
-        interface,
-        is_public,
-        token,
-        tags,
-    };
-    let reply = nat_gateway(cloud, call, &id, &gateway);
-    cloud.ec2.nat_gateways.insert(id, gateway);
-    Ok(reply)
+    Ok(done(call))
 }
 
-fn nat_gateway(cloud: &Cloud, call: &Call, id: &str, gateway: &NatGateway) -> Reply {
-    let is_made = cloud.settled(Delay::NatGateway, gateway.created, call.now);
-    let address = cloud.ec2.interfaces.get(&gateway.interface).map(|interface| interface.primary);
-    document(call, |xml| {
-        xml.optional("clientToken", gateway.token.as_ref()).element("natGateway", |xml| {
-            xml.text("natGatewayId", id)
-                .text("state", if is_made { "available" } else { "pending" })
-                .text("subnetId", &gateway.subnet)
-                .text("vpcId", &gateway.vpc)
-                .moment("createTime", gateway.created)
-                .text("connectivityType", if gateway.is_public { "public" } else { "private" })
-                .list("natGatewayAddressSet", "item", address, |xml, address| {
-                    xml.text("networkInterfaceId", &gateway.interface)
-                        .plain("privateIp", address)
-                        .plain("isPrimary", true)
-                        .text("status", "succeeded");
-                });
-            tag::write(xml, &gateway.tags);
+/// A table with associations, and every main table, stays.
+pub(super) fn delete_table(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = params.require("RouteTableId")?;
+    let table = find(&cloud.ec2.route_tables, &call.region, id)?;
+    if table.main_association.is_some() || !table.associations.is_empty() {
+        return Err(dependency("routeTable", id));
+    }
+    cloud.ec2.route_tables.remove(id);
+    Ok(done(call))
+}
+
+/// The subnet uses its VPC's main table from then on.
+pub(super) fn disassociate(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let association = params.require("AssociationId")?;
+    let (table, subnet) = associated(cloud, call, association)?;
+    if subnet.is_none() {
+        let message = format!("cannot disassociate the main route table association {association}");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    find_mut(&mut cloud.ec2.route_tables, &call.region, &table)?.associations.remove(association);
+    Ok(done(call))
+}
+
+/// A subnet uses another table, or the VPC has another main table (`ReplaceRouteTableAssociation`, read 26 November
+/// 2026).
+pub(super) fn replace_association(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let (association, table) = (params.require("AssociationId")?, params.require("RouteTableId")?);
+    let vpc = find(&cloud.ec2.route_tables, &call.region, table)?.vpc.clone();
+    let (before, subnet) = associated(cloud, call, association)?;
+    let id = cloud.new_id("rtbassoc-");
+    let before_row = find_mut(&mut cloud.ec2.route_tables, &call.region, &before)?;
+    if before_row.vpc != vpc {
+        let other = subnet.map_or_else(|| format!("route table {before}"), |subnet| format!("subnet {subnet}"));
+        let message = format!("Route table {table} and {other} belong to different networks");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    if let Some(subnet) = subnet {
+        before_row.associations.remove(association);
+        find_mut(&mut cloud.ec2.route_tables, &call.region, table)?.associations.insert(id.clone(), subnet);
+    } else {
+        before_row.main_association = None;
+        find_mut(&mut cloud.ec2.route_tables, &call.region, table)?.main_association = Some(id.clone());
+    }
+    Ok(document(call, |xml| {
+        xml.text("newAssociationId", &id).element("associationState", |xml| {
+            xml.text("state", "associated");
         });
+    }))
+}
+
+/// The table of an association, and its subnet. The association of a main table has no subnet.
+fn associated(cloud: &Cloud, call: &Call, association: &str) -> Result<(String, Option<String>), Fault> {
+    let mut here = cloud.ec2.route_tables.iter().filter(|(_, table)| table.region == call.region);
+    let found = here.find_map(|(id, table)| {
+        let subnet = table.associations.get(association);
+        let is_here = subnet.is_some() || table.main_association.as_deref() == Some(association);
+        is_here.then(|| (id.to_owned(), subnet.cloned()))
+    });
+    found.ok_or_else(|| {
+        let message = format!("The association ID '{association}' does not exist");
+        Fault::new("InvalidAssociationID.NotFound", message)
     })
 }

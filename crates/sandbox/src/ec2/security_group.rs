@@ -7,7 +7,7 @@ use trunnion_catalog::limits;
 use super::{
     document,
     model::{Peer, Permission, Ports, Rule, SecurityGroup, Tags, Vpc},
-    select::{self, Row, THOUSAND, find, row_fields, text},
+    select::{self, Row, THOUSAND, find, row_fields, shown, text},
     tag,
 };
 use crate::{
@@ -24,7 +24,31 @@ impl Row for SecurityGroup {
     const NOT_FOUND: &'static str = "InvalidGroup.NotFound";
     const MALFORMED: &'static str = "InvalidGroupId.Malformed";
     const IDS: &'static str = "GroupId";
-    const FILTERS: &'static [&'static str] = &["group-id", "group-name", "vpc-id", "description", "owner-id"];
+    const FILTERS: &'static [&'static str] = &[
+        "description",
+        "egress.ip-permission.cidr",
+        "egress.ip-permission.from-port",
+        "egress.ip-permission.group-id",
+        "egress.ip-permission.group-name",
+        "egress.ip-permission.ipv6-cidr",
+        "egress.ip-permission.prefix-list-id",
+        "egress.ip-permission.protocol",
+        "egress.ip-permission.to-port",
+        "egress.ip-permission.user-id",
+        "group-id",
+        "group-name",
+        "ip-permission.cidr",
+        "ip-permission.from-port",
+        "ip-permission.group-id",
+        "ip-permission.group-name",
+        "ip-permission.ipv6-cidr",
+        "ip-permission.prefix-list-id",
+        "ip-permission.protocol",
+        "ip-permission.to-port",
+        "ip-permission.user-id",
+        "owner-id",
+        "vpc-id",
+    ];
 
     row_fields!();
     fn values<'r>(&'r self, id: &'r str, cloud: &'r Cloud, filter: &str) -> Vec<Cow<'r, str>> {
@@ -33,9 +57,34 @@ impl Row for SecurityGroup {
             "vpc-id" => text(&self.vpc),
             "description" => text(&self.description),
             "owner-id" => text(&cloud.account),
-            _ => text(id),
+            "group-id" => text(id),
+            of_rules => match of_rules.strip_prefix("egress.") {
+                Some(filter) => of_permissions(cloud, id, true, filter),
+                None => of_permissions(cloud, id, false, of_rules),
+            },
         }
     }
+}
+
+/// The values that the rules of a group have for a filter `ip-permission.…`.
+fn of_permissions<'r>(cloud: &'r Cloud, group: &str, is_egress: bool, filter: &str) -> Vec<Cow<'r, str>> {
+    let value = |rule: &'r Rule| -> Vec<Cow<'r, str>> {
+        let Permission { protocol, ports, peer } = &rule.permission;
+        match (filter.strip_prefix("ip-permission.").unwrap_or_default(), peer) {
+            ("protocol", _) => text(protocol),
+            ("from-port", _) => ports.map_or_else(Vec::new, |(from, _)| shown(from)),
+            ("to-port", _) => ports.map_or_else(Vec::new, |(_, to)| shown(to)),
+            ("cidr", Peer::Ipv4(cidr)) | ("ipv6-cidr", Peer::Ipv6(cidr)) => text(cidr),
+            ("prefix-list-id", Peer::PrefixList(id)) | ("group-id", Peer::Group(id)) => text(id),
+            ("group-name", Peer::Group(id)) => {
+                cloud.ec2.groups.get(id).map_or_else(Vec::new, |group| text(&group.name))
+            }
+            ("user-id", Peer::Group(_)) => text(&cloud.account),
+            _ => Vec::new(),
+        }
+    };
+    let rules = cloud.ec2.rules.values().filter(|rule| rule.group == group && rule.is_egress == is_egress);
+    rules.flat_map(value).collect()
 }
 
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

@@ -9,7 +9,7 @@ use super::{
     document,
     model::{Peer, Permission, Ports, Rule},
     security_group::{by_name, named},
-    select::{self, Row, THOUSAND, find, row_fields, text},
+    select::{self, Row, THOUSAND, find, not_found, row_fields, text},
     tag,
 };
 use crate::{
@@ -128,20 +128,11 @@ pub(super) fn revoke(cloud: &mut Cloud, call: &Call, is_egress: bool) -> Result<
     let group = named(cloud, call, &params)?;
     let mut doomed: Vec<String> = Vec::new();
     for id in params.list("SecurityGroupRuleId") {
-        let rule = find(&cloud.ec2.rules, &call.region, id)?;
-        if rule.group != group || rule.is_egress != is_egress {
-            let message = format!("The security group rule ID '{id}' does not exist");
-            return Err(Fault::new("InvalidSecurityGroupRuleId.NotFound", message));
-        }
+        by_id(cloud, call, id, |rule| rule.group == group && rule.is_egress == is_egress)?;
         doomed.push(id.to_owned());
     }
     for (permission, _) in permissions(cloud, call, &params, &group)? {
-        let found = in_direction(cloud, &group, is_egress).find(|(_, rule)| rule.permission == permission);
-        let Some((id, _)) = found else {
-            let message = "The specified rule does not exist in this security group.";
-            return Err(Fault::new("InvalidPermission.NotFound", message));
-        };
-        doomed.push(id.to_owned());
+        doomed.push(by_permission(cloud, &group, is_egress, &permission)?);
     }
     if doomed.is_empty() {
         let message = "Either 'ipPermissions' or 'securityGroupRuleIds' should be provided.";
@@ -173,12 +164,41 @@ pub(super) fn revoke(cloud: &mut Cloud, call: &Call, is_egress: bool) -> Result<
     }))
 }
 
-fn in_direction<'w>(cloud: &'w Cloud, group: &str, is_egress: bool) -> impl Iterator<Item = (&'w str, &'w Rule)> {
+/// The rule of this id, if `is_it` accepts it.
+pub(super) fn by_id<'w>(
+    cloud: &'w Cloud,
+    call: &Call,
+    id: &str,
+    is_it: impl Fn(&Rule) -> bool,
+) -> Result<&'w Rule, Fault> {
+    let rule = find(&cloud.ec2.rules, &call.region, id)?;
+    if is_it(rule) { Ok(rule) } else { Err(not_found::<Rule>(&[id])) }
+}
+
+/// The id of the rule that allows this.
+pub(super) fn by_permission(
+    cloud: &Cloud,
+    group: &str,
+    is_egress: bool,
+    permission: &Permission,
+) -> Result<String, Fault> {
+    let found = in_direction(cloud, group, is_egress).find(|(_, rule)| rule.permission == *permission);
+    found.map(|(id, _)| id.to_owned()).ok_or_else(|| {
+        let message = "The specified rule does not exist in this security group.";
+        Fault::new("InvalidPermission.NotFound", message)
+    })
+}
+
+pub(super) fn in_direction<'w>(
+    cloud: &'w Cloud,
+    group: &str,
+    is_egress: bool,
+) -> impl Iterator<Item = (&'w str, &'w Rule)> {
     cloud.ec2.rules.iter().filter(move |(_, rule)| rule.group == group && rule.is_egress == is_egress)
 }
 
 /// The permissions in `IpPermissions.N`, or the single one in the call's own parameters, each with its description.
-fn permissions(
+pub(super) fn permissions(
     cloud: &Cloud,
     call: &Call,
     params: &Params<'_>,
@@ -229,6 +249,40 @@ fn permissions(
         }
     }
     Ok(wanted)
+}
+
+/// The one rule of `ModifySecurityGroupRules`, which names its peer in a member of its own.
+pub(super) fn read_rule(
+    cloud: &Cloud,
+    call: &Call,
+    rule: &Params<'_>,
+    group: &str,
+) -> Result<(Permission, Option<String>), Fault> {
+    let protocol = protocol(rule.require("IpProtocol")?);
+    let ports = ports(rule, &protocol)?;
+    let mut peers = Vec::new();
+    if let Some(cidr) = rule.get("CidrIpv4") {
+        peers.push(Peer::Ipv4(ipv4(cidr)?));
+    }
+    if let Some(cidr) = rule.get("CidrIpv6") {
+        peers.push(Peer::Ipv6(ipv6(cidr)?));
+    }
+    if let Some(list) = rule.get("PrefixListId") {
+        peers.push(Peer::PrefixList(list.to_owned()));
+    }
+    if let Some(id) = rule.get("ReferencedGroupId") {
+        let vpc = &find(&cloud.ec2.groups, &call.region, group)?.vpc;
+        if find(&cloud.ec2.groups, &call.region, id)?.vpc != *vpc {
+            return Err(Fault::new("InvalidGroup.NotFound", format!("The security group '{id}' does not exist")));
+        }
+        peers.push(Peer::Group(id.to_owned()));
+    }
+    let description = rule.get("Description").filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut peers = peers.into_iter();
+    match (peers.next(), peers.next()) {
+        (Some(peer), None) => Ok((Permission { protocol, ports, peer }, description)),
+        _ => Err(Fault::new("InvalidParameterValue", "A rule must have exactly one source or destination")),
+    }
 }
 
 /// A protocol number that has a name is replaced by the name.

@@ -84,7 +84,8 @@ fn well_formed<T: Row>(id: &str) -> Result<(), Fault> {
     Err(Fault::new(T::MALFORMED, format!("Invalid id: \"{id}\" (expecting \"{}...\")", T::PREFIX)))
 }
 
-fn not_found<T: Row>(ids: &[&str]) -> Fault {
+/// The error for ids that do not exist.
+pub(super) fn not_found<T: Row>(ids: &[&str]) -> Fault {
     let (plural, verb) = if ids.len() > 1 { ("s", "do") } else { ("", "does") };
     Fault::new(T::NOT_FOUND, format!("The {}{plural} '{}' {verb} not exist", T::NOUN, ids.join(", ")))
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{
     State, document, done,
     model::Tags,
-    select::{Filters, PageSize, Pager, Row, known_tags},
+    select::{Filters, PageSize, Pager, Row, find_mut, known_tags, not_found},
 };
 use crate::{
     call::{Call, Fault, Reply},
@@ -82,9 +82,9 @@ fn check_count(tags: &Tags) -> Result<(), Fault> {
 /// A table of resources with tags, accessed by id.
 trait Taggable {
     fn prefix(&self) -> &'static str;
-    fn kind(&self) -> &'static str;
-    fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags>;
-    fn is_unknown(&self, cloud: &Cloud, call: &Call, id: &str) -> bool;
+    fn tags_of(&mut self, id: &str, region: &str) -> Result<&mut Tags, Fault>;
+    /// The error if the replica that answers the call does not know this resource yet.
+    fn check_known(&self, cloud: &Cloud, call: &Call, id: &str) -> Result<(), Fault>;
     fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
 }
 
@@ -93,17 +93,15 @@ impl<T: Row> Taggable for Table<T> {
         T::PREFIX
     }
 
-    fn kind(&self) -> &'static str {
-        T::KIND
+    fn tags_of(&mut self, id: &str, region: &str) -> Result<&mut Tags, Fault> {
+        find_mut(self, region, id).map(T::tags_mut)
     }
 
-    fn tags_of(&mut self, id: &str, region: &str) -> Option<&mut Tags> {
-        self.get(id).filter(|row| row.region() == region)?;
-        self.get_mut(id).map(T::tags_mut)
-    }
-
-    fn is_unknown(&self, cloud: &Cloud, call: &Call, id: &str) -> bool {
-        self.get(id).is_some_and(|row| !cloud.knows(Delay::Ec2Lag, id, row.created(), call.now))
+    fn check_known(&self, cloud: &Cloud, call: &Call, id: &str) -> Result<(), Fault> {
+        match self.get(id) {
+            Some(row) if !cloud.knows(Delay::Ec2Lag, id, row.created(), call.now) => Err(not_found::<T>(&[id])),
+            _ => Ok(()),
+        }
     }
 
     fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
@@ -113,7 +111,7 @@ impl<T: Row> Taggable for Table<T> {
     }
 }
 
-fn tables(state: &State) -> [&dyn Taggable; 12] {
+fn tables(state: &State) -> [&dyn Taggable; 15] {
     [
         &state.vpcs,
         &state.subnets,
@@ -127,10 +125,13 @@ fn tables(state: &State) -> [&dyn Taggable; 12] {
         &state.interfaces,
         &state.volumes,
         &state.elastic_ips,
+        &state.images,
+        &state.dhcp_options,
+        &state.spot_requests,
     ]
 }
 
-fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 13] {
+fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 15] {
     [
         &mut state.vpcs,
         &mut state.subnets,
@@ -145,6 +146,8 @@ fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 13] {
         &mut state.volumes,
         &mut state.elastic_ips,
         &mut state.images,
+        &mut state.dhcp_options,
+        &mut state.spot_requests,
     ]
 }
 
@@ -153,42 +156,32 @@ fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut T
     let Some(table) = table else {
         return Err(Fault::new("InvalidID", format!("The ID '{id}' is not valid")));
     };
-    let kind = table.kind();
-    table.tags_of(id, region).ok_or_else(|| missing(kind, id))
-}
-
-fn missing(kind: &str, id: &str) -> Fault {
-    let code = match kind {
-        "instance" => "InvalidInstanceID.NotFound",
-        "launch-template" => "InvalidLaunchTemplateId.NotFound",
-        "security-group" => "InvalidGroup.NotFound",
-        "security-group-rule" => "InvalidSecurityGroupRuleId.NotFound",
-        "network-interface" => "InvalidNetworkInterfaceID.NotFound",
-        "volume" => "InvalidVolume.NotFound",
-        "image" => "InvalidAMIID.NotFound",
-        "elastic-ip" => "InvalidAllocationID.NotFound",
-        "subnet" => "InvalidSubnetID.NotFound",
-        "vpc" => "InvalidVpcID.NotFound",
-        _ => "InvalidID",
-    };
-    Fault::new(code, format!("The {kind} ID '{id}' does not exist"))
+    table.tags_of(id, region)
 }
 
 /// Refuses a call that names a resource which the replica that answers it does not know yet.
 pub(super) fn check_known(cloud: &Cloud, call: &Call) -> Result<(), Fault> {
     let params = call.params();
     for (name, value) in params.pairs() {
-        let tables = || tables(&cloud.ec2).into_iter();
-        if let Some(table) = tables().find(|table| value.starts_with(table.prefix()))
-            && table.is_unknown(cloud, call, value)
-        {
-            return Err(missing(table.kind(), value));
+        if let Some(table) = tables(&cloud.ec2).into_iter().find(|table| value.starts_with(table.prefix())) {
+            table.check_known(cloud, call, value)?;
         }
         if name.ends_with("LaunchTemplateName") && call.action != "CreateLaunchTemplate" {
             super::template::check_known(cloud, call, value)?;
         }
     }
     Ok(())
+}
+
+/// ARNs and tags of the resources of a region that have tags.
+pub(crate) fn tagged(cloud: &Cloud, call: &Call) -> Vec<(String, Tags)> {
+    let mut resources = Vec::new();
+    for table in tables(&cloud.ec2) {
+        table.all(cloud, call, &mut resources);
+    }
+    let prefix = format!("{}:ec2:{}:{}", call.arn(), call.region, cloud.account);
+    let own = resources.into_iter().filter(|(_, _, tags)| !tags.is_empty());
+    own.map(|(kind, id, tags)| (format!("{prefix}:{kind}/{id}"), tags.clone())).collect()
 }
 
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {

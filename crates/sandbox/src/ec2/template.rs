@@ -100,6 +100,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         name: name.to_owned(),
         default_version: 1,
         latest_version: 1,
+        used_versions: 0,
         tags: tag::of_created::<LaunchTemplate>(&params)?,
     };
     let id = cloud.new_id(LaunchTemplate::PREFIX);
@@ -164,7 +165,7 @@ fn token_key(call: &Call) -> Result<Option<String>, Fault> {
 fn fingerprint(call: &Call) -> String {
     let params = call.params();
     let mut text = String::new();
-    for (name, value) in params.pairs().filter(|(name, _)| *name != "ClientToken") {
+    for (name, value) in params.pairs().filter(|(name, _)| !matches!(*name, "ClientToken" | "DryRun")) {
         text.extend([name, "=", value, "\n"]);
     }
     super::launch::digest(&text)

@@ -19,6 +19,9 @@ use crate::{
 /// AWS's quota for each template.
 const MOST_VERSIONS: u64 = 10_000;
 
+/// How many versions one `DeleteLaunchTemplateVersions` names at most (EC2 API reference, read November 2026).
+const MOST_DELETED: usize = 200;
+
 const FILTERS: &[&str] = &["is-default-version", "image-id", "instance-type", "ebs-optimized", "iam-instance-profile"];
 
 /// The key of a version; keys are sorted by number.
@@ -76,11 +79,12 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         None => over,
     };
     let Some(template) = cloud.ec2.templates.get_mut(&id) else { return Err(no_version(&id, "$Latest")) };
-    if template.latest_version >= MOST_VERSIONS {
+    let used = template.latest_version.max(template.used_versions);
+    if used >= MOST_VERSIONS {
         let message = "You have reached the quota of versions of a launch template.";
         return Err(Fault::new("VersionLimitExceeded", message));
     }
-    template.latest_version += 1;
+    template.latest_version = used + 1;
     let number = template.latest_version;
     let row = LaunchTemplateVersion {
         region: call.region.clone(),
@@ -94,6 +98,48 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     cloud.ec2.versions.insert(key.clone(), row);
     template::remember(cloud, call, vec![id, key.clone()]);
     Ok(one(cloud, call, cloud.ec2.versions.get(&key)))
+}
+
+/// The default version stays. A version that does not exist is an item of the answer, and no error.
+pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let params = call.params();
+    let id = named(cloud, call, &params)?;
+    let wanted = params.list("LaunchTemplateVersion");
+    if wanted.is_empty() || wanted.len() > MOST_DELETED {
+        let message = format!("The request must name between 1 and {MOST_DELETED} versions of the launch template");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    let template = find(&cloud.ec2.templates, &call.region, &id)?.clone();
+    let (mut deleted, mut failed) = (Vec::new(), Vec::new());
+    for wanted in wanted {
+        let number = number(&template, wanted)?;
+        if number == template.default_version {
+            let message = format!("The default version ({number}) of the launch template cannot be deleted.");
+            failed.push((number, "unexpectedError", message));
+        } else if cloud.ec2.versions.remove(&version_key(&id, number)).is_some() {
+            deleted.push(number);
+        } else {
+            failed.push((number, "launchTemplateVersionDoesNotExist", no_version(&id, wanted).message));
+        }
+    }
+    let left = cloud.ec2.versions.values().filter(|version| version.template == id).map(|version| version.number);
+    let latest = left.max().unwrap_or(template.latest_version);
+    if let Some(row) = cloud.ec2.templates.get_mut(&id) {
+        row.used_versions = row.used_versions.max(row.latest_version);
+        row.latest_version = latest;
+    }
+    Ok(document(call, |xml| {
+        let write = |xml: &mut Xml, number: u64| {
+            xml.text("launchTemplateId", &id).text("launchTemplateName", &template.name).plain("versionNumber", number);
+        };
+        xml.list("successfullyDeletedLaunchTemplateVersionSet", "item", deleted, write);
+        xml.list("unsuccessfullyDeletedLaunchTemplateVersionSet", "item", failed, |xml, (number, code, message)| {
+            write(xml, number);
+            xml.element("responseError", |xml| {
+                xml.text("code", code).text("message", message);
+            });
+        });
+    }))
 }
 
 fn one(cloud: &Cloud, call: &Call, version: Option<&LaunchTemplateVersion>) -> Reply {

@@ -16,11 +16,12 @@ fn cloud() -> Cloud {
     cloud
 }
 
-/// The answer to a call: its XML, or its error code.
+/// The answer to a call as the server makes it: its XML, or its error code.
 fn ask_at(cloud: &mut Cloud, second: i64, action: &str, query: &str) -> Result<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    match handle(cloud, &testing::call(action, second, Input::Query(pairs))) {
+    let call = testing::call(action, second, Input::Query(pairs));
+    match cloud.attempt(|cloud| handle(cloud, &call)) {
         Ok(Reply::Xml(text)) => Ok(text),
         Ok(Reply::Json(document)) => panic!("{document}"),
         Err(fault) => Err(fault.code),
@@ -276,4 +277,205 @@ fn a_device_index_beyond_the_card_terminates_the_instance() {
     assert_eq!(state(&good, 100), ("running".to_owned(), false));
     assert_eq!(state(&bad, 100), ("shutting-down".to_owned(), true));
     assert_eq!(state(&bad, 200), ("terminated".to_owned(), true));
+}
+
+#[test]
+fn a_refused_call_changes_nothing() {
+    let mut cloud = cloud();
+    let id = first(&ask(&mut cloud, "RunInstances", &machine("c6in.8xlarge")).unwrap(), "instanceId");
+    let change = |second: &str| {
+        let device = |number: u32, name: &str| {
+            format!(
+                "&BlockDeviceMapping.{number}.DeviceName={name}&BlockDeviceMapping.{number}.Ebs.DeleteOnTermination=false"
+            )
+        };
+        format!("InstanceId={id}{}{}", device(1, "/dev/xvda"), device(2, second))
+    };
+    let is_kept =
+        |cloud: &mut Cloud| first(&ask(cloud, "DescribeVolumes", "").unwrap(), "deleteOnTermination") == "false";
+    let refused = ask(&mut cloud, "ModifyInstanceAttribute", &change("/dev/none"));
+    assert_eq!(refused, Err("InvalidInstanceAttributeValue".to_owned()));
+    assert!(!is_kept(&mut cloud));
+    let dry = format!("{}&DryRun=true", change("/dev/xvda"));
+    assert_eq!(ask(&mut cloud, "ModifyInstanceAttribute", &dry), Err("DryRunOperation".to_owned()));
+    assert!(!is_kept(&mut cloud));
+    ask(&mut cloud, "ModifyInstanceAttribute", &change("/dev/xvda")).unwrap();
+    assert!(is_kept(&mut cloud));
+}
+
+#[test]
+fn an_association_moves_to_another_table_or_stays() {
+    let mut cloud = cloud();
+    let vpc = |cloud: &mut Cloud, number: u32| {
+        let vpc = first(&ask(cloud, "CreateVpc", &format!("CidrBlock=10.{number}.0.0/16")).unwrap(), "vpcId");
+        let table = first(&ask(cloud, "CreateRouteTable", &format!("VpcId={vpc}")).unwrap(), "routeTableId");
+        (vpc, table)
+    };
+    let ((vpc, table), (_, foreign)) = (vpc(&mut cloud, 1), vpc(&mut cloud, 2));
+    let create = format!("VpcId={vpc}&CidrBlock=10.1.0.0/24");
+    let subnet = first(&ask(&mut cloud, "CreateSubnet", &create).unwrap(), "subnetId");
+    let shown =
+        ask(&mut cloud, "DescribeRouteTables", &format!("Filter.1.Name=vpc-id&Filter.1.Value.1={vpc}")).unwrap();
+    let main = first(&shown, "routeTableAssociationId");
+    let associate = format!("RouteTableId={table}&SubnetId={subnet}");
+    let own = first(&ask(&mut cloud, "AssociateRouteTable", &associate).unwrap(), "associationId");
+    let mut replace = |association: &str, table: &str| {
+        let query = format!("AssociationId={association}&RouteTableId={table}");
+        ask(&mut cloud, "ReplaceRouteTableAssociation", &query)
+    };
+    for association in [&own, &main] {
+        assert_eq!(replace(association, &foreign), Err("InvalidParameterValue".to_owned()));
+    }
+    let own = first(&replace(&own, &table).unwrap(), "newAssociationId");
+    let main = first(&replace(&main, &table).unwrap(), "newAssociationId");
+    let shown = ask(&mut cloud, "DescribeRouteTables", &format!("RouteTableId.1={table}")).unwrap();
+    assert_eq!(all(&shown, "routeTableAssociationId"), [main.as_str(), own.as_str()]);
+    assert_eq!(all(&shown, "main"), ["true", "false"]);
+    let end = |association: &str| format!("AssociationId={association}");
+    assert_eq!(ask(&mut cloud, "DisassociateRouteTable", &end(&main)), Err("InvalidParameterValue".to_owned()));
+    ask(&mut cloud, "DisassociateRouteTable", &end(&own)).unwrap();
+    assert_eq!(
+        ask(&mut cloud, "DeleteRouteTable", &format!("RouteTableId={table}")),
+        Err("DependencyViolation".into())
+    );
+}
+
+#[test]
+fn a_route_is_deleted_by_any_address_of_its_block() {
+    let mut cloud = cloud();
+    let table = first(&ask(&mut cloud, "DescribeRouteTables", "").unwrap(), "routeTableId");
+    let route = |block: &str| format!("RouteTableId={table}&DestinationCidrBlock={block}");
+    ask(&mut cloud, "CreateRoute", &format!("{}&TransitGatewayId=tgw-1", route("10.9.0.7/16"))).unwrap();
+    ask(&mut cloud, "DeleteRoute", &route("10.9.0.8/16")).unwrap();
+    assert_eq!(ask(&mut cloud, "DeleteRoute", &route("10.9.0.0/16")), Err("InvalidRoute.NotFound".to_owned()));
+}
+
+#[test]
+fn what_a_service_made_cannot_be_changed() {
+    let mut cloud = cloud();
+    let subnet = subnet(&mut cloud, "eu-west-3a");
+    let allocate = |cloud: &mut Cloud| first(&ask(cloud, "AllocateAddress", "").unwrap(), "allocationId");
+    let (used, free) = (allocate(&mut cloud), allocate(&mut cloud));
+    let create = format!("SubnetId={subnet}&AllocationId={used}");
+    let gateway = ask(&mut cloud, "CreateNatGateway", &create).unwrap();
+    let id = first(&gateway, "networkInterfaceId");
+    let association = first(&gateway, "associationId");
+    let instance = first(&ask(&mut cloud, "RunInstances", &machine("c6in.8xlarge")).unwrap(), "instanceId");
+    for (action, query) in [
+        ("DisassociateAddress", format!("AssociationId={association}")),
+        ("AssociateAddress", format!("AllocationId={used}&InstanceId={instance}")),
+        ("AssociateAddress", format!("AllocationId={free}&NetworkInterfaceId={id}")),
+        ("ReleaseAddress", format!("AllocationId={used}")),
+        ("AssignPrivateIpAddresses", format!("NetworkInterfaceId={id}&SecondaryPrivateIpAddressCount=1")),
+        ("UnassignPrivateIpAddresses", format!("NetworkInterfaceId={id}&PrivateIpAddress.1=172.31.0.9")),
+        ("ModifyNetworkInterfaceAttribute", format!("NetworkInterfaceId={id}&Description.Value=x")),
+    ] {
+        assert_eq!(ask_at(&mut cloud, 100, action, &query), Err("AuthFailure".to_owned()), "{action} {query}");
+    }
+}
+
+#[test]
+fn a_changed_instance_keeps_the_limits_of_a_launch() {
+    let mut cloud = cloud();
+    let zone_a = subnet(&mut cloud, "eu-west-3a");
+    let query = format!("{}{}", machine("c6in.32xlarge"), interfaces("", &zone_a, &[3, 1], 31));
+    let id = first(&ask(&mut cloud, "RunInstances", &query).unwrap(), "instanceId");
+    ask_at(&mut cloud, 100, "StopInstances", &format!("InstanceId.1={id}")).unwrap();
+    let mut change = |change: &str| {
+        let changed = ask_at(&mut cloud, 200, "ModifyInstanceAttribute", &format!("InstanceId={id}&{change}"));
+        changed.err().unwrap_or_default()
+    };
+    assert_eq!(change("InstanceType.Value=c6in.8xlarge"), "PrivateIpAddressLimitExceeded");
+    assert_eq!(change("InstanceType.Value=c7g.16xlarge"), "InvalidParameterValue");
+    assert_eq!(change("InstanceType.Value=c6in.32xlarge"), "");
+    assert_eq!(change(&format!("UserData.Value={}", "A".repeat(21_848))), "InvalidParameterValue");
+    assert_eq!(change("UserData.Value=%"), "InvalidUserData.Malformed");
+    assert_eq!(change("UserData.Value=aGVsbG8="), "");
+
+    let query = format!("{}{}", machine("c6in.32xlarge"), interfaces("", &zone_a, &[1, 1], 1));
+    let id = first(&ask_at(&mut cloud, 200, "RunInstances", &query).unwrap(), "instanceId");
+    ask_at(&mut cloud, 300, "StopInstances", &format!("InstanceId.1={id}")).unwrap();
+    let query = format!("InstanceId={id}&InstanceType.Value=c6in.8xlarge");
+    let refused = ask_at(&mut cloud, 400, "ModifyInstanceAttribute", &query);
+    assert_eq!(refused, Err("InvalidParameterValue".to_owned()), "it has no second card");
+}
+
+#[test]
+fn counts_of_addresses_do_not_overflow() {
+    let mut cloud = cloud();
+    let zone_a = subnet(&mut cloud, "eu-west-3a");
+    let launched = ask(&mut cloud, "RunInstances", &machine("c6in.8xlarge")).unwrap();
+    let id = first(&launched, "networkInterfaceId");
+    for count in ["SecondaryPrivateIpAddressCount", "Ipv4PrefixCount"] {
+        let count = format!("{count}={}", usize::MAX);
+        let launch = format!("{}{}", machine("c6in.8xlarge"), interfaces("", &zone_a, &[1], 1));
+        let launch = format!("{launch}&NetworkInterface.1.{count}");
+        assert_eq!(ask(&mut cloud, "RunInstances", &launch), Err("InvalidParameterValue".to_owned()));
+        let assign = format!("NetworkInterfaceId={id}&{count}");
+        assert_eq!(ask(&mut cloud, "AssignPrivateIpAddresses", &assign), Err("InvalidParameterValue".to_owned()));
+    }
+}
+
+#[test]
+fn a_spot_request_has_tags_of_its_own() {
+    let mut cloud = cloud();
+    let tagged = |kind: &str, number: u32| {
+        let specification = format!("TagSpecification.{number}");
+        format!("&{specification}.ResourceType={kind}&{specification}.Tag.1.Key=of&{specification}.Tag.1.Value={kind}")
+    };
+    let spot = "InstanceMarketOptions.MarketType=spot\
+                &InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior=hibernate";
+    let tags = tagged("instance", 1) + &tagged("spot-instances-request", 2);
+    ask(&mut cloud, "RunInstances", &format!("{}&{spot}{tags}", machine("c6in.8xlarge"))).unwrap();
+    let mut with = |value: &str| {
+        let query = format!("Filter.1.Name=tag:of&Filter.1.Value.1={value}");
+        ask(&mut cloud, "DescribeSpotInstanceRequests", &query).unwrap()
+    };
+    assert_eq!(all(&with("instance"), "spotInstanceRequestId").len(), 0);
+    let shown = with("spot-instances-request");
+    assert_eq!(all(&shown, "value"), ["spot-instances-request"]);
+    assert_eq!(first(&shown, "instanceInterruptionBehavior"), "hibernate");
+    let id = first(&shown, "spotInstanceRequestId");
+    ask(&mut cloud, "CreateTags", &format!("ResourceId.1={id}&Tag.1.Key=of&Tag.1.Value=me")).unwrap();
+    let listed = ask(&mut cloud, "DescribeTags", &format!("Filter.1.Name=resource-id&Filter.1.Value.1={id}")).unwrap();
+    assert_eq!(all(&listed, "value"), ["me"]);
+}
+
+#[test]
+fn launches_name_only_what_exists() {
+    let mut cloud = cloud();
+    let launch = machine("c6in.8xlarge");
+    let disk = format!("{launch}&BlockDeviceMapping.1.Ebs.VolumeSize=8&BlockDeviceMapping.1.DeviceName");
+    for (query, code) in [
+        (format!("{launch}&Placement.GroupName=x"), "InvalidPlacementGroup.Unknown"),
+        (format!("{launch}&KeyName=x"), "InvalidKeyPair.NotFound"),
+        (format!("{disk}=/dev/sdb&BlockDeviceMapping.1.Ebs.SnapshotId=snap-1"), "InvalidSnapshot.NotFound"),
+        (format!("{disk}=/dev/xvda&BlockDeviceMapping.1.Ebs.SnapshotId=snap-1"), "InvalidBlockDeviceMapping"),
+    ] {
+        assert_eq!(ask(&mut cloud, "RunInstances", &query), Err(code.to_owned()), "{query}");
+    }
+}
+
+#[test]
+fn only_snapshots_that_were_made_are_shown() {
+    let mut cloud = cloud();
+    let register = |name: &str, snapshot: &str| {
+        format!(
+            "Name={name}&RootDeviceName=/dev/xvda&BlockDeviceMapping.1.DeviceName=/dev/xvda\
+             &BlockDeviceMapping.1.Ebs.VolumeSize=8{snapshot}"
+        )
+    };
+    let named = |id: &str| format!("&BlockDeviceMapping.1.Ebs.SnapshotId={id}");
+    let unknown = ask(&mut cloud, "RegisterImage", &register("one", &named("snap-1")));
+    assert_eq!(unknown, Err("InvalidSnapshot.NotFound".to_owned()));
+    let image = first(&ask(&mut cloud, "RegisterImage", &register("one", "")).unwrap(), "imageId");
+    let shown = ask(&mut cloud, "DescribeSnapshots", "").unwrap();
+    let snapshot = first(&shown, "snapshotId");
+    ask(&mut cloud, "RegisterImage", &register("two", &named(&snapshot))).unwrap();
+    assert_eq!(all(&ask(&mut cloud, "DescribeSnapshots", "").unwrap(), "snapshotId"), [snapshot.as_str()]);
+
+    ask(&mut cloud, "CreateTags", &format!("ResourceId.1={image}&Tag.1.Key=a&Tag.1.Value=b")).unwrap();
+    assert_eq!(all(&ask(&mut cloud, "DescribeTags", "").unwrap(), "resourceId"), [image.as_str()]);
+    let unknown = "ResourceId.1=subnet-00000000000000000&Tag.1.Key=a&Tag.1.Value=b";
+    assert_eq!(ask(&mut cloud, "CreateTags", unknown), Err("InvalidSubnetID.NotFound".to_owned()));
 }

@@ -9,9 +9,11 @@ use super::{
     task::Stage,
 };
 use crate::{
+    authorize,
     call::{Call, Fault},
     cloud::Cloud,
     durations::Delay,
+    iam,
     json::{input, page},
 };
 
@@ -60,10 +62,15 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     // exist yet; a second attempt succeeds (aws-samples/run-selenium-tests-at-scale-using-ecs-fargate issue 2). If the
     // identity may not create the role, the cluster is created without it (`CreateCluster`, read November 2026).
     if cloud.makes_service_roles && !has_service_role(cloud, call.now) {
-        if cloud.iam.service_role_since(SERVICE_ROLE).is_none() {
-            crate::iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call);
+        let is_made = cloud.iam.service_role_since(SERVICE_ROLE).is_some();
+        let role = || iam::service_role(cloud, &call.region, "ecs.amazonaws.com", SERVICE_ROLE);
+        if is_made || authorize::may(cloud, call, "iam:CreateServiceLinkedRole", role()) {
+            if !is_made {
+                iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call);
+                cloud.keep();
+            }
+            return Err(no_service_role());
         }
-        return Err(no_service_role());
     }
     let settings = with_defaults(asked.settings)?;
     let arn = arn(cloud, call, &name);
@@ -177,7 +184,10 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         ));
     }
     let mut tasks = cloud.ecs.leaving.values().filter(|task| task.cluster == arn);
-    if tasks.any(|task| task.stage(call.now, clock) != Stage::Stopped) {
+    let mut runs = cloud.ecs.runs.values().filter(|run| run.cluster == arn);
+    if tasks.any(|task| task.stage(call.now, clock) != Stage::Stopped)
+        || runs.any(|run| run.stage(call.now, clock) != Stage::Stopped)
+    {
         return Err(Fault::new(
             "ClusterContainsTasksException",
             "The Cluster cannot be deleted while Tasks are active.",
@@ -208,7 +218,7 @@ pub(super) fn known(cloud: &Cloud, call: &Call, id: Option<&str>) -> Result<Stri
     }
 }
 
-fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
+pub(super) fn arn(cloud: &Cloud, call: &Call, id: &str) -> String {
     if id.starts_with("arn:") {
         return id.to_owned();
     }
@@ -241,17 +251,20 @@ fn shown(cloud: &Cloud, call: &Call, arn: &str, settings: bool, tags: bool) -> V
     let Some(cluster) = cloud.ecs.clusters.get(arn) else { return Value::Null };
     let clock = cloud.clock();
     let services: Vec<_> = cloud.ecs.services.values().filter(|service| service.cluster == arn).collect();
-    let count = |count: fn(&super::service::Counts) -> u64| -> u64 {
+    let count = |count: fn(&super::deployment::Counts) -> u64| -> u64 {
         services.iter().map(|service| count(&service.counts(call.now, clock))).sum()
     };
+    let runs = cloud.ecs.runs.values().filter(|run| run.cluster == arn);
+    let stages: Vec<Stage> = runs.map(|run| run.stage(call.now, clock)).collect();
+    let alone = |wanted: Stage| -> u64 { stages.iter().filter(|stage| **stage == wanted).map(|_| 1).sum() };
     let active = services.iter().filter(|service| service.deleted.is_none()).count();
     let mut shown = json!({
         "clusterArn": arn,
         "clusterName": cluster.name,
         "status": if cluster.active { "ACTIVE" } else { "INACTIVE" },
         "registeredContainerInstancesCount": 0,
-        "runningTasksCount": count(|counts| counts.running),
-        "pendingTasksCount": count(|counts| counts.pending),
+        "runningTasksCount": count(|counts| counts.running) + alone(Stage::Running),
+        "pendingTasksCount": count(|counts| counts.pending) + alone(Stage::Pending),
         "activeServicesCount": active,
         "statistics": [],
         "tags": if tags { json!(cluster.tags) } else { json!([]) },

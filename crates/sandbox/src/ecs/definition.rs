@@ -65,9 +65,18 @@ impl Definition {
         self.body.get("containerDefinitions").and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
+    pub(super) fn is_active(&self) -> bool {
+        self.status == Status::Active
+    }
+
     pub(super) fn is_fargate(&self) -> bool {
         let compatibilities = self.body.get("requiresCompatibilities").and_then(Value::as_array);
         compatibilities.is_some_and(|all| all.iter().any(|one| one == "FARGATE"))
+    }
+
+    /// `X86_64` or `ARM64`, if it says so.
+    pub(super) fn architecture(&self) -> Option<&str> {
+        self.body.get("runtimePlatform")?.get("cpuArchitecture")?.as_str()
     }
 
     fn is_gone(&self, now: Timestamp, clock: Clock) -> bool {

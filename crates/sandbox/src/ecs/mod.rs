@@ -3,13 +3,21 @@
 //! Running tasks are not stored: they follow from the service's deployment, the elapsed time and the sandbox's clock.
 //! Tasks that have been asked to stop are stored (`task.rs`).
 
+mod account;
+mod attachment;
 mod cluster;
 mod container;
 mod definition;
+mod deployment;
+mod permissions;
+mod revision;
+mod run;
 mod service;
 mod service_view;
+mod start;
 mod tag;
 mod task;
+mod task_view;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +33,8 @@ use crate::{
     table::{AnyTable, Table},
 };
 
+pub(crate) use permissions::PERMISSIONS;
+
 /// Clusters, definitions and services of every region.
 #[derive(Debug, Default)]
 pub struct State {
@@ -36,6 +46,10 @@ pub struct State {
     services: Table<service::Service>,
     /// Tasks that have been asked to stop, by deployment and number.
     leaving: Table<task::Leaving>,
+    /// Tasks without a service, by ARN.
+    runs: Table<run::Run>,
+    /// The network interfaces of tasks, by the ARN of the task.
+    attachments: Table<attachment::Attachment>,
     /// Counted since this process started.
     most_tasks: task::MostTasks,
 }
@@ -48,6 +62,8 @@ impl State {
             ("ecs.definitions", &mut self.definitions),
             ("ecs.services", &mut self.services),
             ("ecs.leaving", &mut self.leaving),
+            ("ecs.runs", &mut self.runs),
+            ("ecs.attachments", &mut self.attachments),
         ]
     }
 
@@ -56,6 +72,23 @@ impl State {
         let is_left = |task: &task::Leaving| task.stage(now, clock) != task::Stage::Stopped;
         self.services.values().any(|service| service.has_tasks() && service.network().iter().any(|one| one == id))
             || self.leaving.values().any(|task| is_left(task) && task.network.iter().any(|one| one == id))
+            || self
+                .runs
+                .values()
+                .any(|run| run.stage(now, clock) != task::Stage::Stopped && run.network.iter().any(|one| one == id))
+    }
+
+    /// ARNs and tags of the active clusters, services and definitions of a region.
+    pub(crate) fn tagged(&self, region: &str) -> Vec<(String, BTreeMap<String, String>)> {
+        let pairs = |tags: &[tag::Tag]| tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+        let clusters = self.clusters.iter().filter(|(_, row)| row.active && row.region == region);
+        let services = self.services.iter().filter(|(_, row)| row.deleted.is_none() && row.region == region);
+        let definitions = self.definitions.iter().filter(|(_, row)| row.is_active() && row.region == region);
+        clusters
+            .map(|(arn, row)| (arn.to_owned(), pairs(&row.tags)))
+            .chain(services.map(|(arn, row)| (arn.to_owned(), pairs(&row.tags))))
+            .chain(definitions.map(|(arn, row)| (arn.to_owned(), pairs(&row.tags))))
+            .collect()
     }
 
     /// The highest number of tasks that were not STOPPED at the same time, by the ARN of their service.
@@ -84,8 +117,15 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "DeleteService" => service::delete(cloud, call),
         "DescribeServices" => service_view::describe(cloud, call),
         "ListServices" => service_view::list(cloud, call),
-        "ListTasks" => service_view::list_tasks(cloud, call),
-        "DescribeTasks" => service_view::describe_tasks(cloud, call),
+        "ListServiceDeployments" => revision::list_deployments(cloud, call),
+        "DescribeServiceDeployments" => revision::describe_deployments(cloud, call),
+        "DescribeServiceRevisions" => revision::describe_revisions(cloud, call),
+        "ListTasks" => task_view::list(cloud, call),
+        "DescribeTasks" => task_view::describe(cloud, call),
+        "RunTask" => run::run(cloud, call),
+        "StopTask" => run::stop(cloud, call),
+        "ListAccountSettings" => account::list_settings(cloud, call),
+        "ListContainerInstances" => account::list_container_instances(cloud, call),
         "TagResource" => tag::tag(cloud, call),
         "UntagResource" => tag::untag(cloud, call),
         "ListTagsForResource" => tag::list(cloud, call),
@@ -95,9 +135,11 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     answer.map(Reply::Json)
 }
 
-/// Updates the tasks that are stopping.
+/// Updates the tasks that wait or stop, and the network interfaces of all tasks.
 pub(crate) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    service::settle(cloud, now);
     task::settle(cloud, now);
+    attachment::settle(cloud, now);
 }
 
 /// The service-linked role of ECS.

@@ -8,12 +8,15 @@ use trunnion_catalog::limits;
 use super::{
     client, cluster,
     definition::{self, Definition, Status},
-    has_service_role, invalid, no_service_role, service_view, tag,
+    deployment::{Counts, Deployment},
+    has_service_role, invalid, no_service_role, revision, run, service_view,
+    start::{self, Blocked},
+    tag,
     tag::Tag,
     task,
 };
 use crate::{
-    call::{Call, Fault, Input, arn_of},
+    call::{Call, Fault, Input},
     cloud::Cloud,
     durations::{Clock, Delay},
     json::{hex_id, input},
@@ -43,6 +46,9 @@ const KEPT: [&str; 16] = [
 const ROLLING: [&str; 5] =
     ["networkConfiguration", "platformVersion", "capacityProviderStrategy", "loadBalancers", "serviceRegistries"];
 
+/// The quota of tasks for each service (Amazon ECS service quotas, read 26 November 2026).
+const MOST_TASKS: u64 = 5_000;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Service {
     pub region: String,
@@ -56,54 +62,12 @@ pub(super) struct Service {
     pub primary: Deployment,
     /// The deployment that the primary one replaces.
     pub previous: Option<Deployment>,
+    /// Those before it, the oldest first.
+    #[serde(default)]
+    pub earlier: Vec<Deployment>,
     client_token: Option<String>,
     /// The create request, which identifies a repeated one.
     request: String,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Deployment {
-    pub id: String,
-    /// The ARN of the task definition.
-    pub definition: String,
-    pub started: Timestamp,
-    pub desired: u64,
-    /// When `desired` was last changed, and how many tasks ran at that time.
-    pub scaled: Timestamp,
-    pub running_before: u64,
-    /// Why its tasks cannot start.
-    pub blocked: Option<String>,
-    /// The number of its oldest task, which is how many tasks have been asked to stop.
-    #[serde(default)]
-    pub first: u64,
-}
-
-/// Tasks of a service or a deployment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub running: u64,
-    pub pending: u64,
-}
-
-impl Deployment {
-    fn new(id: String, definition: String, desired: u64, now: Timestamp) -> Self {
-        Self { id, definition, started: now, desired, scaled: now, running_before: 0, blocked: None, first: 0 }
-    }
-
-    pub(super) fn is_complete(&self, now: Timestamp, clock: Clock) -> bool {
-        self.blocked.is_none() && clock.is_over(Delay::TaskStart, self.started, now)
-    }
-
-    pub(super) fn counts(&self, now: Timestamp, clock: Clock) -> Counts {
-        let running = if self.blocked.is_some() {
-            0
-        } else if clock.is_over(Delay::TaskStart, self.scaled, now) {
-            self.desired
-        } else {
-            self.running_before.min(self.desired)
-        };
-        Counts { running, pending: self.desired - running }
-    }
 }
 
 impl Service {
@@ -124,11 +88,7 @@ impl Service {
 
     /// The subnets and security groups of its tasks.
     pub(super) fn network(&self) -> Vec<String> {
-        let Some(network) = self.body.get("networkConfiguration").map(|network| &network["awsvpcConfiguration"]) else {
-            return Vec::new();
-        };
-        let ids = ["subnets", "securityGroups"].into_iter().filter_map(|member| network[member].as_array()).flatten();
-        ids.filter_map(Value::as_str).map(str::to_owned).collect()
+        run::network_of(&self.body)
     }
 }
 
@@ -191,11 +151,11 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     check_rebalancing(&body)?;
     check_network(cloud, call, &body, row)?;
     let definition = definition.to_owned();
-    let desired = asked.desired_count.unwrap_or(0);
+    let desired = desired(asked.desired_count)?.unwrap_or(0);
     let id = deployment_id(&cloud.new_id("ecs-svc/"));
     let mut primary = Deployment::new(id, definition, desired, call.now);
-    primary.blocked = blocked(cloud, call, &primary.definition);
-    let row = Service {
+    primary.blocked = blocked(cloud, &call.region, call.now, &primary.definition);
+    let mut row = Service {
         region: call.region.clone(),
         cluster,
         name,
@@ -205,9 +165,11 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         deleted: None,
         primary,
         previous: None,
+        earlier: Vec::new(),
         client_token: asked.client_token,
         request,
     };
+    revision::complete(cloud, &mut row);
     cloud.ecs.services.insert(arn.clone(), row);
     Ok(json!({ "service": service_view::shown(cloud, call, &arn, true) }))
 }
@@ -216,7 +178,6 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
     let arn = find(cloud, &cluster, &asked.service_name)?;
-    settle(cloud, call, &arn);
     let Some(mut service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     if service.deleted.is_some() {
         return Err(Fault::new("ServiceNotActiveException", "Service was not ACTIVE."));
@@ -228,6 +189,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
             .ok_or_else(|| client("TaskDefinition not found."))?,
     };
     let definition = definition.to_owned();
+    let desired = desired(asked.desired_count)?.unwrap_or(service.primary.desired);
     let changes = kept(call);
     if let Some(member) = ["launchType", "schedulingStrategy"].iter().find(|member| changes.contains_key(**member)) {
         return Err(invalid(format!("{member} of a service cannot be changed.")));
@@ -238,13 +200,16 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
             .iter()
             .any(|member| changes.contains_key(*member) && changes.get(*member) != service.body.get(*member));
     let earlier = service.clone();
+    if changes.get("capacityProviderStrategy").is_some_and(|it| *it != json!([])) {
+        service.body.remove("launchType");
+    }
     service.body.extend(changes);
+    check_launch(&service.body, row)?;
     check_rebalancing(&service.body)?;
     check_network(cloud, call, &service.body, row)?;
     service.body = with_defaults(service.body);
 
     let clock = cloud.clock();
-    let desired = asked.desired_count.unwrap_or(service.primary.desired);
     if rolls {
         // A task that has been asked to stop counts for neither percentage, so its successor starts before it is
         // STOPPED (aws/containers-roadmap issue 959).
@@ -253,13 +218,15 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         task::send_stop(cloud, &earlier, earlier.primary.desired, stop_at, call.now);
         let id = deployment_id(&cloud.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
-        primary.blocked = blocked(cloud, call, &primary.definition);
+        primary.blocked = blocked(cloud, &call.region, call.now, &primary.definition);
+        service.earlier.extend(service.previous.take());
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
+        revision::complete(cloud, &mut service);
     } else if desired != service.primary.desired {
         service.primary.running_before = service.primary.counts(call.now, clock).running;
         if let Some(too_many) = service.primary.desired.checked_sub(desired) {
             task::send_stop(cloud, &earlier, too_many, Some(call.now), call.now);
-            service.primary.first += too_many;
+            service.primary.drop_oldest(too_many);
         }
         service.primary.desired = desired;
         service.primary.scaled = call.now;
@@ -304,18 +271,24 @@ pub(super) fn arn(cluster: &str, name: &str) -> String {
 }
 
 /// Starts tasks that waited for a resource which now exists.
-pub(super) fn settle(cloud: &mut Cloud, call: &Call, arn: &str) {
-    let Some(service) = cloud.ecs.services.get(arn) else { return };
-    if service.deleted.is_some() || service.primary.blocked.is_none() {
-        return;
+pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    let waiting = cloud.ecs.services.iter().filter(|(_, row)| row.deleted.is_none() && row.primary.blocked.is_some());
+    let ready = waiting.filter(|(_, row)| blocked(cloud, &row.region, now, &row.primary.definition).is_none());
+    for arn in ready.map(|(arn, _)| arn.to_owned()).collect::<Vec<_>>() {
+        if let Some(Service { primary, .. }) = cloud.ecs.services.get_mut(&arn) {
+            primary.blocked = None;
+            primary.started = now;
+            primary.scaled = now;
+        }
     }
-    let blocked = blocked(cloud, call, &service.primary.definition.clone());
-    if blocked.is_none()
-        && let Some(service) = cloud.ecs.services.get_mut(arn)
-    {
-        service.primary.blocked = None;
-        service.primary.started = call.now;
-        service.primary.scaled = call.now;
+}
+
+fn desired(asked: Option<u64>) -> Result<Option<u64>, Fault> {
+    match asked {
+        Some(count) if count > MOST_TASKS => {
+            Err(invalid(format!("The desired count {count} exceeds the quota of {MOST_TASKS} tasks per service.")))
+        }
+        asked => Ok(asked),
     }
 }
 
@@ -323,7 +296,7 @@ fn not_found() -> Fault {
     Fault::new("ServiceNotFoundException", "Service not found.")
 }
 
-fn usable<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
+pub(super) fn usable<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Result<(&'w str, &'w Definition), Fault> {
     let found = definition::find(cloud, call, id).ok_or_else(|| client("TaskDefinition not found."))?;
     if found.1.status != Status::Active {
         return Err(client("TaskDefinition is inactive"));
@@ -336,14 +309,24 @@ fn kept(call: &Call) -> Map<String, Value> {
     KEPT.iter().filter_map(|member| Some(((*member).to_owned(), asked.get(*member)?.clone()))).collect()
 }
 
-fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+/// No cluster here has container instances, so that tasks run on Fargate only. For a service, AWS says so in an event.
+pub(super) fn check_launch(body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
     let launch_type = body.get("launchType").and_then(Value::as_str);
-    if launch_type.is_some() && body.get("capacityProviderStrategy").is_some_and(|it| *it != json!([])) {
+    let strategy = body.get("capacityProviderStrategy").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if launch_type.is_some() && !strategy.is_empty() {
         return Err(invalid(
             "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
         ));
     }
-    if launch_type == Some("FARGATE") && !definition.is_fargate() {
+    for provider in strategy.iter().map(|item| item["capacityProvider"].as_str().unwrap_or_default()) {
+        if !matches!(provider, "FARGATE" | "FARGATE_SPOT") {
+            return Err(invalid(format!("The specified capacity provider '{provider}' was not found.")));
+        }
+    }
+    if launch_type != Some("FARGATE") && strategy.is_empty() {
+        return Err(invalid("No Container Instances were found in your cluster."));
+    }
+    if !definition.is_fargate() {
         return Err(invalid("Task definition does not support launch_type FARGATE."));
     }
     Ok(())
@@ -359,7 +342,12 @@ fn check_rebalancing(body: &Map<String, Value>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_network(cloud: &Cloud, call: &Call, body: &Map<String, Value>, definition: &Definition) -> Result<(), Fault> {
+pub(super) fn check_network(
+    cloud: &Cloud,
+    call: &Call,
+    body: &Map<String, Value>,
+    definition: &Definition,
+) -> Result<(), Fault> {
     let configuration =
         body.get("networkConfiguration").map(|it| &it["awsvpcConfiguration"]).filter(|it| it.is_object());
     if definition.text("networkMode") != "awsvpc" {
@@ -402,60 +390,9 @@ fn check_network(cloud: &Cloud, call: &Call, body: &Map<String, Value>, definiti
     Ok(())
 }
 
-/// Why tasks of this definition cannot start. AWS accepts the service and reports the reason in its events.
-fn blocked(cloud: &Cloud, call: &Call, definition: &str) -> Option<String> {
-    let definition = cloud.ecs.definitions.get(definition)?;
-    for member in ["executionRoleArn", "taskRoleArn"] {
-        let role = definition.text(member);
-        let is_new = !crate::iam::delay::is_known_everywhere(cloud, role, call.now);
-        if !role.is_empty() && (is_new || !cloud.iam.trusts(role, "ecs-tasks.amazonaws.com")) {
-            return Some(format!("ECS was unable to assume the role '{role}' that was provided for this task."));
-        }
-    }
-    let execution = definition.text("executionRoleArn");
-    for container in definition.containers() {
-        let options = &container["logConfiguration"]["options"];
-        let creates = options["awslogs-create-group"] == "true";
-        if let Some(group) = options["awslogs-group"].as_str().filter(|_| !creates) {
-            let region = options["awslogs-region"].as_str().unwrap_or(&call.region);
-            if !cloud.logs.has_group(region, &cloud.account, group) {
-                return Some(format!(
-                    "ResourceInitializationError: failed to validate logger args: The task cannot find the Amazon \
-                     CloudWatch log group {group}."
-                ));
-            }
-            let streams = format!("{}:logs:{region}:{}:log-group:{group}:*", arn_of(region), cloud.account);
-            if !cloud.iam.allows(execution, "logs:CreateLogStream", &streams) {
-                return Some(format!(
-                    "ResourceInitializationError: failed to validate logger args: AccessDeniedException: {execution} is \
-                     not authorized to perform: logs:CreateLogStream on resource: {streams}"
-                ));
-            }
-        }
-        for secret in container["secrets"].as_array().into_iter().flatten() {
-            let from = secret["valueFrom"].as_str().unwrap_or_default();
-            if !from.contains(":secretsmanager:") {
-                continue;
-            }
-            let allowed = cloud.secrets.readable(from, &cloud.account).and_then(|arn| {
-                // The policy is evaluated with the complete ARN, even if the container has a short one.
-                if cloud.iam.allows(execution, "secretsmanager:GetSecretValue", &arn) {
-                    return Ok(());
-                }
-                Err(format!(
-                    "AccessDeniedException: {execution} is not authorized to perform: secretsmanager:GetSecretValue on \
-                     resource: {arn}"
-                ))
-            });
-            if let Err(reason) = allowed {
-                return Some(format!(
-                    "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret \
-                     from asm: {reason}"
-                ));
-            }
-        }
-    }
-    None
+/// Why tasks of this definition cannot run. AWS accepts the service all the same.
+pub(super) fn blocked(cloud: &Cloud, region: &str, now: Timestamp, definition: &str) -> Option<Blocked> {
+    start::failure(cloud, region, now, definition)
 }
 
 fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
@@ -468,9 +405,6 @@ fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {
     body.entry("availabilityZoneRebalancing").or_insert_with(|| json!("DISABLED"));
     for list in ["placementConstraints", "placementStrategy", "loadBalancers", "serviceRegistries"] {
         body.entry(list).or_insert_with(|| json!([]));
-    }
-    if body.get("capacityProviderStrategy").is_none_or(|it| *it == json!([])) {
-        body.entry("launchType").or_insert_with(|| json!("EC2"));
     }
     if body.get("launchType") == Some(&json!("FARGATE")) {
         body.entry("platformVersion").or_insert_with(|| json!("LATEST"));

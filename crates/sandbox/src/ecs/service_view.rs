@@ -1,19 +1,23 @@
-//! Services, their deployments and their tasks as the API shows them.
+//! Services and their deployments as the API shows them.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    bad_token, cluster, has, invalid, listed, page_size,
-    service::{self, Deployment, Service},
-    task::{Leaving, Stage},
+    bad_token, cluster,
+    deployment::Deployment,
+    has, invalid, listed, page_size, revision,
+    service::{self, Service},
+    start::Blocked,
+    task::Stage,
+    task_view::{Task, failed, task_id},
 };
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
     durations::{Clock, Delay},
-    json::{epoch, hex_id, input, page, uuid_id},
+    json::{epoch, input, page, uuid_id},
 };
 
 #[derive(Deserialize)]
@@ -23,12 +27,10 @@ struct Describe {
     #[serde(default)]
     services: Vec<String>,
     #[serde(default)]
-    tasks: Vec<String>,
-    #[serde(default)]
     include: Vec<String>,
 }
 
-pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
     if describe.services.is_empty() {
         return Err(invalid("Services cannot be empty."));
@@ -41,7 +43,6 @@ pub(super) fn describe(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     for id in &describe.services {
         let found = service::find(cloud, &cluster, id).ok().filter(|arn| is_shown(cloud, call, arn));
         if let Some(arn) = found {
-            service::settle(cloud, call, &arn);
             services.push(shown(cloud, call, &arn, has(&describe.include, "TAGS")));
         } else {
             let arn = if id.starts_with("arn:") { id.clone() } else { service::arn(&cluster, id) };
@@ -64,9 +65,6 @@ fn is_shown(cloud: &Cloud, call: &Call, arn: &str) -> bool {
 struct List {
     cluster: Option<String>,
     launch_type: Option<String>,
-    service_name: Option<String>,
-    family: Option<String>,
-    desired_status: Option<String>,
     max_results: Option<usize>,
     next_token: Option<String>,
 }
@@ -82,151 +80,16 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         .filter(|(_, service)| service.cluster == cluster)
         .filter(|(arn, service)| cloud.knows(Delay::EcsLag, arn, service.created, call.now))
         .filter(|(_, service)| !service.is_inactive(call.now, clock))
-        .filter(|(_, service)| list.launch_type.as_ref().is_none_or(|wanted| service.body["launchType"] == **wanted))
+        .filter(|(_, service)| {
+            let of_service = service.body.get("launchType").and_then(Value::as_str);
+            list.launch_type.is_none() || list.launch_type.as_deref() == of_service
+        })
         .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
         .collect();
     let size = list.max_results.unwrap_or(10);
     let (services, next) =
         page(services, page_size(Some(size))?, list.next_token.as_deref(), false).ok_or_else(bad_token)?;
     Ok(listed("serviceArns", services, next))
-}
-
-pub(super) fn list_tasks(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
-    let list: List = input(call)?;
-    let cluster = cluster::active(cloud, call, list.cluster.as_deref())?;
-    // Tasks cannot be listed by the name of a deleted service (turbot/steampipe-plugin-aws issue 1415).
-    if let Some(name) = &list.service_name {
-        let arn = service::find(cloud, &cluster, name)?;
-        if cloud.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, cloud.clock())) {
-            return Err(Fault::new("ServiceNotFoundException", "Service not found."));
-        }
-    }
-    let desired = list.desired_status.as_deref().unwrap_or("RUNNING");
-    let tasks = tasks(cloud, call, &cluster)
-        .into_iter()
-        .filter(|task| task["desiredStatus"] == desired)
-        .filter(|task| list.service_name.as_ref().is_none_or(|name| task["group"] == format!("service:{name}")))
-        .filter(|task| {
-            let definition = task["taskDefinitionArn"].as_str().unwrap_or_default();
-            list.family.as_ref().is_none_or(|family| definition.contains(&format!(":task-definition/{family}:")))
-        })
-        .map(|task| (task["taskArn"].as_str().unwrap_or_default().to_owned(), task["taskArn"].clone()))
-        .collect();
-    let limit = page_size(list.max_results)?;
-    let (tasks, next) = page(tasks, limit, list.next_token.as_deref(), false).ok_or_else(bad_token)?;
-    Ok(listed("taskArns", tasks, next))
-}
-
-pub(super) fn describe_tasks(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
-    let describe: Describe = input(call)?;
-    let cluster = cluster::active(cloud, call, describe.cluster.as_deref())?;
-    if describe.tasks.is_empty() || describe.tasks.len() > 100 {
-        return Err(invalid("Tasks must have between 1 and 100 items."));
-    }
-    let mut all = tasks(cloud, call, &cluster);
-    let (mut found, mut failures) = (Vec::new(), Vec::new());
-    for id in &describe.tasks {
-        let is_it = |task: &Value| {
-            let arn = task["taskArn"].as_str().unwrap_or_default();
-            arn == id || arn.rsplit('/').next() == Some(id)
-        };
-        match all.iter().position(is_it) {
-            Some(index) => found.push(all.swap_remove(index)),
-            None => failures.push(json!({ "arn": id, "reason": "MISSING" })),
-        }
-    }
-    Ok(json!({ "tasks": found, "failures": failures }))
-}
-
-/// Every task of a cluster, including recently stopped ones.
-fn tasks(cloud: &mut Cloud, call: &Call, cluster: &str) -> Vec<Value> {
-    let rows = cloud.ecs.services.iter().filter(|(_, service)| service.cluster == cluster);
-    let arns: Vec<String> = rows.map(|(arn, _)| arn.to_owned()).collect();
-    for arn in &arns {
-        service::settle(cloud, call, arn);
-    }
-    let clock = cloud.clock();
-    let mut tasks = Vec::new();
-    for service in arns.iter().filter_map(|arn| cloud.ecs.services.get(arn)).filter(|one| one.deleted.is_none()) {
-        let Deployment { id, definition, started, first, .. } = &service.primary;
-        let counts = service.counts(call.now, clock);
-        tasks.extend((0..counts.running + counts.pending).map(|index| {
-            let task = Leaving {
-                cluster: cluster.to_owned(),
-                service: service.name.clone(),
-                deployment: id.clone(),
-                number: first + index,
-                definition: definition.clone(),
-                created: *started,
-                launch_type: service.body.get("launchType").cloned(),
-                network: Vec::new(),
-                asked: None,
-                stop_seconds: 0,
-            };
-            shown_task(cloud, &task, if index < counts.running { Stage::Running } else { Stage::Pending })
-        }));
-    }
-    let leaving = cloud.ecs.leaving.values().filter(|task| task.cluster == cluster && task.is_shown(call.now, clock));
-    tasks.extend(leaving.map(|task| shown_task(cloud, task, task.stage(call.now, clock))));
-    tasks
-}
-
-fn shown_task(cloud: &Cloud, task: &Leaving, stage: Stage) -> Value {
-    let id = task_id(&task.deployment, task.number);
-    let arn = format!("{}/{id}", task.cluster.replacen(":cluster/", ":task/", 1));
-    let definition = cloud.ecs.definitions.get(&task.definition);
-    let containers: Vec<Value> = definition
-        .map_or(&[][..], |definition| definition.containers())
-        .iter()
-        .map(|container| {
-            let essential = container["essential"].as_bool().unwrap_or(true);
-            let status = if stage != Stage::Pending && !essential { "STOPPED" } else { stage.as_str() };
-            json!({
-                "containerArn": format!(
-                    "{}/{}",
-                    arn.replacen(":task/", ":container/", 1),
-                    uuid_id(&format!("{arn} {}", container["name"]))
-                ),
-                "taskArn": arn,
-                "name": container["name"],
-                "image": container["image"],
-                "lastStatus": status,
-                "networkInterfaces": [],
-            })
-        })
-        .collect();
-    let mut shown = json!({
-        "taskArn": arn,
-        "clusterArn": task.cluster,
-        "taskDefinitionArn": task.definition,
-        "containers": containers,
-        "createdAt": epoch(task.created),
-        "desiredStatus": stage.desired(),
-        "lastStatus": stage.as_str(),
-        "group": format!("service:{}", task.service),
-        "startedBy": task.deployment,
-        "launchType": task.launch_type,
-        "platformVersion": "1.4.0",
-        "platformFamily": "Linux",
-        "cpu": definition.map(|definition| definition.text("cpu")),
-        "memory": definition.map(|definition| definition.text("memory")),
-        "attachments": [],
-        "overrides": { "containerOverrides": [] },
-        "tags": [],
-        "version": 1,
-    });
-    if stage != Stage::Pending {
-        shown["startedAt"] = epoch(task.created + cloud.clock().takes(Delay::TaskStart));
-    }
-    if let Some(asked) = task.asked.filter(|_| stage.desired() == "STOPPED") {
-        shown["stoppingAt"] = epoch(asked);
-        shown["stopCode"] = "ServiceSchedulerInitiated".into();
-    }
-    shown
-}
-
-fn task_id(deployment: &str, number: u64) -> String {
-    hex_id(&format!("{deployment} {number}"), 32)
 }
 
 /// A service in the answer of `DescribeServices`.
@@ -268,6 +131,9 @@ pub(super) fn shown(cloud: &Cloud, call: &Call, arn: &str, tags: bool) -> Value 
         ),
         ("createdBy".to_owned(), format!("{}:iam::{}:user/sandbox", call.arn(), cloud.account).into()),
     ]);
+    if service.deleted.is_none() {
+        shown.extend(revision::current(service, arn, counts.running, counts.pending));
+    }
     if tags {
         shown.insert("tags".to_owned(), json!(service.tags));
     }
@@ -342,9 +208,23 @@ fn events(service: &Service, call: &Call, clock: Clock) -> Value {
         json!({ "id": id, "createdAt": epoch(at), "message": text })
     };
     let mut events = Vec::new();
-    if let Some(why) = &primary.blocked {
-        events.push(event(primary.started, format!("(service {name}) was unable to start a task. Reason: {why}")));
-        return events.into();
+    match &primary.blocked {
+        Some(Blocked { role: Some(_), reason }) => {
+            let text = format!("(service {name}) failed to launch a task with (error {reason}).");
+            return vec![event(primary.started, text)].into();
+        }
+        Some(_) => {
+            let id = |task: &Task| task.arn.rsplit('/').next().unwrap_or_default().to_owned();
+            let tasks: Vec<String> = failed(service).iter().map(|task| format!("(task {})", id(task))).collect();
+            let started = format!("(service {name}) has started {} tasks: {}.", tasks.len(), tasks.join(" "));
+            // "Service event messages", ECS developer guide, read November 2026.
+            let text = format!(
+                "(service {name}) is unable to consistently start tasks successfully. For more information, see the \
+                 Troubleshooting section of the Amazon ECS Developer Guide."
+            );
+            return vec![event(primary.started, text), event(primary.started, started)].into();
+        }
+        None => {}
     }
     let done = primary.started + clock.takes(Delay::TaskStart);
     if let Some(deleted) = service.deleted {
@@ -355,9 +235,8 @@ fn events(service: &Service, call: &Call, clock: Clock) -> Value {
         events.push(event(done, format!("(service {name}) (deployment {}) deployment completed.", primary.id)));
     }
     if primary.desired > 0 {
-        let tasks: Vec<String> = (0..primary.desired)
-            .map(|index| format!("(task {})", task_id(&primary.id, primary.first + index)))
-            .collect();
+        let tasks: Vec<String> =
+            primary.numbers().map(|number| format!("(task {})", task_id(&primary.id, number))).collect();
         let text = format!("(service {name}) has started {} tasks: {}.", primary.desired, tasks.join(" "));
         events.push(event(primary.started, text));
     }

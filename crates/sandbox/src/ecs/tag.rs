@@ -1,10 +1,10 @@
-//! Tags of clusters, task definitions and services.
+//! Tags of clusters, task definitions and services; tasks keep the tags that they started with.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use trunnion_catalog::limits;
 
-use super::{client, invalid};
+use super::{client, invalid, task_view};
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
@@ -56,10 +56,10 @@ struct Tagged {
 
 pub(super) fn tag(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
-    check(&tagged.tags)?;
     let tags = tags_of(cloud, &tagged.resource_arn)?;
     tags.retain(|tag| tagged.tags.iter().all(|new| new.key != tag.key));
     tags.extend(tagged.tags);
+    check(tags)?;
     Ok(json!({}))
 }
 
@@ -71,6 +71,14 @@ pub(super) fn untag(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
 
 pub(super) fn list(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let tagged: Tagged = input(call)?;
+    if tagged.resource_arn.contains(":task/") {
+        let tasks = task_view::all(cloud, None, call.now);
+        let task = tasks.into_iter().find(|task| task.arn == tagged.resource_arn);
+        return match task {
+            Some(task) => Ok(json!({ "tags": task.tags })),
+            None => Err(invalid("The specified task does not exist.")),
+        };
+    }
     Ok(json!({ "tags": tags_of(cloud, &tagged.resource_arn)? }))
 }
 

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::service::{Deployment, Service};
+use super::{service::Service, tag::Tag};
 use crate::{
     cloud::Cloud,
     durations::{Clock, Delay},
@@ -30,7 +30,6 @@ pub(super) struct Leaving {
     pub number: u64,
     pub definition: String,
     pub created: Timestamp,
-    pub launch_type: Option<Value>,
     /// Its subnets and security groups.
     pub network: Vec<String>,
     /// When it was asked to stop.
@@ -38,6 +37,11 @@ pub(super) struct Leaving {
     pub asked: Option<Timestamp>,
     /// How long its containers take to stop, in seconds.
     pub stop_seconds: i32,
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+    /// The reason that a user gave for stopping it.
+    #[serde(default)]
+    pub by_user: Option<String>,
 }
 
 /// The state of a task.
@@ -71,20 +75,28 @@ impl Stage {
 impl Leaving {
     pub(super) fn stage(&self, now: Timestamp, clock: Clock) -> Stage {
         let Some(asked) = self.asked.filter(|asked| now >= *asked) else { return Stage::Running };
-        let since = now.duration_since(asked);
-        let stopping = clock.scaled(SignedDuration::from_secs(self.stop_seconds.into()));
-        match () {
-            () if since < stopping => Stage::Stopping,
-            () if since < stopping + clock.takes(Delay::TaskDeprovision) => Stage::Deprovisioning,
-            () => Stage::Stopped,
-        }
+        stage_of(asked, self.stop_seconds, now, clock)
     }
 
     pub(super) fn is_shown(&self, now: Timestamp, clock: Clock) -> bool {
-        let stopped = clock.scaled(SignedDuration::from_secs(self.stop_seconds.into()))
-            + clock.takes(Delay::TaskDeprovision)
-            + clock.takes(Delay::TaskForgotten);
-        self.asked.is_none_or(|asked| now < asked + stopped)
+        self.asked.is_none_or(|asked| is_shown(asked, self.stop_seconds, now, clock))
+    }
+}
+
+/// Whether a task that was asked to stop is still listed.
+pub(super) fn is_shown(asked: Timestamp, stop_seconds: i32, now: Timestamp, clock: Clock) -> bool {
+    let stopping = clock.scaled(SignedDuration::from_secs(stop_seconds.into()));
+    now < asked + stopping + clock.takes(Delay::TaskDeprovision) + clock.takes(Delay::TaskForgotten)
+}
+
+/// The stage of a task that was asked to stop.
+pub(super) fn stage_of(asked: Timestamp, stop_seconds: i32, now: Timestamp, clock: Clock) -> Stage {
+    let since = now.duration_since(asked);
+    let stopping = clock.scaled(SignedDuration::from_secs(stop_seconds.into()));
+    match () {
+        () if since < stopping => Stage::Stopping,
+        () if since < stopping + clock.takes(Delay::TaskDeprovision) => Stage::Deprovisioning,
+        () => Stage::Stopped,
     }
 }
 
@@ -96,27 +108,53 @@ pub(super) fn send_stop(cloud: &mut Cloud, service: &Service, count: u64, asked:
         return;
     }
     let running = deployment.counts(now, cloud.clock()).running;
-    let stop_seconds = stop_seconds(cloud, deployment);
-    for number in deployment.first..deployment.first + count {
-        let row = Leaving {
-            cluster: service.cluster.clone(),
-            service: service.name.clone(),
-            deployment: deployment.id.clone(),
-            number,
-            definition: deployment.definition.clone(),
-            created: deployment.started,
-            launch_type: service.body.get("launchType").cloned(),
-            network: service.network(),
-            asked,
-            // A task that does not run yet has nothing to stop.
-            stop_seconds: if number < deployment.first + running { stop_seconds } else { 0 },
-        };
+    let stop_seconds = stop_seconds(cloud, &deployment.definition);
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    for (index, number) in (0..).zip(deployment.numbers()).take(count) {
+        // A task that does not run yet has nothing to stop.
+        let stop_seconds = if index < running { stop_seconds } else { 0 };
+        let row = Leaving { asked, stop_seconds, ..leaving(service, number, index) };
         cloud.ecs.leaving.insert(format!("{}/{number}", deployment.id), row);
     }
 }
 
-fn stop_seconds(cloud: &Cloud, deployment: &Deployment) -> i32 {
-    let definition = cloud.ecs.definitions.get(&deployment.definition);
+/// Stores one task of a service's primary deployment as a task that a user stops.
+pub(super) fn stop_for_user(
+    cloud: &mut Cloud,
+    service: &Service,
+    number: u64,
+    stage: Stage,
+    reason: &str,
+    now: Timestamp,
+) {
+    let deployment = &service.primary;
+    let stop_seconds = if stage == Stage::Running { stop_seconds(cloud, &deployment.definition) } else { 0 };
+    let index = (0..).zip(deployment.numbers()).find(|(_, other)| *other == number).map_or(0, |(index, _)| index);
+    let by_user = Some(reason.to_owned());
+    let row = Leaving { asked: Some(now), stop_seconds, by_user, ..leaving(service, number, index) };
+    cloud.ecs.leaving.insert(format!("{}/{number}", deployment.id), row);
+}
+
+fn leaving(service: &Service, number: u64, index: u64) -> Leaving {
+    let deployment = &service.primary;
+    Leaving {
+        cluster: service.cluster.clone(),
+        service: service.name.clone(),
+        deployment: deployment.id.clone(),
+        number,
+        definition: deployment.definition.clone(),
+        created: deployment.created_at(index),
+        network: service.network(),
+        asked: None,
+        stop_seconds: 0,
+        tags: deployment.tags.clone(),
+        by_user: None,
+    }
+}
+
+/// How long the containers of a definition take to stop.
+pub(super) fn stop_seconds(cloud: &Cloud, definition: &str) -> i32 {
+    let definition = cloud.ecs.definitions.get(definition);
     let containers = definition.map_or(&[][..], |definition| definition.containers());
     let of = |container: &Value| container["stopTimeout"].as_i64().and_then(|seconds| i32::try_from(seconds).ok());
     containers.iter().map(|container| of(container).unwrap_or(DEFAULT_STOP_SECONDS)).max().unwrap_or(0)

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use super::{
-    answer, delay, moment, profile,
+    answer, delay,
+    held_policy::Attached,
+    moment, profile,
     role::{Boundary, Nothing, Role},
-    role_policy::Attached,
     tag::Tag,
     validation,
     wire::{Members, paged, percent_encoded, texts},
@@ -82,6 +83,7 @@ pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 
 fn detail(cloud: &Cloud, role: &Role) -> RoleDetail {
     let inline = role
+        .held
         .inline
         .iter()
         .map(|(name, document)| Inline { policy_name: name.clone(), policy_document: percent_encoded(document) });
@@ -92,10 +94,10 @@ fn detail(cloud: &Cloud, role: &Role) -> RoleDetail {
         role_id: role.id.clone(),
         arn: role.arn.clone(),
         create_date: moment(role.created),
-        assume_role_policy_document: percent_encoded(&role.trust),
+        assume_role_policy_document: percent_encoded(role.held.trust()),
         instance_profile_list: profiles.map(|profile| profile.shown_in_list(cloud)).collect(),
         role_policy_list: inline.collect(),
-        attached_managed_policies: role.attached_policies().collect(),
+        attached_managed_policies: role.held.attached_policies().collect(),
         permissions_boundary: role.boundary(),
         tags: role.tags.iter().cloned().collect(),
         role_last_used: Nothing {},

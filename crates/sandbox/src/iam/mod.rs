@@ -1,16 +1,22 @@
-//! Identity and Access Management: roles, their policies, and instance profiles. IAM is global, so every region shows
+//! Identity and Access Management: roles and users with their policies, access keys, and instance profiles. IAM is global, so every region shows
 //! the same.
 
+mod account;
 pub(crate) mod delay;
 mod details;
-mod evaluate;
-mod policy;
+mod held;
+mod held_policy;
+mod identity;
+mod managed;
+mod permissions;
+pub(crate) mod policy;
 mod profile;
 mod role;
-mod role_policy;
+mod session;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod user;
 pub(crate) mod wire;
 
 use jiff::Timestamp;
@@ -23,15 +29,27 @@ use crate::{
     table::{AnyTable, Table},
 };
 
+use held_policy::Whose;
+pub(crate) use identity::{Credentials, Identity, credentials, identity, in_role};
+pub(crate) use permissions::{PERMISSIONS, assumed_by_service, assumed_role, passed, service_role};
 pub(crate) use profile::InstanceProfile;
+pub(crate) use session::{Begun, assume, token};
 
-/// Roles and instance profiles of the account.
+/// Roles, users and instance profiles of the account.
 #[derive(Debug, Default)]
 pub struct State {
     /// By name in lower case: names are unique regardless of case and path.
     roles: Table<role::Role>,
     /// By name in lower case.
     profiles: Table<InstanceProfile>,
+    /// By name in lower case.
+    users: Table<user::User>,
+    /// By id.
+    keys: Table<user::AccessKey>,
+    /// Temporary credentials by the id of their access key.
+    sessions: Table<session::Session>,
+    /// Managed policies of the account by ARN.
+    policies: Table<managed::Managed>,
     /// Recent changes of roles, and deleted roles.
     delayed: delay::State,
 }
@@ -39,10 +57,26 @@ pub struct State {
 impl State {
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
-        let mut tables: Vec<(&'static str, &mut dyn AnyTable)> =
-            vec![("iam.roles", &mut self.roles), ("iam.profiles", &mut self.profiles)];
+        let mut tables: Vec<(&'static str, &mut dyn AnyTable)> = vec![
+            ("iam.roles", &mut self.roles),
+            ("iam.profiles", &mut self.profiles),
+            ("iam.users", &mut self.users),
+            ("iam.keys", &mut self.keys),
+            ("iam.sessions", &mut self.sessions),
+            ("iam.policies", &mut self.policies),
+        ];
         tables.extend(self.delayed.tables());
         tables
+    }
+
+    /// The policies of every role and user.
+    fn held(&self) -> impl Iterator<Item = &held::Held> {
+        self.roles.values().map(|role| &role.held).chain(self.users.values().map(|user| &user.held))
+    }
+
+    /// The ARN of the role with this name.
+    pub(crate) fn role_arn(&self, name: &str) -> Option<&str> {
+        self.roles.values().find(|role| role.name == name).map(|role| role.arn.as_str())
     }
 
     /// The instance profile with this name or ARN.
@@ -66,6 +100,12 @@ pub(crate) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, ca
     role::make_service_role(cloud, name, service, call);
 }
 
+/// The calls that are answered from a table.
+#[cfg(test)]
+pub(crate) fn from_tables() -> Vec<&'static str> {
+    account::names().collect()
+}
+
 /// Answers one call.
 pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     delay::check(cloud, call)?;
@@ -83,13 +123,37 @@ fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "UpdateRole" => role::update(cloud, call),
         "UpdateAssumeRolePolicy" => role::update_trust(cloud, call),
         "DeleteRole" => role::delete(cloud, call),
-        "PutRolePolicy" => role_policy::put(cloud, call),
-        "GetRolePolicy" => role_policy::get(cloud, call),
-        "DeleteRolePolicy" => role_policy::delete(cloud, call),
-        "ListRolePolicies" => role_policy::list(cloud, call),
-        "AttachRolePolicy" => role_policy::attach(cloud, call),
-        "DetachRolePolicy" => role_policy::detach(cloud, call),
-        "ListAttachedRolePolicies" => role_policy::list_attached(cloud, call),
+        "PutRolePolicy" => held_policy::put(cloud, call, Whose::Role),
+        "GetRolePolicy" => held_policy::get(cloud, call, Whose::Role),
+        "DeleteRolePolicy" => held_policy::delete(cloud, call, Whose::Role),
+        "ListRolePolicies" => held_policy::list(cloud, call, Whose::Role),
+        "AttachRolePolicy" => held_policy::attach(cloud, call, Whose::Role),
+        "DetachRolePolicy" => held_policy::detach(cloud, call, Whose::Role),
+        "ListAttachedRolePolicies" => held_policy::list_attached(cloud, call, Whose::Role),
+        "PutRolePermissionsBoundary" => held_policy::put_boundary(cloud, call, Whose::Role),
+        "DeleteRolePermissionsBoundary" => held_policy::delete_boundary(cloud, call, Whose::Role),
+        "CreateUser" => user::create(cloud, call),
+        "GetUser" => user::get(cloud, call),
+        "ListUsers" => user::list(cloud, call),
+        "DeleteUser" => user::delete(cloud, call),
+        "CreateAccessKey" => user::create_key(cloud, call),
+        "ListAccessKeys" => user::list_keys(cloud, call),
+        "UpdateAccessKey" => user::update_key(cloud, call),
+        "DeleteAccessKey" => user::delete_key(cloud, call),
+        "PutUserPolicy" => held_policy::put(cloud, call, Whose::User),
+        "GetUserPolicy" => held_policy::get(cloud, call, Whose::User),
+        "DeleteUserPolicy" => held_policy::delete(cloud, call, Whose::User),
+        "ListUserPolicies" => held_policy::list(cloud, call, Whose::User),
+        "AttachUserPolicy" => held_policy::attach(cloud, call, Whose::User),
+        "DetachUserPolicy" => held_policy::detach(cloud, call, Whose::User),
+        "ListAttachedUserPolicies" => held_policy::list_attached(cloud, call, Whose::User),
+        "PutUserPermissionsBoundary" => held_policy::put_boundary(cloud, call, Whose::User),
+        "DeleteUserPermissionsBoundary" => held_policy::delete_boundary(cloud, call, Whose::User),
+        "CreatePolicy" => managed::create(cloud, call),
+        "GetPolicy" => managed::get(cloud, call),
+        "GetPolicyVersion" => managed::version(cloud, call),
+        "ListPolicies" => managed::list(cloud, call),
+        "DeletePolicy" => managed::delete(cloud, call),
         "TagRole" => tag::tag_role(cloud, call),
         "UntagRole" => tag::untag_role(cloud, call),
         "ListRoleTags" => tag::list_role(cloud, call),
@@ -104,7 +168,12 @@ fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "UntagInstanceProfile" => tag::untag_profile(cloud, call),
         "ListInstanceProfileTags" => tag::list_profile(cloud, call),
         "GetAccountAuthorizationDetails" => details::get(cloud, call),
-        other => Err(Fault::new("InvalidAction", format!("Could not find operation {other} for version 2010-05-08"))),
+        "ListEntitiesForPolicy" => account::entities(cloud, call),
+        "GetAccountSummary" => account::summary(cloud, call),
+        "GetAccountPasswordPolicy" => account::password_policy(cloud),
+        other => account::absent(call).unwrap_or_else(|| {
+            Err(Fault::new("InvalidAction", format!("Could not find operation {other} for version 2010-05-08")))
+        }),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Roles: their trust policies, and what is attached to them.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answer, check_name, check_path, conflict, delay, done, exists, limit, moment, no_such, path_prefix, policy,
+    answer, check_name, check_path, conflict, delay, done, exists,
+    held::Held,
+    held_policy::{self, Whose},
+    limit, moment, no_such, path_prefix, policy,
     tag::{self, Tag},
     unique_id, validation,
     wire::{Members, paged, parameter, percent_encoded, required},
@@ -26,15 +27,11 @@ pub(super) struct Role {
     pub id: String,
     pub arn: String,
     pub created: Timestamp,
-    pub trust: String,
     pub tags: Vec<Tag>,
-    /// Inline policies by name.
-    pub inline: BTreeMap<String, String>,
-    /// Managed policies by ARN, in the order in which they were attached.
-    pub attached: Vec<String>,
+    #[serde(flatten)]
+    pub held: Held,
     pub description: Option<String>,
     pub max_session_seconds: u32,
-    pub permissions_boundary: Option<String>,
 }
 
 /// A role in an answer; members that a call omits are `None`.
@@ -79,7 +76,7 @@ impl Role {
             role_id: self.id.clone(),
             arn: self.arn.clone(),
             create_date: moment(self.created),
-            assume_role_policy_document: percent_encoded(&self.trust),
+            assume_role_policy_document: percent_encoded(self.held.trust()),
             description: self.description.clone(),
             max_session_duration: Some(self.max_session_seconds),
             permissions_boundary: None,
@@ -94,8 +91,14 @@ impl Role {
     }
 
     pub(super) fn boundary(&self) -> Option<Boundary> {
-        let arn = self.permissions_boundary.clone()?;
-        Some(Boundary { permissions_boundary_type: "Policy", permissions_boundary_arn: arn })
+        Boundary::of(&self.held)
+    }
+}
+
+impl Boundary {
+    pub(super) fn of(held: &Held) -> Option<Self> {
+        let arn = held.boundary.clone()?;
+        Some(Self { permissions_boundary_type: "Policy", permissions_boundary_arn: arn })
     }
 }
 
@@ -114,6 +117,8 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let tags = tag::given(call)?;
     check_trust(&trust, &call.region)?;
     let max_session_seconds = session(call)?.unwrap_or(3_600);
+    let boundary = parameter(call, "PermissionsBoundary");
+    held_policy::check_boundary(cloud, call, boundary)?;
     if cloud.iam.roles.get(&name.to_lowercase()).is_some() {
         return Err(exists(format!("Role with name {name} already exists.")));
     }
@@ -122,13 +127,10 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         id: unique_id(cloud, "AROA"),
         path,
         created: call.now,
-        trust,
         tags,
-        inline: BTreeMap::new(),
-        attached: Vec::new(),
+        held: Held::new(Some(trust), boundary.map(str::to_owned)),
         description: parameter(call, "Description").map(str::to_owned),
         max_session_seconds,
-        permissions_boundary: parameter(call, "PermissionsBoundary").map(str::to_owned),
         name,
     };
     let shown = One { role: Shown { role_last_used: None, ..role.shown() } };
@@ -144,15 +146,15 @@ pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, ca
         id: unique_id(cloud, "AROA"),
         path,
         created: call.now,
-        trust: format!(
-            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
+        held: Held::new(
+            Some(format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
+            )),
+            None,
         ),
         tags: Vec::new(),
-        inline: BTreeMap::new(),
-        attached: Vec::new(),
         description: None,
         max_session_seconds: 3_600,
-        permissions_boundary: None,
         name: name.to_owned(),
     };
     cloud.iam.roles.insert(role.name.to_lowercase(), role);
@@ -192,9 +194,9 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 
 pub(super) fn update_trust(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let trust = required(call, "PolicyDocument")?;
-    let role = find_mut(cloud, required(call, "RoleName")?)?;
+    find(cloud, required(call, "RoleName")?)?;
     check_trust(trust, &call.region)?;
-    trust.clone_into(&mut role.trust);
+    Whose::Role.held_mut(cloud, call)?.trust = Some(trust.to_owned());
     done(call)
 }
 
@@ -203,10 +205,10 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     if cloud.iam.profiles.values().any(|profile| profile.role.as_ref() == Some(&role.name)) {
         return Err(conflict("Cannot delete entity, must remove roles from instance profile first."));
     }
-    if !role.inline.is_empty() {
+    if !role.held.inline.is_empty() {
         return Err(conflict("Cannot delete entity, must delete policies first."));
     }
-    if !role.attached.is_empty() {
+    if !role.held.attached.is_empty() {
         return Err(conflict("Cannot delete entity, must detach all policies first."));
     }
     let key = role.name.to_lowercase();

@@ -6,15 +6,17 @@ use jiff::Timestamp;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
-    Context, Store, blob, bucket, bucket_settings, checksum::Asked, listing, multipart, read, route::CreateTags, write,
+    Context, Store, blob, bucket, bucket_absent, bucket_settings, checksum::Asked, listing, multipart, read,
+    route::CreateTags, write,
 };
-use crate::cloud::Cloud;
+use crate::{authorize::Origin, cloud::Cloud};
 
 impl<T> From<&S3Request<T>> for Context {
     fn from(request: &S3Request<T>) -> Self {
         let region = request.region.as_ref().map_or("us-east-1", |region| region.as_str()).to_owned();
         let create_tags = request.extensions.get::<CreateTags>().cloned().unwrap_or_default().0;
-        Self { region, now: Timestamp::now(), create_tags }
+        let origin = request.extensions.get::<Origin>().cloned();
+        Self { region, now: Timestamp::now(), create_tags, origin }
     }
 }
 
@@ -88,6 +90,32 @@ impl S3 for Store {
             bucket_settings::ownership;
         delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput =
             bucket_settings::delete_ownership;
+        get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) ->
+            GetBucketAccelerateConfigurationOutput = bucket_absent::accelerate;
+        get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = bucket_absent::acl;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = bucket_absent::cors;
+        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) ->
+            GetBucketLifecycleConfigurationOutput = bucket_absent::lifecycle;
+        get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = bucket_absent::logging;
+        get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) ->
+            GetBucketNotificationConfigurationOutput = bucket_absent::notification;
+        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput =
+            bucket_absent::policy_status;
+        get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = bucket_absent::replication;
+        get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput =
+            bucket_absent::request_payment;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = bucket_absent::website;
+        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput =
+            bucket_absent::object_lock;
+        list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput) ->
+            ListBucketAnalyticsConfigurationsOutput = bucket_absent::analytics;
+        list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput) ->
+            ListBucketIntelligentTieringConfigurationsOutput = bucket_absent::tiering;
+        list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput) ->
+            ListBucketInventoryConfigurationsOutput = bucket_absent::inventory;
+        list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) ->
+            ListBucketMetricsConfigurationsOutput = bucket_absent::metrics;
+        get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = bucket_absent::object_acl;
         head_object(HeadObjectInput) -> HeadObjectOutput = read::head;
         get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = write::tagging;
         put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = write::put_tagging;

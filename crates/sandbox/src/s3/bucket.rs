@@ -84,14 +84,15 @@ pub(super) fn find_mut<'w>(
     expected_owner: Option<&String>,
 ) -> S3Result<&'w mut Bucket> {
     let Bucket { is_new, created, .. } = *find(cloud, context, name, expected_owner)?;
-    let is_settled = cloud.settled(Delay::BucketSettle, created, context.now);
-    let found = cloud.s3.buckets.get_mut(name);
-    let found = found.ok_or_else(|| S3Error::new(S3ErrorCode::NoSuchBucket))?;
-    found.is_new = false;
-    if is_new && !is_settled {
+    let is_refused = is_new && !cloud.settled(Delay::BucketSettle, created, context.now);
+    let missing = || S3Error::new(S3ErrorCode::NoSuchBucket);
+    cloud.s3.buckets.get_mut(name).ok_or_else(missing)?.is_new = false;
+    if is_refused {
+        // The second change succeeds.
+        cloud.keep();
         return Err(in_progress());
     }
-    Ok(found)
+    cloud.s3.buckets.get_mut(name).ok_or_else(missing)
 }
 
 pub(super) fn check_owner(cloud: &Cloud, expected: Option<&String>) -> S3Result<()> {

@@ -24,7 +24,7 @@ use super::{
     bucket::{Versioning, find, find_mut},
     custom, error, malformed_xml, object,
 };
-use crate::{call::arn_of, cloud::Cloud};
+use crate::{call::arn_of, cloud::Cloud, iam::policy::malformed_bucket_policy};
 
 pub(super) fn put_versioning(
     cloud: &mut Cloud,
@@ -271,7 +271,7 @@ pub(super) fn delete_ownership(
 }
 
 /// Refuses text that is not a policy of this bucket. Returns whether the policy makes the bucket public.
-fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bool> {
+pub(super) fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bool> {
     let malformed = |text: &str| Err(error(S3ErrorCode::MalformedPolicy, text.to_owned()));
     let Ok(document) = serde_json::from_str::<Value>(policy) else {
         return malformed("Policies must be valid JSON and the first byte must be '{'");
@@ -283,6 +283,9 @@ fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bool> {
     };
     if statements.is_empty() {
         return malformed("Could not parse the policy: Statement is empty!");
+    }
+    if let Some(reason) = malformed_bucket_policy(policy) {
+        return malformed(&format!("Policy cannot be read: {reason}"));
     }
     let mut public = false;
     for statement in &statements {

@@ -7,16 +7,18 @@
 mod api;
 mod blob;
 mod bucket;
+mod bucket_absent;
 mod bucket_settings;
 mod checksum;
 mod listing;
 mod multipart;
 mod object;
+pub(crate) mod permissions;
 mod read;
 mod route;
 mod write;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hyper::header::HeaderValue;
 use jiff::Timestamp;
@@ -27,10 +29,11 @@ use s3s::{
 };
 
 use crate::{
-    ACCESS_KEY_ID, SECRET_ACCESS_KEY,
+    authorize::Origin,
     call::{CANNOT_KEEP, Fault},
     cloud::{Cloud, SharedCloud, lock},
     gate::Gate,
+    iam,
     table::{AnyTable, Table},
 };
 use blob::Blobs;
@@ -51,6 +54,14 @@ pub struct State {
 }
 
 impl State {
+    /// Names and tags of the buckets of a region.
+    pub(crate) fn tagged(&self, region: &str) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
+        self.buckets
+            .iter()
+            .filter(move |(_, bucket)| bucket.region == region)
+            .map(|(name, bucket)| (name, &bucket.tags))
+    }
+
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
         vec![
@@ -72,8 +83,9 @@ pub struct Service {
 /// An S3 endpoint for this data with this gate. The bytes of objects are stored where the other data is.
 pub fn service(cloud: SharedCloud, gate: Gate) -> Service {
     let blobs = Blobs::open(lock(&cloud).data_dir());
+    let keys = Keys(Arc::clone(&cloud));
     let mut builder = S3ServiceBuilder::new(Store { cloud, blobs: Arc::new(blobs) });
-    builder.set_auth(OneKey);
+    builder.set_auth(keys);
     builder.set_access(gate);
     Service { inner: builder.build() }
 }
@@ -86,14 +98,14 @@ impl Service {
     }
 }
 
-/// The credentials that the whole sandbox accepts.
-struct OneKey;
+/// The access keys of the account. Tokens are checked with the permissions.
+struct Keys(SharedCloud);
 
 #[async_trait::async_trait]
-impl S3Auth for OneKey {
+impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        if access_key == ACCESS_KEY_ID {
-            return Ok(SecretKey::from(SECRET_ACCESS_KEY));
+        if let Some(credentials) = iam::credentials(&lock(&self.0), access_key, Timestamp::now()) {
+            return Ok(SecretKey::from(credentials.secret));
         }
         let text = "The AWS Access Key Id you provided does not exist in our records.";
         Err(S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, text))
@@ -113,6 +125,8 @@ struct Context {
     now: Timestamp,
     /// Tags of `CreateBucket`, which s3s does not support yet.
     create_tags: Vec<(String, String)>,
+    /// Who sent the request, and from where.
+    origin: Option<Origin>,
 }
 
 impl Store {
@@ -120,7 +134,7 @@ impl Store {
     fn run<T>(&self, operation: impl FnOnce(&mut Cloud) -> S3Result<T>) -> S3Result<T> {
         let mut cloud = lock(&self.cloud);
         cloud.begin("s3");
-        let answer = operation(&mut cloud);
+        let answer = cloud.attempt(operation);
         cloud.commit().map_err(|error| not_kept(&error))?;
         object::sweep(&cloud, &self.blobs);
         answer

@@ -147,6 +147,17 @@ pub(super) fn delete_many(
     }
     let (mut gone, mut errors) = (Vec::new(), Vec::new());
     for asked in input.delete.objects {
+        let may =
+            super::permissions::may_delete(cloud, context, &input.bucket, &asked.key, asked.version_id.as_deref());
+        if let Err(fault) = may {
+            errors.push(Error {
+                code: Some(fault.code),
+                key: Some(asked.key),
+                message: Some(fault.message),
+                version_id: asked.version_id,
+            });
+            continue;
+        }
         let condition = asked.e_tag.map(ETagCondition::ETag);
         if condition.is_some()
             && let Err(error) = check_conditions(cloud, &input.bucket, &asked.key, condition.as_ref(), None)

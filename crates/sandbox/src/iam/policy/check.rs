@@ -1,12 +1,15 @@
 //! Policy documents: the errors that IAM returns before it stores one.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use trunnion_catalog::COMMERCIAL;
 
+use super::Policy;
 use crate::call::Fault;
 
 /// Refuses a document that is not an identity-based policy.
-pub(super) fn check_identity(document: &str) -> Result<(), Fault> {
+pub(crate) fn check_identity(document: &str) -> Result<(), Fault> {
     for statement in statements(document)? {
         check_effect(&statement)?;
         if !has_one_of(&statement, "Action", "NotAction") {
@@ -20,11 +23,11 @@ pub(super) fn check_identity(document: &str) -> Result<(), Fault> {
         }
         check_actions(&statement)?;
     }
-    Ok(())
+    check_words(document)
 }
 
 /// Refuses a document that is not a trust policy.
-pub(super) fn check_trust(document: &str) -> Result<(), Fault> {
+pub(crate) fn check_trust(document: &str) -> Result<(), Fault> {
     for statement in statements(document)? {
         check_effect(&statement)?;
         if !statement.contains_key("Principal") && !statement.contains_key("NotPrincipal") {
@@ -43,10 +46,33 @@ pub(super) fn check_trust(document: &str) -> Result<(), Fault> {
             return Err(malformed("AssumeRole policy may only specify STS AssumeRole actions."));
         }
     }
+    check_words(document)
+}
+
+/// Refuses what the evaluator could not read, so that no stored policy is without a verdict.
+fn check_words(document: &str) -> Result<(), Fault> {
+    let policy = Policy::read(document).map_err(|reason| malformed(format!("Syntax errors in policy: {reason}.")))?;
+    let mut names = BTreeSet::new();
+    for name in policy.sids() {
+        if !name.chars().all(|letter| letter.is_ascii_alphanumeric()) {
+            return Err(malformed(
+                "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression \
+                 [0-9A-Za-z]*",
+            ));
+        }
+        if !names.insert(name) {
+            return Err(malformed(format!("Statement IDs (SID) in a single policy must be unique. {name} is not.")));
+        }
+    }
     Ok(())
 }
 
-pub(super) fn statements(document: &str) -> Result<Vec<Map<String, Value>>, Fault> {
+/// Why a text is no policy of a bucket, as far as the language goes.
+pub(crate) fn malformed_bucket_policy(document: &str) -> Option<String> {
+    Policy::read(document).err()
+}
+
+fn statements(document: &str) -> Result<Vec<Map<String, Value>>, Fault> {
     let parsed: Value = serde_json::from_str(document).map_err(|_| malformed("This policy contains invalid Json"))?;
     let Value::Object(mut policy) = parsed else { return Err(malformed("Syntax errors in policy.")) };
     if let Some(member) = policy.keys().find(|member| !["Version", "Id", "Statement"].contains(&member.as_str())) {
@@ -75,7 +101,7 @@ pub(super) fn statements(document: &str) -> Result<Vec<Map<String, Value>>, Faul
 /// Refuses service principals that do not exist in the region's partition. Every principal ends in `amazonaws.com`; in
 /// China, some services have a second one. The European Sovereign Cloud refuses `ec2.amazonaws.eu` in this way
 /// (pulumi/pulumi-eks#2341).
-pub(super) fn check_principals(document: &str, region: &str) -> Result<(), Fault> {
+pub(crate) fn check_principals(document: &str, region: &str) -> Result<(), Fault> {
     let domains = [COMMERCIAL.domain, if region.starts_with("cn-") { "amazonaws.com.cn" } else { COMMERCIAL.domain }];
     for statement in statements(document)? {
         let services = texts(statement.get("Principal").and_then(|principal| principal.get("Service")));
@@ -119,7 +145,7 @@ fn has_one_of(statement: &Map<String, Value>, one: &str, other: &str) -> bool {
     !texts(statement.get(one).or_else(|| statement.get(other))).is_empty()
 }
 
-pub(super) fn texts(value: Option<&Value>) -> Vec<String> {
+fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

@@ -11,13 +11,9 @@ use std::{
 
 use serde_json::json;
 
-use super::{
-    tests::{address, map, shown},
-    *,
-};
+use super::*;
 use crate::{
-    Attribute, Computed, Context, Document, Events, HomeRule, Origin, Outcome, Provider, Resolved, Rules, Settings,
-    Token, Value,
+    Context, Events, HomeRule, Origin, Outcome, Provider, Resolved, Settings, Token,
     apply::tests::{Memory, session},
 };
 

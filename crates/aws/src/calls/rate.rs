@@ -1,0 +1,46 @@
+//! The rate limits of AWS's APIs.
+//!
+//! Capacities and refill rates are the defaults of AWS's API guides (read August 2026). IAM publishes none; about 15
+//! calls per second are commonly observed.
+
+/// A token bucket as AWS documents it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate {
+    /// The name of the bucket that several operations share; `None` if an operation has its own.
+    pub shared: Option<&'static str>,
+    /// How many calls can be made at once.
+    pub capacity: f64,
+    /// How many calls per second are added.
+    pub per_second: f64,
+}
+
+const fn own(capacity: f64, per_second: f64) -> Rate {
+    Rate { shared: None, capacity, per_second }
+}
+
+const fn shared(bucket: &'static str, capacity: f64, per_second: f64) -> Rate {
+    Rate { shared: Some(bucket), capacity, per_second }
+}
+
+pub(crate) const EC2_READ: Rate = own(100.0, 20.0);
+/// For these, calls with neither a filter nor pages have a smaller bucket, and ids do not count as a filter.
+pub(crate) const EC2_LARGE_READ: Rate = own(50.0, 10.0);
+pub(crate) const EC2_CHANGE: Rate = own(50.0, 5.0);
+pub(crate) const EC2_RUN: Rate = own(5.0, 2.0);
+pub(crate) const EC2_FREQUENT: Rate = own(100.0, 5.0);
+pub(crate) const EC2_TAG: Rate = own(100.0, 10.0);
+
+pub(crate) const CLUSTER_READ: Rate = shared("ecs:cluster-read", 50.0, 20.0);
+pub(crate) const CLUSTER_CHANGE: Rate = shared("ecs:cluster-modify", 20.0, 1.0);
+pub(crate) const SERVICE_READ: Rate = shared("ecs:service-read", 100.0, 20.0);
+pub(crate) const SERVICE_CHANGE: Rate = shared("ecs:service-modify", 50.0, 5.0);
+pub(crate) const DEFINITION_READ: Rate = shared("ecs:task-definition-read", 50.0, 20.0);
+pub(crate) const DEFINITION_CHANGE: Rate = shared("ecs:task-definition-modify", 20.0, 1.0);
+pub(crate) const ECS_TAG: Rate = shared("ecs:tag-modify", 20.0, 10.0);
+
+pub(crate) const IAM: Rate = shared("iam", 15.0, 15.0);
+pub(crate) const LOGS: Rate = shared("logs", 100.0, 40.0);
+pub(crate) const S3: Rate = shared("s3", 100.0, 40.0);
+pub(crate) const SECRETS: Rate = shared("secretsmanager", 100.0, 40.0);
+pub(crate) const SSM: Rate = shared("ssm", 100.0, 40.0);
+pub(crate) const STS: Rate = shared("sts", 100.0, 40.0);
