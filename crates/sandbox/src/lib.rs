@@ -11,25 +11,7 @@
 //! [`Options::strict`] makes it at least as strict as AWS with a new account. Everything that takes time on AWS runs on
 //! one factor, [`Options::speed`]; [`Delay`] lists what it applies to, with the sources.
 //!
-//! AWS does not document the following, and the sandbox does the stricter thing:
-//!
-//! | not known | what a strict sandbox does |
-//! |---|---|
-//! | how long a new resource is unknown to some reads | up to 30 s in EC2 and S3, 20 s in ECS and CloudWatch Logs, 60 s in IAM, for each resource and each of three replicas at another time |
-//! | whether a call that changes a new EC2 resource can fail because the resource is not known | it fails with the resource's `NotFound` code |
-//! | whether EC2's filters by tag find a new resource as soon as its id does | they find it up to 15 s later |
-//! | whether a policy that was just added to a role is in force when the role is | no service can use a role until 60 s after its last change |
-//! | whether a role can be deleted as soon as its last policy was removed | `DeleteConflict` for 60 s (hashicorp/terraform-provider-aws issue 3222) |
-//! | whether a role's name can be used as soon as the role was deleted | `EntityAlreadyExists` for 60 s, and some reads still show the deleted role |
-//! | how long after its creation the service-linked role of ECS can be used | 60 s |
-//! | when a bucket's name can be used again | an hour (the longest that is reported) |
-//! | when S3 refuses a change of a new bucket with `OperationAborted` | the first change in two minutes |
-//! | how long instances start, stop and end | a minute each |
-//! | how long a service drains, and how long the interface of a stopped task is deleted | a minute, and 30 s |
-//! | whether ids in a Describe call select the smaller token bucket | they do not make the bucket larger |
-//!
-//! Not delayed: changes of existing resources (rules, tags, template versions' default), and objects in S3, which are
-//! consistent on AWS.
+//! Where AWS documents nothing, a strict sandbox does the stricter thing; `docs/sandbox.md` of the repository has the table.
 //!
 //! Listen only on loopback: the credentials are public, so everybody who reaches the address can do everything.
 //!

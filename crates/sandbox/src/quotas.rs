@@ -33,6 +33,13 @@ const TABLE: &[Quota] = &[
         count: |cloud, call| cloud.ec2.counts(&call.region).vpcs,
     },
     Quota {
+        operation: "ec2:CreateSubnet",
+        most: 200,
+        code: "SubnetLimitExceeded",
+        message: "The maximum number of subnets has been reached.",
+        count: |cloud, call| cloud.ec2.subnets_of(call.params().get("VpcId").unwrap_or_default()),
+    },
+    Quota {
         operation: "ec2:CreateSecurityGroup",
         most: 2_500,
         code: "SecurityGroupLimitExceeded",
@@ -52,6 +59,13 @@ const TABLE: &[Quota] = &[
         code: "NetworkInterfaceLimitExceeded",
         message: "The maximum number of network interfaces has been reached.",
         count: |cloud, call| cloud.ec2.counts(&call.region).interfaces,
+    },
+    Quota {
+        operation: "ecs:CreateCluster",
+        most: 10_000,
+        code: "LimitExceededException",
+        message: "The limit for the number of clusters has been exceeded.",
+        count: |cloud, call| cloud.ecs.clusters_in(&call.region),
     },
     Quota {
         operation: "iam:CreateRole",
@@ -78,5 +92,41 @@ pub(crate) fn check(cloud: &Cloud, call: &Call) -> Result<(), Fault> {
             Err(Fault::new(quota.code, quota.message).with_status(status))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, ec2, iam, json::testing::query_call};
+
+    fn attempt(cloud: &mut Cloud, service: &str, action: &str, parameters: &[(&str, &str)]) -> Result<(), Fault> {
+        let call = Call { service: service.to_owned(), ..query_call(action, parameters) };
+        check(cloud, &call)?;
+        let answer = if service == "iam" { iam::handle(cloud, &call) } else { ec2::handle(cloud, &call) };
+        answer.map(drop)
+    }
+
+    #[test]
+    fn a_region_has_five_vpcs_with_the_default_one() {
+        let mut cloud = Cloud::open(&Options::new()).unwrap();
+        let call = query_call("CreateVpc", &[]);
+        cloud.enter(&call.region, call.now);
+        for _ in 0..4 {
+            attempt(&mut cloud, "ec2", "CreateVpc", &[("CidrBlock", "10.0.0.0/16")]).unwrap();
+        }
+        let fault = attempt(&mut cloud, "ec2", "CreateVpc", &[("CidrBlock", "10.0.0.0/16")]).unwrap_err();
+        assert_eq!((fault.code.as_str(), fault.status), ("VpcLimitExceeded", 400));
+    }
+
+    #[test]
+    fn an_account_has_a_thousand_instance_profiles() {
+        let mut cloud = Cloud::open(&Options::new()).unwrap();
+        for number in 0..1_000 {
+            let name = format!("profile-{number}");
+            attempt(&mut cloud, "iam", "CreateInstanceProfile", &[("InstanceProfileName", &name)]).unwrap();
+        }
+        let fault = attempt(&mut cloud, "iam", "CreateInstanceProfile", &[("InstanceProfileName", "x")]).unwrap_err();
+        assert_eq!((fault.code.as_str(), fault.status), ("LimitExceeded", 409));
     }
 }

@@ -101,6 +101,11 @@ impl State {
         }
     }
 
+    /// How many subnets the VPC has.
+    pub(crate) fn subnets_of(&self, vpc: &str) -> usize {
+        self.subnets.values().filter(|row| row.vpc == vpc).count()
+    }
+
     /// Whether the region has a subnet or a security group of this id.
     pub(crate) fn has_network(&self, region: &str, id: &str) -> bool {
         self.subnets.get(id).is_some_and(|subnet| subnet.region == region)

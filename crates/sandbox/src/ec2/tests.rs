@@ -131,6 +131,18 @@ fn limits_of_the_type_match_aws() {
 }
 
 #[test]
+fn the_quota_of_vcpus_counts_pending_and_running_instances() {
+    let mut cloud = Cloud::open(&Options::new().with_speed(6.0).with_vcpus(40)).unwrap();
+    seed(&mut cloud, "eu-west-3");
+    let run = machine("c6in.8xlarge");
+    let id = first(&ask(&mut cloud, "RunInstances", &run).unwrap(), "instanceId");
+    assert_eq!(ask(&mut cloud, "RunInstances", &run), Err("VcpuLimitExceeded".to_owned()));
+    ask(&mut cloud, "RunInstances", &machine("c6in.2xlarge")).unwrap();
+    ask(&mut cloud, "TerminateInstances", &format!("InstanceId.1={id}")).unwrap();
+    ask(&mut cloud, "RunInstances", &run).unwrap();
+}
+
+#[test]
 fn a_client_token_launches_only_once() {
     let mut cloud = cloud();
     let run = format!("{}&ClientToken=one", machine("c6in.8xlarge"));

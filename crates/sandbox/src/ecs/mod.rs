@@ -67,6 +67,11 @@ impl State {
         ]
     }
 
+    /// How many active clusters the region has.
+    pub(crate) fn clusters_in(&self, region: &str) -> usize {
+        self.clusters.values().filter(|row| row.active && row.region == region).count()
+    }
+
     /// Whether a task that is not STOPPED uses this security group or this subnet.
     pub(crate) fn uses_network(&self, id: &str, now: Timestamp, clock: Clock) -> bool {
         let is_left = |task: &task::Leaving| task.stage(now, clock) != task::Stage::Stopped;

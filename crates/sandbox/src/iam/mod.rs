@@ -120,6 +120,7 @@ fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         "CreateRole" => role::create(cloud, call),
         "GetRole" => role::get(cloud, call),
         "ListRoles" => role::list(cloud, call),
+        "CreateServiceLinkedRole" => role::create_service_role(cloud, call),
         "UpdateRole" => role::update(cloud, call),
         "UpdateAssumeRolePolicy" => role::update_trust(cloud, call),
         "DeleteRole" => role::delete(cloud, call),

@@ -29,6 +29,7 @@ pub(crate) const PERMISSIONS: &[Row] = &[
     ),
     ("CreatePolicy", &[("iam:CreatePolicy", new_policy), ("iam:TagPolicy", |s| with_tags(s, new_policy))]),
     ("CreateRole", &[("iam:CreateRole", new_role), ("iam:TagRole", |s| with_tags(s, new_role))]),
+    ("CreateServiceLinkedRole", &[("iam:CreateServiceLinkedRole", new_service_role)]),
     ("CreateUser", &[("iam:CreateUser", new_user), ("iam:TagUser", |s| with_tags(s, new_user))]),
     ("DeleteAccessKey", &[("iam:DeleteAccessKey", user)]),
     ("DeleteInstanceProfile", &[("iam:DeleteInstanceProfile", profile)]),
@@ -210,6 +211,12 @@ pub(crate) fn passed(cloud: &Cloud, region: &str, role: &str, service: &str) -> 
 pub(crate) fn service_role(cloud: &Cloud, region: &str, service: &str, name: &str) -> Target {
     let arn = format!("{}:iam::{}:role/aws-service-role/{service}/{name}", arn_of(region), cloud.account);
     Target::of("role", arn).with("iam:AWSServiceName", service)
+}
+
+fn new_service_role(scene: &Scene<'_>) -> Vec<Target> {
+    let service = name(scene, "AWSServiceName");
+    let name = super::role::name_for_service(service).unwrap_or("*");
+    vec![service_role(scene.cloud, &scene.call.region, service, name)]
 }
 
 /// The role of `AssumeRole`, with its trust policy.

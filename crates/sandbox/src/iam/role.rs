@@ -138,6 +138,35 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     answer(call, &shown)
 }
 
+/// The services that are simulated and have a service-linked role, and its name.
+const SERVICE_ROLES: [(&str, &str); 2] =
+    [("ecs.amazonaws.com", "AWSServiceRoleForECS"), ("spot.amazonaws.com", "AWSServiceRoleForEC2Spot")];
+
+pub(super) fn name_for_service(service: &str) -> Option<&'static str> {
+    SERVICE_ROLES.iter().find(|(other, _)| *other == service).map(|(_, name)| *name)
+}
+
+/// What AWS does itself with the first cluster and the first spot instance of an account, if the caller may.
+pub(super) fn create_service_role(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let service = required(call, "AWSServiceName")?;
+    let Some(name) = name_for_service(service) else {
+        let message = format!("CreateServiceLinkedRole is not served here for {service}.");
+        return Err(Fault::new("InvalidAction", message));
+    };
+    if parameter(call, "CustomSuffix").is_some() {
+        return Err(Fault::new("InvalidInput", format!("Custom suffix is not allowed for {service}")));
+    }
+    if cloud.iam.service_role_since(name).is_some() {
+        let message =
+            format!("Service role name {name} has been taken in this account, please try a different suffix.");
+        return Err(Fault::new("InvalidInput", message));
+    }
+    make_service_role(cloud, name, service, call);
+    let role = find_mut(cloud, name)?;
+    role.description = parameter(call, "Description").map(str::to_owned);
+    answer(call, &One { role: Shown { role_last_used: None, ..role.shown() } })
+}
+
 /// A service-linked role; only its service can change it.
 pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, call: &Call) {
     let path = format!("/aws-service-role/{service}/");
