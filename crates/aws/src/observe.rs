@@ -25,13 +25,11 @@ use crate::{
     lookups::{Answers, Queries},
     reading::{Reading, Whose},
     recorded::credible,
+    wait::LOOKS_AGAIN,
 };
 
 /// For how long after its last change a recorded resource is looked for again if it is not shown.
 const RECENT: Duration = Duration::from_mins(2);
-
-/// How often it is looked for again; with the pauses of `wait.rs`, this takes 2 seconds.
-const LOOKS_AGAIN: u32 = 4;
 
 /// Reads everything that belongs to the stack, and its lookups.
 pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Result<Observed, ProviderError> {

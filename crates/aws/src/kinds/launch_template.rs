@@ -243,8 +243,11 @@ impl Driver for LaunchTemplates {
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-        let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
-        unless_gone(call.send().await.of_call("ec2:DeleteLaunchTemplate"))
+        let deleted = aws.if_known(|| async {
+            let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
+            call.send().await.of_call("ec2:DeleteLaunchTemplate")
+        });
+        unless_gone(deleted.await)
     }
 }
 

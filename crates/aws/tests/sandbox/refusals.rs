@@ -77,6 +77,31 @@ async fn a_role_is_deleted_once_iam_reports_its_policies_as_removed() {
 }
 
 #[tokio::test]
+async fn what_ec2_does_not_know_yet_is_deleted_all_the_same() {
+    let cloud = cloud(strict()).await;
+    let refused = |(call, code)| refused(call, 2, 400, code);
+    let unknown = [
+        ("ec2:TerminateInstances", "InvalidInstanceID.NotFound"),
+        ("ec2:DeleteLaunchTemplate", "InvalidLaunchTemplateId.NotFound"),
+        ("ec2:DeleteSecurityGroup", "InvalidGroup.NotFound"),
+        ("ec2:RevokeSecurityGroupIngress", "InvalidGroup.NotFound"),
+    ];
+    cloud.running.set_faults(unknown.map(refused).into());
+    run_whole_life(&cloud).await;
+}
+
+#[tokio::test]
+async fn the_default_rule_of_a_group_that_ec2_does_not_know_yet_is_replaced() {
+    let cloud = cloud(strict()).await;
+    cloud.running.set_faults(vec![refused("ec2:RevokeSecurityGroupEgress", 2, 400, "InvalidGroup.NotFound")]);
+    let vpc = cloud.observe().await.lookups[&at("vpc.main")]["id"].clone();
+    let mut wanted = group("generator", &vpc, Vec::new());
+    wanted.egress = vec![common::rule("-1", None, "0.0.0.0/0".into(), "everything")];
+    let made = cloud.create("security_group.generator", &wanted).await;
+    assert_eq!(cloud.one("security_group.generator").await.attributes, made.attributes);
+}
+
+#[tokio::test]
 async fn an_error_has_its_class_and_names_its_call() {
     let cloud = cloud(strict()).await;
     for (code, status, class) in [
