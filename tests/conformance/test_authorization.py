@@ -92,6 +92,12 @@ def test_the_reference_of_the_sandbox_is_that_of_iam_data():
     assert ended.returncode == 0, ended.stderr
 
 
+def test_the_table_of_calls_is_that_of_iam_data():
+    ended = subprocess.run(["node", HERE / "calls.mjs", MODULES], capture_output=True, text=True)
+    print(ended.stdout)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+
+
 def test_each_service_refuses_in_its_own_words(fresh):
     setup = fresh(stack_file("minimal"))
     key = new_user(setup, "nobody")

@@ -6,7 +6,7 @@ from damages import DAMAGES
 from stage import ROOT, instances, stack_file
 from test_authorization import variables
 
-CALLS = json.loads((ROOT / "tests" / "conformance" / "iam" / "calls.json").read_text())
+CALLS = json.loads((ROOT / "tests" / "conformance" / "authorization" / "calls.json").read_text())
 CHANGES = {row["operation"] for row in CALLS if row["changes"]}
 COMMANDS = ["plan", "apply", "destroy"]
 

@@ -7,7 +7,7 @@ use trunnion_tests::{SandboxProcess, Stage, root};
 
 /// The rows of the table of calls, by operation.
 fn table() -> BTreeMap<String, Value> {
-    let text = std::fs::read_to_string(root().join("tests/conformance/iam/calls.json")).unwrap();
+    let text = std::fs::read_to_string(root().join("tests/conformance/authorization/calls.json")).unwrap();
     let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
     rows.into_iter().map(|row| (row["operation"].as_str().unwrap().to_owned(), row)).collect()
 }

@@ -1,7 +1,7 @@
 //! What a call needs: IAM actions, on which resources and under which conditions.
 //!
-//! Facts are those of AWS's Service Authorization Reference, read November 2026. `tests/conformance/iam` compares every
-//! action, resource type and condition key with a copy of it.
+//! Facts are those of AWS's Service Authorization Reference, read November 2026.
+//! `tests/conformance/authorization/calls.mjs` compares every action, resource type and condition key with a copy of it.
 
 use super::subject::Subject;
 

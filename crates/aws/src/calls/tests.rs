@@ -76,7 +76,7 @@ fn the_file_for_the_comparison_with_aws_has_the_table() {
         json!({"operation": call.operation, "changes": call.changes, "needs": needs.collect::<Vec<Value>>()})
     });
     let text = format!("{:#}\n", Value::Array(rows.collect()));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/iam/calls.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/authorization/calls.json");
     if std::env::var_os("INSTA_UPDATE").is_some_and(|value| value == "always") {
         fs::write(&path, &text).unwrap();
     }
