@@ -67,6 +67,7 @@ const COUNT: usize = 22;
 
 impl Delay {
     /// How long it takes on AWS.
+    #[expect(clippy::match_same_arms, reason = "each has its own source")]
     fn on_aws(self) -> SignedDuration {
         match self {
             // Not documented. Between ten seconds and a minute are commonly seen for virtual machines; bare metal takes
@@ -117,7 +118,8 @@ impl Delay {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     speed: f64,
-    fixed: [Option<SignedDuration>; COUNT],
+    /// In milliseconds.
+    fixed: [Option<u32>; COUNT],
 }
 
 impl Clock {
@@ -126,7 +128,7 @@ impl Clock {
         let mut clock = Self { speed, fixed: [None; COUNT] };
         for (delay, duration) in fixed {
             if let Some(slot) = clock.fixed.get_mut(*delay as usize) {
-                *slot = Some(signed(*duration));
+                *slot = Some(u32::try_from(duration.as_millis()).unwrap_or(u32::MAX));
             }
         }
         clock
@@ -135,6 +137,7 @@ impl Clock {
     /// How long a delay takes in the sandbox.
     pub(crate) fn takes(&self, delay: Delay) -> SignedDuration {
         let fixed = self.fixed.get(delay as usize).copied().flatten();
+        let fixed = fixed.map(|millis| SignedDuration::from_millis(millis.into()));
         fixed.unwrap_or_else(|| self.scaled(delay.on_aws()))
     }
 

@@ -83,10 +83,9 @@ impl Options {
     /// their time, calls are throttled, and the quotas are those of a new account. What is consistent when follows from
     /// the seed.
     pub fn strict(seed: u64) -> Self {
-        let speed = Self::default().speed;
         Self {
             delays: Vec::new(),
-            throttle: Some(speed),
+            throttle: Some(Self::default().speed),
             consistency: Consistency::Replicas(seed),
             vcpus: Some(quotas::VCPUS),
             ..Self::default()

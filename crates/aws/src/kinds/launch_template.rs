@@ -225,7 +225,7 @@ impl Driver for LaunchTemplates {
                 let call = call.version_description(&description).launch_template_data(data.clone());
                 call.send().await.of_call("ec2:CreateLaunchTemplateVersion")
             });
-            let answer = made.await?;
+            let answer = Box::pin(made).await?;
             version = answer.launch_template_version.and_then(|made| made.version_number).unwrap_or(version + 1);
         }
         if says_more || touches(paths, "default_version") {
