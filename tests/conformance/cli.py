@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
-import re
 import shlex
 
 import awscli.clidriver
 
 import models
 from capture import Call
-from stage import CREDENTIALS, REGION
-
-
-class Said:
-    """How a command ended."""
-
-    def __init__(self, code: int, output: str, errors: str):
-        self.code, self.output, self.errors = code, output, errors
-
-    @property
-    def answer(self):
-        return json.loads(self.output) if self.output.strip() else None
-
-    @property
-    def error(self) -> str | None:
-        """AWS's error code, or what the CLI itself says."""
-        found = re.search(r"An error occurred \(([\w.]+)\)", self.errors)
-        return found[1] if found else self.errors.strip() or None
+from stage import CREDENTIALS, REGION, Ended
 
 
 class Cli:
-    """Commands against one sandbox. Every successful answer is compared with botocore's models."""
+    """Commands against one sandbox. Every successful answer must be as botocore's models have it."""
+
+    # The models are read once. All else is new for each command, because the CLI remembers parts of the last one.
+    loader = None
 
     def __init__(self, endpoint: str, home):
         self.problems: list[str] = []
@@ -49,14 +33,12 @@ class Cli:
             "AWS_ENDPOINT_URL": endpoint,
             **CREDENTIALS,
         }
-        # The models are read once. All else is new for each command, because the CLI remembers parts of the last one.
-        self.loader = None
 
     def _driver(self):
         driver = awscli.clidriver.create_clidriver()
-        if self.loader is None:
-            self.loader = driver.session.get_component("data_loader")
-        driver.session.register_component("data_loader", self.loader)
+        if Cli.loader is None:
+            Cli.loader = driver.session.get_component("data_loader")
+        driver.session.register_component("data_loader", Cli.loader)
         driver.session.register("before-parse", self._check)
         return driver
 
@@ -78,20 +60,26 @@ class Cli:
             call = Call("", "", (), b"", response_dict["status_code"], headers, response_dict["body"])
             self.problems += models.in_the_answer(call, operation_model)
 
-    def run(self, *arguments: str) -> Said:
+    def run(self, command: str) -> Ended:
+        """Runs a command, which is written as in a shell."""
         output, errors = io.StringIO(), io.StringIO()
+        self.problems.clear()
         with self._surroundings(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             try:
-                code = self._driver().main(["--output", "json", *arguments])
+                code = self._driver().main(["--output", "json", *shlex.split(command)])
             except SystemExit as exit:
                 code = exit.code
-        return Said(code, output.getvalue(), errors.getvalue())
-
-    def said(self, command: str) -> Said:
-        return self.run(*shlex.split(command))
+        assert not self.problems, f"{command}\n{self.problems}"
+        return Ended(code, output.getvalue(), errors.getvalue())
 
     def __call__(self, command: str):
         """The answer of a command that succeeds."""
-        said = self.said(command)
-        assert said.code == 0, f"{command}\n{said.errors}"
-        return said.answer
+        ended = self.run(command)
+        assert ended.code == 0, f"{command}\n{ended.stderr}"
+        return ended.answer
+
+    def refused(self, command: str) -> str | None:
+        """The error code of a command that fails."""
+        ended = self.run(command)
+        assert ended.code != 0, f"{command}\n{ended.stdout}"
+        return ended.error

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from cli import Cli
 from stage import BINARIES, GENERATOR, STRICT, TRUNNION, Setup, stack_file
 
 
@@ -39,6 +40,12 @@ def reference(applied_loadtest, tmp_path_factory):
     setup = applied_loadtest.copy_to(tmp_path_factory.mktemp("reference"))
     yield setup
     setup.stop()
+
+
+@pytest.fixture(scope="session")
+def aws(reference, tmp_path_factory):
+    """The AWS CLI on the applied reference stack, for commands that do not change it."""
+    return Cli(reference.sandbox.endpoint, tmp_path_factory.mktemp("cli"))
 
 
 @pytest.fixture

@@ -76,6 +76,11 @@ LONGEST_BUCKET_POLICY = 20 * 1024
 
 def violations(call: Call) -> list[str]:
     """What is wrong with a call and its answer, each as `service:Operation: where: what`."""
+    return [one for one in differences(call) if one not in AWS_DIFFERS]
+
+
+def differences(call: Call) -> list[str]:
+    """The same, with what AWS is known to do otherwise."""
     if call.scope is None:
         return [f"{call.method} {call.target}: not signed"]
     service = service_of(call)
@@ -83,8 +88,7 @@ def violations(call: Call) -> list[str]:
     if name is None:
         return [f"{service}: {call.method} {call.target}: no operation of the model"]
     found = [f"{service}:{name}: request: {one}" for one in of_request(call, service, name)]
-    found = [one for one in found if one not in AWS_DIFFERS]
-    return found + in_the_answer(call, model(service).operation_model(name))
+    return found + _differences_of_the_answer(call, model(service).operation_model(name))
 
 
 def violations_of_a_test(call: Call) -> list[str]:
@@ -98,8 +102,12 @@ def violations_of_a_test(call: Call) -> list[str]:
 
 def in_the_answer(call: Call, wanted: OperationModel) -> list[str]:
     """What is wrong with the answer alone, for who knows the operation."""
+    return [one for one in _differences_of_the_answer(call, wanted) if one not in AWS_DIFFERS]
+
+
+def _differences_of_the_answer(call: Call, wanted: OperationModel) -> list[str]:
     prefix = f"{wanted.service_model.service_name}:{wanted.name}: answer: "
-    return [one for one in (prefix + one for one in of_answer(call, wanted)) if one not in AWS_DIFFERS]
+    return [prefix + one for one in of_answer(call, wanted)]
 
 
 def operation(call: Call) -> str | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
 import time
 import urllib.request
 from collections import Counter
@@ -71,6 +71,19 @@ def settled(call, **parameters):
 STRICT = ("--strict", "--speed", "500", "--vcpus", "100000")
 
 
+def answer_of(call, *arguments, **parameters) -> dict:
+    """The answer of a call, which may be an error."""
+    try:
+        return call(*arguments, **parameters)
+    except ClientError as error:
+        return error.response
+
+
+def code_of(call, *arguments, **parameters) -> str | None:
+    """The error code of a call, or nothing if it succeeds."""
+    return answer_of(call, *arguments, **parameters).get("Error", {}).get("Code")
+
+
 class Sandbox:
     """`trunnion sandbox` on a free port, with its data in a folder."""
 
@@ -110,19 +123,6 @@ class Sandbox:
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config),
         )
 
-    def aws(self, *arguments: str):
-        """The JSON output of the AWS CLI."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "awscli", "--output", "json", *arguments],
-            env=environment(self.endpoint, self.data.parent),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout) if ended.stdout.strip() else None
-
     def out_of_band(self, what: str):
         """What the sandbox says of itself."""
         with urllib.request.urlopen(f"{self.endpoint}/_sandbox/{what}") as answer:
@@ -135,7 +135,7 @@ class Sandbox:
 
 
 class Ended:
-    """The result of a command."""
+    """The result of a command: of `trunnion`, or of the AWS CLI."""
 
     def __init__(self, code: int, stdout: str, stderr: str):
         self.code, self.stdout, self.stderr = code, stdout, stderr
@@ -144,6 +144,17 @@ class Ended:
     def said(self) -> str:
         """The messages in one line, because long ones are wrapped."""
         return " ".join(self.stderr.replace("│", " ").split())
+
+    @property
+    def answer(self):
+        """The JSON document that the AWS CLI printed."""
+        return json.loads(self.stdout) if self.stdout.strip() else None
+
+    @property
+    def error(self) -> str | None:
+        """AWS's error code, or what the AWS CLI itself says."""
+        found = re.search(r"An error occurred \(([\w.]+)\)", self.stderr)
+        return found[1] if found else self.said or None
 
 
 HOME = "github.com/acme/infra"
@@ -279,6 +290,12 @@ def stack_file(name: str, *edits: tuple[str, str]) -> str:
         assert text.count(before) == 1, before
         text = text.replace(before, after)
     return text
+
+
+def called_by_the_provider() -> set[str]:
+    """Every call that the source of Trunnion's provider names, such as `ec2:RunInstances`."""
+    sources = [path.read_text() for path in (ROOT / "crates" / "aws" / "src").rglob("*.rs")]
+    return {name for text in sources for name in re.findall(r'of_call\(\s*"([a-z0-9]+:[A-Za-z0-9]+)"', text)}
 
 
 def tags(pairs) -> dict[str, str]:

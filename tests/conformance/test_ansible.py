@@ -21,7 +21,8 @@ class Played(NamedTuple):
 
 
 def play(setup, name: str) -> Played:
-    """Runs a playbook, and fails where it does."""
+    """Runs a playbook, and fails where it does, or where it writes beside the playbooks."""
+    before = sorted(HERE.rglob("*"))
     ended = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "--inventory", "localhost,", "--connection", "local", "--diff",
          HERE / "ansible" / name],
@@ -29,6 +30,9 @@ def play(setup, name: str) -> Played:
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
             "ANSIBLE_HOME": str(setup.folder / "ansible"),
             "ANSIBLE_LOCALHOST_WARNING": "False",
+            # By default both are in the home of `USER`. Ansible makes a folder beside the playbook if there is no such user.
+            "ANSIBLE_REMOTE_TEMP": str(setup.folder / "ansible" / "tmp"),
+            "ANSIBLE_ASYNC_DIR": str(setup.folder / "ansible" / "async"),
             "ANSIBLE_NOCOLOR": "True",
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
@@ -39,6 +43,7 @@ def play(setup, name: str) -> Played:
         text=True,
     )  # fmt: skip
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    assert sorted(HERE.rglob("*")) == before, "the folder of the tests stays as it is"
     recap = re.search(r"ok=(\d+) +changed=(\d+)", ended.stdout)
     return Played(int(recap[1]), int(recap[2]), ended.stdout)
 
@@ -49,7 +54,8 @@ def test_modules_make_the_platform_once_and_operate_it(fresh):
     assert made.changed == 16, made.text
     again = play(setup, "site.yml")
     assert (again.ok, again.changed) == (made.ok, 0), again.text
-    play(setup, "ops.yml")
+    operated = play(setup, "ops.yml")
+    assert (operated.ok, operated.changed) == (58, 19), operated.text
 
 
 def test_modules_agree_with_what_trunnion_made(loadtest):

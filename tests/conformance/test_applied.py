@@ -29,10 +29,9 @@ def heavy(hosts):
 
 
 @pytest.fixture(scope="module")
-def definition(reference):
-    listed = reference.sandbox.aws("ecs", "list-task-definitions", "--family-prefix", "loadtest-control-plane")
-    (arn,) = listed["taskDefinitionArns"]
-    return reference.sandbox.aws("ecs", "describe-task-definition", "--task-definition", arn, "--include", "TAGS")
+def definition(aws):
+    (arn,) = aws("ecs list-task-definitions --family-prefix loadtest-control-plane")["taskDefinitionArns"]
+    return aws(f"ecs describe-task-definition --task-definition {arn} --include TAGS")
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +48,16 @@ def our_tags(address, **more):
     return {"team": "performance", "cost-center": "quality", **ours, **more}
 
 
-def test_only_the_hosts_of_the_stack_run(reference):
-    listed = reference.sandbox.aws(
-        "ec2", "describe-instances", "--filters", "Name=tag:trunnion:stack,Values=loadtest",
-        "--query", "Reservations[].Instances[].[Tags[?Key=='Name'].Value | [0], InstanceType, State.Name]",
-    )  # fmt: skip
+def test_only_the_hosts_of_the_stack_run(aws):
+    query = "Reservations[].Instances[].[Tags[?Key=='Name'].Value | [0], InstanceType, State.Name]"
+    listed = aws(f'ec2 describe-instances --filters Name=tag:trunnion:stack,Values=loadtest --query "{query}"')
     heavy = [[f"loadtest-heavy-{number}", "c6in.32xlarge", "running"] for number in range(4)]
     assert sorted(listed) == [*heavy, ["loadtest-probe-0", "c7i.xlarge", "running"]]
 
 
-def test_every_interface_has_its_addresses(reference, heavy):
+def test_every_interface_has_its_addresses(aws, heavy):
     subnet_id = heavy[0]["SubnetId"]
-    described = reference.sandbox.aws("ec2", "describe-subnets", "--subnet-ids", subnet_id)
-    (subnet,) = described["Subnets"]
+    (subnet,) = aws(f"ec2 describe-subnets --subnet-ids {subnet_id}")["Subnets"]
     assert subnet["AvailabilityZone"] == "eu-west-3a"
     addresses = []
     for host in heavy:
@@ -137,10 +133,8 @@ def test_instances_volumes_and_interfaces_have_the_stack_tag(reference, heavy):
         assert all(tags(one["TagSet"]) == expected for one in interfaces)
 
 
-def test_launch_template_matches_the_stack(reference, heavy):
-    described = reference.sandbox.aws(
-        "ec2", "describe-launch-template-versions", "--launch-template-name", "loadtest.heavy", "--versions", "$Latest"
-    )
+def test_launch_template_matches_the_stack(aws, heavy):
+    described = aws("ec2 describe-launch-template-versions --launch-template-name loadtest.heavy --versions '$Latest'")
     (version,) = described["LaunchTemplateVersions"]
     assert version["VersionNumber"] == 1 and version["DefaultVersion"]
     data = version["LaunchTemplateData"]
@@ -186,8 +180,8 @@ def test_user_data_contains_the_promised_capacity(reference, heavy, hosts):
         assert (one["metrics_port"], one["executable_dir"]) == (9464, "/var/lib/gatling")
 
 
-def test_object_is_the_generator(reference):
-    listed = reference.sandbox.aws("s3api", "list-objects-v2", "--bucket", BUCKET)
+def test_object_is_the_generator(reference, aws):
+    listed = aws(f"s3api list-objects-v2 --bucket {BUCKET}")
     assert [one["Key"] for one in listed["Contents"]] == [f"generator/{sha256()}"]
     s3 = reference.client("s3")
     body = s3.get_object(Bucket=BUCKET, Key=f"generator/{sha256()}")["Body"].read()
@@ -204,14 +198,13 @@ def test_object_is_the_generator(reference):
     }
 
 
-def test_bucket_is_private(reference):
-    aws = reference.sandbox.aws
-    assert aws("s3api", "get-bucket-versioning", "--bucket", BUCKET) == {"Status": "Enabled"}
-    blocked = aws("s3api", "get-public-access-block", "--bucket", BUCKET)["PublicAccessBlockConfiguration"]
+def test_bucket_is_private(reference, aws):
+    assert aws(f"s3api get-bucket-versioning --bucket {BUCKET}") == {"Status": "Enabled"}
+    blocked = aws(f"s3api get-public-access-block --bucket {BUCKET}")["PublicAccessBlockConfiguration"]
     assert len(blocked) == 4 and all(blocked.values())
-    (rule,) = aws("s3api", "get-bucket-encryption", "--bucket", BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
+    (rule,) = aws(f"s3api get-bucket-encryption --bucket {BUCKET}")["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    policy = json.loads(aws("s3api", "get-bucket-policy", "--bucket", BUCKET)["Policy"])
+    policy = json.loads(aws(f"s3api get-bucket-policy --bucket {BUCKET}")["Policy"])
     (statement,) = policy["Statement"]
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     s3 = reference.client("s3")
@@ -252,9 +245,8 @@ def test_roles_allow_only_what_is_needed(reference):
         assert tags(iam.list_role_tags(RoleName=f"{NAME}{name}")["Tags"]) == our_tags(address)
 
 
-def test_instance_profile_has_its_role(reference):
-    listed = reference.sandbox.aws("iam", "list-instance-profiles", "--path-prefix", PATH)
-    (profile,) = listed["InstanceProfiles"]
+def test_instance_profile_has_its_role(aws):
+    (profile,) = aws(f"iam list-instance-profiles --path-prefix {PATH}")["InstanceProfiles"]
     assert profile["InstanceProfileName"] == f"{NAME}generator"
     assert [role["Arn"] for role in profile["Roles"]] == [f"{ROLE}generator"]
 
@@ -298,10 +290,8 @@ def test_task_definition_refers_to_secrets_by_arn(definition, containers):
         assert (options["awslogs-group"], options["awslogs-region"]) == (LOG_GROUP, REGION)
 
 
-def test_service_never_runs_two_tasks(reference, definition):
-    described = reference.sandbox.aws(
-        "ecs", "describe-services", "--cluster", "loadtest", "--services", "loadtest-control-plane", "--include", "TAGS"
-    )
+def test_service_never_runs_two_tasks(reference, aws, definition):
+    described = aws("ecs describe-services --cluster loadtest --services loadtest-control-plane --include TAGS")
     (service,) = described["services"]
     assert (service["status"], service["desiredCount"], service["runningCount"]) == ("ACTIVE", 1, 1)
     assert service["taskDefinition"] == definition["taskDefinition"]["taskDefinitionArn"]
@@ -313,8 +303,8 @@ def test_service_never_runs_two_tasks(reference, definition):
     assert tags(service["tags"]) == our_tags("ecs_service.control_plane")
 
 
-def test_log_group_has_the_retention_of_the_stack(reference):
-    described = reference.sandbox.aws("logs", "describe-log-groups", "--log-group-name-prefix", "/trunnion/")
+def test_log_group_has_the_retention_of_the_stack(reference, aws):
+    described = aws("logs describe-log-groups --log-group-name-prefix /trunnion/")
     assert [(one["logGroupName"], one["retentionInDays"]) for one in described["logGroups"]] == [(LOG_GROUP, 30)]
     listed = reference.client("logs").list_tags_for_resource(
         resourceArn=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{LOG_GROUP}"

@@ -14,6 +14,8 @@ ec2 monitor-instances --instance-ids {host}
 ec2 create-tags --resources {host} --tags Key=owner,Value=me | update instance.small[0]
 ec2 update-security-group-rule-descriptions-egress --group-id {group} --security-group-rule-descriptions SecurityGroupRuleId={rule},Description=mine | update security_group.generator
 ec2 modify-security-group-rules --group-id {group} --security-group-rules SecurityGroupRuleId={rule},SecurityGroupRule={{IpProtocol=tcp,FromPort=443,ToPort=443,CidrIpv4=0.0.0.0/0}} | update security_group.generator
+ec2 update-security-group-rule-descriptions-ingress --group-id {group} --security-group-rule-descriptions SecurityGroupRuleId={ingress},Description=mine | update security_group.generator
+ec2 modify-security-group-rules --group-id {group} --security-group-rules SecurityGroupRuleId={ingress},SecurityGroupRule={{IpProtocol=tcp,FromPort=23,ToPort=23,ReferencedGroupId={peer}}} | update security_group.generator
 ec2 stop-instances --instance-ids {host}                        | update instance.small[0]
 logs put-retention-policy --log-group-name {log_group} --retention-in-days 1 | update log_group.control_plane
 """.strip().splitlines()
@@ -23,10 +25,13 @@ def things(setup) -> dict[str, str]:
     ec2, ecs = setup.client("ec2"), setup.client("ecs")
     group = group_id(ec2, "minimal-generator")
     rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])["SecurityGroupRules"]
+    ssh = next(rule for rule in rules if not rule["IsEgress"] and rule["FromPort"] == 22)
     return {
         "host": instances(ec2, "minimal")["instance.small[0]"]["InstanceId"],
         "group": group,
         "rule": next(rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"]),
+        "ingress": ssh["SecurityGroupRuleId"],
+        "peer": ssh["ReferencedGroupInfo"]["GroupId"],
         "task": ecs.list_tasks(cluster="minimal")["taskArns"][0],
         "log_group": "/trunnion/minimal/control-plane",
     }
@@ -40,11 +45,12 @@ def test_plan_says_what_was_done(minimal, tmp_path, row):
     plan = minimal.machine.plan()
     assert plan.changes == ({expected.strip()} if expected else set()), plan
     if expected:
+        assert plan.drift == {expected.split()[1]}, plan
         minimal.machine.converge("--no-wait")
 
 
-def test_host_that_is_launched_by_hand_is_shown_and_stays(minimal, tmp_path):
+def test_host_that_is_launched_by_hand_is_deleted(minimal, tmp_path):
     cli = Cli(minimal.capture.endpoint, tmp_path)
-    cli("ec2 run-instances --launch-template LaunchTemplateName=minimal.small --count 1")
+    launched = cli("ec2 run-instances --launch-template LaunchTemplateName=minimal.small --count 1")["Instances"]
     plan = minimal.machine.plan()
-    assert any("instance.unaddressed[" in change for change in plan.changes), plan
+    assert plan.changes == {f"delete instance.unaddressed[{launched[0]['InstanceId']}]"}, plan

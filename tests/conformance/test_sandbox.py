@@ -6,9 +6,9 @@ import urllib.request
 
 import pytest
 from botocore import UNSIGNED
-from botocore.exceptions import ClientError
 
-from stage import PATIENCE, TRUNNION, Sandbox, instances, until
+from cli import Cli
+from stage import PATIENCE, TRUNNION, Sandbox, code_of, instances, until
 
 QUESTIONS = {
     "ec2": lambda client: client.describe_vpcs(),
@@ -45,13 +45,6 @@ def image(ec2):
 @pytest.fixture(scope="module")
 def subnets(ec2):
     return {one["AvailabilityZone"][-1]: one["SubnetId"] for one in ec2.describe_subnets()["Subnets"]}
-
-
-def code_of(call, *arguments, **parameters) -> str:
-    """The error code of a call."""
-    with pytest.raises(ClientError) as caught:
-        call(*arguments, **parameters)
-    return caught.value.response["Error"]["Code"]
 
 
 @pytest.mark.parametrize("service", QUESTIONS)
@@ -107,16 +100,19 @@ def test_calls_are_counted(sandbox, ec2):
 
 
 PAGED = {
-    "ec2:DescribeNetworkInterfaces": (["ec2", "describe-network-interfaces"], 7, "NetworkInterfaces"),
-    "ec2:DescribeSecurityGroupRules": (["ec2", "describe-security-group-rules"], 5, "SecurityGroupRules"),
-    "ec2:DescribeLaunchTemplates": (["ec2", "describe-launch-templates"], 1, "LaunchTemplates"),
-    "ec2:DescribeInstanceTypes": (["ec2", "describe-instance-types"], 5, "InstanceTypes"),
-    "iam:ListRoles": (["iam", "list-roles"], 1, "Roles"),
-    "iam:GetAccountAuthorizationDetails": (["iam", "get-account-authorization-details"], 1, "RoleDetailList"),
-    "s3:ListObjectsV2": (["s3api", "list-objects-v2", "--bucket", "pages"], 2, "Contents"),
-    "s3:ListObjectVersions": (["s3api", "list-object-versions", "--bucket", "pages"], 2, "Versions"),
-    "ecs:ListTaskDefinitions": (["ecs", "list-task-definitions"], 1, "taskDefinitionArns"),
-    "logs:DescribeLogGroups": (["logs", "describe-log-groups"], 1, "logGroups"),
+    "ec2:DescribeNetworkInterfaces": ("ec2 describe-network-interfaces", 7, "NetworkInterfaces"),
+    "ec2:DescribeSecurityGroupRules": ("ec2 describe-security-group-rules", 5, "SecurityGroupRules"),
+    "ec2:DescribeLaunchTemplates": ("ec2 describe-launch-templates", 1, "LaunchTemplates"),
+    # The sandbox knows types that are newer than the models.
+    "ec2:DescribeInstanceTypes": (
+        "ec2 describe-instance-types --filters Name=instance-type,Values=c7i.*,c6in.*", 5, "InstanceTypes",
+    ),  # fmt: skip
+    "iam:ListRoles": ("iam list-roles", 1, "Roles"),
+    "iam:GetAccountAuthorizationDetails": ("iam get-account-authorization-details", 1, "RoleDetailList"),
+    "s3:ListObjectsV2": ("s3api list-objects-v2 --bucket pages", 2, "Contents"),
+    "s3:ListObjectVersions": ("s3api list-object-versions --bucket pages", 2, "Versions"),
+    "ecs:ListTaskDefinitions": ("ecs list-task-definitions", 1, "taskDefinitionArns"),
+    "logs:DescribeLogGroups": ("logs describe-log-groups", 1, "logGroups"),
 }
 
 
@@ -136,12 +132,13 @@ def filled(applied_loadtest, tmp_path_factory):
 
 
 @pytest.mark.parametrize("operation", PAGED)
-def test_all_pages_together_equal_the_full_list(filled, operation):
+def test_all_pages_together_equal_the_full_list(filled, tmp_path, operation):
     command, size, key = PAGED[operation]
     sandbox = filled.sandbox
-    whole = sandbox.aws(*command)[key]
+    aws = Cli(sandbox.endpoint, tmp_path)
+    whole = aws(command)[key]
     before = sandbox.calls()[operation]
-    paged = sandbox.aws(*command, "--page-size", str(size))[key]
+    paged = aws(f"{command} --page-size {size}")[key]
     assert paged == whole
     assert sandbox.calls()[operation] - before >= -(-len(whole) // size) > 1
 

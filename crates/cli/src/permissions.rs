@@ -25,14 +25,14 @@ pub(crate) fn permissions(arguments: &Permissions, output: Output) -> Result<Exi
     let policies = trunnion::permissions(&stack, arguments.purpose.into())?;
     let count = policies.len();
     let json = match (arguments.part, policies.as_slice()) {
-        (Some(part), policies) => match policies.get(usize::from(part) - 1) {
-            Some(policy) => written(serde_json::to_string_pretty(policy))?,
-            None => {
+        (Some(part), policies) => {
+            let Some(policy) = policies.get(usize::from(part).wrapping_sub(1)) else {
                 let parts = if count == 1 { "1 part".to_owned() } else { format!("{count} parts") };
                 let message = format!("`--part {part}` does not exist: this policy has {parts}");
                 return Err(Failure::new("permissions::part", message));
-            }
-        },
+            };
+            written(serde_json::to_string_pretty(policy))?
+        }
         (None, [only]) => written(serde_json::to_string_pretty(only))?,
         (None, several) => {
             output.say(&format!(

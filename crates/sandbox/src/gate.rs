@@ -30,7 +30,7 @@ pub(crate) type Slot = Arc<OnceLock<Verdict>>;
 /// The gate that `s3s` calls for every S3 operation after it has verified the signature.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    control: Arc<Control>,
+    pub(crate) control: Arc<Control>,
     cloud: SharedCloud,
 }
 

@@ -94,10 +94,10 @@ impl Contender {
     fn calls(&self, name: &str) -> Result<String, Failure> {
         let planned = Command::new(&self.program).args(self.plan(name)).arg("-v").output()?;
         let said = String::from_utf8_lossy(&planned.stderr).into_owned();
-        let line = said.lines().find_map(|line| line.split_once("AWS calls: ")).ok_or(
-            "`plan -v` prints no number of \
-                                                                 calls",
-        )?;
+        let line = said
+            .lines()
+            .find_map(|line| line.split_once("AWS calls: "))
+            .ok_or("`plan -v` prints no number of calls")?;
         Ok(line.1.to_owned())
     }
 }

@@ -145,7 +145,8 @@ fn statements(subject: &Subject, commands: Commands) -> Vec<Statement> {
 fn split(statements: Vec<Statement>) -> Vec<Policy> {
     let mut policies: Vec<Policy> = Vec::new();
     for statement in statements {
-        let extended = policies.last().map(|last| Policy::new([&last.statement[..], &[statement.clone()]].concat()));
+        let extended =
+            policies.last().map(|last| Policy::new([&last.statement[..], std::slice::from_ref(&statement)].concat()));
         match (extended, policies.last_mut()) {
             (Some(extended), Some(last)) if extended.characters() <= MANAGED_POLICY_LIMIT => *last = extended,
             _ => policies.push(Policy::new(vec![statement])),

@@ -176,8 +176,7 @@ impl Subject {
             On::Snapshot => vec![self.of_aws("ec2", "snapshot/*")],
             On::Subnet => self.ids("subnet", &self.subnets),
             On::Vpc => self.ids("vpc", &self.vpcs),
-            On::SpotRequest if !self.has_spot => Vec::new(),
-            On::SpotRole if !self.has_spot => Vec::new(),
+            On::SpotRequest | On::SpotRole if !self.has_spot => Vec::new(),
             On::SpotRole => vec![self.iam("role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot")],
             On::EcsRole => vec![self.iam("role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS")],
             On::SpotRequest

@@ -1,5 +1,7 @@
 //! The next step after AWS denied a call: the statement that would allow it, or the policy that has to change.
 
+use std::fmt::Write as _;
+
 use super::help::{MFA, is_about_mfa};
 use crate::calls::{Grant, On, Statement, Subject, action_of, grants_of};
 
@@ -85,7 +87,8 @@ impl<'a> Denial<'a> {
             .map(|statement| format!("`{}`", statement.compact()))
             .collect();
         if !statements.is_empty() {
-            help += &format!(
+            let _ = write!(
+                help,
                 ". `trunnion permissions` prints the whole policy, of which this call needs {}",
                 statements.join(" and ")
             );
@@ -94,7 +97,8 @@ impl<'a> Denial<'a> {
             help += ". `aws sts decode-authorization-message` says more about the denied call";
         }
         if grants.iter().any(|grant| grant.needs_tag()) {
-            help += &format!(
+            let _ = write!(
+                help,
                 ". If the identity has this permission, the resource has lost the tag that limits it: restore it with `aws ec2 create-tags --resources ID --tags Key=trunnion:stack,Value={}`",
                 subject.stack
             );

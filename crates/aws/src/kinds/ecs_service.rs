@@ -6,7 +6,10 @@
 //! STOPPED, and then the new settings are written in the same call as the number of tasks. If the process is killed in
 //! between, a service with 0 tasks remains, which the next plan shows as a difference.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    fmt::Write as _,
+    sync::{Mutex, PoisonError},
+};
 
 use aws_sdk_ecs::types::{
     AssignPublicIp, AvailabilityZoneRebalancing, AwsVpcConfiguration, DeploymentCircuitBreaker,
@@ -225,7 +228,7 @@ fn unsteady(found: Option<Service>, reasons: &[String]) -> Failure {
     let events: Vec<&str> = service.events().iter().filter_map(|event| event.message()).take(EVENTS).collect();
     let mut quoted = if events.is_empty() { String::new() } else { format!("; ECS says: {}", events.join(" | ")) };
     if let Some(reason) = reasons.first() {
-        quoted += &format!("; a task stopped before it ran: {reason}");
+        let _ = write!(quoted, "; a task stopped before it ran: {reason}");
     }
     Failure::own(
         format!("the service runs {} of {} tasks after the wait{quoted}", service.running_count, service.desired_count),

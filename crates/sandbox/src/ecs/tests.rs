@@ -431,7 +431,7 @@ fn an_unknown_subnet_is_refused() {
 }
 
 /// The service's network, for tasks without a service.
-fn run(cloud: &mut Cloud, more: Value) -> Value {
+fn run(cloud: &mut Cloud, more: &Value) -> Value {
     let mut asked = json!({ "cluster": "main", "taskDefinition": "cp", "launchType": "FARGATE" });
     asked["networkConfiguration"] = service(cloud)["networkConfiguration"].clone();
     asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -442,11 +442,11 @@ fn run(cloud: &mut Cloud, more: Value) -> Value {
 fn overrides_must_be_an_object() {
     let mut cloud = cloud();
     for wrong in [json!("x"), json!(1), json!([1])] {
-        let asked = run(&mut cloud, json!({ "overrides": wrong }));
+        let asked = run(&mut cloud, &json!({ "overrides": wrong }));
         assert_eq!(try_ask(&mut cloud, 0, "RunTask", asked).unwrap_err().code, "SerializationException");
     }
     assert_eq!(ask(&mut cloud, 0, "ListTasks", json!({ "cluster": "main" }))["taskArns"], json!([]));
-    let asked = run(&mut cloud, json!({ "overrides": { "cpu": "512", "containerOverrides": "x" } }));
+    let asked = run(&mut cloud, &json!({ "overrides": { "cpu": "512", "containerOverrides": "x" } }));
     let overrides = ask(&mut cloud, 0, "RunTask", asked)["tasks"][0]["overrides"].clone();
     assert_eq!((&overrides["cpu"], &overrides["containerOverrides"]), (&json!("512"), &json!([{ "name": "cp" }])));
 }
@@ -459,7 +459,7 @@ fn tasks_run_on_fargate_only() {
     };
     let none = "No Container Instances were found in your cluster.";
     for launch_type in [json!("EC2"), Value::Null] {
-        let asked = run(&mut cloud, json!({ "launchType": launch_type }));
+        let asked = run(&mut cloud, &json!({ "launchType": launch_type }));
         assert_eq!(on(&mut cloud, "RunTask", &asked), none);
         let mut asked = service(&mut cloud);
         asked["launchType"] = launch_type;

@@ -16,6 +16,7 @@ mod object;
 pub(crate) mod permissions;
 mod read;
 mod route;
+mod unserved;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -37,6 +38,7 @@ use crate::{
     table::{AnyTable, Table},
 };
 use blob::Blobs;
+use unserved::Unserved;
 
 /// Buckets, object versions and unfinished uploads of all regions.
 #[derive(Debug, Default)]
@@ -84,9 +86,11 @@ pub struct Service {
 pub fn service(cloud: SharedCloud, gate: Gate) -> Service {
     let blobs = Blobs::open(lock(&cloud).data_dir());
     let keys = Keys(Arc::clone(&cloud));
+    let unserved = Unserved { control: Arc::clone(&gate.control) };
     let mut builder = S3ServiceBuilder::new(Store { cloud, blobs: Arc::new(blobs) });
     builder.set_auth(keys);
     builder.set_access(gate);
+    builder.set_route(unserved);
     Service { inner: builder.build() }
 }
 
