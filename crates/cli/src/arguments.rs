@@ -282,6 +282,7 @@ pub(crate) struct Sandbox {
     pub(crate) consistency_lag: Option<u64>,
     /// Refuse calls beyond the documented rate limits of AWS, which `--speed` raises unless another factor is given
     #[arg(long, value_name = "FACTOR", num_args = 0..=1, require_equals = true, value_parser = speed)]
+    #[expect(clippy::option_option, reason = "its value can be left out")]
     pub(crate) throttle: Option<Option<f64>>,
     /// The quota of vCPUs of running instances in a region; a strict sandbox has 5
     #[arg(long, value_name = "NUMBER")]

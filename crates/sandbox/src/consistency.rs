@@ -109,12 +109,12 @@ mod tests {
         let mut reader = Reader::new(Consistency::Replicas(seed));
         let clock = Clock::new(1.0, &[(Delay::Ec2Lag, Duration::from_secs(10))]);
         let since = Timestamp::UNIX_EPOCH;
-        let mut seen = |second| {
+        let mut shown = |second| {
             reader.begin("ec2:DescribeInstances");
             let now = since + SignedDuration::from_secs(second);
             IDS.into_iter().filter(|id| reader.knows(clock, Delay::Ec2Lag, id, since, now)).collect()
         };
-        (0..12).map(&mut seen).collect()
+        (0..12).map(&mut shown).collect()
     }
 
     #[test]

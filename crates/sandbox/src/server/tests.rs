@@ -189,7 +189,7 @@ async fn damage_of_the_journal_is_found_and_its_line_is_named() {
     for place in (header + 1..journal.len()).step_by(13) {
         let mut damaged = journal.clone();
         damaged[place] ^= 1;
-        let expected = 1 + journal[..place].iter().filter(|byte| **byte == b'\n').count();
+        let expected = journal[..place].split(|byte| *byte == b'\n').count();
         match open_with(&damaged) {
             Err(SandboxError::Journal { line, .. }) => assert_eq!(line, expected, "byte {place}"),
             // A changed end of the last line is as good as none.
@@ -201,7 +201,7 @@ async fn damage_of_the_journal_is_found_and_its_line_is_named() {
 #[tokio::test]
 async fn a_journal_that_ends_anywhere_has_all_its_complete_lines() {
     let journal = journal_of_groups(&["one", "two", "three"]).await;
-    let lines = journal.iter().filter(|byte| **byte == b'\n').count();
+    let lines = journal.split(|byte| *byte == b'\n').count() - 1;
     assert!(lines >= 4);
     let last = journal.len() - 1;
     let start_of_last = journal[..last].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
