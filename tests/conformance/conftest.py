@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from cli import Cli
-from stage import BINARIES, GENERATOR, TRUNNION, Setup, stack_file
+from stage import BINARIES, GENERATOR, STRICT, TRUNNION, Setup, stack_file
 
 
 def pytest_configure():
@@ -16,7 +16,7 @@ def pytest_configure():
 
 
 def applied_and_stopped(folder, name) -> Setup:
-    setup = Setup(folder, stack_file(name))
+    setup = Setup(folder, stack_file(name), *STRICT)
     try:
         setup.machine.converge()
     finally:

@@ -78,7 +78,8 @@ def test_every_call_of_a_whole_life_is_as_the_models_have_it(fresh):
         ('account: "123456789012"', f'account: "123456789012"\nstate: s3://{STATES}/state\nnetwork: {{ vpc: {{ Name: own }} }}'),
         ("    zone: eu-west-3b\n    interfaces: 4", "    zone: eu-west-3b\n    public_ip: true\n    interfaces: 4"),
     )
-    setup = fresh(stack)
+    # Tasks stop so slowly that a change meets them.
+    setup = fresh(stack, "--speed", "100")
     make_network(setup.client("ec2"))
     s3 = setup.client("s3")
     for name in (STATES, BUCKET):

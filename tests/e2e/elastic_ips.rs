@@ -42,7 +42,7 @@ fn replacements_keep_their_addresses_and_removal_releases_them() {
 #[test]
 fn the_next_apply_associates_addresses_after_no_wait() {
     // Hosts stay pending for longer than an apply with `--no-wait` takes.
-    let sandbox = SandboxProcess::start(&["--pace", "5000"]);
+    let sandbox = SandboxProcess::start_friendly(&["--speed", "12"]);
     let stage = Stage::new(&public()).at(&sandbox);
     stage.succeed(&["apply", "--yes", "--no-wait", "--target", "elastic_ip.small"]);
     assert_eq!(public_ips(&stage), Vec::<String>::new(), "allocated, but not associated");

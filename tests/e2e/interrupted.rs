@@ -57,7 +57,7 @@ fn an_interrupted_apply_finishes_running_steps_and_saves_the_state() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_destroy_has_no_failed_steps() {
-    let sandbox = SandboxProcess::start(&["--pace", "3000"]);
+    let sandbox = SandboxProcess::start_friendly(&["--speed", "20"]);
     let stage = Stage::with("minimal").at(&sandbox);
     stage.succeed(&["apply", "--yes", "--no-wait"]);
     let mut command = stage.command(&["destroy", "--yes"]);

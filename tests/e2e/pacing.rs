@@ -8,7 +8,7 @@ fn hosts(stage: &Stage, count: u32) {
 
 #[test]
 fn many_hosts_are_applied_and_destroyed_without_a_refused_call() {
-    let sandbox = SandboxProcess::start(&["--throttle"]);
+    let sandbox = SandboxProcess::start(&["--throttle=1"]);
     let stage = Stage::with("minimal").at(&sandbox);
     hosts(&stage, 40);
     stage.succeed(&["apply", "--yes"]);
@@ -21,7 +21,7 @@ fn many_hosts_are_applied_and_destroyed_without_a_refused_call() {
 
 #[test]
 fn two_concurrent_applies_in_one_account_both_finish() {
-    let sandbox = SandboxProcess::start(&["--throttle"]);
+    let sandbox = SandboxProcess::start(&["--throttle=1"]);
     let stages = ["minimal", "other"].map(|name| {
         let stage = Stage::with("minimal").at(&sandbox);
         stage.edit("stack: minimal", &format!("stack: {name}"));

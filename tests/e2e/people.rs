@@ -337,6 +337,29 @@ fn a_sandbox_on_a_full_disk_reports_it_and_continues_later() {
     stage.converge(&[]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_call_that_is_refused_on_a_full_disk_has_no_effect() {
+    let data = tempfile::tempdir().unwrap();
+    let options = ["--data", data.path().to_str().unwrap()];
+    let mut stage = Stage::with("minimal");
+    for blocks in [20, 40, 60] {
+        let full = SandboxProcess::start_with_file_size_limit(blocks, &options);
+        stage = stage.at(&full);
+        let ended = stage.run(&["apply", "--yes"]);
+        assert!(ended.code == 1 && ended.said().contains("File too large"), "{}", ended.stderr);
+        let shown = stage.changes(&[]);
+        assert!(!shown.is_empty());
+        drop(full);
+        let again = SandboxProcess::start_friendly(&options);
+        stage = stage.at(&again);
+        assert_eq!(stage.changes(&[]), shown, "after {blocks} blocks");
+    }
+    let room = SandboxProcess::start_friendly(&options);
+    stage = stage.at(&room);
+    stage.converge(&[]);
+}
+
 #[test]
 fn one_folder_keeps_the_data_of_several_accounts() {
     let stage = Stage::with("minimal");
@@ -399,7 +422,7 @@ fn hang_up(child: &std::process::Child) {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_closed_terminal_interrupts_like_ctrl_c() {
-    let sandbox = SandboxProcess::start(&["--pace", "600000"]);
+    let sandbox = SandboxProcess::start_friendly(&["--speed", "0.1"]);
     let stage = Stage::with("minimal").at(&sandbox);
     let (mut child, mut said) = waiting_apply(&stage, "--default-signal=HUP");
     // The shell and the kernel both send the signal.
@@ -417,7 +440,7 @@ fn a_closed_terminal_interrupts_like_ctrl_c() {
 #[cfg(target_os = "linux")]
 #[test]
 fn nohup_ignores_the_closed_terminal() {
-    let sandbox = SandboxProcess::start(&["--pace", "2000"]);
+    let sandbox = SandboxProcess::start_friendly(&["--speed", "30"]);
     let stage = Stage::with("minimal").at(&sandbox);
     let (mut child, mut said) = waiting_apply(&stage, "--ignore-signal=HUP");
     hang_up(&child);
@@ -470,7 +493,7 @@ fn a_state_of_a_newer_version_asks_for_an_update() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_lock_names_its_holder_without_environment_variables() {
-    let sandbox = SandboxProcess::start(&["--pace", "600000"]);
+    let sandbox = SandboxProcess::start_friendly(&["--speed", "0.1"]);
     let stage = Stage::with("minimal").at(&sandbox);
     let (mut child, _said) = waiting_apply(&stage, "--default-signal=HUP");
     let lock: Value = serde_json::from_slice(&fs::read(stage.path(".trunnion/minimal.lock")).unwrap()).unwrap();

@@ -231,11 +231,33 @@ impl SandboxProcess {
         self.endpoint.strip_prefix("http://").unwrap()
     }
 
-    /// Starts a sandbox on any free port. Without `--data`, its data is in memory.
+    /// Starts a strict sandbox on any free port, in an account whose quota of vCPUs has been raised. `TRUNNION_SEED`
+    /// sets its seed. Without `--data`, its data is in memory.
+    #[expect(clippy::print_stdout, reason = "a failing test shows it")]
     pub fn start(more: &[&str]) -> Self {
-        let mut process = Command::new(binary("trunnion"))
+        let seed = std::env::var("TRUNNION_SEED").unwrap_or_else(|_| "1".to_owned());
+        println!("the sandbox is strict: TRUNNION_SEED={seed}");
+        Self::start_friendly(&[&["--strict", "--seed", &seed, "--speed", "500", "--vcpus", "100000"], more].concat())
+    }
+
+    /// Starts a sandbox that is not strict.
+    pub fn start_friendly(options: &[&str]) -> Self {
+        Self::run(Command::new(binary("trunnion")), options)
+    }
+
+    /// Starts a sandbox that is not strict and whose files cannot be longer than this many blocks of 512 bytes.
+    #[cfg(unix)]
+    pub fn start_with_file_size_limit(blocks: u32, options: &[&str]) -> Self {
+        let script = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).arg(binary("trunnion"));
+        Self::run(shell, options)
+    }
+
+    fn run(mut trunnion: Command, options: &[&str]) -> Self {
+        let mut process = trunnion
             .args(["sandbox", "--listen", "127.0.0.1:0", "--quiet"])
-            .args(more)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -12,7 +12,7 @@
 //! The number of calls does not depend on the number of hosts, except for pages. Pages are read one after the other,
 //! because each answer contains the token for the next page.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use futures::future::{join, try_join_all};
 use trunnion_engine::{Address, Graph, Observed, ProviderError, Remote, State};
@@ -25,7 +25,11 @@ use crate::{
     lookups::{Answers, Queries},
     reading::{Reading, Whose},
     recorded::credible,
+    wait::LOOKS_AGAIN,
 };
+
+/// For how long after its last change a recorded resource is looked for again if it is not shown.
+const RECENT: Duration = Duration::from_mins(2);
 
 /// Reads everything that belongs to the stack, and its lookups.
 pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Result<Observed, ProviderError> {
@@ -153,8 +157,29 @@ impl Work {
         let taken = async { if names.is_empty() { Ok(Vec::new()) } else { driver.taken(reading, names).await } };
         let (mut remotes, again, taken) = futures::try_join!(driver.detail(reading, listed), by_ids, taken)?;
         remotes.extend(again);
+        recent(reading, driver, &mut remotes).await?;
         Ok(Found { remotes, taken })
     }
+}
+
+/// Reads resources again that were created a short time ago and are not shown: AWS's reads are eventually consistent, so
+/// one read without a resource does not mean that it was deleted.
+async fn recent(reading: &Reading<'_>, driver: &dyn AnyDriver, remotes: &mut Vec<Remote>) -> Result<(), Failure> {
+    if !driver.list_misses() {
+        return Ok(());
+    }
+    let aws = reading.aws;
+    let wait = aws.short_wait();
+    for _ in 0..LOOKS_AGAIN {
+        let recorded = reading.recorded_since(driver.rules().kind, RECENT);
+        let missing = recorded.filter(|id| !remotes.iter().any(|one| one.id == *id)).map(str::to_owned);
+        let missing: Vec<String> = missing.collect();
+        if missing.is_empty() || wait.look().await.is_err() {
+            break;
+        }
+        remotes.extend(driver.by_ids(aws, missing).await?);
+    }
+    Ok(())
 }
 
 /// Reads the further ids that drivers ask for. Returns whether there were any.

@@ -1,6 +1,11 @@
 //! The knowledge while a stack is read: what the stack wants, what the state recorded, and what has been read so far.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use aws_smithy_types::{DateTime, date_time::Format};
 
 use trunnion_engine::{Address, Graph, Observed, Remote, Resource, State};
 use trunnion_kinds::ADDRESS_TAG;
@@ -41,6 +46,17 @@ impl<'a> Reading<'a> {
     pub fn recorded_ids<'r>(&'r self, kind: &str) -> impl Iterator<Item = &'r str> {
         let of_kind = self.recorded.resources.iter().filter(move |(address, _)| address.kind.as_str() == kind);
         of_kind.map(|(_, found)| found.id.as_str())
+    }
+
+    /// The ids of a kind that were recorded within this time.
+    pub fn recorded_since<'r>(&'r self, kind: &str, time: Duration) -> impl Iterator<Item = &'r str> {
+        let is_recent = move |applied_at: &str| {
+            let at = DateTime::from_str(applied_at, Format::DateTime).ok();
+            let at = at.and_then(|at| SystemTime::try_from(at).ok());
+            at.and_then(|at| at.elapsed().ok()).is_some_and(|age| age <= time)
+        };
+        let of_kind = self.recorded.resources.iter().filter(move |(address, _)| address.kind.as_str() == kind);
+        of_kind.filter(move |(_, found)| is_recent(&found.applied_at)).map(|(_, found)| found.id.as_str())
     }
 
     pub fn is_recorded(&self, kind: &str, id: &str) -> bool {

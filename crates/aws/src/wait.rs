@@ -34,6 +34,9 @@ pub(crate) fn pause(look: u32, pace: Duration) -> Duration {
     FIRST_PAUSE.mul_f64(1.5_f64.powi(i32::try_from(look.min(32)).unwrap_or(32))).min(pace)
 }
 
+/// How often something that is probably new, and is not shown, is looked for again. With the pauses, this takes 2 seconds.
+pub(crate) const LOOKS_AGAIN: u32 = 4;
+
 /// A wait with an end.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
@@ -83,8 +86,13 @@ impl Aws {
         let wait = self.short_wait();
         loop {
             let seen = look().await?;
-            if seen.is_some() || wait.look().await.is_err() {
+            if seen.is_some() {
                 return Ok(seen);
+            }
+            match wait.look().await {
+                Ok(()) => {}
+                Err(Ended::Interrupted) => return Err(Failure::interrupted("AWS does not show it yet")),
+                Err(Ended::OutOfPatience) => return Ok(None),
             }
         }
     }
@@ -98,7 +106,38 @@ impl Aws {
         repeat(&self.short_wait(), classes, call).await
     }
 
-    /// The same, as long as a host or a service may take to end.
+    /// Repeats a call some times while AWS says that what it is about does not exist: AWS may not know a new resource
+    /// everywhere. With the pauses between them, this takes 2 seconds if it does not exist.
+    pub(crate) async fn if_known<T, F: Future<Output = Result<T, Failure>> + Send>(
+        &self,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, Failure> {
+        let wait = self.short_wait();
+        for _ in 0..LOOKS_AGAIN {
+            match call().await {
+                Err(failure) if failure.class == Class::NotFound && wait.look().await.is_ok() => {}
+                result => return result,
+            }
+        }
+        call().await
+    }
+
+    /// The same for a read that shows nothing.
+    pub(crate) async fn if_shown<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
+        &self,
+        mut look: impl FnMut() -> F,
+    ) -> Result<Option<T>, Failure> {
+        let wait = self.short_wait();
+        for _ in 0..LOOKS_AGAIN {
+            match look().await? {
+                None if wait.look().await.is_ok() => {}
+                seen => return Ok(seen),
+            }
+        }
+        look().await
+    }
+
+    /// The same as [`Aws::patiently`], as long as a host or a service may take to end.
     pub(crate) async fn very_patiently<T, F: Future<Output = Result<T, Failure>> + Send>(
         &self,
         classes: &[Class],

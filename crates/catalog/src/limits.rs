@@ -262,6 +262,13 @@ limits! {
     /// How many VPCs a region can have.
     VPCS: usize = 5, "VPCs in a region",
         "Amazon VPC User Guide, \"Amazon VPC quotas\", the default", "2026-11", Never("a stack has no VPC");
+    /// How many subnets a VPC can have.
+    SUBNETS: usize = 200, "subnets in a VPC",
+        "Amazon VPC User Guide, \"Amazon VPC quotas\", the default", "2026-11", Never("a stack has no subnet");
+    /// How many ECS clusters a region can have.
+    CLUSTERS: usize = 10_000, "clusters in a region",
+        "Amazon ECS service quotas, the default", "2026-11",
+        Unread("a plan reads only the stack's own, and a stack has one");
     /// How many roles an account can have.
     ROLES: usize = 1_000, "roles",
         "IAM User Guide, \"IAM and AWS STS quotas\", the default", "2026-11",

@@ -304,24 +304,37 @@ pub(crate) struct Sandbox {
     /// The ID of the simulated account
     #[arg(long, default_value = "123456789012", value_name = "ID", value_parser = account)]
     pub(crate) account: String,
-    /// How long asynchronous changes take, in milliseconds
-    #[arg(long, default_value_t = 300, value_name = "MS")]
-    pub(crate) pace: u64,
+    /// Be at least as strict as AWS with a new account: reads are eventually consistent, deletions take their time,
+    /// calls are throttled, and the quotas are low
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Decides which reads of a strict sandbox show what is new
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", requires = "strict")]
+    pub(crate) seed: u64,
+    /// How many times faster than on AWS everything happens that takes time there; 1 is real time
+    #[arg(long, default_value_t = 200.0, value_name = "FACTOR", value_parser = speed)]
+    pub(crate) speed: f64,
     /// How long every response takes, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) latency: u64,
-    /// How long new resources stay invisible to reads, in milliseconds
-    #[arg(long, default_value_t = 0, value_name = "MS")]
-    pub(crate) consistency_lag: u64,
+    /// How long new resources stay invisible to all reads, in milliseconds
+    #[arg(long, value_name = "MS")]
+    pub(crate) consistency_lag: Option<u64>,
+    /// Refuse calls beyond the documented rate limits of AWS, which `--speed` raises unless another factor is given
+    #[arg(long, value_name = "FACTOR", num_args = 0..=1, require_equals = true, value_parser = speed)]
+    #[expect(clippy::option_option, reason = "its value can be left out")]
+    pub(crate) throttle: Option<Option<f64>>,
+    /// The quota of vCPUs of running instances in a region; a strict sandbox has 5
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) vcpus: Option<u32>,
     /// Write every decision on a permission to this file, one JSON document per line
     #[arg(long, value_name = "FILE")]
     pub(crate) authorizations: Option<PathBuf>,
-    /// The quota of vCPUs of running instances in a region
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) vcpus: Option<u32>,
-    /// Refuse calls beyond the documented rate limits of AWS
-    #[arg(long)]
-    pub(crate) throttle: bool,
+}
+
+fn speed(text: &str) -> Result<f64, &'static str> {
+    let speed: Option<f64> = text.parse().ok().filter(|speed| (0.001..=1_000_000.0).contains(speed));
+    speed.ok_or("a factor is a number from 0.001 to 1000000")
 }
 
 fn account(text: &str) -> Result<String, &'static str> {

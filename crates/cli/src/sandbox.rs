@@ -5,10 +5,32 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use trunnion::{
     ExitCode,
-    sandbox::{ACCESS_KEY_ID, Options, SECRET_ACCESS_KEY, Sandbox},
+    sandbox::{ACCESS_KEY_ID, Consistency, Options, SECRET_ACCESS_KEY, Sandbox},
 };
 
 use super::{arguments, failure::Failure, output::Output, signals};
+
+fn options(arguments: arguments::Sandbox) -> Options {
+    let arguments::Sandbox { strict, seed, account, speed, latency, .. } = arguments;
+    let mut options = if strict { Options::strict(seed) } else { Options::new() };
+    options = options.with_account(account).with_speed(speed).with_latency(Duration::from_millis(latency));
+    if let Some(lag) = arguments.consistency_lag {
+        options = options.with_consistency(Consistency::After(Duration::from_millis(lag)));
+    }
+    if let Some(rate) = arguments.throttle {
+        options = options.with_throttling(rate.unwrap_or(speed));
+    }
+    if let Some(vcpus) = arguments.vcpus {
+        options = options.with_vcpus(vcpus);
+    }
+    if let Some(data) = arguments.data {
+        options = options.with_data(data);
+    }
+    if let Some(file) = arguments.authorizations {
+        options = options.with_authorizations(file);
+    }
+    options
+}
 
 pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Result<ExitCode, Failure> {
     let interrupt = signals::interrupt();
@@ -25,21 +47,7 @@ pub(crate) async fn serve(arguments: arguments::Sandbox, output: Output) -> Resu
                            sandbox.",
         );
     }
-    let options = arguments.data.map_or_else(Options::new, |data| Options::new().with_data(data));
-    let options = options
-        .with_account(arguments.account)
-        .with_pace(Duration::from_millis(arguments.pace))
-        .with_latency(Duration::from_millis(arguments.latency))
-        .with_consistency_lag(Duration::from_millis(arguments.consistency_lag))
-        .with_throttling(arguments.throttle);
-    let options = match arguments.authorizations {
-        Some(file) => options.with_authorizations(file),
-        None => options,
-    };
-    let options = match arguments.vcpus {
-        Some(vcpus) => options.with_vcpus(vcpus),
-        None => options,
-    };
+    let options = options(arguments);
     let running = Sandbox::open(options).and_then(|sandbox| sandbox.serve(listener)).map_err(trunnion::Error::from)?;
     output.data(&format!(
         "export AWS_ENDPOINT_URL={}\n\

@@ -3,15 +3,16 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    SandboxError,
+    Options, SandboxError,
     authorize::record::Recorder,
+    consistency::Reader,
+    durations::{Clock, Delay},
     ec2, ecs, iam,
     journal::{Journal, NamedTable},
     json::hex,
@@ -59,25 +60,17 @@ pub struct Cloud {
     pub most_vcpus: Option<u32>,
     /// Where verdicts on permissions are written, if anywhere.
     pub(crate) authorizations: Recorder,
-    pace: SignedDuration,
-    lag: SignedDuration,
+    clock: Clock,
+    reader: Reader,
     data: Option<PathBuf>,
     journal: Option<Journal>,
 }
 
 impl Cloud {
-    /// Empty data, or the data in the directory `data`.
-    ///
-    /// `pace` is how long gradual state changes take, `lag` how long a new resource is invisible.
-    pub(crate) fn open(
-        account: String,
-        pace: Duration,
-        lag: Duration,
-        data: Option<PathBuf>,
-    ) -> Result<Self, SandboxError> {
-        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+    /// Empty data, or the data in the options' directory.
+    pub(crate) fn open(options: &Options) -> Result<Self, SandboxError> {
         let mut cloud = Self {
-            account,
+            account: options.account.clone(),
             ec2: ec2::State::default(),
             iam: iam::State::default(),
             ecs: ecs::State::default(),
@@ -87,16 +80,16 @@ impl Cloud {
             s3: s3::State::default(),
             regions: Table::default(),
             counters: Table::default(),
-            makes_service_roles: true,
-            most_elastic_ips: 5,
-            most_vcpus: None,
+            makes_service_roles: options.makes_service_roles,
+            most_elastic_ips: options.elastic_ips,
+            most_vcpus: options.vcpus,
             authorizations: Recorder::default(),
-            pace: signed(pace),
-            lag: signed(lag),
+            clock: Clock::new(options.speed, &options.delays),
+            reader: Reader::new(options.consistency),
             data: None,
             journal: None,
         };
-        if let Some(directory) = data {
+        if let Some(directory) = options.data.clone() {
             let account = cloud.account.clone();
             cloud.journal = Some(Journal::open(&directory, &account, cloud.tables())?);
             cloud.data = Some(directory);
@@ -117,19 +110,42 @@ impl Cloud {
         number
     }
 
-    /// Whether a gradual change that started at `since` is complete at `now`.
-    pub fn settled(&self, since: Timestamp, now: Timestamp) -> bool {
-        has_passed(self.pace, since, now)
+    /// Whether a change that started at `since` is complete at `now`.
+    pub fn settled(&self, delay: Delay, since: Timestamp, now: Timestamp) -> bool {
+        self.clock.is_over(delay, since, now)
     }
 
-    /// How long gradual state changes take.
-    pub fn pace(&self) -> SignedDuration {
-        self.pace
+    /// How long changes take.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
-    /// Whether a resource created at `created` is visible at `now`.
-    pub fn visible(&self, created: Timestamp, now: Timestamp) -> bool {
-        has_passed(self.lag, created, now)
+    /// Begins a call of this operation, such as `ec2:DescribeInstances`.
+    pub(crate) fn begin(&mut self, operation: &str) {
+        self.reader.begin(operation);
+    }
+
+    /// Whether the current call knows at `now` of a change to `what` that was made at `since`, for example that it was
+    /// created.
+    pub(crate) fn knows(&self, delay: Delay, what: &str, since: Timestamp, now: Timestamp) -> bool {
+        self.reader.knows(self.clock, delay, what, since, now)
+    }
+
+    /// Whether every other service knows of the change, too.
+    pub(crate) fn all_know(&self, delay: Delay, what: &str, since: Timestamp, now: Timestamp) -> bool {
+        self.reader.all_know(self.clock, delay, what, since, now)
+    }
+
+    /// The longest time until every read shows a change.
+    pub(crate) fn longest_lag(&self) -> SignedDuration {
+        let tagged = self.clock.takes(Delay::Ec2Lag) + self.clock.takes(Delay::Ec2TagLag);
+        let others = [Delay::IamLag, Delay::EcsLag, Delay::LogsLag, Delay::S3Lag].map(|delay| self.clock.takes(delay));
+        self.reader.longest(others.into_iter().fold(tagged, SignedDuration::max))
+    }
+
+    /// Whether what AWS does is not known, or not documented, is answered in the strictest way.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.reader.is_strict()
     }
 
     /// The directory with the data, if it is not only in memory.
@@ -167,17 +183,19 @@ impl Cloud {
         }
     }
 
-    /// Writes the rows that changed since the last call to the journal. Must be called before a call is answered.
+    /// Writes the rows that changed since the last call to the journal; if that fails, the changes are taken back. Must
+    /// be called before a call is answered.
     pub(crate) fn commit(&mut self) -> Result<(), SandboxError> {
-        let Some(mut journal) = self.journal.take() else {
-            // Without a journal, nobody empties the lists of changed rows, and they would grow.
-            for (_, table) in self.tables() {
-                table.forget_touched();
+        let mut journal = self.journal.take();
+        let written = journal.as_mut().map_or(Ok(()), |journal| journal.append(&self.tables()));
+        self.journal = journal;
+        for (_, table) in self.tables() {
+            if written.is_ok() {
+                table.keep();
+            } else {
+                table.undo();
             }
-            return Ok(());
-        };
-        let written = journal.append(self.tables());
-        self.journal = Some(journal);
+        }
         written
     }
 
@@ -209,12 +227,6 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Whether this much time has passed. A start in the future means that the clock was set back, so it counts as passed.
-fn has_passed(time: SignedDuration, since: Timestamp, now: Timestamp) -> bool {
-    let passed = now.duration_since(since);
-    passed.is_negative() || passed >= time
-}
-
 /// An id in AWS's format that depends only on `seed`: `prefix`, a zero and 16 hexadecimal digits.
 pub fn id_of(prefix: &str, seed: &str) -> String {
     let digest = Sha256::digest(format!("{prefix}{seed}"));
@@ -227,10 +239,11 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::Consistency;
 
     #[test]
     fn a_call_that_fails_or_panics_changes_nothing() {
-        let mut cloud = Cloud::open("123456789012".to_owned(), Duration::ZERO, Duration::ZERO, None).unwrap();
+        let mut cloud = Cloud::open(&Options::new()).unwrap();
         assert_eq!(cloud.attempt(|cloud| Ok::<_, ()>(cloud.new_number())), Ok(1));
         assert_eq!(cloud.attempt(|cloud| Err::<(), _>(cloud.new_number())), Err(2));
         let panicked =
@@ -247,13 +260,16 @@ mod tests {
 
     #[test]
     fn setting_the_clock_back_does_not_undo_changes() {
-        let lag = Duration::from_secs(5);
-        let cloud = Cloud::open("123456789012".to_owned(), lag, lag, None).unwrap();
-        let created = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
-        assert!(!cloud.visible(created, created) && !cloud.settled(created, created));
-        for hours in [23, 25] {
-            let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
-            assert!(cloud.visible(created, now) && cloud.settled(created, now), "at hour {hours}");
+        for consistency in [Consistency::After(std::time::Duration::from_secs(5)), Consistency::Replicas(1)] {
+            let cloud = Cloud::open(&Options::new().with_speed(1.0).with_consistency(consistency)).unwrap();
+            let knows = |since, now| cloud.knows(Delay::Ec2Lag, "i-1", since, now);
+            let settled = |since, now| cloud.settled(Delay::InstanceStart, since, now);
+            let created = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
+            assert!(!knows(created, created) && !settled(created, created));
+            for hours in [23, 25] {
+                let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+                assert!(knows(created, now) && settled(created, now), "at hour {hours}");
+            }
         }
     }
 }

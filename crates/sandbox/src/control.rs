@@ -65,9 +65,9 @@ struct Armed {
 }
 
 impl Control {
-    pub(crate) fn new(faults: Vec<FaultRule>, throttle: bool) -> Self {
+    pub(crate) fn new(faults: Vec<FaultRule>, throttle: Option<f64>) -> Self {
         let inner =
-            Inner { calls: Calls::new(), in_a_row: 0, faults: arm(faults), buckets: throttle.then(Buckets::default) };
+            Inner { calls: Calls::new(), in_a_row: 0, faults: arm(faults), buckets: throttle.map(Buckets::new) };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -155,7 +155,8 @@ fn arm(faults: Vec<FaultRule>) -> Vec<Armed> {
     faults.into_iter().map(|rule| Armed { rule, seen: 0 }).collect()
 }
 
-fn is_mutating(action: &str) -> bool {
+/// Whether an operation can change anything but what follows from the time.
+pub(crate) fn is_mutating(action: &str) -> bool {
     !["Describe", "Get", "List", "Head", "Filter", "Simulate", "GET "].iter().any(|verb| action.starts_with(verb))
 }
 
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn a_fault_affects_only_the_calls_it_names() {
         let rule = FaultRule { operation: "ec2:RunInstances".into(), nth: 2, times: 1, effect: Effect::DropAfter };
-        let control = Control::new(vec![rule], false);
+        let control = Control::new(vec![rule], None);
         let call = |action| control.admit("ec2", "eu-west-3", action, &Params::new(&[]));
         assert_eq!(call("RunInstances"), Verdict::Execute);
         assert_eq!(call("DescribeVpcs"), Verdict::Execute);
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_dry_run_counts_as_a_read() {
-        let control = Control::new(Vec::new(), false);
+        let control = Control::new(Vec::new(), None);
         let pairs = [("DryRun".to_owned(), "true".to_owned())];
         control.admit("ec2", "eu-west-3", "RunInstances", &Params::new(&pairs));
         let calls = control.calls();

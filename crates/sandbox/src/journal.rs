@@ -1,9 +1,11 @@
 //! The file that stores the sandbox's data: one line per call that changed something.
 //!
-//! `world.jsonl` starts with a header. Every further line is a JSON array of the rows that one call changed. A line is
-//! written before the call is answered, so a killed process loses no change that it has answered. A line that a kill
-//! cut short is dropped, and with it the whole call. When the file is opened, it is replayed, and rewritten if most of
-//! its rows are outdated. A lock file beside it excludes a second process.
+//! `world.jsonl` starts with a header. Every further line is a JSON array of the rows that one call changed, a tab, and
+//! the beginning of the array's SHA-256, so that damage is found and its line is named. A line is written before the
+//! call is answered, so a killed process loses no change that it has answered. A last line that a kill cut short is
+//! dropped, and with it the whole call, which was not answered. A line that cannot be written, for example because the
+//! disk is full, is cut off again, and its call is refused and undone. When the file is opened, it is replayed, and
+//! rewritten if most of its rows are outdated. A lock file beside it excludes a second process.
 
 use std::{
     borrow::Cow,
@@ -15,10 +17,17 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
-use crate::{SandboxError, table::AnyTable};
+use crate::{SandboxError, json::hex, table::AnyTable};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The format without checksums, which is read and then rewritten.
+const FORMAT_WITHOUT_SUMS: u32 = 1;
+
+/// How many hexadecimal digits of the SHA-256 a line has.
+const SUM_DIGITS: usize = 16;
 
 /// The file name of the journal.
 const FILE: &str = "world.jsonl";
@@ -45,8 +54,8 @@ pub fn account_of(directory: &Path) -> Option<String> {
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
-    /// Lines that could not be written so far.
-    pending: Vec<u8>,
+    /// The length of the file up to its last complete line.
+    whole: u64,
     /// Held as long as the data is open.
     _lock: File,
 }
@@ -88,49 +97,55 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(&path)(error)),
         };
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        // Only the end of the last line is missing.
+        let last = text.get(whole..).unwrap_or_default();
+        let lacks_end = whole > 0 && checked(last, FORMAT).is_ok();
+        if lacks_end {
+            whole = text.len();
+        }
         let mut tables: BTreeMap<&'static str, &mut dyn AnyTable> = tables.into_iter().collect();
         let replayed = replay(&path, text.get(..whole).unwrap_or_default(), account, &mut tables)?;
         let alive: usize = tables.values().map(|table| table.rows()).sum();
 
-        if whole == 0 || replayed > 2 * alive + SPARE_ROWS {
-            rewrite(&path, account, &mut tables)?;
+        if replayed.format != FORMAT || lacks_end || replayed.rows > 2 * alive + SPARE_ROWS {
+            rewrite(&path, account, &tables)?;
         } else if whole < text.len() {
             let file = OpenOptions::new().write(true).open(&path).map_err(failed(&path))?;
             file.set_len(whole as u64).map_err(failed(&path))?;
         }
         let file = OpenOptions::new().append(true).open(&path).map_err(failed(&path))?;
-        Ok(Self { path, file, pending: Vec::new(), _lock: lock })
+        let whole = file.metadata().map_err(failed(&path))?.len();
+        Ok(Self { path, file, whole, _lock: lock })
     }
 
-    /// Writes the rows of `tables` that changed since the last call as one line; nothing if no row changed. If a write
-    /// fails, for example because the disk is full, the file has no partial line, and a later call writes the rows.
-    pub(crate) fn append(&mut self, tables: Vec<NamedTable<'_>>) -> Result<(), SandboxError> {
+    /// Writes the rows of `tables` that have changed as one line; nothing if no row has. If that fails, the file keeps
+    /// its earlier lines only.
+    pub(crate) fn append(&mut self, tables: &[NamedTable<'_>]) -> Result<(), SandboxError> {
         let mut rows = Vec::new();
         for (name, table) in tables {
-            collect(name, table, &mut rows)?;
+            collect(name, table.changed(), &mut rows)?;
         }
-        if !rows.is_empty() {
-            self.pending.extend(line(&rows)?);
-        }
-        if self.pending.is_empty() {
+        if rows.is_empty() {
             return Ok(());
         }
-        self.write_pending().map_err(|source| SandboxError::File { path: self.path.clone(), source })
+        let line = line(&rows)?;
+        self.write(&line).map_err(|source| SandboxError::File { path: self.path.clone(), source })
     }
 
-    fn write_pending(&mut self) -> io::Result<()> {
-        let end = self.file.metadata()?.len();
-        match self.file.write_all(&self.pending) {
-            Ok(()) => {
-                self.pending.clear();
-                Ok(())
-            }
-            Err(error) => {
-                self.file.set_len(end)?;
-                Err(error)
-            }
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        // An earlier attempt may have left a part of its line that could not be cut off.
+        if self.file.metadata()?.len() > self.whole {
+            self.file.set_len(self.whole)?;
         }
+        if let Err(error) = self.file.write_all(line) {
+            if let Err(also) = self.file.set_len(self.whole) {
+                tracing::warn!(%also, "the partial line of a refused call is cut off later");
+            }
+            return Err(error);
+        }
+        self.whole += line.len() as u64;
+        Ok(())
     }
 }
 
@@ -159,17 +174,18 @@ fn replay(
     text: &[u8],
     account: &str,
     tables: &mut BTreeMap<&'static str, &mut dyn AnyTable>,
-) -> Result<usize, SandboxError> {
+) -> Result<Replayed, SandboxError> {
     let unreadable = |line: usize, reason: String| SandboxError::Journal { path: path.to_owned(), line, reason };
-    let mut rows = 0;
+    let mut replayed = Replayed { format: 0, rows: 0 };
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         let number = index + 1;
         if index == 0 {
             let header: Header<'_> =
                 serde_json::from_slice(line).map_err(|error| unreadable(number, error.to_string()))?;
-            if header.format != FORMAT {
+            if ![FORMAT_WITHOUT_SUMS, FORMAT].contains(&header.format) {
                 return Err(unreadable(number, format!("format {} is not format {FORMAT}", header.format)));
             }
+            replayed.format = header.format;
             if header.account != account {
                 return Err(SandboxError::OtherAccount {
                     kept: header.account.into_owned(),
@@ -178,9 +194,10 @@ fn replay(
             }
             continue;
         }
+        let rows = checked(line, replayed.format).map_err(|reason| unreadable(number, reason))?;
         let read: Vec<Read<'_>> =
-            serde_json::from_slice(line).map_err(|error| unreadable(number, error.to_string()))?;
-        rows += read.len();
+            serde_json::from_slice(rows).map_err(|error| unreadable(number, error.to_string()))?;
+        replayed.rows += read.len();
         for Read { table, id, row } in read {
             let into = tables
                 .get_mut(table.as_ref())
@@ -188,41 +205,64 @@ fn replay(
             into.restore(id, row).map_err(|error| unreadable(number, format!("table `{table}`: {error}")))?;
         }
     }
-    Ok(rows)
+    Ok(replayed)
+}
+
+/// The format of a journal and its number of rows, outdated ones included.
+struct Replayed {
+    format: u32,
+    rows: usize,
+}
+
+/// The rows of a line whose checksum is right.
+fn checked(line: &[u8], format: u32) -> Result<&[u8], String> {
+    if format == FORMAT_WITHOUT_SUMS {
+        return Ok(line);
+    }
+    // JSON texts contain no tabs.
+    let tab = line.iter().rposition(|byte| *byte == b'\t').ok_or("it has no checksum")?;
+    let (rows, sum) = line.split_at(tab);
+    if sum.get(1..) == Some(sum_of(rows).as_bytes()) { Ok(rows) } else { Err("its checksum is wrong".to_owned()) }
+}
+
+fn sum_of(rows: &[u8]) -> String {
+    let mut sum = hex(&Sha256::digest(rows));
+    sum.truncate(SUM_DIGITS);
+    sum
 }
 
 /// Writes the current rows to a new file and replaces the old one with it.
 #[expect(clippy::disallowed_methods, reason = "the journal is where the sandbox stores its data")]
-fn rewrite(
-    path: &Path,
-    account: &str,
-    tables: &mut BTreeMap<&'static str, &mut dyn AnyTable>,
-) -> Result<(), SandboxError> {
+fn rewrite(path: &Path, account: &str, tables: &BTreeMap<&'static str, &mut dyn AnyTable>) -> Result<(), SandboxError> {
     let new = path.with_extension("jsonl.new");
     let mut text = serde_json::to_vec(&Header { format: FORMAT, account: account.into() }).map_err(encoding)?;
     text.push(b'\n');
-    for (name, table) in tables.iter_mut() {
+    for (name, table) in tables {
         let mut rows = Vec::new();
-        table.touch_all();
-        collect(name, *table, &mut rows)?;
+        collect(name, table.all(), &mut rows)?;
         if !rows.is_empty() {
             text.extend(line(&rows)?);
         }
     }
     let failed = |source| SandboxError::File { path: new.clone(), source };
-    fs::write(&new, text).map_err(failed)?;
+    let mut file = File::create(&new).map_err(failed)?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&new, path).map_err(failed)
 }
 
-fn collect<'r>(name: &'r str, table: &mut dyn AnyTable, rows: &mut Vec<Written<'r>>) -> Result<(), SandboxError> {
-    let touched = table.take_touched().map_err(encoding)?;
-    rows.extend(touched.into_iter().map(|(id, row)| Written { table: name, id, row }));
+fn collect<'r>(
+    name: &'r str,
+    of_table: serde_json::Result<Vec<(String, Option<Box<RawValue>>)>>,
+    rows: &mut Vec<Written<'r>>,
+) -> Result<(), SandboxError> {
+    rows.extend(of_table.map_err(encoding)?.into_iter().map(|(id, row)| Written { table: name, id, row }));
     Ok(())
 }
 
 fn line(rows: &[Written<'_>]) -> Result<Vec<u8>, SandboxError> {
     let mut line = serde_json::to_vec(rows).map_err(encoding)?;
-    line.push(b'\n');
+    let sum = sum_of(&line);
+    line.extend(format!("\t{sum}\n").into_bytes());
     Ok(line)
 }
 

@@ -101,24 +101,23 @@ mod tests {
     }
 }
 
-/// Helpers of the services' tests: a sandbox with a pace of ten seconds, and calls at a given second.
+/// Helpers of the services' tests: a sandbox that is six times faster than AWS, and calls at a given second.
 #[cfg(test)]
 pub(crate) mod testing {
-    use std::time::Duration;
-
     use jiff::Timestamp;
     use serde_json::Value;
 
     use crate::{
+        Options,
         call::{Call, Input},
         cloud::Cloud,
     };
 
+    /// How many seconds a minute of AWS takes, such as the start of an instance or a task.
     pub(crate) const PACE: i64 = 10;
 
     pub(crate) fn cloud() -> Cloud {
-        let pace = Duration::from_secs(PACE.unsigned_abs());
-        Cloud::open("123456789012".to_owned(), pace, Duration::ZERO, None).unwrap()
+        Cloud::open(&Options::new().with_speed(6.0)).unwrap()
     }
 
     pub(crate) fn call(action: &str, second: i64, input: Input) -> Call {

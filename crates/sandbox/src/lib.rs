@@ -6,6 +6,13 @@
 //! that address as its endpoint and the credentials [`ACCESS_KEY_ID`] and [`SECRET_ACCESS_KEY`]. The data is kept in a
 //! directory or in memory.
 //!
+//! # Strict
+//!
+//! [`Options::strict`] makes it at least as strict as AWS with a new account. Everything that takes time on AWS runs on
+//! one factor, [`Options::speed`]; [`Delay`] lists what it applies to, with the sources.
+//!
+//! Where AWS documents nothing, a strict sandbox does the stricter thing; `docs/sandbox.md` of the repository has the table.
+//!
 //! Listen only on loopback: the credentials are public, so everybody who reaches the address can do everything.
 //!
 //! ```
@@ -28,7 +35,9 @@ mod authorize;
 mod call;
 mod cbor;
 mod cloud;
+mod consistency;
 mod control;
+mod durations;
 mod ec2;
 mod ecs;
 mod gate;
@@ -38,6 +47,7 @@ mod json;
 mod logs;
 mod options;
 mod query;
+mod quotas;
 mod s3;
 mod secrets;
 mod server;
@@ -50,7 +60,9 @@ mod tagging;
 mod throttle;
 mod xml;
 
+pub use consistency::Consistency;
 pub use control::{CallCount, Calls};
+pub use durations::Delay;
 pub use journal::account_of;
 pub use options::{Effect, FaultRule, Options, SandboxError};
 pub use server::{Running, Sandbox};

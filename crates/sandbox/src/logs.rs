@@ -13,6 +13,7 @@ use trunnion_catalog::limits;
 use crate::{
     call::{Call, Fault, Reply, arn_of},
     cloud::Cloud,
+    durations::Delay,
     json::{input, page},
     table::{AnyTable, Table},
 };
@@ -183,7 +184,7 @@ fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         .iter()
         .filter(|(_, group)| group.region == call.region && group.name.starts_with(&prefix))
         .filter(|(_, group)| group.name.to_lowercase().contains(&pattern))
-        .filter(|(_, group)| cloud.visible(group.created, call.now))
+        .filter(|(id, group)| cloud.knows(Delay::LogsLag, id, group.created, call.now))
         .map(|(id, group)| (group.name.clone(), shown(id, group)))
         .collect();
     let (groups, next) = page(groups, limit, describe.next_token.as_deref(), false)

@@ -5,17 +5,18 @@ use std::{io, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use trunnion_catalog::limits;
 
-/// How a sandbox behaves. Without anything said, it keeps its data in memory, does not throttle, and shows everything at
-/// once.
+use crate::{Consistency, Delay};
+
+/// How a sandbox behaves. By default, it keeps its data in memory, does not throttle, and shows everything at once;
+/// [`Options::strict`] is at least as strict as AWS.
 ///
 /// ```
-/// use std::time::Duration;
 /// use trunnion_sandbox::{Effect, FaultRule, Options};
 ///
 /// // The second `RunInstances` finds no capacity.
 /// let effect = Effect::Error { code: "InsufficientInstanceCapacity".into(), status: 500, message: String::new() };
 /// let fault = FaultRule { operation: "ec2:RunInstances".into(), nth: 2, times: 1, effect };
-/// let options = Options::new().with_pace(Duration::ZERO).with_faults([fault]);
+/// let options = Options::strict(7).with_speed(1000.0).with_faults([fault]);
 /// assert_eq!(options.account, "123456789012");
 /// ```
 #[derive(Debug, Clone)]
@@ -25,12 +26,15 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The twelve digits of the account that all resources belong to.
     pub account: String,
-    /// How long a change of state takes (pending to running, draining to inactive): 300 ms by default.
-    pub pace: Duration,
-    /// Whether calls are throttled with AWS's documented token buckets.
-    pub throttle: bool,
-    /// How long Describe calls do not show a new resource, and `RunInstances` does not accept a new instance profile.
-    pub consistency_lag: Duration,
+    /// How many times faster than on AWS everything happens that takes time there: 200 by default, so that a minute
+    /// takes 300 ms; 1 is real time.
+    pub speed: f64,
+    /// Delays that take this long at any speed.
+    pub delays: Vec<(Delay, Duration)>,
+    /// Whether calls are throttled with AWS's documented token buckets, and how many times faster these are refilled.
+    pub throttle: Option<f64>,
+    /// Which reads show what is new.
+    pub consistency: Consistency,
     /// The shortest duration of a call.
     pub latency: Duration,
     /// Whether the identity may create service-linked roles, which AWS does with the first cluster and the first spot
@@ -46,14 +50,20 @@ pub struct Options {
     pub authorizations: Option<PathBuf>,
 }
 
+/// The range of speeds.
+const SLOWEST: f64 = 0.001;
+const FASTEST: f64 = 1_000_000.0;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             data: None,
             account: "123456789012".to_owned(),
-            pace: Duration::from_millis(300),
-            throttle: false,
-            consistency_lag: Duration::ZERO,
+            speed: 200.0,
+            // An hour on AWS; people try out more than one sandbox in that time.
+            delays: vec![(Delay::BucketNameRest, Duration::from_millis(600))],
+            throttle: None,
+            consistency: Consistency::Immediate,
             latency: Duration::ZERO,
             makes_service_roles: true,
             elastic_ips: limits::ELASTIC_IPS,
@@ -70,6 +80,19 @@ impl Options {
         Self::default()
     }
 
+    /// A sandbox that is at least as strict as AWS with a new account: reads are eventually consistent, deletions take
+    /// their time, calls are throttled, and the quotas are those of a new account. What is consistent when follows from
+    /// the seed.
+    pub fn strict(seed: u64) -> Self {
+        Self {
+            delays: Vec::new(),
+            throttle: Some(Self::default().speed),
+            consistency: Consistency::Replicas(seed),
+            vcpus: Some(limits::VCPUS),
+            ..Self::default()
+        }
+    }
+
     /// The same, and the data is kept in this directory.
     #[must_use]
     pub fn with_data(self, directory: impl Into<PathBuf>) -> Self {
@@ -82,22 +105,31 @@ impl Options {
         Self { account: account.into(), ..self }
     }
 
-    /// The same, and a change of state takes this long.
+    /// The same, and this many times faster than AWS, token buckets included.
     #[must_use]
-    pub fn with_pace(self, pace: Duration) -> Self {
-        Self { pace, ..self }
+    pub fn with_speed(self, speed: f64) -> Self {
+        let speed = if speed.is_finite() { speed.clamp(SLOWEST, FASTEST) } else { FASTEST };
+        Self { speed, throttle: self.throttle.map(|_| speed), ..self }
     }
 
-    /// The same, and calls are throttled, or not.
+    /// The same, and this delay takes this long at any speed.
     #[must_use]
-    pub fn with_throttling(self, throttle: bool) -> Self {
-        Self { throttle, ..self }
+    pub fn with_delay(mut self, delay: Delay, duration: Duration) -> Self {
+        self.delays.push((delay, duration));
+        self
     }
 
-    /// The same, and a new resource is not found for this long.
+    /// The same, and calls are throttled. The token buckets are refilled this many times faster than on AWS, whatever
+    /// the sandbox's speed is.
     #[must_use]
-    pub fn with_consistency_lag(self, consistency_lag: Duration) -> Self {
-        Self { consistency_lag, ..self }
+    pub fn with_throttling(self, speed: f64) -> Self {
+        Self { throttle: Some(speed), ..self }
+    }
+
+    /// The same with this consistency of reads.
+    #[must_use]
+    pub fn with_consistency(self, consistency: Consistency) -> Self {
+        Self { consistency, ..self }
     }
 
     /// The same, and every call takes at least this long.

@@ -34,10 +34,10 @@ use crate::{
     call::{Call, Fault, Input, Reply},
     cbor,
     cloud::{Cloud, SharedCloud, lock},
-    control::{Control, Verdict},
+    control::{Control, Verdict, is_mutating},
     ec2, ecs,
     gate::{Gate, Slot},
-    iam, logs, s3, secrets, service_quotas,
+    iam, logs, quotas, s3, secrets, service_quotas,
     signature::{Authorization, Denied},
     ssm, sts, tagging,
     xml::Xml,
@@ -56,11 +56,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// Opens the data of these options.
     pub fn open(options: Options) -> Result<Self, SandboxError> {
-        let mut cloud =
-            Cloud::open(options.account.clone(), options.pace, options.consistency_lag, options.data.clone())?;
-        cloud.makes_service_roles = options.makes_service_roles;
-        cloud.most_elastic_ips = options.elastic_ips;
-        cloud.most_vcpus = options.vcpus;
+        let mut cloud = Cloud::open(&options)?;
         if let Some(path) = &options.authorizations {
             let failed = |source| SandboxError::File { path: path.clone(), source };
             cloud.authorizations = Recorder::to(path).map_err(failed)?;
@@ -130,6 +126,12 @@ impl Running {
     /// The length of the longest chain of answered calls in which each call began after the answer to the one before.
     pub fn calls_in_a_row(&self) -> u64 {
         self.control.calls_in_a_row()
+    }
+
+    /// Waits until every read shows all changes so far.
+    pub async fn until_consistent(&self) {
+        let lag = lock(&self.cloud).longest_lag();
+        tokio::time::sleep(Duration::try_from(lag).unwrap_or_default()).await;
     }
 
     /// Replaces the fault rules.
@@ -254,25 +256,34 @@ impl Server {
 
     fn execute(&self, call: &Call) -> Result<Reply, Fault> {
         let mut cloud = lock(&self.cloud);
+        cloud.begin(&format!("{}:{}", call.service, call.action));
         if !matches!(call.service.as_str(), "iam" | "sts") {
             cloud.enter(&call.region, call.now);
         }
         authorize::check(&cloud, call)?;
-        let reply = cloud.attempt(|cloud| match call.service.as_str() {
-            "ec2" => ec2::handle(cloud, call),
-            "iam" => iam::handle(cloud, call),
-            "sts" => sts::handle(cloud, call),
-            "ecs" => ecs::handle(cloud, call),
-            "ssm" => ssm::handle(cloud, call),
-            "logs" => logs::handle(cloud, call),
-            "secretsmanager" => secrets::handle(cloud, call),
-            "servicequotas" => service_quotas::handle(cloud, call),
-            "tagging" => tagging::handle(cloud, call),
-            other => {
-                Err(Fault::new("InvalidAction", format!("The service {other} is not served here.")).with_status(404))
+        let reply = cloud.attempt(|cloud| {
+            quotas::check(cloud, call)?;
+            match call.service.as_str() {
+                "ec2" => ec2::handle(cloud, call),
+                "iam" => iam::handle(cloud, call),
+                "sts" => sts::handle(cloud, call),
+                "ecs" => ecs::handle(cloud, call),
+                "ssm" => ssm::handle(cloud, call),
+                "logs" => logs::handle(cloud, call),
+                "secretsmanager" => secrets::handle(cloud, call),
+                "servicequotas" => service_quotas::handle(cloud, call),
+                "tagging" => tagging::handle(cloud, call),
+                other => {
+                    let message = format!("The service {other} is not served here.");
+                    Err(Fault::new("InvalidAction", message).with_status(404))
+                }
             }
         });
-        cloud.commit().map_err(|error| lost(&error))?;
+        match cloud.commit() {
+            // What a read changes follows from the time, so the next call does it again.
+            Err(error) if !is_mutating(&call.action) => tracing::error!(%error, "the sandbox's data cannot be written"),
+            written => written.map_err(|error| lost(&error))?,
+        }
         reply
     }
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use trunnion_catalog::limits;
 
 use crate::{
     call::{Call, Fault, Reply, arn_of},
@@ -15,13 +16,13 @@ struct Quota {
     code: &'static str,
     name: &'static str,
     /// That of a new account.
-    default: u32,
+    default: usize,
     /// That of this account.
-    value: fn(&Cloud) -> Option<u32>,
+    value: fn(&Cloud) -> Option<usize>,
 }
 
 /// The value that the sandbox shows for a quota that it does not enforce: more than any stack reaches.
-const UNLIMITED: u32 = 100_000;
+const UNLIMITED: usize = 100_000;
 
 /// Services by their codes (`ListServices`, read November 2026).
 const SERVICES: [(&str, &str); 3] = [
@@ -37,22 +38,22 @@ const QUOTAS: [Quota; 6] = [
         service: "ec2",
         code: "L-0263D0A3",
         name: "EC2-VPC Elastic IPs",
-        default: 5,
-        value: |cloud| u32::try_from(cloud.most_elastic_ips).ok(),
+        default: limits::ELASTIC_IPS,
+        value: |cloud| Some(cloud.most_elastic_ips),
     },
     Quota {
         service: "ec2",
         code: "L-1216C47A",
         name: "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
-        default: 5,
-        value: |cloud| Some(cloud.most_vcpus.unwrap_or(UNLIMITED)),
+        default: limits::VCPUS as usize,
+        value: |cloud| Some(cloud.most_vcpus.map_or(UNLIMITED, |most| most as usize)),
     },
     Quota {
         service: "ec2",
         code: "L-34B43A08",
         name: "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests",
-        default: 5,
-        value: |cloud| Some(cloud.most_vcpus.unwrap_or(UNLIMITED)),
+        default: limits::VCPUS as usize,
+        value: |cloud| Some(cloud.most_vcpus.map_or(UNLIMITED, |most| most as usize)),
     },
     Quota {
         service: "fargate",
@@ -65,10 +66,10 @@ const QUOTAS: [Quota; 6] = [
         service: "vpc",
         code: "L-DF5E4CA3",
         name: "Network interfaces per Region",
-        default: 5_000,
+        default: limits::NETWORK_INTERFACES,
         value: |_| None,
     },
-    Quota { service: "vpc", code: "L-F678F1CE", name: "VPCs per Region", default: 5, value: |_| None },
+    Quota { service: "vpc", code: "L-F678F1CE", name: "VPCs per Region", default: limits::VPCS, value: |_| None },
 ];
 
 /// Answers one call.
@@ -148,7 +149,7 @@ fn shown(cloud: &Cloud, call: &Call, quota: &Quota, is_applied: bool) -> Value {
         "QuotaArn": format!("{}:servicequotas:{}:{account}:{}/{}", arn_of(&call.region), call.region, quota.service, quota.code),
         "QuotaCode": quota.code,
         "QuotaName": quota.name,
-        "Value": f64::from(value),
+        "Value": u32::try_from(value).map_or(f64::MAX, f64::from),
         "Unit": "None",
         "Adjustable": true,
         "GlobalQuota": false,

@@ -1,39 +1,30 @@
 //! A table with the resources of one type, by id.
 //!
-//! It records which rows a call changed, so that the journal writes only those.
+//! It records which rows a call changed, so that the journal writes only those, and what they were before, so that a
+//! change that cannot be written is undone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-};
+use std::{collections::BTreeMap, fmt::Debug};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Rows sorted by id, and the ids of rows that changed since the journal last asked.
+/// Rows sorted by id.
 #[derive(Debug)]
 pub struct Table<T> {
     rows: BTreeMap<String, T>,
-    touched: BTreeSet<String>,
-    /// Set while changes can be taken back.
-    trial: Option<Trial<T>>,
-}
-
-/// What a trial restores if its changes are taken back.
-#[derive(Debug)]
-struct Trial<T> {
-    /// The rows that it changed as they were before; `None` for a new row.
+    /// What the rows were that have changed since the journal was last written; `None` for a new row.
     before: BTreeMap<String, Option<T>>,
-    touched: BTreeSet<String>,
+    /// The same for the changes of a trial, while one runs.
+    trial: Option<BTreeMap<String, Option<T>>>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), touched: BTreeSet::new(), trial: None }
+        Self { rows: BTreeMap::new(), before: BTreeMap::new(), trial: None }
     }
 }
 
-impl<T> Table<T> {
+impl<T: Clone> Table<T> {
     /// The row with this id.
     pub fn get(&self, id: &str) -> Option<&T> {
         self.rows.get(id)
@@ -53,9 +44,7 @@ impl<T> Table<T> {
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.rows.values()
     }
-}
 
-impl<T: Clone> Table<T> {
     /// The row with this id, for changes; it counts as changed.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
         if !self.rows.contains_key(id) {
@@ -83,31 +72,41 @@ impl<T: Clone> Table<T> {
 
     /// Must be called before a row changes.
     fn touch(&mut self, id: &str) {
-        if let Some(trial) = &mut self.trial
-            && !trial.before.contains_key(id)
-        {
-            trial.before.insert(id.to_owned(), self.rows.get(id).cloned());
+        let before = self.trial.as_mut().unwrap_or(&mut self.before);
+        if !before.contains_key(id) {
+            before.insert(id.to_owned(), self.rows.get(id).cloned());
         }
-        self.touched.insert(id.to_owned());
+    }
+
+    fn put_back(&mut self, before: BTreeMap<String, Option<T>>) {
+        for (id, row) in before {
+            match row {
+                Some(row) => self.rows.insert(id, row),
+                None => self.rows.remove(&id),
+            };
+        }
     }
 }
 
 /// A table of any row type, for the journal and for trials.
 pub trait AnyTable {
-    /// From now on, changes can be taken back. Those of a trial that has begun already are kept.
+    /// From now on, changes can be taken back on their own. Those of a trial that has begun already are kept.
     fn begin_trial(&mut self);
 
     /// Keeps every change since the trial began, or takes all of them back.
     fn end_trial(&mut self, keep: bool);
 
-    /// The rows that changed since the last call, as JSON; a removed row is `None`.
-    fn take_touched(&mut self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>>;
+    /// The rows that have changed, as JSON; a removed row is `None`.
+    fn changed(&self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>>;
 
-    /// Forgets which rows changed.
-    fn forget_touched(&mut self);
+    /// Makes the changes permanent.
+    fn keep(&mut self);
 
-    /// Marks every row as changed, so that the journal can be rewritten.
-    fn touch_all(&mut self);
+    /// Undoes the changes.
+    fn undo(&mut self);
+
+    /// Every row as JSON.
+    fn all(&self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>>;
 
     /// Restores a row from the journal without marking it as changed.
     fn restore(&mut self, id: String, row: Option<&RawValue>) -> serde_json::Result<()>;
@@ -116,38 +115,38 @@ pub trait AnyTable {
     fn rows(&self) -> usize;
 }
 
-impl<T: Clone + Debug + Serialize + DeserializeOwned> AnyTable for Table<T> {
+impl<T: Debug + Clone + Serialize + DeserializeOwned> AnyTable for Table<T> {
     fn begin_trial(&mut self) {
-        self.trial = Some(Trial { before: BTreeMap::new(), touched: self.touched.clone() });
+        self.end_trial(true);
+        self.trial = Some(BTreeMap::new());
     }
 
     fn end_trial(&mut self, keep: bool) {
-        let Some(Trial { before, touched }) = self.trial.take().filter(|_| !keep) else { return };
-        self.touched = touched;
-        for (id, row) in before {
-            match row {
-                Some(row) => self.rows.insert(id, row),
-                None => self.rows.remove(&id),
-            };
+        let Some(trial) = self.trial.take() else { return };
+        if !keep {
+            return self.put_back(trial);
+        }
+        for (id, row) in trial {
+            self.before.entry(id).or_insert(row);
         }
     }
 
-    fn take_touched(&mut self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>> {
-        std::mem::take(&mut self.touched)
-            .into_iter()
-            .map(|id| {
-                let row = self.rows.get(&id).map(to_raw_value).transpose()?;
-                Ok((id, row))
-            })
-            .collect()
+    fn changed(&self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>> {
+        let row = |id: &String| Ok((id.clone(), self.rows.get(id).map(to_raw_value).transpose()?));
+        self.before.keys().map(row).collect()
     }
 
-    fn forget_touched(&mut self) {
-        self.touched.clear();
+    fn keep(&mut self) {
+        self.before.clear();
     }
 
-    fn touch_all(&mut self) {
-        self.touched = self.rows.keys().cloned().collect();
+    fn undo(&mut self) {
+        let before = std::mem::take(&mut self.before);
+        self.put_back(before);
+    }
+
+    fn all(&self) -> serde_json::Result<Vec<(String, Option<Box<RawValue>>)>> {
+        self.rows.iter().map(|(id, row)| Ok((id.clone(), Some(to_raw_value(row)?)))).collect()
     }
 
     fn restore(&mut self, id: String, row: Option<&RawValue>) -> serde_json::Result<()> {
@@ -169,14 +168,32 @@ impl<T: Clone + Debug + Serialize + DeserializeOwned> AnyTable for Table<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AnyTable, Table};
+    use super::{AnyTable as _, Table};
+
+    #[test]
+    fn changes_are_undone_to_the_last_state_that_was_kept() {
+        let mut table = Table::default();
+        table.insert("changed", 1);
+        table.insert("removed", 2);
+        table.keep();
+        *table.get_mut("changed").unwrap() = 10;
+        *table.get_mut("changed").unwrap() = 11;
+        table.insert("new", 3);
+        table.remove("new");
+        table.insert("new", 4);
+        table.remove("removed");
+        assert_eq!(table.changed().unwrap().len(), 3);
+        table.undo();
+        assert_eq!(table.iter().collect::<Vec<_>>(), [("changed", &1), ("removed", &2)]);
+        assert!(table.changed().unwrap().is_empty());
+    }
 
     #[test]
     fn a_trial_changes_neither_rows_nor_what_the_journal_writes() {
         let mut table = Table::default();
         table.insert("kept", 1);
         table.insert("removed", 2);
-        table.forget_touched();
+        table.keep();
         table.begin_trial();
         table.insert("new", 3);
         table.remove("removed");
@@ -185,10 +202,25 @@ mod tests {
         }
         table.end_trial(false);
         assert_eq!(table.iter().collect::<Vec<_>>(), [("kept", &1), ("removed", &2)]);
-        assert!(table.take_touched().unwrap().is_empty());
+        assert!(table.changed().unwrap().is_empty());
         table.begin_trial();
         table.insert("new", 3);
         table.end_trial(true);
-        assert_eq!(table.take_touched().unwrap().len(), 1);
+        assert_eq!(table.changed().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_trial_that_was_kept_is_undone_if_it_cannot_be_written() {
+        let mut table = Table::default();
+        table.insert("row", 1);
+        table.keep();
+        for value in [2, 3] {
+            table.begin_trial();
+            *table.get_mut("row").unwrap() = value;
+        }
+        table.end_trial(false);
+        assert_eq!(table.get("row"), Some(&2));
+        table.undo();
+        assert_eq!(table.get("row"), Some(&1));
     }
 }

@@ -16,7 +16,7 @@ use aws_sdk_s3::{
     },
 };
 use tokio::net::TcpListener;
-use trunnion_sandbox::{ACCESS_KEY_ID, Options, Running, SECRET_ACCESS_KEY, Sandbox};
+use trunnion_sandbox::{ACCESS_KEY_ID, Delay, Options, Running, SECRET_ACCESS_KEY, Sandbox};
 
 const BUCKET: &str = "artifacts";
 
@@ -64,7 +64,8 @@ async fn set_versioning(s3: &Client) -> Result<PutBucketVersioningOutput, SdkErr
 
 #[tokio::test]
 async fn a_new_bucket_refuses_its_first_change_and_a_freed_name_stays_in_use() {
-    let running = serve_with(Options::new().with_pace(Duration::from_hours(1))).await;
+    let running =
+        serve_with(Options::new().with_speed(1.0).with_delay(Delay::BucketNameRest, Duration::from_hours(1))).await;
     let s3 = client(&running, "eu-west-3", SECRET_ACCESS_KEY);
     let create = || {
         let place = BucketLocationConstraint::from("eu-west-3");

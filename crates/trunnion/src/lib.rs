@@ -119,7 +119,7 @@
 //! # let stack = Stack::load(&file, None, &LoadOptions::new().with_executable_dir(&folder))?;
 //! let effect = Effect::Error { code: "Unsupported".into(), status: 400, message: "Not in this zone.".into() };
 //! let fault = FaultRule { operation: "ec2:RunInstances".into(), nth: 1, times: 1, effect };
-//! let options = sandbox::Options::new().with_pace(Duration::ZERO).with_faults([fault]);
+//! let options = sandbox::Options::new().with_speed(10_000.0).with_faults([fault]);
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let running = Sandbox::open(options)?.serve(listener)?;
 //!

@@ -28,7 +28,7 @@ pub(crate) fn pacing(arguments: &Arguments) -> Result<(), Failure> {
         None => build("release")?.join("trunnion"),
     };
     let folder = tempfile::tempdir()?;
-    let sandbox = Sandbox::start(&program, &["--throttle".to_owned()])?;
+    let sandbox = Sandbox::start(&program, &["--throttle=1".to_owned()])?;
     let minimal = fs::read_to_string(root().join("stacks/minimal.yaml"))?;
     let count = format!("zone: eu-west-3a, count: {} }}", arguments.hosts);
     let stack = minimal.replace("zone: eu-west-3a }", &count);

@@ -38,7 +38,7 @@ fn generator() -> Vec<u8> {
 }
 
 fn sandbox(more: &[&str]) -> SandboxProcess {
-    SandboxProcess::start(&[&["--account", ACCOUNT, "--pace", "100"], more].concat())
+    SandboxProcess::start(&[&["--account", ACCOUNT], more].concat())
 }
 
 /// A task in the folder of a stage, with the stage's variables and its build of `trunnion`.

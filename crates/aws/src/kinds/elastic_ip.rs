@@ -183,11 +183,14 @@ impl Driver for ElasticIps {
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-        let Some(found) = by_id(aws, &remote.id).await? else { return Ok(()) };
+        let Some(found) = aws.if_shown(|| by_id(aws, &remote.id)).await? else { return Ok(()) };
         disassociate(aws, attribute(&found.attributes, ASSOCIATION)).await?;
         let released = aws
-            .patiently(&[Class::InUse], || async {
-                aws.clients.ec2.release_address().allocation_id(&remote.id).send().await.of_call("ec2:ReleaseAddress")
+            .patiently(&[Class::InUse], || {
+                aws.if_known(|| async {
+                    let call = aws.clients.ec2.release_address().allocation_id(&remote.id);
+                    call.send().await.of_call("ec2:ReleaseAddress")
+                })
             })
             .await;
         unless_gone(released)

@@ -205,7 +205,7 @@ impl Driver for IamInstanceProfiles {
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-        let Some((_, found)) = find(aws, &remote.id).await? else { return Ok(()) };
+        let Some((_, found)) = aws.if_shown(|| find(aws, &remote.id)).await? else { return Ok(()) };
         for role in texts(&found.roles)? {
             remove_role(aws, &remote.id, &role).await?;
         }

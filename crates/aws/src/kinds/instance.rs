@@ -378,7 +378,8 @@ impl Driver for Instances {
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-        until_terminated(aws, &remote.id, terminate(aws, vec![remote.id.clone()]).await).await
+        let accepted = aws.if_known(|| terminate(aws, vec![remote.id.clone()])).await;
+        until_terminated(aws, &remote.id, accepted).await
     }
 
     /// Tags hosts with the same change of tags in one call. If EC2 refuses it, each host gets a call of its own.
@@ -426,7 +427,8 @@ impl Driver for Instances {
             let all = all.clone();
             async move {
                 match all.await {
-                    Err(failure) if are_several && failure.is(&[Class::NotFound, Class::Denied, Class::Other]) => {
+                    Err(failure) if failure.is(&[Class::NotFound]) => self.delete(aws, &remote).await,
+                    Err(failure) if are_several && failure.is(&[Class::Denied, Class::Other]) => {
                         self.delete(aws, &remote).await
                     }
                     accepted => until_terminated(aws, &remote.id, accepted).await,

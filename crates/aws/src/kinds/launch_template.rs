@@ -217,10 +217,15 @@ impl Driver for LaunchTemplates {
         let says_more = touches(paths, "data") || touches(paths, "boot");
         if says_more {
             let token = version_token(&remote.attributes, id, &template);
-            let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token.shortened(64));
-            let call = call.version_description(description(&template));
-            let call = call.launch_template_data(to_request(&template.data)?);
-            let answer = call.send().await.of_call("ec2:CreateLaunchTemplateVersion")?;
+            let (token, data) = (token.shortened(64), to_request(&template.data)?);
+            let description = description(&template);
+            // EC2 needs a moment until a new template is known everywhere.
+            let made = aws.patiently(&[Class::NotFound], || async {
+                let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token);
+                let call = call.version_description(&description).launch_template_data(data.clone());
+                call.send().await.of_call("ec2:CreateLaunchTemplateVersion")
+            });
+            let answer = Box::pin(made).await?;
             version = answer.launch_template_version.and_then(|made| made.version_number).unwrap_or(version + 1);
         }
         if says_more || touches(paths, "default_version") {
@@ -238,8 +243,11 @@ impl Driver for LaunchTemplates {
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-        let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
-        unless_gone(call.send().await.of_call("ec2:DeleteLaunchTemplate"))
+        let deleted = aws.if_known(|| async {
+            let call = aws.clients.ec2.delete_launch_template().launch_template_id(&remote.id);
+            call.send().await.of_call("ec2:DeleteLaunchTemplate")
+        });
+        unless_gone(deleted.await)
     }
 }
 

@@ -134,11 +134,13 @@ async fn authorize(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> R
     .await
 }
 
-async fn revoke(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Result<(), Failure> {
+/// Revokes rules, if there are any. A rule that does not exist counts as revoked; a group that does not exist does not,
+/// because EC2 may not know a new one everywhere.
+async fn revoke(aws: &Aws, id: &str, way: Way, rules: &[IpPermission]) -> Result<(), Failure> {
     if rules.is_empty() {
         return Ok(());
     }
-    let ec2 = &aws.clients.ec2;
+    let (ec2, rules) = (&aws.clients.ec2, rules.to_vec());
     let revoked = match way {
         Way::In => {
             let call = ec2.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(rules));
@@ -149,7 +151,15 @@ async fn revoke(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Resu
             call.send().await.of_call("ec2:RevokeSecurityGroupEgress").map(drop)
         }
     };
-    unless_gone(revoked)
+    match revoked {
+        Err(failure) if failure.code == "InvalidPermission.NotFound" => Ok(()),
+        revoked => revoked,
+    }
+}
+
+/// Revokes rules of a group that exists.
+async fn revoke_known(aws: &Aws, id: &str, way: Way, rules: Vec<IpPermission>) -> Result<(), Failure> {
+    aws.patiently(&[Class::NotFound], || revoke(aws, id, way, &rules)).await
 }
 
 /// Changes one list of rules from the current to the wanted one. Missing rules are added before the others are removed.
@@ -167,7 +177,7 @@ async fn converge(
     let extra = from.iter().filter(|rule| !to.contains(rule));
     // AWS treats a rule that differs only in its description as a duplicate.
     let (redescribed, extra): (Vec<_>, Vec<_>) = extra.partition(|rule| missing.iter().any(|other| same(rule, other)));
-    revoke(aws, id, way, to_permissions(redescribed)?).await?;
+    revoke_known(aws, id, way, to_permissions(redescribed)?).await?;
     if !missing.is_empty() {
         let permissions = to_permissions(missing)?;
         match authorize(aws, id, way, permissions.clone()).await {
@@ -183,7 +193,7 @@ async fn converge(
             result => result?,
         }
     }
-    revoke(aws, id, way, to_permissions(extra)?).await
+    revoke_known(aws, id, way, to_permissions(extra)?).await
 }
 
 async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) -> Result<Remote, Failure> {
@@ -333,12 +343,15 @@ impl Driver for SecurityGroups {
             let refers = |rule: &&SecurityGroupRule| matches!(&rule.peer, Value::Text(peer) if peer.starts_with("sg-"));
             to_permissions(rules.iter().filter(refers))
         };
-        revoke(aws, id, Way::In, to_groups(&group.ingress)?).await?;
-        revoke(aws, id, Way::Out, to_groups(&group.egress)?).await?;
+        for (way, rules) in [(Way::In, to_groups(&group.ingress)?), (Way::Out, to_groups(&group.egress)?)] {
+            unless_gone(aws.if_known(|| revoke(aws, id, way, &rules)).await)?;
+        }
         // The interfaces of a terminated host exist for a moment longer, those of a task until the task has stopped.
         let deleted = aws
-            .very_patiently(&[Class::InUse], || async {
-                aws.clients.ec2.delete_security_group().group_id(id).send().await.of_call("ec2:DeleteSecurityGroup")
+            .very_patiently(&[Class::InUse], || {
+                aws.if_known(|| async {
+                    aws.clients.ec2.delete_security_group().group_id(id).send().await.of_call("ec2:DeleteSecurityGroup")
+                })
             })
             .await;
         match deleted {

@@ -57,7 +57,7 @@ async fn each_attempt_takes_one_token_whatever_ended_the_one_before() {
 
 #[tokio::test]
 async fn a_server_with_the_limits_of_aws_refuses_none_of_many_concurrent_calls() {
-    let running = sandbox(Options::new().with_throttling(true)).await;
+    let running = sandbox(Options::new().with_throttling(1.0)).await;
     let (setup, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
     // IAM's bucket is the smallest one that refills quickly.
     let calls = (0..40).map(|_| clients.iam.list_roles().send());

@@ -28,6 +28,14 @@ pub struct Cloud {
     pub aws: Aws,
 }
 
+/// A strict sandbox, in an account whose quota of vCPUs has been raised. `TRUNNION_SEED` sets its seed.
+#[expect(clippy::print_stdout, reason = "a failing test shows it")]
+pub fn strict() -> Options {
+    let seed = std::env::var("TRUNNION_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("the sandbox is strict: TRUNNION_SEED={seed}");
+    Options::strict(seed).with_speed(500.0).with_vcpus(100_000)
+}
+
 pub async fn cloud(options: Options) -> Cloud {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let running = Sandbox::open(options).unwrap().serve(listener).unwrap();
@@ -91,8 +99,9 @@ impl Cloud {
         self.aws.observe(&lookups(), &State::empty(STACK), &Context::default()).await.unwrap()
     }
 
-    /// The only resource observed at an address.
+    /// The only resource observed at an address once every read shows it.
     pub async fn one(&self, address: &str) -> Remote {
+        self.running.until_consistent().await;
         let mut remotes = self.observe().await.remotes.remove(&at(address)).unwrap();
         assert_eq!(remotes.len(), 1, "{remotes:?}");
         remotes.remove(0)

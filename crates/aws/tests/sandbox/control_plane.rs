@@ -6,9 +6,8 @@ use tokio_util::sync::CancellationToken;
 use trunnion_aws::Aws;
 use trunnion_engine::{Context, Provider as _, ProviderError, Remote};
 use trunnion_kinds::EcsService;
-use trunnion_sandbox::Options;
 
-use crate::common::{self, Cloud, ControlPlane, DEFINITION, SERVICE, at, cloud, refused, resolved};
+use crate::common::{self, Cloud, ControlPlane, DEFINITION, SERVICE, at, cloud, refused, resolved, strict};
 
 /// The highest number of the service's tasks that were not STOPPED at the same time.
 fn most(cloud: &Cloud) -> Vec<u64> {
@@ -39,7 +38,7 @@ async fn update(
 
 #[tokio::test]
 async fn no_change_starts_a_second_one() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let mut plane = ControlPlane::start(&cloud).await;
     plane.asked.task_definition = plane.next_revision(&cloud, "2").await;
     cloud.update(SERVICE, &plane.service, &plane.asked, &["task_definition"]).await;
@@ -60,7 +59,7 @@ async fn no_change_starts_a_second_one() {
 
 #[tokio::test]
 async fn an_interrupted_change_continues_with_one_task() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let mut plane = ControlPlane::start(&cloud).await;
     plane.asked.task_definition = plane.next_revision(&cloud, "2").await;
 
@@ -94,7 +93,7 @@ async fn an_interrupted_change_continues_with_one_task() {
 
 #[tokio::test]
 async fn an_adopted_one_with_another_network_is_stopped_first() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let mut plane = ControlPlane::start(&cloud).await;
     let vpc = common::text(&cloud.observe().await.lookups[&at("vpc.main")], "id");
     let other = cloud.create("security_group.other", &common::group("other", &vpc, vec![])).await;
@@ -106,7 +105,7 @@ async fn an_adopted_one_with_another_network_is_stopped_first() {
 
 #[tokio::test]
 async fn a_tag_changes_while_it_runs() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let mut plane = ControlPlane::start(&cloud).await;
     plane.asked.tags.insert("team".into(), "quality".into());
     let before = count(&cloud, "ecs:UpdateService");
@@ -122,7 +121,7 @@ async fn a_tag_changes_while_it_runs() {
 
 #[tokio::test]
 async fn after_a_delete_the_cluster_and_the_groups_are_free() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let plane = ControlPlane::start(&cloud).await;
     cloud.aws.delete(&at(SERVICE), &plane.service, &Context::default()).await.unwrap();
     cloud.aws.delete(&at("ecs_cluster.main"), &plane.cluster, &Context::default()).await.unwrap();
@@ -133,7 +132,7 @@ async fn after_a_delete_the_cluster_and_the_groups_are_free() {
 
 #[tokio::test]
 async fn deletes_wait_for_a_stopping_task() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let plane = ControlPlane::start(&cloud).await;
     cloud.aws.delete(&at(SERVICE), &plane.service, &interrupted()).await.unwrap_err();
     // The service may be deleted by now, but its task still runs, and the short patience alone is not enough.
@@ -146,7 +145,7 @@ async fn deletes_wait_for_a_stopping_task() {
 
 #[tokio::test]
 async fn a_missing_service_linked_role_is_named() {
-    let cloud = cloud(Options::new().without_service_roles()).await;
+    let cloud = cloud(strict().without_service_roles()).await;
     let patience = Duration::from_millis(300);
     let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     let cloud = Cloud { aws, ..cloud };

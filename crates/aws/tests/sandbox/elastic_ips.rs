@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use trunnion_engine::{Action, Context, Observed, PlanOptions, Provider as _, State, StateStore as _, Value};
 use trunnion_kinds::lookup;
-use trunnion_sandbox::{Effect, FaultRule, Options};
+use trunnion_sandbox::{Delay, Effect, FaultRule};
 
 use crate::{
-    common::{STACK, at, refused},
+    common::{STACK, at, refused, strict},
     every_kind::Scene,
 };
 
@@ -27,7 +27,7 @@ fn first(observed: &Observed) -> (String, Value, Value) {
 
 #[tokio::test]
 async fn the_host_after_a_replacement_gets_the_same_address() {
-    let scene = Scene::set(Options::default()).await;
+    let scene = Scene::set(strict()).await;
     let store = scene.store("state");
     scene.converge("elastic_ip", &scene.desired, &store).await;
     let before = first(&observe(&scene).await);
@@ -52,7 +52,7 @@ async fn the_host_after_a_replacement_gets_the_same_address() {
 #[tokio::test]
 async fn without_waiting_the_next_apply_associates() {
     // Hosts are pending for longer than an apply without waiting takes.
-    let scene = Scene::set(Options::new().with_pace(Duration::from_secs(20))).await;
+    let scene = Scene::set(strict().with_delay(Delay::InstanceStart, Duration::from_secs(20))).await;
     let kinds = ["security_group", "iam_role", "iam_instance_profile", "s3_bucket", "s3_object", "launch_template"];
     let wanted = kinds.iter().chain(&["instance", "elastic_ip"]);
     let resources = scene.desired.resources().values();
@@ -80,7 +80,7 @@ async fn without_waiting_the_next_apply_associates() {
 
 #[tokio::test]
 async fn a_lost_answer_allocates_nothing_twice() {
-    let scene = Scene::set(Options::default()).await;
+    let scene = Scene::set(strict()).await;
     let lost = |operation: &str| FaultRule { operation: operation.into(), nth: 1, times: 2, effect: Effect::DropAfter };
     let calls = ["ec2:AllocateAddress", "ec2:AssociateAddress"];
     scene.cloud.running.set_faults(calls.map(lost).into());
@@ -92,7 +92,7 @@ async fn a_lost_answer_allocates_nothing_twice() {
 
 #[tokio::test]
 async fn a_throttled_call_is_repeated() {
-    let scene = Scene::set(Options::default()).await;
+    let scene = Scene::set(strict()).await;
     scene.cloud.running.set_faults(vec![refused("ec2:AllocateAddress", 3, 503, "RequestLimitExceeded")]);
     scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
     assert_eq!(scene.cloud.running.calls()["ec2:AllocateAddress"].count, 5);
@@ -101,7 +101,7 @@ async fn a_throttled_call_is_repeated() {
 
 #[tokio::test]
 async fn an_exhausted_quota_names_the_next_step() {
-    let scene = Scene::set(Options::new().with_elastic_ips(1)).await;
+    let scene = Scene::set(strict().with_elastic_ips(1)).await;
     let quota = || async { observe(&scene).await.lookups[&at("elastic_ip_quota.main")]["most"].clone() };
     assert_eq!(quota().await, Value::Number(1));
     // An identity without the permission to read the quota gets AWS's default.

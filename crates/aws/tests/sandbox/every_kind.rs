@@ -15,7 +15,7 @@ use trunnion_kinds::rule_book;
 use trunnion_sandbox::Options;
 use trunnion_stack::{LoadOptions, Stack};
 
-use crate::common::{self, Cloud, cloud};
+use crate::common::{self, Cloud, cloud, strict};
 
 /// A file name and a content, as far as S3 is concerned.
 const GENERATOR: &str = "trunnion-generator";
@@ -183,7 +183,7 @@ async fn meddle(scene: &Scene, resource: &Resource, state: &State) {
 
 /// Runs one kind through its life; the stack's other kinds are created with it.
 async fn live(kind: &str) {
-    let scene = Scene::set(Options::default()).await;
+    let scene = Scene::set(strict()).await;
     let resource = scene.desired.resources().values().find(|resource| resource.kind().as_str() == kind);
     let resource = resource.unwrap_or_else(|| panic!("the stack of this test has no `{kind}`"));
 

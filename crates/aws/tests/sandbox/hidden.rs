@@ -1,15 +1,14 @@
 //! Resources that AWS hides from its usual lists are found and deleted.
 
 use trunnion_engine::{Context, Provider as _, State};
-use trunnion_sandbox::Options;
 
 use crate::common::{
-    self, ControlPlane, DEFINITION, at, bucket, cloud, connect, definition, object, refused, resolved, text,
+    self, ControlPlane, DEFINITION, at, bucket, cloud, connect, definition, object, refused, resolved, strict, text,
 };
 
 #[tokio::test]
 async fn an_inactive_revision_is_a_left_over() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let plane = ControlPlane::start(&cloud).await;
     cloud.running.set_faults(vec![refused("ecs:DeleteTaskDefinitions", 1, 403, "AccessDeniedException")]);
     cloud.aws.delete(&at(DEFINITION), &plane.definition, &Context::default()).await.unwrap_err();
@@ -30,7 +29,7 @@ async fn an_inactive_revision_is_a_left_over() {
 
 #[tokio::test]
 async fn a_recorded_inactive_revision_is_recognised_without_its_tags() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let plane = ControlPlane::start(&cloud).await;
     let mut bare = definition(&plane.role);
     bare.tags.clear();
@@ -51,7 +50,7 @@ async fn a_recorded_inactive_revision_is_recognised_without_its_tags() {
 
 #[tokio::test]
 async fn inactive_revisions_of_others_cost_few_calls() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let plane = ControlPlane::start(&cloud).await;
     let mut theirs = definition(&plane.role);
     theirs.tags.clear();
@@ -71,7 +70,7 @@ async fn inactive_revisions_of_others_cost_few_calls() {
 
 #[tokio::test]
 async fn an_object_behind_a_marker_is_a_left_over_unless_it_is_wanted() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     cloud.create("s3_bucket.artifacts", &bucket()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::common::{
     self, at, bucket, cloud, cluster, connect, definition, group, instance, log_group, object, profile, role, rule,
-    service, template, text,
+    service, strict, template, text,
 };
 use trunnion_aws::Aws;
 use trunnion_engine::{Address, Context, Map, Provider as _, Recorded, Remote, State};
-use trunnion_sandbox::{Effect, FaultRule, Options};
+use trunnion_sandbox::{Consistency, Effect, FaultRule};
 
 /// The attributes without those that only a create call needs.
 fn comparable(kind: &str, attributes: &Map) -> Map {
@@ -71,7 +71,7 @@ pub async fn delete_all(aws: &Aws, made: &[(Address, Remote)]) {
 
 #[tokio::test]
 async fn a_repeated_create_makes_one_resource_that_matches_and_can_be_deleted() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let content = b"a generator";
     std::io::Write::write_all(&mut file, content).unwrap();
@@ -109,7 +109,7 @@ async fn a_repeated_create_makes_one_resource_that_matches_and_can_be_deleted() 
 #[tokio::test]
 async fn slow_resources_are_awaited() {
     let lag = std::time::Duration::from_millis(400);
-    let cloud = cloud(Options::new().with_consistency_lag(lag)).await;
+    let cloud = cloud(strict().with_consistency(Consistency::After(lag))).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let made = create_all(&cloud, file.path(), b"a generator").await;
@@ -118,7 +118,7 @@ async fn slow_resources_are_awaited() {
 
 #[tokio::test]
 async fn a_lost_answer_creates_nothing_twice() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let operations = [
         "ec2:RunInstances",
         "ec2:CreateLaunchTemplate",
@@ -143,7 +143,7 @@ async fn a_lost_answer_creates_nothing_twice() {
 
 #[tokio::test]
 async fn changes_in_place_read_back() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
 
@@ -183,7 +183,7 @@ async fn changes_in_place_read_back() {
 
 #[tokio::test]
 async fn a_template_gets_a_new_default_version_and_hosts_are_launched_from_it() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let hosts = cloud.create("security_group.generator", &group("generator", &vpc, vec![])).await;
@@ -220,7 +220,7 @@ async fn a_template_gets_a_new_default_version_and_hosts_are_launched_from_it() 
 
 #[tokio::test]
 async fn reading_more_hosts_needs_no_more_calls() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let hosts = cloud.create("security_group.generator", &group("generator", &vpc, vec![])).await;
@@ -233,6 +233,7 @@ async fn reading_more_hosts_needs_no_more_calls() {
         for number in 0..count {
             cloud.create(&format!("instance.heavy[{number}]"), &instance(&template, number)).await;
         }
+        cloud.running.until_consistent().await;
         let reader = connect(&cloud.running).await;
         let observed =
             reader.observe(&common::lookups(), &State::empty(common::STACK), &Context::default()).await.unwrap();
@@ -249,7 +250,7 @@ async fn reading_more_hosts_needs_no_more_calls() {
 
 #[tokio::test]
 async fn resources_of_others_are_not_touched() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let mut other = bucket();
     other.tags.insert("trunnion:stack".into(), "another".into());
     let another = common::connect_with(&cloud.running, |connection| connection.stack = "another".into()).await;
@@ -268,7 +269,7 @@ async fn resources_of_others_are_not_touched() {
 async fn lookups_that_find_nothing_are_reported_together() {
     use trunnion_engine::{Graph, Lookup, to_map};
     use trunnion_kinds::lookup;
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let of = |address: &str, query: Map| Lookup { address: at(address), query };
     let image = lookup::Image { parameter: Some(common::PARAMETER.into()), id: None, architecture: "arm64".into() };
     let secret = lookup::Secret { arn: common::TOKEN_SECRET.replace("token", "nothing") };
@@ -292,7 +293,7 @@ async fn lookups_that_find_nothing_are_reported_together() {
 
 #[tokio::test]
 async fn another_account_is_refused() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let aws = common::connect_with(&cloud.running, |connection| connection.account = "999999999999".into()).await;
     let error = aws.observe(&common::lookups(), &State::empty(common::STACK), &Context::default()).await.unwrap_err();
     assert_eq!(error.message, "the credentials are of account 123456789012, but the stack is of account 999999999999");
@@ -300,7 +301,7 @@ async fn another_account_is_refused() {
 
 #[tokio::test]
 async fn a_recorded_resource_without_its_tags_is_found_by_its_id() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let asked = group("generator", &vpc, vec![]);
@@ -338,11 +339,12 @@ async fn the_lookup_of_a_vpc_finds_its_ipv6_range_and_dns_servers() {
     use aws_sdk_ec2::types::NewDhcpConfiguration;
     use trunnion_engine::{Graph, Lookup, Value, to_map};
     use trunnion_kinds::lookup;
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let ec2 = ec2(&cloud.running);
     let vpc = ec2.create_vpc().cidr_block("10.0.0.0/16").amazon_provided_ipv6_cidr_block(true).send().await.unwrap();
     let vpc = vpc.vpc.unwrap().vpc_id.unwrap();
     let look = async |query: Map| {
+        cloud.running.until_consistent().await;
         let graph = Graph::new(common::STACK, [], [Lookup { address: at("vpc.main"), query }]).unwrap();
         let before = cloud.running.calls();
         let found = cloud.aws.observe(&graph, &State::empty(common::STACK), &Context::default()).await.unwrap().lookups
@@ -359,6 +361,7 @@ async fn the_lookup_of_a_vpc_finds_its_ipv6_range_and_dns_servers() {
     let servers = NewDhcpConfiguration::builder().key("domain-name-servers").values("10.0.0.2").values("10.0.0.3");
     let options = ec2.create_dhcp_options().dhcp_configurations(servers.build()).send().await.unwrap();
     let options = options.dhcp_options.unwrap().dhcp_options_id.unwrap();
+    cloud.running.until_consistent().await;
     ec2.associate_dhcp_options().dhcp_options_id(&options).vpc_id(&vpc).send().await.unwrap();
     let (found, _) = look(of_vpc.clone()).await;
     assert_eq!(found["dns_servers"], Value::List(vec!["10.0.0.2".into(), "10.0.0.3".into()]));
@@ -377,6 +380,7 @@ async fn the_lookup_of_a_vpc_finds_its_ipv6_range_and_dns_servers() {
 
     // A new group allows all outgoing traffic by IPv6 too, until it matches the wanted rules.
     let made = cloud.create("security_group.generator", &group("generator", &vpc.as_str().into(), vec![])).await;
+    cloud.running.until_consistent().await;
     let shown = ec2.describe_security_groups().group_ids(&made.id).send().await.unwrap();
     let egress = shown.security_groups()[0].ip_permissions_egress();
     assert!(egress.iter().all(|rule| rule.ipv6_ranges().is_empty()), "{egress:?}");

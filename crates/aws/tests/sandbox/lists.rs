@@ -2,10 +2,9 @@
 
 use futures::future::join_all;
 use trunnion_engine::{Address, Context, Observed, Provider as _, Remote, Resolved, State, Value};
-use trunnion_sandbox::Options;
 
 use crate::{
-    common::{STACK, refused},
+    common::{STACK, refused, strict},
     every_kind::Scene,
 };
 
@@ -16,7 +15,7 @@ fn hosts(observed: &Observed) -> Vec<(Address, Remote)> {
 
 #[tokio::test]
 async fn hosts_are_tagged_and_terminated_together() {
-    let scene = Scene::set(Options::default()).await;
+    let scene = Scene::set(strict()).await;
     scene.converge("instance", &scene.desired, &scene.store("state")).await;
     let (aws, context) = (scene.connect().await, Context::default());
     let observed = aws.observe(&scene.desired, &State::empty(STACK), &context).await.unwrap();

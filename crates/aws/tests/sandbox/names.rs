@@ -2,10 +2,9 @@
 
 use trunnion_aws::{Aws, Connection};
 use trunnion_engine::{Adoption, Context, Graph, Observed, Provider as _, Resolved, State, Token};
-use trunnion_sandbox::Options;
 
 use crate::common::{
-    self, at, bucket, cloud, cluster, connect, definition, group, log_group, profile, resolved, role, service,
+    self, at, bucket, cloud, cluster, connect, definition, group, log_group, profile, resolved, role, service, strict,
     template, text,
 };
 
@@ -36,7 +35,7 @@ async fn observe(aws: &Aws, desired: &Graph) -> Observed {
 
 #[tokio::test]
 async fn all_names_of_another_stack_are_reported_at_once() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let observed = cloud.observe().await;
     let another = common::connect_with(&cloud.running, |connection| connection.stack = "another".into()).await;
     let mut arns: std::collections::BTreeMap<String, trunnion_engine::Value> = std::collections::BTreeMap::new();
@@ -106,7 +105,7 @@ async fn all_names_of_another_stack_are_reported_at_once() {
 
 #[tokio::test]
 async fn names_are_checked_only_for_resources_to_create() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let asked = [
@@ -121,6 +120,7 @@ async fn names_are_checked_only_for_resources_to_create() {
     for resource in &asked {
         cloud.aws.create(resource, &Token::new(common::STACK, resource), &Context::default()).await.unwrap();
     }
+    cloud.running.until_consistent().await;
     let again = connect(&cloud.running).await;
     assert_eq!(observe(&again, &desired).await.remotes.len(), 2);
     assert_eq!(again.calls().by_operation["ec2:DescribeSecurityGroups"], 1);
@@ -191,7 +191,7 @@ async fn create_all(
 
 #[tokio::test]
 async fn a_create_adopts_resources_of_another_home_only_in_a_takeover() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let observed = cloud.observe().await;
     let elsewhere = |connection: &mut Connection| connection.home = "github.com/acme/other".into();
     let other = common::connect_with(&cloud.running, elsewhere).await;

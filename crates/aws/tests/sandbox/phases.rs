@@ -1,10 +1,10 @@
 //! A plan of several phases: a host leaves the control plane's list before it is replaced, and joins it again once it is there.
 
 use trunnion_engine::{Action, Graph, PlanOptions, Resource, State, StateStore as _};
-use trunnion_sandbox::{FaultRule, Options};
+use trunnion_sandbox::FaultRule;
 
 use crate::{
-    common::{DEFINITION, SERVICE, STACK as NAME, at, refused},
+    common::{DEFINITION, SERVICE, STACK as NAME, at, refused, strict},
     every_kind::{STACK, Scene},
 };
 
@@ -34,7 +34,7 @@ fn calls(scene: &Scene, operation: &str) -> u64 {
 
 #[tokio::test]
 async fn a_host_leaves_the_list_before_it_is_replaced_and_joins_it_again() {
-    let scene = Scene::of(&private(2), Options::new()).await;
+    let scene = Scene::of(&private(2), strict()).await;
     let store = scene.store("state");
     scene.converge("the stack", &scene.desired, &store).await;
     let registered = calls(&scene, "ecs:RegisterTaskDefinition");
@@ -63,7 +63,7 @@ async fn a_host_leaves_the_list_before_it_is_replaced_and_joins_it_again() {
 
 /// The n-th call of an operation is refused.
 async fn refused_once(operation: &str, nth: u64) {
-    let scene = Scene::of(&private(2), Options::new()).await;
+    let scene = Scene::of(&private(2), strict()).await;
     let store = scene.store("state");
     scene.converge("the stack", &scene.desired, &store).await;
     let state = store.load().await.unwrap();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use trunnion_engine::{Context, ErrorClass, Provider as _, Token};
-use trunnion_sandbox::{Effect, FaultRule, Options};
+use trunnion_sandbox::{Delay, Effect, FaultRule};
 
 use crate::{
-    common::{self, Cloud, at, bucket, cloud, group, profile, refused, resolved, role, text},
+    common::{self, Cloud, at, bucket, cloud, group, profile, refused, resolved, role, strict, text},
     lifecycle::{create_all, delete_all},
 };
 
@@ -39,7 +39,7 @@ async fn run_whole_life(cloud: &Cloud) {
 
 /// The calls of a whole life that change something.
 async fn mutating() -> Vec<String> {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     run_whole_life(&cloud).await;
     let calls = cloud.running.calls().into_iter().filter(|(_, calls)| calls.mutating);
     calls.map(|(operation, _)| operation).collect()
@@ -49,7 +49,7 @@ async fn mutating() -> Vec<String> {
 async fn every_call_may_lose_its_answer() {
     let calls = mutating().await;
     assert!(calls.len() > 35, "{calls:?}");
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let rule = |call: &String| FaultRule { operation: call.clone(), nth: 1, times: 1, effect: Effect::DropAfter };
     cloud.running.set_faults(calls.iter().map(rule).collect());
     run_whole_life(&cloud).await;
@@ -57,7 +57,7 @@ async fn every_call_may_lose_its_answer() {
 
 #[tokio::test]
 async fn a_refused_concurrent_change_is_repeated() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let rules = mutating().await.into_iter().filter_map(|call| match call.split_once(':')? {
         ("iam", _) => Some(refused(&call, 2, 409, "ConcurrentModification")),
         ("s3", _) => Some(refused(&call, 2, 409, "OperationAborted")),
@@ -70,15 +70,40 @@ async fn a_refused_concurrent_change_is_repeated() {
 
 #[tokio::test]
 async fn a_role_is_deleted_once_iam_reports_its_policies_as_removed() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let rules = ["iam:DeleteRole", "iam:DeleteInstanceProfile"].map(|call| refused(call, 2, 409, "DeleteConflict"));
     cloud.running.set_faults(rules.into());
     run_whole_life(&cloud).await;
 }
 
 #[tokio::test]
+async fn what_ec2_does_not_know_yet_is_deleted_all_the_same() {
+    let cloud = cloud(strict()).await;
+    let refused = |(call, code)| refused(call, 2, 400, code);
+    let unknown = [
+        ("ec2:TerminateInstances", "InvalidInstanceID.NotFound"),
+        ("ec2:DeleteLaunchTemplate", "InvalidLaunchTemplateId.NotFound"),
+        ("ec2:DeleteSecurityGroup", "InvalidGroup.NotFound"),
+        ("ec2:RevokeSecurityGroupIngress", "InvalidGroup.NotFound"),
+    ];
+    cloud.running.set_faults(unknown.map(refused).into());
+    run_whole_life(&cloud).await;
+}
+
+#[tokio::test]
+async fn the_default_rule_of_a_group_that_ec2_does_not_know_yet_is_replaced() {
+    let cloud = cloud(strict()).await;
+    cloud.running.set_faults(vec![refused("ec2:RevokeSecurityGroupEgress", 2, 400, "InvalidGroup.NotFound")]);
+    let vpc = cloud.observe().await.lookups[&at("vpc.main")]["id"].clone();
+    let mut wanted = group("generator", &vpc, Vec::new());
+    wanted.egress = vec![common::rule("-1", None, "0.0.0.0/0".into(), "everything")];
+    let made = cloud.create("security_group.generator", &wanted).await;
+    assert_eq!(cloud.one("security_group.generator").await.attributes, made.attributes);
+}
+
+#[tokio::test]
 async fn an_error_has_its_class_and_names_its_call() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     for (code, status, class) in [
         ("UnauthorizedOperation", 403, ErrorClass::Denied),
         ("SecurityGroupLimitExceeded", 400, ErrorClass::Quota),
@@ -99,7 +124,7 @@ async fn an_error_has_its_class_and_names_its_call() {
 
 #[tokio::test]
 async fn a_profile_with_another_role_is_not_accepted() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     cloud.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
     cloud.running.set_faults(vec![refused("iam:AddRoleToInstanceProfile", 1, 409, "LimitExceeded")]);
     let resource = resolved("iam_instance_profile.generator", &profile());
@@ -110,7 +135,7 @@ async fn a_profile_with_another_role_is_not_accepted() {
 
 #[tokio::test]
 async fn a_bucket_gets_its_tags_later_if_its_partition_needs_that() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let no_tags = || refused("s3:CreateBucket", 1, 400, "UnsupportedArgument");
     cloud.running.set_faults(vec![no_tags(), refused("s3:PutBucketTagging", 9, 403, "AccessDenied")]);
     let resource = resolved("s3_bucket.artifacts", &bucket());
@@ -127,7 +152,10 @@ async fn a_bucket_gets_its_tags_later_if_its_partition_needs_that() {
 
 #[tokio::test]
 async fn a_name_that_is_not_free_in_time_is_reported() {
-    let cloud = cloud(Options::new().with_pace(Duration::from_hours(1))).await;
+    let cloud = cloud(
+        strict().with_delay(Delay::BucketNameRest, Duration::from_hours(1)).with_delay(Delay::S3Lag, Duration::ZERO),
+    )
+    .await;
     let patience = Duration::from_millis(100);
     let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     let resource = resolved("s3_bucket.artifacts", &bucket());
@@ -141,7 +169,7 @@ async fn a_name_that_is_not_free_in_time_is_reported() {
 
 #[tokio::test]
 async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let made = create_all(&cloud, file.path(), b"a generator").await;
@@ -156,7 +184,7 @@ async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
 
 #[tokio::test]
 async fn the_wait_for_a_group_covers_the_stop_timeout_of_a_task() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let vpc = text(&cloud.observe().await.lookups[&at("vpc.main")], "id");
     let made = cloud.create("security_group.generator", &group("generator", &vpc, vec![])).await;
     cloud.running.set_faults(vec![refused("ec2:DeleteSecurityGroup", 20, 400, "DependencyViolation")]);
@@ -168,7 +196,7 @@ async fn the_wait_for_a_group_covers_the_stop_timeout_of_a_task() {
 
 #[tokio::test]
 async fn a_missing_service_linked_role_of_spot_is_named() {
-    let cloud = cloud(Options::new().without_service_roles()).await;
+    let cloud = cloud(strict().without_service_roles()).await;
     let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let hosts = cloud.create("security_group.generator", &group("generator", &vpc, vec![])).await;

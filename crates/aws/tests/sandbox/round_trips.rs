@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use trunnion_engine::{Context, Map, Provider as _, Recorded, State};
-use trunnion_sandbox::Options;
 
 use crate::{
-    common::{self, at, cloud},
+    common::{self, at, cloud, strict},
     lifecycle::create_all,
 };
 
 #[tokio::test]
 async fn reading_takes_three_round_trips() {
     let directory = tempfile::tempdir().unwrap();
-    let options = || Options::new().with_data(directory.path());
+    let options = || strict().with_data(directory.path());
     let quick = cloud(options()).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::common::{self, STACK, bucket, cloud, connect};
+use crate::common::{self, STACK, bucket, cloud, connect, strict};
 use trunnion_aws::{Lease, S3Lock, S3Store};
 use trunnion_engine::{ErrorClass, LockInfo, State, StateLock as _, StateStore as _, StoreError};
-use trunnion_sandbox::{Effect, FaultRule, Options};
+use trunnion_sandbox::{Effect, FaultRule};
 
 const KEY: &str = "state/loadtest.json";
 
@@ -34,7 +34,7 @@ async fn locked(store: &S3Store) -> S3Lock {
 
 #[tokio::test]
 async fn only_a_store_that_read_the_last_document_can_replace_it() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, other) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     assert_eq!(state, State::empty(STACK));
@@ -65,7 +65,7 @@ async fn only_a_store_that_read_the_last_document_can_replace_it() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_write_is_no_conflict() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, _) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     state.advance();
@@ -78,7 +78,7 @@ async fn a_lost_answer_to_a_write_is_no_conflict() {
 
 #[tokio::test]
 async fn a_lock_has_one_holder_and_names_it() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, other) = two_stores(&cloud).await;
     let info = LockInfo::of_this_process("apply");
     let guard = one.lock(&info).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_lock_has_one_holder_and_names_it() {
 
 #[tokio::test]
 async fn a_lock_that_nobody_renews_is_taken_over() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, other) = two_stores(&cloud).await;
     // As after a kill: the object stays.
     std::mem::forget(locked(&one).await);
@@ -103,7 +103,7 @@ async fn a_lock_that_nobody_renews_is_taken_over() {
 
 #[tokio::test]
 async fn a_dropped_lock_is_released() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, other) = two_stores(&cloud).await;
     drop(locked(&one).await);
     loop {
@@ -118,7 +118,7 @@ async fn a_dropped_lock_is_released() {
 
 #[tokio::test]
 async fn a_former_holder_does_not_release_the_lock_of_another() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, other) = two_stores(&cloud).await;
     let lost = locked(&one).await;
     let held = seized(&other).await;
@@ -129,7 +129,7 @@ async fn a_former_holder_does_not_release_the_lock_of_another() {
 
 #[tokio::test]
 async fn a_former_holder_notices_the_loss_and_writes_nothing_more() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, other) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     state.advance();
@@ -149,7 +149,7 @@ async fn a_former_holder_notices_the_loss_and_writes_nothing_more() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_renewal_loses_no_lock() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, _) = two_stores(&cloud).await;
     let renewals = || cloud.running.calls().get("s3:PutObject").map_or(0, |calls| calls.count);
     let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
@@ -169,7 +169,7 @@ async fn a_lost_answer_to_a_renewal_loses_no_lock() {
 /// A lock without renewal for so long that somebody else may have it is lost too.
 #[tokio::test]
 async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let (one, _) = two_stores(&cloud).await;
     let lease = Lease { renewal: Duration::from_hours(1), stale_after: Duration::from_mins(2) };
     let lock = locked(&one.with_lease(lease)).await;
@@ -182,7 +182,7 @@ async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
 
 #[tokio::test]
 async fn a_missing_bucket_is_reported_with_the_next_step() {
-    let cloud = cloud(Options::default()).await;
+    let cloud = cloud(strict()).await;
     let Err(StoreError::Remote(error)) = S3Store::new(&cloud.aws, "nowhere", KEY).load().await else {
         unreachable!("there is no such bucket")
     };

@@ -1,6 +1,6 @@
 //! State changes of instances: by time, by termination, by stop and start.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     document, elastic_ip,
@@ -11,11 +11,9 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
     query::Params,
 };
-
-/// How long a terminated instance can still be described.
-const SHOWN_AFTER_TERMINATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Updates the state of every instance to the time `now`.
 pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
@@ -25,10 +23,10 @@ pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
         .iter()
         .filter(|(_, instance)| match instance.state {
             InstanceState::Running | InstanceState::Stopped => false,
-            InstanceState::Terminated => now.duration_since(instance.since) >= SHOWN_AFTER_TERMINATION,
-            InstanceState::Pending | InstanceState::ShuttingDown | InstanceState::Stopping => {
-                cloud.settled(instance.since, now)
-            }
+            InstanceState::Terminated => cloud.settled(Delay::InstanceForgotten, instance.since, now),
+            InstanceState::Pending => cloud.settled(Delay::InstanceStart, instance.since, now),
+            InstanceState::ShuttingDown => cloud.settled(Delay::InstanceEnd, instance.since, now),
+            InstanceState::Stopping => cloud.settled(Delay::InstanceStop, instance.since, now),
         })
         .map(|(id, _)| id.to_owned())
         .collect();

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
     xml::Xml,
 };
 
@@ -32,10 +33,10 @@ const FILTERS: &[&str] = &[
     "system-status.status",
 ];
 
-/// The status checks begin when an instance runs, and take as long as its launch.
+/// The status checks begin when an instance runs.
 fn check(cloud: &Cloud, call: &Call, instance: &Instance) -> (&'static str, &'static str) {
     match instance.state {
-        InstanceState::Running if cloud.settled(instance.since + cloud.pace(), call.now) => ("ok", "passed"),
+        InstanceState::Running if cloud.settled(Delay::StatusChecks, instance.since, call.now) => ("ok", "passed"),
         InstanceState::Running => ("initializing", "initializing"),
         _ => ("not-applicable", ""),
     }
@@ -57,7 +58,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let none = Tags::new();
     let passing = cloud.ec2.instances.iter().filter(|(id, row)| {
         row.region == call.region
-            && cloud.visible(row.created, call.now)
+            && cloud.knows(Delay::Ec2Lag, id, row.created, call.now)
             && (ids.is_empty() || ids.contains(id))
             && (all || row.state == InstanceState::Running)
             && filters.accept(&none, |filter| values(cloud, call, row, filter))

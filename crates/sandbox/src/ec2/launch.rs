@@ -56,7 +56,7 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         let message = "A private IP address can be specified for one instance only";
         return Err(Fault::new("InvalidParameterCombination", message));
     }
-    if spec.spot && !cloud.iam.has_service_role(SPOT_ROLE) {
+    if spec.spot && cloud.iam.service_role_since(SPOT_ROLE).is_none() {
         // AWS creates the role with the first spot instance of an account (Amazon EC2 user guide, "Service-linked role
         // for Spot Instance requests", read November 2026).
         let role = crate::iam::service_role(cloud, &call.region, "spot.amazonaws.com", SPOT_ROLE);
@@ -68,8 +68,9 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
             )
             .with_status(403));
         }
-        crate::iam::make_service_role(cloud, SPOT_ROLE, "spot.amazonaws.com", call.now);
+        crate::iam::make_service_role(cloud, SPOT_ROLE, "spot.amazonaws.com", call);
     }
+    check_vcpus(cloud, call, &spec, most)?;
     let placed = place(cloud, &spec.interfaces, least, most)?;
 
     let user_data = spec.user_data.as_ref().map(|text| (digest(text), text));
@@ -132,6 +133,31 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     }
     template::remember(cloud, call, ids.clone());
     Ok(instance_view::reservation(cloud, call, &ids))
+}
+
+/// Refuses a launch beyond the quota of vCPUs. Pending and running instances count; every type in the catalogue belongs
+/// to the standard families.
+fn check_vcpus(cloud: &Cloud, call: &Call, spec: &Spec, count: u32) -> Result<(), Fault> {
+    let Some(most) = cloud.most_vcpus else { return Ok(()) };
+    let is_live = |state| matches!(state, InstanceState::Pending | InstanceState::Running);
+    let vcpus = |kind: &str| trunnion_catalog::instance_type(kind).map_or(0, |found| found.vcpu);
+    let instances = cloud.ec2.instances.values();
+    let live = instances.filter(|row| row.region == call.region && row.spot == spec.spot && is_live(row.state));
+    let used: u32 = live.map(|row| vcpus(&row.kind)).sum();
+    if used.saturating_add(vcpus(spec.instance_type.name).saturating_mul(count)) <= most {
+        return Ok(());
+    }
+    if spec.spot {
+        return Err(Fault::new("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"));
+    }
+    Err(Fault::new(
+        "VcpuLimitExceeded",
+        format!(
+            "You have requested more vCPU capacity than your current vCPU limit of {most} allows for the instance \
+             bucket that the specified instance type belongs to. Please visit \
+             http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
+        ),
+    ))
 }
 
 /// The answer to a repeated call with the same client token.

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
+    durations::Delay,
     query::Params,
 };
 
@@ -177,7 +178,8 @@ fn profile(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Option<(St
     let known = cloud
         .iam
         .instance_profile(wanted)
-        .filter(|profile| cloud.visible(profile.created, call.now) && (member == "arn") == (profile.arn == wanted));
+        .filter(|profile| cloud.all_know(Delay::IamLag, &profile.arn, profile.created, call.now))
+        .filter(|profile| (member == "arn") == (profile.arn == wanted));
     let Some(profile) = known else {
         let what = if member == "arn" { "ARN" } else { "name" };
         return Err(invalid(format!(

@@ -82,7 +82,30 @@ pub struct State {
     tokens: Table<model::Token>,
 }
 
+/// How many resources that a quota limits a region has.
+pub(crate) struct Counts {
+    pub(crate) vpcs: usize,
+    pub(crate) groups: usize,
+    pub(crate) templates: usize,
+    pub(crate) interfaces: usize,
+}
+
 impl State {
+    /// How many resources of each type the region has.
+    pub(crate) fn counts(&self, region: &str) -> Counts {
+        Counts {
+            vpcs: self.vpcs.values().filter(|row| row.region == region).count(),
+            groups: self.groups.values().filter(|row| row.region == region).count(),
+            templates: self.templates.values().filter(|row| row.region == region).count(),
+            interfaces: self.interfaces.values().filter(|row| row.region == region).count(),
+        }
+    }
+
+    /// How many subnets the VPC has.
+    pub(crate) fn subnets_of(&self, vpc: &str) -> usize {
+        self.subnets.values().filter(|row| row.vpc == vpc).count()
+    }
+
     /// Whether the region has a subnet or a security group of this id.
     pub(crate) fn has_network(&self, region: &str, id: &str) -> bool {
         self.subnets.get(id).is_some_and(|subnet| subnet.region == region)
@@ -143,6 +166,9 @@ pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 }
 
 fn answer(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    if !call.action.starts_with("Describe") {
+        tag::check_known(cloud, call)?;
+    }
     match call.action.as_str() {
         "DescribeRegions" => region_list::describe(cloud, call),
         "DescribeAvailabilityZones" => region::describe_zones(call),

@@ -1,8 +1,8 @@
-//! NAT gateways: pending, then available; deleting, then deleted and shown for an hour.
+//! NAT gateways: pending, then available; deleting, then deleted and shown for some time.
 
 use std::borrow::Cow;
 
-use jiff::{Timestamp, ToSpan as _};
+use jiff::Timestamp;
 
 use super::{
     address::Addresses,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
     xml::Xml,
 };
 
@@ -38,13 +39,13 @@ impl Row for NatGateway {
     }
 }
 
-/// Updates the states to the time `now`. The interface is deleted with its gateway, which is shown for another hour.
+/// Updates the states to the time `now`. The interface is deleted with its gateway, which is shown for some time more.
 pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     let is_due = |row: &NatGateway| match row.state {
-        NatState::Pending => cloud.settled(row.created, now),
+        NatState::Pending => cloud.settled(Delay::NatGateway, row.created, now),
         NatState::Available => false,
-        NatState::Deleting => row.deleted.is_some_and(|deleted| cloud.settled(deleted, now)),
-        NatState::Deleted => row.deleted.is_some_and(|deleted| now >= deleted + 1.hour()),
+        NatState::Deleting => row.deleted.is_some_and(|deleted| cloud.settled(Delay::NatGatewayEnd, deleted, now)),
+        NatState::Deleted => row.deleted.is_some_and(|deleted| cloud.settled(Delay::NatGatewayForgotten, deleted, now)),
     };
     let rows = cloud.ec2.nat_gateways.iter().filter(|(_, row)| is_due(row));
     let due: Vec<String> = rows.map(|(id, _)| id.to_owned()).collect();

@@ -296,7 +296,7 @@ pub(super) fn delete_subnet(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fau
     let params = call.params();
     let id = params.require("SubnetId")?;
     find(&cloud.ec2.subnets, &call.region, id)?;
-    let has_tasks = cloud.ecs.uses_network(id, call.now, cloud.pace());
+    let has_tasks = cloud.ecs.uses_network(id, call.now, cloud.clock());
     if has_tasks || cloud.ec2.interfaces.values().any(|interface| interface.subnet == id) {
         return Err(dependency("subnet", id));
     }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::{Cloud, id_of},
+    durations::Delay,
     xml::Xml,
 };
 
@@ -30,7 +31,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     }
     let none = Tags::new();
     let passing = all.iter().filter(|(acl, (vpc_id, vpc))| {
-        cloud.visible(vpc.created, call.now)
+        cloud.knows(Delay::Ec2Lag, acl, vpc.created, call.now)
             && (ids.is_empty() || ids.contains(&acl.as_str()))
             && filters.accept(&none, |filter| match filter {
                 "association.subnet-id" => subnets(cloud, vpc_id).flat_map(|(id, _)| text(id)).collect(),

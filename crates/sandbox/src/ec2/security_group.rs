@@ -187,7 +187,7 @@ pub(super) fn by_name(cloud: &Cloud, vpc: &str, name: &str) -> Result<String, Fa
 pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let id = named(cloud, call, &call.params())?;
     crate::ecs::settle(cloud, call.now);
-    let has_tasks = cloud.ecs.uses_network(&id, call.now, cloud.pace());
+    let has_tasks = cloud.ecs.uses_network(&id, call.now, cloud.clock());
     let state = &mut cloud.ec2;
     if state.groups.get(&id).is_some_and(|group| group.name == "default") {
         let message = format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");

@@ -9,6 +9,7 @@ use super::model::Tags;
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
+    durations::Delay,
     query::Params,
     table::Table,
 };
@@ -217,16 +218,19 @@ pub(super) fn select<'t, T: Row>(
             "The parameter instancesSet cannot be used with the parameter maxResults",
         ));
     }
-    let is_here = |row: &T| row.region() == call.region && cloud.visible(row.created(), call.now);
-    let passes =
-        |id: &'t str, row: &'t T| is_here(row) && filters.accept(row.tags(), |filter| row.values(id, cloud, filter));
+    let is_here =
+        |id: &str, row: &T| row.region() == call.region && cloud.knows(Delay::Ec2Lag, id, row.created(), call.now);
+    let passes = |id: &'t str, row: &'t T| {
+        is_here(id, row) && filters.accept(known_tags(cloud, call, id, row), |filter| row.values(id, cloud, filter))
+    };
     if ids.is_empty() {
         return Ok(pager.page(table.iter().filter(|(id, row)| passes(id, row))));
     }
     for id in &ids {
         well_formed::<T>(id)?;
     }
-    let missing: Vec<&str> = ids.iter().copied().filter(|id| !table.get(id).is_some_and(is_here)).collect();
+    let missing: Vec<&str> =
+        ids.iter().copied().filter(|id| !table.get(id).is_some_and(|row| is_here(id, row))).collect();
     if !missing.is_empty() {
         return Err(not_found::<T>(&missing));
     }
@@ -234,6 +238,18 @@ pub(super) fn select<'t, T: Row>(
     ids.dedup();
     let named = ids.into_iter().filter_map(|id| table.entry(id)).filter(|(id, row)| passes(id, row));
     Ok(pager.page(named))
+}
+
+/// The tags of a row as filters know them: later than the row itself.
+pub(super) fn known_tags<'t, T: Row>(cloud: &Cloud, call: &Call, id: &str, row: &'t T) -> &'t Tags {
+    static NONE: Tags = Tags::new();
+    let lag = cloud.clock().takes(Delay::Ec2TagLag);
+    let since = row.created();
+    // The tags start on their way once the replica knows the row.
+    let is_known = !cloud.is_strict()
+        || since > call.now
+        || call.now.checked_sub(lag).is_ok_and(|then| then >= since && cloud.knows(Delay::Ec2Lag, id, since, then));
+    if is_known { row.tags() } else { &NONE }
 }
 
 /// A filter value that is stored as text.

@@ -7,11 +7,12 @@ use trunnion_catalog::limits;
 use super::{
     State, document, done,
     model::Tags,
-    select::{Filters, PageSize, Pager, Row, find_mut},
+    select::{Filters, PageSize, Pager, Row, find_mut, known_tags, not_found},
 };
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
     query::Params,
     table::Table,
     xml::Xml,
@@ -81,6 +82,8 @@ fn check_count(tags: &Tags) -> Result<(), Fault> {
 trait Taggable {
     fn prefix(&self) -> &'static str;
     fn tags_of(&mut self, id: &str, region: &str) -> Result<&mut Tags, Fault>;
+    /// The error if the replica that answers the call does not know this resource yet.
+    fn check_known(&self, cloud: &Cloud, call: &Call, id: &str) -> Result<(), Fault>;
     fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>);
 }
 
@@ -93,10 +96,17 @@ impl<T: Row> Taggable for Table<T> {
         find_mut(self, region, id).map(T::tags_mut)
     }
 
+    fn check_known(&self, cloud: &Cloud, call: &Call, id: &str) -> Result<(), Fault> {
+        match self.get(id) {
+            Some(row) if !cloud.knows(Delay::Ec2Lag, id, row.created(), call.now) => Err(not_found::<T>(&[id])),
+            _ => Ok(()),
+        }
+    }
+
     fn all<'t>(&'t self, cloud: &Cloud, call: &Call, into: &mut Vec<(&'static str, &'t str, &'t Tags)>) {
         let rows = self.iter().filter(|(_, row)| row.region() == call.region);
-        let visible = rows.filter(|(_, row)| cloud.visible(row.created(), call.now));
-        into.extend(visible.map(|(id, row)| (T::KIND, id, row.tags())));
+        let known = rows.filter(|(id, row)| cloud.knows(Delay::Ec2Lag, id, row.created(), call.now));
+        into.extend(known.map(|(id, row)| (T::KIND, id, known_tags(cloud, call, id, row))));
     }
 }
 
@@ -146,6 +156,20 @@ fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut T
         return Err(Fault::new("InvalidID", format!("The ID '{id}' is not valid")));
     };
     table.tags_of(id, region)
+}
+
+/// Refuses a call that names a resource which the replica that answers it does not know yet.
+pub(super) fn check_known(cloud: &Cloud, call: &Call) -> Result<(), Fault> {
+    let params = call.params();
+    for (name, value) in params.pairs() {
+        if let Some(table) = tables(&cloud.ec2).into_iter().find(|table| value.starts_with(table.prefix())) {
+            table.check_known(cloud, call, value)?;
+        }
+        if name.ends_with("LaunchTemplateName") && call.action != "CreateLaunchTemplate" {
+            super::template::check_known(cloud, call, value)?;
+        }
+    }
+    Ok(())
 }
 
 /// ARNs and tags of the resources of a region that have tags.

@@ -7,13 +7,14 @@ use trunnion_catalog::limits;
 use super::{
     document, launch_data,
     model::{LaunchTemplate, LaunchTemplateVersion, Token},
-    select::{self, Filters, PageSize, Pager, Row, find, row_fields, shown, text},
+    select::{self, Filters, PageSize, Pager, Row, find, known_tags, row_fields, shown, text},
     tag,
     template_version::version_key,
 };
 use crate::{
     call::{Call, Fault, Reply, arn_of},
     cloud::Cloud,
+    durations::Delay,
     query::Params,
     xml::Xml,
 };
@@ -55,14 +56,24 @@ pub(super) fn named(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<S
     }
 }
 
+/// Refuses the name of a template which the replica that answers the call does not know yet.
+pub(super) fn check_known(cloud: &Cloud, call: &Call, name: &str) -> Result<(), Fault> {
+    match by_name(cloud, call, name) {
+        Ok((id, template)) if !cloud.knows(Delay::Ec2Lag, id, template.created, call.now) => Err(no_name()),
+        _ => Ok(()),
+    }
+}
+
+fn no_name() -> Fault {
+    Fault::new(
+        "InvalidLaunchTemplateName.NotFoundException",
+        "At least one of the launch templates specified in the request does not exist.",
+    )
+}
+
 fn by_name<'w>(cloud: &'w Cloud, call: &Call, name: &str) -> Result<(&'w str, &'w LaunchTemplate), Fault> {
     let mut here = cloud.ec2.templates.iter().filter(|(_, template)| template.region == call.region);
-    here.find(|(_, template)| template.name == name).ok_or_else(|| {
-        Fault::new(
-            "InvalidLaunchTemplateName.NotFoundException",
-            "At least one of the launch templates specified in the request does not exist.",
-        )
-    })
+    here.find(|(_, template)| template.name == name).ok_or_else(no_name)
 }
 
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
@@ -223,13 +234,10 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let mut listed = Vec::new();
     for name in names {
         let (id, template) = by_name(cloud, call, name)?;
-        if !cloud.visible(template.created, call.now) {
-            return Err(Fault::new(
-                "InvalidLaunchTemplateName.NotFoundException",
-                "At least one of the launch templates specified in the request does not exist.",
-            ));
+        if !cloud.knows(Delay::Ec2Lag, id, template.created, call.now) {
+            return Err(no_name());
         }
-        if filters.accept(&template.tags, |filter| template.values(id, cloud, filter)) {
+        if filters.accept(known_tags(cloud, call, id, template), |filter| template.values(id, cloud, filter)) {
             listed.push((id, template));
         }
     }

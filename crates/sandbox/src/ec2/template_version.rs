@@ -13,6 +13,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply, arn_of},
     cloud::Cloud,
+    durations::Delay,
     query::Params,
     xml::Xml,
 };
@@ -177,8 +178,8 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
             })
             .collect()
     };
-    let passing = listed.into_iter().filter(|(_, version)| {
-        cloud.visible(version.created, call.now)
+    let passing = listed.into_iter().filter(|(key, version)| {
+        cloud.knows(Delay::Ec2Lag, key, version.created, call.now)
             && filters.accept(&Tags::new(), |filter| values(cloud, version, filter))
     });
     let (page, next) = pager.page(passing);

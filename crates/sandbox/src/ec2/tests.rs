@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use super::{handle, seed, seeded_image};
 use crate::{
+    Consistency, Options,
     call::{Input, Reply},
     cloud::Cloud,
     json::testing::{self, PACE},
@@ -130,6 +131,18 @@ fn limits_of_the_type_match_aws() {
 }
 
 #[test]
+fn the_quota_of_vcpus_counts_pending_and_running_instances() {
+    let mut cloud = Cloud::open(&Options::new().with_speed(6.0).with_vcpus(40)).unwrap();
+    seed(&mut cloud, "eu-west-3");
+    let run = machine("c6in.8xlarge");
+    let id = first(&ask(&mut cloud, "RunInstances", &run).unwrap(), "instanceId");
+    assert_eq!(ask(&mut cloud, "RunInstances", &run), Err("VcpuLimitExceeded".to_owned()));
+    ask(&mut cloud, "RunInstances", &machine("c6in.2xlarge")).unwrap();
+    ask(&mut cloud, "TerminateInstances", &format!("InstanceId.1={id}")).unwrap();
+    ask(&mut cloud, "RunInstances", &run).unwrap();
+}
+
+#[test]
 fn a_client_token_launches_only_once() {
     let mut cloud = cloud();
     let run = format!("{}&ClientToken=one", machine("c6in.8xlarge"));
@@ -159,8 +172,8 @@ fn an_instance_changes_its_state_with_time() {
     assert_eq!(state(&mut cloud, 100 + PACE), Ok(("terminated".to_owned(), false)));
     let left = ask_at(&mut cloud, 100 + PACE, "DescribeNetworkInterfaces", "").unwrap();
     assert!(!left.contains("<networkInterfaceId>"));
-    assert!(state(&mut cloud, 3600).is_ok());
-    assert_eq!(state(&mut cloud, 101 + PACE + 3600), Err("InvalidInstanceID.NotFound".to_owned()));
+    assert!(state(&mut cloud, 60 * PACE).is_ok());
+    assert_eq!(state(&mut cloud, 101 + PACE + 60 * PACE), Err("InvalidInstanceID.NotFound".to_owned()));
 }
 
 #[test]
@@ -237,7 +250,7 @@ fn versions_are_found_across_templates() {
 #[test]
 fn a_new_resource_is_invisible_during_the_lag() {
     let lag = Duration::from_secs(5);
-    let mut cloud = Cloud::open("123456789012".to_owned(), Duration::ZERO, lag, None).unwrap();
+    let mut cloud = Cloud::open(&Options::new().with_consistency(Consistency::After(lag))).unwrap();
     seed(&mut cloud, "eu-west-3");
     ask(&mut cloud, "CreateSecurityGroup", "GroupName=load&GroupDescription=x").unwrap();
     let query = "Filter.1.Name=group-name&Filter.1.Value.1=load";

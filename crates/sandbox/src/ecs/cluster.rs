@@ -13,6 +13,7 @@ use crate::{
     authorize,
     call::{Call, Fault},
     cloud::Cloud,
+    durations::Delay,
     iam,
     json::{input, page},
 };
@@ -61,12 +62,16 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     // The first cluster of an account makes AWS create the service-linked role, and fails because the role does not
     // exist yet; a second attempt succeeds (aws-samples/run-selenium-tests-at-scale-using-ecs-fargate issue 2). If the
     // identity may not create the role, the cluster is created without it (`CreateCluster`, read November 2026).
-    let role = || iam::service_role(cloud, &call.region, "ecs.amazonaws.com", SERVICE_ROLE);
-    let may = |role| authorize::may(cloud, call, "iam:CreateServiceLinkedRole", role);
-    if cloud.makes_service_roles && !has_service_role(cloud) && may(role()) {
-        crate::iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call.now);
-        cloud.keep();
-        return Err(no_service_role());
+    if cloud.makes_service_roles && !has_service_role(cloud, call.now) {
+        let is_made = cloud.iam.service_role_since(SERVICE_ROLE).is_some();
+        let role = || iam::service_role(cloud, &call.region, "ecs.amazonaws.com", SERVICE_ROLE);
+        if is_made || authorize::may(cloud, call, "iam:CreateServiceLinkedRole", role()) {
+            if !is_made {
+                iam::make_service_role(cloud, SERVICE_ROLE, "ecs.amazonaws.com", call);
+                cloud.keep();
+            }
+            return Err(no_service_role());
+        }
     }
     let settings = with_defaults(asked.settings)?;
     let arn = arn(cloud, call, &name);
@@ -119,7 +124,9 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     for id in &describe.clusters {
         let arn = arn(cloud, call, id);
         match cloud.ecs.clusters.get(&arn) {
-            Some(cluster) if cluster.region == call.region && cloud.visible(cluster.created, call.now) => {
+            Some(cluster)
+                if cluster.region == call.region && cloud.knows(Delay::EcsLag, &arn, cluster.created, call.now) =>
+            {
                 let (settings, tags) = (has(&describe.include, "SETTINGS"), has(&describe.include, "TAGS"));
                 clusters.push(shown(cloud, call, &arn, settings, tags));
             }
@@ -143,7 +150,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         .clusters
         .iter()
         .filter(|(_, cluster)| cluster.active && cluster.region == call.region)
-        .filter(|(_, cluster)| cloud.visible(cluster.created, call.now))
+        .filter(|(arn, cluster)| cloud.knows(Delay::EcsLag, arn, cluster.created, call.now))
         .map(|(arn, _)| (arn.to_owned(), Value::from(arn)))
         .collect();
     let limit = page_size(list.max_results)?;
@@ -169,9 +176,9 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let Some(id) = asked.cluster_name else { return Err(invalid("Cluster cannot be empty.")) };
     let arn = active(cloud, call, Some(&id))?;
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let mut services = cloud.ecs.services.values().filter(|service| service.cluster == arn);
-    if services.any(|service| service.deleted.is_none_or(|deleted| call.now < deleted + pace)) {
+    if services.any(|service| !service.is_inactive(call.now, clock)) {
         return Err(Fault::new(
             "ClusterContainsServicesException",
             "The Cluster cannot be deleted while Services are active.",
@@ -179,8 +186,8 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     }
     let mut tasks = cloud.ecs.leaving.values().filter(|task| task.cluster == arn);
     let mut runs = cloud.ecs.runs.values().filter(|run| run.cluster == arn);
-    if tasks.any(|task| task.stage(call.now, pace) != Stage::Stopped)
-        || runs.any(|run| run.stage(call.now, pace) != Stage::Stopped)
+    if tasks.any(|task| task.stage(call.now, clock) != Stage::Stopped)
+        || runs.any(|run| run.stage(call.now, clock) != Stage::Stopped)
     {
         return Err(Fault::new(
             "ClusterContainsTasksException",
@@ -243,13 +250,13 @@ fn with_defaults(asked: Option<Vec<Setting>>) -> Result<Vec<Setting>, Fault> {
 
 fn shown(cloud: &Cloud, call: &Call, arn: &str, settings: bool, tags: bool) -> Value {
     let Some(cluster) = cloud.ecs.clusters.get(arn) else { return Value::Null };
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let services: Vec<_> = cloud.ecs.services.values().filter(|service| service.cluster == arn).collect();
     let count = |count: fn(&super::deployment::Counts) -> u64| -> u64 {
-        services.iter().map(|service| count(&service.counts(call.now, pace))).sum()
+        services.iter().map(|service| count(&service.counts(call.now, clock))).sum()
     };
     let runs = cloud.ecs.runs.values().filter(|run| run.cluster == arn);
-    let stages: Vec<Stage> = runs.map(|run| run.stage(call.now, pace)).collect();
+    let stages: Vec<Stage> = runs.map(|run| run.stage(call.now, clock)).collect();
     let alone = |wanted: Stage| -> u64 { stages.iter().filter(|stage| **stage == wanted).map(|_| 1).sum() };
     let active = services.iter().filter(|service| service.deleted.is_none()).count();
     let mut shown = json!({

@@ -1,6 +1,6 @@
 //! Task definitions. Every registration creates a revision, of which later only the status and the tags can change.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use trunnion_catalog::limits;
@@ -9,6 +9,7 @@ use super::{bad_token, client, container, has, invalid, listed, page_size, tag, 
 use crate::{
     call::{Call, Fault, Input},
     cloud::Cloud,
+    durations::{Clock, Delay},
     json::{epoch, input, page},
 };
 
@@ -78,8 +79,8 @@ impl Definition {
         self.body.get("runtimePlatform")?.get("cpuArchitecture")?.as_str()
     }
 
-    fn is_gone(&self, now: Timestamp, pace: SignedDuration) -> bool {
-        self.delete_requested.is_some_and(|at| now >= at + pace)
+    fn is_gone(&self, now: Timestamp, clock: Clock) -> bool {
+        self.delete_requested.is_some_and(|at| clock.is_over(Delay::DefinitionDelete, at, now))
     }
 }
 
@@ -145,7 +146,7 @@ struct Describe {
 pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
     let (arn, definition) = find(cloud, call, &describe.task_definition)
-        .filter(|(_, definition)| !definition.is_gone(call.now, cloud.pace()))
+        .filter(|(_, definition)| !definition.is_gone(call.now, cloud.clock()))
         .ok_or_else(|| client("Unable to describe task definition."))?;
     let mut answer = json!({ "taskDefinition": shown(arn, definition) });
     if has(&describe.include, "TAGS") {
@@ -179,7 +180,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         .iter()
         .filter(|(_, row)| row.region == call.region && row.status == status)
         .filter(|(_, row)| list.family_prefix.as_ref().is_none_or(|family| row.family == *family))
-        .filter(|(_, row)| !row.is_gone(call.now, cloud.pace()))
+        .filter(|(_, row)| !row.is_gone(call.now, cloud.clock()))
         .map(|(arn, row)| (format!("{}:{:010}", row.family, row.revision), Value::from(arn)))
         .collect();
     let descending = list.sort.as_deref() == Some("DESC");

@@ -1,10 +1,11 @@
 //! Deployments: which tasks a service has, from the time that has passed.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{start::Blocked, tag::Tag};
+use crate::durations::{Clock, Delay};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Deployment {
@@ -69,8 +70,8 @@ impl Deployment {
     }
 
     /// Another task takes the place of this one.
-    pub(super) fn replace(&mut self, number: u64, was_running: bool, now: Timestamp, pace: SignedDuration) {
-        let running = self.counts(now, pace).running;
+    pub(super) fn replace(&mut self, number: u64, was_running: bool, now: Timestamp, clock: Clock) {
+        let running = self.counts(now, clock).running;
         self.running_before = running.saturating_sub(u64::from(was_running));
         self.scaled = now;
         self.gone.push(number);
@@ -92,14 +93,14 @@ impl Deployment {
         self.forget_oldest();
     }
 
-    pub(super) fn is_complete(&self, now: Timestamp, pace: SignedDuration) -> bool {
-        self.blocked.is_none() && now >= self.started + pace
+    pub(super) fn is_complete(&self, now: Timestamp, clock: Clock) -> bool {
+        self.blocked.is_none() && clock.is_over(Delay::TaskStart, self.started, now)
     }
 
-    pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
+    pub(super) fn counts(&self, now: Timestamp, clock: Clock) -> Counts {
         let running = if self.blocked.is_some() {
             0
-        } else if now >= self.scaled + pace {
+        } else if clock.is_over(Delay::TaskStart, self.scaled, now) {
             self.desired
         } else {
             self.running_before.min(self.desired)

@@ -1,6 +1,6 @@
 //! Elastic Container Service: clusters, task definitions, services on Fargate, and the tasks of these services.
 //!
-//! Running tasks are not stored: they follow from the service's deployment, the elapsed time and the sandbox's pace.
+//! Running tasks are not stored: they follow from the service's deployment, the elapsed time and the sandbox's clock.
 //! Tasks that have been asked to stop are stored (`task.rs`).
 
 mod account;
@@ -23,12 +23,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::{Clock, Delay},
     table::{AnyTable, Table},
 };
 
@@ -66,15 +67,20 @@ impl State {
         ]
     }
 
+    /// How many active clusters the region has.
+    pub(crate) fn clusters_in(&self, region: &str) -> usize {
+        self.clusters.values().filter(|row| row.active && row.region == region).count()
+    }
+
     /// Whether a task that is not STOPPED uses this security group or this subnet.
-    pub(crate) fn uses_network(&self, id: &str, now: Timestamp, pace: SignedDuration) -> bool {
-        let is_left = |task: &task::Leaving| task.stage(now, pace) != task::Stage::Stopped;
+    pub(crate) fn uses_network(&self, id: &str, now: Timestamp, clock: Clock) -> bool {
+        let is_left = |task: &task::Leaving| task.stage(now, clock) != task::Stage::Stopped;
         self.services.values().any(|service| service.has_tasks() && service.network().iter().any(|one| one == id))
             || self.leaving.values().any(|task| is_left(task) && task.network.iter().any(|one| one == id))
             || self
                 .runs
                 .values()
-                .any(|run| run.stage(now, pace) != task::Stage::Stopped && run.network.iter().any(|one| one == id))
+                .any(|run| run.stage(now, clock) != task::Stage::Stopped && run.network.iter().any(|one| one == id))
     }
 
     /// ARNs and tags of the active clusters, services and definitions of a region.
@@ -145,9 +151,10 @@ pub(crate) fn settle(cloud: &mut Cloud, now: Timestamp) {
 const SERVICE_ROLE: &str = "AWSServiceRoleForECS";
 
 /// Whether ECS has its role in this account. It does if the account has a cluster.
-fn has_service_role(cloud: &Cloud) -> bool {
+fn has_service_role(cloud: &Cloud, now: Timestamp) -> bool {
     let has_cluster = || cloud.makes_service_roles && cloud.ecs.clusters.values().next().is_some();
-    cloud.iam.has_service_role(SERVICE_ROLE) || has_cluster()
+    let since = cloud.iam.service_role_since(SERVICE_ROLE);
+    since.is_some_and(|since| cloud.all_know(Delay::IamLag, SERVICE_ROLE, since, now)) || has_cluster()
 }
 
 fn no_service_role() -> Fault {

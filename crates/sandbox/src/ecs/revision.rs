@@ -14,6 +14,7 @@ use super::{
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
+    durations::Delay,
     json::{epoch, hex_id, input, page},
 };
 
@@ -88,7 +89,7 @@ fn status(cloud: &Cloud, service: &Service, deployment: &Deployment, now: Timest
     if deployment.id != service.primary.id {
         return if deployment.blocked.is_some() { "STOPPED" } else { "SUCCESSFUL" };
     }
-    if deployment.is_complete(now, cloud.pace()) { "SUCCESSFUL" } else { "IN_PROGRESS" }
+    if deployment.is_complete(now, cloud.clock()) { "SUCCESSFUL" } else { "IN_PROGRESS" }
 }
 
 #[derive(Deserialize)]
@@ -131,7 +132,7 @@ fn brief(cloud: &Cloud, service: &Service, service_arn: &str, deployment: &Deplo
         "status": status,
     });
     if status != "IN_PROGRESS" {
-        shown["finishedAt"] = epoch(deployment.started + cloud.pace());
+        shown["finishedAt"] = epoch(deployment.started + cloud.clock().takes(Delay::TaskStart));
     }
     shown
 }
@@ -185,7 +186,7 @@ fn detailed(cloud: &Cloud, service_arn: &str, service: &Service, deployment: &De
         members.remove("targetServiceRevisionArn");
     }
     let is_primary = deployment.id == service.primary.id;
-    let counts = service.counts(now, cloud.pace());
+    let counts = service.counts(now, cloud.clock());
     let (running, pending) = if is_primary { (counts.running, counts.pending) } else { (0, 0) };
     let members = [
         ("updatedAt", epoch(deployment.scaled)),

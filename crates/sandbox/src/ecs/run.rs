@@ -1,6 +1,6 @@
 //! Tasks that somebody started without a service, and tasks that somebody stopped.
 
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Input},
     cloud::Cloud,
+    durations::{Clock, Delay},
     json::{hex_id, input},
 };
 
@@ -44,17 +45,17 @@ pub(super) struct Stop {
 }
 
 impl Run {
-    pub(super) fn stage(&self, now: Timestamp, pace: SignedDuration) -> Stage {
+    pub(super) fn stage(&self, now: Timestamp, clock: Clock) -> Stage {
         match &self.stop {
-            Some(stop) => task::stage_of(stop.asked, stop.seconds, now, pace),
-            None if now >= self.created + pace => Stage::Running,
+            Some(stop) => task::stage_of(stop.asked, stop.seconds, now, clock),
+            None if clock.is_over(Delay::TaskStart, self.created, now) => Stage::Running,
             None => Stage::Pending,
         }
     }
 
-    /// Stopped tasks are listed for an hour.
-    pub(super) fn is_shown(&self, now: Timestamp) -> bool {
-        self.stop.as_ref().is_none_or(|stop| now < stop.asked + 1.hour())
+    /// Whether it is listed, as it is for some time after it stopped.
+    pub(super) fn is_shown(&self, now: Timestamp, clock: Clock) -> bool {
+        self.stop.as_ref().is_none_or(|stop| task::is_shown(stop.asked, stop.seconds, now, clock))
     }
 }
 
@@ -185,7 +186,7 @@ fn stop_one(cloud: &mut Cloud, cluster: &str, found: &task_view::Task, reason: &
         run.stop = Some(Stop { asked: now, seconds, code, reason });
         return;
     }
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let waiting = cloud.ecs.leaving.iter().find(|(_, row)| {
         row.asked.is_none() && task_view::arn(cluster, &task_view::task_id(&row.deployment, row.number)) == found.arn
     });
@@ -206,7 +207,7 @@ fn stop_one(cloud: &mut Cloud, cluster: &str, found: &task_view::Task, reason: &
     let Some(row) = cloud.ecs.services.get(&service).cloned() else { return };
     task::stop_for_user(cloud, &row, number, found.stage, reason, now);
     if let Some(row) = cloud.ecs.services.get_mut(&service) {
-        row.primary.replace(number, found.stage == Stage::Running, now, pace);
+        row.primary.replace(number, found.stage == Stage::Running, now, clock);
     }
 }
 

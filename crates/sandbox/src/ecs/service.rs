@@ -1,6 +1,6 @@
 //! Services: created once per name and cluster, updated to new definitions, drained when deleted.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use trunnion_catalog::limits::{self, SERVICE_TASKS};
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Input},
     cloud::Cloud,
+    durations::{Clock, Delay},
     json::{hex_id, input},
 };
 
@@ -68,13 +69,13 @@ pub(super) struct Service {
 
 impl Service {
     /// The numbers of tasks of the primary deployment.
-    pub(super) fn counts(&self, now: Timestamp, pace: SignedDuration) -> Counts {
-        if self.deleted.is_some() { Counts::default() } else { self.primary.counts(now, pace) }
+    pub(super) fn counts(&self, now: Timestamp, clock: Clock) -> Counts {
+        if self.deleted.is_some() { Counts::default() } else { self.primary.counts(now, clock) }
     }
 
     /// Whether it was deleted and has drained.
-    pub(super) fn is_inactive(&self, now: Timestamp, pace: SignedDuration) -> bool {
-        self.deleted.is_some_and(|deleted| now >= deleted + pace)
+    pub(super) fn is_inactive(&self, now: Timestamp, clock: Clock) -> bool {
+        self.deleted.is_some_and(|deleted| clock.is_over(Delay::ServiceDrain, deleted, now))
     }
 
     /// Whether it has tasks that have not been asked to stop.
@@ -119,7 +120,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     tag::check(&asked.tags)?;
     let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
     let arn = arn(&cluster, &name);
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     if let Some(service) = cloud.ecs.services.get(&arn) {
         match service.deleted {
             None => {
@@ -131,13 +132,13 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
                 }
                 return Err(invalid("Creation of service was not idempotent."));
             }
-            Some(deleted) if call.now < deleted + pace => {
+            Some(_) if !service.is_inactive(call.now, clock) => {
                 return Err(invalid("Unable to Start a service that is still Draining."));
             }
             Some(_) => {}
         }
     }
-    if !has_service_role(cloud) {
+    if !has_service_role(cloud, call.now) {
         return Err(no_service_role());
     }
     let Some(definition) = asked.task_definition else { return Err(invalid("Task definition cannot be empty.")) };
@@ -205,7 +206,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     check_network(cloud, call, &service.body, row)?;
     service.body = with_defaults(service.body);
 
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     if rolls {
         // A task that has been asked to stop counts for neither percentage, so its successor starts before it is
         // STOPPED (aws/containers-roadmap issue 959).
@@ -219,7 +220,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
         revision::complete(cloud, &mut service);
     } else if desired != service.primary.desired {
-        service.primary.running_before = service.primary.counts(call.now, pace).running;
+        service.primary.running_before = service.primary.counts(call.now, clock).running;
         if let Some(too_many) = service.primary.desired.checked_sub(desired) {
             task::send_stop(cloud, &earlier, too_many, Some(call.now), call.now);
             service.primary.drop_oldest(too_many);
@@ -235,10 +236,10 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let cluster = cluster::known(cloud, call, asked.cluster.as_deref())?;
     let arn = find(cloud, &cluster, &asked.service_name)?;
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let Some(service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     match service.deleted {
-        Some(deleted) if call.now >= deleted + pace => return Err(not_found()),
+        Some(_) if service.is_inactive(call.now, clock) => return Err(not_found()),
         Some(_) => {}
         None if service.primary.desired > 0 && !asked.force => {
             return Err(invalid("The service cannot be stopped while it is scaled above 0."));

@@ -1,6 +1,6 @@
 //! Services and their deployments as the API shows them.
 
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
+    durations::{Clock, Delay},
     json::{epoch, input, page, uuid_id},
 };
 
@@ -51,10 +52,11 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     Ok(json!({ "services": services, "failures": failures }))
 }
 
-/// An inactive service can be described for some time; here for an hour.
+/// An inactive service can be described for some time.
 fn is_shown(cloud: &Cloud, call: &Call, arn: &str) -> bool {
     cloud.ecs.services.get(arn).is_some_and(|service| {
-        cloud.visible(service.created, call.now) && service.deleted.is_none_or(|deleted| call.now < deleted + 1.hour())
+        cloud.knows(Delay::EcsLag, arn, service.created, call.now)
+            && service.deleted.is_none_or(|deleted| !cloud.settled(Delay::ServiceForgotten, deleted, call.now))
     })
 }
 
@@ -70,13 +72,14 @@ struct List {
 pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let list: List = input(call)?;
     let cluster = cluster::active(cloud, call, list.cluster.as_deref())?;
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let services = cloud
         .ecs
         .services
         .iter()
-        .filter(|(_, service)| service.cluster == cluster && cloud.visible(service.created, call.now))
-        .filter(|(_, service)| service.deleted.is_none_or(|deleted| call.now < deleted + pace))
+        .filter(|(_, service)| service.cluster == cluster)
+        .filter(|(arn, service)| cloud.knows(Delay::EcsLag, arn, service.created, call.now))
+        .filter(|(_, service)| !service.is_inactive(call.now, clock))
         .filter(|(_, service)| {
             let of_service = service.body.get("launchType").and_then(Value::as_str);
             list.launch_type.is_none() || list.launch_type.as_deref() == of_service
@@ -92,13 +95,13 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
 /// A service in the answer of `DescribeServices`.
 pub(super) fn shown(cloud: &Cloud, call: &Call, arn: &str, tags: bool) -> Value {
     let Some(service) = cloud.ecs.services.get(arn) else { return Value::Null };
-    let pace = cloud.pace();
-    let counts = service.counts(call.now, pace);
+    let clock = cloud.clock();
+    let counts = service.counts(call.now, clock);
     let before = service.previous.as_ref().filter(|_| service.deleted.is_none());
     let before = before.map_or(0, |before| running_of(cloud, before, call.now));
     let status = match service.deleted {
         None => "ACTIVE",
-        Some(deleted) if call.now < deleted + pace => "DRAINING",
+        Some(_) if !service.is_inactive(call.now, clock) => "DRAINING",
         Some(_) => "INACTIVE",
     };
     let mut shown = service.body.clone();
@@ -116,7 +119,7 @@ pub(super) fn shown(cloud: &Cloud, call: &Call, arn: &str, tags: bool) -> Value 
             "deployments".to_owned(),
             if service.deleted.is_some() { json!([]) } else { deployments(cloud, service, call) },
         ),
-        ("events".to_owned(), events(service, call, pace)),
+        ("events".to_owned(), events(service, call, clock)),
         (
             "roleArn".to_owned(),
             format!(
@@ -140,13 +143,13 @@ pub(super) fn shown(cloud: &Cloud, call: &Call, arn: &str, tags: bool) -> Value 
 /// How many tasks of an earlier deployment still run.
 fn running_of(cloud: &Cloud, deployment: &Deployment, now: Timestamp) -> u64 {
     let tasks = cloud.ecs.leaving.values().filter(|task| task.deployment == deployment.id);
-    tasks.filter(|task| task.stage(now, cloud.pace()) == Stage::Running).map(|_| 1).sum()
+    tasks.filter(|task| task.stage(now, cloud.clock()) == Stage::Running).map(|_| 1).sum()
 }
 
 fn deployments(cloud: &Cloud, service: &Service, call: &Call) -> Value {
-    let pace = cloud.pace();
-    let complete = service.primary.is_complete(call.now, pace);
-    let primary = service.primary.counts(call.now, pace);
+    let clock = cloud.clock();
+    let complete = service.primary.is_complete(call.now, clock);
+    let primary = service.primary.counts(call.now, clock);
     let mut all = vec![deployment(
         service,
         &service.primary,
@@ -198,7 +201,7 @@ fn deployment(service: &Service, deployment: &Deployment, status: &str, counts: 
 }
 
 /// The newest event comes first.
-fn events(service: &Service, call: &Call, pace: SignedDuration) -> Value {
+fn events(service: &Service, call: &Call, clock: Clock) -> Value {
     let Service { name, primary, .. } = service;
     let event = |at: Timestamp, text: String| {
         let id = uuid_id(&format!("{} {text}", primary.id));
@@ -223,7 +226,7 @@ fn events(service: &Service, call: &Call, pace: SignedDuration) -> Value {
         }
         None => {}
     }
-    let done = primary.started + pace;
+    let done = primary.started + clock.takes(Delay::TaskStart);
     if let Some(deleted) = service.deleted {
         events.push(event(deleted, format!("(service {name}) has begun draining.")));
     }

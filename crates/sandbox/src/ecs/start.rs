@@ -91,7 +91,8 @@ impl Starting<'_> {
             if role.is_empty() {
                 continue;
             }
-            if !self.trusts(role) {
+            // A role that was made or changed only now is not known to every service.
+            if !iam::delay::is_known_everywhere(self.cloud, role, self.now) || !self.trusts(role) {
                 return Err(Blocked::role(role));
             }
             if member == "executionRoleArn" {

@@ -6,19 +6,19 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{service::Service, tag::Tag};
-use crate::cloud::Cloud;
+use crate::{
+    cloud::Cloud,
+    durations::{Clock, Delay},
+};
 
 /// The stop timeout of a container without `stopTimeout`, in seconds (Amazon ECS task definition parameters, read
 /// November 2026).
 const DEFAULT_STOP_SECONDS: i32 = 30;
-
-/// How many seconds of a `stopTimeout` one pace stands for, so 120 seconds take two paces.
-const SECONDS_PER_PACE: i32 = 60;
 
 /// A task that has been asked to stop, or will be once its successor is healthy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,24 +73,29 @@ impl Stage {
 }
 
 impl Leaving {
-    pub(super) fn stage(&self, now: Timestamp, pace: SignedDuration) -> Stage {
+    pub(super) fn stage(&self, now: Timestamp, clock: Clock) -> Stage {
         let Some(asked) = self.asked.filter(|asked| now >= *asked) else { return Stage::Running };
-        stage_of(asked, self.stop_seconds, now, pace)
+        stage_of(asked, self.stop_seconds, now, clock)
     }
 
-    /// Stopped tasks are listed for an hour (`ListTasks`, read November 2026).
-    pub(super) fn is_shown(&self, now: Timestamp) -> bool {
-        self.asked.is_none_or(|asked| now < asked + 1.hour())
+    pub(super) fn is_shown(&self, now: Timestamp, clock: Clock) -> bool {
+        self.asked.is_none_or(|asked| is_shown(asked, self.stop_seconds, now, clock))
     }
 }
 
+/// Whether a task that was asked to stop is still listed.
+pub(super) fn is_shown(asked: Timestamp, stop_seconds: i32, now: Timestamp, clock: Clock) -> bool {
+    let stopping = clock.scaled(SignedDuration::from_secs(stop_seconds.into()));
+    now < asked + stopping + clock.takes(Delay::TaskDeprovision) + clock.takes(Delay::TaskForgotten)
+}
+
 /// The stage of a task that was asked to stop.
-pub(super) fn stage_of(asked: Timestamp, stop_seconds: i32, now: Timestamp, pace: SignedDuration) -> Stage {
+pub(super) fn stage_of(asked: Timestamp, stop_seconds: i32, now: Timestamp, clock: Clock) -> Stage {
     let since = now.duration_since(asked);
-    let stopping = pace.saturating_mul(stop_seconds) / SECONDS_PER_PACE;
+    let stopping = clock.scaled(SignedDuration::from_secs(stop_seconds.into()));
     match () {
         () if since < stopping => Stage::Stopping,
-        () if since < stopping + pace / 2 => Stage::Deprovisioning,
+        () if since < stopping + clock.takes(Delay::TaskDeprovision) => Stage::Deprovisioning,
         () => Stage::Stopped,
     }
 }
@@ -102,7 +107,7 @@ pub(super) fn send_stop(cloud: &mut Cloud, service: &Service, count: u64, asked:
     if deployment.blocked.is_some() {
         return;
     }
-    let running = deployment.counts(now, cloud.pace()).running;
+    let running = deployment.counts(now, cloud.clock()).running;
     let stop_seconds = stop_seconds(cloud, &deployment.definition);
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     for (index, number) in (0..).zip(deployment.numbers()).take(count) {
@@ -157,18 +162,18 @@ pub(super) fn stop_seconds(cloud: &Cloud, definition: &str) -> i32 {
 
 /// Asks tasks to stop whose successors are healthy now, and deletes tasks that are no longer listed.
 pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let mut asked = Vec::new();
     let mut over = Vec::new();
     for (id, task) in cloud.ecs.leaving.iter() {
-        if !task.is_shown(now) {
+        if !task.is_shown(now, clock) {
             over.push(id.to_owned());
         } else if task.asked.is_none() {
             let mut services = cloud.ecs.services.values();
             let service = services.find(|one| one.cluster == task.cluster && one.name == task.service);
             match service {
-                Some(Service { deleted: None, primary, .. }) if primary.is_complete(now, pace) => {
-                    asked.push((id.to_owned(), primary.started + pace));
+                Some(Service { deleted: None, primary, .. }) if primary.is_complete(now, clock) => {
+                    asked.push((id.to_owned(), primary.started + clock.takes(Delay::TaskStart)));
                 }
                 Some(Service { deleted: None, .. }) => {}
                 Some(Service { deleted: Some(deleted), .. }) => asked.push((id.to_owned(), *deleted)),
@@ -188,11 +193,11 @@ pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
 
 /// How many tasks are not STOPPED, of all services with this name in the cluster.
 pub(super) fn unstopped(cloud: &Cloud, cluster: &str, name: &str, now: Timestamp) -> u64 {
-    let pace = cloud.pace();
+    let clock = cloud.clock();
     let services = cloud.ecs.services.values().filter(|service| service.cluster == cluster && service.name == name);
     let live: u64 = services.filter(|service| service.deleted.is_none()).map(|service| service.primary.desired).sum();
     let leaving = cloud.ecs.leaving.values().filter(|task| task.cluster == cluster && task.service == name);
-    live + leaving.filter(|task| task.stage(now, pace) != Stage::Stopped).map(|_| 1).sum::<u64>()
+    live + leaving.filter(|task| task.stage(now, clock) != Stage::Stopped).map(|_| 1).sum::<u64>()
 }
 
 /// Updates the highest number of tasks of each service.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
+    durations::Delay,
     json::{epoch, hex_id, input, page, uuid_id},
 };
 
@@ -77,16 +78,17 @@ pub(super) fn all(cloud: &Cloud, cluster: Option<&str>, now: Timestamp) -> Vec<T
     let mut tasks: Vec<Task> = services.flat_map(|service| of_service(cloud, service, now)).collect();
     let services = cloud.ecs.services.values().filter(|one| one.deleted.is_none() && is_here(&one.cluster));
     tasks.extend(services.flat_map(failed));
-    let leaving = cloud.ecs.leaving.values().filter(|task| is_here(&task.cluster) && task.is_shown(now));
+    let clock = cloud.clock();
+    let leaving = cloud.ecs.leaving.values().filter(|task| is_here(&task.cluster) && task.is_shown(now, clock));
     tasks.extend(leaving.map(|task| of_leaving(cloud, task, now)));
-    let runs = cloud.ecs.runs.iter().filter(|(_, run)| is_here(&run.cluster) && run.is_shown(now));
+    let runs = cloud.ecs.runs.iter().filter(|(_, run)| is_here(&run.cluster) && run.is_shown(now, clock));
     tasks.extend(runs.map(|(arn, run)| of_run(cloud, arn, run, now)));
     tasks
 }
 
 fn of_service<'w>(cloud: &Cloud, service: &'w Service, now: Timestamp) -> impl Iterator<Item = Task> + use<'w> {
     let deployment = &service.primary;
-    let running = service.counts(now, cloud.pace()).running;
+    let running = service.counts(now, cloud.clock()).running;
     (0..).zip(deployment.numbers()).map(move |(index, number)| Task {
         arn: arn(&service.cluster, &task_id(&deployment.id, number)),
         cluster: service.cluster.clone(),
@@ -148,7 +150,7 @@ fn of_leaving(cloud: &Cloud, task: &Leaving, now: Timestamp) -> Task {
         is_public: false,
         tags: task.tags.clone(),
         overrides: None,
-        stage: task.stage(now, cloud.pace()),
+        stage: task.stage(now, cloud.clock()),
         stop: task.asked.filter(|asked| now >= *asked).map(|asked| (asked, code.to_owned(), reason)),
         is_blocked: false,
     }
@@ -167,7 +169,7 @@ fn of_run(cloud: &Cloud, arn: &str, run: &Run, now: Timestamp) -> Task {
         is_public: run.is_public,
         tags: run.tags.clone(),
         overrides: run.overrides.clone(),
-        stage: run.stage(now, cloud.pace()),
+        stage: run.stage(now, cloud.clock()),
         stop: run.stop.as_ref().map(|stop| (stop.asked, stop.code.clone(), stop.reason.clone())),
         is_blocked: run.stop.as_ref().is_some_and(|stop| stop.code == "TaskFailedToStart"),
     }
@@ -192,7 +194,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     // Tasks cannot be listed by the name of a deleted service (turbot/steampipe-plugin-aws issue 1415).
     if let Some(name) = &list.service_name {
         let arn = service::find(cloud, &cluster, name)?;
-        if cloud.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, cloud.pace())) {
+        if cloud.ecs.services.get(&arn).is_some_and(|service| service.is_inactive(call.now, cloud.clock())) {
             return Err(Fault::new("ServiceNotFoundException", "Service not found."));
         }
     }
@@ -204,7 +206,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         let named = |name: &String| task.group == format!("service:{}", name.rsplit('/').next().unwrap_or(name));
         list.service_name.as_ref().is_none_or(named)
     };
-    let tasks = all(cloud, Some(&cluster), call.now)
+    let tasks = known(cloud, call, &cluster)
         .into_iter()
         .filter(|task| task.stage.desired() == desired && is_named(task))
         .filter(|task| list.started_by.is_none() || task.started_by == list.started_by)
@@ -237,7 +239,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         return Err(invalid(format!("Tasks must have between 1 and {} items.", limits::TASKS_PER_CALL)));
     }
     let with_tags = has(&describe.include, "TAGS");
-    let tasks = all(cloud, Some(&cluster), call.now);
+    let tasks = known(cloud, call, &cluster);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for id in &describe.tasks {
         if let Some(task) = find(&tasks, id) {
@@ -248,6 +250,13 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         }
     }
     Ok(json!({ "tasks": found, "failures": failures }))
+}
+
+/// The tasks of a cluster that the current call knows of.
+fn known(cloud: &Cloud, call: &Call, cluster: &str) -> Vec<Task> {
+    let mut tasks = all(cloud, Some(cluster), call.now);
+    tasks.retain(|task| cloud.knows(Delay::EcsLag, &task.arn, task.created, call.now));
+    tasks
 }
 
 /// The task with this id or ARN.
@@ -295,7 +304,7 @@ pub(super) fn shown(cloud: &Cloud, task: &Task, tags: bool) -> Value {
         shown["connectivity"] = "CONNECTED".into();
         shown["connectivityAt"] = epoch(task.created);
     }
-    let started = task.created + cloud.pace();
+    let started = task.created + cloud.clock().takes(Delay::TaskStart);
     if task.stage != Stage::Pending && !task.is_blocked {
         for member in ["pullStartedAt", "pullStoppedAt", "startedAt"] {
             shown[member] = epoch(started);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::handle;
 use crate::{
+    Options,
     call::{Call, Fault, Reply},
     cloud::Cloud,
     ec2,
@@ -241,6 +242,36 @@ fn tasks_wait_for_a_missing_log_group_and_report_it() {
     assert_eq!(described(&mut cloud, 100 + PACE)["runningCount"], 1);
 }
 
+#[test]
+fn a_new_role_is_not_assumed_until_every_service_knows_it() {
+    let mut cloud = Cloud::open(&Options::strict(1).with_speed(6.0)).unwrap();
+    let first = json_call("", 0, Value::Null);
+    cloud.enter(&first.region, first.now);
+    logs::handle(&mut cloud, &json_call("CreateLogGroup", 0, json!({ "logGroupName": "/cp" }))).unwrap();
+    let cluster = json!({ "clusterName": "main" });
+    for second in [0, PACE - 1] {
+        let early = try_ask(&mut cloud, second, "CreateCluster", cluster.clone()).unwrap_err();
+        assert!(early.message.contains("service linked role"), "{}", early.message);
+    }
+    ask(&mut cloud, PACE, "CreateCluster", cluster);
+    let role = [("RoleName", "execution"), ("AssumeRolePolicyDocument", TRUST)];
+    let mut late = query_call("CreateRole", &role);
+    late.now = json_call("", 100, Value::Null).now;
+    crate::iam::handle(&mut cloud, &late).unwrap();
+    let policy = r#"{"Statement":[{"Effect":"Allow","Action":"logs:*","Resource":"*"}]}"#;
+    let put = [("RoleName", "execution"), ("PolicyName", "all"), ("PolicyDocument", policy)];
+    let mut later = query_call("PutRolePolicy", &put);
+    later.now = json_call("", 105, Value::Null).now;
+    crate::iam::handle(&mut cloud, &later).unwrap();
+    ask(&mut cloud, 105, "RegisterTaskDefinition", definition());
+    let service = service(&mut cloud);
+    ask(&mut cloud, 105, "CreateService", service);
+    let waiting = described(&mut cloud, 105 + PACE - 1);
+    assert!(waiting["events"][0]["message"].as_str().unwrap().contains("unable to assume the role"), "{waiting}");
+    described(&mut cloud, 105 + PACE);
+    assert_eq!(described(&mut cloud, 105 + 2 * PACE)["runningCount"], 1);
+}
+
 const TOKEN: &str = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:gatling/token";
 
 /// Why a task with this secret does not start, if its execution role may read the secret with the allowed ARN.
@@ -340,9 +371,11 @@ fn every_registration_creates_a_new_revision_number() {
     let mut cloud = cloud();
     ask(&mut cloud, 0, "DeregisterTaskDefinition", json!({ "taskDefinition": "cp:1" }));
     ask(&mut cloud, 0, "DeleteTaskDefinitions", json!({ "taskDefinitions": ["cp:1"] }));
-    let second = ask(&mut cloud, 100, "RegisterTaskDefinition", definition());
+    let day = 24 * 60 * PACE;
+    assert!(try_ask(&mut cloud, day - 1, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).is_ok());
+    let second = ask(&mut cloud, day, "RegisterTaskDefinition", definition());
     assert_eq!(second["taskDefinition"]["revision"], 2);
-    let fault = try_ask(&mut cloud, 100, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).unwrap_err();
+    let fault = try_ask(&mut cloud, day, "DescribeTaskDefinition", json!({ "taskDefinition": "cp:1" })).unwrap_err();
     assert_eq!(fault.message, "Unable to describe task definition.");
 }
 

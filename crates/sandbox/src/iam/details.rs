@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    answer,
+    answer, delay,
     held_policy::Attached,
     moment, profile,
     role::{Boundary, Nothing, Role},
@@ -65,13 +65,8 @@ pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         )));
     }
     let with_roles = filter.is_empty() || filter.iter().any(|kind| kind == "Role");
-    let roles = cloud
-        .iam
-        .roles
-        .values()
-        .filter(|role| with_roles && cloud.visible(role.created, call.now))
-        .map(|role| (role.name.clone(), detail(cloud, role)))
-        .collect();
+    let roles =
+        delay::seen(cloud, call).filter(|_| with_roles).map(|role| (role.name.clone(), detail(cloud, role))).collect();
     let (role_detail_list, is_truncated, marker) = paged(call, roles)?;
     answer(
         call,

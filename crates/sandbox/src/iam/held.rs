@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::Cloud;
+use crate::{cloud::Cloud, durations::Delay};
 
 /// The policies of a user or a role.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -48,10 +48,10 @@ impl Held {
         self.before.as_ref().map(|before| before.0)
     }
 
-    /// The policies that requests are evaluated with.
-    pub(super) fn effective(&self, cloud: &Cloud, now: Timestamp) -> &Self {
+    /// The policies that requests are evaluated with. `holder` is the ARN of whose policies they are.
+    pub(super) fn effective(&self, cloud: &Cloud, holder: &str, now: Timestamp) -> &Self {
         match self.before.as_deref() {
-            Some((at, before)) if !cloud.visible(*at, now) => before,
+            Some((at, before)) if !cloud.knows(Delay::IamLag, holder, *at, now) => before,
             _ => self,
         }
     }

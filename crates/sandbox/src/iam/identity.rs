@@ -9,7 +9,7 @@ use super::{
     session::{Kind, Session},
     user::User,
 };
-use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, cloud::Cloud, sts};
+use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, cloud::Cloud, durations::Delay, sts};
 
 /// Who makes a request, and what applies to every request of theirs.
 #[derive(Debug, Clone)]
@@ -61,7 +61,11 @@ pub(crate) fn credentials(cloud: &Cloud, access_key: &str, now: Timestamp) -> Op
         let Session { secret, token, expires, .. } = session.clone();
         return Some(Credentials { secret, token: Some(token), expires: Some(expires) });
     }
-    let key = cloud.iam.keys.get(access_key).filter(|key| key.active && cloud.visible(key.created, now))?;
+    let key = cloud
+        .iam
+        .keys
+        .get(access_key)
+        .filter(|key| key.active && cloud.knows(Delay::IamLag, access_key, key.created, now))?;
     Some(Credentials { secret: key.secret.clone(), token: None, expires: None })
 }
 
@@ -90,7 +94,7 @@ fn administrator(cloud: &Cloud, region: &str) -> Identity {
 }
 
 fn of_user(cloud: &Cloud, user: &User, now: Timestamp) -> Identity {
-    let held = user.held.effective(cloud, now);
+    let held = user.held.effective(cloud, &user.arn, now);
     let mut keys = about(cloud, &user.arn, "User", &user.id, Some(&user.name));
     keys.extend(user.tags.iter().map(|tag| (format!("aws:PrincipalTag/{}", tag.key), tag.value.as_str().into())));
     Identity {
@@ -146,12 +150,16 @@ pub(super) fn by_arn(cloud: &Cloud, arn: &str, region: &str, now: Timestamp) -> 
 
 /// A session of a role that a service opens, such as ECS for a task.
 pub(crate) fn in_role(cloud: &Cloud, role: &str, session: &str, now: Timestamp) -> Option<Identity> {
-    let role = cloud.iam.roles.values().find(|row| row.arn == role && cloud.visible(row.created, now))?;
+    let role = cloud
+        .iam
+        .roles
+        .values()
+        .find(|row| row.arn == role && cloud.all_know(Delay::IamLag, role, row.created, now))?;
     Some(of_role(cloud, role, session, now))
 }
 
 fn of_role(cloud: &Cloud, role: &Role, session: &str, now: Timestamp) -> Identity {
-    let held = role.held.effective(cloud, now);
+    let held = role.held.effective(cloud, &role.arn, now);
     let arn = role.arn.replacen(":iam:", ":sts:", 1);
     let arn = arn.split(":role/").next().unwrap_or_default().to_owned();
     let arn = format!("{arn}:assumed-role/{}/{session}", role.name);
@@ -185,6 +193,6 @@ fn about(cloud: &Cloud, arn: &str, kind: &str, user_id: &str, name: Option<&str>
 
 /// The trust policy of a role for an evaluation.
 pub(super) fn trust(cloud: &Cloud, role: &Role, now: Timestamp) -> Named {
-    let held = role.held.effective(cloud, now);
+    let held = role.held.effective(cloud, &role.arn, now);
     Named { name: format!("trust policy of {}", role.name), document: held.trust.clone().unwrap_or_default() }
 }

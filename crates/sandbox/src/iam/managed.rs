@@ -16,6 +16,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
 };
 
 /// Documents of AWS's policies by name (AWS Managed Policy Reference Guide, read November 2026).
@@ -151,7 +152,8 @@ fn find<'c>(cloud: &'c Cloud, call: &'c Call) -> Result<(&'c str, &'c Managed), 
         let message = format!("{} is not served here for a policy of AWS's own: {arn}", call.action);
         return Err(Fault::new("InvalidAction", message));
     }
-    let found = cloud.iam.policies.get(arn).filter(|policy| cloud.visible(policy.created, call.now));
+    let found = cloud.iam.policies.get(arn);
+    let found = found.filter(|policy| cloud.knows(Delay::IamLag, arn, policy.created, call.now));
     found.map(|policy| (arn, policy)).ok_or_else(|| no_such(format!("Policy {arn} was not found.")))
 }
 
@@ -206,7 +208,8 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         .iam
         .policies
         .iter()
-        .filter(|(_, policy)| policy.path.starts_with(prefix) && cloud.visible(policy.created, call.now))
+        .filter(|(_, policy)| policy.path.starts_with(prefix))
+        .filter(|(arn, policy)| cloud.knows(Delay::IamLag, arn, policy.created, call.now))
         .map(|(arn, policy)| (policy.name.clone(), shown(cloud, arn, policy)))
         .collect();
     let (policies, is_truncated, marker) = paged(call, policies)?;

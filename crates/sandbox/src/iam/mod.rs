@@ -2,6 +2,7 @@
 //! the same.
 
 mod account;
+pub(crate) mod delay;
 mod details;
 mod held;
 mod held_policy;
@@ -51,19 +52,23 @@ pub struct State {
     sessions: Table<session::Session>,
     /// Managed policies of the account by ARN.
     policies: Table<managed::Managed>,
+    /// Recent changes of roles, and deleted roles.
+    delayed: delay::State,
 }
 
 impl State {
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
-        vec![
+        let mut tables: Vec<(&'static str, &mut dyn AnyTable)> = vec![
             ("iam.roles", &mut self.roles),
             ("iam.profiles", &mut self.profiles),
             ("iam.users", &mut self.users),
             ("iam.keys", &mut self.keys),
             ("iam.sessions", &mut self.sessions),
             ("iam.policies", &mut self.policies),
-        ]
+        ];
+        tables.extend(self.delayed.tables());
+        tables
     }
 
     /// The policies of every role and user.
@@ -81,15 +86,20 @@ impl State {
         self.profiles.values().find(|profile| profile.name == id || profile.arn == id)
     }
 
-    /// Whether the account has the service-linked role with this name.
-    pub(crate) fn has_service_role(&self, name: &str) -> bool {
-        self.roles.get(&name.to_lowercase()).is_some()
+    /// How many roles and instance profiles there are.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.roles.values().count(), self.profiles.values().count())
+    }
+
+    /// When the service-linked role with this name was created; `None` if the account does not have it.
+    pub(crate) fn service_role_since(&self, name: &str) -> Option<Timestamp> {
+        self.roles.get(&name.to_lowercase()).map(|role| role.created)
     }
 }
 
 /// Creates the service-linked role with this name for a service, such as `ecs.amazonaws.com`.
-pub(crate) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, now: Timestamp) {
-    role::make_service_role(cloud, name, service, now);
+pub(crate) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, call: &Call) {
+    role::make_service_role(cloud, name, service, call);
 }
 
 /// The calls that are answered from a table.
@@ -100,10 +110,19 @@ pub(crate) fn from_tables() -> Vec<&'static str> {
 
 /// Answers one call.
 pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    delay::check(cloud, call)?;
+    let before = delay::role_of(cloud, call);
+    let reply = run(cloud, call)?;
+    delay::note(cloud, call, before);
+    Ok(reply)
+}
+
+fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     match call.action.as_str() {
         "CreateRole" => role::create(cloud, call),
         "GetRole" => role::get(cloud, call),
         "ListRoles" => role::list(cloud, call),
+        "CreateServiceLinkedRole" => role::create_service_role(cloud, call),
         "UpdateRole" => role::update(cloud, call),
         "UpdateAssumeRolePolicy" => role::update_trust(cloud, call),
         "DeleteRole" => role::delete(cloud, call),

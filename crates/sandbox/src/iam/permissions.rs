@@ -5,6 +5,7 @@ use crate::{
     authorize::{Row, Scene, Target, any},
     call::arn_of,
     cloud::Cloud,
+    durations::Delay,
 };
 
 /// One row per call.
@@ -28,6 +29,7 @@ pub(crate) const PERMISSIONS: &[Row] = &[
     ),
     ("CreatePolicy", &[("iam:CreatePolicy", new_policy), ("iam:TagPolicy", |s| with_tags(s, new_policy))]),
     ("CreateRole", &[("iam:CreateRole", new_role), ("iam:TagRole", |s| with_tags(s, new_role))]),
+    ("CreateServiceLinkedRole", &[("iam:CreateServiceLinkedRole", new_service_role)]),
     ("CreateUser", &[("iam:CreateUser", new_user), ("iam:TagUser", |s| with_tags(s, new_user))]),
     ("DeleteAccessKey", &[("iam:DeleteAccessKey", user)]),
     ("DeleteInstanceProfile", &[("iam:DeleteInstanceProfile", profile)]),
@@ -219,11 +221,17 @@ pub(crate) fn service_role(cloud: &Cloud, region: &str, service: &str, name: &st
     Target::of("role", arn).with("iam:AWSServiceName", service)
 }
 
+fn new_service_role(scene: &Scene<'_>) -> Vec<Target> {
+    let service = name(scene, "AWSServiceName");
+    let name = super::role::name_for_service(service).unwrap_or("*");
+    vec![service_role(scene.cloud, &scene.call.region, service, name)]
+}
+
 /// The role of `AssumeRole`, with its trust policy.
 pub(crate) fn assumed_role(scene: &Scene<'_>) -> Vec<Target> {
     let wanted = name(scene, "RoleArn");
     let found = scene.cloud.iam.roles.values().find(|role| role.arn == wanted);
-    let found = found.filter(|role| scene.cloud.visible(role.created, scene.call.now));
+    let found = found.filter(|role| scene.cloud.knows(Delay::IamLag, &role.id, role.created, scene.call.now));
     let mut target = Target::of("role", wanted)
         .gets_tags(given(scene))
         .with_some("sts:RoleSessionName", parameter(scene.call, "RoleSessionName"))
@@ -245,6 +253,10 @@ fn trusted(cloud: &Cloud, role: &Role, target: Target, now: jiff::Timestamp) -> 
 
 /// A role that a service assumes, with its trust policy; `None` if it does not exist or is too new.
 pub(crate) fn assumed_by_service(cloud: &Cloud, arn: &str, now: jiff::Timestamp) -> Option<Target> {
-    let role = cloud.iam.roles.values().find(|role| role.arn == arn && cloud.visible(role.created, now))?;
+    let role = cloud
+        .iam
+        .roles
+        .values()
+        .find(|role| role.arn == arn && cloud.all_know(Delay::IamLag, arn, role.created, now))?;
     Some(trusted(cloud, role, Target::of("role", arn), now))
 }

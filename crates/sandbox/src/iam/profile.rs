@@ -13,6 +13,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
 };
 
 /// An instance profile.
@@ -107,7 +108,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 
 pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let profile = find(cloud, required(call, "InstanceProfileName")?)?;
-    if !cloud.visible(profile.created, call.now) {
+    if !cloud.knows(Delay::IamLag, &profile.arn, profile.created, call.now) {
         return Err(unknown(&profile.name));
     }
     answer(call, &One { instance_profile: profile.shown(cloud) })
@@ -128,7 +129,7 @@ fn listed(cloud: &Cloud, call: &Call, wanted: impl Fn(&InstanceProfile) -> bool)
         .iam
         .profiles
         .values()
-        .filter(|profile| wanted(profile) && cloud.visible(profile.created, call.now))
+        .filter(|profile| wanted(profile) && cloud.knows(Delay::IamLag, &profile.arn, profile.created, call.now))
         .map(|profile| (profile.name.clone(), profile.shown_in_list(cloud)))
         .collect();
     let (instance_profiles, is_truncated, marker) = paged(call, profiles)?;

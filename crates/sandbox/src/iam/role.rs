@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use trunnion_catalog::limits::{ROLE_NAME, TRUST_POLICY};
 
 use super::{
-    answer, check_name, check_path, conflict, done, exists,
+    answer, check_name, check_path, conflict, delay, done, exists,
     held::Held,
     held_policy::{self, Whose},
     limit, moment, no_such, path_prefix, policy,
@@ -136,14 +136,43 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     answer(call, &shown)
 }
 
+/// The services that are simulated and have a service-linked role, and its name.
+const SERVICE_ROLES: [(&str, &str); 2] =
+    [("ecs.amazonaws.com", "AWSServiceRoleForECS"), ("spot.amazonaws.com", "AWSServiceRoleForEC2Spot")];
+
+pub(super) fn name_for_service(service: &str) -> Option<&'static str> {
+    SERVICE_ROLES.iter().find(|(other, _)| *other == service).map(|(_, name)| *name)
+}
+
+/// What AWS does itself with the first cluster and the first spot instance of an account, if the caller may.
+pub(super) fn create_service_role(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    let service = required(call, "AWSServiceName")?;
+    let Some(name) = name_for_service(service) else {
+        let message = format!("CreateServiceLinkedRole is not served here for {service}.");
+        return Err(Fault::new("InvalidAction", message));
+    };
+    if parameter(call, "CustomSuffix").is_some() {
+        return Err(Fault::new("InvalidInput", format!("Custom suffix is not allowed for {service}")));
+    }
+    if cloud.iam.service_role_since(name).is_some() {
+        let message =
+            format!("Service role name {name} has been taken in this account, please try a different suffix.");
+        return Err(Fault::new("InvalidInput", message));
+    }
+    make_service_role(cloud, name, service, call);
+    let role = find_mut(cloud, name)?;
+    role.description = parameter(call, "Description").map(str::to_owned);
+    answer(call, &One { role: Shown { role_last_used: None, ..role.shown() } })
+}
+
 /// A service-linked role; only its service can change it.
-pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, now: Timestamp) {
+pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, call: &Call) {
     let path = format!("/aws-service-role/{service}/");
     let role = Role {
-        arn: format!("arn:aws:iam::{}:role{path}{name}", cloud.account),
+        arn: format!("{}:iam::{}:role{path}{name}", call.arn(), cloud.account),
         id: unique_id(cloud, "AROA"),
         path,
-        created: now,
+        created: call.now,
         held: Held::new(
             Some(format!(
                 r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
@@ -159,10 +188,8 @@ pub(super) fn make_service_role(cloud: &mut Cloud, name: &str, service: &str, no
 }
 
 pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
-    let role = find(cloud, required(call, "RoleName")?)?;
-    if !cloud.visible(role.created, call.now) {
-        return Err(unknown(&role.name));
-    }
+    let name = required(call, "RoleName")?;
+    let role = delay::seen(cloud, call).find(|role| role.name == name).ok_or_else(|| unknown(name))?;
     answer(call, &One { role: role.shown() })
 }
 
@@ -176,12 +203,8 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         marker: Option<String>,
     }
     let prefix = path_prefix(call)?;
-    let roles = cloud
-        .iam
-        .roles
-        .values()
+    let roles = delay::seen(cloud, call)
         .filter(|role| format!("{}{}", role.path, role.name).starts_with(prefix))
-        .filter(|role| cloud.visible(role.created, call.now))
         .map(|role| (role.name.clone(), role.shown_in_list()))
         .collect();
     let (roles, is_truncated, marker) = paged(call, roles)?;

@@ -1,7 +1,10 @@
 //! Roles and profiles through the API.
 
+use jiff::SignedDuration;
+
 use super::handle;
 use crate::{
+    Options,
     call::{Fault, Reply},
     cloud::Cloud,
     json::testing::{cloud, query_call},
@@ -38,6 +41,75 @@ fn a_role_is_shown_with_its_tags_and_its_encoded_trust() {
     assert!(shown.contains("<Tags><member><Key>owner</Key><Value>a b</Value></member></Tags>"), "{shown}");
     assert!(shown.contains("%7B%22Statement%22%3A%5B"), "{shown}");
     assert!(!ask(&mut cloud, "ListRoles", &[]).contains("<Tags>"));
+}
+
+/// A sandbox in which changes of IAM are known everywhere after ten seconds.
+fn strict() -> Cloud {
+    Cloud::open(&Options::strict(1).with_speed(6.0)).unwrap()
+}
+
+fn at(cloud: &mut Cloud, second: i64, action: &str, parameters: &[(&str, &str)]) -> Result<Reply, String> {
+    let mut call = query_call(action, parameters);
+    call.now += SignedDuration::from_secs(second);
+    cloud.begin(&format!("iam:{action}"));
+    handle(cloud, &call).map_err(|fault| fault.code)
+}
+
+#[test]
+fn a_role_is_usable_and_deletable_only_when_its_last_change_is_known_everywhere() {
+    let mut cloud = strict();
+    create_role(&mut cloud, "generator", "/").unwrap();
+    let name = ("RoleName", "generator");
+    let policy = ("PolicyName", "read");
+    at(&mut cloud, 3, "PutRolePolicy", &[name, policy, ("PolicyDocument", READ)]).unwrap();
+    let start = query_call("GetRole", &[]).now;
+    let is_known = |cloud: &Cloud, second| {
+        super::delay::is_known_everywhere(
+            cloud,
+            "arn:aws:iam::1:role/generator",
+            start + SignedDuration::from_secs(second),
+        )
+    };
+    assert!(!is_known(&cloud, 12) && is_known(&cloud, 13));
+    at(&mut cloud, 20, "DeleteRolePolicy", &[name, policy]).unwrap();
+    assert_eq!(at(&mut cloud, 29, "DeleteRole", &[name]).unwrap_err(), "DeleteConflict");
+    at(&mut cloud, 30, "DeleteRole", &[name]).unwrap();
+    let trust = ("AssumeRolePolicyDocument", TRUST);
+    assert_eq!(at(&mut cloud, 39, "CreateRole", &[name, trust]).unwrap_err(), "EntityAlreadyExists");
+    at(&mut cloud, 40, "CreateRole", &[name, trust]).unwrap();
+}
+
+#[test]
+fn reads_show_a_new_role_and_hide_it_again_and_a_deleted_one_stays_for_some_of_them() {
+    let mut cloud = strict();
+    create_role(&mut cloud, "generator", "/").unwrap();
+    let name = ("RoleName", "generator");
+    let tenths = |cloud: &mut Cloud, from: i64| -> Vec<bool> {
+        (0..100)
+            .map(|tenth| {
+                let mut call = query_call("GetRole", &[name]);
+                call.now += SignedDuration::from_secs(from) + SignedDuration::from_millis(100 * tenth);
+                cloud.begin("iam:GetRole");
+                handle(cloud, &call).is_ok()
+            })
+            .collect()
+    };
+    let seen = tenths(&mut cloud, 0);
+    assert!(!seen[0] && seen.windows(2).any(|pair| pair == [true, false]), "{seen:?}");
+    assert!(tenths(&mut cloud, 10).into_iter().all(|seen| seen));
+    at(&mut cloud, 20, "DeleteRole", &[name]).unwrap();
+    let seen = tenths(&mut cloud, 20);
+    assert!(seen[0] && seen.windows(2).any(|pair| pair == [false, true]), "{seen:?}");
+    assert!(!tenths(&mut cloud, 30).into_iter().any(|seen| seen));
+}
+
+#[test]
+fn the_role_of_a_service_is_created_once() {
+    let mut cloud = cloud();
+    let service = [("AWSServiceName", "ecs.amazonaws.com")];
+    let made = ask(&mut cloud, "CreateServiceLinkedRole", &service);
+    assert!(made.contains("role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS</Arn>"), "{made}");
+    assert_eq!(try_ask(&mut cloud, "CreateServiceLinkedRole", &service).unwrap_err().code, "InvalidInput");
 }
 
 #[test]

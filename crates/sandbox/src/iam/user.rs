@@ -15,6 +15,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
     json::hex_id,
     sts,
 };
@@ -127,7 +128,7 @@ pub(super) fn get(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         return answer(call, &One { user: administrator(cloud, call) });
     }
     let user = find(cloud, name)?;
-    if !cloud.visible(user.created, call.now) {
+    if !cloud.knows(Delay::IamLag, &user.id, user.created, call.now) {
         return Err(unknown(&user.name));
     }
     answer(call, &One { user: user.shown() })
@@ -149,7 +150,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
         .users
         .values()
         .filter(|user| format!("{}{}", user.path, user.name).starts_with(prefix))
-        .filter(|user| cloud.visible(user.created, call.now))
+        .filter(|user| cloud.knows(Delay::IamLag, &user.id, user.created, call.now))
         .map(|user| (user.name.clone(), user.shown_in_list()))
         .chain(own)
         .collect();

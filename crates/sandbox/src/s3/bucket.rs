@@ -17,6 +17,7 @@ use trunnion_catalog::limits;
 use super::{Context, custom, error, header, in_progress, object};
 use crate::{
     cloud::Cloud,
+    durations::Delay,
     json::{hex_id, page},
 };
 
@@ -34,7 +35,7 @@ pub(super) struct Bucket {
     pub ownership: Option<String>,
     pub policy: Option<String>,
     /// Whether it has not been changed yet. S3 may refuse the first change while it still creates the bucket
-    /// (hashicorp/terraform-provider-aws issue 7628); here it does so for two paces.
+    /// (hashicorp/terraform-provider-aws issue 7628).
     #[serde(default)]
     pub is_new: bool,
 }
@@ -53,7 +54,9 @@ pub(super) fn find<'w>(
     name: &str,
     expected_owner: Option<&String>,
 ) -> S3Result<&'w Bucket> {
-    let Some(bucket) = cloud.s3.buckets.get(name) else {
+    let known = cloud.s3.buckets.get(name);
+    let known = known.filter(|bucket| cloud.knows(Delay::S3Lag, name, bucket.created, context.now));
+    let Some(bucket) = known else {
         return Err(error(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"));
     };
     check_owner(cloud, expected_owner)?;
@@ -80,8 +83,8 @@ pub(super) fn find_mut<'w>(
     name: &str,
     expected_owner: Option<&String>,
 ) -> S3Result<&'w mut Bucket> {
-    let bucket = find(cloud, context, name, expected_owner)?;
-    let is_refused = bucket.is_new && context.now < bucket.created + cloud.pace() * 2;
+    let Bucket { is_new, created, .. } = *find(cloud, context, name, expected_owner)?;
+    let is_refused = is_new && !cloud.settled(Delay::BucketSettle, created, context.now);
     let missing = || S3Error::new(S3ErrorCode::NoSuchBucket);
     cloud.s3.buckets.get_mut(name).ok_or_else(missing)?.is_new = false;
     if is_refused {
@@ -147,8 +150,9 @@ pub(super) fn create(cloud: &mut Cloud, context: &Context, input: CreateBucketIn
             "Your previous request to create the named bucket succeeded and you already own it.",
         ));
     }
-    // A name stays in use for some time after its bucket was deleted (aws/aws-cli issue 2593); here for two paces.
-    if cloud.s3.freed.get(&input.bucket).is_some_and(|freed| context.now < *freed + cloud.pace() * 2) {
+    // A name stays in use for some time after its bucket was deleted.
+    let freed = cloud.s3.freed.get(&input.bucket);
+    if freed.is_some_and(|freed| !cloud.settled(Delay::BucketNameRest, *freed, context.now)) {
         return Err(in_progress());
     }
     // Only the commercial partition accepts tags in this call (hashicorp/terraform-provider-aws issues 45566, 45684 and
@@ -218,13 +222,14 @@ pub(super) fn location(
     Ok(GetBucketLocationOutput { location_constraint: constraint })
 }
 
-pub(super) fn list(cloud: &mut Cloud, _: &Context, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
+pub(super) fn list(cloud: &mut Cloud, context: &Context, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
     let prefix = input.prefix.clone().unwrap_or_default();
     let buckets = cloud
         .s3
         .buckets
         .iter()
         .filter(|(name, _)| name.starts_with(&prefix))
+        .filter(|(name, bucket)| cloud.knows(Delay::S3Lag, name, bucket.created, context.now))
         .filter(|(_, bucket)| input.bucket_region.as_ref().is_none_or(|region| *region == bucket.region))
         .map(|(name, bucket)| {
             let shown = s3s::dto::Bucket {

@@ -137,6 +137,7 @@ impl Store {
     /// Runs an operation with the data locked, and writes its changes before the answer is sent.
     fn run<T>(&self, operation: impl FnOnce(&mut Cloud) -> S3Result<T>) -> S3Result<T> {
         let mut cloud = lock(&self.cloud);
+        cloud.begin("s3");
         let answer = cloud.attempt(operation);
         cloud.commit().map_err(|error| not_kept(&error))?;
         object::sweep(&cloud, &self.blobs);

@@ -162,3 +162,57 @@ async fn unsupported_calls_are_named() {
     assert!(body.contains("<Code>InvalidAction</Code>") && body.contains("CreateVpnGateway"), "{body}");
     running.shutdown().await;
 }
+
+/// The journal of a sandbox with some security groups.
+async fn journal_of_groups(names: &[&str]) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let running = serve(Options::new().with_data(directory.path())).await;
+    for name in names {
+        query(&running, &format!("Action=CreateSecurityGroup&GroupName={name}&GroupDescription=x")).await.unwrap();
+    }
+    running.shutdown().await;
+    fs::read(directory.path().join("world.jsonl")).unwrap()
+}
+
+/// Opens a sandbox with this journal.
+fn open_with(journal: &[u8]) -> Result<(Sandbox, tempfile::TempDir), SandboxError> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(directory.path().join("world.jsonl")).unwrap();
+    std::io::Write::write_all(&mut file, journal).unwrap();
+    Ok((Sandbox::open(Options::new().with_data(directory.path()))?, directory))
+}
+
+#[tokio::test]
+async fn damage_of_the_journal_is_found_and_its_line_is_named() {
+    let journal = journal_of_groups(&["one", "two", "three"]).await;
+    let header = journal.iter().position(|byte| *byte == b'\n').unwrap();
+    for place in (header + 1..journal.len()).step_by(13) {
+        let mut damaged = journal.clone();
+        damaged[place] ^= 1;
+        let expected = journal[..place].split(|byte| *byte == b'\n').count();
+        match open_with(&damaged) {
+            Err(SandboxError::Journal { line, .. }) => assert_eq!(line, expected, "byte {place}"),
+            // A changed end of the last line is as good as none.
+            other => assert!(other.is_ok() && place + 1 == journal.len(), "byte {place}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_ends_anywhere_has_all_its_complete_lines() {
+    let journal = journal_of_groups(&["one", "two", "three"]).await;
+    let lines = journal.split(|byte| *byte == b'\n').count() - 1;
+    assert!(lines >= 4);
+    let last = journal.len() - 1;
+    let start_of_last = journal[..last].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    for end in [start_of_last, start_of_last + 1, last - 1, last, last + 1] {
+        let (sandbox, directory) = open_with(&journal[..end]).unwrap();
+        let running = sandbox.serve(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
+        let shown = query(&running, "Action=DescribeSecurityGroups").await.unwrap().1;
+        assert!(shown.contains("<groupName>two</groupName>"), "{shown}");
+        assert_eq!(shown.contains("<groupName>three</groupName>"), end >= last, "{end} of {last}");
+        query(&running, "Action=CreateSecurityGroup&GroupName=four&GroupDescription=x").await.unwrap();
+        running.shutdown().await;
+        Sandbox::open(Options::new().with_data(directory.path())).unwrap();
+    }
+}

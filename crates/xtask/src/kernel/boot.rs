@@ -133,7 +133,7 @@ impl Cloud {
         let router = stage.router();
         router.ip(&format!("addr add {AWS}/32 dev lo\n"))?;
         let listen = format!("{AWS}:4600");
-        let mut serve = router.command(&[&trunnion, "sandbox", "--listen", &listen, "--pace", "50"]);
+        let mut serve = router.command(&[&trunnion, "sandbox", "--listen", &listen, "--speed", "1200"]);
         serve.env("HOME", folder.path());
         let mut sandbox = Service::start(serve, "trunnion sandbox".into(), router)?;
         let end = Instant::now() + PATIENCE;
