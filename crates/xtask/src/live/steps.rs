@@ -17,7 +17,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::Failure;
+use crate::{Failure, sandbox::Sandbox};
 
 /// How often a running step is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -27,6 +27,8 @@ pub(super) struct Steps {
     program: PathBuf,
     stack: PathBuf,
     transcript: PathBuf,
+    /// The variables that lead to a sandbox.
+    variables: Vec<(&'static str, String)>,
     /// How often the person, or another program, asked the run to stop.
     interrupted: Arc<AtomicU32>,
     deadline: Instant,
@@ -63,7 +65,21 @@ impl Steps {
         let interrupted = Arc::new(AtomicU32::new(0));
         listen(&interrupted)?;
         let stack = stack.to_owned();
-        Ok(Self { program, stack, transcript, interrupted, deadline: Instant::now() + limit })
+        Ok(Self { program, stack, transcript, variables: Vec::new(), interrupted, deadline: Instant::now() + limit })
+    }
+
+    /// Starts a sandbox that is as slow and as strict as AWS, for all further steps.
+    pub fn in_sandbox(&mut self) -> Result<Sandbox, Failure> {
+        let sandbox = Sandbox::start(&self.program, &["--strict", "--speed", "1"].map(str::to_owned))?;
+        let key = "sandbox".to_owned();
+        self.variables = vec![
+            ("AWS_ENDPOINT_URL", format!("http://{}", sandbox.address)),
+            ("AWS_ACCESS_KEY_ID", key.clone()),
+            ("AWS_SECRET_ACCESS_KEY", key),
+            ("AWS_SESSION_TOKEN", String::new()),
+            ("AWS_PROFILE", String::new()),
+        ];
+        Ok(sandbox)
     }
 
     pub fn stack(&self) -> &Path {
@@ -114,6 +130,7 @@ impl Steps {
         }
         println!("{step} …");
         let mut command = Command::new(&self.program);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(arguments).arg(stack).stdin(Stdio::null()).stdout(Stdio::piped());
         // Ctrl-C in the terminal reaches this process only, which passes it on once.
         #[cfg(unix)]
