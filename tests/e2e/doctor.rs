@@ -9,6 +9,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_sdk_ec2::types::{AttributeBooleanValue, BlockDeviceMapping, DomainType, EbsBlockDevice};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use trunnion_tests::{Ended, SandboxProcess, Stage};
 
@@ -102,9 +103,11 @@ const FAULTS: &[(&str, Fault)] = &[
     ("quota of Elastic IPs", Fault::Changed(World::use_elastic_ips)),
 ];
 
-/// An account, seen by its administrator.
+/// An account, seen by its administrator, who reads at once what was just made. So the sandbox is not strict here; a
+/// strict one goes on with its data.
 struct World {
     sandbox: SandboxProcess,
+    data: TempDir,
     runtime: Runtime,
     config: SdkConfig,
     vpc: String,
@@ -116,8 +119,9 @@ struct World {
 }
 
 impl World {
-    fn new(options: &[&str]) -> Self {
-        let sandbox = SandboxProcess::start(options);
+    fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let sandbox = SandboxProcess::start_friendly(&["--data", data.path().to_str().unwrap()]);
         let runtime = Runtime::new().unwrap();
         let config = runtime.block_on(
             aws_config::defaults(BehaviorVersion::latest())
@@ -129,6 +133,7 @@ impl World {
         let empty = || String::new();
         let mut world = Self {
             sandbox,
+            data,
             runtime,
             config,
             vpc: empty(),
@@ -238,7 +243,7 @@ impl World {
     }
 
     /// A user with these policies, and its access key.
-    fn user(&self, policies: &[Value]) -> (String, String) {
+    fn user(&self, policies: &[Value]) -> Key {
         let iam = aws_sdk_iam::Client::new(&self.config);
         self.wait(iam.create_user().user_name("operator").send());
         for (number, policy) in policies.iter().enumerate() {
@@ -257,19 +262,48 @@ impl World {
         let names = [("VPC", &self.vpc), ("SUBNET_A", a), ("SUBNET_B", b), ("SUBNET_C", c), ("SUBNET_D", d)];
         let names = names.into_iter().chain([("IMAGE_D", delta), ("IMAGE_E", epsilon)]);
         let text = names.fold(STACK.to_owned(), |text, (name, id)| text.replace(name, id));
-        Stage::new(&text).at(&self.sandbox)
+        Stage::new(&text)
+    }
+
+    /// The account for a stage, with these options.
+    fn open(self, stage: Stage, options: &[&str]) -> Account {
+        drop(self.sandbox);
+        let data = self.data.path().to_str().unwrap();
+        let sandbox = SandboxProcess::start(&[&["--data", data], options].concat());
+        Account { stage: stage.at(&sandbox), sandbox, _data: self.data }
+    }
+}
+
+/// An account that is examined.
+struct Account {
+    sandbox: SandboxProcess,
+    stage: Stage,
+    _data: TempDir,
+}
+
+/// The access key and the secret of a user.
+type Key = (String, String);
+
+impl Account {
+    /// Runs doctor as a user. It changes nothing.
+    fn doctor(&self, (id, secret): &Key, more: &[&str]) -> Ended {
+        let variables = [("AWS_ACCESS_KEY_ID", id.as_str()), ("AWS_SECRET_ACCESS_KEY", secret.as_str())];
+        let before = self.changes();
+        let ended = self.stage.run_with(&[&["doctor"], more].concat(), &variables);
+        assert_eq!(self.changes(), before);
+        ended
+    }
+
+    /// The calls so far that change something, with their counts.
+    fn changes(&self) -> BTreeMap<String, u64> {
+        let calls = self.sandbox.calls();
+        let calls = calls.as_object().unwrap().iter().filter(|(_, call)| call["mutating"] == true);
+        calls.map(|(operation, call)| (operation.clone(), call["count"].as_u64().unwrap())).collect()
     }
 }
 
 fn administrator() -> Value {
     json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
-}
-
-/// Runs doctor as a user with these policies.
-fn doctor(world: &World, stage: &Stage, policies: &[Value], more: &[&str]) -> Ended {
-    let (id, secret) = world.user(policies);
-    let variables = [("AWS_ACCESS_KEY_ID", id.as_str()), ("AWS_SECRET_ACCESS_KEY", secret.as_str())];
-    stage.run_with(&[&["doctor"], more].concat(), &variables)
 }
 
 /// The lines with a verdict.
@@ -279,58 +313,36 @@ fn lines<'e>(ended: &'e Ended, verdict: &str) -> Vec<&'e str> {
 }
 
 /// Runs doctor on an account with these faults.
-fn examined(faults: &[&(&str, Fault)]) -> (World, Ended) {
-    let started = faults.iter().filter_map(|(_, fault)| match fault {
-        Fault::Started(options) => Some(*options),
-        _ => None,
-    });
-    let world = World::new(&started.flatten().copied().collect::<Vec<_>>());
+fn examined(faults: &[&(&str, Fault)]) -> (Account, Ended) {
+    let world = World::new();
     let stage = world.stage();
-    let mut denied = Vec::new();
+    let (mut denied, mut options) = (Vec::new(), Vec::new());
     for (_, fault) in faults {
         match fault {
             Fault::Denied(action) => denied.push(*action),
             Fault::Edited(from, to) => stage.edit(from, to),
             Fault::Changed(change) => change(&world),
-            Fault::Started(_) => {}
+            Fault::Started(more) => options.extend_from_slice(more),
         }
     }
     let mut statements = vec![json!({"Effect": "Allow", "Action": "*", "Resource": "*"})];
     if !denied.is_empty() {
         statements.push(json!({"Effect": "Deny", "Action": denied, "Resource": "*"}));
     }
-    let policy = json!({"Version": "2012-10-17", "Statement": statements});
-    let before = mutating(&world);
-    let ended = doctor(&world, &stage, &[policy], &[]);
-    assert_eq!(
-        added(&before, &mutating(&world)),
-        ["iam:AttachUserPolicy", "iam:CreateAccessKey", "iam:CreatePolicy", "iam:CreateUser"]
-    );
-    (world, ended)
-}
-
-/// The calls so far that change something, with their counts.
-fn mutating(world: &World) -> BTreeMap<String, u64> {
-    let calls = world.sandbox.calls();
-    let calls = calls.as_object().unwrap().iter().filter(|(_, call)| call["mutating"] == true);
-    calls.map(|(operation, call)| (operation.clone(), call["count"].as_u64().unwrap())).collect()
-}
-
-fn added(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<String> {
-    after
-        .iter()
-        .filter(|(operation, count)| before.get(*operation) != Some(count))
-        .map(|(name, _)| name.clone())
-        .collect()
+    let key = world.user(&[json!({"Version": "2012-10-17", "Statement": statements})]);
+    let account = world.open(stage, &options);
+    let ended = account.doctor(&key, &[]);
+    assert!(account.changes().is_empty());
+    (account, ended)
 }
 
 #[test]
 fn an_account_with_everything_has_only_ok_lines() {
-    let (world, ended) = examined(&[]);
+    let (account, ended) = examined(&[]);
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     assert!(lines(&ended, "missing").is_empty() && lines(&ended, "unknown").is_empty(), "{}", ended.stdout);
     assert!(lines(&ended, "ok").len() > 15, "{}", ended.stdout);
-    let calls = world.sandbox.calls();
+    let calls = account.sandbox.calls();
     assert!(calls["ec2:RunInstances (dry run)"]["count"] == 1, "{calls}");
 }
 
@@ -381,10 +393,11 @@ fn twelve_missing_things_have_twelve_lines() {
 
 #[test]
 fn what_the_identity_may_not_ask_is_unknown_and_names_the_permission() {
-    let world = World::new(&[]);
+    let world = World::new();
     let stage = world.stage();
     let printed = stage.succeed(&["permissions", "--for", "plan"]).stdout;
-    let ended = doctor(&world, &stage, &[serde_json::from_str(&printed).unwrap()], &["--for", "plan"]);
+    let key = world.user(&[serde_json::from_str(&printed).unwrap()]);
+    let ended = world.open(stage, &[]).doctor(&key, &["--for", "plan"]);
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     for action in [
         "iam:SimulatePrincipalPolicy",
@@ -400,10 +413,11 @@ fn what_the_identity_may_not_ask_is_unknown_and_names_the_permission() {
 
 #[test]
 fn the_policy_of_doctor_shows_everything() {
-    let world = World::new(&[]);
+    let world = World::new();
     let stage = world.stage();
     let printed = stage.succeed(&["permissions", "--for", "doctor"]).stdout;
-    let ended = doctor(&world, &stage, &[serde_json::from_str(&printed).unwrap()], &["--for", "plan", "--json"]);
+    let key = world.user(&[serde_json::from_str(&printed).unwrap()]);
+    let ended = world.open(stage, &[]).doctor(&key, &["--for", "plan", "--json"]);
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     let document: Value = serde_json::from_str(&ended.stdout).unwrap();
     let verdicts: BTreeSet<&str> =
@@ -413,29 +427,30 @@ fn the_policy_of_doctor_shows_everything() {
 
 #[test]
 fn a_policy_of_apply_allows_what_apply_needs() {
-    let world = World::new(&[]);
+    let world = World::new();
     let stage = world.stage();
     let mut policies = vec![];
     for purpose in ["apply", "destroy", "doctor"] {
         let printed: Value = serde_json::from_str(&stage.succeed(&["permissions", "--for", purpose]).stdout).unwrap();
         policies.extend(printed.as_array().cloned().unwrap_or_else(|| vec![printed]));
     }
-    let ended = doctor(&world, &stage, &policies, &[]);
+    let key = world.user(&policies);
+    let ended = world.open(stage, &[]).doctor(&key, &[]);
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     assert!(lines(&ended, "unknown").is_empty(), "{}", ended.stdout);
 }
 
 #[test]
 fn an_applied_stack_is_examined_by_dry_runs_on_its_resources() {
-    let world = World::new(&[]);
+    let world = World::new();
+    let key = world.user(&[administrator()]);
     let stage = world.stage();
-    stage.succeed(&["apply", "--yes"]);
-    let before = mutating(&world);
-    let ended = doctor(&world, &stage, &[administrator()], &[]);
+    let account = world.open(stage, &[]);
+    account.stage.succeed(&["apply", "--yes"]);
+    let ended = account.doctor(&key, &[]);
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     assert!(lines(&ended, "unknown").is_empty(), "{}", ended.stdout);
-    assert!(added(&before, &mutating(&world)).iter().all(|operation| operation.starts_with("iam:")));
-    let calls = world.sandbox.calls();
+    let calls = account.sandbox.calls();
     for operation in
         ["TerminateInstances", "DeleteLaunchTemplate", "ReleaseAddress", "DeleteSecurityGroup", "CreateTags"]
     {

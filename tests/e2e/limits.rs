@@ -344,7 +344,8 @@ fn a_stack_at_many_limits_is_applied() {
 
 #[tokio::test]
 async fn the_sandbox_refuses_what_is_beyond_each_limit() {
-    let sandbox = SandboxProcess::start(&[]);
+    // Its calls use at once what they made.
+    let sandbox = SandboxProcess::start_friendly(&[]);
     let raw = Raw::connect(&sandbox).await;
     let mut refused = BTreeSet::new();
     let mut others = Vec::new();
