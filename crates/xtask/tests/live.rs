@@ -127,9 +127,10 @@ fn differences_are_listed(stage: &Stage, text: &str) {
     plant(&mut lines, "ecs:RegisterTaskDefinition", |call| {
         call["answer"]["json"]["taskDefinition"]["revision"] = json!("one");
     });
-    plant(&mut lines, "ssm:GetParameters", |call| {
+    // In one answer alone, AWS would only be late.
+    for call in lines.iter_mut().filter(|line| line["operation"] == "ssm:GetParameters") {
         call["answer"]["json"]["Parameters"].as_array_mut().unwrap().clear();
-    });
+    }
     plant(&mut lines, "s3:PutBucketEncryption", |call| call["status"] = json!(204));
     plant(&mut lines, "s3:PutObject", |call| {
         call["answer_headers"]["x-amz-planted"] = json!("1");

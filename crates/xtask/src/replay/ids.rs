@@ -11,7 +11,7 @@ const SHORTEST: usize = 7;
 const LONGEST: usize = 4096;
 
 /// The sandbox's values by AWS's.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Ids(BTreeMap<String, String>);
 
 impl Ids {
