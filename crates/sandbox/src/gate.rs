@@ -42,13 +42,18 @@ impl Gate {
     /// Refuses credentials that have ended, tokens of others, and what the caller may not do.
     fn authorize(&self, context: &mut S3AccessContext<'_>) -> Result<(), Fault> {
         let now = Timestamp::now();
-        let Some(origin) = context.extensions_mut().get::<Origin>().cloned() else {
+        // The access key is the one whose signature is verified, and no other that the request names.
+        let access_key = context.credentials().map(|credentials| credentials.access_key.clone());
+        let (Some(access_key), Some(origin)) = (access_key, context.extensions_mut().get_mut::<Origin>()) else {
             return Err(Fault::new("AccessDenied", "Access Denied").with_status(403));
         };
+        origin.access_key = access_key;
+        let origin = origin.clone();
+        let signed = permissions::Signed::of(context.uri(), context.headers())?;
         let create_tags = permissions::create_tags(context.extensions_mut());
         let cloud = lock(&self.cloud);
         let credentials = iam::credentials(&cloud, &origin.access_key, now);
-        let token = context.headers().get("x-amz-security-token").and_then(|token| token.to_str().ok());
+        let token = signed.token.as_deref();
         let checked = credentials.map_or(Err(Denied::UnknownKey), |credentials| credentials.check(token, now));
         checked.map_err(|denied| match denied {
             Denied::ExpiredToken => Fault::new("ExpiredToken", "The provided token has expired."),
@@ -68,6 +73,8 @@ impl Gate {
             key,
             uri: context.uri(),
             headers: context.headers(),
+            region: &signed.region,
+            auth_type: signed.auth_type,
             create_tags,
         };
         permissions::check(&asked, &origin, now)

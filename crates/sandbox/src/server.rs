@@ -38,7 +38,7 @@ use crate::{
     ec2, ecs,
     gate::{Gate, Slot},
     iam, logs, quotas, s3, secrets, service_quotas,
-    signature::{Authorization, Denied},
+    signature::{Authorization, Denied, Malformed},
     ssm, sts, tagging,
     xml::Xml,
 };
@@ -215,8 +215,14 @@ impl Server {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("00000000-0000-4000-8000-{number:012x}");
         let protocol = Protocol::of(&parts);
-        let service = Authorization::of(&parts).map(|authorization| authorization.service.to_owned());
+        let (service, malformed) = match Authorization::of(&parts) {
+            Ok(authorization) => (authorization.map(|authorization| authorization.service.to_owned()), None),
+            Err(malformed) => (None, Some(malformed)),
+        };
         if service.as_deref() == Some("s3") || (service.is_none() && protocol == Protocol::Other) {
+            if let Some(malformed) = malformed {
+                return Ok(s3_fault(malformed_in_s3(malformed)));
+            }
             let mut response = self.answer_s3(Request::from_parts(parts, body), peer).await?;
             if let Ok(id) = request_id.parse() {
                 response.headers_mut().insert("x-amz-request-id", id);
@@ -289,7 +295,8 @@ impl Server {
 
     async fn answer_s3(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Dropped> {
         let slot = Slot::default();
-        let origin = origin(request.headers(), request.uri().query(), peer);
+        // The gate adds the access key, once the signature is verified.
+        let origin = origin(request.headers(), String::new(), peer);
         request.extensions_mut().insert(Arc::clone(&slot));
         request.extensions_mut().insert(origin);
         if !self.latency.is_zero() {
@@ -297,12 +304,7 @@ impl Server {
         }
         let answered = self.s3.call(request.map(Body::from)).await;
         if let Err(error) = lock(&self.cloud).commit() {
-            let Fault { status, code, message } = lost(&error);
-            let mut xml = Xml::new();
-            xml.element("Error", |xml| {
-                xml.text("Code", &code).text("Message", &message);
-            });
-            return Ok(respond(status, "application/xml", xml.into_string()));
+            return Ok(s3_fault(lost(&error)));
         }
         if matches!(slot.get(), Some(Verdict::Drop | Verdict::ExecuteAndDrop)) {
             return Err(Dropped);
@@ -408,7 +410,7 @@ impl Server {
     /// Reads a request of the query and JSON services after verifying its signature.
     fn authentic_call(&self, parts: &Parts, body: &Bytes, shape: &Shape, peer: SocketAddr) -> Result<Call, Fault> {
         let json = shape.protocol == Protocol::Json;
-        let Some(authorization) = Authorization::of(parts) else {
+        let Some(authorization) = Authorization::of(parts).map_err(|malformed| incomplete(malformed, json))? else {
             let code = if json { "MissingAuthenticationTokenException" } else { "MissingAuthenticationToken" };
             return Err(Fault::new(code, "Request is missing Authentication Token").with_status(403));
         };
@@ -424,7 +426,7 @@ impl Server {
             input,
             now,
             request_id: shape.request_id.clone(),
-            origin: origin(&parts.headers, parts.uri.query(), peer),
+            origin: origin(&parts.headers, authorization.access_key.to_owned(), peer),
         })
     }
 }
@@ -474,17 +476,51 @@ fn read(parts: &Parts, body: &Bytes, protocol: Protocol) -> Result<(String, Inpu
     Ok((action, Input::Query(pairs)))
 }
 
-/// Who sent a request, and from where. A presigned URL has its access key in the query.
-fn origin(headers: &HeaderMap, query: Option<&str>, peer: SocketAddr) -> Origin {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let signed = header("authorization").and_then(|text| text.split("Credential=").nth(1)).map(str::to_owned);
-    let presigned = || {
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query?).ok()?;
-        pairs.into_iter().find(|(name, _)| name == "X-Amz-Credential").map(|(_, value)| value)
+/// The error if a signature cannot be read ("Common Error Types" of each service, read November 2026).
+fn incomplete(malformed: Malformed, json: bool) -> Fault {
+    let code = if json { "IncompleteSignatureException" } else { "IncompleteSignature" };
+    let message = match malformed {
+        Malformed::Twice => "Request must contain either the Authorization header or a signature in the query, not \
+                             both."
+            .to_owned(),
+        Malformed::Algorithm => "Unsupported algorithm: the signature is not of AWS4-HMAC-SHA256.".to_owned(),
+        Malformed::Header(reason) => reason,
     };
-    let credential = signed.or_else(presigned).unwrap_or_default();
+    Fault::new(code, message)
+}
+
+/// The same in S3 ("Error responses", S3 API reference, read November 2026).
+fn malformed_in_s3(malformed: Malformed) -> Fault {
+    match malformed {
+        Malformed::Twice => Fault::new(
+            "InvalidArgument",
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter \
+             or the Authorization header should be specified",
+        ),
+        Malformed::Algorithm => Fault::new(
+            "InvalidRequest",
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+        ),
+        Malformed::Header(reason) => {
+            let message = format!("The authorization header is malformed; {reason}");
+            Fault::new("AuthorizationHeaderMalformed", message)
+        }
+    }
+}
+
+fn s3_fault(Fault { status, code, message }: Fault) -> Response<Body> {
+    let mut xml = Xml::new();
+    xml.element("Error", |xml| {
+        xml.text("Code", &code).text("Message", &message);
+    });
+    respond(status, "application/xml", xml.into_string())
+}
+
+/// Who sent a request, and from where. `access_key` is the one whose signature was verified.
+fn origin(headers: &HeaderMap, access_key: String, peer: SocketAddr) -> Origin {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Origin {
-        access_key: credential.split('/').next().unwrap_or_default().to_owned(),
+        access_key,
         address: Some(peer.ip()),
         agent: header("user-agent").map(str::to_owned),
         is_secure: header("x-forwarded-proto") != Some("http"),

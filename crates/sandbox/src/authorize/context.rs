@@ -134,6 +134,7 @@ pub(super) const COMPUTED: &[&str] = &[
     "ec2:Vpc",
     "ec2:VpcID",
     "ecs:CreateAction",
+    "ecs:ResourceTag/",
     "ecs:auto-assign-public-ip",
     "ecs:cluster",
     "ecs:enable-ecs-managed-tags",
@@ -245,7 +246,9 @@ pub(super) fn of(asking: &Asking<'_>, need: &Need) -> Context {
         let of_kind = action.kinds.get(need.target.kind).into_iter().flatten();
         action.keys.iter().chain(of_kind)
     });
-    let listed: Vec<&str> = listed.copied().collect();
+    let service = need.action.split(':').next().unwrap_or_default();
+    let of_type = reference().types.get(&(service, need.target.kind)).into_iter().flatten();
+    let listed: Vec<&str> = listed.chain(of_type).copied().collect();
     for key in &listed {
         if UNKNOWN.contains(key) { context.unknown(*key) } else { context.absent(*key) }
     }

@@ -5,7 +5,7 @@
 //! managing access permissions", CloudWatch Logs user guide, read November 2026).
 
 use super::{Row, Scene, Target};
-use crate::call::arn_of;
+use crate::{call::arn_of, cloud::Cloud};
 
 pub(super) const PERMISSIONS: &[Row] = &[
     ("CreateLogStream", &[("logs:CreateLogStream", stream)]),
@@ -49,22 +49,23 @@ fn stream(scene: &Scene<'_>) -> Vec<Target> {
     let stream = scene.text("logStreamName").unwrap_or_default();
     let arn = evaluated(&scene.call.region, &scene.cloud.account, name(scene), stream);
     let group = scene.arn("logs", &format!("log-group:{}", name(scene)));
-    vec![own_tags(scene, Target::of("log-stream", arn), &group)]
+    vec![own_tags(scene.cloud, Target::of("log-stream", arn), &group)]
 }
 
 fn group(scene: &Scene<'_>) -> Vec<Target> {
     let name = name(scene);
     let arn = evaluated(&scene.call.region, &scene.cloud.account, name, "");
-    vec![own_tags(scene, Target::of("log-group", arn), &scene.arn("logs", &format!("log-group:{name}")))]
+    vec![own_tags(scene.cloud, Target::of("log-group", arn), &scene.arn("logs", &format!("log-group:{name}")))]
 }
 
 fn by_arn(scene: &Scene<'_>) -> Vec<Target> {
     let arn = scene.text("resourceArn").unwrap_or_default();
-    vec![own_tags(scene, Target::of("log-group", arn), arn)]
+    vec![own_tags(scene.cloud, Target::of("log-group", arn), arn)]
 }
 
-fn own_tags(scene: &Scene<'_>, target: Target, arn: &str) -> Target {
-    let tags = scene.cloud.logs.tags(arn.trim_end_matches(":*"));
+/// A group or one of its streams with the tags of the group, whose ARN this is.
+pub(crate) fn own_tags(cloud: &Cloud, target: Target, arn: &str) -> Target {
+    let tags = cloud.logs.tags(arn.trim_end_matches(":*"));
     target
         .has_tags(&["aws:ResourceTag/"], tags.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())))
 }

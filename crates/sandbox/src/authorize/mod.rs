@@ -35,7 +35,8 @@ use crate::{
 
 pub(crate) use context::in_service;
 pub(crate) use denied::because;
-pub(crate) use logs::evaluated as evaluated_log;
+pub(crate) use logs::{evaluated as evaluated_log, own_tags as with_log_tags};
+pub(crate) use secrets::secret as secret_target;
 
 /// Where a request comes from.
 #[derive(Debug, Clone)]
@@ -321,16 +322,13 @@ impl Scene<'_> {
         }
     }
 
-    /// The tags in a member of the JSON document, each an object with `key` and `value` however they are spelled.
+    /// The tags in a member of the JSON document, each an object with a key and a value as the service spells them.
     pub(crate) fn tags(&self, member: &str) -> Vec<(&str, &str)> {
+        let (key, value) = if self.call.service == "ecs" { ("key", "value") } else { ("Key", "Value") };
         let list = self.json().get(member).and_then(serde_json::Value::as_array);
         list.into_iter()
             .flatten()
-            .filter_map(|tag| Some((spelled(tag, "key", "Key")?, spelled(tag, "value", "Value").unwrap_or_default())))
+            .filter_map(|tag| Some((tag.get(key)?.as_str()?, tag[value].as_str().unwrap_or_default())))
             .collect()
     }
-}
-
-fn spelled<'v>(tag: &'v serde_json::Value, one: &str, other: &str) -> Option<&'v str> {
-    tag.get(one).or_else(|| tag.get(other))?.as_str()
 }

@@ -24,6 +24,8 @@ pub(crate) struct Reference {
     pub actions: BTreeMap<&'static str, Action>,
     /// The formats of ARNs, by service and resource type.
     pub arns: BTreeMap<(&'static str, &'static str), &'static str>,
+    /// The condition keys of the tags of resources, by service and resource type. They apply to every action on one.
+    pub types: BTreeMap<(&'static str, &'static str), Vec<&'static str>>,
     /// Every condition key in lower case; one that ends in `/` stands for all that begin with it.
     pub keys: BTreeSet<String>,
 }
@@ -52,7 +54,7 @@ pub(crate) fn is_known(key: &str) -> bool {
     REFERENCE.keys.contains(&key) || family.is_some_and(|family| REFERENCE.keys.contains(family))
 }
 
-/// The lines are `action NAME keys`, `kind NAME TYPE keys` and `arn SERVICE TYPE format`; fields are separated by spaces,
+/// The lines are `action NAME keys`, `kind NAME TYPE keys`, `arn SERVICE TYPE format` and `type SERVICE TYPE keys`; fields are separated by spaces,
 /// keys by commas.
 fn read(text: &'static str) -> Reference {
     let mut reference = Reference::default();
@@ -71,6 +73,9 @@ fn read(text: &'static str) -> Reference {
             (Some("arn"), Some(service), Some(kind), Some(format)) => {
                 reference.arns.insert((service, kind), format);
             }
+            (Some("type"), Some(service), Some(kind), listed) => {
+                reference.types.insert((service, kind), keys(listed));
+            }
             _ => {}
         }
     }
@@ -78,5 +83,6 @@ fn read(text: &'static str) -> Reference {
         let listed = action.keys.iter().chain(action.kinds.values().flatten());
         reference.keys.extend(listed.map(|key| key.to_lowercase()));
     }
+    reference.keys.extend(reference.types.values().flatten().map(|key| key.to_lowercase()));
     reference
 }

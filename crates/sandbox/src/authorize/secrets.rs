@@ -20,11 +20,18 @@ fn identified(scene: &Scene<'_>) -> Vec<Target> {
             if id.starts_with("arn:") { id.to_owned() } else { scene.arn("secretsmanager", &format!("secret:{id}")) };
         (arn, Vec::new())
     });
-    let tags: Vec<(&str, &str)> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let target = Target::of("Secret", arn.clone())
+    vec![secret(arn, &scene.call.region, &tags)]
+}
+
+/// A secret with its condition keys.
+pub(crate) fn secret(arn: String, region: &str, tags: &[(String, String)]) -> Target {
+    Target::of("Secret", arn.clone())
         .with("secretsmanager:SecretId", arn)
-        .with("secretsmanager:SecretPrimaryRegion", scene.call.region.as_str());
-    vec![target.has_tags(&["aws:ResourceTag/", "secretsmanager:ResourceTag/"], tags)]
+        .with("secretsmanager:SecretPrimaryRegion", region)
+        .has_tags(
+            &["aws:ResourceTag/", "secretsmanager:ResourceTag/"],
+            tags.iter().map(|(key, value)| (key.as_str(), value.as_str())),
+        )
 }
 
 fn read(scene: &Scene<'_>) -> Vec<Target> {

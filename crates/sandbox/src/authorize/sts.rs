@@ -6,7 +6,14 @@ use crate::iam;
 /// `GetCallerIdentity` and `GetSessionToken` need no permission, and none can be denied them (their API references, read
 /// November 2026).
 pub(super) const PERMISSIONS: &[Row] = &[
-    ("AssumeRole", &[("sts:AssumeRole", iam::assumed_role), ("sts:TagSession", tagged_session)]),
+    (
+        "AssumeRole",
+        &[
+            ("sts:AssumeRole", iam::assumed_role),
+            ("sts:SetSourceIdentity", iam::role_with_source),
+            ("sts:TagSession", tagged_session),
+        ],
+    ),
     ("GetCallerIdentity", &[]),
     ("GetSessionToken", &[]),
 ];

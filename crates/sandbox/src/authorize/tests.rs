@@ -100,5 +100,6 @@ fn each_condition_key_is_computed_or_said_to_be_absent_or_unknown() {
             }
         }
     }
+    missing.extend(reference().types.values().flatten().filter(|key| !COMPUTED.contains(key) && !NEVER.contains(key)));
     assert!(missing.is_empty(), "{missing:#?}");
 }

@@ -378,38 +378,48 @@ fn new_image(scene: &Scene<'_>) -> Vec<Target> {
     scene.created("image").into_iter().chain(snapshots).collect()
 }
 
-/// The resource type of an id.
+/// The resource types by the prefixes of their ids.
+///
+/// Of two prefixes of an id, such as `sg-` and `sgr-`, only one is followed by a hyphen.
+const PREFIXES: &[(&str, &str)] = &[
+    ("ami-", "image"),
+    ("dopt-", "dhcp-options"),
+    ("eipalloc-", "elastic-ip"),
+    ("eni-", "network-interface"),
+    ("i-", "instance"),
+    ("igw-", "internet-gateway"),
+    ("lt-", "launch-template"),
+    ("nat-", "natgateway"),
+    ("rtb-", "route-table"),
+    ("sg-", "security-group"),
+    ("sgr-", "security-group-rule"),
+    ("sir-", "spot-instances-request"),
+    ("subnet-", "subnet"),
+    ("vol-", "volume"),
+    ("vpc-", "vpc"),
+];
+
 fn kind_of(id: &str) -> Option<&'static str> {
-    // Of two prefixes of an id, such as `sg-` and `sgr-`, only one is followed by digits.
-    const PREFIXES: &[(&str, &str)] = &[
-        ("ami-", "image"),
-        ("dopt-", "dhcp-options"),
-        ("eipalloc-", "elastic-ip"),
-        ("eni-", "network-interface"),
-        ("i-", "instance"),
-        ("igw-", "internet-gateway"),
-        ("lt-", "launch-template"),
-        ("nat-", "natgateway"),
-        ("rtb-", "route-table"),
-        ("sg-", "security-group"),
-        ("sgr-", "security-group-rule"),
-        ("subnet-", "subnet"),
-        ("vol-", "volume"),
-        ("vpc-", "vpc"),
-    ];
     PREFIXES.iter().find(|(prefix, _)| id.starts_with(prefix)).map(|(_, kind)| *kind)
 }
 
 fn tagged(scene: &Scene<'_>) -> Vec<Target> {
     let params = scene.call.params();
     let tags = given(&params);
-    let ids = params.list("ResourceId").into_iter();
-    ids.filter_map(|id| Some(scene.resource(kind_of(id)?, id).gets_tags(pairs(&tags)))).collect()
+    identified(scene).into_iter().map(|target| target.gets_tags(pairs(&tags))).collect()
 }
 
 fn untagged(scene: &Scene<'_>) -> Vec<Target> {
     let params = scene.call.params();
     let keys: Vec<String> = given(&params).into_keys().collect();
-    let ids = params.list("ResourceId").into_iter();
-    ids.filter_map(|id| Some(scene.resource(kind_of(id)?, id).loses_tags(keys.clone()))).collect()
+    identified(scene).into_iter().map(|target| target.loses_tags(keys.clone())).collect()
 }
+
+/// The resources in `ResourceId.N`. One of an unknown type is judged like everything.
+fn identified(scene: &Scene<'_>) -> Vec<Target> {
+    let resource = |id: &str| kind_of(id).map_or_else(Target::any, |kind| scene.resource(kind, id));
+    scene.call.params().list("ResourceId").into_iter().map(resource).collect()
+}
+
+#[cfg(test)]
+mod tests;

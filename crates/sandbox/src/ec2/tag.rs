@@ -130,6 +130,12 @@ fn tables(state: &State) -> [&dyn Taggable; 15] {
     ]
 }
 
+/// The prefixes of the ids of all resources that can be tagged.
+#[cfg(test)]
+pub(super) fn prefixes() -> Vec<&'static str> {
+    tables(&State::default()).iter().map(|table| table.prefix()).collect()
+}
+
 fn tables_mut(state: &mut State) -> [&mut dyn Taggable; 15] {
     [
         &mut state.vpcs,

@@ -41,8 +41,10 @@ struct Setting {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Asked {
-    #[serde(alias = "cluster")]
+    /// The name of a new cluster.
     cluster_name: Option<String>,
+    /// The name or ARN of one that exists.
+    cluster: Option<String>,
     #[serde(default)]
     tags: Vec<Tag>,
     settings: Option<Vec<Setting>>,
@@ -160,7 +162,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
 
 pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
-    let arn = active(cloud, call, asked.cluster_name.as_deref())?;
+    let arn = active(cloud, call, asked.cluster.as_deref())?;
     let settings = asked.settings.map(|settings| with_defaults(Some(settings))).transpose()?;
     if let Some(cluster) = cloud.ecs.clusters.get_mut(&arn) {
         if let Some(settings) = settings {
@@ -174,7 +176,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
 
 pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
-    let Some(id) = asked.cluster_name else { return Err(invalid("Cluster cannot be empty.")) };
+    let Some(id) = asked.cluster else { return Err(invalid("Cluster cannot be empty.")) };
     let arn = active(cloud, call, Some(&id))?;
     let clock = cloud.clock();
     let mut services = cloud.ecs.services.values().filter(|service| service.cluster == arn);

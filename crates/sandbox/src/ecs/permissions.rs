@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{cluster, definition, service};
+use super::{cluster, definition, service, task_view};
 use crate::{
     authorize::{Row, Scene, Target, any},
     iam,
@@ -74,6 +74,9 @@ pub(crate) const PERMISSIONS: &[Row] = &[
     ("UpdateService", &[("ecs:UpdateService", service_change), ("iam:PassRole", roles_of_definition)]),
 ];
 
+/// Both ways in which ECS names the tags of a resource.
+const TAGS: &[&str] = &["aws:ResourceTag/", "ecs:ResourceTag/"];
+
 fn pairs(tags: &[super::tag::Tag]) -> impl Iterator<Item = (&str, &str)> {
     tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str()))
 }
@@ -100,15 +103,19 @@ fn untagged(scene: &Scene<'_>) -> Vec<Target> {
 fn with_own_tags(scene: &Scene<'_>, arn: &str) -> Target {
     let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
     let ecs = &scene.cloud.ecs;
+    if resource.starts_with("task/") {
+        let tasks = task_view::all(scene.cloud, None, scene.call.now);
+        let found = tasks.iter().find(|task| task.arn == arn);
+        return Target::of("task", arn).has_tags(TAGS, pairs(found.map_or(&[][..], |task| &task.tags)));
+    }
     let (kind, tags) = match resource.split('/').next().unwrap_or_default() {
         "cluster" => ("cluster", ecs.clusters.get(arn).map(|row| row.tags.as_slice())),
         "service" => ("service", ecs.services.get(arn).map(|row| row.tags.as_slice())),
         "task-definition" => ("task-definition", ecs.definitions.get(arn).map(|row| row.tags.as_slice())),
-        "task" => ("task", None),
         "container-instance" => ("container-instance", None),
         _ => ("", None),
     };
-    Target::of(kind, arn).has_tags(&["aws:ResourceTag/", "ecs:ResourceTag/"], pairs(tags.unwrap_or_default()))
+    Target::of(kind, arn).has_tags(TAGS, pairs(tags.unwrap_or_default()))
 }
 
 fn by_arn(scene: &Scene<'_>) -> Target {
@@ -142,9 +149,10 @@ fn service_target(scene: &Scene<'_>, name: &str) -> Target {
     in_cluster(scene, with_own_tags(scene, &arn))
 }
 
+/// The service that a call names, by the member that the call itself reads.
 fn one_service(scene: &Scene<'_>) -> Target {
-    let name = scene.text("serviceName").or_else(|| scene.text("service"));
-    service_target(scene, name.unwrap_or("*"))
+    let member = if scene.call.action == "CreateService" { "serviceName" } else { "service" };
+    service_target(scene, scene.text(member).unwrap_or("*"))
 }
 
 fn services(scene: &Scene<'_>) -> Vec<Target> {

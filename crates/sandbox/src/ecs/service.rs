@@ -93,8 +93,10 @@ impl Service {
 #[serde(rename_all = "camelCase")]
 struct Asked {
     cluster: Option<String>,
-    #[serde(alias = "service")]
-    service_name: String,
+    /// The name of a new service.
+    service_name: Option<String>,
+    /// The name or ARN of one that exists.
+    service: Option<String>,
     task_definition: Option<String>,
     desired_count: Option<u64>,
     client_token: Option<String>,
@@ -109,7 +111,7 @@ struct Asked {
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let request = request_of(call);
-    let name = asked.service_name;
+    let name = asked.service_name.unwrap_or_default();
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || name.len() > limits::ECS_NAME || !name.chars().all(allowed) {
         return Err(invalid("Service name contains invalid characters."));
@@ -174,7 +176,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
 pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let cluster = cluster::active(cloud, call, asked.cluster.as_deref())?;
-    let arn = find(cloud, &cluster, &asked.service_name)?;
+    let arn = find(cloud, &cluster, asked.service.as_deref().ok_or_else(no_service)?)?;
     let Some(mut service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     if service.deleted.is_some() {
         return Err(Fault::new("ServiceNotActiveException", "Service was not ACTIVE."));
@@ -235,7 +237,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
 pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let asked: Asked = input(call)?;
     let cluster = cluster::known(cloud, call, asked.cluster.as_deref())?;
-    let arn = find(cloud, &cluster, &asked.service_name)?;
+    let arn = find(cloud, &cluster, asked.service.as_deref().ok_or_else(no_service)?)?;
     let clock = cloud.clock();
     let Some(service) = cloud.ecs.services.get(&arn).cloned() else { return Ok(Value::Null) };
     match service.deleted {
@@ -287,6 +289,10 @@ fn desired(asked: Option<u64>) -> Result<Option<u64>, Fault> {
         }
         asked => Ok(asked),
     }
+}
+
+fn no_service() -> Fault {
+    invalid("Service cannot be empty.")
 }
 
 fn not_found() -> Fault {

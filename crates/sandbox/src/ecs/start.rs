@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::definition::Definition;
 use crate::{
-    authorize::{Asking, Need, Origin, Target, because, evaluated_log, in_service},
+    authorize::{Asking, Need, Origin, Target, because, evaluated_log, in_service, secret_target, with_log_tags},
     call::arn_of,
     cloud::Cloud,
     iam::{
@@ -142,10 +142,9 @@ impl Starting<'_> {
             };
             let arn = self.cloud.secrets.readable(from, &self.cloud.account).map_err(failed)?;
             let region = from.split(':').nth(3).unwrap_or_default();
-            let target = Target::of("Secret", arn.clone())
-                .with("secretsmanager:SecretId", arn)
-                .with("secretsmanager:SecretPrimaryRegion", region)
-                .with("secretsmanager:VersionStage", "AWSCURRENT");
+            let tags = self.cloud.secrets.permitted(region, &self.cloud.account, &arn).map(|(_, tags)| tags);
+            let target =
+                secret_target(arn, region, &tags.unwrap_or_default()).with("secretsmanager:VersionStage", "AWSCURRENT");
             self.require(execution, "secretsmanager:GetSecretValue", target).map_err(failed)?;
         }
         Ok(())
@@ -188,7 +187,11 @@ impl Starting<'_> {
         }
         let prefix = options["awslogs-stream-prefix"].as_str().unwrap_or("ecs");
         let stream = format!("{prefix}/{}/{}", container["name"].as_str().unwrap_or_default(), self.session);
-        let target = || Target::of("log-stream", evaluated_log(region, account, group, &stream));
+        let group_arn = format!("{}:logs:{region}:{account}:log-group:{group}", arn_of(region));
+        let target = || {
+            let target = Target::of("log-stream", evaluated_log(region, account, group, &stream));
+            with_log_tags(self.cloud, target, &group_arn)
+        };
         self.require(execution, "logs:CreateLogStream", target()).map_err(|reason| failed("stream", reason))?;
         // The driver writes later, and a task whose lines are refused keeps running; nobody would see them, so this is
         // treated like the stream.

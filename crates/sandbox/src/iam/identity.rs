@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::{
     managed,
-    policy::{Caller, Named, Policies, Values},
+    policy::{Caller, Named, Policies, Policy, Values},
     role::Role,
     session::{Kind, Session},
     user::User,
 };
-use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, cloud::Cloud, durations::Delay, sts};
+use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, call::arn_of, cloud::Cloud, durations::Delay, sts};
 
 /// Who makes a request, and what applies to every request of theirs.
 #[derive(Debug, Clone)]
@@ -148,6 +148,34 @@ pub(super) fn by_arn(cloud: &Cloud, arn: &str, region: &str, now: Timestamp) -> 
     user.map(|user| of_user(cloud, user, now)).or_else(|| Some(of_role(cloud, role()?, "simulated", now)))
 }
 
+/// The first principal of a policy that is in this account and does not exist there, or that this part of IAM does not know
+/// yet. Those of other accounts cannot be known here.
+pub(crate) fn unknown_principal(cloud: &Cloud, document: &str, region: &str, now: Timestamp) -> Option<String> {
+    let policy = Policy::read(document).ok()?;
+    let is_unknown = |arn: &&str| {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let [_, partition, service, _, account, resource] = parts[..] else { return true };
+        if account != cloud.account {
+            return false;
+        }
+        let is_known = |id: &str, created| cloud.knows(Delay::IamLag, id, created, now);
+        let of_session = resource.strip_prefix("assumed-role/").and_then(|rest| Some(rest.split_once('/')?.0));
+        let mut roles = cloud.iam.roles.values();
+        let is_there = match (service, of_session) {
+            ("sts", Some(name)) => roles.any(|row| row.name == name && is_known(&row.id, row.created)),
+            ("sts", None) => false,
+            _ if *arn == sts::user_arn(cloud, region) => true,
+            _ => {
+                let mut users = cloud.iam.users.values();
+                users.any(|row| row.arn == *arn && is_known(&row.id, row.created))
+                    || roles.any(|row| row.arn == *arn && is_known(&row.id, row.created))
+            }
+        };
+        !is_there || arn_of(region).strip_prefix("arn:") != Some(partition)
+    };
+    policy.principals().find(is_unknown).map(str::to_owned)
+}
+
 /// A session of a role that a service opens, such as ECS for a task.
 pub(crate) fn in_role(cloud: &Cloud, role: &str, session: &str, now: Timestamp) -> Option<Identity> {
     let role = cloud
@@ -158,11 +186,16 @@ pub(crate) fn in_role(cloud: &Cloud, role: &str, session: &str, now: Timestamp) 
     Some(of_role(cloud, role, session, now))
 }
 
+/// The ARN of a session of a role.
+pub(super) fn session_arn(role: &Role, session: &str) -> String {
+    let arn = role.arn.replacen(":iam:", ":sts:", 1);
+    let account = arn.split(":role/").next().unwrap_or_default();
+    format!("{account}:assumed-role/{}/{session}", role.name)
+}
+
 fn of_role(cloud: &Cloud, role: &Role, session: &str, now: Timestamp) -> Identity {
     let held = role.held.effective(cloud, &role.arn, now);
-    let arn = role.arn.replacen(":iam:", ":sts:", 1);
-    let arn = arn.split(":role/").next().unwrap_or_default().to_owned();
-    let arn = format!("{arn}:assumed-role/{}/{session}", role.name);
+    let arn = session_arn(role, session);
     let user_id = format!("{}:{session}", role.id);
     let mut keys = about(cloud, &role.arn, "AssumedRole", &user_id, None);
     keys.extend(role.tags.iter().map(|tag| (format!("aws:PrincipalTag/{}", tag.key), tag.value.as_str().into())));

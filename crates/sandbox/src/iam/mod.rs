@@ -32,8 +32,8 @@ use crate::{
 };
 
 use held_policy::Whose;
-pub(crate) use identity::{Credentials, Identity, credentials, identity, in_role};
-pub(crate) use permissions::{PERMISSIONS, assumed_by_service, assumed_role, passed, service_role};
+pub(crate) use identity::{Credentials, Identity, credentials, identity, in_role, unknown_principal};
+pub(crate) use permissions::{PERMISSIONS, assumed_by_service, assumed_role, passed, role_with_source, service_role};
 pub(crate) use profile::InstanceProfile;
 pub(crate) use session::{Begun, assume, token};
 

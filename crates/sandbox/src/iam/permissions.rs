@@ -236,12 +236,24 @@ pub(crate) fn assumed_role(scene: &Scene<'_>) -> Vec<Target> {
         .gets_tags(given(scene))
         .with_some("sts:RoleSessionName", parameter(scene.call, "RoleSessionName"))
         .with_some("sts:ExternalId", parameter(scene.call, "ExternalId"))
-        .with_some("sts:SourceIdentity", parameter(scene.call, "SourceIdentity"));
+        .with_some("sts:SourceIdentity", source_identity(scene));
     target.is_trust = true;
     vec![match found {
         Some(role) => trusted(scene.cloud, role, target, scene.call.now),
         None => target,
     }]
+}
+
+/// The source identity that a session has: the one given, or the one of the session from which it is opened.
+fn source_identity(scene: &Scene<'_>) -> Option<String> {
+    let given = parameter(scene.call, "SourceIdentity").map(str::to_owned);
+    given.or_else(|| super::session::inherited_source(scene.cloud, &scene.call.origin.access_key))
+}
+
+/// The role of `AssumeRole`, if the session has a source identity. One that is inherited needs the permission again
+/// ("Monitor and control actions taken with assumed roles", IAM user guide, read November 2026).
+pub(crate) fn role_with_source(scene: &Scene<'_>) -> Vec<Target> {
+    if source_identity(scene).is_some() { assumed_role(scene) } else { Vec::new() }
 }
 
 fn trusted(cloud: &Cloud, role: &Role, target: Target, now: jiff::Timestamp) -> Target {

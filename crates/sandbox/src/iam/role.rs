@@ -113,7 +113,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     check_name(&name, "roleName", ROLE_NAME)?;
     check_path(&path)?;
     let tags = tag::given(call)?;
-    check_trust(&trust, &call.region)?;
+    check_trust(cloud, call, &trust)?;
     let max_session_seconds = session(call)?.unwrap_or(3_600);
     let boundary = parameter(call, "PermissionsBoundary");
     held_policy::check_boundary(cloud, call, boundary)?;
@@ -222,7 +222,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
 pub(super) fn update_trust(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let trust = required(call, "PolicyDocument")?;
     find(cloud, required(call, "RoleName")?)?;
-    check_trust(trust, &call.region)?;
+    check_trust(cloud, call, trust)?;
     Whose::Role.held_mut(cloud, call)?.trust = Some(trust.to_owned());
     done(call)
 }
@@ -256,9 +256,12 @@ fn unknown(name: &str) -> Fault {
     no_such(format!("The role with name {name} cannot be found."))
 }
 
-fn check_trust(document: &str, region: &str) -> Result<(), Fault> {
+fn check_trust(cloud: &Cloud, call: &Call, document: &str) -> Result<(), Fault> {
     policy::check_trust(document)?;
-    policy::check_principals(document, region)?;
+    policy::check_principals(document, &call.region)?;
+    if let Some(arn) = super::unknown_principal(cloud, document, &call.region, call.now) {
+        return Err(Fault::new("MalformedPolicyDocument", format!("Invalid principal in policy: \"AWS\":\"{arn}\"")));
+    }
     if document.chars().filter(|c| !c.is_whitespace()).count() > TRUST_POLICY {
         return Err(limit(format!("Cannot exceed quota for ACLSizePerRole: {TRUST_POLICY}")));
     }

@@ -176,3 +176,112 @@ fn a_profile_with_a_role_refuses_another_role_and_its_deletion() {
     assert_eq!((fault.code.as_str(), fault.status), ("LimitExceeded", 409));
     assert_eq!(try_ask(&mut cloud, "DeleteInstanceProfile", &[profile]).unwrap_err().code, "DeleteConflict");
 }
+
+fn trusting(principal: &str) -> String {
+    let actions = r#"["sts:AssumeRole","sts:SetSourceIdentity"]"#;
+    format!(r#"{{"Statement":[{{"Effect":"Allow","Principal":{{"AWS":"{principal}"}},"Action":{actions}}}]}}"#)
+}
+
+#[test]
+fn a_principal_of_the_account_exists() {
+    let mut cloud = cloud();
+    let create = |cloud: &mut Cloud, name: &str, principal: &str| {
+        let trust = trusting(principal);
+        try_ask(cloud, "CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", &trust)])
+    };
+    for missing in ["iam::123456789012:user/ci", "iam::123456789012:role/ci", "sts::123456789012:assumed-role/ci/me"] {
+        let fault = create(&mut cloud, "ops", &format!("arn:aws:{missing}")).unwrap_err();
+        assert_eq!(fault.code, "MalformedPolicyDocument");
+        assert!(fault.message.starts_with("Invalid principal in policy: \"AWS\":"), "{}", fault.message);
+    }
+    ask(&mut cloud, "CreateUser", &[("UserName", "ci")]);
+    create(&mut cloud, "ops", "arn:aws:iam::123456789012:user/ci").unwrap();
+    create(&mut cloud, "more", "arn:aws:sts::123456789012:assumed-role/ops/me").unwrap();
+    create(&mut cloud, "other", "arn:aws:iam::210987654321:user/somebody").unwrap();
+    let trust = trusting("arn:aws:iam::123456789012:user/gone");
+    let update = [("RoleName", "ops"), ("PolicyDocument", trust.as_str())];
+    assert_eq!(try_ask(&mut cloud, "UpdateAssumeRolePolicy", &update).unwrap_err().code, "MalformedPolicyDocument");
+}
+
+/// `AssumeRole` of the role `ops` with these credentials, as the server answers it.
+fn assume(cloud: &mut Cloud, key: &str, more: &[(&str, &str)]) -> Result<String, Fault> {
+    let base = [("RoleArn", "arn:aws:iam::123456789012:role/ops"), ("RoleSessionName", "me")];
+    let mut call = query_call("AssumeRole", &[&base[..], more].concat());
+    call.service = "sts".to_owned();
+    call.origin.access_key = key.to_owned();
+    crate::authorize::check(cloud, &call)?;
+    match crate::sts::handle(cloud, &call)? {
+        Reply::Xml(text) => Ok(text),
+        Reply::Json(answer) => panic!("{answer}"),
+    }
+}
+
+fn with_ops(cloud: &mut Cloud, trust: &str) {
+    ask(cloud, "CreateRole", &[("RoleName", "ops"), ("AssumeRolePolicyDocument", trust)]);
+}
+
+#[test]
+fn a_source_identity_needs_its_permission_and_stays_the_same() {
+    let mut cloud = cloud();
+    let trust = trusting("123456789012");
+    with_ops(&mut cloud, &trust);
+    let allow = |action: &str| {
+        format!(r#"{{"Statement":{{"Effect":"Allow","Action":["sts:AssumeRole"{action}],"Resource":"*"}}}}"#)
+    };
+    let put = |cloud: &mut Cloud, document: &str| {
+        let put = [("RoleName", "ops"), ("PolicyName", "own"), ("PolicyDocument", document)];
+        ask(cloud, "PutRolePolicy", &put);
+    };
+    put(&mut cloud, &allow(""));
+    let source = [("SourceIdentity", "alice")];
+    let begun = assume(&mut cloud, crate::ACCESS_KEY_ID, &source).unwrap();
+    let key = begun.split("<AccessKeyId>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let refused = assume(&mut cloud, &key, &[]).unwrap_err();
+    assert!(refused.message.contains("sts:SetSourceIdentity"), "{}", refused.message);
+    put(&mut cloud, &allow(r#","sts:SetSourceIdentity""#));
+    let chained = assume(&mut cloud, &key, &[]).unwrap();
+    let chained = chained.split("<AccessKeyId>").nth(1).unwrap().split('<').next().unwrap();
+    assert_eq!(cloud.iam.sessions.get(chained).unwrap().source_identity.as_deref(), Some("alice"));
+    assume(&mut cloud, &key, &source).unwrap();
+    assert_eq!(assume(&mut cloud, &key, &[("SourceIdentity", "mallory")]).unwrap_err().code, "AccessDenied");
+    let without = trust.replace(r#","sts:SetSourceIdentity""#, "");
+    ask(&mut cloud, "UpdateAssumeRolePolicy", &[("RoleName", "ops"), ("PolicyDocument", &without)]);
+    assert_eq!(assume(&mut cloud, crate::ACCESS_KEY_ID, &source).unwrap_err().code, "AccessDenied");
+}
+
+#[test]
+fn a_session_gets_nothing_that_is_not_served() {
+    let mut cloud = cloud();
+    with_ops(&mut cloud, &trusting("123456789012"));
+    for name in ["SerialNumber", "TokenCode", "TransitiveTagKeys.member.1", "ProvidedContexts.member.1.ProviderArn"] {
+        let fault = assume(&mut cloud, crate::ACCESS_KEY_ID, &[(name, "123456")]).unwrap_err();
+        let named = name.split('.').next().unwrap();
+        assert!(fault.code == "ValidationError" && fault.message.contains(named), "{}", fault.message);
+    }
+    let long = READ.replace('*', &format!("arn:aws:s3:::{}", "x".repeat(2_048)));
+    assert_eq!(assume(&mut cloud, crate::ACCESS_KEY_ID, &[("Policy", &long)]).unwrap_err().code, "ValidationError");
+    let arn = "arn:aws:iam::aws:policy/AdministratorAccess";
+    let names: Vec<String> = (1..=11).map(|number| format!("PolicyArns.member.{number}.arn")).collect();
+    let arns: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), arn)).collect();
+    assume(&mut cloud, crate::ACCESS_KEY_ID, &arns[..10]).unwrap();
+    assert_eq!(assume(&mut cloud, crate::ACCESS_KEY_ID, &arns).unwrap_err().code, "ValidationError");
+}
+
+#[test]
+fn a_session_has_the_arn_of_its_role_even_where_the_role_is_new() {
+    let mut cloud = strict();
+    let mut found = false;
+    with_ops(&mut cloud, &trusting("123456789012"));
+    // Each of the replicas knows the role at its own time; one of them does before all do.
+    for second in 0..10 {
+        let base = [("RoleArn", "arn:aws:iam::123456789012:role/ops"), ("RoleSessionName", "me")];
+        let mut call = query_call("AssumeRole", &base);
+        call.now += SignedDuration::from_secs(second);
+        cloud.begin("sts:AssumeRole");
+        if let Ok(Reply::Xml(text)) = crate::sts::handle(&mut cloud, &call) {
+            assert!(text.contains("<Arn>arn:aws:sts::123456789012:assumed-role/ops/me</Arn>"), "{text}");
+            found = true;
+        }
+    }
+    assert!(found);
+}

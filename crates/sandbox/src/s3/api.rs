@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
-    Context, Store, blob, bucket, bucket_absent, bucket_settings, checksum::Asked, listing, multipart, read,
-    route::CreateTags, write,
+    Context, Store, blob, bucket, bucket_absent, bucket_settings, checksum::Asked, listing, multipart,
+    permissions::Signed, read, route::CreateTags, write,
 };
 use crate::{authorize::Origin, cloud::Cloud};
 
@@ -16,7 +16,9 @@ impl<T> From<&S3Request<T>> for Context {
         let region = request.region.as_ref().map_or("us-east-1", |region| region.as_str()).to_owned();
         let create_tags = request.extensions.get::<CreateTags>().cloned().unwrap_or_default().0;
         let origin = request.extensions.get::<Origin>().cloned();
-        Self { region, now: Timestamp::now(), create_tags, origin }
+        let signed = Signed::of(&request.uri, &request.headers);
+        let auth_type = signed.map_or("REST-HEADER", |signed| signed.auth_type);
+        Self { region, now: Timestamp::now(), create_tags, auth_type, origin }
     }
 }
 

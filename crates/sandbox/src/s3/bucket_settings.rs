@@ -1,5 +1,8 @@
 //! The settings of a bucket: versioning, tags, encryption, public access, policy, ownership.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use s3s::{
     S3ErrorCode, S3Result,
     dto::{
@@ -25,7 +28,11 @@ use super::{
     bucket::{Versioning, find, find_mut},
     custom, error, malformed_xml, object,
 };
-use crate::{call::arn_of, cloud::Cloud, iam::policy::malformed_bucket_policy};
+use crate::{
+    call::arn_of,
+    cloud::Cloud,
+    iam::{self, policy::malformed_bucket_policy},
+};
 
 pub(super) fn put_versioning(
     cloud: &mut Cloud,
@@ -200,11 +207,15 @@ pub(super) fn put_policy(
     context: &Context,
     input: PutBucketPolicyInput,
 ) -> S3Result<PutBucketPolicyOutput> {
+    let unknown = iam::unknown_principal(cloud, &input.policy, &context.region, context.now);
     let bucket = find_mut(cloud, context, &input.bucket, input.expected_bucket_owner.as_ref())?;
     if input.policy.len() > limits::BUCKET_POLICY {
         return Err(custom("PolicyTooLarge", 400, "Policy exceeds the maximum allowed document size."));
     }
     let public = check_policy(&input.bucket, &arn_of(&context.region), &input.policy)?;
+    if unknown.is_some() {
+        return Err(error(S3ErrorCode::MalformedPolicy, "Invalid principal in policy"));
+    }
     if public && bucket.public_access_block.is_some_and(|[_, _, block_policy, _]| block_policy) {
         return Err(error(
             S3ErrorCode::AccessDenied,
@@ -315,9 +326,52 @@ pub(super) fn check_policy(bucket: &str, arn: &str, policy: &str) -> S3Result<bo
         }
         let principal = &statement["Principal"];
         let everybody = principal == "*" || texts(principal.get("AWS")).iter().any(|one| one == "*");
-        public |= effect == "Allow" && everybody && statement.get("Condition").is_none();
+        public |= effect == "Allow" && everybody && !statement.get("Condition").is_some_and(is_fixed);
     }
     Ok(public)
+}
+
+/// Whether a condition limits a statement for everybody to fixed values of one of these keys ("Blocking public access to your
+/// Amazon S3 storage", section "The meaning of public", S3 user guide, and `PublicAccessBlockConfiguration`; read November
+/// 2026).
+fn is_fixed(condition: &Value) -> bool {
+    const KEYS: [&str; 9] = [
+        "aws:principalorgid",
+        "aws:sourcearn",
+        "aws:sourcevpc",
+        "aws:sourcevpce",
+        "aws:sourceowner",
+        "aws:sourceaccount",
+        "aws:userid",
+        "s3:dataaccesspointaccount",
+        "s3:dataaccesspointarn",
+    ];
+    const OPERATORS: [&str; 5] = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike"];
+    let is_limit = |operator: &str, key: &str, values: &Value| {
+        let (key, values) = (key.to_lowercase(), texts(Some(values)));
+        let all = |is_one: fn(&String) -> bool| !values.is_empty() && values.iter().all(is_one);
+        match operator {
+            "IpAddress" if key == "aws:sourceip" => all(|value| is_narrow(value)),
+            _ if OPERATORS.contains(&operator) && KEYS.contains(&key.as_str()) => {
+                all(|value| !value.contains(['*', '?', '$']))
+            }
+            _ => false,
+        }
+    };
+    let operators = condition.as_object().into_iter().flatten();
+    let mut limits = operators.flat_map(|(operator, keys)| {
+        keys.as_object().into_iter().flatten().map(move |(key, values)| (operator, key, values))
+    });
+    limits.any(|(operator, key, values)| is_limit(operator, key, values))
+}
+
+/// Wider ranges than these count as everybody.
+fn is_narrow(range: &str) -> bool {
+    match range.parse::<IpNet>() {
+        Ok(IpNet::V4(net)) => net.prefix_len() >= 8,
+        Ok(IpNet::V6(net)) => net.prefix_len() >= 32,
+        Err(_) => range.parse::<IpAddr>().is_ok(),
+    }
 }
 
 fn texts(value: Option<&Value>) -> Vec<String> {
@@ -341,10 +395,26 @@ mod tests {
     fn only_a_policy_for_everybody_is_public() {
         assert!(check_policy("b", "arn:aws", &policy("Allow", "")).unwrap());
         assert!(!check_policy("b", "arn:aws", &policy("Deny", "")).unwrap());
-        assert!(
-            !check_policy("b", "arn:aws", &policy("Allow", r#","Condition":{"Bool":{"aws:SecureTransport":"true"}}"#))
-                .unwrap()
-        );
+        for (condition, is_public) in [
+            (r#"{"Bool":{"aws:SecureTransport":"true"}}"#, true),
+            (r#"{"StringEquals":{"aws:SourceVpce":"vpce-1"}}"#, false),
+            (r#"{"StringLike":{"aws:sourcevpce":["vpce-1","vpce-*"]}}"#, true),
+            (r#"{"StringNotEquals":{"aws:SourceVpce":"vpce-1"}}"#, true),
+            (r#"{"StringEqualsIfExists":{"aws:SourceVpce":"vpce-1"}}"#, true),
+            (r#"{"StringEquals":{"aws:PrincipalTag/a":"b"}}"#, true),
+            (r#"{"IpAddress":{"aws:SourceIp":["192.0.2.0/24","192.0.2.1"]}}"#, false),
+            (r#"{"IpAddress":{"aws:SourceIp":"0.0.0.0/1"}}"#, true),
+        ] {
+            let policy = policy("Allow", &format!(r#","Condition":{condition}"#));
+            assert_eq!(check_policy("b", "arn:aws", &policy).unwrap(), is_public, "{condition}");
+        }
+    }
+
+    #[test]
+    fn only_a_deny_names_whom_it_is_not_about() {
+        let not = |effect| policy(effect, "").replace(r#""Principal":"*""#, r#""NotPrincipal":{"AWS":"123456789012"}"#);
+        assert!(!check_policy("b", "arn:aws", &not("Deny")).unwrap());
+        assert_eq!(check_policy("b", "arn:aws", &not("Allow")).unwrap_err().code().as_str(), "MalformedPolicy");
     }
 
     #[test]

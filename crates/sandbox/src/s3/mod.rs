@@ -129,6 +129,8 @@ struct Context {
     now: Timestamp,
     /// Tags of `CreateBucket`, which s3s does not support yet.
     create_tags: Vec<(String, String)>,
+    /// `s3:authType` of the request.
+    auth_type: &'static str,
     /// Who sent the request, and from where.
     origin: Option<Origin>,
 }

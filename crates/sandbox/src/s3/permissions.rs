@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use hyper::{HeaderMap, Uri};
+use s3s::dto::CopySource;
 
 use super::{bucket::Bucket, object, route::CreateTags};
 use crate::{
@@ -23,6 +24,10 @@ pub(crate) struct Asked<'a> {
     pub key: Option<&'a str>,
     pub uri: &'a Uri,
     pub headers: &'a HeaderMap,
+    /// The region of the signature.
+    pub region: &'a str,
+    /// `s3:authType`.
+    pub auth_type: &'static str,
     /// The tags of a new bucket.
     pub create_tags: Vec<(String, String)>,
 }
@@ -133,12 +138,8 @@ impl Asked<'_> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    fn region(&self) -> &str {
-        region_of(self.headers)
-    }
-
     fn arn(&self, bucket: &str, key: Option<&str>) -> String {
-        let arn = arn_of(self.region());
+        let arn = arn_of(self.region);
         match key {
             Some(key) => format!("{arn}:s3:::{bucket}/{key}"),
             None => format!("{arn}:s3:::{bucket}"),
@@ -164,7 +165,7 @@ impl Asked<'_> {
             .has_tags(&["s3:ExistingObjectTag/"], tags.map(|(key, value)| (key.as_str(), value.as_str())))
             .with_some("s3:versionid", version)
             .with("s3:signatureversion", "AWS4-HMAC-SHA256")
-            .with("s3:authType", "REST-HEADER")
+            .with("s3:authType", self.auth_type)
             .with_some("s3:x-amz-content-sha256", self.header("x-amz-content-sha256"))
             .with_some("s3:if-match", self.header("if-match"))
             .with_some("s3:if-none-match", self.header("if-none-match"));
@@ -185,15 +186,45 @@ fn query<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
     pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-fn region_of(headers: &HeaderMap) -> &str {
-    let scope = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    scope.split('/').nth(2).unwrap_or("us-east-1")
+/// What a verified signature says besides its access key: it is in the header, or in the query of a presigned URL.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    pub region: String,
+    /// `s3:authType` ("Amazon S3 Signature Version 4 Authentication Specific Policy Keys", S3 API reference, read November
+    /// 2026).
+    pub auth_type: &'static str,
+    /// The token of temporary credentials.
+    pub token: Option<String>,
+}
+
+impl Signed {
+    /// Reads header or query. `s3s` takes a query with a signature before the header.
+    pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, Fault> {
+        let pairs = uri.query().unwrap_or_default();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let is_presigned = query(pairs, "X-Amz-Signature").is_some();
+        let scope = if is_presigned {
+            query(pairs, "X-Amz-Credential")
+        } else {
+            let fields = header("authorization").and_then(|text| text.split_once("Credential="));
+            fields.map(|(_, fields)| Cow::Borrowed(fields))
+        };
+        let region = scope.as_deref().and_then(|scope| scope.split('/').nth(2)).map(str::to_owned);
+        let Some(region) = region else {
+            let text = "The authorization header is malformed; the region is missing.";
+            return Err(Fault::new("AuthorizationHeaderMalformed", text));
+        };
+        let in_query = is_presigned.then(|| query(pairs, "X-Amz-Security-Token")).flatten().map(Cow::into_owned);
+        let token = in_query.or_else(|| header("x-amz-security-token").map(str::to_owned));
+        let auth_type = if is_presigned { "REST-QUERY-STRING" } else { "REST-HEADER" };
+        Ok(Self { region, auth_type, token })
+    }
 }
 
 fn common(asked: &Asked<'_>, target: Target) -> Target {
     target
         .with("s3:signatureversion", "AWS4-HMAC-SHA256")
-        .with("s3:authType", "REST-HEADER")
+        .with("s3:authType", asked.auth_type)
         .with_some("s3:x-amz-content-sha256", asked.header("x-amz-content-sha256"))
 }
 
@@ -219,7 +250,7 @@ fn new_bucket(asked: &Asked<'_>) -> Vec<Target> {
         let target = target
             .with_some("s3:x-amz-object-ownership", asked.header("x-amz-object-ownership"))
             .with_some("s3:x-amz-acl", asked.header("x-amz-acl"))
-            .with("s3:locationconstraint", asked.region());
+            .with("s3:locationconstraint", asked.region);
         tagged(target, &asked.create_tags)
     };
     bucket(asked).into_iter().map(with).collect()
@@ -305,19 +336,34 @@ fn object_tags(asked: &Asked<'_>) -> Vec<Target> {
 
 /// The source of a copy.
 fn copied(asked: &Asked<'_>, with_version: bool) -> Vec<Target> {
-    let source = asked.header("x-amz-copy-source").unwrap_or_default().trim_start_matches('/');
-    let (path, version) = source.split_once("?versionId=").map_or((source, None), |(path, id)| (path, Some(id)));
-    let path = serde_urlencoded::from_str::<Vec<(String, String)>>(&format!("p={}", path.replace('+', "%2B")));
-    let path = path.ok().and_then(|pairs| pairs.into_iter().next()).map(|(_, path)| path).unwrap_or_default();
-    match path.split_once('/') {
-        Some((bucket, key)) if version.is_some() == with_version => vec![asked.object(bucket, key, version)],
+    match copy_source(asked) {
+        Ok(Some(CopySource::Bucket { bucket, key, version_id })) if version_id.is_some() == with_version => {
+            vec![asked.object(&bucket, &key, version_id.as_deref())]
+        }
         _ => Vec::new(),
+    }
+}
+
+/// The source of a copy, read as the operation itself reads it; an error if it cannot be read.
+fn copy_source(asked: &Asked<'_>) -> Result<Option<CopySource>, Fault> {
+    let text = "Copy Source must mention the source bucket and key: sourcebucket/sourcekey";
+    let invalid = || Fault::new("InvalidArgument", text);
+    let mut headers = asked.headers.get_all("x-amz-copy-source").iter();
+    let Some(source) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(invalid());
+    }
+    let source = source.to_str().map_err(|_| invalid())?;
+    match CopySource::parse(source).map_err(|_| invalid())? {
+        source @ CopySource::Bucket { .. } => Ok(Some(source)),
+        _ => Err(Fault::new("NotImplemented", "A copy from an access point is not implemented").with_status(501)),
     }
 }
 
 /// Refuses an operation that its caller may not do.
 pub(crate) fn check(asked: &Asked<'_>, origin: &Origin, now: jiff::Timestamp) -> Result<(), Fault> {
-    let region = asked.region();
+    let region = asked.region;
+    copy_source(asked)?;
     let Some(identity) = iam::identity(asked.cloud, &origin.access_key, region, now) else {
         let text = "The AWS Access Key Id you provided does not exist in our records.";
         return Err(Fault::new("InvalidAccessKeyId", text).with_status(403));
@@ -383,10 +429,11 @@ pub(super) fn may_delete(
         key: Some(key),
         uri: &uri,
         headers: &headers,
+        region: &context.region,
+        auth_type: context.auth_type,
         create_tags: Vec::new(),
     };
-    let mut target = asked.object(bucket, key, version);
-    target.arn = format!("{}:s3:::{bucket}/{key}", arn_of(&context.region));
+    let target = asked.object(bucket, key, version);
     let asking = asking(cloud, &identity, origin, "DeleteObjects", &context.region, context.now);
     asking.judge(&Need { action, target })
 }
@@ -403,9 +450,7 @@ pub(crate) fn read_by_role(
 ) -> Option<(u16, &'static str)> {
     let origin =
         Origin { access_key: String::new(), address: None, agent: Some("aws-cli".to_owned()), is_secure: true };
-    let scope = format!("AWS4-HMAC-SHA256 Credential=x/x/{region}/s3/aws4_request");
-    let (uri, mut headers) = (Uri::default(), HeaderMap::new());
-    headers.extend(super::header(&scope).map(|scope| (hyper::header::AUTHORIZATION, scope)));
+    let (uri, headers) = (Uri::default(), HeaderMap::new());
     let asked = Asked {
         cloud,
         operation: "HeadObject",
@@ -413,6 +458,8 @@ pub(crate) fn read_by_role(
         key: Some(key),
         uri: &uri,
         headers: &headers,
+        region,
+        auth_type: "REST-HEADER",
         create_tags: Vec::new(),
     };
     let asking = asking(cloud, identity, &origin, "HeadObject", region, now);
@@ -425,4 +472,66 @@ pub(crate) fn read_by_role(
         return None;
     }
     Some(if may("s3:ListBucket", bucket(&asked)) { (404, "Not Found") } else { (403, "Forbidden") })
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::{HeaderMap, Uri};
+
+    use super::{Asked, Signed, copied, copy_source};
+    use crate::json::testing;
+
+    fn with_header<T>(name: &'static str, value: &str, look: impl Fn(&Asked<'_>) -> T) -> T {
+        let (cloud, uri, mut headers) = (testing::cloud(), Uri::from_static("/to/key"), HeaderMap::new());
+        headers.insert(name, value.parse().unwrap());
+        look(&Asked {
+            cloud: &cloud,
+            operation: "CopyObject",
+            bucket: Some("to"),
+            key: Some("key"),
+            uri: &uri,
+            headers: &headers,
+            region: "eu-west-3",
+            auth_type: "REST-HEADER",
+            create_tags: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn the_source_of_a_copy_is_judged_by_its_whole_key() {
+        for (source, arn, with_version) in [
+            ("from/open&secret", "arn:aws:s3:::from/open&secret", false),
+            ("/from/a%26b+c=d", "arn:aws:s3:::from/a&b+c=d", false),
+            ("from/k?versionId=1", "arn:aws:s3:::from/k", true),
+        ] {
+            let targets = with_header("x-amz-copy-source", source, |asked| copied(asked, with_version));
+            assert_eq!(targets.iter().map(|target| target.arn.as_str()).collect::<Vec<_>>(), [arn]);
+        }
+        for unreadable in ["from", "from/%ff", "", "arn:aws:s3:eu-west-3:1:accesspoint/x"] {
+            let refused = with_header("x-amz-copy-source", unreadable, |asked| copy_source(asked).unwrap_err().code);
+            assert!(["InvalidArgument", "NotImplemented"].contains(&refused.as_str()), "{unreadable}: {refused}");
+        }
+    }
+
+    #[test]
+    fn region_token_and_kind_of_a_presigned_url_are_in_its_query() {
+        let uri = "/b/k?X-Amz-Signature=0&X-Amz-Credential=AKIA%2F20261126%2Feu-west-3%2Fs3%2Faws4_request\
+                   &X-Amz-Security-Token=a%2Bb";
+        let signed = Signed::of(&Uri::from_static(uri), &HeaderMap::new()).unwrap();
+        assert_eq!(
+            (signed.region.as_str(), signed.auth_type, signed.token.as_deref()),
+            ("eu-west-3", "REST-QUERY-STRING", Some("a+b"))
+        );
+        let mut headers = HeaderMap::new();
+        let scope =
+            "AWS4-HMAC-SHA256 Credential=AKIA/20261126/cn-north-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        headers.insert("authorization", scope.parse().unwrap());
+        headers.insert("x-amz-security-token", "t".parse().unwrap());
+        let signed = Signed::of(&Uri::from_static("/b/k?X-Amz-Security-Token=other"), &headers).unwrap();
+        assert_eq!(
+            (signed.region.as_str(), signed.auth_type, signed.token.as_deref()),
+            ("cn-north-1", "REST-HEADER", Some("t"))
+        );
+        assert_eq!(Signed::of(&Uri::from_static("/b"), &HeaderMap::new()).unwrap_err().status, 400);
+    }
 }

@@ -84,6 +84,26 @@ async fn only_the_sandboxs_credentials_are_accepted() {
 }
 
 #[tokio::test]
+async fn a_request_with_two_signatures_is_nobodys() {
+    let running = serve(Options::default()).await;
+    for more in [", Credential=sandbox/x", ", Other=Credential=sandbox/x"] {
+        let doubled = |header: String| Some(header + more);
+        let (status, body) = query_as(&running, "Action=DescribeVpcs", doubled).await.unwrap();
+        assert!(status == 400 && body.contains("<Code>IncompleteSignature</Code>"), "{body}");
+    }
+    let scope = "Credential=sandbox/20261126/eu-west-3/s3/aws4_request, SignedHeaders=host, Signature=0";
+    let host = running.addr();
+    let request = format!(
+        "GET /?X-Amz-Credential=sandbox HTTP/1.1\r\nhost: {host}\r\nauthorization: AWS4-HMAC-SHA256 {scope}\r\n\
+         connection: close\r\n\r\n"
+    );
+    let (status, body) = send(host, request).await.unwrap();
+    assert!(status == 400 && body.contains("<Code>InvalidArgument</Code>"), "{body}");
+    assert!(running.calls().is_empty());
+    running.shutdown().await;
+}
+
+#[tokio::test]
 async fn calls_fail_as_the_rules_say() {
     let rule = |nth, effect| FaultRule { operation: "ec2:CreateSecurityGroup".into(), nth, times: 1, effect };
     let error = Effect::Error { code: "InternalError".into(), status: 500, message: "no".into() };

@@ -73,7 +73,12 @@ pub(super) fn launched(scene: &Scene<'_>) -> Vec<Target> {
     let first = subnets.first().and_then(|id| scene.cloud.ec2.subnets.get(id));
     let mut groups = data.list("SecurityGroupId");
     groups.extend(items.iter().flat_map(|item| item.list("SecurityGroupId")));
-    let default_group = first.and_then(|subnet| by_name(scene.cloud, &subnet.vpc, "default").ok());
+    // Groups that are given by name are in the VPC of the subnet.
+    let group_named = |name: &str| first.and_then(|subnet| by_name(scene.cloud, &subnet.vpc, name).ok());
+    let names = data.list("SecurityGroup");
+    let named: Vec<String> = names.iter().map(|name| group_named(name).unwrap_or_else(|| "*".to_owned())).collect();
+    groups.extend(named.iter().map(String::as_str));
+    let default_group = group_named("default");
     if groups.is_empty() {
         groups.extend(default_group.as_deref());
     }

@@ -30,7 +30,11 @@ pub(crate) fn check_identity(document: &str) -> Result<(), Fault> {
 pub(crate) fn check_trust(document: &str) -> Result<(), Fault> {
     for statement in statements(document)? {
         check_effect(&statement)?;
-        if !statement.contains_key("Principal") && !statement.contains_key("NotPrincipal") {
+        // "AWS JSON policy elements: NotPrincipal", IAM user guide, read November 2026.
+        if statement.contains_key("NotPrincipal") {
+            return Err(malformed("Has prohibited field NotPrincipal"));
+        }
+        if !statement.contains_key("Principal") {
             return Err(malformed("Missing required field Principal"));
         }
         if !has_one_of(&statement, "Action", "NotAction") {
@@ -135,7 +139,9 @@ fn check_actions(statement: &Map<String, Value>) -> Result<(), Fault> {
         None => Ok(()),
     }?;
     let resources = texts(statement.get("Resource").or_else(|| statement.get("NotResource")));
-    match resources.iter().find(|resource| *resource != "*" && !resource.starts_with("arn:")) {
+    // One with fewer than six parts matches nothing.
+    let is_arn = |resource: &str| resource.starts_with("arn:") && resource.splitn(6, ':').count() == 6;
+    match resources.iter().find(|resource| *resource != "*" && !is_arn(resource)) {
         Some(resource) => Err(malformed(format!("Resource {resource} must be in ARN format or \"*\"."))),
         None => Ok(()),
     }
@@ -183,7 +189,18 @@ mod tests {
 
     #[test]
     fn a_resource_that_is_not_an_arn_is_refused() {
-        let document = READ.replace("arn:aws:s3:::bucket/*", "bucket");
-        assert!(check_identity(&document).unwrap_err().message.contains("ARN format"));
+        for resource in ["bucket", "arn:aws:s3:bucket/*", "arn:aws:s3::bucket", "arn:*", "*:*:*:*:*:*"] {
+            for element in ["Resource", "NotResource"] {
+                let document = READ.replace("arn:aws:s3:::bucket/*", resource).replace("Resource", element);
+                assert!(check_identity(&document).unwrap_err().message.contains("ARN format"), "{resource}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trust_policy_names_whom_it_trusts() {
+        let document = TRUST.replace("Principal", "NotPrincipal");
+        assert!(check_trust(&document).unwrap_err().message.contains("NotPrincipal"));
+        assert!(check_trust(&document.replace("Allow", "Deny")).unwrap_err().message.contains("NotPrincipal"));
     }
 }

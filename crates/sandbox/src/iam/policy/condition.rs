@@ -254,8 +254,12 @@ fn truth(text: &str) -> Option<bool> {
     ["true", "false"].into_iter().find(|word| text.eq_ignore_ascii_case(word)).map(|word| word == "true")
 }
 
-/// ISO 8601, to the day or to the second, or seconds since 1970.
+/// ISO 8601, to the day or to the second, or seconds since 1970. A number that can be a year or a day without hyphens is
+/// none of these: nobody means a day of 1970 with it.
 fn date(text: &str) -> Option<Timestamp> {
+    if matches!(text.len(), 4 | 8) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     if let Ok(seconds) = text.parse() {
         return Timestamp::from_second(seconds).ok();
     }

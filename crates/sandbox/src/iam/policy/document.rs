@@ -80,6 +80,15 @@ impl Policy {
         Ok(Self { statements: statements.collect::<Result<_, _>>()? })
     }
 
+    /// The users, roles and sessions that it names by their ARNs.
+    pub(crate) fn principals(&self) -> impl Iterator<Item = &str> {
+        let listed = self.statements.iter().filter_map(|statement| statement.principals.as_ref());
+        listed.flat_map(|listed| &listed.items).filter_map(|principal| match principal {
+            Principal::Arn(arn) => Some(arn.as_str()),
+            _ => None,
+        })
+    }
+
     /// The `Sid` of each statement that has one.
     pub(super) fn sids(&self) -> impl Iterator<Item = &str> {
         self.statements.iter().filter(|statement| statement.has_sid).map(|statement| statement.name.as_str())
@@ -127,6 +136,10 @@ impl Statement {
             Some(block) => Condition::read_block(block, version)?,
         };
         let principals = listed(statement, "Principal", principals)?;
+        // "AWS JSON policy elements: NotPrincipal", IAM user guide, read November 2026.
+        if allows && principals.as_ref().is_some_and(|principals| principals.negated) {
+            return Err("`NotPrincipal` is only for the effect `Deny`".to_owned());
+        }
         let has_sid = sid.is_some();
         let name = sid.unwrap_or_else(|| (index + 1).to_string());
         Ok(Self { name, has_sid, allows, principals, actions, resources, conditions })

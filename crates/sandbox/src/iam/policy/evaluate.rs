@@ -172,10 +172,12 @@ struct Said {
 /// The verdict on a request. An error means that there is none.
 pub(crate) fn evaluate(request: &Request<'_>, policies: &Policies) -> Result<Decision, Unknown> {
     let trust_or_resource = if policies.is_trust { Basis::Trust } else { Basis::Resource };
-    let identity = said(request, &policies.identity)?;
-    let boundary = policies.boundary.as_ref().map(|one| said(request, std::slice::from_ref(one))).transpose()?;
-    let session = policies.session.as_ref().map(|all| said(request, all)).transpose()?;
-    let resource = policies.resource.as_ref().map(|one| said(request, std::slice::from_ref(one))).transpose()?;
+    let is_bounded = policies.boundary.is_some();
+    let said = |policies: &[Named]| said(request, policies, is_bounded);
+    let identity = said(&policies.identity)?;
+    let boundary = policies.boundary.as_ref().map(|one| said(std::slice::from_ref(one))).transpose()?;
+    let session = policies.session.as_ref().map(|all| said(all)).transpose()?;
+    let resource = policies.resource.as_ref().map(|one| said(std::slice::from_ref(one))).transpose()?;
     let resource = resource.unwrap_or_default();
     for (basis, said) in [
         (Basis::Identity, Some(&identity)),
@@ -216,7 +218,7 @@ pub(crate) fn evaluate(request: &Request<'_>, policies: &Policies) -> Result<Dec
     Ok(Decision::Allowed { basis: Basis::Identity, by: Some(by) })
 }
 
-fn said(request: &Request<'_>, policies: &[Named]) -> Result<Said, Unknown> {
+fn said(request: &Request<'_>, policies: &[Named], is_bounded: bool) -> Result<Said, Unknown> {
     let mut said = Said::default();
     for Named { name, document } in policies {
         let unreadable = |reason| Unknown::Policy { policy: name.clone(), reason };
@@ -224,7 +226,7 @@ fn said(request: &Request<'_>, policies: &[Named]) -> Result<Said, Unknown> {
             return Err(unreadable("the sandbox does not have its document".to_owned()));
         }
         for statement in &Policy::read(document).map_err(unreadable)?.statements {
-            let Some(fit) = statement.fits(request)? else { continue };
+            let Some(fit) = statement.fits(request, is_bounded)? else { continue };
             let by = || Deciding { policy: name.clone(), statement: statement.name.clone() };
             if !statement.allows {
                 said.denies.get_or_insert_with(by);
@@ -238,11 +240,11 @@ fn said(request: &Request<'_>, policies: &[Named]) -> Result<Said, Unknown> {
 
 impl Statement {
     /// Whether it applies to a request, and how closely it names the caller.
-    fn fits(&self, request: &Request<'_>) -> Result<Option<Fit>, Unknown> {
+    fn fits(&self, request: &Request<'_>, is_bounded: bool) -> Result<Option<Fit>, Unknown> {
         let context = request.context;
         let fit = match &self.principals {
             None => Fit::Itself,
-            Some(principals) => match self.names(principals, request.caller) {
+            Some(principals) => match Self::names(principals, request.caller, is_bounded) {
                 Some(fit) => fit,
                 None => return Ok(None),
             },
@@ -267,13 +269,12 @@ impl Statement {
         Ok(holds.then_some(fit))
     }
 
-    fn names(&self, principals: &Listed<Principal>, caller: &Caller) -> Option<Fit> {
+    fn names(principals: &Listed<Principal>, caller: &Caller, is_bounded: bool) -> Option<Fit> {
         if principals.negated {
             let is_listed = |name: &Principal| principals.items.contains(name);
-            let names = caller.all_names();
-            // A deny spares only a caller whose account, role and session are all listed; an allow is for those of whom
-            // nothing is listed.
-            let spared = if self.allows { names.iter().any(is_listed) } else { names.iter().all(is_listed) };
+            // A deny spares only a caller whose account, role and session are all listed, and nobody who has a permissions
+            // boundary ("AWS JSON policy elements: NotPrincipal", IAM user guide, read November 2026).
+            let spared = !is_bounded && caller.all_names().iter().all(is_listed);
             return (!spared).then_some(Fit::Itself);
         }
         let fit = |principal: &Principal| match principal {

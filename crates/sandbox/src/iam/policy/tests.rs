@@ -352,3 +352,42 @@ fn what_is_not_known_is_named() {
     let statement = with("Condition", json!({ "StringEquals": { "ec2:Strange": "b" } }));
     assert_eq!(allowed(&statement, &context(&[])), Err(Unknown::Key("ec2:Strange".to_owned())));
 }
+
+#[test]
+fn not_principal_is_only_for_a_deny_and_spares_nobody_with_a_boundary() {
+    let all = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
+    let deny = json!({
+        "Effect": "Deny", "Action": "*", "Resource": "*",
+        "NotPrincipal": { "AWS": ["123456789012", ROLE, SESSION] },
+    });
+    let policies = |boundary| Policies {
+        identity: vec![named(&all)],
+        resource: Some(named(&deny)),
+        boundary,
+        ..Policies::default()
+    };
+    let is_allowed = |boundary| {
+        let verdict = verdict(&session(), &policies(boundary), &context(&[])).unwrap();
+        matches!(verdict, Decision::Allowed { .. })
+    };
+    assert!(is_allowed(None));
+    assert!(!is_allowed(Some(named(&all))));
+    let allow = deny.to_string().replace("Deny", "Allow");
+    let error = Policy::read(&format!(r#"{{"Statement":{allow}}}"#)).unwrap_err();
+    assert!(error.contains("NotPrincipal"), "{error}");
+}
+
+#[test]
+fn a_year_is_not_a_number_of_seconds() {
+    let read = |value: &str| {
+        let condition = json!({ "DateLessThan": { "aws:CurrentTime": value } });
+        let statement = json!({ "Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition });
+        Policy::read(&json!({ "Statement": statement }).to_string())
+    };
+    for wrong in ["2099", "20990101", "2099-01"] {
+        assert!(read(wrong).unwrap_err().contains(wrong));
+    }
+    for right in ["2099-01-01", "4070908800", "2099-01-01T00:00:00Z"] {
+        read(right).unwrap();
+    }
+}
