@@ -231,13 +231,14 @@ impl SandboxProcess {
         self.endpoint.strip_prefix("http://").unwrap()
     }
 
-    /// Starts a strict sandbox on any free port, in an account whose quota of vCPUs has been raised. `TRUNNION_SEED`
+    /// Starts a strict sandbox on any free port, in an account whose quota of vCPUs has been raised unless `more` has one. `TRUNNION_SEED`
     /// sets its seed. Without `--data`, its data is in memory.
     #[expect(clippy::print_stdout, reason = "a failing test shows it")]
     pub fn start(more: &[&str]) -> Self {
         let seed = std::env::var("TRUNNION_SEED").unwrap_or_else(|_| "1".to_owned());
         println!("the sandbox is strict: TRUNNION_SEED={seed}");
-        Self::start_friendly(&[&["--strict", "--seed", &seed, "--speed", "500", "--vcpus", "100000"], more].concat())
+        let vcpus: &[&str] = if more.contains(&"--vcpus") { &[] } else { &["--vcpus", "100000"] };
+        Self::start_friendly(&[&["--strict", "--seed", &seed, "--speed", "500"], vcpus, more].concat())
     }
 
     /// Starts a sandbox that is not strict.
