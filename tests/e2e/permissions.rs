@@ -84,6 +84,7 @@ fn what_a_stack_names_limits_its_policy() {
         "arn:aws:s3:::states/team/minimal.json\"",
         "arn:aws:s3:::states/team/minimal.lock.json\"",
         "secret:gatling/token-AbCdEf\"",
+        "secret:gatling/token-AbCdEf-??????\"",
         "arn:aws:ssm:eu-west-3::parameter/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64\"",
         "role/trunnion/minimal/eu-west-3/minimal.eu-west-3.execution\"",
         "log-group:/trunnion/minimal/*\"",

@@ -231,8 +231,8 @@ impl SandboxProcess {
         self.endpoint.strip_prefix("http://").unwrap()
     }
 
-    /// Starts a strict sandbox on any free port, in an account whose quota of vCPUs has been raised. `TRUNNION_SEED`
-    /// sets its seed. Without `--data`, its data is in memory.
+    /// Starts a strict sandbox on any free port, in an account whose quota of vCPUs has been raised unless `more` has one.
+    /// `TRUNNION_SEED` sets its seed. Without `--data`, its data is in memory.
     pub fn start(more: &[&str]) -> Self {
         Self::start_at(500, more)
     }

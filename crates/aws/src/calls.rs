@@ -24,9 +24,9 @@ pub use self::{
 };
 pub(crate) use self::{
     counter::Counter,
-    grant::{Commands, Grant, Need, On, When},
+    grant::{Commands, Grant, Need, On, When, known_keys},
     policy::Statement,
     rate::{EC2_CHANGE, Rate},
-    subject::Subject,
+    subject::{Subject, matches},
     table::{action_of, actions, all, expected, grants_of},
 };

@@ -15,7 +15,7 @@ use std::{error::Error, sync::Arc};
 use trunnion_engine::ProviderError;
 
 pub(crate) use self::{
-    denial::Denial,
+    denial::{Denial, by_boundary, by_organization},
     help::{MFA, clock, is_about_mfa},
     sdk::OfCall,
 };

@@ -159,7 +159,8 @@ impl Transcript {
         let mut numbers = inner.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         *numbers += 1;
         let line = inner.line(*numbers, request, turn)?;
-        Some(Pending { line, sent: Instant::now(), transcript: Arc::clone(inner), is_written: false })
+        let token = request.headers().get("x-amz-security-token").unwrap_or_default().to_owned();
+        Some(Pending { line, token, sent: Instant::now(), transcript: Arc::clone(inner), is_written: false })
     }
 }
 
@@ -218,6 +219,8 @@ fn region_of(authorization: &str) -> String {
 /// An attempt that was sent. Its line is written when the answer is complete, or when this is dropped.
 pub(crate) struct Pending {
     line: Line,
+    /// The session token of the request, which must not be written; empty if it has none.
+    token: String,
     sent: Instant,
     transcript: Arc<Inner>,
     is_written: bool,
@@ -302,7 +305,8 @@ impl Recorded {
             let sha256 = failure.is_none().then(|| hex(&self.digest.clone().finalize()));
             Body::Content { length: self.length, sha256 }
         } else {
-            self.pending.transcript.redactor.body_text(&self.kept)
+            let kept = redact::without(&self.kept, &self.pending.token);
+            self.pending.transcript.redactor.body_text(&kept)
         };
         self.pending.line.answer = Some(answer);
         self.pending.line.failure = failure;

@@ -3,7 +3,9 @@
 use tokio_util::sync::CancellationToken;
 use trunnion_aws::Purpose;
 use trunnion_blueprint::{self as blueprint, Binaries};
-use trunnion_engine::{Context, Examination, Finding, Format, Graph, Observed, Provider as _, State};
+use trunnion_engine::{
+    Context, ErrorClass, Examination, Finding, Format, Graph, Observed, Provider as _, State, Verdict,
+};
 use trunnion_stack::{ControlPlane, Stack, StateLocation};
 
 use crate::{Engine, Error, connected::until};
@@ -34,7 +36,18 @@ impl Engine {
         let context = Context::new(interrupt.clone());
         let examined = self.provider().examine(&graph, purposes, state, &context).await?;
         let mut findings = examined.findings;
-        let (observed, knows_hosts) = match self.observed(&graph, &context).await {
+        let state = match self.state().await {
+            Ok(state) => state,
+            Err(error) => {
+                // Without a bucket there is no state either, and the bucket has a finding of its own.
+                let has_bucket = |one: &Finding| one.subject.starts_with("state bucket") && one.verdict != Verdict::Ok;
+                if !findings.iter().any(has_bucket) {
+                    findings.push(unreadable(&error));
+                }
+                State::empty(&stack.name)
+            }
+        };
+        let (observed, knows_hosts) = match self.observed(&graph, &state, &context).await {
             Ok(observed) => (observed, true),
             Err(finding) => {
                 findings.push(finding);
@@ -51,16 +64,29 @@ impl Engine {
     }
 
     /// What a plan reads. It shows which names others have, and which hosts exist already.
-    async fn observed(&self, graph: &Graph, context: &Context) -> Result<Observed, Finding> {
-        // A state that cannot be read has a finding of its own.
-        let state = self.state().await.unwrap_or_else(|_| State::empty(&self.stack().name));
-        let observed = self.provider().observe(graph, &state, context).await;
+    async fn observed(&self, graph: &Graph, state: &State, context: &Context) -> Result<Observed, Finding> {
+        let observed = self.provider().observe(graph, state, context).await;
         observed.map_err(|error| {
             let detail = format!("a plan cannot be made: {}", error.message);
             Finding::unknown("names and existing resources", detail, error.help)
         })
     }
 }
+
+/// A state that cannot be read. A denial leaves open what is in it.
+fn unreadable(error: &Error) -> Finding {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let detail = format!("it cannot be read: {error}{cause}");
+    let help = error.diagnostics().first().and_then(|one| one.help().map(|help| help.to_string()));
+    if error.class() == Some(ErrorClass::Denied) {
+        Finding::unknown("state", detail, help)
+    } else {
+        Finding::missing("state", detail, help)
+    }
+}
+
+/// The error of a quota that the examination compares itself.
+const EXAMINED: &str = "too_few_elastic_ips";
 
 /// What depends on the addresses that existing hosts have already.
 const NEEDS_HOSTS: [&str; 2] = ["pool_does_not_fit", "control_plane_does_not_fit"];
@@ -72,7 +98,8 @@ fn fit(stack: &Stack, graph: &Graph, observed: &Observed, knows_hosts: bool) -> 
     let routes: Vec<Finding> = warnings
         .map(|one| Finding::missing(format!("route of {}", section(&one.path)), one.message, one.help))
         .collect();
-    let errors = found.errors.into_iter().filter(|error| knows_hosts || !NEEDS_HOSTS.contains(&error.code));
+    let errors = found.errors.into_iter().filter(|error| error.code != EXAMINED);
+    let errors = errors.filter(|error| knows_hosts || !NEEDS_HOSTS.contains(&error.code));
     let errors: Vec<Finding> = errors.map(|one| Finding::missing(one.path, one.message, one.help)).collect();
     let whole = knows_hosts && observed.missing.is_empty() && !observed.lookups.is_empty();
     let fine = [

@@ -81,13 +81,21 @@ pub(crate) fn live(arguments: &Arguments) -> Result<(), Failure> {
     let changed = with_tag(&text)?;
     let limit = Duration::from_secs(u64::from(arguments.limit) * 60);
     let mut steps = Steps::new(program, &arguments.stack, transcript, limit)?;
+    let is_asked = !(arguments.yes || arguments.sandbox);
+    if !is_asked {
+        steps.listen()?;
+    }
     let sandbox = if arguments.sandbox { Some(steps.in_sandbox()?) } else { None };
     steps.plain("validate the stack", &arguments.stack, &["validate"])?;
     let edited = Edited::beside(&arguments.stack, &changed)?;
     steps.plain("validate the changed stack", edited.path(), &["validate"])?;
     let planned = plan(&steps, arguments)?;
     print!("{}", planned.text(arguments.limit));
-    agree(arguments)?;
+    if is_asked {
+        // Until now nothing was created, so Ctrl-C ends the run at once.
+        agree()?;
+        steps.listen()?;
+    }
     let result = change_and_check(&steps, &planned, &edited);
     // Whatever happened, nothing may stay that costs money.
     let destroyed = destroy(&steps);
@@ -161,10 +169,7 @@ impl Planned {
 
 /// Asks before anything is created.
 #[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
-fn agree(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.yes || arguments.sandbox {
-        return Ok(());
-    }
+fn agree() -> Result<(), Failure> {
     let refused = "nobody agreed, so nothing was created";
     if !std::io::stdin().is_terminal() {
         return Err(format!("{refused}: answer in a terminal, or use `--yes`").into());

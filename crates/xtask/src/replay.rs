@@ -102,7 +102,8 @@ pub(crate) fn replay(arguments: &Arguments) -> Result<bool, Failure> {
     };
     prepare::prepare(&calls, &run.client, &mut run.ids)?;
     for (index, call) in calls.iter().enumerate() {
-        run.one(call, calls.get(index + 1..).unwrap_or_default())?;
+        run.one(call, calls.get(index + 1..).unwrap_or_default())
+            .map_err(|failure| format!("line {} of `{}`: {failure}", call.line, arguments.transcript.display()))?;
     }
     let report = run.report;
     if arguments.json {

@@ -168,6 +168,13 @@ fn differences_are_listed(stage: &Stage, text: &str) {
     assert_eq!(found, expected);
 }
 
+/// The same call with another path.
+fn with_path(call: &str, path: &str) -> String {
+    let mut call: Value = serde_json::from_str(call).unwrap();
+    call["path"] = json!(path);
+    call.to_string()
+}
+
 fn bad_transcripts_are_refused(stage: &Stage, text: &str) {
     let header = text.lines().next().unwrap();
     let call = text.lines().nth(1).unwrap();
@@ -182,6 +189,7 @@ fn bad_transcripts_are_refused(stage: &Stage, text: &str) {
             "has the format `trunnion-transcript/2`",
         ),
         (format!("{header}\n☃ {call}\n"), "line 2 of `bad.jsonl` is no call"),
+        (format!("{header}\n{}\n", with_path(call, "/a b\u{7f}")), "line 2 of `bad.jsonl`: "),
     ];
     for (text, expected) in cases {
         stage.write("bad.jsonl", text);

@@ -3,6 +3,8 @@
 //! Facts are those of AWS's Service Authorization Reference, read November 2026.
 //! `tests/conformance/authorization/calls.mjs` compares every action, resource type and condition key with a copy of it.
 
+use std::collections::BTreeSet;
+
 use super::subject::Subject;
 
 /// The commands that make a call, as a set.
@@ -18,6 +20,8 @@ impl Commands {
     /// `plan` and `apply`. `destroy` reads only what belongs to the stack.
     pub const LOOKUP: Self = Self(1 | 2);
     pub const CHANGE: Self = Self(2 | 4);
+    /// `apply`, `destroy` and the examination of an account, but not `plan`.
+    pub const CHANGE_OR_DOCTOR: Self = Self(2 | 4 | 8);
     pub const ALL: Self = Self(1 | 2 | 4);
     /// A call that no command makes for a stack of today.
     pub const NONE: Self = Self(0);
@@ -186,6 +190,12 @@ impl When {
             Self::InCluster => vec![("ArnEquals", "ecs:cluster", subject.arns(On::Cluster))],
         }
     }
+}
+
+/// The condition keys whose values are known for every call: those that it has, and that it does not have the others.
+pub(crate) fn known_keys(subject: &Subject) -> BTreeSet<&'static str> {
+    let conditions = GRANTS.iter().flat_map(|grant| grant.when).flat_map(|when| when.conditions(subject));
+    conditions.map(|(_, key, _)| key).collect()
 }
 
 const fn grant(sid: &'static str, on: &'static [On], when: &'static [When]) -> Grant {

@@ -18,8 +18,8 @@ pub(crate) struct Subject {
     pub stack: String,
     pub account: String,
     pub region: String,
-    /// The bucket of the state, and the keys of the document and of its lock.
-    pub state: Option<(String, [String; 2])>,
+    /// The bucket of the state, and the keys of the document and of its lock, as patterns.
+    state: Option<(String, [String; 2])>,
     /// Whether a pool asks for spot instances.
     pub has_spot: bool,
     /// Ids; `*` if the stack finds them in another way.
@@ -70,11 +70,11 @@ impl Subject {
             templates.any(|template| template.attributes.get("data").and_then(Value::as_map).is_some_and(is_spot));
         Self {
             has_spot,
-            images: texts(Image::KIND, |query| Some(text(query, "id").unwrap_or_else(|| ANY.to_owned()))),
-            subnets: texts(Subnet::KIND, |query| Some(text(query, "id").unwrap_or_else(|| ANY.to_owned()))),
-            vpcs: texts(Vpc::KIND, |query| Some(text(query, "id").unwrap_or_else(|| ANY.to_owned()))),
-            secrets: texts(Secret::KIND, |query| text(query, "arn")),
-            parameters: texts(Image::KIND, |query| text(query, "parameter")),
+            images: texts(Image::KIND, |query| Some(id(query))),
+            subnets: texts(Subnet::KIND, |query| Some(id(query))),
+            vpcs: texts(Vpc::KIND, |query| Some(id(query))),
+            secrets: texts(Secret::KIND, |query| text(query, "arn").map(|arn| literal(&arn))),
+            parameters: texts(Image::KIND, |query| text(query, "parameter").map(|name| literal(&name))),
             ..Self::somewhere(graph.stack(), account, region)
         }
     }
@@ -82,7 +82,7 @@ impl Subject {
     /// The same with the state's place in S3.
     #[must_use]
     pub fn with_state(self, bucket: &str, keys: [String; 2]) -> Self {
-        Self { state: Some((bucket.to_owned(), keys)), ..self }
+        Self { state: Some((literal(bucket), keys.map(|key| literal(&key)))), ..self }
     }
 
     /// The principal of a service.
@@ -168,14 +168,12 @@ impl Subject {
             On::TaskRole => TASK_ROLES.iter().map(|which| named("role", which)).collect(),
             On::LogGroup => vec![self.arn("logs", &format!("log-group:{}control-plane", LogGroup::prefix(stack)))],
             // A secret without the end of its name stands for the complete one, which comes last.
-            On::Secret => self
-                .secrets
-                .iter()
-                .filter_map(|arn| secret(arn).pop())
-                .map(|arn| arn.replace(['?', '*'], "A"))
-                .collect(),
+            On::Secret => {
+                let pattern = |arn: &String| if is_whole(arn) { Some(arn.clone()) } else { secret(arn).pop() };
+                self.secrets.iter().filter_map(pattern).map(|arn| example(&arn)).collect()
+            }
             On::Everything => vec![ANY.to_owned()],
-            _ => self.arns(on).into_iter().map(|arn| arn.replace('*', "0123456789abcdef0")).collect(),
+            _ => self.arns(on).iter().map(|arn| example(arn)).collect(),
         }
     }
 
@@ -222,12 +220,97 @@ impl Subject {
     }
 }
 
-/// The ARN of a secret, and what it may lack: Secrets Manager appends a hyphen and six characters to the name.
+/// The ARN of a secret, and what it may lack: Secrets Manager appends a hyphen and six characters to the name. The name
+/// itself can end like that, so an ARN never shows that it is complete.
 fn secret(arn: &str) -> Vec<String> {
-    let is_whole = arn
-        .rsplit_once('-')
-        .is_some_and(|(_, end)| end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-    if is_whole || arn.ends_with(ANY) { vec![arn.to_owned()] } else { vec![arn.to_owned(), format!("{arn}-??????")] }
+    if arn.ends_with(ANY) { vec![arn.to_owned()] } else { vec![arn.to_owned(), format!("{arn}-??????")] }
+}
+
+/// Whether an ARN of a secret looks complete.
+fn is_whole(arn: &str) -> bool {
+    let end = arn.rsplit_once('-').map_or("", |(_, end)| end);
+    end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A pattern that only this text matches (IAM User Guide, "IAM policy elements: variables and tags", read November 2026).
+fn literal(text: &str) -> String {
+    let special = |character: char| matches!(character, '*' | '?' | '$');
+    text.chars().fold(String::new(), |mut pattern, character| {
+        if special(character) {
+            pattern.extend(['$', '{', character, '}']);
+        } else {
+            pattern.push(character);
+        }
+        pattern
+    })
+}
+
+/// A part of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Character(char),
+    One,
+    Many,
+}
+
+fn parts(pattern: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut rest = pattern;
+    while let Some(first) = rest.chars().next() {
+        let escaped =
+            ["${*}", "${?}", "${$}"].into_iter().find_map(|escape| Some((escape, rest.strip_prefix(escape)?)));
+        rest = match escaped {
+            Some((escape, after)) => {
+                parts.extend(escape.chars().nth(2).map(Part::Character));
+                after
+            }
+            None => {
+                parts.push(match first {
+                    '*' => Part::Many,
+                    '?' => Part::One,
+                    other => Part::Character(other),
+                });
+                rest.get(first.len_utf8()..).unwrap_or_default()
+            }
+        };
+    }
+    parts
+}
+
+/// A text that the pattern matches.
+fn example(pattern: &str) -> String {
+    let part = |part: Part| match part {
+        Part::Character(character) => character.to_string(),
+        Part::One => "A".to_owned(),
+        Part::Many => "0123456789abcdef0".to_owned(),
+    };
+    parts(pattern).into_iter().map(part).collect()
+}
+
+/// Whether a pattern of a policy matches a text.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
+    // Whether the parts so far match the first characters, by the number of these.
+    let mut reached: Vec<bool> = (0..=text.len()).map(|count| count == 0).collect();
+    for part in parts(pattern) {
+        let fits = |character: char| part == Part::One || part == Part::Character(character);
+        reached = if part == Part::Many {
+            let any = |any: &mut bool, here: &bool| {
+                *any |= *here;
+                Some(*any)
+            };
+            reached.iter().scan(false, any).collect()
+        } else {
+            let after = reached.iter().zip(&text).map(|(before, character)| *before && fits(*character));
+            std::iter::once(false).chain(after).collect()
+        };
+    }
+    reached.last().copied().unwrap_or_default()
+}
+
+/// The pattern of an id, or of any.
+fn id(query: &Map) -> String {
+    text(query, "id").map_or_else(|| ANY.to_owned(), |id| literal(&id))
 }
 
 fn text(query: &Map, name: &str) -> Option<String> {

@@ -82,3 +82,28 @@ fn the_file_for_the_comparison_with_aws_has_the_table() {
     }
     assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "run this test with INSTA_UPDATE=always");
 }
+
+#[test]
+fn what_a_stack_is_named_with_matches_only_itself() {
+    let subject = Subject::somewhere("a", "123456789012", "eu-west-3")
+        .with_state("states", ["team*/a?$.json".into(), "team/${aws:username}.lock.json".into()]);
+    let patterns = subject.arns(On::StateObjects);
+    assert_eq!(
+        patterns,
+        ["arn:aws:s3:::states/team${*}/a${?}${$}.json", "arn:aws:s3:::states/team/${$}{aws:username}.lock.json"]
+    );
+    let whole = ["arn:aws:s3:::states/team*/a?$.json", "arn:aws:s3:::states/team/${aws:username}.lock.json"];
+    assert_eq!(subject.examples(On::StateObjects), whole);
+    assert!(patterns.iter().zip(whole).all(|(pattern, text)| matches(pattern, text)));
+    assert!(!matches(&patterns[0], "arn:aws:s3:::states/teams/a1$.json"));
+    for (pattern, text, expected) in [
+        ("a*c", "abbc", true),
+        ("a*c", "abb", false),
+        ("a??", "abc", true),
+        ("a??", "ab", false),
+        ("*", "", true),
+        ("", "a", false),
+    ] {
+        assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+    }
+}

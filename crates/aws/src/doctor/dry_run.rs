@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
     DomainType, InstanceMarketOptionsRequest, InstanceType, IpPermission, IpRange, MarketType,
-    RequestLaunchTemplateData, ResourceType, Tag,
+    RequestLaunchTemplateData, ResourceType, SecurityGroup, Tag,
 };
 use futures::future::{BoxFuture, join_all};
 use trunnion_kinds::{ADDRESS_TAG, STACK_TAG, Tags, lookup::Vpc};
@@ -34,12 +34,9 @@ pub(super) enum Answer {
 /// The answers by operation, each with the action that it is about: all actions of EC2 where it is nothing.
 pub(super) struct DryRuns(BTreeMap<&'static str, (Option<String>, Answer)>);
 
-/// The code of a dry run that would succeed.
+/// The code of a dry run that would succeed. AWS does not say in which order it checks permissions, names, states and quotas,
+/// so no other code shows a permission (EC2 API reference, "Common query parameters", read November 2026).
 const WOULD_SUCCEED: &str = "DryRunOperation";
-
-/// What EC2 reports only after the permissions were checked.
-const AFTER_PERMISSIONS: [Class; 5] =
-    [Class::NotFound, Class::AlreadyExists, Class::InUse, Class::Quota, Class::Capacity];
 
 impl DryRuns {
     /// What EC2 says of an action in an operation; nothing if it was not asked. A denial is about the action that it
@@ -69,35 +66,43 @@ pub(super) async fn ask(examination: &Examination<'_>) -> DryRuns {
     let asked = [reads(examination.aws), creates(examination, &owned), changes(examination.aws, &owned)];
     let answers = join_all(asked.into_iter().flatten()).await;
     let has_group = owned.group.is_some();
-    DryRuns(answers.into_iter().filter_map(|(operation, failure)| judged(operation, failure, has_group)).collect())
+    DryRuns(answers.into_iter().map(|(operation, failure)| judged(operation, failure, has_group)).collect())
 }
 
 fn judged(
     operation: &'static str,
     failure: Option<Failure>,
     has_group: bool,
-) -> Option<(&'static str, (Option<String>, Answer))> {
-    let Some(failure) = failure else { return Some((operation, (None, Answer::Allowed))) };
-    if failure.code == WOULD_SUCCEED || AFTER_PERMISSIONS.contains(&failure.class) {
-        return Some((operation, (None, Answer::Allowed)));
+) -> (&'static str, (Option<String>, Answer)) {
+    let Some(failure) = failure else { return (operation, (None, Answer::Allowed)) };
+    if failure.code == WOULD_SUCCEED {
+        return (operation, (None, Answer::Allowed));
     }
     if failure.class != Class::Denied {
-        return Some((operation, (None, Answer::Open(failure))));
+        return (operation, (None, Answer::Open(failure)));
     }
     let denial = Denial::new(operation, &failure.message);
-    // Without a group of the stack, EC2 takes the default group of the VPC, which the stack never uses.
+    // Without a group of the stack, EC2 takes the default group of the VPC, which the stack never uses. No other group has the
+    // tag of the stack, so none would show more.
     let is_default_group = !has_group && denial.resource().is_none_or(|resource| resource.contains(":security-group/"));
     if operation == "ec2:RunInstances" && is_default_group {
-        return None;
+        let message =
+            "without a group of the stack, it asks about the default group of the VPC, which the policies do not allow";
+        let help = Some("after an apply, doctor asks with the stack's own group".to_owned());
+        let failure = Failure { message: message.to_owned(), help, ..failure };
+        return (operation, (None, Answer::Open(failure)));
     }
     let action = denial.action().to_owned();
-    Some((operation, (Some(action), Answer::Denied(failure))))
+    (operation, (Some(action), Answer::Denied(failure)))
 }
 
 /// One resource of the stack of each kind, if it has any.
 #[derive(Default)]
 struct Owned {
     group: Option<String>,
+    /// A rule for each direction, with the id of its group.
+    egress: Option<(String, IpPermission)>,
+    ingress: Option<(String, IpPermission)>,
     instance: Option<String>,
     template: Option<String>,
     /// The ids of an allocation and of its association.
@@ -121,7 +126,12 @@ impl Owned {
         let reservations = instances.ok().and_then(|answer| answer.reservations).unwrap_or_default();
         let instances = reservations.into_iter().flat_map(|one| one.instances.unwrap_or_default());
         let addresses = addresses.ok().and_then(|answer| answer.addresses).unwrap_or_default();
+        let rule = |rules: fn(&SecurityGroup) -> &[IpPermission]| {
+            groups.iter().find_map(|group| Some((group.group_id.clone()?, rules(group).first()?.clone())))
+        };
         Self {
+            egress: rule(SecurityGroup::ip_permissions_egress),
+            ingress: rule(SecurityGroup::ip_permissions),
             group: first(groups.into_iter().map(|group| group.group_id).collect()),
             instance: first(instances.map(|instance| instance.instance_id).collect()),
             template: first(templates.into_iter().map(|template| template.launch_template_id).collect()),
@@ -201,18 +211,18 @@ fn changes<'a>(aws: &'a Aws, owned: &Owned) -> Vec<Asked<'a>> {
                 "ec2:AuthorizeSecurityGroupIngress",
                 ec2.authorize_security_group_ingress().group_id(id).ip_permissions(rule())
             ),
-            dry!(
-                "ec2:RevokeSecurityGroupEgress",
-                ec2.revoke_security_group_egress().group_id(id).ip_permissions(rule())
-            ),
-            dry!(
-                "ec2:RevokeSecurityGroupIngress",
-                ec2.revoke_security_group_ingress().group_id(id).ip_permissions(rule())
-            ),
             dry!("ec2:DeleteSecurityGroup", ec2.delete_security_group().group_id(id)),
             dry!("ec2:CreateTags", ec2.create_tags().resources(id).tags(tag)),
             dry!("ec2:DeleteTags", ec2.delete_tags().resources(id).tags(Tag::builder().key(ADDRESS_TAG).build())),
         ]);
+    }
+    if let Some((id, rule)) = owned.egress.clone() {
+        let call = ec2.revoke_security_group_egress().group_id(id).ip_permissions(rule);
+        asked.push(dry!("ec2:RevokeSecurityGroupEgress", call));
+    }
+    if let Some((id, rule)) = owned.ingress.clone() {
+        let call = ec2.revoke_security_group_ingress().group_id(id).ip_permissions(rule);
+        asked.push(dry!("ec2:RevokeSecurityGroupIngress", call));
     }
     if let Some(id) = &owned.instance {
         asked.push(dry!("ec2:StartInstances", ec2.start_instances().instance_ids(id)));
@@ -231,10 +241,43 @@ fn changes<'a>(aws: &'a Aws, owned: &Owned) -> Vec<Asked<'a>> {
         if let Some(instance) = &owned.instance {
             asked.push(dry!("ec2:AssociateAddress", ec2.associate_address().allocation_id(id).instance_id(instance)));
         }
-        if let Some(association) = association {
-            asked.push(dry!("ec2:DisassociateAddress", ec2.disassociate_address().association_id(association)));
+        match association {
+            Some(association) => {
+                let call = ec2.disassociate_address().association_id(association);
+                asked.push(dry!("ec2:DisassociateAddress", call));
+            }
+            // EC2 refuses to release an address in use.
+            None => asked.push(dry!("ec2:ReleaseAddress", ec2.release_address().allocation_id(id))),
         }
-        asked.push(dry!("ec2:ReleaseAddress", ec2.release_address().allocation_id(id)));
     }
     asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(class: Class, code: &str, message: &str, has_group: bool) -> Answer {
+        let operation = "ec2:RunInstances";
+        let failure = Failure { code: code.to_owned(), ..Failure::of_call(operation, class, message) };
+        judged(operation, Some(failure), has_group).1.1
+    }
+
+    #[test]
+    fn only_a_dry_run_that_would_succeed_shows_a_permission() {
+        assert!(matches!(answer(Class::Other, WOULD_SUCCEED, "", true), Answer::Allowed));
+        for class in [Class::NotFound, Class::AlreadyExists, Class::InUse, Class::Quota, Class::Capacity] {
+            assert!(matches!(answer(class, "X", "", true), Answer::Open(_)), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_denial_about_the_default_group_leaves_the_launch_open() {
+        let on_group =
+            "not authorized to perform: ec2:RunInstances on resource: arn:aws:ec2:eu-west-3:1:security-group/sg-1";
+        for message in [on_group, "You are not authorized to perform this operation."] {
+            assert!(matches!(answer(Class::Denied, "UnauthorizedOperation", message, false), Answer::Open(_)));
+            assert!(matches!(answer(Class::Denied, "UnauthorizedOperation", message, true), Answer::Denied(_)));
+        }
+    }
 }

@@ -10,11 +10,11 @@ use trunnion_engine::Finding;
 use super::{
     dry_run::{Answer, DryRuns},
     roles,
-    simulate::{Said, Simulated},
+    simulate::{By, Said, Simulated},
 };
 use crate::{
     calls::{Statement, Subject, grants_of},
-    error::{Class, Failure},
+    error::{Class, Failure, by_boundary, by_organization},
 };
 
 /// What is known of one action in one operation, the worst last.
@@ -53,7 +53,9 @@ pub(super) fn judge(subject: &Subject, dry_runs: &DryRuns, simulated: &Simulated
                 match simulated {
                     Known::Allowed => Known::Unknown {
                         why: format!("IAM's simulation allows it, but EC2 did not answer: {}", failure.message),
-                        help: Some(format!("a dry run of `{operation}` that EC2 answers would show it")),
+                        help: failure
+                            .help
+                            .or_else(|| Some(format!("a dry run of `{operation}` that EC2 answers would show it"))),
                     },
                     other => other,
                 }
@@ -80,17 +82,31 @@ fn by_simulation(subject: &Subject, simulated: &Simulated, operation: &str, acti
     let cases = simulated.cases.iter().filter(|((one, other), _)| *one == operation && *other == action);
     for case in cases.flat_map(|(_, cases)| cases) {
         let known = match simulated.answers.get(case) {
-            Some(Ok(Said::Allowed)) | None => Known::Allowed,
+            Some(Ok(Said::Allowed)) => Known::Allowed,
+            None => Known::Unknown { why: "IAM's simulation left it out".to_owned(), help: None },
             Some(Ok(Said::Depends { keys })) => {
                 let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
                 let why = format!("the policies depend on {}, which a simulation does not know", keys.join(", "));
-                Known::Unknown { why, help: None }
+                let help = format!(
+                    "look for conditions on {} in the policies of {}, and compare them with the session of this command, such as whether it has MFA",
+                    keys.join(", "),
+                    simulated.source
+                );
+                Known::Unknown { why, help: Some(help) }
             }
-            Some(Ok(Said::Denied { by: Some(policy) })) => Known::Refused {
+            Some(Ok(Said::Denied(By::Organization))) => Known::Refused {
+                why: format!("no policy of the organization allows it on {}", case.resource),
+                help: Some(by_organization(action)),
+            },
+            Some(Ok(Said::Denied(By::Boundary))) => Known::Refused {
+                why: format!("the permissions boundary of {} does not allow it on {}", simulated.source, case.resource),
+                help: Some(by_boundary(action)),
+            },
+            Some(Ok(Said::Denied(By::Policy(policy)))) => Known::Refused {
                 why: format!("the policy `{policy}` of {} denies it on {}", simulated.source, case.resource),
                 help: Some(format!("change the statement that denies `{action}`: no permission overrides it")),
             },
-            Some(Ok(Said::Denied { by: None })) => Known::Refused {
+            Some(Ok(Said::Denied(By::Nothing))) => Known::Refused {
                 why: format!("no policy of {} allows it on {}", simulated.source, case.resource),
                 help: statement(subject, operation, action),
             },

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::{Instance, InstanceLifecycleType};
 use aws_sdk_iam::types::SummaryKeyType;
 use trunnion_engine::Finding;
-use trunnion_kinds::{EcsTaskDefinition, ElasticIp, IamInstanceProfile, IamRole};
+use trunnion_kinds::{EcsTaskDefinition, ElasticIp, IamInstanceProfile, IamRole, iam_path, role_name};
 
 use super::{Examination, failed, number};
 use crate::{
@@ -71,10 +71,15 @@ impl Quota {
         };
         let others = used.map(|used| format!(", {used} are in use by others")).unwrap_or_default();
         let detail = format!("the stack needs {needed}{others}, and the quota is {most}");
-        if f64::from(needed.saturating_add(used.unwrap_or(0))) <= most {
-            return Finding::ok(subject, detail);
-        }
         let Self { service, code, .. } = self;
+        if f64::from(needed.saturating_add(used.unwrap_or(0))) <= most {
+            if used.is_some() {
+                return Finding::ok(subject, detail);
+            }
+            let help =
+                format!("no permission shows it: Service Quotas has the use of `{code}` of `{service}` as a graph");
+            return Finding::unknown(subject, format!("{detail}; what others use is in no list"), Some(help));
+        }
         let least = needed.saturating_add(used.unwrap_or(0));
         let command = format!(
             "aws service-quotas request-service-quota-increase --service-code {service} --quota-code {code} --desired-value {least}"
@@ -83,26 +88,27 @@ impl Quota {
     }
 }
 
-/// What running instances of others use: vCPUs on demand, vCPUs of spot instances, interfaces.
+/// What running instances of others use: vCPUs on demand, vCPUs of spot instances.
 #[derive(Default)]
 struct Used {
     on_demand: u32,
     spot: u32,
-    interfaces: u32,
 }
 
 async fn of_hosts(examination: &Examination<'_>) -> Vec<Finding> {
     let aws = examination.aws;
-    let used = used(aws).await;
+    let (used, interfaces_used) = futures::join!(Box::pin(used(aws)), Box::pin(interfaces_of_others(aws)));
     let vcpus = |is_spot: bool| -> u32 {
         let pools = examination.pools.iter().filter(|pool| pool.is_spot == is_spot && is_standard(&pool.instance_type));
         pools.map(|pool| vcpus_of(&pool.instance_type).saturating_mul(pool.count)).sum()
     };
-    let interfaces = examination.pools.iter().map(|pool| pool.interfaces.saturating_mul(pool.count)).sum();
+    let interfaces: u32 = examination.pools.iter().map(|pool| pool.interfaces.saturating_mul(pool.count)).sum();
+    // The task of the control plane has one. It does not carry the tag of the stack, so it counts as another's once it runs.
+    let interfaces = interfaces.saturating_add(wanted(examination, EcsTaskDefinition::KIND));
     let asked = [
         (&ON_DEMAND, vcpus(false), used.as_ref().map(|used| used.on_demand)),
         (&SPOT, vcpus(true), used.as_ref().map(|used| used.spot)),
-        (&INTERFACES, interfaces, used.as_ref().map(|used| used.interfaces)),
+        (&INTERFACES, interfaces, interfaces_used.as_ref().copied()),
     ];
     let needed = asked.into_iter().filter(|(_, needed, _)| *needed > 0);
     let judged = needed.map(|(quota, needed, used)| async move {
@@ -129,9 +135,9 @@ fn family(instance_type: &str) -> &str {
 }
 
 fn is_standard(instance_type: &str) -> bool {
-    // `hpc`, `inf`, `trn` and `dl` begin with letters of other families and have their own quotas.
+    // `hpc`, `inf`, `trn`, `mac` and `dl` begin with letters of other families and have their own quotas.
     let family = family(instance_type);
-    !["hpc", "inf", "dl", "trn"].contains(&family) && STANDARD.iter().any(|letter| family.starts_with(letter))
+    !["hpc", "inf", "dl", "mac", "trn"].contains(&family) && STANDARD.iter().any(|letter| family.starts_with(letter))
 }
 
 fn vcpus_of(instance_type: &str) -> u32 {
@@ -156,7 +162,6 @@ fn count(used: &mut Used, instance: Instance, stack: &str) {
     if is_ours(&from_ec2(instance.tags), stack) {
         return;
     }
-    used.interfaces += number(instance.network_interfaces.map_or(0, |all| all.len()));
     let name = instance.instance_type.map(|name| name.as_str().to_owned()).unwrap_or_default();
     if !is_standard(&name) {
         return;
@@ -169,6 +174,18 @@ fn count(used: &mut Used, instance: Instance, stack: &str) {
         Some(InstanceLifecycleType::Spot) => used.spot += vcpus,
         _ => used.on_demand += vcpus,
     }
+}
+
+/// Every interface of the region that is not the stack's, also those of no instance.
+async fn interfaces_of_others(aws: &Aws) -> Result<u32, Failure> {
+    let mut pages = aws.clients.ec2.describe_network_interfaces().into_paginator().page_size(1000).send();
+    let mut count: u32 = 0;
+    while let Some(page) = pages.next().await {
+        let interfaces = page.of_call("ec2:DescribeNetworkInterfaces")?.network_interfaces.into_iter().flatten();
+        let others = interfaces.filter(|one| !is_ours(&from_ec2(one.tag_set.clone()), &aws.connection.stack));
+        count = count.saturating_add(number(others.count()));
+    }
+    Ok(count)
 }
 
 fn wanted(examination: &Examination<'_>, kind: &str) -> u32 {
@@ -191,7 +208,7 @@ async fn elastic_ips(examination: &Examination<'_>) -> Vec<Finding> {
     vec![ELASTIC_IPS.judge(needed, Some(number(others)), most(aws, &ELASTIC_IPS).await)]
 }
 
-/// What other tasks use is in no list, only in a metric.
+/// What other tasks use is in no list, only in a metric, so that a need below the quota stays open.
 async fn fargate(examination: &Examination<'_>) -> Vec<Finding> {
     let definitions = examination.desired.resources().values();
     let definitions = definitions.filter(|resource| resource.kind().as_str() == EcsTaskDefinition::KIND);
@@ -201,7 +218,30 @@ async fn fargate(examination: &Examination<'_>) -> Vec<Finding> {
     vec![FARGATE.judge(needed, None, most(examination.aws, &FARGATE).await)]
 }
 
-/// IAM counts for itself.
+/// How many roles and instance profiles the stack has in its region.
+async fn own_of_iam(aws: &Aws) -> [Result<u32, Failure>; 2] {
+    let (stack, region) = (&aws.connection.stack, &aws.connection.region);
+    let roles = async {
+        let mut pages = aws.clients.iam.list_roles().path_prefix(iam_path(stack, region)).into_paginator().send();
+        let mut count: u32 = 0;
+        while let Some(page) = pages.next().await {
+            count = count.saturating_add(number(page.of_call("iam:ListRoles")?.roles.len()));
+        }
+        Ok(count)
+    };
+    let profile = async {
+        let name = role_name(stack, region, "generator");
+        let answer = aws.clients.iam.get_instance_profile().instance_profile_name(name).send().await;
+        match answer.of_call("iam:GetInstanceProfile") {
+            Ok(_) => Ok(1),
+            Err(failure) if failure.class == Class::NotFound => Ok(0),
+            Err(failure) => Err(failure),
+        }
+    };
+    futures::join!(Box::pin(roles), Box::pin(profile)).into()
+}
+
+/// IAM counts for itself, and includes what the stack has already.
 async fn of_iam(examination: &Examination<'_>) -> Vec<Finding> {
     let roles = wanted(examination, IamRole::KIND);
     let profiles = wanted(examination, IamInstanceProfile::KIND);
@@ -209,26 +249,85 @@ async fn of_iam(examination: &Examination<'_>) -> Vec<Finding> {
         ("roles", roles, SummaryKeyType::Roles, "RolesQuota"),
         ("instance profiles", profiles, SummaryKeyType::from("InstanceProfiles"), "InstanceProfilesQuota"),
     ];
-    let answer = examination.aws.clients.iam.get_account_summary().send().await.of_call("iam:GetAccountSummary");
+    let aws = examination.aws;
+    let summary = async { aws.clients.iam.get_account_summary().send().await.of_call("iam:GetAccountSummary") };
+    let (answer, own) = futures::join!(Box::pin(summary), Box::pin(own_of_iam(aws)));
     let map = match answer {
         Ok(answer) => answer.summary_map.unwrap_or_default(),
         Err(failure) => {
             return kinds.iter().map(|(name, ..)| failed(format!("quota of IAM {name}"), failure.clone())).collect();
         }
     };
-    let finding = |(name, needed, used, most): (&str, u32, SummaryKeyType, &str)| {
-        let subject = format!("quota of IAM {name}");
+    let finding = |((name, needed, used, most), own): ((&str, u32, SummaryKeyType, &str), Result<u32, Failure>)| {
         let (used, most) = (map.get(&used), map.get(&SummaryKeyType::from(most)));
-        let (Some(used), Some(most)) = (used, most) else {
-            return Finding::unknown(subject, "IAM's summary does not have it", None);
-        };
-        let detail = format!("the stack needs {needed}, the account has {used}, and the quota is {most}");
-        // The account's number includes those of an applied stack, so a nearly full account looks fuller than it is.
-        if i64::from(*used) + i64::from(needed) <= i64::from(*most) {
-            return Finding::ok(subject, detail);
-        }
-        let help = "delete unused ones, or request more in Service Quotas for `iam`".to_owned();
-        Finding::missing(subject, detail, Some(help))
+        of_summary(format!("quota of IAM {name}"), needed, used.copied().zip(most.copied()), own)
     };
-    kinds.into_iter().map(finding).collect()
+    kinds.into_iter().zip(own).map(finding).collect()
+}
+
+/// Compares a need with IAM's own count and quota. `own` are those that the stack has already.
+fn of_summary(subject: String, needed: u32, counted: Option<(i32, i32)>, own: Result<u32, Failure>) -> Finding {
+    let Some((used, most)) = counted else {
+        return Finding::unknown(subject, "IAM's summary does not have it", None);
+    };
+    let (used, most, needed) = (i64::from(used), i64::from(most), i64::from(needed));
+    let (own, failure) = match own {
+        Ok(own) => (i64::from(own), None),
+        Err(failure) => (0, Some(failure)),
+    };
+    let others = used.saturating_sub(own).max(0);
+    let detail = format!("the stack needs {needed}, {others} are in use by others, and the quota is {most}");
+    match failure {
+        _ if others.saturating_add(needed) <= most => Finding::ok(subject, detail),
+        // Some of those in use can be the stack's.
+        Some(failure) => failed(subject, failure),
+        None => {
+            let help = "delete unused ones, or request more in Service Quotas for `iam`".to_owned();
+            Finding::missing(subject, detail, Some(help))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trunnion_engine::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn what_the_stack_has_already_does_not_count_twice() {
+        let denied = || Failure::of_call("iam:ListRoles", Class::Denied, "");
+        for (counted, own, verdict) in [
+            (Some((997, 1000)), Ok(0), Verdict::Ok),
+            (Some((998, 1000)), Ok(0), Verdict::Missing),
+            (Some((1000, 1000)), Ok(3), Verdict::Ok),
+            (Some((1000, 1000)), Err(denied()), Verdict::Unknown),
+            (Some((10, 1000)), Err(denied()), Verdict::Ok),
+            (None, Ok(0), Verdict::Unknown),
+        ] {
+            let found = of_summary("roles".to_owned(), 3, counted, own);
+            assert_eq!(found.verdict, verdict, "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_need_below_a_quota_whose_use_is_not_known_stays_open() {
+        for (needed, used, verdict) in [
+            (1, None, Verdict::Unknown),
+            (7, None, Verdict::Missing),
+            (1, Some(5), Verdict::Ok),
+            (2, Some(5), Verdict::Missing),
+        ] {
+            assert_eq!(FARGATE.judge(needed, used, Ok(6.0)).verdict, verdict, "{needed} {used:?}");
+        }
+    }
+
+    #[test]
+    fn families_with_quotas_of_their_own_are_not_standard() {
+        for (name, expected) in
+            [("m7i.xlarge", true), ("mac2.metal", false), ("im4gn.large", true), ("inf2.xlarge", false)]
+        {
+            assert_eq!(is_standard(name), expected, "{name}");
+        }
+    }
 }

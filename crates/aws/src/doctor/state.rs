@@ -16,7 +16,9 @@ pub(super) async fn examine(aws: &Aws, state: Option<(&str, &str)>) -> Vec<Findi
         Ok(_) => Finding::ok(subject, "exists"),
         Err(failure) if failure.class == Class::NotFound => {
             let region = &aws.connection.region;
-            let help = format!("create it with versioning: `aws s3 mb s3://{bucket} --region {region}`");
+            let help = format!(
+                "create it with versioning: `aws s3 mb s3://{bucket} --region {region}` and `aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled`"
+            );
             Finding::missing(subject, "the bucket does not exist", Some(help))
         }
         Err(failure) => failed(subject, failure),

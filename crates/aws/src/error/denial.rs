@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::help::{MFA, is_about_mfa};
-use crate::calls::{Grant, On, Statement, Subject, action_of, grants_of};
+use crate::calls::{Grant, On, Statement, Subject, action_of, grants_of, matches};
 
 /// A call that AWS denied.
 #[derive(Debug, Clone, Copy)]
@@ -53,12 +53,8 @@ impl<'a> Denial<'a> {
         let says = |part: &str| lower.contains(part);
         let is_explicit = says("explicit deny");
         match () {
-            () if says("service control policy") || says("resource control policy") => format!(
-                "ask the administrators of your AWS organization to remove the deny on `{action}` for this account: no permission in the account overrides it"
-            ),
-            () if says("permissions boundary") => {
-                format!("allow `{action}` in the permissions boundary of the AWS identity of this command")
-            }
+            () if says("service control policy") || says("resource control policy") => by_organization(action),
+            () if says("permissions boundary") => by_boundary(action),
             () if says("session policy") => {
                 format!("start the session with a policy that allows `{action}`")
             }
@@ -99,7 +95,7 @@ impl<'a> Denial<'a> {
         if grants.iter().any(|grant| grant.needs_tag()) {
             let _ = write!(
                 help,
-                ". If the identity has this permission, the resource has lost the tag that limits it: restore it with `aws ec2 create-tags --resources ID --tags Key=trunnion:stack,Value={}`",
+                ". If the identity has this permission, the resource has lost the tag that limits it: let an administrator restore it with `aws ec2 create-tags --resources ID --tags Key=trunnion:stack,Value={}`; no policy of `trunnion permissions` allows it",
                 subject.stack
             );
         }
@@ -116,14 +112,19 @@ impl<'a> Denial<'a> {
     }
 }
 
+/// The next step if a policy of the organization refuses an action.
+pub(crate) fn by_organization(action: &str) -> String {
+    format!(
+        "ask the administrators of your AWS organization to remove the deny on `{action}` for this account: no permission in the account overrides it"
+    )
+}
+
+/// The next step if the permissions boundary refuses an action.
+pub(crate) fn by_boundary(action: &str) -> String {
+    format!("allow `{action}` in the permissions boundary of the AWS identity of this command")
+}
+
 /// The action as the table spells it.
 fn static_action(action: &str) -> Option<&'static str> {
     crate::calls::actions().find(|known| *known == action)
-}
-
-/// Whether a pattern with `*` matches a text.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(text) = text.strip_prefix(start) else { return false };
-    rest.is_empty() || (0..=text.len()).filter_map(|at| text.get(at..)).any(|end| matches(rest, end))
 }

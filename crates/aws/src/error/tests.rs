@@ -132,6 +132,7 @@ fn a_denied_change_of_a_tag_explains_the_lost_tag() {
     for operation in ["ec2:CreateTags", "ec2:TerminateInstances"] {
         let help = denied(operation, "You are not authorized to perform this operation.");
         assert!(help.contains("--tags Key=trunnion:stack,Value=a"), "{help}");
+        assert!(help.contains("let an administrator restore it"), "{help}");
     }
     let help = denied("ecs:TagResource", "User: x is not authorized to perform: ecs:TagResource on resource: y");
     assert!(!help.contains("Key=trunnion:stack"), "{help}");

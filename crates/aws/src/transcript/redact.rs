@@ -3,7 +3,8 @@
 //! | what | becomes |
 //! |---|---|
 //! | headers with credentials, dates of signatures, request ids | nothing |
-//! | members that hold secrets or request ids ([`SECRET_MEMBERS`]) | `removed` |
+//! | members that hold secrets or request ids ([`SECRET_MEMBERS`]), and the session token of the request everywhere | `removed` |
+//! | canonical ids and names of owners in S3 | `removed` |
 //! | the stack's account | `111122223333` |
 //! | other accounts, except [`AMAZON`]'s | `444455556666` |
 //! | the stack's home | `example.test/home` |
@@ -44,8 +45,12 @@ const SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFJlbW92ZWRSZW1vdmVkU
 const AMAZON: &str = "137112412989";
 
 /// Members whose values are never written, in lower case.
-const SECRET_MEMBERS: [&str; 13] = [
+const SECRET_MEMBERS: [&str; 21] = [
     "accesskeyid",
+    "awsaccesskeyid",
+    "canonicalrequest",
+    "canonicalrequestbytes",
+    "canonicaluser",
     "hostid",
     "keymaterial",
     "password",
@@ -56,9 +61,18 @@ const SECRET_MEMBERS: [&str; 13] = [
     "secretbinary",
     "secretstring",
     "sessiontoken",
+    "signatureprovided",
+    "stringtosign",
+    "stringtosignbytes",
+    // S3's answer to an expired or invalid token repeats it.
+    "token-0",
     "userid",
     "x-amz-security-token",
 ];
+
+/// Elements of S3 that name a person or an account by a canonical id, in lower case (S3 API reference, `Owner`, `Initiator`
+/// and `Grantee`, read November 2026).
+const OWNERS: [&str; 3] = ["grantee", "initiator", "owner"];
 
 /// How deep encodings are opened: base64 in percent-encoding in base64.
 const DEPTH: u32 = 3;
@@ -67,9 +81,10 @@ const DEPTH: u32 = 3;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
 
 /// Patterns with fixed replacements, in the order in which they are used.
-const PATTERNS: [(&str, &str); 8] = [
+const PATTERNS: [(&str, &str); 9] = [
     (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)", REMOVED),
     (r#"(ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9]+|sk-[a-z0-9@.-]+) AAAA[A-Za-z0-9+/=]+([ \t]+[^\s"'\\<&]+)?"#, SSH_KEY),
+    (r#"(?i)(x-amz-security-token[:=]\s*)[^\s&<"]+"#, "${1}removed"),
     (r"(Encoded authorization failure message: )[A-Za-z0-9_-]+", "${1}removed"),
     (
         r"\b(A3T[A-Z0-9]|ABIA|ACCA|AGPA|AIDA|AIPA|AKIA|ANPA|ANVA|APKA|AROA|ASCA|ASIA)[A-Z0-9]{12,}\b(:[\w+=,.@-]+)?",
@@ -219,6 +234,7 @@ impl Redactor {
     fn xml(&self, text: &str) -> String {
         let mut written = String::with_capacity(text.len());
         let (mut element, mut key) = (String::new(), None);
+        let mut open: Vec<String> = Vec::new();
         for part in text.split_inclusive('>') {
             let (content, tag) = part.split_at(part.find('<').unwrap_or(part.len()));
             if element.eq_ignore_ascii_case("key") {
@@ -227,6 +243,7 @@ impl Redactor {
             match &key {
                 _ if content.trim().is_empty() => written.push_str(content),
                 Some(key) if element.eq_ignore_ascii_case("value") => written.push_str(&self.tag(key, content)),
+                _ if is_of_owner(&open) => written.push_str(REMOVED),
                 _ => written.push_str(&self.member(&element, content)),
             }
             if !matches!(element.to_ascii_lowercase().as_str(), "key" | "") {
@@ -235,6 +252,12 @@ impl Redactor {
             written.push_str(tag);
             let name = tag.trim_start_matches('<').trim_end_matches('>');
             let name = name.split_whitespace().next().unwrap_or_default();
+            let is_empty = name.is_empty() || name.starts_with(['?', '!']) || tag.ends_with("/>");
+            if name.starts_with('/') {
+                open.pop();
+            } else if !is_empty {
+                open.push(name.to_owned());
+            }
             element = if name.starts_with('/') { String::new() } else { name.to_owned() };
         }
         written
@@ -313,6 +336,23 @@ impl Redactor {
         });
         self.ipv6.replace_all(&text, ipv6).into_owned()
     }
+}
+
+/// The same bytes without a secret, as it is and percent-encoded.
+pub(super) fn without<'b>(bytes: &'b [u8], secret: &str) -> Cow<'b, [u8]> {
+    let Some(text) = str::from_utf8(bytes).ok().filter(|_| !secret.is_empty()) else { return bytes.into() };
+    let encoded = utf8_percent_encode(secret, ENCODED).to_string();
+    if !text.contains(secret) && !text.contains(&encoded) {
+        return bytes.into();
+    }
+    text.replace(secret, REMOVED).replace(&encoded, REMOVED).into_bytes().into()
+}
+
+/// Whether the innermost open element is the id or the name of an owner.
+fn is_of_owner(open: &[String]) -> bool {
+    let [.., parent, element] = open else { return false };
+    let is_one_of = |name: &str, names: &[&str]| names.iter().any(|one| name.eq_ignore_ascii_case(one));
+    is_one_of(parent, &OWNERS) && is_one_of(element, &["displayname", "id"])
 }
 
 fn ipv4(found: &Captures<'_>) -> String {

@@ -19,9 +19,8 @@ const FARGATE_GB: f64 = 0.004_445;
 /// A public IPv4 address for an hour, in every commercial region (AWS's announcement, since 2024-02-01).
 const PUBLIC_IPV4: f64 = 0.005;
 
-/// gp3 for a GB in a month of 720 hours, us-east-1 (2024-07-01), and the largest volume that is assumed.
+/// gp3 for a GB in a month of 720 hours, us-east-1 (2024-07-01).
 const GP3_MONTH: f64 = 0.08;
-const VOLUME_GB: f64 = 30.0;
 
 /// Requests, logs and traffic, in dollars.
 const REST: f64 = 0.50;
@@ -52,7 +51,7 @@ pub(super) fn highest(changes: &[Value], region: &str, minutes: u32, agreed: Opt
         match address.split('.').next().unwrap_or_default() {
             "instance" => {
                 let pool = address.trim_start_matches("instance.").split('[').next().unwrap_or_default();
-                hourly += host(changes, pool)? + PUBLIC_IPV4 + VOLUME_GB * GP3_MONTH / 720.0;
+                hourly += host(changes, pool)? + PUBLIC_IPV4;
             }
             "elastic_ip" => hourly += PUBLIC_IPV4,
             "ecs_task_definition" => {
@@ -77,7 +76,7 @@ fn task(desired: &Value) -> f64 {
     vcpu * FARGATE_VCPU + gb * FARGATE_GB
 }
 
-/// A host of a pool for an hour.
+/// A host of a pool for an hour, with its volume.
 fn host(changes: &[Value], pool: &str) -> Result<f64, Failure> {
     let template = format!("launch_template.{pool}");
     let template = changes.iter().find(|change| change["address"] == template.as_str());
@@ -88,7 +87,14 @@ fn host(changes: &[Value], pool: &str) -> Result<f64, Failure> {
              with `--most-cost`"
         )
     })?;
-    Ok(f64::from(u32::try_from(price)?) / 1_000_000.0)
+    let size = template.and_then(|change| change["desired"]["data"]["volume"]["size_gib"].as_f64());
+    let size = size.filter(|size| *size > 0.0).ok_or_else(|| {
+        format!(
+            "the plan does not show the size of the volumes of `{pool}`: name the highest cost that you accept, with \
+             `--most-cost`"
+        )
+    })?;
+    Ok(f64::from(u32::try_from(price)?) / 1_000_000.0 + size * GP3_MONTH / 720.0)
 }
 
 #[cfg(test)]
@@ -100,26 +106,32 @@ mod tests {
 
     #[test]
     fn the_cost_counts_hosts_addresses_and_tasks() {
-        let changes = |kind: &str| {
+        let with = |data: Value| {
             vec![
-                json!({"address": "launch_template.small", "desired": {"data": {"instance_type": kind}}}),
+                json!({"address": "launch_template.small", "desired": {"data": data}}),
                 json!({"address": "instance.small[0]", "desired": {}}),
                 json!({"address": "elastic_ip.small[0]", "desired": {}}),
                 json!({"address": "ecs_task_definition.control_plane", "desired": {"cpu": "1024", "memory": "2048"}}),
             ]
         };
+        let changes = |kind: &str, size: u32| with(json!({"instance_type": kind, "volume": {"size_gib": size}}));
         let priced = trunnion_catalog::instance_types().find(|known| known.on_demand.is_some()).unwrap();
-        let hourly = f64::from(u32::try_from(priced.on_demand.unwrap().micros()).unwrap()) / 1e6
-            + 2.0 * 0.005
-            + 30.0 * 0.08 / 720.0
-            + 2.0 * (0.04048 + 2.0 * 0.004_445 + 0.005);
-        let expected = ((hourly * 2.0 * 2.0 + 0.5) * 100.0).ceil() / 100.0;
-        let text = highest(&changes(priced.name), "eu-west-3", 60, None).unwrap().to_string();
-        assert!(text.starts_with(&format!("It costs at most {expected:.2} US dollars: 2.0 hours")), "{text}");
+        for size in [30, 16_384] {
+            let hourly = f64::from(u32::try_from(priced.on_demand.unwrap().micros()).unwrap()) / 1e6
+                + 2.0 * 0.005
+                + f64::from(size) * 0.08 / 720.0
+                + 2.0 * (0.04048 + 2.0 * 0.004_445 + 0.005);
+            let expected = ((hourly * 2.0 * 2.0 + 0.5) * 100.0).ceil() / 100.0;
+            let text = highest(&changes(priced.name, size), "eu-west-3", 60, None).unwrap().to_string();
+            assert!(text.starts_with(&format!("It costs at most {expected:.2} US dollars: 2.0 hours")), "{text}");
+        }
+        let unsized_volume = with(json!({"instance_type": priced.name}));
+        let error = highest(&unsized_volume, "eu-west-3", 60, None).err().unwrap().to_string();
+        assert!(error.contains("--most-cost"), "{error}");
         for (kind, region) in [("a1.metal", "eu-west-3"), ("x9.huge", "eu-west-3"), (priced.name, "cn-north-1")] {
-            let error = highest(&changes(kind), region, 60, None).err().unwrap().to_string();
+            let error = highest(&changes(kind, 30), region, 60, None).err().unwrap().to_string();
             assert!(error.contains("--most-cost"), "{error}");
-            assert!(highest(&changes(kind), region, 60, Some(7.0)).unwrap().to_string().contains("7.00"));
+            assert!(highest(&changes(kind, 30), region, 60, Some(7.0)).unwrap().to_string().contains("7.00"));
         }
     }
 }

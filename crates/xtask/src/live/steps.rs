@@ -63,9 +63,13 @@ impl Limits {
 impl Steps {
     pub fn new(program: PathBuf, stack: &Path, transcript: PathBuf, limit: Duration) -> Result<Self, Failure> {
         let interrupted = Arc::new(AtomicU32::new(0));
-        listen(&interrupted)?;
         let stack = stack.to_owned();
         Ok(Self { program, stack, transcript, variables: Vec::new(), interrupted, deadline: Instant::now() + limit })
+    }
+
+    /// Counts interruptions from now on. Before, each of them ends this process at once.
+    pub fn listen(&self) -> Result<(), Failure> {
+        listen(&self.interrupted)
     }
 
     /// Starts a sandbox that is as slow and as strict as AWS, for all further steps.

@@ -131,3 +131,34 @@ fn nothing_from_outside_panics() {
         let _ = redactor().body_text(bytes);
     }
 }
+
+#[test]
+fn an_answer_that_repeats_the_request_has_no_secret() {
+    // The answers of S3 to an expired token and to a wrong signature.
+    let xml = "<Error><Code>ExpiredToken</Code><Token-0>planted</Token-0><AWSAccessKeyId>planted</AWSAccessKeyId>\
+               <StringToSign>planted</StringToSign><StringToSignBytes>70</StringToSignBytes>\
+               <SignatureProvided>planted</SignatureProvided><CanonicalRequest>planted</CanonicalRequest>\
+               <CanonicalRequestBytes>70</CanonicalRequestBytes>\
+               <Message>host:x\nX-Amz-Security-Token: planted\n</Message></Error>";
+    let Body::Text(text) = redactor().body_text(xml.as_bytes()) else { panic!("not XML") };
+    assert!(!text.contains("planted") && !text.contains(">70<"), "{text}");
+    assert!(text.contains("ExpiredToken") && text.contains("host:x"), "{text}");
+    let token = "plan/ted+token==";
+    for said in [token.to_owned(), utf8_percent_encode(token, ENCODED).to_string()] {
+        let body = format!("<Error><Message>the token {said} is odd</Message></Error>");
+        assert_eq!(*without(body.as_bytes(), token), *b"<Error><Message>the token removed is odd</Message></Error>");
+    }
+    assert_eq!(*without(b"abc", ""), *b"abc");
+}
+
+#[test]
+fn owners_in_s3_are_removed() {
+    let id = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be";
+    let xml = format!(
+        "<?xml version=\"1.0\"?><R><a/><Owner><ID>{id}</ID><DisplayName>alice</DisplayName></Owner>\
+         <Initiator><ID>{id}</ID></Initiator><Version><ID>kept</ID></Version></R>"
+    );
+    let Body::Text(text) = redactor().body_text(xml.as_bytes()) else { panic!("not XML") };
+    let expected = xml.replace(id, REMOVED).replace("alice", REMOVED);
+    assert_eq!(text, expected);
+}
