@@ -186,15 +186,20 @@ fn open_with(journal: &[u8]) -> Result<(Sandbox, tempfile::TempDir), SandboxErro
 async fn damage_of_the_journal_is_found_and_its_line_is_named() {
     let journal = journal_of_groups(&["one", "two", "three"]).await;
     let header = journal.iter().position(|byte| *byte == b'\n').unwrap();
-    for place in (header + 1..journal.len()).step_by(13) {
+    for place in (header + 1..journal.len()).step_by(13).chain([journal.len() - 1]) {
         let mut damaged = journal.clone();
         damaged[place] ^= 1;
         let expected = journal[..place].split(|byte| *byte == b'\n').count();
         match open_with(&damaged) {
             Err(SandboxError::Journal { line, .. }) => assert_eq!(line, expected, "byte {place}"),
-            // A changed end of the last line is as good as none.
-            other => assert!(other.is_ok() && place + 1 == journal.len(), "byte {place}: {other:?}"),
+            other => panic!("byte {place}: {other:?}"),
         }
+    }
+    let joined: Vec<u8> = journal.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
+    let after_header = [&journal[..=header], &joined[header + 1..]].concat();
+    for (damaged, expected) in [(joined, 1), (after_header, 2), (b"\n".to_vec(), 1), (b"{}".to_vec(), 1)] {
+        let Err(SandboxError::Journal { line, .. }) = open_with(&damaged) else { panic!("it opened") };
+        assert_eq!(line, expected);
     }
 }
 
@@ -205,6 +210,11 @@ async fn a_journal_that_ends_anywhere_has_all_its_complete_lines() {
     assert!(lines >= 4);
     let last = journal.len() - 1;
     let start_of_last = journal[..last].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    for end in start_of_last..last {
+        let (_, directory) = open_with(&journal[..end]).unwrap();
+        let cut = fs::read(directory.path().join("world.jsonl.cut")).unwrap_or_default();
+        assert_eq!(cut.strip_suffix(b"\n").unwrap_or_default(), &journal[start_of_last..end]);
+    }
     for end in [start_of_last, start_of_last + 1, last - 1, last, last + 1] {
         let (sandbox, directory) = open_with(&journal[..end]).unwrap();
         let running = sandbox.serve(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
