@@ -255,6 +255,9 @@ impl Server {
     }
 
     fn execute(&self, call: &Call) -> Result<Reply, Fault> {
+        if matches!(call.service.as_str(), "iam" | "sts") {
+            iam::wire::check_lists(call)?;
+        }
         let mut cloud = lock(&self.cloud);
         cloud.begin(&format!("{}:{}", call.service, call.action));
         if !matches!(call.service.as_str(), "iam" | "sts") {
@@ -263,21 +266,7 @@ impl Server {
         authorize::check(&cloud, call)?;
         let reply = cloud.attempt(|cloud| {
             quotas::check(cloud, call)?;
-            match call.service.as_str() {
-                "ec2" => ec2::handle(cloud, call),
-                "iam" => iam::handle(cloud, call),
-                "sts" => sts::handle(cloud, call),
-                "ecs" => ecs::handle(cloud, call),
-                "ssm" => ssm::handle(cloud, call),
-                "logs" => logs::handle(cloud, call),
-                "secretsmanager" => secrets::handle(cloud, call),
-                "servicequotas" => service_quotas::handle(cloud, call),
-                "tagging" => tagging::handle(cloud, call),
-                other => {
-                    let message = format!("The service {other} is not served here.");
-                    Err(Fault::new("InvalidAction", message).with_status(404))
-                }
-            }
+            handle(cloud, call)
         });
         match cloud.commit() {
             // What a read changes follows from the time, so the next call does it again.
@@ -362,6 +351,25 @@ impl Server {
                 "there are /_sandbox/calls, /_sandbox/consoles and /_sandbox/tasks to GET, and /_sandbox/evaluate and /_sandbox/faults to \
                  POST\n",
             ),
+        }
+    }
+}
+
+/// Answers one call of any service but S3.
+pub(crate) fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    match call.service.as_str() {
+        "ec2" => ec2::handle(cloud, call),
+        "iam" => iam::handle(cloud, call),
+        "sts" => sts::handle(cloud, call),
+        "ecs" => ecs::handle(cloud, call),
+        "ssm" => ssm::handle(cloud, call),
+        "logs" => logs::handle(cloud, call),
+        "secretsmanager" => secrets::handle(cloud, call),
+        "servicequotas" => service_quotas::handle(cloud, call),
+        "tagging" => tagging::handle(cloud, call),
+        other => {
+            let message = format!("The service {other} is not served here.");
+            Err(Fault::new("InvalidAction", message).with_status(404))
         }
     }
 }
@@ -471,7 +479,7 @@ fn read(parts: &Parts, body: &Bytes, protocol: Protocol) -> Result<(String, Inpu
         serde_urlencoded::from_bytes(text).map_err(|error| Fault::new("MalformedQueryString", error.to_string()))?;
     let action = pairs.iter().find(|(name, _)| name == "Action").map(|(_, action)| action.clone());
     let action = action.ok_or_else(|| Fault::new("MissingAction", "The request must contain the parameter Action"))?;
-    Ok((action, Input::Query(pairs)))
+    Ok((action, Input::query(pairs)))
 }
 
 /// Who sent a request, and from where. A presigned URL has its access key in the query.
