@@ -124,6 +124,23 @@ fn statuses(cloud: &mut Cloud, second: i64) -> Vec<String> {
 }
 
 #[test]
+fn a_clock_that_is_set_back_revives_no_task() {
+    let mut cloud = cloud();
+    let mut service = service(&mut cloud);
+    service.as_object_mut().unwrap().remove("deploymentConfiguration");
+    let created = ask(&mut cloud, 100, "CreateService", service);
+    ask(&mut cloud, 120, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
+    // The old task waits for its successor, which has started by then.
+    assert_eq!(statuses(&mut cloud, 60), ["RUNNING", "STOPPING"]);
+    assert_eq!(statuses(&mut cloud, 50), ["RUNNING"]);
+    ask(&mut cloud, 200, "UpdateService", json!({ "cluster": "main", "service": "cp", "desiredCount": 0 }));
+    assert_eq!(statuses(&mut cloud, 200), ["STOPPING"]);
+    assert_eq!(statuses(&mut cloud, 199), [""; 0]);
+    let arn = created["service"]["serviceArn"].as_str().unwrap();
+    assert_eq!(cloud.ecs.most_tasks()[arn], 2);
+}
+
+#[test]
 fn a_new_task_starts_while_the_old_one_is_stopping() {
     let mut cloud = cloud();
     let service = service(&mut cloud);
