@@ -423,7 +423,7 @@ impl Server {
         let now = Timestamp::now();
         let key = iam::credentials(&lock(&self.cloud), authorization.access_key, now);
         let verified = key.map_or(Err(Denied::UnknownKey), |key| authorization.verify(parts, body, &key, now));
-        verified.map_err(|denied| not_authentic(denied, json))?;
+        verified.map_err(|denied| denied.fault(authorization.service, json))?;
         let (action, input) = read(parts, body, shape.protocol)?;
         Ok(Call {
             service: authorization.service.to_owned(),
@@ -435,30 +435,6 @@ impl Server {
             origin: origin(&parts.headers, parts.uri.query(), peer),
         })
     }
-}
-
-fn not_authentic(denied: Denied, json: bool) -> Fault {
-    let status = if json { 400 } else { 403 };
-    let signature = if json { "InvalidSignatureException" } else { "SignatureDoesNotMatch" };
-    let (code, text) = match denied {
-        Denied::UnknownKey | Denied::WrongToken => (
-            if json { "UnrecognizedClientException" } else { "InvalidClientTokenId" },
-            "The security token included in the request is invalid.",
-        ),
-        Denied::ExpiredToken => (
-            if json { "ExpiredTokenException" } else { "ExpiredToken" },
-            "The security token included in the request is expired",
-        ),
-        Denied::WrongSignature => (
-            signature,
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
-             Access Key and signing method. Consult the service documentation for details.",
-        ),
-        Denied::Expired => {
-            (signature, "Signature expired: the request was signed more than five minutes ago, or for a time to come.")
-        }
-    };
-    Fault::new(code, text).with_status(status)
 }
 
 /// The action and the body of a request.

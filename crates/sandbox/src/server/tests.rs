@@ -69,14 +69,14 @@ async fn has_group(running: &Running) -> bool {
 async fn only_the_sandboxs_credentials_are_accepted() {
     let running = serve(Options::default()).await;
     assert_eq!(query(&running, "Action=DescribeVpcs").await.unwrap().0, 200);
-    for (spoil, code) in [
-        (None, "MissingAuthenticationToken"),
-        (Some(("Credential=sandbox/", "Credential=somebody/")), "InvalidClientTokenId"),
-        (Some(("Signature=", "Signature=0")), "SignatureDoesNotMatch"),
+    for (spoil, status, code) in [
+        (None, 403, "MissingAuthenticationToken"),
+        (Some(("Credential=sandbox/", "Credential=somebody/")), 401, "AuthFailure"),
+        (Some(("Signature=", "Signature=0")), 401, "AuthFailure"),
     ] {
         let spoiled = |header: String| spoil.map(|(from, to)| header.replace(from, to));
-        let (status, body) = query_as(&running, "Action=DescribeVpcs", spoiled).await.unwrap();
-        assert_eq!(status, 403);
+        let (answered, body) = query_as(&running, "Action=DescribeVpcs", spoiled).await.unwrap();
+        assert_eq!(answered, status);
         assert!(body.contains(&format!("<Response><Errors><Error><Code>{code}</Code>")), "{body}");
     }
     assert_eq!(running.calls().get("ec2:DescribeVpcs").map(|calls| calls.count), Some(1));
