@@ -102,7 +102,7 @@ impl Journal {
             Ok(End::Cut { whole }) => (End::Cut { whole }, whole),
             Ok(end) => (end, text.len()),
             Err(reason) => {
-                let line = text.iter().filter(|byte| **byte == b'\n').count() + 1;
+                let line = text.split(|byte| *byte == b'\n').count();
                 return Err(SandboxError::Journal { path, line, reason });
             }
         };
