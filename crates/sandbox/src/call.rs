@@ -47,10 +47,18 @@ pub fn arn_of(region: &str) -> String {
 /// The body of a request.
 #[derive(Debug)]
 pub enum Input {
-    /// Form parameters of EC2, IAM and STS, in the order sent.
+    /// Form parameters of EC2, IAM and STS, sorted by their names ([`Input::query`]).
     Query(Vec<(String, String)>),
     /// The JSON document of ECS, SSM, Logs, Secrets Manager and the Tagging API.
     Json(serde_json::Value),
+}
+
+impl Input {
+    /// Form parameters; those with the same name keep their order.
+    pub fn query(mut pairs: Vec<(String, String)>) -> Self {
+        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self::Query(pairs)
+    }
 }
 
 /// The body of a successful answer.

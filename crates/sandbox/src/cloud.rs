@@ -199,6 +199,16 @@ impl Cloud {
         written
     }
 
+    /// The rows that have changed since the last call, as `table/id`.
+    #[cfg(test)]
+    pub(crate) fn changed(&mut self) -> Vec<String> {
+        let of = |(name, table): NamedTable<'_>| {
+            let rows = table.changed().unwrap_or_default();
+            rows.into_iter().map(|(id, _)| format!("{name}/{id}")).collect::<Vec<_>>()
+        };
+        self.tables().into_iter().flat_map(of).collect()
+    }
+
     fn tables(&mut self) -> Vec<NamedTable<'_>> {
         let mut tables: Vec<NamedTable<'_>> =
             vec![("world.regions", &mut self.regions), ("world.counters", &mut self.counters)];

@@ -155,15 +155,66 @@ fn arm(faults: Vec<FaultRule>) -> Vec<Armed> {
     faults.into_iter().map(|rule| Armed { rule, seen: 0 }).collect()
 }
 
-/// Whether an operation can change anything but what follows from the time.
+/// Whether an operation can change anything but what follows from the time. `GetSessionToken` opens a session.
 pub(crate) fn is_mutating(action: &str) -> bool {
-    !["Describe", "Get", "List", "Head", "Filter", "Simulate", "GET "].iter().any(|verb| action.starts_with(verb))
+    action == "GetSessionToken"
+        || !["Describe", "Get", "List", "Head", "Filter", "Simulate", "GET "]
+            .iter()
+            .any(|verb| action.starts_with(verb))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Control, Verdict};
-    use crate::{Effect, FaultRule, query::Params};
+    use super::{Control, Verdict, is_mutating};
+    use crate::{Effect, FaultRule, authorize, call::Call, json::testing, query::Params, server::handle};
+
+    /// What most reads need to find something.
+    const PARAMETERS: [(&str, &str); 8] = [
+        ("ActionNames.member.1", "s3:GetObject"),
+        ("InstanceProfileName", "one"),
+        ("PolicyArn", "arn:aws:iam::123456789012:policy/one"),
+        ("PolicyName", "one"),
+        ("PolicySourceArn", "arn:aws:iam::123456789012:user/one"),
+        ("RoleName", "one"),
+        ("UserName", "one"),
+        ("VersionId", "v1"),
+    ];
+
+    fn call(service: &str, action: &str, more: &[(&str, &str)]) -> Call {
+        let is_query = matches!(service, "ec2" | "iam" | "sts");
+        let call = if is_query {
+            testing::query_call(action, &[&PARAMETERS, more].concat())
+        } else {
+            testing::json_call(action, 0, serde_json::json!({}))
+        };
+        Call { service: service.to_owned(), ..call }
+    }
+
+    #[test]
+    fn a_call_that_counts_as_a_read_changes_no_row() {
+        let mut cloud = testing::cloud();
+        let trust = r#"{"Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+        let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+        let documents = [("AssumeRolePolicyDocument", trust), ("PolicyDocument", document)];
+        for action in
+            ["CreateRole", "CreateUser", "CreateInstanceProfile", "CreatePolicy", "PutRolePolicy", "PutUserPolicy"]
+        {
+            handle(&mut cloud, &call("iam", action, &documents)).unwrap();
+        }
+        let mut answered = 0;
+        for service in ["ec2", "ecs", "iam", "sts", "ssm", "logs", "secretsmanager", "servicequotas", "tagging"] {
+            for (action, _) in authorize::rows(service).iter().filter(|(action, _)| !is_mutating(action)) {
+                let call = call(service, action, &[]);
+                cloud.enter(&call.region, call.now);
+                cloud.commit().unwrap();
+                let answer = cloud.attempt(|cloud| handle(cloud, &call));
+                answered += usize::from(answer.is_ok() && matches!(service, "iam" | "sts"));
+                assert_eq!(cloud.changed(), [""; 0], "{service}:{action}");
+            }
+        }
+        assert!(answered >= 25, "{answered}");
+        assert!(is_mutating("GetSessionToken"));
+    }
 
     #[test]
     fn a_fault_affects_only_the_calls_it_names() {

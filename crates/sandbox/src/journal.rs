@@ -3,7 +3,8 @@
 //! `world.jsonl` starts with a header. Every further line is a JSON array of the rows that one call changed, a tab, and
 //! the beginning of the array's SHA-256, so that damage is found and its line is named. A line is written before the
 //! call is answered, so a killed process loses no change that it has answered. A last line that a kill cut short is
-//! dropped, and with it the whole call, which was not answered. A line that cannot be written, for example because the
+//! moved to `world.jsonl.cut`, and with it the whole call, which was not answered. A kill only shortens a line: an end
+//! that is not the beginning of a line is damage. A line that cannot be written, for example because the
 //! disk is full, is cut off again, and its call is refused and undone. When the file is opened, it is replayed, and
 //! rewritten if most of its rows are outdated. A lock file beside it excludes a second process.
 
@@ -15,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -97,20 +98,25 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(&path)(error)),
         };
-        let mut whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        // Only the end of the last line is missing.
-        let last = text.get(whole..).unwrap_or_default();
-        let lacks_end = whole > 0 && checked(last, FORMAT).is_ok();
-        if lacks_end {
-            whole = text.len();
-        }
+        let (end, whole) = match end_of(&text, account) {
+            Ok(End::Cut { whole }) => (End::Cut { whole }, whole),
+            Ok(end) => (end, text.len()),
+            Err(reason) => {
+                let line = text.split(|byte| *byte == b'\n').count();
+                return Err(SandboxError::Journal { path, line, reason });
+            }
+        };
         let mut tables: BTreeMap<&'static str, &mut dyn AnyTable> = tables.into_iter().collect();
         let replayed = replay(&path, text.get(..whole).unwrap_or_default(), account, &mut tables)?;
         let alive: usize = tables.values().map(|table| table.rows()).sum();
 
-        if replayed.format != FORMAT || lacks_end || replayed.rows > 2 * alive + SPARE_ROWS {
+        let cut = text.get(whole..).unwrap_or_default();
+        if !cut.is_empty() {
+            keep_cut(&path, cut)?;
+        }
+        if replayed.format != FORMAT || end == End::LacksNewline || replayed.rows > 2 * alive + SPARE_ROWS {
             rewrite(&path, account, &tables)?;
-        } else if whole < text.len() {
+        } else if !cut.is_empty() {
             let file = OpenOptions::new().write(true).open(&path).map_err(failed(&path))?;
             file.set_len(whole as u64).map_err(failed(&path))?;
         }
@@ -149,6 +155,64 @@ impl Journal {
     }
 }
 
+/// How a journal ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With a complete line, or the file is empty.
+    Whole,
+    /// Only the newline of the last line is missing.
+    LacksNewline,
+    /// The line that begins here was cut short.
+    Cut { whole: usize },
+}
+
+/// How a journal ends; an error if no kill can have left it so.
+fn end_of(text: &[u8], account: &str) -> Result<End, String> {
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let rest = text.get(whole..).unwrap_or_default();
+    if rest.is_empty() {
+        return Ok(End::Whole);
+    }
+    if whole == 0 {
+        let is_header = [FORMAT, FORMAT_WITHOUT_SUMS].into_iter().any(|format| {
+            serde_json::to_vec(&Header { format, account: account.into() }).is_ok_and(|header| header.starts_with(rest))
+        });
+        return if is_header { Ok(End::Cut { whole }) } else { Err("its header does not end".to_owned()) };
+    }
+    let mut parts = rest.splitn(2, |byte| *byte == b'\t');
+    let (rows, sum) = (parts.next().unwrap_or_default(), parts.next());
+    let read = serde_json::from_slice::<IgnoredAny>(rows);
+    let Some(sum) = sum else {
+        let can_go_on = read.as_ref().map_or_else(serde_json::Error::is_eof, |_| true);
+        return if rows.starts_with(b"[") && can_go_on {
+            // Lines without checksums are whole once their array is.
+            let has_sums = !text.starts_with(br#"{"format":1,"#);
+            Ok(if read.is_ok() && !has_sums { End::LacksNewline } else { End::Cut { whole } })
+        } else {
+            Err("it is not the beginning of a line".to_owned())
+        };
+    };
+    match sum_of(rows) {
+        expected if expected.as_bytes() == sum => Ok(End::LacksNewline),
+        expected if expected.as_bytes().starts_with(sum) => Ok(End::Cut { whole }),
+        expected if sum.starts_with(expected.as_bytes()) => Err("it does not end after its checksum".to_owned()),
+        _ => Err("its checksum is wrong".to_owned()),
+    }
+}
+
+/// Stores what a kill left of a line beside the journal.
+fn keep_cut(path: &Path, cut: &[u8]) -> Result<(), SandboxError> {
+    let beside = path.with_extension("jsonl.cut");
+    let failed = |source| SandboxError::File { path: beside.clone(), source };
+    let mut file = OpenOptions::new().append(true).create(true).open(&beside).map_err(failed)?;
+    file.write_all(cut).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all()).map_err(failed)?;
+    tracing::warn!(
+        bytes = cut.len(), beside = %beside.display(),
+        "the last call was cut short before it was answered; the beginning of its line is kept in another file"
+    );
+    Ok(())
+}
+
 fn lock(directory: &Path) -> Result<File, SandboxError> {
     let path = directory.join("lock");
     let failed = |source| SandboxError::File { path: path.clone(), source };
@@ -177,7 +241,11 @@ fn replay(
 ) -> Result<Replayed, SandboxError> {
     let unreadable = |line: usize, reason: String| SandboxError::Journal { path: path.to_owned(), line, reason };
     let mut replayed = Replayed { format: 0, rows: 0 };
-    for (index, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+    if text.is_empty() {
+        return Ok(replayed);
+    }
+    let lines = text.strip_suffix(b"\n").unwrap_or(text);
+    for (index, line) in lines.split(|byte| *byte == b'\n').enumerate() {
         let number = index + 1;
         if index == 0 {
             let header: Header<'_> =

@@ -138,6 +138,6 @@ pub(crate) mod testing {
 
     pub(crate) fn query_call(action: &str, parameters: &[(&str, &str)]) -> Call {
         let pairs = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        call(action, 0, Input::Query(pairs))
+        call(action, 0, Input::query(pairs))
     }
 }

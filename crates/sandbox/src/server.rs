@@ -261,6 +261,9 @@ impl Server {
     }
 
     fn execute(&self, call: &Call) -> Result<Reply, Fault> {
+        if matches!(call.service.as_str(), "iam" | "sts") {
+            iam::wire::check_lists(call)?;
+        }
         let mut cloud = lock(&self.cloud);
         cloud.begin(&format!("{}:{}", call.service, call.action));
         if !matches!(call.service.as_str(), "iam" | "sts") {
@@ -269,21 +272,7 @@ impl Server {
         authorize::check(&cloud, call)?;
         let reply = cloud.attempt(|cloud| {
             quotas::check(cloud, call)?;
-            match call.service.as_str() {
-                "ec2" => ec2::handle(cloud, call),
-                "iam" => iam::handle(cloud, call),
-                "sts" => sts::handle(cloud, call),
-                "ecs" => ecs::handle(cloud, call),
-                "ssm" => ssm::handle(cloud, call),
-                "logs" => logs::handle(cloud, call),
-                "secretsmanager" => secrets::handle(cloud, call),
-                "servicequotas" => service_quotas::handle(cloud, call),
-                "tagging" => tagging::handle(cloud, call),
-                other => {
-                    let message = format!("The service {other} is not served here.");
-                    Err(Fault::new("InvalidAction", message).with_status(404))
-                }
-            }
+            handle(cloud, call)
         });
         match cloud.commit() {
             // What a read changes follows from the time, so the next call does it again.
@@ -368,6 +357,25 @@ impl Server {
     }
 }
 
+/// Answers one call of any service but S3.
+pub(crate) fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    match call.service.as_str() {
+        "ec2" => ec2::handle(cloud, call),
+        "iam" => iam::handle(cloud, call),
+        "sts" => sts::handle(cloud, call),
+        "ecs" => ecs::handle(cloud, call),
+        "ssm" => ssm::handle(cloud, call),
+        "logs" => logs::handle(cloud, call),
+        "secretsmanager" => secrets::handle(cloud, call),
+        "servicequotas" => service_quotas::handle(cloud, call),
+        "tagging" => tagging::handle(cloud, call),
+        other => {
+            let message = format!("The service {other} is not served here.");
+            Err(Fault::new("InvalidAction", message).with_status(404))
+        }
+    }
+}
+
 /// The journal cannot be written, so the call must fail.
 fn lost(error: &SandboxError) -> Fault {
     tracing::error!(%error, "the sandbox's data cannot be written");
@@ -417,7 +425,7 @@ impl Server {
         let now = Timestamp::now();
         let key = iam::credentials(&lock(&self.cloud), authorization.access_key, now);
         let verified = key.map_or(Err(Denied::UnknownKey), |key| authorization.verify(parts, body, &key, now));
-        verified.map_err(|denied| not_authentic(denied, json))?;
+        verified.map_err(|denied| denied.fault(authorization.service, json))?;
         let (action, input) = read(parts, body, shape.protocol)?;
         Ok(Call {
             service: authorization.service.to_owned(),
@@ -429,30 +437,6 @@ impl Server {
             origin: origin(&parts.headers, authorization.access_key.to_owned(), peer),
         })
     }
-}
-
-fn not_authentic(denied: Denied, json: bool) -> Fault {
-    let status = if json { 400 } else { 403 };
-    let signature = if json { "InvalidSignatureException" } else { "SignatureDoesNotMatch" };
-    let (code, text) = match denied {
-        Denied::UnknownKey | Denied::WrongToken => (
-            if json { "UnrecognizedClientException" } else { "InvalidClientTokenId" },
-            "The security token included in the request is invalid.",
-        ),
-        Denied::ExpiredToken => (
-            if json { "ExpiredTokenException" } else { "ExpiredToken" },
-            "The security token included in the request is expired",
-        ),
-        Denied::WrongSignature => (
-            signature,
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
-             Access Key and signing method. Consult the service documentation for details.",
-        ),
-        Denied::Expired => {
-            (signature, "Signature expired: the request was signed more than five minutes ago, or for a time to come.")
-        }
-    };
-    Fault::new(code, text).with_status(status)
 }
 
 /// The action and the body of a request.
@@ -473,7 +457,7 @@ fn read(parts: &Parts, body: &Bytes, protocol: Protocol) -> Result<(String, Inpu
         serde_urlencoded::from_bytes(text).map_err(|error| Fault::new("MalformedQueryString", error.to_string()))?;
     let action = pairs.iter().find(|(name, _)| name == "Action").map(|(_, action)| action.clone());
     let action = action.ok_or_else(|| Fault::new("MissingAction", "The request must contain the parameter Action"))?;
-    Ok((action, Input::Query(pairs)))
+    Ok((action, Input::query(pairs)))
 }
 
 /// The error if a signature cannot be read ("Common Error Types" of each service, read November 2026).

@@ -9,7 +9,7 @@ use hyper::http::request::Parts;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use crate::{iam::Credentials, json::hex};
+use crate::{call::Fault, iam::Credentials, json::hex};
 
 /// The largest accepted difference between the clocks of client and sandbox.
 const SKEW_SECONDS: i64 = 300;
@@ -41,6 +41,44 @@ pub(crate) enum Denied {
     ExpiredToken,
     /// The session token is not the one of the access key.
     WrongToken,
+}
+
+impl Denied {
+    /// The error of a service whose calls are query requests or JSON documents. EC2 has codes of its own ("Error codes for
+    /// the Amazon EC2 API", EC2 developer guide, read November 2026).
+    pub(crate) fn fault(self, service: &str, json: bool) -> Fault {
+        if service == "ec2" {
+            return match self {
+                Self::UnknownKey | Self::WrongToken | Self::WrongSignature => {
+                    Fault::new("AuthFailure", "AWS was not able to validate the provided access credentials")
+                        .with_status(401)
+                }
+                Self::Expired | Self::ExpiredToken => Fault::new("RequestExpired", "Request has expired."),
+            };
+        }
+        let status = if json { 400 } else { 403 };
+        let signature = if json { "InvalidSignatureException" } else { "SignatureDoesNotMatch" };
+        let (code, text) = match self {
+            Self::UnknownKey | Self::WrongToken => (
+                if json { "UnrecognizedClientException" } else { "InvalidClientTokenId" },
+                "The security token included in the request is invalid.",
+            ),
+            Self::ExpiredToken => (
+                if json { "ExpiredTokenException" } else { "ExpiredToken" },
+                "The security token included in the request is expired",
+            ),
+            Self::WrongSignature => (
+                signature,
+                "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
+                 Access Key and signing method. Consult the service documentation for details.",
+            ),
+            Self::Expired => (
+                signature,
+                "Signature expired: the request was signed more than five minutes ago, or for a time to come.",
+            ),
+        };
+        Fault::new(code, text).with_status(status)
+    }
 }
 
 impl Credentials {
@@ -137,10 +175,22 @@ impl<'r> Authorization<'r> {
         if now.duration_since(signed_at.timestamp()).as_secs().abs() > SKEW_SECONDS {
             return Err(Denied::Expired);
         }
+        if time.get(..8) != Some(self.date) || !self.covers(parts) {
+            return Err(Denied::WrongSignature);
+        }
         if self.expected(parts, body, time, &key.secret).as_deref() != Some(self.signature) {
             return Err(Denied::WrongSignature);
         }
         key.check(header("x-amz-security-token"), now)
+    }
+
+    /// Whether the signature covers all headers that it must: `host` and each `x-amz-` header that was sent ("Create a
+    /// signed AWS API request", IAM user guide, read November 2026).
+    fn covers(&self, parts: &Parts) -> bool {
+        let is_signed = |name: &str| self.signed_headers.split(';').any(|signed| signed == name);
+        let must =
+            parts.headers.keys().map(hyper::header::HeaderName::as_str).filter(|name| name.starts_with("x-amz-"));
+        is_signed("host") && must.into_iter().all(is_signed)
     }
 
     /// The correct signature for this request at this time.
@@ -198,28 +248,30 @@ fn sign(key: &[u8], text: &str) -> Option<Vec<u8>> {
 /// The `Authorization` header of a client with the sandbox's credentials. The request already has its date.
 #[cfg(test)]
 pub(crate) fn authorize(parts: &Parts, body: &[u8], service: &str) -> Option<String> {
+    let date = parts.headers.get("x-amz-date")?.to_str().ok()?.get(..8)?;
+    signed(parts, body, service, date, "host;x-amz-date")
+}
+
+/// The same with another date in the scope, or for other headers.
+#[cfg(test)]
+pub(crate) fn signed(parts: &Parts, body: &[u8], service: &str, date: &str, signed_headers: &str) -> Option<String> {
     let time = parts.headers.get("x-amz-date")?.to_str().ok()?;
-    let signed = Authorization {
-        access_key: crate::ACCESS_KEY_ID,
-        date: time.get(..8)?,
-        region: "eu-west-3",
-        service,
-        signed_headers: "host;x-amz-date",
-        signature: "",
-    };
+    let access_key = crate::ACCESS_KEY_ID;
+    let signed = Authorization { access_key, date, region: "eu-west-3", service, signed_headers, signature: "" };
     let signature = signed.expected(parts, body, time, crate::SECRET_ACCESS_KEY)?;
     Some(format!(
-        "AWS4-HMAC-SHA256 Credential={}/{}/eu-west-3/{service}/aws4_request, \
-         SignedHeaders=host;x-amz-date, Signature={signature}",
-        signed.access_key, signed.date
+        "AWS4-HMAC-SHA256 Credential={access_key}/{date}/eu-west-3/{service}/aws4_request, \
+         SignedHeaders={signed_headers}, Signature={signature}"
     ))
 }
 
 #[cfg(test)]
 mod tests {
     use hyper::Request;
+    use jiff::Timestamp;
 
-    use super::{Authorization, Malformed};
+    use super::{Authorization, Denied, Malformed, signed};
+    use crate::{SECRET_ACCESS_KEY, iam::Credentials};
 
     const HEADER: &str = "AWS4-HMAC-SHA256 Credential=key/20261126/eu-west-3/ec2/aws4_request, SignedHeaders=host, \
                           Signature=00";
@@ -253,5 +305,37 @@ mod tests {
         assert!(refused(&HEADER.replace("Signature=00", "Signature")));
         assert!(refused(&HEADER.replace(", Signature=00", "")));
         assert!(refused(&HEADER.replace("/ec2/", "/")));
+    }
+
+    #[test]
+    fn a_signature_is_of_its_day_and_covers_the_host_and_all_headers_of_aws() {
+        let key = Credentials { secret: SECRET_ACCESS_KEY.to_owned(), token: None, expires: None };
+        let now: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
+        let verified = |date: &str, signed_headers: &str| {
+            let request = Request::post("/").header("host", "x").header("x-amz-date", "20261126T120000Z");
+            let (mut parts, ()) = request.header("x-amz-target", "y").body(()).unwrap().into_parts();
+            let header = signed(&parts, b"", "ecs", date, signed_headers).unwrap();
+            parts.headers.insert("authorization", header.parse().unwrap());
+            Authorization::of(&parts).unwrap().unwrap().verify(&parts, b"", &key, now)
+        };
+        assert_eq!(verified("20261126", "host;x-amz-date;x-amz-target"), Ok(()));
+        for (date, headers) in [
+            ("20261125", "host;x-amz-date;x-amz-target"),
+            ("20261126", "x-amz-date;x-amz-target"),
+            ("20261126", "host;x-amz-target"),
+            ("20261126", "host;x-amz-date"),
+        ] {
+            assert_eq!(verified(date, headers), Err(Denied::WrongSignature), "{date} {headers}");
+        }
+    }
+
+    #[test]
+    fn ec2_has_codes_of_its_own() {
+        let code = |denied: Denied, service, json| denied.fault(service, json).code;
+        assert_eq!(code(Denied::UnknownKey, "ec2", false), "AuthFailure");
+        assert_eq!(code(Denied::WrongSignature, "ec2", false), "AuthFailure");
+        assert_eq!(code(Denied::ExpiredToken, "ec2", false), "RequestExpired");
+        assert_eq!(code(Denied::UnknownKey, "iam", false), "InvalidClientTokenId");
+        assert_eq!(code(Denied::UnknownKey, "ecs", true), "UnrecognizedClientException");
     }
 }

@@ -22,6 +22,15 @@ pub struct State {
 }
 
 impl State {
+    /// Whether a parameter with this ARN exists, or, without an account, a public one.
+    pub(crate) fn has(&self, arn: &str) -> bool {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let &[_, _, _, region, account, resource] = &parts[..] else { return false };
+        let public = resource.strip_prefix("parameter").and_then(|name| name.strip_prefix(AL2023));
+        self.parameters.get(arn).is_some()
+            || account.is_empty() && public.is_some_and(|name| ec2::seeded_image(region, name).is_some())
+    }
+
     /// Every table, for the journal.
     pub fn tables(&mut self) -> Vec<(&'static str, &mut dyn AnyTable)> {
         vec![("ssm.parameters", &mut self.parameters)]

@@ -1,7 +1,18 @@
 //! AWS's token buckets, per account and region.
 //!
 //! Capacities and refill rates are from the EC2 and ECS guides on API throttling (August 2026). IAM publishes none;
-//! about 15 calls per second are commonly observed.
+//! about 15 calls per second are commonly observed. The other services publish rates and no capacity, so theirs is the
+//! calls of one second (all read November 2026):
+//!
+//! - CloudWatch Logs: "CloudWatch Logs quotas" of the user guide. Its editions differ: the French one has the lowest rates,
+//!   which are 5 per second for nearly every operation.
+//! - Systems Manager: 40 per second for all reads of parameters together (a report of September 2022 on
+//!   dev.classmethod.jp that quotes the AWS General Reference).
+//! - STS: 600 per second for all calls together (awslabs/mountpoint-s3 issue 1358).
+//! - S3: 3,500 changes and 5,500 reads per second for each prefix (AWS knowledge center, "How can I scale my request rate
+//!   to S3"); here for all prefixes together.
+//! - Secrets Manager: "AWS Secrets Manager quotas" of the user guide.
+//! - Service Quotas: 10 per second for each operation ("Service Quotas endpoints and quotas", AWS General Reference).
 
 use std::{collections::HashMap, time::Instant};
 
@@ -68,7 +79,48 @@ fn costs(service: &str, action: &str, params: &Params<'_>) -> Vec<(Bucket, f64)>
         "ec2" => ec2(action, params),
         "ecs" => vec![(ecs(action), 1.0)],
         "iam" => vec![(bucket("iam", 15.0, 15.0), 1.0)],
+        "logs" => vec![(logs(action), 1.0)],
+        "s3" => vec![(s3(action), 1.0)],
+        "secretsmanager" => vec![(secrets(action), 1.0)],
+        "servicequotas" => vec![(second(format!("servicequotas:{action}"), 10.0), 1.0)],
+        "ssm" => vec![(ssm(action), 1.0)],
+        "sts" => vec![(second("sts", 600.0), 1.0)],
         _ => Vec::new(),
+    }
+}
+
+/// A bucket with the calls of one second.
+fn second(name: impl Into<String>, calls: f64) -> Bucket {
+    bucket(name, calls, calls)
+}
+
+fn logs(action: &str) -> Bucket {
+    let calls = if action == "CreateLogStream" { 50.0 } else { 5.0 };
+    second(format!("logs:{action}"), calls)
+}
+
+fn s3(action: &str) -> Bucket {
+    if reads(action) || action.starts_with("Head") { second("s3:read", 5500.0) } else { second("s3:change", 3500.0) }
+}
+
+fn secrets(action: &str) -> Bucket {
+    let (name, calls) = match action {
+        "DescribeSecret" | "GetSecretValue" => ("secretsmanager:read", 10_000.0),
+        "DeleteResourcePolicy" | "GetResourcePolicy" | "PutResourcePolicy" | "ValidateResourcePolicy" => {
+            ("secretsmanager:policy", 50.0)
+        }
+        "PutSecretValue" | "UpdateSecret" | "UpdateSecretVersionStage" => ("secretsmanager:value", 50.0),
+        // Not all of these are published; those that are have this rate.
+        _ => (action, 50.0),
+    };
+    second(name, calls)
+}
+
+fn ssm(action: &str) -> Bucket {
+    match action {
+        "GetParameter" | "GetParameters" | "GetParametersByPath" => second("ssm:read", 40.0),
+        // Not published in numbers.
+        _ => second(format!("ssm:{action}"), 5.0),
     }
 }
 
@@ -93,8 +145,8 @@ fn ec2(action: &str, params: &Params<'_>) -> Vec<(Bucket, f64)> {
     let mut costs = vec![(requests, 1.0)];
     match action {
         "RunInstances" => {
-            let instances = params.get("MaxCount").and_then(|count| count.parse().ok()).unwrap_or(1.0);
-            costs.push((bucket(name("instances run"), 1000.0, 2.0), instances));
+            let instances = params.get("MaxCount").and_then(|count| count.parse::<u32>().ok()).unwrap_or(1);
+            costs.push((bucket(name("instances run"), 1000.0, 2.0), f64::from(instances)));
         }
         "TerminateInstances" => {
             let instances = u32::try_from(params.list("InstanceId").len()).unwrap_or(u32::MAX);
@@ -135,6 +187,9 @@ pub(crate) fn refusal(service: &str) -> Fault {
     match service {
         "ec2" => Fault::new("RequestLimitExceeded", "Request limit exceeded.").with_status(503),
         "iam" | "sts" => Fault::new("Throttling", "Rate exceeded"),
+        "s3" => Fault::new("SlowDown", "Please reduce your request rate.").with_status(503),
+        // botocore's model of Service Quotas, read November 2026.
+        "servicequotas" => Fault::new("TooManyRequestsException", "Rate exceeded"),
         _ => Fault::new("ThrottlingException", "Rate exceeded"),
     }
 }
@@ -145,6 +200,39 @@ mod tests {
 
     use super::Buckets;
     use crate::query::Params;
+
+    #[test]
+    fn every_service_has_a_rate() {
+        for (service, action, calls) in [
+            ("logs", "DescribeLogGroups", 5),
+            ("servicequotas", "GetServiceQuota", 10),
+            ("ssm", "GetParameters", 40),
+            ("sts", "GetCallerIdentity", 600),
+            ("s3", "PutObject", 3500),
+            ("secretsmanager", "DescribeSecret", 10_000),
+        ] {
+            let mut buckets = Buckets::new(1.0);
+            let now = Instant::now();
+            let mut take = || buckets.take(service, "eu-west-3", action, &Params::new(&[]), now);
+            assert_eq!((0..=calls).filter(|_| take()).count(), calls, "{service}:{action}");
+        }
+    }
+
+    #[test]
+    fn no_number_of_instances_fills_the_bucket() {
+        for count in ["-900", "NaN", "-inf", "1e9"] {
+            let mut buckets = Buckets::new(1.0);
+            let now = Instant::now();
+            let mut take = |count: &str, now| {
+                let pairs = [("MaxCount".to_owned(), count.to_owned())];
+                buckets.take("ec2", "eu-west-3", "RunInstances", &Params::new(&pairs), now)
+            };
+            assert!(take("1000", now) && !take("1", now), "{count}");
+            let later = now + Duration::from_millis(500);
+            assert!(take(count, later), "{count}");
+            assert!(!take("2", later), "{count}");
+        }
+    }
 
     #[test]
     fn run_instances_takes_five_and_then_two_a_second() {

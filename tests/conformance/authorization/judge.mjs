@@ -92,15 +92,29 @@ function change(request, deciding) {
   const named = statements.find(({ Sid }) => Sid === deciding?.statement)
   const statement = named && random(4) ? named : statements.length ? pick(statements) : { Effect: 'Allow', Action: '*', Resource: '*' }
   if (!statements.length) statements.push(statement)
-  const list = (element) => (statement[element] = [statement[element] ?? []].flat())
+  // The same array each time, so that a change of it is a change of the statement.
+  const list = (element) => {
+    if (!Array.isArray(statement[element])) statement[element] = [statement[element] ?? []].flat()
+    return statement[element]
+  }
+  // Mostly the action that is asked for: a change of the others does not change the verdict.
+  const asked = () => {
+    const start = request.action.slice(0, request.action.indexOf(':') + 4)
+    const places = [(action) => action === request.action, (action) => action.startsWith(start)].map((is) => list('Action').findIndex(is))
+    return random(4) ? Math.max(places.find((at) => at >= 0) ?? 0, 0) : random(list('Action').length)
+  }
+  // What widens an allow changes nothing that was allowed before, so half of the statements deny.
+  const widen = (change) => () => {
+    if (random(2)) statement.Effect = 'Deny'
+    change()
+  }
   const kinds = {
     'remove a statement': () => statements.splice(statements.indexOf(statement), 1),
     'turn an effect': () => (statement.Effect = statement.Effect === 'Allow' ? 'Deny' : 'Allow'),
-    'remove an action': () => statement.Action && list('Action').splice(random(list('Action').length), 1),
+    'remove an action': () => statement.Action && list('Action').splice(asked(), 1),
     'misspell an action': () => {
       if (!statement.Action) return
-      const start = request.action.slice(0, request.action.indexOf(':') + 4)
-      const at = Math.max(list('Action').findIndex((action) => action.startsWith(start)), 0)
+      const at = asked()
       list('Action')[at] = `${list('Action')[at].replace('*', '')}X`.replace(/^X$/, 's3:X')
     },
     'change the policy of the resource': () => {
@@ -119,21 +133,21 @@ function change(request, deciding) {
       if (random(2)) pick(ways)()
       changed.policies.resource.document = JSON.stringify(document)
     },
-    'widen an action': () => (statement.Action = [`${request.action.split(':')[0]}:${request.action.split(':')[1].slice(0, 3)}*`]),
+    'widen an action': widen(() => (statement.Action = [`${request.action.split(':')[0]}:${request.action.split(':')[1].slice(0, 3)}*`])),
     'turn the actions': () => {
       if (!statement.Action) return
       statement.NotAction = statement.Action
       delete statement.Action
     },
     'narrow a resource': () => statement.Resource && (list('Resource')[0] = pick(['arn:aws:s3:::other/*', `${request.resource === '*' ? 'arn:aws:s3:::x' : request.resource.replaceAll('*', '')}x`])),
-    'widen a resource': () => statement.Resource && (list('Resource')[0] = pick(['*', 'arn:aws:*:*:*:*', request.resource === '*' ? '*' : `${request.resource.slice(0, -3)}*`])),
+    'widen a resource': widen(() => statement.Resource && (list('Resource')[0] = pick(['*', 'arn:aws:*:*:*:*', request.resource === '*' ? '*' : `${request.resource.slice(0, -3)}*`]))),
     'turn the resources': () => {
       if (!statement.Resource) return
       statement.NotResource = statement.Resource
       delete statement.Resource
     },
     'add a condition': () => (statement.Condition = { ...statement.Condition, ...condition(request.context) }),
-    'remove a condition': () => delete statement.Condition,
+    'remove a condition': widen(() => delete statement.Condition),
     'add a deny': () => statements.push({ Effect: 'Deny', Action: '*', Resource: '*', Condition: condition(request.context) }),
     'add a boundary': () => (changed.policies.boundary = { name: 'boundary', document: JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action: pick(['*', `${request.action.split(':')[0]}:*`, 'sqs:*']), Resource: '*', Condition: condition(request.context) }] }) }),
   }
@@ -195,9 +209,22 @@ function relevant({ action, policies: { identity, boundary }, context }, verdict
   return JSON.stringify({ found, set: Object.fromEntries(keys.map((key) => [key, context.set[key] ?? null])) })
 }
 
+// There is no verdict here only on a request that asks for a key of which the sandbox does not know whether AWS sets it, or
+// for a key with several values.
+function mayBeUnknown({ context }, verdict) {
+  const key = verdict.unknown.match(/condition key `([^`]+)`/)?.[1].toLowerCase()
+  if (!key) return false
+  const several = Object.entries(context.set).filter(([, value]) => Array.isArray(value)).map(([name]) => name)
+  return [...context.unknown, ...several].some((other) => other.toLowerCase() === key || (other.endsWith('/') && key.startsWith(other.toLowerCase())))
+}
+
 async function compare(name, request, verdict) {
   const here = ours(verdict)
-  if (here === 'unknown') return count(`${name}: no verdict here`)
+  if (here === 'unknown') {
+    count(`${name}: no verdict here`)
+    if (name === 'captured' || !mayBeUnknown(request, verdict)) findings.add(`${name}: no verdict here: ${request.action} on ${request.resource}, ${JSON.stringify(verdict)}`)
+    return
+  }
   const there = await theirs(request)
   if (there.verdict === 'error') {
     count(`${name}: refused there`)
@@ -225,6 +252,10 @@ const verdicts = await judgedHere(changes.map(({ changed }) => changed))
 for (const [index, { name, changed }] of changes.entries()) await compare(`changed (${name})`, changed, verdicts[index])
 
 console.log(`${changes.length} changed requests, seed ${seed}`)
+// Agreement says nothing where all verdicts are the same.
+for (const name of new Set(changes.map(({ name }) => name))) {
+  for (const verdict of ['allowed', 'denied']) if (!tally[`changed (${name}): both ${verdict}`]) findings.add(`changed (${name}): nothing is ${verdict} on both sides`)
+}
 for (const name of Object.keys(tally).sort()) console.log(`${String(tally[name]).padStart(6)}  ${name}`)
 for (const finding of [...findings].slice(0, 40)) console.error(finding)
 if (findings.size) {

@@ -39,10 +39,14 @@ pub(crate) const DEFINITION_CHANGE: Rate = shared("ecs:task-definition-modify", 
 pub(crate) const ECS_TAG: Rate = shared("ecs:tag-modify", 20.0, 10.0);
 
 pub(crate) const IAM: Rate = shared("iam", 15.0, 15.0);
-pub(crate) const LOGS: Rate = shared("logs", 100.0, 40.0);
+/// Each operation has its own bucket ("CloudWatch Logs quotas", user guide, read November 2026). The editions differ; this is
+/// the lowest rate.
+pub(crate) const LOGS: Rate = own(5.0, 5.0);
 /// Each operation has its own bucket (Service Quotas endpoints and quotas, AWS General Reference, read November 2026).
 pub(crate) const QUOTAS: Rate = own(10.0, 10.0);
 pub(crate) const S3: Rate = shared("s3", 100.0, 40.0);
 pub(crate) const SECRETS: Rate = shared("secretsmanager", 100.0, 40.0);
-pub(crate) const SSM: Rate = shared("ssm", 100.0, 40.0);
+/// All reads of parameters together, by default (dev.classmethod.jp, September 2022, quotes the AWS General Reference; read
+/// November 2026).
+pub(crate) const SSM: Rate = shared("ssm", 40.0, 40.0);
 pub(crate) const STS: Rate = shared("sts", 100.0, 40.0);

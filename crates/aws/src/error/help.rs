@@ -104,7 +104,7 @@ pub(super) fn credentials(answer: &Response, code: &str, message: &str) -> Optio
         return Some(help);
     }
     let peer = answer.extension::<Peer>()?;
-    if matches!(code, "ExpiredToken" | "ExpiredTokenException") {
+    if matches!(code, "ExpiredToken" | "ExpiredTokenException" | "RequestExpired") {
         return Some(peer.source.renewal());
     }
     if code == "OptInRequired" {
@@ -151,11 +151,18 @@ pub(crate) fn clock(answer: &Response, code: &str, message: &str) -> Option<Stri
             .then(|| format!("it is {} minutes {side} AWS's", difference.as_secs().div_ceil(60)))
     });
     let lower = message.to_ascii_lowercase();
-    let is_about_time = matches!(code, "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture")
+    let is_about_time = matches!(code, "RequestTimeTooSkewed" | "RequestInTheFuture")
         || lower.contains("signature expired")
         || lower.contains("signature not yet current");
-    let is_about_signature =
-        matches!(code, "AuthFailure" | "IncompleteSignature" | "InvalidSignatureException" | "SignatureDoesNotMatch");
+    // EC2 answers `RequestExpired` to old temporary credentials, too.
+    let is_about_signature = matches!(
+        code,
+        "AuthFailure"
+            | "IncompleteSignature"
+            | "InvalidSignatureException"
+            | "RequestExpired"
+            | "SignatureDoesNotMatch"
+    );
     match difference {
         Some(difference) if is_about_time || is_about_signature => {
             Some(format!("set this machine's clock: {difference}"))

@@ -24,13 +24,14 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use crate::{
-    call::{Call, Fault, arn_of},
+    call::{Call, Fault, Input, arn_of},
     cloud::Cloud,
     ec2, ecs, iam,
     iam::{
         Identity,
         policy::{Decision, Named, Policies, Request, Unknown, Values, evaluate},
     },
+    signature::Denied,
 };
 
 pub(crate) use context::in_service;
@@ -170,8 +171,7 @@ pub(crate) struct Asking<'a> {
 /// Refuses a call that its caller may not make.
 pub(crate) fn check(cloud: &Cloud, call: &Call) -> Result<(), Fault> {
     let Some(identity) = iam::identity(cloud, &call.origin.access_key, &call.region, call.now) else {
-        return Err(Fault::new("InvalidClientTokenId", "The security token included in the request is invalid.")
-            .with_status(403));
+        return Err(Denied::UnknownKey.fault(&call.service, matches!(call.input, Input::Json(_))));
     };
     if identity.is_bare_token
         && (call.service == "iam"
@@ -317,8 +317,8 @@ impl Scene<'_> {
     /// The JSON document.
     pub(crate) fn json(&self) -> &serde_json::Value {
         match &self.call.input {
-            crate::call::Input::Json(document) => document,
-            crate::call::Input::Query(_) => &serde_json::Value::Null,
+            Input::Json(document) => document,
+            Input::Query(_) => &serde_json::Value::Null,
         }
     }
 

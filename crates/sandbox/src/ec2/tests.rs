@@ -20,7 +20,7 @@ fn cloud() -> Cloud {
 fn ask_at(cloud: &mut Cloud, second: i64, action: &str, query: &str) -> Result<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let call = testing::call(action, second, Input::Query(pairs));
+    let call = testing::call(action, second, Input::query(pairs));
     match cloud.attempt(|cloud| handle(cloud, &call)) {
         Ok(Reply::Xml(text)) => Ok(text),
         Ok(Reply::Json(document)) => panic!("{document}"),

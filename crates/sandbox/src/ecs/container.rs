@@ -44,7 +44,7 @@ fn check_roles(body: &Map<String, Value>, containers: &[Value], fargate: bool, a
     if body.get("executionRoleArn").and_then(Value::as_str).is_some_and(|role| !role.is_empty()) {
         return Ok(());
     }
-    if containers.iter().any(|container| items(container.get("secrets")).next().is_some()) {
+    if containers.iter().any(|container| secrets(container).next().is_some()) {
         return Err(client(
             "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.",
         ));
@@ -125,11 +125,23 @@ fn check_container(
             return Err(client(format!("Unknown volume '{volume}'.")));
         }
     }
-    for secret in items(container.get("secrets")) {
-        if text(secret, "name").is_empty() || text(secret, "valueFrom").is_empty() {
+    for member in ["environmentFiles", "repositoryCredentials"] {
+        if container.get(member).is_some_and(|value| !value.is_null() && *value != json!([])) {
+            return Err(client(format!("The member {member} of container {name} is not served here.")));
+        }
+    }
+    for secret in secrets(container) {
+        let (secret, from) = (text(secret, "name"), text(secret, "valueFrom"));
+        if secret.is_empty() || from.is_empty() {
             return Err(client(
                 "The secret name must be unique and not shared with any new or existing environment variables.",
             ));
+        }
+        if !is_source(from) {
+            return Err(client(format!(
+                "The Systems Manager parameter name specified for secret {secret} is invalid. The parameter name can be up \
+                 to 2048 characters and include the following letters and symbols: a-zA-Z0-9_.-,"
+            )));
         }
     }
     for mapping in items(container.get("portMappings")) {
@@ -145,6 +157,26 @@ fn check_container(
         return Err(client(format!("stopTimeout must be between 2 and {longest} seconds on Fargate.")));
     }
     Ok(())
+}
+
+/// The secrets of a container and of its log driver.
+fn secrets(container: &Value) -> impl Iterator<Item = &Value> {
+    items(container.get("secrets")).chain(items(container["logConfiguration"].get("secretOptions")))
+}
+
+/// Whether a secret comes from a place that ECS reads: Secrets Manager, or a parameter of Systems Manager by its ARN or
+/// its name (`Secret`, ECS API reference, read November 2026).
+fn is_source(from: &str) -> bool {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.len() <= 2048 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/".contains(c))
+    };
+    let parts: Vec<&str> = from.splitn(6, ':').collect();
+    match &parts[..] {
+        ["arn", _, "secretsmanager", ..] => true,
+        ["arn", _, "ssm", _, _, resource] => resource.strip_prefix("parameter/").is_some_and(is_name),
+        [name] => is_name(name),
+        _ => false,
+    }
 }
 
 /// Fills in the members that AWS returns with a default.

@@ -230,7 +230,7 @@ fn events(service: &Service, call: &Call, clock: Clock) -> Value {
     if let Some(deleted) = service.deleted {
         events.push(event(deleted, format!("(service {name}) has begun draining.")));
     }
-    if call.now >= done {
+    if clock.is_over(Delay::TaskStart, primary.started, call.now) {
         events.push(event(done, format!("(service {name}) has reached a steady state.")));
         events.push(event(done, format!("(service {name}) (deployment {}) deployment completed.", primary.id)));
     }

@@ -127,9 +127,11 @@ impl Starting<'_> {
     }
 
     fn read_secrets(&self, container: &Value, execution: Option<&Identity>) -> Result<(), Blocked> {
-        for secret in container["secrets"].as_array().into_iter().flatten() {
+        let lists = [&container["secrets"], &container["logConfiguration"]["secretOptions"]];
+        for secret in lists.into_iter().filter_map(Value::as_array).flatten() {
             let from = secret["valueFrom"].as_str().unwrap_or_default();
-            if !from.contains(":secretsmanager:") {
+            if from.split(':').nth(2) != Some("secretsmanager") {
+                self.read_parameter(from, execution)?;
                 continue;
             }
             // GiamPy5/terraform-aws-directus issue 10, read November 2026.
@@ -148,6 +150,30 @@ impl Starting<'_> {
             self.require(execution, "secretsmanager:GetSecretValue", target).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// A parameter of Systems Manager, by its ARN or by its name in the task's region ("Pass Systems Manager parameters
+    /// through Amazon ECS environment variables", ECS developer guide, read November 2026).
+    fn read_parameter(&self, from: &str, execution: Option<&Identity>) -> Result<(), Blocked> {
+        let named = || {
+            let account = if from.starts_with("/aws/") { "" } else { &self.cloud.account };
+            let (region, name) = (self.region, from.trim_start_matches('/'));
+            format!("{}:ssm:{region}:{account}:parameter/{name}", arn_of(region))
+        };
+        let arn = if from.starts_with("arn:") { from.to_owned() } else { named() };
+        // aws/copilot-cli issue 4504 and HHS/simpler-grants-gov pull request 4330, read November 2026.
+        let failed = |reason: String| {
+            Blocked::stopped(format!(
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: \
+                 unable to retrieve secrets from ssm: service call has been retried 1 time(s): {reason}"
+            ))
+        };
+        self.require(execution, "ssm:GetParameters", Target::of("parameter", arn.clone())).map_err(failed)?;
+        if self.cloud.ssm.has(&arn) {
+            return Ok(());
+        }
+        let name = arn.split_once(":parameter").map_or(from, |(_, name)| name);
+        Err(failed(format!("invalid ssm parameters: {name}")))
     }
 
     /// A registry of ECR wants a login.

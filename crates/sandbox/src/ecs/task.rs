@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{service::Service, tag::Tag};
 use crate::{
     cloud::Cloud,
+    consistency::has_passed,
     durations::{Clock, Delay},
 };
 
@@ -32,7 +33,7 @@ pub(super) struct Leaving {
     pub created: Timestamp,
     /// Its subnets and security groups.
     pub network: Vec<String>,
-    /// When it was asked to stop.
+    /// When it was asked to stop; never later than now, unless the clock was set back.
     #[serde(rename = "told")]
     pub asked: Option<Timestamp>,
     /// How long its containers take to stop, in seconds.
@@ -74,8 +75,7 @@ impl Stage {
 
 impl Leaving {
     pub(super) fn stage(&self, now: Timestamp, clock: Clock) -> Stage {
-        let Some(asked) = self.asked.filter(|asked| now >= *asked) else { return Stage::Running };
-        stage_of(asked, self.stop_seconds, now, clock)
+        self.asked.map_or(Stage::Running, |asked| stage_of(asked, self.stop_seconds, now, clock))
     }
 
     pub(super) fn is_shown(&self, now: Timestamp, clock: Clock) -> bool {
@@ -83,19 +83,18 @@ impl Leaving {
     }
 }
 
-/// Whether a task that was asked to stop is still listed.
+/// Whether a task that was asked to stop is still listed. If the clock was set back, it is not.
 pub(super) fn is_shown(asked: Timestamp, stop_seconds: i32, now: Timestamp, clock: Clock) -> bool {
     let stopping = clock.scaled(SignedDuration::from_secs(stop_seconds.into()));
-    now < asked + stopping + clock.takes(Delay::TaskDeprovision) + clock.takes(Delay::TaskForgotten)
+    !has_passed(stopping + clock.takes(Delay::TaskDeprovision) + clock.takes(Delay::TaskForgotten), asked, now)
 }
 
-/// The stage of a task that was asked to stop.
+/// The stage of a task that was asked to stop. If the clock was set back, it is STOPPED.
 pub(super) fn stage_of(asked: Timestamp, stop_seconds: i32, now: Timestamp, clock: Clock) -> Stage {
-    let since = now.duration_since(asked);
     let stopping = clock.scaled(SignedDuration::from_secs(stop_seconds.into()));
     match () {
-        () if since < stopping => Stage::Stopping,
-        () if since < stopping + clock.takes(Delay::TaskDeprovision) => Stage::Deprovisioning,
+        () if !has_passed(stopping, asked, now) => Stage::Stopping,
+        () if !has_passed(stopping + clock.takes(Delay::TaskDeprovision), asked, now) => Stage::Deprovisioning,
         () => Stage::Stopped,
     }
 }
@@ -173,10 +172,10 @@ pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
             let service = services.find(|one| one.cluster == task.cluster && one.name == task.service);
             match service {
                 Some(Service { deleted: None, primary, .. }) if primary.is_complete(now, clock) => {
-                    asked.push((id.to_owned(), primary.started + clock.takes(Delay::TaskStart)));
+                    asked.push((id.to_owned(), now.min(primary.started + clock.takes(Delay::TaskStart))));
                 }
                 Some(Service { deleted: None, .. }) => {}
-                Some(Service { deleted: Some(deleted), .. }) => asked.push((id.to_owned(), *deleted)),
+                Some(Service { deleted: Some(deleted), .. }) => asked.push((id.to_owned(), now.min(*deleted))),
                 None => asked.push((id.to_owned(), now)),
             }
         }

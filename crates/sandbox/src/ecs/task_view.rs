@@ -151,7 +151,7 @@ fn of_leaving(cloud: &Cloud, task: &Leaving, now: Timestamp) -> Task {
         tags: task.tags.clone(),
         overrides: None,
         stage: task.stage(now, cloud.clock()),
-        stop: task.asked.filter(|asked| now >= *asked).map(|asked| (asked, code.to_owned(), reason)),
+        stop: task.asked.map(|asked| (asked, code.to_owned(), reason)),
         is_blocked: false,
     }
 }

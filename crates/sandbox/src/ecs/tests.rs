@@ -125,6 +125,23 @@ fn statuses(cloud: &mut Cloud, second: i64) -> Vec<String> {
 }
 
 #[test]
+fn a_clock_that_is_set_back_revives_no_task() {
+    let mut cloud = cloud();
+    let mut service = service(&mut cloud);
+    service.as_object_mut().unwrap().remove("deploymentConfiguration");
+    let created = ask(&mut cloud, 100, "CreateService", service);
+    ask(&mut cloud, 120, "UpdateService", json!({ "cluster": "main", "service": "cp", "forceNewDeployment": true }));
+    // The old task waits for its successor, which has started by then.
+    assert_eq!(statuses(&mut cloud, 60), ["RUNNING", "STOPPING"]);
+    assert_eq!(statuses(&mut cloud, 50), ["RUNNING"]);
+    ask(&mut cloud, 200, "UpdateService", json!({ "cluster": "main", "service": "cp", "desiredCount": 0 }));
+    assert_eq!(statuses(&mut cloud, 200), ["STOPPING"]);
+    assert_eq!(statuses(&mut cloud, 199), [""; 0]);
+    let arn = created["service"]["serviceArn"].as_str().unwrap();
+    assert_eq!(cloud.ecs.most_tasks()[arn], 2);
+}
+
+#[test]
 fn a_new_task_starts_while_the_old_one_is_stopping() {
     let mut cloud = cloud();
     let service = service(&mut cloud);
@@ -306,6 +323,50 @@ fn stopped_reason(cloud: &mut Cloud, second: i64) -> String {
     let task = &described["tasks"][0];
     assert_eq!((&task["lastStatus"], &task["stopCode"]), (&json!("STOPPED"), &json!("TaskFailedToStart")));
     task["stoppedReason"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_parameter_is_a_secret_if_it_exists_and_the_role_may_read_it() {
+    const ARN: &str = "arn:aws:ssm:eu-west-3:123456789012:parameter/gatling/token";
+    let run = |from: &str, allowed: &str, puts: bool| {
+        let mut cloud = cloud();
+        if puts {
+            let put = json!({ "Name": "/gatling/token", "Value": "x", "Type": "String" });
+            crate::ssm::handle(&mut cloud, &json_call("PutParameter", 0, put)).unwrap();
+        }
+        allow(&mut cloud, allowed);
+        let mut with = definition();
+        with["containerDefinitions"][0]["secrets"] = json!([{ "name": "TOKEN", "valueFrom": from }]);
+        ask(&mut cloud, 0, "RegisterTaskDefinition", with);
+        let asked = service(&mut cloud);
+        ask(&mut cloud, 0, "CreateService", asked);
+        let arn = cloud.ecs.services.values().next().unwrap().primary.blocked.clone();
+        arn.map(|blocked| blocked.reason)
+    };
+    assert_eq!(run(ARN, ARN, true), None);
+    assert_eq!(run("/gatling/token", ARN, true), None);
+    let denied = run(ARN, "arn:aws:ssm:eu-west-3:123456789012:parameter/other", true).unwrap();
+    assert!(denied.contains("ssm:GetParameters on resource: ") && denied.contains(ARN), "{denied}");
+    let absent = run("/gatling/token", ARN, false).unwrap();
+    assert!(absent.ends_with("invalid ssm parameters: /gatling/token"), "{absent}");
+}
+
+#[test]
+fn what_a_task_cannot_read_is_refused_when_it_is_registered() {
+    let mut cloud = cloud();
+    let mut refused = |member: &str, value: Value| {
+        let mut with = definition();
+        with["containerDefinitions"][0][member] = value;
+        try_ask(&mut cloud, 0, "RegisterTaskDefinition", with).unwrap_err().message
+    };
+    for from in ["arn:aws:s3:::bucket/key", "two words", "arn:aws:ssm:eu-west-3:123456789012:document/x"] {
+        let message = refused("secrets", json!([{ "name": "TOKEN", "valueFrom": from }]));
+        assert!(message.contains("specified for secret TOKEN is invalid"), "{message}");
+    }
+    let files = json!([{ "type": "s3", "value": "arn:aws:s3:::bucket/file.env" }]);
+    assert!(refused("environmentFiles", files).contains("environmentFiles"));
+    let registry = json!({ "credentialsParameter": TOKEN });
+    assert!(refused("repositoryCredentials", registry).contains("repositoryCredentials"));
 }
 
 #[test]

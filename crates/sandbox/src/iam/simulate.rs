@@ -13,7 +13,7 @@ use super::{
     wire::{Members, paged, parameter, required, texts},
 };
 use crate::{
-    call::{Call, Fault, Reply},
+    call::{Call, Fault, Input, Reply},
     cloud::Cloud,
 };
 
@@ -26,6 +26,11 @@ const NOT_SERVED: [&str; 6] = [
     "ResourceOwner",
     "ResourcePolicy",
 ];
+
+/// AWS's model limits neither of these lists (botocore's model of IAM, read November 2026). The sandbox answers one call at
+/// a time, so it limits what one call may cost.
+const MOST_PARAMETERS: usize = 10_000;
+const MOST_PAIRS: usize = 10_000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -75,6 +80,9 @@ struct Bounded {
 
 /// Answers the call: one result for each action and resource.
 pub(super) fn principal_policy(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
+    if matches!(&call.input, Input::Query(parameters) if parameters.len() > MOST_PARAMETERS) {
+        return Err(invalid(format!("The sandbox simulates requests of at most {MOST_PARAMETERS} parameters.")));
+    }
     let source = required(call, "PolicySourceArn")?;
     for name in NOT_SERVED {
         if parameter(call, name).is_some() {
@@ -91,38 +99,63 @@ pub(super) fn principal_policy(cloud: &Cloud, call: &Call) -> Result<Reply, Faul
         }
     }
     let resources = texts(call, "ResourceArns");
+    if actions.len().saturating_mul(resources.len().max(1)) > MOST_PAIRS {
+        return Err(invalid(format!("The sandbox simulates at most {MOST_PAIRS} pairs of an action and a resource.")));
+    }
     let context = context(call)?;
-    let mut results = Vec::new();
     let everything = [String::from("*")];
-    for action in &actions {
-        for resource in if resources.is_empty() { &everything[..] } else { &resources[..] } {
-            let one = evaluated(&identity, (action, resource), &context)?;
-            results.push((format!("{action} {resource}"), one));
+    let resources = if resources.is_empty() { &everything[..] } else { &resources[..] };
+    let pairs = actions.iter().flat_map(|action| resources.iter().map(move |resource| (action, resource)));
+    let pairs = pairs.map(|(action, resource)| (format!("{action} {resource}"), (action, resource))).collect();
+    // Only what the page shows is evaluated.
+    let (page, is_truncated, marker) = paged(call, pairs)?;
+    let mut asked = BTreeMap::new();
+    let mut results = Vec::new();
+    for (action, resource) in page {
+        if !asked.contains_key(action) {
+            asked.insert(action, Asked::of(&identity, action, &context)?);
+        }
+        if let Some(asked) = asked.get(action) {
+            results.push(evaluated(&identity, (action, resource), asked)?);
         }
     }
-    let (evaluation_results, is_truncated, marker) = paged(call, results)?;
-    answer(call, &Answer { evaluation_results, is_truncated, marker })
+    answer(call, &Answer { evaluation_results: results.into_iter().collect(), is_truncated, marker })
+}
+
+/// The context of an action, and the keys that are missing in it.
+struct Asked {
+    context: Context,
+    missing: Vec<String>,
+}
+
+impl Asked {
+    fn of(identity: &identity::Identity, action: &str, given: &BTreeMap<String, Values>) -> Result<Self, Fault> {
+        let mut context = Context::default();
+        let mut missing = Vec::new();
+        for (key, values) in given {
+            context.set(key.as_str(), values.clone());
+        }
+        for key in policy::keys_for(&identity.policies, action).map_err(|unknown| cannot(action, &unknown))? {
+            if !given.keys().any(|known| known.eq_ignore_ascii_case(&key)) {
+                context.absent(key.as_str());
+                missing.push(key);
+            }
+        }
+        Ok(Self { context, missing })
+    }
+}
+
+fn cannot(action: &str, unknown: &policy::Unknown) -> Fault {
+    Fault::new("SandboxCannotEvaluate", format!("{action}: {unknown}"))
 }
 
 fn evaluated(
     identity: &identity::Identity,
     (action, resource): (&str, &str),
-    given: &BTreeMap<String, Values>,
+    Asked { context, missing }: &Asked,
 ) -> Result<Evaluated, Fault> {
-    let cannot = |unknown: policy::Unknown| Fault::new("SandboxCannotEvaluate", format!("{action}: {unknown}"));
-    let mut context = Context::default();
-    let mut missing = Vec::new();
-    for (key, values) in given {
-        context.set(key.as_str(), values.clone());
-    }
-    for key in policy::keys_for(&identity.policies, action).map_err(cannot)? {
-        if !given.keys().any(|known| known.eq_ignore_ascii_case(&key)) {
-            context.absent(key.as_str());
-            missing.push(key);
-        }
-    }
-    let request = Request { caller: &identity.caller, action, resource, context: &context };
-    let decision = evaluate(&request, &identity.policies).map_err(cannot)?;
+    let request = Request { caller: &identity.caller, action, resource, context };
+    let decision = evaluate(&request, &identity.policies).map_err(|unknown| cannot(action, &unknown))?;
     let (decided, by) = match &decision {
         Decision::Allowed { by, .. } => ("allowed", by.as_ref()),
         Decision::Denied(denial) if denial.explicit.is_some() => ("explicitDeny", denial.explicit.as_ref()),
@@ -153,7 +186,7 @@ fn evaluated(
         matched_statements: statements.into_iter().collect(),
         // For named resources, the missing keys are in the results of each (IAM API reference, `EvaluationResult`, read
         // November 2026).
-        missing_context_values: missing.into_iter().filter(|_| is_general).collect(),
+        missing_context_values: missing.iter().filter(|_| is_general).cloned().collect(),
         permissions_boundary_decision_detail: identity
             .policies
             .boundary

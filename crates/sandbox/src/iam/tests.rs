@@ -164,6 +164,40 @@ fn a_role_is_deleted_only_when_nothing_is_attached() {
 }
 
 #[test]
+fn long_lists_are_refused_before_anything_else() {
+    let tags: Vec<String> = (1..=51).map(|number| format!("Tags.member.{number}.Key")).collect();
+    let call =
+        |count: usize| query_call("TagRole", &tags.iter().take(count).map(|name| (&**name, "x")).collect::<Vec<_>>());
+    assert_eq!(super::wire::check_lists(&call(50)), Ok(()));
+    let fault = super::wire::check_lists(&call(51)).unwrap_err();
+    assert!(fault.code == "ValidationError" && fault.message.contains("'tags'"), "{fault:?}");
+}
+
+#[test]
+fn a_simulation_is_limited_and_evaluates_only_its_page() {
+    let mut cloud = cloud();
+    create_role(&mut cloud, "generator", "/").unwrap();
+    let source = ("PolicySourceArn", "arn:aws:iam::123456789012:role/generator");
+    let names = |list: &str, count: usize| -> Vec<String> {
+        (1..=count).map(|number| format!("{list}.member.{number}")).collect()
+    };
+    let (actions, resources) = (names("ActionNames", 101), names("ResourceArns", 100));
+    let mut parameters = vec![source, ("MaxItems", "2")];
+    parameters.extend(actions.iter().map(|name| (&**name, "s3:GetObject")));
+    let shown = ask(&mut cloud, "SimulatePrincipalPolicy", &parameters);
+    assert_eq!(shown.matches("<EvalActionName>").count(), 2);
+    parameters.extend(resources.iter().map(|name| (&**name, "arn:aws:s3:::x/y")));
+    assert_eq!(try_ask(&mut cloud, "SimulatePrincipalPolicy", &parameters).unwrap_err().code, "InvalidInput");
+}
+
+#[test]
+fn a_parameter_is_found_whatever_the_order_of_the_request() {
+    let call = query_call("TagRole", &[("b", "2"), ("c", "3"), ("a", "1"), ("a", "4"), ("d", "")]);
+    let found: Vec<_> = ["a", "b", "c", "d", "e"].iter().map(|name| super::wire::parameter(&call, name)).collect();
+    assert_eq!(found, [Some("1"), Some("2"), Some("3"), None, None]);
+}
+
+#[test]
 fn a_profile_with_a_role_refuses_another_role_and_its_deletion() {
     let mut cloud = cloud();
     let profile = ("InstanceProfileName", "generator");

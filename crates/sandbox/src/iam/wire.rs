@@ -1,12 +1,13 @@
 //! The query protocol of IAM and STS: form parameters in requests, XML documents in answers.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use quick_xml::{
     Writer,
     events::{BytesEnd, BytesStart, Event},
 };
 use serde::Serialize;
+use trunnion_catalog::limits::MOST_TAGS;
 
 use crate::{
     call::{Call, Fault, Input, Reply},
@@ -25,10 +26,48 @@ impl<T> FromIterator<T> for Members<T> {
     }
 }
 
+impl<T> IntoIterator for Members<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.member.into_iter()
+    }
+}
+
 /// A form parameter; an empty one counts as missing.
 pub(crate) fn parameter<'c>(call: &'c Call, name: &str) -> Option<&'c str> {
     let Input::Query(parameters) = &call.input else { return None };
-    parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    let place = parameters.partition_point(|(key, _)| key.as_str() < name);
+    let (key, value) = parameters.get(place)?;
+    (key == name && !value.is_empty()).then_some(value)
+}
+
+/// The lengths of lists: those of tags in botocore's models of IAM and STS, that of policies in `AssumeRole` (STS API
+/// reference, both read November 2026).
+const LONGEST_LISTS: [(&str, usize); 4] =
+    [("PolicyArns", 10), ("TagKeys", MOST_TAGS), ("Tags", MOST_TAGS), ("TransitiveTagKeys", MOST_TAGS)];
+
+/// Refuses lists that are too long. The server does so before it evaluates policies.
+pub(crate) fn check_lists(call: &Call) -> Result<(), Fault> {
+    let Input::Query(parameters) = &call.input else { return Ok(()) };
+    for (list, most) in LONGEST_LISTS {
+        let start = format!("{list}.member.");
+        let place = parameters.partition_point(|(key, _)| *key < start);
+        let items = parameters.iter().skip(place).map_while(|(key, _)| key.strip_prefix(&start)?.split('.').next());
+        if items.collect::<BTreeSet<_>>().len() > most {
+            let member = list.chars().next().map(|c| c.to_ascii_lowercase()).into_iter().chain(list.chars().skip(1));
+            let member: String = member.collect();
+            return Err(Fault::new(
+                "ValidationError",
+                format!(
+                    "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must have length \
+                     less than or equal to {most}"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A required form parameter.

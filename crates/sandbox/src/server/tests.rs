@@ -69,14 +69,14 @@ async fn has_group(running: &Running) -> bool {
 async fn only_the_sandboxs_credentials_are_accepted() {
     let running = serve(Options::default()).await;
     assert_eq!(query(&running, "Action=DescribeVpcs").await.unwrap().0, 200);
-    for (spoil, code) in [
-        (None, "MissingAuthenticationToken"),
-        (Some(("Credential=sandbox/", "Credential=somebody/")), "InvalidClientTokenId"),
-        (Some(("Signature=", "Signature=0")), "SignatureDoesNotMatch"),
+    for (spoil, status, code) in [
+        (None, 403, "MissingAuthenticationToken"),
+        (Some(("Credential=sandbox/", "Credential=somebody/")), 401, "AuthFailure"),
+        (Some(("Signature=", "Signature=0")), 401, "AuthFailure"),
     ] {
         let spoiled = |header: String| spoil.map(|(from, to)| header.replace(from, to));
-        let (status, body) = query_as(&running, "Action=DescribeVpcs", spoiled).await.unwrap();
-        assert_eq!(status, 403);
+        let (answered, body) = query_as(&running, "Action=DescribeVpcs", spoiled).await.unwrap();
+        assert_eq!(answered, status);
         assert!(body.contains(&format!("<Response><Errors><Error><Code>{code}</Code>")), "{body}");
     }
     assert_eq!(running.calls().get("ec2:DescribeVpcs").map(|calls| calls.count), Some(1));
@@ -206,15 +206,20 @@ fn open_with(journal: &[u8]) -> Result<(Sandbox, tempfile::TempDir), SandboxErro
 async fn damage_of_the_journal_is_found_and_its_line_is_named() {
     let journal = journal_of_groups(&["one", "two", "three"]).await;
     let header = journal.iter().position(|byte| *byte == b'\n').unwrap();
-    for place in (header + 1..journal.len()).step_by(13) {
+    for place in (header + 1..journal.len()).step_by(13).chain([journal.len() - 1]) {
         let mut damaged = journal.clone();
         damaged[place] ^= 1;
         let expected = journal[..place].split(|byte| *byte == b'\n').count();
         match open_with(&damaged) {
             Err(SandboxError::Journal { line, .. }) => assert_eq!(line, expected, "byte {place}"),
-            // A changed end of the last line is as good as none.
-            other => assert!(other.is_ok() && place + 1 == journal.len(), "byte {place}: {other:?}"),
+            other => panic!("byte {place}: {other:?}"),
         }
+    }
+    let joined: Vec<u8> = journal.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
+    let after_header = [&journal[..=header], &joined[header + 1..]].concat();
+    for (damaged, expected) in [(joined, 1), (after_header, 2), (b"\n".to_vec(), 1), (b"{}".to_vec(), 1)] {
+        let Err(SandboxError::Journal { line, .. }) = open_with(&damaged) else { panic!("it opened") };
+        assert_eq!(line, expected);
     }
 }
 
@@ -225,6 +230,11 @@ async fn a_journal_that_ends_anywhere_has_all_its_complete_lines() {
     assert!(lines >= 4);
     let last = journal.len() - 1;
     let start_of_last = journal[..last].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    for end in start_of_last..last {
+        let (_, directory) = open_with(&journal[..end]).unwrap();
+        let cut = fs::read(directory.path().join("world.jsonl.cut")).unwrap_or_default();
+        assert_eq!(cut.strip_suffix(b"\n").unwrap_or_default(), &journal[start_of_last..end]);
+    }
     for end in [start_of_last, start_of_last + 1, last - 1, last, last + 1] {
         let (sandbox, directory) = open_with(&journal[..end]).unwrap();
         let running = sandbox.serve(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
