@@ -66,7 +66,21 @@ pub(super) async fn ask(examination: &Examination<'_>) -> DryRuns {
     let asked = [reads(examination.aws), creates(examination, &owned), changes(examination.aws, &owned)];
     let answers = join_all(asked.into_iter().flatten()).await;
     let has_group = owned.group.is_some();
-    DryRuns(answers.into_iter().map(|(operation, failure)| judged(operation, failure, has_group)).collect())
+    // Of several answers about one operation, a denial counts most, and an open one least.
+    let weight = |answer: &Answer| match answer {
+        Answer::Open(_) => 0,
+        Answer::Allowed => 1,
+        Answer::Denied(_) => 2,
+    };
+    let mut judgements = BTreeMap::new();
+    for (operation, failure) in answers {
+        let (operation, judgement) = judged(operation, failure, has_group);
+        let known: &mut (Option<String>, Answer) = judgements.entry(operation).or_insert_with(|| judgement.clone());
+        if weight(&judgement.1) > weight(&known.1) {
+            *known = judgement;
+        }
+    }
+    DryRuns(judgements)
 }
 
 fn judged(
@@ -100,6 +114,8 @@ fn judged(
 #[derive(Default)]
 struct Owned {
     group: Option<String>,
+    /// All its groups: those in use cannot be deleted.
+    groups: Vec<String>,
     /// A rule for each direction, with the id of its group.
     egress: Option<(String, IpPermission)>,
     ingress: Option<(String, IpPermission)>,
@@ -132,7 +148,8 @@ impl Owned {
         Self {
             egress: rule(SecurityGroup::ip_permissions_egress),
             ingress: rule(SecurityGroup::ip_permissions),
-            group: first(groups.into_iter().map(|group| group.group_id).collect()),
+            group: first(groups.iter().map(|group| group.group_id.clone()).collect()),
+            groups: groups.into_iter().filter_map(|group| group.group_id).collect(),
             instance: first(instances.map(|instance| instance.instance_id).collect()),
             template: first(templates.into_iter().map(|template| template.launch_template_id).collect()),
             address: addresses.into_iter().find_map(|address| Some((address.allocation_id?, address.association_id))),
@@ -211,10 +228,12 @@ fn changes<'a>(aws: &'a Aws, owned: &Owned) -> Vec<Asked<'a>> {
                 "ec2:AuthorizeSecurityGroupIngress",
                 ec2.authorize_security_group_ingress().group_id(id).ip_permissions(rule())
             ),
-            dry!("ec2:DeleteSecurityGroup", ec2.delete_security_group().group_id(id)),
             dry!("ec2:CreateTags", ec2.create_tags().resources(id).tags(tag)),
             dry!("ec2:DeleteTags", ec2.delete_tags().resources(id).tags(Tag::builder().key(ADDRESS_TAG).build())),
         ]);
+    }
+    for id in &owned.groups {
+        asked.push(dry!("ec2:DeleteSecurityGroup", ec2.delete_security_group().group_id(id)));
     }
     if let Some((id, rule)) = owned.egress.clone() {
         let call = ec2.revoke_security_group_egress().group_id(id).ip_permissions(rule);
