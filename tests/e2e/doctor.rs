@@ -311,7 +311,7 @@ fn administrator() -> Value {
 const FARGATE: &str = "quota of vCPUs of Fargate tasks";
 
 /// The lines that are open, without the one that always is.
-fn open<'e>(ended: &'e Ended) -> Vec<&'e str> {
+fn open(ended: &Ended) -> Vec<&str> {
     let (always, others): (Vec<&str>, Vec<&str>) =
         lines(ended, "unknown").into_iter().partition(|line| line.starts_with(FARGATE));
     assert_eq!(always.len(), 1, "{}", ended.stdout);

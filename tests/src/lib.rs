@@ -239,12 +239,12 @@ impl SandboxProcess {
 
     /// The same, this many times faster than AWS.
     #[expect(clippy::print_stdout, reason = "a failing test shows it")]
-    pub fn start_at(speed: u32, more: &[&str]) -> Self {
+    pub fn start_at(times: u32, more: &[&str]) -> Self {
         let seed = std::env::var("TRUNNION_SEED").unwrap_or_else(|_| "1".to_owned());
         println!("the sandbox is strict: TRUNNION_SEED={seed}");
-        let speed = speed.to_string();
+        let times = times.to_string();
         let quota: &[&str] = if more.contains(&"--vcpus") { &[] } else { &["--vcpus", "100000"] };
-        Self::start_friendly(&[&["--strict", "--seed", &seed, "--speed", &speed], quota, more].concat())
+        Self::start_friendly(&[&["--strict", "--seed", &seed, "--speed", &times], quota, more].concat())
     }
 
     /// Starts a sandbox that is not strict.

@@ -80,7 +80,7 @@ pub(crate) fn live(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| format!("`{}` cannot be read: {error}", arguments.stack.display()))?;
     let changed = with_tag(&text)?;
     let limit = Duration::from_secs(u64::from(arguments.limit) * 60);
-    let mut steps = Steps::new(program, &arguments.stack, transcript, limit)?;
+    let mut steps = Steps::new(program, &arguments.stack, transcript, limit);
     let is_asked = !(arguments.yes || arguments.sandbox);
     if !is_asked {
         steps.listen()?;

@@ -259,19 +259,16 @@ fn parts(pattern: &str) -> Vec<Part> {
     while let Some(first) = rest.chars().next() {
         let escaped =
             ["${*}", "${?}", "${$}"].into_iter().find_map(|escape| Some((escape, rest.strip_prefix(escape)?)));
-        rest = match escaped {
-            Some((escape, after)) => {
-                parts.extend(escape.chars().nth(2).map(Part::Character));
-                after
-            }
-            None => {
-                parts.push(match first {
-                    '*' => Part::Many,
-                    '?' => Part::One,
-                    other => Part::Character(other),
-                });
-                rest.get(first.len_utf8()..).unwrap_or_default()
-            }
+        rest = if let Some((escape, after)) = escaped {
+            parts.extend(escape.chars().nth(2).map(Part::Character));
+            after
+        } else {
+            parts.push(match first {
+                '*' => Part::Many,
+                '?' => Part::One,
+                other => Part::Character(other),
+            });
+            rest.get(first.len_utf8()..).unwrap_or_default()
         };
     }
     parts

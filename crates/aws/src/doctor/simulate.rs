@@ -141,14 +141,15 @@ async fn each(aws: &Aws, source: &Source, context: &[Entry], resources: &[&str],
     while let Some((resources, actions)) = left.pop() {
         match Box::pin(one(aws, source, context, &resources, &actions)).await {
             Ok(said) => answers.extend(said.into_iter().map(|(case, said)| (case, Ok(said)))),
-            Err(failure) => match smaller(&failure, &resources, &actions) {
-                Some(calls) => left.extend(calls),
-                None => {
-                    let pairs = actions.iter().flat_map(|action| resources.iter().map(move |one| (action, one)));
-                    let case = |(action, resource): (&&str, &&str)| ((*action).to_owned(), (*resource).to_owned());
-                    answers.extend(pairs.map(|pair| (case(pair), Err(failure.clone()))));
+            Err(failure) => {
+                if let Some(calls) = smaller(&failure, &resources, &actions) {
+                    left.extend(calls);
+                    continue;
                 }
-            },
+                let pairs = actions.iter().flat_map(|action| resources.iter().map(move |one| (action, one)));
+                let case = |(action, resource): (&&str, &&str)| ((*action).to_owned(), (*resource).to_owned());
+                answers.extend(pairs.map(|pair| (case(pair), Err(failure.clone()))));
+            }
         }
     }
     answers

@@ -61,10 +61,10 @@ impl Limits {
 }
 
 impl Steps {
-    pub fn new(program: PathBuf, stack: &Path, transcript: PathBuf, limit: Duration) -> Result<Self, Failure> {
+    pub fn new(program: PathBuf, stack: &Path, transcript: PathBuf, limit: Duration) -> Self {
         let interrupted = Arc::new(AtomicU32::new(0));
         let stack = stack.to_owned();
-        Ok(Self { program, stack, transcript, variables: Vec::new(), interrupted, deadline: Instant::now() + limit })
+        Self { program, stack, transcript, variables: Vec::new(), interrupted, deadline: Instant::now() + limit }
     }
 
     /// Counts interruptions from now on. Before, each of them ends this process at once.

@@ -75,9 +75,9 @@ pub(super) fn launched(scene: &Scene<'_>) -> Vec<Target> {
     groups.extend(items.iter().flat_map(|item| item.list("SecurityGroupId")));
     // Groups that are given by name are in the VPC of the subnet.
     let group_named = |name: &str| first.and_then(|subnet| by_name(scene.cloud, &subnet.vpc, name).ok());
-    let names = data.list("SecurityGroup");
-    let named: Vec<String> = names.iter().map(|name| group_named(name).unwrap_or_else(|| "*".to_owned())).collect();
-    groups.extend(named.iter().map(String::as_str));
+    let id_of = |name: &str| group_named(name).unwrap_or_else(|| "*".to_owned());
+    let by_names: Vec<String> = data.list("SecurityGroup").into_iter().map(id_of).collect();
+    groups.extend(by_names.iter().map(String::as_str));
     let default_group = group_named("default");
     if groups.is_empty() {
         groups.extend(default_group.as_deref());

@@ -64,7 +64,7 @@ fn a_group_that_a_launch_names_is_judged() {
         arns.retain(|arn| arn.contains(":security-group/"));
         arns
     };
-    assert_eq!(groups(&[("SecurityGroup.1", "open")]), [group.clone()]);
+    assert_eq!(groups(&[("SecurityGroup.1", "open")]), std::slice::from_ref(&group));
     assert_eq!(groups(&[("SecurityGroup.1", "none")]), ["arn:aws:ec2:eu-west-3:123456789012:security-group/*"]);
     let by_default = groups(&[]);
     assert!(by_default.len() == 1 && by_default[0] != group, "{by_default:?}");
