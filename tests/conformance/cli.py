@@ -11,7 +11,7 @@ import awscli.clidriver
 
 import models
 from capture import Call
-from stage import CREDENTIALS, REGION, Ended
+from stage import CREDENTIALS, NOT_YET, REGION, Ended, until
 
 
 class Cli:
@@ -73,13 +73,21 @@ class Cli:
         return Ended(code, output.getvalue(), errors.getvalue())
 
     def __call__(self, command: str):
-        """The answer of a command that succeeds."""
-        ended = self.run(command)
-        assert ended.code == 0, f"{command}\n{ended.stderr}"
-        return ended.answer
+        """The answer of a command that succeeds, as soon as what it needs is known everywhere."""
 
-    def refused(self, command: str) -> str | None:
-        """The error code of a command that fails."""
-        ended = self.run(command)
-        assert ended.code != 0, f"{command}\n{ended.stdout}"
-        return ended.error
+        def ended():
+            ended = self.run(command)
+            assert ended.code == 0 or NOT_YET.fullmatch(ended.error), f"{command}\n{ended.stderr}"
+            return ended if ended.code == 0 else None
+
+        return until(ended).answer
+
+    def refused(self, command: str, code: str):
+        """Expects that a command fails with this error code, as soon as what it needs is known everywhere."""
+
+        def error():
+            ended = self.run(command)
+            assert ended.code != 0, f"{command}\n{ended.stdout}"
+            return ended.error if ended.error == code or not NOT_YET.fullmatch(ended.error) else None
+
+        assert until(error) == code, command

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from cli import Cli
-from stage import BINARIES, GENERATOR, STRICT, TRUNNION, Setup, stack_file
+from stage import BINARIES, GENERATOR, TRUNNION, Setup, stack_file
 
 
 def pytest_configure():
@@ -16,7 +16,7 @@ def pytest_configure():
 
 
 def applied_and_stopped(folder, name) -> Setup:
-    setup = Setup(folder, stack_file(name), *STRICT)
+    setup = Setup(folder, stack_file(name))
     try:
         setup.machine.converge()
     finally:
@@ -70,8 +70,8 @@ def fresh(tmp_path):
     with ExitStack() as ended:
         number = itertools.count()
 
-        def make(stack: str, *more: str) -> Setup:
-            setup = Setup(tmp_path / str(next(number)), stack, *more)
+        def make(stack: str | None, *more: str, **where: str) -> Setup:
+            setup = Setup(tmp_path / str(next(number)), stack, *more, **where)
             ended.callback(setup.stop)
             return setup
 

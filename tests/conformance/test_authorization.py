@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from botocore.exceptions import ClientError
 
-from stage import ACCOUNT, BINARIES, ROOT, stack_file, until
+from stage import ACCOUNT, BINARIES, ROOT, answer_of, code_of, everywhere, settled, stack_file, until, variables
 
 HERE = ROOT / "tests" / "conformance" / "authorization"
 MODULES = BINARIES.parent / "authorization" / "node_modules"
@@ -27,25 +27,29 @@ def trusting(principal, **more):
     }
 
 
-def variables(key):
-    return {
-        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-        **({"AWS_SESSION_TOKEN": key["SessionToken"]} if "SessionToken" in key else {}),
-    }
-
-
 def client(setup, service, key):
     token = key.get("SessionToken")
     return setup.sandbox.client(service, key=key["AccessKeyId"], secret=key["SecretAccessKey"], token=token)
 
 
 def new_user(setup, name, policy=None):
+    """The key of a new user, which is known everywhere."""
+    key = new_key(setup, name, policy)
+    allowed(client(setup, "sts", key).get_caller_identity)
+    return key
+
+
+def new_key(setup, name, policy=None):
     iam = setup.client("iam")
     iam.create_user(UserName=name)
     if policy:
-        iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=json.dumps(policy))
-    return iam.create_access_key(UserName=name)["AccessKey"]
+        settled(iam.put_user_policy, UserName=name, PolicyName="own", PolicyDocument=json.dumps(policy))
+    return settled(iam.create_access_key, UserName=name)["AccessKey"]
+
+
+def allowed(call, **parameters):
+    """Waits until a call is allowed wherever it is asked: IAM's changes are known everywhere only later."""
+    everywhere(lambda: code_of(call, **parameters) is None)
 
 
 def session(setup, policy, name="me", **more):
@@ -53,14 +57,26 @@ def session(setup, policy, name="me", **more):
     key = new_user(setup, "ci", statement("sts:AssumeRole", ROLE))
     iam = setup.client("iam")
     iam.create_role(RoleName="operator", AssumeRolePolicyDocument=json.dumps(trusting({"AWS": ACCOUNT})))
-    iam.put_role_policy(RoleName="operator", PolicyName="own", PolicyDocument=json.dumps(policy))
-    return client(setup, "sts", key).assume_role(RoleArn=ROLE, RoleSessionName=name, **more)["Credentials"]
+    settled(iam.put_role_policy, RoleName="operator", PolicyName="own", PolicyDocument=json.dumps(policy))
+    given = assumed(client(setup, "sts", key), RoleArn=ROLE, RoleSessionName=name, **more)
+    allowed(client(setup, "ec2", given).describe_vpcs)
+    return given
+
+
+def assumed(sts, **parameters):
+    """The credentials of a role, as soon as the role, its trust policy and the caller's policy are known."""
+    return until(lambda: answer_of(sts.assume_role, **parameters).get("Credentials"))
 
 
 def refused(call, **parameters):
     with pytest.raises(ClientError) as failed:
         call(**parameters)
     return failed.value.response["Error"]
+
+
+def becomes_refused(call, text, **parameters):
+    """Waits until a call is refused with this text in the message wherever it is asked."""
+    everywhere(lambda: text in answer_of(call, **parameters).get("Error", {}).get("Message", ""))
 
 
 def judge(setup, record):
@@ -138,6 +154,7 @@ def test_callers_have_their_own_arns(fresh):
     assert identity["UserId"].endswith(":me")
     key = new_user(setup, "someone", ALL)
     assert client(setup, "sts", key).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/someone"
+    allowed(client(setup, "ec2", key).describe_vpcs)
     bare = client(setup, "sts", key).get_session_token()["Credentials"]
     assert client(setup, "sts", bare).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/someone"
     client(setup, "ec2", bare).describe_vpcs()
@@ -163,7 +180,7 @@ def test_a_deactivated_key_opens_nothing(fresh):
     setup = fresh(stack_file("minimal"))
     key = new_user(setup, "someone", ALL)
     iam = setup.client("iam")
-    client(setup, "ecs", key).list_clusters()
+    allowed(client(setup, "ecs", key).list_clusters)
     iam.update_access_key(UserName="someone", AccessKeyId=key["AccessKeyId"], Status="Inactive")
     assert refused(client(setup, "ecs", key).list_clusters)["Code"] == "UnrecognizedClientException"
     assert refused(iam.delete_user, UserName="someone")["Code"] == "DeleteConflict"
@@ -178,24 +195,23 @@ def test_boundaries_and_session_policies_limit(fresh):
     key = new_user(setup, "someone", ALL)
     document = json.dumps(statement("ec2:*"))
     boundary = iam.create_policy(PolicyName="boundary", PolicyDocument=document)["Policy"]["Arn"]
-    client(setup, "ecs", key).list_clusters()
+    allowed(client(setup, "ecs", key).list_clusters)
+    everywhere(lambda: code_of(iam.get_policy, PolicyArn=boundary) is None)
     iam.put_user_permissions_boundary(UserName="someone", PermissionsBoundary=boundary)
-    message = refused(client(setup, "ecs", key).list_clusters)["Message"]
-    assert "because no permissions boundary allows the ecs:ListClusters action" in message
+    text = "because no permissions boundary allows the ecs:ListClusters action"
+    becomes_refused(client(setup, "ecs", key).list_clusters, text)
     client(setup, "ec2", key).describe_vpcs()
     iam.delete_user_permissions_boundary(UserName="someone")
-    client(setup, "ecs", key).list_clusters()
+    allowed(client(setup, "ecs", key).list_clusters)
 
     given = session(setup, ALL, Policy=document)
     message = refused(client(setup, "ecs", given).list_clusters)["Message"]
     assert "because no session policy allows the ecs:ListClusters action" in message
-    client(setup, "ec2", given).describe_vpcs()
     iam.put_role_permissions_boundary(RoleName="operator", PermissionsBoundary=boundary)
     assert refused(iam.delete_policy, PolicyArn=boundary)["Code"] == "DeleteConflict"
     denied = json.dumps(statement("ec2:DescribeVpcs", effect="Deny"))
     iam.put_role_policy(RoleName="operator", PolicyName="no", PolicyDocument=denied)
-    message = refused(client(setup, "ec2", given).describe_vpcs)["Message"]
-    assert message.endswith("with an explicit deny in an identity-based policy")
+    becomes_refused(client(setup, "ec2", given).describe_vpcs, "with an explicit deny in an identity-based policy")
 
 
 def test_a_trust_policy_has_conditions(fresh):
@@ -205,7 +221,7 @@ def test_a_trust_policy_has_conditions(fresh):
     condition = {"StringEquals": {"sts:ExternalId": "42"}, "StringLike": {"sts:RoleSessionName": "ci-*"}}
     trust = json.dumps(trusting({"AWS": ACCOUNT}, Condition=condition))
     iam.create_role(RoleName="operator", AssumeRolePolicyDocument=trust)
-    sts.assume_role(RoleArn=ROLE, RoleSessionName="ci-1", ExternalId="42")
+    allowed(sts.assume_role, RoleArn=ROLE, RoleSessionName="ci-1", ExternalId="42")
     assert refused(sts.assume_role, RoleArn=ROLE, RoleSessionName="ci-1")["Code"] == "AccessDenied"
     assert refused(sts.assume_role, RoleArn=ROLE, RoleSessionName="me", ExternalId="42")["Code"] == "AccessDenied"
 
@@ -215,17 +231,19 @@ def test_what_is_not_known_is_never_allowed(fresh):
     iam = setup.client("iam")
     condition = {"StringEquals": {"ec2:Unheard": "x"}}
     key = new_user(setup, "someone", statement("ec2:*", Condition=condition))
-    error = refused(client(setup, "ec2", key).describe_vpcs)
-    assert error["Code"] == "SandboxCannotEvaluate" and "`ec2:Unheard`" in error["Message"]
+    ec2 = client(setup, "ec2", key)
+    everywhere(lambda: code_of(ec2.describe_vpcs) == "SandboxCannotEvaluate")
+    assert "`ec2:Unheard`" in refused(ec2.describe_vpcs)["Message"]
     condition = {"StringMatches": {"aws:username": "x"}}
     error = refused(
         iam.put_user_policy, UserName="someone", PolicyName="p", PolicyDocument=json.dumps(statement("*", Condition=condition))
     )
     assert error["Code"] == "MalformedPolicyDocument" and "`StringMatches`" in error["Message"]
     other = new_user(setup, "other")
-    iam.attach_user_policy(UserName="other", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
-    error = refused(client(setup, "ec2", other).describe_vpcs)
-    assert error["Code"] == "SandboxCannotEvaluate" and "ReadOnlyAccess" in error["Message"]
+    settled(iam.attach_user_policy, UserName="other", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+    ec2 = client(setup, "ec2", other)
+    everywhere(lambda: code_of(ec2.describe_vpcs) == "SandboxCannotEvaluate")
+    assert "ReadOnlyAccess" in refused(ec2.describe_vpcs)["Message"]
 
 
 def test_the_bucket_of_a_stack_denies_what_comes_without_tls(minimal):
@@ -242,7 +260,7 @@ def test_the_bucket_of_a_stack_denies_what_comes_without_tls(minimal):
 def test_new_keys_and_policies_are_not_known_at_once(fresh):
     """With a lag of minutes, nothing of this run is known yet, however slow the machine is."""
     setup = fresh(stack_file("minimal"), "--consistency-lag", "600000")
-    key = new_user(setup, "someone", ALL)
+    key = new_key(setup, "someone", ALL)
     assert refused(client(setup, "ecs", key).list_clusters)["Code"] == "UnrecognizedClientException"
     iam = setup.client("iam")
     assert iam.get_user_policy(UserName="someone", PolicyName="own")["PolicyDocument"] == ALL
@@ -253,7 +271,7 @@ def test_new_keys_and_policies_are_not_known_at_once(fresh):
 
 def test_new_keys_and_changed_policies_are_known_later(fresh):
     setup = fresh(stack_file("minimal"), "--consistency-lag", "200")
-    key = new_user(setup, "someone", ALL)
+    key = new_key(setup, "someone", ALL)
     ecs = client(setup, "ecs", key)
 
     def works():
@@ -277,11 +295,14 @@ def test_a_missing_object_is_forbidden_to_who_may_not_list(minimal):
     arn = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
     read = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
     listing = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{bucket}"}
-    given = sts.assume_role(RoleArn=arn, RoleSessionName="me")["Credentials"]
-    reader = client(minimal, "s3", given)
-    for statements, status in [([read], 403), ([read, listing], 404)]:
+    generator = s3.list_objects_v2(Bucket=bucket)["Contents"][0]["Key"]
+    reader = client(minimal, "s3", assumed(sts, RoleArn=arn, RoleSessionName="me"))
+
+    def status():
+        return answer_of(reader.head_object, Bucket=bucket, Key="nothing")["ResponseMetadata"]["HTTPStatusCode"]
+
+    for statements, expected in [([read], 403), ([read, listing], 404)]:
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
-        iam.put_role_policy(RoleName="reader", PolicyName="p", PolicyDocument=policy)
-        with pytest.raises(ClientError) as failed:
-            reader.head_object(Bucket=bucket, Key="nothing")
-        assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+        settled(iam.put_role_policy, RoleName="reader", PolicyName="p", PolicyDocument=policy)
+        allowed(reader.head_object, Bucket=bucket, Key=generator)
+        everywhere(lambda: status() == expected)

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from damages import BUCKET, DAMAGES
-from stage import ACCOUNT, REGION, group_id, instances, left_over, stack_file
+from stage import ACCOUNT, REGION, code_of, everywhere, group_id, instances, left_over, settled, stack_file
 
 
 # After these damages, only the state shows that a resource belongs to the stack.
@@ -55,7 +55,7 @@ def test_bucket_with_a_foreign_object_stays_and_is_reported(loadtest):
     assert "s3_bucket.artifacts: failed" in refused.said
     assert "has objects that do not belong to this stack: `reports/friday.csv`" in refused.said
     assert s3.get_object(Bucket=BUCKET, Key="reports/friday.csv")["Body"].read() == b"1,2,3\n"
-    assert left_over(loadtest, "loadtest") == [BUCKET], "everything else is deleted"
+    assert left_over(loadtest, "loadtest", [BUCKET]) == [BUCKET], "everything else is deleted"
 
     # A delete marker is not enough: the older version still belongs to somebody else.
     s3.delete_object(Bucket=BUCKET, Key="reports/friday.csv")
@@ -74,20 +74,11 @@ def test_foreign_resources_are_never_changed(minimal):
     group = ec2.create_security_group(GroupName="minimal-foreign", Description="mine", VpcId=vpc)["GroupId"]
     # A host that somebody else launched from the stack's template. Its stack tags were removed, so it is
     # not the stack's.
-    launched = ec2.run_instances(
-        MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnet, SecurityGroupIds=[group]
-    )
+    run = dict(MinCount=1, MaxCount=1, ImageId=image, InstanceType="c7i.xlarge", SubnetId=subnet, SecurityGroupIds=[group])
+    launched = settled(ec2.run_instances, **run)
     foreign = launched["Instances"][0]["InstanceId"]
     other_stack = [{"ResourceType": "instance", "Tags": [{"Key": "trunnion:stack", "Value": "minimal-dr"}]}]
-    neighbour = ec2.run_instances(
-        MinCount=1,
-        MaxCount=1,
-        ImageId=image,
-        InstanceType="c7i.xlarge",
-        SubnetId=subnet,
-        SecurityGroupIds=[group],
-        TagSpecifications=other_stack,
-    )["Instances"][0]["InstanceId"]
+    neighbour = settled(ec2.run_instances, **run, TagSpecifications=other_stack)["Instances"][0]["InstanceId"]
     statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.create_role(RoleName="minimal-foreign", AssumeRolePolicyDocument=trust)
@@ -112,7 +103,9 @@ def test_names_in_use_by_foreign_resources_are_refused(fresh):
     group = ec2.create_security_group(GroupName="minimal-load", Description="mine", VpcId=vpc["VpcId"])["GroupId"]
     bucket = f"minimal-{ACCOUNT}-{REGION}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    s3.put_object(Bucket=bucket, Key="mine", Body=b"mine")
+    settled(s3.put_object, Bucket=bucket, Key="mine", Body=b"mine")
+    everywhere(lambda: code_of(ec2.describe_security_groups, GroupIds=[group]) is None)
+    everywhere(lambda: code_of(s3.head_bucket, Bucket=bucket) is None)
 
     ended = setup.machine.run("apply", "--yes", "--no-wait")
     assert ended.code == 1

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stage import REGION, Setup, stack_file, until
+from stage import REGION, Setup, code_of, settled, stack_file, until
 
 PATH = f"/trunnion/loadtest/{REGION}/"
 REGISTRY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/docker-hub"
@@ -71,17 +71,26 @@ class Removed:
 def restart(setup):
     """Starts the control plane's task again, and says what stopped it."""
     ecs, service = setup.client("ecs"), "loadtest-control-plane"
+
+    def events():
+        (shown,) = ecs.describe_services(cluster="loadtest", services=[service])["services"]
+        return shown["deployments"][0]["rolloutState"], {one["id"]: one["message"] for one in shown["events"]}
+
+    def stopped():
+        arns = ecs.list_tasks(cluster="loadtest", desiredStatus="STOPPED")["taskArns"]
+        tasks = ecs.describe_tasks(cluster="loadtest", tasks=arns)["tasks"] if arns else []
+        failed = [task for task in tasks if task.get("stopCode") == "TaskFailedToStart"]
+        return {task["taskArn"]: task["stoppedReason"] for task in failed}
+
+    before = events()[1].keys() | stopped().keys()
     ecs.update_service(cluster="loadtest", service=service, forceNewDeployment=True)
 
     def outcome():
-        (shown,) = ecs.describe_services(cluster="loadtest", services=[service])["services"]
-        if shown["deployments"][0]["rolloutState"] == "COMPLETED":
+        state, texts = events()
+        if state == "COMPLETED":
             return ["started"]
-        texts = [event["message"] for event in shown["events"]]
-        arns = ecs.list_tasks(cluster="loadtest", desiredStatus="STOPPED")["taskArns"]
-        tasks = ecs.describe_tasks(cluster="loadtest", tasks=arns)["tasks"] if arns else []
-        reasons = [task["stoppedReason"] for task in tasks if task.get("stopCode") == "TaskFailedToStart"]
-        return reasons or [text for text in texts if "unable to assume the role" in text]
+        reasons = [text for arn, text in stopped().items() if arn not in before]
+        return reasons or [text for id, text in texts.items() if id not in before and "unable to assume the role" in text]
 
     return until(outcome)
 
@@ -96,11 +105,11 @@ def boot(setup):
     (instance,) = launched["Instances"]
 
     def console():
-        ec2.describe_instances(InstanceIds=[instance["InstanceId"]])
+        code_of(ec2.describe_instances, InstanceIds=[instance["InstanceId"]])
         return setup.sandbox.out_of_band("consoles").get(instance["InstanceId"])
 
     shown = until(console)
-    ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    settled(ec2.terminate_instances, InstanceIds=[instance["InstanceId"]])
     return shown
 
 
@@ -121,19 +130,23 @@ def shown(setup):
     return "\n".join([*restart(setup), boot(setup)])
 
 
+def is_right(text):
+    return text.startswith("started\n") and "fatal error" not in text
+
+
+# A changed role is known everywhere only later, so each test starts and boots until that shows.
+
+
 def test_each_statement_of_each_role_is_needed(setup):
-    before = shown(setup)
-    assert before.startswith("started\n") and "fatal error" not in before
     tried = []
     for role, policy, document, place in statements(setup):
+        until(lambda: is_right(shown(setup)))
         sid = document["Statement"][place]["Sid"]
         with Removed(setup, role, policy, document, place):
-            text = shown(setup)
-        assert any(said in text for said in SAID[sid]), f"nothing needs {sid} of {role}: {text}"
+            until(lambda: any(said in shown(setup) for said in SAID[sid]), what=f"nothing needs {sid} of {role}")
         tried.append(sid)
     assert set(tried) == set(SAID) and len(tried) == 9, tried
-    after = shown(setup)
-    assert after.startswith("started\n") and "fatal error" not in after
+    until(lambda: is_right(shown(setup)))
 
 
 def test_each_action_of_the_execution_role_is_needed(setup):
@@ -148,8 +161,9 @@ def test_each_action_of_the_execution_role_is_needed(setup):
                 continue
             removed = Removed(setup, role["RoleName"], policy["PolicyName"], document, place)
             removed.rest = changed
+            until(lambda: restart(setup) == ["started"])
             with removed:
-                assert restart(setup) != ["started"], f"nothing needs {action}"
+                until(lambda: restart(setup) != ["started"], what=f"nothing needs {action}")
 
 
 def test_a_role_that_trusts_other_tasks_alone_is_not_assumed(setup):
@@ -161,5 +175,5 @@ def test_a_role_that_trusts_other_tasks_alone_is_not_assumed(setup):
         removed = Removed(setup, name, None, trust, 0)
         removed.rest = other
         with removed:
-            (event,) = restart(setup)
-            assert f"unable to assume the role 'arn:aws:iam::123456789012:role{PATH}{name}'" in event
+            refused = f"unable to assume the role 'arn:aws:iam::123456789012:role{PATH}{name}'"
+            until(lambda: any(refused in event for event in restart(setup)), what=refused)

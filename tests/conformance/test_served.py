@@ -10,7 +10,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from cli import Cli
-from stage import REGION, answer_of, called_by_the_provider, code_of, group_id, instances, until
+from stage import REGION, answer_of, called_by_the_provider, code_of, everywhere, group_id, instances, settled, until
 
 # Command, and what it must do: an error code, with or without its message, or paths in its answer with their values. Every
 # answer is compared with botocore's models besides. Words in braces are things of the reference stack.
@@ -319,15 +319,13 @@ def test_a_private_subnet_is_made_and_removed(empty):
     subnet = aws(f"ec2 create-subnet --vpc-id {vpc} --cidr-block 10.0.1.0/24")["Subnet"]["SubnetId"]
     gateway = aws("ec2 create-internet-gateway")["InternetGateway"]["InternetGatewayId"]
     aws(f"ec2 attach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc}")
-    assert aws.refused(f"ec2 attach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc}") == (
-        "Resource.AlreadyAssociated"
-    )
+    aws.refused(f"ec2 attach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc}", "Resource.AlreadyAssociated")
     allocation = aws("ec2 allocate-address --domain vpc")["AllocationId"]
     create = f"ec2 create-nat-gateway --subnet-id {subnet} --allocation-id"
-    assert aws.refused(f"{create} eipalloc-00000000000000000") == "InvalidAllocationID.NotFound"
+    aws.refused(f"{create} eipalloc-00000000000000000", "InvalidAllocationID.NotFound")
     nat = aws(f"{create} {allocation}")["NatGateway"]
     assert nat["State"] == "pending"
-    assert aws.refused(f"{create} {allocation}") == "Resource.AlreadyAssociated"
+    aws.refused(f"{create} {allocation}", "Resource.AlreadyAssociated")
     aws(f"ec2 wait nat-gateway-available --nat-gateway-ids {nat['NatGatewayId']}")
     (shown,) = aws(f"ec2 describe-nat-gateways --filter Name=state,Values=available")["NatGateways"]
     address = shown["NatGatewayAddresses"][0]
@@ -341,16 +339,14 @@ def test_a_private_subnet_is_made_and_removed(empty):
     route = f"--route-table-id {table} --destination-cidr-block 0.0.0.0/0"
     aws(f"ec2 create-route {route} --nat-gateway-id {nat['NatGatewayId']}")
     association = aws(f"ec2 associate-route-table --route-table-id {table} --subnet-id {subnet}")["AssociationId"]
-    assert aws.refused(f"ec2 delete-route-table --route-table-id {table}") == "DependencyViolation"
-    assert aws.refused(f"ec2 detach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc}") == (
-        "DependencyViolation"
-    )
+    aws.refused(f"ec2 delete-route-table --route-table-id {table}", "DependencyViolation")
+    aws.refused(f"ec2 detach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc}", "DependencyViolation")
     aws(f"ec2 delete-nat-gateway --nat-gateway-id {nat['NatGatewayId']}")
     aws(f"ec2 wait nat-gateway-deleted --nat-gateway-ids {nat['NatGatewayId']}")
     (shown,) = aws(f"ec2 describe-route-tables --route-table-ids {table}")["RouteTables"]
     assert {one["State"] for one in shown["Routes"]} == {"active", "blackhole"}
     aws(f"ec2 delete-route {route}")
-    assert aws.refused(f"ec2 delete-route {route}") == "InvalidRoute.NotFound"
+    aws.refused(f"ec2 delete-route {route}", "InvalidRoute.NotFound")
     aws(f"ec2 disassociate-route-table --association-id {association}")
     aws(f"ec2 delete-route-table --route-table-id {table}")
     aws(f"ec2 release-address --allocation-id {allocation}")
@@ -365,11 +361,9 @@ def test_logs_are_written_and_read(empty):
     group = "--log-group-name /some/group"
     stream = f"{group} --log-stream-name one"
     aws(f"logs create-log-group {group}")
-    assert aws.refused(f"logs put-log-events {stream} --log-events timestamp=1,message=x") == (
-        "ResourceNotFoundException"
-    )
+    aws.refused(f"logs put-log-events {stream} --log-events timestamp=1,message=x", "ResourceNotFoundException")
     aws(f"logs create-log-stream {stream}")
-    assert aws.refused(f"logs create-log-stream {stream}") == "ResourceAlreadyExistsException"
+    aws.refused(f"logs create-log-stream {stream}", "ResourceAlreadyExistsException")
     logs = setup.client("logs")
     now = int(time.time() * 1000)
     events = [{"timestamp": now + number, "message": f"{'ERROR' if number % 2 else 'INFO'} {number}"} for number in range(5)]
@@ -414,7 +408,7 @@ def test_tasks_are_stopped_replaced_and_started(loadtest, tmp_path):
     assert interface["AvailabilityZone"] == shown["availabilityZone"]
     assert shown["containers"][0]["networkInterfaces"][0]["privateIpv4Address"] == interface["PrivateIpAddress"]
     change = f"ec2 modify-network-interface-attribute --network-interface-id {interface['NetworkInterfaceId']}"
-    assert aws.refused(f"{change} --description x") == "AuthFailure"
+    aws.refused(f"{change} --description x", "AuthFailure")
 
     stopped = aws(f"ecs stop-task --cluster loadtest --task {old} --reason because")["task"]
     assert (stopped["desiredStatus"], stopped["stopCode"], stopped["stoppedReason"]) == (
@@ -425,7 +419,7 @@ def test_tasks_are_stopped_replaced_and_started(loadtest, tmp_path):
     aws("ecs wait services-stable --cluster loadtest --services loadtest-control-plane")
     aws(f"ecs wait tasks-stopped --cluster loadtest --tasks {old}")
     assert aws("ecs list-tasks --cluster loadtest --desired-status STOPPED")["taskArns"] == [old]
-    assert aws.refused(find) == "InvalidNetworkInterfaceID.NotFound"
+    aws.refused(find, "InvalidNetworkInterfaceID.NotFound")
 
     network = loadtest.client("ecs").describe_services(cluster="loadtest", services=[service["serviceName"]])
     run = dict(
@@ -441,7 +435,7 @@ def test_tasks_are_stopped_replaced_and_started(loadtest, tmp_path):
     assert aws("ecs list-tasks --cluster loadtest --started-by somebody")["taskArns"] == [task["taskArn"]]
     (shown,) = aws(f"ecs describe-tasks --cluster loadtest --tasks {task['taskArn']} --include TAGS")["tasks"]
     assert shown["tags"] == [{"key": "alone", "value": "yes"}] and shown["group"] == "family:loadtest-control-plane"
-    assert aws.refused("ecs delete-cluster --cluster loadtest") == "ClusterContainsServicesException"
+    aws.refused("ecs delete-cluster --cluster loadtest", "ClusterContainsServicesException")
     aws(f"ecs stop-task --cluster loadtest --task {task['taskArn']}")
     aws(f"ecs wait tasks-stopped --cluster loadtest --tasks {task['taskArn']}")
 
@@ -468,13 +462,13 @@ def test_hosts_are_changed_by_hand(minimal, tmp_path):
     aws(f"ec2 unmonitor-instances --instance-ids {host}")
     aws(f"ec2 reboot-instances --instance-ids {host}")
     aws(f"{modify} --disable-api-termination")
-    assert aws.refused(f"ec2 terminate-instances --instance-ids {host}") == "OperationNotPermitted"
+    aws.refused(f"ec2 terminate-instances --instance-ids {host}", "OperationNotPermitted")
     aws(f"{modify} --no-disable-api-termination")
     aws(f"{modify} --disable-api-stop")
-    assert aws.refused(f"ec2 stop-instances --instance-ids {host}") == "OperationNotPermitted"
+    aws.refused(f"ec2 stop-instances --instance-ids {host}", "OperationNotPermitted")
     aws(f"{modify} --no-disable-api-stop")
-    assert aws.refused(f"{modify} --instance-type Value=c7i.2xlarge") == "IncorrectInstanceState"
-    assert aws.refused(f"{modify}") == "InvalidParameterCombination"
+    aws.refused(f"{modify} --instance-type Value=c7i.2xlarge", "IncorrectInstanceState")
+    aws.refused(f"{modify}", "InvalidParameterCombination")
     aws(f"ec2 stop-instances --instance-ids {host}")
     aws(f"ec2 wait instance-stopped --instance-ids {host}")
     (shown,) = aws(f"ec2 describe-instances --filters Name=state-reason-code,Values=Client.UserInitiatedShutdown")[
@@ -500,9 +494,15 @@ def test_hosts_are_changed_by_hand(minimal, tmp_path):
     assert aws(f"{show} description")["Description"] == {"Value": "changed"}
     aws(f"{change} --no-source-dest-check")
     assert aws(f"{show} sourceDestCheck")["SourceDestCheck"] == {"Value": False}
-    assert aws.refused(change) == "InvalidParameterCombination"
+    aws.refused(change, "InvalidParameterCombination")
     output = aws(f"ec2 get-console-output --instance-id {host}")["Output"]
     assert "c7i.2xlarge" in output and "boots no kernel" in output
+
+
+def versions(ec2, id: str) -> list[int]:
+    """The versions of a launch template that are known, which can be none."""
+    shown = answer_of(ec2.describe_launch_template_versions, LaunchTemplateId=id).get("LaunchTemplateVersions", [])
+    return [one["VersionNumber"] for one in shown]
 
 
 def test_versions_of_launch_templates_are_deleted(empty):
@@ -511,7 +511,8 @@ def test_versions_of_launch_templates_are_deleted(empty):
     template = ec2.create_launch_template(LaunchTemplateName="some", LaunchTemplateData={"InstanceType": "c7i.xlarge"})
     id = template["LaunchTemplate"]["LaunchTemplateId"]
     for _ in range(2):
-        ec2.create_launch_template_version(LaunchTemplateId=id, LaunchTemplateData={"InstanceType": "c7i.xlarge"})
+        settled(ec2.create_launch_template_version, LaunchTemplateId=id, LaunchTemplateData={"InstanceType": "c7i.xlarge"})
+    everywhere(lambda: versions(ec2, id) == [3, 2, 1])
     deleted = aws(f"ec2 delete-launch-template-versions --launch-template-id {id} --versions 1 3 9")
     assert [one["VersionNumber"] for one in deleted["SuccessfullyDeletedLaunchTemplateVersions"]] == [3]
     assert {one["VersionNumber"] for one in deleted["UnsuccessfullyDeletedLaunchTemplateVersions"]} == {1, 9}
@@ -529,7 +530,7 @@ def test_spot_instances_have_requests(empty):
         MinCount=1, MaxCount=1, ImageId=image["ImageId"], InstanceType="c7i.xlarge",
         InstanceMarketOptions={"MarketType": "spot"},
     )["Instances"][0]  # fmt: skip
-    (request,) = aws("ec2 describe-spot-instance-requests")["SpotInstanceRequests"]
+    (request,) = until(lambda: aws("ec2 describe-spot-instance-requests")["SpotInstanceRequests"])
     assert (request["InstanceId"], request["State"]) == (launched["InstanceId"], "active")
     assert request["SpotInstanceRequestId"] == launched["SpotInstanceRequestId"]
     aws(f"ec2 terminate-instances --instance-ids {launched['InstanceId']}")

@@ -19,6 +19,7 @@ type Tags = BTreeMap<String, String>;
 
 /// Answers one call.
 pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
+    ec2::settle(cloud, call.now);
     match call.action.as_str() {
         "GetResources" => resources(cloud, call),
         "GetTagKeys" => keys(cloud, call),

@@ -177,7 +177,14 @@ impl When {
                 let creating = ["AllocateAddress", "CreateLaunchTemplate", "CreateSecurityGroup", "RunInstances"];
                 vec![("StringEquals", "ec2:CreateAction", words(&creating))]
             }
-            Self::PassedToHosts => vec![("StringEquals", "iam:PassedToService", vec![subject.principal("ec2")])],
+            // In China, a role that joins an instance profile is passed to EC2's commercial principal, and a launch passes
+            // it to China's own (aws/karpenter-provider-aws#6843, terraform-aws-modules/terraform-aws-eks#3422, read
+            // November 2026).
+            Self::PassedToHosts => {
+                let mut services = vec![subject.principal("ec2"), String::from("ec2.amazonaws.com")];
+                services.dedup();
+                vec![("StringEquals", "iam:PassedToService", services)]
+            }
             Self::PassedToTasks => vec![("StringEquals", "iam:PassedToService", vec![subject.principal("ecs-tasks")])],
             Self::OfKnownService => {
                 let services: &[&str] = if subject.has_spot {

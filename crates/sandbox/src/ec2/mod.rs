@@ -42,6 +42,8 @@ mod template;
 mod template_version;
 mod vpc_attribute;
 
+use jiff::Timestamp;
+
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
@@ -149,12 +151,17 @@ pub(crate) fn from_tables() -> Vec<&'static str> {
     absent::names().chain(settings::names()).collect()
 }
 
+/// Brings all that changes by itself to the time `now`, the tasks and services of ECS included.
+pub(crate) fn settle(cloud: &mut Cloud, now: Timestamp) {
+    instance::settle(cloud, now);
+    boot::settle(cloud, now);
+    nat_gateway::settle(cloud, now);
+    crate::ecs::settle(cloud, now);
+}
+
 /// Answers one call.
 pub fn handle(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
-    instance::settle(cloud, call.now);
-    boot::settle(cloud, call.now);
-    nat_gateway::settle(cloud, call.now);
-    crate::ecs::settle(cloud, call.now);
+    settle(cloud, call.now);
     let is_dry = call.params().bool("DryRun")? == Some(true);
     let reply = answer(cloud, call)?;
     if is_dry {

@@ -1,5 +1,7 @@
 //! What a launch needs: permissions for all that it touches, for the tags that it sets, and for the role that it passes.
 
+use trunnion_catalog::Partition;
+
 use super::{
     super::{
         launch_data,
@@ -200,5 +202,8 @@ fn profile<'s>(scene: &Scene<'s>, data: &Params<'_>) -> Option<&'s iam::Instance
 pub(super) fn passed_role(scene: &Scene<'_>) -> Vec<Target> {
     let launch = Launch::of(scene);
     let role = profile(scene, &Params::new(&launch.data)).and_then(|profile| profile.role.clone());
-    role.map(|role| iam::passed(scene.cloud, &scene.call.region, &role, "ec2.amazonaws.com")).into_iter().collect()
+    // In China, this is not the principal of `iam:AddRoleToInstanceProfile` (aws/karpenter-provider-aws#6843, read
+    // November 2026).
+    let service = Partition::of(&scene.call.region).service_principal("ec2");
+    role.map(|role| iam::passed(scene.cloud, &scene.call.region, &role, &service)).into_iter().collect()
 }
