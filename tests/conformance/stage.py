@@ -292,10 +292,10 @@ class Setup:
             self._clients[service] = self.sandbox.client(service, self.region, endpoint=self.capture.endpoint)
         return self._clients[service]
 
-    def copy_to(self, folder: Path) -> Setup:
+    def copy_to(self, folder: Path, *more: str) -> Setup:
         """A copy with its own sandbox. This one must be stopped first."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-        return Setup(folder)
+        return Setup(folder, None, *more)
 
     def stop(self):
         """Ends it, and fails if any call or answer was not as the models of AWS's services have it."""
