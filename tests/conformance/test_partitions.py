@@ -65,12 +65,14 @@ def test_the_documents_lead_from_a_new_account_to_a_stack_and_back(fresh, partit
     # Doctor names what is missing in a VPC without a NAT gateway.
     machine.credentials = operator(setup)
     routes = {"route of pools.heavy": "missing", "route of pools.probe": "missing"}
+    # Of other tasks' vCPUs there is no list, and EC2 is not asked about a launch without a group of the stack.
+    routes |= {"quota of vCPUs of Fargate tasks": "unknown", "2 permissions": "unknown"}
     until(lambda: not_ok(setup) == routes, what=f"{not_ok(setup)}")
     for zone, subnet in make_subnets_behind_nat(setup.client("ec2"), region).items():
         stack = stack.replace(f"    zone: {zone}\n", f"    subnet: {subnet}\n")
     (machine.folder / "stack.yaml").write_text(stack)
     doctor = machine.run("doctor")
-    assert doctor.code == 0 and " 0 missing, 0 unknown" in doctor.stdout, doctor.stdout
+    assert doctor.code == 0 and " 0 missing, 2 unknown" in doctor.stdout, doctor.stdout
     assert not {name for name, call in setup.sandbox.calls().items() if "RunInstances" in name and "dry run" not in name}
 
     machine.succeed("validate")

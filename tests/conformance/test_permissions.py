@@ -86,7 +86,7 @@ def test_commands_work_with_their_policies_and_use_them(fresh, tmp_path):
         assert ended.code == 0, f"{arguments}\n{ended.stdout}\n{ended.stderr}"
 
     machine.credentials = keys["doctor"]
-    assert " 0 unknown" in machine.run("doctor").stdout
+    assert " 2 unknown" in machine.run("doctor").stdout
     run("plan", "plan")
     run("apply", "apply", "--yes")
     run("plan", "plan", "--detailed-exitcode")

@@ -330,7 +330,7 @@ impl Metadata {
         if let Some((id, secret)) = &self.credentials {
             let document = serde_json::json!({
                 "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": "2026-01-01T00:00:00Z",
-                "Expiration": "2099-01-01T00:00:00Z", "AccessKeyId": id, "SecretAccessKey": secret, "Token": "token",
+                "Expiration": "2099-01-01T00:00:00Z", "AccessKeyId": id, "SecretAccessKey": secret, "Token": "",
             });
             put("iam/security-credentials/generator", document.to_string());
         }
