@@ -46,13 +46,6 @@ fn homes(stage: &Stage, more: &[&str]) -> Vec<(Option<String>, u64)> {
     homes.iter().map(home).collect()
 }
 
-/// The number of changing calls.
-fn writes(sandbox: &SandboxProcess) -> u64 {
-    let calls = sandbox.calls();
-    let mutating = calls.as_object().unwrap().values().filter(|call| call["mutating"] == true);
-    mutating.map(|call| call["count"].as_u64().unwrap()).sum()
-}
-
 /// The number of calls of an operation.
 fn count(sandbox: &SandboxProcess, operation: &str) -> u64 {
     sandbox.calls()[operation]["count"].as_u64().unwrap_or_default()
@@ -71,7 +64,7 @@ fn a_stack_of_another_repository_is_taken_over_only_on_request() {
     first.converge(&[]);
     let second = in_repository(&minimal(), OTHER, &sandbox);
     second.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
-    let before = writes(&sandbox);
+    let before = sandbox.changing_calls();
 
     let plan = second.succeed(&["plan"]).stdout;
     assert!(
@@ -85,7 +78,7 @@ fn a_stack_of_another_repository_is_taken_over_only_on_request() {
     second.succeed(&["plan", "--out", "plan.json"]);
     refused(&second.run(&["apply", "plan.json", "--yes"]), &["`github.com/acme/infra`"]);
     assert!(second.run(&["apply"]).stderr.contains("no terminal"));
-    assert_eq!(writes(&sandbox), before);
+    assert_eq!(sandbox.changing_calls(), before);
     assert_eq!(first.changes(&[]), Vec::<String>::new());
     assert!(!second.path(".trunnion/minimal.json").exists());
 
@@ -266,9 +259,9 @@ fn a_stack_of_an_earlier_version_is_unchanged_and_can_grow() {
     let (_data, sandbox, stages) = earlier("environment", &[("", "load-test-prod")]);
     let stage = &stages[0];
     assert_eq!(stage.changes(&PROD), Vec::<String>::new());
-    let before = writes(&sandbox);
+    let before = sandbox.changing_calls();
     stage.succeed(&[&["apply", "--yes"], &PROD[..]].concat());
-    assert_eq!(writes(&sandbox), before);
+    assert_eq!(sandbox.changing_calls(), before);
     assert!(!stage.path(".trunnion/load-test--prod.json").exists());
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
     let mut changes = stage.changes(&PROD);
@@ -290,9 +283,9 @@ fn a_stack_of_an_earlier_version_needs_one_take_over_without_its_state() {
     let stage = &stages[0];
     forget(stage, "load-test-prod");
     assert_eq!(homes(stage, &PROD), [(None, 14)]);
-    let before = writes(&sandbox);
+    let before = sandbox.changing_calls();
     refused(&stage.run(&[&["apply", "--yes"], &PROD[..]].concat()), &["14 resources", "no home yet"]);
-    assert_eq!(writes(&sandbox), before);
+    assert_eq!(sandbox.changing_calls(), before);
     let changes = stage.changes(&PROD);
     assert!(changes.iter().all(|change| change.starts_with("update ")), "{changes:?}");
     stage.succeed(&[&["apply", "--yes", "--take-over"], &PROD[..]].concat());

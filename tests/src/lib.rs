@@ -5,6 +5,7 @@
 mod network;
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
@@ -283,6 +284,13 @@ impl SandboxProcess {
     /// The number of calls, by operation such as `ec2:RunInstances`.
     pub fn calls(&self) -> Value {
         serde_json::from_str(&self.request("GET", "/_sandbox/calls", "")).unwrap()
+    }
+
+    /// The calls so far that change something, with their counts.
+    pub fn changing_calls(&self) -> BTreeMap<String, u64> {
+        let calls = self.calls();
+        let changing = calls.as_object().unwrap().iter().filter(|(_, call)| call["mutating"] == true);
+        changing.map(|(operation, call)| (operation.clone(), call["count"].as_u64().unwrap())).collect()
     }
 
     /// The highest number of tasks that were not STOPPED at the same time, over all services.

@@ -308,10 +308,9 @@ pub(crate) struct Clients {
 }
 
 fn peer(connection: &Connection, source: Arc<Source>, named_by: BTreeMap<String, String>) -> Peer {
-    let Connection { stack, account, region, transcript, .. } = connection;
+    let Connection { stack, account, region, .. } = connection;
     let subject = Arc::new(Subject::somewhere(stack, account, region));
-    let transcript = transcript.clone();
-    Peer { region: region.clone(), subject, source, named_by: Arc::new(named_by), transcript }
+    Peer { region: region.clone(), subject, source, named_by: Arc::new(named_by) }
 }
 
 /// The longest time a credentials provider may take. A program that asks a person needs this long; a token service that
@@ -354,6 +353,7 @@ impl Setup {
         credentials: &SharedCredentialsProvider,
     ) -> Result<Self, ConnectError> {
         let peer = peer(connection, Arc::new(Source::given()), BTreeMap::new());
+        let transcript = connection.transcript.clone();
         let (proxies, trust) = match connection.endpoint {
             Some(_) => (Proxies::default(), TlsContext::default()),
             None => (Proxies::of(environment)?, trust::context(None, environment)?),
@@ -361,7 +361,7 @@ impl Setup {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(connection.region.clone()))
-            .http_client(Client::new(proxies, &trust, peer)?)
+            .http_client(Client::new(proxies, &trust, peer, transcript)?)
             .credentials_provider(credentials.clone())
             .build();
         Ok(Self { config, endpoints: Endpoints::default(), buckets: buckets(connection) })
@@ -379,6 +379,7 @@ impl Setup {
             }
         }
         let peer = peer(connection, Arc::clone(&source), named_by);
+        let transcript = connection.transcript.clone();
         // Three tries of 15 seconds each: a token service that does not answer is reported within a minute.
         let timeouts =
             TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).read_timeout(Duration::from_secs(15));
@@ -389,7 +390,7 @@ impl Setup {
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(timeouts.build())
             .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS).build())
-            .http_client(Client::new(proxies, &trust, peer)?)
+            .http_client(Client::new(proxies, &trust, peer, transcript)?)
             .load()
             .await;
         let credentials = config.credentials_provider();

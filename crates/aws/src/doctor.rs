@@ -110,13 +110,13 @@ async fn examine(
         Box::pin(quotas::examine(&examination)),
         Box::pin(offers::examine(&examination)),
         Box::pin(network::examine(&examination)),
-        Box::pin(roles::read(&examination)),
+        Box::pin(roles::read(&examination, commands)),
         Box::pin(state::examine(aws, state)),
     );
     let identity = aws.identity.get().map(String::as_str).unwrap_or_default();
     let mut findings = vec![Finding::ok("identity", identity)];
     let permissions = permissions::judge(&examination.subject, &dry_runs, &simulated);
-    findings.extend(roles::judge(commands, roles, &permissions));
+    findings.extend(roles::judge(roles, &permissions));
     findings.extend(permissions.into_findings());
     findings.extend(found.findings);
     findings.extend([dns, offers, quotas, bucket].into_iter().flatten());

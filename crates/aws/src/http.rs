@@ -66,8 +66,6 @@ pub(crate) struct Peer {
     pub source: Arc<Source>,
     /// What configures each endpoint outside AWS, by the endpoint's scheme, host and port.
     pub named_by: Arc<BTreeMap<String, String>>,
-    /// The file to which the calls are written.
-    pub transcript: Option<Transcript>,
 }
 
 /// The HTTP client that all SDK clients share.
@@ -79,6 +77,8 @@ pub(crate) struct Client {
     through: [Option<SharedHttpClient>; 2],
     proxies: Proxies,
     peer: Peer,
+    /// The file to which the calls are written.
+    transcript: Option<Transcript>,
     /// Hosts that have answered before.
     known: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -91,7 +91,12 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// A client that uses these proxies and trusts these certificate authorities.
-    pub fn new(proxies: Proxies, trust: &TlsContext, peer: Peer) -> Result<Self, ConnectError> {
+    pub fn new(
+        proxies: Proxies,
+        trust: &TlsContext,
+        peer: Peer,
+        transcript: Option<Transcript>,
+    ) -> Result<Self, ConnectError> {
         let [http, https] = proxies.both();
         let through = |proxy: Option<&Proxy>| proxy.map(|proxy| through(proxy, trust.clone())).transpose();
         Ok(Self {
@@ -100,6 +105,7 @@ impl Client {
             through: [through(http)?, through(https)?],
             proxies,
             peer,
+            transcript,
             known: Arc::default(),
         })
     }
@@ -175,7 +181,7 @@ impl HttpConnector for Connector {
         // Every client of an AWS service sends this header; the endpoints of machine and container credentials do not
         // need it.
         let is_of_service = request.headers().get("amz-sdk-invocation-id").is_some();
-        let transcript = self.client.peer.transcript.as_ref();
+        let transcript = self.client.transcript.as_ref();
         let pending = transcript.and_then(|transcript| transcript.begin(&request, turn.as_ref()));
         let answer = client.http_connector(&self.settings, &self.components).call(request);
         let client = self.client.clone();

@@ -14,7 +14,10 @@ use std::{
     io::{self, Write as _},
     path::Path,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{self, Poll},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -33,6 +36,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use trunnion_engine::hex;
 
 use self::redact::Redactor;
 use crate::pace::Turn;
@@ -72,7 +76,7 @@ struct Inner {
     file: Mutex<File>,
     redactor: Redactor,
     began: Instant,
-    numbers: Mutex<u64>,
+    last: AtomicU64,
 }
 
 impl fmt::Debug for Transcript {
@@ -146,7 +150,7 @@ impl Transcript {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path)?;
         let redactor = Redactor::new(account, home).map_err(io::Error::other)?;
-        let inner = Inner { file: Mutex::new(file), redactor, began: Instant::now(), numbers: Mutex::new(0) };
+        let inner = Inner { file: Mutex::new(file), redactor, began: Instant::now(), last: AtomicU64::new(0) };
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         inner.write(&Header { format: FORMAT, trunnion: env!("CARGO_PKG_VERSION"), began })?;
         Ok(Self(Arc::new(inner)))
@@ -156,9 +160,8 @@ impl Transcript {
     pub(crate) fn begin(&self, request: &HttpRequest, turn: Option<&Turn>) -> Option<Pending> {
         let turn = turn?;
         let inner = &self.0;
-        let mut numbers = inner.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        *numbers += 1;
-        let line = inner.line(*numbers, request, turn)?;
+        let number = inner.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let line = inner.line(number, request, turn)?;
         let token = request.headers().get("x-amz-security-token").unwrap_or_default().to_owned();
         Some(Pending { line, token, sent: Instant::now(), transcript: Arc::clone(inner), is_written: false })
     }
@@ -355,13 +358,4 @@ impl HttpBody for Recorded {
     fn is_end_stream(&self) -> bool {
         HttpBody::is_end_stream(&self.body)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Serve a simulated AWS on the loopback interface, for any AWS client
     Sandbox(Sandbox),
-    /// Print the JSON Schema of stack files, plan documents, events or outcomes
+    /// Print the JSON Schema of stack files, plan documents, events, outcomes or examinations
     Schema(Schema),
     /// Print completions for a shell
     Completions(Completions),
@@ -263,8 +263,8 @@ pub(crate) enum Purpose {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each line is `ok`, `missing` or `unknown`. `unknown` names the permission that would answer it:
-`trunnion permissions --for doctor` prints the policy with which doctor sees everything.
+Each line is `ok`, `missing` or `unknown`. An `unknown` line says what would answer it, if anything
+does. `trunnion permissions --for doctor` prints the policy with which doctor sees all that it can.
 
 Permissions are those of the identity that runs it. EC2 is asked with dry runs, which change
 nothing. For other services, IAM simulates the policies of the identity.
@@ -312,7 +312,7 @@ pub(crate) struct Sandbox {
     #[arg(long, default_value_t = 1, value_name = "NUMBER", requires = "strict")]
     pub(crate) seed: u64,
     /// How many times faster than on AWS everything happens that takes time there; 1 is real time
-    #[arg(long, default_value_t = 200.0, value_name = "FACTOR", value_parser = speed)]
+    #[arg(long, default_value_t = 200.0, value_name = "FACTOR", value_parser = factor)]
     pub(crate) speed: f64,
     /// How long every response takes, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
@@ -321,7 +321,7 @@ pub(crate) struct Sandbox {
     #[arg(long, value_name = "MS")]
     pub(crate) consistency_lag: Option<u64>,
     /// Refuse calls beyond the documented rate limits of AWS, which `--speed` raises unless another factor is given
-    #[arg(long, value_name = "FACTOR", num_args = 0..=1, require_equals = true, value_parser = speed)]
+    #[arg(long, value_name = "FACTOR", num_args = 0..=1, require_equals = true, value_parser = factor)]
     #[expect(clippy::option_option, reason = "its value can be left out")]
     pub(crate) throttle: Option<Option<f64>>,
     /// The quota of vCPUs of running instances in a region; a strict sandbox has 5
@@ -332,9 +332,9 @@ pub(crate) struct Sandbox {
     pub(crate) authorizations: Option<PathBuf>,
 }
 
-fn speed(text: &str) -> Result<f64, &'static str> {
-    let speed: Option<f64> = text.parse().ok().filter(|speed| (0.001..=1_000_000.0).contains(speed));
-    speed.ok_or("a factor is a number from 0.001 to 1000000")
+fn factor(text: &str) -> Result<f64, &'static str> {
+    let factor: Option<f64> = text.parse().ok().filter(|factor| (0.001..=1_000_000.0).contains(factor));
+    factor.ok_or("a factor is a number from 0.001 to 1000000")
 }
 
 fn account(text: &str) -> Result<String, &'static str> {

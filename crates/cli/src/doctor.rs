@@ -7,7 +7,7 @@ use super::{
     failure::Failure,
     output::Output,
     plan::connect,
-    signals,
+    print_calls, signals,
     waiting::with_progress,
 };
 
@@ -43,8 +43,7 @@ pub(crate) async fn doctor(arguments: Doctor, output: Output) -> Result<ExitCode
     } else {
         output.readable(&trunnion::render::examination(&examination))?;
     }
-    let calls = engine.calls();
-    output.detail(&format!("AWS calls: {}, of which none changes anything", calls.reads() + calls.writes()));
+    print_calls(&engine, output);
     engine.close().await;
     Ok(if examination.count(Verdict::Missing) > 0 { ExitCode::Error } else { ExitCode::Done })
 }

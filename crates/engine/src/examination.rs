@@ -18,7 +18,7 @@ pub enum Verdict {
 /// One subject of an examination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
-    /// What was examined, such as `iam:PassRole` or `secret control_plane.token`.
+    /// What was examined, such as `iam:PassRole` or `secret.token`.
     pub subject: String,
     /// The result.
     pub verdict: Verdict,

@@ -49,7 +49,7 @@ pub fn arn_of(region: &str) -> String {
 pub enum Input {
     /// Form parameters of EC2, IAM and STS, sorted by their names ([`Input::query`]).
     Query(Vec<(String, String)>),
-    /// The JSON document of ECS, SSM, Logs, Secrets Manager and the Tagging API.
+    /// The JSON document of ECS, SSM, Logs, Secrets Manager, Service Quotas and the Tagging API.
     Json(serde_json::Value),
 }
 

@@ -132,8 +132,8 @@ impl Cloud {
     }
 
     /// Whether every other service knows of the change, too.
-    pub(crate) fn all_know(&self, delay: Delay, what: &str, since: Timestamp, now: Timestamp) -> bool {
-        self.reader.all_know(self.clock, delay, what, since, now)
+    pub(crate) fn all_know(&self, delay: Delay, since: Timestamp, now: Timestamp) -> bool {
+        self.reader.all_know(self.clock, delay, since, now)
     }
 
     /// The longest time until every read shows a change.

@@ -65,10 +65,11 @@ impl Reader {
 
     /// Whether every replica knows of the change for certain. The services that use each other's resources wait for
     /// that.
-    pub(crate) fn all_know(&self, clock: Clock, delay: Delay, what: &str, since: Timestamp, now: Timestamp) -> bool {
+    pub(crate) fn all_know(&self, clock: Clock, delay: Delay, since: Timestamp, now: Timestamp) -> bool {
         match self.consistency {
             Consistency::Replicas(_) => has_passed(clock.takes(delay), since, now),
-            _ => self.knows(clock, delay, what, since, now),
+            // Nothing here depends on what changed.
+            _ => self.knows(clock, delay, "", since, now),
         }
     }
 

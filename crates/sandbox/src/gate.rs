@@ -51,7 +51,8 @@ impl Gate {
         let origin = origin.clone();
         let signed = permissions::Signed::of(context.uri(), context.headers())?;
         let create_tags = permissions::create_tags(context.extensions_mut());
-        let cloud = lock(&self.cloud);
+        let mut cloud = lock(&self.cloud);
+        cloud.begin("s3");
         let credentials = iam::credentials(&cloud, &origin.access_key, now);
         let token = signed.token.as_deref();
         let checked = credentials.map_or(Err(Denied::UnknownKey), |credentials| credentials.check(token, now));

@@ -1,8 +1,8 @@
 //! A simulation of AWS on loopback. It supports the calls that Trunnion makes, and is as strict as AWS where Trunnion
 //! relies on it.
 //!
-//! One address serves EC2, IAM, STS, ECS, Systems Manager parameters, CloudWatch Logs, Secrets Manager, the Resource
-//! Groups Tagging API and S3; the credential scope of the signature selects the service. Any AWS client can use it, with
+//! One address serves EC2, IAM, STS, ECS, Systems Manager parameters, CloudWatch Logs, Secrets Manager, Service Quotas,
+//! the Resource Groups Tagging API and S3; the credential scope of the signature selects the service. Any AWS client can use it, with
 //! that address as its endpoint and the credentials [`ACCESS_KEY_ID`] and [`SECRET_ACCESS_KEY`]. The data is kept in a
 //! directory or in memory.
 //!

@@ -1,5 +1,5 @@
-//! The quotas of a new account, and their checks. They can be raised on AWS; here, options raise those that a stack
-//! reaches first.
+//! The quotas of a new account, and their checks; those of addresses and vCPUs are checked where these are used. They can
+//! be raised on AWS; here, options raise those that a stack reaches first.
 
 use trunnion_catalog::limits;
 

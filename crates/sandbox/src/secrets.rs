@@ -191,12 +191,15 @@ fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 
 fn value(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     let Identified { secret_id, version_id, version_stage, .. } = input(call)?;
-    let (shortest, longest) = limits::SECRET_VERSION;
-    if version_stage.as_ref().is_some_and(|stage| stage.chars().count() > limits::SECRET_STAGE) {
-        return Err(too_long("versionStage", limits::SECRET_STAGE));
-    }
-    if version_id.as_ref().is_some_and(|id| !(shortest..=longest).contains(&id.chars().count())) {
-        return Err(too_long("versionId", longest));
+    let bounded = [
+        ("versionStage", &version_stage, (1, limits::SECRET_STAGE)),
+        ("versionId", &version_id, limits::SECRET_VERSION),
+    ];
+    for (member, text, (least, most)) in bounded {
+        let length = text.as_ref().map(|text| text.chars().count());
+        if let Some(length) = length.filter(|length| !(least..=most).contains(length)) {
+            return Err(bad_length(member, (least, most), length));
+        }
     }
     let (arn, secret) = found(cloud, call, &secret_id)?;
     let is_other_stage = version_stage.as_ref().is_some_and(|stage| stage != "AWSCURRENT");
@@ -252,11 +255,12 @@ struct Create {
     tags: Vec<Value>,
 }
 
-/// The words of every JSON service for a text that is longer than its model says.
-fn too_long(member: &str, most: usize) -> Fault {
+/// The words of every JSON service for a text whose length its model refuses.
+fn bad_length(member: &str, (least, most): (usize, usize), length: usize) -> Fault {
+    let (bound, limit) = if length < least { ("greater", least) } else { ("less", most) };
     let message = format!(
-        "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must have length less than or \
-         equal to {most}"
+        "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must have length {bound} than \
+         or equal to {limit}"
     );
     Fault::new("ValidationException", message)
 }
@@ -264,7 +268,7 @@ fn too_long(member: &str, most: usize) -> Fault {
 fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let create: Create = input(call)?;
     if create.name.is_empty() || create.name.len() > limits::SECRET_NAME {
-        return Err(too_long("name", limits::SECRET_NAME));
+        return Err(bad_length("name", (1, limits::SECRET_NAME), create.name.len()));
     }
     if let Some((arn, before)) = cloud.secrets.find(&call.region, &cloud.account, &create.name) {
         if before.deleted.is_some() {

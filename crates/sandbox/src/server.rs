@@ -292,9 +292,6 @@ impl Server {
             tokio::time::sleep(self.latency).await;
         }
         let answered = self.s3.call(request.map(Body::from)).await;
-        if let Err(error) = lock(&self.cloud).commit() {
-            return Ok(s3_fault(lost(&error)));
-        }
         if matches!(slot.get(), Some(Verdict::Drop | Verdict::ExecuteAndDrop)) {
             return Err(Dropped);
         }
@@ -423,7 +420,11 @@ impl Server {
             return Err(Fault::new(code, "Request is missing Authentication Token").with_status(403));
         };
         let now = Timestamp::now();
-        let key = iam::credentials(&lock(&self.cloud), authorization.access_key, now);
+        let key = {
+            let mut cloud = lock(&self.cloud);
+            cloud.begin("credentials");
+            iam::credentials(&cloud, authorization.access_key, now)
+        };
         let verified = key.map_or(Err(Denied::UnknownKey), |key| authorization.verify(parts, body, &key, now));
         verified.map_err(|denied| denied.fault(authorization.service, json))?;
         let (action, input) = read(parts, body, shape.protocol)?;

@@ -1,4 +1,5 @@
-//! Service Quotas: the quotas that the sandbox has, with their values in this account. None can be raised by a call.
+//! Service Quotas: quotas that a stack can reach, with their values in this account. None can be raised by a call. That of
+//! Fargate is shown, and not applied.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ struct Quota {
     value: fn(&Cloud) -> Option<usize>,
 }
 
-/// The value that the sandbox shows for a quota that it does not enforce: more than any stack reaches.
+/// The value of the quotas of vCPUs where none is set: more than any stack reaches.
 const UNLIMITED: usize = 100_000;
 
 /// Services by their codes (`ListServices`, read November 2026).

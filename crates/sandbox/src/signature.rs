@@ -169,9 +169,6 @@ impl<'r> Authorization<'r> {
         let signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", time)
             .and_then(|time| time.to_zoned(TimeZone::UTC))
             .map_err(|_| Denied::WrongSignature)?;
-        if time.get(..8) != Some(self.date) {
-            return Err(Denied::WrongSignature);
-        }
         if now.duration_since(signed_at.timestamp()).as_secs().abs() > SKEW_SECONDS {
             return Err(Denied::Expired);
         }

@@ -16,7 +16,7 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use crate::{call::Fault, query::Params};
+use crate::{call::Fault, control::is_mutating, query::Params};
 
 /// The buckets in use, by region and name. A bucket is full at its first use.
 #[derive(Debug)]
@@ -100,20 +100,20 @@ fn logs(action: &str) -> Bucket {
 }
 
 fn s3(action: &str) -> Bucket {
-    if reads(action) || action.starts_with("Head") { second("s3:read", 5500.0) } else { second("s3:change", 3500.0) }
+    if !is_mutating(action) { second("s3:read", 5500.0) } else { second("s3:change", 3500.0) }
 }
 
 fn secrets(action: &str) -> Bucket {
     let (name, calls) = match action {
-        "DescribeSecret" | "GetSecretValue" => ("secretsmanager:read", 10_000.0),
+        "DescribeSecret" | "GetSecretValue" => ("read", 10_000.0),
         "DeleteResourcePolicy" | "GetResourcePolicy" | "PutResourcePolicy" | "ValidateResourcePolicy" => {
-            ("secretsmanager:policy", 50.0)
+            ("policy", 50.0)
         }
-        "PutSecretValue" | "UpdateSecret" | "UpdateSecretVersionStage" => ("secretsmanager:value", 50.0),
+        "PutSecretValue" | "UpdateSecret" | "UpdateSecretVersionStage" => ("value", 50.0),
         // Not all of these are published; those that are have this rate.
         _ => (action, 50.0),
     };
-    second(name, calls)
+    second(format!("secretsmanager:{name}"), calls)
 }
 
 fn ssm(action: &str) -> Bucket {
@@ -132,7 +132,7 @@ fn ec2(action: &str, params: &Params<'_>) -> Vec<(Bucket, f64)> {
             bucket(name(action), 100.0, 5.0)
         }
         "CreateTags" => bucket(name(action), 100.0, 10.0),
-        _ if !reads(action) => bucket(name(action), 50.0, 5.0),
+        _ if is_mutating(action) => bucket(name(action), 50.0, 5.0),
         "DescribeInstances" | "DescribeNetworkInterfaces" | "DescribeSecurityGroups" | "DescribeVolumes"
             if params.get("MaxResults").is_none()
                 // AWS does not document whether ids count as a filter; the smaller bucket is the stricter assumption.
@@ -167,7 +167,7 @@ fn ecs(action: &str) -> Bucket {
     } else {
         "cluster"
     };
-    match (what, reads(action)) {
+    match (what, !is_mutating(action)) {
         ("task definition", true) => bucket("ecs:task definition read", 50.0, 20.0),
         ("task definition", false) => bucket("ecs:task definition modify", 20.0, 1.0),
         ("service", true) => bucket("ecs:service read", 100.0, 20.0),
@@ -176,10 +176,6 @@ fn ecs(action: &str) -> Bucket {
         (_, true) => bucket("ecs:cluster read", 50.0, 20.0),
         (_, false) => bucket("ecs:cluster modify", 20.0, 1.0),
     }
-}
-
-fn reads(action: &str) -> bool {
-    ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb))
 }
 
 /// The error of a throttled call.

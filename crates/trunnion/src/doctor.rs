@@ -40,8 +40,9 @@ impl Engine {
             Ok(state) => state,
             Err(error) => {
                 // Without a bucket there is no state either, and the bucket has a finding of its own.
-                let has_bucket = |one: &Finding| one.subject.starts_with("state bucket") && one.verdict != Verdict::Ok;
-                if !findings.iter().any(has_bucket) {
+                let no_bucket =
+                    |one: &Finding| one.subject.starts_with("state bucket") && one.verdict == Verdict::Missing;
+                if !findings.iter().any(no_bucket) {
                     findings.push(unreadable(&error));
                 }
                 State::empty(&stack.name)

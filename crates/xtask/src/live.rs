@@ -83,7 +83,7 @@ pub(crate) fn live(arguments: &Arguments) -> Result<(), Failure> {
     let mut steps = Steps::new(program, &arguments.stack, transcript, limit);
     let is_asked = !(arguments.yes || arguments.sandbox);
     if !is_asked {
-        steps.listen()?;
+        steps.begin()?;
     }
     let sandbox = if arguments.sandbox { Some(steps.in_sandbox()?) } else { None };
     steps.plain("validate the stack", &arguments.stack, &["validate"])?;
@@ -94,7 +94,7 @@ pub(crate) fn live(arguments: &Arguments) -> Result<(), Failure> {
     if is_asked {
         // Until now nothing was created, so Ctrl-C ends the run at once.
         agree()?;
-        steps.listen()?;
+        steps.begin()?;
     }
     let result = change_and_check(&steps, &planned, &edited);
     // Whatever happened, nothing may stay that costs money.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     path::Path,
 };
 
@@ -87,16 +87,21 @@ impl Call {
 
 /// All calls, in the order of the file.
 pub(crate) fn read(path: &Path) -> Result<Vec<Call>, Failure> {
+    read_from(path, 0)
+}
+
+/// The calls from a position on, where a section begins.
+pub(crate) fn read_from(path: &Path, position: u64) -> Result<Vec<Call>, Failure> {
     let shown = path.display();
-    let file = File::open(path).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+    let failed = |error| format!("`{shown}` cannot be read: {error}");
+    let mut file = File::open(path).map_err(failed)?;
+    file.seek(SeekFrom::Start(position)).map_err(failed)?;
     let mut reader = BufReader::new(file);
     let mut calls = Vec::new();
     let mut has_header = false;
     for number in 1.. {
         let mut bytes = Vec::new();
-        std::io::Read::take(&mut reader, LONGEST as u64 + 1)
-            .read_until(b'\n', &mut bytes)
-            .map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+        std::io::Read::take(&mut reader, LONGEST as u64 + 1).read_until(b'\n', &mut bytes).map_err(failed)?;
         if bytes.is_empty() {
             break;
         }

@@ -45,7 +45,13 @@ pub(super) fn judge(subject: &Subject, dry_runs: &DryRuns, simulated: &Simulated
     let mut actions: BTreeMap<&'static str, Known> = BTreeMap::new();
     for (operation, action) in simulated.cases.keys() {
         let known = match dry_runs.of(operation, action) {
-            Some(Answer::Allowed) => Known::Allowed,
+            // A dry run is about one resource; the simulation is about each kind that the action needs.
+            Some(Answer::Allowed) => match by_simulation(subject, simulated, operation, action) {
+                Known::Refused { why, help } => {
+                    Known::Unknown { why: format!("a dry run on one resource is allowed, but {why}"), help }
+                }
+                _ => Known::Allowed,
+            },
             Some(Answer::Denied(failure)) => refused_by_ec2(&failure),
             Some(Answer::Open(failure)) => {
                 let simulated = by_simulation(subject, simulated, operation, action);

@@ -2,7 +2,7 @@
 //!
 //! What the stack has already counts as in use by itself, so that an applied stack needs nothing more.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::{Instance, InstanceLifecycleType};
 use aws_sdk_iam::types::SummaryKeyType;
@@ -118,11 +118,9 @@ async fn of_hosts(examination: &Examination<'_>) -> Vec<Finding> {
         }
     });
     let mut findings = futures::future::join_all(judged).await;
-    let mut others: BTreeMap<&str, u32> = BTreeMap::new();
-    for pool in examination.pools.iter().filter(|pool| !is_standard(&pool.instance_type)) {
-        *others.entry(family(&pool.instance_type)).or_default() += pool.count;
-    }
-    findings.extend(others.into_keys().map(|family| {
+    let types = examination.pools.iter().map(|pool| pool.instance_type.as_str());
+    let others: BTreeSet<&str> = types.filter(|name| !is_standard(name)).map(family).collect();
+    findings.extend(others.into_iter().map(|family| {
         let detail = format!("instances of the family `{family}` have a quota of their own, which is not read");
         let help = "see `aws service-quotas list-service-quotas --service-code ec2`".to_owned();
         Finding::unknown(format!("quota of vCPUs of {family} instances"), detail, Some(help))
@@ -166,13 +164,14 @@ fn count(used: &mut Used, instance: Instance, stack: &str) {
     if !is_standard(&name) {
         return;
     }
-    let cores =
-        instance.cpu_options.map(|options| options.core_count.unwrap_or(0) * options.threads_per_core.unwrap_or(0));
+    let cores = instance
+        .cpu_options
+        .map(|options| options.core_count.unwrap_or(0).saturating_mul(options.threads_per_core.unwrap_or(0)));
     let vcpus = cores.and_then(|cores| u32::try_from(cores).ok()).filter(|cores| *cores > 0);
     let vcpus = vcpus.unwrap_or_else(|| vcpus_of(&name));
     match instance.instance_lifecycle {
-        Some(InstanceLifecycleType::Spot) => used.spot += vcpus,
-        _ => used.on_demand += vcpus,
+        Some(InstanceLifecycleType::Spot) => used.spot = used.spot.saturating_add(vcpus),
+        _ => used.on_demand = used.on_demand.saturating_add(vcpus),
     }
 }
 

@@ -18,7 +18,11 @@ pub(super) const CREATE: &str = "iam:CreateServiceLinkedRole";
 /// Whether IAM knows each role.
 pub(super) type Read = Vec<((&'static str, &'static str), Result<(), Failure>)>;
 
-pub(super) async fn read(examination: &Examination<'_>) -> Read {
+/// Apply alone needs them.
+pub(super) async fn read(examination: &Examination<'_>, commands: Commands) -> Read {
+    if !commands.meets(Commands::APPLY) {
+        return Vec::new();
+    }
     let iam = &examination.aws.clients.iam;
     let needed = [ECS].into_iter().chain(examination.pools.iter().any(|pool| pool.is_spot).then_some(SPOT));
     let asked = needed.map(|role| async move {
@@ -28,10 +32,7 @@ pub(super) async fn read(examination: &Examination<'_>) -> Read {
 }
 
 /// A role that does not exist is missing only if the identity cannot create it.
-pub(super) fn judge(commands: Commands, roles: Read, permissions: &Permissions) -> Vec<Finding> {
-    if !commands.meets(Commands::APPLY) {
-        return Vec::new();
-    }
+pub(super) fn judge(roles: Read, permissions: &Permissions) -> Vec<Finding> {
     let judged = |((name, service), role): ((&'static str, &'static str), Result<(), Failure>)| {
         let subject = format!("service-linked role {name}");
         let command = format!("aws iam create-service-linked-role --aws-service-name {service}");

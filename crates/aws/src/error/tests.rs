@@ -172,13 +172,7 @@ fn answered(region: &str, origin: Origin, code: &str, message: &str, date: Optio
     }
     let source = Source { profile: "deploy".into(), base: "keys".into(), origin, role: None };
     let subject = Arc::new(Subject::somewhere("a", "123456789012", region));
-    answer.add_extension(Peer {
-        region: region.into(),
-        subject,
-        source: Arc::new(source),
-        named_by: Arc::default(),
-        transcript: None,
-    });
+    answer.add_extension(Peer { region: region.into(), subject, source: Arc::new(source), named_by: Arc::default() });
     let metadata = ErrorMetadata::builder().code(code).message(message).build();
     sdk::from_answer("sts:GetCallerIdentity", &metadata, &answer).about("").help.unwrap()
 }

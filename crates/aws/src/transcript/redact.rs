@@ -33,7 +33,9 @@ use regex_lite::{Captures, Regex};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Body, CONTENT, LONGEST, NEVER, hex};
+use trunnion_engine::hex;
+
+use super::{Body, CONTENT, LONGEST, NEVER};
 
 const ACCOUNT: &str = "111122223333";
 const OTHER_ACCOUNT: &str = "444455556666";
@@ -45,13 +47,15 @@ const SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFJlbW92ZWRSZW1vdmVkU
 const AMAZON: &str = "137112412989";
 
 /// Members whose values are never written, in lower case.
-const SECRET_MEMBERS: [&str; 21] = [
+const SECRET_MEMBERS: [&str; 22] = [
     "accesskeyid",
     "awsaccesskeyid",
     "canonicalrequest",
     "canonicalrequestbytes",
     "canonicaluser",
     "hostid",
+    // Key pairs often have the name of a person.
+    "keyname",
     "keymaterial",
     "password",
     "passworddata",

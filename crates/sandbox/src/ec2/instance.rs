@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    document, elastic_ip,
+    document, elastic_ip, launch,
     model::{Instance, InstanceState, Interface},
     select::{Row, find},
     spot,
@@ -152,6 +152,14 @@ pub(super) fn start(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         let state = find(&cloud.ec2.instances, &call.region, id)?.state;
         if !matches!(state, InstanceState::Stopped | InstanceState::Pending | InstanceState::Running) {
             return Err(wrong_state(id, "started"));
+        }
+    }
+    for is_spot in [false, true] {
+        let asked = ids.iter().filter_map(|id| cloud.ec2.instances.get(id));
+        let stopped = asked.filter(|row| row.spot == is_spot && row.state == InstanceState::Stopped);
+        let wanted = stopped.map(|row| launch::vcpus(&row.kind)).sum();
+        if wanted > 0 {
+            launch::check_vcpus(cloud, &call.region, is_spot, wanted)?;
         }
     }
     Ok(change(cloud, call, &ids, |state| (state == InstanceState::Stopped).then_some(InstanceState::Pending)))

@@ -70,7 +70,7 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
         }
         crate::iam::make_service_role(cloud, SPOT_ROLE, "spot.amazonaws.com", call);
     }
-    check_vcpus(cloud, call, &spec, most)?;
+    check_vcpus(cloud, &call.region, spec.spot, vcpus(spec.instance_type.name).saturating_mul(most))?;
     let placed = place(cloud, &spec.interfaces, least, most)?;
 
     let user_data = spec.user_data.as_ref().map(|text| (digest(text), text));
@@ -135,19 +135,23 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     Ok(instance_view::reservation(cloud, call, &ids))
 }
 
-/// Refuses a launch beyond the quota of vCPUs. Pending and running instances count; every type in the catalogue belongs
+/// The vCPUs of an instance type.
+pub(super) fn vcpus(kind: &str) -> u32 {
+    trunnion_catalog::instance_type(kind).map_or(0, |found| found.vcpu)
+}
+
+/// Refuses to start more vCPUs than the quota has left. Pending and running instances count; every type in the catalogue belongs
 /// to the standard families.
-fn check_vcpus(cloud: &Cloud, call: &Call, spec: &Spec, count: u32) -> Result<(), Fault> {
+pub(super) fn check_vcpus(cloud: &Cloud, region: &str, is_spot: bool, wanted: u32) -> Result<(), Fault> {
     let Some(most) = cloud.most_vcpus else { return Ok(()) };
     let is_live = |state| matches!(state, InstanceState::Pending | InstanceState::Running);
-    let vcpus = |kind: &str| trunnion_catalog::instance_type(kind).map_or(0, |found| found.vcpu);
     let instances = cloud.ec2.instances.values();
-    let live = instances.filter(|row| row.region == call.region && row.spot == spec.spot && is_live(row.state));
+    let live = instances.filter(|row| row.region == region && row.spot == is_spot && is_live(row.state));
     let used: u32 = live.map(|row| vcpus(&row.kind)).sum();
-    if used.saturating_add(vcpus(spec.instance_type.name).saturating_mul(count)) <= most {
+    if used.saturating_add(wanted) <= most {
         return Ok(());
     }
-    if spec.spot {
+    if is_spot {
         return Err(Fault::new("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"));
     }
     Err(Fault::new(

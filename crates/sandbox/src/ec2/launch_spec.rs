@@ -178,7 +178,7 @@ fn profile(cloud: &Cloud, call: &Call, params: &Params<'_>) -> Result<Option<(St
     let known = cloud
         .iam
         .instance_profile(wanted)
-        .filter(|profile| cloud.all_know(Delay::IamLag, &profile.arn, profile.created, call.now))
+        .filter(|profile| cloud.all_know(Delay::IamLag, profile.created, call.now))
         .filter(|profile| (member == "arn") == (profile.arn == wanted));
     let Some(profile) = known else {
         let what = if member == "arn" { "ARN" } else { "name" };

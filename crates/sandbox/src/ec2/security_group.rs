@@ -186,7 +186,6 @@ pub(super) fn by_name(cloud: &Cloud, vpc: &str, name: &str) -> Result<String, Fa
 /// A group cannot be deleted while an interface or a task uses it, or a rule of another group refers to it.
 pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let id = named(cloud, call, &call.params())?;
-    crate::ecs::settle(cloud, call.now);
     let has_tasks = cloud.ecs.uses_network(&id, call.now, cloud.clock());
     let state = &mut cloud.ec2;
     if state.groups.get(&id).is_some_and(|group| group.name == "default") {

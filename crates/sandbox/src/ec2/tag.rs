@@ -167,8 +167,11 @@ fn tags_of<'s>(state: &'s mut State, id: &str, region: &str) -> Result<&'s mut T
 /// Refuses a call that names a resource which the replica that answers it does not know yet.
 pub(super) fn check_known(cloud: &Cloud, call: &Call) -> Result<(), Fault> {
     let params = call.params();
-    for (name, value) in params.pairs() {
-        if let Some(table) = tables(&cloud.ec2).into_iter().find(|table| value.starts_with(table.prefix())) {
+    let tables = tables(&cloud.ec2);
+    // What people write is no id: values of tags and descriptions.
+    let is_text = |name: &str| name.starts_with("Tag.") || name.contains(".Tag.") || name.ends_with("Description");
+    for (name, value) in params.pairs().filter(|(name, _)| !is_text(name)) {
+        if let Some(table) = tables.iter().find(|table| value.starts_with(table.prefix())) {
             table.check_known(cloud, call, value)?;
         }
         if name.ends_with("LaunchTemplateName") && call.action != "CreateLaunchTemplate" {

@@ -143,6 +143,20 @@ fn the_quota_of_vcpus_counts_pending_and_running_instances() {
 }
 
 #[test]
+fn the_quota_of_vcpus_counts_when_an_instance_starts_again() {
+    let mut cloud = Cloud::open(&Options::new().with_speed(6.0).with_vcpus(40)).unwrap();
+    seed(&mut cloud, "eu-west-3");
+    let run = machine("c6in.8xlarge");
+    let id = format!("InstanceId.1={}", first(&ask(&mut cloud, "RunInstances", &run).unwrap(), "instanceId"));
+    ask_at(&mut cloud, 60, "StopInstances", &id).unwrap();
+    let other =
+        format!("InstanceId.1={}", first(&ask_at(&mut cloud, 120, "RunInstances", &run).unwrap(), "instanceId"));
+    assert_eq!(ask_at(&mut cloud, 180, "StartInstances", &id), Err("VcpuLimitExceeded".to_owned()));
+    ask_at(&mut cloud, 180, "StopInstances", &other).unwrap();
+    ask_at(&mut cloud, 240, "StartInstances", &id).unwrap();
+}
+
+#[test]
 fn a_client_token_launches_only_once() {
     let mut cloud = cloud();
     let run = format!("{}&ClientToken=one", machine("c6in.8xlarge"));

@@ -154,7 +154,7 @@ const SERVICE_ROLE: &str = "AWSServiceRoleForECS";
 fn has_service_role(cloud: &Cloud, now: Timestamp) -> bool {
     let has_cluster = || cloud.makes_service_roles && cloud.ecs.clusters.values().next().is_some();
     let since = cloud.iam.service_role_since(SERVICE_ROLE);
-    since.is_some_and(|since| cloud.all_know(Delay::IamLag, SERVICE_ROLE, since, now)) || has_cluster()
+    since.is_some_and(|since| cloud.all_know(Delay::IamLag, since, now)) || has_cluster()
 }
 
 fn no_service_role() -> Fault {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    cluster, definition, invalid, service, tag,
+    cluster, definition, invalid, service, start, tag,
     tag::Tag,
     task::{self, Stage},
     task_view,
@@ -99,7 +99,7 @@ pub(super) fn run(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     service::check_launch(body, &row)?;
     service::check_network(cloud, call, body, &row)?;
     let tags = tags(cloud, &cluster, &asked, &row);
-    let blocked = service::blocked(cloud, &call.region, call.now, &definition);
+    let blocked = start::failure(cloud, &call.region, call.now, &definition);
     let run = Run {
         cluster: cluster.clone(),
         group: asked.group.unwrap_or_else(|| format!("family:{}", row.family)),

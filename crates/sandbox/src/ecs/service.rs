@@ -9,9 +9,7 @@ use super::{
     client, cluster,
     definition::{self, Definition, Status},
     deployment::{Counts, Deployment},
-    has_service_role, invalid, no_service_role, revision, run, service_view,
-    start::{self, Blocked},
-    tag,
+    has_service_role, invalid, no_service_role, revision, run, service_view, start, tag,
     tag::Tag,
     task,
 };
@@ -153,7 +151,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
     let desired = desired(asked.desired_count)?.unwrap_or(0);
     let id = deployment_id(&cloud.new_id("ecs-svc/"));
     let mut primary = Deployment::new(id, definition, desired, call.now);
-    primary.blocked = blocked(cloud, &call.region, call.now, &primary.definition);
+    primary.blocked = start::failure(cloud, &call.region, call.now, &primary.definition);
     let mut row = Service {
         region: call.region.clone(),
         cluster,
@@ -217,7 +215,7 @@ pub(super) fn update(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
         task::send_stop(cloud, &earlier, earlier.primary.desired, stop_at, call.now);
         let id = deployment_id(&cloud.new_id("ecs-svc/"));
         let mut primary = Deployment::new(id, definition, desired, call.now);
-        primary.blocked = blocked(cloud, &call.region, call.now, &primary.definition);
+        primary.blocked = start::failure(cloud, &call.region, call.now, &primary.definition);
         service.earlier.extend(service.previous.take());
         service.previous = Some(std::mem::replace(&mut service.primary, primary));
         revision::complete(cloud, &mut service);
@@ -272,7 +270,7 @@ pub(super) fn arn(cluster: &str, name: &str) -> String {
 /// Starts tasks that waited for a resource which now exists.
 pub(super) fn settle(cloud: &mut Cloud, now: Timestamp) {
     let waiting = cloud.ecs.services.iter().filter(|(_, row)| row.deleted.is_none() && row.primary.blocked.is_some());
-    let ready = waiting.filter(|(_, row)| blocked(cloud, &row.region, now, &row.primary.definition).is_none());
+    let ready = waiting.filter(|(_, row)| start::failure(cloud, &row.region, now, &row.primary.definition).is_none());
     for arn in ready.map(|(arn, _)| arn.to_owned()).collect::<Vec<_>>() {
         if let Some(Service { primary, .. }) = cloud.ecs.services.get_mut(&arn) {
             primary.blocked = None;
@@ -391,11 +389,6 @@ pub(super) fn check_network(
         )));
     }
     Ok(())
-}
-
-/// Why tasks of this definition cannot run. AWS accepts the service all the same.
-pub(super) fn blocked(cloud: &Cloud, region: &str, now: Timestamp, definition: &str) -> Option<Blocked> {
-    start::failure(cloud, region, now, definition)
 }
 
 fn with_defaults(mut body: Map<String, Value>) -> Map<String, Value> {

@@ -9,6 +9,7 @@ use super::{conflict, exists, role::Role, wire::parameter};
 use crate::{
     call::{Call, Fault},
     cloud::Cloud,
+    control::is_mutating,
     durations::Delay,
     table::{AnyTable, Table},
 };
@@ -40,7 +41,7 @@ impl State {
 pub(crate) fn is_known_everywhere(cloud: &Cloud, arn: &str, now: Timestamp) -> bool {
     let name = arn.rsplit('/').next().unwrap_or_default();
     let changed = cloud.iam.delayed.changed.get(&name.to_lowercase());
-    changed.is_none_or(|changed| cloud.all_know(Delay::IamLag, name, *changed, now))
+    changed.is_none_or(|changed| cloud.all_know(Delay::IamLag, *changed, now))
 }
 
 /// The roles that the current call shows: those that it knows already, and deleted ones of whose deletion it does not
@@ -50,7 +51,8 @@ pub(super) fn seen<'w>(cloud: &'w Cloud, call: &Call) -> impl Iterator<Item = &'
     let roles = cloud.iam.roles.values().filter(move |role| cloud.knows(Delay::IamLag, &role.id, role.created, now));
     let deleted = cloud.iam.delayed.deleted.values().filter(move |deleted| {
         let is_again = cloud.iam.roles.get(&deleted.role.name.to_lowercase()).is_some();
-        !is_again && !cloud.knows(Delay::IamLag, &deleted.role.id, deleted.at, now)
+        let knows = |since| cloud.knows(Delay::IamLag, &deleted.role.id, since, now);
+        !is_again && knows(deleted.role.created) && !knows(deleted.at)
     });
     roles.chain(deleted.map(|deleted| &deleted.role))
 }
@@ -58,20 +60,19 @@ pub(super) fn seen<'w>(cloud: &'w Cloud, call: &Call) -> impl Iterator<Item = &'
 /// Refuses what AWS refuses while an earlier change is not known everywhere.
 pub(super) fn check(cloud: &Cloud, call: &Call) -> Result<(), Fault> {
     let State { removed, deleted, .. } = &cloud.iam.delayed;
-    let is_on_its_way = |what: &str, since: Option<&Timestamp>| {
-        since.is_some_and(|since| !cloud.all_know(Delay::IamLag, what, *since, call.now))
-    };
+    let is_on_its_way =
+        |since: Option<&Timestamp>| since.is_some_and(|since| !cloud.all_know(Delay::IamLag, *since, call.now));
     let role = parameter(call, "RoleName").unwrap_or_default();
     let profile = parameter(call, "InstanceProfileName").unwrap_or_default();
     match call.action.as_str() {
         // hashicorp/terraform-provider-aws issue 3222.
-        "DeleteRole" if is_on_its_way(role, removed.get(&role_key(role))) => {
+        "DeleteRole" if is_on_its_way(removed.get(&role_key(role))) => {
             Err(conflict("Cannot delete entity, must delete policies first."))
         }
-        "DeleteInstanceProfile" if is_on_its_way(profile, removed.get(&profile_key(profile))) => {
+        "DeleteInstanceProfile" if is_on_its_way(removed.get(&profile_key(profile))) => {
             Err(conflict("Cannot delete entity, must remove roles from instance profile first."))
         }
-        "CreateRole" if is_on_its_way(role, deleted.get(&role.to_lowercase()).map(|deleted| &deleted.at)) => {
+        "CreateRole" if is_on_its_way(deleted.get(&role.to_lowercase()).map(|deleted| &deleted.at)) => {
             Err(exists(format!("Role with name {role} already exists.")))
         }
         _ => Ok(()),
@@ -86,11 +87,16 @@ pub(super) fn role_of(cloud: &Cloud, call: &Call) -> Option<Role> {
 
 /// Notes a change that was made.
 pub(super) fn note(cloud: &mut Cloud, call: &Call, before: Option<Role>) {
-    let is_read = ["Get", "List"].iter().any(|verb| call.action.starts_with(verb));
-    if is_read || !cloud.is_strict() {
+    if !is_mutating(&call.action) || !cloud.is_strict() {
         return;
     }
+    let deleted = cloud.iam.delayed.deleted.iter();
+    let forgotten = deleted.filter(|(_, deleted)| cloud.all_know(Delay::IamLag, deleted.at, call.now));
+    let forgotten: Vec<String> = forgotten.map(|(name, _)| name.to_owned()).collect();
     let state = &mut cloud.iam.delayed;
+    for name in forgotten {
+        state.deleted.remove(&name);
+    }
     let role = parameter(call, "RoleName").unwrap_or_default();
     if let Some(before) = before {
         state.deleted.insert(role.to_lowercase(), Deleted { role: before, at: call.now });

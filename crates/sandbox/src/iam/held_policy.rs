@@ -57,8 +57,8 @@ impl Whose {
     /// The policies for a change, which the rest of AWS learns of later.
     pub(super) fn held_mut<'c>(self, cloud: &'c mut Cloud, call: &Call) -> Result<&'c mut Held, Fault> {
         let changed = self.held(cloud, call)?.1.changed();
-        let is_known = changed.is_none_or(|at| cloud.all_know(Delay::IamLag, "", at, call.now));
-        let has_lag = !cloud.all_know(Delay::IamLag, "", call.now, call.now);
+        let is_known = changed.is_none_or(|at| cloud.all_know(Delay::IamLag, at, call.now));
+        let has_lag = !cloud.all_know(Delay::IamLag, call.now, call.now);
         let name = required(call, self.parameter())?;
         let held = match self {
             Self::Role => &mut role::find_mut(cloud, name)?.held,

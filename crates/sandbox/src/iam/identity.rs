@@ -178,11 +178,8 @@ pub(crate) fn unknown_principal(cloud: &Cloud, document: &str, region: &str, now
 
 /// A session of a role that a service opens, such as ECS for a task.
 pub(crate) fn in_role(cloud: &Cloud, role: &str, session: &str, now: Timestamp) -> Option<Identity> {
-    let role = cloud
-        .iam
-        .roles
-        .values()
-        .find(|row| row.arn == role && cloud.all_know(Delay::IamLag, role, row.created, now))?;
+    let role =
+        cloud.iam.roles.values().find(|row| row.arn == role && cloud.all_know(Delay::IamLag, row.created, now))?;
     Some(of_role(cloud, role, session, now))
 }
 

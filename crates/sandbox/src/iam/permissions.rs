@@ -265,10 +265,7 @@ fn trusted(cloud: &Cloud, role: &Role, target: Target, now: jiff::Timestamp) -> 
 
 /// A role that a service assumes, with its trust policy; `None` if it does not exist or is too new.
 pub(crate) fn assumed_by_service(cloud: &Cloud, arn: &str, now: jiff::Timestamp) -> Option<Target> {
-    let role = cloud
-        .iam
-        .roles
-        .values()
-        .find(|role| role.arn == arn && cloud.all_know(Delay::IamLag, arn, role.created, now))?;
+    let role =
+        cloud.iam.roles.values().find(|role| role.arn == arn && cloud.all_know(Delay::IamLag, role.created, now))?;
     Some(trusted(cloud, role, Target::of("role", arn), now))
 }

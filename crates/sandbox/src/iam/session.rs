@@ -63,8 +63,7 @@ pub(crate) fn assume(cloud: &mut Cloud, call: &Call) -> Result<Begun, Fault> {
     let source = source_identity(cloud, call)?;
     let arn = super::wire::required(call, "RoleArn")?.to_owned();
     let found = cloud.iam.roles.values().find(|role| role.arn == arn);
-    // As for the session's identity, or the answer would name nobody.
-    let found = found.filter(|role| cloud.all_know(Delay::IamLag, &arn, role.created, call.now));
+    let found = found.filter(|role| cloud.knows(Delay::IamLag, &role.id, role.created, call.now));
     let found = found.map(|role| (role.id.clone(), role.max_session_seconds, identity::session_arn(role, &name)));
     let Some((role, longest, session_arn)) = found else {
         // A role that does not exist is refused like one that does not trust the caller.

@@ -1,15 +1,13 @@
 //! What AWS's own answers in the transcript must show after an apply.
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io::{BufRead as _, BufReader, Seek as _, SeekFrom},
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::Value;
 
-use crate::{Failure, replay, transcript::Call};
+use crate::{
+    Failure, replay,
+    transcript::{self, Call},
+};
 
 /// Checks the calls after this position of the file: every host of the outputs runs with its address, the service is
 /// stable, and the configuration of the control plane names the hosts.
@@ -43,18 +41,8 @@ pub(super) fn complete(transcript: &Path, from: u64, outputs: &Value, hosts: usi
 
 /// Operations and answers of the successful calls after a position of the file.
 fn answers(transcript: &Path, from: u64) -> Result<Vec<(String, Value)>, Failure> {
-    let mut file = File::open(transcript)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut answers = Vec::new();
-    for line in BufReader::new(file).lines() {
-        if let Ok(call) = serde_json::from_str::<Call>(&line?)
-            && call.is_success()
-        {
-            let answer = call.answer.as_ref().map_or(Value::Null, replay::tree_of);
-            answers.push((call.operation, answer));
-        }
-    }
-    Ok(answers)
+    let calls = transcript::read_from(transcript, from)?.into_iter().filter(Call::is_success);
+    Ok(calls.map(|call| (call.operation, call.answer.as_ref().map_or(Value::Null, replay::tree_of))).collect())
 }
 
 fn runs(instance: &Value, host: &Value) -> Result<(), Failure> {

@@ -31,6 +31,8 @@ pub(super) struct Steps {
     variables: Vec<(&'static str, String)>,
     /// How often the person, or another program, asked the run to stop.
     interrupted: Arc<AtomicU32>,
+    limit: Duration,
+    /// Counted from the answer of the person.
     deadline: Instant,
 }
 
@@ -64,11 +66,12 @@ impl Steps {
     pub fn new(program: PathBuf, stack: &Path, transcript: PathBuf, limit: Duration) -> Self {
         let interrupted = Arc::new(AtomicU32::new(0));
         let stack = stack.to_owned();
-        Self { program, stack, transcript, variables: Vec::new(), interrupted, deadline: Instant::now() + limit }
+        Self { program, stack, transcript, variables: Vec::new(), interrupted, limit, deadline: Instant::now() + limit }
     }
 
-    /// Counts interruptions from now on. Before, each of them ends this process at once.
-    pub fn listen(&self) -> Result<(), Failure> {
+    /// Counts the time and interruptions from now on. Before, an interruption ends this process at once.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        self.deadline = Instant::now() + self.limit;
         listen(&self.interrupted)
     }
 
