@@ -467,6 +467,21 @@ fn an_applied_stack_is_examined_by_dry_runs_on_its_resources() {
 }
 
 #[test]
+fn what_ec2_allows_on_one_resource_may_be_denied_on_another() {
+    let world = World::new();
+    let templates = "arn:aws:ec2:*:*:launch-template/*";
+    let deny = json!({"Effect": "Deny", "Action": "ec2:RunInstances", "Resource": templates});
+    let mut policy = administrator();
+    policy["Statement"].as_array_mut().unwrap().push(deny);
+    let key = world.user(&[policy]);
+    let stage = world.stage();
+    let ended = world.open(stage, &[]).doctor(&key, &[]);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+    let expected = "ec2:RunInstances: a dry run on one resource is allowed, but ";
+    assert!(matches!(open(&ended).as_slice(), [only] if only.starts_with(expected)), "{}", ended.stdout);
+}
+
+#[test]
 fn a_state_that_cannot_be_read_is_missing() {
     let world = World::new();
     let key = world.user(&[administrator()]);

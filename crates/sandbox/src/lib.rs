@@ -46,6 +46,7 @@ mod journal;
 mod json;
 mod logs;
 mod options;
+mod protocol;
 mod query;
 mod quotas;
 mod s3;
