@@ -104,6 +104,19 @@ fn reads_show_a_new_role_and_hide_it_again_and_a_deleted_one_stays_for_some_of_t
 }
 
 #[test]
+fn a_role_does_not_appear_because_it_was_deleted() {
+    let mut cloud = strict();
+    create_role(&mut cloud, "generator", "/").unwrap();
+    let name = ("RoleName", "generator");
+    let is_hidden =
+        |cloud: &mut Cloud, second: i64| (0..40).filter(|_| at(cloud, second, "GetRole", &[name]).is_err()).count();
+    let is_known_to_some = |cloud: &mut Cloud, second: i64| (1..40).contains(&is_hidden(cloud, second));
+    let second = (0..10).find(|second| is_known_to_some(&mut cloud, *second)).unwrap();
+    assert!((0..40).any(|_| at(&mut cloud, second, "DeleteRole", &[name]).is_ok()));
+    assert!(is_known_to_some(&mut cloud, second));
+}
+
+#[test]
 fn the_role_of_a_service_is_created_once() {
     let mut cloud = cloud();
     let service = [("AWSServiceName", "ecs.amazonaws.com")];
