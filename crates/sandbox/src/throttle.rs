@@ -100,7 +100,7 @@ fn logs(action: &str) -> Bucket {
 }
 
 fn s3(action: &str) -> Bucket {
-    if !is_mutating(action) { second("s3:read", 5500.0) } else { second("s3:change", 3500.0) }
+    if is_mutating(action) { second("s3:change", 3500.0) } else { second("s3:read", 5500.0) }
 }
 
 fn secrets(action: &str) -> Bucket {
