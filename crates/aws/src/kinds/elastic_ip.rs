@@ -114,8 +114,9 @@ async fn associate(aws: &Aws, found: &Remote, wanted: &ElasticIp) -> Result<bool
     }
     disassociate(aws, attribute(&found.attributes, ASSOCIATION)).await?;
     let Some(interface) = instance::primary_interface(aws, host).await? else { return Ok(false) };
+    // AWS may not know a new address or interface everywhere.
     let associated = aws
-        .patiently(&[Class::Lag], || async {
+        .patiently(&[Class::Lag, Class::NotFound], || async {
             let call = aws.clients.ec2.associate_address().allocation_id(&found.id).network_interface_id(&interface);
             // An address of somebody else on this interface stays.
             let call = call.private_ip_address(private_ip).allow_reassociation(false);

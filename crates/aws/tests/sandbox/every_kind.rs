@@ -1,7 +1,7 @@
 //! Every kind of the registry, in a stack that has them all: created, killed after the call succeeded, found without a
 //! state, changed from outside, corrected, deleted. A kind that the sandbox does not support fails here.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use trunnion_aws::Aws;
@@ -12,7 +12,7 @@ use trunnion_engine::{
     Provider, ProviderError, Remote, Resolved, Resource, Session, Settings, State, StateStore as _, Token, Value, plan,
 };
 use trunnion_kinds::rule_book;
-use trunnion_sandbox::Options;
+use trunnion_sandbox::{Consistency, Options};
 use trunnion_stack::{LoadOptions, Stack};
 
 use crate::common::{self, Cloud, cloud, strict};
@@ -232,4 +232,22 @@ async fn live(kind: &str) {
 async fn every_kind_of_the_registry_is_created_corrected_and_deleted() {
     let book = rule_book();
     futures::future::join_all(book.kinds().map(|kind| live(kind.as_str()))).await;
+}
+
+/// The strict model shows what is new by chance, depending on how fast this machine is. Here no call knows it at first.
+#[tokio::test]
+async fn what_no_call_knows_yet_is_awaited() {
+    let lag = Duration::from_millis(1500);
+    let scene = Scene::set(strict().with_consistency(Consistency::After(lag))).await;
+    let store = scene.store("state");
+    scene.converge("created", &scene.desired, &store).await;
+    assert_eq!(scene.pending(&scene.desired, &store.load().await.unwrap()).await, []);
+    let changed = STACK
+        .replace("{ team: performance }", "{ team: quality }")
+        .replace("interfaces: 2", "interfaces: 3")
+        .replace("2026.42.2", "2026.43.0");
+    let changed = scene.graph(&changed);
+    scene.converge("changed", &changed, &store).await;
+    assert_eq!(scene.pending(&changed, &store.load().await.unwrap()).await, []);
+    scene.converge("deleted", &Graph::empty(common::STACK), &store).await;
 }
