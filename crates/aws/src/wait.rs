@@ -42,13 +42,15 @@ pub(crate) const LOOKS_AGAIN: u32 = 4;
 pub(crate) struct Wait<'a> {
     aws: &'a Aws,
     until: Instant,
+    /// How many polls it has at most.
+    most: u32,
     looks: AtomicU32,
 }
 
 impl Wait<'_> {
     /// Whether the wait has reached its end.
     pub fn is_over(&self) -> bool {
-        Instant::now() >= self.until
+        Instant::now() >= self.until || self.looks.load(Ordering::Relaxed) >= self.most
     }
 
     /// Waits until the next poll.
@@ -75,7 +77,7 @@ impl Aws {
     }
 
     fn wait(&self, patience: Duration) -> Wait<'_> {
-        Wait { aws: self, until: Instant::now() + patience, looks: AtomicU32::new(0) }
+        Wait { aws: self, until: Instant::now() + patience, most: u32::MAX, looks: AtomicU32::new(0) }
     }
 
     /// Reads an existing resource until AWS shows it, for a short time.
@@ -135,6 +137,16 @@ impl Aws {
             }
         }
         look().await
+    }
+
+    /// The same as [`Aws::patiently`], this many times at most.
+    pub(crate) async fn some_times<T, F: Future<Output = Result<T, Failure>> + Send>(
+        &self,
+        times: u32,
+        classes: &[Class],
+        call: impl FnMut() -> F,
+    ) -> Result<T, Failure> {
+        repeat(&Wait { most: times.saturating_sub(1), ..self.short_wait() }, classes, call).await
     }
 
     /// The same as [`Aws::patiently`], as long as a host or a service may take to end.

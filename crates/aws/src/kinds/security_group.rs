@@ -203,57 +203,102 @@ async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) ->
     as_remote(id, to)
 }
 
-/// Names the users of a group and the next step, which is never to remove an interface from a host.
-async fn users(aws: &Aws, id: &str) -> Option<String> {
-    let call = aws.clients.ec2.describe_network_interfaces().filters(filter("group-id", vec![id.to_owned()]));
-    let answer = call.send().await.of_call("ec2:DescribeNetworkInterfaces").ok()?;
-    let interfaces = answer.network_interfaces.unwrap_or_default();
-    Some(advice(&interfaces, &aws.connection.stack))
+/// What uses a group.
+#[derive(Default)]
+struct Users {
+    hosts: BTreeSet<String>,
+    tasks: BTreeSet<String>,
+    /// Users outside the stack, which do not end by themselves.
+    others: BTreeSet<String>,
 }
 
-fn advice(interfaces: &[NetworkInterface], stack: &str) -> String {
-    let (mut hosts, mut tasks, mut others) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for interface in interfaces {
-        let id = interface.network_interface_id.as_deref().unwrap_or_default();
-        let host = interface.attachment.as_ref().and_then(|attachment| attachment.instance_id.as_deref());
-        let description = interface.description.as_deref().unwrap_or_default();
-        let is_own = is_ours(&from_ec2(interface.tag_set.clone()), stack);
-        match host {
-            Some(host) if is_own => hosts.insert(format!("`{host}`")),
-            Some(host) => others.insert(format!("`{host}` (`{id}`)")),
-            // ECS marks the interfaces that it attaches to tasks.
-            None if description.contains(":ecs:") => tasks.insert(format!("`{id}`")),
-            None if description.is_empty() => others.insert(format!("`{id}`")),
-            None => others.insert(format!("`{id}` ({description})")),
+impl Users {
+    fn of(interfaces: &[NetworkInterface], stack: &str) -> Self {
+        let mut users = Self::default();
+        for interface in interfaces {
+            let id = interface.network_interface_id.as_deref().unwrap_or_default();
+            let host = interface.attachment.as_ref().and_then(|attachment| attachment.instance_id.as_deref());
+            let description = interface.description.as_deref().unwrap_or_default();
+            let is_own = is_ours(&from_ec2(interface.tag_set.clone()), stack);
+            match host {
+                Some(host) if is_own => users.hosts.insert(format!("`{host}`")),
+                Some(host) => users.others.insert(format!("`{host}` (`{id}`)")),
+                // ECS marks the interfaces that it attaches to tasks.
+                None if description.contains(":ecs:") => users.tasks.insert(format!("`{id}`")),
+                None if description.is_empty() => users.others.insert(format!("`{id}`")),
+                None => users.others.insert(format!("`{id}` ({description})")),
+            };
+        }
+        users
+    }
+
+    /// Asks AWS; `None` if it does not say.
+    async fn read(aws: &Aws, group: &str) -> Option<Self> {
+        let call = aws.clients.ec2.describe_network_interfaces().filters(filter("group-id", vec![group.to_owned()]));
+        let answer = call.send().await.of_call("ec2:DescribeNetworkInterfaces").ok()?;
+        Some(Self::of(&answer.network_interfaces.unwrap_or_default(), &aws.connection.stack))
+    }
+
+    /// Names the users and the next step, which is never to remove an interface from a host.
+    fn advice(&self) -> String {
+        let listed = |names: &BTreeSet<String>| {
+            let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+            format!("{}{more}", names.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
         };
+        let mut advice = Vec::new();
+        if !self.hosts.is_empty() {
+            advice.push(format!(
+                "hosts of this stack still use it: {}; leave them as they are and run the command again: a host is deleted before its groups",
+                listed(&self.hosts)
+            ));
+        }
+        if !self.tasks.is_empty() {
+            advice.push(format!(
+                "ECS tasks that are stopping still use it: {}; run the command again in a few minutes",
+                listed(&self.tasks)
+            ));
+        }
+        if !self.others.is_empty() {
+            advice.push(format!(
+                "other users outside this stack: {}; give them another security group, and run the command again",
+                listed(&self.others)
+            ));
+        }
+        if advice.is_empty() {
+            advice.push(
+                "rules of another security group may still refer to it: remove those rules, and run the command again"
+                    .into(),
+            );
+        }
+        advice.join("; ")
     }
-    let listed = |names: BTreeSet<String>| {
-        let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
-        format!("{}{more}", names.into_iter().take(5).collect::<Vec<_>>().join(", "))
+}
+
+/// How often a group in use is tried before AWS is asked for its users. With the pauses, this takes 11 seconds.
+const TRIES_BEFORE_ASKING: u32 = 9;
+
+/// Deletes a group once nothing uses it. Users outside the stack are not awaited.
+async fn delete_unused(aws: &Aws, id: &str) -> Result<(), Failure> {
+    let delete = || {
+        aws.if_known(|| async {
+            let call = aws.clients.ec2.delete_security_group().group_id(id);
+            call.send().await.of_call("ec2:DeleteSecurityGroup").map(drop)
+        })
     };
-    let mut advice = Vec::new();
-    if !hosts.is_empty() {
-        let hosts = listed(hosts);
-        advice.push(format!(
-            "hosts of this stack still use it: {hosts}; leave them as they are and run the command again: a host is deleted before its groups"
-        ));
+    let in_use = |failure: Failure, users: Option<Users>| Failure { help: users.map(|it| it.advice()), ..failure };
+    match aws.some_times(TRIES_BEFORE_ASKING, &[Class::InUse], delete).await {
+        Err(failure) if failure.class == Class::InUse => {
+            let users = Users::read(aws, id).await;
+            if users.as_ref().is_some_and(|users| !users.others.is_empty()) {
+                return Err(in_use(failure, users));
+            }
+        }
+        result => return result,
     }
-    if !tasks.is_empty() {
-        advice.push(format!(
-            "ECS tasks that are stopping still use it: {}; run the command again in a few minutes",
-            listed(tasks)
-        ));
+    match aws.very_patiently(&[Class::InUse], delete).await {
+        Err(failure) if failure.class == Class::InUse => Err(in_use(failure, Users::read(aws, id).await)),
+        result => result,
     }
-    if !others.is_empty() {
-        advice.push(format!("other users outside this stack: {}; give them another security group", listed(others)));
-    }
-    if advice.is_empty() {
-        advice.push(
-            "rules of another security group may still refer to it: remove those rules, and run the command again"
-                .into(),
-        );
-    }
-    advice.join("; ")
 }
 
 /// The groups with the stack's tag.
@@ -347,19 +392,7 @@ impl Driver for SecurityGroups {
             unless_gone(aws.if_known(|| revoke(aws, id, way, &rules)).await)?;
         }
         // The interfaces of a terminated host exist for a moment longer, those of a task until the task has stopped.
-        let deleted = aws
-            .very_patiently(&[Class::InUse], || {
-                aws.if_known(|| async {
-                    aws.clients.ec2.delete_security_group().group_id(id).send().await.of_call("ec2:DeleteSecurityGroup")
-                })
-            })
-            .await;
-        match deleted {
-            Ok(_) => Ok(()),
-            Err(failure) if failure.class == Class::NotFound => Ok(()),
-            Err(failure) if failure.class == Class::InUse => Err(Failure { help: users(aws, id).await, ..failure }),
-            Err(failure) => Err(failure),
-        }
+        unless_gone(delete_unused(aws, id).await)
     }
 }
 
@@ -381,19 +414,21 @@ mod tests {
                 .description(description)
                 .build()
         };
-        let own = advice(
-            &[interface("eni-1", Some("i-1"), Some("a"), ""), interface("eni-2", Some("i-1"), Some("a"), "")],
-            "a",
-        );
+        let advice = |interfaces: &[NetworkInterface]| Users::of(interfaces, "a").advice();
+        let own =
+            advice(&[interface("eni-1", Some("i-1"), Some("a"), ""), interface("eni-2", Some("i-1"), Some("a"), "")]);
         assert_eq!(
             own,
             "hosts of this stack still use it: `i-1`; leave them as they are and run the command again: a host is deleted before its groups"
         );
-        let task = advice(&[interface("eni-3", None, None, "arn:aws:ecs:eu-west-3:1:attachment/x")], "a");
+        let task = advice(&[interface("eni-3", None, None, "arn:aws:ecs:eu-west-3:1:attachment/x")]);
         assert_eq!(task, "ECS tasks that are stopping still use it: `eni-3`; run the command again in a few minutes");
-        let other = advice(&[interface("eni-4", Some("i-4"), Some("b"), "")], "a");
-        assert_eq!(other, "other users outside this stack: `i-4` (`eni-4`); give them another security group");
-        assert!(advice(&[], "a").starts_with("rules of another security group"));
+        let other = advice(&[interface("eni-4", Some("i-4"), Some("b"), "")]);
+        assert_eq!(
+            other,
+            "other users outside this stack: `i-4` (`eni-4`); give them another security group, and run the command again"
+        );
+        assert!(advice(&[]).starts_with("rules of another security group"));
     }
 
     #[test]
