@@ -19,6 +19,8 @@ import threading
 import boto3
 import pytest
 
+from test_state import BUCKET, at_once, hosts, one_line_of_states
+
 from stage import ACCOUNT, CREDENTIALS, REGION, Machine, left_over, stack_file, tags
 
 ONE_INTERFACE = ("zone: eu-west-3a }", "zone: eu-west-3a, interfaces: 1, addresses: 1 }")
@@ -110,6 +112,18 @@ def test_a_stack_is_applied_and_destroyed(moto, tmp_path):
     assert not machine.plan().changes, "all resources are found without the state"
     machine.succeed("destroy", "--yes")
     assert left_over(moto, "minimal") == []
+
+
+def test_ten_applies_at_once_work_one_after_the_other(moto, tmp_path):
+    s3 = moto.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    text = stack(moto).replace("\npools:", f"\nstate: s3://{BUCKET}/state\n\npools:")
+    machines = [Machine(tmp_path / f"machine-{n}", moto.endpoint, text) for n in range(10)]
+    at_once(machines)
+    one_line_of_states(s3)
+    assert not machines[0].plan().changes
+    assert len(hosts(moto.client("ec2"))) == 1
 
 
 def test_drift_is_repaired(moto, tmp_path):

@@ -33,6 +33,37 @@ def read(setup, key=KEY) -> dict | None:
         return None
 
 
+def at_once(machines):
+    """Applies the stack on all machines at the same time, each with a tag of its own."""
+    for number, machine in enumerate(machines):
+        file = machine.folder / "stack.yaml"
+        file.write_text(file.read_text() + f"\ntags: {{ turn: '{number}' }}\n")
+    command = ("apply", "--yes", "--no-wait", "--lock-timeout", "10m")
+    running = [machine.start(*command) for machine in machines]
+    for process in running:
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
+    machines[0].converge("--no-wait")
+
+
+def one_line_of_states(s3):
+    """Each document of the state follows the one before it: none was lost."""
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET, Prefix=KEY)
+    ids = [version["VersionId"] for page in pages for version in page["Versions"]]
+    documents = [json.loads(s3.get_object(Bucket=BUCKET, Key=KEY, VersionId=one)["Body"].read()) for one in ids]
+    assert {document["lineage"] for document in documents} == {documents[0]["lineage"]}
+    serials = sorted(document["serial"] for document in documents)
+    assert serials == list(range(1, len(serials) + 1))
+    locks = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert [entry["Key"] for entry in locks] == [KEY]
+
+
+def hosts(ec2) -> list[dict]:
+    found = ec2.describe_instances(Filters=[{"Name": "tag:trunnion:stack", "Values": ["minimal"]}])
+    found = [instance for group in found["Reservations"] for instance in group["Instances"]]
+    return [host for host in found if host["State"]["Name"] in ("pending", "running")]
+
+
 def write(setup, document, key=KEY):
     setup.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps(document).encode())
 
@@ -74,7 +105,10 @@ def test_lock_of_another_process_names_its_holder(shared):
     with setup.machine.start("apply", "--yes", "--no-wait") as killed:
         until(lambda: read(setup, LOCK))
         killed.kill()
+    # The process ran on another machine.
     left = read(setup, LOCK)
+    left["life"]["boot"] = "1b2f9f9c-2f5e-4f0e-8a53-0a8f1f3d7c11"
+    write(setup, left, LOCK)
     for command in ("apply", "destroy"):
         refused = setup.machine.run(command, "--yes")
         assert refused.code == 1
@@ -83,9 +117,29 @@ def test_lock_of_another_process_names_its_holder(shared):
     assert read(setup, LOCK) == left, "the lock is unchanged"
     setup.machine.plan()  # a plan needs no lock
 
-    setup.client("s3").delete_object(Bucket=BUCKET, Key=LOCK)
+    unlocked = setup.machine.succeed("unlock", "--yes")
+    assert f"(process {killed.pid})" in unlocked.said
     setup.machine.converge("--no-wait")
     assert read(setup, LOCK) is None
+
+
+def test_lock_of_a_killed_process_of_this_machine_is_taken_over_at_once(shared):
+    setup = shared("--latency", "40")
+    with setup.machine.start("apply", "--yes", "--no-wait") as killed:
+        until(lambda: read(setup, LOCK))
+        killed.kill()
+    assert read(setup, LOCK)["process"] == killed.pid
+    setup.machine.converge("--no-wait")
+    assert read(setup, LOCK) is None
+
+
+def test_ten_applies_at_once_work_one_after_the_other(shared, tmp_path):
+    setup = shared()
+    machines = [Machine(tmp_path / f"machine-{n}", setup.capture.endpoint, IN_S3) for n in range(10)]
+    at_once(machines)
+    one_line_of_states(setup.client("s3"))
+    assert not machines[0].plan().changes
+    assert len(hosts(setup.client("ec2"))) == 1
 
 
 def test_saved_plan_is_refused_after_a_change_of_the_state(shared):

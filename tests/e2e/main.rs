@@ -13,6 +13,7 @@ mod homes;
 mod interrupted;
 mod lifecycle;
 mod limits;
+mod locks;
 mod pacing;
 mod packages;
 mod partitions;

@@ -1,7 +1,8 @@
 //! The context of one plan or apply, available to all of its calls.
 //!
 //! It is task-local. The SDK asks its identity cache and its retry classifier in the task of the call, so they find it
-//! too. Work in other tasks (the shared poll of hosts, the renewal of a lock) has no context, so nothing interrupts it.
+//! too. Work in other tasks (the shared poll of hosts, the renewal of a lock) has no context, so nothing interrupts it. It
+//! changes no resource.
 
 use trunnion_engine::Context;
 
@@ -30,4 +31,9 @@ pub(crate) async fn interrupted() {
         Some(context) => context.interrupt.cancelled_owned().await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether the lock is lost under which the task makes its changes.
+pub(crate) fn is_lock_lost() -> bool {
+    CONTEXT.try_with(|context| !context.hold.is_held()).unwrap_or_default()
 }

@@ -37,10 +37,10 @@ use crate::{
     calls::Subject,
     connect::ConnectError,
     credentials::Source,
-    pace::Turn,
+    pace::{LockLost, Turn, unless_lock_is_lost},
     proxy::{Proxies, Proxy},
     transcript::Transcript,
-    unanswered::{Trouble, Unanswered, has_request_id, is_page, names_a_request, title},
+    unanswered::{Trouble, Unanswered, find, has_request_id, is_page, names_a_request, title},
 };
 
 /// The longest time to open a connection, the proxy and TLS included.
@@ -194,8 +194,9 @@ impl HttpConnector for Connector {
                 trouble,
                 turn: turn.clone(),
             };
-            let mut answer = match answer.await {
+            let mut answer = match unless_lock_is_lost(turn.as_ref(), answer).await {
                 Ok(answer) => answer,
+                Err(error) if find::<LockLost>(&error).is_some() => return Err(error),
                 Err(error) => {
                     if let Some(pending) = pending {
                         pending.fail(&error);

@@ -1,6 +1,10 @@
 //! Decides when a call is sent: each attempt takes a token before it is signed. Also decides whether another attempt
 //! follows.
 //!
+//! A call that changes something is not signed once the lock of the state is lost: somebody else may be at work. This is
+//! checked last, in each attempt, because the wait before it can be long, for example on a machine that sleeps. A request
+//! that was signed before and still waits for its connection is dropped ([`unless_lock_is_lost`]).
+//!
 //! In each attempt, retries included, the SDK asks its identity cache once, before it signs the request and passes it
 //! to the HTTP client. So the [`Turnstile`] wraps that cache: once it has the credentials, it waits for the token. At
 //! that time nothing is signed and no time-out of the SDK runs (attempts have none: `http.rs` limits the time after
@@ -15,15 +19,20 @@
 
 use std::{
     fmt,
+    future::poll_fn,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
+        http::HttpConnectorFuture,
         identity::{IdentityFuture, ResolveCachedIdentity, SharedIdentityCache, SharedIdentityResolver},
         interceptors::context::InterceptorContext,
+        orchestrator::HttpResponse,
         result::ConnectorError,
         retries::{
             RequestAttempts,
@@ -39,7 +48,8 @@ use aws_smithy_types::{
 use tokio::time::Instant;
 
 use crate::{
-    context::{interrupted, is_interrupted},
+    calls::expected,
+    context::{interrupted, is_interrupted, is_lock_lost},
     error::LIMIT_EXCEEDED,
     throttle::{Buckets, Ticket},
     unanswered::Unanswered,
@@ -65,6 +75,11 @@ const SLICE: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted before the call was sent")]
 pub(crate) struct Interrupted;
+
+/// The lock of the state was lost before an attempt of a call was signed.
+#[derive(Debug, thiserror::Error)]
+#[error("the lock of the state was lost before the call was sent")]
+pub(crate) struct LockLost;
 
 /// The state of a call, shared by its attempts.
 #[derive(Clone)]
@@ -105,6 +120,11 @@ impl Turn {
         Self { operation: operation.into(), state: Arc::default() }
     }
 
+    /// Whether the call can change something.
+    fn can_change(&self) -> bool {
+        expected(&self.operation).is_none_or(|call| call.changes)
+    }
+
     /// The current attempt, counted from one.
     pub fn attempt(&self) -> u32 {
         self.state().attempt
@@ -113,6 +133,23 @@ impl Turn {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The answer to a request. The wait for it ends once the lock is lost under which the request changes something: a request
+/// that is not sent yet, for example because its connection is still being made, is dropped.
+pub(crate) async fn unless_lock_is_lost(
+    turn: Option<&Turn>,
+    answer: HttpConnectorFuture,
+) -> Result<HttpResponse, ConnectorError> {
+    let can_change = turn.is_some_and(Turn::can_change);
+    let mut answer = pin!(answer);
+    poll_fn(|context| {
+        if can_change && is_lock_lost() {
+            return Poll::Ready(Err(ConnectorError::user(LockLost.into())));
+        }
+        answer.as_mut().poll(context)
+    })
+    .await
 }
 
 /// The identity cache that makes each attempt wait for its token.
@@ -179,7 +216,9 @@ impl ResolveCachedIdentity for Turnstile {
             // The credentials come first, so that the request follows the token at once.
             let identity = self.cache.resolve_cached_identity(resolver.clone(), components, cfg).await?;
             let waited = self.pass(turn, attempt).await?;
-            if waited { self.cache.resolve_cached_identity(resolver, components, cfg).await } else { Ok(identity) }
+            let identity =
+                if waited { self.cache.resolve_cached_identity(resolver, components, cfg).await? } else { identity };
+            if turn.can_change() && is_lock_lost() { Err(LockLost.into()) } else { Ok(identity) }
         })
     }
 

@@ -3,31 +3,29 @@
 //! A lock object beside the document says who is working. Its holder renews it; a lock that is no longer renewed, for
 //! example after a kill, can be taken over. Only S3's clock counts, so the clocks of two machines need not agree.
 
+mod lock;
+mod region;
+
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
-use aws_sdk_s3::{Client, primitives::ByteStream};
+use aws_sdk_s3::{Client, primitives::ByteStream, types::ObjectVersion};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
         interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef},
+        result::SdkError,
         runtime_components::RuntimeComponents,
     },
+    http::Response,
 };
-use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
-use serde::{Deserialize, Serialize};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, MissedTickBehavior, interval_at},
-};
-use trunnion_engine::{LockInfo, State, StateLock, StateStore, StoreError};
-use uuid::Uuid;
+use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format, error::metadata::ProvideErrorMetadata};
+use trunnion_engine::{FoundLock, LockInfo, State, StateStore, StoreError, Version};
 
+pub use self::lock::S3Lock;
+pub(crate) use self::region::in_region_of_bucket;
 use crate::{
     Aws,
     calls::{On, Subject},
@@ -52,7 +50,8 @@ impl Default for Lease {
 /// A store for one state document in S3.
 #[derive(Debug, Clone)]
 pub struct S3Store {
-    s3: Client,
+    /// For the region of the bucket, once an answer named it.
+    s3: Arc<RwLock<Client>>,
     bucket: String,
     key: String,
     stack: String,
@@ -60,12 +59,12 @@ pub struct S3Store {
     subject: Arc<Subject>,
     lease: Lease,
     /// The document that was last read or written; `None` if there was none.
-    last: Arc<Mutex<Option<Version>>>,
+    last: Arc<Mutex<Option<Known>>>,
 }
 
-/// A document's identity, and S3's version of it.
+/// A document's identity, and its `ETag`.
 #[derive(Debug, Clone)]
-struct Version {
+struct Known {
     lineage: String,
     serial: u64,
     tag: String,
@@ -81,7 +80,7 @@ impl S3Store {
     pub fn new(aws: &Aws, bucket: impl Into<String>, key: impl Into<String>) -> Self {
         let (bucket, key) = (bucket.into(), key.into());
         Self {
-            s3: aws.clients.s3.clone(),
+            s3: Arc::new(RwLock::new(aws.clients.s3.clone())),
             stack: aws.connection.stack.clone(),
             subject: Arc::new(aws.subject().with_state(&bucket, [key.clone(), lock_key(&key)])),
             bucket,
@@ -102,11 +101,11 @@ impl S3Store {
     }
 
     fn remember(&self, state: &State, tag: Option<String>) {
-        let version = tag.map(|tag| Version { lineage: state.lineage.clone(), serial: state.serial, tag });
+        let version = tag.map(|tag| Known { lineage: state.lineage.clone(), serial: state.serial, tag });
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 
-    fn remembered(&self) -> Option<Version> {
+    fn remembered(&self) -> Option<Known> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -116,7 +115,7 @@ impl S3Store {
                 Some("create the bucket, with versioning, or correct `state` in the stack file".to_owned())
             }
             "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-                Some("use a bucket in the stack's region: this one is in another region".to_owned())
+                Some("use a bucket in a partition of AWS that the stack's credentials are for".to_owned())
             }
             _ if failure.class == Class::Denied => Some(self.denied(&failure)),
             _ => None,
@@ -132,34 +131,76 @@ impl S3Store {
         objects.first().map_or(denial, |object| denial.on(object)).help(Some(&self.subject))
     }
 
+    fn client(&self) -> Client {
+        self.s3.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes a call in the region of the bucket.
+    async fn call<T, E, F>(&self, call: impl Fn(Client) -> F) -> Result<T, SdkError<E, Response>>
+    where
+        E: ProvideErrorMetadata,
+        F: Future<Output = Result<T, SdkError<E, Response>>>,
+    {
+        let (answer, moved) = in_region_of_bucket(self.client(), call).await;
+        if let Some(client) = moved {
+            *self.s3.write().unwrap_or_else(PoisonError::into_inner) = client;
+        }
+        answer
+    }
+
     /// The content and version of a key.
     async fn get(&self, key: &str) -> Result<Option<Found>, Failure> {
         let date = ServerDate::default();
-        let call = self.s3.get_object().bucket(&self.bucket).key(key).customize().interceptor(date.clone());
-        let answer = match call.send().await.of_call("s3:GetObject") {
+        let get = |s3: Client| {
+            let call = s3.get_object().bucket(&self.bucket).key(key).customize().interceptor(date.clone());
+            async move { call.send().await }
+        };
+        let answer = match self.call(get).await.of_call("s3:GetObject") {
             Ok(answer) => answer,
             Err(failure) if failure.class == Class::NotFound && failure.code != "NoSuchBucket" => return Ok(None),
             Err(failure) => return Err(failure),
         };
         let version = answer.e_tag.unwrap_or_default();
         let age = answer.last_modified.and_then(|at| date.since(&at)).unwrap_or_default();
-        let bytes = answer.body.collect().await.map_err(|error| {
-            let message = format!("the object was received only in part ({error})");
-            Failure::of_call("s3:GetObject", Class::Unreachable, message)
-        })?;
-        Ok(Some(Found { bytes: bytes.to_vec(), version, age }))
+        Ok(Some(Found { bytes: whole(answer.body).await?, version, age }))
+    }
+
+    /// The content of one version of a key.
+    async fn get_version(&self, key: &str, id: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let get = |s3: Client| s3.get_object().bucket(&self.bucket).key(key).version_id(id).send();
+        let answer = match self.call(get).await.of_call("s3:GetObject") {
+            Ok(answer) => answer,
+            Err(failure) if NO_VERSION.contains(&failure.code.as_str()) => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        Ok(Some(whole(answer.body).await?))
+    }
+
+    /// The versions of a key, the newest first, with their times; deletions are none.
+    async fn list_versions(&self, key: &str, most: usize) -> Result<Vec<(String, Option<DateTime>, bool)>, Failure> {
+        let most = i32::try_from(most).unwrap_or(i32::MAX);
+        let list = |s3: Client| s3.list_object_versions().bucket(&self.bucket).prefix(key).max_keys(most).send();
+        let answer = self.call(list).await.of_call("s3:ListObjectVersions")?;
+        // Another key can begin with this one, and comes behind it.
+        let ours = answer.versions.into_iter().flatten().filter(|version| version.key.as_deref() == Some(key));
+        let row = |version: ObjectVersion| {
+            (version.version_id.unwrap_or_default(), version.last_modified, version.is_latest.unwrap_or_default())
+        };
+        Ok(ours.map(row).collect())
     }
 
     /// Writes a key if its current version is the given one, or if the key does not exist for `None`. Returns the new
     /// version.
     async fn put(&self, key: &str, bytes: Vec<u8>, follows: Option<&str>) -> Result<String, Failure> {
-        let call = self.s3.put_object().bucket(&self.bucket).key(key).content_type("application/json");
-        let call = match follows {
-            Some(version) => call.if_match(version),
-            None => call.if_none_match("*"),
+        let put = |s3: Client| {
+            let call = s3.put_object().bucket(&self.bucket).key(key).content_type("application/json");
+            let call = match follows {
+                Some(version) => call.if_match(version),
+                None => call.if_none_match("*"),
+            };
+            call.body(ByteStream::from(bytes.clone())).send()
         };
-        let written = call.body(ByteStream::from(bytes.clone())).send().await.of_call("s3:PutObject");
-        match written {
+        match self.call(put).await.of_call("s3:PutObject") {
             Ok(answer) => Ok(answer.e_tag.unwrap_or_default()),
             // An earlier attempt may have succeeded without an answer, or the given version may be gone: the current
             // content decides.
@@ -172,6 +213,29 @@ impl S3Store {
             Err(failure) => Err(failure),
         }
     }
+
+    /// Deletes a key if its current version is the given one. Returns whether it was.
+    async fn delete(&self, key: &str, version: &str) -> Result<bool, Failure> {
+        let delete = |s3: Client| s3.delete_object().bucket(&self.bucket).key(key).if_match(version).send();
+        match self.call(delete).await.of_call("s3:DeleteObject") {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.code == "NoSuchBucket" => Err(failure),
+            Err(failure) if failure.is(&[Class::NotFound, Class::Precondition]) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Codes for a version that does not exist: S3's list of error codes and the answers of `GetObject`, read November 2026. An
+/// id of another form is an invalid argument, and a deletion has no content.
+const NO_VERSION: &[&str] = &["NoSuchVersion", "NoSuchKey", "InvalidArgument", "MethodNotAllowed"];
+
+async fn whole(body: ByteStream) -> Result<Vec<u8>, Failure> {
+    let bytes = body.collect().await.map_err(|error| {
+        let message = format!("the object was received only in part ({error})");
+        Failure::of_call("s3:GetObject", Class::Unreachable, message)
+    })?;
+    Ok(bytes.to_vec())
 }
 
 /// The content of a key.
@@ -230,196 +294,38 @@ impl StateStore for S3Store {
     }
 
     async fn lock(&self, info: &LockInfo) -> Result<S3Lock, StoreError> {
-        let key = self.lock_key();
+        self.take_lock(info).await
+    }
+
+    async fn found_lock(&self) -> Result<Option<FoundLock>, StoreError> {
+        self.read_lock().await
+    }
+
+    async fn take_away(&self, found: &FoundLock) -> Result<bool, StoreError> {
+        let deleted = Box::pin(self.delete(&self.lock_key(), &found.version)).await;
+        deleted.map_err(|failure| self.failed(failure))
+    }
+
+    async fn versions(&self, most: usize) -> Result<Vec<Version>, StoreError> {
         let failed = |failure| self.failed(failure);
-        let document = LockDocument { holder: info.clone(), id: Uuid::new_v4().to_string(), renewal: 0 };
-        let body = serde_json::to_vec_pretty(&document);
-        let body = body.map_err(|error| failed(Failure::own(error.to_string(), None)))?;
-        let locked = |holder| StoreError::Locked { place: format!("s3://{}/{key}", self.bucket), holder };
-        let began = Instant::now();
-        let version = match Box::pin(self.put(&key, body.clone(), None)).await {
-            Ok(version) => version,
-            Err(failure) if failure.class == Class::Precondition => {
-                let found = Box::pin(self.get(&key)).await.map_err(failed)?;
-                let follows = match &found {
-                    // It was released a moment ago.
-                    None => None,
-                    Some(found) if found.age >= self.lease.stale_after => Some(found.version.as_str()),
-                    Some(found) => {
-                        let holder = serde_json::from_slice(&found.bytes).ok();
-                        return Err(locked(holder.map(|document: LockDocument| Box::new(document.holder))));
-                    }
-                };
-                match Box::pin(self.put(&key, body, follows)).await {
-                    Ok(version) => version,
-                    Err(failure) if failure.class == Class::Precondition => return Err(locked(None)),
-                    Err(failure) => return Err(failed(failure)),
-                }
-            }
-            Err(failure) => return Err(failed(failure)),
-        };
-        let held = Arc::new(Held { is_lost: AtomicBool::new(false), renewed: Mutex::new(began) });
-        let (release, released) = oneshot::channel();
-        let holding = Holding { store: self.clone(), key, document, version, held: Arc::clone(&held) };
-        tokio::spawn(holding.until(released));
-        Ok(S3Lock { store: self.clone(), held, release })
+        let mut versions = Vec::new();
+        for (id, written, is_current) in Box::pin(self.list_versions(&self.key, most)).await.map_err(failed)? {
+            let Some(bytes) = Box::pin(self.get_version(&self.key, &id)).await.map_err(failed)? else { continue };
+            let written = written.and_then(|at| at.fmt(Format::DateTime).ok()).unwrap_or_default();
+            versions.push(Version { id, written, is_current, content: State::parse(&bytes, &self.stack) });
+        }
+        Ok(versions)
+    }
+
+    async fn version(&self, id: &str) -> Result<Option<State>, StoreError> {
+        let found = Box::pin(self.get_version(&self.key, id)).await.map_err(|failure| self.failed(failure))?;
+        let place = || format!("{} (version {id})", self.location());
+        let parse = |bytes: Vec<u8>| State::parse(&bytes, &self.stack);
+        found.map(parse).transpose().map_err(|source| StoreError::Document { place: place(), source })
     }
 
     /// `s3://bucket/key`
     fn location(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.key)
-    }
-}
-
-/// The content of a lock object.
-#[derive(Debug, Serialize, Deserialize)]
-struct LockDocument {
-    #[serde(flatten)]
-    holder: LockInfo,
-    /// Unique for each acquisition. S3's versions are digests of the content, so no two locks may have the same
-    /// content.
-    id: String,
-    /// How often it has been renewed.
-    renewal: u64,
-}
-
-/// What is known of a lock without asking S3.
-#[derive(Debug)]
-struct Held {
-    is_lost: AtomicBool,
-    /// When the last successful renewal started.
-    renewed: Mutex<Instant>,
-}
-
-/// Requests the release of a lock; the result is sent back.
-type Release = oneshot::Sender<Result<(), StoreError>>;
-
-/// Renews a lock and releases it.
-struct Holding {
-    store: S3Store,
-    key: String,
-    document: LockDocument,
-    /// The version of our lock object.
-    version: String,
-    held: Arc<Held>,
-}
-
-impl Holding {
-    /// Runs until the lock is released, dropped or taken over.
-    async fn until(mut self, mut released: oneshot::Receiver<Release>) {
-        let every = self.store.lease.renewal;
-        let mut renewals = interval_at(Instant::now() + every, every);
-        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            // A renewal in progress ends first: the release needs its version.
-            tokio::select! {
-                biased;
-                asked = &mut released => {
-                    let result = self.give_back().await;
-                    if let Ok(answer) = asked {
-                        let _ = answer.send(result);
-                    }
-                    return;
-                }
-                _ = renewals.tick() => {
-                    if !self.renew().await {
-                        self.held.is_lost.store(true, Ordering::Relaxed);
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Renews the lock. Returns whether it is still ours.
-    async fn renew(&mut self) -> bool {
-        self.document.renewal += 1;
-        let Ok(body) = serde_json::to_vec_pretty(&self.document) else { return true };
-        let began = Instant::now();
-        match Box::pin(self.store.put(&self.key, body, Some(&self.version))).await {
-            Ok(version) => {
-                self.version = version;
-                *self.held.renewed.lock().unwrap_or_else(PoisonError::into_inner) = began;
-            }
-            Err(failure) if failure.class == Class::Precondition => match self.ours().await {
-                Ok(Some(version)) => self.version = version,
-                Ok(None) => {
-                    tracing::warn!(self.key, "the lock was taken over by somebody else: no further changes are made");
-                    return false;
-                }
-                Err(failure) => tracing::debug!(self.key, message = failure.message, "reading the lock failed"),
-            },
-            // The next renewal comes before the lock expires.
-            Err(failure) => tracing::debug!(self.key, message = failure.message, "renewing the lock failed"),
-        }
-        true
-    }
-
-    /// The version of the lock object if it is still ours: the answer to an earlier renewal may have been lost.
-    async fn ours(&self) -> Result<Option<String>, Failure> {
-        let found = Box::pin(self.store.get(&self.key)).await?;
-        let document = |found: &Found| serde_json::from_slice::<LockDocument>(&found.bytes).ok();
-        let is_ours = |found: &Found| document(found).is_some_and(|document| document.id == self.document.id);
-        Ok(found.filter(is_ours).map(|found| found.version))
-    }
-
-    async fn give_back(self) -> Result<(), StoreError> {
-        let Self { store, key, version, .. } = self;
-        let call = store.s3.delete_object().bucket(&store.bucket).key(&key).if_match(version);
-        match call.send().await.of_call("s3:DeleteObject") {
-            Err(failure) if !failure.is(&[Class::NotFound, Class::Precondition]) => Err(store.failed(failure)),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A lock that is held. When dropped, it is released if the runtime still runs; otherwise it is just no longer renewed.
-#[derive(Debug)]
-pub struct S3Lock {
-    store: S3Store,
-    held: Arc<Held>,
-    release: oneshot::Sender<Release>,
-}
-
-/// S3 reports ages in whole seconds.
-const GRAIN: Duration = Duration::from_secs(1);
-
-impl StateLock for S3Lock {
-    async fn save(&self, state: &State) -> Result<(), StoreError> {
-        let (store, place) = (&self.store, || self.store.location());
-        if !self.is_held() {
-            return Err(StoreError::Lost { place: place() });
-        }
-        let document =
-            state.to_document().map_err(|error| StoreError::Document { place: place(), source: error.into() })?;
-        let follows = match store.remembered() {
-            // Another document, written by somebody else, was read since.
-            Some(last) if !state.follows(Some((&last.lineage, last.serial))) => {
-                return Err(StoreError::Moved { place: place() });
-            }
-            last => last.map(|last| last.tag),
-        };
-        match Box::pin(store.put(&store.key, document, follows.as_deref())).await {
-            Ok(tag) => {
-                store.remember(state, Some(tag));
-                Ok(())
-            }
-            Err(failure) if failure.class == Class::Precondition => Err(StoreError::Moved { place: place() }),
-            Err(failure) => Err(store.failed(failure)),
-        }
-    }
-
-    /// Whether nobody has taken it over and nobody can have: the last renewal is recent enough.
-    fn is_held(&self) -> bool {
-        let renewed = *self.held.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        let lasts = self.store.lease.stale_after.saturating_sub(GRAIN);
-        !self.held.is_lost.load(Ordering::Relaxed) && renewed.elapsed() < lasts
-    }
-
-    async fn release(self) -> Result<(), StoreError> {
-        let (answer, answered) = oneshot::channel();
-        // After a loss, there is no receiver and nothing to release.
-        let _ = self.release.send(answer);
-        answered.await.unwrap_or(Ok(()))
     }
 }

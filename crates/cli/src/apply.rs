@@ -4,7 +4,7 @@ use std::path::Path;
 
 use trunnion::{
     CancellationToken, Document, Engine, Error, Events, ExitCode, LockedPlan, Options, Origin, OtherHomes, Outcome,
-    Request, Session, plain,
+    Request, Session, StoreError, plain,
     report::{Ending, causes},
 };
 
@@ -123,7 +123,7 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
     let connect = connect(job.verb, job.file, &job.origin, cloud, options, output);
     let engine = Box::pin(unless_interrupted(&interrupt, output, connect)).await?;
     let operation = if job.origin.destroy { "destroy" } else { "apply" };
-    let mut session = with_progress(output, "waiting for the lock of the state", engine.lock(operation)).await?;
+    let mut session = locked(&engine, operation, how, output, &interrupt).await?;
     let result = async {
         // Nothing is changed before the first step, so an interruption simply ends the command.
         let agreed = agreed(&engine, &mut session, &job, how, output, &interrupt);
@@ -141,6 +141,28 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
     print_calls(&engine, output);
     engine.close().await;
     result
+}
+
+/// Takes the lock of the state, and waits for it as long as `--lock-timeout` says.
+async fn locked(
+    engine: &Engine,
+    operation: &str,
+    how: &Execute,
+    output: Output,
+    interrupt: &CancellationToken,
+) -> Result<Session, Failure> {
+    let mut said = String::new();
+    let waiting = |locked: &StoreError| {
+        let now = plain(&locked.to_string());
+        // The holder can change between two tries without a moment at which nobody holds it.
+        if now != said {
+            output.say(&format!("Waiting: {now}."));
+            said = now;
+        }
+    };
+    let lock = async { Ok(engine.lock_within(how.lock_timeout, operation, interrupt, waiting).await?) };
+    let what = "waiting for the lock of the state";
+    with_progress(output, what, unless_interrupted(&CancellationToken::new(), output, lock)).await
 }
 
 /// Makes the plan, shows it, and returns it after the user agreed.

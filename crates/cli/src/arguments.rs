@@ -1,6 +1,6 @@
 //! The command line: subcommands and options.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -55,6 +55,10 @@ pub(crate) enum Command {
     Destroy(Destroy),
     /// Show what was applied, or a saved plan
     Show(Show),
+    /// List, show and restore the earlier documents of the state
+    State(State),
+    /// Take the lock of the state away from a command that hangs
+    Unlock(Unlock),
     /// Print a generated file: the boot script, the control plane's configuration or the policies
     Render(Render),
     /// Print the least IAM policy with which a command works on a stack
@@ -168,6 +172,9 @@ pub(crate) struct Execute {
     /// Take over the resources of a stack with the same name that was applied from another repository, bucket or folder
     #[arg(long)]
     pub(crate) take_over: bool,
+    /// Wait this long for the lock of the state if another command holds it, such as 30s, 10m or 1h30m
+    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true, value_parser = duration)]
+    pub(crate) lock_timeout: Duration,
     /// Print events as JSON, one per line; the last line has the outcome
     #[arg(long)]
     pub(crate) json: bool,
@@ -199,6 +206,77 @@ pub(crate) struct Show {
     /// Print state and outputs, or the plan document, as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct State {
+    #[command(subcommand)]
+    pub(crate) command: StateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// List the documents of the state, the newest first: in S3 the versions of the object, for a file
+    /// the documents that the last ten commands found
+    List(StateList),
+    /// Print a document of the state as JSON
+    Show(StateShow),
+    /// Make an earlier document the present one; no AWS resource changes
+    Restore(StateRestore),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateList {
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
+    /// How many documents to list
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    /// Print the list as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateShow {
+    /// The document, as `trunnion state list` names it
+    #[arg(value_name = "VERSION")]
+    pub(crate) version: String,
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateRestore {
+    /// The document, as `trunnion state list` names it
+    #[arg(value_name = "VERSION")]
+    pub(crate) version: String,
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A lock is seldom in the way for long. That of a killed command on this machine is taken over at once,
+and any other lock in S3 two minutes after its last renewal. Unlock is for a command that still runs
+and cannot be ended. It makes no further change once it notices the loss: within 20 seconds.")]
+pub(crate) struct Unlock {
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -259,6 +337,8 @@ pub(crate) enum Purpose {
     Destroy,
     /// Reads what `plan` and `trunnion doctor` read
     Doctor,
+    /// Lists, shows and restores versions of a state in S3
+    State,
 }
 
 #[derive(Debug, Args)]
@@ -335,6 +415,12 @@ pub(crate) struct Sandbox {
 fn factor(text: &str) -> Result<f64, &'static str> {
     let factor: Option<f64> = text.parse().ok().filter(|factor| (0.001..=1_000_000.0).contains(factor));
     factor.ok_or("a factor is a number from 0.001 to 1000000")
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let wrong = "a duration is a number with a unit, such as 30s, 10m or 1h30m";
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| wrong)?;
+    Duration::try_from(duration).map_err(|_| wrong)
 }
 
 fn account(text: &str) -> Result<String, &'static str> {

@@ -15,7 +15,9 @@ mod read;
 mod sandbox;
 mod signals;
 mod stack_file;
+mod state;
 mod stream;
+mod unlock;
 mod waiting;
 
 use std::{borrow::Cow, ffi::OsString, future::Future, path::Path, process};
@@ -80,6 +82,8 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Apply(arguments) => wait_for(apply::apply(arguments, output)),
         Command::Destroy(arguments) => wait_for(apply::destroy(arguments, output)),
         Command::Show(arguments) => wait_for(read::show(arguments, output)),
+        Command::State(arguments) => wait_for(state::state(arguments, output)),
+        Command::Unlock(arguments) => wait_for(unlock::unlock(arguments, output)),
         Command::Render(arguments) => read::render(&arguments, output),
         Command::Permissions(arguments) => permissions::permissions(&arguments, output),
         Command::Doctor(arguments) => wait_for(doctor::doctor(arguments, output)),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use trunnion::render::style;
 use trunnion::{
-    Address, Engine, ExitCode, Operation, Origin, Outcome, Outputs, ProviderError,
+    Address, Engine, ExitCode, Operation, Origin, Outcome, Outputs, ProviderError, StoreError,
     report::{Ending, Report, causes},
 };
 
@@ -27,7 +27,13 @@ pub(crate) fn report(
     for (addresses, help) in helps(&outcome.failed) {
         output.always_say(&format!("{}help:{:#} {addresses}: {help}", style::STRONG, style::STRONG));
     }
-    if let Some(error) = &outcome.unsaved {
+    if let Some(lost @ StoreError::Lost { .. }) = &outcome.unsaved {
+        output.always_say(&format!(
+            "{}. No call that changes anything was sent after that, and the state was not saved. The next plan finds all \
+             resources by their tags.",
+            capitalized(&causes(lost))
+        ));
+    } else if let Some(error) = &outcome.unsaved {
         output.always_say(&format!(
             "The state could not be saved: {}. The next plan finds all resources by their tags.",
             causes(error)
@@ -43,6 +49,11 @@ pub(crate) fn report(
     }
     // A failed write of the data is an error, returned after the messages above.
     data.map(|()| code)
+}
+
+fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }
 
 /// The exit code, and the end in a few words.

@@ -1,6 +1,6 @@
 //! The command `permissions`.
 
-use trunnion::{ExitCode, aws};
+use trunnion::{ExitCode, aws, stack::StateLocation};
 
 use super::{
     arguments::{Permissions, Purpose},
@@ -16,6 +16,7 @@ impl From<Purpose> for aws::Purpose {
             Purpose::Apply => Self::Apply,
             Purpose::Destroy => Self::Destroy,
             Purpose::Doctor => Self::Doctor,
+            Purpose::State => Self::State,
         }
     }
 }
@@ -23,6 +24,11 @@ impl From<Purpose> for aws::Purpose {
 /// Prints one policy, or a list of the parts of a longer one.
 pub(crate) fn permissions(arguments: &Permissions, output: Output) -> Result<ExitCode, Failure> {
     let stack = stack_file::load(&arguments.stack.file, arguments.stack.env.as_deref(), "permissions")?;
+    if arguments.purpose == Purpose::State && matches!(stack.state, StateLocation::File(_)) {
+        let message =
+            "the state of this stack is a file, so `trunnion state` makes no AWS call that needs a permission";
+        return Err(Failure::new("permissions::state", message));
+    }
     let policies = trunnion::permissions(&stack, arguments.purpose.into())?;
     let count = policies.len();
     let json = match (arguments.part, policies.as_slice()) {

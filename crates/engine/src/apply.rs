@@ -67,7 +67,8 @@ pub(crate) async fn apply(
     events: &Events,
     settings: &Settings,
 ) -> Outcome {
-    let context = Context::new(settings.interrupt.clone()).with_adoption(settings.adoption.clone());
+    let context =
+        Context::new(settings.interrupt.clone()).with_adoption(settings.adoption.clone()).with_hold(session.hold());
     let mut lost = pin!(session.lost().fuse());
     let mut run = Run::new(plan, rules, state, settings.home.as_deref());
     run.adopt();

@@ -16,7 +16,10 @@ mod diff;
 mod document;
 mod events;
 mod examination;
+mod hold;
+mod holder;
 mod home;
+mod moment;
 mod order;
 mod outcome;
 mod plan;
@@ -39,7 +42,10 @@ pub use crate::{
     },
     events::{Event, EventReceiver, Events},
     examination::{Examination, Finding, Verdict},
+    hold::Hold,
+    holder::{Life, LockInfo},
     home::{Adoption, HomeRule, OtherHome},
+    moment::Moment,
     outcome::{Ending, Outcome},
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
@@ -47,6 +53,6 @@ pub use crate::{
     rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},
     session::Session,
     state::{Recorded, State, StateError},
-    store::{FileLock, FileStore, LockInfo, StateLock, StateStore, StoreError, read_file, replace_file},
+    store::{FileLock, FileStore, FoundLock, StateLock, StateStore, StoreError, Version, read_file, replace_file},
     value::{JsonText, Map, Reference, Value, from_map, hex, to_map},
 };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Address, Adoption, ErrorClass, Graph, Map, State, value::hex};
+use crate::{Address, Adoption, ErrorClass, Graph, Hold, Map, State, value::hex};
 
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +184,8 @@ pub struct Context {
     pub interrupt: CancellationToken,
     /// Which resources a create may adopt beside those of the stack's own home.
     pub adoption: Adoption,
+    /// The lock under which changes are made: once it is not held, no further call that changes something is sent.
+    pub hold: Hold,
 }
 
 impl Context {
@@ -196,6 +198,12 @@ impl Context {
     #[must_use]
     pub fn with_adoption(self, adoption: Adoption) -> Self {
         Self { adoption, ..self }
+    }
+
+    /// The same under this lock.
+    #[must_use]
+    pub fn with_hold(self, hold: Hold) -> Self {
+        Self { hold, ..self }
     }
 }
 

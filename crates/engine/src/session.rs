@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Events, LockInfo, Outcome, Plan, Provider, RuleBook, Settings, State, StateLock as _, StateStore, StoreError, apply,
+    Events, Hold, LockInfo, Outcome, Plan, Provider, RuleBook, Settings, State, StateError, StateLock as _, StateStore,
+    StoreError, apply,
 };
 
 /// A stack's state that nobody else writes. Plans are applied here and nowhere else.
@@ -154,6 +155,26 @@ impl<S: StateStore> Session<S> {
         Ok(outcome)
     }
 
+    /// Makes an earlier document the present one, under the next number. Where the present one is damaged, a new line begins;
+    /// one of a later format stays, and is an error.
+    pub async fn restore(&mut self, earlier: State) -> Result<State, StoreError> {
+        self.held()?;
+        let (present, is_damaged) = match self.store.load().await {
+            Ok(present) => (present, false),
+            Err(StoreError::Document { source: StateError::Damaged(_), .. }) => (State::empty(&earlier.stack), true),
+            Err(error) => return Err(error),
+        };
+        let mut restored = State { lineage: present.lineage, serial: present.serial, ..earlier };
+        restored.advance();
+        if is_damaged {
+            self.lock.replace_damaged(&restored).await?;
+        } else {
+            self.save(&restored).await?;
+        }
+        self.note(Some(&restored));
+        Ok(restored)
+    }
+
     /// Gives the lock back.
     pub async fn release(self) -> Result<(), StoreError> {
         self.lock.release().await
@@ -162,6 +183,11 @@ impl<S: StateStore> Session<S> {
     /// Nothing while the lock is held, else [`StoreError::Lost`].
     pub fn held(&self) -> Result<(), StoreError> {
         if self.lock.is_held() { Ok(()) } else { Err(StoreError::Lost { place: self.store.location() }) }
+    }
+
+    /// What says whether the lock is still held.
+    pub(crate) fn hold(&self) -> Hold {
+        self.lock.hold()
     }
 
     /// Waits until the lock is lost.

@@ -1,15 +1,20 @@
 //! Where the state document is kept, and the lock that shows who is working.
 
+mod history;
+
 use std::{
+    fmt,
     fs::{self, File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-
-use crate::{ProviderError, State, StateError};
+use crate::{Hold, LockInfo, ProviderError, State, StateError};
 
 /// Keeps one stack's state document, which is written under its lock only. [`FileStore`] is one.
 pub trait StateStore: Send + Sync {
@@ -22,8 +27,65 @@ pub trait StateStore: Send + Sync {
     /// Takes the lock without waiting: [`StoreError::Locked`] says who holds it.
     fn lock(&self, info: &LockInfo) -> impl Future<Output = Result<Self::Lock, StoreError>> + Send;
 
+    /// The lock that somebody holds now; nothing where it is free. By default, a store does not say it.
+    fn found_lock(&self) -> impl Future<Output = Result<Option<FoundLock>, StoreError>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Takes a lock away from its holder, if it is still this one: its holder makes no further change once it notices.
+    /// Returns whether it was.
+    fn take_away(&self, found: &FoundLock) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let _ = found;
+        async { Ok(false) }
+    }
+
+    /// The documents that the store still has, the newest first, and no more than `most`. By default, there is none.
+    fn versions(&self, most: usize) -> impl Future<Output = Result<Vec<Version>, StoreError>> + Send {
+        let _ = most;
+        async { Ok(Vec::new()) }
+    }
+
+    /// The document that the store calls so, or nothing. By default, there is none.
+    fn version(&self, id: &str) -> impl Future<Output = Result<Option<State>, StoreError>> + Send {
+        let _ = id;
+        async { Ok(None) }
+    }
+
     /// Where the document is kept, for messages: a path, a URL.
     fn location(&self) -> String;
+}
+
+/// A document that a store has, or had.
+#[derive(Debug)]
+pub struct Version {
+    /// What the store calls it.
+    pub id: String,
+    /// When it was written, RFC 3339 in UTC.
+    pub written: String,
+    /// Whether it is the present document.
+    pub is_current: bool,
+    /// Its content, or why it is no state of this stack.
+    pub content: Result<State, StateError>,
+}
+
+/// A lock that somebody holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLock {
+    /// The path or URL of the lock.
+    pub place: String,
+    /// Who holds it, where that could be read.
+    pub holder: Option<Box<LockInfo>>,
+    /// What distinguishes it from another lock at the same place: the store's version of it.
+    pub version: String,
+}
+
+impl fmt::Display for FoundLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.holder {
+            Some(holder) => holder.fmt(f),
+            None => f.write_str("somebody whose name cannot be read"),
+        }
+    }
 }
 
 /// A lock that is held. Dropping it gives it back, too, at the latest when the process ends.
@@ -32,8 +94,18 @@ pub trait StateLock: Send + Sync {
     /// replaced it, [`StoreError::Lost`] where the lock is not held any more.
     fn save(&self, state: &State) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Writes a first document of a line where the present one cannot be read. By default, this is a save.
+    fn replace_damaged(&self, state: &State) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.save(state)
+    }
+
+    /// What says whether the lock is still held. Once it is not, it never is again.
+    fn hold(&self) -> Hold;
+
     /// Whether the lock is still held, as far as is known without waiting: nothing is begun without it.
-    fn is_held(&self) -> bool;
+    fn is_held(&self) -> bool {
+        self.hold().is_held()
+    }
 
     /// Waits until the lock is lost.
     fn lost(&self) -> impl Future<Output = ()> + Send {
@@ -51,50 +123,6 @@ pub trait StateLock: Send + Sync {
 /// How often a lock is looked at while a step runs.
 const LOOK_AT_LOCK: Duration = Duration::from_millis(250);
 
-/// Who holds a lock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockInfo {
-    /// The user's name: `USER`, `LOGNAME` or `USERNAME` of the environment, else that of the system.
-    pub owner: String,
-    /// The machine's name; `unknown` where neither Linux nor `HOSTNAME` says it.
-    pub host: String,
-    /// The process id on that machine.
-    pub process: u32,
-    /// What is being done: `apply`, `destroy`.
-    pub operation: String,
-    /// When it was taken, RFC 3339 in UTC, to the second.
-    pub since: String,
-}
-
-impl LockInfo {
-    /// Describes this process.
-    pub fn of_this_process(operation: impl Into<String>) -> Self {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let owner = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(variable).or_else(user_of_this_process);
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
-        Self {
-            owner: owner.unwrap_or_else(|| "unknown".to_owned()),
-            host: host.or_else(|| variable("HOSTNAME")).unwrap_or_else(|| "unknown".to_owned()),
-            process: std::process::id(),
-            operation: operation.into(),
-            since: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default().to_string(),
-        }
-    }
-}
-
-/// The name of the user that the process runs as, or its number where it has no name, as in containers.
-#[cfg_attr(unix, expect(clippy::unnecessary_wraps, reason = "other systems have no such number"))]
-fn user_of_this_process() -> Option<String> {
-    #[cfg(unix)]
-    {
-        let id = nix::unistd::geteuid();
-        let user = nix::unistd::User::from_uid(id).ok().flatten();
-        Some(user.map_or_else(|| format!("user {id}"), |user| user.name))
-    }
-    #[cfg(not(unix))]
-    None
-}
-
 /// Why the state could not be read, written or locked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -102,7 +130,7 @@ pub enum StoreError {
     /// A call to the file system failed.
     #[error("{action} `{place}` failed")]
     Io {
-        /// What was tried: `reading`, `writing`, `making`, `opening` or `locking`.
+        /// What was tried: `reading`, `writing`, `making`, `opening`, `deleting` or `locking`.
         action: &'static str,
         /// The path that it was tried at.
         place: String,
@@ -118,7 +146,7 @@ pub enum StoreError {
         source: StateError,
     },
     /// Another process holds the lock.
-    #[error("`{place}` is locked{}", holder.as_deref().map(describe).unwrap_or_default())]
+    #[error("`{place}` is locked{}", holder.as_deref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
     Locked {
         /// The path or URL of the lock.
         place: String,
@@ -140,13 +168,6 @@ pub enum StoreError {
     /// A call to a store in the cloud failed.
     #[error("{0}")]
     Remote(ProviderError),
-}
-
-fn describe(holder: &LockInfo) -> String {
-    format!(
-        " by {}@{} (process {}), who runs `{}` since {}",
-        holder.owner, holder.host, holder.process, holder.operation, holder.since
-    )
 }
 
 /// A state document in a file, locked by a file beside it.
@@ -171,6 +192,10 @@ impl FileStore {
         folder_of(&self.path)
     }
 
+    fn lock_path(&self) -> PathBuf {
+        self.path.with_extension("lock")
+    }
+
     fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
         move |source| StoreError::Io { action, place: path.display().to_string(), source }
     }
@@ -181,20 +206,32 @@ impl FileStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Self::failed("reading", &self.path)(error)),
         };
-        State::parse(&bytes, &self.stack)
-            .map(Some)
-            .map_err(|source| StoreError::Document { place: self.location(), source })
+        self.parse(&bytes, &self.path).map(Some)
     }
 
-    /// Replaces the document. The caller holds the lock, so nobody who asks for it writes in between.
-    fn replace(&self, state: &State) -> Result<(), StoreError> {
-        let kept = self.read()?;
-        if kept.as_ref() == Some(state) {
+    fn parse(&self, bytes: &[u8], place: &Path) -> Result<State, StoreError> {
+        let place = || place.display().to_string();
+        State::parse(bytes, &self.stack).map_err(|source| StoreError::Document { place: place(), source })
+    }
+
+    /// Replaces the document. The caller holds the lock, so nobody who asks for it writes in between. The document that
+    /// was there is kept if `keeps`.
+    fn replace(&self, state: &State, keeps: bool) -> Result<(), StoreError> {
+        let found = self.read()?;
+        if found.as_ref() == Some(state) {
             return Ok(());
         }
-        if !state.follows(kept.as_ref().map(State::version)) {
+        if !state.follows(found.as_ref().map(State::version)) {
             return Err(StoreError::Moved { place: self.location() });
         }
+        if keeps {
+            // It only explains.
+            let _ = history::keep(&self.path, found.as_ref());
+        }
+        self.write(state)
+    }
+
+    fn write(&self, state: &State) -> Result<(), StoreError> {
         let document = state
             .to_document()
             .map_err(|error| StoreError::Document { place: self.location(), source: error.into() })?;
@@ -211,7 +248,7 @@ impl StateStore for FileStore {
     }
 
     async fn lock(&self, info: &LockInfo) -> Result<FileLock, StoreError> {
-        let path = self.path.with_extension("lock");
+        let path = self.lock_path();
         fs::create_dir_all(self.folder()).map_err(Self::failed("making", self.folder()))?;
         let mut file = File::options()
             .create(true)
@@ -223,7 +260,7 @@ impl StateStore for FileStore {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                let holder = named_in(&fs::read(&path).unwrap_or_default());
                 return Err(StoreError::Locked { place: path.display().to_string(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(Self::failed("locking", &path)(error)),
@@ -235,12 +272,84 @@ impl StateStore for FileStore {
         };
         write().map_err(Self::failed("writing", &path))?;
         remove_temporaries(&self.path);
-        Ok(FileLock { file, path, store: self.clone() })
+        Ok(FileLock { file: Arc::new(file), path, store: self.clone(), has_kept: AtomicBool::new(false) })
+    }
+
+    async fn found_lock(&self) -> Result<Option<FoundLock>, StoreError> {
+        let path = self.lock_path();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Self::failed("opening", &path)(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(Self::failed("locking", &path)(error)),
+        }
+        let bytes = fs::read(&path).unwrap_or_default();
+        let version = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Some(FoundLock { place: path.display().to_string(), holder: named_in(&bytes), version }))
+    }
+
+    /// Deletes the file: its holder sees that it is not there any more, and others lock a new one.
+    async fn take_away(&self, found: &FoundLock) -> Result<bool, StoreError> {
+        if self.found_lock().await?.as_ref() != Some(found) {
+            return Ok(false);
+        }
+        let path = self.lock_path();
+        fs::remove_file(&path).map_err(Self::failed("deleting", &path))?;
+        Ok(true)
+    }
+
+    async fn versions(&self, most: usize) -> Result<Vec<Version>, StoreError> {
+        let failed = |error| Self::failed("reading", &self.path)(error);
+        let mut found = history::documents(&self.path).map_err(failed)?;
+        match fs::metadata(&self.path).and_then(|metadata| metadata.modified()) {
+            Ok(written) => found.insert(0, (String::new(), self.path.clone(), written)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let mut versions = Vec::new();
+        for (id, path, written) in found.into_iter().take(most) {
+            let bytes = read_file(&path).map_err(Self::failed("reading", &path))?;
+            let content = State::parse(&bytes, &self.stack);
+            let is_current = path == self.path;
+            let id = match (&content, is_current) {
+                (Ok(state), true) => history::id_of(state),
+                (Err(_), true) => CURRENT.to_owned(),
+                (_, false) => id,
+            };
+            let written = jiff::Timestamp::try_from(written).unwrap_or_default();
+            let written = jiff::Timestamp::from_second(written.as_second()).unwrap_or_default().to_string();
+            versions.push(Version { id, written, is_current, content });
+        }
+        Ok(versions)
+    }
+
+    async fn version(&self, id: &str) -> Result<Option<State>, StoreError> {
+        let earlier = history::documents(&self.path).map_err(Self::failed("reading", &self.path))?;
+        if let Some((_, path, _)) = earlier.iter().find(|(name, _, _)| name == id) {
+            let bytes = read_file(path).map_err(Self::failed("reading", path))?;
+            return self.parse(&bytes, path).map(Some);
+        }
+        if id == CURRENT {
+            return self.read();
+        }
+        Ok(self.read()?.filter(|state| history::id_of(state) == id))
     }
 
     fn location(&self) -> String {
         self.path.display().to_string()
     }
+}
+
+/// What a present document is called that cannot be read.
+const CURRENT: &str = "current";
+
+/// Who is named in a lock file.
+fn named_in(bytes: &[u8]) -> Option<Box<LockInfo>> {
+    serde_json::from_slice(bytes).ok()
 }
 
 /// Reads a regular file. A directory, a pipe or a device is an error, because reading it could wait for ever.
@@ -253,32 +362,61 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
-/// Replaces a file as a whole or not at all: after an error, or a kill at any moment, it is the old one or the new one.
+/// Replaces a file as a whole or not at all: after an error, or a kill at any moment, it is the old one or the new one. What
+/// a killed process left beside it is removed.
 ///
-/// A new file gets the permissions that the process gives to new files, an old one keeps its own. What is no regular file,
-/// such as a pipe, is written to directly; of a symbolic link, what it points to is replaced.
-#[expect(clippy::disallowed_methods, reason = "the one place that replaces files")]
+/// Only its owner can read a new file. An old one keeps its permissions, unless everybody could read or write it. What is no
+/// regular file, such as a pipe, is written to directly; of a symbolic link, what it points to is replaced.
 pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let (path, permissions) = match fs::metadata(path) {
-        Ok(found) if !found.is_file() => return fs::write(path, content),
+        Ok(found) if !found.is_file() => {
+            #[expect(clippy::disallowed_methods, reason = "the one place that replaces files")]
+            return fs::write(path, content);
+        }
         Ok(found) => (fs::canonicalize(path)?, Some(found.permissions())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), None),
         Err(error) => return Err(error),
     };
+    remove_temporaries(&path);
     let temporary = temporary(&path, std::process::id())?;
+    let mut file = create_private(&temporary)?;
     let write = || {
-        let mut file = File::create(&temporary)?;
-        if let Some(permissions) = permissions {
+        // Until the file has its name, this lock shows that somebody still writes it.
+        file.lock()?;
+        if let Some(permissions) = permissions.filter(is_chosen) {
             file.set_permissions(permissions)?;
         }
         file.write_all(content)?;
         file.sync_all()?;
+        #[expect(clippy::disallowed_methods, reason = "the one place that replaces files")]
         fs::rename(&temporary, &path)?;
         File::open(folder_of(&path))?.sync_all()
     };
     write().inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
+}
+
+/// A new file that only its owner can read.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Whether somebody chose the permissions of a file: by default, the files of most systems can be read by everybody.
+#[cfg(unix)]
+fn is_chosen(permissions: &fs::Permissions) -> bool {
+    const OTHERS: u32 = 0o007;
+    std::os::unix::fs::PermissionsExt::mode(permissions) & OTHERS == 0
+}
+
+/// Other systems say only whether a file can be written.
+#[cfg(not(unix))]
+fn is_chosen(_: &fs::Permissions) -> bool {
+    true
 }
 
 /// `name.json.4711.tmp` beside `name.json`.
@@ -292,14 +430,16 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Removes what processes left that were killed while they replaced this file. The caller holds its lock.
+/// Removes what processes left that were killed while they replaced this file. A process that still runs has locked its own.
 fn remove_temporaries(path: &Path) {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
     for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
         let found = entry.file_name();
         let process =
             found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".tmp"));
-        if process.is_some_and(|process| process.parse::<u32>().is_ok()) {
+        let is_temporary = process.is_some_and(|process| process.parse::<u32>().is_ok());
+        let is_left = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if is_temporary && is_left() {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -308,9 +448,11 @@ fn remove_temporaries(path: &Path) {
 /// A lock on a file. The operating system frees it with the process.
 #[derive(Debug)]
 pub struct FileLock {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     store: FileStore,
+    /// Whether the document was kept that was there when the lock was taken.
+    has_kept: AtomicBool,
 }
 
 impl StateLock for FileLock {
@@ -318,15 +460,25 @@ impl StateLock for FileLock {
         if !self.is_held() {
             return Err(StoreError::Lost { place: self.store.location() });
         }
-        self.store.replace(state)
+        let is_first = !self.has_kept.swap(true, Ordering::Relaxed);
+        self.store.replace(state, is_first)
+    }
+
+    async fn replace_damaged(&self, state: &State) -> Result<(), StoreError> {
+        if !self.is_held() {
+            return Err(StoreError::Lost { place: self.store.location() });
+        }
+        let _ = history::keep(&self.store.path, None);
+        self.store.write(state)
     }
 
     /// Nobody can take it over, but somebody can delete or replace the file: then two hold two files of one name.
-    fn is_held(&self) -> bool {
-        match (self.file.metadata(), fs::metadata(&self.path)) {
-            (Ok(held), Ok(there)) => is_same_file(&held, &there),
-            _ => false,
-        }
+    fn hold(&self) -> Hold {
+        let (file, path) = (Arc::downgrade(&self.file), self.path.clone());
+        Hold::new(move || {
+            let held = file.upgrade().and_then(|file| file.metadata().ok());
+            held.zip(fs::metadata(&path).ok()).is_some_and(|(held, there)| is_same_file(&held, &there))
+        })
     }
 
     async fn release(self) -> Result<(), StoreError> {

@@ -1,13 +1,14 @@
 //! A stack connected to a cloud.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trunnion_aws::{Aws, Calls, Connection, S3Store, Transcript};
 use trunnion_blueprint::{self as blueprint, Binaries, Boots, Standing};
 use trunnion_engine::{
-    Address, Context, Document, FileStore, Graph, LockInfo, Note, Observed, Origin, Place, Plan, PlanError,
-    PlanOptions, Provider, RuleBook, State, StateStore, plan, selection,
+    Address, Context, Document, FileStore, FoundLock, Graph, LockInfo, Note, Observed, Origin, Place, Plan, PlanError,
+    PlanOptions, Provider, RuleBook, State, StateStore, StoreError, Version, plan, selection,
 };
 use trunnion_stack::{Stack, StateLocation};
 
@@ -18,6 +19,9 @@ use crate::{
     options::{Options, Request},
     store::Store,
 };
+
+/// How often a lock that is waited for is tried.
+const TRY_LOCK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A plan with the state that it was made with, to look at. Only a plan that a [`Session`] made can be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +133,57 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
     /// their error is [`StoreError::Locked`](crate::StoreError::Locked).
     pub async fn lock(&self, operation: &str) -> Result<Session<P, S>, Error> {
         Session::begin(Arc::clone(&self.parts), &LockInfo::of_this_process(operation)).await
+    }
+
+    /// Takes the lock of the state, and waits for it for at most this long. `waiting` gets the error
+    /// [`StoreError::Locked`](crate::StoreError::Locked) of each try after which it waits. Once `interrupt` is cancelled, it
+    /// ends with [`Error::Interrupted`].
+    pub async fn lock_within(
+        &self,
+        timeout: Duration,
+        operation: &str,
+        interrupt: &CancellationToken,
+        mut waiting: impl FnMut(&StoreError),
+    ) -> Result<Session<P, S>, Error> {
+        let began = Instant::now();
+        loop {
+            match self.lock(operation).await {
+                Err(Error::Store(locked @ StoreError::Locked { .. })) => {
+                    let left = timeout.saturating_sub(began.elapsed());
+                    if left.is_zero() {
+                        return Err(locked.into());
+                    }
+                    waiting(&locked);
+                    // A try that runs is never dropped: its lock would stay.
+                    tokio::select! {
+                        () = interrupt.cancelled() => return Err(Error::Interrupted),
+                        () = tokio::time::sleep(TRY_LOCK_AGAIN.min(left)) => {}
+                    }
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// The documents of the state that its store still has, the newest first, and no more than `most`.
+    pub async fn versions(&self, most: usize) -> Result<Vec<Version>, Error> {
+        Ok(self.parts.store.versions(most).await?)
+    }
+
+    /// The document of the state that its store calls so.
+    pub async fn version(&self, id: &str) -> Result<Option<State>, Error> {
+        Ok(self.parts.store.version(id).await?)
+    }
+
+    /// The lock of the state that somebody holds now; nothing where it is free.
+    pub async fn found_lock(&self) -> Result<Option<FoundLock>, Error> {
+        Ok(self.parts.store.found_lock().await?)
+    }
+
+    /// Takes the lock of the state away from its holder, if it is still this one. Returns whether it was. The former holder
+    /// makes no further change once it notices: at its next renewal, within 20 seconds, where the state is in S3.
+    pub async fn take_lock_away(&self, found: &FoundLock) -> Result<bool, Error> {
+        Ok(self.parts.store.take_away(found).await?)
     }
 
     /// Ends the connection, and the sandbox inside the process with it.

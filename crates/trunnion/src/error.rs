@@ -188,17 +188,26 @@ impl Error {
             Self::Store(StoreError::Lost { .. }) => {
                 Some("wait until no other command works on this stack, then run it again to continue".to_owned())
             }
-            Self::Store(StoreError::Locked { place, .. }) if place.starts_with("s3://") => {
-                Some("wait until it is done; a lock without renewal expires after two minutes".to_owned())
-            }
-            Self::Store(StoreError::Locked { .. }) => {
-                Some("wait until it is done; the lock ends with the process that holds it".to_owned())
-            }
+            Self::Store(StoreError::Locked { place, .. }) if place.starts_with("s3://") => Some(
+                "wait for it with `--lock-timeout 30m`; a lock that its holder does not renew any more expires after \
+                     two minutes, and `trunnion unlock` takes it away from a holder that hangs"
+                    .to_owned(),
+            ),
+            Self::Store(StoreError::Locked { .. }) => Some(
+                "wait for it with `--lock-timeout 30m`; the lock ends with the process that holds it, and `trunnion \
+                     unlock` takes it away from one that hangs"
+                    .to_owned(),
+            ),
             Self::Store(StoreError::Document { source: StateError::Format(format), .. }) if *format > State::FORMAT => {
-                Some("update trunnion: a newer version wrote the state".to_owned())
+                Some(
+                    "update trunnion: a newer version wrote the state; it stays as it is until then, and `trunnion state \
+                     list` shows earlier documents"
+                        .to_owned(),
+                )
             }
             Self::Store(StoreError::Document { place, .. }) => Some(format!(
-                "delete or rename `{place}`: the state is only a cache, and the next plan finds all resources by their tags"
+                "restore an earlier document (`trunnion state list`), or delete or rename `{place}`: the state is only a \
+                 cache, and the next plan finds all resources by their tags"
             )),
             Self::Store(StoreError::Moved { .. }) => Some("plan again".to_owned()),
             Self::Store(StoreError::Io { source, .. }) if is_full(source) => Some(FREE_SPACE.to_owned()),

@@ -5,7 +5,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use trunnion_aws::Aws;
 use trunnion_engine::{
-    Adoption, Document, Events, LockInfo, Moved, OtherHome, Outcome, Provider, Settings, StateStore,
+    Adoption, Document, Events, LockInfo, Moved, OtherHome, Outcome, Provider, Settings, State, StateStore,
 };
 
 use crate::{
@@ -117,6 +117,11 @@ impl<P: Provider, S: StateStore> Session<P, S> {
                 Err(Error::Stale(Stale { moved, state, had_state }))
             }
         }
+    }
+
+    /// Makes an earlier document of the state the present one, under the next number, and returns it. Nothing else changes.
+    pub async fn restore(&mut self, earlier: State) -> Result<State, Error> {
+        Ok(self.session.restore(earlier).await?)
     }
 
     /// Gives the lock back.

@@ -1,7 +1,9 @@
 //! The state store of a stack: a file, or an object in a bucket.
 
 use trunnion_aws::{S3Lock, S3Store};
-use trunnion_engine::{FileLock, FileStore, LockInfo, State, StateLock, StateStore, StoreError};
+use trunnion_engine::{
+    FileLock, FileStore, FoundLock, Hold, LockInfo, State, StateLock, StateStore, StoreError, Version,
+};
 
 /// The state store that a stack file names. [`Engine::connect`](crate::Engine::connect) makes it.
 #[derive(Debug)]
@@ -38,6 +40,34 @@ impl StateStore for Store {
         })
     }
 
+    async fn found_lock(&self) -> Result<Option<FoundLock>, StoreError> {
+        match self {
+            Self::File(store) => store.found_lock().await,
+            Self::S3(store) => store.found_lock().await,
+        }
+    }
+
+    async fn take_away(&self, found: &FoundLock) -> Result<bool, StoreError> {
+        match self {
+            Self::File(store) => store.take_away(found).await,
+            Self::S3(store) => store.take_away(found).await,
+        }
+    }
+
+    async fn versions(&self, most: usize) -> Result<Vec<Version>, StoreError> {
+        match self {
+            Self::File(store) => store.versions(most).await,
+            Self::S3(store) => store.versions(most).await,
+        }
+    }
+
+    async fn version(&self, id: &str) -> Result<Option<State>, StoreError> {
+        match self {
+            Self::File(store) => store.version(id).await,
+            Self::S3(store) => store.version(id).await,
+        }
+    }
+
     fn location(&self) -> String {
         match self {
             Self::File(store) => store.location(),
@@ -54,10 +84,17 @@ impl StateLock for StoreLock {
         }
     }
 
-    fn is_held(&self) -> bool {
+    async fn replace_damaged(&self, state: &State) -> Result<(), StoreError> {
         match self {
-            Self::File(lock) => lock.is_held(),
-            Self::S3(lock) => lock.is_held(),
+            Self::File(lock) => lock.replace_damaged(state).await,
+            Self::S3(lock) => lock.replace_damaged(state).await,
+        }
+    }
+
+    fn hold(&self) -> Hold {
+        match self {
+            Self::File(lock) => lock.hold(),
+            Self::S3(lock) => lock.hold(),
         }
     }
 

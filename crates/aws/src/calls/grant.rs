@@ -23,6 +23,12 @@ impl Commands {
     /// `apply`, `destroy` and the examination of an account, but not `plan`.
     pub const CHANGE_OR_DOCTOR: Self = Self(2 | 4 | 8);
     pub const ALL: Self = Self(1 | 2 | 4);
+    /// What lists, shows and restores versions of the state.
+    pub const STATE: Self = Self(16);
+    /// What writes the state.
+    pub const WRITE_STATE: Self = Self(2 | 4 | 16);
+    /// What reads the state.
+    pub const READ_STATE: Self = Self(1 | 2 | 4 | 16);
     /// A call that no command makes for a stack of today.
     pub const NONE: Self = Self(0);
 

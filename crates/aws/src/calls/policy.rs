@@ -25,6 +25,8 @@ pub enum Purpose {
     Destroy,
     /// Reads what `plan` reads, and what the examination of an account asks besides.
     Doctor,
+    /// Lists, shows and restores versions of the state.
+    State,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::Apply => Commands::APPLY,
             Self::Destroy => Commands::DESTROY,
             Self::Doctor => Commands::PLAN.and(Commands::DOCTOR),
+            Self::State => Commands::STATE,
         }
     }
 }

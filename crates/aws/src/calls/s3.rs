@@ -15,7 +15,10 @@ calls! {
     read "s3:GetBucketTagging" S3 { "s3:GetBucketTagging" BUCKET ALL }
     read "s3:GetBucketVersioning" S3 { "s3:GetBucketVersioning" BUCKET ALL }
     read "s3:GetPublicAccessBlock" S3 { "s3:GetBucketPublicAccessBlock" BUCKET ALL }
-    read "s3:ListObjectVersions" S3 { "s3:ListBucketVersions" BUCKET ALL }
+    read "s3:ListObjectVersions" S3 {
+        "s3:ListBucketVersions" BUCKET ALL
+        "s3:ListBucketVersions" STATE_BUCKET STATE
+    }
     read "s3:HeadBucket" S3 { "s3:ListBucket" STATE_BUCKET DOCTOR }
     read "s3:HeadObject" S3 {
         "s3:GetObject" OBJECTS ALL
@@ -23,8 +26,9 @@ calls! {
         "s3:ListBucket" BUCKET ALL
     }
     read "s3:GetObject" S3 {
-        "s3:GetObject" STATE ALL
-        "s3:ListBucket" STATE_BUCKET ALL
+        "s3:GetObject" STATE READ_STATE
+        "s3:GetObjectVersion" STATE STATE
+        "s3:ListBucket" STATE_BUCKET READ_STATE
     }
 
     change "s3:CreateBucket" S3 {
@@ -43,11 +47,11 @@ calls! {
     change "s3:PutObject" S3 {
         "s3:PutObject" OBJECTS APPLY
         "s3:PutObjectTagging" OBJECTS APPLY
-        "s3:PutObject" STATE CHANGE
+        "s3:PutObject" STATE WRITE_STATE
     }
     change "s3:DeleteObjects" S3 {
         "s3:DeleteObject" OBJECTS CHANGE
         "s3:DeleteObjectVersion" OBJECTS CHANGE
     }
-    change "s3:DeleteObject" S3 { "s3:DeleteObject" STATE CHANGE }
+    change "s3:DeleteObject" S3 { "s3:DeleteObject" STATE WRITE_STATE }
 }

@@ -1,19 +1,23 @@
 //! The bucket of a state in S3.
 
+use aws_sdk_s3::Client;
 use trunnion_engine::Finding;
 
 use super::failed;
 use crate::{
     Aws,
     error::{Class, OfCall as _},
+    store::in_region_of_bucket,
 };
 
 pub(super) async fn examine(aws: &Aws, state: Option<(&str, &str)>) -> Vec<Finding> {
     let Some((bucket, _)) = state else { return Vec::new() };
     let subject = format!("state bucket {bucket}");
-    let answer = aws.clients.s3.head_bucket().bucket(bucket).send().await.of_call("s3:HeadBucket");
-    vec![match answer {
-        Ok(_) => Finding::ok(subject, "exists"),
+    let head = |s3: Client| s3.head_bucket().bucket(bucket).send();
+    let (answer, moved) = in_region_of_bucket(aws.clients.s3.clone(), head).await;
+    let elsewhere = moved.as_ref().and_then(|s3| s3.config().region());
+    vec![match answer.of_call("s3:HeadBucket") {
+        Ok(_) => Finding::ok(subject, elsewhere.map_or("exists".to_owned(), |region| format!("exists, in {region}"))),
         Err(failure) if failure.class == Class::NotFound => {
             let region = &aws.connection.region;
             let help = format!(

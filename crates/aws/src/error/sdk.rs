@@ -9,7 +9,7 @@ use aws_types::request_id::RequestId as _;
 use super::{Class, Failure, classify, help};
 use crate::{
     credentials::NoCredentials,
-    pace::Interrupted,
+    pace::{Interrupted, LockLost},
     unanswered::{Unanswered, chain, find},
 };
 
@@ -42,6 +42,10 @@ where
         |class, message: String, help: Option<String>| Failure { help, ..Failure::of_call(operation, class, message) };
     if find::<Interrupted>(error).is_some() {
         return Failure { operation, ..Failure::interrupted("the call was interrupted before it was sent") };
+    }
+    // The step ends as by an interruption: nothing failed, and the next command continues.
+    if find::<LockLost>(error).is_some() {
+        return Failure { operation, ..Failure::interrupted(LockLost.to_string()) };
     }
     if let Some(none) = find::<NoCredentials>(error) {
         return failure(none.class, none.message.clone(), Some(none.help.clone()));

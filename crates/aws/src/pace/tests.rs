@@ -123,6 +123,49 @@ async fn an_interruption_ends_the_wait_for_a_token() {
     assert!(running.calls().is_empty());
 }
 
+#[tokio::test]
+async fn once_the_lock_is_lost_no_attempt_of_a_change_is_signed() {
+    let rule =
+        |operation: &str| FaultRule { operation: operation.into(), ..fault(1, 100, error("InternalError", 500)) };
+    let running =
+        sandbox(Options::new().with_faults([rule("ec2:CreateSecurityGroup"), rule("ec2:DescribeVpcs")])).await;
+    let (_, clients) = connect(&connection(&running.endpoint()), &Environment::default()).await;
+    let calls = |operation: &str| running.calls().get(operation).map_or(0, |calls| calls.count);
+    let endpoint = running.endpoint();
+    // It is lost once the server has answered the first attempt.
+    let counted = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let asked = Arc::clone(&counted);
+    let is_first = move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+    let context = Context::default().with_hold(trunnion_engine::Hold::new(is_first));
+    let create = clients.ec2.create_security_group().group_name("a").description("a").vpc_id("vpc-0").send();
+    let refused = within(&context, create).await.of_call("ec2:CreateSecurityGroup").map(|_| ()).unwrap_err();
+    assert_eq!(refused.class, Class::Interrupted, "{endpoint}: {}", refused.message);
+    assert!(refused.message.contains("lock of the state was lost"), "{}", refused.message);
+    assert_eq!(calls("ec2:CreateSecurityGroup"), 1);
+    assert_eq!(counted.load(std::sync::atomic::Ordering::Relaxed), 2);
+    // Reads go on: they do not even ask.
+    tokio::time::pause();
+    let read = within(&context, clients.ec2.describe_vpcs().send()).await.of_call("ec2:DescribeVpcs");
+    assert_eq!(read.map(|_| ()).unwrap_err().class, Class::Other);
+    assert_eq!(calls("ec2:DescribeVpcs"), 9);
+}
+
+#[tokio::test]
+async fn a_signed_request_that_is_not_sent_yet_is_dropped_once_the_lock_is_lost() {
+    let context = Context::default().with_hold(trunnion_engine::Hold::new(|| false));
+    for (operation, is_sent) in [("ec2:CreateSecurityGroup", false), ("ec2:DescribeVpcs", true)] {
+        let (sender, mut sent) = tokio::sync::mpsc::unbounded_channel();
+        let sending = HttpConnectorFuture::new(async move {
+            sender.send(()).unwrap();
+            Err(ConnectorError::timeout("no answer".into()))
+        });
+        let turn = Turn::new(operation.to_owned());
+        let error = within(&context, unless_lock_is_lost(Some(&turn), sending)).await.unwrap_err();
+        assert_eq!(sent.try_recv().is_ok(), is_sent, "{operation}");
+        assert_eq!(crate::unanswered::find::<LockLost>(&error).is_some(), !is_sent, "{operation}");
+    }
+}
+
 /// A server that accepts connections and sends only these bytes.
 async fn mute(first_words: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,10 +1,10 @@
 //! The state document in S3: no update is lost, and no lock remains after its holder.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::common::{self, STACK, bucket, cloud, connect, strict};
 use trunnion_aws::{Lease, S3Lock, S3Store};
-use trunnion_engine::{ErrorClass, LockInfo, State, StateLock as _, StateStore as _, StoreError};
+use trunnion_engine::{ErrorClass, LockInfo, Session, State, StateLock as _, StateStore as _, StoreError, Version};
 use trunnion_sandbox::{Effect, FaultRule};
 
 const KEY: &str = "state/loadtest.json";
@@ -15,13 +15,15 @@ async fn two_stores(cloud: &common::Cloud) -> (S3Store, S3Store) {
     (S3Store::new(&cloud.aws, &bucket, KEY), S3Store::new(&other, &bucket, KEY))
 }
 
-/// The lock, taken over by a store that treats every lock as abandoned.
+/// The lock, after it was taken away from its holder.
 async fn seized(store: &S3Store) -> S3Lock {
-    let store = store.clone().with_lease(Lease { stale_after: Duration::ZERO, ..Lease::default() });
     loop {
+        if let Some(found) = store.found_lock().await.unwrap() {
+            store.take_away(&found).await.unwrap();
+        }
         match store.lock(&LockInfo::of_this_process("destroy")).await {
             Ok(lock) => return lock,
-            // It was renewed between the read and the write.
+            // It was renewed between the read and the deletion.
             Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
         }
@@ -97,8 +99,11 @@ async fn a_lock_that_nobody_renews_is_taken_over() {
     std::mem::forget(locked(&one).await);
     let info = LockInfo::of_this_process("apply");
     assert!(matches!(other.lock(&info).await, Err(StoreError::Locked { .. })));
-    seized(&other).await.release().await.unwrap();
-    locked(&one).await;
+    // To a store with another lease, it is abandoned.
+    let impatient = other.clone().with_lease(Lease { stale_after: Duration::ZERO, ..Lease::default() });
+    impatient.lock(&info).await.unwrap();
+    let Err(StoreError::Locked { holder, .. }) = one.lock(&info).await else { unreachable!("two hold the lock") };
+    assert_eq!(holder.as_deref(), Some(&info));
 }
 
 #[tokio::test]
@@ -171,13 +176,60 @@ async fn a_lost_answer_to_a_renewal_loses_no_lock() {
 async fn a_lock_that_cannot_be_renewed_is_lost_before_others_take_it_over() {
     let cloud = cloud(strict()).await;
     let (one, _) = two_stores(&cloud).await;
-    let lease = Lease { renewal: Duration::from_hours(1), stale_after: Duration::from_mins(2) };
+    // Others see ages in whole seconds.
+    for (stale_after, is_held) in [(Duration::from_mins(2), true), (Duration::from_secs(1), false)] {
+        let lock = locked(&one.clone().with_lease(Lease { renewal: Duration::from_hours(1), stale_after })).await;
+        assert_eq!(lock.is_held(), is_held, "{stale_after:?}");
+        lock.release().await.unwrap();
+        let calls = cloud.running.calls();
+        assert_eq!(calls.get("s3:DeleteObject").map(|calls| calls.count), Some(1), "a lost lock is not deleted");
+    }
+}
+
+#[tokio::test]
+async fn the_release_of_a_lock_whose_renewal_had_no_answer_deletes_it() {
+    let cloud = cloud(strict()).await;
+    let (one, other) = two_stores(&cloud).await;
+    let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
+    let rule = |operation: &str, nth, effect| FaultRule { operation: operation.into(), nth, times: 1000, effect };
     let lock = locked(&one.with_lease(lease)).await;
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(115)).await;
-    assert!(lock.is_held());
-    tokio::time::advance(Duration::from_secs(5)).await;
-    assert!(!lock.is_held());
+    // A renewal takes effect, and neither its answer nor a read says so.
+    let denied = || Effect::Error { code: "AccessDenied".into(), status: 403, message: String::new() };
+    let count = || cloud.running.calls().get("s3:PutObject").map_or(0, |calls| calls.count);
+    cloud.running.set_faults(vec![rule("s3:PutObject", 1, Effect::DropAfter), rule("s3:GetObject", 1, denied())]);
+    let before = count();
+    while count() < before + 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cloud.running.set_faults(Vec::new());
+    lock.release().await.unwrap();
+    locked(&other).await.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn versions_of_the_document_are_listed_and_restored() {
+    let cloud = cloud(strict()).await;
+    let (one, other) = two_stores(&cloud).await;
+    let mut state = one.load().await.unwrap();
+    let mut session = Session::begin(Arc::new(one.clone()), &LockInfo::of_this_process("test")).await.unwrap();
+    state.digest = Some("first".into());
+    let first = session.restore(state.clone()).await.unwrap();
+    let second = session.restore(State { digest: Some("second".into()), ..state }).await.unwrap();
+    assert_eq!((first.serial, second.serial, &first.lineage), (1, 2, &second.lineage));
+    let shown = |versions: Vec<Version>| -> Vec<(bool, Option<State>)> {
+        versions.into_iter().map(|version| (version.is_current, version.content.ok())).collect()
+    };
+    let versions = other.versions(10).await.unwrap();
+    let oldest = versions[1].id.clone();
+    assert_eq!(shown(versions), [(true, Some(second.clone())), (false, Some(first.clone()))]);
+    assert_eq!(shown(other.versions(1).await.unwrap()), [(true, Some(second))]);
+    assert_eq!(other.version(&oldest).await.unwrap(), Some(first.clone()));
+    for unknown in ["", "null", "no version", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        assert_eq!(other.version(unknown).await.unwrap(), None, "{unknown}");
+    }
+    let restored = session.restore(first.clone()).await.unwrap();
+    assert_eq!((restored.serial, &restored.digest), (3, &first.digest));
+    session.release().await.unwrap();
 }
 
 #[tokio::test]

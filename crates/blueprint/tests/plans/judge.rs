@@ -8,8 +8,8 @@ use std::{
 };
 
 use trunnion_engine::{
-    Action, Address, Events, Graph, LockInfo, Operation, Outcome, Plan, PlanOptions, Remote, Replacement, RuleBook,
-    Session, Settings, State, StateLock, StateStore, StoreError, Value, plan,
+    Action, Address, Events, Graph, Hold, LockInfo, Operation, Outcome, Plan, PlanOptions, Remote, Replacement,
+    RuleBook, Session, Settings, State, StateLock, StateStore, StoreError, Value, plan,
 };
 use trunnion_kinds::{
     EcsService, EcsTaskDefinition, IamInstanceProfile, Instance, LaunchTemplate, SecurityGroup, rule_book,
@@ -48,8 +48,8 @@ impl StateLock for Memory {
         Ok(())
     }
 
-    fn is_held(&self) -> bool {
-        true
+    fn hold(&self) -> Hold {
+        Hold::default()
     }
 
     async fn lost(&self) {

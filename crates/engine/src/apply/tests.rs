@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Attribute, ErrorClass, ExitCode, Graph, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules, StateLock,
-    plan,
+    Attribute, ErrorClass, ExitCode, Graph, Hold, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules,
+    StateLock, plan,
 };
 
 const BOOK: [Rules; 3] = [
@@ -187,8 +187,9 @@ impl StateLock for Memory {
         Ok(())
     }
 
-    fn is_held(&self) -> bool {
-        !self.is_lost.load(Ordering::Relaxed)
+    fn hold(&self) -> Hold {
+        let is_lost = Arc::clone(&self.is_lost);
+        Hold::new(move || !is_lost.load(Ordering::Relaxed))
     }
 
     async fn release(self) -> Result<(), StoreError> {

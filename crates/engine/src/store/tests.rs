@@ -23,7 +23,7 @@ async fn a_document_reads_back_and_damage_is_reported() {
     let mut names: Vec<_> =
         fs::read_dir(folder.path().join("deep")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["test.json", "test.lock"], "no temporary file stays");
+    assert_eq!(names, ["test.json", "test.lock"], "no temporary file stays, and there was no earlier document");
 
     let other = FileStore::new(store.path(), "other");
     assert!(matches!(other.load().await, Err(StoreError::Document { source: StateError::Stack { .. }, .. })));
@@ -127,4 +127,108 @@ async fn a_lock_whose_file_was_deleted_is_lost() {
     assert_eq!(store.load().await.unwrap(), State::empty("test"));
     lock.release().await.unwrap();
     assert!(other.is_held());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_their_owner_can_read_the_documents() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::new(folder.path().join("test.json"), "test");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut state = first();
+    locked(&store).await.save(&state).await.unwrap();
+    assert_eq!(mode(store.path()), 0o600);
+    // That of an earlier version, and one that somebody shares with a group.
+    for (before, after) in [(0o644, 0o600), (0o666, 0o600), (0o640, 0o640), (0o660, 0o660)] {
+        fs::set_permissions(store.path(), fs::Permissions::from_mode(before)).unwrap();
+        state.advance();
+        locked(&store).await.save(&state).await.unwrap();
+        assert_eq!(mode(store.path()), after, "{before:o}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_still_writes_is_no_left_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::new(folder.path().join("test.json"), "test");
+    let busy = folder.path().join("test.json.4711.tmp");
+    let file = create_private(&busy).unwrap();
+    file.lock().unwrap();
+    locked(&store).await.save(&first()).await.unwrap();
+    assert!(busy.exists());
+    drop(file);
+    replace_file(store.path(), b"x").unwrap();
+    assert!(!busy.exists());
+}
+
+#[tokio::test]
+async fn each_lock_keeps_the_document_that_it_found_and_ten_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::new(folder.path().join("test.json"), "test");
+    assert!(store.versions(100).await.unwrap().is_empty());
+    let mut state = State::empty("test");
+    let mut lineage = String::new();
+    for _ in 0..15 {
+        let lock = locked(&store).await;
+        for _ in 0..3 {
+            state.advance();
+            lock.save(&state).await.unwrap();
+        }
+        lineage = state.lineage.chars().filter(|letter| *letter != '-').take(8).collect();
+    }
+    let versions = store.versions(100).await.unwrap();
+    let ids: Vec<String> = versions.iter().map(|version| version.id.clone()).collect();
+    let expected: Vec<String> = (5..=15).rev().map(|apply| format!("{}-{lineage}", apply * 3)).collect();
+    assert_eq!(ids, expected);
+    assert!(versions[0].is_current && versions.iter().skip(1).all(|version| !version.is_current));
+    for version in versions {
+        let found = store.version(&version.id).await.unwrap();
+        assert_eq!(found.as_ref(), version.content.as_ref().ok());
+        assert!(version.id.starts_with(&format!("{}-", found.unwrap().serial)));
+    }
+    for unknown in ["", "current-1", "../test", "1-1", "45"] {
+        assert_eq!(store.version(unknown).await.unwrap(), None, "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_document_is_restored_under_the_next_number_also_over_a_damaged_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(FileStore::new(folder.path().join("test.json"), "test"));
+    let earlier = State { digest: Some("earlier".to_owned()), ..first() };
+    locked(&store).await.save(&earlier).await.unwrap();
+    let mut session = crate::Session::begin(Arc::clone(&store), &LockInfo::of_this_process("test")).await.unwrap();
+    let restored = session.restore(earlier.clone()).await.unwrap();
+    assert_eq!(restored, State { serial: 2, ..earlier.clone() });
+    replace_file(store.path(), b"{\"format\": 1").unwrap();
+    let restored = session.restore(earlier.clone()).await.unwrap();
+    assert_eq!((restored.serial, &restored.digest), (1, &earlier.digest));
+    assert_ne!(restored.lineage, earlier.lineage, "no plan of before counts");
+    let kept = store.versions(100).await.unwrap();
+    assert_eq!(kept.iter().filter(|version| version.content.is_err()).count(), 1, "the damaged one is kept");
+    // A later version knows more than this one: its document stays.
+    let later = b"{\"format\": 99}";
+    replace_file(store.path(), later).unwrap();
+    assert!(matches!(session.restore(earlier).await, Err(StoreError::Document { source: StateError::Format(99), .. })));
+    assert_eq!(fs::read(store.path()).unwrap(), later);
+    assert_eq!(store.versions(1).await.unwrap()[0].id, "current");
+}
+
+#[tokio::test]
+async fn a_lock_is_taken_away_from_the_holder_that_was_named_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::new(folder.path().join("test.json"), "test");
+    assert_eq!(store.found_lock().await.unwrap(), None);
+    let lock = locked(&store).await;
+    let found = store.found_lock().await.unwrap().unwrap();
+    assert_eq!(found.holder.as_ref().map(|holder| holder.process), Some(std::process::id()));
+    lock.release().await.unwrap();
+    assert_eq!(store.found_lock().await.unwrap(), None);
+    let other = store.lock(&LockInfo::of_this_process("destroy")).await.unwrap();
+    assert!(!store.take_away(&found).await.unwrap() && other.is_held());
+    let found = store.found_lock().await.unwrap().unwrap();
+    assert!(store.take_away(&found).await.unwrap());
+    assert!(!other.is_held());
+    let _held = locked(&store).await;
 }

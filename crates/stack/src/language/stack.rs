@@ -338,7 +338,7 @@ impl Kind for State {
             bounds: vec![
                 "a folder, relative to the stack file".to_owned(),
                 format!(
-                    "`s3://bucket/prefix`: a bucket in the stack's region, a prefix of at most {LONGEST_PREFIX} characters"
+                    "`s3://bucket/prefix`: a bucket in any region, a prefix of at most {LONGEST_PREFIX} characters"
                 ),
             ],
             forms: vec![json!({ "type": "string", "minLength": 1 })],
