@@ -163,6 +163,36 @@ proptest! {
 }
 
 #[test]
+fn every_cut_and_every_changed_byte_gives_a_stack_or_a_mistake() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("stack.yaml");
+    let whole = STACK.as_bytes();
+    let cuts = (0..whole.len()).map(|length| whole[..length].to_vec());
+    let flips = (0..whole.len()).flat_map(|at| {
+        [0x01, 0x20, 0x80].map(|bit| {
+            let mut changed = whole.to_vec();
+            changed[at] ^= bit;
+            changed
+        })
+    });
+    let mut valid = 0;
+    for bytes in cuts.chain(flips) {
+        let result = if let Ok(text) = std::str::from_utf8(&bytes) {
+            parse(text, None)
+        } else {
+            // Only a file can hold it.
+            fs::write(&path, &bytes).unwrap();
+            Stack::load(&path, None, &LoadOptions::default())
+        };
+        match result {
+            Ok(_) => valid += 1,
+            Err(invalid) => assert!(!invalid.diagnostics().is_empty()),
+        }
+    }
+    assert!(valid > 100, "{valid}");
+}
+
+#[test]
 fn utf_16_is_named_in_the_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("stack.yaml");
