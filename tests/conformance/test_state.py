@@ -34,10 +34,10 @@ def read(setup, key=KEY) -> dict | None:
 
 
 def at_once(machines):
-    """Applies the stack on all machines at the same time, each with a tag of its own."""
+    """Applies the stack on all machines at the same time, each with another number of hosts than the one before."""
     for number, machine in enumerate(machines):
         file = machine.folder / "stack.yaml"
-        file.write_text(file.read_text() + f"\ntags: {{ turn: '{number}' }}\n")
+        file.write_text(file.read_text().replace("zone: eu-west-3a", f"zone: eu-west-3a, count: {number % 3 + 1}"))
     command = ("apply", "--yes", "--no-wait", "--lock-timeout", "10m")
     running = [machine.start(*command) for machine in machines]
     for process in running:
