@@ -24,9 +24,14 @@ def actions(documents) -> set[str]:
 
 def users(setup) -> dict[str, dict]:
     """A user for each command, who has exactly the command's policy, known everywhere. The one of doctor has all of them."""
-    iam, keys = setup.client("iam"), {}
     written = {command: policies(setup, command) for command in [*COMMANDS, "doctor"]}
     written["doctor"] = [document for documents in written.values() for document in documents]
+    return users_with(setup, written, lambda client: code_of(client("ec2").describe_instances) is None)
+
+
+def users_with(setup, written: dict[str, list[dict]], is_known) -> dict[str, dict]:
+    """Users with these policies. `is_known` makes a call that the last policy of each one allows."""
+    iam, keys = setup.client("iam"), {}
     for command, documents in written.items():
         iam.create_user(UserName=command)
         for number, document in enumerate(documents, 1):
@@ -35,9 +40,13 @@ def users(setup) -> dict[str, dict]:
             everywhere(lambda: code_of(iam.get_policy, PolicyArn=arn) is None)
             settled(iam.attach_user_policy, UserName=command, PolicyArn=arn)
         key = settled(iam.create_access_key, UserName=command)["AccessKey"]
-        ec2 = setup.sandbox.client("ec2", key=key["AccessKeyId"], secret=key["SecretAccessKey"])
+
+
+        def client(service, key=key):
+            return setup.sandbox.client(service, key=key["AccessKeyId"], secret=key["SecretAccessKey"])
+
         # Changes of one user are known in their order, so the last policy is known where this call is allowed.
-        everywhere(lambda: code_of(ec2.describe_instances) is None)
+        everywhere(lambda: is_known(client))
         keys[command] = variables(key)
     return keys
 
@@ -127,6 +136,31 @@ def test_commands_work_with_their_policies_and_use_them(fresh, tmp_path):
     assert set().union(*map(actions, written.values())) <= allowed
     for command in COMMANDS:
         each_statement_is_needed(setup, written[command], made[command], command)
+
+
+def test_versions_of_the_state_need_the_policy_of_state(fresh, tmp_path):
+    record = tmp_path / "authorizations.jsonl"
+    text = stack_file("minimal", ("stack: minimal\n", "stack: minimal\nstate: s3://states-of-the-team/load/\n"))
+    setup = fresh(text, "--authorizations", str(record))
+    s3, machine = setup.client("s3"), setup.machine
+    s3.create_bucket(Bucket="states-of-the-team", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    settled(s3.put_bucket_versioning, Bucket="states-of-the-team", VersioningConfiguration={"Status": "Enabled"})
+    machine.succeed("apply", "--yes", "--no-wait")
+    written = policies(setup, "state")
+    known = {"Bucket": "states-of-the-team"}
+    keys = users_with(setup, {"state": written}, lambda client: code_of(client("s3").list_object_versions, **known) is None)
+    since = len(record.read_text().splitlines())
+    machine.credentials = keys["state"]
+    newest, *_ = json.loads(machine.succeed("state", "list", "--json").stdout)
+    shown = json.loads(machine.succeed("state", "show", newest["version"]).stdout)
+    assert shown["serial"] == newest["serial"]
+    machine.succeed("state", "restore", newest["version"], "--yes")
+    s3.delete_object(Bucket="states-of-the-team", Key="load/minimal.json")
+    machine.succeed("state", "restore", newest["version"], "--yes")
+    made = asked(record, "state", since)
+    assert made and all(map(is_allowed, made))
+    assert actions(written) == {line["action"] for line in made}
+    each_statement_is_needed(setup, written, made, "state")
 
 
 def each_statement_is_needed(setup, documents, lines, command):
