@@ -381,8 +381,8 @@ pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(&path, std::process::id())?;
     let mut file = create_private(&temporary)?;
     let write = || {
-        // Until the file has its name, this lock shows that somebody still writes it.
-        file.lock()?;
+        // Until the file has its name, this lock shows that somebody still writes it. Not every file system has locks.
+        let _ = file.lock();
         if let Some(permissions) = permissions.filter(is_chosen) {
             file.set_permissions(permissions)?;
         }
