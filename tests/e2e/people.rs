@@ -35,8 +35,8 @@ fn commands_of_other_tools_suggest_the_command_to_type() {
         ("taint", "`trunnion apply --replace ADDRESS`"),
         ("workspace", "`trunnion plan --env NAME`"),
         ("fmt", "`trunnion validate`"),
-        ("state", "`trunnion show --json`"),
-        ("force-unlock", "two minutes"),
+        ("state", "`trunnion state something` does not exist: the state is only a cache"),
+        ("force-unlock", "`trunnion unlock`"),
     ] {
         let ended = refused(&stage, &[typed, "something"], &[instead]);
         assert_eq!((ended.stderr.lines().count(), ended.stdout.as_str()), (1, ""), "{}", ended.stderr);

@@ -25,7 +25,8 @@ pub(crate) fn with_two_dashes(arguments: impl Iterator<Item = OsString>, command
 
 /// Every long option of every command, `help` and `version` too.
 fn long_options(command: &Command) -> Vec<String> {
-    let commands = std::iter::once(command).chain(command.get_subcommands());
+    let nested = command.get_subcommands().flat_map(Command::get_subcommands);
+    let commands = std::iter::once(command).chain(command.get_subcommands()).chain(nested);
     let mut long: Vec<String> = commands
         .flat_map(Command::get_arguments)
         .flat_map(|argument| argument.get_long_and_visible_aliases().unwrap_or_default())
@@ -44,6 +45,12 @@ pub(crate) fn instead(message: &clap::Error, command: &Command) -> Option<String
     }
     let Some(ContextValue::String(typed)) = message.get(ContextKind::InvalidSubcommand) else { return None };
     let typed = trunnion::plain(typed);
+    if message.render().to_string().contains("trunnion state ") {
+        return Some(format!(
+            "`trunnion state {typed}` does not exist: the state is only a cache; to read it, type `trunnion state list`, or \
+             `trunnion show --json`"
+        ));
+    }
     if let Some(instead) = of_other_tools(&typed) {
         return Some(format!("`trunnion {typed}` does not exist: {instead}"));
     }
@@ -70,7 +77,7 @@ fn of_other_tools(typed: &str) -> Option<&'static str> {
         "lint" | "check" => "to check a stack file, type `trunnion validate`",
         "test" => "to check a stack file, type `trunnion validate`; to try one without AWS, `trunnion apply --sandbox`",
         "import" | "adopt" => "a plan finds every resource with the stack's tags; type `trunnion plan`",
-        "state" | "stack" => "the state is only a cache; to read it, type `trunnion show --json`",
+        "stack" => "the state is only a cache; to read it, type `trunnion show --json`",
         "workspace" | "env" | "environment" | "select" | "switch" => {
             "environments are in the stack file; type `trunnion plan --env NAME`"
         }
@@ -79,9 +86,8 @@ fn of_other_tools(typed: &str) -> Option<&'static str> {
             "type `trunnion render boot`, `trunnion render conf` or `trunnion render policy`"
         }
         "taint" | "untaint" | "replace" | "recreate" => "type `trunnion apply --replace ADDRESS`",
-        "force-unlock" | "unlock" | "cancel" => {
-            "a lock file ends with its process, and a lock in S3 expires two minutes after its last renewal; then \
-             type `trunnion apply`"
+        "force-unlock" | "cancel" => {
+            "to wait for a lock, type `trunnion apply --lock-timeout 30m`; to take it away, `trunnion unlock`"
         }
         "login" | "logout" | "config" | "configure" => {
             "Trunnion uses the credentials of the AWS CLI; type `aws sso login` or `aws configure`"
