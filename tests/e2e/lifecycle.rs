@@ -92,7 +92,12 @@ fn a_saved_plan_is_executed_or_refused() {
 
     let again = stage.run(&["apply", "first.json", "--yes"]);
     assert_eq!(again.code, 1);
-    assert!(again.stderr.contains("`first.json` cannot be applied: it was made without a state"), "{}", again.stderr);
+    assert!(again.stderr.contains("`first.json` is out of date"), "{}", again.stderr);
+    assert!(
+        again.stderr.contains("`ecs_cluster.main`: the plan says create, a new plan says no change"),
+        "{}",
+        again.stderr
+    );
     assert!(again.stderr.contains("make a new plan"), "{}", again.stderr);
 
     stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
@@ -100,7 +105,7 @@ fn a_saved_plan_is_executed_or_refused() {
     stage.edit("count: 2", "count: 3");
     let other_stack = stage.run(&["apply", "second.json", "--yes"]);
     assert_eq!(other_stack.code, 1);
-    assert!(other_stack.stderr.contains("the stack has changed"), "{}", other_stack.stderr);
+    assert!(other_stack.stderr.contains("what the stack asks for has changed"), "{}", other_stack.stderr);
     assert_eq!(stage.succeed(&["plan", "-v"]).calls().1, 0);
 }
 

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod boot;
+mod cache;
 mod changes;
 mod connecting;
 mod doctor;

@@ -233,24 +233,6 @@ fn a_saved_plan_finds_its_stack_file_in_another_workspace() {
 }
 
 #[test]
-fn a_saved_plan_without_its_state_names_only_that_reason() {
-    let sandbox = SandboxProcess::start(&[]);
-    let [planned, elsewhere] = two_clones(&sandbox);
-    planned.succeed(&["apply", "--yes"]);
-    planned.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2 }");
-    planned.succeed(&["plan", "--out", "plan.json"]);
-    for name in ["stack.yaml", "plan.json"] {
-        fs::copy(planned.path(name), elsewhere.path(name)).unwrap();
-    }
-    let expected =
-        ["made with a state, at serial", "there is no state here", ".trunnion/minimal.json`", "state: s3://"];
-    let ended = refused(&elsewhere, &["apply", "--yes", "plan.json"], &expected);
-    assert!(!ended.said().contains("instance"), "no wrong second reason: {}", ended.stderr);
-    fs::copy(planned.path(".trunnion/minimal.json"), elsewhere.path(".trunnion/minimal.json")).unwrap();
-    elsewhere.succeed(&["apply", "--yes", "plan.json"]);
-}
-
-#[test]
 fn unknown_fields_and_formats_of_a_plan_are_refused() {
     let stage = Stage::with("minimal");
     stage.succeed(&["plan", "--out", "plan.json"]);

@@ -151,7 +151,7 @@ impl Stage {
     /// option.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         let mut arguments = arguments.to_vec();
-        if self.endpoint.is_none() && ["plan", "apply", "destroy", "show"].contains(&arguments[0]) {
+        if self.endpoint.is_none() && ["plan", "apply", "destroy", "drift", "show"].contains(&arguments[0]) {
             arguments.push("--sandbox");
         }
         Ended::of(&self.command(&arguments).output().unwrap())

@@ -80,8 +80,8 @@ pub(crate) trait Driver: Sync + 'static {
         reading.by_tags(Self::RULES.kind, remote)
     }
 
-    /// If there are several at one address, the one with the highest rank is the current one; of equal ranks, the
-    /// recorded one.
+    /// If there are several at one address, the one with the highest rank is the current one; of equal ranks, the one
+    /// with the lowest id.
     fn rank(&self, _wanted: Option<&Map>, _: &Remote) -> u64 {
         0
     }

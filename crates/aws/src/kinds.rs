@@ -1,6 +1,6 @@
 //! The registry of drivers: one line for each kind.
 
-mod ecs_cluster;
+pub(crate) mod ecs_cluster;
 mod ecs_service;
 mod ecs_task_definition;
 mod ecs_tasks;

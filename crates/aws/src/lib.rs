@@ -57,7 +57,10 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, ready},
 };
-use trunnion_engine::{Address, Context, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token};
+use trunnion_engine::{
+    Address, Applied, Context, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token,
+};
+use trunnion_kinds::EcsCluster;
 
 pub use aws_credential_types::{
     Credentials,
@@ -195,6 +198,14 @@ impl Provider for Aws {
     ) -> Vec<impl Future<Output = Result<(), ProviderError>> + Send> {
         let (addresses, remotes) = resources.into_iter().unzip();
         list(addresses, remotes, context, |driver, remotes| driver.delete_all(self, remotes))
+    }
+
+    /// Writes it into a tag of the cluster, which every stack has.
+    async fn sign(&self, applied: &Applied, state: &State, context: &Context) -> Result<(), ProviderError> {
+        let cluster = state.resources.iter().find(|(address, _)| address.kind.as_str() == EcsCluster::KIND);
+        let Some((address, cluster)) = cluster else { return Ok(()) };
+        let signed = kinds::ecs_cluster::sign(self, &cluster.id, applied);
+        within(context, Box::pin(signed)).await.map_err(|failure| failure.about(&quoted(address)))
     }
 
     fn supply(&self, sha256: &str, content: Arc<Vec<u8>>) {

@@ -15,13 +15,13 @@
 use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use futures::future::{join, try_join_all};
-use trunnion_engine::{Address, Graph, Observed, ProviderError, Remote, State};
+use trunnion_engine::{Address, Applied, Graph, Observed, ProviderError, Remote, State, Value};
 
 use crate::{
     Aws,
     driver::{AnyDriver, Wanted},
     error::{Failure, OfCall as _},
-    kinds::{DRIVERS, driver},
+    kinds::{DRIVERS, driver, ecs_cluster::APPLIED},
     lookups::{Answers, Queries},
     reading::{Reading, Whose},
     recorded::credible,
@@ -34,9 +34,11 @@ const RECENT: Duration = Duration::from_mins(2);
 /// Reads everything that belongs to the stack, and its lookups.
 pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Result<Observed, ProviderError> {
     let failed = |failure: Failure| failure.about("");
-    let recorded = &*credible(&aws.connection, recorded);
+    let (recorded, note) = credible(&aws.connection, recorded);
+    let recorded = &*recorded;
     let queries = Queries::of(desired).map_err(failed)?;
     let mut reading = Reading::new(aws, desired, recorded);
+    reading.observed.notes.extend(note);
     let (identity, first) = join(Box::pin(check_account(aws)), Box::pin(First::read(&reading, &queries))).await;
     identity?;
     let First { answers, listed } = first.map_err(failed)?;
@@ -215,9 +217,14 @@ fn put_answers(reading: &mut Reading<'_>, answers: Answers) {
 /// Stores the stack's resources at their addresses, and returns the others.
 fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>) -> Vec<Remote> {
     let mut others = Vec::new();
-    for remote in remotes {
+    for mut remote in remotes {
+        let applied = remote.attributes.remove(APPLIED);
         match driver.whose(reading, &remote) {
-            Whose::Ours(address) => reading.observed.remotes.entry(address).or_default().push(remote),
+            Whose::Ours(address) => {
+                let applied = applied.as_ref().and_then(Value::as_text).and_then(Applied::of_text);
+                reading.observed.applied = reading.observed.applied.take().or(applied);
+                reading.observed.remotes.entry(address).or_default().push(remote);
+            }
             Whose::Other => others.push(remote),
         }
     }
@@ -244,22 +251,20 @@ fn put(reading: &mut Reading<'_>, driver: &dyn AnyDriver, taken: Vec<Wanted>) {
     reading.observed.taken.extend(taken);
 }
 
-/// Sorts several resources at one address: the current one comes first, by the kind's rank, then the recorded one, then
-/// the lowest id. Resources that can only be deleted come last.
+/// Sorts several resources at one address: the current one comes first, by the kind's rank, then the lowest id. Resources
+/// that can only be deleted come last. The state has no say.
 fn in_order(reading: Reading<'_>) -> Observed {
-    let Reading { mut observed, desired, recorded, .. } = reading;
+    let Reading { mut observed, desired, .. } = reading;
     // A taken name is no obstacle if the stack has its own resource: others may have revisions of the same family.
     let Observed { remotes, taken, .. } = &mut observed;
     let is_there = |address: &Address| remotes.get(address).is_some_and(|found| found.iter().any(|one| !one.is_spent));
     taken.retain(|address, _| !is_there(address));
     for (address, remotes) in remotes.iter_mut().filter(|(_, remotes)| remotes.len() > 1) {
-        let recorded = recorded.resources.get(address).map(|found| found.id.as_str());
         let wanted = desired.resources().get(address).map(|found| &found.attributes);
         let driver = driver(&address.kind);
         remotes.sort_by_cached_key(|remote| {
             let rank = driver.map_or(0, |driver| driver.rank(wanted, remote));
-            let is_recorded = recorded == Some(remote.id.as_str());
-            (remote.is_spent, Reverse(rank), !is_recorded, remote.id.clone())
+            (remote.is_spent, Reverse(rank), remote.id.clone())
         });
     }
     observed

@@ -3,19 +3,62 @@
 
 use std::borrow::Cow;
 
-use trunnion_engine::{KindName, State};
+use trunnion_engine::{Address, Note, Recorded, State, plain};
 
 use crate::{Connection, kinds::driver};
 
-/// The state without resources whose ids are impossible.
-pub(crate) fn credible<'a>(connection: &Connection, recorded: &'a State) -> Cow<'a, State> {
-    let can_exist = |kind: &KindName, id: &str| driver(kind).is_none_or(|driver| driver.can_exist(id, connection));
-    if recorded.resources.iter().all(|(address, found)| can_exist(&address.kind, &found.id)) {
-        return Cow::Borrowed(recorded);
+/// How many impossible ids a note names.
+const NAMED: usize = 3;
+
+/// The state without resources whose ids are impossible, and a note that names these.
+pub(crate) fn credible<'a>(connection: &Connection, recorded: &'a State) -> (Cow<'a, State>, Option<Note>) {
+    let can_exist = |address: &Address, found: &Recorded| {
+        driver(&address.kind).is_none_or(|driver| driver.can_exist(&found.id, connection))
+    };
+    let impossible: Vec<_> = recorded.resources.iter().filter(|(address, found)| !can_exist(address, found)).collect();
+    if impossible.is_empty() {
+        return (Cow::Borrowed(recorded), None);
     }
+    let named: Vec<String> = impossible
+        .iter()
+        .take(NAMED)
+        .map(|(address, found)| format!("`{}` of `{address}`", shortened(&found.id)))
+        .collect();
+    let more = match impossible.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let note = Note {
+        code: "state::impossible_id".to_owned(),
+        message: format!("the state has IDs that AWS cannot have given: {}{more}", named.join(", ")),
+        help: Some(
+            "the plan finds these resources by their tags; the state may be deleted, and the next apply writes it again"
+                .to_owned(),
+        ),
+    };
     let mut credible = recorded.clone();
-    credible.resources.retain(|address, found| can_exist(&address.kind, &found.id));
-    Cow::Owned(credible)
+    credible.resources.retain(|address, found| can_exist(address, found));
+    (Cow::Owned(credible), Some(note))
+}
+
+/// An id as a message shows it: a damaged one may have any length and any characters.
+fn shortened(id: &str) -> String {
+    const LONGEST: usize = 60;
+    let shown: String = plain(id).chars().map(|letter| if letter.is_whitespace() { ' ' } else { letter }).collect();
+    let end = if shown.chars().count() > LONGEST { "…" } else { "" };
+    shown.chars().take(LONGEST).collect::<String>() + end
+}
+
+/// Whether an ARN is that of a cluster or a service in the connection's region and account. `what` is the part before its
+/// names, such as `cluster/`.
+pub(crate) fn is_ecs(arn: &str, what: &str, connection: &Connection) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", _, "ecs", region, account, resource] = parts.as_slice() else { return false };
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-/".contains(&byte);
+    let name = resource.strip_prefix(what);
+    *region == connection.region
+        && *account == connection.account
+        && name.is_some_and(|name| !name.is_empty() && name.bytes().all(is_allowed))
 }
 
 /// Whether an id has EC2's format. EC2 answers `…ID.Malformed` for others; old ids have 8 digits

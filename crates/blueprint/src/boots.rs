@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trunnion_engine::{Address, Index, Map, Note, Observed, Remote, State, Value, from_map};
+use trunnion_engine::{Address, Index, Map, Note, Observed, Remote, Value, from_map};
 use trunnion_kinds::{Boot, LaunchTemplate, S3Object, stands_for};
 use trunnion_stack::{Pool, Stack};
 
@@ -58,8 +58,6 @@ struct Held {
 pub struct Standing<'a> {
     /// What was observed in the cloud.
     pub observed: &'a Observed,
-    /// The state of the last apply.
-    pub recorded: &'a State,
     /// Whether every pool takes the newest boot, as with `--update-generator`.
     pub update: bool,
     /// The addresses in the plan; everything else stays as it is. `None` selects all.
@@ -69,8 +67,8 @@ pub struct Standing<'a> {
 impl Boots {
     /// Every pool boots the newest, as for a stack without any resource yet.
     pub fn newest(stack: &Stack, binaries: &Binaries) -> Result<Self, BlueprintError> {
-        let (observed, recorded) = (Observed::default(), State::empty(&stack.name));
-        let standing = Standing { observed: &observed, recorded: &recorded, update: true, selected: None };
+        let observed = Observed::default();
+        let standing = Standing { observed: &observed, update: true, selected: None };
         Self::decide(stack, binaries, &standing)
     }
 
@@ -182,8 +180,11 @@ impl Boots {
         for (name, pool) in &stack.pools {
             let templates = observed.remotes.get_mut(&address::launch_template(name));
             let source = image_source_of(pool);
-            for template in templates.into_iter().flatten() {
-                if let Some(Value::Map(data)) = template.attributes.get_mut("data")
+            let versions = templates.into_iter().flatten();
+            for attributes in
+                versions.flat_map(|template| [&mut template.attributes].into_iter().chain(&mut template.earlier))
+            {
+                if let Some(Value::Map(data)) = attributes.get_mut("data")
                     && let Some(Value::Text(kept)) = data.get_mut("image_source")
                     && stands_for(kept, &source)
                 {
@@ -250,14 +251,13 @@ impl OnePool<'_> {
         selected.contains(&address::launch_template(self.name)) || (selected.contains(&object) && is_new())
     }
 
-    /// The attributes of the pool's launch template: as observed, then as last applied, in case somebody edited it
-    /// since.
+    /// The attributes of the pool's launch template: as observed, then as its last version of ours has them, in case
+    /// somebody edited it since.
     fn looks(&self) -> Vec<&Map> {
         let address = address::launch_template(self.name);
         let remotes = self.standing.observed.remotes.get(&address).map(Vec::as_slice).unwrap_or_default();
         let Some(remote) = remotes.iter().find(|remote| !remote.is_spent) else { return Vec::new() };
-        let recorded = self.standing.recorded.resources.get(&address).filter(|recorded| recorded.id == remote.id);
-        [&remote.attributes].into_iter().chain(recorded.map(|recorded| &recorded.attributes)).collect()
+        [&remote.attributes].into_iter().chain(&remote.earlier).collect()
     }
 
     fn as_it_stands(&self) -> Option<PoolBoot> {

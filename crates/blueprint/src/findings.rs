@@ -134,8 +134,7 @@ pub fn secrets_in_clear(stack: &Stack) -> Vec<Finding> {
         may_be_secret(name, value).then(|| Finding {
             code: "secret_in_clear",
             message: format!(
-                "`{path}` may contain a secret; anyone who can read the task definition, the hosts, the tags or the state can \
-                 see it"
+                "`{path}` may contain a secret; anyone who can read the task definition, the hosts or the tags can see it"
             ),
             help: Some(
                 "let simulations fetch it from Secrets Manager, and replace the secret: it was in a file".to_owned(),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use trunnion::{
-    CancellationToken, Document, Engine, Error, Events, ExitCode, LockedPlan, Options, Origin, OtherHomes, Outcome,
-    Request, Session, StoreError, plain,
+    Applied, CancellationToken, Document, Engine, Error, Events, ExitCode, LockedPlan, Options, Origin, OtherHomes,
+    Outcome, Request, Session, StoreError, plain,
     report::{Ending, causes},
 };
 
@@ -231,6 +231,9 @@ async fn consent(document: &Document, output: Output) -> Result<(), Failure> {
     } else {
         ("Apply this plan? Type yes to continue: ".to_owned(), "yes")
     };
+    // The note may have scrolled out of view.
+    let later = document.remarks.notes.iter().find(|note| note.code == Applied::NOTE);
+    let question = later.map_or(question.clone(), |note| format!("{}. {question}", plain(&note.message)));
     ask(document, &question, expected, "to continue without a question, use `--yes`", output).await
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Show what apply would change, and why
     Plan(Plan),
+    /// Show what was changed outside of trunnion since the last apply
+    Drift(Drift),
     /// Change AWS to match the stack: plan, ask, execute
     Apply(Apply),
     /// Delete everything that belongs to the stack
@@ -67,7 +69,7 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Serve a simulated AWS on the loopback interface, for any AWS client
     Sandbox(Sandbox),
-    /// Print the JSON Schema of stack files, plan documents, events, outcomes or examinations
+    /// Print the JSON Schema of stack files, plan documents, events, outcomes, examinations or drift
     Schema(Schema),
     /// Print completions for a shell
     Completions(Completions),
@@ -139,6 +141,22 @@ pub(crate) struct Plan {
     /// Exit with 2 when there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For each attribute, it shows what the stack asks for, what was last applied, and what AWS has. What
+the stack asks for since the last apply is no drift: `trunnion plan` shows that.
+
+Exit codes: 0 no drift, 1 error, 2 drift.")]
+pub(crate) struct Drift {
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
+    /// Print the drift as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -447,6 +465,8 @@ pub(crate) enum SchemaOf {
     Event,
     /// Examinations: `doctor --json`
     Examination,
+    /// Drift: `drift --json`
+    Drift,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 mod apply;
 mod arguments;
 mod doctor;
+mod drift;
 mod failure;
 mod habits;
 mod outcome;
@@ -79,6 +80,7 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
     match command {
         Command::Validate(arguments) => read::validate(&arguments, output),
         Command::Plan(arguments) => wait_for(plan::plan(arguments, output)),
+        Command::Drift(arguments) => wait_for(drift::drift(arguments, output)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, output)),
         Command::Destroy(arguments) => wait_for(apply::destroy(arguments, output)),
         Command::Show(arguments) => wait_for(read::show(arguments, output)),
@@ -93,6 +95,7 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
                 SchemaOf::Stack => trunnion::stack_schema(),
                 SchemaOf::Plan => trunnion::Document::json_schema(),
                 SchemaOf::Outcome => trunnion::report::Report::json_schema(),
+                SchemaOf::Drift => trunnion::Drift::json_schema(),
                 SchemaOf::Examination => trunnion::Examination::json_schema(),
                 SchemaOf::Event => trunnion::report::Line::json_schema(),
             };

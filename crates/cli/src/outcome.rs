@@ -39,6 +39,9 @@ pub(crate) fn report(
             causes(error)
         ));
     }
+    if let Some(error) = &outcome.unsigned {
+        output.always_say(&format!("The cluster does not say who applied last: {error}. Nothing depends on that."));
+    }
     let (code, end) = ended(outcome, origin.destroy);
     let line = format!("{}{end}{:#} {}.", style::STRONG, style::STRONG, counts(outcome));
     match code {

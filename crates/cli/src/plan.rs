@@ -43,7 +43,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
         let planned = with_progress(output, &what, engine.plan(&Request::from(&origin), &interrupt)).await?;
         Ok::<_, Failure>((engine, planned))
     };
-    let (engine, planned) = signals::unless_interrupted(&interrupt, output, work).await?;
+    let (engine, planned) = Box::pin(signals::unless_interrupted(&interrupt, output, work)).await?;
     let document = planned.document(&origin);
     if let Some(path) = &arguments.out {
         write_document(path, &document)?;

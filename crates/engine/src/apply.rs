@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Action, Address, Adoption, Change, Computed, Context, Event, Events, KindName, Map, Operation, Outcome, Plan,
-    Provider, ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, Step,
+    Action, Address, Adoption, Applied, Change, Computed, Context, Event, Events, KindName, Map, Operation, Outcome,
+    Plan, Provider, ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, Step,
     StoreError, Token, Value, diff, document::lasting,
 };
 
@@ -114,6 +114,7 @@ pub(crate) async fn apply(
         }
     }
     run.end();
+    run.sign(provider, session).await;
     if run.is_dirty {
         run.save(session).await;
     }
@@ -501,6 +502,33 @@ impl<'a> Run<'a> {
             outcome.state.digest = Some(self.plan.digest.clone());
             self.is_dirty = true;
             self.settle_home();
+        }
+    }
+
+    /// Says in the cloud who applied, if anything was changed and is left. It is a remark, so a failure changes nothing else. An
+    /// interruption does not end this one call.
+    async fn sign(&mut self, provider: &impl Provider, session: &Session<impl StateStore>) {
+        let outcome = &mut self.outcome_so_far;
+        let last = self.plan.applied.as_ref().map_or(0, |applied| applied.number).max(outcome.state.applied);
+        if outcome.done.is_empty() {
+            // A plan that changes nothing has seen the last apply, too.
+            self.is_dirty |= outcome.state.applied != last;
+            outcome.state.applied = last;
+            return;
+        }
+        // What a plan that only deletes leaves behind was not applied.
+        let is_applied = self.plan.changes.iter().any(|change| change.desired.is_some());
+        if session.held().is_err() || !is_applied {
+            return;
+        }
+        let applied = Applied::now(last, provider.identity());
+        let context = Context::default().with_hold(session.hold());
+        match provider.sign(&applied, &outcome.state, &context).await {
+            Ok(()) => {
+                outcome.state.applied = applied.number;
+                self.is_dirty = true;
+            }
+            Err(error) => outcome.unsigned = Some(error),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The plan document: the plan as JSON, versioned, with a published schema. Every human view of a plan is made from it.
 //!
 //! It has two parts. [`Compared`] is what a reviewer agrees to: the same inputs give the same bytes, and a written plan is
-//! applied only where a fresh plan has the same ones. [`Remarks`] explain it and may differ.
+//! applied only where a fresh plan says the same. What the state explains is not compared, so a job without the state can
+//! apply it. [`Remarks`] explain it and may differ.
 
 mod format;
 mod moved;
@@ -17,7 +18,7 @@ pub use self::{
     place::{ComparedPlace, Endpoint, EndpointKind, Place},
 };
 use crate::{
-    Address, Difference, Map, OtherHome, Plan, RuleBook, Value,
+    Address, Difference, Map, OtherHome, Plan, Redacts, RuleBook, Rules, Value, diff,
     plan::{Action, Cause, Change, Note, Operation, Reason},
     value::JsonText,
 };
@@ -37,7 +38,8 @@ pub struct Document {
     pub remarks: Remarks,
 }
 
-/// The part of a plan that is compared when it is applied.
+/// The part of a plan that is compared when it is applied, without what only the state explains: [`Compared::state`], the
+/// causes of differences, and since when something is gone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compared {
@@ -51,7 +53,7 @@ pub struct Compared {
     /// Whether it covers targets only, and not the whole stack.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
-    /// The state it was made with.
+    /// The state it was made with. It explains the plan: apply does not compare it.
     pub state: StateReference,
     /// SHA-256, in hexadecimal, of what the stack asks for.
     pub digest: String,
@@ -411,11 +413,13 @@ fn name_of(attributes: &Map) -> Option<&str> {
 impl DocumentDifference {
     fn new(difference: &Difference, cause: &Cause, address: &Address, rules: &RuleBook) -> Self {
         let Difference { path, before, after, forces_replacement, sensitive } = difference;
+        let [before, after] =
+            [before, after].map(|value| value.as_ref().map(|value| masked(value, path, address, rules)));
         let (before, after) = if *sensitive {
-            (before.as_ref().map(mask), after.as_ref().map(mask))
+            (before, after)
         } else {
             let shown = |value: &Option<Value>| value.as_ref().map(|value| shown(value, path, address, rules));
-            match (shown(before), shown(after)) {
+            match (shown(&before), shown(&after)) {
                 // Both as JSON, or both as text; and as text where they are the same JSON in different words.
                 (Some(Value::Json(one)), Some(Value::Json(other))) if one != other => {
                     (Some(Value::Json(one)), Some(Value::Json(other)))
@@ -449,40 +453,53 @@ fn shown(value: &Value, path: &str, address: &Address, rules: &RuleBook) -> Valu
     }
 }
 
-fn mask(value: &Value) -> Value {
-    Value::Text(format!("sha256:{}", value.digest()))
-}
-
-/// Attributes without those that only a create call needs, with digests for what is sensitive.
+/// Attributes without those that only a create call needs, without what may be a secret.
 pub(crate) fn lasting(attributes: &Map, address: &Address, rules: &RuleBook) -> Map {
-    let mut shown = masked(attributes, address, rules);
-    if let Some(rules) = rules.get(&address.kind) {
-        shown.retain(|name, _| !rules.attribute(name).create_only);
-    }
-    shown
+    let is_lasting = |name: &str| rules.get(&address.kind).is_none_or(|rules| !rules.attribute(name).create_only);
+    let shown = attributes.iter().filter(|(name, _)| is_lasting(name));
+    shown.map(|(name, value)| (name.clone(), masked(value, name, address, rules))).collect()
 }
 
-/// Attributes with digests for what is sensitive.
-fn masked(attributes: &Map, address: &Address, rules: &RuleBook) -> Map {
-    fn walk(path: &str, value: &Value, rules: &crate::Rules) -> Value {
-        if rules.attribute(path).sensitive && *value != Value::Null {
+/// A value without what may be a secret: with digests for what is sensitive. What has them already stays as it is.
+fn masked(value: &Value, path: &str, address: &Address, rules: &RuleBook) -> Value {
+    fn walk(value: &Value, path: &str, rules: &Rules) -> Value {
+        let rule = rules.attribute(path);
+        if rule.sensitive && *value != Value::Null {
             return mask(value);
         }
-        match value {
-            Value::Map(map) => Value::Map(
-                map.iter().map(|(key, value)| (key.clone(), walk(&format!("{path}.{key}"), value, rules))).collect(),
-            ),
-            Value::List(list) => Value::List(
-                list.iter().enumerate().map(|(index, value)| walk(&format!("{path}[{index}]"), value, rules)).collect(),
-            ),
-            other => other.clone(),
+        match (value, rule.redacts) {
+            (Value::Text(text), Some(Redacts(redacts))) => Value::Text(redacts(text)),
+            (Value::Concat(parts), Some(_)) => Value::concat(parts.iter().map(|part| walk(part, path, rules))),
+            (Value::Map(map), _) => {
+                let entry =
+                    |(key, value): (&String, &Value)| (key.clone(), walk(value, &diff::step_into(path, key), rules));
+                Value::Map(map.iter().map(entry).collect())
+            }
+            (Value::List(list), _) => {
+                let element = |(index, value)| walk(value, &format!("{path}[{index}]"), rules);
+                Value::List(list.iter().enumerate().map(element).collect())
+            }
+            (other, _) => other.clone(),
         }
     }
     match rules.get(&address.kind) {
-        Some(rules) if rules.attributes.iter().any(|(_, rule)| rule.sensitive) => {
-            attributes.iter().map(|(name, value)| (name.clone(), walk(name, value, rules))).collect()
+        Some(rules) if rules.attributes.iter().any(|(_, rule)| rule.sensitive || rule.redacts.is_some()) => {
+            walk(value, path, rules)
         }
-        _ => attributes.clone(),
+        _ => value.clone(),
+    }
+}
+
+/// The digest of a value.
+fn mask(value: &Value) -> Value {
+    const MARK: &str = "sha256:";
+    let is_digest = |text: &str| {
+        text.strip_prefix(MARK)
+            .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|it| it.is_ascii_hexdigit()))
+    };
+    match value {
+        Value::Text(text) if is_digest(text) => value.clone(),
+        other => Value::Text(format!("{MARK}{}", other.digest())),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Address, Change, Map, Observed, Recorded, Remote, RuleBook, State, Value, diff};
+use crate::{Action, Address, Change, Map, Observed, Recorded, Remote, RuleBook, State, diff};
 
 /// How resources say which home their stack has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,20 +93,6 @@ pub(crate) fn others(observed: &Observed, recorded: &State, rules: &RuleBook, ho
 fn knows(recorded: &State, address: &Address, remote: &Remote) -> bool {
     let is_it = |(at, found): (&Address, &Recorded)| at.kind == address.kind && found.id == remote.id;
     recorded.resources.get_key_value(address).is_some_and(is_it) || recorded.resources.iter().any(is_it)
-}
-
-/// What is wanted of a resource that has no home yet, without the home: the state knows that the resource is the stack's, so
-/// the missing home is no reason to change it.
-pub(crate) fn without(rule: HomeRule, wanted: &Map, remote: &Remote, recorded: &State, at: &Address) -> Option<Map> {
-    if tagged(&remote.attributes, rule.tag).is_some() || !knows(recorded, at, remote) {
-        return None;
-    }
-    let mut wanted = wanted.clone();
-    match wanted.get_mut("tags") {
-        Some(Value::Map(tags)) => tags.remove(rule.tag)?,
-        _ => return None,
-    };
-    Some(wanted)
 }
 
 /// The path of the difference that a change of the home is.

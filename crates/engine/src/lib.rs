@@ -10,10 +10,12 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod address;
+mod applied;
 mod apply;
 mod class;
 mod diff;
 mod document;
+mod drift;
 mod events;
 mod examination;
 mod hold;
@@ -33,6 +35,7 @@ mod value;
 
 pub use crate::{
     address::{Address, Index, InvalidAddress, KindName},
+    applied::Applied,
     apply::Settings,
     class::{ErrorClass, ExitCode},
     diff::{Difference, differences, lies_under, normalised_json},
@@ -40,6 +43,7 @@ pub use crate::{
         Compared, ComparedPlace, Document, DocumentChange, DocumentDifference, DocumentError, DocumentStep, Endpoint,
         EndpointKind, Format, Moved, Origin, Place, Remarks, StateReference, Summary,
     },
+    drift::{Drift, DriftKind, Drifted, DriftedAttribute},
     events::{Event, EventReceiver, Events},
     examination::{Examination, Finding, Verdict},
     hold::Hold,
@@ -50,7 +54,7 @@ pub use crate::{
     plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
-    rules::{Accepts, Attribute, Computed, Replacement, RuleBook, Rules},
+    rules::{Accepts, Attribute, Computed, Redacts, Replacement, RuleBook, Rules},
     session::Session,
     state::{Recorded, State, StateError},
     store::{FileLock, FileStore, FoundLock, StateLock, StateStore, StoreError, Version, read_file, replace_file},

@@ -22,6 +22,8 @@ pub struct Outcome {
     pub not_started: usize,
     /// Why the state could not be saved. The cloud knows everything all the same: the next plan adopts it.
     pub unsaved: Option<StoreError>,
+    /// Why the cloud does not say who applied last. Nothing depends on that remark.
+    pub unsigned: Option<ProviderError>,
 }
 
 impl Outcome {
@@ -35,6 +37,7 @@ impl Outcome {
             interrupted: Vec::new(),
             not_started: 0,
             unsaved: None,
+            unsigned: None,
         }
     }
 

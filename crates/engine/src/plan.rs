@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use self::planner::Planner;
 use crate::{
-    Address, Difference, Graph, KindName, Map, Observed, OtherHome, ProviderError, Remote, Replacement, Resource,
-    RuleBook, State, home,
+    Address, Applied, Difference, Graph, KindName, Map, Observed, OtherHome, ProviderError, Remote, Replacement,
+    Resource, RuleBook, State, home,
 };
 
 /// What apply does at one address.
@@ -151,6 +151,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What a person should know beside the changes.
     pub notes: Vec<Note>,
+    /// Who applied the stack last, as the cloud says it.
+    pub applied: Option<Applied>,
     /// The resources of other homes that apply would take over.
     pub other_homes: Vec<OtherHome>,
     /// Whether it covers the whole stack, and not only targets.
@@ -213,7 +215,8 @@ impl Plan {
     }
 }
 
-/// Plans the way from what was observed to what is desired. `recorded` only explains.
+/// Plans the way from what was observed to what is desired. `recorded` only explains: the actions, their differences and
+/// their order are the same with every state.
 ///
 /// Phases are left out where nothing that they list is to change, so that the plan of what was applied is empty.
 ///
@@ -259,7 +262,9 @@ pub fn plan(
         changes: BTreeMap::new(),
         notes: Vec::new(),
     };
-    let (mut changes, mut notes) = planner.run()?;
+    let (mut changes, found) = planner.run()?;
+    let later = observed.applied.as_ref().and_then(|applied| applied.note(recorded));
+    let mut notes: Vec<Note> = later.into_iter().chain(observed.notes.iter().cloned()).chain(found).collect();
     let held = selected.as_ref().map(|selected| held(observed, selected, rules)).unwrap_or_default();
     for (address, remotes) in &observed.remotes {
         if rules.get(&address.kind).is_none() {
@@ -294,6 +299,7 @@ pub fn plan(
     for (index, change) in changes.iter_mut().enumerate().filter(|(_, change)| follows(change)) {
         change.follows = index.checked_sub(1);
     }
+    notes.extend(unseen(&changes, observed, recorded));
     let stays = |change: &&Change| change.is_create_first(rules) && held.contains(change.address.kind.as_str());
     let staying = changes.iter().filter(stays);
     notes.extend(staying.filter_map(|change| Some(held_note(&change.address, &change.remote.as_ref()?.id))));
@@ -307,6 +313,7 @@ pub fn plan(
         changes,
         steps,
         notes,
+        applied: observed.applied.clone(),
         other_homes: options
             .home
             .as_deref()
@@ -351,6 +358,27 @@ pub fn selection(
 fn held(observed: &Observed, selected: &BTreeSet<Address>, rules: &RuleBook) -> BTreeSet<&'static str> {
     let others = observed.remotes.keys().filter(|address| !selected.contains(*address));
     others.filter_map(|address| rules.get(&address.kind)).flat_map(|rules| rules.depends_on).copied().collect()
+}
+
+/// Without a state, what lost its tags is not found: this says why a plan makes something that may exist.
+fn unseen(changes: &[Change], observed: &Observed, recorded: &State) -> Option<Note> {
+    if !recorded.lineage.is_empty() || observed.remotes.is_empty() {
+        return None;
+    }
+    let mut created = changes.iter().filter(|change| change.action == Action::Create && change.reason == Reason::New);
+    let first = &created.next()?.address;
+    let others = match created.count() {
+        0 => String::new(),
+        1 => " and 1 other resource".to_owned(),
+        others => format!(" and {others} other resources"),
+    };
+    Some(Note {
+        code: "plan::no_state".to_owned(),
+        message: format!("`{first}`{others} will be created: nothing has the tags, and no state knows what lost them"),
+        help: Some(
+            "if it exists, put back its tags `trunnion:stack` and `trunnion:address`, or restore the state".to_owned(),
+        ),
+    })
 }
 
 fn held_note(address: &Address, id: &str) -> Note {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Address, Adoption, ErrorClass, Graph, Hold, Map, State, value::hex};
+use crate::{Address, Adoption, Applied, ErrorClass, Graph, Hold, Map, Note, State, value::hex};
 
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +18,16 @@ pub struct Remote {
     /// Whether it can only be deleted, such as a deregistered revision: it is never the current one of its address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_spent: bool,
+    /// What it looked like before somebody else changed it, where the cloud keeps that: pinned values that are missing now
+    /// are taken from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Map>,
 }
 
 impl Remote {
     /// One that can be the current one of its address.
     pub fn new(id: impl Into<String>, attributes: Map) -> Self {
-        Self { id: id.into(), attributes, is_spent: false }
+        Self { id: id.into(), attributes, is_spent: false, earlier: None }
     }
 }
 
@@ -39,6 +43,10 @@ pub struct Observed {
     pub missing: BTreeMap<Address, ProviderError>,
     /// Every resource that cannot be created because its name belongs to somebody else, and to whom.
     pub taken: BTreeMap<Address, ProviderError>,
+    /// Who applied the stack last, as the cloud says it.
+    pub applied: Option<Applied>,
+    /// What a person should know about the state that was read with.
+    pub notes: Vec<Note>,
 }
 
 /// A resource whose references are all replaced.
@@ -278,6 +286,18 @@ pub trait Provider: Send + Sync {
     ) -> Vec<impl Future<Output = Result<(), ProviderError>> + Send> {
         let delete = |(address, remote)| async move { self.delete(&address, &remote, context).await };
         resources.into_iter().map(delete).collect()
+    }
+
+    /// Writes into the cloud who applied last, in one call at most. `state` has what the stack consists of now. By default,
+    /// nothing is written.
+    fn sign(
+        &self,
+        applied: &Applied,
+        state: &State,
+        context: &Context,
+    ) -> impl Future<Output = Result<(), ProviderError>> + Send {
+        let _ = (applied, state, context);
+        async { Ok(()) }
     }
 
     /// Hands over what the object of this SHA-256 is made from, so that nobody has to read its file once more.

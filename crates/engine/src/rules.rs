@@ -34,6 +34,8 @@ pub struct Attribute {
     pub json: bool,
     /// Plans and the state hold a SHA-256 instead of the value.
     pub sensitive: bool,
+    /// Plans and the state hold the text without the parts that may be secrets.
+    pub redacts: Option<Redacts>,
     /// The create call needs it. It is not compared, shown or recorded afterwards.
     pub create_only: bool,
     /// An attribute that is absent in the cloud is no difference. It is set with the next change of another attribute.
@@ -42,6 +44,16 @@ pub struct Attribute {
     pub pinned_by: Option<&'static str>,
     /// Which observed values are as good as the desired one: they stay, and are no difference.
     pub accepts: Option<Accepts>,
+}
+
+/// A text with digests in place of the parts that may be secrets. The function has to be pure.
+#[derive(Clone, Copy)]
+pub struct Redacts(pub fn(&str) -> String);
+
+impl fmt::Debug for Redacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redacts")
+    }
 }
 
 /// Whether an observed value is as good as the desired one. The function has to be pure.
@@ -61,6 +73,7 @@ impl Attribute {
         unordered: false,
         json: false,
         sensitive: false,
+        redacts: None,
         create_only: false,
         optional: false,
         pinned_by: None,
@@ -87,6 +100,12 @@ impl Attribute {
     #[must_use]
     pub const fn accepting(self, accepts: fn(&Value, &Value) -> bool) -> Self {
         Self { accepts: Some(Accepts(accepts)), ..self }
+    }
+
+    /// The same, and documents hold what `redacts` makes of its text.
+    #[must_use]
+    pub const fn redacting(self, redacts: fn(&str) -> String) -> Self {
+        Self { redacts: Some(Redacts(redacts)), ..self }
     }
 
     /// Pinned while the attribute at `path` stays the same.

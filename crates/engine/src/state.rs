@@ -29,6 +29,9 @@ pub struct State {
     /// SHA-256, in hexadecimal, of what the stack asked for when it was last applied to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The number of the last apply that the state knows: [`Applied::number`](crate::Applied::number).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub applied: u64,
     /// Every resource that was created or adopted and not deleted since.
     pub resources: BTreeMap<Address, Recorded>,
 }
@@ -42,6 +45,11 @@ pub struct Recorded {
     pub applied_at: String,
     /// What it looked like then, computed attributes included, sensitive ones as digests.
     pub attributes: Map,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why a text is no state document of this stack.
@@ -77,6 +85,7 @@ impl State {
             place: String::new(),
             home: None,
             digest: None,
+            applied: 0,
             resources: BTreeMap::new(),
         }
     }

@@ -145,6 +145,8 @@ impl LaunchTemplate {
             ("boot", Attribute::OPTIONAL),
             ("data.image", Attribute::PLAIN.pinned_by("data.image_source")),
             ("data.volume.device", Attribute::PLAIN.pinned_by("data.image_source")),
+            // A template of the user puts `generator.variables` into it.
+            ("data.user_data", Attribute::SENSITIVE),
             // Last, because the rules before it may already have made both contents equal.
             ("data", Attribute::PLAIN.accepting(is_numbered_otherwise)),
         ],

@@ -68,6 +68,9 @@ pub const ADDRESS_TAG: &str = "trunnion:address";
 /// The tag with the home of a resource's stack: it distinguishes two stacks of the same name.
 pub const HOME_TAG: &str = "trunnion:home";
 
+/// The tag of the cluster that says who applied the stack last. It is a remark: no plan compares it.
+pub const APPLIED_TAG: &str = "trunnion:applied";
+
 /// The tag of an instance with the `digest` of the launch template it was launched from.
 pub const TEMPLATE_TAG: &str = "trunnion:template";
 

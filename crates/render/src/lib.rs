@@ -22,6 +22,7 @@
 //! # Ok::<(), trunnion_engine::DocumentError>(())
 //! ```
 
+mod drift;
 mod entry;
 mod examination;
 mod group;
@@ -34,6 +35,7 @@ mod visible;
 mod wrap;
 
 pub use crate::{
+    drift::drift,
     examination::examination,
     group::addresses,
     terminal::{head, notes, summary, terminal},

@@ -4,6 +4,7 @@ use crate::{
     diagnostic::{Diagnostic, Findings},
     environment::ENVIRONMENTS,
     language::{Below, Description, STACK},
+    secrets,
     sources::{path_below, shown_text},
     tree::{Entry, Node},
 };
@@ -50,7 +51,12 @@ fn unknown(entry: &Entry, path: &str, known: &[&str], findings: &mut Findings) {
         return;
     }
     let message = format!("`{}` is not a key of {place}", shown_text(&entry.key));
-    let help = match nearest(&entry.key, known.iter().copied()) {
+    // What is meant to be another key's value is shown. Nobody knows what any other value is.
+    let meant = nearest(&entry.key, known.iter().copied());
+    if meant.is_none_or(secrets::is_for_secrets) {
+        secrets::hide_texts(&entry.value, findings);
+    }
+    let help = match meant {
         Some(nearest) => {
             findings.mistyped(path_below(path, nearest));
             format!("did you mean `{nearest}`?")

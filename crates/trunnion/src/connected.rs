@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use trunnion_aws::{Aws, Calls, Connection, S3Store, Transcript};
 use trunnion_blueprint::{self as blueprint, Binaries, Boots, Standing};
 use trunnion_engine::{
-    Address, Context, Document, FileStore, FoundLock, Graph, LockInfo, Note, Observed, Origin, Place, Plan, PlanError,
-    PlanOptions, Provider, RuleBook, State, StateStore, StoreError, Version, plan, selection,
+    Address, Context, Document, Drift, FileStore, FoundLock, Graph, LockInfo, Note, Observed, Origin, Place, Plan,
+    PlanError, PlanOptions, Provider, RuleBook, State, StateStore, StoreError, Version, plan, selection,
 };
 use trunnion_stack::{Stack, StateLocation};
 
@@ -129,6 +129,17 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
         until(interrupt, async { self.parts.plan(self.state().await?, request, interrupt).await }).await
     }
 
+    /// Reads AWS in bulk and compares it with what was last applied, without the lock. A change of the stack that nobody applied
+    /// yet is no drift.
+    pub async fn drift(&self, interrupt: &CancellationToken) -> Result<Drift, Error> {
+        let drift = async {
+            let state = self.state().await?;
+            let (_, plan) = self.parts.compared(&state, &Request::new(), interrupt).await?;
+            Ok(Drift::new(&plan, &state, &self.parts.rules, &self.parts.place))
+        };
+        until(interrupt, drift).await
+    }
+
     /// Takes the lock of the state, without waiting. `operation`, such as `apply`, is shown to others who find it locked:
     /// their error is [`StoreError::Locked`](crate::StoreError::Locked).
     pub async fn lock(&self, operation: &str) -> Result<Session<P, S>, Error> {
@@ -224,6 +235,7 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         }
         if state.resources.is_empty() {
             state.digest = None;
+            state.applied = 0;
         }
         state.place = here;
         Ok(state)
@@ -247,15 +259,8 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         request: &Request,
         interrupt: &CancellationToken,
     ) -> Result<Planned, Error> {
-        let context = Context::new(interrupt.clone());
-        let Aim { desired, observed, binaries, note, targets, replace } = self.aim(&state, request, &context).await?;
-        let mut options = PlanOptions::default();
-        options.targets = targets;
-        options.update_pinned = request.update_images;
-        options.replace = replace;
-        options.home = Some(self.stack.home.clone());
-        let mut plan = plan(&desired, &observed, &state, &self.rules, &options)
-            .map_err(|error| explained(error, &desired, &observed))?;
+        let (aim, mut plan) = self.compared(&state, request, interrupt).await?;
+        let Aim { desired, observed, binaries, note, .. } = aim;
         plan.notes.extend(note);
         plan.notes.extend(blueprint::associated_later(&plan));
         if let Some(binaries) = &binaries {
@@ -273,6 +278,27 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
             }));
         }
         Ok(Planned { plan, state, place: self.place.clone(), identity: self.provider.identity() })
+    }
+
+    /// Reads AWS in bulk and compares it with what the stack asks for.
+    async fn compared(
+        &self,
+        state: &State,
+        request: &Request,
+        interrupt: &CancellationToken,
+    ) -> Result<(Aim, Plan), Error> {
+        let context = Context::new(interrupt.clone());
+        let aim = self.aim(state, request, &context).await?;
+        let mut options = PlanOptions::default();
+        options.targets.clone_from(&aim.targets);
+        options.update_pinned = request.update_images;
+        options.replace.clone_from(&aim.replace);
+        options.home = Some(self.stack.home.clone());
+        let plan = plan(&aim.desired, &aim.observed, state, &self.rules, &options);
+        match plan {
+            Ok(plan) => Ok((aim, plan)),
+            Err(error) => Err(explained(error, &aim.desired, &aim.observed)),
+        }
     }
 
     /// Observes the cloud, and then decides what hosts boot, because existing hosts keep their boot.
@@ -310,7 +336,7 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         let selected = selection(&outline, &observed, &targets);
         let selected = selected.map_err(|error| explained(error, &outline, &observed))?;
         let update = request.update_generator;
-        let standing = Standing { observed: &observed, recorded: state, update, selected: selected.as_ref() };
+        let standing = Standing { observed: &observed, update, selected: selected.as_ref() };
         let boots = Boots::decide(stack, &binaries, &standing).map_err(refused)?;
         for sha256 in boots.uploads() {
             if let Some(content) = binaries.content(sha256) {

@@ -248,11 +248,11 @@ pub use tokio_util::sync::CancellationToken;
 pub use trunnion_aws::{self as aws, Calls, ConnectError};
 pub use trunnion_blueprint::{self as blueprint, BlueprintError};
 pub use trunnion_engine::{
-    self as engine, Action, Address, Compared, Context, Document, DocumentError, Endpoint, ErrorClass, Event,
-    EventReceiver, Events, Examination, ExitCode, FileStore, Finding, Format, FoundLock, Graph, Hold, InvalidAddress,
-    LockInfo, Moved, Note, Observed, Operation, Origin, OtherHome, Outcome, Place, Plan, PlanError, Provider,
-    ProviderError, Remarks, Remote, Resolved, State, StateLock, StateStore, StoreError, Token, Verdict, Version, plain,
-    read_file, replace_file,
+    self as engine, Action, Address, Applied, Compared, Context, Document, DocumentError, Drift, DriftKind, Drifted,
+    DriftedAttribute, Endpoint, ErrorClass, Event, EventReceiver, Events, Examination, ExitCode, FileStore, Finding,
+    Format, FoundLock, Graph, Hold, InvalidAddress, LockInfo, Moved, Note, Observed, Operation, Origin, OtherHome,
+    Outcome, Place, Plan, PlanError, Provider, ProviderError, Remarks, Remote, Resolved, State, StateLock, StateStore,
+    StoreError, Token, Verdict, Version, plain, read_file, replace_file,
 };
 pub use trunnion_kinds::{self as kinds, InstanceInterface};
 pub use trunnion_render as render;

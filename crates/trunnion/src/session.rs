@@ -108,14 +108,10 @@ impl<P: Provider, S: StateStore> Session<P, S> {
         written: &Document,
         interrupt: &CancellationToken,
     ) -> Result<LockedPlan<'_, P, S>, Error> {
-        let state = self.parts.store.location();
         let plan = self.plan(&Request::from(&written.compared.origin), interrupt).await?;
         match written.moved(&plan.document(&written.compared.origin)) {
             None => Ok(plan),
-            Some(moved) => {
-                let had_state = !written.compared.state.lineage.is_empty();
-                Err(Error::Stale(Stale { moved, state, had_state }))
-            }
+            Some(moved) => Err(Error::Stale(Stale { moved })),
         }
     }
 
@@ -220,10 +216,6 @@ impl fmt::Display for OtherHomes {
 pub struct Stale {
     /// What changed since the plan was made.
     pub moved: Moved,
-    /// Where the state is kept.
-    pub state: String,
-    /// Whether the plan was made with a state.
-    pub had_state: bool,
 }
 
 impl Stale {
@@ -233,7 +225,7 @@ impl Stale {
     /// The sentence, with a name for the plan: a path in backticks.
     pub fn message_for(&self, plan: &str) -> String {
         match &self.moved {
-            Moved::Stack(why) | Moved::Place(why) | Moved::State(why) => format!("{plan} cannot be applied: {why}"),
+            Moved::Stack(why) | Moved::Place(why) => format!("{plan} cannot be applied: {why}"),
             Moved::Content(different) => {
                 let shown: String = different.iter().take(Self::NAMED).flat_map(|what| ["\n  ", what]).collect();
                 let more = match different.len().saturating_sub(Self::NAMED) {
@@ -250,11 +242,6 @@ impl Stale {
         let again = "make a new plan with `trunnion plan … --out FILE`, read it, and apply that";
         match &self.moved {
             Moved::Stack(_) => "give the plan's stack file with `--stack FILE`".to_owned(),
-            Moved::State(_) if self.had_state => format!(
-                "copy the state that the plan was made with to `{}`, or keep it in S3 \
-                 (`state: s3://BUCKET/PREFIX` in the stack file); or {again}",
-                self.state
-            ),
             _ => again.to_owned(),
         }
     }
@@ -298,16 +285,14 @@ mod tests {
     #[test]
     fn the_error_of_a_stale_plan_has_its_path_and_ten_differences() {
         let moved = Moved::Content((0..12).map(|number| format!("difference {number}")).collect());
-        let stale = Stale { moved, state: "s3://b/s.json".to_owned(), had_state: true };
+        let stale = Stale { moved };
         let message = stale.message_for("`plan.json`");
         assert!(
             message
                 .starts_with("`plan.json` is out of date. Nothing was changed. Since it was made:\n  difference 0\n")
         );
         assert!(message.ends_with("\n  difference 9\n  and 2 more"), "{message}");
-        let stale = Stale { moved: Moved::State("why".to_owned()), ..stale };
+        let stale = Stale { moved: Moved::Place("why".to_owned()) };
         assert_eq!(stale.to_string(), "the saved plan cannot be applied: why");
-        assert!(stale.help().contains("`s3://b/s.json`"), "{}", stale.help());
-        assert!(!Stale { had_state: false, ..stale }.help().contains("s3://b/s.json"));
     }
 }

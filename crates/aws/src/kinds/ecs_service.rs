@@ -24,11 +24,12 @@ use super::{
     tagging::{change_ecs, from_ecs, to_ecs},
 };
 use crate::{
-    Aws,
+    Aws, Connection,
     convert::{attribute, remote, tags_of, text, texts, touches, values},
     driver::Driver,
     error::{Class, Failure, OfCall as _},
     reading::Reading,
+    recorded::is_ecs,
     wait::Ended,
 };
 
@@ -243,6 +244,10 @@ impl Driver for EcsServices {
     type Attributes = EcsService;
     const RULES: Rules = EcsService::RULES;
     const NOUN: &'static str = "the ECS service";
+
+    fn can_exist(arn: &str, connection: &Connection) -> bool {
+        is_ecs(arn, "service/", connection)
+    }
 
     async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
         let stack = &reading.aws.connection.stack;

@@ -9,7 +9,7 @@ use trunnion_engine::{Map, Remote, Rules, Token, Value};
 use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, LATEST, LaunchTemplate, Tags, stands_for};
 
 use super::{
-    launch_template_data::{description, from_version, to_request},
+    launch_template_data::{description, from_description, from_version, to_request},
     tagging::{change_ec2, filter, from_ec2, of_stack, specification},
 };
 use crate::{
@@ -89,16 +89,48 @@ async fn newest(aws: &Aws, id: &str) -> Result<Option<LaunchTemplateVersion>, Fa
     }
 }
 
-/// A template with the data of its newest version.
+/// A template with the data of its newest version and, if somebody else made that one, of the last version of ours.
 async fn detail(aws: &Aws, header: Header) -> Result<Option<Remote>, Failure> {
     let Some(version) = newest(aws, &header.id).await? else { return Ok(None) };
-    together(header, version).map(Some)
+    completed(aws, header, version).await.map(Some)
+}
+
+async fn completed(aws: &Aws, header: Header, version: LaunchTemplateVersion) -> Result<Remote, Failure> {
+    if is_described(&version) {
+        return together(header, version);
+    }
+    let earlier = match last_described(aws, &header.id).await? {
+        Some(earlier) => Some(together(header.clone(), earlier)?.attributes),
+        None => None,
+    };
+    Ok(Remote { earlier, ..together(header, version)? })
+}
+
+/// Whether a version has a description of ours, which holds what is pinned.
+fn is_described(version: &LaunchTemplateVersion) -> bool {
+    !from_description(version.version_description.as_deref().unwrap_or_default()).1.is_empty()
+}
+
+/// The newest version with a description of ours: what was applied before somebody edited the template.
+async fn last_described(aws: &Aws, id: &str) -> Result<Option<LaunchTemplateVersion>, Failure> {
+    let call = aws.clients.ec2.describe_launch_template_versions().launch_template_id(id);
+    let mut pages = call.into_paginator().page_size(200).send();
+    let mut last: Option<LaunchTemplateVersion> = None;
+    while let Some(page) = pages.next().await {
+        let page = match page.of_call("ec2:DescribeLaunchTemplateVersions") {
+            Err(failure) if failure.class == Class::NotFound => return Ok(None),
+            page => page?,
+        };
+        let found = page.launch_template_versions.into_iter().flatten().filter(is_described);
+        last = last.into_iter().chain(found).max_by_key(|version| version.version_number);
+    }
+    Ok(last)
 }
 
 /// A template by its id, whatever its tags, with the data of its newest version.
 async fn by_id_in_full(aws: &Aws, id: &str) -> Result<Option<Remote>, Failure> {
     match futures::try_join!(Box::pin(by_id(aws, id)), Box::pin(newest(aws, id)))? {
-        (Some(header), Some(version)) => together(header, version).map(Some),
+        (Some(header), Some(version)) => completed(aws, header, version).await.map(Some),
         _ => Ok(None),
     }
 }

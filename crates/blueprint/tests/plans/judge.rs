@@ -8,8 +8,8 @@ use std::{
 };
 
 use trunnion_engine::{
-    Action, Address, Events, Graph, Hold, LockInfo, Operation, Outcome, Plan, PlanOptions, Remote, Replacement,
-    RuleBook, Session, Settings, State, StateLock, StateStore, StoreError, Value, plan,
+    Action, Address, Cause, Events, Graph, Hold, LockInfo, Observed, Operation, Outcome, Plan, PlanOptions, Reason,
+    Remote, Replacement, RuleBook, Session, Settings, State, StateLock, StateStore, StoreError, Value, plan,
 };
 use trunnion_kinds::{
     EcsService, EcsTaskDefinition, IamInstanceProfile, Instance, LaunchTemplate, SecurityGroup, rule_book,
@@ -23,6 +23,9 @@ use crate::{
 /// A state in memory. Its lock is always free.
 #[derive(Clone)]
 pub struct Memory(Arc<Shared<State>>);
+
+/// Of how many plans one is made with other states, too.
+const SAMPLED: usize = 16;
 
 static ME: LazyLock<LockInfo> = LazyLock::new(|| LockInfo::of_this_process("test"));
 
@@ -96,7 +99,29 @@ impl Judge {
                 return Err(format!("step {index} waits for a later step"));
             }
         }
+        if (plan.steps.len() + self.cloud.order).is_multiple_of(SAMPLED) {
+            self.is_same_with_every_state(desired, &observed, &plan, options)?;
+        }
         Ok(plan)
+    }
+
+    /// Checks that the plan has the same actions, differences and order with no state and with a damaged one.
+    fn is_same_with_every_state(
+        &self,
+        desired: &Graph,
+        observed: &Observed,
+        made: &Plan,
+        options: &PlanOptions,
+    ) -> Result<(), String> {
+        let expected = without_explanations(made.clone());
+        for (name, state) in [("no", State::empty(desired.stack())), ("a damaged", damaged(&self.state))] {
+            let other = plan(desired, observed, &state, &self.rules, options);
+            let other = other.map_err(|error| format!("with {name} state, there is no plan: {error}"))?;
+            if without_explanations(other) != expected {
+                return Err(format!("with {name} state, the plan is another one"));
+            }
+        }
+        Ok(())
     }
 
     /// Plans and applies. Without a fault, every step must succeed.
@@ -191,6 +216,44 @@ impl Judge {
             None => lists_its_hosts(&account, desired),
         }
     }
+}
+
+/// A plan without what the state explains.
+fn without_explanations(mut plan: Plan) -> Plan {
+    plan.state = (String::new(), 0);
+    plan.notes.clear();
+    for change in &mut plan.changes {
+        if let Reason::Gone { .. } = change.reason {
+            change.reason = Reason::New;
+        }
+        change.differences.iter_mut().for_each(|(_, cause)| *cause = Cause::Unrecorded);
+    }
+    plan
+}
+
+/// The state with other values in all attributes, and with every second id given to the next address.
+fn damaged(state: &State) -> State {
+    fn scrambled(value: &Value) -> Value {
+        match value {
+            Value::Text(text) => format!("{text}x").into(),
+            Value::Number(number) => Value::Number(number + 1),
+            Value::Bool(truth) => Value::Bool(!truth),
+            Value::Map(map) => Value::Map(map.iter().map(|(name, value)| (name.clone(), scrambled(value))).collect()),
+            Value::List(list) => Value::List(list.iter().skip(1).map(scrambled).collect()),
+            other => other.clone(),
+        }
+    }
+    let mut damaged = state.clone();
+    let ids: Vec<String> = state.resources.values().map(|found| found.id.clone()).collect();
+    let next = ids.iter().cycle().skip(1);
+    for (number, (recorded, id)) in damaged.resources.values_mut().zip(next).enumerate() {
+        if number % 2 == 1 {
+            recorded.id.clone_from(id);
+        }
+        recorded.attributes =
+            recorded.attributes.iter().map(|(name, value)| (name.clone(), scrambled(value))).collect();
+    }
+    damaged
 }
 
 fn write_plan(transcript: &mut String, plan: &Plan) {

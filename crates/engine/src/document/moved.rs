@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Compared, Document, DocumentChange};
+use super::{Compared, Document, DocumentChange, StateReference};
 use crate::{
     Address, Place,
     plan::{Action, Cause, Reason},
@@ -15,16 +15,15 @@ pub enum Moved {
     Stack(String),
     /// It was made for another account or region, or for a sandbox.
     Place(String),
-    /// It was made with a state that is not the one here.
-    State(String),
-    /// The stack, the state or the cloud changed since.
+    /// The stack or the cloud changed since.
     Content(Vec<String>),
 }
 
 impl Document {
-    /// Why a later plan of the same origin is not this one; nothing where it is. Only [`Document::compared`] counts.
+    /// Why a later plan of the same origin is not this one; nothing where it is. Only [`Document::compared`] counts, without
+    /// what the state explains: the state is a cache, and another job may have none.
     pub fn moved(&self, later: &Self) -> Option<Moved> {
-        let (made, now) = (&self.compared, &later.compared);
+        let (made, now) = (&self.compared.agreed(), &later.compared.agreed());
         if made == now {
             return None;
         }
@@ -38,40 +37,39 @@ impl Document {
                 let named = |place: Option<Place>| place.map_or_else(|| "no place".to_owned(), |it| it.to_string());
                 Moved::Place(format!("it was made for {}, and this is {}", named(self.place()), named(later.place())))
             }
-            () if made.state.lineage != now.state.lineage => Moved::State(made.another_state(now)),
             () => Moved::Content(made.different(now)),
         })
     }
 }
 
 impl Compared {
-    fn another_state(&self, later: &Self) -> String {
-        match (self.state.lineage.is_empty(), later.state.lineage.is_empty()) {
-            (false, true) => {
-                format!("it was made with a state, at serial {}, and there is no state here", self.state.serial)
+    /// What a person agrees to: without what only the state explains.
+    #[must_use]
+    pub fn agreed(&self) -> Self {
+        let mut agreed = self.clone();
+        agreed.state = StateReference { lineage: String::new(), serial: 0 };
+        for change in &mut agreed.changes {
+            if let Reason::Gone { .. } = change.reason {
+                change.reason = Reason::New;
             }
-            (true, _) => format!(
-                "it was made without a state, and the state here is at serial {}: the stack was applied since, or this \
-                 is the state of another place",
-                later.state.serial
-            ),
-            (false, false) => "it was made with another state than the one here".to_owned(),
+            for difference in &mut change.differences {
+                difference.cause = Cause::Unrecorded;
+            }
         }
+        agreed
     }
 
-    /// One sentence for each thing that is different. Since when an attribute differs, and why, follows from the state
-    /// and is no difference by itself.
+    /// One sentence for each thing that is different.
     fn different(&self, later: &Self) -> Vec<String> {
         let mut different = Vec::new();
         if self.digest != later.digest {
-            different.push("the stack has changed".to_owned());
+            different.push(
+                "what the stack asks for has changed: its file, a file that it names, its generator binary or its home"
+                    .to_owned(),
+            );
         }
         if self.other_homes != later.other_homes {
             different.push("other resources belong to another home than before".to_owned());
-        }
-        if self.state.serial != later.state.serial {
-            let (now, then) = (later.state.serial, self.state.serial);
-            different.push(format!("the state has changed: its serial is {now}, and was {then}"));
         }
         let (before, now) = (by_address(self), by_address(later));
         for address in before.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
@@ -94,14 +92,11 @@ impl Compared {
     }
 }
 
-/// The changes by address, without what only explains them.
+/// The changes by address. The reason follows from the action.
 fn by_address(document: &Compared) -> BTreeMap<&Address, Vec<DocumentChange>> {
     let mut changes: BTreeMap<&Address, Vec<DocumentChange>> = BTreeMap::new();
     for change in &document.changes {
-        let mut plain = DocumentChange { reason: Reason::Unchanged, ..change.clone() };
-        for difference in &mut plain.differences {
-            difference.cause = Cause::Unrecorded;
-        }
+        let plain = DocumentChange { reason: Reason::Unchanged, ..change.clone() };
         changes.entry(&change.address).or_default().push(plain);
     }
     changes

@@ -4,8 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    Attribute, Cause, Computed, Context, Events, Graph, Plan, PlanOptions, Provider, ProviderError, Replacement,
-    Resolved, Resource, Rules, Settings, Token,
+    Attribute, Computed, Context, Events, Graph, Plan, PlanOptions, Provider, ProviderError, Replacement, Resolved,
+    Resource, Rules, Settings, Token, Value,
     apply::tests::{Memory, session},
     plan,
 };
@@ -122,32 +122,16 @@ fn the_home_that_the_state_recorded_is_ours() {
 }
 
 #[test]
-fn without_a_home_what_the_state_knows_is_ours_and_stays_as_it_is() {
-    let plan = planned(&stack("here"), &standing(None), &state(None, &ALL));
-    assert!(plan.is_empty() && plan.other_homes.is_empty());
-
-    let plan = planned(&stack("here"), &standing(None), &state(None, &ALL[..3]));
-    assert_eq!(others(&plan), [(None, 1)]);
-    assert_eq!(pending(&plan), ["Update thing.two"]);
-
-    let plan = planned(&stack("here"), &standing(None), &State::empty("test"));
-    assert_eq!(others(&plan), [(None, 3)]);
-    assert_eq!(pending(&plan), UPDATES);
-}
-
-#[test]
-fn a_missing_home_comes_along_with_the_next_change() {
-    let mut observed = standing(None);
-    for remote in observed.remotes.get_mut(&at("thing.one")).unwrap() {
-        remote.attributes = map(json!({"tags": {"team": "a"}, "id": "x"}));
+fn a_missing_home_is_added_with_every_state_and_the_state_saves_only_the_question() {
+    for (state, expected) in [
+        (state(None, &ALL), vec![]),
+        (state(None, &ALL[..3]), vec![(None, 1)]),
+        (State::empty("test"), vec![(None, 3)]),
+    ] {
+        let plan = planned(&stack("here"), &standing(None), &state);
+        assert_eq!(others(&plan), expected);
+        assert_eq!(pending(&plan), UPDATES);
     }
-    let plan = planned(&stack("here"), &observed, &state(None, &ALL));
-    assert_eq!(others(&plan), []);
-    assert_eq!(pending(&plan), ["Update thing.one"]);
-    let differences = &plan.pending().next().unwrap().differences;
-    let paths: Vec<_> = differences.iter().map(|(difference, cause)| (difference.path.as_str(), cause)).collect();
-    assert_eq!(paths[0], ("tags[\"our:home\"]", &Cause::Stack));
-    assert_eq!(paths[1].0, "tags.team");
 }
 
 #[test]
@@ -240,5 +224,5 @@ async fn the_recorded_home_counts_until_everything_has_the_new_one() {
     assert_eq!(homes(&saved).last().map(String::as_str), Some("here"));
     // A state that knows no home yet records it at once.
     let (_, saved) = applied(&standing(None), &state(None, &ALL), None).await;
-    assert_eq!(homes(&saved), ["here"]);
+    assert!(!saved.is_empty() && homes(&saved).iter().all(|home| home == "here"), "{:?}", homes(&saved));
 }

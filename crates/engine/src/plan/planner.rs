@@ -8,7 +8,7 @@ use std::{
 use super::{Action, Cause, Change, Note, PlanError, PlanOptions, Reason, steps};
 use crate::{
     Accepts, Address, Computed, Difference, Graph, Map, Observed, Reference, Remote, Resource, RuleBook, Rules, State,
-    Value, diff, home, lies_under, order::in_order,
+    Value, diff, drift, home, lies_under, order::in_order,
 };
 
 pub(super) struct Planner<'a> {
@@ -142,7 +142,7 @@ impl<'a> Planner<'a> {
                 let causes = if is_of_phase {
                     vec![Cause::Phase; differences.len()]
                 } else {
-                    self.causes(rules, address, &remote, &differences)
+                    self.causes(address, &remote, &differences)
                 };
                 for note in notes {
                     // Another phase may have said so.
@@ -192,15 +192,7 @@ impl<'a> Planner<'a> {
         self.hold_pins(rules, address, &mut wanted, &remote, &mut notes);
         // What is accepted as a whole may hold pins.
         let is_accepted = hold_accepted(rules, &mut wanted, &remote);
-        let mut differences = diff::differences(rules, &wanted, &remote.attributes);
-        // A missing home is no change by itself if the state knows the resource: the next change adds it.
-        if let ([only], Some(rule)) = (differences.as_slice(), self.rules.home())
-            && only.path == home::path(rule)
-            && let Some(without) = home::without(rule, &wanted, &remote, self.recorded, address)
-        {
-            wanted = without;
-            differences.clear();
-        }
+        let differences = diff::differences(rules, &wanted, &remote.attributes);
         Candidate { remote, wanted, differences, notes, is_accepted, is_made: false }
     }
 
@@ -276,10 +268,10 @@ impl<'a> Planner<'a> {
     fn hold_pins(&self, rules: &Rules, address: &Address, wanted: &mut Map, remote: &Remote, notes: &mut Vec<Note>) {
         for (path, rule) in rules.attributes {
             let Some(by) = rule.pinned_by else { continue };
-            // The observed value counts. If somebody removed it, the applied value does.
-            let recorded = self.recorded.resources.get(address).filter(|recorded| recorded.id == remote.id);
-            let looks = [&remote.attributes].into_iter().chain(recorded.map(|recorded| &recorded.attributes));
-            let pin = looks
+            // If somebody removed the pin, that of the earlier version counts. The state is never asked.
+            let pin = [&remote.attributes]
+                .into_iter()
+                .chain(&remote.earlier)
                 .filter(|look| diff::at(wanted, by).is_some() && diff::at(wanted, by) == diff::at(look, by))
                 .find_map(|look| diff::at(look, path).filter(|pin| **pin != Value::Null));
             let (Some(newest), Some(pin)) = (diff::at(wanted, path), pin) else { continue };
@@ -298,17 +290,18 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn causes(&self, rules: &Rules, address: &Address, remote: &Remote, found: &[Difference]) -> Vec<Cause> {
+    /// Why attributes differ. It is all that the state is for, beside [`Planner::reason_to_create`].
+    fn causes(&self, address: &Address, remote: &Remote, found: &[Difference]) -> Vec<Cause> {
         let Some(recorded) = self.recorded.resources.get(address).filter(|recorded| recorded.id == remote.id) else {
             return vec![Cause::Unrecorded; found.len()];
         };
-        let drift = diff::differences(rules, &recorded.attributes, &remote.attributes);
+        let drift = drift::since(recorded, remote, address, self.rules);
         found
             .iter()
             .map(|difference| {
                 let path = &difference.path;
-                let is_outside = !difference.sensitive
-                    && drift.iter().any(|drift| lies_under(&drift.path, path) || lies_under(path, &drift.path));
+                let is_outside =
+                    drift.iter().any(|drift| lies_under(&drift.path, path) || lies_under(path, &drift.path));
                 if is_outside { Cause::Outside { since: recorded.applied_at.clone() } } else { Cause::Stack }
             })
             .collect()

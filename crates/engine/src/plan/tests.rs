@@ -277,6 +277,29 @@ fn a_newer_image_is_a_note_until_it_is_asked_for() {
 }
 
 #[test]
+fn a_pin_that_somebody_removed_comes_from_the_cloud_and_never_from_the_state() {
+    let recorded = record(&applied(1, "v1"));
+    let mut observed = applied(1, "v1");
+    observed.lookups.insert(address("image.main"), map(json!({"id": "ami-2"})));
+    let edited =
+        json!({"name": "t", "data": {"group": "g-1", "image": "ami-1", "user_data": "v1"}, "id": "lt-1", "version": 2});
+    observed.remotes.insert(address("template.t"), remote("lt-1", edited));
+    let image = |observed: &Observed, recorded: &State| {
+        let plan = planned(&stack(1, "v1"), observed, recorded, &PlanOptions::default());
+        let change = plan.changes.iter().find(|change| change.address == address("template.t")).unwrap();
+        crate::diff::at(change.desired.as_ref().unwrap(), "data.image").cloned()
+    };
+    for state in [&recorded, &State::empty("test")] {
+        assert_eq!(image(&observed, state), Some("ami-2".into()));
+    }
+    let template = &mut observed.remotes.get_mut(&address("template.t")).unwrap()[0];
+    template.earlier = Some(applied(1, "v1").remotes[&address("template.t")][0].attributes.clone());
+    for state in [&recorded, &State::empty("test")] {
+        assert_eq!(image(&observed, state), Some("ami-1".into()));
+    }
+}
+
+#[test]
 fn everything_goes_in_the_reverse_order() {
     let observed = applied(2, "v1");
     insta::assert_snapshot!(shown_of(&Graph::empty("test"), &observed, &State::empty("test")), @r"

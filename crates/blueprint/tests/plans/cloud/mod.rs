@@ -212,7 +212,7 @@ pub struct Cloud {
     /// How often a host was launched for each address, over all runs.
     pub launched: Shared<BTreeMap<Address, u32>>,
     /// The number of the permutation in which things with the same address are listed.
-    order: usize,
+    pub order: usize,
     turns: Turns,
     /// Whether calls are written down.
     pub is_verbose: bool,
@@ -335,11 +335,10 @@ impl Cloud {
             let remote = Remote { is_spent: thing.is_inactive, ..Remote::new(id, thing.attributes.clone()) };
             observed.remotes.entry(address).or_default().push(remote);
         }
-        for (address, remotes) in &mut observed.remotes {
-            let recorded = recorded.resources.get(address).map(|found| found.id.as_str());
+        for remotes in observed.remotes.values_mut() {
             remotes.sort_by_cached_key(|remote| {
                 let revision = remote.id.rsplit_once('/').map_or(0, |(_, name)| control_plane::revision(name));
-                (std::cmp::Reverse(revision), recorded != Some(remote.id.as_str()), remote.id.clone())
+                (std::cmp::Reverse(revision), remote.id.clone())
             });
             arrange(remotes, self.order);
         }

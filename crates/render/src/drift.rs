@@ -1,0 +1,110 @@
+//! Writes drift: each resource, and for each attribute what is desired, recorded and observed, one below the other.
+
+use std::fmt::Write as _;
+
+use trunnion_engine::{Drift, DriftKind, Drifted, DriftedAttribute, Value};
+
+use crate::{
+    lines, style, terminal,
+    tree::{Line, Part},
+    value::{exact, safe, whole},
+    visible,
+};
+
+/// The whole drift, with ANSI styles.
+pub fn drift(drift: &Drift) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{}Drift of {}{:#} in {}\n",
+        style::STRONG,
+        safe(&drift.stack),
+        style::STRONG,
+        safe(&drift.place)
+    );
+    for resource in &drift.resources {
+        write_resource(&mut text, resource);
+        text.push('\n');
+    }
+    if !drift.notes.is_empty() {
+        text += &terminal::notes(&drift.notes);
+        text.push('\n');
+    }
+    let summary = match (drift.resources.len(), drift.compared) {
+        (0, 0) => "No drift: there are no resources.".to_owned(),
+        (0, 1) => "No drift: the one resource is as it was applied.".to_owned(),
+        (0, count) => format!("No drift: all {count} resources are as they were applied."),
+        (1, _) => "Drift: 1 resource is not as it was applied.".to_owned(),
+        (count, _) => format!("Drift: {count} resources are not as they were applied."),
+    };
+    let _ = writeln!(text, "{}{summary}{:#}", style::STRONG, style::STRONG);
+    text
+}
+
+fn write_resource(text: &mut String, resource: &Drifted) {
+    let (style, what) = match resource.kind {
+        DriftKind::Changed => (style::UPDATE, "changed"),
+        DriftKind::Gone => (style::DELETE, "gone"),
+        DriftKind::Unrecorded => (style::CREATE, "not recorded"),
+    };
+    let since = resource.applied_at.as_ref().map(|at| format!(" · last applied {}", safe(at))).unwrap_or_default();
+    let address = visible::line(&resource.address.to_string());
+    let _ = writeln!(text, "{style}{address}{style:#} {what}");
+    let _ = writeln!(text, "  {}{}{since}{:#}", style::FAINT, visible::line(&resource.id), style::FAINT);
+    for attribute in &resource.attributes {
+        let _ = writeln!(text, "  {}", visible::line(&attribute.path));
+        write_attribute(text, attribute, resource.kind != DriftKind::Unrecorded);
+    }
+}
+
+/// Values are never cut: what differs may be at their end.
+fn write_attribute(text: &mut String, attribute: &DriftedAttribute, is_recorded: bool) {
+    let DriftedAttribute { desired, recorded, observed, .. } = attribute;
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "    {}{name:8}{:#}  {value}", style::FAINT, style::FAINT);
+    };
+    let before = if is_recorded { recorded } else { desired };
+    if let Some(lines) = lines::between(before.as_ref(), observed.as_ref()) {
+        let is_like = |other: &Option<Value>| desired == other;
+        let known = if is_recorded { "as recorded" } else { "see below" };
+        line(
+            "desired",
+            if is_like(before) {
+                known
+            } else if is_like(observed) {
+                "as observed"
+            } else {
+                "another text"
+            },
+        );
+        line("recorded", if is_recorded { "see below" } else { UNKNOWN });
+        line("observed", "see below");
+        for one in lines {
+            let _ = writeln!(text, "      {}", written(&one));
+        }
+        return;
+    }
+    let values = [desired, recorded, observed];
+    let usual = values.map(|value| value.as_ref().map(whole));
+    let is_alike = |one: usize, other: usize| values[one] != values[other] && usual[one] == usual[other];
+    let spell = if is_alike(0, 1) || is_alike(1, 2) || is_alike(0, 2) { exact } else { whole };
+    let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), spell);
+    line("desired", &shown(desired));
+    line("recorded", &if is_recorded { shown(recorded) } else { UNKNOWN.to_owned() });
+    line("observed", &shown(observed));
+}
+
+/// What nobody recorded.
+const UNKNOWN: &str = "(unknown)";
+
+fn written(line: &Line) -> String {
+    match line {
+        Line::Same(text) => format!("  {text}"),
+        Line::Gone(text) => format!("- {text}"),
+        Line::Come(text) | Line::New(text) | Line::Element(text) => format!("+ {text}"),
+        Line::Unchanged(count, Part::Line) => format!("  … {count} unchanged lines"),
+        Line::Unchanged(count, Part::Element) => format!("  … {count} unchanged elements"),
+        Line::NoLineEnd => "  (no line end)".to_owned(),
+    }
+}
