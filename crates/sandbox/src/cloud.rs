@@ -1,11 +1,13 @@
 //! The data of the sandbox, for all services and regions, and how it is stored.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -19,6 +21,9 @@ use crate::{
     logs, s3, secrets, ssm,
     table::Table,
 };
+
+/// The rows of a table as JSON, by id.
+pub(crate) type Rows = BTreeMap<String, Option<Box<RawValue>>>;
 
 /// The data as the server and the services share it. The lock is never held over an `await`.
 pub type SharedCloud = Arc<Mutex<Cloud>>;
@@ -197,6 +202,12 @@ impl Cloud {
             }
         }
         written
+    }
+
+    /// Every row of every table, by table and id: also what no call shows any more.
+    pub(crate) fn rows(&mut self) -> serde_json::Result<BTreeMap<&'static str, Rows>> {
+        let of = |(name, table): NamedTable<'_>| Ok((name, table.all()?.into_iter().collect()));
+        self.tables().into_iter().map(of).collect()
     }
 
     /// The rows that have changed since the last call, as `table/id`.

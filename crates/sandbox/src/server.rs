@@ -321,6 +321,11 @@ impl Server {
                 Ok(consoles) => respond(200, "application/json", consoles),
                 Err(error) => text(500, &error.to_string()),
             },
+            (&Method::GET, "/_sandbox/rows") => match lock(&self.cloud).rows().map(|rows| serde_json::to_string(&rows))
+            {
+                Ok(Ok(rows)) => respond(200, "application/json", rows),
+                Ok(Err(error)) | Err(error) => text(500, &error.to_string()),
+            },
             (&Method::POST, "/_sandbox/faults") => {
                 let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
                     return text(400, "the body cannot be read\n");
@@ -347,8 +352,8 @@ impl Server {
             }
             _ => text(
                 404,
-                "there are /_sandbox/calls, /_sandbox/consoles and /_sandbox/tasks to GET, and /_sandbox/evaluate and /_sandbox/faults to \
-                 POST\n",
+                "there are /_sandbox/calls, /_sandbox/consoles, /_sandbox/rows and /_sandbox/tasks to GET, and \
+                 /_sandbox/evaluate and /_sandbox/faults to POST\n",
             ),
         }
     }

@@ -1,4 +1,5 @@
-//! Development tasks: `cargo xtask demo`, `live`, `replay`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`, `capacity`.
+//! Development tasks: `cargo xtask demo`, `live`, `replay`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`,
+//! `capacity`, `killpoints`.
 
 mod bench;
 #[cfg(target_os = "linux")]
@@ -9,6 +10,8 @@ mod demo;
 mod generator;
 #[cfg(target_os = "linux")]
 mod kernel;
+#[cfg(unix)]
+mod killpoints;
 mod live;
 mod pacing;
 mod replay;
@@ -42,6 +45,9 @@ enum Chore {
     Bench(bench::Arguments),
     /// Apply, change and destroy many hosts with AWS's rate limits, and count the refused calls; takes some minutes
     Pacing(pacing::Arguments),
+    /// Kill `trunnion` and disturb it at every call that changes something, and apply again; takes hours without `--part`
+    #[cfg(unix)]
+    Killpoints(killpoints::Arguments),
     /// Build the generator as one static file in `dist/`
     Generator(generator::Arguments),
     /// Test the generator on this machine's kernel, in network namespaces; needs root
@@ -91,6 +97,11 @@ fn main() -> ExitCode {
         },
         Chore::Bench(arguments) => bench::bench(&arguments),
         Chore::Pacing(arguments) => pacing::pacing(&arguments),
+        #[cfg(unix)]
+        Chore::Killpoints(arguments) => match killpoints::killpoints(&arguments) {
+            Ok(false) => return ExitCode::FAILURE,
+            result => result.map(drop),
+        },
         Chore::Generator(arguments) => generator::generator(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Kernel(arguments) => match kernel::kernel(&arguments) {

@@ -20,7 +20,7 @@ use std::{
 use serde::Serialize;
 
 use self::{
-    client::{Answer, Client},
+    client::Answer,
     compare::{Compared, Difference, Kind},
     ids::Ids,
 };
@@ -55,6 +55,8 @@ pub(crate) struct Arguments {
     sandbox: Vec<String>,
 }
 
+/// A client for the sandbox, for the steps of other tasks.
+pub(crate) use self::client::Client;
 /// The tree of a body, for the checks of a live run.
 pub(crate) use self::tree::of_body as tree_of;
 

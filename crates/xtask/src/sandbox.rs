@@ -44,13 +44,7 @@ impl Sandbox {
 
     /// The number of calls so far, and the refused calls by name.
     pub(crate) fn calls(&self) -> Result<(u64, Vec<String>), Failure> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        let host = &self.address;
-        write!(stream, "GET /_sandbox/calls HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").ok_or("the sandbox answers with no body")?;
-        let calls: Value = serde_json::from_str(body)?;
+        let calls: Value = serde_json::from_str(&self.get("/_sandbox/calls")?)?;
         let calls = calls.as_object().ok_or("the sandbox names no calls")?;
         let number = |call: &Value, key: &str| call[key].as_u64().unwrap_or_default();
         let refused = calls.iter().filter(|(_, call)| number(call, "refused") > 0);
@@ -58,5 +52,16 @@ impl Sandbox {
             calls.values().map(|call| number(call, "count")).sum(),
             refused.map(|(name, call)| format!("{name}: {}", number(call, "refused"))).collect(),
         ))
+    }
+
+    /// What the sandbox answers on one of its own paths.
+    pub(crate) fn get(&self, path: &str) -> Result<String, Failure> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        let host = &self.address;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or("the sandbox answers with no body")?;
+        Ok(body.to_owned())
     }
 }

@@ -45,7 +45,7 @@ const OF_CONTENT: [&str; 5] = [
 
 /// An answer of the sandbox.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub tree: Value,
@@ -58,7 +58,7 @@ impl Answer {
 }
 
 /// A client with the sandbox's public credentials.
-pub(super) struct Client {
+pub(crate) struct Client {
     runtime: Runtime,
     address: String,
     credentials: aws_credential_types::Credentials,
@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// Sends a call of a transcript with the sandbox's ids.
-    pub fn send(&self, call: &Call, ids: &Ids) -> Result<Answer, Failure> {
+    pub(super) fn send(&self, call: &Call, ids: &Ids) -> Result<Answer, Failure> {
         let body = match &call.request {
             Body::Empty => Vec::new(),
             Body::Form(pairs) => serde_urlencoded::to_string(ids.pairs(pairs))?.into_bytes(),
