@@ -4,7 +4,9 @@
 
 mod call;
 mod case;
+mod history;
 mod order;
+mod outside;
 mod prepare;
 mod proxy;
 mod report;
@@ -14,16 +16,17 @@ mod world;
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use self::{
     case::{Case, Outcome, Prepared},
+    history::{Lived, Summary},
     order::{CallName, Disturbance, Fate, Fault, Point},
     report::Report,
     scenario::Scenario,
@@ -57,6 +60,9 @@ pub(crate) struct Arguments {
     /// Some scenarios, which the seed chooses, with one disturbance at each call, in at most ten minutes
     #[arg(long, conflicts_with_all = ["scenarios", "call", "sample"])]
     part: bool,
+    /// Random histories instead of the cases; the seed of the first one is `--seed`
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["scenarios", "call", "sample", "part", "list"])]
+    histories: Option<u64>,
     /// How many cases run at the same time
     #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -77,6 +83,12 @@ const LAG: u64 = 1500;
 /// When a part starts no more cases, so that it ends within ten minutes.
 const PART: Duration = Duration::from_mins(9);
 
+/// How many histories a part has, if there is time.
+const HISTORIES_OF_PART: u64 = 8;
+
+/// How often the progress of histories is printed.
+const PROGRESS: usize = 10;
+
 /// How many scenarios a part has besides those that make and remove everything.
 const OTHERS_OF_PART: usize = 3;
 
@@ -91,6 +103,9 @@ pub(crate) fn killpoints(arguments: &Arguments) -> Result<bool, Failure> {
     let bench = Bench { program, runtime: runtime.handle().clone(), speed: arguments.speed };
     println!("seed {}", arguments.seed);
     let begin = Instant::now();
+    if let Some(number) = arguments.histories {
+        return histories(&bench, arguments, number, None);
+    }
     let folder = tempfile::Builder::new().prefix("killpoints-").tempdir()?;
     let prepared = prepare::all(&bench, &chosen(arguments)?, folder.path(), arguments.seed, arguments.jobs)?;
     let cases: Vec<(Case, &Prepared)> = prepared
@@ -115,7 +130,64 @@ pub(crate) fn killpoints(arguments: &Arguments) -> Result<bool, Failure> {
     if report.left_out() > 0 {
         println!("{} more cases had no time", report.left_out());
     }
-    Ok(report.is_good())
+    let are_good = !arguments.part || histories(&bench, arguments, HISTORIES_OF_PART, deadline)?;
+    Ok(are_good && report.is_good())
+}
+
+/// Lives random histories, some of them at the same time, and returns whether all of them converge.
+#[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
+fn histories(bench: &Bench, arguments: &Arguments, number: u64, deadline: Option<Instant>) -> Result<bool, Failure> {
+    let folder = tempfile::Builder::new().prefix("killpoints-").tempdir()?;
+    let empty = prepare::empty(bench, folder.path(), arguments.seed)?;
+    let next = AtomicU64::new(0);
+    let summary = Mutex::new(Summary::default());
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= number || deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                        break;
+                    }
+                    let seed = arguments.seed.wrapping_add(at);
+                    let lived = history::random(bench, &empty, seed);
+                    let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+                    match &lived {
+                        Ok(lived) => summary.add(lived),
+                        Err(_) => summary.failed += 1,
+                    }
+                    if summary.histories.is_multiple_of(PROGRESS) {
+                        println!("{summary}");
+                    }
+                    drop(summary);
+                    report_history(bench, &empty, seed, lived);
+                }
+            });
+        }
+    });
+    let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("\n{summary}");
+    Ok(summary.failed == 0)
+}
+
+/// Prints a history that failed, in its shortest form.
+#[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
+fn report_history(bench: &Bench, empty: &Path, seed: u64, lived: Result<Lived, Failure>) {
+    let command = format!("cargo xtask killpoints --histories 1 --seed {seed}");
+    let shrunk =
+        lived.and_then(|lived| if lived.wrong.is_empty() { Ok(lived) } else { history::shrunk(bench, empty, lived) });
+    match shrunk {
+        Ok(lived) if lived.wrong.is_empty() => {}
+        Ok(lived) => {
+            let lag = lived.history.reads.lag;
+            let events: Vec<String> = lived.history.events.iter().map(|event| format!("    - {event}")).collect();
+            println!("FAILED {command}\n  with a lag of {lag} ms, these events suffice:\n{}", events.join("\n"));
+            for line in &lived.wrong {
+                println!("    {line}");
+            }
+        }
+        Err(failure) => println!("FAILED {command}\n    the history could not be lived: {failure}"),
+    }
 }
 
 /// Runs every case, some of them at the same time.
@@ -243,6 +315,13 @@ impl Random {
     /// A number below `end`, which is not zero.
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end.max(1) as u64)).unwrap_or_default()
+    }
+
+    /// One of the items.
+    fn pick<T: Copy, const N: usize>(&mut self, items: [T; N]) -> T {
+        const { assert!(N > 0) };
+        let at = self.below(N);
+        items.get(at).copied().unwrap_or(items[0])
     }
 
     /// This many of the items, in random order.

@@ -13,6 +13,11 @@ pub(super) struct CallName {
     pub nth: u32,
 }
 
+impl CallName {
+    /// In place of an operation: any call that changes something.
+    pub const ANY: &str = "*";
+}
+
 impl fmt::Display for CallName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.operation, self.nth)
@@ -35,6 +40,12 @@ impl FromStr for CallName {
 pub(super) struct Order {
     pub call: CallName,
     pub what: Disturbance,
+}
+
+impl Order {
+    pub fn concerns(&self, operation: &str) -> bool {
+        [operation, CallName::ANY].contains(&self.call.operation.as_str())
+    }
 }
 
 /// A kill or a fault.

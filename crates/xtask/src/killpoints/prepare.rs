@@ -62,6 +62,11 @@ pub(super) fn all(
     prepared.into_values().map(|done| done.map_err(Failure::from)).collect()
 }
 
+/// A folder with an account in which nothing was applied.
+pub(super) fn empty(bench: &Bench, folder: &Path, seed: u64) -> Result<PathBuf, Failure> {
+    Ok(base(bench, None, folder.join("empty"), seed)?.folder)
+}
+
 /// Applies a shape, and before it a smaller one, so that there is an older state.
 fn base(bench: &Bench, shape: Option<&Shape>, folder: PathBuf, seed: u64) -> Result<Base, Failure> {
     let stage = Stage::start(bench, None, Reads { seed, lag: 0 })?;

@@ -32,7 +32,7 @@ use tokio::{
 
 use super::{
     call::{Call, Refusal, forwarded},
-    order::{Disturbance, Fault, Order, Point},
+    order::{CallName, Disturbance, Fault, Order, Point},
 };
 use crate::Failure;
 
@@ -222,16 +222,22 @@ impl Run {
         if !call.is_mutating {
             return Verdict::Pass(After::Pass);
         }
-        let count = self.counts.entry(call.operation.clone()).or_default();
-        *count += 1;
-        let Some(order) = self.order.clone().filter(|order| order.call.operation == call.operation) else {
+        for name in [call.operation.as_str(), CallName::ANY] {
+            *self.counts.entry(name.to_owned()).or_default() += 1;
+        }
+        let Some(order) = self.order.as_mut().filter(|order| order.concerns(&call.operation)) else {
             return Verdict::Pass(After::Pass);
         };
-        let is_there = !self.is_fired && *count == order.call.nth;
+        let is_there = !self.is_fired && self.counts.get(&order.call.operation) == Some(&order.call.nth);
+        if is_there {
+            // The same operation is disturbed from now on.
+            order.call.operation.clone_from(&call.operation);
+        }
         if !is_there && self.refusals == 0 {
             return Verdict::Pass(After::Pass);
         }
-        match order.what {
+        let what = order.what;
+        match what {
             Disturbance::Kill(Point::Before) => {
                 self.is_fired = true;
                 self.kill();
@@ -296,8 +302,10 @@ impl Run {
     }
 
     fn take_back(&mut self, operation: &str) {
-        if let Some(count) = self.counts.get_mut(operation) {
-            *count = count.saturating_sub(1);
+        for name in [operation, CallName::ANY] {
+            if let Some(count) = self.counts.get_mut(name) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
 

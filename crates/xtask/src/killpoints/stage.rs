@@ -144,6 +144,11 @@ impl Stage {
         Ok(changing.map(|(name, call)| (name.clone(), call["count"].as_u64().unwrap_or_default())).collect())
     }
 
+    /// Every row of the sandbox, by table and id.
+    pub fn rows(&self) -> Result<serde_json::Value, Failure> {
+        Ok(serde_json::from_str(&self.sandbox.get("/_sandbox/rows")?)?)
+    }
+
     /// All that exists, after what AWS does later is done.
     pub fn world(&self) -> Result<World, Failure> {
         let client = self.client()?;

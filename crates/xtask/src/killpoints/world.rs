@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::Failure;
 
 /// Tables that are no resources: how the sandbox works, and what AWS keeps of the past.
-const IGNORED: [&str; 12] = [
+const IGNORED: [&str; 13] = [
     "world.counters",
     "world.regions",
     "ec2.tokens",
@@ -24,6 +24,7 @@ const IGNORED: [&str; 12] = [
     "ecs.leaving",
     "ecs.runs",
     "iam.changed",
+    "iam.deleted",
     "logs.events",
     "logs.streams",
     "s3.freed",
@@ -69,6 +70,8 @@ const ROUNDS: usize = 8;
 #[derive(Debug, Clone)]
 pub(super) struct World {
     rows: Vec<Row>,
+    /// Whether another one is compared without what an update leaves behind.
+    is_past_ignored: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -121,12 +124,23 @@ impl World {
         let colours = colours(&pieces, &tokens);
         let rows = labels.into_iter().zip(&pieces).zip(colours);
         Ok(Self {
+            is_past_ignored: false,
             rows: rows.map(|((label, pieces), colour)| Row { label, text: tokens.text(pieces), colour }).collect(),
         })
     }
 
+    /// Only what is in use: without the versions of templates that an update leaves behind, which the default one replaced.
+    #[must_use]
+    pub fn without_past(self) -> Self {
+        let rows = self.rows.into_iter().filter(|row| !row.label.starts_with("ec2.versions "));
+        Self { rows: rows.collect(), is_past_ignored: true }
+    }
+
     /// How another world differs from this one; nothing if they are equal.
     pub fn differences(&self, found: &Self) -> Vec<String> {
+        if self.is_past_ignored && !found.is_past_ignored {
+            return self.differences(&found.clone().without_past());
+        }
         let mut missing = count(self.rows.iter().map(|row| (&row.text, &row.label)));
         let mut surplus = Vec::new();
         for row in &found.rows {

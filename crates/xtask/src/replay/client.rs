@@ -103,9 +103,14 @@ impl Client {
 
     /// Sends a query request of EC2.
     pub fn ec2(&self, region: &str, pairs: &[(&str, &str)]) -> Result<Answer, Failure> {
-        let body = serde_urlencoded::to_string([&[("Version", "2016-11-15")], pairs].concat())?;
+        self.query("ec2", region, &[&[("Version", "2016-11-15")], pairs].concat())
+    }
+
+    /// Sends a query request.
+    pub fn query(&self, service: &str, region: &str, pairs: &[(&str, &str)]) -> Result<Answer, Failure> {
+        let body = serde_urlencoded::to_string(pairs)?;
         let kind = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
-        self.request("ec2", region, "POST", "/", &BTreeMap::from([kind]), body.into_bytes())
+        self.request(service, region, "POST", "/", &BTreeMap::from([kind]), body.into_bytes())
     }
 
     /// Sends a JSON request.
