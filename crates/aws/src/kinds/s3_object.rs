@@ -28,6 +28,9 @@ const STACK_METADATA: &str = "trunnion-stack";
 const ADDRESS_METADATA: &str = "trunnion-address";
 const HOME_METADATA: &str = "trunnion-home";
 
+/// S3's code where a condition does not hold.
+const OCCUPIED: &str = "PreconditionFailed";
+
 /// The key of an object in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
@@ -91,8 +94,26 @@ async fn body(aws: &Aws, object: &S3Object) -> Result<ByteStream, Failure> {
     }
 }
 
+/// Uploads an object that does not exist yet. Each upload makes a version in the bucket, also one that repeats another
+/// whose answer was lost. So the condition is that the key has no content; where it has the right one, nothing is left to
+/// do. A condition `If-None-Match` needs no further permission (S3 User Guide, "How to prevent object overwrites with
+/// conditional writes", read November 2026).
+async fn put_new(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
+    match put(aws, object.clone(), Some("*")).await {
+        Err(failure) if failure.code == OCCUPIED => {
+            let key = Key { key: object.key.clone(), version: None };
+            match read(aws, text(&object.bucket)?, &key).await? {
+                Some(found) if attribute(&found.attributes, "sha256") == object.sha256 => Ok(found),
+                // Another content or another owner, as the plan saw it.
+                _ => put(aws, object, None).await,
+            }
+        }
+        uploaded => uploaded,
+    }
+}
+
 /// Uploads an object.
-async fn put(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
+async fn put(aws: &Aws, object: S3Object, unless: Option<&str>) -> Result<Remote, Failure> {
     let bucket = text(&object.bucket)?;
     let digest = from_hex(&object.sha256)
         .ok_or_else(|| Failure::own(format!("`{}` is not a SHA-256", object.sha256), "run a new plan".to_owned()))?;
@@ -108,9 +129,12 @@ async fn put(aws: &Aws, object: S3Object) -> Result<Remote, Failure> {
                 Some(home) => call.metadata(HOME_METADATA, home),
                 None => call,
             };
-            call.send().await.of_call("s3:PutObject")
+            let sent = call.set_if_none_match(unless.map(str::to_owned)).send().await.of_call("s3:PutObject");
+            // An occupied key stays so.
+            if matches!(&sent, Err(failure) if failure.code == OCCUPIED) { Ok(sent) } else { sent.map(Ok) }
         })
-        .await;
+        .await
+        .and_then(|sent| sent);
     match sent {
         // S3's two codes for content that does not match its digest (its API reference, "Error responses").
         Err(failure) if ["BadDigest", "XAmzContentSHA256Mismatch"].contains(&&*failure.code) => {
@@ -187,12 +211,12 @@ impl Driver for S3Objects {
     }
 
     async fn create(&self, aws: &Aws, object: S3Object, _: &Token) -> Result<Remote, Failure> {
-        put(aws, object).await
+        put_new(aws, object).await
     }
 
     /// Only the content of an object can differ, so it is uploaded again.
     async fn update(&self, aws: &Aws, _: &Remote, object: S3Object, _: &[String]) -> Result<Remote, Failure> {
-        put(aws, object).await
+        put(aws, object, None).await
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
