@@ -100,6 +100,9 @@ fn a_lost_response_creates_nothing_twice() {
     let first = stage.run(&["apply", "--yes"]);
     sandbox.faults(&json!([]));
     stage.converge(&[]);
+    // The bucket keeps every version of an object, also of the same content.
+    let rows = sandbox.rows();
+    assert_eq!(rows["s3.versions"].as_object().unwrap().len(), 1, "{:#}", rows["s3.versions"]);
     stage.succeed(&["destroy", "--yes"]);
     assert_eq!(stage.changes(&["--destroy"]), Vec::<String>::new(), "{}", first.stderr);
 }

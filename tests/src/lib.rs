@@ -286,6 +286,11 @@ impl SandboxProcess {
         serde_json::from_str(&self.request("GET", "/_sandbox/calls", "")).unwrap()
     }
 
+    /// Every row of the sandbox, by table and id: also what no call shows any more.
+    pub fn rows(&self) -> Value {
+        serde_json::from_str(&self.request("GET", "/_sandbox/rows", "")).unwrap()
+    }
+
     /// The calls so far that change something, with their counts.
     pub fn changing_calls(&self) -> BTreeMap<String, u64> {
         let calls = self.calls();

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{Running, Sandbox};
-use crate::{Effect, FaultRule, Options, SandboxError, signature};
+use crate::{Consistency, Effect, FaultRule, Options, SandboxError, signature};
 
 async fn serve(options: Options) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -119,6 +119,19 @@ async fn calls_fail_as_the_rules_say() {
     assert_eq!(query(&running, CREATE_GROUP).await, None);
     assert!(has_group(&running).await);
     assert!(query(&running, CREATE_GROUP).await.unwrap().1.contains("InvalidGroup.Duplicate"));
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn local_clients_see_every_row_even_those_that_no_call_shows() {
+    let lag = Consistency::After(std::time::Duration::from_secs(3600));
+    let running = serve(Options::default().with_consistency(lag)).await;
+    query(&running, CREATE_GROUP).await.unwrap();
+    assert!(!has_group(&running).await);
+    let (status, rows) = out_of_band(&running, "GET", "/_sandbox/rows", "", "").await.unwrap();
+    let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+    let groups: Vec<_> = rows["ec2.groups"].as_object().unwrap().values().map(|group| &group["name"]).collect();
+    assert!(status == 200 && groups.len() == 2, "{rows:#}");
     running.shutdown().await;
 }
 

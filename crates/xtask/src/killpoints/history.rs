@@ -13,7 +13,7 @@ use super::{
     outside::{self, Outside},
     scenario::{BASE, Scenario, Shape},
     stage::{Bench, Reads, Stage, write},
-    world::World,
+    world::{Past, World},
 };
 use crate::Failure;
 
@@ -26,8 +26,8 @@ const TRIES: usize = 40;
 /// How often a failing history is repeated to find a shorter one.
 const SHRINKING: usize = 24;
 
-/// How many calls of an apply can be the one that is disturbed.
-const CALLS: usize = 20;
+/// The highest number of the call of an apply that is disturbed. A first apply has more.
+const MOST_CALLS: usize = 30;
 
 /// Something that happens to a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +88,12 @@ impl Event {
 
     /// A random event. Kills are the most frequent ones.
     fn random(random: &mut Random, shape: &Shape) -> Self {
-        match random.below(10) {
-            0..=2 => Self::Edit(edited(random, shape)),
-            3 => Self::Outside(Outside::random(random)),
-            4 => Self::Apply(None),
-            5..=6 => Self::Apply(Some((call(random), Disturbance::Kill(random.pick(Point::ALL))))),
-            7 => {
+        match random.below(16) {
+            0..=3 => Self::Edit(edited(random, shape)),
+            4..=5 => Self::Outside(Outside::random(random)),
+            6 => Self::Apply(None),
+            7..=11 => Self::Apply(Some((call(random), Disturbance::Kill(random.pick(Point::ALL))))),
+            12..=13 => {
                 let faults = [
                     Fault::Throttled,
                     Fault::InternalAfter,
@@ -104,14 +104,16 @@ impl Event {
                 ];
                 Self::Apply(Some((call(random), Disturbance::Fault(random.pick(faults)))))
             }
-            8 => Self::Delete,
+            14 => Self::Delete,
             _ => Self::Swap(random.below(4)),
         }
     }
 }
 
+/// The number of a call: a small one more often, because most steps have few.
 fn call(random: &mut Random) -> u32 {
-    u32::try_from(random.below(CALLS)).unwrap_or_default() + 1
+    let most = random.pick([4, 8, MOST_CALLS]);
+    u32::try_from(random.below(most)).unwrap_or_default() + 1
 }
 
 /// The stack with one difference.
@@ -250,7 +252,7 @@ fn alone(bench: &Bench, empty: &std::path::Path, shape: &Shape) -> Result<World,
         return Err(format!("an apply to a new account fails: {}", last(&ended)).into());
     }
     std::thread::sleep(std::time::Duration::from_millis(500));
-    Ok(stage.world()?.without_past())
+    stage.world(Past::Ignored)
 }
 
 /// A history that fails too, with as few events as a limited number of attempts finds.

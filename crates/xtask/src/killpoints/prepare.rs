@@ -18,6 +18,7 @@ use super::{
     order::CallName,
     scenario::{Scenario, Shape},
     stage::{Bench, REGION, Reads, Stage},
+    world::Past,
 };
 use crate::{Failure, replay::Client};
 
@@ -85,7 +86,7 @@ fn base(bench: &Bench, shape: Option<&Shape>, folder: PathBuf, seed: u64) -> Res
     }
     // What AWS does later must not be undone by a copy that begins in the middle of it.
     std::thread::sleep(Duration::from_millis(500));
-    stage.world()?;
+    stage.world(Past::Counted)?;
     stage.keep(&folder)?;
     Ok(Base { folder, older })
 }
@@ -103,7 +104,7 @@ fn prepare(bench: &Bench, scenario: &Scenario, base: &Base, seed: u64) -> Result
     }
     check_calls(&stage, &ended.run.done).map_err(|why| wrong(&why))?;
     std::thread::sleep(Duration::from_millis(500));
-    let expected = stage.world()?;
+    let expected = stage.world(Past::Counted)?;
     drop(stage);
     let other = Stage::start(bench, Some(&base.folder), Reads { seed: seed.wrapping_add(1), lag: 0 })?;
     other.write("stack.yaml", scenario.yaml())?;

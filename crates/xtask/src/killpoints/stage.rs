@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::{
     order::Order,
     proxy::{Proxy, Run},
-    world::World,
+    world::{Past, World},
 };
 use crate::{Failure, replay::Client, sandbox::Sandbox};
 
@@ -150,21 +150,21 @@ impl Stage {
     }
 
     /// All that exists, after what AWS does later is done.
-    pub fn world(&self) -> Result<World, Failure> {
+    pub fn world(&self, past: Past) -> Result<World, Failure> {
         let client = self.client()?;
         for action in ["DescribeInstances", "DescribeVolumes", "DescribeNetworkInterfaces"] {
             client.ec2(REGION, &[("Action", action)])?;
         }
         let clusters = json!({"cluster": "kill"});
         client.json("ecs", REGION, "AmazonEC2ContainerServiceV20141113.ListTasks", &clusters)?;
-        World::of(&self.sandbox.get("/_sandbox/rows")?)
+        World::of(&self.sandbox.get("/_sandbox/rows")?, past)
     }
 
     /// How what exists differs from what is expected, after waiting for what AWS does later.
     pub fn differences(&self, expected: &World) -> Result<Vec<String>, Failure> {
         let begin = Instant::now();
         loop {
-            let differences = expected.differences(&self.world()?);
+            let differences = expected.differences(&self.world(expected.past)?);
             if differences.is_empty() || begin.elapsed() > PATIENCE {
                 return Ok(differences);
             }

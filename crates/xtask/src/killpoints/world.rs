@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::Failure;
 
 /// Tables that are no resources: how the sandbox works, and what AWS keeps of the past.
-const IGNORED: [&str; 13] = [
+const IGNORED: [&str; 14] = [
     "world.counters",
     "world.regions",
     "ec2.tokens",
@@ -25,6 +25,7 @@ const IGNORED: [&str; 13] = [
     "ecs.runs",
     "iam.changed",
     "iam.deleted",
+    "iam.removed",
     "logs.events",
     "logs.streams",
     "s3.freed",
@@ -66,12 +67,21 @@ const INCIDENTAL: [&str; 28] = [
 /// Rounds after which further ones change nothing: the longest way between two resources of a stack is shorter.
 const ROUNDS: usize = 8;
 
+/// Whether the versions of templates count that updates leave behind. What the default one says counts always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    Counted,
+    Ignored,
+}
+
+/// How many resources are named whose content is right, but not what it refers to.
+const MOST_REFERENCES: usize = 5;
+
 /// The rows of a sandbox.
 #[derive(Debug, Clone)]
 pub(super) struct World {
     rows: Vec<Row>,
-    /// Whether another one is compared without what an update leaves behind.
-    is_past_ignored: bool,
+    pub past: Past,
 }
 
 #[derive(Debug, Clone)]
@@ -94,7 +104,7 @@ type Tables = BTreeMap<String, BTreeMap<String, Value>>;
 
 impl World {
     /// Reads what the sandbox's `/_sandbox/rows` answers.
-    pub fn of(text: &str) -> Result<Self, Failure> {
+    pub fn of(text: &str, past: Past) -> Result<Self, Failure> {
         let mut tables: Tables = serde_json::from_str(text)?;
         let addresses = addresses(&tables);
         let versions = tables.get("ec2.versions").cloned().unwrap_or_default();
@@ -102,6 +112,9 @@ impl World {
         let mut labels = Vec::new();
         let mut pieces = Vec::new();
         tables.retain(|table, _| !IGNORED.contains(&table.as_str()));
+        if past == Past::Ignored {
+            tables.remove("ec2.versions");
+        }
         for (table, rows) in tables {
             for (id, mut row) in rows {
                 if is_past(&table, &row) {
@@ -124,23 +137,13 @@ impl World {
         let colours = colours(&pieces, &tokens);
         let rows = labels.into_iter().zip(&pieces).zip(colours);
         Ok(Self {
-            is_past_ignored: false,
+            past,
             rows: rows.map(|((label, pieces), colour)| Row { label, text: tokens.text(pieces), colour }).collect(),
         })
     }
 
-    /// Only what is in use: without the versions of templates that an update leaves behind, which the default one replaced.
-    #[must_use]
-    pub fn without_past(self) -> Self {
-        let rows = self.rows.into_iter().filter(|row| !row.label.starts_with("ec2.versions "));
-        Self { rows: rows.collect(), is_past_ignored: true }
-    }
-
     /// How another world differs from this one; nothing if they are equal.
     pub fn differences(&self, found: &Self) -> Vec<String> {
-        if self.is_past_ignored && !found.is_past_ignored {
-            return self.differences(&found.clone().without_past());
-        }
         let mut missing = count(self.rows.iter().map(|row| (&row.text, &row.label)));
         let mut surplus = Vec::new();
         for row in &found.rows {
@@ -173,6 +176,8 @@ impl World {
                     _ => lines.push(format!("{} refers to other resources", row.label)),
                 }
             }
+            // One difference spreads to everything around it.
+            lines.truncate(MOST_REFERENCES);
         }
         lines
     }
@@ -251,7 +256,14 @@ fn prune(value: &mut Value) {
             members.retain(|name, _| !INCIDENTAL.contains(&name.as_str()) && name != "token");
             members.values_mut().for_each(prune);
         }
-        Value::Array(items) => items.iter_mut().for_each(prune),
+        Value::Array(items) => {
+            items.iter_mut().for_each(prune);
+            // Tags are a list in the order of the calls that gave them.
+            let key = |item: &Value| item.get("key").or(item.get("Key")).and_then(Value::as_str).map(str::to_owned);
+            if items.iter().all(|item| key(item).is_some()) {
+                items.sort_by_key(key);
+            }
+        }
         _ => {}
     }
 }
@@ -460,7 +472,7 @@ mod tests {
             "ec2.interfaces": {format!("eni-{first}"): interface("10.0.0.1"), format!("eni-{second}"): interface("10.0.0.2")},
         });
         tables.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        World::of(&tables.to_string()).unwrap()
+        World::of(&tables.to_string(), Past::Counted).unwrap()
     }
 
     #[test]
@@ -483,6 +495,10 @@ mod tests {
         let surplus = without.differences(&with);
         assert!(surplus.len() == 1 && surplus[0].starts_with("ec2.groups spare is left over"), "{surplus:?}");
         assert_eq!(with.differences(&without), ["ec2.groups spare is missing"]);
+        let tagged = |keys: [&str; 2]| json!({"iam.roles": {"a": {"tags": keys.map(|key| json!({"Key": key}))}}});
+        let (one, other) = (tagged(["a", "b"]), tagged(["b", "a"]));
+        let ids = ["1", "2", "3", "4"];
+        assert_eq!(world(ids, &one).differences(&world(ids, &other)), Vec::<String>::new());
         let ended = json!({"ec2.instances": {"i-9": {"state": "Terminated"}}});
         assert_eq!(world(["1", "2", "3", "4"], &ended).rows.len(), 3);
     }
