@@ -67,7 +67,8 @@ const INCIDENTAL: [&str; 28] = [
 /// Rounds after which further ones change nothing: the longest way between two resources of a stack is shorter.
 const ROUNDS: usize = 8;
 
-/// Whether the versions of templates count that updates leave behind. What the default one says counts always.
+/// Whether it counts what updates leave behind: versions of templates that are not the default one, and the tags of
+/// running tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Past {
     Counted,
@@ -122,6 +123,12 @@ impl World {
                 }
                 if table == "ec2.templates" {
                     default_version(&id, &mut row, &versions);
+                }
+                if past == Past::Ignored
+                    && let Some(deployment) = row.get_mut("primary").and_then(Value::as_object_mut)
+                {
+                    // The tags that the service had when its tasks started.
+                    deployment.remove("tags");
                 }
                 let label = format!("{table} {}", name(&row).unwrap_or_else(|| id.clone()));
                 prune(&mut row);
@@ -500,6 +507,7 @@ mod tests {
         let ids = ["1", "2", "3", "4"];
         assert_eq!(world(ids, &one).differences(&world(ids, &other)), Vec::<String>::new());
         let ended = json!({"ec2.instances": {"i-9": {"state": "Terminated"}}});
-        assert_eq!(world(["1", "2", "3", "4"], &ended).rows.len(), 3);
+        // The two interfaces stay.
+        assert_eq!(world(ids, &ended).rows.len(), 2);
     }
 }
