@@ -172,14 +172,21 @@ impl Stage {
         }
     }
 
-    /// Files beside the state that should not be there.
+    /// Files beside the state that should not be there. Earlier documents are in a folder of their own.
     pub fn strays(&self) -> Result<Vec<String>, Failure> {
         let folder = self.home().join(".trunnion");
         let mut strays = Vec::new();
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if !["kill.json", "kill.lock"].contains(&name.as_str()) {
-                strays.push(format!("the file `.trunnion/{name}` is left over"));
+        for at in [folder.join("kill.history"), folder] {
+            for entry in fs::read_dir(&at).into_iter().flatten() {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                let is_document = if at.ends_with("kill.history") {
+                    !name.ends_with(".tmp")
+                } else {
+                    ["kill.json", "kill.lock", "kill.history"].contains(&name.as_str())
+                };
+                if !is_document {
+                    strays.push(format!("the file `{name}` beside the state is left over"));
+                }
             }
         }
         Ok(strays)
