@@ -246,7 +246,11 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes a new file. The old one can have a second name, so its content stays.
 #[expect(clippy::disallowed_methods, reason = "a file of a case, in a temporary folder")]
 pub(super) fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    if path.exists() {
+        fs::remove_file(path)?;
+    }
     Ok(fs::write(path, text)?)
 }
