@@ -135,7 +135,13 @@ fn apply_waits_for_throttled_and_eventually_consistent_calls() {
     let stage = Stage::with("minimal").at(&sandbox);
     // `trunnion` limits its own rate, so other callers in the account must empty the token bucket.
     let busy = json!({"error": {"status": 503, "code": "RequestLimitExceeded", "message": "Request limit exceeded."}});
-    sandbox.faults(&json!([{"operation": "ec2:RunInstances", "times": 3, "effect": busy}]));
+    // A replica that does not know the new group yet.
+    let unknown =
+        json!({"error": {"status": 400, "code": "InvalidGroup.NotFound", "message": "The group does not exist"}});
+    sandbox.faults(&json!([
+        {"operation": "ec2:RunInstances", "times": 3, "effect": busy},
+        {"operation": "ec2:CreateLaunchTemplate", "times": 2, "effect": unknown},
+    ]));
     stage.converge(&[]);
     assert!(sandbox.calls()["ec2:RunInstances"]["count"].as_u64().unwrap() >= 4, "{:#}", sandbox.calls());
     stage.succeed(&["destroy", "--yes"]);

@@ -221,7 +221,8 @@ impl Driver for LaunchTemplates {
                 .await
                 .of_call("ec2:CreateLaunchTemplate")
         };
-        match aws.patiently(&[Class::Lag], create).await {
+        // A group or a profile that was just made.
+        match aws.patiently(&[Class::Lag, Class::NotFound], create).await {
             Ok(answer) => {
                 let made = answer.launch_template.map(Header::from);
                 let id = made.ok_or_else(|| Failure::own("EC2 returned no launch template", None))?.id;
@@ -252,7 +253,7 @@ impl Driver for LaunchTemplates {
             let (token, data) = (token.shortened(64), to_request(&template.data)?);
             let description = description(&template);
             // EC2 needs a moment until a new template is known everywhere.
-            let made = aws.patiently(&[Class::NotFound], || async {
+            let made = aws.patiently(&[Class::Lag, Class::NotFound], || async {
                 let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token);
                 let call = call.version_description(&description).launch_template_data(data.clone());
                 call.send().await.of_call("ec2:CreateLaunchTemplateVersion")
