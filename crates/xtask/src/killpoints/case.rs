@@ -4,6 +4,7 @@ use std::{fmt, fs, path::PathBuf};
 
 use super::{
     order::{CallName, Disturbance, Fate, Order},
+    proxy::Recorded,
     scenario::Scenario,
     stage::{Bench, Ended, Reads, Stage},
     world::World,
@@ -87,11 +88,11 @@ impl Case {
 }
 
 /// Makes the state what it is at the next apply.
-fn give(stage: &Stage, fate: Fate, older: Option<&[u8]>, recorded: Option<&Option<Vec<u8>>>) -> Result<(), Failure> {
+fn give(stage: &Stage, fate: Fate, older: Option<&[u8]>, recorded: Option<&Recorded>) -> Result<(), Failure> {
     let document = stage.document();
     let content = match (fate, recorded) {
         (Fate::Kept, None) => return Ok(()),
-        (Fate::Kept, Some(recorded)) => recorded.as_deref(),
+        (Fate::Kept, Some(Recorded(recorded))) => recorded.as_deref(),
         (Fate::Deleted, _) => None,
         (Fate::Older, _) => older,
     };

@@ -11,6 +11,7 @@ use super::{
     case::{after_apply, last},
     order::{CallName, Disturbance, Fault, Order, Point},
     outside::{self, Outside},
+    proxy::Recorded,
     scenario::{BASE, Scenario, Shape},
     stage::{Bench, Reads, Stage, write},
     world::{Past, World},
@@ -185,7 +186,7 @@ impl Life {
         if ended.code == Some(101) {
             return Err(format!("trunnion crashed: {}", last(&ended)).into());
         }
-        if let Some(recorded) = &ended.run.recorded {
+        if let Some(Recorded(recorded)) = &ended.run.recorded {
             match recorded {
                 Some(recorded) => write(&self.stage.document(), recorded)?,
                 None if self.stage.document().exists() => fs::remove_file(self.stage.document())?,

@@ -65,14 +65,26 @@ pub(super) struct Run {
     pub is_fired: bool,
     /// How many more calls of the operation are refused.
     refusals: u32,
+    mode: Mode,
+    /// The state document when the answer was passed on.
+    pub recorded: Option<Recorded>,
+}
+
+/// The state document at a moment; `None` if there was none.
+#[derive(Debug)]
+pub(super) struct Recorded(pub Option<Vec<u8>>);
+
+/// What happens to all requests from now on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Open,
     /// The next request kills.
-    is_armed: bool,
-    /// Every further request is refused, because the credentials have expired.
-    is_expired: bool,
+    Armed,
+    /// Each request is refused, because the credentials have expired.
+    Expired,
     /// No request is passed on any more.
-    is_dead: bool,
-    /// The state document when the answer was passed on; the inner `None` if there was none.
-    pub recorded: Option<Option<Vec<u8>>>,
+    Dead,
 }
 
 /// What happens to a request.
@@ -140,7 +152,7 @@ impl Proxy {
         let mut run = self.shared.run();
         let ended = std::mem::take(&mut *run);
         // A request of the process that ended may still be on its way.
-        run.is_dead = true;
+        run.mode = Mode::Dead;
         ended
     }
 }
@@ -210,14 +222,13 @@ impl Shared {
 impl Run {
     /// Decides about a request.
     fn admit(&mut self, call: &Call) -> Verdict {
-        if self.is_armed {
+        if self.mode == Mode::Armed {
             self.kill();
         }
-        if self.is_dead {
-            return Verdict::Close;
-        }
-        if self.is_expired {
-            return Verdict::Refuse(Refusal::Expired);
+        match self.mode {
+            Mode::Dead => return Verdict::Close,
+            Mode::Expired => return Verdict::Refuse(Refusal::Expired),
+            Mode::Open | Mode::Armed => {}
         }
         if !call.is_mutating {
             return Verdict::Pass(After::Pass);
@@ -270,7 +281,9 @@ impl Run {
         match fault.refusal() {
             None => Verdict::Close,
             Some(refusal) => {
-                self.is_expired = refusal == Refusal::Expired;
+                if refusal == Refusal::Expired {
+                    self.mode = Mode::Expired;
+                }
                 Verdict::Refuse(refusal)
             }
         }
@@ -278,7 +291,7 @@ impl Run {
 
     /// A call was answered by the sandbox. One that it refused is not the one that an order names.
     fn answered(&mut self, call: &Call, status: StatusCode, after: After) -> After {
-        if !call.is_mutating || self.is_dead {
+        if !call.is_mutating || self.mode == Mode::Dead {
             return after;
         }
         if !status.is_success() {
@@ -293,8 +306,8 @@ impl Run {
         match after {
             After::Kill => self.kill(),
             After::PassAndArm => {
-                self.recorded = Some(std::fs::read(&self.document).ok());
-                self.is_armed = true;
+                self.recorded = Some(Recorded(std::fs::read(&self.document).ok()));
+                self.mode = Mode::Armed;
             }
             _ => {}
         }
@@ -310,8 +323,7 @@ impl Run {
     }
 
     fn kill(&mut self) {
-        self.is_dead = true;
-        self.is_armed = false;
+        self.mode = Mode::Dead;
         if let Some(victim) = self.victim {
             // It may have ended by itself.
             let _ = kill(victim, Signal::SIGKILL);
