@@ -28,5 +28,5 @@ pub(crate) use self::{
     policy::Statement,
     rate::{EC2_CHANGE, Rate},
     subject::{Subject, matches},
-    table::{action_of, actions, all, expected, grants_of},
+    table::{action_of, actions, all, expected, grants_of, row},
 };

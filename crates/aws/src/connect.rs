@@ -50,6 +50,8 @@ pub struct Connection {
     /// How long a call is retried while AWS does not know a new resource yet, or a deleted one is still in use. Hosts
     /// and services get five times as long. [`Connection::AWS_PATIENCE`] or [`Connection::SANDBOX_PATIENCE`].
     pub patience: Duration,
+    /// The longest time for which reads may not show what exists: [`Connection::AWS_LAG`] or [`Connection::SANDBOX_LAG`].
+    pub lag: Duration,
     /// The file to which every call is written.
     pub transcript: Option<Transcript>,
 }
@@ -61,6 +63,11 @@ impl Connection {
     pub const SANDBOX_PACE: Duration = Duration::from_millis(50);
     /// The `patience` for AWS.
     pub const AWS_PATIENCE: Duration = Duration::from_mins(2);
+    /// The `lag` for AWS. AWS names no limit ("Eventual consistency", EC2 developer guide, read November 2026); seconds are
+    /// commonly seen.
+    pub const AWS_LAG: Duration = Duration::from_secs(45);
+    /// The `lag` for a sandbox.
+    pub const SANDBOX_LAG: Duration = Duration::from_secs(5);
     /// The `patience` for a sandbox.
     pub const SANDBOX_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -82,6 +89,7 @@ impl Connection {
             credentials: None,
             pace: Self::AWS_PACE,
             patience: Self::AWS_PATIENCE,
+            lag: Self::AWS_LAG,
             transcript: None,
         }
     }
@@ -96,6 +104,7 @@ impl Connection {
             credentials: Some(SharedCredentialsProvider::new(credentials)),
             pace: Self::SANDBOX_PACE,
             patience: Self::SANDBOX_PATIENCE,
+            lag: Self::SANDBOX_LAG,
             ..self
         }
     }

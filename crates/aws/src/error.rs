@@ -170,6 +170,14 @@ const PRECONDITION: &[&str] = &[
     "PreconditionFailed",
 ];
 
+/// Whether it is not known if AWS executed a call that failed in this way: no answer came, or an error inside the service.
+pub(crate) fn is_unknown_end(failure: &Failure) -> bool {
+    const INSIDE: [&str; 6] =
+        ["InternalError", "InternalFailure", "ServerException", "ServiceUnavailable", "Unavailable", "Unknown"];
+    failure.class == Class::Unreachable
+        || (failure.class == Class::Other && (failure.code.is_empty() || INSIDE.contains(&failure.code.as_str())))
+}
+
 /// Turns "not found" into success: a resource that does not exist counts as deleted.
 pub(crate) fn unless_gone<T>(deleted: Result<T, Failure>) -> Result<(), Failure> {
     match deleted {

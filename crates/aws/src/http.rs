@@ -37,6 +37,7 @@ use crate::{
     calls::Subject,
     connect::ConnectError,
     credentials::Source,
+    cut::{CutShort, Whole},
     pace::{LockLost, Turn, unless_lock_is_lost},
     proxy::{Proxies, Proxy},
     transcript::Transcript,
@@ -212,10 +213,12 @@ impl HttpConnector for Connector {
             }
             client.remember(&host);
             answer.add_extension(client.peer.clone());
+            let operation = turn.as_ref().map(|turn| Arc::clone(&turn.operation));
             if let Some(turn) = turn {
                 answer.add_extension(turn);
             }
-            let answer = answer.map(Bounded::around);
+            let whole = is_of_service.then(|| Whole::of(&answer, operation.as_deref()));
+            let answer = answer.map(|body| Bounded::around(body, whole.clone()));
             Ok(match pending {
                 Some(pending) => pending.answered(answer),
                 None => answer,
@@ -233,9 +236,10 @@ pub(crate) fn host_of(uri: &Uri) -> String {
     )
 }
 
-/// A body with limits on its pauses and on its total time.
+/// A body with limits on its pauses and on its total time, which ends with an error if it was cut short.
 struct Bounded {
     body: SdkBody,
+    whole: Option<Whole>,
     goes_on: Pin<Box<Sleep>>,
     ends: Pin<Box<Sleep>>,
 }
@@ -246,9 +250,9 @@ struct Bounded {
 struct TooLong;
 
 impl Bounded {
-    fn around(body: SdkBody) -> SdkBody {
+    fn around(body: SdkBody, whole: Option<Whole>) -> SdkBody {
         let sleep = |time| Box::pin(tokio::time::sleep(time));
-        SdkBody::from_body_1_x(Self { body, goes_on: sleep(STANDSTILL), ends: sleep(WHOLE) })
+        SdkBody::from_body_1_x(Self { body, whole, goes_on: sleep(STANDSTILL), ends: sleep(WHOLE) })
     }
 }
 
@@ -262,6 +266,15 @@ impl Body for Bounded {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             self.goes_on.as_mut().reset(Instant::now() + STANDSTILL);
+            match (&frame, &mut self.whole) {
+                (Some(Ok(frame)), Some(whole)) => whole.add(frame.data_ref().map_or(&[], |data| data)),
+                (None, whole) => {
+                    if whole.take().is_some_and(|whole| !whole.is_complete()) {
+                        return Poll::Ready(Some(Err(CutShort.into())));
+                    }
+                }
+                _ => {}
+            }
             return Poll::Ready(frame);
         }
         if self.goes_on.as_mut().poll(context).is_ready() || self.ends.as_mut().poll(context).is_ready() {
@@ -275,7 +288,8 @@ impl Body for Bounded {
     }
 
     fn is_end_stream(&self) -> bool {
-        Body::is_end_stream(&self.body)
+        // Only the end shows whether the body is whole.
+        self.whole.is_none() && Body::is_end_stream(&self.body)
     }
 }
 

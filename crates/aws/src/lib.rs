@@ -23,6 +23,7 @@ mod connect;
 mod context;
 mod convert;
 mod credentials;
+mod cut;
 mod doctor;
 mod driver;
 mod endpoint;
@@ -43,6 +44,7 @@ mod reading;
 mod recorded;
 mod store;
 mod throttle;
+mod together;
 mod transcript;
 mod trust;
 mod unanswered;
@@ -73,7 +75,8 @@ use crate::{
     context::within,
     driver::{AnyDriver, Doing},
     hosts::Hosts,
-    kinds::s3_object::Content,
+    kinds::{instance::Host, s3_object::Content},
+    together::Together,
 };
 pub use crate::{
     calls::{Calls, Extent, MANAGED_POLICY_LIMIT, Policy, Purpose, permissions},
@@ -93,6 +96,10 @@ pub struct Aws {
     endpoint: Option<String>,
     counter: Arc<calls::Counter>,
     hosts: Hosts,
+    /// The hosts of the stack, read once for all creates that need them.
+    fleet: Together<Vec<Host>>,
+    /// The same for its Elastic IPs.
+    addresses: Together<Vec<Remote>>,
     /// Contents to upload, by their SHA-256.
     contents: Mutex<HashMap<String, Content>>,
     /// ARN of the identity that makes the calls, once AWS has returned it.
@@ -112,9 +119,20 @@ impl Aws {
         let setup = Box::pin(Setup::find(&connection, environment)).await?;
         let clients = Clients::new(&setup, Arc::clone(&counter));
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
+        let (fleet, addresses) = (Together::new(connection.pace), Together::new(connection.pace));
         let endpoint = setup.endpoints.shown();
         let contents = Mutex::default();
-        Ok(Self { connection, clients, endpoint, counter, hosts, contents, identity: OnceLock::new() })
+        Ok(Self {
+            connection,
+            clients,
+            endpoint,
+            counter,
+            hosts,
+            fleet,
+            addresses,
+            contents,
+            identity: OnceLock::new(),
+        })
     }
 
     fn content(&self, sha256: &str) -> Option<Content> {

@@ -80,12 +80,31 @@ impl Aws {
         Wait { aws: self, until: Instant::now() + patience, most: u32::MAX, looks: AtomicU32::new(0) }
     }
 
+    /// A wait for what AWS may not show yet: after it, AWS shows whatever existed when it began.
+    pub(crate) fn lag_wait(&self) -> Wait<'_> {
+        self.wait(self.connection.lag)
+    }
+
     /// Reads an existing resource until AWS shows it, for a short time.
     pub(crate) async fn until_seen<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
         &self,
+        look: impl FnMut() -> F,
+    ) -> Result<Option<T>, Failure> {
+        Self::seen_within(self.short_wait(), look).await
+    }
+
+    /// Reads a resource that may exist until AWS shows it. Without it, the resource does not exist.
+    pub(crate) async fn within_lag<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
+        &self,
+        look: impl FnMut() -> F,
+    ) -> Result<Option<T>, Failure> {
+        Self::seen_within(self.lag_wait(), look).await
+    }
+
+    async fn seen_within<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
+        wait: Wait<'_>,
         mut look: impl FnMut() -> F,
     ) -> Result<Option<T>, Failure> {
-        let wait = self.short_wait();
         loop {
             let seen = look().await?;
             if seen.is_some() {

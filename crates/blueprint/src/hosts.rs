@@ -155,6 +155,7 @@ fn instance(stack: &Stack, pool_name: &str, pool: &Pool, number: u32) -> Result<
     let instance = Instance {
         launch_template: of(template.clone(), "id"),
         version: of(template.clone(), "version"),
+        zone: of(address::subnet(&pool.placement), "zone"),
         template: of(template, "digest"),
         interfaces: pool.interfaces,
         addresses: pool.addresses,

@@ -309,12 +309,16 @@ impl<'a> Run<'a> {
             }
             attributes.insert(name.clone(), value);
         }
-        if let Some(rules) = self.rules.get(&change.address.kind) {
-            diff::drop_repeats(rules, &mut attributes);
-        }
+        let rules = self.rules.get(&change.address.kind);
+        let rules = rules.ok_or_else(|| broken(&change.address, "there are no rules for its kind"))?;
+        diff::drop_repeats(rules, &mut attributes);
         let resource = Resolved { address: change.address.clone(), attributes };
         if step.operation == Operation::Create {
-            let token = Token::new(&self.plan.stack, &resource);
+            let token = Token::new(self.home.unwrap_or_default(), &self.plan.stack, &resource, rules);
+            let token = match self.remote(change) {
+                Some(before) => token.following(&before.id),
+                None => token,
+            };
             batch.creates.push((index, (resource, token)));
             return Ok(());
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Address, Adoption, Applied, ErrorClass, Graph, Hold, Map, Note, State, value::hex};
+use crate::{Address, Adoption, Applied, ErrorClass, Graph, Hold, Map, Note, Rules, State, value::hex};
 
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,28 +58,63 @@ pub struct Resolved {
     pub attributes: Map,
 }
 
-/// What makes a retried create find the first one: SHA-256 over stack, address and attributes, in hexadecimal.
+/// What makes a retried create find the first one.
+///
+/// It covers the stack's home and name, the address, the attributes that identify a resource of the kind
+/// ([`Attribute::identifies`](crate::Attribute::identifies)), and the id of the resource that the new one follows. So a
+/// create that is repeated with other content still has the same token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token {
+    base: String,
+    follows: Option<String>,
+    number: Option<u32>,
+}
 
 impl Token {
-    /// The same stack, address and attributes give the same token.
-    pub fn new(stack: &str, resource: &Resolved) -> Self {
-        let attributes = crate::Value::Map(resource.attributes.clone()).digest();
-        Self(crate::Value::from(format!("{stack}\n{}\n{attributes}", resource.address)).digest())
+    /// The token of a resource that follows no other one.
+    pub fn new(home: &str, stack: &str, resource: &Resolved, rules: &Rules) -> Self {
+        let attributes = rules.identity(&resource.attributes).digest();
+        Self {
+            base: digest(&format!("{home}\n{stack}\n{}\n{attributes}", resource.address)),
+            follows: None,
+            number: None,
+        }
     }
 
-    /// The token of the n-th try. AWS answers a token that it knows with what was created then, also where that was deleted
-    /// since: such a create needs a token of its own.
+    /// The token of the resource that follows the one with this id at the same address.
+    #[must_use]
+    pub fn following(&self, id: impl Into<String>) -> Self {
+        Self { follows: Some(id.into()), number: None, ..self.clone() }
+    }
+
+    /// The id of the resource that the new one follows.
+    pub fn follows(&self) -> Option<&str> {
+        self.follows.as_deref()
+    }
+
+    /// The n-th token of its kind, for a create whose earlier tokens are used up by something that is not known.
     #[must_use]
     pub fn nth(&self, n: u32) -> Self {
-        Self(hex(&Sha256::digest(format!("{}{n}", self.0))))
+        Self { number: Some(n), ..self.clone() }
     }
 
     /// The first `length` characters (64 at most): APIs differ in how long a token may be.
-    pub fn shortened(&self, length: usize) -> &str {
-        self.0.get(..length).unwrap_or(&self.0)
+    pub fn shortened(&self, length: usize) -> String {
+        let Self { base, follows, number } = self;
+        let mut text = base.clone();
+        if let Some(id) = follows {
+            text = digest(&format!("{text}\n{id}"));
+        }
+        if let Some(number) = number {
+            text = digest(&format!("{text}{number}"));
+        }
+        text.truncate(length);
+        text
     }
+}
+
+fn digest(text: &str) -> String {
+    hex(&Sha256::digest(text))
 }
 
 /// Why a call, or the wait behind it, failed. Two of them are equal if they say the same: neither [`ProviderError::request_id`] nor
@@ -308,5 +343,54 @@ pub trait Provider: Send + Sync {
     /// Who makes the calls, such as an ARN; nothing before the cloud answered that.
     fn identity(&self) -> Option<String> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attribute, Replacement};
+
+    const RULES: Rules = Rules {
+        kind: "host",
+        depends_on: &[],
+        blocks: &[],
+        attributes: &[("zone", Attribute::CREATE_ONLY.identifying())],
+        computed: &[],
+        replacement: Replacement::DeleteFirst,
+    };
+
+    fn resource(address: &str, pairs: &[(&str, &str)]) -> Resolved {
+        let attributes = pairs.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+        Resolved { address: address.parse().unwrap_or_else(|error| panic!("{error}")), attributes }
+    }
+
+    #[test]
+    fn a_token_covers_what_identifies_and_no_content() {
+        let token = |home, pairs: &[_]| Token::new(home, "loadtest", &resource("host.a[0]", pairs), &RULES);
+        let first = token("home", &[("zone", "a"), ("template", "1")]);
+        assert_eq!(first, token("home", &[("zone", "a"), ("template", "2")]));
+        let differing = [
+            first.clone(),
+            token("elsewhere", &[("zone", "a")]),
+            token("home", &[("zone", "b")]),
+            Token::new("home", "other", &resource("host.a[0]", &[("zone", "a")]), &RULES),
+            Token::new("home", "loadtest", &resource("host.a[1]", &[("zone", "a")]), &RULES),
+            first.following("i-1"),
+            first.following("i-2"),
+            first.nth(1),
+            first.nth(2),
+            first.following("i-1").nth(1),
+        ];
+        let distinct: std::collections::BTreeSet<String> = differing.iter().map(|token| token.shortened(36)).collect();
+        assert_eq!(distinct.len(), differing.len());
+        assert_eq!(first.following("i-1").following("i-2"), first.following("i-2"));
+    }
+
+    #[test]
+    fn where_nothing_identifies_a_token_covers_all_attributes() {
+        const PLAIN: Rules = Rules { attributes: &[], ..RULES };
+        let token = |value| Token::new("home", "loadtest", &resource("host.a", &[("zone", value)]), &PLAIN);
+        assert_ne!(token("a"), token("b"));
     }
 }

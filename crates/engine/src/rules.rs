@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{HomeRule, KindName, Value, lies_under};
+use crate::{HomeRule, KindName, Map, Value, lies_under};
 
 /// The rules of one kind. Names of kinds are those of [`Address::kind`](crate::Address::kind).
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,9 @@ pub struct Attribute {
     pub optional: bool,
     /// It keeps its observed value while the attribute of this path stays as it is.
     pub pinned_by: Option<&'static str>,
+    /// It identifies a resource beside its address: a [`Token`](crate::Token) covers it, and no attribute without this.
+    /// Where no attribute of a kind identifies, its tokens cover them all.
+    pub identifies: bool,
     /// Which observed values are as good as the desired one: they stay, and are no difference.
     pub accepts: Option<Accepts>,
 }
@@ -77,6 +80,7 @@ impl Attribute {
         create_only: false,
         optional: false,
         pinned_by: None,
+        identifies: false,
         accepts: None,
     };
     /// See [`Attribute::immutable`].
@@ -106,6 +110,12 @@ impl Attribute {
     #[must_use]
     pub const fn redacting(self, redacts: fn(&str) -> String) -> Self {
         Self { redacts: Some(Redacts(redacts)), ..self }
+    }
+
+    /// The same, and it identifies a resource beside its address.
+    #[must_use]
+    pub const fn identifying(self) -> Self {
+        Self { identifies: true, ..self }
     }
 
     /// Pinned while the attribute at `path` stays the same.
@@ -194,6 +204,15 @@ impl Rules {
             .filter(|(rule, _)| lies_under(path, rule))
             .max_by_key(|(rule, _)| rule.len())
             .map_or(Attribute::PLAIN, |(_, attribute)| *attribute)
+    }
+
+    /// What identifies a resource with these attributes beside its address.
+    pub(crate) fn identity(&self, attributes: &Map) -> Value {
+        let mut identity = attributes.clone();
+        if self.attributes.iter().any(|(_, attribute)| attribute.identifies) {
+            identity.retain(|name, _| self.attribute(name).identifies);
+        }
+        Value::Map(identity)
     }
 
     /// How a computed attribute comes about.

@@ -17,6 +17,8 @@ pub struct Instance {
     pub launch_template: Value,
     /// Version of the launch template.
     pub version: Value,
+    /// The availability zone. EC2 compares tokens within one zone.
+    pub zone: Value,
     /// `digest` of the launch template. A host with another digest is replaced.
     pub template: Value,
     /// How many network interfaces it has.
@@ -55,6 +57,7 @@ impl Instance {
         attributes: &[
             ("launch_template", Attribute::CREATE_ONLY),
             ("version", Attribute::CREATE_ONLY),
+            ("zone", Attribute::CREATE_ONLY.identifying()),
             ("template", Attribute::IMMUTABLE),
             ("interfaces", Attribute::IMMUTABLE),
             ("addresses", Attribute::IMMUTABLE),

@@ -148,6 +148,11 @@ impl Cloud {
         self.reader.longest(others.into_iter().fold(tagged, SignedDuration::max))
     }
 
+    /// Which of two possible answers the strict profile gives in this case; `false` in the other profiles.
+    pub(crate) fn draws(&self, what: &str) -> bool {
+        self.reader.draws(what)
+    }
+
     /// Whether what AWS does is not known, or not documented, is answered in the strictest way.
     pub(crate) fn is_strict(&self) -> bool {
         self.reader.is_strict()

@@ -82,6 +82,11 @@ impl Reader {
         }
     }
 
+    /// Which of two answers that nobody can foretell the strict model gives, by its seed.
+    pub(crate) fn draws(&self, what: &str) -> bool {
+        matches!(self.consistency, Consistency::Replicas(seed) if number_of(&format!("{seed} {what}")) % 2 == 0)
+    }
+
     /// Whether this is the strict model.
     pub(crate) fn is_strict(&self) -> bool {
         matches!(self.consistency, Consistency::Replicas(_))

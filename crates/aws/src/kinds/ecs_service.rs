@@ -262,7 +262,7 @@ impl Driver for EcsServices {
             if let Some(found) = until_free(aws, cluster, name).await? {
                 return self.adopt_service(aws, found, service).await;
             }
-            match call_create(aws, &service, token.nth(n).shortened(36)).await {
+            match call_create(aws, &service, &token.nth(n).shortened(36)).await {
                 // The token belongs to a service that has since been deleted.
                 Ok(made) if !is_active(&made) => {}
                 Ok(made) => return self.adopt_service(aws, made, service).await,

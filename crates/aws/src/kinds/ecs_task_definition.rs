@@ -1,5 +1,8 @@
 //! `ecs_task_definition`. Every registration creates a revision, so a create looks at the newest revision first: an
-//! interrupted attempt may have registered it.
+//! interrupted attempt may have registered it. Afterwards it looks at the revision before its own, which AWS may not have
+//! shown at first.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_ecs::{
     config::retry::RetryConfig,
@@ -20,7 +23,7 @@ use crate::{
     Aws, Connection,
     convert::{is_ours, remote, tags_of, text},
     driver::{Driver, all, differing},
-    error::{Class, Failure, OfCall as _},
+    error::{Class, Failure, OfCall as _, is_unknown_end},
     reading::Reading,
     recorded::is_revision,
 };
@@ -60,6 +63,11 @@ fn revision(arn: &str) -> u64 {
 /// A revision by its ARN, or the newest active revision of a family by its name; `None` if it is deleted. An inactive
 /// revision can only be deleted.
 async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
+    Ok(describe(aws, name).await?.flatten())
+}
+
+/// The same; the inner option is empty for a revision that is being deleted.
+async fn describe(aws: &Aws, name: &str) -> Result<Option<Option<Remote>>, Failure> {
     let call = aws.clients.ecs.describe_task_definition().task_definition(name).include(TaskDefinitionField::Tags);
     let answer = match call.send().await.of_call("ecs:DescribeTaskDefinition") {
         Ok(answer) => answer,
@@ -72,9 +80,10 @@ async fn read(aws: &Aws, name: &str) -> Result<Option<Remote>, Failure> {
         Some(found) if found.status != Some(TaskDefinitionStatus::DeleteInProgress) => {
             let arn = found.task_definition_arn.clone().unwrap_or_default();
             let is_spent = found.status == Some(TaskDefinitionStatus::Inactive);
-            Ok(Some(Remote { is_spent, ..as_remote(&arn, &from_definition(found, tags))? }))
+            Ok(Some(Some(Remote { is_spent, ..as_remote(&arn, &from_definition(found, tags))? })))
         }
-        _ => Ok(None),
+        Some(_) => Ok(Some(None)),
+        None => Err(Failure::of_call("ecs:DescribeTaskDefinition", Class::Unreachable, "ECS returned no definition")),
     }
 }
 
@@ -223,14 +232,65 @@ async fn register(aws: &Aws, definition: &EcsTaskDefinition) -> Result<String, F
     // A retry would register another revision.
     let once = aws_sdk_ecs::config::Builder::default().retry_config(RetryConfig::disabled());
     let answer = call.customize().config_override(once).send().await.of_call("ecs:RegisterTaskDefinition");
-    let answer = answer.map_err(|failure| match failure.code.as_str() {
-        // Without a code, there was no answer.
-        "" | "ServerException" | "InternalError" | "InternalFailure" | "ServiceUnavailable" => {
-            Failure { class: Class::Unreachable, ..failure }
-        }
-        _ => failure,
+    let answer = answer.map_err(|failure| {
+        let is_unknown = is_unknown_end(&failure);
+        if is_unknown { Failure { class: Class::Unreachable, ..failure } } else { failure }
     })?;
-    Ok(answer.task_definition.and_then(|made| made.task_definition_arn).unwrap_or_default())
+    let arn = answer.task_definition.and_then(|made| made.task_definition_arn);
+    let nothing = || Failure::of_call("ecs:RegisterTaskDefinition", Class::Unreachable, "ECS returned no revision");
+    arn.ok_or_else(nothing)
+}
+
+/// The newest active revision, if it is the stack's and equals the wanted definition.
+async fn newest_same(aws: &Aws, definition: &EcsTaskDefinition) -> Result<Option<Remote>, Failure> {
+    let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
+    let Some(newest) = newest.filter(|newest| aws.owns(&tags_of(&newest.attributes))) else { return Ok(None) };
+    Ok(is_the_same(definition, &newest)?.then_some(newest))
+}
+
+/// Registers a revision. A call whose end is unknown is repeated only once AWS would show its revision.
+async fn registered(aws: &Aws, definition: &EcsTaskDefinition) -> Result<Remote, Failure> {
+    let is_unknown = AtomicBool::new(false);
+    aws.patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], || async {
+        let newest = if is_unknown.swap(false, Ordering::Relaxed) {
+            aws.within_lag(|| newest_same(aws, definition)).await?
+        } else {
+            newest_same(aws, definition).await?
+        };
+        if let Some(newest) = newest {
+            return Ok(newest);
+        }
+        let made = register(aws, definition).await;
+        is_unknown.store(made.as_ref().is_err_and(|failure| failure.class == Class::Unreachable), Ordering::Relaxed);
+        as_remote(&made?, definition)
+    })
+    .await
+}
+
+/// The ARN of the revision before one.
+fn before(arn: &str) -> Option<String> {
+    let (family, _) = arn.rsplit_once(':')?;
+    let number = revision(arn).checked_sub(1).filter(|number| *number > 0)?;
+    Some(format!("{family}:{number}"))
+}
+
+/// Reads a revision back until AWS shows it. If AWS now shows an equal active revision before it, because it did not show
+/// that of a killed apply at first, the earlier one stays and the new one is deleted.
+async fn only_one(aws: &Aws, made: Remote, definition: &EcsTaskDefinition) -> Result<Remote, Failure> {
+    if aws.within_lag(|| read(aws, &made.id)).await?.is_none() {
+        let help = "run the same command again: the plan finds the revision".to_owned();
+        return Err(Failure::own(format!("ECS does not show `{}`", made.id), help));
+    }
+    // A revision that cannot be described may be new, or it may have been deleted a long time ago.
+    let Some(before) = before(&made.id) else { return Ok(made) };
+    let seen = aws.within_lag(|| describe(aws, &before)).await?;
+    let Some(Some(earlier)) = seen else { return Ok(made) };
+    let is_equal = !earlier.is_spent && aws.owns(&tags_of(&earlier.attributes)) && is_the_same(definition, &earlier)?;
+    if !is_equal {
+        return Ok(made);
+    }
+    delete(aws, &made).await?;
+    Ok(earlier)
 }
 
 /// Whether a revision equals the wanted definition, apart from tags, which can change in place.
@@ -313,19 +373,8 @@ impl Driver for EcsTaskDefinitions {
     }
 
     async fn create(&self, aws: &Aws, definition: EcsTaskDefinition, _: &Token) -> Result<Remote, Failure> {
-        // If it is unclear whether a call registered a revision, the newest revision is read before the next call.
-        let made = aws
-            .patiently(&[Class::Lag, Class::Throttled, Class::Unreachable], || async {
-                let newest = read(aws, &definition.family).await?.filter(|newest| !newest.is_spent);
-                if let Some(newest) = newest
-                    && aws.owns(&tags_of(&newest.attributes))
-                    && is_the_same(&definition, &newest)?
-                {
-                    return Ok(newest);
-                }
-                as_remote(&register(aws, &definition).await?, &definition)
-            })
-            .await?;
+        let made = registered(aws, &definition).await?;
+        let made = only_one(aws, made, &definition).await?;
         self.update(aws, &made, definition, &[]).await
     }
 
@@ -341,28 +390,33 @@ impl Driver for EcsTaskDefinitions {
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-        // ECS uses `ClientException` for a revision that does not exist.
-        let is_gone = |failure: &Failure| failure.class == Class::NotFound || failure.code == "ClientException";
-        let ecs = &aws.clients.ecs;
-        if !remote.is_spent {
-            let call = ecs.deregister_task_definition().task_definition(&remote.id);
-            match call.send().await.of_call("ecs:DeregisterTaskDefinition") {
-                Err(failure) if !is_gone(&failure) => return Err(failure),
-                _ => {}
-            }
+        delete(aws, remote).await
+    }
+}
+
+/// Deregisters and deletes a revision.
+async fn delete(aws: &Aws, remote: &Remote) -> Result<(), Failure> {
+    // ECS uses `ClientException` for a revision that does not exist.
+    let is_gone = |failure: &Failure| failure.class == Class::NotFound || failure.code == "ClientException";
+    let ecs = &aws.clients.ecs;
+    if !remote.is_spent {
+        let call = ecs.deregister_task_definition().task_definition(&remote.id);
+        match call.send().await.of_call("ecs:DeregisterTaskDefinition") {
+            Err(failure) if !is_gone(&failure) => return Err(failure),
+            _ => {}
         }
-        // ECS may still treat a revision as active just after it was deregistered.
-        let deleted = aws
-            .patiently(&[Class::Lag], || async {
-                let call = ecs.delete_task_definitions().task_definitions(&remote.id);
-                let answer = call.send().await.of_call("ecs:DeleteTaskDefinitions")?;
-                answer.failures.into_iter().flatten().next().map_or(Ok(()), |refused| Err(refusal(&refused)))
-            })
-            .await;
-        match deleted {
-            Err(failure) if !is_gone(&failure) => Err(failure),
-            _ => Ok(()),
-        }
+    }
+    // ECS may still treat a revision as active just after it was deregistered.
+    let deleted = aws
+        .patiently(&[Class::Lag], || async {
+            let call = ecs.delete_task_definitions().task_definitions(&remote.id);
+            let answer = call.send().await.of_call("ecs:DeleteTaskDefinitions")?;
+            answer.failures.into_iter().flatten().next().map_or(Ok(()), |refused| Err(refusal(&refused)))
+        })
+        .await;
+    match deleted {
+        Err(failure) if !is_gone(&failure) => Err(failure),
+        _ => Ok(()),
     }
 }
 

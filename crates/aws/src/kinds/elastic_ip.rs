@@ -1,11 +1,14 @@
 //! `elastic_ip`. Allocation carries tags and has no client token, so a create first looks for an address that an
-//! earlier attempt allocated. AWS accepts an association only once the host runs.
+//! earlier attempt allocated, and at the end for one that AWS did not show at first. AWS accepts an association only once
+//! the host runs.
+
+use std::sync::Arc;
 
 use aws_sdk_ec2::{
+    Client,
     config::retry::RetryConfig,
     types::{Address as Ec2Address, DomainType, Filter, ResourceType},
 };
-use futures::FutureExt as _;
 use trunnion_engine::{Remote, Rules, Token, Value};
 use trunnion_kinds::{ADDRESS_TAG, ElasticIp, Tags};
 
@@ -16,8 +19,8 @@ use super::{
 use crate::{
     Aws, Connection,
     convert::{attribute, remote, tags_of, text, touches},
-    driver::{Doing, Driver, one_call},
-    error::{Class, Failure, OfCall as _, unless_gone},
+    driver::Driver,
+    error::{Class, Failure, OfCall as _, is_unknown_end, unless_gone},
     reading::Reading,
     recorded::is_ec2,
 };
@@ -25,9 +28,12 @@ use crate::{
 /// An attribute outside the kind's struct: the association's id, which the call that ends it needs.
 const ASSOCIATION: &str = "association";
 
-async fn list(aws: &Aws, filter: Filter) -> Result<Vec<Remote>, Failure> {
+/// How often an address is allocated if it stays unknown whether the call was executed.
+const TRIES: usize = 3;
+
+async fn list(ec2: &Client, filter: Filter) -> Result<Vec<Remote>, Failure> {
     // AWS returns all addresses in one answer, without pages.
-    let call = aws.clients.ec2.describe_addresses().filters(filter);
+    let call = ec2.describe_addresses().filters(filter);
     let found = call.send().await.of_call("ec2:DescribeAddresses")?.addresses.unwrap_or_default();
     found.into_iter().map(as_remote).collect()
 }
@@ -47,51 +53,125 @@ fn as_remote(found: Ec2Address) -> Result<Remote, Failure> {
 }
 
 async fn by_id(aws: &Aws, id: &str) -> Result<Option<Remote>, Failure> {
-    Ok(list(aws, filter("allocation-id", vec![id.to_owned()])).await?.pop())
+    Ok(list(&aws.clients.ec2, filter("allocation-id", vec![id.to_owned()])).await?.pop())
 }
 
-/// The address that an earlier attempt allocated for the same resource.
-fn of_resource(found: &[Remote], wanted: &Tags) -> Option<Remote> {
+/// The stack's addresses. One read answers all who ask at the same time.
+async fn all(aws: &Aws) -> Result<Arc<Vec<Remote>>, Failure> {
+    let (ec2, filter) = (aws.clients.ec2.clone(), of_stack(aws));
+    aws.addresses.read(|| async move { list(&ec2, filter).await }).await
+}
+
+/// The addresses that were allocated for the same resource. The one to keep comes first: the one in use, or else the one
+/// with the lowest id, so that two applies at the same time keep the same one.
+fn of_resource(found: &[Remote], wanted: &Tags) -> Vec<Remote> {
     let is_it = |found: &&Remote| tags_of(&found.attributes).get(ADDRESS_TAG) == wanted.get(ADDRESS_TAG);
-    found.iter().find(is_it).cloned()
+    let mut found: Vec<Remote> = found.iter().filter(is_it).cloned().collect();
+    found.sort_by_key(|one| (!is_used(one), one.id.clone()));
+    found
 }
 
-/// Allocates an address. Each call would allocate another one, so it is made once. If no answer comes, a read shows
-/// whether it was executed.
+fn is_used(address: &Remote) -> bool {
+    !attribute(&address.attributes, ASSOCIATION).is_empty()
+}
+
+/// Allocates an address. Each call that is executed allocates one, so none is repeated before AWS would show the address of
+/// the call before it.
 async fn allocate(aws: &Aws, wanted: &ElasticIp) -> Result<Remote, Failure> {
+    let mut tries = 1;
+    loop {
+        let failure = match call_allocate(aws, wanted).await {
+            Err(failure) if failure.class == Class::Unreachable => failure,
+            ended => return ended,
+        };
+        let look = || async { Ok(of_resource(&all(aws).await?, &wanted.tags).into_iter().next()) };
+        if let Some(found) = aws.within_lag(look).await? {
+            return Ok(found);
+        }
+        if tries == TRIES {
+            return Err(failure);
+        }
+        tries += 1;
+    }
+}
+
+async fn call_allocate(aws: &Aws, wanted: &ElasticIp) -> Result<Remote, Failure> {
     // A throttled call was not executed.
     let allocated = aws
         .patiently(&[Class::Throttled], || async {
             let call = aws.clients.ec2.allocate_address().domain(DomainType::Vpc);
             let call = call.tag_specifications(specification(ResourceType::ElasticIp, &wanted.tags));
             let once = aws_sdk_ec2::config::Builder::default().retry_config(RetryConfig::disabled());
-            call.customize().config_override(once).send().await.of_call("ec2:AllocateAddress")
+            call.customize().config_override(once).send().await.of_call("ec2:AllocateAddress").map_err(|failure| {
+                let is_unknown = is_unknown_end(&failure);
+                if is_unknown { Failure { class: Class::Unreachable, ..failure } } else { failure }
+            })
         })
         .await;
-    match allocated {
-        Ok(made) => as_remote(
-            Ec2Address::builder()
-                .set_allocation_id(made.allocation_id)
-                .set_public_ip(made.public_ip)
-                .set_tags(Some(to_ec2(&wanted.tags)))
-                .build(),
-        ),
-        Err(failure) if failure.class == Class::Unreachable => {
-            let look = || async { Ok(of_resource(&list(aws, of_stack(aws)).await?, &wanted.tags)) };
-            aws.until_seen(look).await?.ok_or(failure)
-        }
-        Err(failure) => Err(failure),
+    let made = allocated?;
+    if made.allocation_id.is_none() {
+        let message = "EC2 returned no address";
+        return Err(Failure::of_call("ec2:AllocateAddress", Class::Unreachable, message));
     }
+    as_remote(
+        Ec2Address::builder()
+            .set_allocation_id(made.allocation_id)
+            .set_public_ip(made.public_ip)
+            .set_tags(Some(to_ec2(&wanted.tags)))
+            .build(),
+    )
 }
 
 /// Uses the address of an earlier attempt or allocates one, and associates it.
 async fn make(aws: &Aws, there: &[Remote], wanted: &ElasticIp) -> Result<Remote, Failure> {
-    let found = match of_resource(there, &wanted.tags) {
+    let found = match of_resource(there, &wanted.tags).into_iter().next() {
         Some(found) if aws.owns(&tags_of(&found.attributes)) => found,
         Some(found) => return Err(ElasticIps::foreign(attribute(&found.attributes, "public_ip"))),
         None => allocate(aws, wanted).await?,
     };
-    converge(aws, &found, wanted).await
+    let made = converge(aws, &found, wanted).await?;
+    only_one(aws, made, wanted).await
+}
+
+/// Reads an address back until AWS shows it. If AWS now shows several for the resource, because it did not show that of a
+/// killed apply before, one stays and those that nothing uses are released.
+async fn only_one(aws: &Aws, made: Remote, wanted: &ElasticIp) -> Result<Remote, Failure> {
+    let look = || async {
+        let found = of_resource(&all(aws).await?, &wanted.tags);
+        Ok(found.iter().any(|one| one.id == made.id).then_some(found))
+    };
+    let Some(mut found) = aws.within_lag(look).await? else {
+        let help = "run the same command again: the plan finds the address".to_owned();
+        return Err(Failure::own(format!("AWS does not show `{}`", made.id), help));
+    };
+    found.retain(|one| aws.owns(&tags_of(&one.attributes)));
+    // A read may be older than the association.
+    if attribute(&made.attributes, "instance").is_empty() {
+        let kept = found.first().cloned();
+        if let Some(kept) = kept.filter(|kept| kept.id != made.id) {
+            release_surplus(aws, &found, &kept.id).await?;
+            return converge(aws, &kept, wanted).await;
+        }
+    }
+    release_surplus(aws, &found, &made.id).await?;
+    Ok(made)
+}
+
+async fn release_surplus(aws: &Aws, found: &[Remote], kept: &str) -> Result<(), Failure> {
+    for surplus in found.iter().filter(|one| one.id != kept && !is_used(one)) {
+        unless_gone(release(aws, &surplus.id).await)?;
+    }
+    Ok(())
+}
+
+async fn release(aws: &Aws, id: &str) -> Result<(), Failure> {
+    aws.patiently(&[Class::InUse], || {
+        aws.if_known(|| async {
+            let call = aws.clients.ec2.release_address().allocation_id(id);
+            call.send().await.of_call("ec2:ReleaseAddress").map(drop)
+        })
+    })
+    .await
 }
 
 /// Associates an address and sets its tags as wanted.
@@ -165,15 +245,15 @@ impl Driver for ElasticIps {
     }
 
     async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
-        list(reading.aws, of_stack(reading.aws)).await
+        list(&reading.aws.clients.ec2, of_stack(reading.aws)).await
     }
 
     async fn by_ids(&self, aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
-        list(aws, filter("allocation-id", ids)).await
+        list(&aws.clients.ec2, filter("allocation-id", ids)).await
     }
 
     async fn create(&self, aws: &Aws, wanted: ElasticIp, _: &Token) -> Result<Remote, Failure> {
-        make(aws, &list(aws, of_stack(aws)).await?, &wanted).await
+        make(aws, &*all(aws).await?, &wanted).await
     }
 
     async fn update(&self, aws: &Aws, found: &Remote, wanted: ElasticIp, paths: &[String]) -> Result<Remote, Failure> {
@@ -186,24 +266,6 @@ impl Driver for ElasticIps {
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         let Some(found) = aws.if_shown(|| by_id(aws, &remote.id)).await? else { return Ok(()) };
         disassociate(aws, attribute(&found.attributes, ASSOCIATION)).await?;
-        let released = aws
-            .patiently(&[Class::InUse], || {
-                aws.if_known(|| async {
-                    let call = aws.clients.ec2.release_address().allocation_id(&remote.id);
-                    call.send().await.of_call("ec2:ReleaseAddress")
-                })
-            })
-            .await;
-        unless_gone(released)
-    }
-
-    /// One list of earlier attempts' addresses is shared by all items.
-    fn create_all<'a>(&'a self, aws: &'a Aws, items: Vec<(ElasticIp, Token)>) -> Vec<Doing<'a, Remote>> {
-        let there = one_call(list(aws, of_stack(aws)));
-        let create = |(wanted, _)| {
-            let there = there.clone();
-            async move { make(aws, &there.await?, &wanted).await }.boxed()
-        };
-        items.into_iter().map(create).collect()
+        unless_gone(release(aws, &remote.id).await)
     }
 }

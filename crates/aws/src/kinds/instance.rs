@@ -1,22 +1,23 @@
-//! `instance`. The client token finds the host of an earlier attempt; the shared poll waits until it runs.
+//! `instance`. `instance_launch.rs` launches hosts; the shared poll waits until they run.
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{
-    Filter, Instance as Ec2Instance, InstanceNetworkInterface, InstanceStateName, LaunchTemplateSpecification,
-    ResourceType,
+use aws_sdk_ec2::{
+    Client,
+    types::{Filter, Instance as Ec2Instance, InstanceNetworkInterface, InstanceStateName},
 };
 use futures::{FutureExt as _, future::try_join_all};
 use trunnion_engine::{Remote, Rules, Token, Value};
-use trunnion_kinds::{Instance, InstanceInterface, STATE_RUNNING, TEMPLATE_TAG, Tags};
+use trunnion_kinds::{ADDRESS_TAG, Instance, InstanceInterface, STATE_RUNNING, TEMPLATE_TAG, Tags};
 
 use super::{
+    instance_launch::{launch, must_be_alone, until_whole},
     launch_template_data::unsigned,
-    tagging::{change_ec2, filter, of_stack, specification},
+    tagging::{change_ec2, filter, of_stack},
 };
 use crate::{
     Aws, Connection, context,
-    convert::{remote, tag_changes, tags_of, text, touches, values},
+    convert::{remote, tag_changes, tags_of, touches, values},
     driver::{Doing, Driver, one_call},
     error::{Class, Failure, OfCall as _},
     hosts::{IDS_PER_CALL, by_ids},
@@ -27,23 +28,23 @@ use crate::{
 /// How many hosts a page of a bulk read has. With 240 addresses per host, a page has some tens of megabytes.
 const PAGE: i32 = 250;
 
-/// How many tokens are tried for one host. A token is used up when its host was terminated, so a new host with the same
-/// content needs the next one.
-const TOKENS: u32 = 50;
-
 const STATE_STOPPED: &str = "stopped";
 
 /// The few fields of a host that matter here.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub id: String,
+    /// When it was launched, in seconds since 1970.
+    pub launched: i64,
+    pub zone: Option<String>,
+    /// The digest of the launch template's content that it was launched from.
+    pub template: Option<String>,
+    pub tags: Tags,
     state: InstanceStateName,
     reason: Option<String>,
-    template: Option<String>,
     launched_from: (Value, Value),
     interfaces: Vec<InstanceInterface>,
     volumes: Vec<String>,
-    tags: Tags,
 }
 
 impl From<Ec2Instance> for Host {
@@ -66,6 +67,8 @@ impl From<Ec2Instance> for Host {
         volumes.sort();
         Self {
             id: instance.instance_id.unwrap_or_default(),
+            launched: instance.launch_time.map_or(0, |time| time.secs()),
+            zone: instance.placement.and_then(|placement| placement.availability_zone),
             state: instance.state.and_then(|state| state.name).unwrap_or(InstanceStateName::Pending),
             reason: instance.state_reason.and_then(|reason| reason.message),
             template,
@@ -105,6 +108,7 @@ impl Host {
         let instance = Instance {
             launch_template,
             version,
+            zone: self.zone.clone().map_or(Value::Null, Value::from),
             template: self.template.clone().map_or(Value::Null, Value::from),
             interfaces: u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX),
             addresses: self.interfaces.iter().map(|interface| interface.addresses).min().unwrap_or(0),
@@ -123,7 +127,7 @@ impl Host {
     }
 
     /// Refuses a host with fewer interfaces or addresses than asked for.
-    fn check(&self, promised: &Instance) -> Result<(), Failure> {
+    pub fn check(&self, promised: &Instance) -> Result<(), Failure> {
         let short = self.interfaces.iter().find(|interface| interface.addresses < promised.addresses);
         let message = if self.interfaces.len() < promised.interfaces as usize {
             format!("`{}` has {} network interfaces instead of {}", self.id, self.interfaces.len(), promised.interfaces)
@@ -139,8 +143,8 @@ impl Host {
     }
 }
 
-async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<Host>, Failure> {
-    let call = aws.clients.ec2.describe_instances().set_filters(Some(filters));
+pub(super) async fn list(ec2: &Client, filters: Vec<Filter>) -> Result<Vec<Host>, Failure> {
+    let call = ec2.describe_instances().set_filters(Some(filters));
     let mut pages = call.into_paginator().page_size(PAGE).send();
     let mut hosts = Vec::new();
     while let Some(page) = pages.next().await {
@@ -151,52 +155,8 @@ async fn list(aws: &Aws, filters: Vec<Filter>) -> Result<Vec<Host>, Failure> {
     Ok(hosts)
 }
 
-/// Launches a host with a token; `None` if the token's host has been terminated.
-async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Option<Host>, Failure> {
-    let template = LaunchTemplateSpecification::builder()
-        .launch_template_id(text(&instance.launch_template)?)
-        .version(text(&instance.version)?)
-        .build();
-    let mut tags = instance.tags.clone();
-    let others = [ResourceType::Volume, ResourceType::NetworkInterface].map(|kind| specification(kind, &tags));
-    tags.insert(TEMPLATE_TAG.to_owned(), text(&instance.template)?.to_owned());
-    let mut specifications = vec![specification(ResourceType::Instance, &tags)];
-    specifications.extend(others);
-    // EC2 needs some seconds until a new instance profile, template or security group is known everywhere.
-    let answer = aws
-        .patiently(&[Class::Lag], || async {
-            let call = aws.clients.ec2.run_instances().launch_template(template.clone()).client_token(token);
-            let call = call.min_count(1).max_count(1).set_tag_specifications(Some(specifications.clone()));
-            call.send().await.of_call("ec2:RunInstances").map_err(|failure| match failure.class {
-                Class::NotFound if failure.code.contains("LaunchTemplate") || failure.code.contains("Group") => {
-                    Failure { class: Class::Lag, ..failure }
-                }
-                _ => failure,
-            })
-        })
-        .await;
-    let host = match answer {
-        Ok(answer) => answer.instances.into_iter().flatten().next().map(Host::from),
-        Err(failure) if failure.code == "IdempotentInstanceTerminated" => None,
-        Err(failure) if failure.code == "IdempotentParameterMismatch" => {
-            if let Some(live) =
-                list(aws, vec![filter("client-token", vec![token.to_owned()])]).await?.into_iter().find(Host::is_live)
-            {
-                return Err(Failure {
-                    help: Some("run a plan: it finds this host and compares it".to_owned()),
-                    message: format!("an earlier attempt launched `{}` with other parameters", live.id),
-                    ..failure
-                });
-            }
-            None
-        }
-        Err(failure) => return Err(failure),
-    };
-    Ok(host.filter(Host::is_live))
-}
-
 /// Waits until a host runs.
-async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
+pub(super) async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
     let wait = aws.long_wait();
     while host.state != InstanceStateName::Running {
         match next(aws, &host.id).await {
@@ -221,7 +181,7 @@ async fn until_running(aws: &Aws, mut host: Host) -> Result<Host, Failure> {
 }
 
 /// The host at the next poll; `Err(None)` if interrupted.
-async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Failure>> {
+pub(super) async fn next(aws: &Aws, id: &str) -> Result<Option<Host>, Option<Failure>> {
     tokio::select! {
         () = context::interrupted() => Err(None),
         answer = aws.hosts.next(id) => answer.map_err(Some),
@@ -273,7 +233,7 @@ async fn until(aws: &Aws, id: &str, reached: impl Fn(&InstanceStateName) -> bool
 }
 
 /// The ids that have a host's tags: the host, its volumes and its interfaces.
-fn tagged_ids(remote: &Remote) -> Vec<String> {
+pub(super) fn tagged_ids(remote: &Remote) -> Vec<String> {
     let part = |value: &Value| value.as_text().map(str::to_owned);
     let list = |name: &str| remote.attributes.get(name).and_then(Value::as_list).unwrap_or_default();
     let interfaces = list("network_interfaces").iter().filter_map(Value::as_map);
@@ -300,6 +260,34 @@ fn changed(remote: &Remote, instance: &Instance) -> Result<Remote, Failure> {
     let asked = trunnion_engine::to_map(instance).map_err(|error| Failure::own(error.to_string(), None))?;
     changed.attributes.extend(asked.into_iter().filter(|(name, _)| matches!(name.as_str(), "tags" | "state")));
     Ok(changed)
+}
+
+/// Reads hosts again that are starting and are shown without all of their interfaces, which AWS may know later than the host.
+async fn until_not_partial(reading: &Reading<'_>, hosts: &mut [Host]) -> Result<(), Failure> {
+    let aws = reading.aws;
+    let wanted: BTreeMap<String, i64> = reading
+        .wanted(Instance::KIND)
+        .filter_map(|one| Some((one.address.to_string(), one.attributes.get("interfaces")?.as_number()?)))
+        .collect();
+    let is_partial = |host: &Host| {
+        let wanted = host.tags.get(ADDRESS_TAG).and_then(|address| wanted.get(address)).copied().unwrap_or_default();
+        host.state == InstanceStateName::Pending && i64::try_from(host.interfaces.len()).is_ok_and(|has| has < wanted)
+    };
+    let wait = aws.lag_wait();
+    loop {
+        let partial: Vec<String> = hosts.iter().filter(|host| is_partial(host)).map(|host| host.id.clone()).collect();
+        if partial.is_empty() || wait.look().await.is_err() {
+            return Ok(());
+        }
+        for ids in partial.chunks(IDS_PER_CALL) {
+            let mut seen = by_ids(&aws.clients.ec2, ids).await?;
+            for host in hosts.iter_mut() {
+                if let Some(seen) = seen.remove(&host.id) {
+                    *host = seen;
+                }
+            }
+        }
+    }
 }
 
 async fn terminate(aws: &Aws, ids: Vec<String>) -> Result<(), Failure> {
@@ -333,7 +321,9 @@ impl Driver for Instances {
         let aws = reading.aws;
         let states = ["pending", "running", "stopping", "stopped"].map(str::to_owned);
         let states = filter("instance-state-name", states.into());
-        list(aws, vec![of_stack(aws), states]).await?.iter().map(Host::remote).collect()
+        let mut hosts = list(&aws.clients.ec2, vec![of_stack(aws), states]).await?;
+        until_not_partial(reading, &mut hosts).await?;
+        hosts.iter().map(Host::remote).collect()
     }
 
     /// The hosts with these ids that are not being terminated.
@@ -343,23 +333,9 @@ impl Driver for Instances {
     }
 
     async fn create(&self, aws: &Aws, instance: Instance, token: &Token) -> Result<Remote, Failure> {
-        let mut host = None;
-        for n in 0..TOKENS {
-            host = run(aws, &instance, token.nth(n).shortened(64)).await?;
-            if host.is_some() {
-                break;
-            }
-        }
-        let Some(mut host) = host else {
-            return Err(Failure::own(
-                format!("{TOKENS} hosts of the same content were terminated within the lifetime of their tokens"),
-                "wait an hour, and run the command again".to_owned(),
-            ));
-        };
-        if aws.connection.wait {
-            host = until_running(aws, host).await?;
-        }
-        host.check(&instance)?;
+        let host = launch(aws, &instance, token).await?;
+        let host = until_whole(aws, host, &instance).await?;
+        must_be_alone(aws, &host, &instance, token.follows()).await?;
         host.remote()
     }
 

@@ -161,7 +161,8 @@ fn version_token(seen: &Map, id: &str, template: &LaunchTemplate) -> Token {
     let seen = attribute(seen, "version");
     let attributes = [("content", content.as_str()), ("description", description.as_str()), ("version", seen)];
     let attributes = attributes.map(|(name, value)| (name.to_owned(), Value::from(value)));
-    Token::new("version", &trunnion_engine::Resolved { address, attributes: attributes.into() })
+    let resource = trunnion_engine::Resolved { address, attributes: attributes.into() };
+    Token::new("", "version", &resource, &LaunchTemplate::RULES)
 }
 
 /// The templates with the stack's tag.
@@ -254,7 +255,7 @@ impl Driver for LaunchTemplates {
             let description = description(&template);
             // EC2 needs a moment until a new template is known everywhere.
             let made = aws.patiently(&[Class::Lag, Class::NotFound], || async {
-                let call = ec2.create_launch_template_version().launch_template_id(id).client_token(token);
+                let call = ec2.create_launch_template_version().launch_template_id(id).client_token(&token);
                 let call = call.version_description(&description).launch_template_data(data.clone());
                 call.send().await.of_call("ec2:CreateLaunchTemplateVersion")
             });

@@ -12,7 +12,7 @@ use trunnion_kinds::{
     ADDRESS_TAG, Boot, Container, Deployment, EcsCluster, EcsService, EcsTaskDefinition, HOME_TAG, IamInstanceProfile,
     IamRole, Instance, Interface, LATEST, LaunchTemplate, LaunchTemplateData, LogConfiguration, LogGroup, Market,
     Metadata, Mount, S3Bucket, S3Object, STACK_TAG, SecurityGroup, SecurityGroupRule, ServiceNetwork, Tags, Volume,
-    bucket_name, iam_path, instance_profile_name, lookup, role_name,
+    bucket_name, iam_path, instance_profile_name, lookup, role_name, rule_book,
 };
 use trunnion_sandbox::{ACCESS_KEY_ID, Effect, FaultRule, Options, Running, SECRET_ACCESS_KEY, Sandbox};
 
@@ -86,7 +86,7 @@ pub fn lookups() -> Graph {
 impl Cloud {
     pub async fn create(&self, address: &str, attributes: &impl Serialize) -> Remote {
         let resource = resolved(address, attributes);
-        let token = Token::new(STACK, &resource);
+        let token = token(&resource);
         self.aws.create(&resource, &token, &Context::default()).await.unwrap()
     }
 
@@ -110,6 +110,17 @@ impl Cloud {
 
 pub fn resolved(address: &str, attributes: &impl Serialize) -> Resolved {
     Resolved { address: at(address), attributes: to_map(attributes).unwrap() }
+}
+
+/// The token of a resource of the stack.
+pub fn token(resource: &Resolved) -> Token {
+    token_of(HOME, resource)
+}
+
+/// The token of a resource of a stack of the same name with another home.
+pub fn token_of(home: &str, resource: &Resolved) -> Token {
+    let book = rule_book();
+    Token::new(home, STACK, resource, book.get(&resource.address.kind).unwrap())
 }
 
 pub fn text(map: &Map, name: &str) -> Value {
@@ -237,6 +248,7 @@ pub fn instance(template: &Remote, number: u32) -> Instance {
     Instance {
         launch_template: text(&template.attributes, "id"),
         version: text(&template.attributes, "version"),
+        zone: "eu-west-3a".into(),
         template: "digest-of-the-template".into(),
         interfaces: 2,
         addresses: 3,

@@ -157,10 +157,6 @@ async fn a_missing_service_linked_role_is_named() {
     let definition = cloud.create(DEFINITION, &common::definition(&common::text(&role.attributes, "arn"))).await;
     let asked = common::service(&cluster, &definition, &observed, &common::text(&group.attributes, "id"));
     let resource = resolved(SERVICE, &asked);
-    let error = cloud
-        .aws
-        .create(&resource, &trunnion_engine::Token::new(common::STACK, &resource), &Context::default())
-        .await
-        .unwrap_err();
+    let error = cloud.aws.create(&resource, &common::token(&resource), &Context::default()).await.unwrap_err();
     assert!(error.message.contains("service linked role"), "{error}");
 }

@@ -255,7 +255,7 @@ async fn resources_of_others_are_not_touched() {
     other.tags.insert("trunnion:stack".into(), "another".into());
     let another = common::connect_with(&cloud.running, |connection| connection.stack = "another".into()).await;
     let resource = common::resolved("s3_bucket.artifacts", &other);
-    let token = trunnion_engine::Token::new("another", &resource);
+    let token = common::token_of("another", &resource);
     another.create(&resource, &token, &Context::default()).await.unwrap();
 
     assert!(!cloud.observe().await.remotes.contains_key(&at("s3_bucket.artifacts")));
@@ -323,7 +323,7 @@ async fn a_recorded_resource_without_its_tags_is_found_by_its_id() {
 }
 
 /// A client of the test's own, for resources that a stack never creates.
-fn ec2(running: &trunnion_sandbox::Running) -> aws_sdk_ec2::Client {
+pub fn ec2(running: &trunnion_sandbox::Running) -> aws_sdk_ec2::Client {
     let keys = (trunnion_sandbox::ACCESS_KEY_ID, trunnion_sandbox::SECRET_ACCESS_KEY);
     let credentials = aws_sdk_ec2::config::Credentials::new(keys.0, keys.1, None, None, "test");
     let config = aws_sdk_ec2::Config::builder()

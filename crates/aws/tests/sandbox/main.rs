@@ -4,6 +4,8 @@
 
 mod common;
 mod control_plane;
+mod cut;
+mod doubles;
 mod elastic_ips;
 mod every_kind;
 mod hidden;

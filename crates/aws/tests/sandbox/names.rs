@@ -1,7 +1,7 @@
 //! Names that belong to somebody else are found when the stack is read.
 
 use trunnion_aws::{Aws, Connection};
-use trunnion_engine::{Adoption, Context, Graph, Observed, Provider as _, Resolved, State, Token};
+use trunnion_engine::{Adoption, Context, Graph, Observed, Provider as _, Resolved, State};
 
 use crate::common::{
     self, at, bucket, cloud, cluster, connect, definition, group, log_group, profile, resolved, role, service, strict,
@@ -78,7 +78,8 @@ async fn all_names_of_another_stack_are_reported_at_once() {
             }
             _ => {}
         }
-        let made = another.create(&resource, &Token::new("another", &resource), &Context::default()).await.unwrap();
+        let made =
+            another.create(&resource, &common::token_of("another", &resource), &Context::default()).await.unwrap();
         let known = if address.starts_with("security_group") { "id" } else { "arn" };
         if let Some(found) = made.attributes.get(known) {
             arns.insert(address, found.clone());
@@ -118,7 +119,7 @@ async fn names_are_checked_only_for_resources_to_create() {
     assert_eq!(first.calls().by_operation["ec2:DescribeSecurityGroups"], 2);
     assert_eq!(first.calls().by_operation["iam:GetRole"], 1);
     for resource in &asked {
-        cloud.aws.create(resource, &Token::new(common::STACK, resource), &Context::default()).await.unwrap();
+        cloud.aws.create(resource, &common::token(resource), &Context::default()).await.unwrap();
     }
     cloud.running.until_consistent().await;
     let again = connect(&cloud.running).await;
@@ -177,7 +178,7 @@ async fn create_all(
         if let Some(trunnion_engine::Value::Map(tags)) = resource.attributes.get_mut("tags") {
             tags.insert("trunnion:home".to_owned(), home.into());
         }
-        let end = aws.create(&resource, &Token::new(home, &resource), context).await;
+        let end = aws.create(&resource, &common::token_of(home, &resource), context).await;
         ends.push((
             address.to_owned(),
             end.as_ref().map(|remote| remote.id.clone()).map_err(|error| error.message.clone()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trunnion_engine::{Context, ErrorClass, Provider as _, Token};
+use trunnion_engine::{Context, ErrorClass, Provider as _};
 use trunnion_sandbox::{Delay, Effect, FaultRule};
 
 use crate::{
@@ -113,7 +113,7 @@ async fn an_error_has_its_class_and_names_its_call() {
     ] {
         cloud.running.set_faults(vec![refused("ec2:CreateSecurityGroup", 9, status, code)]);
         let resource = resolved("security_group.generator", &group("generator", &"vpc-1".into(), Vec::new()));
-        let token = Token::new(common::STACK, &resource);
+        let token = common::token(&resource);
         let error = cloud.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
         assert_eq!((error.class, error.code.as_deref()), (class, Some(code)), "{error:?}");
         assert_eq!(error.operation.as_deref(), Some("ec2:CreateSecurityGroup"));
@@ -128,8 +128,7 @@ async fn a_profile_with_another_role_is_not_accepted() {
     cloud.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
     cloud.running.set_faults(vec![refused("iam:AddRoleToInstanceProfile", 1, 409, "LimitExceeded")]);
     let resource = resolved("iam_instance_profile.generator", &profile());
-    let error =
-        cloud.aws.create(&resource, &Token::new(common::STACK, &resource), &Context::default()).await.unwrap_err();
+    let error = cloud.aws.create(&resource, &common::token(&resource), &Context::default()).await.unwrap_err();
     assert!(error.message.contains("LimitExceeded"), "{error}");
 }
 
@@ -139,7 +138,7 @@ async fn a_bucket_gets_its_tags_later_if_its_partition_needs_that() {
     let no_tags = || refused("s3:CreateBucket", 1, 400, "UnsupportedArgument");
     cloud.running.set_faults(vec![no_tags(), refused("s3:PutBucketTagging", 9, 403, "AccessDenied")]);
     let resource = resolved("s3_bucket.artifacts", &bucket());
-    let token = Token::new(common::STACK, &resource);
+    let token = common::token(&resource);
     cloud.aws.create(&resource, &token, &Context::default()).await.unwrap_err();
     let owned = || cloud.running.calls().contains_key("s3:PutBucketOwnershipControls");
     assert!(!owned(), "the create call sets the ownership");
@@ -159,7 +158,7 @@ async fn a_name_that_is_not_free_in_time_is_reported() {
     let patience = Duration::from_millis(100);
     let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
     let resource = resolved("s3_bucket.artifacts", &bucket());
-    let token = Token::new(common::STACK, &resource);
+    let token = common::token(&resource);
     let made = aws.create(&resource, &token, &Context::default()).await.unwrap();
     aws.delete(&resource.address, &made, &Context::default()).await.unwrap();
     let error = aws.create(&resource, &token, &Context::default()).await.unwrap_err();
@@ -207,7 +206,6 @@ async fn a_missing_service_linked_role_of_spot_is_named() {
     asked.data.market = trunnion_kinds::Market::Spot;
     let template = cloud.create("launch_template.heavy", &asked).await;
     let resource = resolved("instance.heavy[0]", &common::instance(&template, 0));
-    let error =
-        cloud.aws.create(&resource, &Token::new(common::STACK, &resource), &Context::default()).await.unwrap_err();
+    let error = cloud.aws.create(&resource, &common::token(&resource), &Context::default()).await.unwrap_err();
     assert!(error.message.contains("AuthFailure.ServiceLinkedRoleCreationNotPermitted"), "{error}");
 }

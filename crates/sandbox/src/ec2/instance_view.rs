@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{
     document, elastic_ip,
     instance_change::write_metadata,
@@ -16,6 +18,7 @@ use super::{
 use crate::{
     call::{Call, Fault, Reply},
     cloud::Cloud,
+    durations::Delay,
     query::Params,
     xml::Xml,
 };
@@ -212,7 +215,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
     }
     Ok(document(call, |xml| {
         xml.list("reservationSet", "item", reservations, |xml, (id, instances)| {
-            write_reservation(xml, cloud, id, &instances);
+            write_reservation(xml, cloud, Some(call.now), id, &instances);
         });
         xml.optional("nextToken", next);
     }))
@@ -222,19 +225,26 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Reply, Fault> {
 pub(super) fn reservation(cloud: &Cloud, call: &Call, ids: &[String]) -> Reply {
     let instances: Vec<(&str, &Instance)> = ids.iter().filter_map(|id| cloud.ec2.instances.entry(id)).collect();
     let id = instances.first().map_or("", |(_, instance)| instance.reservation.as_str());
-    document(call, |xml| write_reservation(xml, cloud, id, &instances))
+    document(call, |xml| write_reservation(xml, cloud, None, id, &instances))
 }
 
-fn write_reservation(xml: &mut Xml, cloud: &Cloud, id: &str, instances: &[(&str, &Instance)]) {
+/// `read_at` is the time of a read, which may not show all interfaces yet.
+fn write_reservation(
+    xml: &mut Xml,
+    cloud: &Cloud,
+    read_at: Option<Timestamp>,
+    id: &str,
+    instances: &[(&str, &Instance)],
+) {
     xml.text("reservationId", id).text("ownerId", &cloud.account).element("groupSet", |_| {}).list(
         "instancesSet",
         "item",
         instances,
-        |xml, (id, instance)| write(xml, cloud, id, instance),
+        |xml, (id, instance)| write(xml, cloud, read_at, id, instance),
     );
 }
 
-fn write(xml: &mut Xml, cloud: &Cloud, id: &str, instance: &Instance) {
+fn write(xml: &mut Xml, cloud: &Cloud, read_at: Option<Timestamp>, id: &str, instance: &Instance) {
     let reason = reason(instance);
     xml.text("instanceId", id)
         .text("imageId", &instance.image)
@@ -288,7 +298,7 @@ fn write(xml: &mut Xml, cloud: &Cloud, id: &str, instance: &Instance) {
         write_metadata(xml, state, &instance.metadata);
     });
     write_options(xml, instance);
-    write_place(xml, cloud, instance);
+    write_place(xml, cloud, read_at, instance);
     tag::write(xml, &instance.tags);
 }
 
@@ -331,7 +341,7 @@ fn write_options(xml: &mut Xml, instance: &Instance) {
 }
 
 /// Writes what an instance has only until it is terminated; after that, its names are empty.
-fn write_place(xml: &mut Xml, cloud: &Cloud, instance: &Instance) {
+fn write_place(xml: &mut Xml, cloud: &Cloud, read_at: Option<Timestamp>, instance: &Instance) {
     let primary = interfaces(instance, cloud).next().filter(|_| instance.state != InstanceState::Terminated);
     let public = primary.and_then(|(id, row)| elastic_ip::public_of(cloud, id, row.primary));
     xml.text("privateDnsName", primary.map_or_else(String::new, |(_, row)| private_name(&row.region, row.primary)))
@@ -350,7 +360,13 @@ fn write_place(xml: &mut Xml, cloud: &Cloud, instance: &Instance) {
         group_set(xml, cloud, &primary.groups);
     }
     write_devices(xml, cloud, instance);
-    xml.list("networkInterfaceSet", "item", interfaces(instance, cloud), |xml, (id, interface)| {
+    // Nobody knows whether a starting instance is shown with all of its interfaces at once.
+    let is_known = |(id, row): &(&str, &Interface)| {
+        let is_new = cloud.is_strict() && instance.state == InstanceState::Pending;
+        let is_primary = instance.interfaces.first().is_some_and(|first| first == id);
+        !is_new || is_primary || read_at.is_none_or(|now| cloud.knows(Delay::Ec2Lag, id, row.created, now))
+    };
+    xml.list("networkInterfaceSet", "item", interfaces(instance, cloud).filter(is_known), |xml, (id, interface)| {
         write_interface(xml, cloud, id, interface);
     });
 }

@@ -78,7 +78,7 @@ fn by_name<'w>(cloud: &'w Cloud, call: &Call, name: &str) -> Result<(&'w str, &'
 
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
-    if let Some(ids) = earlier(cloud, call)? {
+    if let Some(ids) = earlier(cloud, call, "")? {
         let known = ids.first().and_then(|id| cloud.ec2.templates.entry(id));
         return Ok(one(cloud, call, known));
     }
@@ -117,7 +117,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     };
     cloud.ec2.versions.insert(version_key(&id, 1), version);
     cloud.ec2.templates.insert(id.clone(), template);
-    remember(cloud, call, vec![id.clone()]);
+    remember(cloud, call, "", vec![id.clone()]);
     Ok(one(cloud, call, cloud.ec2.templates.entry(&id)))
 }
 
@@ -142,11 +142,15 @@ pub(super) fn data(params: &Params<'_>) -> Result<super::model::Flat, Fault> {
     Ok(data)
 }
 
-/// The ids that an earlier call with the same client token and parameters created.
-pub(super) fn earlier(cloud: &Cloud, call: &Call) -> Result<Option<Vec<String>>, Fault> {
-    let Some(key) = token_key(call)? else { return Ok(None) };
+/// The ids that an earlier call with the same client token created. `zone` is that of a launch that names it: tokens of such
+/// launches are compared within the zone ("Ensuring idempotency in Amazon EC2 API requests", EC2 developer guide, read November
+/// 2026).
+pub(super) fn earlier(cloud: &Cloud, call: &Call, zone: &str) -> Result<Option<Vec<String>>, Fault> {
+    let Some(key) = token_key(call, zone)? else { return Ok(None) };
     match cloud.ec2.tokens.get(&key) {
         Some(token) if token.fingerprint == fingerprint(call) => Ok(Some(token.ids.clone())),
+        // The guide says that a retry with other parameters is refused. The API reference of `RunInstances` does not.
+        Some(token) if cloud.draws(&format!("other parameters {key}")) => Ok(Some(token.ids.clone())),
         Some(_) => Err(Fault::new(
             "IdempotentParameterMismatch",
             "The client token you have provided is associated with a resource that was created with different \
@@ -157,13 +161,13 @@ pub(super) fn earlier(cloud: &Cloud, call: &Call) -> Result<Option<Vec<String>>,
 }
 
 /// Stores the ids that a call with a client token created.
-pub(super) fn remember(cloud: &mut Cloud, call: &Call, ids: Vec<String>) {
-    if let Ok(Some(key)) = token_key(call) {
+pub(super) fn remember(cloud: &mut Cloud, call: &Call, zone: &str, ids: Vec<String>) {
+    if let Ok(Some(key)) = token_key(call, zone) {
         cloud.ec2.tokens.insert(key, Token { fingerprint: fingerprint(call), ids });
     }
 }
 
-fn token_key(call: &Call) -> Result<Option<String>, Fault> {
+fn token_key(call: &Call, zone: &str) -> Result<Option<String>, Fault> {
     let params = call.params();
     let Some(token) = params.get("ClientToken").filter(|token| !token.is_empty()) else { return Ok(None) };
     // `CreateLaunchTemplateVersion` documents a limit of 128; the usual one is 64.
@@ -173,7 +177,8 @@ fn token_key(call: &Call) -> Result<Option<String>, Fault> {
         let message = format!("The client token must have at most {most} ASCII characters.");
         return Err(Fault::new("InvalidParameterValue", message));
     }
-    Ok(Some(format!("{} {} {token}", call.region, call.action)))
+    let place = if zone.is_empty() { &call.region } else { zone };
+    Ok(Some(format!("{place} {} {token}", call.action)))
 }
 
 fn fingerprint(call: &Call) -> String {

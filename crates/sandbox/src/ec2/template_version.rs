@@ -63,7 +63,7 @@ pub(super) fn no_version(template: &str, version: &str) -> Fault {
 
 pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     let params = call.params();
-    if let Some(keys) = template::earlier(cloud, call)? {
+    if let Some(keys) = template::earlier(cloud, call, "")? {
         let known = keys.get(1).and_then(|key| cloud.ec2.versions.get(key));
         return Ok(one(cloud, call, known));
     }
@@ -96,7 +96,7 @@ pub(super) fn create(cloud: &mut Cloud, call: &Call) -> Result<Reply, Fault> {
     };
     let key = version_key(&id, number);
     cloud.ec2.versions.insert(key.clone(), row);
-    template::remember(cloud, call, vec![id, key.clone()]);
+    template::remember(cloud, call, "", vec![id, key.clone()]);
     Ok(one(cloud, call, cloud.ec2.versions.get(&key)))
 }
 

@@ -102,8 +102,8 @@ pub struct Account {
     pub newest_image: u32,
     /// The VPC of each subnet.
     pub subnets: BTreeMap<String, String>,
-    /// The client tokens of terminated hosts.
-    spent_tokens: BTreeSet<String>,
+    /// The client tokens of terminated hosts, with the hosts' ids.
+    spent_tokens: BTreeMap<String, String>,
     /// The newest revision of each family.
     pub revisions: BTreeMap<String, u64>,
     last: u64,

@@ -183,14 +183,11 @@ impl Caller<'_> {
     ) -> Result<Remote, ProviderError> {
         let at = address.to_string();
         let launched = self.call("RunInstances", &at, |account| {
-            let mut n = 0;
-            let token = loop {
-                let token = format!("{}-{n}", token.shortened(64));
-                if !account.spent_tokens.contains(&token) {
-                    break token;
-                }
-                n += 1;
-            };
+            let mut token = token.clone();
+            while let Some(terminated) = account.spent_tokens.get(&token.shortened(64)) {
+                token = token.following(terminated);
+            }
+            let token = token.shortened(64);
             if let Some((id, _)) = account.find(HOST, |host| host.token == token) {
                 return Ok((id, false));
             }
@@ -217,7 +214,7 @@ impl Caller<'_> {
         }
         let gone = self.call("TerminateInstances", id, |account| {
             let Some(host) = account.remove(HOST, id) else { return Ok(None) };
-            account.spent_tokens.insert(host.token.clone());
+            account.spent_tokens.insert(host.token.clone(), id.to_owned());
             let listed = control_plane::lists(account, host.text("private_ip"));
             Ok(Some((host.address(), listed)))
         });

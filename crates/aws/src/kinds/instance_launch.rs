@@ -1,0 +1,211 @@
+//! Launches hosts, each one once.
+//!
+//! The token of a host depends on its home, its address, its zone and the host that it follows. EC2 compares it with the
+//! tokens that it knows: it returns the host of an earlier attempt, refuses the call because its parameters differ, or says
+//! that the host has been terminated. EC2's documents leave open when it returns the old host although the parameters differ
+//! ("Ensuring idempotency in Amazon EC2 API requests", EC2 developer guide, read November 2026), so what a call returns is
+//! compared with what was asked. Since January 2025 a token of a terminated host is refused; before, the terminated host was
+//! returned (boto/boto3 issue 4406, read November 2026).
+
+use std::sync::Arc;
+
+use aws_sdk_ec2::types::{LaunchTemplateSpecification, ResourceType};
+use trunnion_engine::{Token, Value};
+use trunnion_kinds::{ADDRESS_TAG, Instance, TEMPLATE_TAG};
+
+use super::{
+    instance::{Host, list, next, tagged_ids, until_running},
+    tagging::{change_ec2, filter, of_stack, specification},
+};
+use crate::{
+    Aws,
+    convert::text,
+    error::{Class, Failure, OfCall as _},
+};
+
+/// How many tokens are tried for one host. A token is used up when its host was terminated.
+const TOKENS: u32 = 50;
+
+/// What to do after the plan was overtaken by what AWS shows only now.
+const AGAIN: &str = "run the same command again: the plan finds this host";
+
+/// Launches the host of an address, or finds the one of an earlier attempt.
+pub(super) async fn launch(aws: &Aws, instance: &Instance, first: &Token) -> Result<Host, Failure> {
+    let there = fleet(aws).await?;
+    if let Some(host) = others(aws, &there, instance, first.follows()).next() {
+        differs(host, instance)?;
+        return Ok(host.clone());
+    }
+    let mut token = match first.follows() {
+        Some(_) => first.clone(),
+        // An earlier attempt may have launched the host that follows this one.
+        None => last_ended(aws, &there, instance).map_or_else(|| first.clone(), |ended| first.following(&ended.id)),
+    };
+    let mut number = 0;
+    for _ in 0..TOKENS {
+        let refused = match run(aws, instance, &token.shortened(64)).await {
+            Ok(host) if host.is_live() => {
+                differs(&host, instance)?;
+                return Ok(host);
+            }
+            Ok(ended) => {
+                (token, number) = (token.following(ended.id), 0);
+                continue;
+            }
+            Err(failure) => failure,
+        };
+        let is_ended = match refused.code.as_str() {
+            "IdempotentInstanceTerminated" => true,
+            "IdempotentParameterMismatch" => false,
+            _ => return Err(refused),
+        };
+        // The host of this token may be too new to be shown.
+        let tokens = || vec![filter("client-token", vec![token.shortened(64)])];
+        let holders = aws
+            .within_lag(|| async {
+                let found = list(&aws.clients.ec2, tokens()).await?;
+                Ok((!found.is_empty()).then_some(found))
+            })
+            .await?;
+        match holders.into_iter().flatten().max_by_key(|host| (host.is_live(), host.launched)) {
+            Some(host) if host.is_live() && !is_ended => {
+                differs(&host, instance)?;
+                return Ok(host);
+            }
+            Some(ended) => (token, number) = (token.following(ended.id), 0),
+            None => {
+                number += 1;
+                token = token.nth(number);
+            }
+        }
+    }
+    Err(Failure::own(
+        format!("{TOKENS} hosts of this address were terminated within the lifetime of their tokens"),
+        "wait an hour, and run the command again".to_owned(),
+    ))
+}
+
+/// One call with a token.
+async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Host, Failure> {
+    let template = LaunchTemplateSpecification::builder()
+        .launch_template_id(text(&instance.launch_template)?)
+        .version(text(&instance.version)?)
+        .build();
+    let mut tags = instance.tags.clone();
+    let others = [ResourceType::Volume, ResourceType::NetworkInterface].map(|kind| specification(kind, &tags));
+    tags.insert(TEMPLATE_TAG.to_owned(), text(&instance.template)?.to_owned());
+    let mut specifications = vec![specification(ResourceType::Instance, &tags)];
+    specifications.extend(others);
+    // EC2 needs some seconds until a new instance profile, template or security group is known everywhere.
+    let answer = aws
+        .patiently(&[Class::Lag], || async {
+            let call = aws.clients.ec2.run_instances().launch_template(template.clone()).client_token(token);
+            let call = call.min_count(1).max_count(1).set_tag_specifications(Some(specifications.clone()));
+            call.send().await.of_call("ec2:RunInstances").map_err(|failure| match failure.class {
+                Class::NotFound if failure.code.contains("LaunchTemplate") || failure.code.contains("Group") => {
+                    Failure { class: Class::Lag, ..failure }
+                }
+                _ => failure,
+            })
+        })
+        .await?;
+    let host = answer.instances.into_iter().flatten().next().map(Host::from);
+    host.ok_or_else(|| Failure::of_call("ec2:RunInstances", Class::Unreachable, "EC2 returned no instance"))
+}
+
+/// Refuses a host that was launched from something else than what is asked for.
+fn differs(host: &Host, instance: &Instance) -> Result<(), Failure> {
+    let is_other = |found: Option<&str>, asked: &Value| found.is_some_and(|found| Some(found) != asked.as_text());
+    let what = if is_other(host.zone.as_deref(), &instance.zone) {
+        "in another availability zone"
+    } else if is_other(host.template.as_deref(), &instance.template) {
+        "from other content"
+    } else {
+        return Ok(());
+    };
+    let message = format!("an earlier attempt launched `{}` {what}; no second host was launched", host.id);
+    Err(Failure::own(message, format!("{AGAIN} and replaces it")))
+}
+
+/// Waits until AWS shows a host with all that was promised, and corrects its tags. Returns what AWS shows.
+pub(super) async fn until_whole(aws: &Aws, host: Host, instance: &Instance) -> Result<Host, Failure> {
+    let mut host = if aws.connection.wait { until_running(aws, host).await? } else { host };
+    let wait = aws.lag_wait();
+    loop {
+        let is_last = wait.is_over();
+        match next(aws, &host.id).await {
+            Ok(Some(seen)) if seen.template.is_some() && seen.check(instance).is_ok() => {
+                host = seen;
+                break;
+            }
+            Ok(Some(seen)) if is_last => {
+                seen.check(instance)?;
+                return Err(Failure::own(format!("`{}` has lost its tag `{TEMPLATE_TAG}`", seen.id), AGAIN.to_owned()));
+            }
+            Ok(None) if is_last => {
+                return Err(Failure::own(format!("AWS does not show `{}`", host.id), AGAIN.to_owned()));
+            }
+            Ok(_) => {}
+            Err(Some(failure)) => return Err(failure),
+            Err(None) => return Err(Failure::interrupted(format!("AWS does not show all of `{}` yet", host.id))),
+        }
+    }
+    differs(&host, instance)?;
+    if host.tags != instance.tags {
+        change_ec2(aws, &tagged_ids(&host.remote()?), &host.tags, &instance.tags).await?;
+        host.tags.clone_from(&instance.tags);
+    }
+    Ok(host)
+}
+
+/// Fails if AWS shows a second host at the address of this one: an earlier attempt launched it in another zone, or another
+/// apply did at the same time, and no read showed it before.
+pub(super) async fn must_be_alone(
+    aws: &Aws,
+    host: &Host,
+    instance: &Instance,
+    follows: Option<&str>,
+) -> Result<(), Failure> {
+    let shown = aws
+        .within_lag(|| async {
+            let there = fleet(aws).await?;
+            Ok(there.iter().any(|one| one.id == host.id).then_some(there))
+        })
+        .await?;
+    let there = shown.unwrap_or_default();
+    let mut others = others(aws, &there, instance, follows);
+    match others.find(|other| other.id != host.id) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!("`{}` is a second host at this address, beside `{}`", other.id, host.id);
+            Err(Failure::own(message, "run the same command again: the plan deletes one of them".to_owned()))
+        }
+    }
+}
+
+/// All hosts of the stack that AWS lists, terminated ones included. One read answers all who ask at the same time.
+async fn fleet(aws: &Aws) -> Result<Arc<Vec<Host>>, Failure> {
+    let (ec2, filter) = (aws.clients.ec2.clone(), of_stack(aws));
+    aws.fleet.read(|| async move { list(&ec2, vec![filter]).await }).await
+}
+
+fn at_address<'h>(aws: &'h Aws, there: &'h [Host], instance: &'h Instance) -> impl Iterator<Item = &'h Host> {
+    let is_at = |host: &&Host| host.tags.get(ADDRESS_TAG) == instance.tags.get(ADDRESS_TAG);
+    there.iter().filter(is_at).filter(|host| aws.owns(&host.tags))
+}
+
+/// The live hosts at the address of a wanted one, without the one that it follows.
+fn others<'h>(
+    aws: &'h Aws,
+    there: &'h [Host],
+    instance: &'h Instance,
+    follows: Option<&'h str>,
+) -> impl Iterator<Item = &'h Host> {
+    at_address(aws, there, instance).filter(move |host| host.is_live() && Some(host.id.as_str()) != follows)
+}
+
+/// The newest host at the address of a wanted one that is being terminated or was.
+fn last_ended<'h>(aws: &'h Aws, there: &'h [Host], instance: &'h Instance) -> Option<&'h Host> {
+    let ended = at_address(aws, there, instance).filter(|host| !host.is_live());
+    ended.max_by_key(|host| (host.launched, host.id.as_str()))
+}
