@@ -36,6 +36,11 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     if let SdkError::ServiceError(answer) = error {
+        // The SDK takes an answer that it cannot read for an error of the service.
+        if answer.raw().status().is_success() && answer.err().code().is_none() {
+            let message = format!("the answer cannot be read ({})", chain(error));
+            return Failure::of_call(operation, Class::Unreachable, message);
+        }
         return from_answer(operation, answer.err(), answer.raw());
     }
     let failure =

@@ -145,7 +145,7 @@ struct Describe {
 
 pub(super) fn describe(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
     let describe: Describe = input(call)?;
-    let (arn, definition) = find(cloud, call, &describe.task_definition)
+    let (arn, definition) = find_known(cloud, call, &describe.task_definition)
         .filter(|(_, definition)| !definition.is_gone(call.now, cloud.clock()))
         .ok_or_else(|| client("Unable to describe task definition."))?;
     let mut answer = json!({ "taskDefinition": shown(arn, definition) });
@@ -181,6 +181,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Result<Value, Fault> {
         .filter(|(_, row)| row.region == call.region && row.status == status)
         .filter(|(_, row)| list.family_prefix.as_ref().is_none_or(|family| row.family == *family))
         .filter(|(_, row)| !row.is_gone(call.now, cloud.clock()))
+        .filter(|(arn, row)| cloud.knows(Delay::EcsLag, arn, row.registered, call.now))
         .map(|(arn, row)| (format!("{}:{:010}", row.family, row.revision), Value::from(arn)))
         .collect();
     let descending = list.sort.as_deref() == Some("DESC");
@@ -270,9 +271,23 @@ pub(super) fn delete(cloud: &mut Cloud, call: &Call) -> Result<Value, Fault> {
 
 /// Finds a definition by ARN, by `family:revision`, or the newest active revision of a family.
 pub(super) fn find<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Option<(&'w str, &'w Definition)> {
+    find_among(cloud, call, id, |_, _| true)
+}
+
+/// The same among those that the current call knows of.
+fn find_known<'w>(cloud: &'w Cloud, call: &Call, id: &str) -> Option<(&'w str, &'w Definition)> {
+    find_among(cloud, call, id, |arn, row| cloud.knows(Delay::EcsLag, arn, row.registered, call.now))
+}
+
+fn find_among<'w>(
+    cloud: &'w Cloud,
+    call: &Call,
+    id: &str,
+    is_known: impl Fn(&str, &Definition) -> bool,
+) -> Option<(&'w str, &'w Definition)> {
     let arn_prefix = format!("{}:ecs:{}:{}:task-definition/", call.arn(), call.region, cloud.account);
     let id = id.strip_prefix(&arn_prefix).unwrap_or(id);
-    let rows = cloud.ecs.definitions.iter().filter(|(_, row)| row.region == call.region);
+    let rows = cloud.ecs.definitions.iter().filter(|(arn, row)| row.region == call.region && is_known(arn, row));
     match id.split_once(':') {
         Some((family, revision)) => {
             let revision: u32 = revision.parse().ok()?;
