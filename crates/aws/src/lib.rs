@@ -51,7 +51,7 @@ mod unanswered;
 mod wait;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -98,7 +98,9 @@ pub struct Aws {
     hosts: Hosts,
     /// The hosts of the stack, read once for all creates that need them.
     fleet: Together<Vec<Host>>,
-    /// The same for its Elastic IPs.
+    /// The ids of the hosts that the plan was made with.
+    planned: Mutex<HashSet<String>>,
+    /// The Elastic IPs of the stack, read once for all creates that need them.
     addresses: Together<Vec<Remote>>,
     /// Contents to upload, by their SHA-256.
     contents: Mutex<HashMap<String, Content>>,
@@ -129,6 +131,7 @@ impl Aws {
             counter,
             hosts,
             fleet,
+            planned: Mutex::default(),
             addresses,
             contents,
             identity: OnceLock::new(),
@@ -137,6 +140,16 @@ impl Aws {
 
     fn content(&self, sha256: &str) -> Option<Content> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
+    }
+
+    /// Remembers the hosts that a plan is made with.
+    fn plans_with<'h>(&self, ids: impl Iterator<Item = &'h str>) {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner).extend(ids.map(str::to_owned));
+    }
+
+    /// Whether a plan was made with this host.
+    fn is_planned(&self, id: &str) -> bool {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// The calls made so far.

@@ -323,6 +323,7 @@ impl Driver for Instances {
         let states = filter("instance-state-name", states.into());
         let mut hosts = list(&aws.clients.ec2, vec![of_stack(aws), states]).await?;
         until_not_partial(reading, &mut hosts).await?;
+        reading.aws.plans_with(hosts.iter().map(|host| host.id.as_str()));
         hosts.iter().map(Host::remote).collect()
     }
 

@@ -194,14 +194,16 @@ fn at_address<'h>(aws: &'h Aws, there: &'h [Host], instance: &'h Instance) -> im
     there.iter().filter(is_at).filter(|host| aws.owns(&host.tags))
 }
 
-/// The live hosts at the address of a wanted one, without the one that it follows.
+/// The live hosts at the address of a wanted one that the plan does not know: it follows one of those that the plan knows, and
+/// deletes the others.
 fn others<'h>(
     aws: &'h Aws,
     there: &'h [Host],
     instance: &'h Instance,
     follows: Option<&'h str>,
 ) -> impl Iterator<Item = &'h Host> {
-    at_address(aws, there, instance).filter(move |host| host.is_live() && Some(host.id.as_str()) != follows)
+    let is_known = move |id: &str| Some(id) == follows || aws.is_planned(id);
+    at_address(aws, there, instance).filter(move |host| host.is_live() && !is_known(&host.id))
 }
 
 /// The newest host at the address of a wanted one that is being terminated or was.

@@ -159,6 +159,23 @@ async fn a_second_host_in_another_zone_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_second_host_that_the_plan_deletes_is_no_obstacle() {
+    let cloud = cloud(strict()).await;
+    let template = launch_template(&cloud, "eu-west-3a").await;
+    let asked = instance(&template, 0);
+    let token = token(&resolved(HOST, &asked));
+    let first = launch(&cloud, &asked, &token).await.unwrap();
+    let other = cloud.create("instance.heavy[1]", &instance(&template, 1)).await;
+    cloud.update(HOST, &other, &asked, &["tags"]).await;
+    cloud.running.until_consistent().await;
+    assert_eq!(cloud.observe().await.remotes[&at(HOST)].len(), 2);
+    cloud.aws.delete(&at(HOST), &first, &Context::default()).await.unwrap();
+    let edited = Instance { template: "another".into(), ..asked };
+    let made = launch(&cloud, &edited, &token.following(&first.id)).await.unwrap();
+    assert!(made.id != first.id && made.id != other.id);
+}
+
+#[tokio::test]
 async fn a_host_is_read_until_it_has_all_its_interfaces() {
     // A starting host is shown before its second interface.
     let options = strict().with_delay(Delay::InstanceStart, Duration::from_secs(2));
