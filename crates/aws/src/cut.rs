@@ -38,8 +38,8 @@ impl Whole {
 
     /// The next part of the body.
     pub fn add(&mut self, part: &[u8]) {
-        let room = KEPT.saturating_sub(self.start.len()).min(part.len());
-        self.start.extend(part.iter().take(room));
+        let missing = KEPT.saturating_sub(self.start.len());
+        self.start.extend(part.iter().take(missing));
         self.end.extend(part.iter().skip(part.len().saturating_sub(KEPT)));
         let surplus = self.end.len().saturating_sub(KEPT);
         self.end.drain(..surplus);

@@ -253,7 +253,7 @@ impl Driver for ElasticIps {
     }
 
     async fn create(&self, aws: &Aws, wanted: ElasticIp, _: &Token) -> Result<Remote, Failure> {
-        make(aws, &*all(aws).await?, &wanted).await
+        make(aws, &all(aws).await?, &wanted).await
     }
 
     async fn update(&self, aws: &Aws, found: &Remote, wanted: ElasticIp, paths: &[String]) -> Result<Remote, Failure> {
