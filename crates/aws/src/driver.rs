@@ -44,6 +44,9 @@ pub(crate) trait Driver: Sync + 'static {
     /// then read by id.
     const LIST_MISSES: bool = false;
 
+    /// Whether a resource that somebody else made can become one of the stack's, by its id.
+    const IMPORTS: bool = false;
+
     /// Whether AWS can have given this id to a resource of the kind in the connection's account and region. A damaged
     /// state may have other ids, and AWS refuses a whole call because of one of them.
     fn can_exist(_id: &str, _connection: &Connection) -> bool {
@@ -197,6 +200,7 @@ pub(crate) trait AnyDriver: Sync {
     fn inside(&self) -> Option<&'static str>;
     fn rounds(&self) -> u32;
     fn list_misses(&self) -> bool;
+    fn imports(&self) -> bool;
     fn can_exist(&self, id: &str, connection: &Connection) -> bool;
     fn list<'a>(&'a self, reading: &'a Reading<'a>) -> Doing<'a, Vec<Remote>>;
     fn detail<'a>(&'a self, reading: &'a Reading<'a>, listed: Vec<Remote>) -> Doing<'a, Vec<Remote>>;
@@ -231,6 +235,10 @@ impl<D: Driver> AnyDriver for D {
 
     fn list_misses(&self) -> bool {
         D::LIST_MISSES
+    }
+
+    fn imports(&self) -> bool {
+        D::IMPORTS
     }
 
     fn can_exist(&self, id: &str, connection: &Connection) -> bool {

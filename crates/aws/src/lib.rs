@@ -60,7 +60,7 @@ use futures::{
     future::{BoxFuture, ready},
 };
 use trunnion_engine::{
-    Address, Applied, Context, Graph, Observed, Provider, ProviderError, Remote, Resolved, State, Token,
+    Address, Applied, Context, Graph, KindName, Observed, Provider, ProviderError, Remote, Resolved, State, Token,
 };
 use trunnion_kinds::EcsCluster;
 
@@ -237,6 +237,10 @@ impl Provider for Aws {
         let Some((address, cluster)) = cluster else { return Ok(()) };
         let signed = kinds::ecs_cluster::sign(self, &cluster.id, applied);
         within(context, Box::pin(signed)).await.map_err(|failure| failure.about(&quoted(address)))
+    }
+
+    async fn find(&self, kind: &KindName, id: &str, context: &Context) -> Result<Option<Remote>, ProviderError> {
+        within(context, Box::pin(observe::find(self, kind, id))).await
     }
 
     fn supply(&self, sha256: &str, content: Arc<Vec<u8>>) {

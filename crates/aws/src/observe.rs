@@ -15,13 +15,13 @@
 use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use futures::future::{join, try_join_all};
-use trunnion_engine::{Address, Applied, Graph, Observed, ProviderError, Remote, State, Value};
+use trunnion_engine::{Address, Applied, Graph, KindName, Observed, ProviderError, Remote, State, Value};
 
 use crate::{
     Aws,
     driver::{AnyDriver, Wanted},
     error::{Failure, OfCall as _},
-    kinds::{DRIVERS, driver, ecs_cluster::APPLIED},
+    kinds::{DRIVERS, driver, ecs_cluster::APPLIED, needed},
     lookups::{Answers, Queries},
     reading::{Reading, Whose},
     recorded::credible,
@@ -61,6 +61,24 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
     }
     aws.counter.set_round_trips(1 + rounds + u32::from(more));
     Ok(in_order(reading))
+}
+
+/// A resource of any owner.
+pub(crate) async fn find(aws: &Aws, kind: &KindName, id: &str) -> Result<Option<Remote>, ProviderError> {
+    let about = |failure: Failure| failure.about(&format!("`{id}`"));
+    let driver = needed(kind).map_err(about)?;
+    if !driver.imports() {
+        let kinds: Vec<&str> = DRIVERS.into_iter().filter(|it| it.imports()).map(|it| it.rules().kind).collect();
+        let help = format!("these kinds can be imported: {}; delete the other resource, and apply", kinds.join(", "));
+        return Err(ProviderError::new(format!("a resource of the kind `{kind}` cannot be imported"), help));
+    }
+    if !driver.can_exist(id, &aws.connection) {
+        let help =
+            "write the id as AWS shows it, such as `i-…`, `lt-…`, `sg-…`, `eipalloc-…` or the name of a log group";
+        return Err(ProviderError::new(format!("`{id}` is not an id of the kind `{kind}`"), help.to_owned()));
+    }
+    let found = aws.until_seen(|| async { Ok(driver.by_ids(aws, vec![id.to_owned()]).await?.pop()) });
+    found.await.map_err(about)
 }
 
 /// Refuses credentials of another account than the stack's.

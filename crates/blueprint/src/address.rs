@@ -3,9 +3,11 @@
 use trunnion_engine::{Address, Value};
 use trunnion_kinds::{
     ADDRESS_TAG, EcsCluster, EcsService, EcsTaskDefinition, ElasticIp, HOME_TAG, IamInstanceProfile, IamRole, Instance,
-    LaunchTemplate, LogGroup, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, lookup,
+    LaunchTemplate, LogGroup, PROTECT_TAG, S3Bucket, S3Object, STACK_TAG, SecurityGroup, Tags, bucket_name, lookup,
 };
 use trunnion_stack::{Placement, Stack};
+
+use crate::protection::is_protected;
 
 pub(crate) const GENERATOR: &str = "generator";
 pub(crate) const CONTROL_PLANE: &str = "control_plane";
@@ -112,6 +114,9 @@ pub(crate) fn log_group_of(stack: &Stack) -> String {
 pub(crate) fn tags(stack: &Stack, address: &Address) -> Tags {
     let mut tags = stack.tags.clone();
     tags.extend(own_tags(stack, address));
+    if is_protected(stack, address) {
+        tags.insert(PROTECT_TAG.to_owned(), "true".to_owned());
+    }
     tags
 }
 

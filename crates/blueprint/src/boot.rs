@@ -119,7 +119,12 @@ impl<'s> Script<'s> {
 
     /// The user data of a pool's hosts for the generator binary with this digest.
     pub(crate) fn render(&self, pool_name: &str, sha256: &str) -> Result<String, BlueprintError> {
-        let context = boot_context(self.stack, pool_name, pool(self.stack, pool_name)?, sha256)?;
+        self.render_as(pool_name, pool_name, sha256)
+    }
+
+    /// The same for a pool that has this name for its hosts.
+    pub(crate) fn render_as(&self, pool_name: &str, named: &str, sha256: &str) -> Result<String, BlueprintError> {
+        let context = boot_context(self.stack, pool_name, named, pool(self.stack, pool_name)?, sha256)?;
         let failed = |error: &tera::Error| Error::render(self.name.clone(), error);
         let context = Context::from_serialize(&context).map_err(|error| failed(&error))?;
         let text = self.tera.render(&self.name, &context).map_err(|error| failed(&error))?;
@@ -191,6 +196,7 @@ fn read(path: &Path) -> io::Result<String> {
 fn boot_context<'a>(
     stack: &'a Stack,
     pool_name: &'a str,
+    named: &'a str,
     pool: &'a Pool,
     sha256: &'a str,
 ) -> Result<BootContext<'a>, BlueprintError> {
@@ -199,7 +205,7 @@ fn boot_context<'a>(
     Ok(BootContext {
         stack: &stack.name,
         region: &stack.region,
-        pool: pool_name,
+        pool: named,
         instance_type: instance_type.name,
         architecture: instance_type.architecture,
         interfaces: pool.interfaces,
@@ -209,7 +215,7 @@ fn boot_context<'a>(
         java: stack.generator.java,
         javascript: runs_javascript(stack, pool_name),
         generator: Artifact { bucket: bucket_of(stack), key: key(sha256), sha256 },
-        config: config(stack, pool_name, pool).to_json()?,
+        config: config(stack, named, pool).to_json()?,
         metrics_port: stack.generator.metrics_port,
         ssh: SshAccess { user: &ssh.user, public_key: &ssh.public_key },
         variables: &stack.generator.variables,

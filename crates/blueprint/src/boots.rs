@@ -19,6 +19,7 @@ use crate::{
     boot::{Script, newest},
     hosts::image_source_of,
     inputs,
+    moves::former_names,
 };
 
 /// What the hosts of each pool boot, and the generator binaries that the bucket needs for it.
@@ -178,11 +179,13 @@ impl Boots {
         }
         observed.remotes.retain(|_, remotes| !remotes.is_empty());
         for (name, pool) in &stack.pools {
-            let templates = observed.remotes.get_mut(&address::launch_template(name));
             let source = image_source_of(pool);
-            let versions = templates.into_iter().flatten();
+            let names: Vec<&str> = std::iter::once(name.as_str()).chain(former_names(stack, name)).collect();
+            let is_its = |address: &Address| names.iter().any(|name| *address == address::launch_template(name));
+            let templates = observed.remotes.iter_mut().filter(|(address, _)| is_its(address));
+            let templates = templates.flat_map(|(_, remotes)| remotes);
             for attributes in
-                versions.flat_map(|template| [&mut template.attributes].into_iter().chain(&mut template.earlier))
+                templates.flat_map(|template| [&mut template.attributes].into_iter().chain(&mut template.earlier))
             {
                 if let Some(Value::Map(data)) = attributes.get_mut("data")
                     && let Some(Value::Text(kept)) = data.get_mut("image_source")
@@ -251,13 +254,20 @@ impl OnePool<'_> {
         selected.contains(&address::launch_template(self.name)) || (selected.contains(&object) && is_new())
     }
 
+    /// The name of the pool, and those that it had before.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name).chain(former_names(self.stack, self.name))
+    }
+
     /// The attributes of the pool's launch template: as observed, then as its last version of ours has them, in case
     /// somebody edited it since.
     fn looks(&self) -> Vec<&Map> {
-        let address = address::launch_template(self.name);
-        let remotes = self.standing.observed.remotes.get(&address).map(Vec::as_slice).unwrap_or_default();
-        let Some(remote) = remotes.iter().find(|remote| !remote.is_spent) else { return Vec::new() };
-        [&remote.attributes].into_iter().chain(&remote.earlier).collect()
+        let look = |name: &str| {
+            let address = address::launch_template(name);
+            let remote = self.standing.observed.remotes.get(&address)?.iter().find(|remote| !remote.is_spent)?;
+            Some([&remote.attributes].into_iter().chain(&remote.earlier).collect())
+        };
+        self.names().find_map(look).unwrap_or_default()
     }
 
     fn as_it_stands(&self) -> Option<PoolBoot> {
@@ -273,7 +283,12 @@ impl OnePool<'_> {
     }
 
     fn boot(&self, trunnion: &str, generator: &str, user_data: &str) -> Result<Boot, BlueprintError> {
-        let inputs = inputs::digest(self.stack, self.name, self.script)?;
+        self.boot_as(self.name, trunnion, generator, user_data)
+    }
+
+    /// The boot of hosts that were launched when the pool had this name.
+    fn boot_as(&self, named: &str, trunnion: &str, generator: &str, user_data: &str) -> Result<Boot, BlueprintError> {
+        let inputs = inputs::digest(self.stack, self.name, named, self.script)?;
         let digest = inputs::seal(&inputs, user_data);
         Ok(Boot { trunnion: trunnion.to_owned(), generator: generator.to_owned(), digest })
     }
@@ -298,20 +313,26 @@ impl OnePool<'_> {
         let architecture = self.pool.instance_type.architecture;
         let named = self.stack.generator.sha256.get(&architecture);
         let fits = |generator: &str| named.is_none_or(|named| named == generator);
-        if let Some(boot) = known.as_ref().filter(|boot| fits(&boot.generator))
-            && self.boot(&boot.trunnion, &boot.generator, user_data)?.digest == boot.digest
-        {
-            return Ok(known);
+        if let Some(boot) = known.as_ref().filter(|boot| fits(&boot.generator)) {
+            for named in self.names() {
+                if self.boot_as(named, &boot.trunnion, &boot.generator, user_data)?.digest == boot.digest {
+                    return Ok(Some(self.boot(&boot.trunnion, &boot.generator, user_data)?));
+                }
+            }
         }
+        let renders = |generator: &str| {
+            let rendered = |named| self.script.render_as(self.name, named, generator);
+            self.names().any(|named| rendered(named).is_ok_and(|rendered| rendered == user_data))
+        };
         let trunnion = known.as_ref().map_or(VERSION, |boot| &boot.trunnion);
         let generators = known.iter().map(|boot| boot.generator.as_str()).chain(digests_in(user_data));
         for generator in generators.filter(|generator| fits(generator)).collect::<BTreeSet<_>>() {
-            if self.script.render(self.name, generator).is_ok_and(|rendered| rendered == user_data) {
+            if renders(generator) {
                 return Ok(Some(self.boot(trunnion, generator, user_data)?));
             }
         }
         // A template of the user may not name the binary. Then it is the one at the architecture's usual address.
-        let is_unnamed = || self.script.render(self.name, NO_BINARY).is_ok_and(|rendered| rendered == user_data);
+        let is_unnamed = || renders(NO_BINARY);
         match uploaded.usual(architecture.as_str()).filter(|generator| fits(generator)) {
             Some(generator) if is_unnamed() => Ok(Some(self.boot(trunnion, generator, user_data)?)),
             _ => Ok(None),
@@ -322,11 +343,10 @@ impl OnePool<'_> {
     fn held(&self, user_data: &str, boot: &Boot) -> Option<Held> {
         let newest = self.binaries.newest(self.pool.instance_type.architecture).unwrap_or(&boot.generator);
         let is_newest = self.script.render(self.name, newest).is_ok_and(|rendered| rendered == user_data);
-        (!is_newest).then(|| Held {
-            pool: self.name.to_owned(),
-            has: (boot.generator.clone(), boot.trunnion.clone()),
-            newest: (newest.to_owned(), VERSION.to_owned()),
-        })
+        let has = (boot.generator.clone(), boot.trunnion.clone());
+        let newest = (newest.to_owned(), VERSION.to_owned());
+        // The hosts of a pool that was renamed boot with its earlier name.
+        (!is_newest && has != newest).then(|| Held { pool: self.name.to_owned(), has, newest })
     }
 }
 

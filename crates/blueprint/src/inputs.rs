@@ -45,15 +45,20 @@ struct Inputs<'a> {
     public_ip: bool,
 }
 
-/// The digest of what the stack contributes to the boot of a pool's hosts.
-pub(crate) fn digest(stack: &Stack, pool_name: &str, script: &Script<'_>) -> Result<String, BlueprintError> {
+/// The digest of what the stack contributes to the boot of the hosts of a pool that had this name when they were launched.
+pub(crate) fn digest(
+    stack: &Stack,
+    pool_name: &str,
+    named: &str,
+    script: &Script<'_>,
+) -> Result<String, BlueprintError> {
     let pool = stack.pools.get(pool_name).ok_or_else(|| BlueprintError::NoPool { pool: pool_name.to_owned() })?;
     let (generator, ssh) = (&stack.generator, &stack.control_plane.ssh);
     let inputs = Inputs {
         stack: &stack.name,
         region: &stack.region,
         bucket: bucket_of(stack),
-        pool: pool_name,
+        pool: named,
         instance_type: pool.instance_type.name,
         interfaces: pool.interfaces,
         addresses: pool.addresses,

@@ -29,8 +29,10 @@ mod findings;
 mod hocon;
 mod hosts;
 mod inputs;
+mod moves;
 mod network;
 mod policy;
+mod protection;
 mod quotas;
 mod roles;
 mod size;
@@ -48,7 +50,9 @@ pub use crate::{
     conf::{control_plane_conf, with_placeholders},
     error::BlueprintError,
     findings::{Finding, Findings, associated_later, doubts, findings, secrets_in_clear},
+    moves::moves,
     network::complete,
+    protection::{key_of as protecting_key, protection},
 };
 
 /// The graph of a stack without any resource yet.

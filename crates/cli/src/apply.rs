@@ -1,4 +1,4 @@
-//! `trunnion apply` and `trunnion destroy`: plan, show, ask, execute, report.
+//! `trunnion apply`, `destroy`, `forget` and `import`: plan, show, ask, execute, report.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use trunnion::{
 };
 
 use super::{
-    arguments::{Apply, CloudArguments, Destroy, Execute},
+    arguments::{Apply, CloudArguments, Destroy, Execute, Forget, Import, StackArguments},
     failure::Failure,
     outcome,
     output::Output,
@@ -29,21 +29,32 @@ struct Job<'a> {
     /// The stack file.
     file: &'a Path,
     origin: Origin,
-    /// A saved plan, with its file.
-    written: Option<(&'a Path, Document)>,
+    aim: Aim<'a>,
     is_waited_for: bool,
+}
+
+/// What a command plans.
+enum Aim<'a> {
+    /// What its origin says.
+    Request,
+    /// A saved plan, with its file.
+    Written(&'a Path, Box<Document>),
+    /// To take the stack's tags off these addresses.
+    Forget(Vec<String>),
+    /// To make a resource the one at an address.
+    Import { address: String, id: String },
 }
 
 impl Job<'_> {
     /// How to continue after an incomplete run.
     fn next(&self, ending: Ending) -> &'static str {
-        match &self.written {
-            Some(_) => "Make a new plan and apply it to continue.",
-            None if !self.origin.replace.is_empty() => {
+        match &self.aim {
+            Aim::Written(..) => "Make a new plan and apply it to continue.",
+            Aim::Request if !self.origin.replace.is_empty() => {
                 "To continue, run it without `--replace`: with it, hosts that are already replaced are replaced again."
             }
-            None if ending == Ending::Interrupted => "Run the same command again to continue.",
-            None => "Remove the cause, then run the same command again: it continues from here.",
+            _ if ending == Ending::Interrupted => "Run the same command again to continue.",
+            _ => "Remove the cause, then run the same command again: it continues from here.",
         }
     }
 }
@@ -63,25 +74,27 @@ pub(crate) async fn apply(arguments: Apply, output: Output) -> Result<ExitCode, 
         sandbox: arguments.cloud.sandbox,
         destroy: false,
         targets: arguments.scope.targets,
+        exclude: arguments.scope.exclude,
         replace: arguments.scope.replace,
         update_images: arguments.scope.update_images,
         update_generator: arguments.scope.update_generator,
     };
     let is_waited_for = !arguments.no_wait;
-    let job = Job { verb: "apply", file: &arguments.file, origin, written: None, is_waited_for };
+    let job = Job { verb: "apply", file: &arguments.file, origin, aim: Aim::Request, is_waited_for };
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
 async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Failure> {
     let scope = &arguments.scope;
     let is_updated = scope.update_images || scope.update_generator;
-    let is_scoped = is_updated || !scope.targets.is_empty() || !scope.replace.is_empty();
+    let named = [&scope.targets, &scope.exclude, &scope.replace];
+    let is_scoped = is_updated || named.iter().any(|named| !named.is_empty());
     if arguments.env.is_some() || is_scoped {
         return Err(Failure::with_help(
             "apply::arguments",
             "a plan document already contains these options",
-            "remove `--env`, `--target`, `--replace`, `--update-images` and `--update-generator`, or make a new plan \
-             with them",
+            "remove `--env`, `--target`, `--exclude`, `--replace`, `--update-images` and `--update-generator`, or make \
+             a new plan with them",
         ));
     }
     let document = read_document(&arguments.file)?;
@@ -99,8 +112,8 @@ async fn apply_document(arguments: Apply, output: Output) -> Result<ExitCode, Fa
         Some(file) => file.clone(),
         None => stack_file::of_plan(&arguments.file, &origin.file)?,
     };
-    let written = Some((arguments.file.as_path(), document));
-    let job = Job { verb: "apply", file: &file, origin, written, is_waited_for: !arguments.no_wait };
+    let aim = Aim::Written(arguments.file.as_path(), Box::new(document));
+    let job = Job { verb: "apply", file: &file, origin, aim, is_waited_for: !arguments.no_wait };
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
 }
 
@@ -113,8 +126,35 @@ pub(crate) async fn destroy(arguments: Destroy, output: Output) -> Result<ExitCo
         ..Origin::default()
     };
     let is_waited_for = !arguments.no_wait;
-    let job = Job { verb: "destroy", file: &arguments.stack.file, origin, written: None, is_waited_for };
+    let job = Job { verb: "destroy", file: &arguments.stack.file, origin, aim: Aim::Request, is_waited_for };
     Box::pin(execute(job, &arguments.cloud, &arguments.execute, output)).await
+}
+
+pub(crate) async fn forget(arguments: Forget, output: Output) -> Result<ExitCode, Failure> {
+    let Forget { address, stack, cloud, execute: how } = arguments;
+    let origin = of_one(&address, &stack, &cloud);
+    let aim = Aim::Forget(vec![address]);
+    let job = Job { verb: "forget", file: &stack.file, origin, aim, is_waited_for: true };
+    Box::pin(execute(job, &cloud, &how, output)).await
+}
+
+pub(crate) async fn import(arguments: Import, output: Output) -> Result<ExitCode, Failure> {
+    let Import { address, id, stack, cloud, execute: how } = arguments;
+    let origin = of_one(&address, &stack, &cloud);
+    let aim = Aim::Import { address, id };
+    let job = Job { verb: "import", file: &stack.file, origin, aim, is_waited_for: true };
+    Box::pin(execute(job, &cloud, &how, output)).await
+}
+
+/// The origin of a plan for one address.
+fn of_one(address: &str, stack: &StackArguments, cloud: &CloudArguments) -> Origin {
+    Origin {
+        file: stack.file.display().to_string(),
+        environment: stack.env.clone(),
+        sandbox: cloud.sandbox,
+        targets: vec![address.to_owned()],
+        ..Origin::default()
+    }
 }
 
 async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Output) -> Result<ExitCode, Failure> {
@@ -122,8 +162,7 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
     let options = if job.is_waited_for { Options::new() } else { Options::new().without_waiting() };
     let connect = connect(job.verb, job.file, &job.origin, cloud, options, output);
     let engine = Box::pin(unless_interrupted(&interrupt, output, connect)).await?;
-    let operation = if job.origin.destroy { "destroy" } else { "apply" };
-    let mut session = locked(&engine, operation, how, output, &interrupt).await?;
+    let mut session = locked(&engine, job.verb, how, output, &interrupt).await?;
     let result = async {
         // Nothing is changed before the first step, so an interruption simply ends the command.
         let agreed = agreed(&engine, &mut session, &job, how, output, &interrupt);
@@ -175,9 +214,11 @@ async fn agreed<'session>(
     interrupt: &CancellationToken,
 ) -> Result<LockedPlan<'session>, Failure> {
     let what = format!("reading {}", engine.place());
-    let mut planned = match &job.written {
-        None => with_progress(output, &what, session.plan(&Request::from(&job.origin), interrupt)).await?,
-        Some((path, document)) => {
+    let mut planned = match &job.aim {
+        Aim::Request => with_progress(output, &what, session.plan(&Request::from(&job.origin), interrupt)).await?,
+        Aim::Forget(addresses) => with_progress(output, &what, session.forget(addresses, interrupt)).await?,
+        Aim::Import { address, id } => with_progress(output, &what, session.import(address, id, interrupt)).await?,
+        Aim::Written(path, document) => {
             let planned = with_progress(output, &what, session.plan_written(document, interrupt)).await;
             planned.map_err(|error| named(path, error))?
         }

@@ -55,6 +55,10 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Delete everything that belongs to the stack
     Destroy(Destroy),
+    /// Take the stack's tags off a resource and leave it as it is
+    Forget(Forget),
+    /// Make a resource that exists the one at an address of the stack
+    Import(Import),
     /// Show what was applied, or a saved plan
     Show(Show),
     /// List, show and restore the earlier documents of the state
@@ -104,6 +108,9 @@ pub(crate) struct Scope {
     /// Plan only this address and its dependencies; `instance.heavy` means all of its hosts (repeatable)
     #[arg(long = "target", value_name = "ADDRESS")]
     pub(crate) targets: Vec<String>,
+    /// Leave this address as it is: neither changed, replaced nor deleted; `instance.heavy` means all of its hosts (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) exclude: Vec<String>,
     /// Replace this resource, for example an unhealthy host; `instance.heavy` means all of its hosts (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) replace: Vec<String>,
@@ -130,7 +137,7 @@ pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) scope: Scope,
     /// Plan the deletion of everything in the stack
-    #[arg(long, conflicts_with_all = ["update_images", "update_generator", "targets", "replace"])]
+    #[arg(long, conflicts_with_all = ["update_images", "update_generator", "targets", "exclude", "replace"])]
     pub(crate) destroy: bool,
     /// Print the plan document (JSON) instead of the readable plan
     #[arg(long)]
@@ -209,6 +216,41 @@ pub(crate) struct Destroy {
     /// Accepted for scripts and ignored: destroy always waits for deletes
     #[arg(long, hide = true)]
     pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The stack must not ask for the address any more: remove it from the stack file first, for example
+with a lower `count`. What is forgotten keeps running, and no later command finds it.")]
+pub(crate) struct Forget {
+    /// The address, such as `instance.heavy[3]`; `instance.heavy` means all hosts of a pool
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
+    #[command(flatten)]
+    pub(crate) execute: Execute,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The stack must ask for the address, and nothing may exist there yet. The plan shows each difference.
+It is refused if one of them cannot change in place.")]
+pub(crate) struct Import {
+    /// The address, such as `security_group.load`
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// The ID of the resource in AWS, such as `sg-0123456789abcdef0`
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) stack: StackArguments,
+    #[command(flatten)]
+    pub(crate) cloud: CloudArguments,
+    #[command(flatten)]
+    pub(crate) execute: Execute,
 }
 
 #[derive(Debug, Args)]
@@ -357,6 +399,10 @@ pub(crate) enum Purpose {
     Doctor,
     /// Lists, shows and restores versions of a state in S3
     State,
+    /// Takes the stack's tags off resources
+    Forget,
+    /// Gives resources the stack's tags, and changes them in place
+    Import,
 }
 
 #[derive(Debug, Args)]

@@ -83,6 +83,8 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Drift(arguments) => wait_for(drift::drift(arguments, output)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, output)),
         Command::Destroy(arguments) => wait_for(apply::destroy(arguments, output)),
+        Command::Forget(arguments) => wait_for(apply::forget(arguments, output)),
+        Command::Import(arguments) => wait_for(apply::import(arguments, output)),
         Command::Show(arguments) => wait_for(read::show(arguments, output)),
         Command::State(arguments) => wait_for(state::state(arguments, output)),
         Command::Unlock(arguments) => wait_for(unlock::unlock(arguments, output)),

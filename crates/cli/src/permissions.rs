@@ -17,6 +17,8 @@ impl From<Purpose> for aws::Purpose {
             Purpose::Destroy => Self::Destroy,
             Purpose::Doctor => Self::Doctor,
             Purpose::State => Self::State,
+            Purpose::Forget => Self::Forget,
+            Purpose::Import => Self::Import,
         }
     }
 }

@@ -29,6 +29,7 @@ pub(crate) async fn plan(arguments: Plan, output: Output) -> Result<ExitCode, Fa
         sandbox: arguments.cloud.sandbox,
         destroy: arguments.destroy,
         targets: arguments.scope.targets,
+        exclude: arguments.scope.exclude,
         replace: arguments.scope.replace,
         update_images: arguments.scope.update_images,
         update_generator: arguments.scope.update_generator,

@@ -24,6 +24,8 @@ fn the_help_of_every_command() {
         "plan",
         "apply",
         "destroy",
+        "forget",
+        "import",
         "show",
         "render",
         "permissions",

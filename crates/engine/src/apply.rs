@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Action, Address, Adoption, Applied, Change, Computed, Context, Event, Events, KindName, Map, Operation, Outcome,
-    Plan, Provider, ProviderError, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore, Step,
-    StoreError, Token, Value, diff, document::lasting,
+    Plan, Provider, ProviderError, Reason, Recorded, Reference, Remote, Resolved, RuleBook, Session, State, StateStore,
+    Step, StoreError, Token, Value, diff, document::lasting,
 };
 
 /// How to apply.
@@ -72,6 +72,11 @@ pub(crate) async fn apply(
     let mut lost = pin!(session.lost().fuse());
     let mut run = Run::new(plan, rules, state, settings.home.as_deref());
     run.adopt();
+    run.give_away();
+    if run.is_dirty {
+        // A resource without tags belongs to the stack whose state knows its id.
+        run.save(session).await;
+    }
     let mut running = FuturesUnordered::new();
     let mut last_saved: Option<Instant> = None;
     loop {
@@ -250,6 +255,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Removes what is forgotten from the state, before it loses its tags.
+    fn give_away(&mut self) {
+        for change in self.plan.changes.iter().filter(|change| change.reason == Reason::Forgotten) {
+            self.forget(&change.address, change.remote.as_ref());
+        }
+    }
+
     fn describe(&self, index: usize) -> (Address, Operation) {
         let step = &self.plan.steps[index];
         (self.plan.changes[step.change].address.clone(), step.operation)
@@ -387,7 +399,9 @@ impl<'a> Run<'a> {
                             }
                             self.ours.insert((kind, remote.id.clone()));
                         }
-                        self.record(change, &remote);
+                        if change.reason != Reason::Forgotten {
+                            self.record(change, &remote);
+                        }
                         self.results.insert(at, remote);
                     }
                     None => self.forget(&change.address, before.as_ref()),

@@ -50,7 +50,7 @@ pub struct Compared {
     /// The account, the region, and what answered the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<ComparedPlace>,
-    /// Whether it covers targets only, and not the whole stack.
+    /// Whether it covers a part of the stack only: targets, or all but what is excluded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
     /// The state it was made with. It explains the plan: apply does not compare it.
@@ -105,6 +105,9 @@ pub struct Origin {
     /// The only addresses planned for, as they were typed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
+    /// The addresses that stay as they are, as they were typed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// The addresses whose replacement was asked for, as they were typed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replace: Vec<String>,
@@ -140,7 +143,7 @@ pub struct Summary {
     pub delete: usize,
     /// Resources that match the stack.
     pub unchanged: usize,
-    /// Addresses that no target covers: nothing is said of them.
+    /// Addresses that no target covers, or that are excluded: nothing is said of them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub not_covered: usize,
 }
@@ -263,8 +266,8 @@ impl DocumentError {
 }
 
 impl Document {
-    /// The format that this version writes. Version 1 had no parts, and a plain number as its version; 2.1 added phases.
-    pub const FORMAT: Format = Format { major: 2, minor: 1 };
+    /// The format that this version writes. Version 1 had no parts, and a plain number as its version; 2.1 added phases, 2.2 exclusions.
+    pub const FORMAT: Format = Format { major: 2, minor: 2 };
 
     /// Writes a plan down, without its [place](Compared::place). Sensitive values become digests.
     pub fn new(plan: &Plan, origin: Origin, rules: &RuleBook) -> Self {

@@ -22,6 +22,7 @@ mod hold;
 mod holder;
 mod home;
 mod moment;
+mod moves;
 mod order;
 mod outcome;
 mod plan;
@@ -50,8 +51,12 @@ pub use crate::{
     holder::{Life, LockInfo},
     home::{Adoption, HomeRule, OtherHome},
     moment::Moment,
+    moves::{Move, move_observed, move_recorded},
     outcome::{Ending, Outcome},
-    plan::{Action, Cause, Change, Note, Operation, Plan, PlanError, PlanOptions, Reason, Step, plan, selection},
+    plan::{
+        Action, Cause, Change, Marks, Note, Operation, Plan, PlanError, PlanOptions, Protected, ProtectedBy,
+        Protection, Reason, Step, forgetting, importing, plan, selection,
+    },
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
     rules::{Accepts, Attribute, Computed, Redacts, Replacement, RuleBook, Rules},

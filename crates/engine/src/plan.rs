@@ -1,7 +1,11 @@
 //! The plan: every change that leads from what was observed to what is desired, with its reasons, and the steps in which
 //! apply executes it. A pure function: same input, same plan.
 
+mod exclusion;
+mod handover;
+mod import;
 mod planner;
+mod protection;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +14,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::planner::Planner;
+pub use self::protection::{Protected, ProtectedBy, Protection};
+pub use self::{
+    handover::{Marks, forgetting},
+    import::importing,
+};
 use crate::{
-    Address, Applied, Difference, Graph, KindName, Map, Observed, OtherHome, ProviderError, Remote, Replacement,
+    Address, Applied, Difference, Graph, KindName, Map, Move, Observed, OtherHome, ProviderError, Remote, Replacement,
     Resource, RuleBook, State, home,
 };
 
@@ -54,6 +63,13 @@ pub enum Reason {
     Asked,
     /// The stack does not ask for the resource any more.
     NotInStack,
+    /// What the resource belongs to has another name now, and a resource of that name takes its place.
+    Moved {
+        /// The address of that one.
+        to: Address,
+    },
+    /// The stack gives the resource away: it loses the stack's tags and stays as it is.
+    Forgotten,
     /// Another resource at the same address stays: this one is left from a replacement that was interrupted, or is
     /// somebody's copy.
     LeftOver,
@@ -167,10 +183,16 @@ pub struct Plan {
 pub struct PlanOptions {
     /// Only these addresses (`instance.heavy` means all of its hosts) and what they need; everything if empty.
     pub targets: Vec<Address>,
+    /// These addresses stay as they are (`instance.heavy` means all of its hosts), and so does what cannot be made without them.
+    pub exclude: Vec<Address>,
     /// Take the newest value of pinned attributes.
     pub update_pinned: bool,
     /// Addresses that are replaced although nothing of them differs (`instance.heavy` means all of its hosts).
     pub replace: Vec<Address>,
+    /// What has another name now. What the cloud can rename is in the observation at its new address.
+    pub moves: Vec<Move>,
+    /// What must neither be deleted nor replaced.
+    pub protection: Protection,
     /// The stack's home. Without one, the plan does not look for resources of other homes.
     pub home: Option<String>,
 }
@@ -198,6 +220,28 @@ pub enum PlanError {
         /// Why it cannot be.
         reason: String,
     },
+    /// Protected resources would be deleted or replaced.
+    #[error("{}", protected(.0))]
+    Protected(Vec<Protected>),
+    /// All that a target or a replacement names is excluded too.
+    #[error("`{0}` is asked for and excluded at the same time")]
+    Excluded(Address),
+    /// What is to be forgotten is still in the stack.
+    #[error("the stack still asks for `{0}`, so it cannot be forgotten")]
+    StillAsked(Address),
+    /// The address for an import is not in the stack.
+    #[error("the stack does not ask for `{0}`, so nothing can be imported there")]
+    NotAsked(Address),
+    /// A resource cannot become the one at an address.
+    #[error("`{id}` cannot become `{address}`: {reason}")]
+    CannotImport {
+        /// The address.
+        address: Address,
+        /// The id of the resource.
+        id: String,
+        /// Why it cannot.
+        reason: String,
+    },
     /// The changes of these addresses wait for each other.
     #[error("the changes of {} wait for each other", .0.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(", "))]
     Cycle(Vec<Address>),
@@ -213,6 +257,10 @@ impl Plan {
     pub fn pending(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().filter(|change| change.action != Action::None)
     }
+}
+
+fn protected(refused: &[Protected]) -> String {
+    refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Plans the way from what was observed to what is desired. `recorded` only explains: the actions, their differences and
@@ -240,7 +288,7 @@ pub fn plan(
             return Ok(whole);
         }
     }
-    let selected = selection(desired, observed, &options.targets)?;
+    let selected = selection(desired, observed, options)?;
     let taken = observed.taken.iter().filter(|(address, _)| {
         desired.resources().contains_key(*address)
             && selected.as_ref().is_none_or(|selected| selected.contains(*address))
@@ -273,7 +321,7 @@ pub fn plan(
         if selected.as_ref().is_some_and(|selected| !selected.contains(address)) {
             continue;
         }
-        let reason = if desired.resources().contains_key(address) { Reason::LeftOver } else { Reason::NotInStack };
+        let reason = reason_to_delete(desired, options, address);
         let current = changes.get(address).and_then(|changes| changes.first()?.remote.as_ref()).map(|it| it.id.clone());
         for remote in remotes.iter().filter(|remote| current.as_ref() != Some(&remote.id)) {
             if held.contains(address.kind.as_str()) {
@@ -303,8 +351,13 @@ pub fn plan(
     let stays = |change: &&Change| change.is_create_first(rules) && held.contains(change.address.kind.as_str());
     let staying = changes.iter().filter(stays);
     notes.extend(staying.filter_map(|change| Some(held_note(&change.address, &change.remote.as_ref()?.id))));
+    let refused = protection::refused(desired, &changes, rules, &options.protection);
+    if !refused.is_empty() {
+        return Err(PlanError::Protected(refused));
+    }
     let steps = steps::steps(desired, &changes, rules, &held)?;
     let phases = number_phases(&mut changes);
+    notes.extend(exclusion::remarks(desired, observed, recorded, rules, options, &changes));
     Ok(Plan {
         stack: desired.stack().to_owned(),
         digest: desired.digest(rules),
@@ -323,15 +376,35 @@ pub fn plan(
     })
 }
 
-/// The addresses that targets select, with everything they need; nothing means all.
+/// Why an observed resource that is not the current one of its address goes.
+fn reason_to_delete(desired: &Graph, options: &PlanOptions, address: &Address) -> Reason {
+    if desired.resources().contains_key(address) {
+        return Reason::LeftOver;
+    }
+    let moved = options.moves.iter().find_map(|made| made.target(address));
+    moved.map_or(Reason::NotInStack, |to| Reason::Moved { to })
+}
+
+/// The addresses that targets select, with everything they need, without what is excluded; nothing means all.
 ///
 /// # Errors
-/// When a target is neither in the stack nor in the cloud.
+/// When a target or what is excluded is neither in the stack nor in the cloud, or when all of a target is excluded.
 pub fn selection(
     desired: &Graph,
     observed: &Observed,
-    targets: &[Address],
+    options: &PlanOptions,
 ) -> Result<Option<BTreeSet<Address>>, PlanError> {
+    let excluded = exclusion::excluded(desired, observed, options)?;
+    let targeted = targeted(desired, observed, &options.targets)?;
+    if excluded.is_empty() {
+        return Ok(targeted);
+    }
+    let all = || desired.resources().keys().chain(observed.remotes.keys()).cloned().collect();
+    let selected = targeted.unwrap_or_else(all);
+    Ok(Some(selected.into_iter().filter(|address| !excluded.contains(address)).collect()))
+}
+
+fn targeted(desired: &Graph, observed: &Observed, targets: &[Address]) -> Result<Option<BTreeSet<Address>>, PlanError> {
     if targets.is_empty() {
         return Ok(None);
     }
@@ -384,7 +457,7 @@ fn unseen(changes: &[Change], observed: &Observed, recorded: &State) -> Option<N
 fn held_note(address: &Address, id: &str) -> Note {
     Note {
         code: "plan::held".to_owned(),
-        message: format!("`{id}` at `{address}` stays for now: what no target covers may still use it"),
+        message: format!("`{id}` at `{address}` stays for now: what this plan does not cover may still use it"),
         help: Some("apply the whole stack to delete it".to_owned()),
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Address, Adoption, Applied, ErrorClass, Graph, Hold, Map, Note, Rules, State, value::hex};
+use crate::{Address, Adoption, Applied, ErrorClass, Graph, Hold, KindName, Map, Note, Rules, State, value::hex};
 
 /// One thing that stands in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -333,6 +333,18 @@ pub trait Provider: Send + Sync {
     ) -> impl Future<Output = Result<(), ProviderError>> + Send {
         let _ = (applied, state, context);
         async { Ok(()) }
+    }
+
+    /// A resource of any owner, by its kind and id; `None` if it does not exist.
+    fn find(
+        &self,
+        kind: &KindName,
+        id: &str,
+        context: &Context,
+    ) -> impl Future<Output = Result<Option<Remote>, ProviderError>> + Send {
+        let _ = context;
+        let error = ProviderError::new(format!("this provider finds no `{kind}` by its id, `{id}`"), None);
+        std::future::ready(Err(error))
     }
 
     /// Hands over what the object of this SHA-256 is made from, so that nobody has to read its file once more.

@@ -147,6 +147,8 @@ impl LaunchTemplate {
             ("data.volume.device", Attribute::PLAIN.pinned_by("data.image_source")),
             // A template of the user puts `generator.variables` into it.
             ("data.user_data", Attribute::SENSITIVE),
+            // Each launch names what it launches, so this name has no effect. A pool that was renamed keeps it, and its hosts.
+            ("data.tags.Name", Attribute::PLAIN.accepting(|_, _| true)),
             // Last, because the rules before it may already have made both contents equal.
             ("data", Attribute::PLAIN.accepting(is_numbered_otherwise)),
         ],

@@ -59,6 +59,9 @@ pub use crate::{
 /// Values by key.
 pub type Tags = BTreeMap<String, String>;
 
+/// With what the keys of all tags of Trunnion begin, except `Name`.
+pub const TAG_PREFIX: &str = "trunnion:";
+
 /// The tag with the name of the stack that a resource belongs to.
 pub const STACK_TAG: &str = "trunnion:stack";
 
@@ -70,6 +73,9 @@ pub const HOME_TAG: &str = "trunnion:home";
 
 /// The tag of the cluster that says who applied the stack last. It is a remark: no plan compares it.
 pub const APPLIED_TAG: &str = "trunnion:applied";
+
+/// The tag, with the value `true`, of a resource that no plan may delete or replace.
+pub const PROTECT_TAG: &str = "trunnion:protect";
 
 /// The tag of an instance with the `digest` of the launch template it was launched from.
 pub const TEMPLATE_TAG: &str = "trunnion:template";

@@ -57,6 +57,8 @@ fn reason(change: &DocumentChange) -> Option<String> {
     match &change.reason {
         Reason::Gone { id, applied_at } => Some(format!("drift: {} of {} is gone", safe(id), safe(applied_at))),
         Reason::NotInStack => Some("not in the stack any more".to_owned()),
+        Reason::Moved { to } => Some(format!("`{}` takes its place", safe(&to.to_string()))),
+        Reason::Forgotten => Some("forgotten: it stays as it is, without the stack's tags".to_owned()),
         Reason::LeftOver => Some("duplicate: another one at this address stays".to_owned()),
         Reason::Asked => Some("asked for with `--replace`".to_owned()),
         Reason::New | Reason::Differs | Reason::Unchanged | Reason::NotSelected => None,

@@ -199,7 +199,7 @@ pub enum Effect {
     Delete,
     /// It does not change.
     Unchanged,
-    /// No target covers it.
+    /// The plan does not cover it.
     NotPlanned,
 }
 
@@ -266,9 +266,13 @@ fn other_home(other: &OtherHome) -> Remark {
     Remark { message: safe(&other.to_string()), detail: Some(Detail::Addresses(named)) }
 }
 
-/// The remark on what a plan for targets does not cover.
+/// The remark on what a partial plan does not cover.
 fn partial(document: &Document) -> String {
     let origin = &document.compared.origin;
+    let left_out = excluded(document).map(|named| format!(", without {named}")).unwrap_or_default();
+    if let (Some(named), true) = (excluded(document), origin.targets.is_empty()) {
+        return format!("This plan is partial: it leaves out {named}.{}", others(&document.compared.summary));
+    }
     let named: Vec<String> =
         origin.targets.iter().chain(&origin.replace).map(|target| format!("`{}`", safe(target))).collect();
     let covered = match named.as_slice() {
@@ -276,7 +280,14 @@ fn partial(document: &Document) -> String {
         [only] => format!("{only} and what it needs"),
         several => format!("{} and what they need", several.join(", ")),
     };
-    format!("This plan is partial: it covers {covered}.{}", others(&document.compared.summary))
+    format!("This plan is partial: it covers {covered}{left_out}.{}", others(&document.compared.summary))
+}
+
+/// What is excluded, as it was typed.
+fn excluded(document: &Document) -> Option<String> {
+    let named: Vec<String> =
+        document.compared.origin.exclude.iter().map(|address| format!("`{}`", safe(address))).collect();
+    (!named.is_empty()).then(|| named.join(", "))
 }
 
 /// The sentence on the rest of the stack.
@@ -313,7 +324,9 @@ impl Summary {
             () if compared.partial => {
                 let others = others(&compared.summary);
                 let about = format!("{unchanged} covered {matches} the stack.{others}");
-                Self::Nothing { claim: "No changes to the targets", about }
+                let is_rest = compared.origin.targets.is_empty() && !compared.origin.exclude.is_empty();
+                let claim = if is_rest { "No changes to the rest" } else { "No changes to the targets" };
+                Self::Nothing { claim, about }
             }
             () if compared.origin.destroy => {
                 let about = format!("nothing of `{}` is left.", safe(&compared.stack));

@@ -110,6 +110,7 @@ impl Stack {
                 network: decoded.network,
                 generator: decoded.generator,
                 pools: decoded.pools,
+                moved: decoded.moved,
                 control_plane: decoded.control_plane,
                 locations: decoded.locations,
                 sources: Sources::new(source, &root),

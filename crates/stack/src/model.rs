@@ -40,6 +40,8 @@ pub struct Stack {
     pub generator: Generator,
     /// Pools by name.
     pub pools: BTreeMap<String, Pool>,
+    /// Earlier names of pools, each with the name of the pool now.
+    pub moved: BTreeMap<String, String>,
     /// The Gatling control plane.
     pub control_plane: ControlPlane,
     /// Private locations by id (`prl_…`).

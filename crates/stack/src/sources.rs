@@ -50,6 +50,11 @@ impl Sources {
         }
     }
 
+    /// Whether the file has the key at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.spans.contains_key(path)
+    }
+
     /// An error about the key at `path`.
     pub fn diagnostic(
         &self,

@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 use trunnion_aws::{Aws, Calls, Connection, S3Store, Transcript};
 use trunnion_blueprint::{self as blueprint, Binaries, Boots, Standing};
 use trunnion_engine::{
-    Address, Context, Document, Drift, FileStore, FoundLock, Graph, LockInfo, Note, Observed, Origin, Place, Plan,
-    PlanError, PlanOptions, Provider, RuleBook, State, StateStore, StoreError, Version, plan, selection,
+    Address, Context, Document, Drift, FileStore, FoundLock, Graph, LockInfo, Move, Note, Observed, Origin, Place,
+    Plan, PlanError, PlanOptions, Protection, Provider, RuleBook, State, StateStore, StoreError, Version,
+    move_observed, move_recorded, plan, selection,
 };
 use trunnion_stack::{Stack, StateLocation};
 
@@ -17,6 +18,7 @@ use crate::{
     embedded::Embedded,
     nearest::nearest,
     options::{Options, Request},
+    protected,
     store::Store,
 };
 
@@ -133,8 +135,10 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
     /// yet is no drift.
     pub async fn drift(&self, interrupt: &CancellationToken) -> Result<Drift, Error> {
         let drift = async {
-            let state = self.state().await?;
-            let (_, plan) = self.parts.compared(&state, &Request::new(), interrupt).await?;
+            let mut state = self.state().await?;
+            // Protection refuses changes, and none is made here.
+            let (request, protection) = (Request::new(), Protection::default());
+            let (_, plan) = self.parts.compared(&mut state, &request, protection, interrupt).await?;
             Ok(Drift::new(&plan, &state, &self.parts.rules, &self.parts.place))
         };
         until(interrupt, drift).await
@@ -252,6 +256,11 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         Some(State { lineage: String::new(), serial: 0, digest: None, ..state })
     }
 
+    /// The account, the region and the endpoint.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Reads AWS in bulk and plans.
     pub(crate) async fn plan(
         &self,
@@ -259,9 +268,11 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         request: &Request,
         interrupt: &CancellationToken,
     ) -> Result<Planned, Error> {
-        let (aim, mut plan) = self.compared(&state, request, interrupt).await?;
-        let Aim { desired, observed, binaries, note, .. } = aim;
-        plan.notes.extend(note);
+        let mut state = state;
+        let protection = blueprint::protection(&self.stack);
+        let (aim, mut plan) = self.compared(&mut state, request, protection, interrupt).await?;
+        let Aim { desired, observed, binaries, notes, .. } = aim;
+        plan.notes.extend(notes);
         plan.notes.extend(blueprint::associated_later(&plan));
         if let Some(binaries) = &binaries {
             let findings = blueprint::findings(&self.stack, binaries, &desired, &observed);
@@ -280,47 +291,58 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         Ok(Planned { plan, state, place: self.place.clone(), identity: self.provider.identity() })
     }
 
-    /// Reads AWS in bulk and compares it with what the stack asks for.
+    /// Reads AWS in bulk and compares it with what the stack asks for. What the stack renamed is renamed in the state, too.
     async fn compared(
         &self,
-        state: &State,
+        state: &mut State,
         request: &Request,
+        protection: Protection,
         interrupt: &CancellationToken,
     ) -> Result<(Aim, Plan), Error> {
         let context = Context::new(interrupt.clone());
-        let aim = self.aim(state, request, &context).await?;
-        let mut options = PlanOptions::default();
-        options.targets.clone_from(&aim.targets);
-        options.update_pinned = request.update_images;
-        options.replace.clone_from(&aim.replace);
-        options.home = Some(self.stack.home.clone());
-        let plan = plan(&aim.desired, &aim.observed, state, &self.rules, &options);
-        match plan {
+        let moves = if request.destroy { Vec::new() } else { blueprint::moves(&self.stack) };
+        move_recorded(state, &moves);
+        let mut aim = self.aim(state, request, moves, &context).await?;
+        aim.options.update_pinned = request.update_images;
+        aim.options.home = Some(self.stack.home.clone());
+        aim.options.protection = protection;
+        match plan(&aim.desired, &aim.observed, state, &self.rules, &aim.options) {
             Ok(plan) => Ok((aim, plan)),
+            Err(PlanError::Protected(refused)) => Err(protected::error(&self.stack, &refused, request.destroy)),
             Err(error) => Err(explained(error, &aim.desired, &aim.observed)),
         }
     }
 
     /// Observes the cloud, and then decides what hosts boot, because existing hosts keep their boot.
-    async fn aim(&self, state: &State, request: &Request, context: &Context) -> Result<Aim, Error> {
+    pub(crate) async fn aim(
+        &self,
+        state: &State,
+        request: &Request,
+        moves: Vec<Move>,
+        context: &Context,
+    ) -> Result<Aim, Error> {
         let stack = &self.stack;
         let refused = |error| Error::blueprint(stack, error);
-        let is_scoped = !request.targets.is_empty() || !request.replace.is_empty();
+        let named = [&request.targets, &request.replace, &request.exclude];
+        let is_scoped = named.iter().any(|named| !named.is_empty());
         let outline = if request.destroy {
             Graph::empty(&stack.name)
         } else {
             blueprint::outline(stack, is_scoped).map_err(refused)?
         };
-        let replace = addresses(&request.replace, &outline)?;
-        let mut targets = addresses(&request.targets, &outline)?;
-        if !targets.is_empty() {
+        let mut options = PlanOptions::default();
+        options.moves = moves;
+        options.replace = addresses(&request.replace, &outline)?;
+        options.exclude = addresses(&request.exclude, &outline)?;
+        options.targets = addresses(&request.targets, &outline)?;
+        if !options.targets.is_empty() {
             // Addresses in `--replace` also count as targets.
-            targets.extend(replace.iter().cloned());
+            options.targets.extend(options.replace.iter().cloned());
         }
         let binaries = Arc::new(Binaries::of(stack));
         if request.destroy {
             let observed = self.provider.observe(&outline, state, context).await?;
-            return Ok(Aim { desired: outline, observed, binaries: None, note: None, targets, replace });
+            return Ok(Aim { desired: outline, observed, binaries: None, notes: Vec::new(), options });
         }
         // Hashing is faster than the calls, so it costs no extra time.
         let hashing = tokio::task::spawn_blocking({
@@ -333,7 +355,8 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         if !observed.missing.is_empty() {
             return Err(PlanError::Missing(observed.missing).into());
         }
-        let selected = selection(&outline, &observed, &targets);
+        let mut notes = move_observed(&mut observed, &options.moves);
+        let selected = selection(&outline, &observed, &options);
         let selected = selected.map_err(|error| explained(error, &outline, &observed))?;
         let update = request.update_generator;
         let standing = Standing { observed: &observed, update, selected: selected.as_ref() };
@@ -346,7 +369,8 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         boots.spell_out(stack, &mut observed);
         let desired = blueprint::blueprint_with(stack, &boots).map_err(refused)?;
         let desired = blueprint::complete(desired, &observed).map_err(refused)?;
-        Ok(Aim { desired, observed, binaries: Some(binaries), note: boots.note(), targets, replace })
+        notes.extend(boots.note());
+        Ok(Aim { desired, observed, binaries: Some(binaries), notes, options })
     }
 }
 
@@ -420,28 +444,28 @@ impl RecordedPlace {
     }
 }
 
-/// The addresses for the texts of `--target` or `--replace`.
-fn addresses(named: &[String], desired: &Graph) -> Result<Vec<Address>, Error> {
+/// The addresses for the texts of `--target`, `--exclude` or `--replace`.
+pub(crate) fn addresses(named: &[String], desired: &Graph) -> Result<Vec<Address>, Error> {
     let known = || desired.resources().keys().map(ToString::to_string);
     let parse = |name: &String| name.parse().map_err(|error| Error::Target { nearest: nearest(name, known()), error });
     named.iter().map(parse).collect()
 }
 
 /// Adds similar addresses to the error of an unknown address.
-fn explained(error: PlanError, desired: &Graph, observed: &Observed) -> Error {
+pub(crate) fn explained(error: PlanError, desired: &Graph, observed: &Observed) -> Error {
     let PlanError::UnknownTarget(address) = error else { return error.into() };
     let known = desired.resources().keys().chain(observed.remotes.keys()).map(ToString::to_string);
     Error::UnknownAddress { nearest: nearest(&address.to_string(), known), address }
 }
 
 /// The input of a plan.
-struct Aim {
-    desired: Graph,
-    observed: Observed,
+pub(crate) struct Aim {
+    pub(crate) desired: Graph,
+    pub(crate) observed: Observed,
     binaries: Option<Arc<Binaries>>,
-    note: Option<Note>,
-    targets: Vec<Address>,
-    replace: Vec<Address>,
+    notes: Vec<Note>,
+    /// What is planned, as far as the request says it.
+    pub(crate) options: PlanOptions,
 }
 
 /// Checks what shows only when everything is rendered, without any AWS call. Returns notes on generator binaries that

@@ -79,6 +79,14 @@ pub enum Error {
         /// Addresses that look similar, the nearest first.
         nearest: Vec<String>,
     },
+    /// A resource that stays the stack's without its tags.
+    #[error("`{address}` cannot be forgotten: {reason}, whatever its tags")]
+    CannotForget {
+        /// The address of the resource.
+        address: Address,
+        /// What makes it the stack's.
+        reason: &'static str,
+    },
     /// An address that is neither in the stack nor on AWS.
     #[error("`{address}` is neither in the stack nor among its resources on AWS")]
     UnknownAddress {
@@ -160,6 +168,7 @@ impl Error {
             Self::Plan(_) => "plan",
             Self::Elsewhere { .. } => "state::elsewhere",
             Self::OtherHome(_) => "apply::other_home",
+            Self::CannotForget { .. } => "forget",
             Self::Stale(_) => "plan::moved",
             Self::Interrupted => "interrupted",
             Self::Store(StoreError::Locked { .. }) => "state::locked",
@@ -235,6 +244,21 @@ impl Error {
                 "use `--replace` for hosts, such as `instance.heavy[0]`, and for what no other resource depends on"
                     .to_owned(),
             ),
+            Self::Plan(PlanError::StillAsked(_)) => Some(
+                "remove it from the stack file first, for example with a lower `count`, and do not apply before it is forgotten".to_owned(),
+            ),
+            Self::Plan(PlanError::NotAsked(_)) => {
+                Some("add it to the stack file first: its address follows from its name there".to_owned())
+            }
+            Self::Plan(PlanError::CannotImport { .. }) => Some(
+                "nothing was changed; change the resource or the stack file so that all differences can change in place, or \
+                 let `trunnion apply` create a new one"
+                    .to_owned(),
+            ),
+            Self::CannotForget { .. } => Some("leave it in the stack, or delete it with `trunnion apply`".to_owned()),
+            Self::Plan(PlanError::Excluded(address)) => {
+                Some(format!("name `{address}` with `--exclude` or with the other option, but not with both"))
+            }
             Self::Target { nearest, .. } | Self::UnknownAddress { nearest, .. } => Some(addresses(nearest)),
             _ => None,
         }

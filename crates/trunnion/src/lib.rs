@@ -234,10 +234,12 @@ mod embedded;
 #[path = "embedded_none.rs"]
 mod embedded;
 mod error;
+mod handover;
 mod nearest;
 mod options;
 mod outputs;
 mod permissions;
+mod protected;
 pub mod report;
 mod session;
 mod store;

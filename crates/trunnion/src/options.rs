@@ -96,6 +96,8 @@ pub struct Request {
     pub destroy: bool,
     /// Only these addresses and what they need; the whole stack if empty. `instance.heavy` means all of its hosts.
     pub targets: Vec<String>,
+    /// These addresses stay as they are. `instance.heavy` means all of its hosts.
+    pub exclude: Vec<String>,
     /// Take the newest images instead of those that the launch templates hold.
     pub update_images: bool,
     /// Take the newest generator and boot script instead of those that the launch templates hold.
@@ -119,6 +121,12 @@ impl Request {
     #[must_use]
     pub fn with_targets(self, targets: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { targets: targets.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The same, and the resources at these addresses stay as they are.
+    #[must_use]
+    pub fn with_exclusions(self, exclude: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { exclude: exclude.into_iter().map(Into::into).collect(), ..self }
     }
 
     /// The same, and the resources at these addresses are replaced.
@@ -146,6 +154,7 @@ impl From<&Origin> for Request {
         Self {
             destroy: origin.destroy,
             targets: origin.targets.clone(),
+            exclude: origin.exclude.clone(),
             replace: origin.replace.clone(),
             update_images: origin.update_images,
             update_generator: origin.update_generator,

@@ -120,6 +120,39 @@ impl<P: Provider, S: StateStore> Session<P, S> {
         Ok(self.session.restore(earlier).await?)
     }
 
+    /// Plans to take the stack's tags off what is at these addresses and leave it as it is. It is refused while the stack
+    /// asks for one of them.
+    pub async fn forget(
+        &mut self,
+        addresses: &[String],
+        interrupt: &CancellationToken,
+    ) -> Result<LockedPlan<'_, P, S>, Error> {
+        let (parts, session) = (&self.parts, &mut self.session);
+        let planned = until(interrupt, async {
+            let state = parts.relevant(session.read().await?).await?;
+            parts.plan_to_forget(state, addresses, interrupt).await
+        });
+        let planned = planned.await?;
+        Ok(LockedPlan { session: self, planned, is_take_over: false })
+    }
+
+    /// Plans to make a resource that the stack did not create the one at an address, by changes in place. It is refused if a
+    /// difference would replace it.
+    pub async fn import(
+        &mut self,
+        address: &str,
+        id: &str,
+        interrupt: &CancellationToken,
+    ) -> Result<LockedPlan<'_, P, S>, Error> {
+        let (parts, session) = (&self.parts, &mut self.session);
+        let planned = until(interrupt, async {
+            let state = parts.relevant(session.read().await?).await?;
+            parts.plan_to_import(state, address, id, interrupt).await
+        });
+        let planned = planned.await?;
+        Ok(LockedPlan { session: self, planned, is_take_over: false })
+    }
+
     /// Gives the lock back.
     pub async fn release(self) -> Result<(), Error> {
         Ok(self.session.release().await?)

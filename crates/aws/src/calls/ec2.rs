@@ -30,18 +30,18 @@ calls! {
         "ec2:CreateSecurityGroup" USE APPLY
         "ec2:CreateTags" TAG_NEW APPLY
     }
-    change "ec2:AuthorizeSecurityGroupEgress" EC2_CHANGE { "ec2:AuthorizeSecurityGroupEgress" CHANGE APPLY }
-    change "ec2:AuthorizeSecurityGroupIngress" EC2_CHANGE { "ec2:AuthorizeSecurityGroupIngress" CHANGE APPLY }
-    change "ec2:RevokeSecurityGroupEgress" EC2_CHANGE { "ec2:RevokeSecurityGroupEgress" CHANGE CHANGE }
-    change "ec2:RevokeSecurityGroupIngress" EC2_CHANGE { "ec2:RevokeSecurityGroupIngress" CHANGE CHANGE }
+    change "ec2:AuthorizeSecurityGroupEgress" EC2_CHANGE { "ec2:AuthorizeSecurityGroupEgress" CHANGE UPDATE }
+    change "ec2:AuthorizeSecurityGroupIngress" EC2_CHANGE { "ec2:AuthorizeSecurityGroupIngress" CHANGE UPDATE }
+    change "ec2:RevokeSecurityGroupEgress" EC2_CHANGE { "ec2:RevokeSecurityGroupEgress" CHANGE CHANGE_OR_IMPORT }
+    change "ec2:RevokeSecurityGroupIngress" EC2_CHANGE { "ec2:RevokeSecurityGroupIngress" CHANGE CHANGE_OR_IMPORT }
     change "ec2:DeleteSecurityGroup" EC2_CHANGE { "ec2:DeleteSecurityGroup" CHANGE CHANGE }
 
     change "ec2:CreateLaunchTemplate" EC2_CHANGE {
         "ec2:CreateLaunchTemplate" CREATE APPLY
         "ec2:CreateTags" TAG_NEW APPLY
     }
-    change "ec2:CreateLaunchTemplateVersion" EC2_FREQUENT { "ec2:CreateLaunchTemplateVersion" CHANGE APPLY }
-    change "ec2:ModifyLaunchTemplate" EC2_CHANGE { "ec2:ModifyLaunchTemplate" CHANGE APPLY }
+    change "ec2:CreateLaunchTemplateVersion" EC2_FREQUENT { "ec2:CreateLaunchTemplateVersion" CHANGE UPDATE }
+    change "ec2:ModifyLaunchTemplate" EC2_CHANGE { "ec2:ModifyLaunchTemplate" CHANGE UPDATE }
     change "ec2:DeleteLaunchTemplate" EC2_CHANGE { "ec2:DeleteLaunchTemplate" CHANGE CHANGE }
 
     change "ec2:RunInstances" EC2_RUN {
@@ -52,17 +52,23 @@ calls! {
         "iam:PassRole" PASS_TO_HOSTS APPLY
         "iam:CreateServiceLinkedRole" SERVICE_ROLES APPLY
     }
-    change "ec2:StartInstances" EC2_CHANGE { "ec2:StartInstances" CHANGE APPLY }
+    change "ec2:StartInstances" EC2_CHANGE { "ec2:StartInstances" CHANGE UPDATE }
     change "ec2:TerminateInstances" EC2_FREQUENT { "ec2:TerminateInstances" CHANGE CHANGE }
 
     change "ec2:AllocateAddress" EC2_CHANGE {
         "ec2:AllocateAddress" CREATE APPLY
         "ec2:CreateTags" TAG_NEW APPLY
     }
-    change "ec2:AssociateAddress" EC2_CHANGE { "ec2:AssociateAddress" CHANGE APPLY }
-    change "ec2:DisassociateAddress" EC2_CHANGE { "ec2:DisassociateAddress" CHANGE CHANGE }
+    change "ec2:AssociateAddress" EC2_CHANGE { "ec2:AssociateAddress" CHANGE UPDATE }
+    change "ec2:DisassociateAddress" EC2_CHANGE { "ec2:DisassociateAddress" CHANGE CHANGE_OR_IMPORT }
     change "ec2:ReleaseAddress" EC2_CHANGE { "ec2:ReleaseAddress" CHANGE CHANGE }
 
-    change "ec2:CreateTags" EC2_TAG { "ec2:CreateTags" TAG APPLY }
-    change "ec2:DeleteTags" EC2_CHANGE { "ec2:DeleteTags" UNTAG APPLY }
+    change "ec2:CreateTags" EC2_TAG {
+        "ec2:CreateTags" TAG UPDATE
+        "ec2:CreateTags" TAKE_IN IMPORT
+    }
+    change "ec2:DeleteTags" EC2_CHANGE {
+        "ec2:DeleteTags" UNTAG UPDATE
+        "ec2:DeleteTags" GIVE_AWAY FORGET
+    }
 }

@@ -25,8 +25,16 @@ impl Commands {
     pub const ALL: Self = Self(1 | 2 | 4);
     /// What lists, shows and restores versions of the state.
     pub const STATE: Self = Self(16);
+    /// Takes the stack's tags off resources.
+    pub const FORGET: Self = Self(32);
+    /// Gives resources the stack's tags, and changes them in place.
+    pub const IMPORT: Self = Self(64);
+    /// `apply` and `import`.
+    pub const UPDATE: Self = Self(2 | 64);
+    /// `apply`, `destroy` and `import`.
+    pub const CHANGE_OR_IMPORT: Self = Self(2 | 4 | 64);
     /// What writes the state.
-    pub const WRITE_STATE: Self = Self(2 | 4 | 16);
+    pub const WRITE_STATE: Self = Self(2 | 4 | 16 | 32 | 64);
     /// What reads the state.
     pub const READ_STATE: Self = Self(1 | 2 | 4 | 16);
     /// A call that no command makes for a stack of today.
@@ -143,6 +151,8 @@ pub(crate) enum When {
     InRegion,
     /// The resource has the tag of the stack.
     IsTagged,
+    /// The resource has no tag of any stack.
+    IsOfNoStack,
     /// The call gives what it creates the tag of the stack.
     Tags,
     /// The call does not give the resource to another stack.
@@ -172,6 +182,7 @@ impl When {
         match self {
             Self::InRegion => vec![("StringEquals", "aws:RequestedRegion", vec![subject.region.clone()])],
             Self::IsTagged => vec![("StringEquals", "aws:ResourceTag/trunnion:stack", stack())],
+            Self::IsOfNoStack => vec![("Null", "aws:ResourceTag/trunnion:stack", words(&["true"]))],
             Self::Tags => vec![("StringEquals", "aws:RequestTag/trunnion:stack", stack())],
             Self::KeepsStack => vec![("StringEqualsIfExists", "aws:RequestTag/trunnion:stack", stack())],
             // A call without keys removes all tags (EC2 API reference, `DeleteTags`, read November 2026).
@@ -264,6 +275,12 @@ pub(crate) static TAG: Grant = grant("TagInEc2", OF_EC2, &[When::IsTagged, When:
 
 pub(crate) static UNTAG: Grant = grant("UntagInEc2", OF_EC2, &[When::IsTagged, When::RemovesOtherTags]);
 
+/// Gives a resource that the stack did not create to the stack.
+pub(crate) static TAKE_IN: Grant = grant("TakeInInEc2", OF_EC2, &[When::IsOfNoStack, When::Tags]);
+
+/// Takes all tags off, that of the stack too.
+pub(crate) static GIVE_AWAY: Grant = grant("GiveAwayInEc2", OF_EC2, &[When::IsTagged]);
+
 /// The stack's cluster and what is in it. Their ARNs have the stack's name.
 pub(crate) static ECS: Grant = grant("ControlPlane", &[On::Cluster, On::Service, On::Tasks, On::TaskDefinition], &[]);
 
@@ -292,7 +309,7 @@ pub(crate) static SECRETS: Grant = grant("SecretsWithoutValues", &[On::Secret], 
 pub(crate) static PARAMETERS: Grant = grant("ImageParameters", &[On::Parameter], &[]);
 
 /// Every statement, in the order of a policy.
-pub(crate) static GRANTS: [&Grant; 26] = [
+pub(crate) static GRANTS: [&Grant; 28] = [
     &READ,
     &LIST_ROLES,
     &EXAMINE,
@@ -315,6 +332,8 @@ pub(crate) static GRANTS: [&Grant; 26] = [
     &TAG_NEW,
     &TAG,
     &UNTAG,
+    &TAKE_IN,
+    &GIVE_AWAY,
     &ECS,
     &REGISTER,
     &DEREGISTER,

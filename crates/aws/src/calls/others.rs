@@ -16,9 +16,9 @@ calls! {
     }
     change "logs:DeleteLogGroup" LOGS { "logs:DeleteLogGroup" LOGS DESTROY }
     change "logs:DeleteRetentionPolicy" LOGS { "logs:DeleteRetentionPolicy" LOGS NONE }
-    change "logs:PutRetentionPolicy" LOGS { "logs:PutRetentionPolicy" LOGS APPLY }
-    change "logs:TagResource" LOGS { "logs:TagResource" LOGS APPLY }
-    change "logs:UntagResource" LOGS { "logs:UntagResource" LOGS APPLY }
+    change "logs:PutRetentionPolicy" LOGS { "logs:PutRetentionPolicy" LOGS UPDATE }
+    change "logs:TagResource" LOGS { "logs:TagResource" LOGS UPDATE }
+    change "logs:UntagResource" LOGS { "logs:UntagResource" LOGS UPDATE }
 
     read "secretsmanager:DescribeSecret" SECRETS { "secretsmanager:DescribeSecret" SECRETS LOOKUP }
     read "servicequotas:GetAWSDefaultServiceQuota" QUOTAS {

@@ -27,6 +27,10 @@ pub enum Purpose {
     Doctor,
     /// Lists, shows and restores versions of the state.
     State,
+    /// Takes the stack's tags off resources.
+    Forget,
+    /// Gives resources the stack's tags, and changes them in place.
+    Import,
 }
 
 impl Purpose {
@@ -37,6 +41,8 @@ impl Purpose {
             Self::Destroy => Commands::DESTROY,
             Self::Doctor => Commands::PLAN.and(Commands::DOCTOR),
             Self::State => Commands::STATE,
+            Self::Forget => Commands::PLAN.and(Commands::FORGET),
+            Self::Import => Commands::PLAN.and(Commands::IMPORT),
         }
     }
 }

@@ -239,6 +239,7 @@ impl Driver for ElasticIps {
     const RULES: Rules = ElasticIp::RULES;
     const NOUN: &'static str = "the Elastic IP";
     const LIST_MISSES: bool = true;
+    const IMPORTS: bool = true;
 
     fn can_exist(id: &str, _: &Connection) -> bool {
         is_ec2(id, "eipalloc-")

@@ -8,7 +8,7 @@ use aws_sdk_ec2::{
 };
 use futures::{FutureExt as _, future::try_join_all};
 use trunnion_engine::{Remote, Rules, Token, Value};
-use trunnion_kinds::{ADDRESS_TAG, Instance, InstanceInterface, STATE_RUNNING, TEMPLATE_TAG, Tags};
+use trunnion_kinds::{ADDRESS_TAG, Instance, InstanceInterface, STACK_TAG, STATE_RUNNING, TEMPLATE_TAG, Tags};
 
 use super::{
     instance_launch::{launch, must_be_alone, until_whole},
@@ -241,6 +241,16 @@ pub(super) fn tagged_ids(remote: &Remote) -> Vec<String> {
     [remote.id.clone()].into_iter().chain(list("volumes").iter().filter_map(part)).chain(interfaces).collect()
 }
 
+/// The tags before a change. A host that stops being the stack's also loses the tag with its template, which is no
+/// attribute of its own.
+fn tags_before(remote: &Remote, instance: &Instance) -> Tags {
+    let mut tags = tags_of(&remote.attributes);
+    if let (false, Value::Text(template)) = (instance.tags.contains_key(STACK_TAG), &instance.template) {
+        tags.insert(TEMPLATE_TAG.to_owned(), template.clone());
+    }
+    tags
+}
+
 /// Starts a stopped host if the changes ask for it.
 async fn start(aws: &Aws, id: &str, instance: &Instance, paths: &[String]) -> Result<(), Failure> {
     if touches(paths, "state") && instance.state == STATE_RUNNING {
@@ -312,6 +322,7 @@ impl Driver for Instances {
     const RULES: Rules = Instance::RULES;
     const NOUN: &'static str = "the instance";
     const LIST_MISSES: bool = true;
+    const IMPORTS: bool = true;
 
     fn can_exist(id: &str, _: &Connection) -> bool {
         is_ec2(id, "i-")
@@ -348,7 +359,7 @@ impl Driver for Instances {
         paths: &[String],
     ) -> Result<Remote, Failure> {
         if touches(paths, "tags") {
-            change_ec2(aws, &tagged_ids(remote), &tags_of(&remote.attributes), &instance.tags).await?;
+            change_ec2(aws, &tagged_ids(remote), &tags_before(remote, &instance), &instance.tags).await?;
         }
         start(aws, &remote.id, &instance, paths).await?;
         changed(remote, &instance)
@@ -362,7 +373,7 @@ impl Driver for Instances {
     /// Tags hosts with the same change of tags in one call. If EC2 refuses it, each host gets a call of its own.
     fn update_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Remote, Instance, Vec<String>)>) -> Vec<Doing<'a, Remote>> {
         let change_of = |(remote, instance, paths): &(Remote, Instance, Vec<String>)| {
-            touches(paths, "tags").then(|| tag_changes(&tags_of(&remote.attributes), &instance.tags))
+            touches(paths, "tags").then(|| tag_changes(&tags_before(remote, instance), &instance.tags))
         };
         let mut alike: BTreeMap<_, Vec<&(Remote, Instance, Vec<String>)>> = BTreeMap::new();
         for item in &items {
@@ -371,7 +382,7 @@ impl Driver for Instances {
         let mut calls = BTreeMap::new();
         for (change, items) in alike.into_iter().filter(|(change, items)| change.is_some() && items.len() > 1) {
             let Some((remote, instance, _)) = items.first() else { continue };
-            let (from, to) = (tags_of(&remote.attributes), instance.tags.clone());
+            let (from, to) = (tags_before(remote, instance), instance.tags.clone());
             let ids: Vec<String> = items.iter().flat_map(|(remote, ..)| tagged_ids(remote)).collect();
             calls.insert(change, one_call(async move { change_ec2(aws, &ids, &from, &to).await }));
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use aws_sdk_ec2::types::{LaunchTemplateSpecification, ResourceType};
 use trunnion_engine::{Token, Value};
-use trunnion_kinds::{ADDRESS_TAG, Instance, TEMPLATE_TAG};
+use trunnion_kinds::{ADDRESS_TAG, Instance, STACK_TAG, TEMPLATE_TAG};
 
 use super::{
     instance::{Host, list, next, tagged_ids, until_running},
@@ -44,12 +44,12 @@ pub(super) async fn launch(aws: &Aws, instance: &Instance, first: &Token) -> Res
     let mut number = 0;
     for _ in 0..TOKENS {
         let refused = match run(aws, instance, &token.shortened(64)).await {
-            Ok(host) if host.is_live() => {
+            Ok(host) if host.is_live() && is_at(&host, instance) => {
                 differs(&host, instance)?;
                 return Ok(host);
             }
-            Ok(ended) => {
-                (token, number) = (token.following(ended.id), 0);
+            Ok(other) => {
+                (token, number) = (token.following(other.id), 0);
                 continue;
             }
             Err(failure) => failure,
@@ -68,11 +68,11 @@ pub(super) async fn launch(aws: &Aws, instance: &Instance, first: &Token) -> Res
             })
             .await?;
         match holders.into_iter().flatten().max_by_key(|host| (host.is_live(), host.launched)) {
-            Some(host) if host.is_live() && !is_ended => {
+            Some(host) if host.is_live() && !is_ended && is_at(&host, instance) => {
                 differs(&host, instance)?;
                 return Ok(host);
             }
-            Some(ended) => (token, number) = (token.following(ended.id), 0),
+            Some(other) => (token, number) = (token.following(other.id), 0),
             None => {
                 number += 1;
                 token = token.nth(number);
@@ -111,6 +111,11 @@ async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Host, Failur
         .await?;
     let host = answer.instances.into_iter().flatten().next().map(Host::from);
     host.ok_or_else(|| Failure::of_call("ec2:RunInstances", Class::Unreachable, "EC2 returned no instance"))
+}
+
+/// Whether a host is still the stack's at the wanted address. One that was given away or moved keeps its token.
+fn is_at(host: &Host, instance: &Instance) -> bool {
+    [STACK_TAG, ADDRESS_TAG].iter().all(|tag| host.tags.get(*tag) == instance.tags.get(*tag))
 }
 
 /// Refuses a host that was launched from something else than what is asked for.

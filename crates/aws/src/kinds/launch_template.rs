@@ -174,6 +174,7 @@ impl Driver for LaunchTemplates {
     const NOUN: &'static str = "the launch template";
     const ROUNDS: u32 = 1;
     const LIST_MISSES: bool = true;
+    const IMPORTS: bool = true;
 
     fn can_exist(id: &str, _: &Connection) -> bool {
         is_ec2(id, "lt-")
@@ -247,6 +248,9 @@ impl Driver for LaunchTemplates {
     ) -> Result<Remote, Failure> {
         let ec2 = &aws.clients.ec2;
         let id = &remote.id;
+        // The tags first: permissions depend on them.
+        let from: LaunchTemplate = typed(&remote.attributes)?;
+        change_ec2(aws, std::slice::from_ref(id), &from.tags, &template.tags).await?;
         let mut version: i64 = attribute(&remote.attributes, "version").parse().unwrap_or(1);
         let says_more = touches(paths, "data") || touches(paths, "boot");
         if says_more {
@@ -271,8 +275,6 @@ impl Driver for LaunchTemplates {
             })
             .await?;
         }
-        let from: LaunchTemplate = typed(&remote.attributes)?;
-        change_ec2(aws, std::slice::from_ref(id), &from.tags, &template.tags).await?;
         as_remote(id, version, &template)
     }
 

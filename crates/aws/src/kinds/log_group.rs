@@ -63,6 +63,30 @@ async fn change_tags(aws: &Aws, name: &str, from: &Tags, to: &Tags) -> Result<()
     Ok(())
 }
 
+/// The log groups whose names begin like this, without their tags.
+async fn list(aws: &Aws, prefix: String) -> Result<Vec<Remote>, Failure> {
+    let call = aws.clients.logs.describe_log_groups().log_group_name_prefix(prefix);
+    let mut pages = call.into_paginator().send();
+    let mut groups = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.of_call("logs:DescribeLogGroups")?;
+        groups.extend(page.log_groups.into_iter().flatten().map(|group| LogGroup {
+            name: group.log_group_name.unwrap_or_default(),
+            retention_days: group.retention_in_days.unwrap_or(0),
+            tags: Tags::new(),
+        }));
+    }
+    groups.iter().map(|group| as_remote(aws, group)).collect()
+}
+
+/// The same group with its tags; `None` if it was deleted.
+async fn with_tags(aws: &Aws, found: Remote) -> Result<Option<Remote>, Failure> {
+    let mut group: LogGroup = typed(&found.attributes)?;
+    let Some(tags) = read_tags(aws, &group.name).await? else { return Ok(None) };
+    group.tags = tags;
+    as_remote(aws, &group).map(Some)
+}
+
 /// The log groups whose names have the stack's prefix.
 pub(crate) struct LogGroups;
 
@@ -71,6 +95,7 @@ impl Driver for LogGroups {
     const RULES: Rules = LogGroup::RULES;
     const NOUN: &'static str = "the log group";
     const ROUNDS: u32 = 1;
+    const IMPORTS: bool = true;
 
     fn can_exist(name: &str, _: &Connection) -> bool {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-/.#".contains(&byte);
@@ -78,32 +103,24 @@ impl Driver for LogGroups {
     }
 
     async fn list(&self, reading: &Reading<'_>) -> Result<Vec<Remote>, Failure> {
-        let aws = reading.aws;
-        let prefix = LogGroup::prefix(&aws.connection.stack);
-        let call = aws.clients.logs.describe_log_groups().log_group_name_prefix(prefix);
-        let mut pages = call.into_paginator().send();
-        let mut groups = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.of_call("logs:DescribeLogGroups")?;
-            groups.extend(page.log_groups.into_iter().flatten().map(|group| LogGroup {
-                name: group.log_group_name.unwrap_or_default(),
-                retention_days: group.retention_in_days.unwrap_or(0),
-                tags: Tags::new(),
-            }));
-        }
-        groups.iter().map(|group| as_remote(aws, group)).collect()
+        list(reading.aws, LogGroup::prefix(&reading.aws.connection.stack)).await
+    }
+
+    async fn by_ids(&self, aws: &Aws, ids: Vec<String>) -> Result<Vec<Remote>, Failure> {
+        let found = ids.into_iter().map(|id| async move {
+            let named = list(aws, id.clone()).await?.into_iter().find(|found| found.id == id);
+            match named {
+                Some(found) => with_tags(aws, found).await,
+                None => Ok(None),
+            }
+        });
+        all(found).await
     }
 
     /// The list has no tags.
     async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
         let aws = reading.aws;
-        let asked = listed.into_iter().map(|found| async move {
-            let mut group: LogGroup = typed(&found.attributes)?;
-            let Some(tags) = read_tags(aws, &group.name).await? else { return Ok(None) };
-            group.tags = tags;
-            as_remote(aws, &group).map(Some)
-        });
-        all(asked).await
+        all(listed.into_iter().map(|found| with_tags(aws, found))).await
     }
 
     async fn create(&self, aws: &Aws, group: LogGroup, _: &Token) -> Result<Remote, Failure> {

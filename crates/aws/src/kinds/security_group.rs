@@ -197,9 +197,10 @@ async fn converge(
 }
 
 async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) -> Result<Remote, Failure> {
+    // The tags first: permissions depend on them.
+    change_ec2(aws, &[id.to_owned()], &from.tags, &to.tags).await?;
     converge(aws, id, Way::In, &from.ingress, &to.ingress).await?;
     converge(aws, id, Way::Out, &from.egress, &to.egress).await?;
-    change_ec2(aws, &[id.to_owned()], &from.tags, &to.tags).await?;
     as_remote(id, to)
 }
 
@@ -309,6 +310,7 @@ impl Driver for SecurityGroups {
     const RULES: Rules = SecurityGroup::RULES;
     const NOUN: &'static str = "the security group";
     const LIST_MISSES: bool = true;
+    const IMPORTS: bool = true;
 
     fn can_exist(id: &str, _: &Connection) -> bool {
         is_ec2(id, "sg-")

@@ -2,7 +2,7 @@
 
 use trunnion_engine::{
     Address, Applied, Cause, Context, Document, Map, Observed, Origin, Plan, Provider as _, Reason, Resolved, State,
-    StateStore as _, Token, Value,
+    StateStore as _, Value,
 };
 use trunnion_kinds::{APPLIED_TAG, rule_book};
 
@@ -86,7 +86,9 @@ async fn what_is_observed_and_planned_is_the_same_with_every_state() {
     let change = scene.plan(&scene.desired, &right).await;
     let wanted = change.changes.iter().find(|change| change.address == host).unwrap().desired.clone().unwrap();
     let copy = Resolved { address: host.clone(), attributes: wanted };
-    let copy = aws.create(&copy, &Token::new("another", &copy).nth(7), &Context::default()).await.unwrap();
+    // Whoever knows the first one may launch another.
+    aws.observe(&scene.desired, &right, &Context::default()).await.unwrap();
+    let copy = aws.create(&copy, &common::token_of("another", &copy).nth(7), &Context::default()).await.unwrap();
     // Somebody else makes a version of the template without a description of ours, and edits a tag of a group.
     let template = &before.remotes[&at("launch_template.small")][0];
     let mut attributes = template.attributes.clone();

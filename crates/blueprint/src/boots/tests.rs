@@ -49,7 +49,7 @@ fn edit(observed: &mut Observed, pool: &str, user_data: &str, boot: Option<&Boot
 }
 
 fn inputs_of(stack: &Stack, pool: &str) -> String {
-    inputs::digest(stack, pool, &Script::read(stack).unwrap()).unwrap()
+    inputs::digest(stack, pool, pool, &Script::read(stack).unwrap()).unwrap()
 }
 
 /// The description that an older version gave to [`OLDER`].

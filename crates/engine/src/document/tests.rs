@@ -154,7 +154,7 @@ fn a_later_minor_version_may_add_remarks_and_nothing_to_agree_to() {
     for (place, document) in with_surplus("2.7", COMPARED) {
         let error = parse(&document).unwrap_err();
         let expected = "has format 2.7 of a later version of trunnion, with something that this version, which reads \
-                        format 2.1, does not know: unknown field `surplus`";
+                        format 2.2, does not know: unknown field `surplus`";
         assert!(error.to_string().starts_with(expected), "{place}: {error}");
         assert!(error.help().starts_with("use the version of trunnion that wrote it"), "{}", error.help());
     }
@@ -163,12 +163,12 @@ fn a_later_minor_version_may_add_remarks_and_nothing_to_agree_to() {
 #[test]
 fn another_major_version_is_named() {
     let cases = [
-        (json!(1), "has format 1, which only an earlier version of trunnion reads; this version reads format 2.1"),
+        (json!(1), "has format 1, which only an earlier version of trunnion reads; this version reads format 2.2"),
         (
             json!("1.4"),
-            "has format 1.4, which only an earlier version of trunnion reads; this version reads format 2.1",
+            "has format 1.4, which only an earlier version of trunnion reads; this version reads format 2.2",
         ),
-        (json!("3.0"), "has format 3.0 of a later version of trunnion; this version reads format 2.1"),
+        (json!("3.0"), "has format 3.0 of a later version of trunnion; this version reads format 2.2"),
         (json!("two"), "is not a plan document: a format is `major.minor`, such as `2.0`"),
         (json!("2.x"), "is not a plan document: a format is `major.minor`, such as `2.0`"),
     ];

@@ -7,8 +7,8 @@ use std::{
 
 use super::{Action, Cause, Change, Note, PlanError, PlanOptions, Reason, steps};
 use crate::{
-    Accepts, Address, Computed, Difference, Graph, Map, Observed, Reference, Remote, Resource, RuleBook, Rules, State,
-    Value, diff, drift, home, lies_under, order::in_order,
+    Accepts, Address, Computed, Difference, Graph, Map, Move, Observed, Reference, Remote, Resource, RuleBook, Rules,
+    State, Value, diff, drift, home, lies_under, order::in_order,
 };
 
 pub(super) struct Planner<'a> {
@@ -175,7 +175,7 @@ impl<'a> Planner<'a> {
         }
         let remotes = self.observed.remotes.get(address).map(Vec::as_slice).unwrap_or_default();
         let mut remotes = remotes.iter().filter(|remote| !remote.is_spent);
-        let Some(first) = remotes.next() else { return Err(wanted) };
+        let Some(first) = remotes.next() else { return Err(self.kept_from_predecessor(rules, address, wanted)) };
         let others: Vec<(&Remote, Map)> = remotes.map(|remote| (remote, wanted.clone())).collect();
         let candidate = |(remote, wanted)| self.candidate(rules, address, Cow::Borrowed(remote), wanted);
         let first = candidate((first, wanted));
@@ -185,6 +185,26 @@ impl<'a> Planner<'a> {
                 if other.distance() < best.distance() { other } else { best }
             },
         ))
+    }
+
+    /// What is wanted of something that takes the place of one of another name: it keeps what that one holds, except what
+    /// cannot change in place.
+    fn kept_from_predecessor(&self, rules: &Rules, address: &Address, mut wanted: Map) -> Map {
+        let observed = |made: &Move| {
+            let remotes = self.observed.remotes.get(&made.source(address)?)?;
+            remotes.iter().find(|remote| !remote.is_spent)
+        };
+        let mut remade = self.options.moves.iter().filter(|made| made.is_remade);
+        let Some(remote) = remade.find_map(observed) else { return wanted };
+        let own = wanted.clone();
+        self.hold_pins(rules, address, &mut wanted, remote, &mut Vec::new());
+        hold_accepted(rules, &mut wanted, remote);
+        for (path, _) in rules.attributes.iter().filter(|(_, rule)| rule.immutable) {
+            if let Some(value) = diff::at(&own, path) {
+                diff::put(&mut wanted, path, value.clone());
+            }
+        }
+        wanted
     }
 
     fn candidate(&self, rules: &Rules, address: &Address, remote: Cow<'a, Remote>, mut wanted: Map) -> Candidate<'a> {

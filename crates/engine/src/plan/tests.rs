@@ -501,8 +501,8 @@ fn nothing_is_deleted_that_something_not_selected_may_stand_on() {
     Replace group.g (Differs)
         name Stack forces replacement
     0: Create group.g after []
-    note: `g-0` at `group.g` stays for now: what no target covers may still use it
-    note: `g-1` at `group.g` stays for now: what no target covers may still use it
+    note: `g-0` at `group.g` stays for now: what this plan does not cover may still use it
+    note: `g-1` at `group.g` stays for now: what this plan does not cover may still use it
     ");
     let plan = planned(&stack(1, "v1"), &observed, &state, &options("task.t"));
     let deleted = plan.steps.iter().filter(|step| step.operation == Operation::Delete);

@@ -9,6 +9,7 @@ use super::{
     key::{Kind, or, or_empty, required},
     kinds::{Boolean, Limit, List, Nested},
     pool::Zone,
+    protect,
     secret_arns::SecretArn,
     section::section,
     ssh::Ssh,
@@ -48,6 +49,8 @@ section! {
             .such_as(&["[eu-west-3a, eu-west-3b]"]),
         /// How many days CloudWatch Logs keeps the log.
         log_retention_days: u32 = or(Retention, "30").such_as(&["7"]),
+        /// Whether plans that would delete or replace its service, its cluster or its log are refused. Its configuration can still change.
+        protect: bool = protect::own(),
     }
     check(map, _around, findings) {
         size(map, cpu?, memory?, findings)

@@ -13,9 +13,11 @@ mod images;
 mod key;
 mod kinds;
 mod location;
+mod moved;
 mod network;
 mod places;
 mod pool;
+mod protect;
 mod ranges;
 mod secret_arns;
 mod section;
@@ -57,6 +59,8 @@ pub(crate) struct Around<'a> {
     region: Option<&'a str>,
     account: Option<&'a str>,
     pools: Option<&'a kinds::Readings<Pool>>,
+    /// The stack's `protect`.
+    protect: Option<bool>,
     /// `generator.java`.
     java: Option<u8>,
 }
@@ -64,7 +68,17 @@ pub(crate) struct Around<'a> {
 impl<'a> Around<'a> {
     /// The context before any key is read.
     pub(crate) fn new(directory: &'a Path, environment: Option<&'a str>, options: &'a LoadOptions) -> Self {
-        Around { directory, environment, options, name: None, region: None, account: None, pools: None, java: None }
+        Around {
+            directory,
+            environment,
+            options,
+            name: None,
+            region: None,
+            account: None,
+            pools: None,
+            protect: None,
+            java: None,
+        }
     }
 }
 

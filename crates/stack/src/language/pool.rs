@@ -8,6 +8,7 @@ use super::{
     images::MachineImage,
     key::{Kind, Reader, or, required},
     kinds::{Boolean, Integer, Shaped, Word, shaped},
+    protect,
     section::section,
 };
 use crate::{
@@ -57,6 +58,8 @@ section! {
         /// Whether each host has an Elastic IP on the primary address of its primary interface. It stays when the host is replaced, so that
         /// systems under test can allow it. AWS allows five in a region by default.
         public_ip: bool = or(Boolean, "false").such_as(&["true"]),
+        /// Whether plans that would delete or replace its hosts, its launch template or its Elastic IPs are refused.
+        protect: bool = protect::own(),
     }
     check(map, _around, findings) {
         let fits = match (instance_type, interfaces, addresses) {

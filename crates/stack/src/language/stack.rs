@@ -8,8 +8,10 @@ use trunnion_catalog::{Partition, limits};
 use super::{
     Around, ControlPlane, Described, Generator, Location, Network, Pool,
     key::{Kind, or, or_empty, required},
-    kinds::{Limit, Named, Nested, Readings, shaped},
-    location, places,
+    kinds::{Boolean, Limit, Named, Nested, Readings, shaped},
+    location,
+    moved::Moves,
+    places, protect,
     section::keys,
     tags::Tags,
 };
@@ -34,6 +36,9 @@ keys! {
         account: String = required(Account, "\"123456789012\"").such_as(&["\"123456789012\""]),
         /// Tags of every resource, in addition to those of Trunnion. Their values are text, as they are spelled.
         tags: BTreeMap<String, String> = or_empty(Tags, "none").such_as(&["{ team: performance, cost-center: quality }"]),
+        /// Whether plans that would delete or replace hosts or the control plane are refused. It holds for every pool and for the control
+        /// plane, unless they have a `protect` of their own.
+        protect: bool = or(Boolean, "false").such_as(&["true"]),
         /// Where the state is stored. It is only a cache: without it, the next plan finds all resources by their tags.
         state: StateLocation = or(State, StateLocation::FOLDER).such_as(&["s3://acme-trunnion/state"]),
         /// The network that the hosts are in. It is looked up and never changed.
@@ -42,6 +47,9 @@ keys! {
         generator: Generator = or(Nested::new(), "{}"),
         /// Pools of identical generator hosts, by name.
         pools: Readings<Pool> = required(POOLS, "{ heavy: { instance_type: c6in.32xlarge, zone: eu-west-3a } }"),
+        /// Pools that have another name now. Their hosts and Elastic IPs stay: only their addresses, names and tags change, and the pool
+        /// gets a launch template of the new name. An item whose pool has moved already does nothing.
+        moved: BTreeMap<String, String> = or_empty(Moves, "none").such_as(&["[{ from: small, to: heavy }]"]),
         /// The Gatling control plane, an ECS service on Fargate.
         control_plane: ControlPlane = required(Nested::new(), "{ image: …, token: …, ssh: … }"),
         /// Gatling private locations by id, each backed by a pool of its own.
@@ -86,6 +94,7 @@ pub(crate) struct Decoded {
     pub(crate) network: Network,
     pub(crate) generator: Generator,
     pub(crate) pools: BTreeMap<String, Pool>,
+    pub(crate) moved: BTreeMap<String, String>,
     pub(crate) control_plane: ControlPlane,
     pub(crate) locations: BTreeMap<String, Location>,
 }
@@ -115,8 +124,11 @@ pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Opt
     let tags = Top::tags(&top, around, findings);
     let state = Top::state(&top, around, findings);
     let network = Top::network(&top, around, findings);
+    let protect = Top::protect(&top, around, findings);
+    let around = &Around { protect, ..*around };
     let pools = Top::pools(&top, around, findings);
     let around = &Around { pools: pools.as_ref(), ..*around };
+    let moved = Top::moved(&top, around, findings);
     let generator = Top::generator(&top, around, findings);
     let control_plane = Top::control_plane(&top, around, findings);
     let around = &Around { java: generator.as_ref().map(|generator| generator.java), ..*around };
@@ -124,8 +136,11 @@ pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Opt
     let fits = location::share_no_pool(&top, around, findings).and(fits);
     let zones = control_plane.as_ref().map(|control_plane| control_plane.zones.len());
     let fits = places::check(&top, around, zones, network.as_ref(), findings).and(fits);
+    let is_protected = protect == Some(true) || control_plane.as_ref().is_some_and(|it| it.protect);
+    let fits = protect::leaves_a_tag(&top, tags.as_ref(), is_protected, pools.as_ref(), findings).and(fits);
     let (name, former_name) = name?;
     fits?;
+    protect?;
     Some(Decoded {
         name,
         former_name,
@@ -135,6 +150,7 @@ pub(crate) fn read(root: &Node, around: &Around, findings: &mut Findings) -> Opt
         state: state?,
         network: network?,
         generator: generator?,
+        moved: moved?,
         pools: pools?.all()?,
         control_plane: control_plane?,
         locations: locations?.all()?,
