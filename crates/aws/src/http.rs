@@ -266,14 +266,11 @@ impl Body for Bounded {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             self.goes_on.as_mut().reset(Instant::now() + STANDSTILL);
-            match (&frame, &mut self.whole) {
-                (Some(Ok(frame)), Some(whole)) => whole.add(frame.data_ref().map_or(&[], |data| data)),
-                (None, whole) => {
-                    if whole.take().is_some_and(|whole| !whole.is_complete()) {
-                        return Poll::Ready(Some(Err(CutShort.into())));
-                    }
-                }
-                _ => {}
+            if frame.is_none() && self.whole.take().is_some_and(|whole| !whole.is_complete()) {
+                return Poll::Ready(Some(Err(CutShort.into())));
+            }
+            if let (Some(Ok(frame)), Some(whole)) = (&frame, &mut self.whole) {
+                whole.add(frame.data_ref().map_or(&[], |data| data));
             }
             return Poll::Ready(frame);
         }

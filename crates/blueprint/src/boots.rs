@@ -297,7 +297,7 @@ impl OnePool<'_> {
     fn kept(&self, uploaded: &Uploaded) -> Result<Option<Known>, BlueprintError> {
         for look in self.looks() {
             let Some(user_data) = user_data_of(look) else { continue };
-            if let Some(boot) = self.kept_from(user_data, boot_of(look), uploaded)? {
+            if let Some(boot) = self.kept_from(user_data, boot_of(look).as_ref(), uploaded)? {
                 return Ok(Some((user_data.to_owned(), boot)));
             }
         }
@@ -307,13 +307,13 @@ impl OnePool<'_> {
     fn kept_from(
         &self,
         user_data: &str,
-        known: Option<Boot>,
+        known: Option<&Boot>,
         uploaded: &Uploaded,
     ) -> Result<Option<Boot>, BlueprintError> {
         let architecture = self.pool.instance_type.architecture;
         let named = self.stack.generator.sha256.get(&architecture);
         let fits = |generator: &str| named.is_none_or(|named| named == generator);
-        if let Some(boot) = known.as_ref().filter(|boot| fits(&boot.generator)) {
+        if let Some(boot) = known.filter(|boot| fits(&boot.generator)) {
             for named in self.names() {
                 if self.boot_as(named, &boot.trunnion, &boot.generator, user_data)?.digest == boot.digest {
                     return Ok(Some(self.boot(&boot.trunnion, &boot.generator, user_data)?));
@@ -324,7 +324,7 @@ impl OnePool<'_> {
             let rendered = |named| self.script.render_as(self.name, named, generator);
             self.names().any(|named| rendered(named).is_ok_and(|rendered| rendered == user_data))
         };
-        let trunnion = known.as_ref().map_or(VERSION, |boot| &boot.trunnion);
+        let trunnion = known.map_or(VERSION, |boot| &boot.trunnion);
         let generators = known.iter().map(|boot| boot.generator.as_str()).chain(digests_in(user_data));
         for generator in generators.filter(|generator| fits(generator)).collect::<BTreeSet<_>>() {
             if renders(generator) {

@@ -84,7 +84,7 @@ impl Reader {
 
     /// Which of two answers that nobody can foretell the strict model gives, by its seed.
     pub(crate) fn draws(&self, what: &str) -> bool {
-        matches!(self.consistency, Consistency::Replicas(seed) if number_of(&format!("{seed} {what}")) % 2 == 0)
+        matches!(self.consistency, Consistency::Replicas(seed) if number_of(&format!("{seed} {what}")).is_multiple_of(2))
     }
 
     /// Whether this is the strict model.

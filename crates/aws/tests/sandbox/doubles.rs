@@ -61,7 +61,7 @@ async fn launch(cloud: &Cloud, asked: &Instance, token: &Token) -> Result<Remote
 async fn hosts(cloud: &Cloud) -> Vec<(String, String, InstanceStateName)> {
     cloud.running.until_consistent().await;
     let shown = ec2(&cloud.running).describe_instances().send().await.unwrap();
-    let hosts = shown.reservations().iter().flat_map(|found| found.instances());
+    let hosts = shown.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
     let host = |host: &aws_sdk_ec2::types::Instance| {
         let state = host.state().and_then(|state| state.name()).unwrap().clone();
         (host.instance_id().unwrap().to_owned(), host.client_token().unwrap().to_owned(), state)

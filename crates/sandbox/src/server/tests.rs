@@ -124,7 +124,7 @@ async fn calls_fail_as_the_rules_say() {
 
 #[tokio::test]
 async fn local_clients_see_every_row_even_those_that_no_call_shows() {
-    let lag = Consistency::After(std::time::Duration::from_secs(3600));
+    let lag = Consistency::After(std::time::Duration::from_hours(1));
     let running = serve(Options::default().with_consistency(lag)).await;
     query(&running, CREATE_GROUP).await.unwrap();
     assert!(!has_group(&running).await);

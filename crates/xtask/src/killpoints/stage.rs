@@ -114,6 +114,7 @@ impl Stage {
     pub fn run(&self, arguments: &[&str], order: Option<Order>) -> Result<Ended, Failure> {
         self.proxy.begin(order, self.document());
         let said = self.folder.path().join("said");
+        #[expect(clippy::disallowed_methods, reason = "what the command says, kept in a temporary folder")]
         let log = fs::File::create(&said)?;
         let mut child = Command::new(&self.bench.program)
             .args(arguments)
@@ -180,7 +181,7 @@ impl Stage {
             for entry in fs::read_dir(&at).into_iter().flatten() {
                 let name = entry?.file_name().to_string_lossy().into_owned();
                 let is_document = if at.ends_with("kill.history") {
-                    !name.ends_with(".tmp")
+                    Path::new(&name).extension().is_none_or(|ending| ending != "tmp")
                 } else {
                     ["kill.json", "kill.lock", "kill.history"].contains(&name.as_str())
                 };
