@@ -11,7 +11,7 @@ fn read(name: &str) -> Vec<u8> {
 }
 
 const STATES: [&str; 3] = ["state-1-first.json", "state-1-with-place.json", "state-1-with-home.json"];
-const PLANS: [&str; 2] = ["plan-2.0.json", "plan-2.1.json"];
+const PLANS: [&str; 3] = ["plan-2.0.json", "plan-2.1.json", "plan-2.2.json"];
 
 #[test]
 fn there_is_a_document_of_each_format() {
