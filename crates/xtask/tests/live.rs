@@ -97,8 +97,25 @@ fn a_live_run_leaves_nothing_and_its_transcript_has_no_secrets_and_replays() {
     let same = replay(&stage, "live.jsonl", &[]);
     assert_eq!(same.code, 0, "{}\n{}", same.stdout, same.stderr);
     assert!(same.stdout.contains("no difference"), "{}", same.stdout);
+    a_late_end_is_no_difference(&stage, &text);
     differences_are_listed(&stage, &text);
     bad_transcripts_are_refused(&stage, &text);
+}
+
+/// The last reads still show roles that were deleted.
+fn a_late_end_is_no_difference(stage: &Stage, text: &str) {
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for operation in ["iam:ListRoles", "iam:GetRole"] {
+        let is_shown = |line: &&Value| line["operation"] == operation && line["status"] == 200;
+        let shows_role = |line: &&Value| line["answer"]["text"].as_str().unwrap().contains("<RoleName>");
+        let shown = lines.iter().filter(is_shown).find(shows_role).unwrap().clone();
+        lines.push(shown);
+    }
+    let late: Vec<String> = lines.iter().map(Value::to_string).collect();
+    stage.write("late.jsonl", late.join("\n") + "\n");
+    let ended = replay(stage, "late.jsonl", &[]);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("because AWS still showed what it showed before"), "{}", ended.stdout);
 }
 
 /// Changes the answer to the first successful call of an operation, as text or as a document.

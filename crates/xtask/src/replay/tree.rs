@@ -20,6 +20,15 @@ pub(crate) fn of_body(body: &Body) -> Value {
     }
 }
 
+/// The items of all lists in a tree.
+pub(super) fn items(tree: &Value) -> Vec<Value> {
+    match tree {
+        Value::Array(list) => list.iter().cloned().chain(list.iter().flat_map(items)).collect(),
+        Value::Object(members) => members.values().flat_map(items).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// The tree of a text: JSON, XML, or the text itself.
 pub(super) fn of_text(text: &str) -> Value {
     if text.is_empty() {
