@@ -44,12 +44,15 @@ pub(super) async fn launch(aws: &Aws, instance: &Instance, first: &Token) -> Res
     let mut number = 0;
     for _ in 0..TOKENS {
         let refused = match run(aws, instance, &token.shortened(64)).await {
-            Ok(host) if host.is_live() && is_at(&host, instance) => {
-                differs(&host, instance)?;
-                return Ok(host);
-            }
-            Ok(other) => {
-                (token, number) = (token.following(other.id), 0);
+            Ok(host) => {
+                let id = host.id.clone();
+                if host.is_live()
+                    && let Some(host) = if_at(aws, host, instance).await?
+                {
+                    differs(&host, instance)?;
+                    return Ok(host);
+                }
+                (token, number) = (token.following(id), 0);
                 continue;
             }
             Err(failure) => failure,
@@ -68,11 +71,17 @@ pub(super) async fn launch(aws: &Aws, instance: &Instance, first: &Token) -> Res
             })
             .await?;
         match holders.into_iter().flatten().max_by_key(|host| (host.is_live(), host.launched)) {
-            Some(host) if host.is_live() && !is_ended && is_at(&host, instance) => {
-                differs(&host, instance)?;
-                return Ok(host);
+            Some(host) => {
+                let id = host.id.clone();
+                if host.is_live()
+                    && !is_ended
+                    && let Some(host) = if_at(aws, host, instance).await?
+                {
+                    differs(&host, instance)?;
+                    return Ok(host);
+                }
+                (token, number) = (token.following(id), 0);
             }
-            Some(other) => (token, number) = (token.following(other.id), 0),
             None => {
                 number += 1;
                 token = token.nth(number);
@@ -113,7 +122,23 @@ async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Host, Failur
     host.ok_or_else(|| Failure::of_call("ec2:RunInstances", Class::Unreachable, "EC2 returned no instance"))
 }
 
-/// Whether a host is still the stack's at the wanted address. One that was given away or moved keeps its token.
+/// The live host of a token, if it is still the stack's and at the wanted address: one that was given away or moved keeps its
+/// token. AWS may show the tags of a new host late.
+async fn if_at(aws: &Aws, host: Host, instance: &Instance) -> Result<Option<Host>, Failure> {
+    let id = host.id.clone();
+    let seen = if host.tags.contains_key(STACK_TAG) {
+        Some(host)
+    } else {
+        aws.within_lag(|| async {
+            let found = list(&aws.clients.ec2, vec![filter("instance-id", vec![id.clone()])]).await?;
+            Ok(found.into_iter().find(|host| host.tags.contains_key(STACK_TAG)))
+        })
+        .await?
+    };
+    Ok(seen.filter(|host| is_at(host, instance)))
+}
+
+/// Whether a host is the stack's and at the wanted address.
 fn is_at(host: &Host, instance: &Instance) -> bool {
     [STACK_TAG, ADDRESS_TAG].iter().all(|tag| host.tags.get(*tag) == instance.tags.get(*tag))
 }
@@ -156,6 +181,9 @@ pub(super) async fn until_whole(aws: &Aws, host: Host, instance: &Instance) -> R
         }
     }
     differs(&host, instance)?;
+    if !is_at(&host, instance) {
+        return Err(Failure::own(format!("`{}` is not at this address any more", host.id), AGAIN.to_owned()));
+    }
     if host.tags != instance.tags {
         change_ec2(aws, &tagged_ids(&host.remote()?), &host.tags, &instance.tags).await?;
         host.tags.clone_from(&instance.tags);

@@ -50,7 +50,10 @@ async fn launch_template(cloud: &Cloud, zone: &str) -> Remote {
         interface.subnet = subnet.subnet_id().unwrap().into();
     }
     asked.name = format!("{}.{zone}", common::STACK);
-    cloud.create("launch_template.heavy", &asked).await
+    let made = cloud.create("launch_template.heavy", &asked).await;
+    // A launch is refused while EC2 does not know all of this.
+    cloud.running.until_consistent().await;
+    made
 }
 
 async fn launch(cloud: &Cloud, asked: &Instance, token: &Token) -> Result<Remote, ProviderError> {
