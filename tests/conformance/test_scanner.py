@@ -8,8 +8,10 @@ from pathlib import Path
 from stage import PATIENCE, environment
 from template import template
 
-# Its dependencies are pinned to other versions than those of the other tools.
-CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"
+# Its dependencies are pinned to other versions than those of the other tools. The kernel does not start a script whose
+# interpreter has spaces in its path.
+BIN = Path(sys.prefix) / "checkov" / "bin"
+CHECKOV = [BIN / "python", BIN / "checkov"]
 UNTRACKED = "AWS::EC2::SecurityGroup.GroupLoadtestUntracked"
 ANSWERED = {
     # `tracking: untracked` asks for it: AWS tracks no connection only where all of TCP is let in. Nothing listens on these
@@ -31,7 +33,7 @@ def scan(folder: Path, document: dict) -> tuple[int, set[tuple[str, str]]]:
     path = folder / "template.json"
     path.write_text(json.dumps(document))
     ended = subprocess.run(
-        [CHECKOV, "--file", path, "--framework", "cloudformation", "--output", "json", "--compact", "--skip-download"],
+        [*CHECKOV, "--file", path, "--framework", "cloudformation", "--output", "json", "--compact", "--skip-download"],
         env=environment("http://127.0.0.1:9", folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
