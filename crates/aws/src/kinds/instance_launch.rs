@@ -70,23 +70,20 @@ pub(super) async fn launch(aws: &Aws, instance: &Instance, first: &Token) -> Res
                 Ok((!found.is_empty()).then_some(found))
             })
             .await?;
-        match holders.into_iter().flatten().max_by_key(|host| (host.is_live(), host.launched)) {
-            Some(host) => {
-                let id = host.id.clone();
-                if host.is_live()
-                    && !is_ended
-                    && let Some(host) = if_at(aws, host, instance).await?
-                {
-                    differs(&host, instance)?;
-                    return Ok(host);
-                }
-                (token, number) = (token.following(id), 0);
-            }
-            None => {
-                number += 1;
-                token = token.nth(number);
-            }
+        let Some(host) = holders.into_iter().flatten().max_by_key(|host| (host.is_live(), host.launched)) else {
+            number += 1;
+            token = token.nth(number);
+            continue;
+        };
+        let id = host.id.clone();
+        if host.is_live()
+            && !is_ended
+            && let Some(host) = if_at(aws, host, instance).await?
+        {
+            differs(&host, instance)?;
+            return Ok(host);
         }
+        (token, number) = (token.following(id), 0);
     }
     Err(Failure::own(
         format!("{TOKENS} hosts of this address were terminated within the lifetime of their tokens"),
