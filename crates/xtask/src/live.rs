@@ -68,10 +68,6 @@ struct Planned {
 /// The whole run.
 #[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 pub(crate) fn live(arguments: &Arguments) -> Result<(), Failure> {
-    let program = match &arguments.program {
-        Some(program) => fs::canonicalize(program)?,
-        None => build("dev")?.join("trunnion"),
-    };
     let transcript = std::path::absolute(&arguments.transcript)?;
     if transcript.exists() {
         return Err(format!("`{}` exists: name another file with `--transcript`", transcript.display()).into());
@@ -79,6 +75,10 @@ pub(crate) fn live(arguments: &Arguments) -> Result<(), Failure> {
     let text = fs::read_to_string(&arguments.stack)
         .map_err(|error| format!("`{}` cannot be read: {error}", arguments.stack.display()))?;
     let changed = with_tag(&text)?;
+    let program = match &arguments.program {
+        Some(program) => fs::canonicalize(program)?,
+        None => build("dev")?.join("trunnion"),
+    };
     let limit = Duration::from_secs(u64::from(arguments.limit) * 60);
     let mut steps = Steps::new(program, &arguments.stack, transcript, limit);
     let is_asked = !(arguments.yes || arguments.sandbox);

@@ -200,12 +200,14 @@ impl Run {
     }
 }
 
-/// Whether the answers differ only because AWS still shows what it showed before: items of lists that the sandbox has no
-/// more, or the answer to a call that the sandbox refuses now.
+/// Whether the answers differ only because AWS still shows what it showed before a deletion: items of lists that the sandbox
+/// has no more, or the answer to a call that the sandbox refuses now.
 fn is_past(compared: &Compared, answer: &Answer, call: &Call, earlier: &[Call]) -> bool {
+    let deletes = |other: &Call| other.is_deletion() && other.is_success() && other.service() == call.service();
+    let before_deletion = earlier.get(..earlier.iter().rposition(deletes).unwrap_or_default()).unwrap_or_default();
     let shown = |call: &Call| call.answer.as_ref().map_or(Value::Null, tree::of_body);
     let now = shown(call);
-    let before = earlier.iter().filter(|before| before.is_same_request(call) && before.is_success());
+    let before = before_deletion.iter().filter(|before| before.is_same_request(call) && before.is_success());
     let mut before = before.map(shown);
     if call.is_success() && !answer.is_success() {
         return before.any(|before| before == now);
@@ -267,5 +269,44 @@ impl Report {
         };
         let _ = writeln!(text, "{} of {} calls compared, {found}{kinds}", self.compared, self.calls);
         text
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn call(operation: &str, answer: Value) -> Call {
+        serde_json::from_value(json!({
+            "operation": operation, "region": "eu-west-3", "method": "POST", "path": "/", "query": [], "headers": {},
+            "request": "empty", "status": 200, "answer": { "json": answer }, "latency_ms": 1.0,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_a_deletion_makes_an_answer_an_earlier_one() {
+        let roles = json!({ "Roles": [{ "RoleName": "a" }, { "RoleName": "b" }] });
+        let late = json!({ "Roles": [{ "RoleName": "b" }] });
+        let read = |answer: &Value| call("iam:ListRoles", answer.clone());
+        let is_past = |earlier: &[Call], status, aws: &Value, sandbox: Value| {
+            let answer = Answer { status, headers: BTreeMap::new(), tree: sandbox };
+            let compared = compare::compare(&read(aws), &answer, &mut Ids::default());
+            super::is_past(&compared, &answer, &read(aws), earlier)
+        };
+        let none = || json!({ "Roles": [] });
+        let refused = || json!({ "Error": { "Code": "NoSuchEntity" } });
+        let deleted = [read(&roles), call("iam:DeleteRole", json!({}))];
+        assert!(is_past(&deleted, 200, &late, none()) && is_past(&deleted, 404, &roles, refused()));
+        let other = json!({ "Roles": [{ "RoleName": "c" }] });
+        assert!(!is_past(&deleted, 200, &other, none()), "it was never shown");
+        for earlier in
+            [[read(&roles), call("s3:DeleteObject", json!({}))], [call("iam:DeleteRole", json!({})), read(&roles)]]
+        {
+            assert!(!is_past(&earlier, 200, &late, none()) && !is_past(&earlier, 404, &roles, refused()));
+        }
     }
 }

@@ -71,6 +71,14 @@ impl Call {
         ["Describe", "Get", "List", "Head"].iter().any(|verb| name.starts_with(verb))
     }
 
+    /// Whether the operation takes something away, by its name.
+    pub fn is_deletion(&self) -> bool {
+        let name = self.operation.split(':').nth(1).unwrap_or_default();
+        ["Delete", "Deregister", "Disassociate", "Release", "Remove", "Revoke", "Terminate", "Untag"]
+            .iter()
+            .any(|verb| name.starts_with(verb))
+    }
+
     /// Whether AWS answered that it did what was asked for.
     pub fn is_success(&self) -> bool {
         self.failure.is_none() && self.status.is_some_and(|status| status < 300)
