@@ -22,6 +22,7 @@ use aws_smithy_runtime_api::{
     http::Response,
 };
 use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format, error::metadata::ProvideErrorMetadata};
+use tokio::time::sleep;
 use trunnion_engine::{FoundLock, LockInfo, State, StateStore, StoreError, Version};
 
 pub use self::lock::S3Lock;
@@ -30,6 +31,7 @@ use crate::{
     Aws,
     calls::{On, Subject},
     error::{Class, Denial, Failure, OfCall as _},
+    wait::{LOOKS_AGAIN, pause},
 };
 
 /// How often a lock is renewed, and when it is considered abandoned.
@@ -58,6 +60,8 @@ pub struct S3Store {
     /// For the policy after a denied call.
     subject: Arc<Subject>,
     lease: Lease,
+    /// The longest pause between two calls about a bucket that S3 does not know.
+    pace: Duration,
     /// The document that was last read or written; `None` if there was none.
     last: Arc<Mutex<Option<Known>>>,
 }
@@ -86,6 +90,7 @@ impl S3Store {
             bucket,
             key,
             lease: Lease::default(),
+            pace: aws.connection.pace,
             last: Arc::default(),
         }
     }
@@ -135,17 +140,25 @@ impl S3Store {
         self.s3.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes a call in the region of the bucket.
+    /// Makes a call in the region of the bucket. S3 may not know a new bucket everywhere, so it is asked again for 2 seconds.
     async fn call<T, E, F>(&self, call: impl Fn(Client) -> F) -> Result<T, SdkError<E, Response>>
     where
         E: ProvideErrorMetadata,
         F: Future<Output = Result<T, SdkError<E, Response>>>,
     {
-        let (answer, moved) = in_region_of_bucket(self.client(), call).await;
-        if let Some(client) = moved {
-            *self.s3.write().unwrap_or_else(PoisonError::into_inner) = client;
+        let mut look = 0;
+        loop {
+            let (answer, moved) = in_region_of_bucket(self.client(), &call).await;
+            if let Some(client) = moved {
+                *self.s3.write().unwrap_or_else(PoisonError::into_inner) = client;
+            }
+            let is_unknown = answer.as_ref().is_err_and(|error| error.code() == Some("NoSuchBucket"));
+            if !is_unknown || look == LOOKS_AGAIN {
+                return answer;
+            }
+            sleep(pause(look, self.pace)).await;
+            look += 1;
         }
-        answer
     }
 
     /// The content and version of a key.

@@ -167,16 +167,16 @@ pub(super) fn check_vcpus(cloud: &Cloud, region: &str, is_spot: bool, wanted: u3
 
 /// The answer to a repeated call with the same client token.
 fn again(cloud: &Cloud, call: &Call, ids: &[String]) -> Result<Reply, Fault> {
-    let is_gone =
-        |id: &String| {
-            cloud.ec2.instances.get(id).is_none_or(|instance| {
-                matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated)
-            })
-        };
+    let found = |id: &String| cloud.ec2.instances.get(id);
+    let is_forgotten = ids.iter().any(|id| found(id).is_none());
+    let is_over = ids
+        .iter()
+        .filter_map(found)
+        .any(|instance| matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated));
     // AWS returned the terminated instance until January 2025, and refuses the token since (boto/boto3 issue 4406, read
-    // November 2026). Its documents do not say so.
+    // November 2026). Its documents do not say so. An instance that it does not list any more it cannot return.
     let token = call.params().get("ClientToken").map(str::to_owned).unwrap_or_default();
-    if ids.iter().any(is_gone) && !cloud.draws(&format!("terminated {token}")) {
+    if is_forgotten || is_over && !cloud.draws(&format!("terminated {token}")) {
         return Err(Fault::new(
             "IdempotentInstanceTerminated",
             "The instance that was launched with this client token has been terminated.",
