@@ -165,7 +165,11 @@ fn a_client_token_launches_only_once() {
     let other = format!("{run}&EbsOptimized=false");
     assert_eq!(ask(&mut cloud, "RunInstances", &other), Err("IdempotentParameterMismatch".to_owned()));
     ask(&mut cloud, "TerminateInstances", &format!("InstanceId.1={id}")).unwrap();
-    assert_eq!(ask(&mut cloud, "RunInstances", &run), Err("IdempotentInstanceTerminated".to_owned()));
+    let refused = Err("IdempotentInstanceTerminated".to_owned());
+    assert_eq!(ask(&mut cloud, "RunInstances", &run), refused);
+    // Also after EC2 has stopped listing the instance.
+    assert_eq!(ask_at(&mut cloud, 100_000, "RunInstances", &run), refused);
+    assert!(ask_at(&mut cloud, 100_000, "DescribeInstances", &format!("InstanceId.1={id}")).is_err());
 }
 
 #[test]
