@@ -93,6 +93,11 @@ mistake-inside-an-environment
 more-interfaces-than-any-type-has
 more-subnets-than-a-group-has-rules
 more-subnets-than-a-service-takes
+moved-in-a-circle
+moved-one-pool-to-two
+moved-pool-that-is-still-there
+moved-to-no-pool
+moved-two-pools-to-one
 no-environments
 number-with-a-leading-zero
 pool-in-two-locations
@@ -119,6 +124,7 @@ tag-with-a-combining-mark
 tags-that-differ-in-case
 too-many-addresses
 too-many-interfaces
+too-many-tags-beside-protect
 unknown-environment
 unknown-instance-type
 untracked-with-one-interface

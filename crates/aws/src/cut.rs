@@ -61,7 +61,8 @@ fn has_ended(start: &str, end: &str) -> bool {
         let Some((_, behind)) = rest.split_once('>') else { return false };
         rest = behind.trim_start();
     }
-    let Some(tag) = rest.strip_prefix('<') else { return false };
+    // S3 answers with a policy in JSON, and some doubles of S3 call that XML.
+    let Some(tag) = rest.strip_prefix('<') else { return !rest.is_empty() };
     let name: String = tag.chars().take_while(|c| !c.is_whitespace() && !matches!(c, '/' | '>')).collect();
     let end = end.trim_end();
     let is_one_tag = tag.find('>').is_some_and(|at| tag.get(at + 1..).is_some_and(|rest| rest.trim().is_empty()));
@@ -78,6 +79,12 @@ mod tests {
             whole.add(part.as_bytes());
         }
         whole.is_complete()
+    }
+
+    #[test]
+    fn what_is_no_xml_is_not_judged() {
+        assert!(whole(&["{\"Version\": \"2012-10-17\"}"]));
+        assert!(!whole(&["<?xml version=\"1.0\"?>\n"]) && !whole(&["\u{feff}"]) && !whole(&[" "]));
     }
 
     #[test]
