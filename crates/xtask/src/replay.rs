@@ -279,7 +279,7 @@ mod tests {
 
     use super::*;
 
-    fn call(operation: &str, answer: Value) -> Call {
+    fn call(operation: &str, answer: &Value) -> Call {
         serde_json::from_value(json!({
             "operation": operation, "region": "eu-west-3", "method": "POST", "path": "/", "query": [], "headers": {},
             "request": "empty", "status": 200, "answer": { "json": answer }, "latency_ms": 1.0,
@@ -291,7 +291,7 @@ mod tests {
     fn only_a_deletion_makes_an_answer_an_earlier_one() {
         let roles = json!({ "Roles": [{ "RoleName": "a" }, { "RoleName": "b" }] });
         let late = json!({ "Roles": [{ "RoleName": "b" }] });
-        let read = |answer: &Value| call("iam:ListRoles", answer.clone());
+        let read = |answer: &Value| call("iam:ListRoles", answer);
         let is_past = |earlier: &[Call], status, aws: &Value, sandbox: Value| {
             let answer = Answer { status, headers: BTreeMap::new(), tree: sandbox };
             let compared = compare::compare(&read(aws), &answer, &mut Ids::default());
@@ -299,12 +299,12 @@ mod tests {
         };
         let none = || json!({ "Roles": [] });
         let refused = || json!({ "Error": { "Code": "NoSuchEntity" } });
-        let deleted = [read(&roles), call("iam:DeleteRole", json!({}))];
+        let deleted = [read(&roles), call("iam:DeleteRole", &json!({}))];
         assert!(is_past(&deleted, 200, &late, none()) && is_past(&deleted, 404, &roles, refused()));
         let other = json!({ "Roles": [{ "RoleName": "c" }] });
         assert!(!is_past(&deleted, 200, &other, none()), "it was never shown");
         for earlier in
-            [[read(&roles), call("s3:DeleteObject", json!({}))], [call("iam:DeleteRole", json!({})), read(&roles)]]
+            [[read(&roles), call("s3:DeleteObject", &json!({}))], [call("iam:DeleteRole", &json!({})), read(&roles)]]
         {
             assert!(!is_past(&earlier, 200, &late, none()) && !is_past(&earlier, 404, &roles, refused()));
         }
