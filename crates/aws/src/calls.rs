@@ -26,7 +26,7 @@ pub(crate) use self::{
     counter::Counter,
     grant::{Commands, Grant, Need, On, When, known_keys},
     policy::Statement,
-    rate::{EC2_CHANGE, Rate},
+    rate::{EC2_CHANGE, Rate, of_instances},
     subject::{Subject, matches},
     table::{action_of, actions, all, expected, grants_of, row},
 };

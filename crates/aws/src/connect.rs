@@ -8,14 +8,15 @@ use aws_config::{
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_http_client::tls::TlsContext;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
+use tokio::sync::Semaphore;
 
 use crate::{
-    calls::{Counter, Subject},
+    calls::Subject,
     credentials::{Explained, Source},
     environment::Environment,
     http::{Client, Peer, host_of},
     meter::Meter,
-    pace::{MOST_ATTEMPTS, Patience, Turnstile},
+    pace::{MOST_ATTEMPTS, PLACES, Patience, Turnstile},
     profiles::{Endpoints, Settings, check_url},
     proxy::Proxies,
     throttle::Buckets,
@@ -417,12 +418,12 @@ fn buckets(connection: &Connection) -> Option<Arc<Buckets>> {
 
 impl Clients {
     /// Clients with this configuration.
-    pub fn new(setup: &Setup, counter: Arc<Counter>) -> Self {
-        let meter = Meter { counter };
+    pub fn new(setup: &Setup, meter: Meter) -> Self {
         let cache =
             setup.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
         let buckets = setup.buckets.clone();
-        let turnstile = Turnstile { cache, buckets: buckets.clone() };
+        let places = Arc::new(Semaphore::new(PLACES));
+        let turnstile = Turnstile { cache, buckets: buckets.clone(), places };
         let patience = Patience { buckets };
         // `patience` limits the number of attempts in practice. A short first pause keeps the total time low when
         // nothing answers at all.

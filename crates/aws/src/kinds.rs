@@ -8,6 +8,7 @@ mod elastic_ip;
 mod iam_instance_profile;
 mod iam_role;
 pub(crate) mod instance;
+mod instance_chunk;
 mod instance_launch;
 pub(crate) mod launch_template;
 mod launch_template_data;

@@ -19,6 +19,7 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod calls;
+mod clock;
 mod connect;
 mod context;
 mod convert;
@@ -71,11 +72,13 @@ pub use aws_credential_types::{
 
 use crate::{
     calls::Subject,
+    clock::Clock,
     connect::{Clients, Setup},
     context::within,
     driver::{AnyDriver, Doing},
     hosts::Hosts,
     kinds::{instance::Host, s3_object::Content},
+    meter::Meter,
     together::Together,
 };
 pub use crate::{
@@ -95,6 +98,7 @@ pub struct Aws {
     clients: Clients,
     endpoint: Option<String>,
     counter: Arc<calls::Counter>,
+    clock: Arc<Clock>,
     hosts: Hosts,
     /// The hosts of the stack, read once for all creates that need them.
     fleet: Together<Vec<Host>>,
@@ -119,7 +123,8 @@ impl Aws {
     pub async fn connect_in(connection: Connection, environment: &Environment) -> Result<Self, ConnectError> {
         let counter = Arc::new(calls::Counter::default());
         let setup = Box::pin(Setup::find(&connection, environment)).await?;
-        let clients = Clients::new(&setup, Arc::clone(&counter));
+        let clock = Arc::new(Clock::default());
+        let clients = Clients::new(&setup, Meter { counter: Arc::clone(&counter), clock: Arc::clone(&clock) });
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
         let (fleet, addresses) = (Together::new(connection.pace), Together::new(connection.pace));
         let endpoint = setup.endpoints.shown();
@@ -129,6 +134,7 @@ impl Aws {
             clients,
             endpoint,
             counter,
+            clock,
             hosts,
             fleet,
             planned: Mutex::default(),

@@ -2,14 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use aws_sdk_ec2::operation::{
+    run_instances::RunInstancesInput, start_instances::StartInstancesInput,
+    terminate_instances::TerminateInstancesInput,
+};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
         interceptors::{
             Intercept,
             context::{
-                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
-                BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextMut,
+                BeforeDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextRef,
+                BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+                FinalizerInterceptorContextMut, Input,
             },
         },
         orchestrator::{Metadata, OrchestratorError},
@@ -24,6 +29,7 @@ use aws_smithy_types::{
 
 use crate::{
     calls::Counter,
+    clock::Clock,
     http::{CONNECT, READ, STANDSTILL, host_of},
     pace::Turn,
     unanswered::{Trouble, Unanswered, chain, find},
@@ -40,6 +46,7 @@ const GUARDED: u64 = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     pub counter: Arc<Counter>,
+    pub clock: Arc<Clock>,
 }
 
 /// The endpoint of the current attempt.
@@ -59,6 +66,16 @@ fn operation(cfg: &ConfigBag) -> Option<String> {
     Some(format!("{service}:{}", metadata.name()))
 }
 
+/// How many instances a call launches, starts or terminates.
+fn instances(input: &Input) -> u32 {
+    if let Some(run) = input.downcast_ref::<RunInstancesInput>() {
+        return run.max_count().and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
+    }
+    let start = input.downcast_ref::<StartInstancesInput>().map(StartInstancesInput::instance_ids);
+    let terminate = || input.downcast_ref::<TerminateInstancesInput>().map(TerminateInstancesInput::instance_ids);
+    u32::try_from(start.or_else(terminate).unwrap_or_default().len()).unwrap_or(u32::MAX)
+}
+
 impl Intercept for Meter {
     fn name(&self) -> &'static str {
         "Meter"
@@ -66,13 +83,13 @@ impl Intercept for Meter {
 
     fn read_before_serialization(
         &self,
-        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
         _components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(operation) = operation(cfg) {
             self.counter.count(&operation);
-            cfg.interceptor_state().store_put(Turn::new(operation));
+            cfg.interceptor_state().store_put(Turn::new(operation, instances(context.input())));
         }
         Ok(())
     }
@@ -111,6 +128,18 @@ impl Intercept for Meter {
         }
         if let Some(turn) = cfg.load::<Turn>() {
             context.request_mut().add_extension(turn.clone());
+        }
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(date) = context.response().headers().get("date") {
+            self.clock.set(date);
         }
         Ok(())
     }

@@ -45,13 +45,16 @@ use aws_smithy_types::{
     config_bag::{ConfigBag, Storable, StoreReplace},
     retry::ErrorKind,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::{
     calls::expected,
     context::{interrupted, is_interrupted, is_lock_lost},
     error::LIMIT_EXCEEDED,
-    throttle::{Buckets, Ticket},
+    throttle::{Buckets, Cost, Ticket},
     unanswered::Unanswered,
 };
 
@@ -86,6 +89,8 @@ pub(crate) struct LockLost;
 pub(crate) struct Turn {
     /// The call's IAM action name, such as `ec2:RunInstances`.
     pub operation: Arc<str>,
+    /// How many instances it launches, starts or terminates.
+    instances: u32,
     state: Arc<Mutex<State>>,
 }
 
@@ -113,11 +118,17 @@ struct State {
     attempt: u32,
     /// The attempt that was judged last, and whether it is the final one: the SDK asks more than once.
     judged: Option<(u32, bool)>,
+    /// The current attempt's place among the requests that have no answer yet.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Turn {
-    pub fn new(operation: String) -> Self {
-        Self { operation: operation.into(), state: Arc::default() }
+    pub fn new(operation: String, instances: u32) -> Self {
+        Self { operation: operation.into(), instances, state: Arc::default() }
+    }
+
+    fn cost(&self) -> Cost<'_> {
+        Cost { operation: &self.operation, instances: self.instances }
     }
 
     /// Whether the call can change something.
@@ -143,13 +154,17 @@ pub(crate) async fn unless_lock_is_lost(
 ) -> Result<HttpResponse, ConnectorError> {
     let can_change = turn.is_some_and(Turn::can_change);
     let mut answer = pin!(answer);
-    poll_fn(|context| {
+    let answer = poll_fn(|context| {
         if can_change && is_lock_lost() {
             return Poll::Ready(Err(ConnectorError::user(LockLost.into())));
         }
         answer.as_mut().poll(context)
     })
-    .await
+    .await;
+    if let Some(turn) = turn {
+        turn.state().place = None;
+    }
+    answer
 }
 
 /// The identity cache that makes each attempt wait for its token.
@@ -157,7 +172,12 @@ pub(crate) async fn unless_lock_is_lost(
 pub(crate) struct Turnstile {
     pub cache: SharedIdentityCache,
     pub buckets: Option<Arc<Buckets>>,
+    /// The places for requests that have no answer yet.
+    pub places: Arc<Semaphore>,
 }
+
+/// How many requests can be without an answer at a time: each has its own connection.
+pub(crate) const PLACES: usize = 64;
 
 /// The token of an attempt.
 enum Token {
@@ -173,13 +193,13 @@ impl Turnstile {
             let token = match turn.state().resumes.take() {
                 Some(at) => Token::At(at),
                 None if attempt > 1 => Token::At(now + buckets.take_again(&turn.operation, now)),
-                None => Token::Queued(buckets.take(&turn.operation, now)),
+                None => Token::Queued(buckets.take(turn.cost(), now)),
             };
             loop {
                 let now = Instant::now();
                 let wait = match &token {
                     Token::At(at) => at.saturating_duration_since(now),
-                    Token::Queued(ticket) => buckets.wait(&turn.operation, *ticket, now),
+                    Token::Queued(ticket) => buckets.wait(turn.cost(), ticket, now),
                 };
                 if wait.is_zero() {
                     break;
@@ -194,7 +214,15 @@ impl Turnstile {
                 }
             }
         }
+        // An attempt whose request was never sent still has its place.
+        drop(turn.state().place.take());
+        let place = tokio::select! {
+            biased;
+            place = Arc::clone(&self.places).acquire_owned() => place.ok(),
+            () = interrupted() => return Err(Interrupted),
+        };
         let mut state = turn.state();
+        state.place = place;
         state.began.get_or_insert_with(Instant::now);
         state.attempt = attempt;
         Ok(waited)

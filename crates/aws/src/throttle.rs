@@ -1,7 +1,8 @@
 //! A copy of AWS's token buckets on our side, so that a large apply is paced instead of throttled.
 //!
 //! There is one bucket per EC2 API, one per category of ECS calls, and one for each other service. The table of calls has
-//! their capacities and refill rates.
+//! their capacities and refill rates. Calls that launch, start or terminate instances take a token for each instance from
+//! a second bucket.
 //!
 //! Each call takes a numbered [`Ticket`] and waits until the bucket has been filled up to that number, so calls are
 //! sent in order. If AWS throttles a call, somebody else uses the same bucket too. Then the bucket counts as empty and
@@ -16,7 +17,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::calls::{EC2_CHANGE, Rate, expected};
+use crate::calls::{EC2_CHANGE, Rate, expected, of_instances};
 
 /// How many calls can be made at once, and how many per second after that.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,15 +47,39 @@ fn size(capacity: f64, per_second: f64) -> Size {
     Size { capacity: (capacity - kept).max(1.0), per_second: per_second * SHARE_OF_THE_RATE }
 }
 
-/// The bucket that a call uses, and its size. A call that the table does not have is paced like a change of EC2's.
-fn bucket_of(operation: &str) -> (String, Size) {
-    let Rate { shared, capacity, per_second } = expected(operation).map_or(EC2_CHANGE, |call| call.rate);
-    (shared.unwrap_or(operation).to_owned(), size(capacity, per_second))
+/// What a call takes from the buckets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost<'a> {
+    /// The call's IAM action name, such as `ec2:RunInstances`.
+    pub operation: &'a str,
+    /// How many instances it launches, starts or terminates.
+    pub instances: u32,
 }
 
-/// A number in the queue of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Ticket(f64);
+impl Cost<'_> {
+    /// The bucket of the calls, its size and the tokens to take. A call that the table does not have is paced like a change of
+    /// EC2's.
+    fn of_call(&self) -> (String, Size, f64) {
+        let Rate { shared, capacity, per_second } = expected(self.operation).map_or(EC2_CHANGE, |call| call.rate);
+        (shared.unwrap_or(self.operation).to_owned(), size(capacity, per_second), 1.0)
+    }
+
+    /// The same for the instances.
+    fn of_instances(&self) -> Option<(String, Size, f64)> {
+        let Rate { shared, capacity, per_second } = of_instances(self.operation).filter(|_| self.instances > 0)?;
+        // A call for more than the bucket holds would wait for ever.
+        let size = size(capacity, per_second);
+        Some((shared?.to_owned(), size, f64::from(self.instances).min(size.capacity)))
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = (String, Size, f64)> {
+        [self.of_call()].into_iter().chain(self.of_instances())
+    }
+}
+
+/// The numbers in the queues of the buckets that a call uses.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ticket(Vec<f64>);
 
 /// The state of a bucket since its first call, in tokens.
 #[derive(Debug)]
@@ -111,19 +136,25 @@ struct Inner {
 
 impl Buckets {
     /// Takes a ticket for a call.
-    pub fn take(&self, operation: &str, now: Instant) -> Ticket {
-        self.with(operation, now, |level| {
-            level.tickets += 1.0;
-            Ticket(level.tickets)
-        })
+    pub fn take(&self, cost: Cost<'_>, now: Instant) -> Ticket {
+        let mut inner = self.lock();
+        inner.taken += 1;
+        let take = |(name, size, tokens)| {
+            let level = inner.level(name, size, now);
+            level.tickets += tokens;
+            level.tickets
+        };
+        Ticket(cost.buckets().map(take).collect())
     }
 
     /// How long a ticket still has to wait; shorter each time, unless AWS throttles a call.
-    pub fn wait(&self, operation: &str, ticket: Ticket, now: Instant) -> Duration {
-        self.look(operation, now, |level| level.until(ticket.0))
+    pub fn wait(&self, cost: Cost<'_>, ticket: &Ticket, now: Instant) -> Duration {
+        let mut inner = self.lock();
+        let wait = |((name, size, _), ticket): (_, &f64)| inner.level(name, size, now).until(*ticket);
+        cost.buckets().zip(&ticket.0).map(wait).max().unwrap_or_default()
     }
 
-    /// Takes a token for a retry, ahead of the queue. Returns how long to wait before it.
+    /// Takes a token for a retry, ahead of the queue. Returns how long to wait before it. Its instances have their tokens.
     pub fn take_again(&self, operation: &str, now: Instant) -> Duration {
         self.with(operation, now, |level| {
             level.filled -= 1.0;
@@ -132,7 +163,8 @@ impl Buckets {
     }
 
     /// Takes a token for a throttled call, ahead of the queue, and lowers the bucket's rate. Returns how long to wait
-    /// before sending it again.
+    /// before sending it again. AWS does not say whether the calls or the instances were too many; waiting longer between the
+    /// calls helps in both cases.
     pub fn refused(&self, operation: &str, now: Instant) -> Duration {
         self.with(operation, now, |level| {
             if level.lowered.is_none_or(|at| now.saturating_duration_since(at) >= ONE_EVENT) {
@@ -155,11 +187,8 @@ impl Buckets {
     fn with<T>(&self, operation: &str, now: Instant, take: impl FnOnce(&mut Level) -> T) -> T {
         let mut inner = self.lock();
         inner.taken += 1;
-        take(inner.level(operation, now))
-    }
-
-    fn look<T>(&self, operation: &str, now: Instant, look: impl FnOnce(&mut Level) -> T) -> T {
-        look(self.lock().level(operation, now))
+        let (name, size, _) = Cost { operation, instances: 0 }.of_call();
+        take(inner.level(name, size, now))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -168,8 +197,7 @@ impl Buckets {
 }
 
 impl Inner {
-    fn level(&mut self, operation: &str, now: Instant) -> &mut Level {
-        let (name, size) = bucket_of(operation);
+    fn level(&mut self, name: String, size: Size, now: Instant) -> &mut Level {
         let level = self.levels.entry(name).or_insert_with(|| Level::full(size, now));
         level.refill(now);
         level
@@ -184,8 +212,14 @@ mod tests {
 
     /// Takes a token and returns how long it has to wait.
     fn take(buckets: &Buckets, operation: &str, now: Instant) -> f64 {
-        let ticket = buckets.take(operation, now);
-        buckets.wait(operation, ticket, now).as_secs_f64()
+        take_some(buckets, operation, 0, now)
+    }
+
+    /// The same for a call about some instances.
+    fn take_some(buckets: &Buckets, operation: &str, instances: u32, now: Instant) -> f64 {
+        let cost = Cost { operation, instances };
+        let ticket = buckets.take(cost, now);
+        buckets.wait(cost, &ticket, now).as_secs_f64()
     }
 
     fn is_near(value: f64, expected: f64) -> bool {
@@ -204,6 +238,24 @@ mod tests {
         assert!(is_near(take(&buckets, "ec2:DescribeInstances", now), 0.0));
         assert!(is_near(take(&buckets, RUN, now + Duration::from_mins(1)), 0.0));
         assert_eq!(buckets.taken(), 8);
+    }
+
+    #[test]
+    fn instances_wait_once_their_bucket_is_empty() {
+        let buckets = Buckets::default();
+        let now = Instant::now();
+        for _ in 0..4 {
+            assert!(is_near(take_some(&buckets, RUN, 100, now), 0.0));
+        }
+        let later = now + Duration::from_mins(1);
+        let waits: Vec<f64> = (0..4).map(|_| take_some(&buckets, RUN, 200, later)).collect();
+        // 400 were launched, and a minute brought 117.6 of them back: 716.6 are left.
+        assert!(is_near(waits[2], 0.0) && is_near(waits[3], (800.0 - 716.6) / 1.96), "{waits:?}");
+        // Each operation has its own bucket of instances.
+        assert!(is_near(take_some(&buckets, "ec2:TerminateInstances", 900, later), 0.0));
+        assert!(is_near(take_some(&buckets, "ec2:TerminateInstances", 110, later), 20.0 / 19.6));
+        // One call for more than a bucket holds waits for a full one.
+        assert!(take_some(&Buckets::default(), RUN, 5000, now) < 1.0);
     }
 
     #[test]
@@ -252,12 +304,13 @@ mod tests {
         let buckets = Buckets::default();
         let now = Instant::now();
         for _ in 0..4 {
-            buckets.take(RUN, now);
+            take(&buckets, RUN, now);
         }
-        let ticket = buckets.take(RUN, now);
-        let before = buckets.wait(RUN, ticket, now);
+        let cost = Cost { operation: RUN, instances: 0 };
+        let ticket = buckets.take(cost, now);
+        let before = buckets.wait(cost, &ticket, now);
         buckets.refused(RUN, now);
-        assert!(buckets.wait(RUN, ticket, now) > before * 2);
+        assert!(buckets.wait(cost, &ticket, now) > before * 2);
     }
 
     #[test]
@@ -270,6 +323,7 @@ mod tests {
 
     #[test]
     fn ecs_calls_share_the_bucket_of_their_category() {
+        let bucket_of = |operation| Cost { operation, instances: 0 }.of_call();
         assert_eq!(bucket_of("ecs:RegisterTaskDefinition"), bucket_of("ecs:DeregisterTaskDefinition"));
         assert_ne!(bucket_of("ecs:RegisterTaskDefinition").0, bucket_of("ecs:CreateCluster").0);
         assert_eq!(bucket_of("ecs:ListTasks"), bucket_of("ecs:DescribeClusters"));

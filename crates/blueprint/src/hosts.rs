@@ -160,7 +160,8 @@ fn instance(stack: &Stack, pool_name: &str, pool: &Pool, number: u32) -> Result<
         interfaces: pool.interfaces,
         addresses: pool.addresses,
         state: STATE_RUNNING.to_owned(),
-        tags: tags_with_name(stack, &address, &format!("{}-{number}", name(stack, pool_name))),
+        // One call launches many hosts, all with the same name.
+        tags: tags_with_name(stack, &address, &name(stack, pool_name)),
     };
     // The role and its policy must exist before the host downloads its binary.
     Ok(resource(address, &instance)?.after([address::role(GENERATOR), address::instance_profile()]))

@@ -24,7 +24,8 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How many steps run at a time.
+    /// How many steps run at a time. By default all that do not wait for each other, so that a provider gets what it can do
+    /// with one call as one list. A provider itself limits how many calls it makes at a time.
     pub concurrency: usize,
     /// Once cancelled, no further step is started, and every wait ends.
     pub interrupt: CancellationToken,
@@ -43,7 +44,7 @@ impl Default for Settings {
 impl Settings {
     /// Until this token is cancelled.
     pub fn new(interrupt: CancellationToken) -> Self {
-        Self { concurrency: 64, interrupt, home: None, adoption: Adoption::default() }
+        Self { concurrency: usize::MAX, interrupt, home: None, adoption: Adoption::default() }
     }
 
     /// The same for a stack of this home.
@@ -267,24 +268,20 @@ impl<'a> Run<'a> {
         (self.plan.changes[step.change].address.clone(), step.operation)
     }
 
-    /// A step that is ready, with the ready steps behind it that do the same to the same kind: at most `limit` of them. A step
-    /// that cannot be prepared is returned with its error.
+    /// A step that is ready, with all ready steps that do the same to the same kind: at most `limit` of them. A step that
+    /// cannot be prepared is returned with its error.
     fn batch(&mut self, first: usize, limit: usize, events: &Events) -> (Batch, Vec<(usize, ProviderError)>) {
         let (mut batch, mut broken) = (Batch::default(), Vec::new());
-        let mut next = Some(first);
-        let mut count = 0;
-        while let Some(index) = next {
+        let goes_along = |index: &usize| self.is_alike(first, *index) && !self.stays(*index);
+        let others = self.ready.iter().copied().filter(goes_along).take(limit.saturating_sub(1));
+        let list: Vec<usize> = [first].into_iter().chain(others).collect();
+        for index in list {
+            self.ready.remove(&index);
             let (address, operation) = self.describe(index);
             events.send(Event::Started { address, operation });
             self.under_way.insert(index);
             if let Err(error) = self.prepare(index, &mut batch) {
                 broken.push((index, error));
-            }
-            count += 1;
-            let goes_along = |index: &usize| count < limit && self.is_alike(first, *index) && !self.stays(*index);
-            next = self.ready.first().copied().filter(goes_along);
-            if next.is_some() {
-                self.ready.pop_first();
             }
         }
         (batch, broken)

@@ -80,6 +80,10 @@ pub const PROTECT_TAG: &str = "trunnion:protect";
 /// The tag of an instance with the `digest` of the launch template it was launched from.
 pub const TEMPLATE_TAG: &str = "trunnion:template";
 
+/// The tag of instances that one call launched, with the address of the first of them. Its launch index is 0, and each
+/// further one has the next number. Without the tag [`ADDRESS_TAG`], the address of an instance follows from it.
+pub const FIRST_TAG: &str = "trunnion:first";
+
 /// The rules of all kinds.
 pub fn rule_book() -> RuleBook {
     RuleBook::new([

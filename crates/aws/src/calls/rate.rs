@@ -30,6 +30,17 @@ pub(crate) const EC2_RUN: Rate = own(5.0, 2.0);
 pub(crate) const EC2_FREQUENT: Rate = own(100.0, 5.0);
 pub(crate) const EC2_TAG: Rate = own(100.0, 10.0);
 
+/// The bucket of instances of an operation that has one beside its bucket of calls: each instance takes a token ("Request
+/// throttling for the Amazon EC2 API", resource token buckets, EC2 developer guide, read November 2026).
+pub(crate) fn of_instances(operation: &str) -> Option<Rate> {
+    match operation {
+        "ec2:RunInstances" => Some(shared("ec2:RunInstances of instances", 1000.0, 2.0)),
+        "ec2:StartInstances" => Some(shared("ec2:StartInstances of instances", 1000.0, 2.0)),
+        "ec2:TerminateInstances" => Some(shared("ec2:TerminateInstances of instances", 1000.0, 20.0)),
+        _ => None,
+    }
+}
+
 pub(crate) const CLUSTER_READ: Rate = shared("ecs:cluster-read", 50.0, 20.0);
 pub(crate) const CLUSTER_CHANGE: Rate = shared("ecs:cluster-modify", 20.0, 1.0);
 pub(crate) const SERVICE_READ: Rate = shared("ecs:service-read", 100.0, 20.0);

@@ -8,9 +8,12 @@ use aws_sdk_ec2::{
 };
 use futures::{FutureExt as _, future::try_join_all};
 use trunnion_engine::{Remote, Rules, Token, Value};
-use trunnion_kinds::{ADDRESS_TAG, Instance, InstanceInterface, STACK_TAG, STATE_RUNNING, TEMPLATE_TAG, Tags};
+use trunnion_kinds::{
+    ADDRESS_TAG, FIRST_TAG, Instance, InstanceInterface, STACK_TAG, STATE_RUNNING, TEMPLATE_TAG, Tags,
+};
 
 use super::{
+    instance_chunk::{HOSTS_PER_CALL, Launched, address_of, hundred_of, together},
     instance_launch::{launch, must_be_alone, until_whole},
     launch_template_data::unsigned,
     tagging::{change_ec2, filter, of_stack},
@@ -56,6 +59,14 @@ impl From<Ec2Instance> for Host {
             .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
             .collect();
         let template = all.remove(TEMPLATE_TAG);
+        // Only a host that changed its address since its launch, or was launched singly, has the tag with its address.
+        let first = all.remove(FIRST_TAG);
+        let index = instance.ami_launch_index.and_then(|index| u32::try_from(index).ok());
+        if let (Some(first), Some(index), false) = (first, index, all.contains_key(ADDRESS_TAG))
+            && let Some(address) = address_of(&first, index)
+        {
+            all.insert(ADDRESS_TAG.to_owned(), address);
+        }
         // EC2 itself records the template of an instance in tags.
         let mut noted = |key: &str| all.remove(key).map_or(Value::Null, Value::from);
         let launched_from = (noted("aws:ec2launchtemplate:id"), noted("aws:ec2launchtemplate:version"));
@@ -241,14 +252,30 @@ pub(super) fn tagged_ids(remote: &Remote) -> Vec<String> {
     [remote.id.clone()].into_iter().chain(list("volumes").iter().filter_map(part)).chain(interfaces).collect()
 }
 
-/// The tags before a change. A host that stops being the stack's also loses the tag with its template, which is no
-/// attribute of its own.
+/// The tags before a change. A host that stops being the stack's also loses the tags of its launch, which are no attributes.
 fn tags_before(remote: &Remote, instance: &Instance) -> Tags {
     let mut tags = tags_of(&remote.attributes);
-    if let (false, Value::Text(template)) = (instance.tags.contains_key(STACK_TAG), &instance.template) {
-        tags.insert(TEMPLATE_TAG.to_owned(), template.clone());
+    if !instance.tags.contains_key(STACK_TAG) {
+        tags.extend([TEMPLATE_TAG, FIRST_TAG].map(|key| (key.to_owned(), String::new())));
     }
     tags
+}
+
+/// Creates a host, or takes the one that a call for several launched.
+async fn create(aws: &Aws, instance: &Instance, token: &Token, launched: Option<Host>) -> Result<Remote, Failure> {
+    let (mut launched, mut next) = (launched, token.clone());
+    loop {
+        let host = match launched.take() {
+            Some(host) => host,
+            None => launch(aws, instance, &next).await?,
+        };
+        let id = host.id.clone();
+        if let Some(host) = until_whole(aws, host, instance).await? {
+            must_be_alone(aws, &host, instance, token.follows()).await?;
+            return host.remote();
+        }
+        next = next.following(id);
+    }
 }
 
 /// Starts a stopped host if the changes ask for it.
@@ -345,10 +372,25 @@ impl Driver for Instances {
     }
 
     async fn create(&self, aws: &Aws, instance: Instance, token: &Token) -> Result<Remote, Failure> {
-        let host = launch(aws, &instance, token).await?;
-        let host = until_whole(aws, host, &instance).await?;
-        must_be_alone(aws, &host, &instance, token.follows()).await?;
-        host.remote()
+        create(aws, &instance, token, None).await
+    }
+
+    fn create_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Instance, Token)>) -> Vec<Doing<'a, Remote>> {
+        let calls = together(aws, &items);
+        let create = |(instance, token): (Instance, Token)| {
+            let call = hundred_of(&instance, &token).and_then(|(hundred, _)| calls.get(&hundred).cloned());
+            async move {
+                let hosts = match call {
+                    Some(call) => call.await?,
+                    None => Launched::default(),
+                };
+                let address = instance.tags.get(ADDRESS_TAG);
+                let launched = address.and_then(|address| hosts.get(address)).cloned();
+                create(aws, &instance, &token, launched).await
+            }
+            .boxed()
+        };
+        items.into_iter().map(create).collect()
     }
 
     async fn update(
@@ -408,12 +450,13 @@ impl Driver for Instances {
     /// Terminates all hosts with one call. If EC2 refuses it, for example because of a protected host, each host gets a
     /// call of its own.
     fn delete_all<'a>(&'a self, aws: &'a Aws, items: Vec<Remote>) -> Vec<Doing<'a, ()>> {
+        let are_several = items.len() > 1;
         let ids: Vec<String> = items.iter().map(|remote| remote.id.clone()).collect();
-        let are_several = ids.len() > 1;
-        let all = one_call(terminate(aws, ids));
-        let delete = |remote: Remote| {
-            let all = all.clone();
+        let calls: Vec<_> = ids.chunks(HOSTS_PER_CALL).map(|ids| one_call(terminate(aws, ids.to_vec()))).collect();
+        let delete = |(index, remote): (usize, Remote)| {
+            let call = calls.get(index / HOSTS_PER_CALL).cloned();
             async move {
+                let all = async { if let Some(call) = call { call.await } else { Ok(()) } };
                 match all.await {
                     Err(failure) if failure.is(&[Class::NotFound]) => self.delete(aws, &remote).await,
                     Err(failure) if are_several && failure.is(&[Class::Denied, Class::Other]) => {
@@ -424,7 +467,7 @@ impl Driver for Instances {
             }
             .boxed()
         };
-        items.into_iter().map(delete).collect()
+        items.into_iter().enumerate().map(delete).collect()
     }
 }
 

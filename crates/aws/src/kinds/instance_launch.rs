@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use aws_sdk_ec2::types::{LaunchTemplateSpecification, ResourceType};
 use trunnion_engine::{Token, Value};
-use trunnion_kinds::{ADDRESS_TAG, Instance, STACK_TAG, TEMPLATE_TAG};
+use trunnion_kinds::{ADDRESS_TAG, Instance, STACK_TAG, TEMPLATE_TAG, Tags};
 
 use super::{
     instance::{Host, list, next, tagged_ids, until_running},
@@ -21,6 +21,8 @@ use crate::{
     Aws,
     convert::text,
     error::{Class, Failure, OfCall as _},
+    hosts::by_ids,
+    wait::Ended,
 };
 
 /// How many tokens are tried for one host. A token is used up when its host was terminated.
@@ -29,6 +31,18 @@ const TOKENS: u32 = 50;
 /// What to do after the plan was overtaken by what AWS shows only now.
 const AGAIN: &str = "run the same command again: the plan finds this host";
 
+/// What one call launches.
+pub(super) struct Launch<'a> {
+    /// The hosts that it can find.
+    pub wanted: Vec<&'a Instance>,
+    /// What each host that it launches is like, except for its tags.
+    pub like: &'a Instance,
+    /// The tags of each host.
+    pub tags: Tags,
+    /// The most hosts that it launches.
+    pub count: u32,
+}
+
 /// Launches the host of an address, or finds the one of an earlier attempt.
 pub(super) async fn launch(aws: &Aws, instance: &Instance, first: &Token) -> Result<Host, Failure> {
     let there = fleet(aws).await?;
@@ -36,77 +50,83 @@ pub(super) async fn launch(aws: &Aws, instance: &Instance, first: &Token) -> Res
         differs(host, instance)?;
         return Ok(host.clone());
     }
-    let mut token = match first.follows() {
+    let token = match first.follows() {
         Some(_) => first.clone(),
         // An earlier attempt may have launched the host that follows this one.
         None => last_ended(aws, &there, instance).map_or_else(|| first.clone(), |ended| first.following(&ended.id)),
     };
-    let mut number = 0;
+    let call = Launch { wanted: vec![instance], like: instance, tags: instance.tags.clone(), count: 1 };
+    let launched = with_tokens(aws, &call, token).await?.into_iter().next();
+    let host = launched.ok_or_else(|| Failure::own("EC2 returned no host", AGAIN.to_owned()))?;
+    differs(&host, instance)?;
+    Ok(host)
+}
+
+/// Launches hosts, or finds those of an earlier attempt with the same token. Returns the live ones at wanted addresses: at
+/// least one.
+pub(super) async fn with_tokens(aws: &Aws, call: &Launch<'_>, first: Token) -> Result<Vec<Host>, Failure> {
+    let (mut token, mut number) = (first, 0);
     for _ in 0..TOKENS {
-        let refused = match run(aws, instance, &token.shortened(64)).await {
-            Ok(host) => {
-                let id = host.id.clone();
-                if host.is_live()
-                    && let Some(host) = if_at(aws, host, instance).await?
-                {
-                    differs(&host, instance)?;
-                    return Ok(host);
-                }
-                (token, number) = (token.following(id), 0);
-                continue;
-            }
-            Err(failure) => failure,
+        let hosts = match run(aws, call, &token.shortened(64)).await {
+            Ok(hosts) => hosts,
+            Err(refused) => match refused.code.as_str() {
+                "IdempotentInstanceTerminated" => holders(aws, &token, true).await?,
+                "IdempotentParameterMismatch" => holders(aws, &token, false).await?,
+                _ => return Err(refused),
+            },
         };
-        let is_ended = match refused.code.as_str() {
-            "IdempotentInstanceTerminated" => true,
-            "IdempotentParameterMismatch" => false,
-            _ => return Err(refused),
-        };
-        // The host of this token may be too new to be shown.
-        let tokens = || vec![filter("client-token", vec![token.shortened(64)])];
-        let holders = aws
-            .within_lag(|| async {
-                let found = list(&aws.clients.ec2, tokens()).await?;
-                Ok((!found.is_empty()).then_some(found))
-            })
-            .await?;
-        let Some(host) = holders.into_iter().flatten().max_by_key(|host| (host.is_live(), host.launched)) else {
+        let Some(newest) = hosts.iter().max_by_key(|host| (host.is_live(), host.launched, host.id.as_str())) else {
             number += 1;
             token = token.nth(number);
             continue;
         };
-        let id = host.id.clone();
-        if host.is_live()
-            && !is_ended
-            && let Some(host) = if_at(aws, host, instance).await?
-        {
-            differs(&host, instance)?;
-            return Ok(host);
+        let newest = newest.id.clone();
+        let found = at_wanted(aws, hosts, &call.wanted).await?;
+        if !found.is_empty() {
+            return Ok(found);
         }
-        (token, number) = (token.following(id), 0);
+        (token, number) = (token.following(newest), 0);
     }
     Err(Failure::own(
-        format!("{TOKENS} hosts of this address were terminated within the lifetime of their tokens"),
+        format!("the hosts of {TOKENS} tokens were terminated within the lifetime of their tokens"),
         "wait an hour, and run the command again".to_owned(),
     ))
 }
 
+/// The hosts of a token that EC2 refuses. They may be too new to be shown. If some of them were terminated, AWS may still
+/// show them as running.
+async fn holders(aws: &Aws, token: &Token, some_are_terminated: bool) -> Result<Vec<Host>, Failure> {
+    let read = || list(&aws.clients.ec2, vec![filter("client-token", vec![token.shortened(64)])]);
+    let found = aws
+        .within_lag(|| async {
+            let found = read().await?;
+            let is_shown = found.iter().any(|host| !some_are_terminated || !host.is_live());
+            Ok(is_shown.then_some(found))
+        })
+        .await?;
+    match found {
+        Some(found) => Ok(found),
+        None => read().await,
+    }
+}
+
 /// One call with a token.
-async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Host, Failure> {
+async fn run(aws: &Aws, call: &Launch<'_>, token: &str) -> Result<Vec<Host>, Failure> {
     let template = LaunchTemplateSpecification::builder()
-        .launch_template_id(text(&instance.launch_template)?)
-        .version(text(&instance.version)?)
+        .launch_template_id(text(&call.like.launch_template)?)
+        .version(text(&call.like.version)?)
         .build();
-    let mut tags = instance.tags.clone();
+    let mut tags = call.tags.clone();
     let others = [ResourceType::Volume, ResourceType::NetworkInterface].map(|kind| specification(kind, &tags));
-    tags.insert(TEMPLATE_TAG.to_owned(), text(&instance.template)?.to_owned());
+    tags.insert(TEMPLATE_TAG.to_owned(), text(&call.like.template)?.to_owned());
     let mut specifications = vec![specification(ResourceType::Instance, &tags)];
     specifications.extend(others);
+    let count = i32::try_from(call.count).unwrap_or(i32::MAX);
     // EC2 needs some seconds until a new instance profile, template or security group is known everywhere.
     let answer = aws
         .patiently(&[Class::Lag], || async {
             let call = aws.clients.ec2.run_instances().launch_template(template.clone()).client_token(token);
-            let call = call.min_count(1).max_count(1).set_tag_specifications(Some(specifications.clone()));
+            let call = call.min_count(1).max_count(count).set_tag_specifications(Some(specifications.clone()));
             call.send().await.of_call("ec2:RunInstances").map_err(|failure| match failure.class {
                 Class::NotFound if failure.code.contains("LaunchTemplate") || failure.code.contains("Group") => {
                     Failure { class: Class::Lag, ..failure }
@@ -115,24 +135,33 @@ async fn run(aws: &Aws, instance: &Instance, token: &str) -> Result<Host, Failur
             })
         })
         .await?;
-    let host = answer.instances.into_iter().flatten().next().map(Host::from);
-    host.ok_or_else(|| Failure::of_call("ec2:RunInstances", Class::Unreachable, "EC2 returned no instance"))
+    let hosts: Vec<Host> = answer.instances.into_iter().flatten().map(Host::from).collect();
+    if hosts.is_empty() {
+        return Err(Failure::of_call("ec2:RunInstances", Class::Unreachable, "EC2 returned no instance"));
+    }
+    Ok(hosts)
 }
 
-/// The live host of a token, if it is still the stack's and at the wanted address: one that was given away or moved keeps its
+/// The live ones of the hosts that are still the stack's and at a wanted address: one that was given away or moved keeps its
 /// token. AWS may show the tags of a new host late.
-async fn if_at(aws: &Aws, host: Host, instance: &Instance) -> Result<Option<Host>, Failure> {
-    let id = host.id.clone();
-    let seen = if host.tags.contains_key(STACK_TAG) {
-        Some(host)
-    } else {
-        aws.within_lag(|| async {
-            let found = list(&aws.clients.ec2, vec![filter("instance-id", vec![id.clone()])]).await?;
-            Ok(found.into_iter().find(|host| host.tags.contains_key(STACK_TAG)))
-        })
-        .await?
-    };
-    Ok(seen.filter(|host| is_at(host, instance)))
+async fn at_wanted(aws: &Aws, hosts: Vec<Host>, wanted: &[&Instance]) -> Result<Vec<Host>, Failure> {
+    let live = hosts.into_iter().filter(Host::is_live);
+    let (mut hosts, bare): (Vec<Host>, Vec<Host>) = live.partition(|host| host.tags.contains_key(STACK_TAG));
+    if !bare.is_empty() {
+        let ids: Vec<String> = bare.into_iter().map(|host| host.id).collect();
+        let wait = aws.lag_wait();
+        hosts.extend(loop {
+            let shown: Vec<Host> = by_ids(&aws.clients.ec2, &ids).await?.into_values().collect();
+            let are_tagged = shown.len() == ids.len() && shown.iter().all(|host| host.tags.contains_key(STACK_TAG));
+            match wait.look().await {
+                Ok(()) if !are_tagged => {}
+                Err(Ended::Interrupted) => return Err(Failure::interrupted("AWS does not show all tags yet")),
+                _ => break shown,
+            }
+        });
+    }
+    hosts.retain(|host| host.is_live() && wanted.iter().any(|instance| is_at(host, instance)));
+    Ok(hosts)
 }
 
 /// Whether a host is the stack's and at the wanted address.
@@ -154,8 +183,9 @@ fn differs(host: &Host, instance: &Instance) -> Result<(), Failure> {
     Err(Failure::own(message, format!("{AGAIN} and replaces it")))
 }
 
-/// Waits until AWS shows a host with all that was promised, and corrects its tags. Returns what AWS shows.
-pub(super) async fn until_whole(aws: &Aws, host: Host, instance: &Instance) -> Result<Host, Failure> {
+/// Waits until AWS shows a host with all that was promised, and corrects its tags. Returns what AWS shows; `None` if the host
+/// is not at this address any more: `RunInstances` may answer a call with the tags that the host had first.
+pub(super) async fn until_whole(aws: &Aws, host: Host, instance: &Instance) -> Result<Option<Host>, Failure> {
     let mut host = if aws.connection.wait { until_running(aws, host).await? } else { host };
     let wait = aws.lag_wait();
     loop {
@@ -177,15 +207,15 @@ pub(super) async fn until_whole(aws: &Aws, host: Host, instance: &Instance) -> R
             Err(None) => return Err(Failure::interrupted(format!("AWS does not show all of `{}` yet", host.id))),
         }
     }
-    differs(&host, instance)?;
     if !is_at(&host, instance) {
-        return Err(Failure::own(format!("`{}` is not at this address any more", host.id), AGAIN.to_owned()));
+        return Ok(None);
     }
+    differs(&host, instance)?;
     if host.tags != instance.tags {
         change_ec2(aws, &tagged_ids(&host.remote()?), &host.tags, &instance.tags).await?;
         host.tags.clone_from(&instance.tags);
     }
-    Ok(host)
+    Ok(Some(host))
 }
 
 /// Fails if AWS shows a second host at the address of this one: an earlier attempt launched it in another zone, or another
@@ -214,7 +244,7 @@ pub(super) async fn must_be_alone(
 }
 
 /// All hosts of the stack that AWS lists, terminated ones included. One read answers all who ask at the same time.
-async fn fleet(aws: &Aws) -> Result<Arc<Vec<Host>>, Failure> {
+pub(super) async fn fleet(aws: &Aws) -> Result<Arc<Vec<Host>>, Failure> {
     let (ec2, filter) = (aws.clients.ec2.clone(), of_stack(aws));
     aws.fleet.read(|| async move { list(&ec2, vec![filter]).await }).await
 }

@@ -7,11 +7,11 @@ use trunnion_sandbox::{ACCESS_KEY_ID, Effect, FaultRule, Options, Running, SECRE
 
 use super::*;
 use crate::{
-    calls::Counter,
     connect::{Clients, Connection, Setup, Throttle},
     context::within,
     environment::{self, Environment},
     error::{Class, Failure, OfCall as _},
+    meter::Meter,
 };
 
 fn connection(url: &str) -> Connection {
@@ -21,7 +21,7 @@ fn connection(url: &str) -> Connection {
 
 async fn connect(connection: &Connection, environment: &Environment) -> (Setup, Clients) {
     let setup = Setup::find(connection, environment).await.unwrap();
-    let clients = Clients::new(&setup, Arc::new(Counter::default()));
+    let clients = Clients::new(&setup, Meter { counter: Arc::default(), clock: Arc::default() });
     (setup, clients)
 }
 
@@ -110,7 +110,7 @@ async fn an_interruption_ends_the_wait_for_a_token() {
     let (setup, clients) = connect(&connection, &Environment::default()).await;
     let buckets = setup.buckets.unwrap();
     for _ in 0..10_000 {
-        buckets.take("ec2:DescribeVpcs", Instant::now());
+        buckets.take(Cost { operation: "ec2:DescribeVpcs", instances: 0 }, Instant::now());
     }
     let interrupt = CancellationToken::new();
     let context = Context::new(interrupt.clone());
@@ -157,7 +157,7 @@ async fn a_signed_request_that_is_not_sent_yet_is_dropped_once_the_lock_is_lost(
             sender.send(()).unwrap();
             Err(ConnectorError::timeout("no answer".into()))
         });
-        let turn = Turn::new(operation.to_owned());
+        let turn = Turn::new(operation.to_owned(), 0);
         let error = within(&context, unless_lock_is_lost(Some(&turn), sending)).await.unwrap_err();
         assert_eq!(sent.try_recv().is_ok(), is_sent, "{operation}");
         assert_eq!(crate::unanswered::find::<LockLost>(&error).is_some(), !is_sent, "{operation}");
