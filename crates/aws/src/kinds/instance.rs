@@ -7,7 +7,7 @@ use aws_sdk_ec2::{
     types::{Filter, Instance as Ec2Instance, InstanceNetworkInterface, InstanceStateName},
 };
 use futures::{FutureExt as _, future::try_join_all};
-use trunnion_engine::{Remote, Rules, Token, Value};
+use trunnion_engine::{Remote, Rules, Token, Value, lies_under};
 use trunnion_kinds::{
     ADDRESS_TAG, FIRST_TAG, Instance, InstanceInterface, STACK_TAG, STATE_RUNNING, TEMPLATE_TAG, Tags,
 };
@@ -278,17 +278,23 @@ async fn create(aws: &Aws, instance: &Instance, token: &Token, launched: Option<
     }
 }
 
-/// Starts a stopped host if the changes ask for it.
-async fn start(aws: &Aws, id: &str, instance: &Instance, paths: &[String]) -> Result<(), Failure> {
-    if touches(paths, "state") && instance.state == STATE_RUNNING {
-        // A host that is stopping can be started only after it has stopped.
-        until(aws, id, |state| *state != InstanceStateName::Stopping).await?;
-        aws.clients.ec2.start_instances().instance_ids(id).send().await.of_call("ec2:StartInstances")?;
-        if aws.connection.wait {
-            until(aws, id, |state| *state == InstanceStateName::Running).await?;
-        }
-    }
-    Ok(())
+/// Whether the changes ask to start a stopped host.
+fn starts(instance: &Instance, paths: &[String]) -> bool {
+    touches(paths, "state") && instance.state == STATE_RUNNING
+}
+
+/// Starts stopped hosts.
+async fn start(aws: &Aws, ids: Vec<String>) -> Result<(), Failure> {
+    // A host that is stopping can be started only after it has stopped.
+    let stopped = |id| until(aws, id, |state| *state != InstanceStateName::Stopping).boxed();
+    try_join_all(ids.iter().map(|id| stopped(id))).await?;
+    let call = aws.clients.ec2.start_instances().set_instance_ids(Some(ids));
+    call.send().await.of_call("ec2:StartInstances").map(drop)
+}
+
+/// Waits until a host that was started runs.
+async fn until_started(aws: &Aws, id: &str) -> Result<(), Failure> {
+    if aws.connection.wait { until(aws, id, |state| *state == InstanceStateName::Running).await } else { Ok(()) }
 }
 
 /// The host after an update.
@@ -403,7 +409,10 @@ impl Driver for Instances {
         if touches(paths, "tags") {
             change_ec2(aws, &tagged_ids(remote), &tags_before(remote, &instance), &instance.tags).await?;
         }
-        start(aws, &remote.id, &instance, paths).await?;
+        if starts(&instance, paths) {
+            start(aws, vec![remote.id.clone()]).await?;
+            until_started(aws, &remote.id).await?;
+        }
         changed(remote, &instance)
     }
 
@@ -412,7 +421,8 @@ impl Driver for Instances {
         until_terminated(aws, &remote.id, accepted).await
     }
 
-    /// Tags hosts with the same change of tags in one call. If EC2 refuses it, each host gets a call of its own.
+    /// Tags hosts with the same change of tags in one call, and starts hosts in one call. If EC2 refuses it, each host gets a
+    /// call of its own.
     fn update_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Remote, Instance, Vec<String>)>) -> Vec<Doing<'a, Remote>> {
         let change_of = |(remote, instance, paths): &(Remote, Instance, Vec<String>)| {
             touches(paths, "tags").then(|| tag_changes(&tags_before(remote, instance), &instance.tags))
@@ -428,19 +438,32 @@ impl Driver for Instances {
             let ids: Vec<String> = items.iter().flat_map(|(remote, ..)| tagged_ids(remote)).collect();
             calls.insert(change, one_call(async move { change_ec2(aws, &ids, &from, &to).await }));
         }
+        let stopped: Vec<String> = items
+            .iter()
+            .filter(|(_, instance, paths)| starts(instance, paths))
+            .map(|(remote, ..)| remote.id.clone())
+            .collect();
+        let mut starting = BTreeMap::new();
+        for ids in stopped.chunks(HOSTS_PER_CALL).filter(|ids| ids.len() > 1) {
+            let call = one_call(start(aws, ids.to_vec()));
+            starting.extend(ids.iter().map(|id| (id.clone(), call.clone())));
+        }
         let update = |item: (Remote, Instance, Vec<String>)| {
-            let together = calls.get(&change_of(&item)).cloned();
+            let (tagged, started) = (calls.get(&change_of(&item)).cloned(), starting.remove(&item.0.id));
             async move {
-                let (remote, instance, paths) = item;
-                let is_tagged = match together {
-                    Some(call) => call.await.is_ok(),
-                    None => false,
-                };
-                if !is_tagged {
-                    return self.update(aws, &remote, instance, &paths).await;
+                let (remote, instance, mut paths) = item;
+                if let Some(call) = tagged
+                    && call.await.is_ok()
+                {
+                    paths.retain(|path| !lies_under(path, "tags"));
                 }
-                start(aws, &remote.id, &instance, &paths).await?;
-                changed(&remote, &instance)
+                if let Some(call) = started
+                    && call.await.is_ok()
+                {
+                    until_started(aws, &remote.id).await?;
+                    paths.retain(|path| !lies_under(path, "state"));
+                }
+                self.update(aws, &remote, instance, &paths).await
             }
             .boxed()
         };

@@ -17,12 +17,12 @@ use crate::{
 
 const HOST: &str = "instance.heavy[0]";
 
-fn count(cloud: &Cloud, operation: &str) -> u64 {
+pub fn count(cloud: &Cloud, operation: &str) -> u64 {
     cloud.running.calls().get(operation).map_or(0, |calls| calls.count)
 }
 
 /// Drops a create once the sandbox has executed a call of this operation, as a kill does.
-async fn killed_after<T: std::fmt::Debug>(cloud: &Cloud, operation: &str, create: impl Future<Output = T>) {
+pub async fn killed_after<T: std::fmt::Debug>(cloud: &Cloud, operation: &str, create: impl Future<Output = T>) {
     let before = count(cloud, operation);
     let called = async {
         while count(cloud, operation) == before {
@@ -35,8 +35,8 @@ async fn killed_after<T: std::fmt::Debug>(cloud: &Cloud, operation: &str, create
     }
 }
 
-/// What a host is launched from, with its interfaces in this zone.
-async fn launch_template(cloud: &Cloud, zone: &str) -> Remote {
+/// What a host is launched from, with this many interfaces in this zone.
+pub async fn launch_template(cloud: &Cloud, zone: &str, interfaces: usize) -> Remote {
     let observed = cloud.observe().await;
     let vpc = text(&observed.lookups[&at("vpc.main")], "id");
     let group = cloud.create("security_group.generator", &group("generator", &vpc, vec![])).await;
@@ -46,6 +46,7 @@ async fn launch_template(cloud: &Cloud, zone: &str) -> Remote {
     let mut asked = template(&observed, &group, &profile);
     let subnets = ec2(&cloud.running).describe_subnets().send().await.unwrap();
     let subnet = subnets.subnets().iter().find(|subnet| subnet.availability_zone() == Some(zone)).unwrap();
+    asked.data.interfaces.truncate(interfaces);
     for interface in &mut asked.data.interfaces {
         interface.subnet = subnet.subnet_id().unwrap().into();
     }
@@ -93,7 +94,7 @@ async fn a_retry_finds_the_first_host_whatever_it_asks_for() {
     let (mut mismatches, mut ends) = (BTreeSet::new(), BTreeSet::new());
     let seeds = futures::future::join_all((5..=8).map(|seed| async move {
         let cloud = cloud(late_tags(Options::strict(seed).with_speed(500.0).with_vcpus(100_000))).await;
-        let template = launch_template(&cloud, "eu-west-3a").await;
+        let template = launch_template(&cloud, "eu-west-3a", 2).await;
         let asked = instance(&template, 0);
         let token = token(&resolved(HOST, &asked));
         killed_after(&cloud, "ec2:RunInstances", launch(&cloud, &asked, &token)).await;
@@ -131,7 +132,7 @@ async fn a_retry_finds_the_first_host_whatever_it_asks_for() {
 #[tokio::test]
 async fn a_killed_replacement_is_found_without_its_predecessor() {
     let cloud = cloud(late_tags(strict())).await;
-    let template = launch_template(&cloud, "eu-west-3a").await;
+    let template = launch_template(&cloud, "eu-west-3a", 2).await;
     let asked = instance(&template, 0);
     let token = token(&resolved(HOST, &asked));
     let first = launch(&cloud, &asked, &token).await.unwrap();
@@ -147,9 +148,9 @@ async fn a_killed_replacement_is_found_without_its_predecessor() {
 async fn a_second_host_in_another_zone_is_an_error() {
     let lag = Duration::from_millis(700);
     let cloud = cloud(strict().with_consistency(Consistency::After(lag))).await;
-    let template = launch_template(&cloud, "eu-west-3a").await;
+    let template = launch_template(&cloud, "eu-west-3a", 2).await;
     let asked = instance(&template, 0);
-    let moved = launch_template(&cloud, "eu-west-3b").await;
+    let moved = launch_template(&cloud, "eu-west-3b", 2).await;
     let moved = Instance { zone: "eu-west-3b".into(), ..instance(&moved, 0) };
     killed_after(&cloud, "ec2:RunInstances", launch(&cloud, &asked, &token(&resolved(HOST, &asked)))).await;
     let error = launch(&cloud, &moved, &token(&resolved(HOST, &moved))).await.unwrap_err();
@@ -164,7 +165,7 @@ async fn a_second_host_in_another_zone_is_an_error() {
 #[tokio::test]
 async fn a_second_host_that_the_plan_deletes_is_no_obstacle() {
     let cloud = cloud(strict()).await;
-    let template = launch_template(&cloud, "eu-west-3a").await;
+    let template = launch_template(&cloud, "eu-west-3a", 2).await;
     let asked = instance(&template, 0);
     let token = token(&resolved(HOST, &asked));
     let first = launch(&cloud, &asked, &token).await.unwrap();
@@ -183,7 +184,7 @@ async fn a_host_is_read_until_it_has_all_its_interfaces() {
     // A starting host is shown before its second interface.
     let options = strict().with_delay(Delay::InstanceStart, Duration::from_secs(2));
     let cloud = cloud(options.with_delay(Delay::Ec2Lag, Duration::from_secs(1))).await;
-    let template = launch_template(&cloud, "eu-west-3a").await;
+    let template = launch_template(&cloud, "eu-west-3a", 2).await;
     let asked = resolved(HOST, &instance(&template, 0));
     let wanted = desired([asked.clone()]);
     let quick = common::connect_with(&cloud.running, |connection| connection.wait = false).await;
@@ -200,7 +201,7 @@ async fn a_host_is_read_until_it_has_all_its_interfaces() {
 #[tokio::test]
 async fn an_elastic_ip_of_a_killed_apply_is_no_second_one() {
     let cloud = cloud(late_tags(strict())).await;
-    let template = launch_template(&cloud, "eu-west-3a").await;
+    let template = launch_template(&cloud, "eu-west-3a", 2).await;
     let host = cloud.create(HOST, &instance(&template, 0)).await;
     let asked = ElasticIp {
         instance: text(&host.attributes, "id"),

@@ -8,6 +8,7 @@ mod cut;
 mod doubles;
 mod elastic_ips;
 mod every_kind;
+mod fleets;
 mod hidden;
 mod lifecycle;
 mod lists;
