@@ -47,6 +47,10 @@ pub(crate) trait Driver: Sync + 'static {
     /// Whether a resource that somebody else made can become one of the stack's, by its id.
     const IMPORTS: bool = false;
 
+    /// Whether a resource counts as created only after a read by its id shows it whole. Otherwise the create itself reads as
+    /// much as is needed.
+    const READS_BACK: bool = false;
+
     /// Whether AWS can have given this id to a resource of the kind in the connection's account and region. A damaged
     /// state may have other ids, and AWS refuses a whole call because of one of them.
     fn can_exist(_id: &str, _connection: &Connection) -> bool {
@@ -283,7 +287,12 @@ impl<D: Driver> AnyDriver for D {
 
     fn create_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Resolved, Token)>) -> Vec<Doing<'a, Remote>> {
         let decoded = items.into_iter().map(|(resource, token)| Ok((typed(&resource.attributes)?, token)));
-        each(decoded, |items| Driver::create_all(self, aws, items))
+        let created = each(decoded, |items| Driver::create_all(self, aws, items));
+        if !D::READS_BACK {
+            return created;
+        }
+        let read_back = |doing: Doing<'a, Remote>| async move { shown(self, aws, doing.await?).await }.boxed();
+        created.into_iter().map(read_back).collect()
     }
 
     fn update_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Remote, Resolved, Vec<String>)>) -> Vec<Doing<'a, Remote>> {
@@ -295,6 +304,22 @@ impl<D: Driver> AnyDriver for D {
     fn delete_all<'a>(&'a self, aws: &'a Aws, items: Vec<Remote>) -> Vec<Doing<'a, ()>> {
         Driver::delete_all(self, aws, items)
     }
+}
+
+/// A new resource once a read by its id shows it as it was created, so that the next plan finds it.
+async fn shown<D: Driver>(driver: &D, aws: &Aws, made: Remote) -> Result<Remote, Failure> {
+    let read = || async {
+        let seen = driver.by_ids(aws, vec![made.id.clone()]).await?;
+        Ok(seen.into_iter().find(|seen| seen.id == made.id))
+    };
+    let is_whole = |seen: &Remote| differences(&D::RULES, &made.attributes, &seen.attributes).is_empty();
+    let whole = aws.within_lag(|| async { Ok(read().await?.filter(is_whole)) }).await?;
+    // If it is still another one, somebody else changed it: the next plan shows that.
+    if whole.is_none() && read().await?.is_none() {
+        let help = "run the same command again: the plan finds what was created".to_owned();
+        return Err(Failure::own(format!("AWS does not show `{}`", made.id), help));
+    }
+    Ok(made)
 }
 
 /// Passes all decodable items on as one list; each of the others fails on its own.

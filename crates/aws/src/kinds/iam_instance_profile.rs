@@ -118,6 +118,7 @@ impl Driver for IamInstanceProfiles {
     type Attributes = IamInstanceProfile;
     const RULES: Rules = IamInstanceProfile::RULES;
     const NOUN: &'static str = "the instance profile";
+    const READS_BACK: bool = true;
 
     fn can_exist(name: &str, _: &Connection) -> bool {
         is_iam_name(name)

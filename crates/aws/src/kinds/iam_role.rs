@@ -204,6 +204,7 @@ impl Driver for IamRoles {
     type Attributes = IamRole;
     const RULES: Rules = IamRole::RULES;
     const NOUN: &'static str = "the IAM role";
+    const READS_BACK: bool = true;
     const ROUNDS: u32 = 2;
     const LIST_MISSES: bool = true;
 

@@ -172,6 +172,7 @@ impl Driver for LaunchTemplates {
     type Attributes = LaunchTemplate;
     const RULES: Rules = LaunchTemplate::RULES;
     const NOUN: &'static str = "the launch template";
+    const READS_BACK: bool = true;
     const ROUNDS: u32 = 1;
     const LIST_MISSES: bool = true;
     const IMPORTS: bool = true;

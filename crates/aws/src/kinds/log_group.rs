@@ -94,6 +94,7 @@ impl Driver for LogGroups {
     type Attributes = LogGroup;
     const RULES: Rules = LogGroup::RULES;
     const NOUN: &'static str = "the log group";
+    const READS_BACK: bool = true;
     const ROUNDS: u32 = 1;
     const IMPORTS: bool = true;
 

@@ -309,6 +309,7 @@ impl Driver for SecurityGroups {
     type Attributes = SecurityGroup;
     const RULES: Rules = SecurityGroup::RULES;
     const NOUN: &'static str = "the security group";
+    const READS_BACK: bool = true;
     const LIST_MISSES: bool = true;
     const IMPORTS: bool = true;
 
