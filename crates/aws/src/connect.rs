@@ -418,7 +418,7 @@ fn buckets(connection: &Connection) -> Option<Arc<Buckets>> {
 
 impl Clients {
     /// Clients with this configuration.
-    pub fn new(setup: &Setup, meter: Meter) -> Self {
+    pub fn new(setup: &Setup, meter: &Meter) -> Self {
         let cache =
             setup.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
         let buckets = setup.buckets.clone();

@@ -124,7 +124,7 @@ impl Aws {
         let counter = Arc::new(calls::Counter::default());
         let setup = Box::pin(Setup::find(&connection, environment)).await?;
         let clock = Arc::new(Clock::default());
-        let clients = Clients::new(&setup, Meter { counter: Arc::clone(&counter), clock: Arc::clone(&clock) });
+        let clients = Clients::new(&setup, &Meter { counter: Arc::clone(&counter), clock: Arc::clone(&clock) });
         let hosts = Hosts::new(clients.ec2.clone(), connection.pace);
         let (fleet, addresses) = (Together::new(connection.pace), Together::new(connection.pace));
         let endpoint = setup.endpoints.shown();

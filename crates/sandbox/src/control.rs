@@ -12,7 +12,7 @@ use crate::{
     Effect, FaultRule,
     call::Fault,
     query::Params,
-    throttle::{self, Buckets},
+    throttle::{self, Buckets, Spent},
 };
 
 /// How often an operation was called.
@@ -74,6 +74,11 @@ impl Control {
     /// The calls so far.
     pub(crate) fn calls(&self) -> Calls {
         self.lock().calls.clone()
+    }
+
+    /// What was taken from each bucket so far; nothing without throttling.
+    pub(crate) fn spent(&self) -> BTreeMap<String, Spent> {
+        self.lock().buckets.as_ref().map(|buckets| buckets.spent().clone()).unwrap_or_default()
     }
 
     /// A call begins. Returns its position in the longest chain of consecutive calls.

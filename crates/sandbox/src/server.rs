@@ -313,6 +313,10 @@ impl Server {
                 Ok(calls) => respond(200, "application/json", calls),
                 Err(error) => text(500, &error.to_string()),
             },
+            (&Method::GET, "/_sandbox/buckets") => match serde_json::to_string(&self.control.spent()) {
+                Ok(spent) => respond(200, "application/json", spent),
+                Err(error) => text(500, &error.to_string()),
+            },
             (&Method::GET, "/_sandbox/tasks") => match serde_json::to_string(lock(&self.cloud).ecs.most_tasks()) {
                 Ok(most) => respond(200, "application/json", most),
                 Err(error) => text(500, &error.to_string()),
@@ -352,8 +356,8 @@ impl Server {
             }
             _ => text(
                 404,
-                "there are /_sandbox/calls, /_sandbox/consoles, /_sandbox/rows and /_sandbox/tasks to GET, and \
-                 /_sandbox/evaluate and /_sandbox/faults to POST\n",
+                "there are /_sandbox/buckets, /_sandbox/calls, /_sandbox/consoles, /_sandbox/rows and /_sandbox/tasks to \
+                 GET, and /_sandbox/evaluate and /_sandbox/faults to POST\n",
             ),
         }
     }

@@ -14,7 +14,10 @@
 //! - Secrets Manager: "AWS Secrets Manager quotas" of the user guide.
 //! - Service Quotas: 10 per second for each operation ("Service Quotas endpoints and quotas", AWS General Reference).
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Instant,
+};
 
 use crate::{call::Fault, control::is_mutating, query::Params};
 
@@ -24,6 +27,16 @@ pub(crate) struct Buckets {
     /// How many times faster than on AWS they are refilled.
     speed: f64,
     levels: HashMap<(String, String), Level>,
+    /// What was taken from each bucket so far, by region and name.
+    spent: BTreeMap<String, Spent>,
+}
+
+/// What was taken from a bucket.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub(crate) struct Spent {
+    tokens: f64,
+    capacity: f64,
+    per_second: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +58,12 @@ fn bucket(name: impl Into<String>, capacity: f64, refill: f64) -> Bucket {
 
 impl Buckets {
     pub(crate) fn new(speed: f64) -> Self {
-        Self { speed, levels: HashMap::new() }
+        Self { speed, levels: HashMap::new(), spent: BTreeMap::new() }
+    }
+
+    /// What was taken from each bucket.
+    pub(crate) fn spent(&self) -> &BTreeMap<String, Spent> {
+        &self.spent
     }
 
     /// Takes a token from every bucket of a call, or from none if one of them has too few.
@@ -60,16 +78,20 @@ impl Buckets {
         let costs = costs(service, action, params);
         let mut after = Vec::with_capacity(costs.len());
         for (bucket, cost) in costs {
-            let key = (region.to_owned(), bucket.name);
+            let key = (region.to_owned(), bucket.name.clone());
             let level = self.levels.get(&key).copied().unwrap_or(Level { tokens: bucket.capacity, at: now });
             let refilled = level.tokens + now.duration_since(level.at).as_secs_f64() * bucket.refill * self.speed;
             let tokens = refilled.min(bucket.capacity) - cost;
             if tokens < 0.0 {
                 return false;
             }
-            after.push((key, Level { tokens, at: now }));
+            after.push((key, Level { tokens, at: now }, bucket, cost));
         }
-        self.levels.extend(after);
+        for (key, level, bucket, cost) in after {
+            let first = Spent { tokens: 0.0, capacity: bucket.capacity, per_second: bucket.refill * self.speed };
+            self.spent.entry(format!("{region} {}", key.1)).or_insert(first).tokens += cost;
+            self.levels.insert(key, level);
+        }
         true
     }
 }

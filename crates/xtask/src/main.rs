@@ -43,7 +43,7 @@ enum Chore {
     Replay(replay::Arguments),
     /// Time a plan that changes nothing, for the reference stack, 200 and 1,000 hosts, and `--help`
     Bench(bench::Arguments),
-    /// Apply, change and destroy many hosts with AWS's rate limits, and count the refused calls; takes some minutes
+    /// Apply, change and destroy many hosts with AWS's rate limits, and print how long these alone take
     Pacing(pacing::Arguments),
     /// Kill `trunnion` and disturb it at every call that changes something, and apply again; takes hours without `--part`
     #[cfg(unix)]

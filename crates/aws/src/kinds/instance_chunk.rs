@@ -3,7 +3,7 @@
 //! The hosts of a pool are divided by their numbers into hundreds. Where AWS shows no host of a hundred, one call launches
 //! those that are wanted: its token depends on the home, the hundred and the zone, and not on how many are wanted, so a call
 //! that is repeated after a kill finds what the first one launched. The call accepts fewer hosts than it asks for: EC2 then
-//! launches as many as it can ("RunInstances", EC2 API reference, read November 2026). Hosts that are missing beside others
+//! launches as many as it can (`RunInstances` in the EC2 API reference, read November 2026). Hosts that are missing beside others
 //! of their hundred are launched singly, each with its own token, once AWS has had the time to show those that exist. The
 //! token of a hundred is that of its first number, so that the only host of a pool, which was launched singly because it
 //! follows another one, is found too.

@@ -21,7 +21,7 @@ fn connection(url: &str) -> Connection {
 
 async fn connect(connection: &Connection, environment: &Environment) -> (Setup, Clients) {
     let setup = Setup::find(connection, environment).await.unwrap();
-    let clients = Clients::new(&setup, Meter { counter: Arc::default(), clock: Arc::default() });
+    let clients = Clients::new(&setup, &Meter { counter: Arc::default(), clock: Arc::default() });
     (setup, clients)
 }
 

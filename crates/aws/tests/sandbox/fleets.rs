@@ -60,7 +60,7 @@ async fn a_hundred_hosts_are_one_call_and_each_has_its_number() {
     let live = live(&cloud).await;
     assert_eq!(live.len(), 230);
     for (number, id) in made.iter().enumerate() {
-        assert_eq!(live[&format!("instance.heavy[{number}]")], [id.clone()]);
+        assert_eq!(live[&format!("instance.heavy[{number}]")], std::slice::from_ref(id));
     }
     assert_eq!(count(&cloud, "ec2:CreateTags"), 0);
 
