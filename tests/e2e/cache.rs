@@ -258,7 +258,9 @@ fn what_may_be_a_secret_is_in_no_plan_state_or_message() {
         &["drift", "--json"],
     ];
     all(&reads);
-    all(&[&["apply", "--yes", "--json", "-vvv"]]);
+    all(&[&["apply", "--yes", "--json", "-vvv", "--transcript", "calls.jsonl"]]);
+    all(&[&["plan", "--transcript", "calls.jsonl"]]);
+    no_canary("the transcript", &read(&stage, "calls.jsonl"));
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
     // A change of them is visible, and they are not.
     for canary in CANARIES {

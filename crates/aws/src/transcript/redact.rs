@@ -16,9 +16,11 @@
 //! | public IPv4 and IPv6 addresses and ranges | ranges for documentation (RFC 5737, RFC 3849) |
 //! | encoded authorization messages | `removed` |
 //! | values of tags, except `trunnion:` | `removed` |
+//! | values of environment variables of containers | `removed` |
+//! | user data | its length and digest |
 //! | content of S3 objects | length and digest |
 //!
-//! The same holds inside base64 and inside percent-encoded text, such as user data and policies. One value always becomes
+//! The same holds inside base64 and inside percent-encoded text, such as policies. One value always becomes
 //! the same replacement, so that calls of several processes still fit together.
 
 use std::{
@@ -218,12 +220,14 @@ impl Redactor {
                 let text = |key: &str| members.get(key).and_then(Value::as_str).map(str::to_owned);
                 let tag = text("key").or_else(|| text("Key"));
                 let is_map_of_tags = name.eq_ignore_ascii_case("tags");
+                let is_variable = name == "environment" && members.contains_key("name");
                 let member = |(key, value): (String, Value)| {
                     let value = match (&tag, value) {
                         (Some(tag), Value::String(text)) if key.eq_ignore_ascii_case("value") => {
                             Value::String(self.tag(tag, &text))
                         }
                         (None, Value::String(text)) if is_map_of_tags => Value::String(self.tag(&key, &text)),
+                        (_, Value::String(_)) if is_variable && key == "value" => REMOVED.into(),
                         (_, value) => self.json(&key, value),
                     };
                     (self.text(&key), value)
@@ -278,6 +282,9 @@ impl Redactor {
         let is_account = value.len() == 12 && value.bytes().all(|byte| byte.is_ascii_digit());
         if SECRET_MEMBERS.contains(&name.to_ascii_lowercase().as_str()) && !is_account {
             return REMOVED.to_owned();
+        }
+        if name.eq_ignore_ascii_case("userdata") && !value.is_empty() {
+            return described(value);
         }
         self.text(value)
     }
@@ -340,6 +347,12 @@ impl Redactor {
         });
         self.ipv6.replace_all(&text, ipv6).into_owned()
     }
+}
+
+/// Base64 that says only how long other base64 is, and what its digest is.
+fn described(encoded: &str) -> String {
+    let (length, digest) = (encoded.len(), hex(&Sha256::digest(encoded)));
+    BASE64_STANDARD.encode(format!("#!/bin/sh\n# {length} characters were removed, SHA-256 {digest}\n"))
 }
 
 /// The same bytes without a secret, as it is and percent-encoded.
