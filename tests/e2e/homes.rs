@@ -254,7 +254,7 @@ fn copy(from: &Path, to: &Path) {
 
 const PROD: [&str; 2] = ["--env", "prod"];
 
-/// Checks that a plan only adds the tag with the home.
+/// Checks that a plan only adds the tag with the home, and gives hosts the name of their pool.
 fn adds_the_home(stage: &Stage, more: &[&str]) {
     let document: Value = serde_json::from_str(&stage.succeed(&[&["plan", "--json"], more].concat()).stdout).unwrap();
     let changes = document["compared"]["changes"].as_array().unwrap();
@@ -263,7 +263,10 @@ fn adds_the_home(stage: &Stage, more: &[&str]) {
         count += 1;
         let paths: Vec<&str> =
             change["differences"].as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap()).collect();
-        assert_eq!((change["action"].as_str(), paths.as_slice()), (Some("update"), &["tags[\"trunnion:home\"]"][..]));
+        let is_host = change["address"].as_str().unwrap().starts_with("instance.");
+        let expected: &[&str] =
+            if is_host { &["tags.Name", "tags[\"trunnion:home\"]"] } else { &["tags[\"trunnion:home\"]"] };
+        assert_eq!((change["action"].as_str(), paths.as_slice()), (Some("update"), expected));
     }
     assert_eq!(count, 14, "an object has the home of its bucket");
 }

@@ -22,13 +22,13 @@ pub(super) fn leaves_a_tag(
     findings: &mut Findings,
 ) -> Option<()> {
     let is_protected = is_protected || pools.is_some_and(|pools| pools.valid.values().any(|pool| pool.protect));
-    let most = MOST_TAGS - 6;
+    let most = MOST_TAGS - 7;
     let found = tags.map_or(0, BTreeMap::len);
     if !is_protected || found <= most {
         return Some(());
     }
     let says = format!("has {found} tags, but at most {most} are allowed with `protect`");
-    let help = "remove some: AWS limits the tags of a resource, and six of them are Trunnion's own";
+    let help = "remove some: AWS limits the tags of a resource, and seven of them are Trunnion's own";
     findings.about(&top.get("tags")?, "stack::tag", says, help);
     None
 }

@@ -15,13 +15,13 @@ use crate::{
 
 /// The reserved prefix of tag keys.
 const TAG_OF_TRUNNION: &str = "trunnion:";
-/// A resource also has up to five tags of Trunnion: `trunnion:stack`, `trunnion:address`, `trunnion:home`, `Name` and, on
-/// hosts, `trunnion:template`.
+/// A resource also has up to six tags of Trunnion: `trunnion:stack`, `trunnion:address`, `trunnion:home`, `Name` and, on
+/// hosts, `trunnion:template` and `trunnion:first`.
 const LIMIT: Limit = Limit {
-    most: MOST_TAGS - 5,
+    most: MOST_TAGS - 6,
     code: "stack::tag",
     says: |found, most| format!("has {found} tags, but at most {most} are allowed"),
-    help: "remove some: AWS limits the tags of a resource, and five of them are Trunnion's own",
+    help: "remove some: AWS limits the tags of a resource, and six of them are Trunnion's own",
 };
 const SIGNS: &str = "letters, digits, spaces and `_ . : / = + - @`";
 
