@@ -77,7 +77,8 @@ pub(crate) async fn find(aws: &Aws, kind: &KindName, id: &str) -> Result<Option<
             "write the id as AWS shows it, such as `i-…`, `lt-…`, `sg-…`, `eipalloc-…` or the name of a log group";
         return Err(ProviderError::new(format!("`{id}` is not an id of the kind `{kind}`"), help.to_owned()));
     }
-    let found = aws.until_seen(|| async { Ok(driver.by_ids(aws, vec![id.to_owned()]).await?.pop()) });
+    // Most ids that AWS does not show are wrong, and few are new.
+    let found = aws.if_shown(|| async { Ok(driver.by_ids(aws, vec![id.to_owned()]).await?.pop()) });
     found.await.map_err(about)
 }
 

@@ -80,9 +80,9 @@ pub const PROTECT_TAG: &str = "trunnion:protect";
 /// The tag of an instance with the `digest` of the launch template it was launched from.
 pub const TEMPLATE_TAG: &str = "trunnion:template";
 
-/// The tag of instances that one call launched, with the address of the first of them. Its launch index is 0, and each
-/// further one has the next number. Without the tag [`ADDRESS_TAG`], the address of an instance follows from it.
-pub const FIRST_TAG: &str = "trunnion:first";
+/// The tag of instances that one call was to launch, such as `instance.heavy[0-99]`. The number of an instance is the first
+/// one plus its launch index. The address of an instance without the tag [`ADDRESS_TAG`] follows from it.
+pub const LAUNCH_TAG: &str = "trunnion:launch";
 
 /// The rules of all kinds.
 pub fn rule_book() -> RuleBook {

@@ -9,7 +9,7 @@ use aws_sdk_ec2::{
 use futures::{FutureExt as _, future::try_join_all};
 use trunnion_engine::{Remote, Rules, Token, Value, lies_under};
 use trunnion_kinds::{
-    ADDRESS_TAG, FIRST_TAG, Instance, InstanceInterface, STACK_TAG, STATE_RUNNING, TEMPLATE_TAG, Tags,
+    ADDRESS_TAG, Instance, InstanceInterface, LAUNCH_TAG, STACK_TAG, STATE_RUNNING, TEMPLATE_TAG, Tags,
 };
 
 use super::{
@@ -42,6 +42,8 @@ pub(crate) struct Host {
     pub zone: Option<String>,
     /// The digest of the launch template's content that it was launched from.
     pub template: Option<String>,
+    /// The numbers that the call was to launch which launched it.
+    pub launch: Option<String>,
     pub tags: Tags,
     state: InstanceStateName,
     reason: Option<String>,
@@ -60,10 +62,10 @@ impl From<Ec2Instance> for Host {
             .collect();
         let template = all.remove(TEMPLATE_TAG);
         // Only a host that changed its address since its launch, or was launched singly, has the tag with its address.
-        let first = all.remove(FIRST_TAG);
+        let launch = all.remove(LAUNCH_TAG);
         let index = instance.ami_launch_index.and_then(|index| u32::try_from(index).ok());
-        if let (Some(first), Some(index), false) = (first, index, all.contains_key(ADDRESS_TAG))
-            && let Some(address) = address_of(&first, index)
+        if let (Some(launch), Some(index), false) = (&launch, index, all.contains_key(ADDRESS_TAG))
+            && let Some(address) = address_of(launch, index)
         {
             all.insert(ADDRESS_TAG.to_owned(), address);
         }
@@ -83,6 +85,7 @@ impl From<Ec2Instance> for Host {
             state: instance.state.and_then(|state| state.name).unwrap_or(InstanceStateName::Pending),
             reason: instance.state_reason.and_then(|reason| reason.message),
             template,
+            launch,
             launched_from,
             interfaces,
             volumes,
@@ -256,7 +259,7 @@ pub(super) fn tagged_ids(remote: &Remote) -> Vec<String> {
 fn tags_before(remote: &Remote, instance: &Instance) -> Tags {
     let mut tags = tags_of(&remote.attributes);
     if !instance.tags.contains_key(STACK_TAG) {
-        tags.extend([TEMPLATE_TAG, FIRST_TAG].map(|key| (key.to_owned(), String::new())));
+        tags.extend([TEMPLATE_TAG, LAUNCH_TAG].map(|key| (key.to_owned(), String::new())));
     }
     tags
 }

@@ -8,16 +8,18 @@
 //! token of a hundred is that of its first number, so that the only host of a pool, which was launched singly because it
 //! follows another one, is found too.
 //!
-//! All hosts of a call have the same tags. Their number is that of the first of them ([`FIRST_TAG`]) plus their launch index.
+//! All hosts of a call have the same tags. The tag [`LAUNCH_TAG`] has the numbers that the call was to launch, and the number
+//! of a host is the first of them plus its launch index.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
 use futures::{FutureExt as _, future::Shared};
 use trunnion_engine::{Address, Index, Map, Resolved, Token};
-use trunnion_kinds::{ADDRESS_TAG, FIRST_TAG, Instance};
+use trunnion_kinds::{ADDRESS_TAG, Instance, LAUNCH_TAG};
 
 use super::{
     instance::Host,
@@ -83,9 +85,16 @@ fn pool_of(address: &str) -> Option<(String, u32)> {
 }
 
 /// The address of an instance that was launched with others.
-pub(super) fn address_of(first: &str, launch_index: u32) -> Option<String> {
-    let (pool, number) = pool_of(first)?;
-    Some(Address::numbered(Instance::KIND, pool, number.checked_add(launch_index)?).to_string())
+pub(super) fn address_of(launch: &str, launch_index: u32) -> Option<String> {
+    let (pool, numbers) = launch_of(launch)?;
+    Some(Address::numbered(Instance::KIND, pool, numbers.start().checked_add(launch_index)?).to_string())
+}
+
+/// The pool and the numbers of a call: what [`LAUNCH_TAG`] says.
+fn launch_of(text: &str) -> Option<(String, RangeInclusive<u32>)> {
+    let (first, last) = text.strip_suffix(']')?.rsplit_once('-')?;
+    let (pool, first) = pool_of(&format!("{first}]"))?;
+    Some((pool, first..=last.parse().ok()?))
 }
 
 impl Hundred {
@@ -107,7 +116,7 @@ async fn launch(aws: &Aws, hundred: Hundred, wanted: Wanted) -> Result<Launched,
     let of_hundred = || there.iter().filter(|host| aws.owns(&host.tags) && hundred.has(host));
     let siblings: Vec<&Host> = of_hundred().filter(|host| host.is_live()).collect();
     if !siblings.is_empty() {
-        if siblings.iter().any(|host| is_young(aws, host)) {
+        if siblings.iter().any(|host| is_young(aws, host) && was_launched_with(host, &wanted)) {
             shown(aws, &wanted).await?;
         }
         return Ok(Arc::default());
@@ -131,6 +140,12 @@ fn is_young(aws: &Aws, host: &Host) -> bool {
     u64::try_from(age).unwrap_or(0) <= aws.connection.lag.as_secs()
 }
 
+/// Whether a host was launched by a call that was to launch one of these hosts, too.
+fn was_launched_with(host: &Host, wanted: &Wanted) -> bool {
+    let launch = host.launch.as_deref().and_then(launch_of);
+    launch.is_some_and(|(_, numbers)| wanted.keys().any(|number| numbers.contains(number)))
+}
+
 /// Reads the hosts until a live one is at each wanted address, or until AWS shows whatever existed before.
 async fn shown(aws: &Aws, wanted: &Wanted) -> Result<(), Failure> {
     let wanted: BTreeSet<&str> =
@@ -152,7 +167,8 @@ impl<'a> Launch<'a> {
         let (first, count) = longest_run(wanted.keys().copied())?;
         let mut tags = wanted.get(&first)?.tags.clone();
         tags.remove(ADDRESS_TAG);
-        tags.insert(FIRST_TAG.to_owned(), Address::numbered(Instance::KIND, &hundred.pool, first).to_string());
+        let last = first + count - 1;
+        tags.insert(LAUNCH_TAG.to_owned(), format!("{}.{}[{first}-{last}]", Instance::KIND, hundred.pool));
         Some(Self { wanted: wanted.values().collect(), like: wanted.get(&first)?, tags, count })
     }
 }
@@ -184,8 +200,19 @@ mod tests {
 
     #[test]
     fn an_address_follows_from_the_first_one_and_the_launch_index() {
-        assert_eq!(address_of("instance.heavy[200]", 7).as_deref(), Some("instance.heavy[207]"));
-        for broken in ["instance.heavy", "elastic_ip.heavy[2]", "instance.heavy[x]", "", "instance.heavy[4294967295]"] {
+        assert_eq!(address_of("instance.heavy[200-299]", 7).as_deref(), Some("instance.heavy[207]"));
+        assert_eq!(address_of("instance.a-b[3-3]", 0).as_deref(), Some("instance.a-b[3]"));
+        for broken in [
+            "instance.heavy",
+            "instance.heavy[2]",
+            "elastic_ip.heavy[2-3]",
+            "instance.heavy[x-3]",
+            "instance.heavy[1-x]",
+            "instance.heavy[-1]",
+            "]",
+            "",
+            "instance.heavy[4294967295-4294967295]",
+        ] {
             assert_eq!(address_of(broken, 1), None, "{broken}");
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 /// The reserved prefix of tag keys.
 const TAG_OF_TRUNNION: &str = "trunnion:";
 /// A resource also has up to six tags of Trunnion: `trunnion:stack`, `trunnion:address`, `trunnion:home`, `Name` and, on
-/// hosts, `trunnion:template` and `trunnion:first`.
+/// hosts, `trunnion:template` and `trunnion:launch`.
 const LIMIT: Limit = Limit {
     most: MOST_TAGS - 6,
     code: "stack::tag",
