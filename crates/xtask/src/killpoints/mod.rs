@@ -5,6 +5,7 @@
 mod call;
 mod case;
 mod history;
+mod numbers;
 mod order;
 mod outside;
 mod prepare;

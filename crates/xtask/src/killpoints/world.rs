@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
+use super::numbers;
 use crate::Failure;
 
 /// Tables that are no resources: how the sandbox works, and what AWS keeps of the past.
@@ -107,6 +108,7 @@ impl World {
     /// Reads what the sandbox's `/_sandbox/rows` answers.
     pub fn of(text: &str, past: Past) -> Result<Self, Failure> {
         let mut tables: Tables = serde_json::from_str(text)?;
+        numbers::tell_apart(&mut tables);
         let addresses = addresses(&tables);
         let versions = tables.get("ec2.versions").cloned().unwrap_or_default();
         let mut tokens = Tokens::default();
