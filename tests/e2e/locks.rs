@@ -263,6 +263,20 @@ fn ten_applies_at_once_on_one_state_in_s3_work_one_after_the_other() {
     assert_eq!(last.changes(&["--destroy"]), Vec::<String>::new(), "no host is left that no state knows");
 }
 
+#[test]
+fn more_calls_than_are_made_at_a_time_do_not_keep_the_state_from_being_saved() {
+    let shared = Shared::new(&[], "eu-west-3");
+    let stage = shared.machine();
+    stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 90 }");
+    stage.converge(&[]);
+    // The tags of each host become others.
+    stage.edit("  small: {", "  large: {");
+    stage.edit("pool: small }", "pool: large }");
+    stage.edit("\npools:", "\nmoved: [{ from: small, to: large }]\n\npools:");
+    stage.converge(&[]);
+    assert!(shared.sandbox.changing_calls()["ec2:CreateTags"] >= 90);
+}
+
 /// How many hosts of the stack exist.
 fn running(sandbox: &SandboxProcess) -> usize {
     Runtime::new().unwrap().block_on(async {

@@ -2,15 +2,24 @@
 
 use trunnion_tests::{SandboxProcess, Stage};
 
-fn hosts(stage: &Stage, count: u32) {
-    stage.edit("zone: eu-west-3a }", &format!("zone: eu-west-3a, count: {count} }}"));
+/// Changes the number of hosts.
+fn hosts(stage: &Stage, from: u32, to: u32) {
+    stage.edit(&format!("count: {from} }}"), &format!("count: {to} }}"));
+}
+
+/// A stack with one host. Further ones are launched singly.
+fn stage(sandbox: &SandboxProcess) -> Stage {
+    let stage = Stage::with("minimal").at(sandbox);
+    stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 1 }");
+    stage
 }
 
 #[test]
-fn many_hosts_are_applied_and_destroyed_without_a_refused_call() {
+fn many_calls_are_made_without_a_refused_one() {
     let sandbox = SandboxProcess::start(&["--throttle=1"]);
-    let stage = Stage::with("minimal").at(&sandbox);
-    hosts(&stage, 40);
+    let stage = stage(&sandbox);
+    stage.succeed(&["apply", "--yes"]);
+    hosts(&stage, 1, 40);
     stage.succeed(&["apply", "--yes"]);
     stage.succeed(&["destroy", "--yes"]);
     let calls = sandbox.calls();
@@ -21,12 +30,27 @@ fn many_hosts_are_applied_and_destroyed_without_a_refused_call() {
 }
 
 #[test]
+fn many_new_hosts_are_few_calls() {
+    let sandbox = SandboxProcess::start(&["--throttle=1"]);
+    let stage = stage(&sandbox);
+    hosts(&stage, 1, 250);
+    stage.converge(&[]);
+    let calls = sandbox.changing_calls();
+    // A new template or group may not be known everywhere yet, so some calls are repeated.
+    assert!((3..9).contains(&calls["ec2:RunInstances"]) && calls.values().sum::<u64>() < 60, "{calls:#?}");
+    stage.succeed(&["destroy", "--yes"]);
+    assert!((3..9).contains(&sandbox.changing_calls()["ec2:TerminateInstances"]));
+    assert_eq!(sandbox.made_and_refused().1, 0, "{:#}", sandbox.calls());
+}
+
+#[test]
 fn two_concurrent_applies_in_one_account_both_finish() {
     let sandbox = SandboxProcess::start(&["--throttle=1"]);
     let stages = ["minimal", "other"].map(|name| {
-        let stage = Stage::with("minimal").at(&sandbox);
+        let stage = stage(&sandbox);
         stage.edit("stack: minimal", &format!("stack: {name}"));
-        hosts(&stage, 15);
+        stage.succeed(&["apply", "--yes"]);
+        hosts(&stage, 1, 15);
         stage
     });
     for command in ["apply", "destroy"] {

@@ -422,9 +422,13 @@ impl Clients {
         let cache =
             setup.config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().load_timeout(CREDENTIALS).build());
         let buckets = setup.buckets.clone();
-        let places = Arc::new(Semaphore::new(PLACES));
-        let turnstile = Turnstile { cache, buckets: buckets.clone(), places };
-        let patience = Patience { buckets };
+        // Each service has its own places: the state and its lock in S3 never wait for calls of the steps, which make no
+        // progress while a state is saved.
+        let turnstile = || {
+            let places = Arc::new(Semaphore::new(PLACES));
+            Turnstile { cache: cache.clone(), buckets: buckets.clone(), places }
+        };
+        let patience = Patience { buckets: buckets.clone() };
         // `patience` limits the number of attempts in practice. A short first pause keeps the total time low when
         // nothing answers at all.
         let retry = RetryConfig::standard()
@@ -442,7 +446,7 @@ impl Clients {
                     .retry_config(retry.clone())
                     .retry_partition(RetryPartition::custom($service).token_bucket(quota()).build())
                     .retry_classifier(patience.clone())
-                    .identity_cache(turnstile.clone())
+                    .identity_cache(turnstile())
                     .interceptor(meter.clone())
             }};
         }

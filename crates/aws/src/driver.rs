@@ -313,7 +313,7 @@ async fn shown<D: Driver>(driver: &D, aws: &Aws, made: Remote) -> Result<Remote,
         Ok(seen.into_iter().find(|seen| seen.id == made.id))
     };
     let is_whole = |seen: &Remote| differences(&D::RULES, &made.attributes, &seen.attributes).is_empty();
-    let whole = aws.within_lag(|| async { Ok(read().await?.filter(is_whole)) }).await?;
+    let whole = aws.until_seen(|| async { Ok(read().await?.filter(is_whole)) }).await?;
     // If it is still another one, somebody else changed it: the next plan shows that.
     if whole.is_none() && read().await?.is_none() {
         let help = "run the same command again: the plan finds what was created".to_owned();

@@ -170,6 +170,10 @@ fn ec2(action: &str, params: &Params<'_>) -> Vec<(Bucket, f64)> {
             let instances = params.get("MaxCount").and_then(|count| count.parse::<u32>().ok()).unwrap_or(1);
             costs.push((bucket(name("instances run"), 1000.0, 2.0), f64::from(instances)));
         }
+        "StartInstances" => {
+            let instances = u32::try_from(params.list("InstanceId").len()).unwrap_or(u32::MAX);
+            costs.push((bucket(name("instances started"), 1000.0, 2.0), f64::from(instances)));
+        }
         "TerminateInstances" => {
             let instances = u32::try_from(params.list("InstanceId").len()).unwrap_or(u32::MAX);
             costs.push((bucket(name("instances terminated"), 1000.0, 20.0), f64::from(instances)));

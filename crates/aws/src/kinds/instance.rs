@@ -33,6 +33,9 @@ const PAGE: i32 = 250;
 
 const STATE_STOPPED: &str = "stopped";
 
+/// How often a create continues after its host turned out to be at another address.
+const MOVES: u32 = 3;
+
 /// The few fields of a host that matter here.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
@@ -267,7 +270,7 @@ fn tags_before(remote: &Remote, instance: &Instance) -> Tags {
 /// Creates a host, or takes the one that a call for several launched.
 async fn create(aws: &Aws, instance: &Instance, token: &Token, launched: Option<Host>) -> Result<Remote, Failure> {
     let (mut launched, mut next) = (launched, token.clone());
-    loop {
+    for _ in 0..MOVES {
         let host = match launched.take() {
             Some(host) => host,
             None => launch(aws, instance, &next).await?,
@@ -279,6 +282,8 @@ async fn create(aws: &Aws, instance: &Instance, token: &Token, launched: Option<
         }
         next = next.following(id);
     }
+    let help = "check whether something else changes the tags of new instances".to_owned();
+    Err(Failure::own(format!("{MOVES} hosts were launched or found, and each has another address now"), help))
 }
 
 /// Whether the changes ask to start a stopped host.

@@ -11,11 +11,7 @@
 //! All hosts of a call have the same tags. The tag [`LAUNCH_TAG`] has the numbers that the call was to launch, and the number
 //! of a host is the first of them plus its launch index.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use futures::{FutureExt as _, future::Shared};
 use trunnion_engine::{Address, Index, Map, Resolved, Token};
@@ -29,6 +25,7 @@ use crate::{
     Aws,
     driver::{Doing, one_call},
     error::Failure,
+    wait::Ended,
 };
 
 /// How many hosts one call launches, terminates or starts at most.
@@ -112,29 +109,71 @@ impl Hundred {
 
 /// Launches hosts of a hundred, or finds those of an earlier attempt. Hosts that are not returned are to be launched singly.
 async fn launch(aws: &Aws, hundred: Hundred, wanted: Wanted) -> Result<Launched, Failure> {
-    let there = fleet(aws).await?;
-    let of_hundred = || there.iter().filter(|host| aws.owns(&host.tags) && hundred.has(host));
-    let siblings: Vec<&Host> = of_hundred().filter(|host| host.is_live()).collect();
-    if !siblings.is_empty() {
-        if siblings.iter().any(|host| is_young(aws, host) && was_launched_with(host, &wanted)) {
-            shown(aws, &wanted).await?;
-        }
-        return Ok(Arc::default());
+    let mut seen = Seen::default();
+    let there = seen.read(aws, &hundred, &wanted).await?;
+    let of_hundred = there.iter().filter(|host| aws.owns(&host.tags) && hundred.has(host));
+    // A host that ended soon after its launch can be the only one that is shown.
+    if of_hundred.clone().any(|host| is_young(aws, host) && was_launched_with(host, &wanted)) {
+        seen.read_all(aws, &hundred, &wanted).await?;
     }
-    let newest_ended = of_hundred().max_by_key(|host| (host.launched, host.id.as_str()));
+    if seen.has_siblings {
+        return Ok(Arc::new(seen.found));
+    }
+    let newest_ended = of_hundred.max_by_key(|host| (host.launched, host.id.as_str()));
     let token = hundred.token(aws);
     let token = newest_ended.map_or_else(|| token.clone(), |ended| token.following(&ended.id));
     let Some(call) = Launch::together(&hundred, &wanted) else { return Ok(Arc::default()) };
-    let hosts = with_tokens(aws, &call, token).await?;
-    if hosts.len() < wanted.len() {
-        shown(aws, &wanted).await?;
+    seen.add(with_tokens(aws, &call, token).await?);
+    if seen.found.len() < wanted.len() {
+        seen.read_all(aws, &hundred, &wanted).await?;
     }
-    let address = |host: &Host| host.tags.get(ADDRESS_TAG).cloned();
-    Ok(Arc::new(hosts.into_iter().filter_map(|host| Some((address(&host)?, host))).collect()))
+    Ok(Arc::new(seen.found))
 }
 
-/// Whether AWS may still hide a host that was launched together with this one.
-fn is_young(aws: &Aws, host: &Host) -> bool {
+/// What several reads showed. A later read may hide what an earlier one showed.
+#[derive(Default)]
+struct Seen {
+    /// Whether there is a live host of the hundred.
+    has_siblings: bool,
+    /// The live hosts at wanted addresses that no plan knows.
+    found: BTreeMap<String, Host>,
+}
+
+impl Seen {
+    fn add(&mut self, hosts: Vec<Host>) {
+        let address = |host: &Host| host.tags.get(ADDRESS_TAG).cloned();
+        self.found.extend(hosts.into_iter().filter_map(|host| Some((address(&host)?, host))));
+    }
+
+    /// Reads all hosts of the stack once.
+    async fn read(&mut self, aws: &Aws, hundred: &Hundred, wanted: &Wanted) -> Result<Arc<Vec<Host>>, Failure> {
+        let there = fleet(aws).await?;
+        let live = there.iter().filter(|host| host.is_live() && aws.owns(&host.tags) && hundred.has(host));
+        self.has_siblings |= live.clone().next().is_some();
+        let is_wanted = |host: &&Host| {
+            wanted.values().any(|instance| host.tags.get(ADDRESS_TAG) == instance.tags.get(ADDRESS_TAG))
+                && !aws.is_planned(&host.id)
+        };
+        self.add(live.filter(is_wanted).cloned().collect());
+        Ok(there)
+    }
+
+    /// Reads until a live host is seen at each wanted address, or until AWS has shown whatever existed before.
+    async fn read_all(&mut self, aws: &Aws, hundred: &Hundred, wanted: &Wanted) -> Result<(), Failure> {
+        let wait = aws.lag_wait();
+        while self.found.len() < wanted.len() {
+            match wait.look().await {
+                Ok(()) => drop(self.read(aws, hundred, wanted).await?),
+                Err(Ended::Interrupted) => return Err(Failure::interrupted("AWS may not show all hosts yet")),
+                Err(Ended::OutOfPatience) => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether AWS may still hide a host that was launched together with this one, or what became of it.
+pub(super) fn is_young(aws: &Aws, host: &Host) -> bool {
     // Both times are whole seconds.
     let age = aws.clock.now().saturating_sub(host.launched).saturating_sub(1);
     u64::try_from(age).unwrap_or(0) <= aws.connection.lag.as_secs()
@@ -142,22 +181,14 @@ fn is_young(aws: &Aws, host: &Host) -> bool {
 
 /// Whether a host was launched by a call that was to launch one of these hosts, too.
 fn was_launched_with(host: &Host, wanted: &Wanted) -> bool {
-    let launch = host.launch.as_deref().and_then(launch_of);
-    launch.is_some_and(|(_, numbers)| wanted.keys().any(|number| numbers.contains(number)))
+    may_have_launched(host, wanted.values())
 }
 
-/// Reads the hosts until a live one is at each wanted address, or until AWS shows whatever existed before.
-async fn shown(aws: &Aws, wanted: &Wanted) -> Result<(), Failure> {
-    let wanted: BTreeSet<&str> =
-        wanted.values().filter_map(|instance| instance.tags.get(ADDRESS_TAG).map(String::as_str)).collect();
-    aws.within_lag(|| async {
-        let there = fleet(aws).await?;
-        let live = there.iter().filter(|host| host.is_live() && aws.owns(&host.tags));
-        let found: BTreeSet<&str> = live.filter_map(|host| host.tags.get(ADDRESS_TAG).map(String::as_str)).collect();
-        Ok(wanted.is_subset(&found).then_some(()))
-    })
-    .await
-    .map(drop)
+/// Whether the call that launched a host was to launch one of these hosts, too.
+pub(super) fn may_have_launched<'i>(host: &Host, mut wanted: impl Iterator<Item = &'i Instance>) -> bool {
+    let Some((pool, numbers)) = host.launch.as_deref().and_then(launch_of) else { return false };
+    let place = |instance: &Instance| instance.tags.get(ADDRESS_TAG).and_then(|address| pool_of(address));
+    wanted.any(|instance| place(instance).is_some_and(|(of, number)| of == pool && numbers.contains(&number)))
 }
 
 impl<'a> Launch<'a> {

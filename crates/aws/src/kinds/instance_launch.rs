@@ -7,7 +7,7 @@
 //! compared with what was asked. Since January 2025 a token of a terminated host is refused; before, the terminated host was
 //! returned (boto/boto3 issue 4406, read November 2026).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_ec2::types::{LaunchTemplateSpecification, ResourceType};
 use trunnion_engine::{Token, Value};
@@ -15,6 +15,7 @@ use trunnion_kinds::{ADDRESS_TAG, Instance, STACK_TAG, TEMPLATE_TAG, Tags};
 
 use super::{
     instance::{Host, list, next, tagged_ids, until_running},
+    instance_chunk::{is_young, may_have_launched},
     tagging::{change_ec2, filter, of_stack, specification},
 };
 use crate::{
@@ -70,8 +71,8 @@ pub(super) async fn with_tokens(aws: &Aws, call: &Launch<'_>, first: Token) -> R
         let hosts = match run(aws, call, &token.shortened(64)).await {
             Ok(hosts) => hosts,
             Err(refused) => match refused.code.as_str() {
-                "IdempotentInstanceTerminated" => holders(aws, &token, true).await?,
-                "IdempotentParameterMismatch" => holders(aws, &token, false).await?,
+                "IdempotentInstanceTerminated" => holders(aws, &token, call, true).await?,
+                "IdempotentParameterMismatch" => holders(aws, &token, call, false).await?,
                 _ => return Err(refused),
             },
         };
@@ -93,20 +94,29 @@ pub(super) async fn with_tokens(aws: &Aws, call: &Launch<'_>, first: Token) -> R
     ))
 }
 
-/// The hosts of a token that EC2 refuses. They may be too new to be shown. If some of them were terminated, AWS may still
-/// show them as running.
-async fn holders(aws: &Aws, token: &Token, some_are_terminated: bool) -> Result<Vec<Host>, Failure> {
-    let read = || list(&aws.clients.ec2, vec![filter("client-token", vec![token.shortened(64)])]);
-    let found = aws
-        .within_lag(|| async {
-            let found = read().await?;
-            let is_shown = found.iter().any(|host| !some_are_terminated || !host.is_live());
-            Ok(is_shown.then_some(found))
-        })
-        .await?;
-    match found {
-        Some(found) => Ok(found),
-        None => read().await,
+/// The hosts of a token that EC2 refuses. They may be too new to be shown, and a host that was terminated may still be shown
+/// as running.
+async fn holders(aws: &Aws, token: &Token, call: &Launch<'_>, some_are_terminated: bool) -> Result<Vec<Host>, Failure> {
+    let wait = aws.lag_wait();
+    let mut seen: BTreeMap<String, Host> = BTreeMap::new();
+    loop {
+        let found = list(&aws.clients.ec2, vec![filter("client-token", vec![token.shortened(64)])]).await?;
+        seen.extend(found.into_iter().map(|host| (host.id.clone(), host)));
+        let is_wanted = |host: &Host| call.wanted.iter().any(|instance| is_at(host, instance));
+        // Others of its call may be hidden.
+        let are_all = !seen.values().any(|host| may_have_launched(host, call.wanted.iter().copied()));
+        let is_enough = if some_are_terminated {
+            are_all && seen.values().any(|host| !host.is_live())
+        } else {
+            are_all && !seen.is_empty() || seen.values().any(|host| host.is_live() && is_wanted(host))
+        };
+        match wait.look().await {
+            Ok(()) if !is_enough => {}
+            Err(Ended::Interrupted) if !is_enough => {
+                return Err(Failure::interrupted("AWS may not show all hosts of a token yet"));
+            }
+            _ => return Ok(seen.into_values().collect()),
+        }
     }
 }
 
@@ -160,7 +170,9 @@ async fn at_wanted(aws: &Aws, hosts: Vec<Host>, wanted: &[&Instance]) -> Result<
             }
         });
     }
-    hosts.retain(|host| host.is_live() && wanted.iter().any(|instance| is_at(host, instance)));
+    // A host that the plan knows at another address moved there.
+    let is_wanted = |host: &Host| wanted.iter().any(|instance| is_at(host, instance)) && !aws.is_planned(&host.id);
+    hosts.retain(|host| host.is_live() && is_wanted(host));
     Ok(hosts)
 }
 
@@ -186,6 +198,12 @@ fn differs(host: &Host, instance: &Instance) -> Result<(), Failure> {
 /// Waits until AWS shows a host with all that was promised, and corrects its tags. Returns what AWS shows; `None` if the host
 /// is not at this address any more: `RunInstances` may answer a call with the tags that the host had first.
 pub(super) async fn until_whole(aws: &Aws, host: Host, instance: &Instance) -> Result<Option<Host>, Failure> {
+    if !is_young(aws, &host) {
+        let shown = by_ids(&aws.clients.ec2, std::slice::from_ref(&host.id)).await?;
+        if shown.get(&host.id).is_some_and(|shown| !is_at(shown, instance)) {
+            return Ok(None);
+        }
+    }
     let mut host = if aws.connection.wait { until_running(aws, host).await? } else { host };
     let wait = aws.lag_wait();
     loop {
@@ -196,6 +214,9 @@ pub(super) async fn until_whole(aws: &Aws, host: Host, instance: &Instance) -> R
                 break;
             }
             Ok(Some(seen)) if is_last => {
+                if !is_at(&seen, instance) {
+                    return Ok(None);
+                }
                 seen.check(instance)?;
                 return Err(Failure::own(format!("`{}` has lost its tag `{TEMPLATE_TAG}`", seen.id), AGAIN.to_owned()));
             }
@@ -232,7 +253,9 @@ pub(super) async fn must_be_alone(
             Ok(there.iter().any(|one| one.id == host.id).then_some(there))
         })
         .await?;
-    let there = shown.unwrap_or_default();
+    let Some(there) = shown else {
+        return Err(Failure::own(format!("AWS does not list `{}`", host.id), AGAIN.to_owned()));
+    };
     let mut others = others(aws, &there, instance, follows);
     match others.find(|other| other.id != host.id) {
         None => Ok(()),
@@ -255,7 +278,7 @@ fn at_address<'h>(aws: &'h Aws, there: &'h [Host], instance: &'h Instance) -> im
 }
 
 /// The live hosts at the address of a wanted one that the plan does not know: it follows one of those that the plan knows, and
-/// deletes the others.
+/// deletes the others. One that is not new was hidden from the plan because it is ending.
 fn others<'h>(
     aws: &'h Aws,
     there: &'h [Host],
@@ -263,7 +286,7 @@ fn others<'h>(
     follows: Option<&'h str>,
 ) -> impl Iterator<Item = &'h Host> {
     let is_known = move |id: &str| Some(id) == follows || aws.is_planned(id);
-    at_address(aws, there, instance).filter(move |host| host.is_live() && !is_known(&host.id))
+    at_address(aws, there, instance).filter(move |host| host.is_live() && is_young(aws, host) && !is_known(&host.id))
 }
 
 /// The newest host at the address of a wanted one that is being terminated or was.

@@ -98,6 +98,42 @@ async fn hosts_of_a_killed_call_are_found_also_by_another_number_of_them() {
     .await;
 }
 
+/// Reads that show a part of what is new, and hide again what they showed.
+fn flickering(seed: u64) -> Options {
+    Options::strict(seed).with_speed(60.0).with_vcpus(100_000)
+}
+
+#[tokio::test]
+async fn reads_that_hide_again_what_they_showed_lead_to_no_second_host() {
+    join_all((1..=12).map(|seed| async move {
+        // All of them, or only some, as with `--target` and `--exclude`.
+        let second = [0..3, 1..3, 2..3][usize::try_from(seed % 3).unwrap()].clone();
+        let cloud = cloud(flickering(seed)).await;
+        let template = template(&cloud).await;
+        killed_after(&cloud, "ec2:RunInstances", create(&cloud, wanted(&template, 0..3))).await;
+        if seed % 2 == 0 {
+            // One of them ends at once.
+            let shown = ec2(&cloud.running).describe_instances().send().await.unwrap();
+            let mut shown = shown.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
+            if let Some(host) = shown.find(|host| host.ami_launch_index() == Some(0)) {
+                let end = ec2(&cloud.running).terminate_instances().instance_ids(host.instance_id().unwrap());
+                end.send().await.unwrap();
+            }
+        }
+        let made = create(&cloud, wanted(&template, second.clone())).await;
+        let live = live(&cloud).await;
+        assert!(live.values().all(|ids| ids.len() == 1), "seed {seed}: {live:?}");
+        for (number, host) in second.zip(made) {
+            match host {
+                Ok(host) => assert_eq!(live[&format!("instance.heavy[{number}]")], [host.id], "seed {seed}"),
+                // The one that ended.
+                Err(error) => assert!(number == 0 && error.message.contains("was terminated"), "seed {seed}: {error}"),
+            }
+        }
+    }))
+    .await;
+}
+
 #[tokio::test]
 async fn hosts_beside_others_are_launched_singly() {
     let cloud = cloud(late()).await;
