@@ -4,17 +4,20 @@
 //! Every event of a history has an effect: one that has none, such as a kill at a call that was not made, is left out,
 //! and another one follows. A history that fails is repeated with events left out, as long as it still fails.
 
-use std::{collections::BTreeMap, fmt, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::{
     Random,
-    case::{after_apply, last},
+    case::{Expected, after_apply, last},
     order::{CallName, Disturbance, Fault, Order, Point},
     outside::{self, Outside},
     proxy::Recorded,
     scenario::{BASE, Scenario, Shape},
-    stage::{Bench, Reads, Stage, write},
-    world::{Past, World},
+    stage::{Bench, Reads, Stage},
+    world::Past,
 };
 use crate::Failure;
 
@@ -160,21 +163,15 @@ impl Life {
             Event::Outside(change) => outside::make(*change, &self.stage),
             Event::Apply(disturbance) => self.apply(*disturbance),
             Event::Delete => {
-                let document = self.stage.document();
-                if !document.exists() {
-                    return Ok(false);
-                }
-                fs::remove_file(document)?;
-                Ok(true)
+                let is_there = self.stage.state()?.is_some();
+                self.stage.give_state(None)?;
+                Ok(is_there)
             }
             Event::Swap(number) => {
-                let document = self.stage.document();
                 let Some(state) = self.states.get(*number) else { return Ok(false) };
-                if fs::read(&document).ok().as_ref() == Some(state) {
-                    return Ok(false);
-                }
-                write(&document, state)?;
-                Ok(true)
+                let is_other = self.stage.state()?.as_ref() != Some(state);
+                self.stage.give_state(Some(state))?;
+                Ok(is_other)
             }
         }
     }
@@ -187,20 +184,16 @@ impl Life {
             return Err(format!("trunnion crashed: {}", last(&ended)).into());
         }
         if let Some(Recorded(recorded)) = &ended.run.recorded {
-            match recorded {
-                Some(recorded) => write(&self.stage.document(), recorded)?,
-                None if self.stage.document().exists() => fs::remove_file(self.stage.document())?,
-                None => {}
-            }
+            self.stage.give_state(recorded.as_deref())?;
         }
-        self.states.extend(fs::read(self.stage.document()).ok().filter(|state| self.states.last() != Some(state)));
+        self.states.extend(self.stage.state()?.filter(|state| self.states.last() != Some(state)));
         Ok(if disturbance.is_some() { ended.run.is_fired } else { !ended.run.done.is_empty() })
     }
 }
 
 /// The step to a shape.
 fn step(shape: &Shape) -> Scenario {
-    Scenario { name: "history", before: None, after: Some(shape.clone()), is_large: false }
+    Scenario::step("history", None, Some(shape.clone()))
 }
 
 /// Makes a history from a seed, and lives it.
@@ -245,7 +238,7 @@ fn end(bench: &Bench, empty: &std::path::Path, life: &Life, history: History) ->
 }
 
 /// What one apply of this shape leaves in a new account.
-fn alone(bench: &Bench, empty: &std::path::Path, shape: &Shape) -> Result<World, Failure> {
+fn alone(bench: &Bench, empty: &std::path::Path, shape: &Shape) -> Result<Expected, Failure> {
     let stage = Stage::start(bench, Some(empty), Reads { seed: 1, lag: 0 })?;
     stage.write("stack.yaml", shape.yaml())?;
     let ended = stage.run(step(shape).command(), None)?;
@@ -253,7 +246,7 @@ fn alone(bench: &Bench, empty: &std::path::Path, shape: &Shape) -> Result<World,
         return Err(format!("an apply to a new account fails: {}", last(&ended)).into());
     }
     std::thread::sleep(std::time::Duration::from_millis(500));
-    stage.world(Past::Ignored)
+    Ok(Expected { world: stage.world(Past::Ignored)?, kept: BTreeSet::new() })
 }
 
 /// A history that fails too, with as few events as a limited number of attempts finds.
