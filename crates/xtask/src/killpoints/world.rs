@@ -511,8 +511,11 @@ mod tests {
         let surplus = without.differences(&with);
         assert!(surplus.len() == 1 && surplus[0].starts_with("ec2.groups spare is left over"), "{surplus:?}");
         assert_eq!(with.differences(&without), ["ec2.groups spare is missing"]);
-        let tagged = |keys: [&str; 2]| json!({"iam.roles": {"a": {"tags": keys.map(|key| json!({"Key": key}))}}});
-        let (one, other) = (tagged(["a", "b"]), tagged(["b", "a"]));
+        let tagged = |keys: &[&str]| {
+            let tags: Vec<Value> = keys.iter().map(|key| json!({"Key": key})).collect();
+            json!({"iam.roles": {"a": {"tags": tags}}})
+        };
+        let (one, other) = (tagged(&["a", "b"]), tagged(&["b", LAST_APPLY, "a"]));
         let ids = ["1", "2", "3", "4"];
         assert_eq!(world(ids, &one).differences(&world(ids, &other)), Vec::<String>::new());
         let ended = json!({"ec2.instances": {"i-9": {"state": "Terminated"}}});
