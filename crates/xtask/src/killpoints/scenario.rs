@@ -224,7 +224,8 @@ pub(super) fn all() -> Vec<Scenario> {
             ..Scenario::step("forget", Some(public.clone()), Some(Shape { heavy: 1, ..public }))
         },
         Scenario::step("s3-first-apply", None, Some(remote.clone())),
-        Scenario::step("s3-scale-up", Some(remote.clone()), Some(Shape { heavy: 4, ..remote })),
+        Scenario::step("s3-scale-up", Some(remote.clone()), Some(Shape { heavy: 4, ..remote.clone() })),
+        Scenario::step("s3-destroy", Some(remote), None),
         Scenario::step("destroy", Some(BASE), None),
         Scenario { is_large: true, ..Scenario::step("fleet", None, Some(fleet)) },
     ]
