@@ -50,6 +50,8 @@ pub(super) enum Event {
 #[derive(Debug, Clone)]
 pub(super) struct History {
     pub reads: Reads,
+    /// Whether the state is in S3.
+    pub is_remote: bool,
     pub events: Vec<Event>,
 }
 
@@ -120,7 +122,7 @@ fn call(random: &mut Random) -> u32 {
     u32::try_from(random.below(most)).unwrap_or_default() + 1
 }
 
-/// The stack with one difference.
+/// The stack with one difference. A renamed pool keeps hosts that boot with its earlier name, unlike those of a new account.
 fn edited(random: &mut Random, shape: &Shape) -> Shape {
     let shape = shape.clone();
     match random.below(9) {
@@ -145,10 +147,11 @@ struct Life {
 }
 
 impl Life {
-    fn begin(bench: &Bench, empty: &std::path::Path, reads: Reads) -> Result<Self, Failure> {
+    fn begin(bench: &Bench, empty: &std::path::Path, reads: Reads, is_remote: bool) -> Result<Self, Failure> {
         let stage = Stage::start(bench, Some(empty), reads)?;
-        stage.write("stack.yaml", BASE.yaml())?;
-        Ok(Self { stage, shape: BASE, states: Vec::new() })
+        let shape = Shape { is_remote, ..BASE };
+        stage.write("stack.yaml", shape.yaml())?;
+        Ok(Self { stage, shape, states: Vec::new() })
     }
 
     /// Lets an event happen, and returns whether it had an effect.
@@ -201,7 +204,8 @@ pub(super) fn random(bench: &Bench, empty: &std::path::Path, seed: u64) -> Resul
     let mut random = Random::new(seed);
     let lag = random.pick([0, 0, super::LAG]);
     let reads = Reads { seed, lag };
-    let mut life = Life::begin(bench, empty, reads)?;
+    let is_remote = random.pick([false, false, true]);
+    let mut life = Life::begin(bench, empty, reads, is_remote)?;
     let mut events = Vec::new();
     for _ in 0..TRIES {
         if events.len() == EVENTS {
@@ -212,12 +216,12 @@ pub(super) fn random(bench: &Bench, empty: &std::path::Path, seed: u64) -> Resul
             events.push(event);
         }
     }
-    end(bench, empty, &life, History { reads, events })
+    end(bench, empty, &life, History { reads, is_remote, events })
 }
 
 /// Lives the events of a history.
 fn again(bench: &Bench, empty: &std::path::Path, history: &History) -> Result<Lived, Failure> {
-    let mut life = Life::begin(bench, empty, history.reads)?;
+    let mut life = Life::begin(bench, empty, history.reads, history.is_remote)?;
     for event in &history.events {
         life.live(event)?;
     }
@@ -276,6 +280,7 @@ pub(super) struct Summary {
     pub failed: usize,
     by_two: usize,
     with_lag: usize,
+    remote: usize,
     events: BTreeMap<&'static str, usize>,
 }
 
@@ -286,6 +291,7 @@ impl Summary {
         self.failed += usize::from(!lived.wrong.is_empty());
         self.by_two += usize::from(lived.wrong.is_empty() && lived.applies == 2);
         self.with_lag += usize::from(lived.history.reads.lag > 0);
+        self.remote += usize::from(lived.history.is_remote);
         for event in &lived.history.events {
             *self.events.entry(event.kind()).or_default() += 1;
         }
@@ -294,11 +300,11 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { histories, failed, by_two, with_lag, events } = self;
+        let Self { histories, failed, by_two, with_lag, remote, events } = self;
         let events: Vec<String> = events.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         write!(
             f,
-            "{histories} histories, {with_lag} of them with lag: {}. {by_two} needed a second apply, {failed} failed",
+            "{histories} histories, {with_lag} of them with lag and {remote} with the state in S3: {}. {by_two} needed a second apply, {failed} failed",
             events.join(", ")
         )
     }
