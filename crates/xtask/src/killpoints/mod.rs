@@ -5,6 +5,7 @@
 mod call;
 mod case;
 mod history;
+mod hosts;
 mod order;
 mod outside;
 mod prepare;

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{
     case::{Expected, Prepared, after_apply, last},
+    hosts::address,
     order::CallName,
     scenario::{BUCKET, Command, Ground, Others, Scenario, Shape},
     stage::{Bench, REGION, Reads, Stage},
@@ -169,13 +170,11 @@ fn check_calls(stage: &Stage, done: &[String]) -> Result<(), Failure> {
 /// Makes a host as those of the large pool are, and an Elastic IP. Neither has tags of the stack.
 fn others(stage: &Stage) -> Result<Others, Failure> {
     let (client, rows) = (stage.client()?, stage.rows()?);
-    let at = |table: &str, address: &str| {
-        let mut found = rows[table].as_object().into_iter().flatten();
-        let found = found.find(|(_, row)| row["tags"]["trunnion:address"] == address);
-        found.ok_or_else(|| Failure::from(format!("there is no `{address}`")))
-    };
-    let digest = at("ec2.instances", "instance.heavy[0]")?.1["tags"]["trunnion:template"].as_str().unwrap_or_default();
-    let (template, _) = at("ec2.templates", "launch_template.heavy")?;
+    let of = |table: &str| rows[table].as_object().into_iter().flatten();
+    let host = of("ec2.instances").find(|(_, row)| address(row).as_deref() == Some("instance.heavy[0]"));
+    let digest = host.and_then(|(_, host)| host["tags"]["trunnion:template"].as_str()).ok_or("there is no host")?;
+    let template = of("ec2.templates").find(|(_, row)| row["tags"]["trunnion:address"] == "launch_template.heavy");
+    let (template, _) = template.ok_or("there is no launch template")?;
     let launched = client.ec2(
         REGION,
         &[

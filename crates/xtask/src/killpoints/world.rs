@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::scenario::BUCKET;
+use super::{hosts::spell_addresses, scenario::BUCKET};
 use crate::Failure;
 
 /// Tables that are no resources: how the sandbox works, and what AWS keeps of the past.
@@ -111,6 +111,7 @@ impl World {
     /// Reads what the sandbox's `/_sandbox/rows` answers.
     pub fn of(text: &str, past: Past) -> Result<Self, Failure> {
         let mut tables: Tables = serde_json::from_str(text)?;
+        spell_addresses(&mut tables);
         let addresses = addresses(&tables);
         let versions = tables.get("ec2.versions").cloned().unwrap_or_default();
         let mut tokens = Tokens::default();
