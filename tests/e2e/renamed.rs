@@ -57,6 +57,10 @@ fn the_hosts_of_a_renamed_pool_keep_running() {
     expected.insert(0, "delete launch_template.small".to_owned());
     expected.insert(0, "create launch_template.large".to_owned());
     assert_eq!(changes, expected);
+    // The generator is the newest already.
+    let mut changes = stage.changes(&["--update-generator"]);
+    changes.sort();
+    assert_eq!(changes, expected);
     let plan = stage.succeed(&["plan"]);
     assert!(plan.stdout.contains("`small` is `large` now: 6 resources of it stay"), "{}", plan.stdout);
     assert!(plan.stdout.contains("`launch_template.large` takes its place"), "{}", plan.stdout);
@@ -67,6 +71,7 @@ fn the_hosts_of_a_renamed_pool_keep_running() {
 
     // The item may stay or go. Later changes replace the hosts as usual.
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
+    assert_eq!(stage.changes(&["--update-generator"]), Vec::<String>::new());
     stage.write("stack.yaml", text("large", ""));
     assert_eq!(stage.changes(&[]), Vec::<String>::new());
     stage.edit("count: 3", "count: 4");

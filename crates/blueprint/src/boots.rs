@@ -101,7 +101,11 @@ impl Boots {
                 boots.pools.extend(one.as_it_stands().map(|boot| (name.clone(), boot)));
                 continue;
             }
-            let kept = if standing.update { None } else { one.kept(&uploaded)? };
+            let mut kept = one.kept(&uploaded)?;
+            if standing.update && !kept.as_ref().is_some_and(|(user_data, boot)| one.is_newest_renamed(user_data, boot))
+            {
+                kept = None;
+            }
             boots.held.extend(kept.as_ref().and_then(|(user_data, boot)| one.held(user_data, boot)));
             let (user_data, boot) = kept.map_or_else(|| one.newest(), Ok)?;
             needed.push((pool.instance_type.architecture, boot.generator.clone(), name.as_str()));
@@ -337,6 +341,16 @@ impl OnePool<'_> {
             Some(generator) if is_unnamed() => Ok(Some(self.boot(trunnion, generator, user_data)?)),
             _ => Ok(None),
         }
+    }
+
+    /// Whether this is the newest boot of a pool that had another name when its hosts were launched.
+    fn is_newest_renamed(&self, user_data: &str, boot: &Boot) -> bool {
+        let newest = self.binaries.newest(self.pool.instance_type.architecture);
+        let renders = |named| {
+            let rendered = self.script.render_as(self.name, named, &boot.generator);
+            rendered.is_ok_and(|rendered| rendered == user_data)
+        };
+        newest.is_ok_and(|newest| newest == boot.generator) && former_names(self.stack, self.name).any(renders)
     }
 
     /// What the pool keeps and what the newest is, if these differ.

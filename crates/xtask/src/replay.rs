@@ -293,7 +293,7 @@ mod tests {
         let late = json!({ "Roles": [{ "RoleName": "b" }] });
         let read = |answer: &Value| call("iam:ListRoles", answer);
         let is_past = |earlier: &[Call], status, aws: &Value, sandbox: Value| {
-            let answer = Answer { status, headers: BTreeMap::new(), tree: sandbox };
+            let answer = Answer { status, headers: BTreeMap::new(), tree: sandbox, body: bytes::Bytes::new() };
             let compared = compare::compare(&read(aws), &answer, &mut Ids::default());
             super::is_past(&compared, &answer, &read(aws), earlier)
         };

@@ -4,10 +4,10 @@ use super::{Action, Plan, PlanError, PlanOptions, exclusion, plan, protection};
 use crate::{Address, Graph, Observed, Remote, RuleBook, State};
 
 /// A plan that changes this resource in place to what the stack asks for at this address, its tags included, and nothing
-/// else.
+/// else. One that is there already may have been taken in by a command that did not end.
 ///
 /// # Errors
-/// When the stack does not ask for the address, something is there already, a part of what the address needs is missing,
+/// When the stack does not ask for the address, another resource is there already, a part of what the address needs is missing,
 /// or a difference cannot change in place.
 pub fn importing(
     desired: &Graph,
@@ -21,7 +21,8 @@ pub fn importing(
     let Some(resource) = desired.resources().get(address) else {
         return Err(PlanError::NotAsked(address.clone()));
     };
-    if let Some(there) = observed.remotes.get(address).and_then(|remotes| remotes.iter().find(|it| !it.is_spent)) {
+    let is_other = |it: &&Remote| !it.is_spent && it.id != remote.id;
+    if let Some(there) = observed.remotes.get(address).and_then(|remotes| remotes.iter().find(is_other)) {
         return Err(refused(format!("`{}` is there already", there.id)));
     }
     let is_there =
@@ -34,7 +35,7 @@ pub fn importing(
         .remotes
         .iter()
         .find(|(at, remotes)| at.kind == address.kind && remotes.iter().any(|it| it.id == remote.id));
-    if let Some((at, _)) = elsewhere.filter(|(at, _)| desired.resources().contains_key(*at)) {
+    if let Some((at, _)) = elsewhere.filter(|(at, _)| *at != address && desired.resources().contains_key(*at)) {
         return Err(refused(format!("it is `{at}` already")));
     }
     observed.remotes.insert(address.clone(), vec![remote.clone()]);

@@ -1,11 +1,11 @@
 //! One case: a step is disturbed at one call, the state is kept or not, and applies without disturbance follow.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use super::{
     order::{CallName, Disturbance, Fate, Order},
     proxy::Recorded,
-    scenario::Scenario,
+    scenario::{Command, Scenario},
     stage::{Bench, Ended, Reads, Stage},
     world::World,
 };
@@ -15,14 +15,23 @@ use crate::Failure;
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub scenario: Scenario,
+    pub commands: Vec<Command>,
     /// A folder that every case copies.
     pub base: PathBuf,
     /// The state before the last apply; none before the second one.
     pub older: Option<Vec<u8>>,
-    /// Everything that exists after an undisturbed step.
-    pub expected: World,
+    pub expected: Expected,
     /// The calls of an undisturbed step that change something, in order.
     pub calls: Vec<CallName>,
+}
+
+/// What an undisturbed step leaves.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// Everything that exists after it.
+    pub world: World,
+    /// The ids of the hosts and Elastic IPs that it keeps.
+    pub kept: BTreeSet<String>,
 }
 
 /// At this many times AWS's speed, a strict sandbox hides nothing for longer than the next apply takes to start.
@@ -68,14 +77,19 @@ impl Case {
         let stage = Stage::start(bench, Some(&prepared.base), self.reads)?;
         stage.write("stack.yaml", scenario.yaml())?;
         let order = Order { call: self.call.clone(), what: self.what };
-        let disturbed = stage.run(scenario.command(), Some(order))?;
-        if !disturbed.run.is_fired {
+        let Some((rest, disturbed)) = disturb(&stage, &prepared.commands, order)? else {
             return Ok(Outcome::NotReached);
-        }
+        };
         if let (Disturbance::Fault(_), Some(101) | None) = (self.what, disturbed.code) {
             return Ok(Outcome::Failed(vec![format!("the disturbed run crashed: {}", last(&disturbed))]));
         }
         give(&stage, self.fate, prepared.older.as_deref(), disturbed.run.recorded.as_ref())?;
+        if let [again @ .., _] = rest {
+            let wrong = repeat(&stage, again)?;
+            if !wrong.is_empty() {
+                return Ok(Outcome::Failed(wrong));
+            }
+        }
         let mut wrong = Vec::new();
         for applies in 1..=self.applies(bench) {
             wrong = after_apply(&stage, scenario, &prepared.expected)?;
@@ -87,29 +101,57 @@ impl Case {
     }
 }
 
-/// Makes the state what it is at the next apply.
+/// Runs the commands until one of them is disturbed. Returns it and those after it, and how it ended.
+fn disturb<'c>(
+    stage: &Stage,
+    commands: &'c [Command],
+    mut order: Order,
+) -> Result<Option<(&'c [Command], Ended)>, Failure> {
+    for (at, command) in commands.iter().enumerate() {
+        let ended = stage.run(&command.arguments, Some(order.clone()))?;
+        if ended.run.is_fired {
+            return Ok(Some((commands.get(at..).unwrap_or_default(), ended)));
+        }
+        // The calls of all commands are counted together.
+        let made = ended.run.done.iter().filter(|operation| order.concerns(operation)).count();
+        order.call.nth = order.call.nth.saturating_sub(u32::try_from(made)?);
+    }
+    Ok(None)
+}
+
+/// Repeats the disturbed command, and runs those after it. Returns what is wrong with one of them.
+fn repeat(stage: &Stage, commands: &[Command]) -> Result<Vec<String>, Failure> {
+    for command in commands {
+        let ended = stage.run(&command.arguments, None)?;
+        // Messages are wrapped.
+        let words: Vec<&str> = ended.said.split_whitespace().filter(|word| *word != "│").collect();
+        let is_done = ended.code == Some(1) && command.done.is_some_and(|done| words.join(" ").contains(done));
+        if ended.code != Some(0) && !is_done {
+            return Ok(vec![format!("`{}` fails afterwards: {}", command.arguments.join(" "), last(&ended))]);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Makes the state what it is at the next command.
 fn give(stage: &Stage, fate: Fate, older: Option<&[u8]>, recorded: Option<&Recorded>) -> Result<(), Failure> {
-    let document = stage.document();
-    let content = match (fate, recorded) {
-        (Fate::Kept, None) => return Ok(()),
-        (Fate::Kept, Some(Recorded(recorded))) => recorded.as_deref(),
-        (Fate::Deleted, _) => None,
-        (Fate::Older, _) => older,
-    };
-    match content {
-        Some(content) => super::stage::write(&document, content),
-        None if document.exists() => Ok(fs::remove_file(&document)?),
-        None => Ok(()),
+    match (fate, recorded) {
+        (Fate::Kept, None) => Ok(()),
+        (Fate::Kept, Some(Recorded(recorded))) => stage.give_state(recorded.as_deref()),
+        (Fate::Deleted, _) => stage.give_state(None),
+        (Fate::Older, _) => stage.give_state(older),
     }
 }
 
 /// Runs the step without a disturbance, and returns what is not as after an undisturbed one.
-pub(super) fn after_apply(stage: &Stage, scenario: &Scenario, expected: &World) -> Result<Vec<String>, Failure> {
+pub(super) fn after_apply(stage: &Stage, scenario: &Scenario, expected: &Expected) -> Result<Vec<String>, Failure> {
     let ended = stage.run(scenario.command(), None)?;
     if ended.code != Some(0) {
         return Ok(vec![format!("the next `{}` fails: {}", scenario.command().join(" "), last(&ended))]);
     }
-    let mut wrong = stage.differences(expected)?;
+    let mut wrong = stage.differences(&expected.world)?;
+    let there = stage.hosts_and_addresses()?;
+    wrong.extend(expected.kept.difference(&there).map(|id| format!("`{id}` is gone, which must stay")));
     let plan = stage.run(scenario.plan(), None)?;
     if plan.code != Some(0) {
         wrong.push(format!("the plan after it is not empty: {}", last(&plan)));

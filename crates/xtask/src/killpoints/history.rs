@@ -4,17 +4,20 @@
 //! Every event of a history has an effect: one that has none, such as a kill at a call that was not made, is left out,
 //! and another one follows. A history that fails is repeated with events left out, as long as it still fails.
 
-use std::{collections::BTreeMap, fmt, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::{
     Random,
-    case::{after_apply, last},
+    case::{Expected, after_apply, last},
     order::{CallName, Disturbance, Fault, Order, Point},
     outside::{self, Outside},
     proxy::Recorded,
     scenario::{BASE, Scenario, Shape},
-    stage::{Bench, Reads, Stage, write},
-    world::{Past, World},
+    stage::{Bench, Reads, Stage},
+    world::Past,
 };
 use crate::Failure;
 
@@ -47,6 +50,8 @@ pub(super) enum Event {
 #[derive(Debug, Clone)]
 pub(super) struct History {
     pub reads: Reads,
+    /// Whether the state is in S3.
+    pub is_remote: bool,
     pub events: Vec<Event>,
 }
 
@@ -117,7 +122,7 @@ fn call(random: &mut Random) -> u32 {
     u32::try_from(random.below(most)).unwrap_or_default() + 1
 }
 
-/// The stack with one difference.
+/// The stack with one difference. A renamed pool keeps hosts that boot with its earlier name, unlike those of a new account.
 fn edited(random: &mut Random, shape: &Shape) -> Shape {
     let shape = shape.clone();
     match random.below(9) {
@@ -142,10 +147,11 @@ struct Life {
 }
 
 impl Life {
-    fn begin(bench: &Bench, empty: &std::path::Path, reads: Reads) -> Result<Self, Failure> {
+    fn begin(bench: &Bench, empty: &std::path::Path, reads: Reads, is_remote: bool) -> Result<Self, Failure> {
         let stage = Stage::start(bench, Some(empty), reads)?;
-        stage.write("stack.yaml", BASE.yaml())?;
-        Ok(Self { stage, shape: BASE, states: Vec::new() })
+        let shape = Shape { is_remote, ..BASE };
+        stage.write("stack.yaml", shape.yaml())?;
+        Ok(Self { stage, shape, states: Vec::new() })
     }
 
     /// Lets an event happen, and returns whether it had an effect.
@@ -160,21 +166,15 @@ impl Life {
             Event::Outside(change) => outside::make(*change, &self.stage),
             Event::Apply(disturbance) => self.apply(*disturbance),
             Event::Delete => {
-                let document = self.stage.document();
-                if !document.exists() {
-                    return Ok(false);
-                }
-                fs::remove_file(document)?;
-                Ok(true)
+                let is_there = self.stage.state()?.is_some();
+                self.stage.give_state(None)?;
+                Ok(is_there)
             }
             Event::Swap(number) => {
-                let document = self.stage.document();
                 let Some(state) = self.states.get(*number) else { return Ok(false) };
-                if fs::read(&document).ok().as_ref() == Some(state) {
-                    return Ok(false);
-                }
-                write(&document, state)?;
-                Ok(true)
+                let is_other = self.stage.state()?.as_ref() != Some(state);
+                self.stage.give_state(Some(state))?;
+                Ok(is_other)
             }
         }
     }
@@ -187,20 +187,16 @@ impl Life {
             return Err(format!("trunnion crashed: {}", last(&ended)).into());
         }
         if let Some(Recorded(recorded)) = &ended.run.recorded {
-            match recorded {
-                Some(recorded) => write(&self.stage.document(), recorded)?,
-                None if self.stage.document().exists() => fs::remove_file(self.stage.document())?,
-                None => {}
-            }
+            self.stage.give_state(recorded.as_deref())?;
         }
-        self.states.extend(fs::read(self.stage.document()).ok().filter(|state| self.states.last() != Some(state)));
+        self.states.extend(self.stage.state()?.filter(|state| self.states.last() != Some(state)));
         Ok(if disturbance.is_some() { ended.run.is_fired } else { !ended.run.done.is_empty() })
     }
 }
 
 /// The step to a shape.
 fn step(shape: &Shape) -> Scenario {
-    Scenario { name: "history", before: None, after: Some(shape.clone()), is_large: false }
+    Scenario::step("history", None, Some(shape.clone()))
 }
 
 /// Makes a history from a seed, and lives it.
@@ -208,7 +204,8 @@ pub(super) fn random(bench: &Bench, empty: &std::path::Path, seed: u64) -> Resul
     let mut random = Random::new(seed);
     let lag = random.pick([0, 0, super::LAG]);
     let reads = Reads { seed, lag };
-    let mut life = Life::begin(bench, empty, reads)?;
+    let is_remote = random.pick([false, false, true]);
+    let mut life = Life::begin(bench, empty, reads, is_remote)?;
     let mut events = Vec::new();
     for _ in 0..TRIES {
         if events.len() == EVENTS {
@@ -219,12 +216,12 @@ pub(super) fn random(bench: &Bench, empty: &std::path::Path, seed: u64) -> Resul
             events.push(event);
         }
     }
-    end(bench, empty, &life, History { reads, events })
+    end(bench, empty, &life, History { reads, is_remote, events })
 }
 
 /// Lives the events of a history.
 fn again(bench: &Bench, empty: &std::path::Path, history: &History) -> Result<Lived, Failure> {
-    let mut life = Life::begin(bench, empty, history.reads)?;
+    let mut life = Life::begin(bench, empty, history.reads, history.is_remote)?;
     for event in &history.events {
         life.live(event)?;
     }
@@ -245,7 +242,7 @@ fn end(bench: &Bench, empty: &std::path::Path, life: &Life, history: History) ->
 }
 
 /// What one apply of this shape leaves in a new account.
-fn alone(bench: &Bench, empty: &std::path::Path, shape: &Shape) -> Result<World, Failure> {
+fn alone(bench: &Bench, empty: &std::path::Path, shape: &Shape) -> Result<Expected, Failure> {
     let stage = Stage::start(bench, Some(empty), Reads { seed: 1, lag: 0 })?;
     stage.write("stack.yaml", shape.yaml())?;
     let ended = stage.run(step(shape).command(), None)?;
@@ -253,7 +250,7 @@ fn alone(bench: &Bench, empty: &std::path::Path, shape: &Shape) -> Result<World,
         return Err(format!("an apply to a new account fails: {}", last(&ended)).into());
     }
     std::thread::sleep(std::time::Duration::from_millis(500));
-    stage.world(Past::Ignored)
+    Ok(Expected { world: stage.world(Past::Ignored)?, kept: BTreeSet::new() })
 }
 
 /// A history that fails too, with as few events as a limited number of attempts finds.
@@ -283,6 +280,7 @@ pub(super) struct Summary {
     pub failed: usize,
     by_two: usize,
     with_lag: usize,
+    remote: usize,
     events: BTreeMap<&'static str, usize>,
 }
 
@@ -293,6 +291,7 @@ impl Summary {
         self.failed += usize::from(!lived.wrong.is_empty());
         self.by_two += usize::from(lived.wrong.is_empty() && lived.applies == 2);
         self.with_lag += usize::from(lived.history.reads.lag > 0);
+        self.remote += usize::from(lived.history.is_remote);
         for event in &lived.history.events {
             *self.events.entry(event.kind()).or_default() += 1;
         }
@@ -301,11 +300,11 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { histories, failed, by_two, with_lag, events } = self;
+        let Self { histories, failed, by_two, with_lag, remote, events } = self;
         let events: Vec<String> = events.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         write!(
             f,
-            "{histories} histories, {with_lag} of them with lag: {}. {by_two} needed a second apply, {failed} failed",
+            "{histories} histories, {with_lag} of them with lag and {remote} with the state in S3: {}. {by_two} needed a second apply, {failed} failed",
             events.join(", ")
         )
     }

@@ -5,7 +5,7 @@
 mod call;
 mod case;
 mod history;
-mod numbers;
+mod hosts;
 mod order;
 mod outside;
 mod prepare;
@@ -181,8 +181,12 @@ fn report_history(bench: &Bench, empty: &Path, seed: u64, lived: Result<Lived, F
         Ok(lived) if lived.wrong.is_empty() => {}
         Ok(lived) => {
             let lag = lived.history.reads.lag;
+            let place = if lived.history.is_remote { "S3" } else { "a file" };
             let events: Vec<String> = lived.history.events.iter().map(|event| format!("    - {event}")).collect();
-            println!("FAILED {command}\n  with a lag of {lag} ms, these events suffice:\n{}", events.join("\n"));
+            println!(
+                "FAILED {command}\n  with a lag of {lag} ms and the state in {place}, these events suffice:\n{}",
+                events.join("\n")
+            );
             for line in &lived.wrong {
                 println!("    {line}");
             }

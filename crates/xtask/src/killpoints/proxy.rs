@@ -54,8 +54,8 @@ struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Run {
     order: Option<Order>,
-    /// The state document, which is read when an answer is passed on.
-    document: PathBuf,
+    /// The state document, which is read when an answer is passed on; none if writing it is a call.
+    document: Option<PathBuf>,
     victim: Option<Pid>,
     /// How many calls of each operation were not refused.
     counts: BTreeMap<String, u32>,
@@ -137,7 +137,7 @@ impl Proxy {
     }
 
     /// Begins a run with or without a disturbance. Connections of earlier runs have ended with their process.
-    pub fn begin(&self, order: Option<Order>, document: PathBuf) {
+    pub fn begin(&self, order: Option<Order>, document: Option<PathBuf>) {
         *self.shared.run() = Run { order, document, ..Run::default() };
     }
 
@@ -306,7 +306,7 @@ impl Run {
         match after {
             After::Kill => self.kill(),
             After::PassAndArm => {
-                self.recorded = Some(Recorded(std::fs::read(&self.document).ok()));
+                self.recorded = self.document.as_ref().map(|document| Recorded(std::fs::read(document).ok()));
                 self.mode = Mode::Armed;
             }
             _ => {}

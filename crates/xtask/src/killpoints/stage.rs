@@ -1,6 +1,8 @@
 //! The folder of one case: a sandbox with its data, the proxy before it, and the folder that `trunnion` runs in.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,7 +16,8 @@ use tokio::runtime::Handle;
 use super::{
     order::Order,
     proxy::{Proxy, Run},
-    world::{Past, World},
+    scenario::{BUCKET, KEY},
+    world::{Past, World, is_past},
 };
 use crate::{Failure, replay::Client, sandbox::Sandbox};
 
@@ -100,9 +103,33 @@ impl Stage {
         self.folder.path().join("home")
     }
 
-    /// The state document.
-    pub fn document(&self) -> PathBuf {
-        self.home().join(".trunnion/kill.json")
+    /// The state document; none if the stack file says that it is in S3.
+    fn document(&self) -> Option<PathBuf> {
+        let stack = fs::read_to_string(self.home().join("stack.yaml")).unwrap_or_default();
+        (!stack.contains("\nstate: s3:")).then(|| self.home().join(".trunnion/kill.json"))
+    }
+
+    /// The present state, if there is one.
+    pub fn state(&self) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some(document) = self.document() {
+            return Ok(document.exists().then(|| fs::read(document)).transpose()?);
+        }
+        let found = self.client()?.s3(REGION, "GET", &format!("/{BUCKET}/{KEY}"), Vec::new())?;
+        Ok(found.is_success().then(|| found.body.to_vec()))
+    }
+
+    /// Makes this the state.
+    pub fn give_state(&self, content: Option<&[u8]>) -> Result<(), Failure> {
+        if let Some(document) = self.document() {
+            return match content {
+                Some(content) => write(&document, content),
+                None if document.exists() => Ok(fs::remove_file(&document)?),
+                None => Ok(()),
+            };
+        }
+        let (method, body) = content.map_or(("DELETE", Vec::new()), |content| ("PUT", content.to_vec()));
+        let answer = self.client()?.s3(REGION, method, &format!("/{BUCKET}/{KEY}"), body)?;
+        if answer.is_success() { Ok(()) } else { Err(format!("{method} of the state: {}", answer.tree).into()) }
     }
 
     /// Writes a file of the folder.
@@ -111,7 +138,7 @@ impl Stage {
     }
 
     /// Runs `trunnion` with these arguments on the stack.
-    pub fn run(&self, arguments: &[&str], order: Option<Order>) -> Result<Ended, Failure> {
+    pub fn run(&self, arguments: &[impl AsRef<OsStr>], order: Option<Order>) -> Result<Ended, Failure> {
         self.proxy.begin(order, self.document());
         let said = self.folder.path().join("said");
         #[expect(clippy::disallowed_methods, reason = "what the command says, kept in a temporary folder")]
@@ -173,7 +200,15 @@ impl Stage {
         }
     }
 
-    /// Files beside the state that should not be there. Earlier documents are in a folder of their own.
+    /// The ids of the hosts and Elastic IPs that exist, whoever made them.
+    pub fn hosts_and_addresses(&self) -> Result<BTreeSet<String>, Failure> {
+        let rows = self.rows()?;
+        let of = |table: &str| rows[table].as_object().into_iter().flatten();
+        let hosts = of("ec2.instances").filter(|(_, row)| !is_past("ec2.instances", row));
+        Ok(hosts.chain(of("ec2.elastic_ips")).map(|(id, _)| id.clone()).collect())
+    }
+
+    /// What is beside the state and should not be there. Earlier documents are in a folder of their own.
     pub fn strays(&self) -> Result<Vec<String>, Failure> {
         let folder = self.home().join(".trunnion");
         let mut strays = Vec::new();
@@ -190,7 +225,24 @@ impl Stage {
                 }
             }
         }
+        for key in self.objects()?.iter().filter(|key| *key != KEY) {
+            strays.push(format!("the object `{key}` beside the state is left over"));
+        }
         Ok(strays)
+    }
+
+    /// The keys in the bucket of states.
+    fn objects(&self) -> Result<BTreeSet<String>, Failure> {
+        let rows = self.rows()?;
+        let mut newest: BTreeMap<String, (u64, bool)> = BTreeMap::new();
+        for (_, row) in rows["s3.versions"].as_object().into_iter().flatten().filter(|(_, row)| row["bucket"] == BUCKET)
+        {
+            let key = row["key"].as_str().unwrap_or_default().to_owned();
+            let version = (row["sequence"].as_u64().unwrap_or_default(), row["is_marker"] == true);
+            let newest = newest.entry(key).or_insert(version);
+            *newest = version.max(*newest);
+        }
+        Ok(newest.into_iter().filter(|(_, (_, is_marker))| !is_marker).map(|(key, _)| key).collect())
     }
 }
 

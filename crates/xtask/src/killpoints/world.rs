@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::numbers;
+use super::{hosts::spell_addresses, scenario::BUCKET};
 use crate::Failure;
 
 /// Tables that are no resources: how the sandbox works, and what AWS keeps of the past.
@@ -65,6 +65,9 @@ const INCIDENTAL: [&str; 28] = [
     "used_versions",
 ];
 
+/// The tag that says who applied last, and when.
+const LAST_APPLY: &str = "trunnion:applied";
+
 /// Rounds after which further ones change nothing: the longest way between two resources of a stack is shorter.
 const ROUNDS: usize = 8;
 
@@ -108,7 +111,7 @@ impl World {
     /// Reads what the sandbox's `/_sandbox/rows` answers.
     pub fn of(text: &str, past: Past) -> Result<Self, Failure> {
         let mut tables: Tables = serde_json::from_str(text)?;
-        numbers::tell_apart(&mut tables);
+        spell_addresses(&mut tables);
         let addresses = addresses(&tables);
         let versions = tables.get("ec2.versions").cloned().unwrap_or_default();
         let mut tokens = Tokens::default();
@@ -214,13 +217,15 @@ fn shortened(text: &str) -> String {
     text.chars().take(240).collect()
 }
 
-/// Whether a row is only the memory of something that was deleted.
-fn is_past(table: &str, row: &Value) -> bool {
+/// Whether a row is only the memory of something that was deleted or replaced.
+pub(super) fn is_past(table: &str, row: &Value) -> bool {
     let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
     match table {
         "ec2.instances" => ["Terminated", "ShuttingDown"].contains(&text("state")),
         "ecs.clusters" => row.get("active") == Some(&Value::Bool(false)),
         "ecs.definitions" => text("status") == "DELETE_IN_PROGRESS",
+        // Every apply writes the state again.
+        "s3.versions" => text("bucket") == BUCKET,
         "ecs.services" => row.get("deleted").is_some_and(|deleted| !deleted.is_null()),
         _ => false,
     }
@@ -262,13 +267,16 @@ fn name(row: &Value) -> Option<String> {
 fn prune(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            members.retain(|name, _| !INCIDENTAL.contains(&name.as_str()) && name != "token");
+            members.retain(|name, _| {
+                !INCIDENTAL.contains(&name.as_str()) && ![LAST_APPLY, "token"].contains(&name.as_str())
+            });
             members.values_mut().for_each(prune);
         }
         Value::Array(items) => {
             items.iter_mut().for_each(prune);
             // Tags are a list in the order of the calls that gave them.
             let key = |item: &Value| item.get("key").or(item.get("Key")).and_then(Value::as_str).map(str::to_owned);
+            items.retain(|item| key(item).as_deref() != Some(LAST_APPLY));
             if items.iter().all(|item| key(item).is_some()) {
                 items.sort_by_key(key);
             }
@@ -504,8 +512,11 @@ mod tests {
         let surplus = without.differences(&with);
         assert!(surplus.len() == 1 && surplus[0].starts_with("ec2.groups spare is left over"), "{surplus:?}");
         assert_eq!(with.differences(&without), ["ec2.groups spare is missing"]);
-        let tagged = |keys: [&str; 2]| json!({"iam.roles": {"a": {"tags": keys.map(|key| json!({"Key": key}))}}});
-        let (one, other) = (tagged(["a", "b"]), tagged(["b", "a"]));
+        let tagged = |keys: &[&str]| {
+            let tags: Vec<Value> = keys.iter().map(|key| json!({"Key": key})).collect();
+            json!({"iam.roles": {"a": {"tags": tags}}})
+        };
+        let (one, other) = (tagged(&["a", "b"]), tagged(&["b", LAST_APPLY, "a"]));
         let ids = ["1", "2", "3", "4"];
         assert_eq!(world(ids, &one).differences(&world(ids, &other)), Vec::<String>::new());
         let ended = json!({"ec2.instances": {"i-9": {"state": "Terminated"}}});

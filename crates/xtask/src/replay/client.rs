@@ -49,6 +49,7 @@ pub(crate) struct Answer {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub tree: Value,
+    pub body: Bytes,
 }
 
 impl Answer {
@@ -120,6 +121,11 @@ impl Client {
         self.request(service, region, "POST", "/", &BTreeMap::from(headers), document.to_string().into_bytes())
     }
 
+    /// Sends a request of S3.
+    pub fn s3(&self, region: &str, method: &str, path: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+        self.request("s3", region, method, path, &BTreeMap::new(), body)
+    }
+
     fn request(
         &self,
         service: &str,
@@ -189,5 +195,5 @@ async fn answer(address: &str, request: Request<Full<Bytes>>) -> Result<Answer, 
     let body = answer.into_body().collect().await?.to_bytes();
     drop(sender);
     connection.abort();
-    Ok(Answer { status, headers, tree: tree::of_text(&String::from_utf8_lossy(&body)) })
+    Ok(Answer { status, headers, tree: tree::of_text(&String::from_utf8_lossy(&body)), body })
 }
