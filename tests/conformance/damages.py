@@ -72,7 +72,7 @@ def removed_tag_of_a_host(setup):
 
 @damage("update instance.heavy[3]", paths=['tags["trunnion:stack"]', 'tags["trunnion:address"]'])
 def host_without_the_tags_that_name_the_stack(setup):
-    keys = [{"Key": "trunnion:stack"}, {"Key": "trunnion:address"}]
+    keys = [{"Key": "trunnion:stack"}, {"Key": "trunnion:address"}, {"Key": "trunnion:launch"}]
     setup.client("ec2").delete_tags(Resources=[host(setup, 3)], Tags=keys)
 
 

@@ -335,7 +335,16 @@ def instances(ec2, stack: str) -> dict[str, dict]:
     ]
     pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
     found = [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
-    return {tags(one["Tags"])["trunnion:address"]: one for one in found}
+    return {address_of(one): one for one in found}
+
+
+def address_of(instance) -> str:
+    """The address of an instance: its own tag, or the first number of its launch plus its launch index."""
+    own = tags(instance["Tags"])
+    if "trunnion:address" in own:
+        return own["trunnion:address"]
+    pool, first = re.fullmatch(r"(.+)\[(\d+)-\d+\]", own["trunnion:launch"]).groups()
+    return f"{pool}[{int(first) + instance['AmiLaunchIndex']}]"
 
 
 def group_id(ec2, name: str) -> str:

@@ -102,7 +102,7 @@ def test_a_stack_is_applied_and_destroyed(moto, tmp_path):
     ours = [{"Name": "tag:trunnion:stack", "Values": ["minimal"]}]
     (reservation,) = ec2.describe_instances(Filters=ours)["Reservations"]
     (host,) = reservation["Instances"]
-    assert tags(host["Tags"])["trunnion:address"] == "instance.small[0]"
+    assert tags(host["Tags"])["trunnion:launch"] == "instance.small[0-0]" and host["AmiLaunchIndex"] == 0
     (service,) = ecs.describe_services(cluster="minimal", services=["minimal-control-plane"])["services"]
     definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
     conf = definition["containerDefinitions"][0]["environment"][0]["value"]

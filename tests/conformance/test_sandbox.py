@@ -147,7 +147,7 @@ def test_all_pages_together_equal_the_full_list(filled, tmp_path, operation):
 def test_next_page_continues_after_max_results(filled):
     ec2 = filled.client("ec2")
     first = ec2.describe_instances(MaxResults=5)
-    assert len(first["Reservations"]) == 5
+    assert sum(len(one["Instances"]) for one in first["Reservations"]) == 5
     page = ec2.describe_network_interfaces(MaxResults=10)
     rest = ec2.describe_network_interfaces(MaxResults=10, NextToken=page["NextToken"])
     ids = [one["NetworkInterfaceId"] for one in page["NetworkInterfaces"] + rest["NetworkInterfaces"]]
