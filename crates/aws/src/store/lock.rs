@@ -223,6 +223,23 @@ pub struct S3Lock {
 /// S3 reports ages in whole seconds.
 const GRAIN: Duration = Duration::from_secs(1);
 
+impl S3Lock {
+    /// Writes the document in the place of this version of it, as long as the lock is held.
+    async fn put(&self, state: &State, document: Vec<u8>, follows: Option<&str>) -> Result<(), StoreError> {
+        let (store, place) = (&self.store, self.store.location());
+        let put = store.put(&store.key, document, follows);
+        match Box::pin(within(&Context::default().with_hold(self.hold()), put)).await {
+            Ok(tag) => {
+                store.remember(state, Some(tag));
+                Ok(())
+            }
+            Err(failure) if failure.class == Class::Interrupted => Err(StoreError::Lost { place }),
+            Err(failure) if failure.class == Class::Precondition => Err(StoreError::Moved { place }),
+            Err(failure) => Err(store.failed(failure)),
+        }
+    }
+}
+
 impl StateLock for S3Lock {
     async fn save(&self, state: &State) -> Result<(), StoreError> {
         let (store, place) = (&self.store, || self.store.location());
@@ -238,16 +255,7 @@ impl StateLock for S3Lock {
             }
             last => last.map(|last| last.tag),
         };
-        let put = store.put(&store.key, document, follows.as_deref());
-        match Box::pin(within(&Context::default().with_hold(self.hold()), put)).await {
-            Err(failure) if failure.class == Class::Interrupted => Err(StoreError::Lost { place: place() }),
-            Ok(tag) => {
-                store.remember(state, Some(tag));
-                Ok(())
-            }
-            Err(failure) if failure.class == Class::Precondition => Err(StoreError::Moved { place: place() }),
-            Err(failure) => Err(store.failed(failure)),
-        }
+        self.put(state, document, follows.as_deref()).await
     }
 
     async fn replace_damaged(&self, state: &State) -> Result<(), StoreError> {
@@ -260,14 +268,7 @@ impl StateLock for S3Lock {
         let document =
             state.to_document().map_err(|error| StoreError::Document { place: place(), source: error.into() })?;
         let follows = found.as_ref().map(|found| found.version.as_str());
-        match Box::pin(store.put(&store.key, document, follows)).await {
-            Ok(tag) => {
-                store.remember(state, Some(tag));
-                Ok(())
-            }
-            Err(failure) if failure.class == Class::Precondition => Err(StoreError::Moved { place: place() }),
-            Err(failure) => Err(failed(failure)),
-        }
+        self.put(state, document, follows).await
     }
 
     fn hold(&self) -> Hold {
