@@ -181,12 +181,15 @@ pub(super) fn is_young(aws: &Aws, host: &Host) -> bool {
 
 /// Whether a host was launched by a call that was to launch one of these hosts, too.
 fn was_launched_with(host: &Host, wanted: &Wanted) -> bool {
-    may_have_launched(host, wanted.values())
+    may_have_launched(host, 0, wanted.values())
 }
 
-/// Whether the call that launched a host was to launch one of these hosts, too.
-pub(super) fn may_have_launched<'i>(host: &Host, mut wanted: impl Iterator<Item = &'i Instance>) -> bool {
+/// Whether the call that launched a host was to launch more hosts than are known, and one of these among them.
+pub(super) fn may_have_launched<'i>(host: &Host, known: usize, mut wanted: impl Iterator<Item = &'i Instance>) -> bool {
     let Some((pool, numbers)) = host.launch.as_deref().and_then(launch_of) else { return false };
+    if numbers.clone().count() <= known {
+        return false;
+    }
     let place = |instance: &Instance| instance.tags.get(ADDRESS_TAG).and_then(|address| pool_of(address));
     wanted.any(|instance| place(instance).is_some_and(|(of, number)| of == pool && numbers.contains(&number)))
 }

@@ -104,7 +104,7 @@ async fn holders(aws: &Aws, token: &Token, call: &Launch<'_>, some_are_terminate
         seen.extend(found.into_iter().map(|host| (host.id.clone(), host)));
         let is_wanted = |host: &Host| call.wanted.iter().any(|instance| is_at(host, instance));
         // Others of its call may be hidden.
-        let are_all = !seen.values().any(|host| may_have_launched(host, call.wanted.iter().copied()));
+        let are_all = !seen.values().any(|host| may_have_launched(host, seen.len(), call.wanted.iter().copied()));
         let is_enough = if some_are_terminated {
             are_all && seen.values().any(|host| !host.is_live())
         } else {

@@ -93,7 +93,10 @@ fn late_tags(options: Options) -> Options {
 async fn a_retry_finds_the_first_host_whatever_it_asks_for() {
     let (mut mismatches, mut ends) = (BTreeSet::new(), BTreeSet::new());
     let seeds = futures::future::join_all((5..=8).map(|seed| async move {
-        let cloud = cloud(late_tags(Options::strict(seed).with_speed(500.0).with_vcpus(100_000))).await;
+        // A host that EC2 has stopped listing is returned by no token.
+        let options = Options::strict(seed).with_speed(500.0).with_vcpus(100_000);
+        let options = options.with_delay(Delay::InstanceForgotten, Duration::from_mins(10));
+        let cloud = cloud(late_tags(options)).await;
         let template = launch_template(&cloud, "eu-west-3a", 2).await;
         let asked = instance(&template, 0);
         let token = token(&resolved(HOST, &asked));
