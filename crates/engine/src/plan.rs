@@ -381,7 +381,8 @@ fn reason_to_delete(desired: &Graph, options: &PlanOptions, address: &Address) -
     if desired.resources().contains_key(address) {
         return Reason::LeftOver;
     }
-    let moved = options.moves.iter().find_map(|made| made.target(address));
+    // What keeps its id and is not at its new address cannot be moved there: nothing takes its place.
+    let moved = options.moves.iter().filter(|made| made.is_remade).find_map(|made| made.target(address));
     moved.map_or(Reason::NotInStack, |to| Reason::Moved { to })
 }
 
