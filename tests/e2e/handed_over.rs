@@ -88,6 +88,59 @@ fn what_is_forgotten_is_not_taken_back_by_the_state() {
     assert!(!stage.changes(&[]).contains(&"delete instance.small[0]".to_owned()));
 }
 
+/// The minimal stack with this many hosts of a type.
+fn hosts(count: u32, instance_type: &str) -> String {
+    let pool = format!("instance_type: {instance_type}, zone: eu-west-3a, count: {count} }}");
+    text(count)
+        .replace(&format!("instance_type: c7i.xlarge, zone: eu-west-3a, count: {count}, public_ip: true }}"), &pool)
+}
+
+/// The state of a host that is forgotten, from before that, becomes the state.
+fn bring_back(stage: &Stage, id: &str) {
+    let versions: Value = serde_json::from_str(&stage.succeed(&["state", "list", "--json"]).stdout).unwrap();
+    let versions = versions.as_array().unwrap().iter().map(|version| version["version"].as_str().unwrap());
+    let has_it = |version: &&str| stage.succeed(&["state", "show", version]).stdout.contains(id);
+    let version = versions.clone().find(has_it).unwrap();
+    stage.succeed(&["state", "restore", version, "--yes"]);
+    assert_eq!(state(stage)["instance.small[2]"]["id"], id);
+}
+
+#[test]
+fn an_old_state_takes_no_forgotten_host_back() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::new(&hosts(3, "c7i.xlarge")).at(&sandbox);
+    stage.converge(&[]);
+    let given_away = id(&stage, "instance.small[2]");
+    stage.write("stack.yaml", hosts(2, "c7i.xlarge"));
+    stage.succeed(&["forget", "instance.small[2]", "--yes"]);
+    bring_back(&stage, &given_away);
+    let note = format!("`{given_away}`, which the state has at `instance.small[2]`, has no tags of the stack");
+    let is_left = |stage: &Stage, arguments: &[&str]| {
+        let plan: Value = serde_json::from_str(&stage.run(&[arguments, &["--json"]].concat()).stdout).unwrap();
+        assert!(!plan["compared"].to_string().contains(&given_away), "{plan:#}");
+        assert!(plan["remarks"]["notes"].to_string().contains(&note), "{plan:#}");
+    };
+    is_left(&stage, &["plan"]);
+    is_left(&stage, &["plan", "--destroy"]);
+    assert!(stage.run(&["drift"]).stdout.contains(&note));
+    let not_there = ["`instance.small[2]` is neither in the stack"];
+    refused(&stage, &["forget", "instance.small[2]", "--yes"], &not_there);
+
+    // Another host is at its address.
+    stage.write("stack.yaml", hosts(3, "c7i.xlarge"));
+    stage.converge(&[]);
+    let other = id(&stage, "instance.small[2]");
+    assert!(other != given_away && sandbox.calls()["ec2:TerminateInstances"].is_null());
+    bring_back(&stage, &given_away);
+    is_left(&stage, &["plan"]);
+    stage.write("stack.yaml", hosts(3, "c7i.2xlarge"));
+    is_left(&stage, &["plan"]);
+    stage.converge(&[]);
+    // The host that was given away still uses a security group of the stack.
+    let ended = stage.run(&["destroy", "--yes"]);
+    assert!(ended.code == 1 && ended.said().contains(&format!("`{given_away}`")), "{}", ended.stderr);
+}
+
 #[test]
 fn a_forgotten_address_comes_back_by_import() {
     let sandbox = SandboxProcess::start(&[]);

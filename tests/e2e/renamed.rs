@@ -152,6 +152,27 @@ fn a_protected_pool_can_be_renamed_and_stays_protected() {
 }
 
 #[test]
+fn a_protected_host_does_not_go_because_its_pool_moves_onto_another_one() {
+    let sandbox = SandboxProcess::start(&[]);
+    let minimal = fs::read_to_string(root().join("stacks/minimal.yaml")).unwrap();
+    let pool = "{ instance_type: c7i.xlarge, zone: eu-west-3a, protect: true }";
+    let line = minimal.lines().find(|line| line.starts_with("  small: {")).unwrap();
+    let (both, one) = (format!("  small: {pool}\n  large: {pool}"), format!("  large: {pool}"));
+    let stage = Stage::new(&minimal.replace(line, &both)).at(&sandbox);
+    stage.converge(&[]);
+    let text = format!("{}\n{MOVED}", minimal.replace(line, &one).replace("pool: small", "pool: large"));
+    stage.write("stack.yaml", text);
+    for command in [&["plan"][..], &["apply", "--yes"]] {
+        let refused = stage.run(command);
+        assert_eq!(refused.code, 1, "{}\n{}", refused.stdout, refused.stderr);
+        for part in ["`instance.small[0]`", "tag `trunnion:protect`", "the stack does not ask for it any more"] {
+            assert!(refused.said().contains(part), "{part} is not in\n{}", refused.stderr);
+        }
+    }
+    assert!(sandbox.calls()["ec2:TerminateInstances"].is_null());
+}
+
+#[test]
 fn a_pool_moves_through_several_names_and_not_onto_another_pool() {
     let sandbox = SandboxProcess::start(&[]);
     let (stage, before) = applied(&sandbox);

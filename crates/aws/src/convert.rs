@@ -66,13 +66,7 @@ pub(crate) fn tags_of(attributes: &Map) -> Tags {
 
 /// Whether the tags name a stack of this name, of any home ([`Aws::owns`](crate::Aws) checks the home too).
 pub(crate) fn is_ours(tags: &Tags, stack: &str) -> bool {
-    belongs(tags, stack, || false)
-}
-
-/// Whether something belongs to a stack: by its tags or, if they are missing, because the state has its id. A resource
-/// with another stack's tag never belongs to this one.
-pub(crate) fn belongs(tags: &Tags, stack: &str, is_recorded: impl FnOnce() -> bool) -> bool {
-    tags.get(STACK_TAG).map_or_else(is_recorded, |tagged| tagged == stack)
+    tags.get(STACK_TAG).is_some_and(|tagged| tagged == stack)
 }
 
 /// The tags to set and the keys to remove to get from some tags to others.

@@ -34,11 +34,14 @@ const RECENT: Duration = Duration::from_mins(2);
 /// Reads everything that belongs to the stack, and its lookups.
 pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Result<Observed, ProviderError> {
     let failed = |failure: Failure| failure.about("");
-    let (recorded, note) = credible(&aws.connection, recorded);
-    let recorded = &*recorded;
+    let (credible, note) = credible(&aws.connection, recorded);
+    let is_left_out = |address: &&Address| !credible.resources.contains_key(*address);
+    let impossible = recorded.resources.keys().filter(is_left_out).cloned().collect();
+    let recorded = &*credible;
     let queries = Queries::of(desired).map_err(failed)?;
     let mut reading = Reading::new(aws, desired, recorded);
     reading.observed.notes.extend(note);
+    reading.observed.impossible = impossible;
     let (identity, first) = join(Box::pin(check_account(aws)), Box::pin(First::read(&reading, &queries))).await;
     identity?;
     let First { answers, listed } = first.map_err(failed)?;
@@ -140,7 +143,7 @@ impl Second {
     fn of(reading: &Reading<'_>, listed: Vec<Vec<Remote>>) -> Self {
         let inside = |kind: &str| -> Vec<Remote> {
             let outer = DRIVERS.into_iter().zip(&listed).filter(|(driver, _)| driver.rules().kind == kind);
-            let is_ours = |driver: &dyn AnyDriver, one: &Remote| matches!(driver.whose(reading, one), Whose::Ours(_));
+            let is_ours = |driver: &dyn AnyDriver, one: &Remote| driver.whose(reading, one).is_ours();
             outer.flat_map(|(driver, listed)| listed.iter().filter(move |one| is_ours(driver, one))).cloned().collect()
         };
         let inside: Vec<_> = DRIVERS.into_iter().map(|driver| driver.inside().map(inside)).collect();
@@ -238,8 +241,11 @@ fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>
     let mut others = Vec::new();
     for mut remote in remotes {
         let applied = remote.attributes.remove(APPLIED);
-        match driver.whose(reading, &remote) {
-            Whose::Ours(address) => {
+        let whose = driver.whose(reading, &remote);
+        // What is spent can only be deleted, with tags or without.
+        remote.is_untagged = matches!(whose, Whose::Recorded(_)) && !remote.is_spent;
+        match whose {
+            Whose::Ours(address) | Whose::Recorded(address) => {
                 let applied = applied.as_ref().and_then(Value::as_text).and_then(Applied::of_text);
                 reading.observed.applied = reading.observed.applied.take().or(applied);
                 reading.observed.remotes.entry(address).or_default().push(remote);

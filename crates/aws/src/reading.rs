@@ -8,11 +8,11 @@ use std::{
 use aws_smithy_types::{DateTime, date_time::Format};
 
 use trunnion_engine::{Address, Graph, Observed, Remote, Resource, State};
-use trunnion_kinds::ADDRESS_TAG;
+use trunnion_kinds::{ADDRESS_TAG, STACK_TAG};
 
 use crate::{
     Aws,
-    convert::{attribute, belongs, tags_of},
+    convert::{attribute, tags_of},
     driver::Wanted,
 };
 
@@ -21,8 +21,17 @@ use crate::{
 pub(crate) enum Whose {
     /// The stack owns it, at this address.
     Ours(Address),
+    /// It has none of the stack's tags, and the state has its id at this address.
+    Recorded(Address),
     /// Somebody else owns it.
     Other,
+}
+
+impl Whose {
+    /// Whether the stack owns it, by its tags or by the state.
+    pub fn is_ours(&self) -> bool {
+        *self != Self::Other
+    }
 }
 
 /// The reading of one stack.
@@ -85,9 +94,11 @@ impl<'a> Reading<'a> {
 
     /// The owner of a resource: by its tags or, without tags, by the state that has its id.
     pub fn by_tags(&self, kind: &str, remote: &Remote) -> Whose {
-        let is_ours =
-            belongs(&tags_of(&remote.attributes), &self.aws.connection.stack, || self.is_recorded(kind, &remote.id));
-        if is_ours { Whose::Ours(self.address(kind, remote)) } else { Whose::Other }
+        match tags_of(&remote.attributes).get(STACK_TAG) {
+            Some(stack) if *stack == self.aws.connection.stack => Whose::Ours(self.address(kind, remote)),
+            None if self.is_recorded(kind, &remote.id) => Whose::Recorded(self.address(kind, remote)),
+            _ => Whose::Other,
+        }
     }
 
     /// The address of a resource of the stack: from its tag, or else from the state.

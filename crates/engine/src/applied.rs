@@ -28,7 +28,7 @@ impl Applied {
     pub(crate) fn now(after: u64, by: Option<String>) -> Self {
         let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
         let by = by.unwrap_or_else(|| "unknown".to_owned());
-        Self { number: after.saturating_add(1), at: now.to_string(), by }
+        Self { number: after.saturating_add(1).min(State::LAST), at: now.to_string(), by }
     }
 
     /// Reads what [`Applied::to_string`] wrote. Another text says nothing.
@@ -36,7 +36,8 @@ impl Applied {
         let mut words = text.splitn(3, ' ');
         let (number, at, by) = (words.next()?, words.next()?, words.next()?);
         let at: jiff::Timestamp = at.parse().ok()?;
-        Some(Self { number: number.parse().ok()?, at: at.to_string(), by: plain(by) })
+        let number = number.parse::<u64>().ok()?.min(State::LAST);
+        Some(Self { number, at: at.to_string(), by: plain(by) })
     }
 
     /// What a person should know before an apply, if this one came after the last apply that a state knows.
@@ -90,6 +91,15 @@ mod tests {
         ] {
             assert_eq!(Applied::of_text(damaged), None, "{damaged}");
         }
+    }
+
+    #[test]
+    fn numbers_end_before_the_state_would_be_damaged() {
+        let text = format!("{} 2026-08-01T00:00:00Z user/ana", u64::MAX);
+        let last = Applied::of_text(&text).unwrap();
+        let next = Applied::now(last.number, None);
+        let state = State { applied: next.number, ..State::empty("test") };
+        assert_eq!(State::parse(&state.to_document().unwrap(), "test").unwrap(), state);
     }
 
     #[test]

@@ -524,11 +524,12 @@ impl<'a> Run<'a> {
     /// interruption does not end this one call.
     async fn sign(&mut self, provider: &impl Provider, session: &Session<impl StateStore>) {
         let outcome = &mut self.outcome_so_far;
-        let last = self.plan.applied.as_ref().map_or(0, |applied| applied.number).max(outcome.state.applied);
+        let last = self.plan.applied.as_ref().map(|applied| applied.number);
         if outcome.done.is_empty() {
             // A plan that changes nothing has seen the last apply, too.
-            self.is_dirty |= outcome.state.applied != last;
-            outcome.state.applied = last;
+            let seen = last.unwrap_or(outcome.state.applied);
+            self.is_dirty |= outcome.state.applied != seen;
+            outcome.state.applied = seen;
             return;
         }
         // What a plan that only deletes leaves behind was not applied.
@@ -536,7 +537,7 @@ impl<'a> Run<'a> {
         if session.held().is_err() || !is_applied {
             return;
         }
-        let applied = Applied::now(last, provider.identity());
+        let applied = Applied::now(last.unwrap_or_default(), provider.identity());
         let context = Context::default().with_hold(session.hold());
         match provider.sign(&applied, &outcome.state, &context).await {
             Ok(()) => {

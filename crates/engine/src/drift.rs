@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, Address, Applied, Change, Difference, Format, Map, Place, Plan, Reason, Recorded, Remote, RuleBook, State,
-    StateReference, Value, diff, document::lasting, plan::Note,
+    Action, Address, Applied, Change, Difference, Format, Map, Observed, Place, Plan, Reason, Recorded, Remote,
+    RuleBook, State, StateReference, Value, diff, document::lasting, plan::Note,
 };
 
 /// The resources that are not as they were last applied.
@@ -84,8 +84,11 @@ impl Drift {
     /// The format that this version writes.
     pub const FORMAT: Format = Format { major: 1, minor: 0 };
 
-    /// The drift in what a plan of the whole stack found, by the state that it was made with.
-    pub fn new(plan: &Plan, recorded: &State, rules: &RuleBook, place: &Place) -> Self {
+    /// The drift in what a plan of the whole stack found, by the state and the observation that it was made with.
+    pub fn new(plan: &Plan, observed: &Observed, recorded: &State, rules: &RuleBook, place: &Place) -> Self {
+        let mut recorded = recorded.clone();
+        recorded.resources.retain(|address, _| !observed.impossible.contains(address));
+        let recorded = &recorded;
         let mut seen = BTreeSet::new();
         // An address has several changes in a plan with phases, each with the same resource or none.
         let existing: Vec<(&Change, &Remote)> = plan
@@ -95,7 +98,15 @@ impl Drift {
             .filter(|(change, remote)| !remote.is_spent && seen.insert((&change.address.kind, &remote.id)))
             .collect();
         let found = existing.iter().filter_map(|(change, remote)| drifted(change, remote, recorded, rules));
-        let is_gone = |(address, found): &(&Address, &Recorded)| !seen.contains(&(&address.kind, &found.id));
+        let untagged: BTreeSet<_> = observed
+            .remotes
+            .iter()
+            .flat_map(|(address, remotes)| remotes.iter().filter(|it| it.is_untagged).map(|it| (&address.kind, &it.id)))
+            .collect();
+        let is_gone = |(address, found): &(&Address, &Recorded)| {
+            let known = (&address.kind, &found.id);
+            !seen.contains(&known) && !untagged.contains(&known)
+        };
         let gone = recorded.resources.iter().filter(is_gone).map(|(address, found)| Drifted {
             address: address.clone(),
             id: found.id.clone(),
@@ -110,7 +121,9 @@ impl Drift {
         let help = || Some("what that apply changed is drift for this state".to_owned());
         let later = later.map(|note| Note { help: help(), ..note });
         let unknown = existing.iter().filter(|(change, remote)| of(change, remote, recorded).is_none()).count();
-        let notes = later.into_iter().chain((unknown > 0).then(|| not_recorded(unknown)));
+        let untagged = plan.notes.iter().filter(|note| note.code == Note::UNTAGGED);
+        let notes = later.into_iter().chain(observed.notes.iter().chain(untagged).cloned());
+        let notes = notes.chain((unknown > 0).then(|| not_recorded(unknown)));
         Self {
             format: Self::FORMAT,
             stack: plan.stack.clone(),

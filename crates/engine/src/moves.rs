@@ -56,7 +56,8 @@ pub fn move_observed(observed: &mut Observed, moves: &[Move]) -> Vec<Note> {
         let pairs: Vec<(Address, Address)> =
             observed.remotes.keys().filter_map(|from| Some((from.clone(), made.target(from)?))).collect();
         for (from, to) in pairs {
-            if observed.remotes.get(&to).is_some_and(|remotes| remotes.iter().any(|remote| !remote.is_spent)) {
+            if observed.remotes.get(&to).is_some_and(|remotes| remotes.iter().any(|it| !it.is_spent && !it.is_untagged))
+            {
                 notes.push(note(format!("`{from}` cannot become `{to}`, which exists: it counts as removed")));
                 continue;
             }

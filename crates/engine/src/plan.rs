@@ -149,6 +149,11 @@ pub struct Note {
     pub help: Option<String>,
 }
 
+impl Note {
+    /// The code of the note that something has no tags of the stack and is left alone.
+    pub const UNTAGGED: &str = "plan::untagged";
+}
+
 /// All changes of a stack, and the steps that execute them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -324,6 +329,10 @@ pub fn plan(
         let reason = reason_to_delete(desired, options, address);
         let current = changes.get(address).and_then(|changes| changes.first()?.remote.as_ref()).map(|it| it.id.clone());
         for remote in remotes.iter().filter(|remote| current.as_ref() != Some(&remote.id)) {
+            if remote.is_untagged {
+                notes.push(untagged_note(address, &remote.id));
+                continue;
+            }
             if held.contains(address.kind.as_str()) {
                 notes.push(held_note(address, &remote.id));
                 continue;
@@ -381,7 +390,8 @@ fn reason_to_delete(desired: &Graph, options: &PlanOptions, address: &Address) -
     if desired.resources().contains_key(address) {
         return Reason::LeftOver;
     }
-    let moved = options.moves.iter().find_map(|made| made.target(address));
+    // What keeps its id and is not at its new address cannot be moved there: nothing takes its place.
+    let moved = options.moves.iter().filter(|made| made.is_remade).find_map(|made| made.target(address));
     moved.map_or(Reason::NotInStack, |to| Reason::Moved { to })
 }
 
@@ -452,6 +462,18 @@ fn unseen(changes: &[Change], observed: &Observed, recorded: &State) -> Option<N
             "if it exists, put back its tags `trunnion:stack` and `trunnion:address`, or restore the state".to_owned(),
         ),
     })
+}
+
+fn untagged_note(address: &Address, id: &str) -> Note {
+    Note {
+        code: Note::UNTAGGED.to_owned(),
+        message: format!("`{id}`, which the state has at `{address}`, has no tags of the stack and stays as it is"),
+        help: Some(
+            "if it belongs to the stack, put back its tags `trunnion:stack` and `trunnion:address`; otherwise it is \
+             somebody else's now"
+                .to_owned(),
+        ),
+    }
 }
 
 fn held_note(address: &Address, id: &str) -> Note {

@@ -1,6 +1,11 @@
 //! The cloud as the engine sees it: what a provider does, and what goes in and out.
 
-use std::{collections::BTreeMap, error::Error, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +23,10 @@ pub struct Remote {
     /// Whether it can only be deleted, such as a deregistered revision: it is never the current one of its address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_spent: bool,
+    /// Whether it has none of the stack's tags and only the state knows it: it may get them back, and is neither deleted nor
+    /// replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_untagged: bool,
     /// What it looked like before somebody else changed it, where the cloud keeps that: pinned values that are missing now
     /// are taken from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,14 +36,14 @@ pub struct Remote {
 impl Remote {
     /// One that can be the current one of its address.
     pub fn new(id: impl Into<String>, attributes: Map) -> Self {
-        Self { id: id.into(), attributes, is_spent: false, earlier: None }
+        Self { id: id.into(), attributes, is_spent: false, is_untagged: false, earlier: None }
     }
 }
 
 /// What the cloud has now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Everything that carries the stack's tags. Where an address has several, the plan takes the one that needs no
+    /// Everything that carries the stack's tags, and what the state alone knows ([`Remote::is_untagged`]). Where an address has several, the plan takes the one that needs no
     /// replacement as the current one, the first of equals; the others are left-overs to delete.
     pub remotes: BTreeMap<Address, Vec<Remote>>,
     /// The attributes of every lookup that was found.
@@ -47,6 +56,8 @@ pub struct Observed {
     pub applied: Option<Applied>,
     /// What a person should know about the state that was read with.
     pub notes: Vec<Note>,
+    /// Where the state that was read with has ids that the cloud cannot have given.
+    pub impossible: BTreeSet<Address>,
 }
 
 /// A resource whose references are all replaced.

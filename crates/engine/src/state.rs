@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{Address, Map};
 
@@ -15,6 +15,7 @@ pub struct State {
     /// Which line of documents this is: a UUID of the first save, which never changes; empty before that.
     pub lineage: String,
     /// The document's number in its line: 0 before the first save, and one more with each save.
+    #[serde(deserialize_with = "number")]
     pub serial: u64,
     /// The stack's name.
     pub stack: String,
@@ -30,7 +31,7 @@ pub struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// The number of the last apply that the state knows: [`Applied::number`](crate::Applied::number).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "is_zero")]
     pub applied: u64,
     /// Every resource that was created or adopted and not deleted since.
     pub resources: BTreeMap<Address, Recorded>,
@@ -50,6 +51,12 @@ pub struct Recorded {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// A number that another one can follow. No command counts that far, so a greater one is damage.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number > State::LAST { Err(D::Error::custom("a number is too great")) } else { Ok(number) }
 }
 
 /// Why a text is no state document of this stack.
@@ -74,6 +81,8 @@ pub enum StateError {
 impl State {
     /// The format this version writes.
     pub const FORMAT: u32 = 1;
+    /// The last number of a document or an apply.
+    pub(crate) const LAST: u64 = i64::MAX.cast_unsigned() - 1;
 
     /// The state of a stack that was never applied.
     pub fn empty(stack: impl Into<String>) -> Self {
@@ -130,6 +139,6 @@ impl State {
         if self.lineage.is_empty() {
             self.lineage = uuid::Uuid::new_v4().to_string();
         }
-        self.serial += 1;
+        self.serial = self.serial.saturating_add(1);
     }
 }

@@ -316,7 +316,7 @@ impl StateStore for FileStore {
             let content = State::parse(&bytes, &self.stack);
             let is_current = path == self.path;
             let id = match (&content, is_current) {
-                (Ok(state), true) => history::id_of(state),
+                (Ok(state), true) => history::name_of(&self.path, &history::id_of(state), &bytes),
                 (Err(_), true) => CURRENT.to_owned(),
                 (_, false) => id,
             };
@@ -336,7 +336,9 @@ impl StateStore for FileStore {
         if id == CURRENT {
             return self.read();
         }
-        Ok(self.read()?.filter(|state| history::id_of(state) == id))
+        let Some(state) = self.read()? else { return Ok(None) };
+        let bytes = read_file(&self.path).map_err(Self::failed("reading", &self.path))?;
+        Ok(Some(state).filter(|state| history::name_of(&self.path, &history::id_of(state), &bytes) == id))
     }
 
     fn location(&self) -> String {

@@ -138,8 +138,8 @@ impl<P: Provider, S: StateStore> Engine<P, S> {
             let mut state = self.state().await?;
             // Protection refuses changes, and none is made here.
             let (request, protection) = (Request::new(), Protection::default());
-            let (_, plan) = self.parts.compared(&mut state, &request, protection, interrupt).await?;
-            Ok(Drift::new(&plan, &state, &self.parts.rules, &self.parts.place))
+            let (aim, plan) = self.parts.compared(&mut state, &request, protection, interrupt).await?;
+            Ok(Drift::new(&plan, &aim.observed, &state, &self.parts.rules, &self.parts.place))
         };
         until(interrupt, drift).await
     }

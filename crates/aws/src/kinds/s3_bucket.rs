@@ -297,7 +297,7 @@ impl Driver for S3Buckets {
 
     /// Only the settings of the stack's own buckets are read.
     async fn detail(&self, reading: &Reading<'_>, listed: Vec<Remote>) -> Result<Vec<Remote>, Failure> {
-        let is_ours = |found: &Remote| matches!(self.whose(reading, found), Whose::Ours(_));
+        let is_ours = |found: &Remote| self.whose(reading, found).is_ours();
         let ours = listed.into_iter().filter(is_ours);
         let asked =
             ours.map(|found| async move { read(reading.aws, &found.id, tags_of(&found.attributes)).await.map(Some) });

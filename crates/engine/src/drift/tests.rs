@@ -25,6 +25,16 @@ fn at(text: &str) -> Address {
 
 /// What the stack asks for, what was recorded and what exists, each by address; the id is the name.
 fn drift(desired: serde_json::Value, recorded: serde_json::Value, observed: serde_json::Value) -> Drift {
+    drift_of(desired, recorded, observed, |_| {})
+}
+
+/// The same, with another observation.
+fn drift_of(
+    desired: serde_json::Value,
+    recorded: serde_json::Value,
+    observed: serde_json::Value,
+    edit: fn(&mut Observed),
+) -> Drift {
     let each = |json: serde_json::Value| {
         map(json).into_iter().map(|(name, value)| (at(&name), value.as_map().unwrap().clone()))
     };
@@ -41,11 +51,12 @@ fn drift(desired: serde_json::Value, recorded: serde_json::Value, observed: serd
         let remote = Remote::new(format!("id-{address}"), attributes);
         (address, vec![remote])
     });
-    let observed = Observed { remotes: remotes.collect(), ..Observed::default() };
+    let mut observed = Observed { remotes: remotes.collect(), ..Observed::default() };
+    edit(&mut observed);
     let rules = RuleBook::new([RULES]);
     let plan = plan(&graph, &observed, &state, &rules, &PlanOptions::default()).unwrap();
     let place = Place { account: "1".to_owned(), region: "r".to_owned(), endpoint: Endpoint::Aws };
-    Drift::new(&plan, &state, &rules, &place)
+    Drift::new(&plan, &observed, &state, &rules, &place)
 }
 
 fn shown(drift: &Drift) -> serde_json::Value {
@@ -88,6 +99,25 @@ fn what_is_gone_and_what_nobody_recorded_is_drift() {
     let found = drift(same, json!({}), json!({"thing.a": {"size": 2}}));
     assert_eq!(shown(&found)[0]["attributes"], json!([{"path": "size", "desired": 1, "observed": 2}]));
     assert!(found.notes[0].message.contains("may be a change of the stack"), "{:?}", found.notes);
+}
+
+#[test]
+fn what_the_state_cannot_know_is_not_gone() {
+    let thing = json!({"thing.a": {"size": 1}});
+    // An id that the cloud cannot have given says nothing of what is there.
+    let found = drift_of(thing.clone(), json!({"thing.a": {"size": 2}}), thing.clone(), |observed| {
+        observed.impossible.insert(at("thing.a"));
+        let message = "the state has an ID that cannot be".to_owned();
+        observed.notes.push(Note { code: "state::impossible_id".to_owned(), message, help: None });
+    });
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!(found.notes[0].code, "state::impossible_id");
+    // Nor is something gone that has no tags any more and was given away.
+    let found = drift_of(json!({}), thing.clone(), thing, |observed| {
+        observed.remotes.values_mut().flatten().for_each(|remote| remote.is_untagged = true);
+    });
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!(found.notes[0].code, Note::UNTAGGED);
 }
 
 #[test]

@@ -32,15 +32,17 @@ pub fn forgetting(
             return Err(PlanError::StillAsked(asked.clone()));
         }
         let before = addresses.len();
-        addresses.extend(observed.remotes.keys().filter(|address| is_meant(address, name)));
-        if addresses.len() == before && !observed.remotes.keys().any(|address| is_meant(address, name)) {
+        let is_tagged = |remotes: &[Remote]| remotes.iter().any(|remote| !remote.is_untagged);
+        let there = observed.remotes.iter().filter(|(_, remotes)| is_tagged(remotes)).map(|(address, _)| address);
+        addresses.extend(there.clone().filter(|address| is_meant(address, name)));
+        if addresses.len() == before && !there.clone().any(|address| is_meant(address, name)) {
             return Err(PlanError::UnknownTarget(name.clone()));
         }
     }
     let mut changes = Vec::new();
     for (address, remotes) in observed.remotes.iter().filter(|(address, _)| addresses.contains(*address)) {
         let rules = rules.get(&address.kind).ok_or_else(|| PlanError::UnknownKind(address.kind.clone()))?;
-        for remote in remotes.iter().filter(|remote| !remote.is_spent) {
+        for remote in remotes.iter().filter(|remote| !remote.is_spent && !remote.is_untagged) {
             let without = without_tags(&remote.attributes, prefix);
             let found = diff::differences(rules, &without, &remote.attributes);
             changes.push(Change {

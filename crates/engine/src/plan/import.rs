@@ -21,7 +21,7 @@ pub fn importing(
     let Some(resource) = desired.resources().get(address) else {
         return Err(PlanError::NotAsked(address.clone()));
     };
-    let is_other = |it: &&Remote| !it.is_spent && it.id != remote.id;
+    let is_other = |it: &&Remote| !it.is_spent && !it.is_untagged && it.id != remote.id;
     if let Some(there) = observed.remotes.get(address).and_then(|remotes| remotes.iter().find(is_other)) {
         return Err(refused(format!("`{}` is there already", there.id)));
     }

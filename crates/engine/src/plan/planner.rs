@@ -174,17 +174,24 @@ impl<'a> Planner<'a> {
             return Ok(Candidate { is_made: true, ..self.candidate(rules, address, Cow::Owned(made), wanted) });
         }
         let remotes = self.observed.remotes.get(address).map(Vec::as_slice).unwrap_or_default();
-        let mut remotes = remotes.iter().filter(|remote| !remote.is_spent);
+        let has_tagged = remotes.iter().any(|remote| !remote.is_spent && !remote.is_untagged);
+        let mut remotes = remotes.iter().filter(|remote| !remote.is_spent && !(has_tagged && remote.is_untagged));
+        // What the state alone knows may get its tags back, and nothing else.
+        let without_it = (!has_tagged).then(|| wanted.clone());
         let Some(first) = remotes.next() else { return Err(self.kept_from_predecessor(rules, address, wanted)) };
         let others: Vec<(&Remote, Map)> = remotes.map(|remote| (remote, wanted.clone())).collect();
         let candidate = |(remote, wanted)| self.candidate(rules, address, Cow::Borrowed(remote), wanted);
         let first = candidate((first, wanted));
-        Ok(others.into_iter().map(candidate).fold(
-            first,
-            |best, other| {
-                if other.distance() < best.distance() { other } else { best }
-            },
-        ))
+        let nearer = |best: Candidate<'a>, other: Candidate<'a>| {
+            if other.distance() < best.distance() { other } else { best }
+        };
+        let best = others.into_iter().map(candidate).fold(first, nearer);
+        match without_it {
+            Some(wanted) if best.needs_replacement() || self.asked.contains(address) => {
+                Err(self.kept_from_predecessor(rules, address, wanted))
+            }
+            _ => Ok(best),
+        }
     }
 
     /// What is wanted of something that takes the place of one of another name: it keeps what that one holds, except what
@@ -247,7 +254,11 @@ impl<'a> Planner<'a> {
     }
 
     fn reason_to_create(&self, address: &Address) -> Reason {
-        self.recorded.resources.get(address).map_or(Reason::New, |recorded| Reason::Gone {
+        let is_left = |id: &str| {
+            self.observed.remotes.get(address).is_some_and(|it| it.iter().any(|it| it.is_untagged && it.id == id))
+        };
+        let recorded = self.recorded.resources.get(address).filter(|recorded| !is_left(&recorded.id));
+        recorded.map_or(Reason::New, |recorded| Reason::Gone {
             id: recorded.id.clone(),
             applied_at: recorded.applied_at.clone(),
         })

@@ -327,6 +327,50 @@ fn a_left_over_goes_and_the_current_one_stays() {
     ");
 }
 
+/// What the state alone knows, because it has no tags.
+fn untagged(remote: &Remote) -> Remote {
+    Remote { is_untagged: true, ..remote.clone() }
+}
+
+#[test]
+fn what_lost_its_tags_gets_them_back_and_is_neither_deleted_nor_replaced() {
+    let host = address("host.h[0]");
+    let mut observed = applied(1, "v1");
+    let state = record(&observed);
+    let mut lost = untagged(&observed.remotes[&host][0]);
+    lost.attributes.insert("tags".to_owned(), Value::Map(Map::new()));
+    observed.remotes.insert(host.clone(), vec![lost.clone()]);
+    insta::assert_snapshot!(shown_of(&stack(1, "v1"), &observed, &state), @r#"
+    Update host.h[0] (Differs)
+        tags.team Outside { since: "2026-08-01T00:00:00Z" }
+    0: Update host.h[0] after []
+    "#);
+
+    // It would be replaced, by what the stack asks for or by what a person asks for.
+    let note = "note: `i-0`, which the state has at `host.h[0]`, has no tags of the stack and stays as it is";
+    let asked = PlanOptions { replace: vec![host.clone()], ..PlanOptions::default() };
+    for (data, options) in [("v2", PlanOptions::default()), ("v1", asked)] {
+        let shown = shown(&planned(&stack(1, data), &observed, &state, &options));
+        assert!(shown.contains("Create host.h[0] (New)") && shown.contains(note), "{shown}");
+        assert!(!shown.contains("Delete host") && !shown.contains("Update host"), "{shown}");
+    }
+    // The stack does not ask for it.
+    for graph in [stack(0, "v1"), Graph::empty("test")] {
+        let shown = shown_of(&graph, &observed, &state);
+        assert!(shown.contains(note) && !shown.contains("Delete host"), "{shown}");
+    }
+    // Another one has the tags, whatever differs there.
+    let tagged = applied(1, "v1").remotes[&host][0].clone();
+    let tagged = Remote { id: "i-9".to_owned(), ..tagged };
+    observed.remotes.insert(host, vec![lost, tagged]);
+    assert_eq!(shown_of(&stack(1, "v1"), &observed, &state).trim(), note);
+    let shown = shown_of(&stack(1, "v2"), &observed, &state);
+    assert!(
+        shown.contains("Replace host.h[0]") && shown.contains(note) && !shown.contains("Delete host.h[0] ("),
+        "{shown}"
+    );
+}
+
 #[test]
 fn nothing_that_is_made_waits_for_the_deletion_of_a_left_over() {
     let mut observed = applied(1, "v1");

@@ -9,6 +9,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::{read_file, replace_file};
 use crate::State;
 
 /// How many earlier documents are kept.
@@ -34,17 +35,41 @@ pub(super) fn keep(path: &Path, found: Option<&State>) -> io::Result<()> {
     };
     let folder = folder(path);
     fs::create_dir_all(&folder)?;
-    let kept = folder.join(format!("{id}.json"));
-    // The state is replaced by another file and never written to, so a second name is as good as a copy.
-    let linked = fs::hard_link(path, &kept).or_else(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Ok(()),
-        _ => fs::copy(path, &kept).map(|_| ()),
-    });
+    only_for_owner(&folder)?;
+    let content = read_file(path)?;
+    let kept = folder.join(format!("{}.json", name_of(path, &id, &content)));
+    if !kept.exists() {
+        replace_file(&kept, &content)?;
+        fs::File::options().write(true).open(&kept)?.set_modified(fs::metadata(path)?.modified()?)?;
+    }
     let all = documents(path)?;
     for (_, old, _) in all.iter().skip(MOST) {
         fs::remove_file(old)?;
     }
-    linked
+    Ok(())
+}
+
+/// The name of a document with this content: the first of `12-3f2a9c1e`, `12-3f2a9c1e-2`, … that has this content or is free. A
+/// number repeats where a person put an older file back.
+pub(super) fn name_of(path: &Path, id: &str, content: &[u8]) -> String {
+    let folder = folder(path);
+    let names = std::iter::once(id.to_owned()).chain((2_u32..).map(|count| format!("{id}-{count}")));
+    let is_it = |name: &String| match read_file(&folder.join(format!("{name}.json"))) {
+        Ok(found) => found == content,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    names.take(2 * MOST).find(is_it).unwrap_or_else(|| id.to_owned())
+}
+
+#[cfg(unix)]
+fn only_for_owner(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+}
+
+/// Other systems have no such mode.
+#[cfg(not(unix))]
+fn only_for_owner(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Name, path and time of each earlier document, the newest first.

@@ -27,7 +27,15 @@ async fn a_document_reads_back_and_damage_is_reported() {
 
     let other = FileStore::new(store.path(), "other");
     assert!(matches!(other.load().await, Err(StoreError::Document { source: StateError::Stack { .. }, .. })));
-    for (text, expected) in [("{\"format\": 9}", "format 9"), ("not json", "damaged"), ("", "damaged")] {
+    let document = String::from_utf8(state.to_document().unwrap()).unwrap();
+    let numbers = [u64::MAX, i64::MAX.cast_unsigned()].map(|number| {
+        let serial = document.replace("\"serial\": 1", &format!("\"serial\": {number}"));
+        let applied = document.replace("\"serial\": 1", &format!("\"serial\": 1, \"applied\": {number}"));
+        assert!(serial != document && applied != document);
+        [serial, applied]
+    });
+    let damaged = ["not json", ""].into_iter().chain(numbers.as_flattened().iter().map(String::as_str));
+    for (text, expected) in damaged.map(|text| (text, "damaged")).chain([("{\"format\": 9}", "format 9")]) {
         #[expect(clippy::disallowed_methods, reason = "damage is made by hand")]
         fs::write(store.path(), text).unwrap();
         let Err(StoreError::Document { source, .. }) = store.load().await else { panic!("{text}") };
@@ -190,6 +198,54 @@ async fn each_lock_keeps_the_document_that_it_found_and_ten_stay() {
     for unknown in ["", "current-1", "../test", "1-1", "45"] {
         assert_eq!(store.version(unknown).await.unwrap(), None, "{unknown}");
     }
+}
+
+#[tokio::test]
+async fn documents_of_the_same_number_are_all_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::new(folder.path().join("test.json"), "test");
+    let first = first();
+    let second = |digest: &str| State { serial: 2, digest: Some(digest.to_owned()), ..first.clone() };
+    // A person puts an older file back, three times.
+    for digest in ["a", "b", "b", "c"] {
+        replace_file(store.path(), &first.to_document().unwrap()).unwrap();
+        locked(&store).await.save(&second(digest)).await.unwrap();
+        let lock = locked(&store).await;
+        lock.save(&State { serial: 3, ..second(digest) }).await.unwrap();
+    }
+    replace_file(store.path(), &second("d").to_document().unwrap()).unwrap();
+    let versions = store.versions(100).await.unwrap();
+    let mut digests = Vec::new();
+    for version in &versions {
+        let found = store.version(&version.id).await.unwrap();
+        assert_eq!(found.as_ref(), version.content.as_ref().ok(), "{}", version.id);
+        digests.extend(found.filter(|it| it.serial == 2).and_then(|it| it.digest));
+    }
+    digests.sort();
+    assert_eq!(digests, ["a", "b", "c", "d"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the folder of an earlier version is made by hand")]
+async fn only_their_owner_can_read_the_earlier_documents() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::new(folder.path().join("test.json"), "test");
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let history = folder.path().join("test.history");
+    fs::create_dir(&history).unwrap();
+    set(&history, 0o755);
+    let mut state = first();
+    locked(&store).await.save(&state).await.unwrap();
+    set(store.path(), 0o644);
+    let written = fs::metadata(store.path()).unwrap().modified().unwrap();
+    state.advance();
+    locked(&store).await.save(&state).await.unwrap();
+    let kept = fs::read_dir(&history).unwrap().next().unwrap().unwrap().path();
+    assert_eq!((mode(&history), mode(&kept)), (0o700, 0o600));
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), written);
 }
 
 #[tokio::test]
