@@ -59,7 +59,7 @@ pub use crate::{
     },
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
     resource::{Graph, GraphError, Lookup, Resource},
-    rules::{Accepts, Attribute, Computed, Redacts, Replacement, RuleBook, Rules},
+    rules::{Accepts, Attribute, Computed, Redacted, Redacts, Replacement, RuleBook, Rules},
     session::Session,
     state::{Recorded, State, StateError},
     store::{FileLock, FileStore, FoundLock, StateLock, StateStore, StoreError, Version, read_file, replace_file},
