@@ -54,7 +54,7 @@ pub use crate::{
     moves::{Move, move_observed, move_recorded},
     outcome::{Ending, Outcome},
     plan::{
-        Action, Cause, Change, Marks, Note, Operation, Plan, PlanError, PlanOptions, Protected, ProtectedBy,
+        Action, Cause, Change, Marks, NoImport, Note, Operation, Plan, PlanError, PlanOptions, Protected, ProtectedBy,
         Protection, Reason, Step, forgetting, importing, plan, selection,
     },
     provider::{Context, Observed, Provider, ProviderError, Remote, Resolved, Token, plain},
