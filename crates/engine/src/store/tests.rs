@@ -227,7 +227,6 @@ async fn documents_of_the_same_number_are_all_kept() {
 
 #[cfg(unix)]
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the folder of an earlier version is made by hand")]
 async fn only_their_owner_can_read_the_earlier_documents() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();

@@ -240,7 +240,7 @@ mod tests {
             OURS.replace("executable-dir", "working-directory"),
             OURS.replace("10.0.0.1", "a \\n \\u0000"),
             OURS.replace("[\n        \"10.0.0.1\"\n      ]", "[]"),
-            OURS.split("[\n    {").next().unwrap().to_owned() + "[]\n}\n",
+            OURS.split("[\n    {").next().unwrap_or_default().to_owned() + "[]\n}\n",
         ] {
             assert!(!is_one_digest(&shown(".CONTROL_PLANE_CONF", &same)), "{same}");
         }
