@@ -148,7 +148,11 @@ fn a_forgotten_address_comes_back_by_import() {
     let (host, address) = (id(&stage, "instance.small[1]"), id(&stage, "elastic_ip.small[1]"));
     let import = ["import", "elastic_ip.small[1]", &address, "--yes"];
     let other = id(&stage, "elastic_ip.small[0]");
-    refused(&stage, &["import", "elastic_ip.small[1]", &other, "--yes"], &["is there already"]);
+    refused(
+        &stage,
+        &["import", "elastic_ip.small[1]", &other, "--yes"],
+        &["is there already", "import it at another address"],
+    );
     // The same command continues after an import that did not end.
     assert!(stage.succeed(&import).said().contains("No changes"));
     stage.write("stack.yaml", text(1));
@@ -158,12 +162,23 @@ fn a_forgotten_address_comes_back_by_import() {
     stage.converge(&[]);
 
     stage.write("stack.yaml", text(2));
-    refused(&stage, &import, &["it needs `instance.small[1]`, which does not exist yet"]);
+    refused(
+        &stage,
+        &import,
+        &["it needs `instance.small[1]`, which does not exist yet", "create `instance.small[1]` first"],
+    );
     let back = ["import", "instance.small[1]", &host, "--yes"];
-    refused(&stage, &back, &["cannot become `instance.small[1]`", "its `template` differs and cannot change in place"]);
+    let differs = ["cannot become `instance.small[1]`", "its `template` differs and cannot change in place"];
+    refused(&stage, &back, &[&differs[..], &["forces replacement", "change the resource or the stack file"]].concat());
+    let pool = ["import", "instance.small", &host, "--yes"];
+    refused(&stage, &pool, &["does not ask for `instance.small`", "such as `instance.small[0]`"]);
     stage.succeed(&["apply", "--yes", "--exclude", "elastic_ip.small[1]"]);
     refused(&stage, &["import", "elastic_ip.small[1]", &address], &["no terminal to ask for confirmation"]);
-    refused(&stage, &["import", "elastic_ip.small[1]", "eipalloc-0123456789abcdef0", "--yes"], &["it does not exist"]);
+    refused(
+        &stage,
+        &["import", "elastic_ip.small[1]", "eipalloc-0123456789abcdef0", "--yes"],
+        &["it does not exist", "check the id"],
+    );
     refused(&stage, &["import", "elastic_ip.small[1]", &host, "--yes"], &["is not an id of the kind `elastic_ip`"]);
     refused(&stage, &["import", "ecs_cluster.main", "minimal", "--yes"], &["cannot be imported", "launch_template"]);
     refused(&stage, &["import", "elastic_ip.smal[1]", &address, "--yes"], &["similar: `elastic_ip.small[1]`"]);

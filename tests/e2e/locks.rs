@@ -465,3 +465,17 @@ fn a_wait_for_a_lock_is_interrupted_and_a_wrong_duration_is_refused() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
     assert!(rest.contains("Nothing was changed."), "{rest}");
 }
+
+#[test]
+fn a_restore_that_finds_a_lock_names_what_it_can_do() {
+    let sandbox = SandboxProcess::start(&[]);
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.converge(&[]);
+    let versions: Value = serde_json::from_str(&stage.succeed(&["state", "list", "--json"]).stdout).unwrap();
+    let lock = fs::File::options().write(true).open(stage.path(".trunnion/minimal.lock")).unwrap();
+    lock.lock().unwrap();
+    let ended = stage.run(&["state", "restore", versions[0]["version"].as_str().unwrap(), "--yes"]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.said().contains("is locked") && ended.said().contains("`trunnion unlock`"), "{}", ended.stderr);
+    assert!(!ended.said().contains("--lock-timeout"), "{}", ended.stderr);
+}

@@ -39,12 +39,10 @@ fn the_policy_of_a_command_has_an_action_for_each_of_its_calls() {
     let table = table();
     let sandbox = SandboxProcess::start(&[]);
     let stage = Stage::with("loadtest").at(&sandbox);
-    let commands: [(&str, &[&str]); 4] =
-        [("plan", &["plan"]), ("apply", &["apply", "--yes"]), ("plan", &["plan"]), ("destroy", &["destroy", "--yes"])];
-    for (purpose, arguments) in commands {
+    let runs = |stage: &Stage, purpose: &str, arguments: &[&str]| {
         let before = sandbox.calls();
         stage.succeed(arguments);
-        let allowed = actions(&policies(&stage, purpose));
+        let allowed = actions(&policies(stage, purpose));
         for operation in called(&sandbox, &before) {
             let row = &table[&operation];
             let needs = row["needs"].as_array().unwrap();
@@ -52,7 +50,22 @@ fn the_policy_of_a_command_has_an_action_for_each_of_its_calls() {
             assert!(is_covered || needs.is_empty(), "{purpose}: {operation}");
             assert!(purpose != "plan" || row["changes"] == false, "{operation}");
         }
+    };
+    let commands: [(&str, &[&str]); 4] =
+        [("plan", &["plan"]), ("apply", &["apply", "--yes"]), ("plan", &["plan"]), ("destroy", &["destroy", "--yes"])];
+    for (purpose, arguments) in commands {
+        runs(&stage, purpose, arguments);
     }
+
+    let stage = Stage::with("minimal").at(&sandbox);
+    stage.edit("zone: eu-west-3a }", "zone: eu-west-3a, count: 2, public_ip: true }");
+    stage.converge(&[]);
+    let shown: Value = serde_json::from_str(&stage.succeed(&["show", "--json"]).stdout).unwrap();
+    let id = shown["state"]["resources"]["elastic_ip.small[1]"]["id"].as_str().unwrap();
+    stage.edit("count: 2", "count: 1");
+    runs(&stage, "forget", &["forget", "elastic_ip.small[1]", "--yes"]);
+    stage.edit("count: 1", "count: 2");
+    runs(&stage, "import", &["import", "elastic_ip.small[1]", id, "--yes"]);
 }
 
 #[test]

@@ -164,7 +164,11 @@ pub(crate) trait Driver: Sync + 'static {
 
     /// The error if a create finds a resource of somebody else.
     fn foreign(name: &str) -> Failure {
-        Failure::foreign(Self::NOUN, name)
+        let failure = Failure::foreign(Self::NOUN, name);
+        let help = failure.help.map(|help| {
+            if Self::IMPORTS { format!("{help}; to make it the stack's, use `trunnion import`") } else { help }
+        });
+        Failure { help, ..failure }
     }
 }
 

@@ -217,7 +217,10 @@ async fn agreed<'session>(
     let mut planned = match &job.aim {
         Aim::Request => with_progress(output, &what, session.plan(&Request::from(&job.origin), interrupt)).await?,
         Aim::Forget(addresses) => with_progress(output, &what, session.forget(addresses, interrupt)).await?,
-        Aim::Import { address, id } => with_progress(output, &what, session.import(address, id, interrupt)).await?,
+        Aim::Import { address, id } => {
+            let planned = with_progress(output, &what, session.import(address, id, interrupt)).await;
+            planned.inspect_err(|error| show_differences(error, job, output))?
+        }
         Aim::Written(path, document) => {
             let planned = with_progress(output, &what, session.plan_written(document, interrupt)).await;
             planned.map_err(|error| named(path, error))?
@@ -247,6 +250,13 @@ async fn agreed<'session>(
         consent(&document, output).await?;
     }
     Ok(planned)
+}
+
+/// Shows why a resource cannot be imported, before the error that says so.
+fn show_differences(error: &Error, job: &Job<'_>, output: Output) {
+    if let Error::Differs { planned, .. } = error {
+        output.always_say(trunnion::render::terminal(&planned.document(&job.origin)).trim_end());
+    }
 }
 
 /// Names the file of a saved plan in the error that it is out of date.

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use serde_json::json;
-use trunnion::{Engine, ExitCode, Options, Origin, Version, plain, render::style};
+use trunnion::{Engine, Error, ExitCode, Options, Origin, StoreError, Version, plain, render::style};
 
 use super::{
     arguments::{CloudArguments, StackArguments, State, StateCommand, StateList, StateRestore, StateShow},
@@ -119,7 +119,14 @@ async fn restore(arguments: &StateRestore, output: Output) -> Result<ExitCode, F
             }
         }
     }
-    let mut session = engine.lock("state restore").await?;
+    let mut session = engine.lock("state restore").await.map_err(|error| match error {
+        Error::Store(locked @ StoreError::Locked { .. }) => Failure::with_help(
+            "state::locked",
+            plain(&locked.to_string()),
+            "run it again once the other command has ended; `trunnion unlock` takes the lock away from one that hangs",
+        ),
+        other => other.into(),
+    })?;
     let restored = session.restore(earlier).await;
     session.release().await?;
     let restored = restored?;

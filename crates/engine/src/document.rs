@@ -18,7 +18,7 @@ pub use self::{
     place::{ComparedPlace, Endpoint, EndpointKind, Place},
 };
 use crate::{
-    Address, Difference, Map, OtherHome, Plan, Redacts, RuleBook, Rules, Value, diff,
+    Address, Difference, Map, OtherHome, Plan, Redacted, Redacts, RuleBook, Rules, Value, diff,
     plan::{Action, Cause, Change, Note, Operation, Reason},
     value::JsonText,
 };
@@ -471,8 +471,13 @@ fn masked(value: &Value, path: &str, address: &Address, rules: &RuleBook) -> Val
             return mask(value);
         }
         match (value, rule.redacts) {
-            (Value::Text(text), Some(Redacts(redacts))) => Value::Text(redacts(text)),
-            (Value::Concat(parts), Some(_)) => Value::concat(parts.iter().map(|part| walk(part, path, rules))),
+            (Value::Text(text), Some(Redacts(redacts))) => {
+                Value::Text(redacts(Redacted { path, text, is_part: false }))
+            }
+            (Value::Concat(parts), Some(Redacts(redacts))) => Value::concat(parts.iter().map(|part| match part {
+                Value::Text(text) => Value::Text(redacts(Redacted { path, text, is_part: true })),
+                other => other.clone(),
+            })),
             (Value::Map(map), _) => {
                 let entry =
                     |(key, value): (&String, &Value)| (key.clone(), walk(value, &diff::step_into(path, key), rules));

@@ -17,7 +17,7 @@ use self::planner::Planner;
 pub use self::protection::{Protected, ProtectedBy, Protection};
 pub use self::{
     handover::{Marks, forgetting},
-    import::importing,
+    import::{NoImport, importing},
 };
 use crate::{
     Address, Applied, Difference, Graph, KindName, Map, Move, Observed, OtherHome, ProviderError, Remote, Replacement,
@@ -235,8 +235,13 @@ pub enum PlanError {
     #[error("the stack still asks for `{0}`, so it cannot be forgotten")]
     StillAsked(Address),
     /// The address for an import is not in the stack.
-    #[error("the stack does not ask for `{0}`, so nothing can be imported there")]
-    NotAsked(Address),
+    #[error("the stack does not ask for `{address}`, so nothing can be imported there")]
+    NotAsked {
+        /// The address.
+        address: Address,
+        /// One that the stack asks for, where the address means several.
+        one: Option<Address>,
+    },
     /// A resource cannot become the one at an address.
     #[error("`{id}` cannot become `{address}`: {reason}")]
     CannotImport {
@@ -245,7 +250,7 @@ pub enum PlanError {
         /// The id of the resource.
         id: String,
         /// Why it cannot.
-        reason: String,
+        reason: NoImport,
     },
     /// The changes of these addresses wait for each other.
     #[error("the changes of {} wait for each other", .0.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(", "))]

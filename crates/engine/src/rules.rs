@@ -34,7 +34,7 @@ pub struct Attribute {
     pub json: bool,
     /// Plans and the state hold a SHA-256 instead of the value.
     pub sensitive: bool,
-    /// Plans and the state hold the text without the parts that may be secrets.
+    /// Plans and the state hold the texts beneath its path without the parts that may be secrets.
     pub redacts: Option<Redacts>,
     /// The create call needs it. It is not compared, shown or recorded afterwards.
     pub create_only: bool,
@@ -49,9 +49,21 @@ pub struct Attribute {
     pub accepts: Option<Accepts>,
 }
 
-/// A text with digests in place of the parts that may be secrets. The function has to be pure.
+/// A text with digests in place of the parts that may be secrets. The function has to be pure, and to leave what it returned
+/// as it is.
 #[derive(Clone, Copy)]
-pub struct Redacts(pub fn(&str) -> String);
+pub struct Redacts(pub fn(Redacted<'_>) -> String);
+
+/// A text that may hold secrets.
+#[derive(Debug, Clone, Copy)]
+pub struct Redacted<'t> {
+    /// The path of the attribute: `containers.main.environment["A.B"]`.
+    pub path: &'t str,
+    /// The text, or a part of it.
+    pub text: &'t str,
+    /// Whether it is a part of what the stack asks for, between values that only the cloud knows.
+    pub is_part: bool,
+}
 
 impl fmt::Debug for Redacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +120,7 @@ impl Attribute {
 
     /// The same, and documents hold what `redacts` makes of its text.
     #[must_use]
-    pub const fn redacting(self, redacts: fn(&str) -> String) -> Self {
+    pub const fn redacting(self, redacts: fn(Redacted<'_>) -> String) -> Self {
         Self { redacts: Some(Redacts(redacts)), ..self }
     }
 

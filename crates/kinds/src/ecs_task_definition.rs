@@ -10,6 +10,8 @@ use trunnion_engine::{Attribute, Computed, Map, Replacement, Rules, Value};
 
 use crate::Tags;
 
+mod conf;
+
 /// A revision of a task definition: Fargate, `awsvpc`, Linux on `x86_64`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EcsTaskDefinition {
@@ -115,8 +117,6 @@ pub struct LogConfiguration {
 impl EcsTaskDefinition {
     /// First part of the address of every resource of this kind.
     pub const KIND: &str = "ecs_task_definition";
-    /// The path of the control plane's conf.
-    const CONF: &str = "containers.conf.environment.CONTROL_PLANE_CONF";
     /// How the engine orders, compares and replaces resources of this kind.
     pub const RULES: Rules = Rules {
         kind: Self::KIND,
@@ -130,60 +130,11 @@ impl EcsTaskDefinition {
             ("execution_role", Attribute::IMMUTABLE),
             ("task_role", Attribute::IMMUTABLE),
             ("volumes", Attribute::IMMUTABLE),
-            ("containers", Attribute::IMMUTABLE.accepting(has_earlier_writer)),
-            (EcsTaskDefinition::CONF, Attribute::IMMUTABLE.redacting(without_options)),
+            ("containers", Attribute::IMMUTABLE.accepting(has_earlier_writer).redacting(conf::without_secrets)),
         ],
         computed: &[("arn", Computed::AtCreation)],
         replacement: Replacement::CreateFirst,
     };
-}
-
-/// The conf with digests in place of JVM options and of the values of system properties: people put secrets there. Everything
-/// else of the conf is read by reviewers.
-fn without_options(conf: &str) -> String {
-    const MARK: &str = "sha256:";
-    const DIGITS: usize = 16;
-    let digest = |text: &str| {
-        let is_digest = |text: &str| {
-            let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')?.strip_prefix(MARK));
-            digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|it| it.is_ascii_hexdigit()))
-        };
-        if is_digest(text) {
-            return text.to_owned();
-        }
-        let digest = Value::from(text).digest();
-        format!("\"{MARK}{}\"", digest.get(..DIGITS).unwrap_or_default())
-    };
-    let mut end = None;
-    let mut redacted = String::with_capacity(conf.len());
-    for line in conf.split_inclusive('\n') {
-        let text = line.trim();
-        match end {
-            None => {
-                redacted.push_str(line);
-                end = match text {
-                    "jvm-options = [" => Some("]"),
-                    "system-properties {" => Some("}"),
-                    _ => None,
-                };
-            }
-            Some(last) if text == last => {
-                redacted.push_str(line);
-                end = None;
-            }
-            Some(_) => {
-                // A key has no `" = ` in it: its quotes are escaped.
-                let at = text.find("\" = ").map(|at| at + 4).or_else(|| text.find(" = ").map(|at| at + 3));
-                let (key, value) = text.split_at(at.filter(|_| end == Some("}")).unwrap_or(0));
-                let indent = line.len() - line.trim_start().len();
-                redacted.push_str(line.get(..indent).unwrap_or_default());
-                redacted.push_str(key);
-                redacted.push_str(&digest(value));
-                redacted.push_str(if line.ends_with('\n') { "\n" } else { "" });
-            }
-        }
-    }
-    redacted
 }
 
 /// The images that write the configuration file: the present default, and the former default from Docker Hub.
@@ -216,24 +167,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_conf_is_shown_without_options_and_properties() {
-        let conf = concat!(
-            "control-plane {\n  description = \"shown\"\n  jvm-options = [\n    \"-Dpassword=hunter2\"\n    \"-Xmx1g\"\n  ]\n",
-            "  system-properties {\n    plain-key = \"hunter3\"\n    \"db.\\\" = x\" = \"hunter \\\" = 4\"\n  }\n  hosts = [\n    \"10.0.0.1\"\n  ]\n}\n",
-        );
-        let shown = without_options(conf);
-        for secret in ["hunter", "Xmx", "password"] {
-            assert!(!shown.contains(secret), "{shown}");
-        }
-        for kept in ["\"shown\"", "\n    plain-key = \"sha256:", "\n    \"db.\\\" = ", "\"10.0.0.1\"", "\n  ]\n"] {
-            assert!(shown.contains(kept), "{kept} in {shown}");
-        }
-        assert_eq!(without_options(&shown), shown, "it is redacted once");
-        assert_ne!(without_options(&conf.replace("Xmx1g", "Xmx2g")), shown, "a change is visible");
-        assert_eq!(without_options("jvm-options = [\n  \"cut").lines().count(), 2);
-    }
 
     #[test]
     fn a_writer_image_from_docker_hub_is_accepted() {

@@ -7,12 +7,17 @@ use std::{
 
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
-use trunnion_engine::{Address, ErrorClass, ExitCode, PlanError, ProviderError, State, StateError, StoreError};
+use trunnion_engine::{
+    Address, ErrorClass, ExitCode, NoImport, PlanError, ProviderError, State, StateError, StoreError,
+};
 #[cfg(feature = "sandbox")]
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
 
-use crate::session::{OtherHomes, Stale};
+use crate::{
+    Planned,
+    session::{OtherHomes, Stale},
+};
 
 /// Why the engine could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +83,14 @@ pub enum Error {
         error: trunnion_engine::InvalidAddress,
         /// Addresses that look similar, the nearest first.
         nearest: Vec<String>,
+    },
+    /// A resource that cannot be imported because of differences, with the plan that shows them.
+    #[error("{error}")]
+    Differs {
+        /// The reason.
+        error: PlanError,
+        /// A plan that would replace the resource.
+        planned: Box<Planned>,
     },
     /// A resource that stays the stack's without its tags.
     #[error("`{address}` cannot be forgotten: {reason}, whatever its tags")]
@@ -165,7 +178,7 @@ impl Error {
             Self::Sandbox(_) | Self::Listen(_) => "sandbox",
             Self::Transcript { .. } => "transcript",
             Self::Provider(_) => "aws",
-            Self::Plan(_) => "plan",
+            Self::Plan(_) | Self::Differs { .. } => "plan",
             Self::Elsewhere { .. } => "state::elsewhere",
             Self::OtherHome(_) => "apply::other_home",
             Self::CannotForget { .. } => "forget",
@@ -247,14 +260,13 @@ impl Error {
             Self::Plan(PlanError::StillAsked(_)) => Some(
                 "remove it from the stack file first, for example with a lower `count`, and do not apply before it is forgotten".to_owned(),
             ),
-            Self::Plan(PlanError::NotAsked(_)) => {
+            Self::Plan(PlanError::NotAsked { one: Some(one), .. }) => {
+                Some(format!("name one of the resources that it means, such as `{one}`"))
+            }
+            Self::Plan(PlanError::NotAsked { .. }) => {
                 Some("add it to the stack file first: its address follows from its name there".to_owned())
             }
-            Self::Plan(PlanError::CannotImport { .. }) => Some(
-                "nothing was changed; change the resource or the stack file so that all differences can change in place, or \
-                 let `trunnion apply` create a new one"
-                    .to_owned(),
-            ),
+            Self::Plan(error @ PlanError::CannotImport { .. }) | Self::Differs { error, .. } => import_help(error),
             Self::CannotForget { .. } => Some("leave it in the stack, or delete it with `trunnion apply`".to_owned()),
             Self::Plan(PlanError::Excluded(address)) => {
                 Some(format!("name `{address}` with `--exclude` or with the other option, but not with both"))
@@ -263,6 +275,28 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// What to do about a resource that cannot be imported.
+fn import_help(error: &PlanError) -> Option<String> {
+    let PlanError::CannotImport { address, id, reason } = error else { return None };
+    Some(match reason {
+        NoImport::Missing => {
+            "check the id, and that the resource is in the account and the region of the stack; one that was made a moment \
+             ago may not be shown yet"
+                .to_owned()
+        }
+        NoImport::OfAnother(_) => format!("take it out of the other stack first, there with `trunnion forget`: it has `{id}`"),
+        NoImport::Elsewhere(_) => "nothing needs to be imported: it belongs to the stack at that address".to_owned(),
+        NoImport::Occupied(_) => format!(
+            "import it at another address, or free `{address}` first: remove it from the stack file, `trunnion forget` it or \
+             apply, and then add it again"
+        ),
+        NoImport::Needs(missing) => format!("create `{missing}` first: `trunnion apply --exclude '{address}'`"),
+        NoImport::Differs { .. } => "nothing was changed; change the resource or the stack file so that all differences can \
+                                     change in place, or let `trunnion apply` create a new one"
+            .to_owned(),
+    })
 }
 
 /// The help if a disk or a quota is full.

@@ -3,8 +3,8 @@
 use tokio_util::sync::CancellationToken;
 use trunnion_blueprint as blueprint;
 use trunnion_engine::{
-    Address, Context, Marks, PlanError, Provider, Remote, State, StateStore, forgetting, importing, move_observed,
-    move_recorded,
+    Address, Context, Marks, NoImport, PlanError, Provider, Remote, State, StateStore, forgetting, importing,
+    move_observed, move_recorded,
 };
 use trunnion_kinds::{
     EcsTaskDefinition, HOME_TAG, IamInstanceProfile, IamRole, S3Object, STACK_TAG, TAG_PREFIX, Value,
@@ -66,20 +66,37 @@ impl<P: Provider, S: StateStore> Parts<P, S> {
         let Aim { desired, observed, options, .. } = self.aim(&state, &request, moves, &context).await?;
         let Some(address) = options.targets.first() else { return Err(Error::Interrupted) };
         if !desired.resources().contains_key(address) {
-            return Err(PlanError::NotAsked(address.clone()).into());
+            let is_meant =
+                |it: &&Address| address.index.is_none() && (&it.kind, &it.name) == (&address.kind, &address.name);
+            let one = desired.resources().keys().find(is_meant).cloned();
+            return Err(PlanError::NotAsked { address: address.clone(), one }.into());
         }
         let found = self.provider.find(&address.kind, id, &context).await?;
-        let refused = |reason: String| PlanError::CannotImport { address: address.clone(), id: id.to_owned(), reason };
-        let Some(remote) = found else { return Err(refused("it does not exist".to_owned()).into()) };
+        let refused =
+            |reason: NoImport| PlanError::CannotImport { address: address.clone(), id: id.to_owned(), reason };
+        let Some(remote) = found else { return Err(refused(NoImport::Missing).into()) };
         let is_other = |key: &str, own: &str| tag(&remote, key).filter(|found| *found != own).map(str::to_owned);
         if let Some(other) = is_other(STACK_TAG, &self.stack.name) {
-            return Err(refused(format!("it belongs to the stack `{other}`")).into());
+            return Err(refused(NoImport::OfAnother(format!("the stack `{other}`"))).into());
         }
         if let Some(other) = is_other(HOME_TAG, &self.stack.home) {
-            return Err(refused(format!("it belongs to a stack of another home, `{other}`")).into());
+            return Err(refused(NoImport::OfAnother(format!("a stack of another home, `{other}`"))).into());
         }
-        let plan = importing(&desired, &observed, &state, &self.rules, address, &remote)?;
-        Ok(Planned { plan, state, place: self.place().clone(), identity: self.provider.identity() })
+        let planned = |plan| Planned {
+            plan,
+            state: state.clone(),
+            place: self.place().clone(),
+            identity: self.provider.identity(),
+        };
+        match importing(&desired, &observed, &state, &self.rules, address, &remote) {
+            Ok(plan) => Ok(planned(plan)),
+            Err(PlanError::CannotImport { reason: NoImport::Differs { because, plan }, address, id }) => {
+                let planned = Box::new(planned(plan.as_ref().clone()));
+                let error = PlanError::CannotImport { reason: NoImport::Differs { because, plan }, address, id };
+                Err(Error::Differs { error, planned })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

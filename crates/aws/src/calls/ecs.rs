@@ -38,6 +38,6 @@ calls! {
         "iam:PassRole" PASS_TO_TASKS APPLY
     }
     change "ecs:DeleteService" SERVICE_CHANGE { "ecs:DeleteService" ECS CHANGE }
-    change "ecs:TagResource" ECS_TAG { "ecs:TagResource" ECS APPLY }
-    change "ecs:UntagResource" ECS_TAG { "ecs:UntagResource" ECS APPLY }
+    change "ecs:TagResource" ECS_TAG { "ecs:TagResource" ECS SIGN }
+    change "ecs:UntagResource" ECS_TAG { "ecs:UntagResource" ECS UNMARK }
 }

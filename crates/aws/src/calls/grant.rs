@@ -33,6 +33,10 @@ impl Commands {
     pub const UPDATE: Self = Self(2 | 64);
     /// `apply`, `destroy` and `import`.
     pub const CHANGE_OR_IMPORT: Self = Self(2 | 4 | 64);
+    /// `apply`, `forget` and `import`: each changes tags, and signs in a tag of the cluster.
+    pub const SIGN: Self = Self(2 | 32 | 64);
+    /// `apply` and `forget`.
+    pub const UNMARK: Self = Self(2 | 32);
     /// What writes the state.
     pub const WRITE_STATE: Self = Self(2 | 4 | 16 | 32 | 64);
     /// What reads the state.

@@ -18,7 +18,7 @@ calls! {
     change "logs:DeleteRetentionPolicy" LOGS { "logs:DeleteRetentionPolicy" LOGS NONE }
     change "logs:PutRetentionPolicy" LOGS { "logs:PutRetentionPolicy" LOGS UPDATE }
     change "logs:TagResource" LOGS { "logs:TagResource" LOGS UPDATE }
-    change "logs:UntagResource" LOGS { "logs:UntagResource" LOGS UPDATE }
+    change "logs:UntagResource" LOGS { "logs:UntagResource" LOGS SIGN }
 
     read "secretsmanager:DescribeSecret" SECRETS { "secretsmanager:DescribeSecret" SECRETS LOOKUP }
     read "servicequotas:GetAWSDefaultServiceQuota" QUOTAS {

@@ -39,7 +39,7 @@ calls! {
     change "s3:PutBucketEncryption" S3 { "s3:PutEncryptionConfiguration" BUCKET APPLY }
     change "s3:PutBucketOwnershipControls" S3 { "s3:PutBucketOwnershipControls" BUCKET APPLY }
     change "s3:PutBucketPolicy" S3 { "s3:PutBucketPolicy" BUCKET APPLY }
-    change "s3:PutBucketTagging" S3 { "s3:PutBucketTagging" BUCKET APPLY }
+    change "s3:PutBucketTagging" S3 { "s3:PutBucketTagging" BUCKET UNMARK }
     change "s3:PutBucketVersioning" S3 { "s3:PutBucketVersioning" BUCKET APPLY }
     change "s3:PutPublicAccessBlock" S3 { "s3:PutBucketPublicAccessBlock" BUCKET APPLY }
     change "s3:DeleteBucket" S3 { "s3:DeleteBucket" BUCKET DESTROY }

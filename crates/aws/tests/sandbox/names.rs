@@ -101,6 +101,11 @@ async fn all_names_of_another_stack_are_reported_at_once() {
         "`iam_role.control_plane`: the IAM role `loadtest.eu-west-3.control_plane` already exists and does not belong to this stack"
     );
     assert!(error.help.as_ref().is_some_and(|help| help.contains("another stack name")));
+    for (address, error) in &found.taken {
+        let imports = ["launch_template", "log_group", "security_group"].contains(&address.kind.as_str());
+        let help = error.help.as_deref().unwrap_or_default();
+        assert_eq!(help.contains("`trunnion import`"), imports, "{address}: {help}");
+    }
     assert!(found.remotes.is_empty(), "{:?}", found.remotes);
 }
 

@@ -175,7 +175,7 @@ impl<'a> Planner<'a> {
         }
         let remotes = self.observed.remotes.get(address).map(Vec::as_slice).unwrap_or_default();
         let has_tagged = remotes.iter().any(|remote| !remote.is_spent && !remote.is_untagged);
-        let mut remotes = remotes.iter().filter(|remote| !(remote.is_spent || has_tagged && remote.is_untagged));
+        let mut remotes = remotes.iter().filter(|it| !it.is_spent && it.is_untagged != has_tagged);
         // What the state alone knows may get its tags back, and nothing else.
         let without_it = (!has_tagged).then(|| wanted.clone());
         let Some(first) = remotes.next() else { return Err(self.kept_from_predecessor(rules, address, wanted)) };
