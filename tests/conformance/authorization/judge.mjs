@@ -50,6 +50,8 @@ function simulation({ action, resource, caller, policies: given, context }) {
     serviceControlPolicies: [],
     resourceControlPolicies: [],
     ...(given.resource && { resourcePolicy: JSON.parse(given.resource.document) }),
+    // A role that IAM does not know everywhere yet trusts nobody.
+    ...(given.is_trust && !given.resource && { resourcePolicy: { Version: '2012-10-17', Statement: [] } }),
     ...(given.boundary && { permissionBoundaryPolicies: policies([given.boundary]) }),
     ...(given.session && { sessionPolicy: merged(given.session) }),
   }
