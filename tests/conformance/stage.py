@@ -104,6 +104,16 @@ def code_of(call, *arguments, **parameters) -> str | None:
     return answer_of(call, *arguments, **parameters).get("Error", {}).get("Code")
 
 
+# The codes with which a service refuses calls that come too fast.
+THROTTLED = {"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
+
+
+def pause_if_throttled(response, attempts: int, **_) -> float | None:
+    """How many seconds botocore waits before it repeats a call, or nothing if the call is not repeated."""
+    code = response and response[1].get("Error", {}).get("Code")
+    return 0.1 if code in THROTTLED and attempts < 100 else None
+
+
 class Sandbox:
     """`trunnion sandbox` on a free port, with its data in a folder."""
 
@@ -133,8 +143,8 @@ class Sandbox:
         token: str | None = None,
         **config,
     ):
-        """A boto3 client without retries."""
-        return boto3.session.Session().client(
+        """A boto3 client that repeats only what is throttled, which depends on how fast the machine is."""
+        client = boto3.session.Session().client(
             service,
             region_name=region,
             endpoint_url=endpoint or self.endpoint,
@@ -143,6 +153,8 @@ class Sandbox:
             aws_session_token=token,
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config),
         )
+        client.meta.events.register_first("needs-retry", pause_if_throttled)
+        return client
 
     def out_of_band(self, what: str, body=None):
         """What the sandbox says of itself, or of a body."""

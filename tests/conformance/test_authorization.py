@@ -86,6 +86,19 @@ def judge(setup, record):
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
 
 
+def assumes_an_unknown_role(setup, record):
+    """A user whose policy is known tries to assume a role that is not: nothing says whom it trusts."""
+    role = f"{ROLE}-of-nobody"
+    sts = client(setup, "sts", new_user(setup, "early", statement("sts:AssumeRole", role)))
+
+    def is_denied_by_trust():
+        assert "Error" in answer_of(sts.assume_role, RoleArn=role, RoleSessionName="me")
+        last = json.loads(record.read_text().splitlines()[-1])
+        return last["resource"] == role and last["verdict"]["denied"]["basis"] == "trust"
+
+    until(is_denied_by_trust)
+
+
 def test_a_lifecycle_of_exactly_one_policy_is_judged(fresh, tmp_path):
     record = tmp_path / "authorizations.jsonl"
     setup = fresh(stack_file("loadtest"), "--authorizations", str(record))
@@ -95,6 +108,7 @@ def test_a_lifecycle_of_exactly_one_policy_is_judged(fresh, tmp_path):
     (setup.machine.folder / "stack.yaml").write_text(stack.replace("count: 4", "count: 5"))
     setup.machine.converge()
     setup.machine.succeed("destroy", "--yes")
+    assumes_an_unknown_role(setup, record)
     lines = [json.loads(line) for line in record.read_text().splitlines()]
     denied = [line for line in lines if "allowed" not in line["verdict"] and "session" in line["caller"]]
     assert not denied, denied[0]

@@ -100,6 +100,12 @@ def test_calls_are_counted(sandbox, ec2):
     assert sandbox.calls()["ec2:DescribeAvailabilityZones"] == before + 3
 
 
+def test_throttled_calls_are_repeated(fresh):
+    ec2 = fresh(None, "--speed", "2").client("ec2")
+    asked = dict(MinCount=1, MaxCount=1, ImageId="ami-1", InstanceType="c7i.99xlarge")
+    assert {code_of(ec2.run_instances, **asked) for _ in range(10)} == {"InvalidParameterValue"}
+
+
 PAGED = {
     "ec2:DescribeNetworkInterfaces": ("ec2 describe-network-interfaces", 7, "NetworkInterfaces"),
     "ec2:DescribeSecurityGroupRules": ("ec2 describe-security-group-rules", 5, "SecurityGroupRules"),

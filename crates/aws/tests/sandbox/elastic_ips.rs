@@ -14,6 +14,8 @@ use crate::{
 const FIRST: &str = "elastic_ip.small[0]";
 
 async fn observe(scene: &Scene) -> Observed {
+    // Without a state, nothing says what the reads may still hide.
+    scene.cloud.running.until_consistent().await;
     scene.connect().await.observe(&scene.desired, &State::empty(STACK), &Context::default()).await.unwrap()
 }
 
@@ -85,6 +87,7 @@ async fn a_lost_answer_allocates_nothing_twice() {
     let calls = ["ec2:AllocateAddress", "ec2:AssociateAddress"];
     scene.cloud.running.set_faults(calls.map(lost).into());
     scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
+    scene.cloud.running.until_consistent().await;
     assert_eq!(scene.pending(&scene.desired, &State::empty(STACK)).await, []);
     let calls = scene.cloud.running.calls();
     assert_eq!(calls["ec2:AllocateAddress"].count, 2, "one for each host");
@@ -96,6 +99,7 @@ async fn a_throttled_call_is_repeated() {
     scene.cloud.running.set_faults(vec![refused("ec2:AllocateAddress", 3, 503, "RequestLimitExceeded")]);
     scene.converge("elastic_ip", &scene.desired, &scene.store("state")).await;
     assert_eq!(scene.cloud.running.calls()["ec2:AllocateAddress"].count, 5);
+    scene.cloud.running.until_consistent().await;
     assert_eq!(scene.pending(&scene.desired, &State::empty(STACK)).await, []);
 }
 

@@ -18,6 +18,7 @@ async fn hosts_are_tagged_and_terminated_together() {
     let scene = Scene::set(strict()).await;
     scene.converge("instance", &scene.desired, &scene.store("state")).await;
     let (aws, context) = (scene.connect().await, Context::default());
+    scene.cloud.running.until_consistent().await;
     let observed = aws.observe(&scene.desired, &State::empty(STACK), &context).await.unwrap();
     let count = |operation: &str| scene.cloud.running.calls().get(operation).map_or(0, |calls| calls.count);
     let before = count("ec2:CreateTags");
@@ -37,6 +38,7 @@ async fn hosts_are_tagged_and_terminated_together() {
 
     // A list that is refused is repeated with one call per host.
     scene.cloud.running.set_faults(vec![refused("ec2:TerminateInstances", 1, 400, "OperationNotPermitted")]);
+    scene.cloud.running.until_consistent().await;
     let observed = aws.observe(&scene.desired, &State::empty(STACK), &context).await.unwrap();
     let hosts = hosts(&observed);
     assert_eq!(hosts.len(), 2);
