@@ -40,11 +40,18 @@ impl Applied {
         Some(Self { number, at: at.to_string(), by: plain(by) })
     }
 
+    /// Whether this apply came after the last one that a state knows.
+    pub(crate) fn is_after(&self, recorded: &State) -> bool {
+        self.number > recorded.applied
+    }
+
     /// What a person should know before an apply, if this one came after the last apply that a state knows.
     pub(crate) fn note(&self, recorded: &State) -> Option<Note> {
         let Self { number, at, by } = self;
+        if !self.is_after(recorded) {
+            return None;
+        }
         let known = match recorded.applied {
-            known if known >= *number => return None,
             0 => "the state here knows no apply".to_owned(),
             known => format!("the state here knows apply number {known}"),
         };

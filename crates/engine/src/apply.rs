@@ -73,7 +73,11 @@ pub(crate) async fn apply(
     let mut lost = pin!(session.lost().fuse());
     let mut run = Run::new(plan, rules, state, settings.home.as_deref());
     run.adopt();
-    run.give_away();
+    let gives_away = run.give_away();
+    if gives_away {
+        // No earlier state counts any more once something has lost its tags.
+        run.sign(provider, session).await;
+    }
     if run.is_dirty {
         // A resource without tags belongs to the stack whose state knows its id.
         run.save(session).await;
@@ -120,7 +124,9 @@ pub(crate) async fn apply(
         }
     }
     run.end();
-    run.sign(provider, session).await;
+    if !gives_away {
+        run.sign_if_changed(provider, session).await;
+    }
     if run.is_dirty {
         run.save(session).await;
     }
@@ -256,11 +262,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Removes what is forgotten from the state, before it loses its tags.
-    fn give_away(&mut self) {
-        for change in self.plan.changes.iter().filter(|change| change.reason == Reason::Forgotten) {
-            self.forget(&change.address, change.remote.as_ref());
-        }
+    /// Removes what is forgotten from the state, before it loses its tags. Returns whether something is forgotten.
+    fn give_away(&mut self) -> bool {
+        let forgotten = self.plan.changes.iter().filter(|change| change.reason == Reason::Forgotten);
+        forgotten.map(|change| self.forget(&change.address, change.remote.as_ref())).count() > 0
     }
 
     fn describe(&self, index: usize) -> (Address, Operation) {
@@ -520,9 +525,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Says in the cloud who applied, if anything was changed and is left. It is a remark, so a failure changes nothing else. An
-    /// interruption does not end this one call.
-    async fn sign(&mut self, provider: &impl Provider, session: &Session<impl StateStore>) {
+    /// Says in the cloud who applied, if anything was changed and is left.
+    async fn sign_if_changed(&mut self, provider: &impl Provider, session: &Session<impl StateStore>) {
         let outcome = &mut self.outcome_so_far;
         let last = self.plan.applied.as_ref().map(|applied| applied.number);
         if outcome.done.is_empty() {
@@ -534,9 +538,16 @@ impl<'a> Run<'a> {
         }
         // What a plan that only deletes leaves behind was not applied.
         let is_applied = self.plan.changes.iter().any(|change| change.desired.is_some());
-        if session.held().is_err() || !is_applied {
-            return;
+        if session.held().is_ok() && is_applied {
+            self.sign(provider, session).await;
         }
+    }
+
+    /// Says in the cloud who applies. It is a remark, so a failure changes nothing else. An interruption does not end this one
+    /// call.
+    async fn sign(&mut self, provider: &impl Provider, session: &Session<impl StateStore>) {
+        let outcome = &mut self.outcome_so_far;
+        let last = self.plan.applied.as_ref().map(|applied| applied.number);
         let applied = Applied::now(last.unwrap_or_default(), provider.identity());
         let context = Context::default().with_hold(session.hold());
         match provider.sign(&applied, &outcome.state, &context).await {

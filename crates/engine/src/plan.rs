@@ -8,7 +8,10 @@ mod planner;
 mod protection;
 mod steps;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -291,6 +294,7 @@ pub fn plan(
     if !observed.missing.is_empty() {
         return Err(PlanError::Missing(observed.missing.clone()));
     }
+    let observed = &*with_recorded(observed, recorded);
     if !desired.phases().is_empty() {
         let whole = plan(&desired.without_phases(), observed, recorded, rules, options)?;
         let is_listed = |address| desired.phases().iter().any(|phase| phase.contains_key(address));
@@ -388,6 +392,18 @@ pub fn plan(
         is_whole: selected.is_none(),
         not_covered: selected.as_ref().map_or(0, |selected| not_covered(desired, observed, selected)),
     })
+}
+
+/// What the state alone knows is the stack's like everything else, unless somebody applied after what the state knows: it may
+/// have been given away since.
+fn with_recorded<'a>(observed: &'a Observed, recorded: &State) -> Cow<'a, Observed> {
+    let mut all = observed.remotes.values().flatten();
+    if !all.any(|remote| remote.is_untagged) || observed.applied.as_ref().is_some_and(|it| it.is_after(recorded)) {
+        return Cow::Borrowed(observed);
+    }
+    let mut observed = observed.clone();
+    observed.remotes.values_mut().flatten().for_each(|remote| remote.is_untagged = false);
+    Cow::Owned(observed)
 }
 
 /// Why an observed resource that is not the current one of its address goes.

@@ -23,8 +23,8 @@ pub struct Remote {
     /// Whether it can only be deleted, such as a deregistered revision: it is never the current one of its address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_spent: bool,
-    /// Whether it has none of the stack's tags and only the state knows it: it may get them back, and is neither deleted nor
-    /// replaced.
+    /// Whether it has none of the stack's tags and only the state knows it. Where somebody applied after what the state knows,
+    /// it may get them back, and is neither deleted nor replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_untagged: bool,
     /// What it looked like before somebody else changed it, where the cloud keeps that: pinned values that are missing now

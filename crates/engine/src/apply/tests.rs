@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Attribute, ErrorClass, ExitCode, Graph, Hold, LockInfo, Observed, PlanOptions, Replacement, Resource, Rules,
-    StateLock, plan,
+    Applied, Attribute, ErrorClass, ExitCode, Graph, Hold, LockInfo, Marks, Observed, PlanOptions, Replacement,
+    Resource, Rules, StateLock, forgetting, plan,
 };
 
 const BOOK: [Rules; 3] = [
@@ -47,6 +47,8 @@ const BOOK: [Rules; 3] = [
 struct Cloud {
     world: Mutex<BTreeMap<Address, Remote>>,
     calls: Mutex<Vec<String>>,
+    /// How many calls there were before each signature.
+    signed_after: Mutex<Vec<usize>>,
     /// How long the lists of deletes were.
     lists: Mutex<Vec<usize>>,
     refuses: Vec<&'static str>,
@@ -115,6 +117,11 @@ impl Provider for Cloud {
         remote.attributes.extend(resource.attributes.clone());
         self.world.lock().unwrap().insert(resource.address.clone(), remote.clone());
         Ok(remote)
+    }
+
+    async fn sign(&self, _: &Applied, _: &State, _: &Context) -> Result<(), ProviderError> {
+        self.signed_after.lock().unwrap().push(self.calls.lock().unwrap().len());
+        Ok(())
     }
 
     async fn delete(&self, address: &Address, _: &Remote, _: &Context) -> Result<(), ProviderError> {
@@ -375,6 +382,23 @@ async fn deletes_forget() {
     let (outcome, _) = run(&Graph::empty("test"), &cloud, &store, &Settings::default()).await;
     assert!(outcome.is_complete());
     assert!(outcome.state.resources.is_empty() && cloud.world.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_apply_is_signed_at_its_end_and_forgetting_before_anything_loses_its_tags() {
+    let (cloud, store) = (Cloud::default(), Memory::default());
+    run(&two_bases(), &cloud, &store, &Settings::default()).await;
+    assert_eq!(*cloud.signed_after.lock().unwrap(), [2]);
+    let mut session = session(&store).await;
+    let state = session.read().await.unwrap();
+    let observed = cloud.observe(&two_bases(), &state, &Context::default()).await.unwrap();
+    let (rules, given_away) = (RuleBook::new(BOOK), ["base.a".parse().unwrap()]);
+    let marks = Marks { prefix: "trunnion:", home: "home" };
+    let plan = forgetting(&Graph::empty("test"), &observed, &state, &rules, &given_away, marks).unwrap();
+    let outcome = session.apply(&plan, state, &cloud, &rules, &Events::nowhere(), &Settings::default()).await.unwrap();
+    assert_eq!(*cloud.calls.lock().unwrap(), ["create base.a", "create base.b", "update base.a"]);
+    assert_eq!(*cloud.signed_after.lock().unwrap(), [2, 2], "once");
+    assert_eq!(outcome.state.resources.len(), 1);
 }
 
 /// `copy.c`, which is never there twice, on `base.a`.
