@@ -112,7 +112,7 @@ struct First {
 
 impl First {
     async fn read(reading: &Reading<'_>, queries: &Queries) -> Result<Self, Failure> {
-        let lists = try_join_all(DRIVERS.into_iter().map(|driver| driver.list(reading)));
+        let lists = try_join_all(DRIVERS.into_iter().map(|driver| Box::pin(list(reading, driver))));
         let (answers, listed) = futures::try_join!(queries.read(reading.aws), lists)?;
         Ok(Self { answers, listed })
     }
@@ -181,29 +181,51 @@ impl Work {
         let taken = async { if names.is_empty() { Ok(Vec::new()) } else { driver.taken(reading, names).await } };
         let (mut remotes, again, taken) = futures::try_join!(driver.detail(reading, listed), by_ids, taken)?;
         remotes.extend(again);
-        recent(reading, driver, &mut remotes).await?;
+        look_again(reading, driver, &mut remotes).await?;
         Ok(Found { remotes, taken })
     }
 }
 
-/// Reads resources again that were created a short time ago and are not shown: AWS's reads are eventually consistent, so
-/// one read without a resource does not mean that it was deleted.
-async fn recent(reading: &Reading<'_>, driver: &dyn AnyDriver, remotes: &mut Vec<Remote>) -> Result<(), Failure> {
+/// What a driver lists. AWS's reads are eventually consistent, so one list without a resource that was created a short time
+/// ago does not mean that it was deleted. Recorded ids that the list omits for other reasons are read later.
+async fn list(reading: &Reading<'_>, driver: &dyn AnyDriver) -> Result<Vec<Remote>, Failure> {
+    let mut listed = driver.list(reading).await?;
+    if driver.list_misses() || driver.inside().is_some() {
+        return Ok(listed);
+    }
+    let wait = reading.aws.short_wait();
+    for _ in 0..LOOKS_AGAIN {
+        if recent(reading, driver, &listed).is_empty() || wait.look().await.is_err() {
+            break;
+        }
+        let mut again = driver.list(reading).await?;
+        again.retain(|one| !listed.iter().any(|known| known.id == one.id));
+        listed.extend(again);
+    }
+    Ok(listed)
+}
+
+/// Reads resources again that were created a short time ago and are not shown.
+async fn look_again(reading: &Reading<'_>, driver: &dyn AnyDriver, remotes: &mut Vec<Remote>) -> Result<(), Failure> {
     if !driver.list_misses() {
         return Ok(());
     }
     let aws = reading.aws;
     let wait = aws.short_wait();
     for _ in 0..LOOKS_AGAIN {
-        let recorded = reading.recorded_since(driver.rules().kind, RECENT);
-        let missing = recorded.filter(|id| !remotes.iter().any(|one| one.id == *id)).map(str::to_owned);
-        let missing: Vec<String> = missing.collect();
+        let missing = recent(reading, driver, remotes);
         if missing.is_empty() || wait.look().await.is_err() {
             break;
         }
         remotes.extend(driver.by_ids(aws, missing).await?);
     }
     Ok(())
+}
+
+/// The ids that were recorded a short time ago and are not among these resources.
+fn recent(reading: &Reading<'_>, driver: &dyn AnyDriver, remotes: &[Remote]) -> Vec<String> {
+    let recorded = reading.recorded_since(driver.rules().kind, RECENT);
+    recorded.filter(|id| !remotes.iter().any(|one| one.id == *id)).map(str::to_owned).collect()
 }
 
 /// Reads the further ids that drivers ask for. Returns whether there were any.

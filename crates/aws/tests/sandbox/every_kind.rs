@@ -3,15 +3,17 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use aws_sdk_cloudwatchlogs::config::{BehaviorVersion, Credentials, Region};
 use tokio::sync::Notify;
 use trunnion_aws::Aws;
 use trunnion_blueprint::{Binaries, Binary, blueprint};
 use trunnion_catalog::Architecture;
 use trunnion_engine::{
     Action, Address, Adoption, Context, Events, FileStore, Graph, LockInfo, Map, Observed, Outcome, Plan, PlanOptions,
-    Provider, ProviderError, Remote, Resolved, Resource, Session, Settings, State, StateStore as _, Token, Value, plan,
+    Provider, ProviderError, Remote, Resolved, Resource, Session, Settings, State, StateStore as _, Token, Value,
+    from_map, plan,
 };
-use trunnion_kinds::rule_book;
+use trunnion_kinds::{LogGroup, rule_book};
 use trunnion_sandbox::{Consistency, Options};
 use trunnion_stack::{LoadOptions, Stack};
 
@@ -112,8 +114,11 @@ impl Scene {
         assert!(outcome.is_complete(), "{kind}: {:?}", outcome.failed);
     }
 
-    /// The resources that a plan would change.
+    /// The resources that a plan would change. Without a state, only a complete read shows what exists.
     pub async fn pending(&self, desired: &Graph, state: &State) -> Vec<Address> {
+        if state.resources.is_empty() {
+            self.cloud.running.until_consistent().await;
+        }
         self.plan(desired, state).await.pending().map(|change| change.address.clone()).collect()
     }
 }
@@ -250,4 +255,37 @@ async fn what_no_call_knows_yet_is_awaited() {
     scene.converge("changed", &changed, &store).await;
     assert_eq!(scene.pending(&changed, &store.load().await.unwrap()).await, []);
     scene.converge("deleted", &Graph::empty(common::STACK), &store).await;
+}
+
+#[tokio::test]
+async fn what_was_applied_a_moment_ago_and_is_not_shown_is_not_gone() {
+    let lag = Duration::from_secs(1);
+    let scene = Scene::set(strict().with_consistency(Consistency::After(lag))).await;
+    let store = scene.store("state");
+    scene.converge("created", &scene.desired, &store).await;
+    let state = store.load().await.unwrap();
+    scene.cloud.running.until_consistent().await;
+    let observed = scene.connect().await.observe(&scene.desired, &state, &Context::default()).await.unwrap();
+    let group = &observed.remotes[&common::at("log_group.control_plane")][0];
+    let group: LogGroup = from_map(&group.attributes).unwrap();
+    // A new one of the same name, which no list shows at first, is like one that the last apply created.
+    let keys = (trunnion_sandbox::ACCESS_KEY_ID, trunnion_sandbox::SECRET_ACCESS_KEY);
+    let config = aws_sdk_cloudwatchlogs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(common::REGION))
+        .credentials_provider(Credentials::new(keys.0, keys.1, None, None, "test"))
+        .endpoint_url(scene.cloud.running.endpoint());
+    let logs = aws_sdk_cloudwatchlogs::Client::from_conf(config.build());
+    logs.delete_log_group().log_group_name(&group.name).send().await.unwrap();
+    let tags = Some(group.tags.into_iter().collect());
+    logs.create_log_group().log_group_name(&group.name).set_tags(tags).send().await.unwrap();
+    let retention = logs.put_retention_policy().log_group_name(&group.name);
+    retention.retention_in_days(i32::try_from(group.retention_days).unwrap()).send().await.unwrap();
+    let aws = common::connect_with(&scene.cloud.running, |connection| {
+        connection.home.clone_from(&scene.home);
+        // As slow as with AWS.
+        connection.pace = Duration::from_secs(2);
+    });
+    let observed = aws.await.observe(&scene.desired, &state, &Context::default()).await.unwrap();
+    assert!(observed.remotes.contains_key(&common::at("log_group.control_plane")), "{:?}", observed.remotes.keys());
 }
