@@ -59,10 +59,14 @@ async fn converge(aws: &Aws, from: &[Value], profile: &IamInstanceProfile) -> Re
             call.send().await.of_call("iam:AddRoleToInstanceProfile")
         });
         match added.await {
-            // The profile may be full because an earlier call added this same role and its answer was lost.
+            // The profile may be full because an earlier call added this same role and its answer was lost. IAM may not
+            // show it yet.
             Err(failure) if failure.code == "LimitExceeded" => {
-                let (_, found) = find(aws, &profile.name).await?.ok_or_else(|| failure.clone())?;
-                if !texts(&found.roles)?.contains(role) {
+                let roles = aws.until_seen(|| async {
+                    let roles = find(aws, &profile.name).await?.map(|(_, found)| texts(&found.roles)).transpose()?;
+                    Ok(roles.filter(|roles| !roles.is_empty()))
+                });
+                if !roles.await?.is_some_and(|roles| roles.contains(role)) {
                     return Err(failure);
                 }
             }
