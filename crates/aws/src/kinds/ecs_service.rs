@@ -175,8 +175,15 @@ fn leaving_it_stopped(failure: Failure) -> Failure {
 /// Scales a service to 0 and waits until all its tasks are STOPPED.
 async fn stop(aws: &Aws, cluster: &str, name: &str) -> Result<(), Failure> {
     scale_to_none(aws, cluster, name).await?;
+    let lag = aws.lag_wait();
     until_stopped(aws, cluster, name, || async {
         let found = describe(aws, cluster, name).await?.filter(is_active);
+        if lag.is_over() && found.as_ref().is_some_and(|service| service.desired_count > 0) {
+            return Err(Failure::own(
+                format!("somebody started the service `{name}` again while it was to stop"),
+                "another command may change the same stack: run this command again when that one is done".to_owned(),
+            ));
+        }
         let is_quiet = found
             .is_none_or(|service| (service.desired_count, service.running_count, service.pending_count) == (0, 0, 0));
         Ok(if is_quiet { Look::Quiet } else { Look::Busy })

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use serde::Serialize;
 use trunnion_aws::{Aws, Connection};
 use trunnion_engine::{
@@ -52,6 +53,18 @@ pub async fn connect_with(running: &Running, change: impl FnOnce(&mut Connection
         Connection::new(STACK, HOME, ACCOUNT, REGION).to_sandbox(running.endpoint(), ACCESS_KEY_ID, SECRET_ACCESS_KEY);
     change(&mut connection);
     Aws::connect(connection).await.unwrap()
+}
+
+/// The config of a client of the test's own, for what a stack never does.
+pub fn sdk(running: &Running) -> aws_config::SdkConfig {
+    let credentials = Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test");
+    aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .region(aws_config::Region::new(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(running.endpoint())
+        .build()
 }
 
 pub fn at(text: &str) -> Address {

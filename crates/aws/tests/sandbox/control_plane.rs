@@ -92,6 +92,29 @@ async fn an_interrupted_change_continues_with_one_task() {
 }
 
 #[tokio::test]
+async fn one_that_somebody_starts_again_while_it_stops_is_not_waited_for() {
+    // An old task takes seconds to stop.
+    let cloud = cloud(strict().with_speed(20.0)).await;
+    let lag = Duration::from_millis(200);
+    let aws = common::connect_with(&cloud.running, |connection| connection.lag = lag).await;
+    let mut plane = ControlPlane::start(&cloud).await;
+    plane.asked.task_definition = plane.next_revision(&cloud, "2").await;
+    let other = async {
+        while count(&cloud, "ecs:UpdateService") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (cluster, name) = (&plane.service.attributes["cluster"], &plane.service.attributes["name"]);
+        let call = aws_sdk_ecs::Client::new(&common::sdk(&cloud.running)).update_service();
+        let call = call.cluster(cluster.as_text().unwrap()).service(name.as_text().unwrap());
+        call.desired_count(1).send().await.unwrap();
+    };
+    let context = Context::default();
+    let (failed, ()) = tokio::join!(update(&aws, &plane.service, &plane.asked, &["task_definition"], &context), other);
+    let failed = failed.unwrap_err();
+    assert!(failed.message.contains("somebody started the service"), "{failed}");
+}
+
+#[tokio::test]
 async fn an_adopted_one_with_another_network_is_stopped_first() {
     let cloud = cloud(strict()).await;
     let mut plane = ControlPlane::start(&cloud).await;

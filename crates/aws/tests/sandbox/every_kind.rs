@@ -3,7 +3,6 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use aws_sdk_cloudwatchlogs::config::{BehaviorVersion, Credentials, Region};
 use tokio::sync::Notify;
 use trunnion_aws::Aws;
 use trunnion_blueprint::{Binaries, Binary, blueprint};
@@ -269,13 +268,7 @@ async fn what_was_applied_a_moment_ago_and_is_not_shown_is_not_gone() {
     let group = &observed.remotes[&common::at("log_group.control_plane")][0];
     let group: LogGroup = from_map(&group.attributes).unwrap();
     // A new one of the same name, which no list shows at first, is like one that the last apply created.
-    let keys = (trunnion_sandbox::ACCESS_KEY_ID, trunnion_sandbox::SECRET_ACCESS_KEY);
-    let config = aws_sdk_cloudwatchlogs::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(common::REGION))
-        .credentials_provider(Credentials::new(keys.0, keys.1, None, None, "test"))
-        .endpoint_url(scene.cloud.running.endpoint());
-    let logs = aws_sdk_cloudwatchlogs::Client::from_conf(config.build());
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&common::sdk(&scene.cloud.running));
     logs.delete_log_group().log_group_name(&group.name).send().await.unwrap();
     let tags = Some(group.tags.into_iter().collect());
     logs.create_log_group().log_group_name(&group.name).set_tags(tags).send().await.unwrap();

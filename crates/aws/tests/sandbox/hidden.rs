@@ -77,22 +77,8 @@ async fn an_object_behind_a_marker_is_a_left_over_unless_it_is_wanted() {
     let asked = object(file.path(), b"a generator");
     let address = "s3_object.generator[x86_64]";
     let made = cloud.create(address, &asked).await;
-    let s3 = aws_sdk_s3::Client::from_conf(
-        aws_sdk_s3::Config::builder()
-            .behavior_version(aws_sdk_s3::config::BehaviorVersion::v2026_01_12())
-            .region(aws_sdk_s3::config::Region::new(common::REGION))
-            .endpoint_url(cloud.running.endpoint())
-            .force_path_style(true)
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .credentials_provider(aws_sdk_s3::config::Credentials::new(
-                trunnion_sandbox::ACCESS_KEY_ID,
-                trunnion_sandbox::SECRET_ACCESS_KEY,
-                None,
-                None,
-                "test",
-            ))
-            .build(),
-    );
+    let config = aws_sdk_s3::config::Builder::from(&common::sdk(&cloud.running)).force_path_style(true).build();
+    let s3 = aws_sdk_s3::Client::from_conf(config);
     let key = text(&made.attributes, "key");
     s3.delete_object().bucket(bucket().name).key(key.as_text().unwrap()).send().await.unwrap();
 

@@ -324,14 +324,7 @@ async fn a_recorded_resource_without_its_tags_is_found_by_its_id() {
 
 /// A client of the test's own, for resources that a stack never creates.
 pub fn ec2(running: &trunnion_sandbox::Running) -> aws_sdk_ec2::Client {
-    let keys = (trunnion_sandbox::ACCESS_KEY_ID, trunnion_sandbox::SECRET_ACCESS_KEY);
-    let credentials = aws_sdk_ec2::config::Credentials::new(keys.0, keys.1, None, None, "test");
-    let config = aws_sdk_ec2::Config::builder()
-        .behavior_version(aws_sdk_ec2::config::BehaviorVersion::latest())
-        .region(aws_sdk_ec2::config::Region::new(common::REGION))
-        .credentials_provider(credentials)
-        .endpoint_url(running.endpoint());
-    aws_sdk_ec2::Client::from_conf(config.build())
+    aws_sdk_ec2::Client::new(&common::sdk(running))
 }
 
 #[tokio::test]
