@@ -11,7 +11,7 @@ import awscli.clidriver
 
 import models
 from capture import Call
-from stage import CREDENTIALS, NOT_YET, REGION, Ended, until
+from stage import CREDENTIALS, NOT_YET, REGION, THROTTLED, Ended, until
 
 
 class Cli:
@@ -61,7 +61,15 @@ class Cli:
             self.problems += models.in_the_answer(call, operation_model)
 
     def run(self, command: str) -> Ended:
-        """Runs a command, which is written as in a shell."""
+        """Runs a command, which is written as in a shell, until it is not throttled."""
+
+        def ended():
+            ended = self._once(command)
+            return ended if ended.error not in THROTTLED else None
+
+        return until(ended)
+
+    def _once(self, command: str) -> Ended:
         output, errors = io.StringIO(), io.StringIO()
         self.problems.clear()
         with self._surroundings(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):

@@ -100,6 +100,8 @@ def test_resources_made_by_hand_are_imported(fresh):
     made = {"InstanceType": "t3.micro"}
     template = ec2.create_launch_template(LaunchTemplateName="minimal.small", LaunchTemplateData=made)
     id = template["LaunchTemplate"]["LaunchTemplateId"]
+    everywhere(lambda: code_of(ec2.describe_launch_templates, LaunchTemplateIds=[id]) is None)
+    everywhere(lambda: logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"])
     taken = machine.run("plan")
     assert taken.code == 1 and "minimal.small" in taken.said and group in taken.said, taken.stderr
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cli import Cli
-from stage import group_id, instances
+from stage import everywhere, group_id, instances
 
 # What was done, and the changes that the plan has for it. Words in braces are things of the stack.
 TABLE = """
@@ -52,5 +52,8 @@ def test_plan_says_what_was_done(minimal, tmp_path, row):
 def test_host_that_is_launched_by_hand_is_deleted(minimal, tmp_path):
     cli = Cli(minimal.capture.endpoint, tmp_path)
     launched = cli("ec2 run-instances --launch-template LaunchTemplateName=minimal.small --count 1")["Instances"]
+    ec2 = minimal.client("ec2")
+    filters = [{"Name": "tag:trunnion:stack", "Values": ["minimal"]}, {"Name": "instance-id", "Values": [launched[0]["InstanceId"]]}]
+    everywhere(lambda: ec2.describe_instances(Filters=filters)["Reservations"])
     plan = minimal.machine.plan()
     assert plan.changes == {f"delete instance.unaddressed[{launched[0]['InstanceId']}]"}, plan

@@ -439,6 +439,8 @@ def test_tasks_are_stopped_replaced_and_started(slow, tmp_path):
         tags=[{"key": "alone", "value": "yes"}],
     )
     (task,) = slow.client("ecs").run_task(**run)["tasks"]
+    # A waiter takes a task that is not shown for one that ended long ago.
+    everywhere(lambda: slow.client("ecs").describe_tasks(cluster="loadtest", tasks=[task["taskArn"]])["tasks"])
     aws(f"ecs wait tasks-running --cluster loadtest --tasks {task['taskArn']}")
     assert aws("ecs list-tasks --cluster loadtest --started-by somebody")["taskArns"] == [task["taskArn"]]
     (shown,) = aws(f"ecs describe-tasks --cluster loadtest --tasks {task['taskArn']} --include TAGS")["tasks"]
