@@ -273,7 +273,7 @@ async fn what_was_applied_a_moment_ago_and_is_not_shown_is_not_gone() {
     let tags = Some(group.tags.into_iter().collect());
     logs.create_log_group().log_group_name(&group.name).set_tags(tags).send().await.unwrap();
     let retention = logs.put_retention_policy().log_group_name(&group.name);
-    retention.retention_in_days(i32::try_from(group.retention_days).unwrap()).send().await.unwrap();
+    retention.retention_in_days(group.retention_days).send().await.unwrap();
     let aws = common::connect_with(&scene.cloud.running, |connection| {
         connection.home.clone_from(&scene.home);
         // As slow as with AWS.
