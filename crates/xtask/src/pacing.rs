@@ -15,8 +15,8 @@ use crate::{Failure, build, root, run, sandbox::Sandbox};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The numbers of hosts
-    #[arg(long, value_delimiter = ',', default_values_t = [200, 500])]
+    /// The numbers of hosts; one shows what a stack takes without many
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 200, 500])]
     hosts: Vec<u32>,
     /// An existing build of `trunnion`; without it, a release build is made
     #[arg(long, value_name = "PROGRAM")]
