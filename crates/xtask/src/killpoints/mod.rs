@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
     /// At most this many cases of each scenario, which the seed chooses
     #[arg(long, value_name = "NUMBER")]
     sample: Option<usize>,
-    /// Some scenarios, which the seed chooses, with one disturbance at each call, in at most ten minutes
+    /// One disturbance, which the seed chooses, at each call of every scenario, in at most ten minutes
     #[arg(long, conflicts_with_all = ["scenarios", "call", "sample"])]
     part: bool,
     /// Random histories instead of the cases; the seed of the first one is `--seed`
@@ -81,7 +81,10 @@ pub(crate) struct Arguments {
 /// How long new resources stay hidden in the cases with lag, in milliseconds.
 const LAG: u64 = 1500;
 
-/// When a part starts no more cases, so that it ends within ten minutes.
+/// When a part starts no more cases, so that there is time for histories.
+const CASES_OF_PART: Duration = Duration::from_mins(7);
+
+/// When a part starts no more histories, so that it ends within ten minutes.
 const PART: Duration = Duration::from_mins(9);
 
 /// How many histories a part has, if there is time.
@@ -89,9 +92,6 @@ const HISTORIES_OF_PART: u64 = 8;
 
 /// How often the progress of histories is printed.
 const PROGRESS: usize = 10;
-
-/// How many scenarios a part has besides those that make and remove everything.
-const OTHERS_OF_PART: usize = 3;
 
 /// Runs the cases, and returns whether all of them were healed.
 #[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
@@ -109,7 +109,7 @@ pub(crate) fn killpoints(arguments: &Arguments) -> Result<bool, Failure> {
     }
     let folder = tempfile::Builder::new().prefix("killpoints-").tempdir()?;
     let prepared = prepare::all(&bench, &chosen(arguments)?, folder.path(), arguments.seed, arguments.jobs)?;
-    let cases: Vec<(Case, &Prepared)> = prepared
+    let mut cases: Vec<(Case, &Prepared)> = prepared
         .iter()
         .flat_map(|prepared| {
             let cases = sample(cases(prepared, arguments), arguments);
@@ -125,13 +125,16 @@ pub(crate) fn killpoints(arguments: &Arguments) -> Result<bool, Failure> {
         }
         return Ok(true);
     }
-    let deadline = arguments.part.then(|| begin + PART);
-    let report = run(&bench, &cases, arguments.jobs, deadline);
+    if arguments.part {
+        // What has no time today is another time's.
+        cases = Random::new(arguments.seed).choose(cases, usize::MAX);
+    }
+    let report = run(&bench, &cases, arguments.jobs, arguments.part.then(|| begin + CASES_OF_PART));
     println!("\n{}\n{} cases in {:.0} s", report.table(), report.cases(), begin.elapsed().as_secs_f64());
     if report.left_out() > 0 {
         println!("{} more cases had no time", report.left_out());
     }
-    let are_good = !arguments.part || histories(&bench, arguments, HISTORIES_OF_PART, deadline)?;
+    let are_good = !arguments.part || histories(&bench, arguments, HISTORIES_OF_PART, Some(begin + PART))?;
     Ok(are_good && report.is_good())
 }
 
@@ -223,14 +226,6 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
     if let Some(unknown) = arguments.scenarios.iter().find(|name| all.iter().all(|scenario| scenario.name != **name)) {
         let names: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
         return Err(format!("there is no scenario `{unknown}`: use one of {}", names.join(", ")).into());
-    }
-    if arguments.part {
-        let (always, others): (Vec<Scenario>, Vec<Scenario>) = all
-            .into_iter()
-            .filter(|scenario| !scenario.is_large)
-            .partition(|scenario| ["first-apply", "destroy"].contains(&scenario.name));
-        let mut random = Random::new(arguments.seed);
-        return Ok(always.into_iter().chain(random.choose(others, OTHERS_OF_PART)).collect());
     }
     let is_asked = |scenario: &Scenario| match arguments.scenarios.as_slice() {
         [] => !scenario.is_large,
