@@ -143,7 +143,15 @@ impl Aws {
         call().await
     }
 
-    /// The same for a read that shows nothing.
+    /// The same for the longest lag: after it, what AWS does not know does not exist.
+    pub(crate) async fn until_known<T, F: Future<Output = Result<T, Failure>> + Send>(
+        &self,
+        call: impl FnMut() -> F,
+    ) -> Result<T, Failure> {
+        repeat(&self.lag_wait(), &[Class::NotFound], call).await
+    }
+
+    /// The same as [`Aws::if_known`] for a read that shows nothing.
     pub(crate) async fn if_shown<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
         &self,
         mut look: impl FnMut() -> F,

@@ -425,7 +425,8 @@ impl Driver for Instances {
     }
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
-        let accepted = aws.if_known(|| terminate(aws, vec![remote.id.clone()])).await;
+        // EC2 knows a host for an hour after its end, so one that it does not know is most likely new.
+        let accepted = aws.until_known(|| terminate(aws, vec![remote.id.clone()])).await;
         until_terminated(aws, &remote.id, accepted).await
     }
 

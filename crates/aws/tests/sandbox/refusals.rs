@@ -79,12 +79,13 @@ async fn a_role_is_deleted_once_iam_reports_its_policies_as_removed() {
 #[tokio::test]
 async fn what_ec2_does_not_know_yet_is_deleted_all_the_same() {
     let cloud = cloud(strict()).await;
-    let refused = |(call, code)| refused(call, 2, 400, code);
+    let refused = |(call, times, code)| refused(call, times, 400, code);
     let unknown = [
-        ("ec2:TerminateInstances", "InvalidInstanceID.NotFound"),
-        ("ec2:DeleteLaunchTemplate", "InvalidLaunchTemplateId.NotFound"),
-        ("ec2:DeleteSecurityGroup", "InvalidGroup.NotFound"),
-        ("ec2:RevokeSecurityGroupIngress", "InvalidGroup.NotFound"),
+        // A host costs money, so it is asked for until the longest lag has passed.
+        ("ec2:TerminateInstances", 20, "InvalidInstanceID.NotFound"),
+        ("ec2:DeleteLaunchTemplate", 2, "InvalidLaunchTemplateId.NotFound"),
+        ("ec2:DeleteSecurityGroup", 2, "InvalidGroup.NotFound"),
+        ("ec2:RevokeSecurityGroupIngress", 2, "InvalidGroup.NotFound"),
     ];
     cloud.running.set_faults(unknown.map(refused).into());
     run_whole_life(&cloud).await;
@@ -128,7 +129,9 @@ async fn a_profile_with_another_role_is_not_accepted() {
     cloud.create("iam_role.generator", &role("generator", "ec2.amazonaws.com")).await;
     cloud.running.set_faults(vec![refused("iam:AddRoleToInstanceProfile", 1, 409, "LimitExceeded")]);
     let resource = resolved("iam_instance_profile.generator", &profile());
-    let error = cloud.aws.create(&resource, &common::token(&resource), &Context::default()).await.unwrap_err();
+    let patience = Duration::from_millis(300);
+    let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
+    let error = aws.create(&resource, &common::token(&resource), &Context::default()).await.unwrap_err();
     assert!(error.message.contains("LimitExceeded"), "{error}");
 }
 
