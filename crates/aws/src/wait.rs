@@ -143,15 +143,7 @@ impl Aws {
         call().await
     }
 
-    /// The same for the longest lag: after it, what AWS does not know does not exist.
-    pub(crate) async fn until_known<T, F: Future<Output = Result<T, Failure>> + Send>(
-        &self,
-        call: impl FnMut() -> F,
-    ) -> Result<T, Failure> {
-        repeat(&self.lag_wait(), &[Class::NotFound], call).await
-    }
-
-    /// The same as [`Aws::if_known`] for a read that shows nothing.
+    /// The same for a read that shows nothing.
     pub(crate) async fn if_shown<T, F: Future<Output = Result<Option<T>, Failure>> + Send>(
         &self,
         mut look: impl FnMut() -> F,
@@ -164,6 +156,15 @@ impl Aws {
             }
         }
         look().await
+    }
+
+    /// The same as [`Aws::patiently`], for the longest lag: after it, AWS's answer is about what exists.
+    pub(crate) async fn for_lag<T, F: Future<Output = Result<T, Failure>> + Send>(
+        &self,
+        classes: &[Class],
+        call: impl FnMut() -> F,
+    ) -> Result<T, Failure> {
+        repeat(&self.lag_wait(), classes, call).await
     }
 
     /// The same as [`Aws::patiently`], this many times at most.

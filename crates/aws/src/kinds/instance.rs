@@ -426,7 +426,7 @@ impl Driver for Instances {
 
     async fn delete(&self, aws: &Aws, remote: &Remote) -> Result<(), Failure> {
         // EC2 knows a host for an hour after its end, so one that it does not know is most likely new.
-        let accepted = aws.until_known(|| terminate(aws, vec![remote.id.clone()])).await;
+        let accepted = aws.for_lag(&[Class::NotFound], || terminate(aws, vec![remote.id.clone()])).await;
         until_terminated(aws, &remote.id, accepted).await
     }
 

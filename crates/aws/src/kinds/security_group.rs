@@ -9,12 +9,16 @@ use aws_sdk_ec2::types::{
 use trunnion_engine::{Reference, Remote, Rules, Token};
 use trunnion_kinds::{SecurityGroup, SecurityGroupRule, Tags, Value};
 
-use super::tagging::{change_ec2, filter, from_ec2, of_stack, specification};
+use super::{
+    instance::Host,
+    tagging::{change_ec2, filter, from_ec2, of_stack, specification},
+};
 use crate::{
     Aws, Connection,
     convert::{attribute, is_ours, remote, text, typed},
     driver::{Driver, Wanted, all},
     error::{Class, Failure, OfCall as _, unless_gone},
+    hosts::{IDS_PER_CALL, by_ids},
     reading::Reading,
     recorded::is_ec2,
 };
@@ -207,6 +211,7 @@ async fn apply(aws: &Aws, id: &str, from: &SecurityGroup, to: &SecurityGroup) ->
 /// What uses a group.
 #[derive(Default)]
 struct Users {
+    /// The ids of the stack's hosts.
     hosts: BTreeSet<String>,
     tasks: BTreeSet<String>,
     /// Users outside the stack, which do not end by themselves.
@@ -222,7 +227,7 @@ impl Users {
             let description = interface.description.as_deref().unwrap_or_default();
             let is_own = is_ours(&from_ec2(interface.tag_set.clone()), stack);
             match host {
-                Some(host) if is_own => users.hosts.insert(format!("`{host}`")),
+                Some(host) if is_own => users.hosts.insert(host.to_owned()),
                 Some(host) => users.others.insert(format!("`{host}` (`{id}`)")),
                 // ECS marks the interfaces that it attaches to tasks.
                 None if description.contains(":ecs:") => users.tasks.insert(format!("`{id}`")),
@@ -240,6 +245,12 @@ impl Users {
         Some(Self::of(&answer.network_interfaces.unwrap_or_default(), &aws.connection.stack))
     }
 
+    /// Whether a host uses it that is not being terminated: nobody deletes it before the group.
+    async fn stay(&self, aws: &Aws) -> bool {
+        let hosts: Vec<String> = self.hosts.iter().take(IDS_PER_CALL).cloned().collect();
+        !hosts.is_empty() && by_ids(&aws.clients.ec2, &hosts).await.is_ok_and(|found| found.values().any(Host::is_live))
+    }
+
     /// Names the users and the next step, which is never to remove an interface from a host.
     fn advice(&self) -> String {
         let listed = |names: &BTreeSet<String>| {
@@ -248,9 +259,10 @@ impl Users {
         };
         let mut advice = Vec::new();
         if !self.hosts.is_empty() {
+            let hosts = self.hosts.iter().map(|id| format!("`{id}`")).collect();
             advice.push(format!(
-                "hosts of this stack still use it: {}; leave them as they are and run the command again: a host is deleted before its groups",
-                listed(&self.hosts)
+                "hosts of this stack still use it: {}; leave them as they are and run the command again: a host is deleted before its groups. If one has lost its tags, first put back `trunnion:stack` and `trunnion:address`",
+                listed(&hosts)
             ));
         }
         if !self.tasks.is_empty() {
@@ -278,7 +290,7 @@ impl Users {
 /// How often a group in use is tried before AWS is asked for its users. With the pauses, this takes 11 seconds.
 const TRIES_BEFORE_ASKING: u32 = 9;
 
-/// Deletes a group once nothing uses it. Users outside the stack are not awaited.
+/// Deletes a group once nothing uses it. Users outside the stack are not awaited, nor are hosts that nobody terminates.
 async fn delete_unused(aws: &Aws, id: &str) -> Result<(), Failure> {
     let delete = || {
         aws.if_known(|| async {
@@ -292,6 +304,15 @@ async fn delete_unused(aws: &Aws, id: &str) -> Result<(), Failure> {
             let users = Users::read(aws, id).await;
             if users.as_ref().is_some_and(|users| !users.others.is_empty()) {
                 return Err(in_use(failure, users));
+            }
+        }
+        result => return result,
+    }
+    match aws.for_lag(&[Class::InUse], delete).await {
+        Err(failure) if failure.class == Class::InUse => {
+            let users = Users::read(aws, id).await.unwrap_or_default();
+            if users.stay(aws).await {
+                return Err(in_use(failure, Some(users)));
             }
         }
         result => return result,

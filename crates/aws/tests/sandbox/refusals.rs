@@ -175,13 +175,17 @@ async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"a generator").unwrap();
     let made = create_all(&cloud, file.path(), b"a generator").await;
-    let patience = Duration::from_millis(50);
-    let aws = common::connect_with(&cloud.running, |connection| connection.patience = patience).await;
+    // It is not waited for as long as a host that ends.
+    let aws = common::connect_with(&cloud.running, |connection| {
+        (connection.patience, connection.lag) = (Duration::from_hours(1), Duration::from_millis(50));
+    })
+    .await;
     let of = |address: &str| &made.iter().find(|(made, _)| *made == at(address)).unwrap().1;
     let address = at("security_group.generator");
     let error = aws.delete(&address, of("security_group.generator"), &Context::default()).await.unwrap_err();
     let help = error.help.unwrap();
     assert!(help.contains(&of("instance.heavy[0]").id) && help.contains("leave them as they are"), "{help}");
+    assert!(help.contains("put back `trunnion:stack`"), "{help}");
 }
 
 #[tokio::test]
