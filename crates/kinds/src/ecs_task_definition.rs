@@ -12,6 +12,8 @@ use crate::Tags;
 
 mod conf;
 
+pub use self::conf::conf_without_options;
+
 /// A revision of a task definition: Fargate, `awsvpc`, Linux on `x86_64`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EcsTaskDefinition {

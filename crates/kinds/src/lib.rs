@@ -37,7 +37,7 @@ use trunnion_engine::{HomeRule, RuleBook};
 pub use crate::{
     ecs_cluster::EcsCluster,
     ecs_service::{Deployment, EcsService, ServiceNetwork, control_plane_name},
-    ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount},
+    ecs_task_definition::{Container, EcsTaskDefinition, HealthCheck, LogConfiguration, Mount, conf_without_options},
     elastic_ip::ElasticIp,
     iam_instance_profile::IamInstanceProfile,
     iam_names::{

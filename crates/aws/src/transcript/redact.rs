@@ -16,7 +16,8 @@
 //! | public IPv4 and IPv6 addresses and ranges | ranges for documentation (RFC 5737, RFC 3849) |
 //! | encoded authorization messages | `removed` |
 //! | values of tags, except `trunnion:` | `removed` |
-//! | values of environment variables of containers | `removed` |
+//! | the conf of the control plane as Trunnion writes it | the same with digests of JVM options and of values of system properties |
+//! | values of other environment variables of containers | `removed` |
 //! | user data | its length and digest |
 //! | content of S3 objects | length and digest |
 //!
@@ -36,6 +37,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use trunnion_engine::hex;
+use trunnion_kinds::conf_without_options;
 
 use super::{Body, CONTENT, LONGEST, NEVER};
 
@@ -220,14 +222,17 @@ impl Redactor {
                 let text = |key: &str| members.get(key).and_then(Value::as_str).map(str::to_owned);
                 let tag = text("key").or_else(|| text("Key"));
                 let is_map_of_tags = name.eq_ignore_ascii_case("tags");
-                let is_variable = name == "environment" && members.contains_key("name");
+                let variable = text("name").filter(|_| name == "environment");
                 let member = |(key, value): (String, Value)| {
                     let value = match (&tag, value) {
                         (Some(tag), Value::String(text)) if key.eq_ignore_ascii_case("value") => {
                             Value::String(self.tag(tag, &text))
                         }
                         (None, Value::String(text)) if is_map_of_tags => Value::String(self.tag(&key, &text)),
-                        (_, Value::String(_)) if is_variable && key == "value" => REMOVED.into(),
+                        (_, Value::String(text)) if variable.is_some() && key == "value" => {
+                            let conf = conf_without_options(variable.as_deref().unwrap_or_default(), &text);
+                            conf.map_or_else(|| REMOVED.to_owned(), |conf| self.text(&conf)).into()
+                        }
                         (_, value) => self.json(&key, value),
                     };
                     (self.text(&key), value)

@@ -22,6 +22,12 @@ pub(super) fn without_secrets(Redacted { path, text, is_part }: Redacted<'_>) ->
     }
 }
 
+/// The value of a container's environment variable, if it is the control plane's conf as it is written here, with digests in
+/// place of JVM options and of the values of system properties. Other values may be secrets.
+pub fn conf_without_options(variable: &str, value: &str) -> Option<String> {
+    (variable == CONF && is_ours(value)).then(|| without_options(value))
+}
+
 fn is_digest(text: &str, length: usize) -> bool {
     text.strip_prefix(MARK)
         .is_some_and(|digits| digits.len() == length && digits.bytes().all(|it| it.is_ascii_hexdigit()))

@@ -111,6 +111,27 @@ fn bodies_of_each_protocol_lose_secrets_and_tags() {
 }
 
 #[test]
+fn variables_of_containers_are_removed_and_the_conf_still_names_its_hosts() {
+    let conf = concat!(
+        "control-plane {\n  token = ${?CONTROL_PLANE_TOKEN}\n  description = \"x\"\n  server {\n    port = 8080\n",
+        "    bind-address = \"0.0.0.0\"\n  }\n  locations = [\n    {\n      id = \"prl_a\"\n      description = \"a\"\n",
+        "      type = \"dedicated\"\n      engine = \"classic\"\n      ssh {\n        user = \"gatling\"\n",
+        "        private-key {\n          path = \"/app/key\"\n        }\n      }\n      hosts = [\n        \"172.31.5.77\"\n",
+        "      ]\n      executable-dir = \"/opt\"\n      jvm-options = [\n        \"-Dx=canary\"\n      ]\n    }\n  ]\n}\n",
+    );
+    let shown = |name: &str, value: &str| {
+        let variables = json!({"environment": [{"name": name, "value": value}]});
+        redactor().json("", variables)["environment"][0]["value"].as_str().unwrap().to_owned()
+    };
+    let kept = shown("CONTROL_PLANE_CONF", conf);
+    assert!(kept.contains("\"172.31.5.77\"") && kept.contains("\"prl_a\"") && !kept.contains("canary"), "{kept}");
+    let edited = conf.replace("description = \"a\"", "password = \"a\"");
+    for (name, value) in [("TOKEN", "canary"), ("OTHER_CONF", conf), ("CONTROL_PLANE_CONF", &edited)] {
+        assert_eq!(shown(name, value), "removed");
+    }
+}
+
+#[test]
 fn headers_with_credentials_are_not_written() {
     let headers = [
         ("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAPLANTED"),
