@@ -271,7 +271,8 @@ impl StateStore for FileStore {
             file.flush()
         };
         write().map_err(Self::failed("writing", &path))?;
-        remove_temporaries(&self.path);
+        remove_temporaries_of(&self.path);
+        history::remove_temporaries_of(&self.path);
         Ok(FileLock { file: Arc::new(file), path, store: self.clone(), has_kept: AtomicBool::new(false) })
     }
 
@@ -379,7 +380,7 @@ pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), None),
         Err(error) => return Err(error),
     };
-    remove_temporaries(&path);
+    remove_temporaries_of(&path);
     let temporary = temporary(&path, std::process::id())?;
     let mut file = create_private(&temporary)?;
     let write = || {
@@ -432,14 +433,18 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Removes what processes left that were killed while they replaced this file. A process that still runs has locked its own.
-fn remove_temporaries(path: &Path) {
+fn remove_temporaries_of(path: &Path) {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
-    for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
+    remove_temporaries(folder_of(path), |replaced| replaced == name);
+}
+
+/// Removes what processes left in a folder that were killed while they replaced such files. A process that still runs has
+/// locked its own.
+fn remove_temporaries(folder: &Path, is_such: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let found = entry.file_name();
-        let process =
-            found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".tmp"));
-        let is_temporary = process.is_some_and(|process| process.parse::<u32>().is_ok());
+        let parts = found.to_str().and_then(|found| found.strip_suffix(".tmp")?.rsplit_once('.'));
+        let is_temporary = parts.is_some_and(|(name, process)| is_such(name) && process.parse::<u32>().is_ok());
         let is_left = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if is_temporary && is_left() {
             let _ = fs::remove_file(entry.path());

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{read_file, replace_file};
+use super::{read_file, remove_temporaries, replace_file};
 use crate::State;
 
 /// How many earlier documents are kept.
@@ -47,6 +47,11 @@ pub(super) fn keep(path: &Path, found: Option<&State>) -> io::Result<()> {
         fs::remove_file(old)?;
     }
     Ok(())
+}
+
+/// Removes what a process left that was killed while it kept a document.
+pub(super) fn remove_temporaries_of(path: &Path) {
+    remove_temporaries(&folder(path), |replaced| replaced.ends_with(".json"));
 }
 
 /// The name of a document with this content: the first of `12-3f2a9c1e`, `12-3f2a9c1e-2`, … that has this content or is free. A

@@ -53,14 +53,20 @@ async fn what_a_killed_process_left_goes_with_the_next_lock() {
         #[expect(clippy::disallowed_methods, reason = "what a kill leaves is made by hand")]
         fs::write(folder.path().join(name), "half a").unwrap();
     }
+    // A document that it was about to keep, too.
+    let kept = folder.path().join("test.history/1-abc.json.4711.tmp");
+    fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "what a kill leaves is made by hand")]
+    fs::write(&kept, "half a").unwrap();
     let _held = store.lock(&LockInfo::of_this_process("apply")).await.unwrap();
     let mut names: Vec<_> = fs::read_dir(folder.path())
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
-        .filter(|name| name != "test.lock")
+        .filter(|name| !["test.lock", "test.history"].contains(&name.as_str()))
         .collect();
     names.sort();
     assert_eq!(names, others);
+    assert!(!kept.exists());
 }
 
 #[cfg(unix)]
