@@ -51,7 +51,7 @@ pub(super) fn keep(path: &Path, found: Option<&State>) -> io::Result<()> {
 
 /// Removes what a process left that was killed while it kept a document.
 pub(super) fn remove_temporaries_of(path: &Path) {
-    remove_temporaries(&folder(path), |replaced| replaced.ends_with(".json"));
+    remove_temporaries(&folder(path), |replaced| replaced.strip_suffix(".json").is_some());
 }
 
 /// The name of a document with this content: the first of `12-3f2a9c1e`, `12-3f2a9c1e-2`, … that has this content or is free. A
