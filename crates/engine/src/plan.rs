@@ -480,7 +480,7 @@ fn unseen(changes: &[Change], observed: &Observed, recorded: &State) -> Option<N
         code: "plan::no_state".to_owned(),
         message: format!("`{first}`{others} will be created: nothing has the tags, and no state knows what lost them"),
         help: Some(
-            "if it exists, put back its tags `trunnion:stack` and `trunnion:address`, or restore the state".to_owned(),
+            "if it exists, put back all of its tags that begin with `trunnion:`, or restore the state".to_owned(),
         ),
     })
 }
@@ -490,7 +490,7 @@ fn untagged_note(address: &Address, id: &str) -> Note {
         code: Note::UNTAGGED.to_owned(),
         message: format!("`{id}`, which the state has at `{address}`, has no tags of the stack and stays as it is"),
         help: Some(
-            "if it belongs to the stack, put back its tags `trunnion:stack` and `trunnion:address`; otherwise it is \
+            "if it belongs to the stack, put back all of its tags that begin with `trunnion:`; otherwise it is \
              somebody else's now"
                 .to_owned(),
         ),
