@@ -138,7 +138,8 @@ async fn a_former_holder_notices_the_loss_and_writes_nothing_more() {
     let (one, other) = two_stores(&cloud).await;
     let mut state = one.load().await.unwrap();
     state.advance();
-    let lease = Lease { renewal: Duration::from_millis(5), ..Lease::default() };
+    // Longer than a read and a deletion of the lock take on a busy machine: each renewal makes another version of it.
+    let lease = Lease { renewal: Duration::from_millis(300), ..Lease::default() };
     let lost = locked(&one.with_lease(lease)).await;
     lost.save(&state).await.unwrap();
     let held = seized(&other).await;
