@@ -261,7 +261,7 @@ impl Users {
         if !self.hosts.is_empty() {
             let hosts = self.hosts.iter().map(|id| format!("`{id}`")).collect();
             advice.push(format!(
-                "hosts of this stack still use it: {}; leave them as they are and run the command again: a host is deleted before its groups. If one has lost its tags, first put back `trunnion:stack` and `trunnion:address`",
+                "hosts of this stack still use it: {}; leave them as they are and run the command again: a host is deleted before its groups. If one has lost its tags that begin with `trunnion:`, put them back first, or terminate it",
                 listed(&hosts)
             ));
         }
@@ -443,7 +443,7 @@ mod tests {
             advice(&[interface("eni-1", Some("i-1"), Some("a"), ""), interface("eni-2", Some("i-1"), Some("a"), "")]);
         assert_eq!(
             own,
-            "hosts of this stack still use it: `i-1`; leave them as they are and run the command again: a host is deleted before its groups"
+            "hosts of this stack still use it: `i-1`; leave them as they are and run the command again: a host is deleted before its groups. If one has lost its tags that begin with `trunnion:`, put them back first, or terminate it"
         );
         let task = advice(&[interface("eni-3", None, None, "arn:aws:ecs:eu-west-3:1:attachment/x")]);
         assert_eq!(task, "ECS tasks that are stopping still use it: `eni-3`; run the command again in a few minutes");

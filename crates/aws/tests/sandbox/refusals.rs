@@ -185,7 +185,7 @@ async fn a_group_that_a_live_host_uses_names_the_host_and_leaves_it_alone() {
     let error = aws.delete(&address, of("security_group.generator"), &Context::default()).await.unwrap_err();
     let help = error.help.unwrap();
     assert!(help.contains(&of("instance.heavy[0]").id) && help.contains("leave them as they are"), "{help}");
-    assert!(help.contains("put back `trunnion:stack`"), "{help}");
+    assert!(help.contains("put them back first"), "{help}");
 }
 
 #[tokio::test]
