@@ -298,6 +298,13 @@ impl SandboxProcess {
         changing.map(|(operation, call)| (operation.clone(), call["count"].as_u64().unwrap())).collect()
     }
 
+    /// When the latest of the calls was signed that change something: the time in its header, in whole seconds.
+    pub fn last_change_signed(&self) -> String {
+        let calls = self.calls();
+        let changing = calls.as_object().unwrap().values().filter(|call| call["mutating"] == true);
+        changing.map(|call| call["signed"].as_str().unwrap().to_owned()).max().unwrap()
+    }
+
     /// The highest number of tasks that were not STOPPED at the same time, over all services.
     pub fn most_tasks(&self) -> u64 {
         let most: Value = serde_json::from_str(&self.request("GET", "/_sandbox/tasks", "")).unwrap();

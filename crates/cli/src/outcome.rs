@@ -29,7 +29,7 @@ pub(crate) fn report(
     }
     if let Some(lost @ StoreError::Lost { .. }) = &outcome.unsaved {
         output.always_say(&format!(
-            "{}. No call that changes anything was sent after that, and the state was not saved. The next plan finds all \
+            "{}. No call that changes anything was signed after that, and the state was not saved. The next plan finds all \
              resources by their tags.",
             capitalized(&causes(lost))
         ));

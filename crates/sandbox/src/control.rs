@@ -6,12 +6,15 @@ use std::{
     time::Instant,
 };
 
+use hyper::HeaderMap;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
     Effect, FaultRule,
     call::Fault,
     query::Params,
+    signature::signed_at,
     throttle::{self, Buckets, Spent},
 };
 
@@ -24,6 +27,9 @@ pub struct CallCount {
     pub refused: u64,
     /// Whether the operation changes anything.
     pub mutating: bool,
+    /// The latest time at which one of them was signed, in whole seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Timestamp>,
 }
 
 /// The calls so far by `service:Action`.
@@ -103,16 +109,24 @@ impl Control {
     }
 
     /// Counts a call and decides what happens to it.
-    pub(crate) fn admit(&self, service: &str, region: &str, action: &str, params: &Params<'_>) -> Verdict {
+    pub(crate) fn admit(
+        &self,
+        headers: &HeaderMap,
+        service: &str,
+        region: &str,
+        action: &str,
+        params: &Params<'_>,
+    ) -> Verdict {
         let operation = format!("{service}:{action}");
         let mut inner = self.lock();
         let Inner { calls, buckets, .. } = &mut *inner;
         // A dry run changes nothing, so it is counted apart from the calls that do.
         let is_dry = service == "ec2" && params.bool("DryRun") == Ok(Some(true));
         let counted = if is_dry { format!("{operation} (dry run)") } else { operation.clone() };
-        let first = CallCount { count: 0, refused: 0, mutating: !is_dry && is_mutating(action) };
+        let first = CallCount { count: 0, refused: 0, mutating: !is_dry && is_mutating(action), signed: None };
         let call = calls.entry(counted).or_insert(first);
         call.count += 1;
+        call.signed = call.signed.max(signed_at(headers));
         if let Some(buckets) = buckets
             && !buckets.take(service, region, action, params, Instant::now())
         {
@@ -170,6 +184,8 @@ pub(crate) fn is_mutating(action: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
+
     use super::{Control, Verdict, is_mutating};
     use crate::{Effect, FaultRule, authorize, call::Call, json::testing, query::Params, server::handle};
 
@@ -226,7 +242,7 @@ mod tests {
     fn a_fault_affects_only_the_calls_it_names() {
         let rule = FaultRule { operation: "ec2:RunInstances".into(), nth: 2, times: 1, effect: Effect::DropAfter };
         let control = Control::new(vec![rule], None);
-        let call = |action| control.admit("ec2", "eu-west-3", action, &Params::new(&[]));
+        let call = |action| control.admit(&HeaderMap::new(), "ec2", "eu-west-3", action, &Params::new(&[]));
         assert_eq!(call("RunInstances"), Verdict::Execute);
         assert_eq!(call("DescribeVpcs"), Verdict::Execute);
         assert_eq!(call("RunInstances"), Verdict::ExecuteAndDrop);
@@ -240,7 +256,7 @@ mod tests {
     fn a_dry_run_counts_as_a_read() {
         let control = Control::new(Vec::new(), None);
         let pairs = [("DryRun".to_owned(), "true".to_owned())];
-        control.admit("ec2", "eu-west-3", "RunInstances", &Params::new(&pairs));
+        control.admit(&HeaderMap::new(), "ec2", "eu-west-3", "RunInstances", &Params::new(&pairs));
         let calls = control.calls();
         assert_eq!(calls.get("ec2:RunInstances (dry run)").map(|call| (call.count, call.mutating)), Some((1, false)));
         assert_eq!(calls.get("ec2:RunInstances").map(|call| call.count), None);

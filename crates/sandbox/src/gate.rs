@@ -89,7 +89,7 @@ impl S3Access for Gate {
             let fault = Fault::new("MissingAuthenticationToken", "Request is missing Authentication Token");
             return Err(refused(fault.with_status(403)));
         }
-        let verdict = self.control.admit("s3", "", context.s3_op().name(), &Params::new(&[]));
+        let verdict = self.control.admit(context.headers(), "s3", "", context.s3_op().name(), &Params::new(&[]));
         if let Some(slot) = context.extensions_mut().get::<Slot>() {
             // A request passes the gate once, so the slot is empty.
             let _ = slot.set(verdict.clone());

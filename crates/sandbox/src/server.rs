@@ -242,7 +242,7 @@ impl Server {
             Ok(call) => call,
             Err(fault) => return Ok(shape.fault(&fault, &body)),
         };
-        let verdict = self.control.admit(&call.service, &call.region, &call.action, &call.params());
+        let verdict = self.control.admit(&parts.headers, &call.service, &call.region, &call.action, &call.params());
         match verdict {
             Verdict::Drop => return Err(Dropped),
             Verdict::Refuse(fault) => return Ok(shape.fault(&fault, &body)),

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use hmac::{Hmac, KeyInit, Mac};
-use hyper::http::request::Parts;
+use hyper::{HeaderMap, http::request::Parts};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
@@ -166,10 +166,8 @@ impl<'r> Authorization<'r> {
     pub(crate) fn verify(&self, parts: &Parts, body: &[u8], key: &Credentials, now: Timestamp) -> Result<(), Denied> {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let time = header("x-amz-date").ok_or(Denied::WrongSignature)?;
-        let signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", time)
-            .and_then(|time| time.to_zoned(TimeZone::UTC))
-            .map_err(|_| Denied::WrongSignature)?;
-        if now.duration_since(signed_at.timestamp()).as_secs().abs() > SKEW_SECONDS {
+        let signed_at = signed_at(&parts.headers).ok_or(Denied::WrongSignature)?;
+        if now.duration_since(signed_at).as_secs().abs() > SKEW_SECONDS {
             return Err(Denied::Expired);
         }
         if time.get(..8) != Some(self.date) || !self.covers(parts) {
@@ -234,6 +232,13 @@ impl<'r> Authorization<'r> {
         let (method, path, query) = (&parts.method, parts.uri.path(), query.join("&"));
         Some(format!("{method}\n{path}\n{query}\n{headers}\n{}\n{content}", self.signed_headers))
     }
+}
+
+/// When a request was signed, as its header says.
+pub(crate) fn signed_at(headers: &HeaderMap) -> Option<Timestamp> {
+    let time = headers.get("x-amz-date")?.to_str().ok()?;
+    let time = DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 fn sign(key: &[u8], text: &str) -> Option<Vec<u8>> {

@@ -46,7 +46,7 @@ impl S3Route for Unserved {
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let name = operation(&request.method, &request.uri).unwrap_or_default();
         // It is counted; no fault is needed for what is not served.
-        let _ = self.control.admit("s3", "", name, &Params::new(&[]));
+        let _ = self.control.admit(&request.headers, "s3", "", name, &Params::new(&[]));
         Err(error(S3ErrorCode::NotImplemented, format!("{name} is not implemented yet")))
     }
 }
