@@ -18,6 +18,10 @@ SSH_FROM_ANYWHERE = {
     "IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "just for now"}],
 }
 
+OURS = ["trunnion:stack", "trunnion:address"]
+LOST = ['tags["trunnion:stack"]', 'tags["trunnion:address"]']
+EVERY_TAG = [*LOST, 'tags["trunnion:home"]', "tags.team", "tags.cost-center"]
+
 NEW_DEFINITION = {"replace ecs_task_definition.control_plane", "update ecs_service.control_plane"}
 
 
@@ -70,10 +74,15 @@ def removed_tag_of_a_host(setup):
     setup.client("ec2").delete_tags(Resources=[host(setup, 0)], Tags=[{"Key": "team"}])
 
 
-@damage("update instance.heavy[3]", paths=['tags["trunnion:stack"]', 'tags["trunnion:address"]'])
+@damage("update instance.heavy[3]", paths=LOST)
 def host_without_the_tags_that_name_the_stack(setup):
     keys = [{"Key": "trunnion:stack"}, {"Key": "trunnion:address"}, {"Key": "trunnion:launch"}]
     setup.client("ec2").delete_tags(Resources=[host(setup, 3)], Tags=keys)
+
+
+@damage("update instance.heavy[1]", paths=[*EVERY_TAG, "tags.Name"])
+def host_without_tags(setup):
+    setup.client("ec2").delete_tags(Resources=[host(setup, 1)])
 
 
 @damage("replace instance.heavy[0]", paths=["addresses"], follows=NEW_DEFINITION)
@@ -267,10 +276,6 @@ def deleted_bucket_with_all_objects(setup):
     s3.delete_bucket(Bucket=BUCKET)
 
 
-OURS = ["trunnion:stack", "trunnion:address"]
-LOST = ['tags["trunnion:stack"]', 'tags["trunnion:address"]']
-
-
 @damage("update ecs_cluster.main", paths=LOST)
 def cluster_without_the_tags_that_name_the_stack(setup):
     ecs = setup.client("ecs")
@@ -291,6 +296,6 @@ def log_group_without_the_tags_that_name_the_stack(setup):
     setup.client("logs").untag_resource(resourceArn=arn, tagKeys=OURS)
 
 
-@damage("update s3_bucket.artifacts", paths=[*LOST, 'tags["trunnion:home"]', "tags.team", "tags.cost-center"])
+@damage("update s3_bucket.artifacts", paths=EVERY_TAG)
 def bucket_without_tags(setup):
     setup.client("s3").delete_bucket_tagging(Bucket=BUCKET)

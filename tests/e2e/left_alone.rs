@@ -130,7 +130,8 @@ fn a_plan_that_replaces_or_deletes_a_protected_host_is_refused() {
     assert_eq!(stage.changes(&["--exclude", "instance.small"]), ["update launch_template.small"]);
     stage.edit("c7i.2xlarge", "c7i.xlarge");
 
-    refused(&stage, &["plan", "--replace", "instance.small[1]"], &["`instance.small[1]`", "replacement was asked for"]);
+    let parts = ["`instance.small[1]`", "its replacement was asked for", "leave out its `--replace`"];
+    refused(&stage, &["plan", "--replace", "instance.small[1]"], &parts);
     stage.edit("count: 3", "count: 2");
     refused(&stage, &["plan"], &["`instance.small[2]`", "the stack does not ask for it any more"]);
     stage.edit("count: 2", "count: 4");

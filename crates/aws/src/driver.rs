@@ -44,6 +44,9 @@ pub(crate) trait Driver: Sync + 'static {
     /// then read by id.
     const LIST_MISSES: bool = false;
 
+    /// Attributes that only a tag of ours says. Of a resource that lost its tags, the state says them.
+    const ONLY_IN_TAGS: &'static [&'static str] = &[];
+
     /// Whether a resource that somebody else made can become one of the stack's, by its id.
     const IMPORTS: bool = false;
 
@@ -208,6 +211,7 @@ pub(crate) trait AnyDriver: Sync {
     fn inside(&self) -> Option<&'static str>;
     fn rounds(&self) -> u32;
     fn list_misses(&self) -> bool;
+    fn only_in_tags(&self) -> &'static [&'static str];
     fn imports(&self) -> bool;
     fn can_exist(&self, id: &str, connection: &Connection) -> bool;
     fn list<'a>(&'a self, reading: &'a Reading<'a>) -> Doing<'a, Vec<Remote>>;
@@ -243,6 +247,10 @@ impl<D: Driver> AnyDriver for D {
 
     fn list_misses(&self) -> bool {
         D::LIST_MISSES
+    }
+
+    fn only_in_tags(&self) -> &'static [&'static str] {
+        D::ONLY_IN_TAGS
     }
 
     fn imports(&self) -> bool {

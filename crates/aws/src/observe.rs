@@ -266,6 +266,9 @@ fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>
         let whose = driver.whose(reading, &remote);
         // What is spent can only be deleted, with tags or without.
         remote.is_untagged = matches!(whose, Whose::Recorded(_)) && !remote.is_spent;
+        if matches!(whose, Whose::Recorded(_)) {
+            remember(reading, driver, &mut remote);
+        }
         match whose {
             Whose::Ours(address) | Whose::Recorded(address) => {
                 let applied = applied.as_ref().and_then(Value::as_text).and_then(Applied::of_text);
@@ -276,6 +279,17 @@ fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>
         }
     }
     others
+}
+
+/// Adds what only the lost tags of a resource said, from the state.
+fn remember(reading: &Reading<'_>, driver: &dyn AnyDriver, remote: &mut Remote) {
+    let recorded = reading.record(driver.rules().kind, &remote.id);
+    for name in driver.only_in_tags() {
+        let value = recorded.and_then(|recorded| recorded.attributes.get(*name));
+        if let (Some(lost @ Value::Null), Some(value)) = (remote.attributes.get_mut(*name), value) {
+            lost.clone_from(value);
+        }
+    }
 }
 
 /// The names that the stack wants and that belong to others.

@@ -20,7 +20,8 @@ Start here:
   trunnion plan stack.yaml --sandbox     show what would change, without an AWS account
   trunnion apply stack.yaml              make the changes in AWS
 
-Exit codes: 0 done or nothing to do, 1 error, 2 changes pending (plan --detailed-exitcode), 130 interrupted."
+Exit codes: 0 done or nothing to do, 1 error, 2 changes pending (plan
+--detailed-exitcode) or drift (drift), 130 interrupted."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -326,9 +327,10 @@ pub(crate) struct StateRestore {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A lock is seldom in the way for long. That of a killed command on this machine is taken over at once,
-and any other lock in S3 two minutes after its last renewal. Unlock is for a command that still runs
-and cannot be ended. It makes no further change once it notices the loss: within 20 seconds.")]
+A lock is seldom in the way for long. That of a killed command on this machine is taken over at
+once, and any other lock in S3 two minutes after its last renewal. Unlock is for a command that
+still runs and cannot be ended. It makes no further change once it notices the loss: within 20
+seconds.")]
 pub(crate) struct Unlock {
     #[command(flatten)]
     pub(crate) stack: StackArguments,

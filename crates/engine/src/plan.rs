@@ -365,7 +365,7 @@ pub fn plan(
     for (index, change) in changes.iter_mut().enumerate().filter(|(_, change)| follows(change)) {
         change.follows = index.checked_sub(1);
     }
-    notes.extend(unseen(&changes, observed, recorded));
+    notes.extend(unseen(desired, &changes, observed, recorded));
     let stays = |change: &&Change| change.is_create_first(rules) && held.contains(change.address.kind.as_str());
     let staying = changes.iter().filter(stays);
     notes.extend(staying.filter_map(|change| Some(held_note(&change.address, &change.remote.as_ref()?.id))));
@@ -464,10 +464,17 @@ fn held(observed: &Observed, selected: &BTreeSet<Address>, rules: &RuleBook) -> 
     others.filter_map(|address| rules.get(&address.kind)).flat_map(|rules| rules.depends_on).copied().collect()
 }
 
-/// Without a state, what lost its tags is not found: this says why a plan makes something that may exist.
-fn unseen(changes: &[Change], observed: &Observed, recorded: &State) -> Option<Note> {
+/// Without a state, what lost its tags is not found: this says why a plan makes something that may exist, or leaves it.
+fn unseen(desired: &Graph, changes: &[Change], observed: &Observed, recorded: &State) -> Option<Note> {
     if !recorded.lineage.is_empty() || observed.remotes.is_empty() {
         return None;
+    }
+    if desired.resources().is_empty() {
+        return Some(Note {
+            code: "plan::no_state".to_owned(),
+            message: "there is no state, so only what has the stack's tags is found and deleted".to_owned(),
+            help: Some("if resources lost their tags, restore the state, or delete them yourself".to_owned()),
+        });
     }
     let mut created = changes.iter().filter(|change| change.action == Action::Create && change.reason == Reason::New);
     let first = &created.next()?.address;

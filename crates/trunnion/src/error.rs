@@ -8,8 +8,9 @@ use std::{
 use miette::Diagnostic;
 use trunnion_blueprint::BlueprintError;
 use trunnion_engine::{
-    Address, ErrorClass, ExitCode, NoImport, PlanError, ProviderError, State, StateError, StoreError,
+    Address, ErrorClass, ExitCode, NoImport, Plan, PlanError, ProviderError, State, StateError, StoreError, Value,
 };
+use trunnion_kinds::TEMPLATE_TAG;
 #[cfg(feature = "sandbox")]
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
@@ -293,10 +294,29 @@ fn import_help(error: &PlanError) -> Option<String> {
              apply, and then add it again"
         ),
         NoImport::Needs(missing) => format!("create `{missing}` first: `trunnion apply --exclude '{address}'`"),
-        NoImport::Differs { .. } => "nothing was changed; change the resource or the stack file so that all differences can \
-                                     change in place, or let `trunnion apply` create a new one"
-            .to_owned(),
+        NoImport::Differs { plan, .. } => lost_template(plan, address).map_or_else(
+            || {
+                "nothing was changed; change the resource or the stack file so that all differences can change in place, or \
+                 let `trunnion apply` create a new one"
+                    .to_owned()
+            },
+            |digest| {
+                format!(
+                    "if `{id}` was launched from this launch template as it is now, give it the tag `{TEMPLATE_TAG}` with \
+                     the value `{digest}`, and import it again; otherwise let `trunnion apply` create a new one"
+                )
+            },
+        ),
     })
+}
+
+/// The digest that the tag of a host's template must have, if all that replaces the host is that it has none.
+fn lost_template(plan: &Plan, address: &Address) -> Option<String> {
+    let change = plan.changes.iter().find(|change| change.address == *address)?;
+    let mut forcing = change.differences.iter().map(|(it, _)| it).filter(|it| it.forces_replacement);
+    let (Some(lost), None) = (forcing.next(), forcing.next()) else { return None };
+    let is_lost = lost.path == "template" && lost.before.as_ref().is_none_or(|before| *before == Value::Null);
+    lost.after.as_ref().and_then(Value::as_text).filter(|_| is_lost).map(str::to_owned)
 }
 
 /// The help if a disk or a quota is full.

@@ -53,6 +53,7 @@ fn message(group: &[&Protected], first: &Protected) -> String {
 fn help(first: &Protected, key: &str, is_destroy: bool) -> String {
     match first.by {
         ProtectedBy::Stack if is_destroy => format!("remove `{key}` from the stack file to allow it"),
+        ProtectedBy::Stack if first.is_asked => format!("leave out its `--replace`, or remove `{key}` to allow it"),
         ProtectedBy::Stack => format!(
             "take the change back, leave it out with `--exclude {}`, or remove `{key}` to allow it",
             named(&first.address)

@@ -258,13 +258,18 @@ pub(super) fn tagged_ids(remote: &Remote) -> Vec<String> {
     [remote.id.clone()].into_iter().chain(list("volumes").iter().filter_map(part)).chain(interfaces).collect()
 }
 
-/// The tags before a change. A host that stops being the stack's also loses the tags of its launch, which are no attributes.
-fn tags_before(remote: &Remote, instance: &Instance) -> Tags {
-    let mut tags = tags_of(&remote.attributes);
-    if !instance.tags.contains_key(STACK_TAG) {
-        tags.extend([TEMPLATE_TAG, LAUNCH_TAG].map(|key| (key.to_owned(), String::new())));
+/// The tags before and after a change. A host that stops being the stack's also loses the tags of its launch, which are no
+/// attributes; one that lost its tags gets that of its template back.
+fn tags_around(remote: &Remote, instance: &Instance) -> (Tags, Tags) {
+    let (mut before, mut after) = (tags_of(&remote.attributes), instance.tags.clone());
+    if !after.contains_key(STACK_TAG) {
+        before.extend([TEMPLATE_TAG, LAUNCH_TAG].map(|key| (key.to_owned(), String::new())));
+    } else if !before.contains_key(STACK_TAG)
+        && let Some(template) = remote.attributes.get("template").and_then(Value::as_text)
+    {
+        after.insert(TEMPLATE_TAG.to_owned(), template.to_owned());
     }
-    tags
+    (before, after)
 }
 
 /// Creates a host, or takes the one that a call for several launched.
@@ -363,6 +368,7 @@ impl Driver for Instances {
     const RULES: Rules = Instance::RULES;
     const NOUN: &'static str = "the instance";
     const LIST_MISSES: bool = true;
+    const ONLY_IN_TAGS: &'static [&'static str] = &["template"];
     const IMPORTS: bool = true;
 
     fn can_exist(id: &str, _: &Connection) -> bool {
@@ -415,7 +421,8 @@ impl Driver for Instances {
         paths: &[String],
     ) -> Result<Remote, Failure> {
         if touches(paths, "tags") {
-            change_ec2(aws, &tagged_ids(remote), &tags_before(remote, &instance), &instance.tags).await?;
+            let (from, to) = tags_around(remote, &instance);
+            change_ec2(aws, &tagged_ids(remote), &from, &to).await?;
         }
         if starts(&instance, paths) {
             start(aws, vec![remote.id.clone()]).await?;
@@ -434,7 +441,10 @@ impl Driver for Instances {
     /// call of its own.
     fn update_all<'a>(&'a self, aws: &'a Aws, items: Vec<(Remote, Instance, Vec<String>)>) -> Vec<Doing<'a, Remote>> {
         let change_of = |(remote, instance, paths): &(Remote, Instance, Vec<String>)| {
-            touches(paths, "tags").then(|| tag_changes(&tags_before(remote, instance), &instance.tags))
+            touches(paths, "tags").then(|| {
+                let (from, to) = tags_around(remote, instance);
+                tag_changes(&from, &to)
+            })
         };
         let mut alike: BTreeMap<_, Vec<&(Remote, Instance, Vec<String>)>> = BTreeMap::new();
         for item in &items {
@@ -443,7 +453,7 @@ impl Driver for Instances {
         let mut calls = BTreeMap::new();
         for (change, items) in alike.into_iter().filter(|(change, items)| change.is_some() && items.len() > 1) {
             let Some((remote, instance, _)) = items.first() else { continue };
-            let (from, to) = (tags_before(remote, instance), instance.tags.clone());
+            let (from, to) = tags_around(remote, instance);
             let ids: Vec<String> = items.iter().flat_map(|(remote, ..)| tagged_ids(remote)).collect();
             calls.insert(change, one_call(async move { change_ec2(aws, &ids, &from, &to).await }));
         }

@@ -50,6 +50,8 @@ pub struct Protected {
     pub action: Action,
     /// What forces that, as the end of a sentence.
     pub because: String,
+    /// Whether its replacement was asked for by its address.
+    pub is_asked: bool,
     /// What protects it.
     pub by: ProtectedBy,
 }
@@ -82,6 +84,7 @@ pub(super) fn refused(
             id: remote.id.clone(),
             action: change.action,
             because: because(desired, changes, rules, change),
+            is_asked: change.action == Action::Replace && change.reason == Reason::Asked,
             by,
         })
     });

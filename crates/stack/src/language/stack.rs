@@ -323,6 +323,14 @@ impl Kind for State {
                 findings.about(field, "stack::state", "names a file, but must name a directory", help);
                 return None;
             }
+            // A colon is more likely one of `s3:/bucket`, `bucket:prefix` or an ARN; `C:` is a drive.
+            let first = text.split(['/', '\\']).next().unwrap_or(text);
+            if first.contains(':') && first.find(':') != Some(1) {
+                let says = format!("is `{}`, which looks like a place in S3, but is none", shown_text(text));
+                let help = "write `s3://bucket/prefix`, or a directory; one with a colon in its name begins with `./`";
+                findings.about(field, "stack::state", says, help);
+                return None;
+            }
             return Some(StateLocation::File(around.directory.join(text).join(file)));
         };
         if scheme != "s3" {
@@ -352,7 +360,7 @@ impl Kind for State {
         Described {
             name: "text".to_owned(),
             bounds: vec![
-                "a folder, relative to the stack file".to_owned(),
+                "a folder, relative to the stack file; one with a colon in its name begins with `./`".to_owned(),
                 format!(
                     "`s3://bucket/prefix`: a bucket in any region, a prefix of at most {LONGEST_PREFIX} characters"
                 ),
