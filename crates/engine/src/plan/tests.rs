@@ -313,7 +313,12 @@ fn everything_goes_in_the_reverse_order() {
     2: Delete host.h[1] after [0]
     3: Delete template.t after [0, 1, 2]
     4: Delete group.g after [0, 1, 2, 3]
+    note: there is no state, so only what has the stack's tags is found and deleted
     ");
+    let mut known = State::empty("test");
+    known.advance();
+    let said = shown_of(&Graph::empty("test"), &observed, &known);
+    assert!(!said.contains("there is no state"), "{said}");
 }
 
 #[test]
@@ -584,6 +589,7 @@ fn of_a_kind_that_refers_to_itself_the_one_that_is_referred_to_goes_last() {
     0: Delete group.b after []
     1: Delete group.a after [0]
     2: Delete group.c after [1]
+    note: there is no state, so only what has the stack's tags is found and deleted
     ");
     observed.remotes.insert(address("group.c"), group("g-c", "g-b"));
     assert!(order(&observed).contains("2: Delete group.c after []"), "{}", order(&observed));
