@@ -11,7 +11,7 @@ use trunnion::{
 use super::{
     arguments::{Apply, CloudArguments, Destroy, Execute, Forget, Import, StackArguments},
     failure::Failure,
-    outcome,
+    outcome::{self, capitalized},
     output::Output,
     plan::{connect, read_document},
     print_calls,
@@ -171,11 +171,20 @@ async fn execute(job: Job<'_>, cloud: &CloudArguments, how: &Execute, output: Ou
         outcome::report(&engine, &job.origin, job.next(outcome.ending()), &outcome, stream, output)
     }
     .await;
-    if let Err(error) = session.release().await {
-        output.always_say(&format!(
-            "Could not release the lock: {}. A lock in S3 expires two minutes after its last renewal, a lock file ends with this process.",
+    match session.release().await {
+        Ok(()) => {}
+        Err(Error::Store(lost @ StoreError::Lost { .. })) => {
+            output.always_say(&format!(
+                "{}. This was noticed only at the end, so another command may have changed something meanwhile: `trunnion \
+                 plan` shows it.",
+                capitalized(&causes(&lost))
+            ));
+        }
+        Err(error) => output.always_say(&format!(
+            "Could not release the lock: {}. A lock in S3 expires two minutes after its last renewal, a lock file ends with \
+             this process.",
             causes(&error)
-        ));
+        )),
     }
     print_calls(&engine, output);
     engine.close().await;

@@ -116,7 +116,7 @@ pub trait StateLock: Send + Sync {
         }
     }
 
-    /// Gives the lock back, and waits for that. One that was lost is no error.
+    /// Gives the lock back, and waits for that. One whose loss nothing noticed before is [`StoreError::Lost`].
     fn release(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

@@ -10,7 +10,7 @@ use trunnion_blueprint::BlueprintError;
 use trunnion_engine::{
     Address, ErrorClass, ExitCode, NoImport, Plan, PlanError, ProviderError, State, StateError, StoreError, Value,
 };
-use trunnion_kinds::TEMPLATE_TAG;
+use trunnion_kinds::{ElasticIp, Instance, LaunchTemplate, TEMPLATE_TAG};
 #[cfg(feature = "sandbox")]
 use trunnion_sandbox::SandboxError;
 use trunnion_stack::Stack;
@@ -258,9 +258,14 @@ impl Error {
                 "use `--replace` for hosts, such as `instance.heavy[0]`, and for what no other resource depends on"
                     .to_owned(),
             ),
-            Self::Plan(PlanError::StillAsked(_)) => Some(
-                "remove it from the stack file first, for example with a lower `count`, and do not apply before it is forgotten".to_owned(),
-            ),
+            Self::Plan(PlanError::StillAsked(address)) => Some(match address.kind.as_str() {
+                Instance::KIND | LaunchTemplate::KIND | ElasticIp::KIND => {
+                    "remove it from the stack file first, for example with a lower `count`, and do not apply before it is \
+                     forgotten"
+                }
+                _ => "a part that every stack has can only be deleted, with `trunnion destroy`; remove any other from the \
+                      stack file first, and do not apply before it is forgotten",
+            }.to_owned()),
             Self::Plan(PlanError::NotAsked { one: Some(one), .. }) => {
                 Some(format!("name one of the resources that it means, such as `{one}`"))
             }

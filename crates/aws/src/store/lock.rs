@@ -191,11 +191,16 @@ impl Holding {
     /// The version of the lock object if it is still ours: the answer to an earlier renewal may have been lost.
     async fn ours(&self) -> Result<Option<String>, Failure> {
         let found = Box::pin(self.store.get(&self.key)).await?;
-        let is_ours = |found: &Found| LockDocument::of(found).is_some_and(|document| document.id == self.document.id);
-        Ok(found.filter(is_ours).map(|found| found.version))
+        Ok(found.and_then(|found| self.if_ours(found)))
     }
 
-    /// Deletes the lock object, and only if it is ours. One that was lost is left to the others.
+    fn if_ours(&self, found: Found) -> Option<String> {
+        let is_ours = LockDocument::of(&found).is_some_and(|document| document.id == self.document.id);
+        is_ours.then_some(found.version)
+    }
+
+    /// Deletes the lock object, and only if it is ours. One that was lost is left to the others; if nothing noticed that
+    /// before, it is an error.
     async fn give_back(self) -> Result<(), StoreError> {
         let failed = |failure| self.store.failed(failure);
         match Box::pin(self.store.delete(&self.key, &self.version)).await {
@@ -204,10 +209,13 @@ impl Holding {
             Ok(false) => {}
             Err(failure) => return Err(failed(failure)),
         }
-        // The answer to the last renewal may have been lost: then the object is ours under another version.
-        if let Some(version) = self.ours().await.map_err(failed)? {
-            Box::pin(self.store.delete(&self.key, &version)).await.map_err(failed)?;
-        }
+        // The answer to the last renewal may have been lost: then the object is ours under another version. That to the
+        // deletion may have been lost, too: then there is none.
+        let Some(found) = Box::pin(self.store.get(&self.key)).await.map_err(failed)? else { return Ok(()) };
+        let Some(version) = self.if_ours(found) else {
+            return Err(StoreError::Lost { place: self.store.location() });
+        };
+        Box::pin(self.store.delete(&self.key, &version)).await.map_err(failed)?;
         Ok(())
     }
 }
