@@ -5,7 +5,7 @@
 //! | `cli` | the command line |
 //! | `report`, `setup`, `spread`, `check`, `run` | the commands |
 //! | `host`, `imds`, `layout` | the config, the metadata and the network that the host should have |
-//! | `netlink`, `sysctl`, `accounts` | the network, the parameters and the users that the host has |
+//! | `netlink`, `sockets`, `local_ports`, `sysctl`, `accounts` | the network, sockets, ports, parameters and users that the host has |
 //! | `failure`, `output` | errors and stdout |
 //!
 //! Modules do not import each other in a cycle; a test checks this.
@@ -26,6 +26,8 @@ mod imds;
 #[cfg(target_os = "linux")]
 mod layout;
 #[cfg(target_os = "linux")]
+mod local_ports;
+#[cfg(target_os = "linux")]
 mod netlink;
 #[cfg(target_os = "linux")]
 mod output;
@@ -35,6 +37,8 @@ mod report;
 mod run;
 #[cfg(target_os = "linux")]
 mod setup;
+#[cfg(target_os = "linux")]
+mod sockets;
 #[cfg(target_os = "linux")]
 mod spread;
 #[cfg(target_os = "linux")]

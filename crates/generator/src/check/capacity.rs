@@ -51,7 +51,7 @@ impl Limit {
 impl Capacity {
     /// The capacity with this many source addresses. A limit that could not be read does not count.
     pub(super) fn new(config: &Config, addresses: u64, facts: &Facts) -> Self {
-        let per_destination = addresses.saturating_mul(facts.limits.port_count());
+        let per_destination = addresses.saturating_mul(facts.limits.ports.count());
         let descriptors = facts.session.as_ref().ok().and_then(|session| session.descriptors(&facts.limits));
         let conntrack = facts.limits.conntrack.and_then(|conntrack| conntrack.most);
         let tracking = match config.tracking {
@@ -108,19 +108,22 @@ mod tests {
     use trunnion_host::{Connections, Mode, Ports, Spread, Ssh};
 
     use super::*;
-    use crate::check::{
-        ena::Ena,
-        limits::{Conntrack, Limits},
-        session::Session,
-        spread::Spreading,
-        verdict::State,
+    use crate::{
+        check::{
+            ena::Ena,
+            limits::{Conntrack, Limits},
+            session::Session,
+            spread::Spreading,
+            verdict::State,
+        },
+        local_ports::LocalPorts,
     };
 
     fn facts(hard: u64, memory_bytes: u64, most: Option<u64>) -> Facts {
         Facts {
             network: Err(String::new()),
             limits: Limits {
-                ports: Some(Ports { first: 1, last: 100 }),
+                ports: LocalPorts { range: Some(Ports { first: 1, last: 100 }), reserved: 0 },
                 memory_bytes: Some(memory_bytes),
                 conntrack: Some(Conntrack { entries: 1, most }),
                 ..Limits::default()

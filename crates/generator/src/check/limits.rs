@@ -2,16 +2,15 @@
 
 use std::{fs, str::FromStr};
 
-use trunnion_host::{Config, Ports, most_by_memory};
+use trunnion_host::{Config, most_by_memory};
 
 use super::{kernel, verdict::Check};
+use crate::local_ports::LocalPorts;
 
 /// Limits of the kernel. A field that is `None` could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
-    pub(crate) ports: Option<Ports>,
-    /// Ports of the range that outgoing connections do not use (`ip_local_reserved_ports`).
-    pub(crate) reserved_ports: u64,
+    pub(crate) ports: LocalPorts,
     /// The highest limit of open files that a process can have.
     pub(crate) nr_open: Option<u64>,
     /// Open files of the whole host, and their limit.
@@ -34,13 +33,8 @@ pub(crate) struct Conntrack {
 
 impl Limits {
     pub(crate) fn look(config: &Config) -> Self {
-        let ports = ports_of(&read("/proc/sys/net/ipv4/ip_local_port_range"));
-        // The service alternates between the two.
-        let ports = if ports == Some(config.ports.alternate()) { Some(config.ports) } else { ports };
-        let reserved = read("/proc/sys/net/ipv4/ip_local_reserved_ports");
         Self {
-            ports,
-            reserved_ports: ports.map_or(0, |ports| reserved_in(ports, &reserved)),
+            ports: LocalPorts::look(config),
             nr_open: number("/proc/sys/fs/nr_open"),
             open_files: open_files(),
             memory_bytes: memory("MemTotal"),
@@ -48,11 +42,6 @@ impl Limits {
             clock_is_synchronised: kernel::clock_is_synchronised().ok(),
             connections: connections(&read("/proc/net/sockstat"), &read("/proc/net/sockstat6")),
         }
-    }
-
-    /// How many local ports of each address outgoing connections can use.
-    pub(crate) fn port_count(&self) -> u64 {
-        self.ports.map_or(0, |ports| ports.count().saturating_sub(self.reserved_ports))
     }
 }
 
@@ -101,30 +90,15 @@ fn connections(sockstat: &str, sockstat6: &str) -> u64 {
     counts.into_iter().flatten().sum()
 }
 
-fn ports_of(text: &str) -> Option<Ports> {
-    let mut numbers = text.split_ascii_whitespace().map(str::parse);
-    Some(Ports { first: numbers.next()?.ok()?, last: numbers.next()?.ok()? })
-}
-
-/// How many ports of the range are in a list such as `8080,9000-9100`.
-fn reserved_in(range: Ports, list: &str) -> u64 {
-    let taken = |part: &str| {
-        let (low, high) = part.split_once('-').unwrap_or((part, part));
-        let (low, high): (u16, u16) = (low.parse().ok()?, high.parse().ok()?);
-        Some(Ports { first: low.max(range.first), last: high.min(range.last) }.count())
-    };
-    list.trim().split(',').filter_map(taken).sum()
-}
-
 pub(super) fn ports(config: &Config, limits: &Limits) -> Check {
     const NAME: &str = "ports";
-    let Some(ports) = limits.ports else {
+    let Some(ports) = limits.ports.range else {
         return Check::failed(NAME, "cannot read `net.ipv4.ip_local_port_range`", "make sure that /proc is mounted");
     };
-    let (count, promised) = (limits.port_count(), config.ports.count_without(config.metrics_port));
+    let (count, promised) = (limits.ports.count(), config.ports.count_without(config.metrics_port));
     let range = format!("{} to {}", ports.first, ports.last);
     if count < promised {
-        let reserved = match limits.reserved_ports {
+        let reserved = match limits.ports.reserved {
             0 => String::new(),
             reserved => format!(" without the {reserved} of `net.ipv4.ip_local_reserved_ports`"),
         };
@@ -195,9 +169,6 @@ mod tests {
 
     #[test]
     fn files_of_proc_are_read() {
-        assert_eq!(ports_of("1024\t65535\n"), Some(Ports::WIDEST));
-        assert_eq!(ports_of("1024\n"), None);
-        assert_eq!(ports_of("1024 99999\n"), None);
         assert_eq!(memory_in("MemTotal:       16 kB\nMemFree: 1 kB\n", "MemTotal"), Some(16_384));
         assert_eq!(memory_in("MemTotal: 16 MB\n", "MemTotal"), None);
         assert_eq!(memory_in("", "MemTotal"), None);
@@ -208,13 +179,5 @@ mod tests {
         let sockstat = "sockets: used 9\nTCP: inuse 3 orphan 0 tw 2 alloc 4 mem 2\n";
         assert_eq!(connections(sockstat, "TCP6: inuse 5\n"), 10);
         assert_eq!(connections("", ""), 0);
-    }
-
-    #[test]
-    fn reserved_ports_count_only_within_the_range() {
-        let ports = Ports { first: 100, last: 199 };
-        assert_eq!(reserved_in(ports, "\n"), 0);
-        assert_eq!(reserved_in(ports, "99,100,150-159,190-300\n"), 1 + 10 + 10);
-        assert_eq!(reserved_in(ports, "nonsense,150-\n"), 0);
     }
 }

@@ -13,7 +13,6 @@ mod network;
 mod probe;
 mod report;
 mod session;
-pub(crate) mod sockets;
 mod spread;
 mod sshd;
 mod text;

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use netlink_packet_sock_diag::inet::StateFlags;
 
-use super::{sockets, verdict::Check};
+use super::verdict::Check;
+use crate::sockets;
 
 /// The port to which the control plane connects. Gatling can be configured to use another, but the stack cannot.
 const PORT: u16 = 22;

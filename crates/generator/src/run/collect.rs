@@ -113,7 +113,7 @@ impl Cache {
     fn collect(&mut self, shared: &Shared) -> Option<Bytes> {
         let limits = limits::Limits::look(&shared.config);
         let addresses = shared.addresses();
-        let ports = limits.ports.unwrap_or(shared.config.ports);
+        let ports = limits.ports.range.unwrap_or(shared.config.ports);
         let sockets = self.sockets.get(|| sockets::count(&addresses, ports).map(Arc::new));
         let gatling = self.gatling.get(|| {
             let user = accounts::user(&shared.config.ssh.user).map_err(io::Error::other)?;
@@ -126,7 +126,7 @@ impl Cache {
             metadata_age: shared.metadata_age(),
             sockets_age: self.sockets.age(),
             sockets,
-            ports: limits.ports,
+            ports: limits.ports.range,
             spread: spread(&shared.config),
             ena: shared.layout().map(|layout| Ena::look(&layout)).unwrap_or_default(),
             conntrack: limits.conntrack,

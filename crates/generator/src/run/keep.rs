@@ -35,6 +35,10 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// The least time between two rounds, so that a network that keeps changing does not keep the service busy.
 const APART: Duration = Duration::from_secs(1);
 
+/// How often the connections of each source are counted again. The programs in the kernel follow them one by one, and know
+/// neither those from before they were attached nor a thread that ended after its `connect()` failed.
+const RECOUNT: Duration = Duration::from_mins(10);
+
 /// How long the result of a session is used, because a session starts PAM, a shell and Java. A bad result is used until the
 /// next refresh only.
 const SESSION: Duration = Duration::from_mins(15);
@@ -58,6 +62,8 @@ pub(super) struct Keeper<'a> {
     /// The warnings of the last setup. Each is logged once.
     warnings: Vec<String>,
     spreader: Option<Spreader>,
+    /// When the connections of each source were counted last, instead of followed one by one.
+    counted: Option<Instant>,
     session: Option<(Instant, Result<Session, String>)>,
     /// Between two reads of the metadata.
     refresh: Duration,
@@ -78,6 +84,7 @@ impl<'a> Keeper<'a> {
             outage: None,
             warnings: Vec::new(),
             spreader: None,
+            counted: None,
             session: None,
             refresh,
         }
@@ -263,7 +270,7 @@ impl<'a> Keeper<'a> {
         }
         self.try_spread(layout, usable).unwrap_or_else(|error| {
             // Somebody may have detached it: the next round attaches it again.
-            self.spreader = None;
+            (self.spreader, self.counted) = (None, None);
             error.into()
         })
     }
@@ -272,7 +279,8 @@ impl<'a> Keeper<'a> {
         let config = &self.host.config;
         let spreader = match &mut self.spreader {
             Some(spreader) => spreader,
-            none => none.insert(Spreader::attach(&Options::of_user(Some(spread::uid_of(&config.ssh.user)?)))?),
+            none => none
+                .insert(Spreader::attach(&Options::of_user(spread::uid_of(&config.ssh.user)?, spread::ports(config)))?),
         };
         // Without usable addresses, the network is broken for a moment. The sources stay, so that they need not be added again.
         if usable.is_empty() {
@@ -280,6 +288,16 @@ impl<'a> Keeper<'a> {
         }
         let before: BTreeSet<IpAddr> = spreader.sources()?.iter().map(|source| source.address).collect();
         spreader.sync(usable, &spread::except(config, Some(layout)))?;
+        if self.counted.is_none_or(|at| at.elapsed() >= RECOUNT) {
+            self.counted = Some(Instant::now());
+            let spreader = spreader.clone();
+            // It reads every socket of the host, which must not keep the service from answering.
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = spreader.recount() {
+                    say(format_args!("spread: {error}{}", causes(&error)));
+                }
+            });
+        }
         let sources = spreader.sources()?;
         let new: Vec<IpAddr> =
             sources.iter().map(|source| source.address).filter(|address| !before.contains(address)).collect();

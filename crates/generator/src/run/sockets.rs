@@ -13,7 +13,7 @@ use netlink_packet_sock_diag::{
 };
 use trunnion_host::Ports;
 
-use crate::check::sockets::each_tcp;
+use crate::sockets::each_tcp;
 
 /// How many pairs of address and destination are counted, to limit the memory. With more pairs, the busiest destination can be
 /// missed, but then no single destination is near its limit.

@@ -51,6 +51,8 @@ pub(crate) enum SpreadError {
     Users(FileError),
     #[error("cannot read the addresses of this host from the kernel")]
     Addresses(#[source] io::Error),
+    #[error("cannot read the connections of this host from the kernel")]
+    Sockets(#[source] io::Error),
 }
 
 impl SpreadError {
@@ -61,7 +63,7 @@ impl SpreadError {
                 "run this as root with the capabilities CAP_BPF and CAP_NET_ADMIN; kernel lockdown, a seccomp filter or a security module can also deny it"
             }
             Self::Unsupported(_) => {
-                "use a kernel from 5.14 on with CONFIG_CGROUP_BPF, or set `generator.spread: simulation`"
+                "use a kernel from 6.1 on with CONFIG_CGROUP_BPF, or set `generator.spread: simulation`"
             }
             Self::Rejected(_) | Self::Object(_) | Self::Loader(_) => {
                 "this is a bug in trunnion-generator: report it with the version of the kernel, and set `generator.spread: simulation` until it is fixed"
@@ -75,7 +77,12 @@ impl SpreadError {
             Self::TooMany(_) => "delegate fewer prefixes to the host",
             Self::NoSource(_) => "list the source addresses with `trunnion-generator spread --show`",
             Self::NoUser { .. } => "run `trunnion-generator setup` first, or name a user id with --uid",
-            Self::Failed { .. } | Self::Pins { .. } | Self::Mount { .. } | Self::Users(_) | Self::Addresses(_) => {
+            Self::Failed { .. }
+            | Self::Pins { .. }
+            | Self::Mount { .. }
+            | Self::Users(_)
+            | Self::Addresses(_)
+            | Self::Sockets(_) => {
                 return None;
             }
         })

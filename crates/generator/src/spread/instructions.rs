@@ -1,7 +1,7 @@
 //! A small assembler for BPF. It encodes instructions in the order of the calls, and lists those that name a map.
 //!
-//! The encodings are those of the kernel's `Documentation/bpf/standardization/instruction-set.rst`. Jumps only lead
-//! forward, so every program ends.
+//! The encodings are those of the kernel's `Documentation/bpf/standardization/instruction-set.rst`. The only jumps back are
+//! those of [`Assembler::repeat`], whose counter the kernel's verifier follows, so every program ends.
 
 use super::maps::Map;
 
@@ -14,6 +14,8 @@ pub(super) enum Register {
     R2,
     R3,
     R4,
+    #[cfg(test)]
+    R5,
     R6 = 6,
     R7,
     R8,
@@ -37,14 +39,24 @@ pub(super) enum Size {
 pub(super) enum Helper {
     MapLookup = 1,
     MapUpdate = 2,
+    MapDelete = 3,
+    KtimeGetNs = 5,
+    GetCurrentPidTgid = 14,
     GetCurrentUidGid = 15,
+    GetSocketCookie = 46,
+    SockOpsCbFlagsSet = 59,
     Bind = 64,
     GetNetnsCookie = 122,
+    SetRetval = 187,
 }
 
 /// The target of jumps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Label(usize);
+
+/// An earlier place in a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Here(usize);
 
 /// A finished program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +75,9 @@ pub(super) struct Assembler {
     labels: usize,
     /// Indices of jumps to labels that are not placed yet.
     jumps: Vec<(usize, Label)>,
+    /// Whether three instructions stand for an atomic one: the interpreter of the tests has none, and no threads either.
+    #[cfg(test)]
+    is_without_atomics: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,17 +102,34 @@ const JUMP_32: u8 = 0x06;
 // The second operand is a register instead of a value.
 const BY_REGISTER: u8 = 0x08;
 const ADD: u8 = 0x00;
+const SUBTRACT: u8 = 0x10;
+const MULTIPLY: u8 = 0x20;
+const DIVIDE: u8 = 0x30;
 const OR: u8 = 0x40;
+const AND: u8 = 0x50;
+const SHIFT_LEFT: u8 = 0x60;
+const SHIFT_RIGHT: u8 = 0x70;
 const REMAINDER: u8 = 0x90;
+const EXCLUSIVE_OR: u8 = 0xa0;
 const MOVE: u8 = 0xb0;
 const IF_EQUAL: u8 = 0x10;
+const IF_AT_LEAST: u8 = 0x30;
 const IF_NOT_EQUAL: u8 = 0x50;
 const CALL: u8 = 0x80;
 const EXIT: u8 = 0x90;
 const ATOMIC_ADD: i32 = 0x00;
-const ATOMIC_FETCH_ADD: i32 = 0x01;
+const ATOMIC_OR: i32 = 0x40;
+const ATOMIC_AND: i32 = 0x50;
+const ATOMIC_FETCH: i32 = 0x01;
+const ATOMIC_FETCH_ADD: i32 = ATOMIC_ADD | ATOMIC_FETCH;
 
 impl Assembler {
+    /// Writes three instructions in place of an atomic one.
+    #[cfg(test)]
+    pub(super) fn without_atomics() -> Self {
+        Self { is_without_atomics: true, ..Self::default() }
+    }
+
     /// A new label, not placed yet.
     pub(super) fn label(&mut self) -> Label {
         self.labels += 1;
@@ -135,6 +167,14 @@ impl Assembler {
         self.push(CALCULATE | MOVE, to as u8, 0, 0, value);
     }
 
+    /// `to = value`, 64 bits; two instructions
+    pub(super) fn set_wide(&mut self, to: Register, value: i64) {
+        let [low, high] = [value, value >> 32].map(|half| half << 32 >> 32);
+        // Both are within the bounds of 32 bits now.
+        self.push(LOAD_MAP, to as u8, 0, 0, i32::try_from(low).unwrap_or_default());
+        self.push(0, 0, 0, 0, i32::try_from(high).unwrap_or_default());
+    }
+
     /// `to += value`
     pub(super) fn add(&mut self, to: Register, value: i32) {
         self.push(CALCULATE | ADD, to as u8, 0, 0, value);
@@ -143,6 +183,51 @@ impl Assembler {
     /// `to += by`
     pub(super) fn add_register(&mut self, to: Register, by: Register) {
         self.push(CALCULATE | ADD | BY_REGISTER, to as u8, by as u8, 0, 0);
+    }
+
+    /// `to -= by`
+    pub(super) fn subtract(&mut self, to: Register, by: Register) {
+        self.push(CALCULATE | SUBTRACT | BY_REGISTER, to as u8, by as u8, 0, 0);
+    }
+
+    /// `to = to * value`, as 32 bits
+    pub(super) fn multiply_word(&mut self, to: Register, value: i32) {
+        self.push(CALCULATE_32 | MULTIPLY, to as u8, 0, 0, value);
+    }
+
+    /// `to /= by`, unsigned
+    pub(super) fn divide(&mut self, to: Register, by: Register) {
+        self.push(CALCULATE | DIVIDE | BY_REGISTER, to as u8, by as u8, 0, 0);
+    }
+
+    /// `to &= by`
+    pub(super) fn and(&mut self, to: Register, by: Register) {
+        self.push(CALCULATE | AND | BY_REGISTER, to as u8, by as u8, 0, 0);
+    }
+
+    /// `to &= value`
+    pub(super) fn and_value(&mut self, to: Register, value: i32) {
+        self.push(CALCULATE | AND, to as u8, 0, 0, value);
+    }
+
+    /// `to = !to`
+    pub(super) fn invert(&mut self, to: Register) {
+        self.push(CALCULATE | EXCLUSIVE_OR, to as u8, 0, 0, -1);
+    }
+
+    /// `to ^= by`
+    pub(super) fn exclusive_or(&mut self, to: Register, by: Register) {
+        self.push(CALCULATE | EXCLUSIVE_OR | BY_REGISTER, to as u8, by as u8, 0, 0);
+    }
+
+    /// `to <<= by`
+    pub(super) fn shift_left(&mut self, to: Register, by: Register) {
+        self.push(CALCULATE | SHIFT_LEFT | BY_REGISTER, to as u8, by as u8, 0, 0);
+    }
+
+    /// `to >>= bits`, unsigned
+    pub(super) fn shift_right(&mut self, to: Register, bits: i32) {
+        self.push(CALCULATE | SHIFT_RIGHT, to as u8, 0, 0, bits);
     }
 
     /// `to |= by`
@@ -172,12 +257,22 @@ impl Assembler {
 
     /// `base[offset] += by`, eight bytes, atomically
     pub(super) fn add_in_memory(&mut self, base: Register, offset: i16, by: Register) {
-        self.push(STORE_ATOMIC | Size::Double as u8, base as u8, by as u8, offset, ATOMIC_ADD);
+        self.atomic(base, offset, by, ATOMIC_ADD, ADD);
+    }
+
+    /// `base[offset] |= by`, eight bytes, atomically
+    pub(super) fn or_in_memory(&mut self, base: Register, offset: i16, by: Register) {
+        self.atomic(base, offset, by, ATOMIC_OR, OR);
+    }
+
+    /// `base[offset] &= by`, eight bytes, atomically
+    pub(super) fn and_in_memory(&mut self, base: Register, offset: i16, by: Register) {
+        self.atomic(base, offset, by, ATOMIC_AND, AND);
     }
 
     /// `base[offset] += by`, eight bytes, atomically; `by` becomes the earlier value
     pub(super) fn fetch_and_add(&mut self, base: Register, offset: i16, by: Register) {
-        self.push(STORE_ATOMIC | Size::Double as u8, base as u8, by as u8, offset, ATOMIC_FETCH_ADD);
+        self.atomic(base, offset, by, ATOMIC_FETCH_ADD, ADD);
     }
 
     /// `to = the map`; two instructions, into which the loader writes the map's descriptor
@@ -212,6 +307,29 @@ impl Assembler {
         self.push_jump(JUMP | IF_NOT_EQUAL | BY_REGISTER, left as u8, right as u8, 0, label);
     }
 
+    /// `if left >= value goto label`, unsigned
+    pub(super) fn jump_if_at_least(&mut self, left: Register, value: i32, label: Label) {
+        self.push_jump(JUMP | IF_AT_LEAST, left as u8, 0, value, label);
+    }
+
+    /// `if left >= right goto label`, unsigned
+    pub(super) fn jump_if_at_least_register(&mut self, left: Register, right: Register, label: Label) {
+        self.push_jump(JUMP | IF_AT_LEAST | BY_REGISTER, left as u8, right as u8, 0, label);
+    }
+
+    /// The place of the next instruction, for [`Assembler::repeat`].
+    pub(super) fn here(&self) -> Here {
+        Here(self.instructions.len())
+    }
+
+    /// `goto from`, a place before this one
+    pub(super) fn repeat(&mut self, from: Here) {
+        let distance = self.instructions.len() + 1 - from.0;
+        // A program is far shorter than the farthest jump.
+        let offset = i16::try_from(distance).map_or(0, |distance| -distance);
+        self.push(JUMP, 0, 0, offset, 0);
+    }
+
     /// `R0 = helper(R1, …)`
     pub(super) fn call(&mut self, helper: Helper) {
         self.push(JUMP | CALL, 0, 0, 0, helper as i32);
@@ -226,6 +344,24 @@ impl Assembler {
     pub(super) fn finish(self) -> Option<Code> {
         let bytes = self.instructions.iter().flat_map(|instruction| instruction.bytes()).collect();
         self.jumps.is_empty().then_some(Code { bytes, maps: self.maps })
+    }
+
+    fn atomic(&mut self, base: Register, offset: i16, by: Register, atomic: i32, operation: u8) {
+        #[cfg(test)]
+        if self.is_without_atomics {
+            let value = Register::R5;
+            self.load(Size::Double, value, base, offset);
+            self.push(CALCULATE | operation | BY_REGISTER, value as u8, by as u8, 0, 0);
+            self.store(Size::Double, base, offset, value);
+            if atomic == ATOMIC_FETCH_ADD {
+                self.subtract(value, by);
+                self.copy(by, value);
+            }
+            return;
+        }
+        // The operation is also that of the atomic instruction.
+        debug_assert_eq!(i32::from(operation), atomic & !ATOMIC_FETCH, "one operation, two encodings");
+        self.push(STORE_ATOMIC | Size::Double as u8, base as u8, by as u8, offset, atomic);
     }
 
     fn push(&mut self, code: u8, destination: u8, source: u8, offset: i16, value: i32) {

@@ -6,9 +6,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use netlink_packet_sock_diag::inet::SocketId;
 
 /// The most source addresses of one family.
 pub(super) const MOST_SOURCES: u32 = 16_384;
+
+/// The most words of marks of one family, with a bit for each source.
+pub(super) const WORDS: i32 = MOST_SOURCES.div_ceil(64).cast_signed();
 
 /// A map by its purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +30,20 @@ pub(super) enum Map {
     Draining,
     /// Prefixes of destinations whose connections keep the host's normal source.
     Except,
-    /// By destination, the number of the next source. The least recently used destinations are evicted.
+    /// By destination, its [`Turn`]. The least recently used destinations are evicted.
     Turns,
-    /// The number of the first source for the next new destination.
+    /// The [`Turn`] of new destinations, and of those for which [`Map::Turns`] has no room.
     Start,
+    /// The slot of each source in [`Map::Sources`].
+    Slots,
+    /// By source and destination, how many connections there are. An entry goes with its last connection.
+    Live,
+    /// By destination and number of a word of 64 slots, the [`Marks`] of the sources in them. Without an entry, none is set.
+    Full,
+    /// By the cookie of its socket, a connection that was counted and has no port yet: its key in [`Map::Live`].
+    Pending,
+    /// By thread, the cookie of the socket that it connected last.
+    Last,
 }
 
 /// The definition from which the kernel creates a map.
@@ -46,6 +60,9 @@ pub(super) struct Definition {
 /// An address in the maps.
 pub(super) type Key = [u8; 16];
 
+/// A source and a destination in [`Map::Live`].
+pub(super) type LiveKey = [u8; 36];
+
 const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 const LRU_HASH: u32 = 9;
@@ -54,7 +71,7 @@ const LPM_TRIE: u32 = 11;
 const GROWING: u32 = 1;
 
 impl Map {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Settings,
         Self::Counts,
         Self::Sources,
@@ -63,6 +80,11 @@ impl Map {
         Self::Except,
         Self::Turns,
         Self::Start,
+        Self::Slots,
+        Self::Live,
+        Self::Full,
+        Self::Pending,
+        Self::Last,
     ];
 
     /// Its name in the object file, and the name of its pin.
@@ -76,43 +98,87 @@ impl Map {
             Self::Except => "except",
             Self::Turns => "turns",
             Self::Start => "start",
+            Self::Slots => "slots",
+            Self::Live => "live",
+            Self::Full => "full",
+            Self::Pending => "pending",
+            Self::Last => "last",
         }
     }
 
     pub(super) const fn definition(self) -> Definition {
         let (kind, key_bytes, value_bytes, entries, flags) = match self {
-            Self::Settings => (ARRAY, 4, 16, 1, 0),
+            Self::Settings => (ARRAY, 4, 24, 1, 0),
             Self::Counts => (ARRAY, 4, 4, 2, 0),
             Self::Sources => (ARRAY, 4, 16, 2 * MOST_SOURCES, 0),
             Self::Taken => (HASH, 16, 16, 2 * MOST_SOURCES, GROWING),
-            Self::Draining => (HASH, 16, 4, 2 * MOST_SOURCES, GROWING),
+            Self::Draining | Self::Slots => (HASH, 16, 4, 2 * MOST_SOURCES, GROWING),
             Self::Except => (LPM_TRIE, 20, 4, 16_384, GROWING),
-            Self::Turns => (LRU_HASH, 20, 8, 65_536, 0),
-            Self::Start => (ARRAY, 4, 8, 1, 0),
+            Self::Turns => (LRU_HASH, 20, 16, 65_536, 0),
+            Self::Start => (ARRAY, 4, 16, 1, 0),
+            Self::Live => (HASH, 36, 8, 1 << 20, GROWING),
+            Self::Full => (HASH, 24, 32, 65_536, GROWING),
+            Self::Pending => (LRU_HASH, 8, 36, 16_384, 0),
+            Self::Last => (LRU_HASH, 8, 8, 16_384, 0),
         };
         Definition { kind, key_bytes, value_bytes, entries, flags }
     }
 }
 
-/// Whose connections are spread.
+/// Offsets in a value of [`Map::Turns`] and [`Map::Start`].
+pub(super) struct Turn;
+
+impl Turn {
+    /// How many turns there were.
+    pub(super) const NUMBER: i16 = 0;
+    /// The place of the source that had the first one.
+    pub(super) const BEGIN: i16 = 8;
+}
+
+/// Offsets in a value of [`Map::Full`]: words with a bit for each slot.
+pub(super) struct Marks;
+
+impl Marks {
+    /// The sources with nearly as many connections to the destination as they have ports.
+    pub(super) const NEARLY: i16 = 0;
+    /// The sources without a free port.
+    pub(super) const FULL: i16 = 8;
+    /// The sources that had no port although they had fewer connections than ports.
+    pub(super) const LEARNED: i16 = 16;
+    /// When that was, in nanoseconds of the monotonic clock.
+    pub(super) const LEARNED_AT: i16 = 24;
+    pub(super) const BYTES: i16 = 32;
+}
+
+/// Whose connections are spread, and how many each source can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settings {
     /// The user whose connections are spread; `None` for all users.
     pub(super) uid: Option<u32>,
     /// The network namespace in which connections are spread.
     pub(super) netns_cookie: u64,
+    /// The number of local ports of each source.
+    pub(super) ports: u32,
 }
 
 impl Settings {
-    // The offsets that the program reads.
+    // The offsets that the programs read.
     pub(super) const UID: i16 = 0;
     pub(super) const ANY_UID: i16 = 4;
     pub(super) const NETNS_COOKIE: i16 = 8;
+    pub(super) const FULL: i16 = 16;
+    pub(super) const NEARLY: i16 = 20;
 
-    pub(super) fn bytes(self) -> Key {
-        let any = u64::from(self.uid.is_none());
-        let who = u64::from(self.uid.unwrap_or_default()) | any << 32;
-        (u128::from(who) | u128::from(self.netns_cookie) << 64).to_le_bytes()
+    pub(super) fn bytes(self) -> [u8; 24] {
+        // With 2 % of the ports free, the kernel finds one of them in some 50 tries.
+        let nearly = self.ports - self.ports / 50;
+        let mut bytes = [0; 24];
+        let any = u32::from(self.uid.is_none());
+        let who = [self.uid.unwrap_or_default(), any].map(u32::to_le_bytes);
+        let most = [self.ports, nearly].map(u32::to_le_bytes);
+        let whole = [who.as_flattened(), &self.netns_cookie.to_le_bytes(), most.as_flattened()].concat();
+        bytes.copy_from_slice(&whole);
+        bytes
     }
 }
 
@@ -126,6 +192,15 @@ pub(super) fn key(address: IpAddr) -> Key {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
     }
+}
+
+/// The key of a connection: its source, its destination, and the port of that.
+pub(super) fn live_key(socket: &SocketId) -> LiveKey {
+    let mut bytes = [0; 36];
+    bytes[..16].copy_from_slice(&key(socket.source_address.to_canonical()));
+    bytes[16..32].copy_from_slice(&key(socket.destination_address.to_canonical()));
+    bytes[32..34].copy_from_slice(&socket.destination_port.to_be_bytes());
+    bytes
 }
 
 pub(super) fn address(key: Key) -> IpAddr {
@@ -179,8 +254,8 @@ mod tests {
 
     #[test]
     fn settings_are_at_the_offsets_that_the_program_reads() {
-        let bytes = Settings { uid: Some(0x0403_0201), netns_cookie: 0x0807_0605 }.bytes();
-        assert_eq!(bytes, [1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8, 0, 0, 0, 0]);
-        assert_eq!(Settings { uid: None, netns_cookie: 0 }.bytes()[..8], [0, 0, 0, 0, 1, 0, 0, 0]);
+        let bytes = Settings { uid: Some(0x0403_0201), netns_cookie: 0x0807_0605, ports: 500 }.bytes();
+        assert_eq!(bytes, [1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8, 0, 0, 0, 0, 244, 1, 0, 0, 234, 1, 0, 0]);
+        assert_eq!(Settings { uid: None, netns_cookie: 0, ports: 1 }.bytes()[..8], [0, 0, 0, 0, 1, 0, 0, 0]);
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `program`, `instructions` | the program that the kernel runs, and the assembler it is written with |
-//! | `maps` | the data that the program and this binary share |
-//! | `object_file` | the program in the format of the loader |
-//! | `spreader`, `place`, `sys` | attaches the program, and reads and writes its data |
+//! | `program`, `instructions` | the programs that the kernel runs, and the assembler they are written with |
+//! | `maps` | the data that the programs and this binary share |
+//! | `object_file` | the programs in the format of the loader |
+//! | `spreader`, `place`, `sys` | attaches the programs, and reads and writes their data |
 //! | `simulation` | the settings of a simulation that chooses its addresses itself |
 
 mod error;
@@ -42,6 +42,7 @@ use crate::{
     failure::Failure,
     host::{self, Host},
     layout::{Interface, Layout},
+    local_ports::LocalPorts,
     netlink::Netlink,
     output::data,
 };
@@ -142,11 +143,12 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<(), Failure> {
                 Some(Uid::One(uid)) => Some(uid),
                 None => Some(uid_of(&config.ssh.user)?),
             };
-            let options = Options { uid, cgroup: arguments.cgroup.clone(), pins: pins.clone() };
+            let options = Options { uid, cgroup: arguments.cgroup.clone(), pins: pins.clone(), ports: ports(&config) };
             let mut except = except(&config, layout.as_ref());
             except.extend(&arguments.except);
             let spreader = Spreader::attach(&options)?;
             spreader.sync(&sources, &except)?;
+            spreader.recount()?;
             let whose = uid.map_or("all users".to_owned(), |uid| format!("user id {uid}"));
             let said = format!("connections of {whose} are spread over {} source addresses", sources.len());
             print(arguments, &said, true, spreader.sources()?, None)
@@ -193,6 +195,11 @@ fn print(
         let _ = writeln!(io::stderr(), "{said}");
     }
     Ok(())
+}
+
+/// The number of local ports of each source.
+pub(crate) fn ports(config: &Config) -> u32 {
+    u32::try_from(LocalPorts::look(config).count()).unwrap_or(u32::MAX)
 }
 
 /// The destinations to which connections are not spread, by the config.

@@ -1,4 +1,4 @@
-//! The two programs as an ELF object in memory, the input of `aya`: a section for each program, one with the definitions of
+//! The programs as an ELF object in memory, the input of `aya`: a section for each program, one with the definitions of
 //! the maps, and a relocation for each instruction that names a map.
 
 use object::{
@@ -34,8 +34,7 @@ pub(super) fn object_file() -> Result<Vec<u8>, SpreadError> {
 fn add_program(object: &mut Object<'_>, hook: Hook, maps: &[(Map, SymbolId)]) -> Result<(), object::write::Error> {
     // A program with a jump to nowhere has no code, and the loader reports it.
     let Some(code) = program(hook) else { return Ok(()) };
-    let name = format!("cgroup/{}", hook.name()).into_bytes();
-    let section = object.add_section(Vec::new(), name, SectionKind::Text);
+    let section = object.add_section(Vec::new(), hook.section().into(), SectionKind::Text);
     symbol(object, hook.name(), section, SymbolKind::Text, &code.bytes);
     for (offset, named) in code.maps {
         let Some(&(_, symbol)) = maps.iter().find(|(map, _)| *map == named) else { continue };

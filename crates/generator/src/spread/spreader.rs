@@ -4,7 +4,7 @@
 //! where the next process finds them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -13,18 +13,20 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, Map as TypedMap, MapData, MapError, MapInfo, lpm_trie::Key as PrefixKey},
-    programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramError, links::FdLink},
+    programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramError, SockOps, links::FdLink},
 };
 use ipnet::IpNet;
+use netlink_packet_sock_diag::inet::StateFlags;
 
 use super::{
     error::SpreadError,
-    maps::{Key, MOST_SOURCES, Map, Settings, address, always_except, family, key, prefix},
+    maps::{Key, LiveKey, MOST_SOURCES, Map, Settings, address, always_except, family, key, live_key, prefix},
     object_file::object_file,
     place::{Pins, open_cgroup, root_cgroup},
     program::Hook,
     sys,
 };
+use crate::sockets::each_tcp;
 
 /// Whose connections are spread, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +37,16 @@ pub(crate) struct Options {
     pub(crate) cgroup: Option<PathBuf>,
     /// The folder on a BPF file system to which the program is pinned.
     pub(crate) pins: PathBuf,
+    /// The number of local ports of each source.
+    pub(crate) ports: u32,
 }
 
 impl Options {
     pub(crate) const PINS: &str = "/sys/fs/bpf/trunnion";
 
-    /// For all processes of this user, or of all users, with the default folder.
-    pub(crate) fn of_user(uid: Option<u32>) -> Self {
-        Self { uid, cgroup: None, pins: Self::PINS.into() }
+    /// For all processes of this user, with the default folder.
+    pub(crate) fn of_user(uid: u32, ports: u32) -> Self {
+        Self { uid: Some(uid), cgroup: None, pins: Self::PINS.into(), ports }
     }
 }
 
@@ -59,7 +63,7 @@ pub(crate) struct Source {
 }
 
 /// The program in the kernel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Spreader {
     pins: PathBuf,
 }
@@ -69,7 +73,7 @@ impl Spreader {
     pub(crate) fn probe() -> Result<(), SpreadError> {
         sys::netns_cookie().map_err(SpreadError::Unsupported)?;
         let mut loaded = loader().load(&object_file()?)?;
-        Hook::ALL.into_iter().try_for_each(|hook| Ok(program(&mut loaded, hook)?.load()?))
+        Hook::ALL.into_iter().try_for_each(|hook| load(&mut loaded, hook))
     }
 
     /// Loads and attaches the program, for the network namespace of this process. The program of an earlier process is
@@ -85,13 +89,13 @@ impl Spreader {
         }
         let mut loaded = into_pins.load(&object_file()?)?;
         for hook in Hook::ALL {
-            program(&mut loaded, hook)?.load()?;
+            load(&mut loaded, hook)?;
         }
-        let mut settings: Array<_, Key> = typed(&pins, Map::Settings)?;
-        let bytes = Settings { uid: options.uid, netns_cookie }.bytes();
+        let mut settings: Array<_, [u8; 24]> = typed(&pins, Map::Settings)?;
+        let bytes = Settings { uid: options.uid, netns_cookie, ports: options.ports }.bytes();
         settings.set(0, bytes, 0).map_err(|error| SpreadError::map("write the settings", error))?;
         for hook in Hook::ALL {
-            attach(program(&mut loaded, hook)?, &cgroup, &pins, hook)?;
+            attach(&mut loaded, &cgroup, &pins, hook)?;
         }
         Ok(Self { pins: options.pins.clone() })
     }
@@ -122,6 +126,8 @@ impl Spreader {
         maps.drop_sources(&dropped)?;
         for &address in &gone {
             maps.taken.remove(&key(address)).map_err(|error| SpreadError::map("remove a source", error))?;
+            unless_gone(maps.slots.remove(&key(address)))
+                .map_err(|error| SpreadError::map("remove a source", error))?;
         }
         maps.take_sources(sources.iter().copied(), &draining)
     }
@@ -130,11 +136,7 @@ impl Spreader {
     pub(crate) fn add(&self, addresses: &[IpAddr]) -> Result<(), SpreadError> {
         let mut maps = self.maps()?;
         for &address in addresses {
-            match maps.draining.remove(&key(address)) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) if is_not_found(&error) => {}
-                Err(error) => return Err(SpreadError::map("end a drain", error)),
-            }
+            unless_gone(maps.draining.remove(&key(address))).map_err(|error| SpreadError::map("end a drain", error))?;
         }
         maps.take_sources(addresses.iter().map(IpAddr::to_canonical), &BTreeSet::new())
     }
@@ -151,6 +153,43 @@ impl Spreader {
             maps.draining.insert(key(address), 1, 0).map_err(|error| SpreadError::map("begin a drain", error))?;
         }
         maps.drop_sources(&addresses)
+    }
+
+    /// Counts the connections of each source again. Those from before the program was attached are counted by nothing else,
+    /// and the kernel does not tell their end. Returns by how many connections the counts were wrong.
+    ///
+    /// Connections that begin or end meanwhile may be counted twice or not at all.
+    pub(crate) fn recount(&self) -> Result<u64, SpreadError> {
+        let sources = self.maps()?.taken()?;
+        let mut found: BTreeMap<LiveKey, u64> = BTreeMap::new();
+        // A port in `TIME_WAIT` counts as free, as in the kernel's program.
+        let states = StateFlags::all().difference(StateFlags::LISTEN | StateFlags::CLOSE | StateFlags::TIME_WAIT);
+        let counted = each_tcp(&states, |socket| {
+            let id = &socket.socket_id;
+            if sources.contains(&id.source_address.to_canonical()) {
+                *found.entry(live_key(id)).or_default() += 1;
+            }
+        });
+        counted.map_err(SpreadError::Sockets)?;
+        let failed = |error| SpreadError::map("count the connections", error);
+        let mut maps = self.maps()?;
+        let known: BTreeMap<LiveKey, u64> = maps.live.iter().collect::<Result<_, _>>().map_err(failed)?;
+        let mut wrong = 0;
+        for (key, &count) in &found {
+            let before = known.get(key).copied().unwrap_or_default();
+            if before != count {
+                wrong += before.abs_diff(count);
+                maps.live.insert(key, count, 0).map_err(failed)?;
+            }
+        }
+        for (key, before) in known.iter().filter(|(key, _)| !found.contains_key(*key)) {
+            wrong += before;
+            unless_gone(maps.live.remove(key)).map_err(failed)?;
+        }
+        if wrong > 0 {
+            maps.forget_marks()?;
+        }
+        Ok(wrong)
     }
 
     /// All sources with their counters, by address.
@@ -203,6 +242,9 @@ impl Spreader {
             taken: typed(&pins, Map::Taken)?,
             draining: typed(&pins, Map::Draining)?,
             except: typed(&pins, Map::Except)?,
+            slots: typed(&pins, Map::Slots)?,
+            full: typed(&pins, Map::Full)?,
+            live: typed(&pins, Map::Live)?,
             _pins: pins,
         })
     }
@@ -215,6 +257,9 @@ struct Maps {
     taken: HashMap<MapData, Key, [u64; 2]>,
     draining: HashMap<MapData, Key, u32>,
     except: LpmTrie<MapData, Key, u32>,
+    slots: HashMap<MapData, Key, u32>,
+    full: HashMap<MapData, [u8; 24], [u64; 4]>,
+    live: HashMap<MapData, LiveKey, u64>,
     /// The lock.
     _pins: Pins,
 }
@@ -241,7 +286,9 @@ impl Maps {
             if count >= MOST_SOURCES {
                 return Err(SpreadError::TooMany(active.len()));
             }
-            self.sources.set(family * MOST_SOURCES + count, key, 0).map_err(failed)?;
+            let slot = family * MOST_SOURCES + count;
+            self.slots.insert(key, slot, 0).map_err(failed)?;
+            self.sources.set(slot, key, 0).map_err(failed)?;
             self.set_count(family, count + 1)?;
         }
         Ok(())
@@ -259,6 +306,7 @@ impl Maps {
                 active.swap_remove(at);
                 let first = family * MOST_SOURCES;
                 if let Some(&moved) = active.get(at) {
+                    self.slots.insert(key(moved), first + at_u32, 0).map_err(failed)?;
                     self.sources.set(first + at_u32, key(moved), 0).map_err(failed)?;
                 }
                 self.set_count(family, last)?;
@@ -267,8 +315,16 @@ impl Maps {
         }
         if !addresses.is_empty() {
             sys::wait_for_running_programs();
+            // They are those of slots that have other sources now. The next connections set them again.
+            self.forget_marks()?;
         }
         Ok(())
+    }
+
+    fn forget_marks(&mut self) -> Result<(), SpreadError> {
+        let failed = |error| SpreadError::map("forget which sources are full", error);
+        let keys: Vec<_> = self.full.keys().collect::<Result<_, _>>().map_err(failed)?;
+        keys.iter().try_for_each(|key| unless_gone(self.full.remove(key)).map_err(failed))
     }
 
     /// The sources of a family that are not drained, in the order of their slots.
@@ -321,23 +377,42 @@ fn loader<'a>() -> EbpfLoader<'a> {
     loader
 }
 
-fn program(loaded: &mut Ebpf, hook: Hook) -> Result<&mut CgroupSockAddr, SpreadError> {
-    let program = loaded.program_mut(hook.name()).ok_or(ProgramError::NotLoaded)?;
-    Ok(<&mut CgroupSockAddr>::try_from(program as &mut Program)?)
+fn program(loaded: &mut Ebpf, hook: Hook) -> Result<&mut Program, SpreadError> {
+    Ok(loaded.program_mut(hook.name()).ok_or(ProgramError::NotLoaded)?)
+}
+
+fn load(loaded: &mut Ebpf, hook: Hook) -> Result<(), SpreadError> {
+    let program = program(loaded, hook)?;
+    match hook {
+        Hook::States => <&mut SockOps>::try_from(program)?.load()?,
+        Hook::Connect4 | Hook::Connect6 => <&mut CgroupSockAddr>::try_from(program)?.load()?,
+    }
+    Ok(())
 }
 
 /// Attaches the program in place of an earlier one. For a moment both run: the second to run finds the socket bound, and
-/// leaves it as it is.
-fn attach(program: &mut CgroupSockAddr, cgroup: &File, pins: &Pins, hook: Hook) -> Result<(), SpreadError> {
+/// leaves it as it is. An end that both count is put right by [`Spreader::recount`].
+fn attach(loaded: &mut Ebpf, cgroup: &File, pins: &Pins, hook: Hook) -> Result<(), SpreadError> {
     let successor = successor(hook);
     // The pin of an interrupted replacement. It replaces the earlier one now, so that a program is attached at any time.
     if pins.pin(&successor).exists() {
         pins.rename(&successor, hook.name())?;
     }
+    let program = program(loaded, hook)?;
     // The kernel accepts no flags here: a program that is attached by a link always allows others beside it.
-    let link = program.attach(cgroup, CgroupAttachMode::Single)?;
-    let link = program.take_link(link)?;
-    let link = FdLink::try_from(link).map_err(|error| SpreadError::link("keep the program attached", error))?;
+    let link = match hook {
+        Hook::States => {
+            let program = <&mut SockOps>::try_from(program)?;
+            let link = program.attach(cgroup, CgroupAttachMode::Single)?;
+            FdLink::try_from(program.take_link(link)?)
+        }
+        Hook::Connect4 | Hook::Connect6 => {
+            let program = <&mut CgroupSockAddr>::try_from(program)?;
+            let link = program.attach(cgroup, CgroupAttachMode::Single)?;
+            FdLink::try_from(program.take_link(link)?)
+        }
+    };
+    let link = link.map_err(|error| SpreadError::link("keep the program attached", error))?;
     link.pin(pins.pin(&successor)).map_err(|error| SpreadError::pin("keep the program attached", error))?;
     pins.rename(&successor, hook.name())
 }
@@ -363,6 +438,15 @@ fn remove_if_other(pins: &Pins, map: Map) -> Result<(), SpreadError> {
         Ok(_) => pins.remove(map.name()),
         Err(error) if is_not_found(&error) => Ok(()),
         Err(error) => Err(SpreadError::map("open a map", error)),
+    }
+}
+
+/// The same result, but an entry that is gone already is no error.
+fn unless_gone(removed: Result<(), MapError>) -> Result<(), MapError> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(error) if is_not_found(&error) => Ok(()),
+        other => other,
     }
 }
 

@@ -24,6 +24,8 @@ use crate::Failure;
 pub(crate) const TESTS: &[Test] = &[
     ("spread_multiplies_the_number_of_connections", spread_multiplies_the_number_of_connections),
     ("spread_is_even", spread_is_even),
+    ("spread_holds_its_promise_under_patterns", spread_holds_its_promise_under_patterns),
+    ("spread_counts_what_was_there_before", spread_counts_what_was_there_before),
     ("spread_serves_ipv6", spread_serves_ipv6),
     ("spread_uses_the_addresses_of_the_metadata", spread_uses_the_addresses_of_the_metadata),
     ("spread_does_not_affect_other_connections", spread_does_not_affect_other_connections),
@@ -39,6 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PYTHON: &str = "/usr/local/share/client.py";
 const BOUND: &str = "/usr/local/share/bound.py";
 const LOAD: &str = "/usr/local/share/load.py";
+const PATTERN: &str = "/usr/local/share/pattern.py";
 const JAVA: &str = "/usr/local/share/Client.java";
 const XTASK: &str = "/usr/local/bin/xtask";
 
@@ -55,13 +58,23 @@ struct Host {
 
 impl Host {
     fn new() -> Result<Self, Failure> {
-        let stage = Stage::new(StageOptions { ipv6: 1, targets: 3, ..StageOptions::many_subnets(3, 1) })?;
-        let mut script = String::from(
+        Self::with(3, 1, PORTS)
+    }
+
+    /// With so many interfaces, addresses of each, and local ports of each address.
+    fn with(interfaces: u8, addresses: u8, ports: usize) -> Result<Self, Failure> {
+        let stage =
+            Stage::new(StageOptions { ipv6: 1, targets: 3, ..StageOptions::many_subnets(interfaces, addresses) })?;
+        let last = 20_000 + ports - 1;
+        let mut script = format!(
             "useradd --create-home gatling
             useradd --create-home other
-            sysctl -q -w net.ipv4.ip_local_port_range='20000 20099' net.ipv4.conf.all.arp_ignore=1\n",
+            sysctl -q -w net.ipv4.ip_local_port_range='20000 {last}' net.ipv4.conf.all.arp_ignore=1\n",
         );
         let interfaces = stage.imds().metadata().interfaces;
+        for address in interfaces.iter().take(1).flat_map(|primary| primary.addresses.iter().skip(1)) {
+            writeln!(script, "ip addr add {address}/32 dev {}", interfaces[0].name)?;
+        }
         for (interface, table) in interfaces.iter().zip(10_000..).skip(1) {
             let name = &interface.name;
             let gateway = interface.subnet.hosts().next().ok_or("a subnet has addresses")?;
@@ -80,6 +93,7 @@ impl Host {
         stage.write(PYTHON, include_str!("clients/client.py"))?;
         stage.write(BOUND, include_str!("clients/bound.py"))?;
         stage.write(LOAD, include_str!("clients/load.py"))?;
+        stage.write(PATTERN, include_str!("clients/pattern.py"))?;
         stage.write(JAVA, include_str!("clients/Client.java"))?;
         // Also when cargo has put another one in its place meanwhile.
         fs::copy("/proc/self/exe", stage.path(XTASK))?;
@@ -282,6 +296,69 @@ fn spread_is_even() -> Result<(), Failure> {
     Ok(())
 }
 
+/// What `pattern.py` prints.
+#[derive(Debug, serde::Deserialize)]
+struct Repeated {
+    held: usize,
+    /// How many connects failed, by the number of the error.
+    failed: BTreeMap<String, usize>,
+    sources: BTreeMap<IpAddr, usize>,
+}
+
+impl Host {
+    fn repeat(&self, server: &Server, pattern: &str, standing: usize) -> Result<Repeated, Failure> {
+        let (destination, standing) = (server.address().to_string(), standing.to_string());
+        let command = ["python3", PATTERN, &destination, pattern, &standing];
+        let ended = self.stage.as_user("gatling", &command)?.succeeded()?;
+        Ok(serde_json::from_value(ended.json()?)?)
+    }
+}
+
+/// A client that repeats long and short connections gives the long ones to all sources, and one that wants more than there
+/// is is refused at once.
+fn spread_holds_its_promise_under_patterns() -> Result<(), Failure> {
+    const PORTS: usize = 500;
+    let host = Host::with(4, 4, PORTS)?;
+    host.spread(&[])?.succeeded()?;
+    let whole = host.sources.len() * PORTS;
+    ensure!(whole == 8_000, "{:?}", host.sources);
+    for pattern in ["L", "Ls", "LLLs", "LLsLsLLL", "sLLLLLL"] {
+        let server = host.stage.listen(0, 0)?;
+        let repeated = host.repeat(&server, pattern, whole * 95 / 100)?;
+        ensure!(repeated.failed.is_empty(), "{pattern}: {repeated:?}");
+        ensure!(repeated.sources.len() == host.sources.len(), "{pattern}: {repeated:?}");
+        if pattern == "L" {
+            let (least, most) = (repeated.sources.values().min(), repeated.sources.values().max());
+            ensure!((least, most) == (Some(&475), Some(&475)), "{repeated:?}");
+        }
+    }
+    let server = host.stage.listen(0, 0)?;
+    let full = host.repeat(&server, "L", usize::MAX)?;
+    let refused = BTreeMap::from([(nix::libc::EADDRNOTAVAIL.to_string(), 101)]);
+    ensure!(full.held == whole && full.failed == refused, "{full:?}");
+    ensure!(full.sources.values().all(|&held| held == PORTS), "{full:?}");
+    Ok(())
+}
+
+/// Connections from before the programs were attached are counted, too: their source is not tried when it is full.
+fn spread_counts_what_was_there_before() -> Result<(), Failure> {
+    const THERE: usize = 60;
+    let host = Host::new()?;
+    let server = host.stage.listen(0, 0)?;
+    let (destination, there) = (server.address().to_string(), THERE.to_string());
+    let command = ["python3", PATTERN, &destination, "L", &there, "/tmp/enough"];
+    let before = host.stage.start_as_user("gatling", &command)?;
+    server.wait_for(THERE, PATIENCE)?;
+    host.spread(&[])?.succeeded()?;
+    let rest = host.sources.len() * PORTS - THERE;
+    let repeated = host.repeat(&server, "L", rest)?;
+    ensure!(repeated.failed.is_empty() && repeated.held == rest, "{repeated:?}");
+    ensure!(repeated.sources.get(&host.primary()?) == Some(&(PORTS - THERE)), "{repeated:?}");
+    host.stage.write("/tmp/enough", "")?;
+    before.wait(PATIENCE)?.succeeded()?;
+    Ok(())
+}
+
 fn spread_serves_ipv6() -> Result<(), Failure> {
     let host = Host::new()?;
     let servers = || (0..2).map(|target| host.stage.listen_ipv6(target, 0)).collect::<Result<Vec<_>, _>>();
@@ -472,7 +549,8 @@ fn spread_continues_after_its_binary_ends() -> Result<(), Failure> {
     let pinned = stage.host(&["ls", pins])?.succeeded()?.stdout;
     ensure!(
         pinned.split_whitespace().eq([
-            "connect4", "connect6", "counts", "draining", "except", "settings", "sources", "start", "taken", "turns"
+            "connect4", "connect6", "counts", "draining", "except", "full", "last", "live", "pending", "settings",
+            "slots", "sources", "start", "states", "taken", "turns"
         ]),
         "pinned are {pinned}"
     );
