@@ -64,6 +64,12 @@ const BATCHES: usize = 9;
 const RANGES: [&str; 2] = ["1024 65535", "1025 65534"];
 const PORTS: usize = 64_512;
 
+/// How full the addresses are when single connects are timed, in percent. At 100, the connect fails.
+const SHARES: [usize; 6] = [0, 50, 90, 95, 99, 100];
+
+/// How many connects are timed then.
+const TIMED: usize = 300;
+
 /// How long one half of the ports is preferred.
 const TURN: Duration = Duration::from_millis(250);
 
@@ -93,6 +99,8 @@ struct Opened {
     /// Why it opened fewer connections than requested.
     end: Option<String>,
     micros: u64,
+    /// How long half of the connects took at most, and 99 % of them.
+    nanos: [u64; 2],
 }
 
 /// Opens connections and prints how many it opened.
@@ -101,8 +109,12 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
     let begin = Instant::now();
     let mut held = Vec::with_capacity(arguments.most);
     let mut end = None;
+    let mut nanos = Vec::with_capacity(arguments.most);
     while held.len() < arguments.most {
-        match TcpStream::connect(arguments.destination) {
+        let before = Instant::now();
+        let connected = TcpStream::connect(arguments.destination);
+        nanos.push(u64::try_from(before.elapsed().as_nanos())?);
+        match connected {
             Ok(stream) => held.push(stream),
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
                 end = Some("no port is free".into());
@@ -123,7 +135,9 @@ pub(crate) fn hold(arguments: &Holder) -> Result<(), Failure> {
         }
     }
     let micros = u64::try_from(begin.elapsed().as_micros())?;
-    println!("{}", serde_json::to_string(&Opened { connections: held.len(), end, micros })?);
+    nanos.sort_unstable();
+    let nanos = [50, 99].map(|percent| nanos.get(nanos.len() * percent / 100).copied().unwrap_or_default());
+    println!("{}", serde_json::to_string(&Opened { connections: held.len(), end, micros, nanos })?);
     if arguments.hold {
         // Much longer than the benchmark takes. The benchmark ends this process.
         thread::sleep(Duration::from_mins(30));
@@ -174,6 +188,11 @@ pub(crate) fn capacity() -> Result<(), Failure> {
     eprintln!("Timing one address as it fills …");
     let (plain, turned) = (bench.rates(false)?, bench.rates(true)?);
     eprintln!("  {plain:?} with even ports first, {turned:?} with alternating halves");
+    eprintln!("Timing single connects as addresses fill …");
+    let connects = [1, usize::from(ADDRESSES)].map(|addresses| bench.connects(addresses));
+    let [of_one, of_all] = connects;
+    let (of_one, of_all) = (of_one?, of_all?);
+    eprintln!("  {of_one:?}\n  {of_all:?}");
     eprintln!("Filling one address …");
     let one = bench.fill(usize::MAX, LONGEST[0], 1)?;
     eprintln!("  {} connections in {:.0?}, then: {}", one.connections, one.time, one.end);
@@ -205,6 +224,13 @@ pub(crate) fn capacity() -> Result<(), Failure> {
     for (name, (plain, turned)) in ["empty", "45 % used", "55 % used", "95 % used"].iter().zip(plain.iter().zip(turned))
     {
         println!("| {name} | {} | {} |", thousands(*plain), thousands(turned));
+    }
+    println!(
+        "\n| a connect with spreading, microseconds: half, 99 % | one address | {ADDRESSES} addresses |\n|---|---|---|"
+    );
+    let shown = |[half, most]: [u64; 2]| format!("{:.0}, {:.0}", half as f64 / 1_000.0, most as f64 / 1_000.0);
+    for (share, (one, all)) in SHARES.iter().zip(of_one.iter().zip(&of_all)) {
+        println!("| {share} % of the ports used | {} | {} |", shown(*one), shown(*all));
     }
     println!("\n| spreading | microseconds per connect |\n|---|---|");
     println!("| off | {:.2} (least), {:.2} (median) |", cost.off.least, cost.off.median);
@@ -347,6 +373,32 @@ impl Bench {
         drop(turns);
         drop(listener);
         Ok(rates)
+    }
+
+    /// Nanoseconds of half of the connects and of 99 % of them, for each of [`SHARES`], spread over so many addresses.
+    fn connects(&self, addresses: usize) -> Result<Vec<[u64; 2]>, Failure> {
+        let _listener = self.listen()?;
+        let sources: Vec<&str> = self.sources.iter().take(addresses).map(String::as_str).collect();
+        self.stage.generator(&[&["spread", "--uid", "0", "--source"], &sources[..]].concat())?.succeeded()?;
+        let turns = self.turns()?;
+        let mut filled = Filled { bench: self, holders: Vec::new(), connections: 0 };
+        let mut found = Vec::new();
+        for share in SHARES {
+            let aim = addresses * PORTS * share / 100;
+            filled.until(aim)?;
+            let most = if share == 100 { 1 } else { TIMED };
+            let holder = self.start_holder(most, 60, true)?;
+            let opened: Opened = serde_json::from_str(&wait_for_line(&holder)?)?;
+            filled.connections += opened.connections;
+            if opened.connections != if share == 100 { 0 } else { most } {
+                return Err(format!("{} of {most} connects at {share} %: {:?}", opened.connections, opened.end).into());
+            }
+            found.push(opened.nanos);
+            filled.holders.push(holder);
+        }
+        drop(turns);
+        self.stage.generator(&["spread", "--detach"])?.succeeded()?;
+        Ok(found)
     }
 
     fn range(&self, range: &str) -> Result<(), Failure> {
