@@ -1,6 +1,7 @@
 """What `protect`, `moved`, `forget` and `import` do, seen by boto3."""
 
 import json
+import re
 
 import pytest
 from test_permissions import policies, users
@@ -90,6 +91,26 @@ def test_forgotten_host_keeps_running_without_our_tags(fresh):
     (found,) = ec2.describe_instances(InstanceIds=[host["InstanceId"]])["Reservations"][0]["Instances"]
     assert found["State"]["Name"] == "running"
     assert {one.get("InstanceId") for one in ec2.describe_addresses()["Addresses"]} >= {host["InstanceId"]}
+
+
+def test_forgotten_host_is_imported_once_it_has_the_tag_of_its_template(fresh):
+    setup = fresh(STACK.replace(", public_ip: true", ""))
+    ec2, machine = setup.client("ec2"), setup.machine
+    machine.converge()
+    host = instances(ec2, "minimal")["instance.small[1]"]["InstanceId"]
+    with_two = (machine.folder / "stack.yaml").read_text()
+    (machine.folder / "stack.yaml").write_text(with_two.replace("count: 2", "count: 1"))
+    machine.succeed("forget", "instance.small[1]", "--yes")
+    machine.converge()
+    (machine.folder / "stack.yaml").write_text(with_two)
+    refused = machine.run("import", "instance.small[1]", host, "--yes")
+    (digest,) = re.findall(r"tag `trunnion:template` with the value `([0-9a-f]+)`", refused.said)
+    assert refused.code == 1
+    ec2.create_tags(Resources=[host], Tags=[{"Key": "trunnion:template", "Value": digest}])
+    everywhere(lambda: tags_of(ec2, [host])[host].get("trunnion:template") == digest)
+    machine.succeed("import", "instance.small[1]", host, "--yes")
+    machine.converge()
+    assert instances(ec2, "minimal")["instance.small[1]"]["InstanceId"] == host
 
 
 def test_resources_made_by_hand_are_imported(fresh):

@@ -63,6 +63,7 @@ pub(crate) async fn observe(aws: &Aws, desired: &Graph, recorded: &State) -> Res
         put(&mut reading, driver, taken);
     }
     aws.counter.set_round_trips(1 + rounds + u32::from(more));
+    remember(&mut reading);
     Ok(in_order(reading))
 }
 
@@ -266,9 +267,6 @@ fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>
         let whose = driver.whose(reading, &remote);
         // What is spent can only be deleted, with tags or without.
         remote.is_untagged = matches!(whose, Whose::Recorded(_)) && !remote.is_spent;
-        if matches!(whose, Whose::Recorded(_)) {
-            remember(reading, driver, &mut remote);
-        }
         match whose {
             Whose::Ours(address) | Whose::Recorded(address) => {
                 let applied = applied.as_ref().and_then(Value::as_text).and_then(Applied::of_text);
@@ -281,13 +279,24 @@ fn place(reading: &mut Reading<'_>, driver: &dyn AnyDriver, remotes: Vec<Remote>
     others
 }
 
-/// Adds what only the lost tags of a resource said, from the state.
-fn remember(reading: &Reading<'_>, driver: &dyn AnyDriver, remote: &mut Remote) {
-    let recorded = reading.record(driver.rules().kind, &remote.id);
-    for name in driver.only_in_tags() {
-        let value = recorded.and_then(|recorded| recorded.attributes.get(*name));
-        if let (Some(lost @ Value::Null), Some(value)) = (remote.attributes.get_mut(*name), value) {
-            lost.clone_from(value);
+/// Adds what only the lost tags of resources said, from the state. An earlier state than that of the last apply says nothing:
+/// somebody may have given the resource away since.
+fn remember(reading: &mut Reading<'_>) {
+    let Reading { recorded, observed, .. } = reading;
+    if observed.applied.as_ref().is_some_and(|applied| applied.is_after(recorded)) {
+        return;
+    }
+    for (address, remotes) in &mut observed.remotes {
+        let Some(driver) = driver(&address.kind) else { continue };
+        let record = recorded.resources.get(address);
+        for remote in remotes.iter_mut().filter(|remote| remote.is_untagged) {
+            let record = record.filter(|record| record.id == remote.id);
+            for name in driver.only_in_tags() {
+                let value = record.and_then(|record| record.attributes.get(*name));
+                if let (Some(lost @ Value::Null), Some(value)) = (remote.attributes.get_mut(*name), value) {
+                    lost.clone_from(value);
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use aws_smithy_types::{DateTime, date_time::Format};
 
-use trunnion_engine::{Address, Graph, Observed, Recorded, Remote, Resource, State};
+use trunnion_engine::{Address, Graph, Observed, Remote, Resource, State};
 use trunnion_kinds::{ADDRESS_TAG, STACK_TAG};
 
 use crate::{
@@ -66,11 +66,6 @@ impl<'a> Reading<'a> {
         };
         let of_kind = self.recorded.resources.iter().filter(move |(address, _)| address.kind.as_str() == kind);
         of_kind.filter(move |(_, found)| is_recent(&found.applied_at)).map(|(_, found)| found.id.as_str())
-    }
-
-    /// What the state says of a resource.
-    pub fn record(&self, kind: &str, id: &str) -> Option<&Recorded> {
-        self.recorded.resources.get(*self.by_id.get(&(kind, id))?)
     }
 
     pub fn is_recorded(&self, kind: &str, id: &str) -> bool {

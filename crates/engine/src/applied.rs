@@ -41,7 +41,7 @@ impl Applied {
     }
 
     /// Whether this apply came after the last one that a state knows.
-    pub(crate) fn is_after(&self, recorded: &State) -> bool {
+    pub fn is_after(&self, recorded: &State) -> bool {
         self.number > recorded.applied
     }
 

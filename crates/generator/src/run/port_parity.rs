@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
-use trunnion_host::{Config, Mode, Ports};
+use trunnion_host::{Config, Ports};
 
 use super::journal::say;
 use crate::{
@@ -25,26 +25,22 @@ const RANGE: &str = "net/ipv4/ip_local_port_range";
 pub(super) async fn alternate(config: &Config) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    if config.spread.mode == Mode::Kernel {
-        let error = loop {
-            ticks.tick().await;
-            if let Err(error) = swap(config.ports) {
-                break error;
-            }
-        };
-        let why = format!("{error}{}", causes(&error));
-        say(format_args!(
-            "ports: cannot alternate the port range ({why}): connect() will be slow once half of an address's ports are used"
-        ));
-    }
+    let error = loop {
+        ticks.tick().await;
+        if let Err(error) = swap(config.ports) {
+            break error;
+        }
+    };
+    let why = format!("{error}{}", causes(&error));
+    say(format_args!(
+        "ports: cannot alternate the port range ({why}): connect() will be slow once half of an address's ports are used"
+    ));
     std::future::pending::<()>().await;
 }
 
 /// Sets the promised range.
 pub(super) fn reset(config: &Config) {
-    if config.spread.mode == Mode::Kernel
-        && sysctl::get(RANGE).is_ok_and(|found| found == Some(text(config.ports.alternate())))
-    {
+    if sysctl::get(RANGE).is_ok_and(|found| found == Some(text(config.ports.alternate()))) {
         // If this fails, the range is one port shorter on each side, which `check` accepts.
         let _ = sysctl::set(RANGE, &text(config.ports));
     }

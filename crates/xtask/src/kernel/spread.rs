@@ -584,24 +584,27 @@ fn run_alternates_the_parity_of_ports() -> Result<(), Failure> {
     const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
     let host = Host::new()?;
     let stage = &host.stage;
-    let mut service = stage.generator_as_service(&["run"])?;
-    service.wait_for_notice("READY=1", PATIENCE)?;
-    let server = stage.listen(0, 0)?;
-    let address = server.address().to_string();
-    let is_odd = |peer: &SocketAddr| peer.port() % 2 == 1;
-    let both = |peers: &[SocketAddr]| peers.iter().any(is_odd) && !peers.iter().all(is_odd);
-    // A third of the ports, so that neither half is used up.
-    for _ in 0..PORTS / 3 {
-        stage.as_user("gatling", &["python3", PYTHON, "plain", "turns", "1", &address])?.succeeded()?;
-        if both(&server.peers()) {
-            break;
+    for mode in [Mode::Kernel, Mode::Simulation, Mode::Off] {
+        stage.config(|config| config.spread.mode = mode)?;
+        let mut service = stage.generator_as_service(&["run"])?;
+        service.wait_for_notice("READY=1", PATIENCE)?;
+        let server = stage.listen(0, 0)?;
+        let address = server.address().to_string();
+        let is_odd = |peer: &SocketAddr| peer.port() % 2 == 1;
+        let both = |peers: &[SocketAddr]| peers.iter().any(is_odd) && !peers.iter().all(is_odd);
+        // A third of the ports, so that neither half is used up.
+        for _ in 0..PORTS / 3 {
+            stage.as_user("gatling", &["python3", PYTHON, "plain", "turns", "1", &address])?.succeeded()?;
+            if both(&server.peers()) {
+                break;
+            }
         }
+        ensure!(both(&server.peers()), "{mode:?}: all ports are of one parity: {:?}", server.peers());
+        service.signal(Signal::SIGTERM)?;
+        service.wait(PATIENCE)?.succeeded()?;
+        let range = stage.host(&["cat", RANGE])?.succeeded()?.stdout;
+        ensure!(range == "20000\t20099\n", "the service left {range}");
     }
-    ensure!(both(&server.peers()), "all ports are of one parity: {:?}", server.peers());
-    service.signal(Signal::SIGTERM)?;
-    service.wait(PATIENCE)?.succeeded()?;
-    let range = stage.host(&["cat", RANGE])?.succeeded()?.stdout;
-    ensure!(range == "20000\t20099\n", "the service left {range}");
     Ok(())
 }
 

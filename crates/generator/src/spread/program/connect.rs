@@ -39,7 +39,8 @@ use super::{
         },
         maps::{MOST_SOURCES, Map, Marks, Settings, Turn, WORDS},
     },
-    MAPPED, UNLESS_THERE, delete, join_destination, look_up, look_up_live, marks, point_to, stack, update,
+    frame::{MAPPED, UNLESS_THERE, delete, join_destination, look_up, look_up_live, point_to, stack, update},
+    marks,
 };
 
 /// For how long a source counts as full that had no port although the program counted fewer connections than ports, or that

@@ -10,9 +10,9 @@ use super::{
             Register::{R0, R1, R2, R3, R10},
             Size::{Double, Word},
         },
-        maps::Marks,
+        maps::{Map, Marks},
     },
-    Map, UNLESS_THERE, look_up, stack, update,
+    frame::{UNLESS_THERE, look_up, stack, update},
 };
 
 /// Sets the marks that follow from [`stack::COUNT`], for the source in [`stack::SLOT`]. Continues behind them.

@@ -9,8 +9,11 @@ use std::{
 };
 
 use super::{
-    super::maps::{Key, MOST_SOURCES, Settings, key},
-    *,
+    super::{
+        instructions::{Assembler, Helper},
+        maps::{Key, MOST_SOURCES, Map, Settings, key},
+    },
+    Hook, emit,
 };
 
 /// Memory for the values of maps. The interpreter lets programs use these addresses and no others.

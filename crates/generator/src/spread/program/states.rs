@@ -14,7 +14,8 @@ use super::{
         },
         maps::{Map, Settings},
     },
-    MAPPED, delete, join_destination, look_up, look_up_live, marks, stack,
+    frame::{MAPPED, delete, join_destination, look_up, look_up_live, stack},
+    marks,
 };
 
 /// Fields of `struct bpf_sock_ops`.
