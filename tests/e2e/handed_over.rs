@@ -169,7 +169,11 @@ fn a_forgotten_address_comes_back_by_import() {
     );
     let back = ["import", "instance.small[1]", &host, "--yes"];
     let differs = ["cannot become `instance.small[1]`", "its `template` differs and cannot change in place"];
-    refused(&stage, &back, &[&differs[..], &["forces replacement", "give it the tag `trunnion:template` with the value"]].concat());
+    refused(
+        &stage,
+        &back,
+        &[&differs[..], &["forces replacement", "give it the tag `trunnion:template` with the value"]].concat(),
+    );
     let pool = ["import", "instance.small", &host, "--yes"];
     refused(&stage, &pool, &["does not ask for `instance.small`", "such as `instance.small[0]`"]);
     stage.succeed(&["apply", "--yes", "--exclude", "elastic_ip.small[1]"]);

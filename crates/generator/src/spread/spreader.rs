@@ -272,7 +272,16 @@ impl Maps {
         draining: &BTreeSet<IpAddr>,
     ) -> Result<(), SpreadError> {
         let failed = |error| SpreadError::map("add a source", error);
-        let mut active: BTreeSet<_> = self.active(0)?.into_iter().chain(self.active(1)?).collect();
+        let mut active = BTreeSet::new();
+        for family in [0, 1] {
+            for (slot, address) in (family * MOST_SOURCES..).zip(self.active(family)?) {
+                // A version without this map may have added the source.
+                if self.slots.get(&key(address), 0).ok() != Some(slot) {
+                    self.slots.insert(key(address), slot, 0).map_err(failed)?;
+                }
+                active.insert(address);
+            }
+        }
         for address in addresses {
             let key = key(address);
             if let Err(MapError::KeyNotFound) = self.taken.get(&key, 0) {
