@@ -13,10 +13,9 @@
 //! for the sources that are not nearly full, then twice for those that are not full:
 //!     source := the first of them from `first` on, in a circle
 //!     count the connection for the source and the destination; if they are more than the source has ports, take it back
-//!     if the kernel binds the source: return; else count the refusal, take the connection back, and leave the source out
-//!     for a while
-//! if all sources are full: refuse with EADDRNOTAVAIL
-//! return: the connection gets the normal source
+//!     if the kernel binds the source: return; else count the refusal, take the connection back, and go on behind the source
+//! if the kernel bound none of three sources: return, the connection gets the normal source
+//! refuse with EADDRNOTAVAIL: all sources are full
 //! ```
 //!
 //! Each destination has its own counter. With a single one, a client that connects to three destinations in a fixed order
@@ -43,8 +42,8 @@ use super::{
     marks,
 };
 
-/// For how long a source counts as full that had no port although the program counted fewer connections than ports, or that
-/// the kernel refused to bind, in nanoseconds.
+/// For how long a source counts as full that had no port although the program counted fewer connections than ports, in
+/// nanoseconds.
 const LEARNED_FOR: i64 = 10_000_000_000;
 
 /// Fields of `struct bpf_sock_addr`.
@@ -114,23 +113,28 @@ pub(super) fn emit(code: &mut Assembler, family: Family) {
     choose_first(code);
     let attempts = [Marks::NEARLY, Marks::FULL, Marks::FULL];
     for (number, level) in (1..).zip(attempts) {
-        let (next, none) = (code.label(), code.label());
-        search(code, level, none);
-        take_source(code, next);
+        let (bound, passed, next) = (code.label(), code.label(), code.label());
+        search(code, level, next);
+        take_source(code, passed);
         reserve(code, next);
         bind(code, family);
-        let bound = code.label();
         code.jump_if(R0, 0, bound);
         refused(code);
+        code.place(passed);
         if number == attempts.len() {
             code.jump(normal);
         } else {
+            // The search goes on behind this source.
+            code.load(Double, R1, R10, stack::SLOT);
+            code.subtract(R1, R9);
+            code.add(R1, 1);
+            code.remainder(R1, R8);
+            code.store(Double, R10, own::FIRST, R1);
             code.jump(next);
         }
         code.place(bound);
         keep(code);
         code.jump(normal);
-        code.place(none);
         code.place(next);
     }
     // 1 allows the connection, 0 refuses it with this error.
@@ -439,18 +443,18 @@ fn search(code: &mut Assembler, level: i16, none: Label) {
     code.store(Double, R10, stack::SLOT, R1);
 }
 
-/// Reads the source. Continues at `next` if its slot was cleared meanwhile.
-fn take_source(code: &mut Assembler, next: Label) {
+/// Reads the source. Continues at `passed` if its slot was cleared meanwhile.
+fn take_source(code: &mut Assembler, passed: Label) {
     code.load(Double, R1, R10, stack::SLOT);
     code.store(Word, R10, stack::NUMBER, R1);
     look_up(code, Map::Sources, stack::NUMBER);
-    code.jump_if(R0, 0, next);
+    code.jump_if(R0, 0, passed);
     code.load(Double, R1, R0, 0);
     code.load(Double, R2, R0, 8);
     code.store(Double, R10, stack::SOURCE, R1);
     code.store(Double, R10, stack::SOURCE + 8, R2);
     code.or(R1, R2);
-    code.jump_if(R1, 0, next);
+    code.jump_if(R1, 0, passed);
 }
 
 /// Counts the connection for its source and destination. Continues at `next` if the source has no port for it.
@@ -495,7 +499,7 @@ fn keep(code: &mut Assembler) {
     code.place(uncounted);
 }
 
-/// The kernel refused to bind the source: the connection is not counted for it, and it is not tried again for a while.
+/// The kernel refused to bind the source: the connection is not counted for it.
 fn refused(code: &mut Assembler) {
     let (uncounted, behind) = (code.label(), code.label());
     code.load(Double, R1, R10, own::IS_COUNTED);
@@ -509,7 +513,6 @@ fn refused(code: &mut Assembler) {
     code.set(R1, 1);
     code.add_in_memory(R0, 8, R1);
     code.place(behind);
-    marks::set_learned(code);
 }
 
 /// Binds the source. The result is in R0: 0 if the kernel accepted it.
