@@ -10,7 +10,13 @@ CHANGES = {row["operation"] for row in CALLS if row["changes"]}
 COMMANDS = ["plan", "apply", "destroy"]
 
 # Repairs that the tag condition forbids, and damages that exclude others.
-APART = {"host_without_the_tags_that_name_the_stack", "deleted_bucket_with_all_objects", "deleted_role", "deleted_log_group"}
+APART = {
+    "host_without_tags",
+    "host_without_the_tags_that_name_the_stack",
+    "deleted_bucket_with_all_objects",
+    "deleted_role",
+    "deleted_log_group",
+}
 
 
 def policies(setup, command: str) -> list[dict]:

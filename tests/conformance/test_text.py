@@ -115,10 +115,13 @@ stack-name-that-s3-keeps-with-a-hyphen
 stack-name-that-s3-keeps
 stack-name-that-security-groups-cannot-have
 stack-name-too-long-with-its-environment
+state-in-an-arn
 state-in-another-cloud
 state-in-no-bucket
 state-that-is-a-file
+state-with-a-colon
 state-with-dots
+state-with-one-slash
 tag-with-a-character-aws-does-not-take
 tag-with-a-combining-mark
 tags-that-differ-in-case
