@@ -445,6 +445,50 @@ mod tests {
         assert_eq!(code.maps, [(14 * 8, Map::Settings)]);
     }
 
+    /// The same for what the search and the marks need.
+    #[test]
+    fn calculations_and_jumps_back_are_encoded_as_llvm_encodes_them() {
+        use Register::{R0, R1, R2, R3, R7, R8};
+        let mut code = Assembler::default();
+        code.subtract(R1, R2);
+        code.multiply_word(R2, 0x85eb_ca6b_u32.cast_signed());
+        code.divide(R2, R8);
+        code.and(R1, R2);
+        code.and_value(R3, 63);
+        code.invert(R1);
+        code.exclusive_or(R2, R3);
+        code.shift_left(R1, R2);
+        code.shift_right(R3, 6);
+        code.set_wide(R2, 10_000_000_000);
+        code.or_in_memory(R0, 8, R1);
+        code.and_in_memory(R0, 16, R1);
+        let (end, again) = (code.label(), code.here());
+        code.jump_if_at_least(R7, 257, end);
+        code.jump_if_at_least_register(R1, R2, end);
+        code.repeat(again);
+        code.place(end);
+        let code = code.finish().unwrap();
+        let lines: Vec<_> = code.bytes.chunks(8).map(|bytes| format!("{bytes:02x?}")).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        [1f, 21, 00, 00, 00, 00, 00, 00]
+        [24, 02, 00, 00, 6b, ca, eb, 85]
+        [3f, 82, 00, 00, 00, 00, 00, 00]
+        [5f, 21, 00, 00, 00, 00, 00, 00]
+        [57, 03, 00, 00, 3f, 00, 00, 00]
+        [a7, 01, 00, 00, ff, ff, ff, ff]
+        [af, 32, 00, 00, 00, 00, 00, 00]
+        [6f, 21, 00, 00, 00, 00, 00, 00]
+        [77, 03, 00, 00, 06, 00, 00, 00]
+        [18, 02, 00, 00, 00, e4, 0b, 54]
+        [00, 00, 00, 00, 02, 00, 00, 00]
+        [db, 10, 08, 00, 40, 00, 00, 00]
+        [db, 10, 10, 00, 50, 00, 00, 00]
+        [35, 07, 02, 00, 01, 01, 00, 00]
+        [3d, 21, 01, 00, 00, 00, 00, 00]
+        [05, 00, fd, ff, 00, 00, 00, 00]
+        ");
+    }
+
     #[test]
     fn a_jump_to_nowhere_is_no_program() {
         let mut code = Assembler::default();

@@ -145,7 +145,7 @@ impl Marks {
     pub(super) const FULL: i16 = 8;
     /// The sources that had no port although they had fewer connections than ports.
     pub(super) const LEARNED: i16 = 16;
-    /// When that was, in nanoseconds of the monotonic clock.
+    /// When the first of them was learned, in nanoseconds of the monotonic clock.
     pub(super) const LEARNED_AT: i16 = 24;
     pub(super) const BYTES: i16 = 32;
 }

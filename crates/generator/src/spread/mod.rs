@@ -197,9 +197,11 @@ fn print(
     Ok(())
 }
 
-/// The number of local ports of each source.
+/// The number of local ports of each source: as the kernel is set, or as promised if that cannot be read.
 pub(crate) fn ports(config: &Config) -> u32 {
-    u32::try_from(LocalPorts::look(config).count()).unwrap_or(u32::MAX)
+    let found = LocalPorts::look(config);
+    let count = if found.range.is_some() { found.count() } else { config.ports.count_without(config.metrics_port) };
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The destinations to which connections are not spread, by the config.

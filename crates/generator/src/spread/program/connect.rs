@@ -42,10 +42,6 @@ use super::{
     marks,
 };
 
-/// For how long a source counts as full that had no port although the program counted fewer connections than ports, in
-/// nanoseconds.
-const LEARNED_FOR: i64 = 10_000_000_000;
-
 /// Fields of `struct bpf_sock_addr`.
 mod context {
     pub(super) const USER_IP4: i16 = 4;
@@ -379,7 +375,7 @@ fn search(code: &mut Assembler, level: i16, none: Label) {
     code.load(Double, R1, R10, stack::COUNT);
     code.load(Double, R2, R10, stack::MARKS);
     code.subtract(R0, R2);
-    code.set_wide(R2, LEARNED_FOR);
+    code.set_wide(R2, marks::LEARNED_FOR);
     code.jump_if_at_least_register(R0, R2, is_old);
     code.load(Double, R2, R10, stack::NEW);
     code.or(R1, R2);

@@ -37,16 +37,29 @@ pub(super) fn set_by_count(code: &mut Assembler) {
     code.place(behind);
 }
 
+/// For how long a source counts as full that had no port although the program counted fewer connections than ports, in
+/// nanoseconds from the first such source of its word on.
+pub(super) const LEARNED_FOR: i64 = 10_000_000_000;
+
 /// Sets the mark of a source that had no port left although it has fewer connections than ports: others use its ports.
 pub(super) fn set_learned(code: &mut Assembler) {
-    let behind = code.label();
+    let (renewed, behind) = (code.label(), code.label());
     code.call(Helper::KtimeGetNs);
     code.store(Double, R10, stack::NEW, R0);
     look_up_marks(code, behind);
     bit(code);
+    code.load(Double, R3, R10, stack::NEW);
+    code.load(Double, R2, R0, Marks::LEARNED_AT);
+    code.subtract(R3, R2);
+    code.set_wide(R2, LEARNED_FOR);
+    code.jump_if_at_least_register(R3, R2, renewed);
     code.or_in_memory(R0, Marks::LEARNED, R1);
-    code.load(Double, R1, R10, stack::NEW);
-    code.store(Double, R0, Marks::LEARNED_AT, R1);
+    code.jump(behind);
+    // The marks of an earlier time count no more.
+    code.place(renewed);
+    code.store(Double, R0, Marks::LEARNED, R1);
+    code.load(Double, R2, R10, stack::NEW);
+    code.store(Double, R0, Marks::LEARNED_AT, R2);
     code.place(behind);
 }
 

@@ -429,6 +429,65 @@ fn ports_that_others_use_are_learned_and_asked_for_again_after_a_while() {
 }
 
 #[test]
+fn what_was_learned_of_one_source_ends_in_time_while_another_is_learned() {
+    let mut stage = Stage::new(4, 100);
+    let [first, second] = [stage.sources[0], stage.sources[1]];
+    stage.used.insert(first, 10);
+    let mut cookie = 0;
+    let mut fill = |stage: &mut Stage| {
+        let mut last = Ok(());
+        while last != Err(Refused::AtOnce) {
+            cookie += 1;
+            last = stage.connect(1, cookie);
+        }
+    };
+    fill(&mut stage);
+    assert_eq!((stage.in_vain, stage.open.len()), (1, 390));
+    // The others move from one source to the next one.
+    let moved: Vec<u64> =
+        stage.open.iter().filter(|(_, source)| **source == second).map(|(cookie, _)| *cookie).take(10).collect();
+    for cookie in moved {
+        stage.close(cookie);
+    }
+    stage.used.insert(second, 100);
+    stage.used.insert(first, 90);
+    with(|kernel| kernel.now += 11_000_000_000);
+    fill(&mut stage);
+    assert_eq!((stage.in_vain, stage.open.len(), stage.used[&first]), (2, 390, 100));
+}
+
+#[test]
+fn no_pattern_gives_its_long_connections_to_some_sources_alone() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for (sources, period) in [(16, 2), (16, 4), (64, 8), (240, 2)] {
+        let mut stage = Stage::new(sources, 100);
+        let stays: Vec<bool> = (0..period).map(|place| place == 0).collect();
+        let half = stage.capacity() / 2;
+        repeat(&mut stage, &mut random, &stays, 1, half);
+        let most = stage.used.values().max().unwrap();
+        assert!(*most <= 80, "{sources} sources, every {period}th stays: {:?}", stage.used.values());
+    }
+}
+
+#[test]
+fn a_source_that_is_nearly_full_has_its_turn_only_when_all_are() {
+    let mut stage = Stage::new(16, 100);
+    let full = stage.capacity() as u64 * 95 / 100;
+    (0..full).for_each(|cookie| assert_eq!(stage.connect(1, cookie), Ok(())));
+    // Half of the sources lose all of their connections.
+    let lost: Vec<Key> = stage.sources[..8].to_vec();
+    let gone: Vec<u64> =
+        stage.open.iter().filter(|(_, source)| lost.contains(source)).map(|(cookie, _)| *cookie).collect();
+    for &cookie in &gone {
+        stage.close(cookie);
+    }
+    for cookie in gone {
+        assert_eq!(stage.connect(1, 1_000_000 + cookie), Ok(()));
+        assert!(stage.used.values().all(|&used| used <= 98), "{:?}", stage.used.values());
+    }
+}
+
+#[test]
 fn a_source_that_cannot_be_bound_is_passed_over() {
     let mut stage = Stage::new(3, 10);
     let absent = stage.sources[1];
@@ -456,6 +515,24 @@ fn a_slot_that_is_cleared_meanwhile_is_passed_over() {
             assert_eq!(stage.connect(1, cookie), Ok(()), "{sources} sources");
         }
     }
+}
+
+#[test]
+fn connections_that_the_client_bound_itself_are_counted() {
+    let mut stage = Stage::new(2, 10);
+    let bound = stage.sources[0];
+    for cookie in 100..104 {
+        *stage.used.get_mut(&bound).unwrap() += 1;
+        stage.tell(bound, cookie, 3, 0);
+        stage.open.insert(cookie, bound);
+    }
+    assert_eq!(stage.counted(), [4, 0]);
+    for cookie in 0..16 {
+        assert_eq!(stage.connect(1, cookie), Ok(()));
+    }
+    assert_eq!(stage.connect(1, 16), Err(Refused::AtOnce));
+    stage.close(100);
+    assert_eq!((stage.connect(1, 17), stage.in_vain), (Ok(()), 0));
 }
 
 #[test]

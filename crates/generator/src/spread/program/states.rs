@@ -1,9 +1,9 @@
 //! The program that the kernel runs when a TCP socket has its port and when it gives it back: it counts how many connections
-//! each source has to each destination, whoever made them.
+//! each source has to each destination, also those of other users and those that are not spread.
 //!
 //! The kernel chooses the port after [`connect`](super::connect) has run, and tells this program when it has one. A connection
-//! that `connect` has counted is only noted as begun. The kernel tells the change to CLOSE, at which it frees the port, only
-//! for sockets with a flag, which is set here. A port in `TIME_WAIT` counts as free: the kernel reuses it after a second.
+//! that `connect` has counted is only noted as begun. The kernel reports the change to CLOSE, at which it frees the port,
+//! only for sockets with a flag, which is set here. A port in `TIME_WAIT` counts as free: the kernel reuses it after a second.
 
 use super::{
     super::{
