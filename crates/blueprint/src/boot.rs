@@ -249,7 +249,12 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
     let Pool { instance_type, interfaces, addresses, .. } = *pool;
     let ssh = &stack.control_plane.ssh;
     let tracking = tracking(pool);
-    let connections = Connections::promised(sources(stack, pool), instance_type.memory_mib << 20, tracking);
+    let (metrics_port, reserved_ports) = (stack.generator.metrics_port, stack.generator.reserved_ports.clone());
+    let listeners = reserved_ports.iter().copied().chain([metrics_port]).collect();
+    let ports = Ports::WIDEST;
+    let memory_bytes = instance_type.memory_mib << 20;
+    let connections =
+        Connections::promised(sources(stack, pool), ports.count_without(&listeners), memory_bytes, tracking);
     Config {
         format: Config::FORMAT,
         stack: stack.name.clone(),
@@ -259,13 +264,15 @@ fn config(stack: &Stack, pool_name: &str, pool: &Pool) -> Config {
         interfaces,
         addresses,
         tracking,
-        ports: Ports::WIDEST,
+        ports,
+        reserved_ports,
         connections,
         descriptors: connections.per_destination.clamp(DESCRIPTORS, MOST_DESCRIPTORS),
         spread: spread(stack),
-        metrics_port: stack.generator.metrics_port,
+        metrics_port,
         executable_dir: EXECUTABLE_DIR.into(),
         ssh: Ssh { user: ssh.user.clone(), authorized_keys: vec![ssh.public_key.clone()] },
+        metadata_access: stack.generator.metadata_access,
     }
 }
 

@@ -43,6 +43,10 @@ struct Inputs<'a> {
     variables: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     public_ip: bool,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    reserved_ports: BTreeSet<u16>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    metadata_access: bool,
 }
 
 /// The digest of what the stack contributes to the boot of the hosts of a pool that had this name when they were launched.
@@ -73,6 +77,8 @@ pub(crate) fn digest(
         template: script.own(),
         variables: &generator.variables,
         public_ip: pool.public_ip,
+        reserved_ports: generator.reserved_ports.iter().copied().collect(),
+        metadata_access: generator.metadata_access,
     };
     Ok(Value::from_serialize(&inputs)?.digest())
 }

@@ -25,6 +25,13 @@ use hyper_util::rt::TokioIo;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 use tokio::{net::TcpStream, time};
+use trunnion_host::Config;
+
+use crate::{accounts, failure::FileError};
+
+/// The addresses of the metadata service (EC2 User Guide, "Access instance metadata for an EC2 instance").
+pub(crate) const ADDRESSES: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254))];
 
 const TOKEN: &str = "/latest/api/token";
 const TOKEN_TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
@@ -408,6 +415,15 @@ fn mac_bytes(text: &str) -> Option<[u8; 6]> {
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     parts.next().is_none().then_some(bytes)
+}
+
+/// The id of the SSH user, whose processes must not reach the metadata service; `None` if they may, if there is no such user
+/// yet, and for root, which the service runs as.
+pub(crate) fn refused_user(config: &Config) -> Result<Option<u32>, FileError> {
+    if config.metadata_access {
+        return Ok(None);
+    }
+    Ok(accounts::user(&config.ssh.user)?.map(|user| user.uid).filter(|uid| *uid != 0))
 }
 
 #[cfg(test)]

@@ -115,11 +115,6 @@ impl Layout {
         load.unwrap_or_default()
     }
 
-    /// Whether the host has one interface only, through which all packets leave.
-    pub(crate) fn has_one_interface(&self) -> bool {
-        self.interfaces.len() + self.missing.len() == 1
-    }
-
     /// The primary address of the primary interface.
     pub(crate) fn primary_address(&self) -> Option<IpAddr> {
         self.interfaces.first()?.addresses.first().copied()

@@ -43,6 +43,7 @@ mod sockets;
 mod spread;
 #[cfg(target_os = "linux")]
 mod sysctl;
+mod tcp_limits;
 
 use std::process::ExitCode;
 

@@ -18,9 +18,10 @@ pub(crate) fn get(name: &str) -> Result<Option<String>, FileError> {
     }
 }
 
-/// Sets the value.
+/// Sets the value, which can be empty.
 pub(crate) fn set(name: &str, value: &str) -> Result<(), FileError> {
     let path = Path::new("/proc/sys").join(name);
     let opened = OpenOptions::new().write(true).truncate(true).open(&path);
-    opened.and_then(|mut file| file.write_all(value.as_bytes())).map_err(FileError::new("write", &path))
+    // The kernel does not notice a write of no bytes.
+    opened.and_then(|mut file| file.write_all(format!("{value}\n").as_bytes())).map_err(FileError::new("write", &path))
 }

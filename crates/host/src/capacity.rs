@@ -1,8 +1,10 @@
 //! How many connections a host can hold: the figures that a plan promises, and that the host's own check compares with.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, Mode, Tracking};
+use crate::{Mode, Tracking};
 
 /// Kernel memory of one established and idle TCP connection, in bytes: 5.4 KB, as measured for 5,000,000 connections of
 /// one client host with 128 GB (published figure, read August 2026).
@@ -26,6 +28,11 @@ impl Ports {
     /// The range that Gatling's operations page asks for (read August 2026): all but the system ports.
     pub const WIDEST: Self = Self { first: 1024, last: 65_535 };
 
+    /// Whether the range has this port.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
     /// The number of ports; 0 if `last` is below `first`.
     pub fn count(self) -> u64 {
         (u64::from(self.last) + 1).saturating_sub(u64::from(self.first))
@@ -40,9 +47,10 @@ impl Ports {
         Self { first: self.first.saturating_add(by), last: self.last.saturating_sub(by) }
     }
 
-    /// The number of ports for outgoing connections while `listener` is reserved for a server.
-    pub fn count_without(self, listener: u16) -> u64 {
-        self.count().saturating_sub(u64::from((self.first..=self.last).contains(&listener)))
+    /// The number of ports for outgoing connections while these are reserved for services.
+    pub fn count_without(self, listeners: &BTreeSet<u16>) -> u64 {
+        let taken = listeners.iter().filter(|&&port| self.contains(port)).count();
+        self.count().saturating_sub(taken as u64)
     }
 }
 
@@ -57,13 +65,13 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// The promise for a host with this many source addresses ([`Mode::sources`]) and an instance type with this much
-    /// memory.
+    /// The promise for a host with this many source addresses ([`Mode::sources`]), this many local ports for each
+    /// ([`crate::Config::ports_per_address`]) and an instance type with this much memory.
     ///
-    /// The port of the metrics is left out. The total is at most what the ports hold to one destination. The operating
+    /// The total is at most what the ports hold to one destination. The operating
     /// system sees less memory than the instance type has, so 10 % of it is left out.
-    pub fn promised(sources: u64, memory_bytes: u64, tracking: Tracking) -> Self {
-        let per_destination = sources.saturating_mul(Ports::WIDEST.count_without(Config::METRICS_PORT));
+    pub fn promised(sources: u64, ports: u64, memory_bytes: u64, tracking: Tracking) -> Self {
+        let per_destination = sources.saturating_mul(ports);
         let total = per_destination.min(most_by_memory(memory_bytes / 10 * 9));
         Self {
             per_destination,
@@ -99,17 +107,17 @@ mod tests {
 
     #[test]
     fn ports_limit_large_hosts_and_memory_limits_small_ones() {
-        let large = Connections::promised(240, 256 << 30, Tracking::Untracked);
+        let large = Connections::promised(240, 64_511, 256 << 30, Tracking::Untracked);
         assert_eq!((large.per_destination, large.total), (15_482_640, 15_482_640));
-        let small = Connections::promised(60, 8 << 30, Tracking::Untracked);
+        let small = Connections::promised(60, 64_511, 8 << 30, Tracking::Untracked);
         assert_eq!((small.per_destination, small.total), (3_870_660, 715_827));
     }
 
     #[test]
     fn a_tracked_host_is_promised_what_ec2_is_known_to_track() {
-        let tracked = Connections::promised(240, 256 << 30, Tracking::Tracked);
+        let tracked = Connections::promised(240, 64_511, 256 << 30, Tracking::Tracked);
         assert_eq!((tracked.per_destination, tracked.total), (15_482_640, 100_000));
-        assert_eq!(Connections::promised(1, 256 << 30, Tracking::Tracked).total, 64_511);
+        assert_eq!(Connections::promised(1, 64_511, 256 << 30, Tracking::Tracked).total, 64_511);
     }
 
     #[test]
@@ -122,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_reversed_range_has_no_ports() {
-        assert_eq!((Ports::WIDEST.count(), Ports::WIDEST.count_without(9_464)), (64_512, 64_511));
-        assert_eq!(Ports { first: 2_000, last: 2_099 }.count_without(9_464), 100);
+        assert_eq!((Ports::WIDEST.count(), Ports::WIDEST.count_without(&[9_464].into())), (64_512, 64_511));
+        assert_eq!(Ports { first: 2_000, last: 2_099 }.count_without(&[9_464, 2_000, 2_099, 2_100].into()), 98);
         assert_eq!(Ports::WIDEST.alternate(), Ports { first: 1_025, last: 65_534 });
         let narrow = Ports { first: 65_533, last: 65_535 };
         assert_eq!(narrow.alternate(), narrow);

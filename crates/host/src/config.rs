@@ -1,6 +1,7 @@
 //! The generator's config: what the boot template writes on every generator host and the binary reads there.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::File,
     io::{self, Read as _},
@@ -41,6 +42,8 @@ pub struct Config {
     pub tracking: Tracking,
     /// The local ports of every address that outgoing connections take.
     pub ports: Ports,
+    /// Ports that outgoing connections leave to other services of the host, beside the metrics port.
+    pub reserved_ports: Vec<u16>,
     /// How many connections the host can hold.
     pub connections: Connections,
     /// The limit of open files of one process.
@@ -53,6 +56,8 @@ pub struct Config {
     pub executable_dir: PathBuf,
     /// How the control plane logs in.
     pub ssh: Ssh,
+    /// Whether the SSH user's processes reach the instance metadata service, and with it the credentials of the host's role.
+    pub metadata_access: bool,
 }
 
 /// Whether EC2 tracks the connections of the load interfaces, which are all but the primary one. Those of the primary one
@@ -217,7 +222,17 @@ impl ConfigError {
 
 impl Config {
     /// The format that this version reads and writes.
-    pub const FORMAT: u32 = 2;
+    pub const FORMAT: u32 = 3;
+
+    /// The ports that outgoing connections leave to services of the host.
+    pub fn listeners(&self) -> BTreeSet<u16> {
+        self.reserved_ports.iter().copied().chain([self.metrics_port]).collect()
+    }
+
+    /// How many local ports each address has for outgoing connections.
+    pub fn ports_per_address(&self) -> u64 {
+        self.ports.count_without(&self.listeners())
+    }
 
     /// The default of [`Config::metrics_port`].
     pub const METRICS_PORT: u16 = 9_464;

@@ -6,6 +6,7 @@
 //! ```
 //! use trunnion_host::{Config, Connections, Mode, Ports, Spread, Ssh, Tracking};
 //! let sources = Mode::Kernel.sources(8, 30, Tracking::Untracked);
+//! let ports = Ports::WIDEST.count_without(&[Config::METRICS_PORT].into());
 //! let config = Config {
 //!     format: Config::FORMAT,
 //!     stack: "loadtest".into(),
@@ -16,12 +17,14 @@
 //!     addresses: 30,
 //!     tracking: Tracking::Untracked,
 //!     ports: Ports::WIDEST,
-//!     connections: Connections::promised(sources, 256 << 30, Tracking::Untracked),
+//!     reserved_ports: Vec::new(),
+//!     connections: Connections::promised(sources, ports, 256 << 30, Tracking::Untracked),
 //!     descriptors: 13_547_310,
 //!     spread: Spread::default(),
 //!     metrics_port: Config::METRICS_PORT,
 //!     executable_dir: "/var/lib/gatling".into(),
 //!     ssh: Ssh { user: "gatling".into(), authorized_keys: vec!["ssh-ed25519 AAAA gatling".into()] },
+//!     metadata_access: false,
 //! };
 //! assert_eq!(config.connections.per_destination, 13_547_310);
 //! assert_eq!(Config::parse(&config.to_json()?)?, config);

@@ -152,12 +152,14 @@ mod tests {
             addresses: 3,
             tracking,
             ports: Ports { first: 1, last: 100 },
+            reserved_ports: Vec::new(),
             connections: Connections { per_destination: 300, total: 300 },
             descriptors: 300,
             spread: Spread { mode: Mode::Kernel, except: Vec::new() },
             metrics_port: Config::METRICS_PORT,
             executable_dir: "/".into(),
             ssh: Ssh { user: String::new(), authorized_keys: Vec::new() },
+            metadata_access: false,
         }
     }
 

@@ -5,7 +5,10 @@ use std::{fs, str::FromStr};
 use trunnion_host::{Config, most_by_memory};
 
 use super::{kernel, verdict::Check};
-use crate::local_ports::LocalPorts;
+use crate::{
+    local_ports::LocalPorts,
+    tcp_limits::{self, TcpLimits},
+};
 
 /// Limits of the kernel. A field that is `None` could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +19,7 @@ pub(crate) struct Limits {
     /// Open files of the whole host, and their limit.
     pub(crate) open_files: Option<(u64, u64)>,
     pub(crate) memory_bytes: Option<u64>,
+    pub(crate) tcp: TcpLimits,
     /// `None` where the kernel tracks no connections of this network namespace.
     pub(crate) conntrack: Option<Conntrack>,
     pub(crate) clock_is_synchronised: Option<bool>,
@@ -38,6 +42,7 @@ impl Limits {
             nr_open: number("/proc/sys/fs/nr_open"),
             open_files: open_files(),
             memory_bytes: memory("MemTotal"),
+            tcp: TcpLimits::look(),
             conntrack: conntrack(),
             clock_is_synchronised: kernel::clock_is_synchronised().ok(),
             connections: connections(&read("/proc/net/sockstat"), &read("/proc/net/sockstat6")),
@@ -95,7 +100,7 @@ pub(super) fn ports(config: &Config, limits: &Limits) -> Check {
     let Some(ports) = limits.ports.range else {
         return Check::failed(NAME, "cannot read `net.ipv4.ip_local_port_range`", "make sure that /proc is mounted");
     };
-    let (count, promised) = (limits.ports.count(), config.ports.count_without(config.metrics_port));
+    let (count, promised) = (limits.ports.count(), config.ports_per_address());
     let range = format!("{} to {}", ports.first, ports.last);
     if count < promised {
         let reserved = match limits.ports.reserved {
@@ -105,7 +110,8 @@ pub(super) fn ports(config: &Config, limits: &Limits) -> Check {
         return Check::failed(
             NAME,
             format!("each address has {count} local ports, {range}{reserved}; {promised} were promised"),
-            "run `trunnion-generator setup`, and remove files in /etc/sysctl.d that set other values",
+            "name ports of other services in `generator.reserved_ports` of the stack; then run `trunnion-generator setup`, and remove \
+             files in /etc/sysctl.d that set other values",
         );
     }
     Check::ok(NAME, format!("each address has {count}, {range}"))
@@ -126,6 +132,38 @@ pub(super) fn judge_memory(config: &Config, limits: &Limits) -> Check {
         return Check::failed(NAME, message, "use an instance type with more memory");
     }
     Check::ok(NAME, message)
+}
+
+/// Whether the kernel lets TCP take the memory and the orphaned sockets of the promised connections.
+pub(super) fn judge_tcp(config: &Config, limits: &Limits) -> [Check; 2] {
+    const SETUP: &str = "run `trunnion-generator setup`, and remove files in /etc/sysctl.d that set other values";
+    const OTHERS: &str = "only the machine can set it, not this network namespace";
+    let connections = config.connections.total;
+    let wanted = tcp_limits::unread_bytes(config);
+    let memory = match limits.tcp.memory_bytes {
+        None => Check::ok("tcp memory", OTHERS),
+        Some(most) if most < wanted => {
+            let message = format!(
+                "`net.ipv4.tcp_mem` allows {} MiB; {connections} connections with a short unread message take {} MiB",
+                most >> 20,
+                wanted >> 20
+            );
+            Check::failed("tcp memory", message, SETUP)
+        }
+        Some(most) => Check::ok("tcp memory", format!("at most {} MiB, {} MiB are needed", most >> 20, wanted >> 20)),
+    };
+    let orphans = match limits.tcp.orphans {
+        None => Check::ok("tcp orphans", OTHERS),
+        Some(most) if most < connections => {
+            let message = format!(
+                "`net.ipv4.tcp_max_orphans` is {most}: if more of the {connections} connections are closed at once, the \
+                 kernel resets them"
+            );
+            Check::warning("tcp orphans", message, SETUP)
+        }
+        Some(most) => Check::ok("tcp orphans", format!("at most {most}")),
+    };
+    [memory, orphans]
 }
 
 pub(super) fn judge_conntrack(config: &Config, limits: &Limits) -> Check {

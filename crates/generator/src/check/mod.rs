@@ -59,7 +59,7 @@ pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> 
     let layout = layout.as_ref().map_err(String::as_str);
     let session = Session::look(config).await;
     let network = match layout {
-        Ok(layout) => Network::look(layout).await.map_err(|error| error.to_string()),
+        Ok(layout) => Network::look(&host.config, layout).await.map_err(|error| error.to_string()),
         Err(why) => Err(why.to_owned()),
     };
     let mut facts = Facts::look(config, layout, network, session, Spreading::look(config));

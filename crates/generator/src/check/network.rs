@@ -9,6 +9,7 @@ use super::{
     ways::{self, Taken, Way},
 };
 use crate::{
+    imds,
     layout::{Interface, Layout},
     netlink::{MAIN, Netlink},
 };
@@ -26,14 +27,19 @@ pub(crate) struct Network {
     ways: BTreeMap<IpAddr, Vec<Way>>,
     /// The ways of connections that bind no address.
     unbound: Vec<Way>,
+    /// The ways of the SSH user's connections to the metadata service, if they must not reach it.
+    to_metadata: Vec<Way>,
 }
 
 impl Network {
     /// Reads it: one dump each of links, addresses and routes, and for each address of the layout a route lookup to each kind
     /// of destination.
-    pub(crate) async fn look(layout: &Layout) -> io::Result<Self> {
+    pub(crate) async fn look(config: &Config, layout: &Layout) -> io::Result<Self> {
         let netlink = Netlink::open()?;
         let mut network = Self::default();
+        if let Some(uid) = imds::refused_user(config).map_err(io::Error::other)? {
+            network.to_metadata = ways::to_metadata(&netlink, uid).await;
+        }
         network.links.extend(netlink.links().await?.into_iter().map(|link| (link.identity.index, link.works)));
         for address in netlink.addresses().await?.into_iter().filter(|address| address.usable) {
             network.addresses.entry(address.ip).or_default().push(address.index);
@@ -206,6 +212,23 @@ pub(super) fn routes(layout: &Layout, network: &Network) -> Check {
         format!("{wrong} addresses do not leave through their own interface")
     };
     Check::failed(NAME, message, SETUP).with(details)
+}
+
+/// Whether the metadata service is closed to the SSH user's processes.
+pub(super) fn metadata_access(config: &Config, network: &Network) -> Check {
+    const NAME: &str = "metadata access";
+    let user = &config.ssh.user;
+    if config.metadata_access {
+        return Check::ok(NAME, format!("open to processes of `{user}`, as planned"));
+    }
+    let open = network.to_metadata.iter().filter(|way| matches!(way.taken, Taken::Through { .. }));
+    let details: Vec<String> = open.map(|way| format!("`{}` is in reach", way.destination)).collect();
+    if details.is_empty() {
+        return Check::ok(NAME, format!("closed to processes of `{user}`"));
+    }
+    let message = format!("processes of `{user}` reach the metadata service, and with it the role of this host");
+    let help = "run `trunnion-generator setup`, and remove other rules that come first (`ip rule`)";
+    Check::failed(NAME, message, help).with(details)
 }
 
 fn name(layout: &Layout, index: u32) -> String {

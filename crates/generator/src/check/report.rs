@@ -44,6 +44,7 @@ impl Report {
                         checks.push(network::interfaces(layout, network));
                         checks.push(network::addresses(layout, network));
                         checks.push(network::routes(layout, network));
+                        checks.push(network::metadata_access(config, network));
                         usable = network.usable(layout.load_interfaces(config));
                     }
                 }
@@ -58,6 +59,7 @@ impl Report {
         checks.push(limits::ports(config, &facts.limits));
         checks.extend(session::judge(config, &facts.limits, &facts.session));
         checks.push(limits::judge_memory(config, &facts.limits));
+        checks.extend(limits::judge_tcp(config, &facts.limits));
         checks.push(limits::judge_conntrack(config, &facts.limits));
         checks.push(ena::judge(config, &facts.ena));
         checks.push(limits::clock(&facts.limits));

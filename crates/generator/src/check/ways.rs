@@ -10,6 +10,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
+    imds,
     layout::{Interface, Layout},
     netlink::{self, MAIN, Netlink},
 };
@@ -50,7 +51,7 @@ impl Way {
 
 /// The source address of connections that bind none and leave the VPC.
 pub(super) async fn unbound_source(netlink: &Netlink) -> Option<IpAddr> {
-    match way(netlink, None, FAR4.into()).await.taken {
+    match way(netlink, None, FAR4.into(), None).await.taken {
         Taken::Through { source, .. } => source,
         Taken::None(_) => None,
     }
@@ -64,7 +65,16 @@ pub(super) async fn ways(
 ) -> Vec<Way> {
     let mut ways = Vec::new();
     for &destination in destinations {
-        ways.push(way(netlink, source, destination).await);
+        ways.push(way(netlink, source, destination, None).await);
+    }
+    ways
+}
+
+/// The ways of connections of this user to the metadata service.
+pub(super) async fn to_metadata(netlink: &Netlink, uid: u32) -> Vec<Way> {
+    let mut ways = Vec::new();
+    for destination in imds::ADDRESSES {
+        ways.push(way(netlink, None, destination, Some(uid)).await);
     }
     ways
 }
@@ -108,8 +118,8 @@ async fn routed(netlink: &Netlink, layout: &Layout) -> io::Result<BTreeSet<IpNet
     Ok(ranges)
 }
 
-async fn way(netlink: &Netlink, source: Option<IpAddr>, destination: IpAddr) -> Way {
-    let taken = match netlink.way(source, destination).await {
+async fn way(netlink: &Netlink, source: Option<IpAddr>, destination: IpAddr, uid: Option<u32>) -> Way {
+    let taken = match netlink.way(source, destination, uid).await {
         Ok(Some(netlink::Way { index: Some(interface), table, source })) => Taken::Through { interface, table, source },
         Ok(Some(netlink::Way { index: None, .. })) => Taken::None("its route names no interface".to_owned()),
         Ok(None) => Taken::None("the kernel does not answer".to_owned()),

@@ -57,14 +57,20 @@ impl Netlink {
         let links = self.links().await?;
         let addresses = self.addresses().await?;
         let rules = self.dump(&RouteNetlinkMessage::GetRule(RuleMessage::default())).await?;
+        let refusals = rules.iter().filter_map(messages::refusal).collect();
         let rules = rules.iter().filter_map(messages::rule).collect();
-        Ok(State { links, addresses, rules, routes: self.routes().await? })
+        Ok(State { links, addresses, rules, refusals, routes: self.routes().await? })
     }
 
-    /// What `ip route get <destination> from <source>` says; `None` if the kernel answers with nothing. Without a source,
-    /// the way of a connection that binds no address.
-    pub(crate) async fn way(&self, source: Option<IpAddr>, destination: IpAddr) -> io::Result<Option<Way>> {
-        let request = RouteNetlinkMessage::GetRoute(messages::way_request(source, destination));
+    /// What `ip route get <destination> from <source> uid <uid>` says; `None` if the kernel answers with nothing. Without a
+    /// source, the way of a connection that binds no address; without a user, that of a connection of root.
+    pub(crate) async fn way(
+        &self,
+        source: Option<IpAddr>,
+        destination: IpAddr,
+        uid: Option<u32>,
+    ) -> io::Result<Option<Way>> {
+        let request = RouteNetlinkMessage::GetRoute(messages::way_request(source, destination, uid));
         let mut answers = self.request(request, NLM_F_REQUEST)?;
         while let Some(answer) = answers.next().await {
             match answer.payload {
@@ -89,6 +95,7 @@ impl Netlink {
                 let message = match object {
                     Object::Address(address) => RouteNetlinkMessage::NewAddress(address.message()),
                     Object::Rule(rule) => RouteNetlinkMessage::NewRule(rule.message()),
+                    Object::Refusal(refusal) => RouteNetlinkMessage::NewRule(refusal.message()),
                     Object::Route(route) => RouteNetlinkMessage::NewRoute(route.message()),
                 };
                 (message, create, &[libc::EEXIST])
@@ -97,6 +104,7 @@ impl Netlink {
                 let message = match object {
                     Object::Address(address) => RouteNetlinkMessage::DelAddress(address.message()),
                     Object::Rule(rule) => RouteNetlinkMessage::DelRule(rule.message()),
+                    Object::Refusal(refusal) => RouteNetlinkMessage::DelRule(refusal.message()),
                     Object::Route(route) => RouteNetlinkMessage::DelRoute(route.message()),
                 };
                 (message, 0, &[libc::ENOENT, libc::ESRCH, libc::EADDRNOTAVAIL, libc::ENODEV])
@@ -233,7 +241,7 @@ mod tests {
         let netlink = Netlink::open().unwrap();
         let state = netlink.state().await.unwrap();
         assert_eq!(state.links.iter().filter(|link| link.identity.name == "lo").count(), 0);
-        let way = netlink.way(None, [127, 0, 0, 1].into()).await.unwrap().unwrap();
+        let way = netlink.way(None, [127, 0, 0, 1].into(), None).await.unwrap().unwrap();
         assert_eq!(way.source, Some([127, 0, 0, 1].into()));
         // Until the first rule is added, the kernel keeps the local table inside the main one.
         assert!([254, 255].contains(&way.table), "{}", way.table);

@@ -8,10 +8,10 @@ use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope},
     link::{LinkAttribute, LinkFlags, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType},
-    rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
+    rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage, RuleUidRange},
 };
 
-use super::objects::{Address, Link, Route, Rule, Way};
+use super::objects::{Address, Link, Refusal, Route, Rule, Way};
 use crate::layout;
 
 /// Marks addresses (`IFA_PROTO`), routes (`rtm_protocol`) and rules (`FRA_PROTOCOL`) as ours, so that no journal of them is
@@ -60,6 +60,22 @@ impl Rule {
     }
 }
 
+impl Refusal {
+    pub(super) fn message(&self) -> RuleMessage {
+        let mut message = RuleMessage::default();
+        message.header.family = family(self.destination);
+        message.header.dst_len = whole(self.destination);
+        message.header.action = RuleAction::Prohibit;
+        message.attributes = vec![
+            RuleAttribute::Destination(self.destination),
+            RuleAttribute::UidRange(RuleUidRange { start: self.uid, end: self.uid }),
+            RuleAttribute::Priority(self.priority),
+            RuleAttribute::Protocol(RouteProtocol::Other(PROTOCOL)),
+        ];
+        message
+    }
+}
+
 impl Route {
     pub(super) fn message(&self) -> RouteMessage {
         let mut message = RouteMessage::default();
@@ -83,6 +99,11 @@ impl Route {
 
 fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+/// The prefix length of one address.
+fn whole(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }
 
 /// The first address of the range of all addresses of a family.
@@ -147,7 +168,36 @@ pub(super) fn address(message: &RouteNetlinkMessage) -> Option<Address> {
     })
 }
 
+pub(super) fn refusal(message: &RouteNetlinkMessage) -> Option<Refusal> {
+    let RouteNetlinkMessage::NewRule(message) = message else { return None };
+    let header = &message.header;
+    let (mut destination, mut uid, mut priority, mut ours) = (None, None, 0, false);
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Destination(address) => destination = Some(*address),
+            RuleAttribute::UidRange(RuleUidRange { start, end }) if start == end => uid = Some(*start),
+            RuleAttribute::Priority(number) => priority = *number,
+            RuleAttribute::Protocol(protocol) => ours = *protocol == RouteProtocol::Other(PROTOCOL),
+            // The kernel reports these for every rule, with these values for none.
+            RuleAttribute::Table(0)
+            | RuleAttribute::SuppressPrefixLen(u32::MAX)
+            | RuleAttribute::SuppressIfGroup(u32::MAX) => {}
+            _ => return None,
+        }
+    }
+    let refusal = Refusal { destination: destination?, uid: uid?, priority, ours };
+    let refuses = header.action == RuleAction::Prohibit
+        && (header.src_len, header.tos) == (0, 0)
+        && header.dst_len == whole(refusal.destination)
+        && !header.flags.contains(RuleFlags::Invert);
+    refuses.then_some(refusal)
+}
+
+/// A rule that is no [`Refusal`].
 pub(super) fn rule(message: &RouteNetlinkMessage) -> Option<Rule> {
+    if refusal(message).is_some() {
+        return None;
+    }
     let RouteNetlinkMessage::NewRule(message) = message else { return None };
     let header = &message.header;
     let mut source = everything(header.family)?;
@@ -208,15 +258,16 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-/// Asks for the way of a connection: from this source, or that of a connection that binds no address.
-pub(super) fn way_request(source: Option<IpAddr>, destination: IpAddr) -> RouteMessage {
-    let whole = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+/// Asks for the way of a connection: from this source, or that of a connection that binds no address; of this user, or of
+/// root.
+pub(super) fn way_request(source: Option<IpAddr>, destination: IpAddr, uid: Option<u32>) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(destination);
     message.header.destination_prefix_length = whole(destination);
     // The table in which the route was found, not that of the cached result.
     message.header.flags |= RouteFlags::LookupTable;
     message.attributes.push(RouteAttribute::Destination(destination.into()));
+    message.attributes.extend(uid.map(RouteAttribute::Uid));
     if let Some(source) = source {
         message.header.source_prefix_length = whole(source);
         message.attributes.push(RouteAttribute::Source(source.into()));

@@ -14,5 +14,5 @@ mod objects;
 pub(crate) use self::objects::Link;
 pub(crate) use self::{
     connection::Netlink,
-    objects::{Address, MAIN, Object, Route, Rule, State, Step, Way},
+    objects::{Address, MAIN, Object, Refusal, Route, Rule, State, Step, Way},
 };

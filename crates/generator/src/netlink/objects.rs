@@ -15,6 +15,7 @@ pub(crate) struct State {
     pub(crate) links: Vec<Link>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) refusals: Vec<Refusal>,
     pub(crate) routes: Vec<Route>,
 }
 
@@ -53,6 +54,15 @@ pub(crate) struct Rule {
     pub(crate) plain: bool,
 }
 
+/// A rule that refuses all traffic of one user to one destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) destination: IpAddr,
+    pub(crate) uid: u32,
+    pub(crate) priority: u32,
+    pub(crate) ours: bool,
+}
+
 /// A unicast route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
@@ -78,6 +88,7 @@ pub(crate) enum Step {
 pub(crate) enum Object {
     Address(Address),
     Rule(Rule),
+    Refusal(Refusal),
     Route(Route),
 }
 
@@ -102,6 +113,13 @@ impl fmt::Display for Rule {
         let Self { source, table, priority, without_default, .. } = self;
         let but = if *without_default { " without its default route" } else { "" };
         write!(f, "rule from {source} lookup {table}{but} of priority {priority}")
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { destination, uid, priority, .. } = self;
+        write!(f, "rule to {destination} of user {uid} prohibit of priority {priority}")
     }
 }
 
@@ -132,7 +150,7 @@ impl Object {
         match self {
             Self::Address(address) => Some(address.index),
             Self::Route(route) => route.index,
-            Self::Rule(_) => None,
+            Self::Rule(_) | Self::Refusal(_) => None,
         }
     }
 }
@@ -142,6 +160,7 @@ impl fmt::Display for Object {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::Rule(rule) => rule.fmt(f),
+            Self::Refusal(refusal) => refusal.fmt(f),
             Self::Route(route) => route.fmt(f),
         }
     }

@@ -65,6 +65,8 @@ pub(super) struct Keeper<'a> {
     /// When the connections of each source were counted last, instead of followed one by one.
     counted: Option<Instant>,
     session: Option<(Instant, Result<Session, String>)>,
+    /// The names of the interfaces that were set up last.
+    interfaces: Vec<String>,
     /// Between two reads of the metadata.
     refresh: Duration,
 }
@@ -86,6 +88,7 @@ impl<'a> Keeper<'a> {
             spreader: None,
             counted: None,
             session: None,
+            interfaces: Vec::new(),
             refresh,
         }
     }
@@ -196,8 +199,11 @@ impl<'a> Keeper<'a> {
             std::mem::replace(address, primary) != primary
         });
         self.drop_sources(&layout);
-        self.set_up(&layout, whole).await;
-        let network = Network::look(&layout).await.map_err(|error| error.to_string());
+        // A new interface also needs what is not of its network.
+        let names: Vec<String> = layout.interfaces.iter().map(|interface| interface.name.clone()).collect();
+        let changed = std::mem::replace(&mut self.interfaces, names) != self.interfaces;
+        self.set_up(&layout, whole || changed).await;
+        let network = Network::look(&self.host.config, &layout).await.map_err(|error| error.to_string());
         let usable = network.as_ref().map(|network| network.usable(layout.load_interfaces(&self.host.config)));
         let usable = usable.unwrap_or_default();
         let spreading = self.spread(&layout, &usable);
@@ -264,7 +270,7 @@ impl<'a> Keeper<'a> {
     fn spread(&mut self, layout: &Layout, usable: &[IpAddr]) -> Spreading {
         if self.host.config.spread.mode != Mode::Kernel {
             return match Spreader::detach(Options::PINS.as_ref()) {
-                Ok(()) => Spreading::Unwanted,
+                Ok(_) => Spreading::Unwanted,
                 Err(error) => error.into(),
             };
         }

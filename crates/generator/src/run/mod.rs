@@ -15,6 +15,7 @@ mod metrics;
 mod notify;
 mod port_parity;
 mod shared;
+mod single;
 mod sockets;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -46,7 +47,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn command(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("only root can set up a host: run the service with `sudo`".into());
+    }
     let host = Host::new(&arguments.host)?;
+    let _lock = single::lock()?;
     // A second client, so that the two readers do not wait for each other.
     let imds = Host::new(&arguments.host)?.imds;
     let refresh = Duration::from_secs(arguments.refresh);

@@ -7,8 +7,9 @@ use trunnion_host::{Config, Ports};
 
 use super::{files::Wanted, journal::Journal, outcome::Outcome};
 use crate::{
+    check,
     failure::{Failure, causes},
-    sysctl,
+    sysctl, tcp_limits,
 };
 
 const SYSCTL_FILE: &str = "/etc/sysctl.d/90-trunnion.conf";
@@ -23,10 +24,20 @@ const RESERVED_NAME: &str = "net/ipv4/ip_local_reserved_ports";
 
 pub(super) fn set_up(config: &Config, journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut sysctls = sysctls(config);
-    if (config.ports.first..=config.ports.last).contains(&config.metrics_port) {
+    let listeners: Vec<u16> = config.listeners().into_iter().filter(|port| config.ports.contains(*port)).collect();
+    if !listeners.is_empty() {
         // Without the reservation, a connection can hold the port when the service restarts.
         let others = sysctl::get(RESERVED_NAME)?.unwrap_or_default();
-        sysctls.push((RESERVED_NAME, with_port(&others, config.metrics_port)));
+        let list = listeners.iter().fold(others, |list, &port| with_port(&list, port));
+        sysctls.push((RESERVED_NAME, list));
+    }
+    // A higher value of these stays, and is not in the file, which would lower it at the next start of the host.
+    for (name, wanted) in
+        tcp_limits::wanted(config, check::limits::memory("MemTotal").ok_or("/proc/meminfo has no MemTotal")?)
+    {
+        if sysctl::get(name)?.is_some_and(|found| found == wanted || !tcp_limits::is_as_high(&found, &wanted)) {
+            sysctls.push((name, wanted));
+        }
     }
     for (name, wanted) in &sysctls {
         match sysctl::get(name)? {

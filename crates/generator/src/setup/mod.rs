@@ -76,9 +76,10 @@ pub(crate) async fn setup(host: &Host, layout: &Layout) -> Result<Outcome, Failu
     outcome.take(step);
     let step = limits::set_up(config, &mut journal, &mut outcome);
     outcome.take(step);
-    let step = network::set_up(config, layout, &mut journal, &mut outcome).await;
-    outcome.take(step);
+    // The user exists before the network, whose rules refuse it the metadata service.
     let step = users::set_up(config, &mut journal, &mut outcome);
+    outcome.take(step);
+    let step = network::set_up(config, layout, &mut journal, &mut outcome).await;
     outcome.take(step);
     let step = sshd::set_up(layout, &mut journal, &mut outcome);
     outcome.take(step);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
+    imds,
     layout::Layout,
     netlink::{Netlink, Object, State, Step},
     sysctl,
@@ -34,7 +35,8 @@ pub(super) async fn set_up(
     let netlink = Netlink::open()?;
     for _ in 0..ROUNDS {
         let state = netlink.state().await?;
-        let Plan { steps, kept, problems } = plan::plan(layout, config.all_addresses(), &state);
+        let Plan { steps, kept, problems } =
+            plan::plan(layout, config.all_addresses(), imds::refused_user(config)?, &state);
         if steps.is_empty() {
             let promised = config.all_addresses();
             outcome.warnings.extend(kept.iter().map(|object| {

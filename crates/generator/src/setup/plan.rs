@@ -7,19 +7,22 @@
 //! | right | stays | stays |
 //! | wrong | is replaced | stays, and is reported as a problem |
 //!
+//! Beside the layout, rules refuse connections of the SSH user to the metadata service.
+//!
 //! Our objects that the layout no longer has are removed only if the remaining addresses still hold the promise: metadata
 //! that leaves out an address by mistake must not remove it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
+    imds,
     layout::{Interface, Layout},
-    netlink::{Address, MAIN, Object, Route, Rule, State, Step},
+    netlink::{Address, MAIN, Object, Refusal, Route, Rule, State, Step},
 };
 
 /// The metric of our routes in the main table. Routes of DHCP and router advertisements have lower ones and come first.
@@ -31,6 +34,12 @@ const METRIC_V6: u32 = 1_024;
 /// The first of three priorities of the primary interface's rules. They come after the rules of the secondary interfaces,
 /// whose addresses can be in the primary interface's subnet.
 const PRIMARY: u32 = 20_000;
+
+/// The priority of the rules that refuse connections: before every other rule but that of local addresses.
+const REFUSALS: u32 = 1;
+
+/// The source of a lookup for an IPv4 socket that is not bound to an address. IPv6 rules with a source never match one.
+const UNBOUND: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32);
 
 /// The kernel's table of local addresses.
 const LOCAL: u32 = 255;
@@ -54,8 +63,9 @@ struct Wanted {
     routes: Vec<Route>,
 }
 
-/// Plans the changes. `promised` is the number of IPv4 addresses that the host was promised.
-pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
+/// Plans the changes. `promised` is the number of IPv4 addresses that the host was promised, `refused` the user that must not
+/// reach the metadata service.
+pub(super) fn plan(layout: &Layout, promised: u64, refused: Option<u32>, state: &State) -> Plan {
     let wanted = Wanted::new(layout, state);
     let holds = layout.addresses().filter(IpAddr::is_ipv4).count() as u64 >= promised;
     let mut plan = Plan::default();
@@ -66,10 +76,11 @@ pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
     let links = links.filter(|link| layout.interfaces.iter().any(|interface| interface.index == link.identity.index));
     plan.steps.extend(links.map(|link| Step::Up(link.identity.clone())));
 
+    plan.refusals(refused, state);
     // Wrong routes are removed first: they can occupy the place of the right ones.
     for route in state.routes.iter().filter(|route| route.ours && !wanted.routes.contains(route)) {
         let has_table = layout.interfaces.iter().any(|interface| interface.table == route.table);
-        if route.table == MAIN || has_table && !layout.has_one_interface() {
+        if route.table == MAIN || has_table {
             plan.steps.push(Step::Remove(Object::Route(*route)));
         } else {
             lost.push(Object::Route(*route));
@@ -83,7 +94,7 @@ pub(super) fn plan(layout: &Layout, promised: u64, state: &State) -> Plan {
     if holds {
         // Rules before the routes of their tables, and both before the addresses.
         lost.sort_by_key(|object| match object {
-            Object::Rule(_) => 0,
+            Object::Rule(_) | Object::Refusal(_) => 0,
             Object::Route(_) => 1,
             Object::Address(_) => 2,
         });
@@ -100,10 +111,21 @@ pub(super) fn undo(state: &State) -> Vec<Step> {
     let rules = state.rules.iter().rev().filter(|rule| rule.ours).map(|rule| Object::Rule(*rule));
     let routes = state.routes.iter().filter(|route| route.ours).map(|route| Object::Route(*route));
     let addresses = state.addresses.iter().filter(|address| address.ours).map(|address| Object::Address(*address));
-    rules.chain(routes).chain(addresses).map(Step::Remove).collect()
+    let refusals = state.refusals.iter().filter(|refusal| refusal.ours).map(|refusal| Object::Refusal(*refusal));
+    rules.chain(refusals).chain(routes).chain(addresses).map(Step::Remove).collect()
 }
 
 impl Plan {
+    fn refusals(&mut self, refused: Option<u32>, state: &State) {
+        let refusal =
+            |uid| imds::ADDRESSES.map(|destination| Refusal { destination, uid, priority: REFUSALS, ours: true });
+        let wanted: Vec<Refusal> = refused.into_iter().flat_map(refusal).collect();
+        let missing = wanted.iter().filter(|refusal| !state.refusals.contains(refusal));
+        self.steps.extend(missing.map(|refusal| Step::Add(Object::Refusal(*refusal))));
+        let wrong = state.refusals.iter().filter(|refusal| refusal.ours && !wanted.contains(refusal));
+        self.steps.extend(wrong.map(|refusal| Step::Remove(Object::Refusal(*refusal))));
+    }
+
     fn addresses(&mut self, wanted: &Wanted, state: &State, corrections: &mut Vec<Step>, lost: &mut Vec<Object>) {
         let mut found: HashMap<IpAddr, Vec<&Address>> = HashMap::new();
         for address in &state.addresses {
@@ -200,10 +222,7 @@ impl Plan {
         }
         let addresses: Vec<IpAddr> = layout.addresses().collect();
         for rule in state.rules.iter().rev().filter(|rule| rule.ours && !expected.contains(&key(rule))) {
-            // The primary interface needs rules only beside other interfaces.
-            let is_of_primary = layout.has_one_interface()
-                && (rule.table == MAIN || layout.interfaces.iter().any(|primary| primary.table == rule.table));
-            if !is_of_primary && addresses.iter().any(|address| rule.source.contains(address)) {
+            if addresses.iter().any(|address| rule.source.contains(address)) {
                 corrections.push(Step::Remove(Object::Rule(*rule)));
             } else {
                 lost.push(Object::Rule(*rule));
@@ -221,9 +240,6 @@ impl Wanted {
                 let router = router(state, interface, subnet, gateway);
                 if interface.is_primary() {
                     wanted.way_out((MAIN, FALLBACK), interface.index, subnet, router);
-                    if layout.has_one_interface() {
-                        continue;
-                    }
                 }
                 let metric = if subnet.addr().is_ipv4() { METRIC_V4 } else { METRIC_V6 };
                 wanted.way_out((interface.table, metric), interface.index, subnet, router);
@@ -233,7 +249,7 @@ impl Wanted {
                     }
                 }
             }
-            wanted.rules(layout, interface);
+            wanted.rules(interface);
         }
         wanted
     }
@@ -264,9 +280,10 @@ impl Wanted {
     /// Adds the rules of one interface.
     ///
     /// Addresses of a secondary interface use the interface's table alone. All other addresses of the primary interface's
-    /// subnets belong to the primary interface. They have three rules: the routes of its table except the default route,
-    /// the main table except its default route (such as a bridge to containers), and the default route of its table.
-    fn rules(&mut self, layout: &Layout, interface: &Interface) {
+    /// subnets belong to the primary interface, and so do connections that bind no address. They have three rules: the
+    /// routes of its table except the default route, the main table except its default route (such as a bridge to
+    /// containers), and the default route of its table. So no other default route of the main table affects them.
+    fn rules(&mut self, interface: &Interface) {
         let table = interface.table;
         let rule = |&source: &IpNet, table, priority, without_default| Rule {
             source,
@@ -276,17 +293,17 @@ impl Wanted {
             ours: true,
             plain: true,
         };
-        if !interface.is_primary() {
-            self.rules.extend(interface.sources.iter().map(|source| rule(source, table, table, false)));
-        } else if !layout.has_one_interface() {
+        if interface.is_primary() {
             let subnets: Vec<IpNet> = interface.subnets().map(|(subnet, _)| subnet).collect();
             let others =
                 interface.sources.iter().filter(|source| !subnets.iter().any(|subnet| subnet.contains(*source)));
-            for source in subnets.iter().chain(others) {
+            for source in subnets.iter().chain(others).chain(&[UNBOUND.into()]) {
                 self.rules.push(rule(source, table, PRIMARY, true));
                 self.rules.push(rule(source, MAIN, PRIMARY + 1, true));
                 self.rules.push(rule(source, table, PRIMARY + 2, false));
             }
+        } else {
+            self.rules.extend(interface.sources.iter().map(|source| rule(source, table, table, false)));
         }
     }
 
@@ -306,15 +323,17 @@ fn everything(address: IpAddr) -> IpNet {
 }
 
 /// The router of the interface's default route. For IPv6, the one that advertised itself with its link-local address, as EC2's
-/// does. For IPv4 on the primary interface, the one that the main table names, if it is in the subnet. Otherwise the VPC's.
+/// does. Otherwise the VPC's. If the main table's default routes through the primary interface lead to other routers of the
+/// subnet only, the first of those.
 fn router(state: &State, interface: &Interface, subnet: IpNet, vpc: IpAddr) -> IpAddr {
     let others = state.routes.iter().filter(|route| !route.ours && route.destination == everything(vpc));
     let others = others.filter(|route| route.index == Some(interface.index));
     let named = match vpc {
         IpAddr::V6(_) => others.filter_map(|route| route.gateway).find(is_link_local),
         IpAddr::V4(_) if interface.is_primary() => {
-            let main = others.filter(|route| route.table == MAIN).min_by_key(|route| route.metric);
-            main.and_then(|route| route.gateway).filter(|gateway| subnet.contains(gateway))
+            let main =
+                others.filter(|route| route.table == MAIN && route.gateway.is_some_and(|it| subnet.contains(&it)));
+            main.min_by_key(|route| (route.gateway != Some(vpc), route.metric)).and_then(|route| route.gateway)
         }
         IpAddr::V4(_) => None,
     };

@@ -12,12 +12,14 @@ use super::{
 };
 use crate::{
     failure::{Failure, FileError, causes},
+    spread::{Options, Spreader},
     sysctl,
 };
 
 pub(super) async fn undo() -> Result<Outcome, Failure> {
     let mut journal = Journal::open().await?;
     let mut outcome = Outcome::default();
+    spread(&mut outcome);
     files(&mut journal, &mut outcome)?;
     network::undo(&journal, &mut outcome).await?;
     sysctls(&journal, &mut outcome)?;
@@ -30,6 +32,15 @@ pub(super) async fn undo() -> Result<Outcome, Failure> {
         journal.end()?;
     }
     Ok(outcome)
+}
+
+/// Detaches the programs that spread connections, whose sources and user are about to go.
+fn spread(outcome: &mut Outcome) {
+    match Spreader::detach(Options::PINS.as_ref()) {
+        Ok(true) => outcome.changed("the programs that spread connections", "detached"),
+        Ok(false) => {}
+        Err(error) => outcome.problems.push(format!("{error}{}", causes(&error))),
+    }
 }
 
 fn files(journal: &mut Journal, outcome: &mut Outcome) -> Result<(), Failure> {

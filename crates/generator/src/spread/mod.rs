@@ -200,7 +200,7 @@ fn print(
 /// The number of local ports of each source: as the kernel is set, or as promised if that cannot be read.
 pub(crate) fn ports(config: &Config) -> u32 {
     let found = LocalPorts::look(config);
-    let count = if found.range.is_some() { found.count() } else { config.ports.count_without(config.metrics_port) };
+    let count = if found.range.is_some() { found.count() } else { config.ports_per_address() };
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

@@ -208,12 +208,15 @@ impl Spreader {
     }
 
     /// Detaches the program and removes its data, and what an earlier, killed detach left. When this returns, connections are
-    /// no longer spread. Established connections are not affected.
-    pub(crate) fn detach(pins: &Path) -> Result<(), SpreadError> {
+    /// no longer spread. Established connections are not affected. Returns whether there was anything to remove.
+    pub(crate) fn detach(pins: &Path) -> Result<bool, SpreadError> {
         let pins = match Pins::find(pins) {
-            Err(SpreadError::NotAttached { .. }) => return Ok(()),
+            Err(SpreadError::NotAttached { .. }) => return Ok(false),
             found => found?,
         };
+        let pinned = |name: &str| pins.pin(name).exists();
+        let had =
+            Hook::ALL.into_iter().any(|hook| pinned(hook.name())) || Map::ALL.into_iter().any(|map| pinned(map.name()));
         // The kernel detaches a program some time after its pin is removed. Without sources, the program does nothing.
         if pins.pin(Map::Counts.name()).exists() {
             let mut counts: Array<_, u32> = typed(&pins, Map::Counts)?;
@@ -226,7 +229,8 @@ impl Spreader {
             pins.remove(&successor(hook))?;
             pins.remove(hook.name())?;
         }
-        Map::ALL.into_iter().try_for_each(|map| pins.remove(map.name()))
+        Map::ALL.into_iter().try_for_each(|map| pins.remove(map.name()))?;
+        Ok(had)
     }
 
     /// The maps, locked against other processes.

@@ -76,6 +76,14 @@ section! {
             List { item: OwnNetwork, limit: Some(Limit::of_items(50)), is_distinct: true },
             "none",
         ).such_as(&["[10.30.0.0/16]"]),
+        /// Ports of other services on the hosts, such as an agent. Outgoing connections leave them free, so each address holds fewer
+        /// connections.
+        reserved_ports: Vec<u16> = or_empty(
+            List { item: Integer(1_024..=65_535), limit: Some(Limit::of_items(100)), is_distinct: true },
+            "none",
+        ).such_as(&["[9100, 25888]"]),
+        /// Whether simulations reach the instance metadata service, and with it the credentials of the host's role.
+        metadata_access: bool = or(Boolean, "false").such_as(&["true"]),
     }
     check(map, around, findings) {
         uses_its_interfaces(map, spread, around, findings)

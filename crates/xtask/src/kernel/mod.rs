@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 mod debian;
 pub(crate) mod imds;
+mod metadata;
 pub(crate) mod namespace;
 mod proof;
 mod run;
@@ -44,7 +45,7 @@ type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// All tests; each file lists its own.
 const TESTS: &[&[Test]] =
-    &[proof::TESTS, setup::TESTS, ways::TESTS, spread::TESTS, check::TESTS, run::TESTS, boot::TESTS];
+    &[proof::TESTS, setup::TESTS, ways::TESTS, metadata::TESTS, spread::TESTS, check::TESTS, run::TESTS, boot::TESTS];
 
 /// The programs that the tests call, and their Debian packages.
 const TOOLS: &[(&str, &str)] = &[

@@ -17,6 +17,7 @@ use super::{
     command::Service,
     ensure,
     imds::Fault,
+    setup::with_services,
     stage::{Stage, StageOptions, target_ipv4},
 };
 use crate::Failure;
@@ -28,6 +29,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("run_waits_for_late_metadata", run_waits_for_late_metadata),
     ("run_answers_although_the_metadata_is_contradictory", run_answers_although_the_metadata_is_contradictory),
     ("run_drains", run_drains),
+    ("run_refuses_a_second_service", run_refuses_a_second_service),
+    ("run_treats_a_late_interface_like_the_first", run_treats_a_late_interface_like_the_first),
+    ("run_writes_one_line_for_each_message", run_writes_one_line_for_each_message),
     ("run_withstands_hostile_clients", run_withstands_hostile_clients),
     ("run_is_small_with_400_addresses", run_is_small_with_400_addresses),
 ];
@@ -436,6 +440,60 @@ fn run_drains() -> Result<(), Failure> {
     let metrics = Metrics::new(&stage)?;
     is(metrics.sum("trunnion_spread_connections_total", &[]), 18.0, "the number of spread connections")?;
     ensure!(server.standing()? == 18, "{} connections are established", server.standing()?);
+    Ok(())
+}
+
+fn run_refuses_a_second_service() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    let service = start(&stage, "60")?;
+    let second = stage.generator(&["run"])?.ended_with(1)?;
+    ensure!(second.stderr.contains("already runs on this host, as process"), "{second}");
+    health(&stage, 200, "healthy")?;
+    // Nothing but a running service keeps the next one from starting.
+    service.signal(Signal::SIGKILL)?;
+    drop(service);
+    start(&stage, "60")?;
+    Ok(())
+}
+
+/// An interface that is attached while the service runs also needs what is not of its network.
+fn run_treats_a_late_interface_like_the_first() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    let late = std::cell::Cell::new(None);
+    stage.change(|metadata| late.set(metadata.interfaces.pop()))?;
+    stage.config(|config| {
+        config.interfaces = 2;
+        config.connections.per_destination = 600;
+        config.connections.total = 600;
+    })?;
+    with_services(&stage)?;
+    let _service = start(&stage, "1")?;
+    let masked = |name: &str| {
+        let unit = stage.path(&format!("/etc/systemd/system/refresh-policy-routes@{name}.timer"));
+        std::fs::read_link(unit).is_ok_and(|target| target.as_os_str() == "/dev/null")
+    };
+    ensure!(masked("ens5") && masked("ens6") && !masked("ens7"), "the timers of the first two interfaces");
+    let late = late.take().ok_or("no interface")?;
+    stage.change(|metadata| metadata.interfaces.push(late))?;
+    eventually(|| {
+        ensure!(masked("ens7"), "the timer of the late interface runs");
+        Ok(())
+    })
+}
+
+/// Text of the metadata service neither begins a line of the journal nor changes the terminal.
+fn run_writes_one_line_for_each_message() -> Result<(), Failure> {
+    let (stage, _sshd) = stage()?;
+    let service = start(&stage, "1")?;
+    let time = format!("soon\\nSTATUS=healthy\\u001b[2J{}", "x".repeat(60_000));
+    stage.change(|metadata| metadata.rebalance = Some(time.clone()))?;
+    let said = eventually(|| {
+        let said = service.said()?.1;
+        ensure!(said.contains("soon"), "nothing was said: {said}");
+        Ok(said)
+    })?;
+    ensure!(!said.contains('\u{1b}') && !said.lines().any(|line| line.starts_with("STATUS=")), "{said}");
+    ensure!(said.lines().all(|line| line.len() < 5_000), "a line is too long");
     Ok(())
 }
 

@@ -373,6 +373,25 @@ fn files() -> Result<(), Failure> {
         )?
         .succeeded()?;
 
+    // Ports of other services are left to them, and the empty list of before comes back.
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    stage.config(|config| {
+        config.reserved_ports = vec![20_050, 20_060];
+        config.connections.per_destination = 4 * 98;
+        config.connections.total = 4 * 98;
+    })?;
+    setup(&stage)?;
+    let reserved = || stage.read("/proc/sys/net/ipv4/ip_local_reserved_ports");
+    ensure!(reserved()? == "20050,20060\n", "{}", reserved()?);
+    changes_nothing(&stage)?;
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    ensure!(reserved()?.trim().is_empty(), "undo leaves {}", reserved()?);
+    let again = stage.generator(&["setup", "--undo"])?.succeeded()?.stdout;
+    ensure!(again == "nothing to change\n", "{again}");
+    stage.config(|_| {})?;
+    same("undo of reserved ports", &before, &everything(&stage)?)?;
+    setup(&stage)?;
+
     // Another config is applied; the journal keeps the original values.
     stage.config(|config| {
         config.descriptors = 16_000;
@@ -410,7 +429,7 @@ printf 'listenaddress %s:22\n' "${listen[@]}"
 "#;
 const SYSTEMCTL: &str = "#!/bin/bash\n[[ $1 != is-active ]] || exit 3\necho \"$*\" >> /run/systemctl.log\n";
 
-fn with_services(stage: &Stage) -> Result<(), Failure> {
+pub(super) fn with_services(stage: &Stage) -> Result<(), Failure> {
     stage.write("/usr/sbin/sshd", SSHD)?;
     stage.write("/usr/local/sbin/systemctl", SYSTEMCTL)?;
     stage.make_folder("/run/systemd/system")?;

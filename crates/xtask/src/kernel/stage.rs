@@ -341,6 +341,7 @@ impl Stage {
             addresses,
             tracking: trunnion_host::Tracking::Tracked,
             ports,
+            reserved_ports: Vec::new(),
             connections: Connections { per_destination: connections, total: connections },
             descriptors: 15_000,
             spread: Spread::default(),
@@ -352,6 +353,7 @@ impl Stage {
                     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEV4YW1wbGVLZXlOb3RGb3JSZWFsVXNlMDEyMzQ1Njc4 gatling".into(),
                 ],
             },
+            metadata_access: false,
         };
         change(&mut config);
         self.write(CONFIG_PATH, &config.to_json()?)?;

@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("ways_to_containers_stay_open", containers),
     ("ways_are_checked_to_every_kind_of_destination", checked),
     ("ways_are_kept_by_the_service", kept),
+    ("ways_do_not_depend_on_the_main_default_route", other_default_routes),
     ("ways_converge_wherever_setup_was_killed", killed),
 ];
 
@@ -272,19 +273,25 @@ fn checked() -> Result<(), Failure> {
     }
     every_reply_comes(&stage)?;
 
-    // Connections without a bound address use the main table.
+    // Connections without a bound address have rules of their own. Without them, they use the main table.
+    let rules = "while ip rule del from 0.0.0.0/32 2> /dev/null; do :; done";
     let metadata = "ip route add 169.254.169.254 via 10.0.0.1 dev ens5";
-    stage.script(&format!("{metadata}; while ip -4 route del default 2> /dev/null; do :; done"))?.succeeded()?;
+    stage
+        .script(&format!("{rules}; {metadata}; while ip -4 route del default 2> /dev/null; do :; done"))?
+        .succeeded()?;
     Checked::new(&stage, &[])?
         .failed(&["routes"])?
         .says("routes", "that bind no address have no route to `192.0.2.1`")?;
     stage.generator(&["setup"])?.succeeded()?;
     Checked::new(&stage, &[])?.failed(&[])?;
-    stage.script("ip route add default via 10.0.0.1 dev ens6 src 10.0.0.10 metric 1")?.succeeded()?;
+    let other = "ip route add default via 10.0.0.1 dev ens6 src 10.0.0.10 metric 1";
+    stage.script(&format!("{rules}; {other}"))?.succeeded()?;
     Checked::new(&stage, &[])?.failed(&["routes"])?.says(
         "routes",
         "that bind no address leave through `ens6` to `192.0.2.1` with the source `10.0.0.10`, which is not on it",
     )?;
+    stage.generator(&["setup"])?.succeeded()?;
+    Checked::new(&stage, &[])?.failed(&[])?;
     stage.script("ip route del default metric 1")?.succeeded()?;
 
     // `setup` also reports a foreign rule with a higher priority.
@@ -337,6 +344,51 @@ fn kept() -> Result<(), Failure> {
         eventually_kept(&stage, &service, &later)?;
     }
     ensure!(network(&stage)? != before, "nothing happened");
+    Ok(())
+}
+
+/// Other default routes come first in the main table, or there is none: every address still answers, and root's connections
+/// come from the primary address.
+fn other_default_routes() -> Result<(), Failure> {
+    const OTHERS: [&str; 4] = [
+        "ip route add default via 10.0.0.77 dev ens5 metric 0 onlink",
+        "ip route add default via 10.0.0.1 dev ens6 metric 0 onlink",
+        "ip route add default via 10.0.0.1 dev ens6 src 10.0.1.10 metric 0 onlink",
+        "while ip -4 route del default 2> /dev/null; do :; done",
+    ];
+    for (interfaces, others) in [(1, &[OTHERS[0], OTHERS[3]][..]), (2, &OTHERS[..])] {
+        for other in others {
+            let stage = Stage::new(StageOptions::one_subnet(interfaces, 2))?;
+            let _sshd = listen(&stage)?;
+            let server = stage.listen(0, 7_000)?;
+            let before = network(&stage)?;
+            let holds = |when: &str| -> Result<(), Failure> {
+                let unbound = format!(
+                    "import socket; print(socket.create_connection(('{}', {}), 5).getsockname()[0])",
+                    server.address().ip(),
+                    server.address().port()
+                );
+                let source = stage.host(&["python3", "-c", &unbound])?.succeeded()?.stdout;
+                ensure!(source == "10.0.0.10\n", "{other}, {when}: root's connections come from {source}");
+                let own = own(&stage);
+                let host = Server::start(stage.host_namespace(), SocketAddr::from(([0_u16; 8], PORT)), false)?;
+                answers(&host, stage.target(0)?, &["198.18.0.2"], &own)?;
+                Checked::new(&stage, &[])?.failed(&[]).map_err(|failure| format!("{other}, {when}: {failure}"))?;
+                Ok(())
+            };
+            stage.generator(&["setup"])?.succeeded()?;
+            stage.generator(&["spread"])?.succeeded()?;
+            stage.script(other)?.succeeded()?;
+            holds("after setup")?;
+            stage.generator(&["setup"])?.succeeded()?;
+            holds("after another setup")?;
+            stage.generator(&["setup", "--undo"])?.succeeded()?;
+            if other.starts_with("ip") {
+                stage.script(&other.replace("route add", "route del").replace(" onlink", ""))?.succeeded()?;
+                same("undo", &before, &network(&stage)?)?;
+            }
+        }
+    }
     Ok(())
 }
 

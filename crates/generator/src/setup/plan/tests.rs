@@ -6,6 +6,7 @@ use crate::{
 
 const PRIMARY_TABLE: u32 = 10_000;
 const SECONDARY: u32 = 10_001;
+const USER: Option<u32> = Some(1_001);
 
 /// A primary interface and a secondary one with a prefix, in one subnet.
 fn layout() -> Layout {
@@ -39,9 +40,11 @@ fn after(mut state: State, steps: &[Step]) -> State {
         match step {
             Step::Add(Object::Address(address)) => state.addresses.push(*address),
             Step::Add(Object::Rule(rule)) => state.rules.push(*rule),
+            Step::Add(Object::Refusal(refusal)) => state.refusals.push(*refusal),
             Step::Add(Object::Route(route)) => state.routes.push(*route),
             Step::Remove(Object::Address(address)) => state.addresses.retain(|found| found != address),
             Step::Remove(Object::Rule(rule)) => state.rules.retain(|found| found != rule),
+            Step::Remove(Object::Refusal(refusal)) => state.refusals.retain(|found| found != refusal),
             Step::Remove(Object::Route(route)) => state.routes.retain(|found| found != route),
             Step::Up(link) => {
                 state.links.iter_mut().filter(|found| found.identity == *link).for_each(|found| found.up = true);
@@ -53,7 +56,7 @@ fn after(mut state: State, steps: &[Step]) -> State {
 }
 
 fn whole() -> State {
-    after(bare(), &plan(&layout(), 0, &bare()).steps)
+    after(bare(), &plan(&layout(), 0, USER, &bare()).steps)
 }
 
 fn listed(steps: &[Step]) -> Vec<String> {
@@ -93,8 +96,10 @@ fn default(table: u32, gateway: &str, index: u32, metric: u32) -> Route {
 
 #[test]
 fn a_bare_host_gets_everything_once() {
-    let steps = plan(&layout(), 0, &bare()).steps;
+    let steps = plan(&layout(), 0, USER, &bare()).steps;
     let listed = listed(&steps);
+    let (refusals, listed) = listed.split_at(2);
+    assert!(refusals.iter().all(|step| step.starts_with("+rule to ") && step.contains(" prohibit ")), "{refusals:?}");
     assert_eq!(listed.iter().filter(|step| step.starts_with("+address")).count(), 3 + 3 + 16);
     assert_eq!(&listed[..2], ["+address 10.0.1.10/24 1", "+address 10.0.1.20/32 1"]);
     let rest: Vec<_> = listed.iter().filter(|step| !step.starts_with("+address")).map(String::as_str).collect();
@@ -117,20 +122,23 @@ fn a_bare_host_gets_everything_once() {
         "+rule from 2001:db8::/64 lookup 10000 without its default route of priority 20000",
         "+rule from 2001:db8::/64 lookup 254 without its default route of priority 20001",
         "+rule from 2001:db8::/64 lookup 10000 of priority 20002",
+        "+rule from 0.0.0.0/32 lookup 10000 without its default route of priority 20000",
+        "+rule from 0.0.0.0/32 lookup 254 without its default route of priority 20001",
+        "+rule from 0.0.0.0/32 lookup 10000 of priority 20002",
         "+rule from 10.0.1.11/32 lookup 10001 of priority 10001",
         "+rule from 10.0.1.21/32 lookup 10001 of priority 10001",
         "+rule from 2001:db8::11/128 lookup 10001 of priority 10001",
         "+rule from 10.0.1.32/28 lookup 10001 of priority 10001",
     ];
     assert_eq!(rest, expected);
-    assert_eq!(plan(&layout(), 0, &whole()), Plan::default());
+    assert_eq!(plan(&layout(), 0, USER, &whole()), Plan::default());
 }
 
 #[test]
 fn links_go_up_first() {
     let mut state = bare();
     state.links[1].up = false;
-    assert_eq!(listed(&plan(&layout(), 0, &state).steps)[0], "ens2");
+    assert_eq!(listed(&plan(&layout(), 0, USER, &state).steps)[0], "ens2");
 }
 
 #[test]
@@ -145,7 +153,7 @@ fn right_objects_stay_ours_and_foreign() {
         route.ours = false;
         route.metric = 512;
     });
-    assert_eq!(plan(&layout(), 0, &state), Plan::default());
+    assert_eq!(plan(&layout(), 0, USER, &state), Plan::default());
 }
 
 #[test]
@@ -155,7 +163,7 @@ fn our_wrong_objects_are_replaced() {
     route.gateway = Some("10.0.1.254".parse().unwrap());
     state.rules.iter_mut().find(|rule| rule.source.to_string() == "10.0.1.11/32").unwrap().table = 10_007;
     state.addresses.iter_mut().find(|address| address.ip.to_string() == "10.0.1.21").unwrap().index = 1;
-    let steps = plan(&layout(), 1_000, &state).steps;
+    let steps = plan(&layout(), 1_000, USER, &state).steps;
     let expected = [
         "-route default via 10.0.1.254 in table 10001 2",
         "+address 10.0.1.21/32 2",
@@ -165,7 +173,7 @@ fn our_wrong_objects_are_replaced() {
         "-rule from 10.0.1.11/32 lookup 10007 of priority 10001",
     ];
     assert_eq!(listed(&steps), expected);
-    assert_eq!(plan(&layout(), 0, &after(state, &steps)), Plan::default());
+    assert_eq!(plan(&layout(), 0, USER, &after(state, &steps)), Plan::default());
 }
 
 #[test]
@@ -175,10 +183,10 @@ fn addresses_that_are_gone_are_removed_only_if_the_promise_holds() {
     smaller.interfaces[1].sources.retain(|source| source.to_string() != "10.0.1.21/32");
     let lost = ["rule from 10.0.1.21/32 lookup 10001 of priority 10001", "address 10.0.1.21/32"];
     let all = smaller.addresses().filter(IpAddr::is_ipv4).count() as u64;
-    let Plan { steps, kept, .. } = plan(&smaller, all, &whole());
+    let Plan { steps, kept, .. } = plan(&smaller, all, USER, &whole());
     assert_eq!(listed(&steps), [format!("-{}", lost[0]), format!("-{} 2", lost[1])]);
     assert_eq!(kept, []);
-    let Plan { steps, kept, .. } = plan(&smaller, all + 1, &whole());
+    let Plan { steps, kept, .. } = plan(&smaller, all + 1, USER, &whole());
     assert_eq!(steps, []);
     let mut kept: Vec<_> = kept.iter().map(ToString::to_string).collect();
     kept.sort();
@@ -189,13 +197,12 @@ fn addresses_that_are_gone_are_removed_only_if_the_promise_holds() {
 fn everything_of_a_gone_interface_is_removed() {
     let mut smaller = layout();
     smaller.interfaces.truncate(1);
-    // With one interface only, all packets leave through it.
-    let steps = plan(&smaller, 2, &whole()).steps;
+    let steps = plan(&smaller, 2, USER, &whole()).steps;
     let state = after(whole(), &steps);
-    assert_eq!(state.rules, []);
+    assert!(state.rules.iter().all(|rule| [PRIMARY_TABLE, MAIN].contains(&rule.table)));
     assert!(state.addresses.iter().all(|address| address.index == 1));
-    assert!(state.routes.iter().all(|route| route.table == MAIN));
-    assert_eq!(plan(&smaller, 3, &whole()).steps, []);
+    assert!(state.routes.iter().all(|route| [PRIMARY_TABLE, MAIN].contains(&route.table) && route.index == Some(1)));
+    assert_eq!(plan(&smaller, 3, USER, &whole()).steps, []);
 }
 
 #[test]
@@ -209,7 +216,7 @@ fn foreign_objects_stay() {
     state.rules.push(Rule { without_default: true, ..rule("0.0.0.0/0", MAIN, 32_764) });
     state.routes.push(default(77, "192.168.7.1", 2, 0));
     state.routes.push(default(MAIN, "10.0.1.1", 1, 512));
-    assert_eq!(plan(&layout(), 0, &state), Plan::default());
+    assert_eq!(plan(&layout(), 0, USER, &state), Plan::default());
     let steps = undo(&state);
     let left = after(state, &steps);
     assert_eq!((left.addresses.len(), left.rules.len(), left.routes.len()), (1, 5, 2));
@@ -224,7 +231,7 @@ fn foreign_objects_that_prevent_the_layout_are_problems() {
     state.rules.push(Rule { without_default: true, ..rule("10.0.1.20/32", MAIN, 200) });
     state.addresses.push(address(1, "10.0.1.21/24", false));
     state.routes.push(default(SECONDARY, "10.0.1.99", 2, 0));
-    let Plan { steps, problems, .. } = plan(&layout(), 0, &state);
+    let Plan { steps, problems, .. } = plan(&layout(), 0, USER, &state);
     assert_eq!(steps, []);
     let has = |text: &str| problems.iter().filter(|problem| problem.contains(text)).count();
     assert_eq!(has("rule from 10.0.1.11/32 lookup 77 of priority 100 takes precedence over"), 1);
@@ -239,10 +246,10 @@ fn foreign_objects_that_prevent_the_layout_are_problems() {
 fn the_router_that_advertised_itself_is_used() {
     let mut state = bare();
     state.routes.push(default(MAIN, "fe80::1", 2, 1_024));
-    let steps = plan(&layout(), 0, &state).steps;
+    let steps = plan(&layout(), 0, USER, &state).steps;
     assert!(listed(&steps).contains(&"+route default via fe80::1 in table 10001 2".to_owned()));
     let state = after(state, &steps);
-    assert_eq!(plan(&layout(), 0, &state), Plan::default());
+    assert_eq!(plan(&layout(), 0, USER, &state), Plan::default());
 }
 
 fn connected(destination: &str, index: u32, metric: u32) -> Route {
@@ -252,7 +259,7 @@ fn connected(destination: &str, index: u32, metric: u32) -> Route {
 
 /// The routes in the table of the primary interface.
 fn of_primary(state: &State) -> Vec<String> {
-    let routes = plan(&layout(), 0, state).steps.into_iter().filter_map(|step| match step {
+    let routes = plan(&layout(), 0, USER, state).steps.into_iter().filter_map(|step| match step {
         Step::Add(Object::Route(route)) if route.table == PRIMARY_TABLE => Some(route.to_string()),
         _ => None,
     });
@@ -288,8 +295,8 @@ fn the_primary_interface_uses_its_own_table_whatever_the_main_table_has() {
         "route 2001:db8:1::/48 via 2001:db8::1 in table 10000",
     ];
     assert_eq!(of_primary(&state), expected);
-    let state = after(state.clone(), &plan(&layout(), 0, &state).steps);
-    assert_eq!(plan(&layout(), 0, &state), Plan::default());
+    let state = after(state.clone(), &plan(&layout(), 0, USER, &state).steps);
+    assert_eq!(plan(&layout(), 0, USER, &state), Plan::default());
 }
 
 #[test]
@@ -299,9 +306,13 @@ fn the_primary_interface_uses_the_router_of_the_main_table() {
     state.routes.push(default(MAIN, "10.0.1.77", 1, 512));
     state.routes.push(default(MAIN, "10.0.1.88", 1, 600));
     assert!(of_primary(&state).contains(&expected("10.0.1.77")));
-    // A router outside of its subnet is not used.
+    // A router outside of its subnet is not used, and another one in it not beside the VPC's.
     state.routes.push(default(MAIN, "10.9.9.9", 1, 0));
+    assert!(of_primary(&state).contains(&expected("10.0.1.77")));
+    state.routes.push(default(MAIN, "10.0.1.1", 1, 700));
     assert!(of_primary(&state).contains(&expected("10.0.1.1")));
+    let only = State { routes: vec![default(MAIN, "10.9.9.9", 1, 0)], ..bare() };
+    assert!(of_primary(&only).contains(&expected("10.0.1.1")));
 }
 
 #[test]
@@ -309,7 +320,7 @@ fn a_route_in_the_place_of_ours_is_one_problem() {
     let mut state = whole();
     let ours = state.routes.iter_mut().find(|route| route.table == PRIMARY_TABLE && route.gateway.is_none()).unwrap();
     (ours.index, ours.ours) = (Some(2), false);
-    let Plan { steps, problems, .. } = plan(&layout(), 0, &state);
+    let Plan { steps, problems, .. } = plan(&layout(), 0, USER, &state);
     assert_eq!(steps, []);
     assert_eq!(problems.len(), 1);
 }
@@ -320,4 +331,22 @@ fn undo_removes_the_first_rule_of_a_source_last() {
     let place = |rule: &str| steps.iter().position(|step| step.contains(rule)).unwrap();
     assert!(place("from 10.0.1.0/24 lookup 10000 of priority 20002") < place("from 10.0.1.0/24 lookup 254"));
     assert!(place("from 10.0.1.0/24 lookup 254") < place("from 10.0.1.0/24 lookup 10000 without"));
+}
+
+#[test]
+fn the_user_is_refused_the_metadata_service() {
+    let (layout, state) = (layout(), whole());
+    let refused =
+        |state: &State| -> Vec<_> { state.refusals.iter().map(|it| (it.destination.to_string(), it.uid)).collect() };
+    let both = |uid| vec![("169.254.169.254".to_owned(), uid), ("fd00:ec2::254".to_owned(), uid)];
+    assert_eq!(refused(&state), both(1_001));
+    // Another user, and none.
+    let other = after(state.clone(), &plan(&layout, 0, Some(7), &state).steps);
+    assert_eq!(refused(&other), both(7));
+    assert_eq!(refused(&after(state.clone(), &plan(&layout, 0, None, &state).steps)), []);
+    // A rule of somebody else stays beside ours.
+    let mut foreign = state.clone();
+    foreign.refusals.push(Refusal { priority: 5, ours: false, ..foreign.refusals[0] });
+    assert_eq!(plan(&layout, 0, USER, &foreign), Plan::default());
+    assert_eq!(after(foreign.clone(), &undo(&foreign)).refusals.len(), 1);
 }
