@@ -38,7 +38,13 @@ fn of_user(stage: &Stage, script: &str) -> Result<Ended, Failure> {
 fn closed() -> Result<(), Failure> {
     for mode in [Mode::Kernel, Mode::Simulation, Mode::Off] {
         let stage = Stage::new(StageOptions::one_subnet(2, 2))?;
-        stage.config(|config| config.spread.mode = mode)?;
+        stage.config(|config| {
+            config.spread.mode = mode;
+            if mode == Mode::Off {
+                config.connections.per_destination = 100;
+                config.connections.total = 100;
+            }
+        })?;
         let _sshd = listen(&stage)?;
         let mut service = stage.generator_as_service(&["run"])?;
         service.wait_for_notice("READY=1", PATIENCE)?;

@@ -381,7 +381,8 @@ fn files() -> Result<(), Failure> {
         config.connections.total = 4 * 98;
     })?;
     setup(&stage)?;
-    let reserved = || stage.read("/proc/sys/net/ipv4/ip_local_reserved_ports");
+    let reserved =
+        || Ok::<_, Failure>(stage.host(&["cat", "/proc/sys/net/ipv4/ip_local_reserved_ports"])?.succeeded()?.stdout);
     ensure!(reserved()? == "20050,20060\n", "{}", reserved()?);
     changes_nothing(&stage)?;
     stage.generator(&["setup", "--undo"])?.succeeded()?;
