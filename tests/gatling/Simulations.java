@@ -53,9 +53,9 @@ public class Simulations {
     open(get("/").pause(length), plain);
   }}
 
-  /** The target answers after `-Dhold=`, so that all shared connections are in use at once. */
+  /** The first answer comes long after the last request, so that all shared connections are in use at once. */
   public static class SharedConnections extends Checked {{
-    open(get("/wait/" + length.minus(ramp).minusSeconds(2).toSeconds()), plain.shareConnections());
+    open(get("/wait/" + length.dividedBy(2).toSeconds()), plain.shareConnections());
   }}
 
   public static class ClosedKeepAlive extends Checked {{
