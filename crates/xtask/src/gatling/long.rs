@@ -213,7 +213,9 @@ fn wait(running: &mut Running, time: Duration) -> Result<(), Failure> {
 
 #[expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 fn print_costs(costs: &[(&str, Vec<(Cost, Cost)>)], pairs: usize) {
-    println!("| medians of {pairs} pairs of runs with {USERS} users | without the service | with it | difference in a pair |");
+    println!(
+        "| medians of {pairs} pairs of runs with {USERS} users | without the service | with it | difference in a pair |"
+    );
     println!("|---|---|---|---|");
     for (what, pairs) in costs {
         let row = |name: &str, digits: usize, of: fn(&Cost) -> f64| {
@@ -227,7 +229,9 @@ fn print_costs(costs: &[(&str, Vec<(Cost, Cost)>)], pairs: usize) {
         row(&format!("{what}s a second and core of Gatling"), 0, Cost::a_second_and_core);
         row(&format!("{what}s a second and GiB of Gatling's resident memory"), 0, Cost::a_second_and_gib);
     }
-    println!("\nA request goes over a kept connection. A connection carries one request. {ADDRESSES} addresses with the service, one without.");
+    println!(
+        "\nA request goes over a kept connection. A connection carries one request. {ADDRESSES} addresses with the service, one without."
+    );
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -56,8 +56,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub(super) fn stop_at_signals() {
     thread::spawn(|| {
         let waiting = async {
-            let (mut interrupt, mut terminate) =
-                (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             Ok::<_, io::Error>(())
         };
@@ -107,7 +106,10 @@ pub(super) fn prepare() -> Result<PathBuf, Failure> {
     compiler.arg("-cp").arg(at("lib/*")).arg("-d").arg(at("classes"));
     run(compiler.args([sources.join("Simulations.java"), sources.join("Target.java")]))?;
     fs::copy(sources.join("logback.xml"), at("classes/logback.xml"))?;
-    run(Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(at("fdtables.so")).arg(sources.join("fdtables.c")))?;
+    run(Command::new("cc")
+        .args(["-shared", "-fPIC", "-O2", "-o"])
+        .arg(at("fdtables.so"))
+        .arg(sources.join("fdtables.c")))?;
     if !at("key.p12").exists() {
         let options = "-genkeypair -alias target -keyalg EC -groupname secp256r1 -dname CN=target -validity 3650 -storetype PKCS12";
         let mut keytool = Command::new("keytool");
@@ -329,7 +331,12 @@ fn java(threads: &str, tables: u64, heap_mib: u64, folder: &str) -> Vec<String> 
     if tables > 0 {
         command.extend([format!("LD_PRELOAD={folder}/fdtables.so"), format!("FDTABLES={threads}")]);
     }
-    command.extend(["java".into(), format!("-Xmx{heap_mib}m"), "-cp".into(), format!("{folder}/classes:{folder}/lib/*")]);
+    command.extend([
+        "java".into(),
+        format!("-Xmx{heap_mib}m"),
+        "-cp".into(),
+        format!("{folder}/classes:{folder}/lib/*"),
+    ]);
     command
 }
 
