@@ -595,7 +595,7 @@ fn per(bytes: u64, connections: usize) -> usize {
     usize::try_from(bytes).unwrap_or_default() / connections.max(1)
 }
 
-fn thousands(number: usize) -> String {
+pub(crate) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
     groups.join(",")
@@ -610,16 +610,16 @@ fn memory(name: &str) -> io::Result<u64> {
     kib.map(|kib: u64| kib * 1_024).ok_or_else(|| io::Error::other(format!("/proc/meminfo has no {name}")))
 }
 
-fn free_bytes() -> io::Result<u64> {
+pub(crate) fn free_bytes() -> io::Result<u64> {
     memory("MemAvailable")
 }
 
-fn kernel_bytes() -> io::Result<u64> {
+pub(crate) fn kernel_bytes() -> io::Result<u64> {
     memory("Slab")
 }
 
 /// Kernel, processors and memory, in a line.
-fn machine() -> Result<String, Failure> {
+pub(crate) fn machine() -> Result<String, Failure> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

@@ -1,5 +1,5 @@
 //! Development tasks: `cargo xtask demo`, `live`, `replay`, `bench`, `pacing`, `generator`, `kernel`, `boot-vm`,
-//! `capacity`, `killpoints`.
+//! `capacity`, `gatling`, `killpoints`.
 
 mod bench;
 #[cfg(target_os = "linux")]
@@ -7,6 +7,8 @@ mod boot_vm;
 #[cfg(target_os = "linux")]
 mod capacity;
 mod demo;
+#[cfg(target_os = "linux")]
+mod gatling;
 mod generator;
 #[cfg(target_os = "linux")]
 mod kernel;
@@ -59,6 +61,9 @@ enum Chore {
     /// Measure how many connections a host holds, and the cost of spreading; needs root and some minutes
     #[cfg(target_os = "linux")]
     Capacity,
+    /// Run simulations of the real Gatling on a host beside the service, and check that addresses are used evenly; needs root
+    #[cfg(target_os = "linux")]
+    Gatling(gatling::Arguments),
     /// Open connections and hold them (used by `capacity`)
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
@@ -115,6 +120,11 @@ fn main() -> ExitCode {
         },
         #[cfg(target_os = "linux")]
         Chore::Capacity => capacity::capacity(),
+        #[cfg(target_os = "linux")]
+        Chore::Gatling(arguments) => match gatling::gatling(&arguments) {
+            Ok(false) => return ExitCode::FAILURE,
+            result => result.map(drop),
+        },
         #[cfg(target_os = "linux")]
         Chore::Hold(arguments) => capacity::hold(&arguments),
         #[cfg(target_os = "linux")]

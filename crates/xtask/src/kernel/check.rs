@@ -36,7 +36,7 @@ fn ready() -> Result<(Stage, Service), Failure> {
 }
 
 /// A program that listens where the control plane logs in.
-pub(super) fn listen(stage: &Stage) -> Result<Service, Failure> {
+pub(crate) fn listen(stage: &Stage) -> Result<Service, Failure> {
     let mut service = stage.start(&["python3", "-c", LISTEN, &stage.primary_address()?.to_string()])?;
     let end = std::time::Instant::now() + PATIENCE;
     while !service.said()?.0.contains("ready") {

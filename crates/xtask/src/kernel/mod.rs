@@ -2,7 +2,7 @@
 //! around one host, and runs the binary there. It needs root, and removes everything that it created.
 
 mod boot;
-mod check;
+pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod command;
 mod debian;
