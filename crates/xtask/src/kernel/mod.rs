@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 mod debian;
 pub(crate) mod imds;
+mod login;
 pub(crate) mod namespace;
 mod proof;
 mod run;
@@ -44,7 +45,7 @@ type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// All tests; each file lists its own.
 const TESTS: &[&[Test]] =
-    &[proof::TESTS, setup::TESTS, ways::TESTS, spread::TESTS, check::TESTS, run::TESTS, boot::TESTS];
+    &[proof::TESTS, setup::TESTS, ways::TESTS, spread::TESTS, check::TESTS, run::TESTS, boot::TESTS, login::TESTS];
 
 /// The programs that the tests call, and their Debian packages.
 const TOOLS: &[(&str, &str)] = &[
@@ -56,6 +57,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("java", "openjdk-17-jdk-headless"),
     ("javac", "openjdk-17-jdk-headless"),
     ("jq", "jq"),
+    ("mvn", "maven"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
     ("ping", "iputils-ping"),
