@@ -110,7 +110,11 @@ forms! {
     );
     VARIABLE = Form::identifier("");
     PROPERTY = Form::identifier(".-");
-    JVM_OPTION = Form::new("^-[^ ]*$", "begins with `-` and holds no space");
+    /// Only a value or a path can hold a space, and no further option after it: several options are several items.
+    JVM_OPTION = Form::new(
+        "^-([^ ]*|([^ =]+=|(javaagent|agentpath):)([^ ]| +[^ -]| +-[^ XD-]| +--[^ a])* *)$",
+        "begins with `-`; holds a space only in its value, and no second option",
+    );
     DIGEST = Form::new("^[0-9a-f]{64}$", "64 lower-case hexadecimal digits");
     /// A container image with a version or a digest.
     CONTAINER_IMAGE = Form::new(

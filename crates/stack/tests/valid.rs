@@ -151,6 +151,35 @@ locations:
 }
 
 #[test]
+fn a_jvm_option_can_hold_a_space_in_its_value_only() {
+    let read = |option: &str| {
+        let option = serde_json::to_string(option).unwrap();
+        load(&(smallest() + &format!("locations: {{ prl_a: {{ pool: heavy, jvm_options: [{option}] }} }}\n")), None)
+    };
+    for whole in [
+        "-XX:OnOutOfMemoryError=kill -9 %p",
+        "-XX:OnError=gdb --pid %p; logger -t gatling -p user.err crash",
+        "-Dgreeting=good  morning ",
+        "-javaagent:/opt/the agent/agent.jar=a,b",
+        "--add-opens=java.base/java.lang=ALL-UNNAMED",
+        "-Xlog:gc*:file=/var/log/gc of gatling.log",
+    ] {
+        let (stack, _) = read(whole).unwrap();
+        assert_eq!(stack.locations["prl_a"].jvm_options, [whole]);
+    }
+    for several in [
+        "-Xmx1g -Xms1g",
+        "-XX:MaxInlineLevel=20 -XX:MaxTrivialSize=12",
+        "-XX:+UseZGC -Xmx1g",
+        "-Da=1 -Db=2",
+        "-Da=1 --add-opens=java.base/java.lang=ALL-UNNAMED",
+        "kill -9 %p",
+    ] {
+        assert!(read(several).is_err(), "{several}");
+    }
+}
+
+#[test]
 fn an_environment_is_a_separate_stack() {
     let text = smallest()
         + "environments:

@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 mod debian;
 pub(crate) mod imds;
+mod login;
 mod metadata;
 pub(crate) mod namespace;
 mod proof;
@@ -44,8 +45,17 @@ pub(crate) use ensure;
 type Test = (&'static str, fn() -> Result<(), Failure>);
 
 /// All tests; each file lists its own.
-const TESTS: &[&[Test]] =
-    &[proof::TESTS, setup::TESTS, ways::TESTS, metadata::TESTS, spread::TESTS, check::TESTS, run::TESTS, boot::TESTS];
+const TESTS: &[&[Test]] = &[
+    proof::TESTS,
+    setup::TESTS,
+    ways::TESTS,
+    metadata::TESTS,
+    spread::TESTS,
+    check::TESTS,
+    run::TESTS,
+    login::TESTS,
+    boot::TESTS,
+];
 
 /// The programs that the tests call, and their Debian packages.
 const TOOLS: &[(&str, &str)] = &[
@@ -57,6 +67,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("java", "openjdk-17-jdk-headless"),
     ("javac", "openjdk-17-jdk-headless"),
     ("jq", "jq"),
+    ("mvn", "maven"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
     ("ping", "iputils-ping"),

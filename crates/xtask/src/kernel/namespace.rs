@@ -46,6 +46,8 @@ mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t bpf bpf sys/fs/bpf
 mount -t tmpfs -o mode=755 tmpfs run
+# What a boot creates for sshd, if it is installed: without this folder, it does not even check its configuration.
+mkdir run/sshd
 pivot_root . mnt
 cd /
 umount -l /mnt

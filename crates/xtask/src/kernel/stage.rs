@@ -216,7 +216,7 @@ impl Stage {
     }
 
     /// Puts the generator and its config on the host, as the boot template does.
-    fn install(&self) -> Result<(), Failure> {
+    pub(crate) fn install(&self) -> Result<(), Failure> {
         self.make_folder("/usr/local/bin")?;
         fs::copy(binary()?, self.path(GENERATOR))?;
         self.config(|_| {}).map(drop)
