@@ -56,10 +56,11 @@ fn the_promise_is_printed_as_text() {
     interfaces  8
     addresses   30 on each interface, 240 in all
     tracking    untracked
-    ports       1024 to 65535 of each address
+    ports       1024 to 65535 of each address, without 9100
     connections 15482880 to one destination, 15482880 in all
     spread      kernel
     metrics     port 9464
+    metadata    closed to simulations
     java        21
     ssh         user gatling, 1 authorised key
     ");
@@ -94,7 +95,7 @@ fn an_invalid_config_is_an_error_with_its_cause() {
         assert!(output.stdout.is_empty());
     }
     assert!(text(&missing.stderr, directory.path()).starts_with("error: cannot read `<directory>/generator.json`: "));
-    insta::assert_snapshot!(text(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh` at line 6 column 7");
+    insta::assert_snapshot!(text(&misspelt.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: unknown field `jva`, expected one of `format`, `stack`, `pool`, `instance_type`, `java`, `interfaces`, `addresses`, `tracking`, `ports`, `reserved_ports`, `connections`, `descriptors`, `spread`, `metrics_port`, `executable_dir`, `ssh`, `metadata_access` at line 6 column 7");
     insta::assert_snapshot!(text(&no_range.stderr, directory.path()), @"error: `<directory>/generator.json` is not a valid config: invalid IP address syntax at line 13 column 58");
     insta::assert_snapshot!(text(&endless.stderr, directory.path()), @"error: `<directory>/generator.json` has more than 65536 bytes, which is too long for a config");
 }

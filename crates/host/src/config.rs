@@ -287,10 +287,16 @@ impl fmt::Display for Config {
         writeln!(f, "interfaces  {interfaces}")?;
         writeln!(f, "addresses   {addresses} on each interface, {} in all", self.all_addresses())?;
         writeln!(f, "tracking    {}", self.tracking)?;
-        writeln!(f, "ports       {} to {} of each address", ports.first, ports.last)?;
+        write!(f, "ports       {} to {} of each address", ports.first, ports.last)?;
+        if !self.reserved_ports.is_empty() {
+            let reserved: Vec<String> = self.reserved_ports.iter().map(ToString::to_string).collect();
+            write!(f, ", without {}", reserved.join(", "))?;
+        }
+        writeln!(f)?;
         writeln!(f, "connections {} to one destination, {} in all", connections.per_destination, connections.total)?;
         writeln!(f, "spread      {}", spread.mode)?;
         writeln!(f, "metrics     port {}", self.metrics_port)?;
+        writeln!(f, "metadata    {} to simulations", if self.metadata_access { "open" } else { "closed" })?;
         writeln!(f, "java        {java}")?;
         write!(f, "ssh         user {}, {keys} authorised key{}", ssh.user, if keys == 1 { "" } else { "s" })
     }
@@ -300,10 +306,10 @@ impl fmt::Display for Config {
 mod tests {
     use super::*;
 
-    const TEXT: &str = r#"{"format":2,"stack":"s","pool":"p","instance_type":"c7i.xlarge","java":21,"interfaces":4,
-        "addresses":15,"tracking":"untracked","ports":{"first":1024,"last":65535},"connections":{"per_destination":3870720,"total":715827},
+    const TEXT: &str = r#"{"format":3,"stack":"s","pool":"p","instance_type":"c7i.xlarge","java":21,"interfaces":4,
+        "addresses":15,"tracking":"untracked","ports":{"first":1024,"last":65535},"reserved_ports":[],"connections":{"per_destination":3870720,"total":715827},
         "descriptors":3870720,"spread":{"mode":"kernel","except":["own-subnets","18.98.64.240/29"]},"metrics_port":9464,
-        "executable_dir":"/var/lib/gatling","ssh":{"user":"gatling","authorized_keys":[]}}"#;
+        "executable_dir":"/var/lib/gatling","ssh":{"user":"gatling","authorized_keys":[]},"metadata_access":false}"#;
 
     #[test]
     fn an_unknown_field_is_refused() {
@@ -317,8 +323,8 @@ mod tests {
 
     #[test]
     fn a_later_format_has_its_own_error() {
-        let later = r#"{"format":3,"something":"else"}"#;
-        assert!(matches!(Config::parse(later), Err(ConfigError::OtherFormat { found: 3 })));
+        let later = r#"{"format":4,"something":"else"}"#;
+        assert!(matches!(Config::parse(later), Err(ConfigError::OtherFormat { found: 4 })));
         assert!(matches!(Config::parse("{"), Err(ConfigError::Invalid(_))));
     }
 }

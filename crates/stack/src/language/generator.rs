@@ -9,7 +9,7 @@ use super::{
     Around,
     binaries::{Binaries, Digests, File, default_binaries},
     key::{optional, or, or_else, or_empty},
-    kinds::{Integer, Limit, List, Scalars, Word},
+    kinds::{Boolean, Integer, Limit, List, Scalars, Word},
     ranges::{Destination, OwnNetwork},
     section::section,
 };
