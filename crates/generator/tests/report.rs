@@ -7,7 +7,7 @@ use std::{
 };
 
 const CONFIG: &str = r#"{
-  "format": 3,
+  "format": 2,
   "stack": "loadtest",
   "pool": "heavy",
   "instance_type": "c6in.32xlarge",
@@ -22,8 +22,7 @@ const CONFIG: &str = r#"{
   "metrics_port": 9464,
   "executable_dir": "/var/lib/gatling",
   "ssh": { "user": "gatling", "authorized_keys": ["ssh-ed25519 AAAA gatling"] },
-  "reserved_ports": [9100],
-  "metadata_access": false
+  "reserved_ports": [9100]
 }"#;
 
 fn run(arguments: &[&str], config: Option<&Path>) -> Output {
@@ -117,14 +116,14 @@ fn a_missing_config_is_an_error_with_help() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("generator.json");
     let missing = run(&["check"], Some(&config));
-    std::fs::write(&config, CONFIG.replace("\"format\": 3", "\"format\": 1")).unwrap();
+    std::fs::write(&config, CONFIG.replace("\"format\": 2", "\"format\": 1")).unwrap();
     let earlier = run(&["check"], Some(&config));
     insta::assert_snapshot!(text(&missing.stderr, directory.path()), @r"
     error: cannot read `<directory>/generator.json`: No such file or directory (os error 2)
     help: the boot template writes it: see /var/log/trunnion-boot.log, or name another file with --config
     ");
     insta::assert_snapshot!(text(&earlier.stderr, directory.path()), @r"
-    error: the config has format 1, this binary reads format 3
+    error: the config has format 1, this binary reads format 2
     help: use the binary that the boot template downloaded: config and binary have the same version
     ");
 }

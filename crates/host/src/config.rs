@@ -21,6 +21,9 @@ pub const CONFIG_PATH: &str = "/etc/trunnion/generator.json";
 const LONGEST: u64 = 64 * 1024;
 
 /// What one generator host is promised, and how it is set up.
+///
+/// Fields that this format got later are left out where they have their defaults: the user data of a pool that does not use
+/// them stays the same, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -43,6 +46,7 @@ pub struct Config {
     /// The local ports of every address that outgoing connections take.
     pub ports: Ports,
     /// Ports that outgoing connections leave to other services of the host, beside the metrics port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reserved_ports: Vec<u16>,
     /// How many connections the host can hold.
     pub connections: Connections,
@@ -57,6 +61,7 @@ pub struct Config {
     /// How the control plane logs in.
     pub ssh: Ssh,
     /// Whether the SSH user's processes reach the instance metadata service, and with it the credentials of the host's role.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub metadata_access: bool,
 }
 
@@ -222,7 +227,7 @@ impl ConfigError {
 
 impl Config {
     /// The format that this version reads and writes.
-    pub const FORMAT: u32 = 3;
+    pub const FORMAT: u32 = 2;
 
     /// The ports that outgoing connections leave to services of the host.
     pub fn listeners(&self) -> BTreeSet<u16> {
@@ -306,10 +311,10 @@ impl fmt::Display for Config {
 mod tests {
     use super::*;
 
-    const TEXT: &str = r#"{"format":3,"stack":"s","pool":"p","instance_type":"c7i.xlarge","java":21,"interfaces":4,
-        "addresses":15,"tracking":"untracked","ports":{"first":1024,"last":65535},"reserved_ports":[],"connections":{"per_destination":3870720,"total":715827},
+    const TEXT: &str = r#"{"format":2,"stack":"s","pool":"p","instance_type":"c7i.xlarge","java":21,"interfaces":4,
+        "addresses":15,"tracking":"untracked","ports":{"first":1024,"last":65535},"connections":{"per_destination":3870720,"total":715827},
         "descriptors":3870720,"spread":{"mode":"kernel","except":["own-subnets","18.98.64.240/29"]},"metrics_port":9464,
-        "executable_dir":"/var/lib/gatling","ssh":{"user":"gatling","authorized_keys":[]},"metadata_access":false}"#;
+        "executable_dir":"/var/lib/gatling","ssh":{"user":"gatling","authorized_keys":[]}}"#;
 
     #[test]
     fn an_unknown_field_is_refused() {
@@ -323,8 +328,8 @@ mod tests {
 
     #[test]
     fn a_later_format_has_its_own_error() {
-        let later = r#"{"format":4,"something":"else"}"#;
-        assert!(matches!(Config::parse(later), Err(ConfigError::OtherFormat { found: 4 })));
+        let later = r#"{"format":3,"something":"else"}"#;
+        assert!(matches!(Config::parse(later), Err(ConfigError::OtherFormat { found: 3 })));
         assert!(matches!(Config::parse("{"), Err(ConfigError::Invalid(_))));
     }
 }

@@ -38,8 +38,7 @@ section! {
             ]),
             "classic",
         ).such_as(&["javascript"]),
-        /// Options of the generators' JVM. If there are any, `--add-opens=java.base/java.lang=ALL-UNNAMED` comes first, which
-        /// Gatling needs.
+        /// Options of the generators' JVM.
         jvm_options: Vec<String> = or_empty(
             List {
                 item: Shaped {

@@ -16,7 +16,7 @@ use self::watch::every_address_reaches_the_target;
 use super::{
     Test,
     command::Ended,
-    ensure,
+    debian, ensure,
     imds::Fault,
     stage::{GENERATOR, Stage, StageOptions},
 };
@@ -37,6 +37,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("setup_is_led_nowhere_by_the_user", hostile_user),
     ("setup_calls_systemctl_and_masks_the_refresh", services),
     ("setup_puts_back_what_sshd_refuses", refused_sshd),
+    ("setup_asks_the_real_sshd", real_sshd),
     ("setup_needs_root", not_root),
 ];
 
@@ -545,4 +546,18 @@ fn not_root() -> Result<(), Failure> {
         ensure!(ended.stdout.is_empty() && ended.stderr.contains("only root can"), "{ended}");
     }
     same("a setup without rights", &before, &everything(&stage)?)
+}
+
+/// This machine may have no sshd; Debian's files have one.
+fn real_sshd() -> Result<(), Failure> {
+    let stage = stage(StageOptions { root: debian::files()?, ..StageOptions::one_subnet(2, 2) })?;
+    let before = everything(&stage)?;
+    let ended = stage.generator(&["setup"])?.succeeded()?;
+    ensure!(!ended.stderr.contains("rejects"), "{ended}");
+    let effective = stage.host(&["sshd", "-T"])?.succeeded()?.stdout;
+    let listeners: Vec<_> = effective.lines().filter(|line| line.starts_with("listenaddress ")).collect();
+    ensure!(listeners == ["listenaddress 10.0.0.10:22"], "sshd would listen on {listeners:?}");
+    changes_nothing(&stage)?;
+    stage.generator(&["setup", "--undo"])?.succeeded()?;
+    same("undo", &before, &everything(&stage)?)
 }
